@@ -1,0 +1,105 @@
+"""Every error that Evergreen raises on purpose, split by what a retry can do about it.
+
+`PermanentError`: the same input fails again (bad data, bad spec, missing evidence); never retried.
+`TransientError`: the world may be different in a minute (network, lock, throttling); retried with backoff.
+`orchestration.failures` maps the two to Airflow's behaviour, in one place.
+"""
+
+from __future__ import annotations
+
+
+class EvergreenError(Exception):
+    """An error that tells on-call what was being done, what was found, what was expected and what to do next.
+
+    Args:
+        doing: what was being done, to which model, table and interval ("validating churn/usage of 2026-01-05").
+        found: what was there, with the value.
+        expected: what should have been there.
+        next_step: the one action that mends it; it is the last line of the failed task's log.
+    """
+
+    def __init__(self, doing: str, *, found: str, expected: str, next_step: str) -> None:
+        super().__init__(doing, found, expected, next_step)
+        self.doing = doing
+        self.found = found
+        self.expected = expected
+        self.next_step = next_step
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.doing, self.found, self.expected, self.next_step))
+
+    def __str__(self) -> str:
+        return (
+            f"Failed while {self.doing}\n"
+            f"  found:     {self.found}\n"
+            f"  expected:  {self.expected}\n"
+            f"  next step: {self.next_step}"
+        )
+
+
+def _rebuild(kind: type[EvergreenError], doing: str, found: str, expected: str, next_step: str) -> EvergreenError:
+    """Keyword-only arguments do not survive Exception's own pickling; Airflow and process pools pickle errors."""
+    return kind(doing, found=found, expected=expected, next_step=next_step)
+
+
+class PermanentError(EvergreenError):
+    """A retry would fail the same way."""
+
+
+class TransientError(EvergreenError):
+    """A retry may succeed."""
+
+
+class SpecError(PermanentError):
+    """A model's folder is not a valid spec; `found` lists every mistake."""
+
+
+class RunError(PermanentError):
+    """A run cannot be identified, or asks for an interval outside the model's days."""
+
+
+class BatchMissing(PermanentError):
+    """The landing zone has no batch for the interval."""
+
+
+class BatchUnreadable(PermanentError):
+    """A batch is there and cannot be read as declared (encoding, columns, types)."""
+
+
+class ContractBroken(PermanentError):
+    """A critical expectation of a contract failed; nothing was published."""
+
+
+class RowsUnaccounted(PermanentError):
+    """Rows in are not rows published plus rows quarantined: a defect in Evergreen, never ignored."""
+
+
+class EvidenceMissing(PermanentError):
+    """A gate or decision lacks what it needs to be decided; it fails closed."""
+
+
+class ModelUnloadable(PermanentError):
+    """A registered version cannot be loaded, or does not answer as it did when it was trained."""
+
+
+class DeployRefused(PermanentError):
+    """The serving target did not take the version; the previous one still serves."""
+
+
+class NothingToRollBackTo(PermanentError):
+    """There is no last known good version other than the champion."""
+
+
+class ServiceUnavailable(TransientError):
+    """A service (object store, database, MLflow, model server) did not answer."""
+
+
+class WriteConflict(TransientError):
+    """Another writer replaced the same partition at the same time."""
+
+
+class StageSkipped(Exception):
+    """Nothing to do, for a good reason (a candidate that is not better, a decision that triggers nothing).
+
+    Not an error: Airflow shows the task as skipped, with this reason, and the run is green.
+    """

@@ -1,0 +1,121 @@
+"""Processes of the local stack: started in the background, known by pid and start time, stopped with all their children."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from evergreen.local.postgres import demoted
+
+
+@dataclass(frozen=True)
+class Service:
+    """One background process."""
+
+    name: str
+    command: Sequence[str]
+    environment: dict[str, str]
+    ready: Callable[[], bool]  # whether it answers
+    patience: float = 120.0  # seconds until it must
+    user: int | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+
+
+class NotReady(RuntimeError):
+    """A service ended, or did not answer in time; the message holds the end of its log."""
+
+
+class Processes:
+    """The processes below one home; survives the command that started them."""
+
+    def __init__(self, home: Path) -> None:
+        self._records = home / "run"
+        self._logs = home / "logs"
+
+    def start(self, service: Service) -> None:
+        """Start a service that is not running yet; does not wait for it."""
+        if self.running(service.name):
+            return
+        self._records.mkdir(parents=True, exist_ok=True)
+        self._logs.mkdir(parents=True, exist_ok=True)
+        with self.log(service.name).open("ab") as log:
+            child = subprocess.Popen(
+                [str(part) for part in service.command],
+                env=service.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                start_new_session=True, cwd="/" if service.user is not None else None,
+                **demoted(service.user),  # type: ignore[call-overload]
+            )  # fmt: skip
+        record = {"pid": child.pid, "created": psutil.Process(child.pid).create_time(), "signal": int(service.stop_signal)}
+        partial = self._record(service.name).with_suffix(".partial")
+        partial.write_text(json.dumps(record))
+        partial.rename(self._record(service.name))
+
+    def wait(self, service: Service) -> None:
+        """Until the service answers; raises `NotReady` with the end of its log when it does not."""
+        deadline = time.monotonic() + service.patience
+        while not service.ready():
+            if not self.running(service.name):
+                raise NotReady(f"{service.name} ended while starting:\n{self.tail(service.name)}")
+            if time.monotonic() > deadline:
+                raise NotReady(f"{service.name} did not answer within {service.patience:.0f} s:\n{self.tail(service.name)}")
+            time.sleep(0.2)
+
+    def stop(self, name: str, patience: float = 20.0) -> bool:
+        """Stop a service and every process it started; true when there was one."""
+        process = self._process(name)
+        if process is not None:
+            record = json.loads(self._record(name).read_text())
+            family = [process, *process.children(recursive=True)]
+            process.send_signal(record["signal"])
+            _, alive = psutil.wait_procs(family, timeout=patience)
+            for survivor in alive:
+                survivor.kill()
+            psutil.wait_procs(alive, timeout=5)
+        self._record(name).unlink(missing_ok=True)
+        return process is not None
+
+    def names(self) -> list[str]:
+        """The services that were started and not stopped, oldest first."""
+        return [path.stem for path in sorted(self._records.glob("*.json"), key=lambda p: p.stat().st_mtime_ns)]
+
+    def running(self, name: str) -> bool:
+        return self._process(name) is not None
+
+    def log(self, name: str) -> Path:
+        return self._logs / f"{name}.log"
+
+    def tail(self, name: str, lines: int = 25) -> str:
+        text = self.log(name).read_text(errors="replace") if self.log(name).exists() else ""
+        return "\n".join(text.splitlines()[-lines:])
+
+    def _record(self, name: str) -> Path:
+        return self._records / f"{name}.json"
+
+    def _process(self, name: str) -> psutil.Process | None:
+        """The recorded process, if it still lives: a pid alone may have been given to another one since."""
+        if not self._record(name).exists():
+            return None
+        record = json.loads(self._record(name).read_text())
+        try:
+            process = psutil.Process(record["pid"])
+            same = abs(process.create_time() - record["created"]) < 1.0
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.NoSuchProcess:
+            return None
+
+
+def reap() -> None:
+    """Collect children of this process that have ended, so that they do not stay behind as zombies."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            continue
+    except ChildProcessError:
+        return

@@ -1,0 +1,38 @@
+"""What every stage is told about the run it works for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from evergreen.interval import Interval
+
+if TYPE_CHECKING:
+    from evergreen.spec.schema import ModelSpec
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of one loop over one interval of one model.
+
+    Every stage is a plain function `stage(run, **inputs) -> JSON`; `run` is the same for all stages of a DAG run.
+    """
+
+    spec: ModelSpec
+    interval: Interval
+    run_id: str = "local"
+    reason: str = "scheduled"  # why it runs: scheduled, backfill, manual, drift
+    decision_id: str | None = None  # the monitor's decision that triggered it
+    changed_at: datetime | None = None  # since when the world is different, by that decision
+    links: dict[str, str] = field(default_factory=dict, compare=False)  # name → URL, shown on the task's page, also after a failure
+
+    @property
+    def as_of(self) -> datetime:
+        """The moment this run may know about; never the wall clock."""
+        return self.interval.as_of
+
+    @property
+    def subject(self) -> str:
+        """How messages name the run: model and interval."""
+        return f"{self.spec.model} {self.interval}"

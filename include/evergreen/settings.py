@@ -1,0 +1,76 @@
+"""Where things are: the only module that reads the process environment.
+
+Every setting has an embedded default below `EVERGREEN_HOME`, and one environment variable that replaces it. What the local
+stack chose at its start (ports, generated passwords) stands in `<home>/environment`, so that every later command finds it;
+the environment of the process wins over the file.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Resolved locations. Paths are absolute; URLs have no trailing slash."""
+
+    project: Path
+    home: Path  # everything that Evergreen writes, when nothing else is set
+    models: Path  # one folder a model
+    landing: str  # folder or s3://bucket/prefix
+    lake: str  # folder or s3://bucket/prefix
+    reports: Path  # Data Docs and drift reports, served over HTTP
+    database: str  # postgresql://user:password@host:port, without a database name
+    database_prefix: str  # stands before the names of Evergreen's databases, on a server shared with others
+    mlflow_url: str
+    server_url: str
+    reports_url: str
+    airflow_url: str
+    server_token: str  # required by the server's admin endpoints when not empty
+    replay: bool  # the server accepts a request's own `as_of`
+
+    def database_url(self, name: str, driver: str = "postgresql") -> str:
+        """The URL of one of Evergreen's databases: airflow, mlflow, optuna, feast, evergreen."""
+        return f"{self.database.replace('postgresql', driver, 1)}/{self.database_prefix}{name}"
+
+    @classmethod
+    def from_environment(cls, environment: dict[str, str] | None = None) -> Settings:
+        env = dict(os.environ) if environment is None else environment
+        project = Path(env.get("EVERGREEN_PROJECT", PROJECT))
+        home = Path(env.get("EVERGREEN_HOME", project / ".evergreen")).absolute()
+        env = read_environment_file(home / "environment") | env
+        return cls(
+            project=project,
+            home=home,
+            models=Path(env.get("EVERGREEN_MODELS", project / "include" / "models")),
+            landing=env.get("EVERGREEN_LANDING", str(home / "landing")),
+            lake=env.get("EVERGREEN_LAKE", str(home / "lake")),
+            reports=Path(env.get("EVERGREEN_REPORTS", home / "reports")),
+            database=env.get("EVERGREEN_DATABASE", "postgresql://evergreen@127.0.0.1:5442"),
+            database_prefix=env.get("EVERGREEN_DATABASE_PREFIX", ""),
+            mlflow_url=env.get("EVERGREEN_MLFLOW_URL", "http://127.0.0.1:5050"),
+            server_url=env.get("EVERGREEN_SERVER_URL", "http://127.0.0.1:8090"),
+            reports_url=env.get("EVERGREEN_REPORTS_URL", "http://127.0.0.1:8091"),
+            airflow_url=env.get("EVERGREEN_AIRFLOW_URL", "http://127.0.0.1:8080"),
+            server_token=env.get("EVERGREEN_SERVER_TOKEN", ""),
+            replay=env.get("EVERGREEN_REPLAY", "") == "1",
+        )
+
+
+def read_environment_file(path: Path) -> dict[str, str]:
+    """The `NAME=value` lines of a file; none when there is no such file."""
+    if not path.is_file():
+        return {}
+    lines = (line.partition("=") for line in path.read_text().splitlines() if "=" in line and not line.startswith("#"))
+    return {name.strip(): value.strip() for name, _, value in lines}
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process. Tests that change the environment call `settings.cache_clear()`."""
+    return Settings.from_environment()
