@@ -32,8 +32,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     """The background processes of this test session; all of them are stopped at its end."""
     processes = Processes(tmp_path_factory.mktemp("services"))
     yield processes
-    for name in reversed(processes.names()):
-        processes.stop(name)
+    processes.stop(*processes.names())
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ the environment of the process wins over the file.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -26,13 +26,16 @@ class Settings:
     lake: str  # folder or s3://bucket/prefix
     reports: Path  # Data Docs and drift reports, served over HTTP
     database: str  # postgresql://user:password@host:port, without a database name
+    embedded_database: bool  # the stack runs its own Postgres; false when EVERGREEN_DATABASE names a server
     database_prefix: str  # stands before the names of Evergreen's databases, on a server shared with others
     mlflow_url: str
     server_url: str
     reports_url: str
     airflow_url: str
-    server_token: str  # required by the server's admin endpoints when not empty
+    airflow_password: str = field(repr=False)  # of the local login `admin`
+    server_token: str = field(repr=False)  # required by the server's admin endpoints when not empty
     replay: bool  # the server accepts a request's own `as_of`
+    alerts: frozenset[str]  # channels that tell a model's owner of a failed task: log, smtp, slack
 
     def database_url(self, name: str, driver: str = "postgresql") -> str:
         """The URL of one of Evergreen's databases: airflow, mlflow, optuna, feast, evergreen."""
@@ -44,6 +47,8 @@ class Settings:
         project = Path(env.get("EVERGREEN_PROJECT", PROJECT))
         home = Path(env.get("EVERGREEN_HOME", project / ".evergreen")).absolute()
         env = read_environment_file(home / "environment") | env
+        own_server = env.get("EVERGREEN_DATABASE", "")
+        login = f"evergreen:{env.get('EVERGREEN_POSTGRES_PASSWORD', '')}"
         return cls(
             project=project,
             home=home,
@@ -51,14 +56,17 @@ class Settings:
             landing=env.get("EVERGREEN_LANDING", str(home / "landing")),
             lake=env.get("EVERGREEN_LAKE", str(home / "lake")),
             reports=Path(env.get("EVERGREEN_REPORTS", home / "reports")),
-            database=env.get("EVERGREEN_DATABASE", "postgresql://evergreen@127.0.0.1:5442"),
+            database=own_server or f"postgresql://{login}@127.0.0.1:{env.get('EVERGREEN_POSTGRES_PORT', '5442')}",
+            embedded_database=not own_server,
             database_prefix=env.get("EVERGREEN_DATABASE_PREFIX", ""),
             mlflow_url=env.get("EVERGREEN_MLFLOW_URL", "http://127.0.0.1:5050"),
             server_url=env.get("EVERGREEN_SERVER_URL", "http://127.0.0.1:8090"),
             reports_url=env.get("EVERGREEN_REPORTS_URL", "http://127.0.0.1:8091"),
             airflow_url=env.get("EVERGREEN_AIRFLOW_URL", "http://127.0.0.1:8080"),
+            airflow_password=env.get("EVERGREEN_AIRFLOW_PASSWORD", "admin"),
             server_token=env.get("EVERGREEN_SERVER_TOKEN", ""),
             replay=env.get("EVERGREEN_REPLAY", "") == "1",
+            alerts=frozenset(env.get("EVERGREEN_ALERTS", "log").split(",")),
         )
 
 

@@ -34,7 +34,7 @@ def test_first_start_leaves_the_folders_above_as_they_were_and_stops(tmp_path: P
             assert connection.execute("select 1").fetchone() == (1,)
         assert not postgres.answers(cluster.url.replace("secret", "wrong"))
     finally:
-        assert processes.stop("postgres")
+        assert processes.stop("postgres") == ["postgres"]
         postgres.remove(cluster)
     assert modes(home) == before
     assert not processes.running("postgres")

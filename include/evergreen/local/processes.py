@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import time
@@ -68,19 +67,20 @@ class Processes:
                 raise NotReady(f"{service.name} did not answer within {service.patience:.0f} s:\n{self.tail(service.name)}")
             time.sleep(0.2)
 
-    def stop(self, name: str, patience: float = 20.0) -> bool:
-        """Stop a service and every process it started; true when there was one."""
-        process = self._process(name)
-        if process is not None:
-            record = json.loads(self._record(name).read_text())
-            family = [process, *process.children(recursive=True)]
-            process.send_signal(record["signal"])
-            _, alive = psutil.wait_procs(family, timeout=patience)
-            for survivor in alive:
-                survivor.kill()
-            psutil.wait_procs(alive, timeout=5)
-        self._record(name).unlink(missing_ok=True)
-        return process is not None
+    def stop(self, *names: str, patience: float = 20.0) -> list[str]:
+        """Stop services, all at once, with every process that they started; returns the names of those that ran."""
+        running = {name: process for name in names if (process := self._process(name)) is not None}
+        family: list[psutil.Process] = []
+        for name, process in running.items():
+            family += [process, *process.children(recursive=True)]
+            process.send_signal(json.loads(self._record(name).read_text())["signal"])
+        _, alive = psutil.wait_procs(family, timeout=patience)
+        for survivor in alive:
+            survivor.kill()
+        psutil.wait_procs(alive, timeout=5)
+        for name in names:
+            self._record(name).unlink(missing_ok=True)
+        return list(running)
 
     def names(self) -> list[str]:
         """The services that were started and not stopped, oldest first."""
@@ -111,11 +111,3 @@ class Processes:
         except psutil.NoSuchProcess:
             return None
 
-
-def reap() -> None:
-    """Collect children of this process that have ended, so that they do not stay behind as zombies."""
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            continue
-    except ChildProcessError:
-        return

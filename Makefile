@@ -1,0 +1,64 @@
+# One vocabulary for people, CI and hooks. `make` alone lists it.
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+UV := $(VENV)/.uv/bin/uv
+export PYTHONDONTWRITEBYTECODE :=
+export PYTHONPATH :=
+
+MODEL ?= churn
+SEED ?= 7
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down reset test check format bench lock
+
+help: ## list the commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+setup: $(STAMP) ## install everything into .venv; does nothing when nothing changed
+
+$(STAMP): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v[:2] <= (3, 13) else f"Python 3.11 to 3.13 is needed, {sys.executable} is {v[0]}.{v[1]}: set PYTHON=")'
+	@echo "setup: environment $(VENV) with $$($(PYTHON) --version)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv --without-pip $(VENV)
+	@test -x $(UV) || { echo "setup: uv into $(VENV)/.uv"; $(PYTHON) -m venv $(VENV)/.uv && $(VENV)/.uv/bin/python -m pip install -q --disable-pip-version-check "uv>=0.9"; }
+	@echo "setup: $$(grep -c == requirements.txt) locked packages, compiled to bytecode"
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip sync -q --compile-bytecode requirements.txt
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install -q --no-deps --editable .
+	@touch $@
+
+demo: setup ## run the whole loop on a simulated business; SEED=8 tells another story
+	@$(BIN)/python -m evergreen_simulator demo --seed $(SEED)
+
+up: setup ## start Airflow, MLflow, the model server and the reports, and leave them running
+	@$(BIN)/evergreen up
+
+down: ## stop everything that `make up` or `make demo` started
+	@test ! -x $(BIN)/evergreen || $(BIN)/evergreen down
+
+reset: ## stop everything and delete all data of the local stack
+	@test ! -x $(BIN)/evergreen || $(BIN)/evergreen reset
+
+test: setup ## run all tests
+	@$(BIN)/python -m pytest
+
+check: setup ## lint, format, types, specs, lock; changes nothing
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/evergreen check
+	@$(BIN)/yamllint -s .
+	@$(UV) pip compile -q --universal --python-version 3.11 --no-header --no-annotate --constraints requirements.txt pyproject.toml --group dev \
+	  | diff -q - <(grep -vE '^\s*#' requirements.txt) >/dev/null || { echo "requirements.txt does not agree with pyproject.toml: run 'make lock'"; exit 1; }
+
+format: setup ## format the code and mend what the linter can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: setup ## resolve the newest releases that pyproject.toml allows into requirements.txt
+	@$(UV) pip compile -q --universal --python-version 3.11 --upgrade --custom-compile-command "make lock" pyproject.toml --group dev -o requirements.txt
+
+bench: setup ## measure, as ratios taken side by side
+	@$(BIN)/python -m benchmarks

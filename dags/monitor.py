@@ -1,0 +1,20 @@
+"""`<model>__monitor`: an Airflow DAG for every valid model spec, one run an interval, apart from training."""
+
+from __future__ import annotations
+
+from evergreen.monitor import stages as monitor
+from evergreen.orchestration import assets
+from evergreen.orchestration.loops import loop, valid_specs
+from evergreen.orchestration.retrain import retrain
+
+for spec in valid_specs():
+    with loop(spec, "monitor") as stage:
+        collected = stage(monitor.collect)()
+        quality = stage(monitor.quality)(collected=collected)
+        drift = stage(monitor.drift)(collected=collected)
+        performance = stage(monitor.performance)(collected=collected)
+        decision = stage(monitor.decide, outlets=[assets.decisions(spec)])(
+            quality=quality, drift=drift, performance=performance
+        )
+        stage(monitor.alert)(decision=decision)
+        retrain(spec, decision)

@@ -1,0 +1,13 @@
+"""Has no DAG of its own: an invalid model spec shows up here, as an Airflow import error that says what to mend.
+
+The other DAG files leave out the invalid model and go on with the others, so that its mistake costs only itself.
+"""
+
+from __future__ import annotations
+
+from evergreen.settings import settings
+from evergreen.spec.load import load_all
+
+_, mistakes = load_all(settings().models)
+if mistakes:
+    raise ExceptionGroup(f"{len(mistakes)} invalid model folder(s)", mistakes)

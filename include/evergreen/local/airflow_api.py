@@ -1,0 +1,64 @@
+"""A small client of Airflow's public REST API, for the stack's start, the demo and the tests."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import httpx
+
+from evergreen.errors import ServiceUnavailable
+
+
+class AirflowApi:
+    """Talks to one Airflow with a user's name and password; renews its token by itself."""
+
+    def __init__(self, url: str, user: str, password: str) -> None:
+        self._login = {"username": user, "password": password}
+        self.url = url
+        self._http = httpx.Client(base_url=url, timeout=60)
+
+    def get(self, path: str, **query: Any) -> Any:
+        """The JSON answer of a GET below /api/v2."""
+        return self.call("GET", path, params=query)
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        return self.call("POST", path, json=body)
+
+    def patch(self, path: str, body: dict[str, Any]) -> Any:
+        return self.call("PATCH", path, json=body)
+
+    def call(self, method: str, path: str, *, accept: tuple[int, ...] = (), **options: Any) -> Any:
+        """One request; a status of 400 and above raises, unless it is in `accept`: then the answer is None."""
+        response = self._send(method, path, options)
+        if response.status_code == 401:
+            self._http.headers.pop("Authorization", None)
+            response = self._send(method, path, options)
+        if response.status_code in accept:
+            return None
+        if response.is_error:
+            raise ServiceUnavailable(
+                f"asking Airflow: {method} {path}",
+                found=f"{response.status_code}: {response.text[:500]}",
+                expected="a successful answer",
+                next_step=f"look at {self.url} and the api-server's log",
+            )
+        return response.json() if response.content else None
+
+    def _send(self, method: str, path: str, options: dict[str, Any]) -> httpx.Response:
+        for attempt in range(5):
+            try:
+                if "Authorization" not in self._http.headers:
+                    answer = self._http.post("/auth/token", json=self._login)
+                    answer.raise_for_status()
+                    self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+                return self._http.request(method, f"/api/v2{path}", **options)
+            except httpx.TransportError as error:
+                failure = error
+                time.sleep(0.5 * (attempt + 1))
+        raise ServiceUnavailable(
+            f"asking Airflow: {method} {path}",
+            found=repr(failure),
+            expected=f"an answer from {self.url}",
+            next_step="start it with `make up`, or set EVERGREEN_AIRFLOW_URL",
+        )

@@ -1,0 +1,149 @@
+"""What a driver asks of Airflow: backfill these days, run this interval, wait, and show why a run failed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+from evergreen.errors import PermanentError
+from evergreen.interval import Interval
+from evergreen.local.airflow_api import AirflowApi
+
+FINISHED = ("success", "failed")
+
+
+class RunFailed(PermanentError):
+    """A DAG run ended red; `found` holds the end of the failing task's log."""
+
+
+class AirflowRuns:
+    """DAG runs of one Airflow."""
+
+    def __init__(self, api: AirflowApi) -> None:
+        self.api = api
+
+    def wait_for_dags(self, dag_ids: list[str], patience: float = 120) -> None:
+        """Until the DAG processor has found them all; then unpause them."""
+        deadline = time.monotonic() + patience
+        while missing := [d for d in dag_ids if self.api.call("GET", f"/dags/{d}", accept=(404,)) is None]:
+            if time.monotonic() > deadline:
+                errors = self.api.get("/importErrors")["import_errors"]
+                raise RunFailed(
+                    "waiting for Airflow to parse the DAGs",
+                    found=f"missing: {', '.join(missing)}; import errors: {[e['stack_trace'][-400:] for e in errors]}",
+                    expected=f"all of {', '.join(dag_ids)}",
+                    next_step="run `evergreen check`, then look at the dag-processor's log",
+                )
+            time.sleep(0.5)
+        for dag_id in dag_ids:
+            self.api.patch(f"/dags/{dag_id}", {"is_paused": False})
+
+    def backfill(self, dag_id: str, first: Interval, last: Interval, width: int) -> int:
+        """Start a backfill of the intervals from `first` to `last`, both included; returns its id."""
+        body = {
+            "dag_id": dag_id,
+            "from_date": first.start.isoformat(),
+            "to_date": last.start.isoformat(),
+            "max_active_runs": width,
+            "reprocess_behavior": "failed",
+        }
+        backfill: int = self.api.post("/backfills", body)["id"]
+        return backfill
+
+    def wait_for_backfill(self, backfill: int, dag_id: str, days: int, progress: Callable[[int], None]) -> None:
+        """Until every run of the backfill has ended; calls `progress` with the number of days done."""
+        while True:
+            done = self.api.get(f"/backfills/{backfill}")["completed_at"] is not None
+            failed = self.list(dag_id, state="failed")
+            if failed:
+                self.explain(failed[0])
+            progress(self.count(dag_id, "success") if not done else days)
+            if done:
+                return
+            time.sleep(1.0)
+
+    def trigger(self, dag_id: str, run_id: str, interval: Interval | None = None, conf: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Start a run, for an interval or (without one) by its conf alone; a run of that id that is there already is returned."""
+        body: dict[str, Any] = {"dag_run_id": run_id, "logical_date": None, "conf": conf or {}}
+        if interval is not None:
+            body |= {"logical_date": interval.start.isoformat(), "data_interval_start": interval.start.isoformat(), "data_interval_end": interval.end.isoformat()}
+        made = self.api.call("POST", f"/dags/{dag_id}/dagRuns", json=body, accept=(409,))
+        run: dict[str, Any] = made or self.api.get(f"/dags/{dag_id}/dagRuns/{run_id}")
+        return run
+
+    def wait(self, run: dict[str, Any], patience: float = 1800) -> dict[str, Any]:
+        """Until the run has ended well.
+
+        Raises:
+            RunFailed: it ended red, or did not end in time.
+        """
+        deadline = time.monotonic() + patience
+        while run["state"] not in FINISHED:
+            if time.monotonic() > deadline:
+                raise RunFailed(
+                    f"waiting for {run['dag_id']} {run['dag_run_id']}",
+                    found=f"still {run['state']} after {patience:.0f} s",
+                    expected="an ended run",
+                    next_step="look at the run in Airflow and at the scheduler's log",
+                )
+            time.sleep(0.25)
+            run = self.api.get(f"/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}")
+        if run["state"] == "failed":
+            self.explain(run)
+        return run
+
+    def list(self, dag_id: str, **query: Any) -> list[dict[str, Any]]:
+        """The runs of a DAG, oldest first."""
+        answer = self.api.get(f"/dags/{dag_id}/dagRuns", limit=500, order_by="run_after", **query)
+        runs: list[dict[str, Any]] = answer["dag_runs"]
+        return runs
+
+    def count(self, dag_id: str, state: str) -> int:
+        total: int = self.api.get(f"/dags/{dag_id}/dagRuns", limit=1, state=state)["total_entries"]
+        return total
+
+    def tasks(self, run: dict[str, Any]) -> list[dict[str, Any]]:
+        """The task instances of a run."""
+        answer = self.api.get(f"/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}/taskInstances", limit=500)
+        instances: list[dict[str, Any]] = answer["task_instances"]
+        return instances
+
+    def result(self, run: dict[str, Any], task_id: str) -> Any:
+        """What a task of a run returned."""
+        path = f"/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}/taskInstances/{task_id}/xcomEntries/return_value"
+        return self.api.get(path, deserialize=False)["value"]
+
+    def log(self, task: dict[str, Any], lines: int | None = None) -> str:
+        """The log of a task's last try."""
+        path = f"/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
+        content = self.api.get(path, full_content=True, map_index=task["map_index"])["content"]
+        text = list(_lines(content))
+        return "\n".join(text[-lines:] if lines else text)
+
+    def explain(self, run: dict[str, Any]) -> None:
+        """Raise `RunFailed` with the end of the first failed task's log."""
+        failed = [t for t in self.tasks(run) if t["state"] == "failed"]
+        excerpt = self.log(failed[0], 30) if failed else "no task failed: the run's own time-out?"
+        raise RunFailed(
+            f"running {run['dag_id']} {run['dag_run_id']}" + (f", task {failed[0]['task_id']}" if failed else ""),
+            found=f"the end of its log:\n{excerpt}",
+            expected="a green run",
+            next_step=f"{self.api.url}/dags/{run['dag_id']}/runs/{run['dag_run_id']}",
+        )
+
+
+def _lines(content: list[Any]) -> Iterator[str]:
+    for event in content:
+        if isinstance(event, str):
+            yield event
+            continue
+        yield " ".join(part for part in (event.get("level", ""), str(event.get("event", ""))) if part)
+        for error in event.get("error_detail") or []:
+            yield f"{error['exc_type']}: {error['exc_value']}"
+
+
+def moment(text: str) -> datetime:
+    """A time of Airflow's answers."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))

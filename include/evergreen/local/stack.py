@@ -1,0 +1,223 @@
+"""`evergreen up` and `evergreen down`: Postgres, MLflow, the model server, the reports and Airflow on this machine."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import httpx
+
+from evergreen.local import environment, postgres
+from evergreen.local.airflow_objects import load_airflow_settings
+from evergreen.local.processes import NotReady, Processes, Service
+from evergreen.settings import Settings, settings
+
+DATABASES = ("airflow", "mlflow", "optuna", "feast", "evergreen")
+Progress = Callable[[str], None]
+
+
+class PortTaken(RuntimeError):
+    """Another process listens where the stack wants to."""
+
+
+def up(progress: Progress = print) -> Settings:
+    """Start what is not running; returns the settings in force. Does nothing when all of it runs.
+
+    Raises:
+        PortTaken: naming the port and the setting that changes it.
+        NotReady: a process did not come up, with the end of its log.
+    """
+    here = settings()
+    processes = Processes(here.home)
+    _check_ports(here, processes)
+    here = _remember(here)
+    if here.embedded_database:
+        progress(f"Postgres on {_address(here.database)}")
+        _start_postgres(here, processes)
+    postgres.create_databases(here.database, [f"{here.database_prefix}{name}" for name in DATABASES])
+    _passwords(here)
+    variables = environment.of_processes(here)
+
+    services = _services(here, variables)
+    processes.start(services["mlflow"])  # migrates its database while Airflow migrates its own
+    progress("database migrations, Feast registry")
+    _run(["-m", "airflow", "db", "migrate"], variables, "migrating Airflow's database")
+    processes.wait(services["mlflow"])
+    _run(["-m", "evergreen", "apply"], variables, "applying the Feast objects of every model")
+    for name, service in services.items():
+        progress(f"starting {name}")
+        processes.start(service)
+    for name, service in services.items():
+        processes.wait(service)
+        progress(f"{name} answers")
+    load_airflow_settings(here, here.project / "airflow_settings.yaml")
+    return here
+
+
+def down() -> list[str]:
+    """Stop everything that `up` started; returns the names of what was running."""
+    here = settings()
+    processes = Processes(here.home)
+    others = [name for name in processes.names() if name != "postgres"]
+    return [*processes.stop(*others), *processes.stop("postgres")]  # the others still write while they end
+
+
+def reset() -> None:
+    """Stop everything and delete the home: data, models, databases, logs."""
+    here = settings()
+    down()
+    postgres.remove(_cluster(here))
+    shutil.rmtree(here.home, ignore_errors=True)
+    settings.cache_clear()
+
+
+def addresses(here: Settings) -> dict[str, str]:
+    """Where each part answers."""
+    return {
+        "Airflow": f"{here.airflow_url}  (login {environment.ADMIN_USER} / {here.airflow_password})",
+        "MLflow": here.mlflow_url,
+        "Model server": f"{here.server_url}/docs",
+        "Reports": here.reports_url,
+    }
+
+
+def _remember(here: Settings) -> Settings:
+    environment.remembered(
+        here.home,
+        {
+            "EVERGREEN_MLFLOW_URL": here.mlflow_url,
+            "EVERGREEN_SERVER_URL": here.server_url,
+            "EVERGREEN_REPORTS_URL": here.reports_url,
+            "EVERGREEN_AIRFLOW_URL": here.airflow_url,
+            "EVERGREEN_DATABASE_PREFIX": here.database_prefix,
+        }
+        | (
+            {"EVERGREEN_POSTGRES_PORT": str(urlsplit(here.database).port)}
+            if here.embedded_database
+            else {"EVERGREEN_DATABASE": here.database}
+        ),
+    )
+    settings.cache_clear()
+    return settings()
+
+
+def _cluster(here: Settings) -> postgres.Cluster:
+    parts = urlsplit(here.database)
+    return postgres.cluster(here.home, parts.port or 5432, parts.password or "")
+
+
+def _start_postgres(here: Settings, processes: Processes) -> None:
+    cluster = _cluster(here)
+    postgres.prepare(cluster)
+    service = Service("postgres", cluster.command(), {}, lambda: postgres.answers(cluster.url), 60, cluster.user)
+    processes.start(service)
+    processes.wait(service)
+
+
+def _services(here: Settings, variables: dict[str, str]) -> dict[str, Service]:
+    """The background processes after Postgres, in the order in which they start."""
+    python = sys.executable
+    mlflow, server, reports = (urlsplit(url) for url in (here.mlflow_url, here.server_url, here.reports_url))
+    here.reports.mkdir(parents=True, exist_ok=True)
+    return {
+        "mlflow": Service(
+            "mlflow",
+            [python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(mlflow.port), "--workers", "1"]
+            + ["--backend-store-uri", here.database_url("mlflow"), "--artifacts-destination", str(here.home / "mlflow")],
+            variables | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            lambda: _answers(f"{here.mlflow_url}/health"),
+        ),
+        "airflow-scheduler": Service(
+            "airflow-scheduler", [python, "-m", "airflow", "scheduler", "--skip-serve-logs"], variables,
+            lambda: _airflow_healthy(here, "scheduler"),
+        ),
+        "airflow-api-server": Service(
+            "airflow-api-server", [python, "-m", "airflow", "api-server"], variables,
+            lambda: _answers(f"{here.airflow_url}/api/v2/monitor/health"),
+        ),
+        "airflow-dag-processor": Service(
+            "airflow-dag-processor", [python, "-m", "airflow", "dag-processor"], variables,
+            lambda: _airflow_healthy(here, "dag_processor"),
+        ),
+        "airflow-triggerer": Service(
+            "airflow-triggerer", [python, "-m", "airflow", "triggerer", "--skip-serve-logs"], variables,
+            lambda: _airflow_healthy(here, "triggerer"),
+        ),
+        "server": Service(
+            "server", [python, "-m", "evergreen.serve", "--host", "127.0.0.1", "--port", str(server.port)], variables,
+            lambda: _answers(f"{here.server_url}/healthz"),
+        ),
+        "reports": Service(
+            "reports",
+            [python, "-m", "http.server", str(reports.port), "--bind", "127.0.0.1", "--directory", str(here.reports)],
+            variables, lambda: _answers(here.reports_url),
+        ),
+    }  # fmt: skip
+
+
+def _check_ports(here: Settings, processes: Processes) -> None:
+    wanted = {
+        "airflow-api-server": ("EVERGREEN_AIRFLOW_URL", here.airflow_url),
+        "mlflow": ("EVERGREEN_MLFLOW_URL", here.mlflow_url),
+        "server": ("EVERGREEN_SERVER_URL", here.server_url),
+        "reports": ("EVERGREEN_REPORTS_URL", here.reports_url),
+    }
+    for name, (setting, url) in wanted.items():
+        _check_port(processes, name, setting, url)
+    if here.embedded_database:
+        port = urlsplit(here.database).port
+        _check_port(processes, "postgres", "EVERGREEN_POSTGRES_PORT", f"//127.0.0.1:{port}")
+
+
+def _check_port(processes: Processes, name: str, setting: str, url: str) -> None:
+    port = urlsplit(url).port
+    if processes.running(name) or port is None:
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            other = str(port + 1000)
+            raise PortTaken(
+                f"port {port} is taken, and {name} wants it. Stop what listens there, or choose another port: "
+                f"{setting}={url.replace(str(port), other) if '://' in url else other}"
+            ) from error
+
+
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port}"
+
+
+def _passwords(here: Settings) -> None:
+    path = here.home / "airflow" / "passwords.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(json.dumps({environment.ADMIN_USER: here.airflow_password}))
+
+
+def _run(arguments: list[str], variables: dict[str, str], doing: str) -> None:
+    done = subprocess.run([sys.executable, *arguments], env=variables, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise NotReady(f"{doing} failed:\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}")
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2).status_code < 500
+    except httpx.TransportError:
+        return False
+
+
+def _airflow_healthy(here: Settings, component: str) -> bool:
+    try:
+        health = httpx.get(f"{here.airflow_url}/api/v2/monitor/health", timeout=5).json()
+    except (httpx.TransportError, ValueError):
+        return False
+    return bool((health.get(component) or {}).get("status") == "healthy")

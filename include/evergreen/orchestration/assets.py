@@ -1,0 +1,22 @@
+"""The assets that tie the loops together in Airflow's asset graph; their events carry small extras, never secrets."""
+
+from __future__ import annotations
+
+from airflow.sdk import Asset
+
+from evergreen.spec.schema import ModelSpec
+
+
+def features(spec: ModelSpec) -> Asset:
+    """The model's feature tables: an event for each published partition."""
+    return Asset(name=f"{spec.model}_features", uri=f"evergreen://lake/{spec.model}/features", group="features")
+
+
+def champion(spec: ModelSpec) -> Asset:
+    """The version that serves: an event for each deployment."""
+    return Asset(name=f"{spec.model}_champion", uri=f"evergreen://registry/{spec.model}/champion", group="models")
+
+
+def decisions(spec: ModelSpec) -> Asset:
+    """What the monitor decided: an event for each window."""
+    return Asset(name=f"{spec.model}_decisions", uri=f"evergreen://lake/{spec.model}/decisions", group="decisions")

@@ -1,0 +1,94 @@
+"""Which interval a run works on: one function for scheduled, backfilled, manual and triggered runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from evergreen.errors import RunError
+from evergreen.interval import Interval
+from evergreen.run import Run
+from evergreen.spec.schema import ModelSpec
+
+DAY = timedelta(days=1)
+
+
+def run_of(spec: ModelSpec, context: Mapping[str, Any]) -> Run:
+    """The `Run` of an Airflow task context.
+
+    The interval is, in this order: the `partition` or `as_of` that the run names in its params; the run's data interval; for a
+    run without one (triggered, or by hand without a date), the last complete day before `run_after`. A training that names
+    nothing never asks for more than the model's last day of data.
+
+    Raises:
+        RunError: the params cannot be read, or the interval lies outside the model's days of data.
+    """
+    dag_run, params = context["dag_run"], context["params"]
+    last = spec.last_day or date.max
+    interval = _named(spec, params)
+    if interval is None:
+        interval = _of_data_interval(dag_run) or _last_complete(dag_run.run_after)
+        if "as_of" in params and interval.start.date() > last:
+            interval = Interval.of_day(last)  # a training after the last day of data knows all of it
+    if not spec.first_day <= interval.start.date() <= last:
+        raise RunError(
+            f"identifying run {dag_run.run_id} of {spec.model}",
+            found=f"interval {interval}",
+            expected=f"a day from {spec.first_day} to {spec.last_day or 'today'} (first_day and last_day of model.yaml)",
+            next_step="trigger the run again and name the day: `partition` for ingest and monitor, `as_of` for train",
+        )
+    return Run(
+        spec=spec,
+        interval=interval,
+        run_id=dag_run.run_id,
+        reason=params.get("reason") or _reason(dag_run),
+        decision_id=params.get("decision_id"),
+        changed_at=_moment(spec, "changed_at", params.get("changed_at")),
+    )
+
+
+def _named(spec: ModelSpec, params: Mapping[str, Any]) -> Interval | None:
+    if as_of := _moment(spec, "as_of", params.get("as_of")):
+        return Interval(as_of - DAY, as_of)
+    if partition := params.get("partition"):
+        try:
+            return Interval.of_day(date.fromisoformat(partition))
+        except ValueError as error:
+            raise _unreadable(spec, "partition", partition, "a day as YYYY-MM-DD") from error
+    return None
+
+
+def _of_data_interval(dag_run: Any) -> Interval | None:
+    start, end = dag_run.data_interval_start, dag_run.data_interval_end
+    if start is None or end is None or end <= start:
+        return None
+    # Long intervals (a weekly training schedule) know as much as their last day does.
+    return Interval(max(start, end - DAY), end)
+
+
+def _last_complete(run_after: datetime) -> Interval:
+    return Interval.of_day(run_after.astimezone(UTC).date() - DAY)
+
+
+def _moment(spec: ModelSpec, name: str, text: str | None) -> datetime | None:
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise _unreadable(spec, name, text, "a moment as 2026-01-31T00:00:00Z") from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _unreadable(spec: ModelSpec, name: str, text: str, expected: str) -> RunError:
+    return RunError(
+        f"reading the params of a run of {spec.model}",
+        found=f"{name}={text!r}",
+        expected=expected,
+        next_step=f"trigger the run again with a {name} of that form, or leave it empty",
+    )
+
+
+def _reason(dag_run: Any) -> str:
+    return str(getattr(dag_run.run_type, "value", dag_run.run_type))

@@ -1,0 +1,116 @@
+"""The frame of every DAG: id, timetable, bounds in time, retries, owner, parameters and triage notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from airflow.sdk import DAG, CronDataIntervalTimetable, Param
+
+from evergreen.orchestration.failures import LONGEST_DELAY, RETRIES, RETRY_DELAY, RETRY_POLICY
+from evergreen.orchestration.notify import RUNBOOK, notifiers
+from evergreen.orchestration.operator import Stages
+from evergreen.settings import settings
+from evergreen.spec.load import load_all
+from evergreen.spec.schema import ModelSpec
+
+Loop = Literal["ingest", "train", "monitor"]
+
+INGEST_POOL = "evergreen_ingest"
+TRAINING_POOL = "evergreen_training"
+
+_PARTITION = Param(
+    None, type=["null", "string"], format="date",
+    title="Partition", description="The day to work on (UTC). Empty: the day that the run's data interval starts on.",
+)  # fmt: skip
+_PARAMS: dict[Loop, dict[str, Param]] = {
+    "ingest": {"partition": _PARTITION},
+    "monitor": {"partition": _PARTITION},
+    "train": {
+        "as_of": Param(
+            None, type=["null", "string"], title="As of",
+            description="The moment the training may know about, as 2026-01-31T00:00:00Z. Empty: the end of the run's interval.",
+        ),
+        "reason": Param(None, type=["null", "string"], title="Reason", description="Why; kept with the version and in the audit trail."),
+        "decision_id": Param(None, type=["null", "string"], title="Decision", description="The monitor's decision; filled by the monitor."),
+        "changed_at": Param(
+            None, type=["null", "string"], title="Changed at",
+            description="Learn only from rows after this moment. Filled by the monitor; empty: the whole training window.",
+        ),
+    },
+}  # fmt: skip
+
+_TRIAGE: dict[Loop, str] = {
+    "ingest": "No new features are published while this is red; the champion goes on serving. Read the failed task's last line. "
+    "After a correction upstream, clear the failed task: every stage replaces its partition, so running it again is safe.",
+    "train": "The champion goes on serving while this is red; nothing was promoted. A *skipped* `register` is a good run whose "
+    "candidate was not better. Clearing the failed task resumes: finished trials and versions are found, not made again.",
+    "monitor": "Drift is not watched while this is red; serving goes on. Windows may be run again in any order: an old "
+    "window is recorded and triggers nothing.",
+}
+_ABOUT: dict[Loop, str] = {
+    "ingest": "each day's data: validated, published, turned into features and labels",
+    "train": "tune, gate, register and deploy a model",
+    "monitor": "compare live predictions with the reference, decide, trigger retraining",
+}
+_LIMITS: dict[Loop, dict[str, Any]] = {
+    # Days are independent of one another; four side by side fill two cores.
+    "ingest": {"max_active_runs": 4, "dagrun_timeout": timedelta(hours=2)},
+    # One training and one decision at a time: each looks at what the one before it left.
+    "train": {"max_active_runs": 1, "dagrun_timeout": timedelta(hours=12)},
+    "monitor": {"max_active_runs": 1, "dagrun_timeout": timedelta(hours=2)},
+}
+_TASK_TIMEOUT: dict[Loop, timedelta] = {
+    "ingest": timedelta(minutes=30),
+    "train": timedelta(hours=4),
+    "monitor": timedelta(minutes=30),
+}
+
+
+def dag_id(model: str, loop: Loop) -> str:
+    """The id of one model's loop."""
+    return f"{model}__{loop}"
+
+
+def valid_specs() -> list[ModelSpec]:
+    """The models whose folder is valid; `dags/spec_errors.py` says in the UI what is wrong with the others."""
+    return load_all(settings().models)[0]
+
+
+@contextmanager
+def loop(spec: ModelSpec, name: Loop) -> Iterator[Stages]:
+    """One DAG of one model; tasks are made inside the block."""
+    with DAG(
+        dag_id=dag_id(spec.model, name),
+        description=f"{spec.model}: {_ABOUT[name]}",
+        schedule=CronDataIntervalTimetable(getattr(spec.schedule, name), timezone="UTC"),
+        start_date=datetime.combine(spec.first_day, datetime.min.time(), UTC),
+        end_date=None if spec.last_day is None else datetime.combine(spec.last_day, datetime.min.time(), UTC),
+        catchup=False,
+        params=_PARAMS[name],
+        tags=["evergreen", spec.model, name],
+        doc_md=_doc(spec, name),
+        default_args={
+            "owner": spec.owner.name,
+            "pool": TRAINING_POOL if name == "train" else INGEST_POOL,
+            "retries": RETRIES,
+            "retry_delay": RETRY_DELAY,
+            "retry_exponential_backoff": True,
+            "max_retry_delay": LONGEST_DELAY,
+            "retry_policy": RETRY_POLICY,
+            "execution_timeout": _TASK_TIMEOUT[name],
+            "on_failure_callback": notifiers(spec),
+        },
+        **_LIMITS[name],
+    ):
+        yield Stages(spec)
+
+
+def _doc(spec: ModelSpec, name: Loop) -> str:
+    return (
+        f"### {spec.model}: {_ABOUT[name]}\n\n{spec.description}\n\n"
+        f"**Owner** {spec.owner.name} <{spec.owner.email}>\n\n"
+        f"**Triage** {_TRIAGE[name]}\n\n**Runbook** `{RUNBOOK}`\n"
+    )

@@ -1,0 +1,51 @@
+"""Who is told when a task fails: the model's owner, by the channels that EVERGREEN_ALERTS names (log, smtp, slack)."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseNotifier
+
+from evergreen.settings import settings
+from evergreen.spec.schema import ModelSpec
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+RUNBOOK = "docs/runbooks/on-call.md"
+# Airflow hands the exception to callbacks; what it says first and what to do next is all that a message needs.
+_SUBJECT = "Evergreen: {{ dag.dag_id }} {{ ti.task_id }} failed ({{ run_id }})"
+_BODY = "{{ exception }}\n\nTask: {{ ti.log_url }}\nRunbook: " + RUNBOOK
+
+
+class LogNotifier(BaseNotifier):
+    """Writes the message as the last lines of the failed task's log."""
+
+    def __init__(self, owner: str, email: str) -> None:
+        super().__init__()
+        self.owner = owner
+        self.email = email
+
+    def notify(self, context: Context) -> None:
+        exception: Any = context.get("exception")
+        next_step = getattr(exception, "next_step", None) or f"read the traceback above, then {RUNBOOK}"
+        log = logging.getLogger("evergreen.alerts")
+        log.error("%s <%s> is told: %s", self.owner, self.email, str(exception).splitlines()[0] if exception else "task failed")
+        log.error("Runbook: %s", RUNBOOK)
+        log.error("Next step: %s", next_step)
+
+
+def notifiers(spec: ModelSpec) -> list[BaseNotifier]:
+    """The notifiers of a model; the log one stands last, so that a failed log ends with what to do."""
+    found: list[BaseNotifier] = []
+    channels = settings().alerts
+    if "smtp" in channels:
+        from airflow.providers.smtp.notifications.smtp import SmtpNotifier
+
+        found.append(SmtpNotifier(to=spec.owner.email, subject=_SUBJECT, html_content=f"<pre>{_BODY}</pre>"))
+    if "slack" in channels:
+        from airflow.providers.slack.notifications.slack_webhook import SlackWebhookNotifier
+
+        found.append(SlackWebhookNotifier(text=f"{_SUBJECT}\n{_BODY}"))
+    return [*found, LogNotifier(spec.owner.name, spec.owner.email)]

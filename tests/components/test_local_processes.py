@@ -1,0 +1,53 @@
+"""Background processes: started once, known again by a later command, stopped with their children, loud when they fail."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from evergreen.local.processes import NotReady, Processes, Service
+
+PARENT = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); time.sleep(60)"
+
+
+def service(code: str, ready: bool = True, patience: float = 5.0) -> Service:
+    return Service("one", [sys.executable, "-c", code], dict(os.environ), lambda: ready, patience)
+
+
+def test_a_later_command_knows_the_process_and_stops_its_children(tmp_path: Path) -> None:
+    Processes(tmp_path).start(service(PARENT))
+    later = Processes(tmp_path)
+    assert later.running("one")
+    later.start(service("raise SystemExit('started twice')"))
+    (record,) = (tmp_path / "run").glob("*.json")
+    process = psutil.Process(int(record.read_text().split('"pid": ')[1].split(",")[0]))
+    deadline = time.monotonic() + 10
+    while not (children := process.children()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert children
+    assert later.stop("one") == ["one"]
+    assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+    assert later.stop("one") == []
+
+
+def test_a_pid_given_to_another_process_is_not_ours(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "one.json").write_text(f'{{"pid": {os.getpid()}, "created": 1.0, "signal": 15}}')
+    assert Processes(tmp_path).stop("one") == []
+
+
+@pytest.mark.parametrize(("code", "words"), [("raise SystemExit('no database')", "no database"), ("import time; time.sleep(60)", "did not answer")])
+def test_a_service_that_does_not_come_up_says_why(tmp_path: Path, code: str, words: str) -> None:
+    processes = Processes(tmp_path)
+    failing = service(code, ready=False, patience=2.0)
+    try:
+        processes.start(failing)
+        with pytest.raises(NotReady, match=words):
+            processes.wait(failing)
+    finally:
+        processes.stop("one")
