@@ -1,0 +1,25 @@
+# Evergreen on Airflow, for the production column of docs/architecture.md and for `astro dev start`.
+# Build it with:  docker build -t evergreen-airflow .
+FROM apache/airflow:slim-3.3.2-python3.11
+
+ENV AIRFLOW__CORE__LOAD_EXAMPLES=False \
+    AIRFLOW__DAG_PROCESSOR__DAG_VERSION_INFLATION_CHECK_LEVEL=error \
+    AIRFLOW__USAGE_DATA_COLLECTION__ENABLED=False \
+    DO_NOT_TRACK=1 \
+    GX_ANALYTICS_ENABLED=false \
+    MLFLOW_DISABLE_TELEMETRY=true \
+    EVERGREEN_PROJECT=/opt/airflow \
+    PYTHONPATH=/opt/airflow/config:/opt/airflow/include
+
+# The lock names every package, Airflow among them; bytecode is compiled once here and not in every task.
+COPY --chown=airflow:root requirements.txt /tmp/requirements.txt
+RUN pip install --no-cache-dir uv==0.13.9 \
+    && uv pip install --no-cache --compile-bytecode --requirement /tmp/requirements.txt
+
+COPY --chown=airflow:root pyproject.toml README.md LICENSE /opt/airflow/
+COPY --chown=airflow:root include /opt/airflow/include
+COPY --chown=airflow:root dags /opt/airflow/dags
+COPY --chown=airflow:root plugins /opt/airflow/plugins
+COPY --chown=airflow:root config /opt/airflow/config
+COPY --chown=airflow:root feature_repo /opt/airflow/feature_repo
+RUN uv pip install --no-cache --no-deps --editable /opt/airflow

@@ -1,0 +1,149 @@
+"""The DAGs as a contract: exactly these, found without errors, built by the house rules, with promotion behind every gate."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from evergreen.settings import PROJECT
+from evergreen.spec.load import load_all
+
+if TYPE_CHECKING:
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.sdk import DAG
+
+SPECS, _ = load_all(PROJECT / "include" / "models")
+LOOPS = ("ingest", "train", "monitor")
+HEAVY = {"tensorflow", "feast", "great_expectations", "mlflow", "optuna", "sklearn", "evidently", "duckdb", "deltalake", "boto3", "pandas"}
+PARSE_BUDGET = 2.0  # seconds a file, on a slow machine; measured 0.1 s
+
+
+def dags(dag_bag: DagBag) -> list[DAG]:
+    found = list(dag_bag.dags.values())
+    assert found, "the DAG folder is empty: nothing was tested"
+    return found
+
+
+def test_exactly_the_loops_of_every_spec_and_no_import_error(dag_bag: DagBag) -> None:
+    assert dag_bag.import_errors == {}
+    assert SPECS, "no valid model folder"
+    assert set(dag_bag.dags) == {f"{spec.model}__{loop}" for spec, loop in itertools.product(SPECS, LOOPS)}
+
+
+def test_every_file_gives_one_dag_a_spec(dag_bag: DagBag) -> None:
+    per_file = {stats.file.rsplit("/", 1)[-1]: stats.dag_num for stats in dag_bag.dagbag_stats}
+    assert per_file == {"ingest.py": len(SPECS), "train.py": len(SPECS), "monitor.py": len(SPECS), "spec_errors.py": 0}
+
+
+def test_the_graphs_read_like_the_design(dag_bag: DagBag) -> None:
+    chains = {
+        "ingest": "extract validate publish features validate_features publish_features labels materialize",
+        "train": "build validate_training tune evaluate gates register probe deploy",
+    }
+    for spec, (loop, chain) in itertools.product(SPECS, chains.items()):
+        dag = dag_bag.dags[f"{spec.model}__{loop}"]
+        assert [task.task_id for task in dag.topological_sort()] == chain.split()
+        for upstream, downstream in itertools.pairwise(chain.split()):
+            assert upstream in dag.get_task(downstream).upstream_task_ids, f"{downstream} does not wait for {upstream}"
+
+
+def test_promotion_is_downstream_of_every_gate_on_every_path(dag_bag: DagBag) -> None:
+    for spec in SPECS:
+        dag = dag_bag.dags[f"{spec.model}__train"]
+        for promoting, needed in itertools.product(("register", "probe", "deploy"), ("validate_training", "evaluate", "gates")):
+            assert needed in dag.get_task(promoting).get_flat_relative_ids(upstream=True), f"{promoting} does not wait for {needed}"
+        reachable_without_gates = {t.task_id for t in dag.roots} | set().union(
+            *(paths_avoiding(dag, root.task_id, "gates") for root in dag.roots)
+        )
+        assert reachable_without_gates.isdisjoint({"register", "probe", "deploy"})
+        for promoting in ("register", "probe", "deploy"):
+            rule = dag.get_task(promoting).trigger_rule
+            assert str(rule) == "all_success", f"{promoting} runs on {rule}: a red or skipped gate would not stop it"
+
+
+def paths_avoiding(dag: DAG, start: str, avoided: str) -> set[str]:
+    """The tasks that can be reached from `start` without passing `avoided`."""
+    seen: set[str] = set()
+    waiting = [start]
+    while waiting:
+        task_id = waiting.pop()
+        for following in dag.get_task(task_id).downstream_task_ids - seen - {avoided}:
+            seen.add(following)
+            waiting.append(following)
+    return seen
+
+
+def test_retraining_is_triggered_by_nothing_but_a_decision(dag_bag: DagBag) -> None:
+    for spec in SPECS:
+        dag = dag_bag.dags[f"{spec.model}__monitor"]
+        trigger = dag.get_task("retrain")
+        assert trigger.trigger_dag_id in dag_bag.dags
+        assert trigger.upstream_task_ids == {"retrain_wanted"}
+        assert "decide" in dag.get_task("retrain_wanted").upstream_task_ids
+        assert (trigger.logical_date, trigger.skip_when_already_exists, trigger.fail_when_dag_is_paused) == (None, True, True)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_house_rules_of_dags(dag_bag: DagBag, loop: str) -> None:
+    for spec in SPECS:
+        dag = dag_bag.dags[f"{spec.model}__{loop}"]
+        named = f"{dag.dag_id}: "
+        assert dag.owner == spec.owner.name, named + "the owner is the spec's"
+        assert dag.description, named + "a description says what it does"
+        assert dag.doc_md is not None and "**Triage**" in dag.doc_md and "**Runbook**" in dag.doc_md, named + "doc_md tells on-call what to do"
+        assert {"evergreen", spec.model, loop} <= set(dag.tags), named + "tags find it in the UI"
+        assert type(dag.timetable).__name__ == "CronDataIntervalTimetable", named + "a bare cron is a point in time, not an interval"
+        assert dag.start_date is not None and dag.start_date.date() == spec.first_day
+        assert (dag.end_date and dag.end_date.date()) == spec.last_day, named + "nothing is scheduled after the last day of data"
+        assert dag.catchup is False, named + "unpausing must not start a year of runs: history is a backfill"
+        assert dag.dagrun_timeout is not None, named + "a run that hangs must end"
+        assert all(param.description for param in dag.params.get_param(name) for name in ()) or all(
+            dag.params.get_param(name).description for name in dag.params
+        ), named + "every param says what it does"
+    assert dag_bag.dags[f"{SPECS[0].model}__train"].max_active_runs == 1
+    assert dag_bag.dags[f"{SPECS[0].model}__monitor"].max_active_runs == 1
+
+
+def test_house_rules_of_tasks(dag_bag: DagBag) -> None:
+    settings_file = yaml.safe_load((PROJECT / "airflow_settings.yaml").read_text())
+    pools = {pool["pool_name"] for pool in settings_file["airflow"]["pools"]}
+    for dag in dags(dag_bag):
+        for task in dag.tasks:
+            named = f"{dag.dag_id}.{task.task_id}: "
+            assert task.retries >= 1, named + "a transient failure is retried"
+            assert task.retry_policy is not None, named + "a permanent failure is not"
+            assert task.retry_exponential_backoff, named + "retries back off"
+            assert task.execution_timeout is not None, named + "a task that hangs must end"
+            assert task.pool in pools, named + f"pool {task.pool} is not in airflow_settings.yaml"
+            assert task.on_failure_callback, named + "a failure tells the owner"
+            if task.is_mapped:
+                assert task.partial_kwargs.get("map_index_template"), named + "mapped tasks are named in the UI"
+
+
+def test_parsing_is_pure_and_light() -> None:
+    from tests.dags.conftest import modules_after
+
+    loaded = modules_after("from evergreen.orchestration.loops import loop\nimport runpy\nrunpy.run_path('dags/ingest.py')\nrunpy.run_path('dags/train.py')\nrunpy.run_path('dags/monitor.py')")
+    assert "evergreen.orchestration.operator" in loaded, "the files were not run"
+    assert not {m for m in loaded if m.split(".")[0] in HEAVY}
+
+
+def test_each_file_parses_within_the_budget(dag_bag: DagBag) -> None:
+    for stats in dag_bag.dagbag_stats:
+        assert stats.duration.total_seconds() < PARSE_BUDGET, f"{stats.file} took {stats.duration}"
+
+
+def test_a_dag_serializes_to_the_same_bytes_twice(dag_bag: DagBag) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    time.sleep(1.1)  # a clock in a constructor would show
+    again = DagBag(PROJECT / "dags")
+    for dag_id, dag in dag_bag.dags.items():
+        first, second = (json.dumps(DagSerialization.to_dict(d), sort_keys=True, default=str) for d in (dag, again.dags[dag_id]))
+        assert first == second, f"{dag_id} is another DAG at every parse: Airflow would version it each time"

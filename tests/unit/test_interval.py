@@ -1,0 +1,37 @@
+"""Intervals are half open, aware, in UTC; their partition is the date of their start."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evergreen.interval import Interval, days
+
+
+@given(st.dates(date(2000, 1, 1), date(2100, 1, 1)))
+def test_a_day(day: date) -> None:
+    interval = Interval.of_day(day)
+    assert (interval.partition, interval.as_of) == (day.isoformat(), interval.start + timedelta(days=1))
+
+
+@given(st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)), st.integers(-12, 14))
+def test_the_zone_of_the_caller_does_not_matter(moment: datetime, hours: int) -> None:
+    there = moment.replace(tzinfo=UTC).astimezone(timezone(timedelta(hours=hours)))
+    assert Interval(there, there + timedelta(hours=1)).partition == moment.date().isoformat()
+
+
+def test_days_are_contiguous_and_include_both_ends() -> None:
+    found = days(date(2026, 2, 27), date(2026, 3, 2))
+    assert [i.partition for i in found] == ["2026-02-27", "2026-02-28", "2026-03-01", "2026-03-02"]
+    assert all(a.end == b.start for a, b in zip(found, found[1:], strict=False))
+
+
+def test_what_is_no_interval() -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    with pytest.raises(ValueError, match="before it starts"):
+        Interval(start, start)
+    with pytest.raises(ValueError, match="no time zone"):
+        Interval(start.replace(tzinfo=None), start)

@@ -1,0 +1,85 @@
+"""One function tells the interval of scheduled, backfilled, manual and triggered runs."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evergreen.errors import RunError
+from evergreen.interval import Interval
+from evergreen.orchestration.identity import run_of
+from evergreen.spec.schema import ModelSpec
+
+SPEC = ModelSpec.model_construct(model="probe", first_day=date(2026, 1, 1), last_day=date(2026, 3, 31))
+DAY = timedelta(days=1)
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def context(start: datetime | None = None, end: datetime | None = None, run_after: str = "2026-02-10T03:00", kind: str = "manual", **params: Any) -> dict[str, Any]:
+    run = SimpleNamespace(run_id="r1", run_type=kind, data_interval_start=start, data_interval_end=end, run_after=at(run_after))
+    return {"dag_run": run, "params": params}
+
+
+@pytest.mark.parametrize("kind", ["scheduled", "backfill", "manual"])
+def test_a_run_with_a_data_interval_works_on_it(kind: str) -> None:
+    run = run_of(SPEC, context(at("2026-01-05"), at("2026-01-06"), kind=kind, partition=None))
+    assert (run.interval, run.interval.partition, run.as_of) == (Interval.of_day(date(2026, 1, 5)), "2026-01-05", at("2026-01-06"))
+    assert (run.reason, run.run_id) == (kind, "r1")
+
+
+def test_a_run_without_one_works_on_the_last_complete_day() -> None:
+    assert run_of(SPEC, context()).interval == Interval.of_day(date(2026, 2, 9))
+
+
+def test_the_partition_that_a_run_names_wins() -> None:
+    run = run_of(SPEC, context(at("2026-01-05"), at("2026-01-06"), partition="2026-03-01"))
+    assert run.interval == Interval.of_day(date(2026, 3, 1))
+
+
+def test_a_triggered_training_carries_its_decision() -> None:
+    params = {"as_of": "2026-02-20T00:00:00+00:00", "reason": "drift", "decision_id": "d1", "changed_at": "2026-02-03T00:00:00Z"}
+    run = run_of(SPEC, context(**params))
+    assert (run.as_of, run.reason, run.decision_id, run.changed_at) == (at("2026-02-20"), "drift", "d1", at("2026-02-03"))
+
+
+def test_a_weekly_training_knows_as_much_as_its_last_day_does() -> None:
+    run = run_of(SPEC, context(at("2026-02-02T06:00"), at("2026-02-09T06:00"), kind="scheduled", as_of=None))
+    assert run.as_of == at("2026-02-09T06:00")
+    assert run.interval.end - run.interval.start == DAY
+
+
+def test_a_training_after_the_last_day_of_data_knows_all_of_it() -> None:
+    assert run_of(SPEC, context(run_after="2027-01-01T00:00", as_of=None)).as_of == at("2026-04-01")
+
+
+@pytest.mark.parametrize(
+    ("params", "found"),
+    [
+        ({"partition": "2026-04-01"}, "2026-04-01"),
+        ({"partition": "2025-12-31"}, "2025-12-31"),
+        ({"partition": "yesterday"}, "partition='yesterday'"),
+        ({"as_of": "noon"}, "as_of='noon'"),
+        ({"as_of": None, "changed_at": "once"}, "changed_at='once'"),
+    ],
+)
+def test_what_cannot_be_identified_says_what_was_found(params: dict[str, Any], found: str) -> None:
+    with pytest.raises(RunError, match=found) as raised:
+        run_of(SPEC, context(**params))
+    assert "trigger the run again" in raised.value.next_step
+
+
+@given(st.datetimes(datetime(2026, 1, 2), datetime(2026, 3, 31)), st.integers(-12, 12))
+def test_the_partition_is_the_utc_date_of_the_start_in_any_zone(moment: datetime, hours: int) -> None:
+    from datetime import timezone
+
+    zoned = moment.replace(tzinfo=UTC).astimezone(timezone(timedelta(hours=hours)))
+    run = run_of(SPEC, context(zoned, zoned + DAY))
+    assert run.interval.partition == moment.date().isoformat()
