@@ -1,0 +1,1 @@
+"""Versioned, partitioned tables, and the catalogue of what is published."""

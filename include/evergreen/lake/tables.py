@@ -1,0 +1,132 @@
+"""Delta tables: one folder a table, partitioned by `partition`; a partition is replaced atomically."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from evergreen.errors import WriteConflict
+from evergreen.settings import settings
+
+PARTITION = "partition"
+_ATTEMPTS = 6
+
+
+def table_path(model: str, layer: str, name: str) -> str:
+    """Where a table lives: `<lake>/<model>/<layer>/<name>`."""
+    return f"{settings().lake.rstrip('/')}/{model}/{layer}/{name}"
+
+
+def replace_partition(model: str, layer: str, name: str, partition: str, data: pa.Table) -> int:
+    """Make `data` the whole content of one partition; returns the table's version.
+
+    The column `partition` is added when it is missing; columns that the table does not have yet are added to it. Readers see the
+    old rows or the new ones, never both and never none.
+
+    Raises:
+        WriteConflict: other writers kept replacing the same partition.
+    """
+    path = table_path(model, layer, name)
+    if PARTITION in data.column_names:
+        data = data.drop_columns([PARTITION])
+    data = data.append_column(PARTITION, pa.array([partition] * data.num_rows, pa.string()))
+    for attempt in range(_ATTEMPTS):
+        try:
+            return _replace(path, partition, data)
+        except (CommitFailedError, FileExistsError) as error:
+            failure: Exception = error
+        except DeltaError as error:
+            if "already exists" not in str(error):  # two writers created the table at the same time
+                raise
+            failure = error
+        time.sleep(0.05 * 2**attempt)
+    raise WriteConflict(
+        f"replacing partition {partition} of {path}",
+        found=f"{_ATTEMPTS} conflicts, the last one: {failure}",
+        expected="a moment without another writer of the same partition",
+        next_step="clear this task",
+    ) from failure
+
+
+def _replace(path: str, partition: str, data: pa.Table) -> int:
+    table = _open(path)
+    predicate = f"{PARTITION} = '{partition}'"
+    if table is not None and data.num_rows == 0:
+        table.delete(predicate)
+        return int(table.version())
+    if table is None:
+        write_deltalake(path, data, mode="error", partition_by=[PARTITION], storage_options=_storage(path))
+    else:
+        write_deltalake(table, data, mode="overwrite", predicate=predicate, schema_mode="merge")
+    return int(DeltaTable(path, storage_options=_storage(path)).version())
+
+
+def read(
+    model: str,
+    layer: str,
+    name: str,
+    partitions: Sequence[str] | None = None,
+    version: int | None = None,
+    columns: Sequence[str] | None = None,
+) -> pa.Table | None:
+    """Rows of a table, of all partitions or of some, as of a version or now; None when there is no such table."""
+    table = _open(table_path(model, layer, name), version)
+    if table is None:
+        return None
+    filters = [(PARTITION, "in", list(partitions))] if partitions is not None else None
+    if filters is not None and not partitions:
+        return table.to_pyarrow_dataset().schema.empty_table()
+    # Partition filters on the file list keep the cost of one partition independent of how many there are.
+    return _utc(table.to_pyarrow_dataset(partitions=filters).to_table(columns=list(columns) if columns else None))
+
+
+def version(model: str, layer: str, name: str) -> int | None:
+    """The table's newest version; None when there is no such table."""
+    table = _open(table_path(model, layer, name))
+    return None if table is None else int(table.version())
+
+
+def dataset(path: str) -> ds.Dataset:
+    """A table for engines that read Arrow datasets (DuckDB, Feast's offline store).
+
+    Raises:
+        TableNotFoundError: there is no table at `path`.
+    """
+    return DeltaTable(path, storage_options=_storage(path)).to_pyarrow_dataset()
+
+
+def _open(path: str, version: int | None = None) -> DeltaTable | None:
+    try:
+        return DeltaTable(path, version=version, storage_options=_storage(path))
+    except TableNotFoundError:
+        return None
+
+
+def _storage(path: str) -> dict[str, str] | None:
+    """Object-store options of an s3:// path, from the standard AWS variables."""
+    if not path.startswith("s3://"):
+        return None
+    options = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    if options.get("AWS_ENDPOINT_URL", "").startswith("http://"):
+        options["AWS_ALLOW_HTTP"] = "true"
+    return options
+
+
+def _utc(table: pa.Table) -> pa.Table:
+    """Delta's timestamps come back as UTC in microseconds, whatever the reader made of them; strings as plain strings."""
+    for position, field in enumerate(table.schema):
+        kind = field.type
+        if pa.types.is_timestamp(kind) and kind.unit != "us":
+            kind = pa.timestamp("us", kind.tz)
+        elif pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
+            kind = pa.string()
+        if kind != field.type:
+            table = table.set_column(position, field.name, pc.cast(table.column(position), kind))
+    return table
