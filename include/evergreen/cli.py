@@ -1,0 +1,125 @@
+"""The `evergreen` command."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from evergreen.errors import EvergreenError, SpecError
+from evergreen.settings import settings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status. An error of ours is its message, never a traceback."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.command(options)
+    except EvergreenError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="evergreen", description="Continuous training on Apache Airflow.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    check = commands.add_parser("check", help="tell every mistake of every model folder")
+    check.add_argument("model", nargs="?", help="only this model")
+    check.set_defaults(command=_check)
+
+    rollback = commands.add_parser("rollback", help="go back to the last known good version")
+    rollback.add_argument("model")
+    rollback.add_argument("--reason", required=True, help="why; kept in the audit trail")
+    rollback.add_argument("--actor", default=getpass.getuser(), help="who; default: the system's user")
+    rollback.set_defaults(command=_rollback)
+
+    commands.add_parser("apply", help="apply every model's Feast objects").set_defaults(command=_apply)
+    commands.add_parser("up", help="start the local stack and leave it running").set_defaults(command=_up)
+    commands.add_parser("down", help="stop the local stack").set_defaults(command=_down)
+    commands.add_parser("reset", help="stop the local stack and delete its data").set_defaults(command=_reset)
+    for name, what in (("schema", "the JSON Schema of model.yaml"), ("reference", "the reference of model.yaml")):
+        commands.add_parser(name, help=f"write {what}").set_defaults(command=_generate, document=name)
+    return parser
+
+
+def _check(options: argparse.Namespace) -> int:
+    from evergreen.spec.load import FILE, load_spec
+
+    models = settings().models
+    folders = [models / options.model] if options.model else sorted(path.parent for path in models.glob(f"*/{FILE}"))
+    failed = 0
+    for folder in folders:
+        try:
+            load_spec(folder, deep=True)
+            print(f"{folder.name}: valid")
+        except SpecError as error:
+            failed += 1
+            print(error, file=sys.stderr)
+    if not folders:
+        print(f"no model folder in {models}", file=sys.stderr)
+    return 1 if failed or not folders else 0
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    from evergreen.serve.rollback import rollback
+
+    print(rollback(options.model, reason=options.reason, actor=options.actor)["message"])
+    return 0
+
+
+def _apply(_: argparse.Namespace) -> int:
+    from evergreen.features.store import ensure_applied
+    from evergreen.spec.load import load_all
+
+    specs, errors = load_all(settings().models)
+    for spec in specs:
+        print(f"{spec.model}: {'applied' if ensure_applied(spec) else 'up to date'}")
+    for error in errors:
+        print(error, file=sys.stderr)
+    return 0
+
+
+def _up(_: argparse.Namespace) -> int:
+    from evergreen.local import stack
+
+    try:
+        here = stack.up()
+    except (stack.PortTaken, stack.NotReady) as error:
+        print(error, file=sys.stderr)
+        return 1
+    for name, address in stack.addresses(here).items():
+        print(f"{name:14}{address}")
+    return 0
+
+
+def _down(_: argparse.Namespace) -> int:
+    from evergreen.local import stack
+
+    print("stopped: " + (", ".join(stack.down()) or "nothing was running"))
+    return 0
+
+
+def _reset(_: argparse.Namespace) -> int:
+    from evergreen.local import stack
+
+    stack.reset()
+    print(f"deleted: {settings().home}")
+    return 0
+
+
+def _generate(options: argparse.Namespace) -> int:
+    from evergreen.spec import documents
+
+    project = settings().project
+    targets: dict[str, tuple[Path, str]] = {
+        "schema": (project / "include" / "models" / "model.schema.json", documents.json_schema()),
+        "reference": (project / "docs" / "model-spec.md", documents.reference()),
+    }
+    path, text = targets[options.document]
+    path.write_text(text, encoding="utf-8")
+    print(path)
+    return 0

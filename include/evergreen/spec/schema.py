@@ -1,0 +1,228 @@
+"""The model spec: what one model's folder declares. Frozen, strict, no unknown keys.
+
+This module is the shape of `model.yaml`; `spec.rules` checks what the shape cannot say (references between keys, files of
+the folder), and `spec.load` turns a folder into a `ModelSpec` or into the list of all its mistakes.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PrivateAttr, WithJsonSchema
+
+_DURATION = re.compile(r"^(?P<count>[1-9]\d*)(?P<unit>[hdw])$")
+_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+
+
+def _duration(value: object) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    match = _DURATION.match(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("a duration is a whole number and a unit: 6h, 3d, 2w")
+    return int(match["count"]) * _UNITS[match["unit"]]
+
+
+def _duration_text(value: timedelta) -> str:
+    hours = int(value.total_seconds() // 3600)
+    return f"{hours // 24}d" if hours % 24 == 0 else f"{hours}h"
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    PlainSerializer(_duration_text, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["6h", "3d", "2w"]}),
+]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+ColumnType = Literal["string", "int", "float", "bool", "timestamp", "date"]
+FeatureType = Literal["int", "float", "bool", "category"]
+Metric = Literal["roc_auc", "average_precision", "log_loss", "brier"]
+LOWER_IS_BETTER: frozenset[Metric] = frozenset({"log_loss", "brier"})
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Owner(_Frozen):
+    """Who is told when a task of this model fails."""
+
+    name: str = Field(min_length=1, description="team or person, shown as the DAG's owner")
+    email: str = Field(pattern=r"^[^@\s]+@[^@\s]+$", description="where failure messages go")
+
+
+class Schedule(_Frozen):
+    """When each loop runs: five-field crons in UTC. The ingest and monitor crons define the interval."""
+
+    ingest: str = Field(default="0 0 * * *", description="one run an interval; backfillable")
+    train: str = Field(description="routine retraining; the monitor triggers more")
+    monitor: str = Field(default="0 0 * * *", description="one run an interval, apart from training")
+
+
+class Entity(_Frozen):
+    """What a prediction is about."""
+
+    name: Name
+    key: Name = Field(description="the column that identifies it, in every source, view and request")
+    type: Literal["string", "int"] = "string"
+
+
+class Source(_Frozen):
+    """One table that arrives in the landing zone, one batch an interval."""
+
+    path: str = Field(description="file below the landing zone; {partition} is the interval's date")
+    format: Literal["csv", "jsonl", "parquet"] = "csv"
+    event_time: Name = Field(description="the column that says when a row happened")
+    keys: tuple[Name, ...] = Field(min_length=1, description="columns that identify a row within the table")
+    columns: dict[Name, ColumnType] = Field(min_length=1, description="every column, with its type")
+    contract: str | None = Field(default=None, description="Great Expectations suite; default contracts/<source>.yaml")
+
+
+class FeatureView(_Frozen):
+    """Features computed by one SQL query over the look-back window, as of the interval's end."""
+
+    sql: str | None = Field(default=None, description="default features/<view>.sql")
+    sources: tuple[Name, ...] = Field(min_length=1, description="tables that the query reads")
+    look_back: Duration = Field(description="how far before as_of the query may see")
+    features: dict[Name, FeatureType] = Field(
+        min_length=1, description="columns the query returns beside the entity's key"
+    )
+    contract: str | None = Field(default=None, description="Great Expectations suite; default contracts/<view>.yaml")
+
+
+class Label(_Frozen):
+    """The outcome to predict; known `horizon` after the moment of prediction."""
+
+    name: Name
+    type: Literal["binary"] = "binary"
+    horizon: Duration = Field(description="label maturity: as_of of the prediction plus this")
+    sources: tuple[Name, ...] = Field(min_length=1, description="tables that the query reads")
+    sql: str | None = Field(default=None, description="default label.sql")
+
+
+class Split(_Frozen):
+    """Which mature rows train and which, later and untouched, evaluate."""
+
+    window: Duration = Field(description="how far back from as_of training rows may lie")
+    evaluation: Duration = Field(description="the latest mature stretch, kept for the gates")
+    folds: Annotated[int, Field(ge=2, le=10)] = Field(default=3, description="time folds that score a trial")
+    minimum_rows: Annotated[int, Field(ge=1)] = Field(description="fewest training rows to learn from")
+
+
+class Search(_Frozen):
+    """How families are tuned."""
+
+    trials: Annotated[int, Field(ge=1, le=1000)] = Field(description="trials of each family's study, at most")
+    seed: int = 0
+    metric: Metric = Field(default="roc_auc", description="what a trial is scored by and candidates are compared by")
+
+
+class Gates(_Frozen):
+    """Bounds that a candidate must meet. Missing evidence fails closed."""
+
+    minimum_rows: Annotated[int, Field(ge=1)] = Field(description="fewest evaluation rows")
+    minimum_positives: Annotated[int, Field(ge=1)] = Field(
+        default=20, description="fewest evaluation rows of each class"
+    )
+    floor: dict[Metric, float] = Field(
+        min_length=1, description="absolute bound per metric (a ceiling where lower is better)"
+    )
+    better_than_baseline: float = Field(
+        default=0.0, ge=0.0, description="least gain over the trivial baseline, by the search metric"
+    )
+    better_than_champion: float = Field(
+        default=0.0, ge=0.0, description="least gain over the champion on the same rows"
+    )
+
+
+class Rollout(_Frozen):
+    """How traffic moves to a version that passed its gates."""
+
+    strategy: Literal["direct"] = "direct"
+
+
+class Monitoring(_Frozen):
+    """What counts as drift, and what bounds retraining."""
+
+    window: Duration = Field(
+        default=timedelta(days=1), description="predictions compared with the reference in one run"
+    )
+    minimum_rows: Annotated[int, Field(ge=1)] = Field(description="fewest predictions to judge a window")
+    feature_drift: Annotated[float, Field(gt=0)] = Field(
+        default=0.1, description="distance above which one feature has drifted"
+    )
+    drifted_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.3, description="share of drifted features that is material"
+    )
+    prediction_drift: Annotated[float, Field(gt=0)] = Field(
+        default=0.1, description="distance above which predictions have drifted"
+    )
+    performance_drop: Annotated[float, Field(gt=0)] = Field(
+        default=0.05, description="loss of the search metric against the champion's evaluation that is material"
+    )
+    missing_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.2, description="growth of a feature's share of nulls that is a data incident"
+    )
+    persistence: Annotated[int, Field(ge=1)] = Field(default=3, description="windows in a row before drift is believed")
+    cooldown: Duration = Field(description="least time between two retrainings that the monitor triggers")
+    budget: Annotated[int, Field(ge=1)] = Field(
+        default=4, description="retrainings that the monitor may trigger in 30 days"
+    )
+    report_rows: Annotated[int, Field(ge=100)] = Field(
+        default=5000, description="rows of each side that the Evidently report samples"
+    )
+
+
+class ModelSpec(_Frozen):
+    """One model, as its folder declares it."""
+
+    model: Name = Field(description="the folder's name")
+    description: str = Field(min_length=1)
+    owner: Owner
+    first_day: date = Field(description="first day of data")
+    last_day: date | None = Field(default=None, description="last day of data; none: it goes on")
+    schedule: Schedule
+    entity: Entity
+    sources: dict[Name, Source] = Field(min_length=1)
+    features: dict[Name, FeatureView] = Field(min_length=1)
+    label: Label
+    split: Split
+    families: dict[Name, dict[str, Any]] = Field(
+        min_length=1, description="families to tune, with the ranges they override"
+    )
+    search: Search
+    gates: Gates
+    rollout: Rollout = Rollout()
+    monitoring: Monitoring
+    _folder: Path = PrivateAttr(default=Path())
+
+    @property
+    def folder(self) -> Path:
+        """Where the spec was read from."""
+        return self._folder
+
+    def at(self, folder: Path) -> ModelSpec:
+        """The same spec, read from `folder`."""
+        copy = self.model_copy()
+        copy._folder = folder
+        return copy
+
+    @property
+    def feature_types(self) -> dict[str, FeatureType]:
+        """Every feature of every view, in declared order: the model's inputs."""
+        return {name: kind for view in self.features.values() for name, kind in view.features.items()}
+
+    def contract_file(self, table: str) -> Path:
+        """The Great Expectations suite of a source or feature view."""
+        declared = (self.sources.get(table) or self.features[table]).contract
+        return self.folder / (declared or f"contracts/{table}.yaml")
+
+    def view_sql(self, view: str) -> Path:
+        return self.folder / (self.features[view].sql or f"features/{view}.sql")
+
+    def label_sql(self) -> Path:
+        return self.folder / (self.label.sql or "label.sql")
