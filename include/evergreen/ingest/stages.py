@@ -1,0 +1,107 @@
+"""Stages of the ingest loop around the contract: `extract` before it, `publish` after it."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from evergreen.ingest import rules
+from evergreen.run import Run
+from evergreen.settings import settings
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+
+
+def extract(run: Run) -> Json:
+    """Read the interval's batch of every source from the landing zone, with the declared columns and types.
+
+    A cell that does not fit its type is null in the staged file, with its text in `_unparsed`; the contract decides on the row.
+
+    Returns:
+        `{"partition", "sources": {source: {"staged": path, "rows", "file", "batch": hash, "known_at"}}}`
+
+    Raises:
+        BatchMissing, BatchUnreadable, ServiceUnavailable: naming the file.
+    """
+    import hashlib
+
+    from evergreen.ingest import landing, parse
+    from evergreen.lake import staging
+
+    partition = run.interval.partition
+    sources: Json = {}
+    for name, source in run.spec.sources.items():
+        subject = f"{run.spec.model}/{name} of {partition}"
+        batch = landing.read(settings().landing, source.path, partition, subject)
+        table = parse.parse(batch, source, subject)
+        sources[name] = {
+            "staged": staging.write(staging.path(run.spec.model, partition, name), table),
+            "rows": table.num_rows,
+            "file": batch.uri,
+            "batch": hashlib.sha256(batch.content).hexdigest(),
+            "known_at": rules.known_at(run.interval).isoformat(),
+        }
+        log.info("%s: %d rows from %s", name, table.num_rows, batch.uri)
+    return {"partition": partition, "sources": sources}
+
+
+def publish(run: Run, validated: Json) -> Json:
+    """Replace the interval's partition of every raw and quarantine table, then say in the catalogue that the day is there.
+
+    Returns:
+        `{"partition", "rows", "sources": {source: {"rows", "quarantined", "content_hash", "version"}}}`
+
+    Raises:
+        RowsUnaccounted: rows in are not rows published plus rows quarantined; nothing is written.
+        WriteConflict: another run kept replacing the same partition.
+    """
+    from evergreen.lake import staging
+    from evergreen.lake import catalogue
+
+    partition = run.interval.partition
+    for name, result in validated["sources"].items():
+        accepted, rejected = (staging.read(result[kind]).num_rows for kind in ("accepted", "rejected"))
+        rules.account(f"{run.spec.model}/{name} of {partition}", result["rows"], accepted, rejected)
+    with ThreadPoolExecutor(2) as pool:  # waiting for the disk and compressing take turns
+        written = list(pool.map(lambda item: _publish_source(run, *item), validated["sources"].items()))
+    catalogue.record(*(entry for entries in written for entry in entries))
+    sources = {
+        entries[0].name: {
+            "rows": entries[0].rows,
+            "quarantined": sum(entry.rows for entry in entries[1:]),
+            "content_hash": entries[0].content_hash,
+            "version": entries[0].table_version,
+        }
+        for entries in written
+    }
+    for name, source in sources.items():
+        log.info("%s: %d rows published, %d in quarantine", name, source["rows"], source["quarantined"])
+    return {"partition": partition, "rows": sum(source["rows"] for source in sources.values()), "sources": sources}
+
+
+def _publish_source(run: Run, name: str, result: Json) -> list[Any]:
+    """Write one source's raw partition and, where there is something to write or to clear, its quarantine partition."""
+    import pyarrow as pa
+
+    from evergreen.lake import staging
+    from evergreen.lake import catalogue, tables
+
+    model, partition, known_at = run.spec.model, run.interval.partition, rules.known_at(run.interval)
+    accepted, rejected = staging.read(result["accepted"]), staging.read(result["rejected"])
+    layers = {"raw": accepted}
+    if rejected.num_rows or catalogue.published(model, "quarantine", name, [partition]):
+        layers["quarantine"] = rejected.append_column("batch", pa.array([result["batch"]] * rejected.num_rows, pa.string()))
+    entries = []
+    for layer, table in layers.items():
+        stamped = table.append_column("known_at", pa.array([known_at] * table.num_rows, pa.timestamp("us", tz="UTC")))
+        version = tables.replace_partition(model, layer, name, partition, stamped)
+        entries.append(
+            catalogue.Partition(
+                model=model, layer=layer, name=name, partition=partition, rows=stamped.num_rows,
+                content_hash=catalogue.content_hash(stamped), inputs_hash=None, table_version=version, known_at=known_at,
+            )  # fmt: skip
+        )
+    return entries
