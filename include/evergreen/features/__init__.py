@@ -1,0 +1,1 @@
+"""Which features and labels are due, computing them, and Feast."""

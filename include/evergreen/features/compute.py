@@ -1,0 +1,189 @@
+"""Feature and label SQL, run by DuckDB over exactly the rows that a window may know.
+
+The query sees one view a declared source, named like it, with the declared columns. The view holds each key once, in the
+newest version known by the window's end, and of those the rows whose event time lies in the window. Times are UTC, without a
+zone. Nothing else is in reach: no file, no network, no extension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evergreen.errors import PermanentError
+from evergreen.features.rules import Window
+from evergreen.lake import tables
+from evergreen.spec.schema import ModelSpec
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+_COLUMN_TYPES: dict[str, pa.DataType] = {
+    "string": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(),
+    "timestamp": pa.timestamp("us"), "date": pa.date32(),
+}  # fmt: skip
+# What a declared type is stored as, and which types of the query's result may become it without loss.
+_RESULT_TYPES: dict[str, tuple[pa.DataType, Callable[[pa.DataType], bool]]] = {
+    "int": (pa.int64(), lambda t: pa.types.is_integer(t) or pa.types.is_decimal(t) or pa.types.is_floating(t)),
+    "float": (pa.float64(), lambda t: pa.types.is_floating(t) or pa.types.is_integer(t) or pa.types.is_decimal(t)),
+    "bool": (pa.bool_(), pa.types.is_boolean),
+    "category": (
+        pa.string(),
+        lambda t: pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_dictionary(t),
+    ),
+    "string": (pa.string(), lambda t: pa.types.is_string(t) or pa.types.is_large_string(t)),
+}
+_OPTIONS: dict[str, str | bool | int | float | list[str]] = {
+    "threads": 1,  # with more, a float sum depends on timing, and the same inputs would not give the same bytes
+    "enable_external_access": False,
+    "autoinstall_known_extensions": False,
+    "python_enable_replacements": False,  # a misspelt source must not find a Python variable
+}
+
+
+def features(spec: ModelSpec, view: str, window: Window) -> pa.Table:
+    """The rows of one feature partition: key, features as declared, event_timestamp = known_at = as_of, partition."""
+    declared = spec.features[view]
+    as_of = window.interval.as_of
+    doing = f"computing {spec.model}/{view} of {window.partition}"
+    result = _query(spec, declared.sources, window, spec.view_sql(view), {"as_of": as_of}, doing)
+    result = _checked(spec, result, declared.features, spec.view_sql(view), doing)
+    return _stamped(result, as_of, as_of, window.partition)
+
+
+def labels(spec: ModelSpec, window: Window) -> pa.Table:
+    """The rows of one label partition: key, label (0 or 1), event_timestamp = cutoff, known_at = cutoff + horizon, partition."""
+    cutoff, name, file = window.interval.as_of, spec.label.name, spec.label_sql()
+    doing = f"computing the label {spec.model}/{name} of {window.partition}"
+    result = _query(spec, spec.label.sources, window, file, {"cutoff": cutoff, "horizon_end": window.end}, doing)
+    position = result.schema.get_field_index(name)
+    if position >= 0 and pa.types.is_boolean(result.schema.field(position).type):
+        result = result.set_column(position, name, result[name].cast(pa.int64()))
+    result = _checked(spec, result, {name: "int"}, file, doing)
+    wrong = pc.unique(result[name].filter(pc.invert(pc.fill_null(pc.is_in(result[name], pa.array([0, 1])), False))))
+    if len(wrong):
+        raise _wrong_query(
+            file,
+            doing,
+            f"`{name}` is {', '.join(map(str, wrong.to_pylist()[:5]))}",
+            "0 or 1 (or true, false), never null",
+        )
+    return _stamped(result, cutoff, window.end, window.partition)
+
+
+def _query(
+    spec: ModelSpec, sources: Sequence[str], window: Window, file: Path, parameters: Mapping[str, datetime], doing: str
+) -> pa.Table:
+    bounds = {"start": _naive(window.start), "stop": _naive(window.end)}
+    with duckdb.connect(config=_OPTIONS) as connection:
+        for source in sources:
+            declared = spec.sources[source]
+            connection.register(f"_{source}", _raw(spec, source, window.days))
+            keys = ", ".join(map(_quoted, declared.keys))
+            columns = ", ".join(map(_quoted, declared.columns))
+            # The newest known version of a key counts even where it moved the event out of the window: so rank first.
+            newest = connection.sql(
+                f"select {columns} from (select *, row_number() over (partition by {keys} order by known_at desc) as _rank"
+                f" from {_quoted('_' + source)} where known_at <= $stop)"
+                f" where _rank = 1 and {_quoted(declared.event_time)} >= $start and {_quoted(declared.event_time)} < $stop",
+                params=bounds,
+            ).to_arrow_table()
+            connection.unregister(f"_{source}")
+            connection.register(source, newest)
+        try:
+            statements = connection.extract_statements(file.read_text(encoding="utf-8"))
+            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+                kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
+                raise _wrong_query(file, doing, f"the file holds {kinds}", "one SELECT")
+            unknown = statements[0].named_parameters - set(parameters)
+            if unknown:
+                names = ", ".join(f"${name}" for name in sorted(unknown))
+                raise _wrong_query(
+                    file, doing, f"unknown parameters {names}", ", ".join(f"${name}" for name in parameters)
+                )
+            used = {
+                name: _naive(moment) for name, moment in parameters.items() if name in statements[0].named_parameters
+            }
+            return connection.sql(statements[0], params=used).to_arrow_table()
+        except (duckdb.Error, OSError, UnicodeDecodeError) as error:
+            seen = ", ".join(f"{source}({', '.join(spec.sources[source].columns)})" for source in sources)
+            raise _wrong_query(
+                file, doing, f"{type(error).__name__}: {error}".strip(), f"a query over {seen}"
+            ) from error
+
+
+def _raw(spec: ModelSpec, source: str, days: Sequence[str]) -> pa.Table:
+    """The published rows of a source's days, with the declared columns and types, and known_at; times lose their zone."""
+    columns = {name: _COLUMN_TYPES[kind] for name, kind in spec.sources[source].columns.items()} | {
+        "known_at": pa.timestamp("us")
+    }
+    stored = tables.read(spec.model, "raw", source, partitions=list(days)) if days else None
+    if stored is None:
+        return pa.schema(columns.items()).empty_table()
+    # A column that was declared later is missing from a table whose partitions are all older.
+    missing = pa.nulls(stored.num_rows)
+    return pa.table({
+        name: (stored[name] if name in stored.column_names else missing).cast(kind) for name, kind in columns.items()
+    })  # fmt: skip
+
+
+def _checked(spec: ModelSpec, result: pa.Table, declared: Mapping[str, str], file: Path, doing: str) -> pa.Table:
+    """The result with declared types and order, sorted by key.
+
+    Raises:
+        PermanentError: other columns than declared, a value that does not fit its type, a key that is null or repeated.
+    """
+    key = spec.entity.key
+    expected: dict[str, str] = {key: spec.entity.type, **declared}
+    if sorted(result.column_names) != sorted(expected):
+        raise _wrong_query(file, doing, f"columns {', '.join(result.column_names)}", f"columns {', '.join(expected)}")
+    columns = {}
+    for name, kind in expected.items():
+        stored, fits = _RESULT_TYPES[kind]
+        column, found = result[name], result[name].type
+        if pa.types.is_floating(found):  # 0/0 is missing; NaN in Arrow would pass for a value
+            column = pc.if_else(pc.is_nan(column), pa.scalar(None, found), column)
+        if not fits(found) and not pa.types.is_null(found):
+            raise _wrong_query(file, doing, f"`{name}` is {found}", f"{kind}, as the spec declares it")
+        try:
+            columns[name] = column.cast(stored)
+        except pa.ArrowInvalid as error:
+            raise _wrong_query(
+                file, doing, f"`{name}` is {found}: {error}", f"{kind}, as the spec declares it"
+            ) from error
+    table = pa.table(columns).sort_by(key)
+    if table[key].null_count:
+        raise _wrong_query(file, doing, f"{table[key].null_count} rows without `{key}`", "a key in every row")
+    repeated = [row["values"] for row in table[key].value_counts().to_pylist() if row["counts"] > 1]
+    if repeated:
+        shown = ", ".join(map(str, repeated[:5]))
+        raise _wrong_query(
+            file, doing, f"{len(repeated)} values of `{key}` more than once: {shown}", f"one row per `{key}`"
+        )
+    return table
+
+
+def _stamped(table: pa.Table, event_timestamp: datetime, known_at: datetime, partition: str) -> pa.Table:
+    rows = table.num_rows
+    return (
+        table.append_column("event_timestamp", pa.repeat(pa.scalar(event_timestamp, TIMESTAMP), rows))
+        .append_column("known_at", pa.repeat(pa.scalar(known_at, TIMESTAMP), rows))
+        .append_column("partition", pa.repeat(pa.scalar(partition), rows))
+    )
+
+
+def _wrong_query(file: Path, doing: str, found: str, expected: str) -> PermanentError:
+    return PermanentError(
+        f"{doing} by {file}", found=found, expected=expected, next_step=f"correct {file}, then clear this task"
+    )
+
+
+def _naive(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

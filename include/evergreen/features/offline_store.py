@@ -1,0 +1,232 @@
+"""Feast's offline store over the lake: point-in-time joins by DuckDB over Delta tables read by `deltalake`.
+
+Feast's own stores for Delta need DuckDB's delta extension, which downloads at run time.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+from feast import FeatureView, OnDemandFeatureView
+from feast.data_format import DeltaFormat
+from feast.data_source import DataSource
+from feast.infra.offline_stores import offline_utils
+from feast.infra.offline_stores.file_source import FileSource
+from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
+from feast.infra.registry.base_registry import BaseRegistry
+from feast.repo_config import FeastConfigBaseModel, RepoConfig
+from pyarrow.dataset import dataset
+
+from evergreen.lake import tables
+
+
+class DeltaOfflineStoreConfig(FeastConfigBaseModel):
+    """`offline_store:` of feature_store.yaml."""
+
+    type: Literal["evergreen.features.offline_store.DeltaOfflineStore"]
+    threads: int = 2  # of DuckDB; several runs share the machine
+
+
+class DuckDBRetrievalJob(RetrievalJob):
+    """A lazy query: it runs when its result is asked for."""
+
+    def __init__(
+        self,
+        query: Callable[[], pa.Table],
+        metadata: RetrievalMetadata | None = None,
+        on_demand_feature_views: list[OnDemandFeatureView] | None = None,
+        full_feature_names: bool = False,
+    ) -> None:
+        self._query = query
+        self._metadata = metadata
+        self._on_demand_feature_views = on_demand_feature_views or []
+        self._full_feature_names = full_feature_names
+
+    def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
+        return self._query()
+
+    def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
+        frame: pd.DataFrame = self._query().to_pandas()
+        return frame
+
+    @property
+    def full_feature_names(self) -> bool:
+        return self._full_feature_names
+
+    @property
+    def on_demand_feature_views(self) -> list[OnDemandFeatureView]:
+        return self._on_demand_feature_views
+
+    @property
+    def metadata(self) -> RetrievalMetadata | None:
+        return self._metadata
+
+
+class DeltaOfflineStore(OfflineStore):
+    """Reads `FileSource`s in Delta format, and Parquet ones of hand-written definitions. It writes nothing: the lake is
+    written by Evergreen's stages."""
+
+    supports_filter_by_created_timestamp = True
+
+    def validate_data_source(self, config: RepoConfig, data_source: DataSource) -> None:
+        """A table appears with its first partition, so that it is missing is no mistake when it is declared."""
+
+    @staticmethod
+    def get_historical_features(
+        config: RepoConfig,
+        feature_views: list[FeatureView],
+        feature_refs: list[str],
+        entity_df: pd.DataFrame | str | None,
+        registry: BaseRegistry,
+        project: str,
+        full_feature_names: bool = False,
+        filter_by_created_timestamp: bool = False,
+        **_: Any,
+    ) -> RetrievalJob:
+        """For each entity row and view the newest feature row with event time ≤ the row's own (and, filtered by created
+        timestamp, created ≤ it too); columns of the entity rows and their order are kept."""
+        if not isinstance(entity_df, pd.DataFrame):
+            raise ValueError(f"entity_df is {type(entity_df).__name__}; this offline store joins to a pandas.DataFrame")
+        moment = offline_utils.infer_event_timestamp_from_entity_df(dict(entity_df.dtypes))
+        rows = entity_df.assign(**{moment: pd.to_datetime(entity_df[moment], utc=True)})
+        newest = rows[moment].max().to_pydatetime()
+        views, joins, columns, sources = [], [], [f"e.{_quoted(name)}" for name in rows.columns], {}
+        for number, view in enumerate(feature_views):
+            name = view.projection.name_to_use()
+            wanted = [ref.split(":", 1)[1] for ref in feature_refs if ref.split(":", 1)[0] == name]
+            keys = view.projection.join_key_map or {column.name: column.name for column in view.entity_columns}
+            alias = f"v{number}"
+            sources[f"{alias}_source"] = _source(view.batch_source)
+            views.append(
+                f"{alias} as ({_versions(alias, view.batch_source, keys, wanted, filter_by_created_timestamp)})"
+            )
+            on = " and ".join(f"e.{_quoted(own)} = {alias}.{_quoted(stored)}" for stored, own in keys.items())
+            joins.append(f"asof left join {alias} on {on} and e.{_quoted(moment)} >= {alias}._available")
+            for feature in wanted:
+                shown = f"{name}__{feature}" if full_feature_names else feature
+                value = f"{alias}.{_quoted(feature)}"
+                if view.ttl:
+                    age = f"epoch_us(e.{_quoted(moment)}) - epoch_us({alias}._event)"
+                    value = f"case when {age} <= {view.ttl // timedelta(microseconds=1)} then {value} end"
+                columns.append(f"{value} as {_quoted(shown)}")
+        query = f"with {', '.join(views)} select {', '.join(columns)} from entities e {' '.join(joins)} order by e._row"
+        entities = pa.Table.from_pandas(rows, preserve_index=False)
+        position = entities.schema.get_field_index(moment)
+        entities = entities.set_column(
+            position, moment, entities[moment].cast(pa.timestamp("us", tz="UTC"))
+        )  # as the lake stores them
+        entities = entities.append_column("_row", pa.array(range(len(rows)), pa.int64()))
+        return DuckDBRetrievalJob(
+            functools.partial(_run, config, query, sources | {"entities": entities}, {"newest": newest}),
+            RetrievalMetadata(
+                feature_refs, [c for c in rows.columns if c != moment], rows[moment].min().to_pydatetime(), newest
+            ),
+            OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
+            full_feature_names,
+        )
+
+    @staticmethod
+    def pull_all_from_table_or_query(
+        config: RepoConfig,
+        data_source: DataSource,
+        join_key_columns: list[str],
+        feature_name_columns: list[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None = None,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
+    ) -> RetrievalJob:
+        """Every row with event time in [start_date, end_date]."""
+        fields = [
+            *join_key_columns,
+            *feature_name_columns,
+            timestamp_field,
+            *([created_timestamp_column] if created_timestamp_column else []),
+        ]
+        at = _quoted(timestamp_field)
+        bounds = {"first": start_date, "last": end_date}
+        given = {name: bound for name, bound in bounds.items() if bound is not None}
+        conditions = [f"{at} {sign} ${name}" for name, sign in (("first", ">="), ("last", "<=")) if name in given]
+        where = f" where {' and '.join(conditions)}" if conditions else ""
+        query = f"select {', '.join(map(_quoted, fields))} from source{where}"
+        return DuckDBRetrievalJob(functools.partial(_run, config, query, {"source": _source(data_source)}, given))
+
+    @staticmethod
+    def pull_latest_from_table_or_query(
+        config: RepoConfig,
+        data_source: DataSource,
+        join_key_columns: list[str],
+        feature_name_columns: list[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None,
+        start_date: datetime,
+        end_date: datetime,
+    ) -> RetrievalJob:
+        """The newest row of each entity with event time in [start_date, end_date]."""
+        fields = [
+            *join_key_columns,
+            *feature_name_columns,
+            timestamp_field,
+            *([created_timestamp_column] if created_timestamp_column else []),
+        ]
+        order = ", ".join(f"{_quoted(name)} desc" for name in (timestamp_field, created_timestamp_column) if name)
+        query = (
+            f"select {', '.join(map(_quoted, fields))} from source where {_quoted(timestamp_field)} between $first and $last"
+            f" qualify row_number() over (partition by {', '.join(map(_quoted, join_key_columns))} order by {order}) = 1"
+        )
+        bounds = {"first": start_date, "last": end_date}
+        return DuckDBRetrievalJob(functools.partial(_run, config, query, {"source": _source(data_source)}, bounds))
+
+
+def _versions(alias: str, source: DataSource, keys: Iterable[str], features: Iterable[str], known: bool) -> str:
+    """The rows of a source, each with the moment `_available` from which on it is the one to use.
+
+    Without regard to when a row was known that is its event time. With it, a row counts from the later of event time and known
+    time, and only if nothing newer was known by then: a late row of an old event never replaces a newer one.
+    """
+    at = _quoted(source.timestamp_field)
+    created = f"coalesce({_quoted(source.created_timestamp_column)}, {at})" if source.created_timestamp_column else at
+    available = f"greatest({at}, {created})" if known else at
+    order = f"row({at}, {created})"  # of two versions of an event the one known later counts
+    mapped = {new: old for old, new in source.field_mapping.items()}
+    columns = ", ".join(
+        f"{_quoted(mapped.get(name, name))} as {_quoted(name)}" for name in dict.fromkeys([*keys, *features])
+    )
+    partition = ", ".join(map(_quoted, keys))
+    rows = (
+        f"select {columns}, {at} as _event, {available} as _available, {order} as _order from {alias}_source where {at} <= $newest"
+        f" qualify row_number() over (partition by {partition}, _available order by _order desc) = 1"
+    )
+    return f"select * from ({rows}) qualify _order = max(_order) over (partition by {partition} order by _available)"
+
+
+def _source(data_source: DataSource | None) -> Any:
+    """An Arrow dataset of the source; DuckDB reads the columns and files of it that the query needs."""
+    if not isinstance(data_source, FileSource):
+        raise ValueError(f"this offline store reads a FileSource, not {type(data_source).__name__}")
+    if isinstance(data_source.file_format, DeltaFormat):
+        return tables.dataset(data_source.path)
+    return dataset(data_source.path, format="parquet")
+
+
+def _run(config: RepoConfig, query: str, sources: dict[str, Any], parameters: dict[str, datetime]) -> pa.Table:
+    options = {"threads": config.offline_store.threads, "python_enable_replacements": False}
+    with duckdb.connect(config=options) as connection:
+        for name, source in sources.items():
+            connection.register(name, source)
+        table = connection.sql(query, params=parameters).to_arrow_table()
+    # DuckDB labels times with the machine's zone; Feast's are UTC.
+    utc = [
+        f.with_type(pa.timestamp(f.type.unit, tz="UTC")) if pa.types.is_timestamp(f.type) else f for f in table.schema
+    ]
+    return table.cast(pa.schema(utc))
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

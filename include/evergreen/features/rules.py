@@ -1,0 +1,122 @@
+"""Which feature and label partitions a published day makes due, and from which raw partitions.
+
+A feature partition sees the raw days of `[as_of - look_back, as_of)`, a label partition those of
+`[cutoff - 1 interval, cutoff + horizon)`. It is due as soon as every one of those days is published (days before the spec's
+first count as present) and what it is computed from has changed since it was last written. After publishing day `d` a run
+looks at exactly the partitions whose days contain `d`, so days may be published in any order and side by side: whoever
+publishes the last missing day of a window computes it.
+
+What a partition may know does not depend on the run that computes it: the query sees rows with `known_at` up to the
+window's end. A run of an old day that completes a window of later days therefore writes what a run in order would have
+written, and a label whose window is complete is mature by construction (the batch that closes the window only exists at
+`cutoff + horizon`). Readers compare the row's own `known_at` with their `as_of`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from evergreen.interval import Interval
+
+if TYPE_CHECKING:
+    from evergreen.spec.schema import ModelSpec
+
+
+@dataclass(frozen=True)
+class Window:
+    """One feature or label partition, and what its query may see."""
+
+    interval: Interval  # names the partition; as_of (features) or cutoff (labels) is its end
+    start: datetime  # first event time that the query sees
+    end: datetime  # first event time that it does not see, and the newest known_at that it does
+    days: tuple[str, ...]  # raw partitions that it reads, oldest first
+
+    @property
+    def partition(self) -> str:
+        return self.interval.partition
+
+
+@dataclass(frozen=True)
+class Due:
+    """A window that must be computed, with the fingerprint of what it is computed from."""
+
+    window: Window
+    inputs_hash: str
+
+
+def feature_windows(spec: ModelSpec, view: str, day: Interval) -> list[Window]:
+    """The partitions of a view that look back at `day`, oldest first."""
+    return _windows(spec, day, spec.features[view].look_back, timedelta(0))
+
+
+def label_windows(spec: ModelSpec, day: Interval) -> list[Window]:
+    """The label partitions whose outcome or starting point lies in `day`, oldest first."""
+    return _windows(spec, day, day.end - day.start, spec.label.horizon)
+
+
+def _windows(spec: ModelSpec, day: Interval, before: timedelta, after: timedelta) -> list[Window]:
+    """The intervals `i` of the grid that `day` lies on, where `[i.end - before, i.end + after)` overlaps `day`."""
+    step = day.end - day.start
+    first = spec.first_day.isoformat()
+    back, ahead = -(-before // step), -(-after // step)  # whole intervals, rounded up
+    windows = []
+    for owner in (_shift(day, n) for n in range(-ahead, back)):
+        if owner.partition >= first:
+            seen = (_shift(owner, n).partition for n in range(1 - back, ahead + 1))
+            days = tuple(partition for partition in seen if partition >= first)
+            windows.append(Window(owner, owner.end - before, owner.end + after, days))
+    return windows
+
+
+def _shift(interval: Interval, steps: int) -> Interval:
+    offset = steps * (interval.end - interval.start)
+    return Interval(interval.start + offset, interval.end + offset)
+
+
+def feature_declaration(spec: ModelSpec, view: str, sql: str) -> str:
+    """Everything declared that decides what a view's partition holds; a change makes every partition due again."""
+    declared = spec.features[view]
+    return _declaration(spec, declared.sources, sql, declared.model_dump(mode="json", exclude={"contract", "sql"}))
+
+
+def label_declaration(spec: ModelSpec, sql: str) -> str:
+    """Everything declared that decides what a label partition holds."""
+    return _declaration(spec, spec.label.sources, sql, spec.label.model_dump(mode="json", exclude={"sql"}))
+
+
+def _declaration(spec: ModelSpec, sources: Iterable[str], sql: str, declared: dict[str, object]) -> str:
+    tables = {
+        name: spec.sources[name].model_dump(mode="json", include={"event_time", "keys", "columns"}) for name in sources
+    }
+    return json.dumps([sql, declared, spec.entity.model_dump(mode="json"), tables], sort_keys=True)
+
+
+def due(
+    windows: Iterable[Window], declaration: str, raw: Mapping[str, Mapping[str, str]], recorded: Mapping[str, str]
+) -> list[Due]:
+    """The windows that must be computed now.
+
+    Args:
+        windows: the candidates.
+        declaration: what their query is, by `feature_declaration` or `label_declaration`.
+        raw: source → published partition → content hash, of the sources that the query reads.
+        recorded: partition → inputs hash with which it was last written.
+    """
+    found = []
+    for window in windows:
+        if all(day in published for published in raw.values() for day in window.days):
+            fingerprint = inputs_hash(window, declaration, raw)
+            if recorded.get(window.partition) != fingerprint:
+                found.append(Due(window, fingerprint))
+    return found
+
+
+def inputs_hash(window: Window, declaration: str, raw: Mapping[str, Mapping[str, str]]) -> str:
+    """The fingerprint of all that a window's rows depend on: its query and the content of the raw days that it reads."""
+    contents = {source: [(day, published[day]) for day in window.days] for source, published in raw.items()}
+    return hashlib.sha256(json.dumps([declaration, contents], sort_keys=True).encode()).hexdigest()

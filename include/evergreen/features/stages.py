@@ -1,0 +1,244 @@
+"""Features, labels and their way to the online store: what the ingest loop runs after a day is published.
+
+A run works on every partition that its day touches, not only on its own: see `features.rules`. What is written is decided
+under a lock on the partition, from the inputs that are published at that moment; so runs of different days may work side by
+side, in any order, and a killed one is simply run again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from evergreen.errors import WriteConflict
+from evergreen.features import rules
+from evergreen.run import Run
+from evergreen.settings import settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+_ATTEMPTS = 5  # a partition whose inputs change while it is written is computed again; more than this is no coincidence
+
+
+def compute(run: Run, published: Json | None = None) -> Json:
+    """Compute every feature partition that looks back at the run's day, is complete, and whose inputs have changed.
+
+    The results are candidates in staging; the feature contract decides about them before `publish`.
+
+    Returns:
+        `{"views": {view: {partition: {"rows", "content_hash", "inputs_hash", "staged": path}}}}`
+    """
+    import pyarrow.parquet as pq
+
+    from evergreen.features import compute as adapter
+    from evergreen.lake import catalogue
+
+    folder = settings().home / "staging" / run.spec.model / run.interval.partition / "features"
+    views: dict[str, Json] = {}
+    for view in run.spec.features:
+        views[view] = {}
+        for due in _due_features(run, view).values():
+            table = adapter.features(run.spec, view, due.window)
+            path = folder / view / f"{due.window.partition}.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(table, path)
+            views[view][due.window.partition] = {
+                "rows": table.num_rows, "content_hash": catalogue.content_hash(table), "inputs_hash": due.inputs_hash, "staged": str(path),
+            }  # fmt: skip
+        log.info(
+            "Features %s/%s: %s",
+            run.spec.model,
+            view,
+            _summary(views[view], "nothing to compute (inputs incomplete, or unchanged)"),
+        )
+    return {"views": views}
+
+
+def publish(run: Run, computed: Json) -> Json:
+    """Write the candidates that met their contract to the lake, and say in the catalogue from which inputs they were computed.
+
+    A candidate whose inputs have changed since it was computed (another run published a day that it looks back at) is not
+    written but computed and validated again.
+
+    Returns:
+        `{"views": {view: {partition: {"rows", "content_hash", "version"}}}}`, what was written.
+
+    Raises:
+        WriteConflict: the inputs kept changing.
+    """
+    import pyarrow.parquet as pq
+
+    from evergreen.validate.stages import validate_features
+
+    written: dict[str, Json] = {view: {} for view in run.spec.features}
+    for _ in range(_ATTEMPTS):
+        for view, candidates in computed["views"].items():
+            for partition, candidate in candidates.items():
+                with _locked(run, "features", view, partition):
+                    due = _due_features(run, view).get(partition)
+                    if due is not None and due.inputs_hash == candidate["inputs_hash"]:
+                        written[view][partition] = _write(
+                            run, "features", view, due, pq.read_table(candidate["staged"])
+                        )
+        stale = [
+            f"{view} {partition}"
+            for view, candidates in computed["views"].items()
+            for partition in sorted(candidates.keys() & _due_features(run, view).keys())
+        ]
+        if not stale:
+            for view, partitions in written.items():
+                log.info("Published %s/%s: %s", run.spec.model, view, _summary(partitions, "nothing new"))
+            return {"views": written}
+        log.info("Computing again, since another run published a day that they look back at: %s", ", ".join(stale))
+        computed = validate_features(run, compute(run))
+    raise _conflict(run, "features")
+
+
+def labels(run: Run, stored: Json | None = None) -> Json:
+    """Compute and publish every label partition that the run's day completes or changes.
+
+    A label's window is complete only when the batch that ends at cutoff + horizon is published, so a label that is written
+    is mature; when it may be used, its own `known_at` says.
+
+    Returns:
+        `{"partitions": {partition: {"rows", "content_hash", "version"}}}`, what was written.
+
+    Raises:
+        WriteConflict: the inputs kept changing.
+    """
+    from evergreen.features import compute as adapter
+
+    name = run.spec.label.name
+    written: Json = {}
+    for _ in range(_ATTEMPTS):
+        due = _due_labels(run)
+        if not due:
+            log.info("Label %s/%s: %s", run.spec.model, name, _summary(written, "no outcome matured or changed"))
+            return {"partitions": written}
+        for partition in due:
+            with _locked(run, "labels", name, partition):
+                if (now := _due_labels(run).get(partition)) is not None:
+                    written[partition] = _write(run, "labels", name, now, adapter.labels(run.spec, now.window))
+    raise _conflict(run, "labels")
+
+
+def materialize(run: Run, labelled: Json | None = None) -> Json:
+    """Bring the online store up to the feature partitions that the run's day touches.
+
+    In order that is exactly the run's own interval (event_timestamp == as_of). A run that completes later windows brings those
+    too, else the newest features of a history ingested backwards would never arrive. Older values never replace newer ones.
+
+    Returns:
+        `{"views": {view: {partition: rows}}}`, what was written.
+    """
+    from evergreen.features import store
+    from evergreen.lake import catalogue, tables
+
+    spec = run.spec
+    store.ensure_applied(spec)
+    written: dict[str, dict[str, int]] = {view: {} for view in spec.features}
+    for view in spec.features:
+        touched = [window.partition for window in rules.feature_windows(spec, view, run.interval)]
+        for partition in _not_online(spec.model, view, touched):
+            with _locked(run, "features", view, partition):
+                for entry in _not_online(spec.model, view, [partition]).values():
+                    rows = tables.read(spec.model, "features", view, partitions=[partition])
+                    if rows is not None:
+                        store.write_online(spec, view, rows)
+                    catalogue.record(dataclasses.replace(entry, layer="online"))
+                    written[view][partition] = entry.rows
+        log.info("Online %s/%s: %s", spec.model, view, _summary(written[view], "up to date"))
+    return {"views": written}
+
+
+def _due_features(run: Run, view: str) -> dict[str, rules.Due]:
+    """partition → what must be computed of it now."""
+    sql = run.spec.view_sql(view).read_text(encoding="utf-8")
+    windows = rules.feature_windows(run.spec, view, run.interval)
+    return _due(
+        run, "features", view, run.spec.features[view].sources, rules.feature_declaration(run.spec, view, sql), windows
+    )
+
+
+def _due_labels(run: Run) -> dict[str, rules.Due]:
+    sql = run.spec.label_sql().read_text(encoding="utf-8")
+    windows = rules.label_windows(run.spec, run.interval)
+    return _due(
+        run, "labels", run.spec.label.name, run.spec.label.sources, rules.label_declaration(run.spec, sql), windows
+    )
+
+
+def _due(
+    run: Run, layer: str, name: str, sources: Sequence[str], declaration: str, windows: Sequence[rules.Window]
+) -> dict[str, rules.Due]:
+    from evergreen.lake import catalogue
+
+    days = sorted({day for window in windows for day in window.days})
+    raw = {
+        source: {
+            day: entry.content_hash for day, entry in catalogue.published(run.spec.model, "raw", source, days).items()
+        }
+        for source in sources
+    }
+    entries = catalogue.published(run.spec.model, layer, name, [window.partition for window in windows])
+    recorded = {partition: entry.inputs_hash for partition, entry in entries.items() if entry.inputs_hash is not None}
+    return {due.window.partition: due for due in rules.due(windows, declaration, raw, recorded)}
+
+
+def _write(run: Run, layer: str, name: str, due: rules.Due, table: pa.Table) -> Json:
+    """Replace one partition, then record it: a kill in between leaves the old record, and the retry writes again."""
+    from evergreen.lake import catalogue, tables
+
+    version = tables.replace_partition(run.spec.model, layer, name, due.window.partition, table)
+    entry = catalogue.Partition(
+        model=run.spec.model, layer=layer, name=name, partition=due.window.partition, rows=table.num_rows,
+        content_hash=catalogue.content_hash(table), inputs_hash=due.inputs_hash, table_version=version, known_at=due.window.end,
+    )  # fmt: skip
+    catalogue.record(entry)
+    return {"rows": entry.rows, "content_hash": entry.content_hash, "version": version}
+
+
+def _not_online(model: str, view: str, partitions: Sequence[str]) -> Json:
+    """The catalogue entries of published feature partitions whose content the online store has not seen."""
+    from evergreen.lake import catalogue
+
+    seen = catalogue.published(model, "online", view, partitions)
+    stored = catalogue.published(model, "features", view, partitions)
+    return {
+        partition: entry
+        for partition, entry in sorted(stored.items())
+        if partition not in seen or seen[partition].content_hash != entry.content_hash
+    }
+
+
+@contextmanager
+def _locked(run: Run, layer: str, name: str, partition: str) -> Iterator[None]:
+    """Only one run at a time decides about a partition and writes it; a killed run's lock goes with its connection."""
+    from evergreen.lake import postgres
+
+    with postgres.connect() as connection:
+        key = f"{run.spec.model}/{layer}/{name}/{partition}"
+        connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
+        yield
+
+
+def _summary(partitions: Mapping[str, Any], nothing: str) -> str:
+    """`2026-01-05 (1000 rows), 2026-01-06 (998 rows)`, for the log."""
+    rows = {partition: found["rows"] if isinstance(found, dict) else found for partition, found in partitions.items()}
+    return ", ".join(f"{partition} ({count} rows)" for partition, count in sorted(rows.items())) or nothing
+
+
+def _conflict(run: Run, what: str) -> WriteConflict:
+    return WriteConflict(
+        f"publishing the {what} of {run.subject}",
+        found=f"other runs changed the days that they look back at {_ATTEMPTS} times meanwhile",
+        expected="published days that hold still for a moment",
+        next_step="none: the task is retried by itself",
+    )

@@ -1,0 +1,246 @@
+"""Feast for one model: its objects, who applies them, writing and reading features.
+
+The objects are built from the spec, never declared twice. Stages apply their own model's objects when they are missing or
+different; `feast apply` in feature_repo/ does the same for every model, and for hand-written definitions (docs/feast.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, timedelta
+from typing import Any
+
+import pandas as pd
+import psycopg
+import psycopg_pool
+import pyarrow as pa
+import sqlalchemy.exc
+from deltalake.exceptions import TableNotFoundError
+from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource
+from feast.data_format import DeltaFormat
+from feast.errors import FeatureServiceNotFoundException
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import Value
+from feast.types import Bool, Float64, Int64, PrimitiveFeastType, String
+from feast.value_type import ValueType
+
+from evergreen.errors import EvidenceMissing, PermanentError, ServiceUnavailable
+from evergreen.lake import postgres, tables
+from evergreen.settings import settings
+from evergreen.spec.schema import ModelSpec
+
+log = logging.getLogger(__name__)
+
+_TYPES: dict[str, PrimitiveFeastType] = {
+    "int": Int64, "float": Float64, "bool": Bool, "category": String, "string": String,
+}  # fmt: skip
+_DEFINITION = (
+    "evergreen.definition"  # tag of a model's FeatureService: fingerprint of everything that was applied with it
+)
+
+
+_opening = threading.Lock()
+_opened: dict[tuple[int, str, str], FeatureStore] = {}  # at most one
+
+
+def feature_store() -> FeatureStore:
+    """The Feast store of feature_repo/; one a process, shared by its threads.
+
+    Raises:
+        ServiceUnavailable: the database does not answer.
+    """
+    key = (os.getpid(), settings().database_url("feast"), str(settings().project / "feature_repo"))
+    with _opening:
+        if key not in _opened:
+            for (process, *_), store in _opened.items():
+                if process == os.getpid():  # else a forked parent's, whose connections are not ours to close
+                    store.provider.online_store.close()
+                    store.registry.write_engine.dispose()
+            _opened.clear()
+            _opened[key] = _open(key[2])
+        return _opened[key]
+
+
+def _open(repository: str) -> FeatureStore:
+    store = FeatureStore(repo_path=repository)
+    with _service("opening the Feast registry"), postgres.connect("feast") as connection:
+        # The registry creates its tables when it is opened; processes that do so at once would collide.
+        connection.execute("select pg_advisory_xact_lock(hashtext('feast registry'))")
+        _ = store.registry
+    return store
+
+
+def objects(spec: ModelSpec) -> list[Any]:
+    """The model's Feast objects: entity, one view a feature view, and the service that names all its features."""
+    entity = Entity(
+        name=spec.entity.name,
+        join_keys=[spec.entity.key],
+        value_type=ValueType.INT64 if spec.entity.type == "int" else ValueType.STRING,
+    )
+    views = [
+        FeatureView(
+            name=view_name(spec, view),
+            entities=[entity],
+            ttl=timedelta(0),  # no expiry: the look-back is part of the query, and training and serving read alike
+            schema=[
+                Field(name=name, dtype=_TYPES[kind])
+                for name, kind in {spec.entity.key: spec.entity.type, **declared.features}.items()
+            ],
+            source=FileSource(
+                name=view_name(spec, view),
+                path=tables.table_path(spec.model, "features", view),
+                file_format=DeltaFormat(),
+                timestamp_field="event_timestamp",
+                created_timestamp_column="known_at",
+            ),
+            tags={"model": spec.model},
+            owner=spec.owner.email,
+        )
+        for view, declared in spec.features.items()
+    ]
+    fingerprint = hashlib.sha256()
+    for item in (entity, *views):
+        declared = item.to_proto().spec
+        if isinstance(item, FeatureView):
+            declared.batch_source.ClearField("meta")  # when it was built
+        fingerprint.update(declared.SerializeToString(deterministic=True))
+    tags = {"model": spec.model, _DEFINITION: fingerprint.hexdigest()}
+    service = FeatureService(
+        name=spec.model, features=views, description=spec.description, owner=spec.owner.email, tags=tags
+    )
+    return [entity, *views, service]
+
+
+def view_name(spec: ModelSpec, view: str) -> str:
+    """What a view of the spec is called in Feast, where all models share one project."""
+    return f"{spec.model}__{view}"
+
+
+def ensure_applied(spec: ModelSpec) -> bool:
+    """Apply the model's own objects where they are missing or differ from the spec; says whether it did.
+
+    It adds and changes, and never deletes: what a model no longer declares goes with the next `feast apply`.
+    """
+    *declared, service = objects(spec)
+    store = feature_store()
+    with _service(f"applying the Feast objects of {spec.model}"):
+        if _applied(store, service):
+            return False
+        with postgres.connect("feast") as connection:
+            connection.execute("select pg_advisory_xact_lock(hashtext('feast registry'))")
+            store.refresh_registry()
+            if _applied(store, service):
+                return False
+            store.apply(declared)
+            store.apply([service])  # last: its tag says that the views and their online tables are in place
+    log.info("Feast objects of %s applied: %s", spec.model, ", ".join(item.name for item in (*declared, service)))
+    return True
+
+
+def _applied(store: FeatureStore, service: FeatureService) -> bool:
+    try:
+        found = store.get_feature_service(service.name, allow_cache=True)
+    except FeatureServiceNotFoundException:
+        return False
+    return bool(found.tags.get(_DEFINITION) == service.tags[_DEFINITION])
+
+
+def write_online(spec: ModelSpec, view: str, rows: pa.Table) -> None:
+    """Write rows of a feature partition (key, features, event_timestamp, known_at) to the online store; older ones than the
+    stored are ignored.
+
+    Not by `FeatureStore.materialize`: it marks the view as materializing and appends the interval in the shared registry at
+    each call, which runs side by side would overwrite. Not by `write_to_online_store`: it ignores a table in which every
+    feature is null, and the stale values before an outage would live on.
+    """
+    if rows.num_rows:
+        store = feature_store()
+        with _service(f"writing {view_name(spec, view)} to the online store"):
+            store.provider.ingest_df(
+                store.get_feature_view(view_name(spec, view), allow_registry_cache=True), rows.to_pandas()
+            )
+
+
+def online_features(spec: ModelSpec, keys: Sequence[str | int]) -> list[dict[str, Any]]:
+    """The newest features of each entity, in the order of `keys`.
+
+    Returns:
+        `{"features": {name: value or None}, "features_at": datetime or None}` an entity; `features_at` is the newest event
+        time among the views, None when the store knows nothing of the entity.
+
+    Raises:
+        PermanentError: the model was never applied, so the store has no tables for it.
+    """
+    if not keys:
+        return []
+    store = feature_store()
+    with _service(f"reading online features of {spec.model}"):
+        views = {view_name(spec, view): list(declared.features) for view, declared in spec.features.items()}
+        entities = [EntityKey(join_keys=[spec.entity.key], entity_values=[_value(key)]) for key in keys]
+        try:
+            found = store.provider.online_store.read_newest(store.config, views, entities)
+        except psycopg.errors.UndefinedTable as error:
+            raise PermanentError(
+                f"reading online features of {spec.model}", found=str(error).strip().splitlines()[0],
+                expected="the model's views in the online store", next_step=f"run {spec.model}__ingest for an interval, or `feast apply`",
+            ) from error  # fmt: skip
+    return [
+        {
+            "features": {name: _python(values.get(name)) for name in spec.feature_types},
+            "features_at": at and at.astimezone(UTC),
+        }
+        for at, values in found
+    ]
+
+
+def _value(key: str | int) -> Value:
+    return Value(int64_val=key) if isinstance(key, int) else Value(string_val=key)
+
+
+def _python(value: Value | None) -> Any:
+    """A stored value as a Python object; Feast stores a null as a value without a kind."""
+    kind = value.WhichOneof("val") if value is not None else None
+    return getattr(value, kind) if kind else None
+
+
+def historical_features(spec: ModelSpec, entity_rows: pd.DataFrame) -> pd.DataFrame:
+    """Feast's point-in-time join: for each row (entity key, event_timestamp) the features known at that time.
+
+    Returns:
+        The entity rows, in their order, with one column a feature of the spec.
+
+    Raises:
+        EvidenceMissing: a view has no table yet.
+    """
+    doing = f"reading historical features of {spec.model}"
+    store = feature_store()
+    with _service(doing):
+        service = store.get_feature_service(spec.model, allow_cache=True)
+        try:
+            job = store.get_historical_features(
+                entity_df=entity_rows, features=service, filter_by_created_timestamp=True
+            )
+        except TableNotFoundError as error:
+            raise EvidenceMissing(
+                doing, found=f"no feature table yet: {error}", expected="every view ingested for at least one interval",
+                next_step=f"run {spec.model}__ingest for the model's first days",
+            ) from error  # fmt: skip
+    found: pd.DataFrame = job.to_df()
+    return found[[*entity_rows.columns, *spec.feature_types]]
+
+
+@contextmanager
+def _service(doing: str) -> Iterator[None]:
+    """What Postgres' silence means: Feast reaches it by psycopg and, for the registry, by SQLAlchemy."""
+    try:
+        yield
+    except (psycopg.OperationalError, sqlalchemy.exc.OperationalError, psycopg_pool.PoolTimeout) as error:
+        raise ServiceUnavailable(
+            doing, found=str(error).strip(), expected="the database `feast` answers",
+            next_step="check the database (`make up`, EVERGREEN_DATABASE); the task is retried by itself",
+        ) from error  # fmt: skip

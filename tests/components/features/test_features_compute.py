@@ -1,0 +1,120 @@
+"""Feature and label SQL on a real lake: what a query sees, and what it may return."""
+
+from __future__ import annotations
+
+import pytest
+from evergreen.errors import PermanentError
+from evergreen.features import compute, rules
+
+from .conftest import Model, at, event, interval
+
+
+def window(model: Model, day: int, view: str = "spend") -> rules.Window:
+    return next(w for w in rules.feature_windows(model.spec, view, interval(day)) if w.interval == interval(day))
+
+
+def label_window(model: Model, day: int) -> rules.Window:
+    return next(w for w in rules.label_windows(model.spec, interval(day)) if w.interval == interval(day))
+
+
+def spent(model: Model, day: int) -> dict[str, float]:
+    rows = compute.features(model.spec, "spend", window(model, day)).to_pylist()
+    return {row["customer_id"]: row["spent"] for row in rows}
+
+
+def test_a_query_sees_its_look_back_and_nothing_later(model: Model) -> None:
+    for day in range(5):
+        model.publish(day, [event(day + 0.5, "a", 10.0**day)], {"a": "basic"})
+    assert spent(model, 3) == {"a": 10 + 100 + 1000}
+
+
+def test_a_late_row_counts_from_its_own_batch_on(model: Model) -> None:
+    model.publish(0, [event(0.5, "a", 1.0)], {})
+    model.publish(1, [event(0.6, "a", 5.0)], {})  # happened on day 0, came with day 1
+    assert spent(model, 0) == {"a": 1.0}
+    assert spent(model, 1) == {"a": 6.0}
+
+
+def test_a_corrected_row_counts_once_in_its_newest_known_version(model: Model) -> None:
+    model.publish(0, [event(0.5, "a", 1.0, "x"), event(0.5, "b", 1.0, "y")], {})
+    model.publish(1, [event(0.5, "a", 7.0, "x")], {})
+    assert spent(model, 0) == {"a": 1.0, "b": 1.0}
+    assert spent(model, 1) == {"a": 7.0, "b": 1.0}
+
+
+def test_a_correction_that_moves_a_row_out_of_the_window_removes_it(model: Model) -> None:
+    model.publish(2, [event(2.5, "a", 1.0, "x")], {})
+    model.publish(3, [event(0.5, "a", 1.0, "x")], {})
+    assert spent(model, 2) == {"a": 1.0}
+    assert spent(model, 3) == {}
+
+
+def test_rows_are_typed_stamped_and_sorted(model: Model) -> None:
+    model.publish(0, [event(0.2, "b", 1.0), event(0.1, "a", 200.0)], {})
+    table = compute.features(model.spec, "spend", window(model, 0))
+    assert {field.name: str(field.type) for field in table.schema} == {
+        "customer_id": "string", "spent": "double", "purchases": "int64", "big": "bool",
+        "event_timestamp": "timestamp[us, tz=UTC]", "known_at": "timestamp[us, tz=UTC]", "partition": "string",
+    }  # fmt: skip
+    assert table.to_pylist()[0] == {
+        "customer_id": "a", "spent": 200.0, "purchases": 1, "big": True, "event_timestamp": at(1), "known_at": at(1), "partition": "2026-01-01",
+    }  # fmt: skip
+    assert [row["customer_id"] for row in table.to_pylist()] == ["a", "b"]
+
+
+def test_an_empty_lake_gives_an_empty_partition(model: Model) -> None:
+    assert compute.features(model.spec, "spend", window(model, 0)).num_rows == 0
+
+
+def test_not_a_number_is_missing(model: Model) -> None:
+    model.publish(0, [event(0.5, "a", 1.0)], {})
+    model.spec.view_sql("spend").write_text(
+        "select customer_id, 0.0/0 as spent, 1 as purchases, true as big from events"
+    )
+    assert spent(model, 0) == {"a": None}
+
+
+def test_a_label_sees_both_sides_of_its_cutoff_up_to_the_horizon(model: Model) -> None:
+    model.publish(0, [event(0.5, "b", 1.0)], {"a": "basic", "b": "basic"})
+    model.publish(1, [], {})
+    model.publish(2, [event(2.9, "a", 1.0)], {})
+    model.publish(3, [event(2.95, "b", 1.0)], {})  # known only after the label's maturity
+    rows = compute.labels(model.spec, label_window(model, 0)).to_pylist()
+    stamps = {"event_timestamp": at(1), "known_at": at(3), "partition": "2026-01-01"}
+    assert rows == [{"customer_id": "a", "bought": 1} | stamps, {"customer_id": "b", "bought": 0} | stamps]
+
+
+@pytest.mark.parametrize(
+    ("sql", "found"),
+    [
+        ("select customer_id, 1.0 as spent, 1 as purchases from events", "columns customer_id, spent, purchases"),
+        ("select customer_id, amount as spent, 1 as purchases, true as big, 2 as other from events", "other"),
+        ("select customer_id, amount as spent, 1 as purchases, true as big from events", "`customer_id` more than once: a"),
+        ("select null as customer_id, 1.0 as spent, 1 as purchases, true as big", "without `customer_id`"),
+        ("select 'a' as customer_id, 'much' as spent, 1 as purchases, true as big", "`spent` is string"),
+        ("select 'a' as customer_id, 1.0 as spent, 1.5 as purchases, true as big", "`purchases` is decimal"),
+        ("select 'a' as customer_id, 1.0 as spent, 1 as purchases, 1 as big", "`big` is int32"),
+        ("select customer_id from customers", "customers does not exist"),
+        ("selec 1", "syntax error"),
+        ("select 1; select 2", "SELECT, SELECT"),
+        ("copy events to 'stolen.csv'", "COPY"),
+        ("select customer_id, $tomorrow as spent from events", "$tomorrow"),
+        ("select * from read_csv('/etc/passwd')", "disabled by configuration"),
+    ],
+)  # fmt: skip
+def test_a_wrong_query_says_what_is_wrong(model: Model, sql: str, found: str) -> None:
+    model.publish(0, [event(0.5, "a", 1.0), event(0.6, "a", 1.0)], {})
+    model.spec.view_sql("spend").write_text(sql)
+    with pytest.raises(PermanentError) as raised:
+        compute.features(model.spec, "spend", window(model, 0))
+    assert found in raised.value.found
+    assert "spend.sql" in raised.value.next_step
+    assert "tiny/spend of 2026-01-01" in raised.value.doing
+
+
+@pytest.mark.parametrize("value", ["2", "null", "0.5"])
+def test_a_label_is_zero_or_one(model: Model, value: str) -> None:
+    model.publish(0, [], {"a": "basic"})
+    model.spec.label_sql().write_text(f"select customer_id, {value} as bought from customers")
+    with pytest.raises(PermanentError, match="bought"):
+        compute.labels(model.spec, label_window(model, 0))

@@ -1,0 +1,170 @@
+"""The ingest loop's feature stages on a real lake, catalogue and online store: any order of days ends the same."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from evergreen.features import stages, store
+from evergreen.validate import stages as validation
+
+from .conftest import Model, at, event
+
+DAYS = 4
+CUSTOMERS = ["a", "b"]
+
+
+@pytest.fixture(autouse=True)
+def _accept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests are about which partitions are written, not about contracts: the tiny model has none."""
+    monkeypatch.setattr(validation, "validate_features", lambda run, computed: computed)
+
+
+def batch(day: int) -> list[dict[str, Any]]:
+    late = [event(day - 0.7, "a", 3.0)] if day else []
+    return [event(day + 0.25, "a", 10.0**day), *late, *([event(day + 0.5, "b", 1.0)] if day % 2 else [])]
+
+
+def ingest(model: Model, day: int) -> dict[str, Any]:
+    model.publish(day, batch(day), dict.fromkeys(CUSTOMERS, f"plan {day}"))
+    return process(model, day)
+
+
+def process(model: Model, day: int) -> dict[str, Any]:
+    run = model.run(day)
+    published = stages.publish(run, stages.compute(run))
+    return {
+        "features": published["views"],
+        "labels": stages.labels(run)["partitions"],
+        "online": stages.materialize(run)["views"],
+    }
+
+
+def everything(model: Model) -> dict[str, Any]:
+    return {
+        "spend": model.stored("features", "spend"),
+        "plan": model.stored("features", "plan"),
+        "labels": model.stored("labels", "bought"),
+        "online": store.online_features(model.spec, [*CUSTOMERS, "nobody"]),
+    }
+
+
+ORDERS = [order for order in itertools.permutations(range(DAYS)) if order in {(0, 1, 2, 3), (3, 2, 1, 0), (1, 3, 0, 2)}]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_any_order_of_days_ends_the_same(model: Model, order: tuple[int, ...]) -> None:
+    for day in order:
+        ingest(model, day)
+    end = everything(model)
+    assert {(row["partition"], row["customer_id"]): row["spent"] for row in end["spend"]} == {
+        ("2026-01-01", "a"): 1.0,
+        ("2026-01-02", "a"): 14.0, ("2026-01-02", "b"): 1.0,
+        ("2026-01-03", "a"): 117.0, ("2026-01-03", "b"): 1.0,
+        ("2026-01-04", "a"): 1116.0, ("2026-01-04", "b"): 2.0,
+    }  # fmt: skip
+    assert {(row["partition"], row["customer_id"]) for row in end["labels"]} == {
+        (f"2026-01-0{day + 1}", customer) for day in range(DAYS - 2) for customer in CUSTOMERS
+    }
+    assert end["online"][0] == {
+        "features": {"spent": 1116.0, "purchases": 5, "big": True, "plan": "plan 3"},
+        "features_at": at(4),
+    }
+    assert end["online"][1] == {
+        "features": {"spent": 2.0, "purchases": 2, "big": False, "plan": "plan 3"},
+        "features_at": at(4),
+    }
+    assert end["online"][2] == {"features": dict.fromkeys(model.spec.feature_types), "features_at": None}
+
+
+def test_a_second_run_finds_nothing_to_do(model: Model) -> None:
+    ingest(model, 0)
+    before = everything(model)
+    assert process(model, 0) == {
+        "features": {"spend": {}, "plan": {}},
+        "labels": {},
+        "online": {"spend": {}, "plan": {}},
+    }
+    assert everything(model) == before
+
+
+def test_the_last_missing_day_completes_the_later_ones(model: Model) -> None:
+    assert ingest(model, 1)["features"]["spend"] == {}
+    assert sorted(ingest(model, 0)["features"]["spend"]) == ["2026-01-01", "2026-01-02"]
+
+
+def test_a_corrected_day_changes_exactly_what_looks_back_at_it(model: Model) -> None:
+    for day in range(DAYS):
+        ingest(model, day)
+    before = {row["partition"]: row for row in model.stored("features", "spend") if row["customer_id"] == "b"}
+    model.publish(1, [event(1.25, "b", 50.0)], dict.fromkeys(CUSTOMERS, "plan 1"))
+    written = process(model, 1)
+    assert sorted(written["features"]["spend"]) == ["2026-01-02", "2026-01-03", "2026-01-04"]
+    assert written["features"]["plan"] == {}
+    after = {row["partition"]: row for row in model.stored("features", "spend") if row["customer_id"] == "b"}
+    assert [(p, before[p]["spent"], after[p]["spent"]) for p in sorted(after)] == [
+        ("2026-01-02", 1.0, 50.0), ("2026-01-03", 1.0, 50.0), ("2026-01-04", 2.0, 51.0),
+    ]  # fmt: skip
+    assert store.online_features(model.spec, ["b"])[0]["features"]["spent"] == 51.0
+
+
+def test_a_changed_query_is_computed_again(model: Model) -> None:
+    ingest(model, 0)
+    sql = model.spec.view_sql("spend")
+    sql.write_text(sql.read_text().replace("sum(amount)", "2 * sum(amount)"))
+    assert list(process(model, 0)["features"]["spend"]) == ["2026-01-01"]
+    assert model.stored("features", "spend")[0]["spent"] == 2.0
+
+
+def test_a_candidate_whose_inputs_changed_meanwhile_is_computed_again(model: Model) -> None:
+    model.publish(0, batch(0), {"a": "old"})
+    candidates = stages.compute(model.run(0))
+    model.publish(0, [event(0.25, "a", 999.0)], {"a": "new"})
+    stages.publish(model.run(0), candidates)
+    assert [row["spent"] for row in model.stored("features", "spend")] == [999.0]
+    assert [row["plan"] for row in model.stored("features", "plan")] == ["new"]
+
+
+def test_inputs_that_change_while_a_partition_is_written_are_seen_after_it(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from evergreen.lake import tables
+
+    model.publish(0, batch(0), {"a": "old"})
+    candidates = stages.compute(model.run(0))
+    write, raced = tables.replace_partition, []
+
+    def racing(name: str, layer: str, table: str, partition: str, data: Any) -> int:
+        if layer == "features" and not raced:
+            raced.append(True)
+            model.publish(0, [event(0.25, "a", 999.0)], {"a": "new"})
+        version: int = write(name, layer, table, partition, data)
+        return version
+
+    monkeypatch.setattr(tables, "replace_partition", racing)
+    stages.publish(model.run(0), candidates)
+    assert raced
+    assert [row["spent"] for row in model.stored("features", "spend")] == [999.0]
+
+
+@pytest.mark.parametrize("stop", ["features", "online"])
+def test_a_run_killed_between_the_write_and_its_record_is_finished_by_the_next(
+    model: Model, monkeypatch: pytest.MonkeyPatch, stop: str
+) -> None:
+    from evergreen.lake import catalogue
+
+    model.publish(0, batch(0), {"a": "basic"})
+    record = catalogue.record
+
+    def killed(entry: catalogue.Partition) -> None:
+        if entry.layer == stop:
+            raise KeyboardInterrupt
+        record(entry)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(catalogue, "record", killed)
+        process(model, 0)
+    process(model, 0)
+    assert [(row["customer_id"], row["spent"]) for row in model.stored("features", "spend")] == [("a", 1.0)]
+    assert store.online_features(model.spec, ["a"])[0]["features"]["spent"] == 1.0

@@ -1,0 +1,297 @@
+"""Feast on a real Postgres and a real lake: who applies, what the online store keeps, what the point-in-time join may know."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from evergreen.errors import EvidenceMissing, PermanentError, ServiceUnavailable
+from evergreen.features import offline_store, store
+from evergreen.settings import PROJECT, Settings
+from evergreen.settings import settings as evergreen_settings
+from evergreen.spec.schema import ModelSpec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from .conftest import Model, at
+
+SPEND = pa.schema([
+    ("customer_id", pa.string()), ("spent", pa.float64()), ("purchases", pa.int64()), ("big", pa.bool_()),
+    ("event_timestamp", pa.timestamp("us", "UTC")), ("known_at", pa.timestamp("us", "UTC")), ("partition", pa.string()),
+])  # fmt: skip
+
+
+def spend(customer: str, event: float, spent: float | None, known: float | None = None) -> dict[str, Any]:
+    known = event if known is None else known
+    return {
+        "customer_id": customer, "spent": spent, "purchases": None if spent is None else int(spent), "big": None if spent is None else spent > 5,
+        "event_timestamp": at(event), "known_at": at(known), "partition": at(event - 1).date().isoformat(),
+    }  # fmt: skip
+
+
+def table(rows: Sequence[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(list(rows), schema=SPEND)
+
+
+def online(model: Model, customer: str = "a") -> tuple[float | None, datetime | None]:
+    answer = store.online_features(model.spec, [customer])[0]
+    return answer["features"]["spent"], answer["features_at"]
+
+
+def to_lake(model: Model, rows: Sequence[dict[str, Any]]) -> None:
+    from evergreen.lake import tables
+
+    for partition in {row["partition"] for row in rows}:
+        tables.replace_partition(
+            "tiny", "features", "spend", partition, table([row for row in rows if row["partition"] == partition])
+        )
+
+
+class TestApply:
+    def test_it_applies_once_and_again_when_the_spec_changes(self, model: Model) -> None:
+        assert store.ensure_applied(model.spec)
+        assert not store.ensure_applied(model.spec)
+        views = model.spec.features | {
+            "plan": model.spec.features["plan"].model_copy(
+                update={"features": {"plan": "category", "region": "category"}}
+            )
+        }
+        assert store.ensure_applied(model.spec.model_copy(update={"features": views}))
+        names = [field.name for field in store.feature_store().get_feature_view("tiny__plan").features]
+        assert names == ["plan", "region"]
+
+    def test_it_leaves_other_models_alone(self, model: Model) -> None:
+        other = model.spec.model_copy(update={"model": "other"})
+        store.ensure_applied(other)
+        store.ensure_applied(model.spec)
+        assert {view.name for view in store.feature_store().list_feature_views()} == {
+            "tiny__spend",
+            "tiny__plan",
+            "other__spend",
+            "other__plan",
+        }
+
+    def test_processes_that_start_at_once_all_succeed(self, model: Model) -> None:
+        fork = multiprocessing.get_context("fork")  # as Airflow's executor starts tasks
+        processes = [fork.Process(target=_apply_and_write, args=(model.spec, number)) for number in range(4)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(timeout=60)
+        assert [process.exitcode for process in processes] == [0, 0, 0, 0]
+        assert online(model) == (3.0, at(4))
+        assert online(model, "c199") == (3.0, at(4))
+
+    def test_the_feast_command_line_works_in_the_repository_as_it_is(self, home: Settings) -> None:
+        def feast(*arguments: str) -> str:
+            command = [str(Path(sys.executable).with_name("feast")), *arguments]
+            done = subprocess.run(
+                command, cwd=PROJECT / "feature_repo", capture_output=True, text=True, env=dict(os.environ)
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert "Warning" not in done.stderr
+            return done.stdout
+
+        assert "Created feature service churn" in feast("plan")
+        feast("apply")
+        assert "No changes to registry" in feast("plan")
+        assert "churn__activity" in feast("feature-views", "list")
+        from evergreen.spec.load import load_all
+
+        (churn,) = (spec for spec in load_all(home.models)[0] if spec.model == "churn")
+        assert not store.ensure_applied(churn)  # the command and the stages apply the same objects
+
+
+def _apply_and_write(spec: ModelSpec, number: int) -> None:
+    store.ensure_applied(spec)
+    customers = ["a", *(f"c{n}" for n in range(200))]
+    # in different orders: writers of the same entities must not deadlock
+    customers = customers[number * 50 :] + customers[: number * 50]
+    store.write_online(spec, "spend", table([spend(customer, number + 1, float(number)) for customer in customers]))
+
+
+class TestNotReady:
+    def test_a_model_that_was_never_applied(self, model: Model) -> None:
+        with pytest.raises(PermanentError, match="tiny__ingest"):
+            store.online_features(model.spec, ["a"])
+
+    def test_a_model_that_was_never_ingested(self, model: Model) -> None:
+        store.ensure_applied(model.spec)
+        with pytest.raises(EvidenceMissing, match="no feature table yet"):
+            store.historical_features(model.spec, pd.DataFrame({"customer_id": ["a"], "event_timestamp": [at(1)]}))
+
+    def test_a_database_that_does_not_answer(self, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("EVERGREEN_DATABASE", "postgresql://evergreen@127.0.0.1:1")
+        evergreen_settings.cache_clear()
+        with pytest.raises(ServiceUnavailable):
+            store.ensure_applied(model.spec)
+
+
+class TestOnline:
+    @pytest.fixture(autouse=True)
+    def _applied(self, model: Model) -> None:
+        store.ensure_applied(model.spec)
+
+    @pytest.mark.parametrize("order", list(itertools.permutations((1, 2, 3))))
+    def test_an_older_value_never_replaces_a_newer_one(self, model: Model, order: tuple[int, ...]) -> None:
+        for day in order:
+            store.write_online(model.spec, "spend", table([spend("a", day, 10.0 * day)]))
+        assert online(model) == (30.0, at(3))
+
+    def test_an_equal_event_is_replaced_unless_it_was_known_earlier(self, model: Model) -> None:
+        for spent, known, expected in ((1.0, 2.0, 1.0), (2.0, 2.0, 2.0), (3.0, 3.0, 3.0), (4.0, 2.0, 3.0)):
+            store.write_online(model.spec, "spend", table([spend("a", 2, spent, known)]))
+            assert online(model) == (expected, at(2))
+
+    def test_nulls_replace_values(self, model: Model) -> None:
+        store.write_online(model.spec, "spend", table([spend("a", 1, 7.0)]))
+        store.write_online(model.spec, "spend", table([spend("a", 2, None)]))  # every feature of every row: an outage
+        assert online(model) == (None, at(2))
+
+    def test_an_empty_partition_changes_nothing(self, model: Model) -> None:
+        store.write_online(model.spec, "spend", table([spend("a", 1, 7.0)]))
+        store.write_online(model.spec, "spend", table([]))
+        assert online(model) == (7.0, at(1))
+
+    def test_it_answers_in_the_order_of_the_keys_and_knows_who_is_unknown(self, model: Model) -> None:
+        store.write_online(model.spec, "spend", table([spend("a", 1, 1.0), spend("b", 1, 9.0)]))
+        answers = store.online_features(model.spec, ["b", "nobody", "a", "b"])
+        assert [answer["features"]["spent"] for answer in answers] == [9.0, None, 1.0, 9.0]
+        assert answers[0] == {
+            "features": {"spent": 9.0, "purchases": 9, "big": True, "plan": None},
+            "features_at": at(1),
+        }
+        assert answers[1] == {"features": dict.fromkeys(model.spec.feature_types), "features_at": None}
+        assert store.online_features(model.spec, []) == []
+
+    def test_the_fast_read_is_feasts_own_answer(self, model: Model) -> None:
+        store.write_online(
+            model.spec, "spend", table([spend(f"c{n}", 1, None if n % 3 == 0 else float(n)) for n in range(30)])
+        )
+        keys = [f"c{n}" for n in range(35)]
+        fast = store.online_features(model.spec, keys)
+        feast = store.feature_store()
+        answer = feast.get_online_features(
+            features=feast.get_feature_service("tiny"), entity_rows={"customer_id": keys}
+        ).to_dict()
+        for name in model.spec.feature_types:
+            assert [row["features"][name] for row in fast] == answer[name]
+
+    def test_threads_share_it(self, model: Model) -> None:
+        store.write_online(model.spec, "spend", table([spend(f"c{n}", 1, float(n)) for n in range(50)]))
+        with ThreadPoolExecutor(8) as threads:
+            answers = list(threads.map(lambda n: online(model, f"c{n % 50}")[0], range(200)))
+        assert answers == [float(n % 50) for n in range(200)]
+
+    def test_feast_materialize_ends_the_same(self, model: Model) -> None:
+        to_lake(model, [spend("a", 1, 1.0), spend("a", 2, 2.0)])
+        store.write_online(model.spec, "spend", table([spend("a", 3, 3.0), spend("b", 1, 5.0)]))
+        store.feature_store().materialize(at(1), at(2), feature_views=["tiny__spend"])
+        assert online(model) == (3.0, at(3))
+        assert online(model, "b") == (5.0, at(1))
+
+
+class TestHistory:
+    @pytest.fixture(autouse=True)
+    def _applied(self, model: Model) -> None:
+        from evergreen.lake import tables
+
+        store.ensure_applied(model.spec)
+        empty = pa.schema([("customer_id", pa.string()), ("plan", pa.string()), *list(SPEND)[4:]]).empty_table()
+        tables.replace_partition("tiny", "features", "plan", "2026-01-01", empty)
+
+    def read(self, model: Model, rows: Sequence[tuple[str, float]]) -> list[float | None]:
+        entities = pd.DataFrame(
+            {
+                "customer_id": [c for c, _ in rows],
+                "event_timestamp": [at(t) for _, t in rows],
+                "label": range(len(rows)),
+            }
+        )
+        found = store.historical_features(model.spec, entities)
+        assert list(found.columns) == ["customer_id", "event_timestamp", "label", *model.spec.feature_types]
+        assert list(found["label"]) == list(range(len(rows)))
+        return [None if pd.isna(value) else value for value in found["spent"]]
+
+    def test_it_takes_the_newest_row_up_to_the_moment_itself(self, model: Model) -> None:
+        to_lake(model, [spend("a", 1, 1.0), spend("a", 2, 2.0), spend("b", 1, 5.0)])
+        assert self.read(model, [("a", 2), ("a", 1.99), ("a", 0.5), ("b", 9), ("nobody", 9), ("a", 3)]) == [
+            2.0,
+            1.0,
+            None,
+            5.0,
+            None,
+            2.0,
+        ]
+
+    @pytest.mark.parametrize(
+        "later",
+        [
+            pytest.param([spend("a", 4, 99.0)], id="an event later than t"),
+            pytest.param([spend("a", 2.5, 99.0, known=4)], id="an earlier event, known later than t"),
+            pytest.param([spend("a", 2, 99.0, known=4)], id="a correction, known later than t"),
+        ],
+    )
+    def test_what_is_known_later_changes_nothing_before(self, model: Model, later: list[dict[str, Any]]) -> None:
+        known = [spend("a", 1, 1.0), spend("a", 2, 2.0), spend("b", 2, 3.0)]
+        asked = [("a", 2.0), ("b", 2.0), ("a", 3.0), ("a", 3.9)]
+        to_lake(model, known)
+        before = self.read(model, asked)
+        to_lake(model, [*known, *later])
+        assert self.read(model, asked) == before == [2.0, 3.0, 2.0, 2.0]
+        assert self.read(model, [("a", 4.0)]) == [99.0]
+
+    def test_times_are_utc_whatever_the_machines_zone(self, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+        import time
+
+        to_lake(model, [spend("a", 1, 1.0)])
+        monkeypatch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        try:
+            found = store.historical_features(
+                model.spec, pd.DataFrame({"customer_id": ["a"], "event_timestamp": [at(1)]})
+            )
+        finally:
+            monkeypatch.undo()
+            time.tzset()
+        assert str(found["event_timestamp"].dt.tz) == "UTC"
+        assert found["spent"].tolist() == [1.0]
+
+    ROWS = st.lists(
+        st.tuples(st.sampled_from("ab"), st.integers(1, 5), st.integers(0, 3)), max_size=12, unique_by=lambda r: r[:3]
+    )
+
+    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(
+        rows=ROWS,
+        asked=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9)), min_size=1, max_size=8),
+        known=st.booleans(),
+    )
+    def test_the_join_equals_looking_at_every_row(
+        self, model: Model, rows: list[tuple[str, int, int]], asked: list[tuple[str, int]], known: bool
+    ) -> None:
+        features = table([spend(c, e, float(n), known=e + late) for n, (c, e, late) in enumerate(rows)])
+        feast = store.feature_store()
+        entities = pd.DataFrame({"customer_id": [c for c, _ in asked], "event_timestamp": [at(t) for _, t in asked]})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(offline_store.tables, "dataset", lambda path: features)
+            answer = feast.get_historical_features(
+                entity_df=entities, features=["tiny__spend:spent"], filter_by_created_timestamp=known
+            ).to_df()  # fmt: skip
+        for (customer, moment), found in zip(asked, answer["spent"], strict=True):
+            candidates = [(e, e + late, n) for n, (c, e, late) in enumerate(rows) if c == customer and e <= moment]
+            if known:
+                candidates = [row for row in candidates if row[1] <= moment]
+            expected = max(candidates)[2] if candidates else None
+            assert (None if pd.isna(found) else found) == expected

@@ -1,0 +1,161 @@
+"""Which partitions a published day makes due: any order, any interleaving, the same end."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from evergreen.features import rules
+from evergreen.interval import Interval, days
+from evergreen.spec.schema import ModelSpec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+FIRST = date(2026, 1, 1)
+DAYS = days(FIRST, FIRST + timedelta(days=5))
+
+
+def spec_of(look_back: str = "3d", horizon: str = "2d") -> ModelSpec:
+    return ModelSpec.model_validate(
+        {
+            "model": "tiny", "description": "a test", "owner": {"name": "team", "email": "team@example.org"},
+            "first_day": FIRST, "schedule": {"train": "0 1 * * *"}, "entity": {"name": "customer", "key": "customer_id"},
+            "sources": {
+                "events": {"path": "e", "event_time": "at", "keys": ("id",), "columns": {"id": "string", "at": "timestamp", "customer_id": "string"}}
+            },
+            "features": {"spend": {"sources": ("events",), "look_back": look_back, "features": {"spent": "float"}}},
+            "label": {"name": "churned", "horizon": horizon, "sources": ("events",)},
+            "split": {"window": "30d", "evaluation": "3d", "minimum_rows": 1}, "families": {"logistic": {}},
+            "search": {"trials": 1}, "gates": {"minimum_rows": 1, "floor": {"roc_auc": 0.5}},
+            "monitoring": {"minimum_rows": 1, "cooldown": "1d"},
+        }
+    )  # fmt: skip
+
+
+def day(number: int) -> Interval:
+    return Interval.of_day(FIRST + timedelta(days=number))
+
+
+def test_features_look_back_over_whole_days_and_never_ahead() -> None:
+    windows = rules.feature_windows(spec_of(), "spend", day(3))
+    assert [w.partition for w in windows] == ["2026-01-04", "2026-01-05", "2026-01-06"]
+    assert windows[0].days == ("2026-01-02", "2026-01-03", "2026-01-04")
+    assert windows[0].start == datetime(2026, 1, 2, tzinfo=UTC)
+    assert windows[0].end == windows[0].interval.as_of == datetime(2026, 1, 5, tzinfo=UTC)
+
+
+def test_a_look_back_of_part_of_a_day_reads_the_whole_day_but_sees_only_its_part() -> None:
+    window = rules.feature_windows(spec_of(look_back="36h"), "spend", day(3))[0]
+    assert window.days == ("2026-01-03", "2026-01-04")
+    assert window.start == datetime(2026, 1, 3, 12, tzinfo=UTC)
+
+
+def test_a_label_sees_the_interval_before_its_cutoff_and_its_horizon() -> None:
+    windows = rules.label_windows(spec_of(), day(3))
+    assert [w.partition for w in windows] == ["2026-01-02", "2026-01-03", "2026-01-04"]
+    assert windows[0].days == ("2026-01-02", "2026-01-03", "2026-01-04")
+    assert (windows[0].start, windows[0].interval.as_of, windows[0].end) == (
+        datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC), datetime(2026, 1, 5, tzinfo=UTC),
+    )  # fmt: skip
+
+
+def test_days_before_the_first_count_as_present() -> None:
+    first = rules.feature_windows(spec_of(), "spend", day(0))[0]
+    assert first.days == ("2026-01-01",)
+    assert [w.partition for w in rules.label_windows(spec_of(), day(0))] == ["2026-01-01"]
+
+
+@pytest.mark.parametrize("missing", [1, 2, 3])
+def test_nothing_is_due_while_a_day_is_missing(missing: int) -> None:
+    window = rules.feature_windows(spec_of(), "spend", day(3))[0]
+    present = {day(n).partition: f"h{n}" for n in (1, 2, 3) if n != missing}
+    assert rules.due([window], "query", {"events": present}, {}) == []
+
+
+@pytest.mark.parametrize("change", ["content", "query", "nothing"])
+def test_due_again_exactly_when_what_it_is_computed_from_changed(change: str) -> None:
+    window = rules.feature_windows(spec_of(), "spend", day(3))[0]
+    raw = {"events": dict.fromkeys(window.days, "old")}
+    recorded = {window.partition: rules.due([window], "query", raw, {})[0].inputs_hash}
+    if change == "content":
+        raw["events"][window.days[0]] = "new"
+    again = rules.due([window], "other query" if change == "query" else "query", raw, recorded)
+    assert bool(again) == (change != "nothing")
+
+
+def test_the_declaration_covers_query_features_and_source_columns() -> None:
+    spec = spec_of()
+    base = rules.feature_declaration(spec, "spend", "select 1")
+    wider = spec.sources["events"].model_copy(update={"keys": ("id", "at")})
+    assert base != rules.feature_declaration(spec, "spend", "select 2")
+    assert base != rules.feature_declaration(spec_of(look_back="4d"), "spend", "select 1")
+    assert base != rules.feature_declaration(
+        spec.model_copy(update={"sources": {"events": wider}}), "spend", "select 1"
+    )
+    assert base == rules.feature_declaration(spec_of(horizon="5d"), "spend", "select 1")
+
+
+class World:
+    """The catalogue, and runs whose steps may be interleaved: publish raw → compute → publish candidates, as the stages do."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+        self.raw: dict[str, str] = {}
+        self.features: dict[str, str] = {}
+        self.labels: dict[str, str] = {}
+
+    def _due(self, windows: list[rules.Window], recorded: dict[str, str]) -> dict[str, str]:
+        return {d.window.partition: d.inputs_hash for d in rules.due(windows, "query", {"events": self.raw}, recorded)}
+
+    def run(self, interval: Interval, content: str):
+        self.raw[interval.partition] = content
+        yield
+        windows = rules.feature_windows(self.spec, "spend", interval)
+        candidates = self._due(windows, self.features)
+        yield
+        while candidates:
+            for partition, fingerprint in candidates.items():
+                if self._due(windows, self.features).get(partition) == fingerprint:
+                    yield  # the write takes time: another run may publish a day now
+                    self.features[partition] = fingerprint
+            now = self._due(windows, self.features)
+            candidates = {partition: now[partition] for partition in candidates.keys() & now.keys()}
+            yield
+        windows = rules.label_windows(self.spec, interval)
+        while due := self._due(windows, self.labels):
+            yield
+            self.labels.update(due)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    order=st.permutations(range(6)),
+    again=st.lists(st.integers(0, 5), max_size=3),
+    picks=st.lists(st.integers(0, 8), max_size=120),
+    look_back=st.sampled_from(["1d", "36h", "3d"]),
+    horizon=st.sampled_from(["1d", "2d", "3d"]),
+)
+def test_any_order_and_interleaving_of_days_ends_the_same(
+    order: list[int], again: list[int], picks: list[int], look_back: str, horizon: str
+) -> None:
+    spec = spec_of(look_back, horizon)
+    in_order = World(spec)
+    for n in range(6):
+        for _ in in_order.run(day(n), f"content {n}"):
+            pass
+    world = World(spec)
+    runs = [world.run(day(n), f"content {n}") for n in [*order, *again]]
+    for pick in picks:
+        if runs:
+            chosen = pick % len(runs)
+            try:
+                next(runs[chosen])
+            except StopIteration:
+                runs.pop(chosen)
+    for run in runs:
+        for _ in run:
+            pass
+    assert world.features == in_order.features
+    assert world.labels == in_order.labels
+    assert set(in_order.features) == {d.partition for d in DAYS}
+    assert len(in_order.labels) == 6 - int(horizon[0])
