@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from evergreen.errors import WriteConflict
 from evergreen.features import rules
 from evergreen.run import Run
-from evergreen.settings import settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,23 +34,21 @@ def compute(run: Run, published: Json | None = None) -> Json:
     Returns:
         `{"views": {view: {partition: {"rows", "content_hash", "inputs_hash", "staged": path}}}}`
     """
-    import pyarrow.parquet as pq
-
     from evergreen.features import compute as adapter
-    from evergreen.lake import catalogue
+    from evergreen.lake import catalogue, staging
 
-    folder = settings().home / "staging" / run.spec.model / run.interval.partition / "features"
     views: dict[str, Json] = {}
     for view in run.spec.features:
         views[view] = {}
-        for due in _due_features(run, view).values():
+        for partition, due in _due_features(run, view).items():
             table = adapter.features(run.spec, view, due.window)
-            path = folder / view / f"{due.window.partition}.parquet"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(table, path)
-            views[view][due.window.partition] = {
-                "rows": table.num_rows, "content_hash": catalogue.content_hash(table), "inputs_hash": due.inputs_hash, "staged": str(path),
-            }  # fmt: skip
+            file = staging.path(run.spec.model, run.interval.partition, f"features/{view}/{partition}")
+            views[view][partition] = {
+                "rows": table.num_rows,
+                "content_hash": catalogue.content_hash(table),
+                "inputs_hash": due.inputs_hash,
+                "staged": staging.write(file, table),
+            }
         log.info(
             "Features %s/%s: %s",
             run.spec.model,
@@ -73,8 +70,7 @@ def publish(run: Run, computed: Json) -> Json:
     Raises:
         WriteConflict: the inputs kept changing.
     """
-    import pyarrow.parquet as pq
-
+    from evergreen.lake import staging
     from evergreen.validate.stages import validate_features
 
     written: dict[str, Json] = {view: {} for view in run.spec.features}
@@ -84,9 +80,7 @@ def publish(run: Run, computed: Json) -> Json:
                 with _locked(run, "features", view, partition):
                     due = _due_features(run, view).get(partition)
                     if due is not None and due.inputs_hash == candidate["inputs_hash"]:
-                        written[view][partition] = _write(
-                            run, "features", view, due, pq.read_table(candidate["staged"])
-                        )
+                        written[view][partition] = _write(run, "features", view, due, staging.read(candidate["staged"]))
         stale = [
             f"{view} {partition}"
             for view, candidates in computed["views"].items()

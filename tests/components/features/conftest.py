@@ -67,7 +67,7 @@ class Model:
         customers = [{"customer_id": c, "plan": p, "snapshot_at": at(day + 0.5)} for c, p in plans.items()]
         for source, rows in (("events", events), ("customers", customers)):
             stamp = {"known_at": interval(day).end, "partition": interval(day).partition}
-            table = pa.Table.from_pylist([row | stamp for row in rows], schema=RAW[source])
+            table = pa.Table.from_pylist([stamp | row for row in rows], schema=RAW[source])
             version = tables.replace_partition(self.spec.model, "raw", source, interval(day).partition, table)
             catalogue.record(
                 catalogue.Partition(

@@ -35,6 +35,13 @@ def test_a_late_row_counts_from_its_own_batch_on(model: Model) -> None:
     assert spent(model, 1) == {"a": 6.0}
 
 
+def test_a_row_that_is_known_later_than_its_batch_says_is_not_seen(model: Model) -> None:
+    model.publish(0, [event(0.5, "a", 1.0), event(0.6, "a", 5.0) | {"known_at": at(1.5)}], {})
+    model.publish(1, [], {})
+    assert spent(model, 0) == {"a": 1.0}
+    assert spent(model, 1) == {"a": 6.0}
+
+
 def test_a_corrected_row_counts_once_in_its_newest_known_version(model: Model) -> None:
     model.publish(0, [event(0.5, "a", 1.0, "x"), event(0.5, "b", 1.0, "y")], {})
     model.publish(1, [event(0.5, "a", 7.0, "x")], {})
