@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from evergreen.errors import EvergreenError, SpecError
+from evergreen.errors import EvergreenError
 from evergreen.settings import settings
 
 
@@ -47,21 +47,25 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from evergreen.spec.load import FILE, load_spec
+    from evergreen.errors import SpecError
+    from evergreen.spec.load import load_each, load_spec
 
     models = settings().models
-    folders = [models / options.model] if options.model else sorted(path.parent for path in models.glob(f"*/{FILE}"))
-    failed = 0
-    for folder in folders:
-        try:
-            load_spec(folder, deep=True)
-            print(f"{folder.name}: valid")
-        except SpecError as error:
-            failed += 1
-            print(error, file=sys.stderr)
-    if not folders:
+    outcomes = load_each(models, deep=True)
+    if options.model:
+        if options.model not in outcomes:
+            load_spec(models / options.model)  # no such folder: the error says which there are
+        outcomes = {options.model: outcomes[options.model]}
+    if not outcomes:
         print(f"no model folder in {models}", file=sys.stderr)
-    return 1 if failed or not folders else 0
+    for model, outcome in outcomes.items():
+        if isinstance(outcome, SpecError):
+            print(outcome, file=sys.stderr)
+        else:
+            print(
+                f"{model}: valid ({len(outcome.sources)} sources, {len(outcome.feature_types)} features, {len(outcome.families)} families)"
+            )
+    return 1 if not outcomes or any(isinstance(outcome, SpecError) for outcome in outcomes.values()) else 0
 
 
 def _rollback(options: argparse.Namespace) -> int:
@@ -85,10 +89,11 @@ def _apply(_: argparse.Namespace) -> int:
 
 def _up(_: argparse.Namespace) -> int:
     from evergreen.local import stack
+    from evergreen.local.processes import NotReady
 
     try:
         here = stack.up()
-    except (stack.PortTaken, stack.NotReady) as error:
+    except (stack.PortTaken, NotReady) as error:
         print(error, file=sys.stderr)
         return 1
     for name, address in stack.addresses(here).items():

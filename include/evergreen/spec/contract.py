@@ -2,41 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from evergreen.spec.document import read
+from evergreen.spec.mistakes import Mistake, spec_error
+from evergreen.spec.shape import shaped
+
 Severity = Literal["critical", "warning"]
+_COLUMNS = ("column", "column_A", "column_B", "column_list", "column_set")
 
 
 class Expectation(BaseModel):
     """One expectation: `type` in snake case, `severity`, and the expectation's own arguments."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
 
-    type: str = Field(pattern=r"^expect_[a-z0-9_]+$")
-    severity: Severity = "critical"
+    type: str = Field(pattern=r"^expect_[a-z0-9_]+$", description="an expectation of Great Expectations, in snake case")
+    severity: Severity = Field(default="critical", description="critical stops the run, warning alerts")
 
     @property
     def arguments(self) -> dict[str, Any]:
         """What is passed to the expectation beside its severity."""
         return dict(self.model_extra or {})
 
+    @property
+    def columns(self) -> Iterator[tuple[str, str]]:
+        """Every column that it names, with the argument that does."""
+        for argument in _COLUMNS:
+            value = self.arguments.get(argument, [])
+            yield from ((argument, str(column)) for column in (value if isinstance(value, list) else [value]))
+
 
 class Contract(BaseModel):
     """All expectations of one table."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    expectations: tuple[Expectation, ...] = Field(min_length=1)
+    expectations: tuple[Expectation, ...] = Field(min_length=1, description="what the table is expected to be")
+
+
+def read_contract(path: Path, file: str) -> tuple[Contract | None, list[Mistake]]:
+    """The contract of a file, or the mistakes of its shape; `file` is how they name it."""
+    document = read(path, file)
+    if document.content is None:
+        return None, document.mistakes
+    contract, mistakes = shaped(Contract, document)
+    found = [*document.mistakes, *mistakes]
+    return None if found else contract, found
 
 
 def load_contract(path: Path) -> Contract:
     """The contract of a file.
 
     Raises:
-        pydantic.ValidationError, yaml.YAMLError: `spec.load` turns them into mistakes before any run does.
+        SpecError: with every mistake of the file.
     """
-    return Contract.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    contract, found = read_contract(path, f"{path.parent.name}/{path.name}")
+    if contract is None:
+        raise spec_error(f"reading the contract {path}", path.parent.parent.name, found)
+    return contract

@@ -1,97 +1,159 @@
-"""What only the real libraries can tell of a folder: what its queries return, and which expectations exist."""
+"""What only the real libraries can tell of a folder: what its queries return, and whether its expectations can be built."""
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
-from evergreen.spec.contract import load_contract
+from evergreen.spec.contract import read_contract
+from evergreen.spec.load import relative
 from evergreen.spec.mistakes import Mistake, nearest, one_of
+from evergreen.spec.rules import FILE
 from evergreen.spec.schema import ModelSpec
 
-_TYPES = {
-    "string": "VARCHAR",
-    "int": "BIGINT",
-    "float": "DOUBLE",
-    "bool": "BOOLEAN",
-    "timestamp": "TIMESTAMP",
-    "date": "DATE",
+_COLUMN_TYPES = {
+    "string": "VARCHAR", "int": "BIGINT", "float": "DOUBLE", "bool": "BOOLEAN", "timestamp": "TIMESTAMP", "date": "DATE",
+}  # fmt: skip
+_NUMBER = r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|UINTEGER|DOUBLE|FLOAT|DECIMAL.*)"
+_RESULT_TYPES = {  # what the query's column may be, by declared type; an untyped NULL fits all
+    "int": _NUMBER, "float": _NUMBER, "bool": "BOOLEAN", "category": "(VARCHAR|ENUM.*)", "string": "(VARCHAR|ENUM.*)",
+    "binary": f"(BOOLEAN|{_NUMBER})",
+}  # fmt: skip
+# As when features are computed: a misspelt table must not find a file or a Python variable.
+_OPTIONS: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": False,
+    "autoinstall_known_extensions": False,
+    "python_enable_replacements": False,
 }
+_ANY_MOMENT = datetime(2026, 1, 1)
 
 
 def mistakes(spec: ModelSpec) -> Iterator[Mistake]:
-    """Mistakes of the queries and contracts of a spec whose files are all there."""
-    key = spec.entity.key
+    """Mistakes of the queries and contracts of a spec whose shape is right."""
+    key: dict[str, str] = {spec.entity.key: spec.entity.type}
     for view, declared in spec.features.items():
-        yield from _query_mistakes(
-            spec, spec.view_sql(view), declared.sources, ["as_of"], {key, *declared.features}, f"features.{view}"
+        yield from _query(
+            spec,
+            spec.view_sql(view),
+            declared.sources,
+            ["as_of"],
+            {**key, **declared.features},
+            f"features.{view}.features",
         )
-    yield from _query_mistakes(
-        spec, spec.label_sql(), spec.label.sources, ["cutoff", "horizon_end"], {key, spec.label.name}, "label"
+    yield from _query(
+        spec,
+        spec.label_sql(),
+        spec.label.sources,
+        ["cutoff", "horizon_end"],
+        {**key, spec.label.name: spec.label.type},
+        "label.name",
     )
-    known = _expectation_types()
-    for table in (*spec.sources, *spec.features):
-        path = spec.contract_file(table)
-        for number, expectation in enumerate(load_contract(path).expectations):
-            if expectation.type not in known:
-                allowed = "an expectation of Great Expectations, in snake case"
-                yield Mistake(
-                    str(path.relative_to(spec.folder)),
-                    f"expectations.{number}.type",
-                    expectation.type,
-                    allowed,
-                    nearest(expectation.type, known),
-                )
+    yield from _expectations(spec)
 
 
-def _query_mistakes(
-    spec: ModelSpec, file: Path, sources: Sequence[str], parameters: Sequence[str], expected: set[str], key: str
+def _query(
+    spec: ModelSpec,
+    path: Path,
+    sources: Sequence[str],
+    parameters: Sequence[str],
+    expected: Mapping[str, str],
+    key: str,
 ) -> Iterator[Mistake]:
-    name = str(file.relative_to(spec.folder))
+    if not path.is_file() or not set(sources) <= spec.sources.keys():
+        return  # told already
+    file = relative(spec, path)
     try:
-        returned = _columns(spec, file.read_text(encoding="utf-8"), sources, parameters)
+        returned = _returned(spec, path.read_text(encoding="utf-8"), sources, parameters)
     except (duckdb.Error, UnicodeDecodeError) as error:
         seen = one_of(f"{source}({', '.join(spec.sources[source].columns)})" for source in sources)
-        yield Mistake(name, "", " ".join(str(error).split())[:300], f"one SELECT over {seen}", f"correct {name}")
+        parts = one_of(f"${name}" for name in parameters)
+        yield Mistake(
+            file, "", " ".join(str(error).split())[:400], f"one SELECT over {seen}, with {parts}", f"correct {file}"
+        )
         return
-    for column in sorted(expected - returned.keys()):
+    for column, kind in expected.items():
+        if column not in returned:
+            fix = nearest(
+                column, returned.keys() - expected.keys(), f"compute {column} in {file}, or do not declare it"
+            )
+            yield Mistake(FILE, key if column in (spec.entity.key, spec.label.name) else f"{key}.{column}",
+                          f"{column}, which {file} does not return", one_of(returned), fix)  # fmt: skip
+        elif not re.fullmatch(f'{_RESULT_TYPES[kind]}|"?NULL"?', returned[column]):
+            yield Mistake(
+                file,
+                "",
+                f"{column} is {returned[column]}",
+                f"{kind}, as model.yaml declares it",
+                f"cast {column} in {file}, or declare its type",
+            )
+    for column in returned.keys() - expected.keys():
+        fix = f"declare {column} in model.yaml under {key}" if key != "label.name" else f"leave {column} out of {file}"
         yield Mistake(
-            "model.yaml",
-            key,
-            f"{column}, which {name} does not return",
-            one_of(sorted(returned)),
-            f"return {column} from {name}, or do not declare it",
-        )
-    for column in sorted(returned.keys() - expected):
-        yield Mistake(
-            name,
+            file,
             "",
-            f"returns {column}",
-            one_of(sorted(expected)),
-            f"declare {column} in model.yaml under {key}, or leave it out of the query",
+            f"returns {column}, which is not declared",
+            one_of(expected),
+            nearest(column, expected.keys() - returned.keys(), fix),
         )
 
 
-def _columns(spec: ModelSpec, query: str, sources: Sequence[str], parameters: Sequence[str]) -> Mapping[str, str]:
-    """The columns that a query would return, asked of empty tables of the declared types."""
-    with duckdb.connect(config={"enable_external_access": False, "autoinstall_known_extensions": False}) as connection:
+def _returned(spec: ModelSpec, query: str, sources: Sequence[str], parameters: Sequence[str]) -> dict[str, str]:
+    """Column → DuckDB type of the query's result over empty tables of the declared types."""
+    with duckdb.connect(config=_OPTIONS) as connection:
         for source in sources:
-            columns = ", ".join(f'"{name}" {_TYPES[kind]}' for name, kind in spec.sources[source].columns.items())
+            columns = ", ".join(
+                f'"{name}" {_COLUMN_TYPES[kind]}' for name, kind in spec.sources[source].columns.items()
+            )
             connection.execute(f'create table "{source}" ({columns})')
         statements = connection.extract_statements(query)
-        if len(statements) != 1:
-            raise duckdb.ParserException(f"{len(statements)} statements")
-        for name in parameters:  # `describe` takes no parameters
-            query = query.replace(f"${name}", "TIMESTAMP '2026-01-01'")
-        found = connection.execute(f"describe {query.rstrip().rstrip(';')}").fetchall()
-    return {row[0]: row[1] for row in found}
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            raise duckdb.ParserException(
+                f"the file holds {', '.join(each.type.name for each in statements) or 'nothing'}"
+            )
+        used = statements[0].named_parameters
+        if unknown := used - set(parameters):
+            raise duckdb.ParserException(f"unknown parameters {one_of(f'${name}' for name in sorted(unknown))}")
+        result = connection.execute(statements[0], {name: _ANY_MOMENT for name in parameters if name in used})
+        return {column[0]: str(column[1]) for column in result.description or ()}
 
 
-def _expectation_types() -> set[str]:
-    import great_expectations.expectations as gxe
-    from great_expectations.expectations.registry import list_registered_expectation_implementations
+def _expectations(spec: ModelSpec) -> Iterator[Mistake]:
+    """Expectations that Great Expectations does not know, or whose arguments it refuses."""
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)  # its import tells of every registered metric
+    import great_expectations.expectations as registers
+    from great_expectations.compatibility.pydantic import ValidationError
+    from great_expectations.expectations.registry import (
+        get_expectation_impl,
+        list_registered_expectation_implementations,
+    )
 
-    assert gxe is not None  # its import registers them
-    return set(list_registered_expectation_implementations())
+    assert registers is not None  # the import fills the registry
+    known: list[str] = list_registered_expectation_implementations()
+    for table in (*spec.sources, *spec.features):
+        path = spec.contract_file(table)
+        file = relative(spec, path)
+        contract, _ = read_contract(path, file)
+        for number, expectation in enumerate(contract.expectations if contract else ()):
+            key = f"expectations.{number}"
+            if expectation.type not in known:
+                fix = nearest(expectation.type, known, "use one of its expectations: greatexpectations.io/expectations")
+                yield Mistake(file, f"{key}.type", expectation.type, "an expectation of Great Expectations", fix)
+                continue
+            kind: Any = get_expectation_impl(expectation.type)
+            try:
+                kind(**expectation.arguments, severity=expectation.severity)
+            except ValidationError as error:
+                for problem in error.errors():
+                    argument = ".".join(str(part) for part in problem["loc"] if part != "__root__")
+                    found = (
+                        f"{argument}: {expectation.arguments[argument]}"
+                        if argument in expectation.arguments
+                        else argument or expectation.type
+                    )
+                    yield Mistake(file, key, found, problem["msg"], f"correct the arguments of {expectation.type}")

@@ -2,54 +2,67 @@
 
 from __future__ import annotations
 
+import html
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from evergreen.spec.contract import Expectation
 from evergreen.spec.families import FAMILIES
 from evergreen.spec.schema import ModelSpec
 
 
 def json_schema() -> str:
     """The JSON Schema of `model.yaml`."""
-    schema = ModelSpec.model_json_schema()
-    return (
-        json.dumps(
-            {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Evergreen model spec"} | schema,
-            indent=2,
-        )
-        + "\n"
-    )
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | ModelSpec.model_json_schema()
+    return json.dumps(schema | {"title": "Evergreen model spec"}, indent=2) + "\n"
 
 
 def reference() -> str:
     """The reference of every key, in Markdown."""
-    schema = ModelSpec.model_json_schema()
+    schema, contract = ModelSpec.model_json_schema(), Expectation.model_json_schema()
     lines = [
         "# The model spec", "",
         "Generated from the schema by `evergreen reference`; a test fails when it drifts. A model is one folder below",
         "`include/models/`: `model.yaml` with the keys below, `contracts/<table>.yaml` for each source and feature view,",
-        "`features/<view>.sql` for each view, and `label.sql`. `evergreen check <model>` tells every mistake at once.",
-        "", "## model.yaml", "", *_table(schema), "",
+        "`features/<view>.sql` for each view, and `label.sql`; `include/models/churn` is a whole one. `evergreen check <model>`",
+        "tells every mistake of a folder at once. Editors complete and check `model.yaml` by `include/models/model.schema.json`:",
+        "`# yaml-language-server: $schema=../model.schema.json` as its first line.", "",
+        "YAML is read strictly: a key that stands twice is an error, only `true` and `false` are truth values, dates are",
+        "`2026-01-31`, and a number in quotes is text.",
+        "", "## model.yaml", "", *_table(schema, schema["$defs"]), "",
     ]  # fmt: skip
     for name, part in schema["$defs"].items():
         lines += [f"## {name}", "", part.get("description", ""), "", *_table(part), ""]
-    lines += ["## Families", "", "| family | parameter | default range |", "|---|---|---|"]
+    lines += [
+        "## Families", "",
+        "`families` names each family to tune, with the parameters whose range is not to be the default: `[low, high]`, or one",
+        "value that fixes it. `{}` takes all defaults.", "",
+        "| family | parameter | searched | may be set to |", "|---|---|---|---|",
+    ]  # fmt: skip
     for family, parameters in FAMILIES.items():
         lines += [
-            f"| `{family}` | `{name}` | {r.low:g} to {r.high:g}{', by its logarithm' if r.log else ''} |"
+            f"| `{family}` | `{name}` | {r.low:g} to {r.high:g}{', by its logarithm' if r.log else ''} | {r.least:g} to {r.most:g} |"
             for name, r in parameters.items()
         ]
+    lines += [
+        "", "## contracts/&lt;table&gt;.yaml", "",
+        "One key, `expectations`: a list, each entry with the keys below and the expectation's own arguments beside them.", "",
+        *_table(contract),
+    ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
-def _table(node: dict[str, Any]) -> Iterator[str]:
+def _table(node: dict[str, Any], parts: Mapping[str, dict[str, Any]] | None = None) -> Iterator[str]:
+    """The rows of an object's keys; a key that is described by another part says what that part says."""
     yield "| key | type | default | meaning |"
     yield "|---|---|---|---|"
     required = set(node.get("required", []))
     for name, part in node.get("properties", {}).items():
         default = "required" if name in required else f"`{json.dumps(part.get('default'))}`"
-        yield f"| `{name}` | {_type(part)} | {default} | {part.get('description', '')} |"
+        section = (parts or {}).get(part.get("$ref", "").rpartition("/")[2], {})
+        meaning = html.escape(part.get("description") or section.get("description", ""), quote=False)
+        yield f"| `{name}` | {_type(part)} | {default} | {meaning} |"
 
 
 def _type(part: dict[str, Any]) -> str:
@@ -66,6 +79,8 @@ def _type(part: dict[str, Any]) -> str:
         return f"name → {_type(values)}"
     if "examples" in part:
         return "duration: " + ", ".join(f"`{value}`" for value in part["examples"])
+    if part.get("properties"):
+        return "[name → parameters](#families)"
     return str(part.get("format") or part.get("type", "any"))
 
 

@@ -2,197 +2,137 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial as bound
 from pathlib import Path
-from typing import Any
-
-import yaml
-from pydantic import ValidationError
 
 from evergreen.errors import SpecError
 from evergreen.spec import rules
-from evergreen.spec.contract import load_contract
-from evergreen.spec.mistakes import Mistake, nearest, one_of
+from evergreen.spec.contract import Contract, read_contract
+from evergreen.spec.document import read
+from evergreen.spec.mistakes import Mistake, nearest, one_of, spec_error
+from evergreen.spec.rules import FILE
 from evergreen.spec.schema import ModelSpec
+from evergreen.spec.shape import shaped
 
-FILE = "model.yaml"
+
+def folders(models: Path) -> list[Path]:
+    """The model folders below `models`, by name."""
+    if not models.is_dir():
+        return []
+    return sorted(path for path in models.iterdir() if path.is_dir() and not path.name.startswith((".", "_")))
 
 
 def load_all(models: Path) -> tuple[list[ModelSpec], list[SpecError]]:
     """The valid specs of a folder of models, by name, and an error for each invalid one."""
-    specs, errors = [], []
-    for folder in sorted(path.parent for path in models.glob(f"*/{FILE}")):
+    outcomes = load_each(models).values()
+    return [o for o in outcomes if isinstance(o, ModelSpec)], [o for o in outcomes if isinstance(o, SpecError)]
+
+
+def load_each(models: Path, *, deep: bool = False) -> dict[str, ModelSpec | SpecError]:
+    """What becomes of each model folder, by the folder's name; `deep` as in `load_spec`."""
+    outcomes: dict[str, ModelSpec | SpecError] = {}
+    for folder in folders(models):
         try:
-            specs.append(load_spec(folder))
+            spec = load_spec(folder, deep=deep)
+            _agree(spec, [other for other in outcomes.values() if isinstance(other, ModelSpec)])
+            outcomes[folder.name] = spec
         except SpecError as error:
-            errors.append(error)
-    return specs, errors
+            outcomes[folder.name] = error
+    return outcomes
 
 
 def load_spec(folder: Path, *, deep: bool = False) -> ModelSpec:
-    """The spec of one folder. `deep` also prepares every query and looks up every expectation, which takes seconds.
+    """The spec of one folder.
+
+    Args:
+        folder: holds `model.yaml`, and the files that it names.
+        deep: also prepare every query, and ask Great Expectations about every expectation; takes seconds.
 
     Raises:
         SpecError: with every mistake of the folder.
     """
-    spec, found = _read(folder)
-    if spec is not None:
-        found += [*rules.mistakes(spec), *_files(spec)]
-        if deep and not found:
-            from evergreen.spec import deep as deeply
+    if not folder.is_dir():
+        names = [path.name for path in folders(folder.parent)]
+        fix = nearest(folder.name, names, f"use one of them, or make the folder {folder}")
+        raise _error(folder, [Mistake(folder.name, "", "no such folder", one_of(names), fix)])
+    document = read(folder / FILE, FILE)
+    if document.content is None:
+        raise _error(folder, document.mistakes)
+    spec, misshapen = shaped(ModelSpec, document)
+    spec, partial = spec.at(folder.absolute()), bool(misshapen)
+    found = [*document.mistakes, *misshapen, *rules.mistakes(spec, partial=partial)]
+    found += rules.collected([_name(spec), *_queries(spec), *_contracts(spec)], partial=partial)
+    if deep and not partial:
+        from evergreen.spec import deep as deeply
 
-            found += deeply.mistakes(spec)
-    if spec is None or found:
-        raise SpecError(
-            f"reading the model folder {folder.name}",
-            found=f"{len(found)} mistake{'s' if len(found) != 1 else ''}\n"
-            + "\n".join(f"  {n}. {m}" for n, m in enumerate(found, 1)),
-            expected="a valid model spec (docs/model-spec.md)",
-            next_step=f"mend them, then run `evergreen check {folder.name}`",
-        )
+        found += deeply.mistakes(spec)
+    if found:
+        told = [replace(m, line=document.line(m.key)) if m.file == FILE and m.line is None else m for m in found]
+        raise _error(folder, sorted(told, key=lambda m: (m.file != FILE, m.file, m.line or 0)))
     return spec
 
 
-def _read(folder: Path) -> tuple[ModelSpec | None, list[Mistake]]:
-    """The spec as far as its shape goes."""
-    try:
-        stated = yaml.load((folder / FILE).read_text(encoding="utf-8"), Loader=_StrictLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        return None, [
-            Mistake(
-                FILE, "", " ".join(str(error).split()), "a YAML file in UTF-8 without repeated keys", "correct the file"
-            )
-        ]
-    if not isinstance(stated, dict):
-        return None, [
-            Mistake(FILE, "", type(stated).__name__, "keys and values", "start from the example in docs/model-spec.md")
-        ]
-    try:
-        # By way of JSON: strict types, where lists are tuples and ISO text is a date.
-        spec = ModelSpec.model_validate_json(json.dumps(stated, default=str)).at(folder)
-    except ValidationError as error:
-        return None, [_shape_mistake(problem, FILE, ModelSpec.model_json_schema()) for problem in error.errors()]
-    if spec.model != folder.name:
-        return spec, [
-            Mistake(FILE, "model", spec.model, f"the folder's name, {folder.name}", f"write model: {folder.name}")
-        ]
-    return spec, []
+def _error(folder: Path, found: list[Mistake]) -> SpecError:
+    return spec_error(f"reading the spec {folder.absolute()}", folder.name, found)
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """YAML in which a key that stands twice is an error: the first value would be lost without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+def _agree(spec: ModelSpec, others: list[ModelSpec]) -> None:
+    """One entity has one key: all models share a Feast project."""
+    for other in others:
+        if other.entity.name == spec.entity.name and other.entity != spec.entity:
+            found = f"{spec.entity.name} by {spec.entity.key} ({spec.entity.type})"
+            allowed = f"{other.entity.name} by {other.entity.key} ({other.entity.type}), as in {other.model}"
+            fix = "use the same key and type, or name the entity differently"
+            raise _error(spec.folder, [Mistake(FILE, "entity", found, allowed, fix)])
 
 
-def _shape_mistake(problem: Any, file: str, schema: dict[str, Any]) -> Mistake:
-    """A mistake of shape, from pydantic's error."""
-    path = [str(part) for part in problem["loc"] if part != "[key]"]
-    key, kind, context = ".".join(path), problem["type"], problem.get("ctx", {})
-    if kind == "extra_forbidden":
-        known = _keys(schema, path[:-1])
-        return Mistake(
-            file,
-            key,
-            f"unknown key {path[-1]}",
-            one_of(known),
-            nearest(path[-1], known).replace("or declare it", "or leave it out"),
-        )
-    if kind == "missing":
-        return Mistake(file, key, "nothing", _described(schema, path), f"add {path[-1]}")
-    found = json.dumps(problem["input"], default=str)[:80]
-    if kind in ("literal_error", "enum"):
-        allowed = str(context.get("expected", problem["msg"])).replace("'", "")
-        return Mistake(
-            file,
-            key,
-            found,
-            allowed,
-            nearest(problem["input"], allowed.replace(" or ", ", ").split(", ")).replace(", or declare it", ""),
-        )
-    message = problem["msg"].removeprefix("Value error, ")
-    return Mistake(file, key, found, message[0].lower() + message[1:], "correct the value")
+def _name(spec: ModelSpec) -> Iterator[Mistake]:
+    folder = spec.folder.name
+    if spec.model != folder:
+        yield Mistake(FILE, "model", spec.model, f"{folder}, the folder's name", f"write model: {folder}")
 
 
-def _keys(schema: dict[str, Any], path: list[str]) -> list[str]:
-    return list(_node(schema, path).get("properties", {}))
+def _queries(spec: ModelSpec) -> Iterator[Iterator[Mistake]]:
+    def missing(key: str, file_of: Callable[[], Path]) -> Iterator[Mistake]:
+        if not (path := file_of()).is_file():
+            file = relative(spec, path)
+            yield Mistake(FILE, f"{key}.sql", f"no file {file}", "a file with one SELECT", f"add {file}")
+
+    for view in getattr(spec, "features", ()):
+        yield missing(f"features.{view}", bound(spec.view_sql, view))
+    yield missing("label", spec.label_sql)
 
 
-def _described(schema: dict[str, Any], path: list[str]) -> str:
-    node = _node(schema, path[:-1]).get("properties", {}).get(path[-1], {})
-    return str(node.get("description") or node.get("type") or "this key")
+def _contracts(spec: ModelSpec) -> Iterator[Iterator[Mistake]]:
+    for name in getattr(spec, "sources", ()):
+        yield _contract(spec, name, lambda name: [*spec.sources[name].columns])
+    for name in getattr(spec, "features", ()):
+        yield _contract(spec, name, lambda name: [spec.entity.key, *spec.features[name].features, "event_timestamp"])
 
 
-def _node(schema: dict[str, Any], path: list[str]) -> dict[str, Any]:
-    """The part of a JSON Schema that a path of keys leads to."""
-    node = schema
-    for part in [*path, None]:
-        if "$ref" in node:
-            node = schema["$defs"][node["$ref"].rpartition("/")[2]]
-        if part is not None:
-            free = [*(node.get("patternProperties") or {}).values(), node.get("additionalProperties")][0]
-            node = node.get("properties", {}).get(part) or (free if isinstance(free, dict) else {})
-    return node
-
-
-def _files(spec: ModelSpec) -> Iterator[Mistake]:
-    """Files that the spec needs and that are missing, and contracts that cannot be read."""
-    queries = {f"features.{view}.sql": spec.view_sql(view) for view in spec.features} | {"label.sql": spec.label_sql()}
-    for key, path in queries.items():
-        if not path.is_file():
-            yield Mistake(
-                FILE,
-                key,
-                f"no file {path.relative_to(spec.folder)}",
-                "a file with one SELECT",
-                f"add {path.relative_to(spec.folder)}",
-            )
-    tables = {name: set(source.columns) for name, source in spec.sources.items()}
-    tables |= {
-        name: {*view.features, spec.entity.key, "event_timestamp", "known_at"} for name, view in spec.features.items()
-    }
-    for table, columns in tables.items():
-        yield from _contract_mistakes(spec, table, columns)
-
-
-def _contract_mistakes(spec: ModelSpec, table: str, columns: set[str]) -> Iterator[Mistake]:
+def _contract(spec: ModelSpec, table: str, columns: Callable[[str], list[str]]) -> Iterator[Mistake]:
     path = spec.contract_file(table)
-    file = str(path.relative_to(spec.folder))
+    file = relative(spec, path)
     if not path.is_file():
-        yield Mistake(
-            file, "", "no such file", f"the contract of {table}", f"add {file}, with at least one expectation"
-        )
+        fix = f"add {file}, with at least one expectation"
+        yield Mistake(file, "", "no such file", f"the contract of {table}", fix)
         return
-    try:
-        contract = load_contract(path)
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        yield Mistake(file, "", " ".join(str(error).split()), "a YAML file in UTF-8", "correct the file")
-        return
-    except ValidationError as error:
-        for problem in error.errors():
-            yield _shape_mistake(problem, file, _contract_schema())
-        return
+    contract, found = read_contract(path, file)
+    yield from found
+    if contract is not None:
+        yield from _contract_columns(contract, file, columns(table))
+
+
+def _contract_columns(contract: Contract, file: str, known: list[str]) -> Iterator[Mistake]:
     for number, expectation in enumerate(contract.expectations):
-        column = expectation.arguments.get("column")
-        if column is not None and column not in columns:
-            yield Mistake(
-                file, f"expectations.{number}.column", str(column), one_of(sorted(columns)), nearest(column, columns)
-            )
+        for argument, column in expectation.columns:
+            if column not in known:
+                key, fix = f"expectations.{number}.{argument}", nearest(column, known, "name a column of the table")
+                yield Mistake(file, key, column, one_of(known), fix)
 
 
-@cache
-def _contract_schema() -> dict[str, Any]:
-    from evergreen.spec.contract import Contract
-
-    return Contract.model_json_schema()
+def relative(spec: ModelSpec, path: Path) -> str:
+    """How mistakes name a file of the folder."""
+    return path.relative_to(spec.folder).as_posix() if path.is_relative_to(spec.folder) else str(path)

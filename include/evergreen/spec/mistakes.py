@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from evergreen.errors import SpecError
 
 
 @dataclass(frozen=True)
@@ -16,10 +18,23 @@ class Mistake:
     found: str
     allowed: str
     fix: str
+    line: int | None = None  # where the key stands, or the nearest key above it that is there
 
     def __str__(self) -> str:
-        where = f"{self.file}: {self.key}" if self.key else self.file
-        return f"{where}\n    found: {self.found}\n    allowed: {self.allowed}\n    fix: {self.fix}"
+        where = self.file if self.line is None else f"{self.file}:{self.line}"
+        where += f": {self.key}" if self.key else ""
+        return f"{where}\n      found:   {self.found}\n      allowed: {self.allowed}\n      fix:     {self.fix}"
+
+
+def spec_error(doing: str, model: str, mistakes: Sequence[Mistake]) -> SpecError:
+    """The error that lists them all."""
+    count = f"{len(mistakes)} mistake{'' if len(mistakes) == 1 else 's'}"
+    return SpecError(
+        doing,
+        found="\n".join([count, *(f"   {number}. {mistake}" for number, mistake in enumerate(mistakes, 1))]),
+        expected="a model folder as docs/model-spec.md describes it",
+        next_step=f"mend what is listed, then run `evergreen check {model}`",
+    )
 
 
 def one_of(names: Iterable[object]) -> str:
@@ -28,7 +43,7 @@ def one_of(names: Iterable[object]) -> str:
     return " or ".join([", ".join(known[:-1]), known[-1]] if len(known) > 1 else known) or "nothing"
 
 
-def nearest(name: object, names: Iterable[object]) -> str:
-    """What was probably meant, for the `fix` of a mistake."""
+def nearest(name: object, names: Iterable[object], otherwise: str) -> str:
+    """What was probably meant, for the `fix` of a mistake; `otherwise` when nothing comes near."""
     near = difflib.get_close_matches(str(name), [str(known) for known in names], n=1, cutoff=0.6)
-    return f"write {near[0]}" if near else "use one of the allowed names, or declare it"
+    return f"write {near[0]}" if near else otherwise

@@ -1,185 +1,382 @@
-"""What the shape of `model.yaml` cannot say: references between keys, and bounds that depend on one another. Pure."""
+"""What the shape of `model.yaml` cannot say: its keys against each other. Pure.
+
+A rule takes the spec, or one of its sources, views or families by name, and yields mistakes. So that all mistakes are told
+at once, rules also look at a spec with misshapen keys; a rule that meets one of those (AttributeError) has nothing to add.
+"""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import PurePosixPath
+from typing import Any
 
 from croniter import croniter
 
-from evergreen.spec.families import FAMILIES
+from evergreen.spec.families import FAMILIES, Parameter
 from evergreen.spec.mistakes import Mistake, nearest, one_of
-from evergreen.spec.schema import LOWER_IS_BETTER, ModelSpec
+from evergreen.spec.schema import LOWER_IS_BETTER, ModelSpec, duration_text
 
 FILE = "model.yaml"
 DAY = timedelta(days=1)
-DAILY = "0 0 * * *"
+BUDGET_PERIOD = timedelta(days=30)
+_DAILY = [[0], [0], ["*"], ["*"], ["*"]]
+_RESERVED = ("event_timestamp", "known_at", "partition", "prediction")  # columns that Evergreen adds
+Found = Iterator[Mistake]
 
 
-def mistakes(spec: ModelSpec) -> list[Mistake]:
-    """Every mistake of a spec whose shape is right."""
-    return [mistake for check in _CHECKS for mistake in check(spec)]
+def mistakes(spec: ModelSpec, *, partial: bool = False) -> list[Mistake]:
+    """Every mistake that the rules find; `partial` when keys of the spec are missing because they are misshapen."""
+    return collected((rule(spec, *names) for rule, names in _applications(spec)), partial=partial)
 
 
-def _days(spec: ModelSpec) -> Iterator[Mistake]:
+def collected(findings: Iterable[Found], *, partial: bool) -> list[Mistake]:
+    """All that the findings yield; of a partial spec, a finding ends where it reads a key that is not set."""
+    found: list[Mistake] = []
+    for finding in findings:
+        try:
+            found.extend(finding)
+        except AttributeError:
+            if not partial:
+                raise
+    return found
+
+
+def _applications(spec: ModelSpec) -> Iterator[tuple[Callable[..., Found], tuple[str, ...]]]:
+    for rule in _OF_SPEC:
+        yield rule, ()
+    for section, rules in _OF_ENTRIES.items():
+        for name in getattr(spec, section, ()):
+            yield from ((rule, (name,)) for rule in rules)
+
+
+def _mistake(key: str, found: object, allowed: str, fix: str) -> Mistake:
+    text = duration_text(found) if isinstance(found, timedelta) else str(found)
+    return Mistake(FILE, key, text, allowed, fix)
+
+
+# time
+
+
+def _days(spec: ModelSpec) -> Found:
     if spec.last_day is not None and spec.last_day < spec.first_day:
-        yield Mistake(
-            FILE, "last_day", str(spec.last_day), f"{spec.first_day} or later", "exchange first_day and last_day"
+        yield _mistake(
+            "last_day", spec.last_day, f"{spec.first_day} (first_day) or later", "exchange first_day and last_day"
         )
 
 
-def _schedule(spec: ModelSpec) -> Iterator[Mistake]:
-    for key in ("ingest", "train", "monitor"):
-        cron = getattr(spec.schedule, key)
-        if not croniter.is_valid(cron) or len(cron.split()) != 5:
-            yield Mistake(
-                FILE, f"schedule.{key}", repr(cron), "a cron of five fields, in UTC", f'write "{DAILY}" for once a day'
-            )
-        elif key != "train" and cron != DAILY:
-            yield Mistake(
-                FILE, f"schedule.{key}", repr(cron), f'"{DAILY}": a partition is one UTC day', f'write "{DAILY}"'
-            )  # fmt: skip
+def _history(spec: ModelSpec) -> Found:
+    """Only a model whose last day is known has a history of known length."""
+    if spec.last_day is None or spec.last_day < spec.first_day:
+        return
+    history, horizon = spec.last_day - spec.first_day + DAY, spec.label.horizon
+    needed = spec.split.evaluation + 2 * horizon
+    if horizon >= history:
+        allowed = f"shorter than the history, {duration_text(history)} from first_day to last_day"
+        yield _mistake("label.horizon", horizon, allowed, "shorten the horizon, or move last_day")
+    elif needed >= history:
+        allowed = f"shorter than {duration_text(max(history - 2 * horizon, DAY))}: the history of {duration_text(history)} less two horizons"
+        yield _mistake("split.evaluation", spec.split.evaluation, allowed, "shorten the evaluation, or move last_day")
 
 
-def _sources(spec: ModelSpec) -> Iterator[Mistake]:
-    for name, source in spec.sources.items():
-        at = f"sources.{name}"
-        path = PurePosixPath(source.path)
-        if "{partition}" not in source.path:
-            yield Mistake(
-                FILE, f"{at}.path", source.path, "a path with {partition}", "put {partition} where the date stands"
+def _schedules(spec: ModelSpec) -> Found:
+    schedule = spec.schedule
+    for name in type(schedule).model_fields:
+        cron = getattr(schedule, name, None)  # each alone: one misshapen cron hides no other
+        if cron is None:
+            continue
+        key, daily = f"schedule.{name}", "0 0 * * *"
+        if len(cron.split()) != 5 or not croniter.is_valid(cron):
+            yield _mistake(
+                key,
+                cron,
+                "a cron of five fields, in UTC: minute hour day month weekday",
+                f'write "{daily}" for once a day',
             )
-        if path.is_absolute() or ".." in path.parts:
-            yield Mistake(
-                FILE, f"{at}.path", source.path, "a path below the landing zone", "leave out the leading / and every .."
-            )
-        for key, columns in (("event_time", [source.event_time]), ("keys", source.keys)):
-            for column in columns:
-                if column not in source.columns:
-                    allowed = one_of(source.columns)
-                    yield Mistake(FILE, f"{at}.{key}", column, allowed, nearest(column, source.columns))
-        if source.columns.get(source.event_time, "timestamp") not in ("timestamp", "date"):
-            found = f"{source.event_time}: {source.columns[source.event_time]}"
-            yield Mistake(
-                FILE, f"{at}.event_time", found, "a column of type timestamp", "declare the column as timestamp"
+        elif name != "train" and croniter.expand(cron)[0] != _DAILY:
+            # Partitions are keyed by date, so any other interval would share one with its neighbour or straddle two.
+            yield _mistake(
+                key, cron, f'"{daily}": an interval is one day in UTC, named by its date', f'write "{daily}"'
             )
 
 
-def _references(spec: ModelSpec) -> Iterator[Mistake]:
-    readers = {f"features.{name}.sources": view.sources for name, view in spec.features.items()}
-    for at, sources in (readers | {"label.sources": spec.label.sources}).items():
-        for source in sources:
-            if source not in spec.sources:
-                yield Mistake(FILE, at, source, one_of(spec.sources), nearest(source, spec.sources))
-        known = [source for source in sources if source in spec.sources]
-        if known and not any(spec.entity.key in spec.sources[source].columns for source in known):
-            yield Mistake(
-                FILE, at, ", ".join(known), f"at least one source with the entity's key {spec.entity.key}",
-                f"add a source that has {spec.entity.key}, or declare the column",
-            )  # fmt: skip
-
-
-def _names(spec: ModelSpec) -> Iterator[Mistake]:
-    counted = Counter(name for view in spec.features.values() for name in view.features)
-    reserved = {spec.entity.key, spec.label.name, "event_timestamp", "known_at", "partition", "prediction"}
-    for view, declared in spec.features.items():
-        if view in spec.sources:
-            yield Mistake(
-                FILE, f"features.{view}", view, "a name that no source has", f"rename the view, {view}_features for one"
-            )
-        for name in declared.features:
-            at = f"features.{view}.features.{name}"
-            if counted[name] > 1:
-                yield Mistake(FILE, at, name, "a name of one view only", "rename the feature in one of the views")
-            if name in reserved:
-                yield Mistake(FILE, at, name, f"none of {one_of(sorted(reserved))}", "rename the feature")
-
-
-def _times(spec: ModelSpec) -> Iterator[Mistake]:
-    horizon, split = spec.label.horizon, spec.split
-    for view, declared in spec.features.items():
-        if declared.look_back < DAY:
-            yield Mistake(FILE, f"features.{view}.look_back", _text(declared.look_back), "1d or longer", "write 1d")
+def _windows(spec: ModelSpec) -> Found:
     for key, value in (
-        ("label.horizon", horizon),
-        ("split.evaluation", split.evaluation),
+        ("label.horizon", spec.label.horizon),
+        ("split.evaluation", spec.split.evaluation),
         ("monitoring.window", spec.monitoring.window),
     ):
         if value % DAY:
-            yield Mistake(FILE, key, _text(value), "whole days: a partition is one day", "write 1d")
-    needed = split.evaluation + horizon + DAY
-    if split.window < needed:
-        yield Mistake(
-            FILE, "split.window", _text(split.window),
-            f"{_text(needed)} or longer: the evaluation, the label's horizon before it, and a day to learn from",
-            f"write {_text(needed + 2 * horizon)} or more",
-        )  # fmt: skip
-    if spec.last_day is not None and spec.first_day <= spec.last_day:
-        history = spec.last_day - spec.first_day + DAY
-        if horizon >= history:
-            yield Mistake(
-                FILE, "label.horizon", _text(horizon), f"shorter than the history of {history.days}d",
-                "shorten the horizon, or move last_day",
-            )  # fmt: skip
-    if spec.monitoring.budget * spec.monitoring.cooldown > timedelta(days=30) + spec.monitoring.cooldown:
-        allowed = timedelta(days=30) // spec.monitoring.cooldown + 1
-        yield Mistake(
-            FILE, "monitoring.budget", str(spec.monitoring.budget), f"at most {allowed}: the cooldown allows no more in 30 days",
-            f"write {allowed}, or shorten the cooldown",
-        )  # fmt: skip
-
-
-def _families(spec: ModelSpec) -> Iterator[Mistake]:
-    for family, overrides in spec.families.items():
-        if family not in FAMILIES:
-            yield Mistake(FILE, f"families.{family}", family, one_of(FAMILIES), nearest(family, FAMILIES))
-            continue
-        for name, value in overrides.items():
-            at = f"families.{family}.{name}"
-            if name not in FAMILIES[family]:
-                yield Mistake(FILE, at, name, one_of(FAMILIES[family]), nearest(name, FAMILIES[family]))
-                continue
-            ends = value if isinstance(value, list) else [value, value]
-            if (
-                len(ends) != 2
-                or not all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends)
-                or ends[0] > ends[1]
-            ):
-                yield Mistake(
-                    FILE,
-                    at,
-                    repr(value),
-                    "[low, high] or one number",
-                    f"write [{FAMILIES[family][name].low:g}, {FAMILIES[family][name].high:g}]",
-                )
-            elif FAMILIES[family][name].log and ends[0] <= 0:
-                yield Mistake(
-                    FILE, at, repr(value), "more than 0: it is searched by its logarithm", "raise the lower end"
-                )
-
-
-def _gates(spec: ModelSpec) -> Iterator[Mistake]:
-    for metric, bound in spec.gates.floor.items():
-        if metric not in LOWER_IS_BETTER and not 0 < bound < 1:
-            yield Mistake(FILE, f"gates.floor.{metric}", str(bound), "between 0 and 1", "write 0.7, for one")
-        if metric in LOWER_IS_BETTER and bound <= 0:
-            yield Mistake(
-                FILE, f"gates.floor.{metric}", str(bound), "more than 0 (lower is better)", "write 0.5, for one"
+            yield _mistake(
+                key, value, "whole days: a partition is one day", f"write {duration_text(-(-value // DAY) * DAY)}"
             )
-    if 2 * spec.gates.minimum_positives > spec.gates.minimum_rows:
-        yield Mistake(
-            FILE, "gates.minimum_positives", str(spec.gates.minimum_positives), f"at most half of minimum_rows ({spec.gates.minimum_rows})",
-            "lower minimum_positives or raise minimum_rows",
+
+
+def _learning(spec: ModelSpec) -> Found:
+    horizon, evaluation, window = spec.label.horizon, spec.split.evaluation, spec.split.window
+    if horizon >= window:
+        yield _mistake(
+            "label.horizon",
+            horizon,
+            f"shorter than split.window ({duration_text(window)})",
+            "shorten the horizon, or widen split.window",
+        )
+    elif evaluation + 2 * horizon >= window:
+        # A horizon before as_of no label is mature; a horizon before the evaluation is purged; learning needs what is left.
+        needed = evaluation + 2 * horizon
+        yield _mistake(
+            "split.window", window, f"longer than {duration_text(needed)}: split.evaluation and two horizons",
+            f"write {duration_text(needed + evaluation)} or more, or shorten split.evaluation",
         )  # fmt: skip
 
 
-def _text(duration: timedelta) -> str:
-    hours = int(duration.total_seconds() // 3600)
-    return f"{hours // 24}d" if hours % 24 == 0 else f"{hours}h"
+# sources and views
 
 
-_CHECKS: tuple[Callable[[ModelSpec], Iterator[Mistake]], ...] = (
-    _days, _schedule, _sources, _references, _names, _times, _families, _gates,
+def _path(spec: ModelSpec, name: str) -> Found:
+    key, stated = f"sources.{name}.path", spec.sources[name].path
+    placeholders = re.findall(r"{[^}]*}?", stated)
+    if placeholders != ["{partition}"] and set(placeholders) != {"{partition}"}:
+        found = f"{stated} with {one_of(sorted(set(placeholders)))}" if placeholders else stated
+        yield _mistake(
+            key,
+            found,
+            "a path with {partition}, and nothing else in braces",
+            "put {partition} where the date stands in the file's name",
+        )
+    if not _stays_below(stated):
+        yield _mistake(
+            key,
+            stated,
+            "a path below the landing zone, with / between its parts",
+            "leave out the leading / and every ..",
+        )
+
+
+def _columns(spec: ModelSpec, name: str) -> Found:
+    for column in spec.sources[name].columns:
+        if column in _RESERVED[:-1]:
+            yield _mistake(
+                f"sources.{name}.columns.{column}",
+                column,
+                f"a name other than {one_of(_RESERVED[:-1])}, which Evergreen adds",
+                "rename it upstream",
+            )
+
+
+def _event_time(spec: ModelSpec, name: str) -> Found:
+    source, key = spec.sources[name], f"sources.{name}.event_time"
+    if source.event_time not in source.columns:
+        yield _unknown(key, source.event_time, source.columns, f"declare {source.event_time} under columns")
+    elif (kind := source.columns[source.event_time]) != "timestamp":
+        yield _mistake(
+            key,
+            f"{source.event_time}, a {kind}",
+            "a column of type timestamp",
+            f"declare {source.event_time}: timestamp",
+        )
+
+
+def _keys(spec: ModelSpec, name: str) -> Found:
+    source, key = spec.sources[name], f"sources.{name}.keys"
+    for column in source.keys:
+        if column not in source.columns:
+            yield _unknown(key, column, source.columns, f"declare {column} under columns")
+    yield from _repeated(key, source.keys)
+    kind = source.columns.get(spec.entity.key, spec.entity.type)
+    if kind != spec.entity.type:
+        yield _mistake(
+            f"sources.{name}.columns.{spec.entity.key}",
+            kind,
+            f"{spec.entity.type}, the entity's type",
+            "declare the same type in both",
+        )
+
+
+def _view_sources(spec: ModelSpec, name: str) -> Found:
+    yield from _read(spec, f"features.{name}.sources", spec.features[name].sources)
+
+
+def _label_sources(spec: ModelSpec) -> Found:
+    yield from _read(spec, "label.sources", spec.label.sources)
+
+
+def _read(spec: ModelSpec, key: str, names: Sequence[str]) -> Found:
+    for name in names:
+        if name not in spec.sources:
+            yield _unknown(key, name, spec.sources, f"declare {name} under sources")
+    yield from _repeated(key, names)
+    known = [name for name in names if name in spec.sources]
+    if known and len(known) == len(names) and not any(spec.entity.key in spec.sources[name].columns for name in known):
+        yield _mistake(
+            key,
+            one_of(known),
+            f"at least one source with the entity's key {spec.entity.key}",
+            "read a source that has it",
+        )
+
+
+def _look_back(spec: ModelSpec, name: str) -> Found:
+    if spec.features[name].look_back < DAY:
+        yield _mistake(
+            f"features.{name}.look_back", spec.features[name].look_back, "at least the interval, 1d", "write 1d"
+        )
+
+
+def _view_name(spec: ModelSpec, name: str) -> Found:
+    if name in spec.sources:
+        yield _mistake(
+            f"features.{name}",
+            name,
+            "a name that no source has: contracts are named by table",
+            f"rename the view: {name}_features",
+        )
+
+
+def _feature_names(spec: ModelSpec, name: str) -> Found:
+    for feature in spec.features[name].features:
+        key = f"features.{name}.features.{feature}"
+        others = [
+            view
+            for view, declared in spec.features.items()
+            if view != name and feature in getattr(declared, "features", ())
+        ]
+        if others:
+            yield _mistake(
+                key,
+                f"{feature}, also in the view {one_of(others)}",
+                "a name of one view only",
+                "rename the feature in one of them",
+            )
+        if feature in (taken := (spec.entity.key, spec.label.name, *_RESERVED)):
+            yield _mistake(key, feature, f"a name other than {one_of(taken)}", "rename the feature")
+
+
+def _label_name(spec: ModelSpec) -> Found:
+    if spec.label.name in (taken := (spec.entity.key, *_RESERVED)):
+        yield _mistake("label.name", spec.label.name, f"a name other than {one_of(taken)}", "rename the label")
+
+
+def _view_files(spec: ModelSpec, name: str) -> Found:
+    yield from _inside(f"features.{name}.sql", spec.features[name].sql)
+    yield from _inside(f"features.{name}.contract", spec.features[name].contract)
+
+
+def _source_files(spec: ModelSpec, name: str) -> Found:
+    yield from _inside(f"sources.{name}.contract", spec.sources[name].contract)
+
+
+def _label_files(spec: ModelSpec) -> Found:
+    yield from _inside("label.sql", spec.label.sql)
+
+
+def _inside(key: str, stated: str | None) -> Found:
+    if stated is not None and not _stays_below(stated):
+        yield _mistake(key, stated, "a file of the model's folder", "name it by its path from the model's folder")
+
+
+# families, gates, monitoring
+
+
+def _family(spec: ModelSpec, name: str) -> Found:
+    if name not in FAMILIES:
+        yield _unknown(f"families.{name}", name, FAMILIES, f"use {one_of(FAMILIES)}")
+        return
+    for parameter, override in spec.families[name].items():
+        key, known = f"families.{name}.{parameter}", FAMILIES[name]
+        if parameter not in known:
+            yield _unknown(key, parameter, known, f"remove {parameter}")
+        elif (allowed := _disallowed(known[parameter], override)) is not None:
+            yield _mistake(
+                key, override, allowed, f"write [{known[parameter].low:g}, {known[parameter].high:g}], the default"
+            )
+
+
+def _disallowed(parameter: Parameter, override: Any) -> str | None:
+    """What is allowed instead of an override; None when it is allowed."""
+    kind = "whole numbers" if parameter.whole else "numbers"
+    allowed = f"one value or [low, high], {kind} from {parameter.least:g} to {parameter.most:g}"
+    ends = override if isinstance(override, list) else [override, override]
+    if len(ends) != 2 or not all(type(end) is int or (type(end) is float and not parameter.whole) for end in ends):
+        return allowed
+    if not parameter.least <= ends[0] <= ends[1] <= parameter.most:
+        return allowed
+    if parameter.log and ends[0] <= 0 and ends[0] != ends[1]:
+        return f"{allowed}; a range from above 0, since it is searched by its logarithm"
+    return None
+
+
+def _floors(spec: ModelSpec) -> Found:
+    for metric, bound in spec.gates.floor.items():
+        key = f"gates.floor.{metric}"
+        if metric == "roc_auc" and not 0.5 <= bound < 1:
+            yield _mistake(key, bound, "from 0.5 (guessing) to below 1", "write 0.7, for one")
+        elif metric not in LOWER_IS_BETTER and not 0 <= bound < 1:
+            yield _mistake(key, bound, "from 0 to below 1", "write 0.3, for one")
+        elif metric in LOWER_IS_BETTER and bound <= 0:
+            yield _mistake(key, bound, "above 0: it is a ceiling, lower is better", "write 0.5, for one")
+
+
+def _positives(spec: ModelSpec) -> Found:
+    gates = spec.gates
+    if 2 * gates.minimum_positives > gates.minimum_rows:
+        allowed = f"at most half of gates.minimum_rows ({gates.minimum_rows}): it holds for each class"
+        yield _mistake(
+            "gates.minimum_positives", gates.minimum_positives, allowed, "lower it, or raise gates.minimum_rows"
+        )
+
+
+def _cooldown(spec: ModelSpec) -> Found:
+    if spec.monitoring.cooldown < spec.label.horizon:
+        allowed = f"at least label.horizon ({duration_text(spec.label.horizon)}): sooner no outcome tells whether the retraining helped"
+        yield _mistake(
+            "monitoring.cooldown",
+            spec.monitoring.cooldown,
+            allowed,
+            f"write {duration_text(spec.label.horizon)} or more",
+        )
+
+
+def _budget(spec: ModelSpec) -> Found:
+    most = BUDGET_PERIOD // spec.monitoring.cooldown + 1
+    # The default is an upper bound for any cooldown; a budget that was chosen ought to bind.
+    if "budget" in spec.monitoring.model_fields_set and spec.monitoring.budget > most:
+        allowed = (
+            f"at most {most}: monitoring.cooldown ({duration_text(spec.monitoring.cooldown)}) allows no more in 30 days"
+        )
+        yield _mistake(
+            "monitoring.budget", spec.monitoring.budget, allowed, f"write {most} or less, or shorten the cooldown"
+        )
+
+
+# shared wording
+
+
+def _unknown(key: str, name: str, known: Iterable[str], otherwise: str) -> Mistake:
+    known = list(known)
+    return _mistake(key, name, one_of(known), nearest(name, known, otherwise))
+
+
+def _repeated(key: str, names: Sequence[str]) -> Found:
+    for name, times in Counter(names).items():
+        if times > 1:
+            yield _mistake(key, f"{name}, {times} times", "each name once", f"remove one {name}")
+
+
+def _stays_below(stated: str) -> bool:
+    path = PurePosixPath(stated)
+    return (
+        stated != "" and not path.is_absolute() and ".." not in path.parts and "\\" not in stated and ":" not in stated
+    )
+
+
+_OF_SPEC: tuple[Callable[[ModelSpec], Found], ...] = (
+    _days, _history, _schedules, _windows, _learning, _label_sources, _label_name, _label_files, _floors, _positives, _cooldown, _budget,
 )  # fmt: skip
+_OF_ENTRIES: dict[str, tuple[Callable[[ModelSpec, str], Found], ...]] = {
+    "sources": (_path, _columns, _event_time, _keys, _source_files),
+    "features": (_view_sources, _look_back, _view_name, _feature_names, _view_files),
+    "families": (_family,),
+}

@@ -1,7 +1,7 @@
 """The model spec: what one model's folder declares. Frozen, strict, no unknown keys.
 
-This module is the shape of `model.yaml`; `spec.rules` checks what the shape cannot say (references between keys, files of
-the folder), and `spec.load` turns a folder into a `ModelSpec` or into the list of all its mistakes.
+This module is the shape of `model.yaml`; `spec.rules` checks what the shape cannot say (keys against each other), and
+`spec.load` turns a folder into a `ModelSpec` or into the list of all its mistakes.
 """
 
 from __future__ import annotations
@@ -13,31 +13,34 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PrivateAttr, WithJsonSchema
 
-_DURATION = re.compile(r"^(?P<count>[1-9]\d*)(?P<unit>[hdw])$")
+from evergreen.spec.families import json_schema as families_schema
+
+_DURATION = re.compile(r"^[1-9][0-9]{0,4}[hdw]$")  # also a pattern of JSON Schema, which knows no named groups
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
 def _duration(value: object) -> timedelta:
-    if isinstance(value, timedelta):
+    if isinstance(value, str) and _DURATION.fullmatch(value):
+        return int(value[:-1]) * _UNITS[value[-1]]
+    if isinstance(value, timedelta) and value > timedelta(0) and not value % _UNITS["h"]:
         return value
-    match = _DURATION.match(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError("a duration is a whole number and a unit: 6h, 3d, 2w")
-    return int(match["count"]) * _UNITS[match["unit"]]
+    raise ValueError("a whole number and a unit: 6h, 3d, 2w")
 
 
-def _duration_text(value: timedelta) -> str:
-    hours = int(value.total_seconds() // 3600)
+def duration_text(value: timedelta) -> str:
+    """The duration as a spec writes it, in days where it is whole days: 36h, 14d."""
+    hours = value // _UNITS["h"]
     return f"{hours // 24}d" if hours % 24 == 0 else f"{hours}h"
 
 
 Duration = Annotated[
     timedelta,
     BeforeValidator(_duration),
-    PlainSerializer(_duration_text, return_type=str),
+    PlainSerializer(duration_text, return_type=str),
     WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["6h", "3d", "2w"]}),
 ]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+NAME = r"^[a-z][a-z0-9_]{0,39}$"
+Name = Annotated[str, Field(pattern=NAME)]
 ColumnType = Literal["string", "int", "float", "bool", "timestamp", "date"]
 FeatureType = Literal["int", "float", "bool", "category"]
 Metric = Literal["roc_auc", "average_precision", "log_loss", "brier"]
@@ -45,7 +48,7 @@ LOWER_IS_BETTER: frozenset[Metric] = frozenset({"log_loss", "brier"})
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Owner(_Frozen):
@@ -66,16 +69,16 @@ class Schedule(_Frozen):
 class Entity(_Frozen):
     """What a prediction is about."""
 
-    name: Name
-    key: Name = Field(description="the column that identifies it, in every source, view and request")
-    type: Literal["string", "int"] = "string"
+    name: Name = Field(description="one word for it; models that predict about the same thing share it")
+    key: Name = Field(description="the column that identifies it, in sources, views and requests")
+    type: Literal["string", "int"] = Field(default="string", description="type of the key")
 
 
 class Source(_Frozen):
     """One table that arrives in the landing zone, one batch an interval."""
 
     path: str = Field(description="file below the landing zone; {partition} is the interval's date")
-    format: Literal["csv", "jsonl", "parquet"] = "csv"
+    format: Literal["csv", "jsonl", "parquet"] = Field(default="csv", description="of the file; csv has a header")
     event_time: Name = Field(description="the column that says when a row happened")
     keys: tuple[Name, ...] = Field(min_length=1, description="columns that identify a row within the table")
     columns: dict[Name, ColumnType] = Field(min_length=1, description="every column, with its type")
@@ -97,8 +100,8 @@ class FeatureView(_Frozen):
 class Label(_Frozen):
     """The outcome to predict; known `horizon` after the moment of prediction."""
 
-    name: Name
-    type: Literal["binary"] = "binary"
+    name: Name = Field(description="the column that the query returns beside the entity's key")
+    type: Literal["binary"] = Field(default="binary", description="0 or 1, or false or true")
     horizon: Duration = Field(description="label maturity: as_of of the prediction plus this")
     sources: tuple[Name, ...] = Field(min_length=1, description="tables that the query reads")
     sql: str | None = Field(default=None, description="default label.sql")
@@ -117,7 +120,7 @@ class Search(_Frozen):
     """How families are tuned."""
 
     trials: Annotated[int, Field(ge=1, le=1000)] = Field(description="trials of each family's study, at most")
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, description="the same seed, data and code give the same model")
     metric: Metric = Field(default="roc_auc", description="what a trial is scored by and candidates are compared by")
 
 
@@ -142,14 +145,16 @@ class Gates(_Frozen):
 class Rollout(_Frozen):
     """How traffic moves to a version that passed its gates."""
 
-    strategy: Literal["direct"] = "direct"
+    strategy: Literal["direct"] = Field(default="direct", description="direct: all of it at once")
 
 
 class Monitoring(_Frozen):
     """What counts as drift, and what bounds retraining."""
 
     window: Duration = Field(
-        default=timedelta(days=1), description="predictions compared with the reference in one run"
+        default=timedelta(days=1),
+        description="predictions compared with the reference in one run",
+        json_schema_extra={"default": "1d"},  # pydantic would write its own notation, P1D
     )
     minimum_rows: Annotated[int, Field(ge=1)] = Field(description="fewest predictions to judge a window")
     feature_drift: Annotated[float, Field(gt=0)] = Field(
@@ -181,18 +186,18 @@ class ModelSpec(_Frozen):
     """One model, as its folder declares it."""
 
     model: Name = Field(description="the folder's name")
-    description: str = Field(min_length=1)
+    description: str = Field(min_length=1, description="what it predicts, and for whom")
     owner: Owner
     first_day: date = Field(description="first day of data")
     last_day: date | None = Field(default=None, description="last day of data; none: it goes on")
     schedule: Schedule
     entity: Entity
-    sources: dict[Name, Source] = Field(min_length=1)
-    features: dict[Name, FeatureView] = Field(min_length=1)
+    sources: dict[Name, Source] = Field(min_length=1, description="tables that arrive, by name")
+    features: dict[Name, FeatureView] = Field(min_length=1, description="feature views, by name")
     label: Label
     split: Split
-    families: dict[Name, dict[str, Any]] = Field(
-        min_length=1, description="families to tune, with the ranges they override"
+    families: Annotated[dict[Name, dict[str, Any]], WithJsonSchema(families_schema())] = Field(
+        min_length=1, description="families to tune; a parameter's own range as [low, high], or its one value"
     )
     search: Search
     gates: Gates
@@ -222,7 +227,9 @@ class ModelSpec(_Frozen):
         return self.folder / (declared or f"contracts/{table}.yaml")
 
     def view_sql(self, view: str) -> Path:
+        """The query of a feature view."""
         return self.folder / (self.features[view].sql or f"features/{view}.sql")
 
     def label_sql(self) -> Path:
+        """The query of the label."""
         return self.folder / (self.label.sql or "label.sql")

@@ -1,0 +1,124 @@
+"""From a document to its pydantic model: the mistakes of its shape, and as much of it as can be read in spite of them."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Annotated, Any, TypeVar, get_args
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from evergreen.spec.document import Document
+from evergreen.spec.mistakes import Mistake, nearest, one_of
+from evergreen.spec.schema import NAME
+
+Shape = TypeVar("Shape", bound=BaseModel)
+
+
+def shaped(kind: type[Shape], document: Document) -> tuple[Shape, list[Mistake]]:
+    """The document as `kind`, and its mistakes of shape.
+
+    With mistakes, the model is partial: what is missing or misshapen is not set, and reading it raises AttributeError.
+    """
+    text = json.dumps(document.content)
+    try:
+        # By way of JSON, which has no tuples and dates of its own: so lists and ISO text are taken for them, and types stay strict.
+        return kind.model_validate_json(text), []
+    except ValidationError as error:
+        found = [_mistake(kind, document, problem) for problem in error.errors()]
+        return _partial(kind, document.content), found
+
+
+def _partial(kind: type[Shape], given: Any) -> Shape:
+    values: dict[str, Any] = {}
+    unreadable: list[str] = []
+    for name, declared in kind.model_fields.items():
+        inner = _models_in(declared.annotation)
+        value = given.get(name) if isinstance(given, dict) else None
+        if isinstance(declared.annotation, type) and issubclass(declared.annotation, BaseModel):
+            values[name] = _partial(declared.annotation, value)
+        elif inner and isinstance(value, dict):
+            values[name] = {key: _partial(inner[0], entry) for key, entry in value.items()}
+        elif value is not None:
+            try:
+                values[name] = _adapter(kind, name).validate_json(json.dumps(value))
+            except ValidationError:
+                unreadable.append(name)
+    partial = kind.model_construct(**values)  # fills in defaults, also those of what is misshapen
+    for name in unreadable:
+        partial.__dict__.pop(name, None)
+    return partial
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models among the arguments of an annotation, as in `dict[Name, Source]`."""
+    return [part for part in get_args(annotation) if isinstance(part, type) and issubclass(part, BaseModel)]
+
+
+@cache
+def _adapter(kind: type[BaseModel], name: str) -> TypeAdapter[Any]:
+    declared = kind.model_fields[name]
+    annotated: Any = Annotated[declared.annotation, declared]
+    return TypeAdapter(annotated, config={"strict": True, "allow_inf_nan": False})
+
+
+def _mistake(kind: type[BaseModel], document: Document, problem: Any) -> Mistake:
+    """A mistake of shape, from pydantic's error."""
+    path = [str(part) for part in problem["loc"] if part != "[key]"]
+    key, schema, context = ".".join(path), _json_schema(kind), problem.get("ctx", {})
+
+    def mistake(found: str, allowed: str, fix: str) -> Mistake:
+        return Mistake(document.file, key, found, allowed, fix, document.line(key))
+
+    match problem["type"]:
+        case "extra_forbidden":
+            known = list(_node(schema, path[:-1]).get("properties", {}))
+            return mistake(f"the unknown key {path[-1]}", one_of(known), nearest(path[-1], known, f"remove {path[-1]}"))
+        case "missing":
+            declared = _node(schema, path)
+            return mistake("nothing", str(declared.get("description") or declared.get("type")), f"add {path[-1]}")
+        case "literal_error":
+            known = [name.strip("'") for name in context["expected"].replace(" or ", ", ").split(", ")]
+            return mistake(
+                _shown(problem["input"]), one_of(known), nearest(problem["input"], known, "write one of them")
+            )
+        case "string_type" if isinstance(problem["input"], bool | int | float):
+            return mistake(_shown(problem["input"]), "text", f'quote it: "{_shown(problem["input"])}"')
+        case "string_pattern_mismatch" if context["pattern"] == NAME:
+            return mistake(
+                _shown(problem["input"]),
+                "a name in lower case: a letter, then letters, digits and _, at most 40",
+                "rename it",
+            )
+        case "tuple_type" | "list_type":
+            return mistake(
+                _shown(problem["input"]), "a list", f"write [{_shown(problem['input']).strip(chr(34))}], for one"
+            )
+        case "dict_type" | "model_type" | "dataclass_type":
+            return mistake(_shown(problem["input"]), "keys with values below it", "write them below it, or {} for none")
+    allowed = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return mistake(_shown(problem["input"]), allowed[0].lower() + allowed[1:], "correct the value")
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+@cache
+def _json_schema(kind: type[BaseModel]) -> dict[str, Any]:
+    return kind.model_json_schema()
+
+
+def _node(schema: dict[str, Any], path: list[str]) -> dict[str, Any]:
+    """The part of a JSON Schema that a path of keys leads to."""
+    node = schema
+    for part in path:
+        node = _resolved(schema, node)
+        free = [*(node.get("patternProperties") or {}).values(), node.get("additionalProperties"), node.get("items")]
+        node = node.get("properties", {}).get(part) or next((each for each in free if isinstance(each, dict)), {})
+    return node if "description" in node else _resolved(schema, node)
+
+
+def _resolved(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    return schema["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
