@@ -14,7 +14,7 @@ for spec in valid_specs():
         drift = stage(monitor.drift)(collected=collected)
         performance = stage(monitor.performance)(collected=collected)
         decision = stage(monitor.decide, outlets=[assets.decisions(spec)])(
-            quality=quality, drift=drift, performance=performance
+            collected=collected, quality=quality, drift=drift, performance=performance
         )
         stage(monitor.alert)(decision=decision)
         retrain(spec, decision)

@@ -58,8 +58,7 @@ def publish(run: Run, validated: Json) -> Json:
         RowsUnaccounted: rows in are not rows published plus rows quarantined; nothing is written.
         WriteConflict: another run kept replacing the same partition.
     """
-    from evergreen.lake import staging
-    from evergreen.lake import catalogue
+    from evergreen.lake import catalogue, staging
 
     partition = run.interval.partition
     for name, result in validated["sources"].items():
@@ -86,8 +85,7 @@ def _publish_source(run: Run, name: str, result: Json) -> list[Any]:
     """Write one source's raw partition and, where there is something to write or to clear, its quarantine partition."""
     import pyarrow as pa
 
-    from evergreen.lake import staging
-    from evergreen.lake import catalogue, tables
+    from evergreen.lake import catalogue, staging, tables
 
     model, partition, known_at = run.spec.model, run.interval.partition, rules.known_at(run.interval)
     accepted, rejected = staging.read(result["accepted"]), staging.read(result["rejected"])

@@ -1,0 +1,47 @@
+"""Every decision, kept in the lake: one row a window, replaced when the window is decided again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from datetime import datetime
+
+import pyarrow as pa
+
+from evergreen.lake import tables
+from evergreen.monitor.rules import Decision
+
+_LAYER, _NAME = "decisions", "monitor"
+_TIMESTAMP = pa.timestamp("us", tz="UTC")
+_SCHEMA = pa.schema(
+    {
+        "id": pa.string(), "start": _TIMESTAMP, "end": _TIMESTAMP, "version": pa.int64(), "action": pa.string(),
+        "triggers": pa.bool_(), "drifted": pa.bool_(), "incident": pa.bool_(), "changed_at": _TIMESTAMP,
+        "reasons": pa.string(), "numbers": pa.string(), "known_at": _TIMESTAMP,
+    }.items()
+)  # fmt: skip
+
+
+def keep(model: str, decision: Decision) -> None:
+    """Make this the decision of its window."""
+    row = asdict(decision) | {
+        "reasons": json.dumps(decision.reasons),
+        "numbers": json.dumps(decision.numbers),
+        "known_at": decision.end,
+    }
+    tables.replace_partition(model, _LAYER, _NAME, decision.partition, pa.Table.from_pylist([row], _SCHEMA))
+
+
+def history(model: str, *, but: datetime | None = None) -> list[Decision]:
+    """The decisions of a model, oldest window first; without the window that starts at `but`."""
+    table = tables.read(model, _LAYER, _NAME)
+    if table is None:
+        return []
+    names = [field.name for field in fields(Decision)]
+    rows = sorted(table.to_pylist(), key=lambda row: (row["end"], row["start"]))
+    read = {"reasons": lambda text: tuple(json.loads(text)), "numbers": json.loads}
+    return [
+        Decision(**{name: read[name](row[name]) if name in read else row[name] for name in names})
+        for row in rows
+        if row["start"] != but
+    ]

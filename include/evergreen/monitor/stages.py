@@ -1,0 +1,260 @@
+"""Stages of the monitoring loop. It reads the predictions that the server logged for requests, and nothing else of them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from evergreen.errors import StageSkipped
+from evergreen.monitor import rules
+from evergreen.run import Run
+from evergreen.settings import settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+
+
+def collect(run: Run) -> Json:
+    """Copy the interval's answered predictions from the server's log to the lake.
+
+    Returns:
+        `{"rows", "partition", "version": the one that made most of them or None, "champion": number or None}`
+    """
+    from collections import Counter
+
+    import pyarrow as pa
+
+    from evergreen.lake import catalogue, tables
+    from evergreen.registry import store
+    from evergreen.serve import predictions
+
+    spec, partition = run.spec, run.interval.partition
+    logged = predictions.between(spec.model, run.interval.start, run.interval.end)
+    kinds = {"category": pa.string()}
+    timestamp = pa.timestamp("us", tz="UTC")
+    schema = pa.schema([
+        (spec.entity.key, pa.string() if spec.entity.type == "string" else pa.int64()), ("request_id", pa.string()),
+        ("version", pa.int64()), ("as_of", timestamp), ("features_at", timestamp), ("prediction", pa.float64()), ("known_at", timestamp),
+        *((name, kinds.get(kind, pa.float64())) for name, kind in spec.feature_types.items()),
+    ])  # fmt: skip
+    rows = [
+        {**row["features"], spec.entity.key: row["entity"] if spec.entity.type == "string" else int(row["entity"]), "known_at": run.as_of,
+         **{name: row[name] for name in ("request_id", "version", "as_of", "features_at", "prediction")}}
+        for row in logged
+    ]  # fmt: skip
+    table = pa.Table.from_pylist([{name: _number(row.get(name)) for name in schema.names} for row in rows], schema)
+    version = tables.replace_partition(spec.model, "predictions", "live", partition, table)
+    catalogue.record(
+        catalogue.Partition(
+            model=spec.model, layer="predictions", name="live", partition=partition, rows=table.num_rows,
+            content_hash=catalogue.content_hash(table), inputs_hash=None, table_version=version, known_at=run.as_of,
+        )  # fmt: skip
+    )
+    made = Counter(row["version"] for row in rows)
+    champion = store.champion(spec.model)
+    log.info("%d predictions by versions %s; champion: %s", len(rows), dict(made), champion.number if champion else "none")
+    return {
+        "rows": len(rows), "partition": partition, "version": max(made, key=lambda v: (made[v], v)) if made else None,
+        "champion": champion.number if champion else None,
+    }  # fmt: skip
+
+
+def quality(run: Run, collected: Json) -> Json:
+    """Compare the shares of nulls with the reference's: a feature that stops arriving is a data incident, not drift.
+
+    Returns:
+        `{"missing": {feature: growth of its share of nulls}}`
+    """
+    from evergreen.monitor import drift as adapter
+
+    if collected["version"] is None:
+        return {"missing": {}}
+    found = adapter.missing(run.spec, _window(run, collected), _reference(run, collected["version"]))
+    for name, share in found.items():
+        if share > run.spec.monitoring.missing_share:
+            log.warning("%s: nulls grew by %.0f %% of the rows", name, 100 * share)
+    return {"missing": found}
+
+
+def drift(run: Run, collected: Json) -> Json:
+    """Measure how far features and predictions are from what the version was trained on; write the Evidently report.
+
+    Returns:
+        `{"distances": {feature: distance}, "prediction": distance or None, "report": URL or None}`
+    """
+    from evergreen.monitor import drift as adapter
+
+    if collected["version"] is None or collected["rows"] == 0:
+        log.info("No predictions in the window: nothing to compare")
+        return {"distances": {}, "prediction": None, "report": None}
+    window, reference = _window(run, collected), _reference(run, collected["version"])
+    found = adapter.distances(run.spec, window, reference)
+    below = f"{run.spec.model}/drift/{collected['partition']}.html"
+    adapter.report(run.spec, window, reference, settings().reports / below)
+    url = f"{settings().reports_url}/{below}"
+    run.links["Drift report"] = url
+    prediction = found.pop(adapter.PREDICTION, None)
+    bound = run.spec.monitoring.feature_drift
+    for name, distance in sorted(found.items(), key=lambda item: -item[1]):
+        log.info("%-28s %.3f%s", name, distance, "  drifted" if distance > bound else "")
+    log.info("%-28s %s", "prediction", "no values" if prediction is None else f"{prediction:.3f}")
+    return {"distances": found, "prediction": prediction, "report": url}
+
+
+def performance(run: Run, collected: Json) -> Json:
+    """Score the predictions whose labels matured within this interval, against the version's own evaluation.
+
+    Returns:
+        `{"metric", "value", "reference", "drop", "significant", "rows"}`; values are None where there is nothing to score.
+    """
+    import numpy as np
+
+    from evergreen.evaluate.metrics import METRICS, gain
+
+    metric = run.spec.search.metric
+    nothing: Json = {"metric": metric, "value": None, "reference": None, "drop": None, "significant": False, "rows": 0}
+    scored = _matured(run, collected["version"])
+    if collected["version"] is None or scored is None or scored["label"].nunique() < 2:
+        log.info("No matured labels of this version's predictions yet")
+        return nothing
+    labels, predictions = scored["label"].to_numpy("int64"), scored["prediction"].to_numpy("float64")
+    evaluation = json.loads(_artifact(run, collected["version"], "evaluation.json"))
+    value, reference = METRICS[metric](labels, predictions), evaluation["value"]
+    random, resampled = np.random.default_rng(0), []
+    for _ in range(200):
+        rows = random.integers(len(labels), size=len(labels))
+        if labels[rows].min() != labels[rows].max():
+            resampled.append(gain(metric, reference, METRICS[metric](labels[rows], predictions[rows])))
+    drop = gain(metric, reference, value)
+    significant = bool(resampled) and float(np.percentile(resampled, 2.5)) > 0
+    log.info("%s %.4f on %d matured rows; %.4f at evaluation", metric, value, len(labels), reference)
+    return {"metric": metric, "value": value, "reference": reference, "drop": drop, "significant": significant, "rows": len(labels)}
+
+
+def decide(run: Run, collected: Json, quality: Json, drift: Json, performance: Json) -> Json:
+    """Decide what is to be done about the window, and keep the decision.
+
+    Returns:
+        `{"action", "decision_id", "triggers", "reasons", "changed_at", "run_id", "conf"}`; the last two are of the training
+        that a decision to retrain triggers.
+    """
+    from evergreen.monitor import decisions
+
+    spec = run.spec
+    found = rules.Findings(
+        start=run.interval.start, end=run.interval.end, version=collected["version"], champion=collected["champion"],
+        rows=collected["rows"], distances=drift["distances"], missing=quality["missing"], prediction=drift["prediction"],
+        performance=rules.finite(performance["drop"]), performance_significant=performance["significant"],
+        performance_rows=performance["rows"],
+    )  # fmt: skip
+    others = decisions.history(spec.model, but=run.interval.start)
+    changed_at = rules.change(found, others, spec.monitoring)
+    labels = None if changed_at is None else _labels_since(run, changed_at)
+    numbers = {"rows": collected["rows"], "drift": drift, "missing": quality["missing"], "performance": performance}
+    if labels is not None:
+        numbers["labels"] = {"learn": labels.learn, "evaluate": labels.evaluate, "folds": labels.folds}
+    decision = rules.decide(spec, found, others, labels, numbers)
+    decisions.keep(spec.model, decision)
+    log.info("Decision %s: %s", decision.id, decision.action)
+    for reason in decision.reasons:
+        log.info("  %s", reason)
+    since = None if decision.changed_at is None else decision.changed_at.isoformat()
+    return {
+        "action": decision.action, "decision_id": decision.id, "triggers": decision.triggers, "reasons": list(decision.reasons),
+        "changed_at": since, "run_id": f"drift__{decision.id}",
+        "conf": {"as_of": run.as_of.isoformat(), "reason": "drift", "decision_id": decision.id, "changed_at": since},
+    }  # fmt: skip
+
+
+def alert(run: Run, decision: Json) -> Json:
+    """Tell about a decision to alert, and keep it in the audit trail.
+
+    Raises:
+        StageSkipped: there is nothing to tell.
+    """
+    from evergreen.registry import audit
+
+    if decision["action"] != "alert":
+        raise StageSkipped(f"decision {decision['decision_id']}: {decision['action']}; nothing to tell")
+    for reason in decision["reasons"]:
+        log.warning("%s %s: %s", run.spec.model, run.interval.partition, reason)
+    audit.record(
+        id=f"alert/{decision['decision_id']}", as_of=run.as_of, model=run.spec.model, event="alert", version=None,
+        actor="monitor", reason="; ".join(decision["reasons"]), evidence={"decision_id": decision["decision_id"]},
+    )  # fmt: skip
+    return {"told": run.spec.owner.email, "decision_id": decision["decision_id"]}
+
+
+def _window(run: Run, collected: Json) -> pd.DataFrame:
+    """The window's predictions by the version that made most of them."""
+    from evergreen.lake import tables
+
+    table = tables.read(run.spec.model, "predictions", "live", [collected["partition"]])
+    assert table is not None
+    frame = table.to_pandas()
+    return frame[frame["version"] == collected["version"]]
+
+
+def _matured(run: Run, version: int | None) -> pd.DataFrame | None:
+    """Predictions of a version whose labels matured within the run's interval: the first of each entity, with its `label`."""
+    from datetime import timedelta
+
+    from evergreen.lake import tables
+
+    spec, key = run.spec, run.spec.entity.key
+    first = run.interval.start - spec.label.horizon + timedelta(microseconds=1)
+    last = run.interval.end - spec.label.horizon
+    days = [(last + timedelta(days=n)).date().isoformat() for n in range(-1, 2)]
+    made = tables.read(spec.model, "predictions", "live", days)
+    known = tables.read(spec.model, "labels", spec.label.name, days)
+    if made is None or known is None:
+        return None
+    frame, labels = made.to_pandas(), known.to_pandas()
+    frame = frame[(frame["version"] == version) & frame["features_at"].between(first, last)]
+    frame = frame.sort_values("as_of").drop_duplicates([key, "features_at"])
+    labels = labels[labels["known_at"] <= run.as_of].rename(columns={spec.label.name: "label", "event_timestamp": "features_at"})
+    joined = frame.merge(labels[[key, "features_at", "label"]], on=[key, "features_at"])
+    return None if joined.empty else joined
+
+
+def _labels_since(run: Run, changed_at: datetime) -> rules.Labels:
+    """What a training as of now could use from after the change, counted by the training's own rules."""
+    from collections import Counter
+
+    from evergreen.lake import tables
+    from evergreen.train import rules as training
+
+    spec = run.spec
+    table = tables.read(spec.model, "labels", spec.label.name, columns=["event_timestamp", "known_at"])
+    rows = [] if table is None else table.to_pylist()
+    cutoffs = Counter(row["event_timestamp"] for row in rows if row["known_at"] <= run.as_of)
+    split = training.split(run.as_of, spec, changed_at)
+    learn = {cutoff: count for cutoff, count in cutoffs.items() if split.learns(cutoff)}
+    evaluate = 0 if split.evaluate_from < changed_at else sum(count for cutoff, count in cutoffs.items() if split.evaluates(cutoff))
+    return rules.Labels(sum(learn.values()), evaluate, len(training.folds(list(learn), spec.label.horizon, spec.split.folds)))
+
+
+def _reference(run: Run, version: int) -> pd.DataFrame:
+    import io
+
+    import pandas as pd
+
+    return pd.read_parquet(io.BytesIO(_artifact(run, version, "reference.parquet")))
+
+
+def _artifact(run: Run, version: int, name: str) -> bytes:
+    """An artifact of a version's training run."""
+    from evergreen.registry import store
+
+    return store.download(store.version(run.spec.model, version).run_id, name).read_bytes()
+
+
+def _number(value: Any) -> Any:
+    """Booleans as numbers, as the model saw them."""
+    return float(value) if isinstance(value, bool) else value

@@ -1,0 +1,1 @@
+"""From features and mature labels to fitted candidates."""

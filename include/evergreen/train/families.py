@@ -1,0 +1,103 @@
+"""The families of models, through one interface: every candidate is one scikit-learn Pipeline of preparation and model.
+
+A candidate reads the spec's features as they are: numbers may be missing, categories may be missing or unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+
+from evergreen.spec.families import FAMILIES, Range
+from evergreen.spec.schema import FeatureType
+from evergreen.train.network import KerasClassifier
+
+Parameters = dict[str, Any]
+
+# What a saved candidate may hold beside scikit-learn's public types; loading it refuses everything else.
+TRUSTED_TYPES = (
+    "evergreen.train.network.KerasClassifier",
+    "functools.partial",  # of the next one, in gradient boosting's handling of categories
+    "sklearn.utils.validation.check_array",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "numpy.dtype",
+)
+# Installed packages that a candidate is loaded and answers with.
+REQUIREMENTS = ("scikit-learn", "numpy", "pandas", "skops")
+
+
+def inputs(features: Mapping[str, FeatureType], frame: pd.DataFrame) -> pd.DataFrame:
+    """The model's inputs out of a frame: numbers and booleans as float64, categories as text or None, in the spec's order."""
+    columns = {}
+    for name, kind in features.items():
+        column = frame[name]
+        columns[name] = column.astype(object).where(column.notna(), None) if kind == "category" else column.astype("float64")
+    return pd.DataFrame(columns, index=frame.index)
+
+
+def suggest(trial: optuna.trial.BaseTrial, family: str, overrides: Mapping[str, Any]) -> Parameters:
+    """A point of the family's search space; an override of the spec is its own range, `[low, high]`, or one value."""
+    return {name: _suggest(trial, name, known, overrides.get(name)) for name, known in FAMILIES[family].items()}
+
+
+def _suggest(trial: optuna.trial.BaseTrial, name: str, known: Range, override: Any) -> float:
+    if override is None:
+        low, high = known.low, known.high
+    elif isinstance(override, list | tuple):
+        low, high = override
+    else:
+        low = high = override
+    if known.integer:
+        return trial.suggest_int(name, int(low), int(high), log=known.log)
+    return trial.suggest_float(name, float(low), float(high), log=known.log)
+
+
+def build(family: str, parameters: Parameters, features: Mapping[str, FeatureType], seed: int) -> Pipeline:
+    """An unfitted candidate; the same parameters and seed fit the same model."""
+    numbers = [name for name, kind in features.items() if kind != "category"]
+    categories = [name for name, kind in features.items() if kind == "category"]
+    return _BUILDERS[family](parameters, numbers, categories, seed)
+
+
+def _logistic_regression(parameters: Parameters, numbers: list[str], categories: list[str], seed: int) -> Pipeline:
+    model = LogisticRegression(**parameters, max_iter=500, random_state=seed)
+    return Pipeline([("prepare", _filled_and_scaled(numbers, categories)), ("model", model)])
+
+
+def _gradient_boosting(parameters: Parameters, numbers: list[str], categories: list[str], seed: int) -> Pipeline:
+    # Missing numbers stay missing; unknown categories count as missing ones.
+    encode = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan, encoded_missing_value=np.nan)
+    prepare = ColumnTransformer([("category", encode, categories), ("number", "passthrough", numbers)])
+    model = HistGradientBoostingClassifier(
+        **parameters, categorical_features=list(range(len(categories))) or None, early_stopping=False, random_state=seed
+    )
+    return Pipeline([("prepare", prepare), ("model", model)])
+
+
+def _mlp(parameters: Parameters, numbers: list[str], categories: list[str], seed: int) -> Pipeline:
+    model = KerasClassifier(**parameters, seed=seed)
+    return Pipeline([("prepare", _filled_and_scaled(numbers, categories)), ("model", model)])
+
+
+_BUILDERS: dict[str, Callable[[Parameters, list[str], list[str], int], Pipeline]] = {
+    "logistic_regression": _logistic_regression,
+    "gradient_boosting": _gradient_boosting,
+    "mlp": _mlp,
+}
+
+
+def _filled_and_scaled(numbers: list[str], categories: list[str]) -> ColumnTransformer:
+    fill = SimpleImputer(strategy="median", keep_empty_features=True, add_indicator=True)
+    number = Pipeline([("fill", fill), ("scale", StandardScaler())])
+    category = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    return ColumnTransformer([("number", number, numbers), ("category", category, categories)])

@@ -1,0 +1,83 @@
+"""Which rows train and which evaluate; which folds score a trial; what makes two trainings the same. Pure.
+
+Time is counted in cutoffs: the moment `c` of a prediction, whose label is known at `c + horizon`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from evergreen.spec.schema import ModelSpec
+
+STEP = timedelta(days=1)  # between two cutoffs
+
+
+@dataclass(frozen=True)
+class Split:
+    """Cutoffs, all bounds included: `[learn_from, learn_to]`, the purge, `[evaluate_from, evaluate_to]`."""
+
+    learn_from: datetime
+    learn_to: datetime
+    evaluate_from: datetime
+    evaluate_to: datetime
+
+    def learns(self, cutoff: datetime) -> bool:
+        return self.learn_from <= cutoff <= self.learn_to
+
+    def evaluates(self, cutoff: datetime) -> bool:
+        return self.evaluate_from <= cutoff <= self.evaluate_to
+
+
+def split(as_of: datetime, spec: ModelSpec, changed_at: datetime | None = None) -> Split:
+    """The rows that a training as of `as_of` uses.
+
+    The evaluation is the latest stretch of cutoffs whose labels are mature. Learning rows are those whose own labels were mature
+    when the evaluation starts, within the spec's window and, after a change of the world, not before it.
+    """
+    horizon = spec.label.horizon
+    evaluate_to = as_of - horizon
+    evaluate_from = evaluate_to - spec.split.evaluation + STEP
+    learn_from = as_of - spec.split.window
+    if changed_at is not None:
+        learn_from = max(learn_from, changed_at)
+    return Split(learn_from, evaluate_from - horizon, evaluate_from, evaluate_to)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Cutoffs, all bounds included: learn on all up to `learn_to`, score on `[score_from, score_to]`."""
+
+    learn_to: datetime
+    score_from: datetime
+    score_to: datetime
+
+
+def folds(cutoffs: Sequence[datetime], horizon: timedelta, wanted: int) -> list[Fold]:
+    """Time folds within the learning rows, the latest last; fewer than wanted when the learning rows span few days.
+
+    Each fold learns on every cutoff whose label was mature when its scoring starts, and on at least one.
+    """
+    ordered = sorted(set(cutoffs))
+    scorable = [cutoff for cutoff in ordered if cutoff - horizon >= ordered[0]]
+    count = min(wanted, len(scorable))
+    blocks = [scorable[len(scorable) * i // count : len(scorable) * (i + 1) // count] for i in range(count)]
+    return [Fold(block[0] - horizon, block[0], block[-1]) for block in blocks]
+
+
+def spec_hash(spec: ModelSpec) -> str:
+    """A hash of everything that is declared: `model.yaml` and the queries."""
+    queries = [path.read_text(encoding="utf-8") for path in (*map(spec.view_sql, spec.features), spec.label_sql())]
+    return _hash([spec.model_dump(mode="json"), queries])
+
+
+def training_key(model: str, as_of: datetime, content_hash: str, spec_hash: str, code_hash: str, seed: int) -> str:
+    """What makes two trainings the same: with the same key a rerun finds its study and its version, and makes no second one."""
+    return _hash([model, as_of.isoformat(), content_hash, spec_hash, code_hash, seed])[:16]
+
+
+def _hash(parts: list[object]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
