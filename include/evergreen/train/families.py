@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
-from evergreen.spec.families import FAMILIES, Range
+from evergreen.spec.families import space
 from evergreen.spec.schema import FeatureType
 from evergreen.train.network import KerasClassifier
 
@@ -46,20 +46,13 @@ def inputs(features: Mapping[str, FeatureType], frame: pd.DataFrame) -> pd.DataF
 
 
 def suggest(trial: optuna.trial.BaseTrial, family: str, overrides: Mapping[str, Any]) -> Parameters:
-    """A point of the family's search space; an override of the spec is its own range, `[low, high]`, or one value."""
-    return {name: _suggest(trial, name, known, overrides.get(name)) for name, known in FAMILIES[family].items()}
-
-
-def _suggest(trial: optuna.trial.BaseTrial, name: str, known: Range, override: Any) -> float:
-    if override is None:
-        low, high = known.low, known.high
-    elif isinstance(override, list | tuple):
-        low, high = override
-    else:
-        low = high = override
-    if known.integer:
-        return trial.suggest_int(name, int(low), int(high), log=known.log)
-    return trial.suggest_float(name, float(low), float(high), log=known.log)
+    """A point of the family's search space, as the spec's overrides leave it."""
+    return {
+        name: trial.suggest_int(name, int(found.low), int(found.high), log=found.log)
+        if found.whole
+        else trial.suggest_float(name, found.low, found.high, log=found.log)
+        for name, found in space(family, overrides).items()
+    }
 
 
 def build(family: str, parameters: Parameters, features: Mapping[str, FeatureType], seed: int) -> Pipeline:
