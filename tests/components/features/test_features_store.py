@@ -96,9 +96,9 @@ class TestApply:
     def test_the_feast_command_line_works_in_the_repository_as_it_is(self, home: Settings) -> None:
         def feast(*arguments: str) -> str:
             command = [str(Path(sys.executable).with_name("feast")), *arguments]
-            done = subprocess.run(
-                command, cwd=PROJECT / "feature_repo", capture_output=True, text=True, env=dict(os.environ)
-            )
+            environment = os.environ | {"PYTHONPATH": str(PROJECT / "include")}  # the package may not be installed here
+            folder = PROJECT / "feature_repo"
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
             assert done.returncode == 0, done.stdout + done.stderr
             assert "Warning" not in done.stderr
             return done.stdout
