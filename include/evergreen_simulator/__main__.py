@@ -1,6 +1,7 @@
 """The simulated business from the command line.
 
 python -m evergreen_simulator write --from 2026-01-01 --to 2026-02-19 --seed 1 [--scenario covariate_drift@2026-02-25]
+python -m evergreen_simulator demo --seed 7
 python -m evergreen_simulator traffic --day 2026-02-20 --seed 1 --server http://127.0.0.1:8090
 """
 
@@ -11,9 +12,10 @@ import sys
 from collections.abc import Sequence
 from datetime import date
 
+from evergreen.errors import EvergreenError
 from evergreen.settings import settings
 
-from evergreen_simulator import landing, traffic
+from evergreen_simulator import demo, landing, traffic
 from evergreen_simulator.delivery import World
 from evergreen_simulator.scenarios import Scenario, parse
 
@@ -38,7 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     replay = commands.add_parser("traffic", parents=[common], help="ask the model server about a day's customers")
     replay.add_argument("--day", type=date.fromisoformat, required=True)
     replay.add_argument("--server", default=settings().server_url, help="URL of the model server (default %(default)s)")
+    story = commands.add_parser("demo", help="run the whole loop on a local stack")
+    story.add_argument("--seed", type=int, default=7, help="another seed tells another story (default 7)")
     chosen = parser.parse_args(arguments)
+    if chosen.command == "demo":
+        return _demo(chosen.seed)
     world = World(chosen.seed, chosen.size, tuple(chosen.scenario))
 
     if chosen.command == "write":
@@ -56,6 +62,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{answers.requests} requests, {answers.answered} predictions by version {dict(answers.versions)}, {len(answers.unknown)} unknown"
     )
     return 0 if not answers.unknown else 1
+
+
+def _demo(seed: int) -> int:
+    try:
+        demo.run(demo.Story(seed))
+    except (demo.DemoRefused, demo.stack.PortTaken, demo.stack.NotReady, demo.timeline.StoryFailed, EvergreenError, traffic.TrafficFailed) as error:
+        print(f"\nThe demo failed.\n{error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _scenario(text: str) -> Scenario:

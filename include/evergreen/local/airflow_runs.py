@@ -110,6 +110,19 @@ class AirflowRuns:
         instances: list[dict[str, Any]] = answer["task_instances"]
         return instances
 
+    def mean_durations(self, dag_id: str) -> dict[str, float]:
+        """Task → mean seconds of its successful instances, over all runs of a DAG."""
+        seconds: dict[str, list[float]] = {}
+        offset = 0
+        while True:
+            path = f"/dags/{dag_id}/dagRuns/~/taskInstances"
+            answer = self.api.get(path, state="success", limit=500, offset=offset)
+            for task in answer["task_instances"]:
+                seconds.setdefault(task["task_id"], []).append(task["duration"] or 0.0)
+            offset += len(answer["task_instances"])
+            if not answer["task_instances"] or offset >= answer["total_entries"]:
+                return {task: sum(each) / len(each) for task, each in seconds.items()}
+
     def result(self, run: dict[str, Any], task_id: str) -> Any:
         """What a task of a run returned."""
         path = f"/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}/taskInstances/{task_id}/xcomEntries/return_value"

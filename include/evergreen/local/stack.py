@@ -25,8 +25,11 @@ class PortTaken(RuntimeError):
     """Another process listens where the stack wants to."""
 
 
-def up(progress: Progress = print) -> Settings:
+def up(progress: Progress = print, *, replay: bool | None = None) -> Settings:
     """Start what is not running; returns the settings in force. Does nothing when all of it runs.
+
+    Args:
+        replay: whether the model server accepts a request's own `as_of`; None: as at the last start.
 
     Raises:
         PortTaken: naming the port and the setting that changes it.
@@ -35,7 +38,7 @@ def up(progress: Progress = print) -> Settings:
     here = settings()
     processes = Processes(here.home)
     _check_ports(here, processes)
-    here = _remember(here)
+    here = _remember(here, here.replay if replay is None else replay)
     if here.embedded_database:
         progress(f"Postgres on {_address(here.database)}")
         _start_postgres(here, processes)
@@ -86,7 +89,7 @@ def addresses(here: Settings) -> dict[str, str]:
     }
 
 
-def _remember(here: Settings) -> Settings:
+def _remember(here: Settings, replay: bool) -> Settings:
     environment.remembered(
         here.home,
         {
@@ -95,6 +98,7 @@ def _remember(here: Settings) -> Settings:
             "EVERGREEN_REPORTS_URL": here.reports_url,
             "EVERGREEN_AIRFLOW_URL": here.airflow_url,
             "EVERGREEN_DATABASE_PREFIX": here.database_prefix,
+            "EVERGREEN_REPLAY": "1" if replay else "0",
         }
         | (
             {"EVERGREEN_POSTGRES_PORT": str(urlsplit(here.database).port)}

@@ -1,0 +1,215 @@
+"""`make demo`: the closed loop on real components, from an empty folder to a retrained model that serves.
+
+The driver writes source batches, sends traffic, and asks Airflow to run intervals; everything else is the DAGs' own doing. What it
+tells at the end is read back from Airflow, the registry, the lake and the audit trail (`evergreen_simulator.timeline`).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import date, timedelta
+
+from evergreen.interval import Interval, days
+from evergreen.local import stack
+from evergreen.local.airflow_api import AirflowApi
+from evergreen.local.airflow_runs import AirflowRuns
+from evergreen.local.environment import ADMIN_USER
+from evergreen.settings import Settings, settings
+from evergreen.spec.load import load_spec
+from evergreen.spec.schema import ModelSpec
+
+from evergreen_simulator import landing, scenarios, timeline, traffic
+from evergreen_simulator.delivery import World
+
+WIDTH = 4  # days of the backfill side by side
+ONE_DAY = timedelta(days=1)
+_MARK = "demo.json"  # says that a home is a demo's, which may delete it
+
+
+@dataclass(frozen=True)
+class Story:
+    """What happens in the simulated world, and when."""
+
+    seed: int
+    customers: int = 1000
+    history_end: date = date(2026, 2, 19)  # last day that is backfilled before the first training
+    drift: date = date(2026, 2, 25)  # the world changes: covariates and concept together
+    end: date = date(2026, 3, 20)  # last day of live traffic
+
+
+@dataclass
+class Clock:
+    """Tells what is going on, and keeps where the time went."""
+
+    started: float = field(default_factory=time.monotonic)
+    spent: dict[str, float] = field(default_factory=dict)
+
+    def say(self, text: str) -> None:
+        print(f"[{time.monotonic() - self.started:6.1f} s] {text}", flush=True)
+
+    def count(self, what: str, done: int, total: int) -> None:
+        """A progress line: rewritten in place on a terminal, said every tenth part elsewhere."""
+        if sys.stdout.isatty():
+            print(
+                f"\r[{time.monotonic() - self.started:6.1f} s] {what}: {done}/{total}",
+                end="\n" if done == total else "",
+                flush=True,
+            )
+        elif self._moved(what, done, total):
+            self.say(f"{what}: {done}/{total}")
+
+    def _moved(self, what: str, done: int, total: int) -> bool:
+        tenth = done * 10 // max(total, 1)
+        moved = tenth != self._tenths.get(what)
+        self._tenths[what] = tenth
+        return moved
+
+    _tenths: dict[str, int] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Counts the time of the block to `name`."""
+        start = time.monotonic()
+        self.say(name)
+        try:
+            yield
+        finally:
+            self.spent[name] = self.spent.get(name, 0.0) + time.monotonic() - start
+
+
+class Demo:
+    """One telling of a story on a stack that runs."""
+
+    def __init__(self, spec: ModelSpec, story: Story, here: Settings, clock: Clock) -> None:
+        self.spec = spec
+        self.story = story
+        self.here = here
+        self.clock = clock
+        self.world = World(story.seed, story.customers, scenarios.story(story.drift))
+        self.runs = AirflowRuns(AirflowApi(here.airflow_url, ADMIN_USER, here.airflow_password))
+        self.ids = {loop: f"{spec.model}__{loop}" for loop in ("ingest", "train", "monitor")}
+
+    def play(self) -> None:
+        """History, first training, live days until the end of the story."""
+        with self.clock.phase("waiting for the DAGs"):
+            self.runs.wait_for_dags(list(self.ids.values()))
+        self.history()
+        with self.clock.phase("first training, gates, deployment"):
+            self.train(self.story.history_end)
+        self.live()
+
+    def history(self) -> None:
+        """Writes the batches of the past and has Airflow backfill them."""
+        past = days(self.spec.first_day, self.story.history_end)
+        with self.clock.phase(f"writing {len(past)} days of batches"):
+            for _ in landing.write_days(self.world, self.spec.first_day, self.story.history_end, self.here.landing):
+                pass
+        with self.clock.phase(f"backfilling {len(past)} days through Airflow"):
+            backfill = self.runs.backfill(self.ids["ingest"], past[0], past[-1], WIDTH)
+            progress = lambda done: self.clock.count("backfill", done, len(past))  # noqa: E731
+            self.runs.wait_for_backfill(backfill, self.ids["ingest"], len(past), progress)
+
+    def train(self, last_day: date) -> None:
+        as_of = Interval.of_day(last_day).end
+        run = self.runs.trigger(
+            self.ids["train"], f"first__{last_day}", conf={"as_of": as_of.isoformat(), "reason": "first model"}
+        )
+        self.runs.wait(run)
+
+    def live(self) -> None:
+        """One day after the other: traffic, the day's batches, ingestion; beside the next day, the monitor and what it triggers."""
+        live = days(self.story.history_end + ONE_DAY, self.story.end)
+        with self.clock.phase(f"{len(live)} live days"), ThreadPoolExecutor(1) as beside:
+            watching = None
+            for number, interval in enumerate(live, 1):
+                self.traffic(interval)
+                self.write(interval)
+                self.runs.wait(self.runs.trigger(self.ids["ingest"], f"live__{interval.partition}", interval))
+                if watching is not None:
+                    watching.result()
+                watching = beside.submit(self.watch, interval)
+                self.clock.count("live day", number, len(live))
+            if watching is not None:
+                watching.result()
+
+    def watch(self, interval: Interval) -> None:
+        """The monitor's run of a day, and the training that it triggered, if it did."""
+        run = self.runs.wait(self.runs.trigger(self.ids["monitor"], f"live__{interval.partition}", interval))
+        decision = self.runs.result(run, "decide")
+        if decision["action"] != "none":
+            self.clock.say(f"{interval.partition} monitor: {decision['action']}")
+        for training in self.runs.list(self.ids["train"], state=["queued", "running"]):
+            with self.clock.phase(f"retraining: {training['dag_run_id']}"):
+                self.runs.wait(training)
+
+    def write(self, interval: Interval) -> None:
+        """The day's batches, as the upstream system writes them."""
+        landing.write_day(self.world, interval.start.date(), self.here.landing)
+
+    def traffic(self, interval: Interval) -> None:
+        """The day's customers ask the model server."""
+        replay = traffic.replay_day(self.world, interval.start.date(), self.here.server_url)
+        if replay.unknown:
+            raise traffic.TrafficFailed(f"{interval.partition}: the server knows nothing of {len(replay.unknown)} customers: {replay.unknown[:5]}")
+
+
+def run(story: Story, *, model: str = landing.MODEL) -> None:
+    """Tell a story from an empty home; what an earlier demo left in it is deleted first.
+
+    Raises:
+        DemoRefused: the home holds something else than a demo.
+    """
+    clock = Clock()
+    _clear(settings(), clock)
+    with clock.phase("starting Postgres, MLflow, the model server, the reports and Airflow"):
+        here = stack.up(clock.say, replay=True)
+    _mark(here, story)
+    try:
+        spec = load_spec(here.models / model)
+        demo = Demo(spec, story, here, clock)
+        demo.play()
+        with clock.phase("reading the timeline back"):
+            told = timeline.read(spec, demo.runs, story.drift)
+        print("\n" + "\n".join(told.lines()) + "\n")
+        _where_the_time_went(clock, demo.runs, list(demo.ids.values()))
+        print("\nStopped. `make up` starts it again with all of this in it:")
+        for name, address in stack.addresses(here).items():
+            print(f"  {name:14}{address}")
+        told.check()
+    finally:
+        stack.down()
+
+
+class DemoRefused(RuntimeError):
+    """The demo would have to delete what is not its own."""
+
+
+def _clear(here: Settings, clock: Clock) -> None:
+    if not here.home.exists() or not any(here.home.iterdir()):
+        return
+    if not (here.home / _MARK).exists() and (here.home / "lake").exists():
+        raise DemoRefused(
+            f"{here.home} holds data that no demo wrote. Run the demo elsewhere (EVERGREEN_HOME=…), or delete it with `make reset`."
+        )
+    clock.say(f"deleting what is left of an earlier demo in {here.home}")
+    stack.reset()
+
+
+def _mark(here: Settings, story: Story) -> None:
+    (here.home / _MARK).write_text(json.dumps(asdict(story), default=str))
+
+
+def _where_the_time_went(clock: Clock, runs: AirflowRuns, dag_ids: list[str]) -> None:
+    print("Where the time went")
+    for name, seconds in clock.spent.items():
+        print(f"  {seconds:7.1f} s  {name}")
+    print(f"  {time.monotonic() - clock.started:7.1f} s  in all")
+    print("Seconds a task (mean), by DAG")
+    for dag_id in dag_ids:
+        print(f"  {dag_id}: " + ", ".join(f"{task} {mean:.1f}" for task, mean in runs.mean_durations(dag_id).items()))

@@ -1,0 +1,134 @@
+"""What happened, read back from Airflow, the registry, the decisions and the audit trail; never from the driver's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import httpx
+import pandas as pd
+
+from evergreen.evaluate.metrics import METRICS, Comparison, compare
+from evergreen.lake import tables
+from evergreen.local.airflow_runs import AirflowRuns
+from evergreen.monitor import decisions
+from evergreen.monitor.rules import Decision
+from evergreen.registry import audit, store
+from evergreen.settings import settings
+from evergreen.spec.schema import ModelSpec
+from evergreen.train import dataset
+
+
+class StoryFailed(RuntimeError):
+    """The loop did not close as it should have."""
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The story of one model."""
+
+    model: str
+    metric: str
+    drift: date
+    decisions: list[Decision]
+    trainings: list[dict[str, Any]]  # Airflow's runs of <model>__train
+    trail: list[dict[str, Any]]  # the audit trail
+    old: store.Version
+    new: store.Version
+    serving: int | None  # the version that the server answers with
+    before: dict[str, float]  # metric of both versions on the same matured rows
+    comparison: Comparison
+
+    def lines(self) -> Iterator[str]:
+        """The story for a reader, in the order of time."""
+        yield f"Timeline of {self.model}"
+        for _, line in sorted(self._events(), key=lambda event: event[0]):
+            yield f"  {line}"
+        gain, low, high, rows, entities = self.comparison
+        yield ""
+        yield f"On {rows} matured rows of {entities} entities, predicted after {self.new.as_of:%Y-%m-%d}, both on the same rows:"
+        yield f"  version {self.old.number} (before): {self.metric} {self.before['old']:.4f}"
+        yield f"  version {self.new.number} (after):  {self.metric} {self.before['new']:.4f}"
+        yield f"  gain {gain:.4f}, 95 % interval {low:.4f} to {high:.4f}"
+
+    def check(self) -> None:
+        """Whether the loop closed.
+
+        Raises:
+            StoryFailed: with everything that is not as it should be.
+        """
+        retrains = [d for d in self.decisions if d.action == "retrain" and d.triggers]
+        early = [d for d in self.decisions if d.action in ("retrain", "wait for labels") and d.end.date() <= self.drift]
+        runs = {run["dag_run_id"]: run["state"] for run in self.trainings}
+        wrong = [
+            *(f"decision {d.id} of {d.partition} acted before the world changed" for d in early),
+            *(f"decision {d.id} triggered no successful run" for d in retrains if runs.get(f"drift__{d.id}") != "success"),
+        ]
+        if len(retrains) != 1:
+            wrong.append(f"{len(retrains)} retrainings were decided, not one")
+        elif self.new.as_of != retrains[0].end:
+            wrong.append(f"the champion is as of {self.new.as_of}, the retraining as of {retrains[0].end}")
+        if self.serving != self.new.number:
+            wrong.append(f"the server answers with version {self.serving}, the champion is {self.new.number}")
+        if not self.comparison.low > 0:
+            wrong.append(f"the new version is not better: interval {self.comparison.low:.4f} to {self.comparison.high:.4f}")
+        if wrong:
+            raise StoryFailed("The loop did not close:\n  " + "\n  ".join(wrong))
+
+    def _events(self) -> Iterator[tuple[str, str]]:
+        yield f"{self.drift} 00", f"{self.drift}  the world changes"
+        for run in self.trainings:
+            as_of = run["conf"].get("as_of", run["run_after"])[:10]
+            cause = f"by decision {run['conf']['decision_id']}" if run["conf"].get("decision_id") else run["conf"].get("reason", "")
+            yield f"{as_of} 2", f"{as_of}  training {run['dag_run_id']} ({cause}): {run['state']}"
+        for entry in self.trail:
+            day = f"{entry['as_of']:%Y-%m-%d}"
+            number = f" version {entry['version']}" if entry["version"] is not None else ""
+            yield f"{day} 3", f"{day}  {entry['event']}{number}: {entry['reason']}"
+        previous = None
+        for decision in self.decisions:
+            if decision.action not in ("none", previous) or decision.action == "retrain":
+                day = f"{decision.end:%Y-%m-%d}"
+                yield f"{day} 1", f"{day}  monitor of {decision.partition}: {decision.action} ({decision.id}): {'; '.join(decision.reasons)}"
+            previous = decision.action
+
+
+def read(spec: ModelSpec, runs: AirflowRuns, drift: date) -> Timeline:
+    """Read a model's story back.
+
+    Raises:
+        StoryFailed: there are no two versions to compare, or no matured rows.
+    """
+    new, old = store.champion(spec.model), store.last_known_good(spec.model)
+    if new is None or old is None or new.number == old.number:
+        raise StoryFailed(f"no second version of {spec.model} was deployed; decisions: " + _actions(spec.model))
+    rows = _matured_after(spec, new)
+    if rows.empty:
+        raise StoryFailed(f"no matured predictions of {spec.model} after {new.as_of}")
+    inputs, labels = dataset.inputs(spec, rows), rows["label"].to_numpy("int64")
+    predictions = {name: store.load(spec.model, version.number).predict(inputs) for name, version in (("new", new), ("old", old))}
+    metric = spec.search.metric
+    serving = httpx.get(f"{settings().server_url}/models/{spec.model}", timeout=10).json().get("version")
+    return Timeline(
+        model=spec.model, metric=metric, drift=drift, decisions=decisions.history(spec.model),
+        trainings=runs.list(f"{spec.model}__train"), trail=audit.trail(spec.model), old=old, new=new, serving=serving,
+        before={name: METRICS[metric](labels, predicted) for name, predicted in predictions.items()},
+        comparison=compare(metric, labels, predictions["new"], predictions["old"], rows[spec.entity.key].to_numpy(object)),
+    )  # fmt: skip
+
+
+def _matured_after(spec: ModelSpec, champion: store.Version) -> pd.DataFrame:
+    """Logged predictions from after the champion's as_of whose labels are known, with `label`; the first of each entity and cutoff."""
+    made, known = tables.read(spec.model, "predictions", "live"), tables.read(spec.model, "labels", spec.label.name)
+    if made is None or known is None:
+        return pd.DataFrame()
+    frame = made.to_pandas()
+    frame = frame[frame["as_of"] > champion.as_of].sort_values("as_of").drop_duplicates([spec.entity.key, "features_at"])
+    labels = known.to_pandas().rename(columns={spec.label.name: "label", "event_timestamp": "features_at"})
+    return frame.merge(labels[[spec.entity.key, "features_at", "label"]], on=[spec.entity.key, "features_at"])
+
+
+def _actions(model: str) -> str:
+    return ", ".join(f"{decision.partition} {decision.action}" for decision in decisions.history(model)) or "none"
