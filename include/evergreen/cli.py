@@ -117,12 +117,12 @@ def _reset(_: argparse.Namespace) -> int:
 
 
 def _generate(options: argparse.Namespace) -> int:
-    from evergreen.spec import documents
+    from evergreen.spec import export
 
     project = settings().project
     targets: dict[str, tuple[Path, str]] = {
-        "schema": (project / "include" / "models" / "model.schema.json", documents.json_schema()),
-        "reference": (project / "docs" / "model-spec.md", documents.reference()),
+        "schema": (project / "include" / "models" / "model.schema.json", export.json_schema()),
+        "reference": (project / "docs" / "model-spec.md", export.reference()),
     }
     path, text = targets[options.document]
     path.write_text(text, encoding="utf-8")

@@ -76,7 +76,7 @@ def _history(spec: ModelSpec) -> Found:
     if horizon >= history:
         allowed = f"shorter than the history, {duration_text(history)} from first_day to last_day"
         yield _mistake("label.horizon", horizon, allowed, "shorten the horizon, or move last_day")
-    elif needed >= history:
+    elif needed >= history and horizon < spec.split.window:
         allowed = f"shorter than {duration_text(max(history - 2 * horizon, DAY))}: the history of {duration_text(history)} less two horizons"
         yield _mistake("split.evaluation", spec.split.evaluation, allowed, "shorten the evaluation, or move last_day")
 
@@ -329,7 +329,7 @@ def _positives(spec: ModelSpec) -> Found:
 
 
 def _cooldown(spec: ModelSpec) -> Found:
-    if spec.monitoring.cooldown < spec.label.horizon:
+    if spec.monitoring.cooldown < spec.label.horizon < spec.split.window:
         allowed = f"at least label.horizon ({duration_text(spec.label.horizon)}): sooner no outcome tells whether the retraining helped"
         yield _mistake(
             "monitoring.cooldown",

@@ -28,9 +28,9 @@ def _duration(value: object) -> timedelta:
 
 
 def duration_text(value: timedelta) -> str:
-    """The duration as a spec writes it, in days where it is whole days: 36h, 14d."""
-    hours = value // _UNITS["h"]
-    return f"{hours // 24}d" if hours % 24 == 0 else f"{hours}h"
+    """The duration as a spec writes it, in the largest unit that is whole: 36h, 3d, 2w."""
+    unit = next(unit for unit in reversed(_UNITS) if not value % _UNITS[unit])
+    return f"{value // _UNITS[unit]}{unit}"
 
 
 Duration = Annotated[

@@ -1,0 +1,104 @@
+"""`evergreen check` asks DuckDB what each query returns and Great Expectations what each expectation is."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from evergreen import cli
+from evergreen.errors import SpecError
+from evergreen.settings import PROJECT, settings
+from evergreen.spec.load import folders, load_spec
+
+SPECS = Path(__file__).parents[1] / "specs"
+READING = "features/reading.sql"
+VISITS = "contracts/visits.yaml"
+
+CASES: dict[str, tuple[str, str, str, list[str]]] = {
+    "a feature that no view computes": (READING, "AS pages_7d", "AS pages", ["model.yaml:", "features.reading.features.pages_7d", "pages_7d, which features/reading.sql does not return", "write pages"]),
+    "an undeclared column": (READING, "avg(pages) AS pages_per_visit", "avg(pages) AS pages_per_visit, 1 AS one", [READING, "returns one, which is not declared", "declare one in model.yaml under features.reading.features"]),
+    "no key": (READING, "reader_id,\n", "", [READING, "reader_id, which features/reading.sql does not return"]),
+    "another type": (READING, "avg(pages) AS", "max(visit_id) AS", [READING, "pages_per_visit is VARCHAR", "float, as model.yaml declares it"]),
+    "an unknown column": (READING, "avg(pages)", "avg(page)", [READING, '"page" not found', "readers(reader_id, snapshot_at, plan) or visits(", "$as_of"]),
+    "an undeclared source": (READING, "LEFT JOIN visits", "LEFT JOIN payments", [READING, "payments does not exist"]),
+    "a file": (READING, "LEFT JOIN visits", "LEFT JOIN '/etc/passwd'", [READING, "/etc/passwd"]),
+    "no SQL": (READING, "SELECT", "SELEC", [READING, "syntax error", "one SELECT over"]),
+    "another parameter": (READING, "$as_of", "$as_off", [READING, "unknown parameters $as_off", "with $as_of"]),
+    "two statements": (READING, "SELECT", "SELECT 1; SELECT", [READING, "the file holds SELECT, SELECT"]),
+    "no query": (READING, "SELECT", "CREATE TABLE x AS SELECT", [READING, "the file holds CREATE", "one SELECT"]),
+    "another label": ("label.sql", "AS renewed", "AS renew", ["label.name", "renewed, which label.sql does not return", "write renew"]),
+    "a label that is text": ("label.sql", "count(visit_id) > 0", "max(visit_id)", ["label.sql", "renewed is VARCHAR", "binary"]),
+    "a label that knows as_of": ("label.sql", "$cutoff AND", "$as_of AND", ["label.sql", "unknown parameters $as_of", "$cutoff or $horizon_end"]),
+    "an unknown expectation": (VISITS, "expect_column_values_to_be_between", "expect_column_values_to_be_betwen", [VISITS, "expectations.1.type", "expect_column_values_to_be_betwen", "write expect_column_values_to_be_between"]),
+    "an unknown argument": (VISITS, "min_value: 0", "minimum: 0", [VISITS, "expectations.1", "minimum: 0", "correct the arguments of expect_column_values_to_be_between"]),
+    "an argument's type": (VISITS, "min_value: 0", "min_value: 0\n    mostly: 2", [VISITS, "expectations.1", "mostly: 2"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_only_the_real_libraries_know_is_told(name: str, tmp_path: Path) -> None:
+    file, old, new, said = CASES[name]
+    folder = shutil.copytree(SPECS / "valid" / "renewals", tmp_path / "renewals")
+    text = (folder / file).read_text()
+    assert old in text
+    (folder / file).write_text(text.replace(old, new, 1))
+    load_spec(folder)  # the quick pass, which runs at every parse of the DAGs, does not look so deep
+    with pytest.raises(SpecError) as caught:
+        load_spec(folder, deep=True)
+    message = str(caught.value)
+    assert any(all(part in block for part in said) for block in re.split(r"\n   \d+\. ", message)), message
+
+
+def test_deep_and_other_mistakes_are_told_together(tmp_path: Path) -> None:
+    folder = shutil.copytree(SPECS / "valid" / "renewals", tmp_path / "renewals")
+    model = (folder / "model.yaml").read_text()
+    (folder / "model.yaml").write_text(
+        model.replace("cooldown: 1w", "cooldown: 1d").replace("    sources: [readers]", "    sources: [reader]")
+    )
+    (folder / "features" / "reading.sql").write_text("SELECT reader_id, 1 AS pages_7d, 0.5 AS pages FROM readers")
+    with pytest.raises(SpecError) as caught:
+        load_spec(folder, deep=True)
+    message = str(caught.value)
+    assert "4 mistakes" in message, message
+    for said in (
+        "monitoring.cooldown",
+        "features.plan_today.sources",
+        "pages_per_visit, which",
+        "returns pages, which",
+    ):
+        assert said in message
+
+
+def test_every_model_of_the_repository_is_valid() -> None:
+    found = folders(PROJECT / "include" / "models")
+    assert "churn" in [folder.name for folder in found]
+    for folder in found:
+        load_spec(folder, deep=True)
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    folder = shutil.copytree(SPECS / "valid", tmp_path / "models")
+    monkeypatch.setenv("EVERGREEN_MODELS", str(folder))
+    settings.cache_clear()
+    yield folder
+    settings.cache_clear()
+
+
+def test_check_tells_all_models_and_fails_for_one(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check"]) == 0
+    assert (
+        capsys.readouterr().out
+        == "refunds: valid (1 sources, 2 features, 1 families)\nrenewals: valid (2 sources, 3 features, 2 families)\n"
+    )
+    shutil.copytree(SPECS / "invalid" / "five_mistakes", models / "five_mistakes")
+    assert cli.main(["check"]) == 1
+    told = capsys.readouterr()
+    assert "5 mistakes" in told.err and "renewals: valid" in told.out
+    assert cli.main(["check", "renewals"]) == 0
+    assert capsys.readouterr().err == ""
+    assert cli.main(["check", "five_mistakes"]) == 1

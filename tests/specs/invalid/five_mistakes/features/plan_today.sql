@@ -1,0 +1,1 @@
+SELECT reader_id, plan FROM readers

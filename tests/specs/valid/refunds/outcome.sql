@@ -1,0 +1,1 @@
+SELECT order_id, refunded::INTEGER AS refunded FROM orders

@@ -1,0 +1,99 @@
+"""The `evergreen` command: exit status, message, never a traceback for an error of ours."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from evergreen import cli
+from evergreen.errors import NothingToRollBackTo
+from evergreen.settings import PROJECT, settings
+
+SPECS = Path(__file__).parents[1] / "specs"
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of models that the command works on."""
+    folder = shutil.copytree(SPECS / "valid", tmp_path / "models")
+    monkeypatch.setenv("EVERGREEN_MODELS", str(folder))
+    settings.cache_clear()
+    yield folder
+    settings.cache_clear()
+
+
+def test_check_of_an_unknown_model_names_the_known_ones(
+    models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("evergreen.spec.load.load_each", lambda models, deep: {})  # the deep pass has its own tests
+    assert cli.main(["check", "renewal"]) == 1
+    told = capsys.readouterr().err
+    assert "no such folder" in told and "refunds or renewals" in told and "write renewals" in told
+    assert cli.main(["check"]) == 1
+    assert "no model folder in" in capsys.readouterr().err
+
+
+def test_generated_files_go_where_the_repository_keeps_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "include" / "models").mkdir(parents=True)
+    (tmp_path / "docs").mkdir()
+    monkeypatch.setenv("EVERGREEN_PROJECT", str(tmp_path))
+    settings.cache_clear()
+    try:
+        assert [cli.main([command]) for command in ("schema", "reference")] == [0, 0]
+    finally:
+        settings.cache_clear()
+    told = capsys.readouterr().out
+    for file in ("include/models/model.schema.json", "docs/model-spec.md"):
+        assert (tmp_path / file).read_text() == (PROJECT / file).read_text()
+        assert str(tmp_path / file) in told
+
+
+def test_an_error_of_ours_is_its_message_and_status_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+
+    def refuse(model: str, *, reason: str, actor: str) -> None:
+        asked.append((model, reason, actor))
+        raise NothingToRollBackTo("rolling back", found="one version", expected="two", next_step="train again")
+
+    stand_in = ModuleType("evergreen.serve.rollback")
+    stand_in.rollback = refuse  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "evergreen.serve.rollback", stand_in)
+    assert cli.main(["rollback", "renewals", "--reason", "it is wrong", "--actor", "ann"]) == 1
+    assert asked == [("renewals", "it is wrong", "ann")]
+    told = capsys.readouterr().err
+    assert "next step: train again" in told and "Traceback" not in told
+
+
+def test_a_rollback_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["rollback", "renewals"])
+    assert stopped.value.code == 2 and "--reason" in capsys.readouterr().err
+
+
+def test_asking_for_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, evergreen.cli\n"
+        "try: evergreen.cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'pydantic', 'duckdb', 'pandas', 'feast', 'mlflow', 'airflow'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(PROJECT / "include")},
+        timeout=60,
+    )
+    assert done.stderr.strip() == "[]", done.stderr
+    for command in ("check", "rollback", "apply", "up", "down", "reset", "schema", "reference"):
+        assert command in done.stdout

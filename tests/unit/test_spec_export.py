@@ -1,0 +1,63 @@
+"""What is generated from the schema is up to date, and says of a spec what the schema says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from evergreen.settings import PROJECT
+from evergreen.spec import export
+from evergreen.spec.schema import ModelSpec
+
+SPECS = Path(__file__).parents[1] / "specs"
+SCHEMA = ModelSpec.model_json_schema()
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "command"),
+    [
+        ("include/models/model.schema.json", export.json_schema(), "schema"),
+        ("docs/model-spec.md", export.reference(), "reference"),
+    ],
+)
+def test_generated_files_have_not_drifted(file: str, text: str, command: str) -> None:
+    assert (PROJECT / file).read_text(encoding="utf-8") == text, f"{file} is old: run `evergreen {command}`"
+
+
+@pytest.mark.parametrize("model", ["renewals", "refunds"])
+def test_editors_accept_what_the_loader_accepts(model: str) -> None:
+    content = yaml.load((SPECS / "valid" / model / "model.yaml").read_text(), yaml.BaseLoader)
+    for numeric in ("split", "search", "gates", "monitoring", "families"):
+        content[numeric] = yaml.safe_load((SPECS / "valid" / model / "model.yaml").read_text())[numeric]
+    if content.get("last_day") == "null":
+        content["last_day"] = None
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    jsonschema.validate(content, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("familes", {}),
+        ("label", {"name": "x", "horizon": "2 days", "sources": ["a"]}),
+        ("families", {"forest": {}}),
+        ("folder", "/x"),
+    ],
+)
+def test_editors_refuse_what_the_loader_refuses(key: str, value: object) -> None:
+    content = yaml.load((SPECS / "valid" / "renewals" / "model.yaml").read_text(), yaml.BaseLoader) | {key: value}
+    messages = [error.message for error in jsonschema.Draft202012Validator(SCHEMA).iter_errors(content)]
+    assert any(key in message or "2 days" in message or "forest" in message for message in messages), messages
+
+
+def test_every_key_is_explained_and_every_default_is_one_that_could_be_written() -> None:
+    for section, part in [("model.yaml", SCHEMA), *SCHEMA["$defs"].items()]:
+        for key, declared in part["properties"].items():
+            where = f"{section}.{key}"
+            assert declared.get("description") or "$ref" in declared, f"{where} has no description"
+            if declared.get("default") is not None and "$ref" not in declared:
+                jsonschema.validate(declared["default"], declared)
+            assert f"| `{key}` |" in export.reference(), f"{where} is not in the reference"
