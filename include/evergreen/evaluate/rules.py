@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal, TypeGuard
 
 from evergreen.spec.schema import LOWER_IS_BETTER, Gates, Metric
 
 Verdict = Literal["pass", "fail", "no evidence"]
+Scores = Mapping[str, float | None]  # metric → value on the evaluation rows; None or NaN where it could not be had
 
 
 @dataclass(frozen=True)
@@ -23,47 +24,46 @@ class Gate:
     verdict: Verdict
     reason: str
 
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+
+@dataclass(frozen=True)
+class Champion:
+    """What the candidate is compared with."""
+
+    as_of: datetime | None
+    scores: Scores | None  # on the candidate's rows; None when it could not be scored
+    problem: str = ""  # why it could not
+    is_candidate: bool = False  # a rerun of the training that made the champion
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the gates look at; a value that could not be had is None or NaN."""
+    """What the gates look at."""
 
     metric: Metric
+    as_of: datetime
     rows: int
     positives: int
-    candidate: Mapping[str, float]  # metric → value, on the evaluation rows
-    baseline: Mapping[str, float]  # the same, of predicting the learning rows' prevalence for everyone
-    champion: Mapping[str, float] | None  # the same, of the champion; None when there is none
-    champion_as_of: datetime | None
-    as_of: datetime
+    candidate: Scores
+    baseline: Scores  # of predicting the learning rows' share of positives for everyone
+    champion: Champion | None  # None: there is none yet
 
 
 def gates(evidence: Evidence, bounds: Gates) -> list[Gate]:
     """Every gate of a candidate, in the order in which they are told."""
-    fewest = min(evidence.positives, evidence.rows - evidence.positives)
-    found = [
-        _at_least("evaluation rows", evidence.rows, bounds.minimum_rows, too_little="no evidence"),
-        _at_least("rows of the rarer class", fewest, bounds.minimum_positives, too_little="no evidence"),
+    rarer = min(evidence.positives, evidence.rows - evidence.positives)
+    return [
+        _enough("evaluation rows", evidence.rows, bounds.minimum_rows),
+        _enough("rows of the rarer class", rarer, bounds.minimum_positives),
+        *(_floor(metric, evidence.candidate.get(metric), bound) for metric, bound in bounds.floor.items()),
+        _better("better than the baseline", evidence, evidence.baseline, bounds.better_than_baseline),
+        *_against_champion(evidence, bounds.better_than_champion),
     ]
-    for metric, bound in bounds.floor.items():
-        found.append(_floor(metric, evidence.candidate.get(metric), bound))
-    metric = evidence.metric
-    found.append(_gain("better than the baseline", metric, evidence.candidate, evidence.baseline, bounds.better_than_baseline))
-    if evidence.champion is None:
-        found.append(Gate("better than the champion", None, bounds.better_than_champion, "pass", "there is no champion yet"))
-    else:
-        found.append(_gain("better than the champion", metric, evidence.candidate, evidence.champion, bounds.better_than_champion))
-        found.append(_newer(evidence))
-    return found
 
 
 def verdict(found: list[Gate]) -> Verdict:
-    """The verdict of all gates together: missing evidence outweighs a failure, and a failure a pass."""
+    """The verdict of all gates together: missing evidence outweighs a failure, and a failure a pass. No gates: no evidence."""
     verdicts = {gate.verdict for gate in found}
-    if not found or "no evidence" in verdicts:
+    if not verdicts or "no evidence" in verdicts:
         return "no evidence"
     return "fail" if "fail" in verdicts else "pass"
 
@@ -76,48 +76,61 @@ def reason(found: list[Gate]) -> str:
 def table(found: list[Gate]) -> list[str]:
     """The gates as aligned lines, for a log."""
     rows = [("gate", "observed", "bound", "verdict", "reason")]
-    rows += [(gate.name, _number(gate.observed), _number(gate.bound), gate.verdict, gate.reason) for gate in found]
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    return ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]) for row in rows]
+    rows += [(gate.name, _text(gate.observed), _text(gate.bound), gate.verdict, gate.reason) for gate in found]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return ["  ".join([*(row[column].ljust(width) for column, width in enumerate(widths)), row[4]]) for row in rows]
 
 
-def _at_least(name: str, observed: int, bound: int, too_little: Verdict) -> Gate:
-    if observed >= bound:
-        return Gate(name, observed, bound, "pass", f"{observed} of at least {bound}")
-    return Gate(name, observed, bound, too_little, f"only {observed} of at least {bound}")
+def _enough(name: str, observed: int, bound: int) -> Gate:
+    enough = observed >= bound
+    return Gate(name, observed, bound, "pass" if enough else "no evidence", f"{'' if enough else 'only '}{observed} of at least {bound}")
 
 
 def _floor(metric: Metric, observed: float | None, bound: float) -> Gate:
-    name = f"{metric} {'at most' if metric in LOWER_IS_BETTER else 'at least'} bound"
+    lower = metric in LOWER_IS_BETTER
+    name = f"{metric} at {'most' if lower else 'least'}"
     if not _known(observed):
-        return Gate(name, observed, bound, "no evidence", f"{metric} could not be computed")
-    assert observed is not None
-    good = observed <= bound if metric in LOWER_IS_BETTER else observed >= bound
-    return Gate(name, observed, bound, "pass" if good else "fail", f"{observed:.4f} against {bound:g}")
+        return Gate(name, None, bound, "no evidence", f"{metric} could not be computed")
+    good = observed <= bound if lower else observed >= bound
+    return Gate(name, observed, bound, "pass" if good else "fail", f"{metric} {observed:.4f}, bound {bound:g}")
 
 
-def _gain(name: str, metric: Metric, new: Mapping[str, float], old: Mapping[str, float], bound: float) -> Gate:
-    ours, theirs = new.get(metric), old.get(metric)
+def _better(name: str, evidence: Evidence, other: Scores, bound: float) -> Gate:
+    metric = evidence.metric
+    ours, theirs = evidence.candidate.get(metric), other.get(metric)
     if not _known(ours) or not _known(theirs):
         return Gate(name, None, bound, "no evidence", f"{metric} could not be computed for both")
-    assert ours is not None
-    assert theirs is not None
     gain = theirs - ours if metric in LOWER_IS_BETTER else ours - theirs
-    good = gain >= bound and gain > 0
+    good = gain > 0 and gain >= bound
     return Gate(name, gain, bound, "pass" if good else "fail", f"{metric} {ours:.4f} against {theirs:.4f} on the same rows")
 
 
-def _newer(evidence: Evidence) -> Gate:
+def _against_champion(evidence: Evidence, bound: float) -> Iterator[Gate]:
+    name, champion = "better than the champion", evidence.champion
+    if champion is None:
+        yield Gate(name, None, bound, "pass", "there is no champion yet")
+        return
+    if champion.scores is None:
+        yield Gate(name, None, bound, "no evidence", f"the champion could not be scored: {champion.problem or 'no reason given'}")
+    elif champion.is_candidate:
+        yield Gate(name, 0.0, bound, "fail", "the candidate is the champion already")
+    else:
+        yield _better(name, evidence, champion.scores, bound)
     name = "not older than the champion"
-    if evidence.champion_as_of is None:
-        return Gate(name, None, None, "no evidence", "the champion does not say what it was trained as of")
-    good = evidence.as_of >= evidence.champion_as_of
-    return Gate(name, None, None, "pass" if good else "fail", f"as of {evidence.as_of:%Y-%m-%d}, champion as of {evidence.champion_as_of:%Y-%m-%d}")
+    if champion.as_of is None:
+        yield Gate(name, None, None, "no evidence", "the champion does not say what it was trained as of")
+        return
+    good = evidence.as_of >= champion.as_of
+    yield Gate(name, None, None, "pass" if good else "fail", f"as of {_moment(evidence.as_of)}, the champion as of {_moment(champion.as_of)}")
 
 
-def _known(value: float | None) -> bool:
+def _known(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
 
-def _number(value: float | None) -> str:
+def _text(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}".rstrip("0").rstrip(".")
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d}" if at.hour == at.minute == 0 else f"{at:%Y-%m-%dT%H:%MZ}"

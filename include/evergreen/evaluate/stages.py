@@ -1,13 +1,24 @@
-"""Stages between candidates and the registry: score on untouched rows, then the gates."""
+"""Stages between candidates and the registry: score on untouched rows, then decide by the gates."""
 
 from __future__ import annotations
 
 import logging
-from typing import Any
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
-from evergreen.errors import EvergreenError, EvidenceMissing
+from evergreen.errors import EvidenceMissing, ModelUnloadable
 from evergreen.evaluate import rules
 from evergreen.run import Run
+from evergreen.spec.schema import LOWER_IS_BETTER
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from evergreen.train.rows import Rows
 
 log = logging.getLogger(__name__)
 
@@ -15,41 +26,50 @@ Json = dict[str, Any]
 
 
 def evaluate(run: Run, data: Json, candidates: list[Json]) -> Json:
-    """Score every candidate, the champion and the trivial baseline on the same later, untouched rows; pick the best candidate.
+    """Score every candidate, the champion and the trivial baseline on the same later, untouched rows.
+
+    The best candidate is the one that the time folds of the learning rows say is best: choosing by the evaluation rows would
+    flatter it on the rows that its gates look at.
 
     Returns:
-        `{"best": {"family", "mlflow_run_id", "metrics"}, "champion": {"version", "as_of", "metrics"} or None, "baseline": {…},
-        "rows", "positives", "metric", "key"}`; a metric that is not defined on the rows is None.
-
-    Raises:
-        EvidenceMissing: the champion cannot be loaded or does not take the rows.
+        `{"key", "metric", "rows", "positives", "best": {"family", "mlflow_run_id", "scores"}, "candidates": [...], "baseline":
+        scores, "champion": None or {"version", "as_of", "is_candidate", "scores", "problem", "comparison"}}`; scores map metrics to
+        values, null where one is not defined.
     """
     import numpy as np
 
-    from evergreen.evaluate.metrics import gain, score
-    from evergreen.train import tracking
+    from evergreen.evaluate.metrics import score
+    from evergreen.train import rows, tracking
 
-    spec = run.spec
-    learned, frame, inputs, labels = _rows(run, data)
-    scored = []
-    for candidate in candidates:
-        predictions = tracking.load(candidate["mlflow_run_id"]).predict_proba(inputs)[:, 1]
-        scored.append({**candidate, "metrics": score(labels, predictions)})
-        log.info("%-20s %s", candidate["family"], _line(scored[-1]["metrics"]))
-    # The first of equals wins, in the spec's order: the same best whatever the order in which tasks ended.
-    scored.sort(key=lambda c: list(spec.families).index(c["family"]))
-    best = max(scored, key=lambda c: gain(spec.search.metric, np.nan_to_num(c["metrics"][spec.search.metric]), 0.0))
-    baseline = score(labels, np.full(len(labels), learned[spec.label.name].mean()))
-    log.info("%-20s %s", "baseline", _line(baseline))
-    champion = _champion(run, inputs, labels)
+    spec, metric = run.spec, run.spec.search.metric
+    later = rows.read(spec, data, "evaluate")
+    positives = int(later.labels.sum())
+    log.info("%d rows of %d entities, %d positive", len(later.labels), len(np.unique(later.keys)), positives)
+    predictions: dict[str, npt.NDArray[np.float64]] = {}
+    scored: list[Json] = []
+    # In the spec's order, and the first of equals is best: the same, whatever the order in which the families were done.
+    for candidate in sorted(candidates, key=lambda c: list(spec.families).index(c["family"])):
+        family = candidate["family"]
+        predictions[family] = tracking.load(candidate["mlflow_run_id"]).predict_proba(later.inputs)[:, 1]
+        scored.append({**candidate, "scores": _json(score(later.labels, predictions[family]))})
+        log.info("%-24s %s", family, _line(scored[-1]["scores"]))
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    best = max(scored, key=lambda candidate: sign * candidate["best_score"])
+    prevalence = rows.read(spec, data, "learn").labels.mean()
+    baseline = _json(score(later.labels, np.full(len(later.labels), prevalence)))
+    log.info("%-24s %s", "baseline", _line(baseline))
+    champion = _champion(run, data, later, predictions[best["family"]])
+    log.info("Best on the time folds: %s", best["family"])
     run.links["MLflow run"] = tracking.url(best["mlflow_run_id"])
-    log.info("Best candidate: %s, %d rows of %d entities", best["family"], len(frame), frame[spec.entity.key].nunique())
-    return {
-        "key": data["key"], "metric": spec.search.metric, "rows": len(frame), "positives": int(labels.sum()),
-        "best": {"family": best["family"], "mlflow_run_id": best["mlflow_run_id"], "metrics": _finite(best["metrics"])},
-        "baseline": _finite(baseline),
-        "champion": None if champion is None else {**champion, "metrics": _finite(champion["metrics"])},
-    }  # fmt: skip
+    common = {"metric": metric, "rows": len(later.labels), "positives": positives, "baseline": baseline, "champion": champion}
+    for candidate in scored:
+        scores = candidate["scores"]
+        tracking.record(
+            run, candidate["mlflow_run_id"],
+            artifacts={"evaluation.json": {"value": scores[metric], "scores": scores, **common}},
+            metrics={f"evaluation_{name}": value for name, value in scores.items() if value is not None},
+        )  # fmt: skip
+    return {"key": data["key"], **common, "best": best, "candidates": scored}
 
 
 def gates(run: Run, evaluated: Json) -> Json:
@@ -58,92 +78,84 @@ def gates(run: Run, evaluated: Json) -> Json:
     A candidate that is not good enough is a good run: green, with the reason. Missing evidence is red, and promotes nothing.
 
     Returns:
-        `{"passed", "reason", "gates", "key", "family", "mlflow_run_id", "metrics"}`
+        `{"passed", "reason", "gates", "key", "family", "mlflow_run_id", "scores"}`
 
     Raises:
         EvidenceMissing: a gate could not be decided.
     """
-    from datetime import datetime
-
     from evergreen.train import tracking
 
-    best, champion = evaluated["best"], evaluated["champion"]
+    best = evaluated["best"]
     evidence = rules.Evidence(
-        metric=evaluated["metric"], rows=evaluated["rows"], positives=evaluated["positives"],
-        candidate=best["metrics"], baseline=evaluated["baseline"],
-        champion=None if champion is None else champion["metrics"],
-        champion_as_of=None if champion is None else datetime.fromisoformat(champion["as_of"]),
-        as_of=run.as_of,
+        metric=evaluated["metric"], as_of=run.as_of, rows=evaluated["rows"], positives=evaluated["positives"],
+        candidate=best["scores"], baseline=evaluated["baseline"], champion=_as_evidence(evaluated["champion"]),
     )  # fmt: skip
     found = rules.gates(evidence, run.spec.gates)
     verdict, reason = rules.verdict(found), rules.reason(found)
     for line in rules.table(found):
-        log.info(line)
-    log.info("Verdict: %s (%s)", verdict, reason)
+        log.info("%s", line)
+    log.info("%s: %s", verdict.capitalize(), reason)
     run_id = best["mlflow_run_id"]
     run.links["MLflow run"] = tracking.url(run_id)
-    metric = evaluated["metric"]
-    evaluation = {"metric": metric, "value": best["metrics"][metric], "rows": evaluated["rows"], "positives": evaluated["positives"]}
+    told = [asdict(gate) for gate in found]
     tracking.record(
-        run_id,
-        artifacts={"gates.json": {"verdict": verdict, "gates": [gate.as_json() for gate in found]}, "evaluation.json": evaluation | {"metrics": best["metrics"], "baseline": evaluated["baseline"], "champion": champion}},
-        metrics={f"evaluation_{name}": value for name, value in best["metrics"].items() if value is not None},
+        run, run_id,
+        artifacts={"gates.json": {"verdict": verdict, "reason": reason, "gates": told}},
         tags={"evergreen.verdict": verdict, "evergreen.verdict_reason": reason},
     )  # fmt: skip
     if verdict == "no evidence":
         raise EvidenceMissing(
             f"deciding the gates of {run.subject}",
-            found=reason,
-            expected="evidence for every gate; nothing was promoted",
-            next_step="mend what is missing (more mature days, a champion that loads), then clear the task `evaluate`",
+            found="\n    ".join(["", *rules.table(found)]),
+            expected="evidence for every gate; nothing was promoted, the champion goes on serving",
+            next_step="mend what has no evidence (more mature days; a champion that loads, by a rollback if need be), then clear `evaluate`",
         )
     return {
-        "passed": verdict == "pass", "reason": reason, "gates": [gate.as_json() for gate in found], "key": evaluated["key"],
-        "family": best["family"], "mlflow_run_id": run_id, "metrics": best["metrics"],
+        "passed": verdict == "pass", "reason": reason, "gates": told, "key": evaluated["key"],
+        "family": best["family"], "mlflow_run_id": run_id, "scores": best["scores"],
     }  # fmt: skip
 
 
-def _rows(run: Run, data: Json) -> tuple[Any, Any, Any, Any]:
-    """The learning frame; the evaluation frame, its model inputs, its labels."""
-    from datetime import datetime
-
-    import pandas as pd
-
-    from evergreen.train import dataset
-
-    frame = pd.read_parquet(data["path"])
-    learned = frame[frame[dataset.EVENT] <= datetime.fromisoformat(data["learn"]["to"])]
-    later = frame[frame[dataset.EVENT] >= datetime.fromisoformat(data["evaluate"]["from"])].reset_index(drop=True)
-    return learned, later, dataset.inputs(run.spec, later), later[run.spec.label.name].to_numpy("int64")
-
-
-def _champion(run: Run, inputs: Any, labels: Any) -> Json | None:
-    """The champion's metrics on the same rows; None when there is no champion."""
-    from evergreen.evaluate.metrics import score
+def _champion(run: Run, data: Json, later: Rows, candidate: npt.NDArray[np.float64]) -> Json | None:
+    """The champion on the same rows; None when there is none. One that cannot be scored is no reason to promote another."""
+    from evergreen.evaluate.metrics import compare, score
     from evergreen.registry import store
 
     champion = store.champion(run.spec.model)
     if champion is None:
-        log.info("%-20s none yet", "champion")
+        log.info("%-24s none yet", "champion")
         return None
+    told: Json = {
+        "version": champion.number, "as_of": champion.as_of and champion.as_of.isoformat(), "is_candidate": champion.key == data["key"],
+        "scores": None, "problem": "", "comparison": None,
+    }  # fmt: skip
+    named = f"champion, version {champion.number}"
     try:
-        predictions = store.load(run.spec.model, champion.number).predict(inputs)
-    except (EvergreenError, OSError, ValueError, KeyError) as error:
-        raise EvidenceMissing(
-            f"scoring the champion of {run.spec.model}, version {champion.number}, on the evaluation rows",
-            found=f"{type(error).__name__}: {error}",
-            expected="a champion that loads and takes the rows: without it nothing can be better than it",
-            next_step=f"roll back (`evergreen rollback {run.spec.model} --reason …`), then clear this task",
-        ) from error
-    metrics = score(labels, predictions)
-    log.info("%-20s %s", f"champion (version {champion.number})", _line(metrics))
-    return {"version": champion.number, "as_of": champion.as_of.isoformat(), "metrics": metrics}
+        predictions = store.load(run.spec.model, champion.number).predict(later.inputs)
+    except (ModelUnloadable, KeyError, ValueError) as error:  # it is gone or broken, or learned from columns that no longer exist
+        told["problem"] = f"{named}: {type(error).__name__}: {' '.join(str(error).split())}"
+        log.warning("%s", told["problem"])
+        return told
+    told["scores"] = _json(score(later.labels, predictions))
+    log.info("%-24s %s", named, _line(told["scores"]))
+    if all(value is not None for value in told["scores"].values()):
+        comparison = compare(run.spec.search.metric, later.labels, candidate, predictions, later.keys, seed=run.spec.search.seed)
+        told["comparison"] = _json(comparison._asdict())
+        log.info("Gain over the champion: %s %.4f, 95 %% interval %.4f to %.4f", run.spec.search.metric, *comparison[:3])
+    return told
 
 
-def _line(metrics: Any) -> str:
-    return "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+def _as_evidence(champion: Json | None) -> rules.Champion | None:
+    if champion is None:
+        return None
+    as_of = champion["as_of"] and datetime.fromisoformat(champion["as_of"])
+    return rules.Champion(as_of or None, champion["scores"], champion["problem"], champion["is_candidate"])
 
 
-def _finite(metrics: Any) -> dict[str, float | None]:
-    """Metrics as JSON: a value that is not defined is null."""
-    return {name: value if value == value else None for name, value in metrics.items()}
+def _line(scores: Mapping[str, float | None]) -> str:
+    return "  ".join(f"{name} {'none' if value is None else format(value, '.4f')}" for name, value in scores.items())
+
+
+def _json(values: Mapping[Any, float]) -> dict[str, float | None]:
+    """Values as JSON: what is not a number is null."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}

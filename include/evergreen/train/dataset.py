@@ -1,75 +1,62 @@
-"""The training set: mature labels joined point in time with features, pinned by table versions and a content hash."""
+"""Builds the training set: mature labels joined point in time with features, pinned by table versions and a content hash."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import pandas as pd
 import pyarrow as pa
 
 from evergreen.features import store
 from evergreen.lake import catalogue, tables
-from evergreen.run import Run
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import rules
-
-EVENT = "event_timestamp"
+from evergreen.train.rows import EVENT
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """One frame: entity key, event_timestamp (the cutoff), the features, the label (0 or 1)."""
+    """Entity key, event_timestamp (the cutoff), features, label (0 or 1); ordered by cutoff and key."""
 
-    frame: pd.DataFrame
-    split: rules.Split
+    rows: pa.Table
     content_hash: str
-    versions: dict[str, int]
+    versions: dict[str, int]  # of the tables that it was built from, `layer/name` → version
 
-    @property
-    def learn(self) -> pd.DataFrame:
-        return self.frame[(self.frame[EVENT] >= self.split.learn_from) & (self.frame[EVENT] <= self.split.learn_to)]
-
-    @property
-    def evaluate(self) -> pd.DataFrame:
-        return self.frame[self.frame[EVENT] >= self.split.evaluate_from]
+    def count(self, start: datetime, end: datetime) -> int:
+        """How many rows have a cutoff from `start` to `end`, both included."""
+        return int(self.rows[EVENT].to_pandas().between(start, end).sum())
 
 
-def build(run: Run) -> TrainingSet:
-    """Labels that were mature at `run.as_of`, with the features that were known at each cutoff.
+def build(spec: ModelSpec, as_of: datetime, split: rules.Split) -> TrainingSet:
+    """Labels that were mature at `as_of`, with the features that were known at each cutoff, of the cutoffs of a split.
 
-    The purge between learning and evaluation is left out. Rows are in the order of cutoff and key, whatever the tables' order.
+    Raises:
+        EvidenceMissing: a feature view has no table yet.
     """
-    spec, split = run.spec, rules.split(run.as_of, run.spec, run.changed_at)
     versions = _versions(spec)
-    labels = _labels(spec, split, run)
-    rows = store.historical_features(spec, labels[[spec.entity.key, EVENT]])
-    frame = rows.merge(labels, on=[spec.entity.key, EVENT], validate="one_to_one")
-    frame = frame.sort_values([EVENT, spec.entity.key], ignore_index=True)
-    return TrainingSet(frame, split, catalogue.content_hash(pa.Table.from_pandas(frame, preserve_index=False)), versions)
+    labels = _mature_labels(spec, as_of, split, versions)
+    key = [spec.entity.key, EVENT]
+    features = store.historical_features(spec, labels[key])
+    frame = features.merge(labels, on=key, validate="one_to_one").sort_values([EVENT, spec.entity.key], ignore_index=True)
+    rows = pa.Table.from_pandas(frame, preserve_index=False)
+    return TrainingSet(rows, catalogue.content_hash(rows), versions)
 
 
-def inputs(spec: ModelSpec, frame: pd.DataFrame) -> pd.DataFrame:
-    """The model's inputs: numbers (and booleans) as float64, categories as text or None, in the spec's order."""
-    columns = {}
-    for name, kind in spec.feature_types.items():
-        column = frame[name]
-        columns[name] = column.astype(object).where(column.notna(), None) if kind == "category" else column.astype("float64")
-    return pd.DataFrame(columns, index=frame.index)
-
-
-def _labels(spec: ModelSpec, split: rules.Split, run: Run) -> pd.DataFrame:
-    name = spec.label.name
-    table = tables.read(spec.model, "labels", name, columns=[spec.entity.key, EVENT, name, "known_at"])
-    columns = [spec.entity.key, EVENT, name]
+def _mature_labels(spec: ModelSpec, as_of: datetime, split: rules.Split, versions: dict[str, int]) -> pd.DataFrame:
+    name, columns = spec.label.name, [spec.entity.key, EVENT, spec.label.name]
+    table = tables.read(spec.model, "labels", name, version=versions.get(f"labels/{name}"), columns=[*columns, "known_at"])
     if table is None:
         return pd.DataFrame(columns=columns).astype({EVENT: "datetime64[us, UTC]"})
     labels = table.to_pandas()
-    mature = labels["known_at"] <= run.as_of
-    used = labels[EVENT].between(split.learn_from, split.learn_to) | labels[EVENT].between(split.evaluate_from, split.evaluate_to)
-    return labels.loc[mature & used, columns]
+    cutoffs = labels[EVENT]
+    mature = (labels["known_at"] <= as_of) & (cutoffs + spec.label.horizon <= as_of)
+    used = cutoffs.between(split.learn_from, split.learn_to) | cutoffs.between(split.evaluate_from, split.evaluate_to)
+    found: pd.DataFrame = labels.loc[mature & used, columns].reset_index(drop=True)
+    return found
 
 
 def _versions(spec: ModelSpec) -> dict[str, int]:
-    found = {f"labels/{spec.label.name}": tables.version(spec.model, "labels", spec.label.name)}
-    found |= {f"features/{view}": tables.version(spec.model, "features", view) for view in spec.features}
+    names = [("labels", spec.label.name), *(("features", view) for view in spec.features)]
+    found = {f"{layer}/{name}": tables.version(spec.model, layer, name) for layer, name in names}
     return {name: version for name, version in found.items() if version is not None}

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import optuna
-import pandas as pd
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
@@ -34,15 +33,6 @@ TRUSTED_TYPES = (
 )
 # Installed packages that a candidate is loaded and answers with.
 REQUIREMENTS = ("scikit-learn", "numpy", "pandas", "skops")
-
-
-def inputs(features: Mapping[str, FeatureType], frame: pd.DataFrame) -> pd.DataFrame:
-    """The model's inputs out of a frame: numbers and booleans as float64, categories as text or None, in the spec's order."""
-    columns = {}
-    for name, kind in features.items():
-        column = frame[name]
-        columns[name] = column.astype(object).where(column.notna(), None) if kind == "category" else column.astype("float64")
-    return pd.DataFrame(columns, index=frame.index)
 
 
 def suggest(trial: optuna.trial.BaseTrial, family: str, overrides: Mapping[str, Any]) -> Parameters:

@@ -32,7 +32,7 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):
         self.seed = seed
 
     def fit(self, x: Floats, y: npt.ArrayLike) -> KerasClassifier:
-        """Fit on rows × inputs without missing values, and labels 0 or 1."""
+        """Fit on an array of rows by inputs, without missing values, and labels 0 or 1."""
         import keras
         import tensorflow as tf
 
@@ -49,7 +49,7 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):
         size = self.batch_size
 
         # One graph call an epoch. `Model.fit` calls one a batch and traces a larger graph: five times slower at this size.
-        @tf.function
+        @tf.function  # type: ignore[untyped-decorator]
         def epoch(inputs: Any, labels: Any, order: Any) -> None:
             for start in tf.range(0, tf.shape(order)[0], size):
                 rows = order[start : start + size]
@@ -68,7 +68,7 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, x: Floats) -> Floats:
-        """Rows × 2 probabilities, in double precision: one row alone is answered as among others."""
+        """Two probabilities a row, in double precision: one row alone is answered as among others."""
         layer = np.asarray(x, np.float64)
         *hidden, (weights, bias) = zip(self.weights_[::2], self.weights_[1::2], strict=True)
         for kernel, offset in hidden:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from evergreen.spec.schema import ModelSpec
 
 STEP = timedelta(days=1)  # between two cutoffs
+FOLD_ROWS = 10_000  # a trial learns from at most as many in a fold, sampled: it ranks parameters, and need not be the best model
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,16 @@ class Fold:
 
 
 def folds(cutoffs: Sequence[datetime], horizon: timedelta, wanted: int) -> list[Fold]:
-    """Time folds within the learning rows, the latest last; fewer than wanted when the learning rows span few days.
+    """Time folds within the learning rows, the latest last; fewer than wanted when the learning rows span few cutoffs.
 
-    Each fold learns on every cutoff whose label was mature when its scoring starts, and on at least one.
+    The latest cutoffs are scored in blocks, so that the first fold has about a block's length to learn from too. Each fold learns
+    on the cutoffs whose labels were mature when its scoring starts, at least one.
     """
     ordered = sorted(set(cutoffs))
     scorable = [cutoff for cutoff in ordered if cutoff - horizon >= ordered[0]]
-    count = min(wanted, len(scorable))
-    blocks = [scorable[len(scorable) * i // count : len(scorable) * (i + 1) // count] for i in range(count)]
+    scored = scorable[-max(wanted, len(ordered) * wanted // (wanted + 1)) :]
+    count = min(wanted, len(scored))
+    blocks = [scored[len(scored) * i // count : len(scored) * (i + 1) // count] for i in range(count)]
     return [Fold(block[0] - horizon, block[0], block[-1]) for block in blocks]
 
 

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from evergreen.errors import EvidenceMissing
 from evergreen.run import Run
+from evergreen.spec.schema import LOWER_IS_BETTER
 from evergreen.train import rules
 
 if TYPE_CHECKING:
     import optuna
+
+    from evergreen.train.rows import Rows
 
 log = logging.getLogger(__name__)
 
@@ -22,39 +25,41 @@ def build(run: Run) -> Json:
     """Build the training set: labels mature at as_of, joined point in time with features, pinned by versions and content.
 
     Returns:
-        `{"key", "path", "rows", "content_hash", "versions", "learn": {"rows", "from", "to"}, "evaluate": {…}}`
+        `{"key", "path", "rows", "content_hash", "versions", "learn": {"rows", "from", "to"}, "evaluate": {…}}`; `path` is a
+        Parquet file of the entity key, event_timestamp, features and label.
 
     Raises:
         EvidenceMissing: fewer rows to learn from than the spec asks for, or none to evaluate on.
     """
-    import pyarrow as pa
-
     from evergreen.features import store
     from evergreen.lake import staging
     from evergreen.train import dataset
     from evergreen.train.code import code_hash
 
     spec = run.spec
+    split = rules.split(run.as_of, spec, run.changed_at)
     store.ensure_applied(spec)
-    data = dataset.build(run)
-    learn, evaluate, minimum = len(data.learn), len(data.evaluate), spec.split.minimum_rows
-    if learn < minimum or evaluate == 0:
+    built = dataset.build(spec, run.as_of, split)
+    learn, evaluate = built.count(split.learn_from, split.learn_to), built.count(split.evaluate_from, split.evaluate_to)
+    if learn < spec.split.minimum_rows or evaluate == 0:
+        since = f", after the change of {run.changed_at:%Y-%m-%d}" if run.changed_at else ""
         raise EvidenceMissing(
-            f"building the training set of {spec.model} as of {run.as_of:%Y-%m-%d}",
-            found=f"{learn} mature rows to learn from ({data.split.learn_from:%Y-%m-%d} to {data.split.learn_to:%Y-%m-%d}), {evaluate} to evaluate on",
-            expected=f"at least {minimum} (split.minimum_rows), and some to evaluate on",
-            next_step="ingest more days, or train as of a later day; see the labels in the lake",
+            f"building the training set of {run.subject}{since}",
+            found=f"{learn} mature rows to learn from ({split.learn_from:%Y-%m-%d} to {split.learn_to:%Y-%m-%d}),"
+            f" {evaluate} to evaluate on ({split.evaluate_from:%Y-%m-%d} to {split.evaluate_to:%Y-%m-%d})",
+            expected=f"at least {spec.split.minimum_rows} to learn from (split.minimum_rows in model.yaml), and some to evaluate on",
+            next_step=f"ingest the days up to {split.evaluate_to + spec.label.horizon:%Y-%m-%d} that are missing, or train as of a later day",
         )
-    key = rules.training_key(
-        spec.model, run.as_of, data.content_hash, rules.spec_hash(spec), code_hash(), spec.search.seed
-    )
-    path = staging.path(spec.model, "train", key)
-    staging.write(path, pa.Table.from_pandas(data.frame, preserve_index=False))
-    log.info("Training set %s: %d rows to learn from, %d to evaluate on, content %s", key, learn, evaluate, data.content_hash)
+    key = rules.training_key(spec.model, run.as_of, built.content_hash, rules.spec_hash(spec), code_hash(), spec.search.seed)
+    path = staging.write(staging.path(spec.model, "train", key), built.rows)
+    log.info(
+        "Training set %s: %d rows to learn from (%s to %s), %d to evaluate on (%s to %s)", key,
+        learn, split.learn_from.date(), split.learn_to.date(), evaluate, split.evaluate_from.date(), split.evaluate_to.date(),
+    )  # fmt: skip
     return {
-        "key": key, "path": str(path), "rows": len(data.frame), "content_hash": data.content_hash, "versions": data.versions,
-        "learn": {"rows": learn, "from": data.split.learn_from.isoformat(), "to": data.split.learn_to.isoformat()},
-        "evaluate": {"rows": evaluate, "from": data.split.evaluate_from.isoformat(), "to": data.split.evaluate_to.isoformat()},
+        "key": key, "path": path, "rows": built.rows.num_rows, "content_hash": built.content_hash, "versions": built.versions,
+        "learn": {"rows": learn, "from": split.learn_from.isoformat(), "to": split.learn_to.isoformat()},
+        "evaluate": {"rows": evaluate, "from": split.evaluate_from.isoformat(), "to": split.evaluate_to.isoformat()},
     }  # fmt: skip
 
 
@@ -62,87 +67,95 @@ def tune(run: Run, data: Json, family: str) -> Json:
     """Search a family's hyperparameters on time folds, fit the best on all learning rows, and log the candidate to MLflow.
 
     Returns:
-        `{"family", "mlflow_run_id", "best_score", "trials", "parameters"}`
+        `{"family", "mlflow_run_id", "best_score", "trials"}`
 
     Raises:
-        EvidenceMissing: no time fold can be scored, or no trial was completed.
+        EvidenceMissing: no time fold can be scored, or no trial came to its end.
     """
     from threadpoolctl import threadpool_limits
 
-    from evergreen.train import families, tracking
+    from evergreen.train import families, rows, tracking, tuning
 
-    found = tracking.find(run.spec.model, data["key"], family)
-    if found is not None:
-        log.info("%s: this training was done before, in MLflow run %s; nothing to do", family, found.info.run_id)
-        run.links["MLflow run"] = tracking.url(found.info.run_id)
-        return _result(found.info.run_id, family, found.data.metrics["search_score"], int(found.data.metrics["search_trials"]))
-
-    frame, inputs, labels = _learning_rows(run, data)
-    with threadpool_limits(1):  # families are tuned side by side, one core each
-        study = _search(run, data, family)
-        best = study.best_trial
-        log.info("%s: best of %d trials is number %d: %s %.4f", family, len(study.trials), best.number, run.spec.search.metric, best.value)
-        pipeline = families.build(family, best.params, run.spec.feature_types, run.spec.search.seed).fit(inputs, labels)
-        predictions = pipeline.predict_proba(inputs)[:, 1]
-    finished = [trial for trial in study.trials if trial.state.name in ("COMPLETE", "PRUNED")]
-    run_id = tracking.log_candidate(
-        run, key=data["key"], family=family, pipeline=pipeline, parameters=best.params,
-        metrics={"search_score": best.value, "search_trials": len(finished), "learning_rows": len(frame)},
-        facts={
-            "evergreen.content_hash": data["content_hash"], "evergreen.versions": str(data["versions"]),
-            "evergreen.study": study.study_name, "evergreen.seed": str(run.spec.search.seed), "evergreen.spec": rules.spec_hash(run.spec),
-            **({"evergreen.changed_at": run.changed_at.isoformat()} if run.changed_at else {}),
-        },
-        learned=frame, inputs=inputs, predictions=predictions,
-    )  # fmt: skip
+    spec, study = run.spec, f"{run.spec.model}/{data['key']}/{family}"
+    with tuning.alone(study):
+        found = tracking.find(spec.model, data["key"], family)
+        if found is not None:
+            log.info("%s: this training was done before; nothing to do", family)
+            run.links["MLflow run"] = tracking.url(found.info.run_id)
+            return _result(family, found.info.run_id, found.data.metrics)
+        learn = rows.read(spec, data, "learn")
+        folds = _folds(run, family, learn)
+        with threadpool_limits(1):  # families are tuned side by side, one core each
+            trials = tuning.search(
+                study, lambda trial: _scores(run, family, learn, folds, trial),
+                trials=spec.search.trials, seed=spec.search.seed, maximize=spec.search.metric not in LOWER_IS_BETTER,
+            )  # fmt: skip
+            best = _best(run, family, trials)
+            pipeline = families.build(family, best.params, spec.feature_types, spec.search.seed).fit(learn.inputs, learn.labels)
+        metrics = {"search_score": best.value, "search_trials": float(len(trials))}
+        run_id = tracking.log_candidate(
+            run, data, family=family, pipeline=pipeline, rows=learn, parameters=best.params, metrics=metrics,
+            trials=[{"state": trial.state.name, "score": trial.value, "parameters": trial.params} for trial in trials],
+            tags={"evergreen.study": study, "evergreen.spec": rules.spec_hash(spec)},
+        )  # fmt: skip
     run.links["MLflow run"] = tracking.url(run_id)
-    return _result(run_id, family, best.value, len(finished))
+    pruned = sum(trial.state.name == "PRUNED" for trial in trials)
+    log.info("%s: %s %.4f on time folds, the best of %d trials (%d pruned)", family, spec.search.metric, best.value, len(trials), pruned)
+    log.info("%s: %s", family, ", ".join(f"{name} {value:.4g}" for name, value in best.params.items()))
+    return _result(family, run_id, metrics)
 
 
-def _result(run_id: str, family: str, score: float, trials: int) -> Json:
-    return {"family": family, "mlflow_run_id": run_id, "best_score": score, "trials": trials}
+def _result(family: str, run_id: str, metrics: Json) -> Json:
+    return {"family": family, "mlflow_run_id": run_id, "best_score": metrics["search_score"], "trials": int(metrics["search_trials"])}
 
 
-def _learning_rows(run: Run, data: Json) -> tuple[Any, Any, Any]:
-    """The learning rows: the frame, the model's inputs, the labels."""
-    from datetime import datetime
+def _scores(run: Run, family: str, learn: Rows, folds: list[tuple[Any, Any]], trial: optuna.Trial) -> Iterator[float]:
+    """The score of each time fold, for the parameters that the trial suggests."""
+    import numpy as np
 
-    import pandas as pd
-
-    from evergreen.train import dataset
-
-    frame = pd.read_parquet(data["path"])
-    learn = frame[frame[dataset.EVENT] <= datetime.fromisoformat(data["learn"]["to"])].reset_index(drop=True)
-    return learn, dataset.inputs(run.spec, learn), learn[run.spec.label.name].to_numpy("int64")
-
-
-def _search(run: Run, data: Json, family: str) -> optuna.Study:
     from evergreen.evaluate.metrics import METRICS
-    from evergreen.spec.schema import LOWER_IS_BETTER
-    from evergreen.train import dataset, families, tuning
+    from evergreen.train import families
 
-    spec = run.spec
-    frame, inputs, labels = _learning_rows(run, data)
-    cutoffs = frame[dataset.EVENT]
-    times = rules.folds([moment.to_pydatetime() for moment in cutoffs.unique()], spec.label.horizon, spec.split.folds)
-    pairs = [((cutoffs <= fold.learn_to).to_numpy(), cutoffs.between(fold.score_from, fold.score_to).to_numpy()) for fold in times]
-    usable = [(learn, test) for learn, test in pairs if 0 < labels[learn].mean() < 1 and 0 < labels[test].mean() < 1]
-    if not usable:
+    spec, seed = run.spec, run.spec.search.seed
+    parameters = families.suggest(trial, family, spec.families[family])
+    for earlier, later in folds:
+        fitted = families.build(family, parameters, spec.feature_types, seed).fit(learn.inputs.iloc[earlier], learn.labels[earlier])
+        predictions = fitted.predict_proba(learn.inputs.iloc[later])[:, 1]
+        yield METRICS[spec.search.metric](learn.labels[later], predictions) if np.isfinite(predictions).all() else float("nan")
+
+
+def _folds(run: Run, family: str, learn: Rows) -> list[tuple[Any, Any]]:
+    """Positions of the rows to learn from and to score, of each time fold that has both classes in both."""
+    import numpy as np
+
+    from evergreen.train.rows import EVENT
+
+    spec, cutoffs, folds = run.spec, learn.frame[EVENT], []
+    random = np.random.default_rng(spec.search.seed)
+    for fold in rules.folds(learn.cutoffs, spec.label.horizon, spec.split.folds):
+        earlier = np.flatnonzero(cutoffs <= fold.learn_to)
+        later = np.flatnonzero(cutoffs.between(fold.score_from, fold.score_to))
+        if len(earlier) > rules.FOLD_ROWS:
+            earlier = np.sort(random.choice(earlier, rules.FOLD_ROWS, replace=False))
+        if all(0 < learn.labels[part].mean() < 1 for part in (earlier, later)):
+            folds.append((earlier, later))
+    if not folds:
         raise EvidenceMissing(
             f"searching {family} for {run.subject}",
-            found=f"{cutoffs.nunique()} learning days, of which none can be scored on earlier ones",
-            expected=f"learning days further apart than the label's horizon ({spec.label.horizon}), with both classes",
+            found=f"{len(learn.cutoffs)} days to learn from, none of which can be scored by what was mature before it",
+            expected=f"days further apart than the label's horizon ({spec.label.horizon.days}d), with rows of both classes",
             next_step="train as of a later day, or widen split.window in model.yaml",
         )
-    metric = METRICS[spec.search.metric]
+    return folds
 
-    def scores(trial: optuna.Trial) -> Iterator[float]:
-        parameters = families.suggest(trial, family, spec.families[family])
-        for learn, test in usable:
-            fitted = families.build(family, parameters, spec.feature_types, spec.search.seed).fit(inputs[learn], labels[learn])
-            yield metric(labels[test], fitted.predict_proba(inputs[test])[:, 1])
 
-    return tuning.tune(
-        f"{spec.model}/{data['key']}/{family}", scores,
-        trials=spec.search.trials, seed=spec.search.seed, maximize=spec.search.metric not in LOWER_IS_BETTER,
-    )  # fmt: skip
+def _best(run: Run, family: str, trials: list[optuna.trial.FrozenTrial]) -> optuna.trial.FrozenTrial:
+    """The best trial that came to its end; the first of equals."""
+    ended = [trial for trial in trials if trial.state.name == "COMPLETE"]
+    if not ended:
+        raise EvidenceMissing(
+            f"searching {family} for {run.subject}", found=f"none of {len(trials)} trials gave finite predictions",
+            expected="a model that converges", next_step=f"narrow the ranges under families.{family} in model.yaml (learning_rate, for one)",
+        )  # fmt: skip
+    sign = -1 if run.spec.search.metric in LOWER_IS_BETTER else 1
+    return max(ended, key=lambda trial: sign * trial.value)

@@ -3,158 +3,188 @@
 from __future__ import annotations
 
 import json
-import logging
 import platform
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+import requests
+from mlflow.entities import Metric, RunTag
 from mlflow.entities import Run as MlflowRun
-from mlflow.models import infer_signature
+from mlflow.environment_variables import MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema, TensorSpec
 from sklearn.pipeline import Pipeline
 
+from evergreen.errors import ServiceUnavailable
 from evergreen.run import Run
 from evergreen.settings import settings
+from evergreen.spec.schema import ModelSpec
 from evergreen.train.code import code_version
-from evergreen.train.families import TRUSTED_TYPES
-
-log = logging.getLogger(__name__)
+from evergreen.train.families import REQUIREMENTS, TRUSTED_TYPES
+from evergreen.train.rows import Rows
 
 REFERENCE_ROWS = 20_000  # what the monitor compares with; a sample where there is more
 SAMPLE_ROWS = 20  # what the probe asks a fresh server
-_LIBRARIES = ("evergreen", "scikit-learn", "numpy", "pandas", "skops", "tensorflow", "keras", "optuna", "mlflow", "feast", "duckdb", "deltalake")
-_REQUIRED = {"mlp": ("scikit-learn", "numpy", "pandas", "skops", "tensorflow")}
-_ALWAYS_REQUIRED = ("scikit-learn", "numpy", "pandas", "skops")
+# What a result depends on, kept with each candidate.
+_ENVIRONMENT = ("evergreen", *REQUIREMENTS, "scipy", "tensorflow", "keras", "optuna", "mlflow", "feast", "duckdb", "deltalake")
+_TEMPORARY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
 
 
 def find(model: str, key: str, family: str) -> MlflowRun | None:
     """The finished run of a key and family. Runs that a killed attempt left half written are closed as killed."""
-    experiment = _experiment(model)
-    found = mlflow.search_runs(
-        [experiment], f"tags.`evergreen.key` = '{key}' and tags.`evergreen.family` = '{family}'", output_format="list"
-    )
-    for run in found:
-        if run.info.status == "RUNNING":
-            mlflow.MlflowClient().set_terminated(run.info.run_id, status="KILLED")
+    with _service(f"looking for the {family} candidate of {model}, key {key}"):
+        found = mlflow.search_runs(
+            [_experiment(model)], f"tags.`evergreen.key` = '{key}' and tags.`evergreen.family` = '{family}'", output_format="list"
+        )
+        for run in found:
+            if run.info.status == "RUNNING":
+                mlflow.MlflowClient().set_terminated(run.info.run_id, status="KILLED")
     return next((run for run in found if run.info.status == "FINISHED"), None)
 
 
 def log_candidate(
-    run: Run,
-    *,
-    key: str,
-    family: str,
-    pipeline: Pipeline,
-    parameters: Mapping[str, Any],
-    metrics: Mapping[str, float],
-    facts: Mapping[str, str],
-    learned: pd.DataFrame,
-    inputs: pd.DataFrame,
-    predictions: np.ndarray[Any, np.dtype[np.float64]],
-) -> str:
-    """Log a fitted candidate; returns the MLflow run's id.
+    run: Run, data: Mapping[str, Any], *, family: str, pipeline: Pipeline, rows: Rows,
+    parameters: Mapping[str, Any], metrics: Mapping[str, float], trials: list[dict[str, Any]], tags: Mapping[str, str],
+) -> str:  # fmt: skip
+    """Log a fitted candidate; returns the MLflow run's id. The run counts as finished only when all of it is there.
 
     Args:
-        parameters: the chosen hyperparameters; metrics: of the search; facts: what else tells the run apart, as tags.
-        learned: the learning rows, with label; inputs: their model inputs; predictions: of the candidate on them.
+        run, data: the training, and its set as `train.stages.build` described it.
+        pipeline, rows: the fitted candidate and the rows that it learned from.
+        parameters, metrics, trials: the chosen hyperparameters, and how the search came to them.
+        tags: further facts, by their full names.
     """
-    tags = {
-        "evergreen.key": key,
-        "evergreen.family": family,
-        "evergreen.as_of": run.as_of.isoformat(),
-        "evergreen.reason": run.reason,
-        "evergreen.code": code_version(),
-        **({"evergreen.decision": run.decision_id} if run.decision_id else {}),
-        **facts,
-    }
+    predictions = pipeline.predict_proba(rows.inputs)[:, 1]
     name = f"{family} as of {run.as_of:%Y-%m-%d}"
-    with mlflow.start_run(experiment_id=_experiment(run.spec.model), run_name=name, tags=tags) as active:
-        mlflow.log_params(dict(parameters))
-        mlflow.log_metrics(dict(metrics))
-        mlflow.log_input(mlflow.data.from_pandas(learned, name=f"{run.spec.model}/learning", targets=run.spec.label.name), context="training")
-        example = inputs.head(5)
-        required = [f"{name}=={version(name)}" for name in _REQUIRED.get(family, _ALWAYS_REQUIRED)]
-        info = mlflow.sklearn.log_model(
-            pipeline,
-            name="model",
-            signature=infer_signature(example, pipeline.predict_proba(example)),
-            input_example=example,
-            pip_requirements=required,  # inferring them starts a process and takes ten seconds
-            pyfunc_predict_fn="predict_proba",
-            serialization_format="skops",
-            skops_trusted_types=TRUSTED_TYPES,
-        )
-        mlflow.set_tag("evergreen.model_uri", info.model_uri)
-        environment = {"python": platform.python_version(), "platform": platform.platform()}
-        mlflow.log_dict(environment | {name: version(name) for name in _LIBRARIES}, "environment.json")
-        with tempfile.TemporaryDirectory() as folder:
-            _write_reference(Path(folder) / "reference.parquet", inputs, predictions, run.spec.search.seed)
-            (Path(folder) / "sample.json").write_text(json.dumps({"rows": _sample(inputs, predictions)}))
-            mlflow.log_artifacts(folder)
+    tags = {**_tags(run, data, family), **tags}
+    with _service(f"logging the {family} candidate of {run.subject}"):
+        experiment = _experiment(run.spec.model)
+        with mlflow.start_run(experiment_id=experiment, run_name=name, tags=tags) as active:
+            mlflow.log_params(dict(parameters))
+            mlflow.log_metrics(dict(metrics))
+            mlflow.log_input(
+                mlflow.data.from_pandas(
+                    rows.frame, source=data["path"], name=f"{run.spec.model} {data['key']}", targets=run.spec.label.name, digest=data["content_hash"][:32]
+                ),
+                context="training",
+            )
+            info = mlflow.sklearn.log_model(
+                pipeline,
+                name="model",
+                signature=_signature(run.spec),
+                input_example=rows.inputs.head(5),
+                pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],  # inferring them takes ten seconds
+                pyfunc_predict_fn="predict_proba",
+                serialization_format="skops",
+                skops_trusted_types=list(TRUSTED_TYPES),
+            )
+            mlflow.set_tag("evergreen.model_uri", info.model_uri)
+            with tempfile.TemporaryDirectory() as folder:
+                _write_artifacts(Path(folder), run, rows, predictions, trials)
+                mlflow.log_artifacts(folder)
         run_id: str = active.info.run_id
     return run_id
 
 
 def load(run_id: str) -> Pipeline:
     """The fitted candidate of a run, from what was logged."""
-    _connect()
-    uri = mlflow.get_run(run_id).data.tags["evergreen.model_uri"]
-    return mlflow.sklearn.load_model(uri)
+    with _service(f"loading the candidate of MLflow run {run_id}"):
+        return mlflow.sklearn.load_model(mlflow.get_run(run_id).data.tags["evergreen.model_uri"])
 
 
-def record(run_id: str, artifacts: Mapping[str, Any], metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
-    """Add what was found about a candidate after it was fitted: JSON artifacts by file name, metrics, tags."""
-    _connect()
-    client = mlflow.MlflowClient()
-    for name, content in artifacts.items():
-        client.log_dict(run_id, content, name)
-    for name, value in metrics.items():
-        client.log_metric(run_id, name, value)
-    for name, text in tags.items():
-        client.set_tag(run_id, name, text)
+def record(
+    run: Run, run_id: str, *, artifacts: Mapping[str, Any], metrics: Mapping[str, float] | None = None, tags: Mapping[str, str] | None = None
+) -> None:
+    """Add what was found about a candidate after it was fitted: JSON artifacts by file name, metrics, tags. Twice is as once."""
+    at = int(run.as_of.timestamp() * 1000)  # of the measurement: the same value at the same time is stored once
+    with _service(f"recording the evaluation of MLflow run {run_id}"):
+        client = mlflow.MlflowClient()
+        for name, content in artifacts.items():
+            client.log_dict(run_id, content, name)
+        client.log_batch(
+            run_id,
+            metrics=[Metric(name, value, at, 0) for name, value in (metrics or {}).items()],
+            tags=[RunTag(name, text) for name, text in (tags or {}).items()],
+        )
 
 
 def url(run_id: str) -> str:
     """The page of a run in MLflow's UI."""
-    _connect()
-    return f"{settings().mlflow_url}/#/experiments/{mlflow.get_run(run_id).info.experiment_id}/runs/{run_id}"
+    with _service(f"finding MLflow run {run_id}"):
+        return f"{settings().mlflow_url}/#/experiments/{mlflow.get_run(run_id).info.experiment_id}/runs/{run_id}"
 
 
-def _connect() -> None:
+@contextmanager
+def _service(doing: str) -> Iterator[None]:
+    """Talks to the server of the settings; an answer that may come later is a transient error."""
+    MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)  # a task's log is our report
     mlflow.set_tracking_uri(settings().mlflow_url)
+    try:
+        yield
+    except (mlflow.MlflowException, requests.RequestException) as error:
+        if isinstance(error, mlflow.MlflowException) and error.error_code not in _TEMPORARY:
+            raise
+        raise ServiceUnavailable(
+            doing, found=str(error).splitlines()[0], expected=f"an answer from MLflow at {settings().mlflow_url}",
+            next_step="none: the task is retried by itself; look at MLflow's log if it stays",
+        ) from error  # fmt: skip
 
 
 def _experiment(model: str) -> str:
-    """The id of the model's experiment, created on first use."""
-    _connect()
-    found = mlflow.get_experiment_by_name(model)
-    if found is None:
-        try:
-            created: str = mlflow.create_experiment(model)
-        except mlflow.MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another family was first
-                raise
-            found = mlflow.get_experiment_by_name(model)
-        else:
-            return created
-    assert found is not None
-    experiment: str = found.experiment_id
+    """The id of the model's experiment, created on first use, which several families may do at the same time."""
+    experiment: str = mlflow.set_experiment(model).experiment_id
     return experiment
 
 
-def _write_reference(path: Path, inputs: pd.DataFrame, predictions: np.ndarray[Any, np.dtype[np.float64]], seed: int) -> None:
-    reference = inputs.assign(prediction=predictions)
+def _tags(run: Run, data: Mapping[str, Any], family: str) -> dict[str, str]:
+    """What a version is told apart and repeated by."""
+    optional = {"evergreen.decision": run.decision_id, "evergreen.changed_at": run.changed_at and run.changed_at.isoformat()}
+    return {
+        "evergreen.key": data["key"],
+        "evergreen.family": family,
+        "evergreen.as_of": run.as_of.isoformat(),
+        "evergreen.reason": run.reason,
+        "evergreen.run_id": run.run_id,
+        "evergreen.code": code_version(),
+        "evergreen.seed": str(run.spec.search.seed),
+        "evergreen.content_hash": data["content_hash"],
+        "evergreen.versions": json.dumps(data["versions"]),
+        **{name: text for name, text in optional.items() if text},
+    }
+
+
+def _signature(spec: ModelSpec) -> ModelSignature:
+    columns = [ColSpec("string" if kind == "category" else "double", name) for name, kind in spec.feature_types.items()]
+    return ModelSignature(Schema(columns), Schema([TensorSpec(np.dtype(np.float64), (-1, 2))]))
+
+
+def _write_artifacts(folder: Path, run: Run, rows: Rows, predictions: npt.NDArray[np.float64], trials: list[dict[str, Any]]) -> None:
+    reference = rows.inputs.assign(prediction=predictions)
     if len(reference) > REFERENCE_ROWS:
-        reference = reference.sample(REFERENCE_ROWS, random_state=seed)
-    reference.to_parquet(path, index=False)
+        reference = reference.sample(REFERENCE_ROWS, random_state=run.spec.search.seed)
+    reference.to_parquet(folder / "reference.parquet", index=False)
+    environment = {"python": platform.python_version(), "platform": platform.platform()} | {name: version(name) for name in _ENVIRONMENT}
+    for name, content in {
+        "sample": {"rows": _sample(rows.inputs, predictions)},
+        "trials": trials,
+        "environment": environment,
+        "spec": run.spec.model_dump(mode="json"),
+    }.items():
+        (folder / f"{name}.json").write_text(json.dumps(content, indent=1))
 
 
-def _sample(inputs: pd.DataFrame, predictions: np.ndarray[Any, np.dtype[np.float64]]) -> list[dict[str, Any]]:
+def _sample(inputs: pd.DataFrame, predictions: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
+    """Rows spread over the learning rows, with their predictions to the last bit; a missing value is null."""
     chosen = np.linspace(0, len(inputs) - 1, min(SAMPLE_ROWS, len(inputs))).astype(int)
-    rows = json.loads(inputs.iloc[chosen].to_json(orient="records", double_precision=15))
-    return [{"features": row, "prediction": float(predictions[i])} for row, i in zip(rows, chosen, strict=True)]
+    return [
+        {"features": {name: None if pd.isna(value) else value for name, value in inputs.iloc[i].items()}, "prediction": float(predictions[i])}
+        for i in chosen
+    ]

@@ -1,72 +1,110 @@
 """One Optuna study a family, in Postgres: resumed after a kill, pruned on time folds, with the same best trial whatever the timing.
 
-Trials run one after the other. What trial `n` tries is a function of the seed, `n`, and the results of the trials before it; a trial
-that a killed process left behind is marked failed and does not count, so trial `n` is tried again as it would have been.
+Trials run one after the other. What trial `n` tries is a function of the seed, `n` and the finished trials before it. A trial that a
+killed process left behind is marked failed, which neither sampler nor pruner looks at, so its successor tries the same.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections.abc import Callable, Iterator
-from functools import cache
+from contextlib import contextmanager
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 
+from evergreen.errors import ServiceUnavailable
 from evergreen.lake import postgres
 from evergreen.settings import settings
 
 log = logging.getLogger(__name__)
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-# A trial yields the score of each fold in turn; after each one it may be pruned.
+_RANDOM_TRIALS = 4  # before the sampler learns from them
+_UNPRUNED_TRIALS = 3  # before a trial is compared with the median of those before it
+
+# The score of each fold in turn, for the parameters that it asks of the trial. NaN: the model diverged.
 Scores = Callable[[optuna.Trial], Iterator[float]]
 
 
-def tune(name: str, scores: Scores, *, trials: int, seed: int, maximize: bool) -> optuna.Study:
-    """Run a study until it has `trials` finished trials; a finished one runs none."""
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Only one process at a time works on a study: a trial that is still running must not be taken for one left behind.
+
+    A killed process's lock goes with its connection.
+    """
+    with postgres.connect("optuna") as connection:
+        connection.autocommit = True  # a transaction open for hours would hold back the database's clean-up
+        connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", [name])
+        yield
+
+
+def search(name: str, scores: Scores, *, trials: int, seed: int, maximize: bool) -> list[optuna.trial.FrozenTrial]:
+    """Run a study until it has `trials` finished trials; one that has them runs none.
+
+    Returns:
+        The finished trials, in order; pruned ones have the score at which they were pruned.
+
+    Raises:
+        ServiceUnavailable: the database went away.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        study_name=name,
-        storage=_storage(settings().database_url("optuna", "postgresql+psycopg2")),
-        direction="maximize" if maximize else "minimize",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=3),
-        load_if_exists=True,
-    )
-    for orphan in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        log.info("Trial %d was left behind by an attempt that was killed; it is tried again", orphan.number)
-        study.tell(orphan.number, state=TrialState.FAIL)
-    for number in range(len(study.get_trials(deepcopy=False, states=FINISHED)), trials):
-        study.sampler = optuna.samplers.TPESampler(seed=_seed(seed, number), n_startup_trials=5)
-        trial = study.ask()
-        try:
-            study.tell(trial, _mean(trial, scores))
-        except optuna.TrialPruned:
-            study.tell(trial, state=TrialState.PRUNED)
-        except Exception:
-            study.tell(trial, state=TrialState.FAIL)
-            raise
-    return study
+    try:
+        with _storage() as storage:
+            study = optuna.create_study(
+                study_name=name, storage=storage, load_if_exists=True, direction="maximize" if maximize else "minimize",
+                pruner=optuna.pruners.MedianPruner(n_startup_trials=_UNPRUNED_TRIALS),
+            )  # fmt: skip
+            for left in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                log.info("Trial %d was left behind by an attempt that was killed; it is tried again", left.number)
+                study.tell(left.number, state=TrialState.FAIL)
+            for number in range(len(study.get_trials(deepcopy=False, states=FINISHED)), trials):
+                _run(study, _seed(seed, number), scores)
+            finished: list[optuna.trial.FrozenTrial] = study.get_trials(states=FINISHED)
+            return finished
+    except StorageInternalError as error:
+        raise ServiceUnavailable(
+            f"searching {name}", found=str(error), expected="Optuna's database to answer",
+            next_step="none: the task is retried by itself and goes on with the trial that was interrupted",
+        ) from error  # fmt: skip
 
 
-def _mean(trial: optuna.Trial, scores: Scores) -> float:
-    seen = []
-    for step, score in enumerate(scores(trial)):
-        seen.append(score)
-        trial.report(sum(seen) / len(seen), step)
-        if trial.should_prune():
-            raise optuna.TrialPruned
-    return sum(seen) / len(seen)
+def _run(study: optuna.Study, seed: int, scores: Scores) -> None:
+    study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=_RANDOM_TRIALS)
+    trial = study.ask()
+    try:
+        total = 0.0
+        for step, score in enumerate(scores(trial)):
+            if not math.isfinite(score):
+                raise optuna.TrialPruned
+            total += score
+            trial.report(total / (step + 1), step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+    except optuna.TrialPruned:
+        study.tell(trial, state=TrialState.PRUNED)
+    except Exception:
+        study.tell(trial, state=TrialState.FAIL)
+        raise
+    else:
+        study.tell(trial, total / (step + 1))
 
 
 def _seed(seed: int, number: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:4], "big")
 
 
-@cache
-def _storage(url: str) -> optuna.storages.RDBStorage:
-    # The first storage creates the tables; families that start at the same time would collide.
+@contextmanager
+def _storage() -> Iterator[optuna.storages.RDBStorage]:
     with postgres.connect("optuna") as connection:
+        # The first storage creates the tables; families that start at the same time would collide.
         connection.execute("select pg_advisory_xact_lock(hashtext('optuna tables'))")
-        return optuna.storages.RDBStorage(url)
+        storage = optuna.storages.RDBStorage(settings().database_url("optuna", "postgresql+psycopg2"))
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()

@@ -1,0 +1,51 @@
+"""The rows of a built training set, as models take them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from evergreen.lake import staging
+from evergreen.spec.schema import FeatureType, ModelSpec
+
+EVENT = "event_timestamp"  # the cutoff: when the prediction would have been made
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The learning or the evaluation rows, in the order of cutoff and key."""
+
+    frame: pd.DataFrame  # entity key, event_timestamp, features, label
+    inputs: pd.DataFrame  # the features as the model takes them
+    labels: npt.NDArray[np.int64]  # 0 or 1
+    keys: npt.NDArray[np.object_]  # the entity of each row
+
+    @property
+    def cutoffs(self) -> list[datetime]:
+        """The different cutoffs, in order."""
+        return [moment.to_pydatetime() for moment in sorted(self.frame[EVENT].unique())]
+
+
+def read(spec: ModelSpec, data: Mapping[str, Any], part: Literal["learn", "evaluate"]) -> Rows:
+    """One part of the training set that `train.stages.build` described as `data`."""
+    frame = staging.read(data["path"]).to_pandas()
+    start, end = (datetime.fromisoformat(data[part][bound]) for bound in ("from", "to"))
+    frame = frame[frame[EVENT].between(start, end)].reset_index(drop=True)
+    return Rows(
+        frame, inputs(spec.feature_types, frame), frame[spec.label.name].to_numpy(np.int64), frame[spec.entity.key].to_numpy(object)
+    )
+
+
+def inputs(features: Mapping[str, FeatureType], frame: pd.DataFrame) -> pd.DataFrame:
+    """The model's inputs out of a frame: numbers and booleans as float64, categories as text or None, in the spec's order."""
+    columns = {}
+    for name, kind in features.items():
+        column = frame[name]
+        columns[name] = column.astype(object).where(column.notna(), None) if kind == "category" else column.astype("float64")
+    return pd.DataFrame(columns, index=frame.index)
