@@ -144,7 +144,7 @@ class Demo:
         decision = self.runs.result(run, "decide")
         if decision["action"] != "none":
             self.clock.say(f"{interval.partition} monitor: {decision['action']}")
-        for training in self.runs.list(self.ids["train"], state=["queued", "running"]):
+        for training in self.runs.of(self.ids["train"], state=["queued", "running"]):
             with self.clock.phase(f"retraining: {training['dag_run_id']}"):
                 self.runs.wait(training)
 

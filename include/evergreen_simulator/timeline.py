@@ -16,9 +16,10 @@ from evergreen.local.airflow_runs import AirflowRuns
 from evergreen.monitor import decisions
 from evergreen.monitor.rules import Decision
 from evergreen.registry import audit, store
+from evergreen.registry.rules import Version
 from evergreen.settings import settings
 from evergreen.spec.schema import ModelSpec
-from evergreen.train import dataset
+from evergreen.train import rows as training_rows
 
 
 class StoryFailed(RuntimeError):
@@ -35,8 +36,8 @@ class Timeline:
     decisions: list[Decision]
     trainings: list[dict[str, Any]]  # Airflow's runs of <model>__train
     trail: list[dict[str, Any]]  # the audit trail
-    old: store.Version
-    new: store.Version
+    old: Version
+    new: Version
     serving: int | None  # the version that the server answers with
     before: dict[str, float]  # metric of both versions on the same matured rows
     comparison: Comparison
@@ -87,9 +88,9 @@ class Timeline:
             day = f"{entry['as_of']:%Y-%m-%d}"
             number = f" version {entry['version']}" if entry["version"] is not None else ""
             yield f"{day} 3", f"{day}  {entry['event']}{number}: {entry['reason']}"
-        previous = None
+        previous = "none"
         for decision in self.decisions:
-            if decision.action not in ("none", previous) or decision.action == "retrain":
+            if decision.action == "retrain" or decision.action not in ("none", previous):
                 day = f"{decision.end:%Y-%m-%d}"
                 yield f"{day} 1", f"{day}  monitor of {decision.partition}: {decision.action} ({decision.id}): {'; '.join(decision.reasons)}"
             previous = decision.action
@@ -107,19 +108,19 @@ def read(spec: ModelSpec, runs: AirflowRuns, drift: date) -> Timeline:
     rows = _matured_after(spec, new)
     if rows.empty:
         raise StoryFailed(f"no matured predictions of {spec.model} after {new.as_of}")
-    inputs, labels = dataset.inputs(spec, rows), rows["label"].to_numpy("int64")
+    inputs, labels = training_rows.inputs(spec.feature_types, rows), rows["label"].to_numpy("int64")
     predictions = {name: store.load(spec.model, version.number).predict(inputs) for name, version in (("new", new), ("old", old))}
     metric = spec.search.metric
     serving = httpx.get(f"{settings().server_url}/models/{spec.model}", timeout=10).json().get("version")
     return Timeline(
         model=spec.model, metric=metric, drift=drift, decisions=decisions.history(spec.model),
-        trainings=runs.list(f"{spec.model}__train"), trail=audit.trail(spec.model), old=old, new=new, serving=serving,
+        trainings=runs.of(f"{spec.model}__train"), trail=audit.trail(spec.model), old=old, new=new, serving=serving,
         before={name: METRICS[metric](labels, predicted) for name, predicted in predictions.items()},
         comparison=compare(metric, labels, predictions["new"], predictions["old"], rows[spec.entity.key].to_numpy(object)),
     )  # fmt: skip
 
 
-def _matured_after(spec: ModelSpec, champion: store.Version) -> pd.DataFrame:
+def _matured_after(spec: ModelSpec, champion: Version) -> pd.DataFrame:
     """Logged predictions from after the champion's as_of whose labels are known, with `label`; the first of each entity and cutoff."""
     made, known = tables.read(spec.model, "predictions", "live"), tables.read(spec.model, "labels", spec.label.name)
     if made is None or known is None:
@@ -127,7 +128,8 @@ def _matured_after(spec: ModelSpec, champion: store.Version) -> pd.DataFrame:
     frame = made.to_pandas()
     frame = frame[frame["as_of"] > champion.as_of].sort_values("as_of").drop_duplicates([spec.entity.key, "features_at"])
     labels = known.to_pandas().rename(columns={spec.label.name: "label", "event_timestamp": "features_at"})
-    return frame.merge(labels[[spec.entity.key, "features_at", "label"]], on=[spec.entity.key, "features_at"])
+    matured: pd.DataFrame = frame.merge(labels[[spec.entity.key, "features_at", "label"]], on=[spec.entity.key, "features_at"])
+    return matured
 
 
 def _actions(model: str) -> str:

@@ -56,7 +56,7 @@ class AirflowRuns:
         """Until every run of the backfill has ended; calls `progress` with the number of days done."""
         while True:
             done = self.api.get(f"/backfills/{backfill}")["completed_at"] is not None
-            failed = self.list(dag_id, state="failed")
+            failed = self.of(dag_id, state="failed")
             if failed:
                 self.explain(failed[0])
             progress(self.count(dag_id, "success") if not done else days)
@@ -94,7 +94,7 @@ class AirflowRuns:
             self.explain(run)
         return run
 
-    def list(self, dag_id: str, **query: Any) -> list[dict[str, Any]]:
+    def of(self, dag_id: str, **query: Any) -> list[dict[str, Any]]:
         """The runs of a DAG, oldest first."""
         answer = self.api.get(f"/dags/{dag_id}/dagRuns", limit=500, order_by="run_after", **query)
         runs: list[dict[str, Any]] = answer["dag_runs"]

@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 UNPRIVILEGED = "nobody"
 SUPERUSER = "evergreen"
@@ -85,17 +86,23 @@ def prepare(this: Cluster) -> None:
         os.chown(secret, this.user, -1)
     try:
         subprocess.run(
-            [this.binaries / "initdb", "-D", this.data, "-U", SUPERUSER, f"--pwfile={secret}"]
-            + ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"],
-            check=True, capture_output=True, text=True, cwd=this.data.parent, **demoted(this.user),
-        )  # fmt: skip
+            [
+                *(this.binaries / "initdb", "-D", this.data, "-U", SUPERUSER, f"--pwfile={secret}"),
+                *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"),
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=this.data.parent,
+            **demoted(this.user),
+        )
     except subprocess.CalledProcessError as error:
         raise RuntimeError(f"initdb failed in {this.data}: {error.stderr.strip()}") from error
     finally:
         secret.unlink()
 
 
-def demoted(user: int | None) -> dict[str, object]:
+def demoted(user: int | None) -> dict[str, Any]:
     """`subprocess` arguments that run a child as `user`, with none of root's groups."""
     return {} if user is None else {"user": user, "group": pwd.getpwuid(user).pw_gid, "extra_groups": []}
 

@@ -50,7 +50,7 @@ class Processes:
                 [str(part) for part in service.command],
                 env=service.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 start_new_session=True, cwd="/" if service.user is not None else None,
-                **demoted(service.user),  # type: ignore[call-overload]
+                **demoted(service.user),
             )  # fmt: skip
         record = {"pid": child.pid, "created": psutil.Process(child.pid).create_time(), "signal": int(service.stop_signal)}
         partial = self._record(service.name).with_suffix(".partial")

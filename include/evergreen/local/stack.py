@@ -131,8 +131,10 @@ def _services(here: Settings, variables: dict[str, str]) -> dict[str, Service]:
     return {
         "mlflow": Service(
             "mlflow",
-            [python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(mlflow.port), "--workers", "1"]
-            + ["--backend-store-uri", here.database_url("mlflow"), "--artifacts-destination", str(here.home / "mlflow")],
+            [
+                *(python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(mlflow.port), "--workers", "1"),
+                *("--backend-store-uri", here.database_url("mlflow"), "--artifacts-destination", str(here.home / "mlflow")),
+            ],
             variables | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             lambda: _answers(f"{here.mlflow_url}/health"),
         ),
