@@ -12,7 +12,6 @@ from typing import Any
 import duckdb
 
 from evergreen.spec.contract import read_contract
-from evergreen.spec.load import relative
 from evergreen.spec.mistakes import Mistake, nearest, one_of
 from evergreen.spec.rules import FILE
 from evergreen.spec.schema import ModelSpec
@@ -67,7 +66,7 @@ def _query(
 ) -> Iterator[Mistake]:
     if not path.is_file() or not set(sources) <= spec.sources.keys():
         return  # told already
-    file = relative(spec, path)
+    file = spec.relative(path)
     try:
         returned = _returned(spec, path.read_text(encoding="utf-8"), sources, parameters)
     except (duckdb.Error, UnicodeDecodeError) as error:
@@ -137,7 +136,7 @@ def _expectations(spec: ModelSpec) -> Iterator[Mistake]:
     known: list[str] = list_registered_expectation_implementations()
     for table in (*spec.sources, *spec.features):
         path = spec.contract_file(table)
-        file = relative(spec, path)
+        file = spec.relative(path)
         contract, _ = read_contract(path, file)
         for number, expectation in enumerate(contract.expectations if contract else ()):
             key = f"expectations.{number}"

@@ -97,7 +97,7 @@ def _name(spec: ModelSpec) -> Iterator[Mistake]:
 def _queries(spec: ModelSpec) -> Iterator[Iterator[Mistake]]:
     def missing(key: str, file_of: Callable[[], Path]) -> Iterator[Mistake]:
         if not (path := file_of()).is_file():
-            file = relative(spec, path)
+            file = spec.relative(path)
             yield Mistake(FILE, f"{key}.sql", f"no file {file}", "a file with one SELECT", f"add {file}")
 
     for view in getattr(spec, "features", ()):
@@ -114,7 +114,7 @@ def _contracts(spec: ModelSpec) -> Iterator[Iterator[Mistake]]:
 
 def _contract(spec: ModelSpec, table: str, columns: Callable[[str], list[str]]) -> Iterator[Mistake]:
     path = spec.contract_file(table)
-    file = relative(spec, path)
+    file = spec.relative(path)
     if not path.is_file():
         fix = f"add {file}, with at least one expectation"
         yield Mistake(file, "", "no such file", f"the contract of {table}", fix)
@@ -131,8 +131,3 @@ def _contract_columns(contract: Contract, file: str, known: list[str]) -> Iterat
             if column not in known:
                 key, fix = f"expectations.{number}.{argument}", nearest(column, known, "name a column of the table")
                 yield Mistake(file, key, column, one_of(known), fix)
-
-
-def relative(spec: ModelSpec, path: Path) -> str:
-    """How mistakes name a file of the folder."""
-    return path.relative_to(spec.folder).as_posix() if path.is_relative_to(spec.folder) else str(path)

@@ -233,3 +233,7 @@ class ModelSpec(_Frozen):
     def label_sql(self) -> Path:
         """The query of the label."""
         return self.folder / (self.label.sql or "label.sql")
+
+    def relative(self, path: Path) -> str:
+        """How messages name a file of the folder."""
+        return path.relative_to(self.folder).as_posix() if path.is_relative_to(self.folder) else str(path)

@@ -33,8 +33,8 @@ from evergreen.train.rows import Rows
 
 REFERENCE_ROWS = 20_000  # what the monitor compares with; a sample where there is more
 SAMPLE_ROWS = 20  # what the probe asks a fresh server
-# What a result depends on, kept with each candidate.
-_ENVIRONMENT = ("evergreen", *REQUIREMENTS, "scipy", "tensorflow", "keras", "optuna", "mlflow", "feast", "duckdb", "deltalake")
+# What a result depends on beside our code, whose version is a tag.
+_ENVIRONMENT = (*REQUIREMENTS, "scipy", "tensorflow", "keras", "optuna", "mlflow", "feast", "duckdb", "deltalake")
 _TEMPORARY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
 
 

@@ -1,0 +1,1 @@
+"""The model server, and the stages that put a version on it."""

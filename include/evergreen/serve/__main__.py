@@ -1,0 +1,79 @@
+"""`python -m evergreen.serve`: the model server, until SIGTERM; requests under way are answered first."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+GRACE_SECONDS = 20
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve; the exit status is 1 when a version to probe cannot be served."""
+    options = _options(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    for chatty in ("httpx", "mlflow", "feast"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    # Requests are answered side by side by threads of our own; a pool of numeric threads in each would fight for the cores.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if options.until_stdin_closes:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    import uvicorn
+
+    from evergreen.errors import EvergreenError
+    from evergreen.serve.app import create_app
+    from evergreen.serve.models import Models
+    from evergreen.settings import settings
+    from evergreen.spec.load import load_all, load_spec
+
+    try:
+        if options.model:
+            name, number = options.model
+            models = Models([load_spec(settings().models / name)])
+            models.slots[name].put(number)
+        else:
+            specs, errors = load_all(settings().models)
+            for error in errors:
+                logging.error("%s", error)
+            models = Models(specs)
+    except EvergreenError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the program's answer
+        return 1
+    app = create_app(models, probe=bool(options.model), max_batch=options.max_batch)
+    uvicorn.run(
+        app, host=options.host, port=options.port, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_SECONDS
+    )
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m evergreen.serve", description="Serve the champion of every model.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only)")
+    parser.add_argument("--port", type=int, default=8090)
+    parser.add_argument("--max-batch", type=int, default=1000, help="entities of one request, at most (default: %(default)s)")
+    parser.add_argument("--model", type=_version, metavar="NAME=VERSION", help="probe: serve exactly this version, from given features")
+    parser.add_argument("--until-stdin-closes", action="store_true", help="end with the process that holds the other end of stdin")
+    return parser.parse_args(arguments)
+
+
+def _version(text: str) -> tuple[str, int]:
+    name, _, number = text.partition("=")
+    if not name or not number.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VERSION, such as churn=3")
+    return name, int(number)
+
+
+def _end_with_parent() -> None:
+    """Whoever started us may be killed without a chance to stop us; its end of the pipe closes in any case."""
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

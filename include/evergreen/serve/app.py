@@ -1,0 +1,263 @@
+"""The model server's HTTP interface: one process, every model of the models folder."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import threading
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, ConfigDict, Field
+
+from evergreen.errors import EvergreenError, TransientError
+from evergreen.features.store import online_features
+from evergreen.serve.messages import Body, request_type
+from evergreen.serve.metrics import Metrics
+from evergreen.serve.models import Loaded, Models, Slot
+from evergreen.serve.predictions import Prediction, PredictionLog
+from evergreen.settings import settings
+
+log = logging.getLogger(__name__)
+
+MAX_BATCH = 1_000
+_BYTES_AN_ENTITY = 1_000  # of a request's body, at most; a larger body is refused before it is read
+_WORKERS = 4  # threads that read features and predict
+_LOG_PATIENCE = 30.0  # seconds that an answer waits for its rows to be committed
+
+
+class Deployment(BaseModel):
+    """Which version to serve."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    version: Annotated[int, Field(ge=1)]
+
+
+class Probe(BaseModel):
+    """Rows of features to predict from."""
+
+    model_config = ConfigDict(extra="forbid")
+    features: Annotated[list[dict[str, Any]], Field(min_length=1)]
+
+
+def create_app(models: Models, *, probe: bool = False, max_batch: int = MAX_BATCH) -> FastAPI:
+    """The server.
+
+    Args:
+        models: what it serves. Outside of probe mode it looks for every model's champion at its start.
+        probe: answer from given features, log nothing; `models` are already loaded. For the check of a version before it may
+            take traffic.
+        max_batch: entities of one request, at most.
+    """
+    metrics = Metrics(models)
+    workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="predict")
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        starting = threading.Thread(target=models.start, name="first versions", daemon=True)
+        if not probe:
+            app.state.log = PredictionLog()
+            starting.start()
+        yield
+        models.stop()
+        if not probe:
+            await run_in_threadpool(app.state.log.close)
+        workers.shutdown()
+
+    app = FastAPI(title="Evergreen model server", lifespan=lifespan)
+
+    @app.middleware("http")
+    async def observe(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+        request.state.id = uuid.uuid4().hex  # ours alone: the log's rows are keyed by it
+        started = time.perf_counter()
+        if int(request.headers.get("content-length") or 0) > max_batch * _BYTES_AN_ENTITY:
+            response: Response = _refusal(request, 413, f"the body is larger than {max_batch * _BYTES_AN_ENTITY:,} bytes")
+        else:
+            response = await answer(request)
+        metrics.answered(request, response.status_code, time.perf_counter() - started)
+        response.headers["x-request-id"] = request.state.id
+        return response
+
+    @app.exception_handler(EvergreenError)
+    async def unavailable(request: Request, error: EvergreenError) -> Response:
+        log.error("%s", error)
+        return _refusal(request, 503, {"doing": error.doing, "found": error.found, "expected": error.expected, "next_step": error.next_step})
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        return _refusal(request, error.status_code, error.detail)
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """The process lives."""
+        return {"status": "alive"}
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        """Every model that has a champion serves a version."""
+        missing = models.missing()
+        return JSONResponse({"ready": not missing, "missing": missing}, 503 if missing else 200)
+
+    @app.get("/metrics", include_in_schema=False)
+    async def prometheus() -> Response:
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/models")
+    async def list_models() -> dict[str, Any]:
+        """What serves."""
+        return {"models": [_described(slot) for slot in models.slots.values()]}
+
+    @app.get("/models/{model}")
+    async def describe(model: str) -> dict[str, Any]:
+        """What serves of one model."""
+        return _described(_slot(models, model))
+
+    if probe:
+
+        @app.post("/models/{model}/probe")
+        def predict_given(model: str, body: Probe) -> dict[str, Any]:
+            """Predict from the given features. Only while a version is being probed."""
+            loaded = _serving(_slot(models, model))
+            return {"version": loaded.version.number, "predictions": loaded.predict(body.features).tolist()}
+
+        return app
+
+    @app.post("/models/{model}/deploy", dependencies=[Depends(_administrator)])
+    def deploy(model: str, body: Deployment) -> Any:
+        """Serve another version; answers when it serves. A version that cannot be loaded changes nothing: 409."""
+        slot = _slot(models, model)
+        try:
+            slot.put(body.version)
+        except TransientError:
+            raise
+        except EvergreenError as error:
+            log.error("%s", error)
+            raise HTTPException(409, {"found": error.found, "serves": slot.current and slot.current.version.number}) from error
+        return _described(slot)
+
+    async def predict(slot: Slot, request: Request, body: Body) -> dict[str, Any]:
+        if len(body.asked) > max_batch:
+            raise HTTPException(413, f"{len(body.asked):,} entities; at most {max_batch:,} a request")
+        as_of = _moment(body)
+        loaded, key = _serving(slot), slot.spec.entity.key
+        keys = [getattr(entity, key) for entity in body.asked]
+        items, rows = await asyncio.get_running_loop().run_in_executor(workers, _answers, loaded, keys, request.state.id, as_of)
+        if body.entity is not None and not rows:
+            raise HTTPException(404, items[0]["error"])
+        if rows:
+            try:
+                await asyncio.wait_for(asyncio.wrap_future(app.state.log.append(rows)), _LOG_PATIENCE)
+            except TimeoutError:
+                raise HTTPException(503, f"the prediction log did not commit within {_LOG_PATIENCE:.0f} s") from None
+        metrics.predicted(loaded, len(rows), len(items) - len(rows))
+        return {
+            "request_id": request.state.id, "model": slot.spec.model, "version": loaded.version.number, "as_of": as_of.isoformat(),
+            "predictions": items,
+        }  # fmt: skip
+
+    for slot in models.slots.values():
+        _add_predict(app, slot, predict)
+
+    @app.post("/models/{model}/predict", include_in_schema=False)
+    async def predict_unknown(model: str) -> None:
+        _slot(models, model)
+
+    return app
+
+
+def _add_predict(app: FastAPI, slot: Slot, predict: Callable[[Slot, Request, Any], Awaitable[dict[str, Any]]]) -> None:
+    """A route of the model's own: its body's type names the entity's key, for validation and for the documentation."""
+    body_type = request_type(slot.spec)
+
+    async def endpoint(request: Request, body: Any) -> Response:
+        return JSONResponse(await predict(slot, request, body))
+
+    endpoint.__annotations__["body"] = body_type
+    app.post(f"/models/{slot.spec.model}/predict", summary=slot.spec.description)(endpoint)
+
+
+def _answers(
+    loaded: Loaded, keys: list[str | int], request_id: str, as_of: datetime
+) -> tuple[list[dict[str, Any]], list[Prediction]]:
+    """One item an entity, in their order, and the rows to log: those of entities that the online store knows."""
+    spec = loaded.spec
+    found = online_features(spec, keys)
+    known = [at for at, entity in enumerate(found) if entity["features_at"] is not None]
+    scores = dict(zip(known, loaded.predict([found[at]["features"] for at in known]).tolist(), strict=True)) if known else {}
+    items: list[dict[str, Any]] = []
+    rows = []
+    for position, (key, entity) in enumerate(zip(keys, found, strict=True)):
+        if position not in scores:
+            error = f"unknown {spec.entity.key} {key!r}: the online store has no features of it"
+            items.append({spec.entity.key: key, "prediction": None, "features_at": None, "error": error})
+            continue
+        items.append({spec.entity.key: key, "prediction": scores[position], "features_at": entity["features_at"].isoformat()})
+        facts = {"as_of": as_of, "features_at": entity["features_at"], "features": entity["features"]}
+        rows.append(
+            Prediction(
+                model=spec.model, version=loaded.version.number, request_id=request_id, position=position, entity=str(key),
+                prediction=scores[position], **facts,
+            )
+        )  # fmt: skip
+    return items, rows
+
+
+def _moment(body: Body) -> datetime:
+    """When the prediction is made: now, unless history is replayed."""
+    if body.as_of is None:
+        return datetime.now(UTC)
+    if not settings().replay:
+        why = "only a server in replay mode (EVERGREEN_REPLAY=1) takes a request's own as_of; leave it out"
+        raise RequestValidationError([{"type": "replay_off", "loc": ("body", "as_of"), "msg": why, "input": body.as_of.isoformat()}])
+    return body.as_of.astimezone(UTC)
+
+
+def _slot(models: Models, model: str) -> Slot:
+    if model not in models.slots:
+        raise HTTPException(404, f"unknown model {model!r}; known: {', '.join(models.slots) or 'none'}")
+    return models.slots[model]
+
+
+def _serving(slot: Slot) -> Loaded:
+    if slot.current is None:
+        raise HTTPException(503, f"no version of {slot.spec.model} serves yet" + (f": {slot.problem}" if slot.problem else ""))
+    return slot.current
+
+
+def _administrator(authorization: Annotated[str, Header()] = "") -> None:
+    expected = f"Bearer {settings().server_token}"
+    if settings().server_token and not secrets.compare_digest(authorization.encode(), expected.encode()):
+        raise HTTPException(401, "this endpoint needs `Authorization: Bearer <EVERGREEN_SERVER_TOKEN>`")
+
+
+def _described(slot: Slot) -> dict[str, Any]:
+    current = slot.current
+    return {
+        "model": slot.spec.model,
+        "version": current and current.version.number,
+        "as_of": current and current.version.as_of.isoformat(),
+        "loaded_at": current and current.loaded_at.isoformat(),
+        "role": _role(slot),
+        "problem": slot.problem,
+    }
+
+
+def _role(slot: Slot) -> Literal["champion", "last known good"] | None:
+    if slot.current is None:
+        return None
+    return "last known good" if slot.fallback else "champion"
+
+
+def _refusal(request: Request, status: int, detail: object) -> JSONResponse:
+    return JSONResponse({"detail": detail, "request_id": request.state.id}, status)

@@ -1,0 +1,44 @@
+"""The model server's administration, over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from evergreen.errors import DeployRefused, ServiceUnavailable
+from evergreen.settings import settings
+
+PATIENCE = 120.0  # seconds in which a version must be loaded
+
+
+def deploy(model: str, version: int) -> dict[str, Any]:
+    """Let the running server serve a version; returns what the server says of the model once it does.
+
+    Raises:
+        DeployRefused: the server cannot serve it, and serves what it served before.
+        ServiceUnavailable: the server, or what it needs, does not answer.
+    """
+    url, token = settings().server_url, settings().server_token
+    doing = f"deploying version {version} of {model} to {url}"
+    try:
+        response = httpx.post(
+            f"{url}/models/{model}/deploy", json={"version": version}, timeout=PATIENCE, headers={"Authorization": f"Bearer {token}"}
+        )
+    except httpx.TransportError as error:
+        raise ServiceUnavailable(
+            doing, found=f"{type(error).__name__}: {error}", expected="an answer from the model server",
+            next_step="start it (`make up`), or set EVERGREEN_SERVER_URL; the task is retried by itself",
+        ) from error  # fmt: skip
+    if response.status_code >= 500:
+        raise ServiceUnavailable(
+            doing, found=f"{response.status_code}: {response.text[:1000]}", expected="a server that can load a version",
+            next_step="look at the server's log; the task is retried by itself",
+        )  # fmt: skip
+    if response.status_code != httpx.codes.OK:
+        raise DeployRefused(
+            doing, found=f"{response.status_code}: {response.text[:1000]}", expected=f"version {version} loaded and serving",
+            next_step=f"what served before still serves; look at {url}/models/{model} and the version in MLflow",
+        )  # fmt: skip
+    confirmed: dict[str, Any] = response.json()
+    return confirmed

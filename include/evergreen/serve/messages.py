@@ -1,0 +1,52 @@
+"""The body of a prediction request, typed by the model's spec."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model, model_validator
+
+from evergreen.spec.schema import ModelSpec
+
+_KEY_LENGTH = 200  # characters of an entity's key, at most
+_INT64 = 2**63
+
+
+class Body(Protocol):
+    """What every model's request has."""
+
+    entity: Any
+    as_of: AwareDatetime | None
+
+    @property
+    def asked(self) -> list[Any]:
+        """The entities, each with the key as an attribute."""
+        ...
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="after")
+    def _one_way_of_asking(self) -> _Request:
+        if (getattr(self, "entity", None) is None) == (getattr(self, "entities", None) is None):
+            raise ValueError("give either `entity` or `entities`")
+        return self
+
+    @property
+    def asked(self) -> list[Any]:
+        alone: Any = getattr(self, "entity", None)
+        return [alone] if alone is not None else list(getattr(self, "entities", None) or ())
+
+
+def request_type(spec: ModelSpec) -> type[BaseModel]:
+    """The type of the model's requests: `{"entity": {key: …}}` or `{"entities": [{key: …}, …]}`, and in replay mode `as_of`."""
+    title = "".join(part.title() for part in spec.model.split("_"))
+    key: Any = (int, Field(ge=-_INT64, lt=_INT64)) if spec.entity.type == "int" else (str, Field(min_length=1, max_length=_KEY_LENGTH))
+    entity: Any = create_model(f"{title}Entity", __config__=ConfigDict(strict=True, extra="forbid"), **{spec.entity.key: key})
+    fields: dict[str, Any] = {
+        "entity": (entity | None, Field(default=None, description="one, answered alone")),
+        "entities": (list[entity] | None, Field(default=None, min_length=1, description="several, answered in their order")),
+        "as_of": (AwareDatetime | None, Field(default=None, description="the moment of the prediction; only in replay mode")),
+    }
+    return create_model(f"{title}Request", __base__=_Request, **fields)

@@ -1,0 +1,145 @@
+"""What the server serves: one version a model, replaced in one assignment, so that no request ever waits or fails for a swap."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from evergreen.errors import EvergreenError, ModelUnloadable, ServiceUnavailable
+from evergreen.registry import store
+from evergreen.registry.rules import Version
+from evergreen.spec.schema import ModelSpec
+from evergreen.train.rows import inputs
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 2.0  # until the registry is asked again, while it does not answer at the server's start
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A version in memory that has answered once."""
+
+    spec: ModelSpec
+    version: Version
+    predictor: store.Predictor
+    loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def predict(self, features: Sequence[dict[str, Any]]) -> npt.NDArray[np.float64]:
+        """P(positive) of each row of features."""
+        frame = pd.DataFrame.from_records(list(features), columns=list(self.spec.feature_types))
+        return self.predictor.predict(inputs(self.spec.feature_types, frame))
+
+
+@dataclass
+class Slot:
+    """One model's place in the server."""
+
+    spec: ModelSpec
+    current: Loaded | None = None
+    settled: bool = False  # the version to start with was looked for
+    fallback: bool = False  # the last known good version serves, since the champion could not be loaded
+    problem: str | None = None  # the last load that failed, until one succeeds
+    failures: int = 0
+    deploying: threading.Lock = field(default_factory=threading.Lock)
+
+    def put(self, number: int) -> Loaded:
+        """Load a version completely, let it answer once, then serve it. What served before serves on until then, or after a failure.
+
+        Raises:
+            EvidenceMissing, ModelUnloadable, ServiceUnavailable: the version cannot be had; nothing changed.
+        """
+        with self.deploying:
+            loaded = self._get(number)
+            self.settled, self.fallback, self.problem = True, False, None
+            return loaded
+
+    def start(self) -> bool:
+        """Serve the champion, else the last known good version; False when the registry does not answer."""
+        try:
+            with self.deploying:
+                if not self.settled:  # else a deployment was faster
+                    self._start()
+                self.settled = True
+        except ServiceUnavailable as error:
+            self.problem = f"the registry does not answer: {error.found}"
+            return False
+        return True
+
+    def _start(self) -> None:
+        for role, wanted in (("champion", store.champion), ("last known good version", store.last_known_good)):
+            found = wanted(self.spec.model)
+            try:
+                if found is not None:
+                    self._get(found.number)
+                    self.fallback = role != "champion"
+                    self.problem = self.problem if self.fallback else None
+                    return
+            except ServiceUnavailable:
+                raise
+            except EvergreenError as error:
+                log.error("%s: the %s cannot be served\n%s", self.spec.model, role, error)
+
+    def _get(self, number: int) -> Loaded:
+        if self.current is None or self.current.version.number != number:
+            try:
+                self.current = load(self.spec, number)
+            except EvergreenError as error:
+                self.failures += 1
+                self.problem = f"version {number} could not be loaded: {error.found}"
+                raise
+        log.info("%s: version %d serves", self.spec.model, number)
+        return self.current
+
+
+def load(spec: ModelSpec, number: int) -> Loaded:
+    """A version that has answered once: a row in which nothing is known, which every version must take."""
+    loaded = Loaded(spec, store.version(spec.model, number), store.load(spec.model, number))
+    try:
+        answer = loaded.predict([dict.fromkeys(spec.feature_types)])
+    except Exception as error:  # whatever a model raises that does not fit the spec
+        raise _unfit(loaded, f"{type(error).__name__}: {error}") from error
+    if answer.shape != (1,) or not 0.0 <= answer[0] <= 1.0:
+        raise _unfit(loaded, f"the answer {answer!r}")
+    return loaded
+
+
+def _unfit(loaded: Loaded, found: str) -> ModelUnloadable:
+    return ModelUnloadable(
+        f"letting version {loaded.version.number} of {loaded.spec.model} answer once",
+        found=found, expected=f"a probability from the features {', '.join(loaded.spec.feature_types)}",
+        next_step="train again if the spec's features have changed since; see the version in MLflow",
+    )  # fmt: skip
+
+
+class Models:
+    """Every model of the server, by name."""
+
+    def __init__(self, specs: Sequence[ModelSpec]) -> None:
+        self.slots = {spec.model: Slot(spec) for spec in specs}
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Put every model's first version in its place; waits for a registry that does not answer yet, until `stop`."""
+        open_slots = list(self.slots.values())
+        while not self._stopped.is_set():
+            open_slots = [slot for slot in open_slots if not slot.start()]
+            if not open_slots:
+                return
+            self._stopped.wait(RETRY_SECONDS)
+
+    def stop(self) -> None:
+        """End `start`, where it still waits."""
+        self._stopped.set()
+
+    def missing(self) -> list[str]:
+        """Models that should serve and do not: not looked for yet, or with nothing that could be loaded."""
+        return [name for name, slot in self.slots.items() if not slot.settled or (slot.current is None and slot.problem)]

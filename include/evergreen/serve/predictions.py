@@ -1,0 +1,157 @@
+"""The prediction log: every prediction that was answered to a client stands here, with the features it was made from.
+
+An answer waits until its rows are committed. Commits are shared: whatever waits while one is under way goes with the next, so
+a busy server commits a few hundred times a second and not once a request.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from evergreen.errors import ServiceUnavailable
+from evergreen.lake import postgres
+from evergreen.settings import settings
+
+_DDL = """
+create table if not exists predictions (
+    model text not null, version bigint not null, request_id text not null, position int not null, entity text not null,
+    as_of timestamptz not null, features_at timestamptz not null, features jsonb not null,
+    prediction double precision not null, logged_at timestamptz not null default now(),
+    primary key (request_id, position)
+);
+create index if not exists predictions_of_a_window on predictions (model, as_of)"""
+_INSERT = (
+    "insert into predictions (model, version, request_id, position, entity, as_of, features_at, features, prediction)"
+    " values (%s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict (request_id, position) do nothing"
+)
+_ROWS_A_COMMIT = 5_000
+_ROWS_WAITING = 50_000  # more than this and the database does not keep up: refuse rather than pile up
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One answered prediction."""
+
+    model: str
+    version: int
+    request_id: str
+    position: int  # of the entity in its request
+    entity: str
+    as_of: datetime
+    features_at: datetime
+    features: dict[str, Any]
+    prediction: float
+
+
+def between(model: str, start: datetime, end: datetime) -> list[dict[str, Any]]:
+    """The predictions with `as_of` in [start, end), oldest first: the fields of `Prediction` and `logged_at`."""
+    postgres.ensure_table(_DDL)
+    with postgres.connect() as connection, connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            "select * from predictions where model = %s and as_of >= %s and as_of < %s order by as_of, request_id, position",
+            [model, start, end],
+        ).fetchall()
+
+
+class PredictionLog:
+    """Writes from one thread with one connection; thread-safe."""
+
+    def __init__(self) -> None:
+        self._waiting: queue.SimpleQueue[tuple[Sequence[Prediction], Future[None]] | None] = queue.SimpleQueue()
+        self._rows = 0  # waiting or being written
+        self._counting = threading.Lock()
+        self._closed = False
+        self._connection: psycopg.Connection | None = None
+        self._writer = threading.Thread(target=self._write, name="prediction log", daemon=True)
+        self._writer.start()
+
+    def append(self, rows: Sequence[Prediction]) -> Future[None]:
+        """Done when all rows are committed; fails with `ServiceUnavailable` when that is not certain."""
+        done: Future[None] = Future()
+        with self._counting:
+            full = self._rows + len(rows) > _ROWS_WAITING
+            if not full and not self._closed:
+                self._rows += len(rows)
+                self._waiting.put((rows, done))
+                return done
+        done.set_exception(_unwritten(f"{_ROWS_WAITING:,} rows are waiting" if full else "the log is closed"))
+        return done
+
+    def close(self) -> None:
+        """Write what is waiting, then stop."""
+        with self._counting:
+            self._closed = True
+            self._waiting.put(None)
+        self._writer.join()
+
+    def _write(self) -> None:
+        ended = False
+        while not ended:
+            taken, ended = self._take()
+            rows = [row for some, _ in taken for row in some]
+            failure = self._commit(rows) if rows else None
+            with self._counting:
+                self._rows -= len(rows)
+            for _, done in taken:
+                if done.set_running_or_notify_cancel():
+                    done.set_exception(failure) if failure else done.set_result(None)
+        if self._connection is not None:
+            self._connection.close()
+
+    def _take(self) -> tuple[list[tuple[Sequence[Prediction], Future[None]]], bool]:
+        """What is waiting, at least one request; and whether the log was closed after it."""
+        taken: list[tuple[Sequence[Prediction], Future[None]]] = []
+        item = self._waiting.get()
+        while item is not None:
+            taken.append(item)
+            if sum(len(rows) for rows, _ in taken) >= _ROWS_A_COMMIT or self._waiting.empty():
+                return taken, False
+            item = self._waiting.get()
+        return taken, True
+
+    def _commit(self, rows: Sequence[Prediction]) -> ServiceUnavailable | None:
+        """Commit rows; the error when it cannot be said that they are. Once more on a new connection: the old one may be stale."""
+        values = [
+            (r.model, r.version, r.request_id, r.position, r.entity, r.as_of, r.features_at, Jsonb(r.features), r.prediction)
+            for r in rows
+        ]
+        failure: Exception | None = None
+        for _ in range(2):
+            try:
+                if self._connection is None:
+                    self._connection = self._open()
+                with self._connection.transaction(), self._connection.cursor() as cursor:
+                    cursor.executemany(_INSERT, values)
+                return None
+            except (psycopg.Error, ServiceUnavailable) as error:
+                failure = error
+                if self._connection is not None:
+                    self._connection.close()
+                self._connection = None
+        return _unwritten(str(failure).strip())
+
+    @staticmethod
+    def _open() -> psycopg.Connection:
+        postgres.ensure_table(_DDL)
+        return psycopg.connect(
+            settings().database_url("evergreen"), autocommit=True, connect_timeout=5, tcp_user_timeout=10_000,
+            # A server that trades durability for speed by default must not do so here; one that hangs must not hang us.
+            options="-c synchronous_commit=on -c statement_timeout=10s -c lock_timeout=10s",
+        )  # fmt: skip
+
+
+def _unwritten(found: str) -> ServiceUnavailable:
+    return ServiceUnavailable(
+        "writing the prediction log", found=found, expected="the rows committed before they are answered",
+        next_step="ask again; check the database `evergreen` (`make up`, EVERGREEN_DATABASE)",
+    )  # fmt: skip

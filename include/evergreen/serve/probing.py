@@ -1,0 +1,85 @@
+"""A version in a server process of its own, which ends with this one: does it load, does it answer as in training?"""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+import httpx
+
+from evergreen.errors import ModelUnloadable
+from evergreen.registry import store
+
+PATIENCE = 180.0  # seconds to load: a cold start on a busy machine
+TOLERANCE = 1e-6  # between the answers of two processes: the order of additions may differ
+
+
+def probe(model: str, number: int, run_id: str) -> tuple[int, float]:
+    """Compare a fresh server's answers with those that training stored; returns rows and the largest difference.
+
+    Raises:
+        ModelUnloadable: it does not load, or answers differently.
+    """
+    rows: list[dict[str, Any]] = json.loads(store.download(run_id, "sample.json").read_text())["rows"]
+    doing = f"probing version {number} of {model} in a fresh server"
+    with _server(doing, model, number) as url:
+        response = httpx.post(f"{url}/models/{model}/probe", json={"features": [row["features"] for row in rows]}, timeout=60)
+        if response.status_code != httpx.codes.OK:
+            raise _unloadable(doing, f"{response.status_code}: {response.text[:1000]}", "predictions")
+    answers = response.json()["predictions"]
+    difference = max(abs(answer - row["prediction"]) for answer, row in zip(answers, rows, strict=True))
+    if not difference <= TOLERANCE:
+        raise _unloadable(doing, f"predictions up to {difference:.3g} from those of training", f"at most {TOLERANCE:g}, on {len(rows)} rows")
+    return len(rows), difference
+
+
+@contextmanager
+def _server(doing: str, model: str, number: int) -> Iterator[str]:
+    """The URL of a server that has loaded the version; it is gone after the block."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "evergreen.serve", "--port", str(port), "--model", f"{model}={number}", "--until-stdin-closes"]
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _wait(doing, process, url, output)
+            yield url
+        finally:
+            process.kill()
+            process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
+
+
+def _wait(doing: str, process: subprocess.Popen[bytes], url: str, output: IO[bytes]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        if process.poll() is not None:
+            raise _unloadable(doing, f"the process ended with status {process.returncode}\n{_tail(output)}", "a server that answers")
+        try:
+            if httpx.get(f"{url}/readyz", timeout=5).status_code == httpx.codes.OK:
+                return
+        except httpx.TransportError:
+            if time.monotonic() > deadline:
+                raise _unloadable(doing, f"no answer within {PATIENCE:.0f} s\n{_tail(output)}", "a server that answers") from None
+        time.sleep(0.1)
+
+
+def _tail(output: IO[bytes]) -> str:
+    output.seek(0)
+    return "\n".join(output.read().decode(errors="replace").splitlines()[-15:])
+
+
+def _unloadable(doing: str, found: str, expected: str) -> ModelUnloadable:
+    return ModelUnloadable(
+        doing, found=found, expected=expected, next_step="the champion serves on; look at the version's artifacts in MLflow, then train again"
+    )  # fmt: skip

@@ -1,0 +1,68 @@
+"""From a registered version to the one that serves: a fresh process must answer it first, then the running server takes it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from evergreen.errors import StageSkipped
+from evergreen.registry import rules
+from evergreen.run import Run
+from evergreen.settings import settings
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+
+
+def probe(run: Run, registered: Json) -> Json:
+    """Let a fresh server process load the version and answer as it did when it was trained.
+
+    Returns:
+        `registered`, with `probed`: rows compared.
+
+    Raises:
+        ModelUnloadable: the process does not come up with the version, or answers differently.
+    """
+    from evergreen.serve import probing
+    from evergreen.train import tracking
+
+    run.links["MLflow run"] = tracking.url(registered["mlflow_run_id"])
+    rows, difference = probing.probe(run.spec.model, registered["version"], registered["mlflow_run_id"])
+    log.info("A fresh server answers version %d: %d rows, at most %.1e from training", registered["version"], rows, difference)
+    return {**registered, "probed": rows}
+
+
+def deploy(run: Run, probed: Json) -> Json:
+    """Let the running server take the version; once it has confirmed, the alias `champion` follows. Again is harmless.
+
+    Returns:
+        `{"version", "replaced": the champion before it or None, "mlflow_run_id"}`
+
+    Raises:
+        StageSkipped: the version is older than the champion, or was rolled back from.
+        DeployRefused: the server did not take it; the champion serves on.
+    """
+    from evergreen.registry import audit, store
+    from evergreen.serve import client
+    from evergreen.train import tracking
+
+    model = run.spec.model
+    run.links["MLflow run"] = tracking.url(probed["mlflow_run_id"])
+    run.links["Model server"] = f"{settings().server_url}/docs"
+    with store.locked(model):
+        version, champion, good = store.version(model, probed["version"]), store.champion(model), store.last_known_good(model)
+        refusal = rules.promotion_refusal(version, champion)
+        if refusal:
+            raise StageSkipped(f"not deployed: {refusal}")
+        client.deploy(model, version.number)
+        keep = rules.last_known_good_after(version, champion, good)
+        store.set_champion(model, version.number, last_known_good=keep.number if keep else None)
+        replaced = keep.number if keep else None
+        audit.record(
+            id=f"promotion/{model}/{version.number}", as_of=version.as_of, model=model, event="promotion", version=version.number,
+            actor=f"run {run.run_id}", reason=run.reason,
+            evidence={"replaced": replaced, "mlflow_run_id": version.run_id, "key": version.key, "decision_id": run.decision_id},
+        )  # fmt: skip
+    log.info("Version %d of %s serves; before it: %s", version.number, model, replaced or "none")
+    return {"version": version.number, "replaced": replaced, "mlflow_run_id": version.run_id}

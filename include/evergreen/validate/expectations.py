@@ -1,0 +1,166 @@
+"""Contracts run by Great Expectations: a real ValidationDefinition over a pandas batch.
+
+At the size of one interval's batch (thousands of rows) the pandas engine is the fastest; from some hundred thousand rows on,
+the same metrics in one DuckDB pass are: `Judge` is the seam where that would go in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import great_expectations as gx
+import numpy as np
+import pyarrow as pa
+from great_expectations.core.expectation_validation_result import (
+    ExpectationSuiteValidationResult,
+    ExpectationValidationResult,
+)
+from great_expectations.data_context.types.base import (
+    DataContextConfig,
+    InMemoryStoreBackendDefaults,
+    ProgressBarsConfig,
+)
+from great_expectations.expectations.expectation import (
+    ColumnAggregateExpectation,
+    ColumnMapExpectation,
+    ColumnPairMapExpectation,
+    Expectation,
+    MulticolumnMapExpectation,
+)
+from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+from great_expectations.util import convert_to_json_serializable
+
+from evergreen.errors import SpecError
+from evergreen.spec.contract import Contract
+from evergreen.validate.rules import SHOWN, Finding
+
+# Everything about the failing rows but a query that would select them again.
+_RESULT_FORMAT = {"result_format": "COMPLETE", "return_unexpected_index_query": False, "partial_unexpected_count": 20}
+_ABOUT_VALUES = (ColumnAggregateExpectation, ColumnMapExpectation, ColumnPairMapExpectation, MulticolumnMapExpectation)
+_ROWS = "unexpected_index_list"  # in the result of an expectation about rows: which of them fail
+_AMISS = {"partial_unexpected_list": "unexpected", "partial_missing_list": "missing"}
+_COLUMN_ARGUMENTS = ("column", "column_A", "column_B", "column_list", "column_set")
+_HIDDEN_ARGUMENTS = {*_COLUMN_ARGUMENTS, "batch_id"}
+
+
+def suite(contract: Contract, name: str, file: str) -> list[Expectation]:
+    """The contract's expectations as Great Expectations' own objects.
+
+    Raises:
+        SpecError: an expectation that does not exist, or arguments that it does not take; all of them at once.
+    """
+    expectations, mistakes = [], []
+    for number, stated in enumerate(contract.expectations, 1):
+        try:
+            configuration = ExpectationConfiguration(type=stated.type, kwargs=stated.arguments, severity=stated.severity)
+            expectations.append(configuration.to_domain_obj())
+        except (gx.exceptions.GreatExpectationsError, ValueError, TypeError) as error:  # pydantic's errors are ValueErrors
+            mistakes.append(f"{number}. {stated.type}: {' '.join(str(error).split())}")
+    if mistakes:
+        raise SpecError(
+            f"reading the contract of {name} from {file}",
+            found="\n".join(mistakes),
+            expected="expectations of Great Expectations with the arguments they take",
+            next_step=f"correct {file}, then clear this task",
+        )
+    return expectations
+
+
+class Judge:
+    """Runs suites, one table after the other, on an ephemeral context that lives as long as the stage.
+
+    Making a context costs as much as some ten expectations, so the tables of a run share one; it keeps every result in memory,
+    so no two runs do.
+    """
+
+    def __init__(self) -> None:
+        self._context = gx.get_context(
+            mode="ephemeral",
+            project_config=DataContextConfig(
+                store_backend_defaults=InMemoryStoreBackendDefaults(),
+                analytics_enabled=False,
+                progress_bars=ProgressBarsConfig(globally=False, metric_calculations=False),
+            ),
+        )
+        asset = self._context.data_sources.add_pandas("stage").add_dataframe_asset("table")
+        self._batch = asset.add_batch_definition_whole_dataframe("rows")
+
+    def __call__(
+        self, expectations: Sequence[Expectation], table: pa.Table, positions: Sequence[int], name: str, as_of: datetime
+    ) -> tuple[list[Finding], ExpectationSuiteValidationResult]:
+        """What each expectation found, and Great Expectations' result for its page.
+
+        Of a table without rows only expectations about the table itself are asked: there are no values to be wrong.
+
+        Args:
+            expectations: the contract, as `suite` returns it.
+            table: the rows to judge.
+            positions: of each of these rows, the position that findings name it by.
+            name: the table's name, once a Judge.
+            as_of: the moment that the result is dated by.
+        """
+        asked = [e for e in expectations if table.num_rows or not isinstance(e, _ABOUT_VALUES)]
+        added = self._context.suites.add(gx.ExpectationSuite(name=name, expectations=asked))
+        definition = gx.ValidationDefinition(name=name, data=self._batch, suite=added)
+        result = self._context.validation_definitions.add(definition).run(
+            batch_parameters={"dataframe": table.to_pandas()},
+            result_format=_RESULT_FORMAT,
+            run_id=gx.RunIdentifier(run_name=name, run_time=as_of),
+        )
+        for each in result.results:
+            if _ROWS not in each.result:
+                each.result = _about_table(each.result)
+        return [_finding(each, positions) for each in result.results], result
+
+
+def _finding(each: ExpectationValidationResult, positions: Sequence[int]) -> Finding:
+    stated = each.expectation_config
+    arguments = stated.kwargs
+    columns = [arguments[name] for name in _COLUMN_ARGUMENTS if name in arguments]
+    flat = [column for entry in columns for column in (entry if isinstance(entry, list | set | tuple) else [entry])]
+    found = each.result
+    failing = None
+    observed, samples = f"found {found.get('observed_value')}", []
+    if _ROWS in found:
+        failing = tuple(positions[index] for index in found[_ROWS])
+        observed = f"{len(failing):,} of {found['element_count']:,} rows fail"
+        samples = list(dict.fromkeys(_text(value) for value in found["partial_unexpected_list"]))
+    return Finding(
+        name=f"{stated.type}({', '.join(map(str, flat))})",
+        severity=str(stated.severity.value),  # type: ignore[arg-type]
+        success=bool(each.success),
+        expected=", ".join(f"{k}={v}" for k, v in arguments.items() if k not in _HIDDEN_ARGUMENTS),
+        observed=observed,
+        failing=failing,
+        samples=tuple(samples[: SHOWN + 1]),
+        error=_error(each.exception_info),
+    )
+
+
+def _about_table(found: dict[str, Any]) -> dict[str, Any]:
+    """The result of an expectation about the table as a whole, with a plain observed value.
+
+    Expectations about distinct values leave it out and state what is amiss as if it were rows, and some state numpy's numbers:
+    the page's renderer can read neither.
+    """
+    amiss = [f"{kind} {', '.join(map(_text, found[key]))}" for key, kind in _AMISS.items() if found.get(key)]
+    observed = "; ".join(amiss) or convert_to_json_serializable(found.get("observed_value"))
+    plain = observed.item() if isinstance(observed, np.generic) else observed
+    return {name: value for name, value in found.items() if "unexpected" not in name} | {"observed_value": plain}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_text, value))})"
+    if isinstance(value, dict):
+        return ", ".join(f"{column}={_text(each)}" for column, each in value.items())
+    return "null" if value is None or value != value else str(value)
+
+
+def _error(info: dict[str, Any] | None) -> str | None:
+    """The exception's message. Great Expectations nests one dictionary a failed metric, or has one at the top."""
+    entries = [info] if info and "exception_message" in info else list((info or {}).values())
+    messages = [str(entry["exception_message"]) for entry in entries if entry.get("raised_exception")]
+    return " ".join(messages[0].split()) if messages else None

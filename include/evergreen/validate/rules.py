@@ -1,0 +1,133 @@
+"""What the results of a contract's expectations mean for a batch and its rows. Pure.
+
+An expectation is about single rows (Great Expectations names the rows that fail) or about the table as a whole (row count,
+columns, a mean, a share of nulls). What follows from a failure:
+
+* A row that fails a row-level expectation goes to quarantine with that expectation's name, whatever the severity. So do rows
+  with a cell that could not be parsed, and repetitions of a key (the first row of a key is kept).
+* `severity` says what the expectation's own verdict does to the run: a failed `critical` stops it, a failed `warning` alerts.
+  The verdict of a row-level expectation fails when the share of passing rows is below its `mostly` (default 1: one row is
+  enough). So "drop and go on, up to one in a hundred" is `critical` with `mostly: 0.99`, and "drop and tell" is `warning`.
+* To be told and keep the rows, use an expectation about the table: `expect_column_distinct_values_to_be_in_set`,
+  `expect_column_proportion_of_non_null_values_to_be_between`.
+* An expectation that raises an exception has failed.
+* A batch of which most rows would go to quarantine is broken: then the export is wrong, not the rows.
+
+Features and training sets have no quarantine: a row is there or the run stops. Rows that a `critical` expectation tolerates
+(by `mostly`) stay, and are reported as a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from evergreen.spec.contract import Severity
+
+MOST = 0.5  # a greater share of rejected rows means that the batch is broken
+FEW = 10  # so few rejected rows say nothing about the batch, however small it is
+SHOWN = 5  # failing rows and values that a message shows
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one expectation found in a batch."""
+
+    name: str  # type and columns: expect_column_values_to_be_between(minutes)
+    severity: Severity
+    success: bool
+    expected: str  # its arguments, as text
+    observed: str  # what was found, as text
+    failing: tuple[int, ...] | None = None  # positions of the failing rows; None: it is about the table as a whole
+    samples: tuple[str, ...] = ()  # the first distinct failing values
+    error: str | None = None  # the exception that it raised
+
+    def __str__(self) -> str:
+        """One line for a log: `expect_column_values_to_be_between(minutes), min_value=0: 3 of 90 rows fail (rows 4, 9, 17; values -1, -7)`."""
+        said = f"{self.name}{', ' if self.expected else ''}{self.expected}: "
+        if self.error is not None:
+            return f"{said}could not be evaluated: {self.error}"
+        shown = []
+        if self.failing:
+            shown.append(f"row{'s' if len(self.failing) > 1 else ''} {_listed(self.failing)}")
+        if self.samples:
+            shown.append(f"value{'s' if len(self.samples) > 1 else ''} {_listed(self.samples)}")
+        return f"{said}{self.observed} ({'; '.join(shown)})" if shown else said + self.observed
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What happens to a batch of rows: every row is accepted or rejected, never both."""
+
+    accepted: tuple[int, ...]  # positions, in order
+    rejected: Mapping[int, tuple[str, ...]]  # position → reasons, in order of position
+    broken: tuple[str, ...]  # why the run must stop; empty: publish
+    warnings: tuple[str, ...]  # what the owner should look at
+
+    @property
+    def verdict(self) -> Literal["broken", "warnings", "passed"]:
+        if self.broken:
+            return "broken"
+        return "warnings" if self.warnings else "passed"
+
+
+def decide(rows: int, unusable: Mapping[int, str], findings: Sequence[Finding], *, quarantine: bool = True) -> Decision:
+    """The fate of a batch.
+
+    Args:
+        rows: how many rows it has; positions are 0 to rows - 1.
+        unusable: rows that no expectation was asked about, with the reason (not parsable, duplicate key).
+        findings: one of each expectation of the contract.
+        quarantine: whether failing rows may be left out; otherwise all rows are accepted.
+    """
+    reasons: dict[int, list[str]] = {position: [reason] for position, reason in unusable.items()} if quarantine else {}
+    broken: list[str] = []
+    warnings: list[str] = []
+    for finding in findings:
+        if quarantine:
+            for position in finding.failing or ():
+                reasons.setdefault(position, []).append(finding.name)
+        if not finding.success:
+            (broken if finding.severity == "critical" else warnings).append(str(finding))
+        elif finding.failing and not quarantine:
+            warnings.append(f"{finding} (tolerated)")
+    rejected = {position: tuple(reasons[position]) for position in sorted(reasons)}
+    if len(rejected) > max(FEW, MOST * rows):
+        broken.append(f"{len(rejected)} of {rows} rows would go to quarantine: {counted(rejected)}")
+    accepted = tuple(position for position in range(rows) if position not in rejected)
+    return Decision(accepted, rejected, tuple(broken), tuple(warnings))
+
+
+def unusable(unparsed: Sequence[str | None], keys: Iterable[tuple[object, ...]]) -> dict[int, str]:
+    """The rows that cannot be judged, with the reason.
+
+    Args:
+        unparsed: of each row, `column=value; …` where cells do not fit their type.
+        keys: of each row, the values of its key. A row without a complete key repeats no other: its contract decides about it.
+    """
+    reasons: dict[int, str] = {}
+    seen: set[tuple[object, ...]] = set()
+    for position, (cells, key) in enumerate(zip(unparsed, keys, strict=True)):
+        if cells is not None:
+            reasons[position] = f"unparsable: {cells}"
+        elif None not in key:
+            if key in seen:
+                reasons[position] = "duplicate key"
+            seen.add(key)
+    return reasons
+
+
+def counted(rejected: Mapping[int, tuple[str, ...]]) -> str:
+    """How often each reason was given, the most frequent first: `12 duplicate key, 3 unparsable`."""
+    counts: dict[str, int] = {}
+    for reasons in rejected.values():
+        for reason in reasons:
+            kind = reason.partition(":")[0]
+            counts[kind] = counts.get(kind, 0) + 1
+    return ", ".join(f"{count:,} {kind}" for kind, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _listed(values: Sequence[object]) -> str:
+    return ", ".join(map(str, values[:SHOWN])) + (", …" if len(values) > SHOWN else "")

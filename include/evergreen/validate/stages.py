@@ -1,0 +1,175 @@
+"""Stages that hold a table against its contract: the interval's batches, its feature partitions, a training set.
+
+What follows from which failure stands in `validate.rules`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from evergreen.errors import ContractBroken, EvidenceMissing, PermanentError
+from evergreen.run import Run
+from evergreen.validate import rules
+
+if TYPE_CHECKING:
+    from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
+    from great_expectations.expectations.expectation import Expectation
+
+    from evergreen.validate.data_docs import Entry
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+REASONS = "_reasons"  # of a quarantined row: `reason; …`
+
+
+def validate(run: Run, extracted: Json) -> Json:
+    """Hold every source's batch against its contract and part its rows into accepted and rejected ones.
+
+    Both are staged as Parquet: accepted rows with the declared columns; rejected ones also with `_unparsed`, `_row` and
+    `_reasons`. In order, and every row in exactly one of them.
+
+    Returns:
+        `extracted`, with `"published", "quarantined", "warnings", "accepted": path, "rejected": path` for each source.
+
+    Raises:
+        ContractBroken: a critical expectation failed, of any source; nothing may be published.
+        SpecError: a contract that Great Expectations cannot read.
+    """
+    import pyarrow as pa
+
+    from evergreen.lake import staging
+    from evergreen.validate import expectations
+
+    partition, judge = run.interval.partition, expectations.Judge()
+    entries: list[Entry] = []
+    sources: Json = {}
+    for name, source in run.spec.sources.items():
+        batch = extracted["sources"][name]
+        table = staging.read(batch["staged"])
+        keys = zip(*(table[column].to_pylist() for column in source.keys), strict=True)
+        unusable = rules.unusable(table["_unparsed"].to_pylist(), keys)
+        usable = [position for position in range(table.num_rows) if position not in unusable]
+        judged = table.take(pa.array(usable, pa.int64())) if unusable else table
+        suite = _suite(run, name)
+        findings, result = judge(suite, judged.select(list(source.columns)), usable, name, run.as_of)
+        decision = rules.decide(table.num_rows, unusable, findings)
+        entries.append(_entry(name, table.num_rows, decision, result))
+        accepted = table.take(pa.array(decision.accepted, pa.int64())).select(list(source.columns))
+        rejected = table.take(pa.array(decision.rejected, pa.int64())).append_column(
+            REASONS, pa.array(["; ".join(reasons) for reasons in decision.rejected.values()], pa.string())
+        )
+        sources[name] = {
+            **batch,
+            "published": accepted.num_rows,
+            "quarantined": rejected.num_rows,
+            "warnings": list(decision.warnings),
+            "accepted": staging.write(staging.path(run.spec.model, partition, f"{name}.accepted"), accepted),
+            "rejected": staging.write(staging.path(run.spec.model, partition, f"{name}.rejected"), rejected),
+        }
+    _report(
+        run, "sources", partition, entries, ContractBroken,
+        "correct the batch upstream, or the contract if the world has changed, then clear `extract` and what follows",
+    )  # fmt: skip
+    return {**extracted, "sources": sources}
+
+
+def validate_features(run: Run, computed: Json) -> Json:
+    """Hold every computed feature partition against its view's contract. No row is dropped: a critical failure stops the run.
+
+    Returns:
+        `computed`, with `"warnings": [...]`.
+
+    Raises:
+        ContractBroken: a critical expectation failed; no feature is published.
+        SpecError: a contract that Great Expectations cannot read.
+    """
+    from evergreen.lake import staging
+    from evergreen.validate import expectations
+
+    judge = expectations.Judge()
+    entries: list[Entry] = []
+    for view, partitions in computed["views"].items():
+        suite = _suite(run, view)
+        for partition, staged in sorted(partitions.items()):
+            table = staging.read(staged["staged"])
+            name = view if partition == run.interval.partition else f"{view} of {partition}"
+            findings, result = judge(suite, table, range(table.num_rows), name, run.as_of)
+            entries.append(_entry(name, table.num_rows, rules.decide(table.num_rows, {}, findings, quarantine=False), result))
+    if entries:
+        _report(
+            run, "features", run.interval.partition, entries, ContractBroken,
+            "correct the view's query, or its contract if the world has changed, then clear `features` and what follows",
+        )  # fmt: skip
+    else:
+        log.info("No feature partition was computed, so there is none to validate")
+    return {**computed, "warnings": [warning for entry in entries for warning in entry.decision.warnings]}
+
+
+def validate_training(run: Run, data: Json) -> Json:
+    """Hold the training set against the contract that follows from the spec: see `validate.training`.
+
+    Returns:
+        `data`, with `"warnings": [...]`.
+
+    Raises:
+        EvidenceMissing: too few rows, or one class only: not enough to learn from.
+        ContractBroken: training may not use the set (columns missing, immature or absent labels, repeated rows, an empty feature).
+    """
+    from evergreen.lake import staging
+    from evergreen.validate import expectations, training
+
+    table = staging.read(data["path"])
+    suite = expectations.suite(training.contract(run.spec, run.as_of), "training set", "model.yaml")
+    findings, result = expectations.Judge()(suite, table, range(table.num_rows), "training set", run.as_of)
+    decision = rules.decide(table.num_rows, {}, findings, quarantine=False)
+    lacking = all(f.name.startswith(training.EVIDENCE) for f in findings if f.severity == "critical" and not f.success)
+    _report(
+        run, "training", f"{run.as_of:%Y-%m-%dT%H%MZ}", [_entry("training set", table.num_rows, decision, result)],
+        EvidenceMissing if lacking else ContractBroken,
+        "train again when more labels have matured, or widen split.window in model.yaml"
+        if lacking
+        else "correct the features or the label that the lines above name, then clear `build` and what follows",
+    )  # fmt: skip
+    return {**data, "warnings": list(decision.warnings)}
+
+
+def _suite(run: Run, table: str) -> list[Expectation]:
+    from evergreen.spec.contract import load_contract
+    from evergreen.validate import expectations
+
+    file = run.spec.contract_file(table)
+    return expectations.suite(load_contract(file), table, f"{run.spec.model}/{file.relative_to(run.spec.folder)}")
+
+
+def _entry(table: str, rows: int, decision: rules.Decision, result: ExpectationSuiteValidationResult) -> Entry:
+    from evergreen.validate.data_docs import Entry
+
+    return Entry(table, rows, decision, result, rules.counted(decision.rejected))
+
+
+def _report(run: Run, kind: str, key: str, entries: list[Entry], error: type[PermanentError], next_step: str) -> None:
+    """Write and link the page, log what was found, and stop the run if a table is broken."""
+    from evergreen.validate import data_docs
+
+    url = run.links["Data Docs"] = data_docs.write(run.spec.model, kind, key, entries)
+    for entry in entries:
+        decision = entry.decision
+        log.info(
+            "%s: %d rows, %d accepted%s; %d of %d expectations met",
+            entry.table, entry.rows, len(decision.accepted),
+            f", {len(decision.rejected)} to quarantine ({entry.quarantined})" if decision.rejected else "",
+            entry.result.statistics["successful_expectations"], entry.result.statistics["evaluated_expectations"],
+        )  # fmt: skip
+        for warning in decision.warnings:
+            log.warning("%s: %s", entry.table, warning)
+    log.info("Data Docs: %s", url)
+    broken = [f"{entry.table}: {problem}" for entry in entries for problem in entry.decision.broken]
+    if broken:
+        raise error(
+            f"validating the {kind} of {run.subject}",
+            found="\n    ".join(["", *broken]) if len(broken) > 1 else broken[0],
+            expected=f"every critical expectation met; nothing was published. Data Docs: {url}",
+            next_step=next_step,
+        )

@@ -1,0 +1,38 @@
+"""The contract of a training set: it follows from the spec, so nobody writes it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from evergreen.spec.contract import Contract
+from evergreen.spec.schema import ModelSpec
+
+USUAL = 0.5  # a feature that more rows lack than this is worth a look; a legitimate gap may be greater
+
+_ENOUGH_ROWS = "expect_table_row_count_to_be_between"
+_BOTH_CLASSES = "expect_column_unique_value_count_to_be_between"
+EVIDENCE = (_ENOUGH_ROWS, _BOTH_CLASSES)  # types whose failure says that there is not enough to learn from
+
+
+def contract(spec: ModelSpec, as_of: datetime) -> Contract:
+    """What holds for every training set of a model as of a moment.
+
+    All columns are there; the label is 0 or 1, of both classes, and was mature at `as_of`; a key stands once a cutoff; there
+    are at least `split.minimum_rows` rows; no feature is missing from every row.
+    """
+    key, label, features = spec.entity.key, spec.label.name, list(spec.feature_types)
+    non_null = "expect_column_proportion_of_non_null_values_to_be_between"
+    columns = [key, "event_timestamp", label, *features]
+    mature = (as_of - spec.label.horizon).isoformat()
+    expectations: tuple[dict[str, object], ...] = (
+        {"type": "expect_table_columns_to_match_set", "column_set": columns, "exact_match": False},
+        {"type": _ENOUGH_ROWS, "min_value": spec.split.minimum_rows},
+        {"type": _BOTH_CLASSES, "column": label, "min_value": 2},
+        {"type": "expect_column_values_to_not_be_null", "column": label},
+        {"type": "expect_column_values_to_be_in_set", "column": label, "value_set": [0, 1]},
+        {"type": "expect_column_values_to_be_between", "column": "event_timestamp", "max_value": mature},
+        {"type": "expect_compound_columns_to_be_unique", "column_list": [key, "event_timestamp"]},
+        *({"type": non_null, "column": name, "min_value": 0, "strict_min": True} for name in features),
+        *({"type": non_null, "column": name, "min_value": 1 - USUAL, "severity": "warning"} for name in features),
+    )
+    return Contract.model_validate({"expectations": expectations})

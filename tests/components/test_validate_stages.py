@@ -1,0 +1,289 @@
+"""The validation stages on the real Great Expectations, from landed bytes to staged rows and a page."""
+
+from __future__ import annotations
+
+import logging
+import re
+from datetime import UTC, date, datetime, timedelta
+from html.parser import HTMLParser
+
+import pyarrow as pa
+import pytest
+import yaml
+from evergreen.errors import ContractBroken, EvidenceMissing, SpecError
+from evergreen.ingest.stages import extract
+from evergreen.interval import Interval
+from evergreen.lake import staging
+from evergreen.run import Run
+from evergreen.settings import PROJECT, settings
+from evergreen.spec.load import load_spec
+from evergreen.validate.stages import validate, validate_features, validate_training
+
+DAY = Interval.of_day(date(2026, 1, 5))
+SOURCE = "visits"
+MODEL = {
+    "model": "shop", "description": "A shop.", "owner": {"name": "shop", "email": "shop@example.com"},
+    "first_day": "2026-01-01", "schedule": {"train": "0 0 * * 1"}, "entity": {"name": "guest", "key": "guest_id"},
+    "sources": {
+        SOURCE: {
+            "path": "shop/visits/{partition}.csv", "event_time": "at", "keys": ["visit_id"],
+            "columns": {"visit_id": "string", "guest_id": "string", "at": "timestamp", "spent": "float", "kind": "string"},
+        }
+    },
+    "features": {"habits": {"sources": [SOURCE], "look_back": "7d", "features": {"visits_7d": "int", "kind": "category"}}},
+    "label": {"name": "returns", "horizon": "2d", "sources": [SOURCE]},
+    "split": {"window": "10d", "evaluation": "2d", "minimum_rows": 20},
+    "families": {"logistic_regression": {}}, "search": {"trials": 2},
+    "gates": {"minimum_rows": 40, "floor": {"roc_auc": 0.5}},
+    "monitoring": {"minimum_rows": 10, "cooldown": "3d"},
+}  # fmt: skip
+CONTRACTS = {
+    SOURCE: [
+        {"type": "expect_column_values_to_not_be_null", "column": "guest_id"},
+        {"type": "expect_column_values_to_be_between", "column": "spent", "min_value": 0, "mostly": 0.9},
+        {"type": "expect_column_values_to_be_between", "column": "spent", "max_value": 500, "severity": "warning"},
+        {"type": "expect_column_proportion_of_non_null_values_to_be_between", "column": "spent", "min_value": 0.5},
+        {"type": "expect_column_distinct_values_to_be_in_set", "column": "kind", "value_set": ["web", "desk"], "severity": "warning"},
+        {"type": "expect_table_row_count_to_be_between", "min_value": 1, "max_value": 1000},
+    ],
+    "habits": [
+        {"type": "expect_column_values_to_be_between", "column": "visits_7d", "min_value": 0},
+        {"type": "expect_column_values_to_not_be_null", "column": "kind", "severity": "warning"},
+    ],
+}
+HEADER = "visit_id,guest_id,at,spent,kind"
+
+
+def visit(number, spent="10.5", kind="web", guest="g1", key=None):
+    return f"{key or f'v{number}'},{guest},2026-01-05T10:00:00Z,{spent},{kind}"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run of a small model, with a home of its own."""
+    folder = tmp_path / "models" / "shop"
+    (folder / "contracts").mkdir(parents=True)
+    (folder / "features").mkdir()
+    (folder / "model.yaml").write_text(yaml.safe_dump(MODEL, sort_keys=False))
+    for table, stated in CONTRACTS.items():
+        (folder / "contracts" / f"{table}.yaml").write_text(yaml.safe_dump({"expectations": stated}))
+    (folder / "features" / "habits.sql").write_text("select 1")
+    (folder / "label.sql").write_text("select 1")
+    monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / "home"))
+    settings.cache_clear()
+    yield Run(load_spec(folder), DAY)
+    settings.cache_clear()
+
+
+def land(*lines):
+    file = settings().home / "landing" / "shop" / SOURCE / f"{DAY.partition}.csv"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("\n".join([HEADER, *lines]) + "\n")
+
+
+def validated(run, *lines):
+    land(*lines)
+    return validate(run, extract(run))["sources"][SOURCE]
+
+
+def page(run):
+    path = run.links["Data Docs"].removeprefix(settings().reports_url + "/")
+    return (settings().reports / path).read_text()
+
+
+def rows(file):
+    return staging.read(file).to_pylist()
+
+
+def test_sound_rows_are_accepted_with_the_declared_columns(run):
+    result = validated(run, *[visit(n) for n in range(30)])
+    assert (result["rows"], result["published"], result["quarantined"], result["warnings"]) == (30, 30, 0, [])
+    accepted = staging.read(result["accepted"])
+    assert accepted.column_names == HEADER.split(",")
+    assert accepted["visit_id"].to_pylist() == [f"v{n}" for n in range(30)]
+    assert rows(result["rejected"]) == []
+
+
+def test_every_bad_row_is_in_quarantine_once_with_all_its_reasons(run, caplog):
+    bad = [visit(30, spent="ten"), visit(31, key="v1"), visit(32, spent="-1"), visit(33, spent="900"), visit(34, spent="-2", key="v2")]
+    with caplog.at_level(logging.INFO, "evergreen"):
+        result = validated(run, *[visit(n) for n in range(30)], *bad)
+    assert {row["_row"]: row["_reasons"] for row in rows(result["rejected"])} == {
+        30: "unparsable: spent=ten",
+        31: "duplicate key",
+        32: "expect_column_values_to_be_between(spent)",
+        33: "expect_column_values_to_be_between(spent)",
+        34: "duplicate key",
+    }
+    assert (result["published"], result["quarantined"]) == (30, 5)
+    assert [row["visit_id"] for row in rows(result["accepted"])] == [f"v{n}" for n in range(30)]
+    (warning,) = result["warnings"]
+    assert "max_value=500" in warning
+    assert "1 of 32 rows fail (row 33; value 900.0)" in warning
+    assert "5 to quarantine (2 duplicate key, 2 expect_column_values_to_be_between(spent), 1 unparsable)" in caplog.text
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [f"{SOURCE}: {warning}"]
+
+
+def test_a_new_category_alerts_and_its_rows_stay(run):
+    result = validated(run, *[visit(n, kind="kiosk" if n > 20 else "web") for n in range(30)])
+    assert result["published"] == 30
+    assert "expect_column_distinct_values_to_be_in_set(kind)" in result["warnings"][0]
+    assert "kiosk" in result["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        ([], "expect_table_row_count_to_be_between(), min_value=1, max_value=1000: found 0"),
+        ([visit(n, spent="") for n in range(30)], "expect_column_proportion_of_non_null_values_to_be_between(spent), min_value=0.5: found 0.0"),
+        ([visit(n, guest="" if n in (3, 4) else "g1") for n in range(30)], "expect_column_values_to_not_be_null(guest_id): 2 of 30 rows fail (rows 3, 4; value null)"),
+        ([visit(n, spent=str(-n)) for n in range(30)], "mostly=0.9, min_value=0.0: 29 of 30 rows fail (rows 1, 2, 3, 4, 5, …; values -1.0, -2.0, -3.0, -4.0, -5.0, …)"),
+        ([visit(n, spent="n/a") for n in range(30)], "30 of 30 rows would go to quarantine: 30 unparsable"),
+        ([visit(n, key="v0") for n in range(30)], "29 of 30 rows would go to quarantine: 29 duplicate key"),
+    ],
+    ids=["empty batch", "all-null column", "missing keys", "out of range", "wrong types", "duplicate keys"],
+)  # fmt: skip
+def test_a_broken_batch_stops_the_run_and_says_what_where_and_what_to_do(run, lines, found):
+    with pytest.raises(ContractBroken) as caught:
+        validated(run, *lines)
+    message = str(caught.value)
+    assert "validating the sources of shop 2026-01-05" in message
+    assert f"{SOURCE}: " in message
+    assert found in message
+    assert "nothing was published" in message
+    assert run.links["Data Docs"] in message
+    assert message.splitlines()[-1].startswith("  next step: correct the batch upstream")
+    assert found.replace("≥", "") in page(run)
+
+
+def test_an_empty_batch_passes_a_contract_that_allows_it(run):
+    file = run.spec.contract_file(SOURCE)
+    file.write_text(yaml.safe_dump({"expectations": CONTRACTS[SOURCE][:-1]}))
+    result = validated(run)
+    assert (result["published"], result["quarantined"]) == (0, 0)
+    assert staging.read(result["accepted"]).column_names == HEADER.split(",")
+    assert "the table has no rows" in page(run)
+
+
+def test_a_contract_that_great_expectations_cannot_read_names_the_file(run):
+    run.spec.contract_file(SOURCE).write_text("expectations: [{type: expect_column_values_to_be_nice, column: spent}]")
+    with pytest.raises(SpecError, match=r"shop/contracts/visits\.yaml"):
+        validated(run, visit(1))
+
+
+def test_validating_again_leaves_the_same_files_and_one_page(run):
+    lines = [visit(n, spent="-1" if n == 7 else "1") for n in range(30)]
+    first = validated(run, *lines)
+    before = [staging.read(first[kind]) for kind in ("accepted", "rejected")]
+    again = validated(run, *lines)
+    assert again == first
+    assert [staging.read(again[kind]) for kind in ("accepted", "rejected")] == before
+    assert [file.name for file in (settings().reports / "shop/data_docs/sources").iterdir()] == ["2026-01-05.html"]
+
+
+class Resources(HTMLParser):
+    """Everything that a browser would load, and every script."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        loads = [value for name, value in attrs if name in ("src", "srcset", "data", "action") or (tag == "link" and name == "href")]
+        self.found += [(tag, value) for value in loads] + ([(tag, "")] if tag in ("script", "iframe") else [])
+
+
+def test_the_page_needs_no_network_and_escapes_what_it_shows(run):
+    validated(run, *[visit(n, kind="<script>alert(1)</script>" if n == 3 else "web") for n in range(30)], visit(31, spent="-3"))
+    text = page(run)
+    assert Resources(text).found == []
+    assert not re.search(r"@import|url\(", text)
+    assert not re.search(r"""(href|src)=["']?(https?:)?//""", text)
+    for shown in (SOURCE, "warnings", "greater than or equal to", "expect_column_values_to_be_between(spent)", "31", "30"):
+        assert shown in text
+
+
+def features(run, *kinds, visits=3, partition=DAY.partition):
+    table = pa.table({"guest_id": [f"g{n}" for n in range(len(kinds))], "visits_7d": [visits] * len(kinds), "kind": list(kinds)})
+    staged = staging.write(staging.path("shop", DAY.partition, f"features/habits/{partition}"), table)
+    return {"views": {"habits": {partition: {"rows": table.num_rows, "staged": staged}}}}
+
+
+def test_feature_rows_pass_whole_and_warnings_are_told(run):
+    computed = features(run, "web", None, "desk")
+    result = validate_features(run, computed)
+    assert result["views"] == computed["views"]
+    assert result["warnings"] == ["expect_column_values_to_not_be_null(kind): 1 of 3 rows fail (row 1; value null)"]
+    assert run.links["Data Docs"].endswith("/shop/data_docs/features/2026-01-05.html")
+
+
+def test_a_critical_expectation_of_a_view_stops_the_run(run):
+    with pytest.raises(ContractBroken, match=r"habits of 2026-01-03: expect_column_values_to_be_between\(visits_7d\).*2 of 2 rows fail"):
+        validate_features(run, features(run, "web", "web", visits=-1, partition="2026-01-03"))
+
+
+def test_no_computed_partition_is_nothing_to_validate(run):
+    assert validate_features(run, {"views": {"habits": {}}}) == {"views": {"habits": {}}, "warnings": []}
+    assert "Data Docs" not in run.links
+
+
+def training_set(**changed):
+    cutoffs = [datetime(2026, 1, day, tzinfo=UTC) for day in (3, 4) for _ in range(15)]
+    columns = {
+        "guest_id": [f"g{n % 15}" for n in range(30)],
+        "event_timestamp": pa.array(cutoffs, pa.timestamp("us", tz="UTC")),
+        "returns": [n % 2 for n in range(30)],
+        "visits_7d": pa.array([float(n) for n in range(30)]),
+        "kind": ["web"] * 30,
+    }
+    table = pa.table({name: column for name, column in (columns | changed).items() if column is not None})
+    path = staging.write(staging.path("shop", "train", "k"), table)
+    return {"key": "k", "path": path, "rows": table.num_rows}
+
+
+def test_a_sound_training_set_passes_with_a_page(run):
+    data = training_set()
+    assert validate_training(run, data) == {**data, "warnings": []}
+    assert "training set" in page(run)
+
+
+IMMATURE = [DAY.as_of - timedelta(days=1)] * 15 + [DAY.as_of - timedelta(days=3)] * 15
+
+
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        ({"kind": None}, "expect_table_columns_to_match_set(guest_id, event_timestamp, returns, visits_7d, kind)"),
+        ({"kind": pa.nulls(30, pa.string())}, "expect_column_proportion_of_non_null_values_to_be_between(kind)"),
+        ({"returns": [None] + [n % 2 for n in range(29)]}, "expect_column_values_to_not_be_null(returns)"),
+        ({"returns": [2] + [n % 2 for n in range(29)]}, "expect_column_values_to_be_in_set(returns)"),
+        ({"event_timestamp": pa.array(IMMATURE, pa.timestamp("us", tz="UTC"))}, "expect_column_values_to_be_between(event_timestamp)"),
+        ({"guest_id": ["g1"] * 30}, "expect_compound_columns_to_be_unique(guest_id, event_timestamp)"),
+    ],
+    ids=["missing column", "empty feature", "no label", "wrong label", "immature label", "repeated rows"],
+)
+def test_a_training_set_that_may_not_be_used_stops_the_run(run, changed, found):
+    with pytest.raises(ContractBroken) as caught:
+        validate_training(run, training_set(**changed))
+    assert found in str(caught.value)
+
+
+def test_too_little_to_learn_from_is_missing_evidence(run):
+    with pytest.raises(EvidenceMissing, match=r"expect_column_unique_value_count_to_be_between\(returns\).*found 1"):
+        validate_training(run, training_set(returns=[0] * 30))
+    short = training_set()
+    staging.write(staging.path("shop", "train", "k"), staging.read(short["path"]).slice(8, 14))
+    with pytest.raises(EvidenceMissing, match=r"expect_table_row_count_to_be_between\(\), min_value=20: found 14"):
+        validate_training(run, short)
+
+
+def test_the_stages_of_the_shipped_contracts_are_readable_by_great_expectations():
+    from evergreen.spec.contract import load_contract
+    from evergreen.validate import expectations
+
+    files = sorted((PROJECT / "include" / "models").glob("*/contracts/*.yaml"))
+    assert files
+    for file in files:
+        contract = load_contract(file)
+        assert len(expectations.suite(contract, file.stem, file.name)) == len(contract.expectations)

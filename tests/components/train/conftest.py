@@ -1,0 +1,114 @@
+"""A small model whose features tell something of its label, and its training set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from evergreen.interval import Interval
+from evergreen.run import Run
+from evergreen.settings import Settings, settings
+from evergreen.spec.schema import ModelSpec
+
+FIRST = date(2026, 1, 1)
+DAYS = 20
+CUSTOMERS = 60
+
+
+def at(day: int) -> datetime:
+    """The cutoff at the end of day `day`, the first being 0."""
+    return datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC) + timedelta(days=day + 1)
+
+
+def run_as_of(spec: ModelSpec, day: int = DAYS - 1, **options: Any) -> Run:
+    return Run(spec, Interval.of_day(FIRST + timedelta(days=day)), **options)
+
+
+def spec_in(folder: Path, **changes: Any) -> ModelSpec:
+    """The spec, with its queries in `folder`; `changes` replace whole sections."""
+    (folder / "features").mkdir(parents=True, exist_ok=True)
+    for name in ("features/activity.sql", "label.sql"):
+        (folder / name).write_text("select 1")
+    return ModelSpec.model_validate(
+        {
+            "model": "tiny", "description": "a test", "owner": {"name": "team", "email": "team@example.org"},
+            "first_day": FIRST, "schedule": {"train": "0 1 * * *"}, "entity": {"name": "customer", "key": "customer_id"},
+            "sources": {
+                "events": {
+                    "path": "events/{partition}.csv", "event_time": "at", "keys": ("customer_id",),
+                    "columns": {"at": "timestamp", "customer_id": "string"},
+                },
+            },
+            "features": {
+                "activity": {
+                    "sources": ("events",), "look_back": "3d",
+                    "features": {"minutes": "float", "sessions": "int", "mobile": "bool", "plan": "category"},
+                },
+            },
+            "label": {"name": "left", "horizon": "2d", "sources": ("events",)},
+            "split": {"window": "18d", "evaluation": "3d", "minimum_rows": 100},
+            "families": {
+                "logistic_regression": {},
+                "gradient_boosting": {"max_iter": [5, 15]},
+                "mlp": {"epochs": [2, 4], "units": [4, 8], "batch_size": [64, 128]},
+            },
+            "search": {"trials": 3, "seed": 7},
+            "gates": {"minimum_rows": 100, "minimum_positives": 10, "floor": {"roc_auc": 0.6}, "better_than_baseline": 0.05},
+            "monitoring": {"minimum_rows": 1, "cooldown": "1d"},
+        } | changes
+    ).at(folder)  # fmt: skip
+
+
+def rows_of(days: range, customers: int = CUSTOMERS, seed: int = 0) -> pd.DataFrame:
+    """Key, event_timestamp, features and label of every customer at every cutoff; some values are missing."""
+    random = np.random.default_rng(seed)
+    size = len(days) * customers
+    minutes, sessions = random.normal(30, 10, size), random.integers(0, 9, size)
+    plan = random.choice(["basic", "pro"], size).astype(object)
+    chance = 1 / (1 + np.exp((minutes - 30) / 5 + (plan == "pro")))
+    frame = pd.DataFrame({
+        "customer_id": [f"c{number}" for _ in days for number in range(customers)],
+        "event_timestamp": pd.to_datetime([at(day) for day in days for _ in range(customers)], utc=True).astype("datetime64[us, UTC]"),
+        "minutes": minutes, "sessions": sessions.astype("float64"), "mobile": random.random(size) < 0.5, "plan": plan,
+        "left": (random.random(size) < chance).astype("int64"),
+    })  # fmt: skip
+    frame.loc[random.random(size) < 0.1, ["minutes", "plan"]] = [np.nan, None]
+    return frame
+
+
+@pytest.fixture
+def spec(home: Settings, mlflow_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelSpec:
+    """The model, with a fresh home and databases; its name is its own, for MLflow's server is shared by all tests."""
+    monkeypatch.setenv("EVERGREEN_MLFLOW_URL", mlflow_url)
+    settings.cache_clear()
+    return spec_in(tmp_path / "model", model=f"m_{home.database_prefix}tiny".replace("__", "_"))
+
+
+@pytest.fixture
+def training_set() -> Callable[..., dict[str, Any]]:
+    """Writes a training set as `train.stages.build` does, without a lake; returns its description."""
+    from evergreen.lake import catalogue, staging
+    from evergreen.train import rules
+
+    def write(run: Run, rows: pd.DataFrame | None = None) -> dict[str, Any]:
+        split = rules.split(run.as_of, run.spec, run.changed_at)
+        frame = rows_of(range(DAYS)) if rows is None else rows
+        cutoffs = frame["event_timestamp"]
+        frame = frame[cutoffs.map(lambda cutoff: split.learns(cutoff) or split.evaluates(cutoff))]
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        content = catalogue.content_hash(table)
+        key = rules.training_key(run.spec.model, run.as_of, content, rules.spec_hash(run.spec), "code", run.spec.search.seed)
+        bounds = {"learn": (split.learn_from, split.learn_to), "evaluate": (split.evaluate_from, split.evaluate_to)}
+        return {
+            "key": key, "path": staging.write(staging.path(run.spec.model, "train", key), table), "rows": len(frame),
+            "content_hash": content, "versions": {"labels/left": 0},
+            **{part: {"rows": int(cutoffs.between(*ends).sum()), "from": ends[0].isoformat(), "to": ends[1].isoformat()} for part, ends in bounds.items()},
+        }  # fmt: skip
+
+    return write

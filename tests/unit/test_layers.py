@@ -1,0 +1,260 @@
+"""The import graph: foundation ← spec ← rules ← adapters ← stages ← orchestration ← dags, and what each may load.
+
+The source is read, not run: an import inside a function counts for the direction, not for what loading a module costs.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from evergreen.settings import PROJECT
+
+INCLUDE = PROJECT / "include"
+LAYERS = ("foundation", "spec", "rules", "adapters", "stages", "orchestration", "entry points")
+FOUNDATION = {"evergreen", "evergreen.errors", "evergreen.interval", "evergreen.run", "evergreen.settings"}
+STAGES = {
+    f"evergreen.{part}.stages"
+    for part in ("ingest", "validate", "features", "train", "evaluate", "registry", "serve", "monitor")
+}
+HEAVY = {
+    "boto3", "botocore", "deltalake", "duckdb", "evidently", "fastapi", "feast", "great_expectations", "httpx", "ibis", "keras",
+    "mlflow", "numpy", "optuna", "pandas", "prometheus_client", "psycopg", "psycopg_pool", "pyarrow", "requests", "scipy", "sklearn",
+    "sqlalchemy", "tensorflow", "uvicorn",
+}  # fmt: skip
+# Heavy at module level in a light layer, with the reason.
+EXCEPTIONS = {
+    "evergreen.spec.deep": {"duckdb"}
+}  # the deep pass of `evergreen check`; spec.load imports it inside a function
+PURE = {"numpy", "croniter"}  # all that rules may use beside the standard library
+INPUT_OUTPUT = {
+    "asyncio", "ftplib", "glob", "http", "io", "multiprocessing", "os", "shelve", "shutil", "socket", "sqlite3", "ssl", "subprocess",
+    "tempfile", "threading", "urllib",
+}  # fmt: skip
+GRAB_BAGS = {"base", "common", "core", "helper", "helpers", "lib", "misc", "shared", "stuff", "tools", "util", "utils"}
+CLOCKS = {("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today"), ("time", "time")}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported name of a module."""
+
+    name: str  # evergreen.lake.tables, pandas.io
+    line: int
+    lazy: bool  # inside a function
+
+
+def imports(source: str, package: str) -> Iterator[Import]:
+    """What a source imports at run time; `if TYPE_CHECKING:` does not count."""
+
+    def within(node: ast.AST, lazy: bool) -> Iterator[Import]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                for other in child.orelse:
+                    yield from within(other, lazy)
+            elif isinstance(child, ast.Import):
+                yield from (Import(alias.name, child.lineno, lazy) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                above = package.rsplit(".", child.level - 1)[0] + "." if child.level else ""
+                module = (above + (child.module or "")).rstrip(".")
+                yield from (Import(f"{module}.{alias.name}", child.lineno, lazy) for alias in child.names)
+            else:
+                function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+                yield from within(child, lazy or function)
+
+    yield from within(ast.parse(source), False)
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Every module of the product, by name; the DAG files as `dags.<file>`."""
+    found = {}
+    for path in (INCLUDE / "evergreen").rglob("*.py"):
+        parts = path.relative_to(INCLUDE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found | {f"dags.{path.stem}": path for path in (PROJECT / "dags").glob("*.py")}
+
+
+@cache
+def imported(module: str) -> tuple[Import, ...]:
+    """The imports of a module; names of ours are those of modules, not of what is in them."""
+    path = modules()[module]
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    found = []
+    for one in imports(path.read_text(encoding="utf-8"), package):
+        name = one.name
+        while name.startswith("evergreen.") and name not in modules():
+            name = name.rpartition(".")[0]
+        found.append(Import(name, one.line, one.lazy))
+    return tuple(found)
+
+
+def layer(module: str) -> str:
+    parts = module.split(".")
+    if module in FOUNDATION:
+        return "foundation"
+    if parts[0] == "dags" or module in ("evergreen.cli", "evergreen.__main__") or parts[1] == "local":
+        return "entry points"
+    if parts[1] in ("spec", "orchestration"):
+        return parts[1]
+    return parts[-1] if parts[-1] in ("rules", "stages") else "adapters"
+
+
+def at(module: str, one: Import) -> str:
+    return f"{modules()[module].relative_to(PROJECT)}:{one.line}"
+
+
+def loaded(module: str) -> dict[str, str]:
+    """Everything outside of the product that importing a module loads: top-level name → the module of ours that does."""
+    seen, waiting, found = {module}, [module], {}
+    while waiting:
+        current = waiting.pop()
+        for one in imported(current):
+            if one.lazy:
+                continue
+            if one.name.split(".")[0] != "evergreen":
+                found.setdefault(one.name.split(".")[0], current)
+                continue
+            parts = one.name.split(".")
+            for name in (".".join(parts[:n]) for n in range(1, len(parts) + 1)):  # a module loads its packages
+                if name in modules() and name not in seen:
+                    seen.add(name)
+                    waiting.append(name)
+    return found
+
+
+def of(*layers: str) -> list[str]:
+    found = sorted(module for module in modules() if layer(module) in layers)
+    assert found, f"no module in {layers}: nothing would be tested"
+    return found
+
+
+def test_the_graph_is_there() -> None:
+    assert set(modules()) >= STAGES, f"missing: {STAGES - set(modules())}"
+    assert {layer(module) for module in modules()} == set(LAYERS)
+    assert set(of("stages")) == STAGES, "a stages module that this test does not know"
+    assert len(of("rules")) >= 5
+    edges = [one for module in modules() for one in imported(module) if one.name.startswith("evergreen.")]
+    assert len(edges) > 100 and any(one.lazy for one in edges)
+
+
+def test_imports_are_seen_where_they_stand() -> None:
+    source = (
+        "import pandas.io\nfrom . import tables\nfrom evergreen.lake import tables as t\nif TYPE_CHECKING:\n    import feast\n"
+        "class A:\n    import duckdb\n    def f(self):\n        import mlflow\ntry:\n    import boto3\nexcept ImportError:\n    pass\n"
+    )
+    assert [(one.name, one.lazy) for one in imports(source, "evergreen.lake")] == [
+        ("pandas.io", False), ("evergreen.lake.tables", False), ("evergreen.lake.tables", False), ("duckdb", False), ("mlflow", True), ("boto3", False),
+    ]  # fmt: skip
+
+
+def test_a_module_imports_only_from_its_layer_and_those_below() -> None:
+    wrong = [
+        f"{at(module, one)} ({layer(module)}) imports {one.name} ({layer(one.name)})"
+        for module in modules()
+        for one in imported(module)
+        if one.name in modules() and LAYERS.index(layer(one.name)) > LAYERS.index(layer(module))
+    ]
+    assert not wrong, "the direction is " + " ← ".join(LAYERS) + ":\n" + "\n".join(wrong)
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    graph = {
+        module: {one.name for one in imported(module) if one.name in modules() and one.name != module}
+        for module in modules()
+    }
+    while free := [module for module, needs in graph.items() if not needs & graph.keys()]:
+        for module in free:
+            del graph[module]
+    assert not graph, f"circles among: {', '.join(sorted(graph))}"
+
+
+def test_dags_are_wiring_only() -> None:
+    for module in (name for name in modules() if name.startswith("dags.")):
+        for one in imported(module):
+            if one.name in modules():
+                assert layer(one.name) in ("foundation", "spec", "stages", "orchestration"), (
+                    f"{at(module, one)} imports {one.name}"
+                )
+
+
+@pytest.mark.parametrize("name", ["foundation", "spec", "rules", "stages", "orchestration", "entry points"])
+def test_loading_a_light_layer_loads_no_heavy_library(name: str) -> None:
+    for module in of(name):
+        if module.startswith("evergreen.local."):
+            continue  # runs in a process of its own, never in a task or a DAG file
+        heavy = {
+            library: by for library, by in loaded(module).items() if library in HEAVY - EXCEPTIONS.get(module, set())
+        }
+        assert not heavy, f"{module} loads {heavy}: import it inside the function that needs it"
+
+
+def test_every_exception_is_still_needed() -> None:
+    for module, libraries in EXCEPTIONS.items():
+        assert {one.name.split(".")[0] for one in imported(module) if not one.lazy} & HEAVY == libraries
+
+
+def test_rules_are_pure() -> None:
+    for module in [*of("rules"), "evergreen.spec.rules"]:
+        for one in imported(module):
+            top = one.name.split(".")[0]
+            if top == "evergreen":
+                pure = layer(one.name) in ("foundation", "rules") or one.name in {
+                    f"evergreen.spec.{name}" for name in ("schema", "families", "mistakes", "rules")
+                }  # fmt: skip
+                assert pure and one.name != "evergreen.settings", (
+                    f"{at(module, one)} imports {one.name}: rules decide, they do not read"
+                )
+            else:
+                assert top not in INPUT_OUTPUT, f"{at(module, one)} imports {one.name}: rules do no input or output"
+                assert top in sys.stdlib_module_names or top in PURE, (
+                    f"{at(module, one)} imports {one.name}: rules use {PURE} alone"
+                )
+
+
+def test_rules_and_stages_never_ask_for_the_time() -> None:
+    for module in [*of("rules", "stages"), "evergreen.spec.rules"]:
+        for node in ast.walk(ast.parse(modules()[module].read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute):
+                called = (ast.unparse(node.value).rpartition(".")[2], node.attr)
+                assert called not in CLOCKS, f"{module}:{node.lineno} reads the wall clock: the only now is run.as_of"
+
+
+def test_airflow_is_known_to_orchestration_and_dags_alone() -> None:
+    users = {module for module in modules() for one in imported(module) if one.name.split(".")[0] == "airflow"}
+    assert users, "nobody imports airflow: this test sees nothing"
+    assert all(layer(module) == "orchestration" or module.startswith("dags.") for module in users), users
+
+
+def test_the_product_does_not_know_the_simulated_business() -> None:
+    users = [
+        at(module, one)
+        for module in modules()
+        for one in imported(module)
+        if one.name.split(".")[0] == "evergreen_simulator"
+    ]
+    assert not users
+    simulator = [path.read_text(encoding="utf-8") for path in (INCLUDE / "evergreen_simulator").rglob("*.py")]
+    assert any(
+        one.name.startswith("evergreen.") for source in simulator for one in imports(source, "evergreen_simulator")
+    )
+
+
+def test_no_module_is_a_grab_bag() -> None:
+    named = [module for module in modules() if GRAB_BAGS & set(module.split("."))]
+    assert not named, f"name a module by what it does: {named}"
+
+
+def test_importing_every_stage_really_loads_none_of_them() -> None:
+    code = f"import sys, {', '.join(sorted(STAGES))}\nprint(*sorted({HEAVY!r} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(INCLUDE)}, timeout=120
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stdout + done.stderr
