@@ -44,7 +44,9 @@ def postgres_url(services: Processes, tmp_path_factory: pytest.TempPathFactory) 
     home = tmp_path_factory.mktemp("postgres")
     cluster = postgres.cluster(home, postgres.free_port(), secrets.token_hex(8))
     postgres.prepare(cluster)
-    service = Service("postgres", cluster.command(), dict(os.environ), lambda: postgres.answers(cluster.url), 30, cluster.user)
+    service = Service(
+        "postgres", cluster.command(), dict(os.environ), lambda: postgres.answers(cluster.url), 30, cluster.user
+    )
     services.start(service)
     services.wait(service)
     yield cluster.url

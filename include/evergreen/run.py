@@ -25,7 +25,9 @@ class Run:
     reason: str = "scheduled"  # why it runs: scheduled, backfill, manual, drift
     decision_id: str | None = None  # the monitor's decision that triggered it
     changed_at: datetime | None = None  # since when the world is different, by that decision
-    links: dict[str, str] = field(default_factory=dict, compare=False)  # name → URL, shown on the task's page, also after a failure
+    links: dict[str, str] = field(
+        default_factory=dict, compare=False
+    )  # name → URL, shown on the task's page, also after a failure
 
     @property
     def as_of(self) -> datetime:

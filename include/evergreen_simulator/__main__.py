@@ -16,7 +16,6 @@ from evergreen.errors import EvergreenError
 from evergreen.local import stack
 from evergreen.local.processes import NotReady
 from evergreen.settings import settings
-
 from evergreen_simulator import demo, landing, timeline, traffic
 from evergreen_simulator.delivery import World
 from evergreen_simulator.scenarios import Scenario, parse
@@ -69,7 +68,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _demo(seed: int) -> int:
     try:
         demo.run(demo.Story(seed))
-    except (demo.DemoRefused, stack.PortTaken, NotReady, timeline.StoryFailed, EvergreenError, traffic.TrafficFailed) as error:
+    except (
+        demo.DemoRefused,
+        stack.PortTaken,
+        NotReady,
+        timeline.StoryFailed,
+        EvergreenError,
+        traffic.TrafficFailed,
+    ) as error:
         print(f"\nThe demo failed.\n{error}", file=sys.stderr)
         return 1
     return 0

@@ -23,7 +23,6 @@ from evergreen.local.environment import ADMIN_USER
 from evergreen.settings import Settings, settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
-
 from evergreen_simulator import landing, scenarios, timeline, traffic
 from evergreen_simulator.delivery import World
 
@@ -156,7 +155,9 @@ class Demo:
         """The day's customers ask the model server."""
         replay = traffic.replay_day(self.world, interval.start.date(), self.here.server_url)
         if replay.unknown:
-            raise traffic.TrafficFailed(f"{interval.partition}: the server knows nothing of {len(replay.unknown)} customers: {replay.unknown[:5]}")
+            raise traffic.TrafficFailed(
+                f"{interval.partition}: the server knows nothing of {len(replay.unknown)} customers: {replay.unknown[:5]}"
+            )
 
 
 def run(story: Story, *, model: str = landing.MODEL) -> None:

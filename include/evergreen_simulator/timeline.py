@@ -65,7 +65,11 @@ class Timeline:
         runs = {run["dag_run_id"]: run["state"] for run in self.trainings}
         wrong = [
             *(f"decision {d.id} of {d.partition} acted before the world changed" for d in early),
-            *(f"decision {d.id} triggered no successful run" for d in retrains if runs.get(f"drift__{d.id}") != "success"),
+            *(
+                f"decision {d.id} triggered no successful run"
+                for d in retrains
+                if runs.get(f"drift__{d.id}") != "success"
+            ),
         ]
         if len(retrains) != 1:
             wrong.append(f"{len(retrains)} retrainings were decided, not one")
@@ -74,7 +78,9 @@ class Timeline:
         if self.serving != self.new.number:
             wrong.append(f"the server answers with version {self.serving}, the champion is {self.new.number}")
         if not self.comparison.low > 0:
-            wrong.append(f"the new version is not better: interval {self.comparison.low:.4f} to {self.comparison.high:.4f}")
+            wrong.append(
+                f"the new version is not better: interval {self.comparison.low:.4f} to {self.comparison.high:.4f}"
+            )
         if wrong:
             raise StoryFailed("The loop did not close:\n  " + "\n  ".join(wrong))
 
@@ -82,7 +88,11 @@ class Timeline:
         yield f"{self.drift} 00", f"{self.drift}  the world changes"
         for run in self.trainings:
             as_of = run["conf"].get("as_of", run["run_after"])[:10]
-            cause = f"by decision {run['conf']['decision_id']}" if run["conf"].get("decision_id") else run["conf"].get("reason", "")
+            cause = (
+                f"by decision {run['conf']['decision_id']}"
+                if run["conf"].get("decision_id")
+                else run["conf"].get("reason", "")
+            )
             yield f"{as_of} 2", f"{as_of}  training {run['dag_run_id']} ({cause}): {run['state']}"
         for entry in self.trail:
             day = f"{entry['as_of']:%Y-%m-%d}"
@@ -92,7 +102,10 @@ class Timeline:
         for decision in self.decisions:
             if decision.action == "retrain" or decision.action not in ("none", previous):
                 day = f"{decision.end:%Y-%m-%d}"
-                yield f"{day} 1", f"{day}  monitor of {decision.partition}: {decision.action} ({decision.id}): {'; '.join(decision.reasons)}"
+                yield (
+                    f"{day} 1",
+                    f"{day}  monitor of {decision.partition}: {decision.action} ({decision.id}): {'; '.join(decision.reasons)}",
+                )
             previous = decision.action
 
 
@@ -109,7 +122,9 @@ def read(spec: ModelSpec, runs: AirflowRuns, drift: date) -> Timeline:
     if rows.empty:
         raise StoryFailed(f"no matured predictions of {spec.model} after {new.as_of}")
     inputs, labels = training_rows.inputs(spec.feature_types, rows), rows["label"].to_numpy("int64")
-    predictions = {name: store.load(spec.model, version.number).predict(inputs) for name, version in (("new", new), ("old", old))}
+    predictions = {
+        name: store.load(spec.model, version.number).predict(inputs) for name, version in (("new", new), ("old", old))
+    }
     metric = spec.search.metric
     serving = httpx.get(f"{settings().server_url}/models/{spec.model}", timeout=10).json().get("version")
     return Timeline(
@@ -126,9 +141,13 @@ def _matured_after(spec: ModelSpec, champion: Version) -> pd.DataFrame:
     if made is None or known is None:
         return pd.DataFrame()
     frame = made.to_pandas()
-    frame = frame[frame["as_of"] > champion.as_of].sort_values("as_of").drop_duplicates([spec.entity.key, "features_at"])
+    frame = (
+        frame[frame["as_of"] > champion.as_of].sort_values("as_of").drop_duplicates([spec.entity.key, "features_at"])
+    )
     labels = known.to_pandas().rename(columns={spec.label.name: "label", "event_timestamp": "features_at"})
-    matured: pd.DataFrame = frame.merge(labels[[spec.entity.key, "features_at", "label"]], on=[spec.entity.key, "features_at"])
+    matured: pd.DataFrame = frame.merge(
+        labels[[spec.entity.key, "features_at", "label"]], on=[spec.entity.key, "features_at"]
+    )
     return matured
 
 

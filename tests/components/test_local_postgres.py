@@ -23,7 +23,9 @@ def test_first_start_leaves_the_folders_above_as_they_were_and_stops(tmp_path: P
     before = modes(home)
     cluster = postgres.cluster(home, postgres.free_port(), "secret")
     postgres.prepare(cluster)
-    service = Service("postgres", cluster.command(), dict(os.environ), lambda: postgres.answers(cluster.url), 30, cluster.user)
+    service = Service(
+        "postgres", cluster.command(), dict(os.environ), lambda: postgres.answers(cluster.url), 30, cluster.user
+    )
     processes = Processes(home)
     try:
         processes.start(service)

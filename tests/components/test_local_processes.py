@@ -41,7 +41,10 @@ def test_a_pid_given_to_another_process_is_not_ours(tmp_path: Path) -> None:
     assert Processes(tmp_path).stop("one") == []
 
 
-@pytest.mark.parametrize(("code", "words"), [("raise SystemExit('no database')", "no database"), ("import time; time.sleep(60)", "did not answer")])
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [("raise SystemExit('no database')", "no database"), ("import time; time.sleep(60)", "did not answer")],
+)
 def test_a_service_that_does_not_come_up_says_why(tmp_path: Path, code: str, words: str) -> None:
     processes = Processes(tmp_path)
     failing = service(code, ready=False, patience=2.0)

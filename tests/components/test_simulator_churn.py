@@ -9,12 +9,13 @@ import duckdb
 import pandas as pd
 import pytest
 import yaml
+from great_expectations import expectations as gxe
+
 from evergreen.settings import PROJECT
 from evergreen.spec.schema import ModelSpec
 from evergreen_simulator.delivery import World
 from evergreen_simulator.events import COLUMNS
 from evergreen_simulator.scenarios import story
-from great_expectations import expectations as gxe
 
 FOLDER = PROJECT / "include" / "models" / "churn"
 FIRST = date(2026, 1, 1)

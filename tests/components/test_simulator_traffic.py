@@ -14,6 +14,7 @@ from typing import Any
 
 import boto3
 import pytest
+
 from evergreen_simulator import landing, traffic
 from evergreen_simulator.__main__ import main
 from evergreen_simulator.delivery import World

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 
 import pyarrow as pa
 import pytest
+
 from evergreen.errors import SpecError
 from evergreen.spec.contract import Contract
 from evergreen.validate import expectations
@@ -91,7 +92,9 @@ def test_an_expectation_about_the_table_names_no_rows(stated):
 def test_an_exception_counts_as_a_failure_and_is_told(caplog):
     with caplog.at_level(logging.INFO):
         missing, wrong, sound = judged(
-            values("be_between", "nope", min_value=0), values("be_between", "plan", min_value=0), values("not_be_null", "key")
+            values("be_between", "nope", min_value=0),
+            values("be_between", "plan", min_value=0),
+            values("not_be_null", "key"),
         )
     assert not missing.success
     assert "nope" in str(missing.error)

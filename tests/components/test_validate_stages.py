@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import pyarrow as pa
 import pytest
 import yaml
+
 from evergreen.errors import ContractBroken, EvidenceMissing, SpecError
 from evergreen.ingest.stages import extract
 from evergreen.interval import Interval
@@ -43,7 +44,12 @@ CONTRACTS = {
         {"type": "expect_column_values_to_be_between", "column": "spent", "min_value": 0, "mostly": 0.9},
         {"type": "expect_column_values_to_be_between", "column": "spent", "max_value": 500, "severity": "warning"},
         {"type": "expect_column_proportion_of_non_null_values_to_be_between", "column": "spent", "min_value": 0.5},
-        {"type": "expect_column_distinct_values_to_be_in_set", "column": "kind", "value_set": ["web", "desk"], "severity": "warning"},
+        {
+            "type": "expect_column_distinct_values_to_be_in_set",
+            "column": "kind",
+            "value_set": ["web", "desk"],
+            "severity": "warning",
+        },
         {"type": "expect_table_row_count_to_be_between", "min_value": 1, "max_value": 1000},
     ],
     "habits": [
@@ -105,7 +111,13 @@ def test_sound_rows_are_accepted_with_the_declared_columns(run):
 
 
 def test_every_bad_row_is_in_quarantine_once_with_all_its_reasons(run, caplog):
-    bad = [visit(30, spent="ten"), visit(31, key="v1"), visit(32, spent="-1"), visit(33, spent="900"), visit(34, spent="-2", key="v2")]
+    bad = [
+        visit(30, spent="ten"),
+        visit(31, key="v1"),
+        visit(32, spent="-1"),
+        visit(33, spent="900"),
+        visit(34, spent="-2", key="v2"),
+    ]
     with caplog.at_level(logging.INFO, "evergreen"):
         result = validated(run, *[visit(n) for n in range(30)], *bad)
     assert {row["_row"]: row["_reasons"] for row in rows(result["rejected"])} == {
@@ -121,7 +133,9 @@ def test_every_bad_row_is_in_quarantine_once_with_all_its_reasons(run, caplog):
     assert "max_value=500" in warning
     assert "1 of 32 rows fail (row 33; value 900.0)" in warning
     assert "5 to quarantine (2 duplicate key, 2 expect_column_values_to_be_between(spent), 1 unparsable)" in caplog.text
-    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [f"{SOURCE}: {warning}"]
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        f"{SOURCE}: {warning}"
+    ]
 
 
 def test_a_new_category_alerts_and_its_rows_stay(run):
@@ -190,22 +204,39 @@ class Resources(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
-        loads = [value for name, value in attrs if name in ("src", "srcset", "data", "action") or (tag == "link" and name == "href")]
+        loads = [
+            value
+            for name, value in attrs
+            if name in ("src", "srcset", "data", "action") or (tag == "link" and name == "href")
+        ]
         self.found += [(tag, value) for value in loads] + ([(tag, "")] if tag in ("script", "iframe") else [])
 
 
 def test_the_page_needs_no_network_and_escapes_what_it_shows(run):
-    validated(run, *[visit(n, kind="<script>alert(1)</script>" if n == 3 else "web") for n in range(30)], visit(31, spent="-3"))
+    validated(
+        run,
+        *[visit(n, kind="<script>alert(1)</script>" if n == 3 else "web") for n in range(30)],
+        visit(31, spent="-3"),
+    )
     text = page(run)
     assert Resources(text).found == []
     assert not re.search(r"@import|url\(", text)
     assert not re.search(r"""(href|src)=["']?(https?:)?//""", text)
-    for shown in (SOURCE, "warnings", "greater than or equal to", "expect_column_values_to_be_between(spent)", "31", "30"):
+    for shown in (
+        SOURCE,
+        "warnings",
+        "greater than or equal to",
+        "expect_column_values_to_be_between(spent)",
+        "31",
+        "30",
+    ):
         assert shown in text
 
 
 def features(run, *kinds, visits=3, partition=DAY.partition):
-    table = pa.table({"guest_id": [f"g{n}" for n in range(len(kinds))], "visits_7d": [visits] * len(kinds), "kind": list(kinds)})
+    table = pa.table(
+        {"guest_id": [f"g{n}" for n in range(len(kinds))], "visits_7d": [visits] * len(kinds), "kind": list(kinds)}
+    )
     staged = staging.write(staging.path("shop", DAY.partition, f"features/habits/{partition}"), table)
     return {"views": {"habits": {partition: {"rows": table.num_rows, "staged": staged}}}}
 
@@ -219,7 +250,9 @@ def test_feature_rows_pass_whole_and_warnings_are_told(run):
 
 
 def test_a_critical_expectation_of_a_view_stops_the_run(run):
-    with pytest.raises(ContractBroken, match=r"habits of 2026-01-03: expect_column_values_to_be_between\(visits_7d\).*2 of 2 rows fail"):
+    with pytest.raises(
+        ContractBroken, match=r"habits of 2026-01-03: expect_column_values_to_be_between\(visits_7d\).*2 of 2 rows fail"
+    ):
         validate_features(run, features(run, "web", "web", visits=-1, partition="2026-01-03"))
 
 
@@ -258,7 +291,10 @@ IMMATURE = [DAY.as_of - timedelta(days=1)] * 15 + [DAY.as_of - timedelta(days=3)
         ({"kind": pa.nulls(30, pa.string())}, "expect_column_proportion_of_non_null_values_to_be_between(kind)"),
         ({"returns": [None] + [n % 2 for n in range(29)]}, "expect_column_values_to_not_be_null(returns)"),
         ({"returns": [2] + [n % 2 for n in range(29)]}, "expect_column_values_to_be_in_set(returns)"),
-        ({"event_timestamp": pa.array(IMMATURE, pa.timestamp("us", tz="UTC"))}, "expect_column_values_to_be_between(event_timestamp)"),
+        (
+            {"event_timestamp": pa.array(IMMATURE, pa.timestamp("us", tz="UTC"))},
+            "expect_column_values_to_be_between(event_timestamp)",
+        ),
         ({"guest_id": ["g1"] * 30}, "expect_compound_columns_to_be_unique(guest_id, event_timestamp)"),
     ],
     ids=["missing column", "empty feature", "no label", "wrong label", "immature label", "repeated rows"],

@@ -36,5 +36,7 @@ def modules_after(code: str) -> set[str]:
 
     script = f"import sys, json\n{code}\nprint(json.dumps(sorted(sys.modules)))"
     environment = os.environ | {"PYTHONPATH": str(PROJECT / "include")}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment, cwd=PROJECT)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment, cwd=PROJECT
+    )
     return set(json.loads(done.stdout.splitlines()[-1]))

@@ -19,7 +19,19 @@ if TYPE_CHECKING:
 
 SPECS, _ = load_all(PROJECT / "include" / "models")
 LOOPS = ("ingest", "train", "monitor")
-HEAVY = {"tensorflow", "feast", "great_expectations", "mlflow", "optuna", "sklearn", "evidently", "duckdb", "deltalake", "boto3", "pandas"}
+HEAVY = {
+    "tensorflow",
+    "feast",
+    "great_expectations",
+    "mlflow",
+    "optuna",
+    "sklearn",
+    "evidently",
+    "duckdb",
+    "deltalake",
+    "boto3",
+    "pandas",
+}
 PARSE_BUDGET = 2.0  # seconds a file, on a slow machine; measured 0.1 s
 
 
@@ -55,8 +67,12 @@ def test_the_graphs_read_like_the_design(dag_bag: DagBag) -> None:
 def test_promotion_is_downstream_of_every_gate_on_every_path(dag_bag: DagBag) -> None:
     for spec in SPECS:
         dag = dag_bag.dags[f"{spec.model}__train"]
-        for promoting, needed in itertools.product(("register", "probe", "deploy"), ("validate_training", "evaluate", "gates")):
-            assert needed in dag.get_task(promoting).get_flat_relative_ids(upstream=True), f"{promoting} does not wait for {needed}"
+        for promoting, needed in itertools.product(
+            ("register", "probe", "deploy"), ("validate_training", "evaluate", "gates")
+        ):
+            assert needed in dag.get_task(promoting).get_flat_relative_ids(upstream=True), (
+                f"{promoting} does not wait for {needed}"
+            )
         reachable_without_gates = {t.task_id for t in dag.roots} | set().union(
             *(paths_avoiding(dag, root.task_id, "gates") for root in dag.roots)
         )
@@ -85,7 +101,11 @@ def test_retraining_is_triggered_by_nothing_but_a_decision(dag_bag: DagBag) -> N
         assert trigger.trigger_dag_id in dag_bag.dags
         assert trigger.upstream_task_ids == {"retrain_wanted"}
         assert "decide" in dag.get_task("retrain_wanted").upstream_task_ids
-        assert (trigger.logical_date, trigger.skip_when_already_exists, trigger.fail_when_dag_is_paused) == (None, True, True)
+        assert (trigger.logical_date, trigger.skip_when_already_exists, trigger.fail_when_dag_is_paused) == (
+            None,
+            True,
+            True,
+        )
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -95,14 +115,22 @@ def test_house_rules_of_dags(dag_bag: DagBag, loop: str) -> None:
         named = f"{dag.dag_id}: "
         assert dag.owner == spec.owner.name, named + "the owner is the spec's"
         assert dag.description, named + "a description says what it does"
-        assert dag.doc_md is not None and "**Triage**" in dag.doc_md and "**Runbook**" in dag.doc_md, named + "doc_md tells on-call what to do"
+        assert dag.doc_md is not None and "**Triage**" in dag.doc_md and "**Runbook**" in dag.doc_md, (
+            named + "doc_md tells on-call what to do"
+        )
         assert {"evergreen", spec.model, loop} <= set(dag.tags), named + "tags find it in the UI"
-        assert type(dag.timetable).__name__ == "CronDataIntervalTimetable", named + "a bare cron is a point in time, not an interval"
+        assert type(dag.timetable).__name__ == "CronDataIntervalTimetable", (
+            named + "a bare cron is a point in time, not an interval"
+        )
         assert dag.start_date is not None and dag.start_date.date() == spec.first_day
-        assert (dag.end_date and dag.end_date.date()) == spec.last_day, named + "nothing is scheduled after the last day of data"
+        assert (dag.end_date and dag.end_date.date()) == spec.last_day, (
+            named + "nothing is scheduled after the last day of data"
+        )
         assert dag.catchup is False, named + "unpausing must not start a year of runs: history is a backfill"
         assert dag.dagrun_timeout is not None, named + "a run that hangs must end"
-        assert all(dag.params.get_param(name).description for name in dag.params), named + "every param says what it does"
+        assert all(dag.params.get_param(name).description for name in dag.params), (
+            named + "every param says what it does"
+        )
     assert dag_bag.dags[f"{SPECS[0].model}__train"].max_active_runs == 1
     assert dag_bag.dags[f"{SPECS[0].model}__monitor"].max_active_runs == 1
 
@@ -126,7 +154,9 @@ def test_house_rules_of_tasks(dag_bag: DagBag) -> None:
 def test_parsing_is_pure_and_light() -> None:
     from tests.dags.conftest import modules_after
 
-    loaded = modules_after("from evergreen.orchestration.loops import loop\nimport runpy\nrunpy.run_path('dags/ingest.py')\nrunpy.run_path('dags/train.py')\nrunpy.run_path('dags/monitor.py')")
+    loaded = modules_after(
+        "from evergreen.orchestration.loops import loop\nimport runpy\nrunpy.run_path('dags/ingest.py')\nrunpy.run_path('dags/train.py')\nrunpy.run_path('dags/monitor.py')"
+    )
     assert "evergreen.orchestration.operator" in loaded, "the files were not run"
     assert not {m for m in loaded if m.split(".")[0] in HEAVY}
 
@@ -143,5 +173,7 @@ def test_a_dag_serializes_to_the_same_bytes_twice(dag_bag: DagBag) -> None:
     time.sleep(1.1)  # a clock in a constructor would show
     again = DagBag(PROJECT / "dags")
     for dag_id, dag in dag_bag.dags.items():
-        first, second = (json.dumps(DagSerialization.to_dict(d), sort_keys=True, default=str) for d in (dag, again.dags[dag_id]))
+        first, second = (
+            json.dumps(DagSerialization.to_dict(d), sort_keys=True, default=str) for d in (dag, again.dags[dag_id])
+        )
         assert first == second, f"{dag_id} is another DAG at every parse: Airflow would version it each time"

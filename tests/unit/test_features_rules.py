@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from evergreen.features import rules
 from evergreen.interval import Interval, days
 from evergreen.spec.schema import ModelSpec
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 FIRST = date(2026, 1, 1)
 DAYS = days(FIRST, FIRST + timedelta(days=5))

@@ -23,15 +23,27 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def context(start: datetime | None = None, end: datetime | None = None, run_after: str = "2026-02-10T03:00", kind: str = "manual", **params: Any) -> dict[str, Any]:
-    run = SimpleNamespace(run_id="r1", run_type=kind, data_interval_start=start, data_interval_end=end, run_after=at(run_after))
+def context(
+    start: datetime | None = None,
+    end: datetime | None = None,
+    run_after: str = "2026-02-10T03:00",
+    kind: str = "manual",
+    **params: Any,
+) -> dict[str, Any]:
+    run = SimpleNamespace(
+        run_id="r1", run_type=kind, data_interval_start=start, data_interval_end=end, run_after=at(run_after)
+    )
     return {"dag_run": run, "params": params}
 
 
 @pytest.mark.parametrize("kind", ["scheduled", "backfill", "manual"])
 def test_a_run_with_a_data_interval_works_on_it(kind: str) -> None:
     run = run_of(SPEC, context(at("2026-01-05"), at("2026-01-06"), kind=kind, partition=None))
-    assert (run.interval, run.interval.partition, run.as_of) == (Interval.of_day(date(2026, 1, 5)), "2026-01-05", at("2026-01-06"))
+    assert (run.interval, run.interval.partition, run.as_of) == (
+        Interval.of_day(date(2026, 1, 5)),
+        "2026-01-05",
+        at("2026-01-06"),
+    )
     assert (run.reason, run.run_id) == (kind, "r1")
 
 
@@ -45,9 +57,19 @@ def test_the_partition_that_a_run_names_wins() -> None:
 
 
 def test_a_triggered_training_carries_its_decision() -> None:
-    params = {"as_of": "2026-02-20T00:00:00+00:00", "reason": "drift", "decision_id": "d1", "changed_at": "2026-02-03T00:00:00Z"}
+    params = {
+        "as_of": "2026-02-20T00:00:00+00:00",
+        "reason": "drift",
+        "decision_id": "d1",
+        "changed_at": "2026-02-03T00:00:00Z",
+    }
     run = run_of(SPEC, context(**params))
-    assert (run.as_of, run.reason, run.decision_id, run.changed_at) == (at("2026-02-20"), "drift", "d1", at("2026-02-03"))
+    assert (run.as_of, run.reason, run.decision_id, run.changed_at) == (
+        at("2026-02-20"),
+        "drift",
+        "d1",
+        at("2026-02-03"),
+    )
 
 
 def test_a_weekly_training_knows_as_much_as_its_last_day_does() -> None:

@@ -8,21 +8,35 @@ from evergreen.settings import Settings
 
 
 def test_the_process_wins_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:
-    (tmp_path / "environment").write_text("# chosen\nEVERGREEN_MLFLOW_URL=http://127.0.0.1:1\nEVERGREEN_SERVER_URL=http://127.0.0.1:2\n")
+    (tmp_path / "environment").write_text(
+        "# chosen\nEVERGREEN_MLFLOW_URL=http://127.0.0.1:1\nEVERGREEN_SERVER_URL=http://127.0.0.1:2\n"
+    )
     found = Settings.from_environment({"EVERGREEN_HOME": str(tmp_path), "EVERGREEN_SERVER_URL": "http://127.0.0.1:3"})
-    assert (found.mlflow_url, found.server_url, found.reports_url) == ("http://127.0.0.1:1", "http://127.0.0.1:3", "http://127.0.0.1:8091")
+    assert (found.mlflow_url, found.server_url, found.reports_url) == (
+        "http://127.0.0.1:1",
+        "http://127.0.0.1:3",
+        "http://127.0.0.1:8091",
+    )
 
 
 def test_one_setting_names_a_server_of_the_users(tmp_path: Path) -> None:
     embedded = Settings.from_environment({"EVERGREEN_HOME": str(tmp_path), "EVERGREEN_POSTGRES_PORT": "6000"})
     assert embedded.embedded_database
     assert embedded.database_url("mlflow").endswith("@127.0.0.1:6000/mlflow")
-    theirs = Settings.from_environment({"EVERGREEN_HOME": str(tmp_path), "EVERGREEN_DATABASE": "postgresql://u:p@db:5432", "EVERGREEN_DATABASE_PREFIX": "ev_"})
+    theirs = Settings.from_environment(
+        {
+            "EVERGREEN_HOME": str(tmp_path),
+            "EVERGREEN_DATABASE": "postgresql://u:p@db:5432",
+            "EVERGREEN_DATABASE_PREFIX": "ev_",
+        }
+    )
     assert not theirs.embedded_database
     assert theirs.database_url("feast", "postgresql+psycopg") == "postgresql+psycopg://u:p@db:5432/ev_feast"
 
 
 def test_secrets_are_not_shown() -> None:
-    found = Settings.from_environment({"EVERGREEN_SERVER_TOKEN": "hush-hush", "EVERGREEN_AIRFLOW_PASSWORD": "quiet-quiet"})
+    found = Settings.from_environment(
+        {"EVERGREEN_SERVER_TOKEN": "hush-hush", "EVERGREEN_AIRFLOW_PASSWORD": "quiet-quiet"}
+    )
     assert "hush-hush" not in repr(found)
     assert "quiet-quiet" not in repr(found)

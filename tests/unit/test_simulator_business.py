@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from evergreen_simulator.business import LONGEST_LIFE, Business
 from evergreen_simulator.delivery import World
 from evergreen_simulator.events import COLUMNS, TABLES
 from evergreen_simulator.landing import as_csv
 from evergreen_simulator.scenarios import story
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 FIRST = date(2026, 1, 1)
 SIZE = 60

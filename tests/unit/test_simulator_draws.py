@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
-from evergreen_simulator.draws import Stream, bell, bits, grown, part, uniform
 from hypothesis import given
 from hypothesis import strategies as st
+
+from evergreen_simulator.draws import Stream, bell, bits, grown, part, uniform
 
 seeds = st.integers(-(2**63), 2**64)
 counters = st.lists(st.integers(-(2**62), 2**62), min_size=1, max_size=30)

@@ -5,6 +5,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+
 from evergreen_simulator import landing
 from evergreen_simulator.__main__ import main
 from evergreen_simulator.delivery import World

@@ -5,12 +5,13 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from evergreen_simulator.delivery import World
 from evergreen_simulator.events import COLUMNS, TABLES
 from evergreen_simulator.landing import as_csv
 from evergreen_simulator.scenarios import CovariateDrift, Scenario, SchemaBreak, conditions, parse, story
-from hypothesis import given
-from hypothesis import strategies as st
 
 DAY = date(2026, 2, 10)
 BEFORE, AFTER = DAY - timedelta(days=1), DAY + timedelta(days=1)

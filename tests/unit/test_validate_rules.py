@@ -1,12 +1,21 @@
 from __future__ import annotations
 
-from evergreen.validate.rules import FEW, MOST, Finding, counted, decide, unusable
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evergreen.validate.rules import FEW, MOST, Finding, counted, decide, unusable
+
 
 def finding(severity="critical", success=False, failing=None, name="expect_x(a)", **kwargs):
-    return Finding(name=name, severity=severity, success=success, expected="min_value=0", observed="found 7", failing=failing, **kwargs)
+    return Finding(
+        name=name,
+        severity=severity,
+        success=success,
+        expected="min_value=0",
+        observed="found 7",
+        failing=failing,
+        **kwargs,
+    )
 
 
 @st.composite

@@ -46,7 +46,14 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    metric: Metric, labels: Labels, new: Floats, old: Floats, entities: npt.NDArray[np.object_], *, seed: int = 0, resamples: int = 1000
+    metric: Metric,
+    labels: Labels,
+    new: Floats,
+    old: Floats,
+    entities: npt.NDArray[np.object_],
+    *,
+    seed: int = 0,
+    resamples: int = 1000,
 ) -> Comparison:
     """Paired bootstrap over entities: the rows of one entity are alike, so whole entities are drawn, the same for both models.
 
@@ -75,7 +82,9 @@ def _resampled(metric: Metric, labels: Labels, predictions: Floats) -> Callable[
     """The metric of many weightings of the same rows at once: an array of resamples by rows → one value a resample."""
     if metric in ("log_loss", "brier"):
         clipped = np.clip(predictions, np.finfo(np.float64).eps, 1 - np.finfo(np.float64).eps)
-        loss = (predictions - labels) ** 2 if metric == "brier" else -np.log(np.where(labels == 1, clipped, 1 - clipped))
+        loss = (
+            (predictions - labels) ** 2 if metric == "brier" else -np.log(np.where(labels == 1, clipped, 1 - clipped))
+        )
         return lambda weights: (weights @ loss) / weights.sum(axis=1)
     # Sorted once, best first; equal predictions are told apart by no threshold, so sums count at the end of each tie.
     order = np.argsort(-predictions, kind="stable")

@@ -83,7 +83,13 @@ def table(found: list[Gate]) -> list[str]:
 
 def _enough(name: str, observed: int, bound: int) -> Gate:
     enough = observed >= bound
-    return Gate(name, observed, bound, "pass" if enough else "no evidence", f"{'' if enough else 'only '}{observed} of at least {bound}")
+    return Gate(
+        name,
+        observed,
+        bound,
+        "pass" if enough else "no evidence",
+        f"{'' if enough else 'only '}{observed} of at least {bound}",
+    )
 
 
 def _floor(metric: Metric, observed: float | None, bound: float) -> Gate:
@@ -102,7 +108,9 @@ def _better(name: str, evidence: Evidence, other: Scores, bound: float) -> Gate:
         return Gate(name, None, bound, "no evidence", f"{metric} could not be computed for both")
     gain = theirs - ours if metric in LOWER_IS_BETTER else ours - theirs
     good = gain > 0 and gain >= bound
-    return Gate(name, gain, bound, "pass" if good else "fail", f"{metric} {ours:.4f} against {theirs:.4f} on the same rows")
+    return Gate(
+        name, gain, bound, "pass" if good else "fail", f"{metric} {ours:.4f} against {theirs:.4f} on the same rows"
+    )
 
 
 def _against_champion(evidence: Evidence, bound: float) -> Iterator[Gate]:
@@ -111,7 +119,13 @@ def _against_champion(evidence: Evidence, bound: float) -> Iterator[Gate]:
         yield Gate(name, None, bound, "pass", "there is no champion yet")
         return
     if champion.scores is None:
-        yield Gate(name, None, bound, "no evidence", f"the champion could not be scored: {champion.problem or 'no reason given'}")
+        yield Gate(
+            name,
+            None,
+            bound,
+            "no evidence",
+            f"the champion could not be scored: {champion.problem or 'no reason given'}",
+        )
     elif champion.is_candidate:
         yield Gate(name, 0.0, bound, "fail", "the candidate is the champion already")
     else:
@@ -121,7 +135,13 @@ def _against_champion(evidence: Evidence, bound: float) -> Iterator[Gate]:
         yield Gate(name, None, None, "no evidence", "the champion does not say what it was trained as of")
         return
     good = evidence.as_of >= champion.as_of
-    yield Gate(name, None, None, "pass" if good else "fail", f"as of {_moment(evidence.as_of)}, the champion as of {_moment(champion.as_of)}")
+    yield Gate(
+        name,
+        None,
+        None,
+        "pass" if good else "fail",
+        f"as of {_moment(evidence.as_of)}, the champion as of {_moment(champion.as_of)}",
+    )
 
 
 def _known(value: float | None) -> TypeGuard[float]:

@@ -61,7 +61,13 @@ def evaluate(run: Run, data: Json, candidates: list[Json]) -> Json:
     champion = _champion(run, data, later, predictions[best["family"]])
     log.info("Best on the time folds: %s", best["family"])
     run.links["MLflow run"] = tracking.url(best["mlflow_run_id"])
-    common = {"metric": metric, "rows": len(later.labels), "positives": positives, "baseline": baseline, "champion": champion}
+    common = {
+        "metric": metric,
+        "rows": len(later.labels),
+        "positives": positives,
+        "baseline": baseline,
+        "champion": champion,
+    }
     for candidate in scored:
         scores = candidate["scores"]
         tracking.record(
@@ -132,16 +138,24 @@ def _champion(run: Run, data: Json, later: Rows, candidate: npt.NDArray[np.float
     named = f"champion, version {champion.number}"
     try:
         predictions = store.load(run.spec.model, champion.number).predict(later.inputs)
-    except (ModelUnloadable, KeyError, ValueError) as error:  # it is gone or broken, or learned from columns that no longer exist
+    except (
+        ModelUnloadable,
+        KeyError,
+        ValueError,
+    ) as error:  # it is gone or broken, or learned from columns that no longer exist
         told["problem"] = f"{named}: {type(error).__name__}: {' '.join(str(error).split())}"
         log.warning("%s", told["problem"])
         return told
     told["scores"] = _json(score(later.labels, predictions))
     log.info("%-24s %s", named, _line(told["scores"]))
     if all(value is not None for value in told["scores"].values()):
-        comparison = compare(run.spec.search.metric, later.labels, candidate, predictions, later.keys, seed=run.spec.search.seed)
+        comparison = compare(
+            run.spec.search.metric, later.labels, candidate, predictions, later.keys, seed=run.spec.search.seed
+        )
         told["comparison"] = _json(comparison._asdict())
-        log.info("Gain over the champion: %s %.4f, 95 %% interval %.4f to %.4f", run.spec.search.metric, *comparison[:3])
+        log.info(
+            "Gain over the champion: %s %.4f, 95 %% interval %.4f to %.4f", run.spec.search.metric, *comparison[:3]
+        )
     return told
 
 

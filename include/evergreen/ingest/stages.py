@@ -91,15 +91,24 @@ def _publish_source(run: Run, name: str, result: Json) -> list[Any]:
     accepted, rejected = staging.read(result["accepted"]), staging.read(result["rejected"])
     layers = {"raw": accepted}
     if rejected.num_rows or catalogue.published(model, "quarantine", name, [partition]):
-        layers["quarantine"] = rejected.append_column("batch", pa.array([result["batch"]] * rejected.num_rows, pa.string()))
+        layers["quarantine"] = rejected.append_column(
+            "batch", pa.array([result["batch"]] * rejected.num_rows, pa.string())
+        )
     entries = []
     for layer, table in layers.items():
         stamped = table.append_column("known_at", pa.array([known_at] * table.num_rows, pa.timestamp("us", tz="UTC")))
         version = tables.replace_partition(model, layer, name, partition, stamped)
         entries.append(
             catalogue.Partition(
-                model=model, layer=layer, name=name, partition=partition, rows=stamped.num_rows,
-                content_hash=catalogue.content_hash(stamped), inputs_hash=None, table_version=version, known_at=known_at,
-            )  # fmt: skip
+                model=model,
+                layer=layer,
+                name=name,
+                partition=partition,
+                rows=stamped.num_rows,
+                content_hash=catalogue.content_hash(stamped),
+                inputs_hash=None,
+                table_version=version,
+                known_at=known_at,
+            )
         )
     return entries

@@ -26,7 +26,11 @@ def objects(declared: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]
     """(REST collection, its key field, body) of every object that has a name."""
     for pool in declared.get("pools") or []:
         if pool.get("pool_name"):
-            body = {"name": pool["pool_name"], "slots": pool["pool_slot"], "description": pool.get("pool_description", "")}
+            body = {
+                "name": pool["pool_name"],
+                "slots": pool["pool_slot"],
+                "description": pool.get("pool_description", ""),
+            }
             yield "pools", "name", body | {"include_deferred": False}
     for variable in declared.get("variables") or []:
         if variable.get("variable_name"):
@@ -34,10 +38,17 @@ def objects(declared: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]
     for connection in declared.get("connections") or []:
         if connection.get("conn_id"):
             fields = {"host": "host", "schema": "schema", "login": "login", "password": "password", "port": "port"}
-            body = {field: connection[f"conn_{name}"] for name, field in fields.items() if connection.get(f"conn_{name}")}
-            extra = connection.get("conn_extra") or {}
-            yield "connections", "connection_id", body | {
-                "connection_id": connection["conn_id"],
-                "conn_type": connection["conn_type"],
-                "extra": extra if isinstance(extra, str) else json.dumps(extra),
+            body = {
+                field: connection[f"conn_{name}"] for name, field in fields.items() if connection.get(f"conn_{name}")
             }
+            extra = connection.get("conn_extra") or {}
+            yield (
+                "connections",
+                "connection_id",
+                body
+                | {
+                    "connection_id": connection["conn_id"],
+                    "conn_type": connection["conn_type"],
+                    "extra": extra if isinstance(extra, str) else json.dumps(extra),
+                },
+            )

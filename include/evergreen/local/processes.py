@@ -52,7 +52,11 @@ class Processes:
                 start_new_session=True, cwd="/" if service.user is not None else None,
                 **demoted(service.user),
             )  # fmt: skip
-        record = {"pid": child.pid, "created": psutil.Process(child.pid).create_time(), "signal": int(service.stop_signal)}
+        record = {
+            "pid": child.pid,
+            "created": psutil.Process(child.pid).create_time(),
+            "signal": int(service.stop_signal),
+        }
         partial = self._record(service.name).with_suffix(".partial")
         partial.write_text(json.dumps(record))
         partial.rename(self._record(service.name))
@@ -64,7 +68,9 @@ class Processes:
             if not self.running(service.name):
                 raise NotReady(f"{service.name} ended while starting:\n{self.tail(service.name)}")
             if time.monotonic() > deadline:
-                raise NotReady(f"{service.name} did not answer within {service.patience:.0f} s:\n{self.tail(service.name)}")
+                raise NotReady(
+                    f"{service.name} did not answer within {service.patience:.0f} s:\n{self.tail(service.name)}"
+                )
             time.sleep(0.2)
 
     def stop(self, *names: str, patience: float = 20.0) -> list[str]:
@@ -110,4 +116,3 @@ class Processes:
             return process if same and process.status() != psutil.STATUS_ZOMBIE else None
         except psutil.NoSuchProcess:
             return None
-

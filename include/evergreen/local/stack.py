@@ -209,7 +209,9 @@ def _passwords(here: Settings) -> None:
 
 
 def _run(arguments: list[str], variables: dict[str, str], doing: str) -> None:
-    done = subprocess.run([sys.executable, *arguments], env=variables, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        [sys.executable, *arguments], env=variables, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
     if done.returncode != 0:
         raise NotReady(f"{doing} failed:\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}")
 

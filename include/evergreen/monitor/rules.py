@@ -33,7 +33,9 @@ class Findings:
     distances: Mapping[str, float] = field(default_factory=dict)  # feature → distance from the reference
     missing: Mapping[str, float] = field(default_factory=dict)  # feature → growth of its share of nulls
     prediction: float | None = None  # distance of the predictions
-    performance: float | None = None  # loss of the search metric against the champion's evaluation, on labels that matured
+    performance: float | None = (
+        None  # loss of the search metric against the champion's evaluation, on labels that matured
+    )
     performance_significant: bool = False  # the loss is beyond chance (95 %)
     performance_rows: int = 0
 
@@ -128,14 +130,20 @@ def decide(
     changed_at = change(found, history, bounds)
     action: Action
     if bad:
-        action, reasons = "alert", [*bad, *(["a data incident: nothing is retrained"] if found.version is not None else [])]
+        action, reasons = (
+            "alert",
+            [*bad, *(["a data incident: nothing is retrained"] if found.version is not None else [])],
+        )
     elif found.version is None:
         action, reasons = "none", ["no champion yet: nothing to watch"]
     elif not different:
         action, reasons = "none", ["like the reference"]
     elif changed_at is None:
         length = len(streak(found, earlier))
-        action, reasons = "none", [*different, f"window {length} of {bounds.persistence} in a row before drift is believed"]
+        action, reasons = (
+            "none",
+            [*different, f"window {length} of {bounds.persistence} in a row before drift is believed"],
+        )
     else:
         action, reason = _act(spec, found, earlier, changed_at, labels)
         reasons = [*different, f"since {changed_at:%Y-%m-%d}", reason]
@@ -181,16 +189,30 @@ def _act(
         short.append(f"{labels.evaluate} of {spec.gates.minimum_rows} rows to evaluate on")
     if short:
         return "wait for labels", "matured since the change: " + ", ".join(short)
-    return "retrain", f"{labels.learn} rows to learn from and {labels.evaluate} to evaluate on have matured since the change"
+    return (
+        "retrain",
+        f"{labels.learn} rows to learn from and {labels.evaluate} to evaluate on have matured since the change",
+    )
 
 
 def _before(found: Findings, history: Sequence[Decision]) -> list[Decision]:
-    return [decision for decision in history if decision.end < found.end or (decision.end == found.end and decision.start < found.start)]
+    return [
+        decision
+        for decision in history
+        if decision.end < found.end or (decision.end == found.end and decision.start < found.start)
+    ]
 
 
 def _identity(model: str, found: Findings, action: Action, changed_at: datetime | None) -> str:
     """The same decision has the same id, so that it triggers at most one run."""
-    parts = [model, found.start.isoformat(), found.end.isoformat(), found.version, action, changed_at and changed_at.isoformat()]
+    parts = [
+        model,
+        found.start.isoformat(),
+        found.end.isoformat(),
+        found.version,
+        action,
+        changed_at and changed_at.isoformat(),
+    ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 

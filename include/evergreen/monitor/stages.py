@@ -52,13 +52,22 @@ def collect(run: Run) -> Json:
     version = tables.replace_partition(spec.model, "predictions", "live", partition, table)
     catalogue.record(
         catalogue.Partition(
-            model=spec.model, layer="predictions", name="live", partition=partition, rows=table.num_rows,
-            content_hash=catalogue.content_hash(table), inputs_hash=None, table_version=version, known_at=run.as_of,
-        )  # fmt: skip
+            model=spec.model,
+            layer="predictions",
+            name="live",
+            partition=partition,
+            rows=table.num_rows,
+            content_hash=catalogue.content_hash(table),
+            inputs_hash=None,
+            table_version=version,
+            known_at=run.as_of,
+        )
     )
     made = Counter(row["version"] for row in rows)
     champion = store.champion(spec.model)
-    log.info("%d predictions by versions %s; champion: %s", len(rows), dict(made), champion.number if champion else "none")
+    log.info(
+        "%d predictions by versions %s; champion: %s", len(rows), dict(made), champion.number if champion else "none"
+    )
     return {
         "rows": len(rows), "partition": partition, "version": max(made, key=lambda v: (made[v], v)) if made else None,
         "champion": champion.number if champion else None,
@@ -134,7 +143,14 @@ def performance(run: Run, collected: Json) -> Json:
     drop = gain(metric, reference, value)
     significant = bool(resampled) and float(np.percentile(resampled, 2.5)) > 0
     log.info("%s %.4f on %d matured rows; %.4f at evaluation", metric, value, len(labels), reference)
-    return {"metric": metric, "value": value, "reference": reference, "drop": drop, "significant": significant, "rows": len(labels)}
+    return {
+        "metric": metric,
+        "value": value,
+        "reference": reference,
+        "drop": drop,
+        "significant": significant,
+        "rows": len(labels),
+    }
 
 
 def decide(run: Run, collected: Json, quality: Json, drift: Json, performance: Json) -> Json:
@@ -218,7 +234,9 @@ def _matured(run: Run, version: int | None) -> pd.DataFrame | None:
     frame, labels = made.to_pandas(), known.to_pandas()
     frame = frame[(frame["version"] == version) & frame["features_at"].between(first, last)]
     frame = frame.sort_values("as_of").drop_duplicates([key, "features_at"])
-    labels = labels[labels["known_at"] <= run.as_of].rename(columns={spec.label.name: "label", "event_timestamp": "features_at"})
+    labels = labels[labels["known_at"] <= run.as_of].rename(
+        columns={spec.label.name: "label", "event_timestamp": "features_at"}
+    )
     joined = frame.merge(labels[[key, "features_at", "label"]], on=[key, "features_at"])
     return None if joined.empty else joined
 
@@ -236,8 +254,14 @@ def _labels_since(run: Run, changed_at: datetime) -> rules.Labels:
     cutoffs = Counter(row["event_timestamp"] for row in rows if row["known_at"] <= run.as_of)
     split = training.split(run.as_of, spec, changed_at)
     learn = {cutoff: count for cutoff, count in cutoffs.items() if split.learns(cutoff)}
-    evaluate = 0 if split.evaluate_from < changed_at else sum(count for cutoff, count in cutoffs.items() if split.evaluates(cutoff))
-    return rules.Labels(sum(learn.values()), evaluate, len(training.folds(list(learn), spec.label.horizon, spec.split.folds)))
+    evaluate = (
+        0
+        if split.evaluate_from < changed_at
+        else sum(count for cutoff, count in cutoffs.items() if split.evaluates(cutoff))
+    )
+    return rules.Labels(
+        sum(learn.values()), evaluate, len(training.folds(list(learn), spec.label.horizon, spec.split.folds))
+    )
 
 
 def _reference(run: Run, version: int) -> pd.DataFrame:

@@ -15,7 +15,9 @@ LONGEST_DELAY = timedelta(minutes=10)
 # An error that is in neither family is a surprise: Airflow's own retries, with backoff, decide.
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
-        RetryRule(exception=PermanentError, action=RetryAction.FAIL, reason="permanent: a retry would fail the same way"),
+        RetryRule(
+            exception=PermanentError, action=RetryAction.FAIL, reason="permanent: a retry would fail the same way"
+        ),
         RetryRule(exception=TransientError, action=RetryAction.RETRY, reason="transient: the service may answer again"),
     ]
 )

@@ -31,7 +31,12 @@ class LogNotifier(BaseNotifier):
         exception: Any = context.get("exception")
         next_step = getattr(exception, "next_step", None) or f"read the traceback above, then {RUNBOOK}"
         log = logging.getLogger("evergreen.alerts")
-        log.error("%s <%s> is told: %s", self.owner, self.email, str(exception).splitlines()[0] if exception else "task failed")
+        log.error(
+            "%s <%s> is told: %s",
+            self.owner,
+            self.email,
+            str(exception).splitlines()[0] if exception else "task failed",
+        )
         log.error("Runbook: %s", RUNBOOK)
         log.error("Next step: %s", next_step)
 

@@ -75,7 +75,9 @@ class StageOperator(BaseOperator):
 
 def _extra(partition: str, result: Any) -> dict[str, Any]:
     """The small part of a result that an asset event carries."""
-    small = {k: v for k, v in result.items() if isinstance(v, str | int | float | bool)} if isinstance(result, dict) else {}
+    small = (
+        {k: v for k, v in result.items() if isinstance(v, str | int | float | bool)} if isinstance(result, dict) else {}
+    )
     return {"partition": partition, **json.loads(json.dumps(small))}
 
 
@@ -94,7 +96,9 @@ class Stages:
 class StageTask:
     """A stage that waits for its inputs."""
 
-    def __init__(self, spec: ModelSpec, stage: StageFunction, options: dict[str, Any], fixed: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, spec: ModelSpec, stage: StageFunction, options: dict[str, Any], fixed: dict[str, Any] | None = None
+    ) -> None:
         self._spec = spec
         self._stage = stage
         self._options = options

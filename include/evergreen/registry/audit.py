@@ -18,7 +18,15 @@ create table if not exists audit (
 
 
 def record(
-    *, id: str, as_of: datetime | None, model: str, event: str, version: int | None, actor: str, reason: str, evidence: dict[str, Any]
+    *,
+    id: str,
+    as_of: datetime | None,
+    model: str,
+    event: str,
+    version: int | None,
+    actor: str,
+    reason: str,
+    evidence: dict[str, Any],
 ) -> None:
     """Add an event; a rerun of what caused it, which has the same `id`, adds nothing."""
     postgres.ensure_table(_DDL)

@@ -43,10 +43,14 @@ def promotion_refusal(candidate: Version, champion: Version | None) -> str | Non
 
 
 def _older(what: str, champion: Version) -> str:
-    return f"{what}, never replaces the newer champion: version {champion.number}, as of {champion.as_of:%Y-%m-%d %H:%M}"
+    return (
+        f"{what}, never replaces the newer champion: version {champion.number}, as of {champion.as_of:%Y-%m-%d %H:%M}"
+    )
 
 
-def last_known_good_after(candidate: Version, champion: Version | None, last_known_good: Version | None) -> Version | None:
+def last_known_good_after(
+    candidate: Version, champion: Version | None, last_known_good: Version | None
+) -> Version | None:
     """What rollback returns to once `candidate` is the champion."""
     if champion is None or champion.number == candidate.number or champion.rolled_back:
         return last_known_good

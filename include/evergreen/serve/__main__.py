@@ -47,18 +47,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     app = create_app(models, probe=bool(options.model), max_batch=options.max_batch)
     uvicorn.run(
-        app, host=options.host, port=options.port, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_SECONDS
+        app,
+        host=options.host,
+        port=options.port,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
     )
     return 0
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m evergreen.serve", description="Serve the champion of every model.")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only)"
+    )
     parser.add_argument("--port", type=int, default=8090)
-    parser.add_argument("--max-batch", type=int, default=1000, help="entities of one request, at most (default: %(default)s)")
-    parser.add_argument("--model", type=_version, metavar="NAME=VERSION", help="probe: serve exactly this version, from given features")
-    parser.add_argument("--until-stdin-closes", action="store_true", help="end with the process that holds the other end of stdin")
+    parser.add_argument(
+        "--max-batch", type=int, default=1000, help="entities of one request, at most (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--model", type=_version, metavar="NAME=VERSION", help="probe: serve exactly this version, from given features"
+    )
+    parser.add_argument(
+        "--until-stdin-closes", action="store_true", help="end with the process that holds the other end of stdin"
+    )
     return parser.parse_args(arguments)
 
 

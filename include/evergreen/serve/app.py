@@ -82,7 +82,9 @@ def create_app(models: Models, *, probe: bool = False, max_batch: int = MAX_BATC
         request.state.id = uuid.uuid4().hex  # ours alone: the log's rows are keyed by it
         started = time.perf_counter()
         if int(request.headers.get("content-length") or 0) > max_batch * _BYTES_AN_ENTITY:
-            response: Response = _refusal(request, 413, f"the body is larger than {max_batch * _BYTES_AN_ENTITY:,} bytes")
+            response: Response = _refusal(
+                request, 413, f"the body is larger than {max_batch * _BYTES_AN_ENTITY:,} bytes"
+            )
         else:
             response = await answer(request)
         metrics.answered(request, response.status_code, time.perf_counter() - started)
@@ -92,7 +94,11 @@ def create_app(models: Models, *, probe: bool = False, max_batch: int = MAX_BATC
     @app.exception_handler(EvergreenError)
     async def unavailable(request: Request, error: EvergreenError) -> Response:
         log.error("%s", error)
-        return _refusal(request, 503, {"doing": error.doing, "found": error.found, "expected": error.expected, "next_step": error.next_step})
+        return _refusal(
+            request,
+            503,
+            {"doing": error.doing, "found": error.found, "expected": error.expected, "next_step": error.next_step},
+        )
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
@@ -143,7 +149,9 @@ def create_app(models: Models, *, probe: bool = False, max_batch: int = MAX_BATC
             raise
         except EvergreenError as error:
             log.error("%s", error)
-            raise HTTPException(409, {"found": error.found, "serves": slot.current and slot.current.version.number}) from error
+            raise HTTPException(
+                409, {"found": error.found, "serves": slot.current and slot.current.version.number}
+            ) from error
         return _described(slot)
 
     async def predict(slot: Slot, request: Request, body: Body) -> dict[str, Any]:
@@ -152,7 +160,9 @@ def create_app(models: Models, *, probe: bool = False, max_batch: int = MAX_BATC
         as_of = _moment(body)
         loaded, key = _serving(slot), slot.spec.entity.key
         keys = [getattr(entity, key) for entity in body.asked]
-        items, rows = await asyncio.get_running_loop().run_in_executor(workers, _answers, loaded, keys, request.state.id, as_of)
+        items, rows = await asyncio.get_running_loop().run_in_executor(
+            workers, _answers, loaded, keys, request.state.id, as_of
+        )
         if body.entity is not None and not rows:
             raise HTTPException(404, items[0]["error"])
         if rows:
@@ -194,7 +204,9 @@ def _answers(
     spec = loaded.spec
     found = online_features(spec, keys)
     known = [at for at, entity in enumerate(found) if entity["features_at"] is not None]
-    scores = dict(zip(known, loaded.predict([found[at]["features"] for at in known]).tolist(), strict=True)) if known else {}
+    scores = (
+        dict(zip(known, loaded.predict([found[at]["features"] for at in known]).tolist(), strict=True)) if known else {}
+    )
     items: list[dict[str, Any]] = []
     rows = []
     for position, (key, entity) in enumerate(zip(keys, found, strict=True)):
@@ -202,7 +214,9 @@ def _answers(
             error = f"unknown {spec.entity.key} {key!r}: the online store has no features of it"
             items.append({spec.entity.key: key, "prediction": None, "features_at": None, "error": error})
             continue
-        items.append({spec.entity.key: key, "prediction": scores[position], "features_at": entity["features_at"].isoformat()})
+        items.append(
+            {spec.entity.key: key, "prediction": scores[position], "features_at": entity["features_at"].isoformat()}
+        )
         facts = {"as_of": as_of, "features_at": entity["features_at"], "features": entity["features"]}
         rows.append(
             Prediction(
@@ -219,7 +233,9 @@ def _moment(body: Body) -> datetime:
         return datetime.now(UTC)
     if not settings().replay:
         why = "only a server in replay mode (EVERGREEN_REPLAY=1) takes a request's own as_of; leave it out"
-        raise RequestValidationError([{"type": "replay_off", "loc": ("body", "as_of"), "msg": why, "input": body.as_of.isoformat()}])
+        raise RequestValidationError(
+            [{"type": "replay_off", "loc": ("body", "as_of"), "msg": why, "input": body.as_of.isoformat()}]
+        )
     return body.as_of.astimezone(UTC)
 
 
@@ -231,7 +247,9 @@ def _slot(models: Models, model: str) -> Slot:
 
 def _serving(slot: Slot) -> Loaded:
     if slot.current is None:
-        raise HTTPException(503, f"no version of {slot.spec.model} serves yet" + (f": {slot.problem}" if slot.problem else ""))
+        raise HTTPException(
+            503, f"no version of {slot.spec.model} serves yet" + (f": {slot.problem}" if slot.problem else "")
+        )
     return slot.current
 
 

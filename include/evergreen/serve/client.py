@@ -23,7 +23,10 @@ def deploy(model: str, version: int) -> dict[str, Any]:
     doing = f"deploying version {version} of {model} to {url}"
     try:
         response = httpx.post(
-            f"{url}/models/{model}/deploy", json={"version": version}, timeout=PATIENCE, headers={"Authorization": f"Bearer {token}"}
+            f"{url}/models/{model}/deploy",
+            json={"version": version},
+            timeout=PATIENCE,
+            headers={"Authorization": f"Bearer {token}"},
         )
     except httpx.TransportError as error:
         raise ServiceUnavailable(

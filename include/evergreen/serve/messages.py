@@ -42,11 +42,23 @@ class _Request(BaseModel):
 def request_type(spec: ModelSpec) -> type[BaseModel]:
     """The type of the model's requests: `{"entity": {key: …}}` or `{"entities": [{key: …}, …]}`, and in replay mode `as_of`."""
     title = "".join(part.title() for part in spec.model.split("_"))
-    key: Any = (int, Field(ge=-_INT64, lt=_INT64)) if spec.entity.type == "int" else (str, Field(min_length=1, max_length=_KEY_LENGTH))
-    entity: Any = create_model(f"{title}Entity", __config__=ConfigDict(strict=True, extra="forbid"), **{spec.entity.key: key})
+    key: Any = (
+        (int, Field(ge=-_INT64, lt=_INT64))
+        if spec.entity.type == "int"
+        else (str, Field(min_length=1, max_length=_KEY_LENGTH))
+    )
+    entity: Any = create_model(
+        f"{title}Entity", __config__=ConfigDict(strict=True, extra="forbid"), **{spec.entity.key: key}
+    )
     fields: dict[str, Any] = {
         "entity": (entity | None, Field(default=None, description="one, answered alone")),
-        "entities": (list[entity] | None, Field(default=None, min_length=1, description="several, answered in their order")),
-        "as_of": (AwareDatetime | None, Field(default=None, description="the moment of the prediction; only in replay mode")),
+        "entities": (
+            list[entity] | None,
+            Field(default=None, min_length=1, description="several, answered in their order"),
+        ),
+        "as_of": (
+            AwareDatetime | None,
+            Field(default=None, description="the moment of the prediction; only in replay mode"),
+        ),
     }
     return create_model(f"{title}Request", __base__=_Request, **fields)

@@ -25,7 +25,9 @@ class _Serving(Collector):
         fallback = GaugeMetricFamily(
             "evergreen_serving_last_known_good", "1 while the champion cannot be loaded and the last known good version serves", labels=["model"]
         )  # fmt: skip
-        failures = GaugeMetricFamily("evergreen_load_failures", "Versions that could not be loaded since the start", labels=["model"])
+        failures = GaugeMetricFamily(
+            "evergreen_load_failures", "Versions that could not be loaded since the start", labels=["model"]
+        )
         for model, slot in self._models.slots.items():
             version.add_metric([model], slot.current.version.number if slot.current else 0)
             fallback.add_metric([model], float(slot.fallback))
@@ -40,9 +42,15 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.registry.register(_Serving(models))
         self._requests = Counter("evergreen_requests", "Answered requests", ["path", "status"], registry=self.registry)
-        self._seconds = Histogram("evergreen_request_seconds", "Time to answer", ["path"], buckets=_SECONDS, registry=self.registry)
-        self._predictions = Counter("evergreen_predictions", "Predictions, all of them in the log", ["model", "version"], registry=self.registry)
-        self._unknown = Counter("evergreen_unknown_entities", "Entities without features", ["model"], registry=self.registry)
+        self._seconds = Histogram(
+            "evergreen_request_seconds", "Time to answer", ["path"], buckets=_SECONDS, registry=self.registry
+        )
+        self._predictions = Counter(
+            "evergreen_predictions", "Predictions, all of them in the log", ["model", "version"], registry=self.registry
+        )
+        self._unknown = Counter(
+            "evergreen_unknown_entities", "Entities without features", ["model"], registry=self.registry
+        )
 
     def answered(self, request: Request, status: int, seconds: float) -> None:
         """Count a request under its route; every path without one is the same, so that nobody can make up labels."""

@@ -142,4 +142,6 @@ class Models:
 
     def missing(self) -> list[str]:
         """Models that should serve and do not: not looked for yet, or with nothing that could be loaded."""
-        return [name for name, slot in self.slots.items() if not slot.settled or (slot.current is None and slot.problem)]
+        return [
+            name for name, slot in self.slots.items() if not slot.settled or (slot.current is None and slot.problem)
+        ]

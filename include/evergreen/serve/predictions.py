@@ -122,7 +122,17 @@ class PredictionLog:
     def _commit(self, rows: Sequence[Prediction]) -> ServiceUnavailable | None:
         """Commit rows; the error when it cannot be said that they are. Once more on a new connection: the old one may be stale."""
         values = [
-            (r.model, r.version, r.request_id, r.position, r.entity, r.as_of, r.features_at, Jsonb(r.features), r.prediction)
+            (
+                r.model,
+                r.version,
+                r.request_id,
+                r.position,
+                r.entity,
+                r.as_of,
+                r.features_at,
+                Jsonb(r.features),
+                r.prediction,
+            )
             for r in rows
         ]
         failure: Exception | None = None

@@ -30,13 +30,19 @@ def probe(model: str, number: int, run_id: str) -> tuple[int, float]:
     rows: list[dict[str, Any]] = json.loads(store.download(run_id, "sample.json").read_text())["rows"]
     doing = f"probing version {number} of {model} in a fresh server"
     with _server(doing, model, number) as url:
-        response = httpx.post(f"{url}/models/{model}/probe", json={"features": [row["features"] for row in rows]}, timeout=60)
+        response = httpx.post(
+            f"{url}/models/{model}/probe", json={"features": [row["features"] for row in rows]}, timeout=60
+        )
         if response.status_code != httpx.codes.OK:
             raise _unloadable(doing, f"{response.status_code}: {response.text[:1000]}", "predictions")
     answers = response.json()["predictions"]
     difference = max(abs(answer - row["prediction"]) for answer, row in zip(answers, rows, strict=True))
     if not difference <= TOLERANCE:
-        raise _unloadable(doing, f"predictions up to {difference:.3g} from those of training", f"at most {TOLERANCE:g}, on {len(rows)} rows")
+        raise _unloadable(
+            doing,
+            f"predictions up to {difference:.3g} from those of training",
+            f"at most {TOLERANCE:g}, on {len(rows)} rows",
+        )
     return len(rows), difference
 
 
@@ -46,7 +52,16 @@ def _server(doing: str, model: str, number: int) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "evergreen.serve", "--port", str(port), "--model", f"{model}={number}", "--until-stdin-closes"]
+    command = [
+        sys.executable,
+        "-m",
+        "evergreen.serve",
+        "--port",
+        str(port),
+        "--model",
+        f"{model}={number}",
+        "--until-stdin-closes",
+    ]
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT)
         try:
@@ -64,13 +79,17 @@ def _wait(doing: str, process: subprocess.Popen[bytes], url: str, output: IO[byt
     deadline = time.monotonic() + PATIENCE
     while True:
         if process.poll() is not None:
-            raise _unloadable(doing, f"the process ended with status {process.returncode}\n{_tail(output)}", "a server that answers")
+            raise _unloadable(
+                doing, f"the process ended with status {process.returncode}\n{_tail(output)}", "a server that answers"
+            )
         try:
             if httpx.get(f"{url}/readyz", timeout=5).status_code == httpx.codes.OK:
                 return
         except httpx.TransportError:
             if time.monotonic() > deadline:
-                raise _unloadable(doing, f"no answer within {PATIENCE:.0f} s\n{_tail(output)}", "a server that answers") from None
+                raise _unloadable(
+                    doing, f"no answer within {PATIENCE:.0f} s\n{_tail(output)}", "a server that answers"
+                ) from None
         time.sleep(0.1)
 
 

@@ -37,7 +37,9 @@ def rollback(model: str, *, reason: str, actor: str) -> dict[str, Any]:
             actor=actor, reason=reason, evidence={"from": champion.number, "to": target.number},
         )  # fmt: skip
         store.set_champion(model, target.number, last_known_good=target.number)
-    message = f"{model}: version {target.number} serves again; version {champion.number} was rolled back from ({reason})"
+    message = (
+        f"{model}: version {target.number} serves again; version {champion.number} was rolled back from ({reason})"
+    )
     return {"from": champion.number, "to": target.number, "message": message}
 
 

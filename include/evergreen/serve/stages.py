@@ -29,7 +29,12 @@ def probe(run: Run, registered: Json) -> Json:
 
     run.links["MLflow run"] = tracking.url(registered["mlflow_run_id"])
     rows, difference = probing.probe(run.spec.model, registered["version"], registered["mlflow_run_id"])
-    log.info("A fresh server answers version %d: %d rows, at most %.1e from training", registered["version"], rows, difference)
+    log.info(
+        "A fresh server answers version %d: %d rows, at most %.1e from training",
+        registered["version"],
+        rows,
+        difference,
+    )
     return {**registered, "probed": rows}
 
 
@@ -51,7 +56,11 @@ def deploy(run: Run, probed: Json) -> Json:
     run.links["MLflow run"] = tracking.url(probed["mlflow_run_id"])
     run.links["Model server"] = f"{settings().server_url}/docs"
     with store.locked(model):
-        version, champion, good = store.version(model, probed["version"]), store.champion(model), store.last_known_good(model)
+        version, champion, good = (
+            store.version(model, probed["version"]),
+            store.champion(model),
+            store.last_known_good(model),
+        )
         refusal = rules.promotion_refusal(version, champion)
         if refusal:
             raise StageSkipped(f"not deployed: {refusal}")

@@ -26,7 +26,11 @@ def code_version() -> str:
     root = Path(evergreen.__file__).parent
     try:
         found = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, timeout=10, check=False
+            ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
         )
     except FileNotFoundError:  # no git on this machine
         return f"sources {code_hash()}"

@@ -38,14 +38,18 @@ def build(spec: ModelSpec, as_of: datetime, split: rules.Split) -> TrainingSet:
     labels = _mature_labels(spec, as_of, split, versions)
     key = [spec.entity.key, EVENT]
     features = store.historical_features(spec, labels[key])
-    frame = features.merge(labels, on=key, validate="one_to_one").sort_values([EVENT, spec.entity.key], ignore_index=True)
+    frame = features.merge(labels, on=key, validate="one_to_one").sort_values(
+        [EVENT, spec.entity.key], ignore_index=True
+    )
     rows = pa.Table.from_pandas(frame, preserve_index=False)
     return TrainingSet(rows, catalogue.content_hash(rows), versions)
 
 
 def _mature_labels(spec: ModelSpec, as_of: datetime, split: rules.Split, versions: dict[str, int]) -> pd.DataFrame:
     name, columns = spec.label.name, [spec.entity.key, EVENT, spec.label.name]
-    table = tables.read(spec.model, "labels", name, version=versions.get(f"labels/{name}"), columns=[*columns, "known_at"])
+    table = tables.read(
+        spec.model, "labels", name, version=versions.get(f"labels/{name}"), columns=[*columns, "known_at"]
+    )
     if table is None:
         return pd.DataFrame(columns=columns).astype({EVENT: "datetime64[us, UTC]"})
     labels = table.to_pandas()

@@ -38,7 +38,10 @@ def read(spec: ModelSpec, data: Mapping[str, Any], part: Literal["learn", "evalu
     start, end = (datetime.fromisoformat(data[part][bound]) for bound in ("from", "to"))
     frame = frame[frame[EVENT].between(start, end)].reset_index(drop=True)
     return Rows(
-        frame, inputs(spec.feature_types, frame), frame[spec.label.name].to_numpy(np.int64), frame[spec.entity.key].to_numpy(object)
+        frame,
+        inputs(spec.feature_types, frame),
+        frame[spec.label.name].to_numpy(np.int64),
+        frame[spec.entity.key].to_numpy(object),
     )
 
 
@@ -47,5 +50,7 @@ def inputs(features: Mapping[str, FeatureType], frame: pd.DataFrame) -> pd.DataF
     columns = {}
     for name, kind in features.items():
         column = frame[name]
-        columns[name] = column.astype(object).where(column.notna(), None) if kind == "category" else column.astype("float64")
+        columns[name] = (
+            column.astype(object).where(column.notna(), None) if kind == "category" else column.astype("float64")
+        )
     return pd.DataFrame(columns, index=frame.index)

@@ -50,7 +50,9 @@ def build(run: Run) -> Json:
             expected=f"at least {spec.split.minimum_rows} to learn from (split.minimum_rows in model.yaml), and some to evaluate on",
             next_step=f"ingest the days up to {split.evaluate_to + spec.label.horizon:%Y-%m-%d} that are missing, or train as of a later day",
         )
-    key = rules.training_key(spec.model, run.as_of, built.content_hash, rules.spec_hash(spec), code_hash(), spec.search.seed)
+    key = rules.training_key(
+        spec.model, run.as_of, built.content_hash, rules.spec_hash(spec), code_hash(), spec.search.seed
+    )
     path = staging.write(staging.path(spec.model, "train", key), built.rows)
     log.info(
         "Training set %s: %d rows to learn from (%s to %s), %d to evaluate on (%s to %s)", key,
@@ -91,7 +93,9 @@ def tune(run: Run, data: Json, family: str) -> Json:
                 trials=spec.search.trials, seed=spec.search.seed, maximize=spec.search.metric not in LOWER_IS_BETTER,
             )  # fmt: skip
             best = _best(run, family, trials)
-            pipeline = families.build(family, best.params, spec.feature_types, spec.search.seed).fit(learn.inputs, learn.labels)
+            pipeline = families.build(family, best.params, spec.feature_types, spec.search.seed).fit(
+                learn.inputs, learn.labels
+            )
         metrics = {"search_score": best.value, "search_trials": float(len(trials))}
         run_id = tracking.log_candidate(
             run, data, family=family, pipeline=pipeline, rows=learn, parameters=best.params, metrics=metrics,
@@ -100,13 +104,25 @@ def tune(run: Run, data: Json, family: str) -> Json:
         )  # fmt: skip
     run.links["MLflow run"] = tracking.url(run_id)
     pruned = sum(trial.state.name == "PRUNED" for trial in trials)
-    log.info("%s: %s %.4f on time folds, the best of %d trials (%d pruned)", family, spec.search.metric, best.value, len(trials), pruned)
+    log.info(
+        "%s: %s %.4f on time folds, the best of %d trials (%d pruned)",
+        family,
+        spec.search.metric,
+        best.value,
+        len(trials),
+        pruned,
+    )
     log.info("%s: %s", family, ", ".join(f"{name} {value:.4g}" for name, value in best.params.items()))
     return _result(family, run_id, metrics)
 
 
 def _result(family: str, run_id: str, metrics: Json) -> Json:
-    return {"family": family, "mlflow_run_id": run_id, "best_score": metrics["search_score"], "trials": int(metrics["search_trials"])}
+    return {
+        "family": family,
+        "mlflow_run_id": run_id,
+        "best_score": metrics["search_score"],
+        "trials": int(metrics["search_trials"]),
+    }
 
 
 def _scores(run: Run, family: str, learn: Rows, folds: list[tuple[Any, Any]], trial: optuna.Trial) -> Iterator[float]:
@@ -119,9 +135,15 @@ def _scores(run: Run, family: str, learn: Rows, folds: list[tuple[Any, Any]], tr
     spec, seed = run.spec, run.spec.search.seed
     parameters = families.suggest(trial, family, spec.families[family])
     for earlier, later in folds:
-        fitted = families.build(family, parameters, spec.feature_types, seed).fit(learn.inputs.iloc[earlier], learn.labels[earlier])
+        fitted = families.build(family, parameters, spec.feature_types, seed).fit(
+            learn.inputs.iloc[earlier], learn.labels[earlier]
+        )
         predictions = fitted.predict_proba(learn.inputs.iloc[later])[:, 1]
-        yield METRICS[spec.search.metric](learn.labels[later], predictions) if np.isfinite(predictions).all() else float("nan")
+        yield (
+            METRICS[spec.search.metric](learn.labels[later], predictions)
+            if np.isfinite(predictions).all()
+            else float("nan")
+        )
 
 
 def _folds(run: Run, family: str, learn: Rows) -> list[tuple[Any, Any]]:

@@ -42,7 +42,9 @@ def find(model: str, key: str, family: str) -> MlflowRun | None:
     """The finished run of a key and family. Runs that a killed attempt left half written are closed as killed."""
     with _service(f"looking for the {family} candidate of {model}, key {key}"):
         found = mlflow.search_runs(
-            [_experiment(model)], f"tags.`evergreen.key` = '{key}' and tags.`evergreen.family` = '{family}'", output_format="list"
+            [_experiment(model)],
+            f"tags.`evergreen.key` = '{key}' and tags.`evergreen.family` = '{family}'",
+            output_format="list",
         )
         for run in found:
             if run.info.status == "RUNNING":
@@ -72,7 +74,11 @@ def log_candidate(
             mlflow.log_metrics(dict(metrics))
             mlflow.log_input(
                 mlflow.data.from_pandas(
-                    rows.frame, source=data["path"], name=f"{run.spec.model} {data['key']}", targets=run.spec.label.name, digest=data["content_hash"][:32]
+                    rows.frame,
+                    source=data["path"],
+                    name=f"{run.spec.model} {data['key']}",
+                    targets=run.spec.label.name,
+                    digest=data["content_hash"][:32],
                 ),
                 context="training",
             )
@@ -81,7 +87,9 @@ def log_candidate(
                 name="model",
                 signature=_signature(run.spec),
                 input_example=rows.inputs.head(5),
-                pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],  # inferring them takes ten seconds
+                pip_requirements=[
+                    f"{name}=={version(name)}" for name in REQUIREMENTS
+                ],  # inferring them takes ten seconds
                 pyfunc_predict_fn="predict_proba",
                 serialization_format="skops",
                 skops_trusted_types=list(TRUSTED_TYPES),
@@ -101,7 +109,12 @@ def load(run_id: str) -> Pipeline:
 
 
 def record(
-    run: Run, run_id: str, *, artifacts: Mapping[str, Any], metrics: Mapping[str, float] | None = None, tags: Mapping[str, str] | None = None
+    run: Run,
+    run_id: str,
+    *,
+    artifacts: Mapping[str, Any],
+    metrics: Mapping[str, float] | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> None:
     """Add what was found about a candidate after it was fitted: JSON artifacts by file name, metrics, tags. Twice is as once."""
     at = int(run.as_of.timestamp() * 1000)  # of the measurement: the same value at the same time is stored once
@@ -146,7 +159,10 @@ def _experiment(model: str) -> str:
 
 def _tags(run: Run, data: Mapping[str, Any], family: str) -> dict[str, str]:
     """What a version is told apart and repeated by."""
-    optional = {"evergreen.decision": run.decision_id, "evergreen.changed_at": run.changed_at and run.changed_at.isoformat()}
+    optional = {
+        "evergreen.decision": run.decision_id,
+        "evergreen.changed_at": run.changed_at and run.changed_at.isoformat(),
+    }
     return {
         "evergreen.key": data["key"],
         "evergreen.family": family,
@@ -166,12 +182,16 @@ def _signature(spec: ModelSpec) -> ModelSignature:
     return ModelSignature(Schema(columns), Schema([TensorSpec(np.dtype(np.float64), (-1, 2))]))
 
 
-def _write_artifacts(folder: Path, run: Run, rows: Rows, predictions: npt.NDArray[np.float64], trials: list[dict[str, Any]]) -> None:
+def _write_artifacts(
+    folder: Path, run: Run, rows: Rows, predictions: npt.NDArray[np.float64], trials: list[dict[str, Any]]
+) -> None:
     reference = rows.inputs.assign(prediction=predictions)
     if len(reference) > REFERENCE_ROWS:
         reference = reference.sample(REFERENCE_ROWS, random_state=run.spec.search.seed)
     reference.to_parquet(folder / "reference.parquet", index=False)
-    environment = {"python": platform.python_version(), "platform": platform.platform()} | {name: version(name) for name in _ENVIRONMENT}
+    environment = {"python": platform.python_version(), "platform": platform.platform()} | {
+        name: version(name) for name in _ENVIRONMENT
+    }
     for name, content in {
         "sample": {"rows": _sample(rows.inputs, predictions)},
         "trials": trials,
@@ -185,6 +205,9 @@ def _sample(inputs: pd.DataFrame, predictions: npt.NDArray[np.float64]) -> list[
     """Rows spread over the learning rows, with their predictions to the last bit; a missing value is null."""
     chosen = np.linspace(0, len(inputs) - 1, min(SAMPLE_ROWS, len(inputs))).astype(int)
     return [
-        {"features": {name: None if pd.isna(value) else value for name, value in inputs.iloc[i].items()}, "prediction": float(predictions[i])}
+        {
+            "features": {name: None if pd.isna(value) else value for name, value in inputs.iloc[i].items()},
+            "prediction": float(predictions[i]),
+        }
         for i in chosen
     ]

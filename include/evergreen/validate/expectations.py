@@ -6,6 +6,7 @@ the same metrics in one DuckDB pass are: `Judge` is the seam where that would go
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -54,9 +55,15 @@ def suite(contract: Contract, name: str, file: str) -> list[Expectation]:
     expectations, mistakes = [], []
     for number, stated in enumerate(contract.expectations, 1):
         try:
-            configuration = ExpectationConfiguration(type=stated.type, kwargs=stated.arguments, severity=stated.severity)
+            configuration = ExpectationConfiguration(
+                type=stated.type, kwargs=stated.arguments, severity=stated.severity
+            )
             expectations.append(configuration.to_domain_obj())
-        except (gx.exceptions.GreatExpectationsError, ValueError, TypeError) as error:  # pydantic's errors are ValueErrors
+        except (
+            gx.exceptions.GreatExpectationsError,
+            ValueError,
+            TypeError,
+        ) as error:  # pydantic's errors are ValueErrors
             mistakes.append(f"{number}. {stated.type}: {' '.join(str(error).split())}")
     if mistakes:
         raise SpecError(
@@ -101,7 +108,8 @@ class Judge:
             name: the table's name, once a Judge.
             as_of: the moment that the result is dated by.
         """
-        asked = [e for e in expectations if table.num_rows or not isinstance(e, _ABOUT_VALUES)]
+        # Copies: an expectation belongs to one suite, and a view's partitions are judged one after the other.
+        asked = [copy.copy(e) for e in expectations if table.num_rows or not isinstance(e, _ABOUT_VALUES)]
         added = self._context.suites.add(gx.ExpectationSuite(name=name, expectations=asked))
         definition = gx.ValidationDefinition(name=name, data=self._batch, suite=added)
         result = self._context.validation_definitions.add(definition).run(

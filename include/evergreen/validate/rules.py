@@ -126,7 +126,9 @@ def counted(rejected: Mapping[int, tuple[str, ...]]) -> str:
         for reason in reasons:
             kind = reason.partition(":")[0]
             counts[kind] = counts.get(kind, 0) + 1
-    return ", ".join(f"{count:,} {kind}" for kind, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+    return ", ".join(
+        f"{count:,} {kind}" for kind, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    )
 
 
 def _listed(values: Sequence[object]) -> str:

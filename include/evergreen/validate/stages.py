@@ -96,7 +96,9 @@ def validate_features(run: Run, computed: Json) -> Json:
             table = staging.read(staged["staged"])
             name = view if partition == run.interval.partition else f"{view} of {partition}"
             findings, result = judge(suite, table, range(table.num_rows), name, run.as_of)
-            entries.append(_entry(name, table.num_rows, rules.decide(table.num_rows, {}, findings, quarantine=False), result))
+            entries.append(
+                _entry(name, table.num_rows, rules.decide(table.num_rows, {}, findings, quarantine=False), result)
+            )
     if entries:
         _report(
             run, "features", run.interval.partition, entries, ContractBroken,

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+
 from evergreen.interval import Interval
 from evergreen.run import Run
 from evergreen.settings import Settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from evergreen.errors import PermanentError
 from evergreen.features import compute, rules
 

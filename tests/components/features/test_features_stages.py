@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
+
 from evergreen.features import stages, store
 from evergreen.validate import stages as validation
 

@@ -16,13 +16,14 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from evergreen.errors import EvidenceMissing, PermanentError, ServiceUnavailable
 from evergreen.features import offline_store, store
 from evergreen.settings import PROJECT, Settings
 from evergreen.settings import settings as evergreen_settings
 from evergreen.spec.schema import ModelSpec
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from .conftest import Model, at
 

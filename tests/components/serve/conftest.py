@@ -20,6 +20,7 @@ import pandas as pd
 import psycopg
 import pyarrow as pa
 import pytest
+
 from evergreen.features import store as features
 from evergreen.interval import Interval
 from evergreen.local.postgres import free_port
@@ -127,7 +128,10 @@ class Shop:
             mlflow.set_tag("evergreen.model_uri", info.model_uri)
             sample = json.loads(frame.head(20).to_json(orient="records", double_precision=15))
             answers = pipeline.predict_proba(frame.head(20))[:, 1].tolist()
-            mlflow.log_dict({"rows": [{"features": f, "prediction": p} for f, p in zip(sample, answers, strict=True)]}, "sample.json")
+            mlflow.log_dict(
+                {"rows": [{"features": f, "prediction": p} for f, p in zip(sample, answers, strict=True)]},
+                "sample.json",
+            )
         return {"passed": passed, "reason": "worse than the champion" if not passed else "better", "key": key,
                 "mlflow_run_id": active.info.run_id, "family": family}  # fmt: skip
 
@@ -170,7 +174,10 @@ class Shop:
         log = self.logs / f"server-{len(self.servers)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "evergreen.serve", "--port", port, *arguments], stdin=stdin, stdout=output, stderr=subprocess.STDOUT
+                [sys.executable, "-m", "evergreen.serve", "--port", port, *arguments],
+                stdin=stdin,
+                stdout=output,
+                stderr=subprocess.STDOUT,
             )
         server = Server(self.settings.server_url, process, log)
         self.servers.append(server)
@@ -187,7 +194,10 @@ def put_online(spec: ModelSpec, day: int, customers: Sequence[str]) -> None:
         columns = {
             spec.entity.key: pa.array(customers, pa.string()),
             **{name: pa.array(frame[name].tolist(), _TYPES[kind]) for name, kind in declared.features.items()},
-            **{name: pa.array([at(day)] * len(customers), pa.timestamp("us", "UTC")) for name in ("event_timestamp", "known_at")},
+            **{
+                name: pa.array([at(day)] * len(customers), pa.timestamp("us", "UTC"))
+                for name in ("event_timestamp", "known_at")
+            },
         }
         features.write_online(spec, view, pa.table(columns))
 

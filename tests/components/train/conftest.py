@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+
 from evergreen.interval import Interval
 from evergreen.run import Run
 from evergreen.settings import Settings, settings
@@ -103,7 +104,9 @@ def training_set() -> Callable[..., dict[str, Any]]:
         frame = frame[cutoffs.map(lambda cutoff: split.learns(cutoff) or split.evaluates(cutoff))]
         table = pa.Table.from_pandas(frame, preserve_index=False)
         content = catalogue.content_hash(table)
-        key = rules.training_key(run.spec.model, run.as_of, content, rules.spec_hash(run.spec), "code", run.spec.search.seed)
+        key = rules.training_key(
+            run.spec.model, run.as_of, content, rules.spec_hash(run.spec), "code", run.spec.search.seed
+        )
         bounds = {"learn": (split.learn_from, split.learn_to), "evaluate": (split.evaluate_from, split.evaluate_to)}
         return {
             "key": key, "path": staging.write(staging.path(run.spec.model, "train", key), table), "rows": len(frame),
