@@ -188,15 +188,13 @@ def _due(
 
 def _write(run: Run, layer: str, name: str, due: rules.Due, table: pa.Table) -> Json:
     """Replace one partition, then record it: a kill in between leaves the old record, and the retry writes again."""
-    from evergreen.lake import catalogue, tables
+    from evergreen.lake import catalogue, partitions
 
-    version = tables.replace_partition(run.spec.model, layer, name, due.window.partition, table)
-    entry = catalogue.Partition(
-        model=run.spec.model, layer=layer, name=name, partition=due.window.partition, rows=table.num_rows,
-        content_hash=catalogue.content_hash(table), inputs_hash=due.inputs_hash, table_version=version, known_at=due.window.end,
-    )  # fmt: skip
+    entry = partitions.replace(
+        run.spec.model, layer, name, due.window.partition, table, known_at=due.window.end, inputs_hash=due.inputs_hash
+    )
     catalogue.record(entry)
-    return {"rows": entry.rows, "content_hash": entry.content_hash, "version": version}
+    return {"rows": entry.rows, "content_hash": entry.content_hash, "version": entry.table_version}
 
 
 def _not_online(model: str, view: str, partitions: Sequence[str]) -> Json:

@@ -85,7 +85,7 @@ def _publish_source(run: Run, name: str, result: Json) -> list[Any]:
     """Write one source's raw partition and, where there is something to write or to clear, its quarantine partition."""
     import pyarrow as pa
 
-    from evergreen.lake import catalogue, staging, tables
+    from evergreen.lake import catalogue, partitions, staging
 
     model, partition, known_at = run.spec.model, run.interval.partition, rules.known_at(run.interval)
     accepted, rejected = staging.read(result["accepted"]), staging.read(result["rejected"])
@@ -97,18 +97,5 @@ def _publish_source(run: Run, name: str, result: Json) -> list[Any]:
     entries = []
     for layer, table in layers.items():
         stamped = table.append_column("known_at", pa.array([known_at] * table.num_rows, pa.timestamp("us", tz="UTC")))
-        version = tables.replace_partition(model, layer, name, partition, stamped)
-        entries.append(
-            catalogue.Partition(
-                model=model,
-                layer=layer,
-                name=name,
-                partition=partition,
-                rows=stamped.num_rows,
-                content_hash=catalogue.content_hash(stamped),
-                inputs_hash=None,
-                table_version=version,
-                known_at=known_at,
-            )
-        )
+        entries.append(partitions.replace(model, layer, name, partition, stamped, known_at=known_at))
     return entries

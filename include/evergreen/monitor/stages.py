@@ -30,7 +30,7 @@ def collect(run: Run) -> Json:
 
     import pyarrow as pa
 
-    from evergreen.lake import catalogue, tables
+    from evergreen.lake import catalogue, partitions
     from evergreen.registry import store
     from evergreen.serve import predictions
 
@@ -49,20 +49,7 @@ def collect(run: Run) -> Json:
         for row in logged
     ]  # fmt: skip
     table = pa.Table.from_pylist([{name: _number(row.get(name)) for name in schema.names} for row in rows], schema)
-    version = tables.replace_partition(spec.model, "predictions", "live", partition, table)
-    catalogue.record(
-        catalogue.Partition(
-            model=spec.model,
-            layer="predictions",
-            name="live",
-            partition=partition,
-            rows=table.num_rows,
-            content_hash=catalogue.content_hash(table),
-            inputs_hash=None,
-            table_version=version,
-            known_at=run.as_of,
-        )
-    )
+    catalogue.record(partitions.replace(spec.model, "predictions", "live", partition, table, known_at=run.as_of))
     made = Counter(row["version"] for row in rows)
     champion = store.champion(spec.model)
     log.info(

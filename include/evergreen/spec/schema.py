@@ -151,11 +151,6 @@ class Rollout(_Frozen):
 class Monitoring(_Frozen):
     """What counts as drift, and what bounds retraining."""
 
-    window: Duration = Field(
-        default=timedelta(days=1),
-        description="predictions compared with the reference in one run",
-        json_schema_extra={"default": "1d"},  # pydantic would write its own notation, P1D
-    )
     minimum_rows: Annotated[int, Field(ge=1)] = Field(description="fewest predictions to judge a window")
     feature_drift: Annotated[float, Field(gt=0)] = Field(
         default=0.1, description="distance above which one feature has drifted"

@@ -63,19 +63,17 @@ class Model:
 
     def publish(self, day: int, events: Iterable[dict[str, Any]], plans: dict[str, str]) -> None:
         """Write and record the raw partitions of one day, as the ingest stages do."""
-        from evergreen.lake import catalogue, tables
+        from evergreen.lake import catalogue, partitions
 
         customers = [{"customer_id": c, "plan": p, "snapshot_at": at(day + 0.5)} for c, p in plans.items()]
         for source, rows in (("events", events), ("customers", customers)):
             stamp = {"known_at": interval(day).end, "partition": interval(day).partition}
             table = pa.Table.from_pylist([stamp | row for row in rows], schema=RAW[source])
-            version = tables.replace_partition(self.spec.model, "raw", source, interval(day).partition, table)
             catalogue.record(
-                catalogue.Partition(
-                    model=self.spec.model, layer="raw", name=source, partition=interval(day).partition, rows=table.num_rows,
-                    content_hash=catalogue.content_hash(table), inputs_hash=None, table_version=version, known_at=interval(day).end,
+                partitions.replace(
+                    self.spec.model, "raw", source, interval(day).partition, table, known_at=interval(day).end
                 )
-            )  # fmt: skip
+            )
 
     def stored(self, layer: str, name: str) -> list[dict[str, Any]]:
         """Every row of a table of the lake, in a fixed order."""

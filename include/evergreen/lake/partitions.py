@@ -1,0 +1,35 @@
+"""Writing a partition: first the rows in Delta, then the catalogue's entry that says they are there."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pyarrow as pa
+
+from evergreen.lake import catalogue, tables
+
+
+def replace(
+    model: str,
+    layer: str,
+    name: str,
+    partition: str,
+    rows: pa.Table,
+    *,
+    known_at: datetime,
+    inputs_hash: str | None = None,
+) -> catalogue.Partition:
+    """Make `rows` the whole content of a partition; returns the entry to record once all that belongs together is written.
+
+    Args:
+        known_at: when the rows became available.
+        inputs_hash: of what they were computed from; None for what came from outside.
+
+    Raises:
+        WriteConflict: other writers kept replacing the same partition.
+    """
+    version = tables.replace_partition(model, layer, name, partition, rows)
+    return catalogue.Partition(
+        model=model, layer=layer, name=name, partition=partition, rows=rows.num_rows,
+        content_hash=catalogue.content_hash(rows), inputs_hash=inputs_hash, table_version=version, known_at=known_at,
+    )  # fmt: skip
