@@ -21,6 +21,7 @@ PRELOADED = (
     "great_expectations",
     "mlflow.sklearn",
     "optuna",
+    "skops.io",
     "sklearn.ensemble",
     "sklearn.pipeline",
     "tensorflow",

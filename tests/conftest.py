@@ -64,7 +64,9 @@ def mlflow_url(services: Processes, postgres_url: str, tmp_path_factory: pytest.
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
                "--backend-store-uri", backend, "--artifacts-destination", str(artifacts)]  # fmt: skip
     url = f"http://127.0.0.1:{port}"
-    service = Service("mlflow", command, dict(os.environ), lambda: _answers(f"{url}/health"))
+    # Its job workers would be four more processes that no test needs.
+    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    service = Service("mlflow", command, environment, lambda: _answers(f"{url}/health"))
     services.start(service)
     services.wait(service)
     return url

@@ -32,6 +32,7 @@ class Settings:
     server_url: str
     reports_url: str
     airflow_url: str
+    bind: str  # the address that the local stack listens on; Postgres stays on loopback
     airflow_password: str = field(repr=False)  # of the local login `admin`
     server_token: str = field(repr=False)  # required by the server's admin endpoints when not empty
     replay: bool  # the server accepts a request's own `as_of`
@@ -63,6 +64,7 @@ class Settings:
             server_url=env.get("EVERGREEN_SERVER_URL", "http://127.0.0.1:8090"),
             reports_url=env.get("EVERGREEN_REPORTS_URL", "http://127.0.0.1:8091"),
             airflow_url=env.get("EVERGREEN_AIRFLOW_URL", "http://127.0.0.1:8080"),
+            bind=env.get("EVERGREEN_BIND", "127.0.0.1"),
             airflow_password=env.get("EVERGREEN_AIRFLOW_PASSWORD", "admin"),
             server_token=env.get("EVERGREEN_SERVER_TOKEN", ""),
             replay=env.get("EVERGREEN_REPLAY", "") == "1",

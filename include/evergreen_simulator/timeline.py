@@ -34,7 +34,9 @@ class Timeline:
     metric: str
     drift: date
     decisions: list[Decision]
+    monitored: dict[str, str]  # partition → Airflow's run of <model>__monitor
     trainings: list[dict[str, Any]]  # Airflow's runs of <model>__train
+    verdicts: dict[str, str]  # training run → what its gates said
     trail: list[dict[str, Any]]  # the audit trail
     old: Version
     new: Version
@@ -85,28 +87,29 @@ class Timeline:
             raise StoryFailed("The loop did not close:\n  " + "\n  ".join(wrong))
 
     def _events(self) -> Iterator[tuple[str, str]]:
-        yield f"{self.drift} 00", f"{self.drift}  the world changes"
-        for run in self.trainings:
-            as_of = run["conf"].get("as_of", run["run_after"])[:10]
-            cause = (
-                f"by decision {run['conf']['decision_id']}"
-                if run["conf"].get("decision_id")
-                else run["conf"].get("reason", "")
-            )
-            yield f"{as_of} 2", f"{as_of}  training {run['dag_run_id']} ({cause}): {run['state']}"
-        for entry in self.trail:
-            day = f"{entry['as_of']:%Y-%m-%d}"
-            number = f" version {entry['version']}" if entry["version"] is not None else ""
-            yield f"{day} 3", f"{day}  {entry['event']}{number}: {entry['reason']}"
+        """(sort key, line) of everything that happened; on one day the monitor decides first, then a training runs."""
+        yield f"{self.drift} 0", f"{self.drift}  the world changes"
         previous = "none"
         for decision in self.decisions:
             if decision.action == "retrain" or decision.action not in ("none", previous):
-                day = f"{decision.end:%Y-%m-%d}"
-                yield (
-                    f"{day} 1",
-                    f"{day}  monitor of {decision.partition}: {decision.action} ({decision.id}): {'; '.join(decision.reasons)}",
-                )
+                day, run = f"{decision.end:%Y-%m-%d}", self.monitored.get(decision.partition, "no run")
+                reasons = "".join(f"\n                {reason}" for reason in decision.reasons)
+                yield f"{day} 1", f"{day}  monitor run {run}: {decision.action} (decision {decision.id}){reasons}"
             previous = decision.action
+        for training in self.trainings:
+            conf = training["conf"]
+            day = (conf.get("as_of") or training["run_after"])[:10]
+            cause = (
+                f"triggered by decision {conf['decision_id']}"
+                if conf.get("decision_id")
+                else conf.get("reason") or "scheduled"
+            )
+            verdict = self.verdicts.get(training["dag_run_id"], "no gates")
+            yield f"{day} 2", f"{day}  training run {training['dag_run_id']} ({cause}): {training['state']}; {verdict}"
+        for entry in self.trail:
+            if entry["version"] is not None:  # an alert is told with its decision
+                day = f"{entry['as_of']:%Y-%m-%d}"
+                yield f"{day} 3", f"{day}  {entry['event']}: version {entry['version']} serves ({entry['reason']})"
 
 
 def read(spec: ModelSpec, runs: AirflowRuns, drift: date) -> Timeline:
@@ -126,13 +129,26 @@ def read(spec: ModelSpec, runs: AirflowRuns, drift: date) -> Timeline:
         name: store.load(spec.model, version.number).predict(inputs) for name, version in (("new", new), ("old", old))
     }
     metric = spec.search.metric
+    trainings = runs.of(f"{spec.model}__train")
     serving = httpx.get(f"{settings().server_url}/models/{spec.model}", timeout=10).json().get("version")
     return Timeline(
         model=spec.model, metric=metric, drift=drift, decisions=decisions.history(spec.model),
-        trainings=runs.of(f"{spec.model}__train"), trail=audit.trail(spec.model), old=old, new=new, serving=serving,
+        monitored={(run["data_interval_start"] or "")[:10]: run["dag_run_id"] for run in runs.of(f"{spec.model}__monitor")},
+        trainings=trainings, verdicts={run["dag_run_id"]: _verdict(runs, run) for run in trainings}, trail=audit.trail(spec.model), old=old, new=new, serving=serving,
         before={name: METRICS[metric](labels, predicted) for name, predicted in predictions.items()},
         comparison=compare(metric, labels, predictions["new"], predictions["old"], rows[spec.entity.key].to_numpy(object)),
     )  # fmt: skip
+
+
+def _verdict(runs: AirflowRuns, run: dict[str, Any]) -> str:
+    """What the gates of a training run found, from the task's result."""
+    gated = runs.result(run, "gates")
+    if gated is None:
+        return "its gates did not end"
+    passed = sum(gate["verdict"] == "pass" for gate in gated["gates"])
+    return f"{gated['family']}, {passed} of {len(gated['gates'])} gates passed" + (
+        "" if gated["passed"] else f": {gated['reason']}"
+    )
 
 
 def _matured_after(spec: ModelSpec, champion: Version) -> pd.DataFrame:

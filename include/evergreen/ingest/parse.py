@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.json
 import pyarrow.parquet
 
 from evergreen.errors import BatchUnreadable
@@ -18,8 +19,12 @@ from evergreen.spec.schema import Source
 UNPARSED = "_unparsed"  # null, or `column=value; …`: the cells of the row that do not fit their declared type
 ROW = "_row"  # position in the batch, from 0
 
-_SQL_TYPES = {
-    "string": "VARCHAR", "int": "BIGINT", "float": "DOUBLE", "bool": "BOOLEAN", "timestamp": "TIMESTAMPTZ", "date": "DATE",
+_WHOLE = (
+    "case when try_cast({0} as double) % 1 = 0 then try_cast({0} as bigint) end"  # a plain cast would round 1.7 to 2
+)
+_CASTS = {
+    "string": "try_cast({0} as varchar)", "int": _WHOLE, "float": "try_cast({0} as double)", "bool": "try_cast({0} as boolean)",
+    "timestamp": "try_cast({0} as timestamptz)", "date": "try_cast({0} as date)",
 }  # fmt: skip
 
 
@@ -43,33 +48,32 @@ def parse(batch: Batch, source: Source, subject: str) -> pa.Table:
 
 
 def _typed(found: pa.Table, columns: Mapping[str, str]) -> pa.Table:
-    casts = ", ".join(f'try_cast("{name}" as {_SQL_TYPES[kind]}) as "{name}"' for name, kind in columns.items())
-    wrong = ", ".join(
-        f"""case when "{name}" is not null and try_cast("{name}" as {_SQL_TYPES[kind]}) is null
-        then '{name}=' || cast("{name}" as varchar) end"""
-        for name, kind in columns.items()
-    )
+    values, wrong = [], []
+    for name, kind in columns.items():
+        cast = _CASTS[kind].format(f'"{name}"')
+        # NaN is missing: in Arrow and Delta it would pass for a value, and one of them would make every mean NaN.
+        values.append(f"nullif({cast}, 'nan'::double) as \"{name}\"" if kind == "float" else f'{cast} as "{name}"')
+        wrong.append(
+            f"""case when "{name}" is not null and {cast} is null then '{name}=' || cast("{name}" as varchar) end"""
+        )
     with duckdb.connect(config={"threads": 2, "enable_external_access": False}) as connection:
         connection.execute("set timezone = 'UTC'")
         connection.register("found", found.append_column(ROW, pa.array(range(found.num_rows), pa.int64())))
-        query = f"select {casts}, nullif(concat_ws('; ', {wrong}), '') as {UNPARSED}, {ROW} from found order by {ROW}"
+        query = f"select {', '.join(values)}, nullif(concat_ws('; ', {', '.join(wrong)}), '') as {UNPARSED}, {ROW} from found order by {ROW}"
         return connection.sql(query).to_arrow_table()
 
 
 def _csv(batch: Batch, source: Source, subject: str) -> pa.Table:
-    try:
-        batch.content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = batch.content.count(b"\n", 0, error.start) + 1
-        text = batch.content[error.start : error.start + 1].hex()
-        raise _unreadable(batch, subject, f"byte 0x{text} at offset {error.start}, line {line}", "UTF-8") from error
-    header = batch.content.split(b"\n", 1)[0].decode("utf-8-sig").strip()
+    header = _text(batch, subject).split("\n", 1)[0].removeprefix("\ufeff").strip()
     if not header:
         raise _unreadable(batch, subject, "an empty file", f"a header line: {','.join(source.columns)}")
     names = [name.strip().strip('"') for name in header.split(",")]
+    content = (
+        batch.content if batch.content.endswith(b"\n") else batch.content + b"\n"
+    )  # the reader wants a whole header
     try:
         return pa.csv.read_csv(
-            io.BytesIO(batch.content),
+            io.BytesIO(content), parse_options=pa.csv.ParseOptions(newlines_in_values=True),
             convert_options=pa.csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()), null_values=[""],
                 strings_can_be_null=True, quoted_strings_can_be_null=True,
@@ -80,12 +84,31 @@ def _csv(batch: Batch, source: Source, subject: str) -> pa.Table:
 
 
 def _jsonl(batch: Batch, source: Source, subject: str) -> pa.Table:
-    if not batch.content.strip():
-        return pa.table({name: pa.array([], pa.string()) for name in source.columns})
+    """Every value as its text, as in CSV: a reader that guesses types fails on a column of two, and takes text for times."""
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(_text(batch, subject).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line, parse_int=str, parse_float=str, parse_constant=str)
+        except ValueError as error:
+            raise _unreadable(batch, subject, f"line {number}: {error}", "one JSON object a line") from error
+        if not isinstance(row, dict):
+            raise _unreadable(
+                batch, subject, f"line {number} is no object: {line.strip()[:80]}", "one JSON object a line"
+            )
+        rows.append({name: v if v is None or isinstance(v, str) else json.dumps(v) for name, v in row.items()})
+    names = dict.fromkeys(name for row in rows for name in row) if rows else source.columns
+    return pa.table({name: pa.array([row.get(name) for row in rows], pa.string()) for name in names})
+
+
+def _text(batch: Batch, subject: str) -> str:
     try:
-        return pa.json.read_json(io.BytesIO(batch.content))
-    except pa.ArrowInvalid as error:
-        raise _unreadable(batch, subject, str(error), "one JSON object a line, in UTF-8") from error
+        return batch.content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = batch.content.count(b"\n", 0, error.start) + 1
+        byte = batch.content[error.start : error.start + 1].hex()
+        raise _unreadable(batch, subject, f"byte 0x{byte} at offset {error.start}, line {line}", "UTF-8") from error
 
 
 def _parquet(batch: Batch, source: Source, subject: str) -> pa.Table:

@@ -76,7 +76,8 @@ def content_hash(table: pa.Table) -> str:
     names = sorted(table.column_names)
     digest = hashlib.sha256(repr([(name, str(table.schema.field(name).type)) for name in names]).encode())
     if table.num_rows:
-        hashes = pd.util.hash_pandas_object(table.select(names).to_pandas(), index=False).to_numpy(np.uint64)
+        frame = table.select(names).to_pandas(integer_object_nulls=True)  # as floats, long numbers would look alike
+        hashes = pd.util.hash_pandas_object(frame, index=False).to_numpy(np.uint64)
         mixed = hashes * np.uint64(0x9E3779B97F4A7C15)
         mixed ^= mixed >> np.uint64(29)
         for part in (len(hashes), int(hashes.sum(dtype=np.uint64)), int((mixed * mixed).sum(dtype=np.uint64))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,9 +17,9 @@ def path(model: str, partition: str, name: str) -> Path:
 
 
 def write(file: Path, table: pa.Table) -> str:
-    """Write a file at once; returns its path as text, for XCom."""
+    """Write a file at once, whoever writes it beside us; returns its path as text, for XCom."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
+    partial = file.with_name(f".{file.name}.{uuid4().hex}")
     pq.write_table(table, partial)
     partial.rename(file)
     return str(file)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,7 +13,7 @@ import pyarrow.dataset as ds
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from evergreen.errors import WriteConflict
+from evergreen.errors import ServiceUnavailable, WriteConflict
 from evergreen.settings import settings
 
 PARTITION = "partition"
@@ -32,6 +33,7 @@ def replace_partition(model: str, layer: str, name: str, partition: str, data: p
 
     Raises:
         WriteConflict: other writers kept replacing the same partition.
+        ServiceUnavailable: the object store does not answer.
     """
     path = table_path(model, layer, name)
     if PARTITION in data.column_names:
@@ -39,7 +41,8 @@ def replace_partition(model: str, layer: str, name: str, partition: str, data: p
     data = data.append_column(PARTITION, pa.array([partition] * data.num_rows, pa.string()))
     for attempt in range(_ATTEMPTS):
         try:
-            return _replace(path, partition, data)
+            with _answering(f"replacing partition {partition} of", path):
+                return _replace(path, partition, data)
         except (CommitFailedError, FileExistsError) as error:
             failure: Exception = error
         except DeltaError as error:
@@ -76,21 +79,32 @@ def read(
     version: int | None = None,
     columns: Sequence[str] | None = None,
 ) -> pa.Table | None:
-    """Rows of a table, of all partitions or of some, as of a version or now; None when there is no such table."""
-    table = _open(table_path(model, layer, name), version)
-    if table is None:
-        return None
-    filters = [(PARTITION, "in", list(partitions))] if partitions is not None else None
-    if filters is not None and not partitions:
-        return table.to_pyarrow_dataset().schema.empty_table()
-    # Partition filters on the file list keep the cost of one partition independent of how many there are.
-    return _utc(table.to_pyarrow_dataset(partitions=filters).to_table(columns=list(columns) if columns else None))
+    """Rows of a table, of all partitions or of some, as of a version or now; None when there is no such table.
+
+    Raises:
+        ServiceUnavailable: the object store does not answer.
+    """
+    path = table_path(model, layer, name)
+    with _answering("reading", path):
+        table = _open(path, version)
+        if table is None:
+            return None
+        # Pruning the file list before anything is opened keeps the cost of one partition independent of how many there are.
+        pruned = None if partitions is None else [(PARTITION, "in", list(partitions))]
+        found = table.to_pyarrow_dataset(file_pruning_predicate=pruned)
+        return _utc(found.to_table(columns=list(columns) if columns else None))
 
 
 def version(model: str, layer: str, name: str) -> int | None:
-    """The table's newest version; None when there is no such table."""
-    table = _open(table_path(model, layer, name))
-    return None if table is None else int(table.version())
+    """The table's newest version; None when there is no such table.
+
+    Raises:
+        ServiceUnavailable: the object store does not answer.
+    """
+    path = table_path(model, layer, name)
+    with _answering("opening", path):
+        table = _open(path)
+        return None if table is None else int(table.version())
 
 
 def dataset(path: str) -> ds.Dataset:
@@ -107,6 +121,22 @@ def _open(path: str, version: int | None = None) -> DeltaTable | None:
         return DeltaTable(path, version=version, storage_options=_storage(path))
     except TableNotFoundError:
         return None
+
+
+@contextmanager
+def _answering(doing: str, path: str) -> Iterator[None]:
+    """What an object store's silence means: Delta, which has tried for a while, raises it as a plain OSError."""
+    try:
+        yield
+    except FileExistsError:  # of two writers who made the table at the same time
+        raise
+    except OSError as error:
+        if not path.startswith("s3://"):
+            raise
+        raise ServiceUnavailable(
+            f"{doing} {path}", found=" ".join(str(error).split()), expected="the object store to answer",
+            next_step="check the store, AWS_ENDPOINT_URL and the credentials, then clear this task",
+        ) from error  # fmt: skip
 
 
 def _storage(path: str) -> dict[str, str] | None:

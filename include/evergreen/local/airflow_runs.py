@@ -130,9 +130,10 @@ class AirflowRuns:
                 return {task: sum(each) / len(each) for task, each in seconds.items()}
 
     def result(self, run: dict[str, Any], task_id: str) -> Any:
-        """What a task of a run returned."""
+        """What a task of a run returned; None when it returned nothing, or did not end well."""
         path = f"/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}/taskInstances/{task_id}/xcomEntries/return_value"
-        return self.api.get(path, deserialize=False)["value"]
+        entry = self.api.call("GET", path, params={"deserialize": False}, accept=(404,))
+        return None if entry is None else entry["value"]
 
     def log(self, task: dict[str, Any], lines: int | None = None) -> str:
         """The log of a task's last try."""

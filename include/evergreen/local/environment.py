@@ -1,4 +1,4 @@
-"""The environment of the local stack's processes: Airflow's options, with reasons, and every library's telemetry off."""
+"""The environment of the local stack's processes: Airflow's options, each with its reason."""
 
 from __future__ import annotations
 
@@ -12,20 +12,6 @@ from evergreen.settings import Settings, read_environment_file
 
 ADMIN_USER = "admin"
 
-TELEMETRY_OFF = {
-    "DO_NOT_TRACK": "1",
-    "SCARF_NO_ANALYTICS": "true",
-    "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-    "GX_ANALYTICS_ENABLED": "false",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "FEAST_USAGE": "False",
-}
-QUIET = {
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "TF_ENABLE_ONEDNN_OPTS": "0",  # another order of additions: results would differ between machines
-    "GIT_PYTHON_REFRESH": "quiet",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-}
 # Import and progress chatter of the libraries stays out of task logs; their warnings stay in.
 _LIBRARIES = ("alembic", "botocore", "duckdb", "evidently", "feast", "git", "great_expectations", "h5py", "httpx", "matplotlib",
               "mlflow", "numexpr", "optuna", "py4j", "sqlalchemy", "tensorflow", "urllib3")  # fmt: skip
@@ -71,7 +57,7 @@ def airflow_options(settings: Settings) -> dict[str, str]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN_USER}:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": settings.database_url("airflow", "postgresql+psycopg2"),
-        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__HOST": settings.bind,
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__API__BASE_URL": settings.airflow_url,
         "AIRFLOW__API__WORKERS": "1",
@@ -92,8 +78,6 @@ def of_processes(settings: Settings) -> dict[str, str]:
     paths = [str(settings.project / "config"), str(settings.project / "include")]
     return (
         environment
-        | TELEMETRY_OFF
-        | QUIET
         | airflow_options(settings)
         | read_environment_file(settings.home / "environment")
         | {"EVERGREEN_HOME": str(settings.home), "PYTHONPATH": os.pathsep.join(paths)}

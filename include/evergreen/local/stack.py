@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import httpx
@@ -49,9 +50,11 @@ def up(progress: Progress = print, *, replay: bool | None = None) -> Settings:
     services = _services(here, variables)
     processes.start(services["mlflow"])  # migrates its database while Airflow migrates its own
     progress("database migrations, Feast registry")
-    _run(["-m", "airflow", "db", "migrate"], variables, "migrating Airflow's database")
+    with ThreadPoolExecutor() as together:  # both spend their time importing, each on a core
+        migrated = together.submit(_run, ["-m", "airflow", "db", "migrate"], variables, "migrating Airflow's database")
+        _run(["-m", "evergreen", "apply"], variables, "applying the Feast objects of every model")
+        migrated.result()
     processes.wait(services["mlflow"])
-    _run(["-m", "evergreen", "apply"], variables, "applying the Feast objects of every model")
     for name, service in services.items():
         progress(f"starting {name}")
         processes.start(service)
@@ -98,6 +101,7 @@ def _remember(here: Settings, replay: bool) -> Settings:
             "EVERGREEN_REPORTS_URL": here.reports_url,
             "EVERGREEN_AIRFLOW_URL": here.airflow_url,
             "EVERGREEN_DATABASE_PREFIX": here.database_prefix,
+            "EVERGREEN_BIND": here.bind,
             "EVERGREEN_REPLAY": "1" if replay else "0",
         }
         | (
@@ -132,7 +136,7 @@ def _services(here: Settings, variables: dict[str, str]) -> dict[str, Service]:
         "mlflow": Service(
             "mlflow",
             [
-                *(python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(mlflow.port), "--workers", "1"),
+                *(python, "-m", "mlflow", "server", "--host", here.bind, "--port", str(mlflow.port), "--workers", "1"),
                 *("--backend-store-uri", here.database_url("mlflow"), "--artifacts-destination", str(here.home / "mlflow")),
             ],
             variables | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
@@ -155,12 +159,12 @@ def _services(here: Settings, variables: dict[str, str]) -> dict[str, Service]:
             lambda: _airflow_healthy(here, "triggerer"),
         ),
         "server": Service(
-            "server", [python, "-m", "evergreen.serve", "--host", "127.0.0.1", "--port", str(server.port)], variables,
+            "server", [python, "-m", "evergreen.serve", "--host", here.bind, "--port", str(server.port)], variables,
             lambda: _answers(f"{here.server_url}/healthz"),
         ),
         "reports": Service(
             "reports",
-            [python, "-m", "http.server", str(reports.port), "--bind", "127.0.0.1", "--directory", str(here.reports)],
+            [python, "-m", "http.server", str(reports.port), "--bind", here.bind, "--directory", str(here.reports)],
             variables, lambda: _answers(here.reports_url),
         ),
     }  # fmt: skip
@@ -174,20 +178,20 @@ def _check_ports(here: Settings, processes: Processes) -> None:
         "reports": ("EVERGREEN_REPORTS_URL", here.reports_url),
     }
     for name, (setting, url) in wanted.items():
-        _check_port(processes, name, setting, url)
+        _check_port(processes, here.bind, name, setting, url)
     if here.embedded_database:
         port = urlsplit(here.database).port
-        _check_port(processes, "postgres", "EVERGREEN_POSTGRES_PORT", f"//127.0.0.1:{port}")
+        _check_port(processes, "127.0.0.1", "postgres", "EVERGREEN_POSTGRES_PORT", f"//127.0.0.1:{port}")
 
 
-def _check_port(processes: Processes, name: str, setting: str, url: str) -> None:
+def _check_port(processes: Processes, host: str, name: str, setting: str, url: str) -> None:
     port = urlsplit(url).port
     if processes.running(name) or port is None:
         return
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OSError as error:
             other = str(port + 1000)
             raise PortTaken(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, fields
 from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
 
@@ -37,11 +38,10 @@ def history(model: str, *, but: datetime | None = None) -> list[Decision]:
     table = tables.read(model, _LAYER, _NAME)
     if table is None:
         return []
-    names = [field.name for field in fields(Decision)]
     rows = sorted(table.to_pylist(), key=lambda row: (row["end"], row["start"]))
-    read = {"reasons": lambda text: tuple(json.loads(text)), "numbers": json.loads}
-    return [
-        Decision(**{name: read[name](row[name]) if name in read else row[name] for name in names})
-        for row in rows
-        if row["start"] != but
-    ]
+    return [_decision(row) for row in rows if row["start"] != but]
+
+
+def _decision(row: dict[str, Any]) -> Decision:
+    texts = {"reasons": tuple(json.loads(row["reasons"])), "numbers": json.loads(row["numbers"])}
+    return Decision(**{field.name: row[field.name] for field in fields(Decision)} | texts)

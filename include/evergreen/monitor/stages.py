@@ -200,8 +200,9 @@ def _window(run: Run, collected: Json) -> pd.DataFrame:
 
     table = tables.read(run.spec.model, "predictions", "live", [collected["partition"]])
     assert table is not None
-    frame = table.to_pandas()
-    return frame[frame["version"] == collected["version"]]
+    frame: pd.DataFrame = table.to_pandas()
+    found: pd.DataFrame = frame.loc[frame["version"] == collected["version"]]
+    return found
 
 
 def _matured(run: Run, version: int | None) -> pd.DataFrame | None:

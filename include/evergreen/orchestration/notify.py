@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 RUNBOOK = "docs/runbooks/on-call.md"
 # Airflow hands the exception to callbacks; what it says first and what to do next is all that a message needs.
 _SUBJECT = "Evergreen: {{ dag.dag_id }} {{ ti.task_id }} failed ({{ run_id }})"
-_BODY = "{{ exception }}\n\nTask: {{ ti.log_url }}\nRunbook: " + RUNBOOK
+_BODY = "{{ exception | e }}\n\nTask: {{ ti.log_url }}\nRunbook: " + RUNBOOK
 
 
 class LogNotifier(BaseNotifier):

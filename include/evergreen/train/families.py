@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import optuna
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
@@ -26,6 +28,7 @@ Parameters = dict[str, Any]
 # What a saved candidate may hold beside scikit-learn's public types; loading it refuses everything else.
 TRUSTED_TYPES = (
     "evergreen.train.network.KerasClassifier",
+    "evergreen.train.families.EmptyColumnsFilled",
     "functools.partial",  # of the next one, in gradient boosting's handling of categories
     "sklearn.utils.validation.check_array",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
@@ -33,6 +36,22 @@ TRUSTED_TYPES = (
 )
 # Installed packages that a candidate is loaded and answers with.
 REQUIREMENTS = ("scikit-learn", "numpy", "pandas", "skops")
+
+
+class EmptyColumnsFilled(TransformerMixin, BaseEstimator):
+    """Numbers as they are, but a column without any value when it was fitted is all zeros: gradient boosting cannot bin it.
+
+    A feature that has just been added has none in the first time folds.
+    """
+
+    def fit(self, x: npt.ArrayLike, y: npt.ArrayLike | None = None) -> EmptyColumnsFilled:
+        """Remember which columns have no value."""
+        self.empty_ = np.isnan(np.asarray(x, np.float64)).all(axis=0)
+        return self
+
+    def transform(self, x: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """The numbers, with zeros for those columns."""
+        return np.where(self.empty_, 0.0, np.asarray(x, np.float64))
 
 
 def suggest(trial: optuna.trial.BaseTrial, family: str, overrides: Mapping[str, Any]) -> Parameters:
@@ -58,9 +77,9 @@ def _logistic_regression(parameters: Parameters, numbers: list[str], categories:
 
 
 def _gradient_boosting(parameters: Parameters, numbers: list[str], categories: list[str], seed: int) -> Pipeline:
-    # Missing numbers stay missing; unknown categories count as missing ones.
+    # Missing numbers stay missing, which needs a value in each column; unknown categories count as missing ones.
     encode = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan, encoded_missing_value=np.nan)
-    prepare = ColumnTransformer([("category", encode, categories), ("number", "passthrough", numbers)])
+    prepare = ColumnTransformer([("category", encode, categories), ("number", EmptyColumnsFilled(), numbers)])
     model = HistGradientBoostingClassifier(
         **parameters, categorical_features=list(range(len(categories))) or None, early_stopping=False, random_state=seed
     )

@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import requests
+from mlflow.data.delta_dataset_source import DeltaDatasetSource
+from mlflow.data.pandas_dataset import PandasDataset
 from mlflow.entities import Metric, RunTag
 from mlflow.entities import Run as MlflowRun
 from mlflow.environment_variables import MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
@@ -24,6 +26,7 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 from sklearn.pipeline import Pipeline
 
 from evergreen.errors import ServiceUnavailable
+from evergreen.lake import tables
 from evergreen.run import Run
 from evergreen.settings import settings
 from evergreen.spec.schema import ModelSpec
@@ -72,24 +75,13 @@ def log_candidate(
         with mlflow.start_run(experiment_id=experiment, run_name=name, tags=tags) as active:
             mlflow.log_params(dict(parameters))
             mlflow.log_metrics(dict(metrics))
-            mlflow.log_input(
-                mlflow.data.from_pandas(
-                    rows.frame,
-                    source=data["path"],
-                    name=f"{run.spec.model} {data['key']}",
-                    targets=run.spec.label.name,
-                    digest=data["content_hash"][:32],
-                ),
-                context="training",
-            )
+            mlflow.log_input(_dataset(run.spec, data, rows), context="training")
             info = mlflow.sklearn.log_model(
                 pipeline,
                 name="model",
                 signature=_signature(run.spec),
                 input_example=rows.inputs.head(5),
-                pip_requirements=[
-                    f"{name}=={version(name)}" for name in REQUIREMENTS
-                ],  # inferring them takes ten seconds
+                conda_env=_conda_environment(),  # inferring it takes ten seconds
                 pyfunc_predict_fn="predict_proba",
                 serialization_format="skops",
                 skops_trusted_types=list(TRUSTED_TYPES),
@@ -174,6 +166,33 @@ def _tags(run: Run, data: Mapping[str, Any], family: str) -> dict[str, str]:
         "evergreen.content_hash": data["content_hash"],
         "evergreen.versions": json.dumps(data["versions"]),
         **{name: text for name, text in optional.items() if text},
+    }
+
+
+def _dataset(spec: ModelSpec, data: Mapping[str, Any], rows: Rows) -> PandasDataset:
+    """The training set as MLflow knows datasets. It is made of several tables, whose versions the run's tags name; the labels'
+    stands for them all."""
+    label = spec.label.name
+    source = DeltaDatasetSource(
+        path=tables.table_path(spec.model, "labels", label), delta_table_version=data["versions"].get(f"labels/{label}")
+    )
+    frame = rows.frame.astype(
+        {label: "float64"}
+    )  # MLflow takes every whole number for one that may be missing, and warns
+    name = f"{spec.model} {data['key']}"
+    found: PandasDataset = mlflow.data.from_pandas(
+        frame, source=source, name=name, targets=label, digest=data["content_hash"][:32]
+    )
+    return found
+
+
+def _conda_environment() -> dict[str, Any]:
+    """What a candidate is loaded with, as MLflow records it."""
+    packages = [f"{name}=={version(name)}" for name in ("mlflow", *REQUIREMENTS)]
+    return {
+        "name": "evergreen",
+        "channels": ["conda-forge"],
+        "dependencies": [f"python={platform.python_version()}", "pip", {"pip": packages}],
     }
 
 

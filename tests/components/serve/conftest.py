@@ -1,15 +1,23 @@
-"""A model with features online and candidates in a real MLflow, and model servers as processes of their own."""
+"""Models with features online and candidates in a real MLflow, one model server that tests share, and servers of a test's own.
+
+A server takes seconds to import its libraries and milliseconds to fork, so all of them are forked from one process that has
+imported them (`nursery.py`); `python -m evergreen.serve` itself runs where a version is probed. Tests that share the server
+share nothing else: each takes the next model of a pool.
+"""
 
 from __future__ import annotations
 
 import itertools
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +25,18 @@ import httpx
 import mlflow
 import numpy as np
 import pandas as pd
+import psutil
 import psycopg
 import pyarrow as pa
 import pytest
 
 from evergreen.features import store as features
 from evergreen.interval import Interval
-from evergreen.local.postgres import free_port
+from evergreen.local import postgres
 from evergreen.registry import audit, store
 from evergreen.registry import stages as registry
 from evergreen.run import Run
+from evergreen.serve import predictions
 from evergreen.serve import stages as serve
 from evergreen.settings import PROJECT, Settings
 from evergreen.settings import settings as evergreen_settings
@@ -37,7 +47,8 @@ from evergreen.train.rows import inputs
 
 FIRST = date(2026, 1, 1)
 CUSTOMERS = 40
-_names = itertools.count()
+POOL = 40  # models of the shared server
+TOKEN = "secret"
 _TYPES = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "category": pa.string()}
 
 
@@ -46,7 +57,16 @@ def at(day: int) -> datetime:
 
 
 def customer(number: int) -> str:
-    return f"c-{number:03}"
+    return f"c-{number % CUSTOMERS:03}"
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+    """What the condition returns, once that is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.02)
+    return found
 
 
 def rows_of(spec: ModelSpec, count: int, seed: int) -> pd.DataFrame:
@@ -59,67 +79,119 @@ def rows_of(spec: ModelSpec, count: int, seed: int) -> pd.DataFrame:
     })  # fmt: skip
 
 
+class Nursery:
+    """The process that servers are forked from."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("nursery.py"))],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(PROJECT / "include")},
+        )  # fmt: skip
+        self._ready = False
+
+    def start(self, arguments: Sequence[str], log: Path, stdin: str) -> int:
+        """The process id of a new server, with this process's environment."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        if not self._ready:
+            assert self._process.stdout.readline() == "ready\n", "the libraries of the server cannot be imported"
+            self._ready = True
+        job = {"arguments": list(arguments), "log": str(log), "stdin": stdin, "environment": dict(os.environ)}
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
 @dataclass
 class Server:
     """A model server in a process of its own."""
 
     url: str
-    process: subprocess.Popen[bytes]
+    pid: int
     log: Path
 
     def predict(self, model: str, **body: Any) -> httpx.Response:
-        return httpx.post(f"{self.url}/models/{model}/predict", json=body, timeout=60)
+        return self.post(f"/models/{model}/predict", json=body)
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        return httpx.post(f"{self.url}{path}", timeout=60, **options)
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", timeout=30)
 
     def describe(self, model: str) -> dict[str, Any]:
-        found: dict[str, Any] = httpx.get(f"{self.url}/models/{model}", timeout=10).json()
+        found: dict[str, Any] = self.get(f"/models/{model}").json()
         return found
+
+    def metric(self, sample: str) -> float:
+        """A sample of /metrics, named with its labels; 0 when it is not there yet."""
+        lines = [line for line in self.get("/metrics").text.splitlines() if line.startswith(f"{sample} ")]
+        return float(lines[0].rpartition(" ")[2]) if lines else 0.0
+
+    @property
+    def alive(self) -> bool:
+        return psutil.pid_exists(self.pid)
+
+    def answers(self, path: str, status: int = 200) -> bool:
+        assert self.alive, f"the server ended:\n{self.log.read_text()}"
+        try:
+            return self.get(path).status_code == status
+        except httpx.TransportError:
+            return False
 
     def wait(self, status: int = 200) -> None:
         """Until /readyz answers with the status."""
-        deadline = time.monotonic() + 120
-        found: object = None
-        while time.monotonic() < deadline:
-            assert self.process.poll() is None, self.log.read_text()
-            try:
-                response = httpx.get(f"{self.url}/readyz", timeout=5)
-                found = response.text
-                if response.status_code == status:
-                    return
-            except httpx.TransportError as error:
-                found = error
-            time.sleep(0.1)
-        raise AssertionError(f"not {status}: {found}\n{self.log.read_text()}")
+        until(lambda: self.answers("/readyz", status), f"/readyz {status}", 120)
 
-    def stop(self) -> int:
-        self.process.terminate()
-        return self.process.wait(30)
+    def send(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def stop(self) -> None:
+        """Killed, and gone."""
+        if self.alive:
+            self.send(signal.SIGKILL)
+        until(lambda: not self.alive, "the server is gone")
 
 
 @dataclass
 class Shop:
-    """A model of its own name, since all tests share one MLflow."""
+    """A model, and what tests do with it."""
 
     spec: ModelSpec
     settings: Settings
     logs: Path
+    nursery: Nursery
+    candidates: dict[int, str]  # MLflow run by seed, shared by all models
     servers: list[Server] = field(default_factory=list)
 
     @property
     def name(self) -> str:
         return self.spec.model
 
-    def run(self, day: int) -> Run:
-        return Run(self.spec, Interval.of_day(FIRST + timedelta(days=day)), run_id=f"test__{day}")
+    @property
+    def server(self) -> Server:
+        return self.servers[-1]
+
+    def run(self, day: int, run_id: str | None = None) -> Run:
+        return Run(self.spec, Interval.of_day(FIRST + timedelta(days=day)), run_id=run_id or f"test__{day}")
 
     def gated(self, day: int, *, passed: bool = True, seed: int | None = None) -> dict[str, Any]:
         """A candidate in MLflow as training logs it, and the gates' verdict."""
         seed = day if seed is None else seed
-        key, family = f"key-{day}-{seed}", "logistic_regression"
+        if seed not in self.candidates:
+            self.candidates[seed] = self._candidate(seed)
+        return {"passed": passed, "reason": "better" if passed else "worse than the champion", "key": f"key-{day}-{seed}",
+                "mlflow_run_id": self.candidates[seed], "family": "logistic_regression"}  # fmt: skip
+
+    def _candidate(self, seed: int) -> str:
         frame = inputs(self.spec.feature_types, rows_of(self.spec, 200, seed))
         labels = (np.random.default_rng(seed).random(200) < 0.4).astype(int)
-        pipeline = families.build(family, {"C": 1.0}, self.spec.feature_types, 0).fit(frame, labels)
+        pipeline = families.build("logistic_regression", {"C": 1.0}, self.spec.feature_types, 0).fit(frame, labels)
         mlflow.set_tracking_uri(self.settings.mlflow_url)
-        mlflow.set_experiment(self.name)
+        mlflow.set_experiment("candidates")
         with mlflow.start_run() as active:
             info = mlflow.sklearn.log_model(
                 pipeline, name="model", serialization_format="skops", skops_trusted_types=list(families.TRUSTED_TYPES),
@@ -128,31 +200,31 @@ class Shop:
             mlflow.set_tag("evergreen.model_uri", info.model_uri)
             sample = json.loads(frame.head(20).to_json(orient="records", double_precision=15))
             answers = pipeline.predict_proba(frame.head(20))[:, 1].tolist()
-            mlflow.log_dict(
-                {"rows": [{"features": f, "prediction": p} for f, p in zip(sample, answers, strict=True)]},
-                "sample.json",
-            )
-        return {"passed": passed, "reason": "worse than the champion" if not passed else "better", "key": key,
-                "mlflow_run_id": active.info.run_id, "family": family}  # fmt: skip
+            rows = [{"features": given, "prediction": answer} for given, answer in zip(sample, answers, strict=True)]
+            mlflow.log_dict({"rows": rows}, "sample.json")
+        run_id: str = active.info.run_id
+        return run_id
 
     def registered(self, day: int, *, seed: int | None = None) -> dict[str, Any]:
         return registry.register(self.run(day), self.gated(day, seed=seed))
 
-    def champion(self, day: int) -> dict[str, Any]:
-        """A registered version that is deployed to the running server."""
-        registered = self.registered(day)
-        serve.deploy(self.run(day), registered)
+    def champion(self, day: int) -> int:
+        """The number of a version that was registered and deployed to the running server."""
+        deployed = serve.deploy(self.run(day), self.registered(day))
+        return int(deployed["version"])
+
+    def damaged(self, day: int) -> dict[str, Any]:
+        """A registered version whose model's file is no model."""
+        registered = self.registered(day, seed=1000 + len(self.candidates))
+        self.damage(registered["mlflow_run_id"])
         return registered
 
-    def break_version(self, registered: dict[str, Any]) -> None:
-        """Leave of a version's model only a file that is no model."""
-        uri = mlflow.get_run(registered["mlflow_run_id"]).data.tags["evergreen.model_uri"]
-        folder = Path(mlflow.artifacts.download_artifacts(uri))
-        root = mlflow.get_logged_model(uri.removeprefix("models:/")).artifact_location
-        (folder / "model.skops").write_bytes(b"damaged")
-        repository = mlflow.MlflowClient()
-        repository.log_model_artifacts(uri.removeprefix("models:/"), str(folder))
-        assert root
+    def damage(self, run_id: str) -> None:
+        """Make the model of an MLflow run unloadable."""
+        model_id = mlflow.get_run(run_id).data.tags["evergreen.model_uri"].removeprefix("models:/")
+        damaged = self.logs / "model.skops"
+        damaged.write_bytes(b"damaged")
+        mlflow.MlflowClient().log_model_artifact(model_id, str(damaged))
 
     def events(self) -> list[tuple[str, int]]:
         return [(event["event"], event["version"]) for event in audit.trail(self.name)]
@@ -162,38 +234,57 @@ class Shop:
         champion, good = store.champion(self.name), store.last_known_good(self.name)
         return champion and champion.number, good and good.number
 
+    def versions(self) -> list[int]:
+        """All registered versions."""
+        found = mlflow.MlflowClient(self.settings.mlflow_url).search_model_versions(f"name = '{self.name}'")
+        return sorted(int(version.version) for version in found)
+
+    def answers(self, number: int) -> list[float]:
+        """What a version must answer for every customer, computed here."""
+        found = features.online_features(self.spec, [customer(n) for n in range(CUSTOMERS)])
+        frame = pd.DataFrame([entity["features"] for entity in found])
+        answered: list[float] = store.load(self.name, number).predict(inputs(self.spec.feature_types, frame)).tolist()
+        return answered
+
     def logged(self) -> dict[tuple[str, int], dict[str, Any]]:
         """The prediction log by request and position."""
-        with psycopg.connect(self.settings.database_url("evergreen"), row_factory=psycopg.rows.dict_row) as connection:
-            found = connection.execute("select * from predictions where model = %s", [self.name]).fetchall()
+        found = predictions.between(self.name, datetime.min.replace(tzinfo=at(0).tzinfo), at(10_000))
         return {(row["request_id"], row["position"]): row for row in found}
 
-    def serve(self, *arguments: str, wait: bool = True, stdin: int | None = subprocess.DEVNULL) -> Server:
+    @contextmanager
+    def blocked_log(self) -> Iterator[Callable[[], bool]]:
+        """No row can be logged within the block; what it yields tells whether the server waits to do so."""
+        url = self.settings.database_url("evergreen")
+        with psycopg.connect(url) as blocker, psycopg.connect(url, autocommit=True) as watcher:
+            blocker.execute("lock table predictions in exclusive mode")
+
+            def waits() -> bool:
+                held_up = "select 1 from pg_locks where relation = 'predictions'::regclass and not granted"
+                return watcher.execute(held_up).fetchone() is not None
+
+            yield waits
+
+    def serve(self, *arguments: str, wait: bool = True, stdin: str = os.devnull) -> Server:
         """Start a server on the address that the settings name."""
         port = self.settings.server_url.rpartition(":")[2]
-        log = self.logs / f"server-{len(self.servers)}.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "evergreen.serve", "--port", port, *arguments],
-                stdin=stdin,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        server = Server(self.settings.server_url, process, log)
+        log = self.logs / f"{self.name}-{len(self.servers)}.log"
+        server = Server(self.settings.server_url, self.nursery.start(["--port", port, *arguments], log, stdin), log)
         self.servers.append(server)
         if wait:
             server.wait()
         return server
 
 
-def put_online(spec: ModelSpec, day: int, customers: Sequence[str]) -> None:
+def put_online(spec: ModelSpec, day: int, customers: Sequence[str], views: Sequence[str] | None = None) -> None:
     """Write features of customers as ingestion does."""
     features.ensure_applied(spec)
     frame = rows_of(spec, len(customers), seed=99)
-    for view, declared in spec.features.items():
+    for view in views or list(spec.features):
         columns = {
             spec.entity.key: pa.array(customers, pa.string()),
-            **{name: pa.array(frame[name].tolist(), _TYPES[kind]) for name, kind in declared.features.items()},
+            **{
+                name: pa.array(frame[name].tolist(), _TYPES[kind]) for name, kind in spec.features[view].features.items()
+            },
             **{
                 name: pa.array([at(day)] * len(customers), pa.timestamp("us", "UTC"))
                 for name in ("event_timestamp", "known_at")
@@ -202,33 +293,93 @@ def put_online(spec: ModelSpec, day: int, customers: Sequence[str]) -> None:
         features.write_online(spec, view, pa.table(columns))
 
 
-@pytest.fixture
-def shop(
-    home: Settings, mlflow_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Iterator[Shop]:
-    """The model, 40 customers with features online as of day 0; mark with `plain` for a server without replay mode."""
-    name = f"shop{next(_names)}"
+def declare(folder: Path, name: str) -> Path:
+    """The churn model's spec under another name."""
     source = PROJECT / "include" / "models" / "churn"
     for path in source.rglob("*"):
         if path.is_file():
-            target = tmp_path / "models" / name / path.relative_to(source)
+            target = folder / name / path.relative_to(source)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(path.read_text().replace("model: churn", f"model: {name}"))
-    monkeypatch.setenv("EVERGREEN_MODELS", str(tmp_path / "models"))
-    monkeypatch.setenv("EVERGREEN_MLFLOW_URL", mlflow_url)
-    monkeypatch.setenv("EVERGREEN_SERVER_URL", f"http://127.0.0.1:{free_port()}")
-    monkeypatch.setenv("EVERGREEN_SERVER_TOKEN", "secret")
-    monkeypatch.setenv("EVERGREEN_REPLAY", getattr(request, "param", "1"))
-    monkeypatch.setenv("PYTHONPATH", str(PROJECT / "include"))
+    return folder / name
+
+
+@dataclass
+class Town:
+    """What all tests of the folder share."""
+
+    folder: Path
+    nursery: Nursery
+    server: Server
+    candidates: dict[int, str] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def shop(self) -> Shop:
+        """The next model, on the shared server, with 40 customers' features online as of day 0."""
+        number = next(self.numbers)
+        assert number < POOL, "all models of the shared server are taken: raise POOL"
+        spec = load_spec(self.folder / "models" / f"shop{number}")
+        put_online(spec, 0, [customer(n) for n in range(CUSTOMERS)])
+        return Shop(spec, evergreen_settings(), self.folder, self.nursery, self.candidates, [self.server])
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Begins to import while other services start."""
+    nursery = Nursery()
+    yield nursery
+    nursery.close()
+
+
+@pytest.fixture(scope="package")
+def town(
+    nursery: Nursery, postgres_url: str, mlflow_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Town]:
+    """The shared server in replay mode, and the settings that it and the tests have."""
+    folder, prefix = tmp_path_factory.mktemp("town"), f"t{os.getpid()}_town_"
+    port = postgres.free_port()
+    environment = {
+        "HOME": str(folder / "home"), "DATABASE": postgres_url, "DATABASE_PREFIX": prefix, "MODELS": str(folder / "models"),
+        "MLFLOW_URL": mlflow_url, "SERVER_URL": f"http://127.0.0.1:{port}", "SERVER_TOKEN": TOKEN, "REPLAY": "1",
+    }  # fmt: skip
+    postgres.create_databases(postgres_url, [f"{prefix}{name}" for name in ("evergreen", "optuna", "feast")])
+    for number in range(POOL):
+        declare(folder / "models", f"shop{number}")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(f"EVERGREEN_{name}", value)
+        patch.setenv("PYTHONPATH", str(PROJECT / "include"))  # of the processes that the tests start
+        evergreen_settings.cache_clear()
+        log = folder / "server.log"
+        server = Server(
+            evergreen_settings().server_url, nursery.start(["--port", str(port)], log, os.devnull), log
+        )
+        try:
+            server.wait()
+            yield Town(folder, nursery, server)
+        finally:
+            server.stop()
     evergreen_settings.cache_clear()
-    spec = load_spec(tmp_path / "models" / name)
-    shop = Shop(spec, evergreen_settings(), tmp_path)
-    put_online(spec, 0, [customer(number) for number in range(CUSTOMERS)])
-    yield shop
-    for server in shop.servers:
-        server.process.kill()
-        server.process.wait()
 
 
-Sender = Callable[[], None]
-__all__ = ["CUSTOMERS", "UTC", "Sender", "Server", "Shop", "at", "customer"]
+@pytest.fixture
+def shop(town: Town) -> Shop:
+    """A model of its own on the shared server."""
+    return town.shop()
+
+
+@pytest.fixture
+def alone(town: Town, tmp_path: Path) -> Iterator[Shop]:
+    """A model whose servers the test starts and ends itself."""
+    name = f"alone{next(town.numbers)}"
+    spec = load_spec(declare(tmp_path / "models", name))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVERGREEN_MODELS", str(tmp_path / "models"))
+        patch.setenv("EVERGREEN_SERVER_URL", f"http://127.0.0.1:{postgres.free_port()}")
+        evergreen_settings.cache_clear()
+        put_online(spec, 0, [customer(n) for n in range(CUSTOMERS)])
+        shop = Shop(spec, evergreen_settings(), tmp_path, town.nursery, town.candidates)
+        yield shop
+        for server in shop.servers:
+            server.stop()
+    evergreen_settings.cache_clear()

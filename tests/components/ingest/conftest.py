@@ -1,0 +1,105 @@
+"""Six days of a small churn business in a landing zone, the whole ingest chain by plain calls, and all that it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evergreen.features import stages as features
+from evergreen.ingest import stages as ingestion
+from evergreen.interval import Interval
+from evergreen.run import Run
+from evergreen.settings import PROJECT, Settings, settings
+from evergreen.spec.load import load_spec
+from evergreen.spec.schema import ModelSpec
+from evergreen.validate import stages as validation
+from evergreen_simulator.delivery import World
+from evergreen_simulator.landing import write_days
+
+FIRST = date(2026, 1, 1)
+DAYS = 6
+WORLD = World(seed=4, size=60)
+Json = dict[str, Any]
+
+
+def churn() -> ModelSpec:
+    """The shipped model."""
+    return load_spec(PROJECT / "include" / "models" / "churn")
+
+
+def run_of(day: int, spec: ModelSpec | None = None) -> Run:
+    """A run of a day, the first being 0."""
+    return Run(spec or churn(), Interval.of_day(FIRST + timedelta(days=day)))
+
+
+def ingest(run: Run) -> Json:
+    """The ingest DAG's stages, one after the other; returns the results of all."""
+    validated = validation.validate(run, ingestion.extract(run))
+    published = ingestion.publish(run, validated)
+    approved = validation.validate_features(run, features.compute(run, published))
+    stored = features.publish(run, approved)
+    labelled = features.labels(run, stored)
+    online = features.materialize(run, labelled)
+    return {"validated": validated, "published": published, "features": stored, "labels": labelled, "online": online}
+
+
+def lake(spec: ModelSpec) -> Json:
+    """Content of every table of the ingest loop, partition by partition: how many rows, and their hash."""
+    from evergreen.lake import catalogue, tables
+
+    names = [*(("raw", name) for name in spec.sources), *(("quarantine", name) for name in spec.sources),
+             *(("features", view) for view in spec.features), ("labels", spec.label.name)]  # fmt: skip
+    found = {}
+    for layer, name in names:
+        table = tables.read(spec.model, layer, name)
+        for partition in sorted(set([] if table is None else table["partition"].to_pylist())):
+            rows = tables.read(spec.model, layer, name, partitions=[partition])
+            assert rows is not None
+            found[f"{layer}/{name}/{partition}"] = (rows.num_rows, catalogue.content_hash(rows))
+    return found
+
+
+def told(spec: ModelSpec) -> Json:
+    """What the catalogue says of the same tables, but for the versions, which count how often somebody wrote."""
+    from evergreen.lake import catalogue
+
+    layers = {"raw": spec.sources, "quarantine": spec.sources, "features": spec.features, "online": spec.features}
+    pairs = [(layer, name) for layer, names in layers.items() for name in names] + [("labels", spec.label.name)]
+    return {
+        f"{layer}/{name}/{partition}": (entry.rows, entry.content_hash, entry.inputs_hash, entry.known_at)
+        for layer, name in pairs
+        for partition, entry in catalogue.published(spec.model, layer, name).items()
+    }
+
+
+def everything(spec: ModelSpec) -> Json:
+    """The lake, the catalogue, and the online values of everybody who was ever a customer."""
+    from evergreen.features import store
+    from evergreen.lake import tables
+
+    table = tables.read(spec.model, "raw", "customers", columns=["customer_id"])
+    customers = sorted(set([] if table is None else table["customer_id"].to_pylist()))
+    online = dict(zip(customers, store.online_features(spec, customers), strict=True))
+    return {"lake": lake(spec), "catalogue": told(spec), "online": online}
+
+
+@pytest.fixture(scope="session")
+def landed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A landing zone with six days; tests read it, and change a copy."""
+    folder = tmp_path_factory.mktemp("landing")
+    for _ in write_days(WORLD, FIRST, FIRST + timedelta(days=DAYS - 1), str(folder)):
+        pass
+    return folder
+
+
+@pytest.fixture
+def landing(home: Settings, landed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A fresh home and databases over the landing zone."""
+    monkeypatch.setenv("EVERGREEN_LANDING", str(landed))
+    settings.cache_clear()
+    yield landed
+    settings.cache_clear()

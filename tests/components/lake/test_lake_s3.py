@@ -1,0 +1,59 @@
+"""The lake in a real S3 server: the same calls, the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from evergreen.errors import ServiceUnavailable
+from evergreen.lake import catalogue, tables
+from evergreen.settings import settings
+
+from .ranges import corrected
+
+
+@pytest.fixture
+def lake(s3: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A fresh prefix of the bucket."""
+    url = f"s3://evergreen/lake/{request.node.name}"
+    monkeypatch.setenv("EVERGREEN_LAKE", url)
+    settings.cache_clear()
+    with corrected(s3) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        yield url
+    settings.cache_clear()
+
+
+def test_a_partition_is_replaced_and_read_back(lake: str) -> None:
+    first = pa.table({"key": ["a", "b"], "value": [1.0, None]})
+    assert tables.read("shop", "raw", "visits") is None
+    assert tables.replace_partition("shop", "raw", "visits", "2026-01-05", first) == 0
+    tables.replace_partition("shop", "raw", "visits", "2026-01-06", pa.table({"key": ["c"], "value": [3.0]}))
+    tables.replace_partition("shop", "raw", "visits", "2026-01-05", first.slice(1))
+    found = tables.read("shop", "raw", "visits", partitions=["2026-01-05"])
+    assert found is not None
+    assert found.to_pylist() == [{"key": "b", "value": None, "partition": "2026-01-05"}]
+    old = tables.read("shop", "raw", "visits", version=0, columns=["key", "value"])
+    assert old is not None and catalogue.content_hash(old) == catalogue.content_hash(first)
+    tables.replace_partition("shop", "raw", "visits", "2026-01-05", first.slice(0, 0))
+    assert [row["key"] for row in tables.read("shop", "raw", "visits").to_pylist()] == ["c"]  # type: ignore[union-attr]
+
+
+def test_engines_read_it_as_an_arrow_dataset(lake: str) -> None:
+    tables.replace_partition("shop", "raw", "visits", "2026-01-05", pa.table({"value": [1.0, 2.0]}))
+    with duckdb.connect() as connection:
+        connection.register("visits", tables.dataset(tables.table_path("shop", "raw", "visits")))
+        assert connection.sql("select sum(value) from visits").fetchall() == [(3.0,)]
+
+
+def test_a_server_that_does_not_answer_is_transient(lake: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from evergreen.local.postgres import free_port
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(ServiceUnavailable, match="(?s)shop/raw/visits.*next step: .*AWS_ENDPOINT_URL"):
+        tables.read("shop", "raw", "visits")
+    with pytest.raises(ServiceUnavailable, match="(?s)shop/raw/visits.*next step: .*AWS_ENDPOINT_URL"):
+        tables.replace_partition("shop", "raw", "visits", "2026-01-05", pa.table({"value": [1.0]}))

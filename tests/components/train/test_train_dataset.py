@@ -1,0 +1,168 @@
+"""The training set out of a real lake, joined by Feast: what a training as of a moment may know (invariant 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from evergreen.errors import EvidenceMissing
+from evergreen.lake import catalogue, partitions, staging
+from evergreen.settings import Settings
+from evergreen.spec.schema import ModelSpec
+from evergreen.train import dataset, rules, stages
+
+from .conftest import DAYS, at, run_as_of, spec_in
+
+Row = dict[str, Any]
+DAY = timedelta(days=1)
+HORIZON = 2
+CUSTOMERS = [f"c{number}" for number in range(8)]
+STAMPS = [("event_timestamp", pa.timestamp("us", "UTC")), ("known_at", pa.timestamp("us", "UTC"))]
+FEATURES = pa.schema([
+    ("customer_id", pa.string()), ("minutes", pa.float64()), ("sessions", pa.int64()), ("mobile", pa.bool_()), ("plan", pa.string()), *STAMPS,
+])  # fmt: skip
+LABELS = pa.schema([("customer_id", pa.string()), ("left", pa.int64()), *STAMPS])
+
+
+@pytest.fixture
+def tiny(home: Settings, tmp_path: Path) -> ModelSpec:
+    return spec_in(tmp_path / "model", split={"window": "18d", "evaluation": "3d", "minimum_rows": 10})
+
+
+def feature(customer: str, event: datetime, value: float, known: datetime | None = None) -> Row:
+    return {
+        "customer_id": customer, "minutes": value, "sessions": int(value), "mobile": value > 0, "plan": f"p{value:g}",
+        "event_timestamp": event, "known_at": known or event,
+    }  # fmt: skip
+
+
+def label(customer: str, cutoff: datetime, left: int, known: datetime | None = None) -> Row:
+    return {"customer_id": customer, "left": left, "event_timestamp": cutoff, "known_at": known or cutoff + HORIZON * DAY}
+
+
+def publish(spec: ModelSpec, features: Iterable[Row], labels: Iterable[Row]) -> None:
+    """Write each day's partition, and record them, as the ingest stages do."""
+    entries = []
+    for layer, name, schema, rows in (("features", "activity", FEATURES, features), ("labels", "left", LABELS, labels)):
+        frame = pd.DataFrame(rows)
+        for event, part in frame.groupby("event_timestamp"):
+            table = pa.Table.from_pylist(part.to_dict("records"), schema)
+            day = (event - DAY).date().isoformat()
+            entries.append(partitions.replace(spec.model, layer, name, day, table, known_at=event.to_pydatetime()))
+    catalogue.record(*entries)
+
+
+def a_history(seed: int) -> tuple[list[Row], list[Row]]:
+    """Features and labels of 20 days; some came late, some were corrected, and some labels claim to have been known too early."""
+    random = np.random.default_rng(seed)
+    features, labels = [], []
+    for day in range(DAYS):
+        for customer in CUSTOMERS:
+            late = DAY * int(random.choice([0, 0, 0, 1, 4, 30]))  # 30: a backfill after all of this
+            features.append(feature(customer, at(day), float(random.integers(1, 10**6)), at(day) + late))
+            if random.random() < 0.2:
+                features.append(feature(customer, at(day), -1.0, at(day) + late + DAY))  # a correction
+            known = at(day + HORIZON) + DAY * int(random.choice([0, 0, 0, 3, 30, -HORIZON]))
+            labels.append(label(customer, at(day), int(random.random() < 0.4), known))
+    return features, labels
+
+
+def rows_by_hand(as_of: datetime, split: rules.Split, features: list[Row], labels: list[Row]) -> list[Row]:
+    """What the set must hold, by looking at every row."""
+    expected = []
+    for row in sorted(labels, key=lambda row: (row["event_timestamp"], row["customer_id"])):
+        cutoff = row["event_timestamp"]
+        known = row["known_at"] <= as_of and cutoff + HORIZON * DAY <= as_of
+        if known and (split.learns(cutoff) or split.evaluates(cutoff)):
+            seen = [
+                (found["event_timestamp"], found["known_at"], found["minutes"])
+                for found in features
+                if found["customer_id"] == row["customer_id"]
+                and found["event_timestamp"] <= cutoff
+                and found["known_at"] <= cutoff
+            ]
+            expected.append({
+                "customer_id": row["customer_id"], "event_timestamp": cutoff, "left": row["left"], "minutes": max(seen)[2] if seen else None,
+            })  # fmt: skip
+    return expected
+
+
+def held(built: dataset.TrainingSet) -> list[Row]:
+    return built.rows.select(["customer_id", "event_timestamp", "left", "minutes"]).to_pylist()
+
+
+def test_a_training_set_sees_only_what_was_known_when_it_was_needed(tiny: ModelSpec) -> None:
+    from evergreen.features import store
+
+    store.ensure_applied(tiny)
+    features, labels = a_history(seed=1)
+    publish(tiny, features, labels)
+    for day in (12, 15, DAYS - 1):
+        split = rules.split(at(day), tiny)
+        found, expected = held(dataset.build(tiny, at(day), split)), rows_by_hand(at(day), split, features, labels)
+        assert len(expected) > 30, "the case says something"
+        assert [row for row in found if row not in expected] == [], f"as of {at(day)}: rows that it must not see"
+        assert found == expected
+
+
+def test_what_becomes_known_later_never_changes_an_earlier_training_set(tiny: ModelSpec) -> None:
+    from evergreen.features import store
+
+    store.ensure_applied(tiny)
+    features, labels = a_history(seed=2)
+    as_of = at(14)
+    split = rules.split(as_of, tiny)
+
+    def known(row: Row) -> bool:
+        return bool(row["known_at"] <= as_of)
+
+    publish(tiny, filter(known, features), filter(known, labels))
+    then = dataset.build(tiny, as_of, split)
+    publish(tiny, features, labels)
+    now = dataset.build(tiny, as_of, split)
+    assert held(now) == held(then)
+    assert now.content_hash == then.content_hash, "a rerun after later days and backfills has the same key"
+    assert now.versions != then.versions, "the tables did change"
+
+
+def test_the_stage_describes_the_set_and_finds_the_same_key_again(tiny: ModelSpec) -> None:
+    features, labels = a_history(seed=3)
+    publish(tiny, features, labels)
+    told = stages.build(run_as_of(tiny, 15))
+    assert stages.build(run_as_of(tiny, 15)) == told
+    table = staging.read(told["path"])
+    assert table.column_names == ["customer_id", "event_timestamp", *tiny.feature_types, "left"]
+    assert told["rows"] == table.num_rows == told["learn"]["rows"] + told["evaluate"]["rows"]
+    assert told["versions"].keys() == {"features/activity", "labels/left"}
+    other = stages.build(run_as_of(tiny, 16))
+    assert other["key"] != told["key"]
+
+
+def test_after_a_change_of_the_world_it_learns_from_nothing_before_it(tiny: ModelSpec) -> None:
+    features, labels = a_history(seed=4)
+    publish(tiny, features, labels)
+    changed_at = at(8)
+    told = stages.build(run_as_of(tiny, changed_at=changed_at))
+    assert min(staging.read(told["path"])["event_timestamp"].to_pylist()) == changed_at
+
+
+def test_too_few_mature_rows_are_missing_evidence_and_the_message_names_the_setting(tiny: ModelSpec) -> None:
+    features, labels = a_history(seed=5)
+    publish(tiny, features, labels)
+    spec = tiny.model_copy(update={"split": tiny.split.model_copy(update={"minimum_rows": 100})})
+    for day in (1, 7):  # no label is mature yet; some are
+        with pytest.raises(EvidenceMissing, match="rows to learn from") as raised:
+            stages.build(run_as_of(spec, day))
+        assert "split.minimum_rows" in raised.value.expected
+
+
+def test_a_model_that_was_never_ingested_has_no_evidence(tiny: ModelSpec) -> None:
+    with pytest.raises(EvidenceMissing):
+        stages.build(run_as_of(tiny))

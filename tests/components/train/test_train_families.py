@@ -1,0 +1,88 @@
+"""Every family reads the features as they are: missing numbers, missing and unknown categories, columns without a value."""
+
+from __future__ import annotations
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+
+from evergreen.spec.families import space
+from evergreen.spec.schema import FeatureType
+from evergreen.train import families
+from evergreen.train.rows import inputs
+
+from .conftest import rows_of
+
+TYPES: dict[str, FeatureType] = {"minutes": "float", "sessions": "int", "mobile": "bool", "plan": "category"}
+FAMILIES = ("logistic_regression", "gradient_boosting", "mlp")
+PARAMETERS = {"logistic_regression": {"C": 1.0}, "gradient_boosting": {"max_iter": 10}, "mlp": {"epochs": 2}}
+ROWS = rows_of(range(4))
+ODD = pd.DataFrame({
+    "minutes": [30.0, np.nan, 1e12, np.nan], "sessions": [3, np.nan, -5, np.nan], "mobile": [True, None, False, None],
+    "plan": ["basic", "never seen", None, None],
+})  # fmt: skip
+
+
+def answers(family: str, types: dict[str, FeatureType], learn: pd.DataFrame, asked: pd.DataFrame) -> np.ndarray:
+    pipeline = families.build(family, PARAMETERS[family], types, seed=7).fit(inputs(types, learn), learn["left"])
+    found: np.ndarray = pipeline.predict_proba(inputs(types, asked))
+    return found
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("types", "empty"),
+    [
+        (TYPES, []),
+        (TYPES, ["minutes"]),
+        (TYPES, ["plan"]),
+        ({"minutes": "float", "sessions": "int"}, []),
+        ({"plan": "category"}, []),
+    ],
+    ids=["all kinds", "a number that never came", "a category that never came", "numbers only", "categories only"],
+)
+def test_every_family_answers_whatever_is_missing_or_unknown(
+    family: str, types: dict[str, FeatureType], empty: list[str]
+) -> None:
+    learn = ROWS.assign(**dict.fromkeys(empty))
+    found = answers(family, types, learn, ODD)
+    assert found.shape == (len(ODD), 2)
+    assert np.isfinite(found).all() and (found >= 0).all() and (found <= 1).all()
+    np.testing.assert_allclose(found.sum(axis=1), 1.0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_row_is_answered_alone_as_among_others(family: str) -> None:
+    pipeline = families.build(family, PARAMETERS[family], TYPES, seed=7).fit(inputs(TYPES, ROWS), ROWS["left"])
+    together = pipeline.predict_proba(inputs(TYPES, ROWS.head(30)))[:, 1]
+    alone = [pipeline.predict_proba(inputs(TYPES, ROWS.iloc[[row]]))[0, 1] for row in range(30)]
+    np.testing.assert_allclose(alone, together, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_learns_what_there_is_to_learn(family: str) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    later = rows_of(range(4), seed=1)
+    assert roc_auc_score(later["left"], answers(family, TYPES, ROWS, later)[:, 1]) > 0.6
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_search_stays_within_the_ranges_that_the_spec_declares(family: str) -> None:
+    ranges = space(family, {})
+    fixed = next(iter(ranges))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(10):
+        found = families.suggest(study.ask(), family, {fixed: [ranges[fixed].low] * 2})
+        assert found.keys() == ranges.keys()
+        assert found[fixed] == ranges[fixed].low
+        assert all(ranges[name].low <= value <= ranges[name].high for name, value in found.items())
+
+
+def test_the_network_that_answers_without_tensorflow_is_the_one_that_was_fitted() -> None:
+    pipeline = families.build("mlp", {"epochs": 2, "layers": 2, "dropout": 0.2}, TYPES, seed=7)
+    pipeline.fit(inputs(TYPES, ROWS), ROWS["left"])
+    prepared = pipeline[:-1].transform(inputs(TYPES, ROWS))
+    theirs = np.asarray(pipeline[-1].network()(prepared.astype(np.float32)))[:, 0]
+    np.testing.assert_allclose(pipeline.predict_proba(inputs(TYPES, ROWS))[:, 1], theirs, rtol=0, atol=1e-5)

@@ -1,0 +1,120 @@
+"""The search on a real Postgres: the same trials whatever the timing, pruning, and what an interruption leaves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import optuna
+import pytest
+
+from evergreen.errors import EvidenceMissing, ServiceUnavailable
+from evergreen.settings import Settings
+from evergreen.settings import settings as evergreen_settings
+from evergreen.spec.schema import ModelSpec
+from evergreen.train import stages, tuning
+
+from .conftest import run_as_of
+
+Told = list[tuple[str, float | None, dict[str, Any]]]
+FOLDS, TRIALS = 3, 12
+
+
+def bowl(trial: optuna.Trial) -> Iterator[float]:
+    """A score for each fold, best at 0.3; a pure function of the parameters."""
+    x, y = trial.suggest_float("x", 0, 1), trial.suggest_int("y", 1, 100, log=True)
+    for fold in range(FOLDS):
+        yield -((x - 0.3) ** 2) - y / 1000 + fold / 100
+
+
+def slow_bowl(trial: optuna.Trial) -> Iterator[float]:
+    for score in bowl(trial):
+        time.sleep(0.013 * (trial.number % 3))
+        yield score
+
+
+def told(trials: list[optuna.trial.FrozenTrial]) -> Told:
+    return [(trial.state.name, trial.value, trial.params) for trial in trials]
+
+
+def search(name: str, scores: tuning.Scores = bowl, **options: Any) -> Told:
+    return told(tuning.search(name, scores, **{"trials": TRIALS, "seed": 7, "maximize": True} | options))
+
+
+def test_studies_side_by_side_make_the_trials_that_each_makes_alone(home: Settings) -> None:
+    with ThreadPoolExecutor(3) as threads:
+        beside = list(threads.map(search, ("beside 0", "beside 1", "beside 2"), (bowl, slow_bowl, bowl)))
+    assert beside == [search("alone")] * 3
+    assert search("other seed", seed=8) != beside[0]
+
+
+def test_bad_trials_are_pruned_after_their_first_folds_and_are_never_best(home: Settings) -> None:
+    found = tuning.search("pruned", bowl, trials=TRIALS, seed=7, maximize=True)
+    assert len(found) == TRIALS
+    pruned = [trial for trial in found if trial.state.name == "PRUNED"]
+    assert pruned, "something is pruned"
+    assert all(len(trial.intermediate_values) < FOLDS for trial in pruned), "pruning saves folds"
+    ended = [trial.value for trial in found if trial.state.name == "COMPLETE"]
+    assert max(ended) == max(trial.value for trial in found)
+
+
+def test_a_finished_study_runs_no_trial_again(home: Settings) -> None:
+    def never(trial: optuna.Trial) -> Iterator[float]:
+        raise AssertionError("a trial was run")
+
+    first = search("once")
+    assert search("once", never) == first
+    assert search("once", trials=TRIALS + 2)[:TRIALS] == first, "more trials go on from there"
+
+
+@pytest.mark.parametrize("breaks_in", [0, 2, 7])
+def test_a_trial_that_an_error_ended_is_tried_again_and_the_rest_is_the_same(home: Settings, breaks_in: int) -> None:
+    def breaks(trial: optuna.Trial) -> Iterator[float]:
+        scores = bowl(trial)
+        yield next(scores)
+        if trial.number == breaks_in:
+            raise RuntimeError("out of memory")
+        yield from scores
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        search("broken", breaks)
+    assert search("broken") == search("whole")
+
+
+def test_a_model_that_diverges_is_never_the_best_and_alone_is_no_evidence(spec: ModelSpec) -> None:
+    def diverges(trial: optuna.Trial) -> Iterator[float]:
+        yield float("nan") if trial.suggest_float("x", 0, 1) > 0.3 else 0.5
+
+    found = tuning.search("some", diverges, trials=TRIALS, seed=7, maximize=True)
+    assert {trial.state.name for trial in found} == {"COMPLETE", "PRUNED"}
+    run = run_as_of(spec)
+    assert stages._best(run, "mlp", found).params["x"] <= 0.3
+    with pytest.raises(EvidenceMissing, match="finite predictions"):
+        stages._best(run, "mlp", [trial for trial in found if trial.params["x"] > 0.3])
+
+
+def test_a_database_that_goes_away_is_worth_a_retry(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVERGREEN_DATABASE", "postgresql://evergreen@127.0.0.1:1")
+    evergreen_settings.cache_clear()
+    with pytest.raises(ServiceUnavailable):
+        search("nowhere")
+
+
+def test_only_one_process_works_on_a_study_at_a_time(home: Settings) -> None:
+    order: list[str] = []
+
+    def waits() -> None:
+        with tuning.alone("study"):
+            order.append("second")
+
+    with ThreadPoolExecutor(1) as threads:
+        with tuning.alone("study"):
+            second = threads.submit(waits)
+            with tuning.alone("another study"):
+                order.append("another is free")
+            time.sleep(0.3)
+            order.append("first")
+        second.result(timeout=20)
+    assert order == ["another is free", "first", "second"]

@@ -1,0 +1,84 @@
+"""One start of the whole stack for all tests that need a running Airflow: real processes, on free ports, in a home of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pytest
+import yaml
+from evergreen.local import stack
+from evergreen.local.postgres import free_port
+from evergreen.settings import PROJECT, Settings, settings
+from evergreen.spec.load import load_spec
+from evergreen.spec.schema import ModelSpec
+from evergreen_simulator.demo import Clock, Demo, Story
+
+CUSTOMERS = 400
+STORY = Story(
+    seed=7, customers=CUSTOMERS, history_end=date(2026, 1, 18), drift=date(2026, 1, 22), end=date(2026, 2, 9)
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The running stack, and the driver of the demo's story on it."""
+
+    settings: Settings
+    spec: ModelSpec
+    demo: Demo
+
+
+def _smaller_churn(models: Path) -> None:
+    """The churn model for fewer customers and a shorter history; its queries and contracts are the real ones."""
+    shutil.copytree(PROJECT / "include" / "models" / "churn", models / "churn")
+    file = models / "churn" / "model.yaml"
+    declared = yaml.safe_load(file.read_text())
+    declared["split"] |= {"minimum_rows": 3 * CUSTOMERS}
+    declared["search"] |= {"trials": 3}
+    declared["gates"] |= {"minimum_rows": 3 * CUSTOMERS, "minimum_positives": 20, "floor": {"roc_auc": 0.6}}
+    declared["monitoring"] |= {"minimum_rows": CUSTOMERS // 2}
+    declared["families"] = {
+        "logistic_regression": {},
+        "gradient_boosting": {"max_iter": [20, 60]},
+        "mlp": {"epochs": 5},
+    }
+    file.write_text(yaml.safe_dump(declared, sort_keys=False))
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Started once; stopped with all that it started, also after a failed start."""
+    home = tmp_path_factory.mktemp("stack")
+    models = home / "models"
+    _smaller_churn(models)
+    shutil.copytree(PROJECT / "tests" / "specs" / "invalid" / "five_mistakes", models / "five_mistakes")
+    bundles = [
+        {
+            "name": name,
+            "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+            "kwargs": {"path": str(path)},
+        }
+        for name, path in (("dags-folder", PROJECT / "dags"), ("soak", PROJECT / "tests" / "e2e" / "dags"))
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AIRFLOW", "MLFLOW", "SERVER", "REPORTS"):
+            patch.setenv(f"EVERGREEN_{name}_URL", f"http://127.0.0.1:{free_port()}")
+        patch.setenv("EVERGREEN_POSTGRES_PORT", str(free_port()))
+        patch.setenv("EVERGREEN_HOME", str(home / "home"))
+        patch.setenv("EVERGREEN_MODELS", str(models))
+        patch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
+        settings.cache_clear()
+        try:
+            here = stack.up(replay=True)
+            spec = load_spec(models / "churn")
+            demo = Demo(spec, STORY, here, Clock())
+            yield Stack(here, spec, demo)
+        finally:
+            stack.down()
+            stack.reset()
+            settings.cache_clear()

@@ -1,0 +1,187 @@
+"""The closed loop on a running Airflow, driven through its REST API and the model server. The tests run in the order of the file."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import optuna
+import pytest
+from evergreen.interval import Interval, days
+from evergreen.local.airflow_runs import RunFailed
+from evergreen.registry import audit, store
+from evergreen.serve import predictions
+from evergreen.settings import settings
+from evergreen_simulator import timeline
+
+from .conftest import STORY, Stack
+
+pytestmark = pytest.mark.timeout(1500)
+
+
+def run_of(running: Stack, loop: str, run_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = running.demo.runs.api.get(f"/dags/{running.demo.ids[loop]}/dagRuns/{run_id}")
+    return found
+
+
+def states(running: Stack, run: dict[str, Any]) -> dict[str, str]:
+    return {task["task_id"]: task["state"] for task in running.demo.runs.tasks(run)}
+
+
+def train(running: Stack, run_id: str, last_day: date) -> dict[str, Any]:
+    conf = {"as_of": Interval.of_day(last_day).end.isoformat(), "reason": run_id}
+    return running.demo.runs.wait(running.demo.runs.trigger(running.demo.ids["train"], run_id, conf=conf))
+
+
+def finished_trials() -> dict[str, int]:
+    """Finished trials of every study."""
+    url = settings().database_url("optuna", "postgresql+psycopg2")
+    return {
+        study.study_name: sum(trial.state.is_finished() for trial in optuna.load_study(study_name=study.study_name, storage=url).trials)
+        for study in optuna.get_all_study_summaries(url)
+    }  # fmt: skip
+
+
+def test_backfill_train_serve_drift_monitor_retrain(running: Stack) -> None:
+    running.demo.play()
+    told = timeline.read(running.spec, running.demo.runs, STORY.drift)
+    print("\n".join(told.lines()))
+    told.check()
+    ingested = running.demo.runs.of(running.demo.ids["ingest"])
+    past = days(running.spec.first_day, STORY.history_end)
+    assert sum(run["run_type"] == "backfill" for run in ingested) == len(past), "history came by backfill runs"
+    assert {run["state"] for run in ingested} == {"success"}
+    assert (told.old.number, told.new.number) == (1, 2)
+
+
+def test_every_answered_prediction_is_in_the_log_and_was_monitored(running: Stack) -> None:
+    live = days(STORY.history_end + timedelta(days=1), STORY.end)
+    logged = predictions.between(running.spec.model, live[0].start, live[-1].end)
+    asked = sum(len(running.demo.world.active_on(day.start.date())) for day in live)
+    assert len(logged) == asked
+    assert {row["version"] for row in logged} == {1, 2}
+
+
+def test_an_invalid_spec_costs_only_its_own_model_and_the_ui_says_why(running: Stack) -> None:
+    api = running.demo.runs.api
+    errors = api.get("/importErrors")["import_errors"]
+    (error,) = [e for e in errors if e["filename"].endswith("spec_errors.py")]
+    assert "five_mistakes" in error["stack_trace"]
+    assert error["stack_trace"].count("model.yaml") >= 3, "every mistake is told"
+    assert len(errors) == 1
+    assert {dag["dag_id"] for dag in api.get("/dags")["dags"]} == {*running.demo.ids.values(), "soak"}
+
+
+def test_pages_are_linked_from_their_tasks_and_answer(running: Stack) -> None:
+    api = running.demo.runs.api
+    day = STORY.end.isoformat()
+    for loop, task, link in (
+        ("ingest", "validate", "Data Docs"), ("monitor", "drift", "Drift report"),
+    ):  # fmt: skip
+        found = api.get(f"/dags/{running.demo.ids[loop]}/dagRuns/live__{day}/taskInstances/{task}/links")["extra_links"]
+        page = httpx.get(found[link], timeout=20)
+        assert page.status_code == 200 and "<html" in page.text.lower(), f"{link}: {found}"
+    retraining = next(
+        run for run in running.demo.runs.of(running.demo.ids["train"]) if run["dag_run_id"].startswith("drift__")
+    )
+    found = api.get(f"/dags/{running.demo.ids['train']}/dagRuns/{retraining['dag_run_id']}/taskInstances/deploy/links")
+    assert found["extra_links"]["MLflow run"].startswith(running.settings.mlflow_url)
+    assert found["extra_links"]["Model server"].startswith(running.settings.server_url)
+
+
+def test_a_missing_batch_fails_at_once_and_its_log_ends_with_the_next_step(running: Stack) -> None:
+    missing = Interval.of_day(STORY.end + timedelta(days=3))
+    run = running.demo.runs.trigger(running.demo.ids["ingest"], "missing", missing)
+    with pytest.raises(RunFailed):
+        running.demo.runs.wait(run, patience=120)
+    tasks = {task["task_id"]: task for task in running.demo.runs.tasks(run)}
+    assert tasks["extract"]["state"] == "failed" and tasks["extract"]["try_number"] == 1, (
+        "a permanent error is not retried"
+    )
+    assert tasks["publish"]["state"] == "upstream_failed"
+    lines = [line for line in running.demo.runs.log(tasks["extract"]).splitlines() if "::" not in line]
+    assert "Next step: ask the upstream system for the file" in lines[-1]
+    assert any(f"{missing.partition}.csv" in line for line in lines), "the log names the file"
+
+
+def test_task_logs_read_like_a_report(running: Stack) -> None:
+    """No library speaks in a task's log: what is there comes from Evergreen, or from Airflow's own folded groups."""
+    root = running.settings.home / "logs" / "airflow"
+    files = [path for path in Path(root).rglob("*.log") if "dag_id=churn" in str(path)]
+    assert len(files) > 200
+    foreign = {
+        re.sub(r'"(timestamp|ti_id|run_id)":"[^"]*",?', "", line)[:300]
+        for path in files
+        for line in path.read_text().splitlines()
+        if '"logger":"py.warnings"' in line or '"logger":"task.stderr"' in line or '"logger":"task.stdout"' in line
+    }
+    assert not foreign, "\n".join(sorted(foreign)[:20])
+
+
+def test_running_a_day_again_changes_nothing(running: Stack) -> None:
+    from evergreen.lake import catalogue
+
+    def published() -> dict[str, str]:
+        return {
+            f"{layer}/{name}/{partition}": entry.content_hash
+            for layer, names in {
+                "raw": running.spec.sources,
+                "features": running.spec.features,
+                "labels": [running.spec.label.name],
+            }.items()
+            for name in names
+            for partition, entry in catalogue.published(running.spec.model, layer, name).items()
+        }
+
+    before = published()
+    again = Interval.of_day(STORY.history_end - timedelta(days=5))
+    run = running.demo.runs.trigger(running.demo.ids["ingest"], "again", conf={"partition": again.partition})
+    assert set(states(running, running.demo.runs.wait(run)).values()) == {"success"}
+    assert published() == before
+
+
+def test_a_training_done_before_makes_no_new_trial_and_no_new_version(running: Stack) -> None:
+    trials, champion = finished_trials(), store.champion(running.spec.model)
+    run = train(running, "the first one again", STORY.history_end)
+    assert finished_trials() == trials
+    assert states(running, run)["register"] == "skipped"
+    assert store.champion(running.spec.model) == champion, "a training of the past replaced a newer champion"
+
+
+def test_rollback_and_no_rerun_promotes_what_was_rolled_back_from(running: Stack) -> None:
+    command = [sys.executable, "-m", "evergreen", "rollback", "churn", "--reason", "a test", "--actor", "tester"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "version 1 serves again" in done.stdout
+    served = httpx.get(f"{running.settings.server_url}/models/churn", timeout=10).json()
+    assert served["version"] == 1
+    last = audit.trail("churn")[-1]
+    assert (last["event"], last["version"], last["actor"], last["reason"]) == ("rollback", 1, "tester", "a test")
+
+    retraining = next(
+        run for run in running.demo.runs.of(running.demo.ids["train"]) if run["dag_run_id"].startswith("drift__")
+    )
+    conf = {name: value for name, value in retraining["conf"].items() if value is not None}
+    run = running.demo.runs.wait(
+        running.demo.runs.trigger(running.demo.ids["train"], "the retraining again", conf=conf)
+    )
+    assert states(running, run)["deploy"] in ("skipped", "upstream_failed"), states(running, run)
+    served = httpx.get(f"{running.settings.server_url}/models/churn", timeout=10).json()
+    assert served["version"] == 1
+
+    nothing = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert nothing.returncode == 1 and "next step" in nothing.stderr
+
+
+def test_a_soak_of_the_preloaded_scheduler_hangs_no_task(running: Stack) -> None:
+    runs = running.demo.runs
+    runs.wait_for_dags(["soak"])
+    run = runs.wait(runs.trigger("soak", "soak"), patience=1200)
+    ended = runs.result(run, "totals")
+    assert ended["queries"] + ended["trainings"] + 1 >= 500 and ended["trainings"] >= 20
+    assert ended["worst"] > 0.6, "a network that learned nothing"

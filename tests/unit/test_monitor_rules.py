@@ -1,0 +1,294 @@
+"""What a window says and what is decided about it: drift must last, brakes hold, outages retrain nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evergreen.monitor import rules
+from evergreen.spec.schema import ModelSpec
+
+FIRST = datetime(2026, 3, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+ENOUGH = rules.Labels(learn=1000, evaluate=1000, folds=3)
+PERSISTENCE, COOLDOWN, BUDGET = 3, 5, 2
+
+
+def spec_of(**monitoring: Any) -> ModelSpec:
+    bounds = {
+        "minimum_rows": 100, "feature_drift": 0.1, "drifted_share": 0.5, "prediction_drift": 0.2, "performance_drop": 0.05,
+        "missing_share": 0.3, "persistence": PERSISTENCE, "cooldown": f"{COOLDOWN}d", "budget": BUDGET,
+    }  # fmt: skip
+    return ModelSpec.model_validate(
+        {
+            "model": "tiny", "description": "a test", "owner": {"name": "team", "email": "team@example.org"},
+            "first_day": date(2026, 1, 1), "schedule": {"train": "0 1 * * *"}, "entity": {"name": "customer", "key": "customer_id"},
+            "sources": {
+                "events": {"path": "e", "event_time": "at", "keys": ("id",), "columns": {"id": "string", "at": "timestamp", "customer_id": "string"}}
+            },
+            "features": {"spend": {"sources": ("events",), "look_back": "3d", "features": {"spent": "float", "visits": "int"}}},
+            "label": {"name": "churned", "horizon": "2d", "sources": ("events",)},
+            "split": {"window": "30d", "evaluation": "3d", "minimum_rows": 500}, "families": {"logistic_regression": {}},
+            "search": {"trials": 1}, "gates": {"minimum_rows": 200, "floor": {"roc_auc": 0.5}}, "monitoring": bounds | monitoring,
+        }
+    )  # fmt: skip
+
+
+SPEC = spec_of()
+
+
+def window(day: int, **changes: Any) -> rules.Findings:
+    """Day `day` as it should be: version 1, 500 predictions, nothing drifted."""
+    usual = rules.Findings(
+        start=FIRST + day * DAY, end=FIRST + (day + 1) * DAY, version=1, champion=1, rows=500,
+        distances={"spent": 0.02, "visits": 0.03}, missing={"spent": 0.0, "visits": 0.0}, prediction=0.01,
+    )  # fmt: skip
+    return replace(usual, **changes)
+
+
+def drifted(day: int, **changes: Any) -> rules.Findings:
+    return window(day, **{"distances": {"spent": 0.4, "visits": 0.03}, **changes})
+
+
+def outage(day: int) -> rules.Findings:
+    """A sensor that stopped: one feature is null everywhere, and so everything else looks odd as well."""
+    return drifted(day, missing={"spent": 0.9, "visits": 0.0}, prediction=0.8)
+
+
+def watch(
+    windows: Sequence[rules.Findings], spec: ModelSpec = SPEC, labels: rules.Labels | None = ENOUGH
+) -> list[rules.Decision]:
+    """Decide about windows in the given order, each with the decisions so far."""
+    kept: dict[datetime, rules.Decision] = {}
+    told = []
+    for found in windows:
+        others = [decision for start, decision in kept.items() if start != found.start]
+        kept[found.start] = rules.decide(spec, found, others, labels, {})
+        told.append(kept[found.start])
+    return told
+
+
+def actions(decisions: Sequence[rules.Decision]) -> list[str]:
+    return [decision.action for decision in decisions]
+
+
+KINDS = st.sampled_from([
+    window, drifted, outage,
+    lambda day: window(day, version=None, rows=0, distances={}, missing={}, prediction=None),
+    lambda day: window(day, rows=20),
+    lambda day: window(day, prediction=0.5),
+    lambda day: window(day, performance=0.2, performance_significant=True, performance_rows=300),
+    lambda day: drifted(day, version=2),
+])  # fmt: skip
+HISTORIES = st.lists(KINDS, min_size=1, max_size=40).map(lambda kinds: [kind(day) for day, kind in enumerate(kinds)])
+
+
+class TestFindings:
+    @pytest.mark.parametrize(
+        ("found", "reason"),
+        [
+            (drifted(0), "1 of 2 features drifted: spent"),
+            (window(0, prediction=0.21), "predictions drifted by 0.210"),
+            (window(0, performance=0.06, performance_significant=True, performance_rows=80), "performance fell by 0.060"),
+        ],
+    )
+    def test_each_material_deviation_is_told(self, found: rules.Findings, reason: str) -> None:
+        assert [text.startswith(reason) for text in rules.deviations(found, SPEC.monitoring)] == [True]
+
+    @pytest.mark.parametrize(
+        "found",
+        [
+            window(0),
+            window(0, distances={"spent": 0.1, "visits": 0.1}, prediction=0.2, performance=0.05, performance_significant=True),
+            window(0, performance=0.9, performance_significant=False),
+            window(0, distances={"a": 0.4, "b": 0.0, "c": 0.0}),  # a third of the features, and half of them is material
+            window(0, distances={}, prediction=None),
+        ],
+        ids=["usual", "at the bounds", "a loss within chance", "too few features", "nothing to compare"],
+    )
+    def test_what_is_not_material_is_no_deviation(self, found: rules.Findings) -> None:
+        assert rules.deviations(found, SPEC.monitoring) == []
+
+    @pytest.mark.parametrize(
+        ("found", "reason"),
+        [
+            (outage(0), "nulls of spent grew by 90%"),
+            (window(0, rows=99), "only 99 predictions"),
+            (window(0, version=None, rows=0), "no predictions, although a champion serves"),
+        ],
+    )
+    def test_data_that_cannot_be_judged_is_an_incident(self, found: rules.Findings, reason: str) -> None:
+        assert any(text.startswith(reason) for text in rules.incidents(found, SPEC.monitoring))
+
+    def test_before_there_is_a_champion_silence_is_no_incident(self) -> None:
+        found = window(0, version=None, champion=None, rows=0)
+        (decision,) = watch([found])
+        assert (decision.action, decision.incident) == ("none", False)
+
+
+class TestOutage:
+    @given(HISTORIES)
+    def test_an_incident_alerts_and_never_retrains(self, windows: list[rules.Findings]) -> None:
+        for found, decision in zip(windows, watch(windows), strict=True):
+            if rules.incidents(found, SPEC.monitoring):
+                assert (decision.action, decision.triggers, decision.drifted) == ("alert", False, False)
+
+    @given(st.integers(1, 30))
+    def test_an_outage_retrains_nothing_however_long_it_lasts(self, days: int) -> None:
+        assert set(actions(watch([outage(day) for day in range(days)]))) == {"alert"}
+
+    def test_an_incident_in_between_starts_the_count_anew(self) -> None:
+        told = watch([drifted(0), drifted(1), outage(2), drifted(3), drifted(4), drifted(5)])
+        assert actions(told) == ["none", "none", "alert", "none", "none", "retrain"]
+        assert told[-1].changed_at == FIRST + 3 * DAY
+
+
+class TestPersistence:
+    @given(HISTORIES)
+    def test_nothing_is_done_before_drift_has_lasted(self, windows: list[rules.Findings]) -> None:
+        told = watch(windows)
+        for position, decision in enumerate(told):
+            if decision.action in ("retrain", "wait for labels"):
+                streak = told[position - PERSISTENCE + 1 : position + 1]
+                assert len(streak) == PERSISTENCE
+                assert all(each.drifted and each.version == decision.version for each in streak)
+
+    @given(st.integers(1, 8))
+    def test_drift_is_believed_in_the_window_that_completes_the_streak(self, persistence: int) -> None:
+        told = watch([drifted(day) for day in range(persistence)], spec_of(persistence=persistence))
+        assert actions(told) == ["none"] * (persistence - 1) + ["retrain"]
+        assert told[-1].changed_at == FIRST, "the change is where the streak began"
+
+    @pytest.mark.parametrize(
+        "windows",
+        [
+            [drifted(0), drifted(1), window(2), drifted(3), drifted(4)],
+            [drifted(0), drifted(1), drifted(3), drifted(4)],
+            [drifted(0), drifted(1), drifted(2, version=2), drifted(3, version=2)],
+        ],
+        ids=["a usual window", "a window that was not watched", "another version"],
+    )
+    def test_what_interrupts_the_streak(self, windows: list[rules.Findings]) -> None:
+        assert set(actions(watch(windows))) == {"none"}
+
+    def test_different_deviations_make_one_streak(self) -> None:
+        told = watch([drifted(0), window(1, prediction=0.5), window(2, performance=0.2, performance_significant=True)])
+        assert actions(told)[-1] == "retrain"
+
+
+class TestBrakes:
+    @given(HISTORIES)
+    def test_two_retrainings_are_a_cooldown_apart(self, windows: list[rules.Findings]) -> None:
+        ends = [decision.end for decision in watch(windows) if decision.action == "retrain"]
+        assert all(later - earlier >= COOLDOWN * DAY for earlier, later in zip(ends, ends[1:], strict=False))
+
+    @given(HISTORIES)
+    def test_no_thirty_days_have_more_retrainings_than_the_budget(self, windows: list[rules.Findings]) -> None:
+        ends = [decision.end for decision in watch(windows) if decision.action == "retrain"]
+        for end in ends:
+            assert sum(timedelta(0) <= end - other < rules.BUDGET_PERIOD for other in ends) <= BUDGET
+
+    def test_a_drift_that_retraining_does_not_cure(self) -> None:
+        """The version stays, since no candidate was better: again after the cooldown, then the budget stops it."""
+        told = watch([drifted(day) for day in range(2 + 2 * COOLDOWN + 2)])
+        expected = ["none", "none", "retrain", *["none"] * (COOLDOWN - 1), "retrain", *["none"] * (COOLDOWN - 1), "alert"]
+        assert actions(told)[: len(expected)] == expected
+        assert "cooldown" in told[3].reasons[-1]
+        assert "budget: 2 retrainings in 30 days" in told[len(expected) - 1].reasons[-1]
+
+    def test_within_the_cooldown_a_new_drift_is_told_once(self) -> None:
+        told = watch([*(drifted(day) for day in range(3)), *(drifted(day, version=2) for day in range(3, 7))])
+        assert actions(told) == ["none", "none", "retrain", "none", "none", "alert", "none"]
+
+    def test_the_budget_is_free_again_after_its_period(self) -> None:
+        spec = spec_of(budget=1, cooldown="1d")
+        told = watch([drifted(day) for day in range(40)], spec)
+        retrained = [position for position, decision in enumerate(told) if decision.action == "retrain"]
+        assert retrained == [2, 32]
+
+
+class TestLabels:
+    @pytest.mark.parametrize(
+        ("labels", "reason"),
+        [
+            (None, "no matured labels"),
+            (rules.Labels(0, 0, 0), "no matured labels"),
+            (rules.Labels(499, 200, 2), "499 of 500 rows to learn from"),
+            (rules.Labels(500, 199, 2), "199 of 200 rows to evaluate on"),
+        ],
+    )
+    def test_it_waits_until_there_is_enough_to_learn_from_and_to_evaluate_on(
+        self, labels: rules.Labels | None, reason: str
+    ) -> None:
+        decision = watch([drifted(day) for day in range(3)], labels=labels)[-1]
+        assert (decision.action, decision.triggers) == ("wait for labels", False)
+        assert reason in decision.reasons[-1]
+
+    def test_once_there_is_enough_it_retrains_from_the_first_drifted_window_on(self) -> None:
+        waiting = watch([drifted(day) for day in range(6)], labels=rules.Labels(100, 0, 1))
+        assert actions(waiting)[2:] == ["wait for labels"] * 4
+        decision = rules.decide(SPEC, drifted(6), waiting, rules.Labels(500, 200, 2), {})
+        assert (decision.action, decision.changed_at) == ("retrain", FIRST)
+
+
+class TestOldWindows:
+    @given(HISTORIES, st.integers(1, 10))
+    def test_a_window_older_than_the_newest_decision_triggers_nothing(
+        self, windows: list[rules.Findings], later: int
+    ) -> None:
+        newest = watch([window(len(windows) + later)])
+        for position, found in enumerate(windows):
+            earlier = watch(windows[:position])
+            alone = rules.decide(SPEC, found, earlier, ENOUGH, {})
+            late = rules.decide(SPEC, found, [*earlier, *newest], ENOUGH, {})
+            assert not late.triggers
+            assert (late.action, late.id) == (alone.action, alone.id), "it is recorded as it would have been decided"
+
+    def test_it_says_why_it_triggers_nothing(self) -> None:
+        history = [*watch([drifted(0), drifted(1)]), *watch([window(9)])]
+        decision = rules.decide(SPEC, drifted(2), history, ENOUGH, {})
+        assert (decision.action, decision.triggers) == ("retrain", False)
+        assert "a newer window was decided already" in decision.reasons[-1]
+
+    @given(HISTORIES)
+    def test_later_windows_decide_nothing_about_an_earlier_one(self, windows: list[rules.Findings]) -> None:
+        told = watch(windows)
+        for position, found in enumerate(windows):
+            others = told[:position] + told[position + 1 :]
+            assert rules.decide(SPEC, found, others, ENOUGH, {}).id == told[position].id
+
+
+class TestIdentity:
+    @given(HISTORIES, st.randoms())
+    def test_the_same_findings_and_history_make_the_same_decision(self, windows: list[rules.Findings], random: Any) -> None:
+        *before, last = windows
+        history = watch(before)
+        decision = rules.decide(SPEC, last, history, ENOUGH, {})
+        random.shuffle(history)
+        assert rules.decide(SPEC, last, history, ENOUGH, {}) == decision
+
+    @given(HISTORIES)
+    def test_no_two_windows_share_an_id(self, windows: list[rules.Findings]) -> None:
+        told = watch(windows)
+        assert len({decision.id for decision in told}) == len(told)
+
+    def test_another_model_version_or_action_has_another_id(self) -> None:
+        history = watch([drifted(0), drifted(1)])
+        retrain = rules.decide(SPEC, drifted(2), history, ENOUGH, {})
+        waiting = rules.decide(SPEC, drifted(2), history, None, {})
+        other = rules.decide(SPEC.model_copy(update={"model": "small"}), drifted(2), history, ENOUGH, {})
+        newer = rules.decide(SPEC, drifted(2, version=2), history, ENOUGH, {})
+        assert len({decision.id for decision in (retrain, waiting, other, newer)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0.5, 0.5), (None, None), (float("nan"), None), (float("inf"), None)]
+)
+def test_only_a_number_that_can_be_compared_is_kept(value: float | None, expected: float | None) -> None:
+    assert rules.finite(value) == expected

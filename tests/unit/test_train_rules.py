@@ -1,0 +1,131 @@
+"""Which rows train, which evaluate, which folds score a trial; what makes two trainings the same."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from evergreen.spec.schema import ModelSpec
+from evergreen.train import rules
+
+DAY = timedelta(days=1)
+AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
+few_days = st.integers(1, 10)
+
+
+def spec_of(horizon: int = 2, window: int = 18, evaluation: int = 3, **changes: Any) -> ModelSpec:
+    return ModelSpec.model_validate(
+        {
+            "model": "tiny", "description": "a test", "owner": {"name": "team", "email": "team@example.org"},
+            "first_day": date(2026, 1, 1), "schedule": {"train": "0 1 * * *"}, "entity": {"name": "customer", "key": "customer_id"},
+            "sources": {
+                "events": {"path": "e", "event_time": "at", "keys": ("id",), "columns": {"id": "string", "at": "timestamp", "customer_id": "string"}}
+            },
+            "features": {"spend": {"sources": ("events",), "look_back": "3d", "features": {"spent": "float"}}},
+            "label": {"name": "churned", "horizon": f"{horizon}d", "sources": ("events",)},
+            "split": {"window": f"{window}d", "evaluation": f"{evaluation}d", "minimum_rows": 1}, "families": {"logistic_regression": {}},
+            "search": {"trials": 1}, "gates": {"minimum_rows": 1, "floor": {"roc_auc": 0.5}},
+            "monitoring": {"minimum_rows": 1, "cooldown": "1d"},
+        } | changes
+    )  # fmt: skip
+
+
+def cutoffs_before(as_of: datetime, days: int = 60) -> list[datetime]:
+    return [as_of - number * DAY for number in range(days)]
+
+
+@given(horizon=few_days, evaluation=few_days, window=st.integers(1, 50), changed=st.none() | st.integers(0, 60))
+def test_no_row_uses_a_label_that_was_not_mature_when_it_was_needed(
+    horizon: int, evaluation: int, window: int, changed: int | None
+) -> None:
+    changed_at = None if changed is None else AS_OF - changed * DAY
+    split = rules.split(AS_OF, spec_of(horizon, window, evaluation), changed_at)
+    for cutoff in cutoffs_before(AS_OF):
+        known = cutoff + horizon * DAY
+        if split.learns(cutoff):
+            assert known <= split.evaluate_from, "a learning label matures before the first evaluated prediction is made"
+            assert AS_OF - window * DAY <= cutoff, "within the window"
+            assert changed_at is None or cutoff >= changed_at, "not from before the change"
+        if split.evaluates(cutoff):
+            assert known <= AS_OF, "an evaluation label is mature as of the run"
+        assert not (split.learns(cutoff) and split.evaluates(cutoff)), "an evaluated row is untouched"
+
+
+@given(horizon=few_days, evaluation=few_days)
+def test_the_evaluation_is_the_latest_mature_stretch_and_has_as_many_days_as_declared(
+    horizon: int, evaluation: int
+) -> None:
+    split = rules.split(AS_OF, spec_of(horizon, 60, evaluation))
+    evaluated = [cutoff for cutoff in cutoffs_before(AS_OF) if split.evaluates(cutoff)]
+    assert len(evaluated) == evaluation
+    assert max(evaluated) == AS_OF - horizon * DAY
+
+
+@given(horizon=few_days, evaluation=few_days)
+def test_the_purge_takes_no_day_more_than_the_labels_need(horizon: int, evaluation: int) -> None:
+    split = rules.split(AS_OF, spec_of(horizon, 60, evaluation))
+    assert split.learns(split.evaluate_from - horizon * DAY)
+    assert not split.learns(split.evaluate_from - horizon * DAY + timedelta(microseconds=1))
+
+
+@given(days=st.sets(st.integers(0, 40), min_size=1), horizon=few_days, wanted=st.integers(2, 10))
+def test_folds_never_look_ahead(days: set[int], horizon: int, wanted: int) -> None:
+    cutoffs = [AS_OF + number * DAY for number in days]
+    found = rules.folds(cutoffs, horizon * DAY, wanted)
+    assert len(found) <= wanted
+    for fold in found:
+        learns = [cutoff for cutoff in cutoffs if cutoff <= fold.learn_to]
+        scores = [cutoff for cutoff in cutoffs if fold.score_from <= cutoff <= fold.score_to]
+        assert learns and scores, "a fold has something to learn from and something to score"
+        assert max(learns) + horizon * DAY <= min(scores), "what it learns from was mature when its scoring starts"
+    for earlier, later in zip(found, found[1:], strict=False):
+        assert earlier.score_to < later.score_from, "no row is scored twice, the latest are scored last"
+    if found:
+        assert found[-1].score_to == max(cutoffs), "the newest day is scored"
+
+
+@given(length=st.integers(1, 40), horizon=few_days, wanted=st.integers(2, 10))
+def test_there_are_as_many_folds_as_wanted_when_the_days_allow_it(length: int, horizon: int, wanted: int) -> None:
+    found = rules.folds([AS_OF + number * DAY for number in range(length)], horizon * DAY, wanted)
+    assert len(found) == max(0, min(wanted, length - horizon))
+
+
+KEY = {
+    "model": "tiny", "as_of": AS_OF, "content_hash": "content", "spec_hash": "spec", "code_hash": "code", "seed": 7,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("model", "small"), ("as_of", AS_OF + DAY), ("content_hash", "c"), ("spec_hash", "s"), ("code_hash", "k"), ("seed", 8)],
+)  # fmt: skip
+def test_the_training_key_depends_on_each_of_its_inputs(name: str, other: object) -> None:
+    assert set(KEY) == set(rules.training_key.__annotations__) - {"return"}, "an input was added without a test"
+    assert rules.training_key(**KEY) == rules.training_key(**KEY)
+    assert rules.training_key(**KEY) != rules.training_key(**KEY | {name: other})
+
+
+@given(texts=st.tuples(st.text(max_size=3), st.text(max_size=3)), others=st.tuples(st.text(max_size=3), st.text(max_size=3)))
+def test_no_two_inputs_run_into_each_other_in_the_key(texts: tuple[str, str], others: tuple[str, str]) -> None:
+    assume(texts != others)
+    keys = {rules.training_key("tiny", AS_OF, one, two, "code", 7) for one, two in (texts, others)}
+    assert len(keys) == 2
+
+
+def test_the_spec_hash_depends_on_what_is_declared_and_on_each_query(tmp_path: Path) -> None:
+    (tmp_path / "features").mkdir()
+    for name in ("features/spend.sql", "label.sql"):
+        (tmp_path / name).write_text("select 1")
+    spec = spec_of().at(tmp_path)
+    seen = {rules.spec_hash(spec)}
+    assert rules.spec_hash(spec_of().at(tmp_path)) in seen, "the same declaration, read again"
+    seen.add(rules.spec_hash(spec_of(horizon=3).at(tmp_path)))
+    for name in ("features/spend.sql", "label.sql"):
+        (tmp_path / name).write_text("select 2")
+        seen.add(rules.spec_hash(spec))
+    assert len(seen) == 4
