@@ -63,4 +63,4 @@ lock: setup ## resolve the newest releases that pyproject.toml allows into requi
 	@$(UV) pip compile -q --universal --python-version 3.11 --upgrade --custom-compile-command "make lock" pyproject.toml --group dev -o requirements.txt
 
 bench: setup ## measure, as ratios taken side by side
-	@$(BIN)/python -m benchmarks
+	@PYTHONPATH=. $(BIN)/python -m benchmarks

@@ -16,7 +16,6 @@ PRELOADED = (
     "deltalake",
     "duckdb",
     "evidently",
-    "evergreen.features.store",
     "feast",
     "great_expectations",
     "mlflow.sklearn",
@@ -25,6 +24,18 @@ PRELOADED = (
     "sklearn.ensemble",
     "sklearn.pipeline",
     "tensorflow",
+    # our own adapters and what a DAG file imports, which every task parses anew: a change of it is seen after a restart
+    "evergreen.evaluate.stages",
+    "evergreen.features.store",
+    "evergreen.monitor.drift",
+    "evergreen.monitor.stages",
+    "evergreen.orchestration.retrain",
+    "evergreen.registry.store",
+    "evergreen.serve.stages",
+    "evergreen.train.tracking",
+    "evergreen.train.tuning",
+    "evergreen.validate.data_docs",
+    "evergreen.validate.expectations",
 )
 
 

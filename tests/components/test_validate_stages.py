@@ -256,6 +256,26 @@ def test_a_critical_expectation_of_a_view_stops_the_run(run):
         validate_features(run, features(run, "web", "web", visits=-1, partition="2026-01-03"))
 
 
+def test_several_partitions_of_a_view_are_judged_each_by_the_whole_contract(run):
+    """A day that comes last completes the windows of later ones: an expectation object belongs to one suite only."""
+    computed = {"views": {"habits": {}}}
+    for partition in ("2026-01-04", DAY.partition, "2026-01-06"):
+        kinds = ("web", None) if partition != "2026-01-04" else ("web", "desk")
+        computed["views"]["habits"] |= features(run, *kinds, partition=partition)["views"]["habits"]
+    told = "expect_column_values_to_not_be_null(kind): 1 of 2 rows fail (row 1; value null)"
+    assert validate_features(run, computed)["warnings"] == [told, told]
+    text = page(run)
+    assert all(name in text for name in ("habits of 2026-01-04", "habits of 2026-01-06")), "a partition is not on the page"
+
+
+def test_one_broken_partition_of_several_stops_the_run(run):
+    computed = features(run, "web", partition="2026-01-04")
+    computed["views"]["habits"] |= features(run, "web", visits=-1, partition="2026-01-06")["views"]["habits"]
+    with pytest.raises(ContractBroken) as caught:
+        validate_features(run, computed)
+    assert caught.value.found.startswith("habits of 2026-01-06: ")
+
+
 def test_no_computed_partition_is_nothing_to_validate(run):
     assert validate_features(run, {"views": {"habits": {}}}) == {"views": {"habits": {}}, "warnings": []}
     assert "Data Docs" not in run.links

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from evergreen.local import stack
 from evergreen.local.postgres import free_port
 from evergreen.settings import PROJECT, Settings, settings

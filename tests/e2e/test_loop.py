@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import optuna
 import pytest
+
 from evergreen.interval import Interval, days
 from evergreen.local.airflow_runs import RunFailed
 from evergreen.registry import audit, store

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from evergreen.errors import EvidenceMissing, ModelUnloadable
+from evergreen.errors import EvidenceMissing, TransientError
 from evergreen.evaluate import rules
 from evergreen.run import Run
 from evergreen.spec.schema import LOWER_IS_BETTER
@@ -138,11 +138,9 @@ def _champion(run: Run, data: Json, later: Rows, candidate: npt.NDArray[np.float
     named = f"champion, version {champion.number}"
     try:
         predictions = store.load(run.spec.model, champion.number).predict(later.inputs)
-    except (
-        ModelUnloadable,
-        KeyError,
-        ValueError,
-    ) as error:  # it is gone or broken, or learned from columns that no longer exist
+    except TransientError:
+        raise  # the registry may answer in a minute
+    except Exception as error:  # noqa: BLE001  it is gone, of another library's version, or learned from other columns
         told["problem"] = f"{named}: {type(error).__name__}: {' '.join(str(error).split())}"
         log.warning("%s", told["problem"])
         return told

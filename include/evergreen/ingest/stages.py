@@ -85,12 +85,12 @@ def _publish_source(run: Run, name: str, result: Json) -> list[Any]:
     """Write one source's raw partition and, where there is something to write or to clear, its quarantine partition."""
     import pyarrow as pa
 
-    from evergreen.lake import catalogue, partitions, staging
+    from evergreen.lake import partitions, staging
 
     model, partition, known_at = run.spec.model, run.interval.partition, rules.known_at(run.interval)
     accepted, rejected = staging.read(result["accepted"]), staging.read(result["rejected"])
     layers = {"raw": accepted}
-    if rejected.num_rows or catalogue.published(model, "quarantine", name, [partition]):
+    if rejected.num_rows or _in_quarantine(model, name, partition):
         layers["quarantine"] = rejected.append_column(
             "batch", pa.array([result["batch"]] * rejected.num_rows, pa.string())
         )
@@ -99,3 +99,13 @@ def _publish_source(run: Run, name: str, result: Json) -> list[Any]:
         stamped = table.append_column("known_at", pa.array([known_at] * table.num_rows, pa.timestamp("us", tz="UTC")))
         entries.append(partitions.replace(model, layer, name, partition, stamped, known_at=known_at))
     return entries
+
+
+def _in_quarantine(model: str, name: str, partition: str) -> bool:
+    """Whether an earlier run put rows there. The table is asked too: a run that was killed after writing it told nobody."""
+    from evergreen.lake import catalogue, tables
+
+    if catalogue.published(model, "quarantine", name, [partition]):
+        return True
+    stored = tables.read(model, "quarantine", name, partitions=[partition], columns=[tables.PARTITION])
+    return stored is not None and stored.num_rows > 0

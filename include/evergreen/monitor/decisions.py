@@ -24,7 +24,13 @@ _SCHEMA = pa.schema(
 
 
 def keep(model: str, decision: Decision) -> None:
-    """Make this the decision of its window."""
+    """Make this the decision of its window.
+
+    One that triggered a training stays as it was when the window is decided again the same way: by then it may be too old to
+    trigger anything, but it did.
+    """
+    if any(earlier.id == decision.id and earlier.triggers for earlier in history(model)):
+        return
     row = asdict(decision) | {
         "reasons": json.dumps(decision.reasons),
         "numbers": json.dumps(decision.numbers),

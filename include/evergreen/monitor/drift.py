@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
-from evergreen.spec.schema import ModelSpec
+from evergreen.spec.schema import FeatureType, ModelSpec
 
 PREDICTION = "prediction"
 _SEED = 0
@@ -23,7 +23,7 @@ _SEED = 0
 def distances(spec: ModelSpec, window: pd.DataFrame, reference: pd.DataFrame) -> dict[str, float]:
     """Column → distance, of every feature and the prediction; a column without values on one side has none."""
     found = {}
-    for name, kind in {**spec.feature_types, PREDICTION: "float"}.items():
+    for name, kind in {**_features(spec, reference), PREDICTION: "float"}.items():
         ours, theirs = window[name].dropna(), reference[name].dropna()
         if len(ours) and len(theirs):
             found[name] = _categories(ours, theirs) if kind == "category" else _numbers(ours, theirs)
@@ -32,7 +32,13 @@ def distances(spec: ModelSpec, window: pd.DataFrame, reference: pd.DataFrame) ->
 
 def missing(spec: ModelSpec, window: pd.DataFrame, reference: pd.DataFrame) -> dict[str, float]:
     """Feature → growth of its share of nulls; negative where there are fewer."""
-    return {name: float(window[name].isna().mean() - reference[name].isna().mean()) for name in spec.feature_types}
+    features = _features(spec, reference)
+    return {name: float(window[name].isna().mean() - reference[name].isna().mean()) for name in features}
+
+
+def _features(spec: ModelSpec, reference: pd.DataFrame) -> dict[str, FeatureType]:
+    """The features that the version learned from; one that the spec has gained since is watched with the next version."""
+    return {name: kind for name, kind in spec.feature_types.items() if name in reference}
 
 
 def _numbers(window: pd.Series[float], reference: pd.Series[float]) -> float:
@@ -51,8 +57,9 @@ def report(spec: ModelSpec, window: pd.DataFrame, reference: pd.DataFrame, path:
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 
-    numbers = [name for name, kind in spec.feature_types.items() if kind != "category"] + [PREDICTION]
-    categories = [name for name, kind in spec.feature_types.items() if kind == "category"]
+    features = _features(spec, reference)
+    numbers = [name for name, kind in features.items() if kind != "category"] + [PREDICTION]
+    categories = [name for name, kind in features.items() if kind == "category"]
     definition = DataDefinition(numerical_columns=numbers, categorical_columns=categories)
     sides = [_sample(side[[*numbers, *categories]], spec.monitoring.report_rows) for side in (window, reference)]
     # A column without values cannot be drawn; `distances` and `missing` have told about it.

@@ -24,14 +24,14 @@ def collect(run: Run) -> Json:
     """Copy the interval's answered predictions from the server's log to the lake.
 
     Returns:
-        `{"rows", "partition", "version": the one that made most of them or None, "champion": number or None}`
+        `{"rows", "partition", "version": the one that made most of them or None, "champion": the version that should have
+        answered, or None}`
     """
     from collections import Counter
 
     import pyarrow as pa
 
     from evergreen.lake import catalogue, partitions
-    from evergreen.registry import store
     from evergreen.serve import predictions
 
     spec, partition = run.spec, run.interval.partition
@@ -51,13 +51,11 @@ def collect(run: Run) -> Json:
     table = pa.Table.from_pylist([{name: _number(row.get(name)) for name in schema.names} for row in rows], schema)
     catalogue.record(partitions.replace(spec.model, "predictions", "live", partition, table, known_at=run.as_of))
     made = Counter(row["version"] for row in rows)
-    champion = store.champion(spec.model)
-    log.info(
-        "%d predictions by versions %s; champion: %s", len(rows), dict(made), champion.number if champion else "none"
-    )
+    champion = _champion(run)
+    log.info("%d predictions by versions %s; champion: %s", len(rows), dict(made), champion or "none")
     return {
         "rows": len(rows), "partition": partition, "version": max(made, key=lambda v: (made[v], v)) if made else None,
-        "champion": champion.number if champion else None,
+        "champion": champion,
     }  # fmt: skip
 
 
@@ -194,6 +192,14 @@ def alert(run: Run, decision: Json) -> Json:
     return {"told": run.spec.owner.email, "decision_id": decision["decision_id"]}
 
 
+def _champion(run: Run) -> int | None:
+    """The version that should have answered in the run's interval: of those in service now, one that was not trained later."""
+    from evergreen.registry import store
+
+    serving = (store.champion(run.spec.model), store.last_known_good(run.spec.model))
+    return next((version.number for version in serving if version is not None and version.as_of < run.as_of), None)
+
+
 def _window(run: Run, collected: Json) -> pd.DataFrame:
     """The window's predictions by the version that made most of them."""
     from evergreen.lake import tables
@@ -221,7 +227,7 @@ def _matured(run: Run, version: int | None) -> pd.DataFrame | None:
         return None
     frame, labels = made.to_pandas(), known.to_pandas()
     frame = frame[(frame["version"] == version) & frame["features_at"].between(first, last)]
-    frame = frame.sort_values("as_of").drop_duplicates([key, "features_at"])
+    frame = frame.sort_values(["as_of", "request_id"]).drop_duplicates([key, "features_at"])
     labels = labels[labels["known_at"] <= run.as_of].rename(
         columns={spec.label.name: "label", "event_timestamp": "features_at"}
     )

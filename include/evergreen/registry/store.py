@@ -186,6 +186,12 @@ def _by_alias(model: str, alias: str) -> Version | None:
 
 
 def _version(found: ModelVersion) -> Version:
+    if missing := {"evergreen.key", "evergreen.as_of"} - found.tags.keys():
+        raise EvidenceMissing(
+            f"looking up version {found.version} of {found.name} in the registry",
+            found=f"a version without the tags {', '.join(sorted(missing))}", expected="a version that Evergreen registered",
+            next_step="was it registered by hand? Delete it, and give the alias back to a version with these tags",
+        )  # fmt: skip
     return Version(
         number=int(found.version), run_id=found.run_id, key=found.tags["evergreen.key"],
         as_of=datetime.fromisoformat(found.tags["evergreen.as_of"]), rolled_back=_ROLLED_BACK in found.tags, tags=dict(found.tags),

@@ -84,7 +84,8 @@ def _version(text: str) -> tuple[str, int]:
 
 def _end_with_parent() -> None:
     """Whoever started us may be killed without a chance to stop us; its end of the pipe closes in any case."""
-    sys.stdin.buffer.read()
+    while os.read(0, 1024):  # not through sys.stdin, whose lock this thread would hold when the interpreter ends
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 

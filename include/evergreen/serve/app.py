@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import secrets
 import threading
@@ -20,19 +21,21 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from evergreen.errors import EvergreenError, TransientError
-from evergreen.features.store import online_features
 from evergreen.serve.messages import Body, request_type
 from evergreen.serve.metrics import Metrics
 from evergreen.serve.models import Loaded, Models, Slot
 from evergreen.serve.predictions import Prediction, PredictionLog
 from evergreen.settings import settings
+from evergreen.spec.schema import ModelSpec
 
 log = logging.getLogger(__name__)
 
 MAX_BATCH = 1_000
 _BYTES_AN_ENTITY = 1_000  # of a request's body, at most; a larger body is refused before it is read
+_MISTAKES_SHOWN = 20  # of a malformed request
 _WORKERS = 4  # threads that read features and predict
 _LOG_PATIENCE = 30.0  # seconds that an answer waits for its rows to be committed
 
@@ -85,8 +88,14 @@ def create_app(models: Models, *, probe: bool = False, max_batch: int = MAX_BATC
             response: Response = _refusal(
                 request, 413, f"the body is larger than {max_batch * _BYTES_AN_ENTITY:,} bytes"
             )
+        elif "transfer-encoding" in request.headers:
+            response = _refusal(request, 411, "send the body with its length (Content-Length), not in chunks")
         else:
-            response = await answer(request)
+            try:
+                response = await answer(request)
+            except Exception:  # a defect: answered and counted like everything else
+                log.exception("request %s: %s %s", request.state.id, request.method, request.url.path)
+                response = _refusal(request, 500, "an unforeseen error; the server's log has it under the request_id")
         metrics.answered(request, response.status_code, time.perf_counter() - started)
         response.headers["x-request-id"] = request.state.id
         return response
@@ -100,9 +109,15 @@ def create_app(models: Models, *, probe: bool = False, max_batch: int = MAX_BATC
             {"doing": error.doing, "found": error.found, "expected": error.expected, "next_step": error.next_step},
         )
 
-    @app.exception_handler(HTTPException)
-    async def refused(request: Request, error: HTTPException) -> Response:
+    @app.exception_handler(StarletteHTTPException)
+    async def refused(request: Request, error: StarletteHTTPException) -> Response:
         return _refusal(request, error.status_code, error.detail)
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(request: Request, error: RequestValidationError) -> Response:
+        # Without the input, which FastAPI would repeat: it may be large, or what JSON cannot hold.
+        errors = [{name: mistake[name] for name in ("type", "loc", "msg")} for mistake in error.errors()]
+        return _refusal(request, 422, errors[:_MISTAKES_SHOWN])
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -139,6 +154,8 @@ def create_app(models: Models, *, probe: bool = False, max_batch: int = MAX_BATC
 
         return app
 
+    from evergreen.features.store import online_features  # not for a probe: Feast takes seconds to import
+
     @app.post("/models/{model}/deploy", dependencies=[Depends(_administrator)])
     def deploy(model: str, body: Deployment) -> Any:
         """Serve another version; answers when it serves. A version that cannot be loaded changes nothing: 409."""
@@ -161,7 +178,7 @@ def create_app(models: Models, *, probe: bool = False, max_batch: int = MAX_BATC
         loaded, key = _serving(slot), slot.spec.entity.key
         keys = [getattr(entity, key) for entity in body.asked]
         items, rows = await asyncio.get_running_loop().run_in_executor(
-            workers, _answers, loaded, keys, request.state.id, as_of
+            workers, _answers, online_features, loaded, keys, request.state.id, as_of
         )
         if body.entity is not None and not rows:
             raise HTTPException(404, items[0]["error"])
@@ -198,11 +215,15 @@ def _add_predict(app: FastAPI, slot: Slot, predict: Callable[[Slot, Request, Any
 
 
 def _answers(
-    loaded: Loaded, keys: list[str | int], request_id: str, as_of: datetime
+    read: Callable[[ModelSpec, list[str | int]], list[dict[str, Any]]],
+    loaded: Loaded,
+    keys: list[str | int],
+    request_id: str,
+    as_of: datetime,
 ) -> tuple[list[dict[str, Any]], list[Prediction]]:
     """One item an entity, in their order, and the rows to log: those of entities that the online store knows."""
     spec = loaded.spec
-    found = online_features(spec, keys)
+    found = read(spec, keys)
     known = [at for at, entity in enumerate(found) if entity["features_at"] is not None]
     scores = (
         dict(zip(known, loaded.predict([found[at]["features"] for at in known]).tolist(), strict=True)) if known else {}
@@ -277,5 +298,7 @@ def _role(slot: Slot) -> Literal["champion", "last known good"] | None:
     return "last known good" if slot.fallback else "champion"
 
 
-def _refusal(request: Request, status: int, detail: object) -> JSONResponse:
-    return JSONResponse({"detail": detail, "request_id": request.state.id}, status)
+def _refusal(request: Request, status: int, detail: object) -> Response:
+    # Escaped to ASCII: a name that the client chose may be no valid text.
+    content = json.dumps({"detail": detail, "request_id": request.state.id})
+    return Response(content, status, media_type="application/json")

@@ -76,8 +76,8 @@ class Slot:
 
     def _start(self) -> None:
         for role, wanted in (("champion", store.champion), ("last known good version", store.last_known_good)):
-            found = wanted(self.spec.model)
             try:
+                found = wanted(self.spec.model)
                 if found is not None:
                     self._get(found.number)
                     self.fallback = role != "champion"
@@ -85,8 +85,9 @@ class Slot:
                     return
             except ServiceUnavailable:
                 raise
-            except EvergreenError as error:
-                log.error("%s: the %s cannot be served\n%s", self.spec.model, role, error)
+            except Exception as error:  # whatever it is, it must hold no other model up
+                self.problem = self.problem or f"the {role} cannot be served: {error}"
+                log.exception("%s: the %s cannot be served", self.spec.model, role)
 
     def _get(self, number: int) -> Loaded:
         if self.current is None or self.current.version.number != number:

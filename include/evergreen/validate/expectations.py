@@ -7,6 +7,7 @@ the same metrics in one DuckDB pass are: `Judge` is the seam where that would go
 from __future__ import annotations
 
 import copy
+import html
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -120,7 +121,11 @@ class Judge:
         for each in result.results:
             if _ROWS not in each.result:
                 each.result = _about_table(each.result)
-        return [_finding(each, positions) for each in result.results], result
+        findings = [_finding(each, positions) for each in result.results]
+        for each in result.results:
+            if isinstance(observed := each.result.get("observed_value"), str):
+                each.result["observed_value"] = html.escape(observed)  # the page's renderer takes text for HTML
+        return findings, result
 
 
 def _finding(each: ExpectationValidationResult, positions: Sequence[int]) -> Finding:

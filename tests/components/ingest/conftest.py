@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from evergreen.errors import EvergreenError
 from evergreen.features import stages as features
 from evergreen.ingest import stages as ingestion
 from evergreen.interval import Interval
@@ -44,7 +47,9 @@ def ingest(run: Run) -> Json:
     stored = features.publish(run, approved)
     labelled = features.labels(run, stored)
     online = features.materialize(run, labelled)
-    return {"validated": validated, "published": published, "features": stored, "labels": labelled, "online": online}
+    return {
+        "validated": validated, "published": published, "approved": approved, "features": stored, "labels": labelled, "online": online,
+    }  # fmt: skip
 
 
 def lake(spec: ModelSpec) -> Json:
@@ -94,6 +99,53 @@ def landed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for _ in write_days(WORLD, FIRST, FIRST + timedelta(days=DAYS - 1), str(folder)):
         pass
     return folder
+
+
+@pytest.fixture(scope="session")
+def reference(landed: Path, postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Json:
+    """Everything after the six days were ingested once, in order."""
+    from evergreen.local import postgres
+
+    with pytest.MonkeyPatch.context() as patch:
+        prefix = f"t{os.getpid()}_reference_"
+        patch.setenv("EVERGREEN_HOME", str(tmp_path_factory.mktemp("reference")))
+        patch.setenv("EVERGREEN_DATABASE", postgres_url)
+        patch.setenv("EVERGREEN_DATABASE_PREFIX", prefix)
+        patch.setenv("EVERGREEN_LANDING", str(landed))
+        postgres.create_databases(postgres_url, [f"{prefix}{name}" for name in ("evergreen", "feast")])
+        settings.cache_clear()
+        for day in range(DAYS):
+            ingest(run_of(day))
+        found = everything(churn())
+    settings.cache_clear()
+    layers = {name.split("/")[0] for name in found["lake"]}
+    assert layers == {"raw", "quarantine", "features", "labels"}, f"a layer is empty, so nothing of it is compared: {layers}"
+    assert all(values["features_at"] is not None for values in found["online"].values())
+    return found
+
+
+@pytest.fixture
+def own_landing(home: Settings, landed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A fresh home and databases over a copy of the landing zone, to change."""
+    folder = tmp_path / "landing"
+    shutil.copytree(landed, folder)
+    monkeypatch.setenv("EVERGREEN_LANDING", str(folder))
+    settings.cache_clear()
+    yield folder
+    settings.cache_clear()
+
+
+def batch_of(landing: Path, source: str, day: int = 0) -> Path:
+    """The file of a source's batch."""
+    return landing / "churn" / source / f"{(FIRST + timedelta(days=day)).isoformat()}.csv"
+
+
+def says(error: EvergreenError, *, doing: str, found: str, expected: str, next_step: str) -> None:
+    """The error tells what was being done, what was found, what was expected and what to do; each contains the given text."""
+    parts = {"doing": doing, "found": found, "expected": expected, "next_step": next_step}
+    for name, wanted in parts.items():
+        assert wanted in getattr(error, name), f"{name} says {getattr(error, name)!r} and not {wanted!r}"
+    assert str(error).splitlines()[-1].startswith("  next step: "), "the last line is not the next step"
 
 
 @pytest.fixture

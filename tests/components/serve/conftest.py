@@ -283,7 +283,8 @@ def put_online(spec: ModelSpec, day: int, customers: Sequence[str], views: Seque
         columns = {
             spec.entity.key: pa.array(customers, pa.string()),
             **{
-                name: pa.array(frame[name].tolist(), _TYPES[kind]) for name, kind in spec.features[view].features.items()
+                name: pa.array(frame[name].tolist(), _TYPES[kind])
+                for name, kind in spec.features[view].features.items()
             },
             **{
                 name: pa.array([at(day)] * len(customers), pa.timestamp("us", "UTC"))
@@ -351,9 +352,7 @@ def town(
         patch.setenv("PYTHONPATH", str(PROJECT / "include"))  # of the processes that the tests start
         evergreen_settings.cache_clear()
         log = folder / "server.log"
-        server = Server(
-            evergreen_settings().server_url, nursery.start(["--port", str(port)], log, os.devnull), log
-        )
+        server = Server(evergreen_settings().server_url, nursery.start(["--port", str(port)], log, os.devnull), log)
         try:
             server.wait()
             yield Town(folder, nursery, server)

@@ -13,11 +13,10 @@ import sys
 os.environ["OMP_NUM_THREADS"] = "1"  # as `main` does, which comes too late for what is imported here
 
 import mlflow.sklearn  # noqa: F401
-import sklearn.compose  # noqa: F401
-import sklearn.linear_model
 import skops.io  # noqa: F401
 import uvicorn  # noqa: F401
 
+import evergreen.features.store
 import evergreen.serve.app
 import evergreen.train.families  # noqa: F401
 from evergreen.serve.__main__ import main
@@ -32,9 +31,7 @@ for line in sys.stdin:
         continue
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.environ.update(job["environment"])
-    output = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    stdin = os.open(job["stdin"], os.O_RDONLY)
-    for source, target in ((stdin, 0), (output, 1), (output, 2)):
-        os.dup2(source, target)
-        os.close(source)
+    os.dup2(os.open(job["stdin"], os.O_RDONLY), 0)
+    os.dup2(os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
+    os.dup2(1, 2)
     sys.exit(main(job["arguments"]))

@@ -53,7 +53,7 @@ def spec_in(folder: Path, **changes: Any) -> ModelSpec:
                 },
             },
             "label": {"name": "left", "horizon": "2d", "sources": ("events",)},
-            "split": {"window": "18d", "evaluation": "3d", "minimum_rows": 100},
+            "split": {"window": "18d", "evaluation": "3d", "minimum_rows": 100, "folds": 2},
             "families": {
                 "logistic_regression": {},
                 "gradient_boosting": {"max_iter": [5, 15]},

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from evergreen.errors import EvidenceMissing
 from evergreen.run import Run
+from evergreen.settings import PROJECT
 from evergreen.spec.schema import ModelSpec
-from tests.components.train.conftest import run_as_of
+
+from .conftest import run_as_of, spec_in
 
 FAMILIES = ("logistic_regression", "gradient_boosting", "mlp")
 TrainingSet = Callable[..., dict[str, Any]]
@@ -60,8 +71,6 @@ def test_a_candidate_is_logged_once_and_answers_as_it_did_when_it_was_fitted(
 
     answers = tracking.load(told["mlflow_run_id"]).predict_proba(rows.read(spec, data, "learn").inputs)[:, 1]
     sample = json.loads(store.download(told["mlflow_run_id"], "sample.json").read_text())["rows"]
-    import pandas as pd
-
     asked = rows.inputs(spec.feature_types, pd.DataFrame([row["features"] for row in sample]))
     alone = tracking.load(told["mlflow_run_id"]).predict_proba(asked)[:, 1]
     np.testing.assert_allclose(alone, [row["prediction"] for row in sample], rtol=0, atol=1e-12)
@@ -84,3 +93,129 @@ def test_a_candidate_is_logged_once_and_answers_as_it_did_when_it_was_fitted(
     model = mlflow.models.get_model_info(found.data.tags["evergreen.model_uri"])
     assert model.signature.inputs.input_names() == list(spec.feature_types)
     assert model.saved_input_example_info is not None
+
+
+def another_training(data: dict[str, Any], key: str) -> dict[str, Any]:
+    """The same rows under another key: a training that shares no study and no MLflow run with the first."""
+    return data | {"key": key}
+
+
+def runs_of(key: str) -> dict[str, str]:
+    """MLflow run id → status, of a training key."""
+    import mlflow
+
+    found = mlflow.search_runs(
+        search_all_experiments=True, filter_string=f"tags.`evergreen.key` = '{key}'", output_format="list"
+    )
+    return {run.info.run_id: run.info.status for run in found}
+
+
+def predictions_of(told: dict[str, Any]) -> np.ndarray:
+    from evergreen.registry import store
+
+    found: np.ndarray = pd.read_parquet(store.download(told["mlflow_run_id"], "reference.parquet"))["prediction"].to_numpy()
+    return found
+
+
+@pytest.fixture
+def in_a_process(tmp_path: Path) -> Callable[..., subprocess.Popen[bytes]]:
+    """Starts `tune` in a new process."""
+
+    def start(run: Run, data: dict[str, Any], family: str) -> subprocess.Popen[bytes]:
+        given = tmp_path / f"{family}-{data['key']}.pickle"
+        given.write_bytes(pickle.dumps((run, data, family)))
+        command = [sys.executable, str(Path(__file__).with_name("tune_alone.py")), str(given)]
+        with given.with_suffix(".log").open("wb") as log:
+            return subprocess.Popen(
+                command, stdout=log, stderr=log, env=os.environ | {"PYTHONPATH": str(PROJECT / "include")}
+            )
+
+    return start
+
+
+def test_families_tuned_side_by_side_end_bit_for_bit_as_each_does_alone(
+    spec: ModelSpec, training_set: TrainingSet, in_a_process: Callable[..., subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    """Also: the same seed fits the same Keras network in two processes."""
+    from evergreen.train import stages
+
+    run = run_as_of(spec)
+    beside = training_set(run)
+    alone = another_training(beside, "alone")
+    families = ("gradient_boosting", "mlp")
+    processes = {family: in_a_process(run, beside, family) for family in families}
+    for family, process in processes.items():
+        assert process.wait(timeout=250) == 0, next(tmp_path.glob(f"{family}-*.log")).read_text()
+    for family in families:
+        theirs, ours = stages.tune(run, beside, family), stages.tune(run, alone, family)
+        assert theirs["mlflow_run_id"] != ours["mlflow_run_id"]
+        assert finished_trials(run, beside, family) == finished_trials(run, alone, family), family
+        assert theirs["best_score"] == ours["best_score"]
+        assert (predictions_of(theirs) == predictions_of(ours)).all(), f"{family}: predictions differ"
+
+
+def killed_when(process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> None:
+    """SIGKILL the process as soon as `ready`."""
+    deadline = time.monotonic() + 200
+    while not ready():
+        assert process.poll() is None, "it ended before it was killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(timeout=20) == -signal.SIGKILL
+
+
+def test_a_killed_search_goes_on_where_it_was_and_ends_as_an_uninterrupted_one(
+    spec: ModelSpec, training_set: TrainingSet, in_a_process: Callable[..., subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    """Killed twice: in the middle of a trial of the study, and while the candidate is being logged."""
+    import psycopg
+
+    from evergreen.settings import settings
+    from evergreen.train import stages
+
+    family, trials = "gradient_boosting", 6
+    spec = spec_in(
+        tmp_path / "long", model=spec.model, families={family: {"max_iter": [30, 60]}},
+        search={"trials": trials, "seed": 7}, split=spec.split.model_copy(update={"folds": 5}),
+    )  # fmt: skip
+    run = run_as_of(spec)
+    data = another_training(training_set(run), f"killed-{spec.model}")
+
+    def states() -> list[str]:
+        with psycopg.connect(settings().database_url("optuna")) as connection:
+            if connection.execute("select to_regclass('trials')").fetchone() == (None,):
+                return []
+            return [state for (state,) in connection.execute("select state::text from trials order by number")]
+
+    killed_when(in_a_process(run, data, family), lambda: states()[2:] == ["RUNNING"])
+    left = states()
+    assert len(left) == 3 and set(left[:2]) <= {"COMPLETE", "PRUNED"}, "the case: two trials were finished, the third was not"
+    assert left[2] == "RUNNING"
+    assert runs_of(data["key"]) == {}
+
+    killed_when(in_a_process(run, data, family), lambda: "RUNNING" in runs_of(data["key"]).values())
+    (half_written,) = runs_of(data["key"])
+
+    told = stages.tune(run, data, family)
+    finished = [state for state in states() if state in ("COMPLETE", "PRUNED")]
+    assert len(finished) == told["trials"] == trials, "exactly as many finished trials as asked for"
+    assert states()[2] == "FAIL", "the trial that was interrupted is not counted"
+    assert runs_of(data["key"]) == {half_written: "KILLED", told["mlflow_run_id"]: "FINISHED"}
+
+    whole = another_training(data, f"whole-{spec.model}")
+    uninterrupted = stages.tune(run, whole, family)
+    assert finished_trials(run, data, family) == finished_trials(run, whole, family)
+    assert told["best_score"] == uninterrupted["best_score"]
+    assert (predictions_of(told) == predictions_of(uninterrupted)).all()
+
+
+def test_rows_that_leave_no_fold_to_score_are_missing_evidence(spec: ModelSpec, training_set: TrainingSet) -> None:
+    from evergreen.train import stages
+
+    from .conftest import rows_of
+
+    run = run_as_of(spec)
+    one_class = rows_of(range(20)).assign(left=0)
+    with pytest.raises(EvidenceMissing, match="rows of both classes"):
+        stages.tune(run, training_set(run, one_class), "logistic_regression")

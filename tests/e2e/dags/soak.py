@@ -19,7 +19,9 @@ def soak() -> None:
         import pandas as pd
 
         rows = pd.DataFrame({"x": range(1000), "part": [number] * 1000})
-        return int(duckdb.sql("select sum(x) + max(part) from rows").fetchall()[0][0])
+        with duckdb.connect() as connection:
+            connection.register("rows", rows)
+            return int(connection.sql("select sum(x) + max(part) from rows").fetchall()[0][0])
 
     @task(pool="evergreen_training", execution_timeout=timedelta(minutes=5))
     def train(seed: int) -> float:

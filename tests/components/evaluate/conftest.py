@@ -1,0 +1,79 @@
+"""Candidates as training logs them, without the search: fitted, in a real MLflow, and registered when a test says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.pipeline import Pipeline
+
+from evergreen.evaluate import stages as evaluate
+from evergreen.registry import stages as registry
+from evergreen.registry import store
+from evergreen.run import Run
+from evergreen.spec.schema import ModelSpec
+from evergreen.train import families, rows, tracking
+from tests.components.train.conftest import DAYS, rows_of, run_as_of, spec, training_set
+
+__all__ = ["Contest", "run_as_of", "spec", "training_set"]
+Json = dict[str, Any]
+
+
+@dataclass
+class Contest:
+    """One model's candidates and champion."""
+
+    spec: ModelSpec
+    write: Callable[..., Json]
+
+    def data(self, run: Run, frame: pd.DataFrame | None = None) -> Json:
+        """The training set of a run."""
+        return self.write(run, rows_of(range(DAYS + 10)) if frame is None else frame)
+
+    def candidate(
+        self, run: Run, data: Json, family: str = "gradient_boosting", *, best_score: float = 0.7, noise: float = 0.0,
+        damage: Callable[[Pipeline], None] | None = None,
+    ) -> Json:  # fmt: skip
+        """A candidate that learned from the set, with a share of its labels flipped; `damage` is done to it before it is logged."""
+        learn = rows.read(run.spec, data, "learn")
+        flipped = np.random.default_rng(0).random(len(learn.labels)) < noise
+        parameters: Json = {"max_iter": 10} if family == "gradient_boosting" else {}
+        pipeline = families.build(family, parameters, run.spec.feature_types, 0).fit(
+            learn.inputs, np.where(flipped, 1 - learn.labels, learn.labels)
+        )
+        with pytest.MonkeyPatch.context() as patch:
+            if damage is not None:
+                damage(pipeline)
+                patch.setattr(Pipeline, "predict_proba", lambda _, x: np.full((len(x), 2), 0.5))  # only to be logged
+            run_id = tracking.log_candidate(
+                run, data, family=family, pipeline=pipeline, rows=learn, parameters=parameters, metrics={"search_score": best_score}, trials=[], tags={},
+            )  # fmt: skip
+        return {"family": family, "mlflow_run_id": run_id, "best_score": best_score, "trials": 1}
+
+    def judge(self, run: Run, data: Json, candidates: list[Json]) -> Json:
+        """Evaluate, then the gates."""
+        return evaluate.gates(run, evaluate.evaluate(run, data, candidates))
+
+    def champion(self, run: Run, data: Json, candidate: Json) -> int:
+        """Register a candidate and make it the champion, whatever its gates would say."""
+        gated = {
+            "passed": True, "reason": "", "key": data["key"], "mlflow_run_id": candidate["mlflow_run_id"], "family": candidate["family"],
+        }  # fmt: skip
+        number: int = registry.register(run, gated)["version"]
+        store.set_champion(self.spec.model, number, last_known_good=None)
+        return number
+
+    def versions(self) -> list[int]:
+        import mlflow
+
+        found = mlflow.MlflowClient().search_model_versions(f"name = '{self.spec.model}'")
+        return sorted(int(version.version) for version in found)
+
+
+@pytest.fixture
+def contest(spec: ModelSpec, training_set: Callable[..., Json]) -> Contest:
+    return Contest(spec, training_set)

@@ -1,0 +1,246 @@
+"""Evaluation and gates on real candidates in a real MLflow: who is compared with whom, and that nothing unknown passes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+from sklearn.pipeline import Pipeline
+
+from evergreen.errors import EvidenceMissing, StageSkipped
+from evergreen.evaluate import stages
+from evergreen.evaluate.metrics import METRICS, score
+from evergreen.registry import stages as registry
+from evergreen.registry import store
+from evergreen.run import Run
+from evergreen.spec.schema import ModelSpec
+from evergreen.train import rows, tracking
+
+from .conftest import Contest, Json, run_as_of
+
+
+def artifact(run_id: str, name: str) -> Json:
+    found: Json = json.loads(store.download(run_id, name).read_text())
+    return found
+
+
+def gate(found: list[Json], name: str) -> Json:
+    (one,) = (each for each in found if each["name"] == name)
+    return one
+
+
+def with_gates(spec: ModelSpec, **changes: Any) -> ModelSpec:
+    return spec.model_copy(update={"gates": spec.gates.model_copy(update=changes)}).at(spec.folder)
+
+
+def test_the_first_candidate_has_no_champion_says_so_and_becomes_version_1(contest: Contest) -> None:
+    run = run_as_of(contest.spec)
+    data = contest.data(run)
+    candidate = contest.candidate(run, data)
+    evaluated = stages.evaluate(run, data, [candidate])
+    assert evaluated["champion"] is None
+    later = rows.read(run.spec, data, "evaluate")
+    assert (evaluated["rows"], evaluated["positives"]) == (len(later.labels), later.labels.sum())
+    answers = tracking.load(candidate["mlflow_run_id"]).predict_proba(later.inputs)[:, 1]
+    assert evaluated["best"]["scores"] == score(later.labels, answers), "scored on the evaluation rows"
+    assert evaluated["baseline"]["roc_auc"] == 0.5
+
+    gated = stages.gates(run, evaluated)
+    assert gated["passed"], gated["reason"]
+    assert gate(gated["gates"], "better than the champion")["reason"] == "there is no champion yet"
+    assert artifact(candidate["mlflow_run_id"], "gates.json")["verdict"] == "pass"
+    told = artifact(candidate["mlflow_run_id"], "evaluation.json")
+    assert told["value"] == evaluated["best"]["scores"]["roc_auc"]
+    logged = mlflow.get_run(candidate["mlflow_run_id"]).data
+    assert {logged.metrics[f"evaluation_{name}"] for name in METRICS} == set(evaluated["best"]["scores"].values())
+    assert logged.tags["evergreen.verdict"] == "pass"
+    assert run.links["MLflow run"].endswith(candidate["mlflow_run_id"])
+    assert registry.register(run, gated)["version"] == 1
+    again = stages.gates(run, stages.evaluate(run, data, [candidate]))
+    assert again == gated, "judged again before anything was promoted, it is judged the same"
+
+
+def test_the_champion_is_scored_again_on_the_rows_of_the_candidate(contest: Contest) -> None:
+    earlier, run = run_as_of(contest.spec, 16), run_as_of(contest.spec)
+    old = contest.data(earlier)
+    weak = contest.candidate(earlier, old, noise=0.42)
+    contest.judge(earlier, old, [weak])
+    number = contest.champion(earlier, old, weak)
+
+    data = contest.data(run)
+    evaluated = stages.evaluate(run, data, [contest.candidate(run, data)])
+    champion, later = evaluated["champion"], rows.read(run.spec, data, "evaluate")
+    assert (champion["version"], champion["problem"], champion["is_candidate"]) == (number, "", False)
+    answers = tracking.load(weak["mlflow_run_id"]).predict_proba(later.inputs)[:, 1]
+    assert champion["scores"] == score(later.labels, answers)
+    assert champion["scores"] != artifact(weak["mlflow_run_id"], "evaluation.json")["scores"], "not what it once scored"
+    comparison = champion["comparison"]
+    assert comparison["gain"] == evaluated["best"]["scores"]["roc_auc"] - champion["scores"]["roc_auc"]
+    assert comparison["low"] < comparison["gain"] < comparison["high"]
+    assert (comparison["rows"], comparison["entities"]) == (len(later.labels), len(np.unique(later.keys)))
+    gated = stages.gates(run, evaluated)
+    assert gated["passed"], gated["reason"]
+    assert registry.register(run, gated)["version"] == number + 1
+
+
+@pytest.mark.parametrize(("metric", "chosen"), [("roc_auc", "gradient_boosting"), ("log_loss", "logistic_regression")])
+def test_the_best_is_the_one_that_the_time_folds_prefer_and_not_the_evaluation_rows(
+    contest: Contest, metric: str, chosen: str
+) -> None:
+    spec = contest.spec.model_copy(update={"search": contest.spec.search.model_copy(update={"metric": metric})})
+    run = run_as_of(spec.at(contest.spec.folder))
+    data = contest.data(run)
+    candidates = [
+        contest.candidate(run, data, "gradient_boosting", best_score=0.8, noise=0.7 if metric == "roc_auc" else 0.0),
+        contest.candidate(run, data, "logistic_regression", best_score=0.7, noise=0.7 if metric == "log_loss" else 0.0),
+    ]
+    for order in (candidates, candidates[::-1]):
+        evaluated = stages.evaluate(run, data, order)
+        scores = {each["family"]: each["scores"]["roc_auc"] for each in evaluated["candidates"]}
+        assert min(scores, key=lambda family: scores[family]) == chosen, "the case: the evaluation rows prefer the other"
+        assert evaluated["best"]["family"] == chosen
+
+
+def test_a_candidate_that_is_not_better_is_a_good_run_that_registers_nothing(contest: Contest) -> None:
+    earlier, run = run_as_of(contest.spec, 18), run_as_of(contest.spec)
+    old = contest.data(earlier)
+    contest.champion(earlier, old, contest.candidate(earlier, old))
+    data = contest.data(run)
+    gated = contest.judge(run, data, [contest.candidate(run, data, noise=0.3)])
+    assert not gated["passed"]
+    with pytest.raises(StageSkipped, match="not promoted: .*better than the champion: roc_auc 0"):
+        registry.register(run, gated)
+    assert contest.versions() == [1]
+
+
+def test_a_rerun_of_the_champions_training_finds_nothing_new(contest: Contest) -> None:
+    run = run_as_of(contest.spec)
+    data = contest.data(run)
+    candidate = contest.candidate(run, data)
+    contest.champion(run, data, candidate)
+    gated = contest.judge(run, data, [candidate])
+    assert not gated["passed"]
+    assert "the candidate is the champion already" in gated["reason"]
+    with pytest.raises(StageSkipped):
+        registry.register(run, gated)
+    assert contest.versions() == [1]
+
+
+def test_a_candidate_older_than_the_champion_is_refused_twice(contest: Contest) -> None:
+    """By its gates; and by the registry too, should a newer champion come between."""
+    newer, run = run_as_of(contest.spec), run_as_of(contest.spec, 17)
+    data = contest.data(run)
+    candidate = contest.candidate(run, data)
+    before = contest.judge(run, data, [candidate])
+    assert before["passed"], "there was no champion yet"
+    new = contest.data(newer)
+    contest.champion(newer, new, contest.candidate(newer, new, noise=0.42))
+    gated = contest.judge(run, data, [candidate])
+    assert (gated["passed"], gate(gated["gates"], "not older than the champion")["verdict"]) == (False, "fail")
+    assert gate(gated["gates"], "better than the champion")["verdict"] == "pass", "it is refused for its age alone"
+    for passed in (gated, before):
+        with pytest.raises(StageSkipped, match="champion"):
+            registry.register(run, passed)
+    assert contest.versions() == [1]
+
+
+def refused(contest: Contest, run: Run, data: Json, candidate: Json, because: str, versions: list[int]) -> None:
+    """The gates end red for the reason; nothing is registered, the champion stays, the verdict is kept."""
+    champion = store.champion(contest.spec.model)
+    with pytest.raises(EvidenceMissing) as raised:
+        contest.judge(run, data, [candidate])
+    assert because in raised.value.found
+    assert contest.versions() == versions
+    assert store.champion(contest.spec.model) == champion
+    told = artifact(candidate["mlflow_run_id"], "gates.json")
+    assert told["verdict"] == "no evidence" and because in told["reason"]
+    assert mlflow.get_run(candidate["mlflow_run_id"]).data.tags["evergreen.verdict"] == "no evidence"
+
+
+def test_too_few_rows_of_any_kind_are_no_evidence(contest: Contest) -> None:
+    run = run_as_of(contest.spec)
+    data = contest.data(run)
+    candidate = contest.candidate(run, data)
+    for changes, because in (({"minimum_rows": 10_000}, "only 180 of at least 10000"), ({"minimum_positives": 170}, "rows of the rarer class")):
+        refused(contest, run_as_of(with_gates(contest.spec, **changes)), data, candidate, because, [])
+
+
+def test_metrics_that_are_not_defined_on_the_rows_are_no_evidence(contest: Contest) -> None:
+    """Evaluation rows of one class; bounds that would let everything pass."""
+    run = run_as_of(with_gates(contest.spec, minimum_rows=1, minimum_positives=1, better_than_baseline=0.0))
+    from tests.components.train.conftest import rows_of
+
+    frame = rows_of(range(20))
+    frame.loc[frame["event_timestamp"] > frame["event_timestamp"].max() - np.timedelta64(6, "D"), "left"] = 0
+    data = contest.data(run, frame)
+    refused(contest, run, data, contest.candidate(run, data), "roc_auc could not be computed", [])
+
+
+def answer_nan(pipeline: Pipeline) -> None:
+    for name in ("coef_", "intercept_"):
+        setattr(pipeline[-1], name, getattr(pipeline[-1], name) * np.nan)
+
+
+def lose_classes(pipeline: Pipeline) -> None:
+    """As a model of another version of a library may: an attribute that today's code asks for is not there."""
+    del pipeline[-1].classes_
+
+
+def test_a_candidate_that_answers_nan_is_no_evidence(contest: Contest) -> None:
+    run = run_as_of(contest.spec)
+    data = contest.data(run)
+    broken = contest.candidate(run, data, "logistic_regression", damage=answer_nan)
+    refused(contest, run, data, broken, "roc_auc could not be computed", [])
+
+
+def overwrite(champion: Json, tmp_path: Path) -> None:
+    """Leave of a logged model only a file that is no model."""
+    uri = mlflow.get_run(champion["mlflow_run_id"]).data.tags["evergreen.model_uri"]
+    folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(tmp_path)))
+    (folder / "model.skops").write_bytes(b"damaged")
+    mlflow.MlflowClient().log_model_artifacts(uri.removeprefix("models:/"), str(folder))
+
+
+def test_a_champion_that_cannot_be_loaded_is_no_reason_to_promote_another(contest: Contest, tmp_path: Path) -> None:
+    earlier, run = run_as_of(contest.spec, 18), run_as_of(contest.spec)
+    old, data = contest.data(earlier), contest.data(run)
+    champion = contest.candidate(earlier, old)
+    number = contest.champion(earlier, old, champion)
+    overwrite(champion, tmp_path)
+    because = f"the champion could not be scored: champion, version {number}: ModelUnloadable"
+    refused(contest, run, data, contest.candidate(run, data), because, [number])
+
+
+@pytest.mark.parametrize(
+    ("damage", "because"),
+    [
+        (answer_nan, "roc_auc could not be computed for both"),
+        (lose_classes, "the champion could not be scored: champion, version 1: AttributeError"),
+    ],
+)
+def test_a_champion_that_cannot_answer_is_no_reason_to_promote_another(
+    contest: Contest, damage: Callable[[Pipeline], None], because: str
+) -> None:
+    earlier, run = run_as_of(contest.spec, 18), run_as_of(contest.spec)
+    old, data = contest.data(earlier), contest.data(run)
+    contest.champion(earlier, old, contest.candidate(earlier, old, "logistic_regression", damage=damage))
+    refused(contest, run, data, contest.candidate(run, data), because, [1])
+
+
+def test_a_champion_that_learned_from_other_columns_is_no_reason_to_promote_another(contest: Contest) -> None:
+    wider = contest.spec.features["activity"].model_copy(
+        update={"features": {**contest.spec.features["activity"].features, "city": "category"}}
+    )
+    before = contest.spec.model_copy(update={"features": {"activity": wider}}).at(contest.spec.folder)
+    earlier, run = run_as_of(before, 18), run_as_of(contest.spec)
+    from tests.components.train.conftest import rows_of
+
+    old = contest.data(earlier, rows_of(range(20)).assign(city="Graz"))
+    contest.champion(earlier, old, contest.candidate(earlier, old))
+    data = contest.data(run)
+    refused(contest, run, data, contest.candidate(run, data), "city", [1])

@@ -1,0 +1,87 @@
+"""Landing zone and lake in a real S3 server: the same day as on the disk, and errors that say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import boto3
+import pytest
+
+from evergreen.errors import BatchMissing, ServiceUnavailable, TransientError
+from evergreen.ingest import landing
+from evergreen.ingest import stages as ingestion
+from evergreen.local.postgres import free_port
+from evergreen.settings import Settings, settings
+from evergreen_simulator.landing import write_days
+from tests.components.lake.ranges import corrected
+
+from .conftest import FIRST, WORLD, Json, churn, ingest, lake, run_of, says
+
+ZONE = "s3://evergreen/landing"
+
+
+@pytest.fixture(scope="module")
+def landed_in_s3(s3: str) -> str:
+    for _ in write_days(WORLD, FIRST, FIRST + timedelta(days=0), ZONE):
+        pass
+    return ZONE
+
+
+@pytest.fixture
+def in_s3(home: Settings, landed_in_s3: str, s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Landing zone and lake in the bucket."""
+    monkeypatch.setenv("EVERGREEN_LANDING", landed_in_s3)
+    monkeypatch.setenv("EVERGREEN_LAKE", f"s3://evergreen/lake/{home.database_prefix}ingest")
+    settings.cache_clear()
+    with corrected(s3) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        yield
+    settings.cache_clear()
+
+
+def test_a_day_from_s3_to_s3_is_the_day_on_the_disk(in_s3: None, reference: Json) -> None:
+    ingest(run_of(0))
+    found = lake(churn())
+    assert found == {name: reference["lake"][name] for name in found}
+    assert {name.split("/")[0] for name in found} == {"raw", "quarantine", "features"}
+
+
+def test_a_missing_key_is_a_missing_batch(in_s3: None) -> None:
+    with pytest.raises(BatchMissing) as caught:
+        ingestion.extract(run_of(1))
+    says(
+        caught.value, doing="reading the batch of churn/customers of 2026-01-02", found="no such file",
+        expected=f"{ZONE}/churn/customers/2026-01-02.csv", next_step="ask the upstream system for the file, then clear this task",
+    )  # fmt: skip
+
+
+def test_a_missing_bucket_is_a_missing_batch(s3: str) -> None:
+    with pytest.raises(BatchMissing, match="s3://nowhere/landing/a.csv"):
+        landing.read("s3://nowhere/landing", "a.csv", "2026-01-01", "shop/visits of 2026-01-01")
+
+
+def unavailable() -> ServiceUnavailable:
+    with pytest.raises(ServiceUnavailable) as caught:
+        landing.read(ZONE, "churn/usage/{partition}.csv", "2026-01-01", "churn/usage of 2026-01-01")
+    assert isinstance(caught.value, TransientError), "Airflow would not try again"
+    return caught.value
+
+
+def test_a_server_that_does_not_answer_may_answer_later(landed_in_s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+    says(
+        unavailable(), doing="reading the batch of churn/usage of 2026-01-01", found="EndpointConnectionError",
+        expected=f"the object store to give {ZONE}/churn/usage/2026-01-01.csv",
+        next_step="check the store, AWS_ENDPOINT_URL and the credentials, then clear this task",
+    )  # fmt: skip
+
+
+def test_refused_credentials_say_so(landed_in_s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the credentials that it has seen
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x" * 40)
+    error = unavailable()
+    assert "SignatureDoesNotMatch" in error.found or "AccessDenied" in error.found or "403" in error.found, error.found
+    assert "credentials" in error.next_step
+    assert "x" * 40 not in str(error), "a secret in a task's log"

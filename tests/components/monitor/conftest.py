@@ -1,0 +1,126 @@
+"""A champion in a real registry, live predictions in the real log, and labels in the lake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from evergreen.lake import catalogue, partitions
+from evergreen.monitor import drift, stages
+from evergreen.registry import store
+from evergreen.run import Run
+from evergreen.serve.predictions import Prediction, PredictionLog
+from evergreen.settings import Settings, settings
+from evergreen.spec.schema import ModelSpec
+from evergreen.train.rows import inputs
+from tests.components.evaluate.conftest import Contest
+from tests.components.train.conftest import DAYS, at, rows_of, run_as_of, spec_in, training_set
+
+__all__ = ["training_set"]
+Json = dict[str, Any]
+CHANGE = Callable[[pd.DataFrame], pd.DataFrame]
+HORIZON = timedelta(days=2)
+TIMESTAMP = pa.timestamp("us", "UTC")
+LABELS = pa.schema([("customer_id", pa.string()), ("left", pa.int64()), ("event_timestamp", TIMESTAMP), ("known_at", TIMESTAMP)])
+
+
+def drifted(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(minutes=frame["minutes"] + 20)
+
+
+def without_minutes(frame: pd.DataFrame) -> pd.DataFrame:
+    """A sensor that stopped: and what it also changes, so that drift alone would be believed."""
+    return drifted(frame).assign(minutes=np.nan, sessions=frame["sessions"] + 20)
+
+
+@dataclass
+class Live:
+    """A model that serves: what it answered on a day, and what the monitor makes of it."""
+
+    contest: Contest
+    log: PredictionLog
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self.contest.spec
+
+    def asked(self, day: int, change: CHANGE = lambda frame: frame) -> pd.DataFrame:
+        """The rows of all customers at the start of a day, with their later outcome."""
+        return change(rows_of(range(day - 1, day), seed=day))
+
+    def serve(self, day: int, change: CHANGE = lambda frame: frame, *, version: int = 1, only: int | None = None, hour: int = 9) -> None:
+        """Answer for every customer (or the first few) on a day, as the server does; waits until it is committed."""
+        frame = self.asked(day, change).head(only or 10**6)
+        answers = store.load(self.spec.model, version).predict(inputs(self.spec.feature_types, frame))
+        features = frame[list(self.spec.feature_types)].astype(object).where(frame[list(self.spec.feature_types)].notna(), None)
+        rows = [
+            Prediction(
+                self.spec.model, version, f"{self.spec.model}-{day}-{version}-{hour}", position, frame["customer_id"].iloc[position],
+                at(day - 1) + timedelta(hours=hour), at(day - 1), features.iloc[position].to_dict(), float(answers[position]),
+            )
+            for position in range(len(frame))
+        ]  # fmt: skip
+        self.log.append(rows).result(timeout=30)
+
+    def label(self, day: int, change: CHANGE = lambda frame: frame) -> None:
+        """Publish the outcomes of the predictions of a day, known a horizon later."""
+        frame = self.asked(day, change)[["customer_id", "event_timestamp", "left"]]
+        table = pa.Table.from_pandas(frame.assign(known_at=frame["event_timestamp"] + HORIZON), LABELS, preserve_index=False)
+        partition = (at(day - 1) - timedelta(days=1)).date().isoformat()
+        known = at(day - 1) + HORIZON
+        catalogue.record(partitions.replace(self.spec.model, "labels", "left", partition, table, known_at=known))
+
+    def run(self, day: int) -> Run:
+        return run_as_of(self.spec, day)
+
+    def watch(self, day: int, *, drawn: bool = True) -> Json:
+        """Run every stage over a day's window, as the monitor's DAG does; the decision, with what led to it.
+
+        Args:
+            drawn: with the Evidently report, which takes a second, and decides nothing.
+        """
+        run = self.run(day)
+        with pytest.MonkeyPatch.context() as patch:
+            if not drawn:
+                patch.setattr(drift, "report", lambda *_: None)
+            collected = stages.collect(run)
+            found = {
+                "quality": stages.quality(run, collected), "drift": stages.drift(run, collected),
+                "performance": stages.performance(run, collected),
+            }  # fmt: skip
+        return {"collected": collected, **found, "links": run.links, **stages.decide(run, collected, **found)}
+
+
+@pytest.fixture
+def live(
+    home: Settings, mlflow_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, training_set: Callable[..., Json]
+) -> Iterator[Live]:
+    """A champion as of the end of day 19; traffic starts on day 20."""
+    monkeypatch.setenv("EVERGREEN_MLFLOW_URL", mlflow_url)
+    settings.cache_clear()
+    spec = spec_in(
+        tmp_path / "model", model=f"w_{home.database_prefix}tiny".replace("__", "_"),
+        split={"window": "18d", "evaluation": "1d", "minimum_rows": 100, "folds": 2},
+        gates={"minimum_rows": 50, "minimum_positives": 10, "floor": {"roc_auc": 0.5}},
+        monitoring={
+            "minimum_rows": 20, "feature_drift": 0.5, "drifted_share": 0.25, "prediction_drift": 0.6, "performance_drop": 0.2,
+            "persistence": 2, "cooldown": "5d",
+        },
+    )  # fmt: skip
+    contest = Contest(spec, training_set)
+    run = run_as_of(spec)
+    data = contest.data(run, rows_of(range(DAYS)))
+    candidate = contest.candidate(run, data, "logistic_regression")
+    contest.judge(run, data, [candidate])
+    contest.champion(run, data, candidate)
+    log = PredictionLog()
+    yield Live(contest, log)
+    log.close()

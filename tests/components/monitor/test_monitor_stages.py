@@ -1,0 +1,255 @@
+"""The monitoring loop on real parts: the server's log, the lake, the registry, Evidently."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from evergreen.errors import StageSkipped
+from evergreen.lake import tables
+from evergreen.monitor import decisions, stages
+from evergreen.monitor import drift as adapter
+from evergreen.registry import audit, store
+from evergreen.settings import settings
+from evergreen.train.rows import inputs
+from tests.components.train.conftest import at
+
+from .conftest import HORIZON, Live, drifted, without_minutes
+
+FEATURES = ("minutes", "sessions", "mobile", "plan")
+
+
+class Loads(HTMLParser):
+    """What a browser fetches to show a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        address = given.get("src") or (given.get("href") if tag == "link" else None)
+        if address and not address.startswith("data:"):
+            self.found.append(f"<{tag} {address}>")
+
+
+def kept(live: Live) -> list[dict[str, Any]]:
+    table = tables.read(live.spec.model, "decisions", "monitor")
+    return [] if table is None else sorted(table.to_pylist(), key=lambda row: row["start"])
+
+
+def test_a_usual_window_is_compared_reported_and_decided_once(live: Live) -> None:
+    live.serve(20)
+    told = live.watch(20)
+    assert told["collected"] == {"rows": 60, "partition": "2026-01-21", "version": 1, "champion": 1}
+    assert (told["action"], told["triggers"], told["reasons"]) == ("none", False, ["like the reference"])
+    assert set(told["drift"]["distances"]) == set(FEATURES) == set(told["quality"]["missing"])
+    assert max(told["drift"]["distances"].values()) < live.spec.monitoring.feature_drift
+
+    below = f"{live.spec.model}/drift/2026-01-21.html"
+    assert told["drift"]["report"] == told["links"]["Drift report"] == f"{settings().reports_url}/{below}"
+    page = (settings().reports / below).read_text()
+    assert "minutes" in page and "prediction" in page
+    loads = Loads()
+    loads.feed(page)
+    assert loads.found == [], "the report is readable without a network"
+    assert not re.search(r"@import\s+(url\()?[\"']?https?:|url\([\"']?https?:", page)
+
+    again = live.watch(20)
+    assert {name: again[name] for name in ("decision_id", "action", "drift")} == {
+        name: told[name] for name in ("decision_id", "action", "drift")
+    }
+    assert [row["id"] for row in kept(live)] == [told["decision_id"]], "running a window again leaves one decision"
+    assert len(tables.read(live.spec.model, "predictions", "live")) == 60
+    (decision,) = decisions.history(live.spec.model)
+    assert decision.numbers["drift"]["distances"] == told["drift"]["distances"], "kept with its evidence"
+
+
+def test_only_answers_of_the_window_and_of_the_version_that_made_most_of_them_are_judged(live: Live) -> None:
+    earlier = live.contest.data(live.run(18))
+    other = live.contest.candidate(live.run(18), earlier)
+    version = store.register(live.spec.model, run_id=other["mlflow_run_id"], key="another", as_of=at(18), tags={}).number
+    live.serve(19, drifted)
+    live.serve(20)
+    live.serve(20, drifted, version=version, only=25)
+    live.serve(21, drifted)
+    run = live.run(20)
+    collected = stages.collect(run)
+    assert (collected["rows"], collected["version"]) == (85, 1)
+    assert max(stages.drift(run, collected)["distances"].values()) < live.spec.monitoring.feature_drift
+
+
+def test_distances_are_what_evidently_computes_on_the_same_rows(live: Live) -> None:
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.presets import DataDriftPreset
+
+    live.serve(20, lambda frame: drifted(frame).assign(plan=frame["plan"].replace({"basic": "gold"})))
+    run = live.run(20)
+    collected = stages.collect(run)
+    ours = stages.drift(run, collected)
+    window, reference = stages._window(run, collected), stages._reference(run, 1)
+    numbers, categories = [name for name in FEATURES if name != "plan"] + ["prediction"], ["plan"]
+    definition = DataDefinition(numerical_columns=numbers, categorical_columns=categories)
+    preset = DataDriftPreset(columns=numbers + categories, num_method="wasserstein", cat_method="jensenshannon")
+    sides = [Dataset.from_pandas(side[numbers + categories], definition) for side in (window, reference)]
+    found = {
+        metric["config"]["column"]: metric["value"]
+        for metric in Report([preset]).run(*sides).dict()["metrics"]
+        if "column" in metric["config"]
+    }
+    assert {**ours["distances"], "prediction": ours["prediction"]} == pytest.approx(found, abs=1e-9)
+    assert ours["distances"]["minutes"] > 1.5 and ours["distances"]["plan"] > 0.3, "the case: they did drift"
+
+
+def test_a_sensor_outage_alerts_and_never_retrains(live: Live) -> None:
+    for day in range(14, 27):
+        live.label(day, drifted)  # there would be enough to learn from
+    for day in (20, 21, 22, 23):
+        live.serve(day, without_minutes)
+        told = live.watch(day, drawn=False)
+        assert (told["action"], told["triggers"]) == ("alert", False)
+        assert told["reasons"][0].startswith("nulls of minutes grew by 9")
+        assert told["drift"]["distances"]["sessions"] > 1, "the case: it looks like drift as well"
+    assert [decision.drifted for decision in decisions.history(live.spec.model)] == [False] * 4
+
+
+def test_an_alert_stands_in_the_audit_trail_once(live: Live) -> None:
+    live.serve(20, without_minutes)
+    for _ in range(2):
+        told = live.watch(20, drawn=False)
+        assert stages.alert(live.run(20), told) == {"told": "team@example.org", "decision_id": told["decision_id"]}
+    (event,) = audit.trail(live.spec.model)
+    assert (event["event"], event["actor"], event["as_of"]) == ("alert", "monitor", at(20))
+    assert "nulls of minutes" in event["reason"]
+    assert event["evidence"] == {"decision_id": told["decision_id"]}
+
+
+def test_a_decision_that_is_no_alert_tells_nobody(live: Live) -> None:
+    live.serve(20)
+    with pytest.raises(StageSkipped, match="nothing to tell"):
+        stages.alert(live.run(20), live.watch(20, drawn=False))
+    assert audit.trail(live.spec.model) == []
+
+
+def test_silence_alerts_when_a_champion_served_and_not_before_there_was_one(live: Live) -> None:
+    told = live.watch(20, drawn=False)
+    assert (told["action"], told["reasons"]) == ("alert", ["no predictions, although a champion serves"])
+    assert told["drift"] == {"distances": {}, "prediction": None, "report": None}
+    before = live.watch(15, drawn=False)  # a backfill: the champion knows what this window could not
+    assert (before["action"], before["reasons"]) == ("none", ["no champion yet: nothing to watch"])
+
+
+def test_lasting_drift_waits_for_labels_then_retrains_once(live: Live) -> None:
+    """Days 20 to 25 drift. A training needs a fold, the purge and the evaluation behind the change: the labels of 6 days."""
+    for day in range(14, 27):
+        live.label(day, drifted)  # published ahead of time, as if nothing kept a run from reading tomorrow
+    told = {}
+    for day in range(20, 26):
+        live.serve(day, drifted)
+        told[day] = live.watch(day, drawn=False)
+    waiting = "wait for labels"
+    assert [each["action"] for each in told.values()] == ["none", waiting, waiting, waiting, waiting, "retrain"]
+    retrain = told[25]
+    assert retrain["triggers"]
+    assert retrain["run_id"] == f"drift__{retrain['decision_id']}"
+    assert retrain["conf"] == {
+        "as_of": at(25).isoformat(), "reason": "drift", "decision_id": retrain["decision_id"], "changed_at": at(19).isoformat(),
+    }  # fmt: skip
+    decision = decisions.history(live.spec.model)[-1]
+    assert decision.numbers["labels"] == {"learn": 180, "evaluate": 60, "folds": 1}
+    # What it counted is what the training then finds.
+    from evergreen.train import rules as training
+
+    split = training.split(at(25), live.spec, at(19))
+    assert [day for day in range(14, 27) if split.learns(at(day - 1))] == [20, 21, 22]
+    assert [day for day in range(14, 27) if split.evaluates(at(day - 1))] == [24]
+
+    again = live.watch(25, drawn=False)
+    assert (again["decision_id"], again["triggers"]) == (retrain["decision_id"], True), "the same decision, the same run"
+    live.serve(26, drifted)
+    assert "cooldown" in live.watch(26, drawn=False)["reasons"][-1]
+    before = kept(live)
+    late = live.watch(25, drawn=False)
+    assert (late["action"], late["decision_id"]) == ("retrain", retrain["decision_id"])
+    assert not late["triggers"], "a window older than the newest decision triggers nothing"
+    assert kept(live) == before, "and what it once triggered stays on record"
+
+
+def test_an_old_window_is_recorded_and_triggers_nothing(live: Live) -> None:
+    for day in range(14, 27):
+        live.label(day, drifted)
+    live.serve(27)
+    live.watch(27, drawn=False)
+    for day in range(20, 26):
+        live.serve(day, drifted)
+        told = live.watch(day, drawn=False)
+    assert (told["action"], told["triggers"]) == ("retrain", False)
+    assert "a newer window was decided already" in told["reasons"][-1]
+    assert [row["triggers"] for row in kept(live)] == [False] * 7
+
+
+def test_performance_is_measured_on_the_labels_that_matured_in_the_window(live: Live) -> None:
+    def turned(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.assign(left=1 - frame["left"])
+
+    live.serve(20)
+    live.serve(20, drifted, hour=10)  # a second answer of the day about the same customer
+    live.serve(21)
+    live.label(20, turned)
+    live.label(21)
+    run = live.run(21)
+    assert at(19) + HORIZON == run.as_of, "the labels of day 20 mature with the end of day 21"
+    found = stages.performance(run, stages.collect(live.run(20)) | stages.collect(run))
+    asked = live.asked(20, turned)
+    answers = store.load(live.spec.model, 1).predict(inputs(live.spec.feature_types, asked))
+    assert found["value"] == pytest.approx(roc_auc_score(asked["left"], answers))
+    assert (found["rows"], found["significant"], found["metric"]) == (60, True, "roc_auc")
+    assert found["drop"] == pytest.approx(found["reference"] - found["value"])
+    assert found["drop"] > live.spec.monitoring.performance_drop
+    assert live.watch(21, drawn=False)["reasons"][0].startswith("performance fell by")
+
+    nothing = stages.performance(live.run(20), stages.collect(live.run(20)))
+    assert (nothing["value"], nothing["rows"]) == (None, 0), "a label that is not mature yet scores nothing"
+
+
+def test_a_small_loss_within_chance_is_not_significant(live: Live) -> None:
+    live.serve(20)
+    live.serve(21)
+    live.label(20)
+    found = stages.performance(live.run(21), stages.collect(live.run(20)) | stages.collect(live.run(21)))
+    assert found["rows"] == 60
+    assert found["drop"] < live.spec.monitoring.performance_drop
+    assert not found["significant"]
+
+
+def test_a_feature_that_the_serving_version_never_learned_is_not_judged(live: Live) -> None:
+    """A data scientist adds a feature: until the next champion serves, the old one is watched by what it knows."""
+    view = live.spec.features["activity"]
+    wider = view.model_copy(update={"features": {**view.features, "visits": "int"}})
+    live.serve(20)
+    live.contest.spec = live.spec.model_copy(update={"features": {"activity": wider}}).at(live.spec.folder)
+    told = live.watch(20)
+    assert set(told["drift"]["distances"]) == set(FEATURES) == set(told["quality"]["missing"])
+    assert told["action"] == "none"
+
+
+def test_a_window_without_a_value_of_a_feature_is_still_reported(live: Live) -> None:
+    live.serve(20, lambda frame: frame.assign(plan=None, minutes=np.nan))
+    told = live.watch(20)
+    assert set(told["drift"]["distances"]) == {"sessions", "mobile"}
+    assert told["quality"]["missing"]["plan"] > 0.8
+    assert (settings().reports / live.spec.model / "drift" / "2026-01-21.html").exists()
+
+
+def test_the_report_shows_a_sample_where_there_are_more_rows(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    live.serve(20)
+    run = live.run(20)
+    reference = stages._reference(run, 1)
+    assert len(adapter._sample(reference, 100)) == 100
+    assert adapter._sample(reference, 100).equals(adapter._sample(reference, 100)), "the same sample each time"

@@ -1,0 +1,288 @@
+"""Deployments: a champion always serves, the alias follows the server, and nothing older or damaged replaces what serves."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+import mlflow
+import pytest
+
+from evergreen.errors import DeployRefused, ServiceUnavailable, StageSkipped
+from evergreen.local.postgres import free_port
+from evergreen.registry import audit, store
+from evergreen.registry import stages as registry
+from evergreen.serve import stages as serve
+from evergreen.settings import settings
+
+from .conftest import TOKEN, Shop, at, customer
+
+
+def answering(shop: Shop) -> int:
+    """The version that answers a request; its answer is that version's."""
+    response = shop.server.predict(shop.name, entity={"customer_id": customer(1)})
+    assert response.status_code == 200, response.text
+    version: int = response.json()["version"]
+    assert response.json()["predictions"][0]["prediction"] == pytest.approx(shop.answers(version)[1], abs=1e-12)
+    return version
+
+
+@contextmanager
+def server_url(url: str) -> Iterator[None]:
+    """Stages look for the model server here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVERGREEN_SERVER_URL", url)
+        settings.cache_clear()
+        yield
+    settings.cache_clear()
+
+
+def test_a_version_is_deployed_and_the_audit_trail_says_who_when_what_and_why(shop: Shop) -> None:
+    first = shop.champion(3)
+    run = shop.run(5, run_id="scheduled__5")
+    registered = registry.register(run, shop.gated(5))
+    assert (answering(shop), shop.aliases()) == (first, (first, None)), "registering moves no traffic"
+    assert serve.deploy(run, registered) == {
+        "version": 2, "replaced": 1, "mlflow_run_id": registered["mlflow_run_id"]
+    }  # fmt: skip
+    assert (answering(shop), shop.aliases()) == (2, (2, 1))
+    assert {"MLflow run", "Model server"} <= run.links.keys()
+    event = audit.trail(shop.name)[-1]
+    assert {name: event[name] for name in ("event", "version", "actor", "reason", "as_of")} == {
+        "event": "promotion", "version": 2, "actor": "run scheduled__5", "reason": "scheduled", "as_of": at(5),
+    }  # fmt: skip
+    assert event["evidence"] == {
+        "replaced": 1, "mlflow_run_id": registered["mlflow_run_id"], "key": registered["key"], "decision_id": None,
+    }  # fmt: skip
+
+
+def test_a_candidate_that_did_not_pass_its_gates_makes_no_version(shop: Shop) -> None:
+    with pytest.raises(StageSkipped, match="worse than the champion"):
+        registry.register(shop.run(3), shop.gated(3, passed=False))
+    assert shop.versions() == []
+
+
+@pytest.mark.parametrize("token", [None, "wrong"])
+def test_deploying_needs_the_token(shop: Shop, token: str | None) -> None:
+    number = shop.registered(3)["version"]
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    response = shop.server.post(f"/models/{shop.name}/deploy", json={"version": number}, headers=headers)
+    assert response.status_code == 401, response.text
+    assert TOKEN not in response.text
+    assert shop.server.describe(shop.name)["version"] is None
+
+
+@pytest.mark.parametrize("body", [{}, {"version": "1"}, {"version": 0}, {"version": 1, "force": True}])
+def test_a_malformed_deployment_is_refused(shop: Shop, body: dict[str, Any]) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    assert shop.server.post(f"/models/{shop.name}/deploy", json=body, headers=headers).status_code == 422
+
+
+def test_a_version_that_cannot_be_loaded_changes_nothing(shop: Shop) -> None:
+    good, bad = shop.champion(3), shop.damaged(5)
+    before = shop.aliases(), shop.events()
+    with pytest.raises(DeployRefused) as refused:
+        serve.deploy(shop.run(5), bad)
+    assert "ModelUnloadable" not in refused.value.expected and f"version {bad['version']}" in str(refused.value)
+    assert (shop.aliases(), shop.events()) == before
+    assert answering(shop) == good
+    described = shop.server.describe(shop.name)
+    assert (described["version"], described["role"]) == (good, "champion")
+    assert f"version {bad['version']} could not be loaded" in described["problem"]
+    assert shop.server.metric(f'evergreen_load_failures{{model="{shop.name}"}}') == 1
+    assert shop.server.metric(f'evergreen_serving_version{{model="{shop.name}"}}') == good
+    assert shop.server.get("/readyz").status_code == 200
+
+    better = shop.champion(6)
+    assert answering(shop) == better
+    assert shop.server.describe(shop.name)["problem"] is None, "a success ends the problem"
+
+
+def test_a_version_that_does_not_exist_changes_nothing(shop: Shop) -> None:
+    good = shop.champion(3)
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    response = shop.server.post(f"/models/{shop.name}/deploy", json={"version": 99}, headers=headers)
+    assert response.status_code == 409, response.text
+    assert response.json()["detail"]["serves"] == answering(shop) == good
+
+
+def test_a_version_registered_by_hand_is_refused_and_a_champion_by_hand_holds_no_other_model_up(alone: Shop) -> None:
+    """Someone registered a model in MLflow's UI and gave it the alias: it lacks what Evergreen needs to know of it."""
+    alone.serve()
+    good = alone.champion(3)
+    alone.champion(4)
+    client = mlflow.MlflowClient(alone.settings.mlflow_url)
+    source = client.get_run(alone.gated(5)["mlflow_run_id"]).data.tags["evergreen.model_uri"]
+    model_id = source.removeprefix("models:/")
+    by_hand = int(client.create_model_version(alone.name, source, model_id=model_id).version)
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    response = alone.server.post(f"/models/{alone.name}/deploy", json={"version": by_hand}, headers=headers)
+    assert response.status_code == 409, response.text
+    assert answering(alone) == 2
+
+    client.set_registered_model_alias(alone.name, store.CHAMPION, str(by_hand))
+    alone.server.stop()
+    alone.serve()
+    assert answering(alone) == good, "the last known good version serves in its place"
+
+
+@contextmanager
+def watched(shop: Shop) -> Iterator[list[tuple[str, Any]]]:
+    """A proxy before the model server; what it yields is the aliases when a deployment is asked for and when it is confirmed."""
+    seen: list[tuple[str, Any]] = []
+    behind = shop.server.url
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            seen.append(("asked", shop.aliases()))
+            response = httpx.post(
+                behind + self.path, content=body, timeout=60,
+                headers={name: self.headers[name] for name in ("authorization", "content-type")},
+            )  # fmt: skip
+            seen.append((f"answered {response.status_code}", shop.aliases()))
+            self.send_response(response.status_code)
+            self.send_header("content-length", str(len(response.content)))
+            self.end_headers()
+            self.wfile.write(response.content)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        with server_url(f"http://127.0.0.1:{proxy.server_port}"):
+            yield seen
+        proxy.shutdown()
+
+
+def test_the_alias_moves_only_after_the_server_confirmed(shop: Shop) -> None:
+    with watched(shop) as seen:
+        first = shop.champion(3)
+        second = shop.champion(5)
+    assert (first, second) == (1, 2)
+    assert seen == [
+        ("asked", (None, None)), ("answered 200", (None, None)),
+        ("asked", (1, None)), ("answered 200", (1, None)),
+    ]  # fmt: skip
+    assert shop.aliases() == (2, 1)
+
+
+def test_without_a_server_nothing_is_promoted_and_a_retry_may_help(shop: Shop) -> None:
+    good, registered = shop.champion(3), shop.registered(5)
+    with server_url(f"http://127.0.0.1:{free_port()}"), pytest.raises(ServiceUnavailable):
+        serve.deploy(shop.run(5), registered)
+    assert (shop.aliases(), shop.events()) == ((good, None), [("promotion", good)])
+
+
+@pytest.mark.parametrize("killed_before", ["set_champion", "audit"])
+def test_a_deployment_that_is_killed_halfway_ends_the_same_when_run_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, killed_before: str
+) -> None:
+    shop.champion(3)
+    registered = shop.registered(5)
+
+    def kill(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*((store, "set_champion") if killed_before == "set_champion" else (audit, "record")), kill)
+        with pytest.raises(KeyboardInterrupt):
+            serve.deploy(shop.run(5), registered)
+    assert serve.deploy(shop.run(5), registered)["version"] == 2
+    assert (answering(shop), shop.aliases()) == (2, (2, 1))
+    assert shop.events() == [("promotion", 1), ("promotion", 2)]
+
+
+def test_a_rerun_makes_no_second_version_and_no_second_event(shop: Shop) -> None:
+    shop.champion(3)
+    first = registry.register(shop.run(5), shop.gated(5))
+    deployed = serve.deploy(shop.run(5), first)
+    loaded = shop.server.describe(shop.name)["loaded_at"]
+    again = registry.register(shop.run(5, run_id="manual__again"), shop.gated(5))
+    assert again == first
+    assert serve.deploy(shop.run(5, run_id="manual__again"), again) == deployed
+    assert (shop.versions(), shop.aliases()) == ([1, 2], (2, 1))
+    assert shop.events() == [("promotion", 1), ("promotion", 2)]
+    assert shop.server.describe(shop.name)["loaded_at"] == loaded, "what serves already is not loaded again"
+
+
+def test_registering_the_same_training_at_once_makes_one_version(shop: Shop) -> None:
+    gated = shop.gated(5)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: registry.register(shop.run(5), gated)["version"], range(4)))
+    assert (found, shop.versions()) == ([1] * 4, [1])
+
+
+def test_an_older_moment_never_replaces_a_newer_champion(shop: Shop) -> None:
+    older = shop.registered(3)
+    newer = shop.champion(5)
+    with pytest.raises(StageSkipped, match="never replaces the newer champion"):
+        serve.deploy(shop.run(3), older)
+    with pytest.raises(StageSkipped, match="never replaces the newer champion"):
+        shop.registered(4)
+    assert (answering(shop), shop.aliases()) == (newer, (newer, None))
+    assert shop.versions() == [older["version"], newer], "a backfill registers nothing"
+    assert shop.events() == [("promotion", newer)]
+
+
+def test_two_deployments_at_once_leave_the_newer_version(shop: Shop) -> None:
+    runs = {day: shop.registered(day) for day in (3, 4)}
+
+    def deploy(day: int) -> None:
+        try:
+            serve.deploy(shop.run(day), runs[day])
+        except StageSkipped:
+            assert day == 3
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(deploy, (4, 3)))
+    newer = runs[4]["version"]
+    assert answering(shop) == shop.aliases()[0] == newer
+
+
+def test_a_restart_serves_the_champion(alone: Shop) -> None:
+    alone.serve()
+    alone.champion(3)
+    alone.champion(5)
+    alone.server.stop()
+    alone.serve()
+    assert answering(alone) == 2
+    assert alone.server.describe(alone.name)["role"] == "champion"
+
+
+def test_a_restart_whose_champion_cannot_be_loaded_serves_the_last_known_good_version(alone: Shop) -> None:
+    """And one that can load neither says so until it is given a version that it can."""
+    alone.serve()
+    last_good = alone.registered(3, seed=900)
+    serve.deploy(alone.run(3), last_good)
+    champion = alone.registered(5, seed=901)
+    serve.deploy(alone.run(5), champion)
+    assert alone.aliases() == (2, 1)
+    alone.damage(champion["mlflow_run_id"])
+    alone.server.stop()
+
+    server = alone.serve()  # waits for /readyz: a model that answers is ready
+    assert answering(alone) == 1
+    described = server.describe(alone.name)
+    assert (described["version"], described["role"]) == (1, "last known good")
+    assert "version 2 could not be loaded" in described["problem"]
+    assert server.metric(f'evergreen_serving_last_known_good{{model="{alone.name}"}}') == 1
+    assert server.metric(f'evergreen_serving_version{{model="{alone.name}"}}') == 1
+    assert server.metric(f'evergreen_load_failures{{model="{alone.name}"}}') == 1
+    server.stop()
+
+    alone.damage(last_good["mlflow_run_id"])
+    server = alone.serve(wait=False)
+    server.wait(503)
+    assert server.get("/healthz").status_code == 200
+    assert server.get("/readyz").json() == {"ready": False, "missing": [alone.name]}
+    assert server.predict(alone.name, entity={"customer_id": customer(1)}).status_code == 503
+    alone.champion(7)
+    server.wait()
+    assert answering(alone) == 3
+    assert server.metric(f'evergreen_serving_last_known_good{{model="{alone.name}"}}') == 0

@@ -1,0 +1,144 @@
+"""Under load: no swap fails a request, and no end of the server loses an answered prediction."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import httpx
+import pytest
+
+from evergreen.serve import client
+
+from .conftest import Shop, customer, until
+
+CLIENTS = 4
+
+
+@dataclass
+class Clients:
+    """Threads that send requests without pause, one or two customers each."""
+
+    shop: Shop
+    answered: list[dict] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def send(self, number: int) -> None:
+        path, name = f"/models/{self.shop.name}/predict", self.shop.name
+        with httpx.Client(base_url=self.shop.server.url, timeout=60) as session:
+            while not self.ended.is_set():
+                number += CLIENTS
+                keys = [{"customer_id": customer(number)}, {"customer_id": customer(number + 1)}]
+                body = {"entities": keys} if number % 3 == 0 else {"entity": keys[0]}
+                try:
+                    response = session.post(path, json=body)
+                except httpx.TransportError as error:
+                    self.failed.append(f"{type(error).__name__}: {error}")
+                    return
+                if response.status_code == 200:
+                    self.answered.append(response.json())
+                else:
+                    self.failed.append(f"{name}: {response.status_code} {response.text}")
+
+    def more(self, count: int) -> None:
+        """Until as many requests more have been answered."""
+        enough = len(self.answered) + count
+        until(lambda: len(self.answered) >= enough or self.failed, f"{count} answers more")
+
+    def assert_all_logged(self) -> None:
+        logged = self.shop.logged()
+        missing = [
+            (answer["request_id"], position)
+            for answer in self.answered
+            for position, item in enumerate(answer["predictions"])
+            if (row := logged.get((answer["request_id"], position))) is None
+            or (row["version"], row["prediction"]) != (answer["version"], item["prediction"])
+        ]
+        assert not missing, f"{len(missing)} answered predictions of {len(self.answered)} requests are not in the log"
+
+
+@contextmanager
+def sending(shop: Shop) -> Iterator[Clients]:
+    clients = Clients(shop)
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        tasks = [pool.submit(clients.send, number) for number in range(CLIENTS)]
+        try:
+            yield clients
+        finally:
+            clients.ended.set()
+    for task in tasks:
+        task.result()
+
+
+def test_versions_are_swapped_under_load_without_a_failed_request(shop: Shop) -> None:
+    shop.champion(3)
+    shop.champion(5)
+    swaps = [1, 2, 1, 2]
+    with sending(shop) as clients:
+        for version in swaps:
+            clients.more(60)
+            client.deploy(shop.name, version)
+            swapped = len(clients.answered)
+            # A request that was under way when the server confirmed may still be the old version's; none after it.
+            clients.more(CLIENTS + 20)
+            after = {answer["version"] for answer in clients.answered[swapped + CLIENTS :]}
+            assert after == {version}, f"after the swap to {version} versions {after} answered"
+    assert clients.failed == []
+    expected = {version: shop.answers(version) for version in (1, 2)}
+    for answer in clients.answered:
+        for item in answer["predictions"]:
+            right = expected[answer["version"]][int(item["customer_id"].removeprefix("c-"))]
+            assert item["prediction"] == pytest.approx(right, abs=1e-12), "an answer is its own version's"
+    clients.assert_all_logged()
+
+
+def test_a_server_that_is_killed_under_load_has_logged_every_answered_prediction(alone: Shop) -> None:
+    alone.serve()
+    alone.champion(3)
+    with sending(alone) as clients:
+        clients.more(60)
+        # The log stands still when the server dies: whatever it answers before its rows are committed is lost for sure.
+        with alone.blocked_log() as waits:
+            until(lambda: waits(), "the server waits for its log")
+            before = len(clients.answered)
+            until(lambda: len(clients.answered) > before or _idle(clients), "answers while the log stands still")
+            alone.server.stop()
+            until(lambda: len(clients.failed) == CLIENTS, "every client sees that the server is gone")
+    clients.assert_all_logged()
+    alone.serve()
+    response = alone.server.predict(alone.name, entity={"customer_id": customer(1)})
+    assert (response.status_code, response.json()["version"]) == (200, 1), "after a crash the champion serves"
+
+
+def _idle(clients: Clients, seconds: float = 0.5) -> bool:
+    """Nothing was answered for a while: every client waits."""
+    before = len(clients.answered)
+    return not clients.ended.wait(seconds) and len(clients.answered) == before
+
+
+def test_a_server_that_is_told_to_end_answers_the_requests_under_way(alone: Shop) -> None:
+    server = alone.serve()
+    alone.champion(3)
+    with ThreadPoolExecutor(1) as pool:
+        with alone.blocked_log() as waits:
+            asked = pool.submit(server.predict, alone.name, entity={"customer_id": customer(1)})
+            until(lambda: waits() or asked.done(), "the request is under way")
+            server.send(signal.SIGTERM)
+            until(lambda: not _takes_requests(server.url), "the server takes no new requests")
+            assert server.alive and not asked.done()
+        response = asked.result()
+    assert response.status_code == 200, response.text
+    assert (response.json()["request_id"], 0) in alone.logged()
+    until(lambda: not server.alive, "the server ends")
+
+
+def _takes_requests(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz", timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False

@@ -1,0 +1,77 @@
+"""Probing: a version must answer as in training, in a fresh `python -m evergreen.serve`, before it may take traffic."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import psutil
+import pytest
+
+from evergreen.errors import EvidenceMissing, ModelUnloadable
+from evergreen.registry import store
+from evergreen.serve import stages as serve
+
+from .conftest import Shop, Town, until
+
+
+@pytest.fixture(scope="module")
+def probed_shop(town: Town) -> Shop:
+    return town.shop()
+
+
+@pytest.fixture(autouse=True)
+def _no_process_stays() -> Iterator[None]:
+    yield
+    commands = [child.cmdline() for child in psutil.Process().children(recursive=True)]
+    left = [command for command in commands if "--until-stdin-closes" in command]
+    assert not left, "the probe's process is gone afterwards, whatever it found"
+
+
+def test_a_fresh_process_answers_as_in_training(probed_shop: Shop) -> None:
+    run, registered = probed_shop.run(3), probed_shop.registered(3)
+    assert serve.probe(run, registered) == {**registered, "probed": 20}
+    assert registered["mlflow_run_id"] in run.links["MLflow run"]
+    assert probed_shop.server.describe(probed_shop.name)["version"] is None, "probing moves no traffic"
+    assert probed_shop.logged() == {}, "and logs no predictions"
+
+
+def test_a_damaged_version_is_unloadable(probed_shop: Shop) -> None:
+    damaged = probed_shop.damaged(4)
+    with pytest.raises(ModelUnloadable) as refused:
+        serve.probe(probed_shop.run(4), damaged)
+    assert "status 1" in refused.value.found
+    assert f"loading version {damaged['version']} of {probed_shop.name}" in refused.value.found, "it says why"
+    assert "Fatal Python error" not in refused.value.found
+
+
+def test_a_version_that_answers_otherwise_than_in_training_is_refused(probed_shop: Shop) -> None:
+    registered = probed_shop.registered(5, seed=920)
+    sample = json.loads(store.download(registered["mlflow_run_id"], "sample.json").read_text())
+    sample["rows"][7]["prediction"] += 1e-4
+    mlflow.MlflowClient(probed_shop.settings.mlflow_url).log_dict(registered["mlflow_run_id"], sample, "sample.json")
+    with pytest.raises(ModelUnloadable) as refused:
+        serve.probe(probed_shop.run(5), registered)
+    assert "0.0001" in refused.value.found
+
+
+def test_a_version_without_its_training_answers_is_not_probed(probed_shop: Shop) -> None:
+    client = mlflow.MlflowClient(probed_shop.settings.mlflow_url)
+    empty = client.create_run(client.create_experiment(f"{probed_shop.name}/empty")).info.run_id
+    with pytest.raises(EvidenceMissing, match=r"sample\.json"):
+        serve.probe(probed_shop.run(6), {**probed_shop.registered(6), "mlflow_run_id": empty})
+
+
+def test_the_probes_process_ends_with_the_one_that_started_it(alone: Shop, tmp_path: Path) -> None:
+    """A task that is killed cannot stop its probe; the pipe between them closes in any case."""
+    number = alone.registered(3)["version"]
+    pipe = tmp_path / "stdin"
+    os.mkfifo(pipe)
+    held = os.open(pipe, os.O_RDWR)
+    server = alone.serve("--model", f"{alone.name}={number}", "--until-stdin-closes", stdin=str(pipe))
+    assert server.alive
+    os.close(held)
+    until(lambda: not server.alive, "the probe ends")

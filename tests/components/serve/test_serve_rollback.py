@@ -1,0 +1,115 @@
+"""Rollback: one command back to the last known good version, harmless to repeat, and never undone by a rerun."""
+
+from __future__ import annotations
+
+import pytest
+
+from evergreen.errors import DeployRefused, NothingToRollBackTo, StageSkipped
+from evergreen.registry import audit, store
+from evergreen.registry import stages as registry
+from evergreen.serve import stages as serve
+from evergreen.serve.rollback import rollback
+
+from .conftest import Shop, at, customer
+
+
+def back(shop: Shop, reason: str = "complaints") -> dict[str, object]:
+    return rollback(shop.name, reason=reason, actor="ada")
+
+
+def answering(shop: Shop) -> int:
+    version: int = shop.server.predict(shop.name, entity={"customer_id": customer(1)}).json()["version"]
+    return version
+
+
+def test_the_last_known_good_version_serves_again_and_the_audit_trail_says_why(shop: Shop) -> None:
+    shop.champion(3)
+    shop.champion(5)
+    result = back(shop)
+    assert (result["from"], result["to"]) == (2, 1)
+    assert "complaints" in str(result["message"])
+    assert (answering(shop), shop.aliases()) == (1, (1, 1))
+    event = audit.trail(shop.name)[-1]
+    assert {name: event[name] for name in ("event", "version", "actor", "reason", "as_of", "evidence")} == {
+        "event": "rollback", "version": 1, "actor": "ada", "reason": "complaints", "as_of": at(5), "evidence": {"from": 2, "to": 1},
+    }  # fmt: skip
+    assert event["at"] is not None
+    assert store.version(shop.name, 2).rolled_back and not store.version(shop.name, 1).rolled_back
+
+
+def test_a_version_rolled_back_from_is_not_promoted_again_by_a_rerun(shop: Shop) -> None:
+    shop.champion(3)
+    registered = shop.registered(5)
+    serve.deploy(shop.run(5), registered)
+    back(shop)
+    with pytest.raises(StageSkipped, match="version 2 was rolled back from"):
+        registry.register(shop.run(5), shop.gated(5))
+    with pytest.raises(StageSkipped, match="version 2 was rolled back from"):
+        serve.deploy(shop.run(5), registered)
+    assert (answering(shop), shop.aliases(), shop.versions()) == (1, (1, 1), [1, 2])
+
+
+def test_a_rollback_goes_back_once(shop: Shop) -> None:
+    shop.champion(3)
+    shop.champion(5)
+    back(shop)
+    before = shop.aliases(), shop.events()
+    with pytest.raises(NothingToRollBackTo) as refused:
+        back(shop)
+    assert "version 1" in refused.value.found
+    assert (answering(shop), (shop.aliases(), shop.events())) == (1, before)
+
+
+def test_the_first_version_has_nothing_to_roll_back_to(shop: Shop) -> None:
+    with pytest.raises(NothingToRollBackTo):
+        back(shop)
+    shop.champion(3)
+    with pytest.raises(NothingToRollBackTo):
+        back(shop)
+    assert (answering(shop), shop.aliases(), shop.events()) == (1, (1, None), [("promotion", 1)])
+    assert not store.version(shop.name, 1).rolled_back
+
+
+def test_after_a_rollback_the_next_version_serves_and_can_be_rolled_back_from(shop: Shop) -> None:
+    shop.champion(3)
+    shop.champion(5)
+    back(shop)
+    assert shop.champion(7) == 3
+    assert (answering(shop), shop.aliases()) == (3, (3, 1))
+    back(shop, "complaints again")
+    assert (answering(shop), shop.aliases()) == (1, (1, 1))
+    assert shop.events() == [
+        ("promotion", 1), ("promotion", 2), ("rollback", 1), ("promotion", 3), ("rollback", 1)
+    ]  # fmt: skip
+
+
+def test_a_rollback_to_a_version_that_cannot_be_loaded_changes_nothing(shop: Shop) -> None:
+    good = shop.registered(3, seed=910)
+    serve.deploy(shop.run(3), good)
+    shop.champion(5)
+    shop.damage(good["mlflow_run_id"])
+    before = shop.aliases(), shop.events()
+    with pytest.raises(DeployRefused):
+        back(shop)
+    assert (answering(shop), (shop.aliases(), shop.events())) == (2, before)
+    assert not store.version(shop.name, 2).rolled_back, "what serves on may be promoted by a rerun"
+
+
+@pytest.mark.parametrize("killed_before", ["mark_rolled_back", "record", "set_champion"])
+def test_a_rollback_that_is_killed_halfway_ends_the_same_when_run_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, killed_before: str
+) -> None:
+    shop.champion(3)
+    shop.champion(5)
+
+    def kill(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(audit if killed_before == "record" else store, killed_before, kill)
+        with pytest.raises(KeyboardInterrupt):
+            back(shop)
+    back(shop)
+    assert (answering(shop), shop.aliases()) == (1, (1, 1))
+    assert shop.events() == [("promotion", 1), ("promotion", 2), ("rollback", 1)]
+    assert store.version(shop.name, 2).rolled_back

@@ -1,0 +1,111 @@
+"""Runs every DAG of one model by `dag.test()` and writes what came of it as JSON. Run as a script, in a process of its own.
+
+Airflow reads its configuration at its first import, and the other tests of this folder import it without a database: so the runs
+have a process, whose environment the test sets before. Usage: python -m tests.dags.runs <report.json>
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+FIRST = date(2026, 1, 1)
+DAYS = 5  # of history; the model is trained as of their end, and monitored on the day after
+AS_OF = FIRST + timedelta(days=DAYS)
+MISSING = AS_OF + timedelta(days=1)  # a day whose batches never arrived
+SEED, CUSTOMERS = 4, 250
+
+
+class Lines(logging.Handler):
+    """Everything that is logged while a task runs: in Airflow, the task's log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.of_task: dict[str, list[str]] = {}
+        self._task = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if message.startswith("[DAG TEST] starting task_id="):
+            self._task = message.split("task_id=")[1].split()[0]
+            self.of_task[self._task] = []
+        elif message.startswith("[DAG TEST] end task"):
+            self._task = ""
+        elif self._task and not message.startswith("[DAG TEST]"):
+            self.of_task[self._task] += message.splitlines()
+
+
+def run(dag: DAG, lines: Lines, day: date, **conf: str) -> dict[str, Any]:
+    """One run: states by task (a list where it is mapped), results, logs and asset events."""
+    from airflow.models.asset import AssetEvent
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    lines.of_task.clear()
+    begin = time.monotonic()
+    ended = dag.test(logical_date=datetime(day.year, day.month, day.day, tzinfo=UTC), run_conf=conf or None)
+    states: dict[str, list[str]] = {}
+    for instance in ended.get_task_instances():
+        states.setdefault(instance.task_id, []).append(str(instance.state))
+    with create_session() as session:
+        events = session.scalars(
+            select(AssetEvent).where(AssetEvent.source_run_id == ended.run_id, AssetEvent.source_dag_id == dag.dag_id)
+        )
+        extras = {event.asset.name: event.extra for event in events}
+        found = session.scalars(select(XComModel).where(XComModel.run_id == ended.run_id, XComModel.dag_id == dag.dag_id))
+        xcoms = [(xcom.task_id, xcom.key, XComModel.deserialize_value(xcom)) for xcom in found]
+    return {
+        "state": str(ended.state),
+        "interval": [str(ended.data_interval_start), str(ended.data_interval_end)],
+        "tasks": {task: found[0] if len(found) == 1 else sorted(found) for task, found in states.items()},
+        "results": {task: value for task, key, value in xcoms if key == "return_value"},
+        "links": {task: {k: v for t, k, v in xcoms if t == task and k != "return_value"} for task in states},
+        "log": {task: list(told) for task, told in lines.of_task.items()},
+        "assets": extras,
+        "seconds": round(time.monotonic() - begin, 1),
+    }
+
+
+def main(report: Path) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    from evergreen.settings import PROJECT, settings
+    from evergreen_simulator.delivery import World
+    from evergreen_simulator.landing import write_days
+    from evergreen_simulator.traffic import replay_day
+
+    lines = Lines()
+    logging.getLogger().addHandler(lines)
+    world = World(SEED, CUSTOMERS)
+    for _ in write_days(world, FIRST, AS_OF, settings().landing):
+        pass
+    bag = DagBag(PROJECT / "dags")
+    assert not bag.import_errors, bag.import_errors
+    ingest, train, monitor = (bag.dags[f"churn__{loop}"] for loop in ("ingest", "train", "monitor"))
+    # By the interval that ends at the date, as the schedule would; the last two by naming the day, as by hand.
+    done: dict[str, Any] = {"ingest": [run(ingest, lines, FIRST + timedelta(days=n + 1)) for n in range(DAYS - 2)]}
+    for day in (AS_OF - timedelta(days=2), AS_OF - timedelta(days=1)):
+        done["ingest"].append(run(ingest, lines, day + timedelta(days=1), partition=day.isoformat()))
+    done["again"] = run(ingest, lines, FIRST + timedelta(days=1))
+    done["missing"] = run(ingest, lines, MISSING + timedelta(days=1))
+    moment = f"{AS_OF.isoformat()}T00:00:00Z"  # in the middle of the week that the schedule would train after
+    done["train"] = run(train, lines, AS_OF, as_of=moment)
+    done["train_again"] = run(train, lines, AS_OF + timedelta(days=1), as_of=moment, reason="once more")
+    replay = replay_day(world, AS_OF, settings().server_url)
+    done["traffic"] = {"answered": replay.answered, "versions": dict(replay.versions)}
+    done["monitor"] = run(monitor, lines, AS_OF + timedelta(days=1))
+    print({name: [one["seconds"] for one in (found if isinstance(found, list) else [found])] for name, found in done.items() if name != "traffic"})
+    report.write_text(json.dumps(done, indent=1, default=str))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

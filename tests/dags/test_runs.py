@@ -1,0 +1,192 @@
+"""Every DAG run by `dag.test()`: the real wiring, stages, database, MLflow and model server; only the scheduler is left out.
+
+The runs share one history and take place once a session, in the process of `runs.py`; the tests look at what it reports.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from evergreen.local import environment, postgres
+from evergreen.local.processes import Processes, Service
+from evergreen.settings import PROJECT, settings
+
+from . import runs
+
+# The shipped model on five days of 250 customers: a shorter horizon and window, and bounds that so few rows can meet.
+SMALL: dict[str, Any] = {
+    "label": {"horizon": "1d"},
+    "split": {"window": "10d", "evaluation": "1d", "folds": 2, "minimum_rows": 100},
+    "search": {"trials": 2},
+    "gates": {"minimum_rows": 100, "minimum_positives": 5, "floor": {"roc_auc": 0.55}, "better_than_baseline": 0.01},
+    "monitoring": {"minimum_rows": 50, "report_rows": 500},
+}
+FAMILIES: dict[str, Any] = {"logistic_regression": {}, "gradient_boosting": {"max_iter": [10, 30]}}
+INGEST = "extract validate publish features validate_features publish_features labels materialize".split()
+Report = dict[str, Any]
+
+
+def small_model(folder: Path) -> None:
+    shutil.copytree(PROJECT / "include" / "models" / "churn", folder)
+    declared = yaml.safe_load((folder / "model.yaml").read_text())
+    for section, values in SMALL.items():
+        declared[section] |= values
+    declared["families"] = FAMILIES
+    (folder / "model.yaml").write_text(yaml.safe_dump(declared, sort_keys=False))
+
+
+@pytest.fixture(scope="session")
+def stack(postgres_url: str, mlflow_url: str, services: Processes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of the stack's processes, with a migrated Airflow database and a running model server."""
+    home, prefix = tmp_path_factory.mktemp("runs"), f"t{os.getpid()}_runs_"
+    small_model(home / "models" / "churn")
+    port = postgres.free_port()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "HOME": str(home), "MODELS": str(home / "models"), "DATABASE": postgres_url, "DATABASE_PREFIX": prefix, "MLFLOW_URL": mlflow_url,
+            "SERVER_URL": f"http://127.0.0.1:{port}", "SERVER_TOKEN": secrets.token_hex(8), "REPLAY": "1",
+        }.items():  # fmt: skip
+            patch.setenv(f"EVERGREEN_{name}", value)
+        settings.cache_clear()
+        postgres.create_databases(postgres_url, [f"{prefix}{name}" for name in ("airflow", "evergreen", "optuna", "feast")])
+        environment.remembered(home, {})
+        found = environment.of_processes(settings())
+    settings.cache_clear()
+    found["PYTHONPATH"] += os.pathsep + str(PROJECT)
+    migrated = subprocess.run(
+        [sys.executable, "-m", "airflow", "db", "migrate"], env=found, cwd=PROJECT, capture_output=True, text=True, timeout=240
+    )
+    assert migrated.returncode == 0, migrated.stdout[-3000:] + migrated.stderr[-3000:]
+    url = f"http://127.0.0.1:{port}/healthz"
+    command = [sys.executable, "-m", "evergreen.serve", "--port", str(port)]
+    server = Service("server-of-runs", command, found, lambda: _answers(url), 120)
+    services.start(server)
+    services.wait(server)
+    yield found
+    services.stop("server-of-runs")
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def report(stack: dict[str, str]) -> Report:
+    file = Path(stack["EVERGREEN_HOME"]) / "report.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.dags.runs", str(file)], env=stack, cwd=PROJECT, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
+    print(done.stdout[-600:])
+    found: Report = json.loads(file.read_text())
+    return found
+
+
+def log_of(run: Report, task: str) -> str:
+    return "\n".join(run["log"].get(task, []))
+
+
+def test_every_day_is_ingested_by_every_task(report: Report) -> None:
+    assert len(report["ingest"]) == runs.DAYS
+    for run in report["ingest"]:
+        assert run["state"] == "success", run["tasks"]
+        assert run["tasks"] == dict.fromkeys(INGEST, "success")
+
+
+def test_a_run_works_on_the_day_of_its_interval_or_on_the_one_it_names(report: Report) -> None:
+    days = [f"2026-01-0{number + 1}" for number in range(runs.DAYS)]
+    assert [run["results"]["extract"]["partition"] for run in report["ingest"]] == days
+    assert [run["assets"]["churn_features"]["partition"] for run in report["ingest"]] == days
+    first = report["ingest"][0]
+    assert first["interval"] == ["2026-01-01 00:00:00+00:00", "2026-01-02 00:00:00+00:00"]
+
+
+def test_results_travel_from_task_to_task(report: Report) -> None:
+    for run in report["ingest"]:
+        for name, source in run["results"]["extract"]["sources"].items():
+            published = run["results"]["publish"]["sources"][name]
+            assert source["rows"] == published["rows"] + published["quarantined"], name
+    last = report["ingest"][-1]["results"]
+    assert all(list(partitions) == ["2026-01-05"] for partitions in last["publish_features"]["views"].values())
+    assert list(last["labels"]["partitions"]) == ["2026-01-04"], "the label that matured with this day"
+    assert all(list(partitions) == ["2026-01-05"] for partitions in last["materialize"]["views"].values())
+
+
+def test_a_day_that_is_run_again_writes_nothing_new(report: Report) -> None:
+    again = report["again"]
+    assert again["state"] == "success"
+    assert not any(again["results"]["publish_features"]["views"].values())
+    assert not again["results"]["labels"]["partitions"]
+    assert not any(again["results"]["materialize"]["views"].values())
+    first = report["ingest"][0]["results"]["publish"]["sources"]
+    assert {n: s["content_hash"] for n, s in again["results"]["publish"]["sources"].items()} == {
+        n: s["content_hash"] for n, s in first.items()
+    }
+
+
+def test_a_task_shows_its_pages(report: Report) -> None:
+    links = report["ingest"][0]["links"]
+    assert any(str(value).endswith("/churn/data_docs/sources/2026-01-01.html") for value in links["validate"].values()), links
+    assert any("/experiments/" in str(value) for value in report["train"]["links"]["register"].values())
+
+
+def test_a_missing_batch_fails_its_task_at_once_and_the_log_ends_with_the_next_step(report: Report) -> None:
+    run = report["missing"]
+    assert run["state"] == "failed"
+    assert run["tasks"] == {"extract": "failed"} | dict.fromkeys(INGEST[1:], "upstream_failed")
+    log = run["log"]["extract"]
+    assert log[-1] == (
+        "Next step: ask the upstream system for the file, then clear this task; a day without rows is a file with only its header"
+    ), log[-5:]
+    assert "retention <retention@example.com> is told: Failed while reading the batch of churn/customers of 2026-01-07" in log_of(run, "extract")
+
+
+def test_training_ends_with_a_version_that_serves(report: Report, stack: dict[str, str]) -> None:
+    run = report["train"]
+    assert run["state"] == "success", run["tasks"]
+    assert run["tasks"] == {
+        "build": "success", "validate_training": "success", "tune": ["success", "success"], "evaluate": "success", "gates": "success",
+        "register": "success", "probe": "success", "deploy": "success",
+    }  # fmt: skip
+    assert run["results"]["gates"]["passed"] is True, run["results"]["gates"]["reason"]
+    assert run["results"]["deploy"] | {"mlflow_run_id": None} == {"version": 1, "replaced": None, "mlflow_run_id": None}
+    assert run["assets"]["churn_champion"]["version"] == 1
+    serving = httpx.get(f"{stack['EVERGREEN_SERVER_URL']}/models/churn", timeout=10).json()
+    assert serving["version"] == 1, serving
+    assert report["traffic"]["versions"] == {"1": report["traffic"]["answered"]}
+
+
+def test_the_same_training_again_finds_its_version_and_promotes_nothing(report: Report) -> None:
+    first, again = report["train"], report["train_again"]
+    assert again["state"] == "success"
+    assert again["results"]["build"]["key"] == first["results"]["build"]["key"]
+    assert again["tasks"]["gates"] == "success", "evidence that says 'not better' is a good run"
+    assert [again["tasks"][task] for task in ("register", "probe", "deploy")] == ["skipped"] * 3
+    assert "the candidate is the champion already" in log_of(again, "register")
+
+
+def test_a_monitored_day_without_drift_triggers_nothing(report: Report) -> None:
+    run = report["monitor"]
+    assert run["state"] == "success", run["tasks"]
+    assert run["results"]["collect"]["rows"] == report["traffic"]["answered"] > 100
+    assert run["results"]["collect"]["version"] == 1
+    assert run["results"]["decide"]["action"] in ("none", "alert"), run["results"]["decide"]
+    assert run["tasks"]["alert"] == ("skipped" if run["results"]["decide"]["action"] == "none" else "success")
+    assert [run["tasks"][task] for task in ("collect", "quality", "drift", "performance", "decide")] == ["success"] * 5
+    assert [run["tasks"][task] for task in ("retrain_wanted", "retrain")] == ["skipped"] * 2
+    assert run["assets"]["churn_decisions"]["partition"] == "2026-01-06"
