@@ -265,7 +265,9 @@ def test_several_partitions_of_a_view_are_judged_each_by_the_whole_contract(run)
     told = "expect_column_values_to_not_be_null(kind): 1 of 2 rows fail (row 1; value null)"
     assert validate_features(run, computed)["warnings"] == [told, told]
     text = page(run)
-    assert all(name in text for name in ("habits of 2026-01-04", "habits of 2026-01-06")), "a partition is not on the page"
+    assert all(name in text for name in ("habits of 2026-01-04", "habits of 2026-01-06")), (
+        "a partition is not on the page"
+    )
 
 
 def test_one_broken_partition_of_several_stops_the_run(run):

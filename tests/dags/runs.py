@@ -61,7 +61,9 @@ def run(dag: DAG, lines: Lines, day: date, **conf: str) -> dict[str, Any]:
             select(AssetEvent).where(AssetEvent.source_run_id == ended.run_id, AssetEvent.source_dag_id == dag.dag_id)
         )
         extras = {event.asset.name: event.extra for event in events}
-        found = session.scalars(select(XComModel).where(XComModel.run_id == ended.run_id, XComModel.dag_id == dag.dag_id))
+        found = session.scalars(
+            select(XComModel).where(XComModel.run_id == ended.run_id, XComModel.dag_id == dag.dag_id)
+        )
         xcoms = [(xcom.task_id, xcom.key, XComModel.deserialize_value(xcom)) for xcom in found]
     return {
         "state": str(ended.state),
@@ -103,7 +105,13 @@ def main(report: Path) -> None:
     replay = replay_day(world, AS_OF, settings().server_url)
     done["traffic"] = {"answered": replay.answered, "versions": dict(replay.versions)}
     done["monitor"] = run(monitor, lines, AS_OF + timedelta(days=1))
-    print({name: [one["seconds"] for one in (found if isinstance(found, list) else [found])] for name, found in done.items() if name != "traffic"})
+    print(
+        {
+            name: [one["seconds"] for one in (found if isinstance(found, list) else [found])]
+            for name, found in done.items()
+            if name != "traffic"
+        }
+    )
     report.write_text(json.dumps(done, indent=1, default=str))
 
 

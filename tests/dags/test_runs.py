@@ -34,7 +34,16 @@ SMALL: dict[str, Any] = {
     "monitoring": {"minimum_rows": 50, "report_rows": 500},
 }
 FAMILIES: dict[str, Any] = {"logistic_regression": {}, "gradient_boosting": {"max_iter": [10, 30]}}
-INGEST = "extract validate publish features validate_features publish_features labels materialize".split()
+INGEST = [
+    "extract",
+    "validate",
+    "publish",
+    "features",
+    "validate_features",
+    "publish_features",
+    "labels",
+    "materialize",
+]
 Report = dict[str, Any]
 
 
@@ -48,7 +57,9 @@ def small_model(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def stack(postgres_url: str, mlflow_url: str, services: Processes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def stack(
+    postgres_url: str, mlflow_url: str, services: Processes, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
     """The environment of the stack's processes, with a migrated Airflow database and a running model server."""
     home, prefix = tmp_path_factory.mktemp("runs"), f"t{os.getpid()}_runs_"
     small_model(home / "models" / "churn")
@@ -60,13 +71,20 @@ def stack(postgres_url: str, mlflow_url: str, services: Processes, tmp_path_fact
         }.items():  # fmt: skip
             patch.setenv(f"EVERGREEN_{name}", value)
         settings.cache_clear()
-        postgres.create_databases(postgres_url, [f"{prefix}{name}" for name in ("airflow", "evergreen", "optuna", "feast")])
+        postgres.create_databases(
+            postgres_url, [f"{prefix}{name}" for name in ("airflow", "evergreen", "optuna", "feast")]
+        )
         environment.remembered(home, {})
         found = environment.of_processes(settings())
     settings.cache_clear()
     found["PYTHONPATH"] += os.pathsep + str(PROJECT)
     migrated = subprocess.run(
-        [sys.executable, "-m", "airflow", "db", "migrate"], env=found, cwd=PROJECT, capture_output=True, text=True, timeout=240
+        [sys.executable, "-m", "airflow", "db", "migrate"],
+        env=found,
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
     assert migrated.returncode == 0, migrated.stdout[-3000:] + migrated.stderr[-3000:]
     url = f"http://127.0.0.1:{port}/healthz"
@@ -89,7 +107,12 @@ def _answers(url: str) -> bool:
 def report(stack: dict[str, str]) -> Report:
     file = Path(stack["EVERGREEN_HOME"]) / "report.json"
     done = subprocess.run(
-        [sys.executable, "-m", "tests.dags.runs", str(file)], env=stack, cwd=PROJECT, capture_output=True, text=True, timeout=280
+        [sys.executable, "-m", "tests.dags.runs", str(file)],
+        env=stack,
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=280,
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
     print(done.stdout[-600:])
@@ -141,7 +164,9 @@ def test_a_day_that_is_run_again_writes_nothing_new(report: Report) -> None:
 
 def test_a_task_shows_its_pages(report: Report) -> None:
     links = report["ingest"][0]["links"]
-    assert any(str(value).endswith("/churn/data_docs/sources/2026-01-01.html") for value in links["validate"].values()), links
+    assert any(
+        str(value).endswith("/churn/data_docs/sources/2026-01-01.html") for value in links["validate"].values()
+    ), links
     assert any("/experiments/" in str(value) for value in report["train"]["links"]["register"].values())
 
 
@@ -153,7 +178,10 @@ def test_a_missing_batch_fails_its_task_at_once_and_the_log_ends_with_the_next_s
     assert log[-1] == (
         "Next step: ask the upstream system for the file, then clear this task; a day without rows is a file with only its header"
     ), log[-5:]
-    assert "retention <retention@example.com> is told: Failed while reading the batch of churn/customers of 2026-01-07" in log_of(run, "extract")
+    assert (
+        "retention <retention@example.com> is told: Failed while reading the batch of churn/customers of 2026-01-07"
+        in log_of(run, "extract")
+    )
 
 
 def test_training_ends_with_a_version_that_serves(report: Report, stack: dict[str, str]) -> None:

@@ -60,9 +60,14 @@ def test_a_metric_of_the_candidate_that_is_not_known_is_no_evidence(metric: str,
 @pytest.mark.parametrize("side", ["baseline", "champion"])
 def test_a_comparison_whose_other_side_is_not_known_is_no_evidence(side: str, value: float | None) -> None:
     scores = {**GOOD, "roc_auc": value}
-    assert verdict(changed(**{side: scores if side == "baseline" else replace(CHAMPION, scores=scores)})) == "no evidence"
+    assert (
+        verdict(changed(**{side: scores if side == "baseline" else replace(CHAMPION, scores=scores)})) == "no evidence"
+    )
     without = {"log_loss": 0.3}
-    assert verdict(changed(**{side: without if side == "baseline" else replace(CHAMPION, scores=without)})) == "no evidence"
+    assert (
+        verdict(changed(**{side: without if side == "baseline" else replace(CHAMPION, scores=without)}))
+        == "no evidence"
+    )
 
 
 def test_a_champion_that_could_not_be_scored_is_no_evidence_and_says_why() -> None:
@@ -103,7 +108,9 @@ def test_a_candidate_that_is_not_good_enough_fails_with_the_reason(candidate: di
 def test_a_gain_is_a_loss_that_falls_or_a_score_that_rises(metric: Metric) -> None:
     better, worse = (0.3, 0.6) if metric in LOWER_IS_BETTER else (0.6, 0.3)
     for ours, theirs, expected in ((better, worse, "pass"), (worse, better, "fail")):
-        evidence = changed(metric=metric, candidate=GOOD | {metric: ours}, baseline=GOOD | {metric: theirs}, champion=None)
+        evidence = changed(
+            metric=metric, candidate=GOOD | {metric: ours}, baseline=GOOD | {metric: theirs}, champion=None
+        )
         assert verdicts(evidence)["better than the baseline"] == expected
 
 
@@ -150,7 +157,12 @@ SCORES = st.dictionaries(st.sampled_from(METRICS), SCORE)
     rows=st.integers(0, 200), positives=st.integers(0, 200),
 )  # fmt: skip
 def test_a_pass_rests_on_known_numbers_only(
-    metric: Metric, candidate: rules.Scores, baseline: rules.Scores, champion: rules.Scores | None, rows: int, positives: int
+    metric: Metric,
+    candidate: rules.Scores,
+    baseline: rules.Scores,
+    champion: rules.Scores | None,
+    rows: int,
+    positives: int,
 ) -> None:
     evidence = rules.Evidence(
         metric, AS_OF, rows, positives, candidate, baseline, rules.Champion(AS_OF, champion)
@@ -158,7 +170,11 @@ def test_a_pass_rests_on_known_numbers_only(
     if verdict(evidence) == "pass":
         assert rows >= 100 and 20 <= positives <= rows - 20
         assert champion is not None
-        looked_at = [*(candidate.get(name) for name in {metric, *BOUNDS.floor}), baseline.get(metric), champion.get(metric)]
+        looked_at = [
+            *(candidate.get(name) for name in {metric, *BOUNDS.floor}),
+            baseline.get(metric),
+            champion.get(metric),
+        ]
         assert all(value is not None and math.isfinite(value) for value in looked_at)
 
 

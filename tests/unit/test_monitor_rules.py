@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -95,7 +96,10 @@ class TestFindings:
         [
             (drifted(0), "1 of 2 features drifted: spent"),
             (window(0, prediction=0.21), "predictions drifted by 0.210"),
-            (window(0, performance=0.06, performance_significant=True, performance_rows=80), "performance fell by 0.060"),
+            (
+                window(0, performance=0.06, performance_significant=True, performance_rows=80),
+                "performance fell by 0.060",
+            ),
         ],
     )
     def test_each_material_deviation_is_told(self, found: rules.Findings, reason: str) -> None:
@@ -105,9 +109,17 @@ class TestFindings:
         "found",
         [
             window(0),
-            window(0, distances={"spent": 0.1, "visits": 0.1}, prediction=0.2, performance=0.05, performance_significant=True),
+            window(
+                0,
+                distances={"spent": 0.1, "visits": 0.1},
+                prediction=0.2,
+                performance=0.05,
+                performance_significant=True,
+            ),
             window(0, performance=0.9, performance_significant=False),
-            window(0, distances={"a": 0.4, "b": 0.0, "c": 0.0}),  # a third of the features, and half of them is material
+            window(
+                0, distances={"a": 0.4, "b": 0.0, "c": 0.0}
+            ),  # a third of the features, and half of them is material
             window(0, distances={}, prediction=None),
         ],
         ids=["usual", "at the bounds", "a loss within chance", "too few features", "nothing to compare"],
@@ -186,7 +198,7 @@ class TestBrakes:
     @given(HISTORIES)
     def test_two_retrainings_are_a_cooldown_apart(self, windows: list[rules.Findings]) -> None:
         ends = [decision.end for decision in watch(windows) if decision.action == "retrain"]
-        assert all(later - earlier >= COOLDOWN * DAY for earlier, later in zip(ends, ends[1:], strict=False))
+        assert all(later - earlier >= COOLDOWN * DAY for earlier, later in itertools.pairwise(ends))
 
     @given(HISTORIES)
     def test_no_thirty_days_have_more_retrainings_than_the_budget(self, windows: list[rules.Findings]) -> None:
@@ -197,7 +209,15 @@ class TestBrakes:
     def test_a_drift_that_retraining_does_not_cure(self) -> None:
         """The version stays, since no candidate was better: again after the cooldown, then the budget stops it."""
         told = watch([drifted(day) for day in range(2 + 2 * COOLDOWN + 2)])
-        expected = ["none", "none", "retrain", *["none"] * (COOLDOWN - 1), "retrain", *["none"] * (COOLDOWN - 1), "alert"]
+        expected = [
+            "none",
+            "none",
+            "retrain",
+            *["none"] * (COOLDOWN - 1),
+            "retrain",
+            *["none"] * (COOLDOWN - 1),
+            "alert",
+        ]
         assert actions(told)[: len(expected)] == expected
         assert "cooldown" in told[3].reasons[-1]
         assert "budget: 2 retrainings in 30 days" in told[len(expected) - 1].reasons[-1]
@@ -266,7 +286,9 @@ class TestOldWindows:
 
 class TestIdentity:
     @given(HISTORIES, st.randoms())
-    def test_the_same_findings_and_history_make_the_same_decision(self, windows: list[rules.Findings], random: Any) -> None:
+    def test_the_same_findings_and_history_make_the_same_decision(
+        self, windows: list[rules.Findings], random: Any
+    ) -> None:
         *before, last = windows
         history = watch(before)
         decision = rules.decide(SPEC, last, history, ENOUGH, {})
@@ -287,8 +309,6 @@ class TestIdentity:
         assert len({decision.id for decision in (retrain, waiting, other, newer)}) == 4
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"), [(0.5, 0.5), (None, None), (float("nan"), None), (float("inf"), None)]
-)
+@pytest.mark.parametrize(("value", "expected"), [(0.5, 0.5), (None, None), (float("nan"), None), (float("inf"), None)])
 def test_only_a_number_that_can_be_compared_is_kept(value: float | None, expected: float | None) -> None:
     assert rules.finite(value) == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,9 @@ def test_no_row_uses_a_label_that_was_not_mature_when_it_was_needed(
     for cutoff in cutoffs_before(AS_OF):
         known = cutoff + horizon * DAY
         if split.learns(cutoff):
-            assert known <= split.evaluate_from, "a learning label matures before the first evaluated prediction is made"
+            assert known <= split.evaluate_from, (
+                "a learning label matures before the first evaluated prediction is made"
+            )
             assert AS_OF - window * DAY <= cutoff, "within the window"
             assert changed_at is None or cutoff >= changed_at, "not from before the change"
         if split.evaluates(cutoff):
@@ -83,7 +86,7 @@ def test_folds_never_look_ahead(days: set[int], horizon: int, wanted: int) -> No
         scores = [cutoff for cutoff in cutoffs if fold.score_from <= cutoff <= fold.score_to]
         assert learns and scores, "a fold has something to learn from and something to score"
         assert max(learns) + horizon * DAY <= min(scores), "what it learns from was mature when its scoring starts"
-    for earlier, later in zip(found, found[1:], strict=False):
+    for earlier, later in itertools.pairwise(found):
         assert earlier.score_to < later.score_from, "no row is scored twice, the latest are scored last"
     if found:
         assert found[-1].score_to == max(cutoffs), "the newest day is scored"
@@ -110,7 +113,10 @@ def test_the_training_key_depends_on_each_of_its_inputs(name: str, other: object
     assert rules.training_key(**KEY) != rules.training_key(**KEY | {name: other})
 
 
-@given(texts=st.tuples(st.text(max_size=3), st.text(max_size=3)), others=st.tuples(st.text(max_size=3), st.text(max_size=3)))
+@given(
+    texts=st.tuples(st.text(max_size=3), st.text(max_size=3)),
+    others=st.tuples(st.text(max_size=3), st.text(max_size=3)),
+)
 def test_no_two_inputs_run_into_each_other_in_the_key(texts: tuple[str, str], others: tuple[str, str]) -> None:
     assume(texts != others)
     keys = {rules.training_key("tiny", AS_OF, one, two, "code", 7) for one, two in (texts, others)}

@@ -97,7 +97,12 @@ def _jsonl(batch: Batch, source: Source, subject: str) -> pa.Table:
             raise _unreadable(
                 batch, subject, f"line {number} is no object: {line.strip()[:80]}", "one JSON object a line"
             )
-        rows.append({name: v if v is None or isinstance(v, str) else json.dumps(v, ensure_ascii=False) for name, v in row.items()})
+        rows.append(
+            {
+                name: v if v is None or isinstance(v, str) else json.dumps(v, ensure_ascii=False)
+                for name, v in row.items()
+            }
+        )
     names = dict.fromkeys(name for row in rows for name in row) if rows else source.columns
     return pa.table({name: pa.array([row.get(name) for row in rows], pa.string()) for name in names})
 

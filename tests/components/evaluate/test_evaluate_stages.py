@@ -102,7 +102,9 @@ def test_the_best_is_the_one_that_the_time_folds_prefer_and_not_the_evaluation_r
     for order in (candidates, candidates[::-1]):
         evaluated = stages.evaluate(run, data, order)
         scores = {each["family"]: each["scores"]["roc_auc"] for each in evaluated["candidates"]}
-        assert min(scores, key=lambda family: scores[family]) == chosen, "the case: the evaluation rows prefer the other"
+        assert min(scores, key=lambda family: scores[family]) == chosen, (
+            "the case: the evaluation rows prefer the other"
+        )
         assert evaluated["best"]["family"] == chosen
 
 
@@ -113,7 +115,7 @@ def test_a_candidate_that_is_not_better_is_a_good_run_that_registers_nothing(con
     data = contest.data(run)
     gated = contest.judge(run, data, [contest.candidate(run, data, noise=0.3)])
     assert not gated["passed"]
-    with pytest.raises(StageSkipped, match="not promoted: .*better than the champion: roc_auc 0"):
+    with pytest.raises(StageSkipped, match=r"not promoted: .*better than the champion: roc_auc 0"):
         registry.register(run, gated)
     assert contest.versions() == [1]
 
@@ -166,7 +168,10 @@ def test_too_few_rows_of_any_kind_are_no_evidence(contest: Contest) -> None:
     run = run_as_of(contest.spec)
     data = contest.data(run)
     candidate = contest.candidate(run, data)
-    for changes, because in (({"minimum_rows": 10_000}, "only 180 of at least 10000"), ({"minimum_positives": 170}, "rows of the rarer class")):
+    for changes, because in (
+        ({"minimum_rows": 10_000}, "only 180 of at least 10000"),
+        ({"minimum_positives": 170}, "rows of the rarer class"),
+    ):
         refused(contest, run_as_of(with_gates(contest.spec, **changes)), data, candidate, because, [])
 
 

@@ -119,7 +119,9 @@ def reference(landed: Path, postgres_url: str, tmp_path_factory: pytest.TempPath
         found = everything(churn())
     settings.cache_clear()
     layers = {name.split("/")[0] for name in found["lake"]}
-    assert layers == {"raw", "quarantine", "features", "labels"}, f"a layer is empty, so nothing of it is compared: {layers}"
+    assert layers == {"raw", "quarantine", "features", "labels"}, (
+        f"a layer is empty, so nothing of it is compared: {layers}"
+    )
     assert all(values["features_at"] is not None for values in found["online"].values())
     return found
 

@@ -31,7 +31,7 @@ def in_a_staged_file() -> None:
 
     def write(table: Any, path: Any) -> None:
         pq.write_table(table, path)
-        os.truncate(path, os.path.getsize(path) // 2)
+        os.truncate(path, path.stat().st_size // 2)
         die()
 
     staging.pq = type("Parquet", (), {"write_table": staticmethod(write), "read_table": staticmethod(pq.read_table)})

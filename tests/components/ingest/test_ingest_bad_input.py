@@ -14,7 +14,9 @@ from evergreen.errors import BatchMissing, BatchUnreadable, ContractBroken, Perm
 
 from .conftest import batch_of, churn, ingest, lake, run_of, says, told
 
-Change = Callable[[list[str]], list[str] | bytes | None]  # the lines of a sound batch → those that arrive, or bytes, or nothing
+Change = Callable[
+    [list[str]], list[str] | bytes | None
+]  # the lines of a sound batch → those that arrive, or bytes, or nothing
 UPSTREAM = "ask the upstream system for a corrected file, or declare what it sends in model.yaml; then clear this task"
 CORRECT = "correct the batch upstream, or the contract if the world has changed, then clear `extract` and what follows"
 
@@ -25,7 +27,10 @@ def column(name: str, value: Callable[[int, str], str]) -> Change:
     def change(lines: list[str]) -> list[str]:
         position = lines[0].split(",").index(name)
         rows = [line.split(",") for line in lines[1:]]
-        return [lines[0], *(",".join([*r[:position], value(n, r[position]), *r[position + 1 :]]) for n, r in enumerate(rows))]
+        return [
+            lines[0],
+            *(",".join([*r[:position], value(n, r[position]), *r[position + 1 :]]) for n, r in enumerate(rows)),
+        ]
 
     return change
 
@@ -128,7 +133,9 @@ def test_a_header_alone_is_a_quiet_day_where_the_contract_allows_it(own_landing:
     arrive(own_landing, "tickets", lambda lines: lines[:1])
     done = ingest(run_of(0))
     assert done["published"]["sources"]["tickets"]["rows"] == 0
-    assert sorted(done["features"]["views"]["payments_support"]) == ["2026-01-01"], "a day without rows is a published day"
+    assert sorted(done["features"]["views"]["payments_support"]) == ["2026-01-01"], (
+        "a day without rows is a published day"
+    )
 
 
 def test_a_few_bad_rows_cost_only_themselves(own_landing: Path) -> None:
@@ -141,7 +148,9 @@ def test_a_few_bad_rows_cost_only_themselves(own_landing: Path) -> None:
     assert sources["payments"]["quarantined"] == 1
 
 
-def test_a_broken_day_is_mended_by_a_corrected_batch_and_a_rerun(own_landing: Path, landed: Path, reference: dict) -> None:
+def test_a_broken_day_is_mended_by_a_corrected_batch_and_a_rerun(
+    own_landing: Path, landed: Path, reference: dict
+) -> None:
     sound = batch_of(own_landing, "usage").read_bytes()
     arrive(own_landing, "usage", without("minutes"))
     stops(BatchUnreadable)

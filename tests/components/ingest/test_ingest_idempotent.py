@@ -34,7 +34,9 @@ def same(found: Json, reference: Json) -> None:
 @pytest.mark.parametrize(
     "order", [(5, 4, 3, 2, 1, 0), (2, 5, 0, 0, 4, 1, 3, 2)], ids=["backwards", "shuffled, some days twice"]
 )
-def test_any_order_of_days_and_a_day_run_twice_end_the_same(landing: Path, reference: Json, order: tuple[int, ...]) -> None:
+def test_any_order_of_days_and_a_day_run_twice_end_the_same(
+    landing: Path, reference: Json, order: tuple[int, ...]
+) -> None:
     for day in order:
         ingest(run_of(day))
     same(everything(churn()), reference)

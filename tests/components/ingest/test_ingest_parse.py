@@ -39,7 +39,10 @@ def as_bytes(kind: str, *rows: dict[str, Any]) -> bytes:
     if kind == "jsonl":
         return "\n".join(map(json.dumps, rows)).encode()
     if kind == "csv":
-        cells = [["" if v is None else json.dumps(v) if isinstance(v, bool) else str(v) for v in row.values()] for row in rows]
+        cells = [
+            ["" if v is None else json.dumps(v) if isinstance(v, bool) else str(v) for v in row.values()]
+            for row in rows
+        ]
         return "\n".join(",".join(line) for line in [list(rows[0]), *cells]).encode()
     return parquet(pa.Table.from_pylist(list(rows)))
 
@@ -55,7 +58,9 @@ def unreadable(kind: str, content: bytes) -> str:
         parsed(kind, content)
     error = caught.value
     assert error.doing == "reading the batch of shop/visits of 2026-01-05 from landing/visits"
-    assert error.next_step.startswith("ask the upstream system for a corrected file, or declare what it sends in model.yaml")
+    assert error.next_step.startswith(
+        "ask the upstream system for a corrected file, or declare what it sends in model.yaml"
+    )
     return f"{error.found} | {error.expected}"
 
 
@@ -182,7 +187,9 @@ def test_a_row_of_another_length_is_named() -> None:
 
 
 def test_json_lines_may_mix_types_and_leave_out_nulls() -> None:
-    mixed = as_bytes("jsonl", SOUND, SOUND | {"spent": "n/a"}, SOUND | {"note": 5}, {"id": 4}, SOUND | {"note": {"a": [1]}})
+    mixed = as_bytes(
+        "jsonl", SOUND, SOUND | {"spent": "n/a"}, SOUND | {"note": 5}, {"id": 4}, SOUND | {"note": {"a": [1]}}
+    )
     found = parsed("jsonl", mixed)
     assert [row["_unparsed"] for row in found] == [None, "spent=n/a", None, None, None]
     assert [row["note"] for row in found] == ["x", "x", "5", None, '{"a": [1]}']

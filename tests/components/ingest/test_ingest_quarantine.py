@@ -56,7 +56,9 @@ def test_every_row_of_every_batch_is_published_or_in_quarantine(landing: Path) -
         landed = len(lines(batch_of(landing, source))) - 1
         said = published["sources"][source]
         assert landed == extracted["sources"][source]["rows"] == said["rows"] + said["quarantined"], source
-        assert (len(rows("raw", source)), len(rows("quarantine", source))) == (said["rows"], said["quarantined"]), source
+        assert (len(rows("raw", source)), len(rows("quarantine", source))) == (said["rows"], said["quarantined"]), (
+            source
+        )
     assert published["rows"] == sum(source["rows"] for source in published["sources"].values())
     assert published["sources"]["usage"]["quarantined"] > 0, "no row went to quarantine: nothing was tested"
 

@@ -57,7 +57,7 @@ def test_a_missing_key_is_a_missing_batch(in_s3: None) -> None:
 
 
 def test_a_missing_bucket_is_a_missing_batch(s3: str) -> None:
-    with pytest.raises(BatchMissing, match="s3://nowhere/landing/a.csv"):
+    with pytest.raises(BatchMissing, match=r"s3://nowhere/landing/a\.csv"):
         landing.read("s3://nowhere/landing", "a.csv", "2026-01-01", "shop/visits of 2026-01-01")
 
 

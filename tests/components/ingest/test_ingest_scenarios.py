@@ -31,7 +31,9 @@ def deliver(home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     settings.cache_clear()
 
     def landing(scenario: scenarios.Scenario, days: int) -> None:
-        for _ in write_days(World(WORLD.seed, WORLD.size, (scenario,)), FIRST, FIRST + timedelta(days=days - 1), str(folder)):
+        for _ in write_days(
+            World(WORLD.seed, WORLD.size, (scenario,)), FIRST, FIRST + timedelta(days=days - 1), str(folder)
+        ):
             pass
 
     yield landing
@@ -50,8 +52,12 @@ def of_days(content: Json, days: int) -> Json:
     return {name: v for name, v in content.items() if name.startswith("features/") and name.split("/")[2] in partitions}
 
 
-@pytest.mark.parametrize(("renamed", "found"), [("duration", "missing: minutes; unexpected: duration"), (None, "missing: minutes")])
-def test_a_schema_break_stops_its_day_and_leaves_the_days_before(deliver: Deliver, renamed: str | None, found: str) -> None:
+@pytest.mark.parametrize(
+    ("renamed", "found"), [("duration", "missing: minutes; unexpected: duration"), (None, "missing: minutes")]
+)
+def test_a_schema_break_stops_its_day_and_leaves_the_days_before(
+    deliver: Deliver, renamed: str | None, found: str
+) -> None:
     deliver(scenarios.SchemaBreak(since=SECOND, column="usage.minutes", renamed=renamed), days=2)
     ingest(run_of(0))
     before = everything(churn())
@@ -68,9 +74,15 @@ def test_a_sensor_outage_alerts_twice_and_its_rows_count(deliver: Deliver, refer
     deliver(scenarios.SensorOutage(since=FIRST, column="usage.minutes"), days=1)
     done = ingest(run_of(0))
     missing = "expect_column_proportion_of_non_null_values_to_be_between"
-    assert any(w.startswith(f"{missing}(minutes)") for w in done["validated"]["sources"]["usage"]["warnings"]), "the batch's contract"
-    assert any(w.startswith(f"{missing}(minutes_per_session_7d)") for w in done["approved"]["warnings"]), "the features' contract"
-    assert reference["lake"]["raw/usage/2026-01-01"][0] == done["published"]["sources"]["usage"]["rows"], "its rows were dropped"
+    assert any(w.startswith(f"{missing}(minutes)") for w in done["validated"]["sources"]["usage"]["warnings"]), (
+        "the batch's contract"
+    )
+    assert any(w.startswith(f"{missing}(minutes_per_session_7d)") for w in done["approved"]["warnings"]), (
+        "the features' contract"
+    )
+    assert reference["lake"]["raw/usage/2026-01-01"][0] == done["published"]["sources"]["usage"]["rows"], (
+        "its rows were dropped"
+    )
     activity = frame("features", "activity")
     assert activity["minutes_per_session_7d"].isna().mean() > 0.9
     assert (activity["sessions_3d"] > 0).mean() > 0.5, "the sessions do not count"

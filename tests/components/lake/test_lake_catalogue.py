@@ -97,7 +97,17 @@ def test_the_order_of_rows_and_columns_and_chunks_do_not_matter_to_the_hash() ->
         ROWS.set_column(0, "key", pa.array(["a", "b", ""])),
         ROWS.slice(0, 0),
     ],
-    ids=["a row less", "a row twice", "a name", "a null", "values swapped", "a type", "a null text", "an empty text", "none"],
+    ids=[
+        "a row less",
+        "a row twice",
+        "a name",
+        "a null",
+        "values swapped",
+        "a type",
+        "a null text",
+        "an empty text",
+        "none",
+    ],
 )
 def test_any_change_changes_the_hash(other: pa.Table) -> None:
     assert catalogue.content_hash(other) != catalogue.content_hash(ROWS)
@@ -126,7 +136,9 @@ def test_two_tables_have_the_same_hash_exactly_when_they_hold_the_same_rows(
 
 def test_the_hash_is_the_same_on_every_machine() -> None:
     """It stands in the catalogue and in the training's key: another value makes every partition due again, once."""
-    fixed = pa.table({"key": ["a", "b"], "value": [1.5, None], "at": pa.array([KNOWN, None], pa.timestamp("us", "UTC"))})
+    fixed = pa.table(
+        {"key": ["a", "b"], "value": [1.5, None], "at": pa.array([KNOWN, None], pa.timestamp("us", "UTC"))}
+    )
     assert catalogue.content_hash(fixed) == "772cbbc21037f0245134bc706c209517"
 
 

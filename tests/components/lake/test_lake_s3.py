@@ -53,7 +53,7 @@ def test_a_server_that_does_not_answer_is_transient(lake: str, monkeypatch: pyte
     from evergreen.local.postgres import free_port
 
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
-    with pytest.raises(ServiceUnavailable, match="(?s)shop/raw/visits.*next step: .*AWS_ENDPOINT_URL"):
+    with pytest.raises(ServiceUnavailable, match=r"(?s)shop/raw/visits.*next step: .*AWS_ENDPOINT_URL"):
         tables.read("shop", "raw", "visits")
-    with pytest.raises(ServiceUnavailable, match="(?s)shop/raw/visits.*next step: .*AWS_ENDPOINT_URL"):
+    with pytest.raises(ServiceUnavailable, match=r"(?s)shop/raw/visits.*next step: .*AWS_ENDPOINT_URL"):
         tables.replace_partition("shop", "raw", "visits", "2026-01-05", pa.table({"value": [1.0]}))

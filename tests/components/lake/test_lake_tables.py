@@ -156,13 +156,17 @@ def test_a_writer_that_always_loses_says_so_and_may_be_retried(monkeypatch: pyte
 
     monkeypatch.setattr(tables, "_replace", lose)
     monkeypatch.setattr(tables.time, "sleep", lambda _: None)
-    with pytest.raises(WriteConflict, match=r"(?s)replacing partition a of .*shop/raw/visits.*somebody was faster") as caught:
+    with pytest.raises(
+        WriteConflict, match=r"(?s)replacing partition a of .*shop/raw/visits.*somebody was faster"
+    ) as caught:
         tables.replace_partition(*TABLE, "a", rows(1))
     assert isinstance(caught.value, TransientError)
 
 
 @pytest.mark.parametrize("begin", ["no table", "an older copy"])
-def test_a_writer_killed_after_its_data_files_and_before_its_commit_leaves_nothing_and_a_retry_one_copy(begin: str) -> None:
+def test_a_writer_killed_after_its_data_files_and_before_its_commit_leaves_nothing_and_a_retry_one_copy(
+    begin: str,
+) -> None:
     path = Path(tables.table_path(*TABLE))
     if begin == "an older copy":
         tables.replace_partition(*TABLE, "a", held_writer.rows(1.0))
@@ -232,7 +236,9 @@ def _settled(path: Path, known: set[Path]) -> set[Path]:
 
 
 def _named_by_commits(path: Path) -> set[str]:
-    actions = [json.loads(line) for file in (path / "_delta_log").glob("*.json") for line in file.read_text().splitlines()]
+    actions = [
+        json.loads(line) for file in (path / "_delta_log").glob("*.json") for line in file.read_text().splitlines()
+    ]
     return {Path(action["add"]["path"]).name for action in actions if "add" in action}
 
 

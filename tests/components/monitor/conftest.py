@@ -29,7 +29,9 @@ Json = dict[str, Any]
 CHANGE = Callable[[pd.DataFrame], pd.DataFrame]
 HORIZON = timedelta(days=2)
 TIMESTAMP = pa.timestamp("us", "UTC")
-LABELS = pa.schema([("customer_id", pa.string()), ("left", pa.int64()), ("event_timestamp", TIMESTAMP), ("known_at", TIMESTAMP)])
+LABELS = pa.schema(
+    [("customer_id", pa.string()), ("left", pa.int64()), ("event_timestamp", TIMESTAMP), ("known_at", TIMESTAMP)]
+)
 
 
 def drifted(frame: pd.DataFrame) -> pd.DataFrame:
@@ -56,11 +58,23 @@ class Live:
         """The rows of all customers at the start of a day, with their later outcome."""
         return change(rows_of(range(day - 1, day), seed=day))
 
-    def serve(self, day: int, change: CHANGE = lambda frame: frame, *, version: int = 1, only: int | None = None, hour: int = 9) -> None:
+    def serve(
+        self,
+        day: int,
+        change: CHANGE = lambda frame: frame,
+        *,
+        version: int = 1,
+        only: int | None = None,
+        hour: int = 9,
+    ) -> None:
         """Answer for every customer (or the first few) on a day, as the server does; waits until it is committed."""
         frame = self.asked(day, change).head(only or 10**6)
         answers = store.load(self.spec.model, version).predict(inputs(self.spec.feature_types, frame))
-        features = frame[list(self.spec.feature_types)].astype(object).where(frame[list(self.spec.feature_types)].notna(), None)
+        features = (
+            frame[list(self.spec.feature_types)]
+            .astype(object)
+            .where(frame[list(self.spec.feature_types)].notna(), None)
+        )
         rows = [
             Prediction(
                 self.spec.model, version, f"{self.spec.model}-{day}-{version}-{hour}", position, frame["customer_id"].iloc[position],
@@ -73,7 +87,9 @@ class Live:
     def label(self, day: int, change: CHANGE = lambda frame: frame) -> None:
         """Publish the outcomes of the predictions of a day, known a horizon later."""
         frame = self.asked(day, change)[["customer_id", "event_timestamp", "left"]]
-        table = pa.Table.from_pandas(frame.assign(known_at=frame["event_timestamp"] + HORIZON), LABELS, preserve_index=False)
+        table = pa.Table.from_pandas(
+            frame.assign(known_at=frame["event_timestamp"] + HORIZON), LABELS, preserve_index=False
+        )
         partition = (at(day - 1) - timedelta(days=1)).date().isoformat()
         known = at(day - 1) + HORIZON
         catalogue.record(partitions.replace(self.spec.model, "labels", "left", partition, table, known_at=known))

@@ -74,7 +74,9 @@ def test_a_usual_window_is_compared_reported_and_decided_once(live: Live) -> Non
 def test_only_answers_of_the_window_and_of_the_version_that_made_most_of_them_are_judged(live: Live) -> None:
     earlier = live.contest.data(live.run(18))
     other = live.contest.candidate(live.run(18), earlier)
-    version = store.register(live.spec.model, run_id=other["mlflow_run_id"], key="another", as_of=at(18), tags={}).number
+    version = store.register(
+        live.spec.model, run_id=other["mlflow_run_id"], key="another", as_of=at(18), tags={}
+    ).number
     live.serve(19, drifted)
     live.serve(20)
     live.serve(20, drifted, version=version, only=25)
@@ -171,7 +173,9 @@ def test_lasting_drift_waits_for_labels_then_retrains_once(live: Live) -> None:
     assert [day for day in range(14, 27) if split.evaluates(at(day - 1))] == [24]
 
     again = live.watch(25, drawn=False)
-    assert (again["decision_id"], again["triggers"]) == (retrain["decision_id"], True), "the same decision, the same run"
+    assert (again["decision_id"], again["triggers"]) == (retrain["decision_id"], True), (
+        "the same decision, the same run"
+    )
     live.serve(26, drifted)
     assert "cooldown" in live.watch(26, drawn=False)["reasons"][-1]
     before = kept(live)

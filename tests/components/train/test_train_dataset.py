@@ -44,7 +44,12 @@ def feature(customer: str, event: datetime, value: float, known: datetime | None
 
 
 def label(customer: str, cutoff: datetime, left: int, known: datetime | None = None) -> Row:
-    return {"customer_id": customer, "left": left, "event_timestamp": cutoff, "known_at": known or cutoff + HORIZON * DAY}
+    return {
+        "customer_id": customer,
+        "left": left,
+        "event_timestamp": cutoff,
+        "known_at": known or cutoff + HORIZON * DAY,
+    }
 
 
 def publish(spec: ModelSpec, features: Iterable[Row], labels: Iterable[Row]) -> None:

@@ -113,7 +113,9 @@ def runs_of(key: str) -> dict[str, str]:
 def predictions_of(told: dict[str, Any]) -> np.ndarray:
     from evergreen.registry import store
 
-    found: np.ndarray = pd.read_parquet(store.download(told["mlflow_run_id"], "reference.parquet"))["prediction"].to_numpy()
+    found: np.ndarray = pd.read_parquet(store.download(told["mlflow_run_id"], "reference.parquet"))[
+        "prediction"
+    ].to_numpy()
     return found
 
 
@@ -190,7 +192,9 @@ def test_a_killed_search_goes_on_where_it_was_and_ends_as_an_uninterrupted_one(
 
     killed_when(in_a_process(run, data, family), lambda: states()[2:] == ["RUNNING"])
     left = states()
-    assert len(left) == 3 and set(left[:2]) <= {"COMPLETE", "PRUNED"}, "the case: two trials were finished, the third was not"
+    assert len(left) == 3 and set(left[:2]) <= {"COMPLETE", "PRUNED"}, (
+        "the case: two trials were finished, the third was not"
+    )
     assert left[2] == "RUNNING"
     assert runs_of(data["key"]) == {}
 
