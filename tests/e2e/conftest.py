@@ -21,7 +21,7 @@ from evergreen_simulator.demo import Clock, Demo, Story
 
 CUSTOMERS = 400
 STORY = Story(
-    seed=7, customers=CUSTOMERS, history_end=date(2026, 1, 18), drift=date(2026, 1, 22), end=date(2026, 2, 9)
+    seed=7, customers=CUSTOMERS, history_end=date(2026, 1, 18), drift=date(2026, 1, 22), end=date(2026, 2, 6)
 )  # fmt: skip
 
 

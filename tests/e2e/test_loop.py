@@ -22,7 +22,7 @@ from evergreen_simulator import timeline
 
 from .conftest import STORY, Stack
 
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = pytest.mark.timeout(2400)
 
 
 def run_of(running: Stack, loop: str, run_id: str) -> dict[str, Any]:
