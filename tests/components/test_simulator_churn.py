@@ -12,23 +12,16 @@ import yaml
 from great_expectations import expectations as gxe
 
 from evergreen.settings import PROJECT
-from evergreen.spec.schema import ModelSpec
+from evergreen.spec.load import load_spec
 from evergreen_simulator.delivery import World
 from evergreen_simulator.events import COLUMNS
 from evergreen_simulator.scenarios import story
 
-FOLDER = PROJECT / "include" / "models" / "churn"
 FIRST = date(2026, 1, 1)
 DRIFT = FIRST + timedelta(days=42)
 
 
-def declared() -> ModelSpec:
-    return ModelSpec.model_validate(
-        yaml.safe_load((FOLDER / "model.yaml").read_text()) | {"folder": FOLDER}, strict=False
-    )
-
-
-SPEC = declared()
+SPEC = load_spec(PROJECT / "include" / "models" / "churn")
 
 
 def test_the_spec_declares_the_columns_that_are_delivered() -> None:
