@@ -21,7 +21,7 @@ from evergreen_simulator.demo import Clock, Demo, Story
 
 CUSTOMERS = 400
 STORY = Story(
-    seed=7, customers=CUSTOMERS, history_end=date(2026, 1, 22), drift=date(2026, 1, 25), end=date(2026, 2, 11)
+    seed=7, customers=CUSTOMERS, history_end=date(2026, 1, 22), drift=date(2026, 1, 25), end=date(2026, 2, 15)
 )  # fmt: skip
 
 

@@ -148,7 +148,7 @@ def test_running_a_day_again_changes_nothing(running: Stack) -> None:
 
 def test_a_training_done_before_makes_no_new_trial_and_no_new_version(running: Stack) -> None:
     trials, champion = finished_trials(), store.champion(running.spec.model)
-    run = train(running, "the first one again", STORY.history_end)
+    run = train(running, "the_first_one_again", STORY.history_end)
     assert finished_trials() == trials
     assert states(running, run)["register"] == "skipped"
     assert store.champion(running.spec.model) == champion, "a training of the past replaced a newer champion"
@@ -169,7 +169,7 @@ def test_rollback_and_no_rerun_promotes_what_was_rolled_back_from(running: Stack
     )
     conf = {name: value for name, value in retraining["conf"].items() if value is not None}
     run = running.demo.runs.wait(
-        running.demo.runs.trigger(running.demo.ids["train"], "the retraining again", conf=conf)
+        running.demo.runs.trigger(running.demo.ids["train"], "the_retraining_again", conf=conf)
     )
     assert states(running, run)["deploy"] in ("skipped", "upstream_failed"), states(running, run)
     served = httpx.get(f"{running.settings.server_url}/models/churn", timeout=10).json()

@@ -74,10 +74,10 @@ def test_an_error_of_ours_is_its_message_and_status_1(
     assert "next step: train again" in told and "Traceback" not in told
 
 
-def test_a_rollback_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_rollback_names_its_model(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["rollback", "renewals"])
-    assert stopped.value.code == 2 and "--reason" in capsys.readouterr().err
+        cli.main(["rollback"])
+    assert stopped.value.code == 2 and "model" in capsys.readouterr().err
 
 
 def test_asking_for_help_loads_nothing_heavy() -> None:

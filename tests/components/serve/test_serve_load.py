@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -35,13 +36,14 @@ class Clients:
                 number += CLIENTS
                 keys = [{"customer_id": customer(number)}, {"customer_id": customer(number + 1)}]
                 body = {"entities": keys} if number % 3 == 0 else {"entity": keys[0]}
+                sent = time.monotonic()
                 try:
                     response = session.post(path, json=body)
                 except httpx.TransportError as error:
                     self.failed.append(f"{type(error).__name__}: {error}")
                     return
                 if response.status_code == 200:
-                    self.answered.append(response.json())
+                    self.answered.append(response.json() | {"sent": sent})
                 else:
                     self.failed.append(f"{name}: {response.status_code} {response.text}")
 
@@ -83,10 +85,10 @@ def test_versions_are_swapped_under_load_without_a_failed_request(shop: Shop) ->
         for version in swaps:
             clients.more(60)
             client.deploy(shop.name, version)
-            swapped = len(clients.answered)
-            # A request that was under way when the server confirmed may still be the old version's; none after it.
-            clients.more(CLIENTS + 20)
-            after = {answer["version"] for answer in clients.answered[swapped + CLIENTS :]}
+            confirmed = time.monotonic()
+            # A request that was under way when the server confirmed may still be the old version's; none sent after it.
+            clients.more(2 * CLIENTS + 20)
+            after = {answer["version"] for answer in clients.answered if answer["sent"] > confirmed}
             assert after == {version}, f"after the swap to {version} versions {after} answered"
     assert clients.failed == []
     expected = {version: shop.answers(version) for version in (1, 2)}

@@ -32,7 +32,7 @@ def soak() -> None:
         random = np.random.default_rng(seed)
         inputs = random.normal(size=(2000, 8))
         labels = (inputs[:, 0] + random.normal(size=2000) > 0).astype(int)
-        fitted = KerasClassifier(units=8, epochs=2, seed=seed).fit(inputs, labels)
+        fitted = KerasClassifier(units=8, epochs=8, learning_rate=0.01, seed=seed).fit(inputs, labels)
         return float(((fitted.predict_proba(inputs)[:, 1] > 0.5) == labels).mean())
 
     @task(pool="evergreen_ingest")
