@@ -57,6 +57,7 @@ def run(loop: str, lines: Lines, day: date, **conf: str) -> dict[str, Any]:
     assert not bag.import_errors, bag.import_errors
     dag = bag.dags[f"churn__{loop}"]
     lines.of_task.clear()
+    logging.getLogger().addHandler(lines)  # each time: Airflow's first import has replaced the handlers of the root
     begin = time.monotonic()
     ended = dag.test(logical_date=datetime(day.year, day.month, day.day, tzinfo=UTC), run_conf=conf or None)
     states: dict[str, list[str]] = {}
@@ -90,11 +91,9 @@ def main(report: Path) -> None:
     from evergreen_simulator.traffic import replay_day
 
     lines = Lines()
-    logging.getLogger().addHandler(lines)
     sleep = time.sleep
-    time.sleep = lambda seconds: sleep(
-        min(seconds, 0.1)
-    )  # dag.test() sleeps a second for each task that it will not run
+    # dag.test() sleeps a second for each task that it will not run.
+    time.sleep = lambda seconds: sleep(min(seconds, 0.1))
     world = World(SEED, CUSTOMERS)
     for _ in write_days(world, FIRST, AS_OF, settings().landing):
         pass

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,11 +79,13 @@ class Processes:
         running = {name: process for name in names if (process := self._process(name)) is not None}
         family: list[psutil.Process] = []
         for name, process in running.items():
-            family += [process, *process.children(recursive=True)]
-            process.send_signal(json.loads(self._record(name).read_text())["signal"])
+            with suppress(psutil.NoSuchProcess):  # it may end by itself between the look and the signal
+                family += [process, *process.children(recursive=True)]
+                process.send_signal(json.loads(self._record(name).read_text())["signal"])
         _, alive = psutil.wait_procs(family, timeout=patience)
         for survivor in alive:
-            survivor.kill()
+            with suppress(psutil.NoSuchProcess):
+                survivor.kill()
         psutil.wait_procs(alive, timeout=5)
         for name in names:
             self._record(name).unlink(missing_ok=True)

@@ -176,9 +176,9 @@ def _dataset(spec: ModelSpec, data: Mapping[str, Any], rows: Rows) -> PandasData
     source = DeltaDatasetSource(
         path=tables.table_path(spec.model, "labels", label), delta_table_version=data["versions"].get(f"labels/{label}")
     )
-    frame = rows.frame.astype(
-        {label: "float64"}
-    )  # MLflow takes every whole number for one that may be missing, and warns
+    # MLflow takes every whole number for one that may be missing, and warns.
+    whole = rows.frame.select_dtypes("integer").columns
+    frame = rows.frame.astype(dict.fromkeys(whole, "float64"))
     name = f"{spec.model} {data['key']}"
     found: PandasDataset = mlflow.data.from_pandas(
         frame, source=source, name=name, targets=label, digest=data["content_hash"][:32]
