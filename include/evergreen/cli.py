@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from evergreen.errors import EvergreenError
 from evergreen.settings import settings
@@ -14,6 +16,9 @@ from evergreen.settings import settings
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status. An error of ours is its message, never a traceback."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["airflow"]:  # not argparse's to read: the options after it are Airflow's
+        _airflow(arguments[1:])
     options = _parser().parse_args(arguments)
     try:
         status: int = options.command(options)
@@ -41,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("up", help="start the local stack and leave it running").set_defaults(command=_up)
     commands.add_parser("down", help="stop the local stack").set_defaults(command=_down)
     commands.add_parser("reset", help="stop the local stack and delete its data").set_defaults(command=_reset)
+    commands.add_parser("airflow", help="Airflow's own command on the local stack; everything after it is Airflow's")
     for name, what in (("schema", "the JSON Schema of model.yaml"), ("reference", "the reference of model.yaml")):
         commands.add_parser(name, help=f"write {what}").set_defaults(command=_generate, document=name)
     return parser
@@ -114,6 +120,14 @@ def _reset(_: argparse.Namespace) -> int:
     stack.reset()
     print(f"deleted: {settings().home}")
     return 0
+
+
+def _airflow(arguments: Sequence[str]) -> NoReturn:
+    """Become Airflow's command, with the environment of the stack's processes."""
+    from evergreen.local import environment
+
+    command = [sys.executable, "-m", "airflow", *arguments]
+    os.execve(command[0], command, environment.of_processes(settings()))
 
 
 def _generate(options: argparse.Namespace) -> int:

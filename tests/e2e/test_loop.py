@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +144,18 @@ def test_running_a_day_again_changes_nothing(running: Stack) -> None:
     run = running.demo.runs.trigger(running.demo.ids["ingest"], "again", conf={"partition": again.partition})
     assert set(states(running, running.demo.runs.wait(run)).values()) == {"success"}
     assert published() == before
+
+
+def test_a_day_is_backfilled_again_from_the_command_line(running: Stack) -> None:
+    day, dag_id = Interval.of_day(STORY.history_end - timedelta(days=5)), running.demo.ids["ingest"]
+    command = [sys.executable, "-m", "evergreen", "airflow", "backfill", "create", "--dag-id", dag_id,
+               "--from-date", day.partition, "--to-date", day.partition, "--reprocess-behavior", "completed"]  # fmt: skip
+    asked, runs = datetime.now(UTC), running.demo.runs
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (run,) = [found for found in runs.of(dag_id) if (found["data_interval_start"] or "").startswith(day.partition)]
+    assert set(states(running, runs.wait(run)).values()) == {"success"}
+    assert all(datetime.fromisoformat(task["start_date"]) > asked for task in runs.tasks(run)), "it is run again"
 
 
 def test_a_training_done_before_makes_no_new_trial_and_no_new_version(running: Stack) -> None:

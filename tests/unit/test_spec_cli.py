@@ -97,3 +97,18 @@ def test_asking_for_help_loads_nothing_heavy() -> None:
     assert done.stderr.strip() == "[]", done.stderr
     for command in ("check", "rollback", "apply", "up", "down", "reset", "schema", "reference"):
         assert command in done.stdout
+
+
+def test_airflows_own_command_gets_its_own_options_and_the_stacks_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path))
+    settings.cache_clear()
+    became: list[tuple[str, list[str], dict[str, str]]] = []
+    monkeypatch.setattr("os.execve", lambda *call: became.append(call))
+    with pytest.raises(SystemExit):  # the stand-in returns, which the real one never does
+        cli.main(["airflow", "backfill", "create", "--help"])
+    ((_, command, environment),) = became
+    assert command[1:] == ["-m", "airflow", "backfill", "create", "--help"]
+    assert environment["AIRFLOW_HOME"] == str(tmp_path / "airflow")
+    settings.cache_clear()
