@@ -8,6 +8,7 @@ python -m evergreen_simulator traffic --day 2026-02-20 --seed 1 --server http://
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from datetime import date
@@ -66,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _demo(seed: int) -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it, too, stops what was started
     try:
         demo.run(demo.Story(seed))
     except (
@@ -78,6 +80,9 @@ def _demo(seed: int) -> int:
     ) as error:
         print(f"\nThe demo failed.\n{error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted: all that the demo had started is stopped. `make demo` begins anew.", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -168,10 +168,10 @@ def run(story: Story, *, model: str = landing.MODEL) -> None:
     """
     clock = Clock()
     _clear(settings(), clock)
-    with clock.phase("starting Postgres, MLflow, the model server, the reports and Airflow"):
-        here = stack.up(clock.say, replay=True)
-    _mark(here, story)
     try:
+        with clock.phase("starting Postgres, MLflow, the model server, the reports and Airflow"):
+            here = stack.up(clock.say, replay=True)
+        _mark(here, story)
         spec = load_spec(here.models / model)
         demo = Demo(spec, story, here, clock)
         demo.play()
