@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     rollback = commands.add_parser("rollback", help="go back to the last known good version")
     rollback.add_argument("model")
     rollback.add_argument("--reason", default="by hand, no reason given", help="why; kept in the audit trail")
-    rollback.add_argument("--actor", default=getpass.getuser(), help="who; default: the system's user")
+    rollback.add_argument("--actor", help="who; default: the system's user")
     rollback.set_defaults(command=_rollback)
 
     commands.add_parser("apply", help="apply every model's Feast objects").set_defaults(command=_apply)
@@ -77,7 +77,7 @@ def _check(options: argparse.Namespace) -> int:
 def _rollback(options: argparse.Namespace) -> int:
     from evergreen.serve.rollback import rollback
 
-    print(rollback(options.model, reason=options.reason, actor=options.actor)["message"])
+    print(rollback(options.model, reason=options.reason, actor=options.actor or getpass.getuser())["message"])
     return 0
 
 
@@ -104,6 +104,10 @@ def _up(_: argparse.Namespace) -> int:
         return 1
     for name, address in stack.addresses(here).items():
         print(f"{name:14}{address}")
+    if here.replay:
+        print(
+            "The model server takes a request's own `as_of`, as the demo left it; `EVERGREEN_REPLAY=0 make up` ends that."
+        )
     return 0
 
 

@@ -168,10 +168,10 @@ def run(story: Story, *, model: str = landing.MODEL) -> None:
     """
     clock = Clock()
     _clear(settings(), clock)
+    _mark(settings(), story)
     try:
         with clock.phase("starting Postgres, MLflow, the model server, the reports and Airflow"):
             here = stack.up(clock.say, replay=True)
-        _mark(here, story)
         spec = load_spec(here.models / model)
         demo = Demo(spec, story, here, clock)
         demo.play()
@@ -179,7 +179,7 @@ def run(story: Story, *, model: str = landing.MODEL) -> None:
             told = timeline.read(spec, demo.runs, story.drift)
         print("\n" + "\n".join(told.lines()) + "\n")
         _where_the_time_went(clock, demo.runs, list(demo.ids.values()))
-        print("\nStopped. `make up` starts it again with all of this in it:")
+        print("\nEverything is stopped now. `make up` starts it again with all of this in it:")
         for name, address in stack.addresses(here).items():
             print(f"  {name:14}{address}")
         told.check()
@@ -194,15 +194,21 @@ class DemoRefused(RuntimeError):
 def _clear(here: Settings, clock: Clock) -> None:
     if not here.home.exists() or not any(here.home.iterdir()):
         return
-    if not (here.home / _MARK).exists() and (here.home / "lake").exists():
+    if not (here.home / _MARK).exists() and any((here.home / part).exists() for part in ("lake", "postgres", "mlflow")):
         raise DemoRefused(
             f"{here.home} holds data that no demo wrote. Run the demo elsewhere (EVERGREEN_HOME=…), or delete it with `make reset`."
+        )
+    if not here.embedded_database or not here.lake.startswith(str(here.home)):
+        raise DemoRefused(
+            f"an earlier demo wrote into a database or a lake outside {here.home}, and only you may empty those: do so and delete "
+            f"{here.home}, or name other ones (EVERGREEN_HOME, EVERGREEN_DATABASE_PREFIX, EVERGREEN_LAKE)."
         )
     clock.say(f"deleting what is left of an earlier demo in {here.home}")
     stack.reset()
 
 
 def _mark(here: Settings, story: Story) -> None:
+    here.home.mkdir(parents=True, exist_ok=True)
     (here.home / _MARK).write_text(json.dumps(asdict(story), default=str))
 
 

@@ -276,6 +276,10 @@ class TestOldWindows:
         assert (decision.action, decision.triggers) == ("retrain", False)
         assert "a newer window was decided already" in decision.reasons[-1]
 
+    def test_a_retraining_that_was_only_recorded_is_no_brake(self) -> None:
+        told = watch([window(3), *(drifted(day) for day in (0, 1, 2, 4, 5, 6))])
+        assert [decision.triggers for decision in told] == [False] * 6 + [True]
+
     @given(HISTORIES)
     def test_later_windows_decide_nothing_about_an_earlier_one(self, windows: list[rules.Findings]) -> None:
         told = watch(windows)

@@ -28,11 +28,13 @@ def context(
     end: datetime | None = None,
     run_after: str = "2026-02-10T03:00",
     kind: str = "manual",
+    logical_date: datetime | None = None,
     **params: Any,
 ) -> dict[str, Any]:
     run = SimpleNamespace(
-        run_id="r1", run_type=kind, data_interval_start=start, data_interval_end=end, run_after=at(run_after)
-    )
+        run_id="r1", run_type=kind, data_interval_start=start, data_interval_end=end, run_after=at(run_after),
+        logical_date=logical_date,
+    )  # fmt: skip
     return {"dag_run": run, "params": params}
 
 
@@ -76,6 +78,12 @@ def test_a_weekly_training_knows_as_much_as_its_last_day_does() -> None:
     run = run_of(SPEC, context(at("2026-02-02T06:00"), at("2026-02-09T06:00"), kind="scheduled", as_of=None))
     assert run.as_of == at("2026-02-09T06:00")
     assert run.interval.end - run.interval.start == DAY
+
+
+def test_a_training_by_hand_knows_all_complete_days_and_not_only_the_last_week_of_the_schedule() -> None:
+    week = at("2026-02-02"), at("2026-02-09")  # what the timetable infers for a run by hand on the Thursday after
+    run = run_of(SPEC, context(*week, run_after="2026-02-09T00:00", logical_date=at("2026-02-12T15:30"), as_of=None))
+    assert run.as_of == at("2026-02-12")
 
 
 def test_a_training_after_the_last_day_of_data_knows_all_of_it() -> None:

@@ -172,7 +172,7 @@ def _act(
 ) -> tuple[Action, str]:
     """What to do about a believed change: brakes first, then whether there is enough to learn from."""
     bounds = spec.monitoring
-    retrained = [decision.end for decision in earlier if decision.action == "retrain"]
+    retrained = [decision.end for decision in earlier if decision.triggers]
     first = len(streak(found, earlier)) == bounds.persistence  # told once, not every day
     if retrained and found.end - max(retrained) < bounds.cooldown:
         until = max(retrained) + bounds.cooldown

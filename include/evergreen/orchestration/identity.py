@@ -18,8 +18,9 @@ def run_of(spec: ModelSpec, context: Mapping[str, Any]) -> Run:
     """The `Run` of an Airflow task context.
 
     The interval is, in this order: the `partition` or `as_of` that the run names in its params; the run's data interval; for a
-    run without one (triggered, or by hand without a date), the last complete day before `run_after`. A training that names
-    nothing never asks for more than the model's last day of data.
+    run without one (triggered, or by hand without a date), the last complete day before `run_after`. A training by hand that names
+    nothing knows all complete days before its logical date (the timetable's last week may end days earlier), and none asks for
+    more than the model's last day of data.
 
     Raises:
         RunError: the params cannot be read, or the interval lies outside the model's days of data.
@@ -28,8 +29,12 @@ def run_of(spec: ModelSpec, context: Mapping[str, Any]) -> Run:
     last = spec.last_day or date.max
     interval = _named(spec, params)
     if interval is None:
-        interval = _of_data_interval(dag_run) or _last_complete(dag_run.run_after)
-        if "as_of" in params and interval.start.date() > last:
+        training = "as_of" in params
+        if training and _kind(dag_run) == "manual":
+            interval = _last_complete(dag_run.logical_date or dag_run.run_after)
+        else:
+            interval = _of_data_interval(dag_run) or _last_complete(dag_run.run_after)
+        if training and interval.start.date() > last:
             interval = Interval.of_day(last)  # a training after the last day of data knows all of it
     if not spec.first_day <= interval.start.date() <= last:
         raise RunError(
@@ -42,7 +47,7 @@ def run_of(spec: ModelSpec, context: Mapping[str, Any]) -> Run:
         spec=spec,
         interval=interval,
         run_id=dag_run.run_id,
-        reason=params.get("reason") or _reason(dag_run),
+        reason=params.get("reason") or _kind(dag_run),
         decision_id=params.get("decision_id"),
         changed_at=_moment(spec, "changed_at", params.get("changed_at")),
     )
@@ -90,5 +95,6 @@ def _unreadable(spec: ModelSpec, name: str, text: str, expected: str) -> RunErro
     )
 
 
-def _reason(dag_run: Any) -> str:
+def _kind(dag_run: Any) -> str:
+    """scheduled, backfill, manual, …"""
     return str(getattr(dag_run.run_type, "value", dag_run.run_type))

@@ -31,7 +31,7 @@ _PARAMS: dict[Loop, dict[str, Param]] = {
     "train": {
         "as_of": Param(
             None, type=["null", "string"], title="As of",
-            description="The moment the training may know about, as 2026-01-31T00:00:00Z. Empty: the end of the run's interval.",
+            description="The moment the training may know about, as 2026-01-31T00:00:00Z. Empty: the end of the last complete day.",
         ),
         "reason": Param(None, type=["null", "string"], title="Reason", description="Why; kept with the version and in the audit trail."),
         "decision_id": Param(None, type=["null", "string"], title="Decision", description="The monitor's decision; filled by the monitor."),

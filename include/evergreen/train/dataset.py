@@ -8,11 +8,14 @@ from datetime import datetime
 import pandas as pd
 import pyarrow as pa
 
+from evergreen.errors import WriteConflict
 from evergreen.features import store
 from evergreen.lake import catalogue, tables
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import rules
 from evergreen.train.rows import EVENT
+
+_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,21 @@ def build(spec: ModelSpec, as_of: datetime, split: rules.Split) -> TrainingSet:
 
     Raises:
         EvidenceMissing: a feature view has no table yet.
+        WriteConflict: other runs kept writing the tables meanwhile.
     """
-    versions = _versions(spec)
-    labels = _mature_labels(spec, as_of, split, versions)
     key = [spec.entity.key, EVENT]
-    features = store.historical_features(spec, labels[key])
+    for _ in range(_ATTEMPTS):
+        versions = _versions(spec)
+        labels = _mature_labels(spec, as_of, split, versions)
+        features = store.historical_features(spec, labels[key])
+        if _versions(spec) == versions:  # Feast reads the newest version: the recorded one, if none came meanwhile
+            break
+    else:
+        raise WriteConflict(
+            f"joining the training set of {spec.model} as of {as_of.isoformat()}",
+            found=f"the tables changed {_ATTEMPTS} times meanwhile", expected="tables that hold still for the join",
+            next_step="none: the task is retried by itself",
+        )  # fmt: skip
     frame = features.merge(labels, on=key, validate="one_to_one").sort_values(
         [EVENT, spec.entity.key], ignore_index=True
     )

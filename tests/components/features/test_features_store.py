@@ -89,7 +89,7 @@ class TestApply:
         for process in processes:
             process.start()
         for process in processes:
-            process.join(timeout=60)
+            process.join(timeout=150)
         assert [process.exitcode for process in processes] == [0, 0, 0, 0]
         assert online(model) == (3.0, at(4))
         assert online(model, "c199") == (3.0, at(4))

@@ -117,6 +117,29 @@ def test_a_training_set_sees_only_what_was_known_when_it_was_needed(tiny: ModelS
         assert found == expected
 
 
+def test_tables_that_change_during_the_join_are_joined_again(tiny: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is recorded are the versions that were read."""
+    from evergreen.features import store
+
+    store.ensure_applied(tiny)
+    features, labels = a_history(seed=3)
+    publish(tiny, features, labels)
+    split, join, joins = rules.split(at(14), tiny), store.historical_features, []
+
+    def disturbed(*arguments: Any) -> pd.DataFrame:
+        joins.append(arguments)
+        if len(joins) == 1:
+            publish(tiny, [feature("c1", at(3), 7.0)], [label("c1", at(3), 1)])
+        return join(*arguments)
+
+    monkeypatch.setattr(store, "historical_features", disturbed)
+    built = dataset.build(tiny, at(14), split)
+    assert len(joins) == 2
+    monkeypatch.undo()
+    quiet = dataset.build(tiny, at(14), split)
+    assert (built.content_hash, built.versions) == (quiet.content_hash, quiet.versions)
+
+
 def test_what_becomes_known_later_never_changes_an_earlier_training_set(tiny: ModelSpec) -> None:
     from evergreen.features import store
 
