@@ -109,6 +109,7 @@ def main(report: Path) -> None:
     replay = replay_day(world, AS_OF, settings().server_url)
     done["traffic"] = {"answered": replay.answered, "versions": dict(replay.versions)}
     done["monitor"] = run("monitor", lines, AS_OF + timedelta(days=1))
+    done["silent"] = run("monitor", lines, AS_OF + timedelta(days=2))  # nobody asked anything on that day
     report.write_text(json.dumps(done, indent=1, default=str))
 
 

@@ -22,6 +22,7 @@ import yaml
 from evergreen.local import environment, postgres
 from evergreen.local.processes import Processes, Service
 from evergreen.settings import PROJECT, settings
+from tests.listeners import Http, Listener
 
 from . import runs
 
@@ -57,8 +58,20 @@ def small_model(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
+def slack() -> Iterator[Listener]:
+    """What the owner's Slack channel hears."""
+    with Listener(Http) as server:
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
 def stack(
-    postgres_url: str, mlflow_url: str, services: Processes, tmp_path_factory: pytest.TempPathFactory
+    postgres_url: str,
+    mlflow_url: str,
+    services: Processes,
+    slack: Listener,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[str, str]]:
     """The environment of the stack's processes, with a migrated Airflow database and a running model server."""
     home, prefix = tmp_path_factory.mktemp("runs"), f"t{os.getpid()}_runs_"
@@ -78,6 +91,9 @@ def stack(
         found = environment.of_processes(settings())
     settings.cache_clear()
     found["PYTHONPATH"] += os.pathsep + str(PROJECT)
+    host, told_at = slack.server_address[:2]
+    webhook = {"conn_type": "slackwebhook", "password": f"http://{host}:{told_at}/services/T0/B0/X"}
+    found |= {"EVERGREEN_ALERTS": "log,slack", "AIRFLOW_CONN_SLACK_DEFAULT": json.dumps(webhook)}
     url = f"http://127.0.0.1:{port}/healthz"
     command = [sys.executable, "-m", "evergreen.serve", "--port", str(port)]
     server = Service("server-of-runs", command, found, lambda: _answers(url), 120)
@@ -213,3 +229,13 @@ def test_a_monitored_day_without_drift_triggers_nothing(report: Report) -> None:
     assert [run["tasks"][task] for task in ("collect", "quality", "drift", "performance", "decide")] == ["success"] * 5
     assert [run["tasks"][task] for task in ("retrain_wanted", "retrain")] == ["skipped"] * 2
     assert run["assets"]["churn_decisions"]["partition"] == "2026-01-06"
+
+
+def test_a_silent_day_alerts_and_the_owner_is_told_of_failures_and_alerts(report: Report, slack: Listener) -> None:
+    run = report["silent"]
+    assert run["state"] == "success", run["tasks"]
+    assert run["results"]["decide"]["action"] == "alert"
+    assert (run["tasks"]["alert"], run["tasks"]["retrain"]) == ("success", "skipped")
+    failed, *alerts = slack.heard
+    assert "churn__ingest extract failed" in failed and "ask the upstream system for the file" in failed
+    assert "churn__monitor alerts" in alerts[-1] and "no predictions, although a champion serves" in alerts[-1]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 
 from evergreen.orchestration.failures import LONGEST_DELAY, RETRIES, RETRY_DELAY, RETRY_POLICY
-from evergreen.orchestration.notify import RUNBOOK, notifiers
+from evergreen.orchestration.notify import RUNBOOK, of_failures
 from evergreen.orchestration.operator import Stages
 from evergreen.settings import settings
 from evergreen.spec.load import load_all
@@ -101,7 +101,7 @@ def loop(spec: ModelSpec, name: Loop) -> Iterator[Stages]:
             "max_retry_delay": LONGEST_DELAY,
             "retry_policy": RETRY_POLICY,
             "execution_timeout": _TASK_TIMEOUT[name],
-            "on_failure_callback": notifiers(spec),
+            "on_failure_callback": of_failures(spec),
         },
         **_LIMITS[name],
     ):

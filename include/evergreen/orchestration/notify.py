@@ -1,4 +1,4 @@
-"""Who is told when a task fails: the model's owner, by the channels that EVERGREEN_ALERTS names (log, smtp, slack)."""
+"""Who is told when a task fails or the monitor alerts: the model's owner, by the channels that EVERGREEN_ALERTS names."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 RUNBOOK = "docs/runbooks/on-call.md"
 # Airflow hands the exception to callbacks; what it says first and what to do next is all that a message needs.
-_SUBJECT = "Evergreen: {{ dag.dag_id }} {{ ti.task_id }} failed ({{ run_id }})"
-_BODY = "{{ exception | e }}\n\nTask: {{ ti.log_url }}\nRunbook: " + RUNBOOK
+_FAILED = "Evergreen: {{ dag.dag_id }} {{ ti.task_id }} failed ({{ run_id }})"
+_WHY = "{{ exception | e }}"
+_ALERT = "Evergreen: {{ dag.dag_id }} alerts ({{ run_id }})"
+_REASONS = "{{ ti.xcom_pull(task_ids=ti.task_id)['reasons'] | join('\n') | e }}"
+_POINTERS = "\n\nTask: {{ ti.log_url }}\nRunbook: " + RUNBOOK
 
 
 class LogNotifier(BaseNotifier):
@@ -41,16 +44,25 @@ class LogNotifier(BaseNotifier):
         log.error("Next step: %s", next_step)
 
 
-def notifiers(spec: ModelSpec) -> list[BaseNotifier]:
-    """The notifiers of a model; the log one stands last, so that a failed log ends with what to do."""
+def of_failures(spec: ModelSpec) -> list[BaseNotifier]:
+    """They tell of a failed task; the log one stands last, so that a failed log ends with what to do."""
+    return [*_channels(spec, _FAILED, _WHY), LogNotifier(spec.owner.name, spec.owner.email)]
+
+
+def of_alerts(spec: ModelSpec) -> list[BaseNotifier]:
+    """They tell of a task whose result holds the `reasons` to alert for, which it has logged itself."""
+    return _channels(spec, _ALERT, _REASONS)
+
+
+def _channels(spec: ModelSpec, subject: str, text: str) -> list[BaseNotifier]:
     found: list[BaseNotifier] = []
     channels = settings().alerts
     if "smtp" in channels:
         from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 
-        found.append(SmtpNotifier(to=spec.owner.email, subject=_SUBJECT, html_content=f"<pre>{_BODY}</pre>"))
+        found.append(SmtpNotifier(to=spec.owner.email, subject=subject, html_content=f"<pre>{text}{_POINTERS}</pre>"))
     if "slack" in channels:
         from airflow.providers.slack.notifications.slack_webhook import SlackWebhookNotifier
 
-        found.append(SlackWebhookNotifier(text=f"{_SUBJECT}\n{_BODY}"))
-    return [*found, LogNotifier(spec.owner.name, spec.owner.email)]
+        found.append(SlackWebhookNotifier(text=f"{subject}\n{text}{_POINTERS}"))
+    return found

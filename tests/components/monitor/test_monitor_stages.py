@@ -125,7 +125,11 @@ def test_an_alert_stands_in_the_audit_trail_once(live: Live) -> None:
     live.serve(20, without_minutes)
     for _ in range(2):
         told = live.watch(20, drawn=False)
-        assert stages.alert(live.run(20), told) == {"told": "team@example.org", "decision_id": told["decision_id"]}
+        assert stages.alert(live.run(20), told) == {
+            "told": "team@example.org",
+            "decision_id": told["decision_id"],
+            "reasons": told["reasons"],
+        }
     (event,) = audit.trail(live.spec.model)
     assert (event["event"], event["actor"], event["as_of"]) == ("alert", "monitor", at(20))
     assert "nulls of minutes" in event["reason"]

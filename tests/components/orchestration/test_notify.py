@@ -5,8 +5,6 @@ from __future__ import annotations
 import email
 import json
 import logging
-import socketserver
-import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +14,7 @@ import pytest
 from evergreen.errors import BatchMissing
 from evergreen.settings import PROJECT, settings
 from evergreen.spec.load import load_spec
+from tests.listeners import Http, Listener, Smtp
 
 FAILURE = BatchMissing(
     "reading the batch of churn/usage of 2026-01-05",
@@ -25,50 +24,6 @@ FAILURE = BatchMissing(
 )
 
 
-class Listener(socketserver.ThreadingTCPServer):
-    """Keeps what was said to it."""
-
-    allow_reuse_address = True
-    heard: list[str]
-
-    def __init__(self, handler: type[socketserver.StreamRequestHandler]) -> None:
-        super().__init__(("127.0.0.1", 0), handler)
-        self.heard = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
-class Smtp(socketserver.StreamRequestHandler):
-    """As much of RFC 5321 as a client needs to hand over a mail."""
-
-    server: Listener
-
-    def handle(self) -> None:
-        self.wfile.write(b"220 test\r\n")
-        while line := self.rfile.readline():
-            command = line[:4].upper()
-            if command == b"DATA":
-                self.wfile.write(b"354 go on\r\n")
-                mail = b"".join(iter(self.rfile.readline, b".\r\n"))
-                self.server.heard.append(mail.decode())
-            self.wfile.write(b"221 bye\r\n" if command == b"QUIT" else b"250 ok\r\n")
-            if command == b"QUIT":
-                return
-
-
-class Http(socketserver.StreamRequestHandler):
-    """Answers a POST with Slack's `ok`."""
-
-    server: Listener
-
-    def handle(self) -> None:
-        length = 0
-        while (line := self.rfile.readline().strip()) != b"":
-            if line.lower().startswith(b"content-length:"):
-                length = int(line.split(b":")[1])
-        self.server.heard.append(self.rfile.read(length).decode())
-        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
-
-
 @pytest.fixture
 def listener(request: pytest.FixtureRequest) -> Iterator[Listener]:
     with Listener(request.param) as server:
@@ -76,19 +31,20 @@ def listener(request: pytest.FixtureRequest) -> Iterator[Listener]:
         server.shutdown()
 
 
-def notify(monkeypatch: pytest.MonkeyPatch, channels: str, **connections: dict[str, Any]) -> None:
-    """Call every notifier of the churn model, as Airflow does after a failure."""
+def notify(monkeypatch: pytest.MonkeyPatch, channels: str, of: str = "failures", **connections: dict[str, Any]) -> None:
+    """Call every notifier of the churn model, as Airflow does after a failure, or after an alert of the monitor."""
     monkeypatch.setenv("EVERGREEN_ALERTS", channels)
     for name, connection in connections.items():
         monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(connection))
     settings.cache_clear()
     from airflow.sdk import DAG
 
-    from evergreen.orchestration.notify import notifiers
+    from evergreen.orchestration import notify
 
     spec = load_spec(PROJECT / "include" / "models" / "churn")
-    task = SimpleNamespace(task_id="extract", log_url="http://127.0.0.1:8080/log")
-    for notifier in notifiers(spec):
+    result = {"reasons": ["nulls of spent grew by 90%", "a data incident: nothing is retrained"]}
+    task = SimpleNamespace(task_id="extract", log_url="http://127.0.0.1:8080/log", xcom_pull=lambda task_ids: result)
+    for notifier in {"failures": notify.of_failures, "alerts": notify.of_alerts}[of](spec):
         notifier({"dag": DAG("churn__ingest"), "ti": task, "run_id": "scheduled__2026-01-05", "exception": FAILURE})
     settings.cache_clear()
 
@@ -108,6 +64,15 @@ def test_a_mail_goes_to_the_models_owner_with_the_message_and_the_next_step(
     assert mail["Subject"].startswith("Evergreen: churn__ingest extract failed")
     (body,) = [part.get_payload(decode=True).decode() for part in mail.walk() if not part.is_multipart()]
     assert "next step: ask the upstream system for the file" in body
+
+
+@pytest.mark.parametrize("listener", [Http], indirect=True)
+def test_an_alert_of_the_monitor_is_told_with_its_reasons(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    host, port = listener.server_address[:2]
+    connection = {"conn_type": "slackwebhook", "password": f"http://{host}:{port}/services/T0/B0/X"}
+    notify(monkeypatch, "slack", of="alerts", SLACK_DEFAULT=connection)
+    (said,) = listener.heard
+    assert "churn__ingest alerts" in said and "nulls of spent grew by 90%" in said and "nothing is retrained" in said
 
 
 @pytest.mark.parametrize("listener", [Http], indirect=True)
