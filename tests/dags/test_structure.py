@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
+from evergreen.orchestration import assets
 from evergreen.settings import PROJECT
 from evergreen.spec.load import load_all
 
@@ -77,9 +81,11 @@ def test_promotion_is_downstream_of_every_gate_on_every_path(dag_bag: DagBag) ->
             *(paths_avoiding(dag, root.task_id, "gates") for root in dag.roots)
         )
         assert reachable_without_gates.isdisjoint({"register", "probe", "deploy"})
-        for promoting in ("register", "probe", "deploy"):
-            rule = dag.get_task(promoting).trigger_rule
-            assert rule.value == "all_success", f"{promoting} runs on {rule}: a red or skipped gate would not stop it"
+        for task in dag.tasks:
+            rule = task.trigger_rule
+            assert rule.value == "all_success", (
+                f"{task.task_id} runs on {rule}: a red or skipped stage would not stop it"
+            )
 
 
 def paths_avoiding(dag: DAG, start: str, avoided: str) -> set[str]:
@@ -95,10 +101,14 @@ def paths_avoiding(dag: DAG, start: str, avoided: str) -> set[str]:
 
 
 def test_retraining_is_triggered_by_nothing_but_a_decision(dag_bag: DagBag) -> None:
+    triggers = [task for dag in dags(dag_bag) for task in dag.tasks if hasattr(task, "trigger_dag_id")]
+    assert sorted(task.trigger_dag_id for task in triggers) == sorted(f"{spec.model}__train" for spec in SPECS)
     for spec in SPECS:
         dag = dag_bag.dags[f"{spec.model}__monitor"]
         trigger = dag.get_task("retrain")
-        assert trigger.trigger_dag_id in dag_bag.dags
+        assert trigger.trigger_dag_id == f"{spec.model}__train" and trigger.trigger_dag_id in dag_bag.dags
+        for task_id in ("retrain_wanted", "retrain"):
+            assert dag.get_task(task_id).trigger_rule.value == "all_success", f"{task_id} would run without a decision"
         assert trigger.upstream_task_ids == {"retrain_wanted"}
         assert "decide" in dag.get_task("retrain_wanted").upstream_task_ids
         assert (trigger.logical_date, trigger.skip_when_already_exists, trigger.fail_when_dag_is_paused) == (
@@ -151,7 +161,12 @@ def test_house_rules_of_tasks(dag_bag: DagBag) -> None:
                 assert task.partial_kwargs.get("map_index_template"), named + "mapped tasks are named in the UI"
 
 
-def test_parsing_is_pure_and_light() -> None:
+def test_families_are_tuned_side_by_side(dag_bag: DagBag) -> None:
+    mapped = {task.task_id for dag in dags(dag_bag) for task in dag.tasks if task.is_mapped}
+    assert mapped == {"tune"}
+
+
+def test_parsing_is_light() -> None:
     from tests.dags.conftest import modules_after
 
     loaded = modules_after(
@@ -164,6 +179,39 @@ def test_parsing_is_pure_and_light() -> None:
 def test_each_file_parses_within_the_budget(dag_bag: DagBag) -> None:
     for stats in dag_bag.dagbag_stats:
         assert stats.duration.total_seconds() < PARSE_BUDGET, f"{stats.file} took {stats.duration}"
+
+
+# A parse in which nothing outside of the files may be asked; prints each DAG as the bytes that Airflow would store.
+ALONE = """
+import json, socket, sys
+def refused(*_, **__): raise AssertionError("a DAG file asks for the network, a Variable or a Connection while it is parsed")
+import airflow.sdk
+from airflow.dag_processing.dagbag import DagBag
+from airflow.serialization.serialized_objects import DagSerialization
+socket.socket.connect = airflow.sdk.Variable.get = airflow.sdk.Connection.get = refused
+bag = DagBag("dags")
+assert bag.dags and not bag.import_errors, bag.import_errors
+print(json.dumps({name: DagSerialization.to_dict(dag) for name, dag in bag.dags.items()}, default=str, sort_keys=True))
+"""
+
+
+def test_parsing_asks_nothing_and_depends_on_no_order_of_hashes() -> None:
+    parsed = [
+        subprocess.run(
+            [sys.executable, "-c", ALONE], capture_output=True, text=True, timeout=120, cwd=PROJECT,
+            env=os.environ | {"PYTHONPATH": str(PROJECT / "include"), "PYTHONHASHSEED": seed},
+        )
+        for seed in ("1", "2")
+    ]  # fmt: skip
+    assert [done.returncode for done in parsed] == [0, 0], parsed[0].stderr[-2000:]
+    first, second = (done.stdout.splitlines()[-1] for done in parsed)
+    assert first == second, "another process makes another DAG of the same files: Airflow would version it each time"
+
+
+def test_every_asset_is_declared_in_one_module_and_has_one_producer(dag_bag: DagBag) -> None:
+    declared = {make(spec).uri for spec in SPECS for make in (assets.features, assets.champion, assets.decisions)}
+    produced = [outlet.uri for dag in dags(dag_bag) for task in dag.tasks for outlet in task.outlets]
+    assert sorted(produced) == sorted(declared)
 
 
 def test_a_dag_serializes_to_the_same_bytes_twice(dag_bag: DagBag) -> None:

@@ -231,6 +231,9 @@ def test_airflow_is_known_to_orchestration_and_dags_alone() -> None:
     users = {module for module in modules() for one in imported(module) if one.name.split(".")[0] == "airflow"}
     assert users, "nobody imports airflow: this test sees nothing"
     assert all(layer(module) == "orchestration" or module.startswith("dags.") for module in users), users
+    private = ("airflow.models", "airflow.settings", "airflow.utils.session", "airflow.utils.db")
+    asking = {module for module in users for one in imported(module) if one.name.startswith(private)}
+    assert not asking, f"{asking} would read the metadata database: tasks go through airflow.sdk"
 
 
 def test_the_product_does_not_know_the_simulated_business() -> None:

@@ -53,6 +53,11 @@ def test_a_run_without_one_works_on_the_last_complete_day() -> None:
     assert run_of(SPEC, context()).interval == Interval.of_day(date(2026, 2, 9))
 
 
+def test_a_run_that_an_asset_triggered_has_no_dates_of_its_own() -> None:
+    run = run_of(SPEC, context(kind="asset_triggered", as_of=None))
+    assert (run.interval, run.reason) == (Interval.of_day(date(2026, 2, 9)), "asset_triggered")
+
+
 def test_the_partition_that_a_run_names_wins() -> None:
     run = run_of(SPEC, context(at("2026-01-05"), at("2026-01-06"), partition="2026-03-01"))
     assert run.interval == Interval.of_day(date(2026, 3, 1))
