@@ -17,6 +17,10 @@ class Listener(socketserver.ThreadingTCPServer):
         self.heard = []
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
+    def server_close(self) -> None:
+        self.shutdown()
+        super().server_close()
+
 
 class Smtp(socketserver.StreamRequestHandler):
     """As much of RFC 5321 as a client needs to hand over a mail."""

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
+from pathlib import Path
 
 from evergreen.interval import Interval, days
 from evergreen.local import stack
@@ -198,7 +199,7 @@ def _clear(here: Settings, clock: Clock) -> None:
         raise DemoRefused(
             f"{here.home} holds data that no demo wrote. Run the demo elsewhere (EVERGREEN_HOME=…), or delete it with `make reset`."
         )
-    if not here.embedded_database or not here.lake.startswith(str(here.home)):
+    if not here.embedded_database or not Path(here.lake).is_relative_to(here.home):
         raise DemoRefused(
             f"an earlier demo wrote into a database or a lake outside {here.home}, and only you may empty those: do so and delete "
             f"{here.home}, or name other ones (EVERGREEN_HOME, EVERGREEN_DATABASE_PREFIX, EVERGREEN_LAKE)."

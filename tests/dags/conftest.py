@@ -29,14 +29,20 @@ def dag_bag() -> Iterator[DagBag]:
     yield DagBag(PROJECT / "dags")
 
 
+def alone(code: str, **variables: str) -> str:
+    """The last line that `code` prints in a fresh interpreter with these variables in its environment."""
+    import subprocess
+
+    environment = os.environ | {"PYTHONPATH": str(PROJECT / "include")} | variables
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=environment, cwd=PROJECT
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout.splitlines()[-1]
+
+
 def modules_after(code: str) -> set[str]:
     """The modules that a fresh interpreter has loaded after `code`."""
     import json
-    import subprocess
 
-    script = f"import sys, json\n{code}\nprint(json.dumps(sorted(sys.modules)))"
-    environment = os.environ | {"PYTHONPATH": str(PROJECT / "include")}
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment, cwd=PROJECT
-    )
-    return set(json.loads(done.stdout.splitlines()[-1]))
+    return set(json.loads(alone(f"import sys, json\n{code}\nprint(json.dumps(sorted(sys.modules)))")))

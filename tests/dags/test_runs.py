@@ -62,7 +62,6 @@ def slack() -> Iterator[Listener]:
     """What the owner's Slack channel hears."""
     with Listener(Http) as server:
         yield server
-        server.shutdown()
 
 
 @pytest.fixture(scope="session")

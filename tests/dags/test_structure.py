@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -182,8 +179,8 @@ def test_each_file_parses_within_the_budget(dag_bag: DagBag) -> None:
 
 
 # A parse in which nothing outside of the files may be asked; prints each DAG as the bytes that Airflow would store.
-ALONE = """
-import json, socket, sys
+PARSE = """
+import json, socket
 def refused(*_, **__): raise AssertionError("a DAG file asks for the network, a Variable or a Connection while it is parsed")
 import airflow.sdk
 from airflow.dag_processing.dagbag import DagBag
@@ -196,15 +193,9 @@ print(json.dumps({name: DagSerialization.to_dict(dag) for name, dag in bag.dags.
 
 
 def test_parsing_asks_nothing_and_depends_on_no_order_of_hashes() -> None:
-    parsed = [
-        subprocess.run(
-            [sys.executable, "-c", ALONE], capture_output=True, text=True, timeout=120, cwd=PROJECT,
-            env=os.environ | {"PYTHONPATH": str(PROJECT / "include"), "PYTHONHASHSEED": seed},
-        )
-        for seed in ("1", "2")
-    ]  # fmt: skip
-    assert [done.returncode for done in parsed] == [0, 0], parsed[0].stderr[-2000:]
-    first, second = (done.stdout.splitlines()[-1] for done in parsed)
+    from tests.dags.conftest import alone
+
+    first, second = (alone(PARSE, PYTHONHASHSEED=seed) for seed in ("1", "2"))
     assert first == second, "another process makes another DAG of the same files: Airflow would version it each time"
 
 

@@ -95,7 +95,7 @@ def test_asking_for_help_loads_nothing_heavy() -> None:
         timeout=60,
     )
     assert done.stderr.strip() == "[]", done.stderr
-    for command in ("check", "rollback", "apply", "up", "down", "reset", "schema", "reference"):
+    for command in ("check", "rollback", "apply", "up", "down", "reset", "airflow", "schema", "reference"):
         assert command in done.stdout
 
 

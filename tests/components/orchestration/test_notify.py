@@ -28,7 +28,6 @@ FAILURE = BatchMissing(
 def listener(request: pytest.FixtureRequest) -> Iterator[Listener]:
     with Listener(request.param) as server:
         yield server
-        server.shutdown()
 
 
 def notify(monkeypatch: pytest.MonkeyPatch, channels: str, of: str = "failures", **connections: dict[str, Any]) -> None:
