@@ -21,12 +21,14 @@ import pandas as pd
 import requests
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException, RestException
+from pydantic import ValidationError
 from sklearn.pipeline import Pipeline
 
 from evergreen.errors import EvidenceMissing, ModelUnloadable, ServiceUnavailable
 from evergreen.lake import postgres
 from evergreen.registry.rules import Version
 from evergreen.settings import settings
+from evergreen.spec.schema import ModelSpec
 
 CHAMPION = "champion"
 LAST_KNOWN_GOOD = "last_known_good"
@@ -145,6 +147,24 @@ def download(run_id: str, artifact: str) -> Path:
                 found=str(error), expected=f"the artifact {artifact}, which training logs", next_step="train again; see the run in MLflow",
             ) from error  # fmt: skip
         return fetched.replace(folder / fetched.name)
+
+
+def spec(model: str, version: Version) -> ModelSpec:
+    """The spec that a version was trained with; keys that this release no longer knows are left out.
+
+    Raises:
+        EvidenceMissing: training logged none.
+        ModelUnloadable: this release cannot read it.
+    """
+    text = download(version.run_id, "spec.json").read_text()
+    try:
+        found = ModelSpec.model_validate_json(text, extra="ignore")
+    except ValidationError as error:
+        raise ModelUnloadable(
+            f"reading the spec of version {version.number} of {model} (MLflow run {version.run_id})",
+            found=str(error), expected="a spec that this release of Evergreen can read", next_step="train again",
+        ) from error  # fmt: skip
+    return found
 
 
 def load(model: str, number: int) -> Predictor:

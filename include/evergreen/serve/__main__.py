@@ -30,21 +30,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from evergreen.serve.app import create_app
     from evergreen.serve.models import Models
     from evergreen.settings import settings
-    from evergreen.spec.load import load_all, load_spec
+    from evergreen.spec.load import folders
 
-    try:
-        if options.model:
-            name, number = options.model
-            models = Models([load_spec(settings().models / name)])
+    if options.model:
+        name, number = options.model
+        models = Models([name])
+        try:
             models.slots[name].put(number)
-        else:
-            specs, errors = load_all(settings().models)
-            for error in errors:
-                logging.error("%s", error)
-            models = Models(specs)
-    except EvergreenError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - the program's answer
-        return 1
+        except EvergreenError as error:
+            print(error, file=sys.stderr)  # noqa: T201 - the program's answer
+            return 1
+    else:
+        # By name alone: a version brings the spec that it was trained with, so a folder that is being edited disturbs nothing.
+        models = Models(folder.name for folder in folders(settings().models))
     app = create_app(models, probe=bool(options.model), max_batch=options.max_batch)
     uvicorn.run(
         app,

@@ -13,27 +13,32 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.routing import BaseRoute
 
 from evergreen.errors import EvergreenError, TransientError
-from evergreen.serve.messages import Body, request_type
+from evergreen.serve.messages import Body
 from evergreen.serve.metrics import Metrics
 from evergreen.serve.models import Loaded, Models, Slot
 from evergreen.serve.predictions import Prediction, PredictionLog
 from evergreen.settings import settings
+from evergreen.spec.load import folders
 from evergreen.spec.schema import ModelSpec
 
 log = logging.getLogger(__name__)
 
 MAX_BATCH = 1_000
+PREDICT = "/models/{model}/predict"
 _BYTES_AN_ENTITY = 1_000  # of a request's body, at most; a larger body is refused before it is read
 _MISTAKES_SHOWN = 20  # of a malformed request
 _WORKERS = 4  # threads that read features and predict
@@ -126,9 +131,9 @@ def create_app(models: Models, *, probe: bool = False, max_batch: int = MAX_BATC
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        """Every model that has a champion serves a version."""
-        missing = models.missing()
-        return JSONResponse({"ready": not missing, "missing": missing}, 503 if missing else 200)
+        """Every model's champion was looked for; `missing` are those of which no version could be loaded, while others answer."""
+        ready = models.ready()
+        return JSONResponse({"ready": ready, "missing": models.missing()}, 200 if ready else 503)
 
     @app.get("/metrics", include_in_schema=False)
     async def prometheus() -> Response:
@@ -137,7 +142,7 @@ def create_app(models: Models, *, probe: bool = False, max_batch: int = MAX_BATC
     @app.get("/models")
     async def list_models() -> dict[str, Any]:
         """What serves."""
-        return {"models": [_described(slot) for slot in models.slots.values()]}
+        return {"models": [_described(slot) for slot in list(models.slots.values())]}
 
     @app.get("/models/{model}")
     async def describe(model: str) -> dict[str, Any]:
@@ -159,7 +164,7 @@ def create_app(models: Models, *, probe: bool = False, max_batch: int = MAX_BATC
     @app.post("/models/{model}/deploy", dependencies=[Depends(_administrator)])
     def deploy(model: str, body: Deployment) -> Any:
         """Serve another version; answers when it serves. A version that cannot be loaded changes nothing: 409."""
-        slot = _slot(models, model)
+        slot = models.add(model) if _has_folder(model) else _slot(models, model)
         try:
             slot.put(body.version)
         except TransientError:
@@ -171,12 +176,14 @@ def create_app(models: Models, *, probe: bool = False, max_batch: int = MAX_BATC
             ) from error
         return _described(slot)
 
-    async def predict(slot: Slot, request: Request, body: Body) -> dict[str, Any]:
+    @app.post(PREDICT)
+    async def predict(model: str, request: Request) -> Response:
+        loaded = _serving(_slot(models, model))
+        body = await _body(request, loaded.request_type)
         if len(body.asked) > max_batch:
             raise HTTPException(413, f"{len(body.asked):,} entities; at most {max_batch:,} a request")
         as_of = _moment(body)
-        loaded, key = _serving(slot), slot.spec.entity.key
-        keys = [getattr(entity, key) for entity in body.asked]
+        keys = [getattr(entity, loaded.spec.entity.key) for entity in body.asked]
         items, rows = await asyncio.get_running_loop().run_in_executor(
             workers, _answers, online_features, loaded, keys, request.state.id, as_of
         )
@@ -188,30 +195,43 @@ def create_app(models: Models, *, probe: bool = False, max_batch: int = MAX_BATC
             except TimeoutError:
                 raise HTTPException(503, f"the prediction log did not commit within {_LOG_PATIENCE:.0f} s") from None
         metrics.predicted(loaded, len(rows), len(items) - len(rows))
-        return {
-            "request_id": request.state.id, "model": slot.spec.model, "version": loaded.version.number, "as_of": as_of.isoformat(),
+        return JSONResponse({
+            "request_id": request.state.id, "model": model, "version": loaded.version.number, "as_of": as_of.isoformat(),
             "predictions": items,
-        }  # fmt: skip
+        })  # fmt: skip
 
-    for slot in models.slots.values():
-        _add_predict(app, slot, predict)
-
-    @app.post("/models/{model}/predict", include_in_schema=False)
-    async def predict_unknown(model: str) -> None:
-        _slot(models, model)
-
+    app.openapi = lambda: _documentation(app, models)  # type: ignore[method-assign]  # FastAPI's own way to extend it
     return app
 
 
-def _add_predict(app: FastAPI, slot: Slot, predict: Callable[[Slot, Request, Any], Awaitable[dict[str, Any]]]) -> None:
-    """A route of the model's own: its body's type names the entity's key, for validation and for the documentation."""
-    body_type = request_type(slot.spec)
+async def _body(request: Request, kind: type[BaseModel]) -> Body:
+    """The request, of the type that the version which answers it declares."""
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip()
+    if content_type != "application/json":
+        raise HTTPException(415, f"content-type {content_type!r}: send application/json")
+    try:
+        body: Any = kind.model_validate_json(await request.body())
+    except ValidationError as error:
+        mistakes = error.errors(include_url=False, include_context=False, include_input=False)
+        raise RequestValidationError([{**mistake, "loc": ("body", *mistake["loc"])} for mistake in mistakes]) from error
+    return cast("Body", body)
 
-    async def endpoint(request: Request, body: Any) -> Response:
-        return JSONResponse(await predict(slot, request, body))
 
-    endpoint.__annotations__["body"] = body_type
-    app.post(f"/models/{slot.spec.model}/predict", summary=slot.spec.description)(endpoint)
+def _documentation(app: FastAPI, models: Models) -> dict[str, Any]:
+    """OpenAPI's document: in place of the one route for predictions, one a model that serves, typed by its version."""
+    routes: list[BaseRoute] = [route for route in app.routes if getattr(route, "path", None) != PREDICT]
+    for slot in list(models.slots.values()):
+        if slot.current is not None:
+            routes.append(_documented(slot.current))
+    return get_openapi(title=app.title, version=app.version, routes=routes)
+
+
+def _documented(loaded: Loaded) -> APIRoute:
+    async def endpoint(body: Any) -> None: ...
+
+    endpoint.__annotations__["body"] = loaded.request_type
+    path = PREDICT.format(model=loaded.spec.model)
+    return APIRoute(path, endpoint, methods=["POST"], summary=loaded.spec.description)
 
 
 def _answers(
@@ -260,6 +280,10 @@ def _moment(body: Body) -> datetime:
     return body.as_of.astimezone(UTC)
 
 
+def _has_folder(model: str) -> bool:
+    return model in {folder.name for folder in folders(settings().models)}
+
+
 def _slot(models: Models, model: str) -> Slot:
     if model not in models.slots:
         raise HTTPException(404, f"unknown model {model!r}; known: {', '.join(models.slots) or 'none'}")
@@ -269,7 +293,7 @@ def _slot(models: Models, model: str) -> Slot:
 def _serving(slot: Slot) -> Loaded:
     if slot.current is None:
         raise HTTPException(
-            503, f"no version of {slot.spec.model} serves yet" + (f": {slot.problem}" if slot.problem else "")
+            503, f"no version of {slot.model} serves yet" + (f": {slot.problem}" if slot.problem else "")
         )
     return slot.current
 
@@ -283,7 +307,7 @@ def _administrator(authorization: Annotated[str, Header()] = "") -> None:
 def _described(slot: Slot) -> dict[str, Any]:
     current = slot.current
     return {
-        "model": slot.spec.model,
+        "model": slot.model,
         "version": current and current.version.number,
         "as_of": current and current.version.as_of.isoformat(),
         "loaded_at": current and current.loaded_at.isoformat(),

@@ -41,8 +41,7 @@ def deploy(model: str, version: int) -> dict[str, Any]:
     if response.status_code != httpx.codes.OK:
         raise DeployRefused(
             doing, found=f"{response.status_code}: {response.text[:1000]}", expected=f"version {version} loaded and serving",
-            next_step=f"what served before still serves; look at {url}/models/{model} and the version in MLflow; is the model's folder new or "
-            "changed, restart the server, then clear this task",
+            next_step=f"what served before still serves; look at {url}/models/{model} and the version in MLflow, then clear this task",
         )  # fmt: skip
     confirmed: dict[str, Any] = response.json()
     return confirmed

@@ -28,7 +28,7 @@ class _Serving(Collector):
         failures = GaugeMetricFamily(
             "evergreen_load_failures", "Versions that could not be loaded since the start", labels=["model"]
         )
-        for model, slot in self._models.slots.items():
+        for model, slot in list(self._models.slots.items()):
             version.add_metric([model], slot.current.version.number if slot.current else 0)
             fallback.add_metric([model], float(slot.fallback))
             failures.add_metric([model], slot.failures)
@@ -39,6 +39,7 @@ class Metrics:
     """Counters of one server, in a registry of their own."""
 
     def __init__(self, models: Models) -> None:
+        self._models = models
         self.registry = CollectorRegistry()
         self.registry.register(_Serving(models))
         self._requests = Counter("evergreen_requests", "Answered requests", ["path", "status"], registry=self.registry)
@@ -53,9 +54,12 @@ class Metrics:
         )
 
     def answered(self, request: Request, status: int, seconds: float) -> None:
-        """Count a request under its route; every path without one is the same, so that nobody can make up labels."""
-        route = request.scope.get("route")
-        path = getattr(route, "path", "other")
+        """Count a request under its route, with the model where there is such a model; every path without a route is the same,
+        so that nobody can make up labels."""
+        path = getattr(request.scope.get("route"), "path", "other")
+        model = request.path_params.get("model")
+        if model in self._models.slots:
+            path = path.replace("{model}", model)
         self._requests.labels(path, str(status)).inc()
         self._seconds.labels(path).observe(seconds)
 

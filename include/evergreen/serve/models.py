@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pydantic import BaseModel
 
 from evergreen.errors import EvergreenError, ModelUnloadable, ServiceUnavailable
 from evergreen.registry import store
 from evergreen.registry.rules import Version
+from evergreen.serve.messages import request_type
 from evergreen.spec.schema import ModelSpec
 from evergreen.train.rows import inputs
 
@@ -28,7 +31,7 @@ RETRY_SECONDS = 2.0  # until the registry is asked again, while it does not answ
 class Loaded:
     """A version in memory that has answered once."""
 
-    spec: ModelSpec
+    spec: ModelSpec  # the one that it was trained with: the model's folder may have moved on
     version: Version
     predictor: store.Predictor
     loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -38,12 +41,17 @@ class Loaded:
         frame = pd.DataFrame.from_records(list(features), columns=list(self.spec.feature_types))
         return self.predictor.predict(inputs(self.spec.feature_types, frame))
 
+    @cached_property
+    def request_type(self) -> type[BaseModel]:
+        """What a request to this version looks like."""
+        return request_type(self.spec)
+
 
 @dataclass
 class Slot:
     """One model's place in the server."""
 
-    spec: ModelSpec
+    model: str
     current: Loaded | None = None
     settled: bool = False  # the version to start with was looked for
     fallback: bool = False  # the last known good version serves, since the champion could not be loaded
@@ -77,7 +85,7 @@ class Slot:
     def _start(self) -> None:
         for role, wanted in (("champion", store.champion), ("last known good version", store.last_known_good)):
             try:
-                found = wanted(self.spec.model)
+                found = wanted(self.model)
                 if found is not None:
                     self._get(found.number)
                     self.fallback = role != "champion"
@@ -87,25 +95,26 @@ class Slot:
                 raise
             except Exception as error:  # whatever it is, it must hold no other model up
                 self.problem = self.problem or f"the {role} cannot be served: {error}"
-                log.exception("%s: the %s cannot be served", self.spec.model, role)
+                log.exception("%s: the %s cannot be served", self.model, role)
 
     def _get(self, number: int) -> Loaded:
         if self.current is None or self.current.version.number != number:
             try:
-                self.current = load(self.spec, number)
+                self.current = load(self.model, number)
             except EvergreenError as error:
                 self.failures += 1
                 self.problem = f"version {number} could not be loaded: {error.found}"
                 raise
-        log.info("%s: version %d serves", self.spec.model, number)
+        log.info("%s: version %d serves", self.model, number)
         return self.current
 
 
-def load(spec: ModelSpec, number: int) -> Loaded:
+def load(model: str, number: int) -> Loaded:
     """A version that has answered once: a row in which nothing is known, which every version must take."""
-    loaded = Loaded(spec, store.version(spec.model, number), store.load(spec.model, number))
+    version = store.version(model, number)
+    loaded = Loaded(store.spec(model, version), version, store.load(model, number))
     try:
-        answer = loaded.predict([dict.fromkeys(spec.feature_types)])
+        answer = loaded.predict([dict.fromkeys(loaded.spec.feature_types)])
     except Exception as error:  # whatever a model raises that does not fit the spec
         raise _unfit(loaded, f"{type(error).__name__}: {error}") from error
     if answer.shape != (1,) or not 0.0 <= answer[0] <= 1.0:
@@ -117,15 +126,15 @@ def _unfit(loaded: Loaded, found: str) -> ModelUnloadable:
     return ModelUnloadable(
         f"letting version {loaded.version.number} of {loaded.spec.model} answer once",
         found=found, expected=f"a probability from the features {', '.join(loaded.spec.feature_types)}",
-        next_step="train again if the spec's features have changed since; see the version in MLflow",
+        next_step="see the version in MLflow, then train again",
     )  # fmt: skip
 
 
 class Models:
     """Every model of the server, by name."""
 
-    def __init__(self, specs: Sequence[ModelSpec]) -> None:
-        self.slots = {spec.model: Slot(spec) for spec in specs}
+    def __init__(self, names: Iterable[str]) -> None:
+        self.slots = {name: Slot(name) for name in names}
         self._stopped = threading.Event()
 
     def start(self) -> None:
@@ -141,8 +150,20 @@ class Models:
         """End `start`, where it still waits."""
         self._stopped.set()
 
+    def add(self, model: str) -> Slot:
+        """The place of a model, also of one that is new since the server's start: it has no version to start with."""
+        return self.slots.setdefault(model, Slot(model, settled=True))
+
     def missing(self) -> list[str]:
         """Models that should serve and do not: not looked for yet, or with nothing that could be loaded."""
-        return [
-            name for name, slot in self.slots.items() if not slot.settled or (slot.current is None and slot.problem)
-        ]
+        return [slot.model for slot in self._slots() if not slot.settled or (slot.current is None and slot.problem)]
+
+    def ready(self) -> bool:
+        """Every model's first version was looked for, and one that cannot be served leaves others that are."""
+        slots = self._slots()
+        return all(slot.settled for slot in slots) and (
+            not self.missing() or any(slot.current is not None for slot in slots)
+        )
+
+    def _slots(self) -> list[Slot]:
+        return list(self.slots.values())  # a deployment may add one meanwhile

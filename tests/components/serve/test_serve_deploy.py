@@ -19,8 +19,9 @@ from evergreen.registry import audit, store
 from evergreen.registry import stages as registry
 from evergreen.serve import stages as serve
 from evergreen.settings import settings
+from evergreen.spec.load import load_spec
 
-from .conftest import TOKEN, Shop, at, customer
+from .conftest import CUSTOMERS, TOKEN, Shop, at, customer, declare, put_online
 
 
 def answering(shop: Shop) -> int:
@@ -245,6 +246,50 @@ def test_two_deployments_at_once_leave_the_newer_version(shop: Shop) -> None:
     assert answering(shop) == shop.aliases()[0] == newer
 
 
+def beside(shop: Shop) -> Shop:
+    """A model whose folder appears now, beside that of a running server's."""
+    spec = load_spec(declare(shop.spec.folder.parent, f"{shop.name}_new"))
+    put_online(spec, 0, [customer(n) for n in range(CUSTOMERS)])
+    return Shop(spec, shop.settings, shop.logs, shop.nursery, shop.candidates, shop.servers)
+
+
+def test_a_model_whose_folder_is_new_since_the_servers_start_is_deployed(alone: Shop) -> None:
+    server = alone.serve()
+    new = beside(alone)
+    assert server.get(f"/models/{new.name}").status_code == 404
+    new.champion(3)
+    assert answering(new) == 1
+    assert server.get("/readyz").json() == {"ready": True, "missing": []}
+
+
+def test_a_version_answers_by_the_spec_it_was_trained_with_whatever_becomes_of_the_folder(alone: Shop) -> None:
+    """A feature that is renamed, or a file that is no spec any more: the champion serves on, also after a restart."""
+    server = alone.serve()
+    alone.champion(3)
+    model_yaml = alone.spec.folder / "model.yaml"
+    before = model_yaml.read_text()
+    model_yaml.write_text(before.replace("sessions_3d", "sessions_lately"))
+    assert model_yaml.read_text() != before
+    assert answering(alone) == 1
+    server.stop()
+    alone.serve()
+    assert answering(alone) == 1
+    model_yaml.write_text("model: [")
+    alone.server.stop()
+    alone.serve()
+    assert answering(alone) == 1
+    assert alone.server.describe(alone.name)["role"] == "champion"
+
+
+def test_a_version_whose_spec_this_release_cannot_read_is_refused(shop: Shop) -> None:
+    good, registered = shop.champion(3), shop.registered(5)
+    client = mlflow.MlflowClient(shop.settings.mlflow_url)
+    client.log_dict(registered["mlflow_run_id"], {"model": shop.name}, "spec.json")
+    with pytest.raises(DeployRefused, match="Field required"):
+        serve.deploy(shop.run(5), registered)
+    assert answering(shop) == good
+
+
 def test_a_restart_serves_the_champion(alone: Shop) -> None:
     alone.serve()
     alone.champion(3)
@@ -282,7 +327,12 @@ def test_a_restart_whose_champion_cannot_be_loaded_serves_the_last_known_good_ve
     assert server.get("/healthz").status_code == 200
     assert server.get("/readyz").json() == {"ready": False, "missing": [alone.name]}
     assert server.predict(alone.name, entity={"customer_id": customer(1)}).status_code == 503
+
+    other = beside(alone)
+    other.champion(3)
+    assert server.get("/readyz").json() == {"ready": True, "missing": [alone.name]}, "a bad model disturbs no other one"
+    assert answering(other) == 1
     alone.champion(7)
-    server.wait()
+    assert server.get("/readyz").json() == {"ready": True, "missing": []}
     assert answering(alone) == 3
     assert server.metric(f'evergreen_serving_last_known_good{{model="{alone.name}"}}') == 0
