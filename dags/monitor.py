@@ -5,7 +5,7 @@ from __future__ import annotations
 from evergreen.monitor import stages as monitor
 from evergreen.orchestration import assets
 from evergreen.orchestration.loops import loop, valid_specs
-from evergreen.orchestration.notify import of_alerts
+from evergreen.orchestration.notify import of_warnings
 from evergreen.orchestration.retrain import retrain
 
 for spec in valid_specs():
@@ -17,5 +17,5 @@ for spec in valid_specs():
         decision = stage(monitor.decide, outlets=[assets.decisions(spec)])(
             collected=collected, quality=quality, drift=drift, performance=performance
         )
-        stage(monitor.alert, on_success_callback=of_alerts(spec))(decision=decision)
+        stage(monitor.alert, on_success_callback=of_warnings(spec))(decision=decision)
         retrain(spec, decision)

@@ -89,7 +89,8 @@ def land(*lines):
 
 def validated(run, *lines):
     land(*lines)
-    return validate(run, extract(run))["sources"][SOURCE]
+    result = validate(run, extract(run))
+    return {**result["sources"][SOURCE], "warnings": result["warnings"]}
 
 
 def page(run):
@@ -133,9 +134,8 @@ def test_every_bad_row_is_in_quarantine_once_with_all_its_reasons(run, caplog):
     assert "max_value=500" in warning
     assert "1 of 32 rows fail (row 33; value 900.0)" in warning
     assert "5 to quarantine (2 duplicate key, 2 expect_column_values_to_be_between(spent), 1 unparsable)" in caplog.text
-    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
-        f"{SOURCE}: {warning}"
-    ]
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [warning]
+    assert warning.startswith(f"{SOURCE}: ")
 
 
 def test_a_new_category_alerts_and_its_rows_stay(run):
@@ -245,7 +245,9 @@ def test_feature_rows_pass_whole_and_warnings_are_told(run):
     computed = features(run, "web", None, "desk")
     result = validate_features(run, computed)
     assert result["views"] == computed["views"]
-    assert result["warnings"] == ["expect_column_values_to_not_be_null(kind): 1 of 3 rows fail (row 1; value null)"]
+    assert result["warnings"] == [
+        "habits: expect_column_values_to_not_be_null(kind): 1 of 3 rows fail (row 1; value null)"
+    ]
     assert run.links["Data Docs"].endswith("/shop/data_docs/features/2026-01-05.html")
 
 
@@ -263,7 +265,7 @@ def test_several_partitions_of_a_view_are_judged_each_by_the_whole_contract(run)
         kinds = ("web", None) if partition != "2026-01-04" else ("web", "desk")
         computed["views"]["habits"] |= features(run, *kinds, partition=partition)["views"]["habits"]
     told = "expect_column_values_to_not_be_null(kind): 1 of 2 rows fail (row 1; value null)"
-    assert validate_features(run, computed)["warnings"] == [told, told]
+    assert validate_features(run, computed)["warnings"] == [f"habits: {told}", f"habits of 2026-01-06: {told}"]
     text = page(run)
     assert all(name in text for name in ("habits of 2026-01-04", "habits of 2026-01-06")), (
         "a partition is not on the page"

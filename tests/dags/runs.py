@@ -18,6 +18,7 @@ FIRST = date(2026, 1, 1)
 DAYS = 5  # of history; the model is trained as of their end, and monitored on the day after
 AS_OF = FIRST + timedelta(days=DAYS)
 MISSING = AS_OF + timedelta(days=1)  # a day whose batches never arrived
+WARNED = AS_OF + timedelta(days=2)  # a day with a category that the contract does not know
 SEED, CUSTOMERS = 4, 250
 
 
@@ -87,7 +88,8 @@ def run(loop: str, lines: Lines, day: date, **conf: str) -> dict[str, Any]:
 def main(report: Path) -> None:
     from evergreen.settings import settings
     from evergreen_simulator.delivery import World
-    from evergreen_simulator.landing import write_days
+    from evergreen_simulator.landing import write_day, write_days
+    from evergreen_simulator.scenarios import NewCategory
     from evergreen_simulator.traffic import replay_day
 
     lines = Lines()
@@ -103,6 +105,8 @@ def main(report: Path) -> None:
         done["ingest"].append(run("ingest", lines, day + timedelta(days=1), partition=day.isoformat()))
     done["again"] = run("ingest", lines, FIRST + timedelta(days=1))
     done["missing"] = run("ingest", lines, MISSING + timedelta(days=1))
+    write_day(World(SEED, CUSTOMERS, (NewCategory(since=WARNED),)), WARNED, settings().landing)
+    done["warned"] = run("ingest", lines, WARNED + timedelta(days=1))
     moment = f"{AS_OF.isoformat()}T00:00:00Z"  # in the middle of the week that the schedule would train after
     done["train"] = run("train", lines, AS_OF, as_of=moment)
     done["train_again"] = run("train", lines, AS_OF + timedelta(days=1), as_of=moment, reason="once more")

@@ -230,11 +230,17 @@ def test_a_monitored_day_without_drift_triggers_nothing(report: Report) -> None:
     assert run["assets"]["churn_decisions"]["partition"] == "2026-01-06"
 
 
-def test_a_silent_day_alerts_and_the_owner_is_told_of_failures_and_alerts(report: Report, slack: Listener) -> None:
+def test_a_silent_day_alerts_and_the_owner_is_told_of_failures_warnings_and_alerts(
+    report: Report, slack: Listener
+) -> None:
     run = report["silent"]
     assert run["state"] == "success", run["tasks"]
     assert run["results"]["decide"]["action"] == "alert"
     assert (run["tasks"]["alert"], run["tasks"]["retrain"]) == ("success", "skipped")
-    failed, *alerts = slack.heard
+    assert report["warned"]["state"] == "success", report["warned"]["tasks"]
+    (failed,) = [said for said in slack.heard if "failed" in said]
     assert "churn__ingest extract failed" in failed and "ask the upstream system for the file" in failed
-    assert "churn__monitor alerts" in alerts[-1] and "no predictions, although a champion serves" in alerts[-1]
+    warned = [said for said in slack.heard if "churn__ingest validate warns" in said]
+    assert "distinct_values_to_be_in_set(plan)" in warned[-1] and not any("set(plan)" in said for said in warned[:-1])
+    assert "churn__monitor alert warns" in slack.heard[-1]
+    assert "no predictions, although a champion serves" in slack.heard[-1]

@@ -189,7 +189,7 @@ def alert(run: Run, decision: Json) -> Json:
         id=f"alert/{decision['decision_id']}", as_of=run.as_of, model=run.spec.model, event="alert", version=None,
         actor="monitor", reason="; ".join(decision["reasons"]), evidence={"decision_id": decision["decision_id"]},
     )  # fmt: skip
-    return {"told": run.spec.owner.email, "decision_id": decision["decision_id"], "reasons": decision["reasons"]}
+    return {"told": run.spec.owner.email, "decision_id": decision["decision_id"], "warnings": decision["reasons"]}
 
 
 def _champion(run: Run) -> int | None:

@@ -1,4 +1,4 @@
-"""Who is told when a task fails or the monitor alerts: the model's owner, by the channels that EVERGREEN_ALERTS names."""
+"""Who is told when a task fails or warns: the model's owner, by the channels that EVERGREEN_ALERTS names."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ RUNBOOK = "docs/runbooks/on-call.md"
 # Airflow hands the exception to callbacks; what it says first and what to do next is all that a message needs.
 _FAILED = "Evergreen: {{ dag.dag_id }} {{ ti.task_id }} failed ({{ run_id }})"
 _WHY = "{{ exception | e }}"
-_ALERT = "Evergreen: {{ dag.dag_id }} alerts ({{ run_id }})"
-_REASONS = "{{ ti.xcom_pull(task_ids=ti.task_id)['reasons'] | join('\n') | e }}"
+_WARNED = "Evergreen: {{ dag.dag_id }} {{ ti.task_id }} warns ({{ run_id }})"
+_OF_WHAT = "{{ warnings | join('\n') | e }}"
 _POINTERS = "\n\nTask: {{ ti.log_url }}\nRunbook: " + RUNBOOK
 
 
@@ -44,14 +44,30 @@ class LogNotifier(BaseNotifier):
         log.error("Next step: %s", next_step)
 
 
+class WarningNotifier(BaseNotifier):
+    """Tells of a task that ended well with `warnings` in its result; its log has them already."""
+
+    def __init__(self, channels: list[BaseNotifier]) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def notify(self, context: Context) -> None:
+        ti: Any = context["ti"]
+        warnings = (ti.xcom_pull(task_ids=ti.task_id) or {}).get("warnings")
+        if warnings:
+            for channel in self.channels:
+                channel({**context, "warnings": warnings})
+
+
 def of_failures(spec: ModelSpec) -> list[BaseNotifier]:
     """They tell of a failed task; the log one stands last, so that a failed log ends with what to do."""
     return [*_channels(spec, _FAILED, _WHY), LogNotifier(spec.owner.name, spec.owner.email)]
 
 
-def of_alerts(spec: ModelSpec) -> list[BaseNotifier]:
-    """They tell of a task whose result holds the `reasons` to alert for, which it has logged itself."""
-    return _channels(spec, _ALERT, _REASONS)
+def of_warnings(spec: ModelSpec) -> list[BaseNotifier]:
+    """They tell of a task whose result holds `warnings`."""
+    channels = _channels(spec, _WARNED, _OF_WHAT)
+    return [WarningNotifier(channels)] if channels else []
 
 
 def _channels(spec: ModelSpec, subject: str, text: str) -> list[BaseNotifier]:

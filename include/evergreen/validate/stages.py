@@ -31,7 +31,8 @@ def validate(run: Run, extracted: Json) -> Json:
     `_reasons`. In order, and every row in exactly one of them.
 
     Returns:
-        `extracted`, with `"published", "quarantined", "warnings", "accepted": path, "rejected": path` for each source.
+        `extracted`, with `"published", "quarantined", "accepted": path, "rejected": path` for each source, and `"warnings"`: what
+        the owner is told.
 
     Raises:
         ContractBroken: a critical expectation failed, of any source; nothing may be published.
@@ -64,7 +65,6 @@ def validate(run: Run, extracted: Json) -> Json:
             **batch,
             "published": accepted.num_rows,
             "quarantined": rejected.num_rows,
-            "warnings": list(decision.warnings),
             "accepted": staging.write(staging.path(run.spec.model, partition, f"{name}.accepted"), accepted),
             "rejected": staging.write(staging.path(run.spec.model, partition, f"{name}.rejected"), rejected),
         }
@@ -72,7 +72,7 @@ def validate(run: Run, extracted: Json) -> Json:
         run, "sources", partition, entries, ContractBroken,
         "correct the batch upstream, or the contract if the world has changed, then clear `extract` and what follows",
     )  # fmt: skip
-    return {**extracted, "sources": sources}
+    return {**extracted, "sources": sources, "warnings": _warnings(entries)}
 
 
 def validate_features(run: Run, computed: Json) -> Json:
@@ -106,7 +106,7 @@ def validate_features(run: Run, computed: Json) -> Json:
         )  # fmt: skip
     else:
         log.info("No feature partition was computed, so there is none to validate")
-    return {**computed, "warnings": [warning for entry in entries for warning in entry.decision.warnings]}
+    return {**computed, "warnings": _warnings(entries)}
 
 
 def validate_training(run: Run, data: Json) -> Json:
@@ -125,16 +125,18 @@ def validate_training(run: Run, data: Json) -> Json:
     table = staging.read(data["path"])
     suite = expectations.suite(training.contract(run.spec, run.as_of), "training set", "model.yaml")
     findings, result = expectations.Judge()(suite, table, range(table.num_rows), "training set", run.as_of)
-    decision = rules.decide(table.num_rows, {}, findings, quarantine=False)
+    entries = [
+        _entry("training set", table.num_rows, rules.decide(table.num_rows, {}, findings, quarantine=False), result)
+    ]
     lacking = all(f.name.startswith(training.EVIDENCE) for f in findings if f.severity == "critical" and not f.success)
     _report(
-        run, "training", f"{run.as_of:%Y-%m-%dT%H%MZ}", [_entry("training set", table.num_rows, decision, result)],
+        run, "training", f"{run.as_of:%Y-%m-%dT%H%MZ}", entries,
         EvidenceMissing if lacking else ContractBroken,
         "train again when more labels have matured, or widen split.window in model.yaml"
         if lacking
         else "correct the features or the label that the lines above name, then clear `build` and what follows",
     )  # fmt: skip
-    return {**data, "warnings": list(decision.warnings)}
+    return {**data, "warnings": _warnings(entries)}
 
 
 def _suite(run: Run, table: str) -> list[Expectation]:
@@ -143,6 +145,10 @@ def _suite(run: Run, table: str) -> list[Expectation]:
 
     file = run.spec.contract_file(table)
     return expectations.suite(load_contract(file), table, f"{run.spec.model}/{file.relative_to(run.spec.folder)}")
+
+
+def _warnings(entries: list[Entry]) -> list[str]:
+    return [f"{entry.table}: {warning}" for entry in entries for warning in entry.decision.warnings]
 
 
 def _entry(table: str, rows: int, decision: rules.Decision, result: ExpectationSuiteValidationResult) -> Entry:
@@ -164,8 +170,8 @@ def _report(run: Run, kind: str, key: str, entries: list[Entry], error: type[Per
             f", {len(decision.rejected)} to quarantine ({entry.quarantined})" if decision.rejected else "",
             entry.result.statistics["successful_expectations"], entry.result.statistics["evaluated_expectations"],
         )  # fmt: skip
-        for warning in decision.warnings:
-            log.warning("%s: %s", entry.table, warning)
+    for warning in _warnings(entries):
+        log.warning("%s", warning)
     log.info("Data Docs: %s", url)
     broken = [f"{entry.table}: {problem}" for entry in entries for problem in entry.decision.broken]
     if broken:

@@ -128,7 +128,7 @@ def test_an_alert_stands_in_the_audit_trail_once(live: Live) -> None:
         assert stages.alert(live.run(20), told) == {
             "told": "team@example.org",
             "decision_id": told["decision_id"],
-            "reasons": told["reasons"],
+            "warnings": told["reasons"],
         }
     (event,) = audit.trail(live.spec.model)
     assert (event["event"], event["actor"], event["as_of"]) == ("alert", "monitor", at(20))

@@ -30,8 +30,10 @@ def listener(request: pytest.FixtureRequest) -> Iterator[Listener]:
         yield server
 
 
-def notify(monkeypatch: pytest.MonkeyPatch, channels: str, of: str = "failures", **connections: dict[str, Any]) -> None:
-    """Call every notifier of the churn model, as Airflow does after a failure, or after an alert of the monitor."""
+def notify(
+    monkeypatch: pytest.MonkeyPatch, channels: str, warnings: list[str] | None = None, **connections: dict[str, Any]
+) -> None:
+    """Call every notifier of the churn model, as Airflow does after a failure, or after a task that warns."""
     monkeypatch.setenv("EVERGREEN_ALERTS", channels)
     for name, connection in connections.items():
         monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(connection))
@@ -41,9 +43,10 @@ def notify(monkeypatch: pytest.MonkeyPatch, channels: str, of: str = "failures",
     from evergreen.orchestration import notify
 
     spec = load_spec(PROJECT / "include" / "models" / "churn")
-    result = {"reasons": ["nulls of spent grew by 90%", "a data incident: nothing is retrained"]}
-    task = SimpleNamespace(task_id="extract", log_url="http://127.0.0.1:8080/log", xcom_pull=lambda task_ids: result)
-    for notifier in {"failures": notify.of_failures, "alerts": notify.of_alerts}[of](spec):
+    task = SimpleNamespace(
+        task_id="extract", log_url="http://127.0.0.1:8080/log", xcom_pull=lambda task_ids: {"warnings": warnings}
+    )
+    for notifier in (notify.of_failures if warnings is None else notify.of_warnings)(spec):
         notifier({"dag": DAG("churn__ingest"), "ti": task, "run_id": "scheduled__2026-01-05", "exception": FAILURE})
     settings.cache_clear()
 
@@ -66,12 +69,20 @@ def test_a_mail_goes_to_the_models_owner_with_the_message_and_the_next_step(
 
 
 @pytest.mark.parametrize("listener", [Http], indirect=True)
-def test_an_alert_of_the_monitor_is_told_with_its_reasons(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_that_warns_tells_of_what_and_one_that_does_not_is_silent(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
     host, port = listener.server_address[:2]
     connection = {"conn_type": "slackwebhook", "password": f"http://{host}:{port}/services/T0/B0/X"}
-    notify(monkeypatch, "slack", of="alerts", SLACK_DEFAULT=connection)
+    notify(monkeypatch, "slack", warnings=[], SLACK_DEFAULT=connection)
+    warnings = ["nulls of spent grew by 90%", "a data incident: nothing is retrained"]
+    notify(monkeypatch, "slack", warnings=warnings, SLACK_DEFAULT=connection)
     (said,) = listener.heard
-    assert "churn__ingest alerts" in said and "nulls of spent grew by 90%" in said and "nothing is retrained" in said
+    assert (
+        "churn__ingest extract warns" in said
+        and "nulls of spent grew by 90%" in said
+        and "nothing is retrained" in said
+    )
 
 
 @pytest.mark.parametrize("listener", [Http], indirect=True)
