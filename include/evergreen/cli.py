@@ -95,13 +95,8 @@ def _apply(_: argparse.Namespace) -> int:
 
 def _up(_: argparse.Namespace) -> int:
     from evergreen.local import stack
-    from evergreen.local.processes import NotReady
 
-    try:
-        here = stack.up()
-    except (stack.PortTaken, NotReady) as error:
-        print(error, file=sys.stderr)
-        return 1
+    here = stack.up()
     for name, address in stack.addresses(here).items():
         print(f"{name:14}{address}")
     if here.replay:
@@ -121,8 +116,10 @@ def _down(_: argparse.Namespace) -> int:
 def _reset(_: argparse.Namespace) -> int:
     from evergreen.local import stack
 
-    stack.reset()
-    print(f"deleted: {settings().home}")
+    home, left = settings().home, stack.reset()
+    print(f"deleted: {home}")
+    for place in left:
+        print(f"left, for you to delete: {place}")
     return 0
 
 

@@ -90,6 +90,18 @@ class NothingToRollBackTo(PermanentError):
     """There is no last known good version other than the champion."""
 
 
+class StackNotReady(PermanentError):
+    """A process of the local stack ended while starting, or did not answer in time; `found` holds the end of its log."""
+
+
+class PortTaken(PermanentError):
+    """Another process listens where the local stack wants to."""
+
+
+class RunFailed(PermanentError):
+    """A DAG run that was waited for ended red, or did not end; `found` holds the end of the failing task's log."""
+
+
 class ServiceUnavailable(TransientError):
     """A service (object store, database, MLflow, model server) did not answer."""
 

@@ -14,10 +14,8 @@ from collections.abc import Sequence
 from datetime import date
 
 from evergreen.errors import EvergreenError
-from evergreen.local import stack
-from evergreen.local.processes import NotReady
 from evergreen.settings import settings
-from evergreen_simulator import demo, landing, timeline, traffic
+from evergreen_simulator import demo, landing, traffic
 from evergreen_simulator.delivery import World
 from evergreen_simulator.scenarios import Scenario, parse
 
@@ -70,14 +68,7 @@ def _demo(seed: int) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it, too, stops what was started
     try:
         demo.run(demo.Story(seed))
-    except (
-        demo.DemoRefused,
-        stack.PortTaken,
-        NotReady,
-        timeline.StoryFailed,
-        EvergreenError,
-        traffic.TrafficFailed,
-    ) as error:
+    except EvergreenError as error:
         print(f"\nThe demo failed.\n{error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 
+from evergreen.errors import PermanentError
 from evergreen.interval import Interval, days
 from evergreen.local import stack
 from evergreen.local.airflow_api import AirflowApi
@@ -30,6 +31,10 @@ from evergreen_simulator.delivery import World
 WIDTH = 4  # days of the backfill side by side
 ONE_DAY = timedelta(days=1)
 _MARK = "demo.json"  # says that a home is a demo's, which may delete it
+
+
+class DemoRefused(PermanentError):
+    """The demo would have to delete what is not its own."""
 
 
 @dataclass(frozen=True)
@@ -157,8 +162,9 @@ class Demo:
         replay = traffic.replay_day(self.world, interval.start.date(), self.here.server_url)
         if replay.unknown:
             raise traffic.TrafficFailed(
-                f"{interval.partition}: the server knows nothing of {len(replay.unknown)} customers: {replay.unknown[:5]}"
-            )
+                f"replaying the customers of {interval.partition}", found=f"{len(replay.unknown)} unknown to the server: {replay.unknown[:5]}",
+                expected="features online of every customer", next_step=f"look at the last runs of {self.ids['ingest']} in Airflow",
+            )  # fmt: skip
 
 
 def run(story: Story, *, model: str = landing.MODEL) -> None:
@@ -188,22 +194,20 @@ def run(story: Story, *, model: str = landing.MODEL) -> None:
         stack.down()
 
 
-class DemoRefused(RuntimeError):
-    """The demo would have to delete what is not its own."""
-
-
 def _clear(here: Settings, clock: Clock) -> None:
     if not here.home.exists() or not any(here.home.iterdir()):
         return
     if not (here.home / _MARK).exists() and any((here.home / part).exists() for part in ("lake", "postgres", "mlflow")):
         raise DemoRefused(
-            f"{here.home} holds data that no demo wrote. Run the demo elsewhere (EVERGREEN_HOME=…), or delete it with `make reset`."
-        )
+            "making room for the demo", found=f"data in {here.home} that no demo wrote", expected="an empty home, or an earlier demo's",
+            next_step="run the demo elsewhere (EVERGREEN_HOME=…), or delete it with `make reset`",
+        )  # fmt: skip
     if not here.embedded_database or not Path(here.lake).is_relative_to(here.home):
         raise DemoRefused(
-            f"an earlier demo wrote into a database or a lake outside {here.home}, and only you may empty those: do so and delete "
-            f"{here.home}, or name other ones (EVERGREEN_HOME, EVERGREEN_DATABASE_PREFIX, EVERGREEN_LAKE)."
-        )
+            "making room for the demo", found=f"an earlier demo's data in a database or a lake outside {here.home}",
+            expected="an empty one: only you may empty it",
+            next_step=f"empty it and delete {here.home}, or name other ones (EVERGREEN_HOME, EVERGREEN_DATABASE_PREFIX, EVERGREEN_LAKE)",
+        )  # fmt: skip
     clock.say(f"deleting what is left of an earlier demo in {here.home}")
     stack.reset()
 

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pandas as pd
 
+from evergreen.errors import PermanentError
 from evergreen.evaluate.metrics import METRICS, Comparison, compare
 from evergreen.lake import tables
 from evergreen.local.airflow_runs import AirflowRuns
@@ -22,7 +23,7 @@ from evergreen.spec.schema import ModelSpec
 from evergreen.train import rows as training_rows
 
 
-class StoryFailed(RuntimeError):
+class StoryFailed(PermanentError):
     """The loop did not close as it should have."""
 
 
@@ -84,7 +85,7 @@ class Timeline:
                 f"the new version is not better: interval {self.comparison.low:.4f} to {self.comparison.high:.4f}"
             )
         if wrong:
-            raise StoryFailed("The loop did not close:\n  " + "\n  ".join(wrong))
+            raise _failed(self.model, "\n    ".join(["", *wrong]))
 
     def _events(self) -> Iterator[tuple[str, str]]:
         """(sort key, line) of everything that happened; on one day the monitor decides first, then a training runs."""
@@ -120,10 +121,10 @@ def read(spec: ModelSpec, runs: AirflowRuns, drift: date) -> Timeline:
     """
     new, old = store.champion(spec.model), store.last_known_good(spec.model)
     if new is None or old is None or new.number == old.number:
-        raise StoryFailed(f"no second version of {spec.model} was deployed; decisions: " + _actions(spec.model))
+        raise _failed(spec.model, f"no second version was deployed; decisions: {_actions(spec.model)}")
     rows = _matured_after(spec, new)
     if rows.empty:
-        raise StoryFailed(f"no matured predictions of {spec.model} after {new.as_of}")
+        raise _failed(spec.model, f"no matured predictions after {new.as_of}")
     inputs, labels = training_rows.inputs(spec.feature_types, rows), rows["label"].to_numpy("int64")
     predictions = {
         name: store.load(spec.model, version.number).predict(inputs) for name, version in (("new", new), ("old", old))
@@ -137,6 +138,13 @@ def read(spec: ModelSpec, runs: AirflowRuns, drift: date) -> Timeline:
         trainings=trainings, verdicts={run["dag_run_id"]: _verdict(runs, run) for run in trainings}, trail=audit.trail(spec.model), old=old, new=new, serving=serving,
         before={name: METRICS[metric](labels, predicted) for name, predicted in predictions.items()},
         comparison=compare(metric, labels, predictions["new"], predictions["old"], rows[spec.entity.key].to_numpy(object)),
+    )  # fmt: skip
+
+
+def _failed(model: str, found: str) -> StoryFailed:
+    return StoryFailed(
+        f"closing the loop of {model}", found=found, expected="drift noticed, one retraining, and a better version that serves",
+        next_step="start what the demo left (`make up`) and look at the monitor's and the training's runs in Airflow",
     )  # fmt: skip
 
 

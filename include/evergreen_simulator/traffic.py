@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from evergreen.errors import PermanentError
 from evergreen_simulator.delivery import World
 from evergreen_simulator.landing import MODEL
 
@@ -25,7 +26,7 @@ CONNECT_RETRIES = 5  # with growing pauses, 8 s in all; only while no connection
 TIMEOUT = 30.0  # seconds
 
 
-class TrafficFailed(RuntimeError):
+class TrafficFailed(PermanentError):
     """The server did not answer a request as it should."""
 
 
@@ -80,8 +81,16 @@ async def _replay(bodies: list[dict[str, Any]], server_url: str) -> Replay:
         except* (TrafficFailed, httpx.HTTPError) as failures:
             first = failures.exceptions[0]
             done = f"after {replay.requests} of {len(bodies)} requests to {server_url}/models/{MODEL}/predict"
-            raise TrafficFailed(f"{done}: {type(first).__name__}: {first}") from first
+            found = first.found if isinstance(first, TrafficFailed) else f"{type(first).__name__}: {first}"
+            raise _failed(f"{done}: {found}") from first
     return replay
+
+
+def _failed(found: str) -> TrafficFailed:
+    return TrafficFailed(
+        "replaying a day's customers", found=found, expected="a prediction for each customer",
+        next_step="look at the model server's log (`.evergreen/logs/server.log` on the local stack)",
+    )  # fmt: skip
 
 
 async def _answer(client: httpx.AsyncClient, body: dict[str, Any]) -> list[dict[str, Any]]:
@@ -90,7 +99,7 @@ async def _answer(client: httpx.AsyncClient, body: dict[str, Any]) -> list[dict[
     if response.status_code == httpx.codes.NOT_FOUND and "entity" in body:
         return [body["entity"] | {"prediction": None}]
     if response.status_code != httpx.codes.OK:
-        raise TrafficFailed(f"{response.status_code} for {str(body)[:200]}: {response.text[:500]}")
+        raise _failed(f"{response.status_code} for {str(body)[:200]}: {response.text[:500]}")
     answer = response.json()
     return [item | {"version": answer["version"]} for item in answer["predictions"]]
 
@@ -98,7 +107,7 @@ async def _answer(client: httpx.AsyncClient, body: dict[str, Any]) -> list[dict[
 def _count(replay: Replay, body: dict[str, Any], items: list[dict[str, Any]]) -> None:
     asked = [entity["customer_id"] for entity in body.get("entities", [body.get("entity")])]
     if [item["customer_id"] for item in items] != asked:
-        raise TrafficFailed(
+        raise _failed(
             f"asked for {len(asked)} customers, answered {len(items)}, or in another order: {str(items)[:200]}"
         )
     replay.requests += 1

@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from evergreen.local.processes import NotReady, Processes, Service
+from evergreen.errors import StackNotReady
+from evergreen.local.processes import Processes, Service
 
 PARENT = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); time.sleep(60)"
 
@@ -50,7 +51,7 @@ def test_a_service_that_does_not_come_up_says_why(tmp_path: Path, code: str, wor
     failing = service(code, ready=False, patience=2.0)
     try:
         processes.start(failing)
-        with pytest.raises(NotReady, match=words):
+        with pytest.raises(StackNotReady, match=words):
             processes.wait(failing)
     finally:
         processes.stop("one")

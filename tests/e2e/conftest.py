@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ def _smaller_churn(models: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def running(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Started once; stopped with all that it started, also after a failed start."""
     home = tmp_path_factory.mktemp("stack")
     models = home / "models"
@@ -72,7 +73,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("AIRFLOW", "MLFLOW", "SERVER", "REPORTS"):
             patch.setenv(f"EVERGREEN_{name}_URL", f"http://127.0.0.1:{free_port()}")
-        patch.setenv("EVERGREEN_POSTGRES_PORT", str(free_port()))
+        patch.setenv(
+            "EVERGREEN_DATABASE", postgres_url
+        )  # a server of the user's own; `make demo` starts the embedded one
+        patch.setenv("EVERGREEN_DATABASE_PREFIX", f"t{os.getpid()}_e2e_")
         patch.setenv("EVERGREEN_HOME", str(home / "home"))
         patch.setenv("EVERGREEN_MODELS", str(models))
         patch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
@@ -84,5 +88,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             yield Stack(here, spec, demo)
         finally:
             stack.down()
-            stack.reset()
+            assert stack.reset()[0].startswith(f"the databases t{os.getpid()}_e2e_airflow"), (
+                "those are not ours to delete"
+            )
             settings.cache_clear()

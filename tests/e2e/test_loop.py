@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import json
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
@@ -13,8 +13,9 @@ import httpx
 import optuna
 import pytest
 
+from evergreen.errors import RunFailed, ServiceUnavailable
 from evergreen.interval import Interval, days
-from evergreen.local.airflow_runs import RunFailed
+from evergreen.local.airflow_api import AirflowApi
 from evergreen.registry import audit, store
 from evergreen.serve import predictions
 from evergreen.settings import settings
@@ -110,18 +111,43 @@ def test_a_missing_batch_fails_at_once_and_its_log_ends_with_the_next_step(runni
     assert any(f"{missing.partition}.csv" in line for line in lines), "the log names the file"
 
 
+def test_a_contract_that_is_broken_links_its_page_from_the_failed_task(running: Stack) -> None:
+    runs, day = running.demo.runs, Interval.of_day(STORY.end + timedelta(days=4))
+    running.demo.write(day)
+    usage = Path(running.settings.landing) / "churn" / "usage" / f"{day.partition}.csv"
+    usage.write_text("\n".join(usage.read_text().splitlines()[:3]) + "\n")  # hardly a row arrived
+    run = runs.trigger(running.demo.ids["ingest"], "broken", day)
+    with pytest.raises(RunFailed, match="validate") as failed:
+        runs.wait(run, patience=120)
+    assert "Next step: correct the batch upstream" in failed.value.found
+    links = runs.api.get(f"/dags/{running.demo.ids['ingest']}/dagRuns/broken/taskInstances/validate/links")
+    page = httpx.get(links["extra_links"]["Data Docs"], timeout=20)
+    assert page.status_code == 200 and "broken" in page.text and day.partition in page.text
+
+
+def test_a_wrong_password_is_told_with_the_setting(running: Stack) -> None:
+    with pytest.raises(ServiceUnavailable, match=r"401[\s\S]*EVERGREEN_AIRFLOW_PASSWORD"):
+        AirflowApi(running.settings.airflow_url, "admin", "wrong").get("/dags")
+
+
 def test_task_logs_read_like_a_report(running: Stack) -> None:
-    """No library speaks in a task's log: what is there comes from Evergreen, or from Airflow's own folded groups."""
+    """No library speaks in a task's log: what is there comes from Evergreen, or is Airflow's own report of the task."""
     root = running.settings.home / "logs" / "airflow"
     files = [path for path in Path(root).rglob("*.log") if "dag_id=churn" in str(path)]
     assert len(files) > 200
-    foreign = {
-        re.sub(r'"(timestamp|ti_id|run_id)":"[^"]*",?', "", line)[:300]
-        for path in files
-        for line in path.read_text().splitlines()
-        if '"logger":"py.warnings"' in line or '"logger":"task.stderr"' in line or '"logger":"task.stdout"' in line
+    lines = [json.loads(line) for path in files for line in path.read_text().splitlines()]
+    speakers = {line.get("logger", "") for line in lines}
+    strangers = {
+        name
+        for name in speakers
+        if name.partition(".")[0] not in ("", "evergreen", "airflow", "task", "unusual_prefix")
     }
-    assert not foreign, "\n".join(sorted(foreign)[:20])
+    said = {
+        f"{line['logger']}: {line['event']}"[:300]
+        for line in lines
+        if line.get("logger") in {*strangers, "task.stderr", "task.stdout"}
+    }
+    assert not said, "\n".join(sorted(said)[:20])
 
 
 def test_running_a_day_again_changes_nothing(running: Stack) -> None:

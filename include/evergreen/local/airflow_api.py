@@ -50,7 +50,13 @@ class AirflowApi:
             try:
                 if "Authorization" not in self._http.headers:
                     answer = self._http.post("/auth/token", json=self._login)
-                    answer.raise_for_status()
+                    if answer.is_error:
+                        raise ServiceUnavailable(
+                            f"logging in to Airflow at {self.url} as {self._login['username']}",
+                            found=f"{answer.status_code}: {answer.text[:300]}",
+                            expected="a token",
+                            next_step="set EVERGREEN_AIRFLOW_PASSWORD, or EVERGREEN_AIRFLOW_URL if that is another Airflow",
+                        )
                     self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
                 return self._http.request(method, f"/api/v2{path}", **options)
             except httpx.TransportError as error:

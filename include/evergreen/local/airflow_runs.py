@@ -7,15 +7,11 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
-from evergreen.errors import PermanentError
+from evergreen.errors import RunFailed
 from evergreen.interval import Interval
 from evergreen.local.airflow_api import AirflowApi
 
 FINISHED = ("success", "failed")
-
-
-class RunFailed(PermanentError):
-    """A DAG run ended red; `found` holds the end of the failing task's log."""
 
 
 class AirflowRuns:
@@ -52,16 +48,34 @@ class AirflowRuns:
         backfill: int = self.api.post("/backfills", body)["id"]
         return backfill
 
-    def wait_for_backfill(self, backfill: int, dag_id: str, days: int, progress: Callable[[int], None]) -> None:
-        """Until every run of the backfill has ended; calls `progress` with the number of days done."""
+    def wait_for_backfill(
+        self, backfill: int, dag_id: str, days: int, progress: Callable[[int], None], patience: float = 300
+    ) -> None:
+        """Until every run of the backfill has ended; calls `progress` with the number of days done.
+
+        Raises:
+            RunFailed: a run ended red, or none ended within `patience` seconds.
+        """
+        finished, deadline = -1, 0.0
         while True:
             done = self.api.get(f"/backfills/{backfill}")["completed_at"] is not None
             failed = self.of(dag_id, state="failed")
             if failed:
                 self.explain(failed[0])
-            progress(self.count(dag_id, "success") if not done else days)
+            before, finished = finished, days if done else self.count(dag_id, "success")
+            progress(finished)
             if done:
                 return
+            if finished != before:
+                deadline = time.monotonic() + patience
+            elif time.monotonic() > deadline:
+                raise RunFailed(
+                    f"backfilling {dag_id}",
+                    found=f"{finished} of {days} days done, and none more within {patience:.0f} s; the scheduler is "
+                    f"{self.api.get('/monitor/health')['scheduler']['status']}",
+                    expected="a day every few seconds",
+                    next_step=f"look at {self.api.url}/dags/{dag_id} and at the scheduler's log",
+                )
             time.sleep(1.0)
 
     def trigger(

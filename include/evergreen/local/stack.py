@@ -9,21 +9,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 
+from evergreen.errors import PortTaken, StackNotReady
 from evergreen.local import environment, postgres
 from evergreen.local.airflow_objects import load_airflow_settings
-from evergreen.local.processes import NotReady, Processes, Service
+from evergreen.local.processes import Processes, Service
 from evergreen.settings import Settings, settings
 
 DATABASES = ("airflow", "mlflow", "optuna", "feast", "evergreen")
 Progress = Callable[[str], None]
-
-
-class PortTaken(RuntimeError):
-    """Another process listens where the stack wants to."""
 
 
 def up(progress: Progress = print, *, replay: bool | None = None) -> Settings:
@@ -34,7 +32,7 @@ def up(progress: Progress = print, *, replay: bool | None = None) -> Settings:
 
     Raises:
         PortTaken: naming the port and the setting that changes it.
-        NotReady: a process did not come up, with the end of its log.
+        StackNotReady: a process did not come up, with the end of its log.
     """
     here = settings()
     processes = Processes(here.home)
@@ -73,13 +71,23 @@ def down() -> list[str]:
     return [*processes.stop(*others), *processes.stop("postgres")]  # the others still write while they end
 
 
-def reset() -> None:
-    """Stop everything and delete the home: data, models, databases, logs."""
+def reset() -> list[str]:
+    """Stop everything and delete the home: data, models, databases, logs.
+
+    Returns:
+        What holds data of the stack and is not ours to delete: databases on a user's own server, a lake or landing zone elsewhere.
+    """
     here = settings()
     down()
-    postgres.remove(_cluster(here))
+    left = [place for place in (here.lake, here.landing) if not Path(place).is_relative_to(here.home)]
+    if here.embedded_database:
+        postgres.remove(_cluster(here))
+    else:
+        names = ", ".join(f"{here.database_prefix}{name}" for name in DATABASES)
+        left.insert(0, f"the databases {names} on {_address(here.database)}")
     shutil.rmtree(here.home, ignore_errors=True)
     settings.cache_clear()
+    return left
 
 
 def addresses(here: Settings) -> dict[str, str]:
@@ -195,8 +203,11 @@ def _check_port(processes: Processes, host: str, name: str, setting: str, url: s
         except OSError as error:
             other = str(port + 1000)
             raise PortTaken(
-                f"port {port} is taken, and {name} wants it. Stop what listens there, or choose another port: "
-                f"{setting}={url.replace(str(port), other) if '://' in url else other}"
+                f"starting {name}",
+                found=f"port {port} is taken",
+                expected=f"a free port for {name}",
+                next_step="stop what listens there, or choose another port: "
+                f"{setting}={url.replace(str(port), other) if '://' in url else other}",
             ) from error
 
 
@@ -217,7 +228,10 @@ def _run(arguments: list[str], variables: dict[str, str], doing: str) -> None:
         [sys.executable, *arguments], env=variables, capture_output=True, text=True, stdin=subprocess.DEVNULL
     )
     if done.returncode != 0:
-        raise NotReady(f"{doing} failed:\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}")
+        raise StackNotReady(
+            doing, found=f"status {done.returncode}:\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}", expected="status 0",
+            next_step="mend what the lines above say, then start again",
+        )  # fmt: skip
 
 
 def _answers(url: str) -> bool:

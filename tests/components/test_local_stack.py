@@ -1,0 +1,84 @@
+"""Starting the local stack where something is in the way: what is told, and what is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from evergreen import cli
+from evergreen.errors import PortTaken, ServiceUnavailable
+from evergreen.local import stack
+from evergreen.local.postgres import free_port
+from evergreen.settings import settings
+
+ADDRESSES = ("AIRFLOW_URL", "MLFLOW_URL", "SERVER_URL", "REPORTS_URL")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The home of a stack on free ports."""
+    for name in ADDRESSES:
+        monkeypatch.setenv(f"EVERGREEN_{name}", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("EVERGREEN_POSTGRES_PORT", str(free_port()))
+    monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / "home"))
+    settings.cache_clear()
+    yield tmp_path / "home"
+    settings.cache_clear()
+
+
+@pytest.mark.parametrize("setting", [*(f"EVERGREEN_{name}" for name in ADDRESSES), "EVERGREEN_POSTGRES_PORT"])
+def test_a_port_that_is_taken_is_named_with_the_setting_that_changes_it(
+    home: Path, setting: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = int(os.environ[setting].rpartition(":")[2])
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        with pytest.raises(PortTaken) as taken:
+            stack.up()
+        assert f"port {port} is taken" in taken.value.found and f"{setting}=" in taken.value.next_step
+        assert cli.main(["up"]) == 1
+    assert "Traceback" not in capsys.readouterr().err
+    assert not home.exists(), "nothing was started, nothing was written"
+
+
+def test_a_database_server_that_does_not_answer_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    monkeypatch.setenv("EVERGREEN_DATABASE", f"postgresql://someone:secret@127.0.0.1:{port}")
+    settings.cache_clear()
+    with pytest.raises(ServiceUnavailable, match=f"{port}[\\s\\S]*EVERGREEN_DATABASE") as told:
+        stack.up()
+    assert "secret" not in str(told.value)
+
+
+@pytest.mark.timeout(120)
+def test_a_demo_that_is_interrupted_while_it_starts_leaves_nothing_running(home: Path) -> None:
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "evergreen_simulator", "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a session started in the background ignores it
+    )  # fmt: skip
+    assert demo.stdout is not None
+    started: list[psutil.Process] = []
+    for line in demo.stdout:
+        if "starting mlflow" in line:  # Postgres runs, its databases are made and migrated, MLflow starts
+            started = psutil.Process(demo.pid).children(recursive=True)
+            demo.send_signal(signal.SIGINT)
+            break
+    begin = time.monotonic()
+    _, told = demo.communicate(timeout=60)
+    assert demo.returncode == 130, told
+    assert "Interrupted: all that the demo had started is stopped" in told and "Traceback" not in told
+    assert {"postgres", "mlflow"} <= {path.stem for path in (home / "logs").glob("*.log")}
+    assert not [process for process in started if process.is_running()], f"after {time.monotonic() - begin:.0f} s"
+    assert list((home / "run").glob("*.json")) == []
+    assert stack.reset() == []
+    assert not home.exists()
