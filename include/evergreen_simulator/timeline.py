@@ -16,6 +16,7 @@ from evergreen.lake import tables
 from evergreen.local.airflow_runs import AirflowRuns
 from evergreen.monitor import decisions
 from evergreen.monitor.rules import Decision
+from evergreen.monitor.stages import with_labels
 from evergreen.registry import audit, store
 from evergreen.registry.rules import Version
 from evergreen.settings import settings
@@ -165,14 +166,7 @@ def _matured_after(spec: ModelSpec, champion: Version) -> pd.DataFrame:
     if made is None or known is None:
         return pd.DataFrame()
     frame = made.to_pandas()
-    frame = (
-        frame[frame["as_of"] > champion.as_of].sort_values("as_of").drop_duplicates([spec.entity.key, "features_at"])
-    )
-    labels = known.to_pandas().rename(columns={spec.label.name: "label", "event_timestamp": "features_at"})
-    matured: pd.DataFrame = frame.merge(
-        labels[[spec.entity.key, "features_at", "label"]], on=[spec.entity.key, "features_at"]
-    )
-    return matured
+    return with_labels(spec, frame[frame["as_of"] > champion.as_of], known.to_pandas())
 
 
 def _actions(model: str) -> str:

@@ -7,27 +7,38 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    log_loss,
+    mean_absolute_error,
+    r2_score,
+    roc_auc_score,
+    root_mean_squared_error,
+)
 
-from evergreen.spec.schema import LOWER_IS_BETTER, Metric
+from evergreen.spec.schema import LOWER_IS_BETTER, METRICS_OF, LabelType, Metric
 
 Floats = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.int64]
+Labels = npt.NDArray[np.int64] | npt.NDArray[np.float64]  # 0 or 1, or numbers
 
 METRICS: dict[Metric, Callable[[Labels, Floats], float]] = {
     "roc_auc": lambda labels, predictions: float(roc_auc_score(labels, predictions)),
     "average_precision": lambda labels, predictions: float(average_precision_score(labels, predictions)),
     "log_loss": lambda labels, predictions: float(log_loss(labels, predictions, labels=[0, 1])),
     "brier": lambda labels, predictions: float(brier_score_loss(labels, predictions)),
+    "rmse": lambda labels, predictions: float(root_mean_squared_error(labels, predictions)),
+    "mae": lambda labels, predictions: float(mean_absolute_error(labels, predictions)),
+    "r2": lambda labels, predictions: float(r2_score(labels, predictions)),
 }
 _CHUNK = 4_000_000  # weights held at once: 32 MB
 
 
-def score(labels: Labels, predictions: Floats) -> dict[Metric, float]:
-    """Every metric; NaN where it is not defined: rows of one class only, predictions that are no numbers."""
+def score(labels: Labels, predictions: Floats, kind: LabelType = "binary") -> dict[Metric, float]:
+    """Every metric of a kind of label; NaN where it is not defined: labels that are all the same, predictions that are no numbers."""
     if len(labels) == 0 or labels.min() == labels.max() or not np.isfinite(predictions).all():
-        return dict.fromkeys(METRICS, float("nan"))
-    return {name: metric(labels, predictions) for name, metric in METRICS.items()}
+        return dict.fromkeys(METRICS_OF[kind], float("nan"))
+    return {name: METRICS[name](labels, predictions) for name in METRICS_OF[kind]}
 
 
 def gain(metric: Metric, new: float, old: float) -> float:
@@ -58,7 +69,7 @@ def compare(
     """Paired bootstrap over entities: the rows of one entity are alike, so whole entities are drawn, the same for both models.
 
     Args:
-        labels, new, old, entities: one value a row: 0 or 1, the two models' predictions, whose row it is.
+        labels, new, old, entities: one value a row: the outcome, the two models' predictions, whose row it is.
     """
     names, index = np.unique(entities, return_inverse=True)
     observed = gain(metric, METRICS[metric](labels, new), METRICS[metric](labels, old))
@@ -80,6 +91,8 @@ def compare(
 
 def _resampled(metric: Metric, labels: Labels, predictions: Floats) -> Callable[[Floats], Floats]:
     """The metric of many weightings of the same rows at once: an array of resamples by rows → one value a resample."""
+    if metric in METRICS_OF["numeric"]:
+        return _resampled_errors(metric, np.asarray(labels, np.float64), predictions)
     if metric in ("log_loss", "brier"):
         clipped = np.clip(predictions, np.finfo(np.float64).eps, 1 - np.finfo(np.float64).eps)
         loss = (
@@ -104,3 +117,20 @@ def _resampled(metric: Metric, labels: Labels, predictions: Floats) -> Callable[
         return found
 
     return ranked
+
+
+def _resampled_errors(metric: Metric, labels: Floats, predictions: Floats) -> Callable[[Floats], Floats]:
+    errors = predictions - labels
+    if metric == "mae":
+        return lambda weights: (weights @ np.abs(errors)) / weights.sum(axis=1)
+    squares = errors**2
+
+    def of_squares(weights: Floats) -> Floats:
+        total = weights.sum(axis=1)
+        mean = weights @ squares / total
+        if metric == "rmse":
+            return np.asarray(np.sqrt(mean))
+        variance = weights @ labels**2 / total - (weights @ labels / total) ** 2
+        return np.asarray(1 - mean / variance)
+
+    return of_squares

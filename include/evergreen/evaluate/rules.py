@@ -42,18 +42,17 @@ class Evidence:
     metric: Metric
     as_of: datetime
     rows: int
-    positives: int
+    positives: int | None  # None: the label is no class
     candidate: Scores
-    baseline: Scores  # of predicting the learning rows' share of positives for everyone
+    baseline: Scores  # of predicting the learning rows' mean for everyone: of a binary label, the share of positives
     champion: Champion | None  # None: there is none yet
 
 
 def gates(evidence: Evidence, bounds: Gates) -> list[Gate]:
     """Every gate of a candidate, in the order in which they are told."""
-    rarer = min(evidence.positives, evidence.rows - evidence.positives)
     return [
         _enough("evaluation rows", evidence.rows, bounds.minimum_rows),
-        _enough("rows of the rarer class", rarer, bounds.minimum_positives),
+        *_both_classes(evidence, bounds.minimum_positives),
         *(_floor(metric, evidence.candidate.get(metric), bound) for metric, bound in bounds.floor.items()),
         _better("better than the baseline", evidence, evidence.baseline, bounds.better_than_baseline),
         *_against_champion(evidence, bounds.better_than_champion),
@@ -90,6 +89,12 @@ def _enough(name: str, observed: int, bound: int) -> Gate:
         "pass" if enough else "no evidence",
         f"{'' if enough else 'only '}{observed} of at least {bound}",
     )
+
+
+def _both_classes(evidence: Evidence, bound: int) -> Iterator[Gate]:
+    if evidence.positives is not None:
+        rarer = min(evidence.positives, evidence.rows - evidence.positives)
+        yield _enough("rows of the rarer class", rarer, bound)
 
 
 def _floor(metric: Metric, observed: float | None, bound: float) -> Gate:

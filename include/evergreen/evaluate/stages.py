@@ -39,24 +39,30 @@ def evaluate(run: Run, data: Json, candidates: list[Json]) -> Json:
     import numpy as np
 
     from evergreen.evaluate.metrics import score
-    from evergreen.train import rows, tracking
+    from evergreen.train import families, rows, tracking
 
     spec, metric = run.spec, run.spec.search.metric
     later = rows.read(spec, data, "evaluate")
-    positives = int(later.labels.sum())
-    log.info("%d rows of %d entities, %d positive", len(later.labels), len(np.unique(later.keys)), positives)
+    kind = spec.label.type
+    positives = int(later.labels.sum()) if kind == "binary" else None
+    log.info(
+        "%d rows of %d entities%s",
+        len(later.labels),
+        len(np.unique(later.keys)),
+        "" if positives is None else f", {positives} positive",
+    )
     predictions: dict[str, npt.NDArray[np.float64]] = {}
     scored: list[Json] = []
     # In the spec's order, and the first of equals is best: the same, whatever the order in which the families were done.
     for candidate in sorted(candidates, key=lambda c: list(spec.families).index(c["family"])):
         family = candidate["family"]
-        predictions[family] = tracking.load(candidate["mlflow_run_id"]).predict_proba(later.inputs)[:, 1]
-        scored.append({**candidate, "scores": _json(score(later.labels, predictions[family]))})
+        predictions[family] = families.predict(tracking.load(candidate["mlflow_run_id"]), later.inputs)
+        scored.append({**candidate, "scores": _json(score(later.labels, predictions[family], kind))})
         log.info("%-24s %s", family, _line(scored[-1]["scores"]))
     sign = -1 if metric in LOWER_IS_BETTER else 1
     best = max(scored, key=lambda candidate: sign * candidate["best_score"])
-    prevalence = rows.read(spec, data, "learn").labels.mean()
-    baseline = _json(score(later.labels, np.full(len(later.labels), prevalence)))
+    mean = rows.read(spec, data, "learn").labels.mean()
+    baseline = _json(score(later.labels, np.full(len(later.labels), mean), kind))
     log.info("%-24s %s", "baseline", _line(baseline))
     champion = _champion(run, data, later, predictions[best["family"]])
     log.info("Best on the time folds: %s", best["family"])
@@ -144,7 +150,7 @@ def _champion(run: Run, data: Json, later: Rows, candidate: npt.NDArray[np.float
         told["problem"] = f"{named}: {type(error).__name__}: {' '.join(str(error).split())}"
         log.warning("%s", told["problem"])
         return told
-    told["scores"] = _json(score(later.labels, predictions))
+    told["scores"] = _json(score(later.labels, predictions, run.spec.label.type))
     log.info("%-24s %s", named, _line(told["scores"]))
     if all(value is not None for value in told["scores"].values()):
         comparison = compare(

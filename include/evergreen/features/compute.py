@@ -7,8 +7,9 @@ zone. Nothing else is in reach: no file, no network, no extension.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -35,7 +36,12 @@ _RESULT_TYPES: dict[str, tuple[pa.DataType, Callable[[pa.DataType], bool]]] = {
         lambda t: pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_dictionary(t),
     ),
     "string": (pa.string(), lambda t: pa.types.is_string(t) or pa.types.is_large_string(t)),
+    "timestamp": (TIMESTAMP, pa.types.is_timestamp),
 }
+EVENT = "event_timestamp"
+_LONGEST_LEAD = timedelta(days=1)  # a request is made at most so long before the interval that its row belongs to
+_LEAK_PROBES = 3  # moments of a day at which requests are replayed without what came later
+_INSTANT = timedelta(microseconds=1)
 _OPTIONS: dict[str, str | bool | int | float | list[str]] = {
     "threads": 1,  # with more, a float sum depends on timing, and the same inputs would not give the same bytes
     "enable_external_access": False,
@@ -46,48 +52,133 @@ _OPTIONS: dict[str, str | bool | int | float | list[str]] = {
 
 def features(spec: ModelSpec, view: str, window: Window) -> pa.Table:
     """The rows of one feature partition: key, features as declared, event_timestamp = known_at = as_of, partition."""
-    declared = spec.features[view]
-    as_of = window.interval.as_of
+    declared, entity = spec.features[view], spec.entity_of(view)
+    as_of, file = window.interval.as_of, spec.view_sql(view)
     doing = f"computing {spec.model}/{view} of {window.partition}"
-    result = _query(spec, declared.sources, window, spec.view_sql(view), {"as_of": as_of}, doing)
-    result = _checked(spec, result, declared.features, spec.view_sql(view), doing)
+    result = _query(spec, declared.sources, window, file, {"as_of": as_of}, doing)
+    result = _checked(result, entity.key, {entity.key: entity.type, **declared.features}, file, doing)
     return _stamped(result, as_of, as_of, window.partition)
 
 
-def labels(spec: ModelSpec, window: Window) -> pa.Table:
-    """The rows of one label partition: key, label (0 or 1), event_timestamp = cutoff, known_at = cutoff + horizon, partition."""
-    cutoff, name, file = window.interval.as_of, spec.label.name, spec.label_sql()
+def labels(spec: ModelSpec, window: Window) -> tuple[pa.Table, int]:
+    """The rows of one label partition: what a prediction was asked with, what came of it, and when that was known.
+
+    Returns:
+        keys, inputs of the request, label, event_timestamp (the moment of the prediction: the cutoff, or the request's own),
+        known_at = cutoff + horizon, partition; and how many requests have no outcome, and so no row.
+    """
+    cutoff, name, key, file = window.interval.as_of, spec.label.name, spec.entity.key, spec.label_sql()
     doing = f"computing the label {spec.model}/{name} of {window.partition}"
-    result = _query(spec, spec.label.sources, window, file, {"cutoff": cutoff, "horizon_end": window.end}, doing)
+    seen = dataclasses.replace(window, start=window.interval.start)  # a request's query may look back further
+    result = _query(spec, spec.label.sources, seen, file, {"cutoff": cutoff, "horizon_end": window.end}, doing)
     position = result.schema.get_field_index(name)
     if position >= 0 and pa.types.is_boolean(result.schema.field(position).type):
         result = result.set_column(position, name, result[name].cast(pa.int64()))
-    result = _checked(spec, result, {name: "int"}, file, doing)
-    wrong = pc.unique(result[name].filter(pc.invert(pc.fill_null(pc.is_in(result[name], pa.array([0, 1])), False))))
+    kind = "int" if spec.label.type == "binary" else "float"
+    result = _checked(result, key, {key: spec.entity.type, name: kind}, file, doing)
+    allowed = pc.is_in(result[name], pa.array([0, 1])) if spec.label.type == "binary" else pc.is_finite(result[name])
+    wrong = pc.unique(result[name].filter(pc.invert(pc.fill_null(allowed, False))))
     if len(wrong):
+        expected = "0 or 1 (or true, false)" if spec.label.type == "binary" else "a number"
+        shown = ", ".join(map(str, wrong.to_pylist()[:5]))
+        raise _wrong_query(
+            file, doing, f"`{name}` is {shown}", f"{expected}, never null; leave out what has no outcome"
+        )
+    if spec.request is None:
+        return _stamped(result, cutoff, window.end, window.partition), 0
+    asked = requests(spec, window)
+    unasked = sorted(set(result[key].to_pylist()) - set(asked[key].to_pylist()))
+    if unasked:
+        shown = ", ".join(map(str, unasked[:5]))
         raise _wrong_query(
             file,
             doing,
-            f"`{name}` is {', '.join(map(str, wrong.to_pylist()[:5]))}",
-            "0 or 1 (or true, false), never null",
+            f"{len(unasked)} outcomes without a request: {shown}",
+            f"a `{key}` that {spec.request_sql()} returns",
         )
-    return _stamped(result, cutoff, window.end, window.partition)
+    moments = asked[EVENT]
+    joined = asked.drop_columns([EVENT]).append_column(EVENT, moments).join(result, key, join_type="inner").sort_by(key)
+    joined = joined.select([*spec.keys, *spec.request.inputs, name, EVENT])
+    stamped = joined.append_column("known_at", pa.repeat(pa.scalar(window.end, TIMESTAMP), joined.num_rows))
+    stamped = stamped.append_column("partition", pa.repeat(pa.scalar(window.partition), joined.num_rows))
+    return stamped, asked.num_rows - joined.num_rows
+
+
+def requests(spec: ModelSpec, window: Window) -> pa.Table:
+    """The requests of an interval as history has them: keys, event_timestamp (when it was asked), inputs.
+
+    Raises:
+        PermanentError: the query does not return what is declared, or its inputs depend on rows from after the request.
+    """
+    declared, file, key = spec.request, spec.request_sql(), spec.entity.key
+    assert declared is not None
+    interval = window.interval
+    doing = f"replaying the requests of {spec.model} of {window.partition}"
+    parameters = {"start": interval.start, "end": interval.end}
+    seen = dataclasses.replace(window, start=interval.start - declared.look_back, end=max(interval.end, window.end))
+
+    def replayed(until: datetime | None) -> pa.Table:
+        hidden = {name: spec.sources[name].outcome for name in declared.sources}
+        late = {} if until is None else dict.fromkeys(declared.sources[1:], until)
+        result = _query(spec, declared.sources, seen, file, parameters, doing, hidden=hidden, until=late)
+        expected = {**spec.keys, EVENT: "timestamp", **declared.inputs}
+        return _checked(result, key, expected, file, doing)
+
+    found = replayed(None)
+    moments = found[EVENT]
+    if moments.null_count:
+        raise _wrong_query(
+            file, doing, f"{moments.null_count} rows without {EVENT}", f"the moment of the request as {EVENT}"
+        )
+    bounds = pc.min_max(moments).as_py()
+    earliest = interval.start - _LONGEST_LEAD
+    if found.num_rows and not earliest <= bounds["min"] <= bounds["max"] <= interval.end:
+        raise _wrong_query(
+            file,
+            doing,
+            f"requests from {bounds['min']} to {bounds['max']}",
+            f"requests from {earliest} to {interval.end}, of this interval",
+        )
+    if len(declared.sources) > 1:
+        ordered = sorted(set(moments.to_pylist()))
+        for moment in {ordered[len(ordered) * n // _LEAK_PROBES] for n in range(_LEAK_PROBES)} if ordered else ():
+            known, then = (
+                table.filter(pc.equal(table[EVENT], pa.scalar(moment, TIMESTAMP)))
+                for table in (found, replayed(moment))
+            )
+            if not known.equals(then):
+                raise _wrong_query(
+                    file, doing, f"the inputs at {moment} change when rows after it are taken away from {', '.join(declared.sources[1:])}",
+                    "inputs that were known when the prediction was asked for",
+                )  # fmt: skip
+    return found
 
 
 def _query(
-    spec: ModelSpec, sources: Sequence[str], window: Window, file: Path, parameters: Mapping[str, datetime], doing: str
+    spec: ModelSpec,
+    sources: Sequence[str],
+    window: Window,
+    file: Path,
+    parameters: Mapping[str, datetime],
+    doing: str,
+    *,
+    hidden: Mapping[str, Sequence[str]] | None = None,
+    until: Mapping[str, datetime] | None = None,
 ) -> pa.Table:
-    bounds = {"start": _naive(window.start), "stop": _naive(window.end)}
+    """The query's result over the window's rows of its sources; `hidden` columns are not there, nor rows after `until`."""
     with duckdb.connect(config=_OPTIONS) as connection:
         for source in sources:
             declared = spec.sources[source]
+            stop = min(window.end, (until or {}).get(source, window.end) + _INSTANT)
+            bounds = {"start": _naive(window.start), "stop": _naive(stop), "known": _naive(window.end)}
             connection.register(f"_{source}", _raw(spec, source, window.days))
             keys = ", ".join(map(_quoted, declared.keys))
-            columns = ", ".join(map(_quoted, declared.columns))
+            visible = [name for name in declared.columns if name not in (hidden or {}).get(source, ())]
+            columns = ", ".join(map(_quoted, visible))
             # The newest known version of a key counts even where it moved the event out of the window: so rank first.
             newest = connection.sql(
                 f"select {columns} from (select *, row_number() over (partition by {keys} order by known_at desc) as _rank"
-                f" from {_quoted('_' + source)} where known_at <= $stop)"
+                f" from {_quoted('_' + source)} where known_at <= $known)"
                 f" where _rank = 1 and {_quoted(declared.event_time)} >= $start and {_quoted(declared.event_time)} < $stop",
                 params=bounds,
             ).to_arrow_table()
@@ -109,7 +200,11 @@ def _query(
             }
             return connection.sql(statements[0], params=used).to_arrow_table()
         except (duckdb.Error, OSError, UnicodeDecodeError) as error:
-            seen = ", ".join(f"{source}({', '.join(spec.sources[source].columns)})" for source in sources)
+            shown = {
+                name: [c for c in spec.sources[name].columns if c not in (hidden or {}).get(name, ())]
+                for name in sources
+            }
+            seen = ", ".join(f"{source}({', '.join(columns)})" for source, columns in shown.items())
             raise _wrong_query(
                 file, doing, f"{type(error).__name__}: {error}".strip(), f"a query over {seen}"
             ) from error
@@ -130,14 +225,12 @@ def _raw(spec: ModelSpec, source: str, days: Sequence[str]) -> pa.Table:
     })  # fmt: skip
 
 
-def _checked(spec: ModelSpec, result: pa.Table, declared: Mapping[str, str], file: Path, doing: str) -> pa.Table:
-    """The result with declared types and order, sorted by key.
+def _checked(result: pa.Table, key: str, expected: Mapping[str, str], file: Path, doing: str) -> pa.Table:
+    """The result with the expected types and order, sorted by key.
 
     Raises:
-        PermanentError: other columns than declared, a value that does not fit its type, a key that is null or repeated.
+        PermanentError: other columns than expected, a value that does not fit its type, a key that is null or repeated.
     """
-    key = spec.entity.key
-    expected: dict[str, str] = {key: spec.entity.type, **declared}
     if sorted(result.column_names) != sorted(expected):
         raise _wrong_query(file, doing, f"columns {', '.join(result.column_names)}", f"columns {', '.join(expected)}")
     columns = {}

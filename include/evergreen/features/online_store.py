@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, Literal
@@ -147,33 +147,46 @@ class NewestWinsPostgresOnlineStore(PostgreSQLOnlineStore):
             progress(len(data))
 
     def read_newest(
-        self, config: RepoConfig, views: Mapping[str, Sequence[str]], entities: Sequence[EntityKey]
-    ) -> list[tuple[datetime | None, dict[str, Value]]]:
-        """The values of several views (Feast's name → features) in one round trip, one row an entity and view.
+        self, config: RepoConfig, wanted: Sequence[tuple[str, Sequence[str], Sequence[EntityKey | None]]]
+    ) -> list[list[tuple[datetime | None, dict[str, Value]]]]:
+        """The values of several views in one round trip, one row an entity and view.
 
         `get_online_features` answers the same and takes several times longer, most of it to rebuild its definitions.
 
+        Args:
+            wanted: views, each with its Feast name, its features, and the entities to look up; None: there is none.
+
         Returns:
-            for each entity the newest event time among the views (None when it is in none of them), and feature → value.
+            for each view, for each of its entities: the event time (None when it is not there), and feature → value.
         """
         version = config.entity_key_serialization_version
-        keys = [serialize_entity_key(entity, entity_key_serialization_version=version) for entity in entities]
+        keys = [
+            [
+                None if key is None else serialize_entity_key(key, entity_key_serialization_version=version)
+                for key in entities
+            ]
+            for _, _, entities in wanted
+        ]
         selects = [
             sql.SQL(
-                "select entity_key, max(event_ts), array_agg(feature_name), array_agg(value) from {table}"
+                "select {number}, entity_key, max(event_ts), array_agg(feature_name), array_agg(value) from {table}"
                 " where entity_key = any(%s) and feature_name = any(%s) group by entity_key"
-            ).format(table=_table(config, view))
-            for view in views
+            ).format(number=sql.Literal(number), table=_table(config, view))
+            for number, (view, _, _) in enumerate(wanted)
         ]
-        parameters = [given for features in views.values() for given in (keys, list(features))]
+        parameters: list[Any] = []
+        for (_, features, _), asked in zip(wanted, keys, strict=True):
+            parameters += [list({key for key in asked if key is not None}), list(features)]
         with self._get_conn(config, autocommit=True) as connection:
             rows = connection.execute(sql.SQL(" union all ").join(selects), parameters).fetchall()
-        found: dict[bytes, tuple[datetime, dict[str, Value]]] = {}
-        for key, at, names, values in rows:
-            newest, features = found.get(key, (at, {}))
-            features.update(zip(names, map(Value.FromString, values), strict=True))
-            found[key] = (max(newest, at), features)
-        return [found.get(key, (None, {})) for key in keys]
+        found: list[dict[bytes, tuple[datetime | None, dict[str, Value]]]] = [{} for _ in wanted]
+        for number, key, at, names, values in rows:
+            found[number][key] = (at, dict(zip(names, map(Value.FromString, values), strict=True)))
+        nothing: tuple[None, dict[str, Value]] = (None, {})
+        return [
+            [nothing if key is None else of_view.get(key, nothing) for key in asked]
+            for of_view, asked in zip(found, keys, strict=True)
+        ]
 
 
 def _table(config: RepoConfig, view: str) -> sql.Identifier:

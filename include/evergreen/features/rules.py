@@ -56,7 +56,10 @@ def feature_windows(spec: ModelSpec, view: str, day: Interval) -> list[Window]:
 
 def label_windows(spec: ModelSpec, day: Interval) -> list[Window]:
     """The label partitions whose outcome or starting point lies in `day`, oldest first."""
-    return _windows(spec, day, day.end - day.start, spec.label.horizon)
+    before = day.end - day.start
+    if spec.request is not None:
+        before += spec.request.look_back
+    return _windows(spec, day, before, spec.label.horizon)
 
 
 def _windows(spec: ModelSpec, day: Interval, before: timedelta, after: timedelta) -> list[Window]:
@@ -84,16 +87,34 @@ def feature_declaration(spec: ModelSpec, view: str, sql: str) -> str:
     return _declaration(spec, declared.sources, sql, declared.model_dump(mode="json", exclude={"contract", "sql"}))
 
 
-def label_declaration(spec: ModelSpec, sql: str) -> str:
+def label_sources(spec: ModelSpec) -> tuple[str, ...]:
+    """The tables that a label partition is computed from."""
+    asked = spec.request.sources if spec.request else ()
+    return tuple(dict.fromkeys((*spec.label.sources, *asked)))
+
+
+def label_declaration(spec: ModelSpec, sql: str, request_sql: str = "") -> str:
     """Everything declared that decides what a label partition holds."""
-    return _declaration(spec, spec.label.sources, sql, spec.label.model_dump(mode="json", exclude={"sql"}))
+    declared: dict[str, object] = spec.label.model_dump(mode="json", exclude={"sql"})
+    if spec.request is not None:
+        declared |= {
+            "request": spec.request.model_dump(mode="json", exclude={"sql"}),
+            "request_sql": request_sql,
+            "keys": spec.keys,
+        }
+    return _declaration(spec, label_sources(spec), sql, declared)
 
 
 def _declaration(spec: ModelSpec, sources: Iterable[str], sql: str, declared: dict[str, object]) -> str:
     tables = {
-        name: spec.sources[name].model_dump(mode="json", include={"event_time", "keys", "columns"}) for name in sources
+        name: spec.sources[name].model_dump(mode="json", include={"event_time", "keys", "columns", "outcome"})
+        for name in sources
     }
-    return json.dumps([sql, declared, spec.entity.model_dump(mode="json"), tables], sort_keys=True)
+    entities = [
+        spec.entity.model_dump(mode="json"),
+        {name: other.model_dump(mode="json") for name, other in spec.references.items()},
+    ]
+    return json.dumps([sql, declared, entities, tables], sort_keys=True)
 
 
 def due(

@@ -102,7 +102,7 @@ def labels(run: Run, stored: Json | None = None) -> Json:
     is mature; when it may be used, its own `known_at` says.
 
     Returns:
-        `{"partitions": {partition: {"rows", "content_hash", "version"}}}`, what was written.
+        `{"partitions": {partition: {"rows", "content_hash", "version", "without_outcome": requests}}}`, what was written.
 
     Raises:
         WriteConflict: the inputs kept changing.
@@ -119,7 +119,10 @@ def labels(run: Run, stored: Json | None = None) -> Json:
         for partition in due:
             with _locked(run, "labels", name, partition):
                 if (now := _due_labels(run).get(partition)) is not None:
-                    written[partition] = _write(run, "labels", name, now, adapter.labels(run.spec, now.window))
+                    table, without = adapter.labels(run.spec, now.window)
+                    written[partition] = {**_write(run, "labels", name, now, table), "without_outcome": without}
+                    if without:
+                        log.info("%s: %d of %d requests have no outcome", partition, without, without + table.num_rows)
     raise _conflict(run, "labels")
 
 
@@ -163,10 +166,10 @@ def _due_features(run: Run, view: str) -> dict[str, rules.Due]:
 
 def _due_labels(run: Run) -> dict[str, rules.Due]:
     sql = run.spec.label_sql().read_text(encoding="utf-8")
+    request_sql = run.spec.request_sql().read_text(encoding="utf-8") if run.spec.request else ""
+    declaration = rules.label_declaration(run.spec, sql, request_sql)
     windows = rules.label_windows(run.spec, run.interval)
-    return _due(
-        run, "labels", run.spec.label.name, run.spec.label.sources, rules.label_declaration(run.spec, sql), windows
-    )
+    return _due(run, "labels", run.spec.label.name, rules.label_sources(run.spec), declaration, windows)
 
 
 def _due(

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, timedelta
 from typing import Any
@@ -76,20 +76,27 @@ def _open(repository: str) -> FeatureStore:
 
 
 def objects(spec: ModelSpec) -> list[Any]:
-    """The model's Feast objects: entity, one view a feature view, and the service that names all its features."""
-    entity = Entity(
-        name=spec.entity.name,
-        join_keys=[spec.entity.key],
-        value_type=ValueType.INT64 if spec.entity.type == "int" else ValueType.STRING,
-    )
+    """The model's Feast objects: its views' entities, one view a feature view, and the service that names all its features."""
+    declared_entities = {view: spec.entity_of(view) for view in spec.features}
+    entities = {
+        entity.name: Entity(
+            name=entity.name,
+            join_keys=[entity.key],
+            value_type=ValueType.INT64 if entity.type == "int" else ValueType.STRING,
+        )
+        for entity in declared_entities.values()
+    }
     views = [
         FeatureView(
             name=view_name(spec, view),
-            entities=[entity],
+            entities=[entities[declared_entities[view].name]],
             ttl=timedelta(0),  # no expiry: the look-back is part of the query, and training and serving read alike
             schema=[
                 Field(name=name, dtype=_TYPES[kind])
-                for name, kind in {spec.entity.key: spec.entity.type, **declared.features}.items()
+                for name, kind in {
+                    declared_entities[view].key: declared_entities[view].type,
+                    **declared.features,
+                }.items()
             ],
             source=FileSource(
                 name=view_name(spec, view),
@@ -104,7 +111,7 @@ def objects(spec: ModelSpec) -> list[Any]:
         for view, declared in spec.features.items()
     ]
     fingerprint = hashlib.sha256()
-    for item in (entity, *views):
+    for item in (*entities.values(), *views):
         declared = item.to_proto().spec
         if isinstance(item, FeatureView):
             declared.batch_source.ClearField("meta")  # when it was built
@@ -113,7 +120,7 @@ def objects(spec: ModelSpec) -> list[Any]:
     service = FeatureService(
         name=spec.model, features=views, description=spec.description, owner=spec.owner.email, tags=tags
     )
-    return [entity, *views, service]
+    return [*entities.values(), *views, service]
 
 
 def view_name(spec: ModelSpec, view: str) -> str:
@@ -166,36 +173,47 @@ def write_online(spec: ModelSpec, view: str, rows: pa.Table) -> None:
             )
 
 
-def online_features(spec: ModelSpec, keys: Sequence[str | int]) -> list[dict[str, Any]]:
-    """The newest features of each entity, in the order of `keys`.
+def online_features(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The newest features of each request's entities, in the order of the requests.
+
+    Args:
+        requests: key column → value of each request; one that is null, or that the store does not know, has no features.
 
     Returns:
-        `{"features": {name: value or None}, "features_at": datetime or None}` an entity; `features_at` is the newest event
-        time among the views, None when the store knows nothing of the entity.
+        `{"features": {name: value or None}, "features_at": datetime or None}` a request; `features_at` is the newest event
+        time among the views, None when the store knows nothing of its entities.
 
     Raises:
         PermanentError: the model was never applied, so the store has no tables for it.
     """
-    if not keys:
+    if not requests:
         return []
     store = feature_store()
     with _service(f"reading online features of {spec.model}"):
-        views = {view_name(spec, view): list(declared.features) for view, declared in spec.features.items()}
-        entities = [EntityKey(join_keys=[spec.entity.key], entity_values=[_value(key)]) for key in keys]
+        wanted = []
+        for view, declared in spec.features.items():
+            key = spec.entity_of(view).key
+            entities = [
+                None if request[key] is None else EntityKey(join_keys=[key], entity_values=[_value(request[key])])
+                for request in requests
+            ]
+            wanted.append((view_name(spec, view), list(declared.features), entities))
         try:
-            found = store.provider.online_store.read_newest(store.config, views, entities)
+            views = store.provider.online_store.read_newest(store.config, wanted)
         except psycopg.errors.UndefinedTable as error:
             raise PermanentError(
                 f"reading online features of {spec.model}", found=str(error).strip().splitlines()[0],
                 expected="the model's views in the online store", next_step=f"run {spec.model}__ingest for an interval, or `feast apply`",
             ) from error  # fmt: skip
-    return [
-        {
-            "features": {name: _python(values.get(name)) for name in spec.feature_types},
-            "features_at": at and at.astimezone(UTC),
-        }
-        for at, values in found
-    ]
+    answers = []
+    for found in zip(*views, strict=True):
+        values = {name: value for _, stored in found for name, value in stored.items()}
+        newest = max((at for at, _ in found if at is not None), default=None)
+        answers.append({
+            "features": {name: _python(values.get(name)) for name in spec.stored_types},
+            "features_at": newest and newest.astimezone(UTC),
+        })  # fmt: skip
+    return answers
 
 
 def _value(key: str | int) -> Value:
@@ -209,10 +227,10 @@ def _python(value: Value | None) -> Any:
 
 
 def historical_features(spec: ModelSpec, entity_rows: pd.DataFrame) -> pd.DataFrame:
-    """Feast's point-in-time join: for each row (entity key, event_timestamp) the features known at that time.
+    """Feast's point-in-time join: for each row (the entities' keys, event_timestamp) the features known at that time.
 
     Returns:
-        The entity rows, in their order, with one column a feature of the spec.
+        The rows, in their order, with one column a feature of the views.
 
     Raises:
         EvidenceMissing: a view has no table yet.
@@ -231,7 +249,7 @@ def historical_features(spec: ModelSpec, entity_rows: pd.DataFrame) -> pd.DataFr
                 next_step=f"run {spec.model}__ingest for the model's first days",
             ) from error  # fmt: skip
     found: pd.DataFrame = job.to_df()
-    return found[[*entity_rows.columns, *spec.feature_types]]
+    return found[[*entity_rows.columns, *spec.stored_types]]
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from evergreen.errors import StageSkipped
 from evergreen.monitor import rules
 from evergreen.run import Run
 from evergreen.settings import settings
+from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,11 +114,11 @@ def performance(run: Run, collected: Json) -> Json:
 
     metric = run.spec.search.metric
     nothing: Json = {"metric": metric, "value": None, "reference": None, "drop": None, "significant": False, "rows": 0}
-    scored = _matured(run, collected["version"])
+    scored = matured(run, collected["version"])
     if collected["version"] is None or scored is None or scored["label"].nunique() < 2:
         log.info("No matured labels of this version's predictions yet")
         return nothing
-    labels, predictions = scored["label"].to_numpy("int64"), scored["prediction"].to_numpy("float64")
+    labels, predictions = scored["label"].to_numpy(), scored["prediction"].to_numpy("float64")
     evaluation = json.loads(_artifact(run, collected["version"], "evaluation.json"))
     value, reference = METRICS[metric](labels, predictions), evaluation["value"]
     random, resampled = np.random.default_rng(0), []
@@ -211,28 +212,33 @@ def _window(run: Run, collected: Json) -> pd.DataFrame:
     return found
 
 
-def _matured(run: Run, version: int | None) -> pd.DataFrame | None:
-    """Predictions of a version whose labels matured within the run's interval: the first of each entity, with its `label`."""
+def matured(run: Run, version: int | None) -> pd.DataFrame | None:
+    """Predictions of a version whose labels became known within the run's interval: the first of each, with its `label`."""
     from datetime import timedelta
 
     from evergreen.lake import tables
 
-    spec, key = run.spec, run.spec.entity.key
-    first = run.interval.start - spec.label.horizon + timedelta(microseconds=1)
+    spec = run.spec
     last = run.interval.end - spec.label.horizon
-    days = [(last + timedelta(days=n)).date().isoformat() for n in range(-1, 2)]
+    days = [(last + timedelta(days=n)).date().isoformat() for n in range(-2, 2)]
     made = tables.read(spec.model, "predictions", "live", days)
     known = tables.read(spec.model, "labels", spec.label.name, days)
     if made is None or known is None:
         return None
-    frame, labels = made.to_pandas(), known.to_pandas()
-    frame = frame[(frame["version"] == version) & frame["features_at"].between(first, last)]
-    frame = frame.sort_values(["as_of", "request_id"]).drop_duplicates([key, "features_at"])
-    labels = labels[labels["known_at"] <= run.as_of].rename(
-        columns={spec.label.name: "label", "event_timestamp": "features_at"}
-    )
-    joined = frame.merge(labels[[key, "features_at", "label"]], on=[key, "features_at"])
+    labels = known.to_pandas()
+    labels = labels[(labels["known_at"] > run.interval.start) & (labels["known_at"] <= run.as_of)]
+    frame = made.to_pandas()
+    joined = with_labels(spec, frame[frame["version"] == version], labels)
     return None if joined.empty else joined
+
+
+def with_labels(spec: ModelSpec, predictions: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
+    """The first prediction of each outcome, with its `label`. A request's key is its own; else the outcome is of a cutoff too."""
+    on = [spec.entity.key] if spec.request else [spec.entity.key, "features_at"]
+    first = predictions.sort_values(["as_of", "request_id"]).drop_duplicates(on)
+    named = labels.rename(columns={spec.label.name: "label", "event_timestamp": "features_at"})
+    found: pd.DataFrame = first.merge(named[[*on, "label"]], on=on)
+    return found
 
 
 def _labels_since(run: Run, changed_at: datetime) -> rules.Labels:
@@ -245,16 +251,17 @@ def _labels_since(run: Run, changed_at: datetime) -> rules.Labels:
     spec = run.spec
     table = tables.read(spec.model, "labels", spec.label.name, columns=["event_timestamp", "known_at"])
     rows = [] if table is None else table.to_pylist()
-    cutoffs = Counter(row["event_timestamp"] for row in rows if row["known_at"] <= run.as_of)
     split = training.split(run.as_of, spec, changed_at)
-    learn = {cutoff: count for cutoff, count in cutoffs.items() if split.learns(cutoff)}
+    mature = [row for row in rows if row["known_at"] <= run.as_of]
+    cutoffs = Counter(row["event_timestamp"] for row in mature)
+    learn = Counter(row["event_timestamp"] for row in mature if split.learns(row["event_timestamp"], row["known_at"]))
     evaluate = (
         0
         if split.evaluate_from < changed_at
         else sum(count for cutoff, count in cutoffs.items() if split.evaluates(cutoff))
     )
     return rules.Labels(
-        sum(learn.values()), evaluate, len(training.folds(list(learn), spec.label.horizon, spec.split.folds))
+        sum(learn.values()), evaluate, len(training.folds(list(learn), training.delay(spec), spec.split.folds))
     )
 
 

@@ -22,6 +22,7 @@ import requests
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException, RestException
 from pydantic import ValidationError
+from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 
 from evergreen.errors import EvidenceMissing, ModelUnloadable, ServiceUnavailable
@@ -40,16 +41,19 @@ class Predictor(Protocol):
     """A version that answers."""
 
     def predict(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """P(positive) of each row; the columns are the spec's features in order (numbers float64, categories text or None)."""
+        """P(positive) or the number of each row; the columns are the spec's features in order (numbers float64, categories text or
+        None)."""
         ...
 
 
 class _PipelinePredictor:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
+        self._classifies = is_classifier(pipeline)
 
     def predict(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
-        return np.asarray(self._pipeline.predict_proba(frame)[:, 1], dtype=np.float64)
+        positive = self._pipeline.predict_proba(frame)[:, 1] if self._classifies else self._pipeline.predict(frame)
+        return np.asarray(positive, dtype=np.float64)
 
 
 def champion(model: str) -> Version | None:

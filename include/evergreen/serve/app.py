@@ -9,7 +9,7 @@ import secrets
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -183,9 +183,9 @@ def create_app(models: Models, *, probe: bool = False, max_batch: int = MAX_BATC
         if len(body.asked) > max_batch:
             raise HTTPException(413, f"{len(body.asked):,} entities; at most {max_batch:,} a request")
         as_of = _moment(body)
-        keys = [getattr(entity, loaded.spec.entity.key) for entity in body.asked]
+        asked = [entity.model_dump() for entity in body.asked]
         items, rows = await asyncio.get_running_loop().run_in_executor(
-            workers, _answers, online_features, loaded, keys, request.state.id, as_of
+            workers, _answers, online_features, loaded, asked, request.state.id, as_of
         )
         if body.entity is not None and not rows:
             raise HTTPException(404, items[0]["error"])
@@ -235,34 +235,35 @@ def _documented(loaded: Loaded) -> APIRoute:
 
 
 def _answers(
-    read: Callable[[ModelSpec, list[str | int]], list[dict[str, Any]]],
+    read: Callable[[ModelSpec, Sequence[Mapping[str, Any]]], list[dict[str, Any]]],
     loaded: Loaded,
-    keys: list[str | int],
+    asked: list[dict[str, Any]],
     request_id: str,
     as_of: datetime,
 ) -> tuple[list[dict[str, Any]], list[Prediction]]:
-    """One item an entity, in their order, and the rows to log: those of entities that the online store knows."""
-    spec = loaded.spec
-    found = read(spec, keys)
-    known = [at for at, entity in enumerate(found) if entity["features_at"] is not None]
-    scores = (
-        dict(zip(known, loaded.predict([found[at]["features"] for at in known]).tolist(), strict=True)) if known else {}
-    )
+    """One item a request, in their order, and the rows to log. Of an entity that neither the online store nor the request itself
+    tells anything about there is no prediction."""
+    spec, key = loaded.spec, loaded.spec.entity.key
+    inputs = list(spec.request.inputs) if spec.request else []
+    found = read(spec, asked)
+    known = [at for at, entity in enumerate(found) if entity["features_at"] is not None or inputs]
+    features = {at: found[at]["features"] | {name: asked[at][name] for name in inputs} for at in known}
+    scores = dict(zip(known, loaded.predict(list(features.values())).tolist(), strict=True)) if known else {}
     items: list[dict[str, Any]] = []
     rows = []
-    for position, (key, entity) in enumerate(zip(keys, found, strict=True)):
+    for position, (request, entity) in enumerate(zip(asked, found, strict=True)):
         if position not in scores:
-            error = f"unknown {spec.entity.key} {key!r}: the online store has no features of it"
-            items.append({spec.entity.key: key, "prediction": None, "features_at": None, "error": error})
+            error = f"unknown {key} {request[key]!r}: the online store has no features of it"
+            items.append({key: request[key], "prediction": None, "features_at": None, "error": error})
             continue
-        items.append(
-            {spec.entity.key: key, "prediction": scores[position], "features_at": entity["features_at"].isoformat()}
-        )
-        facts = {"as_of": as_of, "features_at": entity["features_at"], "features": entity["features"]}
+        features_at = entity["features_at"]
+        items.append({
+            key: request[key], "prediction": scores[position], "features_at": features_at and features_at.isoformat()
+        })  # fmt: skip
         rows.append(
             Prediction(
-                model=spec.model, version=loaded.version.number, request_id=request_id, position=position, entity=str(key),
-                prediction=scores[position], **facts,
+                model=spec.model, version=loaded.version.number, request_id=request_id, position=position, entity=str(request[key]),
+                as_of=as_of, features_at=features_at, features=features[position], prediction=scores[position],
             )
         )  # fmt: skip
     return items, rows

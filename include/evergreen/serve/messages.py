@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model, model_validator
 
@@ -10,6 +10,14 @@ from evergreen.spec.schema import ModelSpec
 
 _KEY_LENGTH = 200  # characters of an entity's key, at most
 _INT64 = 2**63
+_ENTITY = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+_KEYS: dict[str, Any] = {
+    "int": Annotated[int, Field(ge=-_INT64, lt=_INT64)],
+    "string": Annotated[str, Field(min_length=1, max_length=_KEY_LENGTH)],
+}
+_INPUTS: dict[str, Any] = {
+    "int": Annotated[int, Field(ge=-_INT64, lt=_INT64)], "float": float, "bool": bool, "category": Annotated[str, Field(max_length=_KEY_LENGTH)],
+}  # fmt: skip
 
 
 class Body(Protocol):
@@ -40,16 +48,17 @@ class _Request(BaseModel):
 
 
 def request_type(spec: ModelSpec) -> type[BaseModel]:
-    """The type of the model's requests: `{"entity": {key: …}}` or `{"entities": [{key: …}, …]}`, and in replay mode `as_of`."""
+    """The type of the model's requests: `{"entity": {…}}` or `{"entities": [{…}, …]}`, and in replay mode `as_of`.
+
+    An entity has the keys of everything that the request names, and what the spec's `request.inputs` say. All of them must be
+    there; what is not known is null, but for the entity's own key.
+    """
     title = "".join(part.title() for part in spec.model.split("_"))
-    key: Any = (
-        (int, Field(ge=-_INT64, lt=_INT64))
-        if spec.entity.type == "int"
-        else (str, Field(min_length=1, max_length=_KEY_LENGTH))
-    )
-    entity: Any = create_model(
-        f"{title}Entity", __config__=ConfigDict(strict=True, extra="forbid"), **{spec.entity.key: key}
-    )
+    names: dict[str, Any] = {name: (_KEYS[kind] | None, ...) for name, kind in spec.keys.items()}
+    names[spec.entity.key] = (_KEYS[spec.entity.type], ...)
+    inputs = spec.request.inputs if spec.request else {}
+    names |= {name: (_INPUTS[kind] | None, ...) for name, kind in inputs.items()}
+    entity: Any = create_model(f"{title}Entity", __config__=_ENTITY, **names)
     fields: dict[str, Any] = {
         "entity": (entity | None, Field(default=None, description="one, answered alone")),
         "entities": (

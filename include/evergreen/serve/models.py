@@ -37,7 +37,7 @@ class Loaded:
     loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def predict(self, features: Sequence[dict[str, Any]]) -> npt.NDArray[np.float64]:
-        """P(positive) of each row of features."""
+        """P(positive), or the number, of each row of features."""
         frame = pd.DataFrame.from_records(list(features), columns=list(self.spec.feature_types))
         return self.predictor.predict(inputs(self.spec.feature_types, frame))
 
@@ -117,7 +117,8 @@ def load(model: str, number: int) -> Loaded:
         answer = loaded.predict([dict.fromkeys(loaded.spec.feature_types)])
     except Exception as error:  # whatever a model raises that does not fit the spec
         raise _unfit(loaded, f"{type(error).__name__}: {error}") from error
-    if answer.shape != (1,) or not 0.0 <= answer[0] <= 1.0:
+    good = (answer >= 0.0) & (answer <= 1.0) if loaded.spec.label.type == "binary" else np.isfinite(answer)
+    if answer.shape != (1,) or not good.all():
         raise _unfit(loaded, f"the answer {answer!r}")
     return loaded
 
@@ -125,7 +126,7 @@ def load(model: str, number: int) -> Loaded:
 def _unfit(loaded: Loaded, found: str) -> ModelUnloadable:
     return ModelUnloadable(
         f"letting version {loaded.version.number} of {loaded.spec.model} answer once",
-        found=found, expected=f"a probability from the features {', '.join(loaded.spec.feature_types)}",
+        found=found, expected=f"a {'probability' if loaded.spec.label.type == 'binary' else 'number'} from the features {', '.join(loaded.spec.feature_types)}",
         next_step="see the version in MLflow, then train again",
     )  # fmt: skip
 

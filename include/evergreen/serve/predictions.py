@@ -25,7 +25,7 @@ from evergreen.settings import settings
 _DDL = """
 create table if not exists predictions (
     model text not null, version bigint not null, request_id text not null, position int not null, entity text not null,
-    as_of timestamptz not null, features_at timestamptz not null, features jsonb not null,
+    as_of timestamptz not null, features_at timestamptz, features jsonb not null,
     prediction double precision not null, logged_at timestamptz not null default now(),
     primary key (request_id, position)
 );
@@ -48,7 +48,7 @@ class Prediction:
     position: int  # of the entity in its request
     entity: str
     as_of: datetime
-    features_at: datetime
+    features_at: datetime | None  # None: the store knew nothing of the request's entities
     features: dict[str, Any]
     prediction: float
 

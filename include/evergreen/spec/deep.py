@@ -22,7 +22,7 @@ _COLUMN_TYPES = {
 _NUMBER = r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|UINTEGER|DOUBLE|FLOAT|DECIMAL.*)"
 _RESULT_TYPES = {  # what the query's column may be, by declared type; an untyped NULL fits all
     "int": _NUMBER, "float": _NUMBER, "bool": "BOOLEAN", "category": "(VARCHAR|ENUM.*)", "string": "(VARCHAR|ENUM.*)",
-    "binary": f"(BOOLEAN|{_NUMBER})",
+    "binary": f"(BOOLEAN|{_NUMBER})", "numeric": _NUMBER, "timestamp": "TIMESTAMP.*",
 }  # fmt: skip
 # As when features are computed: a misspelt table must not find a file or a Python variable.
 _OPTIONS: dict[str, str | bool | int | float | list[str]] = {
@@ -37,13 +37,19 @@ def mistakes(spec: ModelSpec) -> Iterator[Mistake]:
     """Mistakes of the queries and contracts of a spec whose shape is right."""
     key: dict[str, str] = {spec.entity.key: spec.entity.type}
     for view, declared in spec.features.items():
+        entity = spec.entity_of(view)
         yield from _query(
             spec,
             spec.view_sql(view),
             declared.sources,
             ["as_of"],
-            {**key, **declared.features},
+            {entity.key: entity.type, **declared.features},
             f"features.{view}.features",
+        )
+    if spec.request is not None:
+        expected = {**spec.keys, "event_timestamp": "timestamp", **spec.request.inputs}
+        yield from _query(
+            spec, spec.request_sql(), spec.request.sources, ["start", "end"], expected, "request.inputs", outcome=False
         )
     yield from _query(
         spec,
@@ -63,14 +69,25 @@ def _query(
     parameters: Sequence[str],
     expected: Mapping[str, str],
     key: str,
+    *,
+    outcome: bool = True,
 ) -> Iterator[Mistake]:
+    """Mistakes of one query; without `outcome` it does not see the columns that are known only afterwards."""
     if not path.is_file() or not set(sources) <= spec.sources.keys():
         return  # told already
     file = spec.relative(path)
     try:
-        returned = _returned(spec, path.read_text(encoding="utf-8"), sources, parameters)
+        returned = _returned(spec, path.read_text(encoding="utf-8"), sources, parameters, outcome)
     except (duckdb.Error, UnicodeDecodeError) as error:
-        seen = one_of(f"{source}({', '.join(spec.sources[source].columns)})" for source in sources)
+        for source in () if outcome else sources:
+            for column in spec.sources[source].outcome:
+                if re.search(rf"\b{column}\b", str(error).splitlines()[0]):
+                    yield Mistake(
+                        file, "", f"{column}, an outcome of {source}", "what is known when the prediction is asked for",
+                        f"leave {column} out of {file}; features of the past may use it (features:)",
+                    )  # fmt: skip
+                    return
+        seen = one_of(f"{source}({', '.join(_visible(spec, source, outcome))})" for source in sources)
         parts = one_of(f"${name}" for name in parameters)
         yield Mistake(
             file, "", " ".join(str(error).split())[:400], f"one SELECT over {seen}, with {parts}", f"correct {file}"
@@ -81,7 +98,8 @@ def _query(
             fix = nearest(
                 column, returned.keys() - expected.keys(), f"compute {column} in {file}, or do not declare it"
             )
-            yield Mistake(FILE, key if column in (spec.entity.key, spec.label.name) else f"{key}.{column}",
+            alone = column in (*spec.keys, "event_timestamp", spec.label.name)
+            yield Mistake(FILE, key.partition(".")[0] if alone and key == "request.inputs" else key if alone else f"{key}.{column}",
                           f"{column}, which {file} does not return", one_of(returned), fix)  # fmt: skip
         elif not re.fullmatch(f'{_RESULT_TYPES[kind]}|"?NULL"?', returned[column]):
             yield Mistake(
@@ -102,12 +120,20 @@ def _query(
         )
 
 
-def _returned(spec: ModelSpec, query: str, sources: Sequence[str], parameters: Sequence[str]) -> dict[str, str]:
+def _visible(spec: ModelSpec, source: str, outcome: bool) -> dict[str, str]:
+    """The columns that a query sees, with their declared types."""
+    hidden = () if outcome else spec.sources[source].outcome
+    return {name: kind for name, kind in spec.sources[source].columns.items() if name not in hidden}
+
+
+def _returned(
+    spec: ModelSpec, query: str, sources: Sequence[str], parameters: Sequence[str], outcome: bool
+) -> dict[str, str]:
     """Column → DuckDB type of the query's result over empty tables of the declared types."""
     with duckdb.connect(config=_OPTIONS) as connection:
         for source in sources:
             columns = ", ".join(
-                f'"{name}" {_COLUMN_TYPES[kind]}' for name, kind in spec.sources[source].columns.items()
+                f'"{name}" {_COLUMN_TYPES[kind]}' for name, kind in _visible(spec, source, outcome).items()
             )
             connection.execute(f'create table "{source}" ({columns})')
         statements = connection.extract_statements(query)

@@ -29,9 +29,15 @@ class Parameter:
         return isinstance(self.low, int)
 
 
+# Families that fit one kind of label only.
+FOR_LABEL: dict[str, str] = {"logistic_regression": "binary", "ridge": "numeric"}
+
 FAMILIES: dict[str, dict[str, Parameter]] = {
     "logistic_regression": {
         "C": Parameter(0.001, 100.0, log=True, least=1e-8, most=1e8),
+    },
+    "ridge": {
+        "alpha": Parameter(0.001, 1000.0, log=True, least=1e-8, most=1e8),
     },
     "gradient_boosting": {
         "learning_rate": Parameter(0.02, 0.3, log=True, least=1e-4, most=1.0),

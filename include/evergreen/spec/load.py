@@ -81,11 +81,21 @@ def _error(folder: Path, found: list[Mistake]) -> SpecError:
 def _agree(spec: ModelSpec, others: list[ModelSpec]) -> None:
     """One entity has one key: all models share a Feast project."""
     for other in others:
-        if other.entity.name == spec.entity.name and other.entity != spec.entity:
-            found = f"{spec.entity.name} by {spec.entity.key} ({spec.entity.type})"
-            allowed = f"{other.entity.name} by {other.entity.key} ({other.entity.type}), as in {other.model}"
-            fix = "use the same key and type, or name the entity differently"
-            raise _error(spec.folder, [Mistake(FILE, "entity", found, allowed, fix)])
+        known = _entities(other)
+        for name, (where, key, kind) in _entities(spec).items():
+            if name in known and known[name][1:] != (key, kind):
+                _, other_key, other_kind = known[name]
+                allowed = f"{name} by {other_key} ({other_kind}), as in {other.model}"
+                fix = "use the same key and type, or name the entity differently"
+                raise _error(spec.folder, [Mistake(FILE, where, f"{name} by {key} ({kind})", allowed, fix)])
+
+
+def _entities(spec: ModelSpec) -> dict[str, tuple[str, str, str]]:
+    """Name → where it is declared, key and type."""
+    found: dict[str, tuple[str, str, str]] = {
+        name: (f"references.{name}", other.key, other.type) for name, other in spec.references.items()
+    }
+    return found | {spec.entity.name: ("entity", spec.entity.key, spec.entity.type)}
 
 
 def _name(spec: ModelSpec) -> Iterator[Mistake]:
@@ -102,6 +112,8 @@ def _queries(spec: ModelSpec) -> Iterator[Iterator[Mistake]]:
 
     for view in getattr(spec, "features", ()):
         yield missing(f"features.{view}", bound(spec.view_sql, view))
+    if getattr(spec, "request", None) is not None:
+        yield missing("request", spec.request_sql)
     yield missing("label", spec.label_sql)
 
 
@@ -109,7 +121,9 @@ def _contracts(spec: ModelSpec) -> Iterator[Iterator[Mistake]]:
     for name in getattr(spec, "sources", ()):
         yield _contract(spec, name, lambda name: [*spec.sources[name].columns])
     for name in getattr(spec, "features", ()):
-        yield _contract(spec, name, lambda name: [spec.entity.key, *spec.features[name].features, "event_timestamp"])
+        yield _contract(
+            spec, name, lambda name: [spec.entity_of(name).key, *spec.features[name].features, "event_timestamp"]
+        )
 
 
 def _contract(spec: ModelSpec, table: str, columns: Callable[[str], list[str]]) -> Iterator[Mistake]:

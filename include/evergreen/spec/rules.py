@@ -15,9 +15,9 @@ from typing import Any
 
 from croniter import croniter
 
-from evergreen.spec.families import FAMILIES, Parameter
+from evergreen.spec.families import FAMILIES, FOR_LABEL, Parameter
 from evergreen.spec.mistakes import Mistake, nearest, one_of
-from evergreen.spec.schema import LOWER_IS_BETTER, ModelSpec, duration_text
+from evergreen.spec.schema import LOWER_IS_BETTER, METRICS_OF, ModelSpec, duration_text
 
 FILE = "model.yaml"
 DAY = timedelta(days=1)
@@ -184,14 +184,25 @@ def _keys(spec: ModelSpec, name: str) -> Found:
         if column not in source.columns:
             yield _unknown(key, column, source.columns, f"declare {column} under columns")
     yield from _repeated(key, source.keys)
-    kind = source.columns.get(spec.entity.key, spec.entity.type)
-    if kind != spec.entity.type:
-        yield _mistake(
-            f"sources.{name}.columns.{spec.entity.key}",
-            kind,
-            f"{spec.entity.type}, the entity's type",
-            "declare the same type in both",
-        )
+    for column, declared in spec.keys.items():
+        if (kind := source.columns.get(column, declared)) != declared:
+            yield _mistake(
+                f"sources.{name}.columns.{column}",
+                kind,
+                f"{declared}, the entity's type",
+                "declare the same type in both",
+            )
+
+
+def _outcome(spec: ModelSpec, name: str) -> Found:
+    source, key = spec.sources[name], f"sources.{name}.outcome"
+    for column in source.outcome:
+        if column not in source.columns:
+            yield _unknown(key, column, source.columns, f"declare {column} under columns")
+        elif column == source.event_time or column in source.keys:
+            allowed = "columns other than event_time and keys, which identify the row from the start"
+            yield _mistake(key, column, allowed, f"leave {column} out")
+    yield from _repeated(key, source.outcome)
 
 
 def _view_sources(spec: ModelSpec, name: str) -> Found:
@@ -208,12 +219,81 @@ def _read(spec: ModelSpec, key: str, names: Sequence[str]) -> Found:
             yield _unknown(key, name, spec.sources, f"declare {name} under sources")
     yield from _repeated(key, names)
     known = [name for name in names if name in spec.sources]
+    if getattr(spec, "request", None) is not None:
+        return  # what a request is about may be made of several columns; whether a query returns it, the deep check tells
     if known and len(known) == len(names) and not any(spec.entity.key in spec.sources[name].columns for name in known):
         yield _mistake(
             key,
             one_of(known),
             f"at least one source with the entity's key {spec.entity.key}",
             "read a source that has it",
+        )
+
+
+def _view_entity(spec: ModelSpec, name: str) -> Found:
+    stated, known = spec.features[name].entity, [spec.entity.name, *spec.references]
+    if stated is not None and stated not in known:
+        yield _unknown(f"features.{name}.entity", stated, known, f"declare {stated} under references")
+
+
+def _references(spec: ModelSpec) -> Found:
+    taken = {spec.entity.key: "entity"}
+    for name, other in spec.references.items():
+        key = f"references.{name}"
+        if name == spec.entity.name:
+            yield _mistake(key, name, "another name than the entity's", "rename it")
+        if other.key in taken or other.key in _RESERVED:
+            allowed = f"a column that is not the key of {taken.get(other.key, 'Evergreen')}"
+            yield _mistake(f"{key}.key", other.key, allowed, "name another column")
+        taken[other.key] = name
+        if not any(spec.features[view].entity == name for view in spec.features):
+            yield _mistake(
+                key, name, "an entity that a feature view is about", f"write entity: {name} in a view, or leave it out"
+            )
+    if spec.references and spec.request is None:
+        yield _mistake(
+            "references", one_of(spec.references), "none without request: nobody says which of them a prediction is about",
+            "declare request, with a request.sql that returns their keys",
+        )  # fmt: skip
+
+
+def _request(spec: ModelSpec) -> Found:
+    if spec.request is None:
+        return
+    yield from _read(spec, "request.sources", spec.request.sources)
+    taken = (*spec.keys, spec.label.name, *_RESERVED)
+    for name in spec.request.inputs:
+        key = f"request.inputs.{name}"
+        if name in taken:
+            yield _mistake(key, name, f"a name other than {one_of(taken)}", "rename the input")
+        views = [view for view, declared in spec.features.items() if name in declared.features]
+        if views:
+            yield _mistake(key, f"{name}, also a feature of {one_of(views)}", "a name of its own", "rename one of them")
+    if spec.request.sql is not None:
+        yield from _inside("request.sql", spec.request.sql)
+
+
+def _metrics(spec: ModelSpec) -> Found:
+    kind = spec.label.type
+    known = METRICS_OF[kind]
+    if spec.search.metric not in known:
+        found = f"{spec.search.metric}, of a {kind} label"
+        yield _mistake("search.metric", found, one_of(known), f"write metric: {known[0]}")
+    for metric in spec.gates.floor:
+        if metric not in known:
+            yield _mistake(
+                f"gates.floor.{metric}", f"{metric}, of a {kind} label", one_of(known), f"write {known[0]}, for one"
+            )
+    for family in spec.families:
+        if FOR_LABEL.get(family, kind) != kind:
+            fitting = [name for name in FAMILIES if FOR_LABEL.get(name, kind) == kind]
+            yield _mistake(f"families.{family}", f"{family}, of a {kind} label", one_of(fitting), f"use {fitting[0]}")
+    if kind == "numeric" and "minimum_positives" in spec.gates.model_fields_set:
+        yield _mistake(
+            "gates.minimum_positives",
+            spec.gates.minimum_positives,
+            "nothing: a numeric label has no classes",
+            "remove it",
         )
 
 
@@ -249,12 +329,12 @@ def _feature_names(spec: ModelSpec, name: str) -> Found:
                 "a name of one view only",
                 "rename the feature in one of them",
             )
-        if feature in (taken := (spec.entity.key, spec.label.name, *_RESERVED)):
+        if feature in (taken := (*spec.keys, spec.label.name, *_RESERVED)):
             yield _mistake(key, feature, f"a name other than {one_of(taken)}", "rename the feature")
 
 
 def _label_name(spec: ModelSpec) -> Found:
-    if spec.label.name in (taken := (spec.entity.key, *_RESERVED)):
+    if spec.label.name in (taken := (*spec.keys, *_RESERVED)):
         yield _mistake("label.name", spec.label.name, f"a name other than {one_of(taken)}", "rename the label")
 
 
@@ -312,7 +392,7 @@ def _floors(spec: ModelSpec) -> Found:
         key = f"gates.floor.{metric}"
         if metric == "roc_auc" and not 0.5 <= bound < 1:
             yield _mistake(key, bound, "from 0.5 (guessing) to below 1", "write 0.7, for one")
-        elif metric not in LOWER_IS_BETTER and not 0 <= bound < 1:
+        elif metric != "r2" and metric not in LOWER_IS_BETTER and not 0 <= bound < 1:
             yield _mistake(key, bound, "from 0 to below 1", "write 0.3, for one")
         elif metric in LOWER_IS_BETTER and bound <= 0:
             yield _mistake(key, bound, "above 0: it is a ceiling, lower is better", "write 0.5, for one")
@@ -320,7 +400,7 @@ def _floors(spec: ModelSpec) -> Found:
 
 def _positives(spec: ModelSpec) -> Found:
     gates = spec.gates
-    if 2 * gates.minimum_positives > gates.minimum_rows:
+    if spec.label.type == "binary" and 2 * gates.minimum_positives > gates.minimum_rows:
         allowed = f"at most half of gates.minimum_rows ({gates.minimum_rows}): it holds for each class"
         yield _mistake(
             "gates.minimum_positives", gates.minimum_positives, allowed, "lower it, or raise gates.minimum_rows"
@@ -372,10 +452,11 @@ def _stays_below(stated: str) -> bool:
 
 
 _OF_SPEC: tuple[Callable[[ModelSpec], Found], ...] = (
-    _days, _history, _schedules, _windows, _learning, _label_sources, _label_name, _label_files, _floors, _positives, _cooldown, _budget,
+    _days, _history, _schedules, _windows, _learning, _references, _request, _label_sources, _label_name, _label_files, _metrics, _floors,
+    _positives, _cooldown, _budget,
 )  # fmt: skip
 _OF_ENTRIES: dict[str, tuple[Callable[[ModelSpec, str], Found], ...]] = {
-    "sources": (_path, _columns, _event_time, _keys, _source_files),
-    "features": (_view_sources, _look_back, _view_name, _feature_names, _view_files),
+    "sources": (_path, _columns, _event_time, _keys, _outcome, _source_files),
+    "features": (_view_entity, _view_sources, _look_back, _view_name, _feature_names, _view_files),
     "families": (_family,),
 }

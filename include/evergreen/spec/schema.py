@@ -43,8 +43,13 @@ NAME = r"^[a-z][a-z0-9_]{0,39}$"
 Name = Annotated[str, Field(pattern=NAME)]
 ColumnType = Literal["string", "int", "float", "bool", "timestamp", "date"]
 FeatureType = Literal["int", "float", "bool", "category"]
-Metric = Literal["roc_auc", "average_precision", "log_loss", "brier"]
-LOWER_IS_BETTER: frozenset[Metric] = frozenset({"log_loss", "brier"})
+LabelType = Literal["binary", "numeric"]
+Metric = Literal["roc_auc", "average_precision", "log_loss", "brier", "rmse", "mae", "r2"]
+LOWER_IS_BETTER: frozenset[Metric] = frozenset({"log_loss", "brier", "rmse", "mae"})
+METRICS_OF: dict[LabelType, tuple[Metric, ...]] = {
+    "binary": ("roc_auc", "average_precision", "log_loss", "brier"),
+    "numeric": ("rmse", "mae", "r2"),
+}
 
 
 class _Frozen(BaseModel):
@@ -74,6 +79,13 @@ class Entity(_Frozen):
     type: Literal["string", "int"] = Field(default="string", description="type of the key")
 
 
+class Reference(_Frozen):
+    """Another entity that a request names, such as the carrier of a flight."""
+
+    key: Name = Field(description="the column that identifies it, in views and requests; a request may leave it null")
+    type: Literal["string", "int"] = Field(default="string", description="type of the key")
+
+
 class Source(_Frozen):
     """One table that arrives in the landing zone, one batch an interval."""
 
@@ -82,26 +94,48 @@ class Source(_Frozen):
     event_time: Name = Field(description="the column that says when a row happened")
     keys: tuple[Name, ...] = Field(min_length=1, description="columns that identify a row within the table")
     columns: dict[Name, ColumnType] = Field(min_length=1, description="every column, with its type")
+    outcome: tuple[Name, ...] = Field(
+        default=(),
+        description="columns that are known only after the prediction was asked for; no request can read them",
+    )
     contract: str | None = Field(default=None, description="Great Expectations suite; default contracts/<source>.yaml")
 
 
 class FeatureView(_Frozen):
     """Features computed by one SQL query over the look-back window, as of the interval's end."""
 
+    entity: Name | None = Field(default=None, description="whose features they are, of references; default: the entity")
     sql: str | None = Field(default=None, description="default features/<view>.sql")
     sources: tuple[Name, ...] = Field(min_length=1, description="tables that the query reads")
     look_back: Duration = Field(description="how far before as_of the query may see")
     features: dict[Name, FeatureType] = Field(
-        min_length=1, description="columns the query returns beside the entity's key"
+        min_length=1, description="columns the query returns beside its entity's key"
     )
     contract: str | None = Field(default=None, description="Great Expectations suite; default contracts/<view>.yaml")
+
+
+class Request(_Frozen):
+    """For predictions that are asked for one by one, each at its own moment: what a request says beside the entity's key.
+
+    The query replays the requests of an interval from history. Outcome columns are hidden from it, and rows of every source but
+    the first must not matter when they are from after a request's moment, which is checked on each day.
+    """
+
+    sources: tuple[Name, ...] = Field(
+        min_length=1, description="tables that the query reads; the first has the requests"
+    )
+    look_back: Duration = Field(  # type: ignore[assignment]  # validated into a duration
+        default="1d", validate_default=True, description="how far before the interval the query may see"
+    )
+    inputs: dict[Name, FeatureType] = Field(default={}, description="what the client sends, beside the keys")
+    sql: str | None = Field(default=None, description="default request.sql")
 
 
 class Label(_Frozen):
     """The outcome to predict; known `horizon` after the moment of prediction."""
 
     name: Name = Field(description="the column that the query returns beside the entity's key")
-    type: Literal["binary"] = Field(default="binary", description="0 or 1, or false or true")
+    type: LabelType = Field(default="binary", description="binary: 0 or 1, or false or true; numeric: any number")
     horizon: Duration = Field(description="label maturity: as_of of the prediction plus this")
     sources: tuple[Name, ...] = Field(min_length=1, description="tables that the query reads")
     sql: str | None = Field(default=None, description="default label.sql")
@@ -121,7 +155,10 @@ class Search(_Frozen):
 
     trials: Annotated[int, Field(ge=1, le=1000)] = Field(description="trials of each family's study, at most")
     seed: int = Field(default=0, ge=0, description="the same seed, data and code give the same model")
-    metric: Metric = Field(default="roc_auc", description="what a trial is scored by and candidates are compared by")
+    metric: Metric = Field(
+        default="roc_auc",
+        description="what a trial is scored by and candidates are compared by; of a numeric label rmse, mae or r2",
+    )
 
 
 class Gates(_Frozen):
@@ -129,7 +166,7 @@ class Gates(_Frozen):
 
     minimum_rows: Annotated[int, Field(ge=1)] = Field(description="fewest evaluation rows")
     minimum_positives: Annotated[int, Field(ge=1)] = Field(
-        default=20, description="fewest evaluation rows of each class"
+        default=20, description="fewest evaluation rows of each class; of a binary label"
     )
     floor: dict[Metric, float] = Field(
         min_length=1, description="absolute bound per metric (a ceiling where lower is better)"
@@ -187,8 +224,12 @@ class ModelSpec(_Frozen):
     last_day: date | None = Field(default=None, description="last day of data; none: it goes on")
     schedule: Schedule
     entity: Entity
+    references: dict[Name, Reference] = Field(default={}, description="other entities that a request names, by name")
     sources: dict[Name, Source] = Field(min_length=1, description="tables that arrive, by name")
     features: dict[Name, FeatureView] = Field(min_length=1, description="feature views, by name")
+    request: Request | None = Field(
+        default=None, description="none: every entity is predicted at the end of each interval"
+    )
     label: Label
     split: Split
     families: Annotated[dict[Name, dict[str, Any]], WithJsonSchema(families_schema())] = Field(
@@ -212,9 +253,27 @@ class ModelSpec(_Frozen):
         return copy
 
     @property
-    def feature_types(self) -> dict[str, FeatureType]:
-        """Every feature of every view, in declared order: the model's inputs."""
+    def stored_types(self) -> dict[str, FeatureType]:
+        """Every feature of every view, in declared order."""
         return {name: kind for view in self.features.values() for name, kind in view.features.items()}
+
+    @property
+    def feature_types(self) -> dict[str, FeatureType]:
+        """The model's inputs: the features of the views, then what a request says."""
+        return self.stored_types | (self.request.inputs if self.request else {})
+
+    @property
+    def keys(self) -> dict[str, ColumnType]:
+        """The columns that name the entities of a prediction, with their types; the entity's own is the first."""
+        named: tuple[Entity | Reference, ...] = (self.entity, *self.references.values())
+        return {entity.key: entity.type for entity in named}
+
+    def entity_of(self, view: str) -> Entity:
+        """Whose features a view has."""
+        name = self.features[view].entity
+        if name is None or name == self.entity.name:
+            return self.entity
+        return Entity(name=name, key=self.references[name].key, type=self.references[name].type)
 
     def contract_file(self, table: str) -> Path:
         """The Great Expectations suite of a source or feature view."""
@@ -224,6 +283,10 @@ class ModelSpec(_Frozen):
     def view_sql(self, view: str) -> Path:
         """The query of a feature view."""
         return self.folder / (self.features[view].sql or f"features/{view}.sql")
+
+    def request_sql(self) -> Path:
+        """The query that replays requests."""
+        return self.folder / ((self.request and self.request.sql) or "request.sql")
 
     def label_sql(self) -> Path:
         """The query of the label."""

@@ -20,7 +20,7 @@ _ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Entity key, event_timestamp (the cutoff), features, label (0 or 1); ordered by cutoff and key."""
+    """The entities' keys, event_timestamp (the cutoff), features, label; ordered by cutoff and key."""
 
     rows: pa.Table
     content_hash: str
@@ -38,11 +38,10 @@ def build(spec: ModelSpec, as_of: datetime, split: rules.Split) -> TrainingSet:
         EvidenceMissing: a feature view has no table yet.
         WriteConflict: other runs kept writing the tables meanwhile.
     """
-    key = [spec.entity.key, EVENT]
     for _ in range(_ATTEMPTS):
         versions = _versions(spec)
         labels = _mature_labels(spec, as_of, split, versions)
-        features = store.historical_features(spec, labels[key])
+        joined = store.historical_features(spec, labels)
         if _versions(spec) == versions:  # Feast reads the newest version: the recorded one, if none came meanwhile
             break
     else:
@@ -51,15 +50,15 @@ def build(spec: ModelSpec, as_of: datetime, split: rules.Split) -> TrainingSet:
             found=f"the tables changed {_ATTEMPTS} times meanwhile", expected="tables that hold still for the join",
             next_step="none: the task is retried by itself",
         )  # fmt: skip
-    frame = features.merge(labels, on=key, validate="one_to_one").sort_values(
-        [EVENT, spec.entity.key], ignore_index=True
-    )
+    order = [*spec.keys, EVENT, *spec.feature_types, spec.label.name]
+    frame = joined[order].sort_values([EVENT, spec.entity.key], ignore_index=True)
     rows = pa.Table.from_pandas(frame, preserve_index=False)
     return TrainingSet(rows, catalogue.content_hash(rows), versions)
 
 
 def _mature_labels(spec: ModelSpec, as_of: datetime, split: rules.Split, versions: dict[str, int]) -> pd.DataFrame:
-    name, columns = spec.label.name, [spec.entity.key, EVENT, spec.label.name]
+    name, inputs = spec.label.name, spec.request.inputs if spec.request else {}
+    columns = [*spec.keys, EVENT, *inputs, name]
     table = tables.read(
         spec.model, "labels", name, version=versions.get(f"labels/{name}"), columns=[*columns, "known_at"]
     )
@@ -68,7 +67,8 @@ def _mature_labels(spec: ModelSpec, as_of: datetime, split: rules.Split, version
     labels = table.to_pandas()
     cutoffs = labels[EVENT]
     mature = (labels["known_at"] <= as_of) & (cutoffs + spec.label.horizon <= as_of)
-    used = cutoffs.between(split.learn_from, split.learn_to) | cutoffs.between(split.evaluate_from, split.evaluate_to)
+    learned = cutoffs.between(split.learn_from, split.learn_to) & (labels["known_at"] <= split.evaluate_from)
+    used = learned | cutoffs.between(split.evaluate_from, split.evaluate_to)
     found: pd.DataFrame = labels.loc[mature & used, columns].reset_index(drop=True)
     return found
 

@@ -11,23 +11,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import optuna
-from sklearn.base import BaseEstimator, TransformerMixin
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin, is_classifier
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from evergreen.spec.families import space
-from evergreen.spec.schema import FeatureType
-from evergreen.train.network import KerasClassifier
+from evergreen.spec.schema import FeatureType, LabelType
+from evergreen.train.network import KerasClassifier, KerasRegressor
 
 Parameters = dict[str, Any]
+_MOST_CATEGORIES = 250
 
 # What a saved candidate may hold beside scikit-learn's public types; loading it refuses everything else.
 TRUSTED_TYPES = (
     "evergreen.train.network.KerasClassifier",
+    "evergreen.train.network.KerasRegressor",
     "evergreen.train.families.EmptyColumnsFilled",
     "functools.partial",  # of the next one, in gradient boosting's handling of categories
     "sklearn.utils.validation.check_array",
@@ -64,38 +67,22 @@ def suggest(trial: optuna.trial.BaseTrial, family: str, overrides: Mapping[str, 
     }
 
 
-def build(family: str, parameters: Parameters, features: Mapping[str, FeatureType], seed: int) -> Pipeline:
-    """An unfitted candidate; the same parameters and seed fit the same model."""
+def build(
+    family: str, parameters: Parameters, features: Mapping[str, FeatureType], seed: int, *, label: LabelType = "binary"
+) -> Pipeline:
+    """An unfitted candidate for a kind of label; the same parameters and seed fit the same model."""
     numbers = [name for name, kind in features.items() if kind != "category"]
     categories = [name for name, kind in features.items() if kind == "category"]
-    return _BUILDERS[family](parameters, numbers, categories, seed)
+    prepare, model = _BUILDERS[family]
+    return Pipeline([
+        ("prepare", prepare(numbers, categories)), ("model", model[label](parameters, seed, len(categories)))
+    ])  # fmt: skip
 
 
-def _logistic_regression(parameters: Parameters, numbers: list[str], categories: list[str], seed: int) -> Pipeline:
-    model = LogisticRegression(**parameters, max_iter=500, random_state=seed)
-    return Pipeline([("prepare", _filled_and_scaled(numbers, categories)), ("model", model)])
-
-
-def _gradient_boosting(parameters: Parameters, numbers: list[str], categories: list[str], seed: int) -> Pipeline:
-    # Missing numbers stay missing, which needs a value in each column; unknown categories count as missing ones.
-    encode = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan, encoded_missing_value=np.nan)
-    prepare = ColumnTransformer([("category", encode, categories), ("number", EmptyColumnsFilled(), numbers)])
-    model = HistGradientBoostingClassifier(
-        **parameters, categorical_features=list(range(len(categories))) or None, early_stopping=False, random_state=seed
-    )
-    return Pipeline([("prepare", prepare), ("model", model)])
-
-
-def _mlp(parameters: Parameters, numbers: list[str], categories: list[str], seed: int) -> Pipeline:
-    model = KerasClassifier(**parameters, seed=seed)
-    return Pipeline([("prepare", _filled_and_scaled(numbers, categories)), ("model", model)])
-
-
-_BUILDERS: dict[str, Callable[[Parameters, list[str], list[str], int], Pipeline]] = {
-    "logistic_regression": _logistic_regression,
-    "gradient_boosting": _gradient_boosting,
-    "mlp": _mlp,
-}
+def predict(pipeline: Pipeline, inputs: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """One number a row: P(positive) of a binary label, the value of a numeric one."""
+    found = pipeline.predict_proba(inputs)[:, 1] if is_classifier(pipeline) else pipeline.predict(inputs)
+    return np.asarray(found, dtype=np.float64)
 
 
 def _filled_and_scaled(numbers: list[str], categories: list[str]) -> ColumnTransformer:
@@ -103,3 +90,37 @@ def _filled_and_scaled(numbers: list[str], categories: list[str]) -> ColumnTrans
     number = Pipeline([("fill", fill), ("scale", StandardScaler())])
     category = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     return ColumnTransformer([("number", number, numbers), ("category", category, categories)])
+
+
+def _binned(numbers: list[str], categories: list[str]) -> ColumnTransformer:
+    # Missing numbers stay missing, which needs a value in each column; unknown categories count as missing ones. Gradient boosting
+    # takes 255 categories of a column at most: the rarest together count as one.
+    encode = OrdinalEncoder(
+        handle_unknown="use_encoded_value",
+        unknown_value=np.nan,
+        encoded_missing_value=np.nan,
+        max_categories=_MOST_CATEGORIES,
+    )
+    return ColumnTransformer([("category", encode, categories), ("number", EmptyColumnsFilled(), numbers)])
+
+
+def _boosting(kind: type[BaseEstimator]) -> Callable[[Parameters, int, int], BaseEstimator]:
+    return lambda parameters, seed, categories: kind(
+        **parameters, categorical_features=list(range(categories)) or None, early_stopping=False, random_state=seed
+    )
+
+
+_Model = Callable[[Parameters, int, int], BaseEstimator]  # of parameters, seed and number of categories
+_BUILDERS: dict[str, tuple[Callable[[list[str], list[str]], ColumnTransformer], dict[str, _Model]]] = {
+    "logistic_regression": (_filled_and_scaled, {
+        "binary": lambda parameters, seed, _: LogisticRegression(**parameters, max_iter=500, random_state=seed),
+    }),
+    "ridge": (_filled_and_scaled, {"numeric": lambda parameters, seed, _: Ridge(**parameters, random_state=seed)}),
+    "gradient_boosting": (_binned, {
+        "binary": _boosting(HistGradientBoostingClassifier), "numeric": _boosting(HistGradientBoostingRegressor),
+    }),
+    "mlp": (_filled_and_scaled, {
+        "binary": lambda parameters, seed, _: KerasClassifier(**parameters, seed=seed),
+        "numeric": lambda parameters, seed, _: KerasRegressor(**parameters, seed=seed),
+    }),
+}  # fmt: skip

@@ -1,4 +1,4 @@
-"""A small multilayer perceptron of tf.keras, as a scikit-learn estimator."""
+"""Small multilayer perceptrons of tf.keras, as scikit-learn estimators."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 Floats = npt.NDArray[np.float64]
 
 
-class KerasClassifier(ClassifierMixin, BaseEstimator):
-    """Two classes, dense layers, fitted by tf.keras; the same seed fits the same weights.
+class _KerasNetwork(BaseEstimator):
+    """Dense layers, fitted by tf.keras; the same seed fits the same weights.
 
     What is kept of a fitted network is its weights, as arrays. So it is saved like every other estimator, without pickled code,
     and answers without TensorFlow: a server neither imports it (seconds) nor holds it (hundreds of megabytes).
     """
+
+    _activation: str | None  # of the last layer
+    _loss: str  # the name of the Keras loss
 
     def __init__(
         self, units: int = 16, layers: int = 1, learning_rate: float = 1e-3, dropout: float = 0.0,
@@ -31,8 +34,7 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):
         self.batch_size = batch_size
         self.seed = seed
 
-    def fit(self, x: Floats, y: npt.ArrayLike) -> KerasClassifier:
-        """Fit on an array of rows by inputs, without missing values, and labels 0 or 1."""
+    def _fit(self, x: Floats, y: Floats) -> None:
         import keras
         import tensorflow as tf
 
@@ -45,7 +47,7 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):
         weights = network.trainable_variables
         optimizer = keras.optimizers.Adam(self.learning_rate)
         optimizer.build(weights)
-        loss = keras.losses.BinaryCrossentropy()
+        loss = getattr(keras.losses, self._loss)()
         size = self.batch_size
 
         # One graph call an epoch. `Model.fit` calls one a batch and traces a larger graph: five times slower at this size.
@@ -62,23 +64,17 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):
         random = np.random.default_rng(self.seed)
         for _ in range(self.epochs):
             epoch(inputs, labels, tf.constant(random.permutation(len(x)).astype(np.int32)))
-        self.classes_ = np.array([0, 1])
         self.n_features_in_ = int(x.shape[1])
         self.weights_ = network.get_weights()
-        return self
 
-    def predict_proba(self, x: Floats) -> Floats:
-        """Two probabilities a row, in double precision: one row alone is answered as among others."""
+    def _last_layer(self, x: Floats) -> Floats:
+        """The last layer before its activation, in double precision: one row alone is answered as among others."""
         layer = np.asarray(x, np.float64)
         *hidden, (weights, bias) = zip(self.weights_[::2], self.weights_[1::2], strict=True)
         for kernel, offset in hidden:
             layer = np.maximum(layer @ kernel + offset, 0.0)
-        positive = 1.0 / (1.0 + np.exp(-np.clip(layer @ weights + bias, -500.0, 500.0)))
-        return np.column_stack([1.0 - positive, positive])
-
-    def predict(self, x: Floats) -> npt.NDArray[np.int64]:
-        """The likelier class of each row."""
-        return (self.predict_proba(x)[:, 1] >= 0.5).astype(np.int64)
+        found: Floats = layer @ weights + bias
+        return found
 
     def network(self) -> Any:
         """The fitted network as a keras model, to export."""
@@ -94,4 +90,43 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):
             hidden.append(keras.layers.Dense(self.units, activation="relu"))
             if self.dropout:
                 hidden.append(keras.layers.Dropout(self.dropout))
-        return keras.Sequential([keras.layers.Input((inputs,)), *hidden, keras.layers.Dense(1, activation="sigmoid")])
+        last = keras.layers.Dense(1, activation=self._activation)
+        return keras.Sequential([keras.layers.Input((inputs,)), *hidden, last])
+
+
+class KerasClassifier(ClassifierMixin, _KerasNetwork):
+    """A network for two classes."""
+
+    _activation, _loss = "sigmoid", "BinaryCrossentropy"
+
+    def fit(self, x: Floats, y: npt.ArrayLike) -> KerasClassifier:
+        """Fit on an array of rows by inputs, without missing values, and labels 0 or 1."""
+        self._fit(x, np.asarray(y, np.float64))
+        self.classes_ = np.array([0, 1])
+        return self
+
+    def predict_proba(self, x: Floats) -> Floats:
+        """Two probabilities a row."""
+        positive = 1.0 / (1.0 + np.exp(-np.clip(self._last_layer(x), -500.0, 500.0)))
+        return np.column_stack([1.0 - positive, positive])
+
+    def predict(self, x: Floats) -> npt.NDArray[np.int64]:
+        """The likelier class of each row."""
+        return (self.predict_proba(x)[:, 1] >= 0.5).astype(np.int64)
+
+
+class KerasRegressor(RegressorMixin, _KerasNetwork):
+    """A network for a number; it learns the number's distance from the mean, in standard deviations."""
+
+    _activation, _loss = None, "MeanSquaredError"
+
+    def fit(self, x: Floats, y: npt.ArrayLike) -> KerasRegressor:
+        """Fit on an array of rows by inputs, without missing values, and numbers."""
+        labels = np.asarray(y, np.float64)
+        self.mean_, self.scale_ = float(labels.mean()), float(labels.std()) or 1.0
+        self._fit(x, (labels - self.mean_) / self.scale_)
+        return self
+
+    def predict(self, x: Floats) -> Floats:
+        """A number a row."""
+        return self._last_layer(x)[:, 0] * self.scale_ + self.mean_

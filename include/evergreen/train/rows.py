@@ -14,16 +14,16 @@ import pandas as pd
 from evergreen.lake import staging
 from evergreen.spec.schema import FeatureType, ModelSpec
 
-EVENT = "event_timestamp"  # the cutoff: when the prediction would have been made
+EVENT = "event_timestamp"  # the cutoff: when the prediction would have been made, or was asked for
 
 
 @dataclass(frozen=True)
 class Rows:
     """The learning or the evaluation rows, in the order of cutoff and key."""
 
-    frame: pd.DataFrame  # entity key, event_timestamp, features, label
+    frame: pd.DataFrame  # the entities' keys, event_timestamp, features, label
     inputs: pd.DataFrame  # the features as the model takes them
-    labels: npt.NDArray[np.int64]  # 0 or 1
+    labels: npt.NDArray[np.int64] | npt.NDArray[np.float64]  # 0 or 1, or numbers
     keys: npt.NDArray[np.object_]  # the entity of each row
 
     @property
@@ -40,7 +40,7 @@ def read(spec: ModelSpec, data: Mapping[str, Any], part: Literal["learn", "evalu
     return Rows(
         frame,
         inputs(spec.feature_types, frame),
-        frame[spec.label.name].to_numpy(np.int64),
+        frame[spec.label.name].to_numpy(np.int64 if spec.label.type == "binary" else np.float64),
         frame[spec.entity.key].to_numpy(object),
     )
 

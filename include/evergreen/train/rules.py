@@ -1,6 +1,7 @@
 """Which rows train and which evaluate; which folds score a trial; what makes two trainings the same. Pure.
 
-Time is counted in cutoffs: the moment `c` of a prediction, whose label is known at `c + horizon`.
+Time is counted in cutoffs: the moment `c` of a prediction. Its label is known at `c + horizon` where every entity is predicted at
+the end of an interval; that of a request, made within or before the interval, `horizon` after the interval's end.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ class Split:
     evaluate_from: datetime
     evaluate_to: datetime
 
-    def learns(self, cutoff: datetime) -> bool:
-        return self.learn_from <= cutoff <= self.learn_to
+    def learns(self, cutoff: datetime, known_at: datetime) -> bool:
+        """Whether a row whose label is known at `known_at` is learned from."""
+        return self.learn_from <= cutoff <= self.learn_to and known_at <= self.evaluate_from
 
     def evaluates(self, cutoff: datetime) -> bool:
         return self.evaluate_from <= cutoff <= self.evaluate_to
@@ -41,7 +43,8 @@ def split(as_of: datetime, spec: ModelSpec, changed_at: datetime | None = None) 
     """
     horizon = spec.label.horizon
     evaluate_to = as_of - horizon
-    evaluate_from = evaluate_to - spec.split.evaluation + STEP
+    # Both ends are included: of cutoffs on the grid, n days are n - 1 steps.
+    evaluate_from = evaluate_to - spec.split.evaluation + (STEP if spec.request is None else timedelta(0))
     learn_from = as_of - spec.split.window
     if changed_at is not None:
         learn_from = max(learn_from, changed_at)
@@ -55,6 +58,12 @@ class Fold:
     learn_to: datetime
     score_from: datetime
     score_to: datetime
+
+
+def delay(spec: ModelSpec) -> timedelta:
+    """From a cutoff until its label is known, at most."""
+    # A request is made up to a day before its interval, which lasts a day.
+    return spec.label.horizon if spec.request is None else spec.label.horizon + 2 * STEP
 
 
 def folds(cutoffs: Sequence[datetime], horizon: timedelta, wanted: int) -> list[Fold]:
@@ -73,7 +82,8 @@ def folds(cutoffs: Sequence[datetime], horizon: timedelta, wanted: int) -> list[
 
 def spec_hash(spec: ModelSpec) -> str:
     """A hash of everything that is declared: `model.yaml` and the queries."""
-    queries = [path.read_text(encoding="utf-8") for path in (*map(spec.view_sql, spec.features), spec.label_sql())]
+    files = [*map(spec.view_sql, spec.features), spec.label_sql(), *([spec.request_sql()] if spec.request else [])]
+    queries = [path.read_text(encoding="utf-8") for path in files]
     return _hash([spec.model_dump(mode="json"), queries])
 
 

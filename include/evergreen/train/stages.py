@@ -93,9 +93,9 @@ def tune(run: Run, data: Json, family: str) -> Json:
                 trials=spec.search.trials, seed=spec.search.seed, maximize=spec.search.metric not in LOWER_IS_BETTER,
             )  # fmt: skip
             best = _best(run, family, trials)
-            pipeline = families.build(family, best.params, spec.feature_types, spec.search.seed).fit(
-                learn.inputs, learn.labels
-            )
+            pipeline = families.build(
+                family, best.params, spec.feature_types, spec.search.seed, label=spec.label.type
+            ).fit(learn.inputs, learn.labels)
         metrics = {"search_score": best.value, "search_trials": float(len(trials))}
         run_id = tracking.log_candidate(
             run, data, family=family, pipeline=pipeline, rows=learn, parameters=best.params, metrics=metrics,
@@ -135,10 +135,10 @@ def _scores(run: Run, family: str, learn: Rows, folds: list[tuple[Any, Any]], tr
     spec, seed = run.spec, run.spec.search.seed
     parameters = families.suggest(trial, family, spec.families[family])
     for earlier, later in folds:
-        fitted = families.build(family, parameters, spec.feature_types, seed).fit(
+        fitted = families.build(family, parameters, spec.feature_types, seed, label=spec.label.type).fit(
             learn.inputs.iloc[earlier], learn.labels[earlier]
         )
-        predictions = fitted.predict_proba(learn.inputs.iloc[later])[:, 1]
+        predictions = families.predict(fitted, learn.inputs.iloc[later])
         yield (
             METRICS[spec.search.metric](learn.labels[later], predictions)
             if np.isfinite(predictions).all()
@@ -147,25 +147,25 @@ def _scores(run: Run, family: str, learn: Rows, folds: list[tuple[Any, Any]], tr
 
 
 def _folds(run: Run, family: str, learn: Rows) -> list[tuple[Any, Any]]:
-    """Positions of the rows to learn from and to score, of each time fold that has both classes in both."""
+    """Positions of the rows to learn from and to score, of each time fold whose labels differ in both."""
     import numpy as np
 
     from evergreen.train.rows import EVENT
 
     spec, cutoffs, folds = run.spec, learn.frame[EVENT], []
     random = np.random.default_rng(spec.search.seed)
-    for fold in rules.folds(learn.cutoffs, spec.label.horizon, spec.split.folds):
+    for fold in rules.folds(learn.cutoffs, rules.delay(spec), spec.split.folds):
         earlier = np.flatnonzero(cutoffs <= fold.learn_to)
         later = np.flatnonzero(cutoffs.between(fold.score_from, fold.score_to))
         if len(earlier) > rules.FOLD_ROWS:
             earlier = np.sort(random.choice(earlier, rules.FOLD_ROWS, replace=False))
-        if all(0 < learn.labels[part].mean() < 1 for part in (earlier, later)):
+        if all(len(np.unique(learn.labels[part])) > 1 for part in (earlier, later)):
             folds.append((earlier, later))
     if not folds:
         raise EvidenceMissing(
             f"searching {family} for {run.subject}",
             found=f"{len(learn.cutoffs)} days to learn from, none of which can be scored by what was mature before it",
-            expected=f"days further apart than the label's horizon ({spec.label.horizon.days}d), with rows of both classes",
+            expected=f"days further apart than the label's horizon ({spec.label.horizon.days}d), with different labels",
             next_step="train as of a later day, or widen split.window in model.yaml",
         )
     return folds

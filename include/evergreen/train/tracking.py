@@ -31,7 +31,7 @@ from evergreen.run import Run
 from evergreen.settings import settings
 from evergreen.spec.schema import ModelSpec
 from evergreen.train.code import code_version
-from evergreen.train.families import REQUIREMENTS, TRUSTED_TYPES
+from evergreen.train.families import REQUIREMENTS, TRUSTED_TYPES, predict
 from evergreen.train.rows import Rows
 
 REFERENCE_ROWS = 20_000  # what the monitor compares with; a sample where there is more
@@ -67,7 +67,7 @@ def log_candidate(
         parameters, metrics, trials: the chosen hyperparameters, and how the search came to them.
         tags: further facts, by their full names.
     """
-    predictions = pipeline.predict_proba(rows.inputs)[:, 1]
+    predictions = predict(pipeline, rows.inputs)
     name = f"{family} as of {run.as_of:%Y-%m-%d}"
     tags = {**_tags(run, data, family), **tags}
     with _service(f"logging the {family} candidate of {run.subject}"):
@@ -82,7 +82,7 @@ def log_candidate(
                 signature=_signature(run.spec),
                 input_example=rows.inputs.head(5),
                 conda_env=_conda_environment(),  # inferring it takes ten seconds
-                pyfunc_predict_fn="predict_proba",
+                pyfunc_predict_fn="predict_proba" if run.spec.label.type == "binary" else "predict",
                 serialization_format="skops",
                 skops_trusted_types=list(TRUSTED_TYPES),
             )
@@ -198,7 +198,8 @@ def _conda_environment() -> dict[str, Any]:
 
 def _signature(spec: ModelSpec) -> ModelSignature:
     columns = [ColSpec("string" if kind == "category" else "double", name) for name, kind in spec.feature_types.items()]
-    return ModelSignature(Schema(columns), Schema([TensorSpec(np.dtype(np.float64), (-1, 2))]))
+    shape = (-1, 2) if spec.label.type == "binary" else (-1,)
+    return ModelSignature(Schema(columns), Schema([TensorSpec(np.dtype(np.float64), shape)]))
 
 
 def _write_artifacts(

@@ -17,19 +17,21 @@ EVIDENCE = (_ENOUGH_ROWS, _BOTH_CLASSES)  # types whose failure says that there 
 def contract(spec: ModelSpec, as_of: datetime) -> Contract:
     """What holds for every training set of a model as of a moment.
 
-    All columns are there; the label is 0 or 1, of both classes, and was mature at `as_of`; a key stands once a cutoff; there
-    are at least `split.minimum_rows` rows; no feature is missing from every row.
+    All columns are there; the label is not always the same (of a binary one: 0 or 1), and was mature at `as_of`; a key stands once
+    a cutoff; there are at least `split.minimum_rows` rows; no feature is missing from every row.
     """
     key, label, features = spec.entity.key, spec.label.name, list(spec.feature_types)
     non_null = "expect_column_proportion_of_non_null_values_to_be_between"
-    columns = [key, "event_timestamp", label, *features]
+    columns = [*spec.keys, "event_timestamp", label, *features]
     mature = (as_of - spec.label.horizon).isoformat()
+    values: dict[str, object] = {"type": "expect_column_values_to_be_in_set", "column": label, "value_set": [0, 1]}
+    classes = [values] if spec.label.type == "binary" else []
     expectations: tuple[dict[str, object], ...] = (
         {"type": "expect_table_columns_to_match_set", "column_set": columns, "exact_match": False},
         {"type": _ENOUGH_ROWS, "min_value": spec.split.minimum_rows},
         {"type": _BOTH_CLASSES, "column": label, "min_value": 2},
         {"type": "expect_column_values_to_not_be_null", "column": label},
-        {"type": "expect_column_values_to_be_in_set", "column": label, "value_set": [0, 1]},
+        *classes,
         {"type": "expect_column_values_to_be_between", "column": "event_timestamp", "max_value": mature},
         {"type": "expect_compound_columns_to_be_unique", "column_list": [key, "event_timestamp"]},
         *({"type": non_null, "column": name, "min_value": 0, "strict_min": True} for name in features),

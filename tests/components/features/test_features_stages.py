@@ -47,7 +47,7 @@ def everything(model: Model) -> dict[str, Any]:
         "spend": model.stored("features", "spend"),
         "plan": model.stored("features", "plan"),
         "labels": model.stored("labels", "bought"),
-        "online": store.online_features(model.spec, [*CUSTOMERS, "nobody"]),
+        "online": store.online_features(model.spec, [{"customer_id": c} for c in (*CUSTOMERS, "nobody")]),
     }
 
 
@@ -107,7 +107,7 @@ def test_a_corrected_day_changes_exactly_what_looks_back_at_it(model: Model) -> 
     assert [(p, before[p]["spent"], after[p]["spent"]) for p in sorted(after)] == [
         ("2026-01-02", 1.0, 50.0), ("2026-01-03", 1.0, 50.0), ("2026-01-04", 2.0, 51.0),
     ]  # fmt: skip
-    assert store.online_features(model.spec, ["b"])[0]["features"]["spent"] == 51.0
+    assert store.online_features(model.spec, [{"customer_id": "b"}])[0]["features"]["spent"] == 51.0
 
 
 def test_a_changed_query_is_computed_again(model: Model) -> None:
@@ -168,4 +168,4 @@ def test_a_run_killed_between_the_write_and_its_record_is_finished_by_the_next(
         process(model, 0)
     process(model, 0)
     assert [(row["customer_id"], row["spent"]) for row in model.stored("features", "spend")] == [("a", 1.0)]
-    assert store.online_features(model.spec, ["a"])[0]["features"]["spent"] == 1.0
+    assert store.online_features(model.spec, [{"customer_id": "a"}])[0]["features"]["spent"] == 1.0

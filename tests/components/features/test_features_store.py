@@ -46,7 +46,7 @@ def table(rows: Sequence[dict[str, Any]]) -> pa.Table:
 
 
 def online(model: Model, customer: str = "a") -> tuple[float | None, datetime | None]:
-    answer = store.online_features(model.spec, [customer])[0]
+    answer = store.online_features(model.spec, [{"customer_id": customer}])[0]
     return answer["features"]["spent"], answer["features_at"]
 
 
@@ -125,7 +125,7 @@ def _apply_and_write(spec: ModelSpec, number: int) -> None:
 class TestNotReady:
     def test_a_model_that_was_never_applied(self, model: Model) -> None:
         with pytest.raises(PermanentError, match="tiny__ingest"):
-            store.online_features(model.spec, ["a"])
+            store.online_features(model.spec, [{"customer_id": "a"}])
 
     def test_a_model_that_was_never_ingested(self, model: Model) -> None:
         store.ensure_applied(model.spec)
@@ -167,7 +167,7 @@ class TestOnline:
 
     def test_it_answers_in_the_order_of_the_keys_and_knows_who_is_unknown(self, model: Model) -> None:
         store.write_online(model.spec, "spend", table([spend("a", 1, 1.0), spend("b", 1, 9.0)]))
-        answers = store.online_features(model.spec, ["b", "nobody", "a", "b"])
+        answers = store.online_features(model.spec, [{"customer_id": c} for c in ("b", "nobody", "a", "b")])
         assert [answer["features"]["spent"] for answer in answers] == [9.0, None, 1.0, 9.0]
         assert answers[0] == {
             "features": {"spent": 9.0, "purchases": 9, "big": True, "plan": None},
@@ -181,7 +181,7 @@ class TestOnline:
             model.spec, "spend", table([spend(f"c{n}", 1, None if n % 3 == 0 else float(n)) for n in range(30)])
         )
         keys = [f"c{n}" for n in range(35)]
-        fast = store.online_features(model.spec, keys)
+        fast = store.online_features(model.spec, [{"customer_id": key} for key in keys])
         feast = store.feature_store()
         answer = feast.get_online_features(
             features=feast.get_feature_service("tiny"), entity_rows={"customer_id": keys}

@@ -88,7 +88,7 @@ def everything(spec: ModelSpec) -> Json:
 
     table = tables.read(spec.model, "raw", "customers", columns=["customer_id"])
     customers = sorted(set([] if table is None else table["customer_id"].to_pylist()))
-    online = dict(zip(customers, store.online_features(spec, customers), strict=True))
+    online = dict(zip(customers, store.online_features(spec, [{"customer_id": c} for c in customers]), strict=True))
     return {"lake": lake(spec), "catalogue": told(spec), "online": online}
 
 

@@ -258,7 +258,7 @@ class Shop:
 
     def answers(self, number: int) -> list[float]:
         """What a version must answer for every customer, computed here."""
-        found = features.online_features(self.spec, [customer(n) for n in range(CUSTOMERS)])
+        found = features.online_features(self.spec, [{"customer_id": customer(n)} for n in range(CUSTOMERS)])
         frame = pd.DataFrame([entity["features"] for entity in found])
         answered: list[float] = store.load(self.name, number).predict(inputs(self.spec.feature_types, frame)).tolist()
         return answered

@@ -72,7 +72,7 @@ def test_the_log_has_the_features_that_the_prediction_was_made_from(open_shop: S
     before = datetime.now(UTC)
     answer = open_shop.server.predict(open_shop.name, entity={"customer_id": customer(4)}).json()
     row = open_shop.logged()[answer["request_id"], 0]
-    assert row["features"] == features.online_features(open_shop.spec, [customer(4)])[0]["features"]
+    assert row["features"] == features.online_features(open_shop.spec, [{"customer_id": customer(4)}])[0]["features"]
     assert (row["version"], row["entity"], row["features_at"]) == (1, customer(4), at(0))
     assert row["prediction"] == answer["predictions"][0]["prediction"]
     assert row["as_of"] == datetime.fromisoformat(answer["as_of"])
