@@ -30,8 +30,8 @@ $(STAMP): requirements.txt pyproject.toml
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install -q --no-deps --editable .
 	@touch $@
 
-demo: setup ## run the whole loop on a simulated business; SEED=8 tells another story
-	@$(BIN)/python -m evergreen_simulator demo --seed $(SEED)
+demo: setup ## run the whole loop on a simulated business; SEED=8 tells another story, MODEL=flight_delay replays real flights
+	@$(BIN)/python -m evergreen_demo --model $(MODEL) --seed $(SEED)
 
 up: setup ## start Airflow, MLflow, the model server and the reports, and leave them running
 	@$(BIN)/evergreen up

@@ -45,7 +45,9 @@ class Day:
             "parcel_id": [f"{self.date:%Y%m%d}-{number:03}" for number in range(A_DAY)], "shop_id": [f"s{n:02}" for n in shop],
             "depot_id": depot, "ordered_at": moments, "weight": weight, "express": express,
         })  # fmt: skip
-        seen = pd.merge_asof(frame, roads.sort_values("measured_at"), left_on="ordered_at", right_on="measured_at", by="depot_id")
+        seen = pd.merge_asof(
+            frame, roads.sort_values("measured_at"), left_on="ordered_at", right_on="measured_at", by="depot_id"
+        )
         hours = 20 + shop + 8 * seen["congestion"] - 10 * express + 0.5 * weight + random.normal(0, 1.5, A_DAY)
         return frame.assign(hours=hours.round(2).mask(random.random(A_DAY) < _LOST))
 
@@ -64,7 +66,11 @@ class Day:
     def requests(self) -> list[dict[str, Any]]:
         """What the shops send when they order, made without the model's SQL: `{"entity", "as_of"}`."""
         seen = pd.merge_asof(
-            self.parcels(), self.roads().sort_values("measured_at"), left_on="ordered_at", right_on="measured_at", by="depot_id"
+            self.parcels(),
+            self.roads().sort_values("measured_at"),
+            left_on="ordered_at",
+            right_on="measured_at",
+            by="depot_id",
         )
         return [
             {

@@ -1,21 +1,19 @@
 """The simulated business from the command line.
 
 python -m evergreen_simulator write --from 2026-01-01 --to 2026-02-19 --seed 1 [--scenario covariate_drift@2026-02-25]
-python -m evergreen_simulator demo --seed 7
 python -m evergreen_simulator traffic --day 2026-02-20 --seed 1 --server http://127.0.0.1:8090
 """
 
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from datetime import date
 
-from evergreen.errors import EvergreenError
+from evergreen.local.traffic import TrafficFailed
 from evergreen.settings import settings
-from evergreen_simulator import demo, landing, traffic
+from evergreen_simulator import landing, traffic
 from evergreen_simulator.delivery import World
 from evergreen_simulator.scenarios import Scenario, parse
 
@@ -40,11 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     replay = commands.add_parser("traffic", parents=[common], help="ask the model server about a day's customers")
     replay.add_argument("--day", type=date.fromisoformat, required=True)
     replay.add_argument("--server", default=settings().server_url, help="URL of the model server (default %(default)s)")
-    story = commands.add_parser("demo", help="run the whole loop on a local stack")
-    story.add_argument("--seed", type=int, default=7, help="another seed tells another story (default 7)")
     chosen = parser.parse_args(arguments)
-    if chosen.command == "demo":
-        return _demo(chosen.seed)
     world = World(chosen.seed, chosen.size, tuple(chosen.scenario))
 
     if chosen.command == "write":
@@ -55,26 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         answers = traffic.replay_day(world, chosen.day, chosen.server)
-    except traffic.TrafficFailed as error:
+    except TrafficFailed as error:
         print(error, file=sys.stderr)
         return 1
     print(
         f"{answers.requests} requests, {answers.answered} predictions by version {dict(answers.versions)}, {len(answers.unknown)} unknown"
     )
     return 0 if not answers.unknown else 1
-
-
-def _demo(seed: int) -> int:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it, too, stops what was started
-    try:
-        demo.run(demo.Story(seed))
-    except EvergreenError as error:
-        print(f"\nThe demo failed.\n{error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nInterrupted: all that the demo had started is stopped. `make demo` begins anew.", file=sys.stderr)
-        return 130
-    return 0
 
 
 def _scenario(text: str) -> Scenario:

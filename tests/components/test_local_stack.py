@@ -63,7 +63,7 @@ def test_a_database_server_that_does_not_answer_is_named(home: Path, monkeypatch
 @pytest.mark.timeout(120)
 def test_a_demo_that_is_interrupted_while_it_starts_leaves_nothing_running(home: Path) -> None:
     demo = subprocess.Popen(
-        [sys.executable, "-m", "evergreen_simulator", "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "evergreen_demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a session started in the background ignores it
     )  # fmt: skip
     assert demo.stdout is not None

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from evergreen.evaluate import stages as evaluate
-from evergreen.features import compute, rules
 from evergreen.features import stages as features
 from evergreen.ingest import stages as ingest
 from evergreen.interval import Interval
-from evergreen.lake import tables
 from evergreen.registry import stages as registry
 from evergreen.run import Run
 from evergreen.settings import PROJECT, Settings, settings
@@ -65,7 +61,9 @@ def test_it_is_ingested_trained_and_registered(parcels: ModelSpec) -> None:
     run = day_run(parcels, DAYS - 1)
     data = validate.validate_training(run, train.build(run))
     frame = tables_of(data)
-    asked = pd.DataFrame([request["entity"] for n in range(DAYS) for request in Day(FIRST + timedelta(days=n)).requests()])
+    asked = pd.DataFrame(
+        [request["entity"] for n in range(DAYS) for request in Day(FIRST + timedelta(days=n)).requests()]
+    )
     joined = frame.merge(asked, on="parcel_id", suffixes=("", "_asked"))
     assert len(joined) == len(frame) > 5 * A_DAY
     for name in ("weight", "express", "hour", "congestion", "shop_id", "depot_id"):
@@ -73,7 +71,11 @@ def test_it_is_ingested_trained_and_registered(parcels: ModelSpec) -> None:
     history = pd.concat([Day(FIRST + timedelta(days=n)).parcels() for n in range(DAYS)])
     row = joined[joined["event_timestamp"] > pd.Timestamp("2026-01-05T12:00Z")].iloc[0]
     midnight = pd.Timestamp("2026-01-05T00:00Z")
-    past = history[(history["shop_id"] == row["shop_id"]) & (history["ordered_at"] < midnight) & (history["ordered_at"] >= midnight - pd.Timedelta(days=3))]
+    past = history[
+        (history["shop_id"] == row["shop_id"])
+        & (history["ordered_at"] < midnight)
+        & (history["ordered_at"] >= midnight - pd.Timedelta(days=3))
+    ]
     assert row["shop_hours_3d"] == pytest.approx(past["hours"].mean()) and row["shop_parcels_3d"] == len(past)
 
     candidates = [train.tune(run, data, family) for family in parcels.families]

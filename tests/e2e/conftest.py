@@ -18,7 +18,8 @@ from evergreen.local.postgres import free_port
 from evergreen.settings import PROJECT, Settings, settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
-from evergreen_simulator.demo import Clock, Demo, Story
+from evergreen_demo.churn import Story, business
+from evergreen_demo.driver import Clock, Demo
 
 CUSTOMERS = 400
 STORY = Story(
@@ -84,7 +85,7 @@ def running(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         try:
             here = stack.up(replay=True)
             spec = load_spec(models / "churn")
-            demo = Demo(spec, STORY, here, Clock())
+            demo = Demo(spec, business(STORY), STORY.span, here, Clock())
             yield Stack(here, spec, demo)
         finally:
             stack.down()

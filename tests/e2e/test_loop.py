@@ -19,7 +19,8 @@ from evergreen.local.airflow_api import AirflowApi
 from evergreen.registry import audit, store
 from evergreen.serve import predictions
 from evergreen.settings import settings
-from evergreen_simulator import timeline
+from evergreen_demo import timeline
+from evergreen_demo.churn import business
 
 from .conftest import STORY, Stack
 
@@ -64,7 +65,7 @@ def test_backfill_train_serve_drift_monitor_retrain(running: Stack) -> None:
 def test_every_answered_prediction_is_in_the_log_and_was_monitored(running: Stack) -> None:
     live = days(STORY.history_end + timedelta(days=1), STORY.end)
     logged = predictions.between(running.spec.model, live[0].start, live[-1].end)
-    asked = sum(len(running.demo.world.active_on(day.start.date())) for day in live)
+    asked = sum(len(business(STORY).world.active_on(day.start.date())) for day in live)
     assert len(logged) == asked
     assert {row["version"] for row in logged} == {1, 2}
 

@@ -35,11 +35,7 @@ class Timeline:
     model: str
     metric: str
     drift: date
-    decisions: list[Decision]
-    monitored: dict[str, str]  # partition → Airflow's run of <model>__monitor
-    trainings: list[dict[str, Any]]  # Airflow's runs of <model>__train
-    verdicts: dict[str, str]  # training run → what its gates said
-    trail: list[dict[str, Any]]  # the audit trail
+    story: Story
     old: Version
     new: Version
     serving: int | None  # the version that the server answers with
@@ -64,9 +60,11 @@ class Timeline:
         Raises:
             StoryFailed: with everything that is not as it should be.
         """
-        retrains = [d for d in self.decisions if d.action == "retrain" and d.triggers]
-        early = [d for d in self.decisions if d.action in ("retrain", "wait for labels") and d.end.date() <= self.drift]
-        runs = {run["dag_run_id"]: run["state"] for run in self.trainings}
+        retrains = [d for d in self.story.decisions if d.action == "retrain" and d.triggers]
+        early = [
+            d for d in self.story.decisions if d.action in ("retrain", "wait for labels") and d.end.date() <= self.drift
+        ]
+        runs = {run["dag_run_id"]: run["state"] for run in self.story.trainings}
         wrong = [
             *(f"decision {d.id} of {d.partition} acted before the world changed" for d in early),
             *(
@@ -86,11 +84,26 @@ class Timeline:
                 f"the new version is not better: interval {self.comparison.low:.4f} to {self.comparison.high:.4f}"
             )
         if wrong:
-            raise _failed(self.model, "\n    ".join(["", *wrong]))
+            raise failed(self.model, "\n    ".join(["", *wrong]))
 
     def _events(self) -> Iterator[tuple[str, str]]:
-        """(sort key, line) of everything that happened; on one day the monitor decides first, then a training runs."""
+        """(sort key, line) of everything that happened."""
         yield f"{self.drift} 0", f"{self.drift}  the world changes"
+        yield from self.story.events()
+
+
+@dataclass(frozen=True)
+class Story:
+    """What the loops of one model did, as Airflow, the decisions and the audit trail tell it."""
+
+    decisions: list[Decision]
+    monitored: dict[str, str]  # partition → Airflow's run of <model>__monitor
+    trainings: list[dict[str, Any]]  # Airflow's runs of <model>__train
+    verdicts: dict[str, str]  # training run → what its gates said
+    trail: list[dict[str, Any]]  # the audit trail
+
+    def events(self) -> Iterator[tuple[str, str]]:
+        """(sort key, line) of everything that happened; on one day the monitor decides first, then a training runs."""
         previous = "none"
         for decision in self.decisions:
             if decision.action == "retrain" or decision.action not in ("none", previous):
@@ -122,27 +135,35 @@ def read(spec: ModelSpec, runs: AirflowRuns, drift: date) -> Timeline:
     """
     new, old = store.champion(spec.model), store.last_known_good(spec.model)
     if new is None or old is None or new.number == old.number:
-        raise _failed(spec.model, f"no second version was deployed; decisions: {_actions(spec.model)}")
+        raise failed(spec.model, f"no second version was deployed; decisions: {_actions(spec.model)}")
     rows = _matured_after(spec, new)
     if rows.empty:
-        raise _failed(spec.model, f"no matured predictions after {new.as_of}")
+        raise failed(spec.model, f"no matured predictions after {new.as_of}")
     inputs, labels = training_rows.inputs(spec.feature_types, rows), rows["label"].to_numpy("int64")
     predictions = {
         name: store.load(spec.model, version.number).predict(inputs) for name, version in (("new", new), ("old", old))
     }
     metric = spec.search.metric
-    trainings = runs.of(f"{spec.model}__train")
     serving = httpx.get(f"{settings().server_url}/models/{spec.model}", timeout=10).json().get("version")
     return Timeline(
-        model=spec.model, metric=metric, drift=drift, decisions=decisions.history(spec.model),
-        monitored={(run["data_interval_start"] or "")[:10]: run["dag_run_id"] for run in runs.of(f"{spec.model}__monitor")},
-        trainings=trainings, verdicts={run["dag_run_id"]: _verdict(runs, run) for run in trainings}, trail=audit.trail(spec.model), old=old, new=new, serving=serving,
+        model=spec.model, metric=metric, drift=drift, story=story(spec, runs), old=old, new=new, serving=serving,
         before={name: METRICS[metric](labels, predicted) for name, predicted in predictions.items()},
         comparison=compare(metric, labels, predictions["new"], predictions["old"], rows[spec.entity.key].to_numpy(object)),
     )  # fmt: skip
 
 
-def _failed(model: str, found: str) -> StoryFailed:
+def story(spec: ModelSpec, runs: AirflowRuns) -> Story:
+    """What the model's loops did."""
+    trainings = runs.of(f"{spec.model}__train")
+    return Story(
+        decisions=decisions.history(spec.model),
+        monitored={(run["data_interval_start"] or "")[:10]: run["dag_run_id"] for run in runs.of(f"{spec.model}__monitor")},
+        trainings=trainings, verdicts={run["dag_run_id"]: _verdict(runs, run) for run in trainings}, trail=audit.trail(spec.model),
+    )  # fmt: skip
+
+
+def failed(model: str, found: str) -> StoryFailed:
+    """An error that says where to look."""
     return StoryFailed(
         f"closing the loop of {model}", found=found, expected="drift noticed, one retraining, and a better version that serves",
         next_step="start what the demo left (`make up`) and look at the monitor's and the training's runs in Airflow",

@@ -14,8 +14,8 @@ from evergreen.evaluate.metrics import Comparison
 from evergreen.monitor.rules import Decision
 from evergreen.registry.rules import Version
 from evergreen.settings import settings
-from evergreen_simulator import demo
-from evergreen_simulator.timeline import StoryFailed, Timeline
+from evergreen_demo import churn, driver, timeline
+from evergreen_demo.timeline import StoryFailed, Timeline
 
 DRIFT = date(2026, 2, 25)
 
@@ -31,8 +31,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.mark.parametrize("part", ["lake", "postgres", "mlflow"])
 def test_a_home_that_no_demo_wrote_is_refused(home: Path, part: str) -> None:
     (home / part).mkdir()
-    with pytest.raises(demo.DemoRefused, match="EVERGREEN_HOME"):
-        demo.run(demo.Story(1))
+    with pytest.raises(driver.DemoRefused, match="EVERGREEN_HOME"):
+        churn.run(churn.Story(1))
     assert (home / part).exists()
 
 
@@ -43,8 +43,8 @@ def test_an_earlier_demo_outside_its_home_is_the_users_to_empty(
     monkeypatch.setenv(f"EVERGREEN_{setting}", value.format(home))
     settings.cache_clear()
     (home / "demo.json").write_text("{}")
-    with pytest.raises(demo.DemoRefused, match="only you may empty it"):
-        demo.run(demo.Story(1))
+    with pytest.raises(driver.DemoRefused, match="only you may empty it"):
+        churn.run(churn.Story(1))
     assert (home / "demo.json").exists()
 
 
@@ -63,11 +63,12 @@ def version(number: int, as_of: datetime) -> Version:
     return Version(number, f"run{number}", f"key{number}", as_of, rolled_back=False, tags={})
 
 
+STORY = timeline.Story(
+    decisions=[decision("retrain", moment(10))], monitored={}, trainings=[{"dag_run_id": "drift__d1", "state": "success"}], verdicts={}, trail=[]
+)  # fmt: skip
 CLOSED = Timeline(
-    model="churn", metric="roc_auc", drift=DRIFT, decisions=[decision("retrain", moment(10))], monitored={},
-    trainings=[{"dag_run_id": "drift__d1", "state": "success"}], verdicts={}, trail=[],
-    old=version(1, moment(1)), new=version(2, moment(10)), serving=2, before={"old": 0.4, "new": 0.8},
-    comparison=Comparison(0.4, 0.3, 0.5, 100, 10),
+    model="churn", metric="roc_auc", drift=DRIFT, story=STORY, old=version(1, moment(1)), new=version(2, moment(10)), serving=2,
+    before={"old": 0.4, "new": 0.8}, comparison=Comparison(0.4, 0.3, 0.5, 100, 10),
 )  # fmt: skip
 
 
@@ -80,7 +81,7 @@ def test_a_loop_that_closed_passes() -> None:
     [
         ({"decisions": []}, "0 retrainings were decided, not one"),
         ({"decisions": [decision("retrain", moment(10))] * 2}, "2 retrainings were decided, not one"),
-        ({"decisions": [decision("wait for labels", datetime(2026, 2, 20, tzinfo=UTC)), *CLOSED.decisions]}, "before the world changed"),
+        ({"decisions": [decision("wait for labels", datetime(2026, 2, 20, tzinfo=UTC)), *STORY.decisions]}, "before the world changed"),
         ({"trainings": [{"dag_run_id": "drift__d1", "state": "failed"}]}, "triggered no successful run"),
         ({"trainings": []}, "triggered no successful run"),
         ({"new": version(2, moment(12))}, "the champion is as of"),
@@ -91,5 +92,7 @@ def test_a_loop_that_closed_passes() -> None:
     ],
 )  # fmt: skip
 def test_a_loop_that_did_not_close_fails_and_says_why(changed: dict[str, Any], told: str) -> None:
+    of_story = {name: value for name, value in changed.items() if hasattr(STORY, name)}
+    others = {name: value for name, value in changed.items() if name not in of_story}
     with pytest.raises(StoryFailed, match=told):
-        replace(CLOSED, **changed).check()
+        replace(CLOSED, story=replace(STORY, **of_story), **others).check()

@@ -1,7 +1,6 @@
-"""`make demo`: the closed loop on real components, from an empty folder to a retrained model that serves.
+"""What every demo does: start the stack, write source batches, send traffic, and ask Airflow to run intervals.
 
-The driver writes source batches, sends traffic, and asks Airflow to run intervals; everything else is the DAGs' own doing. What it
-tells at the end is read back from Airflow, the registry, the lake and the audit trail (`evergreen_simulator.timeline`).
+Everything else is the DAGs' own doing.
 """
 
 from __future__ import annotations
@@ -12,9 +11,10 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any, Protocol
 
 from evergreen.errors import PermanentError
 from evergreen.interval import Interval, days
@@ -22,11 +22,10 @@ from evergreen.local import stack
 from evergreen.local.airflow_api import AirflowApi
 from evergreen.local.airflow_runs import AirflowRuns
 from evergreen.local.environment import ADMIN_USER
+from evergreen.local.traffic import Replay, TrafficFailed
 from evergreen.settings import Settings, settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
-from evergreen_simulator import landing, scenarios, timeline, traffic
-from evergreen_simulator.delivery import World
 
 WIDTH = 4  # days of the backfill side by side
 ONE_DAY = timedelta(days=1)
@@ -37,15 +36,25 @@ class DemoRefused(PermanentError):
     """The demo would have to delete what is not its own."""
 
 
-@dataclass(frozen=True)
-class Story:
-    """What happens in the simulated world, and when."""
+class Upstream(Protocol):
+    """The world around the platform: it delivers batches, and its clients ask for predictions."""
 
-    seed: int
-    customers: int = 1000
-    history_end: date = date(2026, 2, 19)  # last day that is backfilled before the first training
-    drift: date = date(2026, 2, 25)  # the world changes: covariates and concept together
-    end: date = date(2026, 3, 20)  # last day of live traffic
+    def write(self, first: date, last: date, landing: str) -> Iterator[date]:
+        """Write every day's batches into the landing zone; names each day when they are there."""
+        ...
+
+    def ask(self, day: date, server_url: str) -> Replay:
+        """Send the requests of a day to the model server."""
+        ...
+
+
+@dataclass(frozen=True)
+class Span:
+    """Which days are told."""
+
+    first: date  # of the history that is backfilled
+    history_end: date  # last day that is backfilled before the first training
+    end: date  # last day of live traffic
 
 
 @dataclass
@@ -89,31 +98,31 @@ class Clock:
 
 
 class Demo:
-    """One telling of a story on a stack that runs."""
+    """One telling on a stack that runs."""
 
-    def __init__(self, spec: ModelSpec, story: Story, here: Settings, clock: Clock) -> None:
+    def __init__(self, spec: ModelSpec, upstream: Upstream, span: Span, here: Settings, clock: Clock) -> None:
         self.spec = spec
-        self.story = story
+        self.upstream = upstream
+        self.span = span
         self.here = here
         self.clock = clock
-        self.world = World(story.seed, story.customers, scenarios.story(story.drift))
         self.runs = AirflowRuns(AirflowApi(here.airflow_url, ADMIN_USER, here.airflow_password))
         self.ids = {loop: f"{spec.model}__{loop}" for loop in ("ingest", "train", "monitor")}
 
     def play(self) -> None:
-        """History, first training, live days until the end of the story."""
+        """History, first training, live days until the end."""
         with self.clock.phase("waiting for the DAGs"):
             self.runs.wait_for_dags(list(self.ids.values()))
         self.history()
         with self.clock.phase("first training, gates, deployment"):
-            self.train(self.story.history_end)
+            self.train(self.span.history_end)
         self.live()
 
     def history(self) -> None:
         """Writes the batches of the past and has Airflow backfill them."""
-        past = days(self.spec.first_day, self.story.history_end)
+        past = days(self.span.first, self.span.history_end)
         with self.clock.phase(f"writing {len(past)} days of batches"):
-            for _ in landing.write_days(self.world, self.spec.first_day, self.story.history_end, self.here.landing):
+            for _ in self.upstream.write(self.span.first, self.span.history_end, self.here.landing):
                 pass
         with self.clock.phase(f"backfilling {len(past)} days through Airflow"):
             backfill = self.runs.backfill(self.ids["ingest"], past[0], past[-1], WIDTH)
@@ -129,7 +138,7 @@ class Demo:
 
     def live(self) -> None:
         """One day after the other: traffic, the day's batches, ingestion; beside the next day, the monitor and what it triggers."""
-        live = days(self.story.history_end + ONE_DAY, self.story.end)
+        live = days(self.span.history_end + ONE_DAY, self.span.end)
         with self.clock.phase(f"{len(live)} live days"), ThreadPoolExecutor(1) as beside:
             watching = None
             for number, interval in enumerate(live, 1):
@@ -155,41 +164,39 @@ class Demo:
 
     def write(self, interval: Interval) -> None:
         """The day's batches, as the upstream system writes them."""
-        landing.write_day(self.world, interval.start.date(), self.here.landing)
+        day = interval.start.date()
+        for _ in self.upstream.write(day, day, self.here.landing):
+            pass
 
     def traffic(self, interval: Interval) -> None:
-        """The day's customers ask the model server."""
-        replay = traffic.replay_day(self.world, interval.start.date(), self.here.server_url)
-        if replay.unknown:
-            raise traffic.TrafficFailed(
-                f"replaying the customers of {interval.partition}", found=f"{len(replay.unknown)} unknown to the server: {replay.unknown[:5]}",
-                expected="features online of every customer", next_step=f"look at the last runs of {self.ids['ingest']} in Airflow",
+        """The day's clients ask the model server."""
+        replayed = self.upstream.ask(interval.start.date(), self.here.server_url)
+        if replayed.unknown:
+            raise TrafficFailed(
+                f"asking about {interval.partition}", found=f"{len(replayed.unknown)} unknown to the server: {replayed.unknown[:5]}",
+                expected="features online of everyone asked about", next_step=f"look at the last runs of {self.ids['ingest']} in Airflow",
             )  # fmt: skip
 
 
-def run(story: Story, *, model: str = landing.MODEL) -> None:
-    """Tell a story from an empty home; what an earlier demo left in it is deleted first.
+@contextmanager
+def telling(model: str, upstream: Upstream, span: Span, mark: dict[str, Any]) -> Iterator[Demo]:
+    """A demo on a fresh stack, which is stopped after the block; what an earlier demo left in its home is deleted first.
 
     Raises:
         DemoRefused: the home holds something else than a demo.
     """
     clock = Clock()
     _clear(settings(), clock)
-    _mark(settings(), story)
+    _mark(settings(), mark)
     try:
         with clock.phase("starting Postgres, MLflow, the model server, the reports and Airflow"):
             here = stack.up(clock.say, replay=True)
-        spec = load_spec(here.models / model)
-        demo = Demo(spec, story, here, clock)
-        demo.play()
-        with clock.phase("reading the timeline back"):
-            told = timeline.read(spec, demo.runs, story.drift)
-        print("\n" + "\n".join(told.lines()) + "\n")
+        demo = Demo(load_spec(here.models / model), upstream, span, here, clock)
+        yield demo
         _where_the_time_went(clock, demo.runs, list(demo.ids.values()))
         print("\nEverything is stopped now. `make up` starts it again with all of this in it:")
         for name, address in stack.addresses(here).items():
             print(f"  {name:14}{address}")
-        told.check()
     finally:
         stack.down()
 
@@ -212,9 +219,9 @@ def _clear(here: Settings, clock: Clock) -> None:
     stack.reset()
 
 
-def _mark(here: Settings, story: Story) -> None:
+def _mark(here: Settings, mark: dict[str, Any]) -> None:
     here.home.mkdir(parents=True, exist_ok=True)
-    (here.home / _MARK).write_text(json.dumps(asdict(story), default=str))
+    (here.home / _MARK).write_text(json.dumps(mark, default=str))
 
 
 def _where_the_time_went(clock: Clock, runs: AirflowRuns, dag_ids: list[str]) -> None:

@@ -1,0 +1,62 @@
+"""The churn demo: a simulated business whose world changes, until the retrained model serves and is shown to be better."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import date
+
+from evergreen.local.traffic import Replay
+from evergreen_demo import timeline
+from evergreen_demo.driver import Span, telling
+from evergreen_simulator import landing, scenarios, traffic
+from evergreen_simulator.delivery import World
+
+
+@dataclass(frozen=True)
+class Story:
+    """What happens in the simulated world, and when."""
+
+    seed: int
+    customers: int = 1000
+    first: date = date(2026, 1, 1)
+    history_end: date = date(2026, 2, 19)  # last day that is backfilled before the first training
+    drift: date = date(2026, 2, 25)  # the world changes: covariates and concept together
+    end: date = date(2026, 3, 20)  # last day of live traffic
+
+    @property
+    def span(self) -> Span:
+        return Span(self.first, self.history_end, self.end)
+
+
+@dataclass(frozen=True)
+class Business:
+    """The simulated business as a demo's world."""
+
+    world: World
+
+    def write(self, first: date, last: date, zone: str) -> Iterator[date]:
+        return landing.write_days(self.world, first, last, zone)
+
+    def ask(self, day: date, server_url: str) -> Replay:
+        return traffic.replay_day(self.world, day, server_url)
+
+
+def business(story: Story) -> Business:
+    """The world of a story."""
+    return Business(World(story.seed, story.customers, scenarios.story(story.drift)))
+
+
+def run(story: Story) -> None:
+    """Tell a story from an empty home.
+
+    Raises:
+        DemoRefused: the home holds something else than a demo.
+        StoryFailed: the loop did not close.
+    """
+    with telling(landing.MODEL, business(story), story.span, asdict(story)) as demo:
+        demo.play()
+        with demo.clock.phase("reading the timeline back"):
+            told = timeline.read(demo.spec, demo.runs, story.drift)
+        print("\n" + "\n".join(told.lines()) + "\n")
+    told.check()

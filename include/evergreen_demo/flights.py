@@ -1,0 +1,41 @@
+"""The demo on real data: flights of 2013, day by day. It passes when the loops ran; whether retraining paid, its report says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import date
+
+from evergreen.local.traffic import Replay
+from evergreen_demo import report
+from evergreen_demo.driver import Span, telling
+from evergreen_flights import upstream
+
+# Look-backs of two weeks fill while the history is backfilled; then five weeks to learn from and six of live traffic, with
+# the storms of early summer among them.
+SPAN = Span(first=date(2013, 4, 15), history_end=date(2013, 5, 31), end=date(2013, 7, 14))
+
+
+@dataclass(frozen=True)
+class Airports:
+    """The upstream system and the clients of `flight_delay`."""
+
+    def write(self, first: date, last: date, zone: str) -> Iterator[date]:
+        return upstream.write(first, last, zone)
+
+    def ask(self, day: date, server_url: str) -> Replay:
+        return upstream.ask(day, server_url)
+
+
+def run(span: Span) -> None:
+    """Replay the span from an empty home.
+
+    Raises:
+        DemoRefused: the home holds something else than a demo.
+        StoryFailed: predictions and outcomes do not add up.
+    """
+    with telling(upstream.MODEL, Airports(), span, asdict(span)) as demo:
+        demo.play()
+        with demo.clock.phase("comparing with never retraining and with refitting every day"):
+            told = report.read(demo.spec, demo.runs, span)
+        print("\n" + "\n".join(told.lines()) + "\n")

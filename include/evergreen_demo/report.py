@@ -1,0 +1,153 @@
+"""What retraining was worth: the served predictions against a model that is never retrained and one that is refitted every day.
+
+All three are scored on the same rows: the live predictions whose outcome is known, by the features that they were made from.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import mlflow
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from evergreen.evaluate.metrics import METRICS, Comparison, compare
+from evergreen.features import store as features
+from evergreen.lake import tables
+from evergreen.local.airflow_runs import AirflowRuns
+from evergreen.monitor.stages import with_labels
+from evergreen.registry import store
+from evergreen.settings import settings
+from evergreen.spec.families import space
+from evergreen.spec.schema import Metric, ModelSpec
+from evergreen.train import families
+from evergreen.train.rows import EVENT, inputs
+from evergreen_demo import timeline
+from evergreen_demo.driver import Span
+
+Floats = npt.NDArray[np.float64]
+SERVED, NEVER, DAILY = "as served", "never retrained", "refitted every day"
+
+
+@dataclass(frozen=True)
+class Report:
+    """The story of a span, and the three ways on the same rows."""
+
+    story: timeline.Story
+    rows: pd.DataFrame  # as_of, label, and a column of predictions for each way
+    comparisons: dict[str, Comparison]  # the served predictions against each other way, by day
+    metric: Metric
+    refitted: str  # what is refitted every day
+    outcomes: dict[str, int]  # of the replayed flights
+    versions: dict[int, int]  # predictions by the version that made them
+
+    def lines(self) -> Iterator[str]:
+        """For a reader."""
+        yield "Timeline"
+        for _, line in sorted(self.story.events(), key=lambda event: event[0]):
+            yield f"  {line}"
+        yield ""
+        yield "Flights of the span: " + ", ".join(f"{count:,} {name}" for name, count in self.outcomes.items())
+        yield "Live predictions by version: " + ", ".join(
+            f"{number}: {count:,}" for number, count in sorted(self.versions.items())
+        )
+        yield ""
+        yield f"{self.metric} by week, on the same live predictions with a known outcome ({self.refitted} is what is refitted)"
+        yield f"  {'week of':12}{'rows':>8}{'late':>8}" + "".join(f"{way:>20}" for way in (SERVED, NEVER, DAILY))
+        weeks = self.rows.groupby(self.rows["as_of"].dt.tz_localize(None).dt.to_period("W").dt.start_time.dt.date)
+        for week, rows in [*weeks, ("all", self.rows)]:
+            scores = "".join(f"{_score(self.metric, rows, way):20.4f}" for way in (SERVED, NEVER, DAILY))
+            yield f"  {week!s:12}{len(rows):8,}{rows['label'].mean():8.1%}{scores}"
+        yield ""
+        for other, (gain, low, high, _, number) in self.comparisons.items():
+            verdict = "better" if low > 0 else "worse" if high < 0 else "no difference that these days can show"
+            yield (
+                f"As served against {other}: {self.metric} {gain:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} over {number} days: {verdict}"
+            )
+
+
+def read(spec: ModelSpec, runs: AirflowRuns, span: Span) -> Report:
+    """Read a span back, and score the other two ways on its rows.
+
+    Raises:
+        StoryFailed: there is no champion, or no live prediction has an outcome.
+    """
+    made, known = tables.read(spec.model, "predictions", "live"), tables.read(spec.model, "labels", spec.label.name)
+    first = store.version(spec.model, 1)
+    live = pd.DataFrame() if made is None or known is None else with_labels(spec, made.to_pandas(), known.to_pandas())
+    if live.empty:
+        raise timeline.failed(spec.model, "no live prediction with a known outcome")
+    live = live.sort_values(["as_of", spec.entity.key], ignore_index=True)
+    asked = inputs(spec.feature_types, live)
+    family, parameters = _fitted(first.run_id)
+    rows = live[["as_of", "label"]].copy()
+    rows[SERVED] = live["prediction"]
+    rows[NEVER] = store.load(spec.model, first.number).predict(asked)
+    rows[DAILY] = _refitted(spec, family, parameters, live["as_of"], asked)
+    days = rows["as_of"].dt.strftime("%Y-%m-%d").to_numpy(object)
+    labels = rows["label"].to_numpy("int64")
+    comparisons = {
+        other: compare(spec.search.metric, labels, rows[SERVED].to_numpy(), rows[other].to_numpy(), days)
+        for other in (NEVER, DAILY)
+    }
+    return Report(
+        timeline.story(spec, runs), rows, comparisons, spec.search.metric, family, _outcomes(spec, span),
+        dict(Counter(live["version"].tolist())),
+    )  # fmt: skip
+
+
+def _fitted(run_id: str) -> tuple[str, dict[str, float]]:
+    """The family and parameters of a version."""
+    run = mlflow.MlflowClient(settings().mlflow_url).get_run(run_id)
+    searched = space(run.data.tags["evergreen.family"], {})
+    parameters = {
+        name: (int if declared.whole else float)(run.data.params[name]) for name, declared in searched.items()
+    }
+    return run.data.tags["evergreen.family"], parameters
+
+
+def _refitted(
+    spec: ModelSpec, family: str, parameters: dict[str, float], moments: pd.Series[pd.Timestamp], asked: pd.DataFrame
+) -> Floats:
+    """Each day's rows, predicted by the family fitted on the window's rows whose labels were known as the day began."""
+    found = tables.read(spec.model, "labels", spec.label.name)
+    assert found is not None
+    history = features.historical_features(spec, found.to_pandas())
+    learned, labels = inputs(spec.feature_types, history), history[spec.label.name].to_numpy("int64")
+    predictions = np.full(len(asked), np.nan)
+
+    def of_day(day: pd.Timestamp) -> tuple[npt.NDArray[np.bool_], Floats]:
+        within = (history["known_at"] <= day) & (history[EVENT] >= day - spec.split.window)
+        fitted = families.build(family, parameters, spec.feature_types, spec.search.seed).fit(
+            learned[within], labels[within]
+        )
+        today = (moments.dt.floor("D") == day).to_numpy()
+        return today, families.predict(fitted, asked[today])
+
+    with threadpool_limits(1), ThreadPoolExecutor(2) as pool:
+        for today, predicted in pool.map(of_day, sorted(moments.dt.floor("D").unique())):
+            predictions[today] = predicted
+    return predictions
+
+
+def _outcomes(spec: ModelSpec, span: Span) -> dict[str, int]:
+    """How the flights of the span went, by the reports; cancelled and diverted ones have no label."""
+    reports = tables.read(spec.model, "raw", "reports")
+    assert reports is not None
+    frame = reports.to_pandas()
+    start = datetime.combine(span.first, datetime.min.time(), UTC)
+    end = datetime.combine(span.end + timedelta(days=1), datetime.min.time(), UTC)
+    within = frame[(frame["scheduled_at"] >= start) & (frame["scheduled_at"] < end)]
+    counts = within["status"].value_counts()
+    return {name: int(counts.get(name, 0)) for name in ("landed", "cancelled", "diverted")}
+
+
+def _score(metric: Metric, rows: pd.DataFrame, way: str) -> float:
+    labels = rows["label"].to_numpy("int64")
+    return METRICS[metric](labels, rows[way].to_numpy()) if labels.min() < labels.max() else float("nan")
