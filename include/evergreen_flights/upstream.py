@@ -100,7 +100,7 @@ def _table(name: str) -> pd.DataFrame:
 @cache
 def _days(name: str) -> dict[date, pd.DataFrame]:
     rows = _table(name)
-    found: dict[date, pd.DataFrame] = dict(rows.groupby(rows[_TABLES[name][0]].dt.date))  # type: ignore[arg-type]
+    found: dict[date, pd.DataFrame] = dict(list(rows.groupby(rows[_TABLES[name][0]].dt.date)))  # type: ignore[arg-type]  # the object itself is taken for a mapping
     return found
 
 

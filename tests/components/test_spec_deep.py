@@ -53,6 +53,44 @@ def test_what_only_the_real_libraries_know_is_told(name: str, tmp_path: Path) ->
     assert any(all(part in block for part in said) for block in re.split(r"\n   \d+\. ", message)), message
 
 
+PARCELS: dict[str, tuple[str, str, str, list[str]]] = {
+    "an outcome": ("request.sql", "parcels.weight,", "parcels.hours AS weight,", ["request.sql", "hours, an outcome of parcels", "what is known when the prediction is asked for", "leave hours out of request.sql"]),
+    "a misspelt input": ("request.sql", "roads.congestion", "roads.congestion AS crowded", ["model.yaml:", "request.inputs.congestion", "congestion, which request.sql does not return", "write crowded"]),
+    "no moment": ("request.sql", "parcels.ordered_at AS event_timestamp,", "", ["request", "event_timestamp, which request.sql does not return"]),
+    "another parameter": ("request.sql", "$start", "$cutoff", ["request.sql", "unknown parameters $cutoff", "$start or $end"]),
+    "no key of a reference": ("features/depot_load.sql", "SELECT depot_id, ", "SELECT ", ["features.depot_load.features", "depot_id, which features/depot_load.sql does not return"]),
+    "a label that is text": ("label.sql", "hours AS", "shop_id AS", ["label.sql", "hours_to_delivery is VARCHAR", "numeric"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PARCELS)
+def test_what_a_request_may_read_and_returns_is_told(name: str, tmp_path: Path) -> None:
+    file, old, new, said = PARCELS[name]
+    folder = shutil.copytree(SPECS / "valid" / "parcels", tmp_path / "parcels")
+    text = (folder / file).read_text()
+    assert old in text
+    (folder / file).write_text(text.replace(old, new, 1))
+    with pytest.raises(SpecError) as caught:
+        load_spec(folder, deep=True)
+    message = str(caught.value)
+    assert any(all(part in block for part in said) for block in re.split(r"\n   \d+\. ", message)), message
+
+
+@pytest.mark.parametrize("column", ["status", "departed_at", "arrived", "departure_delay", "arrival_delay", "air_time"])
+def test_how_a_flight_went_is_out_of_reach_of_its_prediction(column: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(PROJECT / "include" / "models" / "flight_delay", tmp_path / "flight_delay")
+    model, request = (folder / "model.yaml").read_text(), (folder / "request.sql").read_text()
+    (folder / "model.yaml").write_text(
+        model.replace("sources: [departures, weather]", "sources: [departures, weather, reports]")
+    )
+    (folder / "request.sql").write_text(
+        request.replace("    flights.distance,", f"    reports.{column} AS distance,")
+        + "LEFT JOIN reports ON reports.carrier = flights.carrier AND reports.flight = flights.flight\n"
+    )
+    with pytest.raises(SpecError, match=f"{column}, an outcome of reports"):
+        load_spec(folder, deep=True)
+
+
 def test_deep_and_other_mistakes_are_told_together(tmp_path: Path) -> None:
     folder = shutil.copytree(SPECS / "valid" / "renewals", tmp_path / "renewals")
     model = (folder / "model.yaml").read_text()
@@ -93,7 +131,7 @@ def test_check_tells_all_models_and_fails_for_one(models: Path, capsys: pytest.C
     assert cli.main(["check"]) == 0
     assert (
         capsys.readouterr().out
-        == "refunds: valid (1 sources, 2 features, 1 families)\nrenewals: valid (2 sources, 3 features, 2 families)\n"
+        == "parcels: valid (2 sources, 7 features, 3 families)\nrefunds: valid (1 sources, 4 features, 1 families)\nrenewals: valid (2 sources, 3 features, 2 families)\n"
     )
     shutil.copytree(SPECS / "invalid" / "five_mistakes", models / "five_mistakes")
     assert cli.main(["check"]) == 1

@@ -71,8 +71,16 @@ def test_a_folder_may_say_everything_that_may_be_said() -> None:
         (content, ModelSpec),
         (content["monitoring"], type(spec.monitoring)),
         (content["gates"], type(spec.gates)),
+        (content["request"], type(spec.request)),
+        (content["sources"]["orders"], type(spec.sources["orders"])),
+        (content["features"]["habits"], type(spec.features["habits"])),
     ):
         assert set(part) == set(kind.model_fields), "the example leaves a key out"
+    assert spec.keys == {"order_id": "int", "buyer_id": "string"}
+    assert [spec.entity_of(view).name for view in spec.features] == ["order", "buyer"]
+    assert list(spec.feature_types) == ["amount", "gift", "orders_2d", "express"], (
+        "views first, then the request's inputs"
+    )
 
 
 def test_the_folder_is_not_a_key_and_no_part_of_the_identity(folder: Path) -> None:
@@ -109,7 +117,7 @@ CASES: dict[str, Case] = {
     "no duration": ("look_back: 1w", "look_back: 0d", ["features.reading.look_back", '"0d"', "6h, 3d, 2w"]),
     "endless duration": ("look_back: 1w", "look_back: 999999999w", ["features.reading.look_back", "6h, 3d, 2w"]),
     "not finite": ("roc_auc: 0.6", "roc_auc: 1e999", ["gates.floor.roc_auc", "a finite number"]),
-    "unknown metric": ("roc_auc: 0.6", "roc_acu: 0.6", ["gates.floor.roc_acu", '"roc_acu"', "roc_auc, average_precision, log_loss or brier", "write roc_auc"]),
+    "unknown metric": ("roc_auc: 0.6", "roc_acu: 0.6", ["gates.floor.roc_acu", '"roc_acu"', "roc_auc, average_precision, log_loss, brier, rmse, mae or r2", "write roc_auc"]),
     "floor": ("roc_auc: 0.6", "roc_auc: 60", ["gates.floor.roc_auc", "60", "from 0.5 (guessing) to below 1"]),
     "floor below guessing": ("roc_auc: 0.6", "roc_auc: 0.4", ["gates.floor.roc_auc", "0.4", "from 0.5 (guessing) to below 1"]),
     "share": ("roc_auc: 0.6", "average_precision: 1.2", ["gates.floor.average_precision", "1.2", "from 0 to below 1"]),
@@ -150,7 +158,7 @@ CASES: dict[str, Case] = {
     "window": ("window: 4w", "window: 8d", ["split.window", "8d", "longer than 8d", "write 12d"]),
     "cooldown": ("cooldown: 1w", "cooldown: 1d", ["monitoring.cooldown", "1d", "at least label.horizon (2d)"]),
     "budget": ("cooldown: 1w", "cooldown: 2w\n  budget: 9", ["monitoring.budget", "9", "at most 3", "write 3 or less"]),
-    "unknown family": ("logistic_regression: {}", "logistic_regresion: {}", ["families.logistic_regresion", "logistic_regression, gradient_boosting or mlp", "write logistic_regression"]),
+    "unknown family": ("logistic_regression: {}", "logistic_regresion: {}", ["families.logistic_regresion", "logistic_regression, ridge, gradient_boosting or mlp", "write logistic_regression"]),
     "unknown parameter": ("l2_regularization: 0", "l2_regularisation: 0", ["families.gradient_boosting.l2_regularisation", "write l2_regularization"]),
     "range the wrong way": ("[4, 16]", "[16, 4]", ["families.gradient_boosting.max_leaf_nodes", "[16, 4]", "one value or [low, high], whole numbers from 2 to 4096"]),
     "range not whole": ("[4, 16]", "[4, 16.5]", ["families.gradient_boosting.max_leaf_nodes", "[4, 16.5]", "whole numbers"]),
@@ -172,6 +180,37 @@ def test_a_mistake_is_told_with_key_value_what_is_allowed_and_the_fix(name: str,
     positions = [told[0].index(part) for part in said]
     assert positions[0] == min(positions), "the key comes first"
     assert "evergreen check renewals" in message.splitlines()[-1]
+
+
+ASKED = (SPECS / "valid" / "parcels" / "model.yaml").read_text()
+OF_REQUESTS: dict[str, Case] = {
+    "unknown entity": ("entity: shop", "entity: shops", ["features.shop_record.entity", "shops", "parcel, shop or depot", "write shop"]),
+    "unused reference": ("entity: depot", "entity: shop", ["references.depot", "depot", "an entity that a feature view is about"]),
+    "a key twice": ("depot: {key: depot_id, type: int}", "depot: {key: shop_id}", ["references.depot.key", "shop_id", "not the key of shop"]),
+    "reference named as the entity": ("shop: {key: shop_id}", "parcel: {key: shop_id}", ["references.parcel", "another name than the entity's"]),
+    "key of another type": ("depot: {key: depot_id, type: int}", "depot: {key: depot_id}", ["sources.parcels.columns.depot_id", "int", "string, the entity's type"]),
+    "no request": ("request:\n  sources: [parcels, roads]\n  inputs: {weight: float, express: bool, hour: int, congestion: float}\n", "", ["references", "shop or depot", "none without request", "declare request"]),
+    "unknown source of a request": ("sources: [parcels, roads]", "sources: [parcels, streets]", ["request.sources", "streets", "parcels or roads"]),
+    "an input that is a feature": ("congestion: float}\n\nlabel", "shop_hours_3d: float}\n\nlabel", ["request.inputs.shop_hours_3d", "also a feature of shop_record"]),
+    "an input that is a key": ("congestion: float}\n\nlabel", "shop_id: category}\n\nlabel", ["request.inputs.shop_id", "a name other than parcel_id, shop_id, depot_id"]),
+    "unknown outcome": ("outcome: [hours]", "outcome: [hour]", ["sources.parcels.outcome", "hour", "write hours"]),
+    "outcome that identifies": ("outcome: [hours]", "outcome: [ordered_at]", ["sources.parcels.outcome", "ordered_at", "columns other than event_time and keys"]),
+    "outcome twice": ("outcome: [hours]", "outcome: [hours, hours]", ["sources.parcels.outcome", "hours, 2 times"]),
+    "metric of another label": ("metric: rmse", "metric: roc_auc", ["search.metric", "roc_auc, of a numeric label", "rmse, mae or r2", "write metric: rmse"]),
+    "floor of another label": ("r2: 0.1", "brier: 0.1", ["gates.floor.brier", "brier, of a numeric label", "rmse, mae or r2"]),
+    "family of another label": ("ridge: {}", "logistic_regression: {}", ["families.logistic_regression", "of a numeric label", "ridge, gradient_boosting or mlp"]),
+    "classes of a number": ("minimum_rows: 100\n  floor", "minimum_rows: 100\n  minimum_positives: 5\n  floor", ["gates.minimum_positives", "5", "a numeric label has no classes"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_REQUESTS)
+def test_a_mistake_about_requests_is_told(tmp_path: Path, name: str) -> None:
+    old, new, said = OF_REQUESTS[name]
+    folder = shutil.copytree(SPECS / "valid" / "parcels", tmp_path / "parcels")
+    assert old in ASKED
+    (folder / "model.yaml").write_text(ASKED.replace(old, new, 1))
+    message = mistakes_of(folder)
+    assert any(all(part in block for part in said) for block in re.split(r"\n   \d+\. ", message)), message
 
 
 def test_the_line_is_that_of_the_key(folder: Path) -> None:
@@ -269,7 +308,7 @@ def test_an_invalid_folder_costs_only_its_own_model(tmp_path: Path) -> None:
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "model.yaml").write_bytes(b"\xff\x00")
     specs, errors = load_all(tmp_path)
-    assert [spec.model for spec in specs] == ["refunds", "renewals"]
+    assert [spec.model for spec in specs] == ["parcels", "refunds", "renewals"]
     assert [error.doing.rpartition("/")[2] for error in errors] == ["broken", "empty", "five_mistakes"]
     assert all(isinstance(error, PermanentError) for error in errors)
     assert str(pickle.loads(pickle.dumps(errors[2]))) == str(errors[2])
@@ -280,7 +319,7 @@ def test_models_that_share_an_entity_share_its_key(tmp_path: Path) -> None:
     text = (tmp_path / "renewals" / "model.yaml").read_text()
     (tmp_path / "renewals" / "model.yaml").write_text(text.replace("name: reader\n", "name: order\n"))
     specs, errors = load_all(tmp_path)
-    assert [spec.model for spec in specs] == ["refunds"]
+    assert [spec.model for spec in specs] == ["parcels", "refunds"]
     assert "order by reader_id (string)" in str(errors[0]) and "order by order_id (int), as in refunds" in str(
         errors[0]
     )

@@ -48,7 +48,7 @@ def test_no_row_uses_a_label_that_was_not_mature_when_it_was_needed(
     split = rules.split(AS_OF, spec_of(horizon, window, evaluation), changed_at)
     for cutoff in cutoffs_before(AS_OF):
         known = cutoff + horizon * DAY
-        if split.learns(cutoff):
+        if split.learns(cutoff, known):
             assert known <= split.evaluate_from, (
                 "a learning label matures before the first evaluated prediction is made"
             )
@@ -56,7 +56,7 @@ def test_no_row_uses_a_label_that_was_not_mature_when_it_was_needed(
             assert changed_at is None or cutoff >= changed_at, "not from before the change"
         if split.evaluates(cutoff):
             assert known <= AS_OF, "an evaluation label is mature as of the run"
-        assert not (split.learns(cutoff) and split.evaluates(cutoff)), "an evaluated row is untouched"
+        assert not (split.learns(cutoff, known) and split.evaluates(cutoff)), "an evaluated row is untouched"
 
 
 @given(horizon=few_days, evaluation=few_days)
@@ -72,8 +72,27 @@ def test_the_evaluation_is_the_latest_mature_stretch_and_has_as_many_days_as_dec
 @given(horizon=few_days, evaluation=few_days)
 def test_the_purge_takes_no_day_more_than_the_labels_need(horizon: int, evaluation: int) -> None:
     split = rules.split(AS_OF, spec_of(horizon, 60, evaluation))
-    assert split.learns(split.evaluate_from - horizon * DAY)
-    assert not split.learns(split.evaluate_from - horizon * DAY + timedelta(microseconds=1))
+    last = split.evaluate_from - horizon * DAY
+    assert split.learns(last, last + horizon * DAY)
+    assert not split.learns(last + timedelta(microseconds=1), last + horizon * DAY + timedelta(microseconds=1))
+
+
+@given(horizon=few_days, evaluation=few_days, minutes=st.integers(0, 60 * 24 * 60), lead=st.integers(0, 24 * 60))
+def test_requests_are_told_apart_by_when_their_own_labels_were_known(
+    horizon: int, evaluation: int, minutes: int, lead: int
+) -> None:
+    """A request is made within its interval or up to a day before; its label is known a horizon after the interval's end."""
+    spec = spec_of(horizon, 60, evaluation, request={"sources": ("events",)})
+    split = rules.split(AS_OF, spec)
+    event = AS_OF - timedelta(minutes=minutes)
+    day_end = AS_OF - ((AS_OF - event) // DAY) * DAY if event != AS_OF else AS_OF
+    asked, known = event - timedelta(minutes=lead), day_end + horizon * DAY
+    assert known - asked <= rules.delay(spec), "folds keep at least so much apart"
+    if split.learns(asked, known):
+        assert known <= split.evaluate_from
+        assert not split.evaluates(asked)
+    if known <= AS_OF and asked >= split.evaluate_from:
+        assert split.evaluates(asked), "whatever is mature and later than the evaluation's start is evaluated"
 
 
 @given(days=st.sets(st.integers(0, 40), min_size=1), horizon=few_days, wanted=st.integers(2, 10))

@@ -271,9 +271,8 @@ class ModelSpec(_Frozen):
     def entity_of(self, view: str) -> Entity:
         """Whose features a view has."""
         name = self.features[view].entity
-        if name is None or name == self.entity.name:
-            return self.entity
-        return Entity(name=name, key=self.references[name].key, type=self.references[name].type)
+        other = None if name is None else self.references.get(name)
+        return self.entity if name is None or other is None else Entity(name=name, key=other.key, type=other.type)
 
     def contract_file(self, table: str) -> Path:
         """The Great Expectations suite of a source or feature view."""
