@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import sys
+import time
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pandas as pd
 import pytest
 
+from evergreen.errors import PermanentError
 from evergreen.evaluate import stages as evaluate
+from evergreen.features import compute, rules
 from evergreen.features import stages as features
 from evergreen.ingest import stages as ingest
 from evergreen.interval import Interval
+from evergreen.lake import staging
+from evergreen.local.postgres import create_databases, free_port
+from evergreen.local.processes import Processes, Service
+from evergreen.monitor import stages as monitor
 from evergreen.registry import stages as registry
 from evergreen.run import Run
-from evergreen.settings import PROJECT, Settings, settings
+from evergreen.serve import stages as serve
+from evergreen.settings import PROJECT, settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import stages as train
 from evergreen.validate import stages as validate
 from tests.parcels import A_DAY, Day
 
-FIRST, DAYS = date(2026, 1, 1), 8
+FIRST, DAYS = date(2026, 1, 1), 9
+TRAINED = 7  # days that the first training knows
 
 
 def day_run(spec: ModelSpec, number: int) -> Run:
@@ -39,56 +52,188 @@ def ingest_day(run: Run) -> dict[str, Any]:
     return labelled
 
 
-@pytest.fixture
-def parcels(home: Settings, mlflow_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelSpec]:
-    folder = home.home / "models" / "parcels"
-    shutil.copytree(PROJECT / "tests" / "specs" / "valid" / "parcels", folder)
-    monkeypatch.setenv("EVERGREEN_MODELS", str(folder.parent))
-    monkeypatch.setenv("EVERGREEN_MLFLOW_URL", mlflow_url)
-    settings.cache_clear()
-    for number in range(DAYS):
-        Day(FIRST + timedelta(days=number)).write(Path(settings().landing))
-    yield load_spec(folder, deep=True)
-    settings.cache_clear()
-
-
-def test_it_is_ingested_trained_and_registered(parcels: ModelSpec) -> None:
-    for number in range(DAYS):
-        labelled = ingest_day(day_run(parcels, number))
-    (partition,) = labelled["partitions"].values()
-    assert partition["rows"] + partition["without_outcome"] == A_DAY and partition["without_outcome"] > 0
-
-    run = day_run(parcels, DAYS - 1)
-    data = validate.validate_training(run, train.build(run))
-    frame = tables_of(data)
-    asked = pd.DataFrame(
-        [request["entity"] for n in range(DAYS) for request in Day(FIRST + timedelta(days=n)).requests()]
+def monitor_day(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the monitor measured of performance, and decided."""
+    collected = monitor.collect(run)
+    quality, drift, performance = (
+        stage(run, collected) for stage in (monitor.quality, monitor.drift, monitor.performance)
     )
-    joined = frame.merge(asked, on="parcel_id", suffixes=("", "_asked"))
-    assert len(joined) == len(frame) > 5 * A_DAY
-    for name in ("weight", "express", "hour", "congestion", "shop_id", "depot_id"):
-        assert (joined[name] == joined[f"{name}_asked"]).all(), f"{name}: history is not replayed as clients ask"
-    history = pd.concat([Day(FIRST + timedelta(days=n)).parcels() for n in range(DAYS)])
-    row = joined[joined["event_timestamp"] > pd.Timestamp("2026-01-05T12:00Z")].iloc[0]
-    midnight = pd.Timestamp("2026-01-05T00:00Z")
-    past = history[
-        (history["shop_id"] == row["shop_id"])
-        & (history["ordered_at"] < midnight)
-        & (history["ordered_at"] >= midnight - pd.Timedelta(days=3))
-    ]
-    assert row["shop_hours_3d"] == pytest.approx(past["hours"].mean()) and row["shop_parcels_3d"] == len(past)
+    return performance, monitor.decide(run, collected, quality, drift, performance)
 
+
+def until_answers(url: str) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.TransportError):
+            httpx.get(url)
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{url} does not answer")
+
+
+@pytest.fixture(scope="module")
+def parcels(
+    postgres_url: str, mlflow_url: str, services: Processes, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ModelSpec]:
+    """The folder, its days in the landing zone, and a running model server; what a test does, the next one finds."""
+    home, prefix, port = tmp_path_factory.mktemp("parcels"), f"t{os.getpid()}_parcels_", free_port()
+    folder = shutil.copytree(PROJECT / "tests" / "specs" / "valid" / "parcels", home / "models" / "parcels")
+    create_databases(postgres_url, [f"{prefix}{name}" for name in ("evergreen", "optuna", "feast")])
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "HOME": str(home), "MODELS": str(folder.parent), "DATABASE": postgres_url, "DATABASE_PREFIX": prefix, "MLFLOW_URL": mlflow_url,
+            "SERVER_URL": f"http://127.0.0.1:{port}", "REPLAY": "1",
+        }.items():  # fmt: skip
+            patch.setenv(f"EVERGREEN_{name}", value)
+        patch.setenv("PYTHONPATH", str(PROJECT / "include"))
+        settings.cache_clear()
+        for number in range(DAYS):
+            Day(FIRST + timedelta(days=number)).write(Path(settings().landing))
+        command = [sys.executable, "-m", "evergreen.serve", "--port", str(port)]
+        services.start(Service("server-of-parcels", command, dict(os.environ), lambda: True))
+        yield load_spec(folder, deep=True)
+        services.stop("server-of-parcels")
+    settings.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def trained(parcels: ModelSpec) -> dict[str, Any]:
+    """Days ingested, a model trained and deployed: the training set and what the gates said."""
+    for number in range(TRAINED):
+        labelled = ingest_day(day_run(parcels, number))
+    run = day_run(parcels, TRAINED - 1)
+    data = validate.validate_training(run, train.build(run))
     candidates = [train.tune(run, data, family) for family in parcels.families]
     gated = evaluate.gates(run, evaluate.evaluate(run, data, candidates))
-    assert gated["passed"], gated["reason"]
-    assert set(gated["scores"]) == {"rmse", "mae", "r2"}
-    assert gated["scores"]["rmse"] < 3.0, "it has learned what the hours depend on"
-    assert not any("class" in gate["name"] for gate in gated["gates"])
-    assert registry.register(run, gated)["version"] == 1
+    until_answers(f"{settings().server_url}/healthz")
+    deployed = serve.deploy(run, serve.probe(run, registry.register(run, gated)))
+    return {"labelled": labelled, "data": data, "gated": gated, "deployed": deployed}
 
 
-def tables_of(data: dict[str, Any]) -> pd.DataFrame:
-    from evergreen.lake import staging
-
+def rows_of(data: dict[str, Any]) -> pd.DataFrame:
     frame: pd.DataFrame = staging.read(data["path"]).to_pandas()
     return frame
+
+
+def test_what_has_no_outcome_is_counted_and_has_no_row(trained: dict[str, Any]) -> None:
+    (partition,) = trained["labelled"]["partitions"].values()
+    lost = int(Day(FIRST + timedelta(days=TRAINED - 2)).parcels()["hours"].isna().sum())
+    assert (partition["rows"], partition["without_outcome"]) == (A_DAY - lost, lost) and lost > 0
+
+
+def test_history_is_replayed_as_clients_ask(trained: dict[str, Any]) -> None:
+    """The training set's keys and inputs by SQL are what the shops' own code sends: no skew between training and serving."""
+    frame = rows_of(trained["data"])
+    days = [Day(FIRST + timedelta(days=number)) for number in range(TRAINED)]
+    asked = pd.DataFrame([request["entity"] | {"at": request["as_of"]} for day in days for request in day.requests()])
+    joined = frame.merge(asked, on="parcel_id", suffixes=("", "_asked"))
+    assert len(joined) == len(frame) > 4 * A_DAY
+    for name in ("shop_id", "depot_id", "weight", "express", "hour", "congestion"):
+        assert (joined[name] == joined[f"{name}_asked"]).all(), name
+    assert (joined["event_timestamp"] == pd.to_datetime(joined["at"], utc=True)).all()
+
+
+def test_features_of_each_entity_are_those_known_when_it_was_asked(trained: dict[str, Any]) -> None:
+    frame = rows_of(trained["data"])
+    history = pd.concat([Day(FIRST + timedelta(days=n)).parcels() for n in range(TRAINED)])
+    for _, row in frame[frame["event_timestamp"] > pd.Timestamp("2026-01-04T00:00Z")].iloc[::97].iterrows():
+        midnight = row["event_timestamp"].floor("D")
+        past = history[(history["ordered_at"] < midnight) & (history["ordered_at"] >= midnight - pd.Timedelta(days=3))]
+        of_shop = past[past["shop_id"] == row["shop_id"]]
+        assert row["shop_parcels_3d"] == len(of_shop)
+        assert row["shop_hours_3d"] == pytest.approx(of_shop["hours"].mean())
+        yesterday = past[past["ordered_at"] >= midnight - pd.Timedelta(days=1)]
+        assert row["depot_parcels_1d"] == (yesterday["depot_id"] == row["depot_id"]).sum()
+
+
+def test_a_number_is_learned_gated_and_deployed(trained: dict[str, Any]) -> None:
+    gated = trained["gated"]
+    assert gated["passed"], gated["reason"]
+    assert set(gated["scores"]) == {"rmse", "mae", "r2"}
+    assert gated["scores"]["rmse"] < 3.0, "it has learned what the hours depend on: their noise is 1.5"
+    names = {gate["name"] for gate in gated["gates"]}
+    assert names >= {"evaluation rows", "rmse at most", "r2 at least", "better than the baseline"}
+    assert not any("class" in name for name in names)
+    assert trained["deployed"]["version"] == 1
+
+
+def ask(body: dict[str, Any]) -> httpx.Response:
+    return httpx.post(f"{settings().server_url}/models/parcels/predict", json=body, timeout=60)
+
+
+def test_the_server_answers_with_what_the_request_says(trained: dict[str, Any]) -> None:
+    request = Day(FIRST + timedelta(days=TRAINED)).requests()[100]
+    response = ask(request)
+    assert response.status_code == 200, response.text
+    (first,) = response.json()["predictions"]
+    entity = request["entity"]
+    assert 5 < first["prediction"] < 60 and first["parcel_id"] == entity["parcel_id"]
+    (other,) = ask({"entity": entity | {"express": not entity["express"]}}).json()["predictions"]
+    assert abs(other["prediction"] - first["prediction"]) > 5, "express or not is worth ten hours"
+    unknown = entity | {"shop_id": "never seen", "depot_id": None, "congestion": None}
+    (nobody,) = ask({"entity": unknown}).json()["predictions"]
+    assert nobody["features_at"] is None and nobody["prediction"] > 0, (
+        "what is not known is missing, and it is answered"
+    )
+
+
+WRONG: dict[str, Any] = {
+    "weight": "heavy", "express": 1, "hour": 7.5, "shop_id": 5, "colour": "red", "parcel_id": None, "congestion": ..., "depot_id": ...,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", WRONG)
+def test_a_wrong_or_missing_input_is_refused_with_its_name(trained: dict[str, Any], field: str) -> None:
+    entity = Day(FIRST).requests()[0]["entity"] | {field: WRONG[field]}
+    response = ask({"entity": {name: value for name, value in entity.items() if value is not ...}})
+    assert response.status_code == 422, response.text
+    assert field in {part for error in response.json()["detail"] for part in error["loc"]}, response.text
+
+
+def test_live_predictions_are_joined_with_their_outcomes(parcels: ModelSpec, trained: dict[str, Any]) -> None:
+    """A day of requests, the two days after it that bring the outcomes, and the monitor on each."""
+    day = Day(FIRST + timedelta(days=TRAINED))
+    for request in day.requests():
+        assert ask(request).status_code == 200
+    for number in (TRAINED, TRAINED + 1):
+        ingest_day(day_run(parcels, number))
+        performance, decision = monitor_day(day_run(parcels, number))
+    assert performance["rows"] == day.parcels()["hours"].notna().sum(), "every parcel with a known outcome, once"
+    assert performance["metric"] == "rmse" and performance["value"] < 3.0
+    assert decision["action"] in ("none", "alert"), decision
+
+
+LEAKS = {
+    "a later row": (
+        "roads.measured_at <= parcels.ordered_at", "roads.measured_at <= parcels.ordered_at + INTERVAL 6 HOUR",
+        "change when rows after it are taken away from roads",
+    ),
+    "another day": ("parcels.ordered_at < $end", "parcels.ordered_at < $end + INTERVAL 1 DAY", "requests from .* of this interval"),
+    "two rows a request": ("    parcels.parcel_id,", "    parcels.parcel_id[:9] || (parcels.depot_id % 2) AS parcel_id,", "more than once"),
+    "no moment": ("parcels.ordered_at AS event_timestamp", "NULL::TIMESTAMP AS event_timestamp", "rows without event_timestamp"),
+}  # fmt: skip
+
+
+def window_of(spec: ModelSpec, partition: str) -> rules.Window:
+    day = Interval.of_day(date.fromisoformat(partition))
+    return next(window for window in rules.label_windows(spec, day) if window.partition == partition)
+
+
+@pytest.mark.parametrize("name", LEAKS)
+def test_a_query_that_knows_more_than_its_requests_is_stopped(
+    parcels: ModelSpec, trained: dict[str, Any], name: str, tmp_path: Path
+) -> None:
+    old, new, said = LEAKS[name]
+    folder = shutil.copytree(parcels.folder, tmp_path / "parcels")
+    text = (folder / "request.sql").read_text()
+    assert old in text
+    (folder / "request.sql").write_text(text.replace(old, new))
+    with pytest.raises(PermanentError, match=said):
+        compute.requests(load_spec(folder, deep=True), window_of(parcels, "2026-01-04"))
+
+
+def test_an_outcome_without_a_request_is_stopped(parcels: ModelSpec, trained: dict[str, Any], tmp_path: Path) -> None:
+    folder = shutil.copytree(parcels.folder, tmp_path / "parcels")
+    (folder / "request.sql").write_text((folder / "request.sql").read_text() + "    AND parcels.express\n")
+    with pytest.raises(PermanentError, match="outcomes without a request"):
+        compute.labels(load_spec(folder), window_of(parcels, "2026-01-04"))
