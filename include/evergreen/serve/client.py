@@ -26,7 +26,7 @@ def deploy(model: str, version: int) -> dict[str, Any]:
             f"{url}/models/{model}/deploy",
             json={"version": version},
             timeout=PATIENCE,
-            headers={"Authorization": f"Bearer {token}"},
+            headers={"Authorization": f"Bearer {token}"} if token else {},
         )
     except httpx.TransportError as error:
         raise ServiceUnavailable(
