@@ -99,6 +99,8 @@ def _parameters(connections: Callable[[str], str], name: str, origin: Origin) ->
         raise unknown(f"a connection {name} of type {scheme or 'unknown'}")
     try:
         stated = conninfo_to_dict(f"postgresql://{uri.netloc}{uri.path}")
+        if not str(stated.get("port", "0")).replace(",", "").isdigit():  # a password with a slash in it, as a rule
+            raise ValueError("port")
         extra = dict(parse_qsl(uri.query))
         extra |= json.loads(extra.pop("__extra__", "{}"))  # how Airflow writes extras that are no flat texts
     except (psycopg.Error, ValueError, TypeError):
