@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -27,7 +28,7 @@ from evergreen.interval import Interval
 from evergreen.lake import staging
 from evergreen.local import postgres
 from evergreen.run import Run
-from evergreen.settings import PROJECT, Settings
+from evergreen.settings import PROJECT, settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
 from evergreen.validate import stages as validation
@@ -36,8 +37,8 @@ SQL = """
 -- 100 %% of the day's visits
 SELECT visit_id, reader_id, visited_at, pages FROM visits
 WHERE visited_at >= %(start)s AND visited_at < %(end)s
-ORDER BY visited_at; -- oldest first
-""".replace("; -- oldest first", " -- oldest first")
+ORDER BY visited_at -- oldest first
+"""
 DAY = date(2026, 1, 5)
 
 
@@ -57,10 +58,10 @@ def shop(postgres_url: str) -> str:
 
 
 @pytest.fixture
-def spec_of(tmp_path: Path, home: Settings) -> Callable[..., ModelSpec]:
-    """A model whose source `visits` is a query."""
-    import shutil
-
+def spec_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., ModelSpec]]:
+    """A model whose source `visits` is a query; a fresh home."""
+    monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / "home"))
+    settings.cache_clear()
     folder = shutil.copytree(PROJECT / "tests" / "specs" / "valid" / "renewals", tmp_path / "renewals")
 
     def made(sql: str = SQL) -> ModelSpec:
@@ -68,12 +69,13 @@ def spec_of(tmp_path: Path, home: Settings) -> Callable[..., ModelSpec]:
         (folder / "sources" / "visits.sql").write_text(sql)
         text = (PROJECT / "tests" / "specs" / "valid" / "renewals" / "model.yaml").read_text()
         (folder / "model.yaml").write_text(text.replace("path: renewals/visits/{partition}.csv", "connection: shop_db"))
-        landed = Path(home.landing) / "renewals" / "readers" / f"{DAY}.csv"
+        landed = Path(settings().landing) / "renewals" / "readers" / f"{DAY}.csv"
         landed.parent.mkdir(parents=True, exist_ok=True)
         landed.write_text(f"reader_id,snapshot_at,plan\nr1,{DAY}T00:00:00Z,basic\n")
         return load_spec(folder)
 
-    return made
+    yield made
+    settings.cache_clear()
 
 
 def run_of(spec: ModelSpec, uri: str | None) -> Run:
@@ -115,15 +117,15 @@ def test_the_hash_is_of_the_rows_and_not_of_their_order(shop: str, spec_of: Call
 
 
 def test_cells_that_do_not_fit_cost_their_rows(shop: str, spec_of: Callable[..., ModelSpec]) -> None:
-    spec = spec_of(
-        SQL.replace(
-            "visited_at, pages FROM", "visited_at, CASE visit_id WHEN 'a' THEN 'many' ELSE '3' END AS pages FROM"
-        )
+    sql = SQL.replace(
+        "reader_id, visited_at, pages",
+        "'r1'::text AS reader_id, visited_at, CASE visit_id WHEN 'a' THEN 'many' ELSE '3' END AS pages",
     )
-    run = run_of(spec, shop)
+    run = run_of(spec_of(sql), shop)
     sources = validation.validate(run, stages.extract(run))["sources"]["visits"]
-    assert (sources["rows"], sources["quarantined"]) == (5, staging.read(sources["rejected"]).num_rows)
-    assert "unparsable: pages=many" in staging.read(sources["rejected"])["_reasons"].to_pylist()[0]
+    assert (sources["published"], sources["quarantined"]) == (4, 1)
+    (row,) = staging.read(sources["rejected"]).to_pylist()
+    assert (row["visit_id"], row["_reasons"]) == ("a", "unparsable: pages=many")
 
 
 def test_types_of_postgres_that_python_does_not_have(shop: str, spec_of: Callable[..., ModelSpec]) -> None:
