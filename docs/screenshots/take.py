@@ -61,9 +61,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=options.chromium, args=["--no-sandbox"])
         page = _logged_in(browser, airflow)
         drifted = airflow.run(f"{options.model}__train", lambda run: run["dag_run_id"].startswith("drift__"))
-        decided = airflow.run(
-            f"{options.model}__monitor", lambda run: run["run_after"] <= drifted["run_after"]
-        )
+        decided = airflow.run(f"{options.model}__monitor", lambda run: run["run_after"] <= drifted["run_after"])
         for loop, run in (
             ("ingest", airflow.run(f"{options.model}__ingest")), ("train", drifted), ("monitor", decided),
         ):  # fmt: skip

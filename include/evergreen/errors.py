@@ -66,6 +66,10 @@ class BatchUnreadable(PermanentError):
     """A batch is there and cannot be read as declared (encoding, columns, types)."""
 
 
+class ConnectionUnknown(PermanentError):
+    """A source names a connection that is not there, or is not one to a database that can be read."""
+
+
 class ContractBroken(PermanentError):
     """A critical expectation of a contract failed; nothing was published."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from evergreen.interval import Interval
+from evergreen.settings import connection_uri
 
 if TYPE_CHECKING:
     from evergreen.spec.schema import ModelSpec
@@ -25,6 +27,9 @@ class Run:
     reason: str = "scheduled"  # why it runs: scheduled, backfill, manual, drift
     decision_id: str | None = None  # the monitor's decision that triggered it
     changed_at: datetime | None = None  # since when the world is different, by that decision
+    connections: Callable[[str], str] = field(
+        default=connection_uri, compare=False, repr=False
+    )  # id of a connection → its URI; LookupError: there is none
     links: dict[str, str] = field(
         default_factory=dict, compare=False
     )  # name → URL, shown on the task's page, also after a failure

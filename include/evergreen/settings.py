@@ -7,10 +7,12 @@ the environment of the process wins over the file.
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -78,6 +80,30 @@ def read_environment_file(path: Path) -> dict[str, str]:
         return {}
     lines = (line.partition("=") for line in path.read_text().splitlines() if "=" in line and not line.startswith("#"))
     return {name.strip(): value.strip() for name, _, value in lines}
+
+
+def connection_uri(name: str) -> str:
+    """The URI of an Airflow connection that stands in the environment, as a URI or as JSON.
+
+    Raises:
+        LookupError: AIRFLOW_CONN_<NAME> is not set.
+        ValueError: it cannot be read; the message shows nothing of it.
+    """
+    stated = os.environ[f"AIRFLOW_CONN_{name.upper()}"]
+    if not stated.lstrip().startswith("{"):
+        return stated
+    try:
+        parts = json.loads(stated)
+        extra = parts.get("extra") or {}
+        extra = json.loads(extra) if isinstance(extra, str) else extra
+        login, password, host, schema = (
+            quote(parts.get(part) or "", safe="") for part in ("login", "password", "host", "schema")
+        )
+        user = f"{login}{':' if password else ''}{password}{'@' if login or password else ''}"
+        address = f"{host}:{parts['port']}" if parts.get("port") else host
+        return f"{parts.get('conn_type')}://{user}{address}/{schema}{'?' if extra else ''}{urlencode(extra)}"
+    except (ValueError, TypeError, AttributeError):
+        raise ValueError(f"AIRFLOW_CONN_{name.upper()} is no JSON of a connection") from None
 
 
 @cache

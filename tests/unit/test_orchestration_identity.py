@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from evergreen.errors import RunError
 from evergreen.interval import Interval
+from evergreen.orchestration.connections import connection_uri
 from evergreen.orchestration.identity import run_of
 from evergreen.spec.schema import ModelSpec
 
@@ -56,6 +59,13 @@ def test_a_run_without_one_works_on_the_last_complete_day() -> None:
 def test_a_run_that_an_asset_triggered_has_no_dates_of_its_own() -> None:
     run = run_of(SPEC, context(kind="asset_triggered", as_of=None))
     assert (run.interval, run.reason) == (Interval.of_day(date(2026, 2, 9)), "asset_triggered")
+
+
+def test_a_run_asks_airflow_for_connections_and_stays_plain_data() -> None:
+    run = run_of(SPEC, context())
+    assert run.connections is connection_uri
+    assert replace(pickle.loads(pickle.dumps(replace(run, spec=None))), spec=SPEC) == run  # type: ignore[arg-type]
+    assert "connection" not in repr(run)
 
 
 def test_the_partition_that_a_run_names_wins() -> None:

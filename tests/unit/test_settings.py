@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evergreen.settings import Settings
+import pytest
+
+from evergreen.settings import Settings, connection_uri
 
 
 def test_the_process_wins_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:
@@ -40,3 +42,32 @@ def test_secrets_are_not_shown() -> None:
     )
     assert "hush-hush" not in repr(found)
     assert "quiet-quiet" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("stated", "uri"),
+    [
+        ("postgresql://u:p@h:5432/d?sslmode=require", "postgresql://u:p@h:5432/d?sslmode=require"),
+        ('{"conn_type": "postgres", "host": "h", "schema": "d"}', "postgres://h/d"),
+        (
+            '{"conn_type": "postgres", "login": "u@x", "password": "p/:@", "host": "h", "port": 5432, "schema": "d", "extra": {"sslmode": "require"}}',
+            "postgres://u%40x:p%2F%3A%40@h:5432/d?sslmode=require",
+        ),
+        ('{"conn_type": "postgres", "host": "/run/pg", "extra": "{\\"a\\": 1}"}', "postgres://%2Frun%2Fpg/?a=1"),
+    ],
+)
+def test_a_connection_of_the_environment_is_a_uri_in_both_of_airflows_forms(
+    stated: str, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP_DB", stated)
+    assert connection_uri("shop_db") == uri
+
+
+@pytest.mark.parametrize("stated", ["{secret", '{"extra": "secret"}', '{"host": 5, "password": "secret"}'])
+def test_a_connection_that_cannot_be_read_shows_nothing_of_it(stated: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP_DB", stated)
+    with pytest.raises(ValueError, match="AIRFLOW_CONN_SHOP_DB is no JSON of a connection") as caught:
+        connection_uri("shop_db")
+    assert "secret" not in str(caught.value)
+    with pytest.raises(LookupError):
+        connection_uri("other")

@@ -2,54 +2,115 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from evergreen.errors import BatchMissing, BatchUnreadable, ServiceUnavailable
+from evergreen.ingest.origin import Origin
 
 
 @dataclass(frozen=True)
-class Batch:
+class Part:
     """One file of a batch."""
 
-    uri: str
+    origin: Origin
     content: bytes
 
+    @property
+    def name(self) -> str:
+        """The file's name, without its folders."""
+        return self.origin.name.rpartition("/")[2]
 
-def read(zone: str, path: str, partition: str, subject: str) -> Batch:
-    """The batch of a partition: `path` below `zone`, with `{partition}` replaced.
+
+def uri_of(zone: str, path: str, partition: str) -> str:
+    """Where the batch of a partition stands: `path` below `zone`, with `{partition}` replaced."""
+    return f"{zone.rstrip('/')}/{path.replace('{partition}', partition)}"
+
+
+def read(zone: str, path: str, partition: str, subject: str) -> list[Part]:
+    """The files of a partition's batch, by name; one, unless the last segment of `path` holds `*`.
+
+    A `*` stands for any characters but `/`; one at the start passes over names that begin with `.` or `_`, by which writers
+    mark what is unfinished or no data (`_SUCCESS`).
 
     Raises:
         BatchMissing: there is no such file.
-        BatchUnreadable: it may not be read.
+        BatchUnreadable: one may not be read.
         ServiceUnavailable: the object store does not answer.
     """
-    name = path.replace("{partition}", partition)
-    uri = f"{zone.rstrip('/')}/{name}"
-    content = _from_s3(uri, subject) if zone.startswith("s3://") else _from_folder(uri, subject)
-    return Batch(uri, content)
+    uri = uri_of(zone, path, partition)
+    return _from_s3(uri, subject) if zone.startswith("s3://") else _from_folder(uri, subject)
 
 
-def _from_folder(uri: str, subject: str) -> bytes:
+def digest(parts: Sequence[Part]) -> str:
+    """The hash of a batch: of the file's bytes; of several files, each one's name and bytes."""
+    if len(parts) == 1:
+        return hashlib.sha256(parts[0].content).hexdigest()
+    of_all = hashlib.sha256()
+    for part in parts:
+        of_all.update(f"{part.name}\0{len(part.content)}\0".encode())
+        of_all.update(part.content)
+    return of_all.hexdigest()
+
+
+def _from_folder(uri: str, subject: str) -> list[Part]:
+    folder, _, name = uri.rpartition("/")
+    file = uri
     try:
-        return Path(uri).read_bytes()
+        names = [name]
+        if "*" in name:
+            there = [each.name for each in Path(folder).iterdir() if not each.is_dir()] if Path(folder).is_dir() else []
+            names = _matching(there, uri, subject)
+        parts = []
+        for name in names:
+            file = f"{folder}/{name}"
+            parts.append(Part(Origin(subject, file), Path(file).read_bytes()))
     except FileNotFoundError as error:
-        raise _missing(uri, subject) from error
+        raise _missing(file, subject) from error
     except OSError as error:
         raise BatchUnreadable(
-            f"reading the batch of {subject}", found=f"{type(error).__name__}: {error}", expected=f"a readable file {uri}",
+            f"reading the batch of {subject}", found=f"{type(error).__name__}: {error}", expected=f"a readable file {file}",
             next_step="correct the file's permissions, then clear this task",
         ) from error  # fmt: skip
+    return parts
 
 
-def _from_s3(uri: str, subject: str) -> bytes:
+def _from_s3(uri: str, subject: str) -> list[Part]:
     import boto3
+
+    client, bucket = boto3.client("s3"), urlsplit(uri).netloc
+    # Not the path by urlsplit: it ends at ? and #, which a key may hold.
+    folder, _, pattern = uri.removeprefix(f"s3://{bucket}/").rpartition("/")
+    above = f"{folder}/" if folder else ""
+    names = [pattern]
+    if "*" in pattern:
+        with _answering(uri, subject):
+            prefix = above + pattern.partition("*")[0]
+            pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+            found = [each["Key"].removeprefix(above) for page in pages for each in page.get("Contents", ())]
+        names = _matching(found, uri, subject)
+    return [_object(client, bucket, above + name, subject) for name in names]
+
+
+def _object(client: Any, bucket: str, key: str, subject: str) -> Part:
+    uri = f"s3://{bucket}/{key}"
+    with _answering(uri, subject):
+        return Part(Origin(subject, uri), client.get_object(Bucket=bucket, Key=key)["Body"].read())
+
+
+@contextmanager
+def _answering(uri: str, subject: str) -> Iterator[None]:
+    """What S3 answers, as our errors."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    parts = urlsplit(uri)
     try:
-        content: bytes = boto3.client("s3").get_object(Bucket=parts.netloc, Key=parts.path.lstrip("/"))["Body"].read()
+        yield
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
         if code in ("NoSuchKey", "NoSuchBucket", "404"):
@@ -57,7 +118,17 @@ def _from_s3(uri: str, subject: str) -> bytes:
         raise _unavailable(uri, subject, error) from error
     except BotoCoreError as error:
         raise _unavailable(uri, subject, error) from error
-    return content
+
+
+def _matching(names: list[str], uri: str, subject: str) -> list[str]:
+    """The names that the last segment of the URI stands for, in order."""
+    wanted = uri.rpartition("/")[2]
+    pattern = re.compile("[^/]*".join(map(re.escape, wanted.split("*"))), re.DOTALL)
+    hidden = (".", "_") if wanted.startswith("*") else ()
+    found = sorted(name for name in names if pattern.fullmatch(name) and not name.startswith(hidden))
+    if not found:
+        raise _missing(uri, subject)
+    return found
 
 
 def _missing(uri: str, subject: str) -> BatchMissing:

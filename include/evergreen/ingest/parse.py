@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -12,42 +12,70 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from evergreen.errors import BatchUnreadable
-from evergreen.ingest.landing import Batch
+from evergreen.ingest import decode, history
+from evergreen.ingest.landing import Part
+from evergreen.ingest.origin import Origin
 from evergreen.spec.schema import Source
 
 UNPARSED = "_unparsed"  # null, or `column=value; …`: the cells of the row that do not fit their declared type
-ROW = "_row"  # position in the batch, from 0
+ROW = "_row"  # position in the batch, from 0, over all its parts; of a history, position in the file
 
 _WHOLE = (
     "case when try_cast({0} as double) % 1 = 0 then try_cast({0} as bigint) end"  # a plain cast would round 1.7 to 2
 )
 _CASTS = {
     "string": "try_cast({0} as varchar)", "int": _WHOLE, "float": "try_cast({0} as double)", "bool": "try_cast({0} as boolean)",
-    "timestamp": "try_cast({0} as timestamptz)", "date": "try_cast({0} as date)",
+    "timestamp": history.MOMENT, "date": "case when isfinite(try_cast({0} as date)) then try_cast({0} as date) end",
 }  # fmt: skip
 
 
-def parse(batch: Batch, source: Source, subject: str) -> pa.Table:
+def parse(parts: Sequence[Part], source: Source) -> pa.Table:
     """The rows of a batch, in order: declared columns (times in UTC, a time without a zone is UTC), `_unparsed`, `_row`.
 
     Raises:
-        BatchUnreadable: the bytes are not of the declared format and encoding, or the columns are not the declared ones.
+        BatchUnreadable: the bytes of a part are not of the declared format, compression and encoding, or its columns are not
+            the declared ones.
     """
-    found = _READERS[source.format](batch, source, subject)
+    tables: list[pa.Table] = []
+    for part in parts:
+        first = sum(table.num_rows for table in tables)
+        found = _read(part, source)
+        tables.append(typed(found, source.columns, pa.array(range(first, first + found.num_rows), pa.int64())))
+    return pa.concat_tables(tables)
+
+
+def parse_history(part: Part, source: Source, day: history.Day) -> pa.Table:
+    """The rows of one day of a history, as `parse` gives those of a batch.
+
+    Raises:
+        BatchMissing: the history ends before the day.
+        BatchUnreadable: as of `parse`; or none of its rows has a time that can be read.
+    """
+    found = _read(part, source)
+    rows = history.rows_of(found[source.event_time], day, part.origin)
+    return typed(found.take(rows), source.columns, rows)
+
+
+def as_declared(found: pa.Table, source: Source, origin: Origin) -> pa.Table:
+    """The table, which has the declared columns and no others.
+
+    Raises:
+        BatchUnreadable: it has not.
+    """
     missing = [name for name in source.columns if name not in found.column_names]
     unexpected = [name for name in found.column_names if name not in source.columns]
     twice = sorted({name for name in found.column_names if found.column_names.count(name) > 1})
     if missing or unexpected or twice:
         wrong = {"missing": missing, "unexpected": unexpected, "twice": twice}
-        raise _unreadable(
-            batch, subject, "columns " + "; ".join(f"{kind}: {', '.join(names)}" for kind, names in wrong.items() if names),
+        raise origin.unreadable(
+            "columns " + "; ".join(f"{kind}: {', '.join(names)}" for kind, names in wrong.items() if names),
             f"columns {', '.join(source.columns)}",
-        )  # fmt: skip
-    return _typed(found, source.columns)
+        )
+    return found
 
 
-def _typed(found: pa.Table, columns: Mapping[str, str]) -> pa.Table:
+def typed(found: pa.Table, columns: Mapping[str, str], rows: pa.Array) -> pa.Table:
+    """Cells of any type as their declared ones, with `_unparsed` and, from `rows`, `_row`."""
     values, wrong = [], []
     for name, kind in columns.items():
         cast = _CASTS[kind].format(f'"{name}"')
@@ -58,45 +86,65 @@ def _typed(found: pa.Table, columns: Mapping[str, str]) -> pa.Table:
         )
     with duckdb.connect(config={"threads": 2, "enable_external_access": False}) as connection:
         connection.execute("set timezone = 'UTC'")
-        connection.register("found", found.append_column(ROW, pa.array(range(found.num_rows), pa.int64())))
+        connection.register("found", found.append_column(ROW, rows))
         query = f"select {', '.join(values)}, nullif(concat_ws('; ', {', '.join(wrong)}), '') as {UNPARSED}, {ROW} from found order by {ROW}"
         return connection.sql(query).to_arrow_table()
 
 
-def _csv(batch: Batch, source: Source, subject: str) -> pa.Table:
-    header = _text(batch, subject).split("\n", 1)[0].removeprefix("\ufeff").strip()
+def text_columns(content: bytes, names: Sequence[str], options: pa.csv.ParseOptions, **nulls: Any) -> pa.Table:
+    """The cells of a CSV in UTF-8 as text, whatever they look like.
+
+    Raises:
+        pyarrow.ArrowInvalid: a line has another number of cells than the header.
+    """
+    convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, **nulls)
+    return pa.csv.read_csv(io.BytesIO(content), parse_options=options, convert_options=convert)
+
+
+def _read(part: Part, source: Source) -> pa.Table:
+    return as_declared(_READERS[source.format](part, source), source, part.origin)
+
+
+def _csv(part: Part, source: Source) -> pa.Table:
+    text, delimiter = decode.text(part, source), source.delimiter
+    header = text.split("\n", 1)[0].strip("\r\n ")
     if not header:
-        raise _unreadable(batch, subject, "an empty file", f"a header line: {','.join(source.columns)}")
-    names = [name.strip().strip('"') for name in header.split(",")]
-    content = (
-        batch.content if batch.content.endswith(b"\n") else batch.content + b"\n"
-    )  # the reader wants a whole header
+        raise part.origin.unreadable("an empty file", f"a header line: {delimiter.join(source.columns)}")
+    names = [name.strip().strip('"') for name in header.split(delimiter)]
+    if len(names) == 1 and header not in source.columns:
+        _same_delimiter(header, part, source)
+    content = (text if text.endswith("\n") else text + "\n").encode()  # the reader wants a whole header
     try:
-        return pa.csv.read_csv(
-            io.BytesIO(content), parse_options=pa.csv.ParseOptions(newlines_in_values=True),
-            convert_options=pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), null_values=[""],
-                strings_can_be_null=True, quoted_strings_can_be_null=True,
-            ),
+        return text_columns(
+            content, names, pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            null_values=[""], quoted_strings_can_be_null=True,
         )  # fmt: skip
     except pa.ArrowInvalid as error:
-        raise _unreadable(batch, subject, str(error), "a CSV file with a header") from error
+        raise part.origin.unreadable(str(error), "a CSV file with a header") from error
 
 
-def _jsonl(batch: Batch, source: Source, subject: str) -> pa.Table:
+def _same_delimiter(header: str, part: Part, source: Source) -> None:
+    """A header that another delimiter would make sense of says so, before the rows fail for a stranger reason."""
+    for other in (each for each in ",;\t|" if each in header):
+        raise part.origin.unreadable(
+            f"one column: {header[:200]}; the header looks delimited by {json.dumps(other)}",
+            f"columns delimited by {json.dumps(source.delimiter)}",
+            declare=f"`delimiter: {json.dumps(other)}`",
+        )
+
+
+def _jsonl(part: Part, source: Source) -> pa.Table:
     """Every value as its text, as in CSV: a reader that guesses types fails on a column of two, and takes text for times."""
     rows: list[dict[str, Any]] = []
-    for number, line in enumerate(_text(batch, subject).split("\n"), 1):
+    for number, line in enumerate(decode.text(part, source).split("\n"), 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise _unreadable(batch, subject, f"line {number}: {error}", "one JSON object a line") from error
+            raise part.origin.unreadable(f"line {number}: {error}", "one JSON object a line") from error
         if not isinstance(row, dict):
-            raise _unreadable(
-                batch, subject, f"line {number} is no object: {line.strip()[:80]}", "one JSON object a line"
-            )
+            raise part.origin.unreadable(f"line {number} is no object: {line.strip()[:80]}", "one JSON object a line")
         rows.append(
             {
                 name: v if v is None or isinstance(v, str) else json.dumps(v, ensure_ascii=False)
@@ -107,29 +155,11 @@ def _jsonl(batch: Batch, source: Source, subject: str) -> pa.Table:
     return pa.table({name: pa.array([row.get(name) for row in rows], pa.string()) for name in names})
 
 
-def _text(batch: Batch, subject: str) -> str:
+def _parquet(part: Part, source: Source) -> pa.Table:
     try:
-        return batch.content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = batch.content.count(b"\n", 0, error.start) + 1
-        byte = batch.content[error.start : error.start + 1].hex()
-        raise _unreadable(batch, subject, f"byte 0x{byte} at offset {error.start}, line {line}", "UTF-8") from error
-
-
-def _parquet(batch: Batch, source: Source, subject: str) -> pa.Table:
-    try:
-        return pa.parquet.read_table(io.BytesIO(batch.content))
+        return pa.parquet.read_table(io.BytesIO(decode.uncompressed(part, source)))
     except pa.ArrowInvalid as error:
-        raise _unreadable(batch, subject, str(error), "a Parquet file") from error
+        raise part.origin.unreadable(str(error), "a Parquet file") from error
 
 
 _READERS = {"csv": _csv, "jsonl": _jsonl, "parquet": _parquet}
-
-
-def _unreadable(batch: Batch, subject: str, found: str, expected: str) -> BatchUnreadable:
-    return BatchUnreadable(
-        f"reading the batch of {subject} from {batch.uri}",
-        found=found,
-        expected=expected,
-        next_step="ask the upstream system for a corrected file, or declare what it sends in model.yaml; then clear this task",
-    )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evergreen.ingest import rules
 from evergreen.run import Run
 from evergreen.settings import settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +19,7 @@ Json = dict[str, Any]
 
 
 def extract(run: Run) -> Json:
-    """Read the interval's batch of every source from the landing zone, with the declared columns and types.
+    """Read the interval's batch of every source, from the landing zone or a database, with the declared columns and types.
 
     A cell that does not fit its type is null in the staged file, with its text in `_unparsed`; the contract decides on the row.
 
@@ -24,28 +27,44 @@ def extract(run: Run) -> Json:
         `{"partition", "sources": {source: {"staged": path, "rows", "file", "batch": hash, "known_at"}}}`
 
     Raises:
-        BatchMissing, BatchUnreadable, ServiceUnavailable: naming the file.
+        BatchMissing, BatchUnreadable, ConnectionUnknown, ServiceUnavailable: naming the file, or connection and query.
     """
-    import hashlib
-
-    from evergreen.ingest import landing, parse
     from evergreen.lake import staging
 
     partition = run.interval.partition
     sources: Json = {}
-    for name, source in run.spec.sources.items():
-        subject = f"{run.spec.model}/{name} of {partition}"
-        batch = landing.read(settings().landing, source.path, partition, subject)
-        table = parse.parse(batch, source, subject)
+    for name in run.spec.sources:
+        table, origin, batch = _batch(run, name)
         sources[name] = {
             "staged": staging.write(staging.path(run.spec.model, partition, name), table),
             "rows": table.num_rows,
-            "file": batch.uri,
-            "batch": hashlib.sha256(batch.content).hexdigest(),
+            "file": origin,
+            "batch": batch,
             "known_at": rules.known_at(run.interval).isoformat(),
         }
-        log.info("%s: %d rows from %s", name, table.num_rows, batch.uri)
+        log.info("%s: %d rows from %s", name, table.num_rows, origin)
     return {"partition": partition, "sources": sources}
+
+
+def _batch(run: Run, name: str) -> tuple[pa.Table, str, str]:
+    """The rows of a source, where they come from, and the batch's hash: of its files, or of the rows where no file is its own."""
+    from evergreen.ingest import database, history, landing, parse
+    from evergreen.ingest.origin import Origin
+    from evergreen.lake.catalogue import content_hash
+
+    spec, source, interval = run.spec, run.spec.sources[name], run.interval
+    subject = f"{spec.model}/{name} of {interval.partition}"
+    if source.path is None:
+        file = spec.source_sql(name)
+        origin = Origin(subject, f"{source.connection} by {spec.relative(file)}", f"correct {spec.relative(file)}")
+        table = database.read(run.connections, source, file, interval, origin)
+        return table, origin.name, content_hash(table.drop_columns([parse.ROW]))
+    parts = landing.read(settings().landing, source.path, interval.partition, subject)
+    if source.history:
+        table = parse.parse_history(parts[0], source, history.Day(interval, spec.first_day, spec.last_day))
+        return table, parts[0].origin.name, content_hash(table.drop_columns([parse.ROW]))
+    uri = landing.uri_of(settings().landing, source.path, interval.partition)
+    return parse.parse(parts, source), uri, landing.digest(parts)
 
 
 def publish(run: Run, validated: Json) -> Json:

@@ -8,6 +8,7 @@ from typing import Any
 
 from evergreen.errors import RunError
 from evergreen.interval import Interval
+from evergreen.orchestration.connections import connection_uri
 from evergreen.run import Run
 from evergreen.spec.schema import ModelSpec
 
@@ -50,6 +51,7 @@ def run_of(spec: ModelSpec, context: Mapping[str, Any]) -> Run:
         reason=params.get("reason") or _kind(dag_run),
         decision_id=params.get("decision_id"),
         changed_at=_moment(spec, "changed_at", params.get("changed_at")),
+        connections=connection_uri,
     )
 
 

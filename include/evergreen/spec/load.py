@@ -115,6 +115,26 @@ def _queries(spec: ModelSpec) -> Iterator[Iterator[Mistake]]:
     if getattr(spec, "request", None) is not None:
         yield missing("request", spec.request_sql)
     yield missing("label", spec.label_sql)
+    for source in getattr(spec, "sources", ()):
+        yield _source_query(spec, source)
+
+
+def _source_query(spec: ModelSpec, source: str) -> Iterator[Mistake]:
+    """The query of a source with a connection: there, in UTF-8, and bounded by the interval."""
+    if spec.sources[source].connection is None:
+        return
+    path = spec.source_sql(source)
+    file = spec.relative(path)
+    try:
+        query = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        yield Mistake(
+            file, "", f"bytes that are not UTF-8 at position {error.start}", "SQL in UTF-8", "correct the file"
+        )
+    except OSError:
+        yield Mistake(FILE, f"sources.{source}.sql", f"no file {file}", "a file with one SELECT", f"add {file}")
+    else:
+        yield from rules.source_query(file, query)
 
 
 def _contracts(spec: ModelSpec) -> Iterator[Iterator[Mistake]]:

@@ -6,11 +6,13 @@ at once, rules also look at a spec with misshapen keys; a rule that meets one of
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import PurePosixPath
+from string import ascii_letters, digits
 from typing import Any
 
 from croniter import croniter
@@ -24,6 +26,10 @@ DAY = timedelta(days=1)
 BUDGET_PERIOD = timedelta(days=30)
 _DAILY = [[0], [0], ["*"], ["*"], ["*"]]
 _RESERVED = ("event_timestamp", "known_at", "partition", "prediction")  # columns that Evergreen adds
+_OF_FILES = {"format", "compression", "encoding", "delimiter", "history"}
+_OF_FORMATS = {"compression": ("csv", "jsonl"), "encoding": ("csv", "jsonl"), "delimiter": ("csv",)}
+_NO_DELIMITER = "\"'\r\n\0.+-" + ascii_letters + digits
+_ENCODINGS = ("utf-8", "utf-16", "cp1252", "latin-1", "iso8859-15", "cp1251", "shift_jis", "gb18030")  # to choose from
 Found = Iterator[Mistake]
 
 
@@ -134,23 +140,106 @@ def _learning(spec: ModelSpec) -> Found:
 # sources and views
 
 
+def _kind(spec: ModelSpec, name: str) -> Found:
+    """A source is of files or of a database, and has the keys of one of them."""
+    source, key = spec.sources[name], f"sources.{name}"
+    if source.path is None and source.connection is None:
+        yield _mistake(
+            key, "nothing to read", "path (files of the landing zone) or connection (a database)", "add one of them"
+        )
+    elif source.path is not None and source.connection is not None:
+        yield _mistake(f"{key}.connection", "path and connection", "one of them", "remove one of them")
+    elif source.path is None:
+        for option in sorted(_OF_FILES & source.model_fields_set):
+            yield _mistake(f"{key}.{option}", option, "connection and sql: a query has no file", f"remove {option}")
+    elif source.sql is not None:
+        yield _mistake(
+            f"{key}.sql", source.sql, "sql only beside connection", "remove sql, or name a connection in place of path"
+        )
+
+
 def _path(spec: ModelSpec, name: str) -> Found:
-    key, stated = f"sources.{name}.path", spec.sources[name].path
-    placeholders = re.findall(r"{[^}]*}?", stated)
-    if placeholders != ["{partition}"] and set(placeholders) != {"{partition}"}:
-        found = f"{stated} with {one_of(sorted(set(placeholders)))}" if placeholders else stated
+    source, key = spec.sources[name], f"sources.{name}.path"
+    if source.path is None:
+        return
+    stated, placeholders = source.path, re.findall(r"{[^}]*}?", source.path)
+    found = f"{stated} with {one_of(sorted(set(placeholders)))}" if placeholders else stated
+    if source.history:
+        if placeholders or "*" in stated:
+            yield _mistake(
+                key,
+                stated,
+                "a path without { and *: a history is one file for all days",
+                "name that file, or remove history: true",
+            )
+    elif set(placeholders) != {"{partition}"}:
         yield _mistake(
             key,
             found,
             "a path with {partition}, and nothing else in braces",
-            "put {partition} where the date stands in the file's name",
+            "put {partition} where the date stands in the file's name; for one file with all days, declare history: true",
         )
+    elif "*" in stated.rpartition("/")[0]:
+        yield _mistake(key, stated, "* in the last part of the path only", "write the folders out")
     if not _stays_below(stated):
         yield _mistake(
             key,
             stated,
             "a path below the landing zone, with / between its parts",
             "leave out the leading / and every ..",
+        )
+
+
+def _format(spec: ModelSpec, name: str) -> Found:
+    """Options of the format, and only of a format that has them."""
+    source, key = spec.sources[name], f"sources.{name}"
+    for option, formats in _OF_FORMATS.items():
+        if option in source.model_fields_set and source.path is not None and source.format not in formats:
+            yield _mistake(
+                f"{key}.{option}",
+                f"{option}, with format: {source.format}",
+                f"{option} for {one_of(formats)}",
+                f"remove {option}",
+            )
+
+
+def source_query(file: str, query: str) -> Found:
+    """The query of a source that has a connection, as psycopg reads it: bounded by the interval, and every other % doubled."""
+    used = re.findall(r"%(%|\(\w*\)s)?", query)
+    for bound in ("start", "end"):
+        if f"({bound})s" not in used:
+            yield Mistake(
+                file, "", f"no %({bound})s", "a query from %(start)s to %(end)s, the interval's bounds",
+                "compare the time with both: at >= %(start)s AND at < %(end)s",
+            )  # fmt: skip
+    for other in dict.fromkeys(used):
+        if other == "":
+            yield Mistake(file, "", "a single %", "%(start)s, %(end)s, and %% for a per cent sign", "write %%")
+        elif other not in ("%", "(start)s", "(end)s"):
+            fix = nearest(other[1:-2], ("start", "end"), "use %(start)s and %(end)s")
+            yield Mistake(file, "", f"the unknown parameter %{other}", "%(start)s or %(end)s", fix)
+
+
+def _delimiter(spec: ModelSpec, name: str) -> Found:
+    delimiter = spec.sources[name].delimiter
+    if len(delimiter) != 1 or not delimiter.isascii() or delimiter in _NO_DELIMITER:
+        yield _mistake(
+            f"sources.{name}.delimiter",
+            repr(delimiter),
+            "one character of ASCII: no quote, letter, digit, line break, or any of . + -",
+            'write ",", ";", "|" or "\\t"',
+        )
+
+
+def _encoding(spec: ModelSpec, name: str) -> Found:
+    encoding = spec.sources[name].encoding
+    try:
+        codecs.lookup(encoding)
+        "a".encode(encoding)  # some codecs are not of text
+    except (LookupError, ValueError):
+        fix = nearest(encoding.lower(), _ENCODINGS, "write utf-8, for one")
+        yield _mistake(
+            f"sources.{name}.encoding", encoding, f"an encoding that Python knows: {one_of(_ENCODINGS)}, …", fix
         )
 
 
@@ -344,6 +433,7 @@ def _view_files(spec: ModelSpec, name: str) -> Found:
 
 
 def _source_files(spec: ModelSpec, name: str) -> Found:
+    yield from _inside(f"sources.{name}.sql", spec.sources[name].sql)
     yield from _inside(f"sources.{name}.contract", spec.sources[name].contract)
 
 
@@ -456,7 +546,7 @@ _OF_SPEC: tuple[Callable[[ModelSpec], Found], ...] = (
     _positives, _cooldown, _budget,
 )  # fmt: skip
 _OF_ENTRIES: dict[str, tuple[Callable[[ModelSpec, str], Found], ...]] = {
-    "sources": (_path, _columns, _event_time, _keys, _outcome, _source_files),
+    "sources": (_kind, _path, _format, _delimiter, _encoding, _columns, _event_time, _keys, _outcome, _source_files),
     "features": (_view_entity, _view_sources, _look_back, _view_name, _feature_names, _view_files),
     "families": (_family,),
 }

@@ -87,10 +87,34 @@ class Reference(_Frozen):
 
 
 class Source(_Frozen):
-    """One table that arrives in the landing zone, one batch an interval."""
+    """One table that arrives one batch an interval: as files of the landing zone (`path`), or by a query (`connection`)."""
 
-    path: str = Field(description="file below the landing zone; {partition} is the interval's date")
+    # One model for both kinds: the mistakes of a union's members could not be told apart, nor all at once.
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["path"]}, {"required": ["connection"]}]})
+
+    path: str | None = Field(
+        default=None,
+        description="file below the landing zone; {partition} is the interval's date; * in the last part: all files that match",
+    )
     format: Literal["csv", "jsonl", "parquet"] = Field(default="csv", description="of the file; csv has a header")
+    compression: Literal["gzip", "none"] | None = Field(
+        default=None, description="of a csv or jsonl file; default: gzip when its name ends in .gz"
+    )
+    encoding: str = Field(
+        default="utf-8", description="of a csv or jsonl file, as Python names it: utf-8, cp1252, utf-16"
+    )
+    delimiter: str = Field(default=",", description="of a csv file; one character")
+    history: bool = Field(
+        default=False, description="path is one file for all days; a day takes the rows whose event_time lies in it"
+    )
+    connection: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_.-]+$",
+        description="id of an Airflow connection to Postgres, in place of path",
+    )
+    sql: str | None = Field(
+        default=None, description="query on the connection, from %(start)s to %(end)s; default sources/<source>.sql"
+    )
     event_time: Name = Field(description="the column that says when a row happened")
     keys: tuple[Name, ...] = Field(min_length=1, description="columns that identify a row within the table")
     columns: dict[Name, ColumnType] = Field(min_length=1, description="every column, with its type")
@@ -278,6 +302,10 @@ class ModelSpec(_Frozen):
         """The Great Expectations suite of a source or feature view."""
         declared = (self.sources.get(table) or self.features[table]).contract
         return self.folder / (declared or f"contracts/{table}.yaml")
+
+    def source_sql(self, source: str) -> Path:
+        """The query of a source that has a connection."""
+        return self.folder / (self.sources[source].sql or f"sources/{source}.sql")
 
     def view_sql(self, view: str) -> Path:
         """The query of a feature view."""

@@ -17,7 +17,7 @@ from .conftest import batch_of, churn, ingest, lake, run_of, says, told
 Change = Callable[
     [list[str]], list[str] | bytes | None
 ]  # the lines of a sound batch → those that arrive, or bytes, or nothing
-UPSTREAM = "ask the upstream system for a corrected file, or declare what it sends in model.yaml; then clear this task"
+UPSTREAM = "ask the upstream system for a corrected file, or declare "
 CORRECT = "correct the batch upstream, or the contract if the world has changed, then clear `extract` and what follows"
 
 

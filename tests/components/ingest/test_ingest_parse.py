@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from evergreen.errors import BatchUnreadable
-from evergreen.ingest.landing import Batch
+from evergreen.ingest.landing import Part
+from evergreen.ingest.origin import Origin
 from evergreen.ingest.parse import parse
 from evergreen.spec.schema import Source
 
@@ -31,7 +32,7 @@ def source(kind: str) -> Source:
 
 
 def parsed(kind: str, content: bytes) -> list[dict[str, Any]]:
-    return parse(Batch("landing/visits", content), source(kind), "shop/visits of 2026-01-05").to_pylist()
+    return parse([Part(Origin("shop/visits of 2026-01-05", "landing/visits"), content)], source(kind)).to_pylist()
 
 
 def as_bytes(kind: str, *rows: dict[str, Any]) -> bytes:
@@ -58,9 +59,8 @@ def unreadable(kind: str, content: bytes) -> str:
         parsed(kind, content)
     error = caught.value
     assert error.doing == "reading the batch of shop/visits of 2026-01-05 from landing/visits"
-    assert error.next_step.startswith(
-        "ask the upstream system for a corrected file, or declare what it sends in model.yaml"
-    )
+    assert error.next_step.startswith("ask the upstream system for a corrected file, or declare ")
+    assert error.next_step.endswith(" in model.yaml; then clear this task")
     return f"{error.found} | {error.expected}"
 
 
@@ -147,9 +147,9 @@ def test_other_columns_than_the_declared_ones_are_named(kind: str) -> None:
 def test_bytes_that_are_not_utf_8_are_found_by_line() -> None:
     latin = as_bytes("csv", SOUND, SOUND | {"note": "café"}).decode().encode("latin-1")
     assert unreadable("csv", latin).startswith("byte 0xe9 at offset ")
-    assert "line 3 | UTF-8" in unreadable("csv", latin)
+    assert "line 3; it looks like cp1252 | UTF-8" in unreadable("csv", latin)
     lines = (as_bytes("jsonl", SOUND) + b'\n{"note": "caf\xe9"}').replace(b"\\u00e9", b"\xe9")
-    assert unreadable("jsonl", lines).endswith("line 2 | UTF-8")
+    assert unreadable("jsonl", lines).endswith("line 2; it looks like cp1252 | UTF-8")
 
 
 def test_an_empty_file_is_a_mistake_where_a_header_must_be() -> None:

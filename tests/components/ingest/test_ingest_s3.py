@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import boto3
@@ -61,9 +62,26 @@ def test_a_missing_bucket_is_a_missing_batch(s3: str) -> None:
         landing.read("s3://nowhere/landing", "a.csv", "2026-01-01", "shop/visits of 2026-01-01")
 
 
-def unavailable() -> ServiceUnavailable:
+def test_several_files_of_a_day_are_one_batch_however_many_pages_their_list_has(s3: str) -> None:
+    client, count = boto3.client("s3"), 1005  # a page of a list has at most 1000
+    names = [f"part-{number:04}.csv" for number in range(count)]
+    others = ["part-0000.csv.tmp", "other.csv", "part-9/part-1.csv"]
+    with ThreadPoolExecutor(8) as pool:
+        keys = [f"several/2026-01-01/{name}" for name in names + others]
+        list(pool.map(lambda key: client.put_object(Bucket="evergreen", Key=key, Body=key.encode()), keys))
+    parts = landing.read("s3://evergreen/several", "{partition}/part-*.csv", "2026-01-01", "shop/visits of 2026-01-01")
+    assert [part.name for part in parts] == names
+    assert parts[-1].content == b"several/2026-01-01/part-1004.csv"
+    assert parts[-1].origin.name == "s3://evergreen/several/2026-01-01/part-1004.csv"
+    with pytest.raises(BatchMissing, match=r"s3://evergreen/several/2026-01-02/part-\*\.csv"):
+        landing.read("s3://evergreen/several", "{partition}/part-*.csv", "2026-01-02", "shop/visits of 2026-01-02")
+    with pytest.raises(BatchMissing, match=r"s3://nowhere/a-\*"):
+        landing.read("s3://nowhere", "a-*", "2026-01-01", "shop/visits of 2026-01-01")
+
+
+def unavailable(path: str = "churn/usage/{partition}.csv") -> ServiceUnavailable:
     with pytest.raises(ServiceUnavailable) as caught:
-        landing.read(ZONE, "churn/usage/{partition}.csv", "2026-01-01", "churn/usage of 2026-01-01")
+        landing.read(ZONE, path, "2026-01-01", "churn/usage of 2026-01-01")
     assert isinstance(caught.value, TransientError), "Airflow would not try again"
     return caught.value
 
@@ -76,6 +94,7 @@ def test_a_server_that_does_not_answer_may_answer_later(landed_in_s3: str, monke
         expected=f"the object store to give {ZONE}/churn/usage/2026-01-01.csv",
         next_step="check the store, AWS_ENDPOINT_URL and the credentials, then clear this task",
     )  # fmt: skip
+    assert "EndpointConnectionError" in unavailable("churn/usage/{partition}*").found, "nor does it list its files"
 
 
 def test_refused_credentials_say_so(landed_in_s3: str, monkeypatch: pytest.MonkeyPatch) -> None:

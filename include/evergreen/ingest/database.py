@@ -1,0 +1,109 @@
+"""The rows of an interval from a Postgres database, by a query of the model's folder."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import psycopg
+import pyarrow as pa
+import pyarrow.csv
+from psycopg.conninfo import conninfo_to_dict
+
+from evergreen.errors import ConnectionUnknown, ServiceUnavailable
+from evergreen.ingest import parse
+from evergreen.ingest.origin import Origin
+from evergreen.interval import Interval
+from evergreen.spec.schema import Source
+
+_NULL = "\\N"
+_SCHEMES = ("postgresql", "postgres")
+# Settings of the transaction, so that they also hold behind a connection pool: times are written in UTC, as ISO 8601.
+_WRITTEN = "set local timezone to 'UTC'; set local datestyle to 'ISO'; set local intervalstyle to 'iso_8601'"
+
+
+def read(connections: Callable[[str], str], source: Source, file: Path, interval: Interval, origin: Origin) -> pa.Table:
+    """What the query of a file returns for an interval, in the query's order, as `parse.parse` gives the rows of files.
+
+    Every cell is fetched as Postgres writes it and cast like that of a file. The transaction is read-only.
+
+    Args:
+        connections: the URI of a connection by its id; raises LookupError or ValueError.
+        file: one query, bounded by the parameters %(start)s and %(end)s.
+
+    Raises:
+        ConnectionUnknown: there is no such connection, or it is not one to Postgres.
+        ServiceUnavailable: the database does not answer.
+        BatchUnreadable: the database refuses the query, or it returns other columns than the declared ones.
+    """
+    parameters = _parameters(connections, str(source.connection), origin)
+    try:
+        with psycopg.connect(**parameters) as connection:
+            connection.read_only = True
+            connection.execute(_WRITTEN)
+            content = _copied(connection, file.read_text(encoding="utf-8"), interval)
+    except psycopg.OperationalError as error:
+        raise ServiceUnavailable(
+            origin.reading,
+            found=str(error).strip(),
+            expected=f"an answer from the database of the connection {source.connection}",
+            next_step=f"check that the database runs and that the connection {source.connection} is right, then clear this task",
+        ) from error
+    except psycopg.Error as error:
+        raise origin.unreadable(str(error).strip(), "one SELECT that the database runs", declare="") from error
+    try:
+        found = parse.text_columns(content, _header(content), pa.csv.ParseOptions(newlines_in_values=True),
+                                   null_values=[_NULL], quoted_strings_can_be_null=False)  # fmt: skip
+    except pa.ArrowInvalid as error:
+        raise origin.unreadable(str(error), "text in UTF-8", declare="") from error
+    parse.as_declared(found, source, origin)
+    return parse.typed(found, source.columns, pa.array(range(found.num_rows), pa.int64()))
+
+
+def _copied(connection: psycopg.Connection, query: str, interval: Interval) -> bytes:
+    """The rows of a query as CSV: nulls apart from empty texts, no Python object a cell."""
+    # The line break ends a comment in the query's last line.
+    statement = f"copy ({query.strip().removesuffix(';')}\n) to stdout with (format csv, header, null '{_NULL}', encoding 'UTF8')"
+    with connection.cursor().copy(statement.encode(), {"start": interval.start, "end": interval.end}) as rows:
+        return b"".join(bytes(block) for block in rows)
+
+
+def _header(content: bytes) -> list[str]:
+    return [str(name) for name in pa.csv.read_csv(io.BytesIO(content.split(b"\n", 1)[0] + b"\n")).column_names]
+
+
+def _parameters(connections: Callable[[str], str], name: str, origin: Origin) -> dict[str, Any]:
+    """What `psycopg.connect` is told; of the extras that an Airflow connection has, those that Postgres' client knows."""
+
+    def unknown(found: str) -> ConnectionUnknown:
+        return ConnectionUnknown(
+            origin.reading,
+            found=found,
+            expected=f"a connection {name} to Postgres",
+            next_step=f"make it in Airflow's UI (Admin, Connections), as AIRFLOW_CONN_{name.upper()}=postgresql://user:password@host:5432/database,"
+            " or in airflow_settings.yaml for a local start; then clear this task",
+        )
+
+    try:
+        uri = urlsplit(connections(name))
+    except LookupError as error:
+        raise unknown(f"no connection {name}") from error
+    except ValueError:
+        raise unknown(f"a connection {name} that cannot be read") from None  # the cause may show a password
+    scheme = uri.scheme.partition("+")[0]
+    if scheme not in _SCHEMES:
+        raise unknown(f"a connection {name} of type {scheme or 'unknown'}")
+    try:
+        stated = conninfo_to_dict(f"postgresql://{uri.netloc}{uri.path}")
+        if not str(stated.get("port", "0")).replace(",", "").isdigit():  # a password with a slash in it, as a rule
+            raise ValueError("port")
+        extra = dict(parse_qsl(uri.query))
+        extra |= json.loads(extra.pop("__extra__", "{}"))  # how Airflow writes extras that are no flat texts
+    except (psycopg.Error, ValueError, TypeError):
+        raise unknown(f"a connection {name} whose URI cannot be read") from None  # likewise
+    known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
+    return {"connect_timeout": 10} | stated | {key: str(value) for key, value in extra.items() if key in known}

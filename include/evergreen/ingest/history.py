@@ -1,0 +1,72 @@
+"""Which rows of a history, one file for all days, are those of a day."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+import duckdb
+import pyarrow as pa
+
+from evergreen.errors import BatchMissing
+from evergreen.ingest.origin import Origin
+from evergreen.interval import Interval
+
+# A time without a zone is UTC (by the connection's setting); infinity, which a database may hold, is no moment.
+MOMENT = "case when isfinite(try_cast({0} as timestamptz)) then try_cast({0} as timestamptz) end"
+
+# A row without a readable time goes where the row before it goes, and the first rows where the first readable one goes, but to
+# no day outside of the model's: so it reaches quarantine, on about the day that it belongs to.
+_PLACED = f"""
+select _row, moment, case when moment is not null then moment else least(greatest(coalesce(
+    last_value(moment ignore nulls) over (order by _row rows between unbounded preceding and current row),
+    first_value(moment ignore nulls) over (order by _row rows between current row and unbounded following)
+), $first), $last) end as placed
+from (select _row, {MOMENT.format('"time"')} as moment from found)"""
+
+
+@dataclass(frozen=True)
+class Day:
+    """An interval, and the model's days that it is one of."""
+
+    interval: Interval
+    first: date
+    last: date | None
+
+
+def rows_of(times: pa.ChunkedArray, day: Day, origin: Origin) -> pa.Array:
+    """Positions of the rows of a day, in order: whose time lies in its interval, and those without a time beside them.
+
+    Args:
+        times: the event times of the whole history, of any type; a time without a zone is UTC.
+
+    Raises:
+        BatchMissing: the newest time lies before the day.
+        BatchUnreadable: no time can be read.
+    """
+    interval = day.interval
+    ends = {"first": Interval.of_day(day.first).start, "last": day.last and Interval.of_day(day.last).start}
+    with duckdb.connect(config={"threads": 2, "enable_external_access": False}) as connection:
+        connection.execute("set timezone = 'UTC'")
+        connection.register("found", pa.table({"time": times, "_row": pa.array(range(len(times)), pa.int64())}))
+        connection.execute(f"create temp table placed as {_PLACED}", ends)
+        ((newest,),) = connection.execute("select max(moment) from placed").fetchall()
+        if newest is None and len(times):
+            raise origin.unreadable(
+                f"no time in {len(times)} rows; the first is {times[0].as_py()!r}",
+                "event times as 2026-01-31T12:00:00Z",
+            )
+        if newest is None or newest < interval.start:
+            raise BatchMissing(
+                origin.reading,
+                found="a history without rows"
+                if newest is None
+                else f"a history that reaches to {newest:%Y-%m-%dT%H:%M:%SZ}",
+                expected=f"rows of {interval.partition}, or later ones",
+                next_step="ask the upstream system for a history that reaches further, or name the model's last_day; then clear this task",
+            )
+        found = connection.sql(
+            "select _row from placed where placed >= $start and placed < $end order by _row",
+            params={"start": interval.start, "end": interval.end},
+        )
+        return found.to_arrow_table()["_row"].combine_chunks()

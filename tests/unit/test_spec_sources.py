@@ -1,0 +1,147 @@
+"""The kinds of a source: files, several a day, a history, a query; each with valid and invalid examples."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from evergreen.errors import SpecError
+from evergreen.spec.load import load_spec
+from evergreen.spec.schema import ModelSpec, Source
+
+RENEWALS = Path(__file__).parents[1] / "specs" / "valid" / "renewals"
+MODEL = (RENEWALS / "model.yaml").read_text()
+PATH = "path: renewals/visits/{partition}.csv"
+QUERY = "SELECT * FROM visits WHERE visited_at >= %(start)s AND visited_at < %(end)s AND page LIKE 'a%%'"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of a valid folder, with a query for its source `visits`."""
+    copy = shutil.copytree(RENEWALS, tmp_path / "renewals")
+    (copy / "sources").mkdir()
+    (copy / "sources" / "visits.sql").write_text(QUERY)
+    return copy
+
+
+def declared(folder: Path, *lines: str) -> Source:
+    """The source `visits` with these lines in place of its path."""
+    assert PATH in MODEL
+    (folder / "model.yaml").write_text(MODEL.replace(PATH, "\n    ".join(lines)))
+    return load_spec(folder).sources["visits"]
+
+
+def mistakes(folder: Path, *lines: str) -> list[str]:
+    with pytest.raises(SpecError) as caught:
+        declared(folder, *lines)
+    return re.split(r"\n   \d+\. ", str(caught.value))[1:]
+
+
+VALID: dict[str, tuple[str, ...]] = {
+    "compressed": ("path: visits/{partition}.csv.gz",),
+    "compressed, by another name": ("path: visits/{partition}.csv", "compression: gzip"),
+    "not compressed, whatever its name": ("path: visits/{partition}.gz", "format: jsonl", "compression: none"),
+    "of another encoding": ("path: visits/{partition}.csv", "encoding: Windows-1252", "delimiter: ;"),
+    "delimited by tabs": ("path: visits/{partition}.tsv", 'delimiter: "\\t"'),
+    "several a day": ("path: visits/{partition}/part-*.parquet", "format: parquet"),
+    "several beside one another": ("path: visits/{partition}-*.csv",),
+    "a history": ("path: visits.csv", "history: true"),
+    "a query": ("connection: shop_db",),
+    "a query of its own name": ("connection: shop.db-2", "sql: sources/visits.sql"),
+}
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_every_kind_of_source_can_be_declared(name: str, folder: Path) -> None:
+    source = declared(folder, *VALID[name])
+    assert (source.event_time, source.keys, len(source.columns)) == ("visited_at", ("visit_id",), 4)
+    assert (source.path is None) != (source.connection is None)
+
+
+def test_the_query_of_a_source_is_named_after_it(folder: Path) -> None:
+    declared(folder, "connection: shop_db")
+    spec = load_spec(folder)
+    assert spec.source_sql("visits") == folder / "sources" / "visits.sql"
+    assert ModelSpec.model_validate_json(spec.model_dump_json()).at(folder) == spec
+
+
+Case = tuple[tuple[str, ...], list[str]]
+INVALID: dict[str, Case] = {
+    "neither": ((), ["sources.visits", "nothing to read", "path (files of the landing zone) or connection (a database)", "add one of them"]),
+    "both": ((PATH, "connection: shop_db"), ["sources.visits.connection", "path and connection", "remove one"]),
+    "a query's format": (("connection: shop_db", "format: csv"), ["sources.visits.format", "connection and sql", "remove format"]),
+    "a query's history": (("connection: shop_db", "history: true"), ["sources.visits.history", "remove history"]),
+    "a file's query": ((PATH, "sql: sources/visits.sql"), ["sources.visits.sql", "sql only beside connection", "name a connection"]),
+    "no id": (("connection: shop db",), ["sources.visits.connection", '"shop db"']),
+    "an unknown compression": ((PATH, "compression: zip"), ["sources.visits.compression", '"zip"', "gzip or none"]),
+    "compressed Parquet": (("path: a/{partition}.parquet", "format: parquet", "compression: gzip"),
+                           ["sources.visits.compression", "compression, with format: parquet", "compression for csv or jsonl", "remove compression"]),
+    "encoded Parquet": (("path: a/{partition}.parquet", "format: parquet", "encoding: utf-8"), ["sources.visits.encoding", "remove encoding"]),
+    "delimited JSON": (("path: a/{partition}.jsonl", "format: jsonl", 'delimiter: ";"'),
+                       ["sources.visits.delimiter", "delimiter, with format: jsonl", "delimiter for csv", "remove delimiter"]),
+    "two characters": ((PATH, 'delimiter: "||"'), ["sources.visits.delimiter", "'||'", "one character"]),
+    "no character": ((PATH, 'delimiter: ""'), ["sources.visits.delimiter", "''", "one character"]),
+    "a quote": ((PATH, "delimiter: '\"'"), ["sources.visits.delimiter", "no quote"]),
+    "a sign of other languages": ((PATH, "delimiter: §"), ["sources.visits.delimiter", "of ASCII"]),
+    "an unknown encoding": ((PATH, "encoding: cp1522"), ["sources.visits.encoding", "cp1522", "an encoding that Python knows", "write cp1252"]),
+    "a codec of no text": ((PATH, "encoding: hex"), ["sources.visits.encoding", "hex", "an encoding that Python knows"]),
+    "parts in folders": (("path: a/*/{partition}.csv",), ["sources.visits.path", "a/*/{partition}.csv", "* in the last part of the path only"]),
+    "all days in one file": (("path: visits.csv",), ["sources.visits.path", "visits.csv", "a path with {partition}", "declare history: true"]),
+    "a history a day": ((PATH, "history: true"), ["sources.visits.path", "one file for all days", "remove history: true"]),
+    "a history in parts": (("path: a/*.csv", "history: true"), ["sources.visits.path", "a/*.csv", "one file for all days"]),
+    "no query": (("connection: shop_db", "sql: sources/visit.sql"), ["sources.visits.sql", "no file sources/visit.sql", "add sources/visit.sql"]),
+    "a query elsewhere": (("connection: shop_db", "sql: ../visits.sql"), ["sources.visits.sql", "../visits.sql", "a file of the model's folder"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INVALID)
+def test_a_source_that_cannot_be_is_told_with_the_key_and_the_fix(name: str, folder: Path) -> None:
+    lines, said = INVALID[name]
+    told = mistakes(folder, *lines)
+    assert [all(part in mistake for part in said) for mistake in told].count(True) == 1, "\n".join(told)
+    assert re.match(r"model\.yaml:\d+: sources\.visits", told[0])
+
+
+def test_all_mistakes_of_a_source_are_told_at_once(folder: Path) -> None:
+    told = mistakes(
+        folder, "path: visits.csv", "format: parquet", "compression: zip", "encoding: nope", "delimiter: ab"
+    )
+    for key in ("path", "compression", "encoding", "delimiter"):
+        assert any(f"sources.visits.{key}\n" in mistake for mistake in told), f"{key} is not told: {told}"
+
+
+QUERIES: dict[str, tuple[str, list[str]]] = {
+    "no start": (QUERY.replace("%(start)s", "now()"), ["no %(start)s", "the interval's bounds", "at >= %(start)s AND at < %(end)s"]),
+    "no end": (QUERY.replace("%(end)s", "now()"), ["no %(end)s"]),
+    "another parameter": (QUERY + " AND day = %(ends)s", ["the unknown parameter %(ends)s", "%(start)s or %(end)s", "write end"]),
+    "a per cent sign": (QUERY.replace("%%", "%"), ["a single %", "write %%"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_query_that_the_interval_does_not_bound_is_told(name: str, folder: Path) -> None:
+    query, said = QUERIES[name]
+    (folder / "sources" / "visits.sql").write_text(query)
+    (told,) = mistakes(folder, "connection: shop_db")
+    assert told.startswith("sources/visits.sql\n")
+    assert all(part in told for part in said), told
+
+
+def test_a_query_that_is_no_utf_8_is_told(folder: Path) -> None:
+    (folder / "sources" / "visits.sql").write_bytes(b"-- \xe9\n" + QUERY.encode())
+    (told,) = mistakes(folder, "connection: shop_db")
+    assert "sources/visits.sql" in told and "not UTF-8 at position 3" in told
+
+
+@pytest.mark.parametrize("lines", [(), (PATH, "connection: shop_db")])
+def test_editors_refuse_a_source_of_no_kind_and_of_two(lines: tuple[str, ...]) -> None:
+    source = yaml.safe_load("\n".join(("event_time: at", "keys: [id]", "columns: {id: int, at: timestamp}", *lines)))
+    schema = ModelSpec.model_json_schema()
+    validator = jsonschema.Draft202012Validator(schema["$defs"]["Source"] | {"$defs": schema["$defs"]})
+    assert not validator.is_valid(source)
+    assert validator.is_valid({**{k: v for k, v in source.items() if k != "connection"}, "path": "a/{partition}.csv"})
