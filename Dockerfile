@@ -9,6 +9,7 @@ ENV AIRFLOW__CORE__LOAD_EXAMPLES=False \
     GX_ANALYTICS_ENABLED=false \
     MLFLOW_DISABLE_TELEMETRY=true \
     EVERGREEN_PROJECT=/opt/airflow \
+    EVERGREEN_HOME=/opt/airflow/home \
     PYTHONPATH=/opt/airflow/config:/opt/airflow/include
 
 # The lock names every package, Airflow among them; bytecode is compiled once here and not in every task.
@@ -22,4 +23,6 @@ COPY --chown=airflow:root dags /opt/airflow/dags
 COPY --chown=airflow:root plugins /opt/airflow/plugins
 COPY --chown=airflow:root config /opt/airflow/config
 COPY --chown=airflow:root feature_repo /opt/airflow/feature_repo
-RUN uv pip install --no-cache --no-deps --editable /opt/airflow
+# The home is made here, so that a volume mounted on it belongs to Airflow's user.
+RUN uv pip install --no-cache --no-deps --editable /opt/airflow \
+    && mkdir /opt/airflow/home

@@ -45,13 +45,16 @@ reset: ## stop everything and delete all data of the local stack
 test: setup ## run all tests
 	@$(BIN)/python -m pytest
 
-check: setup ## lint, format, types, specs, lock; changes nothing
+check: setup ## lint, format, types, specs, images, workflows, lock; changes nothing
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/evergreen check
 	@$(BIN)/yamllint -s .
-	@if test -x $(BIN)/hadolint; then $(BIN)/hadolint Dockerfile; else echo "check: no hadolint for this platform, the Dockerfile is not linted"; fi
+	@$(BIN)/check-jsonschema -q --builtin-schema vendor.compose-spec deploy/compose.yaml
+	@$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(BIN)/zizmor -q --offline --no-progress .github/workflows
+	@if test -x $(BIN)/hadolint; then $(BIN)/hadolint Dockerfile deploy/server.Dockerfile; else echo "check: no hadolint for this platform, the Dockerfiles are not linted"; fi
 	@$(UV) pip compile -q --universal --python-version 3.11 --no-header --no-annotate --constraints requirements.txt pyproject.toml --group dev \
 	  | diff - <(grep -vE '^\s*#' requirements.txt) || { echo "requirements.txt does not agree with pyproject.toml: run 'make lock'"; exit 1; }
 

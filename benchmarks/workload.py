@@ -47,17 +47,13 @@ def home() -> Iterator[Settings]:
 
 def ingest(here: Settings, customers: int, days: int) -> tuple[ModelSpec, list[Run]]:
     """The churn model with days ingested by its stages, in this process."""
-    from evergreen.features import stages as features
-    from evergreen.ingest import stages as ingest
-    from evergreen.validate import stages as validate
+    from evergreen.local import loops
 
     spec = load_spec(PROJECT / "include" / "models" / "churn")
     last = FIRST + timedelta(days=days - 1)
     for _ in landing.write_days(World(1, customers), FIRST, last, here.landing):
         pass
-    runs = [Run(spec, Interval.of_day(FIRST + timedelta(days=number))) for number in range(days)]
+    runs = [loops.of(spec, Interval.of_day(FIRST + timedelta(days=number))) for number in range(days)]
     for run in runs:
-        published = ingest.publish(run, validate.validate(run, ingest.extract(run)))
-        stored = features.publish(run, validate.validate_features(run, features.compute(run, published)))
-        features.materialize(run, features.labels(run, stored))
+        loops.run(run, "ingest")
     return spec, runs

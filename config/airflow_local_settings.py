@@ -1,7 +1,8 @@
-"""Airflow imports this module in every one of its processes; it loads the heavy libraries into the scheduler only.
+"""Airflow imports this module in every one of its processes; it loads the heavy libraries only into those that tasks are forked from.
 
-LocalExecutor forks its workers from the scheduler and tasks from the workers, so what is imported here costs each task nothing:
-a task that uses all of these libraries would otherwise spend 16 s and more on importing. No other process pays for it.
+LocalExecutor forks its workers from the scheduler and tasks from the workers, a Celery worker its pool and tasks from that: what
+is imported here costs each task nothing. A task that uses all of these libraries would otherwise spend 16 s and more on importing.
+With Celery the scheduler forks nothing: there EVERGREEN_PRELOAD=0 spares it.
 EVERGREEN_PRELOAD=0 turns it off (less memory, slower tasks).
 """
 
@@ -39,12 +40,13 @@ PRELOADED = (
 )
 
 
-def in_scheduler() -> bool:
-    """Whether this process is `airflow scheduler`."""
-    return os.environ.get("EVERGREEN_PRELOAD", "1") == "1" and "scheduler" in sys.argv[1:2]
+def forks_tasks() -> bool:
+    """Whether this process is `airflow scheduler` or `airflow celery worker`."""
+    parent = sys.argv[1:2] == ["scheduler"] or sys.argv[1:3] == ["celery", "worker"]
+    return parent and os.environ.get("EVERGREEN_PRELOAD", "1") == "1"
 
 
-if in_scheduler():
+if forks_tasks():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the libraries' own imports; tasks' warnings stay
         for name in PRELOADED:

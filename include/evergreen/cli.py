@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import json
+import logging
 import os
 import sys
 from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import NoReturn
 
 from evergreen.errors import EvergreenError
+from evergreen.interval import Interval, days
 from evergreen.settings import settings
 
 
@@ -43,7 +47,31 @@ def _parser() -> argparse.ArgumentParser:
     rollback.set_defaults(command=_rollback)
 
     commands.add_parser("apply", help="apply every model's Feast objects").set_defaults(command=_apply)
-    commands.add_parser("up", help="start the local stack and leave it running").set_defaults(command=_up)
+    run = commands.add_parser("run", help="run a loop without Airflow, in this process; the last result as JSON")
+    run.add_argument("model")
+    run.add_argument("loop", choices=("ingest", "train", "monitor"))
+    when = run.add_mutually_exclusive_group(required=True)
+    when.add_argument(
+        "--day", type=_days, dest="intervals", metavar="DAY[..DAY]", help="the day to work on, or several in turn"
+    )
+    when.add_argument(
+        "--as-of", type=_as_of, dest="intervals", metavar="TIME", help="the moment that the run may know about"
+    )
+    run.add_argument(
+        "--from", dest="first", metavar="STAGE", help="begin here, with the results that an earlier command kept"
+    )
+    run.add_argument("--until", dest="last", metavar="STAGE", help="end after this stage")
+    run.set_defaults(command=_run)
+
+    up = commands.add_parser("up", help="start the local stack and leave it running")
+    up.add_argument(
+        "parts",
+        nargs="*",
+        type=_part,
+        metavar="PART",
+        help="only these: postgres (always), mlflow, airflow, server, reports",
+    )
+    up.set_defaults(command=_up)
     commands.add_parser("down", help="stop the local stack").set_defaults(command=_down)
     commands.add_parser("reset", help="stop the local stack and delete its data").set_defaults(command=_reset)
     commands.add_parser("airflow", help="Airflow's own command on the local stack; everything after it is Airflow's")
@@ -93,11 +121,58 @@ def _apply(_: argparse.Namespace) -> int:
     return 0
 
 
-def _up(_: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace) -> int:
+    from evergreen.local import environment, loops
+    from evergreen.orchestration.identity import check_day
+    from evergreen.spec.load import load_spec
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for chatty in environment.LIBRARIES:
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    spec = load_spec(settings().models / options.model)
+    for interval in options.intervals:
+        doing = f"running {options.loop} of {spec.model}"
+        check_day(spec, interval, doing, "name another --day or --as-of")
+    for interval in options.intervals:
+        results = loops.run(loops.of(spec, interval), options.loop, options.first, options.last)
+        print(json.dumps(list(results.values())[-1]))
+    return 0
+
+
+def _days(text: str) -> list[Interval]:
+    first, _, last = text.partition("..")
+    try:
+        found = days(date.fromisoformat(first), date.fromisoformat(last or first))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day, or two, such as 2026-01-01..2026-01-31") from error
+    if not found:
+        raise argparse.ArgumentTypeError(f"{last} lies before {first}")
+    return found
+
+
+def _as_of(text: str) -> list[Interval]:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a moment such as 2026-01-31T00:00:00Z") from error
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return [Interval(moment - timedelta(days=1), moment)]
+
+
+def _part(text: str) -> str:
+    from evergreen.local.stack import PARTS
+
+    if text not in PARTS:
+        raise argparse.ArgumentTypeError(f"no part {text!r}; there are {', '.join(PARTS)}")
+    return text
+
+
+def _up(options: argparse.Namespace) -> int:
     from evergreen.local import stack
 
-    here = stack.up()
-    for name, address in stack.addresses(here).items():
+    parts = options.parts or stack.PARTS
+    here = stack.up(only=parts)
+    for name, address in stack.addresses(here, parts).items():
         print(f"{name:14}{address}")
     if here.replay:
         print(

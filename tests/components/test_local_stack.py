@@ -51,6 +51,26 @@ def test_a_port_that_is_taken_is_named_with_the_setting_that_changes_it(
     assert not home.exists(), "nothing was started, nothing was written"
 
 
+def test_parts_of_the_stack_start_alone_and_again(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as other:  # a port of a part that is not wanted may be taken
+        other.bind(("127.0.0.1", int(os.environ["EVERGREEN_AIRFLOW_URL"].rpartition(":")[2])))
+        other.listen()
+        try:
+            assert cli.main(["up", "postgres", "reports"]) == 0
+            assert capsys.readouterr().out.splitlines()[-1].split() == ["Reports", os.environ["EVERGREEN_REPORTS_URL"]]
+            assert sorted(path.stem for path in (home / "run").glob("*.json")) == ["postgres", "reports"]
+            assert cli.main(["down"]) == 0
+            assert cli.main(["up", "postgres"]) == 0, "on the data that is there"
+        finally:
+            assert stack.down() == ["postgres"]
+
+
+def test_a_part_that_there_is_not_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["up", "postgress"])
+    assert "no part 'postgress'" in capsys.readouterr().err and not home.exists()
+
+
 def test_a_database_server_that_does_not_answer_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     monkeypatch.setenv("EVERGREEN_DATABASE", f"postgresql://someone:secret@127.0.0.1:{port}")

@@ -13,8 +13,8 @@ from evergreen.settings import Settings, read_environment_file
 ADMIN_USER = "admin"
 
 # Import and progress chatter of the libraries stays out of task logs; their warnings stay in.
-_LIBRARIES = ("alembic", "botocore", "duckdb", "evidently", "feast", "git", "great_expectations", "h5py", "httpx", "matplotlib",
-              "mlflow", "numexpr", "optuna", "py4j", "sqlalchemy", "tensorflow", "urllib3")  # fmt: skip
+LIBRARIES = ("alembic", "botocore", "duckdb", "evidently", "feast", "git", "great_expectations", "h5py", "httpx", "matplotlib",
+             "mlflow", "numexpr", "optuna", "py4j", "sqlalchemy", "tensorflow", "urllib3")  # fmt: skip
 
 
 def remembered(home: Path, chosen: dict[str, str]) -> dict[str, str]:
@@ -67,7 +67,7 @@ def airflow_options(settings: Settings) -> dict[str, str]:
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
         "AIRFLOW__DAG_PROCESSOR__DAG_VERSION_INFLATION_CHECK_LEVEL": "error",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(settings.home / "logs" / "airflow"),
-        "AIRFLOW__LOGGING__NAMESPACE_LEVELS": ",".join(f"{name}=WARNING" for name in _LIBRARIES),
+        "AIRFLOW__LOGGING__NAMESPACE_LEVELS": ",".join(f"{name}=WARNING" for name in LIBRARIES),
     }
 
 

@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,14 +20,16 @@ from evergreen.local.airflow_objects import load_airflow_settings
 from evergreen.local.processes import Processes, Service
 from evergreen.settings import Settings, settings
 
+PARTS = ("postgres", "mlflow", "airflow", "server", "reports")
 DATABASES = ("airflow", "mlflow", "optuna", "feast", "evergreen")
 Progress = Callable[[str], None]
 
 
-def up(progress: Progress = print, *, replay: bool | None = None) -> Settings:
+def up(progress: Progress = print, *, replay: bool | None = None, only: Collection[str] = PARTS) -> Settings:
     """Start what is not running; returns the settings in force. Does nothing when all of it runs.
 
     Args:
+        only: the parts to start, of `PARTS`; Postgres always.
         replay: whether the model server accepts a request's own `as_of`; None: as at the last start.
 
     Raises:
@@ -36,7 +38,7 @@ def up(progress: Progress = print, *, replay: bool | None = None) -> Settings:
     """
     here = settings()
     processes = Processes(here.home)
-    _check_ports(here, processes)
+    _check_ports(here, processes, only)
     here = _remember(here, here.replay if replay is None else replay)
     if here.embedded_database:
         progress(f"Postgres on {_address(here.database)}")
@@ -45,21 +47,28 @@ def up(progress: Progress = print, *, replay: bool | None = None) -> Settings:
     _passwords(here)
     variables = environment.of_processes(here)
 
-    services = _services(here, variables)
-    processes.start(services["mlflow"])  # migrates its database while Airflow migrates its own
+    services = {name: service for name, service in _services(here, variables).items() if _part(name) in only}
+    if "mlflow" in services:
+        processes.start(services["mlflow"])  # migrates its database while Airflow migrates its own
     progress("database migrations, Feast registry")
     with ThreadPoolExecutor() as together:  # both spend their time importing, each on a core
-        migrated = together.submit(_run, ["-m", "airflow", "db", "migrate"], variables, "migrating Airflow's database")
+        migrate = ["-m", "airflow", "db", "migrate"]
+        migrated = (
+            together.submit(_run, migrate, variables, "migrating Airflow's database") if "airflow" in only else None
+        )
         _run(["-m", "evergreen", "apply"], variables, "applying the Feast objects of every model")
-        migrated.result()
-    processes.wait(services["mlflow"])
+        if migrated is not None:
+            migrated.result()
+    if "mlflow" in services:
+        processes.wait(services["mlflow"])
     for name, service in services.items():
         progress(f"starting {name}")
         processes.start(service)
     for name, service in services.items():
         processes.wait(service)
         progress(f"{name} answers")
-    load_airflow_settings(here, here.project / "airflow_settings.yaml")
+    if "airflow" in only:
+        load_airflow_settings(here, here.project / "airflow_settings.yaml")
     return here
 
 
@@ -90,14 +99,15 @@ def reset() -> list[str]:
     return left
 
 
-def addresses(here: Settings) -> dict[str, str]:
-    """Where each part answers."""
-    return {
-        "Airflow": f"{here.airflow_url}  (login {environment.ADMIN_USER} / {here.airflow_password})",
-        "MLflow": here.mlflow_url,
-        "Model server": f"{here.server_url}/docs",
-        "Reports": here.reports_url,
+def addresses(here: Settings, only: Collection[str] = PARTS) -> dict[str, str]:
+    """Where each part answers that has a page."""
+    pages = {
+        "airflow": ("Airflow", f"{here.airflow_url}  (login {environment.ADMIN_USER} / {here.airflow_password})"),
+        "mlflow": ("MLflow", here.mlflow_url),
+        "server": ("Model server", f"{here.server_url}/docs"),
+        "reports": ("Reports", here.reports_url),
     }
+    return dict(page for part, page in pages.items() if part in only)
 
 
 def _remember(here: Settings, replay: bool) -> Settings:
@@ -178,7 +188,11 @@ def _services(here: Settings, variables: dict[str, str]) -> dict[str, Service]:
     }  # fmt: skip
 
 
-def _check_ports(here: Settings, processes: Processes) -> None:
+def _part(service: str) -> str:
+    return "airflow" if service.startswith("airflow-") else service
+
+
+def _check_ports(here: Settings, processes: Processes, only: Collection[str]) -> None:
     wanted = {
         "airflow-api-server": ("EVERGREEN_AIRFLOW_URL", here.airflow_url),
         "mlflow": ("EVERGREEN_MLFLOW_URL", here.mlflow_url),
@@ -186,7 +200,8 @@ def _check_ports(here: Settings, processes: Processes) -> None:
         "reports": ("EVERGREEN_REPORTS_URL", here.reports_url),
     }
     for name, (setting, url) in wanted.items():
-        _check_port(processes, here.bind, name, setting, url)
+        if _part(name) in only:
+            _check_port(processes, here.bind, name, setting, url)
     if here.embedded_database:
         port = urlsplit(here.database).port
         _check_port(processes, "127.0.0.1", "postgres", "EVERGREEN_POSTGRES_PORT", f"//127.0.0.1:{port}")

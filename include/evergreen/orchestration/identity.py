@@ -37,13 +37,10 @@ def run_of(spec: ModelSpec, context: Mapping[str, Any]) -> Run:
             interval = _of_data_interval(dag_run) or _last_complete(dag_run.run_after)
         if training and interval.start.date() > last:
             interval = Interval.of_day(last)  # a training after the last day of data knows all of it
-    if not spec.first_day <= interval.start.date() <= last:
-        raise RunError(
-            f"identifying run {dag_run.run_id} of {spec.model}",
-            found=f"interval {interval}",
-            expected=f"a day from {spec.first_day} to {spec.last_day or 'today'} (first_day and last_day of model.yaml)",
-            next_step="trigger the run again and name the day: `partition` for ingest and monitor, `as_of` for train",
-        )
+    check_day(
+        spec, interval, f"identifying run {dag_run.run_id} of {spec.model}",
+        "trigger the run again and name the day: `partition` for ingest and monitor, `as_of` for train",
+    )  # fmt: skip
     return Run(
         spec=spec,
         interval=interval,
@@ -53,6 +50,17 @@ def run_of(spec: ModelSpec, context: Mapping[str, Any]) -> Run:
         changed_at=_moment(spec, "changed_at", params.get("changed_at")),
         connections=connection_uri,
     )
+
+
+def check_day(spec: ModelSpec, interval: Interval, doing: str, next_step: str) -> None:
+    """Raises `RunError` when an interval lies outside the model's days of data."""
+    if not spec.first_day <= interval.start.date() <= (spec.last_day or date.max):
+        raise RunError(
+            doing,
+            found=f"interval {interval}",
+            expected=f"a day from {spec.first_day} to {spec.last_day or 'today'} (first_day and last_day of model.yaml)",
+            next_step=next_step,
+        )
 
 
 def _named(spec: ModelSpec, params: Mapping[str, Any]) -> Interval | None:

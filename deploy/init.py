@@ -1,0 +1,61 @@
+"""What the production column needs before its first start, and harmlessly again before any other: run by compose, or by hand.
+
+Databases, buckets, Airflow's tables, every model's Feast objects, the pools of `airflow_settings.yaml`, the login `admin`.
+Connections (SMTP, Slack) are yours to set in Airflow or by `AIRFLOW_CONN_…`.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from urllib.parse import urlsplit
+
+import boto3
+import yaml
+from botocore.exceptions import ClientError
+
+from evergreen.local import environment, postgres
+from evergreen.local.stack import DATABASES
+from evergreen.settings import Settings, settings
+
+
+def main() -> int:
+    """Raises what stands in the way."""
+    here = settings()
+    postgres.create_databases(here.database, [f"{here.database_prefix}{name}" for name in DATABASES])
+    for bucket in {urlsplit(place).netloc for place in (here.landing, here.lake) if place.startswith("s3://")}:
+        _bucket(bucket)
+    for folder in (here.home / "staging", here.reports):
+        folder.mkdir(parents=True, exist_ok=True)
+    _login(here)
+    _run("airflow", "db", "migrate")
+    _run("evergreen", "apply")
+    for pool in yaml.safe_load((here.project / "airflow_settings.yaml").read_text())["airflow"]["pools"]:
+        _run("airflow", "pools", "set", pool["pool_name"], str(pool["pool_slot"]), pool["pool_description"])
+    return 0
+
+
+def _bucket(name: str) -> None:
+    client = boto3.client("s3")
+    try:
+        client.head_bucket(Bucket=name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("404", "NoSuchBucket"):
+            raise
+        client.create_bucket(Bucket=name)
+
+
+def _login(here: Settings) -> None:
+    path = here.home / "airflow" / "passwords.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(json.dumps({environment.ADMIN_USER: here.airflow_password}))
+
+
+def _run(module: str, *arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", module, *arguments], check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""The training loop without Airflow, call after call as the jobs of a workflow: to a verdict, and what follows from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from evergreen.errors import EvidenceMissing, RunError
+from evergreen.local import loops
+from evergreen.registry import store
+from evergreen.run import Run
+from evergreen.settings import settings
+from evergreen.spec.schema import ModelSpec
+
+from .conftest import run_as_of
+
+
+@pytest.fixture
+def run(spec: ModelSpec, training_set: Callable[..., dict[str, Any]]) -> Run:
+    """A run whose training set an earlier job has built and validated."""
+    found = loops.of(spec, run_as_of(spec).interval)
+    folder = settings().home / "runs" / spec.model / "train" / found.run_id
+    folder.mkdir(parents=True)
+    for stage in ("build", "validate_training"):
+        (folder / f"{stage}.json").write_text(json.dumps(training_set(found)))
+    return found
+
+
+def _with_gates(run: Run, **gates: Any) -> Run:
+    return replace(run, spec=run.spec.model_copy(update={"gates": run.spec.gates.model_copy(update=gates)}))
+
+
+def test_a_verdict_decides_what_the_next_job_does(run: Run) -> None:
+    tuned = loops.run(run, "train", first="tune", last="tune")["tune"]
+    assert [one["family"] for one in tuned] == list(run.spec.families)
+    assert loops.run(run, "train", first="evaluate", last="gates")["gates"]["passed"] is True
+
+    with pytest.raises(EvidenceMissing, match="deciding the gates"):
+        loops.run(_with_gates(run, minimum_rows=1_000_000), "train", first="gates", last="gates")
+    with pytest.raises(RunError, match="no result of gates"):  # an older verdict counts no more
+        loops.run(run, "train", first="register")
+
+    hard = _with_gates(run, better_than_baseline=0.49)
+    assert loops.run(hard, "train", first="gates", last="gates")["gates"]["passed"] is False
+    results = loops.run(hard, "train", first="register")
+    assert list(results) == ["register", "probe", "deploy"]
+    assert all(result["skipped"].startswith("not promoted") for result in results.values())
+    assert store.champion(run.spec.model) is None
+
+    loops.run(run, "train", first="gates", last="gates")
+    registered = loops.run(run, "train", first="register", last="register")["register"]
+    again = loops.run(run, "train", first="register", last="register")["register"]
+    assert registered["version"] == 1 and registered == again, "one version, however often the job runs"

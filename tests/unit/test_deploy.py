@@ -1,0 +1,84 @@
+"""The deployment files agree with the lock, with the settings, and with one another."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import Any
+
+import pytest
+import yaml
+
+from evergreen.settings import PROJECT, Settings
+
+DEPLOY = PROJECT / "deploy"
+
+
+def compose() -> dict[str, Any]:
+    read: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    return read
+
+
+def test_the_conda_environment_is_the_lock() -> None:
+    declared = yaml.safe_load((DEPLOY / "environment.yml").read_text())["dependencies"]
+    conda = {line.split()[0] for line in declared if isinstance(line, str)}
+    (pip,) = [line["pip"] for line in declared if isinstance(line, dict)]
+    assert conda == {"python", "pip"}, "conda's own builds of a locked package would be another version of it"
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    assert f"python {project['requires-python']}" in declared
+    assert pip == ["-r ../requirements.txt", "-e .."]
+    assert (DEPLOY / ".." / "requirements.txt").resolve() == PROJECT / "requirements.txt"
+
+
+@pytest.mark.parametrize("dockerfile", ["Dockerfile", "deploy/server.Dockerfile"])
+def test_an_image_has_the_lock_and_all_that_it_copies_is_in_the_build_context(dockerfile: str) -> None:
+    text = (PROJECT / dockerfile).read_text()
+    context = (PROJECT / ".dockerignore").read_text().splitlines()
+    copied = [name for line in re.findall(r"^COPY (?:--\S+ )?(.+)$", text, re.MULTILINE) for name in line.split()[:-1]]
+    assert "requirements.txt" in copied and "include" in copied
+    assert not [name for name in copied if f"!{name}" not in context or not (PROJECT / name).exists()]
+    assert re.search(r"^FROM .*python:?3\.11", text, re.MULTILINE), "both have one Python"
+    assert "--python-version 3.11" in (PROJECT / "Makefile").read_text(), "the oldest that the lock is made for"
+
+
+def test_airflows_image_is_the_locked_airflow() -> None:
+    (locked,) = re.findall(r"^apache-airflow==(\S+)", (PROJECT / "requirements.txt").read_text(), re.MULTILINE)
+    assert f"FROM apache/airflow:slim-{locked}-python3.11" in (PROJECT / "Dockerfile").read_text()
+
+
+def test_no_password_has_a_default() -> None:
+    text = (DEPLOY / "compose.yaml").read_text()
+    example = (DEPLOY / "example.env").read_text()
+    empty = set(re.findall(r"^(\w+)=$", example, re.MULTILINE))
+    demanded = set(re.findall(r"\$\{(\w+):\?set it in deploy/\.env\}", text))
+    defaulted = set(re.findall(r"\$\{(\w+):-", text))
+    assert demanded == empty and len(demanded) == 9
+    assert defaulted == set(re.findall(r"^# (\w+)=", example, re.MULTILINE)), "example.env tells every setting"
+    secret = re.compile("PASSWORD|SECRET|TOKEN|FERNET|ACCESS_KEY")
+    assert not [name for name in defaulted if secret.search(name)]
+
+
+def test_the_settings_of_compose_are_evergreens() -> None:
+    source = (PROJECT / "include" / "evergreen" / "settings.py").read_text()
+    preload = (PROJECT / "config" / "airflow_local_settings.py").read_text()
+    for name, service in compose()["services"].items():
+        for variable in service.get("environment") or {}:
+            if variable.startswith("EVERGREEN_"):
+                assert f'"{variable}"' in source + preload, f"{name} sets {variable}, which nothing reads"
+    server = compose()["services"]["server"]["environment"]
+    read = Settings.from_environment({name: str(value) for name, value in server.items()})
+    assert not read.embedded_database and read.lake.startswith("${EVERGREEN_LAKE:-s3://")
+
+
+def test_every_service_has_a_health_check_and_waits_for_what_it_needs() -> None:
+    services = compose()["services"]
+    assert len(services) == 12
+    in_image = "HEALTHCHECK" in (DEPLOY / "server.Dockerfile").read_text()
+    for name, service in services.items():
+        checked = "healthcheck" in service or (name == "server" and in_image) or name == "init"
+        assert checked, f"{name} has no health check"
+        for needed, how in (service.get("depends_on") or {}).items():
+            wanted = "service_completed_successfully" if needed == "init" else "service_healthy"
+            assert how["condition"] == wanted, f"{name} waits for {needed}"
+    ours = set(services) - {"postgres", "redis", "s3", "init"}
+    assert all("init" in services[name]["depends_on"] for name in ours)

@@ -1,0 +1,169 @@
+"""The loops without Airflow: the same wiring as the DAG files, results that pass from command to command, skipping, red gates."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+from collections.abc import Iterator
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evergreen import cli
+from evergreen.errors import EvidenceMissing, RunError, StageSkipped
+from evergreen.interval import Interval
+from evergreen.local import loops
+from evergreen.run import Run
+from evergreen.settings import PROJECT, settings
+from evergreen.spec.load import load_spec
+from evergreen.spec.schema import ModelSpec
+
+SPECS = Path(__file__).parents[1] / "specs" / "valid"
+AIRFLOWS_OWN = {"on_success_callback", "outlets"}
+
+
+class _Plain(ast.NodeTransformer):
+    """A DAG file's wiring without what belongs to Airflow."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        node.keywords = [keyword for keyword in node.keywords if keyword.arg not in AIRFLOWS_OWN]
+        if isinstance(node.func, ast.Name) and node.func.id == "retrain":  # two tasks in Airflow, one stage here
+            return ast.parse("stage(retrain)(decision=decision)", mode="eval").body
+        return node
+
+
+@pytest.mark.parametrize("loop", loops.LOOPS)
+def test_the_wiring_is_that_of_the_dag_file(loop: loops.Loop) -> None:
+    dag = ast.parse((PROJECT / "dags" / f"{loop}.py").read_text())
+    (block,) = [node for node in ast.walk(dag) if isinstance(node, ast.With)]
+    (function,) = ast.parse(inspect.getsource(loops.WIRING[loop])).body
+    assert isinstance(function, ast.FunctionDef) and len(block.body) >= 6
+    ours = [ast.unparse(line) for line in function.body]
+    assert ours == [ast.unparse(_Plain().visit(line)) for line in block.body]
+
+
+@pytest.fixture
+def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelSpec]:
+    monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("EVERGREEN_MODELS", str(SPECS))
+    settings.cache_clear()
+    yield load_spec(SPECS / "renewals")
+    settings.cache_clear()
+
+
+ran: list[str] = []
+
+
+def begin(run: Run) -> dict[str, Any]:
+    ran.append("begin")
+    return {"day": run.interval.partition}
+
+
+def middle(run: Run, begun: dict[str, Any], part: str) -> dict[str, Any]:
+    ran.append(f"middle {part}")
+    if run.reason == "refused":
+        raise StageSkipped("not wanted")
+    if run.reason == "red":
+        raise EvidenceMissing("deciding", found="nothing", expected="something", next_step="look")
+    return {"part": part, **begun}
+
+
+def end(run: Run, middles: list[dict[str, Any]]) -> dict[str, Any]:
+    ran.append("end")
+    return {"parts": [one["part"] for one in middles]}
+
+
+def _three(stage: Any, spec: ModelSpec) -> None:
+    begun = stage(begin)()
+    middles = stage(middle).partial(begun=begun).expand(part=["a", "b"])
+    stage(end, task_id="finish")(middles=middles)
+
+
+@pytest.fixture
+def run(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run of a loop of three stages, the second of them mapped."""
+    monkeypatch.setitem(loops.WIRING, "train", _three)
+    ran.clear()
+    return loops.of(spec, Interval.of_day(spec.first_day))
+
+
+def _of(run: Run, reason: str) -> Run:
+    return Run(run.spec, run.interval, run.run_id, reason)
+
+
+def test_later_stages_go_on_from_kept_results(run: Run) -> None:
+    assert loops.stages(run.spec, "train") == ["begin", "middle", "finish"] and ran == []
+    assert list(loops.run(run, "train", last="begin")) == ["begin"]
+    assert list(loops.run(run, "train", first="middle", last="middle")) == ["middle"]
+    assert loops.run(run, "train", first="finish") == {"finish": {"parts": ["a", "b"]}}
+    assert ran == ["begin", "middle a", "middle b", "end"], "each ran once"
+
+
+def test_a_stage_that_runs_anew_takes_back_what_followed(run: Run) -> None:
+    loops.run(run, "train")
+    loops.run(run, "train", last="begin")
+    with pytest.raises(RunError, match="no result of middle"):
+        loops.run(run, "train", first="finish")
+
+
+def test_a_skipped_stage_skips_what_needs_it_also_from_another_command(run: Run) -> None:
+    skipped = {"skipped": "not wanted"}
+    assert loops.run(_of(run, "refused"), "train")["finish"] == skipped
+    assert loops.run(run, "train", first="finish") == {"finish": skipped}
+    assert "end" not in ran
+
+
+def test_a_red_stage_keeps_no_result_and_raises(run: Run) -> None:
+    loops.run(run, "train")
+    with pytest.raises(EvidenceMissing):
+        loops.run(_of(run, "red"), "train", first="middle")
+    with pytest.raises(RunError, match="no result of middle"):
+        loops.run(run, "train", first="finish")
+
+
+@pytest.mark.parametrize(("first", "last"), [("finnish", None), (None, "tune"), ("finish", "begin")])
+def test_stages_that_make_no_sense_are_refused_before_anything_runs(
+    run: Run, first: str | None, last: str | None
+) -> None:
+    with pytest.raises(RunError):
+        loops.run(run, "train", first, last)
+    assert ran == []
+
+
+def test_the_command_prints_the_last_result_of_each_day(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    day = run.spec.first_day
+    assert cli.main(["run", "renewals", "train", "--day", f"{day}..{date(day.year, day.month, day.day + 1)}"]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [{"parts": ["a", "b"]}] * 2
+    assert cli.main(["run", "renewals", "train", "--as-of", f"{run.as_of:%Y-%m-%dT%H:%MZ}", "--from", "finish"]) == 0
+    assert ran.count("end") == 3
+
+
+def test_the_command_refuses_days_without_data(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "renewals", "train", "--day", "1999-01-01"]) == 1
+    assert "first_day" in capsys.readouterr().err and ran == []
+
+
+@pytest.mark.parametrize("when", [["--day", "soon"], ["--day", "2026-01-02..2026-01-01"], ["--as-of", "never"], []])
+def test_the_command_refuses_unreadable_days(run: Run, when: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as told:
+        cli.main(["run", "renewals", "train", *when])
+    assert told.value.code == 2 and ran == []
+
+
+def test_the_monitor_trains_only_when_its_decision_says_so(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[Run] = []
+    monkeypatch.setattr(loops, "run", lambda this, loop: runs.append(this) or {"build": {}})
+    watched = loops.of(spec, Interval.of_day(spec.first_day))
+    decision = {"action": "retrain", "triggers": True, "decision_id": "d", "changed_at": "2026-01-01T00:00:00+00:00", "run_id": "drift__d"}  # fmt: skip
+    for quiet in ({"action": "none"}, {"triggers": False}):
+        with pytest.raises(StageSkipped):
+            loops.retrain(watched, decision | quiet)
+    assert loops.retrain(watched, decision) == {"build": {}}
+    (training,) = runs
+    assert (training.run_id, training.reason, training.decision_id) == ("drift__d", "drift", "d")
+    assert training.as_of == watched.as_of
+    assert training.changed_at == datetime.fromisoformat("2026-01-01T00:00:00+00:00")
