@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,13 @@ def test_all_matching_files_in_order_of_their_names_are_one_batch(tmp_path: Path
     found = read(tmp_path)
     assert [(row["id"], row["_row"]) for row in found] == [(1, 0), (2, 1), (3, 2), (4, 3), (5, 4)]
     assert [(row["id"], row["_row"]) for row in read(tmp_path, "visits/{partition}/part-2.csv")] == [(3, 0)]
+
+
+@pytest.mark.parametrize("written", [range(20), range(19, -1, -1), [7 * n % 20 for n in range(20)]])
+def test_the_order_is_that_of_the_names_and_not_that_of_the_folder(written: Iterable[int], tmp_path: Path) -> None:
+    for number in written:
+        put(tmp_path, f"2026-01-05-{number:02}.csv", rows(number))
+    assert [row["id"] for row in read(tmp_path, "{partition}-*.csv")] == list(range(20))
 
 
 def test_files_of_a_day_beside_those_of_others_may_be_compressed_each_by_its_name(tmp_path: Path) -> None:
