@@ -191,14 +191,14 @@ def test_a_wrong_or_missing_input_is_refused_with_its_name(trained: dict[str, An
 
 
 def test_live_predictions_are_joined_with_their_outcomes(parcels: ModelSpec, trained: dict[str, Any]) -> None:
-    """A day of requests, the two days after it that bring the outcomes, and the monitor on each."""
-    day = Day(FIRST + timedelta(days=TRAINED))
-    for request in day.requests():
-        assert ask(request).status_code == 200
+    """Two days of requests, ingested and watched: with the second come the outcomes of the first."""
+    first = Day(FIRST + timedelta(days=TRAINED))
     for number in (TRAINED, TRAINED + 1):
+        for request in Day(FIRST + timedelta(days=number)).requests():
+            assert ask(request).status_code == 200
         ingest_day(day_run(parcels, number))
         performance, decision = monitor_day(day_run(parcels, number))
-    assert performance["rows"] == day.parcels()["hours"].notna().sum(), "every parcel with a known outcome, once"
+    assert performance["rows"] == first.parcels()["hours"].notna().sum(), "every parcel with a known outcome, once"
     assert performance["metric"] == "rmse" and performance["value"] < 3.0
     assert decision["action"] in ("none", "alert"), decision
 

@@ -1,7 +1,7 @@
 """Runs every DAG of one model by `dag.test()` and writes what came of it as JSON. Run as a script, in a process of its own.
 
 Airflow reads its configuration at its first import, and the other tests of this folder import it without a database: so the runs
-have a process, whose environment the test sets before. Usage: python -m tests.dags.runs <report.json>
+have a process, whose environment the test sets before. Usage: python -m tests.dags.runs <report.json> [model by folder]
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Lines(logging.Handler):
             self.of_task[self._task] += message.splitlines()
 
 
-def run(loop: str, lines: Lines, day: date, **conf: str) -> dict[str, Any]:
+def run(loop: str, lines: Lines, day: date, model: str = "churn", **conf: str) -> dict[str, Any]:
     """One run: states by task (a list where it is mapped), results, logs and asset events.
 
     It parses the DAG anew, as a task's process does: `dag.test()` leaves the run's params in the object.
@@ -56,7 +56,7 @@ def run(loop: str, lines: Lines, day: date, **conf: str) -> dict[str, Any]:
 
     bag = DagBag(PROJECT / "dags")
     assert not bag.import_errors, bag.import_errors
-    dag = bag.dags[f"churn__{loop}"]
+    dag = bag.dags[f"{model}__{loop}"]
     lines.of_task.clear()
     logging.getLogger().addHandler(lines)  # each time: Airflow's first import has replaced the handlers of the root
     begin = time.monotonic()
@@ -117,5 +117,31 @@ def main(report: Path) -> None:
     report.write_text(json.dumps(done, indent=1, default=str))
 
 
+def by_folder(report: Path, model: str) -> None:
+    """The loops of a model of which there is a folder and data in the landing zone (tests/parcels.py), and nothing else."""
+    from evergreen.local.traffic import replay
+    from evergreen.settings import settings
+    from tests.parcels import Day
+
+    lines = Lines()
+    sleep = time.sleep
+    time.sleep = lambda seconds: sleep(min(seconds, 0.1))
+    days = [FIRST + timedelta(days=number) for number in range(DAYS + 1)]
+    done: dict[str, Any] = {"ingest": [run("ingest", lines, day + timedelta(days=1), model) for day in days[:-1]]}
+    done["train"] = run("train", lines, AS_OF, model, as_of=f"{AS_OF.isoformat()}T00:00:00Z")
+    replayed = replay(Day(days[-1]).requests(), model, "parcel_id", settings().server_url)
+    done["traffic"] = {
+        "answered": replayed.answered,
+        "unknown": len(replayed.unknown),
+        "versions": dict(replayed.versions),
+    }
+    done["ingest"].append(run("ingest", lines, days[-1] + timedelta(days=1), model))
+    done["monitor"] = run("monitor", lines, days[-1] + timedelta(days=1), model)
+    report.write_text(json.dumps(done, indent=1, default=str))
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    if len(sys.argv) > 2:
+        by_folder(Path(sys.argv[1]), sys.argv[2])
+    else:
+        main(Path(sys.argv[1]))

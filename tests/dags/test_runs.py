@@ -12,10 +12,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pandas as pd
 import pytest
 import yaml
 
@@ -23,6 +25,7 @@ from evergreen.local import environment, postgres
 from evergreen.local.processes import Processes, Service
 from evergreen.settings import PROJECT, settings
 from tests.listeners import Http, Listener
+from tests.parcels import A_DAY, Day
 
 from . import runs
 
@@ -57,6 +60,21 @@ def small_model(folder: Path) -> None:
     (folder / "model.yaml").write_text(yaml.safe_dump(declared, sort_keys=False))
 
 
+def _parcels(home: Path) -> None:
+    """Two models by folder: one of files a day, and one whose parcels stand in a single history file."""
+    shutil.copytree(PROJECT / "tests" / "specs" / "valid" / "parcels", home / "models" / "parcels")
+    folder = shutil.copytree(home / "models" / "parcels", home / "models" / "parcels_history")
+    declared = yaml.safe_load((folder / "model.yaml").read_text())
+    declared["model"] = "parcels_history"
+    declared["sources"]["parcels"] |= {"path": "parcels_history.csv.gz", "history": True}
+    (folder / "model.yaml").write_text(yaml.safe_dump(declared, sort_keys=False))
+    days = [Day(runs.FIRST + timedelta(days=number)) for number in range(runs.DAYS + 1)]
+    for day in days:
+        day.write(home / "landing")
+    history = pd.concat([day.parcels() for day in days]).sample(frac=1.0, random_state=1)  # in no order
+    history.to_csv(home / "landing" / "parcels_history.csv.gz", index=False)
+
+
 @pytest.fixture(scope="session")
 def slack() -> Iterator[Listener]:
     """What the owner's Slack channel hears."""
@@ -75,6 +93,7 @@ def stack(
     """The environment of the stack's processes, with a migrated Airflow database and a running model server."""
     home, prefix = tmp_path_factory.mktemp("runs"), f"t{os.getpid()}_runs_"
     small_model(home / "models" / "churn")
+    _parcels(home)
     port = postgres.free_port()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {
@@ -244,3 +263,29 @@ def test_a_silent_day_alerts_and_the_owner_is_told_of_failures_warnings_and_aler
     assert "distinct_values_to_be_in_set(plan)" in warned[-1] and not any("set(plan)" in said for said in warned[:-1])
     assert "churn__monitor alert warns" in slack.heard[-1]
     assert "no predictions, although a champion serves" in slack.heard[-1]
+
+
+@pytest.mark.parametrize("model", ["parcels", "parcels_history"])
+def test_a_model_of_which_there_is_a_folder_and_nothing_else_runs_all_its_loops(
+    stack: dict[str, str], model: str
+) -> None:
+    """Its DAGs appear, ingest, train and monitor run, and the server answers for it, without Python of its own."""
+    assert not [path for path in (Path(stack["EVERGREEN_MODELS"]) / model).rglob("*.py")]
+    file = Path(stack["EVERGREEN_HOME"]) / f"{model}.json"
+    command = [sys.executable, "-m", "tests.dags.runs", str(file), model]
+    done = subprocess.run(command, env=stack, cwd=PROJECT, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
+    found: Report = json.loads(file.read_text())
+    for run in found["ingest"]:
+        assert set(run["tasks"].values()) == {"success"}, run["tasks"]
+        assert run["results"]["publish"]["sources"]["parcels"] | {"version": 0, "content_hash": ""} == {
+            "rows": A_DAY, "quarantined": 0, "version": 0, "content_hash": ""
+        }  # fmt: skip
+    train = found["train"]
+    assert train["tasks"]["tune"] == ["success"] * 3 and train["tasks"]["deploy"] == "success", train["tasks"]
+    assert train["results"]["gates"]["scores"]["rmse"] < 4.0
+    assert found["traffic"] == {"answered": A_DAY, "unknown": 0, "versions": {"1": A_DAY}}
+    assert found["monitor"]["results"]["collect"]["rows"] == A_DAY
+    assert found["monitor"]["results"]["decide"]["action"] in ("none", "alert")
+    serving = httpx.get(f"{stack['EVERGREEN_SERVER_URL']}/models/{model}", timeout=10).json()
+    assert (serving["version"], serving["role"]) == (1, "champion")

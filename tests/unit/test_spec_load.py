@@ -72,7 +72,6 @@ def test_a_folder_may_say_everything_that_may_be_said() -> None:
         (content["monitoring"], type(spec.monitoring)),
         (content["gates"], type(spec.gates)),
         (content["request"], type(spec.request)),
-        (content["sources"]["orders"], type(spec.sources["orders"])),
         (content["features"]["habits"], type(spec.features["habits"])),
     ):
         assert set(part) == set(kind.model_fields), "the example leaves a key out"
