@@ -68,7 +68,7 @@ def _parcels(home: Path) -> None:
     declared["model"] = "parcels_history"
     declared["sources"]["parcels"] |= {"path": "parcels_history.csv.gz", "history": True}
     (folder / "model.yaml").write_text(yaml.safe_dump(declared, sort_keys=False))
-    days = [Day(runs.FIRST + timedelta(days=number)) for number in range(runs.DAYS + 1)]
+    days = [Day(runs.FIRST + timedelta(days=number)) for number in range(runs.FOLDER_DAYS + 1)]
     for day in days:
         day.write(home / "landing")
     history = pd.concat([day.parcels() for day in days]).sample(frac=1.0, random_state=1)  # in no order
@@ -270,7 +270,7 @@ def test_a_model_of_which_there_is_a_folder_and_nothing_else_runs_all_its_loops(
     stack: dict[str, str], model: str
 ) -> None:
     """Its DAGs appear, ingest, train and monitor run, and the server answers for it, without Python of its own."""
-    assert not [path for path in (Path(stack["EVERGREEN_MODELS"]) / model).rglob("*.py")]
+    assert not list((Path(stack["EVERGREEN_MODELS"]) / model).rglob("*.py"))
     file = Path(stack["EVERGREEN_HOME"]) / f"{model}.json"
     command = [sys.executable, "-m", "tests.dags.runs", str(file), model]
     done = subprocess.run(command, env=stack, cwd=PROJECT, capture_output=True, text=True, timeout=280)

@@ -164,8 +164,8 @@ def _folds(run: Run, family: str, learn: Rows) -> list[tuple[Any, Any]]:
     if not folds:
         raise EvidenceMissing(
             f"searching {family} for {run.subject}",
-            found=f"{len(learn.cutoffs)} days to learn from, none of which can be scored by what was mature before it",
-            expected=f"days further apart than the label's horizon ({spec.label.horizon.days}d), with different labels",
+            found=f"{len(learn.cutoffs)} moments to learn from, none of which can be scored by what was mature before it",
+            expected=f"moments further apart than a label takes to be known ({rules.delay(spec).days}d), with different labels",
             next_step="train as of a later day, or widen split.window in model.yaml",
         )
     return folds
