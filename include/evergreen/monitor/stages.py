@@ -202,10 +202,17 @@ def _champion(run: Run) -> int | None:
 
 
 def _window(run: Run, collected: Json) -> pd.DataFrame:
-    """The window's predictions by the version that made most of them."""
+    """The predictions of the days of the window, by the version that made most of the interval's."""
+    from datetime import timedelta
+
     from evergreen.lake import tables
 
-    table = tables.read(run.spec.model, "predictions", "live", [collected["partition"]])
+    step = run.interval.end - run.interval.start
+    days = [
+        (run.interval.start - number * step).date().isoformat()
+        for number in range(run.spec.monitoring.window // timedelta(days=1))
+    ]
+    table = tables.read(run.spec.model, "predictions", "live", days)
     assert table is not None
     frame: pd.DataFrame = table.to_pandas()
     found: pd.DataFrame = frame.loc[frame["version"] == collected["version"]]

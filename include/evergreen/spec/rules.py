@@ -112,6 +112,7 @@ def _windows(spec: ModelSpec) -> Found:
     for key, value in (
         ("label.horizon", spec.label.horizon),
         ("split.evaluation", spec.split.evaluation),
+        ("monitoring.window", spec.monitoring.window),
     ):
         if value % DAY:
             yield _mistake(

@@ -212,7 +212,12 @@ class Rollout(_Frozen):
 class Monitoring(_Frozen):
     """What counts as drift, and what bounds retraining."""
 
-    minimum_rows: Annotated[int, Field(ge=1)] = Field(description="fewest predictions to judge a window")
+    minimum_rows: Annotated[int, Field(ge=1)] = Field(description="fewest predictions of an interval to judge it")
+    window: Duration = Field(  # type: ignore[assignment]  # validated into a duration
+        default="1d",
+        validate_default=True,
+        description="how far back predictions are compared with the reference; 1w where weekdays differ",
+    )
     feature_drift: Annotated[float, Field(gt=0)] = Field(
         default=0.1, description="distance above which one feature has drifted"
     )
