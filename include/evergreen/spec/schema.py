@@ -148,8 +148,10 @@ class Request(_Frozen):
     sources: tuple[Name, ...] = Field(
         min_length=1, description="tables that the query reads; the first has the requests"
     )
-    look_back: Duration = Field(  # type: ignore[assignment]  # validated into a duration
-        default="1d", validate_default=True, description="how far before the interval the query may see"
+    look_back: Duration = Field(
+        default=timedelta(days=1),
+        json_schema_extra={"default": "1d"},
+        description="how far before the interval the query may see",
     )
     inputs: dict[Name, FeatureType] = Field(default={}, description="what the client sends, beside the keys")
     sql: str | None = Field(default=None, description="default request.sql")
@@ -213,9 +215,9 @@ class Monitoring(_Frozen):
     """What counts as drift, and what bounds retraining."""
 
     minimum_rows: Annotated[int, Field(ge=1)] = Field(description="fewest predictions of an interval to judge it")
-    window: Duration = Field(  # type: ignore[assignment]  # validated into a duration
-        default="1d",
-        validate_default=True,
+    window: Duration = Field(
+        default=timedelta(days=1),
+        json_schema_extra={"default": "1d"},
         description="how far back predictions are compared with the reference; 1w where weekdays differ",
     )
     feature_drift: Annotated[float, Field(gt=0)] = Field(

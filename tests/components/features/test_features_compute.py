@@ -87,7 +87,7 @@ def test_a_label_sees_both_sides_of_its_cutoff_up_to_the_horizon(model: Model) -
     model.publish(1, [], {})
     model.publish(2, [event(2.9, "a", 1.0)], {})
     model.publish(3, [event(2.95, "b", 1.0)], {})  # known only after the label's maturity
-    rows = compute.labels(model.spec, label_window(model, 0)).to_pylist()
+    rows = compute.labels(model.spec, label_window(model, 0))[0].to_pylist()
     stamps = {"event_timestamp": at(1), "known_at": at(3), "partition": "2026-01-01"}
     assert rows == [{"customer_id": "a", "bought": 1} | stamps, {"customer_id": "b", "bought": 0} | stamps]
 

@@ -173,7 +173,11 @@ def test_lasting_drift_waits_for_labels_then_retrains_once(live: Live) -> None:
     from evergreen.train import rules as training
 
     split = training.split(at(25), live.spec, at(19))
-    assert [day for day in range(14, 27) if split.learns(at(day - 1))] == [20, 21, 22]
+    assert [day for day in range(14, 27) if split.learns(at(day - 1), at(day - 1) + live.spec.label.horizon)] == [
+        20,
+        21,
+        22,
+    ]
     assert [day for day in range(14, 27) if split.evaluates(at(day - 1))] == [24]
 
     again = live.watch(25, drawn=False)

@@ -85,7 +85,7 @@ def rows_by_hand(as_of: datetime, split: rules.Split, features: list[Row], label
     for row in sorted(labels, key=lambda row: (row["event_timestamp"], row["customer_id"])):
         cutoff = row["event_timestamp"]
         known = row["known_at"] <= as_of and cutoff + HORIZON * DAY <= as_of
-        if known and (split.learns(cutoff) or split.evaluates(cutoff)):
+        if known and (split.learns(cutoff, row["known_at"]) or split.evaluates(cutoff)):
             seen = [
                 (found["event_timestamp"], found["known_at"], found["minutes"])
                 for found in features

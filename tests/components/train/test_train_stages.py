@@ -221,5 +221,5 @@ def test_rows_that_leave_no_fold_to_score_are_missing_evidence(spec: ModelSpec, 
 
     run = run_as_of(spec)
     one_class = rows_of(range(20)).assign(left=0)
-    with pytest.raises(EvidenceMissing, match="rows of both classes"):
+    with pytest.raises(EvidenceMissing, match="different labels"):
         stages.tune(run, training_set(run, one_class), "logistic_regression")
