@@ -161,13 +161,13 @@ class NewestWinsPostgresOnlineStore(PostgreSQLOnlineStore):
         selects = [
             sql.SQL(
                 "select entity_key, max(event_ts), array_agg(feature_name), array_agg(value) from {table}"
-                " where entity_key = any(%s) and feature_name = any(%s) group by entity_key"
+                " where entity_key = any(%b::bytea[]) and feature_name = any(%s) group by entity_key"
             ).format(table=_table(config, view))
             for view in views
         ]
         parameters = [given for features in views.values() for given in (keys, list(features))]
-        with self._get_conn(config, autocommit=True) as connection:
-            rows = connection.execute(sql.SQL(" union all ").join(selects), parameters).fetchall()
+        with self._get_conn(config, autocommit=True) as connection:  # binary: as text each value would be escaped and parsed
+            rows = connection.execute(sql.SQL(" union all ").join(selects), parameters, binary=True).fetchall()
         found: dict[bytes, tuple[datetime, dict[str, Value]]] = {}
         for key, at, names, values in rows:
             newest, features = found.get(key, (at, {}))
