@@ -29,7 +29,7 @@ def main() -> int:
 
 def _measure(name: str) -> None:
     warnings.simplefilter("ignore")
-    logging.basicConfig(level=logging.ERROR)
+    logging.disable(logging.WARNING)  # the stages tell what they do
     started, machine = time.monotonic(), document.machine()
     module = importlib.import_module(f"benchmarks.{name}")
     title, body = str(module.__doc__).splitlines()[0].rstrip("."), module.run()
