@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import signal
 import subprocess
 import sys
 import time
@@ -17,17 +18,18 @@ SECTIONS = ("orchestration", "scale", "data", "serving")
 
 
 def main() -> int:
-    """All of it, or the sections that are named."""
+    """All of it, or one section."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], help="default: all, in this order")
-    names = parser.parse_args().sections or list(SECTIONS)
-    if len(names) > 1:
-        return max(subprocess.run([sys.executable, "-m", "benchmarks", name]).returncode for name in names)
-    _measure(names[0])
+    parser.add_argument("section", nargs="?", choices=SECTIONS, help="default: all of them, in this order")
+    section = parser.parse_args().section
+    if section is None:
+        return max(subprocess.run([sys.executable, "-m", "benchmarks", name]).returncode for name in SECTIONS)
+    _measure(section)
     return 0
 
 
 def _measure(name: str) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what a section started ends with it
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)  # the stages tell what they do
     started, machine = time.monotonic(), document.machine()
