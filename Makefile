@@ -11,6 +11,7 @@ export PYTHONPATH :=
 
 MODEL ?= churn
 SEED ?= 7
+SECTION ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down reset test check format bench lock
@@ -65,5 +66,5 @@ format: setup ## format the code and mend what the linter can
 lock: setup ## resolve the newest releases that pyproject.toml allows into requirements.txt
 	@$(UV) pip compile -q --universal --python-version 3.11 --upgrade --custom-compile-command "make lock" pyproject.toml --group dev -o requirements.txt
 
-bench: setup ## measure, as ratios taken side by side
-	@PYTHONPATH=. $(BIN)/python -m benchmarks
+bench: setup ## measure, as ratios taken side by side; SECTION=serving measures one section anew
+	@PYTHONPATH=. $(BIN)/python -m benchmarks $(SECTION)

@@ -1,44 +1,45 @@
-"""`make bench`: measures, prints the table and writes it, with the machine, to docs/benchmarks.md."""
+"""`make bench`: every section in a process of its own, one after the other; docs/benchmarks.md holds what each one found."""
 
 from __future__ import annotations
 
-import os
-import platform
+import argparse
+import importlib
+import logging
+import signal
+import subprocess
+import sys
+import time
 import warnings
-from datetime import UTC, datetime
 
-from benchmarks import workload
+from benchmarks import document
 from evergreen.settings import PROJECT
 
-CUSTOMERS, DAYS = 1000, 20
-HEAD = """# Benchmarks
-
-Written by `make bench`. Each row times Evergreen's way and the bare way in turns, in one run, so the ratio holds on other machines
-better than the seconds do. "Ours" includes everything that the stage does for its user.
-
-Measured {day} on {machine}.
-
-| what | size | ours | against | ratio | what the difference buys |
-|---|---|---|---|---|---|
-"""
+SECTIONS = ("orchestration", "scale", "data", "serving")
 
 
-def main() -> None:
-    """Run all of it."""
+def main() -> int:
+    """All of it, or one section."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("section", nargs="?", choices=SECTIONS, help="default: all of them, in this order")
+    section = parser.parse_args().section
+    if section is None:
+        return max(subprocess.run([sys.executable, "-m", "benchmarks", name]).returncode for name in SECTIONS)
+    _measure(section)
+    return 0
+
+
+def _measure(name: str) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what a section started ends with it
     warnings.simplefilter("ignore")
-    with workload.home() as here:
-        print(f"ingesting {DAYS} days of {CUSTOMERS} customers by the stages")
-        spec, runs = workload.ingest(here, CUSTOMERS, DAYS)
-        from benchmarks import data
-
-        ratios = [*data.point_in_time_join(spec), *data.validation(runs[-1]), *data.monitoring(spec, 5_000)]
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {platform.system()}"
-    text = (
-        HEAD.format(day=datetime.now(UTC).date(), machine=machine) + "\n".join(ratio.row() for ratio in ratios) + "\n"
-    )
-    (PROJECT / "docs" / "benchmarks.md").write_text(text)
-    print(text)
+    logging.disable(logging.WARNING)  # the stages tell what they do
+    started, machine = time.monotonic(), document.machine()
+    module = importlib.import_module(f"benchmarks.{name}")
+    title, body = str(module.__doc__).splitlines()[0].rstrip("."), module.run()
+    took = f"The section took {time.monotonic() - started:.0f} s."
+    section = f"## {title}\n\n{body}\n\n{machine}\n{took}"
+    document.replace(PROJECT / "docs" / "benchmarks.md", SECTIONS, name, section)
+    print(section)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,17 +1,18 @@
-"""A real Postgres, a lake and a server of the benchmark's own, below a temporary folder; all of it goes when the run ends."""
+"""The simulated business on a stack of the benchmark's own, below a temporary folder; all of it goes when the block ends."""
 
 from __future__ import annotations
 
 import os
-import secrets
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
-from pathlib import Path
+from typing import Any
 
+from benchmarks.measure import timed
 from evergreen.interval import Interval
-from evergreen.local import postgres
+from evergreen.local import environment, postgres, stack
 from evergreen.local.processes import Processes, Service
 from evergreen.run import Run
 from evergreen.settings import PROJECT, Settings, settings
@@ -21,39 +22,85 @@ from evergreen_simulator import landing
 from evergreen_simulator.delivery import World
 
 FIRST = date(2026, 1, 1)
+Stage = tuple[str, Callable[..., Any]]
 
 
 @contextmanager
 def home() -> Iterator[Settings]:
-    """Settings on a fresh folder and a fresh Postgres."""
-    with tempfile.TemporaryDirectory(prefix="evergreen-bench-") as folder:
-        processes = Processes(Path(folder))
-        cluster = postgres.cluster(Path(folder) / "postgres", postgres.free_port(), secrets.token_hex(8))
-        postgres.prepare(cluster)
-        service = Service(
-            "postgres", cluster.command(), dict(os.environ), lambda: postgres.answers(cluster.url), 30, cluster.user
-        )
-        processes.start(service)
+    """Settings on a fresh folder, free ports and a Postgres that runs."""
+    with _settings() as here:
         try:
-            processes.wait(service)
-            postgres.create_databases(cluster.url, ["evergreen", "feast", "optuna"])
-            os.environ |= {"EVERGREEN_HOME": folder, "EVERGREEN_DATABASE": cluster.url}
-            settings.cache_clear()
-            yield settings()
+            yield stack.up_database(here)
         finally:
-            processes.stop(*processes.names())
-            postgres.remove(cluster)
+            stack.reset()
 
 
-def ingest(here: Settings, customers: int, days: int) -> tuple[ModelSpec, list[Run]]:
-    """The churn model with days ingested by its stages, in this process."""
-    from evergreen.local import loops
+@contextmanager
+def whole_stack() -> Iterator[Settings]:
+    """Everything that `make up` starts, on free ports."""
+    with _settings():
+        try:
+            yield stack.up(lambda text: print(f"  {text}", flush=True), replay=True)
+        finally:
+            stack.reset()
 
-    spec = load_spec(PROJECT / "include" / "models" / "churn")
-    last = FIRST + timedelta(days=days - 1)
-    for _ in landing.write_days(World(1, customers), FIRST, last, here.landing):
-        pass
-    runs = [loops.of(spec, Interval.of_day(FIRST + timedelta(days=number))) for number in range(days)]
-    for run in runs:
-        loops.run(run, "ingest")
-    return spec, runs
+
+@contextmanager
+def _settings() -> Iterator[Settings]:
+    with tempfile.TemporaryDirectory(prefix="evergreen-bench-") as folder:
+        os.environ |= {
+            "EVERGREEN_HOME": folder, "EVERGREEN_MODELS": f"{folder}/models", "EVERGREEN_POSTGRES_PORT": str(postgres.free_port()),
+            **{f"EVERGREEN_{name}_URL": f"http://127.0.0.1:{postgres.free_port()}" for name in ("AIRFLOW", "MLFLOW", "SERVER", "REPORTS")},
+        }  # fmt: skip
+        settings.cache_clear()
+        yield settings()
+
+
+@contextmanager
+def service(here: Settings, wanted: Service) -> Iterator[None]:
+    """A process that answers, until the end of the block."""
+    processes = Processes(here.home)
+    processes.start(wanted)
+    try:
+        processes.wait(wanted)
+        yield
+    finally:
+        processes.stop(wanted.name)
+
+
+def services(here: Settings) -> dict[str, Service]:
+    """The services of the local stack, not yet started."""
+    return stack.services(here, environment.of_processes(here))
+
+
+def model(here: Settings, name: str = "churn") -> ModelSpec:
+    """The churn model, also under another name: the same work on tables of its own."""
+    folder = here.models / name
+    shutil.copytree(PROJECT / "include" / "models" / "churn", folder)
+    file = folder / "model.yaml"
+    file.write_text(file.read_text().replace("model: churn\n", f"model: {name}\n"))
+    return load_spec(folder)
+
+
+def deliver(here: Settings, customers: int, first: date, days: int) -> list[Interval]:
+    """Write days of batches into the landing zone; returns their intervals."""
+    last = first + timedelta(days=days - 1)
+    return [Interval.of_day(day) for day in landing.write_days(World(1, customers), first, last, here.landing)]
+
+
+def ingest(run: Run) -> dict[str, float]:
+    """The stages of the ingest loop, one after the other in this process; task → seconds."""
+    from evergreen.features import stages as features
+    from evergreen.ingest import stages as ingest
+    from evergreen.validate import stages as validate
+
+    stages: list[Stage] = [
+        ("extract", ingest.extract), ("validate", validate.validate), ("publish", ingest.publish), ("features", features.compute),
+        ("validate_features", validate.validate_features), ("publish_features", features.publish), ("labels", features.labels),
+        ("materialize", features.materialize),
+    ]  # fmt: skip
+    seconds: dict[str, float] = {}
+    results: list[Any] = []
+    for name, stage in stages:
+        seconds[name] = timed(lambda: results.append(stage(run, *results[-1:])))  # noqa: B023 - it is called at once
+    return seconds

@@ -170,15 +170,17 @@ class NewestWinsPostgresOnlineStore(PostgreSQLOnlineStore):
         selects = [
             sql.SQL(
                 "select {number}, entity_key, max(event_ts), array_agg(feature_name), array_agg(value) from {table}"
-                " where entity_key = any(%s) and feature_name = any(%s) group by entity_key"
+                " where entity_key = any(%b::bytea[]) and feature_name = any(%s) group by entity_key"
             ).format(number=sql.Literal(number), table=_table(config, view))
             for number, (view, _, _) in enumerate(wanted)
         ]
         parameters: list[Any] = []
         for (_, features, _), asked in zip(wanted, keys, strict=True):
             parameters += [list({key for key in asked if key is not None}), list(features)]
-        with self._get_conn(config, autocommit=True) as connection:
-            rows = connection.execute(sql.SQL(" union all ").join(selects), parameters).fetchall()
+        with self._get_conn(
+            config, autocommit=True
+        ) as connection:  # binary: as text each value would be escaped and parsed
+            rows = connection.execute(sql.SQL(" union all ").join(selects), parameters, binary=True).fetchall()
         found: list[dict[bytes, tuple[datetime | None, dict[str, Value]]]] = [{} for _ in wanted]
         for number, key, at, names, values in rows:
             found[number][key] = (at, dict(zip(names, map(Value.FromString, values), strict=True)))

@@ -42,7 +42,7 @@ _TYPES: dict[str, PrimitiveFeastType] = {
 _DEFINITION = (
     "evergreen.definition"  # tag of a model's FeatureService: fingerprint of everything that was applied with it
 )
-
+_ROWS_A_WRITE = 10_000  # Feast makes a Python object of every value; this bounds them
 
 _opening = threading.Lock()
 _opened: dict[tuple[int, str, str], FeatureStore] = {}  # at most one
@@ -165,11 +165,13 @@ def write_online(spec: ModelSpec, view: str, rows: pa.Table) -> None:
     each call, which runs side by side would overwrite. Not by `write_to_online_store`: it ignores a table in which every
     feature is null, and the stale values before an outage would live on.
     """
-    if rows.num_rows:
-        store = feature_store()
+    if not rows.num_rows:
+        return
+    store = feature_store()
+    for batch in rows.to_batches(max_chunksize=_ROWS_A_WRITE):
         with _service(f"writing {view_name(spec, view)} to the online store"):
             store.provider.ingest_df(
-                store.get_feature_view(view_name(spec, view), allow_registry_cache=True), rows.to_pandas()
+                store.get_feature_view(view_name(spec, view), allow_registry_cache=True), batch.to_pandas()
             )
 
 

@@ -39,17 +39,13 @@ def up(progress: Progress = print, *, replay: bool | None = None, only: Collecti
     here = settings()
     processes = Processes(here.home)
     _check_ports(here, processes, only)
-    here = _remember(here, here.replay if replay is None else replay)
-    if here.embedded_database:
-        progress(f"Postgres on {_address(here.database)}")
-        _start_postgres(here, processes)
-    postgres.create_databases(here.database, [f"{here.database_prefix}{name}" for name in DATABASES])
+    here = up_database(here, progress, replay=replay)
     _passwords(here)
     variables = environment.of_processes(here)
 
-    services = {name: service for name, service in _services(here, variables).items() if _part(name) in only}
-    if "mlflow" in services:
-        processes.start(services["mlflow"])  # migrates its database while Airflow migrates its own
+    started = {name: service for name, service in services(here, variables).items() if _part(name) in only}
+    if "mlflow" in started:
+        processes.start(started["mlflow"])  # migrates its database while Airflow migrates its own
     progress("database migrations, Feast registry")
     with ThreadPoolExecutor() as together:  # both spend their time importing, each on a core
         migrate = ["-m", "airflow", "db", "migrate"]
@@ -59,16 +55,26 @@ def up(progress: Progress = print, *, replay: bool | None = None, only: Collecti
         _run(["-m", "evergreen", "apply"], variables, "applying the Feast objects of every model")
         if migrated is not None:
             migrated.result()
-    if "mlflow" in services:
-        processes.wait(services["mlflow"])
-    for name, service in services.items():
+    if "mlflow" in started:
+        processes.wait(started["mlflow"])
+    for name, service in started.items():
         progress(f"starting {name}")
         processes.start(service)
-    for name, service in services.items():
+    for name, service in started.items():
         processes.wait(service)
         progress(f"{name} answers")
     if "airflow" in only:
         load_airflow_settings(here, here.project / "airflow_settings.yaml")
+    return here
+
+
+def up_database(here: Settings, progress: Progress = print, *, replay: bool | None = None) -> Settings:
+    """The part of `up` that everything else stands on: what is remembered, Postgres, the databases."""
+    here = _remember(here, here.replay if replay is None else replay)
+    if here.embedded_database:
+        progress(f"Postgres on {_address(here.database)}")
+        _start_postgres(here, Processes(here.home))
+    postgres.create_databases(here.database, [f"{here.database_prefix}{name}" for name in DATABASES])
     return here
 
 
@@ -145,7 +151,7 @@ def _start_postgres(here: Settings, processes: Processes) -> None:
     processes.wait(service)
 
 
-def _services(here: Settings, variables: dict[str, str]) -> dict[str, Service]:
+def services(here: Settings, variables: dict[str, str]) -> dict[str, Service]:
     """The background processes after Postgres, in the order in which they start."""
     python = sys.executable
     mlflow, server, reports = (urlsplit(url) for url in (here.mlflow_url, here.server_url, here.reports_url))

@@ -1,0 +1,186 @@
+"""The price of orchestration: Airflow against the same stages in one plain process."""
+
+from __future__ import annotations
+
+import importlib
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import astuple, dataclass
+from itertools import pairwise
+from typing import Any
+
+from benchmarks import workload
+from benchmarks.document import ratios, table
+from benchmarks.measure import Ratio, timed
+from config.airflow_local_settings import PRELOADED
+from evergreen.interval import Interval
+from evergreen.local.airflow_api import AirflowApi
+from evergreen.local.airflow_runs import AirflowRuns, moment
+from evergreen.local.environment import ADMIN_USER
+from evergreen.run import Run
+from evergreen.spec.schema import ModelSpec
+
+CUSTOMERS = 1000
+HISTORY, TURNS = 14, 5  # days backfilled; days that both ways ingest in turns
+WIDTH = 4  # days of the backfill side by side
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Where a task instance's seconds went, by Airflow's own record."""
+
+    scheduler: float  # from the end of what it waited for until it was queued
+    executor: float  # until its process ran
+    start_up: float  # until the operator's first line: parse the DAG, render the inputs
+    stage: float  # until it ended
+
+    @property
+    def total(self) -> float:
+        return self.scheduler + self.executor + self.start_up + self.stage
+
+
+@dataclass(frozen=True)
+class Flown:
+    """A run in Airflow."""
+
+    seconds: float  # from being queued to its end
+    closing: float  # of these, after its last task
+    tasks: dict[str, Seconds]
+
+
+def run() -> str:
+    """The section's text."""
+    with workload.whole_stack() as here:
+        flown, plain = workload.model(here, "churn"), workload.model(here, "plain")
+        print(f"  importing {len(PRELOADED)} modules, as the scheduler does at its start")
+        imports = timed(lambda: [importlib.import_module(name) for name in PRELOADED])
+        intervals = workload.deliver(here, CUSTOMERS, workload.FIRST, HISTORY + TURNS)
+        airflow = Airflow(AirflowRuns(AirflowApi(here.airflow_url, ADMIN_USER, here.airflow_password)), flown)
+        print(f"  {HISTORY} days by backfill, then in this process")
+        history = (
+            timed(lambda: airflow.backfill(intervals[:HISTORY])),
+            timed(lambda: [workload.ingest(Run(plain, interval)) for interval in intervals[:HISTORY]]),
+        )
+        print(f"  {TURNS} days in turns")
+        days = [(airflow.ingest(day), workload.ingest(Run(plain, day))) for day in intervals[HISTORY:]]
+        print("  a training each")
+        training = (airflow.train(intervals[-1]), train(Run(plain, intervals[-1])))
+    return _text(imports, history, days, training)
+
+
+class Airflow:
+    """Runs of one model's loops."""
+
+    def __init__(self, runs: AirflowRuns, spec: ModelSpec) -> None:
+        self._runs = runs
+        self._ingest, self._train = f"{spec.model}__ingest", f"{spec.model}__train"
+        self._runs.wait_for_dags([self._ingest, self._train])
+
+    def backfill(self, days: Sequence[Interval]) -> None:
+        backfill = self._runs.backfill(self._ingest, days[0], days[-1], WIDTH)
+        self._runs.wait_for_backfill(backfill, self._ingest, len(days), lambda done: None)
+
+    def ingest(self, day: Interval) -> Flown:
+        return self._ended(self._runs.trigger(self._ingest, f"bench__{day.partition}", day))
+
+    def train(self, day: Interval) -> Flown:
+        conf = {"as_of": day.as_of.isoformat(), "reason": "benchmark"}
+        return self._ended(self._runs.trigger(self._train, f"bench__{day.partition}", conf=conf))
+
+    def _ended(self, run: dict[str, Any]) -> Flown:
+        ended = self._runs.wait(run)
+        started = moment(ended["queued_at"])
+        before, tasks = started, {}
+        # In the order of their ends each task waited for the one before it, mapped ones (which start together) for the last other.
+        instances = sorted(self._runs.tasks(ended), key=lambda task: str(task["end_date"]))
+        for task in instances:
+            if task["state"] != "success":
+                raise AssertionError(f"{task['task_id']} is {task['state']}: the two ways would not do the same work")
+            queued, started_at, ended_at = (moment(task[name]) for name in ("queued_when", "start_date", "end_date"))
+            begun = self._begun(task)
+            mapped = task["map_index"] >= 0
+            waited = max((moment(t["end_date"]) for t in instances if moment(t["end_date"]) <= queued), default=before)
+            name = f"{task['task_id']} ({task['rendered_map_index']})" if mapped else task["task_id"]
+            steps = (waited, queued, started_at, begun, ended_at)
+            tasks[name] = Seconds(*((b - a).total_seconds() for a, b in pairwise(steps)))
+        closed, last = moment(ended["end_date"]), moment(instances[-1]["end_date"])
+        return Flown((closed - started).total_seconds(), (closed - last).total_seconds(), tasks)
+
+    def _begun(self, task: dict[str, Any]) -> Any:
+        """When the operator wrote its line, which is the first that it does."""
+        path = f"/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
+        events = self._runs.api.get(path, full_content=True, map_index=task["map_index"])["content"]
+        return next(moment(e["timestamp"]) for e in events if f": {task['task_id']} as of " in str(e.get("event")))
+
+
+def train(run: Run) -> dict[str, float]:
+    """The stages of the training loop, one after the other in this process; task → seconds."""
+    from evergreen.evaluate import stages as evaluate
+    from evergreen.registry import stages as registry
+    from evergreen.serve import stages as serve
+    from evergreen.train import stages as train
+    from evergreen.validate import stages as validate
+
+    seconds: dict[str, float] = {}
+
+    def stage(name: str, work: Callable[..., Any], *inputs: Any) -> Any:
+        results: list[Any] = []
+        seconds[name] = timed(lambda: results.append(work(run, *inputs)))
+        return results[0]
+
+    data = stage("validate_training", validate.validate_training, stage("build", train.build))
+    candidates = [stage(f"tune ({family})", train.tune, data, family) for family in run.spec.families]
+    gated = stage("gates", evaluate.gates, stage("evaluate", evaluate.evaluate, data, candidates))
+    stage("deploy", serve.deploy, stage("probe", serve.probe, stage("register", registry.register, gated)))
+    return seconds
+
+
+def _text(
+    imports: float,
+    history: tuple[float, float],
+    days: Sequence[tuple[Flown, dict[str, float]]],
+    training: tuple[Flown, dict[str, float]],
+) -> str:
+    flown_day = statistics.median(flown.seconds for flown, _ in days)
+    plain_day = statistics.median(sum(plain.values()) for _, plain in days)
+    rows = [
+        Ratio("an ingest day", f"{CUSTOMERS:,} customers, median of {TURNS}", flown_day, plain_day, "plain process", _DAY),
+        Ratio(f"a day of a backfill, {WIDTH} side by side", f"{HISTORY} days", history[0] / HISTORY, history[1] / HISTORY,
+              "plain process, one after the other", _DAY),
+        Ratio("a training", "3 families, one run each", training[0].seconds, sum(training[1].values()), "plain process", _TRAINING),
+    ]  # fmt: skip
+    median_day = {name: _median(flown.tasks[name] for flown, _ in days) for name in days[0][1]}
+    plain = {name: statistics.median(stages[name] for _, stages in days) for name in days[0][1]}
+    return "\n\n".join([
+        _PROSE.format(imports=imports, modules=len(PRELOADED)),
+        ratios(rows),
+        "Where each second of an ingest day goes:",
+        _seconds(Flown(flown_day, statistics.median(flown.closing for flown, _ in days), median_day), plain),
+        "Where each second of a training goes (the families are tuned two at a time, so the sum is more than the run):",
+        _seconds(*training),
+    ])  # fmt: skip
+
+
+def _median(instances: Iterable[Seconds]) -> Seconds:
+    return Seconds(*map(statistics.median, zip(*map(astuple, instances), strict=True)))
+
+
+def _seconds(flown: Flown, plain: dict[str, float]) -> str:
+    rows = [(name, *astuple(flown.tasks[name]), flown.tasks[name].total, plain[name]) for name in plain]
+    sums = ("sum of the tasks", *(sum(column) for column in list(zip(*rows, strict=True))[1:]))
+    whole = [[name, *(f"{value:.2f}" for value in values)] for name, *values in [*rows, sums]]
+    whole.append(["the run's end, after its last task", f"{flown.closing:.2f}", "", "", "", f"{flown.closing:.2f}", ""])
+    whole.append(["**the run, queued to ended**", "", "", "", "", f"{flown.seconds:.2f}", f"{sum(plain.values()):.2f}"])
+    return table(("seconds", "scheduler", "executor", "start-up", "stage", "task in all", "plain process"), whole)
+
+
+_PROSE = """The same stages on the same batches, on two models that differ in nothing but the name: one through Airflow (LocalExecutor,
+Postgres, as `make up` starts it), one in a plain process that calls them one after the other. Each writes its own tables of one lake, and
+both use the same Postgres, MLflow and model server. The plain process first imported what the scheduler preloads ({modules} modules,
+{imports:.1f} s); no task pays for imports again.
+
+*scheduler*: from the end of what a task waited for until it is queued. *executor*: until its process runs. *start-up*: until the
+operator's first line (parse the DAG file, read the inputs). *stage*: from there to the task's end, with its result and links sent to the
+api-server. The plain process has the stage alone."""
+_DAY = "eight tasks, each queued, started and set up: the first three columns of the next table"
+_TRAINING = "ten task instances, likewise"

@@ -1,0 +1,114 @@
+"""The cost of a day against the length of history, and against its rows."""
+
+from __future__ import annotations
+
+import json
+import logging
+import resource
+import statistics
+import subprocess
+import sys
+import warnings
+from collections.abc import Sequence
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+from benchmarks import workload
+from benchmarks.document import table
+from evergreen.run import Run
+
+LENGTHS, FEW = (50, 100, 200), 200  # days of history; customers whose days they are
+SIZES = (1_000, 10_000, 100_000)  # customers
+WARM_UP, MEASURED = 1, 2  # days of a size: the first pays for imports and for making the tables
+AROUND = 5  # days whose median stands for a length
+
+
+def run() -> str:
+    """The section's text."""
+    history = _fresh("history")
+    sizes = {size: _fresh("size", size) for size in SIZES}
+    return "\n\n".join([
+        _HISTORY.format(customers=FEW, around=AROUND), _by_length(history),
+        _SIZE.format(days=WARM_UP + MEASURED), _by_size(sizes),
+    ])  # fmt: skip
+
+
+def _fresh(what: str, *arguments: object) -> Any:
+    """What `_history` or `_size` finds in a process of its own, whose memory is its alone."""
+    print(f"  {what} {' '.join(map(str, arguments))}", flush=True)
+    command = [sys.executable, "-m", "benchmarks.scale", what, *map(str, arguments)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _history() -> list[dict[str, float]]:
+    """Seconds by task of every day of the longest history."""
+    with workload.home() as here:
+        spec = workload.model(here)
+        days = workload.deliver(here, FEW, workload.FIRST, max(LENGTHS))
+        return [workload.ingest(Run(spec, day)) for day in days]
+
+
+def _size(customers: int) -> dict[str, Any]:
+    """Seconds by task of a size's measured days, and the largest memory of the process that ingested them."""
+    with workload.home() as here:
+        # The windows look back four weeks; days before the spec's first count as present, so a late first day leaves a few to compute.
+        first = workload.FIRST + timedelta(days=60)
+        spec = workload.model(here).model_copy(update={"first_day": first})
+        before = _megabytes()
+        days = workload.deliver(here, customers, first, WARM_UP + MEASURED)
+        delivered = _megabytes()
+        spent = [workload.ingest(Run(spec, day)) for day in days]
+        return {"days": spent[WARM_UP:], "before": before, "delivered": delivered, "peak": _megabytes()}
+
+
+def _megabytes() -> float:
+    """The largest resident memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _by_length(days: Sequence[dict[str, float]]) -> str:
+    lengths = {length: _median(days[length - AROUND : length]) for length in LENGTHS}
+    first = lengths[LENGTHS[0]]
+    rows = [
+        (task, *(f"{lengths[length][task] * 1000:.0f}" for length in LENGTHS), f"{lengths[LENGTHS[-1]][task] / first[task]:.2f}")
+        for task in first
+    ]  # fmt: skip
+    return table(("milliseconds", *(f"day {length}" for length in LENGTHS), f"{LENGTHS[-1]} / {LENGTHS[0]}"), rows)
+
+
+def _by_size(sizes: dict[int, dict[str, Any]]) -> str:
+    medians = {size: _median(found["days"]) for size, found in sizes.items()}
+    rows: list[tuple[str, ...]] = [
+        (task, *(f"{medians[size][task]:.2f}" for size in SIZES), _growth([medians[size][task] for size in SIZES]))
+        for task in medians[SIZES[0]]
+    ]
+    peaks = [sizes[size]["peak"] for size in SIZES]
+    rows.append(("peak memory of the process, MB", *(f"{peak:.0f}" for peak in peaks), _growth(peaks)))
+    return table(("seconds", *(f"{size:,} customers" for size in SIZES), "growth with each tenfold"), rows)
+
+
+def _growth(values: Sequence[float]) -> str:
+    return ", ".join(f"{later / earlier:.1f}" for earlier, later in pairwise(values))
+
+
+def _median(days: Sequence[dict[str, float]]) -> dict[str, float]:
+    medians = {task: statistics.median(day[task] for day in days) for task in days[0]}
+    return medians | {"the day": sum(medians.values())}
+
+
+_HISTORY = """**Length.** {customers} customers, one process, day after day; each length is the median of the {around} days that end there."""
+_SIZE = """**Rows.** Each size in a process of its own: {days} days, the first of which pays for imports and for making the tables
+and is left out. The spec's first day is late, so that the days before it count as present: the four-week windows are computed over the
+days that are there, and `features` reads that much less than after four weeks. The peak includes the simulator, which makes the batches in
+the same process. Of the largest size's day, `materialize` is most: Feast's online table has a row an entity *and feature*, 16 a customer,
+which are converted one by one (six tenths of its time) and upserted (the rest; cProfile at 20,000 customers). The other tasks have a fixed
+part that outweighs thousands of rows."""
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)  # the stages tell what they do
+    kind, *given = sys.argv[1:]
+    print(json.dumps(_history() if kind == "history" else _size(int(given[0]))))

@@ -1,0 +1,317 @@
+"""The model server against `mlflow models serve` and the bare work."""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import os
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pandas as pd
+import psycopg
+from threadpoolctl import threadpool_limits
+
+from benchmarks import workload
+from benchmarks.document import duration, ratios, table
+from benchmarks.measure import Ratio, in_turns, percentile
+from evergreen.local import postgres
+from evergreen.local.processes import Service
+from evergreen.run import Run
+from evergreen.settings import Settings
+from evergreen.spec.schema import ModelSpec
+
+CUSTOMERS, DAYS = 1000, 14
+REQUESTS = {1: 300, 50: 100, 1000: 20}  # entities of a request → requests timed
+CLIENTS, SECONDS, ROUNDS = 8, 4.0, 2  # of the throughput
+FAMILY = "gradient_boosting"
+
+
+class Client:
+    """One kept-open connection; http.client costs a third of a millisecond a request less than httpx."""
+
+    def __init__(self, url: str, path: str) -> None:
+        self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+        self._path = path
+
+    def post(self, body: bytes) -> Any:
+        self._connection.request("POST", self._path, body, {"Content-Type": "application/json"})
+        answer = self._connection.getresponse()
+        text = answer.read()
+        assert answer.status == 200, f"{answer.status}: {text[:500]!r}"
+        return json.loads(text)
+
+
+@dataclass(frozen=True)
+class Shop:
+    """What all sides answer from: a champion in the registry, its features online, and everyone's keys."""
+
+    spec: ModelSpec
+    server: str
+    mlflow: str
+    keys: list[str]
+    features: dict[str, dict[str, Any]]
+
+    def batches(self, size: int) -> Iterator[list[str]]:
+        """Keys of requests of that size, without end."""
+        around = itertools.cycle(self.keys)
+        while True:
+            yield list(itertools.islice(around, size))
+
+    def asked(self, keys: list[str]) -> bytes:
+        """Evergreen's request: keys alone."""
+        entities = [{"customer_id": key} for key in keys]
+        return json.dumps({"entity": entities[0]} if len(keys) == 1 else {"entities": entities}).encode()
+
+    def given(self, keys: list[str]) -> bytes:
+        """MLflow's request: the features themselves."""
+        columns = list(self.spec.feature_types)
+        rows = [[self.features[key][name] for name in columns] for key in keys]
+        return json.dumps({"dataframe_split": {"columns": columns, "data": rows}}).encode()
+
+    def evergreen(self) -> Client:
+        return Client(self.server, f"/models/{self.spec.model}/predict")
+
+    def peer(self) -> Client:
+        return Client(self.mlflow, "/invocations")
+
+
+class Bare:
+    """The store read in one statement over one connection, and the model called on it, in this process."""
+
+    def __init__(self, here: Settings, spec: ModelSpec) -> None:
+        from evergreen.features.store import feature_store, view_name
+        from evergreen.registry import store
+        from evergreen.train.rows import inputs
+
+        self._spec, self._inputs = spec, inputs
+        self._version = feature_store().config.entity_key_serialization_version
+        self._model = store.load(spec.model, 1)
+        self._connection = psycopg.connect(here.database_url("feast"), autocommit=True)
+        project = feature_store().config.project
+        self._query = " union all ".join(
+            f'select entity_key, feature_name, value from "{project}_{view_name(spec, view)}" where entity_key = any(%(keys)s)'
+            for view in spec.features
+        )
+
+    def read(self, keys: list[str]) -> list[dict[str, Any]]:
+        from feast.infra.key_encoding_utils import serialize_entity_key
+        from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+        from feast.protos.feast.types.Value_pb2 import Value
+
+        names = [self._spec.entity.key]
+        packed = [
+            serialize_entity_key(EntityKey(join_keys=names, entity_values=[Value(string_val=key)]), self._version)
+            for key in keys
+        ]
+        found: dict[bytes, dict[str, Any]] = {key: {} for key in packed}
+        for key, name, value in self._connection.execute(self._query.encode(), {"keys": packed}):
+            known = Value.FromString(value)
+            kind = known.WhichOneof("val")
+            found[key][name] = getattr(known, kind) if kind else None
+        return [found[key] for key in packed]
+
+    def predict(self, rows: list[dict[str, Any]]) -> list[float]:
+        frame = pd.DataFrame.from_records(rows, columns=list(self._spec.feature_types))
+        answers: list[float] = self._model.predict(self._inputs(self._spec.feature_types, frame)).tolist()
+        return answers
+
+    def answer(self, keys: list[str]) -> list[float]:
+        return self.predict(self.read(keys))
+
+
+def run() -> str:
+    """The section's text."""
+    with threadpool_limits(1), workload.home() as here, _shop(here) as shop:
+        bare = Bare(here, shop.spec)
+        _same_answers(shop, bare)
+        latency = [row for size, requests in REQUESTS.items() for row in _latency(shop, bare, size, requests)]
+        throughput = _throughput(shop)
+        parts = _parts(here, shop, bare)
+        return "\n\n".join([_PROSE.format(family=FAMILY), ratios(latency), ratios(throughput), parts])
+
+
+@contextmanager
+def _shop(here: Settings) -> Iterator[Shop]:
+    """Ingest, train one family, register it as champion, and start both servers on it."""
+    spec = workload.model(here)
+    spec = spec.model_copy(update={"search": spec.search.model_copy(update={"trials": 2})})
+    print(f"  ingesting {DAYS} days of {CUSTOMERS} customers")
+    for interval in workload.deliver(here, CUSTOMERS, workload.FIRST, DAYS):
+        workload.ingest(run := Run(spec, interval))
+    services = workload.services(here)
+    with workload.service(here, services["mlflow"]):
+        print(f"  training {FAMILY}")
+        _train(run)
+        port = postgres.free_port()
+        url = f"http://127.0.0.1:{port}"
+        command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", f"models:/{spec.model}/1"]
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # it looks for uvicorn there
+        peer = Service(
+            "mlflow-models-serve", [*command, "--env-manager", "local", "--port", str(port), "--workers", "1"],
+            {**services["mlflow"].environment, "MLFLOW_TRACKING_URI": here.mlflow_url, "PATH": path, "OMP_NUM_THREADS": "1"}, lambda: _answers(f"{url}/ping"),
+        )  # fmt: skip
+        print("  starting both servers")
+        with workload.service(here, services["server"]), workload.service(here, peer):
+            while not _answers(f"{here.server_url}/readyz"):
+                time.sleep(0.2)
+            keys, features = _online(run)
+            yield Shop(spec, here.server_url, url, keys, features)
+
+
+def _train(run: Run) -> None:
+    from evergreen.registry import stages as registry
+    from evergreen.registry import store
+    from evergreen.train import stages as train
+
+    data = train.build(run)
+    candidate = train.tune(run, data, FAMILY)
+    version = registry.register(run, {**candidate, "passed": True, "key": data["key"]})["version"]
+    store.set_champion(run.spec.model, version, last_known_good=None)
+
+
+def _online(run: Run) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    from evergreen.features.store import online_features
+    from evergreen.lake import tables
+
+    stored = tables.read(run.spec.model, "features", next(iter(run.spec.features)), [run.interval.partition])
+    assert stored is not None
+    keys: list[str] = stored[run.spec.entity.key].to_pylist()
+    found = online_features(run.spec, [{run.spec.entity.key: key} for key in keys])
+    return keys, {key: entity["features"] for key, entity in zip(keys, found, strict=True)}
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _same_answers(shop: Shop, bare: Bare) -> None:
+    keys = shop.keys[:50]
+    ours = [item["prediction"] for item in shop.evergreen().post(shop.asked(keys))["predictions"]]
+    theirs = [row[1] for row in shop.peer().post(shop.given(keys))["predictions"]]
+    for other in (theirs, bare.answer(keys)):
+        assert max(abs(a - b) for a, b in zip(ours, other, strict=True)) < 1e-9, "not the same model, or features"
+
+
+def _latency(shop: Shop, bare: Bare, size: int, requests: int) -> Iterator[Ratio]:
+    ours, peer, batches = shop.evergreen(), shop.peer(), shop.batches(size)
+    times = in_turns(
+        _sending(lambda keys: ours.post(shop.asked(keys)), batches),
+        _sending(lambda keys: peer.post(shop.given(keys)), batches),
+        _sending(bare.answer, batches),
+        rounds=requests,
+    )
+    for name, share in (("p50", 0.5), ("p99", 0.99)):
+        mine, theirs, least = (percentile(each, share) for each in times)
+        what = f"{name} of a request of {size:,}"
+        yield Ratio(
+            what, f"{requests} requests", mine, theirs, "mlflow models serve", _REASONS.get((size, "mlflow"), "")
+        )
+        yield Ratio(
+            what, f"{requests} requests", mine, least, "bare read and model call", _REASONS.get((size, "bare"), "")
+        )
+
+
+def _sending(send: Callable[[list[str]], object], batches: Iterator[list[str]]) -> Callable[[], object]:
+    return lambda: send(next(batches))
+
+
+def _throughput(shop: Shop) -> Iterator[Ratio]:
+    """Seconds a request, with all clients asking without pause."""
+    for size in (1, 50):
+        rates: dict[str, list[float]] = {"ours": [], "mlflow": []}
+        for _ in range(ROUNDS):
+            rates["ours"].append(_rate(shop.evergreen, shop.asked, shop.batches(size)))
+            rates["mlflow"].append(_rate(shop.peer, shop.given, shop.batches(size)))
+        ours, theirs = (statistics.mean(each) for each in rates.values())
+        what = f"{CLIENTS} clients, requests of {size}: {ours:,.0f} against {theirs:,.0f} requests a second"
+        yield Ratio(what, f"{ROUNDS} times {SECONDS:.0f} s", 1 / ours, 1 / theirs, "mlflow models serve", _LOGGED)
+
+
+def _rate(connect: Callable[[], Client], body: Callable[[list[str]], bytes], batches: Iterator[list[str]]) -> float:
+    """Requests a second."""
+    bodies = [body(next(batches)) for _ in range(100)]
+    started, ended = time.perf_counter(), threading.Event()
+
+    def send(number: int) -> int:
+        client, sent = connect(), 0
+        while not ended.is_set():
+            client.post(bodies[(number * 13 + sent) % len(bodies)])
+            sent += 1
+        return sent
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        sending = [pool.submit(send, number) for number in range(CLIENTS)]
+        ended.wait(SECONDS)
+        ended.set()
+        total = sum(each.result() for each in sending)
+    return total / (time.perf_counter() - started)
+
+
+def _parts(here: Settings, shop: Shop, bare: Bare) -> str:
+    """Where a request's time goes: each of its parts alone, in this process, and an empty request over HTTP."""
+    from evergreen.features.store import online_features
+    from evergreen.serve.models import load
+    from evergreen.serve.predictions import Prediction, PredictionLog
+
+    loaded, log = load(shop.spec.model, 1), PredictionLog()
+    alive = http.client.HTTPConnection(urlsplit(shop.server).netloc, timeout=60)
+    now = datetime.now(UTC)
+
+    def empty() -> None:
+        alive.request("GET", "/healthz")
+        alive.getresponse().read()
+
+    def rows(keys: list[str]) -> list[Prediction]:
+        request = os.urandom(16).hex()
+        return [
+            Prediction(shop.spec.model, 1, request, at, key, now, now, shop.features[key], 0.5)
+            for at, key in enumerate(keys)
+        ]
+
+    columns: list[list[str]] = []
+    for size, requests in REQUESTS.items():
+        batches = shop.batches(size)
+        works: list[Callable[[], object]] = [
+            empty,
+            _sending(lambda keys: online_features(shop.spec, [{shop.spec.entity.key: key} for key in keys]), batches),
+            _sending(bare.read, batches),
+            _sending(lambda keys: loaded.predict([shop.features[key] for key in keys]), batches),
+            _sending(lambda keys: log.append(rows(keys)).result(), batches),
+        ]
+        columns.append([duration(statistics.median(each)) for each in in_turns(*works, rounds=min(requests, 100))])
+    log.close()
+    names = ("an empty request (`/healthz`) over HTTP", "features from the online store", "the same read, bare",
+             "the model, from features to answers", "rows committed to the prediction log")  # fmt: skip
+    return "Where a request's time goes (medians, each part alone):\n\n" + table(
+        ("part", *(f"request of {size:,}" for size in REQUESTS)), zip(names, *columns, strict=True)
+    )
+
+
+_PROSE = """One worker and one numeric thread each, the same {family} model from the same registry, one connection kept open. Evergreen is asked with keys alone: it reads the
+features from the online store, predicts, and commits every prediction to the log before it answers. `mlflow models serve`
+(`--env-manager local`) is given the features and logs nothing. "Bare" is one SQL statement on an open connection and the model call, in
+the measuring process: no HTTP, no checks, no log."""
+_LOGGED = "reads the features and commits the log, which the other does not: see the parts below"
+_REASONS = {
+    (1, "bare"): "HTTP and the commit to the log: see the parts below",
+    (50, "bare"): "the commit to the log, with its features as JSON: see the parts below",
+    (1000, "bare"): "the commit to the log, with its features as JSON: see the parts below",
+    (50, "mlflow"): _LOGGED,
+    (1000, "mlflow"): _LOGGED,
+}
