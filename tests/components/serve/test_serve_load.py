@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
+from evergreen.errors import DeployRefused
 from evergreen.serve import client
+from evergreen.serve import stages as serve
 
-from .conftest import Shop, customer, until
+from .conftest import Shop, Town, customer, until
 
-CLIENTS = 4
+CLIENTS = 8
 
 
 @dataclass
@@ -97,6 +99,26 @@ def test_versions_are_swapped_under_load_without_a_failed_request(shop: Shop) ->
             right = expected[answer["version"]][int(item["customer_id"].removeprefix("c-"))]
             assert item["prediction"] == pytest.approx(right, abs=1e-12), "an answer is its own version's"
     clients.assert_all_logged()
+
+
+def test_a_bad_model_disturbs_no_other_one(town: Town) -> None:
+    """Beside a model under load, another one gets versions that cannot be loaded, and requests that it cannot answer."""
+    good, bad = town.shop(), town.shop()
+    good.champion(3)
+    with sending(good) as clients:
+        for day in (5, 6, 7):
+            clients.more(40)
+            with pytest.raises(DeployRefused):
+                serve.deploy(bad.run(day), bad.damaged(day))
+            assert bad.server.predict(bad.name, entity={"customer_id": customer(1)}).status_code == 503
+            assert bad.server.predict(bad.name, entity={"customer": 1}).status_code == 503
+        clients.more(40)
+        assert bad.server.get("/readyz").json() == {"ready": True, "missing": [bad.name]}
+    assert clients.failed == [] and len(clients.answered) >= 160
+    assert {answer["version"] for answer in clients.answered} == {1}
+    clients.assert_all_logged()
+    bad.champion(8)
+    assert bad.server.get("/readyz").json() == {"ready": True, "missing": []}
 
 
 def test_a_server_that_is_killed_under_load_has_logged_every_answered_prediction(alone: Shop) -> None:
