@@ -48,8 +48,8 @@ class Day:
         seen = pd.merge_asof(
             frame, roads.sort_values("measured_at"), left_on="ordered_at", right_on="measured_at", by="depot_id"
         )
-        hours = 20 + shop + 8 * seen["congestion"] - 10 * express + 0.5 * weight + random.normal(0, 1.5, A_DAY)
-        return frame.assign(hours=hours.round(2).mask(random.random(A_DAY) < _LOST))
+        hours = 8 + 0.5 * shop + 4 * seen["congestion"] - 5 * express + 0.25 * weight + random.normal(0, 0.7, A_DAY)
+        return frame.assign(hours=hours.round(2).clip(0.5, 23.9).mask(random.random(A_DAY) < _LOST))
 
     def write(self, landing: Path) -> None:
         """The day's files: parcels as CSV, roads as JSON Lines."""

@@ -94,7 +94,7 @@ def _backfill(page: Page, airflow: Airflow, dag_id: str) -> None:
     page.goto(f"{airflow.url}/dags/{dag_id}")
     page.get_by_role("button", name="Trigger").first.click()
     page.get_by_text("Backfill", exact=True).first.click()
-    first = airflow.run(dag_id)["run_type"] and _first_day(airflow, dag_id)
+    first = _first_day(airflow, dag_id)
     for position in (0, 1):
         page.get_by_text("Select date and time").first.click()
         page.get_by_placeholder("YYYY/MM/DD").last.fill(_shift(first, position).replace("-", "/"))

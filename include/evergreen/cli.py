@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import NoReturn
 
-from evergreen.errors import EvergreenError
+from evergreen.errors import EvergreenError, RunError
 from evergreen.interval import Interval, days
 from evergreen.settings import settings
 
@@ -131,6 +131,11 @@ def _run(options: argparse.Namespace) -> int:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     spec = load_spec(settings().models / options.model)
     for interval in options.intervals:
+        if options.loop != "train" and interval != Interval.of_day(interval.start.date()):
+            raise RunError(
+                f"running {options.loop} of {spec.model}", found=f"as of {interval.as_of.isoformat()}", expected="a whole day in UTC",
+                next_step="name it: --day 2026-01-31",
+            )  # fmt: skip
         doing = f"running {options.loop} of {spec.model}"
         check_day(spec, interval, doing, "name another --day or --as-of")
     for interval in options.intervals:

@@ -16,6 +16,8 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+from croniter import croniter
+
 from evergreen.errors import PermanentError
 from evergreen.interval import Interval, days
 from evergreen.local import stack
@@ -100,12 +102,15 @@ class Clock:
 class Demo:
     """One telling on a stack that runs."""
 
-    def __init__(self, spec: ModelSpec, upstream: Upstream, span: Span, here: Settings, clock: Clock) -> None:
+    def __init__(
+        self, spec: ModelSpec, upstream: Upstream, span: Span, here: Settings, clock: Clock, *, routine: bool = False
+    ) -> None:
         self.spec = spec
         self.upstream = upstream
         self.span = span
         self.here = here
         self.clock = clock
+        self.routine = routine  # the spec's scheduled trainings too, at their time
         self.runs = AirflowRuns(AirflowApi(here.airflow_url, ADMIN_USER, here.airflow_password))
         self.ids = {loop: f"{spec.model}__{loop}" for loop in ("ingest", "train", "monitor")}
 
@@ -161,6 +166,14 @@ class Demo:
         for training in self.runs.of(self.ids["train"], state=["queued", "running"]):
             with self.clock.phase(f"retraining: {training['dag_run_id']}"):
                 self.runs.wait(training)
+        self.scheduled(interval)
+
+    def scheduled(self, interval: Interval) -> None:
+        """The training that the spec schedules for the end of the interval, if it does: Airflow's clock is not the replay's."""
+        if self.routine and croniter.match(self.spec.schedule.train, interval.end):
+            conf = {"as_of": interval.as_of.isoformat(), "reason": "scheduled"}
+            with self.clock.phase("scheduled trainings"):
+                self.runs.wait(self.runs.trigger(self.ids["train"], f"weekly__{interval.partition}", conf=conf))
 
     def write(self, interval: Interval) -> None:
         """The day's batches, as the upstream system writes them."""
@@ -179,7 +192,9 @@ class Demo:
 
 
 @contextmanager
-def telling(model: str, upstream: Upstream, span: Span, mark: dict[str, Any]) -> Iterator[Demo]:
+def telling(
+    model: str, upstream: Upstream, span: Span, mark: dict[str, Any], *, routine: bool = False
+) -> Iterator[Demo]:
     """A demo on a fresh stack, which is stopped after the block; what an earlier demo left in its home is deleted first.
 
     Raises:
@@ -191,7 +206,7 @@ def telling(model: str, upstream: Upstream, span: Span, mark: dict[str, Any]) ->
     try:
         with clock.phase("starting Postgres, MLflow, the model server, the reports and Airflow"):
             here = stack.up(clock.say, replay=True)
-        demo = Demo(load_spec(here.models / model), upstream, span, here, clock)
+        demo = Demo(load_spec(here.models / model), upstream, span, here, clock, routine=routine)
         yield demo
         _where_the_time_went(clock, demo.runs, list(demo.ids.values()))
         print("\nEverything is stopped now. `make up` starts it again with all of this in it:")

@@ -32,9 +32,10 @@ def run(span: Span) -> None:
 
     Raises:
         DemoRefused: the home holds something else than a demo.
-        StoryFailed: predictions and outcomes do not add up.
+        RunFailed, TrafficFailed: a run ended red, or a flight was not answered for.
+        StoryFailed: no live prediction has an outcome.
     """
-    with telling(upstream.MODEL, Airports(), span, asdict(span)) as demo:
+    with telling(upstream.MODEL, Airports(), span, asdict(span), routine=True) as demo:
         demo.play()
         with demo.clock.phase("comparing with never retraining and with refitting every day"):
             told = report.read(demo.spec, demo.runs, span)

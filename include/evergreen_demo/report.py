@@ -1,6 +1,8 @@
 """What retraining was worth: the served predictions against a model that is never retrained and one that is refitted every day.
 
-All three are scored on the same rows: the live predictions whose outcome is known, by the features that they were made from.
+All three are scored on the same rows: the live predictions whose outcome is known, by the features that they were made from. A new
+version takes over in the middle of the day after its training, whenever that ends, as it does in life. Refitting is done on what
+Feast joins for the labels' rows, in this process: the first champion's family and parameters, on the spec's window, without search.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ class Report:
     comparisons: dict[str, Comparison]  # the served predictions against each other way, by day
     metric: Metric
     refitted: str  # what is refitted every day
-    outcomes: dict[str, int]  # of the replayed flights
+    outcomes: dict[str, int]  # of the flights of the live days
     versions: dict[int, int]  # predictions by the version that made them
 
     def lines(self) -> Iterator[str]:
@@ -53,7 +55,7 @@ class Report:
         for _, line in sorted(self.story.events(), key=lambda event: event[0]):
             yield f"  {line}"
         yield ""
-        yield "Flights of the span: " + ", ".join(f"{count:,} {name}" for name, count in self.outcomes.items())
+        yield "Flights of the live days: " + ", ".join(f"{count:,} {name}" for name, count in self.outcomes.items())
         yield "Live predictions by version: " + ", ".join(
             f"{number}: {count:,}" for number, count in sorted(self.versions.items())
         )
@@ -65,6 +67,8 @@ class Report:
             scores = "".join(f"{_score(self.metric, rows, way):20.4f}" for way in (SERVED, NEVER, DAILY))
             yield f"  {week!s:12}{len(rows):8,}{rows['label'].mean():8.1%}{scores}"
         yield ""
+        if len(self.versions) == 1:
+            yield "One version served throughout: as served and never retrained are the same model."
         for other, (gain, low, high, _, number) in self.comparisons.items():
             verdict = "better" if low > 0 else "worse" if high < 0 else "no difference that these days can show"
             yield (
@@ -76,7 +80,8 @@ def read(spec: ModelSpec, runs: AirflowRuns, span: Span) -> Report:
     """Read a span back, and score the other two ways on its rows.
 
     Raises:
-        StoryFailed: there is no champion, or no live prediction has an outcome.
+        EvidenceMissing: there is no first version.
+        StoryFailed: no live prediction has an outcome.
     """
     made, known = tables.read(spec.model, "predictions", "live"), tables.read(spec.model, "labels", spec.label.name)
     first = store.version(spec.model, 1)
@@ -130,22 +135,23 @@ def _refitted(
         today = (moments.dt.floor("D") == day).to_numpy()
         return today, families.predict(fitted, asked[today])
 
-    with threadpool_limits(1), ThreadPoolExecutor(2) as pool:
+    # Keras' seed is the process's: two networks at once would not be the same each time.
+    with threadpool_limits(1), ThreadPoolExecutor(1 if family == "mlp" else 2) as pool:
         for today, predicted in pool.map(of_day, sorted(moments.dt.floor("D").unique())):
             predictions[today] = predicted
     return predictions
 
 
 def _outcomes(spec: ModelSpec, span: Span) -> dict[str, int]:
-    """How the flights of the span went, by the reports; cancelled and diverted ones have no label."""
-    reports = tables.read(spec.model, "raw", "reports")
-    assert reports is not None
-    frame = reports.to_pandas()
-    start = datetime.combine(span.first, datetime.min.time(), UTC)
-    end = datetime.combine(span.end + timedelta(days=1), datetime.min.time(), UTC)
-    within = frame[(frame["scheduled_at"] >= start) & (frame["scheduled_at"] < end)]
-    counts = within["status"].value_counts()
-    return {name: int(counts.get(name, 0)) for name in ("landed", "cancelled", "diverted")}
+    """How the flights went that were scheduled on the live days; cancelled and diverted ones have no label."""
+    departures, reports = tables.read(spec.model, "raw", "departures"), tables.read(spec.model, "raw", "reports")
+    assert departures is not None and reports is not None
+    start = datetime.combine(span.history_end + timedelta(days=1), datetime.min.time(), UTC)
+    keys = list(spec.sources["departures"].keys)
+    flights = departures.to_pandas()
+    told = flights[flights["scheduled_at"] >= start].merge(reports.to_pandas()[[*keys, "status"]], on=keys, how="left")
+    counts = told["status"].fillna("not reported yet").value_counts()
+    return {name: int(counts.get(name, 0)) for name in ("landed", "cancelled", "diverted", "not reported yet")}
 
 
 def _score(metric: Metric, rows: pd.DataFrame, way: str) -> float:

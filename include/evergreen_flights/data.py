@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-_TAXI = pd.Timedelta(hours=1)  # after the wheels touched the ground, a flight's report is in
+_REPORT = pd.Timedelta(hours=3)  # after its time in the air: by then it has rolled to the gate, and its report is in
 _ADRIFT = pd.Timedelta(hours=8)  # after its departure, a diverted flight is reported
 
 
@@ -29,7 +29,7 @@ def flights() -> pd.DataFrame:
     scheduled = pd.to_datetime(raw["time_hour"], utc=True) + pd.to_timedelta(raw["minute"], unit="min")
     departed = scheduled + pd.to_timedelta(raw["dep_delay"], unit="min")
     status = raw["arr_delay"].notna().map({True: "landed", False: "diverted"}).mask(raw["dep_time"].isna(), "cancelled")
-    reported = (departed + pd.to_timedelta(raw["air_time"], unit="min") + _TAXI).where(
+    reported = (departed + pd.to_timedelta(raw["air_time"], unit="min") + _REPORT).where(
         status == "landed", departed + _ADRIFT
     )
     return pd.DataFrame({

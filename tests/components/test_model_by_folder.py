@@ -141,7 +141,8 @@ def test_features_of_each_entity_are_those_known_when_it_was_asked(trained: dict
         past = history[(history["ordered_at"] < midnight) & (history["ordered_at"] >= midnight - pd.Timedelta(days=3))]
         of_shop = past[past["shop_id"] == row["shop_id"]]
         assert row["shop_parcels_3d"] == len(of_shop)
-        assert row["shop_hours_3d"] == pytest.approx(of_shop["hours"].mean())
+        known = of_shop[of_shop["ordered_at"] <= midnight - pd.Timedelta(days=1)]
+        assert row["shop_hours_3d"] == pytest.approx(known["hours"].mean()), "of yesterday's nothing is known yet"
         yesterday = past[past["ordered_at"] >= midnight - pd.Timedelta(days=1)]
         assert row["depot_parcels_1d"] == (yesterday["depot_id"] == row["depot_id"]).sum()
 
@@ -150,7 +151,7 @@ def test_a_number_is_learned_gated_and_deployed(trained: dict[str, Any]) -> None
     gated = trained["gated"]
     assert gated["passed"], gated["reason"]
     assert set(gated["scores"]) == {"rmse", "mae", "r2"}
-    assert gated["scores"]["rmse"] < 3.0, "it has learned what the hours depend on: their noise is 1.5"
+    assert gated["scores"]["rmse"] < 1.5, "it has learned what the hours depend on: their noise is 0.7"
     names = {gate["name"] for gate in gated["gates"]}
     assert names >= {"evaluation rows", "rmse at most", "r2 at least", "better than the baseline"}
     assert not any("class" in name for name in names)
@@ -167,9 +168,9 @@ def test_the_server_answers_with_what_the_request_says(trained: dict[str, Any]) 
     assert response.status_code == 200, response.text
     (first,) = response.json()["predictions"]
     entity = request["entity"]
-    assert 5 < first["prediction"] < 60 and first["parcel_id"] == entity["parcel_id"]
+    assert 1 < first["prediction"] < 30 and first["parcel_id"] == entity["parcel_id"]
     (other,) = ask({"entity": entity | {"express": not entity["express"]}}).json()["predictions"]
-    assert abs(other["prediction"] - first["prediction"]) > 5, "express or not is worth ten hours"
+    assert abs(other["prediction"] - first["prediction"]) > 2.5, "express or not is worth five hours"
     unknown = entity | {"shop_id": "never seen", "depot_id": None, "congestion": None}
     (nobody,) = ask({"entity": unknown}).json()["predictions"]
     assert nobody["features_at"] is None and nobody["prediction"] > 0, (
@@ -199,7 +200,7 @@ def test_live_predictions_are_joined_with_their_outcomes(parcels: ModelSpec, tra
         ingest_day(day_run(parcels, number))
         performance, decision = monitor_day(day_run(parcels, number))
     assert performance["rows"] == first.parcels()["hours"].notna().sum(), "every parcel with a known outcome, once"
-    assert performance["metric"] == "rmse" and performance["value"] < 3.0
+    assert performance["metric"] == "rmse" and performance["value"] < 1.5
     assert decision["action"] in ("none", "alert"), decision
 
 

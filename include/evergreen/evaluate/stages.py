@@ -154,13 +154,23 @@ def _champion(run: Run, data: Json, later: Rows, candidate: npt.NDArray[np.float
     log.info("%-24s %s", named, _line(told["scores"]))
     if all(value is not None for value in told["scores"].values()):
         comparison = compare(
-            run.spec.search.metric, later.labels, candidate, predictions, later.keys, seed=run.spec.search.seed
+            run.spec.search.metric, later.labels, candidate, predictions, _alike(run, later), seed=run.spec.search.seed
         )
         told["comparison"] = _json(comparison._asdict())
         log.info(
             "Gain over the champion: %s %.4f, 95 %% interval %.4f to %.4f", run.spec.search.metric, *comparison[:3]
         )
     return told
+
+
+def _alike(run: Run, later: Rows) -> npt.NDArray[np.object_]:
+    """Whose rows are alike: an entity's; requests each have a key of their own, and those of a day share its circumstances."""
+    from evergreen.train.rows import EVENT
+
+    if run.spec.request is None:
+        return later.keys
+    days: npt.NDArray[np.object_] = later.frame[EVENT].dt.strftime("%Y-%m-%d").to_numpy(object)
+    return days
 
 
 def _as_evidence(champion: Json | None) -> rules.Champion | None:

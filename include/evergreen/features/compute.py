@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from evergreen.errors import PermanentError
 from evergreen.features.rules import Window
 from evergreen.lake import tables
-from evergreen.spec.schema import ModelSpec
+from evergreen.spec.schema import ModelSpec, Source
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 _COLUMN_TYPES: dict[str, pa.DataType] = {
@@ -118,7 +118,7 @@ def requests(spec: ModelSpec, window: Window) -> pa.Table:
     seen = dataclasses.replace(window, start=interval.start - declared.look_back, end=max(interval.end, window.end))
 
     def replayed(until: datetime | None) -> pa.Table:
-        hidden = {name: spec.sources[name].outcome for name in declared.sources}
+        hidden = {name: list(spec.sources[name].outcome) for name in declared.sources}
         late = {} if until is None else dict.fromkeys(declared.sources[1:], until)
         result = _query(spec, declared.sources, seen, file, parameters, doing, hidden=hidden, until=late)
         expected = {**spec.keys, EVENT: "timestamp", **declared.inputs}
@@ -174,7 +174,7 @@ def _query(
             connection.register(f"_{source}", _raw(spec, source, window.days))
             keys = ", ".join(map(_quoted, declared.keys))
             visible = [name for name in declared.columns if name not in (hidden or {}).get(source, ())]
-            columns = ", ".join(map(_quoted, visible))
+            columns = ", ".join(_known(declared, name) for name in visible)
             # The newest known version of a key counts even where it moved the event out of the window: so rank first.
             newest = connection.sql(
                 f"select {columns} from (select *, row_number() over (partition by {keys} order by known_at desc) as _rank"
@@ -208,6 +208,14 @@ def _query(
             raise _wrong_query(
                 file, doing, f"{type(error).__name__}: {error}".strip(), f"a query over {seen}"
             ) from error
+
+
+def _known(source: Source, column: str) -> str:
+    """A column of the newest rows; an outcome is null as long as it is not known."""
+    if column not in source.outcome:
+        return _quoted(column)
+    hours = source.outcome[column] // timedelta(hours=1)
+    return f"case when {_quoted(source.event_time)} + interval {hours} hour <= $known then {_quoted(column)} end as {_quoted(column)}"
 
 
 def _raw(spec: ModelSpec, source: str, days: Sequence[str]) -> pa.Table:

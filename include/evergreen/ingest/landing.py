@@ -125,7 +125,8 @@ def _matching(names: list[str], uri: str, subject: str) -> list[str]:
     wanted = uri.rpartition("/")[2]
     pattern = re.compile("[^/]*".join(map(re.escape, wanted.split("*"))), re.DOTALL)
     hidden = (".", "_") if wanted.startswith("*") else ()
-    found = sorted(name for name in names if pattern.fullmatch(name) and not name.startswith(hidden))
+    # An empty name is the marker that consoles put where a folder would be.
+    found = sorted(name for name in names if name and pattern.fullmatch(name) and not name.startswith(hidden))
     if not found:
         raise _missing(uri, subject)
     return found

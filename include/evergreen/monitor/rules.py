@@ -12,13 +12,13 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
+from evergreen.spec.rules import BUDGET_PERIOD
 from evergreen.spec.schema import ModelSpec, Monitoring
 
 Action = Literal["none", "alert", "wait for labels", "retrain"]
-BUDGET_PERIOD = timedelta(days=30)
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def quality(run: Run, collected: Json) -> Json:
 
     if collected["version"] is None:
         return {"missing": {}}
-    found = adapter.missing(run.spec, _window(run, collected), _reference(run, collected["version"]))
+    found = adapter.missing(run.spec, _interval(run, collected), _reference(run, collected["version"]))
     for name, share in found.items():
         if share > run.spec.monitoring.missing_share:
             log.warning("%s: nulls grew by %.0f %% of the rows", name, 100 * share)
@@ -202,20 +202,28 @@ def _champion(run: Run) -> int | None:
 
 
 def _window(run: Run, collected: Json) -> pd.DataFrame:
-    """The predictions of the days of the window, by the version that made most of the interval's."""
+    """The predictions of the days of the window: the interval's by its version; of earlier days all features, and the version's
+    own predictions (others' are null), so that a version that has just begun to serve has a whole window too."""
     from datetime import timedelta
 
     from evergreen.lake import tables
 
     step = run.interval.end - run.interval.start
-    days = [
-        (run.interval.start - number * step).date().isoformat()
-        for number in range(run.spec.monitoring.window // timedelta(days=1))
-    ]
+    count = run.spec.monitoring.window // timedelta(days=1)
+    days = [(run.interval.start - number * step).date().isoformat() for number in range(count)]
     table = tables.read(run.spec.model, "predictions", "live", days)
     assert table is not None
     frame: pd.DataFrame = table.to_pandas()
-    found: pd.DataFrame = frame.loc[frame["version"] == collected["version"]]
+    own = frame["version"] == collected["version"]
+    found = frame[own | (frame["partition"] != collected["partition"])]
+    watched: pd.DataFrame = found.assign(prediction=found["prediction"].where(own))
+    return watched
+
+
+def _interval(run: Run, collected: Json) -> pd.DataFrame:
+    """The interval's own predictions by its version: a sensor that fails is an incident of its day, not of a week."""
+    window = _window(run, collected)
+    found: pd.DataFrame = window[window["partition"] == collected["partition"]]
     return found
 
 

@@ -292,7 +292,6 @@ def _outcome(spec: ModelSpec, name: str) -> Found:
         elif column == source.event_time or column in source.keys:
             allowed = "columns other than event_time and keys, which identify the row from the start"
             yield _mistake(key, column, allowed, f"leave {column} out")
-    yield from _repeated(key, source.outcome)
 
 
 def _view_sources(spec: ModelSpec, name: str) -> Found:
@@ -318,6 +317,16 @@ def _read(spec: ModelSpec, key: str, names: Sequence[str]) -> Found:
             f"at least one source with the entity's key {spec.entity.key}",
             "read a source that has it",
         )
+
+
+def _outcome_matures(spec: ModelSpec) -> Found:
+    """A label is of what is known when it matures."""
+    for name in spec.label.sources:
+        source = spec.sources.get(name)
+        for column, delay in source.outcome.items() if source else ():
+            if delay > spec.label.horizon:
+                allowed = f"at most label.horizon ({duration_text(spec.label.horizon)}): the label is said to be known by then"
+                yield _mistake(f"sources.{name}.outcome.{column}", delay, allowed, "lengthen label.horizon")
 
 
 def _view_entity(spec: ModelSpec, name: str) -> Found:
@@ -378,6 +387,9 @@ def _metrics(spec: ModelSpec) -> Found:
         if FOR_LABEL.get(family, kind) != kind:
             fitting = [name for name in FAMILIES if FOR_LABEL.get(name, kind) == kind]
             yield _mistake(f"families.{family}", f"{family}, of a {kind} label", one_of(fitting), f"use {fitting[0]}")
+    if spec.search.metric in ("rmse", "mae") and "performance_drop" not in spec.monitoring.model_fields_set:
+        allowed = f"a loss of {spec.search.metric} that matters, in the label's own unit"
+        yield _mistake("monitoring.performance_drop", "the default", allowed, "state it")
     if kind == "numeric" and "minimum_positives" in spec.gates.model_fields_set:
         yield _mistake(
             "gates.minimum_positives",
@@ -509,6 +521,19 @@ def _cooldown(spec: ModelSpec) -> Found:
         )
 
 
+def _persistence(spec: ModelSpec) -> Found:
+    """Windows that overlap are drifted by the same days: only as many in a row as a window has days are more than one window."""
+    days = spec.monitoring.window // DAY
+    if spec.monitoring.persistence < days:
+        allowed = f"at least {days}: windows of {duration_text(spec.monitoring.window)} that share days are not drift that persists"
+        yield _mistake(
+            "monitoring.persistence",
+            spec.monitoring.persistence,
+            allowed,
+            f"write {days} or more, or shorten monitoring.window",
+        )
+
+
 def _budget(spec: ModelSpec) -> Found:
     most = BUDGET_PERIOD // spec.monitoring.cooldown + 1
     # The default is an upper bound for any cooldown; a budget that was chosen ought to bind.
@@ -543,8 +568,8 @@ def _stays_below(stated: str) -> bool:
 
 
 _OF_SPEC: tuple[Callable[[ModelSpec], Found], ...] = (
-    _days, _history, _schedules, _windows, _learning, _references, _request, _label_sources, _label_name, _label_files, _metrics, _floors,
-    _positives, _cooldown, _budget,
+    _days, _history, _schedules, _windows, _learning, _references, _request, _label_sources, _outcome_matures, _label_name, _label_files, _metrics, _floors,
+    _positives, _persistence, _cooldown, _budget,
 )  # fmt: skip
 _OF_ENTRIES: dict[str, tuple[Callable[[ModelSpec, str], Found], ...]] = {
     "sources": (_kind, _path, _format, _delimiter, _encoding, _columns, _event_time, _keys, _outcome, _source_files),

@@ -27,9 +27,13 @@ def _duration(value: object) -> timedelta:
     raise ValueError("a whole number and a unit: 6h, 3d, 2w")
 
 
+def _delay(value: object) -> timedelta:
+    return timedelta(0) if value in ("0h", timedelta(0)) else _duration(value)
+
+
 def duration_text(value: timedelta) -> str:
     """The duration as a spec writes it, in the largest unit that is whole: 36h, 3d, 2w."""
-    unit = next(unit for unit in reversed(_UNITS) if not value % _UNITS[unit])
+    unit = next(unit for unit in reversed(_UNITS) if not value % _UNITS[unit]) if value else "h"
     return f"{value // _UNITS[unit]}{unit}"
 
 
@@ -38,6 +42,12 @@ Duration = Annotated[
     BeforeValidator(_duration),
     PlainSerializer(duration_text, return_type=str),
     WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["6h", "3d", "2w"]}),
+]
+Delay = Annotated[
+    timedelta,
+    BeforeValidator(_delay),
+    PlainSerializer(duration_text, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^(0h|[1-9][0-9]{0,4}[hdw])$", "examples": ["0h", "6h", "3d"]}),
 ]
 NAME = r"^[a-z][a-z0-9_]{0,39}$"
 Name = Annotated[str, Field(pattern=NAME)]
@@ -118,9 +128,10 @@ class Source(_Frozen):
     event_time: Name = Field(description="the column that says when a row happened")
     keys: tuple[Name, ...] = Field(min_length=1, description="columns that identify a row within the table")
     columns: dict[Name, ColumnType] = Field(min_length=1, description="every column, with its type")
-    outcome: tuple[Name, ...] = Field(
-        default=(),
-        description="columns that are known only after the prediction was asked for; no request can read them",
+    outcome: dict[Name, Delay] = Field(
+        default={},
+        description="columns that say how it went, with the time after event_time until they are known; no request can read them, "
+        "and a view not before",
     )
     contract: str | None = Field(default=None, description="Great Expectations suite; default contracts/<source>.yaml")
 
@@ -142,7 +153,7 @@ class Request(_Frozen):
     """For predictions that are asked for one by one, each at its own moment: what a request says beside the entity's key.
 
     The query replays the requests of an interval from history. Outcome columns are hidden from it, and rows of every source but
-    the first must not matter when they are from after a request's moment, which is checked on each day.
+    the first must not matter when they are from after a request's moment: checked at three moments of each day.
     """
 
     sources: tuple[Name, ...] = Field(
