@@ -55,7 +55,7 @@ def test_what_only_the_real_libraries_know_is_told(name: str, tmp_path: Path) ->
 
 PARCELS: dict[str, tuple[str, str, str, list[str]]] = {
     "an outcome": ("request.sql", "parcels.weight,", "parcels.hours AS weight,", ["request.sql", "hours, an outcome of parcels", "what is known when the prediction is asked for", "leave hours out of request.sql"]),
-    "a misspelt input": ("request.sql", "roads.congestion", "roads.congestion AS crowded", ["model.yaml:", "request.inputs.congestion", "congestion, which request.sql does not return", "write crowded"]),
+    "a misspelt input": ("request.sql", "roads.congestion", "roads.congestion AS crowded", ["model.yaml:", "request.inputs.congestion", "congestion, which request.sql does not return", "compute congestion in request.sql"]),
     "no moment": ("request.sql", "parcels.ordered_at AS event_timestamp,", "", ["request", "event_timestamp, which request.sql does not return"]),
     "another parameter": ("request.sql", "$start", "$cutoff", ["request.sql", "unknown parameters $cutoff", "$start or $end"]),
     "no key of a reference": ("features/depot_load.sql", "SELECT depot_id, ", "SELECT ", ["features.depot_load.features", "depot_id, which features/depot_load.sql does not return"]),
