@@ -166,7 +166,8 @@ class NewestWinsPostgresOnlineStore(PostgreSQLOnlineStore):
             for view in views
         ]
         parameters = [given for features in views.values() for given in (keys, list(features))]
-        with self._get_conn(config, autocommit=True) as connection:  # binary: as text each value would be escaped and parsed
+        with self._get_conn(config, autocommit=True) as connection:
+            # Binary: as text each value would be escaped and parsed.
             rows = connection.execute(sql.SQL(" union all ").join(selects), parameters, binary=True).fetchall()
         found: dict[bytes, tuple[datetime, dict[str, Value]]] = {}
         for key, at, names, values in rows:
