@@ -98,7 +98,8 @@ def _median(days: Sequence[dict[str, float]]) -> dict[str, float]:
     return medians | {"the day": sum(medians.values())}
 
 
-_HISTORY = """**Length.** {customers} customers, one process, day after day; each length is the median of the {around} days that end there."""
+_HISTORY = """**Length.** {customers} customers, one process, day after day; each length is the median of the {around} days that end there.
+Delta tables take a checkpoint every ten commits, so what opening one reads does not grow with the days."""
 _SIZE = """**Rows.** Each size in a process of its own: {days} days, the first of which pays for imports and for making the tables
 and is left out. The spec's first day is late, so that the days before it count as present: the four-week windows are computed over the
 days that are there, and `features` reads that much less than after four weeks. The peak includes the simulator, which makes the batches in

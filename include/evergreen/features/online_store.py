@@ -177,9 +177,8 @@ class NewestWinsPostgresOnlineStore(PostgreSQLOnlineStore):
         parameters: list[Any] = []
         for (_, features, _), asked in zip(wanted, keys, strict=True):
             parameters += [list({key for key in asked if key is not None}), list(features)]
-        with self._get_conn(
-            config, autocommit=True
-        ) as connection:  # binary: as text each value would be escaped and parsed
+        with self._get_conn(config, autocommit=True) as connection:
+            # Binary: as text each value would be escaped and parsed.
             rows = connection.execute(sql.SQL(" union all ").join(selects), parameters, binary=True).fetchall()
         found: list[dict[bytes, tuple[datetime | None, dict[str, Value]]]] = [{} for _ in wanted]
         for number, key, at, names, values in rows:
