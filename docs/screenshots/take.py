@@ -100,7 +100,7 @@ def _backfill(page: Page, airflow: Airflow, dag_id: str) -> None:
         page.get_by_placeholder("YYYY/MM/DD").last.fill(_shift(first, position).replace("-", "/"))
         page.get_by_placeholder("HH:mm").last.fill("00:00")
         page.keyboard.press("Escape")
-    page.get_by_text("All Runs", exact=True).click()
+    page.locator("[data-scope=radio-group]").get_by_text("All Runs", exact=True).click()
     page.wait_for_timeout(2_000)
     _save(page, "backfill")
     page.get_by_role("button", name="Run Backfill").click()
