@@ -11,9 +11,9 @@ from evergreen_demo import report
 from evergreen_demo.driver import Span, telling
 from evergreen_flights import upstream
 
-# Look-backs of two weeks fill while the history is backfilled; then five weeks to learn from and six of live traffic, with
-# the storms of early summer among them.
-SPAN = Span(first=date(2013, 4, 15), history_end=date(2013, 5, 31), end=date(2013, 7, 14))
+# Look-backs of two weeks fill while the history is backfilled; then a month of live traffic, with
+# the storms of late June at its end.
+SPAN = Span(first=date(2013, 4, 24), history_end=date(2013, 5, 31), end=date(2013, 6, 30))
 
 
 @dataclass(frozen=True)
