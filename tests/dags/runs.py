@@ -16,7 +16,7 @@ from typing import Any
 
 FIRST = date(2026, 1, 1)
 DAYS = 5  # of history; the model is trained as of their end, and monitored on the day after
-FOLDER_DAYS = 8  # of history of a model by folder: its labels take longer to be known
+FOLDER_DAYS = 7  # of history of a model by folder: its labels take longer to be known
 AS_OF = FIRST + timedelta(days=DAYS)
 MISSING = AS_OF + timedelta(days=1)  # a day whose batches never arrived
 WARNED = AS_OF + timedelta(days=2)  # a day with a category that the contract does not know

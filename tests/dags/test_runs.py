@@ -67,6 +67,7 @@ def _parcels(home: Path) -> None:
     declared = yaml.safe_load((folder / "model.yaml").read_text())
     declared["model"] = "parcels_history"
     declared["sources"]["parcels"] |= {"path": "parcels_history.csv.gz", "history": True}
+    declared |= {"families": {"ridge": {}}, "search": declared["search"] | {"trials": 1}}
     (folder / "model.yaml").write_text(yaml.safe_dump(declared, sort_keys=False))
     days = [Day(runs.FIRST + timedelta(days=number)) for number in range(runs.FOLDER_DAYS + 1)]
     for day in days:
@@ -142,7 +143,7 @@ def report(stack: dict[str, str]) -> Report:
         cwd=PROJECT,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
     found: Report = json.loads(file.read_text())
@@ -265,15 +266,16 @@ def test_a_silent_day_alerts_and_the_owner_is_told_of_failures_warnings_and_aler
     assert "no predictions, although a champion serves" in slack.heard[-1]
 
 
-@pytest.mark.parametrize("model", ["parcels", "parcels_history"])
+@pytest.mark.timeout(900)  # forty-odd tasks by dag.test(), on a machine that may be busy
+@pytest.mark.parametrize(("model", "families"), [("parcels", 3), ("parcels_history", 1)])
 def test_a_model_of_which_there_is_a_folder_and_nothing_else_runs_all_its_loops(
-    stack: dict[str, str], model: str
+    stack: dict[str, str], model: str, families: int
 ) -> None:
     """Its DAGs appear, ingest, train and monitor run, and the server answers for it, without Python of its own."""
     assert not list((Path(stack["EVERGREEN_MODELS"]) / model).rglob("*.py"))
     file = Path(stack["EVERGREEN_HOME"]) / f"{model}.json"
     command = [sys.executable, "-m", "tests.dags.runs", str(file), model]
-    done = subprocess.run(command, env=stack, cwd=PROJECT, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, env=stack, cwd=PROJECT, capture_output=True, text=True, timeout=800)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
     found: Report = json.loads(file.read_text())
     for run in found["ingest"]:
@@ -282,7 +284,9 @@ def test_a_model_of_which_there_is_a_folder_and_nothing_else_runs_all_its_loops(
             "rows": A_DAY, "quarantined": 0, "version": 0, "content_hash": ""
         }  # fmt: skip
     train = found["train"]
-    assert train["tasks"]["tune"] == ["success"] * 3 and train["tasks"]["deploy"] == "success", train["tasks"]
+    assert train["tasks"]["tune"] in ("success", ["success"] * families) and train["tasks"]["deploy"] == "success", (
+        train["tasks"]
+    )
     assert train["results"]["gates"]["scores"]["rmse"] < 2.0
     assert found["traffic"] == {"answered": A_DAY, "unknown": 0, "versions": {"1": A_DAY}}
     assert found["monitor"]["results"]["collect"]["rows"] == A_DAY
