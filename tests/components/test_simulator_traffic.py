@@ -15,6 +15,7 @@ from typing import Any
 import boto3
 import pytest
 
+from evergreen.local import traffic as requests
 from evergreen_simulator import landing, traffic
 from evergreen_simulator.__main__ import main
 from evergreen_simulator.delivery import World
@@ -94,7 +95,7 @@ def test_asks_about_every_active_customer_once_within_the_day(server: Server) ->
     assert batched
     moments = {datetime.fromisoformat(body["as_of"]) for body in server.bodies}
     assert all(moment.tzinfo is not None and moment.astimezone(UTC).date() == DAY for moment in moments)
-    assert len(server.connections) <= traffic.CONNECTIONS
+    assert len(server.connections) <= requests.CONNECTIONS
 
 
 def test_the_same_day_is_the_same_traffic() -> None:
@@ -117,7 +118,7 @@ def test_fails_when_a_request_fails(server: Server) -> None:
     server.broken = {
         next(body["entity"]["customer_id"] for body in traffic.requests_of_day(WORLD, DAY) if "entity" in body)
     }
-    with pytest.raises(traffic.TrafficFailed, match=r"500 .*no champion"):
+    with pytest.raises(requests.TrafficFailed, match=r"500 .*no champion"):
         traffic.replay_day(WORLD, DAY, server.url)
 
 
@@ -140,8 +141,8 @@ def test_waits_for_a_server_that_is_starting_but_not_for_ever(monkeypatch: pytes
     thread.join()
     started[0].stop()
     assert answers.answered == len(WORLD.active_on(DAY))
-    monkeypatch.setattr(traffic, "CONNECT_RETRIES", 1)
-    with pytest.raises(traffic.TrafficFailed, match="ConnectError"):
+    monkeypatch.setattr(requests, "CONNECT_RETRIES", 1)
+    with pytest.raises(requests.TrafficFailed, match="ConnectError"):
         traffic.replay_day(WORLD, DAY, f"http://127.0.0.1:{port}")
 
 

@@ -62,9 +62,12 @@ def small_model(folder: Path) -> None:
 
 def _parcels(home: Path) -> None:
     """Two models by folder: one of files a day, and one whose parcels stand in a single history file."""
-    shutil.copytree(PROJECT / "tests" / "specs" / "valid" / "parcels", home / "models" / "parcels")
-    folder = shutil.copytree(home / "models" / "parcels", home / "models" / "parcels_history")
-    declared = yaml.safe_load((folder / "model.yaml").read_text())
+    example = PROJECT / "tests" / "specs" / "valid" / "parcels"
+    declared = yaml.safe_load((example / "model.yaml").read_text())
+    # Names of their own: MLflow is shared with other tests, and the same training under the same name is found there.
+    folder = shutil.copytree(example, home / "models" / "parcels_daily")
+    (folder / "model.yaml").write_text(yaml.safe_dump(declared | {"model": "parcels_daily"}, sort_keys=False))
+    folder = shutil.copytree(example, home / "models" / "parcels_history")
     declared["model"] = "parcels_history"
     declared["sources"]["parcels"] |= {"path": "parcels_history.csv.gz", "history": True}
     declared |= {"families": {"ridge": {}}, "search": declared["search"] | {"trials": 1}}
@@ -267,7 +270,7 @@ def test_a_silent_day_alerts_and_the_owner_is_told_of_failures_warnings_and_aler
 
 
 @pytest.mark.timeout(900)  # forty-odd tasks by dag.test(), on a machine that may be busy
-@pytest.mark.parametrize(("model", "families"), [("parcels", 3), ("parcels_history", 1)])
+@pytest.mark.parametrize(("model", "families"), [("parcels_daily", 3), ("parcels_history", 1)])
 def test_a_model_of_which_there_is_a_folder_and_nothing_else_runs_all_its_loops(
     stack: dict[str, str], model: str, families: int
 ) -> None:
