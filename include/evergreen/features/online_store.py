@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, Literal
@@ -147,46 +147,48 @@ class NewestWinsPostgresOnlineStore(PostgreSQLOnlineStore):
             progress(len(data))
 
     def read_newest(
-        self, config: RepoConfig, wanted: Sequence[tuple[str, Sequence[str], Sequence[EntityKey | None]]]
+        self,
+        config: RepoConfig,
+        views: Sequence[tuple[str, Sequence[str], str]],
+        entities: Mapping[str, Sequence[EntityKey | None]],
     ) -> list[list[tuple[datetime | None, dict[str, Value]]]]:
         """The values of several views in one round trip, one row an entity and view.
 
         `get_online_features` answers the same and takes several times longer, most of it to rebuild its definitions.
 
         Args:
-            wanted: views, each with its Feast name, its features, and the entities to look up; None: there is none.
+            views: each with its Feast name, its features, and the key whose entities it is about.
+            entities: key → the entities to look up; None: there is none.
 
         Returns:
             for each view, for each of its entities: the event time (None when it is not there), and feature → value.
         """
         version = config.entity_key_serialization_version
-        keys = [
-            [
-                None if key is None else serialize_entity_key(key, entity_key_serialization_version=version)
-                for key in entities
+        asked = {
+            key: [
+                None if e is None else serialize_entity_key(e, entity_key_serialization_version=version) for e in each
             ]
-            for _, _, entities in wanted
-        ]
+            for key, each in entities.items()
+        }
+        distinct = {key: list({each for each in found if each is not None}) for key, found in asked.items()}
         selects = [
             sql.SQL(
                 "select {number}, entity_key, max(event_ts), array_agg(feature_name), array_agg(value) from {table}"
                 " where entity_key = any(%b::bytea[]) and feature_name = any(%s) group by entity_key"
             ).format(number=sql.Literal(number), table=_table(config, view))
-            for number, (view, _, _) in enumerate(wanted)
+            for number, (view, _, _) in enumerate(views)
         ]
-        parameters: list[Any] = []
-        for (_, features, _), asked in zip(wanted, keys, strict=True):
-            parameters += [list({key for key in asked if key is not None}), list(features)]
+        parameters = [given for _, features, key in views for given in (distinct[key], list(features))]
         with self._get_conn(config, autocommit=True) as connection:
             # Binary: as text each value would be escaped and parsed.
             rows = connection.execute(sql.SQL(" union all ").join(selects), parameters, binary=True).fetchall()
-        found: list[dict[bytes, tuple[datetime | None, dict[str, Value]]]] = [{} for _ in wanted]
-        for number, key, at, names, values in rows:
-            found[number][key] = (at, dict(zip(names, map(Value.FromString, values), strict=True)))
+        found: list[dict[bytes | None, tuple[datetime | None, dict[str, Value]]]] = [{} for _ in views]
+        for number, entity, at, names, values in rows:
+            found[number][entity] = (at, dict(zip(names, map(Value.FromString, values), strict=True)))
         nothing: tuple[None, dict[str, Value]] = (None, {})
         return [
-            [nothing if key is None else of_view.get(key, nothing) for key in asked]
-            for of_view, asked in zip(found, keys, strict=True)
+            [of_view.get(entity, nothing) for entity in asked[key]]
+            for of_view, (_, _, key) in zip(found, views, strict=True)
         ]
 
 

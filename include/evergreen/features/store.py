@@ -192,16 +192,13 @@ def online_features(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> l
         return []
     store = feature_store()
     with _service(f"reading online features of {spec.model}"):
-        wanted = []
-        for view, declared in spec.features.items():
-            key = spec.entity_of(view).key
-            entities = [
-                None if request[key] is None else EntityKey(join_keys=[key], entity_values=[_value(request[key])])
-                for request in requests
-            ]
-            wanted.append((view_name(spec, view), list(declared.features), entities))
+        wanted = [
+            (view_name(spec, view), list(declared.features), spec.entity_of(view).key)
+            for view, declared in spec.features.items()
+        ]
+        entities = {key: [_entity(key, request[key]) for request in requests] for _, _, key in wanted}
         try:
-            views = store.provider.online_store.read_newest(store.config, wanted)
+            views = store.provider.online_store.read_newest(store.config, wanted, entities)
         except psycopg.errors.UndefinedTable as error:
             raise PermanentError(
                 f"reading online features of {spec.model}", found=str(error).strip().splitlines()[0],
@@ -218,8 +215,11 @@ def online_features(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> l
     return answers
 
 
-def _value(key: str | int) -> Value:
-    return Value(int64_val=key) if isinstance(key, int) else Value(string_val=key)
+def _entity(key: str, value: str | int | None) -> EntityKey | None:
+    if value is None:
+        return None
+    stored = Value(int64_val=value) if isinstance(value, int) else Value(string_val=value)
+    return EntityKey(join_keys=[key], entity_values=[stored])
 
 
 def _python(value: Value | None) -> Any:
