@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from evergreen.evaluate.metrics import METRICS, Comparison, compare
 from evergreen.features import store as features
+from evergreen.features.rules import EVENT
 from evergreen.lake import tables
 from evergreen.local.airflow_runs import AirflowRuns
 from evergreen.monitor.stages import with_labels
@@ -29,7 +30,7 @@ from evergreen.settings import settings
 from evergreen.spec.families import space
 from evergreen.spec.schema import Metric, ModelSpec
 from evergreen.train import families
-from evergreen.train.rows import EVENT, inputs
+from evergreen.train.rows import inputs, predict
 from evergreen_demo import timeline
 from evergreen_demo.driver import Span
 
@@ -87,7 +88,9 @@ def read(spec: ModelSpec, runs: AirflowRuns, span: Span) -> Report:
     first = store.version(spec.model, 1)
     live = pd.DataFrame() if made is None or known is None else with_labels(spec, made.to_pandas(), known.to_pandas())
     if live.empty:
-        raise timeline.failed(spec.model, "no live prediction with a known outcome")
+        raise timeline.failed(
+            spec.model, "no live prediction with a known outcome", "outcomes to compare the three ways on"
+        )
     live = live.sort_values(["as_of", spec.entity.key], ignore_index=True)
     asked = inputs(spec.feature_types, live)
     family, parameters = _fitted(first.run_id)
@@ -133,7 +136,7 @@ def _refitted(
             learned[within], labels[within]
         )
         today = (moments.dt.floor("D") == day).to_numpy()
-        return today, families.predict(fitted, asked[today])
+        return today, predict(fitted, asked[today])
 
     # Keras' seed is the process's: two networks at once would not be the same each time.
     with threadpool_limits(1), ThreadPoolExecutor(1 if family == "mlp" else 2) as pool:

@@ -39,7 +39,7 @@ def evaluate(run: Run, data: Json, candidates: list[Json]) -> Json:
     import numpy as np
 
     from evergreen.evaluate.metrics import score
-    from evergreen.train import families, rows, tracking
+    from evergreen.train import rows, tracking
 
     spec, metric = run.spec, run.spec.search.metric
     later = rows.read(spec, data, "evaluate")
@@ -56,7 +56,7 @@ def evaluate(run: Run, data: Json, candidates: list[Json]) -> Json:
     # In the spec's order, and the first of equals is best: the same, whatever the order in which the families were done.
     for candidate in sorted(candidates, key=lambda c: list(spec.families).index(c["family"])):
         family = candidate["family"]
-        predictions[family] = families.predict(tracking.load(candidate["mlflow_run_id"]), later.inputs)
+        predictions[family] = rows.predict(tracking.load(candidate["mlflow_run_id"]), later.inputs)
         scored.append({**candidate, "scores": _json(score(later.labels, predictions[family], kind))})
         log.info("%-24s %s", family, _line(scored[-1]["scores"]))
     sign = -1 if metric in LOWER_IS_BETTER else 1
@@ -165,7 +165,7 @@ def _champion(run: Run, data: Json, later: Rows, candidate: npt.NDArray[np.float
 
 def _alike(run: Run, later: Rows) -> npt.NDArray[np.object_]:
     """Whose rows are alike: an entity's; requests each have a key of their own, and those of a day share its circumstances."""
-    from evergreen.train.rows import EVENT
+    from evergreen.features.rules import EVENT
 
     if run.spec.request is None:
         return later.keys

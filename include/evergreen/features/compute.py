@@ -8,7 +8,8 @@ zone. Nothing else is in reach: no file, no network, no extension.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evergreen.errors import PermanentError
-from evergreen.features.rules import Window
+from evergreen.features.rules import EVENT, Window
 from evergreen.lake import tables
 from evergreen.spec.schema import ModelSpec, Source
 
@@ -38,10 +39,8 @@ _RESULT_TYPES: dict[str, tuple[pa.DataType, Callable[[pa.DataType], bool]]] = {
     "string": (pa.string(), lambda t: pa.types.is_string(t) or pa.types.is_large_string(t)),
     "timestamp": (TIMESTAMP, pa.types.is_timestamp),
 }
-EVENT = "event_timestamp"
 _LONGEST_LEAD = timedelta(days=1)  # a request is made at most so long before the interval that its row belongs to
 _LEAK_PROBES = 3  # moments of a day at which requests are replayed without what came later
-_INSTANT = timedelta(microseconds=1)
 _OPTIONS: dict[str, str | bool | int | float | list[str]] = {
     "threads": 1,  # with more, a float sum depends on timing, and the same inputs would not give the same bytes
     "enable_external_access": False,
@@ -55,9 +54,10 @@ def features(spec: ModelSpec, view: str, window: Window) -> pa.Table:
     declared, entity = spec.features[view], spec.entity_of(view)
     as_of, file = window.interval.as_of, spec.view_sql(view)
     doing = f"computing {spec.model}/{view} of {window.partition}"
-    result = _query(spec, declared.sources, window, file, {"as_of": as_of}, doing)
+    with _opened(spec, declared.sources, window) as tables_of:
+        result = _result(tables_of, file, {"as_of": as_of}, doing)
     result = _checked(result, entity.key, {entity.key: entity.type, **declared.features}, file, doing)
-    return _stamped(result, as_of, as_of, window.partition)
+    return _stamped(result, window.partition, event_timestamp=as_of, known_at=as_of)
 
 
 def labels(spec: ModelSpec, window: Window) -> tuple[pa.Table, int]:
@@ -70,7 +70,8 @@ def labels(spec: ModelSpec, window: Window) -> tuple[pa.Table, int]:
     cutoff, name, key, file = window.interval.as_of, spec.label.name, spec.entity.key, spec.label_sql()
     doing = f"computing the label {spec.model}/{name} of {window.partition}"
     seen = dataclasses.replace(window, start=window.interval.start)  # a request's query may look back further
-    result = _query(spec, spec.label.sources, seen, file, {"cutoff": cutoff, "horizon_end": window.end}, doing)
+    with _opened(spec, spec.label.sources, seen) as tables_of:
+        result = _result(tables_of, file, {"cutoff": cutoff, "horizon_end": window.end}, doing)
     position = result.schema.get_field_index(name)
     if position >= 0 and pa.types.is_boolean(result.schema.field(position).type):
         result = result.set_column(position, name, result[name].cast(pa.int64()))
@@ -85,7 +86,7 @@ def labels(spec: ModelSpec, window: Window) -> tuple[pa.Table, int]:
             file, doing, f"`{name}` is {shown}", f"{expected}, never null; leave out what has no outcome"
         )
     if spec.request is None:
-        return _stamped(result, cutoff, window.end, window.partition), 0
+        return _stamped(result, window.partition, event_timestamp=cutoff, known_at=window.end), 0
     asked = requests(spec, window)
     unasked = sorted(set(result[key].to_pylist()) - set(asked[key].to_pylist()))
     if unasked:
@@ -96,12 +97,10 @@ def labels(spec: ModelSpec, window: Window) -> tuple[pa.Table, int]:
             f"{len(unasked)} outcomes without a request: {shown}",
             f"a `{key}` that {spec.request_sql()} returns",
         )
-    moments = asked[EVENT]
-    joined = asked.drop_columns([EVENT]).append_column(EVENT, moments).join(result, key, join_type="inner").sort_by(key)
-    joined = joined.select([*spec.keys, *spec.request.inputs, name, EVENT])
-    stamped = joined.append_column("known_at", pa.repeat(pa.scalar(window.end, TIMESTAMP), joined.num_rows))
-    stamped = stamped.append_column("partition", pa.repeat(pa.scalar(window.partition), joined.num_rows))
-    return stamped, asked.num_rows - joined.num_rows
+    joined = (
+        asked.join(result, key, join_type="inner").sort_by(key).select([*spec.keys, *spec.request.inputs, name, EVENT])
+    )
+    return _stamped(joined, window.partition, known_at=window.end), asked.num_rows - joined.num_rows
 
 
 def requests(spec: ModelSpec, window: Window) -> pa.Table:
@@ -117,97 +116,102 @@ def requests(spec: ModelSpec, window: Window) -> pa.Table:
     parameters = {"start": interval.start, "end": interval.end}
     seen = dataclasses.replace(window, start=interval.start - declared.look_back, end=max(interval.end, window.end))
 
-    def replayed(until: datetime | None) -> pa.Table:
-        hidden = {name: list(spec.sources[name].outcome) for name in declared.sources}
-        late = {} if until is None else dict.fromkeys(declared.sources[1:], until)
-        result = _query(spec, declared.sources, seen, file, parameters, doing, hidden=hidden, until=late)
-        expected = {**spec.keys, EVENT: "timestamp", **declared.inputs}
-        return _checked(result, key, expected, file, doing)
-
-    found = replayed(None)
-    moments = found[EVENT]
-    if moments.null_count:
-        raise _wrong_query(
-            file, doing, f"{moments.null_count} rows without {EVENT}", f"the moment of the request as {EVENT}"
+    expected = {**spec.keys, EVENT: "timestamp", **declared.inputs}
+    with _opened(spec, declared.sources, seen, outcome=False) as tables_of:
+        found = _checked(_result(tables_of, file, parameters, doing), key, expected, file, doing)
+        moments = found[EVENT]
+        if moments.null_count:
+            raise _wrong_query(
+                file, doing, f"{moments.null_count} rows without {EVENT}", f"the moment of the request as {EVENT}"
+            )
+        bounds = pc.min_max(moments).as_py()
+        earliest = interval.start - _LONGEST_LEAD
+        if found.num_rows and not earliest <= bounds["min"] <= bounds["max"] <= interval.end:
+            raise _wrong_query(
+                file,
+                doing,
+                f"requests from {bounds['min']} to {bounds['max']}",
+                f"requests from {earliest} to {interval.end}, of this interval",
+            )
+        ordered, others = sorted(set(moments.to_pylist())), declared.sources[1:]
+        probed = (
+            {ordered[len(ordered) * n // _LEAK_PROBES] for n in range(_LEAK_PROBES)} if ordered and others else set()
         )
-    bounds = pc.min_max(moments).as_py()
-    earliest = interval.start - _LONGEST_LEAD
-    if found.num_rows and not earliest <= bounds["min"] <= bounds["max"] <= interval.end:
-        raise _wrong_query(
-            file,
-            doing,
-            f"requests from {bounds['min']} to {bounds['max']}",
-            f"requests from {earliest} to {interval.end}, of this interval",
-        )
-    if len(declared.sources) > 1:
-        ordered = sorted(set(moments.to_pylist()))
-        for moment in {ordered[len(ordered) * n // _LEAK_PROBES] for n in range(_LEAK_PROBES)} if ordered else ():
+        for moment in probed:
+            for source in others:
+                tables_of.cut(source, moment)
+            then = _checked(_result(tables_of, file, parameters, doing), key, expected, file, doing)
             known, then = (
-                table.filter(pc.equal(table[EVENT], pa.scalar(moment, TIMESTAMP)))
-                for table in (found, replayed(moment))
+                table.filter(pc.equal(table[EVENT], pa.scalar(moment, TIMESTAMP))) for table in (found, then)
             )
             if not known.equals(then):
                 raise _wrong_query(
-                    file, doing, f"the inputs at {moment} change when rows after it are taken away from {', '.join(declared.sources[1:])}",
+                    file, doing, f"the inputs at {moment} change when rows after it are taken away from {', '.join(others)}",
                     "inputs that were known when the prediction was asked for",
                 )  # fmt: skip
     return found
 
 
-def _query(
-    spec: ModelSpec,
-    sources: Sequence[str],
-    window: Window,
-    file: Path,
-    parameters: Mapping[str, datetime],
-    doing: str,
-    *,
-    hidden: Mapping[str, Sequence[str]] | None = None,
-    until: Mapping[str, datetime] | None = None,
-) -> pa.Table:
-    """The query's result over the window's rows of its sources; `hidden` columns are not there, nor rows after `until`."""
+class _Tables:
+    """The newest known rows of sources, as tables of a connection."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, spec: ModelSpec, rows: Mapping[str, pa.Table]) -> None:
+        self.connection = connection
+        self._spec = spec
+        self._rows = rows
+        for source, table in rows.items():
+            connection.register(source, table)
+
+    def cut(self, source: str, moment: datetime) -> None:
+        """Leave out the rows of a source from after a moment."""
+        rows = self._rows[source]
+        at = rows[self._spec.sources[source].event_time]
+        self.connection.register(source, rows.filter(pc.less_equal(at, pa.scalar(_naive(moment), at.type))))
+
+    def __str__(self) -> str:
+        return ", ".join(f"{source}({', '.join(table.column_names)})" for source, table in self._rows.items())
+
+
+@contextmanager
+def _opened(spec: ModelSpec, sources: Sequence[str], window: Window, *, outcome: bool = True) -> Iterator[_Tables]:
+    """The window's rows of sources; without `outcome`, columns that are known only afterwards are not there."""
+    bounds = {"start": _naive(window.start), "stop": _naive(window.end)}
     with duckdb.connect(config=_OPTIONS) as connection:
+        rows = {}
         for source in sources:
             declared = spec.sources[source]
-            stop = min(window.end, (until or {}).get(source, window.end) + _INSTANT)
-            bounds = {"start": _naive(window.start), "stop": _naive(stop), "known": _naive(window.end)}
             connection.register(f"_{source}", _raw(spec, source, window.days))
             keys = ", ".join(map(_quoted, declared.keys))
-            visible = [name for name in declared.columns if name not in (hidden or {}).get(source, ())]
-            columns = ", ".join(_known(declared, name) for name in visible)
+            columns = ", ".join(_known(declared, name) for name in declared.visible(outcome=outcome))
             # The newest known version of a key counts even where it moved the event out of the window: so rank first.
-            newest = connection.sql(
+            rows[source] = connection.sql(
                 f"select {columns} from (select *, row_number() over (partition by {keys} order by known_at desc) as _rank"
-                f" from {_quoted('_' + source)} where known_at <= $known)"
+                f" from {_quoted('_' + source)} where known_at <= $stop)"
                 f" where _rank = 1 and {_quoted(declared.event_time)} >= $start and {_quoted(declared.event_time)} < $stop",
                 params=bounds,
             ).to_arrow_table()
             connection.unregister(f"_{source}")
-            connection.register(source, newest)
-        try:
-            statements = connection.extract_statements(file.read_text(encoding="utf-8"))
-            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-                kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
-                raise _wrong_query(file, doing, f"the file holds {kinds}", "one SELECT")
-            unknown = statements[0].named_parameters - set(parameters)
-            if unknown:
-                names = ", ".join(f"${name}" for name in sorted(unknown))
-                raise _wrong_query(
-                    file, doing, f"unknown parameters {names}", ", ".join(f"${name}" for name in parameters)
-                )
-            used = {
-                name: _naive(moment) for name, moment in parameters.items() if name in statements[0].named_parameters
-            }
-            return connection.sql(statements[0], params=used).to_arrow_table()
-        except (duckdb.Error, OSError, UnicodeDecodeError) as error:
-            shown = {
-                name: [c for c in spec.sources[name].columns if c not in (hidden or {}).get(name, ())]
-                for name in sources
-            }
-            seen = ", ".join(f"{source}({', '.join(columns)})" for source, columns in shown.items())
-            raise _wrong_query(
-                file, doing, f"{type(error).__name__}: {error}".strip(), f"a query over {seen}"
-            ) from error
+        yield _Tables(connection, spec, rows)
+
+
+def _result(tables_of: _Tables, file: Path, parameters: Mapping[str, datetime], doing: str) -> pa.Table:
+    """What a file's one SELECT returns."""
+    connection = tables_of.connection
+    try:
+        statements = connection.extract_statements(file.read_text(encoding="utf-8"))
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
+            raise _wrong_query(file, doing, f"the file holds {kinds}", "one SELECT")
+        unknown = statements[0].named_parameters - set(parameters)
+        if unknown:
+            names = ", ".join(f"${name}" for name in sorted(unknown))
+            raise _wrong_query(file, doing, f"unknown parameters {names}", ", ".join(f"${name}" for name in parameters))
+        used = {name: _naive(moment) for name, moment in parameters.items() if name in statements[0].named_parameters}
+        return connection.sql(statements[0], params=used).to_arrow_table()
+    except (duckdb.Error, OSError, UnicodeDecodeError) as error:
+        raise _wrong_query(
+            file, doing, f"{type(error).__name__}: {error}".strip(), f"a query over {tables_of}"
+        ) from error
 
 
 def _known(source: Source, column: str) -> str:
@@ -215,7 +219,7 @@ def _known(source: Source, column: str) -> str:
     if column not in source.outcome:
         return _quoted(column)
     hours = source.outcome[column] // timedelta(hours=1)
-    return f"case when {_quoted(source.event_time)} + interval {hours} hour <= $known then {_quoted(column)} end as {_quoted(column)}"
+    return f"case when {_quoted(source.event_time)} + interval {hours} hour <= $stop then {_quoted(column)} end as {_quoted(column)}"
 
 
 def _raw(spec: ModelSpec, source: str, days: Sequence[str]) -> pa.Table:
@@ -267,13 +271,11 @@ def _checked(result: pa.Table, key: str, expected: Mapping[str, str], file: Path
     return table
 
 
-def _stamped(table: pa.Table, event_timestamp: datetime, known_at: datetime, partition: str) -> pa.Table:
-    rows = table.num_rows
-    return (
-        table.append_column("event_timestamp", pa.repeat(pa.scalar(event_timestamp, TIMESTAMP), rows))
-        .append_column("known_at", pa.repeat(pa.scalar(known_at, TIMESTAMP), rows))
-        .append_column("partition", pa.repeat(pa.scalar(partition), rows))
-    )
+def _stamped(table: pa.Table, partition: str, **moments: datetime) -> pa.Table:
+    """The rows with a column for each moment, and `partition`."""
+    for name, moment in moments.items():
+        table = table.append_column(name, pa.repeat(pa.scalar(moment, TIMESTAMP), table.num_rows))
+    return table.append_column("partition", pa.repeat(pa.scalar(partition), table.num_rows))
 
 
 def _wrong_query(file: Path, doing: str, found: str, expected: str) -> PermanentError:

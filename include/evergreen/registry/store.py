@@ -22,7 +22,6 @@ import requests
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException, RestException
 from pydantic import ValidationError
-from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 
 from evergreen.errors import EvidenceMissing, ModelUnloadable, ServiceUnavailable
@@ -30,6 +29,7 @@ from evergreen.lake import postgres
 from evergreen.registry.rules import Version
 from evergreen.settings import settings
 from evergreen.spec.schema import ModelSpec
+from evergreen.train.rows import predict
 
 CHAMPION = "champion"
 LAST_KNOWN_GOOD = "last_known_good"
@@ -49,11 +49,9 @@ class Predictor(Protocol):
 class _PipelinePredictor:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self._classifies = is_classifier(pipeline)
 
     def predict(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
-        positive = self._pipeline.predict_proba(frame)[:, 1] if self._classifies else self._pipeline.predict(frame)
-        return np.asarray(positive, dtype=np.float64)
+        return predict(self._pipeline, frame)
 
 
 def champion(model: str) -> Version | None:

@@ -49,7 +49,14 @@ def mistakes(spec: ModelSpec) -> Iterator[Mistake]:
     if spec.request is not None:
         expected = {**spec.keys, "event_timestamp": "timestamp", **spec.request.inputs}
         yield from _query(
-            spec, spec.request_sql(), spec.request.sources, ["start", "end"], expected, "request.inputs", outcome=False
+            spec,
+            spec.request_sql(),
+            spec.request.sources,
+            ["start", "end"],
+            expected,
+            "request.inputs",
+            whole="request",
+            outcome=False,
         )
     yield from _query(
         spec,
@@ -70,9 +77,14 @@ def _query(
     expected: Mapping[str, str],
     key: str,
     *,
+    whole: str | None = None,
     outcome: bool = True,
 ) -> Iterator[Mistake]:
-    """Mistakes of one query; without `outcome` it does not see the columns that are known only afterwards."""
+    """Mistakes of one query; without `outcome` it does not see the columns that are known only afterwards.
+
+    Args:
+        key: below which the columns are declared; `whole`: where those are that have no key of their own, by default `key`.
+    """
     if not path.is_file() or not set(sources) <= spec.sources.keys():
         return  # told already
     file = spec.relative(path)
@@ -87,7 +99,7 @@ def _query(
                         f"leave {column} out of {file}; features of the past may use it (features:)",
                     )  # fmt: skip
                     return
-        seen = one_of(f"{source}({', '.join(_visible(spec, source, outcome))})" for source in sources)
+        seen = one_of(f"{source}({', '.join(spec.sources[source].visible(outcome=outcome))})" for source in sources)
         parts = one_of(f"${name}" for name in parameters)
         yield Mistake(
             file, "", " ".join(str(error).split())[:400], f"one SELECT over {seen}, with {parts}", f"correct {file}"
@@ -99,7 +111,7 @@ def _query(
                 column, returned.keys() - expected.keys(), f"compute {column} in {file}, or do not declare it"
             )
             alone = column in (*spec.keys, "event_timestamp", spec.label.name)
-            yield Mistake(FILE, key.partition(".")[0] if alone and key == "request.inputs" else key if alone else f"{key}.{column}",
+            yield Mistake(FILE, (whole or key) if alone else f"{key}.{column}",
                           f"{column}, which {file} does not return", one_of(returned), fix)  # fmt: skip
         elif not re.fullmatch(f'{_RESULT_TYPES[kind]}|"?NULL"?', returned[column]):
             yield Mistake(
@@ -120,12 +132,6 @@ def _query(
         )
 
 
-def _visible(spec: ModelSpec, source: str, outcome: bool) -> dict[str, str]:
-    """The columns that a query sees, with their declared types."""
-    hidden = () if outcome else spec.sources[source].outcome
-    return {name: kind for name, kind in spec.sources[source].columns.items() if name not in hidden}
-
-
 def _returned(
     spec: ModelSpec, query: str, sources: Sequence[str], parameters: Sequence[str], outcome: bool
 ) -> dict[str, str]:
@@ -133,7 +139,8 @@ def _returned(
     with duckdb.connect(config=_OPTIONS) as connection:
         for source in sources:
             columns = ", ".join(
-                f'"{name}" {_COLUMN_TYPES[kind]}' for name, kind in _visible(spec, source, outcome).items()
+                f'"{name}" {_COLUMN_TYPES[kind]}'
+                for name, kind in spec.sources[source].visible(outcome=outcome).items()
             )
             connection.execute(f'create table "{source}" ({columns})')
         statements = connection.extract_statements(query)

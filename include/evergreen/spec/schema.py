@@ -135,6 +135,10 @@ class Source(_Frozen):
     )
     contract: str | None = Field(default=None, description="Great Expectations suite; default contracts/<source>.yaml")
 
+    def visible(self, *, outcome: bool) -> dict[str, ColumnType]:
+        """The columns that a query sees, with their types: all, or without those that are known only afterwards."""
+        return {name: kind for name, kind in self.columns.items() if outcome or name not in self.outcome}
+
 
 class FeatureView(_Frozen):
     """Features computed by one SQL query over the look-back window, as of the interval's end."""

@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from evergreen.errors import WriteConflict
 from evergreen.features import store
+from evergreen.features.rules import EVENT
 from evergreen.lake import catalogue, tables
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import rules
-from evergreen.train.rows import EVENT
 
 _ATTEMPTS = 5
 

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import optuna
-import pandas as pd
-from sklearn.base import BaseEstimator, TransformerMixin, is_classifier
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.impute import SimpleImputer
@@ -77,12 +76,6 @@ def build(
     return Pipeline([
         ("prepare", prepare(numbers, categories)), ("model", model[label](parameters, seed, len(categories)))
     ])  # fmt: skip
-
-
-def predict(pipeline: Pipeline, inputs: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """One number a row: P(positive) of a binary label, the value of a numeric one."""
-    found = pipeline.predict_proba(inputs)[:, 1] if is_classifier(pipeline) else pipeline.predict(inputs)
-    return np.asarray(found, dtype=np.float64)
 
 
 def _filled_and_scaled(numbers: list[str], categories: list[str]) -> ColumnTransformer:

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from sklearn.pipeline import Pipeline
 
+from evergreen.features.rules import EVENT
 from evergreen.lake import staging
 from evergreen.spec.schema import FeatureType, ModelSpec
-
-EVENT = "event_timestamp"  # the cutoff: when the prediction would have been made, or was asked for
 
 
 @dataclass(frozen=True)
@@ -54,3 +54,9 @@ def inputs(features: Mapping[str, FeatureType], frame: pd.DataFrame) -> pd.DataF
             column.astype(object).where(column.notna(), None) if kind == "category" else column.astype("float64")
         )
     return pd.DataFrame(columns, index=frame.index)
+
+
+def predict(pipeline: Pipeline, inputs: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """One number a row: P(positive) of a binary label, the value of a numeric one."""
+    found = pipeline.predict_proba(inputs)[:, 1] if hasattr(pipeline, "predict_proba") else pipeline.predict(inputs)
+    return np.asarray(found, dtype=np.float64)

@@ -131,6 +131,7 @@ def _scores(run: Run, family: str, learn: Rows, folds: list[tuple[Any, Any]], tr
 
     from evergreen.evaluate.metrics import METRICS
     from evergreen.train import families
+    from evergreen.train.rows import predict
 
     spec, seed = run.spec, run.spec.search.seed
     parameters = families.suggest(trial, family, spec.families[family])
@@ -138,7 +139,7 @@ def _scores(run: Run, family: str, learn: Rows, folds: list[tuple[Any, Any]], tr
         fitted = families.build(family, parameters, spec.feature_types, seed, label=spec.label.type).fit(
             learn.inputs.iloc[earlier], learn.labels[earlier]
         )
-        predictions = families.predict(fitted, learn.inputs.iloc[later])
+        predictions = predict(fitted, learn.inputs.iloc[later])
         yield (
             METRICS[spec.search.metric](learn.labels[later], predictions)
             if np.isfinite(predictions).all()
@@ -150,7 +151,7 @@ def _folds(run: Run, family: str, learn: Rows) -> list[tuple[Any, Any]]:
     """Positions of the rows to learn from and to score, of each time fold whose labels differ in both."""
     import numpy as np
 
-    from evergreen.train.rows import EVENT
+    from evergreen.features.rules import EVENT
 
     spec, cutoffs, folds = run.spec, learn.frame[EVENT], []
     random = np.random.default_rng(spec.search.seed)

@@ -31,8 +31,8 @@ from evergreen.run import Run
 from evergreen.settings import settings
 from evergreen.spec.schema import ModelSpec
 from evergreen.train.code import code_version
-from evergreen.train.families import REQUIREMENTS, TRUSTED_TYPES, predict
-from evergreen.train.rows import Rows
+from evergreen.train.families import REQUIREMENTS, TRUSTED_TYPES
+from evergreen.train.rows import Rows, predict
 
 REFERENCE_ROWS = 20_000  # what the monitor compares with; a sample where there is more
 SAMPLE_ROWS = 20  # what the probe asks a fresh server
