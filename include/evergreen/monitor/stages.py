@@ -11,6 +11,7 @@ from evergreen.errors import StageSkipped
 from evergreen.monitor import rules
 from evergreen.run import Run
 from evergreen.settings import settings
+from evergreen.spec.rules import DAY
 from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def quality(run: Run, collected: Json) -> Json:
 
     if collected["version"] is None:
         return {"missing": {}}
-    found = adapter.missing(run.spec, _interval(run, collected), _reference(run, collected["version"]))
+    # Of the interval alone: a sensor that fails is an incident of its day, not of a week.
+    found = adapter.missing(run.spec, _window(run, collected, 1), _reference(run, collected["version"]))
     for name, share in found.items():
         if share > run.spec.monitoring.missing_share:
             log.warning("%s: nulls grew by %.0f %% of the rows", name, 100 * share)
@@ -88,7 +90,8 @@ def drift(run: Run, collected: Json) -> Json:
     if collected["version"] is None or collected["rows"] == 0:
         log.info("No predictions in the window: nothing to compare")
         return {"distances": {}, "prediction": None, "report": None}
-    window, reference = _window(run, collected), _reference(run, collected["version"])
+    days = run.spec.monitoring.window // DAY
+    window, reference = _window(run, collected, days), _reference(run, collected["version"])
     found = adapter.distances(run.spec, window, reference)
     below = f"{run.spec.model}/drift/{collected['partition']}.html"
     adapter.report(run.spec, window, reference, settings().reports / below)
@@ -114,7 +117,7 @@ def performance(run: Run, collected: Json) -> Json:
 
     metric = run.spec.search.metric
     nothing: Json = {"metric": metric, "value": None, "reference": None, "drop": None, "significant": False, "rows": 0}
-    scored = matured(run, collected["version"])
+    scored = _matured(run, collected["version"])
     if collected["version"] is None or scored is None or scored["label"].nunique() < 2:
         log.info("No matured labels of this version's predictions yet")
         return nothing
@@ -201,17 +204,14 @@ def _champion(run: Run) -> int | None:
     return next((version.number for version in serving if version is not None and version.as_of < run.as_of), None)
 
 
-def _window(run: Run, collected: Json) -> pd.DataFrame:
-    """The predictions of the days of the window: the interval's by its version; of earlier days all features, and the version's
-    own predictions (others' are null), so that a version that has just begun to serve has a whole window too."""
-    from datetime import timedelta
-
+def _window(run: Run, collected: Json, days: int) -> pd.DataFrame:
+    """The predictions of the interval and the days before it: the interval's by its version; of earlier days all features, and the
+    version's own predictions (others' are null), so that a version that has just begun to serve has a whole window too."""
     from evergreen.lake import tables
 
     step = run.interval.end - run.interval.start
-    count = run.spec.monitoring.window // timedelta(days=1)
-    days = [(run.interval.start - number * step).date().isoformat() for number in range(count)]
-    table = tables.read(run.spec.model, "predictions", "live", days)
+    wanted = [(run.interval.start - number * step).date().isoformat() for number in range(days)]
+    table = tables.read(run.spec.model, "predictions", "live", wanted)
     assert table is not None
     frame: pd.DataFrame = table.to_pandas()
     own = frame["version"] == collected["version"]
@@ -220,14 +220,7 @@ def _window(run: Run, collected: Json) -> pd.DataFrame:
     return watched
 
 
-def _interval(run: Run, collected: Json) -> pd.DataFrame:
-    """The interval's own predictions by its version: a sensor that fails is an incident of its day, not of a week."""
-    window = _window(run, collected)
-    found: pd.DataFrame = window[window["partition"] == collected["partition"]]
-    return found
-
-
-def matured(run: Run, version: int | None) -> pd.DataFrame | None:
+def _matured(run: Run, version: int | None) -> pd.DataFrame | None:
     """Predictions of a version whose labels became known within the run's interval: the first of each, with its `label`."""
     from datetime import timedelta
 
@@ -258,8 +251,6 @@ def with_labels(spec: ModelSpec, predictions: pd.DataFrame, labels: pd.DataFrame
 
 def _labels_since(run: Run, changed_at: datetime) -> rules.Labels:
     """What a training as of now could use from after the change, counted by the training's own rules."""
-    from collections import Counter
-
     from evergreen.lake import tables
     from evergreen.train import rules as training
 
@@ -267,17 +258,10 @@ def _labels_since(run: Run, changed_at: datetime) -> rules.Labels:
     table = tables.read(spec.model, "labels", spec.label.name, columns=["event_timestamp", "known_at"])
     rows = [] if table is None else table.to_pylist()
     split = training.split(run.as_of, spec, changed_at)
-    mature = [row for row in rows if row["known_at"] <= run.as_of]
-    cutoffs = Counter(row["event_timestamp"] for row in mature)
-    learn = Counter(row["event_timestamp"] for row in mature if split.learns(row["event_timestamp"], row["known_at"]))
-    evaluate = (
-        0
-        if split.evaluate_from < changed_at
-        else sum(count for cutoff, count in cutoffs.items() if split.evaluates(cutoff))
-    )
-    return rules.Labels(
-        sum(learn.values()), evaluate, len(training.folds(list(learn), training.delay(spec), spec.split.folds))
-    )
+    mature = [(row["event_timestamp"], row["known_at"]) for row in rows if row["known_at"] <= run.as_of]
+    learn = [cutoff for cutoff, known_at in mature if split.learns(cutoff, known_at)]
+    evaluate = 0 if split.evaluate_from < changed_at else sum(split.evaluates(cutoff) for cutoff, _ in mature)
+    return rules.Labels(len(learn), evaluate, len(training.folds(learn, training.delay(spec), spec.split.folds)))
 
 
 def _reference(run: Run, version: int) -> pd.DataFrame:

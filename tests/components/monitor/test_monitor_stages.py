@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from datetime import timedelta
 from html.parser import HTMLParser
 from typing import Any
 
@@ -87,6 +89,30 @@ def test_only_answers_of_the_window_and_of_the_version_that_made_most_of_them_ar
     assert max(stages.drift(run, collected)["distances"].values()) < live.spec.monitoring.feature_drift
 
 
+def test_a_window_of_days_reaches_back_over_a_swap_and_still_sees_the_outage_of_a_day(live: Live) -> None:
+    """Features of every version's answers count, predictions only of the one that serves; nulls are those of the day."""
+    earlier = live.contest.candidate(live.run(18), live.contest.data(live.run(18)))
+    other = store.register(
+        live.spec.model, run_id=earlier["mlflow_run_id"], key="another", as_of=at(18), tags={}
+    ).number
+    monitoring = live.spec.monitoring.model_copy(update={"window": timedelta(days=3)})
+    spec = live.spec.model_copy(update={"monitoring": monitoring})
+    for day in (19, 20):
+        live.serve(day, drifted, version=other)
+        stages.collect(live.run(day))
+    live.serve(21, lambda frame: frame.assign(plan=None))
+    run = dataclasses.replace(live.run(21), spec=spec)
+    collected = stages.collect(run)
+    window = stages._window(run, collected, 3)
+    assert (len(window), int(window["prediction"].notna().sum()), collected["version"]) == (180, 60, 1)
+    found = stages.drift(run, collected)
+    assert found["distances"]["minutes"] > live.spec.monitoring.feature_drift, "two days of three had drifted"
+    alone = stages.drift(live.run(21), collected)
+    assert alone["distances"]["minutes"] < live.spec.monitoring.feature_drift
+    assert found["prediction"] == pytest.approx(alone["prediction"]), "the other version's predictions are not judged"
+    assert stages.quality(run, collected)["missing"]["plan"] > 0.85, "one day of nulls is not a third of an outage"
+
+
 def test_distances_are_what_evidently_computes_on_the_same_rows(live: Live) -> None:
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
@@ -95,7 +121,7 @@ def test_distances_are_what_evidently_computes_on_the_same_rows(live: Live) -> N
     run = live.run(20)
     collected = stages.collect(run)
     ours = stages.drift(run, collected)
-    window, reference = stages._window(run, collected), stages._reference(run, 1)
+    window, reference = stages._window(run, collected, 1), stages._reference(run, 1)
     numbers, categories = [name for name in FEATURES if name != "plan"] + ["prediction"], ["plan"]
     definition = DataDefinition(numerical_columns=numbers, categorical_columns=categories)
     preset = DataDriftPreset(columns=numbers + categories, num_method="wasserstein", cat_method="jensenshannon")
