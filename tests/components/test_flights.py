@@ -10,14 +10,11 @@ import pytest
 
 from evergreen.evaluate.metrics import compare
 from evergreen.features import compute, rules
-from evergreen.features import stages as features
-from evergreen.ingest import stages as ingest
 from evergreen.interval import Interval
-from evergreen.run import Run
+from evergreen.local import loops
 from evergreen.settings import PROJECT, Settings, settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
-from evergreen.validate import stages as validate
 from evergreen_demo import report, timeline
 from evergreen_flights import data, upstream
 
@@ -56,12 +53,8 @@ def flights(home: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelSp
     for _ in upstream.write(FIRST, FIRST + timedelta(days=DAYS - 1), settings().landing):
         pass
     for number in range(DAYS):
-        run = Run(spec, Interval.of_day(FIRST + timedelta(days=number)))
-        published = ingest.publish(run, validate.validate(run, ingest.extract(run)))
-        stored = features.publish(run, validate.validate_features(run, features.compute(run, published)))
-        labelled = features.labels(run, stored)
-    storm = labelled["partitions"]
-    assert storm, "the last day completes the labels of the day before"
+        ingested = loops.run(loops.of(spec, Interval.of_day(FIRST + timedelta(days=number))), "ingest")
+    assert ingested["labels"]["partitions"], "the last day completes the labels of the day before"
     yield spec
 
 

@@ -17,23 +17,16 @@ import pandas as pd
 import pytest
 
 from evergreen.errors import PermanentError
-from evergreen.evaluate import stages as evaluate
 from evergreen.features import compute, rules
-from evergreen.features import stages as features
-from evergreen.ingest import stages as ingest
 from evergreen.interval import Interval
 from evergreen.lake import staging
+from evergreen.local import loops
 from evergreen.local.postgres import create_databases, free_port
 from evergreen.local.processes import Processes, Service
-from evergreen.monitor import stages as monitor
-from evergreen.registry import stages as registry
 from evergreen.run import Run
-from evergreen.serve import stages as serve
 from evergreen.settings import PROJECT, settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
-from evergreen.train import stages as train
-from evergreen.validate import stages as validate
 from tests.parcels import A_DAY, Day
 
 FIRST, DAYS = date(2026, 1, 1), 9
@@ -41,24 +34,7 @@ TRAINED = 7  # days that the first training knows
 
 
 def day_run(spec: ModelSpec, number: int) -> Run:
-    return Run(spec, Interval.of_day(FIRST + timedelta(days=number)), run_id=f"test__{number}")
-
-
-def ingest_day(run: Run) -> dict[str, Any]:
-    published = ingest.publish(run, validate.validate(run, ingest.extract(run)))
-    stored = features.publish(run, validate.validate_features(run, features.compute(run, published)))
-    labelled = features.labels(run, stored)
-    features.materialize(run, labelled)
-    return labelled
-
-
-def monitor_day(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the monitor measured of performance, and decided."""
-    collected = monitor.collect(run)
-    quality, drift, performance = (
-        stage(run, collected) for stage in (monitor.quality, monitor.drift, monitor.performance)
-    )
-    return performance, monitor.decide(run, collected, quality, drift, performance)
+    return loops.of(spec, Interval.of_day(FIRST + timedelta(days=number)))
 
 
 def until_answers(url: str) -> None:
@@ -100,14 +76,12 @@ def parcels(
 def trained(parcels: ModelSpec) -> dict[str, Any]:
     """Days ingested, a model trained and deployed: the training set and what the gates said."""
     for number in range(TRAINED):
-        labelled = ingest_day(day_run(parcels, number))
-    run = day_run(parcels, TRAINED - 1)
-    data = validate.validate_training(run, train.build(run))
-    candidates = [train.tune(run, data, family) for family in parcels.families]
-    gated = evaluate.gates(run, evaluate.evaluate(run, data, candidates))
+        ingested = loops.run(day_run(parcels, number), "ingest")
     until_answers(f"{settings().server_url}/healthz")
-    deployed = serve.deploy(run, serve.probe(run, registry.register(run, gated)))
-    return {"labelled": labelled, "data": data, "gated": gated, "deployed": deployed}
+    done = loops.run(day_run(parcels, TRAINED - 1), "train")
+    return {
+        "labelled": ingested["labels"], "data": done["validate_training"], "gated": done["gates"], "deployed": done["deploy"]
+    }  # fmt: skip
 
 
 def rows_of(data: dict[str, Any]) -> pd.DataFrame:
@@ -197,8 +171,9 @@ def test_live_predictions_are_joined_with_their_outcomes(parcels: ModelSpec, tra
     for number in (TRAINED, TRAINED + 1):
         for request in Day(FIRST + timedelta(days=number)).requests():
             assert ask(request).status_code == 200
-        ingest_day(day_run(parcels, number))
-        performance, decision = monitor_day(day_run(parcels, number))
+        loops.run(day_run(parcels, number), "ingest")
+        watched = loops.run(day_run(parcels, number), "monitor")
+    performance, decision = watched["performance"], watched["decide"]
     assert performance["rows"] == first.parcels()["hours"].notna().sum(), "every parcel with a known outcome, once"
     assert performance["metric"] == "rmse" and performance["value"] < 1.5
     assert decision["action"] in ("none", "alert"), decision
