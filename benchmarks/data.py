@@ -141,7 +141,9 @@ def _sql(expectation: Expectation) -> str:
         case "expect_column_proportion_of_non_null_values_to_be_between":
             return f"(not ({between.format(f'count({column}) / count(*)')}))::int"
         case unknown:
-            raise NotImplementedError(f"no bare count of {unknown}: write it here")
+            raise ValueError(
+                f"a contract asks {unknown}, which has no counterpart in SQL: add a case above, so that both count the same"
+            )
 
 
 def monitoring(spec: ModelSpec, here: Settings) -> Iterator[Ratio]:

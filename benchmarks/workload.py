@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
-from typing import Any
 
 from benchmarks.measure import timed
 from evergreen.interval import Interval
@@ -22,7 +21,6 @@ from evergreen_simulator import landing
 from evergreen_simulator.delivery import World
 
 FIRST = date(2026, 1, 1)
-Stage = tuple[str, Callable[..., Any]]
 
 
 @contextmanager
@@ -90,17 +88,9 @@ def deliver(here: Settings, customers: int, first: date, days: int) -> list[Inte
 
 def ingest(run: Run) -> dict[str, float]:
     """The stages of the ingest loop, one after the other in this process; task → seconds."""
-    from evergreen.features import stages as features
-    from evergreen.ingest import stages as ingest
-    from evergreen.validate import stages as validate
+    from evergreen.local import loops
 
-    stages: list[Stage] = [
-        ("extract", ingest.extract), ("validate", validate.validate), ("publish", ingest.publish), ("features", features.compute),
-        ("validate_features", validate.validate_features), ("publish_features", features.publish), ("labels", features.labels),
-        ("materialize", features.materialize),
-    ]  # fmt: skip
-    seconds: dict[str, float] = {}
-    results: list[Any] = []
-    for name, stage in stages:
-        seconds[name] = timed(lambda: results.append(stage(run, *results[-1:])))  # noqa: B023 - it is called at once
-    return seconds
+    return {
+        name: timed(lambda: loops.run(run, "ingest", name, name))  # noqa: B023 - it is called at once
+        for name in loops.stages(run.spec, "ingest")
+    }

@@ -6,7 +6,6 @@ Connections (SMTP, Slack) are yours to set in Airflow or by `AIRFLOW_CONN_…`.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from urllib.parse import urlsplit
@@ -15,9 +14,9 @@ import boto3
 import yaml
 from botocore.exceptions import ClientError
 
-from evergreen.local import environment, postgres
-from evergreen.local.stack import DATABASES
-from evergreen.settings import Settings, settings
+from evergreen.local import postgres
+from evergreen.local.stack import DATABASES, write_login
+from evergreen.settings import settings
 
 
 def main() -> int:
@@ -28,7 +27,7 @@ def main() -> int:
         _bucket(bucket)
     for folder in (here.home / "staging", here.reports):
         folder.mkdir(parents=True, exist_ok=True)
-    _login(here)
+    write_login(here)
     _run("airflow", "db", "migrate")
     _run("evergreen", "apply")
     for pool in yaml.safe_load((here.project / "airflow_settings.yaml").read_text())["airflow"]["pools"]:
@@ -44,13 +43,6 @@ def _bucket(name: str) -> None:
         if error.response["Error"]["Code"] not in ("404", "NoSuchBucket"):
             raise
         client.create_bucket(Bucket=name)
-
-
-def _login(here: Settings) -> None:
-    path = here.home / "airflow" / "passwords.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(json.dumps({environment.ADMIN_USER: here.airflow_password}))
 
 
 def _run(module: str, *arguments: str) -> None:

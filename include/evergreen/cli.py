@@ -130,13 +130,12 @@ def _run(options: argparse.Namespace) -> int:
     for chatty in environment.LIBRARIES:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     spec = load_spec(settings().models / options.model)
+    doing = f"running {options.loop} of {spec.model}"
     for interval in options.intervals:
         if options.loop != "train" and interval != Interval.of_day(interval.start.date()):
             raise RunError(
-                f"running {options.loop} of {spec.model}", found=f"as of {interval.as_of.isoformat()}", expected="a whole day in UTC",
-                next_step="name it: --day 2026-01-31",
+                doing, found=f"as of {interval.as_of.isoformat()}", expected="a whole day in UTC", next_step="name it: --day 2026-01-31"
             )  # fmt: skip
-        doing = f"running {options.loop} of {spec.model}"
         check_day(spec, interval, doing, "name another --day or --as-of")
     for interval in options.intervals:
         results = loops.run(loops.of(spec, interval), options.loop, options.first, options.last)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import date
 
-from evergreen.local.traffic import Replay
 from evergreen_demo import report
 from evergreen_demo.driver import Span, telling
 from evergreen_flights import upstream
@@ -14,17 +12,6 @@ from evergreen_flights import upstream
 # Look-backs of two weeks fill while the history is backfilled; then a month of live traffic, with
 # the storms of late June at its end.
 SPAN = Span(first=date(2013, 4, 24), history_end=date(2013, 5, 31), end=date(2013, 6, 30))
-
-
-@dataclass(frozen=True)
-class Airports:
-    """The upstream system and the clients of `flight_delay`."""
-
-    def write(self, first: date, last: date, zone: str) -> Iterator[date]:
-        return upstream.write(first, last, zone)
-
-    def ask(self, day: date, server_url: str) -> Replay:
-        return upstream.ask(day, server_url)
 
 
 def run(span: Span) -> None:
@@ -35,7 +22,7 @@ def run(span: Span) -> None:
         RunFailed, TrafficFailed: a run ended red, or a flight was not answered for.
         StoryFailed: no live prediction has an outcome.
     """
-    with telling(upstream.MODEL, Airports(), span, asdict(span), routine=True) as demo:
+    with telling(upstream.MODEL, upstream, span, asdict(span), routine=True) as demo:
         demo.play()
         with demo.clock.phase("comparing with never retraining and with refitting every day"):
             told = report.read(demo.spec, demo.runs, span)

@@ -28,7 +28,6 @@ _TABLES = {  # name → (time of the event, columns)
         ["origin", "observed_at", "temperature", "humidity", "wind_speed", "precipitation", "visibility"],
     ),
 }
-_WEATHER = ["temperature", "humidity", "wind_speed", "precipitation", "visibility"]
 
 
 def batches(day: date) -> dict[str, pd.DataFrame]:

@@ -125,7 +125,8 @@ def _csv(part: Part, source: Source) -> pa.Table:
 
 def _same_delimiter(header: str, part: Part, source: Source) -> None:
     """A header that another delimiter would make sense of says so, before the rows fail for a stranger reason."""
-    for other in (each for each in ",;\t|" if each in header):
+    other = next((each for each in ",;\t|" if each in header), None)
+    if other is not None:
         raise part.origin.unreadable(
             f"one column: {header[:200]}; the header looks delimited by {json.dumps(other)}",
             f"columns delimited by {json.dumps(source.delimiter)}",

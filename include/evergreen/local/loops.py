@@ -115,8 +115,9 @@ class _Running(_Naming):
             return None
         log.info("%s %s: %s", self.loop, self.this.subject, name)
         try:
-            for skipped in (value for value in inputs.values() if isinstance(value, _Skipped)):
-                raise StageSkipped(skipped.reason)
+            skipped_before = next((value for value in inputs.values() if isinstance(value, _Skipped)), None)
+            if skipped_before is not None:
+                raise StageSkipped(skipped_before.reason)
             if mapped is None:
                 result = stage(self.this, **inputs)
             else:

@@ -40,7 +40,7 @@ def up(progress: Progress = print, *, replay: bool | None = None, only: Collecti
     processes = Processes(here.home)
     _check_ports(here, processes, only)
     here = up_database(here, progress, replay=replay)
-    _passwords(here)
+    write_login(here)
     variables = environment.of_processes(here)
 
     started = {name: service for name, service in services(here, variables).items() if _part(name) in only}
@@ -237,7 +237,8 @@ def _address(url: str) -> str:
     return f"{parts.hostname}:{parts.port}"
 
 
-def _passwords(here: Settings) -> None:
+def write_login(here: Settings) -> None:
+    """The file from which Airflow's simple login takes the password of `admin`."""
     path = here.home / "airflow" / "passwords.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)

@@ -142,7 +142,7 @@ def create_app(models: Models, *, probe: bool = False, max_batch: int = MAX_BATC
     @app.get("/models")
     async def list_models() -> dict[str, Any]:
         """What serves."""
-        return {"models": [_described(slot) for slot in list(models.slots.values())]}
+        return {"models": [_described(slot) for slot in models.all()]}
 
     @app.get("/models/{model}")
     async def describe(model: str) -> dict[str, Any]:
@@ -220,7 +220,7 @@ async def _body(request: Request, kind: type[BaseModel]) -> Body:
 def _documentation(app: FastAPI, models: Models) -> dict[str, Any]:
     """OpenAPI's document: in place of the one route for predictions, one a model that serves, typed by its version."""
     routes: list[BaseRoute] = [route for route in app.routes if getattr(route, "path", None) != PREDICT]
-    for slot in list(models.slots.values()):
+    for slot in models.all():
         if slot.current is not None:
             routes.append(_documented(slot.current))
     return get_openapi(title=app.title, version=app.version, routes=routes)

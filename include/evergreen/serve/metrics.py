@@ -28,10 +28,10 @@ class _Serving(Collector):
         failures = GaugeMetricFamily(
             "evergreen_load_failures", "Versions that could not be loaded since the start", labels=["model"]
         )
-        for model, slot in list(self._models.slots.items()):
-            version.add_metric([model], slot.current.version.number if slot.current else 0)
-            fallback.add_metric([model], float(slot.fallback))
-            failures.add_metric([model], slot.failures)
+        for slot in self._models.all():
+            version.add_metric([slot.model], slot.current.version.number if slot.current else 0)
+            fallback.add_metric([slot.model], float(slot.fallback))
+            failures.add_metric([slot.model], slot.failures)
         yield from (version, fallback, failures)
 
 

@@ -140,7 +140,7 @@ class Models:
 
     def start(self) -> None:
         """Put every model's first version in its place; waits for a registry that does not answer yet, until `stop`."""
-        open_slots = list(self.slots.values())
+        open_slots = self.all()
         while not self._stopped.is_set():
             open_slots = [slot for slot in open_slots if not slot.start()]
             if not open_slots:
@@ -157,14 +157,15 @@ class Models:
 
     def missing(self) -> list[str]:
         """Models that should serve and do not: not looked for yet, or with nothing that could be loaded."""
-        return [slot.model for slot in self._slots() if not slot.settled or (slot.current is None and slot.problem)]
+        return [slot.model for slot in self.all() if not slot.settled or (slot.current is None and slot.problem)]
 
     def ready(self) -> bool:
         """Every model's first version was looked for, and one that cannot be served leaves others that are."""
-        slots = self._slots()
+        slots = self.all()
         return all(slot.settled for slot in slots) and (
             not self.missing() or any(slot.current is not None for slot in slots)
         )
 
-    def _slots(self) -> list[Slot]:
-        return list(self.slots.values())  # a deployment may add one meanwhile
+    def all(self) -> list[Slot]:
+        """Every place, as of now: a deployment may add one meanwhile."""
+        return list(self.slots.values())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import PurePosixPath
 from string import ascii_letters, digits
@@ -257,9 +257,8 @@ def _columns(spec: ModelSpec, name: str) -> Found:
 
 def _event_time(spec: ModelSpec, name: str) -> Found:
     source, key = spec.sources[name], f"sources.{name}.event_time"
-    if source.event_time not in source.columns:
-        yield _unknown(key, source.event_time, source.columns, f"declare {source.event_time} under columns")
-    elif (kind := source.columns[source.event_time]) != "timestamp":
+    yield from _undeclared(key, [source.event_time], source.columns, "columns")
+    if (kind := source.columns.get(source.event_time, "timestamp")) != "timestamp":
         yield _mistake(
             key,
             f"{source.event_time}, a {kind}",
@@ -270,9 +269,7 @@ def _event_time(spec: ModelSpec, name: str) -> Found:
 
 def _keys(spec: ModelSpec, name: str) -> Found:
     source, key = spec.sources[name], f"sources.{name}.keys"
-    for column in source.keys:
-        if column not in source.columns:
-            yield _unknown(key, column, source.columns, f"declare {column} under columns")
+    yield from _undeclared(key, source.keys, source.columns, "columns")
     yield from _repeated(key, source.keys)
     for column, declared in spec.keys.items():
         if (kind := source.columns.get(column, declared)) != declared:
@@ -286,10 +283,9 @@ def _keys(spec: ModelSpec, name: str) -> Found:
 
 def _outcome(spec: ModelSpec, name: str) -> Found:
     source, key = spec.sources[name], f"sources.{name}.outcome"
-    for column in source.outcome:
-        if column not in source.columns:
-            yield _unknown(key, column, source.columns, f"declare {column} under columns")
-        elif column == source.event_time or column in source.keys:
+    yield from _undeclared(key, source.outcome, source.columns, "columns")
+    for column in (each for each in source.outcome if each in source.columns):
+        if column == source.event_time or column in source.keys:
             allowed = "columns other than event_time and keys, which identify the row from the start"
             yield _mistake(key, column, allowed, f"leave {column} out")
 
@@ -303,9 +299,7 @@ def _label_sources(spec: ModelSpec) -> Found:
 
 
 def _read(spec: ModelSpec, key: str, names: Sequence[str]) -> Found:
-    for name in names:
-        if name not in spec.sources:
-            yield _unknown(key, name, spec.sources, f"declare {name} under sources")
+    yield from _undeclared(key, names, spec.sources, "sources")
     yield from _repeated(key, names)
     known = [name for name in names if name in spec.sources]
     if getattr(spec, "request", None) is not None:
@@ -552,6 +546,12 @@ def _budget(spec: ModelSpec) -> Found:
 def _unknown(key: str, name: str, known: Iterable[str], otherwise: str) -> Mistake:
     known = list(known)
     return _mistake(key, name, one_of(known), nearest(name, known, otherwise))
+
+
+def _undeclared(key: str, names: Iterable[str], known: Collection[str], section: str) -> Found:
+    for name in names:
+        if name not in known:
+            yield _unknown(key, name, known, f"declare {name} under {section}")
 
 
 def _repeated(key: str, names: Sequence[str]) -> Found:
