@@ -91,7 +91,7 @@ class DeployRefused(PermanentError):
 
 
 class NothingToRollBackTo(PermanentError):
-    """There is no last known good version other than the champion."""
+    """There is no last known good version other than the champion, or the version to roll back from is not the champion."""
 
 
 class StackNotReady(PermanentError):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk import DAG
 
 SPECS, _ = load_all(PROJECT / "include" / "models")
-LOOPS = ("ingest", "train", "monitor")
+LOOPS = ("ingest", "train", "monitor", "rollback")
 HEAVY = {
     "tensorflow",
     "feast",
@@ -50,13 +50,14 @@ def test_exactly_the_loops_of_every_spec_and_no_import_error(dag_bag: DagBag) ->
 
 def test_every_file_gives_one_dag_a_spec(dag_bag: DagBag) -> None:
     per_file = {stats.file.rsplit("/", 1)[-1]: stats.dag_num for stats in dag_bag.dagbag_stats}
-    assert per_file == {"ingest.py": len(SPECS), "train.py": len(SPECS), "monitor.py": len(SPECS), "spec_errors.py": 0}
+    assert per_file == {f"{loop}.py": len(SPECS) for loop in LOOPS} | {"spec_errors.py": 0}
 
 
 def test_the_graphs_read_like_the_design(dag_bag: DagBag) -> None:
     chains = {
         "ingest": "extract validate publish features validate_features publish_features labels materialize",
         "train": "build validate_training tune evaluate gates register probe deploy",
+        "rollback": "rollback",
     }
     for spec, (loop, chain) in itertools.product(SPECS, chains.items()):
         dag = dag_bag.dags[f"{spec.model}__{loop}"]
@@ -126,20 +127,25 @@ def test_house_rules_of_dags(dag_bag: DagBag, loop: str) -> None:
             named + "doc_md tells on-call what to do"
         )
         assert {"evergreen", spec.model, loop} <= set(dag.tags), named + "tags find it in the UI"
-        assert type(dag.timetable).__name__ == "CronDataIntervalTimetable", (
-            named + "a bare cron is a point in time, not an interval"
-        )
         assert dag.start_date is not None and dag.start_date.date() == spec.first_day
-        assert (dag.end_date and dag.end_date.date()) == spec.last_day, (
-            named + "nothing is scheduled after the last day of data"
-        )
+        if loop == "rollback":
+            assert type(dag.timetable).__name__ == "NullTimetable" and not dag.is_paused_upon_creation, (
+                named + "never by itself, and always ready"
+            )
+            assert dag.end_date is None, named + "what serves can be wrong after the last day of data too"
+        else:
+            assert type(dag.timetable).__name__ == "CronDataIntervalTimetable", (
+                named + "a bare cron is a point in time, not an interval"
+            )
+            assert (dag.end_date and dag.end_date.date()) == spec.last_day, (
+                named + "nothing is scheduled after the last day of data"
+            )
         assert dag.catchup is False, named + "unpausing must not start a year of runs: history is a backfill"
         assert dag.dagrun_timeout is not None, named + "a run that hangs must end"
         assert all(dag.params.get_param(name).description for name in dag.params), (
             named + "every param says what it does"
         )
-    assert dag_bag.dags[f"{SPECS[0].model}__train"].max_active_runs == 1
-    assert dag_bag.dags[f"{SPECS[0].model}__monitor"].max_active_runs == 1
+        assert loop == "ingest" or dag.max_active_runs == 1, named + "each run looks at what the one before it left"
 
 
 def test_house_rules_of_tasks(dag_bag: DagBag) -> None:
@@ -166,9 +172,7 @@ def test_families_are_tuned_side_by_side(dag_bag: DagBag) -> None:
 def test_parsing_is_light() -> None:
     from tests.dags.conftest import modules_after
 
-    loaded = modules_after(
-        "from evergreen.orchestration.loops import loop\nimport runpy\nrunpy.run_path('dags/ingest.py')\nrunpy.run_path('dags/train.py')\nrunpy.run_path('dags/monitor.py')"
-    )
+    loaded = modules_after("import runpy\n" + "\n".join(f"runpy.run_path('dags/{loop}.py')" for loop in LOOPS))
     assert "evergreen.orchestration.operator" in loaded, "the files were not run"
     assert not {m for m in loaded if m.split(".")[0] in HEAVY}
 
@@ -199,10 +203,23 @@ def test_parsing_asks_nothing_and_depends_on_no_order_of_hashes() -> None:
     assert first == second, "another process makes another DAG of the same files: Airflow would version it each time"
 
 
-def test_every_asset_is_declared_in_one_module_and_has_one_producer(dag_bag: DagBag) -> None:
-    declared = {make(spec).uri for spec in SPECS for make in (assets.features, assets.champion, assets.decisions)}
-    produced = [outlet.uri for dag in dags(dag_bag) for task in dag.tasks for outlet in task.outlets]
+def test_every_asset_is_declared_in_one_module_and_produced_where_it_changes(dag_bag: DagBag) -> None:
+    producers = {
+        assets.features: ["publish_features"],
+        assets.champion: ["deploy", "rollback"],
+        assets.decisions: ["decide"],
+    }
+    declared = [(make(spec).uri, task) for spec in SPECS for make, tasks in producers.items() for task in tasks]
+    produced = [(outlet.uri, task.task_id) for dag in dags(dag_bag) for task in dag.tasks for outlet in task.outlets]
     assert sorted(produced) == sorted(declared)
+
+
+def test_a_rollback_waits_behind_no_backfill(dag_bag: DagBag) -> None:
+    for spec in SPECS:
+        others = [task for dag in dags(dag_bag) for task in dag.tasks if task.task_id != "rollback"]
+        urgent = dag_bag.dags[f"{spec.model}__rollback"].get_task("rollback")
+        assert urgent.pool != "evergreen_training", "a training may hold its pool for hours"
+        assert all(urgent.priority_weight > len(task.get_flat_relative_ids(upstream=False)) + 1 for task in others)
 
 
 def test_a_dag_serializes_to_the_same_bytes_twice(dag_bag: DagBag) -> None:

@@ -77,7 +77,11 @@ def test_an_invalid_spec_costs_only_its_own_model_and_the_ui_says_why(running: S
     assert "five_mistakes" in error["stack_trace"]
     assert error["stack_trace"].count("model.yaml") >= 3, "every mistake is told"
     assert len(errors) == 1
-    assert {dag["dag_id"] for dag in api.get("/dags")["dags"]} == {*running.demo.ids.values(), "soak"}
+    assert {dag["dag_id"] for dag in api.get("/dags")["dags"]} == {
+        *running.demo.ids.values(),
+        "churn__rollback",
+        "soak",
+    }
 
 
 def test_pages_are_linked_from_their_tasks_and_answer(running: Stack) -> None:
@@ -193,29 +197,33 @@ def test_a_training_done_before_makes_no_new_trial_and_no_new_version(running: S
     assert store.champion(running.spec.model) == champion, "a training of the past replaced a newer champion"
 
 
-def test_rollback_and_no_rerun_promotes_what_was_rolled_back_from(running: Stack) -> None:
-    command = [sys.executable, "-m", "evergreen", "rollback", "churn", "--reason", "a test", "--actor", "tester"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert "version 1 serves again" in done.stdout
-    served = httpx.get(f"{running.settings.server_url}/models/churn", timeout=10).json()
-    assert served["version"] == 1
-    last = audit.trail("churn")[-1]
-    assert (last["event"], last["version"], last["actor"], last["reason"]) == ("rollback", 1, "tester", "a test")
+def test_rollback_from_the_ui_and_no_rerun_promotes_what_was_rolled_back_from(running: Stack) -> None:
+    def served() -> int:
+        number: int = httpx.get(f"{running.settings.server_url}/models/churn", timeout=10).json()["version"]
+        return number
 
-    retraining = next(
-        run for run in running.demo.runs.of(running.demo.ids["train"]) if run["dag_run_id"].startswith("drift__")
-    )
+    runs = running.demo.runs
+    asked = {"version": served(), "reason": "a test"}
+    first = runs.wait(runs.trigger("churn__rollback", "back", conf=asked))
+    assert (states(running, first), served()) == ({"rollback": "success"}, 1)
+    trail = audit.trail("churn")
+    assert {name: trail[-1][name] for name in ("event", "version", "actor", "reason")} == {
+        "event": "rollback", "version": 1, "actor": "admin, run back", "reason": "a test",
+    }  # fmt: skip
+
+    runs.wait(runs.trigger("churn__rollback", "back_again", conf=asked))
+    assert (served(), audit.trail("churn")) == (1, trail), "a task that is cleared rolls back once"
+
+    retraining = next(run for run in runs.of(running.demo.ids["train"]) if run["dag_run_id"].startswith("drift__"))
     conf = {name: value for name, value in retraining["conf"].items() if value is not None}
-    run = running.demo.runs.wait(
-        running.demo.runs.trigger(running.demo.ids["train"], "the_retraining_again", conf=conf)
-    )
+    run = runs.wait(runs.trigger(running.demo.ids["train"], "the_retraining_again", conf=conf))
     assert states(running, run)["deploy"] in ("skipped", "upstream_failed"), states(running, run)
-    served = httpx.get(f"{running.settings.server_url}/models/churn", timeout=10).json()
-    assert served["version"] == 1
+    assert served() == 1
 
-    nothing = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert nothing.returncode == 1 and "next step" in nothing.stderr
+    with pytest.raises(RunFailed, match=r"found: +champion: version 1") as refused:
+        runs.wait(runs.trigger("churn__rollback", "nothing", conf={"version": 1, "reason": "a test"}))
+    assert "Next step: train a better version" in refused.value.found
+    assert served() == 1
 
 
 def test_a_soak_of_the_preloaded_scheduler_hangs_no_task(running: Stack) -> None:

@@ -7,12 +7,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from evergreen import cli
-from evergreen.errors import NothingToRollBackTo
 from evergreen.settings import PROJECT, settings
 
 SPECS = Path(__file__).parents[1] / "specs"
@@ -56,22 +54,11 @@ def test_generated_files_go_where_the_repository_keeps_them(
         assert str(tmp_path / file) in told
 
 
-def test_an_error_of_ours_is_its_message_and_status_1(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    asked = []
-
-    def refuse(model: str, *, reason: str, actor: str) -> None:
-        asked.append((model, reason, actor))
-        raise NothingToRollBackTo("rolling back", found="one version", expected="two", next_step="train again")
-
-    stand_in = ModuleType("evergreen.serve.rollback")
-    stand_in.rollback = refuse  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "evergreen.serve.rollback", stand_in)
-    assert cli.main(["rollback", "renewals", "--reason", "it is wrong", "--actor", "ann"]) == 1
-    assert asked == [("renewals", "it is wrong", "ann")]
+def test_an_error_of_ours_is_its_message_and_status_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "churn", "ingest", "--day", "1999-12-31"]) == 1
     told = capsys.readouterr().err
-    assert "next step: train again" in told and "Traceback" not in told
+    assert "expected:  a day from 2026-01-01" in told and "next step: name another --day" in told
+    assert "Traceback" not in told
 
 
 def test_a_rollback_names_its_model(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from evergreen.settings import settings
 from evergreen.spec.load import load_all
 from evergreen.spec.schema import ModelSpec
 
-Loop = Literal["ingest", "train", "monitor"]
+Loop = Literal["ingest", "train", "monitor", "rollback"]
 
 INGEST_POOL = "evergreen_ingest"
 TRAINING_POOL = "evergreen_training"
@@ -40,6 +40,12 @@ _PARAMS: dict[Loop, dict[str, Param]] = {
             description="Learn only from rows after this moment. Filled by the monitor; empty: the whole training window.",
         ),
     },
+    "rollback": {
+        "version": Param(
+            type="integer", minimum=1, title="Version", description="The version that serves now and should not.",
+        ),
+        "reason": Param(type="string", minLength=1, title="Reason", description="Why; kept with the version and in the audit trail."),
+    },
 }  # fmt: skip
 
 _TRIAGE: dict[Loop, str] = {
@@ -49,11 +55,14 @@ _TRIAGE: dict[Loop, str] = {
     "candidate was not better. Clearing the failed task resumes: finished trials and versions are found, not made again.",
     "monitor": "Drift is not watched while this is red; serving goes on. Windows may be run again in any order: an old "
     "window is recorded and triggers nothing.",
+    "rollback": "What served before serves on while this is red. Read the failed task's last line: it names the version that serves. "
+    "Clearing the task is safe: it rolls back from the version that it names, once.",
 }
 _ABOUT: dict[Loop, str] = {
     "ingest": "each day's data: validated, published, turned into features and labels",
     "train": "tune, gate, register and deploy a model",
     "monitor": "compare live predictions with the reference, decide, trigger retraining",
+    "rollback": "by hand: let the last known good version serve again",
 }
 _LIMITS: dict[Loop, dict[str, Any]] = {
     # Days are independent of one another; four side by side fill two cores.
@@ -61,11 +70,14 @@ _LIMITS: dict[Loop, dict[str, Any]] = {
     # One training and one decision at a time: each looks at what the one before it left.
     "train": {"max_active_runs": 1, "dagrun_timeout": timedelta(hours=12)},
     "monitor": {"max_active_runs": 1, "dagrun_timeout": timedelta(hours=2)},
+    # Never by itself, so it may stand ready; in an emergency nobody should have to find out that it was paused.
+    "rollback": {"max_active_runs": 1, "dagrun_timeout": timedelta(hours=1), "is_paused_upon_creation": False},
 }
 _TASK_TIMEOUT: dict[Loop, timedelta] = {
     "ingest": timedelta(minutes=30),
     "train": timedelta(hours=4),
     "monitor": timedelta(minutes=30),
+    "rollback": timedelta(minutes=10),
 }
 
 
@@ -82,12 +94,15 @@ def valid_specs() -> list[ModelSpec]:
 @contextmanager
 def loop(spec: ModelSpec, name: Loop) -> Iterator[Stages]:
     """One DAG of one model; tasks are made inside the block."""
+    by_hand = name == "rollback"  # has no interval, and is needed also after the last day of data
     with DAG(
         dag_id=dag_id(spec.model, name),
         description=f"{spec.model}: {_ABOUT[name]}",
-        schedule=CronDataIntervalTimetable(getattr(spec.schedule, name), timezone="UTC"),
+        schedule=None if by_hand else CronDataIntervalTimetable(getattr(spec.schedule, name), timezone="UTC"),
         start_date=datetime.combine(spec.first_day, datetime.min.time(), UTC),
-        end_date=None if spec.last_day is None else datetime.combine(spec.last_day, datetime.min.time(), UTC),
+        end_date=None
+        if by_hand or spec.last_day is None
+        else datetime.combine(spec.last_day, datetime.min.time(), UTC),
         catchup=False,
         params=_PARAMS[name],
         tags=["evergreen", spec.model, name],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from evergreen.errors import DeployRefused, NothingToRollBackTo, StageSkipped
+from evergreen.cli import main
+from evergreen.errors import DeployRefused, EvidenceMissing, NothingToRollBackTo, StageSkipped
 from evergreen.registry import audit, store
 from evergreen.registry import stages as registry
 from evergreen.serve import stages as serve
@@ -58,6 +59,34 @@ def test_a_rollback_goes_back_once(shop: Shop) -> None:
         back(shop)
     assert "version 1" in refused.value.found
     assert (answering(shop), (shop.aliases(), shop.events())) == (1, before)
+
+
+def test_the_command_rolls_back_and_says_so(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.champion(3)
+    shop.champion(5)
+    command = ["rollback", shop.name, "--reason", "complaints", "--actor", "ada"]
+    assert main(command) == 0
+    assert "version 1 serves again" in capsys.readouterr().out
+    assert (answering(shop), audit.trail(shop.name)[-1]["actor"]) == (1, "ada")
+    assert main(command) == 1
+    assert "next step: train a better version" in capsys.readouterr().err
+
+
+def test_a_rollback_that_names_its_version_is_done_once(shop: Shop) -> None:
+    """A task may be cleared long after another version has taken the champion's place."""
+    for day in (3, 5):
+        shop.champion(day)
+    rollback(shop.name, reason="complaints", actor="ada", version=2)
+    assert shop.champion(7) == 3
+    before = shop.aliases(), shop.events()
+    again = rollback(shop.name, reason="complaints", actor="ada", version=2)
+    assert (again["from"], again["to"]) == (2, 3) and "before; version 3 serves" in again["message"]
+    with pytest.raises(NothingToRollBackTo) as refused:
+        rollback(shop.name, reason="complaints", actor="ada", version=1)
+    assert "version 3" in refused.value.found and "version 1" in refused.value.expected
+    with pytest.raises(EvidenceMissing, match="no such version"):
+        rollback(shop.name, reason="complaints", actor="ada", version=9)
+    assert (answering(shop), (shop.aliases(), shop.events())) == (3, before)
 
 
 def test_the_first_version_has_nothing_to_roll_back_to(shop: Shop) -> None:
