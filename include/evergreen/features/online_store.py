@@ -1,29 +1,27 @@
-"""Feast's Postgres online store, where an older value never replaces a newer one.
+"""Feast's online store on Postgres, where an older value never replaces a newer one.
 
-Feast's own upsert takes whatever is written last, so a backfill of an old interval would overwrite today's features.
+Feast's own takes whatever is written last, so a backfill of an old interval would overwrite today's features; and it keeps a row
+an entity *and feature*, which makes every write and read as many times larger as a view has features.
 Connections come from `evergreen.settings`, so `feature_store.yaml` holds no address and no password.
 """
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, Literal
 
 from feast import Entity, FeatureView
 from feast.infra.key_encoding_utils import serialize_entity_key
-from feast.infra.online_stores.postgres_online_store.postgres import (
-    PostgreSQLOnlineStore,
-    PostgreSQLOnlineStoreConfig,
-)
+from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.utils.postgres.connection_utils import _get_conn_kwargs, _get_conninfo
+from feast.infra.utils.postgres.postgres_config import PostgreSQLConfig
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.protos.feast.types.Value_pb2 import Value
+from feast.protos.feast.types.Value_pb2 import Map, Value
 from feast.repo_config import RepoConfig
-from psycopg import Connection, sql
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
 from pydantic import model_validator
@@ -33,12 +31,13 @@ from sqlalchemy.engine import URL, CreateEnginePlugin, make_url
 from evergreen.settings import settings
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
+Packed = tuple[EntityKey, bytes, datetime, datetime | None]
 
 
-class NewestWinsPostgresOnlineStoreConfig(PostgreSQLOnlineStoreConfig):
+class NewestWinsPostgresOnlineStoreConfig(PostgreSQLConfig):
     """`online_store:` of feature_store.yaml; every address that it leaves out comes from Evergreen's settings."""
 
-    type: Literal["evergreen.features.online_store.NewestWinsPostgresOnlineStore"]  # type: ignore[assignment]
+    type: Literal["evergreen.features.online_store.NewestWinsPostgresOnlineStore"]
 
     @model_validator(mode="before")
     @classmethod
@@ -54,42 +53,23 @@ class NewestWinsPostgresOnlineStoreConfig(PostgreSQLOnlineStoreConfig):
         } | given
 
 
-class NewestWinsPostgresOnlineStore(PostgreSQLOnlineStore):
-    """One row an entity and feature; safe to share between threads.
+class NewestWinsPostgresOnlineStore(OnlineStore):
+    """A table a view, a row an entity, its features packed into one serialized `Map`; safe to share between threads.
 
-    A value is replaced where the stored event time is older, or equal and not known later: writing an interval again is
+    A row is replaced where the stored event time is older, or equal and not known later: writing an interval again is
     harmless, and intervals may be written in any order.
     """
 
-    _conn_pool: ConnectionPool | None = None
-
     def __init__(self) -> None:
         self._opening = threading.Lock()
+        self._pool: ConnectionPool | None = None
 
-    def close(self) -> None:
+    def disconnect(self) -> None:
         """Give the connections back; the next use opens new ones."""
         with self._opening:
-            if self._conn_pool is not None:
-                self._conn_pool.close()
-            self._conn_pool = None
-
-    @contextlib.contextmanager
-    def _get_conn(self, config: RepoConfig, autocommit: bool = False) -> Iterator[Connection]:
-        """A pooled connection, given back also after an error (the parent class keeps it)."""
-        with self._opening:
-            if self._conn_pool is None:
-                store = config.online_store
-                self._conn_pool = ConnectionPool(
-                    _get_conninfo(store),
-                    min_size=store.min_conn,
-                    max_size=store.max_conn,
-                    kwargs=_get_conn_kwargs(store),
-                    open=True,
-                )
-            pool = self._conn_pool
-        with pool.connection() as connection:
-            connection.autocommit = autocommit
-            yield connection
+            if self._pool is not None:
+                self._pool.close()
+            self._pool = None
 
     def update(
         self,
@@ -100,64 +80,91 @@ class NewestWinsPostgresOnlineStore(PostgreSQLOnlineStore):
         entities_to_keep: Sequence[Entity],
         partial: bool,
     ) -> None:
-        """Create and drop the views' tables, made for updates in place: every interval rewrites every row."""
-        super().update(config, tables_to_delete, tables_to_keep, entities_to_delete, entities_to_keep, partial)
-        with self._get_conn(config) as connection:
+        """Make the tables of the views that are kept, drop those of the others."""
+        self._drop(config, tables_to_delete)
+        with self._connections(config).connection() as connection:
             for view in tables_to_keep:
-                name = f"{config.project}_{view.name}"
-                # One index repeats the primary key's start, the other searches documents; half-empty pages keep a row's new version
-                # beside the old one. Together a third less time to write.
-                for index in (f"{name}_ek", f"{name}_fts_idx"):
-                    connection.execute(sql.SQL("drop index if exists {}").format(sql.Identifier(index)))
-                connection.execute(sql.SQL("alter table {} set (fillfactor = 50)").format(_table(config, view.name)))
+                connection.execute(
+                    # Every interval rewrites every row: half-empty pages keep its new version beside the old one.
+                    sql.SQL(
+                        "create table if not exists {} (entity_key bytea primary key, features bytea not null,"
+                        " event_ts timestamptz not null, created_ts timestamptz) with (fillfactor = 50)"
+                    ).format(_table(config, view.name))
+                )
+
+    def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
+        """Drop the views' tables."""
+        self._drop(config, tables)
 
     def online_write_batch(
         self, config: RepoConfig, table: FeatureView, data: list[Row], progress: Callable[[int], Any] | None
     ) -> None:
-        """Upsert one row an entity and feature in one statement."""
-        version = config.entity_key_serialization_version
-        rows = [
-            (key, name, value.SerializeToString(), at, known)
-            for key, values, at, known in sorted(
-                (
-                    (
-                        serialize_entity_key(entity, entity_key_serialization_version=version),
-                        values,
-                        _utc(at),
-                        _utc(known),
-                    )
-                    for entity, values, at, known in data
-                ),
-                key=itemgetter(0),
-            )  # in key order: two writers of the same entities wait for each other instead of deadlocking
-            for name, value in values.items()
-        ]
-        query = sql.SQL(  # %b: arrays of bytes as text would be escaped one by one
-            "insert into {table} as stored (entity_key, feature_name, value, event_ts, created_ts)"
-            " select * from unnest(%b::bytea[], %b::text[], %b::bytea[], %b::timestamptz[], %b::timestamptz[])"
-            " on conflict (entity_key, feature_name) do update"
-            " set value = excluded.value, event_ts = excluded.event_ts, created_ts = excluded.created_ts"
-            " where (excluded.event_ts, coalesce(excluded.created_ts, '-infinity'))"
-            " >= (stored.event_ts, coalesce(stored.created_ts, '-infinity'))"
-        ).format(table=_table(config, table.name))
-        if rows:
-            with self._get_conn(config) as connection:
-                connection.execute(query, [list(column) for column in zip(*rows, strict=True)])
+        """Feast's way to write: `feast materialize`, `write_to_online_store`."""
+        packed = [(entity, Map(val=values).SerializeToString(), at, known) for entity, values, at, known in data]
+        self.write(config, table.name, packed)
         if progress:
             progress(len(data))
 
-    def read_newest(
+    def online_read(
         self,
         config: RepoConfig,
-        views: Sequence[tuple[str, Sequence[str], str]],
-        entities: Mapping[str, Sequence[EntityKey | None]],
-    ) -> list[list[tuple[datetime | None, dict[str, Value]]]]:
-        """The values of several views in one round trip, one row an entity and view.
+        table: FeatureView,
+        entity_keys: list[EntityKey],
+        requested_features: list[str] | None = None,
+    ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
+        """Feast's way to read: `get_online_features`."""
+        (found,) = self.read(config, {table.name: "its"}, {"its": entity_keys})
+        return [
+            (
+                at,
+                {name: value for name, value in values.items() if not requested_features or name in requested_features},
+            )
+            if at is not None
+            else (None, None)
+            for at, values in found
+        ]
+
+    def write(self, config: RepoConfig, view: str, rows: Iterable[Packed]) -> None:
+        """Upsert rows in one statement.
+
+        Args:
+            view: its Feast name.
+            rows: each an entity, its features as a serialized `Map`, their event time, and when they became known.
+        """
+        version = config.entity_key_serialization_version
+        stored = sorted(
+            (
+                (
+                    serialize_entity_key(entity, entity_key_serialization_version=version),
+                    features,
+                    _utc(at),
+                    _utc(known),
+                )
+                for entity, features, at, known in rows
+            ),
+            key=itemgetter(0),
+        )  # in key order: two writers of the same entities wait for each other instead of deadlocking
+        query = sql.SQL(  # %b: arrays of bytes as text would be escaped one by one
+            "insert into {table} as stored (entity_key, features, event_ts, created_ts)"
+            " select * from unnest(%b::bytea[], %b::bytea[], %b::timestamptz[], %b::timestamptz[])"
+            " on conflict (entity_key) do update"
+            " set features = excluded.features, event_ts = excluded.event_ts, created_ts = excluded.created_ts"
+            " where (excluded.event_ts, coalesce(excluded.created_ts, '-infinity'))"
+            " >= (stored.event_ts, coalesce(stored.created_ts, '-infinity'))"
+        ).format(table=_table(config, view))
+        if stored:
+            with self._connections(config).connection() as connection:
+                connection.execute(query, [list(column) for column in zip(*stored, strict=True)])
+
+    def read(
+        self, config: RepoConfig, views: Mapping[str, str], entities: Mapping[str, Sequence[EntityKey | None]]
+    ) -> list[list[tuple[datetime | None, Mapping[str, Value]]]]:
+        """The rows of several views in one round trip.
 
         `get_online_features` answers the same and takes several times longer, most of it to rebuild its definitions.
 
         Args:
-            views: each with its Feast name, its features, and the key whose entities it is about.
+            views: Feast name → the key whose entities it is about.
             entities: key → the entities to look up; None: there is none.
 
         Returns:
@@ -173,23 +180,40 @@ class NewestWinsPostgresOnlineStore(PostgreSQLOnlineStore):
         distinct = {key: list({each for each in found if each is not None}) for key, found in asked.items()}
         selects = [
             sql.SQL(
-                "select {number}, entity_key, max(event_ts), array_agg(feature_name), array_agg(value) from {table}"
-                " where entity_key = any(%b::bytea[]) and feature_name = any(%s) group by entity_key"
+                "select {number}, entity_key, event_ts, features from {table} where entity_key = any(%b::bytea[])"
             ).format(number=sql.Literal(number), table=_table(config, view))
-            for number, (view, _, _) in enumerate(views)
+            for number, view in enumerate(views)
         ]
-        parameters = [given for _, features, key in views for given in (distinct[key], list(features))]
-        with self._get_conn(config, autocommit=True) as connection:
+        with self._connections(config).connection() as connection:
             # Binary: as text each value would be escaped and parsed.
+            parameters = [distinct[key] for key in views.values()]
             rows = connection.execute(sql.SQL(" union all ").join(selects), parameters, binary=True).fetchall()
-        found: list[dict[bytes | None, tuple[datetime | None, dict[str, Value]]]] = [{} for _ in views]
-        for number, entity, at, names, values in rows:
-            found[number][entity] = (at, dict(zip(names, map(Value.FromString, values), strict=True)))
-        nothing: tuple[None, dict[str, Value]] = (None, {})
+        found: list[dict[bytes | None, tuple[datetime | None, Mapping[str, Value]]]] = [{} for _ in views]
+        for number, entity, at, features in rows:
+            found[number][entity] = (at, Map.FromString(features).val)
+        nothing: tuple[None, Mapping[str, Value]] = (None, {})
         return [
             [of_view.get(entity, nothing) for entity in asked[key]]
-            for of_view, (_, _, key) in zip(found, views, strict=True)
+            for of_view, key in zip(found, views.values(), strict=True)
         ]
+
+    def _drop(self, config: RepoConfig, views: Sequence[FeatureView]) -> None:
+        with self._connections(config).connection() as connection:
+            for view in views:
+                connection.execute(sql.SQL("drop table if exists {}").format(_table(config, view.name)))
+
+    def _connections(self, config: RepoConfig) -> ConnectionPool:
+        with self._opening:
+            if self._pool is None:
+                store: Any = config.online_store
+                self._pool = ConnectionPool(
+                    _get_conninfo(store),
+                    min_size=store.min_conn,
+                    max_size=store.max_conn,
+                    kwargs=_get_conn_kwargs(store) | {"autocommit": True},
+                    open=True,
+                )
+            return self._pool
 
 
 def _table(config: RepoConfig, view: str) -> sql.Identifier:

@@ -25,11 +25,12 @@ from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, File
 from feast.data_format import DeltaFormat
 from feast.errors import FeatureServiceNotFoundException
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.protos.feast.types.Value_pb2 import Value
+from feast.protos.feast.types.Value_pb2 import Map, Value
 from feast.types import Bool, Float64, Int64, PrimitiveFeastType, String
 from feast.value_type import ValueType
 
 from evergreen.errors import EvidenceMissing, PermanentError, ServiceUnavailable
+from evergreen.features.rules import EVENT
 from evergreen.lake import postgres, tables
 from evergreen.settings import settings
 from evergreen.spec.schema import ModelSpec
@@ -42,7 +43,10 @@ _TYPES: dict[str, PrimitiveFeastType] = {
 _DEFINITION = (
     "evergreen.definition"  # tag of a model's FeatureService: fingerprint of everything that was applied with it
 )
-_ROWS_A_WRITE = 10_000  # Feast makes a Python object of every value; this bounds them
+_VALUES: dict[str, str] = {  # the field of Feast's `Value` that holds each type
+    "int": "int64_val", "float": "double_val", "bool": "bool_val", "category": "string_val", "string": "string_val",
+}  # fmt: skip
+_ROWS_A_WRITE = 10_000  # bounds the Python objects that are made of them
 
 _opening = threading.Lock()
 _opened: dict[tuple[int, str, str], FeatureStore] = {}  # at most one
@@ -59,7 +63,7 @@ def feature_store() -> FeatureStore:
         if key not in _opened:
             for (process, *_), store in _opened.items():
                 if process == os.getpid():  # else a forked parent's, whose connections are not ours to close
-                    store.provider.online_store.close()
+                    store.provider.online_store.disconnect()
                     store.registry.write_engine.dispose()
             _opened.clear()
             _opened[key] = _open(key[2])
@@ -165,14 +169,29 @@ def write_online(spec: ModelSpec, view: str, rows: pa.Table) -> None:
     each call, which runs side by side would overwrite. Not by `write_to_online_store`: it ignores a table in which every
     feature is null, and the stale values before an outage would live on.
     """
-    if not rows.num_rows:
-        return
-    store = feature_store()
+    store, name, key = feature_store(), view_name(spec, view), spec.entity_of(view).key
     for batch in rows.to_batches(max_chunksize=_ROWS_A_WRITE):
-        with _service(f"writing {view_name(spec, view)} to the online store"):
-            store.provider.ingest_df(
-                store.get_feature_view(view_name(spec, view), allow_registry_cache=True), batch.to_pandas()
-            )
+        entities = [_entity(key, value) for value in batch[key].to_pylist()]
+        packed = zip(
+            entities,
+            _packed(spec, view, batch),
+            *(batch[time].to_pylist() for time in (EVENT, "known_at")),
+            strict=True,
+        )
+        with _service(f"writing {name} to the online store"):
+            store.provider.online_store.write(store.config, name, packed)
+
+
+def _packed(spec: ModelSpec, view: str, batch: pa.RecordBatch) -> Iterator[bytes]:
+    """Each row's features as a serialized `Map`; null and NaN as a value without a kind, which is Feast's null."""
+    fields = [(name, _VALUES[kind]) for name, kind in spec.features[view].features.items()]
+    for row in zip(*(batch[name].to_pylist() for name, _ in fields), strict=True):
+        packed = Map()
+        for (name, field), value in zip(fields, row, strict=True):
+            stored = packed.val[name]
+            if value is not None and value == value:
+                setattr(stored, field, value)
+        yield packed.SerializeToString()
 
 
 def online_features(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -192,25 +211,26 @@ def online_features(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> l
         return []
     store = feature_store()
     with _service(f"reading online features of {spec.model}"):
-        wanted = [
-            (view_name(spec, view), list(declared.features), spec.entity_of(view).key)
-            for view, declared in spec.features.items()
-        ]
-        entities = {key: [_entity(key, request[key]) for request in requests] for _, _, key in wanted}
+        wanted = {view_name(spec, view): spec.entity_of(view).key for view in spec.features}
+        entities = {key: [_entity(key, request[key]) for request in requests] for key in wanted.values()}
         try:
-            views = store.provider.online_store.read_newest(store.config, wanted, entities)
+            views = store.provider.online_store.read(store.config, wanted, entities)
         except psycopg.errors.UndefinedTable as error:
             raise PermanentError(
                 f"reading online features of {spec.model}", found=str(error).strip().splitlines()[0],
                 expected="the model's views in the online store", next_step=f"run {spec.model}__ingest for an interval, or `feast apply`",
             ) from error  # fmt: skip
     answers = []
+    names = [list(declared.features) for declared in spec.features.values()]
     for found in zip(*views, strict=True):
-        values = {name: value for _, stored in found for name, value in stored.items()}
+        features = {
+            name: _python(stored.get(name))
+            for (_, stored), of_view in zip(found, names, strict=True)
+            for name in of_view
+        }
         newest = max((at for at, _ in found if at is not None), default=None)
         answers.append({
-            "features": {name: _python(values.get(name)) for name in spec.stored_types},
-            "features_at": newest and newest.astimezone(UTC),
+            "features": features, "features_at": newest and newest.astimezone(UTC),
         })  # fmt: skip
     return answers
 
