@@ -354,6 +354,12 @@ def _request(spec: ModelSpec) -> Found:
     if spec.request is None:
         return
     yield from _read(spec, "request.sources", spec.request.sources)
+    first = spec.request.sources[0]
+    if first in spec.sources and (told := [name for name, delay in spec.sources[first].outcome.items() if not delay]):
+        yield _mistake(
+            "request.sources", f"{first} first, whose rows come with their outcome ({one_of(told)})",
+            "first a source whose rows are there when a prediction is asked for", "name another source first",
+        )  # fmt: skip
     taken = (*spec.keys, spec.label.name, *_RESERVED)
     for name in spec.request.inputs:
         key = f"request.inputs.{name}"
