@@ -179,7 +179,11 @@ def _act(
         return ("alert" if first else "none"), f"cooldown: nothing is retrained before {until:%Y-%m-%d}"
     recent = [moment for moment in retrained if found.end - moment < BUDGET_PERIOD]
     if len(recent) >= bounds.budget:
-        return "alert", f"budget: {len(recent)} retrainings in {BUDGET_PERIOD.days} days (at most {bounds.budget})"
+        drifted, last = streak(found, earlier), max(retrained)
+        told = any(each.action == "alert" and each.start in drifted and each.end > last for each in earlier)
+        return (
+            "none" if told else "alert"
+        ), f"budget: {len(recent)} retrainings in {BUDGET_PERIOD.days} days (at most {bounds.budget})"
     if labels is None or labels.folds == 0:
         return "wait for labels", "no matured labels from after the change to learn from yet"
     short = []
