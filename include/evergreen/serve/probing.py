@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 import httpx
@@ -82,14 +82,11 @@ def _wait(doing: str, process: subprocess.Popen[bytes], url: str, output: IO[byt
             raise _unloadable(
                 doing, f"the process ended with status {process.returncode}\n{_tail(output)}", "a server that answers"
             )
-        try:
+        with suppress(httpx.TransportError):  # it does not listen yet
             if httpx.get(f"{url}/readyz", timeout=5).status_code == httpx.codes.OK:
                 return
-        except httpx.TransportError:
-            if time.monotonic() > deadline:
-                raise _unloadable(
-                    doing, f"no answer within {PATIENCE:.0f} s\n{_tail(output)}", "a server that answers"
-                ) from None
+        if time.monotonic() > deadline:
+            raise _unloadable(doing, f"not ready within {PATIENCE:.0f} s\n{_tail(output)}", "a server that answers")
         time.sleep(0.1)
 
 
