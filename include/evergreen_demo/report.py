@@ -1,8 +1,9 @@
 """What retraining was worth: the served predictions against a model that is never retrained and one that is refitted every day.
 
 All three are scored on the same rows: the live predictions whose outcome is known, by the features that they were made from. A new
-version takes over in the middle of the day after its training, whenever that ends, as it does in life. Refitting is done on what
-Feast joins for the labels' rows, in this process: the first champion's family and parameters, on the spec's window, without search.
+version takes over in the middle of the day after its training, whenever that ends, as it does in life. Refitting is the first
+champion's family and parameters on the training set that the stage `train.build` makes as of each morning, in this process, without
+search: what is learned from is as old as in a training, since the latest rows are kept for the gates.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from evergreen.evaluate.metrics import METRICS, Comparison, compare
-from evergreen.features import store as features
-from evergreen.features.rules import EVENT
+from evergreen.interval import Interval
 from evergreen.lake import tables
+from evergreen.local import loops
 from evergreen.local.airflow_runs import AirflowRuns
 from evergreen.monitor.stages import with_labels
 from evergreen.registry import store
 from evergreen.settings import settings
 from evergreen.spec.families import space
 from evergreen.spec.schema import Metric, ModelSpec
-from evergreen.train import families
-from evergreen.train.rows import inputs, predict
+from evergreen.train import families, rows
+from evergreen.train import stages as train
 from evergreen_demo import timeline
 from evergreen_demo.driver import Span
 
@@ -43,7 +44,7 @@ class Report:
     """The story of a span, and the three ways on the same rows."""
 
     story: timeline.Story
-    rows: pd.DataFrame  # as_of, label, and a column of predictions for each way
+    ways: pd.DataFrame  # as_of, label, and a column of predictions for each way
     comparisons: dict[str, Comparison]  # the served predictions against each other way, by day
     metric: Metric
     refitted: str  # what is refitted every day
@@ -63,10 +64,10 @@ class Report:
         yield ""
         yield f"{self.metric} by week, on the same live predictions with a known outcome ({self.refitted} is what is refitted)"
         yield f"  {'week of':12}{'rows':>8}{'late':>8}" + "".join(f"{way:>20}" for way in (SERVED, NEVER, DAILY))
-        weeks = self.rows.groupby(self.rows["as_of"].dt.tz_localize(None).dt.to_period("W").dt.start_time.dt.date)
-        for week, rows in [*weeks, ("all", self.rows)]:
-            scores = "".join(f"{_score(self.metric, rows, way):20.4f}" for way in (SERVED, NEVER, DAILY))
-            yield f"  {week!s:12}{len(rows):8,}{rows['label'].mean():8.1%}{scores}"
+        weeks = self.ways.groupby(self.ways["as_of"].dt.tz_localize(None).dt.to_period("W").dt.start_time.dt.date)
+        for week, part in [*weeks, ("all", self.ways)]:
+            scores = "".join(f"{_score(self.metric, part, way):20.4f}" for way in (SERVED, NEVER, DAILY))
+            yield f"  {week!s:12}{len(part):8,}{part['label'].mean():8.1%}{scores}"
         yield ""
         if len(self.versions) == 1:
             yield "One version served throughout: as served and never retrained are the same model."
@@ -92,20 +93,20 @@ def read(spec: ModelSpec, runs: AirflowRuns, span: Span) -> Report:
             spec.model, "no live prediction with a known outcome", "outcomes to compare the three ways on"
         )
     live = live.sort_values(["as_of", spec.entity.key], ignore_index=True)
-    asked = inputs(spec.feature_types, live)
+    asked = rows.inputs(spec.feature_types, live)
     family, parameters = _fitted(first.run_id)
-    rows = live[["as_of", "label"]].copy()
-    rows[SERVED] = live["prediction"]
-    rows[NEVER] = store.load(spec.model, first.number).predict(asked)
-    rows[DAILY] = _refitted(spec, family, parameters, live["as_of"], asked)
-    days = rows["as_of"].dt.strftime("%Y-%m-%d").to_numpy(object)
-    labels = rows["label"].to_numpy("int64")
+    ways = live[["as_of", "label"]].copy()
+    ways[SERVED] = live["prediction"]
+    ways[NEVER] = store.load(spec.model, first.number).predict(asked)
+    ways[DAILY] = _refitted(spec, family, parameters, live["as_of"], asked)
+    days = ways["as_of"].dt.strftime("%Y-%m-%d").to_numpy(object)
+    labels = ways["label"].to_numpy("int64")
     comparisons = {
-        other: compare(spec.search.metric, labels, rows[SERVED].to_numpy(), rows[other].to_numpy(), days)
+        other: compare(spec.search.metric, labels, ways[SERVED].to_numpy(), ways[other].to_numpy(), days)
         for other in (NEVER, DAILY)
     }
     return Report(
-        timeline.story(spec, runs), rows, comparisons, spec.search.metric, family, _outcomes(spec, span),
+        timeline.story(spec, runs), ways, comparisons, spec.search.metric, family, _outcomes(spec, span),
         dict(Counter(live["version"].tolist())),
     )  # fmt: skip
 
@@ -123,24 +124,23 @@ def _fitted(run_id: str) -> tuple[str, dict[str, float]]:
 def _refitted(
     spec: ModelSpec, family: str, parameters: dict[str, float], moments: pd.Series[pd.Timestamp], asked: pd.DataFrame
 ) -> Floats:
-    """Each day's rows, predicted by the family fitted on the window's rows whose labels were known as the day began."""
-    found = tables.read(spec.model, "labels", spec.label.name)
-    assert found is not None
-    history = features.historical_features(spec, found.to_pandas())
-    learned, labels = inputs(spec.feature_types, history), history[spec.label.name].to_numpy("int64")
+    """Each day's rows, predicted by the family fitted on what a training as the day began would learn from."""
+    asked_on = moments.dt.floor("D")
     predictions = np.full(len(asked), np.nan)
 
-    def of_day(day: pd.Timestamp) -> tuple[npt.NDArray[np.bool_], Floats]:
-        within = (history["known_at"] <= day) & (history[EVENT] >= day - spec.split.window)
-        fitted = families.build(family, parameters, spec.feature_types, spec.search.seed).fit(
-            learned[within], labels[within]
+    def of_day(day: pd.Timestamp, learn: rows.Rows) -> tuple[npt.NDArray[np.bool_], Floats]:
+        fitted = families.build(family, parameters, spec.feature_types, spec.search.seed, label=spec.label.type).fit(
+            learn.inputs, learn.labels
         )
-        today = (moments.dt.floor("D") == day).to_numpy()
-        return today, predict(fitted, asked[today])
+        today = (asked_on == day).to_numpy()
+        return today, rows.predict(fitted, asked[today])
 
+    days = sorted(asked_on.unique())
+    mornings = (loops.of(spec, Interval.of_day((day - timedelta(days=1)).date())) for day in days)
+    learned = (rows.read(spec, train.build(morning), "learn") for morning in mornings)
     # Keras' seed is the process's: two networks at once would not be the same each time.
     with threadpool_limits(1), ThreadPoolExecutor(1 if family == "mlp" else 2) as pool:
-        for today, predicted in pool.map(of_day, sorted(moments.dt.floor("D").unique())):
+        for today, predicted in pool.map(of_day, days, learned):
             predictions[today] = predicted
     return predictions
 
@@ -157,6 +157,6 @@ def _outcomes(spec: ModelSpec, span: Span) -> dict[str, int]:
     return {name: int(counts.get(name, 0)) for name in ("landed", "cancelled", "diverted", "not reported yet")}
 
 
-def _score(metric: Metric, rows: pd.DataFrame, way: str) -> float:
-    labels = rows["label"].to_numpy("int64")
-    return METRICS[metric](labels, rows[way].to_numpy()) if labels.min() < labels.max() else float("nan")
+def _score(metric: Metric, part: pd.DataFrame, way: str) -> float:
+    labels = part["label"].to_numpy("int64")
+    return METRICS[metric](labels, part[way].to_numpy()) if labels.min() < labels.max() else float("nan")
