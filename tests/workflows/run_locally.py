@@ -42,7 +42,8 @@ class Expressions:
         if parts := re.fullmatch(r"inputs\.\w+ \|\| '(.*)'", expression):
             return parts[1]  # as on push and schedule: there are no inputs
         if parts := re.fullmatch(r"(needs|steps)\.([\w-]+)\.outputs\.(\w+)", expression):
-            return getattr(self, parts[1])[parts[2]].get(parts[3], "")
+            found: str = getattr(self, parts[1])[parts[2]].get(parts[3], "")
+            return found
         raise SystemExit(f"an expression that this script does not know: {expression}")
 
     def true(self, condition: str) -> bool:
