@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from evergreen.local.landing import put
 from evergreen.local.traffic import Replay, replay
 from evergreen_flights import data
 
@@ -36,15 +36,12 @@ def batches(day: date) -> dict[str, pd.DataFrame]:
 
 
 def write(first: date, last: date, landing: str) -> Iterator[date]:
-    """Write every day's batches into the landing folder, and name each day when its batches are there."""
+    """Write every day's batches into the landing zone, and name each day when its batches are there."""
     for number in range((last - first).days + 1):
         day = first + timedelta(days=number)
         for name, rows in batches(day).items():
-            file = Path(landing) / MODEL / name / f"{day}.csv"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            partial = file.with_suffix(".partial")
-            rows.to_csv(partial, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
-            partial.rename(file)
+            text = rows.to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
+            put(landing, f"{MODEL}/{name}/{day}.csv", text.encode())
         yield day
 
 

@@ -236,12 +236,12 @@ def test_airflow_is_known_to_orchestration_and_dags_alone() -> None:
     assert not asking, f"{asking} would read the metadata database: tasks go through airflow.sdk"
 
 
-def test_the_product_does_not_know_the_simulated_business() -> None:
+def test_the_product_knows_neither_the_example_businesses_nor_the_demo() -> None:
     users = [
         at(module, one)
         for module in modules()
         for one in imported(module)
-        if one.name.split(".")[0] == "evergreen_simulator"
+        if one.name.split(".")[0] in ("evergreen_simulator", "evergreen_flights", "evergreen_demo")
     ]
     assert not users
     simulator = [path.read_text(encoding="utf-8") for path in (INCLUDE / "evergreen_simulator").rglob("*.py")]
