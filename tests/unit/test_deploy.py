@@ -70,6 +70,14 @@ def test_the_settings_of_compose_are_evergreens() -> None:
     assert not read.embedded_database and read.lake.startswith("${EVERGREEN_LAKE:-s3://")
 
 
+def test_every_setting_is_documented() -> None:
+    source = (PROJECT / "include" / "evergreen" / "settings.py").read_text()
+    named = set(re.findall(r"EVERGREEN_[A-Z_]+", source))
+    assert len(named) > 15
+    documented = set(re.findall(r"EVERGREEN_[A-Z_]+", (PROJECT / "docs" / "deployment.md").read_text()))
+    assert not named - documented
+
+
 def test_every_service_has_a_health_check_and_waits_for_what_it_needs() -> None:
     services = compose()["services"]
     assert len(services) == 12

@@ -25,8 +25,9 @@ def reference() -> str:
         "# The model spec", "",
         "Generated from the schema by `evergreen reference`; a test fails when it drifts. A model is one folder below",
         "`include/models/`: `model.yaml` with the keys below, `contracts/<table>.yaml` for each source and feature view,",
-        "`features/<view>.sql` for each view, and `label.sql`; `include/models/churn` is a whole one. `evergreen check <model>`",
-        "tells every mistake of a folder at once. Editors complete and check `model.yaml` by `include/models/model.schema.json`:",
+        "`features/<view>.sql` for each view, `label.sql`, `request.sql` where `request` is declared, and `sources/<source>.sql` for a",
+        "source that is queried. `include/models/churn` is a whole one, `include/models/flight_delay` one with requests.",
+        "`evergreen check <model>` tells every mistake of a folder at once. Editors complete and check `model.yaml` by `include/models/model.schema.json`:",
         "`# yaml-language-server: $schema=../model.schema.json` as its first line.", "",
         "YAML is read strictly: a key that stands twice is an error, only `true` and `false` are truth values, dates are",
         "`2026-01-31`, and a number in quotes is text.",
@@ -46,6 +47,15 @@ def reference() -> str:
             for name, r in parameters.items()
         ]
     lines += [
+        "", "## Queries", "",
+        "Each file holds one SELECT. All but those of `sources/` are DuckDB's SQL over the tables that `sources` names, and run with no access",
+        "to files, network or extensions; times are UTC, as TIMESTAMP without a zone. What they return is checked against what is declared,",
+        "by `evergreen check` without data and by each run.", "",
+        "| file | parameters | sees | returns |", "|---|---|---|---|",
+        "| `features/<view>.sql` | `$as_of` | rows from `look_back` before `$as_of` up to it, as they were known then | the view's entity key, once each, and its `features` |",
+        "| `label.sql` | `$cutoff`, `$horizon_end` | rows from one interval before `$cutoff` up to `$horizon_end`; an outcome once it is known | the entity's key and the label, never null; what has no outcome is left out |",
+        "| `request.sql` | `$start`, `$end` | rows from `look_back` before `$start`; no outcome; of all sources but the first, nothing that matters may come from after a request | every key (the entity's and those of `references`), `event_timestamp` (the moment of the request), and the `inputs` |",
+        "| `sources/<source>.sql` | `%(start)s`, `%(end)s` | that Postgres ([sources.md](sources.md#a-query)) | the source's `columns` |",
         "", "## contracts/&lt;table&gt;.yaml", "",
         "One key, `expectations`: a list, each entry with the keys below and the expectation's own arguments beside them.", "",
         *_table(contract),
