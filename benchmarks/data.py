@@ -73,7 +73,7 @@ def validation(run: Run) -> Iterator[Ratio]:
     """A day's contracts by Great Expectations against one DuckDB query a source that counts what fails each expectation."""
     extracted = ingest.extract(run)
     batches = {name: source["staged"] for name, source in extracted["sources"].items()}
-    asked = {name: load_contract(run.spec.contract_file(name)).expectations for name in batches}
+    contracts = {name: load_contract(run.spec.contract_file(name)) for name in batches}
 
     def stage() -> object:
         return validate.validate(run, extracted)
@@ -82,10 +82,7 @@ def validation(run: Run) -> Iterator[Ratio]:
         judge = expectations.Judge()
         counts: Counts = {}
         for name, file in batches.items():
-            table, suite = (
-                staging.read(file),
-                expectations.suite(load_contract(run.spec.contract_file(name)), name, name),
-            )
+            table, suite = staging.read(file), expectations.suite(contracts[name], name, name)
             keys = zip(*(table[column].to_pylist() for column in run.spec.sources[name].keys), strict=True)
             unusable = rules.unusable(table["_unparsed"].to_pylist(), keys)
             usable = [position for position in range(table.num_rows) if position not in unusable]
@@ -99,7 +96,7 @@ def validation(run: Run) -> Iterator[Ratio]:
         counts: Counts = {}
         with duckdb.connect(config={"threads": 2}) as connection:
             for name, file in batches.items():
-                columns = ", ".join(_sql(each) for each in asked[name])
+                columns = ", ".join(_sql(each) for each in contracts[name].expectations)
                 # As the stage does: rows that cannot be parsed and repeated keys are not judged.
                 keys = run.spec.sources[name].keys
                 partition, unkeyed = ", ".join(keys), " or ".join(f"{key} is null" for key in keys)
@@ -111,7 +108,7 @@ def validation(run: Run) -> Iterator[Ratio]:
 
     assert judged() == bare(), "the two do not count the same"
     rows = sum(source["rows"] for source in extracted["sources"].values())
-    size = f"{rows:,} rows of {len(batches)} sources, {sum(map(len, asked.values()))} expectations"
+    size = f"{rows:,} rows of {len(batches)} sources, {sum(len(each.expectations) for each in contracts.values())} expectations"
     yield Ratio("contracts by Great Expectations", size, *side_by_side(judged, bare), "DuckDB counts", _CONTRACTS)
     yield Ratio("the stage `validate`", size, *side_by_side(stage, bare), "DuckDB counts", _VALIDATE)
 
