@@ -12,19 +12,10 @@ from pathlib import Path
 import pytest
 
 from evergreen.local import postgres
-from evergreen.local.processes import Processes, Service
+from evergreen.local.processes import Processes, Service, answers
 from evergreen.settings import Settings, settings
 
 _numbers = itertools.count()
-
-
-def _answers(url: str) -> bool:
-    import httpx
-
-    try:
-        return httpx.get(url, timeout=2).status_code < 500
-    except httpx.TransportError:
-        return False
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +57,7 @@ def mlflow_url(services: Processes, postgres_url: str, tmp_path_factory: pytest.
     url = f"http://127.0.0.1:{port}"
     # Its job workers would be four more processes that no test needs.
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    service = Service("mlflow", command, environment, lambda: _answers(f"{url}/health"))
+    service = Service("mlflow", command, environment, lambda: answers(f"{url}/health"))
     services.start(service)
     services.wait(service)
     return url
@@ -96,7 +87,7 @@ def s3(services: Processes, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     environment = credentials | {"AWS_ENDPOINT_URL": url, "AWS_DEFAULT_REGION": "us-east-1", "AWS_ALLOW_HTTP": "true"}
     command = [str(Path(sys.executable).with_name("rclone")), "serve", "s3", str(tmp_path_factory.mktemp("s3")), "--addr", f"127.0.0.1:{port}",
                "--auth-key", ",".join(credentials.values())]  # fmt: skip
-    service = Service("s3", command, dict(os.environ), lambda: _answers(url), 30)
+    service = Service("s3", command, dict(os.environ), lambda: answers(url), 30)
     services.start(service)
     services.wait(service)
     with pytest.MonkeyPatch.context() as patch:

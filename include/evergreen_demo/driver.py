@@ -23,7 +23,6 @@ from evergreen.interval import Interval, days
 from evergreen.local import stack
 from evergreen.local.airflow_api import AirflowApi
 from evergreen.local.airflow_runs import AirflowRuns
-from evergreen.local.environment import ADMIN_USER
 from evergreen.local.traffic import Replay, TrafficFailed
 from evergreen.settings import Settings, settings
 from evergreen.spec.load import load_spec
@@ -111,7 +110,7 @@ class Demo:
         self.here = here
         self.clock = clock
         self.routine = routine  # the spec's scheduled trainings too, at their time
-        self.runs = AirflowRuns(AirflowApi(here.airflow_url, ADMIN_USER, here.airflow_password))
+        self.runs = AirflowRuns(AirflowApi.of(here))
         self.ids = {loop: f"{spec.model}__{loop}" for loop in ("ingest", "train", "monitor")}
 
     def play(self) -> None:
@@ -209,11 +208,11 @@ def telling(
         demo = Demo(load_spec(here.models / model), upstream, span, here, clock, routine=routine)
         yield demo
         _where_the_time_went(clock, demo.runs, list(demo.ids.values()))
-        print("\nEverything is stopped now. `make up` starts it again with all of this in it:")
-        for name, address in stack.addresses(here).items():
-            print(f"  {name:14}{address}")
     finally:
         stack.down()
+    print("\nEverything is stopped now. `make up` starts it again with all of this in it:")
+    for name, address in stack.addresses(here).items():
+        print(f"  {name:14}{address}")
 
 
 def _clear(here: Settings, clock: Clock) -> None:

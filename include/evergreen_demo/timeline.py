@@ -41,7 +41,7 @@ class Timeline:
     old: Version
     new: Version
     serving: int | None  # the version that the server answers with
-    before: dict[str, float]  # metric of both versions on the same matured rows
+    scores: dict[str, float]  # the metric of "old" and "new" on the same matured rows
     comparison: Comparison
 
     def lines(self) -> Iterator[str]:
@@ -52,8 +52,8 @@ class Timeline:
         gain, low, high, rows, entities = self.comparison
         yield ""
         yield f"On {rows} matured rows of {entities} entities, predicted after {self.new.as_of:%Y-%m-%d}, both on the same rows:"
-        yield f"  version {self.old.number} (before): {self.metric} {self.before['old']:.4f}"
-        yield f"  version {self.new.number} (after):  {self.metric} {self.before['new']:.4f}"
+        yield f"  version {self.old.number} (before): {self.metric} {self.scores['old']:.4f}"
+        yield f"  version {self.new.number} (after):  {self.metric} {self.scores['new']:.4f}"
         yield f"  gain {gain:.4f}, 95 % interval {low:.4f} to {high:.4f}"
 
     def check(self) -> None:
@@ -149,7 +149,7 @@ def read(spec: ModelSpec, runs: AirflowRuns, drift: date) -> Timeline:
     serving = httpx.get(f"{settings().server_url}/models/{spec.model}", timeout=10).json().get("version")
     return Timeline(
         model=spec.model, metric=metric, drift=drift, story=story(spec, runs), old=old, new=new, serving=serving,
-        before={name: METRICS[metric](labels, predicted) for name, predicted in predictions.items()},
+        scores={name: METRICS[metric](labels, predicted) for name, predicted in predictions.items()},
         comparison=compare(metric, labels, predictions["new"], predictions["old"], rows[spec.entity.key].to_numpy(object)),
     )  # fmt: skip
 

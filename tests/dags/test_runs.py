@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from evergreen.local import environment, postgres
-from evergreen.local.processes import Processes, Service
+from evergreen.local.processes import Processes, Service, answers
 from evergreen.settings import PROJECT, settings
 from tests.listeners import Http, Listener
 from tests.parcels import A_DAY, Day
@@ -109,7 +109,7 @@ def stack(
         postgres.create_databases(
             postgres_url, [f"{prefix}{name}" for name in ("airflow", "evergreen", "optuna", "feast")]
         )
-        environment.remembered(home, {})
+        environment.remember(home, {})
         found = environment.of_processes(settings())
     settings.cache_clear()
     found["PYTHONPATH"] += os.pathsep + str(PROJECT)
@@ -118,7 +118,7 @@ def stack(
     found |= {"EVERGREEN_ALERTS": "log,slack", "AIRFLOW_CONN_SLACK_DEFAULT": json.dumps(webhook)}
     url = f"http://127.0.0.1:{port}/healthz"
     command = [sys.executable, "-m", "evergreen.serve", "--port", str(port)]
-    server = Service("server-of-runs", command, found, lambda: _answers(url), 120)
+    server = Service("server-of-runs", command, found, lambda: answers(url), 120)
     services.start(server)
     migrated = subprocess.run(
         [sys.executable, "-m", "airflow", "db", "migrate"],
@@ -128,13 +128,6 @@ def stack(
     services.wait(server)
     yield found
     services.stop("server-of-runs")
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=2).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 @pytest.fixture(scope="session")

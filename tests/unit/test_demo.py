@@ -68,7 +68,7 @@ STORY = timeline.Story(
 )  # fmt: skip
 CLOSED = Timeline(
     model="churn", metric="roc_auc", drift=DRIFT, story=STORY, old=version(1, moment(1)), new=version(2, moment(10)), serving=2,
-    before={"old": 0.4, "new": 0.8}, comparison=Comparison(0.4, 0.3, 0.5, 100, 10),
+    scores={"old": 0.4, "new": 0.8}, comparison=Comparison(0.4, 0.3, 0.5, 100, 10),
 )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ def extract(run: Run) -> Json:
     A cell that does not fit its type is null in the staged file, with its text in `_unparsed`; the contract decides on the row.
 
     Returns:
-        `{"partition", "sources": {source: {"staged": path, "rows", "file", "batch": hash, "known_at"}}}`
+        `{"partition", "sources": {source: {"staged": path, "rows", "origin", "batch": hash, "known_at"}}}`
 
     Raises:
         BatchMissing, BatchUnreadable, ConnectionUnknown, ServiceUnavailable: naming the file, or connection and query.
@@ -38,7 +38,7 @@ def extract(run: Run) -> Json:
         sources[name] = {
             "staged": staging.write(staging.path(run.spec.model, partition, name), table),
             "rows": table.num_rows,
-            "file": origin,
+            "origin": origin,
             "batch": batch,
             "known_at": rules.known_at(run.interval).isoformat(),
         }

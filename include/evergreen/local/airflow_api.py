@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 
 from evergreen.errors import ServiceUnavailable
+from evergreen.local.environment import ADMIN_USER
+from evergreen.settings import Settings
 
 
 class AirflowApi:
@@ -17,6 +19,11 @@ class AirflowApi:
         self._login = {"username": user, "password": password}
         self.url = url
         self._http = httpx.Client(base_url=url, timeout=60)
+
+    @classmethod
+    def of(cls, here: Settings) -> AirflowApi:
+        """The local stack's Airflow, as its administrator."""
+        return cls(here.airflow_url, ADMIN_USER, here.airflow_password)
 
     def get(self, path: str, **query: Any) -> Any:
         """The JSON answer of a GET below /api/v2."""

@@ -9,14 +9,13 @@ from typing import Any
 
 import yaml
 
-from evergreen.local import environment
 from evergreen.local.airflow_api import AirflowApi
 from evergreen.settings import Settings
 
 
 def load_airflow_settings(here: Settings, file: Path) -> None:
     """Create or update the connections, variables and pools of the file (the Astro CLI's format)."""
-    api = AirflowApi(here.airflow_url, environment.ADMIN_USER, here.airflow_password)
+    api = AirflowApi.of(here)
     for kind, key, body in objects(yaml.safe_load(file.read_text())["airflow"]):
         if api.call("PATCH", f"/{kind}/{body[key]}", json=body, accept=(404,)) is None:
             api.post(f"/{kind}", body)

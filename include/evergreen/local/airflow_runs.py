@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from evergreen.errors import RunFailed
 from evergreen.interval import Interval
@@ -156,7 +156,7 @@ class AirflowRuns:
         text = list(_lines(content))
         return "\n".join(text[-lines:] if lines else text)
 
-    def explain(self, run: dict[str, Any]) -> None:
+    def explain(self, run: dict[str, Any]) -> NoReturn:
         """Raise `RunFailed` with the end of the first failed task's log."""
         failed = [t for t in self.tasks(run) if t["state"] == "failed"]
         excerpt = self.log(failed[0], 30) if failed else "no task failed: the run's own time-out?"

@@ -17,8 +17,8 @@ LIBRARIES = ("alembic", "botocore", "duckdb", "evidently", "feast", "git", "grea
              "mlflow", "numexpr", "optuna", "py4j", "sqlalchemy", "tensorflow", "urllib3")  # fmt: skip
 
 
-def remembered(home: Path, chosen: dict[str, str]) -> dict[str, str]:
-    """What must be the same at every start: generated secrets and the ports in use, kept in `<home>/environment` (mode 600)."""
+def remember(home: Path, chosen: dict[str, str]) -> None:
+    """Keep what must be the same at every start: generated secrets and the ports in use, in `<home>/environment` (mode 600)."""
     path = home / "environment"
     values = {
         "EVERGREEN_POSTGRES_PASSWORD": secrets.token_hex(16),
@@ -35,7 +35,6 @@ def remembered(home: Path, chosen: dict[str, str]) -> dict[str, str]:
     with partial.open("a") as file:
         file.writelines(f"{name}={value}\n" for name, value in sorted(values.items()))
     partial.rename(path)
-    return values
 
 
 def airflow_options(settings: Settings) -> dict[str, str]:

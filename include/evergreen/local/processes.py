@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import psutil
 
 from evergreen.errors import StackNotReady
@@ -27,7 +27,6 @@ class Service:
     ready: Callable[[], bool]  # whether it answers
     patience: float = 120.0  # seconds until it must
     user: int | None = None
-    stop_signal: signal.Signals = signal.SIGTERM
 
 
 class Processes:
@@ -53,7 +52,6 @@ class Processes:
         record = {
             "pid": child.pid,
             "created": psutil.Process(child.pid).create_time(),
-            "signal": int(service.stop_signal),
         }
         partial = self._record(service.name).with_suffix(".partial")
         partial.write_text(json.dumps(record))
@@ -79,10 +77,10 @@ class Processes:
         """Stop services, all at once, with every process that they started; returns the names of those that ran."""
         running = {name: process for name in names if (process := self._process(name)) is not None}
         family: list[psutil.Process] = []
-        for name, process in running.items():
+        for process in running.values():
             with suppress(psutil.NoSuchProcess):  # it may end by itself between the look and the signal
                 family += [process, *process.children(recursive=True)]
-                process.send_signal(json.loads(self._record(name).read_text())["signal"])
+                process.terminate()
         _, alive = psutil.wait_procs(family, timeout=patience)
         for survivor in alive:
             with suppress(psutil.NoSuchProcess):
@@ -120,3 +118,11 @@ class Processes:
             return process if same and process.status() != psutil.STATUS_ZOMBIE else None
         except psutil.NoSuchProcess:
             return None
+
+
+def answers(url: str) -> bool:
+    """Whether a service answers over HTTP, and not that it cannot."""
+    try:
+        return httpx.get(url, timeout=2).status_code < 500
+    except httpx.TransportError:
+        return False

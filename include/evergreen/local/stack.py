@@ -17,7 +17,7 @@ import httpx
 from evergreen.errors import PortTaken, StackNotReady
 from evergreen.local import environment, postgres
 from evergreen.local.airflow_objects import load_airflow_settings
-from evergreen.local.processes import Processes, Service
+from evergreen.local.processes import Processes, Service, answers
 from evergreen.settings import Settings, settings
 
 PARTS = ("postgres", "mlflow", "airflow", "server", "reports")
@@ -43,9 +43,9 @@ def up(progress: Progress = print, *, replay: bool | None = None, only: Collecti
     write_login(here)
     variables = environment.of_processes(here)
 
-    started = {name: service for name, service in services(here, variables).items() if _part(name) in only}
-    if "mlflow" in started:
-        processes.start(started["mlflow"])  # migrates its database while Airflow migrates its own
+    wanted = {name: service for name, service in services(here, variables).items() if _part(name) in only}
+    if "mlflow" in wanted:
+        processes.start(wanted["mlflow"])  # migrates its database while Airflow migrates its own
     progress("database migrations, Feast registry")
     with ThreadPoolExecutor() as together:  # both spend their time importing, each on a core
         migrate = ["-m", "airflow", "db", "migrate"]
@@ -55,12 +55,12 @@ def up(progress: Progress = print, *, replay: bool | None = None, only: Collecti
         _run(["-m", "evergreen", "apply"], variables, "applying the Feast objects of every model")
         if migrated is not None:
             migrated.result()
-    if "mlflow" in started:
-        processes.wait(started["mlflow"])
-    for name, service in started.items():
+    if "mlflow" in wanted:
+        processes.wait(wanted["mlflow"])
+    for name, service in wanted.items():
         progress(f"starting {name}")
         processes.start(service)
-    for name, service in started.items():
+    for name, service in wanted.items():
         processes.wait(service)
         progress(f"{name} answers")
     if "airflow" in only:
@@ -117,7 +117,7 @@ def addresses(here: Settings, only: Collection[str] = PARTS) -> dict[str, str]:
 
 
 def _remember(here: Settings, replay: bool) -> Settings:
-    environment.remembered(
+    environment.remember(
         here.home,
         {
             "EVERGREEN_MLFLOW_URL": here.mlflow_url,
@@ -164,7 +164,7 @@ def services(here: Settings, variables: dict[str, str]) -> dict[str, Service]:
                 *("--backend-store-uri", here.database_url("mlflow"), "--artifacts-destination", str(here.home / "mlflow")),
             ],
             variables | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            lambda: _answers(f"{here.mlflow_url}/health"),
+            lambda: answers(f"{here.mlflow_url}/health"),
         ),
         "airflow-scheduler": Service(
             "airflow-scheduler", [python, "-m", "airflow", "scheduler", "--skip-serve-logs"], variables,
@@ -172,7 +172,7 @@ def services(here: Settings, variables: dict[str, str]) -> dict[str, Service]:
         ),
         "airflow-api-server": Service(
             "airflow-api-server", [python, "-m", "airflow", "api-server"], variables,
-            lambda: _answers(f"{here.airflow_url}/api/v2/monitor/health"),
+            lambda: answers(f"{here.airflow_url}/api/v2/monitor/health"),
         ),
         "airflow-dag-processor": Service(
             "airflow-dag-processor", [python, "-m", "airflow", "dag-processor"], variables,
@@ -184,12 +184,12 @@ def services(here: Settings, variables: dict[str, str]) -> dict[str, Service]:
         ),
         "server": Service(
             "server", [python, "-m", "evergreen.serve", "--host", here.bind, "--port", str(server.port)], variables,
-            lambda: _answers(f"{here.server_url}/healthz"),
+            lambda: answers(f"{here.server_url}/healthz"),
         ),
         "reports": Service(
             "reports",
             [python, "-m", "http.server", str(reports.port), "--bind", here.bind, "--directory", str(here.reports)],
-            variables, lambda: _answers(here.reports_url),
+            variables, lambda: answers(here.reports_url),
         ),
     }  # fmt: skip
 
@@ -254,13 +254,6 @@ def _run(arguments: list[str], variables: dict[str, str], doing: str) -> None:
             doing, found=f"status {done.returncode}:\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}", expected="status 0",
             next_step="mend what the lines above say, then start again",
         )  # fmt: skip
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=2).status_code < 500
-    except httpx.TransportError:
-        return False
 
 
 def _airflow_healthy(here: Settings, component: str) -> bool:

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         # By name alone: a version brings the spec that it was trained with, so a folder that is being edited disturbs nothing.
         models = Models(folder.name for folder in folders(settings().models))
-    app = create_app(models, probe=bool(options.model), max_batch=options.max_batch)
+    app = create_app(models, probe=bool(options.model))
     uvicorn.run(
         app,
         host=options.host,
@@ -61,9 +61,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only)"
     )
     parser.add_argument("--port", type=int, default=8090)
-    parser.add_argument(
-        "--max-batch", type=int, default=1000, help="entities of one request, at most (default: %(default)s)"
-    )
     parser.add_argument(
         "--model", type=_version, metavar="NAME=VERSION", help="probe: serve exactly this version, from given features"
     )

@@ -37,9 +37,9 @@ from evergreen.spec.schema import ModelSpec
 
 log = logging.getLogger(__name__)
 
-MAX_BATCH = 1_000
+MAX_BATCH = 1_000  # entities of one request
 PREDICT = "/models/{model}/predict"
-_BYTES_AN_ENTITY = 1_000  # of a request's body, at most; a larger body is refused before it is read
+_MAX_BYTES = MAX_BATCH * 1_000  # of a request's body; a larger one is refused before it is read
 _MISTAKES_SHOWN = 20  # of a malformed request
 _WORKERS = 4  # threads that read features and predict
 _LOG_PATIENCE = 30.0  # seconds that an answer waits for its rows to be committed
@@ -59,14 +59,13 @@ class Probe(BaseModel):
     features: Annotated[list[dict[str, Any]], Field(min_length=1)]
 
 
-def create_app(models: Models, *, probe: bool = False, max_batch: int = MAX_BATCH) -> FastAPI:
+def create_app(models: Models, *, probe: bool = False) -> FastAPI:
     """The server.
 
     Args:
         models: what it serves. Outside of probe mode it looks for every model's champion at its start.
         probe: answer from given features, log nothing; `models` are already loaded. For the check of a version before it may
             take traffic.
-        max_batch: entities of one request, at most.
     """
     metrics = Metrics(models)
     workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="predict")
@@ -89,10 +88,8 @@ def create_app(models: Models, *, probe: bool = False, max_batch: int = MAX_BATC
     async def observe(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
         request.state.id = uuid.uuid4().hex  # ours alone: the log's rows are keyed by it
         started = time.perf_counter()
-        if int(request.headers.get("content-length") or 0) > max_batch * _BYTES_AN_ENTITY:
-            response: Response = _refusal(
-                request, 413, f"the body is larger than {max_batch * _BYTES_AN_ENTITY:,} bytes"
-            )
+        if int(request.headers.get("content-length") or 0) > _MAX_BYTES:
+            response: Response = _refusal(request, 413, f"the body is larger than {_MAX_BYTES:,} bytes")
         elif "transfer-encoding" in request.headers:
             response = _refusal(request, 411, "send the body with its length (Content-Length), not in chunks")
         else:
@@ -180,8 +177,8 @@ def create_app(models: Models, *, probe: bool = False, max_batch: int = MAX_BATC
     async def predict(model: str, request: Request) -> Response:
         loaded = _serving(_slot(models, model))
         body = await _body(request, loaded.request_type)
-        if len(body.asked) > max_batch:
-            raise HTTPException(413, f"{len(body.asked):,} entities; at most {max_batch:,} a request")
+        if len(body.asked) > MAX_BATCH:
+            raise HTTPException(413, f"{len(body.asked):,} entities; at most {MAX_BATCH:,} a request")
         as_of = _moment(body)
         asked = [entity.model_dump() for entity in body.asked]
         items, rows = await asyncio.get_running_loop().run_in_executor(

@@ -59,16 +59,15 @@ class Slot:
     failures: int = 0
     deploying: threading.Lock = field(default_factory=threading.Lock)
 
-    def put(self, number: int) -> Loaded:
+    def put(self, number: int) -> None:
         """Load a version completely, let it answer once, then serve it. What served before serves on until then, or after a failure.
 
         Raises:
             EvidenceMissing, ModelUnloadable, ServiceUnavailable: the version cannot be had; nothing changed.
         """
         with self.deploying:
-            loaded = self._get(number)
+            self._serve(number)
             self.settled, self.fallback, self.problem = True, False, None
-            return loaded
 
     def start(self) -> bool:
         """Serve the champion, else the last known good version; False when the registry does not answer."""
@@ -87,7 +86,7 @@ class Slot:
             try:
                 found = wanted(self.model)
                 if found is not None:
-                    self._get(found.number)
+                    self._serve(found.number)
                     self.fallback = role != "champion"
                     self.problem = self.problem if self.fallback else None
                     return
@@ -97,7 +96,7 @@ class Slot:
                 self.problem = self.problem or f"the {role} cannot be served: {error}"
                 log.exception("%s: the %s cannot be served", self.model, role)
 
-    def _get(self, number: int) -> Loaded:
+    def _serve(self, number: int) -> None:
         if self.current is None or self.current.version.number != number:
             try:
                 self.current = load(self.model, number)
@@ -106,7 +105,6 @@ class Slot:
                 self.problem = f"version {number} could not be loaded: {error.found}"
                 raise
         log.info("%s: version %d serves", self.model, number)
-        return self.current
 
 
 def load(model: str, number: int) -> Loaded:

@@ -100,7 +100,7 @@ def test_the_rows_of_the_interval_in_the_querys_order_with_the_declared_types(
         ("n", "", at.replace(hour=11), None, "pages=NaN", 3),
         ("d", "r1", at.replace(hour=23, minute=59, second=59, microsecond=999999), 4, None, 4),
     ]
-    assert (told["rows"], told["file"]) == (5, "shop_db by sources/visits.sql")
+    assert (told["rows"], told["origin"]) == (5, "shop_db by sources/visits.sql")
     assert told["known_at"] == "2026-01-06T00:00:00+00:00"
 
 
