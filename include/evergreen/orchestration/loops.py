@@ -12,6 +12,7 @@ from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 from evergreen.orchestration.failures import LONGEST_DELAY, RETRIES, RETRY_DELAY, RETRY_POLICY
 from evergreen.orchestration.notify import RUNBOOK, of_failures
 from evergreen.orchestration.operator import Stages
+from evergreen.orchestration.timetable import IntervalsUntil
 from evergreen.settings import settings
 from evergreen.spec.load import load_all
 from evergreen.spec.schema import ModelSpec
@@ -20,6 +21,7 @@ Loop = Literal["ingest", "train", "monitor", "rollback"]
 
 INGEST_POOL = "evergreen_ingest"
 TRAINING_POOL = "evergreen_training"
+ROLLBACK_POOL = "evergreen_rollback"
 
 _PARTITION = Param(
     None, type=["null", "string"], format="date",
@@ -65,7 +67,7 @@ _ABOUT: dict[Loop, str] = {
     "rollback": "by hand: let the last known good version serve again",
 }
 _LIMITS: dict[Loop, dict[str, Any]] = {
-    # Days are independent of one another; four side by side fill two cores.
+    # Days are independent of one another; four side by side fill two cores. (A backfill brings a limit of its own.)
     "ingest": {"max_active_runs": 4, "dagrun_timeout": timedelta(hours=2)},
     # One training and one decision at a time: each looks at what the one before it left.
     "train": {"max_active_runs": 1, "dagrun_timeout": timedelta(hours=12)},
@@ -94,22 +96,18 @@ def valid_specs() -> list[ModelSpec]:
 @contextmanager
 def loop(spec: ModelSpec, name: Loop) -> Iterator[Stages]:
     """One DAG of one model; tasks are made inside the block."""
-    by_hand = name == "rollback"  # has no interval, and is needed also after the last day of data
     with DAG(
         dag_id=dag_id(spec.model, name),
         description=f"{spec.model}: {_ABOUT[name]}",
-        schedule=None if by_hand else CronDataIntervalTimetable(getattr(spec.schedule, name), timezone="UTC"),
+        schedule=_timetable(spec, name),
         start_date=datetime.combine(spec.first_day, datetime.min.time(), UTC),
-        end_date=None
-        if by_hand or spec.last_day is None
-        else datetime.combine(spec.last_day, datetime.min.time(), UTC),
         catchup=False,
         params=_PARAMS[name],
         tags=["evergreen", spec.model, name],
         doc_md=_doc(spec, name),
         default_args={
             "owner": spec.owner.name,
-            "pool": TRAINING_POOL if name == "train" else INGEST_POOL,
+            "pool": {"train": TRAINING_POOL, "rollback": ROLLBACK_POOL}.get(name, INGEST_POOL),
             "retries": RETRIES,
             "retry_delay": RETRY_DELAY,
             "retry_exponential_backoff": True,
@@ -121,6 +119,17 @@ def loop(spec: ModelSpec, name: Loop) -> Iterator[Stages]:
         **_LIMITS[name],
     ):
         yield Stages(spec)
+
+
+def _timetable(spec: ModelSpec, name: Loop) -> CronDataIntervalTimetable | IntervalsUntil | None:
+    if name == "rollback":
+        return None  # by hand alone
+    cron: str = getattr(spec.schedule, name)
+    return (
+        CronDataIntervalTimetable(cron, timezone="UTC")
+        if spec.last_day is None
+        else IntervalsUntil(cron, spec.last_day)
+    )
 
 
 def _doc(spec: ModelSpec, name: Loop) -> str:

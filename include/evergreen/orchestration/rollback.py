@@ -12,8 +12,6 @@ from evergreen.spec.schema import ModelSpec
 
 log = logging.getLogger(__name__)
 
-FIRST_IN_QUEUE = 1_000  # a task of a backfilled day has at most its chain's length
-
 
 def rollback(spec: ModelSpec) -> None:
     """The task `rollback`. Cleared later, it does nothing more: it names the version that it rolls back from."""
@@ -31,4 +29,4 @@ def rollback(spec: ModelSpec) -> None:
         context["outlet_events"][champion].extra["version"] = result["to"]
         return result
 
-    rollback.override(outlets=[champion], priority_weight=FIRST_IN_QUEUE, weight_rule="absolute")()
+    rollback.override(outlets=[champion])()

@@ -1,0 +1,14 @@
+"""Tells Airflow of the package's own timetable."""
+
+from __future__ import annotations
+
+from airflow.plugins_manager import AirflowPlugin
+
+from evergreen.orchestration.timetable import IntervalsUntil
+
+
+class EvergreenTimetables(AirflowPlugin):
+    """What a stored DAG's schedule is read back with."""
+
+    name = "evergreen_timetables"
+    timetables = [IntervalsUntil]  # noqa: RUF012 - Airflow's own way
