@@ -78,6 +78,10 @@ class RowsUnaccounted(PermanentError):
     """Rows in are not rows published plus rows quarantined: a defect in Evergreen, never ignored."""
 
 
+class ColumnChanged(PermanentError):
+    """A column is declared with another type than the lake's table has it."""
+
+
 class EvidenceMissing(PermanentError):
     """A gate or decision lacks what it needs to be decided; it fails closed."""
 

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable, Schema, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from evergreen.errors import ServiceUnavailable, WriteConflict
+from evergreen.errors import ColumnChanged, ServiceUnavailable, WriteConflict
 from evergreen.settings import settings
 
 PARTITION = "partition"
@@ -35,6 +35,7 @@ def replace_partition(model: str, layer: str, name: str, partition: str, data: p
 
     Raises:
         WriteConflict: other writers kept replacing the same partition.
+        ColumnChanged: the table has a column of that name with another type.
         ServiceUnavailable: the object store does not answer.
     """
     path = table_path(model, layer, name)
@@ -72,8 +73,24 @@ def _replace(path: str, partition: str, data: pa.Table) -> int:
             path, data, mode="error", partition_by=[PARTITION], configuration=_PROPERTIES, storage_options=options
         )
         return 0
+    _check_types(table, path, data)
     write_deltalake(table, data, mode="overwrite", predicate=predicate, schema_mode="merge")
     return int(table.version())
+
+
+def _check_types(table: DeltaTable, path: str, data: pa.Table) -> None:
+    """Delta casts what is written to the type that the table has, and 12.5 into a column of whole numbers is 12 then."""
+    stored = {field.name: field.type for field in table.schema().fields}
+    changed = [
+        f"{field.name}: {stored[field.name].type} in the table, {field.type.type} now"
+        for field in Schema.from_arrow(data.schema).fields
+        if field.name in stored and field.type != stored[field.name]
+    ]
+    if changed:
+        raise ColumnChanged(
+            f"replacing a partition of {path}", found="; ".join(changed), expected="the types that the table was made with",
+            next_step="give the column a new name in model.yaml; or delete the table and backfill all its days",
+        )  # fmt: skip
 
 
 def read(

@@ -19,7 +19,7 @@ import pytest
 from deltalake import write_deltalake
 from deltalake.exceptions import CommitFailedError
 
-from evergreen.errors import TransientError, WriteConflict
+from evergreen.errors import ColumnChanged, TransientError, WriteConflict
 from evergreen.lake import tables
 from evergreen.settings import PROJECT, settings
 
@@ -73,6 +73,19 @@ def test_a_table_may_begin_with_an_empty_partition() -> None:
     assert stored() == []
     tables.replace_partition(*TABLE, "b", rows(3))
     assert stored() == [("b", 3)]
+
+
+@pytest.mark.parametrize(
+    ("stored_as", "now"), [([1, 2], [12.5]), ([True], [2]), ([1.5], [2]), (["a"], [1]), ([1], ["a"])]
+)
+def test_a_column_of_another_type_is_refused_and_nothing_is_cut(stored_as: list[Any], now: list[Any]) -> None:
+    """Delta itself would write 12.5 as 12 into a column of whole numbers."""
+    tables.replace_partition(*TABLE, "a", pa.table({"amount": stored_as}))
+    before = tables.read(*TABLE)
+    with pytest.raises(ColumnChanged, match="amount: ") as refused:
+        tables.replace_partition(*TABLE, "b", pa.table({"amount": now}))
+    assert "shop/raw/visits" in refused.value.doing and "backfill" in refused.value.next_step
+    assert tables.read(*TABLE) == before
 
 
 def test_a_new_column_joins_the_table_and_is_null_before() -> None:
