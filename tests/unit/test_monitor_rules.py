@@ -223,6 +223,13 @@ class TestBrakes:
         assert "cooldown" in told[3].reasons[-1]
         assert "budget: 2 retrainings in 30 days" in told[expected.index("alert")].reasons[-1]
 
+    def test_what_the_cooldown_told_does_not_keep_the_budget_from_being_told(self) -> None:
+        """The owner was told that retraining goes on after the cooldown; then the budget is used up."""
+        spec = spec_of(budget=1, cooldown="5d")
+        told = watch([*(drifted(day) for day in range(3)), *(drifted(day, version=2) for day in range(3, 14))], spec)
+        alerts = [decision.reasons[-1].partition(":")[0] for decision in told if decision.action == "alert"]
+        assert alerts == ["cooldown", "budget"]
+
     def test_within_the_cooldown_a_new_drift_is_told_once(self) -> None:
         told = watch([*(drifted(day) for day in range(3)), *(drifted(day, version=2) for day in range(3, 7))])
         assert actions(told) == ["none", "none", "retrain", "none", "none", "alert", "none"]

@@ -90,7 +90,7 @@ def gates(run: Run, evaluated: Json) -> Json:
     A candidate that is not good enough is a good run: green, with the reason. Missing evidence is red, and promotes nothing.
 
     Returns:
-        `{"passed", "reason", "gates", "key", "family", "mlflow_run_id", "scores"}`
+        `{"passed", "reason", "gates", "key", "family", "mlflow_run_id", "scores", "champion": the version it was compared with, or None}`
 
     Raises:
         EvidenceMissing: a gate could not be decided.
@@ -125,6 +125,7 @@ def gates(run: Run, evaluated: Json) -> Json:
     return {
         "passed": verdict == "pass", "reason": reason, "gates": told, "key": evaluated["key"],
         "family": best["family"], "mlflow_run_id": run_id, "scores": best["scores"],
+        "champion": evaluated["champion"] and evaluated["champion"]["version"],
     }  # fmt: skip
 
 
@@ -132,6 +133,7 @@ def _champion(run: Run, data: Json, later: Rows, candidate: npt.NDArray[np.float
     """The champion on the same rows; None when there is none. One that cannot be scored is no reason to promote another."""
     from evergreen.evaluate.metrics import compare, score
     from evergreen.registry import store
+    from evergreen.train.rows import inputs
 
     champion = store.champion(run.spec.model)
     if champion is None:
@@ -143,10 +145,14 @@ def _champion(run: Run, data: Json, later: Rows, candidate: npt.NDArray[np.float
     }  # fmt: skip
     named = f"champion, version {champion.number}"
     try:
-        predictions = store.load(run.spec.model, champion.number).predict(later.inputs)
+        # On the columns that it learned from, as the server asks it: of one that is no longer computed nothing is known.
+        columns = store.spec(run.spec.model, champion).feature_types
+        predictions = store.load(run.spec.model, champion.number).predict(
+            inputs(columns, later.frame.reindex(columns=list(columns)))
+        )
     except TransientError:
         raise  # the registry may answer in a minute
-    except Exception as error:  # noqa: BLE001  it is gone, of another library's version, or learned from other columns
+    except Exception as error:  # noqa: BLE001  it is gone, or of another library's version
         told["problem"] = f"{named}: {type(error).__name__}: {' '.join(str(error).split())}"
         log.warning("%s", told["problem"])
         return told

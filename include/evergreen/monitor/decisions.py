@@ -23,20 +23,22 @@ _SCHEMA = pa.schema(
 )  # fmt: skip
 
 
-def keep(model: str, decision: Decision) -> None:
-    """Make this the decision of its window.
+def keep(model: str, decision: Decision) -> Decision:
+    """Make this the decision of its window; returns the one that stands.
 
-    One that triggered a training stays as it was when the window is decided again the same way: by then it may be too old to
-    trigger anything, but it did.
+    One that triggered a training stands when the window is decided again: by then it may be too old to trigger anything, or more
+    may be known of the days before it, but it did.
     """
-    if any(earlier.id == decision.id and earlier.triggers for earlier in history(model)):
-        return
+    for earlier in history(model):
+        if earlier.start == decision.start and earlier.triggers:
+            return earlier
     row = asdict(decision) | {
         "reasons": json.dumps(decision.reasons),
         "numbers": json.dumps(decision.numbers),
         "known_at": decision.end,
     }
     tables.replace_partition(model, _LAYER, _NAME, decision.partition, pa.Table.from_pylist([row], _SCHEMA))
+    return decision
 
 
 def history(model: str, *, but: datetime | None = None) -> list[Decision]:

@@ -30,10 +30,11 @@ def distances(spec: ModelSpec, window: pd.DataFrame, reference: pd.DataFrame) ->
     return found
 
 
-def missing(spec: ModelSpec, window: pd.DataFrame, reference: pd.DataFrame) -> dict[str, float]:
-    """Feature → growth of its share of nulls; negative where there are fewer."""
-    features = _features(spec, reference)
-    return {name: float(window[name].isna().mean() - reference[name].isna().mean()) for name in features}
+def missing(window: pd.DataFrame, reference: pd.DataFrame) -> dict[str, float]:
+    """Feature → growth of its share of nulls; negative where there are fewer. One that is no longer computed is null everywhere."""
+    features = [name for name in map(str, reference) if name != PREDICTION]
+    now, then = window.reindex(columns=features).isna().mean(), reference[features].isna().mean()
+    return {name: float(now[name] - then[name]) for name in features}
 
 
 def _features(spec: ModelSpec, reference: pd.DataFrame) -> dict[str, FeatureType]:

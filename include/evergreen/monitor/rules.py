@@ -147,9 +147,8 @@ def decide(
     else:
         action, reason = _act(spec, found, earlier, changed_at, labels)
         reasons = [*different, f"since {changed_at:%Y-%m-%d}", reason]
-    newest = max((other.end for other in history), default=found.end)
-    late = newest > found.end
-    if late and action == "retrain":
+    triggers = action == "retrain" and not late(found, history)
+    if action == "retrain" and not triggers:
         reasons.append("a newer window was decided already: recorded, triggers nothing")
     return Decision(
         id=_identity(spec.model, found, action, changed_at),
@@ -158,13 +157,18 @@ def decide(
         end=found.end,
         version=found.version,
         action=action,
-        triggers=action == "retrain" and not late,
+        triggers=triggers,
         drifted=bool(different) and not bad,
         incident=bool(bad),
         changed_at=changed_at,
         reasons=tuple(reasons),
         numbers=numbers,
     )
+
+
+def late(found: Findings, history: Sequence[Decision]) -> bool:
+    """Whether a newer window was decided already."""
+    return any(other.end > found.end for other in history)
 
 
 def _act(
@@ -180,7 +184,9 @@ def _act(
     recent = [moment for moment in retrained if found.end - moment < BUDGET_PERIOD]
     if len(recent) >= bounds.budget:
         drifted, last = streak(found, earlier), max(retrained)
-        told = any(each.action == "alert" and each.start in drifted and each.end > last for each in earlier)
+        told = any(  # an alert within the cooldown said that retraining goes on after it
+            each.action == "alert" and each.start in drifted and each.end - last >= bounds.cooldown for each in earlier
+        )
         return (
             "none" if told else "alert"
         ), f"budget: {len(recent)} retrainings in {BUDGET_PERIOD.days} days (at most {bounds.budget})"

@@ -72,7 +72,7 @@ def quality(run: Run, collected: Json) -> Json:
     if collected["version"] is None:
         return {"missing": {}}
     # Of the interval alone: a sensor that fails is an incident of its day, not of a week.
-    found = adapter.missing(run.spec, _window(run, collected, 1), _reference(run, collected["version"]))
+    found = adapter.missing(_window(run, collected, 1), _reference(run, collected["version"]))
     for name, share in found.items():
         if share > run.spec.monitoring.missing_share:
             log.warning("%s: nulls grew by %.0f %% of the rows", name, 100 * share)
@@ -164,14 +164,15 @@ def decide(run: Run, collected: Json, quality: Json, drift: Json, performance: J
     numbers = {"rows": collected["rows"], "drift": drift, "missing": quality["missing"], "performance": performance}
     if labels is not None:
         numbers["labels"] = {"learn": labels.learn, "evaluate": labels.evaluate, "folds": labels.folds}
-    decision = rules.decide(spec, found, others, labels, numbers)
-    decisions.keep(spec.model, decision)
+    decision = decisions.keep(spec.model, rules.decide(spec, found, others, labels, numbers))
     log.info("Decision %s: %s", decision.id, decision.action)
     for reason in decision.reasons:
         log.info("  %s", reason)
     since = None if decision.changed_at is None else decision.changed_at.isoformat()
     return {
-        "action": decision.action, "decision_id": decision.id, "triggers": decision.triggers, "reasons": list(decision.reasons),
+        "action": decision.action, "decision_id": decision.id, "reasons": list(decision.reasons),
+        # One that triggered before does so again under the same run id, which then is there; an old one that was killed in between does not.
+        "triggers": decision.triggers and not rules.late(found, others),
         "changed_at": since, "run_id": f"drift__{decision.id}",
         "conf": {"as_of": run.as_of.isoformat(), "reason": "drift", "decision_id": decision.id, "changed_at": since},
     }  # fmt: skip
@@ -197,11 +198,14 @@ def alert(run: Run, decision: Json) -> Json:
 
 
 def _champion(run: Run) -> int | None:
-    """The version that should have answered in the run's interval: of those in service now, one that was not trained later."""
-    from evergreen.registry import store
+    """The version that should have answered in the run's interval: the last one promoted that was not trained later."""
+    from evergreen.registry import audit
 
-    serving = (store.champion(run.spec.model), store.last_known_good(run.spec.model))
-    return next((version.number for version in serving if version is not None and version.as_of < run.as_of), None)
+    promoted = [
+        event["version"] for event in audit.trail(run.spec.model)
+        if event["event"] == "promotion" and event["as_of"] < run.as_of
+    ]  # fmt: skip
+    return promoted[-1] if promoted else None
 
 
 def _window(run: Run, collected: Json, days: int) -> pd.DataFrame:

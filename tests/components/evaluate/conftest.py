@@ -12,8 +12,8 @@ import pytest
 from sklearn.pipeline import Pipeline
 
 from evergreen.evaluate import stages as evaluate
+from evergreen.registry import audit, store
 from evergreen.registry import stages as registry
-from evergreen.registry import store
 from evergreen.run import Run
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import families, rows, tracking
@@ -62,9 +62,14 @@ class Contest:
         """Register a candidate and make it the champion, whatever its gates would say."""
         gated = {
             "passed": True, "reason": "", "key": data["key"], "mlflow_run_id": candidate["mlflow_run_id"], "family": candidate["family"],
+            "champion": None,
         }  # fmt: skip
         number: int = registry.register(run, gated)["version"]
         store.set_champion(self.spec.model, number, last_known_good=None)
+        audit.record(
+            id=f"promotion/{self.spec.model}/{number}", as_of=run.as_of, model=self.spec.model, event="promotion", version=number,
+            actor="test", reason="", evidence={},
+        )  # fmt: skip
         return number
 
     def versions(self) -> list[int]:

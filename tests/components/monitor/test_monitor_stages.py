@@ -46,6 +46,10 @@ def kept(live: Live) -> list[dict[str, Any]]:
     return [] if table is None else sorted(table.to_pylist(), key=lambda row: row["start"])
 
 
+def alerts(live: Live) -> list[dict[str, Any]]:
+    return [event for event in audit.trail(live.spec.model) if event["event"] == "alert"]
+
+
 def test_a_usual_window_is_compared_reported_and_decided_once(live: Live) -> None:
     live.serve(20)
     told = live.watch(20)
@@ -156,7 +160,7 @@ def test_an_alert_stands_in_the_audit_trail_once(live: Live) -> None:
             "decision_id": told["decision_id"],
             "warnings": told["reasons"],
         }
-    (event,) = audit.trail(live.spec.model)
+    (event,) = alerts(live)
     assert (event["event"], event["actor"], event["as_of"]) == ("alert", "monitor", at(20))
     assert "nulls of minutes" in event["reason"]
     assert event["evidence"] == {"decision_id": told["decision_id"]}
@@ -166,7 +170,7 @@ def test_a_decision_that_is_no_alert_tells_nobody(live: Live) -> None:
     live.serve(20)
     with pytest.raises(StageSkipped, match="nothing to tell"):
         stages.alert(live.run(20), live.watch(20, drawn=False))
-    assert audit.trail(live.spec.model) == []
+    assert alerts(live) == []
 
 
 def test_silence_alerts_when_a_champion_served_and_not_before_there_was_one(live: Live) -> None:
@@ -175,6 +179,17 @@ def test_silence_alerts_when_a_champion_served_and_not_before_there_was_one(live
     assert told["drift"] == {"distances": {}, "prediction": None, "report": None}
     before = live.watch(15, drawn=False)  # a backfill: the champion knows what this window could not
     assert (before["action"], before["reasons"]) == ("none", ["no champion yet: nothing to watch"])
+
+
+def test_a_silent_window_is_judged_by_who_served_then_whatever_was_promoted_since(live: Live) -> None:
+    told = live.watch(20, drawn=False)
+    run = live.run(23)
+    data = live.contest.data(run)
+    assert live.contest.champion(run, data, live.contest.candidate(run, data)) == 2
+    again = live.watch(20, drawn=False)
+    assert (again["action"], again["decision_id"]) == (told["action"], told["decision_id"]) and again[
+        "action"
+    ] == "alert"
 
 
 def test_lasting_drift_waits_for_labels_then_retrains_once(live: Live) -> None:
@@ -210,6 +225,12 @@ def test_lasting_drift_waits_for_labels_then_retrains_once(live: Live) -> None:
     assert (again["decision_id"], again["triggers"]) == (retrain["decision_id"], True), (
         "the same decision, the same run"
     )
+    live.serve(19, drifted)  # a day whose run had failed: with it the drift began earlier
+    live.watch(19, drawn=False)
+    again = live.watch(25, drawn=False)
+    assert (again["decision_id"], again["run_id"], again["triggers"]) == (
+        retrain["decision_id"], retrain["run_id"], True
+    ), "one window triggers one training, whatever is known of the days before it"  # fmt: skip
     live.serve(26, drifted)
     assert "cooldown" in live.watch(26, drawn=False)["reasons"][-1]
     before = kept(live)
@@ -275,6 +296,18 @@ def test_a_feature_that_the_serving_version_never_learned_is_not_judged(live: Li
     told = live.watch(20)
     assert set(told["drift"]["distances"]) == set(FEATURES) == set(told["quality"]["missing"])
     assert told["action"] == "none"
+
+
+def test_a_feature_that_is_no_longer_computed_is_an_incident_of_the_version_that_learned_from_it(live: Live) -> None:
+    view = live.spec.features["activity"]
+    fewer = {name: kind for name, kind in view.features.items() if name != "minutes"}
+    live.serve(20, lambda frame: frame.assign(minutes=np.nan))  # the online store has it no more
+    live.contest.spec = live.spec.model_copy(
+        update={"features": {"activity": view.model_copy(update={"features": fewer})}}
+    ).at(live.spec.folder)
+    told = live.watch(20)
+    assert told["quality"]["missing"]["minutes"] > 0.8
+    assert told["action"] == "alert" and "nulls of minutes grew" in told["reasons"][0], told["reasons"]
 
 
 def test_a_window_without_a_value_of_a_feature_is_still_reported(live: Live) -> None:
