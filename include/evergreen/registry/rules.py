@@ -42,6 +42,20 @@ def promotion_refusal(candidate: Version, champion: Version | None) -> str | Non
     return None
 
 
+def comparison_refusal(candidate: Version, compared: int | None, champion: Version | None) -> str | None:
+    """Why what its gates said of a version no longer holds; None when it does.
+
+    Args:
+        compared: the champion that they compared it with: a backfill may run trainings side by side, whatever their DAG allows.
+    """
+    if champion is None or champion.number in (compared, candidate.number):
+        return None
+    return (
+        f"version {candidate.number} was compared with {'no champion' if compared is None else f'version {compared}'},"
+        f" and version {champion.number} serves since: clear `evaluate`"
+    )
+
+
 def _older(what: str, champion: Version) -> str:
     return (
         f"{what}, never replaces the newer champion: version {champion.number}, as of {champion.as_of:%Y-%m-%d %H:%M}"

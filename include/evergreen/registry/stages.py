@@ -18,7 +18,7 @@ def register(run: Run, gated: Json) -> Json:
     """Register the candidate as a version, once per training key; the traffic stays where it is.
 
     Returns:
-        `{"version", "mlflow_run_id", "key", "as_of", "family"}`
+        `{"version", "mlflow_run_id", "key", "as_of", "family", "champion": the version that its gates compared it with, or None}`
 
     Raises:
         StageSkipped: it did not pass its gates, is older than the champion, or was rolled back from.
@@ -45,5 +45,5 @@ def register(run: Run, gated: Json) -> Json:
     )  # fmt: skip
     return {
         "version": version.number, "mlflow_run_id": version.run_id, "key": version.key, "as_of": version.as_of.isoformat(),
-        "family": version.tags["evergreen.family"],
+        "family": version.tags["evergreen.family"], "champion": gated["champion"],
     }  # fmt: skip

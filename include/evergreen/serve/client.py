@@ -12,6 +12,26 @@ from evergreen.settings import settings
 PATIENCE = 120.0  # seconds in which a version must be loaded
 
 
+def serving(model: str) -> int | None:
+    """The version that the running server answers with; None when it serves none of the model.
+
+    Raises:
+        ServiceUnavailable: the server does not answer.
+    """
+    url = f"{settings().server_url}/models/{model}"
+    doing = f"asking the model server what serves of {model}"
+    try:
+        response = httpx.get(url, timeout=30.0)
+    except httpx.TransportError as error:
+        raise _silent(doing, f"{type(error).__name__}: {error}") from error
+    if response.status_code == httpx.codes.NOT_FOUND:
+        return None
+    if response.status_code != httpx.codes.OK:
+        raise _silent(doing, f"{response.status_code}: {response.text[:1000]}")
+    number: int | None = response.json()["version"]
+    return number
+
+
 def deploy(model: str, version: int) -> dict[str, Any]:
     """Let the running server serve a version; returns what the server says of the model once it does.
 
@@ -29,10 +49,7 @@ def deploy(model: str, version: int) -> dict[str, Any]:
             headers={"Authorization": f"Bearer {token}"} if token else {},
         )
     except httpx.TransportError as error:
-        raise ServiceUnavailable(
-            doing, found=f"{type(error).__name__}: {error}", expected="an answer from the model server",
-            next_step="start it (`make up`), or set EVERGREEN_SERVER_URL; the task is retried by itself",
-        ) from error  # fmt: skip
+        raise _silent(doing, f"{type(error).__name__}: {error}") from error
     if response.status_code >= 500:
         raise ServiceUnavailable(
             doing, found=f"{response.status_code}: {response.text[:1000]}", expected="a server that can load a version",
@@ -45,3 +62,10 @@ def deploy(model: str, version: int) -> dict[str, Any]:
         )  # fmt: skip
     confirmed: dict[str, Any] = response.json()
     return confirmed
+
+
+def _silent(doing: str, found: str) -> ServiceUnavailable:
+    return ServiceUnavailable(
+        doing, found=found, expected="an answer from the model server",
+        next_step="start it (`make up`), or set EVERGREEN_SERVER_URL; the task is retried by itself",
+    )  # fmt: skip

@@ -45,7 +45,7 @@ def deploy(run: Run, probed: Json) -> Json:
         `{"version", "replaced": the champion before it or None, "mlflow_run_id"}`
 
     Raises:
-        StageSkipped: the version is older than the champion, or was rolled back from.
+        StageSkipped: the version is older than the champion, was rolled back from, or was compared with another champion.
         DeployRefused: the server did not take it; the champion serves on.
     """
     from evergreen.registry import audit, store
@@ -61,7 +61,9 @@ def deploy(run: Run, probed: Json) -> Json:
             store.champion(model),
             store.last_known_good(model),
         )
-        refusal = rules.promotion_refusal(version, champion)
+        refusal = rules.promotion_refusal(version, champion) or rules.comparison_refusal(
+            version, probed["champion"], champion
+        )
         if refusal:
             raise StageSkipped(f"not deployed: {refusal}")
         client.deploy(model, version.number)

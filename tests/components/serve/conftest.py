@@ -180,9 +180,9 @@ class Shop:
 
     def gated(self, day: int, *, passed: bool = True, seed: int | None = None) -> dict[str, Any]:
         """A candidate in MLflow as training logs it, and the gates' verdict."""
-        seed = day if seed is None else seed
+        seed, champion = day if seed is None else seed, store.champion(self.name)
         return {"passed": passed, "reason": "better" if passed else "worse than the champion", "key": f"key-{day}-{seed}",
-                "mlflow_run_id": self._run_of(seed), "family": "logistic_regression"}  # fmt: skip
+                "mlflow_run_id": self._run_of(seed), "family": "logistic_regression", "champion": champion and champion.number}  # fmt: skip
 
     def _run_of(self, seed: int) -> str:
         """An MLflow run of this model's own; the fitted pipeline, which takes seconds to log, is shared with other models."""

@@ -89,6 +89,31 @@ def test_a_rollback_that_names_its_version_is_done_once(shop: Shop) -> None:
     assert (answering(shop), (shop.aliases(), shop.events())) == (3, before)
 
 
+@pytest.mark.parametrize("named", [None, 3])
+def test_a_deployment_that_was_killed_halfway_can_be_rolled_back_from(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, named: int | None
+) -> None:
+    """The server serves version 3 and the alias says 2: neither may 2 be marked, nor 3 come back by a retry."""
+    shop.champion(3)
+    shop.champion(5)
+    registered = shop.registered(7)
+
+    def kill(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(store, "set_champion", kill)
+        serve.deploy(shop.run(7), registered)
+    assert (answering(shop), shop.aliases()) == (3, (2, 1))
+    told = rollback(shop.name, reason="complaints", actor="ada", version=named)
+    assert (told["from"], told["to"], answering(shop), shop.aliases()) == (3, 2, 2, (2, 1))
+    assert store.version(shop.name, 3).rolled_back and not store.version(shop.name, 2).rolled_back
+    assert shop.events()[-1] == ("rollback", 2)
+    with pytest.raises(StageSkipped, match="version 3 was rolled back from"):
+        serve.deploy(shop.run(7), registered)
+    assert answering(shop) == 2
+
+
 def test_the_first_version_has_nothing_to_roll_back_to(shop: Shop) -> None:
     with pytest.raises(NothingToRollBackTo):
         back(shop)
