@@ -45,6 +45,7 @@ _OPTIONS: dict[str, str | bool | int | float | list[str]] = {
     "threads": 1,  # with more, a float sum depends on timing, and the same inputs would not give the same bytes
     "enable_external_access": False,
     "autoinstall_known_extensions": False,
+    "TimeZone": "UTC",  # and not the machine's, where a query casts to a time with a zone
     "python_enable_replacements": False,  # a misspelt source must not find a Python variable
 }
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from operator import itemgetter
 from typing import Any, Literal
 
 from feast import Entity, FeatureView
-from feast.infra.key_encoding_utils import serialize_entity_key
+from feast.infra.key_encoding_utils import deserialize_entity_key, serialize_entity_key
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.utils.postgres.connection_utils import _get_conn_kwargs, _get_conninfo
 from feast.infra.utils.postgres.postgres_config import PostgreSQLConfig
@@ -32,6 +31,7 @@ from evergreen.settings import settings
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 Packed = tuple[EntityKey, bytes, datetime, datetime | None]
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
 class NewestWinsPostgresOnlineStoreConfig(PostgreSQLConfig):
@@ -131,19 +131,13 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
             view: its Feast name.
             rows: each an entity, its features as a serialized `Map`, their event time, and when they became known.
         """
-        version = config.entity_key_serialization_version
-        stored = sorted(
-            (
-                (
-                    serialize_entity_key(entity, entity_key_serialization_version=version),
-                    features,
-                    _utc(at),
-                    _utc(known),
-                )
-                for entity, features, at, known in rows
-            ),
-            key=itemgetter(0),
-        )  # in key order: two writers of the same entities wait for each other instead of deadlocking
+        newest: dict[bytes, tuple[bytes, datetime, datetime | None]] = {}
+        for entity, features, at, known in rows:
+            row, key = (features, _utc(at), None if known is None else _utc(known)), _key(config, entity)
+            if key not in newest or _order(newest[key]) <= _order(row):  # a statement may touch a row once
+                newest[key] = row
+        # In key order: two writers of the same entities wait for each other instead of deadlocking.
+        stored = [(key, *newest[key]) for key in sorted(newest)]
         query = sql.SQL(  # %b: arrays of bytes as text would be escaped one by one
             "insert into {table} as stored (entity_key, features, event_ts, created_ts)"
             " select * from unnest(%b::bytea[], %b::bytea[], %b::timestamptz[], %b::timestamptz[])"
@@ -155,6 +149,16 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
         if stored:
             with self._connections(config).connection() as connection:
                 connection.execute(query, [list(column) for column in zip(*stored, strict=True)])
+
+    def withdraw(self, config: RepoConfig, view: str, at: datetime, but: Iterable[EntityKey]) -> list[EntityKey]:
+        """Remove the rows of an event time, but those of some entities; returns whose were removed."""
+        query = sql.SQL(
+            "delete from {table} where event_ts = %s and not exists"
+            " (select from unnest(%b::bytea[]) as kept where kept = entity_key) returning entity_key"
+        ).format(table=_table(config, view))
+        with self._connections(config).connection() as connection:
+            gone = connection.execute(query, [at, [_key(config, entity) for entity in but]], binary=True).fetchall()
+        return [deserialize_entity_key(bytes(key), config.entity_key_serialization_version) for (key,) in gone]
 
     def read(
         self, config: RepoConfig, views: Mapping[str, str], entities: Mapping[str, Sequence[EntityKey | None]]
@@ -170,12 +174,8 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
         Returns:
             for each view, for each of its entities: the event time (None when it is not there), and feature → value.
         """
-        version = config.entity_key_serialization_version
         asked = {
-            key: [
-                None if e is None else serialize_entity_key(e, entity_key_serialization_version=version) for e in each
-            ]
-            for key, each in entities.items()
+            key: [None if entity is None else _key(config, entity) for entity in each] for key, each in entities.items()
         }
         distinct = {key: list({each for each in found if each is not None}) for key, found in asked.items()}
         selects = [
@@ -221,9 +221,20 @@ def _table(config: RepoConfig, view: str) -> sql.Identifier:
     return sql.Identifier(f"{config.project}_{view}")
 
 
-def _utc(moment: datetime | None) -> datetime | None:
+def _key(config: RepoConfig, entity: EntityKey) -> bytes:
+    key: bytes = serialize_entity_key(entity, config.entity_key_serialization_version)
+    return key
+
+
+def _order(row: tuple[bytes, datetime, datetime | None]) -> tuple[datetime, datetime]:
+    """By which the newest of an entity's rows is told."""
+    _, at, known = row
+    return at, known or _EARLIEST
+
+
+def _utc(moment: datetime) -> datetime:
     """Feast hands over times without a zone, meaning UTC; Postgres would read them in the server's zone."""
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 class EvergreenDatabase(CreateEnginePlugin):

@@ -11,10 +11,12 @@ import dataclasses
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from evergreen.errors import WriteConflict
 from evergreen.features import rules
+from evergreen.interval import Interval
 from evergreen.run import Run
 
 if TYPE_CHECKING:
@@ -149,10 +151,28 @@ def materialize(run: Run, labelled: Json | None = None) -> Json:
                     rows = tables.read(spec.model, "features", view, partitions=[partition])
                     if rows is not None:
                         store.write_online(spec, view, rows)
+                        _withdraw(run, view, partition, rows)
                     catalogue.record(dataclasses.replace(entry, layer="online"))
                     written[view][partition] = entry.rows
         log.info("Online %s/%s: %s", spec.model, view, _summary(written[view], "up to date"))
     return {"views": written}
+
+
+def _withdraw(run: Run, view: str, partition: str, rows: pa.Table) -> None:
+    """Of an entity that a corrected partition no longer has, the newest earlier partition counts again."""
+    import pyarrow.compute as pc
+
+    from evergreen.features import store
+    from evergreen.lake import tables
+
+    spec, key = run.spec, run.spec.entity_of(view).key
+    as_of = Interval.of_day(date.fromisoformat(partition)).as_of
+    gone = store.withdraw_online(spec, view, as_of, rows[key].to_pylist())
+    if gone:
+        stored = tables.dataset(tables.table_path(spec.model, "features", view))
+        of_them = pc.field(key).isin(gone) & (pc.field(tables.PARTITION) < partition)
+        store.write_online(spec, view, stored.to_table(filter=of_them))
+        log.info("Online %s/%s: %d entities are no longer in %s", spec.model, view, len(gone), partition)
 
 
 def _due_features(run: Run, view: str) -> dict[str, rules.Due]:

@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pandas as pd
@@ -180,6 +180,23 @@ def write_online(spec: ModelSpec, view: str, rows: pa.Table) -> None:
         )
         with _service(f"writing {name} to the online store"):
             store.provider.online_store.write(store.config, name, packed)
+
+
+def withdraw_online(spec: ModelSpec, view: str, as_of: datetime, but: Sequence[str | int]) -> list[str | int]:
+    """Remove from the online store what a partition said of entities that are in it no longer, since it was corrected.
+
+    Args:
+        as_of: the event time of the partition's rows.
+        but: the keys that are in it.
+
+    Returns:
+        The keys of those that are not, and of whom nothing newer was known.
+    """
+    store, name, key = feature_store(), view_name(spec, view), spec.entity_of(view).key
+    with _service(f"withdrawing corrected rows of {name} from the online store"):
+        kept = (_entity(key, value) for value in but)
+        gone = store.provider.online_store.withdraw(store.config, name, as_of, kept)
+    return [_python(entity.entity_values[0]) for entity in gone]
 
 
 def _packed(spec: ModelSpec, view: str, batch: pa.RecordBatch) -> Iterator[bytes]:

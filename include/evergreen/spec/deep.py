@@ -28,6 +28,7 @@ _RESULT_TYPES = {  # what the query's column may be, by declared type; an untype
 _OPTIONS: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": False,
     "autoinstall_known_extensions": False,
+    "TimeZone": "UTC",
     "python_enable_replacements": False,
 }
 _ANY_MOMENT = datetime(2026, 1, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from evergreen.errors import PermanentError
@@ -80,6 +82,24 @@ def test_not_a_number_is_missing(model: Model) -> None:
         "select customer_id, 0.0/0 as spent, 1 as purchases, true as big from events"
     )
     assert spent(model, 0) == {"a": None}
+
+
+def test_a_cast_to_a_time_with_a_zone_is_utc_whatever_the_machines_zone(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.publish(0, [event(0.9, "a", 1.0)], {})
+    model.spec.view_sql("spend").write_text(
+        'select customer_id, extract(hour from "at"::timestamptz)::double as spent, 1 as purchases,'
+        " \"at\"::timestamptz::date = date '2026-01-01' as big from events"
+    )
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        (row,) = compute.features(model.spec, "spend", window(model, 0)).to_pylist()
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert (row["spent"], row["big"]) == (21.0, True)
 
 
 def test_a_label_sees_both_sides_of_its_cutoff_up_to_the_horizon(model: Model) -> None:

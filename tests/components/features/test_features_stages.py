@@ -110,6 +110,28 @@ def test_a_corrected_day_changes_exactly_what_looks_back_at_it(model: Model) -> 
     assert store.online_features(model.spec, [{"customer_id": "b"}])[0]["features"]["spent"] == 51.0
 
 
+def test_who_is_no_longer_in_a_corrected_day_is_online_as_the_day_before_knew_them(model: Model) -> None:
+    """An event came with the wrong customer: of `z` nothing was ever true, and of `c` only what day 0 says."""
+
+    def online() -> dict[str, Any]:
+        found = store.online_features(model.spec, [{"customer_id": customer} for customer in ("a", "b", "c", "z")])
+        return {name: entity["features"]["spent"] for name, entity in zip("abcz", found, strict=True)}
+
+    model.publish(0, [event(0.5, "a", 1.0), event(0.5, "c", 3.0)], {})
+    process(model, 0)
+    right = [event(3.5, "a", 10.0)]  # of day 0 nothing is seen any more: the look-back is three days
+    for day, events in ((1, []), (2, []), (3, right)):
+        model.publish(day, events, {})
+        process(model, day)
+    before = online()
+    model.publish(3, [*right, event(3.6, "z", 7.0), event(3.7, "c", 8.0)], {})
+    process(model, 3)
+    assert online() == before | {"z": 7.0, "c": 8.0}
+    model.publish(3, right, {})
+    process(model, 3)
+    assert online() == before and before["z"] is None and before["c"] == 3.0, before
+
+
 def test_a_changed_query_is_computed_again(model: Model) -> None:
     ingest(model, 0)
     sql = model.spec.view_sql("spend")

@@ -160,6 +160,11 @@ class TestOnline:
         store.write_online(model.spec, "spend", table([spend("a", 2, None)]))  # every feature of every row: an outage
         assert online(model) == (None, at(2))
 
+    def test_of_two_rows_of_an_entity_the_newest_wins_by_feasts_own_way_to_write_too(self, model: Model) -> None:
+        rows = [spend("a", 2, 20.0), spend("a", 3, 30.0), spend("a", 1, 10.0), spend("b", 1, 5.0)]
+        store.feature_store().write_to_online_store("tiny__spend", pd.DataFrame(rows))
+        assert (online(model), online(model, "b")) == ((30.0, at(3)), (5.0, at(1)))
+
     def test_an_empty_partition_changes_nothing(self, model: Model) -> None:
         store.write_online(model.spec, "spend", table([spend("a", 1, 7.0)]))
         store.write_online(model.spec, "spend", table([]))
