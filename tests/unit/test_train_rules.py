@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import rules
+from evergreen.train.code import spec_hash
 
 DAY = timedelta(days=1)
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
@@ -67,6 +68,15 @@ def test_the_evaluation_is_the_latest_mature_stretch_and_has_as_many_days_as_dec
     evaluated = [cutoff for cutoff in cutoffs_before(AS_OF) if split.evaluates(cutoff)]
     assert len(evaluated) == evaluation
     assert max(evaluated) == AS_OF - horizon * DAY
+
+
+@pytest.mark.parametrize("hours", [1, 6, 23.9])
+@pytest.mark.parametrize("evaluation", [1, 4])
+def test_a_training_at_any_hour_evaluates_as_many_days_as_declared(hours: float, evaluation: int) -> None:
+    split = rules.split(AS_OF + timedelta(hours=hours), spec_of(2, 60, evaluation))
+    assert split == rules.split(AS_OF, spec_of(2, 60, evaluation)) or split.learn_from > AS_OF - 60 * DAY
+    evaluated = [cutoff for cutoff in cutoffs_before(AS_OF + DAY) if split.evaluates(cutoff)]
+    assert (len(evaluated), max(evaluated)) == (evaluation, AS_OF - 2 * DAY)
 
 
 @given(horizon=few_days, evaluation=few_days)
@@ -147,10 +157,10 @@ def test_the_spec_hash_depends_on_what_is_declared_and_on_each_query(tmp_path: P
     for name in ("features/spend.sql", "label.sql"):
         (tmp_path / name).write_text("select 1")
     spec = spec_of().at(tmp_path)
-    seen = {rules.spec_hash(spec)}
-    assert rules.spec_hash(spec_of().at(tmp_path)) in seen, "the same declaration, read again"
-    seen.add(rules.spec_hash(spec_of(horizon=3).at(tmp_path)))
+    seen = {spec_hash(spec)}
+    assert spec_hash(spec_of().at(tmp_path)) in seen, "the same declaration, read again"
+    seen.add(spec_hash(spec_of(horizon=3).at(tmp_path)))
     for name in ("features/spend.sql", "label.sql"):
         (tmp_path / name).write_text("select 2")
-        seen.add(rules.spec_hash(spec))
+        seen.add(spec_hash(spec))
     assert len(seen) == 4

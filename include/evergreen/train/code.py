@@ -1,13 +1,15 @@
-"""Which code made a model."""
+"""Which code and which declarations made a model."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 from functools import cache
 from pathlib import Path
 
 import evergreen
+from evergreen.spec.schema import ModelSpec
 
 
 @cache
@@ -18,6 +20,14 @@ def code_hash() -> str:
     for path in sorted(root.rglob("*.py")):
         digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def spec_hash(spec: ModelSpec) -> str:
+    """A hash of what is declared: `model.yaml` and the queries of features, label and requests (a source's shows in its data)."""
+    files = [*map(spec.view_sql, spec.features), spec.label_sql(), *([spec.request_sql()] if spec.request else [])]
+    queries = [path.read_text(encoding="utf-8") for path in files]
+    declared = json.dumps([spec.model_dump(mode="json"), queries], sort_keys=True)
+    return hashlib.sha256(declared.encode()).hexdigest()
 
 
 @cache

@@ -43,6 +43,8 @@ def split(as_of: datetime, spec: ModelSpec, changed_at: datetime | None = None) 
     """
     horizon = spec.label.horizon
     evaluate_to = as_of - horizon
+    if spec.request is None:  # cutoffs lie at midnight; a training may be scheduled at any hour
+        evaluate_to = evaluate_to.replace(hour=0, minute=0, second=0, microsecond=0)
     # Both ends are included: of cutoffs on the grid, n days are n - 1 steps.
     evaluate_from = evaluate_to - spec.split.evaluation + (STEP if spec.request is None else timedelta(0))
     learn_from = as_of - spec.split.window
@@ -80,17 +82,7 @@ def folds(cutoffs: Sequence[datetime], horizon: timedelta, wanted: int) -> list[
     return [Fold(block[0] - horizon, block[0], block[-1]) for block in blocks]
 
 
-def spec_hash(spec: ModelSpec) -> str:
-    """A hash of everything that is declared: `model.yaml` and the queries."""
-    files = [*map(spec.view_sql, spec.features), spec.label_sql(), *([spec.request_sql()] if spec.request else [])]
-    queries = [path.read_text(encoding="utf-8") for path in files]
-    return _hash([spec.model_dump(mode="json"), queries])
-
-
 def training_key(model: str, as_of: datetime, content_hash: str, spec_hash: str, code_hash: str, seed: int) -> str:
     """What makes two trainings the same: with the same key a rerun finds its study and its version, and makes no second one."""
-    return _hash([model, as_of.isoformat(), content_hash, spec_hash, code_hash, seed])[:16]
-
-
-def _hash(parts: list[object]) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    parts = [model, as_of.isoformat(), content_hash, spec_hash, code_hash, seed]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

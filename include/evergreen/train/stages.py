@@ -34,7 +34,7 @@ def build(run: Run) -> Json:
     from evergreen.features import store
     from evergreen.lake import staging
     from evergreen.train import dataset
-    from evergreen.train.code import code_hash
+    from evergreen.train.code import code_hash, spec_hash
 
     spec = run.spec
     split = rules.split(run.as_of, spec, run.changed_at)
@@ -50,9 +50,7 @@ def build(run: Run) -> Json:
             expected=f"at least {spec.split.minimum_rows} to learn from (split.minimum_rows in model.yaml), and some to evaluate on",
             next_step=f"ingest the days up to {split.evaluate_to + spec.label.horizon:%Y-%m-%d} that are missing, or train as of a later day",
         )
-    key = rules.training_key(
-        spec.model, run.as_of, built.content_hash, rules.spec_hash(spec), code_hash(), spec.search.seed
-    )
+    key = rules.training_key(spec.model, run.as_of, built.content_hash, spec_hash(spec), code_hash(), spec.search.seed)
     path = staging.write(staging.path(spec.model, "train", key), built.rows)
     log.info(
         "Training set %s: %d rows to learn from (%s to %s), %d to evaluate on (%s to %s)", key,
@@ -77,6 +75,7 @@ def tune(run: Run, data: Json, family: str) -> Json:
     from threadpoolctl import threadpool_limits
 
     from evergreen.train import families, rows, tracking, tuning
+    from evergreen.train.code import spec_hash
 
     spec, study = run.spec, f"{run.spec.model}/{data['key']}/{family}"
     with tuning.alone(study):
@@ -100,7 +99,7 @@ def tune(run: Run, data: Json, family: str) -> Json:
         run_id = tracking.log_candidate(
             run, data, family=family, pipeline=pipeline, rows=learn, parameters=best.params, metrics=metrics,
             trials=[{"state": trial.state.name, "score": trial.value, "parameters": trial.params} for trial in trials],
-            tags={"evergreen.study": study, "evergreen.spec": rules.spec_hash(spec)},
+            tags={"evergreen.study": study, "evergreen.spec": spec_hash(spec)},
         )  # fmt: skip
     run.links["MLflow run"] = tracking.url(run_id)
     pruned = sum(trial.state.name == "PRUNED" for trial in trials)

@@ -96,6 +96,7 @@ def training_set() -> Callable[..., dict[str, Any]]:
     """Writes a training set as `train.stages.build` does, without a lake; returns its description."""
     from evergreen.lake import catalogue, staging
     from evergreen.train import rules
+    from evergreen.train.code import spec_hash
 
     def write(run: Run, rows: pd.DataFrame | None = None) -> dict[str, Any]:
         split = rules.split(run.as_of, run.spec, run.changed_at)
@@ -106,9 +107,7 @@ def training_set() -> Callable[..., dict[str, Any]]:
         ]
         table = pa.Table.from_pandas(frame, preserve_index=False)
         content = catalogue.content_hash(table)
-        key = rules.training_key(
-            run.spec.model, run.as_of, content, rules.spec_hash(run.spec), "code", run.spec.search.seed
-        )
+        key = rules.training_key(run.spec.model, run.as_of, content, spec_hash(run.spec), "code", run.spec.search.seed)
         bounds = {"learn": (split.learn_from, split.learn_to), "evaluate": (split.evaluate_from, split.evaluate_to)}
         return {
             "key": key, "path": staging.write(staging.path(run.spec.model, "train", key), table), "rows": len(frame),
