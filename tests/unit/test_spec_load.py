@@ -208,6 +208,17 @@ def test_a_mistake_is_told_with_key_value_what_is_allowed_and_the_fix(model: str
     assert f"evergreen check {model}" in message.splitlines()[-1]
 
 
+def test_a_misshapen_key_hides_no_mistake_of_the_request(tmp_path: Path) -> None:
+    folder = shutil.copytree(SPECS / "valid" / "parcels", tmp_path / "parcels")
+    text = (folder / "model.yaml").read_text()
+    text = text.replace("horizon: 1d", "horizon: 1x").replace(
+        "sources: [parcels, roads]", "sources: [parcels, streets]"
+    )
+    (folder / "model.yaml").write_text(text)
+    message = mistakes_of(folder)
+    assert "label.horizon" in message and "request.sources" in message and "streets" in message, message
+
+
 def test_the_line_is_that_of_the_key(folder: Path) -> None:
     (folder / "model.yaml").write_text(MODEL.replace("look_back: 1w", "look_back: soon"))
     number = next(n for n, line in enumerate(MODEL.splitlines(), 1) if "look_back: 1w" in line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -37,6 +37,10 @@ def _partial(kind: type[Shape], given: Any) -> Shape:
         value = given.get(name) if isinstance(given, dict) else None
         if isinstance(declared.annotation, type) and issubclass(declared.annotation, BaseModel):
             values[name] = _partial(declared.annotation, value)
+        elif (
+            inner and isinstance(value, dict) and get_origin(declared.annotation) is not dict
+        ):  # a part that may be left out
+            values[name] = _partial(inner[0], value)
         elif inner and isinstance(value, dict):
             values[name] = {key: _partial(inner[0], entry) for key, entry in value.items()}
         elif value is not None:
@@ -51,7 +55,7 @@ def _partial(kind: type[Shape], given: Any) -> Shape:
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    """The models among the arguments of an annotation, as in `dict[Name, Source]`."""
+    """The models among the arguments of an annotation, as in `dict[Name, Source]` and `Request | None`."""
     return [part for part in get_args(annotation) if isinstance(part, type) and issubclass(part, BaseModel)]
 
 
