@@ -67,6 +67,7 @@ def main() -> None:
         ):  # fmt: skip
             _graph(page, airflow, loop, run)
         _backfill(page, airflow, f"{options.model}__ingest")
+        _rollback(page, airflow, f"{options.model}__rollback")
         _page(browser, airflow.links(decided, "drift")["Drift report"], "drift-report", 8_000)
         _page(browser, airflow.links(drifted, "deploy")["MLflow run"], "mlflow-run", 8_000)
         browser.close()
@@ -102,9 +103,21 @@ def _backfill(page: Page, airflow: Airflow, dag_id: str) -> None:
         page.keyboard.press("Escape")
     page.locator("[data-scope=radio-group]").get_by_text("All Runs", exact=True).click()
     page.wait_for_timeout(2_000)
-    _save(page, "backfill")
+    _save(page, "backfill-form")
     page.get_by_role("button", name="Run Backfill").click()
     expect(page.get_by_role("dialog")).to_be_hidden(timeout=30_000)
+    page.wait_for_timeout(5_000)  # the first runs appear
+    _save(page, "backfill")
+
+
+def _rollback(page: Page, airflow: Airflow, dag_id: str) -> None:
+    """The form, filled in and not sent."""
+    page.goto(f"{airflow.url}/dags/{dag_id}")
+    page.get_by_role("button", name="Trigger").first.click()
+    page.locator("[name=element_version]").fill("2")
+    page.locator("[name=element_reason]").fill("wrong prices in March")
+    page.wait_for_timeout(2_000)
+    _save(page, "rollback-form")
 
 
 def _first_day(airflow: Airflow, dag_id: str) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import pandas as pd
+import psycopg
 import pytest
 import yaml
 
@@ -60,8 +61,12 @@ def small_model(folder: Path) -> None:
     (folder / "model.yaml").write_text(yaml.safe_dump(declared, sort_keys=False))
 
 
-def _parcels(home: Path) -> None:
-    """Two models by folder: one of files a day, and one whose parcels stand in a single history file."""
+ROADS_SQL = """SELECT depot_id, measured_at, congestion FROM roads
+WHERE measured_at >= %(start)s AND measured_at < %(end)s ORDER BY measured_at, depot_id"""
+
+
+def _parcels(home: Path, database: str) -> None:
+    """Two models by folder: one of files a day, and one whose parcels stand in a single history file and whose roads in a database."""
     example = PROJECT / "tests" / "specs" / "valid" / "parcels"
     declared = yaml.safe_load((example / "model.yaml").read_text())
     # Names of their own: MLflow is shared with other tests, and the same training under the same name is found there.
@@ -70,11 +75,21 @@ def _parcels(home: Path) -> None:
     folder = shutil.copytree(example, home / "models" / "parcels_history")
     declared["model"] = "parcels_history"
     declared["sources"]["parcels"] |= {"path": "parcels_history.csv.gz", "history": True}
+    roads = declared["sources"]["roads"]
+    declared["sources"]["roads"] = {"connection": "roads_db"} | {
+        name: roads[name] for name in ("event_time", "keys", "columns")
+    }
+    (folder / "sources").mkdir()
+    (folder / "sources" / "roads.sql").write_text(ROADS_SQL)
     declared |= {"families": {"ridge": {}}, "search": declared["search"] | {"trials": 1}}
     (folder / "model.yaml").write_text(yaml.safe_dump(declared, sort_keys=False))
     days = [Day(runs.FIRST + timedelta(days=number)) for number in range(runs.FOLDER_DAYS + 1)]
     for day in days:
         day.write(home / "landing")
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("create table roads (depot_id int, measured_at timestamptz, congestion float8)")
+        rows = [tuple(row) for day in days for row in day.roads().itertuples(index=False)]
+        connection.cursor().executemany("insert into roads values (%s, %s, %s)", rows)
     history = pd.concat([day.parcels() for day in days]).sample(frac=1.0, random_state=1)  # in no order
     history.to_csv(home / "landing" / "parcels_history.csv.gz", index=False)
 
@@ -97,7 +112,6 @@ def stack(
     """The environment of the stack's processes, with a migrated Airflow database and a running model server."""
     home, prefix = tmp_path_factory.mktemp("runs"), f"t{os.getpid()}_runs_"
     small_model(home / "models" / "churn")
-    _parcels(home)
     port = postgres.free_port()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {
@@ -107,8 +121,9 @@ def stack(
             patch.setenv(f"EVERGREEN_{name}", value)
         settings.cache_clear()
         postgres.create_databases(
-            postgres_url, [f"{prefix}{name}" for name in ("airflow", "evergreen", "optuna", "feast")]
+            postgres_url, [f"{prefix}{name}" for name in ("airflow", "evergreen", "optuna", "feast", "roads")]
         )
+        _parcels(home, f"{postgres_url}/{prefix}roads")
         environment.remember(home, {})
         found = environment.of_processes(settings())
     settings.cache_clear()
@@ -120,11 +135,13 @@ def stack(
     command = [sys.executable, "-m", "evergreen.serve", "--port", str(port)]
     server = Service("server-of-runs", command, found, lambda: answers(url), 120)
     services.start(server)
-    migrated = subprocess.run(
-        [sys.executable, "-m", "airflow", "db", "migrate"],
-        env=found, cwd=PROJECT, capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
-    assert migrated.returncode == 0, migrated.stdout[-3000:] + migrated.stderr[-3000:]
+    roads = f"{postgres_url}/{prefix}roads"  # a connection as one makes it in the UI: in Airflow's own database
+    for command in (["db", "migrate"], ["connections", "add", "roads_db", "--conn-uri", roads]):
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", *command],
+            env=found, cwd=PROJECT, capture_output=True, text=True, timeout=240,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     services.wait(server)
     yield found
     services.stop("server-of-runs")
@@ -289,3 +306,5 @@ def test_a_model_of_which_there_is_a_folder_and_nothing_else_runs_all_its_loops(
     assert found["monitor"]["results"]["decide"]["action"] in ("none", "alert")
     serving = httpx.get(f"{stack['EVERGREEN_SERVER_URL']}/models/{model}", timeout=10).json()
     assert (serving["version"], serving["role"]) == (1, "champion")
+    origin = found["ingest"][0]["results"]["extract"]["sources"]["roads"]["origin"]
+    assert (origin == "roads_db by sources/roads.sql") == (model == "parcels_history"), origin
