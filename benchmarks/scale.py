@@ -103,9 +103,7 @@ Delta tables take a checkpoint every ten commits, so what opening one reads does
 _SIZE = """**Rows.** Each size in a process of its own: {days} days, the first of which pays for imports and for making the tables
 and is left out. The spec's first day is late, so that the days before it count as present: the four-week windows are computed over the
 days that are there, and `features` reads that much less than after four weeks. The peak includes the simulator, which makes the batches in
-the same process. Of the largest size's day, `materialize` is most: Feast's online table has a row an entity *and feature*, 16 a customer,
-which are converted one by one (six tenths of its time) and upserted (the rest; cProfile at 20,000 customers). The other tasks have a fixed
-part that outweighs thousands of rows."""
+the same process. Every task has a fixed part that outweighs thousands of rows."""
 
 
 if __name__ == "__main__":
