@@ -20,7 +20,7 @@ from feast.infra.utils.postgres.postgres_config import PostgreSQLConfig
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Map, Value
 from feast.repo_config import RepoConfig
-from psycopg import sql
+from psycopg import Connection, sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
 from pydantic import model_validator
@@ -131,6 +131,10 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
             view: its Feast name.
             rows: each an entity, its features as a serialized `Map`, their event time, and when they became known.
         """
+        with self._connections(config).connection() as connection:
+            self._upsert(connection, config, view, rows)
+
+    def _upsert(self, connection: Connection, config: RepoConfig, view: str, rows: Iterable[Packed]) -> None:
         newest: dict[bytes, tuple[bytes, datetime, datetime | None]] = {}
         for entity, features, at, known in rows:
             row, key = (features, _utc(at), None if known is None else _utc(known)), _key(config, entity)
@@ -147,18 +151,28 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
             " >= (stored.event_ts, coalesce(stored.created_ts, '-infinity'))"
         ).format(table=_table(config, view))
         if stored:
-            with self._connections(config).connection() as connection:
-                connection.execute(query, [list(column) for column in zip(*stored, strict=True)])
+            connection.execute(query, [list(column) for column in zip(*stored, strict=True)])
 
-    def withdraw(self, config: RepoConfig, view: str, at: datetime, but: Iterable[EntityKey]) -> list[EntityKey]:
-        """Remove the rows of an event time, but those of some entities; returns whose were removed."""
+    def others(self, config: RepoConfig, view: str, at: datetime, but: Iterable[EntityKey]) -> list[EntityKey]:
+        """Whose rows are of an event time, but for some entities."""
         query = sql.SQL(
-            "delete from {table} where event_ts = %s and not exists"
-            " (select from unnest(%b::bytea[]) as kept where kept = entity_key) returning entity_key"
+            "select entity_key from {table} where event_ts = %s and not exists"
+            " (select from unnest(%b::bytea[]) as kept where kept = entity_key)"
         ).format(table=_table(config, view))
         with self._connections(config).connection() as connection:
-            gone = connection.execute(query, [at, [_key(config, entity) for entity in but]], binary=True).fetchall()
-        return [deserialize_entity_key(bytes(key), config.entity_key_serialization_version) for (key,) in gone]
+            found = connection.execute(query, [at, [_key(config, entity) for entity in but]], binary=True).fetchall()
+        return [deserialize_entity_key(bytes(key), config.entity_key_serialization_version) for (key,) in found]
+
+    def withdraw(
+        self, config: RepoConfig, view: str, at: datetime, entities: Iterable[EntityKey], instead: Iterable[Packed]
+    ) -> None:
+        """Remove the rows that entities have of an event time, and write others instead, both or none."""
+        query = sql.SQL("delete from {table} where event_ts = %s and entity_key = any(%b::bytea[])").format(
+            table=_table(config, view)
+        )
+        with self._connections(config).connection() as connection, connection.transaction():
+            connection.execute(query, [at, [_key(config, entity) for entity in entities]])
+            self._upsert(connection, config, view, instead)
 
     def read(
         self, config: RepoConfig, views: Mapping[str, str], entities: Mapping[str, Sequence[EntityKey | None]]

@@ -167,11 +167,11 @@ def _withdraw(run: Run, view: str, partition: str, rows: pa.Table) -> None:
 
     spec, key = run.spec, run.spec.entity_of(view).key
     as_of = Interval.of_day(date.fromisoformat(partition)).as_of
-    gone = store.withdraw_online(spec, view, as_of, rows[key].to_pylist())
+    gone = store.others_online(spec, view, as_of, rows[key].to_pylist())
     if gone:
         stored = tables.dataset(tables.table_path(spec.model, "features", view))
         of_them = pc.field(key).isin(gone) & (pc.field(tables.PARTITION) < partition)
-        store.write_online(spec, view, stored.to_table(filter=of_them))
+        store.withdraw_online(spec, view, as_of, gone, stored.to_table(filter=of_them))
         log.info("Online %s/%s: %d entities are no longer in %s", spec.model, view, len(gone), partition)
 
 

@@ -30,6 +30,7 @@ from feast.types import Bool, Float64, Int64, PrimitiveFeastType, String
 from feast.value_type import ValueType
 
 from evergreen.errors import EvidenceMissing, PermanentError, ServiceUnavailable
+from evergreen.features.online_store import Packed
 from evergreen.features.rules import EVENT
 from evergreen.lake import postgres, tables
 from evergreen.settings import settings
@@ -169,40 +170,41 @@ def write_online(spec: ModelSpec, view: str, rows: pa.Table) -> None:
     each call, which runs side by side would overwrite. Not by `write_to_online_store`: it ignores a table in which every
     feature is null, and the stale values before an outage would live on.
     """
-    store, name, key = feature_store(), view_name(spec, view), spec.entity_of(view).key
+    store, name = feature_store(), view_name(spec, view)
     for batch in rows.to_batches(max_chunksize=_ROWS_A_WRITE):
-        entities = [_entity(key, value) for value in batch[key].to_pylist()]
-        packed = zip(
-            entities,
-            _packed(spec, view, batch),
-            *(batch[time].to_pylist() for time in (EVENT, "known_at")),
-            strict=True,
-        )
         with _service(f"writing {name} to the online store"):
-            store.provider.online_store.write(store.config, name, packed)
+            store.provider.online_store.write(store.config, name, _rows(spec, view, batch))
 
 
-def withdraw_online(spec: ModelSpec, view: str, as_of: datetime, but: Sequence[str | int]) -> list[str | int]:
-    """Remove from the online store what a partition said of entities that are in it no longer, since it was corrected.
+def others_online(spec: ModelSpec, view: str, as_of: datetime, but: Sequence[str | int]) -> list[str | int]:
+    """Keys of the entities whose online row is of a partition (its event time is `as_of`) that has not them but others."""
+    store, name, key = feature_store(), view_name(spec, view), spec.entity_of(view).key
+    with _service(f"looking for corrected rows of {name} in the online store"):
+        kept = (_entity(key, value) for value in but)
+        found = store.provider.online_store.others(store.config, name, as_of, kept)
+    return [_python(entity.entity_values[0]) for entity in found]
 
-    Args:
-        as_of: the event time of the partition's rows.
-        but: the keys that are in it.
 
-    Returns:
-        The keys of those that are not, and of whom nothing newer was known.
-    """
+def withdraw_online(spec: ModelSpec, view: str, as_of: datetime, keys: Sequence[str | int], instead: pa.Table) -> None:
+    """Remove the online rows that entities have of a partition, and write what earlier ones say instead, both or none."""
     store, name, key = feature_store(), view_name(spec, view), spec.entity_of(view).key
     with _service(f"withdrawing corrected rows of {name} from the online store"):
-        kept = (_entity(key, value) for value in but)
-        gone = store.provider.online_store.withdraw(store.config, name, as_of, kept)
-    return [_python(entity.entity_values[0]) for entity in gone]
+        entities = [_entity(key, value) for value in keys]
+        store.provider.online_store.withdraw(store.config, name, as_of, entities, _rows(spec, view, instead))
 
 
-def _packed(spec: ModelSpec, view: str, batch: pa.RecordBatch) -> Iterator[bytes]:
+def _rows(spec: ModelSpec, view: str, rows: pa.Table | pa.RecordBatch) -> Iterator[Packed]:
+    """The rows of feature partitions as the online store takes them."""
+    key = spec.entity_of(view).key
+    entities = (_entity(key, value) for value in rows[key].to_pylist())
+    times = (rows[time].to_pylist() for time in (EVENT, "known_at"))
+    return zip(entities, _packed(spec, view, rows), *times, strict=True)
+
+
+def _packed(spec: ModelSpec, view: str, rows: pa.Table | pa.RecordBatch) -> Iterator[bytes]:
     """Each row's features as a serialized `Map`; null and NaN as a value without a kind, which is Feast's null."""
     fields = [(name, _VALUES[kind]) for name, kind in spec.features[view].features.items()]
-    for row in zip(*(batch[name].to_pylist() for name, _ in fields), strict=True):
+    for row in zip(*(rows[name].to_pylist() for name, _ in fields), strict=True):
         packed = Map()
         for (name, field), value in zip(fields, row, strict=True):
             stored = packed.val[name]

@@ -110,7 +110,9 @@ def test_a_corrected_day_changes_exactly_what_looks_back_at_it(model: Model) -> 
     assert store.online_features(model.spec, [{"customer_id": "b"}])[0]["features"]["spent"] == 51.0
 
 
-def test_who_is_no_longer_in_a_corrected_day_is_online_as_the_day_before_knew_them(model: Model) -> None:
+def test_who_is_no_longer_in_a_corrected_day_is_online_as_the_day_before_knew_them(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An event came with the wrong customer: of `z` nothing was ever true, and of `c` only what day 0 says."""
 
     def online() -> dict[str, Any]:
@@ -128,6 +130,13 @@ def test_who_is_no_longer_in_a_corrected_day_is_online_as_the_day_before_knew_th
     process(model, 3)
     assert online() == before | {"z": 7.0, "c": 8.0}
     model.publish(3, right, {})
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(store, "withdraw_online", killed)
+        process(model, 3)
     process(model, 3)
     assert online() == before and before["z"] is None and before["c"] == 3.0, before
 
