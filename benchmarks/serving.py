@@ -178,7 +178,7 @@ def _train(run: Run) -> None:
 
     data = train.build(run)
     candidate = train.tune(run, data, FAMILY)
-    version = registry.register(run, {**candidate, "passed": True, "key": data["key"]})["version"]
+    version = registry.register(run, {**candidate, "passed": True, "key": data["key"], "champion": None})["version"]
     store.set_champion(run.spec.model, version, last_known_good=None)
 
 
