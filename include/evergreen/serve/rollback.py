@@ -41,17 +41,24 @@ def rollback(model: str, *, reason: str, actor: str, version: int | None = None)
                 expected="a last known good version beside the champion",
                 next_step=f"train a better version (`{model}__train`), or read the audit trail",
             )
-        client.deploy(model, target.number)
-        store.mark_rolled_back(model, left.number, reason)
-        # Before the alias moves: a version is rolled back from once, so this row is the same after a kill and a rerun.
-        audit.record(
-            id=f"rollback/{model}/{left.number}", as_of=left.as_of, model=model, event="rollback", version=target.number,
-            actor=actor, reason=reason, evidence={"from": left.number, "to": target.number},
-        )  # fmt: skip
-        if not ahead:
+        if ahead:  # told first: once the server has gone back, nothing else says that this version ever served
+            _tell(model, left, target, reason, actor)
+            client.deploy(model, target.number)
+        else:
+            client.deploy(model, target.number)
+            _tell(model, left, target, reason, actor)
             store.set_champion(model, target.number, last_known_good=target.number)
     message = f"{model}: version {target.number} serves again; version {left.number} was rolled back from ({reason})"
     return {"from": left.number, "to": target.number, "message": message}
+
+
+def _tell(model: str, left: rules.Version, target: rules.Version, reason: str, actor: str) -> None:
+    """Mark the version that is left, and add to the audit trail: once, since a version is rolled back from once."""
+    store.mark_rolled_back(model, left.number, reason)
+    audit.record(
+        id=f"rollback/{model}/{left.number}", as_of=left.as_of, model=model, event="rollback", version=target.number,
+        actor=actor, reason=reason, evidence={"from": left.number, "to": target.number},
+    )  # fmt: skip
 
 
 def _before(model: str, version: int, serving: rules.Version | None) -> dict[str, Any]:

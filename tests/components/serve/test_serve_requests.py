@@ -234,7 +234,9 @@ def test_a_request_that_fails_unforeseen_carries_its_id_and_is_counted(open_shop
     table = f"{features.feature_store().config.project}_{features.view_name(open_shop.spec, 'account')}"
     with psycopg.connect(open_shop.settings.database_url("feast")) as connection:
         connection.execute(
-            psycopg.sql.SQL("update {} set features = '\\xff' where event_ts = %s").format(psycopg.sql.Identifier(table)),
+            psycopg.sql.SQL("update {} set features = '\\xff' where event_ts = %s").format(
+                psycopg.sql.Identifier(table)
+            ),
             [at(1)],
         )
     sample = f'evergreen_requests_total{{path="/models/{open_shop.name}/predict",status="500"}}'

@@ -8,6 +8,7 @@ from evergreen.cli import main
 from evergreen.errors import DeployRefused, EvidenceMissing, NothingToRollBackTo, StageSkipped
 from evergreen.registry import audit, store
 from evergreen.registry import stages as registry
+from evergreen.serve import client
 from evergreen.serve import stages as serve
 from evergreen.serve.rollback import rollback
 
@@ -89,9 +90,9 @@ def test_a_rollback_that_names_its_version_is_done_once(shop: Shop) -> None:
     assert (answering(shop), (shop.aliases(), shop.events())) == (3, before)
 
 
-@pytest.mark.parametrize("named", [None, 3])
+@pytest.mark.parametrize(("named", "killed"), [(None, False), (3, False), (3, True)])
 def test_a_deployment_that_was_killed_halfway_can_be_rolled_back_from(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, named: int | None
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, named: int | None, killed: bool
 ) -> None:
     """The server serves version 3 and the alias says 2: neither may 2 be marked, nor 3 come back by a retry."""
     shop.champion(3)
@@ -105,6 +106,16 @@ def test_a_deployment_that_was_killed_halfway_can_be_rolled_back_from(
         patch.setattr(store, "set_champion", kill)
         serve.deploy(shop.run(7), registered)
     assert (answering(shop), shop.aliases()) == (3, (2, 1))
+    if killed:  # the rollback, too, as soon as the server has gone back
+        deploy = client.deploy
+
+        def kill_after(model: str, version: int) -> None:
+            deploy(model, version)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(client, "deploy", kill_after)
+            rollback(shop.name, reason="complaints", actor="ada", version=named)
     told = rollback(shop.name, reason="complaints", actor="ada", version=named)
     assert (told["from"], told["to"], answering(shop), shop.aliases()) == (3, 2, 2, (2, 1))
     assert store.version(shop.name, 3).rolled_back and not store.version(shop.name, 2).rolled_back
