@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     rollback = commands.add_parser("rollback", help="go back to the last known good version")
     rollback.add_argument("model")
     rollback.add_argument("--reason", default="by hand, no reason given", help="why; kept in the audit trail")
-    rollback.add_argument("--version", type=int, help="the version to roll back from; default: the champion")
+    rollback.add_argument("--version", type=int, help="the version to roll back from; default: the one that serves")
     rollback.add_argument("--actor", help="who; default: the system's user")
     rollback.set_defaults(command=_rollback)
 

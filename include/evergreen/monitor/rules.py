@@ -187,9 +187,8 @@ def _act(
         told = any(  # an alert within the cooldown said that retraining goes on after it
             each.action == "alert" and each.start in drifted and each.end - last >= bounds.cooldown for each in earlier
         )
-        return (
-            "none" if told else "alert"
-        ), f"budget: {len(recent)} retrainings in {BUDGET_PERIOD.days} days (at most {bounds.budget})"
+        used_up = f"budget: {len(recent)} retrainings in {BUDGET_PERIOD.days} days (at most {bounds.budget})"
+        return ("none" if told else "alert"), used_up
     if labels is None or labels.folds == 0:
         return "wait for labels", "no matured labels from after the change to learn from yet"
     short = []
