@@ -124,17 +124,17 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
             for at, values in found
         ]
 
-    def write(self, config: RepoConfig, view: str, rows: Iterable[Packed]) -> None:
-        """Upsert rows in one statement.
+    def write(self, config: RepoConfig, view: str, rows: Iterable[Packed]) -> list[bytes]:
+        """Upsert rows in one statement; returns their entities' keys, as they are stored.
 
         Args:
             view: its Feast name.
             rows: each an entity, its features as a serialized `Map`, their event time, and when they became known.
         """
         with self._connections(config).connection() as connection:
-            self._upsert(connection, config, view, rows)
+            return self._upsert(connection, config, view, rows)
 
-    def _upsert(self, connection: Connection, config: RepoConfig, view: str, rows: Iterable[Packed]) -> None:
+    def _upsert(self, connection: Connection, config: RepoConfig, view: str, rows: Iterable[Packed]) -> list[bytes]:
         newest: dict[bytes, tuple[bytes, datetime, datetime | None]] = {}
         for entity, features, at, known in rows:
             row, key = (features, _utc(at), None if known is None else _utc(known)), _key(config, entity)
@@ -152,15 +152,16 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
         ).format(table=_table(config, view))
         if stored:
             connection.execute(query, [list(column) for column in zip(*stored, strict=True)])
+        return list(newest)
 
-    def others(self, config: RepoConfig, view: str, at: datetime, but: Iterable[EntityKey]) -> list[EntityKey]:
-        """Whose rows are of an event time, but for some entities."""
+    def others(self, config: RepoConfig, view: str, at: datetime, but: Sequence[bytes]) -> list[EntityKey]:
+        """Whose rows are of an event time, but for some entities, whose keys `write` returned."""
         query = sql.SQL(
             "select entity_key from {table} where event_ts = %s and not exists"
             " (select from unnest(%b::bytea[]) as kept where kept = entity_key)"
         ).format(table=_table(config, view))
         with self._connections(config).connection() as connection:
-            found = connection.execute(query, [at, [_key(config, entity) for entity in but]], binary=True).fetchall()
+            found = connection.execute(query, [at, list(but)], binary=True).fetchall()
         return [deserialize_entity_key(bytes(key), config.entity_key_serialization_version) for (key,) in found]
 
     def withdraw(

@@ -150,15 +150,14 @@ def materialize(run: Run, labelled: Json | None = None) -> Json:
                 for entry in _not_online(spec.model, view, [partition]).values():
                     rows = tables.read(spec.model, "features", view, partitions=[partition])
                     if rows is not None:
-                        store.write_online(spec, view, rows)
-                        _withdraw(run, view, partition, rows)
+                        _withdraw(run, view, partition, store.write_online(spec, view, rows))
                     catalogue.record(dataclasses.replace(entry, layer="online"))
                     written[view][partition] = entry.rows
         log.info("Online %s/%s: %s", spec.model, view, _summary(written[view], "up to date"))
     return {"views": written}
 
 
-def _withdraw(run: Run, view: str, partition: str, rows: pa.Table) -> None:
+def _withdraw(run: Run, view: str, partition: str, written: Sequence[bytes]) -> None:
     """Of an entity that a corrected partition no longer has, the newest earlier partition counts again."""
     import pyarrow.compute as pc
 
@@ -167,7 +166,7 @@ def _withdraw(run: Run, view: str, partition: str, rows: pa.Table) -> None:
 
     spec, key = run.spec, run.spec.entity_of(view).key
     as_of = Interval.of_day(date.fromisoformat(partition)).as_of
-    gone = store.others_online(spec, view, as_of, rows[key].to_pylist())
+    gone = store.others_online(spec, view, as_of, written)
     if gone:
         stored = tables.dataset(tables.table_path(spec.model, "features", view))
         of_them = pc.field(key).isin(gone) & (pc.field(tables.PARTITION) < partition)

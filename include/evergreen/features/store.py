@@ -162,26 +162,30 @@ def _applied(store: FeatureStore, service: FeatureService) -> bool:
     return bool(found.tags.get(_DEFINITION) == service.tags[_DEFINITION])
 
 
-def write_online(spec: ModelSpec, view: str, rows: pa.Table) -> None:
+def write_online(spec: ModelSpec, view: str, rows: pa.Table) -> list[bytes]:
     """Write rows of a feature partition (key, features, event_timestamp, known_at) to the online store; older ones than the
     stored are ignored.
 
     Not by `FeatureStore.materialize`: it marks the view as materializing and appends the interval in the shared registry at
     each call, which runs side by side would overwrite. Not by `write_to_online_store`: it ignores a table in which every
     feature is null, and the stale values before an outage would live on.
+
+    Returns:
+        The entities' keys as they are stored, for `others_online`.
     """
     store, name = feature_store(), view_name(spec, view)
+    written: list[bytes] = []
     for batch in rows.to_batches(max_chunksize=_ROWS_A_WRITE):
         with _service(f"writing {name} to the online store"):
-            store.provider.online_store.write(store.config, name, _rows(spec, view, batch))
+            written += store.provider.online_store.write(store.config, name, _rows(spec, view, batch))
+    return written
 
 
-def others_online(spec: ModelSpec, view: str, as_of: datetime, but: Sequence[str | int]) -> list[str | int]:
-    """Keys of the entities whose online row is of a partition (its event time is `as_of`) that has not them but others."""
-    store, name, key = feature_store(), view_name(spec, view), spec.entity_of(view).key
+def others_online(spec: ModelSpec, view: str, as_of: datetime, but: Sequence[bytes]) -> list[str | int]:
+    """Keys of the entities whose online row is of a partition (its event time is `as_of`), but for those that were written."""
+    store, name = feature_store(), view_name(spec, view)
     with _service(f"looking for corrected rows of {name} in the online store"):
-        kept = (_entity(key, value) for value in but)
-        found = store.provider.online_store.others(store.config, name, as_of, kept)
+        found = store.provider.online_store.others(store.config, name, as_of, but)
     return [_python(entity.entity_values[0]) for entity in found]
 
 
