@@ -36,14 +36,13 @@ def promotion_refusal(candidate: Version, champion: Version | None) -> str | Non
     """Why a version must not become the champion; None when it may. The champion itself may: nothing changes then."""
     if candidate.rolled_back:
         return f"version {candidate.number} was rolled back from, and is not promoted again"
-    if champion is not None and (candidate.as_of, candidate.number) < (champion.as_of, champion.number):
-        # Of two versions as of the same moment the later one won its gates against the other.
+    if champion is not None and newer(champion, candidate):
         return _older(f"version {candidate.number}, as of {candidate.as_of:%Y-%m-%d %H:%M}", champion)
     return None
 
 
 def comparison_refusal(candidate: Version, compared: int | None, champion: Version | None) -> str | None:
-    """Why what its gates said of a version no longer holds; None when it does.
+    """Why what its gates said of a version is no evidence any more; None when it is.
 
     Args:
         compared: the champion that they compared it with: a backfill may run trainings side by side, whatever their DAG allows.
@@ -52,8 +51,13 @@ def comparison_refusal(candidate: Version, compared: int | None, champion: Versi
         return None
     return (
         f"version {candidate.number} was compared with {'no champion' if compared is None else f'version {compared}'},"
-        f" and version {champion.number} serves since: clear `evaluate`"
+        f" and version {champion.number} serves since"
     )
+
+
+def newer(one: Version, other: Version) -> bool:
+    """Whether one version takes the other's place; of two as of the same moment the later one won its gates against the other."""
+    return (one.as_of, one.number) > (other.as_of, other.number)
 
 
 def _older(what: str, champion: Version) -> str:

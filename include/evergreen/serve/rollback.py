@@ -6,72 +6,80 @@ from typing import Any
 
 from evergreen.errors import NothingToRollBackTo
 from evergreen.registry import audit, rules, store
+from evergreen.registry.promotion import promote
 from evergreen.serve import client
-from evergreen.settings import settings
 
 
 def rollback(model: str, *, reason: str, actor: str, version: int | None = None) -> dict[str, Any]:
     """Let the server take the last known good version, then mark the one that is left and move the alias. Again after a kill is
     harmless.
 
-    A deployment that was killed halfway leaves a server that is ahead of the alias; then the champion is what rollback returns to.
+    A deployment that was killed halfway leaves a server that is ahead of the aliases; they follow it first, so that it is the
+    deployed version that is rolled back from.
 
     Args:
-        version: the one to roll back from; None: the one that serves. A task names it, since it may be cleared long after another
+        version: the one to roll back from; None: the champion. A task names it, since it may be cleared long after another
             version has taken its place.
 
     Returns:
         `{"from", "to", "message"}`
 
     Raises:
-        NothingToRollBackTo: there is no other good version, or the one to roll back from does not serve.
+        NothingToRollBackTo: there is no other good version, or the one to roll back from is not the champion.
         DeployRefused: the server cannot serve it; what served serves on.
     """
     with store.locked(model):
-        champion, good, serving = store.champion(model), store.last_known_good(model), client.serving(model)
-        ahead = champion is not None and serving is not None and serving > champion.number
-        left = store.version(model, serving) if ahead and serving is not None else champion
-        if version is not None and (left is None or left.number != version):
-            return _before(model, version, left)
-        target = champion if ahead else rules.rollback_target(champion, good)
-        if left is None or target is None:
+        number = client.serving(model)
+        champion, good = _caught_up(model, number, actor)
+        if version is not None and (champion is None or champion.number != version):
+            return _before(model, version, champion, number)
+        target = rules.rollback_target(champion, good)
+        if champion is None or target is None:
             raise NothingToRollBackTo(
                 f"rolling back {model}",
                 found=f"champion: {_named(champion)}; last known good: {_named(good)}",
                 expected="a last known good version beside the champion",
                 next_step=f"train a better version (`{model}__train`), or read the audit trail",
             )
-        if ahead:  # told first: once the server has gone back, nothing else says that this version ever served
-            _tell(model, left, target, reason, actor)
-            client.deploy(model, target.number)
-        else:
-            client.deploy(model, target.number)
-            _tell(model, left, target, reason, actor)
-            store.set_champion(model, target.number, last_known_good=target.number)
-    message = f"{model}: version {target.number} serves again; version {left.number} was rolled back from ({reason})"
-    return {"from": left.number, "to": target.number, "message": message}
+        client.deploy(model, target.number)
+        store.mark_rolled_back(model, champion.number, reason)
+        audit.record(
+            id=f"rollback/{model}/{champion.number}", as_of=champion.as_of, model=model, event="rollback", version=target.number,
+            actor=actor, reason=reason, evidence={"from": champion.number, "to": target.number},
+        )  # fmt: skip
+        store.set_champion(model, target.number, last_known_good=target.number)
+    message = (
+        f"{model}: version {target.number} serves again; version {champion.number} was rolled back from ({reason})"
+    )
+    return {"from": champion.number, "to": target.number, "message": message}
 
 
-def _tell(model: str, left: rules.Version, target: rules.Version, reason: str, actor: str) -> None:
-    """Mark the version that is left, and add to the audit trail: once, since a version is rolled back from once."""
-    store.mark_rolled_back(model, left.number, reason)
-    audit.record(
-        id=f"rollback/{model}/{left.number}", as_of=left.as_of, model=model, event="rollback", version=target.number,
-        actor=actor, reason=reason, evidence={"from": left.number, "to": target.number},
-    )  # fmt: skip
+def _caught_up(model: str, number: int | None, actor: str) -> tuple[rules.Version | None, rules.Version | None]:
+    """Champion and last known good, once the aliases have followed a server that is ahead of them."""
+    champion, good = store.champion(model), store.last_known_good(model)
+    if champion is None or number in (None, champion.number):
+        return champion, good
+    serving = store.version(model, number)
+    if not rules.newer(serving, champion):  # the server fell back, since it cannot load the champion
+        return champion, good
+    promote(model, serving, champion, good, actor=actor, reason="serves already: its deployment was killed halfway")
+    return serving, store.last_known_good(model)
 
 
-def _before(model: str, version: int, serving: rules.Version | None) -> dict[str, Any]:
+def _before(model: str, version: int, champion: rules.Version | None, number: int | None) -> dict[str, Any]:
     """What an earlier attempt has done already; an error when none has."""
-    if serving is None or not store.version(model, version).rolled_back:
+    if champion is None or not store.version(model, version).rolled_back:
+        instead = (
+            f"; version {number} answers in its place" if champion and number not in (None, champion.number) else ""
+        )
         raise NothingToRollBackTo(
             f"rolling back {model} from version {version}",
-            found=f"serving: {_named(serving)}",
+            found=f"champion: {_named(champion)}{instead}",
             expected=f"version {version}, to roll back from it",
-            next_step=f"see what serves ({settings().server_url}/models/{model}), and name that version",
+            next_step="name the champion" if champion else f"train a first version (`{model}__train`)",
         )
-    message = f"{model}: version {version} was rolled back from before; version {serving.number} serves"
-    return {"from": version, "to": serving.number, "message": message}
+    message = f"{model}: version {version} was rolled back from before; the champion is version {champion.number}"
+    return {"from": version, "to": champion.number, "message": message}
 
 
 def _named(version: rules.Version | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from evergreen.errors import StageSkipped
+from evergreen.errors import EvidenceMissing, StageSkipped
 from evergreen.registry import rules
 from evergreen.run import Run
 from evergreen.settings import settings
@@ -45,10 +45,12 @@ def deploy(run: Run, probed: Json) -> Json:
         `{"version", "replaced": the champion before it or None, "mlflow_run_id"}`
 
     Raises:
-        StageSkipped: the version is older than the champion, was rolled back from, or was compared with another champion.
+        StageSkipped: the version is older than the champion, or was rolled back from.
+        EvidenceMissing: its gates compared it with another champion than the one of now.
         DeployRefused: the server did not take it; the champion serves on.
     """
-    from evergreen.registry import audit, store
+    from evergreen.registry import store
+    from evergreen.registry.promotion import promote
     from evergreen.serve import client
     from evergreen.train import tracking
 
@@ -61,19 +63,16 @@ def deploy(run: Run, probed: Json) -> Json:
             store.champion(model),
             store.last_known_good(model),
         )
-        refusal = rules.promotion_refusal(version, champion) or rules.comparison_refusal(
-            version, probed["champion"], champion
-        )
-        if refusal:
+        if refusal := rules.promotion_refusal(version, champion):
             raise StageSkipped(f"not deployed: {refusal}")
+        if stale := rules.comparison_refusal(version, probed["champion"], champion):
+            raise EvidenceMissing(
+                f"deploying {run.subject}", found=stale, expected="gates that compared it with the champion of now",
+                next_step="clear `evaluate` of this run, with what comes after it",
+            )  # fmt: skip
         client.deploy(model, version.number)
-        keep = rules.last_known_good_after(version, champion, good)
-        store.set_champion(model, version.number, last_known_good=keep.number if keep else None)
-        replaced = keep.number if keep else None
-        audit.record(
-            id=f"promotion/{model}/{version.number}", as_of=version.as_of, model=model, event="promotion", version=version.number,
-            actor=f"run {run.run_id}", reason=run.reason,
-            evidence={"replaced": replaced, "mlflow_run_id": version.run_id, "key": version.key, "decision_id": run.decision_id},
-        )  # fmt: skip
+        replaced = promote(
+            model, version, champion, good, actor=f"run {run.run_id}", reason=run.reason, decision_id=run.decision_id
+        )
     log.info("Version %d of %s serves; before it: %s", version.number, model, replaced or "none")
     return {"version": version.number, "replaced": replaced, "mlflow_run_id": version.run_id}

@@ -13,7 +13,7 @@ import httpx
 import mlflow
 import pytest
 
-from evergreen.errors import DeployRefused, ServiceUnavailable, StageSkipped
+from evergreen.errors import DeployRefused, EvidenceMissing, ServiceUnavailable, StageSkipped
 from evergreen.local.postgres import free_port
 from evergreen.registry import audit, store
 from evergreen.registry import stages as registry
@@ -239,7 +239,7 @@ def test_of_two_deployments_at_once_one_serves_and_the_other_says_why_not(shop: 
     def deploy(day: int) -> int | None:
         try:
             return int(serve.deploy(shop.run(day), runs[day])["version"])
-        except StageSkipped:
+        except (StageSkipped, EvidenceMissing):
             return None
 
     with ThreadPoolExecutor(2) as pool:
@@ -268,7 +268,7 @@ def test_what_gates_said_of_a_version_ends_with_the_champion_that_they_compared_
     shop.champion(3)
     one, other = shop.registered(5), shop.registered(7)
     serve.deploy(shop.run(5), one)
-    with pytest.raises(StageSkipped, match="version 3 was compared with version 1, and version 2 serves since"):
+    with pytest.raises(EvidenceMissing, match="version 3 was compared with version 1, and version 2 serves since"):
         serve.deploy(shop.run(7), other)
     assert answering(shop) == 2
     serve.deploy(shop.run(5), one)  # the champion itself, cleared

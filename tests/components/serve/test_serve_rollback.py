@@ -81,7 +81,7 @@ def test_a_rollback_that_names_its_version_is_done_once(shop: Shop) -> None:
     assert shop.champion(7) == 3
     before = shop.aliases(), shop.events()
     again = rollback(shop.name, reason="complaints", actor="ada", version=2)
-    assert (again["from"], again["to"]) == (2, 3) and "before; version 3 serves" in again["message"]
+    assert (again["from"], again["to"]) == (2, 3) and "before; the champion is version 3" in again["message"]
     with pytest.raises(NothingToRollBackTo) as refused:
         rollback(shop.name, reason="complaints", actor="ada", version=1)
     assert "version 3" in refused.value.found and "version 1" in refused.value.expected
@@ -90,39 +90,56 @@ def test_a_rollback_that_names_its_version_is_done_once(shop: Shop) -> None:
     assert (answering(shop), (shop.aliases(), shop.events())) == (3, before)
 
 
-@pytest.mark.parametrize(("named", "killed"), [(None, False), (3, False), (3, True)])
+def kill(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("named", [None, 3])
+@pytest.mark.parametrize("killed", [None, "deploy", "mark_rolled_back", "set_champion"])
 def test_a_deployment_that_was_killed_halfway_can_be_rolled_back_from(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, named: int | None, killed: bool
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, named: int | None, killed: str | None
 ) -> None:
     """The server serves version 3 and the alias says 2: neither may 2 be marked, nor 3 come back by a retry."""
     shop.champion(3)
     shop.champion(5)
     registered = shop.registered(7)
-
-    def kill(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(store, "set_champion", kill)
         serve.deploy(shop.run(7), registered)
     assert (answering(shop), shop.aliases()) == (3, (2, 1))
-    if killed:  # the rollback, too, as soon as the server has gone back
-        deploy = client.deploy
-
-        def kill_after(model: str, version: int) -> None:
-            deploy(model, version)
-            raise KeyboardInterrupt
-
+    if killed:  # the rollback, too, before it does that
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(client, "deploy", kill_after)
+            patch.setattr(client if killed == "deploy" else store, killed, kill)
             rollback(shop.name, reason="complaints", actor="ada", version=named)
     told = rollback(shop.name, reason="complaints", actor="ada", version=named)
-    assert (told["from"], told["to"], answering(shop), shop.aliases()) == (3, 2, 2, (2, 1))
+    assert (told["from"], told["to"], answering(shop), shop.aliases()) == (3, 2, 2, (2, 2))
     assert store.version(shop.name, 3).rolled_back and not store.version(shop.name, 2).rolled_back
-    assert shop.events()[-1] == ("rollback", 2)
+    assert shop.events() == [("promotion", 1), ("promotion", 2), ("promotion", 3), ("rollback", 2)]
     with pytest.raises(StageSkipped, match="version 3 was rolled back from"):
         serve.deploy(shop.run(7), registered)
     assert answering(shop) == 2
+
+
+def test_a_champion_that_the_server_cannot_load_is_what_is_rolled_back_from(alone: Shop) -> None:
+    """Its number may be below that of the version that answers in its place: of two trainings side by side, the one as of the later
+    day was registered first."""
+    server = alone.serve()
+    later, earlier = alone.registered(7, seed=911), alone.registered(5)
+    serve.deploy(alone.run(5), earlier)
+    serve.deploy(alone.run(7), {**later, "champion": 2})
+    assert alone.aliases() == (1, 2)
+    alone.damage(later["mlflow_run_id"])
+    server.stop()
+    alone.serve()
+    assert answering(alone) == 2
+    with pytest.raises(NothingToRollBackTo) as refused:
+        rollback(alone.name, reason="complaints", actor="ada", version=2)
+    assert refused.value.found == "champion: version 1; version 2 answers in its place"
+    assert rollback(alone.name, reason="complaints", actor="ada")["message"].startswith(
+        f"{alone.name}: version 2 serves again"
+    )
+    assert (answering(alone), alone.aliases()) == (2, (2, 2))
+    assert store.version(alone.name, 1).rolled_back and not store.version(alone.name, 2).rolled_back
 
 
 def test_the_first_version_has_nothing_to_roll_back_to(shop: Shop) -> None:
@@ -166,10 +183,6 @@ def test_a_rollback_that_is_killed_halfway_ends_the_same_when_run_again(
 ) -> None:
     shop.champion(3)
     shop.champion(5)
-
-    def kill(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
         patch.setattr(audit if killed_before == "record" else store, killed_before, kill)
         with pytest.raises(KeyboardInterrupt):
