@@ -7,6 +7,7 @@ Connections come from `evergreen.settings`, so `feature_store.yaml` holds no add
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ from evergreen.settings import settings
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 Packed = tuple[EntityKey, bytes, datetime, datetime | None]
+_LONGEST_NAME = 63  # bytes of an identifier in Postgres
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
@@ -232,8 +234,12 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
 
 
 def _table(config: RepoConfig, view: str) -> sql.Identifier:
-    """Feast's name for a view's table, versioned views not being in use."""
-    return sql.Identifier(f"{config.project}_{view}")
+    """Feast's name for a view's table, versioned views not being in use; a long one with a hash, for Postgres would cut it and
+    let two views share a table."""
+    name = f"{config.project}_{view}"
+    if len(name.encode()) > _LONGEST_NAME:
+        name = f"{name[:46]}_{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return sql.Identifier(name)
 
 
 def _key(config: RepoConfig, entity: EntityKey) -> bytes:

@@ -11,13 +11,14 @@ import dataclasses
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from evergreen.errors import WriteConflict
 from evergreen.features import rules
 from evergreen.interval import Interval
 from evergreen.run import Run
+from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -128,6 +129,17 @@ def labels(run: Run, stored: Json | None = None) -> Json:
     raise _conflict(run, "labels")
 
 
+def awaited(run: Run, now: datetime) -> list[str]:
+    """What the ingestion of the run's day has still to do: what a scheduled training or monitoring of the same day waits for."""
+    from evergreen.lake import catalogue
+
+    spec, partition = run.spec, run.interval.partition
+    raw = [name for name in spec.sources if not catalogue.published(spec.model, "raw", name, [partition])]
+    views = [view for view in spec.features if _due_features(run, view)]
+    labels = [spec.label.name] if _due_labels(run) else []
+    return [f"{name} of {partition}" for name in (*raw, *views, *labels)]
+
+
 def materialize(run: Run, labelled: Json | None = None) -> Json:
     """Bring the online store up to the feature partitions that the run's day touches.
 
@@ -146,8 +158,11 @@ def materialize(run: Run, labelled: Json | None = None) -> Json:
     for view in spec.features:
         touched = [window.partition for window in rules.feature_windows(spec, view, run.interval)]
         for partition in _not_online(spec.model, view, touched):
-            with _locked(run, "features", view, partition):
+            # One partition of a view at a time: what a corrected one withdraws depends on what is online of the earlier ones.
+            with _locked(run, "features", view, partition), _locked(run, "online", view, "any"):
                 for entry in _not_online(spec.model, view, [partition]).values():
+                    # Until all is written nothing is known of the store: a kill may leave it between two contents.
+                    catalogue.record(dataclasses.replace(entry, layer="online", content_hash=""))
                     rows = tables.read(spec.model, "features", view, partitions=[partition])
                     if rows is not None:
                         _withdraw(run, view, partition, store.write_online(spec, view, rows))
@@ -159,19 +174,30 @@ def materialize(run: Run, labelled: Json | None = None) -> Json:
 
 def _withdraw(run: Run, view: str, partition: str, written: Sequence[bytes]) -> None:
     """Of an entity that a corrected partition no longer has, the newest earlier partition counts again."""
+    from evergreen.features import store
+
+    as_of = Interval.of_day(date.fromisoformat(partition)).as_of
+    gone = store.others_online(run.spec, view, as_of, written)
+    if gone:
+        store.withdraw_online(run.spec, view, as_of, gone, _newest_before(run.spec, view, partition, gone))
+        log.info("Online %s/%s: %d entities are no longer in %s", run.spec.model, view, len(gone), partition)
+
+
+def _newest_before(spec: ModelSpec, view: str, partition: str, keys: Sequence[str | int]) -> Iterator[pa.Table]:
+    """Each entity's newest row of the partitions before one, from the newest back: a long history is not read for a few of them."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    from evergreen.features import store
-    from evergreen.lake import tables
+    from evergreen.lake import catalogue, tables
 
-    spec, key = run.spec, run.spec.entity_of(view).key
-    as_of = Interval.of_day(date.fromisoformat(partition)).as_of
-    gone = store.others_online(spec, view, as_of, written)
-    if gone:
-        stored = tables.dataset(tables.table_path(spec.model, "features", view))
-        of_them = pc.field(key).isin(gone) & (pc.field(tables.PARTITION) < partition)
-        store.withdraw_online(spec, view, as_of, gone, stored.to_table(filter=of_them))
-        log.info("Online %s/%s: %d entities are no longer in %s", spec.model, view, len(gone), partition)
+    key, wanted = spec.entity_of(view).key, set(keys)
+    for earlier in sorted(catalogue.published(spec.model, "features", view), reverse=True):
+        if earlier < partition and wanted:
+            rows = tables.read(spec.model, "features", view, [earlier])
+            if rows is not None:
+                found = rows.filter(pc.is_in(rows[key], pa.array(sorted(wanted), rows[key].type)))
+                wanted -= set(found[key].to_pylist())
+                yield found
 
 
 def _due_features(run: Run, view: str) -> dict[str, rules.Due]:

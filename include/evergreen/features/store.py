@@ -10,9 +10,10 @@ import hashlib
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -189,12 +190,15 @@ def others_online(spec: ModelSpec, view: str, as_of: datetime, but: Sequence[byt
     return [_python(entity.entity_values[0]) for entity in found]
 
 
-def withdraw_online(spec: ModelSpec, view: str, as_of: datetime, keys: Sequence[str | int], instead: pa.Table) -> None:
+def withdraw_online(
+    spec: ModelSpec, view: str, as_of: datetime, keys: Sequence[str | int], instead: Iterable[pa.Table]
+) -> None:
     """Remove the online rows that entities have of a partition, and write what earlier ones say instead, both or none."""
     store, name, key = feature_store(), view_name(spec, view), spec.entity_of(view).key
     with _service(f"withdrawing corrected rows of {name} from the online store"):
         entities = [_entity(key, value) for value in keys]
-        store.provider.online_store.withdraw(store.config, name, as_of, entities, _rows(spec, view, instead))
+        rows = chain.from_iterable(_rows(spec, view, table) for table in instead)
+        store.provider.online_store.withdraw(store.config, name, as_of, entities, rows)
 
 
 def _rows(spec: ModelSpec, view: str, rows: pa.Table | pa.RecordBatch) -> Iterator[Packed]:

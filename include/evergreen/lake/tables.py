@@ -89,7 +89,7 @@ def _check_types(table: DeltaTable, path: str, data: pa.Table) -> None:
     if changed:
         raise ColumnChanged(
             f"replacing a partition of {path}", found="; ".join(changed), expected="the types that the table was made with",
-            next_step="give the column a new name in model.yaml; or delete the table and backfill all its days",
+            next_step="give the column a new name, in model.yaml and the queries that make it",
         )  # fmt: skip
 
 

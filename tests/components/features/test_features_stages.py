@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from typing import Any
 
 import pytest
@@ -90,6 +91,20 @@ def test_a_second_run_finds_nothing_to_do(model: Model) -> None:
     assert everything(model) == before
 
 
+def test_a_day_is_awaited_until_its_ingestion_has_nothing_left_to_do(model: Model) -> None:
+    run, now = model.run(1), at(2)
+    ingest(model, 0)
+    assert stages.awaited(run, now) == ["events of 2026-01-02", "customers of 2026-01-02"]
+    model.publish(1, batch(1), dict.fromkeys(CUSTOMERS, "plan 1"))
+    assert stages.awaited(run, now) == ["spend of 2026-01-02", "plan of 2026-01-02"]
+    process(model, 1)
+    assert stages.awaited(run, now) == []
+    model.publish(2, batch(2), dict.fromkeys(CUSTOMERS, "plan 2"))
+    process(model, 2)  # with which the label of day 0 is complete
+    model.publish(2, batch(1), dict.fromkeys(CUSTOMERS, "plan 2"))
+    assert "bought of 2026-01-03" in stages.awaited(model.run(2), now)
+
+
 def test_the_last_missing_day_completes_the_later_ones(model: Model) -> None:
     assert ingest(model, 1)["features"]["spend"] == {}
     assert sorted(ingest(model, 0)["features"]["spend"]) == ["2026-01-01", "2026-01-02"]
@@ -141,6 +156,50 @@ def test_who_is_no_longer_in_a_corrected_day_is_online_as_the_day_before_knew_th
     assert online() == before and before["z"] is None and before["c"] == 3.0, before
 
 
+def test_a_day_that_is_right_again_is_online_also_when_the_wrong_one_was_killed_halfway(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest(model, 0)
+    before = everything(model)["online"]
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    model.publish(0, [event(0.25, "a", 999.0), event(0.3, "nobody", 1.0)], {})
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(store, "others_online", killed)  # the wrong rows are written, and nothing says so
+        process(model, 0)
+    assert everything(model)["online"] != before
+    assert ingest(model, 0)["online"]["spend"] == {"2026-01-01": 1}
+    assert everything(model)["online"] == before
+
+
+def test_two_days_that_are_corrected_at_once_leave_nothing_of_who_is_in_neither(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for day in range(DAYS):
+        model.publish(day, batch(day), {"a": "old"} | ({"gone": "old"} if day > 1 else {}))
+        process(model, day)
+    withdraw, other = store.withdraw_online, threading.Thread(target=lambda: process(model, 2))
+
+    def beside(*arguments: Any) -> None:
+        """What is written instead has been read, day 2 is corrected, and its run would go on if nothing held it up."""
+        *given, instead = arguments
+        rows = list(instead)
+        if other.ident is None:
+            model.publish(2, batch(2), {"a": "new"})
+            other.start()
+            other.join(5)
+        withdraw(*given, rows)
+
+    model.publish(3, batch(3), {"a": "new"})
+    monkeypatch.setattr(store, "withdraw_online", beside)
+    process(model, 3)
+    other.join()
+    found = store.online_features(model.spec, [{"customer_id": customer} for customer in ("a", "gone")])
+    assert [entity["features"]["plan"] for entity in found] == ["new", None]
+
+
 def test_a_changed_query_is_computed_again(model: Model) -> None:
     ingest(model, 0)
     sql = model.spec.view_sql("spend")
@@ -190,7 +249,7 @@ def test_a_run_killed_between_the_write_and_its_record_is_finished_by_the_next(
     record = catalogue.record
 
     def killed(entry: catalogue.Partition) -> None:
-        if entry.layer == stop:
+        if entry.layer == stop and entry.content_hash:
             raise KeyboardInterrupt
         record(entry)
 

@@ -83,6 +83,16 @@ class TestApply:
             "other__plan",
         }
 
+    def test_views_whose_names_differ_after_what_postgres_keeps_of_them_have_a_table_each(self, model: Model) -> None:
+        spend_of = model.spec.features["spend"].model_copy(update={"features": {"spent": "float"}})
+        last = model.spec.features["spend"].model_copy(update={"features": {"purchases": "int"}})
+        views = {"customer_payments_last_28d": spend_of, "customer_payments_last_7d": last}
+        spec = model.spec.model_copy(update={"model": "subscription_churn_probability", "features": views})
+        store.ensure_applied(spec)
+        for view in views:
+            store.write_online(spec, view, table([spend("a", 1, 10.0)]))
+        assert store.online_features(spec, [{"customer_id": "a"}])[0]["features"] == {"spent": 10.0, "purchases": 10}
+
     def test_processes_that_start_at_once_all_succeed(self, model: Model) -> None:
         fork = multiprocessing.get_context("fork")  # as Airflow's executor starts tasks
         processes = [fork.Process(target=_apply_and_write, args=(model.spec, number)) for number in range(4)]

@@ -84,7 +84,7 @@ def test_a_column_of_another_type_is_refused_and_nothing_is_cut(stored_as: list[
     before = tables.read(*TABLE)
     with pytest.raises(ColumnChanged, match="amount: ") as refused:
         tables.replace_partition(*TABLE, "b", pa.table({"amount": now}))
-    assert "shop/raw/visits" in refused.value.doing and "backfill" in refused.value.next_step
+    assert "shop/raw/visits" in refused.value.doing and "a new name" in refused.value.next_step
     assert tables.read(*TABLE) == before
 
 
