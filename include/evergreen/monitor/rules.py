@@ -28,7 +28,7 @@ class Findings:
     start: datetime
     end: datetime
     version: int | None  # that made most of the window's predictions; None: no predictions
-    champion: int | None  # that serves now
+    champion: int | None  # that should have made them; None: there was none yet
     rows: int
     distances: Mapping[str, float] = field(default_factory=dict)  # feature → distance from the reference
     missing: Mapping[str, float] = field(default_factory=dict)  # feature → growth of its share of nulls

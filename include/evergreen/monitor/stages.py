@@ -198,14 +198,15 @@ def alert(run: Run, decision: Json) -> Json:
 
 
 def _champion(run: Run) -> int | None:
-    """The version that should have answered in the run's interval: the last one promoted that was not trained later."""
+    """The version that should have answered in the run's interval: what the last promotion or rollback left, but for versions that
+    were trained later."""
     from evergreen.registry import audit
 
-    promoted = [
+    served = [
         event["version"] for event in audit.trail(run.spec.model)
-        if event["event"] == "promotion" and event["as_of"] < run.as_of
+        if event["event"] in ("promotion", "rollback") and event["as_of"] < run.as_of
     ]  # fmt: skip
-    return promoted[-1] if promoted else None
+    return served[-1] if served else None
 
 
 def _window(run: Run, collected: Json, days: int) -> pd.DataFrame:

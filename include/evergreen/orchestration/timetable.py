@@ -25,7 +25,7 @@ class IntervalsUntil(CronDataIntervalTimetable):
         self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
     ) -> DagRunInfo | None:
         """The next scheduled run; None after the last day."""
-        last = instance(datetime.combine(self._last_day, datetime.min.time(), UTC))
+        last = instance(datetime.combine(self._last_day, datetime.max.time(), UTC))
         latest = last if restriction.latest is None else min(last, restriction.latest)
         return super().next_dagrun_info(
             last_automated_data_interval=last_automated_data_interval, restriction=restriction._replace(latest=latest)
