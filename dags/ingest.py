@@ -11,7 +11,7 @@ from evergreen.validate import stages as validate
 
 for spec in valid_specs():
     with loop(spec, "ingest") as stage:
-        extracted = stage(ingest.extract)()
+        extracted = stage(ingest.extract, awaits=ingest.awaited)()
         validated = stage(validate.validate, on_success_callback=of_warnings(spec))(extracted=extracted)
         published = stage(ingest.publish)(validated=validated)
         computed = stage(features.compute, task_id="features")(published=published)

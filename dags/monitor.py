@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from evergreen.features import stages as features
 from evergreen.monitor import stages as monitor
 from evergreen.orchestration import assets
 from evergreen.orchestration.loops import loop, valid_specs
@@ -13,7 +14,7 @@ for spec in valid_specs():
         collected = stage(monitor.collect)()
         quality = stage(monitor.quality)(collected=collected)
         drift = stage(monitor.drift)(collected=collected)
-        performance = stage(monitor.performance)(collected=collected)
+        performance = stage(monitor.performance, awaits=features.awaited)(collected=collected)
         decision = stage(monitor.decide, outlets=[assets.decisions(spec)])(
             collected=collected, quality=quality, drift=drift, performance=performance
         )

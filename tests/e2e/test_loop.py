@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,7 @@ def test_an_invalid_spec_costs_only_its_own_model_and_the_ui_says_why(running: S
     assert {dag["dag_id"] for dag in api.get("/dags")["dags"]} == {
         *running.demo.ids.values(),
         "churn__rollback",
+        "late",
         "soak",
     }
 
@@ -231,6 +233,22 @@ def test_rollback_from_the_ui_and_no_rerun_promotes_what_was_rolled_back_from(ru
         runs.wait(runs.trigger("churn__rollback", "nothing", conf={"version": 1, "reason": "a test"}))
     assert "Next step: train a better version" in refused.value.found
     assert served() == 1
+
+
+def test_a_scheduled_run_waits_for_a_batch_that_comes_late(running: Stack) -> None:
+    runs = running.demo.runs
+    runs.api.patch("/dags/late", {"is_paused": False})
+    deadline = time.monotonic() + 120
+    while not (found := runs.of("late")) or states(running, found[0])["extract"] != "up_for_reschedule":
+        assert time.monotonic() < deadline, f"no scheduled run that waits: {found}"
+        time.sleep(1)
+    (run,) = found
+    assert run["run_type"] == "scheduled"
+    (running.settings.home / "late.csv").write_text("late")
+    assert runs.result(runs.wait(run), "extract") == {"read": "late"}
+    (task,) = runs.tasks(run)
+    assert task["try_number"] == 1, "to wait is no retry"
+    assert "Waiting for" in runs.log(task)
 
 
 def test_a_soak_of_the_preloaded_scheduler_hangs_no_task(running: Stack) -> None:

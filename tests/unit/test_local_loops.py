@@ -22,7 +22,7 @@ from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
 
 SPECS = Path(__file__).parents[1] / "specs" / "valid"
-AIRFLOWS_OWN = {"on_success_callback", "outlets"}
+AIRFLOWS_OWN = {"awaits", "on_success_callback", "outlets"}
 
 
 class _Plain(ast.NodeTransformer):

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from evergreen.errors import RowsUnaccounted
 from evergreen.interval import Interval
+from evergreen.spec.schema import ModelSpec
 
 
 def known_at(interval: Interval) -> datetime:
     """When the rows of an interval's batch became available: its end, also for rows of earlier days that arrive late in it, and
     also when the batch is written again years later."""
     return interval.end
+
+
+def growing(spec: ModelSpec, as_of: datetime, now: datetime) -> list[str]:
+    """Sources whose batch may still grow, each with the moment when it is complete."""
+    return [
+        f"{name} (complete at {as_of + source.complete_after:%Y-%m-%d %H:%M} UTC)"
+        for name, source in spec.sources.items()
+        if now < as_of + source.complete_after
+    ]
+
+
+def delay(spec: ModelSpec) -> timedelta:
+    """How long after the end of a day the last of its batches is complete."""
+    return max(source.complete_after for source in spec.sources.values())
 
 
 def account(subject: str, rows: int, published: int, quarantined: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from evergreen.ingest import rules
@@ -44,6 +45,11 @@ def extract(run: Run) -> Json:
         }
         log.info("%s: %d rows from %s", name, table.num_rows, origin)
     return {"partition": partition, "sources": sources}
+
+
+def awaited(run: Run, now: datetime) -> list[str]:
+    """Batches of the run's day that may still grow: what a scheduled `extract` waits for, as it does for missing ones."""
+    return rules.growing(run.spec, run.as_of, now)
 
 
 def _batch(run: Run, name: str) -> tuple[pa.Table, str, str]:

@@ -31,7 +31,7 @@ def run_of(spec: ModelSpec, context: Mapping[str, Any]) -> Run:
     interval = _named(spec, params)
     if interval is None:
         training = "as_of" in params
-        if training and _kind(dag_run) == "manual":
+        if training and kind(dag_run) == "manual":
             interval = _last_complete(dag_run.logical_date or dag_run.run_after)
         else:
             interval = _of_data_interval(dag_run) or _last_complete(dag_run.run_after)
@@ -45,7 +45,7 @@ def run_of(spec: ModelSpec, context: Mapping[str, Any]) -> Run:
         spec=spec,
         interval=interval,
         run_id=dag_run.run_id,
-        reason=params.get("reason") or _kind(dag_run),
+        reason=params.get("reason") or kind(dag_run),
         decision_id=params.get("decision_id"),
         changed_at=_moment(spec, "changed_at", params.get("changed_at")),
         connections=connection_uri,
@@ -105,6 +105,6 @@ def _unreadable(spec: ModelSpec, name: str, text: str, expected: str) -> RunErro
     )
 
 
-def _kind(dag_run: Any) -> str:
+def kind(dag_run: Any) -> str:
     """scheduled, backfill, manual, …"""
     return str(getattr(dag_run.run_type, "value", dag_run.run_type))

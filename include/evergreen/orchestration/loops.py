@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 
+from evergreen.ingest.rules import delay
 from evergreen.orchestration.failures import LONGEST_DELAY, RETRIES, RETRY_DELAY, RETRY_POLICY
-from evergreen.orchestration.notify import RUNBOOK, of_failures
+from evergreen.orchestration.notify import RUNBOOK, of_failures, of_timeouts
 from evergreen.orchestration.operator import Stages
 from evergreen.orchestration.timetable import IntervalsUntil
 from evergreen.settings import settings
@@ -44,7 +45,7 @@ _PARAMS: dict[Loop, dict[str, Param]] = {
     },
     "rollback": {
         "version": Param(
-            type="integer", minimum=1, title="Version", description="The version that serves now and should not.",
+            type="integer", minimum=1, title="Version", description="The champion that should serve no longer.",
         ),
         "reason": Param(type="string", minLength=1, title="Reason", description="Why; kept with the version and in the audit trail."),
     },
@@ -57,7 +58,7 @@ _TRIAGE: dict[Loop, str] = {
     "candidate was not better. Clearing the failed task resumes: finished trials and versions are found, not made again.",
     "monitor": "Drift is not watched while this is red; serving goes on. Windows may be run again in any order: an old "
     "window is recorded and triggers nothing.",
-    "rollback": "What served before serves on while this is red. Read the failed task's last line: it names the version that serves. "
+    "rollback": "What served before serves on while this is red. The error in the failed task's log says which version is the champion. "
     "Clearing the task is safe: it rolls back from the version that it names, once.",
 }
 _ABOUT: dict[Loop, str] = {
@@ -105,6 +106,7 @@ def loop(spec: ModelSpec, name: Loop) -> Iterator[Stages]:
         params=_PARAMS[name],
         tags=["evergreen", spec.model, name],
         doc_md=_doc(spec, name),
+        on_failure_callback=of_timeouts(spec) or None,
         default_args={
             "owner": spec.owner.name,
             "pool": {"train": TRAINING_POOL, "rollback": ROLLBACK_POOL}.get(name, INGEST_POOL),
@@ -116,7 +118,7 @@ def loop(spec: ModelSpec, name: Loop) -> Iterator[Stages]:
             "execution_timeout": _TASK_TIMEOUT[name],
             "on_failure_callback": of_failures(spec),
         },
-        **_LIMITS[name],
+        **_limits(spec, name),
     ):
         yield Stages(spec)
 
@@ -130,6 +132,12 @@ def _timetable(spec: ModelSpec, name: Loop) -> CronDataIntervalTimetable | Inter
         if spec.last_day is None
         else IntervalsUntil(cron, spec.last_day)
     )
+
+
+def _limits(spec: ModelSpec, name: Loop) -> dict[str, Any]:
+    """What a run may wait for is no part of the time that it may take."""
+    waits = delay(spec) + spec.schedule.wait
+    return _LIMITS[name] | {"dagrun_timeout": _LIMITS[name]["dagrun_timeout"] + waits}
 
 
 def _doc(spec: ModelSpec, name: Loop) -> str:

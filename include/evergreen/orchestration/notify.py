@@ -59,6 +59,21 @@ class WarningNotifier(BaseNotifier):
                 channel({**context, "warnings": warnings})
 
 
+class TimeoutNotifier(BaseNotifier):
+    """Tells of a run that its time limit ended. Airflow then skips its unfinished tasks, and calls no callback of theirs."""
+
+    def __init__(self, channels: list[BaseNotifier]) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def notify(self, context: Context) -> None:
+        if context.get("reason") == "timed_out":  # else a task failed, and told
+            dag: Any = context["dag"]
+            why = f"The run came to its time limit ({dag.dagrun_timeout}); what was unfinished is skipped, not done"
+            for channel in self.channels:
+                channel({**context, "exception": why})
+
+
 def of_failures(spec: ModelSpec) -> list[BaseNotifier]:
     """They tell of a failed task; the log one stands last, so that a failed log ends with what to do."""
     return [*_channels(spec, _FAILED, _WHY), LogNotifier(spec.owner.name, spec.owner.email)]
@@ -68,6 +83,12 @@ def of_warnings(spec: ModelSpec) -> list[BaseNotifier]:
     """They tell of a task whose result holds `warnings`."""
     channels = _channels(spec, _WARNED, _OF_WHAT)
     return [WarningNotifier(channels)] if channels else []
+
+
+def of_timeouts(spec: ModelSpec) -> list[BaseNotifier]:
+    """They tell of a run that its time limit ended; for the DAG, not for its tasks."""
+    channels = _channels(spec, _FAILED, _WHY)
+    return [TimeoutNotifier(channels)] if channels else []
 
 
 def _channels(spec: ModelSpec, subject: str, text: str) -> list[BaseNotifier]:

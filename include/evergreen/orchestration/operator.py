@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from evergreen.errors import StageSkipped
+from evergreen.errors import BatchMissing, StageSkipped
 from evergreen.orchestration import links
 from evergreen.orchestration.identity import run_of
+from evergreen.orchestration.waiting import wait
+from evergreen.run import Run
 from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 StageFunction = Callable[..., Any]
+Awaits = Callable[[Run, datetime], Sequence[str]]
 
 
 class StageOperator(BaseOperator):
@@ -31,6 +35,8 @@ class StageOperator(BaseOperator):
         stage: the stage function; its result travels by XCom, so it is small.
         inputs: results of earlier stages, by the stage's argument names.
         mapped: further inputs, one dictionary a mapped task.
+        awaits: what a scheduled run waits for before the stage runs: `awaits(run, now)` names what is missing still. For a batch
+            that the stage itself misses it waits too.
     """
 
     template_fields: Sequence[str] = ("inputs", "mapped")
@@ -50,6 +56,7 @@ class StageOperator(BaseOperator):
         stage: StageFunction,
         inputs: Mapping[str, Any] | None = None,
         mapped: Mapping[str, Any] | None = None,
+        awaits: Awaits | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -57,14 +64,21 @@ class StageOperator(BaseOperator):
         self.stage = stage
         self.inputs = inputs or {}
         self.mapped = mapped or {}
+        self.awaits = awaits
 
     def execute(self, context: Context) -> Any:
         run = run_of(self.spec, context)
         log.info("%s: %s as of %s (%s)", self.spec.model, self.task_id, run.as_of.isoformat(), run.reason)
+        if self.awaits is not None and (missing := self.awaits(run, datetime.now(UTC))):
+            wait(run, context["dag_run"], ", ".join(missing))
+            log.warning("Going on without %s", ", ".join(missing))
         try:
             result = self.stage(run, **self.inputs, **self.mapped)
         except StageSkipped as reason:
             raise AirflowSkipException(str(reason)) from None
+        except BatchMissing as error:
+            wait(run, context["dag_run"], f"{error.expected}: {error.found}")
+            raise
         finally:
             links.publish(context["ti"], dict(run.links))
         for outlet in self.outlets:

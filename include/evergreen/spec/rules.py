@@ -89,7 +89,7 @@ def _history(spec: ModelSpec) -> Found:
 
 def _schedules(spec: ModelSpec) -> Found:
     schedule = spec.schedule
-    for name in type(schedule).model_fields:
+    for name in ("ingest", "train", "monitor"):
         cron = getattr(schedule, name, None)  # each alone: one misshapen cron hides no other
         if cron is None:
             continue

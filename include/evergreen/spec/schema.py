@@ -74,11 +74,23 @@ class Owner(_Frozen):
 
 
 class Schedule(_Frozen):
-    """When each loop runs: five-field crons in UTC. The ingest and monitor crons define the interval."""
+    """When each loop runs by itself: five-field crons in UTC.
 
-    ingest: str = Field(default="0 0 * * *", description="one run an interval; backfillable")
+    A scheduled run begins when its interval is over, and then waits for what comes later: ingest for its batches, train and
+    monitor for their last day to be ingested. A backfill, and a run by hand, waits for nothing.
+    """
+
+    ingest: str = Field(
+        default="0 0 * * *", description="once a day and no other: an interval is one day in UTC; backfillable"
+    )
     train: str = Field(description="routine retraining; the monitor triggers more")
-    monitor: str = Field(default="0 0 * * *", description="one run an interval, apart from training")
+    monitor: str = Field(default="0 0 * * *", description="once a day and no other, apart from training")
+    wait: Delay = Field(
+        default=timedelta(hours=6),
+        json_schema_extra={"default": "6h"},
+        description="how long a scheduled run waits, from its start or from when its batches are complete; then ingest fails, "
+        "and train and monitor go on without the day",
+    )
 
 
 class Entity(_Frozen):
@@ -124,6 +136,12 @@ class Source(_Frozen):
     )
     sql: str | None = Field(
         default=None, description="query on the connection, from %(start)s to %(end)s; default sources/<source>.sql"
+    )
+    complete_after: Delay = Field(
+        default=timedelta(0),
+        json_schema_extra={"default": "0h"},
+        description="how long after the end of its day a batch may still grow (parts that follow, rows committed late): a scheduled "
+        "ingest does not read before",
     )
     event_time: Name = Field(description="the column that says when a row happened")
     keys: tuple[Name, ...] = Field(min_length=1, description="columns that identify a row within the table")

@@ -6,6 +6,7 @@ import email
 import json
 import logging
 from collections.abc import Iterator
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,9 +32,10 @@ def listener(request: pytest.FixtureRequest) -> Iterator[Listener]:
 
 
 def notify(
-    monkeypatch: pytest.MonkeyPatch, channels: str, warnings: list[str] | None = None, **connections: dict[str, Any]
-) -> None:
-    """Call every notifier of the churn model, as Airflow does after a failure, or after a task that warns."""
+    monkeypatch: pytest.MonkeyPatch, channels: str, warnings: list[str] | None = None, reason: str | None = None,
+    **connections: dict[str, Any],
+) -> None:  # fmt: skip
+    """Call every notifier of the churn model, as Airflow does after a task failed, after one that warns, or after a failed run."""
     monkeypatch.setenv("EVERGREEN_ALERTS", channels)
     for name, connection in connections.items():
         monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(connection))
@@ -46,8 +48,12 @@ def notify(
     task = SimpleNamespace(
         task_id="extract", log_url="http://127.0.0.1:8080/log", xcom_pull=lambda task_ids: {"warnings": warnings}
     )
-    for notifier in (notify.of_failures if warnings is None else notify.of_warnings)(spec):
-        notifier({"dag": DAG("churn__ingest"), "ti": task, "run_id": "scheduled__2026-01-05", "exception": FAILURE})
+    dag = DAG("churn__ingest", dagrun_timeout=timedelta(hours=8))
+    context = {"dag": dag, "ti": task, "run_id": "scheduled__2026-01-05"}
+    context |= {"exception": FAILURE} if reason is None else {"reason": reason}
+    of = notify.of_timeouts if reason else notify.of_failures if warnings is None else notify.of_warnings
+    for notifier in of(spec):
+        notifier(context)
     settings.cache_clear()
 
 
@@ -83,6 +89,18 @@ def test_a_task_that_warns_tells_of_what_and_one_that_does_not_is_silent(
         and "nulls of spent grew by 90%" in said
         and "nothing is retrained" in said
     )
+
+
+@pytest.mark.parametrize("listener", [Http], indirect=True)
+def test_a_run_that_its_time_limit_ended_is_told_and_one_whose_task_failed_was_told_already(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, port = listener.server_address[:2]
+    connection = {"conn_type": "slackwebhook", "password": f"http://{host}:{port}/services/T0/B0/X"}
+    for reason in ("task_failure", "timed_out"):
+        notify(monkeypatch, "slack", reason=reason, SLACK_DEFAULT=connection)
+    (said,) = listener.heard
+    assert "churn__ingest extract failed" in said and "time limit (8:00:00)" in said
 
 
 @pytest.mark.parametrize("listener", [Http], indirect=True)
