@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import pendulum
@@ -159,6 +159,41 @@ def test_nothing_is_scheduled_after_the_last_day_of_data_also_once_airflow_has_s
         )
         planned = stored.iter_dagrun_infos_between(first, last + 30 * day)
         assert [info.data_interval.start for info in planned] == [first, first + day, last], stored.dag_id
+
+
+def test_a_schedule_after_midnight_begins_an_interval_on_the_last_day_too() -> None:
+    from airflow.timetables.base import TimeRestriction
+
+    from evergreen.orchestration.timetable import IntervalsUntil
+
+    timetable = IntervalsUntil("0 5 * * *", date(2026, 3, 31))
+    restriction = TimeRestriction(earliest=pendulum.datetime(2026, 3, 29), latest=None, catchup=True)
+    starts, before = [], None
+    while info := timetable.next_dagrun_info(last_automated_data_interval=before, restriction=restriction):
+        before = info.data_interval
+        starts.append(before.start)
+    assert starts == [pendulum.datetime(2026, 3, day, 5) for day in (29, 30, 31)]
+
+
+def test_what_comes_late_is_awaited_by_the_tasks_that_need_it(dag_bag: DagBag) -> None:
+    from evergreen.features import stages as features
+    from evergreen.ingest import stages as ingest
+
+    for spec in SPECS:
+        awaited = {
+            (loop, task.task_id): task.awaits
+            for loop in ("ingest", "train", "monitor")
+            for task in dag_bag.dags[f"{spec.model}__{loop}"].tasks
+            if getattr(task, "awaits", None) is not None
+        }
+        assert awaited == {
+            ("ingest", "extract"): ingest.awaited,
+            ("train", "build"): features.awaited,
+            ("monitor", "performance"): features.awaited,
+        }
+        for loop, limit in (("ingest", 2), ("train", 12), ("monitor", 2)):
+            dag = dag_bag.dags[f"{spec.model}__{loop}"]
+            assert dag.dagrun_timeout == timedelta(hours=limit) + spec.schedule.wait, "to wait is no part of the limit"
 
 
 def test_house_rules_of_tasks(dag_bag: DagBag) -> None:

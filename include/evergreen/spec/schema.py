@@ -164,7 +164,7 @@ class FeatureView(_Frozen):
     entity: Name | None = Field(default=None, description="whose features they are, of references; default: the entity")
     sql: str | None = Field(default=None, description="default features/<view>.sql")
     sources: tuple[Name, ...] = Field(min_length=1, description="tables that the query reads")
-    look_back: Duration = Field(description="how far before as_of the query may see")
+    look_back: Duration = Field(description="how far before as_of the query may see; at least 1d")
     features: dict[Name, FeatureType] = Field(
         min_length=1, description="columns the query returns beside its entity's key"
     )
@@ -174,8 +174,9 @@ class FeatureView(_Frozen):
 class Request(_Frozen):
     """For predictions that are asked for one by one, each at its own moment: what a request says beside the entity's key.
 
-    The query replays the requests of an interval from history. Outcome columns are hidden from it, and rows of every source but
-    the first must not matter when they are from after a request's moment: checked at three moments of each day.
+    The query rebuilds the requests of a day from history. The first source has the requests; of the others (weather, say) only rows from
+    before a request's moment may matter. That is tried: three times a day's requests are made again without the rows that came later,
+    and must say the same. Outcome columns are not there.
     """
 
     sources: tuple[Name, ...] = Field(
@@ -195,7 +196,7 @@ class Label(_Frozen):
 
     name: Name = Field(description="the column that the query returns beside the entity's key")
     type: LabelType = Field(default="binary", description="binary: 0 or 1, or false or true; numeric: any number")
-    horizon: Duration = Field(description="label maturity: as_of of the prediction plus this")
+    horizon: Duration = Field(description="label maturity: as_of of the prediction plus this; whole days")
     sources: tuple[Name, ...] = Field(min_length=1, description="tables that the query reads")
     sql: str | None = Field(default=None, description="default label.sql")
 
@@ -204,7 +205,7 @@ class Split(_Frozen):
     """Which mature rows train and which, later and untouched, evaluate."""
 
     window: Duration = Field(description="how far back from as_of training rows may lie")
-    evaluation: Duration = Field(description="the latest mature stretch, kept for the gates")
+    evaluation: Duration = Field(description="the latest mature stretch, kept for the gates; whole days")
     folds: Annotated[int, Field(ge=2, le=10)] = Field(default=3, description="time folds that score a trial")
     minimum_rows: Annotated[int, Field(ge=1)] = Field(description="fewest training rows to learn from")
 
@@ -251,7 +252,7 @@ class Monitoring(_Frozen):
     window: Duration = Field(
         default=timedelta(days=1),
         json_schema_extra={"default": "1d"},
-        description="how far back predictions are compared with the reference; 1w where weekdays differ",
+        description="how far back predictions are compared with the reference, in whole days; 1w where weekdays differ",
     )
     feature_drift: Annotated[float, Field(gt=0)] = Field(
         default=0.1, description="distance above which one feature has drifted"
