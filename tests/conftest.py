@@ -15,6 +15,15 @@ from evergreen.local import postgres
 from evergreen.local.processes import Processes, Service, answers
 from evergreen.settings import Settings, settings
 
+PROJECT = Path(__file__).resolve().parents[1]
+
+# Airflow reads its configuration once, at its first import, which any test module may be the first to do.
+os.environ.setdefault("AIRFLOW_HOME", str(PROJECT / ".evergreen" / "airflow-tests"))
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(PROJECT / "plugins")
+os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
+os.environ["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] = "False"
+
 _numbers = itertools.count()
 
 

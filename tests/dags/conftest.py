@@ -12,13 +12,6 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 
-# Airflow reads its configuration once, at its first import.
-os.environ.setdefault("AIRFLOW_HOME", str(PROJECT / ".evergreen" / "airflow-tests"))
-os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
-os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(PROJECT / "plugins")
-os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
-os.environ["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] = "False"
-
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
 
