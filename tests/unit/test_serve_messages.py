@@ -16,7 +16,9 @@ from evergreen_demo import churn
 ROOT = Path(__file__).parents[2]
 EXAMPLES: dict[str, dict[str, Any]] = {
     model: json.loads(body)
-    for model, body in re.findall(r"/models/(\w+)/predict .*?-d '(.*?)'\n", (ROOT / "docs/serving.md").read_text(), re.DOTALL)
+    for model, body in re.findall(
+        r"/models/(\w+)/predict .*?-d '(.*?)'\n", (ROOT / "docs/serving.md").read_text(), re.DOTALL
+    )
 }
 
 

@@ -96,8 +96,9 @@ def log_candidate(
 
 def load(run_id: str) -> Pipeline:
     """The fitted candidate of a run, from what was logged."""
-    with _service(f"loading the candidate of MLflow run {run_id}"):
-        return mlflow.sklearn.load_model(mlflow.get_run(run_id).data.tags["evergreen.model_uri"])
+    # MLflow's own download stays on disk for good.
+    with _service(f"loading the candidate of MLflow run {run_id}"), tempfile.TemporaryDirectory() as folder:
+        return mlflow.sklearn.load_model(mlflow.get_run(run_id).data.tags["evergreen.model_uri"], dst_path=folder)
 
 
 def record(

@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +48,11 @@ def finished_trials(run: Run, data: dict[str, Any], family: str) -> list[tuple[s
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_candidate_is_logged_once_and_answers_as_it_did_when_it_was_fitted(
-    spec: ModelSpec, training_set: TrainingSet, family: str
+    spec: ModelSpec,
+    training_set: TrainingSet,
+    family: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import mlflow
 
@@ -69,7 +74,12 @@ def test_a_candidate_is_logged_once_and_answers_as_it_did_when_it_was_fitted(
     )
     assert [found.info.run_id for found in logged] == [told["mlflow_run_id"]]
 
-    answers = tracking.load(told["mlflow_run_id"]).predict_proba(rows.read(spec, data, "learn").inputs)[:, 1]
+    temporary = tmp_path_factory.mktemp("temporary")
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(temporary))
+        loaded = tracking.load(told["mlflow_run_id"])
+    assert not [*temporary.iterdir()], "loading leaves no copy of the model behind"
+    answers = loaded.predict_proba(rows.read(spec, data, "learn").inputs)[:, 1]
     sample = json.loads(store.download(told["mlflow_run_id"], "sample.json").read_text())["rows"]
     asked = rows.inputs(spec.feature_types, pd.DataFrame([row["features"] for row in sample]))
     alone = tracking.load(told["mlflow_run_id"]).predict_proba(asked)[:, 1]
