@@ -62,17 +62,15 @@ def replace_partition(model: str, layer: str, name: str, partition: str, data: p
 
 
 def _replace(path: str, partition: str, data: pa.Table) -> int:
-    table = _open(path)
+    # Made empty first: of two writers whose rows make the table, Delta would append the second one's.
+    table = _open(path) or DeltaTable.create(
+        path, Schema.from_arrow(data.schema), mode="error", partition_by=[PARTITION], configuration=_PROPERTIES,
+        storage_options=_storage(path),
+    )  # fmt: skip
     predicate = f"{PARTITION} = '{partition}'"
-    if table is not None and data.num_rows == 0:
+    if data.num_rows == 0:
         table.delete(predicate)
         return int(table.version())
-    if table is None:
-        options = _storage(path)
-        write_deltalake(
-            path, data, mode="error", partition_by=[PARTITION], configuration=_PROPERTIES, storage_options=options
-        )
-        return 0
     _check_types(table, path, data)
     write_deltalake(table, data, mode="overwrite", predicate=predicate, schema_mode="merge")
     return int(table.version())

@@ -56,8 +56,8 @@ _TRIAGE: dict[Loop, str] = {
     "After a correction upstream, clear the failed task: every stage replaces its partition, so running it again is safe.",
     "train": "The champion goes on serving while this is red; nothing was promoted. A *skipped* `register` is a good run whose "
     "candidate was not better. Clearing the failed task resumes: finished trials and versions are found, not made again.",
-    "monitor": "Drift is not watched while this is red; serving goes on. Windows may be run again in any order: an old "
-    "window is recorded and triggers nothing.",
+    "monitor": "Drift is not watched while this is red; serving goes on. After mending a day, clear it and every "
+    "later one, in order; only the newest window can trigger a training.",
     "rollback": "What served before serves on while this is red. The error in the failed task's log says which version is the champion. "
     "Clearing the task is safe: it rolls back from the version that it names, once.",
 }

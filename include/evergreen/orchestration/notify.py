@@ -38,7 +38,7 @@ class LogNotifier(BaseNotifier):
             "%s <%s> is told: %s",
             self.owner,
             self.email,
-            str(exception).splitlines()[0] if exception else "task failed",
+            (str(exception).splitlines() or [type(exception).__name__])[0] if exception else "task failed",
         )
         log.error("Runbook: %s", RUNBOOK)
         log.error("Next step: %s", next_step)

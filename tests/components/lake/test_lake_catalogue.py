@@ -70,7 +70,7 @@ def test_a_database_that_does_not_answer_is_transient(home: Settings, monkeypatc
 def test_a_written_partition_is_described_by_what_was_written(home: Settings) -> None:
     table = pa.table({"value": [1.0, 2.0]})
     made = partitions.replace("shop", "raw", "visits", "2026-01-05", table, known_at=KNOWN)
-    assert made == entry("2026-01-05", rows=2, content_hash=catalogue.content_hash(table), table_version=0)
+    assert made == entry("2026-01-05", rows=2, content_hash=catalogue.content_hash(table), table_version=1)
     assert catalogue.published("shop", "raw", "visits") == {}, "recorded only with all that belongs together"
 
 

@@ -30,13 +30,13 @@ def lake(s3: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureReques
 def test_a_partition_is_replaced_and_read_back(lake: str) -> None:
     first = pa.table({"key": ["a", "b"], "value": [1.0, None]})
     assert tables.read("shop", "raw", "visits") is None
-    assert tables.replace_partition("shop", "raw", "visits", "2026-01-05", first) == 0
+    assert tables.replace_partition("shop", "raw", "visits", "2026-01-05", first) == 1
     tables.replace_partition("shop", "raw", "visits", "2026-01-06", pa.table({"key": ["c"], "value": [3.0]}))
     tables.replace_partition("shop", "raw", "visits", "2026-01-05", first.slice(1))
     found = tables.read("shop", "raw", "visits", partitions=["2026-01-05"])
     assert found is not None
     assert found.to_pylist() == [{"key": "b", "value": None, "partition": "2026-01-05"}]
-    old = tables.read("shop", "raw", "visits", version=0, columns=["key", "value"])
+    old = tables.read("shop", "raw", "visits", version=1, columns=["key", "value"])
     assert old is not None and catalogue.content_hash(old) == catalogue.content_hash(first)
     tables.replace_partition("shop", "raw", "visits", "2026-01-05", first.slice(0, 0))
     assert [row["key"] for row in tables.read("shop", "raw", "visits").to_pylist()] == ["c"]  # type: ignore[union-attr]
