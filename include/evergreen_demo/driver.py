@@ -218,9 +218,9 @@ def telling(
 def _clear(here: Settings, clock: Clock) -> None:
     if not here.home.exists() or not any(here.home.iterdir()):
         return
-    if not (here.home / _MARK).exists() and any((here.home / part).exists() for part in ("lake", "postgres", "mlflow")):
+    if not (here.home / _MARK).exists():
         raise DemoRefused(
-            "making room for the demo", found=f"data in {here.home} that no demo wrote", expected="an empty home, or an earlier demo's",
+            "making room for the demo", found=f"a folder {here.home} that no demo wrote, with something in it", expected="an empty home, or an earlier demo's",
             next_step="run the demo elsewhere (EVERGREEN_HOME=…), or delete it with `make reset`",
         )  # fmt: skip
     if not here.embedded_database or not Path(here.lake).is_relative_to(here.home):

@@ -28,7 +28,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     settings.cache_clear()
 
 
-@pytest.mark.parametrize("part", ["lake", "postgres", "mlflow"])
+@pytest.mark.parametrize("part", ["lake", "landing", "postgres", "thesis"])
 def test_a_home_that_no_demo_wrote_is_refused(home: Path, part: str) -> None:
     (home / part).mkdir()
     with pytest.raises(driver.DemoRefused, match="EVERGREEN_HOME"):

@@ -31,3 +31,11 @@ def test_the_documented_customers_are_the_demos() -> None:
     story = churn.Story(seed=7)
     present = set(churn.business(story).world.batch(story.end)["customers"]["customer_id"])
     assert {entity["customer_id"] for entity in EXAMPLES["churn"]["entities"]} <= present
+
+
+@pytest.mark.parametrize("name", ["flight_id", "airline"])
+def test_text_that_the_log_cannot_hold_is_refused(name: str) -> None:
+    asked = EXAMPLES["flight_delay"]
+    kind = request_type(load_spec(ROOT / "include/models/flight_delay"))
+    with pytest.raises(ValueError, match=name):
+        kind.model_validate({"entity": asked["entity"] | {name: "a\0b"}})

@@ -61,3 +61,9 @@ def test_every_key_is_explained_and_every_default_is_one_that_could_be_written()
             if declared.get("default") is not None and "$ref" not in declared:
                 jsonschema.validate(declared["default"], declared)
             assert f"| `{key}` |" in export.reference(), f"{where} is not in the reference"
+
+
+def test_a_row_of_a_table_is_one_line() -> None:
+    text = (PROJECT / "docs/model-spec.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert rows and all(line.endswith("|") for line in rows)

@@ -10,13 +10,14 @@ from evergreen.spec.schema import ModelSpec
 
 _KEY_LENGTH = 200  # characters of an entity's key, at most
 _INT64 = 2**63
+_TEXT = "^[^\\x00]*$"  # Postgres holds no NUL, and a failed commit of the log fails all requests that share it
 _ENTITY = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 _KEYS: dict[str, Any] = {
     "int": Annotated[int, Field(ge=-_INT64, lt=_INT64)],
-    "string": Annotated[str, Field(min_length=1, max_length=_KEY_LENGTH)],
+    "string": Annotated[str, Field(min_length=1, max_length=_KEY_LENGTH, pattern=_TEXT)],
 }
 _INPUTS: dict[str, Any] = {
-    "int": Annotated[int, Field(ge=-_INT64, lt=_INT64)], "float": float, "bool": bool, "category": Annotated[str, Field(max_length=_KEY_LENGTH)],
+    "int": Annotated[int, Field(ge=-_INT64, lt=_INT64)], "float": float, "bool": bool, "category": Annotated[str, Field(max_length=_KEY_LENGTH, pattern=_TEXT)],
 }  # fmt: skip
 
 

@@ -72,6 +72,7 @@ def _table(node: dict[str, Any], parts: Mapping[str, dict[str, Any]] | None = No
         default = "required" if name in required else f"`{json.dumps(part.get('default'))}`"
         section = (parts or {}).get(part.get("$ref", "").rpartition("/")[2], {})
         meaning = html.escape(part.get("description") or section.get("description", ""), quote=False)
+        meaning = meaning.partition("\n\n")[0].replace("\n", " ")  # one line: a blank one would end the table
         yield f"| `{name}` | {_type(part)} | {default} | {meaning} |"
 
 

@@ -175,9 +175,9 @@ def test_a_request_full_of_mistakes_gets_a_short_answer(open_shop: Shop) -> None
     assert len(response.content) < 10_000
 
 
-def test_a_key_that_the_database_cannot_hold_is_just_unknown(open_shop: Shop) -> None:
+def test_a_key_that_the_database_cannot_hold_is_refused(open_shop: Shop) -> None:
     response = open_shop.server.predict(open_shop.name, entity={"customer_id": "c-\0"})
-    assert response.status_code == 404, response.text
+    assert response.status_code == 422, response.text
 
 
 @pytest.mark.parametrize(("count", "status"), [(1_000, 200), (1_001, 413), (10_000, 413)])
