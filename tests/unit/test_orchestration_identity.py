@@ -121,6 +121,16 @@ def test_what_cannot_be_identified_says_what_was_found(params: dict[str, Any], f
     assert "trigger the run again" in raised.value.next_step
 
 
+@pytest.mark.parametrize("name", ["partition", "as_of"])
+def test_a_day_that_has_not_ended_is_refused(name: str) -> None:
+    unbounded = ModelSpec.model_construct(model="probe", first_day=date(2026, 1, 1), last_day=None)
+    today = datetime.now(UTC).date()
+    last = today - DAY if name == "partition" else today
+    assert run_of(unbounded, context(**{name: last.isoformat()})).interval == Interval.of_day(today - DAY)
+    with pytest.raises(RunError, match="has ended"):
+        run_of(unbounded, context(**{name: (last + DAY).isoformat()}))
+
+
 @given(st.datetimes(datetime(2026, 1, 2), datetime(2026, 3, 31)), st.integers(-12, 12))
 def test_the_partition_is_the_utc_date_of_the_start_in_any_zone(moment: datetime, hours: int) -> None:
     from datetime import timezone

@@ -183,12 +183,14 @@ def _opened(spec: ModelSpec, sources: Sequence[str], window: Window, *, outcome:
             declared = spec.sources[source]
             connection.register(f"_{source}", _raw(spec, source, window.days))
             keys = ", ".join(map(_quoted, declared.keys))
+            unidentified = " or ".join(f"{_quoted(key)} is null" for key in declared.keys)
             columns = ", ".join(_known(declared, name) for name in declared.visible(outcome=outcome))
             # The newest known version of a key counts even where it moved the event out of the window: so rank first.
+            # A row without a complete key is the version of no other, as for quarantine.
             rows[source] = connection.sql(
                 f"select {columns} from (select *, row_number() over (partition by {keys} order by known_at desc) as _rank"
                 f" from {_quoted('_' + source)} where known_at <= $stop)"
-                f" where _rank = 1 and {_quoted(declared.event_time)} >= $start and {_quoted(declared.event_time)} < $stop",
+                f" where (_rank = 1 or {unidentified}) and {_quoted(declared.event_time)} >= $start and {_quoted(declared.event_time)} < $stop",
                 params=bounds,
             ).to_arrow_table()
             connection.unregister(f"_{source}")
@@ -250,8 +252,8 @@ def _checked(result: pa.Table, key: str, expected: Mapping[str, str], file: Path
     for name, kind in expected.items():
         stored, fits = _RESULT_TYPES[kind]
         column, found = result[name], result[name].type
-        if pa.types.is_floating(found):  # 0/0 is missing; NaN in Arrow would pass for a value
-            column = pc.if_else(pc.is_nan(column), pa.scalar(None, found), column)
+        if pa.types.is_floating(found):  # x/0 is missing; NaN and infinity in Arrow would pass for values
+            column = pc.if_else(pc.is_finite(column), column, pa.scalar(None, found))
         if not fits(found) and not pa.types.is_null(found):
             raise _wrong_query(file, doing, f"`{name}` is {found}", f"{kind}, as the spec declares it")
         try:

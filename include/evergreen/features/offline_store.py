@@ -218,6 +218,7 @@ def _source(data_source: DataSource | None) -> Any:
 def _run(config: RepoConfig, query: str, sources: dict[str, Any], parameters: dict[str, datetime]) -> pa.Table:
     options = {"threads": config.offline_store.threads, "python_enable_replacements": False}
     with duckdb.connect(config=options) as connection:
+        connection.execute("set timezone = 'UTC'")  # in which times without a zone, of a Parquet file, are compared
         for name, source in sources.items():
             connection.register(name, source)
         table = connection.sql(query, params=parameters).to_arrow_table()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ _WHOLE = (
     "case when try_cast({0} as double) % 1 = 0 then try_cast({0} as bigint) end"  # a plain cast would round 1.7 to 2
 )
 _CASTS = {
-    "string": "try_cast({0} as varchar)", "int": _WHOLE, "float": "try_cast({0} as double)", "bool": "try_cast({0} as boolean)",
+    "string": "try_cast({0} as varchar)", "int": _WHOLE, "float": "case when not isinf(try_cast({0} as double)) then try_cast({0} as double) end", "bool": "try_cast({0} as boolean)",
     "timestamp": history.MOMENT, "date": "case when isfinite(try_cast({0} as date)) then try_cast({0} as date) end",
 }  # fmt: skip
 
@@ -107,7 +108,7 @@ def _read(part: Part, source: Source) -> pa.Table:
 
 def _csv(part: Part, source: Source) -> pa.Table:
     text, delimiter = decode.text(part, source), source.delimiter
-    header = text.split("\n", 1)[0].strip("\r\n ")
+    header = re.split("[\r\n]", text, maxsplit=1)[0].strip()
     if not header:
         raise part.origin.unreadable("an empty file", f"a header line: {delimiter.join(source.columns)}")
     names = [name.strip().strip('"') for name in header.split(delimiter)]

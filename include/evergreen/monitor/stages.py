@@ -12,7 +12,7 @@ from evergreen.monitor import rules
 from evergreen.run import Run
 from evergreen.settings import settings
 from evergreen.spec.rules import DAY
-from evergreen.spec.schema import ModelSpec
+from evergreen.spec.schema import FeatureType, ModelSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,19 +38,19 @@ def collect(run: Run) -> Json:
 
     spec, partition = run.spec, run.interval.partition
     logged = predictions.between(spec.model, run.interval.start, run.interval.end)
-    kinds = {"category": pa.string()}
     timestamp = pa.timestamp("us", tz="UTC")
     schema = pa.schema([
         (spec.entity.key, pa.string() if spec.entity.type == "string" else pa.int64()), ("request_id", pa.string()),
         ("version", pa.int64()), ("as_of", timestamp), ("features_at", timestamp), ("prediction", pa.float64()), ("known_at", timestamp),
-        *((name, kinds.get(kind, pa.float64())) for name, kind in spec.feature_types.items()),
+        *((name, pa.string() if kind == "category" else pa.float64()) for name, kind in spec.feature_types.items()),
     ])  # fmt: skip
     rows = [
-        {**row["features"], spec.entity.key: row["entity"] if spec.entity.type == "string" else int(row["entity"]), "known_at": run.as_of,
+        {**{name: _seen(row["features"].get(name), kind) for name, kind in spec.feature_types.items()},
+         spec.entity.key: row["entity"] if spec.entity.type == "string" else int(row["entity"]), "known_at": run.as_of,
          **{name: row[name] for name in ("request_id", "version", "as_of", "features_at", "prediction")}}
         for row in logged
     ]  # fmt: skip
-    table = pa.Table.from_pylist([{name: _number(row.get(name)) for name in schema.names} for row in rows], schema)
+    table = pa.Table.from_pylist(rows, schema)
     catalogue.record(partitions.replace(spec.model, "predictions", "live", partition, table, known_at=run.as_of))
     made = Counter(row["version"] for row in rows)
     champion = _champion(run)
@@ -284,6 +284,8 @@ def _artifact(run: Run, version: int, name: str) -> bytes:
     return store.download(store.version(run.spec.model, version).run_id, name).read_bytes()
 
 
-def _number(value: Any) -> Any:
-    """Booleans as numbers, as the model saw them."""
-    return float(value) if isinstance(value, bool) else value
+def _seen(value: Any, kind: FeatureType) -> float | str | None:
+    """A logged value as the model saw it: numbers and booleans as floats. One of another type than is declared now is none."""
+    if kind == "category":
+        return value if isinstance(value, str) else None
+    return float(value) if isinstance(value, int | float) else None

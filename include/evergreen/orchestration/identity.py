@@ -13,6 +13,7 @@ from evergreen.run import Run
 from evergreen.spec.schema import ModelSpec
 
 DAY = timedelta(days=1)
+_CLOCKS_APART = timedelta(minutes=5)  # the scheduler's and a worker's, at most
 
 
 def run_of(spec: ModelSpec, context: Mapping[str, Any]) -> Run:
@@ -24,7 +25,7 @@ def run_of(spec: ModelSpec, context: Mapping[str, Any]) -> Run:
     more than the model's last day of data.
 
     Raises:
-        RunError: the params cannot be read, or the interval lies outside the model's days of data.
+        RunError: the params cannot be read, or the interval lies outside the model's days of data, or has not ended.
     """
     dag_run, params = context["dag_run"], context["params"]
     last = spec.last_day or date.max
@@ -53,14 +54,20 @@ def run_of(spec: ModelSpec, context: Mapping[str, Any]) -> Run:
 
 
 def check_day(spec: ModelSpec, interval: Interval, doing: str, next_step: str) -> None:
-    """Raises `RunError` when an interval lies outside the model's days of data."""
+    """Raises `RunError` when an interval lies outside the model's days of data, or has not ended."""
     if not spec.first_day <= interval.start.date() <= (spec.last_day or date.max):
         raise RunError(
             doing,
             found=f"interval {interval}",
-            expected=f"a day from {spec.first_day} to {spec.last_day or 'today'} (first_day and last_day of model.yaml)",
+            expected=f"a day from {spec.first_day} to {spec.last_day or 'yesterday'} (first_day and last_day of model.yaml)",
             next_step=next_step,
         )
+    # A decision about a day to come would stand before those about all days until then.
+    now = datetime.now(UTC)
+    if interval.end > now + _CLOCKS_APART:
+        raise RunError(
+            doing, found=f"interval {interval}", expected=f"one that has ended; it is {now:%Y-%m-%dT%H:%MZ}", next_step=next_step
+        )  # fmt: skip
 
 
 def _named(spec: ModelSpec, params: Mapping[str, Any]) -> Interval | None:

@@ -54,6 +54,9 @@ class Prediction:
     prediction: float
 
 
+_Waiting = tuple[Sequence[Prediction], "Future[None]"]  # a request's rows, and who waits for them
+
+
 def between(model: str, start: datetime, end: datetime) -> list[dict[str, Any]]:
     """The predictions with `as_of` in [start, end), oldest first: the fields of `Prediction` and `logged_at`."""
     postgres.ensure_table(_DDL)
@@ -68,7 +71,7 @@ class PredictionLog:
     """Writes from one thread with one connection; thread-safe."""
 
     def __init__(self) -> None:
-        self._waiting: queue.SimpleQueue[tuple[Sequence[Prediction], Future[None]] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._rows = 0  # waiting or being written
         self._counting = threading.Lock()
         self._closed = False
@@ -99,19 +102,32 @@ class PredictionLog:
         ended = False
         while not ended:
             taken, ended = self._take()
-            rows = [row for some, _ in taken for row in some]
-            failure = self._commit(rows) if rows else None
-            with self._counting:
-                self._rows -= len(rows)
-            for _, done in taken:
-                if done.set_running_or_notify_cancel():
-                    done.set_exception(failure) if failure else done.set_result(None)
+            if taken:
+                self._settle(taken)
         if self._connection is not None:
             self._connection.close()
 
-    def _take(self) -> tuple[list[tuple[Sequence[Prediction], Future[None]]], bool]:
+    def _settle(self, requests: list[_Waiting]) -> None:
+        """Commit requests together, and tell each."""
+        try:
+            failure = self._commit([row for rows, _ in requests for row in rows])
+        except (
+            psycopg.DataError
+        ) as error:  # a value of one of them that Postgres does not hold is no fault of the others
+            if len(requests) > 1:
+                for request in requests:
+                    self._settle([request])
+                return
+            failure = _unwritten(str(error).strip())
+        with self._counting:
+            self._rows -= sum(len(rows) for rows, _ in requests)
+        for _, done in requests:
+            if done.set_running_or_notify_cancel():
+                done.set_exception(failure) if failure else done.set_result(None)
+
+    def _take(self) -> tuple[list[_Waiting], bool]:
         """What is waiting, at least one request; and whether the log was closed after it."""
-        taken: list[tuple[Sequence[Prediction], Future[None]]] = []
+        taken: list[_Waiting] = []
         item = self._waiting.get()
         while item is not None:
             taken.append(item)
@@ -121,7 +137,11 @@ class PredictionLog:
         return taken, True
 
     def _commit(self, rows: Sequence[Prediction]) -> ServiceUnavailable | None:
-        """Commit rows; the error when it cannot be said that they are. Once more on a new connection: the old one may be stale."""
+        """Commit rows; the error when it cannot be said that they are. Once more on a new connection: the old one may be stale.
+
+        Raises:
+            psycopg.DataError: a value that Postgres does not hold; nothing is committed.
+        """
         values = [
             (r.model, r.version, r.request_id, r.position, r.entity, r.as_of, r.features_at, Jsonb(r.features), r.prediction)
             for r in rows
@@ -134,6 +154,8 @@ class PredictionLog:
                     self._connection = self._open()
                 self._connection.execute(_INSERT, columns)  # commits by itself
                 return None
+            except psycopg.DataError:
+                raise
             except (psycopg.Error, ServiceUnavailable) as error:
                 failure = error
                 if self._connection is not None:

@@ -76,12 +76,21 @@ def test_an_empty_lake_gives_an_empty_partition(model: Model) -> None:
     assert compute.features(model.spec, "spend", window(model, 0)).num_rows == 0
 
 
-def test_not_a_number_is_missing(model: Model) -> None:
+@pytest.mark.parametrize("value", ["0.0/0", "1.0/0", "-1.0/0"])
+def test_what_is_no_finite_number_is_missing(model: Model, value: str) -> None:
     model.publish(0, [event(0.5, "a", 1.0)], {})
     model.spec.view_sql("spend").write_text(
-        "select customer_id, 0.0/0 as spent, 1 as purchases, true as big from events"
+        f"select customer_id, {value} as spent, 1 as purchases, true as big from events"
     )
     assert spent(model, 0) == {"a": None}
+
+
+def test_rows_without_a_key_are_no_versions_of_one_another(model: Model) -> None:
+    unknown = {"id": None}
+    model.publish(
+        0, [event(0.5, "a", 1.0) | unknown, event(0.6, "a", 5.0) | unknown, event(0.6, "b", 7.0) | unknown], {}
+    )
+    assert spent(model, 0) == {"a": 6.0, "b": 7.0}
 
 
 def test_a_cast_to_a_time_with_a_zone_is_utc_whatever_the_machines_zone(

@@ -284,6 +284,29 @@ class TestHistory:
         assert str(found["event_timestamp"].dt.tz) == "UTC"
         assert found["spent"].tolist() == [1.0]
 
+    def test_times_without_a_zone_in_a_file_are_utc_too(
+        self, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import time
+
+        from feast import FileSource
+
+        file = tmp_path / "spend.parquet"
+        moments = pd.to_datetime(["2026-01-01T20:00", "2026-01-02T04:00"]).as_unit("us")
+        pd.DataFrame({"customer_id": ["a", "b"], "spent": [1.0, 2.0], "at": moments}).to_parquet(file)
+        source = FileSource(path=str(file), timestamp_field="at")
+        monkeypatch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        try:
+            found = offline_store.DeltaOfflineStore.pull_all_from_table_or_query(
+                store.feature_store().config, source, ["customer_id"], ["spent"], "at", None, at(0), at(1)
+            ).to_df()
+        finally:
+            monkeypatch.undo()
+            time.tzset()
+        assert found["customer_id"].tolist() == ["a"]
+        assert found["at"].tolist() == [pd.Timestamp("2026-01-01T20:00Z")]
+
     ROWS = st.lists(
         st.tuples(st.sampled_from("ab"), st.integers(1, 5), st.integers(0, 3)), max_size=12, unique_by=lambda r: r[:3]
     )

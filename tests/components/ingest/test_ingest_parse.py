@@ -87,7 +87,7 @@ def test_nulls_are_no_mistakes(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 @pytest.mark.parametrize(
     ("column", "text"),
-    [("id", "one"), ("id", "1.7"), ("id", "99999999999999999999"), ("spent", "n/a"), ("paid", "maybe"), ("at", "yesterday"),
+    [("id", "one"), ("id", "1.7"), ("id", "99999999999999999999"), ("spent", "n/a"), ("spent", "Infinity"), ("spent", "-inf"), ("paid", "maybe"), ("at", "yesterday"),
      ("day", "05.01.2026"), ("day", "2026-02-30")],
 )  # fmt: skip
 def test_a_cell_that_does_not_fit_costs_its_row_and_keeps_its_text(kind: str, column: str, text: str) -> None:
@@ -170,6 +170,8 @@ def test_csv_as_other_systems_write_it() -> None:
     sound = [PARSED | {"_unparsed": None, "_row": 0}]
     assert parsed("csv", text.encode("utf-8-sig")) == sound, "a byte order mark"
     assert parsed("csv", text.replace("\n", "\r\n").encode()) == sound, "line ends of Windows"
+    numbered = text.replace(",x", ",007").replace("\n", "\r")
+    assert parsed("csv", numbered.encode())[0]["note"] == "007", "line ends of old Macs"
     quoted = text.replace(",x", ',"one, ""two""\nthree"').encode()
     assert parsed("csv", quoted)[0]["note"] == 'one, "two"\nthree'
 

@@ -93,6 +93,18 @@ def test_only_answers_of_the_window_and_of_the_version_that_made_most_of_them_ar
     assert max(stages.drift(run, collected)["distances"].values()) < live.spec.monitoring.feature_drift
 
 
+def test_numbers_are_collected_as_the_model_saw_them(live: Live) -> None:
+    """Whole ones are larger than a float holds exactly, booleans are numbers, and a type may have been another one."""
+    live.serve(20, lambda frame: frame.assign(minutes=2**53 + 1, sessions=True, plan=4.0))
+    assert stages.collect(live.run(20))["rows"] == 60
+    table = tables.read(live.spec.model, "predictions", "live")
+    assert table is not None
+    assert (
+        table.select(["minutes", "sessions", "plan"]).to_pylist()
+        == [{"minutes": 2.0**53, "sessions": 1.0, "plan": None}] * 60
+    )
+
+
 def test_a_window_of_days_reaches_back_over_a_swap_and_still_sees_the_outage_of_a_day(live: Live) -> None:
     """Features of every version's answers count, predictions only of the one that serves; nulls are those of the day."""
     earlier = live.contest.candidate(live.run(18), live.contest.data(live.run(18)))
