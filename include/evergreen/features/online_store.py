@@ -21,9 +21,9 @@ from feast.infra.utils.postgres.postgres_config import PostgreSQLConfig
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Map, Value
 from feast.repo_config import RepoConfig
-from psycopg import Connection, sql
+from psycopg import Connection, OperationalError, sql
 from psycopg.conninfo import conninfo_to_dict
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 from pydantic import model_validator
 from sqlalchemy.dialects import plugins
 from sqlalchemy.engine import URL, CreateEnginePlugin, make_url
@@ -33,6 +33,7 @@ from evergreen.settings import settings
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 Packed = tuple[EntityKey, bytes, datetime, datetime | None]
 _LONGEST_NAME = 63  # bytes of an identifier in Postgres
+_READ_PATIENCE = 3.0  # seconds that a read waits for a connection
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
@@ -201,10 +202,14 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
             ).format(number=sql.Literal(number), table=_table(config, view))
             for number, view in enumerate(views)
         ]
-        with self._connections(config).connection() as connection:
-            # Binary: as text each value would be escaped and parsed.
-            parameters = [distinct[key] for key in views.values()]
-            rows = connection.execute(sql.SQL(" union all ").join(selects), parameters, binary=True).fetchall()
+        query, parameters = sql.SQL(" union all ").join(selects), [distinct[key] for key in views.values()]
+        try:
+            rows = self._fetch(config, query, parameters)
+        except PoolTimeout:
+            raise
+        except OperationalError:  # the connection is from before the server's last start: so may all others be
+            self._connections(config).check()
+            rows = self._fetch(config, query, parameters)
         found: list[dict[bytes | None, tuple[datetime | None, Mapping[str, Value]]]] = [{} for _ in views]
         for number, entity, at, features in rows:
             found[number][entity] = (at, Map.FromString(features).val)
@@ -213,6 +218,11 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
             [of_view.get(entity, nothing) for entity in asked[key]]
             for of_view, key in zip(found, views.values(), strict=True)
         ]
+
+    def _fetch(self, config: RepoConfig, query: sql.Composed, parameters: Sequence[list[bytes]]) -> list[Any]:
+        """A client waits for what is read, so it does not wait for long; in binary, for text would be escaped and parsed."""
+        with self._connections(config).connection(_READ_PATIENCE) as connection:
+            return connection.execute(query, parameters, binary=True).fetchall()
 
     def _drop(self, config: RepoConfig, views: Sequence[FeatureView]) -> None:
         with self._connections(config).connection() as connection:
@@ -227,7 +237,10 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
                     _get_conninfo(store),
                     min_size=store.min_conn,
                     max_size=store.max_conn,
-                    kwargs=_get_conn_kwargs(store) | {"autocommit": True},
+                    kwargs=_get_conn_kwargs(store)
+                    | {"autocommit": True, "connect_timeout": 5, "tcp_user_timeout": 10_000},
+                    # Then the next use tries again, instead of a thread that waits longer after each failure.
+                    reconnect_timeout=1,
                     open=True,
                 )
             return self._pool

@@ -14,7 +14,7 @@ GRACE_SECONDS = 20
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve; the exit status is 1 when a version to probe cannot be served."""
+    """Serve; the exit status is 1 when a version to probe cannot be served, 75 when it may be another time."""
     options = _options(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     for chatty in ("httpx", "mlflow", "feast"):
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     import uvicorn
 
-    from evergreen.errors import EvergreenError
+    from evergreen.errors import EvergreenError, TransientError
     from evergreen.serve.app import create_app
     from evergreen.serve.models import Models
     from evergreen.settings import settings
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             models.slots[name].put(number)
         except EvergreenError as error:
             print(error, file=sys.stderr)  # noqa: T201 - the program's answer
-            return 1
+            return os.EX_TEMPFAIL if isinstance(error, TransientError) else 1
     else:
         # By name alone: a version brings the spec that it was trained with, so a folder that is being edited disturbs nothing.
         models = Models(folder.name for folder in folders(settings().models))

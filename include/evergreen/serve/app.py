@@ -42,6 +42,7 @@ PREDICT = "/models/{model}/predict"
 _MAX_BYTES = MAX_BATCH * 1_000  # of a request's body; a larger one is refused before it is read
 _MISTAKES_SHOWN = 20  # of a malformed request
 _WORKERS = 4  # threads that read features and predict
+_PATIENCE = 10.0  # seconds that a request waits for its features and its prediction, most of it for a free thread
 _LOG_PATIENCE = 30.0  # seconds that an answer waits for its rows to be committed
 
 
@@ -181,9 +182,15 @@ def create_app(models: Models, *, probe: bool = False) -> FastAPI:
             raise HTTPException(413, f"{len(body.asked):,} entities; at most {MAX_BATCH:,} a request")
         as_of = _moment(body)
         asked = [entity.model_dump() for entity in body.asked]
-        items, rows = await asyncio.get_running_loop().run_in_executor(
+        answers = asyncio.get_running_loop().run_in_executor(
             workers, _answers, online_features, loaded, asked, request.state.id, as_of
         )
+        try:  # one that has not begun by then never does: nobody waits for its answer
+            items, rows = await asyncio.wait_for(answers, _PATIENCE)
+        except TimeoutError:
+            raise HTTPException(
+                503, f"no prediction within {_PATIENCE:.0f} s: the server is too busy, or its database does not answer"
+            ) from None
         if body.entity is not None and not rows:
             raise HTTPException(404, items[0]["error"])
         if rows:

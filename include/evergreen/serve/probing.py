@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import IO, Any
 
 import httpx
 
-from evergreen.errors import ModelUnloadable
+from evergreen.errors import ModelUnloadable, ServiceUnavailable
 from evergreen.registry import store
 
 PATIENCE = 180.0  # seconds to load: a cold start on a busy machine
@@ -26,13 +27,16 @@ def probe(model: str, number: int, run_id: str) -> tuple[int, float]:
 
     Raises:
         ModelUnloadable: it does not load, or answers differently.
+        ServiceUnavailable: what it loads from does not answer, or the machine is too busy to start it.
     """
     rows: list[dict[str, Any]] = json.loads(store.download(run_id, "sample.json").read_text())["rows"]
     doing = f"probing version {number} of {model} in a fresh server"
     with _server(doing, model, number) as url:
-        response = httpx.post(
-            f"{url}/models/{model}/probe", json={"features": [row["features"] for row in rows]}, timeout=60
-        )
+        features = [row["features"] for row in rows]
+        try:
+            response = httpx.post(f"{url}/models/{model}/probe", json={"features": features}, timeout=60)
+        except httpx.TransportError as error:
+            raise _unavailable(doing, f"{type(error).__name__}: {error}", "predictions within 60 s") from error
         if response.status_code != httpx.codes.OK:
             raise _unloadable(doing, f"{response.status_code}: {response.text[:1000]}", "predictions")
     answers = response.json()["predictions"]
@@ -79,14 +83,14 @@ def _wait(doing: str, process: subprocess.Popen[bytes], url: str, output: IO[byt
     deadline = time.monotonic() + PATIENCE
     while True:
         if process.poll() is not None:
-            raise _unloadable(
-                doing, f"the process ended with status {process.returncode}\n{_tail(output)}", "a server that answers"
-            )
+            found = f"the process ended with status {process.returncode}\n{_tail(output)}"
+            kind = _unavailable if process.returncode == os.EX_TEMPFAIL else _unloadable
+            raise kind(doing, found, "a server that answers")
         with suppress(httpx.TransportError):  # it does not listen yet
             if httpx.get(f"{url}/readyz", timeout=5).status_code == httpx.codes.OK:
                 return
         if time.monotonic() > deadline:
-            raise _unloadable(doing, f"not ready within {PATIENCE:.0f} s\n{_tail(output)}", "a server that answers")
+            raise _unavailable(doing, f"not ready within {PATIENCE:.0f} s\n{_tail(output)}", "a server that answers")
         time.sleep(0.1)
 
 
@@ -98,4 +102,11 @@ def _tail(output: IO[bytes]) -> str:
 def _unloadable(doing: str, found: str, expected: str) -> ModelUnloadable:
     return ModelUnloadable(
         doing, found=found, expected=expected, next_step="the champion serves on; look at the version's artifacts in MLflow, then train again"
+    )  # fmt: skip
+
+
+def _unavailable(doing: str, found: str, expected: str) -> ServiceUnavailable:
+    return ServiceUnavailable(
+        doing, found=found, expected=expected,
+        next_step="the champion serves on, and the task is tried again; if that fails too, look at MLflow and at what else runs here",
     )  # fmt: skip

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psycopg
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -92,6 +93,15 @@ class TestApply:
         for view in views:
             store.write_online(spec, view, table([spend("a", 1, 10.0)]))
         assert store.online_features(spec, [{"customer_id": "a"}])[0]["features"] == {"spent": 10.0, "purchases": 10}
+
+    def test_a_read_does_not_fail_for_connections_from_before_a_restart(self, model: Model) -> None:
+        store.ensure_applied(model.spec)
+        store.write_online(model.spec, "spend", table([spend("a", 1, 10.0)]))
+        assert online(model) == (10.0, at(1))
+        ended = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+        with psycopg.connect(evergreen_settings().database_url("feast")) as other:
+            assert other.execute(ended).fetchall(), "there was a connection to end"
+        assert online(model) == (10.0, at(1))
 
     def test_processes_that_start_at_once_all_succeed(self, model: Model) -> None:
         fork = multiprocessing.get_context("fork")  # as Airflow's executor starts tasks

@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import httpx
+import psycopg
+import psycopg.conninfo
+import psycopg.sql
 import pytest
 
 from evergreen.errors import DeployRefused
@@ -119,6 +122,30 @@ def test_a_bad_model_disturbs_no_other_one(town: Town) -> None:
     clients.assert_all_logged()
     bad.champion(8)
     assert bad.server.get("/readyz").json() == {"ready": True, "missing": []}
+
+
+def test_while_the_database_is_away_requests_are_refused_soon(alone: Shop) -> None:
+    server = alone.serve()
+    alone.champion(3)
+    url, body = alone.settings.database_url("feast"), {"entity": {"customer_id": customer(1)}}
+    name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+
+    def timed(_: int) -> tuple[int, float]:
+        started = time.monotonic()
+        return server.predict(alone.name, **body).status_code, time.monotonic() - started
+
+    with psycopg.connect(alone.settings.database_url("evergreen"), autocommit=True) as admin:
+        allow = psycopg.sql.SQL("alter database {} with allow_connections {}").format
+        admin.execute(allow(psycopg.sql.Identifier(name), psycopg.sql.Literal(False)))
+        try:
+            admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
+            with ThreadPoolExecutor(40) as pool:
+                found = list(pool.map(timed, range(40)))
+        finally:
+            admin.execute(allow(psycopg.sql.Identifier(name), psycopg.sql.Literal(True)))
+    assert {status for status, _ in found} == {503}
+    assert max(seconds for _, seconds in found) < 20, "ten seconds of patience; with the pool's own it would be 300"
+    until(lambda: timed(0)[0] == 200, "the server answers when its database does", 10)
 
 
 def test_a_server_that_is_killed_under_load_has_logged_every_answered_prediction(alone: Shop) -> None:

@@ -11,7 +11,8 @@ import mlflow
 import psutil
 import pytest
 
-from evergreen.errors import EvidenceMissing, ModelUnloadable
+from evergreen.errors import EvidenceMissing, ModelUnloadable, ServiceUnavailable
+from evergreen.local import postgres
 from evergreen.registry import store
 from evergreen.serve import stages as serve
 
@@ -46,6 +47,24 @@ def test_a_damaged_version_is_unloadable(probed_shop: Shop) -> None:
     assert "status 1" in refused.value.found
     assert f"loading version {damaged['version']} of {probed_shop.name}" in refused.value.found, "it says why"
     assert "Fatal Python error" not in refused.value.found
+
+
+def test_what_a_version_is_loaded_from_may_answer_another_time(
+    probed_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sample is read before the outage, the model after it began."""
+    registered = probed_shop.registered(4)
+    read = store.download
+
+    def then_away(run_id: str, name: str) -> Path:
+        found = read(run_id, name)
+        monkeypatch.setenv("EVERGREEN_MLFLOW_URL", f"http://127.0.0.1:{postgres.free_port()}")
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        return found
+
+    monkeypatch.setattr(store, "download", then_away)
+    with pytest.raises(ServiceUnavailable, match="status 75"):
+        serve.probe(probed_shop.run(4), registered)
 
 
 def test_a_version_that_answers_otherwise_than_in_training_is_refused(probed_shop: Shop) -> None:
