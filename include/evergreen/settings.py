@@ -14,6 +14,10 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
+from evergreen.errors import PermanentError
+
+ENVIRONMENT_FILE = "environment"  # below the home
+CHANNELS = frozenset({"log", "smtp", "slack"})
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -49,7 +53,7 @@ class Settings:
         env = dict(os.environ) if environment is None else environment
         project = Path(env.get("EVERGREEN_PROJECT", PROJECT))
         home = Path(env.get("EVERGREEN_HOME", project / ".evergreen")).absolute()
-        env = read_environment_file(home / "environment") | env
+        env = read_environment_file(home / ENVIRONMENT_FILE) | env
         own_server = env.get("EVERGREEN_DATABASE", "")
         login = f"evergreen:{env.get('EVERGREEN_POSTGRES_PASSWORD', '')}"
         return cls(
@@ -70,8 +74,19 @@ class Settings:
             airflow_password=env.get("EVERGREEN_AIRFLOW_PASSWORD", "admin"),
             server_token=env.get("EVERGREEN_SERVER_TOKEN", ""),
             replay=env.get("EVERGREEN_REPLAY", "") == "1",
-            alerts=frozenset(env.get("EVERGREEN_ALERTS", "log").split(",")),
+            alerts=_channels(env.get("EVERGREEN_ALERTS", "log")),
         )
+
+
+def _channels(stated: str) -> frozenset[str]:
+    """The channels of EVERGREEN_ALERTS; `log` is always one."""
+    found = frozenset(name.strip() for name in stated.split(",") if name.strip())
+    if unknown := found - CHANNELS:
+        raise PermanentError(
+            "reading EVERGREEN_ALERTS", found=", ".join(sorted(unknown)), expected=f"some of {', '.join(sorted(CHANNELS))}, with commas between",
+            next_step="correct it where the processes get their environment (docs/deployment.md)",
+        )  # fmt: skip
+    return found | {"log"}
 
 
 def read_environment_file(path: Path) -> dict[str, str]:

@@ -221,7 +221,7 @@ def _clear(here: Settings, clock: Clock) -> None:
     if not (here.home / _MARK).exists():
         raise DemoRefused(
             "making room for the demo", found=f"a folder {here.home} that no demo wrote, with something in it", expected="an empty home, or an earlier demo's",
-            next_step="run the demo elsewhere (EVERGREEN_HOME=…), or delete it with `make reset`",
+            next_step="run the demo elsewhere (EVERGREEN_HOME=…), or empty the folder (`make reset`, if a stack wrote it)",
         )  # fmt: skip
     if not here.embedded_database or not Path(here.lake).is_relative_to(here.home):
         raise DemoRefused(

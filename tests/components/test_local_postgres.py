@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 import psycopg
+import pytest
 
+from evergreen.errors import StackNotReady
 from evergreen.local import postgres
 from evergreen.local.processes import Processes, Service
 
@@ -41,3 +44,26 @@ def test_first_start_leaves_the_folders_above_as_they_were_and_stops(tmp_path: P
     assert modes(home) == before
     assert not processes.running("postgres")
     assert not postgres.refuge_folder(home).exists()
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root starts Postgres as another user, in the shared temporary folder"
+)
+@pytest.mark.parametrize("trap", ["link", "folder"])
+def test_what_somebody_else_put_in_the_way_is_not_taken(
+    trap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "private" / "home"
+    home.mkdir(parents=True, mode=0o700)
+    (tmp_path / "private").chmod(0o700)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    target = tmp_path / "target"
+    target.mkdir()
+    if trap == "link":
+        postgres.refuge_folder(home).symlink_to(target)
+    else:
+        postgres.refuge_folder(home).mkdir()
+        os.chown(postgres.refuge_folder(home), 12345, -1)
+    with pytest.raises(StackNotReady, match=r"is a link|owned by user 12345"):
+        postgres.prepare(postgres.cluster(home, postgres.free_port(), "secret"))
+    assert target.stat().st_uid == 0 and not any(target.iterdir())

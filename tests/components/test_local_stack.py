@@ -80,6 +80,13 @@ def test_a_database_server_that_does_not_answer_is_named(home: Path, monkeypatch
     assert "secret" not in str(told.value)
 
 
+def test_a_folder_that_no_stack_wrote_is_not_deleted(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home.mkdir(parents=True)
+    (home / "thesis.txt").write_text("years of work")
+    assert cli.main(["reset"]) == 1
+    assert "no stack wrote" in capsys.readouterr().err and (home / "thesis.txt").exists()
+
+
 @pytest.mark.timeout(120)
 def test_a_demo_that_is_interrupted_while_it_starts_leaves_nothing_running(home: Path) -> None:
     demo = subprocess.Popen(

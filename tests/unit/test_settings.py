@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from evergreen.errors import PermanentError
 from evergreen.settings import Settings, connection_uri
 
 
@@ -34,6 +35,17 @@ def test_one_setting_names_a_server_of_the_users(tmp_path: Path) -> None:
     )
     assert not theirs.embedded_database
     assert theirs.database_url("feast", "postgresql+psycopg") == "postgresql+psycopg://u:p@db:5432/ev_feast"
+
+
+def test_the_channels_of_alerts_are_known_ones() -> None:
+    def alerts(stated: str) -> frozenset[str]:
+        return Settings.from_environment({"EVERGREEN_ALERTS": stated}).alerts
+
+    assert alerts("log, smtp") == {"log", "smtp"}
+    assert alerts("slack,") == {"log", "slack"}
+    assert alerts("") == {"log"}
+    with pytest.raises(PermanentError, match=r"EVERGREEN_ALERTS\n.*smpt\n.*log, slack, smtp"):
+        alerts("log,smpt")
 
 
 def test_secrets_are_not_shown() -> None:

@@ -8,7 +8,7 @@ import secrets
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from evergreen.settings import Settings, read_environment_file
+from evergreen.settings import ENVIRONMENT_FILE, Settings, read_environment_file
 
 ADMIN_USER = "admin"
 
@@ -19,7 +19,7 @@ LIBRARIES = ("alembic", "botocore", "duckdb", "evidently", "feast", "git", "grea
 
 def remember(home: Path, chosen: dict[str, str]) -> None:
     """Keep what must be the same at every start: generated secrets and the ports in use, in `<home>/environment` (mode 600)."""
-    path = home / "environment"
+    path = home / ENVIRONMENT_FILE
     values = {
         "EVERGREEN_POSTGRES_PASSWORD": secrets.token_hex(16),
         "EVERGREEN_SERVER_TOKEN": secrets.token_urlsafe(24),
@@ -78,6 +78,6 @@ def of_processes(settings: Settings) -> dict[str, str]:
     return (
         environment
         | airflow_options(settings)
-        | read_environment_file(settings.home / "environment")
+        | read_environment_file(settings.home / ENVIRONMENT_FILE)
         | {"EVERGREEN_HOME": str(settings.home), "PYTHONPATH": os.pathsep.join(paths)}
     )

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from evergreen.errors import PortTaken, StackNotReady
+from evergreen.errors import PermanentError, PortTaken, StackNotReady
 from evergreen.local import environment, postgres
 from evergreen.local.airflow_objects import load_airflow_settings
 from evergreen.local.processes import Processes, Service, answers
-from evergreen.settings import Settings, settings
+from evergreen.settings import ENVIRONMENT_FILE, Settings, settings
 
 PARTS = ("postgres", "mlflow", "airflow", "server", "reports")
 DATABASES = ("airflow", "mlflow", "optuna", "feast", "evergreen")
@@ -91,8 +91,17 @@ def reset() -> list[str]:
 
     Returns:
         What holds data of the stack and is not ours to delete: databases on a user's own server, a lake or landing zone elsewhere.
+
+    Raises:
+        PermanentError: the home is a folder that no stack wrote.
     """
     here = settings()
+    ours = here.home.name == ".evergreen" or (here.home / ENVIRONMENT_FILE).exists()
+    if not ours and here.home.exists() and any(here.home.iterdir()):
+        raise PermanentError(
+            "deleting the local stack", found=f"a folder {here.home} that no stack wrote, with something in it",
+            expected="the home of a stack (EVERGREEN_HOME)", next_step="set EVERGREEN_HOME to it, or delete the folder by hand",
+        )  # fmt: skip
     down()
     left = [place for place in (here.lake, here.landing) if not Path(place).is_relative_to(here.home)]
     if here.embedded_database:
