@@ -71,7 +71,7 @@ class ConnectionUnknown(PermanentError):
 
 
 class ContractBroken(PermanentError):
-    """A critical expectation of a contract failed; nothing was published."""
+    """A critical expectation of a contract failed, or most rows would go to quarantine; what needed the rows did not run."""
 
 
 class RowsUnaccounted(PermanentError):

@@ -96,17 +96,22 @@ def test_deep_and_other_mistakes_are_told_together(tmp_path: Path) -> None:
     model = (folder / "model.yaml").read_text()
     (folder / "model.yaml").write_text(
         model.replace("cooldown: 1w", "cooldown: 1d").replace("    sources: [readers]", "    sources: [reader]")
-    )
+        .replace("trials: ", "trials: about ")
+    )  # fmt: skip
+    contract = (folder / VISITS).read_text()
+    (folder / VISITS).write_text(contract.replace("expect_column_values_to_be_between", "expect_column_to_be_good"))
     (folder / "features" / "reading.sql").write_text("SELECT reader_id, 1 AS pages_7d, 0.5 AS pages FROM readers")
     with pytest.raises(SpecError) as caught:
         load_spec(folder, deep=True)
     message = str(caught.value)
-    assert "4 mistakes" in message, message
+    assert "6 mistakes" in message, message
     for said in (
         "monitoring.cooldown",
         "features.plan_today.sources",
         "pages_per_visit, which",
         "returns pages, which",
+        "search.trials",
+        "expect_column_to_be_good",
     ):
         assert said in message
 

@@ -254,8 +254,9 @@ def test_feature_rows_pass_whole_and_warnings_are_told(run):
 def test_a_critical_expectation_of_a_view_stops_the_run(run):
     with pytest.raises(
         ContractBroken, match=r"habits of 2026-01-03: expect_column_values_to_be_between\(visits_7d\).*2 of 2 rows fail"
-    ):
+    ) as caught:
         validate_features(run, features(run, "web", "web", visits=-1, partition="2026-01-03"))
+    assert "no feature of the interval was published" in caught.value.expected
 
 
 def test_several_partitions_of_a_view_are_judged_each_by_the_whole_contract(run):

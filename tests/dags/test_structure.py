@@ -194,6 +194,8 @@ def test_what_comes_late_is_awaited_by_the_tasks_that_need_it(dag_bag: DagBag) -
         for loop, limit in (("ingest", 2), ("train", 12), ("monitor", 2)):
             dag = dag_bag.dags[f"{spec.model}__{loop}"]
             assert dag.dagrun_timeout == timedelta(hours=limit) + spec.schedule.wait, "to wait is no part of the limit"
+        rollback = dag_bag.dags[f"{spec.model}__rollback"]
+        assert rollback.dagrun_timeout == timedelta(hours=1), "a rollback waits for nothing"
 
 
 def test_house_rules_of_tasks(dag_bag: DagBag) -> None:

@@ -136,7 +136,7 @@ def _timetable(spec: ModelSpec, name: Loop) -> CronDataIntervalTimetable | Inter
 
 def _limits(spec: ModelSpec, name: Loop) -> dict[str, Any]:
     """What a run may wait for is no part of the time that it may take."""
-    waits = delay(spec) + spec.schedule.wait
+    waits = timedelta() if name == "rollback" else delay(spec) + spec.schedule.wait
     return _LIMITS[name] | {"dagrun_timeout": _LIMITS[name]["dagrun_timeout"] + waits}
 
 

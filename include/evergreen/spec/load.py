@@ -36,8 +36,9 @@ def load_each(models: Path, *, deep: bool = False) -> dict[str, ModelSpec | Spec
     for folder in folders(models):
         try:
             spec = load_spec(folder, deep=deep)
-            _agree(spec, [other for other in outcomes.values() if isinstance(other, ModelSpec)])
-            outcomes[folder.name] = spec
+            others = [other for other in outcomes.values() if isinstance(other, ModelSpec)]
+            found = list(_disagreements(spec, others))
+            outcomes[folder.name] = _error(folder, found) if found else spec
         except SpecError as error:
             outcomes[folder.name] = error
     return outcomes
@@ -64,10 +65,10 @@ def load_spec(folder: Path, *, deep: bool = False) -> ModelSpec:
     spec, partial = spec.at(folder.absolute()), bool(misshapen)
     found = [*document.mistakes, *misshapen, *rules.mistakes(spec, partial=partial)]
     found += rules.collected([_name(spec), *_queries(spec), *_contracts(spec)], partial=partial)
-    if deep and not partial:
+    if deep:
         from evergreen.spec import deep as deeply
 
-        found += deeply.mistakes(spec)
+        found += rules.collected(deeply.findings(spec), partial=partial)
     if found:
         told = [replace(m, line=document.line(m.key)) if m.file == FILE and m.line is None else m for m in found]
         raise _error(folder, sorted(told, key=lambda m: (m.file != FILE, m.file, m.line or 0)))
@@ -78,7 +79,7 @@ def _error(folder: Path, found: list[Mistake]) -> SpecError:
     return spec_error(f"reading the spec {folder.absolute()}", folder.name, found)
 
 
-def _agree(spec: ModelSpec, others: list[ModelSpec]) -> None:
+def _disagreements(spec: ModelSpec, others: list[ModelSpec]) -> Iterator[Mistake]:
     """One entity has one key: all models share a Feast project."""
     for other in others:
         known = _entities(other)
@@ -87,7 +88,7 @@ def _agree(spec: ModelSpec, others: list[ModelSpec]) -> None:
                 _, other_key, other_kind = known[name]
                 allowed = f"{name} by {other_key} ({other_kind}), as in {other.model}"
                 fix = "use the same key and type, or name the entity differently"
-                raise _error(spec.folder, [Mistake(FILE, where, f"{name} by {key} ({kind})", allowed, fix)])
+                yield Mistake(FILE, where, f"{name} by {key} ({kind})", allowed, fix)
 
 
 def _entities(spec: ModelSpec) -> dict[str, tuple[str, str, str]]:

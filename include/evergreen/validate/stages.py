@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_CONSEQUENCES = {  # of a broken table of each kind
+    "sources": "nothing was published", "features": "no feature of the interval was published", "training": "nothing is trained",
+}  # fmt: skip
+
 Json = dict[str, Any]
 REASONS = "_reasons"  # of a quarantined row: `reason; …`
 
@@ -178,6 +182,6 @@ def _report(run: Run, kind: str, key: str, entries: list[Entry], error: type[Per
         raise error(
             f"validating the {kind} of {run.subject}",
             found="\n    ".join(["", *broken]) if len(broken) > 1 else broken[0],
-            expected=f"every critical expectation met; nothing was published. Data Docs: {url}",
+            expected=f"every critical expectation met; {_CONSEQUENCES[kind]}. Data Docs: {url}",
             next_step=next_step,
         )
