@@ -1,4 +1,4 @@
-# Evergreen on Airflow, as docs/deployment.md describes it, and for `astro dev start`.
+# Evergreen on Airflow, as docs/deployment.md describes it.
 # Build it with:  docker build -t evergreen-airflow .
 FROM apache/airflow:slim-3.3.2-python3.11
 

@@ -1,7 +1,7 @@
 # One vocabulary for people, CI and hooks. `make` alone lists it.
 SHELL := /bin/bash
 # The newest Python that really runs: a version manager's shim may stand on the PATH and answer nothing.
-PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c 'import venv' >/dev/null 2>&1 && { command -v $$p; break; }; done)
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c 'import ensurepip, venv' >/dev/null 2>&1 && { command -v $$p; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -22,6 +22,7 @@ help: ## list the commands
 setup: $(STAMP) ## install everything into .venv; does nothing when nothing changed
 
 $(STAMP): requirements.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "setup: no Python that can make an environment; install Python 3.11 to 3.13 (on Debian and Ubuntu also python3-venv)"; exit 1; }
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v[:2] <= (3, 13) else f"Python 3.11 to 3.13 is needed, {sys.executable} is {v[0]}.{v[1]}: set PYTHON=")'
 	@echo "setup: environment $(VENV) with $$($(PYTHON) --version)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv --without-pip $(VENV)

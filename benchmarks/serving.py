@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import http.client
 import itertools
 import json
@@ -10,9 +11,9 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,12 +98,26 @@ class Bare:
         self._spec, self._inputs = spec, inputs
         self._version = feature_store().config.entity_key_serialization_version
         self._model = store.load(spec.model, 1)
-        self._connection = psycopg.connect(here.database_url("feast"), autocommit=True)
+        self._database, self._opened = here.database_url("feast"), ExitStack()
+        self._connection = self._connect()
         project = feature_store().config.project
         self._query = " union all ".join(
             f'select entity_key, features from "{project}_{view_name(spec, view)}" where entity_key = any(%(keys)s)'
             for view in spec.features
         )
+
+    def again(self) -> Bare:
+        """The same model over a connection of its own."""
+        other = copy.copy(self)
+        other._connection = self._connect()
+        return other
+
+    def close(self) -> None:
+        """End all connections."""
+        self._opened.close()
+
+    def _connect(self) -> psycopg.Connection:
+        return self._opened.enter_context(psycopg.connect(self._database, autocommit=True))
 
     def read(self, keys: list[str]) -> list[dict[str, Any]]:
         from feast.infra.key_encoding_utils import serialize_entity_key
@@ -133,11 +148,10 @@ class Bare:
 def run() -> str:
     """The section's text."""
     os.environ["OMP_NUM_THREADS"] = "1"  # as the server does; before any library that reads it is loaded
-    with workload.home() as here, _shop(here) as shop:
-        bare = Bare(here, shop.spec)
+    with workload.home() as here, _shop(here) as shop, closing(Bare(here, shop.spec)) as bare:
         _same_answers(shop, bare)
         latency = [row for size, requests in REQUESTS.items() for row in _latency(shop, bare, size, requests)]
-        throughput = _throughput(shop)
+        throughput = _throughput(shop, bare)
         whole = [row.ours for row in latency if row.what.startswith("p50") and row.against == _BARE]
         parts = _parts(here, shop, bare, whole)
         return "\n\n".join([_PROSE.format(family=FAMILY), ratios(latency), ratios(throughput), parts])
@@ -222,27 +236,37 @@ def _sending(send: Callable[[list[str]], object], batches: Iterator[list[str]]) 
     return lambda: send(next(batches))
 
 
-def _throughput(shop: Shop) -> Iterator[Ratio]:
+def _throughput(shop: Shop, bare: Bare) -> Iterator[Ratio]:
     """Seconds a request, with all clients asking without pause."""
     for size in (1, 50):
-        rates: dict[str, list[float]] = {"ours": [], "mlflow": []}
+        batches = shop.batches(size)
+        keys = [next(batches) for _ in range(100)]
+        sides: dict[str, Callable[[], float]] = {
+            "ours": lambda: _rate(lambda: shop.evergreen().post, [shop.asked(some) for some in keys]),  # noqa: B023 - called at once
+            "mlflow": lambda: _rate(lambda: shop.peer().post, [shop.given(some) for some in keys]),  # noqa: B023
+            "bare": lambda: _rate(lambda: bare.again().answer, keys),  # noqa: B023
+        }
+        found: dict[str, list[float]] = {name: [] for name in sides}
         for _ in range(ROUNDS):
-            rates["ours"].append(_rate(shop.evergreen, shop.asked, shop.batches(size)))
-            rates["mlflow"].append(_rate(shop.peer, shop.given, shop.batches(size)))
-        ours, theirs = (statistics.mean(each) for each in rates.values())
-        what = f"{CLIENTS} clients, requests of {size}: {ours:,.0f} against {theirs:,.0f} requests a second"
-        yield Ratio(what, f"{ROUNDS} times {SECONDS:.0f} s", 1 / ours, 1 / theirs, "mlflow models serve", _LOGGED)
+            for name, rate in sides.items():
+                found[name].append(rate())
+        rates = {name: statistics.mean(each) for name, each in found.items()}
+        for name, against, reason in (
+            ("mlflow", "mlflow models serve", _LOGGED),
+            ("bare", _BARE, _REASONS[size, "bare"]),
+        ):
+            what = f"{CLIENTS} clients, requests of {size}: {rates['ours']:,.0f} against {rates[name]:,.0f} requests a second"
+            yield Ratio(what, f"{ROUNDS} times {SECONDS:.0f} s", 1 / rates["ours"], 1 / rates[name], against, reason)
 
 
-def _rate(connect: Callable[[], Client], body: Callable[[list[str]], bytes], batches: Iterator[list[str]]) -> float:
+def _rate(connect: Callable[[], Callable[[Any], object]], requests: Sequence[Any]) -> float:
     """Requests a second."""
-    bodies = [body(next(batches)) for _ in range(100)]
     started, ended = time.perf_counter(), threading.Event()
 
     def send(number: int) -> int:
-        client, sent = connect(), 0
+        ask, sent = connect(), 0
         while not ended.is_set():
-            client.post(bodies[(number * 13 + sent) % len(bodies)])
+            ask(requests[(number * 13 + sent) % len(requests)])
             sent += 1
         return sent
 
@@ -300,7 +324,7 @@ _BARE = "bare read and model call"
 _PROSE = """One worker and one numeric thread each, the same {family} model from the same registry, one connection kept open. Evergreen
 is asked with keys alone: it reads the features from the online store, predicts, and commits every prediction to the log before it answers. `mlflow models serve`
 (`--env-manager local`) is given the features and logs nothing. "Bare" is one SQL statement on an open connection and the model call, in
-the measuring process: no HTTP, no checks, no log."""
+the measuring process: no HTTP, no checks, no log; for the throughput in as many threads as there are clients, each with a connection."""
 _LOGGED = "reads the features and commits the log, which the other does not: see the parts below"
 _REASONS = {
     (1, "bare"): "HTTP and the commit to the log: see the parts below",

@@ -206,7 +206,7 @@ def test_a_training_done_before_makes_no_new_trial_and_no_new_version(running: S
     assert store.champion(running.spec.model) == champion, "a training of the past replaced a newer champion"
 
 
-def test_rollback_from_the_ui_and_no_rerun_promotes_what_was_rolled_back_from(running: Stack) -> None:
+def test_rollback_by_its_dag_and_no_rerun_promotes_what_was_rolled_back_from(running: Stack) -> None:
     def served() -> int:
         number: int = httpx.get(f"{running.settings.server_url}/models/churn", timeout=10).json()["version"]
         return number

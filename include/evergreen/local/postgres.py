@@ -173,10 +173,10 @@ def _wheel() -> Path:
 
 
 def _own_folder(folder: Path, user: int | None) -> None:
-    """Make a folder that `user` owns; one that somebody else put there, below the shared temporary folder, is not taken."""
+    """Make a folder that `user` owns; below the shared temporary one, what somebody else put there is not taken."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (os.geteuid(), user):
+    shared, found = folder.parent == Path(tempfile.gettempdir()), folder.lstat()
+    if shared and not (stat.S_ISDIR(found.st_mode) and found.st_uid in (os.geteuid(), user)):
         raise StackNotReady(
             "making Postgres' folders", found=f"{folder} is {'a link' if folder.is_symlink() else f'owned by user {found.st_uid}'}",
             expected="a folder of ours, or none", next_step="remove it, or set TMPDIR to a folder that others cannot write to",

@@ -111,10 +111,8 @@ class PredictionLog:
         """Commit requests together, and tell each."""
         try:
             failure = self._commit([row for rows, _ in requests for row in rows])
-        except (
-            psycopg.DataError
-        ) as error:  # a value of one of them that Postgres does not hold is no fault of the others
-            if len(requests) > 1:
+        except psycopg.DataError as error:
+            if len(requests) > 1:  # a value of one of them that Postgres does not hold is no fault of the others
                 for request in requests:
                     self._settle([request])
                 return
