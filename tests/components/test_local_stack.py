@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from evergreen import cli
 from evergreen.errors import PortTaken, ServiceUnavailable
 from evergreen.local import stack
-from evergreen.local.postgres import free_port
+from evergreen.local.postgres import free_port, refuge_folder
 from evergreen.settings import settings
 
 ADDRESSES = ("AIRFLOW_URL", "MLFLOW_URL", "SERVER_URL", "REPORTS_URL")
@@ -32,6 +33,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / "home"))
     settings.cache_clear()
     yield tmp_path / "home"
+    shutil.rmtree(refuge_folder(tmp_path / "home"), ignore_errors=True)  # it is not below pytest's folder
     settings.cache_clear()
 
 
