@@ -18,7 +18,8 @@ from evergreen.settings import Settings, settings
 PROJECT = Path(__file__).resolve().parents[1]
 
 # Airflow reads its configuration once, at its first import, which any test module may be the first to do.
-os.environ.setdefault("AIRFLOW_HOME", str(PROJECT / ".evergreen" / "airflow-tests"))
+# Its home is not Evergreen's, which a demo wants to be empty.
+os.environ.setdefault("AIRFLOW_HOME", str(PROJECT / ".pytest_cache" / "airflow"))
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(PROJECT / "plugins")
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
