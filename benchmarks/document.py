@@ -22,7 +22,8 @@ _NUMBER = re.compile(r"\*{0,2}-?[\d,.]+( s| ms| µs)?\*{0,2}|")
 _HEAD = """# Benchmarks
 
 Written by `make bench`; `make bench SECTION=serving` measures one section again and leaves the others. Both sides of a ratio are
-timed in turns, in one run, so a ratio holds on other machines better than its seconds do. "Evergreen" includes everything that a stage
+timed in turns, in one run, so a ratio holds on other machines better than its seconds do; seconds are compared within a section, for the
+machine's speed is not the same on all days. "Evergreen" includes everything that a stage
 does for its user. Above a ratio of {bound:.0f}, the last column says what was measured to cause it.
 """
 
@@ -55,7 +56,9 @@ def ratios(rows: Iterable[Ratio]) -> str:
     """The table of ratios; one that is out of proportion and has no reason says so."""
     cells = []
     for row in rows:
-        reason = row.reason or ("**not explained yet**" if row.value > OUT_OF_PROPORTION else "")
+        reason = (row.reason if row.value >= 1 else "") or (
+            "**not explained yet**" if row.value > OUT_OF_PROPORTION else ""
+        )
         cells.append(
             (row.what, row.size, duration(row.ours), row.against, duration(row.bare), f"{row.value:.1f}", reason)
         )

@@ -21,10 +21,10 @@ from evergreen.settings import settings
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status. An error of ours is its message, never a traceback."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] == ["airflow"]:  # not argparse's to read: the options after it are Airflow's
-        _airflow(arguments[1:])
-    options = _parser().parse_args(arguments)
     try:
+        if arguments[:1] == ["airflow"]:  # not argparse's to read: the options after it are Airflow's
+            _airflow(arguments[1:])
+        options = _parser().parse_args(arguments)
         status: int = options.command(options)
     except EvergreenError as error:
         print(error, file=sys.stderr)

@@ -230,7 +230,7 @@ def _clear(here: Settings, clock: Clock) -> None:
             next_step=f"empty it and delete {here.home}, or name other ones (EVERGREEN_HOME, EVERGREEN_DATABASE_PREFIX, EVERGREEN_LAKE)",
         )  # fmt: skip
     clock.say(f"deleting what is left of an earlier demo in {here.home}")
-    stack.reset()
+    stack.reset(ours=True)
 
 
 def _mark(here: Settings, mark: dict[str, Any]) -> None:

@@ -49,7 +49,7 @@ def test_first_start_leaves_the_folders_above_as_they_were_and_stops(tmp_path: P
 @pytest.mark.skipif(
     os.geteuid() != 0, reason="only root starts Postgres as another user, in the shared temporary folder"
 )
-@pytest.mark.parametrize("trap", ["link", "folder"])
+@pytest.mark.parametrize("trap", ["link", "folder", "cluster"])
 def test_what_somebody_else_put_in_the_way_is_not_taken(
     trap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,6 +63,9 @@ def test_what_somebody_else_put_in_the_way_is_not_taken(
         postgres.refuge_folder(home).symlink_to(target)
     else:
         postgres.refuge_folder(home).mkdir()
+        if trap == "cluster":  # as if Evergreen had made it
+            (postgres.refuge_folder(home) / "data").mkdir()
+            (postgres.refuge_folder(home) / "data" / "PG_VERSION").touch()
         os.chown(postgres.refuge_folder(home), 12345, -1)
     with pytest.raises(StackNotReady, match=r"is a link|owned by user 12345"):
         postgres.prepare(postgres.cluster(home, postgres.free_port(), "secret"))

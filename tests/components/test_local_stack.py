@@ -85,6 +85,7 @@ def test_a_database_server_that_does_not_answer_is_named(home: Path, monkeypatch
 def test_a_folder_that_no_stack_wrote_is_not_deleted(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     home.mkdir(parents=True)
     (home / "thesis.txt").write_text("years of work")
+    (home / "environment").mkdir()
     assert cli.main(["reset"]) == 1
     assert "no stack wrote" in capsys.readouterr().err and (home / "thesis.txt").exists()
 

@@ -128,7 +128,7 @@ def test_a_day_that_has_not_ended_is_refused(name: str) -> None:
     last = today - DAY if name == "partition" else today
     assert run_of(unbounded, context(**{name: last.isoformat()})).interval == Interval.of_day(today - DAY)
     with pytest.raises(RunError, match="has ended"):
-        run_of(unbounded, context(**{name: (last + DAY).isoformat()}))
+        run_of(unbounded, context(**{name: (last + 2 * DAY).isoformat()}))
 
 
 @given(st.datetimes(datetime(2026, 1, 2), datetime(2026, 3, 31)), st.integers(-12, 12))

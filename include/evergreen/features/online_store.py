@@ -33,7 +33,9 @@ from evergreen.settings import settings
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 Packed = tuple[EntityKey, bytes, datetime, datetime | None]
 _LONGEST_NAME = 63  # bytes of an identifier in Postgres
-_READ_PATIENCE = 3.0  # seconds that a read waits for a connection
+_PATIENCE = (
+    5.0  # seconds that a read or a write waits for a connection: clients wait for reads, and tasks are tried again
+)
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
@@ -220,8 +222,8 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
         ]
 
     def _fetch(self, config: RepoConfig, query: sql.Composed, parameters: Sequence[list[bytes]]) -> list[Any]:
-        """A client waits for what is read, so it does not wait for long; in binary, for text would be escaped and parsed."""
-        with self._connections(config).connection(_READ_PATIENCE) as connection:
+        """In binary: text would be escaped and parsed."""
+        with self._connections(config).connection() as connection:
             return connection.execute(query, parameters, binary=True).fetchall()
 
     def _drop(self, config: RepoConfig, views: Sequence[FeatureView]) -> None:
@@ -239,8 +241,9 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
                     max_size=store.max_conn,
                     kwargs=_get_conn_kwargs(store)
                     | {"autocommit": True, "connect_timeout": 5, "tcp_user_timeout": 10_000},
+                    timeout=_PATIENCE,
                     # Then the next use tries again, instead of a thread that waits longer after each failure.
-                    reconnect_timeout=1,
+                    reconnect_timeout=_PATIENCE,
                     open=True,
                 )
             return self._pool

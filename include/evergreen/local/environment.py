@@ -17,6 +17,15 @@ LIBRARIES = ("alembic", "botocore", "duckdb", "evidently", "feast", "git", "grea
              "mlflow", "numexpr", "optuna", "py4j", "sqlalchemy", "tensorflow", "urllib3")  # fmt: skip
 
 
+_WRITTEN = "# Written by `evergreen up`. The environment of a process wins over this file."
+
+
+def is_home(folder: Path) -> bool:
+    """Whether a stack wrote the folder."""
+    file = folder / ENVIRONMENT_FILE
+    return file.is_file() and file.read_text(errors="replace").startswith(_WRITTEN)
+
+
 def remember(home: Path, chosen: dict[str, str]) -> None:
     """Keep what must be the same at every start: generated secrets and the ports in use, in `<home>/environment` (mode 600)."""
     path = home / ENVIRONMENT_FILE
@@ -31,7 +40,7 @@ def remember(home: Path, chosen: dict[str, str]) -> None:
     home.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.touch(mode=0o600)
-    partial.write_text("# Written by `evergreen up`. The environment of a process wins over this file.\n")
+    partial.write_text(f"{_WRITTEN}\n")
     with partial.open("a") as file:
         file.writelines(f"{name}={value}\n" for name, value in sorted(values.items()))
     partial.rename(path)

@@ -73,9 +73,14 @@ def refuge_folder(home: Path) -> Path:
 
 
 def prepare(this: Cluster) -> None:
-    """Create the data folder on first use; does nothing on later ones."""
+    """Create the data folder on first use; does nothing on later ones.
+
+    Raises:
+        StackNotReady: initdb fails, or somebody else made the folder below the shared temporary one.
+    """
+    if (refuge := refuge_folder(this.home)) in this.data.parents or refuge in this.binaries.parents:
+        _own_folder(refuge, this.user if this.data.parent == refuge else None)
     if not this.binaries.exists():
-        _own_folder(this.binaries.parent.parent, None)
         shutil.copytree(_wheel(), this.binaries.parent, symlinks=True)
     if (this.data / "PG_VERSION").exists():
         return

@@ -18,7 +18,7 @@ from evergreen.errors import PermanentError, PortTaken, StackNotReady
 from evergreen.local import environment, postgres
 from evergreen.local.airflow_objects import load_airflow_settings
 from evergreen.local.processes import Processes, Service, answers
-from evergreen.settings import ENVIRONMENT_FILE, Settings, settings
+from evergreen.settings import Settings, settings
 
 PARTS = ("postgres", "mlflow", "airflow", "server", "reports")
 DATABASES = ("airflow", "mlflow", "optuna", "feast", "evergreen")
@@ -86,8 +86,11 @@ def down() -> list[str]:
     return [*processes.stop(*others), *processes.stop("postgres")]  # the others still write while they end
 
 
-def reset() -> list[str]:
+def reset(*, ours: bool = False) -> list[str]:
     """Stop everything and delete the home: data, models, databases, logs.
+
+    Args:
+        ours: the caller knows that the home may be deleted.
 
     Returns:
         What holds data of the stack and is not ours to delete: databases on a user's own server, a lake or landing zone elsewhere.
@@ -96,7 +99,7 @@ def reset() -> list[str]:
         PermanentError: the home is a folder that no stack wrote.
     """
     here = settings()
-    ours = here.home.name == ".evergreen" or (here.home / ENVIRONMENT_FILE).exists()
+    ours = ours or here.home.name == ".evergreen" or environment.is_home(here.home)
     if not ours and here.home.exists() and any(here.home.iterdir()):
         raise PermanentError(
             "deleting the local stack", found=f"a folder {here.home} that no stack wrote, with something in it",

@@ -10,7 +10,7 @@ from evergreen.spec.schema import ModelSpec
 
 _KEY_LENGTH = 200  # characters of an entity's key, at most
 _INT64 = 2**63
-_TEXT = "^[^\\x00]*$"  # Postgres holds no NUL, and a failed commit of the log fails all requests that share it
+_TEXT = "^[^\\x00]*$"  # Postgres holds no NUL
 _ENTITY = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 _KEYS: dict[str, Any] = {
     "int": Annotated[int, Field(ge=-_INT64, lt=_INT64)],

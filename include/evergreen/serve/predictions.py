@@ -6,6 +6,7 @@ a busy server commits a few hundred times a second and not once a request.
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ from psycopg.types.json import Jsonb
 from evergreen.errors import ServiceUnavailable
 from evergreen.lake import postgres
 from evergreen.settings import settings
+
+log = logging.getLogger(__name__)
 
 _DDL = """
 create table if not exists predictions (
@@ -111,12 +114,13 @@ class PredictionLog:
         """Commit requests together, and tell each."""
         try:
             failure = self._commit([row for rows, _ in requests for row in rows])
-        except psycopg.DataError as error:
-            if len(requests) > 1:  # a value of one of them that Postgres does not hold is no fault of the others
+        except Exception as error:  # whatever it is, the writer must live
+            if len(requests) > 1:  # a value of one of them that cannot be written is no fault of the others
                 for request in requests:
                     self._settle([request])
                 return
-            failure = _unwritten(str(error).strip())
+            log.exception("a request's predictions cannot be written")
+            failure = _unwritten(f"{type(error).__name__}: {error}".strip())
         with self._counting:
             self._rows -= sum(len(rows) for rows, _ in requests)
         for _, done in requests:
@@ -138,7 +142,7 @@ class PredictionLog:
         """Commit rows; the error when it cannot be said that they are. Once more on a new connection: the old one may be stale.
 
         Raises:
-            psycopg.DataError: a value that Postgres does not hold; nothing is committed.
+            Exception: a value that cannot be sent, or that Postgres does not hold (psycopg.DataError); nothing is committed.
         """
         values = [
             (r.model, r.version, r.request_id, r.position, r.entity, r.as_of, r.features_at, Jsonb(r.features), r.prediction)

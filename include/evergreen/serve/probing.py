@@ -35,8 +35,9 @@ def probe(model: str, number: int, run_id: str) -> tuple[int, float]:
         features = [row["features"] for row in rows]
         try:
             response = httpx.post(f"{url}/models/{model}/probe", json={"features": features}, timeout=60)
-        except httpx.TransportError as error:
-            raise _unavailable(doing, f"{type(error).__name__}: {error}", "predictions within 60 s") from error
+        except httpx.TransportError as error:  # a closed connection: the version ended its own server
+            kind = _unavailable if isinstance(error, httpx.TimeoutException) else _unloadable
+            raise kind(doing, f"{type(error).__name__}: {error}", "predictions within 60 s") from error
         if response.status_code != httpx.codes.OK:
             raise _unloadable(doing, f"{response.status_code}: {response.text[:1000]}", "predictions")
     answers = response.json()["predictions"]

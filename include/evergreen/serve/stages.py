@@ -23,6 +23,7 @@ def probe(run: Run, registered: Json) -> Json:
 
     Raises:
         ModelUnloadable: the process does not come up with the version, or answers differently.
+        ServiceUnavailable: what it loads from does not answer, or the machine is too busy to start it.
     """
     from evergreen.serve import probing
     from evergreen.train import tracking
