@@ -14,10 +14,10 @@ SEED ?= 7
 SECTION ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down reset test check format bench lock
+.PHONY: help setup demo up down reset test test-unit test-long check format bench lock
 
 help: ## list the commands
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
 setup: $(STAMP) ## install everything into .venv; does nothing when nothing changed
 
@@ -44,7 +44,13 @@ down: ## stop everything that `make up` or `make demo` started
 reset: ## stop everything and delete all data of the local stack
 	@test ! -x $(BIN)/evergreen || $(BIN)/evergreen reset
 
-test: setup ## run all tests
+test-unit: setup ## run the tests that need no server: seconds
+	@$(BIN)/python -m pytest tests/unit
+
+test: setup ## run the tests, all but those marked long
+	@$(BIN)/python -m pytest -m "not long"
+
+test-long: setup ## run every test, those marked long too
 	@$(BIN)/python -m pytest
 
 check: setup ## lint, format, types, specs, images, workflows, lock; changes nothing
