@@ -1,0 +1,93 @@
+"""How wrong passwords are slowed, the same at every login: a pure rule, which each server asks before it looks at a password.
+
+A try is refused, not held: no connection and no thread waits. It counts as wrong until `passed` says otherwise, so that tries
+sent all at once are no way around it. Nobody is locked out for good: a source waits 30 s at most, and what other addresses do
+does not concern one that has given the right password before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address, ip_network
+from threading import Lock
+
+FREE = 10  # wrong passwords from one source that cost nothing: people mistype
+LONGEST = 30.0  # seconds that a source waits between two tries, at most; the wait doubles from one second
+REMEMBERED = 3600.0  # seconds after its last try for which a source is known
+ALL_BURST, ALL_RATE = 60.0, 1.0  # wrong passwords from all unknown sources together: at once, and then per second
+SOURCES = 10_000  # known at once; the one that tried longest ago is forgotten first
+
+
+@dataclass
+class _Source:
+    tried: float  # when, last
+    wrong: int = 0  # wrong tries in a row, those that are still looked at among them
+    until: float = 0.0  # no try before this moment
+    known: bool = False  # it has given the right password
+
+
+class Throttle:
+    """The tries of one login. Safe to share between threads.
+
+    Args:
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = Lock()
+        self._sources: OrderedDict[str, _Source] = OrderedDict()
+        self._left, self._refilled = ALL_BURST, clock()
+
+    def attempt(self, source: str) -> float:
+        """Seconds that `source` has to wait (for `Retry-After`); 0: its password may be looked at now, and counts as wrong until `passed`."""
+        with self._lock:
+            now = self._clock()
+            found = self._found(source, now)
+            if found.until > now:
+                return found.until - now
+            self._left = min(ALL_BURST, self._left + ALL_RATE * (now - self._refilled))
+            self._refilled = now
+            if not found.known:
+                if self._left < 1.0:
+                    return (1.0 - self._left) / ALL_RATE
+                self._left -= 1.0
+            found.tried = now
+            found.wrong += 1
+            if found.wrong >= FREE:
+                found.until = now + min(LONGEST, 2.0 ** min(found.wrong - FREE, 10))
+            self._keep(source, found)
+            return 0.0
+
+    def passed(self, source: str) -> None:
+        """The password was right: the source's wrong tries are forgotten."""
+        with self._lock:
+            now = self._clock()
+            if not self._found(source, now).known:
+                self._left = min(ALL_BURST, self._left + 1.0)
+            self._keep(source, _Source(tried=now, known=True))
+
+    def _found(self, name: str, now: float) -> _Source:
+        found = self._sources.get(name)
+        return found if found is not None and now - found.tried <= REMEMBERED else _Source(tried=now)
+
+    def _keep(self, name: str, source: _Source) -> None:
+        """Only tries that were looked at are kept: made-up addresses push nobody out."""
+        self._sources[name] = source
+        self._sources.move_to_end(name)
+        if len(self._sources) > SOURCES:
+            self._sources.popitem(last=False)
+
+
+def source_of(address: str) -> str:
+    """The name of an address's owner, as far as it can be told: an IPv6 network of 64 bits is one customer's."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:  # a Unix socket, a test client: all of them are one
+        return address
+    if isinstance(found, IPv6Address):
+        return str(found.ipv4_mapped or ip_network((found, 64), strict=False))
+    return str(found)

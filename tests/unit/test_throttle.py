@@ -1,0 +1,83 @@
+"""Wrong passwords are slowed, and the right user is never locked out for good."""
+
+from __future__ import annotations
+
+from evergreen.throttle import ALL_BURST, FREE, LONGEST, REMEMBERED, SOURCES, Throttle, source_of
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def guesses(throttle: Throttle, clock: Clock, source: str, seconds: float) -> int:
+    """Wrong passwords that somebody gets looked at who never stops trying."""
+    end, looked_at = clock.now + seconds, 0
+    while clock.now < end:
+        wait = throttle.attempt(source)
+        looked_at += wait == 0
+        clock.now += wait or 0.001
+    return looked_at
+
+
+def test_a_source_that_guesses_on_is_slowed_to_two_tries_per_minute() -> None:
+    throttle = Throttle(clock := Clock())
+    assert guesses(throttle, clock, "a", 60) <= FREE + 6
+    assert guesses(throttle, clock, "a", 3600) <= 3600 / LONGEST + 1
+
+
+def test_tries_sent_all_at_once_are_no_way_around() -> None:
+    throttle = Throttle(Clock())
+    assert sum(throttle.attempt("a") == 0 for _ in range(1000)) == FREE
+
+
+def test_who_mistypes_and_then_knows_it_waits_for_nothing() -> None:
+    throttle = Throttle(Clock())
+    for _ in range(100):
+        assert [throttle.attempt("a") for _ in range(FREE)] == [0.0] * FREE
+        throttle.passed("a")
+
+
+def test_one_source_does_not_slow_another() -> None:
+    throttle = Throttle(clock := Clock())
+    guesses(throttle, clock, "a", 600)
+    assert throttle.attempt("b") == 0
+
+
+def test_many_addresses_together_are_slowed_and_a_known_one_is_not() -> None:
+    throttle = Throttle(clock := Clock())
+    throttle.attempt("the right user")
+    throttle.passed("the right user")
+    looked_at = sum(throttle.attempt(f"bot {number}") == 0 for number in range(5000))
+    assert looked_at == ALL_BURST
+    assert throttle.attempt("the right user") == 0
+    assert 0 < throttle.attempt("a new one") <= 1
+    clock.now += 1.01
+    assert throttle.attempt("a new one") == 0
+
+
+def test_the_longest_wait_ends_and_an_old_try_is_forgotten() -> None:
+    throttle = Throttle(clock := Clock())
+    guesses(throttle, clock, "a", 600)
+    assert throttle.attempt("a") <= LONGEST
+    clock.now += LONGEST
+    assert throttle.attempt("a") == 0
+    clock.now += REMEMBERED + 1
+    assert [throttle.attempt("a") for _ in range(FREE)] == [0.0] * FREE
+
+
+def test_memory_is_bounded() -> None:
+    throttle = Throttle(clock := Clock())
+    for number in range(SOURCES + 500):
+        clock.now += 1
+        throttle.attempt(f"bot {number}")
+    assert len(throttle._sources) == SOURCES
+
+
+def test_a_source_is_an_address_or_a_network_of_64_bits() -> None:
+    assert source_of("192.0.2.7") == source_of("::ffff:192.0.2.7") == "192.0.2.7"
+    assert source_of("2001:db8::1") == source_of("2001:db8::ffff:1") != source_of("2001:db8:0:1::1")
+    assert source_of("fe80::1%eth0") == source_of("fe80::2")
+    assert source_of("testclient") == "testclient"
