@@ -19,7 +19,14 @@ from evergreen.settings import PROJECT
 
 INCLUDE = PROJECT / "include"
 LAYERS = ("foundation", "spec", "rules", "adapters", "stages", "orchestration", "entry points")
-FOUNDATION = {"evergreen", "evergreen.errors", "evergreen.interval", "evergreen.run", "evergreen.settings"}
+FOUNDATION = {
+    "evergreen",
+    "evergreen.errors",
+    "evergreen.interval",
+    "evergreen.quoting",
+    "evergreen.run",
+    "evergreen.settings",
+}
 STAGES = {
     f"evergreen.{part}.stages"
     for part in ("ingest", "validate", "features", "train", "evaluate", "registry", "serve", "monitor")
