@@ -110,8 +110,12 @@ class RunFailed(PermanentError):
     """A DAG run that was waited for ended red, or did not end; `found` holds the end of the failing task's log."""
 
 
+class RequestRefused(PermanentError):
+    """A service (Airflow, MLflow, object store, model server) answered that it will not: a wrong login, nothing of that name."""
+
+
 class ServiceUnavailable(TransientError):
-    """A service (object store, database, MLflow, model server) did not answer."""
+    """A service (object store, database, MLflow, model server) did not answer, or not now."""
 
 
 class WriteConflict(TransientError):

@@ -14,7 +14,7 @@ import httpx
 import optuna
 import pytest
 
-from evergreen.errors import RunFailed, ServiceUnavailable
+from evergreen.errors import RequestRefused, RunFailed
 from evergreen.interval import Interval, days
 from evergreen.local.airflow_api import AirflowApi
 from evergreen.registry import audit, store
@@ -133,7 +133,7 @@ def test_a_contract_that_is_broken_links_its_page_from_the_failed_task(running: 
 
 
 def test_a_wrong_password_is_told_with_the_setting(running: Stack) -> None:
-    with pytest.raises(ServiceUnavailable, match=r"401[\s\S]*EVERGREEN_AIRFLOW_PASSWORD"):
+    with pytest.raises(RequestRefused, match=r"401[\s\S]*EVERGREEN_AIRFLOW_PASSWORD"):
         AirflowApi(running.settings.airflow_url, "admin", "wrong").get("/dags")
 
 

@@ -21,6 +21,7 @@ INCLUDE = PROJECT / "include"
 LAYERS = ("foundation", "spec", "rules", "adapters", "stages", "orchestration", "entry points")
 FOUNDATION = {
     "evergreen",
+    "evergreen.answers",
     "evergreen.errors",
     "evergreen.interval",
     "evergreen.quoting",

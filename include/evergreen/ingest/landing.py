@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from evergreen.errors import BatchMissing, BatchUnreadable, ServiceUnavailable
+from evergreen.answers import Remote, refusal, silence
+from evergreen.errors import BatchMissing, BatchUnreadable, RequestRefused
 from evergreen.ingest.origin import Origin
+
+_STORE = Remote("the object store", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ def read(zone: str, path: str, partition: str, subject: str) -> list[Part]:
     Raises:
         BatchMissing: there is no such file.
         BatchUnreadable: one may not be read.
-        ServiceUnavailable: the object store does not answer.
+        ServiceUnavailable: the object store does not answer, or not now.
+        RequestRefused: it does not let us read.
     """
     uri = uri_of(zone, path, partition)
     return _from_s3(uri, subject) if zone.startswith("s3://") else _from_folder(uri, subject)
@@ -107,7 +111,13 @@ def _object(client: Any, bucket: str, key: str, subject: str) -> Part:
 @contextmanager
 def _answering(uri: str, subject: str) -> Iterator[None]:
     """What S3 answers, as our errors."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        NoCredentialsError,
+        ParamValidationError,
+        PartialCredentialsError,
+    )
 
     try:
         yield
@@ -115,9 +125,17 @@ def _answering(uri: str, subject: str) -> Iterator[None]:
         code = error.response.get("Error", {}).get("Code", "")
         if code in ("NoSuchKey", "NoSuchBucket", "404"):
             raise _missing(uri, subject) from error
-        raise _unavailable(uri, subject, error) from error
+        # S3 tells a client that was too slow by a code of its own, with the status of a bad request.
+        status = 408 if code == "RequestTimeout" else error.response["ResponseMetadata"]["HTTPStatusCode"]
+        raise refusal(f"reading the batch of {subject}", status, f"{error} ({uri})", _STORE) from error
     except BotoCoreError as error:
-        raise _unavailable(uri, subject, error) from error
+        said = f"{type(error).__name__}: {error} ({uri})"
+        if isinstance(error, NoCredentialsError | PartialCredentialsError | ParamValidationError):
+            raise RequestRefused(
+                f"reading the batch of {subject}", found=said, expected="a login and an address by which S3 can be asked",
+                next_step=f"set {_STORE.login} and look at the landing zone's address (EVERGREEN_LANDING)",
+            ) from error  # fmt: skip
+        raise silence(f"reading the batch of {subject}", said, _STORE) from error
 
 
 def _matching(names: list[str], uri: str, subject: str) -> list[str]:
@@ -138,13 +156,4 @@ def _missing(uri: str, subject: str) -> BatchMissing:
         found="no such file",
         expected=uri,
         next_step="ask the upstream system for the file, then clear this task; a day without rows is a file with only its header",
-    )
-
-
-def _unavailable(uri: str, subject: str, error: Exception) -> ServiceUnavailable:
-    return ServiceUnavailable(
-        f"reading the batch of {subject}",
-        found=f"{type(error).__name__}: {error}",
-        expected=f"the object store to give {uri}",
-        next_step="check the store, AWS_ENDPOINT_URL and the credentials, then clear this task",
     )

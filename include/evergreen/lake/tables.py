@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,11 +14,15 @@ import pyarrow.dataset as ds
 from deltalake import DeltaTable, Schema, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from evergreen.errors import ColumnChanged, ServiceUnavailable, WriteConflict
+from evergreen.answers import Remote, refusal, silence
+from evergreen.errors import ColumnChanged, WriteConflict
 from evergreen.settings import settings
 
 PARTITION = "partition"
 _ATTEMPTS = 6
+_STORE = Remote("the object store", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")
+_STATUS = re.compile(r"status code\D{1,5}(\d{3})\b")  # Delta tells it in its message alone
+_COLOUR = re.compile(r"\x1b\[\d*m")
 # Opening a table reads every commit since its last checkpoint: 27 ms before Delta's own interval of 100 is over, 4 ms at most with 10.
 _PROPERTIES = {"delta.checkpointInterval": "10"}
 
@@ -36,7 +41,8 @@ def replace_partition(model: str, layer: str, name: str, partition: str, data: p
     Raises:
         WriteConflict: other writers kept replacing the same partition.
         ColumnChanged: the table has a column of that name with another type.
-        ServiceUnavailable: the object store does not answer.
+        ServiceUnavailable: the object store does not answer, or not now.
+        RequestRefused: it does not let us.
     """
     path = table_path(model, layer, name)
     if PARTITION in data.column_names:
@@ -102,7 +108,8 @@ def read(
     """Rows of a table, of all partitions or of some, as of a version or now; None when there is no such table.
 
     Raises:
-        ServiceUnavailable: the object store does not answer.
+        ServiceUnavailable: the object store does not answer, or not now.
+        RequestRefused: it does not let us.
     """
     path = table_path(model, layer, name)
     with _answering("reading", path):
@@ -119,7 +126,8 @@ def version(model: str, layer: str, name: str) -> int | None:
     """The table's newest version; None when there is no such table.
 
     Raises:
-        ServiceUnavailable: the object store does not answer.
+        ServiceUnavailable: the object store does not answer, or not now.
+        RequestRefused: it does not let us.
     """
     path = table_path(model, layer, name)
     with _answering("opening", path):
@@ -145,7 +153,7 @@ def _open(path: str, version: int | None = None) -> DeltaTable | None:
 
 @contextmanager
 def _answering(doing: str, path: str) -> Iterator[None]:
-    """What an object store's silence means: Delta, which has tried for a while, raises it as a plain OSError."""
+    """What an object store's refusal and its silence mean: Delta, which has tried for a while, raises both as a plain OSError."""
     try:
         yield
     except FileExistsError:  # of two writers who made the table at the same time
@@ -153,10 +161,10 @@ def _answering(doing: str, path: str) -> Iterator[None]:
     except OSError as error:
         if not path.startswith("s3://"):
             raise
-        raise ServiceUnavailable(
-            f"{doing} {path}", found=" ".join(str(error).split()), expected="the object store to answer",
-            next_step="check the store, AWS_ENDPOINT_URL and the credentials, then clear this task",
-        ) from error  # fmt: skip
+        said = " ".join(_COLOUR.sub("", str(error)).split())
+        if answer := _STATUS.search(said):
+            raise refusal(f"{doing} {path}", int(answer[1]), said, _STORE) from error
+        raise silence(f"{doing} {path}", said, _STORE) from error
 
 
 def _storage(path: str) -> dict[str, str] | None:

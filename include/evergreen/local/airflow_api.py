@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from evergreen.errors import ServiceUnavailable
+from evergreen.answers import Remote, refusal, silence
 from evergreen.local.environment import ADMIN_USER
 from evergreen.settings import Settings
 
@@ -18,6 +18,9 @@ class AirflowApi:
     def __init__(self, url: str, user: str, password: str) -> None:
         self._login = {"username": user, "password": password}
         self.url = url
+        self._remote = Remote(
+            f"Airflow at {url}", "EVERGREEN_AIRFLOW_PASSWORD", "EVERGREEN_AIRFLOW_URL", "the api-server's log"
+        )
         self._http = httpx.Client(base_url=url, timeout=60)
 
     @classmethod
@@ -36,7 +39,12 @@ class AirflowApi:
         return self.call("PATCH", path, json=body)
 
     def call(self, method: str, path: str, *, accept: tuple[int, ...] = (), **options: Any) -> Any:
-        """One request; a status of 400 and above raises, unless it is in `accept`: then the answer is None."""
+        """One request; the answer is None where its status is in `accept`.
+
+        Raises:
+            ServiceUnavailable: no answer, or one that may be another in a while.
+            RequestRefused: a wrong login, or a request that Airflow does not take.
+        """
         response = self._send(method, path, options)
         if response.status_code == 401:
             self._http.headers.pop("Authorization", None)
@@ -44,12 +52,7 @@ class AirflowApi:
         if response.status_code in accept:
             return None
         if response.is_error:
-            raise ServiceUnavailable(
-                f"asking Airflow: {method} {path}",
-                found=f"{response.status_code}: {response.text[:500]}",
-                expected="a successful answer",
-                next_step=f"look at {self.url} and the api-server's log",
-            )
+            raise refusal(f"asking Airflow: {method} {path}", response.status_code, response.text, self._remote)
         return response.json() if response.content else None
 
     def _send(self, method: str, path: str, options: dict[str, Any]) -> httpx.Response:
@@ -58,20 +61,11 @@ class AirflowApi:
                 if "Authorization" not in self._http.headers:
                     answer = self._http.post("/auth/token", json=self._login)
                     if answer.is_error:
-                        raise ServiceUnavailable(
-                            f"logging in to Airflow at {self.url} as {self._login['username']}",
-                            found=f"{answer.status_code}: {answer.text[:300]}",
-                            expected="a token",
-                            next_step="set EVERGREEN_AIRFLOW_PASSWORD, or EVERGREEN_AIRFLOW_URL if that is another Airflow",
-                        )
+                        doing = f"logging in to Airflow as {self._login['username']}"
+                        raise refusal(doing, answer.status_code, answer.text, self._remote)
                     self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
                 return self._http.request(method, f"/api/v2{path}", **options)
             except httpx.TransportError as error:
                 failure = error
                 time.sleep(0.5 * (attempt + 1))
-        raise ServiceUnavailable(
-            f"asking Airflow: {method} {path}",
-            found=repr(failure),
-            expected=f"an answer from {self.url}",
-            next_step="start it with `make up`, or set EVERGREEN_AIRFLOW_URL",
-        )
+        raise silence(f"asking Airflow: {method} {path}", repr(failure), self._remote)

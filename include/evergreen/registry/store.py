@@ -18,7 +18,6 @@ import mlflow
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import requests
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException, RestException
 from pydantic import ValidationError
@@ -26,6 +25,7 @@ from sklearn.pipeline import Pipeline
 
 from evergreen.errors import EvidenceMissing, ModelUnloadable, ServiceUnavailable
 from evergreen.lake import postgres
+from evergreen.registry.mlflow_server import answering, silent, status_of
 from evergreen.registry.rules import Version
 from evergreen.settings import settings
 from evergreen.spec.schema import ModelSpec
@@ -34,7 +34,6 @@ from evergreen.train.rows import predict
 CHAMPION = "champion"
 LAST_KNOWN_GOOD = "last_known_good"
 _ROLLED_BACK = "evergreen.rolled_back"  # tag of a version: why
-_UNANSWERED = ("TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED", "DEADLINE_EXCEEDED")
 
 
 class Predictor(Protocol):
@@ -70,7 +69,7 @@ def version(model: str, number: int) -> Version:
     Raises:
         EvidenceMissing: there is no such version.
     """
-    with _answering(f"looking up version {number} of {model}"):
+    with answering(f"looking up version {number} of {model}"):
         try:
             return _version(_client().get_model_version(model, str(number)))
         except RestException as error:
@@ -85,7 +84,7 @@ def version(model: str, number: int) -> Version:
 
 def find_by_key(model: str, key: str) -> Version | None:
     """The version of a training key; a rerun finds it and makes no second one."""
-    with _answering(f"looking up the version of {model} with key {key}"):
+    with answering(f"looking up the version of {model} with key {key}"):
         found = _client().search_model_versions(f"name = '{model}' and tags.`evergreen.key` = '{key}'")
     return min(map(_version, found), key=lambda v: v.number, default=None)
 
@@ -103,7 +102,7 @@ def register(model: str, *, run_id: str, key: str, as_of: datetime, tags: Mappin
     existing = find_by_key(model, key)
     if existing is not None:
         return existing
-    with _answering(f"registering the run {run_id} as a version of {model}"):
+    with answering(f"registering the run {run_id} as a version of {model}"):
         client = _client()
         try:
             client.create_registered_model(model)
@@ -118,7 +117,7 @@ def register(model: str, *, run_id: str, key: str, as_of: datetime, tags: Mappin
 
 def set_champion(model: str, number: int, *, last_known_good: int | None) -> None:
     """Move the aliases, `champion` last: a kill in between leaves the old champion, which is its own last known good."""
-    with _answering(f"making version {number} the champion of {model}"):
+    with answering(f"making version {number} the champion of {model}"):
         if last_known_good is not None:
             _client().set_registered_model_alias(model, LAST_KNOWN_GOOD, str(last_known_good))
         _client().set_registered_model_alias(model, CHAMPION, str(number))
@@ -126,7 +125,7 @@ def set_champion(model: str, number: int, *, last_known_good: int | None) -> Non
 
 def mark_rolled_back(model: str, number: int, reason: str) -> None:
     """Mark a version so that no rerun promotes it again."""
-    with _answering(f"marking version {number} of {model} as rolled back"):
+    with answering(f"marking version {number} of {model} as rolled back"):
         _client().set_model_version_tag(model, str(number), _ROLLED_BACK, reason)
 
 
@@ -138,11 +137,11 @@ def download(run_id: str, artifact: str) -> Path:
     """
     folder = settings().home / "artifacts" / run_id
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as partial, _answering(f"downloading {artifact} of the run {run_id}"):
+    with tempfile.TemporaryDirectory(dir=folder) as partial, answering(f"downloading {artifact} of the run {run_id}"):
         try:
             fetched = Path(_client().download_artifacts(run_id, artifact, partial))
         except (MlflowException, OSError) as error:
-            if _silent(error):
+            if silent(error) or status_of(error) not in (None, 404):
                 raise
             raise EvidenceMissing(
                 f"downloading {artifact} of the MLflow run {run_id}",
@@ -180,7 +179,7 @@ def load(model: str, number: int) -> Predictor:
     mlflow.set_tracking_uri(settings().mlflow_url)
     folder = tempfile.mkdtemp(prefix="evergreen-model-")  # MLflow's own download stays on disk for good
     try:
-        with _answering(f"loading version {number} of {model}"):
+        with answering(f"loading version {number} of {model}"):
             pipeline = mlflow.sklearn.load_model(f"models:/{model}/{number}", dst_path=folder)
         return _PipelinePredictor(pipeline)
     except ServiceUnavailable:
@@ -197,7 +196,7 @@ def load(model: str, number: int) -> Predictor:
 
 
 def _by_alias(model: str, alias: str) -> Version | None:
-    with _answering(f"looking up the {alias} of {model}"):
+    with answering(f"looking up the {alias} of {model}"):
         try:
             aliases = _client().get_registered_model(model).aliases
         except RestException as error:
@@ -222,27 +221,3 @@ def _version(found: ModelVersion) -> Version:
 
 def _client() -> mlflow.MlflowClient:
     return mlflow.MlflowClient(tracking_uri=settings().mlflow_url, registry_uri=settings().mlflow_url)
-
-
-@contextmanager
-def _answering(doing: str) -> Iterator[None]:
-    """MLflow's silence and its internal errors are worth a retry; what it answers is passed on."""
-    try:
-        yield
-    except Exception as error:
-        if not _silent(error):
-            raise
-        raise ServiceUnavailable(
-            doing, found=str(error), expected=f"an answer from MLflow at {settings().mlflow_url}",
-            next_step="start it (`make up`), or set EVERGREEN_MLFLOW_URL; the task is retried by itself",
-        ) from error  # fmt: skip
-
-
-def _silent(error: BaseException) -> bool:
-    """Whether MLflow did not answer; its client wraps what `requests` raised."""
-    if isinstance(error, RestException):
-        return error.error_code in _UNANSWERED
-    return any(
-        isinstance(cause, requests.ConnectionError | requests.Timeout | requests.exceptions.RetryError)
-        for cause in (error, error.__cause__, error.__context__)
-    )

@@ -6,7 +6,8 @@ from typing import Any
 
 import httpx
 
-from evergreen.errors import DeployRefused, ServiceUnavailable
+from evergreen.answers import LOGIN, Remote, may_succeed_later, refusal, silence
+from evergreen.errors import DeployRefused
 from evergreen.settings import settings
 
 PATIENCE = 120.0  # seconds in which a version must be loaded
@@ -16,18 +17,19 @@ def serving(model: str) -> int | None:
     """The version that the running server answers with; None when it serves none of the model.
 
     Raises:
-        ServiceUnavailable: the server does not answer.
+        ServiceUnavailable: the server does not answer, or not now.
+        RequestRefused: it answers that it will not.
     """
     url = f"{settings().server_url}/models/{model}"
     doing = f"asking the model server what serves of {model}"
     try:
         response = httpx.get(url, timeout=30.0)
     except httpx.TransportError as error:
-        raise _silent(doing, f"{type(error).__name__}: {error}") from error
+        raise silence(doing, f"{type(error).__name__}: {error}", _server()) from error
     if response.status_code == httpx.codes.NOT_FOUND:
         return None
     if response.status_code != httpx.codes.OK:
-        raise _silent(doing, f"{response.status_code}: {response.text[:1000]}")
+        raise refusal(doing, response.status_code, response.text, _server())
     number: int | None = response.json()["version"]
     return number
 
@@ -38,6 +40,7 @@ def deploy(model: str, version: int) -> dict[str, Any]:
     Raises:
         DeployRefused: the server cannot serve it, and serves what it served before.
         ServiceUnavailable: the server, or what it needs, does not answer.
+        RequestRefused: it does not take our token.
     """
     url, token = settings().server_url, settings().server_token
     doing = f"deploying version {version} of {model} to {url}"
@@ -49,12 +52,9 @@ def deploy(model: str, version: int) -> dict[str, Any]:
             headers={"Authorization": f"Bearer {token}"} if token else {},
         )
     except httpx.TransportError as error:
-        raise _silent(doing, f"{type(error).__name__}: {error}") from error
-    if response.status_code >= 500:
-        raise ServiceUnavailable(
-            doing, found=f"{response.status_code}: {response.text[:1000]}", expected="a server that can load a version",
-            next_step="look at the server's log; the task is retried by itself",
-        )  # fmt: skip
+        raise silence(doing, f"{type(error).__name__}: {error}", _server()) from error
+    if may_succeed_later(response.status_code) or response.status_code in LOGIN:
+        raise refusal(doing, response.status_code, response.text, _server())
     if response.status_code != httpx.codes.OK:
         raise DeployRefused(
             doing, found=f"{response.status_code}: {response.text[:1000]}", expected=f"version {version} loaded and serving",
@@ -64,8 +64,11 @@ def deploy(model: str, version: int) -> dict[str, Any]:
     return confirmed
 
 
-def _silent(doing: str, found: str) -> ServiceUnavailable:
-    return ServiceUnavailable(
-        doing, found=found, expected="an answer from the model server",
-        next_step="start it (`make up`), or set EVERGREEN_SERVER_URL; the task is retried by itself",
-    )  # fmt: skip
+def _server() -> Remote:
+    here = settings()
+    return Remote(
+        f"the model server at {here.server_url}",
+        "EVERGREEN_SERVER_TOKEN",
+        "EVERGREEN_SERVER_URL",
+        "its log (server.log)",
+    )

@@ -15,7 +15,6 @@ import mlflow
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import requests
 from mlflow.data.delta_dataset_source import DeltaDatasetSource
 from mlflow.data.pandas_dataset import PandasDataset
 from mlflow.entities import Metric, RunTag
@@ -25,8 +24,8 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 from sklearn.pipeline import Pipeline
 
-from evergreen.errors import ServiceUnavailable
 from evergreen.lake import tables
+from evergreen.registry.mlflow_server import answering
 from evergreen.run import Run
 from evergreen.settings import settings
 from evergreen.spec.schema import ModelSpec
@@ -38,7 +37,6 @@ REFERENCE_ROWS = 20_000  # what the monitor compares with; a sample where there 
 SAMPLE_ROWS = 20  # what the probe asks a fresh server
 # What a result depends on beside our code, whose version is a tag.
 _ENVIRONMENT = (*REQUIREMENTS, "scipy", "tensorflow", "keras", "optuna", "mlflow", "feast", "duckdb", "deltalake")
-_TEMPORARY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
 
 
 def find(model: str, key: str, family: str) -> MlflowRun | None:
@@ -130,18 +128,11 @@ def url(run_id: str) -> str:
 
 @contextmanager
 def _service(doing: str) -> Iterator[None]:
-    """Talks to the server of the settings; an answer that may come later is a transient error."""
+    """Talks to the server of the settings; its refusals and its silence are errors of ours."""
     MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)  # a task's log is our report
     mlflow.set_tracking_uri(settings().mlflow_url)
-    try:
+    with answering(doing):
         yield
-    except (mlflow.MlflowException, requests.RequestException) as error:
-        if isinstance(error, mlflow.MlflowException) and error.error_code not in _TEMPORARY:
-            raise
-        raise ServiceUnavailable(
-            doing, found=str(error).splitlines()[0], expected=f"an answer from MLflow at {settings().mlflow_url}",
-            next_step="none: the task is retried by itself; look at MLflow's log if it stays",
-        ) from error  # fmt: skip
 
 
 def _experiment(model: str) -> str:

@@ -8,7 +8,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from evergreen.errors import ServiceUnavailable
+from evergreen.errors import RequestRefused, ServiceUnavailable
 from evergreen.lake import catalogue, tables
 from evergreen.settings import settings
 
@@ -57,3 +57,15 @@ def test_a_server_that_does_not_answer_is_transient(lake: str, monkeypatch: pyte
         tables.read("shop", "raw", "visits")
     with pytest.raises(ServiceUnavailable, match=r"(?s)shop/raw/visits.*next step: .*AWS_ENDPOINT_URL"):
         tables.replace_partition("shop", "raw", "visits", "2026-01-05", pa.table({"value": [1.0]}))
+
+
+def test_a_login_that_the_store_refuses_is_not_tried_again(lake: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x" * 40)
+    rows = pa.table({"value": [1.0]})
+    for ask in (
+        lambda: tables.read("shop", "raw", "visits"),
+        lambda: tables.replace_partition("shop", "raw", "visits", "2026-01-05", rows),
+    ):
+        with pytest.raises(RequestRefused, match=r"(?s)403.*next step: .*AWS_SECRET_ACCESS_KEY") as told:
+            ask()
+        assert "\x1b" not in str(told.value) and "x" * 40 not in str(told.value)

@@ -1,0 +1,57 @@
+"""What a service's refusal means for a retry, told apart once: by its HTTP status, whichever service it is.
+
+Airflow, MLflow, the model server and S3 all answer over HTTP. MLflow's own codes have a status each, by MLflow's own table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from evergreen.errors import RequestRefused, ServiceUnavailable
+
+_LATER = frozenset(
+    {408, 425, 429}
+)  # of 400 to 499: took too long, too early, too many; the rest is the request's own fault
+LOGIN = frozenset({401, 403})  # who asks is unknown, or may not
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A service that is asked over HTTP, as its errors speak of it."""
+
+    name: str  # "Airflow at http://127.0.0.1:8080"
+    login: str  # the settings that hold what it knows us by
+    address: str  # the setting that says where it is
+    log: str = "its log"
+
+
+def may_succeed_later(status: int) -> bool:
+    """Whether the same request may be answered well in a while."""
+    return status in _LATER or status >= 500
+
+
+def refusal(doing: str, status: int, said: str, service: Remote) -> ServiceUnavailable | RequestRefused:
+    """The error for an answer that is no success: transient where a retry may help, else with what is to be changed."""
+    found = f"{status}: {said[:1000]}"
+    if may_succeed_later(status):
+        return ServiceUnavailable(
+            doing, found=found, expected=f"an answer from {service.name}",
+            next_step=f"look at {service.log} if it stays; a task is retried by itself",
+        )  # fmt: skip
+    if status in LOGIN:
+        return RequestRefused(
+            doing, found=found, expected=f"a login that {service.name} lets do this",
+            next_step=f"correct {service.login}; if the answer comes from another service, correct {service.address}",
+        )  # fmt: skip
+    return RequestRefused(
+        doing, found=found, expected=f"a request that {service.name} takes",
+        next_step=f"a retry fails alike: look at what was asked and at what {service.name} has of it",
+    )  # fmt: skip
+
+
+def silence(doing: str, found: str, service: Remote) -> ServiceUnavailable:
+    """The error for a service that does not answer at all."""
+    return ServiceUnavailable(
+        doing, found=found, expected=f"an answer from {service.name}",
+        next_step=f"start it (`make up`), or set {service.address}; a task is retried by itself",
+    )  # fmt: skip

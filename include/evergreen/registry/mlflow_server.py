@@ -1,0 +1,59 @@
+"""What MLflow's server answers, as errors of ours: the one place that knows how its client tells of a refusal or a silence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import requests
+from mlflow.exceptions import MlflowException, RestException
+
+from evergreen.answers import Remote, refusal, silence
+from evergreen.settings import settings
+
+# An answer without JSON (a proxy's page) is told by the client with its status in the message alone (mlflow.utils.rest_utils).
+_STATUS = re.compile(r"failed with error code (\d{3})")
+_MISWRITTEN = (requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL)
+
+
+@contextmanager
+def answering(doing: str) -> Iterator[None]:
+    """A block that asks MLflow's server.
+
+    Raises:
+        ServiceUnavailable: it did not answer, or answered that it cannot now.
+        RequestRefused: it answered that it will not. What the client raises without asking the server is passed on as it is.
+    """
+    try:
+        yield
+    except (MlflowException, requests.RequestException) as error:
+        service = Remote(
+            f"MLflow at {settings().mlflow_url}", "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD", "EVERGREEN_MLFLOW_URL", "MLflow's log"
+        )  # fmt: skip
+        said = (str(error).splitlines() or [repr(error)])[0]
+        if status := status_of(error):
+            raise refusal(doing, status, said, service) from error
+        if silent(error):
+            raise silence(doing, said, service) from error
+        raise
+
+
+def status_of(error: Exception) -> int | None:
+    """The HTTP status of the server's answer; None when the error is not an answer."""
+    if isinstance(error, RestException):
+        status: int = error.get_http_status_code()
+        return status
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return error.response.status_code
+    if found := _STATUS.search(str(error)):
+        return int(found[1])
+    return status_of(error.__cause__) if isinstance(error.__cause__, requests.HTTPError) else None
+
+
+def silent(error: BaseException) -> bool:
+    """Whether no answer came; the client wraps what `requests` raised."""
+    return any(
+        isinstance(cause, requests.RequestException) and not isinstance(cause, _MISWRITTEN)
+        for cause in (error, error.__cause__, error.__context__)
+    )

@@ -1,0 +1,115 @@
+"""What a service's HTTP status means for a retry, whichever service answers: asked over a socket, by the clients of each."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from evergreen.errors import EvergreenError, PermanentError, TransientError
+from evergreen.ingest import landing
+from evergreen.local.airflow_api import AirflowApi
+from evergreen.registry import store
+from evergreen.serve import client
+from evergreen.settings import settings
+from evergreen.train import tracking
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """Answers everything with the server's status, and a page as a proxy's or JSON as the service's own."""
+
+    server: Any
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.send_response(self.server.status)
+        self.send_header("content-type", "application/json" if self.server.body.startswith(b"{") else "text/html")
+        self.send_header("content-length", str(len(self.server.body)))
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    do_POST = do_PUT = do_PATCH = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: pytest shows what is asked in the assertion."""
+
+
+@pytest.fixture(scope="module")
+def refusing() -> Iterator[Any]:
+    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    server.status, server.body = 500, b"no"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def asked(refusing: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The refusing server, in the place of every service."""
+    url = f"http://127.0.0.1:{refusing.server_address[1]}"
+    for name in ("EVERGREEN_MLFLOW_URL", "EVERGREEN_SERVER_URL", "EVERGREEN_AIRFLOW_URL", "AWS_ENDPOINT_URL"):
+        monkeypatch.setenv(name, url)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "EVERGREENTESTKEY0001")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    settings.cache_clear()
+    yield refusing
+    settings.cache_clear()
+
+
+def _airflow() -> None:
+    api = AirflowApi(settings().airflow_url, "admin", "admin")
+    api._http.headers["Authorization"] = "Bearer x"
+    api.get("/dags")
+
+
+def _airflow_login() -> None:
+    AirflowApi(settings().airflow_url, "admin", "wrong").get("/dags")
+
+
+ASKING: dict[str, tuple[Callable[[], object], str]] = {
+    "airflow": (_airflow, "EVERGREEN_AIRFLOW_PASSWORD"),
+    "airflow's login": (_airflow_login, "EVERGREEN_AIRFLOW_PASSWORD"),
+    "server": (lambda: client.serving("churn"), "EVERGREEN_SERVER_TOKEN"),
+    "deploy": (lambda: client.deploy("churn", 1), "EVERGREEN_SERVER_TOKEN"),
+    "registry": (lambda: store.find_by_key("churn", "key"), "MLFLOW_TRACKING_PASSWORD"),
+    "tracking": (lambda: tracking.find("churn", "key", "logistic"), "MLFLOW_TRACKING_PASSWORD"),
+    "s3": (lambda: landing.read("s3://evergreen", "a/{partition}.csv", "2026-01-05", "churn/a"), "AWS_SECRET_ACCESS_KEY"),
+}  # fmt: skip
+BODIES = {"json": b'{"error_code": "%s", "message": "no", "detail": "no"}', "page": b"<html>no</html>"}
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("service", ASKING)
+def test_a_status_is_permanent_or_transient_whoever_answers_it(asked: Any, service: str, body: str) -> None:
+    ask, setting = ASKING[service]
+    found: dict[int, EvergreenError] = {}
+    for status in (400, 401, 403, 404, 408, 409, 422, 425, 429, 500, 502, 503, 504):
+        asked.status = status
+        asked.body = BODIES[body].replace(b"%s", CODES.get(status, "NO_SUCH_CODE").encode())
+        with_none = service == "server" and status == 404  # it serves none of the model
+        try:
+            assert ask() is None and with_none, f"{service} took {status} for an answer"
+        except EvergreenError as error:
+            found[status] = error
+    transient = {status for status, error in found.items() if isinstance(error, TransientError)}
+    permanent = {status for status, error in found.items() if isinstance(error, PermanentError)}
+    assert permanent >= {400, 401, 403, 409, 422} and transient >= {408, 425, 429, 500, 502, 503, 504}
+    assert not permanent & {408, 425, 429, 500, 502, 503, 504}
+    for status in (401, 403):
+        assert setting in found[status].next_step and str(status) in found[status].found, str(found[status])
+    assert "retried" not in found[422].next_step and "retried" in found[503].next_step
+
+
+# MLflow's own codes stand in its JSON; what else answers in its place says only a status.
+CODES = {
+    400: "INVALID_PARAMETER_VALUE", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "RESOURCE_DOES_NOT_EXIST", 408: "408", 409: "409",
+    422: "INVALID_PARAMETER_VALUE", 425: "425", 429: "REQUEST_LIMIT_EXCEEDED", 500: "INTERNAL_ERROR", 502: "502", 503: "TEMPORARILY_UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}  # fmt: skip
