@@ -11,6 +11,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from functools import cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -19,6 +20,7 @@ from evergreen.errors import PermanentError
 ENVIRONMENT_FILE = "environment"  # below the home
 CHANNELS = frozenset({"log", "smtp", "slack"})
 PROJECT = Path(__file__).resolve().parents[2]
+Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Settings:
     bind: str  # the address that the local stack listens on; Postgres stays on loopback
     airflow_password: str = field(repr=False)  # of the local login `admin`
     server_token: str = field(repr=False)  # required by the server's admin endpoints when not empty
+    server_hosts: frozenset[str]  # names by which the server may be asked; empty: docs/serving.md
+    trusted_proxies: tuple[Network, ...]  # whose X-Forwarded-For the server believes
     replay: bool  # the server accepts a request's own `as_of`
     alerts: frozenset[str]  # channels that tell a model's owner of a failed task: log, smtp, slack
 
@@ -73,6 +77,8 @@ class Settings:
             bind=env.get("EVERGREEN_BIND", "127.0.0.1"),
             airflow_password=env.get("EVERGREEN_AIRFLOW_PASSWORD", "admin"),
             server_token=env.get("EVERGREEN_SERVER_TOKEN", ""),
+            server_hosts=frozenset(_listed(env.get("EVERGREEN_SERVER_HOSTS", "").lower())),
+            trusted_proxies=_networks(env.get("EVERGREEN_TRUSTED_PROXIES", "")),
             replay=env.get("EVERGREEN_REPLAY", "") == "1",
             alerts=_channels(env.get("EVERGREEN_ALERTS", "log")),
         )
@@ -80,13 +86,28 @@ class Settings:
 
 def _channels(stated: str) -> frozenset[str]:
     """The channels of EVERGREEN_ALERTS; `log` is always one."""
-    found = frozenset(name.strip() for name in stated.split(",") if name.strip())
+    found = frozenset(_listed(stated))
     if unknown := found - CHANNELS:
         raise PermanentError(
             "reading EVERGREEN_ALERTS", found=", ".join(sorted(unknown)), expected=f"some of {', '.join(sorted(CHANNELS))}, with commas between",
             next_step="correct it where the processes get their environment (docs/deployment.md)",
         )  # fmt: skip
     return found | {"log"}
+
+
+def _listed(stated: str) -> list[str]:
+    return [name.strip() for name in stated.split(",") if name.strip()]
+
+
+def _networks(stated: str) -> tuple[Network, ...]:
+    """The networks of EVERGREEN_TRUSTED_PROXIES; an address alone is a network of one."""
+    try:
+        return tuple(ip_network(name) for name in _listed(stated))
+    except ValueError as error:
+        raise PermanentError(
+            "reading EVERGREEN_TRUSTED_PROXIES", found=str(error), expected="addresses or networks (10.0.0.0/8), with commas between",
+            next_step="correct it where the model server gets its environment (docs/deployment.md)",
+        ) from error  # fmt: skip
 
 
 def read_environment_file(path: Path) -> dict[str, str]:

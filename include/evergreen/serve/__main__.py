@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import uvicorn
 
     from evergreen.errors import EvergreenError, TransientError
-    from evergreen.serve.app import create_app
+    from evergreen.serve.app import create_probe_app, create_serving_app
     from evergreen.serve.models import Models
     from evergreen.settings import settings
     from evergreen.spec.load import folders
@@ -43,13 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         # By name alone: a version brings the spec that it was trained with, so a folder that is being edited disturbs nothing.
         models = Models(folder.name for folder in folders(settings().models))
-    app = create_app(models, probe=bool(options.model))
+    app = create_probe_app(models) if options.model else create_serving_app(models)
     uvicorn.run(
         app,
         host=options.host,
         port=options.port,
         log_level="warning",
         access_log=False,
+        proxy_headers=False,  # who a client is, evergreen.serve.clients says
+        ws="none",
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     return 0

@@ -18,6 +18,7 @@ import uvicorn  # noqa: F401
 
 import evergreen.features.store
 import evergreen.serve.app
+import evergreen.serve.routes.predict
 import evergreen.train.families  # noqa: F401
 from evergreen.serve.__main__ import main
 

@@ -1,0 +1,49 @@
+"""What a client is told when its request is not answered: JSON, with the request's id."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from evergreen.errors import EvergreenError
+
+log = logging.getLogger(__name__)
+
+_MISTAKES_SHOWN = 20  # of a malformed request
+
+
+def refusal(request: Request, status: int, detail: object) -> Response:
+    """The answer of a request that is refused."""
+    # Escaped to ASCII: a name that the client chose may be no valid text.
+    content = json.dumps({"detail": detail, "request_id": request.state.id})
+    return Response(content, status, media_type="application/json")
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error that a route raises on purpose."""
+    app.exception_handler(EvergreenError)(_unavailable)
+    app.exception_handler(HTTPException)(_refused)
+    app.exception_handler(RequestValidationError)(_malformed)
+
+
+async def _unavailable(request: Request, error: EvergreenError) -> Response:
+    log.error("%s", error)
+    return refusal(
+        request,
+        503,
+        {"doing": error.doing, "found": error.found, "expected": error.expected, "next_step": error.next_step},
+    )
+
+
+async def _refused(request: Request, error: HTTPException) -> Response:
+    return refusal(request, error.status_code, error.detail)
+
+
+async def _malformed(request: Request, error: RequestValidationError) -> Response:
+    # Without the input, which FastAPI would repeat: it may be large, or what JSON cannot hold.
+    errors = [{name: mistake[name] for name in ("type", "loc", "msg")} for mistake in error.errors()]
+    return refusal(request, 422, errors[:_MISTAKES_SHOWN])

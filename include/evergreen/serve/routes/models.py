@@ -1,0 +1,43 @@
+"""What serves."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from fastapi import APIRouter
+
+from evergreen.serve.models import Slot
+from evergreen.serve.state import Shared
+
+router = APIRouter()
+
+
+@router.get("/models")
+async def list_models(server: Shared) -> dict[str, Any]:
+    """What serves."""
+    return {"models": [described(slot) for slot in server.models.all()]}
+
+
+@router.get("/models/{model}")
+async def describe(model: str, server: Shared) -> dict[str, Any]:
+    """What serves of one model."""
+    return described(server.slot(model))
+
+
+def described(slot: Slot) -> dict[str, Any]:
+    """A model's place as clients see it."""
+    current = slot.current
+    return {
+        "model": slot.model,
+        "version": current and current.version.number,
+        "as_of": current and current.version.as_of.isoformat(),
+        "loaded_at": current and current.loaded_at.isoformat(),
+        "role": _role(slot),
+        "problem": slot.problem,
+    }
+
+
+def _role(slot: Slot) -> Literal["champion", "last known good"] | None:
+    if slot.current is None:
+        return None
+    return "last known good" if slot.fallback else "champion"
