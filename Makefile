@@ -12,6 +12,9 @@ export PYTHONPATH :=
 MODEL ?= churn
 SEED ?= 7
 SECTION ?=
+WORKERS ?= 2
+# Whole folders go to a worker, those that take longest first, which is the order of pytest's testpaths.
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down reset test test-unit test-long check format bench lock
@@ -47,11 +50,11 @@ reset: ## stop everything and delete all data of the local stack
 test-unit: setup ## run the tests that need no server: seconds
 	@$(BIN)/python -m pytest tests/unit
 
-test: setup ## run the tests, all but those marked long
-	@$(BIN)/python -m pytest -m "not long"
+test: setup ## run the tests, all but those marked long, in WORKERS processes side by side
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not long"
 
 test-long: setup ## run every test, those marked long too
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 check: setup ## lint, format, types, specs, images, workflows, lock; changes nothing
 	@$(BIN)/ruff check .

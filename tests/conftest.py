@@ -1,12 +1,16 @@
-"""Real servers for the tests: one of each a session, a fresh home and fresh databases a test."""
+"""Real servers for the tests: one of each a run, whatever the number of workers; a fresh home and fresh databases a test."""
 
 from __future__ import annotations
 
+import fcntl
 import itertools
+import json
 import os
 import secrets
+import shutil
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,51 +30,96 @@ os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 os.environ["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] = "False"
 
 _numbers = itertools.count()
+_SHARED = "EVERGREEN_TEST_SERVICES"  # names the folder in which a run's worker processes find one another's servers
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One folder a run, made by the first process and inherited by pytest-xdist's workers."""
+    if not hasattr(config, "workerinput"):
+        os.environ[_SHARED] = tempfile.mkdtemp(prefix="evergreen-tests-")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one folder run in one worker, in their order: they share its fixtures. A file below `components` is a folder to it."""
+    for item in items:
+        folder = item.path.parent.relative_to(PROJECT / "tests")
+        alone = folder.as_posix() in (".", "components")
+        item.add_marker(pytest.mark.xdist_group(item.path.stem if alone else folder.as_posix()))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The last process to end stops what the run's workers shared."""
+    if hasattr(session.config, "workerinput"):
+        return
+    folder = Path(os.environ[_SHARED])
+    processes = Processes(folder)
+    processes.stop(*(name for name in processes.names() if name != "postgres"))
+    processes.stop("postgres")  # the others still write while they end
+    if (folder / "postgres.json").exists():
+        postgres.remove(postgres.cluster(folder / "postgres", 0, ""))
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def started_once(name: str, start: Callable[[Processes, Path], dict[str, str]]) -> dict[str, str]:
+    """What `start` told of a server, which the first worker that asks for it starts for all of them.
+
+    Args:
+        start: gets the run's processes and a folder for the server's files.
+    """
+    folder = Path(os.environ[_SHARED])
+    told = folder / f"{name}.json"
+    with (folder / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not told.exists():
+            told.write_text(json.dumps(start(Processes(folder), folder / name)))
+    found: dict[str, str] = json.loads(told.read_text())
+    return found
 
 
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
-    """The background processes of this test session; all of them are stopped at its end."""
+    """The background processes of this worker's own tests; all of them are stopped at its end."""
     processes = Processes(tmp_path_factory.mktemp("services"))
     yield processes
     processes.stop(*processes.names())
 
 
 @pytest.fixture(scope="session")
-def postgres_url(services: Processes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> str:
     """A real Postgres server: its URL without a database name. EVERGREEN_TEST_DATABASE names one of your own."""
-    if own := os.environ.get("EVERGREEN_TEST_DATABASE"):
-        yield own
-        return
-    home = tmp_path_factory.mktemp("postgres")
-    cluster = postgres.cluster(home, postgres.free_port(), secrets.token_hex(8))
+    return os.environ.get("EVERGREEN_TEST_DATABASE") or started_once("postgres", _start_postgres)["url"]
+
+
+def _start_postgres(processes: Processes, folder: Path) -> dict[str, str]:
+    cluster = postgres.cluster(folder, postgres.free_port(), secrets.token_hex(8))
     postgres.prepare(cluster)
     service = Service(
         "postgres", cluster.command(), dict(os.environ), lambda: postgres.answers(cluster.url), 30, cluster.user
     )
-    services.start(service)
-    services.wait(service)
-    yield cluster.url
-    services.stop("postgres")
-    postgres.remove(cluster)
+    processes.start(service)
+    processes.wait(service)
+    return {"url": cluster.url}
 
 
 @pytest.fixture(scope="session")
-def mlflow_url(services: Processes, postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A real MLflow server on the real Postgres; one a session, since it takes seconds to start."""
-    name = f"t{os.getpid()}_mlflow"
-    postgres.create_databases(postgres_url, [name])
-    port = postgres.free_port()
-    backend, artifacts = f"{postgres_url}/{name}", tmp_path_factory.mktemp("mlflow")
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-               "--backend-store-uri", backend, "--artifacts-destination", str(artifacts)]  # fmt: skip
-    url = f"http://127.0.0.1:{port}"
-    # Its job workers would be four more processes that no test needs.
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    service = Service("mlflow", command, environment, lambda: answers(f"{url}/health"))
-    services.start(service)
-    services.wait(service)
-    return url
+def mlflow_url(postgres_url: str) -> str:
+    """A real MLflow server on the real Postgres; one a run, since it takes seconds to start."""
+
+    def start(processes: Processes, folder: Path) -> dict[str, str]:
+        name = f"t{os.getpid()}_mlflow"
+        postgres.create_databases(postgres_url, [name])
+        port = postgres.free_port()
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+                   "--backend-store-uri", f"{postgres_url}/{name}", "--artifacts-destination", str(folder)]  # fmt: skip
+        url = f"http://127.0.0.1:{port}"
+        # Its job workers would be four more processes that no test needs.
+        environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        service = Service("mlflow", command, environment, lambda: answers(f"{url}/health"))
+        processes.start(service)
+        processes.wait(service)
+        return {"url": url}
+
+    return started_once("mlflow", start)["url"]
 
 
 @pytest.fixture
@@ -87,22 +136,23 @@ def home(tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture(scope="session")
-def s3(services: Processes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def s3() -> Iterator[str]:
     """A real S3 server with the bucket `evergreen`: its endpoint URL. Credentials stand in the environment."""
-    import boto3
-
-    port = postgres.free_port()
-    url = f"http://127.0.0.1:{port}"
-    credentials = {"AWS_ACCESS_KEY_ID": "EVERGREENTESTKEY0001", "AWS_SECRET_ACCESS_KEY": secrets.token_hex(20)}
-    environment = credentials | {"AWS_ENDPOINT_URL": url, "AWS_DEFAULT_REGION": "us-east-1", "AWS_ALLOW_HTTP": "true"}
-    command = [str(Path(sys.executable).with_name("rclone")), "serve", "s3", str(tmp_path_factory.mktemp("s3")), "--addr", f"127.0.0.1:{port}",
-               "--auth-key", ",".join(credentials.values())]  # fmt: skip
-    service = Service("s3", command, dict(os.environ), lambda: answers(url), 30)
-    services.start(service)
-    services.wait(service)
+    environment = started_once("s3", _start_s3)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        boto3.client("s3").create_bucket(Bucket="evergreen")
-        yield url
-    services.stop("s3")
+        yield environment["AWS_ENDPOINT_URL"]
+
+
+def _start_s3(processes: Processes, folder: Path) -> dict[str, str]:
+    port = postgres.free_port()
+    url = f"http://127.0.0.1:{port}"
+    credentials = {"AWS_ACCESS_KEY_ID": "EVERGREENTESTKEY0001", "AWS_SECRET_ACCESS_KEY": secrets.token_hex(20)}
+    (folder / "evergreen").mkdir(parents=True)  # a folder of rclone's is a bucket
+    command = [str(Path(sys.executable).with_name("rclone")), "serve", "s3", str(folder), "--addr", f"127.0.0.1:{port}",
+               "--auth-key", ",".join(credentials.values())]  # fmt: skip
+    service = Service("s3", command, dict(os.environ), lambda: answers(url), 30)
+    processes.start(service)
+    processes.wait(service)
+    return credentials | {"AWS_ENDPOINT_URL": url, "AWS_DEFAULT_REGION": "us-east-1", "AWS_ALLOW_HTTP": "true"}

@@ -269,3 +269,10 @@ def test_importing_every_stage_really_loads_none_of_them() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(INCLUDE)}, timeout=120
     )
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stdout + done.stderr
+
+
+def test_the_unit_tests_load_no_library_that_takes_seconds() -> None:
+    slow = {"airflow", "evidently", "fastapi", "feast", "great_expectations", "mlflow", "optuna", "tensorflow"}
+    code = f"import sys, pytest\nstatus = pytest.main(['--collect-only', '-q', 'tests/unit'])\nprint(int(status), *sorted({slow!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT, timeout=120)
+    assert done.stdout.splitlines()[-1] == "0", f"move what needs them to tests/components: {done.stdout[-500:]}"

@@ -1,7 +1,9 @@
-"""The demo deletes nothing but a demo's, and does not pass when its loop did not close."""
+"""The demo deletes nothing but a demo's, does not pass when its loop did not close, and has the customers of docs/serving.md."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -13,7 +15,7 @@ import pytest
 from evergreen.evaluate.metrics import Comparison
 from evergreen.monitor.rules import Decision
 from evergreen.registry.rules import Version
-from evergreen.settings import settings
+from evergreen.settings import PROJECT, settings
 from evergreen_demo import churn, driver, timeline
 from evergreen_demo.timeline import StoryFailed, Timeline
 
@@ -96,3 +98,11 @@ def test_a_loop_that_did_not_close_fails_and_says_why(changed: dict[str, Any], t
     others = {name: value for name, value in changed.items() if name not in of_story}
     with pytest.raises(StoryFailed, match=told):
         replace(CLOSED, story=replace(STORY, **of_story), **others).check()
+
+
+def test_the_documented_customers_are_the_demos() -> None:
+    asked = re.search(r"/models/churn/predict .*?-d '(.*?)'\n", (PROJECT / "docs/serving.md").read_text(), re.DOTALL)
+    assert asked is not None
+    story = churn.Story(seed=7)
+    present = set(churn.business(story).world.batch(story.end)["customers"]["customer_id"])
+    assert {entity["customer_id"] for entity in json.loads(asked[1])["entities"]} <= present
