@@ -11,7 +11,7 @@ from evergreen.orchestration.retrain import retrain
 
 for spec in valid_specs():
     with loop(spec, "monitor") as stage:
-        collected = stage(monitor.collect)()
+        collected = stage(monitor.collect, on_success_callback=of_warnings(spec))()
         quality = stage(monitor.quality)(collected=collected)
         drift = stage(monitor.drift)(collected=collected)
         performance = stage(monitor.performance, awaits=features.awaited)(collected=collected)

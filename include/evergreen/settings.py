@@ -19,6 +19,7 @@ from evergreen.errors import PermanentError
 
 ENVIRONMENT_FILE = "environment"  # below the home
 CHANNELS = frozenset({"log", "smtp", "slack"})
+MEGABYTE = 1_000_000
 PROJECT = Path(__file__).resolve().parents[2]
 Network = IPv4Network | IPv6Network
 
@@ -35,6 +36,9 @@ class Settings:
     reports: Path  # Data Docs and drift reports, served over HTTP
     database: str  # postgresql://user:password@host:port, without a database name
     embedded_database: bool  # the stack runs its own Postgres; false when EVERGREEN_DATABASE names a server
+    database_folder: Path | None  # the embedded Postgres' data, once it was started
+    database_bound: int  # bytes of the database `evergreen`, at which predictions are refused; 0: none
+    disk_reserve: int  # bytes of a disk that predictions leave free
     database_prefix: str  # stands before the names of Evergreen's databases, on a server shared with others
     mlflow_url: str
     server_url: str
@@ -45,6 +49,8 @@ class Settings:
     server_token: str = field(repr=False)  # required by the server's admin endpoints when not empty
     server_hosts: frozenset[str]  # names by which the server may be asked; empty: docs/serving.md
     trusted_proxies: tuple[Network, ...]  # whose X-Forwarded-For the server believes
+    client_entities: int  # per second, of one client of the server
+    client_requests: int  # of one client of the server, under way at once
     replay: bool  # the server accepts a request's own `as_of`
     alerts: frozenset[str]  # channels that tell a model's owner of a failed task: log, smtp, slack
 
@@ -69,6 +75,9 @@ class Settings:
             reports=Path(env.get("EVERGREEN_REPORTS", home / "reports")),
             database=own_server or f"postgresql://{login}@127.0.0.1:{env.get('EVERGREEN_POSTGRES_PORT', '5442')}",
             embedded_database=not own_server,
+            database_folder=None if own_server or not (data := env.get("EVERGREEN_POSTGRES_DATA")) else Path(data),
+            database_bound=_number(env, "EVERGREEN_DATABASE_BOUND_MB", 0) * MEGABYTE,
+            disk_reserve=_number(env, "EVERGREEN_DISK_RESERVE_MB", 1_000) * MEGABYTE,
             database_prefix=env.get("EVERGREEN_DATABASE_PREFIX", ""),
             mlflow_url=env.get("EVERGREEN_MLFLOW_URL", "http://127.0.0.1:5050"),
             server_url=env.get("EVERGREEN_SERVER_URL", "http://127.0.0.1:8090"),
@@ -79,6 +88,8 @@ class Settings:
             server_token=env.get("EVERGREEN_SERVER_TOKEN", ""),
             server_hosts=frozenset(_listed(env.get("EVERGREEN_SERVER_HOSTS", "").lower())),
             trusted_proxies=_networks(env.get("EVERGREEN_TRUSTED_PROXIES", "")),
+            client_entities=_number(env, "EVERGREEN_CLIENT_ENTITIES_PER_SECOND", 2_000, least=1),
+            client_requests=_number(env, "EVERGREEN_CLIENT_REQUESTS", 64, least=1),
             replay=env.get("EVERGREEN_REPLAY", "") == "1",
             alerts=_channels(env.get("EVERGREEN_ALERTS", "log")),
         )
@@ -108,6 +119,16 @@ def _networks(stated: str) -> tuple[Network, ...]:
             "reading EVERGREEN_TRUSTED_PROXIES", found=str(error), expected="addresses or networks (10.0.0.0/8), with commas between",
             next_step="correct it where the model server gets its environment (docs/deployment.md)",
         ) from error  # fmt: skip
+
+
+def _number(env: dict[str, str], name: str, default: int, *, least: int = 0) -> int:
+    stated = env.get(name, "").strip()
+    if stated and not (stated.isascii() and stated.isdigit() and int(stated) >= least):
+        raise PermanentError(
+            f"reading {name}", found=repr(stated), expected=f"a whole number, {least} or more",
+            next_step="correct it where the processes get their environment (docs/deployment.md)",
+        )  # fmt: skip
+    return int(stated or default)
 
 
 def read_environment_file(path: Path) -> dict[str, str]:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from evergreen.errors import PermanentError, PortTaken, StackNotReady
+from evergreen.lake import space
 from evergreen.local import environment, postgres
 from evergreen.local.airflow_objects import load_airflow_settings
 from evergreen.local.processes import Processes, Service, answers
@@ -40,6 +41,8 @@ def up(progress: Progress = print, *, replay: bool | None = None, only: Collecti
     processes = Processes(here.home)
     _check_ports(here, processes, only)
     here = up_database(here, progress, replay=replay)
+    for line in space.warnings(space.places(here)):
+        progress(f"WARNING: {line}")
     write_login(here)
     variables = environment.of_processes(here)
 
@@ -141,7 +144,10 @@ def _remember(here: Settings, replay: bool) -> Settings:
             "EVERGREEN_REPLAY": "1" if replay else "0",
         }
         | (
-            {"EVERGREEN_POSTGRES_PORT": str(urlsplit(here.database).port)}
+            {
+                "EVERGREEN_POSTGRES_PORT": str(urlsplit(here.database).port),
+                "EVERGREEN_POSTGRES_DATA": str(_cluster(here).data),
+            }
             if here.embedded_database
             else {"EVERGREEN_DATABASE": here.database}
         ),

@@ -27,13 +27,13 @@ def collect(run: Run) -> Json:
 
     Returns:
         `{"rows", "partition", "version": the one that made most of them or None, "champion": the version that should have
-        answered, or None}`
+        answered, or None, "warnings": where little space is left, for the owner}`
     """
     from collections import Counter
 
     import pyarrow as pa
 
-    from evergreen.lake import catalogue, partitions
+    from evergreen.lake import catalogue, partitions, space
     from evergreen.serve import predictions
 
     spec, partition = run.spec, run.interval.partition
@@ -57,7 +57,7 @@ def collect(run: Run) -> Json:
     log.info("%d predictions by versions %s; champion: %s", len(rows), dict(made), champion or "none")
     return {
         "rows": len(rows), "partition": partition, "version": max(made, key=lambda v: (made[v], v)) if made else None,
-        "champion": champion,
+        "champion": champion, "warnings": space.warnings(space.places(settings())),
     }  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from evergreen.registry.mlflow_server import answering, silent, status_of
 from evergreen.registry.rules import Version
 from evergreen.settings import settings
 from evergreen.spec.schema import ModelSpec
+from evergreen.train import families
 from evergreen.train.rows import predict
 
 CHAMPION = "champion"
@@ -44,6 +45,10 @@ class Predictor(Protocol):
         None)."""
         ...
 
+    def categories(self) -> Mapping[str, frozenset[str]]:
+        """The values of each category that it was trained with."""
+        ...
+
 
 class _PipelinePredictor:
     def __init__(self, pipeline: Pipeline) -> None:
@@ -51,6 +56,9 @@ class _PipelinePredictor:
 
     def predict(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
         return predict(self._pipeline, frame)
+
+    def categories(self) -> Mapping[str, frozenset[str]]:
+        return families.categories(self._pipeline)
 
 
 def champion(model: str) -> Version | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -15,9 +14,9 @@ from evergreen.serve import documentation, refusals
 from evergreen.serve.metrics import Metrics
 from evergreen.serve.middleware import Exchange
 from evergreen.serve.models import Models
-from evergreen.serve.predictions import PredictionLog
 from evergreen.serve.routes import deploy, health, probe
 from evergreen.serve.routes import models as listing
+from evergreen.serve.space import Space
 from evergreen.serve.state import ServingState, State
 
 
@@ -32,17 +31,16 @@ def create_serving_app(models: Models) -> FastAPI:
     """Answers clients; looks for every model's champion at its start."""
     from evergreen.serve.routes import predict  # not for a probe: Feast takes seconds to import
 
-    server = ServingState(
-        models, Metrics(models), PredictionLog(), ThreadPoolExecutor(predict.WORKERS, thread_name_prefix="predict")
-    )
+    space = Space()
+    server = ServingState(models, Metrics(models, space), space)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         threading.Thread(target=models.start, name="first versions", daemon=True).start()
+        await run_in_threadpool(space.start)
         yield
         models.stop()
-        await run_in_threadpool(server.log.close)
-        server.workers.shutdown()
+        await run_in_threadpool(server.close)
 
     app = _app(server, lifespan)
     app.include_router(deploy.router)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from fastapi import Request
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -10,6 +11,10 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from evergreen.serve.models import Loaded, Models
+from evergreen.serve.space import Space
+
+if TYPE_CHECKING:
+    from evergreen.serve.answering import Made  # a probe has none, and Feast takes seconds to import
 
 _SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -35,13 +40,32 @@ class _Serving(Collector):
         yield from (version, fallback, failures)
 
 
+class _Left(Collector):
+    """The space that is left, as it was last seen."""
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+
+    def collect(self) -> Iterator[Metric]:
+        free = GaugeMetricFamily("evergreen_free_bytes", "Space that is left", labels=["place"])
+        reserve = GaugeMetricFamily(
+            "evergreen_reserve_bytes", "Space that predictions leave free; below it they are refused", labels=["place"]
+        )
+        for place in self._space.places:
+            free.add_metric([place.name], place.free)
+            reserve.add_metric([place.name], place.reserve)
+        yield from (free, reserve)
+
+
 class Metrics:
     """Counters of one server, in a registry of their own."""
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, space: Space | None = None) -> None:
         self._models = models
         self.registry = CollectorRegistry()
         self.registry.register(_Serving(models))
+        if space is not None:
+            self.registry.register(_Left(space))
         self._requests = Counter("evergreen_requests", "Answered requests", ["path", "status"], registry=self.registry)
         self._seconds = Histogram(
             "evergreen_request_seconds", "Time to answer", ["path"], buckets=_SECONDS, registry=self.registry
@@ -52,6 +76,13 @@ class Metrics:
         self._unknown = Counter(
             "evergreen_unknown_entities", "Entities without features", ["model"], registry=self.registry
         )
+        self._unseen = Counter(
+            "evergreen_unseen_categories", "Values of a category that the version was not trained with", ["model", "feature"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._replayed = Counter(
+            "evergreen_replayed_answers", "Retries that were given the first answer again", ["model"], registry=self.registry
+        )  # fmt: skip
 
     def answered(self, request: Request, status: int, seconds: float) -> None:
         """Count a request under its route, with the model where there is such a model; every path without a route is the same,
@@ -63,7 +94,13 @@ class Metrics:
         self._requests.labels(path, str(status)).inc()
         self._seconds.labels(path).observe(seconds)
 
-    def predicted(self, loaded: Loaded, known: int, unknown: int) -> None:
-        """Count an answer's predictions and the entities it had none for."""
-        self._predictions.labels(loaded.spec.model, str(loaded.version.number)).inc(known)
-        self._unknown.labels(loaded.spec.model).inc(unknown)
+    def predicted(self, loaded: Loaded, made: Made) -> None:
+        """Count an answer's predictions, the entities it had none for, and by feature the categories that the version never saw."""
+        self._predictions.labels(loaded.spec.model, str(loaded.version.number)).inc(len(made.rows))
+        self._unknown.labels(loaded.spec.model).inc(len(made.unknown))
+        for feature, count in made.unseen.items():
+            self._unseen.labels(loaded.spec.model, feature).inc(count)
+
+    def replayed(self, model: str) -> None:
+        """Count an answer that was given again."""
+        self._replayed.labels(model).inc()

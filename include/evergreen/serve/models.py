@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -40,6 +40,11 @@ class Loaded:
         """P(positive), or the number, of each row of features."""
         frame = pd.DataFrame.from_records(list(features), columns=list(self.spec.feature_types))
         return self.predictor.predict(inputs(self.spec.feature_types, frame))
+
+    @cached_property
+    def categories(self) -> Mapping[str, frozenset[str]]:
+        """The values of each category that the version was trained with."""
+        return self.predictor.categories()
 
     @cached_property
     def request_type(self) -> type[BaseModel]:

@@ -1,7 +1,8 @@
 """The prediction log: every prediction that was answered to a client stands here, with the features it was made from.
 
 An answer waits until its rows are committed. Commits are shared: whatever waits while one is under way goes with the next, so
-a busy server commits a few hundred times a second and not once a request.
+a busy server commits a few hundred times a second and not once a request. With its rows may go the whole answer, to be remembered
+under a key: in the same transaction, so that neither is there without the other.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,8 @@ from psycopg.types.json import Jsonb
 
 from evergreen.errors import ServiceUnavailable
 from evergreen.lake import postgres
+from evergreen.serve import idempotency
+from evergreen.serve.idempotency import Answer
 from evergreen.settings import settings
 
 log = logging.getLogger(__name__)
@@ -57,7 +60,13 @@ class Prediction:
     prediction: float
 
 
-_Waiting = tuple[Sequence[Prediction], "Future[None]"]  # a request's rows, and who waits for them
+@dataclass(frozen=True)
+class _Request:
+    """A request's rows, and who waits for them."""
+
+    rows: Sequence[Prediction]
+    answer: Answer | None  # to remember
+    done: Future[Answer | None]  # the answer that stands under the key
 
 
 def between(model: str, start: datetime, end: datetime) -> list[dict[str, Any]]:
@@ -74,7 +83,7 @@ class PredictionLog:
     """Writes from one thread with one connection; thread-safe."""
 
     def __init__(self) -> None:
-        self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._rows = 0  # waiting or being written
         self._counting = threading.Lock()
         self._closed = False
@@ -82,14 +91,19 @@ class PredictionLog:
         self._writer = threading.Thread(target=self._write, name="prediction log", daemon=True)
         self._writer.start()
 
-    def append(self, rows: Sequence[Prediction]) -> Future[None]:
-        """Done when all rows are committed; fails with `ServiceUnavailable` when that is not certain."""
-        done: Future[None] = Future()
+    def append(self, rows: Sequence[Prediction], answer: Answer | None = None) -> Future[Answer | None]:
+        """Log a request's rows, and remember its answer under its key; both or none.
+
+        Returns:
+            Done when that is committed, with the answer that stands under the key: another one, when a server beside this one was
+            faster; then no row of this request is logged. Fails with `ServiceUnavailable` when the commit is not certain.
+        """
+        done: Future[Answer | None] = Future()
         with self._counting:
             full = self._rows + len(rows) > _ROWS_WAITING
             if not full and not self._closed:
                 self._rows += len(rows)
-                self._waiting.put((rows, done))
+                self._waiting.put(_Request(rows, answer, done))
                 return done
         done.set_exception(_unwritten(f"{_ROWS_WAITING:,} rows are waiting" if full else "the log is closed"))
         return done
@@ -110,10 +124,14 @@ class PredictionLog:
         if self._connection is not None:
             self._connection.close()
 
-    def _settle(self, requests: list[_Waiting]) -> None:
+    def _settle(self, requests: list[_Request]) -> None:
         """Commit requests together, and tell each."""
+        standing: dict[str, Answer] = {}
+        failure = None
         try:
-            failure = self._commit([row for rows, _ in requests for row in rows])
+            standing = self._commit(requests)
+        except ServiceUnavailable as error:
+            failure = error
         except Exception as error:  # whatever it is, the writer must live
             if len(requests) > 1:  # a value of one of them that cannot be written is no fault of the others
                 for request in requests:
@@ -122,40 +140,42 @@ class PredictionLog:
             log.exception("a request's predictions cannot be written")
             failure = _unwritten(f"{type(error).__name__}: {error}".strip())
         with self._counting:
-            self._rows -= sum(len(rows) for rows, _ in requests)
-        for _, done in requests:
-            if done.set_running_or_notify_cancel():
-                done.set_exception(failure) if failure else done.set_result(None)
+            self._rows -= sum(len(request.rows) for request in requests)
+        for request in requests:
+            if request.done.set_running_or_notify_cancel():
+                if failure is not None:
+                    request.done.set_exception(failure)
+                else:
+                    ours = request.answer
+                    request.done.set_result(ours and standing.get(ours.request_id, ours))
 
-    def _take(self) -> tuple[list[_Waiting], bool]:
+    def _take(self) -> tuple[list[_Request], bool]:
         """What is waiting, at least one request; and whether the log was closed after it."""
-        taken: list[_Waiting] = []
+        taken: list[_Request] = []
         item = self._waiting.get()
         while item is not None:
             taken.append(item)
-            if sum(len(rows) for rows, _ in taken) >= _ROWS_A_COMMIT or self._waiting.empty():
+            if sum(len(request.rows) for request in taken) >= _ROWS_A_COMMIT or self._waiting.empty():
                 return taken, False
             item = self._waiting.get()
         return taken, True
 
-    def _commit(self, rows: Sequence[Prediction]) -> ServiceUnavailable | None:
-        """Commit rows; the error when it cannot be said that they are. Once more on a new connection: the old one may be stale.
+    def _commit(self, requests: list[_Request]) -> dict[str, Answer]:
+        """Commit requests; once more on a new connection when it fails, since the old one may be stale.
+
+        Returns:
+            `request_id` of a request whose key has another request's answer → that answer. Its rows are not logged.
 
         Raises:
+            ServiceUnavailable: it cannot be said that they are committed.
             Exception: a value that cannot be sent, or that Postgres does not hold (psycopg.DataError); nothing is committed.
         """
-        values = [
-            (r.model, r.version, r.request_id, r.position, r.entity, r.as_of, r.features_at, Jsonb(r.features), r.prediction)
-            for r in rows
-        ]  # fmt: skip
-        columns = [list(column) for column in zip(*values, strict=True)]
         failure: Exception | None = None
         for _ in range(2):
             try:
                 if self._connection is None:
                     self._connection = self._open()
-                self._connection.execute(_INSERT, columns)  # commits by itself
-                return None
+                return _write(self._connection, requests)
             except psycopg.DataError:
                 raise
             except (psycopg.Error, ServiceUnavailable) as error:
@@ -163,16 +183,53 @@ class PredictionLog:
                 if self._connection is not None:
                     self._connection.close()
                 self._connection = None
-        return _unwritten(str(failure).strip())
+        raise _unwritten(str(failure).strip())
 
     @staticmethod
     def _open() -> psycopg.Connection:
         postgres.ensure_table(_DDL)
+        postgres.ensure_table(idempotency.DDL)
         return psycopg.connect(
             settings().database_url("evergreen"), autocommit=True, connect_timeout=5, tcp_user_timeout=10_000,
             # A server that trades durability for speed by default must not do so here; one that hangs must not hang us.
             options="-c synchronous_commit=on -c statement_timeout=10s -c lock_timeout=10s",
         )  # fmt: skip
+
+
+def _write(connection: psycopg.Connection, requests: list[_Request]) -> dict[str, Answer]:
+    answers = [request.answer for request in requests if request.answer is not None]
+    if not answers:
+        connection.execute(_INSERT, _columns(row for request in requests for row in request.rows))  # commits by itself
+        return {}
+    with connection.transaction():
+        # In the keys' order: two servers with the same keys wait for each other instead of deadlocking.
+        fields = [
+            (a.model, a.key, a.body, a.request_id, a.content) for a in sorted(answers, key=lambda a: (a.model, a.key))
+        ]
+        ours = {each for (each,) in connection.execute(idempotency.REMEMBER, _turned(fields)).fetchall()}
+        late = {(a.model, a.key): a.request_id for a in answers if a.request_id not in ours}
+        elsewhere = set(late.values())
+        rows = [row for request in requests for row in request.rows if row.request_id not in elsewhere]
+        if rows:
+            connection.execute(_INSERT, _columns(rows))
+        if not late:
+            return {}
+        found = connection.execute(idempotency.STANDING, _turned(late), binary=True).fetchall()
+        if len(found) < len(late):
+            raise _unwritten("an answer that stood under a key expired in the same moment")
+    return {late[model, key]: Answer(model, key, *rest) for model, key, *rest in found}
+
+
+def _columns(rows: Iterable[Prediction]) -> list[list[Any]]:
+    return _turned(
+        (r.model, r.version, r.request_id, r.position, r.entity, r.as_of, r.features_at, Jsonb(r.features), r.prediction)
+        for r in rows
+    )  # fmt: skip
+
+
+def _turned(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
+    """Rows as columns."""
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _unwritten(found: str) -> ServiceUnavailable:

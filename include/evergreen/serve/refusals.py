@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -16,11 +17,11 @@ log = logging.getLogger(__name__)
 _MISTAKES_SHOWN = 20  # of a malformed request
 
 
-def refusal(request: Request, status: int, detail: object) -> Response:
+def refusal(request: Request, status: int, detail: object, headers: Mapping[str, str] | None = None) -> Response:
     """The answer of a request that is refused."""
     # Escaped to ASCII: a name that the client chose may be no valid text.
     content = json.dumps({"detail": detail, "request_id": request.state.id})
-    return Response(content, status, media_type="application/json")
+    return Response(content, status, headers, media_type="application/json")
 
 
 def install(app: FastAPI) -> None:
@@ -40,7 +41,7 @@ async def _unavailable(request: Request, error: EvergreenError) -> Response:
 
 
 async def _refused(request: Request, error: HTTPException) -> Response:
-    return refusal(request, error.status_code, error.detail)
+    return refusal(request, error.status_code, error.detail, error.headers)
 
 
 async def _malformed(request: Request, error: RequestValidationError) -> Response:

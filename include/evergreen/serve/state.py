@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, HTTPException, Request
 
+from evergreen.serve.admission import SMALL, Clients, Lane
+from evergreen.serve.idempotency import Memory
 from evergreen.serve.metrics import Metrics
 from evergreen.serve.models import Loaded, Models, Slot
 from evergreen.serve.predictions import PredictionLog
+from evergreen.serve.space import Space
+from evergreen.settings import settings
 
 
 @dataclass
@@ -34,13 +37,61 @@ class State:
             raise HTTPException(503, f"no version of {model} serves yet{why}")
         return slot.current
 
+    @property
+    def warnings(self) -> list[str]:
+        """What an operator should mend before it stops the server."""
+        return []
+
+    @property
+    def refuses(self) -> bool:
+        """No prediction is answered, whatever the models do."""
+        return False
+
+
+@dataclass
+class Way:
+    """Where requests of one size are worked on and logged; they share neither threads nor commits with those of the other."""
+
+    lane: Lane
+    log: PredictionLog = field(default_factory=PredictionLog)
+
 
 @dataclass
 class ServingState(State):
     """What predictions for clients need beside the models."""
 
-    log: PredictionLog
-    workers: ThreadPoolExecutor  # read features and predict
+    space: Space
+    clients: Clients = field(default_factory=lambda: Clients(settings().client_entities, settings().client_requests))
+    # A request of one entity takes some 25 ms, of 1,000 some 250 ms; a full line is answered within the patience of those in it.
+    small: Way = field(default_factory=lambda: Way(Lane("requests", threads=4, places=200)))
+    large: Way = field(
+        default_factory=lambda: Way(Lane(f"requests of more than {SMALL} entities", threads=1, places=24))
+    )
+    memory: Memory = field(default_factory=Memory)
+    lookups: Lane = field(default_factory=lambda: Lane("retries", threads=2, places=100))
+
+    @property
+    def warnings(self) -> list[str]:
+        """Where little space is left."""
+        return self.space.warnings
+
+    @property
+    def refuses(self) -> bool:
+        """There is no space for the rows of the prediction log."""
+        return self.space.exhausted
+
+    def way(self, entities: int) -> Way:
+        """Where a request of so many entities is answered."""
+        return self.small if entities <= SMALL else self.large
+
+    def close(self) -> None:
+        """Write what is waiting, then stop."""
+        self.space.stop()
+        for way in (self.small, self.large):
+            way.log.close()
+        for lane in (self.small.lane, self.large.lane, self.lookups):
+            lane.close()
+        self.memory.close()
 
 
 def _of(request: Request) -> State:

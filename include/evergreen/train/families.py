@@ -78,6 +78,17 @@ def build(
     ])  # fmt: skip
 
 
+def categories(pipeline: Pipeline) -> dict[str, frozenset[str]]:
+    """The values of each category that a fitted candidate has seen, the rare ones too; what it has not seen it takes for missing or
+    for none of them."""
+    found: dict[str, frozenset[str]] = {}
+    for name, encoder, columns in pipeline.named_steps["prepare"].transformers_:
+        if name == "category" and len(columns):  # without a column it was never fitted
+            for column, seen in zip(columns, encoder.categories_, strict=True):
+                found[column] = frozenset(value for value in seen if isinstance(value, str))
+    return found
+
+
 def _filled_and_scaled(numbers: list[str], categories: list[str]) -> ColumnTransformer:
     fill = SimpleImputer(strategy="median", keep_empty_features=True, add_indicator=True)
     number = Pipeline([("fill", fill), ("scale", StandardScaler())])

@@ -260,7 +260,7 @@ def test_a_model_whose_folder_is_new_since_the_servers_start_is_deployed(alone: 
     assert server.get(f"/models/{new.name}").status_code == 404
     new.champion(3)
     assert answering(new) == 1
-    assert server.get("/readyz").json() == {"ready": True, "missing": []}
+    assert server.get("/readyz").json() == {"ready": True, "missing": [], "warnings": []}
 
 
 def test_what_gates_said_of_a_version_ends_with_the_champion_that_they_compared_it_with(shop: Shop) -> None:
@@ -338,14 +338,16 @@ def test_a_restart_whose_champion_cannot_be_loaded_serves_the_last_known_good_ve
     server = alone.serve(wait=False)
     server.wait(503)
     assert server.get("/healthz").status_code == 200
-    assert server.get("/readyz").json() == {"ready": False, "missing": [alone.name]}
+    assert server.get("/readyz").json() == {"ready": False, "missing": [alone.name], "warnings": []}
     assert server.predict(alone.name, entity={"customer_id": customer(1)}).status_code == 503
 
     other = beside(alone)
     other.champion(3)
-    assert server.get("/readyz").json() == {"ready": True, "missing": [alone.name]}, "a bad model disturbs no other one"
+    assert server.get("/readyz").json() == {"ready": True, "missing": [alone.name], "warnings": []}, (
+        "a bad model disturbs no other one"
+    )
     assert answering(other) == 1
     alone.champion(7)
-    assert server.get("/readyz").json() == {"ready": True, "missing": []}
+    assert server.get("/readyz").json() == {"ready": True, "missing": [], "warnings": []}
     assert answering(alone) == 3
     assert server.metric(f'evergreen_serving_last_known_good{{model="{alone.name}"}}') == 0

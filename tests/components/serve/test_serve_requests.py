@@ -264,7 +264,7 @@ def test_a_server_that_does_not_replay_history_refuses_a_moment(alone: Shop, mon
 
 def test_the_server_is_alive_and_ready(open_shop: Shop) -> None:
     assert open_shop.server.get("/healthz").json() == {"status": "alive"}
-    assert open_shop.server.get("/readyz").json() == {"ready": True, "missing": []}
+    assert open_shop.server.get("/readyz").json() == {"ready": True, "missing": [], "warnings": []}
 
 
 def test_metrics_count_requests_predictions_and_unknown_entities(open_shop: Shop) -> None:

@@ -14,8 +14,8 @@ router = APIRouter()
 
 @router.get("/models")
 async def list_models(server: Shared) -> dict[str, Any]:
-    """What serves."""
-    return {"models": [described(slot) for slot in server.models.all()]}
+    """What serves, and what will stop it if nobody mends it."""
+    return {"models": [described(slot) for slot in server.models.all()], "warnings": server.warnings}
 
 
 @router.get("/models/{model}")

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 
-from evergreen.features.store import online_features
+from evergreen.serve.admission import Client, too_busy
+from evergreen.serve.answering import Made, answer
 from evergreen.serve.bodies import read
+from evergreen.serve.clients import source
+from evergreen.serve.idempotency import HEADER, REPLAYED, Answer, digest, key_of, same
 from evergreen.serve.messages import Body
 from evergreen.serve.models import Loaded
-from evergreen.serve.predictions import Prediction
-from evergreen.serve.state import SharedServing
+from evergreen.serve.predictions import PredictionLog
+from evergreen.serve.state import ServingState, SharedServing
 from evergreen.settings import settings
 
 MAX_BATCH = 1_000  # entities of one request
 PATH = "/models/{model}/predict"
-WORKERS = 4  # threads that read features and predict
-_PATIENCE = 10.0  # seconds that a request waits for its features and its prediction, most of it for a free thread
 _LOG_PATIENCE = 30.0  # seconds that an answer waits for its rows to be committed
 
 router = APIRouter()
@@ -30,65 +30,63 @@ router = APIRouter()
 
 @router.post(PATH)
 async def predict(model: str, request: Request, server: SharedServing) -> Response:
-    """Answer once every row is in the prediction log."""
-    loaded = server.serving(model)
+    """Answer once every row is in the prediction log; the same again to a retry with the same `Idempotency-Key`."""
+    server.slot(model)  # else nothing about it is worth looking up
+    header = request.headers.get(HEADER)
+    with server.clients.request(source(request.scope, settings().trusted_proxies)) as client, ExitStack() as key_held:
+        keyed = None
+        if header is not None:
+            keyed = Answer(model, key_of(header), digest(await request.body()), request.state.id, b"")
+            server.memory.begin(model, keyed.key)
+            key_held.callback(server.memory.end, model, keyed.key)
+            found = await server.lookups.run(server.memory.find, model, keyed.key)
+            if found is not None:
+                return _again(request, server, same(found, keyed.body))
+        return await _first(request, server, server.serving(model), client, keyed, key_held)
+
+
+async def _first(
+    request: Request, server: ServingState, loaded: Loaded, client: Client, keyed: Answer | None, key_held: ExitStack
+) -> Response:
+    """Answer a request that is not known yet."""
     body: Body = await read(request, loaded.request_type)  # type: ignore[assignment]  # its type is made from the spec
-    if len(body.asked) > MAX_BATCH:
-        raise HTTPException(413, f"{len(body.asked):,} entities; at most {MAX_BATCH:,} a request")
-    as_of = _moment(body)
-    asked = [entity.model_dump() for entity in body.asked]
-    answers = asyncio.get_running_loop().run_in_executor(
-        server.workers, _answers, loaded, asked, request.state.id, as_of
-    )
-    try:  # one that has not begun by then never does: nobody waits for its answer
-        items, rows = await asyncio.wait_for(answers, _PATIENCE)
+    count = len(body.asked)
+    if count > MAX_BATCH:
+        raise HTTPException(413, f"{count:,} entities; at most {MAX_BATCH:,} a request")
+    as_of, way = _moment(body), server.way(count)
+    with server.clients.entities(client, count):
+        server.space.admit(count)
+        asked = [entity.model_dump() for entity in body.asked]
+        made = await way.lane.run(answer, loaded, asked, request.state.id, as_of)
+        if body.entity is not None and not made.rows:
+            server.metrics.predicted(loaded, made)
+            raise HTTPException(404, made.unknown[0])
+        standing = await _logged(way.log, made, keyed and replace(keyed, content=made.content), key_held)
+    if keyed is not None and standing is not None and standing.request_id != keyed.request_id:
+        return _again(request, server, same(standing, keyed.body))  # a server beside this one was faster
+    server.metrics.predicted(loaded, made)
+    return Response(made.content, media_type="application/json")
+
+
+async def _logged(log: PredictionLog, made: Made, keyed: Answer | None, key_held: ExitStack) -> Answer | None:
+    """Wait until the rows are committed, and with them the answer that stands under the key, if there is one."""
+    if not made.rows and keyed is None:
+        return None
+    committed = log.append(made.rows, keyed)
+    # A client that is told to ask again must not be faster than a commit that is still on its way.
+    held = key_held.pop_all()
+    committed.add_done_callback(lambda _: held.close())
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(committed), _LOG_PATIENCE)
     except TimeoutError:
-        raise HTTPException(
-            503, f"no prediction within {_PATIENCE:.0f} s: the server is too busy, or its database does not answer"
-        ) from None
-    if body.entity is not None and not rows:
-        raise HTTPException(404, items[0]["error"])
-    if rows:
-        try:
-            await asyncio.wait_for(asyncio.wrap_future(server.log.append(rows)), _LOG_PATIENCE)
-        except TimeoutError:
-            raise HTTPException(503, f"the prediction log did not commit within {_LOG_PATIENCE:.0f} s") from None
-    server.metrics.predicted(loaded, len(rows), len(items) - len(rows))
-    return JSONResponse({
-        "request_id": request.state.id, "model": model, "version": loaded.version.number, "as_of": as_of.isoformat(),
-        "predictions": items,
-    })  # fmt: skip
+        raise too_busy(f"the prediction log did not commit within {_LOG_PATIENCE:.0f} s", 1) from None
 
 
-def _answers(
-    loaded: Loaded, asked: Sequence[Mapping[str, Any]], request_id: str, as_of: datetime
-) -> tuple[list[dict[str, Any]], list[Prediction]]:
-    """One item a request, in their order, and the rows to log. Of an entity that neither the online store nor the request itself
-    tells anything about there is no prediction."""
-    spec, key = loaded.spec, loaded.spec.entity.key
-    inputs = list(spec.request.inputs) if spec.request else []
-    found = online_features(spec, asked)
-    known = [at for at, entity in enumerate(found) if entity["features_at"] is not None or inputs]
-    features = {at: found[at]["features"] | {name: asked[at][name] for name in inputs} for at in known}
-    scores = dict(zip(known, loaded.predict(list(features.values())).tolist(), strict=True)) if known else {}
-    items: list[dict[str, Any]] = []
-    rows = []
-    for position, (request, entity) in enumerate(zip(asked, found, strict=True)):
-        if position not in scores:
-            error = f"unknown {key} {request[key]!r}: the online store has no features of it"
-            items.append({key: request[key], "prediction": None, "features_at": None, "error": error})
-            continue
-        features_at = entity["features_at"]
-        items.append({
-            key: request[key], "prediction": scores[position], "features_at": features_at and features_at.isoformat()
-        })  # fmt: skip
-        rows.append(
-            Prediction(
-                model=spec.model, version=loaded.version.number, request_id=request_id, position=position, entity=str(request[key]),
-                as_of=as_of, features_at=features_at, features=features[position], prediction=scores[position],
-            )
-        )  # fmt: skip
-    return items, rows
+def _again(request: Request, server: ServingState, known: Answer) -> Response:
+    """The answer that was given before, under the id that it had."""
+    server.metrics.replayed(known.model)
+    request.state.id = known.request_id
+    return Response(known.content, media_type="application/json", headers={REPLAYED: "true"})
 
 
 def _moment(body: Body) -> datetime:

@@ -1,0 +1,64 @@
+"""From the entities that a request names to its answer and the rows of the prediction log: what a lane's thread does."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from evergreen.features.store import online_features
+from evergreen.serve.models import Loaded
+from evergreen.serve.predictions import Prediction
+
+
+@dataclass(frozen=True)
+class Made:
+    """An answer, not yet logged."""
+
+    content: bytes  # of the response
+    rows: list[Prediction]
+    unknown: list[str]  # what is said of each entity without features
+    unseen: Mapping[str, int]  # feature → values that the version was not trained with
+
+
+def answer(loaded: Loaded, asked: Sequence[Mapping[str, Any]], request_id: str, as_of: datetime) -> Made:
+    """One item for each entity, in their order. Of an entity that neither the online store nor the request itself tells anything
+    about there is no prediction."""
+    spec, key = loaded.spec, loaded.spec.entity.key
+    inputs = list(spec.request.inputs) if spec.request else []
+    found = online_features(spec, asked)
+    known = [at for at, entity in enumerate(found) if entity["features_at"] is not None or inputs]
+    features = {at: found[at]["features"] | {name: asked[at][name] for name in inputs} for at in known}
+    scores = dict(zip(known, loaded.predict(list(features.values())).tolist(), strict=True)) if known else {}
+    items: list[dict[str, Any]] = []
+    rows, unknown = [], []
+    for position, (request, entity) in enumerate(zip(asked, found, strict=True)):
+        if position not in scores:
+            error = f"unknown {key} {request[key]!r}: the online store has no features of it"
+            unknown.append(error)
+            items.append({key: request[key], "prediction": None, "features_at": None, "error": error})
+            continue
+        features_at = entity["features_at"]
+        items.append({
+            key: request[key], "prediction": scores[position], "features_at": features_at and features_at.isoformat()
+        })  # fmt: skip
+        rows.append(
+            Prediction(
+                model=spec.model, version=loaded.version.number, request_id=request_id, position=position, entity=str(request[key]),
+                as_of=as_of, features_at=features_at, features=features[position], prediction=scores[position],
+            )
+        )  # fmt: skip
+    content = {
+        "request_id": request_id, "model": spec.model, "version": loaded.version.number, "as_of": as_of.isoformat(), "predictions": items,
+    }  # fmt: skip
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Made(text.encode(), rows, unknown, _unseen(loaded.categories, features.values()))
+
+
+def _unseen(categories: Mapping[str, frozenset[str]], rows: Iterable[Mapping[str, Any]]) -> Mapping[str, int]:
+    return Counter(
+        name for row in rows for name, seen in categories.items() if row[name] is not None and row[name] not in seen
+    )

@@ -1,0 +1,162 @@
+"""Answers that are remembered under their `Idempotency-Key`: a retry is answered alike, and logged once.
+
+After the IETF's draft httpapi-idempotency-key-header. A key belongs to a model and to the body that it first came with, whoever
+sends it: a retry may come by another way, and who repeats somebody's key and body learns what asking would have told. Only
+answers are remembered, in the transaction that logs their predictions; after a refusal the same key may be tried again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+from fastapi import HTTPException
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from evergreen.errors import ServiceUnavailable
+from evergreen.lake import postgres
+from evergreen.settings import settings
+
+HEADER = "Idempotency-Key"
+REPLAYED = "Idempotent-Replayed"  # header of an answer that was remembered
+KEPT_HOURS = 24
+DDL = """
+create table if not exists answers (
+    model text not null, key text not null, body bytea not null, request_id text not null, content bytea not null,
+    at timestamptz not null default now(), primary key (model, key)
+);
+create index if not exists answers_by_age on answers (at)"""
+# An expired answer under the same key is replaced; one that stands is not, and its request_id is not returned.
+REMEMBER = (
+    "insert into answers as stored (model, key, body, request_id, content)"
+    " select * from unnest(%b::text[], %b::text[], %b::bytea[], %b::text[], %b::bytea[])"
+    " on conflict (model, key) do update"
+    " set body = excluded.body, request_id = excluded.request_id, content = excluded.content, at = excluded.at"
+    f" where stored.at <= now() - interval '{KEPT_HOURS} hours' returning request_id"
+)
+_COLUMNS = "model, key, body, request_id, content"
+_FIND = f"select {_COLUMNS} from answers where model = %s and key = %s and at > now() - interval '{KEPT_HOURS} hours'"
+STANDING = (
+    f"select {_COLUMNS} from answers join unnest(%b::text[], %b::text[]) as asked (model, key) using (model, key)"
+)
+_FORGET = (
+    "delete from answers where ctid = any(array(select ctid from answers"
+    f" where at <= now() - interval '{KEPT_HOURS} hours' limit 10000))"
+)
+_FORGET_SECONDS = 600.0  # between looks for expired answers
+_WAIT = 5.0  # seconds for a connection
+_KEY = re.compile(r'"([\x21\x23-\x7e]{1,200})"|([\x21\x23-\x7e]{1,200})')
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was answered to the first request with a key."""
+
+    model: str
+    key: str
+    body: bytes  # sha256 of the request's body
+    request_id: str
+    content: bytes  # of the response
+
+
+def key_of(header: str) -> str:
+    """The key, with or without the quotes that the draft wants around it.
+
+    Raises:
+        HTTPException: 400, it is none.
+    """
+    found = _KEY.fullmatch(header.strip())
+    if found is None:
+        why = f"{HEADER}: send 1 to 200 visible ASCII characters, such as a UUID, without spaces and inner quotes"
+        raise HTTPException(400, why)
+    return str(found[1] or found[2])
+
+
+def digest(body: bytes) -> bytes:
+    """What tells two bodies apart."""
+    return hashlib.sha256(body).digest()
+
+
+def same(standing: Answer, body: bytes) -> Answer:
+    """The answer, if the body is the one that it was given to.
+
+    Raises:
+        HTTPException: 422, the key came with another body before.
+    """
+    if standing.body != body:
+        why = f"this {HEADER} came with another body within {KEPT_HOURS} hours; take a new key for a new request"
+        raise HTTPException(422, why)
+    return standing
+
+
+class Memory:
+    """The remembered answers, of all servers on one database, and the keys that this server works on; thread-safe."""
+
+    def __init__(self) -> None:
+        self._under_way: set[tuple[str, str]] = set()
+        self._working = threading.Lock()
+        self._opening = threading.Lock()
+        self._pool: ConnectionPool | None = None
+        self._forgotten = 0.0
+
+    @contextmanager
+    def _connection(self) -> Iterator[psycopg.Connection]:
+        postgres.ensure_table(DDL)
+        with self._opening:
+            if self._pool is None:
+                self._pool = ConnectionPool(
+                    settings().database_url("evergreen"), min_size=0, max_size=4, timeout=_WAIT, reconnect_timeout=_WAIT, open=True,
+                    kwargs={"autocommit": True, "connect_timeout": 5, "tcp_user_timeout": 10_000, "options": "-c statement_timeout=10s"},
+                    check=ConnectionPool.check_connection,  # the database may have been started again since
+                )  # fmt: skip
+            pool = self._pool
+        try:
+            with pool.connection() as connection:
+                yield connection
+        except (psycopg.OperationalError, PoolTimeout) as error:
+            raise ServiceUnavailable(
+                f"looking for the answer to an {HEADER}", found=str(error).strip(), expected="the database `evergreen` answers",
+                next_step="ask again with the same key; check the database (`make up`, EVERGREEN_DATABASE)",
+            ) from error  # fmt: skip
+
+    def find(self, model: str, key: str) -> Answer | None:
+        """What was answered to the key within `KEPT_HOURS`.
+
+        Raises:
+            ServiceUnavailable: the database does not answer.
+        """
+        with self._connection() as connection:
+            found = connection.execute(_FIND, [model, key], binary=True).fetchone()
+            if time.monotonic() - self._forgotten > _FORGET_SECONDS:
+                self._forgotten = time.monotonic()
+                connection.execute(_FORGET)
+        return None if found is None else Answer(*found)
+
+    def begin(self, model: str, key: str) -> None:
+        """The key is being worked on, until `end`.
+
+        Raises:
+            HTTPException: 409, it is already.
+        """
+        with self._working:
+            if (model, key) in self._under_way:
+                why = f"the first request with this {HEADER} is still under way; ask again for its answer"
+                raise HTTPException(409, why, headers={"Retry-After": "1"})
+            self._under_way.add((model, key))
+
+    def end(self, model: str, key: str) -> None:
+        """The key's answer is remembered, or there will be none."""
+        with self._working:
+            self._under_way.discard((model, key))
+
+    def close(self) -> None:
+        """Give the connections back."""
+        with self._opening:
+            if self._pool is not None:
+                self._pool.close()
