@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
-from fastapi import HTTPException
+from starlette.exceptions import HTTPException
 
 from evergreen.serve import admission
 from evergreen.serve.admission import SMALL, Clients, Lane

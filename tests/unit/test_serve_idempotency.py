@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fastapi import HTTPException
+from starlette.exceptions import HTTPException
 
 from evergreen.serve.idempotency import Answer, Memory, digest, key_of, same
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from fastapi import HTTPException
+from starlette.exceptions import HTTPException
 
 SMALL = 50  # entities of a request, at most, that does not wait behind large ones
 PATIENCE = 10.0  # seconds that a request waits for its features and its prediction, most of it for a free thread

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
-from fastapi import HTTPException
 from psycopg_pool import ConnectionPool, PoolTimeout
+from starlette.exceptions import HTTPException
 
 from evergreen.errors import ServiceUnavailable
 from evergreen.lake import postgres

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 
-from fastapi import HTTPException
+from starlette.exceptions import HTTPException
 
 from evergreen.errors import EvergreenError
 from evergreen.lake import space
