@@ -50,10 +50,20 @@ def alerts(live: Live) -> list[dict[str, Any]]:
     return [event for event in audit.trail(live.spec.model) if event["event"] == "alert"]
 
 
+def test_the_owner_is_told_of_little_space(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    live.serve(20)
+    monkeypatch.setenv("EVERGREEN_DISK_RESERVE_MB", "1000000000")
+    monkeypatch.setenv("EVERGREEN_DATABASE_BOUND_MB", "1")
+    settings.cache_clear()
+    disk, database = stages.collect(live.run(20))["warnings"]
+    assert disk.startswith("the disk of home, lake (/") and "EVERGREEN_DISK_RESERVE_MB): it is nearly used up" in disk
+    assert "bounded to 1 MB" in database and "predictions are refused; delete what docs/operator.md" in database
+
+
 def test_a_usual_window_is_compared_reported_and_decided_once(live: Live) -> None:
     live.serve(20)
     told = live.watch(20)
-    assert told["collected"] == {"rows": 60, "partition": "2026-01-21", "version": 1, "champion": 1}
+    assert told["collected"] == {"rows": 60, "partition": "2026-01-21", "version": 1, "champion": 1, "warnings": []}
     assert (told["action"], told["triggers"], told["reasons"]) == ("none", False, ["like the reference"])
     assert set(told["drift"]["distances"]) == set(FEATURES) == set(told["quality"]["missing"])
     assert max(told["drift"]["distances"].values()) < live.spec.monitoring.feature_drift
