@@ -7,12 +7,15 @@ import getpass
 import json
 import logging
 import os
+import shlex
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import NoReturn
 
+from evergreen.disk import told_when_full
 from evergreen.errors import EvergreenError, RunError
 from evergreen.interval import Interval, days
 from evergreen.settings import settings
@@ -25,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if arguments[:1] == ["airflow"]:  # not argparse's to read: the options after it are Airflow's
             _airflow(arguments[1:])
         options = _parser().parse_args(arguments)
-        status: int = options.command(options)
+        with told_when_full(f"running evergreen {arguments[0]}"):
+            status: int = options.command(options)
     except EvergreenError as error:
         print(error, file=sys.stderr)
         return 1
@@ -139,10 +143,39 @@ def _run(options: argparse.Namespace) -> int:
                 doing, found=f"as of {interval.as_of.isoformat()}", expected="a whole day in UTC", next_step="name it: --day 2026-01-31"
             )  # fmt: skip
         check_day(spec, interval, doing, "name another --day or --as-of")
-    for interval in options.intervals:
-        results = loops.run(loops.of(spec, interval), options.loop, options.first, options.last)
-        print(json.dumps(list(results.values())[-1]))
-    return 0
+    left = list(options.intervals)
+    try:
+        for interval, outcome in loops.run_days(spec, options.intervals, options.loop, options.first, options.last):
+            if isinstance(outcome, Exception):
+                told = (
+                    str(outcome)
+                    if isinstance(outcome, EvergreenError)
+                    else "".join(traceback.format_exception(outcome))
+                )
+                print(told, file=sys.stderr)
+            else:
+                left.remove(interval)
+                print(json.dumps(list(outcome.values())[-1]), flush=True)
+    finally:  # also when somebody interrupts it
+        if left and len(options.intervals) > 1:
+            print(f"{len(left)} of {len(options.intervals)} days are left. To run them:", file=sys.stderr)
+            print("\n".join(_commands(options, left)), file=sys.stderr)
+    return 1 if left else 0
+
+
+def _commands(options: argparse.Namespace, left: Sequence[Interval]) -> Iterator[str]:
+    """The commands that run the days that are left: one for each stretch of days."""
+    stretches: list[list[Interval]] = []
+    for interval in left:
+        if stretches and stretches[-1][-1].end == interval.start:
+            stretches[-1].append(interval)
+        else:
+            stretches.append([interval])
+    for stretch in stretches:
+        days = stretch[0].partition + (f"..{stretch[-1].partition}" if len(stretch) > 1 else "")
+        chosen = {"--day": days, "--from": options.first, "--until": options.last}
+        given = [text for name, value in chosen.items() if value for text in (name, value)]
+        yield "  " + shlex.join(["evergreen", "run", options.model, options.loop, *given])
 
 
 def _days(text: str) -> list[Interval]:

@@ -98,6 +98,14 @@ class NothingToRollBackTo(PermanentError):
     """There is no last known good version other than the champion, or the version to roll back from is not the champion."""
 
 
+class StagedFileGone(PermanentError):
+    """What an earlier task of the run left is no longer there."""
+
+
+class DiskFull(PermanentError):
+    """There is no room left to write to: a retry would fail until somebody makes some."""
+
+
 class StackNotReady(PermanentError):
     """A process of the local stack ended while starting, or did not answer in time; `found` holds the end of its log."""
 
@@ -116,6 +124,10 @@ class RequestRefused(PermanentError):
 
 class ServiceUnavailable(TransientError):
     """A service (object store, database, MLflow, model server) did not answer, or not now."""
+
+
+class BatchChanging(TransientError):
+    """A batch's file was written or replaced while it was read."""
 
 
 class WriteConflict(TransientError):

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from evergreen.errors import PermanentError
+from evergreen.quoting import shown
 
 ENVIRONMENT_FILE = "environment"  # below the home
 CHANNELS = frozenset({"log", "smtp", "slack"})
@@ -52,6 +53,7 @@ class Settings:
     client_entities: int  # per second, of one client of the server
     client_requests: int  # of one client of the server, under way at once
     replay: bool  # the server accepts a request's own `as_of`
+    largest_batch: int  # bytes that the files of one source's day may have together
     alerts: frozenset[str]  # channels that tell a model's owner of a failed task: log, smtp, slack
 
     def database_url(self, name: str, driver: str = "postgresql") -> str:
@@ -91,8 +93,19 @@ class Settings:
             client_entities=_number(env, "EVERGREEN_CLIENT_ENTITIES_PER_SECOND", 2_000, least=1),
             client_requests=_number(env, "EVERGREEN_CLIENT_REQUESTS", 64, least=1),
             replay=env.get("EVERGREEN_REPLAY", "") == "1",
+            largest_batch=_mebibytes("EVERGREEN_LARGEST_BATCH", env.get("EVERGREEN_LARGEST_BATCH", "1024")),
             alerts=_channels(env.get("EVERGREEN_ALERTS", "log")),
         )
+
+
+def _mebibytes(name: str, stated: str) -> int:
+    """Bytes, of a whole number of MiB."""
+    if not (stated.isascii() and stated.isdigit()) or not 0 < int(stated) < 1 << 30:
+        raise PermanentError(
+            f"reading {name}", found=shown(stated), expected="a whole number of MiB, such as 1024",
+            next_step="correct it where the processes get their environment (docs/deployment.md)",
+        )  # fmt: skip
+    return int(stated) << 20
 
 
 def _channels(stated: str) -> frozenset[str]:

@@ -6,14 +6,22 @@ import ast
 import inspect
 import json
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from evergreen import cli
-from evergreen.errors import EvidenceMissing, RunError, StageSkipped
+from evergreen.errors import (
+    BatchUnreadable,
+    DiskFull,
+    EvergreenError,
+    EvidenceMissing,
+    RunError,
+    ServiceUnavailable,
+    StageSkipped,
+)
 from evergreen.interval import Interval
 from evergreen.local import loops
 from evergreen.run import Run
@@ -140,6 +148,84 @@ def test_the_command_prints_the_last_result_of_each_day(run: Run, capsys: pytest
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [{"parts": ["a", "b"]}] * 2
     assert cli.main(["run", "renewals", "train", "--as-of", f"{run.as_of:%Y-%m-%dT%H:%MZ}", "--from", "finish"]) == 0
     assert ran.count("end") == 3
+
+
+def _some_bad(run: Run, monkeypatch: pytest.MonkeyPatch, errors: dict[str, Exception], loop: str = "train") -> None:
+    """A loop of one stage, which raises the error of its day, or returns the day."""
+
+    def work(run: Run) -> dict[str, str]:
+        if error := errors.get(run.interval.partition):
+            raise error
+        return {"day": run.interval.partition}
+
+    monkeypatch.setitem(loops.WIRING, loop, lambda stage, spec: stage(work)())
+
+
+def _bad() -> BatchUnreadable:
+    return BatchUnreadable("reading", found="nonsense", expected="sense", next_step="ask")
+
+
+def _days_of(run: Run, count: int) -> list[str]:
+    return [(run.spec.first_day + timedelta(days=n)).isoformat() for n in range(count)]
+
+
+def _ran(
+    run: Run, loop: str, days: list[str], capsys: pytest.CaptureFixture[str], *more: str
+) -> tuple[int, list[str], str]:
+    """What the command returns, the days that it did, and what it says beside."""
+    status = cli.main(["run", "renewals", loop, "--day", f"{days[0]}..{days[-1]}", *more])
+    told = capsys.readouterr()
+    return status, [json.loads(line)["day"] for line in told.out.splitlines()], told.err
+
+
+def test_a_bad_day_costs_itself_and_is_named_at_the_end(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever it is: a batch that nobody can read, or a defect."""
+    days = _days_of(run, 7)
+    _some_bad(run, monkeypatch, {days[1]: _bad(), days[4]: ZeroDivisionError("a defect"), days[5]: _bad()})
+    status, done, told = _ran(run, "train", days, capsys, "--until", "work")
+    assert (status, done) == (1, [days[0], days[2], days[3], days[6]])
+    assert told.count("  found:     nonsense") == 2 and told.count("ZeroDivisionError: a defect") == 1
+    assert told.splitlines()[-3:] == [
+        "3 of 7 days are left. To run them:",
+        f"  evergreen run renewals train --day {days[1]} --until work",
+        f"  evergreen run renewals train --day {days[4]}..{days[5]} --until work",
+    ]
+    _some_bad(run, monkeypatch, {})
+    assert _ran(run, "train", days[4:6], capsys)[:2] == (0, days[4:6]), "the command that it names"
+
+
+@pytest.mark.parametrize("kind", [ServiceUnavailable, DiskFull])
+def test_what_no_later_day_can_do_without_ends_the_days_early(
+    kind: type[EvergreenError], run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    days = _days_of(run, 4)
+    _some_bad(run, monkeypatch, {days[1]: kind("writing", found="none", expected="one", next_step="mend it")})
+    status, done, told = _ran(run, "train", days, capsys)
+    assert (status, done) == (1, days[:1])
+    assert told.splitlines()[-1] == f"  evergreen run renewals train --day {days[1]}..{days[3]}"
+
+
+def test_the_monitor_goes_no_further_than_a_bad_day(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each of its windows counts those before it."""
+    days = _days_of(run, 3)
+    _some_bad(run, monkeypatch, {days[1]: _bad()}, "monitor")
+    status, done, told = _ran(run, "monitor", days, capsys)
+    assert (status, done) == (1, days[:1])
+    assert told.splitlines()[-1] == f"  evergreen run renewals monitor --day {days[1]}..{days[2]}"
+
+
+def test_days_that_were_interrupted_are_named_too(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    days = _days_of(run, 3)
+    _some_bad(run, monkeypatch, {days[1]: KeyboardInterrupt()})  # type: ignore[dict-item]
+    with pytest.raises(KeyboardInterrupt):
+        cli.main(["run", "renewals", "train", "--day", f"{days[0]}..{days[2]}"])
+    assert capsys.readouterr().err.splitlines()[-1] == f"  evergreen run renewals train --day {days[1]}..{days[2]}"
 
 
 def test_the_command_refuses_days_without_data(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

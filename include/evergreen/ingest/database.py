@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from evergreen.errors import ConnectionUnknown, ServiceUnavailable
 from evergreen.ingest import parse
+from evergreen.ingest.columns import as_declared
 from evergreen.ingest.origin import Origin
 from evergreen.interval import Interval
 from evergreen.spec.schema import Source
@@ -60,8 +61,8 @@ def read(connections: Callable[[str], str], source: Source, file: Path, interval
                                    null_values=[_NULL], quoted_strings_can_be_null=False)  # fmt: skip
     except pa.ArrowInvalid as error:
         raise origin.unreadable(str(error), "text in UTF-8", declare="") from error
-    parse.as_declared(found, source, origin)
-    return parse.typed(found, source.columns, pa.array(range(found.num_rows), pa.int64()))
+    as_declared(found.column_names, source, origin)
+    return parse.typed(found, source.columns, pa.array(range(found.num_rows), pa.int64()), origin)
 
 
 def _copied(connection: psycopg.Connection, query: str, interval: Interval) -> bytes:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import io
 import re
 import zlib
 
 from evergreen.errors import BatchUnreadable
 from evergreen.ingest.landing import Part
+from evergreen.quoting import shown
 from evergreen.spec.schema import Source
 
+_BLOCK = 1 << 20
+_LONE = re.compile("[\ud800-\udfff]")  # half a character; UTF-8 and its like have none, Python's escapes can write one
 _GZIP = b"\x1f\x8b"
 _MARKS = {
     codecs.BOM_UTF8: "utf-8",
@@ -22,11 +26,11 @@ _MARKS = {
 _ANY_BYTES = re.compile(r"iso8859|cp125")  # reading UTF-8 by one of these makes Ã© of é, and seldom fails
 
 
-def uncompressed(part: Part, source: Source) -> bytes:
-    """The bytes of a file without its compression.
+def uncompressed(part: Part, source: Source, room: int) -> bytes:
+    """The bytes of a file without its compression, at most `room`.
 
     Raises:
-        BatchUnreadable: gzip where none is declared, none where gzip is, or a broken stream.
+        BatchUnreadable: gzip where none is declared, none where gzip is, a broken stream, or one that expands to more.
     """
     compression = source.compression or ("gzip" if part.name.endswith(".gz") and source.format != "parquet" else "none")
     is_gzip = part.content.startswith(_GZIP)
@@ -43,19 +47,41 @@ def uncompressed(part: Part, source: Source) -> bytes:
         raise part.origin.unreadable(
             f"no gzip (it begins with {begin})", f"gzip, {said}", declare="`compression: none`"
         )
+    return _expanded(part, room)
+
+
+def _expanded(part: Part, room: int) -> bytes:
+    """What gzip holds, block by block: a file of a megabyte may stand for a gigabyte."""
+
+    def broken(how: str) -> BatchUnreadable:
+        return part.origin.unreadable(f"a broken gzip stream: {how}", "a whole gzip file")
+
+    found = bytearray()
     try:
-        return gzip.decompress(part.content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise part.origin.unreadable(f"a broken gzip stream: {error}", "a whole gzip file") from error
+        with gzip.GzipFile(fileobj=io.BytesIO(part.content)) as stream:
+            while block := stream.read(_BLOCK):
+                found += block
+                if len(found) > room:
+                    raise part.origin.too_large(
+                        f"gzip of {len(part.content):,} bytes that expands to more than {room:,}"
+                    )
+    except EOFError as error:
+        raise broken("it is cut short") from error
+    except gzip.BadGzipFile as error:
+        crc = "check" in str(error)
+        raise broken("its check sum does not fit" if crc else "other bytes follow its end") from error
+    except zlib.error as error:
+        raise broken("its bytes are damaged") from error
+    return bytes(found)
 
 
-def text(part: Part, source: Source) -> str:
-    """The text of a file, without a byte order mark.
+def text(part: Part, source: Source, room: int) -> str:
+    """The text of a file, of at most `room` bytes, without a byte order mark; it can be written as UTF-8.
 
     Raises:
-        BatchUnreadable: it is not of the declared compression or encoding.
+        BatchUnreadable: it is not of the declared compression or encoding, or too large.
     """
-    content = uncompressed(part, source)
+    content = uncompressed(part, source, room)
     declared = codecs.lookup(source.encoding).name
     try:
         found = content.decode(source.encoding)
@@ -64,7 +90,12 @@ def text(part: Part, source: Source) -> str:
         byte = content[error.start : error.start + 1].hex()
         raise _wrong_encoding(part, source, content, f"byte 0x{byte} at offset {error.start}, line {line}") from error
     except UnicodeError as error:
-        raise _wrong_encoding(part, source, content, str(error)) from error
+        raise _wrong_encoding(part, source, content, "bytes that it does not have") from error
+    if not declared.startswith(("utf-8", "utf-16", "utf-32")) and (lone := _LONE.search(found)):
+        line = found.count("\n", 0, lone.start()) + 1
+        raise part.origin.unreadable(
+            f"half a character, {shown(lone.group())}, in line {line}", "text that can be written as UTF-8"
+        )
     if _misread(content, declared):
         raise _wrong_encoding(part, source, content, "text of another encoding")
     return found.removeprefix("\ufeff")
@@ -94,7 +125,8 @@ def _looks_like(content: bytes) -> str:
     for mark, name in _MARKS.items():
         if content.startswith(mark):
             return name
-    if b"\0" in content[:64]:
+    begin = content[:64]
+    if begin.count(0) * 4 >= len(begin) > 0:  # a NUL alone is a character, which a cell may have
         return "utf-16-be" if content[:1] == b"\0" else "utf-16-le"
     try:
         content.decode("utf-8")

@@ -11,9 +11,14 @@ import pyarrow as pa
 from evergreen.errors import BatchMissing
 from evergreen.ingest.origin import Origin
 from evergreen.interval import Interval
+from evergreen.quoting import shown
 
-# A time without a zone is UTC (by the connection's setting); infinity, which a database may hold, is no moment.
-MOMENT = "case when isfinite(try_cast({0} as timestamptz)) then try_cast({0} as timestamptz) end"
+# A time without a zone is UTC (by the connection's setting). What no calendar of four digits has (infinity, 10000-01-01, a year before
+# Christ), which a database may hold and Python cannot, is no moment.
+MOMENT = (
+    "case when try_cast({0} as timestamptz) between timestamptz '0001-01-01 00:00:00+00' and timestamptz '9999-12-31 23:59:59.999999+00'"
+    " then try_cast({0} as timestamptz) end"
+)
 
 # A row without a readable time goes where the row before it goes, and the first rows where the first readable one goes, but to
 # no day outside of the model's: so it reaches quarantine, on about the day that it belongs to.
@@ -53,7 +58,7 @@ def rows_of(times: pa.ChunkedArray, day: Day, origin: Origin) -> pa.Array:
         ((newest,),) = connection.execute("select max(moment) from placed").fetchall()
         if newest is None and len(times):
             raise origin.unreadable(
-                f"no time in {len(times)} rows; the first is {times[0].as_py()!r}",
+                f"no time in {len(times)} rows; the first is {shown(str(times[0]))}",
                 "event times as 2026-01-31T12:00:00Z",
             )
         if newest is None or newest < interval.start:

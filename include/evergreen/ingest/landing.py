@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +15,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from evergreen.answers import Remote, refusal, silence
-from evergreen.errors import BatchMissing, BatchUnreadable, RequestRefused
-from evergreen.ingest.origin import Origin
+from evergreen.errors import BatchChanging, BatchMissing, BatchUnreadable, RequestRefused
+from evergreen.ingest import limits
+from evergreen.ingest.origin import Origin, address
+from evergreen.quoting import shown
+
+_KINDS = {
+    stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe (FIFO)", stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device", stat.S_IFBLK: "a block device",
+}  # fmt: skip
+_BLOCK = 1 << 20
 
 _STORE = Remote("the object store", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")
 
@@ -40,16 +51,17 @@ def read(zone: str, path: str, partition: str, subject: str) -> list[Part]:
     """The files of a partition's batch, by name; one, unless the last segment of `path` holds `*`.
 
     A `*` stands for any characters but `/`; one at the start passes over names that begin with `.` or `_`, by which writers
-    mark what is unfinished or no data (`_SUCCESS`).
+    mark what is unfinished or no data (`_SUCCESS`). Nothing but regular files is opened, and no more bytes are read than `ingest.limits` says.
 
     Raises:
         BatchMissing: there is no such file.
-        BatchUnreadable: one may not be read.
+        BatchUnreadable: one is no regular file, or may not be read; or there are too many, or they are too large.
+        BatchChanging: a file was written, or replaced, while it was read.
         ServiceUnavailable: the object store does not answer, or not now.
         RequestRefused: it does not let us read.
     """
     uri = uri_of(zone, path, partition)
-    return _from_s3(uri, subject) if zone.startswith("s3://") else _from_folder(uri, subject)
+    return (_from_s3 if zone.startswith("s3://") else _from_folder)(uri, subject)
 
 
 def digest(parts: Sequence[Part]) -> str:
@@ -65,24 +77,85 @@ def digest(parts: Sequence[Part]) -> str:
 
 def _from_folder(uri: str, subject: str) -> list[Part]:
     folder, _, name = uri.rpartition("/")
-    file = uri
-    try:
-        names = [name]
-        if "*" in name:
+
+    def matching() -> list[str]:
+        if "*" not in name:
+            return [name]
+        with _readable(folder, subject):
             there = [each.name for each in Path(folder).iterdir() if not each.is_dir()] if Path(folder).is_dir() else []
-            names = _matching(there, uri, subject)
-        parts = []
-        for name in names:
-            file = f"{folder}/{name}"
-            parts.append(Part(Origin(subject, file), Path(file).read_bytes()))
-    except FileNotFoundError as error:
-        raise _missing(file, subject) from error
-    except OSError as error:
-        raise BatchUnreadable(
-            f"reading the batch of {subject}", found=f"{type(error).__name__}: {error}", expected=f"a readable file {file}",
-            next_step="correct the file's permissions, then clear this task",
-        ) from error  # fmt: skip
+        return _matching(there, uri, subject)
+
+    names, left = matching(), limits.batch()
+    parts, states = [], []
+    for each in names:
+        origin = Origin(subject, f"{folder}/{each}")
+        content, state = _file(origin, left)
+        left -= len(content)
+        parts.append(Part(origin, content))
+        states.append(state)
+    # What was read is one state of the folder: no part has changed, come or gone since it was read.
+    for part, state in zip(parts, states, strict=True):
+        with _readable(part.origin.name, subject, gone=lambda part=part: _changing(part.origin)):
+            if _state(Path(part.origin.name).stat()) != state:
+                raise _changing(part.origin)
+    if matching() != names:
+        raise _changing(Origin(subject, uri))
     return parts
+
+
+def _file(origin: Origin, left: int) -> tuple[bytes, tuple[int, ...]]:
+    """The bytes of a regular file, at most `left`, and its state before it was read."""
+    file = Path(origin.name)
+    with _readable(origin.name, origin.subject):
+        # Asked first: to open a device can do something to it. Then not blocking, in case a pipe takes the file's place.
+        _regular(file.stat(), origin)
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb", buffering=0) as opened:  # noqa: PTH123 - a descriptor, which Path does not open
+            state = _regular(os.fstat(descriptor), origin)
+            if state.st_size > left:
+                raise _too_large(origin, f"{state.st_size:,} bytes", left)
+            content = bytearray()
+            while block := opened.read(_BLOCK):
+                content += block
+                if len(content) > left:
+                    raise _too_large(origin, "a file that keeps growing", left)
+    if len(content) != state.st_size:
+        raise _changing(origin)
+    return bytes(content), _state(state)
+
+
+def _regular(found: os.stat_result, origin: Origin) -> os.stat_result:
+    if not stat.S_ISREG(found.st_mode):
+        raise BatchUnreadable(
+            origin.reading, found=_KINDS.get(stat.S_IFMT(found.st_mode), "no regular file"), expected=f"a regular file {address(origin.name)}",
+            next_step="remove it, ask the upstream system for the day's file, then clear this task",
+        )  # fmt: skip
+    return found
+
+
+def _state(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+@contextmanager
+def _readable(file: str, subject: str, gone: Any = None) -> Iterator[None]:
+    """What the file system answers, as our errors."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise (gone() if gone else _missing(file, subject)) from error
+    except OSError as error:
+        found, mend = {
+            errno.EACCES: ("permission denied", "let the user that runs the tasks read the file and its folders"),
+            errno.EPERM: ("permission denied", "let the user that runs the tasks read the file and its folders"),
+            errno.ELOOP: ("a link that leads back to itself", "remove it, ask the upstream system for the day's file"),
+            errno.ENAMETOOLONG: ("a name that is too long for the file system", "shorten the path in model.yaml"),
+            errno.ENOTDIR: ("a file where a folder should be, on the way to it", "remove it, ask the upstream system for the day's file"),
+        }.get(error.errno or 0, (f"the file system's error {error.errno}, {os.strerror(error.errno or 0)}", "check the disk that the file lies on"))  # fmt: skip
+        raise BatchUnreadable(
+            f"reading the batch of {subject}", found=found, expected=f"a readable file {address(file)}",
+            next_step=f"{mend}, then clear this task",
+        ) from error  # fmt: skip
 
 
 def _from_s3(uri: str, subject: str) -> list[Part]:
@@ -99,13 +172,22 @@ def _from_s3(uri: str, subject: str) -> list[Part]:
             pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
             found = [each["Key"].removeprefix(above) for page in pages for each in page.get("Contents", ())]
         names = _matching(found, uri, subject)
-    return [_object(client, bucket, above + name, subject) for name in names]
+    parts: list[Part] = []
+    left = limits.batch()
+    for name in names:
+        parts.append(_object(client, bucket, above + name, subject, left))
+        left -= len(parts[-1].content)
+    return parts
 
 
-def _object(client: Any, bucket: str, key: str, subject: str) -> Part:
-    uri = f"s3://{bucket}/{key}"
-    with _answering(uri, subject):
-        return Part(Origin(subject, uri), client.get_object(Bucket=bucket, Key=key)["Body"].read())
+def _object(client: Any, bucket: str, key: str, subject: str, left: int) -> Part:
+    origin = Origin(subject, f"s3://{bucket}/{key}")
+    with _answering(origin.name, subject):
+        answer = client.get_object(Bucket=bucket, Key=key)
+        if answer["ContentLength"] > left:  # told before a byte of it is fetched
+            answer["Body"].close()
+            raise _too_large(origin, f"{answer['ContentLength']:,} bytes", left)
+        return Part(origin, answer["Body"].read())
 
 
 @contextmanager
@@ -147,13 +229,31 @@ def _matching(names: list[str], uri: str, subject: str) -> list[str]:
     found = sorted(name for name in names if name and pattern.fullmatch(name) and not name.startswith(hidden))
     if not found:
         raise _missing(uri, subject)
+    if len(found) > limits.PARTS:
+        raise BatchUnreadable(
+            Origin(subject, uri).reading, found=f"{len(found):,} files that match", expected=f"at most {limits.PARTS:,} files for a day",
+            next_step="ask the upstream system for fewer, larger files, or name fewer of them by path in model.yaml; then clear this task",
+        )  # fmt: skip
     return found
 
 
+def _too_large(origin: Origin, found: str, left: int) -> BatchUnreadable:
+    before = limits.batch() - left
+    return origin.too_large(found + (f", after {before:,} bytes of the parts before it" if before else ""))
+
+
+def _changing(origin: Origin) -> BatchChanging:
+    return BatchChanging(
+        origin.reading, found="a file that was written, replaced or removed while it was read", expected="files that hold still",
+        next_step="none: the task is retried by itself. Let the writer finish under another name and then rename, or set complete_after in model.yaml",
+    )  # fmt: skip
+
+
 def _missing(uri: str, subject: str) -> BatchMissing:
+    link = Path(uri).is_symlink() if not uri.startswith("s3://") else False
     return BatchMissing(
         f"reading the batch of {subject}",
-        found="no such file",
-        expected=uri,
+        found=f"a link to {shown(str(Path(uri).readlink()))}, where no file is" if link else "no such file",
+        expected=address(uri),
         next_step="ask the upstream system for the file, then clear this task; a day without rows is a file with only its header",
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from evergreen.errors import BatchUnreadable
+from evergreen.ingest import limits
+from evergreen.quoting import shown
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Origin:
     @property
     def reading(self) -> str:
         """What an error says was being done."""
-        return f"reading the batch of {self.subject} from {self.name}"
+        return f"reading the batch of {self.subject} from {address(self.name)}"
 
     def unreadable(self, found: str, expected: str, *, declare: str = "what it sends") -> BatchUnreadable:
         """The error that the batch cannot be read as declared; `declare` is what would help, and empty when nothing would."""
@@ -26,3 +28,17 @@ class Origin:
         return BatchUnreadable(
             self.reading, found=found, expected=expected, next_step=f"{self.correction}{otherwise} clear this task"
         )
+
+    def too_large(self, found: str) -> BatchUnreadable:
+        """The error that the batch has more bytes than are read; `found` says how many, and of what."""
+        return BatchUnreadable(
+            self.reading, found=found, expected=f"at most {limits.batch() >> 20:,} MiB for all files of the day (EVERGREEN_LARGEST_BATCH)",
+            next_step="ask the upstream system whether this is the day's data. If it is, set EVERGREEN_LARGEST_BATCH to more MiB where"
+            " workers have five times as much memory, or cut the source into several; then clear this task",
+        )  # fmt: skip
+
+
+def address(uri: str) -> str:
+    """A path or URI as a message shows it: to be copied as it is, unless something in it cannot be seen."""
+    quoted = shown(uri, limit=2000)
+    return uri if quoted == f"'{uri}'" else quoted

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet
 
-from evergreen.ingest import decode, history
+from evergreen.ingest import decode, history, limits, lines, parquet
+from evergreen.ingest.columns import as_declared
 from evergreen.ingest.landing import Part
-from evergreen.ingest.origin import Origin
+from evergreen.ingest.origin import Origin, address
+from evergreen.quoting import shown
 from evergreen.spec.schema import Source
+
+log = logging.getLogger(__name__)
 
 UNPARSED = "_unparsed"  # null, or `column=value; …`: the cells of the row that do not fit their declared type
 ROW = "_row"  # position in the batch, from 0, over all its parts; of a history, position in the file
+
+_BLOCK_ROWS = 10_000  # of JSON Lines: as Python's objects they take ten times the memory
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escape of JSON that may be half a character
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 _WHOLE = (
     "case when try_cast({0} as double) % 1 = 0 then try_cast({0} as bigint) end"  # a plain cast would round 1.7 to 2
 )
 _CASTS = {
     "string": "try_cast({0} as varchar)", "int": _WHOLE, "float": "case when not isinf(try_cast({0} as double)) then try_cast({0} as double) end", "bool": "try_cast({0} as boolean)",
-    "timestamp": history.MOMENT, "date": "case when isfinite(try_cast({0} as date)) then try_cast({0} as date) end",
+    "timestamp": history.MOMENT, "date": "case when try_cast({0} as date) between date '0001-01-01' and date '9999-12-31' then try_cast({0} as date) end",
 }  # fmt: skip
 
 
@@ -35,13 +45,16 @@ def parse(parts: Sequence[Part], source: Source) -> pa.Table:
 
     Raises:
         BatchUnreadable: the bytes of a part are not of the declared format, compression and encoding, or its columns are not
-            the declared ones.
+            the declared ones; or it is larger than what is read.
     """
     tables: list[pa.Table] = []
     for part in parts:
         first = sum(table.num_rows for table in tables)
-        found = _read(part, source)
-        tables.append(typed(found, source.columns, pa.array(range(first, first + found.num_rows), pa.int64())))
+        held = sum(table.nbytes for table in tables)
+        if held > limits.batch():
+            raise part.origin.too_large(f"{held:,} bytes in the parts before it, as columns")
+        found = _read(part, source, limits.batch() - held)
+        tables.append(typed(found, source.columns, pa.array(np.arange(first, first + found.num_rows)), part.origin))
     return pa.concat_tables(tables)
 
 
@@ -52,32 +65,18 @@ def parse_history(part: Part, source: Source, day: history.Day) -> pa.Table:
         BatchMissing: the history ends before the day.
         BatchUnreadable: as of `parse`; or none of its rows has a time that can be read.
     """
-    found = _read(part, source)
+    found = _read(part, source, limits.batch())
     rows = history.rows_of(found[source.event_time], day, part.origin)
-    return typed(found.take(rows), source.columns, rows)
+    return typed(found.take(rows), source.columns, rows, part.origin)
 
 
-def as_declared(found: pa.Table, source: Source, origin: Origin) -> pa.Table:
-    """The table, which has the declared columns and no others.
+def typed(found: pa.Table, columns: Mapping[str, str], rows: pa.Array, origin: Origin) -> pa.Table:
+    """Cells of any type as their declared ones, with `_row` from `rows` and `_unparsed`: that of `found`, where it has one, and more.
 
     Raises:
-        BatchUnreadable: it has not.
+        BatchUnreadable: a column has a type that nothing can be made of.
     """
-    missing = [name for name in source.columns if name not in found.column_names]
-    unexpected = [name for name in found.column_names if name not in source.columns]
-    twice = sorted({name for name in found.column_names if found.column_names.count(name) > 1})
-    if missing or unexpected or twice:
-        wrong = {"missing": missing, "unexpected": unexpected, "twice": twice}
-        raise origin.unreadable(
-            "columns " + "; ".join(f"{kind}: {', '.join(names)}" for kind, names in wrong.items() if names),
-            f"columns {', '.join(source.columns)}",
-        )
-    return found
-
-
-def typed(found: pa.Table, columns: Mapping[str, str], rows: pa.Array) -> pa.Table:
-    """Cells of any type as their declared ones, with `_unparsed` and, from `rows`, `_row`."""
-    values, wrong = [], []
+    values, wrong = [], [UNPARSED] if UNPARSED in found.column_names else []
     for name, kind in columns.items():
         cast = _CASTS[kind].format(f'"{name}"')
         # NaN is missing: in Arrow and Delta it would pass for a value, and one of them would make every mean NaN.
@@ -85,11 +84,18 @@ def typed(found: pa.Table, columns: Mapping[str, str], rows: pa.Array) -> pa.Tab
         wrong.append(
             f"""case when "{name}" is not null and {cast} is null then '{name}=' || cast("{name}" as varchar) end"""
         )
+    query = f"select {', '.join(values)}, nullif(concat_ws('; ', {', '.join(wrong)}), '') as {UNPARSED}, {ROW} from found order by {ROW}"
     with duckdb.connect(config={"threads": 2, "enable_external_access": False}) as connection:
         connection.execute("set timezone = 'UTC'")
-        connection.register("found", found.append_column(ROW, rows))
-        query = f"select {', '.join(values)}, nullif(concat_ws('; ', {', '.join(wrong)}), '') as {UNPARSED}, {ROW} from found order by {ROW}"
-        return connection.sql(query).to_arrow_table()
+        try:
+            connection.register("found", found.append_column(ROW, rows))
+            return connection.sql(query).to_arrow_table()
+        except duckdb.Error as error:
+            types = ", ".join(f"{name}: {found.schema.field(name).type}" for name in columns)
+            raise origin.unreadable(
+                f"columns of types that cannot be turned into the declared ones ({types[:500]})",
+                ", ".join(f"{name}: {kind}" for name, kind in columns.items()),
+            ) from error
 
 
 def text_columns(content: bytes, names: Sequence[str], options: pa.csv.ParseOptions, **nulls: Any) -> pa.Table:
@@ -99,29 +105,45 @@ def text_columns(content: bytes, names: Sequence[str], options: pa.csv.ParseOpti
         pyarrow.ArrowInvalid: a line has another number of cells than the header.
     """
     convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, **nulls)
-    return pa.csv.read_csv(io.BytesIO(content), parse_options=options, convert_options=convert)
+    blocks = pa.csv.ReadOptions(block_size=limits.ROW)
+    return pa.csv.read_csv(io.BytesIO(content), parse_options=options, convert_options=convert, read_options=blocks)
 
 
-def _read(part: Part, source: Source) -> pa.Table:
-    return as_declared(_READERS[source.format](part, source), source, part.origin)
+def _read(part: Part, source: Source, room: int) -> pa.Table:
+    """The cells of a part in the declared columns, of any type; maybe with `_unparsed`, where a cell is not even text."""
+    return _READERS[source.format](part, source, room)
 
 
-def _csv(part: Part, source: Source) -> pa.Table:
-    text, delimiter = decode.text(part, source), source.delimiter
-    header = re.split("[\r\n]", text, maxsplit=1)[0].strip()
-    if not header:
+def _csv(part: Part, source: Source, room: int) -> pa.Table:
+    text, delimiter = decode.text(part, source, room), source.delimiter
+    body = text.lstrip("\r\n")
+    header, above = body[: lines.end_of_first(body)], len(text) - len(body)
+    if not header.strip():
         raise part.origin.unreadable("an empty file", f"a header line: {delimiter.join(source.columns)}")
-    names = [name.strip().strip('"') for name in header.split(delimiter)]
+    names = next(csv.reader([header], delimiter=delimiter))
     if len(names) == 1 and header not in source.columns:
         _same_delimiter(header, part, source)
-    content = (text if text.endswith("\n") else text + "\n").encode()  # the reader wants a whole header
+    as_declared(names, source, part.origin)
+    content = (body if body.endswith("\n") else body + "\n").encode()  # the reader wants a whole header
+    look = lines.Look(body, delimiter, len(names), first=text.count("\n", 0, above) + 1)
     try:
-        return text_columns(
+        found = text_columns(
             content, names, pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
             null_values=[""], quoted_strings_can_be_null=True,
         )  # fmt: skip
     except pa.ArrowInvalid as error:
-        raise part.origin.unreadable(str(error), "a CSV file with a header") from error
+        raise part.origin.unreadable(look.misshapen(), f"rows of {len(names)} cells, as the header has") from error
+    several = look.several(found.num_rows)
+    if wrong := look.swallowed(several, names.index(source.event_time)):
+        raise part.origin.unreadable(wrong, "a quote at both ends of a value, or at none")
+    if several:
+        log.warning(
+            "%s has %d values of several lines, the first in %s",
+            address(part.origin.name),
+            len(several),
+            several[0].where,
+        )
+    return found
 
 
 def _same_delimiter(header: str, part: Part, source: Source) -> None:
@@ -129,39 +151,67 @@ def _same_delimiter(header: str, part: Part, source: Source) -> None:
     other = next((each for each in ",;\t|" if each in header), None)
     if other is not None:
         raise part.origin.unreadable(
-            f"one column: {header[:200]}; the header looks delimited by {json.dumps(other)}",
+            f"one column: {shown(header, 200)}; the header looks delimited by {json.dumps(other)}",
             f"columns delimited by {json.dumps(source.delimiter)}",
             declare=f"`delimiter: {json.dumps(other)}`",
         )
 
 
-def _jsonl(part: Part, source: Source) -> pa.Table:
+def _jsonl(part: Part, source: Source, room: int) -> pa.Table:
     """Every value as its text, as in CSV: a reader that guesses types fails on a column of two, and takes text for times."""
-    rows: list[dict[str, Any]] = []
-    for number, line in enumerate(decode.text(part, source).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise part.origin.unreadable(f"line {number}: {error}", "one JSON object a line") from error
-        if not isinstance(row, dict):
-            raise part.origin.unreadable(f"line {number} is no object: {line.strip()[:80]}", "one JSON object a line")
-        rows.append(
-            {
-                name: v if v is None or isinstance(v, str) else json.dumps(v, ensure_ascii=False)
-                for name, v in row.items()
-            }
-        )
-    names = dict.fromkeys(name for row in rows for name in row) if rows else source.columns
-    return pa.table({name: pa.array([row.get(name) for row in rows], pa.string()) for name in names})
+    names: dict[str, None] = {}
+    rows: list[dict[str, str | None]] = []
+    blocks = [_texts(rows, source)]
+    for number, line in enumerate(decode.text(part, source, room).split("\n"), 1):
+        if line.strip():
+            row = _object(line, number, part.origin)
+            names.update(dict.fromkeys(row))
+            rows.append(_cells(row) if _HALF.search(line) else {name: _cell(value) for name, value in row.items()})
+        if len(rows) == _BLOCK_ROWS:
+            blocks.append(_texts(rows, source))
+            rows = []
+    blocks.append(_texts(rows, source))
+    as_declared(list(names or source.columns), source, part.origin)
+    return pa.concat_tables(blocks)
 
 
-def _parquet(part: Part, source: Source) -> pa.Table:
+def _object(line: str, number: int, origin: Origin) -> dict[str, Any]:
+    expected = "one JSON object a line"
+    if len(line) > limits.ROW:
+        raise origin.unreadable(f"line {number} of {len(line):,} characters", f"{expected}, of at most {limits.ROW:,}")
     try:
-        return pa.parquet.read_table(io.BytesIO(decode.uncompressed(part, source)))
-    except pa.ArrowInvalid as error:
-        raise part.origin.unreadable(str(error), "a Parquet file") from error
+        found = json.loads(line)
+    except json.JSONDecodeError as error:
+        about = shown(line[max(0, error.pos - 20) : error.pos + 20])
+        raise origin.unreadable(f"line {number} is no JSON, from column {error.colno} on: {about}", expected) from error
+    except (ValueError, RecursionError) as error:
+        found = "values nested too deeply" if isinstance(error, RecursionError) else "a number of thousands of digits"
+        raise origin.unreadable(f"line {number} has {found}: {shown(line)}", expected) from error
+    if not isinstance(found, dict):
+        raise origin.unreadable(f"line {number} is no object: {shown(line.strip())}", expected)
+    return found
 
 
-_READERS = {"csv": _csv, "jsonl": _jsonl, "parquet": _parquet}
+def _cell(value: object) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _cells(row: Mapping[str, object]) -> dict[str, str | None]:
+    """The cells of a row that may have half a character, which is no text: it costs the row, as any cell that does not fit."""
+    found, broken = {}, []
+    for name, value in row.items():
+        text = _cell(value)
+        if text is not None and _HALF_CHARACTER.search(text):
+            broken.append(f"{name}={text.encode('utf-8', 'backslashreplace').decode()}")
+            text = None
+        found[name] = text
+    return found | {UNPARSED: "; ".join(broken) or None}
+
+
+def _texts(rows: Sequence[Mapping[str, str | None]], source: Source) -> pa.Table:
+    return pa.table({
+        name: pa.array([row.get(name) for row in rows], pa.string()) for name in (*source.columns, UNPARSED)
+    })  # fmt: skip
+
+
+_READERS = {"csv": _csv, "jsonl": _jsonl, "parquet": parquet.read}

@@ -33,6 +33,7 @@ def extract(run: Run) -> Json:
     from evergreen.lake import staging
 
     partition = run.interval.partition
+    staging.clean(run.spec.model)
     sources: Json = {}
     for name in run.spec.sources:
         table, origin, batch = _batch(run, name)

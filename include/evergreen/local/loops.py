@@ -8,18 +8,29 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from evergreen.errors import RunError, StageSkipped
+from evergreen import files
+from evergreen.disk import told_when_full
+from evergreen.errors import (
+    ConnectionUnknown,
+    DiskFull,
+    RequestRefused,
+    RunError,
+    ServiceUnavailable,
+    SpecError,
+    StageSkipped,
+)
 from evergreen.evaluate import stages as evaluate
 from evergreen.features import stages as features
 from evergreen.ingest import stages as ingest
 from evergreen.interval import Interval
 from evergreen.monitor import stages as monitor
+from evergreen.quoting import shown
 from evergreen.registry import stages as registry
 from evergreen.run import Run
 from evergreen.serve import stages as serve
@@ -33,6 +44,13 @@ log = logging.getLogger(__name__)
 Json = dict[str, Any]
 Stage = Callable[..., Any]
 Loop = Literal["ingest", "train", "monitor"]
+_OF_EVERY_DAY = (
+    ConnectionUnknown,
+    DiskFull,
+    RequestRefused,
+    ServiceUnavailable,
+    SpecError,
+)  # no other day would fare better
 LOOPS: tuple[Loop, ...] = get_args(Loop)
 
 
@@ -48,18 +66,48 @@ def run(this: Run, loop: Loop, first: str | None = None, last: str | None = None
         RunError: there is no such stage, or nothing was kept of one before `first`.
         EvergreenError: what a stage raises.
     """
-    names = stages(this.spec, loop)
-    for name in (first, last):
-        if name is not None and name not in names:
-            raise _cannot(this, loop, f"no stage {name}", f"one of {', '.join(names)}", "name one of them")
-    begin, end = names.index(first or names[0]), names.index(last or names[-1])
-    if begin > end:
-        raise _cannot(this, loop, f"{first} comes after {last}", "a first stage before the last", "turn the two round")
+    names, begin, end = _chosen(this, loop, first, last)
     wiring = _Running(this, loop, frozenset(names[:begin]), frozenset(names[begin : end + 1]))
     for name in names[begin:]:  # what follows from a result is no longer true once it is made anew
         wiring.file(name).unlink(missing_ok=True)
     WIRING[loop](wiring, this.spec)
     return wiring.results
+
+
+def run_days(
+    spec: ModelSpec, intervals: Sequence[Interval], loop: Loop, first: str | None = None, last: str | None = None
+) -> Iterator[tuple[Interval, Json | Exception]]:
+    """Run a loop for one interval after the other: of each, its results, or the error that it ended with.
+
+    A bad day costs only itself. The days end early where the later ones need the same: a service, a disk, a connection; and of the
+    monitor, each of whose windows counts those before it.
+
+    Raises:
+        RunError: there is no such stage; nothing has run.
+    """
+    if intervals:
+        _chosen(of(spec, intervals[0]), loop, first, last)
+    for interval in intervals:
+        outcome: Json | Exception
+        try:
+            outcome = run(of(spec, interval), loop, first, last)
+        except Exception as error:  # noqa: BLE001 - whatever a day ends with, the caller tells it, and the next days are worked on
+            outcome = error
+        yield interval, outcome
+        if isinstance(outcome, _OF_EVERY_DAY) or (loop == "monitor" and isinstance(outcome, Exception)):
+            return
+
+
+def _chosen(this: Run, loop: Loop, first: str | None, last: str | None) -> tuple[list[str], int, int]:
+    """The names of a loop's stages, and which of them is the first and which the last to run."""
+    names = stages(this.spec, loop)
+    for name in (first, last):
+        if name is not None and name not in names:
+            raise _cannot(this, loop, f"no stage {shown(name)}", f"one of {', '.join(names)}", "name one of them")
+    begin, end = names.index(first or names[0]), names.index(last or names[-1])
+    if begin > end:
+        raise _cannot(this, loop, f"{first} comes after {last}", "a first stage before the last", "turn the two round")
+    return names, begin, end
 
 
 def stages(spec: ModelSpec, loop: Loop) -> list[str]:
@@ -114,6 +162,11 @@ class _Running(_Naming):
         if name not in self.chosen:
             return None
         log.info("%s %s: %s", self.loop, self.this.subject, name)
+        with told_when_full(f"running {name} of {self.this.subject}"):
+            return self._made(name, stage, inputs, mapped)
+
+    def _made(self, name: str, stage: Stage, inputs: Json, mapped: Sequence[Json] | None) -> Any:
+        """The result of a stage, made now and kept."""
         try:
             skipped_before = next((value for value in inputs.values() if isinstance(value, _Skipped)), None)
             if skipped_before is not None:
@@ -126,10 +179,8 @@ class _Running(_Naming):
             log.info("%s skipped: %s", name, skipped)
             result = {"skipped": str(skipped)}
         self.results[name] = result
-        self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.file(name).with_suffix(".partial")
-        partial.write_text(json.dumps(result))
-        partial.rename(self.file(name))
+        with files.whole(self.file(name)) as partial:
+            partial.write_text(json.dumps(result))
         return _read(result)
 
     def _kept(self, name: str) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
+from evergreen.disk import told_when_full
 from evergreen.errors import BatchMissing, StageSkipped
 from evergreen.orchestration import links
 from evergreen.orchestration.identity import run_of
@@ -73,7 +74,8 @@ class StageOperator(BaseOperator):
             wait(run, context["dag_run"], ", ".join(missing))
             log.warning("Going on without %s", ", ".join(missing))
         try:
-            result = self.stage(run, **self.inputs, **self.mapped)
+            with told_when_full(f"running {self.task_id} of {run.subject}"):
+                result = self.stage(run, **self.inputs, **self.mapped)
         except StageSkipped as reason:
             raise AirflowSkipException(str(reason)) from None
         except BatchMissing as error:

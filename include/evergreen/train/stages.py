@@ -37,6 +37,7 @@ def build(run: Run) -> Json:
     from evergreen.train.code import code_hash, spec_hash
 
     spec = run.spec
+    staging.clean(spec.model)
     split = rules.split(run.as_of, spec, run.changed_at)
     store.ensure_applied(spec)
     built = dataset.build(spec, run.as_of, split)

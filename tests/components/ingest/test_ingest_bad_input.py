@@ -47,17 +47,17 @@ UNREADABLE: dict[str, tuple[str, Change, str, str]] = {
     "an empty file": ("usage", lambda lines: b"", "an empty file", "a header line: session_id,customer_id,"),
     "a renamed column": (
         "usage", lambda lines: [lines[0].replace("minutes", "length"), *lines[1:]],
-        "columns missing: minutes; unexpected: length", "columns session_id, customer_id, started_at, minutes, device",
+        "columns missing: minutes; unexpected: 'length'", "columns session_id, customer_id, started_at, minutes, device",
     ),
     "a missing column": ("usage", without("device"), "columns missing: device", "columns session_id,"),
     "an extra column": (
-        "usage", lambda lines: [lines[0] + ",city", *(f"{line},Rome" for line in lines[1:])], "columns unexpected: city", "columns session_id,",
+        "usage", lambda lines: [lines[0] + ",city", *(f"{line},Rome" for line in lines[1:])], "columns unexpected: 'city'", "columns session_id,",
     ),
     "not UTF-8": (
         "customers", lambda lines: "\n".join([lines[0], lines[1].replace("basic", "café").replace("plus", "café").replace("premium", "café")]).encode("latin-1"),
         "byte 0xe9 at offset", "UTF-8",
     ),
-    "a row cut short": ("usage", lambda lines: [*lines[:-1], lines[-1].rsplit(",", 2)[0]], "Expected 5 columns, got 3", "a CSV file"),
+    "a row cut short": ("usage", lambda lines: [*lines[:-1], lines[-1].rsplit(",", 2)[0]], "3 cells, where the header has 5", "rows of 5 cells"),
 }  # fmt: skip
 BROKEN: dict[str, tuple[str, Change, str]] = {
     "a header and no customers": ("customers", lambda lines: lines[:1], "expect_table_row_count_to_be_between(), min_value=1"),
@@ -100,8 +100,8 @@ def test_a_folder_where_the_file_should_be(own_landing: Path) -> None:
     file.unlink()
     file.mkdir()
     says(
-        stops(BatchUnreadable), doing="reading the batch of churn/usage of 2026-01-01", found="IsADirectoryError", expected=str(file),
-        next_step="correct the file's permissions, then clear this task",
+        stops(BatchUnreadable), doing="reading the batch of churn/usage of 2026-01-01", found="a folder", expected=str(file),
+        next_step="remove it, ask the upstream system for the day's file, then clear this task",
     )  # fmt: skip
 
 

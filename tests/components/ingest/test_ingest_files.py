@@ -154,7 +154,9 @@ def test_a_header_with_another_delimiter_says_which(is_: str, declared: str) -> 
     text = ROWS.replace(",", is_).replace("café", "1,5;2")  # rows that would fail for a stranger reason
     error = unreadable(text.encode(), delimiter=declared)
     shown = {"\t": '"\\t"'}.get(is_, f'"{is_}"')
-    assert error.found == f"one column: {ROWS.splitlines()[0].replace(',', is_)}; the header looks delimited by {shown}"
+    assert (
+        error.found == f"one column: {ROWS.splitlines()[0].replace(',', is_)!r}; the header looks delimited by {shown}"
+    )
     assert f"declare `delimiter: {shown}` in model.yaml" in error.next_step
     assert names(ROWS.replace(",", is_).encode(), delimiter=is_) == NAMES, "the advice is wrong"
 
@@ -230,7 +232,7 @@ def test_no_file_that_matches_is_a_missing_batch(there: str, tmp_path: Path) -> 
 def test_a_part_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     put(tmp_path, "2026-01-05-1.csv", rows(1))
     wrong = put(tmp_path, "2026-01-05-2.csv", rows(2).replace("name", "title"))
-    with pytest.raises(BatchUnreadable, match="columns missing: name; unexpected: title") as caught:
+    with pytest.raises(BatchUnreadable, match="columns missing: name; unexpected: 'title'") as caught:
         read(tmp_path, "{partition}-*.csv")
     assert caught.value.doing == f"reading the batch of {SUBJECT} from {wrong}"
     wrong.write_bytes(b"\xff\xff\xff")

@@ -9,7 +9,7 @@ from datetime import timedelta
 import boto3
 import pytest
 
-from evergreen.errors import BatchMissing, RequestRefused, ServiceUnavailable, TransientError
+from evergreen.errors import BatchMissing, BatchUnreadable, RequestRefused, ServiceUnavailable, TransientError
 from evergreen.ingest import landing
 from evergreen.ingest import stages as ingestion
 from evergreen.local.postgres import free_port
@@ -105,3 +105,13 @@ def test_refused_credentials_say_so(landed_in_s3: str, monkeypatch: pytest.Monke
     assert "SignatureDoesNotMatch" in error.found or "AccessDenied" in error.found or "403" in error.found, error.found
     assert "AWS_SECRET_ACCESS_KEY" in error.next_step and ZONE in error.found
     assert "x" * 40 not in str(error), "a secret in a task's log"
+
+
+def test_an_object_that_is_too_large_is_not_fetched(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    boto3.client("s3").put_object(Bucket="evergreen", Key="large/2026-01-01.csv", Body=b"x" * ((1 << 20) + 1))
+    monkeypatch.setenv("EVERGREEN_LARGEST_BATCH", "1")
+    settings.cache_clear()
+    with pytest.raises(BatchUnreadable) as caught:
+        landing.read("s3://evergreen/large", "{partition}.csv", "2026-01-01", "shop/visits of 2026-01-01")
+    settings.cache_clear()
+    assert (caught.value.found, caught.value.expected[:14]) == ("1,048,577 bytes", "at most 1 MiB ")

@@ -53,7 +53,7 @@ def of_days(content: Json, days: int) -> Json:
 
 
 @pytest.mark.parametrize(
-    ("renamed", "found"), [("duration", "missing: minutes; unexpected: duration"), (None, "missing: minutes")]
+    ("renamed", "found"), [("duration", "missing: minutes; unexpected: 'duration'"), (None, "missing: minutes")]
 )
 def test_a_schema_break_stops_its_day_and_leaves_the_days_before(
     deliver: Deliver, renamed: str | None, found: str

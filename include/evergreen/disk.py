@@ -1,0 +1,68 @@
+"""A disk without room. Whoever meets it (a library's writer, the database, ourselves), it becomes one error, with the folder and what is free."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from evergreen.errors import DiskFull
+from evergreen.settings import settings
+
+_ERRNOS = {errno.ENOSPC: "no room left", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "a file that reached the size that the system allows"}  # fmt: skip
+# How engines say it that raise errors of their own: DuckDB, Delta's writer, MLflow's server; Postgres by its class.
+_WORDS = {"No space left on device": "no room left", "Disk quota exceeded": "the disk quota is used up"}
+_OF_POSTGRES = "DiskFull"
+
+
+@contextmanager
+def told_when_full(doing: str) -> Iterator[None]:
+    """Raises `DiskFull` for an error in the block that has no other reason; every other error stays as it is."""
+    try:
+        yield
+    except DiskFull:
+        raise
+    except Exception as error:
+        found = _found(error)
+        if found is None:
+            raise
+        raise DiskFull(
+            doing, found=found, expected="room to write", next_step="make room there, or give it a larger disk; then clear this task"
+            " (or run the command again): nothing that is half written is ever read",
+        ) from error  # fmt: skip
+
+
+def free(folder: Path) -> str:
+    """What is left on a folder's disk, for people; of a folder that is not there yet, on that of the nearest one above it."""
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    found = os.statvfs(there)
+    return f"{found.f_bavail * found.f_frsize:,} bytes and {found.f_favail:,} files are free on the disk of {folder}"
+
+
+def _found(error: BaseException) -> str | None:
+    seen: set[int] = set()
+    each: BaseException | None = error
+    while each is not None and id(each) not in seen:
+        seen.add(id(each))
+        if type(each).__name__ == _OF_POSTGRES:
+            return f"no room left on the disk of the database {settings().database.rpartition('@')[2]}"
+        how = _ERRNOS.get(each.errno or 0) if isinstance(each, OSError) else None
+        how = how or next((told for words, told in _WORDS.items() if words in str(each)), None)
+        if how is not None:
+            named = each.filename if isinstance(each, OSError) else None
+            return f"{how}: {free(Path(os.fsdecode(named)).absolute().parent if isinstance(named, str | bytes) else _fullest())}"
+        each = each.__cause__ or each.__context__
+    return None
+
+
+def _fullest() -> Path:
+    """Of the folders that we write to, the one with the least room: an error that names no file met it there."""
+    here = settings()
+    folders = [here.home, here.reports, Path(tempfile.gettempdir()), *([] if "://" in here.lake else [Path(here.lake)])]
+    there = [next(each for each in (folder, *folder.parents) if each.exists()) for folder in folders]
+    return min(
+        zip(folders, there, strict=True), key=lambda pair: os.statvfs(pair[1]).f_bavail * os.statvfs(pair[1]).f_frsize
+    )[0]

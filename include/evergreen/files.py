@@ -1,0 +1,97 @@
+"""Files that are whole or not there: written under another name, then renamed. What a killed writer leaves is found, and removed.
+
+A writer holds a lock on what it writes, which the system gives back when it dies, however it dies: so what nobody holds is left over.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+_PARTIAL = ".partial"
+_FOLDERS = "evergreen-work-"  # of ours, in the system's temporary folder
+_YOUNG = 10.0  # seconds in which a writer that has just made its file surely holds it
+
+
+@contextmanager
+def whole(file: Path) -> Iterator[Path]:
+    """The path to write to; it becomes `file` at the end of the block, and nothing after an error. Its folder is made."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.{uuid4().hex}{_PARTIAL}")
+    try:
+        with partial.open("xb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield partial
+            partial.replace(file)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def work_folder() -> Iterator[Path]:
+    """A temporary folder that is gone after the block; before it, what killed processes left of such folders is."""
+    _remove_work_folders(Path(tempfile.gettempdir()))
+    folder = Path(tempfile.mkdtemp(prefix=_FOLDERS))
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        os.close(descriptor)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_partial(folder: Path) -> list[Path]:
+    """Remove what killed writers left below a folder; returns it. What is being written stays."""
+    found = [path for path in folder.rglob(f".*{_PARTIAL}") if _left_over(path)]
+    for path in found:
+        path.unlink(missing_ok=True)
+    return found
+
+
+def remove_older(folder: Path, seconds: float) -> list[Path]:
+    """Remove the files below a folder that nobody has written to for so long, and then the folders without any; returns the files."""
+    before, removed = time.time() - seconds, []
+    for here, _, names in os.walk(folder, topdown=False):
+        for path in (Path(here, name) for name in names):
+            with suppress(FileNotFoundError):
+                if path.lstat().st_mtime < before:
+                    path.unlink()
+                    removed.append(path)
+        if Path(here) != folder:
+            with suppress(OSError):  # not empty, or gone
+                Path(here).rmdir()
+    return removed
+
+
+def _remove_work_folders(folder: Path) -> None:
+    for path in folder.glob(f"{_FOLDERS}*"):
+        if _left_over(path):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _left_over(path: Path) -> bool:
+    """Whether a partial file or folder is ours, and its writer is dead."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # gone, or somebody else's
+        return False
+    try:
+        found = os.fstat(descriptor)
+        if found.st_uid != os.geteuid() or time.time() - found.st_mtime < _YOUNG:
+            return False
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # held
+        return False
+    else:
+        return True
+    finally:
+        os.close(descriptor)
