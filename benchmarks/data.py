@@ -73,7 +73,7 @@ def validation(run: Run) -> Iterator[Ratio]:
     """A day's contracts by Great Expectations against one DuckDB query a source that counts what fails each expectation."""
     extracted = ingest.extract(run)
     batches = {name: source["staged"] for name, source in extracted["sources"].items()}
-    contracts = {name: load_contract(run.spec.contract_file(name)) for name in batches}
+    contracts = {name: load_contract(run.spec, name) for name in batches}
 
     def stage() -> object:
         return validate.validate(run, extracted)

@@ -5,9 +5,8 @@ The other DAG files leave out the invalid model and go on with the others, so th
 
 from __future__ import annotations
 
-from evergreen.settings import settings
-from evergreen.spec.load import load_all
+from evergreen.orchestration.loops import specs
 
-_, mistakes = load_all(settings().models)
+_, mistakes = specs()
 if mistakes:
     raise ExceptionGroup(f"{len(mistakes)} invalid model folder(s)", mistakes)

@@ -24,7 +24,7 @@ CASES: dict[str, tuple[str, str, str, list[str]]] = {
     "no key": (READING, "reader_id,\n", "", [READING, "reader_id, which features/reading.sql does not return"]),
     "another type": (READING, "avg(pages) AS", "max(visit_id) AS", [READING, "pages_per_visit is VARCHAR", "float, as model.yaml declares it"]),
     "an unknown column": (READING, "avg(pages)", "avg(page)", [READING, '"page" not found', "readers(reader_id, snapshot_at, plan) or visits(", "$as_of"]),
-    "an undeclared source": (READING, "LEFT JOIN visits", "LEFT JOIN payments", [READING, "payments does not exist"]),
+    "an undeclared source": (READING, "LEFT JOIN visits", "LEFT JOIN payments", [READING, "the table payments", "readers or visits"]),
     "a file": (READING, "LEFT JOIN visits", "LEFT JOIN '/etc/passwd'", [READING, "/etc/passwd"]),
     "no SQL": (READING, "SELECT", "SELEC", [READING, "syntax error", "one SELECT over"]),
     "another parameter": (READING, "$as_of", "$as_off", [READING, "unknown parameters $as_off", "with $as_of"]),

@@ -256,7 +256,7 @@ FILES: dict[str, tuple[Callable[[Path], object], list[str]]] = {
         ["contracts/reading.yaml", "expectations.0.column_B", "pages_8d", "write pages_7d"],
     ),
     "empty contract": (lambda f: (f / "contracts" / "visits.yaml").write_text(""), ["contracts/visits.yaml", "an empty file"]),
-    "no model.yaml": (lambda f: (f / "model.yaml").unlink(), ["model.yaml", "No such file", "YAML in UTF-8"]),
+    "no model.yaml": (lambda f: (f / "model.yaml").unlink(), ["model.yaml", "no such file", "YAML in UTF-8"]),
     "empty model.yaml": (lambda f: (f / "model.yaml").write_text("# nothing\n"), ["model.yaml", "an empty file"]),
     "a list": (lambda f: (f / "model.yaml").write_text("- model: renewals\n"), ["model.yaml"]),
     "no YAML": (lambda f: (f / "model.yaml").write_text("model: renewals\nowner: {name: x\n"), ["model.yaml:", "expected ',' or '}'", "YAML in UTF-8"]),
@@ -265,7 +265,7 @@ FILES: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "no text as key": (lambda f: (f / "model.yaml").write_text(MODEL + "1: other\n"), ["model.yaml", "a key 1", "keys that are names"]),
     "tag": (lambda f: (f / "model.yaml").write_text(MODEL.replace("model: renewals", "model: !!python/name:os.system x")), ["model.yaml:1: model", "the tag tag:yaml.org,2002:python", "leave out the tag"]),
     "endless": (lambda f: (f / "model.yaml").write_text(MODEL.replace("owner:\n", "owner: &a\n  more: *a\n")), ["owner.more", "an alias of a key that it stands in"]),
-    "a folder as model.yaml": (lambda f: ((f / "model.yaml").unlink(), (f / "model.yaml").mkdir()), ["model.yaml", "Is a directory"]),
+    "a folder as model.yaml": (lambda f: ((f / "model.yaml").unlink(), (f / "model.yaml").mkdir()), ["model.yaml", "a folder, where a file is read"]),
 }  # fmt: skip
 
 
@@ -291,15 +291,16 @@ def test_words_that_yaml_would_take_for_something_else_stay_words(folder: Path) 
     (folder / "contracts" / "readers.yaml").write_text(
         "expectations:\n  - type: expect_x\n    column: plan\n    value_set: [no, on, 10:30, 010, 2026-01-01, 'true', true, 1e3]\n"
     )
-    (expectation,) = load_contract(folder / "contracts" / "readers.yaml").expectations
+    (expectation,) = load_contract(load_spec(folder), "readers").expectations
     assert expectation.arguments["value_set"] == ["no", "on", "10:30", 10, "2026-01-01", "true", True, 1000.0]
     assert expectation.severity == "critical"
 
 
 def test_a_contract_that_cannot_be_read_is_a_spec_error(folder: Path) -> None:
+    spec = load_spec(folder)
     (folder / "contracts" / "readers.yaml").write_text("expectations:\n  - column: plan\n")
     with pytest.raises(SpecError, match=r"expectations\.0\.type"):
-        load_contract(folder / "contracts" / "readers.yaml")
+        load_contract(spec, "readers")
 
 
 # a folder of models

@@ -2,13 +2,13 @@
 
 The query sees one view a declared source, named like it, with the declared columns. The view holds each key once, in the
 newest version known by the window's end, and of those the rows whose event time lies in the window. Times are UTC, without a
-zone. Nothing else is in reach: no file, no network, no extension.
+zone. Nothing else is in reach (`spec.query`): no file, no network, no extension, no clock.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +20,8 @@ import pyarrow.compute as pc
 from evergreen.errors import PermanentError
 from evergreen.features.rules import EVENT, Window
 from evergreen.lake import tables
+from evergreen.spec import files
+from evergreen.spec import query as queries
 from evergreen.spec.schema import ModelSpec, Source
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
@@ -41,13 +43,7 @@ _RESULT_TYPES: dict[str, tuple[pa.DataType, Callable[[pa.DataType], bool]]] = {
 }
 _LONGEST_LEAD = timedelta(days=1)  # a request is made at most so long before the interval that its row belongs to
 _LEAK_PROBES = 3  # moments of a day at which requests are replayed without what came later
-_OPTIONS: dict[str, str | bool | int | float | list[str]] = {
-    "threads": 1,  # with more, a float sum depends on timing, and the same inputs would not give the same bytes
-    "enable_external_access": False,
-    "autoinstall_known_extensions": False,
-    "TimeZone": "UTC",  # and not the machine's, where a query casts to a time with a zone
-    "python_enable_replacements": False,  # a misspelt source must not find a Python variable
-}
+_MINUTES = 20  # a query may take; the task that runs it has 30
 
 
 def features(spec: ModelSpec, view: str, window: Window) -> pa.Table:
@@ -158,15 +154,19 @@ class _Tables:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, spec: ModelSpec, rows: Mapping[str, pa.Table]) -> None:
         self.connection = connection
-        self._spec = spec
+        self.spec = spec
         self._rows = rows
         for source, table in rows.items():
             connection.register(source, table)
 
+    @property
+    def sources(self) -> Collection[str]:
+        return self._rows.keys()
+
     def cut(self, source: str, moment: datetime) -> None:
         """Leave out the rows of a source from after a moment."""
         rows = self._rows[source]
-        at = rows[self._spec.sources[source].event_time]
+        at = rows[self.spec.sources[source].event_time]
         self.connection.register(source, rows.filter(pc.less_equal(at, pa.scalar(_naive(moment), at.type))))
 
     def __str__(self) -> str:
@@ -177,7 +177,7 @@ class _Tables:
 def _opened(spec: ModelSpec, sources: Sequence[str], window: Window, *, outcome: bool = True) -> Iterator[_Tables]:
     """The window's rows of sources; without `outcome`, columns that are known only afterwards are not there."""
     bounds = {"start": _naive(window.start), "stop": _naive(window.end)}
-    with duckdb.connect(config=_OPTIONS) as connection:
+    with queries.connected() as connection:
         rows = {}
         for source in sources:
             declared = spec.sources[source]
@@ -200,18 +200,17 @@ def _opened(spec: ModelSpec, sources: Sequence[str], window: Window, *, outcome:
 def _result(tables_of: _Tables, file: Path, parameters: Mapping[str, datetime], doing: str) -> pa.Table:
     """What a file's one SELECT returns."""
     connection = tables_of.connection
+    text = files.query(tables_of.spec, file)
     try:
-        statements = connection.extract_statements(file.read_text(encoding="utf-8"))
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
-            raise _wrong_query(file, doing, f"the file holds {kinds}", "one SELECT")
-        unknown = statements[0].named_parameters - set(parameters)
-        if unknown:
-            names = ", ".join(f"${name}" for name in sorted(unknown))
-            raise _wrong_query(file, doing, f"unknown parameters {names}", ", ".join(f"${name}" for name in parameters))
-        used = {name: _naive(moment) for name, moment in parameters.items() if name in statements[0].named_parameters}
-        return connection.sql(statements[0], params=used).to_arrow_table()
-    except (duckdb.Error, OSError, UnicodeDecodeError) as error:
+        for refusal in queries.refusals(text, tables_of.sources, parameters):
+            raise _wrong_query(file, doing, refusal.found, f"{refusal.allowed} ({refusal.fix})")
+        (statement,) = connection.extract_statements(text)
+        used = {name: _naive(moment) for name, moment in parameters.items() if name in statement.named_parameters}
+        with queries.interrupted_after(connection, 60 * _MINUTES):
+            return connection.sql(statement, params=used).to_arrow_table()
+    except duckdb.InterruptException as error:
+        raise _wrong_query(file, doing, f"no result after {_MINUTES} minutes", "a query that ends sooner") from error
+    except duckdb.Error as error:
         raise _wrong_query(
             file, doing, f"{type(error).__name__}: {error}".strip(), f"a query over {tables_of}"
         ) from error

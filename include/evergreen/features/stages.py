@@ -18,6 +18,7 @@ from evergreen.errors import WriteConflict
 from evergreen.features import rules
 from evergreen.interval import Interval
 from evergreen.run import Run
+from evergreen.spec import files
 from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def _newest_before(spec: ModelSpec, view: str, partition: str, keys: Sequence[st
 
 def _due_features(run: Run, view: str) -> dict[str, rules.Due]:
     """partition → what must be computed of it now."""
-    sql = run.spec.view_sql(view).read_text(encoding="utf-8")
+    sql = files.query(run.spec, run.spec.view_sql(view))
     windows = rules.feature_windows(run.spec, view, run.interval)
     return _due(
         run, "features", view, run.spec.features[view].sources, rules.feature_declaration(run.spec, view, sql), windows
@@ -210,8 +211,8 @@ def _due_features(run: Run, view: str) -> dict[str, rules.Due]:
 
 
 def _due_labels(run: Run) -> dict[str, rules.Due]:
-    sql = run.spec.label_sql().read_text(encoding="utf-8")
-    request_sql = run.spec.request_sql().read_text(encoding="utf-8") if run.spec.request else ""
+    sql = files.query(run.spec, run.spec.label_sql())
+    request_sql = files.query(run.spec, run.spec.request_sql()) if run.spec.request else ""
     declaration = rules.label_declaration(run.spec, sql, request_sql)
     windows = rules.label_windows(run.spec, run.interval)
     return _due(run, "labels", run.spec.label.name, rules.label_sources(run.spec), declaration, windows)

@@ -1,11 +1,15 @@
-"""The rows of an interval from a Postgres database, by a query of the model's folder."""
+"""The rows of an interval from a Postgres database, by a query of the model's folder.
+
+The query is somebody's text, and the connection may allow more than it ought to. So the server itself parses it alone first, by the extended
+protocol, which takes one statement; then it runs within a COPY, which takes a query and nothing else, in a read-only transaction with
+bounds in time. What that does not stop is in docs/sources.md: functions that act outside of the transaction.
+"""
 
 from __future__ import annotations
 
 import io
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -23,30 +27,45 @@ from evergreen.spec.schema import Source
 
 _NULL = "\\N"
 _SCHEMES = ("postgresql", "postgres")
+_MINUTES = 20  # the query may take; the task that runs it has 30
+_MOST_BYTES = 4 << 30  # of a batch, as CSV
 # Settings of the transaction, so that they also hold behind a connection pool: times are written in UTC, as ISO 8601.
-_WRITTEN = "set local timezone to 'UTC'; set local datestyle to 'ISO'; set local intervalstyle to 'iso_8601'"
+_SETTINGS = (
+    "set local timezone to 'UTC'; set local datestyle to 'ISO'; set local intervalstyle to 'iso_8601';"
+    f" set local statement_timeout to '{_MINUTES}min'; set local lock_timeout to '1min';"
+    " set local idle_in_transaction_session_timeout to '5min'"
+)
+# A database that vanishes without a word is noticed within two minutes, also while it computes.
+_WATCHED = {"connect_timeout": 10, "keepalives_idle": 60, "keepalives_interval": 15, "keepalives_count": 4}
 
 
-def read(connections: Callable[[str], str], source: Source, file: Path, interval: Interval, origin: Origin) -> pa.Table:
-    """What the query of a file returns for an interval, in the query's order, as `parse.parse` gives the rows of files.
+def read(connections: Callable[[str], str], source: Source, query: str, interval: Interval, origin: Origin) -> pa.Table:
+    """What a query returns for an interval, in the query's order, as `parse.parse` gives the rows of files.
 
     Every cell is fetched as Postgres writes it and cast like that of a file. The transaction is read-only.
 
     Args:
         connections: the URI of a connection by its id; raises LookupError or ValueError.
-        file: one query, bounded by the parameters %(start)s and %(end)s.
+        query: one SELECT, bounded by the parameters %(start)s and %(end)s.
 
     Raises:
         ConnectionUnknown: there is no such connection, or it is not one to Postgres.
-        ServiceUnavailable: the database does not answer.
-        BatchUnreadable: the database refuses the query, or it returns other columns than the declared ones.
+        ServiceUnavailable: the database does not answer, or not in time.
+        BatchUnreadable: the database refuses the query, it is more than one SELECT, or it returns other columns than the declared ones.
     """
     parameters = _parameters(connections, str(source.connection), origin)
     try:
         with psycopg.connect(**parameters) as connection:
             connection.read_only = True
-            connection.execute(_WRITTEN)
-            content = _copied(connection, file.read_text(encoding="utf-8"), interval)
+            connection.execute(_SETTINGS)
+            content = _copied(connection, query, interval, origin)
+    except psycopg.errors.QueryCanceled as error:
+        raise ServiceUnavailable(
+            origin.reading,
+            found=str(error).strip(),
+            expected=f"all rows within {_MINUTES} minutes",
+            next_step=f"{origin.correction}: an index on the time it compares, or fewer rows; or clear this task when the database has less to do",
+        ) from error
     except psycopg.OperationalError as error:
         raise ServiceUnavailable(
             origin.reading,
@@ -65,12 +84,35 @@ def read(connections: Callable[[str], str], source: Source, file: Path, interval
     return parse.typed(found, source.columns, pa.array(range(found.num_rows), pa.int64()), origin)
 
 
-def _copied(connection: psycopg.Connection, query: str, interval: Interval) -> bytes:
+def _copied(connection: psycopg.Connection, query: str, interval: Interval, origin: Origin) -> bytes:
     """The rows of a query as CSV: nulls apart from empty texts, no Python object a cell."""
-    # The line break ends a comment in the query's last line.
-    statement = f"copy ({query.strip().removesuffix(';')}\n) to stdout with (format csv, header, null '{_NULL}', encoding 'UTF8')"
-    with connection.cursor().copy(statement.encode(), {"start": interval.start, "end": interval.end}) as rows:
-        return b"".join(bytes(block) for block in rows)
+    bounds = {"start": interval.start, "end": interval.end}
+    statement = psycopg.ClientCursor(connection).mogrify(query.strip().removesuffix(";"), bounds)
+    _parsed_alone(connection, statement, origin)
+    # The line break ends a comment in the query's last line. What parses alone cannot end the parenthesis.
+    copy = f"copy ({statement}\n) to stdout with (format csv, header, null '{_NULL}', encoding 'UTF8')"
+    found = bytearray()
+    with connection.cursor().copy(copy.encode()) as rows:
+        for block in rows:
+            found += block
+            if len(found) > _MOST_BYTES:
+                raise origin.unreadable(f"more than {_MOST_BYTES:,} bytes", "fewer rows per interval", declare="")
+    return bytes(found)
+
+
+def _parsed_alone(connection: psycopg.Connection, statement: str, origin: Origin) -> None:
+    """The server parses the very text that will run, and runs nothing.
+
+    Raises:
+        psycopg.Error: it is no SQL, or more than one statement.
+        BatchUnreadable: it returns no rows.
+    """
+    server = connection.pgconn
+    for answer in (server.prepare(b"", statement.encode()), server.describe_prepared(b"")):
+        if answer.status != psycopg.pq.ExecStatus.COMMAND_OK:
+            raise psycopg.errors.error_from_result(answer)
+    if answer.nfields == 0:
+        raise origin.unreadable("a statement that returns no rows", "one SELECT", declare="")
 
 
 def _header(content: bytes) -> list[str]:
@@ -107,4 +149,4 @@ def _parameters(connections: Callable[[str], str], name: str, origin: Origin) ->
     except (psycopg.Error, ValueError, TypeError):
         raise unknown(f"a connection {name} whose URI cannot be read") from None  # likewise
     known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
-    return {"connect_timeout": 10} | stated | {key: str(value) for key, value in extra.items() if key in known}
+    return _WATCHED | stated | {key: str(value) for key, value in extra.items() if key in known}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from evergreen.ingest import rules
 from evergreen.run import Run
 from evergreen.settings import settings
+from evergreen.spec import files
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,7 +65,7 @@ def _batch(run: Run, name: str) -> tuple[pa.Table, str, str]:
     if source.path is None:
         file = spec.source_sql(name)
         origin = Origin(subject, f"{source.connection} by {spec.relative(file)}", f"correct {spec.relative(file)}")
-        table = database.read(run.connections, source, file, interval, origin)
+        table = database.read(run.connections, source, files.query(spec, file), interval, origin)
         return table, origin.name, content_hash(table.drop_columns([parse.ROW]))
     parts = landing.read(settings().landing, source.path, interval.partition, subject)
     if source.history:

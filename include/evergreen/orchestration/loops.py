@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 
+from evergreen.errors import SpecError
 from evergreen.ingest.rules import delay
 from evergreen.orchestration.failures import LONGEST_DELAY, RETRIES, RETRY_DELAY, RETRY_POLICY
 from evergreen.orchestration.notify import RUNBOOK, of_failures, of_timeouts
@@ -16,7 +18,11 @@ from evergreen.orchestration.operator import Stages
 from evergreen.orchestration.timetable import IntervalsUntil
 from evergreen.settings import settings
 from evergreen.spec.load import load_all
+from evergreen.spec.mistakes import Mistake, spec_error
+from evergreen.spec.rules import FILE
 from evergreen.spec.schema import ModelSpec
+
+log = logging.getLogger(__name__)
 
 Loop = Literal["ingest", "train", "monitor", "rollback"]
 
@@ -89,15 +95,43 @@ def dag_id(model: str, loop: Loop) -> str:
     return f"{model}__{loop}"
 
 
+def specs() -> tuple[list[ModelSpec], list[SpecError]]:
+    """The models whose folder is valid and whose loops Airflow takes, and the error of each other folder."""
+    valid, errors = load_all(settings().models)
+    taken = []
+    for spec in valid:
+        try:
+            for name in get_args(Loop):
+                _dag(spec, name)
+        except Exception as error:  # a DAG file that raises has no DAGs, of any model
+            log.exception("building the loops of %s", spec.model)
+            told = Mistake(
+                FILE,
+                "",
+                f"{type(error).__name__}: {error}",
+                "a model that Airflow can schedule",
+                "correct what it names",
+            )
+            errors.append(spec_error(f"building the loops of {spec.model}", spec.model, [told]))
+        else:
+            taken.append(spec)
+    return taken, errors
+
+
 def valid_specs() -> list[ModelSpec]:
-    """The models whose folder is valid; `dags/spec_errors.py` says in the UI what is wrong with the others."""
-    return load_all(settings().models)[0]
+    """The models that have loops; `dags/spec_errors.py` says in the UI what is wrong with the others."""
+    return specs()[0]
 
 
 @contextmanager
 def loop(spec: ModelSpec, name: Loop) -> Iterator[Stages]:
     """One DAG of one model; tasks are made inside the block."""
-    with DAG(
+    with _dag(spec, name):
+        yield Stages(spec)
+
+
+def _dag(spec: ModelSpec, name: Loop) -> DAG:
+    return DAG(
         dag_id=dag_id(spec.model, name),
         description=f"{spec.model}: {_ABOUT[name]}",
         schedule=_timetable(spec, name),
@@ -119,8 +153,7 @@ def loop(spec: ModelSpec, name: Loop) -> Iterator[Stages]:
             "on_failure_callback": of_failures(spec),
         },
         **_limits(spec, name),
-    ):
-        yield Stages(spec)
+    )
 
 
 def _timetable(spec: ModelSpec, name: Loop) -> CronDataIntervalTimetable | IntervalsUntil | None:

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from evergreen.serve.app import create_probe_app, create_serving_app
     from evergreen.serve.models import Models
     from evergreen.settings import settings
-    from evergreen.spec.load import folders
+    from evergreen.spec.load import names
 
     if options.model:
         name, number = options.model
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return os.EX_TEMPFAIL if isinstance(error, TransientError) else 1
     else:
         # By name alone: a version brings the spec that it was trained with, so a folder that is being edited disturbs nothing.
-        models = Models(folder.name for folder in folders(settings().models))
+        models = Models(names(settings().models))
     app = create_probe_app(models) if options.model else create_serving_app(models)
     uvicorn.run(
         app,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from evergreen.spec.document import read
 from evergreen.spec.mistakes import Mistake, spec_error
+from evergreen.spec.schema import ModelSpec
 from evergreen.spec.shape import shaped
 
 Severity = Literal["critical", "warning"]
@@ -45,9 +45,13 @@ class Contract(BaseModel):
     expectations: tuple[Expectation, ...] = Field(min_length=1, description="what the table is expected to be")
 
 
-def read_contract(path: Path, file: str) -> tuple[Contract | None, list[Mistake]]:
-    """The contract of a file, or the mistakes of its shape; `file` is how they name it."""
-    document = read(path, file)
+def read_contract(spec: ModelSpec, table: str) -> tuple[Contract | None, list[Mistake]]:
+    """The contract of a source or feature view, or the mistakes of its shape."""
+    path = spec.contract_file(table)
+    document = read(path, spec.relative(path), spec.folder)
+    if document.missing:
+        fix = f"add {document.file}, with at least one expectation"
+        return None, [Mistake(document.file, "", "no such file", f"the contract of {table}", fix)]
     if document.content is None:
         return None, document.mistakes
     contract, mistakes = shaped(Contract, document)
@@ -55,13 +59,13 @@ def read_contract(path: Path, file: str) -> tuple[Contract | None, list[Mistake]
     return None if found else contract, found
 
 
-def load_contract(path: Path) -> Contract:
-    """The contract of a file.
+def load_contract(spec: ModelSpec, table: str) -> Contract:
+    """The contract of a source or feature view.
 
     Raises:
         SpecError: with every mistake of the file.
     """
-    contract, found = read_contract(path, f"{path.parent.name}/{path.name}")
+    contract, found = read_contract(spec, table)
     if contract is None:
-        raise spec_error(f"reading the contract {path}", path.parent.parent.name, found)
+        raise spec_error(f"reading the contract {spec.contract_file(table)}", spec.model, found)
     return contract

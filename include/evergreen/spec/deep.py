@@ -11,7 +11,9 @@ from typing import Any
 
 import duckdb
 
+from evergreen.spec import query as queries
 from evergreen.spec.contract import read_contract
+from evergreen.spec.files import Unreadable, text
 from evergreen.spec.mistakes import Mistake, nearest, one_of
 from evergreen.spec.rules import FILE
 from evergreen.spec.schema import ModelSpec
@@ -24,13 +26,7 @@ _RESULT_TYPES = {  # what the query's column may be, by declared type; an untype
     "int": _NUMBER, "float": _NUMBER, "bool": "BOOLEAN", "category": "(VARCHAR|ENUM.*)", "string": "(VARCHAR|ENUM.*)",
     "binary": f"(BOOLEAN|{_NUMBER})", "numeric": _NUMBER, "timestamp": "TIMESTAMP.*",
 }  # fmt: skip
-# As when features are computed: a misspelt table must not find a file or a Python variable.
-_OPTIONS: dict[str, str | bool | int | float | list[str]] = {
-    "enable_external_access": False,
-    "autoinstall_known_extensions": False,
-    "TimeZone": "UTC",
-    "python_enable_replacements": False,
-}
+_SECONDS = 20.0  # a query over empty tables may take
 _ANY_MOMENT = datetime(2026, 1, 1)
 
 
@@ -81,12 +77,19 @@ def _query(
     Args:
         key: below which the columns are declared; `whole`: where those are that have no key of their own, by default `key`.
     """
-    if not path.is_file() or not set(sources) <= spec.sources.keys():
+    if not set(sources) <= spec.sources.keys():
         return  # told already
     file = spec.relative(path)
     try:
-        returned = _returned(spec, path.read_text(encoding="utf-8"), sources, parameters, outcome)
-    except (duckdb.Error, UnicodeDecodeError) as error:
+        query = text(path, spec.folder)
+    except Unreadable:
+        return  # told already
+    seen = one_of(f"{source}({', '.join(spec.sources[source].visible(outcome=outcome))})" for source in sources)
+    parts = one_of(f"${name}" for name in parameters)
+    try:
+        refused = queries.refusals(query, sources, parameters)
+        returned = {} if refused else _returned(spec, query, sources, parameters, outcome)
+    except duckdb.Error as error:
         for source in () if outcome else sources:
             for column in spec.sources[source].outcome:
                 if re.search(rf"\b{column}\b", str(error).splitlines()[0]):
@@ -95,11 +98,13 @@ def _query(
                         f"leave {column} out of {file}; features of the past may use it (features:)",
                     )  # fmt: skip
                     return
-        seen = one_of(f"{source}({', '.join(spec.sources[source].visible(outcome=outcome))})" for source in sources)
-        parts = one_of(f"${name}" for name in parameters)
         yield Mistake(
             file, "", " ".join(str(error).split())[:400], f"one SELECT over {seen}, with {parts}", f"correct {file}"
         )
+        return
+    if refused:
+        for refusal in refused:
+            yield Mistake(file, "", refusal.found, refusal.allowed, refusal.fix, refusal.line)
         return
     for column, kind in expected.items():
         if column not in returned:
@@ -132,22 +137,16 @@ def _returned(
     spec: ModelSpec, query: str, sources: Sequence[str], parameters: Sequence[str], outcome: bool
 ) -> dict[str, str]:
     """Column → DuckDB type of the query's result over empty tables of the declared types."""
-    with duckdb.connect(config=_OPTIONS) as connection:
+    with queries.connected() as connection, queries.interrupted_after(connection, _SECONDS):
         for source in sources:
             columns = ", ".join(
                 f'"{name}" {_COLUMN_TYPES[kind]}'
                 for name, kind in spec.sources[source].visible(outcome=outcome).items()
             )
             connection.execute(f'create table "{source}" ({columns})')
-        statements = connection.extract_statements(query)
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            raise duckdb.ParserException(
-                f"the file holds {', '.join(each.type.name for each in statements) or 'nothing'}"
-            )
-        used = statements[0].named_parameters
-        if unknown := used - set(parameters):
-            raise duckdb.ParserException(f"unknown parameters {one_of(f'${name}' for name in sorted(unknown))}")
-        result = connection.execute(statements[0], {name: _ANY_MOMENT for name in parameters if name in used})
+        (statement,) = connection.extract_statements(query)
+        used = {name: _ANY_MOMENT for name in parameters if name in statement.named_parameters}
+        result = connection.execute(statement, used)
         return {column[0]: str(column[1]) for column in result.description or ()}
 
 
@@ -166,7 +165,7 @@ def _expectations(spec: ModelSpec) -> Iterator[Mistake]:
     for table in (*getattr(spec, "sources", ()), *getattr(spec, "features", ())):
         path = spec.contract_file(table)
         file = spec.relative(path)
-        contract, _ = read_contract(path, file)
+        contract, _ = read_contract(spec, table)
         for number, expectation in enumerate(contract.expectations if contract else ()):
             key = f"expectations.{number}"
             if expectation.type not in known:

@@ -2,6 +2,8 @@
 
 Plain YAML 1.1 would drop the first of two equal keys, read `no` as false and `10:30` as 630, and allow Python objects. Here
 a repeated key is an error, and what is not plainly a number, true, false or null is text; dates stay text for the schema.
+
+A file is measured before anything is built from it: libyaml ends the process at great depth, and an alias may stand for a billion nodes.
 """
 
 from __future__ import annotations
@@ -13,8 +15,13 @@ from typing import Any, ClassVar
 
 import yaml
 
+from evergreen.spec.files import Unreadable, text
 from evergreen.spec.mistakes import Mistake
 
+MOST_DEPTH = 20  # lists and mappings within one another; model.yaml itself needs 5
+MOST_NODES = 20_000  # keys, values, lists and mappings, with every alias written out
+_LONGEST_KEY = 100
+_LONGEST_NUMBER = 40  # characters
 _TEXT = "tag:yaml.org,2002:str"
 _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 _WHOLE = re.compile(r"[-+]?[0-9]{1,18}")
@@ -35,6 +42,7 @@ class Document:
     content: Any = None  # None when the file cannot be read at all
     mistakes: list[Mistake] = field(default_factory=list)
     lines: dict[str, int] = field(default_factory=dict)  # dotted key → line, counted from 1
+    missing: bool = False  # there is no such file
 
     def line(self, key: str) -> int | None:
         """The line of a key, or of the nearest key above it that is in the file."""
@@ -43,10 +51,13 @@ class Document:
         return self.lines.get(key)
 
 
-def read(path: Path, file: str) -> Document:
-    """The document of a file; `file` is how mistakes name it. Never raises for what the file holds."""
+def read(path: Path, file: str, folder: Path) -> Document:
+    """The document of a file of a model's folder; `file` is how mistakes name it. Never raises for what the file holds."""
     try:
-        loader = _Loader(path.read_text(encoding="utf-8"))
+        said = text(path, folder)
+        if (excess := _excess(said)) is not None:
+            return Document(file, mistakes=[Mistake(file, "", *excess)])
+        loader = _Loader(said)
         try:
             root = loader.get_single_node()
             if root is None:
@@ -59,14 +70,61 @@ def read(path: Path, file: str) -> Document:
     except (yaml.MarkedYAMLError, yaml.reader.ReaderError) as error:
         mark = getattr(error, "problem_mark", None)
         return _unreadable(file, str(getattr(error, "problem", error)), mark.line + 1 if mark else None)
-    except UnicodeDecodeError as error:
-        return _unreadable(file, f"bytes that are not UTF-8 at position {error.start}", None)
-    except OSError as error:
-        return _unreadable(file, error.strerror or str(error), None)
+    except Unreadable as error:
+        return _unreadable(file, error.found, None, missing=error.missing)
 
 
-def _unreadable(file: str, found: str, line: int | None) -> Document:
-    return Document(file, mistakes=[Mistake(file, "", found, "YAML in UTF-8", "correct the file", line)])
+def _unreadable(file: str, found: str, line: int | None, *, missing: bool = False) -> Document:
+    mistake = Mistake(file, "", found, "YAML in UTF-8", "correct the file", line)
+    return Document(file, mistakes=[mistake], missing=missing)
+
+
+def _excess(said: str) -> tuple[str, str, str, int] | None:
+    """What is too much about a document, as a mistake's found, allowed, fix and line, from the parser's events alone."""
+
+    @dataclass
+    class Node:
+        anchor: str | None
+        nodes: int = 1  # itself and all below it, aliases written out
+        depth: int = 1
+
+    anchors: dict[str, Node] = {}
+    above = [Node(None)]
+    for event in yaml.parse(said, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            above.append(Node(event.anchor))
+            node = above[-1]
+        elif isinstance(event, yaml.CollectionEndEvent):
+            node = above.pop()
+        elif isinstance(event, yaml.AliasEvent):
+            node = anchors.get(str(event.anchor), Node(None))
+        elif isinstance(event, yaml.ScalarEvent):
+            node = Node(event.anchor)
+        else:
+            continue
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        if len(above) - 1 + node.depth > MOST_DEPTH + 1:
+            return (
+                "lists and mappings that are nested deeper",
+                f"a depth of at most {MOST_DEPTH}",
+                "write it flat",
+                line,
+            )
+        if node is above[-1]:
+            continue  # counted where it ends
+        above[-1].nodes += node.nodes
+        above[-1].depth = max(above[-1].depth, node.depth + 1)
+        if above[-1].nodes > MOST_NODES:
+            what = "aliases and values" if anchors else "values"
+            return (
+                f"too many {what}",
+                f"at most {MOST_NODES:,} values, every alias written out",
+                "write less, or make several models",
+                line,
+            )
+        if node.anchor is not None and not isinstance(event, yaml.AliasEvent):
+            anchors[node.anchor] = node
+    return None
 
 
 def _content(node: yaml.Node, path: tuple[str, ...], document: Document, above: tuple[int, ...]) -> Any:
@@ -84,9 +142,11 @@ def _content(node: yaml.Node, path: tuple[str, ...], document: Document, above: 
     if isinstance(node, yaml.MappingNode):
         content: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            name, name_line = str(key_node.value), key_node.start_mark.line + 1
+            name, name_line = _name(key_node), key_node.start_mark.line + 1
             at = (*path, name)
-            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != _TEXT or _scalar(key_node) != name:
+            if len(name) > _LONGEST_KEY:
+                wrong(key, name_line, f"a key of {len(name):,} characters", "keys that are names", "shorten it")
+            elif not isinstance(key_node, yaml.ScalarNode) or key_node.tag != _TEXT or _scalar(key_node) != name:
                 wrong(
                     key,
                     name_line,
@@ -121,12 +181,18 @@ def _content(node: yaml.Node, path: tuple[str, ...], document: Document, above: 
     return _scalar(node)
 
 
+def _name(node: yaml.Node) -> str:
+    return str(node.value) if isinstance(node, yaml.ScalarNode) else "with values below it"
+
+
 def _scalar(node: yaml.ScalarNode) -> str | int | float | bool | None:
-    text = str(node.value)
+    said = str(node.value)
     if node.style:  # quoted, or a block; plain text has None or an empty one, by the parser
-        return text
-    if text in _WORDS:
-        return _WORDS[text]
-    if _WHOLE.fullmatch(text):
-        return int(text)
-    return float(text) if _NUMBER.fullmatch(text) else text
+        return said
+    if said in _WORDS:
+        return _WORDS[said]
+    if len(said) > _LONGEST_NUMBER:  # what a pattern makes of a million digits takes hours
+        return said
+    if _WHOLE.fullmatch(said):
+        return int(said)
+    return float(said) if _NUMBER.fullmatch(said) else said

@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial as bound
 from pathlib import Path
 
 from evergreen.errors import SpecError
-from evergreen.spec import rules
+from evergreen.quoting import shown
+from evergreen.spec import rules, source_query
 from evergreen.spec.contract import Contract, read_contract
 from evergreen.spec.document import read
+from evergreen.spec.files import Unreadable, text
 from evergreen.spec.mistakes import Mistake, nearest, one_of, spec_error
 from evergreen.spec.rules import FILE
-from evergreen.spec.schema import ModelSpec
+from evergreen.spec.schema import NAME, ModelSpec
 from evergreen.spec.shape import shaped
+
+log = logging.getLogger(__name__)
 
 
 def folders(models: Path) -> list[Path]:
-    """The model folders below `models`, by name."""
+    """The folders below `models` that declare a model, or try to, by name."""
     if not models.is_dir():
         return []
-    return sorted(path for path in models.iterdir() if path.is_dir() and not path.name.startswith((".", "_")))
+    return sorted(path for path in models.iterdir() if not path.name.startswith((".", "_")) and _is_folder(path))
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # it may be one; reading it says what is wrong
+        return True
+
+
+def names(models: Path) -> list[str]:
+    """The names of the folders below `models` that a model may have."""
+    return [path.name for path in folders(models) if re.fullmatch(NAME, path.name)]
 
 
 def load_all(models: Path) -> tuple[list[ModelSpec], list[SpecError]]:
@@ -54,11 +72,23 @@ def load_spec(folder: Path, *, deep: bool = False) -> ModelSpec:
     Raises:
         SpecError: with every mistake of the folder.
     """
-    if not folder.is_dir():
-        names = [path.name for path in folders(folder.parent)]
-        fix = nearest(folder.name, names, f"use one of them, or make the folder {folder}")
-        raise _error(folder, [Mistake(folder.name, "", "no such folder", one_of(names), fix)])
-    document = read(folder / FILE, FILE)
+    try:
+        return _loaded(folder, deep=deep)
+    except SpecError:
+        raise
+    except Exception as error:  # whatever is in a folder costs that folder alone: its DAGs are not the others'
+        log.exception("reading %s", shown(str(folder)))
+        found = f"{type(error).__name__}: {error}"
+        fix = "look into the folder's files; when they are sound, report this with the traceback in the log above"
+        raise _error(folder, [Mistake(FILE, "", found, "a folder that can be read", fix)]) from error
+
+
+def _loaded(folder: Path, *, deep: bool) -> ModelSpec:
+    if not _is_folder(folder):
+        known = [path.name for path in folders(folder.parent)]
+        fix = nearest(folder.name, known, f"use one of them, or make the folder {folder}")
+        raise _error(folder, [Mistake(folder.name, "", "no such folder", one_of(known), fix)])
+    document = read(folder / FILE, FILE, folder)
     if document.content is None:
         raise _error(folder, document.mistakes)
     spec, misshapen = shaped(ModelSpec, document)
@@ -106,36 +136,38 @@ def _name(spec: ModelSpec) -> Iterator[Mistake]:
 
 
 def _queries(spec: ModelSpec) -> Iterator[Iterator[Mistake]]:
-    def missing(key: str, file_of: Callable[[], Path]) -> Iterator[Mistake]:
-        if not (path := file_of()).is_file():
-            file = spec.relative(path)
-            yield Mistake(FILE, f"{key}.sql", f"no file {file}", "a file with one SELECT", f"add {file}")
-
     for view in getattr(spec, "features", ()):
-        yield missing(f"features.{view}", bound(spec.view_sql, view))
+        yield _query(spec, f"features.{view}", bound(spec.view_sql, view))
     if getattr(spec, "request", None) is not None:
-        yield missing("request", spec.request_sql)
-    yield missing("label", spec.label_sql)
+        yield _query(spec, "request", spec.request_sql)
+    yield _query(spec, "label", spec.label_sql)
     for source in getattr(spec, "sources", ()):
         yield _source_query(spec, source)
 
 
 def _source_query(spec: ModelSpec, source: str) -> Iterator[Mistake]:
-    """The query of a source with a connection: there, in UTF-8, and bounded by the interval."""
-    if spec.sources[source].connection is None:
-        return
-    path = spec.source_sql(source)
+    if spec.sources[source].connection is not None:
+        yield from _query(spec, f"sources.{source}", bound(spec.source_sql, source), source_query.mistakes)
+
+
+def _query(
+    spec: ModelSpec,
+    key: str,
+    file_of: Callable[[], Path],
+    check: Callable[[str, str], Iterator[Mistake]] = lambda file, query: iter(()),
+) -> Iterator[Mistake]:
+    """The file of a query can be read, and `check` may find mistakes in its text."""
+    path = file_of()
     file = spec.relative(path)
     try:
-        query = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        yield Mistake(
-            file, "", f"bytes that are not UTF-8 at position {error.start}", "SQL in UTF-8", "correct the file"
-        )
-    except OSError:
-        yield Mistake(FILE, f"sources.{source}.sql", f"no file {file}", "a file with one SELECT", f"add {file}")
+        query = text(path, spec.folder)
+    except Unreadable as error:
+        if error.missing:
+            yield Mistake(FILE, f"{key}.sql", f"no file {file}", "a file with one SELECT", f"add {file}")
+        else:
+            yield Mistake(file, "", error.found, "SQL in UTF-8", "correct the file")
     else:
-        yield from rules.source_query(file, query)
+        yield from check(file, query)
 
 
 def _contracts(spec: ModelSpec) -> Iterator[Iterator[Mistake]]:
@@ -148,21 +180,16 @@ def _contracts(spec: ModelSpec) -> Iterator[Iterator[Mistake]]:
 
 
 def _contract(spec: ModelSpec, table: str, columns: Callable[[str], list[str]]) -> Iterator[Mistake]:
-    path = spec.contract_file(table)
-    file = spec.relative(path)
-    if not path.is_file():
-        fix = f"add {file}, with at least one expectation"
-        yield Mistake(file, "", "no such file", f"the contract of {table}", fix)
-        return
-    contract, found = read_contract(path, file)
+    contract, found = read_contract(spec, table)
     yield from found
     if contract is not None:
-        yield from _contract_columns(contract, file, columns(table))
+        yield from _contract_columns(contract, spec.relative(spec.contract_file(table)), columns(table))
 
 
 def _contract_columns(contract: Contract, file: str, known: list[str]) -> Iterator[Mistake]:
+    columns = frozenset(known)
     for number, expectation in enumerate(contract.expectations):
         for argument, column in expectation.columns:
-            if column not in known:
+            if column not in columns:
                 key, fix = f"expectations.{number}.{argument}", nearest(column, known, "name a column of the table")
                 yield Mistake(file, key, column, one_of(known), fix)

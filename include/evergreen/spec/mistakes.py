@@ -5,8 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from evergreen.errors import SpecError
+from evergreen.quoting import line as on_one_line
+
+MOST_TOLD = 50  # mistakes in one error
+MOST_FOUND = 200  # mistakes that one reader of a folder looks for; a spec with more is not worth the time of the others
+_MOST_NAMES = 40  # listed in one mistake
+_LONGEST = 2000  # characters of a line
 
 
 @dataclass(frozen=True)
@@ -23,27 +30,35 @@ class Mistake:
     def __str__(self) -> str:
         where = self.file if self.line is None else f"{self.file}:{self.line}"
         where += f": {self.key}" if self.key else ""
-        return f"{where}\n      found:   {self.found}\n      allowed: {self.allowed}\n      fix:     {self.fix}"
+        told = {"found:  ": self.found, "allowed:": self.allowed, "fix:    ": self.fix}
+        return "\n      ".join(
+            [on_one_line(where), *(f"{name} {on_one_line(text, _LONGEST)}" for name, text in told.items())]
+        )
 
 
 def spec_error(doing: str, model: str, mistakes: Sequence[Mistake]) -> SpecError:
     """The error that lists them all."""
     count = f"{len(mistakes)} mistake{'' if len(mistakes) == 1 else 's'}"
+    told = [f"   {number}. {mistake}" for number, mistake in enumerate(islice(mistakes, MOST_TOLD), 1)]
+    more = [f"   … and {len(mistakes) - MOST_TOLD} more"] if len(mistakes) > MOST_TOLD else []
     return SpecError(
-        doing,
-        found="\n".join([count, *(f"   {number}. {mistake}" for number, mistake in enumerate(mistakes, 1))]),
+        on_one_line(doing),
+        found="\n".join([count, *told, *more]),
         expected="a model folder as docs/model-spec.md describes it",
-        next_step=f"mend what is listed, then run `evergreen check {model}`",
+        next_step=on_one_line(f"mend what is listed, then run `evergreen check {model}`"),
     )
 
 
 def one_of(names: Iterable[object]) -> str:
     """`a, b or c`, for the `allowed` of a mistake."""
     known = [str(name) for name in names]
+    if len(known) > _MOST_NAMES:
+        known[_MOST_NAMES:] = [f"{len(known) - _MOST_NAMES} more"]
     return " or ".join([", ".join(known[:-1]), known[-1]] if len(known) > 1 else known) or "nothing"
 
 
 def nearest(name: object, names: Iterable[object], otherwise: str) -> str:
     """What was probably meant, for the `fix` of a mistake; `otherwise` when nothing comes near."""
-    near = difflib.get_close_matches(str(name), [str(known) for known in names], n=1, cutoff=0.6)
+    some = [str(known) for known in islice(names, MOST_FOUND)]  # finding the nearest takes its time
+    near = difflib.get_close_matches(str(name)[:80], some, n=1, cutoff=0.6)
     return f"write {near[0]}" if near else otherwise

@@ -10,20 +10,25 @@ import codecs
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from datetime import timedelta
+from datetime import date, datetime, timedelta
+from itertools import islice
 from pathlib import PurePosixPath
 from string import ascii_letters, digits
 from typing import Any
 
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter
 
 from evergreen.spec.families import FAMILIES, FOR_LABEL, Parameter
-from evergreen.spec.mistakes import Mistake, nearest, one_of
+from evergreen.spec.mistakes import MOST_FOUND, Mistake, nearest, one_of
 from evergreen.spec.schema import LOWER_IS_BETTER, METRICS_OF, ModelSpec, duration_text
 
 FILE = "model.yaml"
 DAY = timedelta(days=1)
 BUDGET_PERIOD = timedelta(days=30)
+_CRON = re.compile(
+    r"(?!.*\b[rh]\b)[0-9A-Za-z*/,#? -]{9,100}", re.IGNORECASE
+)  # no r: at random; h: by a hash of the name
+_FIRST, _LAST = date(1900, 1, 1), date(2200, 12, 31)  # room on both sides for what is reckoned from a day
 _DAILY = [[0], [0], ["*"], ["*"], ["*"]]
 _RESERVED = ("event_timestamp", "known_at", "partition", "prediction")  # columns that Evergreen adds
 _OF_FILES = {"format", "compression", "encoding", "delimiter", "history"}
@@ -39,11 +44,11 @@ def mistakes(spec: ModelSpec, *, partial: bool = False) -> list[Mistake]:
 
 
 def collected(findings: Iterable[Found], *, partial: bool) -> list[Mistake]:
-    """All that the findings yield; of a partial spec, a finding ends where it reads a key that is not set."""
+    """What the findings yield, up to a bound; of a partial spec, a finding ends where it reads a key that is not set."""
     found: list[Mistake] = []
     for finding in findings:
         try:
-            found.extend(finding)
+            found.extend(islice(finding, MOST_FOUND - len(found)))
         except AttributeError:
             if not partial:
                 raise
@@ -67,6 +72,10 @@ def _mistake(key: str, found: object, allowed: str, fix: str) -> Mistake:
 
 
 def _days(spec: ModelSpec) -> Found:
+    for key in ("first_day", "last_day"):
+        day = getattr(spec, key, None)
+        if day is not None and not _FIRST <= day <= _LAST:
+            yield _mistake(key, day, f"a day from {_FIRST} to {_LAST}", "correct the year")
     if spec.last_day is not None and spec.last_day < spec.first_day:
         yield _mistake(
             "last_day", spec.last_day, f"{spec.first_day} (first_day) or later", "exchange first_day and last_day"
@@ -94,7 +103,7 @@ def _schedules(spec: ModelSpec) -> Found:
         if cron is None:
             continue
         key, daily = f"schedule.{name}", "0 0 * * *"
-        if len(cron.split()) != 5 or not croniter.is_valid(cron):
+        if not _fires(cron):
             yield _mistake(
                 key,
                 cron,
@@ -106,6 +115,17 @@ def _schedules(spec: ModelSpec) -> Found:
             yield _mistake(
                 key, cron, f'"{daily}": an interval is one day in UTC, named by its date', f'write "{daily}"'
             )
+
+
+def _fires(cron: str) -> bool:
+    """Whether a cron names moments, the same ones whenever it is read."""
+    if not _CRON.fullmatch(cron) or len(cron.split()) != 5 or not croniter.is_valid(cron):
+        return False
+    try:
+        croniter(cron, datetime(2024, 1, 1)).get_next()
+    except CroniterBadDateError:  # 30 February
+        return False
+    return True
 
 
 def _windows(spec: ModelSpec) -> Found:
@@ -202,23 +222,6 @@ def _format(spec: ModelSpec, name: str) -> Found:
                 f"{option} for {one_of(formats)}",
                 f"remove {option}",
             )
-
-
-def source_query(file: str, query: str) -> Found:
-    """The query of a source that has a connection, as psycopg reads it: bounded by the interval, and every other % doubled."""
-    used = re.findall(r"%(%|\(\w*\)s)?", query)
-    for bound in ("start", "end"):
-        if f"({bound})s" not in used:
-            yield Mistake(
-                file, "", f"no %({bound})s", "a query from %(start)s to %(end)s, the interval's bounds",
-                "compare the time with both: at >= %(start)s AND at < %(end)s",
-            )  # fmt: skip
-    for other in dict.fromkeys(used):
-        if other == "":
-            yield Mistake(file, "", "a single %", "%(start)s, %(end)s, and %% for a per cent sign", "write %%")
-        elif other not in ("%", "(start)s", "(end)s"):
-            fix = nearest(other[1:-2], ("start", "end"), "use %(start)s and %(end)s")
-            yield Mistake(file, "", f"the unknown parameter %{other}", "%(start)s or %(end)s", fix)
 
 
 def _delimiter(spec: ModelSpec, name: str) -> Found:

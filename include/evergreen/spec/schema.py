@@ -49,6 +49,7 @@ Delay = Annotated[
     PlainSerializer(duration_text, return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^(0h|[1-9][0-9]{0,4}[hdw])$", "examples": ["0h", "6h", "3d"]}),
 ]
+MOST_ENTRIES = 200  # of sources, views and references of a model: each has files of its own
 NAME = r"^[a-z][a-z0-9_]{0,39}$"
 Name = Annotated[str, Field(pattern=NAME)]
 ColumnType = Literal["string", "int", "float", "bool", "timestamp", "date"]
@@ -289,9 +290,15 @@ class ModelSpec(_Frozen):
     last_day: date | None = Field(default=None, description="last day of data; none: it goes on")
     schedule: Schedule
     entity: Entity
-    references: dict[Name, Reference] = Field(default={}, description="other entities that a request names, by name")
-    sources: dict[Name, Source] = Field(min_length=1, description="tables that arrive, by name")
-    features: dict[Name, FeatureView] = Field(min_length=1, description="feature views, by name")
+    references: dict[Name, Reference] = Field(
+        default={}, max_length=MOST_ENTRIES, description="other entities that a request names, by name"
+    )
+    sources: dict[Name, Source] = Field(
+        min_length=1, max_length=MOST_ENTRIES, description="tables that arrive, by name"
+    )
+    features: dict[Name, FeatureView] = Field(
+        min_length=1, max_length=MOST_ENTRIES, description="feature views, by name"
+    )
     request: Request | None = Field(
         default=None, description="none: every entity is predicted at the end of each interval"
     )

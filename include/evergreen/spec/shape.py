@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from itertools import islice
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from evergreen.spec.document import Document
-from evergreen.spec.mistakes import Mistake, nearest, one_of
-from evergreen.spec.schema import NAME
+from evergreen.spec.mistakes import MOST_FOUND, Mistake, nearest, one_of
+from evergreen.spec.schema import MOST_ENTRIES, NAME
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
@@ -25,7 +26,8 @@ def shaped(kind: type[Shape], document: Document) -> tuple[Shape, list[Mistake]]
         # By way of JSON, which has no tuples and dates of its own: so lists and ISO text are taken for them, and types stay strict.
         return kind.model_validate_json(text), []
     except ValidationError as error:
-        found = [_mistake(kind, document, problem) for problem in error.errors()]
+        problems = error.errors(include_url=False)[:MOST_FOUND]
+        found = [_mistake(kind, document, problem) for problem in problems]
         return _partial(kind, document.content), found
 
 
@@ -42,7 +44,7 @@ def _partial(kind: type[Shape], given: Any) -> Shape:
         ):  # a part that may be left out
             values[name] = _partial(inner[0], value)
         elif inner and isinstance(value, dict):
-            values[name] = {key: _partial(inner[0], entry) for key, entry in value.items()}
+            values[name] = {key: _partial(inner[0], entry) for key, entry in islice(value.items(), MOST_ENTRIES)}
         elif value is not None:
             try:
                 values[name] = _adapter(kind, name).validate_json(json.dumps(value))
@@ -105,8 +107,12 @@ def _mistake(kind: type[BaseModel], document: Document, problem: Any) -> Mistake
 
 
 def _shown(value: object) -> str:
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 80 else text[:77] + "..."
+    text = ""
+    for part in json.JSONEncoder(default=str).iterencode(value):  # only as much of it as is shown
+        text += part[:100]
+        if len(text) > 80:
+            return text[:77] + "..."
+    return text
 
 
 @cache

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import evergreen
+from evergreen.spec import files
 from evergreen.spec.schema import ModelSpec
 
 
@@ -24,8 +25,8 @@ def code_hash() -> str:
 
 def spec_hash(spec: ModelSpec) -> str:
     """A hash of what is declared: `model.yaml` and the queries of features, label and requests (a source's shows in its data)."""
-    files = [*map(spec.view_sql, spec.features), spec.label_sql(), *([spec.request_sql()] if spec.request else [])]
-    queries = [path.read_text(encoding="utf-8") for path in files]
+    paths = [*map(spec.view_sql, spec.features), spec.label_sql(), *([spec.request_sql()] if spec.request else [])]
+    queries = [files.query(spec, path) for path in paths]
     declared = json.dumps([spec.model_dump(mode="json"), queries], sort_keys=True)
     return hashlib.sha256(declared.encode()).hexdigest()
 

@@ -148,7 +148,9 @@ def _suite(run: Run, table: str) -> list[Expectation]:
     from evergreen.validate import expectations
 
     file = run.spec.contract_file(table)
-    return expectations.suite(load_contract(file), table, f"{run.spec.model}/{file.relative_to(run.spec.folder)}")
+    return expectations.suite(
+        load_contract(run.spec, table), table, f"{run.spec.model}/{file.relative_to(run.spec.folder)}"
+    )
 
 
 def _warnings(entries: list[Entry]) -> list[str]:

@@ -13,7 +13,7 @@ from evergreen.errors import EvergreenError, TransientError
 from evergreen.serve.routes.models import described
 from evergreen.serve.state import Shared
 from evergreen.settings import settings
-from evergreen.spec.load import folders
+from evergreen.spec.load import names
 
 log = logging.getLogger(__name__)
 router = APIRouter()
@@ -49,4 +49,4 @@ def deploy(model: str, body: Deployment, server: Shared) -> Any:
 
 
 def _has_folder(model: str) -> bool:
-    return model in {folder.name for folder in folders(settings().models)}
+    return model in names(settings().models)

@@ -1,0 +1,118 @@
+"""The one way to a file of a model's folder: a regular file of the models' mount, bounded, in UTF-8.
+
+Whoever may write to the models' mount must not be able to hang a DAG file, to fill its memory or to have a file of the machine read:
+a link is followed, but only to a place within the mount (git-sync and ConfigMaps link), and nothing but a regular file is opened.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from evergreen.errors import SpecError
+from evergreen.quoting import shown
+from evergreen.spec.mistakes import Mistake, spec_error
+from evergreen.spec.schema import ModelSpec
+
+MOST_BYTES = 1 << 20  # as much as a ConfigMap may hold
+_KINDS = {
+    stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+    stat.S_IFLNK: "a link",
+}  # fmt: skip
+
+
+class Unreadable(Exception):
+    """A file that is not read; `found` says why, and `missing` whether it is simply not there."""
+
+    def __init__(self, found: str, *, missing: bool = False) -> None:
+        super().__init__(found)
+        self.found = found
+        self.missing = missing
+
+
+def text(path: Path, folder: Path) -> str:
+    """What a file of a model's folder says; line breaks are `\\n`.
+
+    Args:
+        folder: the model's; the folder that it lies in is the models' mount.
+
+    Raises:
+        Unreadable: there is no such file, it is not regular, outside of the mount, larger than 1 MiB, not in UTF-8, or the system refuses.
+    """
+    try:
+        content = _content(path, folder.absolute().parent.resolve())
+    except FileNotFoundError as error:
+        raise Unreadable("no such file", missing=True) from error
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:  # a circle of links is a RuntimeError, a NUL in a name a ValueError
+        raise Unreadable(getattr(error, "strerror", None) or str(error)) from error
+    try:
+        decoded = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"bytes that are not UTF-8 at position {error.start}") from error
+    if "\0" in decoded:
+        raise Unreadable(f"a NUL character at position {decoded.index(chr(0))}")
+    return decoded.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def query(spec: ModelSpec, path: Path) -> str:
+    """The query of a valid spec, read anew.
+
+    Raises:
+        SpecError: it cannot be read any more.
+    """
+    try:
+        return text(path, spec.folder)
+    except Unreadable as error:
+        raise unreadable(spec, path, error, "a file with one SELECT") from error
+
+
+def unreadable(spec: ModelSpec, path: Path, error: Unreadable, expected: str) -> SpecError:
+    """The error of a spec one of whose files cannot be read."""
+    file = spec.relative(path)
+    mistake = Mistake(file, "", error.found, expected, f"correct {file}")
+    return spec_error(f"reading {path}", spec.model, [mistake])
+
+
+def _content(path: Path, mount: Path) -> bytes:
+    real = path.resolve(strict=True)
+    if not real.is_relative_to(mount):
+        raise Unreadable(f"a link to {shown(str(real))}, outside of the models' folder {shown(str(mount))}")
+    file = _opened(real.relative_to(mount).parts, mount)
+    try:
+        state = os.fstat(file)
+        _regular(state)
+        if state.st_size > MOST_BYTES:
+            raise Unreadable(f"{state.st_size:,} bytes; at most {MOST_BYTES:,} are read")
+        found = bytearray()
+        while block := os.read(file, MOST_BYTES + 1 - len(found)):  # it may grow while it is read
+            found += block
+            if len(found) > MOST_BYTES:
+                raise Unreadable(f"more than {MOST_BYTES:,} bytes")
+        return bytes(found)
+    finally:
+        os.close(file)
+
+
+def _opened(parts: tuple[str, ...], mount: Path) -> int:
+    """The descriptor of a file below the mount, step by step: no part of its path may have become a link since it was resolved."""
+    at = os.open(mount, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+    try:
+        for part in parts[:-1]:
+            below = os.open(part, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
+            os.close(at)
+            at = below
+        name = parts[-1] if parts else "."
+        _regular(os.stat(name, dir_fd=at, follow_symlinks=False))  # opening a device may do something
+        return os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=at)
+    finally:
+        os.close(at)
+
+
+def _regular(state: os.stat_result) -> None:
+    if not stat.S_ISREG(state.st_mode):
+        raise Unreadable(f"{_KINDS.get(stat.S_IFMT(state.st_mode), 'no regular file')}, where a file is read")

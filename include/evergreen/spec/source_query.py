@@ -1,0 +1,65 @@
+"""The query of a source that has a connection: what can be seen of its text, without the database that will refuse it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from evergreen.spec.mistakes import Mistake, nearest
+
+# Comments, texts and quoted names. One that does not end goes to the end: each character is looked at once, whatever is written.
+_OPAQUE = re.compile(
+    r"""--[^\n]*|/\*.*?(?:\*/|\Z)|[eE]'[^'\\]*(?:(?:''|\\.)[^'\\]*)*(?:'|\Z)|'[^']*(?:''[^']*)*(?:'|\Z)"""
+    r"""|"[^"]*(?:""[^"]*)*(?:"|\Z)|\$(\w*)\$.*?(?:\$\1\$|\Z)""",
+    re.DOTALL,
+)
+_WRITES = re.compile(r"\bas\s+(?:(?:not\s+)?materialized\s+)?\(\s*(insert|update|delete|merge)\b|\b(into)\b|\b(for\s+(?:no\s+key\s+update|update|key\s+share|share))\b")  # fmt: skip
+# What a read-only transaction does not stop, or what acts outside of it.
+_ACTS = re.compile(
+    r"\b(nextval|setval|set_config|pg_(?:terminate|cancel)_backend|pg_sleep\w*|pg_read_\w+|pg_ls_\w+|pg_stat_file|pg_file_\w+|lo_\w+|dblink\w*"
+    r"|pg_(?:try_)?advisory_\w+|pg_notify|pg_reload_conf|pg_rotate_logfile|pg_switch_wal|pg_promote|pg_create_\w+|pg_drop_\w+|pg_logical_\w+"
+    r"|(?:query|cursor)_to_xml\w*|pg_log_\w+|pg_stat_reset\w*)\s*\("
+)
+
+
+def mistakes(file: str, query: str) -> Iterator[Mistake]:
+    """What is wrong with a query as psycopg and Postgres read it: one SELECT, bounded by the interval, every other % doubled."""
+    used = re.findall(r"%(%|\(\w*\)s)?", query)
+    for bound in ("start", "end"):
+        if f"({bound})s" not in used:
+            yield Mistake(
+                file, "", f"no %({bound})s", "a query from %(start)s to %(end)s, the interval's bounds",
+                "compare the time with both: at >= %(start)s AND at < %(end)s",
+            )  # fmt: skip
+    for other in dict.fromkeys(used):
+        if other == "":
+            yield Mistake(file, "", "a single %", "%(start)s, %(end)s, and %% for a per cent sign", "write %%")
+        elif other not in ("%", "(start)s", "(end)s"):
+            fix = nearest(other[1:-2], ("start", "end"), "use %(start)s and %(end)s")
+            yield Mistake(file, "", f"the unknown parameter %{other}", "%(start)s or %(end)s", fix)
+    yield from _no_select(file, _OPAQUE.sub(_bare, query).lower().strip().removesuffix(";").strip())
+
+
+def _no_select(file: str, bare: str) -> Iterator[Mistake]:
+    only = "one SELECT that only reads"
+    if ";" in bare:
+        yield Mistake(file, "", "more than one statement", only, "keep the SELECT")
+    first = re.match(r"[(\s]*(\w*)", bare)
+    if first is not None and first[1] not in ("select", "with", "values", "table"):
+        yield Mistake(
+            file,
+            "",
+            f"a statement that begins with {first[1].upper() or bare[:1] or 'nothing'}",
+            only,
+            "write a SELECT",
+        )
+    for found in dict.fromkeys(" ".join(next(filter(None, each)).split()) for each in _WRITES.findall(bare)):
+        yield Mistake(file, "", found.upper(), only, f"remove {found.upper()}")
+    for name in dict.fromkeys(_ACTS.findall(bare)):
+        yield Mistake(file, "", f"{name}(), which does more than read", only, f"remove {name}()")
+
+
+def _bare(part: re.Match[str]) -> str:
+    """Nothing of a comment, no content of a text; a quoted name as it is written without quotes."""
+    name = part[0].strip('"')
+    return name if part[0].startswith('"') and re.fullmatch(r"\w+", name) else " '' " if part[0][0] in "eE'$" else " "
