@@ -341,10 +341,12 @@ def test_too_little_to_learn_from_is_missing_evidence(run):
 
 def test_the_stages_of_the_shipped_contracts_are_readable_by_great_expectations():
     from evergreen.spec.contract import load_contract
+    from evergreen.spec.load import load_all
     from evergreen.validate import expectations
 
-    files = sorted((PROJECT / "include" / "models").glob("*/contracts/*.yaml"))
-    assert files
-    for file in files:
-        contract = load_contract(file)
-        assert len(expectations.suite(contract, file.stem, file.name)) == len(contract.expectations)
+    specs, _ = load_all(PROJECT / "include" / "models")
+    tables = [(spec, table) for spec in specs for table in (*spec.sources, *spec.features)]
+    assert tables
+    for spec, table in tables:
+        contract = load_contract(spec, table)
+        assert len(expectations.suite(contract, table, table)) == len(contract.expectations)
