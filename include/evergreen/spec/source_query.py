@@ -60,6 +60,8 @@ def _no_select(file: str, bare: str) -> Iterator[Mistake]:
 
 
 def _bare(part: re.Match[str]) -> str:
-    """Nothing of a comment, no content of a text; a quoted name as it is written without quotes."""
-    name = part[0].strip('"')
-    return name if part[0].startswith('"') and re.fullmatch(r"\w+", name) else " '' " if part[0][0] in "eE'$" else " "
+    """Nothing of a comment, no content of a text or of a quoted name; but a function's name is seen through its quotes."""
+    if part[0].startswith('"'):
+        name = part[0].strip('"')
+        return name if _ACTS.fullmatch(f"{name}(") else "quoted"
+    return "''" if part[0][0] in "eE'$" else " "

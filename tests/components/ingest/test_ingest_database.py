@@ -155,7 +155,9 @@ WRONG: dict[str, tuple[str, str]] = {
     "a misspelt table": (SQL.replace("FROM visits", "FROM visit"), 'relation "visit" does not exist'),
     "a misspelt column": (SQL.replace("reader_id,", "reader,"), 'column "reader" does not exist'),
     "no SQL": (SQL.replace("SELECT", "SELEC"), 'syntax error at or near "SELEC"'),
-    "two statements": (SQL.replace("ORDER BY", "; DELETE FROM visits ORDER BY"), 'syntax error at or near ";"'),
+    "two statements": (SQL.replace("ORDER BY", "; DELETE FROM visits ORDER BY"), 'syntax error at or near "ORDER"'),
+    "two whole statements": (SQL.replace("ORDER BY", "; DELETE FROM visits; --"), "cannot insert multiple commands into a prepared statement"),
+    "no rows": ("SET ROLE none -- %(start)s %(end)s", "a statement that returns no rows"),
     "a write": ("DELETE FROM visits WHERE visited_at >= %(start)s AND visited_at < %(end)s RETURNING *", "read-only transaction"),
     "a hidden write": (SQL.replace("SELECT visit_id", "SELECT nextval('numbers'), visit_id"), "read-only transaction"),
     "an impossible cast": (SQL.replace("pages FROM", "reader_id::int AS pages FROM"), "invalid input syntax for type integer"),
@@ -169,7 +171,9 @@ def test_a_query_that_the_database_refuses_is_named_with_its_words(
     sql, said = WRONG[name]
     with psycopg.connect(shop) as connection:
         connection.execute("create sequence if not exists numbers")
-    error = failure(run_of(spec_of(sql), shop), BatchUnreadable)
+    spec = spec_of()
+    spec.source_sql("visits").write_text(sql)  # what `evergreen check` would have refused must not run either
+    error = failure(run_of(spec, shop), BatchUnreadable)
     assert said in error.found
     assert error.next_step == "correct sources/visits.sql, then clear this task"
     with psycopg.connect(shop) as connection:
