@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -17,7 +16,7 @@ from benchmarks.measure import Ratio, side_by_side
 from evergreen.features import store
 from evergreen.ingest import stages as ingest
 from evergreen.lake import staging, tables
-from evergreen.monitor import drift
+from evergreen.monitor import drift, drift_report
 from evergreen.run import Run
 from evergreen.settings import Settings
 from evergreen.spec.contract import Expectation, load_contract
@@ -160,7 +159,7 @@ def monitoring(spec: ModelSpec, here: Settings) -> Iterator[Ratio]:
         return drift.distances(spec, window, reference)
 
     def report() -> None:
-        drift.report(spec, window, reference, Path(here.reports) / "drift.html")
+        drift_report.write(spec, "window", window, reference)
 
     def bare() -> dict[str, float]:
         return {

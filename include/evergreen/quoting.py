@@ -34,13 +34,13 @@ def shown(value: object, limit: int = 80) -> str:
     if isinstance(value, str | bytes):
         unit = "characters" if isinstance(value, str) else "bytes"
         cut = f"… ({len(value):,} {unit})" if len(value) > limit else ""
-        return _visible(repr(value[:limit])) + cut
+        return visible(repr(value[:limit])) + cut
     if isinstance(value, dict | list | tuple | set | frozenset):
         text = _CONTAINERS.repr(value)
     else:
         text = _integer(value) if isinstance(value, int) else str(value)
     cut = f"… ({len(text):,} characters)" if len(text) > limit else ""
-    return _visible(text[:limit]) + cut
+    return visible(text[:limit]) + cut
 
 
 def line(text: str, limit: int = 400) -> str:
@@ -53,5 +53,6 @@ def _integer(value: int) -> str:
     return str(value) if value.bit_length() <= _BITS else f"(an integer of {value.bit_length():,} bits)"
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
+    """Text without quotes, for a place that parts it from its surroundings by itself, such as a table's cell."""
     return "".join(one if one.isprintable() and one not in _BLANK else ascii(one)[1:-1] for one in text)

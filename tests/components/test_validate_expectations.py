@@ -46,7 +46,7 @@ def values(name, column, **arguments):
         (values("not_be_null", "amount"), (1,), ("null",)),
         (values("be_between", "amount", min_value=0, max_value=5), (2, 3), ("-3.0", "8.0")),
         (values("be_between", "count", min_value=2), (0,), ("1.0",)),
-        (values("be_in_set", "plan", value_set=["basic", "plus"]), (2,), ("family",)),
+        (values("be_in_set", "plan", value_set=["basic", "plus"]), (2,), ("'family'",)),
         (values("be_between", "at", max_value="2026-01-06T00:00:00+00:00"), (2,), ("2026-01-09 00:00:00+00:00",)),
         (values("be_between", "on", max_value="2026-01-06"), (3,), ("2026-01-09",)),
         (values("be_unique", "on"), (0, 2), ("2026-01-05",)),

@@ -206,7 +206,7 @@ def services(here: Settings, variables: dict[str, str]) -> dict[str, Service]:
         ),
         "reports": Service(
             "reports",
-            [python, "-m", "http.server", str(reports.port), "--bind", here.bind, "--directory", str(here.reports)],
+            [python, "-m", "evergreen.reports", "--host", here.bind, "--port", str(reports.port), "--folder", str(here.reports)],
             variables, lambda: answers(here.reports_url),
         ),
     }  # fmt: skip

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from evergreen.errors import StageSkipped
 from evergreen.monitor import rules
 from evergreen.run import Run
-from evergreen.settings import settings
 from evergreen.spec.rules import DAY
 from evergreen.spec.schema import FeatureType, ModelSpec
 
@@ -86,6 +85,7 @@ def drift(run: Run, collected: Json) -> Json:
         `{"distances": {feature: distance}, "prediction": distance or None, "report": URL or None}`
     """
     from evergreen.monitor import drift as adapter
+    from evergreen.monitor import drift_report
 
     if collected["version"] is None or collected["rows"] == 0:
         log.info("No predictions in the window: nothing to compare")
@@ -93,9 +93,7 @@ def drift(run: Run, collected: Json) -> Json:
     days = run.spec.monitoring.window // DAY
     window, reference = _window(run, collected, days), _reference(run, collected["version"])
     found = adapter.distances(run.spec, window, reference)
-    below = f"{run.spec.model}/drift/{collected['partition']}.html"
-    adapter.report(run.spec, window, reference, settings().reports / below)
-    url = f"{settings().reports_url}/{below}"
+    url = drift_report.write(run.spec, collected["partition"], window, reference)
     run.links["Drift report"] = url
     prediction = found.pop(adapter.PREDICTION, None)
     bound = run.spec.monitoring.feature_drift

@@ -1,29 +1,30 @@
-"""Data Docs: one page a run and stage, by Great Expectations' own renderers, readable without a network.
+"""Data Docs: one page a run and stage, in the words of Great Expectations' own renderers, readable without a network.
 
 `<reports>/<model>/data_docs/<kind>/<key>.html` holds every table that the stage validated, the failures first. A run writes its
 own page only and the path is its partition's, so a rerun replaces it and the cost is the same however many pages there are.
-Great Expectations' own page frame loads styles and scripts from the network; ours (page.html) has the few styles inside and
-no script, and includes the sections that Great Expectations renders.
+Great Expectations says what is to be shown, as a tree of content; its HTML templates are not used: they load styles and scripts
+from the network, and print values as markup. Ours (page.html) escapes every value and has no script.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import html
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
+from typing import Any
 
 from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
 from great_expectations.render.renderer import ValidationResultsPageRenderer
-from great_expectations.render.view import DefaultJinjaPageView
+from markupsafe import Markup
 
-from evergreen.settings import settings
+from evergreen.reports.pages import publish, render, style
+from evergreen.reports.policy import policy
 from evergreen.validate.rules import Decision
 
-# Great Expectations' Jinja environment, whose templates and filters render the sections inside our frame.
-_VIEW = DefaultJinjaPageView(custom_views_directory=str(Path(__file__).parent))
-_TEMPLATE = _VIEW.env.get_template("page.html")
 _OVERVIEW = "Overview"  # the section whose numbers and links our own summary replaces
+_PARAMETER = re.compile(r"\$\$|\$(\w+)")  # in a sentence of Great Expectations; two stand for the sign itself
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,30 @@ def write(model: str, kind: str, key: str, entries: Sequence[Entry]) -> str:
     for entry in entries:
         sections = renderer.render(entry.result).to_json_dict()["sections"]
         tables.append({"entry": entry, "sections": [s for s in sections if s["section_name"] != _OVERVIEW]})
-    page = _TEMPLATE.render(model=model, kind=kind, key=key, tables=tables)
-    path = Path(model, "data_docs", kind, f"{key}.html")
-    file = settings().reports / path
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.{uuid4().hex}")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(file)
-    return f"{settings().reports_url}/{path.as_posix()}"
+    page = render(
+        Path(__file__).with_name("page.html"), model=model, kind=kind, key=key, tables=tables, parts=_parts,
+        style=Markup(style()), policy=policy(style=style()),
+    )  # fmt: skip
+    return publish(f"{model}/data_docs/{kind}/{key}.html", page)
+
+
+def _parts(sentence: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """A sentence of Great Expectations in parts: `("text", …)`, `("value", …)` or `("icon", its classes)`."""
+    template, values = str(sentence["template"]).strip("\n"), sentence.get("params") or {}
+    styles = (sentence.get("styling") or {}).get("params") or {}
+    end = 0
+    for found in _PARAMETER.finditer(template):
+        name = found[1]
+        if name is not None and name not in values:
+            continue
+        yield "text", template[end : found.start()]
+        end = found.end()
+        if name is None:
+            yield "text", "$"
+        elif styles.get(name, {}).get("tag") == "i":
+            yield "icon", " ".join(styles[name].get("classes", []))
+        elif name == "formatted_json":  # the only value that is markup: a schema, escaped, between <pre> and </pre>
+            yield "value", html.unescape(str(values[name]).removeprefix("<pre>").removesuffix("</pre>"))
+        else:
+            yield "value", values[name]
+    yield "text", template[end:]

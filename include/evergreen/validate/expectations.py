@@ -7,7 +7,6 @@ the same metrics in one DuckDB pass are: `Judge` is the seam where that would go
 from __future__ import annotations
 
 import copy
-import html
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -35,6 +34,7 @@ from great_expectations.expectations.expectation_configuration import Expectatio
 from great_expectations.util import convert_to_json_serializable
 
 from evergreen.errors import SpecError
+from evergreen.quoting import shown, visible
 from evergreen.spec.contract import Contract
 from evergreen.validate.rules import SHOWN, Finding
 
@@ -44,6 +44,7 @@ _ABOUT_VALUES = (ColumnAggregateExpectation, ColumnMapExpectation, ColumnPairMap
 _ROWS = "unexpected_index_list"  # in the result of an expectation about rows: which of them fail
 _AMISS = {"partial_unexpected_list": "unexpected", "partial_missing_list": "missing"}
 _COLUMN_ARGUMENTS = ("column", "column_A", "column_B", "column_list", "column_set")
+_LONGEST = 500  # characters of an exception's message, which may quote the values
 _HIDDEN_ARGUMENTS = {*_COLUMN_ARGUMENTS, "batch_id"}
 
 
@@ -121,11 +122,7 @@ class Judge:
         for each in result.results:
             if _ROWS not in each.result:
                 each.result = _about_table(each.result)
-        findings = [_finding(each, positions) for each in result.results]
-        for each in result.results:
-            if isinstance(observed := each.result.get("observed_value"), str):
-                each.result["observed_value"] = html.escape(observed)  # the page's renderer takes text for HTML
-        return findings, result
+        return [_finding(each, positions) for each in result.results], result
 
 
 def _finding(each: ExpectationValidationResult, positions: Sequence[int]) -> Finding:
@@ -135,16 +132,17 @@ def _finding(each: ExpectationValidationResult, positions: Sequence[int]) -> Fin
     flat = [column for entry in columns for column in (entry if isinstance(entry, list | set | tuple) else [entry])]
     found = each.result
     failing = None
-    observed, samples = f"found {found.get('observed_value')}", []
+    value = found.get("observed_value")
+    observed, samples = f"found {value if isinstance(value, str) else shown(value)}", []
     if _ROWS in found:
         failing = tuple(positions[index] for index in found[_ROWS])
         observed = f"{len(failing):,} of {found['element_count']:,} rows fail"
         samples = list(dict.fromkeys(_text(value) for value in found["partial_unexpected_list"]))
     return Finding(
-        name=f"{stated.type}({', '.join(map(str, flat))})",
+        name=f"{stated.type}({visible(', '.join(map(str, flat)))})",
         severity=str(stated.severity.value),  # type: ignore[arg-type]
         success=bool(each.success),
-        expected=", ".join(f"{k}={v}" for k, v in arguments.items() if k not in _HIDDEN_ARGUMENTS),
+        expected=", ".join(f"{k}={shown(v)}" for k, v in arguments.items() if k not in _HIDDEN_ARGUMENTS),
         observed=observed,
         failing=failing,
         samples=tuple(samples[: SHOWN + 1]),
@@ -161,6 +159,8 @@ def _about_table(found: dict[str, Any]) -> dict[str, Any]:
     amiss = [f"{kind} {', '.join(map(_text, found[key]))}" for key, kind in _AMISS.items() if found.get(key)]
     observed = "; ".join(amiss) or convert_to_json_serializable(found.get("observed_value"))
     plain = observed.item() if isinstance(observed, np.generic) else observed
+    if isinstance(plain, str) and not amiss:
+        plain = shown(plain)
     return {name: value for name, value in found.items() if "unexpected" not in name} | {"observed_value": plain}
 
 
@@ -169,11 +169,11 @@ def _text(value: Any) -> str:
         return f"({', '.join(map(_text, value))})"
     if isinstance(value, dict):
         return ", ".join(f"{column}={_text(each)}" for column, each in value.items())
-    return "null" if value is None or value != value else str(value)
+    return "null" if value is None or value != value else shown(value)
 
 
 def _error(info: dict[str, Any] | None) -> str | None:
     """The exception's message. Great Expectations nests one dictionary a failed metric, or has one at the top."""
     entries = [info] if info and "exception_message" in info else list((info or {}).values())
     messages = [str(entry["exception_message"]) for entry in entries if entry.get("raised_exception")]
-    return " ".join(messages[0].split()) if messages else None
+    return visible(" ".join(messages[0][:_LONGEST].split())) if messages else None

@@ -1,0 +1,121 @@
+"""The page that shows a window's drift: Evidently's report in a frame of ours, one HTML file, readable without a network.
+
+Evidently writes the values into a script. Here they stand in a block of JSON that is never run, and the page's policy lets
+nothing run but Evidently's own script and the line that starts it.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+import warnings
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evergreen.quoting import shown, visible
+from evergreen.reports.pages import publish, render
+from evergreen.reports.policy import policy
+from evergreen.spec.schema import ModelSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SEED = 0
+_LABEL = 80  # characters
+_DRAW = """
+const { dashboard, graphs } = JSON.parse(document.getElementById("data").textContent);
+window.drawDashboard(dashboard, new Map(Object.entries(graphs)), "report");
+"""
+_ASSIGNED = re.compile(
+    r"<script>\s*var (\w+) = "
+)  # in Evidently's page: its data, then `additional_graphs_` and the same name
+
+
+def write(spec: ModelSpec, key: str, window: pd.DataFrame, reference: pd.DataFrame) -> str:
+    """Write the page, whole or not at all; returns its URL.
+
+    It shows a sample of at most `report_rows` of each side, by the definitions of `monitor.drift`: on the same rows they say the
+    same.
+
+    Args:
+        spec: the model.
+        key: the window's partition.
+        window: the features that are watched and `prediction`, of the rows that were answered.
+        reference: the same of the rows that the version was trained on.
+    """
+    from markupsafe import Markup
+
+    data = json.dumps(_drawn(spec, window, reference)).replace("<", "\\u003c")
+    page = render(
+        Path(__file__).with_name("report.html"), model=spec.model, key=key, policy=content_policy(), font=Markup(_font()),
+        data=Markup(data), scripts=[Markup(script) for script in _scripts()],
+    )  # fmt: skip
+    return publish(f"{spec.model}/drift/{key}.html", page)
+
+
+def content_policy() -> str:
+    """What the page may do: run Evidently's script and ours. Evidently makes its styles while it runs."""
+    return policy(scripts=_scripts(), style=None)
+
+
+def _drawn(spec: ModelSpec, window: pd.DataFrame, reference: pd.DataFrame) -> dict[str, Any]:
+    """What Evidently's script draws: `{"dashboard": …, "graphs": …}`."""
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.presets import DataDriftPreset
+
+    from evergreen.monitor.drift import PREDICTION, watched
+
+    features = watched(spec, reference)
+    numbers = [name for name, kind in features.items() if kind != "category"] + [PREDICTION]
+    categories = [name for name, kind in features.items() if kind == "category"]
+    definition = DataDefinition(numerical_columns=numbers, categorical_columns=categories)
+    sides = [_sample(side[[*numbers, *categories]], spec.monitoring.report_rows) for side in (window, reference)]
+    sides = [side.assign(**{name: side[name].map(_label, na_action="ignore") for name in categories}) for side in sides]
+    # A column without values cannot be drawn; `distances` and `missing` have told about it.
+    drawn = [name for name in [*numbers, *categories] if all(side[name].notna().any() for side in sides)]
+    bound = spec.monitoring.feature_drift
+    preset = DataDriftPreset(
+        columns=drawn, drift_share=spec.monitoring.drifted_share,
+        num_method="wasserstein", num_threshold=bound, cat_method="jensenshannon", cat_threshold=bound,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of numpy and plotly on constant columns, inside Evidently
+        snapshot = Report([preset]).run(*(Dataset.from_pandas(side, definition) for side in sides))
+        written = snapshot.get_html_str(as_iframe=False)
+    decode = json.JSONDecoder(parse_constant=lambda _: None).raw_decode  # NaN is no JSON; a graph has a gap there
+    assigned = _ASSIGNED.search(written)
+    assert assigned is not None, "Evidently's page has another shape: see its file_html_template"
+    dashboard, end = decode(written, assigned.end())
+    graphs, _ = decode(written, written.index("{", end))
+    return {"dashboard": dashboard, "graphs": graphs}
+
+
+def _label(category: str) -> str:
+    """A category as the graphs show it: Plotly reads markup in labels, so it is given text."""
+    plain = len(category) <= _LABEL and visible(category) == category
+    return html.escape(category if plain else shown(category, _LABEL), quote=False)
+
+
+def _sample(side: pd.DataFrame, rows: int) -> pd.DataFrame:
+    return side if len(side) <= rows else side.sample(rows, random_state=_SEED)
+
+
+@cache
+def _scripts() -> tuple[str, str]:
+    """The page's scripts as they stand between their tags; the same for every page of this Evidently."""
+    library = (_assets() / "index.js").read_text(encoding="utf-8")
+    return f"var global = globalThis;\n{library}", _DRAW
+
+
+def _font() -> str:
+    return base64.b64encode((_assets() / "material-ui-icons.woff2").read_bytes()).decode()
+
+
+def _assets() -> Path:
+    found = find_spec("evidently")  # where it is installed; importing it takes seconds
+    assert found is not None and found.origin is not None
+    return Path(found.origin).parent / "nbextension" / "static"

@@ -1,0 +1,122 @@
+"""A real Chromium without a window, driven through its DevTools protocol: what a page shows, runs, asks for and is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from websockets.sync.client import ClientConnection, connect
+
+_SECONDS = 30
+_FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--remote-debugging-port=0",
+    # Not one name but this machine's is looked up, whatever a page asks for.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+)  # fmt: skip
+
+
+def installed() -> str | None:
+    """Where Chromium is, if it is installed."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@dataclass
+class Page:
+    """An opened page, and what happened in it so far."""
+
+    browser: Browser
+    session: str
+    requests: list[str] = field(default_factory=list)  # every address that was asked for, the page's own the first
+    refused: list[str] = field(default_factory=list)  # what its policy refused
+    errors: list[str] = field(default_factory=list)  # exceptions of its scripts
+    dialogs: list[str] = field(default_factory=list)
+
+    def value(self, expression: str) -> Any:
+        """What a JavaScript expression is, in the page."""
+        answer = self.browser.call(
+            "Runtime.evaluate", self.session, expression=expression, returnByValue=True, awaitPromise=True
+        )
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
+    def until(self, expression: str) -> Any:
+        """The expression's value, once it is true."""
+        deadline = time.monotonic() + _SECONDS
+        while not (found := self.value(expression)):
+            assert time.monotonic() < deadline, (
+                f"never true: {expression}; errors: {self.errors}; refused: {self.refused}"
+            )
+            time.sleep(0.05)
+        return found
+
+
+class Browser:
+    """One Chromium; each page is a tab of its own."""
+
+    def __init__(self, program: str, profile: Path) -> None:
+        self._process = subprocess.Popen(
+            [program, *_FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | {"HOME": str(profile)},
+        )  # fmt: skip
+        told, deadline = profile / "DevToolsActivePort", time.monotonic() + _SECONDS
+        while not told.exists() or len(lines := told.read_text().splitlines()) < 2:
+            assert self._process.poll() is None and time.monotonic() < deadline, "Chromium does not start"
+            time.sleep(0.05)
+        self._socket: ClientConnection = connect(f"ws://127.0.0.1:{lines[0]}{lines[1]}", max_size=None, proxy=None)
+        self._pages: dict[str, Page] = {}
+        self._last = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+        self._process.terminate()
+        self._process.wait(_SECONDS)
+
+    def open(self, url: str) -> Page:
+        """Open a page and wait until it has loaded."""
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        page = Page(self, self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"])
+        self._pages[page.session] = page
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable", page.session)
+        failed = self.call("Page.navigate", page.session, url=url).get("errorText")
+        assert failed is None, f"{url}: {failed}"
+        page.until("document.readyState === 'complete' && location.href !== 'about:blank'")
+        return page
+
+    def call(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
+        """The result of one command; events that come in between are noted with their page."""
+        self._last += 1
+        asked = {"id": self._last, "method": method, "params": parameters} | ({"sessionId": session} if session else {})
+        self._socket.send(json.dumps(asked))
+        while True:
+            told = json.loads(self._socket.recv(timeout=_SECONDS))
+            if told.get("id") == self._last:
+                assert "error" not in told, f"{method}: {told['error']}"
+                return dict(told["result"])
+            if page := self._pages.get(told.get("sessionId", "")):
+                self._note(page, told["method"], told["params"])
+
+    def _note(self, page: Page, event: str, told: dict[str, Any]) -> None:
+        if event == "Network.requestWillBeSent" and not told["request"]["url"].startswith("data:"):
+            page.requests.append(told["request"]["url"])
+        elif event == "Log.entryAdded" and told["entry"]["level"] == "error":
+            page.refused.append(told["entry"]["text"])
+        elif event == "Runtime.exceptionThrown":
+            details = told["exceptionDetails"]
+            page.errors.append(details.get("exception", {}).get("description", details["text"]))
+        elif event == "Page.javascriptDialogOpening":
+            page.dialogs.append(told["message"])
+            self._last += 1  # its answer is nobody's
+            self._socket.send(json.dumps({
+                "id": self._last, "sessionId": page.session, "method": "Page.handleJavaScriptDialog", "params": {"accept": True},
+            }))  # fmt: skip
