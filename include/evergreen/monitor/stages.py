@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from evergreen.errors import StageSkipped
 from evergreen.monitor import rules
 from evergreen.run import Run
+from evergreen.settings import settings
 from evergreen.spec.rules import DAY
 from evergreen.spec.schema import FeatureType, ModelSpec
 

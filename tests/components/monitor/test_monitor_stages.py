@@ -15,8 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from evergreen.errors import StageSkipped
 from evergreen.lake import tables
-from evergreen.monitor import decisions, stages
-from evergreen.monitor import drift as adapter
+from evergreen.monitor import decisions, drift_report, stages
 from evergreen.registry import audit, store
 from evergreen.settings import settings
 from evergreen.train.rows import inputs
@@ -344,5 +343,7 @@ def test_the_report_shows_a_sample_where_there_are_more_rows(live: Live, monkeyp
     live.serve(20)
     run = live.run(20)
     reference = stages._reference(run, 1)
-    assert len(adapter._sample(reference, 100)) == 100
-    assert adapter._sample(reference, 100).equals(adapter._sample(reference, 100)), "the same sample each time"
+    assert len(drift_report._sample(reference, 100)) == 100
+    assert drift_report._sample(reference, 100).equals(drift_report._sample(reference, 100)), (
+        "the same sample each time"
+    )
