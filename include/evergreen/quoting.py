@@ -46,7 +46,7 @@ def shown(value: object, limit: int = 80) -> str:
 def line(text: str, limit: int = 400) -> str:
     """A sentence of ours that has foreign names in it, for one line of a message: visible, at most `limit` characters of it."""
     cut = f"… ({len(text):,} characters)" if len(text) > limit else ""
-    return _visible(text[:limit]) + cut
+    return visible(text[:limit]) + cut
 
 
 def _integer(value: int) -> str:

@@ -34,7 +34,7 @@ from great_expectations.expectations.expectation_configuration import Expectatio
 from great_expectations.util import convert_to_json_serializable
 
 from evergreen.errors import SpecError
-from evergreen.quoting import shown, visible
+from evergreen.quoting import line, shown, visible
 from evergreen.spec.contract import Contract
 from evergreen.validate.rules import SHOWN, Finding
 
@@ -176,4 +176,4 @@ def _error(info: dict[str, Any] | None) -> str | None:
     """The exception's message. Great Expectations nests one dictionary a failed metric, or has one at the top."""
     entries = [info] if info and "exception_message" in info else list((info or {}).values())
     messages = [str(entry["exception_message"]) for entry in entries if entry.get("raised_exception")]
-    return visible(" ".join(messages[0][:_LONGEST].split())) if messages else None
+    return line(" ".join(messages[0].split()), _LONGEST) if messages else None
