@@ -11,7 +11,7 @@ from datetime import date, timedelta
 
 from benchmarks.measure import timed
 from evergreen.interval import Interval
-from evergreen.local import environment, postgres, stack
+from evergreen.local import postgres, stack
 from evergreen.local.processes import Processes, Service
 from evergreen.run import Run
 from evergreen.settings import PROJECT, Settings, settings
@@ -68,7 +68,7 @@ def service(here: Settings, wanted: Service) -> Iterator[None]:
 
 def services(here: Settings) -> dict[str, Service]:
     """The services of the local stack, not yet started."""
-    return stack.services(here, environment.of_processes(here))
+    return stack.services(here)
 
 
 def model(here: Settings, name: str = "churn") -> ModelSpec:

@@ -13,6 +13,8 @@ import os
 import sys
 import warnings
 
+from evergreen.exposure import UMASK
+
 PRELOADED = (
     "deltalake",
     "duckdb",
@@ -38,6 +40,9 @@ PRELOADED = (
     "evergreen.validate.data_docs",
     "evergreen.validate.expectations",
 )
+
+
+os.umask(UMASK)  # what Airflow and its tasks write is read by their owner alone
 
 
 def forks_tasks() -> bool:

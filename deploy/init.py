@@ -6,6 +6,7 @@ Connections (SMTP, Slack) are yours to set in Airflow or by `AIRFLOW_CONN_…`.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from urllib.parse import urlsplit
@@ -14,15 +15,19 @@ import boto3
 import yaml
 from botocore.exceptions import ClientError
 
-from evergreen.local import postgres
-from evergreen.local.stack import DATABASES, write_login
+from evergreen import exposure
+from evergreen.local.stack import create_databases, write_login
 from evergreen.settings import settings
 
 
 def main() -> int:
     """Raises what stands in the way."""
     here = settings()
-    postgres.create_databases(here.database, [f"{here.database_prefix}{name}" for name in DATABASES])
+    os.umask(exposure.UMASK)
+    exposure.check("the production column", {
+        "EVERGREEN_AIRFLOW_PASSWORD": here.airflow_password, "EVERGREEN_SERVER_TOKEN": here.server_token, "MLFLOW_TRACKING_PASSWORD": here.mlflow_password,
+    })  # fmt: skip
+    create_databases(here)
     for bucket in {urlsplit(place).netloc for place in (here.landing, here.lake) if place.startswith("s3://")}:
         _bucket(bucket)
     for folder in (here.home / "staging", here.reports):

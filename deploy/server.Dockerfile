@@ -4,6 +4,8 @@
 FROM python:3.11-slim-trixie
 
 ENV PYTHONUNBUFFERED=1 \
+    DO_NOT_TRACK=1 \
+    MLFLOW_DISABLE_TELEMETRY=true \
     EVERGREEN_PROJECT=/opt/evergreen \
     EVERGREEN_HOME=/home/evergreen/home
 

@@ -17,12 +17,14 @@ from typing import NoReturn
 
 from evergreen.disk import told_when_full
 from evergreen.errors import EvergreenError, RunError
+from evergreen.exposure import UMASK
 from evergreen.interval import Interval, days
 from evergreen.settings import settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status. An error of ours is its message, never a traceback."""
+    os.umask(UMASK)
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         if arguments[:1] == ["airflow"]:  # not argparse's to read: the options after it are Airflow's
@@ -242,7 +244,7 @@ def _airflow(arguments: Sequence[str]) -> NoReturn:
     from evergreen.local import environment
 
     command = [sys.executable, "-m", "airflow", *arguments]
-    os.execve(command[0], command, environment.of_processes(settings()))
+    os.execve(command[0], command, environment.of_service("airflow", settings()))
 
 
 def _generate(options: argparse.Namespace) -> int:

@@ -48,7 +48,7 @@ def _found(error: BaseException) -> str | None:
     while each is not None and id(each) not in seen:
         seen.add(id(each))
         if type(each).__name__ == _OF_POSTGRES:
-            return f"no room left on the disk of the database {settings().database.rpartition('@')[2]}"
+            return f"no room left on the disk of the database {settings().database_url('evergreen').rpartition('@')[2]}"
         how = _ERRNOS.get(each.errno or 0) if isinstance(each, OSError) else None
         how = how or next((told for words, told in _WORDS.items() if words in str(each)), None)
         if how is not None:

@@ -9,16 +9,32 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import quote, urlencode
 
 from evergreen.errors import PermanentError
 from evergreen.quoting import shown
 
 ENVIRONMENT_FILE = "environment"  # below the home
+# Evergreen's databases, and the setting that holds the URL of each: a login of its own, which may connect to no other.
+DATABASES = MappingProxyType(
+    {
+        "airflow": "EVERGREEN_DATABASE_AIRFLOW",
+        "mlflow": "EVERGREEN_DATABASE_MLFLOW",
+        "mlflow_auth": "EVERGREEN_DATABASE_MLFLOW_AUTH",
+        "optuna": "EVERGREEN_DATABASE_OPTUNA",
+        "feast": "EVERGREEN_DATABASE_FEAST",
+        "evergreen": "EVERGREEN_DATABASE_EVERGREEN",
+    }
+)
+OWNER_PASSWORD = "EVERGREEN_POSTGRES_PASSWORD_"  # and the database's name: on the stack's own Postgres
+# Of a process that the local stack starts: its name. What it may see stands in its environment, so it reads no file for it.
+SERVICE = "EVERGREEN_SERVICE"
 CHANNELS = frozenset({"log", "smtp", "slack"})
 MEGABYTE = 1_000_000
 PROJECT = Path(__file__).resolve().parents[2]
@@ -35,7 +51,9 @@ class Settings:
     landing: str  # folder or s3://bucket/prefix
     lake: str  # folder or s3://bucket/prefix
     reports: Path  # Data Docs and drift reports, served over HTTP
-    database: str  # postgresql://user:password@host:port, without a database name
+    service: str  # the part of the local stack that this process is; empty for all others
+    database: str = field(repr=False)  # the login that may create databases: postgresql://user:password@host:port
+    databases: Mapping[str, str] = field(repr=False)  # whole URLs, of the databases that have a login of their own
     embedded_database: bool  # the stack runs its own Postgres; false when EVERGREEN_DATABASE names a server
     database_folder: Path | None  # the embedded Postgres' data, once it was started
     database_bound: int  # bytes of the database `evergreen`, at which predictions are refused; 0: none
@@ -47,6 +65,9 @@ class Settings:
     airflow_url: str
     bind: str  # the address that the local stack listens on; Postgres stays on loopback
     airflow_password: str = field(repr=False)  # of the local login `admin`
+    mlflow_user: str
+    mlflow_password: str = field(repr=False)  # empty: MLflow has no login, or one that its own variables tell
+    mlflow_secret_key: str = field(repr=False)  # signs the forms of MLflow's login
     server_token: str = field(repr=False)  # required by the server's admin endpoints when not empty
     server_hosts: frozenset[str]  # names by which the server may be asked; empty: docs/serving.md
     trusted_proxies: tuple[Network, ...]  # whose X-Forwarded-For the server believes
@@ -57,16 +78,31 @@ class Settings:
     alerts: frozenset[str]  # channels that tell a model's owner of a failed task: log, smtp, slack
 
     def database_url(self, name: str, driver: str = "postgresql") -> str:
-        """The URL of one of Evergreen's databases: airflow, mlflow, optuna, feast, evergreen."""
-        return f"{self.database.replace('postgresql', driver, 1)}/{self.database_prefix}{name}"
+        """The URL of one of Evergreen's databases (`DATABASES`), as the login that this process has for it.
+
+        Raises:
+            PermanentError: this process is a part of the stack that has no business there.
+        """
+        if self.service and name not in self.databases:
+            raise PermanentError(
+                f"connecting to the database {name}", found=f"no login for it in the environment of {self.service}",
+                expected=DATABASES[name], next_step="look at the table of who may see what in docs/security.md",
+            )  # fmt: skip
+        url = self.databases.get(name) or f"{self.database}/{self.database_prefix}{name}"
+        return url.replace("postgresql", driver, 1)
 
     @classmethod
     def from_environment(cls, environment: dict[str, str] | None = None) -> Settings:
         env = dict(os.environ) if environment is None else environment
         project = Path(env.get("EVERGREEN_PROJECT", PROJECT))
         home = Path(env.get("EVERGREEN_HOME", project / ".evergreen")).absolute()
-        env = read_environment_file(home / ENVIRONMENT_FILE) | env
+        if not env.get(SERVICE):
+            env = read_environment_file(home / ENVIRONMENT_FILE) | env
         own_server = env.get("EVERGREEN_DATABASE", "")
+        port, prefix = env.get("EVERGREEN_POSTGRES_PORT", "5442"), env.get("EVERGREEN_DATABASE_PREFIX", "")
+        stated = {name: env[variable] for name, variable in DATABASES.items() if env.get(variable)}
+        embedded = not own_server and not env.get(SERVICE) and len(stated) < len(DATABASES)
+        logins = {} if own_server else _embedded_logins(env, f"127.0.0.1:{port}", prefix)
         login = f"evergreen:{env.get('EVERGREEN_POSTGRES_PASSWORD', '')}"
         return cls(
             project=project,
@@ -75,18 +111,23 @@ class Settings:
             landing=env.get("EVERGREEN_LANDING", str(home / "landing")),
             lake=env.get("EVERGREEN_LAKE", str(home / "lake")),
             reports=Path(env.get("EVERGREEN_REPORTS", home / "reports")),
-            database=own_server or f"postgresql://{login}@127.0.0.1:{env.get('EVERGREEN_POSTGRES_PORT', '5442')}",
-            embedded_database=not own_server,
+            service=env.get(SERVICE, ""),
+            database=own_server or (f"postgresql://{login}@127.0.0.1:{port}" if embedded else ""),
+            databases=MappingProxyType(logins | stated),
+            embedded_database=embedded,
             database_folder=None if own_server or not (data := env.get("EVERGREEN_POSTGRES_DATA")) else Path(data),
             database_bound=_number(env, "EVERGREEN_DATABASE_BOUND_MB", 0) * MEGABYTE,
             disk_reserve=_number(env, "EVERGREEN_DISK_RESERVE_MB", 1_000) * MEGABYTE,
-            database_prefix=env.get("EVERGREEN_DATABASE_PREFIX", ""),
+            database_prefix=prefix,
             mlflow_url=env.get("EVERGREEN_MLFLOW_URL", "http://127.0.0.1:5050"),
             server_url=env.get("EVERGREEN_SERVER_URL", "http://127.0.0.1:8090"),
             reports_url=env.get("EVERGREEN_REPORTS_URL", "http://127.0.0.1:8091"),
             airflow_url=env.get("EVERGREEN_AIRFLOW_URL", "http://127.0.0.1:8080"),
             bind=env.get("EVERGREEN_BIND", "127.0.0.1"),
-            airflow_password=env.get("EVERGREEN_AIRFLOW_PASSWORD", "admin"),
+            airflow_password=env.get("EVERGREEN_AIRFLOW_PASSWORD", ""),
+            mlflow_user=env.get("MLFLOW_TRACKING_USERNAME", "admin"),
+            mlflow_password=env.get("MLFLOW_TRACKING_PASSWORD", ""),
+            mlflow_secret_key=env.get("MLFLOW_FLASK_SERVER_SECRET_KEY", ""),
             server_token=env.get("EVERGREEN_SERVER_TOKEN", ""),
             server_hosts=frozenset(_listed(env.get("EVERGREEN_SERVER_HOSTS", "").lower())),
             trusted_proxies=_networks(env.get("EVERGREEN_TRUSTED_PROXIES", "")),
@@ -106,6 +147,16 @@ def _mebibytes(name: str, stated: str) -> int:
             next_step="correct it where the processes get their environment (docs/deployment.md)",
         )  # fmt: skip
     return int(stated) << 20
+
+
+def _embedded_logins(env: dict[str, str], server: str, prefix: str) -> dict[str, str]:
+    """The URLs of the databases on the stack's own Postgres for which a password was generated."""
+    passwords = {name: env.get(f"{OWNER_PASSWORD}{name.upper()}", "") for name in DATABASES}
+    return {
+        name: f"postgresql://{prefix}{name}_owner:{password}@{server}/{prefix}{name}"
+        for name, password in passwords.items()
+        if password
+    }
 
 
 def _channels(stated: str) -> frozenset[str]:

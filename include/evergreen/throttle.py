@@ -9,16 +9,23 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
+from math import ceil
 from threading import Lock
+from typing import Any
 
 FREE = 10  # wrong passwords from one source that cost nothing: people mistype
 LONGEST = 30.0  # seconds that a source waits between two tries, at most; the wait doubles from one second
 REMEMBERED = 3600.0  # seconds after its last try for which a source is known
 ALL_BURST, ALL_RATE = 60.0, 1.0  # wrong passwords from all unknown sources together: at once, and then per second
 SOURCES = 10_000  # known at once; the one that tried longest ago is forgotten first
+
+Scope = MutableMapping[str, Any]  # ASGI's
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 @dataclass
@@ -91,3 +98,36 @@ def source_of(address: str) -> str:
     if isinstance(found, IPv6Address):
         return str(found.ipv4_mapped or ip_network((found, 64), strict=False))
     return str(found)
+
+
+class SlowedLogin:
+    """ASGI middleware around somebody else's login; answers 429 with `Retry-After` while a source has to wait.
+
+    Args:
+        tries: whether a request brings a password to be looked at.
+        right: whether an answer's status says that the password was right.
+    """
+
+    def __init__(self, app: App, tries: Callable[[Scope], bool], right: Callable[[int], bool]) -> None:
+        self._app, self._tries, self._right = app, tries, right
+        self._throttle = Throttle()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not self._tries(scope):
+            await self._app(scope, receive, send)
+            return
+        source = source_of((scope.get("client") or ("",))[0])
+        if wait := self._throttle.attempt(source):
+            headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"retry-after", str(ceil(wait)).encode())]
+            await send({"type": "http.response.start", "status": 429, "headers": headers})
+            await send(
+                {"type": "http.response.body", "body": f"too many wrong passwords: wait {ceil(wait)} s".encode()}
+            )
+            return
+
+        async def watched(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start" and self._right(message["status"]):
+                self._throttle.passed(source)
+            await send(message)
+
+        await self._app(scope, receive, watched)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from datetime import date
 
 from evergreen.errors import EvergreenError
+from evergreen.exposure import UMASK
 from evergreen_demo import churn, flights
 from evergreen_demo.driver import Span
 
@@ -31,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             name, type=date.fromisoformat, default=default, metavar="DAY", help=f"{what} (default {default})"
         )
     chosen = parser.parse_args(arguments)
+    os.umask(UMASK)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it, too, stops what was started
     try:
         if chosen.model == "churn":

@@ -27,6 +27,7 @@ from evergreen.local import loops
 from evergreen.local.airflow_runs import AirflowRuns
 from evergreen.monitor.stages import with_labels
 from evergreen.registry import store
+from evergreen.registry.login import sign_in
 from evergreen.settings import settings
 from evergreen.spec.families import space
 from evergreen.spec.schema import Metric, ModelSpec
@@ -113,6 +114,7 @@ def read(spec: ModelSpec, runs: AirflowRuns, span: Span) -> Report:
 
 def _fitted(run_id: str) -> tuple[str, dict[str, float]]:
     """The family and parameters of a version."""
+    sign_in()
     run = mlflow.MlflowClient(settings().mlflow_url).get_run(run_id)
     searched = space(run.data.tags["evergreen.family"], {})
     parameters = {

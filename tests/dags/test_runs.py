@@ -125,7 +125,7 @@ def stack(
         )
         _parcels(home, f"{postgres_url}/{prefix}roads")
         environment.remember(home, {})
-        found = environment.of_processes(settings())
+        found = environment.of_service("airflow", settings())
     settings.cache_clear()
     found["PYTHONPATH"] += os.pathsep + str(PROJECT)
     host, told_at = slack.server_address[:2]

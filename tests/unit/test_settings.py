@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from evergreen.errors import PermanentError
-from evergreen.settings import Settings, connection_uri
+from evergreen.settings import DATABASES, Settings, connection_uri
 
 
 def test_the_process_wins_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:
@@ -37,6 +37,18 @@ def test_one_setting_names_a_server_of_the_users(tmp_path: Path) -> None:
     assert theirs.database_url("feast", "postgresql+psycopg") == "postgresql+psycopg://u:p@db:5432/ev_feast"
 
 
+def test_a_database_has_a_url_of_its_own_where_one_is_given(tmp_path: Path) -> None:
+    own = "postgresql://feast_owner:p@db:5432/feast?sslmode=require"
+    admin = {"EVERGREEN_HOME": str(tmp_path), "EVERGREEN_DATABASE": "postgresql://u:p@db:5432"}
+    found = Settings.from_environment(admin | {"EVERGREEN_DATABASE_FEAST": own})
+    assert found.database_url("feast", "postgresql+psycopg") == own.replace("postgresql", "postgresql+psycopg")
+    assert found.database_url("evergreen") == "postgresql://u:p@db:5432/evergreen"
+    six = {variable: f"postgresql://o:p@db/{name}" for name, variable in DATABASES.items()}
+    alone = Settings.from_environment({"EVERGREEN_HOME": str(tmp_path)} | six)
+    assert not alone.embedded_database and alone.database == ""
+    assert alone.database_url("mlflow_auth") == "postgresql://o:p@db/mlflow_auth"
+
+
 def test_the_channels_of_alerts_are_known_ones() -> None:
     def alerts(stated: str) -> frozenset[str]:
         return Settings.from_environment({"EVERGREEN_ALERTS": stated}).alerts
@@ -50,10 +62,13 @@ def test_the_channels_of_alerts_are_known_ones() -> None:
 
 def test_secrets_are_not_shown() -> None:
     found = Settings.from_environment(
-        {"EVERGREEN_SERVER_TOKEN": "hush-hush", "EVERGREEN_AIRFLOW_PASSWORD": "quiet-quiet"}
-    )
-    assert "hush-hush" not in repr(found)
-    assert "quiet-quiet" not in repr(found)
+        {
+            "EVERGREEN_SERVER_TOKEN": "hush-hush", "EVERGREEN_AIRFLOW_PASSWORD": "quiet-quiet", "MLFLOW_TRACKING_PASSWORD": "hush-quiet",
+            "EVERGREEN_DATABASE": "postgresql://u:quiet-hush@h", "EVERGREEN_DATABASE_FEAST": "postgresql://u:quiet-hush@h/feast",
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": "hush-key",
+        }
+    )  # fmt: skip
+    assert "hush" not in repr(found) and "quiet" not in repr(found)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from evergreen.throttle import ALL_BURST, FREE, LONGEST, REMEMBERED, SOURCES, Throttle, source_of
+import asyncio
+from collections.abc import MutableMapping
+from typing import Any
+
+from evergreen.throttle import (
+    ALL_BURST,
+    FREE,
+    LONGEST,
+    REMEMBERED,
+    SOURCES,
+    Receive,
+    Scope,
+    Send,
+    SlowedLogin,
+    Throttle,
+    source_of,
+)
 
 
 class Clock:
@@ -81,3 +97,35 @@ def test_a_source_is_an_address_or_a_network_of_64_bits() -> None:
     assert source_of("2001:db8::1") == source_of("2001:db8::ffff:1") != source_of("2001:db8:0:1::1")
     assert source_of("fe80::1%eth0") == source_of("fe80::2")
     assert source_of("testclient") == "testclient"
+
+
+def test_a_login_that_is_wrapped_is_not_asked_while_its_source_waits() -> None:
+    asked = []
+
+    async def login(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.append(scope["password"])
+        await send(
+            {"type": "http.response.start", "status": 201 if scope["password"] == "right" else 401, "headers": []}
+        )
+
+    slowed = SlowedLogin(login, tries=lambda scope: scope["method"] == "POST", right=lambda status: status < 400)
+
+    def ask(password: str, method: str = "POST", address: str = "192.0.2.1") -> dict[str, Any]:
+        sent: list[MutableMapping[str, Any]] = []
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            sent.append(message)
+
+        async def receive() -> MutableMapping[str, Any]:
+            return {}
+
+        scope = {"type": "http", "method": method, "client": (address, 1), "password": password}
+        asyncio.run(slowed(scope, receive, send))
+        return dict(sent[0])
+
+    assert [ask("wrong")["status"] for _ in range(FREE)] == [401] * FREE
+    refused = ask("right")
+    assert refused["status"] == 429 and dict(refused["headers"])[b"retry-after"] == b"1"
+    assert len(asked) == FREE, "nobody looked at the password"
+    assert ask("right", method="GET")["status"] == 201, "no login"
+    assert ask("right", address="192.0.2.2")["status"] == 201

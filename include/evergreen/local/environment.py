@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from evergreen.settings import ENVIRONMENT_FILE, Settings, read_environment_file
+from evergreen.settings import DATABASES, ENVIRONMENT_FILE, OWNER_PASSWORD, SERVICE, Settings, read_environment_file
 
 ADMIN_USER = "admin"
 
@@ -26,24 +28,41 @@ def is_home(folder: Path) -> bool:
     return file.is_file() and file.read_text(errors="replace").startswith(_WRITTEN)
 
 
-def remember(home: Path, chosen: dict[str, str]) -> None:
-    """Keep what must be the same at every start: generated secrets and the ports in use, in `<home>/environment` (mode 600)."""
+def remember(home: Path, chosen: dict[str, str]) -> dict[str, str]:
+    """Keep what must be the same at every start: generated secrets and the ports in use, in `<home>/environment` (mode 600).
+
+    Returns:
+        The generated values that the file did not hold before.
+    """
     path = home / ENVIRONMENT_FILE
-    values = {
+    known = read_environment_file(path) | chosen
+    generated = {
         "EVERGREEN_POSTGRES_PASSWORD": secrets.token_hex(16),
+        **{f"{OWNER_PASSWORD}{name.upper()}": secrets.token_hex(16) for name in DATABASES},
         "EVERGREEN_SERVER_TOKEN": secrets.token_urlsafe(24),
+        "EVERGREEN_AIRFLOW_PASSWORD": password_of_before(home) or secrets.token_urlsafe(18),
+        "MLFLOW_TRACKING_USERNAME": ADMIN_USER,
+        "MLFLOW_TRACKING_PASSWORD": secrets.token_urlsafe(18),
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_urlsafe(48),
         "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(48),
         "AIRFLOW__API__SECRET_KEY": secrets.token_urlsafe(48),
     }
-    values |= read_environment_file(path) | chosen
     home.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
     partial.touch(mode=0o600)
     partial.write_text(f"{_WRITTEN}\n")
     with partial.open("a") as file:
-        file.writelines(f"{name}={value}\n" for name, value in sorted(values.items()))
+        file.writelines(f"{name}={value}\n" for name, value in sorted((generated | known).items()))
     partial.rename(path)
+    return {name: value for name, value in generated.items() if name not in known}
+
+
+def password_of_before(home: Path) -> str:
+    """The password of `admin` in a home that was made before passwords were generated: it stays as it was."""
+    file = home / "airflow" / "passwords.json"
+    return str(json.loads(file.read_text()).get(ADMIN_USER, "")) if file.exists() else ""
 
 
 def airflow_options(settings: Settings) -> dict[str, str]:
@@ -64,7 +83,6 @@ def airflow_options(settings: Settings) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN_USER}:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": settings.database_url("airflow", "postgresql+psycopg2"),
         "AIRFLOW__API__HOST": settings.bind,
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__API__BASE_URL": settings.airflow_url,
@@ -75,18 +93,105 @@ def airflow_options(settings: Settings) -> dict[str, str]:
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
         "AIRFLOW__DAG_PROCESSOR__DAG_VERSION_INFLATION_CHECK_LEVEL": "error",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(settings.home / "logs" / "airflow"),
+        "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": "0o700",
+        "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": "0o600",
         "AIRFLOW__LOGGING__NAMESPACE_LEVELS": ",".join(f"{name}=WARNING" for name in LIBRARIES),
     }
 
 
-def of_processes(settings: Settings) -> dict[str, str]:
-    """The whole environment of every process of the stack."""
-    environment = dict(os.environ)
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode every process compiles every library anew
+@dataclass(frozen=True)
+class Sees:
+    """What one process of the stack may see."""
+
+    secrets: frozenset[str] = frozenset()  # of `secret_values`
+    families: tuple[str, ...] = ()  # what else of the caller's variables, by their start
+
+
+_METADATA = frozenset({"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__CORE__FERNET_KEY"})
+_TASKS = frozenset({
+    "EVERGREEN_DATABASE_EVERGREEN", "EVERGREEN_DATABASE_FEAST", "EVERGREEN_DATABASE_OPTUNA", "EVERGREEN_SERVER_TOKEN", "MLFLOW_TRACKING_PASSWORD",
+})  # fmt: skip
+# The whole table: a secret that stands in no line is seen by no process. docs/security.md tells why each one is where it is.
+SEES = {
+    "mlflow": Sees(
+        frozenset({
+            "MLFLOW_BACKEND_STORE_URI", "EVERGREEN_DATABASE_MLFLOW_AUTH", "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY",
+        }),
+        ("MLFLOW_",),
+    ),
+    "airflow-scheduler": Sees(  # its tasks are forked from it, and have its environment
+        _METADATA | _TASKS | {"AIRFLOW__API_AUTH__JWT_SECRET"}, ("EVERGREEN_", "AIRFLOW_", "MLFLOW_")
+    ),
+    "airflow-api-server": Sees(
+        _METADATA | {"AIRFLOW__API_AUTH__JWT_SECRET", "AIRFLOW__API__SECRET_KEY"}, ("EVERGREEN_", "AIRFLOW__")
+    ),
+    "airflow-dag-processor": Sees(_METADATA, ("EVERGREEN_", "AIRFLOW_")),  # it calls what tells of a run out of time
+    "airflow-triggerer": Sees(_METADATA, ("EVERGREEN_", "AIRFLOW__")),
+    "server": Sees(
+        frozenset({"EVERGREEN_DATABASE_EVERGREEN", "EVERGREEN_DATABASE_FEAST", "EVERGREEN_SERVER_TOKEN", "MLFLOW_TRACKING_PASSWORD"}),
+        ("EVERGREEN_", "MLFLOW_"),
+    ),
+    "reports": Sees(),
+    # commands, which end
+    "apply": Sees(frozenset({"EVERGREEN_DATABASE_EVERGREEN", "EVERGREEN_DATABASE_FEAST"}), ("EVERGREEN_",)),
+    "airflow": Sees(
+        _METADATA | _TASKS | {"AIRFLOW__API_AUTH__JWT_SECRET", "AIRFLOW__API__SECRET_KEY"}, ("EVERGREEN_", "AIRFLOW_", "MLFLOW_")
+    ),
+}  # fmt: skip
+_PLAIN = (
+    "HOME",
+    "LANG",
+    "LANGUAGE",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "LOGNAME",
+    "PATH",
+    "TMPDIR",
+    "TZ",
+    "USER",
+)  # of any process
+
+
+def secret_values(settings: Settings) -> dict[str, str]:
+    """Every secret of the stack by the variable that holds it; those of `SEES`, and those that no process sees."""
+    kept = dict(os.environ) | read_environment_file(settings.home / ENVIRONMENT_FILE)
+    named = ("AIRFLOW__CORE__FERNET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET", "AIRFLOW__API__SECRET_KEY")
+    hidden = [f"{OWNER_PASSWORD}{name.upper()}" for name in DATABASES]
+    return {
+        **{name: kept.get(name, "") for name in (*named, *hidden, "EVERGREEN_POSTGRES_PASSWORD")},
+        **{variable: settings.database_url(name) for name, variable in DATABASES.items()},
+        "EVERGREEN_DATABASE": settings.database,
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": settings.database_url("airflow", "postgresql+psycopg2"),
+        "MLFLOW_BACKEND_STORE_URI": settings.database_url("mlflow"),
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": settings.mlflow_secret_key,
+        "MLFLOW_TRACKING_PASSWORD": settings.mlflow_password,  # of tasks and of the model server
+        "MLFLOW_AUTH_ADMIN_PASSWORD": settings.mlflow_password,  # of MLflow's own server
+        "EVERGREEN_AIRFLOW_PASSWORD": settings.airflow_password,
+        "EVERGREEN_SERVER_TOKEN": settings.server_token,
+    }
+
+
+def of_service(name: str, settings: Settings) -> dict[str, str]:
+    """The whole environment of one process of the stack, named in `SEES`."""
+    sees, values = SEES[name], secret_values(settings)
+    ours = ("EVERGREEN_", "AIRFLOW_", "MLFLOW_")
+    if sees.families:
+        caller = {
+            key: value for key, value in os.environ.items() if key.startswith(sees.families) or not key.startswith(ours)
+        }
+        file = {
+            key: value
+            for key, value in read_environment_file(settings.home / ENVIRONMENT_FILE).items()
+            if key.startswith(sees.families)
+        }
+    else:
+        caller, file = {key: os.environ[key] for key in _PLAIN if key in os.environ}, {}
+    caller.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode every process compiles every library anew
+    options = airflow_options(settings) if any(family.startswith("AIRFLOW_") for family in sees.families) else {}
+    plain = {key: value for key, value in (caller | options | file).items() if key not in values}
     paths = [str(settings.project / "config"), str(settings.project / "include")]
     return (
-        environment
-        | airflow_options(settings)
-        | read_environment_file(settings.home / ENVIRONMENT_FILE)
-        | {"EVERGREEN_HOME": str(settings.home), "PYTHONPATH": os.pathsep.join(paths)}
+        plain
+        | {key: values[key] for key in sees.secrets if values[key]}
+        | {SERVICE: name, "EVERGREEN_HOME": str(settings.home), "PYTHONPATH": os.pathsep.join(paths)}
     )

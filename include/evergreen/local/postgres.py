@@ -188,6 +188,9 @@ def _own_folder(folder: Path, user: int | None) -> None:
         )  # fmt: skip
     if user is not None:
         os.chown(folder, user, pwd.getpwuid(user).pw_gid)
+    folder.chmod(
+        0o700 if user is not None or os.geteuid() != 0 else 0o711
+    )  # through root's own, Postgres reaches its binaries
 
 
 def _reachable(path: Path) -> bool:

@@ -14,6 +14,7 @@ import httpx
 import psutil
 
 from evergreen.errors import StackNotReady
+from evergreen.exposure import UMASK
 from evergreen.local.postgres import demoted
 
 
@@ -46,7 +47,7 @@ class Processes:
             child = subprocess.Popen(
                 [str(part) for part in service.command],
                 env=service.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                start_new_session=True, cwd="/" if service.user is not None else None,
+                start_new_session=True, umask=UMASK, cwd="/" if service.user is not None else None,
                 **demoted(service.user),
             )  # fmt: skip
         record = {

@@ -9,20 +9,21 @@ import subprocess
 import sys
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 
+from evergreen import exposure
 from evergreen.errors import PermanentError, PortTaken, StackNotReady
 from evergreen.lake import space
-from evergreen.local import environment, postgres
+from evergreen.local import environment, logins, permissions, postgres
 from evergreen.local.airflow_objects import load_airflow_settings
 from evergreen.local.processes import Processes, Service, answers
-from evergreen.settings import Settings, settings
+from evergreen.settings import DATABASES, ENVIRONMENT_FILE, Settings, settings
 
 PARTS = ("postgres", "mlflow", "airflow", "server", "reports")
-DATABASES = ("airflow", "mlflow", "optuna", "feast", "evergreen")
 Progress = Callable[[str], None]
 
 
@@ -38,24 +39,27 @@ def up(progress: Progress = print, *, replay: bool | None = None, only: Collecti
         StackNotReady: a process did not come up, with the end of its log.
     """
     here = settings()
+    check_exposed(here)
     processes = Processes(here.home)
     _check_ports(here, processes, only)
     here = up_database(here, progress, replay=replay)
     for line in space.warnings(space.places(here)):
         progress(f"WARNING: {line}")
     write_login(here)
-    variables = environment.of_processes(here)
 
-    wanted = {name: service for name, service in services(here, variables).items() if _part(name) in only}
+    wanted = {name: service for name, service in services(here).items() if _part(name) in only}
     if "mlflow" in wanted:
         processes.start(wanted["mlflow"])  # migrates its database while Airflow migrates its own
     progress("database migrations, Feast registry")
     with ThreadPoolExecutor() as together:  # both spend their time importing, each on a core
         migrate = ["-m", "airflow", "db", "migrate"]
         migrated = (
-            together.submit(_run, migrate, variables, "migrating Airflow's database") if "airflow" in only else None
+            together.submit(_run, migrate, environment.of_service("airflow", here), "migrating Airflow's database")
+            if "airflow" in only
+            else None
         )
-        _run(["-m", "evergreen", "apply"], variables, "applying the Feast objects of every model")
+        applying = environment.of_service("apply", here)
+        _run(["-m", "evergreen", "apply"], applying, "applying the Feast objects of every model")
         if migrated is not None:
             migrated.result()
     if "mlflow" in wanted:
@@ -71,14 +75,41 @@ def up(progress: Progress = print, *, replay: bool | None = None, only: Collecti
     return here
 
 
+def check_exposed(here: Settings) -> None:
+    """Refuse to listen beyond this machine with what somebody may guess; what is not set yet will be generated.
+
+    Raises:
+        PermanentError: naming the settings to change.
+    """
+    logins = {
+        "EVERGREEN_AIRFLOW_PASSWORD": here.airflow_password or environment.password_of_before(here.home),
+        "EVERGREEN_SERVER_TOKEN": here.server_token,
+        "MLFLOW_TRACKING_PASSWORD": here.mlflow_password,
+    }
+    if not exposure.is_loopback(here.bind):
+        exposure.check(f"the stack on {here.bind}", {name: value for name, value in logins.items() if value})
+
+
 def up_database(here: Settings, progress: Progress = print, *, replay: bool | None = None) -> Settings:
     """The part of `up` that everything else stands on: what is remembered, Postgres, the databases."""
-    here = _remember(here, here.replay if replay is None else replay)
+    here = _remember(here, here.replay if replay is None else replay, progress)
+    permissions.close_to_others(here.home)
     if here.embedded_database:
         progress(f"Postgres on {_address(here.database)}")
         _start_postgres(here, Processes(here.home))
-    postgres.create_databases(here.database, [f"{here.database_prefix}{name}" for name in DATABASES])
+    create_databases(here)
     return here
+
+
+def create_databases(here: Settings) -> None:
+    """The databases that are missing, each with its login where it has one of its own."""
+    server = urlsplit(here.database).netloc.rpartition("@")[2]
+    own = {name: url for name, url in here.databases.items() if urlsplit(url).netloc.rpartition("@")[2] == server}
+    if own:
+        logins.create_logins(here.database, own.values(), alone=here.embedded_database)
+    shared = [f"{here.database_prefix}{name}" for name in DATABASES if name not in here.databases]
+    if shared:
+        postgres.create_databases(here.database, shared)
 
 
 def down() -> list[str]:
@@ -122,19 +153,29 @@ def reset(*, ours: bool = False) -> list[str]:
 
 def addresses(here: Settings, only: Collection[str] = PARTS) -> dict[str, str]:
     """Where each part answers that has a page."""
+    file = here.home / ENVIRONMENT_FILE
+    login = f"(login {environment.ADMIN_USER}; its password is {{}} in {file})".format
     pages = {
-        "airflow": ("Airflow", f"{here.airflow_url}  (login {environment.ADMIN_USER} / {here.airflow_password})"),
-        "mlflow": ("MLflow", here.mlflow_url),
+        "airflow": ("Airflow", f"{here.airflow_url}  {login('EVERGREEN_AIRFLOW_PASSWORD')}"),
+        "mlflow": ("MLflow", f"{here.mlflow_url}  {login('MLFLOW_TRACKING_PASSWORD')}"),
         "server": ("Model server", f"{here.server_url}/docs"),
         "reports": ("Reports", here.reports_url),
     }
     return dict(page for part, page in pages.items() if part in only)
 
 
-def _remember(here: Settings, replay: bool) -> Settings:
-    environment.remember(
+def _remember(here: Settings, replay: bool, progress: Progress) -> Settings:
+    chosen = {
+        "EVERGREEN_AIRFLOW_PASSWORD": here.airflow_password,
+        "EVERGREEN_SERVER_TOKEN": here.server_token,
+        "MLFLOW_TRACKING_USERNAME": here.mlflow_user if here.mlflow_password else "",
+        "MLFLOW_TRACKING_PASSWORD": here.mlflow_password,
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": here.mlflow_secret_key,
+    }
+    new = environment.remember(
         here.home,
-        {
+        {name: value for name, value in chosen.items() if value}
+        | {
             "EVERGREEN_MLFLOW_URL": here.mlflow_url,
             "EVERGREEN_SERVER_URL": here.server_url,
             "EVERGREEN_REPORTS_URL": here.reports_url,
@@ -149,10 +190,15 @@ def _remember(here: Settings, replay: bool) -> Settings:
                 "EVERGREEN_POSTGRES_DATA": str(_cluster(here).data),
             }
             if here.embedded_database
-            else {"EVERGREEN_DATABASE": here.database}
+            else {"EVERGREEN_DATABASE": here.database} | {DATABASES[name]: url for name, url in here.databases.items()}
         ),
     )
     settings.cache_clear()
+    for name, of in (("EVERGREEN_AIRFLOW_PASSWORD", "Airflow"), ("MLFLOW_TRACKING_PASSWORD", "MLflow")):
+        if name in new:  # shown once; it stays in the file
+            progress(
+                f"the login of {of}: {environment.ADMIN_USER} / {new[name]}  (kept as {name} in {here.home / ENVIRONMENT_FILE})"
+            )
     return settings()
 
 
@@ -169,45 +215,48 @@ def _start_postgres(here: Settings, processes: Processes) -> None:
     processes.wait(service)
 
 
-def services(here: Settings, variables: dict[str, str]) -> dict[str, Service]:
+def services(here: Settings) -> dict[str, Service]:
     """The background processes after Postgres, in the order in which they start."""
     python = sys.executable
     mlflow, server, reports = (urlsplit(url) for url in (here.mlflow_url, here.server_url, here.reports_url))
     here.reports.mkdir(parents=True, exist_ok=True)
+    variables = partial(environment.of_service, settings=here)
     return {
         "mlflow": Service(
             "mlflow",
             [
                 *(python, "-m", "mlflow", "server", "--host", here.bind, "--port", str(mlflow.port), "--workers", "1"),
-                *("--backend-store-uri", here.database_url("mlflow"), "--artifacts-destination", str(here.home / "mlflow")),
+                *("--app-name", "evergreen", "--artifacts-destination", str(here.home / "mlflow")),
             ],
-            variables | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            variables("mlflow")
+            | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_AUTH_ADMIN_USERNAME": here.mlflow_user}
+            | {"MLFLOW_BASIC_AUTH_FAIL_CLOSED": "true"},  # a route that MLflow's login knows nothing of is refused
             lambda: answers(f"{here.mlflow_url}/health"),
         ),
         "airflow-scheduler": Service(
-            "airflow-scheduler", [python, "-m", "airflow", "scheduler", "--skip-serve-logs"], variables,
+            "airflow-scheduler", [python, "-m", "airflow", "scheduler", "--skip-serve-logs"], variables("airflow-scheduler"),
             lambda: _airflow_healthy(here, "scheduler"),
         ),
         "airflow-api-server": Service(
-            "airflow-api-server", [python, "-m", "airflow", "api-server"], variables,
+            "airflow-api-server", [python, "-m", "airflow", "api-server"], variables("airflow-api-server"),
             lambda: answers(f"{here.airflow_url}/api/v2/monitor/health"),
         ),
         "airflow-dag-processor": Service(
-            "airflow-dag-processor", [python, "-m", "airflow", "dag-processor"], variables,
+            "airflow-dag-processor", [python, "-m", "airflow", "dag-processor"], variables("airflow-dag-processor"),
             lambda: _airflow_healthy(here, "dag_processor"),
         ),
         "airflow-triggerer": Service(
-            "airflow-triggerer", [python, "-m", "airflow", "triggerer", "--skip-serve-logs"], variables,
+            "airflow-triggerer", [python, "-m", "airflow", "triggerer", "--skip-serve-logs"], variables("airflow-triggerer"),
             lambda: _airflow_healthy(here, "triggerer"),
         ),
         "server": Service(
-            "server", [python, "-m", "evergreen.serve", "--host", here.bind, "--port", str(server.port)], variables,
+            "server", [python, "-m", "evergreen.serve", "--host", here.bind, "--port", str(server.port)], variables("server"),
             lambda: answers(f"{here.server_url}/healthz"),
         ),
         "reports": Service(
             "reports",
             [python, "-m", "evergreen.reports", "--host", here.bind, "--port", str(reports.port), "--folder", str(here.reports)],
-            variables, lambda: answers(here.reports_url),
+            variables("reports"), lambda: answers(here.reports_url),
         ),
     }  # fmt: skip
 
@@ -260,12 +309,18 @@ def write_login(here: Settings) -> None:
     path = here.home / "airflow" / "passwords.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
+    path.chmod(0o600)
     path.write_text(json.dumps({environment.ADMIN_USER: here.airflow_password}))
 
 
 def _run(arguments: list[str], variables: dict[str, str], doing: str) -> None:
     done = subprocess.run(
-        [sys.executable, *arguments], env=variables, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        [sys.executable, *arguments],
+        env=variables,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        umask=exposure.UMASK,
     )
     if done.returncode != 0:
         raise StackNotReady(

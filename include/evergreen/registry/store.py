@@ -25,6 +25,7 @@ from sklearn.pipeline import Pipeline
 
 from evergreen.errors import EvidenceMissing, ModelUnloadable, ServiceUnavailable
 from evergreen.lake import postgres
+from evergreen.registry.login import sign_in
 from evergreen.registry.mlflow_server import answering, silent, status_of
 from evergreen.registry.rules import Version
 from evergreen.settings import settings
@@ -228,4 +229,5 @@ def _version(found: ModelVersion) -> Version:
 
 
 def _client() -> mlflow.MlflowClient:
+    sign_in()
     return mlflow.MlflowClient(tracking_uri=settings().mlflow_url, registry_uri=settings().mlflow_url)

@@ -10,12 +10,15 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from evergreen.exposure import UMASK, check, is_loopback
+
 GRACE_SECONDS = 20
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve; the exit status is 1 when a version to probe cannot be served, 75 when it may be another time."""
     options = _options(arguments)
+    os.umask(UMASK)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     for chatty in ("httpx", "mlflow", "feast"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -41,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(error, file=sys.stderr)  # noqa: T201 - the program's answer
             return os.EX_TEMPFAIL if isinstance(error, TransientError) else 1
     else:
+        if not is_loopback(options.host):
+            check(f"the model server on {options.host}", {"EVERGREEN_SERVER_TOKEN": settings().server_token})
         # By name alone: a version brings the spec that it was trained with, so a folder that is being edited disturbs nothing.
         models = Models(names(settings().models))
     app = create_probe_app(models) if options.model else create_serving_app(models)

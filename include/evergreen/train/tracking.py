@@ -25,6 +25,7 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 from sklearn.pipeline import Pipeline
 
 from evergreen.lake import tables
+from evergreen.registry.login import sign_in
 from evergreen.registry.mlflow_server import answering
 from evergreen.run import Run
 from evergreen.settings import settings
@@ -131,6 +132,7 @@ def _service(doing: str) -> Iterator[None]:
     """Talks to the server of the settings; its refusals and its silence are errors of ours."""
     MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)  # a task's log is our report
     mlflow.set_tracking_uri(settings().mlflow_url)
+    sign_in()
     with answering(doing):
         yield
 
