@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from evergreen.exposure import UMASK
 from evergreen.local import stack
 from evergreen.local.postgres import free_port
-from evergreen.settings import PROJECT, Settings, settings
+from evergreen.settings import DATABASES, PROJECT, Settings, settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
 from evergreen_demo.churn import Story, business
@@ -59,7 +61,8 @@ def _smaller_churn(models: Path) -> None:
 @pytest.fixture(scope="session")
 def running(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Started once; stopped with all that it started, also after a failed start."""
-    home = tmp_path_factory.mktemp("stack")
+    home, prefix = tmp_path_factory.mktemp("stack"), f"t{os.getpid()}_e2e_"
+    address = postgres_url.rpartition("@")[2]
     models = home / "models"
     _smaller_churn(models)
     shutil.copytree(PROJECT / "tests" / "specs" / "invalid" / "five_mistakes", models / "five_mistakes")
@@ -77,11 +80,14 @@ def running(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         patch.setenv(
             "EVERGREEN_DATABASE", postgres_url
         )  # a server of the user's own; `make demo` starts the embedded one
-        patch.setenv("EVERGREEN_DATABASE_PREFIX", f"t{os.getpid()}_e2e_")
+        patch.setenv("EVERGREEN_DATABASE_PREFIX", prefix)
+        for name, variable in DATABASES.items():  # and a login for each database, as it makes them on its own
+            patch.setenv(variable, f"postgresql://{prefix}{name}:{secrets.token_hex(16)}@{address}/{prefix}{name}")
         patch.setenv("EVERGREEN_HOME", str(home / "home"))
         patch.setenv("EVERGREEN_MODELS", str(models))
         patch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
         settings.cache_clear()
+        umask = os.umask(UMASK)  # as `evergreen up` does
         try:
             here = stack.up(replay=True)
             spec = load_spec(models / "churn")
@@ -92,4 +98,5 @@ def running(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
             assert stack.reset()[0].startswith(f"the databases t{os.getpid()}_e2e_airflow"), (
                 "those are not ours to delete"
             )
+            os.umask(umask)
             settings.cache_clear()
