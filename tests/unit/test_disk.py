@@ -44,7 +44,7 @@ def test_whoever_says_it() -> None:
     away = ServiceUnavailable("talking", found="x", expected="y", next_step="z")
     assert (
         _told(_of(away, psycopg.errors.DiskFull("could not extend file")))
-        == "no room left on the disk of the database 10.0.0.9:5432"
+        == "no room left on the disk of the database 10.0.0.9:5432/evergreen"
     )
 
 
