@@ -175,7 +175,7 @@ def _shop(here: Settings) -> Iterator[Shop]:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # it looks for uvicorn there
         peer = Service(
             "mlflow-models-serve", [*command, "--env-manager", "local", "--port", str(port), "--workers", "1"],
-            {**services["mlflow"].environment, "MLFLOW_TRACKING_URI": here.mlflow_url, "PATH": path, "TMPDIR": str(here.home)},
+            {**services["server"].environment, "MLFLOW_TRACKING_URI": here.mlflow_url, "PATH": path, "TMPDIR": str(here.home)},
             lambda: answers(f"{url}/ping"),
         )  # fmt: skip
         print("  starting both servers")

@@ -59,10 +59,13 @@ def test_parts_of_the_stack_start_alone_and_again(home: Path, capsys: pytest.Cap
         other.listen()
         try:
             assert cli.main(["up", "postgres", "reports"]) == 0
-            assert capsys.readouterr().out.splitlines()[-1].split() == ["Reports", os.environ["EVERGREEN_REPORTS_URL"]]
+            told = capsys.readouterr().out
+            assert told.splitlines()[-1].split() == ["Reports", os.environ["EVERGREEN_REPORTS_URL"]]
+            assert f"the login of Airflow: admin / {settings().airflow_password} " in told
             assert sorted(path.stem for path in (home / "run").glob("*.json")) == ["postgres", "reports"]
             assert cli.main(["down"]) == 0
             assert cli.main(["up", "postgres"]) == 0, "on the data that is there"
+            assert settings().airflow_password not in capsys.readouterr().out, "a password is shown once"
         finally:
             assert stack.down() == ["postgres"]
 

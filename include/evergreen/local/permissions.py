@@ -13,16 +13,16 @@ def close_to_others(home: Path) -> None:
     """Take everybody else's rights from a home, also from one that was made before; does nothing to a closed one.
 
     Root runs Postgres as another user, whose folder lies in the home: then others may pass the home itself, and list nothing.
-    Postgres closes its own folder.
+    What Postgres keeps in its folder it closes by itself.
     """
     closed = 0o711 if os.geteuid() == 0 else 0o700
     if stat.S_IMODE(home.stat().st_mode) == closed:
         return
     for folder, below, files in os.walk(home):
-        if Path(folder) == home and "postgres" in below:
-            below.remove("postgres")
         for name in (*below, *files):
             path = Path(folder) / name
             if not path.is_symlink():
                 path.chmod(stat.S_IMODE(path.stat().st_mode) & ~UMASK)
+        if Path(folder) == home and "postgres" in below:
+            below.remove("postgres")
     home.chmod(closed)  # last: it says that all of it is done
