@@ -329,6 +329,23 @@ def test_a_browser_that_is_given_a_plant_runs_it(browser: Browser, tmp_path: Pat
         browser.open(page.as_uri()).until("document.title === 'planted'")
 
 
+def test_a_models_description_is_text_in_its_dags_documentation(tmp_path: Path) -> None:
+    """Airflow shows it as Markdown; read here by a parser that lets HTML through, which Airflow's does not."""
+    import mistune
+
+    from evergreen.orchestration.loops import _doc
+
+    for plant in (
+        *PLANTS[:-1],
+        f"[a report](javascript:{RUN}) ![x](http://planted.example/x.png)",
+        f"# a\n<script>{RUN}</script>",
+    ):
+        found = Markup(mistune.markdown(_doc(spec_in(tmp_path, description=plant), "ingest"), escape=False))
+        assert {element.tag for element in found.elements} <= {"h3", "p", "strong", "a", "code"}
+        assert [element.attributes for element in found.of("a")] == [{"href": "mailto:team@example.org"}]
+        assert all(line in found.text for line in plant.splitlines())
+
+
 def test_a_page_from_a_template_takes_every_value_for_text(tmp_path: Path) -> None:
     template = tmp_path / "page.html"
     template.write_text("<p title='{{ value }}'>{{ value }}</p>")

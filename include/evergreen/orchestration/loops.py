@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from evergreen.orchestration.failures import LONGEST_DELAY, RETRIES, RETRY_DELAY
 from evergreen.orchestration.notify import RUNBOOK, of_failures, of_timeouts
 from evergreen.orchestration.operator import Stages
 from evergreen.orchestration.timetable import IntervalsUntil
+from evergreen.quoting import visible
 from evergreen.settings import settings
 from evergreen.spec.load import load_all
 from evergreen.spec.mistakes import Mistake, spec_error
@@ -175,7 +177,12 @@ def _limits(spec: ModelSpec, name: Loop) -> dict[str, Any]:
 
 def _doc(spec: ModelSpec, name: Loop) -> str:
     return (
-        f"### {spec.model}: {_ABOUT[name]}\n\n{spec.description}\n\n"
-        f"**Owner** {spec.owner.name} <{spec.owner.email}>\n\n"
+        f"### {spec.model}: {_ABOUT[name]}\n\n{_as_markdown(spec.description)}\n\n"
+        f"**Owner** {_as_markdown(spec.owner.name)} <{spec.owner.email}>\n\n"
         f"**Triage** {_TRIAGE[name]}\n\n**Runbook** `{RUNBOOK}`\n"
     )
+
+
+def _as_markdown(text: str) -> str:
+    """A text of the spec as Markdown that reads the same: what stands in it makes no link, no image and no element."""
+    return re.sub(r"([\\<&\[\]!`*_#|~])", r"\\\1", "\n".join(map(visible, text.splitlines())))

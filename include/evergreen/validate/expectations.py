@@ -156,7 +156,9 @@ def _about_table(found: dict[str, Any]) -> dict[str, Any]:
     Expectations about distinct values leave it out and state what is amiss as if it were rows, and some state numpy's numbers:
     the page's renderer can read neither.
     """
-    amiss = [f"{kind} {', '.join(map(_text, found[key]))}" for key, kind in _AMISS.items() if found.get(key)]
+    amiss = [
+        f"{kind} {', '.join(dict.fromkeys(map(_text, found[key])))}" for key, kind in _AMISS.items() if found.get(key)
+    ]
     observed = "; ".join(amiss) or convert_to_json_serializable(found.get("observed_value"))
     plain = observed.item() if isinstance(observed, np.generic) else observed
     if isinstance(plain, str) and not amiss:
