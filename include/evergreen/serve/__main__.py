@@ -27,11 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.until_stdin_closes:
         threading.Thread(target=_end_with_parent, daemon=True).start()
 
-    import uvicorn
-
     from evergreen.errors import EvergreenError, TransientError
     from evergreen.serve.app import create_probe_app, create_serving_app
+    from evergreen.serve.hosts import allowed
     from evergreen.serve.models import Models
+    from evergreen.serve.protocol import listen
     from evergreen.settings import settings
     from evergreen.spec.load import names
 
@@ -48,15 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             check(f"the model server on {options.host}", {"EVERGREEN_SERVER_TOKEN": settings().server_token})
         # By name alone: a version brings the spec that it was trained with, so a folder that is being edited disturbs nothing.
         models = Models(names(settings().models))
-    app = create_probe_app(models) if options.model else create_serving_app(models)
-    uvicorn.run(
+    hosts = allowed(options.host)
+    app = create_probe_app(models, hosts) if options.model else create_serving_app(models, hosts)
+    listen(
         app,
         host=options.host,
         port=options.port,
-        log_level="warning",
-        access_log=False,
-        proxy_headers=False,  # who a client is, evergreen.serve.clients says
-        ws="none",
+        trusted=settings().trusted_proxies,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     return 0

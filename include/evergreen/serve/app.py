@@ -11,28 +11,30 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.types import Lifespan
 
 from evergreen.serve import documentation, refusals
+from evergreen.serve.hosts import Hosts
 from evergreen.serve.metrics import Metrics
 from evergreen.serve.middleware import Exchange
 from evergreen.serve.models import Models
-from evergreen.serve.routes import deploy, health, probe
+from evergreen.serve.pulse import Pulse
+from evergreen.serve.routes import deploy, docs, health, probe
 from evergreen.serve.routes import models as listing
 from evergreen.serve.space import Space
 from evergreen.serve.state import ServingState, State
 
 
-def create_probe_app(models: Models) -> FastAPI:
+def create_probe_app(models: Models, hosts: Hosts) -> FastAPI:
     """Answers from given features and logs nothing: the check of a version before it may take traffic. `models` are loaded."""
-    app = _app(State(models, Metrics(models)))
+    app = _app(State(models, Metrics(models)), hosts)
     app.include_router(probe.router)
     return app
 
 
-def create_serving_app(models: Models) -> FastAPI:
+def create_serving_app(models: Models, hosts: Hosts) -> FastAPI:
     """Answers clients; looks for every model's champion at its start."""
     from evergreen.serve.routes import predict  # not for a probe: Feast takes seconds to import
 
     space = Space()
-    server = ServingState(models, Metrics(models, space), space)
+    server = ServingState(models, Metrics(models, space), space, Pulse(("evergreen", "feast")))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -42,18 +44,19 @@ def create_serving_app(models: Models) -> FastAPI:
         models.stop()
         await run_in_threadpool(server.close)
 
-    app = _app(server, lifespan)
+    app = _app(server, hosts, lifespan)
     app.include_router(deploy.router)
     app.include_router(predict.router)
     documentation.install(app, models, predict.PATH)
     return app
 
 
-def _app(server: State, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
-    app = FastAPI(title="Evergreen model server", lifespan=lifespan)
+def _app(server: State, hosts: Hosts, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
+    app = FastAPI(title="Evergreen model server", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.server = server
-    app.add_middleware(Exchange, metrics=server.metrics)
+    app.add_middleware(Exchange, metrics=server.metrics, hosts=hosts)
     refusals.install(app)
     app.include_router(health.router)
     app.include_router(listing.router)
+    app.include_router(docs.router)
     return app

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Protocol
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 
 from evergreen.spec.schema import ModelSpec
 
 _KEY_LENGTH = 200  # characters of an entity's key, at most
 _INT64 = 2**63
 _TEXT = "^[^\\x00]*$"  # Postgres holds no NUL
+_EXACT = 2.0**53  # from here on a JSON number with a point may have lost the digits that tell two keys apart
+
+
+def whole(value: Any) -> Any:
+    """`2.0` is an integer, as JSON Schema says; `2.5` is none."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT else value
+
+
+_Int64 = Annotated[int, Field(ge=-_INT64, lt=_INT64), BeforeValidator(whole)]
 _ENTITY = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 _KEYS: dict[str, Any] = {
-    "int": Annotated[int, Field(ge=-_INT64, lt=_INT64)],
+    "int": _Int64,
     "string": Annotated[str, Field(min_length=1, max_length=_KEY_LENGTH, pattern=_TEXT)],
 }
 _INPUTS: dict[str, Any] = {
-    "int": Annotated[int, Field(ge=-_INT64, lt=_INT64)], "float": float, "bool": bool, "category": Annotated[str, Field(max_length=_KEY_LENGTH, pattern=_TEXT)],
+    "int": _Int64, "float": float, "bool": bool, "category": Annotated[str, Field(max_length=_KEY_LENGTH, pattern=_TEXT)],
 }  # fmt: skip
 
 

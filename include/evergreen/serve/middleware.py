@@ -8,28 +8,36 @@ import uuid
 
 from fastapi import Request, Response
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from evergreen.serve.hosts import Hosts
 from evergreen.serve.metrics import Metrics
+from evergreen.serve.protocol import Limits
 from evergreen.serve.refusals import refusal
 
 log = logging.getLogger(__name__)
 
-MAX_BYTES = 1_000_000  # of a request's body; a larger one is refused before it is read
+_MAX_BYTES = Limits.body_bytes  # told before the body is read, where its size is stated
+_ANY_HOST = frozenset({"/healthz", "/readyz"})  # probes ask by whatever address they know
+_HUNG_UP = 499  # never sent: counts requests whose client went away
 
 
 class Exchange:
     """One request and its answer. Whatever goes wrong within is answered and counted like everything else."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, hosts: Hosts) -> None:
         self._app = app
         self._metrics = metrics
+        self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started, status = time.perf_counter(), 0
+        if scope["method"] == "HEAD":  # whatever can be got has a head, of which the protocol sends no content
+            scope = {**scope, "method": "GET"}
         request = Request(scope)
         request.state.id = uuid.uuid4().hex  # ours alone: the log's rows are keyed by it
 
@@ -41,10 +49,11 @@ class Exchange:
             await send(message)
 
         try:
-            refused = _refused(request)
-            await (refused or self._app)(scope, receive, answer)
+            await (self._refused(request) or self._app)(scope, receive, answer)
+        except ClientDisconnect:
+            status = status or _HUNG_UP
         except Exception:  # a defect
-            log.exception("request %s: %s %s", request.state.id, request.method, request.url.path)
+            log.exception("request %s: %s %r", request.state.id, request.method, request.url.path)
             if status:
                 raise  # half an answer was sent: the connection is closed
             failed = refusal(request, 500, "an unforeseen error; the server's log has it under the request_id")
@@ -52,11 +61,13 @@ class Exchange:
         finally:
             self._metrics.answered(request, status, time.perf_counter() - started)
 
-
-def _refused(request: Request) -> Response | None:
-    """The answer of a request that no route needs to see."""
-    if int(request.headers.get("content-length") or 0) > MAX_BYTES:
-        return refusal(request, 413, f"the body is larger than {MAX_BYTES:,} bytes")
-    if "transfer-encoding" in request.headers:
-        return refusal(request, 411, "send the body with its length (Content-Length), not in chunks")
-    return None
+    def _refused(self, request: Request) -> Response | None:
+        """The answer of a request that no route needs to see."""
+        stranger = self._hosts.refusal(request.headers.getlist("host"), request.scope["http_version"])
+        if stranger and not (stranger[0] == 421 and request.scope["path"] in _ANY_HOST):
+            return refusal(request, *stranger)
+        if int(request.headers.get("content-length") or 0) > _MAX_BYTES:
+            return refusal(request, 413, f"the body is larger than {_MAX_BYTES:,} bytes")
+        if "transfer-encoding" in request.headers:
+            return refusal(request, 411, "send the body with its length (Content-Length), not in chunks")
+        return None

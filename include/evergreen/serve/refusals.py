@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from evergreen.errors import EvergreenError
+from evergreen.errors import EvergreenError, TransientError
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +32,20 @@ def install(app: FastAPI) -> None:
 
 
 async def _unavailable(request: Request, error: EvergreenError) -> Response:
-    log.error("%s", error)
-    return refusal(
-        request,
-        503,
-        {"doing": error.doing, "found": error.found, "expected": error.expected, "next_step": error.next_step},
+    log.error("request %s: %s", request.state.id, error)
+    # The error's own next step speaks to whoever reads the log of a task or of this server, not to a client.
+    passing = isinstance(error, TransientError)
+    next_step = (
+        "send the request again in a few seconds"
+        if passing
+        else "asking again does not help until the server's operator has mended it: its log has the next step under the request_id"
     )
+    answer = refusal(
+        request, 503, {"doing": error.doing, "found": error.found, "expected": error.expected, "next_step": next_step}
+    )
+    if passing:
+        answer.headers["retry-after"] = "5"
+    return answer
 
 
 async def _refused(request: Request, error: HTTPException) -> Response:

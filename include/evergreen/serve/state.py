@@ -12,6 +12,7 @@ from evergreen.serve.idempotency import Memory
 from evergreen.serve.metrics import Metrics
 from evergreen.serve.models import Loaded, Models, Slot
 from evergreen.serve.predictions import PredictionLog
+from evergreen.serve.pulse import Pulse
 from evergreen.serve.space import Space
 from evergreen.settings import settings
 
@@ -61,6 +62,7 @@ class ServingState(State):
     """What predictions for clients need beside the models."""
 
     space: Space
+    pulse: Pulse
     clients: Clients = field(default_factory=lambda: Clients(settings().client_entities, settings().client_requests))
     # A request of one entity takes some 25 ms, of 1,000 some 250 ms; a full line is answered within the patience of those in it.
     small: Way = field(default_factory=lambda: Way(Lane("requests", threads=4, places=200)))
@@ -72,13 +74,13 @@ class ServingState(State):
 
     @property
     def warnings(self) -> list[str]:
-        """Where little space is left."""
-        return self.space.warnings
+        """Where little space is left, and which database does not answer."""
+        return self.space.warnings + [f"the database {name} does not answer" for name in self.pulse.silent()]
 
     @property
     def refuses(self) -> bool:
-        """There is no space for the rows of the prediction log."""
-        return self.space.exhausted
+        """There is no space for the rows of the prediction log, or a database is away."""
+        return self.space.exhausted or bool(self.pulse.silent())
 
     def way(self, entities: int) -> Way:
         """Where a request of so many entities is answered."""
@@ -87,6 +89,7 @@ class ServingState(State):
     def close(self) -> None:
         """Write what is waiting, then stop."""
         self.space.stop()
+        self.pulse.stop()
         for way in (self.small, self.large):
             way.log.close()
         for lane in (self.small.lane, self.large.lane, self.lookups):

@@ -142,12 +142,16 @@ def test_while_the_database_is_away_requests_are_refused_soon(alone: Shop) -> No
             admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
             with ThreadPoolExecutor(40) as pool:
                 found = list(pool.map(timed, range(40)))
+            ready = server.get("/readyz")
         finally:
             admin.execute(allow(psycopg.sql.Identifier(name), psycopg.sql.Literal(True)))
             features.feature_store().provider.online_store.disconnect()  # this process's own connections are gone too
     assert {status for status, _ in found} == {503}
     assert max(seconds for _, seconds in found) < 20, "ten seconds of patience; with the pool's own it would be 300"
+    assert ready.status_code == 503, "no traffic while there are no predictions"
+    assert ready.json()["warnings"] == ["the database feast does not answer"]
     until(lambda: timed(0)[0] == 200, "the server answers when its database does", 10)
+    server.wait()
 
 
 def test_a_server_that_is_killed_under_load_has_logged_every_answered_prediction(alone: Shop) -> None:

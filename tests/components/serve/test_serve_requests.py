@@ -110,6 +110,8 @@ def test_a_prediction_that_cannot_be_logged_is_not_answered(open_shop: Shop) -> 
             connection.execute("alter table hidden rename to predictions")
     assert response.status_code == 503, response.text
     assert "prediction log" in response.json()["detail"]["doing"]
+    assert response.json()["detail"]["next_step"] == "send the request again in a few seconds", "it speaks to a client"
+    assert response.headers["retry-after"] == "5"
     after = open_shop.server.predict(open_shop.name, entity={"customer_id": customer(1)})
     assert after.status_code == 200, "the server answers again once its log can be written"
 
@@ -158,15 +160,25 @@ def test_a_malformed_request_is_refused_with_the_field_that_is_wrong(open_shop: 
     [
         ("application/json", b"\xff{", 422),
         ("application/json; charset=utf-8", b"", 422),
+        ("Application/JSON;Charset=UTF-8", b'{"entity": {"customer_id": "c-001"}}', 200),
         # What any web page may send to this machine without asking.
         ("text/plain", b'{"entity": {"customer_id": "c-001"}}', 415),
     ],
 )
-def test_a_body_that_is_no_json_is_refused(open_shop: Shop, content_type: str, content: bytes, status: int) -> None:
+def test_only_a_body_that_is_said_to_be_json_is_read(
+    open_shop: Shop, content_type: str, content: bytes, status: int
+) -> None:
     path, headers = f"/models/{open_shop.name}/predict", {"content-type": content_type}
     response = open_shop.server.post(path, content=content, headers=headers)
     assert response.status_code == status, response.text
     assert response.json()["request_id"] == response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/models", "/docs"])
+def test_what_can_be_got_has_a_head(open_shop: Shop, path: str) -> None:
+    head = httpx.head(f"{open_shop.server.url}{path}", timeout=30)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"] == open_shop.server.get(path).headers["content-type"]
 
 
 def test_a_request_full_of_mistakes_gets_a_short_answer(open_shop: Shop) -> None:

@@ -3,41 +3,71 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, HTTPException
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from evergreen.errors import EvergreenError, TransientError
+from evergreen.serve import clients
+from evergreen.serve.bodies import read
+from evergreen.serve.messages import whole
+from evergreen.serve.models import Slot
 from evergreen.serve.routes.models import described
 from evergreen.serve.state import Shared
 from evergreen.settings import settings
 from evergreen.spec.load import names
+from evergreen.throttle import Throttle
 
 log = logging.getLogger(__name__)
 router = APIRouter()
+_throttle = Throttle()  # the server's token is a login
 
 
 class Deployment(BaseModel):
     """Which version to serve."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
-    version: Annotated[int, Field(ge=1)]
+    version: Annotated[int, Field(ge=1, lt=2**31), BeforeValidator(whole)]
 
 
-def _administrator(authorization: Annotated[str, Header()] = "") -> None:
-    expected = f"Bearer {settings().server_token}"
-    if settings().server_token and not secrets.compare_digest(authorization.encode(), expected.encode()):
-        raise HTTPException(401, "this endpoint needs `Authorization: Bearer <EVERGREEN_SERVER_TOKEN>`")
+async def _administrator(request: Request) -> None:
+    """Nobody else comes further. Tries are slowed by client, so that one who guesses keeps no other out."""
+    token = settings().server_token
+    if not token:
+        return
+    kind, _, given = request.headers.get("authorization", "").partition(" ")
+    challenge = {"www-authenticate": "Bearer"}
+    if kind.lower() != "bearer" or not given.strip():
+        raise HTTPException(401, "this endpoint needs `Authorization: Bearer <EVERGREEN_SERVER_TOKEN>`", challenge)
+    client = clients.source(request.scope, settings().trusted_proxies)
+    if wait := _throttle.attempt(client):
+        raise HTTPException(
+            429, "too many wrong tokens: this one was not looked at", {"retry-after": str(math.ceil(wait))}
+        )
+    if not secrets.compare_digest(given.strip().encode(), token.encode()):
+        log.warning("request %s: a wrong token from %s", request.state.id, client)
+        raise HTTPException(401, "the token is not this server's EVERGREEN_SERVER_TOKEN", challenge)
+    _throttle.passed(client)
 
 
-@router.post("/models/{model}/deploy", dependencies=[Depends(_administrator)])
-def deploy(model: str, body: Deployment, server: Shared) -> Any:
+_BODY = {"required": True, "content": {"application/json": {"schema": Deployment.model_json_schema()}}}
+
+
+@router.post("/models/{model}/deploy", dependencies=[Depends(_administrator)], openapi_extra={"requestBody": _BODY})
+async def deploy(model: str, request: Request, server: Shared) -> Any:
     """Serve another version; answers when it serves. A version that cannot be loaded changes nothing: 409."""
-    slot = server.models.add(model) if _has_folder(model) else server.slot(model)
+    wanted = await read(request, Deployment)
+    return await run_in_threadpool(_put, server, model, wanted.version)
+
+
+def _put(server: Shared, model: str, version: int) -> dict[str, Any]:
+    slot: Slot = server.models.add(model) if _has_folder(model) else server.slot(model)
     try:
-        slot.put(body.version)
+        slot.put(version)
     except TransientError:
         raise
     except EvergreenError as error:

@@ -19,8 +19,8 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz")
 async def readyz(server: Shared) -> Response:
-    """Every model's champion was looked for, and there is space for predictions; `missing` are models of which no version could be
-    loaded, while others answer, `warnings` what will stop the server if nobody mends it."""
+    """Every model's champion was looked for, and predictions can be made and logged; `missing` are models of which no version could
+    be loaded, while others answer, `warnings` what stops the server, or will if nobody mends it."""
     ready = server.models.ready() and not server.refuses
     found = {"ready": ready, "missing": server.models.missing(), "warnings": server.warnings}
     return JSONResponse(found, 200 if ready else 503)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
 
+from evergreen.serve.bodies import read
 from evergreen.serve.state import Shared
 
 router = APIRouter()
@@ -20,7 +22,9 @@ class Probe(BaseModel):
 
 
 @router.post("/models/{model}/probe")
-def predict_given(model: str, body: Probe, server: Shared) -> dict[str, Any]:
+async def predict_given(model: str, request: Request, server: Shared) -> dict[str, Any]:
     """Predict from the given features. Only while a version is being probed."""
     loaded = server.serving(model)
-    return {"version": loaded.version.number, "predictions": loaded.predict(body.features).tolist()}
+    given = await read(request, Probe)
+    predictions = await run_in_threadpool(loaded.predict, given.features)
+    return {"version": loaded.version.number, "predictions": predictions.tolist()}

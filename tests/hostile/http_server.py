@@ -1,0 +1,70 @@
+"""The model server as it runs, with one version that was not registered anywhere and with limits of a second: what test_http attacks.
+
+Arguments: the port. The environment names the databases; MLflow is away.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import UTC, datetime
+from ipaddress import ip_network
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from evergreen.features import store
+from evergreen.registry.rules import Version
+from evergreen.serve.app import create_serving_app
+from evergreen.serve.hosts import allowed
+from evergreen.serve.models import Loaded, Models
+from evergreen.serve.protocol import Limits, listen
+from evergreen.settings import settings
+from evergreen.spec.load import load_spec
+from evergreen.spec.schema import ModelSpec
+from evergreen.train import families
+from evergreen.train.rows import inputs
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+TYPES = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "category": pa.string()}
+SAMPLES: dict[str, list[Any]] = {
+    "int": [1, 7, 30], "float": [0.5, 10.0, 99.0], "bool": [True, False, True], "category": ["a", "b", "c"]
+}  # fmt: skip
+
+
+class Answering:
+    """A fitted pipeline."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        rows = pd.DataFrame({name: SAMPLES[kind] * 20 for name, kind in spec.feature_types.items()})
+        pipeline = families.build("logistic_regression", {"C": 1.0}, spec.feature_types, 0)
+        self._pipeline = pipeline.fit(inputs(spec.feature_types, rows), [0, 1, 0] * 20)
+
+    def predict(self, frame: pd.DataFrame) -> np.ndarray:
+        found: np.ndarray = self._pipeline.predict_proba(frame)[:, 1]
+        return found
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    spec = load_spec(settings().models / "churn")
+    store.ensure_applied(spec)
+    for view, declared in spec.features.items():
+        columns = {spec.entity.key: pa.array(["c-0", "c-1", "c-2"])}
+        columns |= {name: pa.array(SAMPLES[kind], TYPES[kind]) for name, kind in declared.features.items()}
+        columns |= {name: pa.array([AT] * 3, pa.timestamp("us", "UTC")) for name in ("event_timestamp", "known_at")}
+        store.write_online(spec, view, pa.table(columns))
+    models = Models([spec.model])
+    slot = models.slots[spec.model]
+    slot.current, slot.settled = Loaded(spec, Version(1, "run", "key", AT), Answering(spec)), True
+    listen(
+        create_serving_app(models, allowed("127.0.0.1")), host="127.0.0.1", port=int(sys.argv[1]),
+        trusted=(ip_network("127.0.0.9/32"),),
+        limits=Limits(header_seconds=1, body_seconds=1, idle_seconds=1, drain_seconds=1, connections=90, connections_of_a_client=60),
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
