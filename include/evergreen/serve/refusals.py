@@ -40,12 +40,8 @@ async def _unavailable(request: Request, error: EvergreenError) -> Response:
         if passing
         else "asking again does not help until the server's operator has mended it: its log has the next step under the request_id"
     )
-    answer = refusal(
-        request, 503, {"doing": error.doing, "found": error.found, "expected": error.expected, "next_step": next_step}
-    )
-    if passing:
-        answer.headers["retry-after"] = "5"
-    return answer
+    said = {"doing": error.doing, "found": error.found, "expected": error.expected, "next_step": next_step}
+    return refusal(request, 503, said, {"retry-after": "5"} if passing else None)
 
 
 async def _refused(request: Request, error: HTTPException) -> Response:
