@@ -210,7 +210,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._within(self._limits.header_seconds if self._reading is _Reading.HEADERS else self._limits.body_seconds)
+        between = self._reading is _Reading.BETWEEN
+        if between and self._answering:
+            self.deadline = math.inf
+        else:
+            self._within(self._limits.idle_seconds if between else self._limits.body_seconds)
 
     def overdue(self) -> None:
         """The deadline has passed."""
@@ -288,7 +292,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-        elif self._reading is _Reading.BETWEEN:
+        elif self._reading is _Reading.BETWEEN and not self.flow.write_paused:  # else the answer is still to be taken
             self._within(self._limits.idle_seconds)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
