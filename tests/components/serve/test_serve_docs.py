@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 from html.parser import HTMLParser
@@ -10,7 +11,6 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from fastapi.testclient import TestClient
 
 from evergreen.serve import documentation
 from evergreen.serve.models import Loaded, Models
@@ -46,6 +46,14 @@ class Page(HTMLParser):
         self._within = ""
 
 
+def asked(app: FastAPI, path: str) -> httpx.Response:
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+            return await client.get(path)
+
+    return asyncio.run(ask())
+
+
 @pytest.fixture(scope="module")
 def answer() -> httpx.Response:
     """The page of a server with two models, one of which says something else than it should wherever a spec has free text."""
@@ -62,7 +70,7 @@ def answer() -> httpx.Response:
     app.include_router(docs.router)
     app.include_router(deploy.router)
     documentation.install(app, models, predict.PATH)
-    return TestClient(app).get("/docs")
+    return asked(app, "/docs")
 
 
 def test_nothing_that_a_model_says_becomes_markup(answer: httpx.Response) -> None:
@@ -98,5 +106,5 @@ def test_there_is_no_page_that_needs_a_network(answer: httpx.Response) -> None:
     from evergreen.serve.hosts import Hosts
 
     assert answer.status_code == 200
-    client = TestClient(create_probe_app(Models([]), Hosts()))
-    assert (client.get("/redoc").status_code, client.get("/docs").status_code) == (404, 200)
+    app = create_probe_app(Models([]), Hosts())
+    assert (asked(app, "/redoc").status_code, asked(app, "/docs").status_code) == (404, 200)
