@@ -46,6 +46,9 @@ class Answering:
         found: np.ndarray = self._pipeline.predict_proba(frame)[:, 1]
         return found
 
+    def categories(self) -> dict[str, frozenset[str]]:
+        return families.categories(self._pipeline)
+
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
