@@ -17,7 +17,7 @@ WORKERS ?= 2
 SIDE_BY_SIDE := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down reset test test-unit test-long check format bench lock
+.PHONY: help setup demo up restart down reset test test-unit test-long check format bench lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -40,6 +40,9 @@ demo: setup ## run the whole loop on a simulated business; SEED=8 tells another 
 
 up: setup ## start Airflow, MLflow, the model server and the reports, and leave them running
 	@$(BIN)/evergreen up
+
+restart: setup ## stop and start PART alone: postgres, mlflow, airflow, server, reports (several: PART="mlflow server")
+	@$(BIN)/evergreen restart $(or $(PART),$(error name a part: make restart PART=server))
 
 down: ## stop everything that `make up` or `make demo` started
 	@test ! -x $(BIN)/evergreen || $(BIN)/evergreen down

@@ -8,9 +8,11 @@ import json
 import logging
 import os
 import shlex
+import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import NoReturn
@@ -19,7 +21,7 @@ from evergreen.disk import told_when_full
 from evergreen.errors import EvergreenError, RunError
 from evergreen.exposure import UMASK
 from evergreen.interval import Interval, days
-from evergreen.settings import settings
+from evergreen.settings import home_folder, settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,6 +81,11 @@ def _parser() -> argparse.ArgumentParser:
         help="only these: postgres (always), mlflow, airflow, server, reports",
     )
     up.set_defaults(command=_up)
+    restart = commands.add_parser("restart", help="stop parts of the local stack and start them again")
+    restart.add_argument(
+        "parts", nargs="+", type=_part, metavar="PART", help="postgres, mlflow, airflow, server, reports"
+    )
+    restart.set_defaults(command=_restart)
     commands.add_parser("down", help="stop the local stack").set_defaults(command=_down)
     commands.add_parser("reset", help="stop the local stack and delete its data").set_defaults(command=_reset)
     commands.add_parser("airflow", help="Airflow's own command on the local stack; everything after it is Airflow's")
@@ -212,7 +219,8 @@ def _up(options: argparse.Namespace) -> int:
     from evergreen.local import stack
 
     parts = options.parts or stack.PARTS
-    here = stack.up(only=parts)
+    with _interruptible():
+        here = stack.up(only=parts)
     for name, address in stack.addresses(here, parts).items():
         print(f"{name:14}{address}")
     if here.replay:
@@ -220,6 +228,27 @@ def _up(options: argparse.Namespace) -> int:
             "The model server takes a request's own `as_of`, as the demo left it; `EVERGREEN_REPLAY=0 make up` ends that."
         )
     return 0
+
+
+def _restart(options: argparse.Namespace) -> int:
+    from evergreen.local import stack
+
+    with _interruptible():
+        here = stack.restart(options.parts)
+    for name, address in stack.addresses(here, options.parts).items():
+        print(f"{name:14}{address}")
+    return 0
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end a start alike, and say what they leave."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("\nInterrupted: what this command had started is stopped; what ran before it, runs.", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 def _down(_: argparse.Namespace) -> int:
@@ -232,7 +261,7 @@ def _down(_: argparse.Namespace) -> int:
 def _reset(_: argparse.Namespace) -> int:
     from evergreen.local import stack
 
-    home, left = settings().home, stack.reset()
+    home, left = home_folder(), stack.reset()
     print(f"deleted: {home}")
     for place in left:
         print(f"left, for you to delete: {place}")

@@ -95,7 +95,7 @@ class Settings:
     def from_environment(cls, environment: dict[str, str] | None = None) -> Settings:
         env = dict(os.environ) if environment is None else environment
         project = Path(env.get("EVERGREEN_PROJECT", PROJECT))
-        home = Path(env.get("EVERGREEN_HOME", project / ".evergreen")).absolute()
+        home = home_folder(env)
         if not env.get(SERVICE):
             env = read_environment_file(home / ENVIRONMENT_FILE) | env
         own_server = env.get("EVERGREEN_DATABASE", "")
@@ -159,6 +159,12 @@ def _embedded_logins(env: dict[str, str], server: str, prefix: str) -> dict[str,
     }
 
 
+def home_folder(environment: Mapping[str, str] | None = None) -> Path:
+    """Where everything stands that Evergreen writes; known also where the file of settings in it is damaged."""
+    env = os.environ if environment is None else environment
+    return Path(env.get("EVERGREEN_HOME", Path(env.get("EVERGREEN_PROJECT", PROJECT)) / ".evergreen")).absolute()
+
+
 def _channels(stated: str) -> frozenset[str]:
     """The channels of EVERGREEN_ALERTS; `log` is always one."""
     found = frozenset(_listed(stated))
@@ -196,11 +202,32 @@ def _number(env: dict[str, str], name: str, default: int, *, least: int = 0) -> 
 
 
 def read_environment_file(path: Path) -> dict[str, str]:
-    """The `NAME=value` lines of a file; none when there is no such file."""
+    """The `NAME=value` lines of a file; none when there is no such file.
+
+    Raises:
+        PermanentError: it is damaged, or may not be read.
+    """
+    found: dict[str, str] = {}
     if not path.is_file():
-        return {}
-    lines = (line.partition("=") for line in path.read_text().splitlines() if "=" in line and not line.startswith("#"))
-    return {name.strip(): value.strip() for name, _, value in lines}
+        return found
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _damaged(path, str(error)) from error
+    for number, line in enumerate(lines, 1):
+        name, equals, value = line.partition("=")
+        if "\0" in line or (line.strip() and not line.startswith("#") and not (equals and name.strip().isidentifier())):
+            raise _damaged(path, f"line {number} of {len(lines)} is {line[:40]!r}")
+        if equals and not line.startswith("#"):
+            found[name.strip()] = value.strip()
+    return found
+
+
+def _damaged(path: Path, found: str) -> PermanentError:
+    return PermanentError(
+        f"reading {path}", found=found, expected="lines NAME=value, as `evergreen up` wrote them, which this user may read",
+        next_step="put the file back from a copy: it holds the passwords of the data. Without one, `evergreen reset` deletes both",
+    )  # fmt: skip
 
 
 def connection_uri(name: str) -> str:

@@ -20,11 +20,11 @@ from croniter import croniter
 
 from evergreen.errors import PermanentError
 from evergreen.interval import Interval, days
-from evergreen.local import stack
+from evergreen.local import lock, stack
 from evergreen.local.airflow_api import AirflowApi
 from evergreen.local.airflow_runs import AirflowRuns
 from evergreen.local.traffic import Replay, TrafficFailed
-from evergreen.settings import Settings, settings
+from evergreen.settings import Settings, home_folder, settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
 
@@ -200,23 +200,24 @@ def telling(
         DemoRefused: the home holds something else than a demo.
     """
     clock = Clock()
-    _clear(settings(), clock)
-    _mark(settings(), mark)
-    try:
-        with clock.phase("starting Postgres, MLflow, the model server, the reports and Airflow"):
-            here = stack.up(clock.say, replay=True)
-        demo = Demo(load_spec(here.models / model), upstream, span, here, clock, routine=routine)
-        yield demo
-        _where_the_time_went(clock, demo.runs, list(demo.ids.values()))
-    finally:
-        stack.down()
+    with lock.locked(home_folder(), "make demo", clock.say):  # `make down` asks it to end; `make up` waits
+        _clear(settings(), clock)
+        _mark(settings(), mark)
+        try:
+            with clock.phase("starting Postgres, MLflow, the model server, the reports and Airflow"):
+                here = stack.up(clock.say, replay=True)
+            demo = Demo(load_spec(here.models / model), upstream, span, here, clock, routine=routine)
+            yield demo
+            _where_the_time_went(clock, demo.runs, list(demo.ids.values()))
+        finally:
+            stack.down(clock.say)
     print("\nEverything is stopped now. `make up` starts it again with all of this in it:")
     for name, address in stack.addresses(here).items():
         print(f"  {name:14}{address}")
 
 
 def _clear(here: Settings, clock: Clock) -> None:
-    if not here.home.exists() or not any(here.home.iterdir()):
+    if not lock.occupied(here.home):
         return
     if not (here.home / _MARK).exists():
         raise DemoRefused(

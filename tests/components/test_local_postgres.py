@@ -37,7 +37,8 @@ def test_first_start_leaves_the_folders_above_as_they_were_and_stops(tmp_path: P
         postgres.create_databases(cluster.url, ["two", "three"])
         with psycopg.connect(f"{cluster.url}/three") as connection:
             assert connection.execute("select 1").fetchone() == (1,)
-        assert not postgres.answers(cluster.url.replace("secret", "wrong"))
+        with pytest.raises(StackNotReady, match="EVERGREEN_POSTGRES_PASSWORD"):
+            postgres.answers(cluster.url.replace("secret", "wrong"))
     finally:
         assert processes.stop("postgres") == ["postgres"]
         postgres.remove(cluster)

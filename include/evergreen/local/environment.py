@@ -55,6 +55,8 @@ def remember(home: Path, chosen: dict[str, str]) -> dict[str, str]:
     partial.write_text(f"{_WRITTEN}\n")
     with partial.open("a") as file:
         file.writelines(f"{name}={value}\n" for name, value in sorted((generated | known).items()))
+        file.flush()
+        os.fsync(file.fileno())  # or the rename may outlive a power failure, and the lines not
     partial.rename(path)
     return {name: value for name, value in generated.items() if name not in known}
 

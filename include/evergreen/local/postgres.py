@@ -16,9 +16,13 @@ import socket
 import stat
 import subprocess
 import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from evergreen.errors import ServiceUnavailable, StackNotReady
 
@@ -72,35 +76,46 @@ def refuge_folder(home: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"evergreen-{os.geteuid()}-{mark}"
 
 
-def prepare(this: Cluster) -> None:
-    """Create the data folder on first use; does nothing on later ones.
+def prepare(this: Cluster, environment: Mapping[str, str] | None = None) -> None:
+    """Create the data folder on first use; on later ones, look whether these binaries can read it.
+
+    Args:
+        environment: of initdb.
 
     Raises:
-        StackNotReady: initdb fails, or somebody else made the folder below the shared temporary one.
+        StackNotReady: initdb fails, the data is another version's or damaged, or somebody else made the folder below the shared
+            temporary one.
     """
     if (refuge := refuge_folder(this.home)) in this.data.parents or refuge in this.binaries.parents:
         _own_folder(refuge, this.user if this.data.parent == refuge else None)
     if not this.binaries.exists():
-        shutil.copytree(_wheel(), this.binaries.parent, symlinks=True)
-    if (this.data / "PG_VERSION").exists():
+        copied = this.binaries.parent.with_suffix(".partial")
+        shutil.rmtree(copied, ignore_errors=True)
+        shutil.copytree(_wheel(), copied, symlinks=True)
+        copied.rename(this.binaries.parent)
+    if this.data.exists():
+        _check_data(this)
         return
     _own_folder(this.data.parent, this.user)
-    shutil.rmtree(this.data, ignore_errors=True)  # a first start that was interrupted
+    partial = this.data.with_suffix(".partial")  # renamed once it is whole: a kill in between leaves no cluster
+    shutil.rmtree(partial, ignore_errors=True)
     secret = this.data.parent / "password"
+    secret.unlink(missing_ok=True)
     secret.touch(mode=0o600)
-    secret.write_text(this.password)
-    if this.user is not None:
-        os.chown(secret, this.user, -1)
     try:
+        secret.write_text(this.password)
+        if this.user is not None:
+            os.chown(secret, this.user, -1)
         subprocess.run(
             [
-                *(this.binaries / "initdb", "-D", this.data, "-U", SUPERUSER, f"--pwfile={secret}"),
+                *(this.binaries / "initdb", "-D", partial, "-U", SUPERUSER, f"--pwfile={secret}"),
                 *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"),
             ],
             check=True,
             capture_output=True,
             text=True,
             cwd=this.data.parent,
+            env=None if environment is None else dict(environment),
             **demoted(this.user),
         )
     except subprocess.CalledProcessError as error:
@@ -112,6 +127,60 @@ def prepare(this: Cluster) -> None:
         ) from error
     finally:
         secret.unlink()
+    partial.rename(this.data)
+
+
+def _check_data(this: Cluster) -> None:
+    file = this.data / "PG_VERSION"
+    found = file.read_text().strip() if file.exists() else ""
+    said = subprocess.run([this.binaries / "postgres", "--version"], check=True, capture_output=True, text=True).stdout
+    version = said.split()[-1].partition(".")[0]  # postgres (PostgreSQL) 16.2
+    if found != version:
+        raise StackNotReady(
+            "starting Postgres",
+            found=f"data of Postgres {found} in {this.data}" if found else f"a folder {this.data} without a PG_VERSION: damaged, or no cluster",
+            expected=f"data of Postgres {version}, which is installed",
+            next_step=f"dump it with Postgres {found}, or with the release of Evergreen that made it, and read it in; or `make reset` deletes it"
+            if found
+            else "put it back from a copy; without one, `make reset` deletes what is left",
+        )  # fmt: skip
+
+
+def forget_the_dead(this: Cluster) -> None:
+    """Remove what a killed server left to say that it runs: Postgres takes it at its word where its pid is another process's by now.
+
+    Raises:
+        StackNotReady: a server that this stack did not start runs on the data.
+    """
+    if running := _servers(this.home):
+        raise StackNotReady(
+            "starting Postgres", found=f"a Postgres (process {running[0].pid}) that this stack did not start, on {this.data}",
+            expected="data that nobody else has open", next_step=f"end it (kill -INT {running[0].pid}), then start again",
+        )  # fmt: skip
+    (this.data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def orphans(home: Path) -> list[psutil.Process]:
+    """The processes of a killed server on the home's data: their titles stand where their environment was, each has its own session."""
+    servers = _servers(home)
+    pids, found = {one.pid for one in servers}, []
+    for one in servers:
+        with suppress(psutil.Error):
+            if not one.environ() and one.ppid() not in pids:
+                found.append(one)
+    return found
+
+
+def _servers(home: Path) -> list[psutil.Process]:
+    """The living processes of Postgres on the home's data, whoever started them."""
+    data = {str((folder / "data").resolve()) for folder in (home / "postgres", refuge_folder(home))}
+    return [
+        process
+        for process in psutil.process_iter(["name", "cwd", "status"])
+        if process.info["name"] == "postgres"
+        and process.info["status"] != psutil.STATUS_ZOMBIE
+        and process.info["cwd"] in data
+    ]
 
 
 def demoted(user: int | None) -> dict[str, Any]:
@@ -141,12 +210,22 @@ def create_databases(url: str, names: list[str]) -> None:
 
 
 def answers(url: str) -> bool:
-    """Whether the server takes connections."""
+    """Whether the server takes connections.
+
+    Raises:
+        StackNotReady: it does, and not with this password.
+    """
     import psycopg
 
     try:
         psycopg.connect(f"{url}/postgres", connect_timeout=2).close()
-    except psycopg.OperationalError:
+    except psycopg.OperationalError as error:
+        if "password authentication failed" in str(error):
+            raise StackNotReady(
+                "connecting to the stack's Postgres", found="it does not take the password that stands in the home's file `environment`",
+                expected="the password with which its data was made",
+                next_step="put EVERGREEN_POSTGRES_PASSWORD back from a copy of that file; without one, `evergreen reset` deletes the data",
+            ) from error  # fmt: skip
         return False
     return True
 

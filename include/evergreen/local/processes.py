@@ -1,13 +1,19 @@
-"""Processes of the local stack: started in the background, known by pid and start time, stopped with all their children."""
+"""Processes of the local stack: started in the background, found again by a mark that they bear, stopped with all their children.
+
+A record in `<home>/run` says which process is a service's first one. The mark stands in the environment, so a process has it from its
+first instruction and hands it to its children: a command that is killed between a start and its record leaves nothing unknown.
+"""
 
 from __future__ import annotations
 
 import json
+import shutil
+import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -17,23 +23,68 @@ from evergreen.errors import StackNotReady
 from evergreen.exposure import UMASK
 from evergreen.local.postgres import demoted
 
+MARK = "EVERGREEN_PROCESS"  # "<service>@<home>"
+PATIENCE = 900.0  # seconds; what lives may need long on a slow machine, so this only bounds what never ends
+_REMIND = 15.0  # seconds between two lines about what is waited for
+
+Progress = Callable[[str], None]
+
+
+def silent(text: str) -> None:
+    """The progress of one who does not want to hear it."""
+
 
 @dataclass(frozen=True)
 class Service:
-    """One background process."""
+    """One background process, or a command that ends by itself."""
 
     name: str
     command: Sequence[str]
-    environment: dict[str, str]
-    ready: Callable[[], bool]  # whether it answers
-    patience: float = 120.0  # seconds until it must
+    environment: Mapping[str, str]
+    ready: Callable[[], bool] = lambda: True  # whether it answers
+    patience: float = PATIENCE  # seconds until it must
     user: int | None = None
+    stop: signal.Signals = signal.SIGTERM  # what asks it to end
+
+
+@dataclass
+class _Waiting:
+    """Tells, every now and then, what a long start does."""
+
+    name: str
+    log: Path
+    progress: Progress
+    begin: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self._told = self._moved = self.begin
+        self._size = self._bytes()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.begin
+
+    def look(self) -> None:
+        now, size = time.monotonic(), self._bytes()
+        if size != self._size:
+            self._size, self._moved = size, now
+        if now - self._told >= _REMIND:
+            self._told = now
+            self.progress(f"{self.name}: at it for {self.seconds:.0f} s, {self.seen()}")
+
+    def seen(self) -> str:
+        quiet = time.monotonic() - self._moved
+        return "its log grows" if quiet < _REMIND else f"its log has stood still for {quiet:.0f} s"
+
+    def _bytes(self) -> int:
+        return self.log.stat().st_size if self.log.exists() else 0
 
 
 class Processes:
     """The processes below one home; survives the command that started them."""
 
     def __init__(self, home: Path) -> None:
+        self._home = home.resolve()  # however it is named: the mark is the same
         self._records = home / "run"
         self._logs = home / "logs"
 
@@ -41,55 +92,91 @@ class Processes:
         """Start a service that is not running yet; does not wait for it."""
         if self.running(service.name):
             return
-        self._records.mkdir(parents=True, exist_ok=True)
-        self._logs.mkdir(parents=True, exist_ok=True)
-        with self.log(service.name).open("ab") as log:
-            child = subprocess.Popen(
-                [str(part) for part in service.command],
-                env=service.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                start_new_session=True, umask=UMASK, cwd="/" if service.user is not None else None,
-                **demoted(service.user),
-            )  # fmt: skip
-        record = {
-            "pid": child.pid,
-            "created": psutil.Process(child.pid).create_time(),
-        }
+        child = self._spawn(service)
+        created = psutil.Process(child.pid).create_time()
         partial = self._record(service.name).with_suffix(".partial")
-        partial.write_text(json.dumps(record))
+        partial.write_text(json.dumps({"pid": child.pid, "created": created, "signal": int(service.stop)}))
         partial.rename(self._record(service.name))
 
-    def wait(self, service: Service) -> None:
-        """Until the service answers; raises `StackNotReady` with the end of its log when it does not."""
-        deadline = time.monotonic() + service.patience
-        while not service.ready():
-            if not self.running(service.name):
-                raise self._not_ready(service.name, "it ended")
-            if time.monotonic() > deadline:
-                raise self._not_ready(service.name, f"it did not answer within {service.patience:.0f} s")
-            time.sleep(0.2)
+    def run(self, *commands: Service, progress: Progress = silent) -> None:
+        """Run commands side by side until each has ended well.
 
-    def _not_ready(self, name: str, found: str) -> StackNotReady:
-        return StackNotReady(
-            f"starting {name}", found=f"{found}; the end of its log:\n{self.tail(name)}", expected="an answer",
-            next_step=f"mend what the log says ({self.log(name)}), then start again",
-        )  # fmt: skip
+        Raises:
+            StackNotReady: one did not, with the end of its log. The others are ended.
+        """
+        waiting = {command.name: _Waiting(command.name, self.log(command.name), progress) for command in commands}
+        running = {command.name: (command, self._spawn(command)) for command in commands}
+        try:
+            while running:
+                for name, (command, child) in list(running.items()):
+                    if child.poll() is None and waiting[name].seconds < command.patience:
+                        waiting[name].look()
+                    elif child.returncode == 0:
+                        del running[name]
+                    else:
+                        ended = f"it ended with status {child.returncode}"
+                        raise self._not_ready(
+                            name, ended if child.returncode is not None else self._too_long(waiting[name])
+                        )
+                time.sleep(0.05)
+        finally:
+            if running:
+                self.end_strays(only=running)
+
+    def wait(self, service: Service, progress: Progress = silent) -> None:
+        """Until the service answers.
+
+        Raises:
+            StackNotReady: it ended, or lived on for all of its patience without an answer; with the end of its log.
+        """
+        waiting = _Waiting(service.name, self.log(service.name), progress)
+        while True:
+            ready = service.ready()
+            if not self.running(service.name):  # what answers on its port then is another's
+                raise self._not_ready(service.name, "it ended")
+            if ready:
+                return
+            if waiting.seconds > service.patience:
+                raise self._not_ready(service.name, self._too_long(waiting))
+            waiting.look()
+            time.sleep(0.2)
 
     def stop(self, *names: str, patience: float = 20.0) -> list[str]:
         """Stop services, all at once, with every process that they started; returns the names of those that ran."""
         running = {name: process for name in names if (process := self._process(name)) is not None}
         family: list[psutil.Process] = []
-        for process in running.values():
+        for name, process in running.items():
             with suppress(psutil.NoSuchProcess):  # it may end by itself between the look and the signal
-                family += [process, *process.children(recursive=True)]
-                process.terminate()
-        _, alive = psutil.wait_procs(family, timeout=patience)
-        for survivor in alive:
-            with suppress(psutil.NoSuchProcess):
-                survivor.kill()
-        psutil.wait_procs(alive, timeout=5)
+                family += process.children(recursive=True)
+                process.send_signal(int(self._recorded(name).get("signal", signal.SIGTERM)))
+        _kill(_alive(running.values(), patience))
+        _end(family)  # what the first one of a service has not ended itself
+        self.end_strays(only=names)
         for name in names:
             self._record(name).unlink(missing_ok=True)
         return list(running)
+
+    def end_strays(self, *also: psutil.Process, only: Collection[str] | None = None) -> list[str]:
+        """End what a killed command, or a service's killed first process, left behind; returns the names of the services.
+
+        Args:
+            also: processes that bear no mark, and that the caller knows for ours.
+            only: of these services; None: of all.
+        """
+        _kill(also)
+        ended: set[str] = set()
+        for _ in range(10):  # again and again: one may start another while it ends
+            strays = [
+                (name, one) for name, one in self._marked() if (only is None or name in only) and not self.running(name)
+            ]
+            if not strays:
+                return sorted(ended)
+            ended.update(name for name, _ in strays)
+            _end([stray for _, stray in strays])
+        raise StackNotReady(
+            f"ending what an earlier start of {self._home} left", found=", ".join(f"{name} (process {one.pid})" for name, one in strays),
+            expected="that it ends when it is killed", next_step="look at what holds these processes (a disk that does not answer?)",
+        )  # fmt: skip
 
     def names(self) -> list[str]:
         """The services that were started and not stopped, oldest first."""
@@ -105,20 +192,109 @@ class Processes:
         text = self.log(name).read_text(errors="replace") if self.log(name).exists() else ""
         return "\n".join(text.splitlines()[-lines:])
 
+    def marked(self, name: str, environment: Mapping[str, str]) -> dict[str, str]:
+        """The environment of a process of ours; who changes its title, leaves it readable (setproctitle's own switch)."""
+        return {**environment, MARK: f"{name}@{self._home}", "SPT_NOENV": "1"}
+
+    def _spawn(self, service: Service) -> subprocess.Popen[bytes]:
+        self._records.mkdir(parents=True, exist_ok=True)
+        self._logs.mkdir(parents=True, exist_ok=True)
+        with self.log(service.name).open("ab") as log:
+            return subprocess.Popen(
+                [str(part) for part in service.command],
+                env=self.marked(service.name, service.environment), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                start_new_session=True, umask=UMASK, cwd="/" if service.user is not None else None,
+                **demoted(service.user),
+            )  # fmt: skip
+
+    def _not_ready(self, name: str, found: str) -> StackNotReady:
+        free = shutil.disk_usage(self._home).free
+        full = f"; the disk has {free // 2**20} MB left" if free < 2**28 else ""
+        return StackNotReady(
+            f"starting {name}", found=f"{found}{full}; the end of its log:\n{self.tail(name)}", expected="that it starts, and answers",
+            next_step=f"mend what the log says ({self.log(name)}), then start again",
+        )  # fmt: skip
+
+    def _too_long(self, waiting: _Waiting) -> str:
+        return f"it lives, and did not answer within {waiting.seconds:.0f} s; {waiting.seen()}"
+
     def _record(self, name: str) -> Path:
         return self._records / f"{name}.json"
 
+    def _recorded(self, name: str) -> dict[str, float]:
+        """The record of a service; empty where there is none, or what a full disk left of one."""
+        try:
+            record: dict[str, float] = json.loads(self._record(name).read_text())
+            return {key: record[key] for key in ("pid", "created", "signal") if key in record}
+        except (FileNotFoundError, ValueError, TypeError):
+            return {}
+
     def _process(self, name: str) -> psutil.Process | None:
         """The recorded process, if it still lives: a pid alone may have been given to another one since."""
-        if not self._record(name).exists():
+        record = self._recorded(name)
+        if not record.keys() >= {"pid", "created"}:
             return None
-        record = json.loads(self._record(name).read_text())
         try:
-            process = psutil.Process(record["pid"])
-            same = abs(process.create_time() - record["created"]) < 1.0
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+            process = psutil.Process(int(record["pid"]))
+            if abs(process.create_time() - record["created"]) >= 1.0 or process.status() == psutil.STATUS_ZOMBIE:
+                return None
+            mark = _mark(process)
+            return process if mark is None or mark == f"{name}@{self._home}" else None
         except psutil.NoSuchProcess:
             return None
+
+    def _marked(self) -> Iterator[tuple[str, psutil.Process]]:
+        """Every living process that bears the mark of this home, with its service; but for this one and those above it."""
+        me = psutil.Process()
+        mine = {me.pid, *(parent.pid for parent in me.parents())}
+        for process in psutil.process_iter():
+            name, at, home = (_mark(process) or "").partition("@")
+            if at and home == str(self._home) and process.pid not in mine:
+                yield name, process
+
+
+def _mark(process: psutil.Process) -> str | None:
+    """The mark of a process, empty where it bears none; None where its environment cannot be read, or was written over by its title."""
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        environment = process.environ()
+    except (psutil.Error, OSError):
+        return None
+    return environment.get(MARK, "") if environment else None
+
+
+def _end(processes: Collection[psutil.Process]) -> None:
+    for one in processes:
+        with suppress(psutil.NoSuchProcess):
+            one.terminate()
+    _kill(_alive(processes, 5.0))
+
+
+def _kill(processes: Collection[psutil.Process]) -> None:
+    for one in processes:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    _alive(processes, 5.0)
+
+
+def _alive(processes: Collection[psutil.Process], patience: float) -> list[psutil.Process]:
+    """Those that live on after some seconds. One that has ended counts as gone before its parent, which may never do so, asks how."""
+    deadline = time.monotonic() + patience
+    alive = list(processes)
+    while alive := [one for one in alive if not _gone(one)]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.02)
+    return alive
+
+
+def _gone(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
+        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            return False
+        process.wait(0)  # where it is our own child, the system may forget it
+    return True
 
 
 def answers(url: str) -> bool:

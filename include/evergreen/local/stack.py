@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
 import shutil
-import socket
-import subprocess
+import signal
 import sys
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,19 +16,26 @@ from urllib.parse import urlsplit
 import httpx
 
 from evergreen import exposure
-from evergreen.errors import PermanentError, PortTaken, StackNotReady
+from evergreen.errors import PermanentError, StackNotReady
 from evergreen.lake import space
-from evergreen.local import environment, logins, permissions, postgres
+from evergreen.local import environment, lock, logins, permissions, ports, postgres
 from evergreen.local.airflow_objects import load_airflow_settings
 from evergreen.local.processes import Processes, Service, answers
-from evergreen.settings import DATABASES, ENVIRONMENT_FILE, Settings, settings
+from evergreen.settings import DATABASES, ENVIRONMENT_FILE, Settings, home_folder, settings
 
 PARTS = ("postgres", "mlflow", "airflow", "server", "reports")
+# Every background process after Postgres, in the order in which they start.
+SERVICES = (
+    "mlflow", "airflow-scheduler", "airflow-api-server", "airflow-dag-processor", "airflow-triggerer", "server", "reports",
+)  # fmt: skip
 Progress = Callable[[str], None]
 
 
 def up(progress: Progress = print, *, replay: bool | None = None, only: Collection[str] = PARTS) -> Settings:
     """Start what is not running; returns the settings in force. Does nothing when all of it runs.
+
+    Another command that changes this home's stack is waited for. What is interrupted stops what it has started; what fails leaves
+    the rest running.
 
     Args:
         only: the parts to start, of `PARTS`; Postgres always.
@@ -36,39 +43,80 @@ def up(progress: Progress = print, *, replay: bool | None = None, only: Collecti
 
     Raises:
         PortTaken: naming the port and the setting that changes it.
-        StackNotReady: a process did not come up, with the end of its log.
+        StackNotReady: a process did not come up, with the end of its log; or the home cannot be used.
     """
-    here = settings()
+    home = home_folder()
+    with lock.locked(home, "evergreen up", progress):
+        settings.cache_clear()  # the command that was waited for may have chosen ports and passwords
+        processes = Processes(home)
+        before = [name for name in processes.names() if processes.running(name)]
+        try:
+            return _up(settings(), processes, progress, replay, only)
+        except KeyboardInterrupt:
+            _stop(processes, home, [name for name in processes.names() if name not in before])
+            raise
+
+
+def restart(parts: Collection[str], progress: Progress = print) -> Settings:
+    """Stop the parts and start them again; what else was running answers at the end, as before.
+
+    Raises:
+        PortTaken, StackNotReady: as for `up`.
+    """
+    home = home_folder()
+    with lock.locked(home, "evergreen restart", progress):
+        _check_owner(home)
+        processes = Processes(home)
+        running = [name for name in processes.names() if processes.running(name)]
+        stopped = _stop(processes, home, [name for name in running if _part(name) in parts])
+        if stopped:
+            progress(f"stopped: {', '.join(stopped)}")
+        return up(progress, only={*parts, *map(_part, running)})
+
+
+def _up(
+    here: Settings, processes: Processes, progress: Progress, replay: bool | None, only: Collection[str]
+) -> Settings:
+    _check_owner(here.home)
     check_exposed(here)
-    processes = Processes(here.home)
-    _check_ports(here, processes, only)
+    if left := processes.end_strays(*postgres.orphans(here.home)):
+        progress(f"ended what an earlier start left: {', '.join(left)}")
+    names = ("postgres", *(name for name in SERVICES if _part(name) in only))
+    missing = {name for name in names if not processes.running(name)}
+    ports.check(here, missing)
     here = up_database(here, progress, replay=replay)
     for line in space.warnings(space.places(here)):
         progress(f"WARNING: {line}")
     write_login(here)
 
-    wanted = {name: service for name, service in services(here).items() if _part(name) in only}
-    if "mlflow" in wanted:
+    wanted = {name: service for name, service in services(here).items() if name in names}
+    if "mlflow" in missing:
+        progress("starting mlflow")
         processes.start(wanted["mlflow"])  # migrates its database while Airflow migrates its own
-    progress("database migrations, Feast registry")
-    with ThreadPoolExecutor() as together:  # both spend their time importing, each on a core
-        migrate = ["-m", "airflow", "db", "migrate"]
-        migrated = (
-            together.submit(_run, migrate, environment.of_service("airflow", here), "migrating Airflow's database")
-            if "airflow" in only
-            else None
+    commands = []
+    if any(_part(name) == "airflow" for name in missing):
+        commands.append(
+            Service(
+                "airflow-migrate",
+                [sys.executable, "-m", "airflow", "db", "migrate"],
+                environment.of_service("airflow", here),
+            )
         )
-        applying = environment.of_service("apply", here)
-        _run(["-m", "evergreen", "apply"], applying, "applying the Feast objects of every model")
-        if migrated is not None:
-            migrated.result()
+    if any(_part(name) in ("airflow", "server") for name in missing):
+        commands.append(
+            Service("apply", [sys.executable, "-m", "evergreen", "apply"], environment.of_service("apply", here))
+        )
+    if commands:
+        progress("database migrations, Feast registry")
+        processes.run(*commands, progress=progress)  # both spend their time importing, each on a core
     if "mlflow" in wanted:
-        processes.wait(wanted["mlflow"])
+        processes.wait(wanted["mlflow"], progress)
     for name, service in wanted.items():
-        progress(f"starting {name}")
+        if not processes.running(name):
+            progress(f"starting {name}")
         processes.start(service)
     for name, service in wanted.items():
-        processes.wait(service)
+        processes.wait(service, progress)
         progress(f"{name} answers")
     if "airflow" in only:
         load_airflow_settings(here, here.project / "airflow_settings.yaml")
@@ -96,7 +144,7 @@ def up_database(here: Settings, progress: Progress = print, *, replay: bool | No
     permissions.close_to_others(here.home)
     if here.embedded_database:
         progress(f"Postgres on {_address(here.database)}")
-        _start_postgres(here, Processes(here.home))
+        _start_postgres(here, Processes(here.home), progress)
     create_databases(here)
     return here
 
@@ -112,15 +160,30 @@ def create_databases(here: Settings) -> None:
         postgres.create_databases(here.database, shared)
 
 
-def down() -> list[str]:
-    """Stop everything that `up` started; returns the names of what was running."""
-    here = settings()
-    processes = Processes(here.home)
-    others = [name for name in processes.names() if name != "postgres"]
-    return [*processes.stop(*others), *processes.stop("postgres")]  # the others still write while they end
+def down(progress: Progress = print) -> list[str]:
+    """Stop everything that `up` started, and what a killed one left; returns the names of what was running.
+
+    A command that starts the stack meanwhile is asked to end.
+    """
+    home = home_folder()
+    with lock.told("stopping the stack", home):
+        if not home.exists():
+            return []
+    with lock.locked(home, "evergreen down", progress, interrupt=True):
+        processes = Processes(home)
+        return _stop(processes, home, processes.names())
 
 
-def reset(*, ours: bool = False) -> list[str]:
+def _stop(processes: Processes, home: Path, names: Collection[str]) -> list[str]:
+    others = [name for name in names if name != "postgres"]
+    stopped = processes.stop(*others)  # they still write while they end
+    if "postgres" in names:
+        stopped += processes.stop("postgres")
+    left = processes.end_strays(*postgres.orphans(home))
+    return stopped + [name for name in left if name not in stopped]
+
+
+def reset(progress: Progress = print, *, ours: bool = False) -> list[str]:
     """Stop everything and delete the home: data, models, databases, logs.
 
     Args:
@@ -130,23 +193,32 @@ def reset(*, ours: bool = False) -> list[str]:
         What holds data of the stack and is not ours to delete: databases on a user's own server, a lake or landing zone elsewhere.
 
     Raises:
-        PermanentError: the home is a folder that no stack wrote.
+        PermanentError: the home is a folder that no stack wrote, or some of it cannot be deleted.
     """
-    here = settings()
-    ours = ours or here.home.name == ".evergreen" or environment.is_home(here.home)
-    if not ours and here.home.exists() and any(here.home.iterdir()):
+    home = home_folder()
+    with lock.told("deleting the local stack", home):
+        ours = ours or home.name == ".evergreen" or environment.is_home(home) or not lock.occupied(home)
+    if not ours:
         raise PermanentError(
-            "deleting the local stack", found=f"a folder {here.home} that no stack wrote, with something in it",
+            "deleting the local stack", found=f"a folder {home} that no stack wrote, with something in it",
             expected="the home of a stack (EVERGREEN_HOME)", next_step="set EVERGREEN_HOME to it, or delete the folder by hand",
         )  # fmt: skip
-    down()
-    left = [place for place in (here.lake, here.landing) if not Path(place).is_relative_to(here.home)]
-    if here.embedded_database:
-        postgres.remove(_cluster(here))
-    else:
-        names = ", ".join(f"{here.database_prefix}{name}" for name in DATABASES)
-        left.insert(0, f"the databases {names} on {_address(here.database)}")
-    shutil.rmtree(here.home, ignore_errors=True)
+    if not home.exists():
+        return []
+    with lock.locked(home, "evergreen reset", progress, interrupt=True):
+        down(progress)
+        try:
+            here = settings()
+        except PermanentError:  # the file of settings is damaged: nothing else can be known of what is elsewhere
+            (home / ENVIRONMENT_FILE).unlink()
+            here = settings()
+        left = [place for place in (here.lake, here.landing) if not Path(place).is_relative_to(here.home)]
+        if here.embedded_database:
+            postgres.remove(_cluster(here))
+        else:
+            names = ", ".join(f"{here.database_prefix}{name}" for name in DATABASES)
+            left.insert(0, f"the databases {names} on {_address(here.database)}")
+        shutil.rmtree(home)
     settings.cache_clear()
     return left
 
@@ -207,12 +279,17 @@ def _cluster(here: Settings) -> postgres.Cluster:
     return postgres.cluster(here.home, parts.port or 5432, parts.password or "")
 
 
-def _start_postgres(here: Settings, processes: Processes) -> None:
+def _start_postgres(here: Settings, processes: Processes, progress: Progress) -> None:
     cluster = _cluster(here)
-    postgres.prepare(cluster)
-    service = Service("postgres", cluster.command(), {}, lambda: postgres.answers(cluster.url), 60, cluster.user)
+    if not processes.running("postgres"):
+        postgres.prepare(cluster, processes.marked("initdb", {}))
+        postgres.forget_the_dead(cluster)
+    service = Service(
+        "postgres", cluster.command(), {}, lambda: postgres.answers(cluster.url), user=cluster.user,
+        stop=signal.SIGINT,  # at once, in good order; SIGTERM would wait until every client has gone
+    )  # fmt: skip
     processes.start(service)
-    processes.wait(service)
+    processes.wait(service, progress)
 
 
 def services(here: Settings) -> dict[str, Service]:
@@ -265,40 +342,6 @@ def _part(service: str) -> str:
     return "airflow" if service.startswith("airflow-") else service
 
 
-def _check_ports(here: Settings, processes: Processes, only: Collection[str]) -> None:
-    wanted = {
-        "airflow-api-server": ("EVERGREEN_AIRFLOW_URL", here.airflow_url),
-        "mlflow": ("EVERGREEN_MLFLOW_URL", here.mlflow_url),
-        "server": ("EVERGREEN_SERVER_URL", here.server_url),
-        "reports": ("EVERGREEN_REPORTS_URL", here.reports_url),
-    }
-    for name, (setting, url) in wanted.items():
-        if _part(name) in only:
-            _check_port(processes, here.bind, name, setting, url)
-    if here.embedded_database:
-        port = urlsplit(here.database).port
-        _check_port(processes, "127.0.0.1", "postgres", "EVERGREEN_POSTGRES_PORT", f"//127.0.0.1:{port}")
-
-
-def _check_port(processes: Processes, host: str, name: str, setting: str, url: str) -> None:
-    port = urlsplit(url).port
-    if processes.running(name) or port is None:
-        return
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            other = str(port + 1000)
-            raise PortTaken(
-                f"starting {name}",
-                found=f"port {port} is taken",
-                expected=f"a free port for {name}",
-                next_step="stop what listens there, or choose another port: "
-                f"{setting}={url.replace(str(port), other) if '://' in url else other}",
-            ) from error
-
-
 def _address(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.hostname}:{parts.port}"
@@ -313,19 +356,13 @@ def write_login(here: Settings) -> None:
     path.write_text(json.dumps({environment.ADMIN_USER: here.airflow_password}))
 
 
-def _run(arguments: list[str], variables: dict[str, str], doing: str) -> None:
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        env=variables,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        umask=exposure.UMASK,
-    )
-    if done.returncode != 0:
+def _check_owner(home: Path) -> None:
+    """Refuse a stack that another user has started: what root would write there, its owner could not use again."""
+    file = home / ENVIRONMENT_FILE
+    if file.exists() and (owner := file.stat().st_uid) != os.geteuid():
         raise StackNotReady(
-            doing, found=f"status {done.returncode}:\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}", expected="status 0",
-            next_step="mend what the lines above say, then start again",
+            f"starting the stack of {home}", found=f"a home of {lock.user_name(owner)}", expected=f"one of {getpass.getuser()}, or none",
+            next_step=f"do it as {lock.user_name(owner)}, or set EVERGREEN_HOME to another folder",
         )  # fmt: skip
 
 
