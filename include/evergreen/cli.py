@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
-import logging
 import os
 import shlex
 import signal
@@ -13,14 +12,15 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import NoReturn
 
 from evergreen.disk import told_when_full
 from evergreen.errors import EvergreenError, RunError
 from evergreen.exposure import UMASK
-from evergreen.interval import Interval, days
+from evergreen.interval import CALENDAR, FIRST_DAY, LAST_DAY, Interval, days
+from evergreen.quoting import shown
 from evergreen.settings import home_folder, settings
 
 
@@ -137,13 +137,11 @@ def _apply(_: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from evergreen.local import environment, loops
+    from evergreen.local import loops, quiet
     from evergreen.orchestration.identity import check_day
     from evergreen.spec.load import load_spec
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for chatty in environment.LIBRARIES:
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    quiet.begin()
     spec = load_spec(settings().models / options.model)
     doing = f"running {options.loop} of {spec.model}"
     for interval in options.intervals:
@@ -190,28 +188,34 @@ def _commands(options: argparse.Namespace, left: Sequence[Interval]) -> Iterator
 def _days(text: str) -> list[Interval]:
     first, _, last = text.partition("..")
     try:
-        found = days(date.fromisoformat(first), date.fromisoformat(last or first))
+        bounds = date.fromisoformat(first), date.fromisoformat(last or first)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a day, or two, such as 2026-01-01..2026-01-31") from error
-    if not found:
+        raise argparse.ArgumentTypeError(
+            f"{shown(text)} is not a day, or two, such as 2026-01-01..2026-01-31"
+        ) from error
+    if bounds[1] < bounds[0]:
         raise argparse.ArgumentTypeError(f"{last} lies before {first}")
-    return found
+    if not FIRST_DAY <= bounds[0] <= bounds[1] <= LAST_DAY:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not {CALENDAR}")
+    return days(*bounds)
 
 
 def _as_of(text: str) -> list[Interval]:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a moment such as 2026-01-31T00:00:00Z") from error
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-    return [Interval(moment - timedelta(days=1), moment)]
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a moment such as 2026-01-31T00:00:00Z") from error
+    try:
+        return [Interval.before(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment)]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not the end of {CALENDAR}") from error
 
 
 def _part(text: str) -> str:
     from evergreen.local.stack import PARTS
 
     if text not in PARTS:
-        raise argparse.ArgumentTypeError(f"no part {text!r}; there are {', '.join(PARTS)}")
+        raise argparse.ArgumentTypeError(f"no part {shown(text)}; there are {', '.join(PARTS)}")
     return text
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
+# The days that a model may have. The longest duration of a spec reaches a century further, and is a moment still, to pandas' nanoseconds too.
+FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)
+CALENDAR = f"a day from {FIRST_DAY} to {LAST_DAY}"
+
 
 @dataclass(frozen=True, order=True)
 class Interval:
@@ -18,15 +22,25 @@ class Interval:
             moment: datetime = getattr(self, name)
             if moment.tzinfo is None:
                 raise ValueError(f"interval {name} {moment.isoformat()} has no time zone")
-            object.__setattr__(self, name, moment.astimezone(UTC))
+            object.__setattr__(self, name, in_utc(moment))
         if self.end <= self.start:
             raise ValueError(f"interval ends ({self.end.isoformat()}) before it starts ({self.start.isoformat()})")
 
     @classmethod
     def of_day(cls, day: date) -> Interval:
-        """The interval of one UTC day."""
+        """The interval of one UTC day; raises ValueError for one that no model may have."""
+        if not FIRST_DAY <= day <= LAST_DAY:
+            raise ValueError(f"{day} is not {CALENDAR}")
         start = datetime(day.year, day.month, day.day, tzinfo=UTC)
         return cls(start, start + timedelta(days=1))
+
+    @classmethod
+    def before(cls, as_of: datetime) -> Interval:
+        """The day that ends at a moment; raises ValueError where it begins on none that a model may have."""
+        end = in_utc(as_of)
+        if not FIRST_DAY < end.date() <= LAST_DAY + timedelta(days=1):
+            raise ValueError(f"the day before {end.isoformat()} is not {CALENDAR}")
+        return cls(end - timedelta(days=1), end)
 
     @property
     def partition(self) -> str:
@@ -40,6 +54,14 @@ class Interval:
 
     def __str__(self) -> str:
         return f"{self.start:%Y-%m-%dT%H:%MZ}/{self.end:%Y-%m-%dT%H:%MZ}"
+
+
+def in_utc(moment: datetime) -> datetime:
+    """An aware moment in UTC; raises ValueError at the ends of the calendar, where UTC has no such moment."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{moment.isoformat()} is no moment in UTC") from error
 
 
 def days(first: date, last: date) -> list[Interval]:

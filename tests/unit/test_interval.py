@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergreen.interval import Interval, days
+from evergreen.interval import FIRST_DAY, LAST_DAY, Interval, days, in_utc
 
 
 @given(st.dates(date(2000, 1, 1), date(2100, 1, 1)))
@@ -36,3 +36,30 @@ def test_what_is_no_interval() -> None:
         Interval(start, start)
     with pytest.raises(ValueError, match="no time zone"):
         Interval(start.replace(tzinfo=None), start)
+
+
+@pytest.mark.parametrize("day", [date.min, date(1899, 12, 31), date(2200, 1, 1), date.max])
+def test_days_that_no_model_may_have(day: date) -> None:
+    """The last of all days has no end, and from the first no window looks back."""
+    with pytest.raises(ValueError, match=f"{day} is not a day from 1900-01-01 to 2199-12-31"):
+        Interval.of_day(day)
+
+
+def test_the_first_and_the_last_day() -> None:
+    for day in (FIRST_DAY, LAST_DAY):
+        interval = Interval.of_day(day)
+        assert Interval.before(interval.end) == interval
+        assert interval.start - timedelta(days=36_525) < interval.end + timedelta(days=36_525), "the longest duration"
+    for moment in (
+        datetime(1900, 1, 1, tzinfo=UTC),
+        datetime.max.replace(tzinfo=UTC),
+        datetime.min.replace(tzinfo=UTC),
+    ):
+        with pytest.raises(ValueError, match="a day from 1900-01-01"):
+            Interval.before(moment)
+
+
+def test_moments_that_utc_does_not_have() -> None:
+    for moment, hours in ((datetime.min, 14), (datetime.max, -12)):
+        with pytest.raises(ValueError, match="no moment in UTC"):
+            in_utc(moment.replace(tzinfo=timezone(timedelta(hours=hours))))

@@ -233,7 +233,19 @@ def test_the_command_refuses_days_without_data(run: Run, capsys: pytest.CaptureF
     assert "first_day" in capsys.readouterr().err and ran == []
 
 
-@pytest.mark.parametrize("when", [["--day", "soon"], ["--day", "2026-01-02..2026-01-01"], ["--as-of", "never"], []])
+@pytest.mark.parametrize(
+    "when",
+    [
+        ["--day", "soon"],
+        ["--day", "2026-01-02..2026-01-01"],
+        ["--as-of", "never"],
+        [],
+        ["--day", "9999-12-31"],
+        ["--day", "0001-01-01..9999-12-31"],
+        ["--as-of", "0001-01-01"],
+        ["--as-of", "9999-12-31T23:59:59-12:00"],
+    ],
+)
 def test_the_command_refuses_unreadable_days(run: Run, when: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as told:
         cli.main(["run", "renewals", "train", *when])

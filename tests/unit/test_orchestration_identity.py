@@ -138,3 +138,27 @@ def test_the_partition_is_the_utc_date_of_the_start_in_any_zone(moment: datetime
     zoned = moment.replace(tzinfo=UTC).astimezone(timezone(timedelta(hours=hours)))
     run = run_of(SPEC, context(zoned, zoned + DAY))
     assert run.interval.partition == moment.date().isoformat()
+
+
+@pytest.mark.parametrize("name", ["partition", "as_of"])
+@pytest.mark.parametrize(
+    "text", ["0001-01-01", "1899-12-31", "2200-01-02", "9999-12-31", "10000-01-01", "2026-02-30", "\x1b[2J", 20260131]
+)
+def test_a_day_beyond_the_calendar_is_refused_in_words(name: str, text: Any) -> None:
+    with pytest.raises(RunError) as caught:
+        run_of(SPEC, context(**{name: text}))
+    assert caught.value.found.startswith(f"{name}=") and "\x1b" not in str(caught.value)
+    assert "a day from 1900-01-01 to 2199-12-31" in caught.value.expected or "a moment as" in caught.value.expected
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+def test_a_moment_that_utc_does_not_have_is_refused_in_words(moment: str) -> None:
+    for name in ("as_of", "changed_at"):
+        with pytest.raises(RunError, match="a moment as 2026-01-31T00:00:00Z"):
+            run_of(SPEC, context(**{name: moment}))
+
+
+def test_a_run_whose_own_date_has_no_day_before_it_is_refused() -> None:
+    for after in ("0001-01-01T00:00", "9999-12-31T23:00"):
+        with pytest.raises(RunError):
+            run_of(SPEC, context(run_after=after))

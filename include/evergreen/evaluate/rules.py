@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, TypeGuard
 
@@ -93,8 +93,10 @@ def _enough(name: str, observed: int, bound: int) -> Gate:
 
 def _both_classes(evidence: Evidence, bound: int) -> Iterator[Gate]:
     if evidence.positives is not None:
-        rarer = min(evidence.positives, evidence.rows - evidence.positives)
-        yield _enough("rows of the rarer class", rarer, bound)
+        of_class = {1: evidence.positives, 0: evidence.rows - evidence.positives}
+        rarer = min(of_class, key=lambda each: of_class[each])
+        gate = _enough("rows of the rarer class", of_class[rarer], bound)
+        yield replace(gate, reason=f"class {rarer}: {gate.reason}")
 
 
 def _floor(metric: Metric, observed: float | None, bound: float) -> Gate:

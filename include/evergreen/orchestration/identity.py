@@ -7,8 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from evergreen.errors import RunError
-from evergreen.interval import Interval
+from evergreen.interval import CALENDAR, Interval, in_utc
 from evergreen.orchestration.connections import connection_uri
+from evergreen.quoting import shown
 from evergreen.run import Run
 from evergreen.spec.schema import ModelSpec
 
@@ -28,16 +29,7 @@ def run_of(spec: ModelSpec, context: Mapping[str, Any]) -> Run:
         RunError: the params cannot be read, or the interval lies outside the model's days of data, or has not ended.
     """
     dag_run, params = context["dag_run"], context["params"]
-    last = spec.last_day or date.max
-    interval = _named(spec, params)
-    if interval is None:
-        training = "as_of" in params
-        if training and kind(dag_run) == "manual":
-            interval = _last_complete(dag_run.logical_date or dag_run.run_after)
-        else:
-            interval = _of_data_interval(dag_run) or _last_complete(dag_run.run_after)
-        if training and interval.start.date() > last:
-            interval = Interval.of_day(last)  # a training after the last day of data knows all of it
+    interval = _named(spec, params) or _of_run(spec, dag_run, training="as_of" in params)
     check_day(
         spec, interval, f"identifying run {dag_run.run_id} of {spec.model}",
         "trigger the run again and name the day: `partition` for ingest and monitor, `as_of` for train",
@@ -72,13 +64,33 @@ def check_day(spec: ModelSpec, interval: Interval, doing: str, next_step: str) -
 
 def _named(spec: ModelSpec, params: Mapping[str, Any]) -> Interval | None:
     if as_of := _moment(spec, "as_of", params.get("as_of")):
-        return Interval(as_of - DAY, as_of)
+        try:
+            return Interval.before(as_of)
+        except ValueError as error:
+            raise _unreadable(spec, "as_of", str(params["as_of"]), f"the end of {CALENDAR}") from error
     if partition := params.get("partition"):
         try:
             return Interval.of_day(date.fromisoformat(partition))
-        except ValueError as error:
-            raise _unreadable(spec, "partition", partition, "a day as YYYY-MM-DD") from error
+        except (TypeError, ValueError) as error:
+            raise _unreadable(spec, "partition", partition, f"{CALENDAR}, as YYYY-MM-DD") from error
     return None
+
+
+def _of_run(spec: ModelSpec, dag_run: Any, *, training: bool) -> Interval:
+    """The interval of a run whose params name none."""
+    try:
+        if training and kind(dag_run) == "manual":
+            interval = _last_complete(dag_run.logical_date or dag_run.run_after)
+        else:
+            interval = _of_data_interval(dag_run) or _last_complete(dag_run.run_after)
+    except (OverflowError, ValueError) as error:
+        raise RunError(
+            f"identifying run {dag_run.run_id} of {spec.model}", found=f"a run for {dag_run.logical_date or dag_run.run_after}",
+            expected=f"one for {CALENDAR}", next_step="trigger the run again with a logical date of the model's days",
+        ) from error  # fmt: skip
+    if training and spec.last_day is not None and interval.start.date() > spec.last_day:
+        return Interval.of_day(spec.last_day)  # a training after the last day of data knows all of it
+    return interval
 
 
 def _of_data_interval(dag_run: Any) -> Interval | None:
@@ -98,15 +110,15 @@ def _moment(spec: ModelSpec, name: str, text: str | None) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else in_utc(moment)
+    except (TypeError, ValueError) as error:
         raise _unreadable(spec, name, text, "a moment as 2026-01-31T00:00:00Z") from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _unreadable(spec: ModelSpec, name: str, text: str, expected: str) -> RunError:
+def _unreadable(spec: ModelSpec, name: str, text: object, expected: str) -> RunError:
     return RunError(
         f"reading the params of a run of {spec.model}",
-        found=f"{name}={text!r}",
+        found=f"{name}={shown(text)}",
         expected=expected,
         next_step=f"trigger the run again with a {name} of that form, or leave it empty",
     )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from evergreen.quoting import shown
 from evergreen.spec.document import read
 from evergreen.spec.mistakes import Mistake, spec_error
 from evergreen.spec.schema import ModelSpec
 from evergreen.spec.shape import shaped
+from evergreen.spec.words import needed
 
 Severity = Literal["critical", "warning"]
 _COLUMNS = ("column", "column_A", "column_B", "column_list", "column_set")
@@ -43,6 +45,23 @@ class Contract(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     expectations: tuple[Expectation, ...] = Field(min_length=1, description="what the table is expected to be")
+
+
+def refused(expectation: Expectation, problems: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """What Great Expectations does not take of an expectation, and what it would: by argument, from its pydantic's errors."""
+    allowed: dict[str, list[str]] = {}
+    for problem in problems:
+        argument = str(next((part for part in problem["loc"] if part != "__root__"), ""))
+        told = (
+            needed(problem)
+            or f"arguments that go together, as greatexpectations.io/expectations/{expectation.type} says"
+        )
+        if told not in allowed.setdefault(argument, []):  # an argument of several types is refused by each
+            allowed[argument].append(told)
+    for argument, ways in allowed.items():
+        value = expectation.arguments.get(argument)
+        stated = f"{argument}: {shown(value)}" if argument in expectation.arguments else f"no {argument}"
+        yield (stated if argument else expectation.type), " or ".join(ways)
 
 
 def read_contract(spec: ModelSpec, table: str) -> tuple[Contract | None, list[Mistake]]:

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 
 from evergreen.spec import query as queries
-from evergreen.spec.contract import read_contract
+from evergreen.spec.contract import read_contract, refused
 from evergreen.spec.files import Unreadable, text
 from evergreen.spec.mistakes import Mistake, nearest, one_of
 from evergreen.spec.rules import FILE
@@ -176,11 +176,5 @@ def _expectations(spec: ModelSpec) -> Iterator[Mistake]:
             try:
                 kind(**expectation.arguments, severity=expectation.severity)
             except ValidationError as error:
-                for problem in error.errors():
-                    argument = ".".join(str(part) for part in problem["loc"] if part != "__root__")
-                    found = (
-                        f"{argument}: {expectation.arguments[argument]}"
-                        if argument in expectation.arguments
-                        else argument or expectation.type
-                    )
-                    yield Mistake(file, key, found, problem["msg"], f"correct the arguments of {expectation.type}")
+                for found, allowed in refused(expectation, error.errors()):
+                    yield Mistake(file, key, found, allowed, f"correct the arguments of {expectation.type}")

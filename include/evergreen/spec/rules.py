@@ -18,6 +18,7 @@ from typing import Any
 
 from croniter import CroniterBadDateError, croniter
 
+from evergreen.interval import CALENDAR, FIRST_DAY, LAST_DAY
 from evergreen.spec.families import FAMILIES, FOR_LABEL, Parameter
 from evergreen.spec.mistakes import MOST_FOUND, Mistake, nearest, one_of
 from evergreen.spec.schema import LOWER_IS_BETTER, METRICS_OF, ModelSpec, duration_text
@@ -69,6 +70,13 @@ def _mistake(key: str, found: object, allowed: str, fix: str) -> Mistake:
 
 
 # time
+
+
+def _calendar(spec: ModelSpec) -> Found:
+    for name in ("first_day", "last_day"):
+        day = getattr(spec, name, None)
+        if day is not None and not FIRST_DAY <= day <= LAST_DAY:
+            yield _mistake(name, day, CALENDAR, "correct the year")
 
 
 def _days(spec: ModelSpec) -> Found:
@@ -577,7 +585,7 @@ def _stays_below(stated: str) -> bool:
 
 
 _OF_SPEC: tuple[Callable[[ModelSpec], Found], ...] = (
-    _days, _history, _schedules, _windows, _learning, _references, _request, _label_sources, _outcome_matures, _label_name, _label_files, _metrics, _floors,
+    _calendar, _days, _history, _schedules, _windows, _learning, _references, _request, _label_sources, _outcome_matures, _label_name, _label_files, _metrics, _floors,
     _positives, _persistence, _cooldown, _budget,
 )  # fmt: skip
 _OF_ENTRIES: dict[str, tuple[Callable[[ModelSpec, str], Found], ...]] = {

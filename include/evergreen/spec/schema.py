@@ -16,15 +16,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from evergreen.spec.families import json_schema as families_schema
 
 _DURATION = re.compile(r"^[1-9][0-9]{0,4}[hdw]$")  # also a pattern of JSON Schema, which knows no named groups
+_LONGEST = timedelta(days=36_525)  # further from the days that a model may have no moment can be computed with
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
 def _duration(value: object) -> timedelta:
+    found = value if isinstance(value, timedelta) else None
     if isinstance(value, str) and _DURATION.fullmatch(value):
-        return int(value[:-1]) * _UNITS[value[-1]]
-    if isinstance(value, timedelta) and value > timedelta(0) and not value % _UNITS["h"]:
-        return value
-    raise ValueError("a whole number and a unit: 6h, 3d, 2w")
+        found = int(value[:-1]) * _UNITS[value[-1]]
+    if found is None or not timedelta(0) < found <= _LONGEST or found % _UNITS["h"]:
+        raise ValueError("a whole number and a unit: 6h, 3d, 2w; at most a century, 36525d")
+    return found
 
 
 def _delay(value: object) -> timedelta:

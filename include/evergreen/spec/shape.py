@@ -12,6 +12,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from evergreen.spec.document import Document
 from evergreen.spec.mistakes import MOST_FOUND, Mistake, nearest, one_of
 from evergreen.spec.schema import MOST_ENTRIES, NAME
+from evergreen.spec.words import needed
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
@@ -102,8 +103,9 @@ def _mistake(kind: type[BaseModel], document: Document, problem: Any) -> Mistake
             )
         case "dict_type" | "model_type" | "dataclass_type":
             return mistake(_shown(problem["input"]), "keys with values below it", "write them below it, or {} for none")
-    allowed = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return mistake(_shown(problem["input"]), allowed[0].lower() + allowed[1:], "correct the value")
+    return mistake(
+        _shown(problem["input"]), needed(problem) or "a value as docs/model-spec.md describes it", "correct the value"
+    )
 
 
 def _shown(value: object) -> str:

@@ -148,25 +148,38 @@ def _scores(run: Run, family: str, learn: Rows, folds: list[tuple[Any, Any]], tr
 
 
 def _folds(run: Run, family: str, learn: Rows) -> list[tuple[Any, Any]]:
-    """Positions of the rows to learn from and to score, of each time fold whose labels differ in both."""
+    """Positions of the rows to learn from and to score, of each time fold whose labels differ in both.
+
+    Raises:
+        EvidenceMissing: no fold has both; it says what each lacks.
+    """
     import numpy as np
 
     from evergreen.features.rules import EVENT
 
-    spec, cutoffs, folds = run.spec, learn.frame[EVENT], []
+    spec, cutoffs, folds, lacking = run.spec, learn.frame[EVENT], [], []
     random = np.random.default_rng(spec.search.seed)
-    for fold in rules.folds(learn.cutoffs, rules.delay(spec), spec.split.folds):
+    for number, fold in enumerate(rules.folds(learn.cutoffs, rules.delay(spec), spec.split.folds), 1):
         earlier = np.flatnonzero(cutoffs <= fold.learn_to)
         later = np.flatnonzero(cutoffs.between(fold.score_from, fold.score_to))
         if len(earlier) > rules.FOLD_ROWS:
             earlier = np.sort(random.choice(earlier, rules.FOLD_ROWS, replace=False))
-        if all(len(np.unique(learn.labels[part])) > 1 for part in (earlier, later)):
+        uses = {f"to learn from (until {fold.learn_to:%Y-%m-%d})": earlier,
+                f"to score ({fold.score_from:%Y-%m-%d} to {fold.score_to:%Y-%m-%d})": later}  # fmt: skip
+        lacks = [f"{lack} among its {len(part)} rows {use}" for use, part in uses.items()
+                 if (lack := rules.lacking(spec.label.type, np.unique(learn.labels[part]).tolist()))]  # fmt: skip
+        if lacks:
+            lacking.append(f"fold {number} of {spec.split.folds} has {' and '.join(lacks)}")
+        else:
             folds.append((earlier, later))
+    for told in lacking if folds else ():
+        log.warning("Not scored on: %s", told)
     if not folds:
         raise EvidenceMissing(
             f"searching {family} for {run.subject}",
-            found=f"{len(learn.cutoffs)} moments to learn from, none of which can be scored by what was mature before it",
-            expected=f"moments further apart than a label takes to be known ({rules.delay(spec).days}d), with different labels",
+            found="; ".join(lacking)
+            or f"{len(learn.cutoffs)} moments to learn from, none of which can be scored by what was mature before it",
+            expected=f"a fold with different labels in both parts; moments further apart than a label takes to be known ({rules.delay(spec).days}d)",
             next_step="train as of a later day, or widen split.window in model.yaml",
         )
     return folds

@@ -14,6 +14,7 @@ from typing import Any
 import great_expectations as gx
 import numpy as np
 import pyarrow as pa
+from great_expectations.compatibility.pydantic import ValidationError
 from great_expectations.core.expectation_validation_result import (
     ExpectationSuiteValidationResult,
     ExpectationValidationResult,
@@ -35,7 +36,7 @@ from great_expectations.util import convert_to_json_serializable
 
 from evergreen.errors import SpecError
 from evergreen.quoting import line, shown, visible
-from evergreen.spec.contract import Contract
+from evergreen.spec.contract import Contract, refused
 from evergreen.validate.rules import SHOWN, Finding
 
 # Everything about the failing rows but a query that would select them again.
@@ -61,12 +62,13 @@ def suite(contract: Contract, name: str, file: str) -> list[Expectation]:
                 type=stated.type, kwargs=stated.arguments, severity=stated.severity
             )
             expectations.append(configuration.to_domain_obj())
-        except (
-            gx.exceptions.GreatExpectationsError,
-            ValueError,
-            TypeError,
-        ) as error:  # pydantic's errors are ValueErrors
-            mistakes.append(f"{number}. {stated.type}: {' '.join(str(error).split())}")
+        except ValidationError as error:
+            told = "; ".join(f"{found}, and not {allowed}" for found, allowed in refused(stated, error.errors()))
+            mistakes.append(f"{number}. {stated.type}: {told}")
+        except (gx.exceptions.GreatExpectationsError, ValueError, TypeError):
+            mistakes.append(
+                f"{number}. {stated.type}: no expectation of Great Expectations, or one that does not take these arguments"
+            )
     if mistakes:
         raise SpecError(
             f"reading the contract of {name} from {file}",

@@ -1,0 +1,53 @@
+"""Time folds that cannot be scored say which class is missing, in which of their parts, of how many rows."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from evergreen.errors import EvidenceMissing
+from evergreen.train import stages
+from evergreen.train.rows import Rows, inputs
+
+from .conftest import DAYS, rows_of, run_as_of, spec_in
+
+
+def _rows(folder: Path, labels: pd.Series) -> Rows:
+    """Fifteen days to learn from, of which a label is chosen by the day."""
+    frame = rows_of(range(DAYS - 5))
+    day = (frame["event_timestamp"] - frame["event_timestamp"].min()).dt.days
+    frame["left"] = day.map(labels).to_numpy()
+    spec = spec_in(folder)
+    return Rows(
+        frame, inputs(spec.feature_types, frame), frame["left"].to_numpy(), frame["customer_id"].to_numpy(object)
+    )
+
+
+def test_a_class_that_is_missing_is_named_with_its_fold(tmp_path: Path) -> None:
+    run = run_as_of(spec_in(tmp_path))
+    learn = _rows(tmp_path, pd.Series([1] * 2 + [0] * 13))  # the later days, which are scored, have none of class 1
+    with pytest.raises(EvidenceMissing) as caught:
+        stages._folds(run, "mlp", learn)
+    found = caught.value.found
+    assert found.startswith(
+        "fold 1 of 2 has no row of class 1 among its 300 rows to score (2026-01-07 to 2026-01-11)"
+    ), found
+    assert "; fold 2 of 2 has no row of class 1 among its " in found
+    with pytest.raises(
+        EvidenceMissing,
+        match=r"fold 1 of 2 has no row of class 0 among its [0-9]+ rows to learn from [(]until 2026-01-0",
+    ):
+        stages._folds(run, "mlp", _rows(tmp_path, pd.Series([1] * 15)))
+
+
+def test_a_fold_that_is_left_out_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    learn = _rows(tmp_path, pd.Series([0, 1] * 5 + [1] * 5))  # only the last days have one class alone
+    with caplog.at_level(logging.WARNING):
+        folds = stages._folds(run_as_of(spec_in(tmp_path)), "mlp", learn)
+    assert (
+        len(folds) == 1
+        and "Not scored on: fold 2 of 2 has no row of class 0 among its 300 rows to score" in caplog.text
+    )
