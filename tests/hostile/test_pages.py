@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+import time
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -30,7 +32,7 @@ from evergreen.quoting import shown
 from evergreen.reports import pages
 from evergreen.run import Run
 from evergreen.serve.predictions import Prediction, PredictionLog
-from evergreen.settings import Settings, settings
+from evergreen.settings import PROJECT, Settings, settings
 from evergreen.spec.load import load_spec
 from evergreen.validate.stages import validate
 from tests.components.train.conftest import at, run_as_of, spec_in
@@ -77,8 +79,6 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 @pytest.fixture(scope="module")
 def server(reports: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The reports' server as it is started, on this module's reports: its address."""
-    import sys
-
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "evergreen.reports", "--port", str(port), "--folder", str(reports.reports)]
@@ -283,7 +283,16 @@ def test_the_reports_server_sends_pages_alone_with_what_a_browser_may_do(
                      "%ff%fe.html"):  # fmt: skip
             assert client.get(f"{server}/{path}").status_code == 404, path
         assert client.post(page).status_code == 405
-        for answer in (got, head, client.get(server), client.get(f"{server}/tiny/none.html"), client.post(page)):
+        stranger = client.get(page, headers={"Host": "planted.example"})
+        assert stranger.status_code == 421, "another page's name for this address"
+        for answer in (
+            stranger,
+            got,
+            head,
+            client.get(server),
+            client.get(f"{server}/tiny/none.html"),
+            client.post(page),
+        ):
             policy = parsed(answer.headers["content-security-policy"])
             assert policy["frame-ancestors"] == policy["default-src"] == ["'none'"]
             assert policy["script-src"] == Markup(drift.read_text()).policy["script-src"]
@@ -327,6 +336,49 @@ def test_a_browser_that_is_given_a_plant_runs_it(browser: Browser, tmp_path: Pat
         page = tmp_path / f"{number}.html"
         page.write_text(f"<title>page</title><p>{plant}</p>")
         browser.open(page.as_uri()).until("document.title === 'planted'")
+
+
+@pytest.fixture(scope="module")
+def docs() -> Iterator[str]:
+    """The model server's `/docs` beside a model whose spec is full of plants: its address."""
+    import threading
+
+    import uvicorn
+    from fastapi import FastAPI
+
+    from evergreen.serve import documentation
+    from evergreen.serve.models import Loaded, Models
+    from evergreen.serve.routes import docs, predict
+
+    models = Models(["churn"])
+    spec = load_spec(PROJECT / "include" / "models" / "churn")
+    entity = spec.entity.model_copy(update={"key": PLANTS[1]})
+    unused: Any = None
+    for slot in models.all():
+        slot.current = Loaded(
+            spec.model_copy(update={"description": " ".join(PLANTS), "entity": entity}), unused, unused
+        )
+    app = FastAPI(title="Evergreen model server", docs_url=None, redoc_url=None)
+    app.include_router(docs.router)
+    documentation.install(app, models, predict.PATH)
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning", ws="none"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{port}/docs"
+    server.should_exit = True
+    thread.join()
+
+
+def test_the_servers_docs_show_a_models_words_as_text_in_a_browser(browser: Browser, docs: str) -> None:
+    page = browser.open(docs)
+    quiet(page, "Evergreen model server")
+    text = page.value("document.body.innerText")
+    assert "POST /models/churn/predict" in text and all(plant in text for plant in PLANTS[:-1])
+    assert page.value("document.querySelectorAll('script, img, svg, iframe').length") == 0
 
 
 def test_a_models_description_is_text_in_its_dags_documentation(tmp_path: Path) -> None:

@@ -14,14 +14,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve; the exit status is 0 after SIGTERM."""
     options = _options(arguments)
 
-    import uvicorn
-
     from evergreen.reports.server import create_app
+    from evergreen.serve.hosts import allowed
+    from evergreen.serve.protocol import listen
+    from evergreen.settings import settings
 
-    uvicorn.run(
-        create_app(options.folder), host=options.host, port=options.port, log_level="warning", access_log=False,
-        server_header=False, timeout_graceful_shutdown=GRACE_SECONDS,
-    )  # fmt: skip
+    app = create_app(options.folder, allowed(options.host, settings().reports_url))
+    trusted = settings().trusted_proxies
+    listen(app, host=options.host, port=options.port, trusted=trusted, timeout_graceful_shutdown=GRACE_SECONDS)
     return 0
 
 

@@ -7,7 +7,6 @@ under which no script runs but the drift report's own: also in pages that lie th
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
@@ -16,9 +15,8 @@ from markupsafe import Markup
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,16 +24,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from evergreen.monitor import drift_report
 from evergreen.reports.pages import render, style
 from evergreen.reports.policy import policy
+from evergreen.serve.hosts import Hosts
 
 NEWEST = 10  # pages of each folder that the index names
 
 
-def create_app(folder: Path, hosts: Sequence[str] = ("*",)) -> Starlette:
+def create_app(folder: Path, hosts: Hosts) -> Starlette:
     """The application.
 
     Args:
         folder: where the pages lie; it may be empty, or not there yet.
-        hosts: the names that a request may ask for; another web page that points its own name here reads nothing.
+        hosts: the names by which it may be asked; another web page that gives its own name this address reads nothing.
     """
 
     def index(request: Request) -> HTMLResponse:
@@ -44,7 +43,7 @@ def create_app(folder: Path, hosts: Sequence[str] = ("*",)) -> Starlette:
     pages = _Pages(directory=folder, check_dir=False)
     return Starlette(
         routes=[Route("/", index), Mount("/", pages)],
-        middleware=[Middleware(_Headers), Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))],
+        middleware=[Middleware(_Headers), Middleware(_Asked, hosts=hosts)],
     )
 
 
@@ -56,6 +55,21 @@ class _Pages(StaticFiles):
 
     async def check_config(self) -> None:
         """The folder comes with the first run's page; until then there is none to send."""
+
+
+class _Asked:
+    """Refuses who asks by a name that is not ours."""
+
+    def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
+        self.app = app
+        self.hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refused = None
+        if scope["type"] == "http":
+            refused = self.hosts.refusal(Request(scope).headers.getlist("host"), scope["http_version"])
+        answer = PlainTextResponse(refused[1], refused[0]) if refused else self.app
+        await answer(scope, receive, send)
 
 
 class _Headers:

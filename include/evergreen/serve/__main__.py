@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             check(f"the model server on {options.host}", {"EVERGREEN_SERVER_TOKEN": settings().server_token})
         # By name alone: a version brings the spec that it was trained with, so a folder that is being edited disturbs nothing.
         models = Models(names(settings().models))
-    hosts = allowed(options.host)
+    hosts = allowed(options.host, settings().server_url)
     app = create_probe_app(models, hosts) if options.model else create_serving_app(models, hosts)
     listen(
         app,

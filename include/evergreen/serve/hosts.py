@@ -35,10 +35,15 @@ class Hosts:
         )
 
 
-def allowed(bind: str) -> Hosts:
-    """The hosts of a server that listens on an address: those of the settings; without any, only a server on loopback is strict."""
+def allowed(bind: str, url: str) -> Hosts:
+    """The hosts of a server that listens on an address: those of the settings; without any, only a server on loopback is strict.
+
+    Args:
+        bind: the address.
+        url: how our own tasks and links ask for it.
+    """
     ours = settings()
-    own = urlsplit(ours.server_url).hostname or ""  # how our own tasks ask
+    own = urlsplit(url).hostname or ""
     if ours.server_hosts:
         return Hosts(ours.server_hosts | {own})
     if bind == "localhost" or (_is_address(bind) and ip_address(bind).is_loopback):
