@@ -47,7 +47,7 @@ def allowed(bind: str, url: str) -> Hosts:
     if ours.server_hosts:
         return Hosts(ours.server_hosts | {own})
     if bind == "localhost" or (_is_address(bind) and ip_address(bind).is_loopback):
-        return Hosts(frozenset({"localhost", own}), addresses=True)
+        return Hosts(frozenset({"localhost", own} - {""}), addresses=True)
     return Hosts()
 
 
