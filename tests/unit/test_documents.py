@@ -1,0 +1,33 @@
+"""What the guides say of files, as the code names them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from evergreen.local.processes import Processes
+from evergreen.local.stack import PARTS, SERVICES
+from evergreen.settings import PROJECT
+
+COMMANDS = ("airflow-migrate", "apply")  # what `evergreen up` runs to its end
+FOLDERS = ("airflow",)  # below it, one folder for each task
+
+
+def test_every_log_that_a_guide_or_a_message_names_is_one() -> None:
+    logs = {f"{name}.log" for name in ("postgres", *SERVICES, *COMMANDS, "<service>")}
+    assert Processes(Path("home")).log("server").name in logs
+    texts = [*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md"), *(PROJECT / "include").rglob("*.py")]
+    named = {
+        (path.relative_to(PROJECT), name)
+        for path in texts
+        for name in re.findall(r"(?:\.evergreen|<home>)/logs/([\w<>.-]*[\w>])", path.read_text(encoding="utf-8"))
+    }
+    assert len(named) >= 3, "the search finds none"
+    wrong = {(path, name) for path, name in named if name not in logs and name not in FOLDERS}
+    assert not wrong, f"there is no such log: {wrong}"
+
+
+def test_the_guide_names_every_part_and_service() -> None:
+    guide = (PROJECT / "docs" / "operator.md").read_text()
+    for name in (*PARTS, "postgres", *SERVICES, *COMMANDS):
+        assert f"`{name}`" in guide, f"docs/operator.md does not name {name}"
