@@ -99,11 +99,16 @@ def _check(options: argparse.Namespace) -> int:
     from evergreen.spec.load import load_each, load_spec
 
     models = settings().models
-    outcomes = load_each(models, deep=True)
+    outcomes = load_each(models, deep=not options.model)
     if options.model:
-        if options.model not in outcomes:
-            load_spec(models / options.model)  # no such folder: the error says which there are
-        outcomes = {options.model: outcomes[options.model]}
+        found = outcomes.get(options.model)
+        try:
+            spec = load_spec(models / options.model, deep=True)  # no such folder: the error says which there are
+            outcomes = {options.model: found if isinstance(found, SpecError) else spec}
+        except SpecError as error:
+            if found is None:
+                raise
+            outcomes = {options.model: error}
     if not outcomes:
         print(f"no model folder in {models}", file=sys.stderr)
     for model, outcome in outcomes.items():

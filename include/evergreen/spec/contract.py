@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from evergreen.quoting import shown
+from evergreen.spec import arguments
 from evergreen.spec.document import read
 from evergreen.spec.mistakes import Mistake, spec_error
 from evergreen.spec.schema import ModelSpec
@@ -75,6 +76,10 @@ def read_contract(spec: ModelSpec, table: str) -> tuple[Contract | None, list[Mi
         return None, document.mistakes
     contract, mistakes = shaped(Contract, document)
     found = [*document.mistakes, *mistakes]
+    for number, expectation in enumerate(getattr(contract, "expectations", ())):
+        for name, stated, allowed, fix in arguments.refused(getattr(expectation, "arguments", {})):
+            key = f"expectations.{number}.{name}"
+            found.append(Mistake(document.file, key, str(stated), allowed, fix, document.line(key)))
     return None if found else contract, found
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 
 from evergreen.spec import query as queries
+from evergreen.spec.backtracking import endless
 from evergreen.spec.contract import read_contract, refused
 from evergreen.spec.files import Unreadable, text
 from evergreen.spec.mistakes import Mistake, nearest, one_of
@@ -172,9 +173,25 @@ def _expectations(spec: ModelSpec) -> Iterator[Mistake]:
                 fix = nearest(expectation.type, known, "use one of its expectations: greatexpectations.io/expectations")
                 yield Mistake(file, f"{key}.type", expectation.type, "an expectation of Great Expectations", fix)
                 continue
+            yield from _patterns(file, key, expectation.arguments)
             kind: Any = get_expectation_impl(expectation.type)
             try:
                 kind(**expectation.arguments, severity=expectation.severity)
             except ValidationError as error:
                 for found, allowed in refused(expectation, error.errors()):
                     yield Mistake(file, key, found, allowed, f"correct the arguments of {expectation.type}")
+
+
+def _patterns(file: str, key: str, arguments: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Regular expressions that are none, or that a cell of upstream's can make run without end."""
+    for name in ("regex", "regex_list"):
+        stated = arguments.get(name, [])
+        for pattern in stated if isinstance(stated, list) else [stated]:
+            try:
+                if isinstance(pattern, str) and endless(pattern):
+                    allowed = "a pattern that no text keeps busy: no repeat within a repeat of the same"
+                    yield Mistake(file, f"{key}.{name}", pattern, allowed, "write (a+)+ as a+, for one")
+            except re.error as error:
+                yield Mistake(
+                    file, f"{key}.{name}", f"{pattern}: {error}", "a regular expression of Python", "correct it"
+                )
