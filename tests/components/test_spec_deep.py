@@ -29,6 +29,8 @@ CASES: dict[str, tuple[str, str, str, list[str]]] = {
     "no SQL": (READING, "SELECT", "SELEC", [READING, "syntax error", "one SELECT over"]),
     "another parameter": (READING, "$as_of", "$as_off", [READING, "unknown parameters $as_off", "with $as_of"]),
     "two statements": (READING, "SELECT", "SELECT 1; SELECT", [READING, "the file holds SELECT, SELECT"]),
+    "a clock": (READING, "$as_of", "CURRENT_DATE", [f"{READING}:", "current_date, which is another at each run", "write $as_of in place of current_date"]),
+    "a sample": (READING, "LEFT JOIN visits", "LEFT JOIN visits TABLESAMPLE 10%", [READING, "a sample of rows", "remove the sample"]),
     "no query": (READING, "SELECT", "CREATE TABLE x AS SELECT", [READING, "the file holds CREATE", "one SELECT"]),
     "another label": ("label.sql", "AS renewed", "AS renew", ["label.name", "renewed, which label.sql does not return", "write renew"]),
     "a label that is text": ("label.sql", "count(visit_id) > 0", "max(visit_id)", ["label.sql", "renewed is VARCHAR", "binary"]),

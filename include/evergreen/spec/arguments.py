@@ -15,12 +15,12 @@ from evergreen.spec.mistakes import one_of
 
 _LONGEST = 1000  # characters of a condition
 _NAMED = re.compile(r"`[^`\n]*`")  # a column whose name is no word
-_METHODS = ("between", "isin", "isna", "isnull", "notna", "notnull")
+METHODS = ("between", "isin", "isna", "isnull", "notna", "notnull")
 _PARTS = (
     ast.Expression, ast.BoolOp, ast.UnaryOp, ast.BinOp, ast.Compare, ast.Name, ast.Constant, ast.List, ast.Tuple, ast.expr_context,
     ast.boolop, ast.unaryop, ast.cmpop, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Mod, ast.BitAnd, ast.BitOr,
 )  # fmt: skip
-_CONDITION = f"comparisons of columns and values with and, or, not, in, + - * / %, and the methods {one_of(_METHODS)}"
+_CONDITION = f"comparisons of columns and values with and, or, not, in, + - * / %, and the methods {one_of(METHODS)}"
 
 
 def refused(arguments: Mapping[str, Any]) -> Iterator[tuple[str, object, str, str]]:
@@ -53,7 +53,7 @@ def _compares(condition: str) -> bool:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call) and not node.keywords]
-    methods = {id(each) for each in called if isinstance(each, ast.Attribute) and each.attr in _METHODS}
+    methods = {id(each) for each in called if isinstance(each, ast.Attribute) and each.attr in METHODS}
     return all(
         isinstance(node, _PARTS) or id(node) in methods or (isinstance(node, ast.Call) and id(node.func) in methods)
         for node in ast.walk(tree)

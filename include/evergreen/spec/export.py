@@ -7,8 +7,13 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from evergreen.spec.arguments import METHODS
 from evergreen.spec.contract import Expectation
+from evergreen.spec.document import MOST_DEPTH, MOST_NODES
 from evergreen.spec.families import FAMILIES
+from evergreen.spec.files import MOST_BYTES
+from evergreen.spec.mistakes import MOST_TOLD, one_of
+from evergreen.spec.rules import TABLE_FUNCTIONS
 from evergreen.spec.schema import ModelSpec
 
 
@@ -30,7 +35,11 @@ def reference() -> str:
         "`evergreen check <model>` tells every mistake of a folder at once. Editors complete and check `model.yaml` by `include/models/model.schema.json`:",
         "`# yaml-language-server: $schema=../model.schema.json` as its first line.", "",
         "YAML is read strictly: a key that stands twice is an error, only `true` and `false` are truth values, dates are",
-        "`2026-01-31`, and a number in quotes is text.",
+        "`2026-01-31`, and a number in quotes is text.", "",
+        f"A folder costs itself alone, whatever is in it. A file is at most {MOST_BYTES // (1 << 20)} MiB of UTF-8, its lists and mappings are at most",
+        f"{MOST_DEPTH} deep, and it holds at most {MOST_NODES:,} values, with every alias written out. It is a regular file: a link is followed where it",
+        "leads to a place below the models' folder, as those of git-sync and of ConfigMaps do, and nowhere else. Of a folder's mistakes the",
+        f"first {MOST_TOLD} are told.",
         "", "## model.yaml", "", *_table(schema, schema["$defs"]), "",
     ]  # fmt: skip
     for name, part in schema["$defs"].items():
@@ -51,6 +60,10 @@ def reference() -> str:
         "Each file holds one SELECT. All but those of `sources/` are DuckDB's SQL over the tables that `sources` names, and run with no access",
         "to files, network or extensions; times are UTC, as TIMESTAMP without a zone. What they return is checked against what is declared,",
         "by `evergreen check` without data and by each run.", "",
+        "A query gives the same at each run of a day, so it may not ask a clock or chance: `now()`, `current_date`, `age(x)`, `random()`, `uuid()`, samples",
+        "and settings are refused, however they are written. Use the parameters below, and `hash(key)` to split or order rows. It reads the",
+        "tables of its `sources`, and of functions that return tables "
+        f"{one_of(f'`{name}`' for name in sorted(TABLE_FUNCTIONS))}. It has 20 minutes and half of the memory.", "",
         "| file | parameters | sees | returns |", "|---|---|---|---|",
         "| `features/<view>.sql` | `$as_of` | rows from `look_back` before `$as_of` up to it, as they were known then | the view's entity key, once each, and its `features` |",
         "| `label.sql` | `$cutoff`, `$horizon_end` | rows from one interval before `$cutoff` up to `$horizon_end`; an outcome once it is known | the entity's key and the label, never null; what has no outcome is left out |",
@@ -58,7 +71,10 @@ def reference() -> str:
         "| `sources/<source>.sql` | `%(start)s`, `%(end)s` | that Postgres ([sources.md](sources.md#a-query)) | the source's `columns` |",
         "", "## contracts/&lt;table&gt;.yaml", "",
         "One key, `expectations`: a list, each entry with the keys below and the expectation's own arguments beside them.", "",
-        *_table(contract),
+        *_table(contract), "",
+        "`row_condition` is text that compares: columns and values with `and`, `or`, `not`, `in`, `+ - * / %`, and the methods",
+        f"{one_of(f'`{name}`' for name in METHODS)}. It runs no code, a JSON schema refers only to itself, and a regular expression",
+        "that some text could keep busy for seconds is refused by `evergreen check`.",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import duckdb
 
 from evergreen.spec.mistakes import nearest, one_of
+from evergreen.spec.rules import TABLE_FUNCTIONS
 
 _OPTIONS: dict[str, str | bool | int | float | list[str]] = {
     "threads": 1,  # with more, a float sum depends on timing, and the same inputs would not give the same bytes
@@ -35,7 +36,6 @@ _CLOCKS = frozenset({
 _KEYWORDS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
 _MISLABELLED = frozenset({"current_localtime", "current_localtimestamp"})  # DuckDB calls them consistent
 _HARMLESS = frozenset({"error"})  # volatile for the optimizer alone: it raises
-_TABLE_FUNCTIONS = frozenset({"generate_series", "json_each", "json_tree", "range", "regexp_split_to_table", "unnest"})
 
 
 @dataclass(frozen=True)
@@ -64,18 +64,23 @@ def interrupted_after(connection: duckdb.DuckDBPyConnection, seconds: float) -> 
         timer.cancel()
 
 
-def refusals(text: str, sources: Collection[str], parameters: Collection[str]) -> list[Refusal]:
+def refusals(text: str, sources: Iterable[str], parameters: Iterable[str]) -> list[Refusal]:
     """All that is wrong with a query before it meets its tables; nothing of it is run.
 
     Raises:
         duckdb.Error: it is not SQL.
     """
+    return list(_refusals(text, tuple(sources), tuple(parameters)))
+
+
+@lru_cache(maxsize=256)  # a run asks for each of a view's partitions
+def _refusals(text: str, sources: Sequence[str], parameters: Sequence[str]) -> tuple[Refusal, ...]:
     with connected() as connection:
-        return list(_refusals(connection, text, sources, parameters))
+        return tuple(_looked_through(connection, text, sources, parameters))
 
 
-def _refusals(
-    connection: duckdb.DuckDBPyConnection, text: str, sources: Collection[str], parameters: Collection[str]
+def _looked_through(
+    connection: duckdb.DuckDBPyConnection, text: str, sources: Sequence[str], parameters: Sequence[str]
 ) -> Iterator[Refusal]:
     statements = connection.extract_statements(text)
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
@@ -144,8 +149,8 @@ def _refusal(
     match node.get("type"):
         case "SHOW_REF":
             return Refusal("DESCRIBE, SHOW or SUMMARIZE", "one SELECT", "write what it selects", line)
-        case "TABLE_FUNCTION" if (called := str(node["function"]["function_name"])).lower() not in _TABLE_FUNCTIONS:
-            known = f"{one_of(sources)}, and {one_of(sorted(_TABLE_FUNCTIONS))}"
+        case "TABLE_FUNCTION" if (called := str(node["function"]["function_name"])).lower() not in TABLE_FUNCTIONS:
+            known = f"{one_of(sources)}, and {one_of(sorted(TABLE_FUNCTIONS))}"
             return Refusal(f"the table function {called}()", known, "declare what the query reads as a source", line)
         case "BASE_TABLE":
             table, path = str(node["table_name"]), node.get("qualified_name", {}).get("path", [])

@@ -36,6 +36,8 @@ _OF_FILES = {"format", "compression", "encoding", "delimiter", "history"}
 _OF_FORMATS = {"compression": ("csv", "jsonl"), "encoding": ("csv", "jsonl"), "delimiter": ("csv",)}
 _NO_DELIMITER = "\"'\r\n\0.+-" + ascii_letters + digits
 _ENCODINGS = ("utf-8", "utf-16", "cp1252", "latin-1", "iso8859-15", "cp1251", "shift_jis", "gb18030")  # to choose from
+# that a query of features, label or requests may read beside its sources
+TABLE_FUNCTIONS = frozenset({"generate_series", "json_each", "json_tree", "range", "regexp_split_to_table", "unnest"})
 Found = Iterator[Mistake]
 
 

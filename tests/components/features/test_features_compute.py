@@ -134,6 +134,7 @@ def test_a_label_sees_both_sides_of_its_cutoff_up_to_the_horizon(model: Model) -
         ("select customer_id from customers", "the table customers"),
         ("selec 1", "syntax error"),
         ("select 1; select 2", "SELECT, SELECT"),
+        ("select customer_id, epoch(now()) as spent, 1 as purchases, true as big from events", "now(), which is another at each run"),
         ("copy events to 'stolen.csv'", "COPY"),
         ("select customer_id, $tomorrow as spent from events", "$tomorrow"),
         ("select * from read_csv('/etc/passwd')", "the table function read_csv()"),
