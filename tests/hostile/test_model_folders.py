@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -200,21 +201,24 @@ def test_whatever_reading_raises_is_that_folders_error(
         load_spec(models / HOSTILE)
 
 
-def test_a_file_that_cannot_be_opened_is_told(models: Path, tmp_path: Path) -> None:
-    """As another user than root, to whom everything is open."""
-    (models / HOSTILE / "model.yaml").chmod(0)
+def test_a_file_that_cannot_be_opened_is_told() -> None:
+    """As another user than root, to whom everything is open; in a folder of its own, which that user can reach."""
     code = (
         "import os, sys; sys.path.insert(0, sys.argv[2])\n"
         "from pathlib import Path\nfrom evergreen.spec.load import load_each\n"
         "os.getuid() or os.setuid(65534)\n"
         "print({name: type(outcome).__name__ for name, outcome in load_each(Path(sys.argv[1])).items()})\n"
     )
-    for parent in (tmp_path, *tmp_path.parents):
-        if os.getuid() == parent.stat().st_uid and parent != Path("/tmp"):
-            parent.chmod(parent.stat().st_mode | 0o055)
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(models), str(PROJECT / "include")], capture_output=True, text=True, timeout=60
-    )
+    with tempfile.TemporaryDirectory() as place:
+        models = Path(place)
+        for name in (SOUND, HOSTILE):
+            _copied(models, name)
+        for path in (models, *models.rglob("*")):
+            path.chmod(0o755)
+        (models / HOSTILE / "model.yaml").chmod(0)
+        done = subprocess.run(
+            [sys.executable, "-c", code, place, str(PROJECT / "include")], capture_output=True, text=True, timeout=60
+        )
     assert done.stdout.strip() == str({HOSTILE: "SpecError", SOUND: "ModelSpec"}), done.stderr[-2000:]
 
 

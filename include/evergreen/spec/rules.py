@@ -10,7 +10,7 @@ import codecs
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import PurePosixPath
 from string import ascii_letters, digits
@@ -29,7 +29,6 @@ BUDGET_PERIOD = timedelta(days=30)
 _CRON = re.compile(
     r"(?!.*\b[rh]\b)[0-9A-Za-z*/,#? -]{9,100}", re.IGNORECASE
 )  # no r: at random; h: by a hash of the name
-_FIRST, _LAST = date(1900, 1, 1), date(2200, 12, 31)  # room on both sides for what is reckoned from a day
 _DAILY = [[0], [0], ["*"], ["*"], ["*"]]
 _RESERVED = ("event_timestamp", "known_at", "partition", "prediction")  # columns that Evergreen adds
 _OF_FILES = {"format", "compression", "encoding", "delimiter", "history"}
@@ -82,10 +81,6 @@ def _calendar(spec: ModelSpec) -> Found:
 
 
 def _days(spec: ModelSpec) -> Found:
-    for key in ("first_day", "last_day"):
-        day = getattr(spec, key, None)
-        if day is not None and not _FIRST <= day <= _LAST:
-            yield _mistake(key, day, f"a day from {_FIRST} to {_LAST}", "correct the year")
     if spec.last_day is not None and spec.last_day < spec.first_day:
         yield _mistake(
             "last_day", spec.last_day, f"{spec.first_day} (first_day) or later", "exchange first_day and last_day"
