@@ -14,7 +14,8 @@ from evergreen.settings import settings
 
 _ERRNOS = {errno.ENOSPC: "no room left", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "a file that reached the size that the system allows"}  # fmt: skip
 # How engines say it that raise errors of their own: DuckDB, Delta's writer, MLflow's server; Postgres by its class.
-_WORDS = {"No space left on device": "no room left", "Disk quota exceeded": "the disk quota is used up"}
+_WORDS = {"No space left on device": "no room left", "Disk quota exceeded": "the disk quota is used up",
+          "File too large (os error": _ERRNOS[errno.EFBIG]}  # fmt: skip
 _OF_POSTGRES = "DiskFull"
 
 

@@ -9,9 +9,11 @@ import io
 import json
 import os
 import random
+import resource
 import socket
 import struct
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
@@ -26,15 +28,21 @@ from evergreen.errors import (
     BatchChanging,
     BatchMissing,
     BatchUnreadable,
+    DiskFull,
     EvergreenError,
     PermanentError,
+    StagedFileGone,
     TransientError,
 )
 from evergreen.ingest import landing, limits
 from evergreen.ingest.landing import Part
 from evergreen.ingest.origin import Origin
 from evergreen.ingest.parse import parse
-from evergreen.settings import settings
+from evergreen.interval import Interval
+from evergreen.local import loops
+from evergreen.run import Run
+from evergreen.settings import PROJECT, settings
+from evergreen.spec.load import load_spec
 from evergreen.spec.schema import Source
 
 DAY, SUBJECT = "2026-01-05", "shop/visits of 2026-01-05"
@@ -419,3 +427,50 @@ def test_moments_that_no_calendar_has_cost_their_row(kind: str) -> None:
     assert [row["day"] for row in found[4:]] == [date.min, date.max]
     numbers = pa.array([2**62, -(2**62), 0], pa.timestamp("us"))
     assert [row["at"] is None for row in parsed("parquet", parquet(3, at=numbers))] == [True, True, False]
+
+
+# the disk
+
+
+@pytest.fixture
+def churn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """A run of the shipped model's first day, whose batches are there."""
+    from evergreen_simulator.delivery import World
+    from evergreen_simulator.landing import write_days
+
+    monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / "home"))
+    settings.cache_clear()
+    first = date(2026, 1, 1)
+    for _ in write_days(World(seed=4, size=60), first, first, settings().landing):
+        pass
+    yield loops.of(load_spec(PROJECT / "include" / "models" / "churn"), Interval.of_day(first))
+    settings.cache_clear()
+
+
+def test_a_disk_without_room_is_told_with_its_folder_and_leaves_nothing_half_written(churn: Run) -> None:
+    """The kernel refuses every byte beyond a file's first 2,000: as a full disk does, and as no mount is needed for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, hard))
+    try:
+        error = refused(lambda: loops.run(churn, "ingest", last="extract"), DiskFull)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert error.doing.startswith("running extract of churn ") and isinstance(error, PermanentError)
+    assert f" free on the disk of {settings().home}" in error.found and "make room there" in error.next_step
+    assert not list(settings().home.rglob("*.partial")) and not list(settings().home.rglob("*.parquet"))
+    loops.run(churn, "ingest", last="extract")
+
+
+def test_what_killed_and_old_runs_left_is_removed_by_the_next_and_a_task_cleared_too_late_says_so(churn: Run) -> None:
+    day = settings().home / "staging" / "churn" / "2025-12-01"
+    day.mkdir(parents=True)
+    left, old, young = day / ".usage.parquet.0.partial", day / "usage.parquet", day / "payments.parquet"
+    for file, days in ((left, 0.01), (old, 15), (young, 13)):
+        file.write_bytes(b"x")
+        os.utime(file, (time.time() - days * 86_400,) * 2)
+    loops.run(churn, "ingest", last="extract")
+    assert list(day.iterdir()) == [young]
+    loops.run(churn, "ingest", last="extract")
+    (settings().home / "staging" / "churn" / "2026-01-01" / "usage.parquet").unlink()
+    error = refused(lambda: loops.run(churn, "ingest", first="validate", last="validate"), StagedFileGone)
+    assert error.next_step == "clear the run's first task and what follows it: it is written anew"

@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-from uuid import uuid4
 
+from evergreen import files
 from evergreen.quoting import visible
 from evergreen.settings import settings
 
@@ -25,10 +25,9 @@ def render(template: Path, **values: Any) -> str:
 def publish(below: str, page: str) -> str:
     """Write a page below the reports' folder, in place of the one of an earlier run; returns its URL."""
     file = settings().reports / below
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.{uuid4().hex}")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(file)
+    with files.whole(file) as partial:
+        files.remove_partial(file.parent)  # what a killed writer of such a page left
+        partial.write_text(page, encoding="utf-8")
     return f"{settings().reports_url}/{quote(below)}"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -24,6 +23,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 from sklearn.pipeline import Pipeline
 
+from evergreen.files import work_folder
 from evergreen.lake import tables
 from evergreen.registry.login import sign_in
 from evergreen.registry.mlflow_server import answering
@@ -86,9 +86,9 @@ def log_candidate(
                 skops_trusted_types=list(TRUSTED_TYPES),
             )
             mlflow.set_tag("evergreen.model_uri", info.model_uri)
-            with tempfile.TemporaryDirectory() as folder:
-                _write_artifacts(Path(folder), run, rows, predictions, trials)
-                mlflow.log_artifacts(folder)
+            with work_folder() as folder:
+                _write_artifacts(folder, run, rows, predictions, trials)
+                mlflow.log_artifacts(str(folder))
         run_id: str = active.info.run_id
     return run_id
 
@@ -96,8 +96,8 @@ def log_candidate(
 def load(run_id: str) -> Pipeline:
     """The fitted candidate of a run, from what was logged."""
     # MLflow's own download stays on disk for good.
-    with _service(f"loading the candidate of MLflow run {run_id}"), tempfile.TemporaryDirectory() as folder:
-        return mlflow.sklearn.load_model(mlflow.get_run(run_id).data.tags["evergreen.model_uri"], dst_path=folder)
+    with _service(f"loading the candidate of MLflow run {run_id}"), work_folder() as folder:
+        return mlflow.sklearn.load_model(mlflow.get_run(run_id).data.tags["evergreen.model_uri"], dst_path=str(folder))
 
 
 def record(
