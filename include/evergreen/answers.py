@@ -1,10 +1,12 @@
 """What a service's refusal means for a retry, told apart once: by its HTTP status, whichever service it is.
 
-Airflow, MLflow, the model server and S3 all answer over HTTP. MLflow's own codes have a status each, by MLflow's own table.
+Airflow, MLflow, the model server and S3 all answer over HTTP; MLflow's own codes have a status each, by MLflow's own table. Postgres has none, and
+is asked for one thing more: whether it knew the login.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from evergreen.errors import RequestRefused, ServiceUnavailable
@@ -13,6 +15,10 @@ _LATER = frozenset(
     {408, 425, 429}
 )  # of 400 to 499: took too long, too early, too many; the rest is the request's own fault
 LOGIN = frozenset({401, 403})  # who asks is unknown, or may not
+# Postgres tells it by its message alone: its client has no code for a connection that was not made.
+_NO_LOGIN = re.compile(
+    r"FATAL: +(password authentication failed|no pg_hba\.conf entry|role .+ (does not exist|is not permitted to log in))"
+)
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,7 @@ class Remote:
     login: str  # the settings that hold what it knows us by
     address: str  # the setting that says where it is
     log: str = "its log"
+    start: str = "start it (`make up`)"
 
 
 def may_succeed_later(status: int) -> bool:
@@ -39,19 +46,29 @@ def refusal(doing: str, status: int, said: str, service: Remote) -> ServiceUnava
             next_step=f"look at {service.log} if it stays; a task is retried by itself",
         )  # fmt: skip
     if status in LOGIN:
-        return RequestRefused(
-            doing, found=found, expected=f"a login that {service.name} lets do this",
-            next_step=f"correct {service.login}; if the answer comes from another service, correct {service.address}",
-        )  # fmt: skip
+        return _login_refused(doing, found, service)
     return RequestRefused(
         doing, found=found, expected=f"a request that {service.name} takes",
         next_step=f"a retry fails alike: look at what was asked and at what {service.name} has of it",
     )  # fmt: skip
 
 
+def of_postgres(doing: str, error: Exception, service: Remote) -> ServiceUnavailable | RequestRefused:
+    """The error for a connection to Postgres that was not made, or was lost: permanent where it knows no such login."""
+    said = str(error).strip()
+    return _login_refused(doing, said, service) if _NO_LOGIN.search(said) else silence(doing, said, service)
+
+
 def silence(doing: str, found: str, service: Remote) -> ServiceUnavailable:
     """The error for a service that does not answer at all."""
     return ServiceUnavailable(
         doing, found=found, expected=f"an answer from {service.name}",
-        next_step=f"start it (`make up`), or set {service.address}; a task is retried by itself",
+        next_step=f"{service.start}, or correct {service.address}; a task is retried by itself",
+    )  # fmt: skip
+
+
+def _login_refused(doing: str, found: str, service: Remote) -> RequestRefused:
+    return RequestRefused(
+        doing, found=found, expected=f"a login that {service.name} lets do this",
+        next_step=f"correct {service.login}; if the answer comes from another service, correct {service.address}",
     )  # fmt: skip

@@ -6,15 +6,18 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from evergreen.errors import EvergreenError, PermanentError, TransientError
+from evergreen.errors import EvergreenError, PermanentError, RequestRefused, TransientError
 from evergreen.ingest import landing
+from evergreen.lake import catalogue
+from evergreen.local import postgres as local_postgres
 from evergreen.local.airflow_api import AirflowApi
 from evergreen.registry import store
 from evergreen.serve import client
-from evergreen.settings import settings
+from evergreen.settings import Settings, settings
 from evergreen.train import tracking
 
 
@@ -113,3 +116,17 @@ CODES = {
     422: "INVALID_PARAMETER_VALUE", 425: "425", 429: "REQUEST_LIMIT_EXCEEDED", 500: "INTERNAL_ERROR", 502: "502", 503: "TEMPORARILY_UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }  # fmt: skip
+
+
+def test_a_wrong_password_of_the_database_is_permanent(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    password = str(urlsplit(home.database).password)
+    monkeypatch.setenv("EVERGREEN_DATABASE", home.database.replace(password, "wrong-hush"))
+    settings.cache_clear()
+    asking = {
+        "the lake's catalogue": lambda: catalogue.published("shop", "raw", "visits"),
+        "the stack": lambda: local_postgres.create_databases(settings().database, ["one"]),
+    }
+    for name, ask in asking.items():
+        with pytest.raises(RequestRefused, match=r"password authentication failed[\s\S]*EVERGREEN_DATABASE") as told:
+            ask()
+        assert "hush" not in str(told.value), name

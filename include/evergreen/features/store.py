@@ -30,7 +30,8 @@ from feast.protos.feast.types.Value_pb2 import Map, Value
 from feast.types import Bool, Float64, Int64, PrimitiveFeastType, String
 from feast.value_type import ValueType
 
-from evergreen.errors import EvidenceMissing, PermanentError, ServiceUnavailable
+from evergreen.answers import Remote, of_postgres
+from evergreen.errors import EvidenceMissing, PermanentError
 from evergreen.features.online_store import Packed
 from evergreen.features.rules import EVENT
 from evergreen.lake import postgres, tables
@@ -303,11 +304,9 @@ def historical_features(spec: ModelSpec, entity_rows: pd.DataFrame) -> pd.DataFr
 
 @contextmanager
 def _service(doing: str) -> Iterator[None]:
-    """What Postgres' silence means: Feast reaches it by psycopg and, for the registry, by SQLAlchemy."""
+    """What Postgres' silence and its refusals mean: Feast reaches it by psycopg and, for the registry, by SQLAlchemy."""
     try:
         yield
     except (psycopg.OperationalError, sqlalchemy.exc.OperationalError, psycopg_pool.PoolTimeout) as error:
-        raise ServiceUnavailable(
-            doing, found=str(error).strip(), expected="the database `feast` answers",
-            next_step="check the database (`make up`, EVERGREEN_DATABASE); the task is retried by itself",
-        ) from error  # fmt: skip
+        server = Remote("the database `feast`", "the login in EVERGREEN_DATABASE", "EVERGREEN_DATABASE")
+        raise of_postgres(doing, error, server) from error

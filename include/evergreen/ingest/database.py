@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.csv
 from psycopg.conninfo import conninfo_to_dict
 
+from evergreen.answers import Remote, of_postgres
 from evergreen.errors import ConnectionUnknown, ServiceUnavailable
 from evergreen.ingest import parse
 from evergreen.ingest.columns import as_declared
@@ -67,11 +68,9 @@ def read(connections: Callable[[str], str], source: Source, query: str, interval
             next_step=f"{origin.correction}: an index on the time it compares, or fewer rows; or clear this task when the database has less to do",
         ) from error
     except psycopg.OperationalError as error:
-        raise ServiceUnavailable(
-            origin.reading,
-            found=str(error).strip(),
-            expected=f"an answer from the database of the connection {source.connection}",
-            next_step=f"check that the database runs and that the connection {source.connection} is right, then clear this task",
+        there = f"the connection {source.connection}"
+        raise of_postgres(
+            origin.reading, error, Remote(f"the database of {there}", there, there, start="see that it runs")
         ) from error
     except psycopg.Error as error:
         raise origin.unreadable(str(error).strip(), "one SELECT that the database runs", declare="") from error

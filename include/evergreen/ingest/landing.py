@@ -26,7 +26,9 @@ _KINDS = {
 }  # fmt: skip
 _BLOCK = 1 << 20
 
-_STORE = Remote("the object store", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")
+_STORE = Remote(
+    "the object store", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", start="see that it runs"
+)
 
 
 @dataclass(frozen=True)

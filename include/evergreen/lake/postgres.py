@@ -8,7 +8,7 @@ from functools import cache
 
 import psycopg
 
-from evergreen.errors import ServiceUnavailable
+from evergreen.answers import Remote, of_postgres
 from evergreen.settings import settings
 
 
@@ -18,18 +18,17 @@ def connect(name: str = "evergreen") -> Iterator[psycopg.Connection]:
 
     Raises:
         ServiceUnavailable: the server does not answer, or goes away during the block.
+        RequestRefused: it does not know our login.
     """
     url = settings().database_url(name)
     try:
         with psycopg.connect(url, connect_timeout=10) as connection:
             yield connection
     except psycopg.OperationalError as error:
-        raise ServiceUnavailable(
-            f"talking to the database {settings().database_prefix}{name}",
-            found=str(error).strip(),
-            expected=f"an answer from {url.rpartition('@')[2]}",
-            next_step="start it (`make up`), or set EVERGREEN_DATABASE; then clear this task",
-        ) from error
+        server = Remote(
+            f"the database at {url.rpartition('@')[2]}", "the login in EVERGREEN_DATABASE", "EVERGREEN_DATABASE"
+        )
+        raise of_postgres(f"talking to the database {settings().database_prefix}{name}", error, server) from error
 
 
 def ensure_table(ddl: str) -> None:

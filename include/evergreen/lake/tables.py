@@ -20,7 +20,9 @@ from evergreen.settings import settings
 
 PARTITION = "partition"
 _ATTEMPTS = 6
-_STORE = Remote("the object store", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")
+_STORE = Remote(
+    "the object store", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", start="see that it runs"
+)
 _STATUS = re.compile(r"status code\D{1,5}(\d{3})\b")  # Delta tells it in its message alone
 _COLOUR = re.compile(r"\x1b\[\d*m")
 # Opening a table reads every commit since its last checkpoint: 27 ms before Delta's own interval of 100 is over, 4 ms at most with 10.

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from evergreen.errors import PermanentError, ServiceUnavailable
+from evergreen.answers import Remote, of_postgres
+from evergreen.errors import PermanentError
 
 if TYPE_CHECKING:
     import psycopg
@@ -60,10 +61,10 @@ def create_logins(admin: str, urls: Iterable[str], *, alone: bool) -> None:
             next_step="give EVERGREEN_DATABASE such a login, or make the logins by hand (docs/deployment.md)",
         ) from error  # fmt: skip
     except psycopg.OperationalError as error:
-        raise ServiceUnavailable(
-            _DOING, found=str(error).strip(), expected="a Postgres that answers",
-            next_step="check EVERGREEN_DATABASE (postgresql://user:password@host:port)",
-        ) from error  # fmt: skip
+        server = Remote(
+            "the database server", "EVERGREEN_DATABASE (postgresql://user:password@host:port)", "EVERGREEN_DATABASE"
+        )
+        raise of_postgres(_DOING, error, server) from error
 
 
 def _create(connection: psycopg.Connection, admin: str, url: str) -> None:

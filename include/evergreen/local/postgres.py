@@ -24,7 +24,8 @@ from typing import Any
 
 import psutil
 
-from evergreen.errors import ServiceUnavailable, StackNotReady
+from evergreen.answers import Remote, of_postgres
+from evergreen.errors import StackNotReady
 
 UNPRIVILEGED = "nobody"
 SUPERUSER = "evergreen"
@@ -196,12 +197,10 @@ def create_databases(url: str, names: list[str]) -> None:
     try:
         connection = psycopg.connect(f"{url}/postgres", autocommit=True)
     except psycopg.OperationalError as error:
-        raise ServiceUnavailable(
-            "connecting to the database server",
-            found=str(error).strip(),
-            expected="a Postgres that answers, with a login that may create databases",
-            next_step="check EVERGREEN_DATABASE (postgresql://user:password@host:port)",
-        ) from error
+        server = Remote(
+            "the database server", "EVERGREEN_DATABASE (postgresql://user:password@host:port)", "EVERGREEN_DATABASE"
+        )
+        raise of_postgres("connecting to the database server", error, server) from error
     with connection:
         there = {row[0] for row in connection.execute("select datname from pg_database")}
         for name in names:

@@ -91,7 +91,7 @@ def test_a_server_that_does_not_answer_may_answer_later(landed_in_s3: str, monke
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
     says(
         unavailable(), doing="reading the batch of churn/usage of 2026-01-01", found="EndpointConnectionError",
-        expected="an answer from the object store", next_step="set AWS_ENDPOINT_URL",
+        expected="an answer from the object store", next_step="correct AWS_ENDPOINT_URL",
     )  # fmt: skip
     assert "EndpointConnectionError" in unavailable("churn/usage/{partition}*").found, "nor does it list its files"
 
