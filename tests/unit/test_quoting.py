@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evergreen.quoting import line as on_one_line
 from evergreen.quoting import shown
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=80)  # lone surrogates and unassigned ones too
@@ -68,3 +69,10 @@ def test_a_value_that_could_not_be_written_in_full_is_bounded_before_it_is_writt
     assert shown(deep) == "[[[[[[[...]]]]]]]"
     assert len(shown(["x" * 10_000_000] * 100_000)) < 150
     assert len(shown({str(n): n for n in range(100_000)})) < 150
+
+
+def test_a_sentence_with_foreign_names_in_it_stays_one_visible_line() -> None:
+    told = on_one_line("no table a\x1b[31m\n  next step: \u202eb\udc80")
+    assert told == r"no table a\x1b[31m\n  next step: \u202eb\udc80"
+    assert on_one_line('it\'s a "plain" sentence') == 'it\'s a "plain" sentence'
+    assert on_one_line("x" * 500, 400) == "x" * 400 + "… (500 characters)"

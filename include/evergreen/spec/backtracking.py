@@ -15,8 +15,16 @@ from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
 _TIMES = 32  # a repeat is repeated
-_SECONDS = 3.0
-_TRY = "import json, re, sys\npattern, texts = json.load(sys.stdin)\nfor text in texts: re.search(pattern, text)"
+_SECONDS = 2  # of computing, that a pattern may take for all of them; a busy machine makes no pattern slow
+_PATIENCE = 60.0  # seconds for the process to come and go
+_TRY = """
+import json, re, resource, sys
+pattern, texts, seconds = json.load(sys.stdin)
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+for text in texts:
+    re.search(pattern, text)
+"""
 _SAMPLES = {kind.CATEGORY_DIGIT: "0", kind.CATEGORY_SPACE: " ", kind.CATEGORY_WORD: "a", kind.CATEGORY_NOT_DIGIT: "a",
             kind.CATEGORY_NOT_SPACE: "a", kind.CATEGORY_NOT_WORD: "-"}  # fmt: skip
 
@@ -31,12 +39,13 @@ def endless(pattern: str) -> bool:
     texts = [before + body * _TIMES + "\x01" for before, body in _repeats(parsed, "")]
     if not texts:
         return False
-    try:
-        subprocess.run(
-            [sys.executable, "-I", "-S", "-c", _TRY], input=json.dumps([pattern, texts]).encode(), timeout=_SECONDS, check=True, stderr=subprocess.DEVNULL
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", _TRY], input=json.dumps([pattern, texts, _SECONDS]), capture_output=True,
+        text=True, timeout=_PATIENCE, check=False,
+    )  # fmt: skip
+    if done.returncode < 0:
         return True
+    done.check_returncode()
     return False
 
 
