@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from evergreen.errors import PermanentError
 from evergreen.features.rules import EVENT, Window
 from evergreen.lake import tables
+from evergreen.quoting import shown
 from evergreen.spec import files
 from evergreen.spec import query as queries
 from evergreen.spec.schema import ModelSpec, Source
@@ -78,20 +79,21 @@ def labels(spec: ModelSpec, window: Window) -> tuple[pa.Table, int]:
     wrong = pc.unique(result[name].filter(pc.invert(pc.fill_null(allowed, False))))
     if len(wrong):
         expected = "0 or 1 (or true, false)" if spec.label.type == "binary" else "a number"
-        shown = ", ".join(map(str, wrong.to_pylist()[:5]))
         raise _wrong_query(
-            file, doing, f"`{name}` is {shown}", f"{expected}, never null; leave out what has no outcome"
+            file,
+            doing,
+            f"`{name}` is {_listed(wrong.to_pylist())}",
+            f"{expected}, never null; leave out what has no outcome",
         )
     if spec.request is None:
         return _stamped(result, window.partition, event_timestamp=cutoff, known_at=window.end), 0
     asked = requests(spec, window)
     unasked = sorted(set(result[key].to_pylist()) - set(asked[key].to_pylist()))
     if unasked:
-        shown = ", ".join(map(str, unasked[:5]))
         raise _wrong_query(
             file,
             doing,
-            f"{len(unasked)} outcomes without a request: {shown}",
+            f"{len(unasked)} outcomes without a request: {_listed(unasked)}",
             f"a `{key}` that {spec.request_sql()} returns",
         )
     joined = (
@@ -266,9 +268,11 @@ def _checked(result: pa.Table, key: str, expected: Mapping[str, str], file: Path
         raise _wrong_query(file, doing, f"{table[key].null_count} rows without `{key}`", "a key in every row")
     repeated = [row["values"] for row in table[key].value_counts().to_pylist() if row["counts"] > 1]
     if repeated:
-        shown = ", ".join(map(str, repeated[:5]))
         raise _wrong_query(
-            file, doing, f"{len(repeated)} values of `{key}` more than once: {shown}", f"one row per `{key}`"
+            file,
+            doing,
+            f"{len(repeated)} values of `{key}` more than once: {_listed(repeated)}",
+            f"one row per `{key}`",
         )
     return table
 
@@ -284,6 +288,11 @@ def _wrong_query(file: Path, doing: str, found: str, expected: str) -> Permanent
     return PermanentError(
         f"{doing} by {file}", found=found, expected=expected, next_step=f"correct {file}, then clear this task"
     )
+
+
+def _listed(values: Sequence[object]) -> str:
+    """The first of some values of the data, as a message shows them."""
+    return ", ".join(map(shown, values[:5])) + (", …" if len(values) > 5 else "")
 
 
 def _naive(moment: datetime) -> datetime:

@@ -34,7 +34,7 @@ class Origin:
         return BatchUnreadable(
             self.reading, found=found, expected=f"at most {limits.batch() >> 20:,} MiB for all files of the day (EVERGREEN_LARGEST_BATCH)",
             next_step="ask the upstream system whether this is the day's data. If it is, set EVERGREEN_LARGEST_BATCH to more MiB where"
-            " workers have five times as much memory, or cut the source into several; then clear this task",
+            " workers have seven times as much memory, or cut the source into several; then clear this task",
         )  # fmt: skip
 
 

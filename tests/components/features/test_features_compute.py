@@ -126,7 +126,7 @@ def test_a_label_sees_both_sides_of_its_cutoff_up_to_the_horizon(model: Model) -
     [
         ("select customer_id, 1.0 as spent, 1 as purchases from events", "columns customer_id, spent, purchases"),
         ("select customer_id, amount as spent, 1 as purchases, true as big, 2 as other from events", "other"),
-        ("select customer_id, amount as spent, 1 as purchases, true as big from events", "`customer_id` more than once: a"),
+        ("select customer_id, amount as spent, 1 as purchases, true as big from events", "`customer_id` more than once: 'a'"),
         ("select null as customer_id, 1.0 as spent, 1 as purchases, true as big", "without `customer_id`"),
         ("select 'a' as customer_id, 'much' as spent, 1 as purchases, true as big", "`spent` is string"),
         ("select 'a' as customer_id, 1.0 as spent, 1.5 as purchases, true as big", "`purchases` is decimal"),
