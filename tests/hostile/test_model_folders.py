@@ -402,3 +402,16 @@ def test_beside_mutilated_folders_the_sound_one_is_there(seed: int, fuzzed: Path
 @given(seed=st.integers(0, 1 << 32))
 def test_beside_a_great_many_mutilated_folders_the_sound_one_is_there(seed: int, fuzzed: Path) -> None:
     _hold(fuzzed, seed)
+
+
+def test_a_valid_folder_cannot_take_an_entity_from_those_that_share_it(models: Path) -> None:
+    """All models share a Feast project, so one entity has one key: what most of them say."""
+    taking = _copied(models, "a_first_name")
+    for path in taking.rglob("*"):
+        if path.is_file():
+            path.write_text(path.read_text().replace("reader_id", "person_id"))
+    outcomes = load_each(models)
+    assert {name: type(outcome) for name, outcome in outcomes.items()} == {
+        "a_first_name": SpecError, HOSTILE: ModelSpec, SOUND: ModelSpec,
+    }  # fmt: skip
+    assert "reader by reader_id (string), as in hostile" in str(outcomes["a_first_name"])

@@ -53,12 +53,13 @@ def load_each(models: Path, *, deep: bool = False) -> dict[str, ModelSpec | Spec
     outcomes: dict[str, ModelSpec | SpecError] = {}
     for folder in folders(models):
         try:
-            spec = load_spec(folder, deep=deep)
-            others = [other for other in outcomes.values() if isinstance(other, ModelSpec)]
-            found = list(_disagreements(spec, others))
-            outcomes[folder.name] = _error(folder, found) if found else spec
+            outcomes[folder.name] = load_spec(folder, deep=deep)
         except SpecError as error:
             outcomes[folder.name] = error
+    agreed = _agreed([outcome for outcome in outcomes.values() if isinstance(outcome, ModelSpec)])
+    for name, outcome in outcomes.items():
+        if isinstance(outcome, ModelSpec) and (found := list(_disagreements(outcome, agreed))):
+            outcomes[name] = _error(models / name, found)
     return outcomes
 
 
@@ -109,16 +110,27 @@ def _error(folder: Path, found: list[Mistake]) -> SpecError:
     return spec_error(f"reading the spec {folder.absolute()}", folder.name, found)
 
 
-def _disagreements(spec: ModelSpec, others: list[ModelSpec]) -> Iterator[Mistake]:
+def _agreed(specs: list[ModelSpec]) -> dict[str, tuple[str, str, str]]:
+    """Entity → key, type, and a model that says so: what most models say, so that one folder cannot take an entity from several."""
+    said: dict[str, dict[tuple[str, str], list[str]]] = {}
+    for spec in specs:
+        for name, (_, key, kind) in _entities(spec).items():
+            said.setdefault(name, {}).setdefault((key, kind), []).append(spec.model)
+    return {
+        name: (*way, models[0])
+        for name, ways in said.items()
+        for way, models in [max(ways.items(), key=lambda each: len(each[1]))]
+    }
+
+
+def _disagreements(spec: ModelSpec, agreed: dict[str, tuple[str, str, str]]) -> Iterator[Mistake]:
     """One entity has one key: all models share a Feast project."""
-    for other in others:
-        known = _entities(other)
-        for name, (where, key, kind) in _entities(spec).items():
-            if name in known and known[name][1:] != (key, kind):
-                _, other_key, other_kind = known[name]
-                allowed = f"{name} by {other_key} ({other_kind}), as in {other.model}"
-                fix = "use the same key and type, or name the entity differently"
-                yield Mistake(FILE, where, f"{name} by {key} ({kind})", allowed, fix)
+    for name, (where, key, kind) in _entities(spec).items():
+        agreed_key, agreed_kind, model = agreed[name]
+        if (key, kind) != (agreed_key, agreed_kind):
+            allowed = f"{name} by {agreed_key} ({agreed_kind}), as in {model}"
+            fix = "use the same key and type, or name the entity differently"
+            yield Mistake(FILE, where, f"{name} by {key} ({kind})", allowed, fix)
 
 
 def _entities(spec: ModelSpec) -> dict[str, tuple[str, str, str]]:
