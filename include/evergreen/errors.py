@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from evergreen.quoting import lines
+
 
 class EvergreenError(Exception):
     """An error that tells on-call what was being done, what was found, what was expected and what to do next.
@@ -20,10 +22,11 @@ class EvergreenError(Exception):
 
     def __init__(self, doing: str, *, found: str, expected: str, next_step: str) -> None:
         super().__init__(doing, found, expected, next_step)
-        self.doing = doing
-        self.found = found
-        self.expected = expected
-        self.next_step = next_step
+        # Whoever raised it quotes what is foreign; what was forgotten still colours, turns and hides nothing in a log.
+        self.doing = lines(doing)
+        self.found = lines(found)
+        self.expected = lines(expected)
+        self.next_step = lines(next_step)
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.doing, self.found, self.expected, self.next_step))

@@ -49,6 +49,11 @@ def line(text: str, limit: int = 400) -> str:
     return visible(text[:limit]) + cut
 
 
+def lines(text: str) -> str:
+    """A text of several lines, such as a traceback or the end of a log: its lines stay, each of them visible."""
+    return "\n".join(visible(each.expandtabs(4)) for each in text.split("\n"))
+
+
 def _integer(value: int) -> str:
     return str(value) if value.bit_length() <= _BITS else f"(an integer of {value.bit_length():,} bits)"
 

@@ -17,7 +17,7 @@ from evergreen.orchestration.failures import LONGEST_DELAY, RETRIES, RETRY_DELAY
 from evergreen.orchestration.notify import RUNBOOK, of_failures, of_timeouts
 from evergreen.orchestration.operator import Stages
 from evergreen.orchestration.timetable import IntervalsUntil
-from evergreen.quoting import visible
+from evergreen.quoting import lines
 from evergreen.settings import settings
 from evergreen.spec.load import load_all
 from evergreen.spec.mistakes import Mistake, spec_error
@@ -185,4 +185,4 @@ def _doc(spec: ModelSpec, name: Loop) -> str:
 
 def _as_markdown(text: str) -> str:
     """A text of the spec as Markdown that reads the same: what stands in it makes no link, no image and no element."""
-    return re.sub(r"([\\<&\[\]!`*_#|~])", r"\\\1", "\n".join(map(visible, text.splitlines())))
+    return re.sub(r"([\\<&\[\]!`*_#|~])", r"\\\1", lines(text))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from evergreen import files
-from evergreen.quoting import visible
+from evergreen.quoting import lines
 from evergreen.settings import settings
 
 if TYPE_CHECKING:
@@ -50,4 +50,4 @@ def _shown(value: object) -> object:
     if not isinstance(value, str) or hasattr(value, "__html__"):
         return value
     cut = f"… ({len(value):,} characters)" if len(value) > _LONGEST else ""
-    return "\n".join(visible(line) for line in value[:_LONGEST].split("\n")) + cut
+    return lines(value[:_LONGEST]) + cut
