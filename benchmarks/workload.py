@@ -48,6 +48,7 @@ def _settings() -> Iterator[Settings]:
     with tempfile.TemporaryDirectory(prefix="evergreen-bench-") as folder:
         os.environ |= {
             "EVERGREEN_HOME": folder, "EVERGREEN_MODELS": f"{folder}/models", "EVERGREEN_POSTGRES_PORT": str(postgres.free_port()),
+            "EVERGREEN_CLIENT_ENTITIES_PER_SECOND": "1000000",  # one client is all the load
             **{f"EVERGREEN_{name}_URL": f"http://127.0.0.1:{postgres.free_port()}" for name in ("AIRFLOW", "MLFLOW", "SERVER", "REPORTS")},
         }  # fmt: skip
         settings.cache_clear()

@@ -53,7 +53,9 @@ def test_a_port_that_is_taken_is_named_with_the_setting_that_changes_it(
     assert not home.exists(), "nothing was started, nothing was written"
 
 
-def test_parts_of_the_stack_start_alone_and_again(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_parts_of_the_stack_start_alone_and_again(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.socket() as other:  # a port of a part that is not wanted may be taken
         other.bind(("127.0.0.1", int(os.environ["EVERGREEN_AIRFLOW_URL"].rpartition(":")[2])))
         other.listen()
@@ -64,8 +66,12 @@ def test_parts_of_the_stack_start_alone_and_again(home: Path, capsys: pytest.Cap
             assert f"the login of Airflow: admin / {settings().airflow_password} " in told
             assert sorted(path.stem for path in (home / "run").glob("*.json")) == ["postgres", "reports"]
             assert cli.main(["down"]) == 0
+            monkeypatch.setenv("EVERGREEN_DISK_RESERVE_MB", "1000000000")
+            settings.cache_clear()
             assert cli.main(["up", "postgres"]) == 0, "on the data that is there"
-            assert settings().airflow_password not in capsys.readouterr().out, "a password is shown once"
+            told = capsys.readouterr().out
+            assert settings().airflow_password not in told, "a password is shown once"
+            assert "WARNING: the disk of Postgres, home, lake" in told, "little space is told"
         finally:
             assert stack.down() == ["postgres"]
 

@@ -11,13 +11,14 @@ from typing import Any
 import httpx
 import pandas as pd
 import psycopg
+import pyarrow as pa
 import pytest
 
 from evergreen.features import store as features
 from evergreen.registry import store
 from evergreen.train.rows import inputs
 
-from .conftest import Shop, Town, at, customer, put_online, until
+from .conftest import _TYPES, Shop, Town, at, customer, put_online, until
 
 
 @pytest.fixture(scope="module")
@@ -296,6 +297,32 @@ def test_metrics_count_requests_predictions_and_unknown_entities(open_shop: Shop
     assert server.metric(f'evergreen_serving_last_known_good{{model="{name}"}}') == 0
     assert "made-up-by-a-client" not in server.get("/metrics").text, "clients cannot make up labels"
     assert server.get("/metrics").headers["content-type"].startswith("text/plain")
+
+
+def test_an_unknown_entity_that_is_asked_for_alone_is_counted(open_shop: Shop) -> None:
+    sample = f'evergreen_unknown_entities_total{{model="{open_shop.name}"}}'
+    before = open_shop.server.metric(sample)
+    assert open_shop.server.predict(open_shop.name, entity={"customer_id": "nobody"}).status_code == 404
+    assert open_shop.server.metric(sample) == before + 1
+
+
+def test_categories_that_the_version_never_saw_are_counted_by_feature(open_shop: Shop) -> None:
+    """The version was trained with a, b and c; null is a value that is missing, not one that was never seen."""
+    server, name = open_shop.server, open_shop.name
+    feature = "plan"
+    view = next(view for view, declared in open_shop.spec.features.items() if feature in declared.features)
+    put_online(open_shop.spec, 1, ["seen", "new", "null"])
+    for key, value in (("seen", "b"), ("new", "<script>"), ("null", None)):
+        columns = {"customer_id": pa.array([key]), "event_timestamp": pa.array([at(2)], pa.timestamp("us", "UTC")),
+                   "known_at": pa.array([at(2)], pa.timestamp("us", "UTC"))}  # fmt: skip
+        kinds = open_shop.spec.features[view].features
+        values = {each: pa.array([value if each == feature else None], _TYPES[kind]) for each, kind in kinds.items()}
+        features.write_online(open_shop.spec, view, pa.table(columns | values))
+    sample = f'evergreen_unseen_categories_total{{feature="{feature}",model="{name}"}}'
+    before = server.metric(sample)
+    assert server.predict(name, entities=entities("seen", "new", "null", "new")).status_code == 200
+    assert server.metric(sample) == before + 2
+    assert "script" not in server.get("/metrics").text, "clients cannot make up labels"
 
 
 def test_the_documentation_names_the_models_key(open_shop: Shop) -> None:

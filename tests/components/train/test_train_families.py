@@ -86,3 +86,15 @@ def test_the_network_that_answers_without_tensorflow_is_the_one_that_was_fitted(
     prepared = pipeline[:-1].transform(inputs(TYPES, ROWS))
     theirs = np.asarray(pipeline[-1].network()(prepared.astype(np.float32)))[:, 0]
     np.testing.assert_allclose(pipeline.predict_proba(inputs(TYPES, ROWS))[:, 1], theirs, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_tells_which_categories_it_has_seen(family: str) -> None:
+    def seen(types: dict[str, FeatureType], learn: pd.DataFrame) -> dict[str, frozenset[str]]:
+        return families.categories(families.build(family, PARAMETERS[family], types, 7).fit(inputs(types, learn), learn["left"]))  # fmt: skip
+
+    many = ROWS.assign(plan=[None, *(f"plan {number % 300}" for number in range(len(ROWS) - 1))])
+    assert seen(TYPES, ROWS) == {"plan": frozenset(ROWS["plan"].dropna())}
+    assert seen(TYPES, many) == {"plan": frozenset(many["plan"].dropna())}, "rare ones that count as one are seen too"
+    assert seen(TYPES, ROWS.assign(plan=None)) == {"plan": frozenset()}
+    assert seen({"minutes": "float"}, ROWS) == {}
