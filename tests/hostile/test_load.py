@@ -27,15 +27,28 @@ from evergreen.local.processes import Processes, Service
 from evergreen.settings import settings
 from tests.components.serve.conftest import (  # noqa: F401 - fixtures
     CUSTOMERS,
+    Nursery,
     Shop,
     Town,
     alone,
     customer,
+    founded,
     nursery,
     put_online,
-    town,
     until,
 )
+
+
+@pytest.fixture(scope="module")
+def town(
+    nursery: Nursery,  # noqa: F811 - the fixture
+    postgres_url: str,
+    mlflow_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Town]:
+    """Where the attacked models live."""
+    with founded("siege", nursery, postgres_url, mlflow_url, tmp_path_factory.mktemp("siege")) as town:
+        yield town
 
 
 def body(count: int) -> bytes:
@@ -83,7 +96,8 @@ def limited(alone: Shop, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Shop]
         for name, value in wanted.items():
             monkeypatch.setenv(f"EVERGREEN_{name}", str(value))
         settings.cache_clear()
-        alone.serve()
+        server = alone.serve(wait=False)
+        until(lambda: server.answers("/healthz"), "the server answers, ready or not")
         alone.champion(3)
         return alone
 
@@ -110,7 +124,7 @@ def test_a_client_that_says_to_be_others_is_still_one(limited: Callable[..., Sho
     shop = limited(CLIENT_ENTITIES_PER_SECOND=1)
     statuses = [
         shop.server.post(
-            f"/models/{shop.name}/predict", content=body(10),
+            f"/models/{shop.name}/predict", content=body(50),
             headers={"content-type": "application/json", "x-forwarded-for": f"10.0.0.{number}"},
         ).status_code
         for number in range(3)

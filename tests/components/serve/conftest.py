@@ -324,8 +324,9 @@ def declare(folder: Path, name: str) -> Path:
 
 @dataclass
 class Town:
-    """What all tests of the folder share."""
+    """What all tests of a folder share."""
 
+    name: str  # of its models and databases: all folders share one MLflow
     folder: Path
     nursery: Nursery
     server: Server
@@ -336,7 +337,7 @@ class Town:
         """The next model, on the shared server, with 40 customers' features online as of day 0."""
         number = next(self.numbers)
         assert number < POOL, "all models of the shared server are taken: raise POOL"
-        spec = load_spec(self.folder / "models" / f"shop{number}")
+        spec = load_spec(self.folder / "models" / f"{self.name}{number}")
         put_online(spec, 0, [customer(n) for n in range(CUSTOMERS)])
         return Shop(spec, evergreen_settings(), self.folder, self.nursery, self.candidates, [self.server])
 
@@ -354,7 +355,14 @@ def town(
     nursery: Nursery, postgres_url: str, mlflow_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Town]:
     """The shared server in replay mode, and the settings that it and the tests have."""
-    folder, prefix = tmp_path_factory.mktemp("town"), f"t{os.getpid()}_town_"
+    with founded("shop", nursery, postgres_url, mlflow_url, tmp_path_factory.mktemp("town")) as town:
+        yield town
+
+
+@contextmanager
+def founded(name: str, nursery: Nursery, postgres_url: str, mlflow_url: str, folder: Path) -> Iterator[Town]:
+    """A town of its own, in the settings of this process while the block runs."""
+    prefix = f"t{os.getpid()}_{name}_"
     port = postgres.free_port()
     environment = {
         "HOME": str(folder / "home"), "DATABASE": postgres_url, "DATABASE_PREFIX": prefix, "MODELS": str(folder / "models"),
@@ -362,17 +370,17 @@ def town(
     }  # fmt: skip
     postgres.create_databases(postgres_url, [f"{prefix}{name}" for name in ("evergreen", "optuna", "feast")])
     for number in range(POOL):
-        declare(folder / "models", f"shop{number}")
+        declare(folder / "models", f"{name}{number}")
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(f"EVERGREEN_{name}", value)
+        for setting, value in environment.items():
+            patch.setenv(f"EVERGREEN_{setting}", value)
         patch.setenv("PYTHONPATH", str(PROJECT / "include"))  # of the processes that the tests start
         evergreen_settings.cache_clear()
         log = folder / "server.log"
         server = Server(evergreen_settings().server_url, nursery.start(["--port", str(port)], log, os.devnull), log)
         try:
             server.wait()
-            yield Town(folder, nursery, server)
+            yield Town(name, folder, nursery, server)
         finally:
             server.stop()
     evergreen_settings.cache_clear()
@@ -387,7 +395,7 @@ def shop(town: Town) -> Shop:
 @pytest.fixture
 def alone(town: Town, tmp_path: Path) -> Iterator[Shop]:
     """A model whose servers the test starts and ends itself."""
-    name = f"alone{next(town.numbers)}"
+    name = f"{town.name}_alone{next(town.numbers)}"
     spec = load_spec(declare(tmp_path / "models", name))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVERGREEN_MODELS", str(tmp_path / "models"))
