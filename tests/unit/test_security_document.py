@@ -1,4 +1,4 @@
-"""The threat model: what it says holds names a test that exists."""
+"""The threat model: what it says holds names a test that exists, and no attack below tests/hostile is left out of it."""
 
 from __future__ import annotations
 
@@ -36,6 +36,13 @@ def test_whatever_holds_names_a_test_that_exists() -> None:
             assert (PROJECT / file).is_file(), f"{claim}: there is no {file}"
             assert name in functions(PROJECT / file), f"{claim}: {file} has no {name}"
             assert name.startswith("test_"), f"{claim}: {name} is no test"
+
+
+def test_every_attack_is_named() -> None:
+    named = {file for _, tests in claims() for file, _ in tests}
+    attacks = {path.relative_to(PROJECT).as_posix() for path in (PROJECT / "tests" / "hostile").glob("test_*.py")}
+    assert attacks, "no attack is tried"
+    assert attacks <= named, f"docs/security.md does not say what holds by {sorted(attacks - named)}"
 
 
 def test_every_door_is_there() -> None:
