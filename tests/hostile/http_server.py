@@ -1,4 +1,4 @@
-"""The model server as it runs, with one version that was not registered anywhere and with limits of a second: what test_http attacks.
+"""The model server as it runs, with one version that was not registered anywhere and with limits of a second or two: what test_http attacks.
 
 Arguments: the port. The environment names the databases; MLflow is away.
 """
@@ -65,7 +65,7 @@ def main() -> None:
     listen(
         create_serving_app(models, allowed("127.0.0.1")), host="127.0.0.1", port=int(sys.argv[1]),
         trusted=(ip_network("127.0.0.9/32"),),
-        limits=Limits(header_seconds=1, body_seconds=1, idle_seconds=1, drain_seconds=1, connections=90, connections_of_a_client=60),
+        limits=Limits(header_seconds=1.5, body_seconds=1.5, idle_seconds=1, drain_seconds=1, connections=90, connections_of_a_client=60),
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import socket
@@ -155,13 +156,15 @@ def unharmed(server: Server, usual: float) -> Iterator[None]:
 
 
 def fastest(server: Server) -> float:
-    """Seconds that /healthz takes; the best of three, on a machine that is not ours alone."""
-    taken = []
-    for _ in range(3):
+    """Seconds that /healthz takes; the best of a few, on a machine that is not ours alone."""
+    taken = math.inf
+    for _ in range(10):
         started = time.perf_counter()
         assert server.send(get(), source="127.0.0.1").startswith(b"HTTP/1.1 200")
-        taken.append(time.perf_counter() - started)
-    return min(taken)
+        taken = min(taken, time.perf_counter() - started)
+        if taken < 0.05:
+            break
+    return taken
 
 
 DEEP = b"[" * 10_000 + b"]" * 10_000
@@ -308,8 +311,10 @@ def test_fifty_half_sent_requests_are_gone_within_their_limit(server: Server, pa
         assert fastest(server) < 0.1, "others are answered meanwhile"
         for attacker in attackers:
             answer = received(attacker)
-            assert answer.startswith(b"HTTP/1.1 408") and f"{late} did not arrive within 1 s".encode() in answer, answer
-        assert 0.5 < time.monotonic() - started < 4, "one second, however many there are"
+            assert answer.startswith(b"HTTP/1.1 408") and f"{late} did not arrive within 1.5 s".encode() in answer, (
+                answer
+            )
+        assert 0.5 < time.monotonic() - started < 6, "their limit, however many there are"
     finally:
         for attacker in attackers:
             attacker.close()
@@ -326,7 +331,7 @@ def test_headers_that_drip_are_over_at_their_limit(server: Server) -> None:
                 with contextlib.suppress(TimeoutError):
                     assert client.recv(100).startswith(b"HTTP/1.1 408")
                     break
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < 6
 
 
 @pytest.mark.parametrize("before", [b"", b"\r\n" * 100, get()])
@@ -338,7 +343,7 @@ def test_an_idle_connection_is_closed(server: Server, before: bytes) -> None:
             assert complete(received(client)) == [200]
         client.settimeout(PATIENCE)
         assert received(client) == b"", "nothing was asked: nothing is answered"
-        assert 0.5 < time.monotonic() - started < 4
+        assert 0.5 < time.monotonic() - started < 6
 
 
 def test_requests_sent_at_once_are_answered_in_their_order(server: Server) -> None:

@@ -280,6 +280,22 @@ def test_the_server_is_alive_and_ready(open_shop: Shop) -> None:
     assert open_shop.server.get("/readyz").json() == {"ready": True, "missing": [], "warnings": []}
 
 
+def test_asking_for_readiness_opens_no_connection(open_shop: Shop) -> None:
+    names = [open_shop.settings.database_url(name).rpartition("/")[2] for name in ("evergreen", "feast")]
+    with psycopg.connect(open_shop.settings.database_url("evergreen"), autocommit=True) as connection:
+
+        def backends() -> set[tuple[int, datetime]]:
+            found = connection.execute(
+                "select pid, backend_start from pg_stat_activity where datname = any(%s) and backend_type = 'client backend'",
+                [names],
+            )
+            return set(found.fetchall())
+
+        before = backends()
+        assert {open_shop.server.get("/readyz").status_code for _ in range(20)} == {200}
+        assert backends() <= before
+
+
 def test_metrics_count_requests_predictions_and_unknown_entities(open_shop: Shop) -> None:
     server, name = open_shop.server, open_shop.name
     samples = {
