@@ -63,7 +63,7 @@ def main() -> None:
     slot = models.slots[spec.model]
     slot.current, slot.settled = Loaded(spec, Version(1, "run", "key", AT), Answering(spec)), True
     listen(
-        create_serving_app(models, allowed("127.0.0.1")), host="127.0.0.1", port=int(sys.argv[1]),
+        create_serving_app(models, allowed("127.0.0.1", settings().server_url)), host="127.0.0.1", port=int(sys.argv[1]),
         trusted=(ip_network("127.0.0.9/32"),),
         limits=Limits(header_seconds=1.5, body_seconds=1.5, idle_seconds=1, drain_seconds=1, connections=90, connections_of_a_client=60),
     )  # fmt: skip
