@@ -98,3 +98,17 @@ def test_a_connection_that_cannot_be_read_shows_nothing_of_it(stated: str, monke
     assert "secret" not in str(caught.value)
     with pytest.raises(LookupError):
         connection_uri("other")
+
+
+def test_limits_are_whole_numbers_and_the_embedded_data_is_none_of_a_server_of_the_users(tmp_path: Path) -> None:
+    def of(**stated: str) -> Settings:
+        return Settings.from_environment({"EVERGREEN_HOME": str(tmp_path)} | {f"EVERGREEN_{k}": v for k, v in stated.items()})  # fmt: skip
+
+    assert (of().client_entities, of().client_requests, of().disk_reserve, of().database_bound) == (2_000, 64, 10**9, 0)
+    assert of(DISK_RESERVE_MB="0", DATABASE_BOUND_MB="20000").disk_reserve == 0, "no reserve is a choice"
+    for name, wrong in (("CLIENT_REQUESTS", "0"), ("DISK_RESERVE_MB", "-1"), ("DATABASE_BOUND_MB", "20 GB")):
+        with pytest.raises(PermanentError, match=f"EVERGREEN_{name}"):
+            of(**{name: wrong})
+    assert of(POSTGRES_DATA="/data").database_folder == Path("/data")
+    theirs = of(POSTGRES_DATA="/data", DATABASE="postgresql://u:p@db:5432")
+    assert theirs.database_folder is None, "left over from the stack's own"
