@@ -68,6 +68,8 @@ def restart(parts: Collection[str], progress: Progress = print) -> Settings:
         _check_owner(home)
         processes = Processes(home)
         running = [name for name in processes.names() if processes.running(name)]
+        # Airflow's processes end by themselves, sooner or later, once their database is away; the other parts connect again.
+        parts = {*parts, "airflow"} if "postgres" in parts and "airflow-scheduler" in running else {*parts}
         stopped = _stop(processes, home, [name for name in running if _part(name) in parts])
         if stopped:
             progress(f"stopped: {', '.join(stopped)}")
