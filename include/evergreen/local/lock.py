@@ -129,7 +129,7 @@ def _acquired(path: Path, progress: Callable[[str], None], interrupt: bool) -> F
                 "waiting for the lock of the home", found=f"{_named(holder)} does not end", expected="that it ends when it is asked to",
                 next_step=f"end it (kill -9 {holder.get('pid', '')}), then run this again: what it leaves is found and stopped",
             )  # fmt: skip
-        elif not said or time.monotonic() - said > _REMIND:
+        elif (holder or waited > 1) and (not said or time.monotonic() - said > _REMIND):  # it has signed in a moment
             said = time.monotonic()
             progress(f"waiting for {_named(holder)}" + (f": {waited:.0f} s" if waited > 1 else ""))
         time.sleep(0.1)
