@@ -25,4 +25,4 @@ COPY --chown=airflow:root config /opt/airflow/config
 COPY --chown=airflow:root feature_repo /opt/airflow/feature_repo
 # The home is made here, so that a volume mounted on it belongs to Airflow's user.
 RUN uv pip install --no-cache --no-deps --editable /opt/airflow \
-    && mkdir /opt/airflow/home
+    && mkdir -m 700 /opt/airflow/home
