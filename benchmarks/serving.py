@@ -92,12 +92,12 @@ class Bare:
 
     def __init__(self, here: Settings, spec: ModelSpec) -> None:
         from evergreen.features.store import feature_store, view_name
-        from evergreen.registry import store
+        from evergreen.registry import loading
         from evergreen.train.rows import inputs
 
         self._spec, self._inputs = spec, inputs
         self._version = feature_store().config.entity_key_serialization_version
-        self._model = store.load(spec.model, 1)
+        self._model = loading.load(spec.model, 1)
         self._database, self._opened = here.database_url("feast"), ExitStack()
         self._connection = self._connect()
         project = feature_store().config.project
@@ -187,14 +187,16 @@ def _shop(here: Settings) -> Iterator[Shop]:
 
 
 def _train(run: Run) -> None:
+    from evergreen.registry import records
     from evergreen.registry import stages as registry
-    from evergreen.registry import store
+    from evergreen.registry.promotion import promote
     from evergreen.train import stages as train
 
     data = train.build(run)
     candidate = train.tune(run, data, FAMILY)
     version = registry.register(run, {**candidate, "passed": True, "key": data["key"], "champion": None})["version"]
-    store.set_champion(run.spec.model, version, last_known_good=None)
+    found = records.version(run.spec.model, version)
+    promote(run.spec.model, found, None, None, actor="benchmark", reason="the only one")
 
 
 def _online(run: Run) -> tuple[list[str], dict[str, dict[str, Any]]]:
@@ -282,10 +284,11 @@ def _rate(connect: Callable[[], Callable[[Any], object]], requests: Sequence[Any
 def _parts(here: Settings, shop: Shop, bare: Bare, whole: list[float]) -> str:
     """Where a request's time goes: each of its parts alone, in this process, and an empty request over HTTP."""
     from evergreen.features.store import online_features
+    from evergreen.registry import artifacts
     from evergreen.serve.models import load
     from evergreen.serve.predictions import Prediction, PredictionLog
 
-    loaded, log = load(shop.spec.model, 1), PredictionLog()
+    loaded, log = load(shop.spec.model, 1, artifacts.read), PredictionLog()
     alive = http.client.HTTPConnection(urlsplit(shop.server).netloc, timeout=60)
     now = datetime.now(UTC)
 

@@ -12,7 +12,8 @@ ENV PYTHONUNBUFFERED=1 \
 COPY requirements.txt /tmp/requirements.txt
 RUN pip install --no-cache-dir uv==0.13.9 \
     && uv pip install --system --no-cache --compile-bytecode --requirement /tmp/requirements.txt \
-    && useradd --create-home --uid 10001 evergreen
+    && useradd --create-home --uid 10001 evergreen \
+    && install --directory --mode=700 --owner=evergreen /home/evergreen/home # a volume takes its owner from here
 
 COPY pyproject.toml README.md LICENSE /opt/evergreen/
 COPY include /opt/evergreen/include

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
+import logging
 import os
 import shlex
 import signal
@@ -54,6 +55,15 @@ def _parser() -> argparse.ArgumentParser:
     rollback.add_argument("--version", type=int, help="the version to roll back from; default: the one that serves")
     rollback.add_argument("--actor", help="who; default: the system's user")
     rollback.set_defaults(command=_rollback)
+
+    registry = commands.add_parser("registry", help="what Evergreen knows of its versions").add_subparsers(
+        required=True
+    )
+    adopt = registry.add_parser("adopt", help="record the digests of versions that an earlier release registered")
+    adopt.add_argument("model")
+    adopt.add_argument("--version", type=int, help="only this one; default: all that have none")
+    adopt.add_argument("--actor", help="who vouches for them; default: the system's user")
+    adopt.set_defaults(command=_adopt)
 
     commands.add_parser("apply", help="apply every model's Feast objects").set_defaults(command=_apply)
     run = commands.add_parser("run", help="run a loop without Airflow, in this process; the last result as JSON")
@@ -126,6 +136,18 @@ def _rollback(options: argparse.Namespace) -> int:
 
     actor = options.actor or getpass.getuser()
     print(rollback(options.model, reason=options.reason, actor=actor, version=options.version)["message"])
+    return 0
+
+
+def _adopt(options: argparse.Namespace) -> int:
+    from evergreen.registry.adoption import adopt
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    adopted = adopt(options.model, actor=options.actor or getpass.getuser(), number=options.version)
+    print(
+        f"{options.model}: adopted {', '.join(f'version {number}' for number in adopted) or 'nothing, all have digests'}"
+    )
     return 0
 
 

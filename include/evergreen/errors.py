@@ -93,6 +93,10 @@ class ModelUnloadable(PermanentError):
     """A registered version cannot be loaded, or does not answer as it did when it was trained."""
 
 
+class ArtifactUntrusted(PermanentError):
+    """A file of a candidate or version is not the one that was recorded when it was written, or none was recorded; it is not opened."""
+
+
 class DeployRefused(PermanentError):
     """The serving target did not take the version; the previous one still serves."""
 

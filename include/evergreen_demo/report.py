@@ -26,7 +26,7 @@ from evergreen.lake import tables
 from evergreen.local import loops
 from evergreen.local.airflow_runs import AirflowRuns
 from evergreen.monitor.stages import with_labels
-from evergreen.registry import store
+from evergreen.registry import loading, records
 from evergreen.registry.login import sign_in
 from evergreen.settings import settings
 from evergreen.spec.families import space
@@ -87,7 +87,7 @@ def read(spec: ModelSpec, runs: AirflowRuns, span: Span) -> Report:
         StoryFailed: no live prediction has an outcome.
     """
     made, known = tables.read(spec.model, "predictions", "live"), tables.read(spec.model, "labels", spec.label.name)
-    first = store.version(spec.model, 1)
+    first = records.version(spec.model, 1)
     live = pd.DataFrame() if made is None or known is None else with_labels(spec, made.to_pandas(), known.to_pandas())
     if live.empty:
         raise timeline.failed(
@@ -98,7 +98,7 @@ def read(spec: ModelSpec, runs: AirflowRuns, span: Span) -> Report:
     family, parameters = _fitted(first.run_id)
     ways = live[["as_of", "label"]].copy()
     ways[SERVED] = live["prediction"]
-    ways[NEVER] = store.load(spec.model, first.number).predict(asked)
+    ways[NEVER] = loading.load(spec.model, first.number).predict(asked)
     ways[DAILY] = _refitted(spec, family, parameters, live["as_of"], asked)
     days = ways["as_of"].dt.strftime("%Y-%m-%d").to_numpy(object)
     labels = ways["label"].to_numpy("int64")

@@ -17,7 +17,7 @@ from evergreen.local.airflow_runs import AirflowRuns
 from evergreen.monitor import decisions
 from evergreen.monitor.rules import Decision
 from evergreen.monitor.stages import with_labels
-from evergreen.registry import audit, store
+from evergreen.registry import audit, loading, store
 from evergreen.registry.rules import Version
 from evergreen.settings import settings
 from evergreen.spec.schema import ModelSpec
@@ -143,7 +143,7 @@ def read(spec: ModelSpec, runs: AirflowRuns, drift: date) -> Timeline:
         raise failed(spec.model, f"no matured predictions after {new.as_of}")
     inputs, labels = training_rows.inputs(spec.feature_types, rows), rows["label"].to_numpy("int64")
     predictions = {
-        name: store.load(spec.model, version.number).predict(inputs) for name, version in (("new", new), ("old", old))
+        name: loading.load(spec.model, version.number).predict(inputs) for name, version in (("new", new), ("old", old))
     }
     metric = spec.search.metric
     serving = httpx.get(f"{settings().server_url}/models/{spec.model}", timeout=10).json().get("version")

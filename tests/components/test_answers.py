@@ -81,7 +81,7 @@ ASKING: dict[str, tuple[Callable[[], object], str]] = {
     "airflow's login": (_airflow_login, "EVERGREEN_AIRFLOW_PASSWORD"),
     "server": (lambda: client.serving("churn"), "EVERGREEN_SERVER_TOKEN"),
     "deploy": (lambda: client.deploy("churn", 1), "EVERGREEN_SERVER_TOKEN"),
-    "registry": (lambda: store.find_by_key("churn", "key"), "MLFLOW_TRACKING_PASSWORD"),
+    "registry": (lambda: store.registered("churn"), "MLFLOW_TRACKING_PASSWORD"),
     "tracking": (lambda: tracking.find("churn", "key", "logistic"), "MLFLOW_TRACKING_PASSWORD"),
     "s3": (lambda: landing.read("s3://evergreen", "a/{partition}.csv", "2026-01-05", "churn/a"), "AWS_SECRET_ACCESS_KEY"),
 }  # fmt: skip

@@ -62,7 +62,7 @@ def decision(action: Any, end: datetime) -> Decision:
 
 
 def version(number: int, as_of: datetime) -> Version:
-    return Version(number, f"run{number}", f"key{number}", as_of, rolled_back=False, tags={})
+    return Version(number, f"run{number}", f"key{number}", as_of)
 
 
 STORY = timeline.Story(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evergreen.registry import rules
-from evergreen.registry.rules import Version
+from evergreen.registry.rules import Registered, Standing, Version
 
 
 def version(number: int, day: int, *, rolled_back: bool = False) -> Version:
@@ -132,3 +132,41 @@ def test_any_history_leaves_a_champion_that_nothing_older_or_rolled_back_from_re
         assert good is None or not versions[good].rolled_back
         if champion != before and before is not None and step != "roll back":
             assert good == before, "rollback returns to what served before"
+
+
+def event(name: str, number: int | None, **evidence: int | None) -> dict[str, object]:
+    return {"event": name, "version": number, "evidence": evidence}
+
+
+def test_the_audit_trail_says_which_version_is_the_champion() -> None:
+    assert rules.standing([]) == Standing(None, None)
+    promoted = [event("promotion", 1, replaced=None), event("alert", None), event("promotion", 3, replaced=1)]
+    assert rules.standing(promoted) == Standing(3, 1)
+    assert rules.standing([*promoted, event("rollback", 1, to=1)]) == Standing(1, 1)
+    assert rules.standing([*promoted, event("rollback", 1, to=1), event("adoption", 2)]) == Standing(1, 1)
+
+
+@pytest.mark.parametrize(
+    ("aliases", "versions", "recorded", "told"),
+    [
+        ({"champion": 2, "last_known_good": 1}, {1, 2}, {1, 2}, []),
+        ({"last_known_good": 1}, {1, 2}, {1, 2}, ["champion names none: give it back to version 2"]),
+        ({"champion": 1, "last_known_good": 1}, {1, 2}, {1, 2}, ["champion names version 1: give it back to version 2"]),
+        ({"last_known_good": 1}, {1}, {1, 2}, ["version 2, the champion, was deleted in MLflow: `evergreen rollback churn`"]),
+        ({"champion": 2, "last_known_good": 1}, {1, 2, 5}, {1, 2}, ["version 5: no training of this release registered it"]),
+        ({"champion": 2, "last_known_good": 1}, {1, 2}, set(), ["versions 1, 2: no training", ]),
+    ],
+)  # fmt: skip
+def test_what_mlflow_has_otherwise_is_told_with_a_way_out(
+    aliases: dict[str, int], versions: set[int], recorded: set[int], told: list[str]
+) -> None:
+    found = rules.disagreements("churn", Standing(2, 1), Registered(aliases, versions), recorded)
+    assert len(found) == len(told) and all(part in text for part, text in zip(told, found, strict=True)), found
+
+
+def test_a_registered_model_that_is_gone_and_one_that_nobody_promoted_are_told() -> None:
+    (renamed,) = rules.disagreements("churn", Standing(2, 1), None, {1, 2})
+    assert "whose champion is version 2: was it renamed?" in renamed
+    assert rules.disagreements("churn", Standing(), None, ()) == []
+    (by_hand,) = rules.disagreements("churn", Standing(), Registered({"champion": 4}, {4}), {4})
+    assert "version 4, which was never promoted: `evergreen registry adopt churn`" in by_hand

@@ -39,6 +39,7 @@ def evaluate(run: Run, data: Json, candidates: list[Json]) -> Json:
     import numpy as np
 
     from evergreen.evaluate.metrics import score
+    from evergreen.registry import loading
     from evergreen.train import rows, tracking
 
     spec, metric = run.spec, run.spec.search.metric
@@ -56,7 +57,7 @@ def evaluate(run: Run, data: Json, candidates: list[Json]) -> Json:
     # In the spec's order, and the first of equals is best: the same, whatever the order in which the families were done.
     for candidate in sorted(candidates, key=lambda c: list(spec.families).index(c["family"])):
         family = candidate["family"]
-        predictions[family] = rows.predict(tracking.load(candidate["mlflow_run_id"]), later.inputs)
+        predictions[family] = rows.predict(loading.pipeline(candidate["mlflow_run_id"]), later.inputs)
         scored.append({**candidate, "scores": _json(score(later.labels, predictions[family], kind))})
         log.info("%-24s %s", family, _line(scored[-1]["scores"]))
     sign = -1 if metric in LOWER_IS_BETTER else 1
@@ -78,7 +79,7 @@ def evaluate(run: Run, data: Json, candidates: list[Json]) -> Json:
         scores = candidate["scores"]
         tracking.record(
             run, candidate["mlflow_run_id"],
-            artifacts={"evaluation.json": {"value": scores[metric], "scores": scores, **common}},
+            files={"evaluation.json": {"value": scores[metric], "scores": scores, **common}},
             metrics={f"evaluation_{name}": value for name, value in scores.items() if value is not None},
         )  # fmt: skip
     return {"key": data["key"], **common, "best": best, "candidates": scored}
@@ -112,7 +113,7 @@ def gates(run: Run, evaluated: Json) -> Json:
     told = [asdict(gate) for gate in found]
     tracking.record(
         run, run_id,
-        artifacts={"gates.json": {"verdict": verdict, "reason": reason, "gates": told}},
+        files={"gates.json": {"verdict": verdict, "reason": reason, "gates": told}},
         tags={"evergreen.verdict": verdict, "evergreen.verdict_reason": reason},
     )  # fmt: skip
     if verdict == "no evidence":
@@ -132,7 +133,7 @@ def gates(run: Run, evaluated: Json) -> Json:
 def _champion(run: Run, data: Json, later: Rows, candidate: npt.NDArray[np.float64]) -> Json | None:
     """The champion on the same rows; None when there is none. One that cannot be scored is no reason to promote another."""
     from evergreen.evaluate.metrics import compare, score
-    from evergreen.registry import store
+    from evergreen.registry import loading, store
     from evergreen.train.rows import inputs
 
     champion = store.champion(run.spec.model)
@@ -146,8 +147,8 @@ def _champion(run: Run, data: Json, later: Rows, candidate: npt.NDArray[np.float
     named = f"champion, version {champion.number}"
     try:
         # On the columns that it learned from, as the server asks it: of one that is no longer computed nothing is known.
-        columns = store.spec(run.spec.model, champion).feature_types
-        predictions = store.load(run.spec.model, champion.number).predict(
+        columns = loading.spec(run.spec.model, champion).feature_types
+        predictions = loading.load(run.spec.model, champion.number).predict(
             inputs(columns, later.frame.reindex(columns=list(columns)))
         )
     except TransientError:

@@ -7,7 +7,7 @@ import logging
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from evergreen.errors import StageSkipped
+from evergreen.errors import StageSkipped, TransientError
 from evergreen.monitor import rules
 from evergreen.run import Run
 from evergreen.settings import settings
@@ -178,22 +178,40 @@ def decide(run: Run, collected: Json, quality: Json, drift: Json, performance: J
 
 
 def alert(run: Run, decision: Json) -> Json:
-    """Tell about a decision to alert, and keep it in the audit trail.
+    """Tell about a decision to alert, and keep it in the audit trail; tell also what is wrong now with what serves: a registry that parted
+    from the audit trail, a version deployed by hand, a file that was changed.
 
     Raises:
         StageSkipped: there is nothing to tell.
     """
     from evergreen.registry import audit
 
-    if decision["action"] != "alert":
+    alerts = decision["reasons"] if decision["action"] == "alert" else []
+    warnings = [*alerts, *_wrong_now(run)]
+    if not warnings:
         raise StageSkipped(f"decision {decision['decision_id']}: {decision['action']}; nothing to tell")
-    for reason in decision["reasons"]:
+    for reason in warnings:
         log.warning("%s %s: %s", run.spec.model, run.interval.partition, reason)
-    audit.record(
-        id=f"alert/{decision['decision_id']}", as_of=run.as_of, model=run.spec.model, event="alert", version=None,
-        actor="monitor", reason="; ".join(decision["reasons"]), evidence={"decision_id": decision["decision_id"]},
-    )  # fmt: skip
-    return {"told": run.spec.owner.email, "decision_id": decision["decision_id"], "warnings": decision["reasons"]}
+    if alerts:
+        audit.record(
+            id=f"alert/{decision['decision_id']}", as_of=run.as_of, model=run.spec.model, event="alert", version=None,
+            actor="monitor", reason="; ".join(alerts), evidence={"decision_id": decision["decision_id"]},
+        )  # fmt: skip
+    return {"told": run.spec.owner.email, "decision_id": decision["decision_id"], "warnings": warnings}
+
+
+def _wrong_now(run: Run) -> list[str]:
+    """What the server says is wrong with what it serves; of a server that does not answer, what MLflow has otherwise than the trail."""
+    from evergreen.registry import store
+    from evergreen.serve import client
+
+    try:
+        problem = client.problem(run.spec.model)
+    except TransientError as error:
+        log.info("The model server was not asked: %s", error.found)
+        with store.locked(run.spec.model):
+            return store.disagreements(run.spec.model)
+    return [f"the model server: {problem}"] if problem else []
 
 
 def _champion(run: Run) -> int | None:
@@ -278,9 +296,9 @@ def _reference(run: Run, version: int) -> pd.DataFrame:
 
 def _artifact(run: Run, version: int, name: str) -> bytes:
     """An artifact of a version's training run."""
-    from evergreen.registry import store
+    from evergreen.registry import artifacts, records
 
-    return store.download(store.version(run.spec.model, version).run_id, name).read_bytes()
+    return artifacts.read(records.candidate(records.version(run.spec.model, version).run_id), name)
 
 
 def _seen(value: Any, kind: FeatureType) -> float | str | None:

@@ -1,16 +1,21 @@
-"""The audit trail: every promotion, rollback and alert; who, when, what, why, with which evidence. Rows are only ever added."""
+"""The audit trail: every promotion, rollback, adoption and alert; who, when, what, why, with which evidence. Rows are only ever added.
+
+Which version is the champion is what its promotions and rollbacks have led to. MLflow's aliases follow, for people to look at.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from evergreen.lake import postgres
+from evergreen.registry import rules
 
-_DDL = """
+TABLE = """
 create table if not exists audit (
     id text primary key, at timestamptz not null default now(), as_of timestamptz, model text not null,
     event text not null, version bigint, actor text not null, reason text not null, evidence jsonb not null
@@ -29,7 +34,7 @@ def record(
     evidence: dict[str, Any],
 ) -> None:
     """Add an event; a rerun of what caused it, which has the same `id`, adds nothing."""
-    postgres.ensure_table(_DDL)
+    postgres.ensure_table(TABLE)
     with postgres.connect() as connection:
         connection.execute(
             "insert into audit (id, as_of, model, event, version, actor, reason, evidence)"
@@ -40,6 +45,21 @@ def record(
 
 def trail(model: str) -> list[dict[str, Any]]:
     """The model's events, oldest first; `at` is the wall clock, `as_of` what the event's run or version knew about."""
-    postgres.ensure_table(_DDL)
+    postgres.ensure_table(TABLE)
     with postgres.connect() as connection, connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute("select * from audit where model = %s order by at, id", [model]).fetchall()
+
+
+def standing(model: str) -> rules.Standing:
+    """The model's champion and last known good version."""
+    return rules.standing(trail(model))
+
+
+def standings() -> dict[str, rules.Standing]:
+    """Those of every model that has any."""
+    postgres.ensure_table(TABLE)
+    with postgres.connect() as connection, connection.cursor(row_factory=dict_row) as cursor:
+        events = cursor.execute(
+            "select model, event, version, evidence from audit where event in ('promotion', 'rollback') order by model, at, id"
+        ).fetchall()
+    return {model: rules.standing(own) for model, own in groupby(events, key=lambda event: event["model"])}

@@ -1,20 +1,46 @@
-"""What MLflow's server answers, as errors of ours: the one place that knows how its client tells of a refusal or a silence."""
+"""MLflow's server, asked by its own client; what it answers, as errors of ours: the one place that knows how its client tells of a refusal or
+a silence."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+import mlflow
 import requests
 from mlflow.exceptions import MlflowException, RestException
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
 
 from evergreen.answers import Remote, refusal, silence
+from evergreen.registry.login import sign_in
 from evergreen.settings import settings
 
 # An answer without JSON (a proxy's page) is told by the client with its status in the message alone (mlflow.utils.rest_utils).
 _STATUS = re.compile(r"failed with error code (\d{3})")
 _MISWRITTEN = (requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL)
+
+
+def client() -> mlflow.MlflowClient:
+    """MLflow's client of the server that the settings name."""
+    sign_in()
+    return mlflow.MlflowClient(tracking_uri=settings().mlflow_url, registry_uri=settings().mlflow_url)
+
+
+def get(path: str, query: Mapping[str, str], *, timeout: tuple[float, float]) -> requests.Response:
+    """The server's answer to one GET request, with the client's credentials; its status is good, its body still to be read.
+
+    Args:
+        timeout: seconds to connect, and to wait for bytes.
+    """
+    sign_in()
+    found: requests.Response = http_request(
+        get_default_host_creds(settings().mlflow_url), path, "GET", params=dict(query), timeout=timeout, stream=True,
+        max_retries=0, raise_on_status=False, allow_redirects=False,
+    )  # fmt: skip
+    found.raise_for_status()
+    return found
 
 
 @contextmanager

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,69 @@ class Version:
     key: str  # of its training set
     as_of: datetime  # what its training knew about
     rolled_back: bool = False  # it served, and was taken out of service for a reason
-    tags: Mapping[str, str] = field(default_factory=dict, compare=False)
+    family: str = ""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The numbers of a model's champion and last known good version, as the audit trail has them."""
+
+    champion: int | None = None
+    last_known_good: int | None = None
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What MLflow has of a model."""
+
+    aliases: Mapping[str, int]
+    versions: Collection[int]
+
+
+def standing(events: Iterable[Mapping[str, Any]]) -> Standing:
+    """Where the promotions and rollbacks of a model, oldest first, have led to."""
+    found = Standing()
+    for event in events:
+        if event["event"] == "promotion":
+            replaced = event["evidence"].get("replaced")
+            found = Standing(event["version"], found.last_known_good if replaced is None else replaced)
+        elif event["event"] == "rollback":
+            found = Standing(event["version"], event["version"])
+    return found
+
+
+def disagreements(
+    model: str, standing: Standing, registered: Registered | None, recorded: Collection[int]
+) -> list[str]:
+    """What MLflow says of a model otherwise than the audit trail, and what to do about it. MLflow's word counts for nothing.
+
+    Args:
+        registered: what MLflow has; None when it has no such registered model.
+        recorded: the versions that Evergreen registered or adopted.
+    """
+    if registered is None:
+        gone = f"MLflow has no registered model {model}, whose champion is version {standing.champion}"
+        return [] if standing.champion is None else [f"{gone}: was it renamed? Give it its name back"]
+    found = []
+    for alias, number in (("champion", standing.champion), ("last_known_good", standing.last_known_good)):
+        named = registered.aliases.get(alias)
+        if number is not None and number not in registered.versions:
+            found.append(
+                f"version {number}, the {alias}, was deleted in MLflow: `evergreen rollback {model}`, or train a better one"
+            )
+        elif named != number and number is not None:
+            instead = "none" if named is None else f"version {named}"
+            found.append(f"the alias {alias} names {instead}: give it back to version {number}")
+        elif named != number:
+            found.append(
+                f"the alias {alias} names version {named}, which was never promoted: `evergreen registry adopt {model}`, or remove it"
+            )
+    if unknown := sorted(set(registered.versions) - set(recorded)):
+        whose = f"version{'s' if len(unknown) > 1 else ''} {', '.join(map(str, unknown))}"
+        found.append(
+            f"{whose}: no training of this release registered it. `evergreen registry adopt {model}`, or delete it in MLflow"
+        )
+    return found
 
 
 def registration_refusal(as_of: datetime, existing: Version | None, champion: Version | None) -> str | None:

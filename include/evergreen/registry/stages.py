@@ -22,8 +22,10 @@ def register(run: Run, gated: Json) -> Json:
 
     Raises:
         StageSkipped: it did not pass its gates, is older than the champion, or was rolled back from.
+        ArtifactUntrusted: a file of the candidate is no longer what training recorded, or the champion was not adopted.
+        EvidenceMissing: MLflow has a champion that the audit trail does not know of.
     """
-    from evergreen.registry import store
+    from evergreen.registry import records, store
     from evergreen.train import tracking
 
     model = run.spec.model
@@ -31,7 +33,7 @@ def register(run: Run, gated: Json) -> Json:
     if not gated["passed"]:
         raise StageSkipped(f"not promoted: {gated['reason']}")
     with store.locked(model):
-        existing = store.find_by_key(model, gated["key"])
+        existing = records.find_by_key(model, gated["key"])
         refusal = rules.registration_refusal(run.as_of, existing, store.champion(model))
         if refusal:
             raise StageSkipped(f"not promoted: {refusal}")
@@ -41,9 +43,9 @@ def register(run: Run, gated: Json) -> Json:
         )  # fmt: skip
     log.info(
         "Version %d of %s (%s, key %s): %s",
-        version.number, model, version.tags["evergreen.family"], version.key, "registered" if existing is None else "was registered before",
+        version.number, model, version.family, version.key, "registered" if existing is None else "was registered before",
     )  # fmt: skip
     return {
         "version": version.number, "mlflow_run_id": version.run_id, "key": version.key, "as_of": version.as_of.isoformat(),
-        "family": version.tags["evergreen.family"], "champion": gated["champion"],
+        "family": version.family, "champion": gated["champion"],
     }  # fmt: skip

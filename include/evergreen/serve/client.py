@@ -20,6 +20,18 @@ def serving(model: str) -> int | None:
         ServiceUnavailable: the server does not answer, or not now.
         RequestRefused: it answers that it will not.
     """
+    number: int | None = _described(model).get("version")
+    return number
+
+
+def problem(model: str) -> str | None:
+    """What the running server says is wrong with what it serves of a model; raises as `serving` does."""
+    found: str | None = _described(model).get("problem")
+    return found
+
+
+def _described(model: str) -> dict[str, Any]:
+    """What the server says of a model; nothing of one that it does not know."""
     url = f"{settings().server_url}/models/{model}"
     doing = f"asking the model server what serves of {model}"
     try:
@@ -27,11 +39,11 @@ def serving(model: str) -> int | None:
     except httpx.TransportError as error:
         raise silence(doing, f"{type(error).__name__}: {error}", _server()) from error
     if response.status_code == httpx.codes.NOT_FOUND:
-        return None
+        return {}
     if response.status_code != httpx.codes.OK:
         raise refusal(doing, response.status_code, response.text, _server())
-    number: int | None = response.json()["version"]
-    return number
+    found: dict[str, Any] = response.json()
+    return found
 
 
 def deploy(model: str, version: int) -> dict[str, Any]:

@@ -30,14 +30,20 @@ class _Serving(Collector):
         fallback = GaugeMetricFamily(
             "evergreen_serving_last_known_good", "1 while the champion cannot be loaded and the last known good version serves", labels=["model"]
         )  # fmt: skip
+        problem = GaugeMetricFamily(
+            "evergreen_problem", "1 while /models says that something is wrong with what serves", labels=["model"]
+        )
         failures = GaugeMetricFamily(
-            "evergreen_load_failures", "Versions that could not be loaded since the start", labels=["model"]
+            "evergreen_load_failures",
+            "Loads of a version that failed since the start, each try of its own",
+            labels=["model"],
         )
         for slot in self._models.all():
             version.add_metric([slot.model], slot.current.version.number if slot.current else 0)
             fallback.add_metric([slot.model], float(slot.fallback))
+            problem.add_metric([slot.model], float(slot.problem is not None))
             failures.add_metric([slot.model], slot.failures)
-        yield from (version, fallback, failures)
+        yield from (version, fallback, problem, failures)
 
 
 class _Left(Collector):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +17,20 @@ import pandas as pd
 from pydantic import BaseModel
 
 from evergreen.errors import EvergreenError, ModelUnloadable, ServiceUnavailable
-from evergreen.registry import store
-from evergreen.registry.rules import Version
+from evergreen.registry import audit, loading, records, rules, store
+from evergreen.registry.rules import Standing, Version
+from evergreen.serve.kept import Files, Kept
 from evergreen.serve.messages import request_type
 from evergreen.spec.schema import ModelSpec
 from evergreen.train.rows import inputs
 
 log = logging.getLogger(__name__)
 
-RETRY_SECONDS = 2.0  # until the registry is asked again, while it does not answer at the server's start
+Role = Literal["champion", "last known good", "unpromoted"]
+
+RETRY_SECONDS = 2.0  # until Postgres and MLflow are asked again, while a model's first version cannot be looked for
+LOOK_SECONDS = 10.0  # between two looks at what the audit trail and MLflow say of what serves
+RELOAD_SECONDS = 30.0  # until a champion that cannot be served is tried again
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class Loaded:
 
     spec: ModelSpec  # the one that it was trained with: the model's folder may have moved on
     version: Version
-    predictor: store.Predictor
+    predictor: loading.Predictor
     loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def predict(self, features: Sequence[dict[str, Any]]) -> npt.NDArray[np.float64]:
@@ -57,65 +63,153 @@ class Slot:
     """One model's place in the server."""
 
     model: str
+    kept: Kept | None = None  # copies of what it serves; None: nothing is kept
     current: Loaded | None = None
+    role: Role | None = None  # of the version that serves, by the audit trail
     settled: bool = False  # the version to start with was looked for
-    fallback: bool = False  # the last known good version serves, since the champion could not be loaded
-    problem: str | None = None  # the last load that failed, until one succeeds
-    failures: int = 0
+    failures: int = 0  # to load a version
     deploying: threading.Lock = field(default_factory=threading.Lock)
+    _problems: dict[str, str] = field(default_factory=dict)  # by what they are about
+    _tried: float = -RELOAD_SECONDS  # when the champion was last looked for
+
+    @property
+    def problem(self) -> str | None:
+        """Everything that is wrong with what serves; None when nothing is."""
+        return "; ".join(self._problems.values()) or None
+
+    @property
+    def missing(self) -> bool:
+        """It should serve and does not: its first version was not looked for yet, or nothing could be loaded."""
+        unloaded = any(about.startswith("load ") for about in self._problems)
+        return not self.settled or (self.current is None and unloaded)
+
+    @property
+    def fallback(self) -> bool:
+        """The last known good version serves, since the champion cannot."""
+        return self.role == "last known good"
 
     def put(self, number: int) -> None:
         """Load a version completely, let it answer once, then serve it. What served before serves on until then, or after a failure.
 
         Raises:
-            EvidenceMissing, ModelUnloadable, ServiceUnavailable: the version cannot be had; nothing changed.
+            EvidenceMissing, ArtifactUntrusted, ModelUnloadable, ServiceUnavailable: the version cannot be had; nothing changed.
         """
         with self.deploying:
-            self._serve(number)
-            self.settled, self.fallback, self.problem = True, False, None
+            self._serve(number, Files(self.kept))
+            self.role = "champion"  # whoever deploys it promotes it next; `look` says when nobody did
+            self.settled = True
+            self._loaded()
 
-    def start(self) -> bool:
-        """Serve the champion, else the last known good version; False when the registry does not answer."""
-        try:
-            with self.deploying:
-                if not self.settled:  # else a deployment was faster
-                    self._start()
-                self.settled = True
-        except ServiceUnavailable as error:
-            self.problem = f"the registry does not answer: {error.found}"
-            return False
-        return True
-
-    def _start(self) -> None:
-        for role, wanted in (("champion", store.champion), ("last known good version", store.last_known_good)):
+    def start(self, standing: Standing) -> None:
+        """Serve the champion, else the last known good version, where there is none or only the latter yet."""
+        with self.deploying:
+            right = self.current is not None and not self.fallback
+            if self.settled and (right or standing.champion is None or self._tried_lately()):
+                return
+            self._tried = time.monotonic()
             try:
-                found = wanted(self.model)
-                if found is not None:
-                    self._serve(found.number)
-                    self.fallback = role != "champion"
-                    self.problem = self.problem if self.fallback else None
-                    return
-            except ServiceUnavailable:
-                raise
-            except Exception as error:  # whatever it is, it must hold no other model up
-                self.problem = self.problem or f"the {role} cannot be served: {error}"
-                log.exception("%s: the %s cannot be served", self.model, role)
+                self._start(standing)
+            except ServiceUnavailable as error:
+                self._tell("start", f"the registry does not answer: {error.found}")
+            else:
+                self.settled = True
+                self._tell("start", None)
 
-    def _serve(self, number: int) -> None:
+    def look(self, disagreements: Sequence[str], standing: Standing) -> None:
+        """Say what the audit trail and MLflow have of the version that serves. No deployment is halfway."""
+        with self.deploying:
+            number, by_hand = self.current and self.current.version.number, None
+            if number is not None and number == standing.champion:
+                if self.fallback:  # it was rolled back to, elsewhere
+                    self._loaded()
+                self.role = "champion"
+            elif number is not None and not self.fallback:
+                self.role = "unpromoted"
+                champion = "no version is" if standing.champion is None else f"version {standing.champion} is"
+                by_hand = (
+                    f"version {number} serves, and by the audit trail {champion} the champion: was it deployed by hand?"
+                    f" `evergreen rollback {self.model}`, or clear `deploy` of the champion's training"
+                )
+            self._tell("server", by_hand)
+            self._tell("registry", "; ".join(disagreements) or None)
+
+    def tell_silence(self, error: EvergreenError | None) -> None:
+        """Say that Postgres or MLflow does not, and so nobody can say what should serve; None: both do again."""
+        self._tell("silence", None if error is None else f"no answer while {error.doing}: {error.found}")
+
+    def _tried_lately(self) -> bool:
+        return time.monotonic() - self._tried < RELOAD_SECONDS
+
+    def _start(self, standing: Standing) -> None:
+        roles: tuple[tuple[Role, int | None], ...] = (
+            ("champion", standing.champion), ("last known good", standing.last_known_good),
+        )  # fmt: skip
+        failed: dict[int, EvergreenError] = {}
+        # The champion's own copy comes after another version's file: an old version that is told of is noticed, and a file to be mended.
+        for _ in ("MLflow", "disk"):
+            for role, number in roles:
+                if number is None or (role == "last known good" and number == standing.champion):
+                    continue
+                files = Files(self.kept, failed.get(number))
+                try:
+                    self._serve(number, files)
+                except Exception as error:  # whatever it is, it must hold no other model up
+                    if not isinstance(error, EvergreenError):
+                        log.exception("%s: the %s, version %d, cannot be served", self.model, role, number)
+                    failed.setdefault(number, _ours(self.model, number, error))
+                    continue
+                self.role = role
+                if isinstance(files.refused, ServiceUnavailable):
+                    self.tell_silence(files.refused)
+                elif role == "champion" and files.refused is None:
+                    self._loaded()
+                return
+        for missed in failed.values():
+            if isinstance(missed, ServiceUnavailable):
+                raise missed
+
+    def _serve(self, number: int, files: Files) -> None:
         if self.current is None or self.current.version.number != number:
             try:
-                self.current = load(self.model, number)
-            except EvergreenError as error:
-                self.failures += 1
-                self.problem = f"version {number} could not be loaded: {error.found}"
+                loaded = load(self.model, number, files)
+            except Exception as error:
+                waits = isinstance(error, ServiceUnavailable) and not self.settled  # for what it loads from
+                if files.asks and not waits:
+                    self.failures += 1
+                    self._tell(f"load {number}", f"version {number} could not be loaded: {_in_full(error)}")
+                    log.error("%s: version %d could not be loaded: %s", self.model, number, error)
                 raise
+            self._keep(loaded, files)
+            self.current = loaded
         log.info("%s: version %d serves", self.model, number)
 
+    def _keep(self, loaded: Loaded, files: Files) -> None:
+        if self.kept is None or files.refused is not None:
+            return
+        try:
+            self.kept.keep(records.candidate(loaded.version.run_id), files.found)
+        except OSError as error:  # it serves without, but not after a restart without MLflow
+            log.warning("%s: version %d could not be kept on disk: %s", self.model, loaded.version.number, error)
+            self._tell("copy", f"version {loaded.version.number} could not be kept on the server's disk: {error}")
+        else:
+            self._tell("copy", None)
 
-def load(model: str, number: int) -> Loaded:
+    def _loaded(self) -> None:
+        """What could not be loaded before is over."""
+        for about in self._problems:
+            if about.startswith("load "):
+                self._tell(about, None)
+
+    def _tell(self, about: str, what: str | None) -> None:
+        # Replaced, not changed: requests read it meanwhile.
+        others = {name: text for name, text in self._problems.items() if name != about}
+        self._problems = others if what is None else {**others, about: what}
+
+
+def load(model: str, number: int, read: loading.Read) -> Loaded:
     """A version that has answered once: a row in which nothing is known, which every version must take."""
-    version = store.version(model, number)
-    loaded = Loaded(store.spec(model, version), version, store.load(model, number))
+    version = records.version(model, number)
+    loaded = Loaded(loading.spec(model, version, read), version, loading.load(model, number, read))
     try:
         answer = loaded.predict([dict.fromkeys(loaded.spec.feature_types)])
     except Exception as error:  # whatever a model raises that does not fit the spec
@@ -124,6 +218,21 @@ def load(model: str, number: int) -> Loaded:
     if answer.shape != (1,) or not good.all():
         raise _unfit(loaded, f"the answer {answer!r}")
     return loaded
+
+
+def _in_full(error: Exception) -> str:
+    """An error in a line, with what is to be done."""
+    if not isinstance(error, EvergreenError):
+        return f"{type(error).__name__}: {error}"
+    return f"{error.doing}: found {error.found}; expected {error.expected}. {error.next_step}"
+
+
+def _ours(model: str, number: int, error: Exception) -> EvergreenError:
+    if isinstance(error, EvergreenError):
+        return error
+    return ModelUnloadable(
+        f"loading version {number} of {model}", found=f"{type(error).__name__}: {error}", expected="a version that loads", next_step="see the server's log"
+    )  # fmt: skip
 
 
 def _unfit(loaded: Loaded, found: str) -> ModelUnloadable:
@@ -137,30 +246,70 @@ def _unfit(loaded: Loaded, found: str) -> ModelUnloadable:
 class Models:
     """Every model of the server, by name."""
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self.slots = {name: Slot(name) for name in names}
+    def __init__(self, names: Iterable[str], kept: Kept | None = None) -> None:
+        self._kept = kept
+        self.slots = {name: Slot(name, kept) for name in names}
         self._stopped = threading.Event()
 
     def start(self) -> None:
-        """Put every model's first version in its place; waits for a registry that does not answer yet, until `stop`."""
-        open_slots = self.all()
+        """Put every model's first version in its place, then look at what should serve and what does, until `stop`."""
         while not self._stopped.is_set():
-            open_slots = [slot for slot in open_slots if not slot.start()]
-            if not open_slots:
-                return
-            self._stopped.wait(RETRY_SECONDS)
+            try:
+                self._start()
+                self._look()
+            except Exception:  # whatever it is, the looking goes on
+                log.exception("looking at what should serve")
+            waiting = any(not slot.settled for slot in self.all())
+            self._stopped.wait(RETRY_SECONDS if waiting else LOOK_SECONDS)
 
     def stop(self) -> None:
-        """End `start`, where it still waits."""
+        """End `start`."""
         self._stopped.set()
+
+    def _start(self) -> None:
+        try:
+            standings = audit.standings()
+        except ServiceUnavailable as error:
+            for slot in self.all():
+                slot.tell_silence(error)
+            return
+        for slot in self.all():
+            slot.start(standings.get(slot.model, Standing()))
+
+    def _look(self) -> None:
+        """All models are compared at once, which is cheap; one that something is wrong with, again while nobody deploys it."""
+        try:
+            standings, recorded, registered = audit.standings(), records.numbers(), store.registered()
+        except EvergreenError as error:
+            log.warning("%s", error)
+            for slot in self.all():
+                slot.tell_silence(error)
+            return
+        for slot in self.all():
+            slot.tell_silence(None)
+            model, standing = slot.model, standings.get(slot.model, Standing())
+            found = rules.disagreements(model, standing, registered.get(model), recorded.get(model, ()))
+            if found or (slot.current is not None and slot.current.version.number != standing.champion):
+                try:
+                    with store.locked(model):
+                        found, standing = store.disagreements(model), audit.standing(model)
+                        slot.look(found, standing)
+                except EvergreenError as error:
+                    slot.tell_silence(error)
+            else:
+                slot.look([], standing)
 
     def add(self, model: str) -> Slot:
         """The place of a model, also of one that is new since the server's start: it has no version to start with."""
-        return self.slots.setdefault(model, Slot(model, settled=True))
+        return self.slots.setdefault(model, Slot(model, self._kept, settled=True))
 
     def missing(self) -> list[str]:
         """Models that should serve and do not: not looked for yet, or with nothing that could be loaded."""
-        return [slot.model for slot in self.all() if not slot.settled or (slot.current is None and slot.problem)]
+        return [slot.model for slot in self.all() if slot.missing]
+
+    def problems(self) -> dict[str, str]:
+        """What is wrong, by model."""
+        return {slot.model: slot.problem for slot in self.all() if slot.problem}
 
     def ready(self) -> bool:
         """Every model's first version was looked for, and one that cannot be served leaves others that are."""

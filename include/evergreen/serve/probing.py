@@ -16,7 +16,7 @@ from typing import IO, Any
 import httpx
 
 from evergreen.errors import ModelUnloadable, ServiceUnavailable
-from evergreen.registry import store
+from evergreen.registry import artifacts, records
 
 PATIENCE = 180.0  # seconds to load: a cold start on a busy machine
 TOLERANCE = 1e-6  # between the answers of two processes: the order of additions may differ
@@ -29,7 +29,7 @@ def probe(model: str, number: int, run_id: str) -> tuple[int, float]:
         ModelUnloadable: it does not load, or answers differently.
         ServiceUnavailable: what it loads from does not answer, or the machine is too busy to start it.
     """
-    rows: list[dict[str, Any]] = json.loads(store.download(run_id, "sample.json").read_text())["rows"]
+    rows: list[dict[str, Any]] = json.loads(artifacts.read(records.candidate(run_id), artifacts.SAMPLE))["rows"]
     doing = f"probing version {number} of {model} in a fresh server"
     with _server(doing, model, number) as url:
         features = [row["features"] for row in rows]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from evergreen.errors import NothingToRollBackTo
-from evergreen.registry import audit, rules, store
+from evergreen.registry import audit, records, rules, store
 from evergreen.registry.promotion import promote
 from evergreen.serve import client
 
@@ -43,11 +43,11 @@ def rollback(model: str, *, reason: str, actor: str, version: int | None = None)
             )
         client.deploy(model, target.number)
         store.mark_rolled_back(model, champion.number, reason)
-        audit.record(
+        store.set_champion(model, target.number, last_known_good=target.number)
+        audit.record(  # last: until then the champion is the one that is rolled back from, and a second attempt goes the same way
             id=f"rollback/{model}/{champion.number}", as_of=champion.as_of, model=model, event="rollback", version=target.number,
             actor=actor, reason=reason, evidence={"from": champion.number, "to": target.number},
         )  # fmt: skip
-        store.set_champion(model, target.number, last_known_good=target.number)
     message = (
         f"{model}: version {target.number} serves again; version {champion.number} was rolled back from ({reason})"
     )
@@ -59,7 +59,7 @@ def _caught_up(model: str, number: int | None, actor: str) -> tuple[rules.Versio
     champion, good = store.champion(model), store.last_known_good(model)
     if champion is None or number in (None, champion.number):
         return champion, good
-    serving = store.version(model, number)
+    serving = records.version(model, number)
     if not rules.newer(serving, champion):  # the server fell back, since it cannot load the champion
         return champion, good
     promote(model, serving, champion, good, actor=actor, reason="serves already: its deployment was killed halfway")
@@ -68,7 +68,7 @@ def _caught_up(model: str, number: int | None, actor: str) -> tuple[rules.Versio
 
 def _before(model: str, version: int, champion: rules.Version | None, number: int | None) -> dict[str, Any]:
     """What an earlier attempt has done already; an error when none has."""
-    if champion is None or not store.version(model, version).rolled_back:
+    if champion is None or not records.version(model, version).rolled_back:
         instead = (
             f"; version {number} answers in its place" if champion and number not in (None, champion.number) else ""
         )

@@ -50,7 +50,7 @@ def deploy(run: Run, probed: Json) -> Json:
         EvidenceMissing: its gates compared it with another champion than the one of now.
         DeployRefused: the server did not take it; the champion serves on.
     """
-    from evergreen.registry import store
+    from evergreen.registry import records, store
     from evergreen.registry.promotion import promote
     from evergreen.serve import client
     from evergreen.train import tracking
@@ -60,7 +60,7 @@ def deploy(run: Run, probed: Json) -> Json:
     run.links["Model server"] = f"{settings().server_url}/docs"
     with store.locked(model):
         version, champion, good = (
-            store.version(model, probed["version"]),
+            records.version(model, probed["version"]),
             store.champion(model),
             store.last_known_good(model),
         )

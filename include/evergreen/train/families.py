@@ -6,11 +6,10 @@ A candidate reads the spec's features as they are: numbers may be missing, categ
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import optuna
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -23,19 +22,25 @@ from evergreen.spec.families import space
 from evergreen.spec.schema import FeatureType, LabelType
 from evergreen.train.network import KerasClassifier, KerasRegressor
 
+if TYPE_CHECKING:
+    import optuna
+
 Parameters = dict[str, Any]
 _MOST_CATEGORIES = 250
 
-# What a saved candidate may hold beside scikit-learn's public types; loading it refuses everything else.
-TRUSTED_TYPES = (
-    "evergreen.train.network.KerasClassifier",
-    "evergreen.train.network.KerasRegressor",
-    "evergreen.train.families.EmptyColumnsFilled",
-    "functools.partial",  # of the next one, in gradient boosting's handling of categories
-    "sklearn.utils.validation.check_array",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "numpy.dtype",
-)
+# What a saved candidate of each family may hold beside scikit-learn's public types; loading it refuses everything else.
+TRUSTED_TYPES = {
+    "logistic_regression": ("numpy.dtype",),
+    "ridge": ("numpy.dtype",),
+    "gradient_boosting": (
+        "evergreen.train.families.EmptyColumnsFilled",
+        "functools.partial",  # of the next one, in its handling of categories
+        "sklearn.utils.validation.check_array",
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "numpy.dtype",
+    ),
+    "mlp": ("evergreen.train.network.KerasClassifier", "evergreen.train.network.KerasRegressor", "numpy.dtype"),
+}
 # Installed packages that a candidate is loaded and answers with.
 REQUIREMENTS = ("scikit-learn", "numpy", "pandas", "skops")
 

@@ -78,7 +78,7 @@ def tune(run: Run, data: Json, family: str) -> Json:
     from evergreen.train import families, rows, tracking, tuning
     from evergreen.train.code import spec_hash
 
-    spec, study = run.spec, f"{run.spec.model}/{data['key']}/{family}"
+    spec, study = run.spec, tuning.study(run.spec.model, data["key"], family)
     with tuning.alone(study):
         found = tracking.find(spec.model, data["key"], family)
         if found is not None:

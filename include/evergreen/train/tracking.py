@@ -16,20 +16,23 @@ import numpy.typing as npt
 import pandas as pd
 from mlflow.data.delta_dataset_source import DeltaDatasetSource
 from mlflow.data.pandas_dataset import PandasDataset
-from mlflow.entities import Metric, RunTag
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric, RunTag
 from mlflow.entities import Run as MlflowRun
 from mlflow.environment_variables import MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 from sklearn.pipeline import Pipeline
 
 from evergreen.files import work_folder
 from evergreen.lake import tables
+from evergreen.registry import artifacts, records
 from evergreen.registry.login import sign_in
 from evergreen.registry.mlflow_server import answering
+from evergreen.registry.records import Candidate, Digest
 from evergreen.run import Run
 from evergreen.settings import settings
 from evergreen.spec.schema import ModelSpec
+from evergreen.train import tuning
 from evergreen.train.code import code_version
 from evergreen.train.families import REQUIREMENTS, TRUSTED_TYPES
 from evergreen.train.rows import Rows, predict
@@ -41,17 +44,29 @@ _ENVIRONMENT = (*REQUIREMENTS, "scipy", "tensorflow", "keras", "optuna", "mlflow
 
 
 def find(model: str, key: str, family: str) -> MlflowRun | None:
-    """The finished run of a key and family. Runs that a killed attempt left half written are closed as killed."""
+    """The finished run of a key and family, whose files were recorded; call it alone with that study. What killed attempts of any study
+    left half written is cleared first."""
     with _service(f"looking for the {family} candidate of {model}, key {key}"):
+        experiment = _experiment(model)
+        _clear_killed(experiment, tuning.study(model, key, family))
         found = mlflow.search_runs(
-            [_experiment(model)],
-            f"tags.`evergreen.key` = '{key}' and tags.`evergreen.family` = '{family}'",
+            [experiment],
+            f"tags.`evergreen.key` = '{key}' and tags.`evergreen.family` = '{family}' and attributes.status = 'FINISHED'",
             output_format="list",
         )
-        for run in found:
-            if run.info.status == "RUNNING":
-                mlflow.MlflowClient().set_terminated(run.info.run_id, status="KILLED")
-    return next((run for run in found if run.info.status == "FINISHED"), None)
+    return next((run for run in found if records.find_candidate(run.info.run_id) is not None), None)
+
+
+def _clear_killed(experiment: str, own: str) -> None:
+    """Close the runs that nobody works on any more, with the models that they began to log."""
+    client = mlflow.MlflowClient()
+    for run in mlflow.search_runs([experiment], "attributes.status = 'RUNNING'", output_format="list"):
+        study = run.data.tags.get("evergreen.study")
+        if study is None or (study != own and not tuning.is_idle(study)):
+            continue
+        for model in client.search_logged_models([experiment], f"source_run_id = '{run.info.run_id}'"):
+            client.delete_logged_model(model.model_id)
+        client.set_terminated(run.info.run_id, status="KILLED")
 
 
 def log_candidate(
@@ -65,55 +80,77 @@ def log_candidate(
         pipeline, rows: the fitted candidate and the rows that it learned from.
         parameters, metrics, trials: the chosen hyperparameters, and how the search came to them.
         tags: further facts, by their full names.
+
+    What is recorded of its files in Postgres is what is loaded later.
     """
     predictions = predict(pipeline, rows.inputs)
     name = f"{family} as of {run.as_of:%Y-%m-%d}"
     tags = {**_tags(run, data, family), **tags}
     with _service(f"logging the {family} candidate of {run.subject}"):
         experiment = _experiment(run.spec.model)
-        with mlflow.start_run(experiment_id=experiment, run_name=name, tags=tags) as active:
+        with mlflow.start_run(experiment_id=experiment, run_name=name, tags=tags) as active, work_folder() as folder:
+            run_id: str = active.info.run_id
             mlflow.log_params(dict(parameters))
             mlflow.log_metrics(dict(metrics))
             mlflow.log_input(_dataset(run.spec, data, rows), context="training")
-            info = mlflow.sklearn.log_model(
-                pipeline,
-                name="model",
-                signature=_signature(run.spec),
-                input_example=rows.inputs.head(5),
-                conda_env=_conda_environment(),  # inferring it takes ten seconds
-                pyfunc_predict_fn="predict_proba" if run.spec.label.type == "binary" else "predict",
-                serialization_format="skops",
-                skops_trusted_types=list(TRUSTED_TYPES),
-            )
-            mlflow.set_tag("evergreen.model_uri", info.model_uri)
-            with work_folder() as folder:
-                _write_artifacts(folder, run, rows, predictions, trials)
-                mlflow.log_artifacts(str(folder))
-        run_id: str = active.info.run_id
+            model = _create_model(experiment, run_id, parameters)
+            mlflow.set_tag("evergreen.model_uri", model.model_uri)
+            written, saved = folder / "run", folder / "model"
+            written.mkdir()
+            _write_artifacts(written, run, rows, predictions, trials)
+            _save_pipeline(saved, model, run_id, run.spec, family, pipeline, rows)
+            # Of what stands here, before anybody else can reach it.
+            digests = {
+                path.name: Digest.of(path.read_bytes()) for path in [*written.iterdir(), saved / artifacts.PIPELINE]
+            }
+            mlflow.log_artifacts(str(written))
+            client = mlflow.MlflowClient()
+            client.log_model_artifacts(model.model_id, str(saved))
+            client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+            records.add_candidate(Candidate(run_id, run.spec.model, family, model.model_id, digests))
     return run_id
 
 
-def load(run_id: str) -> Pipeline:
-    """The fitted candidate of a run, from what was logged."""
-    # MLflow's own download stays on disk for good.
-    with _service(f"loading the candidate of MLflow run {run_id}"), work_folder() as folder:
-        return mlflow.sklearn.load_model(mlflow.get_run(run_id).data.tags["evergreen.model_uri"], dst_path=str(folder))
+def _create_model(experiment: str, run_id: str, parameters: Mapping[str, Any]) -> LoggedModel:
+    """MLflow's logged model of a run, pending until its files are there. (`mlflow.sklearn.log_model` saves where nobody can see the files
+    before they are sent, nor clean up after a kill.)"""
+    client = mlflow.MlflowClient()
+    model = client.create_logged_model(
+        experiment, "model", run_id, params={name: str(value) for name, value in parameters.items()}
+    )
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    return model
+
+
+def _save_pipeline(
+    folder: Path, model: LoggedModel, run_id: str, spec: ModelSpec, family: str, pipeline: Pipeline, rows: Rows
+) -> None:
+    mlflow.sklearn.save_model(
+        pipeline, str(folder),
+        mlflow_model=Model(artifact_path=model.artifact_location, model_uuid=model.model_id, run_id=run_id, model_id=model.model_id),
+        signature=_signature(spec), input_example=rows.inputs.head(5),
+        conda_env=_conda_environment(),  # inferring it takes ten seconds
+        pyfunc_predict_fn="predict_proba" if spec.label.type == "binary" else "predict",
+        serialization_format="skops", skops_trusted_types=list(TRUSTED_TYPES[family]),
+    )  # fmt: skip
 
 
 def record(
     run: Run,
     run_id: str,
     *,
-    artifacts: Mapping[str, Any],
+    files: Mapping[str, Any],
     metrics: Mapping[str, float] | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> None:
-    """Add what was found about a candidate after it was fitted: JSON artifacts by file name, metrics, tags. Twice is as once."""
+    """Add what was found about a candidate after it was fitted: JSON files by name, metrics, tags. Twice is as once."""
     at = int(run.as_of.timestamp() * 1000)  # of the measurement: the same value at the same time is stored once
     with _service(f"recording the evaluation of MLflow run {run_id}"):
         client = mlflow.MlflowClient()
-        for name, content in artifacts.items():
-            client.log_dict(run_id, content, name)
+        for name, content in files.items():
+            text = json.dumps(content, indent=1)
+            client.log_text(run_id, text, name)
+            records.add_file(run_id, name, text.encode())
         client.log_batch(
             run_id,
             metrics=[Metric(name, value, at, 0) for name, value in (metrics or {}).items()],

@@ -42,6 +42,18 @@ def alone(name: str) -> Iterator[None]:
         yield
 
 
+def study(model: str, key: str, family: str) -> str:
+    """The name of the study of a training key and family."""
+    return f"{model}/{key}/{family}"
+
+
+def is_idle(name: str) -> bool:
+    """Whether no process works on a study."""
+    with postgres.connect("optuna") as connection:  # the lock goes with it
+        row = connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", [name]).fetchone()
+        return bool(row and row[0])
+
+
 def search(name: str, scores: Scores, *, trials: int, seed: int, maximize: bool) -> list[optuna.trial.FrozenTrial]:
     """Run a study until it has `trials` finished trials; one that has them runs none.
 

@@ -15,17 +15,17 @@ from sklearn.pipeline import Pipeline
 from evergreen.errors import EvidenceMissing, StageSkipped
 from evergreen.evaluate import stages
 from evergreen.evaluate.metrics import score
+from evergreen.registry import artifacts, loading, records, store
 from evergreen.registry import stages as registry
-from evergreen.registry import store
 from evergreen.run import Run
 from evergreen.spec.schema import METRICS_OF, ModelSpec
-from evergreen.train import rows, tracking
+from evergreen.train import rows
 
 from .conftest import Contest, Json, run_as_of
 
 
 def artifact(run_id: str, name: str) -> Json:
-    found: Json = json.loads(store.download(run_id, name).read_text())
+    found: Json = json.loads(artifacts.read(records.candidate(run_id), name))
     return found
 
 
@@ -46,7 +46,7 @@ def test_the_first_candidate_has_no_champion_says_so_and_becomes_version_1(conte
     assert evaluated["champion"] is None
     later = rows.read(run.spec, data, "evaluate")
     assert (evaluated["rows"], evaluated["positives"]) == (len(later.labels), later.labels.sum())
-    answers = tracking.load(candidate["mlflow_run_id"]).predict_proba(later.inputs)[:, 1]
+    answers = loading.pipeline(candidate["mlflow_run_id"]).predict_proba(later.inputs)[:, 1]
     assert evaluated["best"]["scores"] == score(later.labels, answers), "scored on the evaluation rows"
     assert evaluated["baseline"]["roc_auc"] == 0.5
 
@@ -78,7 +78,7 @@ def test_the_champion_is_scored_again_on_the_rows_of_the_candidate(contest: Cont
     evaluated = stages.evaluate(run, data, [contest.candidate(run, data)])
     champion, later = evaluated["champion"], rows.read(run.spec, data, "evaluate")
     assert (champion["version"], champion["problem"], champion["is_candidate"]) == (number, "", False)
-    answers = tracking.load(weak["mlflow_run_id"]).predict_proba(later.inputs)[:, 1]
+    answers = loading.pipeline(weak["mlflow_run_id"]).predict_proba(later.inputs)[:, 1]
     assert champion["scores"] == score(later.labels, answers)
     assert champion["scores"] != artifact(weak["mlflow_run_id"], "evaluation.json")["scores"], "not what it once scored"
     comparison = champion["comparison"]
@@ -219,7 +219,7 @@ def test_a_champion_that_cannot_be_loaded_is_no_reason_to_promote_another(contes
     champion = contest.candidate(earlier, old)
     number = contest.champion(earlier, old, champion)
     overwrite(champion, tmp_path)
-    because = f"the champion could not be scored: champion, version {number}: ModelUnloadable"
+    because = f"the champion could not be scored: champion, version {number}: ArtifactUntrusted"
     refused(contest, run, data, contest.candidate(run, data), because, [number])
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from evergreen.lake import catalogue, partitions
 from evergreen.monitor import drift_report, stages
-from evergreen.registry import store
+from evergreen.registry import loading
 from evergreen.run import Run
 from evergreen.serve.predictions import Prediction, PredictionLog
 from evergreen.settings import Settings, settings
@@ -69,7 +69,7 @@ class Live:
     ) -> None:
         """Answer for every customer (or the first few) on a day, as the server does; waits until it is committed."""
         frame = self.asked(day, change).head(only or 10**6)
-        answers = store.load(self.spec.model, version).predict(inputs(self.spec.feature_types, frame))
+        answers = loading.load(self.spec.model, version).predict(inputs(self.spec.feature_types, frame))
         features = (
             frame[list(self.spec.feature_types)]
             .astype(object)

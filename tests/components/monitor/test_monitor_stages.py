@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from evergreen.errors import StageSkipped
 from evergreen.lake import tables
 from evergreen.monitor import decisions, drift_report, stages
-from evergreen.registry import audit, store
+from evergreen.registry import audit, loading, store
 from evergreen.settings import settings
 from evergreen.train.rows import inputs
 from tests.components.train.conftest import at
@@ -287,7 +287,7 @@ def test_performance_is_measured_on_the_labels_that_matured_in_the_window(live: 
     assert at(19) + HORIZON == run.as_of, "the labels of day 20 mature with the end of day 21"
     found = stages.performance(run, stages.collect(live.run(20)) | stages.collect(run))
     asked = live.asked(20, turned)
-    answers = store.load(live.spec.model, 1).predict(inputs(live.spec.feature_types, asked))
+    answers = loading.load(live.spec.model, 1).predict(inputs(live.spec.feature_types, asked))
     assert found["value"] == pytest.approx(roc_auc_score(asked["left"], answers))
     assert (found["rows"], found["significant"], found["metric"]) == (60, True, "roc_auc")
     assert found["drop"] == pytest.approx(found["reference"] - found["value"])

@@ -33,8 +33,9 @@ import pytest
 from evergreen.features import store as features
 from evergreen.interval import Interval
 from evergreen.local import postgres
-from evergreen.registry import audit, store
+from evergreen.registry import artifacts, audit, loading, records, store
 from evergreen.registry import stages as registry
+from evergreen.registry.records import Candidate, Digest
 from evergreen.run import Run
 from evergreen.serve import predictions
 from evergreen.serve import stages as serve
@@ -126,6 +127,11 @@ class Server:
         found: dict[str, Any] = self.get(f"/models/{model}").json()
         return found
 
+    def readiness(self) -> dict[str, Any]:
+        """What /readyz says of all models, without what is wrong with single ones."""
+        found: dict[str, Any] = self.get("/readyz").json()
+        return {name: found[name] for name in ("ready", "missing")}
+
     def metric(self, sample: str) -> float:
         """A sample of /metrics, named with its labels; 0 when it is not there yet."""
         lines = [line for line in self.get("/metrics").text.splitlines() if line.startswith(f"{sample} ")]
@@ -198,10 +204,21 @@ class Shop:
             shared.info.experiment_id,
             tags={"evergreen.model_uri": shared.data.tags["evergreen.model_uri"], "name": name},
         )
-        sample = json.loads(store.download(self.candidates[seed], "sample.json").read_text())
-        client.log_dict(own.info.run_id, sample, "sample.json")
-        client.log_text(own.info.run_id, self.spec.model_dump_json(), "spec.json")
-        return str(own.info.run_id)
+        run_id, model_id = str(own.info.run_id), shared.data.tags["evergreen.model_uri"].removeprefix("models:/")
+        files = {
+            "sample.json": artifacts.download(shared.info.run_id, "", "sample.json"), "spec.json": self.spec.model_dump_json().encode(), "reference.parquet": b"none",
+        }  # fmt: skip
+        for file, content in files.items():
+            client.log_text(run_id, content.decode(), file)
+        files["model.skops"] = artifacts.download(run_id, model_id, "model.skops")
+        digests = {file: Digest.of(content) for file, content in files.items()}
+        records.add_candidate(Candidate(run_id, self.name, "logistic_regression", model_id, digests))
+        return run_id
+
+    def rewrite(self, run_id: str, name: str, text: str) -> None:
+        """Another file in place of a run's own, recorded as if training had written it."""
+        mlflow.MlflowClient(self.settings.mlflow_url).log_text(run_id, text, name)
+        records.add_file(run_id, name, text.encode())
 
     def _candidate(self, seed: int) -> str:
         frame = inputs(self.spec.feature_types, rows_of(self.spec, 200, seed))
@@ -211,7 +228,7 @@ class Shop:
         mlflow.set_experiment("candidates")
         with mlflow.start_run() as active:
             info = mlflow.sklearn.log_model(
-                pipeline, name="model", serialization_format="skops", skops_trusted_types=list(families.TRUSTED_TYPES),
+                pipeline, name="model", serialization_format="skops", skops_trusted_types=list(families.TRUSTED_TYPES["logistic_regression"]),
                 pip_requirements=["scikit-learn"],
             )  # fmt: skip
             mlflow.set_tag("evergreen.model_uri", info.model_uri)
@@ -231,13 +248,13 @@ class Shop:
         return int(deployed["version"])
 
     def damaged(self, day: int) -> dict[str, Any]:
-        """A registered version whose model's file is no model."""
+        """A registered version whose model's file is another one since."""
         registered = self.registered(day, seed=1000 + len(self.candidates))
         self.damage(registered["mlflow_run_id"])
         return registered
 
     def damage(self, run_id: str) -> None:
-        """Make the model of an MLflow run unloadable."""
+        """Put another file in place of the model of an MLflow run."""
         model_id = mlflow.get_run(run_id).data.tags["evergreen.model_uri"].removeprefix("models:/")
         damaged = self.logs / "model.skops"
         damaged.write_bytes(b"damaged")
@@ -248,8 +265,9 @@ class Shop:
 
     def aliases(self) -> tuple[int | None, int | None]:
         """Champion and last known good."""
-        champion, good = store.champion(self.name), store.last_known_good(self.name)
-        return champion and champion.number, good and good.number
+        found = store.registered(self.name).get(self.name)
+        aliases = found.aliases if found else {}
+        return aliases.get(store.CHAMPION), aliases.get(store.LAST_KNOWN_GOOD)
 
     def versions(self) -> list[int]:
         """All registered versions."""
@@ -260,7 +278,7 @@ class Shop:
         """What a version must answer for every customer, computed here."""
         found = features.online_features(self.spec, [{"customer_id": customer(n)} for n in range(CUSTOMERS)])
         frame = pd.DataFrame([entity["features"] for entity in found])
-        answered: list[float] = store.load(self.name, number).predict(inputs(self.spec.feature_types, frame)).tolist()
+        answered: list[float] = loading.load(self.name, number).predict(inputs(self.spec.feature_types, frame)).tolist()
         return answered
 
     def logged(self) -> dict[tuple[str, int], dict[str, Any]]:
@@ -368,7 +386,7 @@ def founded(name: str, nursery: Nursery, postgres_url: str, mlflow_url: str, fol
         "HOME": str(folder / "home"), "DATABASE": postgres_url, "DATABASE_PREFIX": prefix, "MODELS": str(folder / "models"),
         "MLFLOW_URL": mlflow_url, "SERVER_URL": f"http://127.0.0.1:{port}", "SERVER_TOKEN": TOKEN, "REPLAY": "1",
     }  # fmt: skip
-    postgres.create_databases(postgres_url, [f"{prefix}{name}" for name in ("evergreen", "optuna", "feast")])
+    postgres.create_databases(postgres_url, [f"{prefix}{database}" for database in ("evergreen", "optuna", "feast")])
     for number in range(POOL):
         declare(folder / "models", f"{name}{number}")
     with pytest.MonkeyPatch.context() as patch:

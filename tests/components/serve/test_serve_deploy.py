@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +23,7 @@ from evergreen.serve import stages as serve
 from evergreen.settings import settings
 from evergreen.spec.load import load_spec
 
-from .conftest import CUSTOMERS, TOKEN, Shop, at, customer, declare, put_online
+from .conftest import CUSTOMERS, TOKEN, Shop, at, customer, declare, put_online, until
 
 
 def answering(shop: Shop) -> int:
@@ -115,7 +117,7 @@ def test_a_version_that_does_not_exist_changes_nothing(shop: Shop) -> None:
 def test_a_version_registered_by_hand_is_refused_and_a_champion_by_hand_holds_no_other_model_up(alone: Shop) -> None:
     """Someone registered a model in MLflow's UI and gave it the alias: it lacks what Evergreen needs to know of it."""
     alone.serve()
-    good = alone.champion(3)
+    alone.champion(3)
     alone.champion(4)
     client = mlflow.MlflowClient(alone.settings.mlflow_url)
     source = client.get_run(alone.gated(5)["mlflow_run_id"]).data.tags["evergreen.model_uri"]
@@ -128,8 +130,12 @@ def test_a_version_registered_by_hand_is_refused_and_a_champion_by_hand_holds_no
 
     client.set_registered_model_alias(alone.name, store.CHAMPION, str(by_hand))
     alone.server.stop()
-    alone.serve()
-    assert answering(alone) == good, "the last known good version serves in its place"
+    server = alone.serve()
+    assert answering(alone) == 2, "what serves is what was promoted"
+    told = until(lambda: server.describe(alone.name)["problem"], "the server says what does not agree")
+    assert f"the alias champion names version {by_hand}: give it back to version 2" in told
+    assert f"version {by_hand}: no training of this release registered it" in told
+    assert server.describe(alone.name)["role"] == "champion"
 
 
 @contextmanager
@@ -260,7 +266,7 @@ def test_a_model_whose_folder_is_new_since_the_servers_start_is_deployed(alone: 
     assert server.get(f"/models/{new.name}").status_code == 404
     new.champion(3)
     assert answering(new) == 1
-    assert server.get("/readyz").json() == {"ready": True, "missing": [], "warnings": []}
+    assert server.readiness() == {"ready": True, "missing": []}
 
 
 def test_what_gates_said_of_a_version_ends_with_the_champion_that_they_compared_it_with(shop: Shop) -> None:
@@ -296,8 +302,7 @@ def test_a_version_answers_by_the_spec_it_was_trained_with_whatever_becomes_of_t
 
 def test_a_version_whose_spec_this_release_cannot_read_is_refused(shop: Shop) -> None:
     good, registered = shop.champion(3), shop.registered(5)
-    client = mlflow.MlflowClient(shop.settings.mlflow_url)
-    client.log_dict(registered["mlflow_run_id"], {"model": shop.name}, "spec.json")
+    shop.rewrite(registered["mlflow_run_id"], "spec.json", json.dumps({"model": shop.name}))
     with pytest.raises(DeployRefused, match="Field required"):
         serve.deploy(shop.run(5), registered)
     assert answering(shop) == good
@@ -335,19 +340,25 @@ def test_a_restart_whose_champion_cannot_be_loaded_serves_the_last_known_good_ve
     server.stop()
 
     alone.damage(last_good["mlflow_run_id"])
+    server = alone.serve()
+    assert [server.describe(alone.name)[name] for name in ("version", "role")] == [2, "champion"], (
+        "from the copy that it kept of it"
+    )
+    assert "version 2 could not be loaded" in server.describe(alone.name)["problem"]
+    server.stop()
+
+    shutil.rmtree(alone.settings.home / "served" / alone.name)
     server = alone.serve(wait=False)
     server.wait(503)
     assert server.get("/healthz").status_code == 200
-    assert server.get("/readyz").json() == {"ready": False, "missing": [alone.name], "warnings": []}
+    assert server.readiness() == {"ready": False, "missing": [alone.name]}
     assert server.predict(alone.name, entity={"customer_id": customer(1)}).status_code == 503
 
     other = beside(alone)
     other.champion(3)
-    assert server.get("/readyz").json() == {"ready": True, "missing": [alone.name], "warnings": []}, (
-        "a bad model disturbs no other one"
-    )
+    assert server.readiness() == {"ready": True, "missing": [alone.name]}, "a bad model disturbs no other one"
     assert answering(other) == 1
     alone.champion(7)
-    assert server.get("/readyz").json() == {"ready": True, "missing": [], "warnings": []}
+    assert server.readiness() == {"ready": True, "missing": []}
     assert answering(alone) == 3
     assert server.metric(f'evergreen_serving_last_known_good{{model="{alone.name}"}}') == 0

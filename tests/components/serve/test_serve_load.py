@@ -117,12 +117,12 @@ def test_a_bad_model_disturbs_no_other_one(town: Town) -> None:
             assert bad.server.predict(bad.name, entity={"customer_id": customer(1)}).status_code == 503
             assert bad.server.predict(bad.name, entity={"customer": 1}).status_code == 503
         clients.more(40)
-        assert bad.server.get("/readyz").json() == {"ready": True, "missing": [bad.name], "warnings": []}
+        assert bad.server.readiness() == {"ready": True, "missing": [bad.name]}
     assert clients.failed == [] and len(clients.answered) >= 160
     assert {answer["version"] for answer in clients.answered} == {1}
     clients.assert_all_logged()
     bad.champion(8)
-    assert bad.server.get("/readyz").json() == {"ready": True, "missing": [], "warnings": []}
+    assert bad.server.readiness() == {"ready": True, "missing": []}
 
 
 def test_while_the_database_is_away_requests_are_refused_soon(alone: Shop) -> None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from evergreen.features import store as features
-from evergreen.registry import store
+from evergreen.registry import loading
 from evergreen.train.rows import inputs
 
 from .conftest import _TYPES, Shop, Town, at, customer, put_online, until
@@ -78,7 +78,9 @@ def test_the_log_has_the_features_that_the_prediction_was_made_from(open_shop: S
     assert row["prediction"] == answer["predictions"][0]["prediction"]
     assert row["as_of"] == datetime.fromisoformat(answer["as_of"])
     assert before <= row["as_of"] <= datetime.now(UTC), "without its own as_of a prediction is made now"
-    again = store.load(open_shop.name, 1).predict(inputs(open_shop.spec.feature_types, pd.DataFrame([row["features"]])))
+    again = loading.load(open_shop.name, 1).predict(
+        inputs(open_shop.spec.feature_types, pd.DataFrame([row["features"]]))
+    )
     assert again[0] == pytest.approx(row["prediction"], abs=1e-12), "a logged prediction can be made again from its row"
 
 
@@ -277,7 +279,7 @@ def test_a_server_that_does_not_replay_history_refuses_a_moment(alone: Shop, mon
 
 def test_the_server_is_alive_and_ready(open_shop: Shop) -> None:
     assert open_shop.server.get("/healthz").json() == {"status": "alive"}
-    assert open_shop.server.get("/readyz").json() == {"ready": True, "missing": [], "warnings": []}
+    assert open_shop.server.readiness() == {"ready": True, "missing": []}
 
 
 def test_asking_for_readiness_opens_no_connection(open_shop: Shop) -> None:

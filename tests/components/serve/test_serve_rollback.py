@@ -6,7 +6,7 @@ import pytest
 
 from evergreen.cli import main
 from evergreen.errors import DeployRefused, EvidenceMissing, NothingToRollBackTo, StageSkipped
-from evergreen.registry import audit, store
+from evergreen.registry import audit, records, store
 from evergreen.registry import stages as registry
 from evergreen.serve import client
 from evergreen.serve import stages as serve
@@ -36,7 +36,7 @@ def test_the_last_known_good_version_serves_again_and_the_audit_trail_says_why(s
         "event": "rollback", "version": 1, "actor": "ada", "reason": "complaints", "as_of": at(5), "evidence": {"from": 2, "to": 1},
     }  # fmt: skip
     assert event["at"] is not None
-    assert store.version(shop.name, 2).rolled_back and not store.version(shop.name, 1).rolled_back
+    assert records.version(shop.name, 2).rolled_back and not records.version(shop.name, 1).rolled_back
 
 
 def test_a_version_rolled_back_from_is_not_promoted_again_by_a_rerun(shop: Shop) -> None:
@@ -113,7 +113,7 @@ def test_a_deployment_that_was_killed_halfway_can_be_rolled_back_from(
             rollback(shop.name, reason="complaints", actor="ada", version=named)
     told = rollback(shop.name, reason="complaints", actor="ada", version=named)
     assert (told["from"], told["to"], answering(shop), shop.aliases()) == (3, 2, 2, (2, 2))
-    assert store.version(shop.name, 3).rolled_back and not store.version(shop.name, 2).rolled_back
+    assert records.version(shop.name, 3).rolled_back and not records.version(shop.name, 2).rolled_back
     assert shop.events() == [("promotion", 1), ("promotion", 2), ("promotion", 3), ("rollback", 2)]
     with pytest.raises(StageSkipped, match="version 3 was rolled back from"):
         serve.deploy(shop.run(7), registered)
@@ -139,7 +139,7 @@ def test_a_champion_that_the_server_cannot_load_is_what_is_rolled_back_from(alon
         f"{alone.name}: version 2 serves again"
     )
     assert (answering(alone), alone.aliases()) == (2, (2, 2))
-    assert store.version(alone.name, 1).rolled_back and not store.version(alone.name, 2).rolled_back
+    assert records.version(alone.name, 1).rolled_back and not records.version(alone.name, 2).rolled_back
 
 
 def test_the_first_version_has_nothing_to_roll_back_to(shop: Shop) -> None:
@@ -149,7 +149,7 @@ def test_the_first_version_has_nothing_to_roll_back_to(shop: Shop) -> None:
     with pytest.raises(NothingToRollBackTo):
         back(shop)
     assert (answering(shop), shop.aliases(), shop.events()) == (1, (1, None), [("promotion", 1)])
-    assert not store.version(shop.name, 1).rolled_back
+    assert not records.version(shop.name, 1).rolled_back
 
 
 def test_after_a_rollback_the_next_version_serves_and_can_be_rolled_back_from(shop: Shop) -> None:
@@ -174,7 +174,7 @@ def test_a_rollback_to_a_version_that_cannot_be_loaded_changes_nothing(shop: Sho
     with pytest.raises(DeployRefused):
         back(shop)
     assert (answering(shop), (shop.aliases(), shop.events())) == (2, before)
-    assert not store.version(shop.name, 2).rolled_back, "what serves on may be promoted by a rerun"
+    assert not records.version(shop.name, 2).rolled_back, "what serves on may be promoted by a rerun"
 
 
 @pytest.mark.parametrize("killed_before", ["mark_rolled_back", "record", "set_champion"])
@@ -190,4 +190,4 @@ def test_a_rollback_that_is_killed_halfway_ends_the_same_when_run_again(
     back(shop)
     assert (answering(shop), shop.aliases()) == (1, (1, 1))
     assert shop.events() == [("promotion", 1), ("promotion", 2), ("rollback", 1)]
-    assert store.version(shop.name, 2).rolled_back
+    assert records.version(shop.name, 2).rolled_back

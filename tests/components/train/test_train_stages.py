@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
@@ -56,8 +57,8 @@ def test_a_candidate_is_logged_once_and_answers_as_it_did_when_it_was_fitted(
 ) -> None:
     import mlflow
 
-    from evergreen.registry import store
-    from evergreen.train import rows, stages, tracking
+    from evergreen.registry import artifacts, loading, records
+    from evergreen.train import rows, stages
 
     run = run_as_of(spec)
     data = training_set(run)
@@ -77,14 +78,16 @@ def test_a_candidate_is_logged_once_and_answers_as_it_did_when_it_was_fitted(
     temporary = tmp_path_factory.mktemp("temporary")
     with monkeypatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(temporary))
-        loaded = tracking.load(told["mlflow_run_id"])
+        loaded = loading.pipeline(told["mlflow_run_id"])
     assert not [*temporary.iterdir()], "loading leaves no copy of the model behind"
     answers = loaded.predict_proba(rows.read(spec, data, "learn").inputs)[:, 1]
-    sample = json.loads(store.download(told["mlflow_run_id"], "sample.json").read_text())["rows"]
+    sample = json.loads(artifacts.read(records.candidate(told["mlflow_run_id"]), "sample.json"))["rows"]
     asked = rows.inputs(spec.feature_types, pd.DataFrame([row["features"] for row in sample]))
-    alone = tracking.load(told["mlflow_run_id"]).predict_proba(asked)[:, 1]
+    alone = loading.pipeline(told["mlflow_run_id"]).predict_proba(asked)[:, 1]
     np.testing.assert_allclose(alone, [row["prediction"] for row in sample], rtol=0, atol=1e-12)
-    reference = pd.read_parquet(store.download(told["mlflow_run_id"], "reference.parquet"))
+    reference = pd.read_parquet(
+        io.BytesIO(artifacts.read(records.candidate(told["mlflow_run_id"]), "reference.parquet"))
+    )
     assert list(reference.columns) == [*spec.feature_types, "prediction"]
     assert (reference["prediction"].to_numpy() == answers).all(), "saving and loading changes no bit"
 
@@ -121,11 +124,11 @@ def runs_of(key: str) -> dict[str, str]:
 
 
 def predictions_of(told: dict[str, Any]) -> np.ndarray:
-    from evergreen.registry import store
+    from evergreen.registry import artifacts, records
 
-    found: np.ndarray = pd.read_parquet(store.download(told["mlflow_run_id"], "reference.parquet"))[
-        "prediction"
-    ].to_numpy()
+    found: np.ndarray = pd.read_parquet(
+        io.BytesIO(artifacts.read(records.candidate(told["mlflow_run_id"]), "reference.parquet"))
+    )["prediction"].to_numpy()
     return found
 
 
@@ -233,3 +236,32 @@ def test_rows_that_leave_no_fold_to_score_are_missing_evidence(spec: ModelSpec, 
     one_class = rows_of(range(20)).assign(left=0)
     with pytest.raises(EvidenceMissing, match="different labels"):
         stages.tune(run, training_set(run, one_class), "logistic_regression")
+
+
+def test_what_a_killed_training_began_to_log_is_cleared_by_the_next_one_and_a_living_ones_is_not(
+    spec: ModelSpec,
+) -> None:
+    import mlflow
+
+    from evergreen.settings import settings
+    from evergreen.train import tracking, tuning
+
+    client = mlflow.MlflowClient(settings().mlflow_url)
+    mlflow.set_tracking_uri(settings().mlflow_url)
+    experiment = mlflow.set_experiment(spec.model).experiment_id
+
+    def begun(key: str) -> tuple[str, str]:
+        tags = {
+            "evergreen.study": tuning.study(spec.model, key, "mlp"),
+            "evergreen.key": key,
+            "evergreen.family": "mlp",
+        }
+        run_id = client.create_run(experiment, tags=tags).info.run_id
+        return run_id, client.create_logged_model(experiment, "model", run_id).model_id
+
+    killed, living = begun("killed"), begun("living")
+    with tuning.alone(tuning.study(spec.model, "living", "mlp")):
+        assert tracking.find(spec.model, "other", "mlp") is None
+    assert [client.get_run(run_id).info.status for run_id, _ in (killed, living)] == ["KILLED", "RUNNING"]
+    left = {model.model_id for model in client.search_logged_models([experiment])}
+    assert left == {living[1]}, "the pending model of the killed one is gone"

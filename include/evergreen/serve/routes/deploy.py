@@ -80,7 +80,13 @@ def _put(server: Shared, model: str, version: int) -> dict[str, Any]:
     except EvergreenError as error:
         log.error("%s", error)
         raise HTTPException(
-            409, {"found": error.found, "serves": slot.current and slot.current.version.number}
+            409,
+            {
+                "doing": error.doing,
+                "found": error.found,
+                "expected": error.expected,
+                "serves": slot.current and slot.current.version.number,
+            },
         ) from error
     return described(slot)
 

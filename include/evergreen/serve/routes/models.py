@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import APIRouter
 
@@ -32,12 +32,6 @@ def described(slot: Slot) -> dict[str, Any]:
         "version": current and current.version.number,
         "as_of": current and current.version.as_of.isoformat(),
         "loaded_at": current and current.loaded_at.isoformat(),
-        "role": _role(slot),
+        "role": slot.role,
         "problem": slot.problem,
     }
-
-
-def _role(slot: Slot) -> Literal["champion", "last known good"] | None:
-    if slot.current is None:
-        return None
-    return "last known good" if slot.fallback else "champion"

@@ -1,0 +1,97 @@
+"""The files of candidates: by the names that stand here, as bytes, and only what was recorded when they were written.
+
+Nothing else of what MLflow keeps for a model is read: no `MLmodel`, no code, no environment. What was checked is what is used: the
+bytes do not pass by a disk in between.
+"""
+
+from __future__ import annotations
+
+import requests
+from mlflow.exceptions import MlflowException
+
+from evergreen.errors import ArtifactUntrusted, EvidenceMissing
+from evergreen.registry import mlflow_server
+from evergreen.registry.records import Candidate, Digest
+
+PIPELINE = "model.skops"  # of MLflow's logged model; the others are the run's
+SPEC = "spec.json"
+SAMPLE = "sample.json"
+REFERENCE = "reference.parquet"
+EVALUATION = "evaluation.json"
+NEEDED = (PIPELINE, SPEC, SAMPLE, REFERENCE)  # of every candidate; its evaluation comes later
+
+LARGEST = 1 << 30  # bytes of a file whose size nobody recorded
+_CHUNK = 1 << 20
+_TIMEOUT = (2.0, 60.0)  # seconds to connect, and to wait for the next bytes
+
+
+def read(candidate: Candidate, name: str) -> bytes:
+    """A file of a candidate from MLflow, which is what was recorded.
+
+    Raises:
+        EvidenceMissing: MLflow does not have it.
+        ArtifactUntrusted: it differs from what was recorded, or nothing was.
+        ServiceUnavailable: MLflow does not answer.
+    """
+    recorded = _recorded(candidate, name)
+    content = download(candidate.run_id, candidate.model_id, name, at_most=recorded.size)
+    return check(candidate, name, content, "MLflow")
+
+
+def check(candidate: Candidate, name: str, content: bytes, where: str) -> bytes:
+    """The content, if it is what was recorded.
+
+    Args:
+        where: where it was found; for the message.
+
+    Raises:
+        ArtifactUntrusted: it is not.
+    """
+    recorded, found = _recorded(candidate, name), Digest.of(content)
+    if found != recorded:
+        more = f"more than {recorded.size:,} bytes, which begin with" if found.size > recorded.size else "a file of"
+        raise ArtifactUntrusted(
+            f"reading {name} of MLflow run {candidate.run_id} of {candidate.model}",
+            found=f"in {where} {more} sha256 {found.sha256}: it was changed after it was recorded",
+            expected=f"sha256 {recorded.sha256}, {recorded.size:,} bytes",
+            next_step="find out who changed it; put the file back, roll back or train again",
+        )
+    return content
+
+
+def download(run_id: str, model_id: str, name: str, *, at_most: int = LARGEST) -> bytes:
+    """A file from MLflow, whatever it is: for what checks it, or is about to record it.
+
+    Args:
+        at_most: bytes; of a longer file one more is returned, and the rest never asked for.
+    """
+    doing = f"downloading {name} of the MLflow run {run_id}"
+    if name == PIPELINE:
+        path, query = f"/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files", {"artifact_file_path": name}
+    else:
+        path, query = "/get-artifact", {"run_id": run_id, "path": name}
+    content = bytearray()
+    with mlflow_server.answering(doing):
+        try:
+            with mlflow_server.get(path, query, timeout=_TIMEOUT) as response:
+                for chunk in response.iter_content(_CHUNK):
+                    content += chunk
+                    if len(content) > at_most:
+                        break
+        except (requests.HTTPError, MlflowException) as error:
+            if mlflow_server.status_of(error) not in (400, 404):
+                raise
+            raise EvidenceMissing(
+                doing, found=str(error), expected=f"the artifact {name}, which training logs", next_step="train again; see the run in MLflow"
+            ) from error  # fmt: skip
+    return bytes(content[: at_most + 1])
+
+
+def _recorded(candidate: Candidate, name: str) -> Digest:
+    if name not in candidate.files:
+        raise ArtifactUntrusted(
+            f"reading {name} of MLflow run {candidate.run_id} of {candidate.model}",
+            found="no digest was recorded of it", expected="a file that Evergreen wrote",
+            next_step=f"train again (of a registered version: `evergreen registry adopt {candidate.model}`)",
+        )  # fmt: skip
+    return candidate.files[name]

@@ -1,0 +1,107 @@
+"""From checked files to a version that answers, by our own rules: one format for every family, and each family's own types."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import ValidationError
+from sklearn.pipeline import Pipeline
+
+from evergreen.errors import ModelUnloadable
+from evergreen.registry import artifacts, records
+from evergreen.registry.records import Candidate
+from evergreen.registry.rules import Version
+from evergreen.spec.schema import ModelSpec
+from evergreen.train import families
+from evergreen.train.rows import predict
+
+Read = Callable[[Candidate, str], bytes]  # where files come from: it raises when one is not what was recorded
+
+
+class Predictor(Protocol):
+    """A version that answers."""
+
+    def predict(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """P(positive) or the number of each row; the columns are the spec's features in order (numbers float64, categories text or
+        None)."""
+        ...
+
+    def categories(self) -> Mapping[str, frozenset[str]]:
+        """The values of each category that it was trained with."""
+        ...
+
+
+class _PipelinePredictor:
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    def predict(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
+        return predict(self._pipeline, frame)
+
+    def categories(self) -> Mapping[str, frozenset[str]]:
+        return families.categories(self._pipeline)
+
+
+def spec(model: str, version: Version, read: Read = artifacts.read) -> ModelSpec:
+    """The spec that a version was trained with; keys that this release no longer knows are left out.
+
+    Raises:
+        EvidenceMissing, ArtifactUntrusted: its file cannot be had, or is another one than was recorded.
+        ModelUnloadable: this release cannot read it.
+    """
+    return parse_spec(read(records.candidate(version.run_id), artifacts.SPEC), f"version {version.number} of {model}")
+
+
+def load(model: str, number: int, read: Read = artifacts.read) -> Predictor:
+    """A version, ready to answer.
+
+    Raises:
+        EvidenceMissing, ArtifactUntrusted: there is no such version, or its file is another one than was recorded.
+        ModelUnloadable: it is the right one, and cannot be loaded.
+    """
+    return _PipelinePredictor(pipeline(records.version(model, number).run_id, read))
+
+
+def pipeline(run_id: str, read: Read = artifacts.read) -> Pipeline:
+    """The fitted candidate of an MLflow run; raises as `load` does."""
+    found = records.candidate(run_id)
+    return parse_pipeline(read(found, artifacts.PIPELINE), found.family, f"MLflow run {run_id} of {found.model}")
+
+
+def parse_spec(content: bytes, whose: str) -> ModelSpec:
+    """A spec as training wrote it."""
+    try:
+        return ModelSpec.model_validate_json(content, extra="ignore")
+    except ValidationError as error:
+        raise ModelUnloadable(
+            f"reading the spec of {whose}", found=str(error), expected="a spec that this release of Evergreen can read",
+            next_step="train again",
+        ) from error  # fmt: skip
+
+
+def parse_pipeline(content: bytes, family: str, whose: str) -> Pipeline:
+    """A fitted pipeline in skops' format, of nothing but scikit-learn's and the family's own types."""
+    import skops.io
+
+    try:
+        trusted = families.TRUSTED_TYPES[family]
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            # Training compresses nothing, so that what is unpacked is never larger than the file.
+            if packed := [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]:
+                raise ValueError(f"compressed entries: {', '.join(packed[:3])}")
+        found = skops.io.loads(content, trusted=list(trusted))
+        if not isinstance(found, Pipeline):
+            raise TypeError(f"a {type(found).__name__}")
+    except Exception as error:  # whatever a damaged or foreign file makes a library raise
+        raise ModelUnloadable(
+            f"loading {whose}", found=f"{type(error).__name__}: {error}",
+            expected=f"a scikit-learn pipeline of the family {family}, as training logs it: in skops' format, and of no other types",
+            next_step="look at the version's artifacts in MLflow; train again, or roll back",
+        ) from error  # fmt: skip
+    return found

@@ -1,0 +1,99 @@
+"""Copies of what served last, on the server's own disk: it starts from them while MLflow does not answer.
+
+A copy counts as much as MLflow's file: what is read is checked against the digest in Postgres, without which nothing could be predicted
+either (features and log are there). So a copy that was changed is refused, and one needs no secret of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from evergreen.errors import EvergreenError, ServiceUnavailable
+from evergreen.registry import artifacts
+from evergreen.registry.records import Candidate
+
+GENERATIONS = 2  # of each model: the version that serves, and the one before it
+
+
+class Kept:
+    """The copies below a folder, which only their owner can read."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def keep(self, candidate: Candidate, files: Mapping[str, bytes]) -> None:
+        """Keep a candidate's files, whole or not at all, and forget the oldest.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        place = self._place(candidate)
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=place.parent, prefix="."))
+        try:
+            for name, content in files.items():
+                descriptor = os.open(partial / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+            shutil.rmtree(place, ignore_errors=True)
+            partial.rename(place)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        kept = sorted((path for path in place.parent.iterdir() if path != place), key=lambda path: path.stat().st_mtime)
+        for old in kept[: -(GENERATIONS - 1)]:  # also what a killed server left half written
+            shutil.rmtree(old, ignore_errors=True)
+
+    def read(self, candidate: Candidate, name: str) -> bytes:
+        """A kept file, which is what was recorded.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ArtifactUntrusted: it was changed.
+        """
+        path = self._place(candidate) / name
+        with path.open("rb") as file:
+            content = file.read(candidate.files[name].size + 1)
+        return artifacts.check(candidate, name, content, str(path))
+
+    def _place(self, candidate: Candidate) -> Path:
+        return self._folder / candidate.model / candidate.run_id
+
+
+class Files:
+    """Where the files of one loading come from: MLflow, or the kept copies as soon as it does not answer. They are remembered, to be kept
+    in turn.
+
+    Args:
+        refused: why MLflow is not asked at all.
+    """
+
+    def __init__(self, kept: Kept | None, refused: EvergreenError | None = None) -> None:
+        self._kept = kept
+        self.refused = refused
+        self.asks = refused is None
+        self.found: dict[str, bytes] = {}
+
+    def __call__(self, candidate: Candidate, name: str) -> bytes:
+        """A checked file; raises as `artifacts.read` does."""
+        if name not in self.found:
+            self.found[name] = self._read(candidate, name)
+        return self.found[name]
+
+    def _read(self, candidate: Candidate, name: str) -> bytes:
+        if self.refused is None:
+            try:
+                return artifacts.read(candidate, name)
+            except ServiceUnavailable as error:
+                self.refused = error
+        if self._kept is None:
+            raise self.refused
+        try:
+            return self._kept.read(candidate, name)
+        except FileNotFoundError:
+            raise self.refused from None

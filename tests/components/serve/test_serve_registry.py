@@ -1,0 +1,231 @@
+"""The server beside a registry that is away, that a person changed, or that an earlier release filled."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import mlflow
+import psycopg
+import pytest
+
+from evergreen.cli import main
+from evergreen.errors import ArtifactUntrusted, EvidenceMissing
+from evergreen.local.postgres import free_port
+from evergreen.monitor import stages as monitor
+from evergreen.registry import artifacts, audit, loading, records, store
+from evergreen.registry import stages as registry
+from evergreen.serve import client
+from evergreen.serve.rollback import rollback
+
+from .conftest import Shop, at, customer, until
+
+
+def answering(shop: Shop) -> int:
+    response = shop.server.predict(shop.name, entity={"customer_id": customer(1)})
+    assert response.status_code == 200, response.text
+    version: int = response.json()["version"]
+    return version
+
+
+def told(shop: Shop, *parts: str) -> str:
+    """What the server says is wrong, once it says all of that."""
+
+    def problem() -> str:
+        found: str = shop.server.describe(shop.name)["problem"] or ""
+        return found if all(part in found for part in parts) else ""
+
+    return str(until(problem, f"the server says {parts}", 50))
+
+
+@contextmanager
+def forwarded(port: int, url: str) -> Iterator[None]:
+    """The port leads to the server of the URL within the block."""
+    there = urlsplit(url)
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+        except OSError:
+            pass  # the other side is gone, which is all there is to know
+        finally:
+            target.close()
+
+    def serve(listener: socket.socket) -> None:
+        while True:
+            try:
+                near, _ = listener.accept()
+            except OSError:  # closed
+                return
+            far = socket.create_connection((there.hostname, there.port))
+            for source, target in ((near, far), (far, near)):
+                threading.Thread(target=pump, args=(source, target), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        yield
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_server_that_starts_while_mlflow_is_away_serves_what_it_served_last(
+    alone: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone.serve()
+    alone.champion(3)
+    alone.champion(5)
+    expected = alone.server.predict(alone.name, entity={"customer_id": customer(1)}).json()["predictions"]
+    alone.server.stop()
+    mlflow_url, away = alone.settings.mlflow_url, free_port()
+    with monkeypatch.context() as patch:
+        patch.setenv("EVERGREEN_MLFLOW_URL", f"http://127.0.0.1:{away}")
+        server = alone.serve()
+    answer = server.predict(alone.name, entity={"customer_id": customer(1)}).json()
+    assert (answer["version"], answer["predictions"]) == (2, expected)
+    assert server.describe(alone.name)["role"] == "champion"
+    told(alone, "no answer", str(away))
+    assert server.metric(f'evergreen_load_failures{{model="{alone.name}"}}') == 0, "nothing is wrong with the version"
+    with forwarded(away, mlflow_url):
+        until(lambda: server.describe(alone.name)["problem"] is None, "it finds MLflow when that is back", 50)
+    assert answering(alone) == 2
+
+
+def test_what_a_person_changes_in_mlflow_is_told_and_changes_nothing(alone: Shop) -> None:
+    """The alias moved, then deleted; a version by hand; the model renamed. The champion is what was promoted."""
+    server = alone.serve()
+    alone.champion(3)
+    alone.champion(5)
+    person = mlflow.MlflowClient()
+    person.set_registered_model_alias(alone.name, "champion", "1")
+    assert "give it back to version 2" in told(alone, "the alias champion names version 1")
+    assert server.get("/readyz").json()["problems"][alone.name] == server.describe(alone.name)["problem"]
+    assert server.metric(f'evergreen_problem{{model="{alone.name}"}}') == 1
+    assert (answering(alone), server.describe(alone.name)["role"]) == (2, "champion")
+    warned = monitor.alert(alone.run(6), {"action": "none", "decision_id": "d", "reasons": []})["warnings"]
+    assert any("the alias champion names version 1" in text for text in warned), "the owner is told"
+
+    person.delete_registered_model_alias(alone.name, "champion")
+    told(alone, "the alias champion names none")
+    assert store.champion(alone.name) == records.version(alone.name, 2), "never 'no champion yet' when there was one"
+
+    person.rename_registered_model(alone.name, f"{alone.name}_renamed")
+    told(alone, f"MLflow has no registered model {alone.name}", "was it renamed?")
+    assert store.champion(alone.name) == records.version(alone.name, 2)
+    assert loading.load(alone.name, 2) is not None, "its files are where they were"
+
+    person.rename_registered_model(f"{alone.name}_renamed", alone.name)
+    person.set_registered_model_alias(alone.name, "champion", "2")
+    until(lambda: server.describe(alone.name)["problem"] is None, "all is well again", 50)
+
+
+def test_a_version_that_is_deployed_by_hand_is_not_called_the_champion(alone: Shop) -> None:
+    server = alone.serve()
+    alone.champion(3)
+    by_hand = alone.registered(5)["version"]
+    client.deploy(alone.name, by_hand)
+    told(alone, f"version {by_hand} serves", "version 1 is the champion", "by hand")
+    assert server.describe(alone.name)["role"] == "unpromoted"
+    assert rollback(alone.name, reason="by hand", actor="ada")["to"] == 1, "a way out"
+    until(lambda: server.describe(alone.name)["problem"] is None, "all is well again", 50)
+    assert server.describe(alone.name)["role"] == "champion"
+
+
+def test_a_champion_that_was_deleted_in_mlflow_is_still_the_one_to_beat_and_can_be_left(alone: Shop) -> None:
+    alone.serve()
+    alone.champion(3)
+    alone.champion(5)
+    mlflow.MlflowClient().delete_model_version(alone.name, "2")
+    told(alone, "version 2, the champion, was deleted in MLflow", "evergreen rollback")
+    assert store.champion(alone.name) == records.version(alone.name, 2)
+    assert rollback(alone.name, reason="deleted", actor="ada")["to"] == 1
+    assert (answering(alone), alone.aliases()) == (1, (1, 1))
+
+
+def test_numbers_of_a_registered_model_that_was_deleted_are_not_used_again(shop: Shop) -> None:
+    shop.champion(3)
+    mlflow.MlflowClient().delete_registered_model(shop.name)
+    assert shop.registered(5)["version"] == 2, "version 1 means one candidate for good"
+
+
+def of_an_earlier_release(shop: Shop, day: int) -> int:
+    """A version as earlier releases logged, registered and promoted it: nothing of it stands in Postgres but the promotion."""
+    spec, gated = shop.spec, shop.gated(day, seed=8000 + day)
+    recorded = records.candidate(gated["mlflow_run_id"])
+    mlflow_client, source = mlflow.MlflowClient(), mlflow.get_run(recorded.run_id)
+    with mlflow.start_run(experiment_id=source.info.experiment_id) as old:
+        info = mlflow.sklearn.log_model(
+            loading.pipeline(recorded.run_id), name="model", serialization_format="skops", skops_trusted_types=["numpy.dtype"],
+            pip_requirements=["scikit-learn"],
+        )  # fmt: skip
+        mlflow.set_tag("evergreen.model_uri", info.model_uri)
+        for name, content in {
+            "spec.json": spec.model_dump_json().encode(), "sample.json": artifacts.read(recorded, "sample.json"),
+            "reference.parquet": b"reference", "evaluation.json": json.dumps({"value": 0.7}).encode(),
+        }.items():  # fmt: skip
+            mlflow.log_text(content.decode(), name)
+    try:
+        mlflow_client.create_registered_model(shop.name)
+    except mlflow.exceptions.RestException as error:
+        assert error.error_code == "RESOURCE_ALREADY_EXISTS"
+    tags = {
+        "evergreen.key": f"old-{day}", "evergreen.as_of": at(day).isoformat(), "evergreen.family": "logistic_regression", "evergreen.reason": "scheduled",
+    }  # fmt: skip
+    model_id = info.model_uri.removeprefix("models:/")
+    made = mlflow_client.create_model_version(
+        shop.name, info.model_uri, run_id=old.info.run_id, tags=tags, model_id=model_id
+    )
+    number = int(made.version)
+    before = shop.aliases()[0]
+    if before is not None:
+        mlflow_client.set_registered_model_alias(shop.name, "last_known_good", str(before))
+    mlflow_client.set_registered_model_alias(shop.name, "champion", str(number))
+    audit.record(
+        id=f"promotion/{shop.name}/{number}", as_of=at(day), model=shop.name, event="promotion", version=number, actor="run old",
+        reason="scheduled", evidence={"replaced": before, "mlflow_run_id": old.info.run_id, "key": f"old-{day}", "decision_id": None},
+    )  # fmt: skip
+    return number
+
+
+def test_a_home_of_an_earlier_release_is_served_after_its_versions_were_adopted(
+    alone: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert [of_an_earlier_release(alone, day) for day in (3, 5)] == [1, 2]
+    server = alone.serve(wait=False)
+    server.wait(503)
+    adopt = f"evergreen registry adopt {alone.name}"
+    told(alone, "version 2 could not be loaded", "no digests were recorded", adopt)
+    with pytest.raises(ArtifactUntrusted) as refused:
+        registry.register(
+            alone.run(7), {"passed": True, "mlflow_run_id": "any", "key": "any", "champion": 2, "family": "any"}
+        )
+    assert adopt in refused.value.next_step
+
+    assert main(["registry", "adopt", alone.name, "--actor", "ada"]) == 0
+    assert "adopted version 1, version 2" in capsys.readouterr().out
+    until(lambda: server.describe(alone.name)["version"] == 2, "the server serves what was adopted", 60)
+    assert answering(alone) == 2
+    assert server.describe(alone.name)["role"] == "champion"
+    adoptions = [event for event in audit.trail(alone.name) if event["event"] == "adoption"]
+    assert [(event["version"], event["actor"]) for event in adoptions] == [(1, "ada"), (2, "ada")]
+    assert set(adoptions[0]["evidence"]["sha256"]) == {*artifacts.NEEDED, artifacts.EVALUATION}
+    assert main(["registry", "adopt", alone.name]) == 0
+    assert "nothing, all have digests" in capsys.readouterr().out
+    assert rollback(alone.name, reason="worse", actor="ada")["to"] == 1
+
+
+def test_a_champion_by_mlflows_alias_alone_is_no_champion_until_it_is_adopted(shop: Shop) -> None:
+    """The audit trail was lost, or a person registered it: gates must not say that there is nothing to beat."""
+    number = of_an_earlier_release(shop, 3)
+    with psycopg.connect(shop.settings.database_url("evergreen")) as connection:
+        connection.execute("delete from audit where model = %s", [shop.name])
+    with pytest.raises(EvidenceMissing, match="the alias champion names version 1") as refused:
+        store.champion(shop.name)
+    assert f"evergreen registry adopt {shop.name}" in refused.value.next_step
+    assert main(["registry", "adopt", shop.name, "--actor", "ada"]) == 0
+    champion = store.champion(shop.name)
+    assert champion is not None and champion.number == number
+    assert ("promotion", number) in shop.events()

@@ -1,0 +1,256 @@
+"""Whoever can write to MLflow's artifact store, or to its registry: nothing of theirs runs, nothing of theirs answers."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import mlflow.artifacts
+import pytest
+import skops.io
+import yaml
+
+from evergreen.errors import ArtifactUntrusted, DeployRefused, EvergreenError, ModelUnloadable, RequestRefused
+from evergreen.registry import adoption, artifacts, loading, records
+from evergreen.registry import stages as registry
+from evergreen.serve import stages as serve
+from evergreen.train import families
+from tests.components.serve.conftest import Nursery, Shop, Town, alone, customer, founded, nursery, shop, until
+
+__all__ = ["alone", "nursery", "shop"]
+
+
+@pytest.fixture(scope="module")
+def town(
+    nursery: Nursery, postgres_url: str, mlflow_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Town]:
+    with founded("forged", nursery, postgres_url, mlflow_url, tmp_path_factory.mktemp("forged")) as town:
+        yield town
+
+
+class Payload:
+    """What a pickle of it does when it is opened."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return Path.touch, (self.marker,)
+
+
+def model_id(candidate: records.Candidate) -> str:
+    return candidate.model_id
+
+
+def candidate(run_id: str) -> records.Candidate:
+    return records.candidate(run_id)
+
+
+def put(run_id: str, name: str, content: bytes, folder: Path) -> None:
+    """As an attacker does: a file of a candidate is another one."""
+    file = folder / Path(name).name
+    file.write_bytes(content)
+    client = mlflow.MlflowClient()
+    if name == artifacts.PIPELINE or name.startswith(("MLmodel", "model.", "code/")):
+        client.log_model_artifact(candidate(run_id).model_id, str(file))
+    else:
+        client.log_artifact(run_id, str(file))
+
+
+def stored(run_id: str, name: str) -> Path:
+    """Where a file of a candidate lies in the artifact store."""
+    store = Path(os.environ["EVERGREEN_TEST_SERVICES"]) / "mlflow"
+    found = candidate(run_id)
+    owner = found.model_id if name == artifacts.PIPELINE else run_id
+    (path,) = [path for path in store.rglob(name) if owner in path.parts]
+    return path
+
+
+def own(shop: Shop, day: int, seed: int) -> dict[str, Any]:
+    """A registered version whose files no other model of the tests shares."""
+    return shop.registered(day, seed=seed)
+
+
+def test_a_pickle_and_a_changed_mlmodel_run_nowhere(alone: Shop, tmp_path: Path) -> None:
+    """Server, probe and worker load the version as before; MLflow's own loader would have run the pickle."""
+    alone.serve()
+    registered = own(alone, 3, 7001)
+    run_id, marker = registered["mlflow_run_id"], tmp_path / "marker"
+    put(run_id, "model.pkl", pickle.dumps(Payload(marker)), tmp_path)
+    uri = f"models:/{candidate(run_id).model_id}"
+    folder = mlflow.artifacts.download_artifacts(uri, dst_path=str(tmp_path))
+    described = yaml.safe_load((Path(folder) / "MLmodel").read_text())
+    described["flavors"]["sklearn"] |= {"pickled_model": "model.pkl", "serialization_format": "pickle", "code": "code"}
+    put(run_id, "MLmodel", yaml.safe_dump(described).encode(), tmp_path)
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "sitecustomize.py").write_text(f"import pathlib; pathlib.Path({str(marker)!r}).touch()")
+    mlflow.MlflowClient().log_model_artifacts(candidate(run_id).model_id, str(tmp_path / "code"))
+    mlflow.sklearn.load_model(uri)
+    assert marker.exists(), "the attack works on who believes the artifact"
+    marker.unlink()
+
+    assert serve.probe(alone.run(3), registered)["probed"] == 20
+    assert serve.deploy(alone.run(3), registered)["version"] == 1
+    loading.load(alone.name, 1)
+    alone.server.stop()
+    alone.serve()
+    assert alone.server.describe(alone.name)["role"] == "champion"
+
+    put(run_id, artifacts.PIPELINE, pickle.dumps(Payload(marker)), tmp_path)
+    with pytest.raises(ArtifactUntrusted, match=artifacts.PIPELINE):
+        loading.load(alone.name, 1)
+    assert not marker.exists()
+
+
+def test_types_that_are_not_the_familys_own_are_refused_even_with_a_recorded_digest(shop: Shop, tmp_path: Path) -> None:
+    """As an adoption by mistake would leave it: the second lock holds without the first."""
+    registered = own(shop, 3, 7002)
+    found = records.candidate(registered["mlflow_run_id"])
+    good = loading.pipeline(found.run_id)
+    for name, content in {
+        "a pickle": pickle.dumps(Payload(tmp_path / "marker")),
+        "another family's types": skops.io.dumps(families.build("gradient_boosting", {}, {"x": "float"}, 0)),
+        "no pipeline": skops.io.dumps({"a": 1}),
+        "packed": skops.io.dumps(good, compression=8),
+        "no archive": b"damaged",
+    }.items():
+        with pytest.raises(ModelUnloadable) as refused:
+            loading.parse_pipeline(content, found.family, name)
+        assert "skops" in refused.value.expected
+    assert not (tmp_path / "marker").exists()
+
+
+def test_changed_coefficients_are_no_champion(alone: Shop, tmp_path: Path) -> None:
+    """The last known good version answers, and the server says which file differs, with both digests."""
+    alone.serve()
+    first = own(alone, 3, 7003)
+    serve.deploy(alone.run(3), first)
+    second = own(alone, 5, 7004)
+    serve.deploy(alone.run(5), second)
+    run_id = second["mlflow_run_id"]
+    expected, right = records.candidate(run_id).files[artifacts.PIPELINE], alone.answers(1)
+    turned = loading.pipeline(run_id)
+    turned[-1].coef_ *= -3
+    content = skops.io.dumps(turned)
+    put(run_id, artifacts.PIPELINE, content, tmp_path)
+    changed = records.Digest.of(content).sha256
+
+    alone.server.stop()
+    server = alone.serve()
+    answer = server.predict(alone.name, entity={"customer_id": customer(1)}).json()
+    assert (answer["version"], answer["predictions"][0]["prediction"]) == (1, pytest.approx(right[1], abs=1e-12))
+    described = server.describe(alone.name)
+    assert described["role"] == "last known good"
+    for part in ("version 2 could not be loaded", artifacts.PIPELINE, changed, expected.sha256):
+        assert part in described["problem"]
+    assert described["problem"] in server.get("/readyz").json()["problems"][alone.name]
+    assert server.metric(f'evergreen_load_failures{{model="{alone.name}"}}') == 1
+    assert server.metric(f'evergreen_problem{{model="{alone.name}"}}') == 1
+    for way in (lambda: loading.load(alone.name, 2), lambda: serve.probe(alone.run(5), second)):
+        with pytest.raises(EvergreenError, match=changed):
+            way()
+
+
+@pytest.mark.parametrize("name", [artifacts.SPEC, artifacts.SAMPLE, artifacts.REFERENCE])
+def test_a_file_that_is_changed_before_registration_makes_no_version(shop: Shop, name: str, tmp_path: Path) -> None:
+    gated = shop.gated(3, seed=7005)
+    content = artifacts.read(records.candidate(gated["mlflow_run_id"]), name)
+    put(gated["mlflow_run_id"], name, content.replace(b"e", b"E", 1), tmp_path)
+    with pytest.raises(ArtifactUntrusted, match=name):
+        registry.register(shop.run(3), gated)
+    assert shop.versions() == []
+
+
+def test_a_spec_that_is_changed_afterwards_serves_nothing(shop: Shop, tmp_path: Path) -> None:
+    registered = own(shop, 3, 7006)
+    spec = shop.spec.model_dump_json().replace(shop.spec.description, "another one").encode()
+    put(registered["mlflow_run_id"], artifacts.SPEC, spec, tmp_path)
+    with pytest.raises(DeployRefused, match=records.Digest.of(spec).sha256):
+        serve.deploy(shop.run(3), registered)
+
+
+def test_a_copy_on_the_servers_disk_that_is_changed_is_not_served(alone: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone.serve()
+    registered = own(alone, 3, 7007)
+    serve.deploy(alone.run(3), registered)
+    alone.server.stop()
+    kept = alone.settings.home / "served" / alone.name / registered["mlflow_run_id"] / artifacts.PIPELINE
+    assert kept.stat().st_mode & 0o077 == 0 and kept.parent.stat().st_mode & 0o077 == 0
+    kept.write_bytes(kept.read_bytes().replace(b"coef_", b"c0ef_"))
+    monkeypatch.setenv("EVERGREEN_MLFLOW_URL", "http://127.0.0.1:9")
+    server = alone.serve(wait=False)
+    server.wait(503)
+    until(lambda: server.describe(alone.name)["problem"], "it says why")
+    assert server.predict(alone.name, entity={"customer_id": customer(1)}).status_code == 503
+    problem = server.describe(alone.name)["problem"]
+    assert str(kept) in problem and "was changed" in problem
+
+
+def test_links_and_paths_lead_nowhere(shop: Shop, tmp_path: Path) -> None:
+    """A link in the artifact store to a secret of the machine, and a tag that names a path in place of a model."""
+    registered = own(shop, 3, 7008)
+    secret = tmp_path / "secret"
+    secret.write_text("a password of this machine")
+    for name in (artifacts.SPEC, artifacts.PIPELINE):
+        place = stored(registered["mlflow_run_id"], name)
+        before = place.read_bytes()
+        place.unlink()
+        place.symlink_to(secret)
+        with pytest.raises(DeployRefused) as refused:
+            serve.deploy(shop.run(3), registered)
+        assert "password" not in str(refused.value)
+        place.unlink()
+        place.write_bytes(before)
+    mlflow.MlflowClient().set_tag(registered["mlflow_run_id"], "evergreen.model_uri", f"models:/../../{tmp_path}")
+    assert serve.deploy(shop.run(3), registered)["version"] == 1, "where the model lies stands in Postgres"
+    for path in ("../../../../etc/passwd", "/etc/passwd", "..%2f..%2fetc/passwd"):
+        with pytest.raises((EvergreenError, RequestRefused)):
+            artifacts.download(registered["mlflow_run_id"], f"../{path}", artifacts.PIPELINE)
+
+
+def test_a_huge_file_costs_no_memory_and_no_time(shop: Shop) -> None:
+    registered = own(shop, 3, 7009)
+    place = stored(registered["mlflow_run_id"], artifacts.SPEC)
+    before = place.read_bytes()
+    with place.open("wb") as file:
+        file.truncate(4 << 30)  # no bytes on the disk
+    tracemalloc.start()
+    started = time.monotonic()
+    with pytest.raises(ArtifactUntrusted, match="more than"):
+        loading.spec(shop.name, records.version(shop.name, 1))
+    assert tracemalloc.get_traced_memory()[1] < 32 << 20 and time.monotonic() - started < 10
+    tracemalloc.stop()
+    place.write_bytes(before)
+
+
+def test_what_an_attacker_registers_is_not_adopted(shop: Shop, tmp_path: Path) -> None:
+    """Adoption trusts a person's word, and no artifact's: the file must be its family's, and answer as the sample says."""
+    made = own(shop, 3, 7010)
+    shared = mlflow.MlflowClient().get_run(made["mlflow_run_id"])
+    forged = mlflow.MlflowClient().create_run(shared.info.experiment_id).info.run_id
+    good = records.candidate(made["mlflow_run_id"])
+    for name in (artifacts.SPEC, artifacts.SAMPLE, artifacts.REFERENCE, artifacts.EVALUATION):
+        content = b"{}" if name == artifacts.EVALUATION else artifacts.read(good, name)
+        if name == artifacts.SAMPLE:
+            content = content.replace(b'"prediction": 0.', b'"prediction": 0.9', 1)
+        file = tmp_path / name
+        file.write_bytes(content)
+        mlflow.MlflowClient().log_artifact(forged, str(file))
+    mlflow.MlflowClient().set_tag(forged, "evergreen.model_uri", f"models:/{good.model_id}")
+    tags = {
+        "evergreen.key": "forged",
+        "evergreen.as_of": "2027-01-01T00:00:00+00:00",
+        "evergreen.family": "logistic_regression",
+    }
+    mlflow.MlflowClient().create_model_version(
+        shop.name, f"models:/{good.model_id}", run_id=forged, tags=tags, model_id=good.model_id
+    )
+    with pytest.raises(ModelUnloadable, match="from those of training"):
+        adoption.adopt(shop.name, actor="ada", number=2)
+    assert records.numbers()[shop.name] == {1} and ("adoption", 2) not in shop.events()
