@@ -376,13 +376,16 @@ def test_every_part_starts_again_and_the_ones_that_need_it_go_on(home: Path) -> 
         stack.up()
     assert here == settings()
     worker = next(child for child in psutil.Process(pid_of(home, "mlflow")).children(recursive=True))
-    psutil.Process(pid_of(home, "mlflow")).kill()
+    first = psutil.Process(pid_of(home, "mlflow"))
+    first.kill()
+    first.wait(10)  # it may still be there for a moment, and counts as running
     stack.up()  # its workers still had its port
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
     scheduler = psutil.Process(pid_of(home, "airflow-scheduler"))
     forked = scheduler.children(recursive=True)
     assert forked
     scheduler.kill()
+    scheduler.wait(10)
     stack.down()
     assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in forked)
     assert not of_home(home)
