@@ -188,9 +188,9 @@ class Shop:
         """A candidate in MLflow as training logs it, and the gates' verdict."""
         seed, champion = day if seed is None else seed, store.champion(self.name)
         return {"passed": passed, "reason": "better" if passed else "worse than the champion", "key": f"key-{day}-{seed}",
-                "mlflow_run_id": self._run_of(seed), "family": "logistic_regression", "champion": champion and champion.number}  # fmt: skip
+                "mlflow_run_id": self.run_of(seed), "family": "logistic_regression", "champion": champion and champion.number}  # fmt: skip
 
-    def _run_of(self, seed: int) -> str:
+    def run_of(self, seed: int) -> str:
         """An MLflow run of this model's own; the fitted pipeline, which takes seconds to log, is shared with other models."""
         if seed not in self.candidates:
             self.candidates[seed] = self._candidate(seed)

@@ -153,8 +153,7 @@ def test_numbers_of_a_registered_model_that_was_deleted_are_not_used_again(shop:
 
 def of_an_earlier_release(shop: Shop, day: int) -> int:
     """A version as earlier releases logged, registered and promoted it: nothing of it stands in Postgres but the promotion."""
-    spec, gated = shop.spec, shop.gated(day, seed=8000 + day)
-    recorded = records.candidate(gated["mlflow_run_id"])
+    spec, recorded = shop.spec, records.candidate(shop.run_of(8000 + day))
     mlflow_client, source = mlflow.MlflowClient(), mlflow.get_run(recorded.run_id)
     with mlflow.start_run(experiment_id=source.info.experiment_id) as old:
         info = mlflow.sklearn.log_model(
@@ -200,7 +199,8 @@ def test_a_home_of_an_earlier_release_is_served_after_its_versions_were_adopted(
     told(alone, "version 2 could not be loaded", "no digests were recorded", adopt)
     with pytest.raises(ArtifactUntrusted) as refused:
         registry.register(
-            alone.run(7), {"passed": True, "mlflow_run_id": "any", "key": "any", "champion": 2, "family": "any"}
+            alone.run(7),
+            {"passed": True, "mlflow_run_id": alone.run_of(8003), "key": "any", "champion": 2, "family": "any"},
         )
     assert adopt in refused.value.next_step
 
