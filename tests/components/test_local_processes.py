@@ -36,6 +36,22 @@ def test_a_later_command_knows_the_process_and_stops_its_children(tmp_path: Path
     assert later.stop("one") == []
 
 
+def test_what_ran_before_and_ends_while_it_is_waited_for_is_started_again(tmp_path: Path) -> None:
+    marker = tmp_path / "answers"
+    mark_and_stay = f"import pathlib, time; pathlib.Path({str(marker)!r}).touch(); time.sleep(60)"
+    Processes(tmp_path).start(service("import time; time.sleep(0.5)"))
+    later, again = (
+        Processes(tmp_path),
+        Service("one", [sys.executable, "-c", mark_and_stay], dict(os.environ), marker.exists, 20),
+    )
+    later.start(again)
+    try:
+        later.wait(again)
+        assert later.running("one")
+    finally:
+        later.stop("one")
+
+
 def test_a_pid_given_to_another_process_is_not_ours(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "one.json").write_text(f'{{"pid": {os.getpid()}, "created": 1.0, "signal": 15}}')

@@ -87,11 +87,13 @@ class Processes:
         self._home = home.resolve()  # however it is named: the mark is the same
         self._records = home / "run"
         self._logs = home / "logs"
+        self._started: set[str] = set()  # by this object
 
     def start(self, service: Service) -> None:
         """Start a service that is not running yet; does not wait for it."""
         if self.running(service.name):
             return
+        self._started.add(service.name)
         child = self._spawn(service)
         created = psutil.Process(child.pid).create_time()
         partial = self._record(service.name).with_suffix(".partial")
@@ -124,17 +126,20 @@ class Processes:
                 self.end_strays(only=running)
 
     def wait(self, service: Service, progress: Progress = silent) -> None:
-        """Until the service answers.
+        """Until the service answers. One that ran before, and ends meanwhile (its database was killed, say), is started again.
 
         Raises:
-            StackNotReady: it ended, or lived on for all of its patience without an answer; with the end of its log.
+            StackNotReady: it ended after it was started here, or lived on for all of its patience without an answer; with the end of its log.
         """
         waiting = _Waiting(service.name, self.log(service.name), progress)
         while True:
             ready = service.ready()
             if not self.running(service.name):  # what answers on its port then is another's
-                raise self._not_ready(service.name, "it ended")
-            if ready:
+                if service.name in self._started:
+                    raise self._not_ready(service.name, "it ended")
+                self.end_strays(only=[service.name])
+                self.start(service)
+            elif ready:
                 return
             if waiting.seconds > service.patience:
                 raise self._not_ready(service.name, self._too_long(waiting))
@@ -143,7 +148,7 @@ class Processes:
 
     def stop(self, *names: str, patience: float = 20.0) -> list[str]:
         """Stop services, all at once, with every process that they started; returns the names of those that ran."""
-        running = {name: process for name in names if (process := self._process(name)) is not None}
+        running = {name: process for name in names if (process := self.process(name)) is not None}
         family: list[psutil.Process] = []
         for name, process in running.items():
             with suppress(psutil.NoSuchProcess):  # it may end by itself between the look and the signal
@@ -183,7 +188,7 @@ class Processes:
         return [path.stem for path in sorted(self._records.glob("*.json"), key=lambda p: p.stat().st_mtime_ns)]
 
     def running(self, name: str) -> bool:
-        return self._process(name) is not None
+        return self.process(name) is not None
 
     def log(self, name: str) -> Path:
         return self._logs / f"{name}.log"
@@ -229,7 +234,7 @@ class Processes:
         except (FileNotFoundError, ValueError, TypeError):
             return {}
 
-    def _process(self, name: str) -> psutil.Process | None:
+    def process(self, name: str) -> psutil.Process | None:
         """The recorded process, if it still lives: a pid alone may have been given to another one since."""
         record = self._recorded(name)
         if not record.keys() >= {"pid", "created"}:
