@@ -14,7 +14,7 @@ import warnings
 from benchmarks import document
 from evergreen.settings import PROJECT
 
-SECTIONS = ("orchestration", "scale", "data", "serving")
+SECTIONS = ("orchestration", "scale", "data", "serving", "soak")
 
 
 def main() -> int:

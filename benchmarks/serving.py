@@ -168,7 +168,7 @@ def _shop(here: Settings) -> Iterator[Shop]:
     services = workload.services(here)
     with workload.service(here, services["mlflow"]):
         print(f"  training {FAMILY}")
-        _train(run)
+        train_champion(run)
         port = postgres.free_port()
         url = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", f"models:/{spec.model}/1"]
@@ -182,11 +182,12 @@ def _shop(here: Settings) -> Iterator[Shop]:
         with workload.service(here, services["server"]), workload.service(here, peer):
             while not answers(f"{here.server_url}/readyz"):
                 time.sleep(0.2)
-            keys, features = _online(run)
+            keys, features = online(run)
             yield Shop(spec, here.server_url, url, keys, features)
 
 
-def _train(run: Run) -> None:
+def train_champion(run: Run) -> None:
+    """Train one family and make it the champion, whatever its gates would say."""
     from evergreen.registry import records
     from evergreen.registry import stages as registry
     from evergreen.registry.promotion import promote
@@ -199,7 +200,8 @@ def _train(run: Run) -> None:
     promote(run.spec.model, found, None, None, actor="benchmark", reason="the only one")
 
 
-def _online(run: Run) -> tuple[list[str], dict[str, dict[str, Any]]]:
+def online(run: Run) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    """The customers of the run's interval, and their features by key."""
     from evergreen.features.store import online_features
     from evergreen.lake import tables
 
