@@ -39,6 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[_SHARED] = tempfile.mkdtemp(prefix="evergreen-tests-")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of one folder run in one worker, in their order: they share its fixtures. A file below `components` is a folder to it."""
     for item in items:
