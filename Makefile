@@ -14,7 +14,7 @@ SEED ?= 7
 SECTION ?=
 WORKERS ?= 2
 # Whole folders go to a worker, those that take longest first, which is the order of pytest's testpaths.
-SIDE_BY_SIDE := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up restart down reset test test-unit test-long check format bench lock

@@ -11,7 +11,8 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 import pytest
 
@@ -39,13 +40,21 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[_SHARED] = tempfile.mkdtemp(prefix="evergreen-tests-")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one folder run in one worker, in their order: they share its fixtures. A file below `components` is a folder to it."""
-    for item in items:
-        folder = item.path.parent.relative_to(PROJECT / "tests")
-        alone = folder.as_posix() in (".", "components")
-        item.add_marker(pytest.mark.xdist_group(item.path.stem if alone else folder.as_posix()))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests of one folder run in one worker, in their order: they share its fixtures. A file of `components` itself is a folder to it.
+
+    pytest-xdist's own groups (3.8.0) need a name that pytest 9.2 has no more.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFolder(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = PurePath(nodeid.partition("::")[0])
+            folder = file.parent.as_posix()
+            return file.as_posix() if folder == "tests/components" else folder
+
+    return ByFolder(config, log)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
