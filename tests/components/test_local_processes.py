@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,7 +13,7 @@ import psutil
 import pytest
 
 from evergreen.errors import StackNotReady
-from evergreen.local.processes import Processes, Service
+from evergreen.local.processes import MARK, Processes, Service
 
 PARENT = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); time.sleep(60)"
 
@@ -20,20 +22,42 @@ def service(code: str, ready: bool = True, patience: float = 5.0) -> Service:
     return Service("one", [sys.executable, "-c", code], dict(os.environ), lambda: ready, patience)
 
 
+def children_of(pid: int) -> list[psutil.Process]:
+    deadline = time.monotonic() + 10
+    while not (children := psutil.Process(pid).children()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert children
+    return children
+
+
 def test_a_later_command_knows_the_process_and_stops_its_children(tmp_path: Path) -> None:
     Processes(tmp_path).start(service(PARENT))
     later = Processes(tmp_path)
     assert later.running("one")
     later.start(service("raise SystemExit('started twice')"))
     (record,) = (tmp_path / "run").glob("*.json")
-    process = psutil.Process(int(record.read_text().split('"pid": ')[1].split(",")[0]))
-    deadline = time.monotonic() + 10
-    while not (children := process.children()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert children
+    children = children_of(json.loads(record.read_text())["pid"])
     assert later.stop("one") == ["one"]
     assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
     assert later.stop("one") == []
+
+
+def test_what_an_earlier_release_started_is_known_and_stopped_with_its_children(tmp_path: Path) -> None:
+    """Its processes bear no mark, and its records hold no signal."""
+    environment = {name: value for name, value in os.environ.items() if name != MARK}
+    (tmp_path / "run").mkdir()
+    with subprocess.Popen([sys.executable, "-c", PARENT], env=environment, start_new_session=True) as before:
+        try:
+            record = {"pid": before.pid, "created": psutil.Process(before.pid).create_time()}
+            (tmp_path / "run" / "one.json").write_text(json.dumps(record))
+            children = children_of(before.pid)
+            later = Processes(tmp_path)
+            later.start(service("raise SystemExit('started twice')"))
+            assert later.running("one") and later.end_strays() == []
+            assert later.stop("one") == ["one"] and later.names() == []
+            assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+        finally:
+            before.kill()
 
 
 def test_what_ran_before_and_ends_while_it_is_waited_for_is_started_again(tmp_path: Path) -> None:

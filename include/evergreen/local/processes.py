@@ -244,7 +244,8 @@ class Processes:
             if abs(process.create_time() - record["created"]) >= 1.0 or process.status() == psutil.STATUS_ZOMBIE:
                 return None
             mark = _mark(process)
-            return process if mark is None or mark == f"{name}@{self._home}" else None
+            unmarked = mark == "" and "signal" not in record  # as an earlier release started and recorded it
+            return process if mark is None or unmarked or mark == f"{name}@{self._home}" else None
         except psutil.NoSuchProcess:
             return None
 
