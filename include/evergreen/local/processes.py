@@ -168,7 +168,8 @@ class Processes:
             also: processes that bear no mark, and that the caller knows for ours.
             only: of these services; None: of all.
         """
-        _kill(also)
+        first = {process.pid for name in self.names() if (process := self.process(name)) is not None}
+        _kill([one for one in also if one.pid not in first])  # an earlier release's running server bears no mark
         ended: set[str] = set()
         for _ in range(10):  # again and again: one may start another while it ends
             strays = [
