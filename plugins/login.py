@@ -8,7 +8,7 @@ from evergreen.throttle import Scope, SlowedLogin
 
 
 def _tries(scope: Scope) -> bool:
-    return scope["method"] == "POST" and scope["path"].rstrip("/").endswith(("/auth/token", "/auth/token/cli"))
+    return scope["method"] == "POST" and scope["path"].endswith(("/auth/token", "/auth/token/cli"))
 
 
 class EvergreenLogin(AirflowPlugin):
@@ -19,6 +19,6 @@ class EvergreenLogin(AirflowPlugin):
         {
             "name": "slowed_login",
             "middleware": SlowedLogin,
-            "kwargs": {"tries": _tries, "right": lambda status: status < 400},
+            "kwargs": {"tries": _tries, "right": lambda status: status == 201},  # made a token; a redirect made none
         }
     ]

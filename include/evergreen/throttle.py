@@ -10,8 +10,10 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
+from functools import partial
 from math import ceil
 from threading import Lock
 from typing import Any
@@ -100,15 +102,27 @@ def source_of(address: str) -> str:
     return str(found)
 
 
+_under_way: ContextVar[Callable[[], None] | None] = ContextVar("the try that is being answered", default=None)
+
+
+def was_right() -> None:
+    """Said where a slowed login has looked at the password of the request under way, and found it right."""
+    if passed := _under_way.get():
+        passed()
+
+
 class SlowedLogin:
     """ASGI middleware around somebody else's login; answers 429 with `Retry-After` while a source has to wait.
 
     Args:
         tries: whether a request brings a password to be looked at.
-        right: whether an answer's status says that the password was right.
+        right: whether an answer's status says that a password was looked at and right. A status says so only where nothing answers
+            before the login does, no redirect and no check of hosts; elsewhere the login says it itself, by `was_right`.
     """
 
-    def __init__(self, app: App, tries: Callable[[Scope], bool], right: Callable[[int], bool]) -> None:
+    def __init__(
+        self, app: App, tries: Callable[[Scope], bool], right: Callable[[int], bool] = lambda status: False
+    ) -> None:
         self._app, self._tries, self._right = app, tries, right
         self._throttle = Throttle()
 
@@ -130,4 +144,8 @@ class SlowedLogin:
                 self._throttle.passed(source)
             await send(message)
 
-        await self._app(scope, receive, watched)
+        token = _under_way.set(partial(self._throttle.passed, source))
+        try:
+            await self._app(scope, receive, watched)
+        finally:
+            _under_way.reset(token)

@@ -6,7 +6,9 @@ import os
 import secrets
 import stat
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -130,10 +132,48 @@ def test_who_guesses_mlflows_password_waits_and_the_tasks_do_not(mlflow: Setting
     def ask(password: str) -> httpx.Response:
         return httpx.get(f"{mlflow.mlflow_url}/version", auth=(mlflow.mlflow_user, password), timeout=20)
 
-    refused = [ask(f"guess {number}") for number in range(FREE + 2)]
+    refused = []
+    for number in range(FREE + 2):
+        refused.append(ask(f"guess {number}"))
+        healthy = httpx.get(f"{mlflow.mlflow_url}/health", auth=(mlflow.mlflow_user, "guess"), timeout=20)
+        assert healthy.status_code == 200, "it looks at no password: neither a wrong try nor a right one"
     assert [answer.status_code for answer in refused[:FREE]] == [401] * FREE
     assert refused[-1].status_code == 429 and 0 < int(refused[-1].headers["retry-after"]) <= LONGEST
     assert ask(mlflow.mlflow_password).status_code == 200, "from the same address"
+
+
+def test_guesses_at_once_that_say_to_come_from_elsewhere_are_one_address(mlflow: Settings) -> None:
+    def guess(number: int) -> int:
+        elsewhere = {"x-forwarded-for": f"198.51.100.{number}"}
+        asked = (f"{mlflow.mlflow_url}/version", ("nobody", f"guess {number}"))
+        return httpx.get(asked[0], auth=asked[1], headers=elsewhere, timeout=20).status_code
+
+    with ThreadPoolExecutor(16) as threads:
+        found = Counter(threads.map(guess, range(40)))
+    assert found[401] <= FREE + 2 and found.total() == found[401] + found[429], found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have one loopback address")
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("GET", "//health", {}),  # a page without a login, by another name
+        ("OPTIONS", "/version", {"origin": "http://127.0.0.1:3000", "access-control-request-method": "GET"}),
+        ("POST", "/api/2.0/mlflow/experiments/search", {"origin": "http://elsewhere.example"}),
+        ("POST", "/gateway/any/mlflow/invocations", {"x-mlflow-authorization": "Basic YWRtaW46Z3Vlc3M="}),
+    ],
+)
+def test_what_mlflow_answers_without_a_look_makes_nobody_known(
+    mlflow: Settings, method: str, path: str, headers: dict[str, str]
+) -> None:
+    own = httpx.HTTPTransport(local_address=f"127.0.1.{len(path)}")
+    with httpx.Client(transport=own, base_url=mlflow.mlflow_url, timeout=20) as client:
+        guess, statuses = ("nobody", "guess"), []
+        for _ in range(FREE):
+            given = None if "x-mlflow-authorization" in headers else guess
+            client.request(method, mlflow.mlflow_url + path, headers=headers, auth=given, content=b"{}")
+            statuses.append(client.get("/version", auth=guess).status_code)
+        assert statuses[:4] == [401] * 4 and 429 in statuses, "each of the two is a try"
 
 
 def test_no_secret_is_an_argument_or_in_a_log(mlflow: Settings, services: Processes) -> None:

@@ -309,7 +309,8 @@ def services(here: Settings) -> dict[str, Service]:
             ],
             variables("mlflow")
             | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_AUTH_ADMIN_USERNAME": here.mlflow_user}
-            | {"MLFLOW_BASIC_AUTH_FAIL_CLOSED": "true"},  # a route that MLflow's login knows nothing of is refused
+            | {"MLFLOW_BASIC_AUTH_FAIL_CLOSED": "true"}  # a route that MLflow's login knows nothing of is refused
+            | {"FORWARDED_ALLOW_IPS": ",".join(map(str, here.trusted_proxies))},  # uvicorn's own is all of loopback
             lambda: answers(f"{here.mlflow_url}/health"),
         ),
         "airflow-scheduler": Service(

@@ -13,13 +13,14 @@ from base64 import b64encode
 from typing import TYPE_CHECKING
 
 from evergreen.settings import settings
-from evergreen.throttle import Scope, SlowedLogin
+from evergreen.throttle import Scope, SlowedLogin, was_right
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 # MLflow hashes passwords slowly on purpose, and its clients send theirs with every request.
 _REMEMBERED = 60  # seconds for which a right one is
+_PASSWORDS = (b"authorization", b"x-mlflow-authorization")  # the second one on its gateway
 
 
 def create_app() -> FastAPI:
@@ -38,17 +39,26 @@ def create_app() -> FastAPI:
     if not auth.store.authenticate_user(user, password):
         auth.store.update_user(user, password=password)
     own = b"Basic " + b64encode(f"{user}:{password}".encode())
+    # Its pages, its check of hosts and its redirects answer without a look at the password: only here is one known to be right.
+    looked = auth._authenticate_cached
+
+    def look(username: str, password: str) -> object:
+        if user := looked(username, password):
+            was_right()
+        return user
+
+    auth._authenticate_cached = look
     app.add_middleware(
-        SlowedLogin, tries=lambda scope: _guesses(scope, own), right=lambda status: status != 401 and status < 500
+        SlowedLogin, tries=lambda scope: not auth.is_unprotected_route(scope["path"]) and _guesses(scope, own)
     )
     return app
 
 
 def _guesses(scope: Scope, own: bytes) -> bool:
-    """Whether a request's password has to be looked at. That of the stack itself, long and random, is known at sight: who guesses
+    """Whether a request brings a password to be looked at. That of the stack itself, long and random, is known at sight: who guesses
     wrong ones from the same address must not stop the tasks."""
-    given: bytes = dict(scope["headers"]).get(b"authorization", b"")
-    return bool(given) and not hmac.compare_digest(given, own)
+    given = [value for name, value in scope["headers"] if name in _PASSWORDS]
+    return any(value and not hmac.compare_digest(value, own) for value in given)
 
 
 def sign_in() -> None:
