@@ -166,7 +166,7 @@ def test_guesses_at_once_that_say_to_come_from_elsewhere_are_one_address(mlflow:
 def test_what_mlflow_answers_without_a_look_makes_nobody_known(
     mlflow: Settings, method: str, path: str, headers: dict[str, str]
 ) -> None:
-    own = httpx.HTTPTransport(local_address=f"127.0.1.{len(path)}")
+    own = httpx.HTTPTransport(local_address=f"127.0.1.{len(method + path)}")
     with httpx.Client(transport=own, base_url=mlflow.mlflow_url, timeout=20) as client:
         guess, statuses = ("nobody", "guess"), []
         for _ in range(FREE):
