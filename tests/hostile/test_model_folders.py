@@ -64,6 +64,21 @@ def _large(path: Path) -> None:
         file.truncate(100 << 20)
 
 
+def _of_200_tables(folder: Path, contract: str, query: str = "SELECT 1") -> None:
+    """As many sources and views as there may be, all of one contract and one query; every one is valid."""
+    source = "{{path: '{n}/{{partition}}.csv', event_time: at, keys: [k], columns: {{k: string, at: timestamp, reader_id: string}}, contract: contracts/all.yaml}}"
+    view = "{{sources: [s{n}], look_back: 1d, features: {{f{n}: int}}, sql: all.sql, contract: contracts/all.yaml}}"
+    sources, views = (
+        "".join(f"  {'sv'[each is view]}{n}: {each.format(n=n)}\n" for n in range(198)) for each in (source, view)
+    )
+    _replaced(folder, "sources:\n", f"sources:\n{sources}")
+    _replaced(folder, "features:\n  plan_today", f"features:\n{views}  plan_today")
+    (folder / "contracts" / "all.yaml").write_text(f"expectations:\n{contract}")
+    (folder / "all.sql").write_text(query)
+
+
+EXPECTATION = "- {type: expect_column_to_exist, column: reader_id}\n"
+CONDITION = f"- {{type: expect_column_to_exist, column: reader_id, row_condition: {'a+' * 498}a>0}}\n"
 # Each is done to a folder that was valid; the second is what its error must say.
 ATTACKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a list 900 deep": (lambda f: _replaced(f, "trials: 4", f"trials: {'[' * 900}{']' * 900}"), "nested deeper"),
@@ -73,6 +88,10 @@ ATTACKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "deep by aliases": (lambda f: (f / "model.yaml").write_text("a0: &a0 []\n" + "\n".join(f"a{n}: &a{n} [*a{n - 1}]" for n in range(1, 2000))), "nested deeper"),
     "an alias bomb": (lambda f: (f / "model.yaml").write_text(_bomb(30)), "too many aliases"),
     "an alias bomb in a contract": (lambda f: (f / "contracts" / "visits.yaml").write_text(_bomb(15)), "contracts/visits.yaml"),
+    "400 contracts of 2,000 entries": (lambda f: _of_200_tables(f, EXPECTATION * 2_000), "too many values in all YAML files together"),
+    "400 contracts of long conditions": (lambda f: _of_200_tables(f, CONDITION * 900), "too many values in all YAML files together"),
+    "400 contracts that break off": (lambda f: _of_200_tables(f, EXPECTATION * 2_000 + "]"), "too many values in all YAML files together"),
+    "200 queries of 1 MB": (lambda f: _of_200_tables(f, EXPECTATION, "$a$b" * 250_000), "too many bytes in all files together"),
     "an alias of itself": (lambda f: (f / "model.yaml").write_text("a: &a [*a]"), "an alias of a key that it stands in"),
     "a key of itself": (lambda f: (f / "model.yaml").write_text("? &a [*a]\n: 1"), "keys that are names"),
     "a million digits": (lambda f: _replaced(f, "trials: 4", f"trials: {'1' * 900_000}x"), "search.trials"),

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from evergreen.quoting import shown
 from evergreen.spec import arguments
 from evergreen.spec.document import read
+from evergreen.spec.files import Budget
 from evergreen.spec.mistakes import Mistake, spec_error
 from evergreen.spec.schema import ModelSpec
 from evergreen.spec.shape import shaped
@@ -65,10 +66,14 @@ def refused(expectation: Expectation, problems: Sequence[Mapping[str, Any]]) -> 
         yield (stated if argument else expectation.type), " or ".join(ways)
 
 
-def read_contract(spec: ModelSpec, table: str) -> tuple[Contract | None, list[Mistake]]:
-    """The contract of a source or feature view, or the mistakes of its shape."""
+def read_contract(spec: ModelSpec, table: str, budget: Budget | None = None) -> tuple[Contract | None, list[Mistake]]:
+    """The contract of a source or feature view, or the mistakes of its shape.
+
+    Raises:
+        TooMuch: the folder's budget does not suffice.
+    """
     path = spec.contract_file(table)
-    document = read(path, spec.relative(path), spec.folder)
+    document = read(path, spec.relative(path), spec.folder, budget)
     if document.missing:
         fix = f"add {document.file}, with at least one expectation"
         return None, [Mistake(document.file, "", "no such file", f"the contract of {table}", fix)]
@@ -77,7 +82,10 @@ def read_contract(spec: ModelSpec, table: str) -> tuple[Contract | None, list[Mi
     contract, mistakes = shaped(Contract, document)
     found = [*document.mistakes, *mistakes]
     for number, expectation in enumerate(getattr(contract, "expectations", ())):
-        for name, stated, allowed, fix in arguments.refused(getattr(expectation, "arguments", {})):
+        given = getattr(expectation, "arguments", {})
+        if budget is not None:
+            budget.spend(nodes=arguments.cost(given))
+        for name, stated, allowed, fix in arguments.refused(given):
             key = f"expectations.{number}.{name}"
             found.append(Mistake(document.file, key, str(stated), allowed, fix, document.line(key)))
     return None if found else contract, found

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from evergreen.spec.files import Unreadable, text
+from evergreen.spec.files import Budget, Unreadable, text
 from evergreen.spec.mistakes import Mistake
 
 MOST_DEPTH = 20  # lists and mappings within one another; model.yaml itself needs 5
@@ -51,11 +51,15 @@ class Document:
         return self.lines.get(key)
 
 
-def read(path: Path, file: str, folder: Path) -> Document:
-    """The document of a file of a model's folder; `file` is how mistakes name it. Never raises for what the file holds."""
+def read(path: Path, file: str, folder: Path, budget: Budget | None = None) -> Document:
+    """The document of a file of a model's folder; `file` is how mistakes name it. Never raises for what the file holds.
+
+    Raises:
+        TooMuch: the folder's budget does not suffice.
+    """
     try:
-        said = text(path, folder)
-        if (excess := _excess(said)) is not None:
+        said = text(path, folder, budget)
+        if (excess := _excess(said, budget or Budget())) is not None:
             return Document(file, mistakes=[Mistake(file, "", *excess)])
         loader = _Loader(said)
         try:
@@ -79,7 +83,7 @@ def _unreadable(file: str, found: str, line: int | None, *, missing: bool = Fals
     return Document(file, mistakes=[mistake], missing=missing)
 
 
-def _excess(said: str) -> tuple[str, str, str, int] | None:
+def _excess(said: str, budget: Budget) -> tuple[str, str, str, int] | None:
     """What is too much about a document, as a mistake's found, allowed, fix and line, from the parser's events alone."""
 
     @dataclass
@@ -90,40 +94,45 @@ def _excess(said: str) -> tuple[str, str, str, int] | None:
 
     anchors: dict[str, Node] = {}
     above = [Node(None)]
-    for event in yaml.parse(said, Loader=_Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            above.append(Node(event.anchor))
-            node = above[-1]
-        elif isinstance(event, yaml.CollectionEndEvent):
-            node = above.pop()
-        elif isinstance(event, yaml.AliasEvent):
-            node = anchors.get(str(event.anchor), Node(None))
-        elif isinstance(event, yaml.ScalarEvent):
-            node = Node(event.anchor)
-        else:
-            continue
-        line = event.start_mark.line + 1 if event.start_mark else 1
-        if len(above) - 1 + node.depth > MOST_DEPTH + 1:
-            return (
-                "lists and mappings that are nested deeper",
-                f"a depth of at most {MOST_DEPTH}",
-                "write it flat",
-                line,
-            )
-        if node is above[-1]:
-            continue  # counted where it ends
-        above[-1].nodes += node.nodes
-        above[-1].depth = max(above[-1].depth, node.depth + 1)
-        if above[-1].nodes > MOST_NODES:
-            what = "aliases and values" if anchors else "values"
-            return (
-                f"too many {what}",
-                f"at most {MOST_NODES:,} values, every alias written out",
-                "write less, or make several models",
-                line,
-            )
-        if node.anchor is not None and not isinstance(event, yaml.AliasEvent):
-            anchors[node.anchor] = node
+    begun = 0  # nodes; those of a list count for the one around it only where it ends
+    try:
+        for event in yaml.parse(said, Loader=_Loader):
+            if isinstance(event, yaml.CollectionStartEvent):
+                above.append(Node(event.anchor))
+                node = above[-1]
+            elif isinstance(event, yaml.CollectionEndEvent):
+                node = above.pop()
+            elif isinstance(event, yaml.AliasEvent):
+                node = anchors.get(str(event.anchor), Node(None))
+            elif isinstance(event, yaml.ScalarEvent):
+                node = Node(event.anchor)
+            else:
+                continue
+            begun += not isinstance(event, yaml.CollectionEndEvent)
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            if len(above) - 1 + node.depth > MOST_DEPTH + 1:
+                return (
+                    "lists and mappings that are nested deeper",
+                    f"a depth of at most {MOST_DEPTH}",
+                    "write it flat",
+                    line,
+                )
+            if node is above[-1]:
+                continue  # counted where it ends
+            above[-1].nodes += node.nodes
+            above[-1].depth = max(above[-1].depth, node.depth + 1)
+            if max(begun, above[-1].nodes) > MOST_NODES:
+                what = "aliases and values" if anchors else "values"
+                return (
+                    f"too many {what}",
+                    f"at most {MOST_NODES:,} values, every alias written out",
+                    "write less, or make several models",
+                    line,
+                )
+            if node.anchor is not None and not isinstance(event, yaml.AliasEvent):
+                anchors[node.anchor] = node
+    finally:
+        budget.spend(nodes=max(begun, above[0].nodes))
     return None
 
 

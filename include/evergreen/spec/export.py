@@ -11,7 +11,7 @@ from evergreen.spec.arguments import METHODS
 from evergreen.spec.contract import Expectation
 from evergreen.spec.document import MOST_DEPTH, MOST_NODES
 from evergreen.spec.families import FAMILIES
-from evergreen.spec.files import MOST_BYTES
+from evergreen.spec.files import MOST_BYTES, MOST_FOLDER_BYTES, MOST_FOLDER_NODES
 from evergreen.spec.mistakes import MOST_TOLD, one_of
 from evergreen.spec.rules import TABLE_FUNCTIONS
 from evergreen.spec.schema import ModelSpec
@@ -37,7 +37,9 @@ def reference() -> str:
         "YAML is read strictly: a key that stands twice is an error, only `true` and `false` are truth values, dates are",
         "`2026-01-31`, and a number in quotes is text.", "",
         f"A folder costs itself alone, whatever is in it. A file is at most {MOST_BYTES // (1 << 20)} MiB of UTF-8, its lists and mappings are at most",
-        f"{MOST_DEPTH} deep, and it holds at most {MOST_NODES:,} values, with every alias written out. It is a regular file: a link is followed where it",
+        f"{MOST_DEPTH} deep, and it holds at most {MOST_NODES:,} values, with every alias written out. All files of a folder",
+        f"together are at most {MOST_FOLDER_BYTES // (1 << 20)} MiB and {MOST_FOLDER_NODES:,} values; one that several tables name counts for each, and two characters of a",
+        "`row_condition` as one value. A file is a regular one: a link is followed where it",
         "leads to a place below the models' folder, as those of git-sync and of ConfigMaps do, and nowhere else. Of a folder's mistakes the",
         f"first {MOST_TOLD} are told.",
         "", "## model.yaml", "", *_table(schema, schema["$defs"]), "",

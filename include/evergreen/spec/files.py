@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 
 from evergreen.errors import SpecError
@@ -16,6 +17,8 @@ from evergreen.spec.mistakes import Mistake, spec_error
 from evergreen.spec.schema import ModelSpec
 
 MOST_BYTES = 1 << 20  # as much as a ConfigMap may hold
+MOST_FOLDER_BYTES = 2 << 20  # of all files of a folder
+MOST_FOLDER_NODES = 100_000  # of all YAML of a folder
 _KINDS = {
     stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
     stat.S_IFLNK: "a link",
@@ -31,14 +34,42 @@ class Unreadable(Exception):
         self.missing = missing
 
 
-def text(path: Path, folder: Path) -> str:
+class TooMuch(Exception):
+    """The files of a folder hold more than its budget; `found` and `allowed` as of a mistake."""
+
+    def __init__(self, found: str, allowed: str) -> None:
+        super().__init__(found)
+        self.found = found
+        self.allowed = allowed
+
+
+@dataclass
+class Budget:
+    """What is left of what reading one folder may cost: each file counts as often as it is read, a broken one too."""
+
+    bytes: int = MOST_FOLDER_BYTES
+    nodes: int = MOST_FOLDER_NODES
+
+    def spend(self, *, bytes: int = 0, nodes: int = 0) -> None:
+        """Raises `TooMuch` when that was more than there was."""
+        self.bytes -= bytes
+        self.nodes -= nodes
+        if self.bytes < 0:
+            raise TooMuch("too many bytes in all files together", f"at most {MOST_FOLDER_BYTES:,} bytes in a folder")
+        if self.nodes < 0:
+            raise TooMuch("too many values in all YAML files together", f"at most {MOST_FOLDER_NODES:,} in a folder")
+
+
+def text(path: Path, folder: Path, budget: Budget | None = None) -> str:
     """What a file of a model's folder says; line breaks are `\\n`.
 
     Args:
         folder: the model's; the folder that it lies in is the models' mount.
+        budget: of the whole folder.
 
     Raises:
         Unreadable: there is no such file, it is not regular, outside of the mount, larger than 1 MiB, not in UTF-8, or the system refuses.
+        TooMuch: the budget does not suffice.
     """
     try:
         content = _content(path, folder.absolute().parent.resolve())
@@ -50,6 +81,8 @@ def text(path: Path, folder: Path) -> str:
         ValueError,
     ) as error:  # a circle of links is a RuntimeError, a NUL in a name a ValueError
         raise Unreadable(getattr(error, "strerror", None) or str(error)) from error
+    if budget is not None:
+        budget.spend(bytes=len(content))
     try:
         decoded = content.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -14,7 +14,7 @@ from evergreen.quoting import shown
 from evergreen.spec import rules, source_query
 from evergreen.spec.contract import Contract, read_contract
 from evergreen.spec.document import read
-from evergreen.spec.files import Unreadable, text
+from evergreen.spec.files import Budget, TooMuch, Unreadable, text
 from evergreen.spec.mistakes import Mistake, nearest, one_of, spec_error
 from evergreen.spec.rules import FILE
 from evergreen.spec.schema import NAME, ModelSpec
@@ -89,13 +89,19 @@ def _loaded(folder: Path, *, deep: bool) -> ModelSpec:
         known = [path.name for path in folders(folder.parent)]
         fix = nearest(folder.name, known, f"use one of them, or make the folder {folder}")
         raise _error(folder, [Mistake(folder.name, "", "no such folder", one_of(known), fix)])
-    document = read(folder / FILE, FILE, folder)
+    budget = Budget()
+    document = read(folder / FILE, FILE, folder, budget)
     if document.content is None:
         raise _error(folder, document.mistakes)
     spec, misshapen = shaped(ModelSpec, document)
     spec, partial = spec.at(folder.absolute()), bool(misshapen)
     found = [*document.mistakes, *misshapen, *rules.mistakes(spec, partial=partial)]
-    found += rules.collected([_name(spec), *_queries(spec), *_contracts(spec)], partial=partial)
+    try:
+        findings = [_name(spec), *_queries(spec, budget), *_contracts(spec, budget)]
+        found += rules.collected(findings, partial=partial)
+    except TooMuch as error:
+        fix = "write less, or make several models"
+        raise _error(folder, [Mistake(folder.name, "", error.found, error.allowed, fix), *found]) from error
     if deep:
         from evergreen.spec import deep as deeply
 
@@ -147,23 +153,24 @@ def _name(spec: ModelSpec) -> Iterator[Mistake]:
         yield Mistake(FILE, "model", spec.model, f"{folder}, the folder's name", f"write model: {folder}")
 
 
-def _queries(spec: ModelSpec) -> Iterator[Iterator[Mistake]]:
+def _queries(spec: ModelSpec, budget: Budget) -> Iterator[Iterator[Mistake]]:
     for view in getattr(spec, "features", ()):
-        yield _query(spec, f"features.{view}", bound(spec.view_sql, view))
+        yield _query(spec, budget, f"features.{view}", bound(spec.view_sql, view))
     if getattr(spec, "request", None) is not None:
-        yield _query(spec, "request", spec.request_sql)
-    yield _query(spec, "label", spec.label_sql)
+        yield _query(spec, budget, "request", spec.request_sql)
+    yield _query(spec, budget, "label", spec.label_sql)
     for source in getattr(spec, "sources", ()):
-        yield _source_query(spec, source)
+        yield _source_query(spec, budget, source)
 
 
-def _source_query(spec: ModelSpec, source: str) -> Iterator[Mistake]:
+def _source_query(spec: ModelSpec, budget: Budget, source: str) -> Iterator[Mistake]:
     if spec.sources[source].connection is not None:
-        yield from _query(spec, f"sources.{source}", bound(spec.source_sql, source), source_query.mistakes)
+        yield from _query(spec, budget, f"sources.{source}", bound(spec.source_sql, source), source_query.mistakes)
 
 
 def _query(
     spec: ModelSpec,
+    budget: Budget,
     key: str,
     file_of: Callable[[], Path],
     check: Callable[[str, str], Iterator[Mistake]] = lambda file, query: iter(()),
@@ -172,7 +179,7 @@ def _query(
     path = file_of()
     file = spec.relative(path)
     try:
-        query = text(path, spec.folder)
+        query = text(path, spec.folder, budget)
     except Unreadable as error:
         if error.missing:
             yield Mistake(FILE, f"{key}.sql", f"no file {file}", "a file with one SELECT", f"add {file}")
@@ -182,17 +189,20 @@ def _query(
         yield from check(file, query)
 
 
-def _contracts(spec: ModelSpec) -> Iterator[Iterator[Mistake]]:
+def _contracts(spec: ModelSpec, budget: Budget) -> Iterator[Iterator[Mistake]]:
     for name in getattr(spec, "sources", ()):
-        yield _contract(spec, name, lambda name: [*spec.sources[name].columns])
+        yield _contract(spec, budget, name, lambda name: [*spec.sources[name].columns])
     for name in getattr(spec, "features", ()):
         yield _contract(
-            spec, name, lambda name: [spec.entity_of(name).key, *spec.features[name].features, "event_timestamp"]
+            spec,
+            budget,
+            name,
+            lambda name: [spec.entity_of(name).key, *spec.features[name].features, "event_timestamp"],
         )
 
 
-def _contract(spec: ModelSpec, table: str, columns: Callable[[str], list[str]]) -> Iterator[Mistake]:
-    contract, found = read_contract(spec, table)
+def _contract(spec: ModelSpec, budget: Budget, table: str, columns: Callable[[str], list[str]]) -> Iterator[Mistake]:
+    contract, found = read_contract(spec, table, budget)
     yield from found
     if contract is not None:
         yield from _contract_columns(contract, spec.relative(spec.contract_file(table)), columns(table))
