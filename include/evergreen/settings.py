@@ -55,6 +55,7 @@ class Settings:
     database: str = field(repr=False)  # the login that may create databases: postgresql://user:password@host:port
     databases: Mapping[str, str] = field(repr=False)  # whole URLs, of the databases that have a login of their own
     embedded_database: bool  # the stack runs its own Postgres; false when EVERGREEN_DATABASE names a server
+    database_alone: bool  # the server is Evergreen's alone: no login of a database may use its maintenance databases
     database_folder: Path | None  # the embedded Postgres' data, once it was started
     database_bound: int  # bytes of the database `evergreen`, at which predictions are refused; 0: none
     disk_reserve: int  # bytes of a disk that predictions leave free
@@ -115,6 +116,7 @@ class Settings:
             database=own_server or (f"postgresql://{login}@127.0.0.1:{port}" if embedded else ""),
             databases=MappingProxyType(logins | stated),
             embedded_database=embedded,
+            database_alone=embedded or env.get("EVERGREEN_DATABASE_ALONE", "") == "1",
             database_folder=None if own_server or not (data := env.get("EVERGREEN_POSTGRES_DATA")) else Path(data),
             database_bound=_number(env, "EVERGREEN_DATABASE_BOUND_MB", 0) * MEGABYTE,
             disk_reserve=_number(env, "EVERGREEN_DISK_RESERVE_MB", 1_000) * MEGABYTE,

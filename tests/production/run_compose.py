@@ -88,7 +88,7 @@ class Host:
             for host in (service, "localhost", "127.0.0.1"):
                 text = re.sub(rf"(?<![\w-]){re.escape(host)}:{number}(?!\d)", f"127.0.0.1:{port}", text)
         text = re.sub(r"/opt/airflow/init.py", str(PROJECT / "deploy" / "init.py"), text)
-        return re.sub(r"/opt/airflow/home|/home/evergreen/(?:shared|home)", str(self.home), text)
+        return re.sub(r"/opt/airflow/home|/home/evergreen/home|/srv/evergreen", str(self.home), text)
 
     def environment(self, service: dict[str, Any]) -> dict[str, str]:
         """What the service sees: its image's variables, then the file's, then what only this machine needs."""

@@ -91,3 +91,42 @@ def test_every_service_has_a_health_check_and_waits_for_what_it_needs() -> None:
             assert how["condition"] == wanted, f"{name} waits for {needed}"
     ours = set(services) - {"postgres", "redis", "s3", "init"}
     assert all("init" in services[name]["depends_on"] for name in ours)
+
+
+def of_images(service: dict[str, Any]) -> str:
+    """The Dockerfile of a service that runs our code; empty for all others."""
+    return str((service.get("build") or {}).get("dockerfile", ""))
+
+
+def test_every_service_of_ours_has_its_name_and_a_home_that_its_user_reads() -> None:
+    for name, service in compose()["services"].items():
+        if not of_images(service):
+            continue
+        variables, image = service["environment"], (PROJECT / of_images(service)).read_text()
+        assert variables.get("EVERGREEN_SERVICE"), f"{name} would look for a file of settings"
+        if "user" in service:  # not the image's: its home is closed (mode 700), and so is what lies in it
+            (closed,) = re.findall(r"EVERGREEN_HOME=(\S+)", image)
+            closed = closed.rpartition("/")[0]
+            mounted = [volume.split(":")[1] for volume in service["volumes"]]
+            used = [variables["EVERGREEN_HOME"], service["working_dir"], *mounted, *service["command"]]
+            assert not [path for path in used if path.startswith(closed)], f"{name} cannot read below {closed}"
+            assert variables["EVERGREEN_HOME"] in mounted
+
+
+def test_the_stores_keys_are_of_those_that_read_it() -> None:
+    services = compose()["services"]
+    knowing = {name for name, service in services.items() if "AWS_SECRET_ACCESS_KEY" in str(service.get("environment"))}
+    assert knowing == {"s3", "init", "mlflow", "airflow-worker"}
+    for name in knowing - {"s3"}:
+        assert sum(variable.startswith("AWS_") for variable in services[name]["environment"]) == 4
+    document = (PROJECT / "docs" / "security.md").read_text()
+    assert "(`AWS_…`) reach `airflow-worker`, `mlflow` and `init`" in document
+
+
+def test_a_server_of_evergreen_alone_is_said_to_be_one() -> None:
+    init = compose()["services"]["init"]["environment"]
+    assert init["EVERGREEN_DATABASE_ALONE"] == "1"
+    url = {"EVERGREEN_HOME": "/nowhere", "EVERGREEN_DATABASE": "postgresql://u:p@db:5432"}
+    assert Settings.from_environment(url | {"EVERGREEN_DATABASE_ALONE": "1"}).database_alone
+    assert not Settings.from_environment(url).database_alone, "others may use it"
+    assert Settings.from_environment({"EVERGREEN_HOME": "/nowhere"}).database_alone

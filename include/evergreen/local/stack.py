@@ -156,7 +156,7 @@ def create_databases(here: Settings) -> None:
     server = urlsplit(here.database).netloc.rpartition("@")[2]
     own = {name: url for name, url in here.databases.items() if urlsplit(url).netloc.rpartition("@")[2] == server}
     if own:
-        logins.create_logins(here.database, own.values(), alone=here.embedded_database)
+        logins.create_logins(here.database, own.values(), alone=here.database_alone)
     shared = [f"{here.database_prefix}{name}" for name in DATABASES if name not in here.databases]
     if shared:
         postgres.create_databases(here.database, shared)
