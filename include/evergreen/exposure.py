@@ -19,6 +19,11 @@ def is_loopback(address: str) -> bool:
         return address == "localhost"
 
 
+def weak(secrets: Mapping[str, str]) -> list[str]:
+    """The settings whose secret is not set, or one that somebody may guess."""
+    return [name for name, value in secrets.items() if len(value) < SHORTEST or len(set(value)) < FEWEST]
+
+
 def check(where: str, secrets: Mapping[str, str]) -> None:
     """Nothing, when every secret is one that nobody guesses.
 
@@ -29,15 +34,10 @@ def check(where: str, secrets: Mapping[str, str]) -> None:
     Raises:
         PermanentError: with the settings to mend, and never a value.
     """
-    weak = [
-        f"{name} is {'not set' if not value else 'a default or too weak'}"
-        for name, value in secrets.items()
-        if len(value) < SHORTEST or len(set(value)) < FEWEST
-    ]
-    if weak:
+    if found := weak(secrets):
         raise PermanentError(
             f"starting {where}, where other machines reach it",
-            found="; ".join(weak),
+            found="; ".join(f"{name} is {'a default or too weak' if secrets[name] else 'not set'}" for name in found),
             expected=f"secrets of {SHORTEST} characters or more, with {FEWEST} different ones at least",
             next_step="set them (`openssl rand -hex 24` makes one), or listen on 127.0.0.1 alone",
         )

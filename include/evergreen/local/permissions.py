@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from evergreen.exposure import UMASK
@@ -21,8 +23,27 @@ def close_to_others(home: Path) -> None:
     for folder, below, files in os.walk(home):
         for name in (*below, *files):
             path = Path(folder) / name
-            if not path.is_symlink():
-                path.chmod(stat.S_IMODE(path.stat().st_mode) & ~UMASK)
+            with suppress(FileNotFoundError):  # what runs meanwhile may remove a file of its own
+                if not path.is_symlink():
+                    path.chmod(stat.S_IMODE(path.stat().st_mode) & ~UMASK)
         if Path(folder) == home and "postgres" in below:
             below.remove("postgres")
     home.chmod(closed)  # last: it says that all of it is done
+
+
+def readable_elsewhere(home: Path, places: Mapping[str, str]) -> list[str]:
+    """One line for each folder outside of the home that others may enter or read; it is its owner's to close.
+
+    Args:
+        places: a folder or s3://… by the setting that names it.
+    """
+    found = []
+    for setting, place in places.items():
+        folder = Path(place)
+        if "://" in place or not folder.is_dir() or folder.resolve().is_relative_to(home.resolve()):
+            continue
+        if stat.S_IMODE(folder.stat().st_mode) & UMASK:
+            found.append(
+                f"other users of this machine may read {folder} ({setting}): chmod 700 {folder}, if they should not"
+            )
+    return found

@@ -29,6 +29,8 @@ SERVICES = (
     "mlflow", "airflow-scheduler", "airflow-api-server", "airflow-dag-processor", "airflow-triggerer", "server", "reports",
 )  # fmt: skip
 Progress = Callable[[str], None]
+# Where a home from before keeps Airflow's password, too; it would come back from there.
+_KEPT = {"EVERGREEN_AIRFLOW_PASSWORD": " and airflow/passwords.json beside it"}
 
 
 def up(progress: Progress = print, *, replay: bool | None = None, only: Collection[str] = PARTS) -> Settings:
@@ -87,7 +89,7 @@ def _up(
     missing = {name for name in names if not processes.running(name)}
     ports.check(here, missing)
     here = up_database(here, progress, replay=replay)
-    for line in space.warnings(space.places(here)):
+    for line in (*space.warnings(space.places(here)), *weaknesses(here)):
         progress(f"WARNING: {line}")
     write_login(here)
 
@@ -131,13 +133,34 @@ def check_exposed(here: Settings) -> None:
     Raises:
         PermanentError: naming the settings to change.
     """
-    logins = {
+    logins = _passwords(here)
+    if not exposure.is_loopback(here.bind):
+        exposure.check(f"the stack on {here.bind}", {name: value for name, value in logins.items() if value})
+
+
+def _passwords(here: Settings) -> dict[str, str]:
+    return {
         "EVERGREEN_AIRFLOW_PASSWORD": here.airflow_password or environment.password_of_before(here.home),
         "EVERGREEN_SERVER_TOKEN": here.server_token,
         "MLFLOW_TRACKING_PASSWORD": here.mlflow_password,
     }
-    if not exposure.is_loopback(here.bind):
-        exposure.check(f"the stack on {here.bind}", {name: value for name, value in logins.items() if value})
+
+
+def weaknesses(here: Settings) -> list[str]:
+    """What is not as safe as it could be, and is the owner's to change: one line each."""
+    elsewhere = {"EVERGREEN_LAKE": here.lake, "EVERGREEN_LANDING": here.landing, "EVERGREEN_REPORTS": str(here.reports)}
+    lines = permissions.readable_elsewhere(here.home, elsewhere)
+    for name in exposure.weak(_passwords(here)):
+        lines.append(
+            f"{name} is a default or too weak for all who may reach this machine's ports: delete its line in "
+            f"{here.home / ENVIRONMENT_FILE}{_KEPT.get(name, '')}, and `evergreen up` makes one (stop the stack first)"
+        )
+    if shared := sorted(set(DATABASES) - set(here.databases)):
+        lines.append(
+            f"every process has the login of EVERGREEN_DATABASE, which reaches {', '.join(shared)}: set {', '.join(DATABASES[name] for name in shared)} "
+            "for a login each (docs/deployment.md, Secrets)"
+        )
+    return lines
 
 
 def up_database(here: Settings, progress: Progress = print, *, replay: bool | None = None) -> Settings:
@@ -239,6 +262,12 @@ def addresses(here: Settings, only: Collection[str] = PARTS) -> dict[str, str]:
 
 
 def _remember(here: Settings, replay: bool, progress: Progress) -> Settings:
+    before = environment.read_environment_file(here.home / ENVIRONMENT_FILE).get("MLFLOW_TRACKING_USERNAME")
+    if before and before != here.mlflow_user:
+        progress(
+            f"WARNING: {before} is still an administrator of MLflow, with its password, beside {here.mlflow_user}: delete that user as "
+            f"{here.mlflow_user} (docs/deployment.md, Secrets)"
+        )
     chosen = {
         "EVERGREEN_AIRFLOW_PASSWORD": here.airflow_password,
         "EVERGREEN_SERVER_TOKEN": here.server_token,
