@@ -21,7 +21,7 @@ from evergreen.lake import space
 from evergreen.local import environment, lock, logins, permissions, ports, postgres
 from evergreen.local.airflow_objects import load_airflow_settings
 from evergreen.local.processes import Processes, Service, answers
-from evergreen.settings import DATABASES, ENVIRONMENT_FILE, Settings, home_folder, settings
+from evergreen.settings import DATABASES, ENVIRONMENT_FILE, Settings, home_folder, read_environment_file, settings
 
 PARTS = ("postgres", "mlflow", "airflow", "server", "reports")
 # Every background process after Postgres, in the order in which they start.
@@ -262,7 +262,7 @@ def addresses(here: Settings, only: Collection[str] = PARTS) -> dict[str, str]:
 
 
 def _remember(here: Settings, replay: bool, progress: Progress) -> Settings:
-    before = environment.read_environment_file(here.home / ENVIRONMENT_FILE).get("MLFLOW_TRACKING_USERNAME")
+    before = read_environment_file(here.home / ENVIRONMENT_FILE).get("MLFLOW_TRACKING_USERNAME")
     if before and before != here.mlflow_user:
         progress(
             f"WARNING: {before} is still an administrator of MLflow, with its password, beside {here.mlflow_user}: delete that user as "
