@@ -17,7 +17,8 @@ _LATER = frozenset(
 LOGIN = frozenset({401, 403})  # who asks is unknown, or may not
 # Postgres tells it by its message alone: its client has no code for a connection that was not made.
 _NO_LOGIN = re.compile(
-    r"FATAL: +(password authentication failed|no pg_hba\.conf entry|role .+ (does not exist|is not permitted to log in))"
+    r"FATAL: +(password authentication failed|no pg_hba\.conf entry|permission denied for database"
+    r"|role .+ (does not exist|is not permitted to log in))"
 )
 
 
@@ -54,7 +55,7 @@ def refusal(doing: str, status: int, said: str, service: Remote) -> ServiceUnava
 
 
 def of_postgres(doing: str, error: Exception, service: Remote) -> ServiceUnavailable | RequestRefused:
-    """The error for a connection to Postgres that was not made, or was lost: permanent where it knows no such login."""
+    """The error for a connection to Postgres that was not made, or was lost: permanent where it knows no such login, or lets it in nowhere."""
     said = str(error).strip()
     return _login_refused(doing, said, service) if _NO_LOGIN.search(said) else silence(doing, said, service)
 

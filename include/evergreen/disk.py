@@ -6,7 +6,7 @@ import errno
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from evergreen.errors import DiskFull
@@ -38,9 +38,17 @@ def told_when_full(doing: str) -> Iterator[None]:
 
 def free(folder: Path) -> str:
     """What is left on a folder's disk, for people; of a folder that is not there yet, on that of the nearest one above it."""
-    there = next(each for each in (folder, *folder.parents) if each.exists())
-    found = os.statvfs(there)
+    found = os.statvfs(existing(folder))
     return f"{found.f_bavail * found.f_frsize:,} bytes and {found.f_favail:,} files are free on the disk of {folder}"
+
+
+def existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there and may be looked at."""
+    for each in (folder.absolute(), *folder.absolute().parents):
+        with suppress(OSError):
+            each.stat()
+            return each
+    return Path("/")
 
 
 def _found(error: BaseException) -> str | None:
@@ -63,7 +71,7 @@ def _fullest() -> Path:
     """Of the folders that we write to, the one with the least room: an error that names no file met it there."""
     here = settings()
     folders = [here.home, here.reports, Path(tempfile.gettempdir()), *([] if "://" in here.lake else [Path(here.lake)])]
-    there = [next(each for each in (folder, *folder.parents) if each.exists()) for folder in folders]
+    there = [existing(folder) for folder in folders]
     return min(
         zip(folders, there, strict=True), key=lambda pair: os.statvfs(pair[1]).f_bavail * os.statvfs(pair[1]).f_frsize
     )[0]

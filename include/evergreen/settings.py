@@ -75,7 +75,7 @@ class Settings:
     client_entities: int  # per second, of one client of the server
     client_requests: int  # of one client of the server, under way at once
     replay: bool  # the server accepts a request's own `as_of`
-    largest_batch: int  # bytes that the files of one source's day may have together
+    largest_batch: int  # bytes that one source's day may have: its files together, or the rows of its query
     alerts: frozenset[str]  # channels that tell a model's owner of a failed task: log, smtp, slack
 
     def database_url(self, name: str, driver: str = "postgresql") -> str:
@@ -91,6 +91,10 @@ class Settings:
             )  # fmt: skip
         url = self.databases.get(name) or f"{self.database}/{self.database_prefix}{name}"
         return url.replace("postgresql", driver, 1)
+
+    def database_setting(self, name: str) -> str:
+        """The setting that holds the login of one of Evergreen's databases."""
+        return DATABASES[name] if name in self.databases else "EVERGREEN_DATABASE"
 
     @classmethod
     def from_environment(cls, environment: dict[str, str] | None = None) -> Settings:
@@ -136,19 +140,9 @@ class Settings:
             client_entities=_number(env, "EVERGREEN_CLIENT_ENTITIES_PER_SECOND", 2_000, least=1),
             client_requests=_number(env, "EVERGREEN_CLIENT_REQUESTS", 64, least=1),
             replay=env.get("EVERGREEN_REPLAY", "") == "1",
-            largest_batch=_mebibytes("EVERGREEN_LARGEST_BATCH", env.get("EVERGREEN_LARGEST_BATCH", "1024")),
+            largest_batch=_number(env, "EVERGREEN_LARGEST_BATCH_MB", 1_000, least=1) * MEGABYTE,
             alerts=_channels(env.get("EVERGREEN_ALERTS", "log")),
         )
-
-
-def _mebibytes(name: str, stated: str) -> int:
-    """Bytes, of a whole number of MiB."""
-    if not (stated.isascii() and stated.isdigit()) or not 0 < int(stated) < 1 << 30:
-        raise PermanentError(
-            f"reading {name}", found=shown(stated), expected="a whole number of MiB, such as 1024",
-            next_step="correct it where the processes get their environment (docs/deployment.md)",
-        )  # fmt: skip
-    return int(stated) << 20
 
 
 def _embedded_logins(env: dict[str, str], server: str, prefix: str) -> dict[str, str]:
@@ -195,9 +189,9 @@ def _networks(stated: str) -> tuple[Network, ...]:
 
 def _number(env: dict[str, str], name: str, default: int, *, least: int = 0) -> int:
     stated = env.get(name, "").strip()
-    if stated and not (stated.isascii() and stated.isdigit() and int(stated) >= least):
+    if stated and not (stated.isascii() and stated.isdigit() and len(stated) < 13 and int(stated) >= least):
         raise PermanentError(
-            f"reading {name}", found=repr(stated), expected=f"a whole number, {least} or more",
+            f"reading {name}", found=shown(stated), expected=f"a whole number, {least} or more, of at most 12 digits",
             next_step="correct it where the processes get their environment (docs/deployment.md)",
         )  # fmt: skip
     return int(stated or default)
@@ -219,7 +213,9 @@ def read_environment_file(path: Path) -> dict[str, str]:
     for number, line in enumerate(lines, 1):
         name, equals, value = line.partition("=")
         if "\0" in line or (line.strip() and not line.startswith("#") and not (equals and name.strip().isidentifier())):
-            raise _damaged(path, f"line {number} of {len(lines)} is {line[:40]!r}")
+            # A line may be the rest of a password: of it nothing is shown but a name.
+            what = f"has the name {shown(name.strip())}" if equals else "has no `=`"
+            raise _damaged(path, f"line {number} of {len(lines)} {what}" + (", and a NUL" if "\0" in line else ""))
         if equals and not line.startswith("#"):
             found[name.strip()] = value.strip()
     return found

@@ -8,7 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
+from optuna.exceptions import StorageInternalError
 
 from evergreen.errors import EvergreenError, PermanentError, RequestRefused, TransientError
 from evergreen.ingest import landing
@@ -17,8 +19,8 @@ from evergreen.local import postgres as local_postgres
 from evergreen.local.airflow_api import AirflowApi
 from evergreen.registry import store
 from evergreen.serve import client
-from evergreen.settings import Settings, settings
-from evergreen.train import tracking
+from evergreen.settings import DATABASES, Settings, settings
+from evergreen.train import tracking, tuning
 
 
 class Refusing(BaseHTTPRequestHandler):
@@ -116,6 +118,56 @@ CODES = {
     422: "INVALID_PARAMETER_VALUE", 425: "425", 429: "REQUEST_LIMIT_EXCEEDED", 500: "INTERNAL_ERROR", 502: "502", 503: "TEMPORARILY_UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }  # fmt: skip
+
+
+def test_a_login_that_the_database_keeps_out_is_permanent_and_its_setting_is_named(
+    home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each database has a login of its own, which may connect to no other."""
+    with psycopg.connect(f"{home.database}/postgres", autocommit=True) as admin:
+        admin.execute("create role kept_out login password 'hush'")
+        admin.execute("create database closed")
+        admin.execute("revoke connect on database closed from public")
+    server = home.database.rpartition("@")[2]
+    try:
+        for name, ask in {
+            "evergreen": lambda: catalogue.published("shop", "raw", "visits"),
+            "optuna": lambda: tuning.is_idle("a study"),
+        }.items():
+            monkeypatch.setenv(DATABASES[name], f"postgresql://kept_out:hush@{server}/closed")
+            settings.cache_clear()
+            with pytest.raises(
+                RequestRefused, match=rf"permission denied for database[\s\S]*{DATABASES[name]};"
+            ) as told:
+                ask()
+            assert "hush" not in str(told.value), name
+    finally:
+        with psycopg.connect(f"{home.database}/postgres", autocommit=True) as admin:
+            admin.execute("drop database closed")
+            admin.execute("drop role kept_out")
+
+
+def _search() -> None:
+    tuning.search("a study", lambda _: iter([1.0]), trials=1, seed=1, maximize=True)
+
+
+def test_a_search_whose_login_is_refused_midway_is_permanent(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optuna connects by itself, and tells of the refusal in two ways: at its tables, and in words of its own later."""
+    from sqlalchemy.exc import OperationalError
+
+    for at in ("create_study", "storages.RDBStorage"):
+        with monkeypatch.context() as patch:
+
+            def refuse(*_: object, at: str = at, **__: object) -> None:
+                cause = OperationalError(
+                    "select 1", {}, Exception('FATAL:  password authentication failed for user "o"')
+                )
+                raise (StorageInternalError("guesses") if at == "create_study" else cause) from cause
+
+            patch.setattr(f"optuna.{at}", refuse)
+            with pytest.raises(RequestRefused, match="password authentication failed") as told:
+                _search()
+            assert "EVERGREEN_DATABASE" in told.value.next_step and "guesses" not in str(told.value)
 
 
 def test_a_wrong_password_of_the_database_is_permanent(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

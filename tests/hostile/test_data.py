@@ -41,7 +41,7 @@ from evergreen.ingest.parse import parse
 from evergreen.interval import Interval
 from evergreen.local import loops
 from evergreen.run import Run
-from evergreen.settings import PROJECT, settings
+from evergreen.settings import MEGABYTE, PROJECT, settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import Source
 
@@ -108,10 +108,10 @@ def parquet(rows: int = 300, **columns: pa.Array) -> bytes:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A bound of one MiB for a batch."""
-    monkeypatch.setenv("EVERGREEN_LARGEST_BATCH", "1")
+    """A bound of one MB for a batch."""
+    monkeypatch.setenv("EVERGREEN_LARGEST_BATCH_MB", "1")
     settings.cache_clear()
-    yield 1 << 20
+    yield MEGABYTE
     settings.cache_clear()
 
 
@@ -261,7 +261,7 @@ def test_gzip_that_expands_to_more_than_a_batch_may_have_is_left(small: int) -> 
         tracemalloc.start()
         error = refused(lambda bomb=bomb: parsed("csv", bomb, compression="gzip"))
         assert f"expands to more than {small:,}" in error.found
-        assert "at most 1 MiB" in error.expected and "EVERGREEN_LARGEST_BATCH" in error.next_step
+        assert "at most 1 MB" in error.expected and "EVERGREEN_LARGEST_BATCH_MB" in error.next_step
         assert tracemalloc.get_traced_memory()[1] < 30 * small
         tracemalloc.stop()
 

@@ -17,6 +17,7 @@ from evergreen.ingest import database
 from evergreen.ingest.origin import Origin
 from evergreen.interval import Interval
 from evergreen.local import postgres
+from evergreen.settings import settings
 from evergreen.spec import query, source_query
 from evergreen.spec.schema import Source
 
@@ -125,9 +126,17 @@ def test_a_query_that_does_not_end_is_ended(shop: str, monkeypatch: pytest.Monke
 
 
 def test_a_query_that_returns_without_end_is_bounded(shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "_MOST_BYTES", 1_000_000)
-    with pytest.raises(BatchUnreadable, match="more than 1,000,000 bytes"):
+    monkeypatch.setenv("EVERGREEN_LARGEST_BATCH_MB", "1")
+    settings.cache_clear()
+    with pytest.raises(BatchUnreadable, match=r"more than 1,000,000 bytes[\s\S]*EVERGREEN_LARGEST_BATCH_MB"):
         _read(shop, f"SELECT generate_series(1, 1000000000)::text AS id, at FROM orders WHERE {BOUNDED}")
+    settings.cache_clear()
+
+
+def test_a_row_that_is_too_long_is_told_in_our_words(shop: str) -> None:
+    with pytest.raises(BatchUnreadable, match="a row of more than 16 MiB") as told:
+        _read(shop, f"SELECT repeat('x', 40000000) AS id, at FROM orders WHERE {BOUNDED} LIMIT 1")
+    assert "straddling" not in str(told.value), "Arrow's words"
 
 
 # Queries of features, labels and requests, in DuckDB.

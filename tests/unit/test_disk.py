@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from evergreen.disk import told_when_full
+from evergreen.disk import existing, told_when_full
 from evergreen.errors import BatchMissing, DiskFull, PermanentError, ServiceUnavailable
 from evergreen.settings import settings
 
@@ -55,6 +55,16 @@ def test_the_folder_and_what_is_free_are_named(home: Path) -> None:
     assert " are free on the disk of /" in _told(OSError(errno.ENOSPC, "No space left on device")), (
         "of one that we write to"
     )
+
+
+def test_the_nearest_folder_that_is_there_stands_for_one_that_is_not(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert existing(tmp_path) == existing(tmp_path / "a" / "b") == tmp_path
+    assert existing(tmp_path / "file" / "below") == tmp_path / "file"
+    assert existing(Path("not", "there")) == Path.cwd()
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o000)
+    assert existing(closed / "below") == closed
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EACCES, "Permission denied"), ZeroDivisionError(), BatchMissing("a", found="b", expected="c", next_step="d")])  # fmt: skip

@@ -60,6 +60,26 @@ def test_the_channels_of_alerts_are_known_ones() -> None:
         alerts("log,smpt")
 
 
+@pytest.mark.parametrize(
+    "line", ["half-of-the-hush-hush", "A PASSWORD=hush-hush", "EVERGREEN_SERVER_TOKEN=hush\0-hush", "\x1b[2J=hush-hush"]
+)
+def test_a_damaged_file_shows_no_secret(tmp_path: Path, line: str) -> None:
+    (tmp_path / "environment").write_text(f"EVERGREEN_SERVER_TOKEN=x\n{line}\n")
+    with pytest.raises(PermanentError, match="line 2 of 3") as told:
+        Settings.from_environment({"EVERGREEN_HOME": str(tmp_path)})
+    assert "hush" not in str(told.value) and "\x1b" not in str(told.value)
+    assert line.partition("=")[0].lstrip("\x1b") in str(told.value) or "=" not in line, "the name is shown"
+
+
+def test_each_database_has_the_setting_that_holds_its_login(tmp_path: Path) -> None:
+    theirs = {"EVERGREEN_HOME": str(tmp_path), "EVERGREEN_DATABASE": "postgresql://u:p@db:5432"}
+    found = Settings.from_environment(theirs | {"EVERGREEN_DATABASE_OPTUNA": "postgresql://o:p@db/optuna"})
+    assert (found.database_setting("optuna"), found.database_setting("feast")) == (
+        "EVERGREEN_DATABASE_OPTUNA",
+        "EVERGREEN_DATABASE",
+    )
+
+
 def test_secrets_are_not_shown() -> None:
     found = Settings.from_environment(
         {
@@ -106,7 +126,11 @@ def test_limits_are_whole_numbers_and_the_embedded_data_is_none_of_a_server_of_t
 
     assert (of().client_entities, of().client_requests, of().disk_reserve, of().database_bound) == (2_000, 64, 10**9, 0)
     assert of(DISK_RESERVE_MB="0", DATABASE_BOUND_MB="20000").disk_reserve == 0, "no reserve is a choice"
-    for name, wrong in (("CLIENT_REQUESTS", "0"), ("DISK_RESERVE_MB", "-1"), ("DATABASE_BOUND_MB", "20 GB")):
+    assert (of().largest_batch, of(LARGEST_BATCH_MB="5").largest_batch) == (10**9, 5 * 10**6)
+    for name, wrong in (
+        ("CLIENT_REQUESTS", "0"), ("DISK_RESERVE_MB", "-1"), ("DATABASE_BOUND_MB", "20 GB"), ("LARGEST_BATCH_MB", "0"),
+        ("LARGEST_BATCH_MB", "9" * 5_000), ("LARGEST_BATCH_MB", "\uff11"),
+    ):  # fmt: skip
         with pytest.raises(PermanentError, match=f"EVERGREEN_{name}"):
             of(**{name: wrong})
     assert of(POSTGRES_DATA="/data").database_folder == Path("/data")

@@ -39,7 +39,7 @@ def evaluate(run: Run, data: Json, candidates: list[Json]) -> Json:
     import numpy as np
 
     from evergreen.evaluate.metrics import score
-    from evergreen.registry import loading
+    from evergreen.registry import artifacts, loading
     from evergreen.train import rows, tracking
 
     spec, metric = run.spec, run.spec.search.metric
@@ -79,7 +79,7 @@ def evaluate(run: Run, data: Json, candidates: list[Json]) -> Json:
         scores = candidate["scores"]
         tracking.record(
             run, candidate["mlflow_run_id"],
-            files={"evaluation.json": {"value": scores[metric], "scores": scores, **common}},
+            files={artifacts.EVALUATION: {"value": scores[metric], "scores": scores, **common}},
             metrics={f"evaluation_{name}": value for name, value in scores.items() if value is not None},
         )  # fmt: skip
     return {"key": data["key"], **common, "best": best, "candidates": scored}

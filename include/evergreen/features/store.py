@@ -30,7 +30,7 @@ from feast.protos.feast.types.Value_pb2 import Map, Value
 from feast.types import Bool, Float64, Int64, PrimitiveFeastType, String
 from feast.value_type import ValueType
 
-from evergreen.answers import Remote, of_postgres
+from evergreen.answers import of_postgres
 from evergreen.errors import EvidenceMissing, PermanentError
 from evergreen.features.online_store import Packed
 from evergreen.features.rules import EVENT
@@ -308,5 +308,4 @@ def _service(doing: str) -> Iterator[None]:
     try:
         yield
     except (psycopg.OperationalError, sqlalchemy.exc.OperationalError, psycopg_pool.PoolTimeout) as error:
-        server = Remote("the database `feast`", "the login in EVERGREEN_DATABASE", "EVERGREEN_DATABASE")
-        raise of_postgres(doing, error, server) from error
+        raise of_postgres(doing, error, postgres.remote("feast")) from error

@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from evergreen.answers import Remote, of_postgres
 from evergreen.errors import ConnectionUnknown, ServiceUnavailable
-from evergreen.ingest import parse
+from evergreen.ingest import limits, parse
 from evergreen.ingest.columns import as_declared
 from evergreen.ingest.origin import Origin
 from evergreen.interval import Interval
@@ -29,7 +29,6 @@ from evergreen.spec.schema import Source
 _NULL = "\\N"
 _SCHEMES = ("postgresql", "postgres")
 _MINUTES = 20  # the query may take; the task that runs it has 30
-_MOST_BYTES = 4 << 30  # of a batch, as CSV
 # Settings of the transaction, so that they also hold behind a connection pool: times are written in UTC, as ISO 8601.
 _SETTINGS = (
     "set local timezone to 'UTC'; set local datestyle to 'ISO'; set local intervalstyle to 'iso_8601';"
@@ -78,7 +77,11 @@ def read(connections: Callable[[str], str], source: Source, query: str, interval
         found = parse.text_columns(content, _header(content), pa.csv.ParseOptions(newlines_in_values=True),
                                    null_values=[_NULL], quoted_strings_can_be_null=False)  # fmt: skip
     except pa.ArrowInvalid as error:
-        raise origin.unreadable(str(error), "text in UTF-8", declare="") from error
+        raise origin.unreadable(
+            f"a row of more than {limits.ROW >> 20} MiB, or text that is not UTF-8",
+            "shorter rows of sound text",
+            declare="",
+        ) from error
     as_declared(found.column_names, source, origin)
     return parse.typed(found, source.columns, pa.array(range(found.num_rows), pa.int64()), origin)
 
@@ -94,8 +97,8 @@ def _copied(connection: psycopg.Connection, query: str, interval: Interval, orig
     with connection.cursor().copy(copy.encode()) as rows:
         for block in rows:
             found += block
-            if len(found) > _MOST_BYTES:
-                raise origin.unreadable(f"more than {_MOST_BYTES:,} bytes", "fewer rows per interval", declare="")
+            if len(found) > limits.batch():
+                raise origin.too_large(f"rows of more than {limits.batch():,} bytes, as CSV")
     return bytes(found)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from evergreen.errors import BatchUnreadable
 from evergreen.ingest import limits
 from evergreen.quoting import shown
+from evergreen.settings import MEGABYTE
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Origin:
     def too_large(self, found: str) -> BatchUnreadable:
         """The error that the batch has more bytes than are read; `found` says how many, and of what."""
         return BatchUnreadable(
-            self.reading, found=found, expected=f"at most {limits.batch() >> 20:,} MiB for all files of the day (EVERGREEN_LARGEST_BATCH)",
-            next_step="ask the upstream system whether this is the day's data. If it is, set EVERGREEN_LARGEST_BATCH to more MiB where"
+            self.reading, found=found, expected=f"at most {limits.batch() // MEGABYTE:,} MB for the whole day (EVERGREEN_LARGEST_BATCH_MB)",
+            next_step="see whether this is the day's data, and no more. If it is, set EVERGREEN_LARGEST_BATCH_MB higher where"
             " workers have seven times as much memory, or cut the source into several; then clear this task",
         )  # fmt: skip
 

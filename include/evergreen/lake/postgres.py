@@ -18,17 +18,21 @@ def connect(name: str = "evergreen") -> Iterator[psycopg.Connection]:
 
     Raises:
         ServiceUnavailable: the server does not answer, or goes away during the block.
-        RequestRefused: it does not know our login.
+        RequestRefused: it does not know our login, or does not let it into this database.
     """
     url = settings().database_url(name)
     try:
         with psycopg.connect(url, connect_timeout=10) as connection:
             yield connection
     except psycopg.OperationalError as error:
-        server = Remote(
-            f"the database at {url.rpartition('@')[2]}", "the login in EVERGREEN_DATABASE", "EVERGREEN_DATABASE"
-        )
-        raise of_postgres(f"talking to the database {settings().database_prefix}{name}", error, server) from error
+        raise of_postgres(f"talking to the database {settings().database_prefix}{name}", error, remote(name)) from error
+
+
+def remote(name: str) -> Remote:
+    """One of Evergreen's databases, as errors speak of it."""
+    here = settings()
+    setting = here.database_setting(name)
+    return Remote(f"the database at {here.database_url(name).rpartition('@')[2]}", f"the login in {setting}", setting)
 
 
 def ensure_table(ddl: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from evergreen.disk import existing
 from evergreen.lake import postgres
 from evergreen.settings import Settings
 
@@ -48,7 +49,7 @@ def disks(here: Settings) -> list[Place]:
     found: dict[int, list[tuple[str, Path]]] = {}
     for name, folder in folders.items():
         if folder is not None:
-            there = _existing(folder)
+            there = existing(folder)
             found.setdefault(there.stat().st_dev, []).append((name, there))
     places = []
     for parts in found.values():
@@ -102,8 +103,3 @@ def megabytes(size: int) -> str:
 
 def _local(location: str) -> Path | None:
     return None if "://" in location else Path(location)
-
-
-def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
-    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())

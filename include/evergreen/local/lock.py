@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from evergreen.disk import told_when_full
+from evergreen.disk import existing, told_when_full
 from evergreen.errors import StackNotReady
 
 FILE = "lock"  # below the home
@@ -86,7 +86,7 @@ def told(doing: str, home: Path) -> Iterator[None]:
     except BrokenPipeError:  # nobody reads what is printed any more
         raise
     except OSError as error:
-        owner, me = user_name(_nearest(home).st_uid), getpass.getuser()
+        owner, me = user_name(existing(home).stat().st_uid), getpass.getuser()
         other = f"do it as {owner}, whose folder it is" if owner != me else f"give {me} the right to write there"
         raise StackNotReady(
             doing,
@@ -94,14 +94,6 @@ def told(doing: str, home: Path) -> Iterator[None]:
             expected=f"a home that {me} may write",
             next_step=_NEXT_STEPS.get(error.errno or 0, f"{other}, or set EVERGREEN_HOME to another folder"),
         ) from error
-
-
-def _nearest(home: Path) -> os.stat_result:
-    """Of the home, or of the folder above it that there is."""
-    for folder in (home, *home.parents):
-        with suppress(OSError):
-            return folder.stat()
-    return Path("/").stat()
 
 
 def _acquired(path: Path, progress: Callable[[str], None], interrupt: bool) -> FileIO:

@@ -11,6 +11,7 @@ import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 
 from evergreen.errors import ArtifactUntrusted, EvergreenError, EvidenceMissing, ModelUnloadable
+from evergreen.quoting import shown
 from evergreen.registry import artifacts, audit, loading, records, store
 from evergreen.registry.mlflow_server import answering, client
 from evergreen.registry.records import Candidate, Digest
@@ -73,7 +74,7 @@ def _adopt(model: str, found: ModelVersion, actor: str) -> None:
     if family not in TRUSTED_TYPES:
         raise EvidenceMissing(
             doing,
-            found=f"the family {family!r}",
+            found=f"the family {shown(family)}",
             expected=f"one of {', '.join(TRUSTED_TYPES)}",
             next_step="train again",
         )

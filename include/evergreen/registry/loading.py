@@ -14,10 +14,12 @@ from pydantic import ValidationError
 from sklearn.pipeline import Pipeline
 
 from evergreen.errors import ModelUnloadable
+from evergreen.quoting import shown
 from evergreen.registry import artifacts, records
 from evergreen.registry.records import Candidate
 from evergreen.registry.rules import Version
 from evergreen.spec.schema import ModelSpec
+from evergreen.spec.words import needed
 from evergreen.train import families
 from evergreen.train.rows import predict
 
@@ -80,9 +82,22 @@ def parse_spec(content: bytes, whose: str) -> ModelSpec:
         return ModelSpec.model_validate_json(content, extra="ignore")
     except ValidationError as error:
         raise ModelUnloadable(
-            f"reading the spec of {whose}", found=str(error), expected="a spec that this release of Evergreen can read",
+            f"reading the spec of {whose}", found=_unreadable(error), expected="a spec that this release of Evergreen can read",
             next_step="train again",
         ) from error  # fmt: skip
+
+
+def _unreadable(error: ValidationError) -> str:
+    """What a spec has wrong, in our words."""
+    problems = error.errors(include_url=False)
+    told = []
+    for problem in problems[:3]:
+        path = ".".join(str(part) for part in problem["loc"])
+        value = "nothing" if problem["type"] == "missing" else shown(problem["input"])
+        what = needed(problem) or "no value that it takes"
+        told.append(f"{shown(path)[1:-1]} is {value}, where {what} belongs" if path else f"no JSON of a spec: {value}")
+    more = f"; and {len(problems) - len(told)} more" if len(problems) > len(told) else ""
+    return "; ".join(told) + more
 
 
 def parse_pipeline(content: bytes, family: str, whose: str) -> Pipeline:

@@ -123,6 +123,7 @@ class Slot:
                 if self.fallback:  # it was rolled back to, elsewhere
                     self._loaded()
                 self.role = "champion"
+                self._loaded(besides=(standing.champion, standing.last_known_good))
             elif number is not None and not self.fallback:
                 self.role = "unpromoted"
                 champion = "no version is" if standing.champion is None else f"version {standing.champion} is"
@@ -194,10 +195,11 @@ class Slot:
         else:
             self._tell("copy", None)
 
-    def _loaded(self) -> None:
-        """What could not be loaded before is over."""
+    def _loaded(self, besides: Iterable[int | None] = ()) -> None:
+        """What could not be loaded before is over, but for these versions."""
+        lasting = {f"load {number}" for number in besides}
         for about in self._problems:
-            if about.startswith("load "):
+            if about.startswith("load ") and about not in lasting:
                 self._tell(about, None)
 
     def _tell(self, about: str, what: str | None) -> None:

@@ -19,7 +19,9 @@ from mlflow.data.pandas_dataset import PandasDataset
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric, RunTag
 from mlflow.entities import Run as MlflowRun
 from mlflow.environment_variables import MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.types import ColSpec, Schema, TensorSpec
 from sklearn.pipeline import Pipeline
 
@@ -48,7 +50,7 @@ def find(model: str, key: str, family: str) -> MlflowRun | None:
     left half written is cleared first."""
     with _service(f"looking for the {family} candidate of {model}, key {key}"):
         experiment = _experiment(model)
-        _clear_killed(experiment, tuning.study(model, key, family))
+        _clear_ended(experiment, tuning.study(model, key, family))
         found = mlflow.search_runs(
             [experiment],
             f"tags.`evergreen.key` = '{key}' and tags.`evergreen.family` = '{family}' and attributes.status = 'FINISHED'",
@@ -57,16 +59,26 @@ def find(model: str, key: str, family: str) -> MlflowRun | None:
     return next((run for run in found if records.find_candidate(run.info.run_id) is not None), None)
 
 
-def _clear_killed(experiment: str, own: str) -> None:
-    """Close the runs that nobody works on any more, with the models that they began to log."""
+def _clear_ended(experiment: str, own: str) -> None:
+    """Delete the models that ended runs began to log, whether nobody works on a run any more or an exception has ended it (SIGTERM and a
+    time-out are one). The run is KILLED then: nothing is left of it."""
     client = mlflow.MlflowClient()
-    for run in mlflow.search_runs([experiment], "attributes.status = 'RUNNING'", output_format="list"):
-        study = run.data.tags.get("evergreen.study")
-        if study is None or (study != own and not tuning.is_idle(study)):
-            continue
-        for model in client.search_logged_models([experiment], f"source_run_id = '{run.info.run_id}'"):
-            client.delete_logged_model(model.model_id)
-        client.set_terminated(run.info.run_id, status="KILLED")
+    for status in ("RUNNING", "FAILED"):
+        for run in mlflow.search_runs([experiment], f"attributes.status = '{status}'", output_format="list"):
+            study = run.data.tags.get("evergreen.study")
+            if study is None or (study != own and not tuning.is_idle(study)):
+                continue
+            for model in client.search_logged_models([experiment], f"source_run_id = '{run.info.run_id}'"):
+                _delete_model(model.model_id)
+            client.set_terminated(run.info.run_id, status="KILLED")
+
+
+def _delete_model(model_id: str) -> None:
+    try:
+        mlflow.MlflowClient().delete_logged_model(model_id)
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):  # another family's training was faster
+            raise
 
 
 def log_candidate(
@@ -239,17 +251,17 @@ def _write_artifacts(
     reference = rows.inputs.assign(prediction=predictions)
     if len(reference) > REFERENCE_ROWS:
         reference = reference.sample(REFERENCE_ROWS, random_state=run.spec.search.seed)
-    reference.to_parquet(folder / "reference.parquet", index=False)
+    reference.to_parquet(folder / artifacts.REFERENCE, index=False)
     environment = {"python": platform.python_version(), "platform": platform.platform()} | {
         name: version(name) for name in _ENVIRONMENT
     }
     for name, content in {
-        "sample": {"rows": _sample(rows.inputs, predictions)},
-        "trials": trials,
-        "environment": environment,
-        "spec": run.spec.model_dump(mode="json"),
+        artifacts.SAMPLE: {"rows": _sample(rows.inputs, predictions)},
+        "trials.json": trials,
+        "environment.json": environment,
+        artifacts.SPEC: run.spec.model_dump(mode="json"),
     }.items():
-        (folder / f"{name}.json").write_text(json.dumps(content, indent=1))
+        (folder / name).write_text(json.dumps(content, indent=1))
 
 
 def _sample(inputs: pd.DataFrame, predictions: npt.NDArray[np.float64]) -> list[dict[str, Any]]:

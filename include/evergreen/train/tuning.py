@@ -15,8 +15,9 @@ from contextlib import contextmanager
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
+from sqlalchemy.exc import OperationalError
 
-from evergreen.errors import ServiceUnavailable
+from evergreen.answers import of_postgres
 from evergreen.lake import postgres
 from evergreen.settings import settings
 
@@ -61,7 +62,8 @@ def search(name: str, scores: Scores, *, trials: int, seed: int, maximize: bool)
         The finished trials, in order; pruned ones have the score at which they were pruned.
 
     Raises:
-        ServiceUnavailable: the database went away.
+        ServiceUnavailable: the database went away; what was interrupted goes on when the task is retried.
+        RequestRefused: it does not let our login in.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -77,11 +79,9 @@ def search(name: str, scores: Scores, *, trials: int, seed: int, maximize: bool)
                 _run(study, _seed(seed, number), scores)
             finished: list[optuna.trial.FrozenTrial] = study.get_trials(states=FINISHED)
             return finished
-    except StorageInternalError as error:
-        raise ServiceUnavailable(
-            f"searching {name}", found=str(error), expected="Optuna's database to answer",
-            next_step="none: the task is retried by itself and goes on with the trial that was interrupted",
-        ) from error  # fmt: skip
+    except (StorageInternalError, OperationalError) as error:
+        said = error.__cause__ if isinstance(error, StorageInternalError) else error  # Optuna's own words guess
+        raise of_postgres(f"searching {name}", said or error, postgres.remote("optuna")) from error
 
 
 def _run(study: optuna.Study, seed: int, scores: Scores) -> None:

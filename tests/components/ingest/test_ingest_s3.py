@@ -108,10 +108,10 @@ def test_refused_credentials_say_so(landed_in_s3: str, monkeypatch: pytest.Monke
 
 
 def test_an_object_that_is_too_large_is_not_fetched(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    boto3.client("s3").put_object(Bucket="evergreen", Key="large/2026-01-01.csv", Body=b"x" * ((1 << 20) + 1))
-    monkeypatch.setenv("EVERGREEN_LARGEST_BATCH", "1")
+    boto3.client("s3").put_object(Bucket="evergreen", Key="large/2026-01-01.csv", Body=b"x" * 1_000_001)
+    monkeypatch.setenv("EVERGREEN_LARGEST_BATCH_MB", "1")
     settings.cache_clear()
     with pytest.raises(BatchUnreadable) as caught:
         landing.read("s3://evergreen/large", "{partition}.csv", "2026-01-01", "shop/visits of 2026-01-01")
     settings.cache_clear()
-    assert (caught.value.found, caught.value.expected[:14]) == ("1,048,577 bytes", "at most 1 MiB ")
+    assert (caught.value.found, caught.value.expected[:13]) == ("1,000,001 bytes", "at most 1 MB ")

@@ -238,7 +238,7 @@ def test_rows_that_leave_no_fold_to_score_are_missing_evidence(spec: ModelSpec, 
         stages.tune(run, training_set(run, one_class), "logistic_regression")
 
 
-def test_what_a_killed_training_began_to_log_is_cleared_by_the_next_one_and_a_living_ones_is_not(
+def test_what_a_killed_or_failed_training_began_to_log_is_cleared_by_the_next_one_and_a_living_ones_is_not(
     spec: ModelSpec,
 ) -> None:
     import mlflow
@@ -259,9 +259,16 @@ def test_what_a_killed_training_began_to_log_is_cleared_by_the_next_one_and_a_li
         run_id = client.create_run(experiment, tags=tags).info.run_id
         return run_id, client.create_logged_model(experiment, "model", run_id).model_id
 
-    killed, living = begun("killed"), begun("living")
+    killed, living, ended = begun("killed"), begun("living"), begun("ended")
+    client.set_terminated(
+        ended[0], status="FAILED"
+    )  # as MLflow does for an exception: of SIGTERM, a time-out, a server that is away
     with tuning.alone(tuning.study(spec.model, "living", "mlp")):
         assert tracking.find(spec.model, "other", "mlp") is None
-    assert [client.get_run(run_id).info.status for run_id, _ in (killed, living)] == ["KILLED", "RUNNING"]
+    assert [client.get_run(run_id).info.status for run_id, _ in (killed, living, ended)] == [
+        "KILLED",
+        "RUNNING",
+        "KILLED",
+    ]
     left = {model.model_id for model in client.search_logged_models([experiment])}
-    assert left == {living[1]}, "the pending model of the killed one is gone"
+    assert left == {living[1]}, "the pending models of the killed one and of the one that ended are gone"
