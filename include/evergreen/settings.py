@@ -213,9 +213,8 @@ def read_environment_file(path: Path) -> dict[str, str]:
     for number, line in enumerate(lines, 1):
         name, equals, value = line.partition("=")
         if "\0" in line or (line.strip() and not line.startswith("#") and not (equals and name.strip().isidentifier())):
-            # A line may be the rest of a password: of it nothing is shown but a name.
-            what = f"has the name {shown(name.strip())}" if equals else "has no `=`"
-            raise _damaged(path, f"line {number} of {len(lines)} {what}" + (", and a NUL" if "\0" in line else ""))
+            # Nothing of it is shown: it may be the rest of a password, also before an `=`.
+            raise _damaged(path, f"line {number} of {len(lines)} is none of these")
         if equals and not line.startswith("#"):
             found[name.strip()] = value.strip()
     return found

@@ -61,14 +61,20 @@ def test_the_channels_of_alerts_are_known_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["half-of-the-hush-hush", "A PASSWORD=hush-hush", "EVERGREEN_SERVER_TOKEN=hush\0-hush", "\x1b[2J=hush-hush"]
+    "line",
+    [
+        "half-of-the-hush-hush",
+        "A PASSWORD=hush-hush",
+        "the/rest+of/hush+in+base64==",
+        "EVERGREEN_SERVER_TOKEN=hush\0-hush",
+        "\x1b[2J=hush-hush",
+    ],
 )
 def test_a_damaged_file_shows_no_secret(tmp_path: Path, line: str) -> None:
     (tmp_path / "environment").write_text(f"EVERGREEN_SERVER_TOKEN=x\n{line}\n")
     with pytest.raises(PermanentError, match="line 2 of 3") as told:
         Settings.from_environment({"EVERGREEN_HOME": str(tmp_path)})
     assert "hush" not in str(told.value) and "\x1b" not in str(told.value)
-    assert line.partition("=")[0].lstrip("\x1b") in str(told.value) or "=" not in line, "the name is shown"
 
 
 def test_each_database_has_the_setting_that_holds_its_login(tmp_path: Path) -> None:
