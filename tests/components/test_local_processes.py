@@ -76,6 +76,22 @@ def test_what_ran_before_and_ends_while_it_is_waited_for_is_started_again(tmp_pa
         later.stop("one")
 
 
+def test_a_process_in_the_middle_of_its_exec_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a moment it has neither a command line nor an environment, in which its mark will stand."""
+    really = {name: getattr(psutil.Process, name) for name in ("cmdline", "environ")}
+    with subprocess.Popen(["sleep", "60"], env={MARK: f"one@{tmp_path}"}) as child:
+        try:
+            end = time.monotonic() + 0.3
+            for name, nothing in (("cmdline", []), ("environ", {})):
+                monkeypatch.setattr(psutil.Process, name, lambda self, name=name, nothing=nothing: (
+                    nothing if self.pid == child.pid and time.monotonic() < end else really[name](self)
+                ))  # fmt: skip
+            assert Processes(tmp_path).end_strays() == ["one"]
+            assert not psutil.pid_exists(child.pid)
+        finally:
+            child.kill()
+
+
 def test_a_pid_given_to_another_process_is_not_ours(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "one.json").write_text(f'{{"pid": {os.getpid()}, "created": 1.0, "signal": 15}}')

@@ -262,13 +262,19 @@ class Processes:
 
 def _mark(process: psutil.Process) -> str | None:
     """The mark of a process, empty where it bears none; None where its environment cannot be read, or was written over by its title."""
+    deadline = time.monotonic() + 2.0
     try:
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return None
-        environment = process.environ()
+        while process.status() != psutil.STATUS_ZOMBIE:
+            begun = bool(process.cmdline())  # asked for first: an exec sets the environment after it
+            environment: dict[str, str] = process.environ()
+            if environment:
+                return environment.get(MARK, "")
+            if begun or not process.memory_info().vms or time.monotonic() > deadline:
+                return None
+            time.sleep(0.01)  # it has memory, and nothing in it yet: it is in the middle of its exec
     except (psutil.Error, OSError):
-        return None
-    return environment.get(MARK, "") if environment else None
+        pass
+    return None
 
 
 def _end(processes: Collection[psutil.Process]) -> None:
