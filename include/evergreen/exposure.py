@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import ip_address
 
 from evergreen.errors import PermanentError
 
 UMASK = 0o077  # of every process of the stack and every command: what they write is read by its owner alone
 SHORTEST, FEWEST = 16, 8  # characters of a password, and different ones among them
-
-
-def is_loopback(address: str) -> bool:
-    """Whether only this machine reaches a server that listens on `address`, a host's name or an IP."""
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"
 
 
 def weak(secrets: Mapping[str, str]) -> list[str]:

@@ -13,10 +13,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
 from threading import Lock
 from typing import Any
+
+from evergreen.addresses import source_of
 
 FREE = 10  # wrong passwords from one source that cost nothing: people mistype
 LONGEST = 30.0  # seconds that a source waits between two tries, at most; the wait doubles from one second
@@ -89,17 +90,6 @@ class Throttle:
         self._sources.move_to_end(name)
         if len(self._sources) > SOURCES:
             self._sources.popitem(last=False)
-
-
-def source_of(address: str) -> str:
-    """The name of an address's owner, as far as it can be told: an IPv6 network of 64 bits is one customer's."""
-    try:
-        found = ip_address(address.partition("%")[0])
-    except ValueError:  # a Unix socket, a test client: all of them are one
-        return address
-    if isinstance(found, IPv6Address):
-        return str(found.ipv4_mapped or ip_network((found, 64), strict=False))
-    return str(found)
 
 
 _under_way: ContextVar[Callable[[], None] | None] = ContextVar("the try that is being answered", default=None)

@@ -18,9 +18,10 @@ import pyarrow as pa
 from evergreen.features import store
 from evergreen.registry.rules import Version
 from evergreen.serve.app import create_serving_app
+from evergreen.serve.door import Limits
 from evergreen.serve.hosts import allowed
 from evergreen.serve.models import Loaded, Models
-from evergreen.serve.protocol import Limits, listen
+from evergreen.serve.protocol import listen
 from evergreen.settings import settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec

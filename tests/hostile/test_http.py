@@ -28,6 +28,9 @@ TOKEN = "the-right-token-of-32-characters"
 PREDICT = "/models/churn/predict"
 GOOD = b'{"entity": {"customer_id": "c-1"}}'
 PATIENCE = 10.0  # for what takes about a second
+# Seconds of /healthz, which takes some five milliseconds: no machine is so slow. What holds the server up takes seconds of it.
+QUICK = 0.5
+HELD_UP = 5.0  # beside 100 MB that are thrown away; the header that was copied again with every packet took 11.6
 
 
 @dataclass
@@ -149,7 +152,7 @@ def unharmed(server: Server, usual: float) -> Iterator[None]:
     """What holds after each attack."""
     told = len(server.log.read_text())
     yield
-    assert fastest(server) < 0.1
+    assert fastest(server) < QUICK
     assert server.predict() == usual
     said = server.log.read_text()[told:]
     assert "Traceback" not in said and "Exception" not in said, said
@@ -234,6 +237,8 @@ ATTACKS: dict[str, tuple[bytes, set[int]]] = {
     "UTF-16": (post('{"entity": {"customer_id": "c-1"}}'.encode("utf-16")), {422}),
     "number of 100,000 digits": (post(b'{"entity": {"customer_id": ' + b"9" * 100_000 + b"}}"), {422}),
     "number beyond all numbers": (post(b'{"entity": {"customer_id": 1e999999999}}'), {422}),
+    "half a million entities that are none": (post(b'{"entities": [' + b"0," * 489_999 + b"0]}"), {422}),
+    "10,000 entities": (post(b'{"entities": [' + b'{"customer_id": "c-1"},' * 9_999 + b'{"customer_id": "c-1"}]}'), {413}),
     "deployment of a huge version": (post(b'{"version": ' + b"9" * 100_000 + b"}", f"Authorization: Bearer {TOKEN}", path="/models/churn/deploy"), {422}),
     "deployment 10,000 deep": (post(DEEP, f"Authorization: Bearer {TOKEN}", path="/models/churn/deploy"), {422}),
     "deployment twice": (post(b'{"version": 7, "version": 1}', f"Authorization: Bearer {TOKEN}", path="/models/churn/deploy"), {422}),
@@ -277,7 +282,7 @@ def test_one_endless_header_holds_nobody_up(server: Server) -> None:
     assert answer.startswith(b"HTTP/1.1 431"), answer[:200]
     assert b"65,536 bytes" in answer
     assert sent < 100, "the server read it all"
-    assert slowest < 1.0, f"/healthz took {slowest:.1f} s meanwhile"
+    assert slowest < HELD_UP, f"/healthz took {slowest:.1f} s meanwhile"
 
 
 @pytest.mark.parametrize("megabytes", [2, 50])
@@ -308,7 +313,7 @@ def test_fifty_half_sent_requests_are_gone_within_their_limit(server: Server, pa
     try:
         for attacker in attackers:
             attacker.sendall(request)
-        assert fastest(server) < 0.1, "others are answered meanwhile"
+        assert fastest(server) < QUICK, "others are answered meanwhile"
         for attacker in attackers:
             answer = received(attacker)
             assert answer.startswith(b"HTTP/1.1 408") and f"{late} did not arrive within 1.5 s".encode() in answer, (
@@ -473,6 +478,6 @@ def test_fifty_clients_that_drip_for_half_a_minute_slow_nobody(server: Server) -
             except ConnectionError:
                 attacker.close()
                 attackers.remove(attacker)
-        assert fastest(server) < 0.1
+        assert fastest(server) < QUICK
     for attacker in attackers:
         attacker.close()

@@ -300,6 +300,12 @@ def test_the_reports_server_sends_pages_alone_with_what_a_browser_may_do(
             assert answer.headers["referrer-policy"] == "no-referrer"
 
 
+def test_a_probe_of_health_is_answered_by_any_name_and_nothing_else_is(server: str) -> None:
+    stranger = {"Host": "planted.example"}
+    found = [httpx.get(f"{server}{path}", headers=stranger).status_code for path in ("/healthz", "/", "/healthz/")]
+    assert found == [200, 421, 421]
+
+
 def test_the_index_names_the_newest_pages_whatever_a_file_is_called(
     browser: Browser, server: str, reports: Settings, data_docs: object, drift: Path
 ) -> None:

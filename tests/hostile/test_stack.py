@@ -115,8 +115,23 @@ def test_a_kill_between_a_start_and_its_record_leaves_nothing_unknown(home: Path
     assert stack.down() == ["postgres"] and not of_home(home)
 
 
+# Starts at a sign, with everything loaded: how long that takes must not part the two.
+AT_A_SIGN = """
+import time
+from pathlib import Path
+from evergreen.local import stack
+print("ready")
+while not Path("{sign}").exists():
+    time.sleep(0.01)
+"""
+
+
 def test_two_at_once_start_one_stack(home: Path) -> None:
-    both = [command("up", "postgres") for _ in range(2)]
+    sign = home.with_name("sign")
+    both = [command("up", "postgres", code=AT_A_SIGN.replace("{sign}", str(sign))) for _ in range(2)]
+    for each in both:
+        assert each.stdout is not None and each.stdout.readline() == "ready\n"
+    sign.touch()
     said = [each.communicate(timeout=120)[0] for each in both]
     assert [each.returncode for each in both] == [0, 0], said
     waits = [text for text in said if "waiting for" in text]

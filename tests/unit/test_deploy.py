@@ -68,6 +68,13 @@ def test_the_settings_of_compose_are_evergreens() -> None:
     server = compose()["services"]["server"]["environment"]
     unset = {name: re.sub(r"\$\{\w+:-(.*?)\}", r"\1", str(value)) for name, value in server.items()}
     read = Settings.from_environment(unset)
+    for name in ("SERVER_HOSTS", "TRUSTED_PROXIES", "CLIENT_ENTITIES_PER_SECOND", "CLIENT_REQUESTS"):
+        assert server[f"EVERGREEN_{name}"] == f"${{EVERGREEN_{name}:-}}", "what is empty is not set"
+    without = Settings.from_environment({"EVERGREEN_HOME": "/nowhere"})
+    for name in ("server_hosts", "trusted_proxies", "client_entities", "client_requests"):
+        assert getattr(read, name) == getattr(without, name)
+    reports = compose()["services"]["reports"]["environment"]
+    assert {"EVERGREEN_SERVER_HOSTS", "EVERGREEN_TRUSTED_PROXIES", "EVERGREEN_REPORTS_URL"} <= set(reports)
     assert not read.embedded_database and read.lake.startswith("s3://") and read.alerts == {"log"}
 
 

@@ -21,6 +21,7 @@ INCLUDE = PROJECT / "include"
 LAYERS = ("foundation", "spec", "rules", "adapters", "stages", "orchestration", "entry points")
 FOUNDATION = {
     "evergreen",
+    "evergreen.addresses",
     "evergreen.answers",
     "evergreen.disk",
     "evergreen.errors",

@@ -58,6 +58,74 @@ def test_a_job_of_thousands_of_entities_a_minute_never_meets_the_default_limits(
         ask(clients, "10.0.0.1", 1_000)
 
 
+def test_what_is_refused_or_only_repeated_costs_its_client_too() -> None:
+    """A body that is no request, and a replay, are paid for by their size, whatever becomes of them."""
+    clients = Clients(rate=100, requests=8, clock=Clock())
+    for _ in range(200):
+        with clients.request("10.0.0.1") as client:
+            clients.read(client, 9_999)  # 9 entities each, of 1,000 in a burst
+            if client.entities <= 0:
+                break
+    else:
+        pytest.fail("it may go on for ever")
+    with refused(429, 1):
+        clients.request("10.0.0.1").__enter__()
+    with clients.request("10.0.0.2") as client:
+        clients.read(client, 10)
+        assert client.entities == 999, "the smallest body costs one"
+
+
+def test_a_request_that_is_answered_costs_its_entities_and_not_its_body_as_well() -> None:
+    clients = Clients(rate=100, requests=8, clock=Clock())
+    with clients.request("10.0.0.1") as client:
+        for size, count in ((20, 1), (5_000, 100), (700_000, 898)):
+            paid = clients.read(client, size)
+            with clients.entities(client, count, paid):
+                pass
+        assert client.entities == 1
+        with clients.entities(client, 1, clients.read(client, 10)):
+            pass  # the last one is let in as well: it has paid
+
+
+def test_one_clients_retries_leave_room_for_everybody_elses() -> None:
+    """Of one client two look for their answers at a time; the others wait, and take no place."""
+
+    async def scenario(lane: Lane) -> None:
+        clients, release, done = Clients(rate=1_000, requests=64, clock=Clock()), threading.Event(), list[str]()
+
+        async def retry(address: str) -> None:
+            with clients.request(address) as client:
+                async with clients.lookup(client):
+                    await lane.run(wait, release)
+                done.append(address)
+
+        many = [asyncio.ensure_future(retry("10.0.0.1")) for _ in range(40)]
+        await asyncio.sleep(0)
+        other = asyncio.ensure_future(retry("10.0.0.2"))
+        await asyncio.sleep(0)
+        release.set()
+        await asyncio.gather(other, *many)
+        assert len(done) == 41 and done.index("10.0.0.2") < 5, done
+
+    of_lane(4, scenario)
+
+
+def test_a_retry_that_waits_too_long_for_its_turn_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "PATIENCE", 0.02)
+
+    async def scenario() -> None:
+        clients = Clients(rate=1_000, requests=64, clock=Clock())
+        with clients.request("10.0.0.1") as client:
+            async with clients.lookup(client), clients.lookup(client):
+                with refused(503, 1):
+                    async with clients.lookup(client):
+                        pass
+            async with clients.lookup(client):
+                pass
+
+    asyncio.run(scenario())
+
+
 def test_a_client_has_a_bound_of_requests_under_way() -> None:
     clients = Clients(rate=1_000, requests=3, clock=Clock())
     with ExitStack() as under_way:

@@ -17,7 +17,6 @@ from evergreen.throttle import (
     Send,
     SlowedLogin,
     Throttle,
-    source_of,
 )
 
 
@@ -90,13 +89,6 @@ def test_memory_is_bounded() -> None:
         clock.now += 1
         throttle.attempt(f"bot {number}")
     assert len(throttle._sources) == SOURCES
-
-
-def test_a_source_is_an_address_or_a_network_of_64_bits() -> None:
-    assert source_of("192.0.2.7") == source_of("::ffff:192.0.2.7") == "192.0.2.7"
-    assert source_of("2001:db8::1") == source_of("2001:db8::ffff:1") != source_of("2001:db8:0:1::1")
-    assert source_of("fe80::1%eth0") == source_of("fe80::2")
-    assert source_of("testclient") == "testclient"
 
 
 def test_a_login_that_is_wrapped_is_not_asked_while_its_source_waits() -> None:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from evergreen import exposure
+from evergreen.addresses import is_loopback
 from evergreen.errors import PermanentError, StackNotReady
 from evergreen.lake import space
 from evergreen.local import environment, lock, logins, permissions, ports, postgres
@@ -134,7 +135,7 @@ def check_exposed(here: Settings) -> None:
         PermanentError: naming the settings to change.
     """
     logins = _passwords(here)
-    if not exposure.is_loopback(here.bind):
+    if not is_loopback(here.bind):
         exposure.check(f"the stack on {here.bind}", {name: value for name, value in logins.items() if value})
 
 

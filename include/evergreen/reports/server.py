@@ -26,6 +26,7 @@ from evergreen.reports.pages import render, style
 from evergreen.reports.policy import policy
 from evergreen.serve.hosts import Hosts
 
+HEALTH = "/healthz"  # for probes, which ask by whatever address they know
 NEWEST = 10  # pages of each folder that the index names
 
 
@@ -42,7 +43,7 @@ def create_app(folder: Path, hosts: Hosts) -> Starlette:
 
     pages = _Pages(directory=folder, check_dir=False)
     return Starlette(
-        routes=[Route("/", index), Mount("/", pages)],
+        routes=[Route("/", index), Route(HEALTH, lambda _: PlainTextResponse("alive")), Mount("/", pages)],
         middleware=[Middleware(_Headers), Middleware(_Asked, hosts=hosts)],
     )
 
@@ -58,7 +59,7 @@ class _Pages(StaticFiles):
 
 
 class _Asked:
-    """Refuses who asks by a name that is not ours."""
+    """Refuses who asks by a name that is not ours, but for a probe of health."""
 
     def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
         self.app = app
@@ -66,7 +67,7 @@ class _Asked:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refused = None
-        if scope["type"] == "http":
+        if scope["type"] == "http" and scope["path"] != HEALTH:
             refused = self.hosts.refusal(Request(scope).headers.getlist("host"), scope["http_version"])
         answer = PlainTextResponse(refused[1], refused[0]) if refused else self.app
         await answer(scope, receive, send)

@@ -10,7 +10,8 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from evergreen.exposure import UMASK, check, is_loopback
+from evergreen.addresses import is_loopback
+from evergreen.exposure import UMASK, check
 
 GRACE_SECONDS = 20
 

@@ -10,10 +10,10 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -25,7 +25,9 @@ _BURST_SECONDS = 10.0  # of a client's rate that it may use at once after a rest
 _LARGE_OF_A_CLIENT = (
     8  # large requests of one client under way: less than the lane has places, so that there are some for others
 )
-_CLIENTS_KNOWN = 10_000  # some 3 MB; beyond it who was seen longest ago begins anew
+_LOOKUPS_OF_A_CLIENT = 2  # at a time, for the answers to its retries: the others wait, and take no place that all share
+_BYTES_OF_AN_ENTITY = 1_000  # of a body, by which reading it is charged
+_CLIENTS_KNOWN = 10_000  # some 10 MB; beyond it who was seen longest ago begins anew
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,15 +35,16 @@ T = TypeVar("T")
 
 def too_many(detail: str, seconds: float) -> HTTPException:
     """429: the client asks for more than its share."""
-    return HTTPException(429, detail, headers=_after(seconds))
+    return HTTPException(429, detail, headers=after(seconds))
 
 
 def too_busy(detail: str, seconds: float) -> HTTPException:
     """503: the server has more to do than it can."""
-    return HTTPException(503, detail, headers=_after(seconds))
+    return HTTPException(503, detail, headers=after(seconds))
 
 
-def _after(seconds: float) -> dict[str, str]:
+def after(seconds: float) -> dict[str, str]:
+    """The header that tells a client when to come again."""
     return {"Retry-After": str(max(1, math.ceil(seconds)))}
 
 
@@ -53,6 +56,7 @@ class Client:
     at: float  # seconds of the monotonic clock when that was counted
     requests: int = 0  # under way
     large: int = 0  # of them
+    lookups: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LOOKUPS_OF_A_CLIENT))
 
 
 class Clients:
@@ -79,32 +83,63 @@ class Clients:
         client = self._client(address)
         if client.requests >= self._requests:
             raise too_many(f"{self._requests} requests of your address are under way; at most as many at once", 1)
-        self._take(client, 0)
+        self._refuse_debt(client)
         client.requests += 1
         try:
             yield client
         finally:
             client.requests -= 1
 
-    @contextmanager
-    def entities(self, client: Client, count: int) -> Iterator[None]:
-        """A request of so many entities is worked on during the block.
+    def read(self, client: Client, size: int) -> int:
+        """A body of so many bytes is looked at, which is paid for whatever becomes of it: mistakes and replays cost as well.
+
+        Returns:
+            what was paid, in entities.
 
         Raises:
-            HTTPException: 429, it asked for too many within a short time, or has too many large requests under way.
+            HTTPException: 429, the client asked for too much within a short time.
+        """
+        self._refuse_debt(client)
+        paid = max(1, size // _BYTES_OF_AN_ENTITY)
+        client.entities -= paid
+        return paid
+
+    @asynccontextmanager
+    async def lookup(self, client: Client) -> AsyncIterator[None]:
+        """The answer to a retry is looked for during the block.
+
+        Raises:
+            HTTPException: 503, the client's other retries took too long.
+        """
+        try:
+            await asyncio.wait_for(client.lookups.acquire(), PATIENCE)
+        except TimeoutError:
+            why = f"other retries of your address took {PATIENCE:.0f} s: the server is too busy, or its database does not answer"
+            raise too_busy(why, 1) from None
+        try:
+            yield
+        finally:
+            client.lookups.release()
+
+    @contextmanager
+    def entities(self, client: Client, count: int, paid: int = 0) -> Iterator[None]:
+        """A request of so many entities is worked on during the block; a part of them was paid for when its body was read.
+
+        Raises:
+            HTTPException: 429, the client has too many large requests under way.
         """
         large = count > SMALL
         if large and client.large >= _LARGE_OF_A_CLIENT:
             why = f"{_LARGE_OF_A_CLIENT} requests of more than {SMALL} entities of your address are under way; at most as many at once"
             raise too_many(why, 1)
-        self._take(client, count)
+        client.entities -= max(0, count - paid)
         client.large += large
         try:
             yield
         finally:
             client.large -= large
 
-    def _take(self, client: Client, count: int) -> None:
+    def _refuse_debt(self, client: Client) -> None:
         now = self._clock()
         client.entities = min(self._burst, client.entities + (now - client.at) * self._rate)
         client.at = now
@@ -112,7 +147,6 @@ class Clients:
         if client.entities <= 0:
             why = f"more than {self._rate:,} entities per second of your address"
             raise too_many(why, -client.entities / self._rate)
-        client.entities -= count
 
     def _client(self, address: str) -> Client:
         client = self._known.get(address)

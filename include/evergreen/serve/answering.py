@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from evergreen.features.store import online_features
+from evergreen.quoting import shown
 from evergreen.serve.models import Loaded
 from evergreen.serve.predictions import Prediction
 
@@ -37,7 +38,7 @@ def answer(loaded: Loaded, asked: Sequence[Mapping[str, Any]], request_id: str, 
     rows, unknown = [], []
     for position, (request, entity) in enumerate(zip(asked, found, strict=True)):
         if position not in scores:
-            error = f"unknown {key} {request[key]!r}: the online store has no features of it"
+            error = f"unknown {key} {shown(request[key])}: the online store has no features of it"
             unknown.append(error)
             items.append({key: request[key], "prediction": None, "features_at": None, "error": error})
             continue

@@ -3,28 +3,53 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from fastapi import HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
+from evergreen.quoting import shown
+from evergreen.spec.words import needed
+
+_SHOWN = 20  # mistakes of a body
+_COPIED = 1_000  # that pydantic is asked for: it has all or none, and a body has room for a hundred thousand
+
 Kind = TypeVar("Kind", bound=BaseModel)
 
 
 async def read(request: Request, kind: type[Kind]) -> Kind:
-    """The request's body; 415 and 422 when it is no JSON of the type."""
+    """The request's body; 415 and 422 when it is no JSON of the type, 413 when a list in it is too long."""
     content_type = request.headers.get("content-type", "").partition(";")[0].strip()
     if content_type.lower() != "application/json":
-        raise HTTPException(415, f"content-type {content_type!r}: send application/json")
+        raise HTTPException(415, f"content-type {shown(content_type)}: send application/json")
     content = await request.body()
     try:
         body = kind.model_validate_json(content)
     except ValidationError as error:
-        mistakes = error.errors(include_url=False, include_context=False, include_input=False)
-        raise RequestValidationError([{**mistake, "loc": ("body", *mistake["loc"])} for mistake in mistakes]) from error
+        raise _refused(error) from None
     _refuse_duplicates(content)
     return body
+
+
+def _refused(error: ValidationError) -> Exception:
+    """What its client is told, in our words where we have some."""
+    if error.error_count() > _COPIED:
+        why = f"{error.error_count():,} mistakes: too many to be told"
+        return RequestValidationError([{"type": "too_many_mistakes", "loc": ("body",), "msg": why}])
+    mistakes = error.errors(include_url=False, include_input=False)
+    for mistake in mistakes:
+        if mistake["type"] == "too_long":
+            length, most = mistake["ctx"]["actual_length"], mistake["ctx"]["max_length"]
+            return HTTPException(413, f"{length:,} {mistake['loc'][-1]}; at most {most:,} a request")
+    return RequestValidationError([_told(mistake) for mistake in mistakes[:_SHOWN]])
+
+
+def _told(mistake: Mapping[str, Any]) -> dict[str, Any]:
+    wanted = needed(mistake)
+    said = mistake["msg"] if wanted is None else f"expected {wanted}"
+    return {"type": mistake["type"], "loc": ("body", *mistake["loc"]), "msg": said}
 
 
 def _refuse_duplicates(content: bytes) -> None:
@@ -47,6 +72,6 @@ def _refuse_duplicates(content: bytes) -> None:
         raise RequestValidationError(
             [
                 {"type": "duplicate_key", "loc": ("body", name), "msg": "the key stands twice in one object"}
-                for name in twice
+                for name in twice[:_SHOWN]
             ]
         )

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
+from evergreen.addresses import parsed, source_of, without_port
 from evergreen.settings import Network
-from evergreen.throttle import source_of
 
 _FORWARDED = b"x-forwarded-for"
 
 
 def source(scope: Mapping[str, Any], trusted: Sequence[Network]) -> str:
-    """The client that sent a request, as `throttle.source_of` names addresses.
+    """The client that sent a request, as `addresses.source_of` names addresses.
 
     Behind trusted proxies it is the address that they forward in `X-Forwarded-For`; what anybody else writes there is ignored.
 
@@ -26,7 +25,7 @@ def source(scope: Mapping[str, Any], trusted: Sequence[Network]) -> str:
         lines = [value for name, value in scope["headers"] if name == _FORWARDED]
         # Each proxy appends whom it was asked by, so the list is believed from its end, as far as trusted proxies wrote it.
         for hop in reversed(b",".join(lines).decode("latin-1").split(",")):
-            if _parsed(found := _without_port(hop.strip())) is None:
+            if parsed(found := without_port(hop.strip())) is None:
                 break
             address = found
             if not proxied(address, trusted):
@@ -42,20 +41,5 @@ def peer(scope: Mapping[str, Any]) -> str:
 
 def proxied(address: str, trusted: Sequence[Network]) -> bool:
     """Whether a connection from the address carries the requests of others."""
-    found = _parsed(address) if trusted else None
+    found = parsed(address) if trusted else None
     return found is not None and any(found in network for network in trusted)
-
-
-def _parsed(address: str) -> IPv4Address | IPv6Address | None:
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return None
-    return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found
-
-
-def _without_port(hop: str) -> str:
-    """The address of an entry of `X-Forwarded-For`, to which some proxies add the port."""
-    if hop.startswith("["):
-        return hop[1:].partition("]")[0]
-    return hop.partition(":")[0] if hop.count(":") == 1 else hop

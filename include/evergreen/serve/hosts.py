@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from evergreen.addresses import is_loopback, parsed, without_port
 from evergreen.settings import settings
 
 
@@ -26,8 +26,8 @@ class Hosts:
         """Status and reason when a request with these `Host` headers, in HTTP of this version, is for no host of ours."""
         if len(stated) != 1 and (stated or version != "1.0"):
             return 400, f"{len(stated)} Host headers; exactly one is needed"
-        name = _without_port(stated[0].strip().lower()) if stated else ""
-        if self.names is None or name in self.names or (self.addresses and _is_address(name)):
+        name = without_port(stated[0].strip().lower()).rstrip(".") if stated else ""
+        if self.names is None or name in self.names or (self.addresses and parsed(name) is not None):
             return None
         return (
             421,
@@ -46,20 +46,6 @@ def allowed(bind: str, url: str) -> Hosts:
     own = urlsplit(url).hostname or ""
     if ours.server_hosts:
         return Hosts(ours.server_hosts | {own})
-    if bind == "localhost" or (_is_address(bind) and ip_address(bind).is_loopback):
+    if is_loopback(bind):
         return Hosts(frozenset({"localhost", own} - {""}), addresses=True)
     return Hosts()
-
-
-def _without_port(host: str) -> str:
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].rstrip(".")
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True

@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 
 from evergreen.errors import ServiceUnavailable
 from evergreen.lake import postgres
+from evergreen.serve.admission import after
 from evergreen.settings import settings
 
 HEADER = "Idempotency-Key"
@@ -147,7 +148,7 @@ class Memory:
         with self._working:
             if (model, key) in self._under_way:
                 why = f"the first request with this {HEADER} is still under way; ask again for its answer"
-                raise HTTPException(409, why, headers={"Retry-After": "1"})
+                raise HTTPException(409, why, headers=after(1))
             self._under_way.add((model, key))
 
     def end(self, model: str, key: str) -> None:

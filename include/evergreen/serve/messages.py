@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from evergreen.spec.schema import ModelSpec
 
+MAX_BATCH = 1_000  # entities of one request
 _KEY_LENGTH = 200  # characters of an entity's key, at most
 _INT64 = 2**63
 _TEXT = "^[^\\x00]*$"  # Postgres holds no NUL
@@ -48,7 +49,7 @@ class _Request(BaseModel):
     @model_validator(mode="after")
     def _one_way_of_asking(self) -> _Request:
         if (getattr(self, "entity", None) is None) == (getattr(self, "entities", None) is None):
-            raise ValueError("give either `entity` or `entities`")
+            raise ValueError("either `entity` or `entities`")
         return self
 
     @property
@@ -73,7 +74,14 @@ def request_type(spec: ModelSpec) -> type[BaseModel]:
         "entity": (entity | None, Field(default=None, description="one, answered alone")),
         "entities": (
             list[entity] | None,
-            Field(default=None, min_length=1, description="several, answered in their order"),
+            # Read as far as the first that is wrong, or one too many: a body has room for half a million mistakes.
+            Field(
+                default=None,
+                min_length=1,
+                max_length=MAX_BATCH,
+                fail_fast=True,
+                description="several, answered in their order",
+            ),
         ),
         "as_of": (
             AwareDatetime | None,

@@ -11,9 +11,10 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from evergreen.quoting import shown
+from evergreen.serve.door import Limits
 from evergreen.serve.hosts import Hosts
 from evergreen.serve.metrics import Metrics
-from evergreen.serve.protocol import Limits
 from evergreen.serve.refusals import refusal
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class Exchange:
         except ClientDisconnect:
             status = status or _HUNG_UP
         except Exception:  # a defect
-            log.exception("request %s: %s %r", request.state.id, request.method, request.url.path)
+            log.exception("request %s: %s %s", request.state.id, request.method, shown(request.url.path))
             if status:
                 raise  # half an answer was sent: the connection is closed
             failed = refusal(request, 500, "an unforeseen error; the server's log has it under the request_id")

@@ -3,6 +3,7 @@ open, so that a probe of `/readyz` costs nothing, and one of a database that han
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -10,6 +11,8 @@ from collections.abc import Sequence
 import psycopg
 
 from evergreen.settings import settings
+
+log = logging.getLogger(__name__)
 
 _EVERY = 1.0  # seconds between two questions
 _PATIENCE = 5.0  # seconds after its last answer for which a database counts as there
@@ -38,6 +41,7 @@ class Pulse:
         self._stopped.set()
 
     def _ask(self, name: str) -> None:
+        unforeseen = ""  # what was told last
         while not self._stopped.is_set():
             try:
                 with psycopg.connect(
@@ -46,6 +50,10 @@ class Pulse:
                     while not self._stopped.wait(_EVERY if self._answered[name] else 0):
                         connection.execute("select 1")
                         self._answered[name] = time.monotonic()
-            except psycopg.Error:  # whoever predicts or logs tells it; here it only counts
+            except Exception as error:  # whatever it is, the asking goes on
                 self._answered[name] = None
+                # Of a database that is away whoever predicts or logs tells; here it only counts.
+                if not isinstance(error, psycopg.Error) and repr(error) != unforeseen:
+                    unforeseen = repr(error)
+                    log.exception("asking the database %s", name)
                 self._stopped.wait(_EVERY)

@@ -11,10 +11,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from evergreen.errors import EvergreenError, TransientError
+from evergreen.serve.admission import after
 
 log = logging.getLogger(__name__)
 
-_MISTAKES_SHOWN = 20  # of a malformed request
+_AGAIN_SECONDS = 5  # until a service that does not answer may answer again
 
 
 def refusal(request: Request, status: int, detail: object, headers: Mapping[str, str] | None = None) -> Response:
@@ -41,7 +42,7 @@ async def _unavailable(request: Request, error: EvergreenError) -> Response:
         else "asking again does not help until the server's operator has mended it: its log has the next step under the request_id"
     )
     said = {"doing": error.doing, "found": error.found, "expected": error.expected, "next_step": next_step}
-    return refusal(request, 503, said, {"retry-after": "5"} if passing else None)
+    return refusal(request, 503, said, after(_AGAIN_SECONDS) if passing else None)
 
 
 async def _refused(request: Request, error: HTTPException) -> Response:
@@ -51,4 +52,4 @@ async def _refused(request: Request, error: HTTPException) -> Response:
 async def _malformed(request: Request, error: RequestValidationError) -> Response:
     # Without the input, which FastAPI would repeat: it may be large, or what JSON cannot hold.
     errors = [{name: mistake[name] for name in ("type", "loc", "msg")} for mistake in error.errors()]
-    return refusal(request, 422, errors[:_MISTAKES_SHOWN])
+    return refusal(request, 422, errors)

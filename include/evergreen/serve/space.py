@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from evergreen.errors import EvergreenError
 from evergreen.lake import space
 from evergreen.lake.space import Place
+from evergreen.serve.admission import after
 from evergreen.settings import settings
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class Space:
                 if place.database and place.free - self._rows[kind] * ROW_BYTES < place.reserve:
                     self._rows[kind] -= rows
                     why = f"no space for the rows of the prediction log: {place}. For the operator: {space.NEXT_STEP}"
-                    raise HTTPException(507, why, headers={"Retry-After": str(_RETRY_SECONDS)})
+                    raise HTTPException(507, why, headers=after(_RETRY_SECONDS))
 
     def _look_on(self) -> None:
         while not self._ended.wait(_LOOK_SECONDS):
@@ -86,8 +87,11 @@ class Space:
                 self._rows["database"] = 0
                 self.database = space.database(settings())
             self._tell(self.warnings, [f"{place.name} {place.exhausted}" for place in self.places if place.low])
-        except (EvergreenError, OSError) as error:  # what was seen last still counts
-            self._tell([f"the space that is left cannot be seen: {error}"], [type(error).__name__])
+        except Exception as error:  # whatever it is, the looking goes on; what was seen last still counts
+            state = [type(error).__name__]
+            if state != self._before and not isinstance(error, (EvergreenError, OSError)):
+                log.exception("looking at the space that is left")
+            self._tell([f"the space that is left cannot be seen: {error}"], state)
 
     def _tell(self, found: list[str], state: list[str]) -> None:
         """Once, and again after a while; `state` is what makes it news, without the bytes, which differ at every look."""

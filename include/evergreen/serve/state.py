@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, HTTPException, Request
 
+from evergreen.quoting import shown
 from evergreen.serve.admission import SMALL, Clients, Lane
 from evergreen.serve.idempotency import Memory
 from evergreen.serve.metrics import Metrics
@@ -27,15 +28,15 @@ class State:
     def slot(self, model: str) -> Slot:
         """The model's place; 404 without one."""
         if model not in self.models.slots:
-            raise HTTPException(404, f"unknown model {model!r}; known: {', '.join(self.models.slots) or 'none'}")
+            raise HTTPException(404, f"unknown model {shown(model)}; known: {', '.join(self.models.slots) or 'none'}")
         return self.models.slots[model]
 
     def serving(self, model: str) -> Loaded:
         """The version that serves; 503 while none does."""
         slot = self.slot(model)
         if slot.current is None:
-            why = f": {slot.problem}" if slot.problem else ""
-            raise HTTPException(503, f"no version of {model} serves yet{why}")
+            # What is wrong speaks to the operator; the model's own page has it.
+            raise HTTPException(503, f"no version of {model} serves yet; GET /models/{model} says why")
         return slot.current
 
     @property
@@ -50,7 +51,7 @@ class State:
 
 
 @dataclass
-class Way:
+class Pipeline:
     """Where requests of one size are worked on and logged; they share neither threads nor commits with those of the other."""
 
     lane: Lane
@@ -65,9 +66,9 @@ class ServingState(State):
     pulse: Pulse
     clients: Clients = field(default_factory=lambda: Clients(settings().client_entities, settings().client_requests))
     # A request of one entity takes some 25 ms, of 1,000 some 250 ms; a full line is answered within the patience of those in it.
-    small: Way = field(default_factory=lambda: Way(Lane("requests", threads=4, places=200)))
-    large: Way = field(
-        default_factory=lambda: Way(Lane(f"requests of more than {SMALL} entities", threads=1, places=24))
+    small: Pipeline = field(default_factory=lambda: Pipeline(Lane("requests", threads=4, places=200)))
+    large: Pipeline = field(
+        default_factory=lambda: Pipeline(Lane(f"requests of more than {SMALL} entities", threads=1, places=24))
     )
     memory: Memory = field(default_factory=Memory)
     lookups: Lane = field(default_factory=lambda: Lane("retries", threads=2, places=100))
@@ -82,7 +83,7 @@ class ServingState(State):
         """There is no space for the rows of the prediction log, or a database is away."""
         return self.space.exhausted or bool(self.pulse.silent())
 
-    def way(self, entities: int) -> Way:
+    def pipeline(self, entities: int) -> Pipeline:
         """Where a request of so many entities is answered."""
         return self.small if entities <= SMALL else self.large
 
@@ -90,8 +91,8 @@ class ServingState(State):
         """Write what is waiting, then stop."""
         self.space.stop()
         self.pulse.stop()
-        for way in (self.small, self.large):
-            way.log.close()
+        for pipeline in (self.small, self.large):
+            pipeline.log.close()
         for lane in (self.small.lane, self.large.lane, self.lookups):
             lane.close()
         self.memory.close()

@@ -22,6 +22,7 @@ _PLAIN = {
     "dict_type": _KEYS, "model_type": _KEYS, "dataclass_type": _KEYS, "model_attributes_type": _KEYS, "type_error.dict": _KEYS,
     "date_type": _DAY, "date_parsing": _DAY, "date_from_datetime_parsing": _DAY, "date_from_datetime_inexact": _DAY, "value_error.date": _DAY,
     "datetime_type": _MOMENT, "datetime_parsing": _MOMENT, "datetime_from_date_parsing": _MOMENT, "value_error.datetime": _MOMENT,
+    "timezone_aware": _MOMENT,
     "none_required": "nothing", "type_error.none.not_allowed": "a value", "none.not_allowed": "a value",
 }  # fmt: skip
 _BOUNDS = {

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from evergreen.serve.protocol import BoundedProtocol, Door, Limits
+from evergreen.serve.door import Door, Limits
+from evergreen.serve.protocol import BoundedProtocol
 
 ASKED = b"GET /%s HTTP/1.1\r\nHost: localhost\r\n\r\n"
 

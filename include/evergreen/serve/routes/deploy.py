@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import secrets
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from evergreen.errors import EvergreenError, TransientError
 from evergreen.serve import clients
+from evergreen.serve.admission import too_many
 from evergreen.serve.bodies import read
 from evergreen.serve.messages import whole
 from evergreen.serve.models import Slot
@@ -52,9 +52,7 @@ async def _administrator(request: Request) -> None:
         return
     client = clients.source(request.scope, settings().trusted_proxies)
     if wait := _throttle.attempt(client):
-        raise HTTPException(
-            429, "too many wrong tokens: this one was not looked at", {"retry-after": str(math.ceil(wait))}
-        )
+        raise too_many("too many wrong tokens: this one was not looked at", wait)
     if not right:
         log.warning("request %s: a wrong token from %s", request.state.id, client)
         raise HTTPException(401, "the token is not this server's EVERGREEN_SERVER_TOKEN", challenge)

@@ -21,7 +21,6 @@ from evergreen.serve.predictions import PredictionLog
 from evergreen.serve.state import ServingState, SharedServing
 from evergreen.settings import settings
 
-MAX_BATCH = 1_000  # entities of one request
 PATH = "/models/{model}/predict"
 _LOG_PATIENCE = 30.0  # seconds that an answer waits for its rows to be committed
 
@@ -34,34 +33,40 @@ async def predict(model: str, request: Request, server: SharedServing) -> Respon
     server.slot(model)  # else nothing about it is worth looking up
     header = request.headers.get(HEADER)
     with server.clients.request(source(request.scope, settings().trusted_proxies)) as client, ExitStack() as key_held:
-        keyed = None
+        content, keyed = await request.body(), None
+        paid = server.clients.read(client, len(content))
         if header is not None:
-            keyed = Answer(model, key_of(header), digest(await request.body()), request.state.id, b"")
+            keyed = Answer(model, key_of(header), digest(content), request.state.id, b"")
             server.memory.begin(model, keyed.key)
             key_held.callback(server.memory.end, model, keyed.key)
-            found = await server.lookups.run(server.memory.find, model, keyed.key)
+            async with server.clients.lookup(client):
+                found = await server.lookups.run(server.memory.find, model, keyed.key)
             if found is not None:
                 return _again(request, server, same(found, keyed.body))
-        return await _first(request, server, server.serving(model), client, keyed, key_held)
+        return await _first(request, server, server.serving(model), client, paid, keyed, key_held)
 
 
 async def _first(
-    request: Request, server: ServingState, loaded: Loaded, client: Client, keyed: Answer | None, key_held: ExitStack
+    request: Request,
+    server: ServingState,
+    loaded: Loaded,
+    client: Client,
+    paid: int,
+    keyed: Answer | None,
+    key_held: ExitStack,
 ) -> Response:
     """Answer a request that is not known yet."""
     body: Body = await read(request, loaded.request_type)  # type: ignore[assignment]  # its type is made from the spec
     count = len(body.asked)
-    if count > MAX_BATCH:
-        raise HTTPException(413, f"{count:,} entities; at most {MAX_BATCH:,} a request")
-    as_of, way = _moment(body), server.way(count)
-    with server.clients.entities(client, count):
+    as_of, pipeline = _moment(body), server.pipeline(count)
+    with server.clients.entities(client, count, paid):
         server.space.admit(count)
         asked = [entity.model_dump() for entity in body.asked]
-        made = await way.lane.run(answer, loaded, asked, request.state.id, as_of)
+        made = await pipeline.lane.run(answer, loaded, asked, request.state.id, as_of)
         if body.entity is not None and not made.rows:
             server.metrics.predicted(loaded, made)
             raise HTTPException(404, made.unknown[0])
-        standing = await _logged(way.log, made, keyed and replace(keyed, content=made.content), key_held)
+        standing = await _logged(pipeline.log, made, keyed and replace(keyed, content=made.content), key_held)
     if keyed is not None and standing is not None and standing.request_id != keyed.request_id:
         return _again(request, server, same(standing, keyed.body))  # a server beside this one was faster
     server.metrics.predicted(loaded, made)

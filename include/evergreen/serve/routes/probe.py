@@ -18,7 +18,7 @@ class Probe(BaseModel):
     """Rows of features to predict from."""
 
     model_config = ConfigDict(extra="forbid")
-    features: Annotated[list[dict[str, Any]], Field(min_length=1)]
+    features: Annotated[list[dict[str, Any]], Field(min_length=1, fail_fast=True)]
 
 
 @router.post("/models/{model}/probe")
