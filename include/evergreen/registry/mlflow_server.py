@@ -43,6 +43,16 @@ def get(path: str, query: Mapping[str, str], *, timeout: tuple[float, float]) ->
     return found
 
 
+def check() -> None:
+    """Ask the server for a sign of life, once: its client would try for minutes.
+
+    Raises:
+        ServiceUnavailable, RequestRefused: it gives none.
+    """
+    with answering("asking MLflow whether it is there"), get("/health", {}, timeout=(2.0, 10.0)):
+        pass
+
+
 @contextmanager
 def answering(doing: str) -> Iterator[None]:
     """A block that asks MLflow's server.

@@ -1,4 +1,4 @@
-"""What follows once the server answers with a version: the aliases, then the audit trail."""
+"""What follows once the server answers with a version: the audit trail, then what MLflow shows of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def promote(
     reason: str,
     decision_id: str | None = None,
 ) -> int | None:
-    """Make a version the champion, and tell the audit trail. Again is harmless.
+    """Make a version the champion by the audit trail, whether MLflow answers or not. Again is harmless.
 
     Args:
         champion: the one before it.
@@ -26,10 +26,10 @@ def promote(
     """
     keep = rules.last_known_good_after(version, champion, good)
     replaced = keep.number if keep else None
-    store.set_champion(model, version.number, last_known_good=replaced)
     audit.record(
         id=f"promotion/{model}/{version.number}", as_of=version.as_of, model=model, event="promotion", version=version.number,
         actor=actor, reason=reason,
         evidence={"replaced": replaced, "mlflow_run_id": version.run_id, "key": version.key, "decision_id": decision_id},
     )  # fmt: skip
+    store.show(model)
     return replaced

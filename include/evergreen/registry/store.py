@@ -14,9 +14,9 @@ from datetime import datetime
 
 from mlflow.exceptions import RestException
 
-from evergreen.errors import EvidenceMissing
+from evergreen.errors import EvidenceMissing, RequestRefused, ServiceUnavailable
 from evergreen.lake import postgres
-from evergreen.registry import artifacts, audit, records, rules
+from evergreen.registry import artifacts, audit, mlflow_server, records, rules
 from evergreen.registry.mlflow_server import answering, client
 from evergreen.registry.rules import Registered, Version
 
@@ -63,6 +63,16 @@ def locked(model: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def locked_at_once(model: str) -> Iterator[bool]:
+    """As `locked`, without waiting: whether nobody else has the lock."""
+    with postgres.connect() as connection:
+        row = connection.execute(
+            "select pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [f"registry/{model}"]
+        ).fetchone()
+        yield row is not None and bool(row[0])
+
+
 def register(model: str, *, run_id: str, key: str, as_of: datetime, tags: Mapping[str, str]) -> Version:
     """Make the candidate of an MLflow run a version, once per key. Call it under `locked(model)`.
 
@@ -105,6 +115,27 @@ def _number_of(model: str, candidate: records.Candidate, tags: Mapping[str, str]
         if int(made.version) not in known:
             return int(made.version)
         client().delete_model_version(model, made.version)
+
+
+def show(model: str) -> bool:
+    """Let MLflow show what the audit trail says of a model; whether it does now. Call it under `locked(model)`.
+
+    What is recorded holds without it: a registry that is silent, or refuses, is logged, told by `disagreements`, and shown the rest the next
+    time.
+    """
+    trail = audit.trail(model)
+    standing = rules.standing(trail)
+    try:
+        mlflow_server.check()
+        for event in trail:
+            if event["event"] == "rollback":
+                mark_rolled_back(model, event["evidence"]["from"], event["reason"])
+        if standing.champion is not None:
+            set_champion(model, standing.champion, last_known_good=standing.last_known_good)
+    except (ServiceUnavailable, RequestRefused) as error:
+        log.warning("%s: recorded, and not shown in MLflow yet. %s", model, error)
+        return False
+    return True
 
 
 def set_champion(model: str, number: int, *, last_known_good: int | None) -> None:

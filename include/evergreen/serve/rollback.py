@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from evergreen.errors import NothingToRollBackTo
-from evergreen.registry import audit, records, rules, store
+from evergreen.errors import NothingToRollBackTo, RequestRefused, ServiceUnavailable
+from evergreen.registry import audit, mlflow_server, records, rules, store
 from evergreen.registry.promotion import promote
 from evergreen.serve import client
 
 
 def rollback(model: str, *, reason: str, actor: str, version: int | None = None) -> dict[str, Any]:
-    """Let the server take the last known good version, then mark the one that is left and move the alias. Again after a kill is
-    harmless.
+    """Let the server take the last known good version, then record that, then show it in MLflow, which may be away. Again after a kill
+    is harmless.
 
-    A deployment that was killed halfway leaves a server that is ahead of the aliases; they follow it first, so that it is the
+    A deployment that was killed halfway leaves a server that is ahead of the audit trail; that follows it first, so that it is the
     deployed version that is rolled back from.
 
     Args:
@@ -31,7 +31,10 @@ def rollback(model: str, *, reason: str, actor: str, version: int | None = None)
     with store.locked(model):
         number = client.serving(model)
         champion, good = _caught_up(model, number, actor)
+        if version is None:
+            version = _unshown(model, champion)
         if version is not None and (champion is None or champion.number != version):
+            store.show(model)
             return _before(model, version, champion, number)
         target = rules.rollback_target(champion, good)
         if champion is None or target is None:
@@ -42,20 +45,32 @@ def rollback(model: str, *, reason: str, actor: str, version: int | None = None)
                 next_step=f"train a better version (`{model}__train`), or read the audit trail",
             )
         client.deploy(model, target.number)
-        store.mark_rolled_back(model, champion.number, reason)
-        store.set_champion(model, target.number, last_known_good=target.number)
-        audit.record(  # last: until then the champion is the one that is rolled back from, and a second attempt goes the same way
+        audit.record(  # at once: until then the bad version is the champion, which the server takes at its next start
             id=f"rollback/{model}/{champion.number}", as_of=champion.as_of, model=model, event="rollback", version=target.number,
             actor=actor, reason=reason, evidence={"from": champion.number, "to": target.number},
         )  # fmt: skip
-    message = (
-        f"{model}: version {target.number} serves again; version {champion.number} was rolled back from ({reason})"
-    )
+        later = "" if store.show(model) else "; MLflow does not show it yet: run this again once it answers"
+    message = f"{model}: version {target.number} serves again; version {champion.number} was rolled back from ({reason}){later}"
     return {"from": champion.number, "to": target.number, "message": message}
 
 
+def _unshown(model: str, champion: rules.Version | None) -> int | None:
+    """The version that was rolled back from last, while MLflow's aliases do not show it: what is left of that rollback is to be done."""
+    last = next((event for event in reversed(audit.trail(model)) if event["event"] in ("promotion", "rollback")), None)
+    if champion is None or last is None or last["event"] != "rollback":
+        return None
+    try:
+        mlflow_server.check()
+        found = store.registered(model).get(model)
+    except (ServiceUnavailable, RequestRefused):
+        return None
+    aliases = found.aliases if found else {}
+    shown = all(aliases.get(alias) == champion.number for alias in (store.CHAMPION, store.LAST_KNOWN_GOOD))
+    return None if shown else int(last["evidence"]["from"])
+
+
 def _caught_up(model: str, number: int | None, actor: str) -> tuple[rules.Version | None, rules.Version | None]:
-    """Champion and last known good, once the aliases have followed a server that is ahead of them."""
+    """Champion and last known good, once the audit trail has followed a server that is ahead of it."""
     champion, good = store.champion(model), store.last_known_good(model)
     if champion is None or number in (None, champion.number):
         return champion, good

@@ -40,7 +40,7 @@ def probe(run: Run, registered: Json) -> Json:
 
 
 def deploy(run: Run, probed: Json) -> Json:
-    """Let the running server take the version; once it has confirmed, the alias `champion` follows. Again is harmless.
+    """Let the running server take the version; once it has confirmed, it is the champion. Again is harmless.
 
     Returns:
         `{"version", "replaced": the champion before it or None, "mlflow_run_id"}`

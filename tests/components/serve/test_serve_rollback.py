@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import mlflow
 import pytest
 
 from evergreen.cli import main
 from evergreen.errors import DeployRefused, EvidenceMissing, NothingToRollBackTo, StageSkipped
+from evergreen.local.postgres import free_port
 from evergreen.registry import audit, records, store
 from evergreen.registry import stages as registry
+from evergreen.registry.promotion import promote
 from evergreen.serve import client
 from evergreen.serve import stages as serve
 from evergreen.serve.rollback import rollback
+from evergreen.settings import settings
 
 from .conftest import Shop, at, customer
 
@@ -191,3 +198,53 @@ def test_a_rollback_that_is_killed_halfway_ends_the_same_when_run_again(
     assert (answering(shop), shop.aliases()) == (1, (1, 1))
     assert shop.events() == [("promotion", 1), ("promotion", 2), ("rollback", 1)]
     assert records.version(shop.name, 2).rolled_back
+
+
+@contextmanager
+def without_mlflow() -> Iterator[None]:
+    """Nothing listens where this process looks for MLflow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVERGREEN_MLFLOW_URL", f"http://127.0.0.1:{free_port()}")
+        settings.cache_clear()
+        yield
+    settings.cache_clear()
+
+
+def test_a_rollback_needs_no_mlflow_and_is_shown_in_it_later(alone: Shop) -> None:
+    """The emergency lever works beside a broken registry, and the bad version does not come back with the server's next start."""
+    alone.serve()
+    alone.champion(3)
+    alone.champion(5)
+    with without_mlflow():
+        told = back(alone)
+        assert (told["from"], told["to"]) == (2, 1) and "MLflow does not show it yet" in str(told["message"])
+        with pytest.raises(NothingToRollBackTo):
+            back(alone)
+    assert alone.events()[-1] == ("rollback", 1) and records.version(alone.name, 2).rolled_back
+    alone.server.stop()
+    alone.serve()
+    assert answering(alone) == 1
+    assert alone.aliases() == (2, 1)
+    assert any(
+        "the alias champion names version 2: give it back to version 1" in text
+        for text in store.disagreements(alone.name)
+    )
+
+    again = back(alone, "complaints still")
+    assert (again["from"], again["to"]) == (2, 1) and "before; the champion is version 1" in str(again["message"])
+    assert (alone.aliases(), store.disagreements(alone.name)) == ((1, 1), [])
+    assert mlflow.MlflowClient().get_model_version(alone.name, "2").tags[store.ROLLED_BACK] == "complaints"
+    assert alone.events()[-2:] == [("promotion", 2), ("rollback", 1)]
+
+
+def test_a_promotion_needs_no_mlflow_and_is_shown_by_the_next_one(shop: Shop) -> None:
+    first = shop.champion(3)
+    second = shop.registered(5)["version"]
+    client.deploy(shop.name, second)
+    with without_mlflow():
+        champion = store.champion(shop.name)
+        replaced = promote(shop.name, records.version(shop.name, second), champion, None, actor="ada", reason="better")
+    assert (replaced, shop.events()[-1], shop.aliases()) == (first, ("promotion", second), (first, None))
+    assert store.champion(shop.name) == records.version(shop.name, second)
+    serve.deploy(shop.run(5), {**shop.registered(5), "champion": first})
+    assert (shop.aliases(), store.disagreements(shop.name)) == ((second, first), [])
