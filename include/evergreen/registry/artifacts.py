@@ -6,7 +6,12 @@ bytes do not pass by a disk in between.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import requests
+import urllib3
 from mlflow.exceptions import MlflowException
 
 from evergreen.errors import ArtifactUntrusted, EvidenceMissing
@@ -22,10 +27,21 @@ NEEDED = (PIPELINE, SPEC, SAMPLE, REFERENCE)  # of every candidate; its evaluati
 
 LARGEST = 1 << 30  # bytes of a file whose size nobody recorded
 _CHUNK = 1 << 20
-_TIMEOUT = (2.0, 60.0)  # seconds to connect, and to wait for the next bytes
 
 
-def read(candidate: Candidate, name: str) -> bytes:
+class Patience(NamedTuple):
+    """How long MLflow may take for a file, in seconds."""
+
+    connect: float
+    silence: float  # until the next bytes
+    whole: float
+
+
+PATIENT = Patience(2.0, 60.0, 600.0)  # an object store behind it may think for long before the first byte
+HURRIED = Patience(2.0, 2.0, 10.0)  # where something else serves meanwhile
+
+
+def read(candidate: Candidate, name: str, patience: Patience = PATIENT) -> bytes:
     """A file of a candidate from MLflow, which is what was recorded.
 
     Raises:
@@ -34,7 +50,7 @@ def read(candidate: Candidate, name: str) -> bytes:
         ServiceUnavailable: MLflow does not answer.
     """
     recorded = _recorded(candidate, name)
-    content = download(candidate.run_id, candidate.model_id, name, at_most=recorded.size)
+    content = download(candidate.run_id, candidate.model_id, name, at_most=recorded.size, patience=patience)
     return check(candidate, name, content, "MLflow")
 
 
@@ -59,7 +75,7 @@ def check(candidate: Candidate, name: str, content: bytes, where: str) -> bytes:
     return content
 
 
-def download(run_id: str, model_id: str, name: str, *, at_most: int = LARGEST) -> bytes:
+def download(run_id: str, model_id: str, name: str, *, at_most: int = LARGEST, patience: Patience = PATIENT) -> bytes:
     """A file from MLflow, whatever it is: for what checks it, or is about to record it.
 
     Args:
@@ -70,14 +86,16 @@ def download(run_id: str, model_id: str, name: str, *, at_most: int = LARGEST) -
         path, query = f"/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files", {"artifact_file_path": name}
     else:
         path, query = "/get-artifact", {"run_id": run_id, "path": name}
-    content = bytearray()
+    content, deadline = bytearray(), time.monotonic() + patience.whole
     with mlflow_server.answering(doing):
         try:
-            with mlflow_server.get(path, query, timeout=_TIMEOUT) as response:
-                for chunk in response.iter_content(_CHUNK):
+            with mlflow_server.get(path, query, timeout=(patience.connect, patience.silence)) as response:
+                for chunk in _chunks(response):
                     content += chunk
                     if len(content) > at_most:
                         break
+                    if time.monotonic() > deadline:
+                        raise requests.Timeout(f"{len(content):,} bytes within {patience.whole:.0f} s, and no end")
         except (requests.HTTPError, MlflowException) as error:
             if mlflow_server.status_of(error) not in (400, 404):
                 raise
@@ -85,6 +103,15 @@ def download(run_id: str, model_id: str, name: str, *, at_most: int = LARGEST) -
                 doing, found=str(error), expected=f"the artifact {name}, which training logs", next_step="train again; see the run in MLflow"
             ) from error  # fmt: skip
     return bytes(content[: at_most + 1])
+
+
+def _chunks(response: requests.Response) -> Iterator[bytes]:
+    """The body as it comes: `iter_content` waits for whole chunks, for ever where single bytes drip."""
+    try:
+        while chunk := response.raw.read1(_CHUNK, decode_content=True):
+            yield chunk
+    except urllib3.exceptions.HTTPError as error:
+        raise requests.ConnectionError(error) from error
 
 
 def _recorded(candidate: Candidate, name: str) -> Digest:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from evergreen.errors import EvergreenError, ServiceUnavailable
@@ -17,6 +19,7 @@ from evergreen.registry import artifacts
 from evergreen.registry.records import Candidate
 
 GENERATIONS = 2  # of each model: the version that serves, and the one before it
+_HALF_WRITTEN = 3600.0  # seconds after which nobody writes a copy any more: another server of this home may
 
 
 class Kept:
@@ -45,8 +48,17 @@ class Kept:
             partial.rename(place)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        kept = sorted((path for path in place.parent.iterdir() if path != place), key=lambda path: path.stat().st_mtime)
-        for old in kept[: -(GENERATIONS - 1)]:  # also what a killed server left half written
+        self._forget(place)
+
+    def _forget(self, place: Path) -> None:
+        """What is older than the generations that are kept, and what a killed server left half written."""
+        ages: dict[Path, float] = {}
+        for path in set(place.parent.iterdir()) - {place}:
+            with suppress(FileNotFoundError):  # another server of this home has moved or forgotten it
+                ages[path] = path.stat().st_mtime
+        whole = sorted((path for path in ages if not path.name.startswith(".")), key=ages.__getitem__)
+        left = [path for path in ages if path.name.startswith(".") and ages[path] < time.time() - _HALF_WRITTEN]
+        for old in [*whole[: -(GENERATIONS - 1)], *left]:
             shutil.rmtree(old, ignore_errors=True)
 
     def read(self, candidate: Candidate, name: str) -> bytes:
@@ -71,12 +83,15 @@ class Files:
 
     Args:
         refused: why MLflow is not asked at all.
+        patience: with MLflow.
     """
 
-    def __init__(self, kept: Kept | None, refused: EvergreenError | None = None) -> None:
+    def __init__(
+        self, kept: Kept | None, refused: EvergreenError | None = None, patience: artifacts.Patience = artifacts.PATIENT
+    ) -> None:
         self._kept = kept
+        self._patience = patience
         self.refused = refused
-        self.asks = refused is None
         self.found: dict[str, bytes] = {}
 
     def __call__(self, candidate: Candidate, name: str) -> bytes:
@@ -88,7 +103,7 @@ class Files:
     def _read(self, candidate: Candidate, name: str) -> bytes:
         if self.refused is None:
             try:
-                return artifacts.read(candidate, name)
+                return artifacts.read(candidate, name, self._patience)
             except ServiceUnavailable as error:
                 self.refused = error
         if self._kept is None:

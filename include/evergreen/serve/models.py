@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from evergreen.errors import EvergreenError, ModelUnloadable, ServiceUnavailable
 from evergreen.registry import audit, loading, records, rules, store
+from evergreen.registry.artifacts import HURRIED, PATIENT, Patience
 from evergreen.registry.rules import Standing, Version
 from evergreen.serve.kept import Files, Kept
 from evergreen.serve.messages import request_type
@@ -78,6 +79,11 @@ class Slot:
         return "; ".join(self._problems.values()) or None
 
     @property
+    def number(self) -> int | None:
+        """The version that serves."""
+        return None if self.current is None else self.current.version.number
+
+    @property
     def missing(self) -> bool:
         """It should serve and does not: its first version was not looked for yet, or nothing could be loaded."""
         unloaded = any(about.startswith("load ") for about in self._problems)
@@ -100,25 +106,38 @@ class Slot:
             self.settled = True
             self._loaded()
 
-    def start(self, standing: Standing) -> None:
-        """Serve the champion, else the last known good version, where there is none or only the latter yet."""
+    def start(
+        self, standing: Standing, patience: Patience = PATIENT, silence: EvergreenError | None = None
+    ) -> EvergreenError | None:
+        """Serve the champion, else the last known good version, where there is none or only the latter yet.
+
+        Args:
+            silence: of MLflow, when another model found it silent: it is not asked again.
+
+        Returns:
+            The silence of MLflow, if this model found it or was told of it.
+        """
         with self.deploying:
             right = self.current is not None and not self.fallback
             if self.settled and (right or standing.champion is None or self._tried_lately()):
-                return
-            self._tried = time.monotonic()
-            try:
-                self._start(standing)
-            except ServiceUnavailable as error:
-                self._tell("start", f"the registry does not answer: {error.found}")
-            else:
-                self.settled = True
-                self._tell("start", None)
+                return silence
+            silence, waits = self._start(standing, patience, silence)
+            if patience == PATIENT or silence is None:
+                self._tried = time.monotonic()
+            self.settled = self.settled or waits is None
+            self._tell("start", None if waits is None else f"the registry does not answer: {waits.found}")
+            return silence
 
-    def look(self, disagreements: Sequence[str], standing: Standing) -> None:
-        """Say what the audit trail and MLflow have of the version that serves. No deployment is halfway."""
+    def look(self, disagreements: Sequence[str], standing: Standing, compared: int | None) -> None:
+        """Say what the audit trail and MLflow have of the version that serves. No deployment is halfway.
+
+        Args:
+            compared: the version that served when they were asked; of one that was deployed since they say nothing.
+        """
         with self.deploying:
-            number, by_hand = self.current and self.current.version.number, None
+            number, by_hand = self.number, None
+            if number != compared:
+                return
             if number is not None and number == standing.champion:
                 if self.fallback:  # it was rolled back to, elsewhere
                     self._loaded()
@@ -141,7 +160,10 @@ class Slot:
     def _tried_lately(self) -> bool:
         return time.monotonic() - self._tried < RELOAD_SECONDS
 
-    def _start(self, standing: Standing) -> None:
+    def _start(
+        self, standing: Standing, patience: Patience, silence: EvergreenError | None
+    ) -> tuple[EvergreenError | None, EvergreenError | None]:
+        """MLflow's silence, and what it waits for with nothing to serve."""
         roles: tuple[tuple[Role, int | None], ...] = (
             ("champion", standing.champion), ("last known good", standing.last_known_good),
         )  # fmt: skip
@@ -151,31 +173,32 @@ class Slot:
             for role, number in roles:
                 if number is None or (role == "last known good" and number == standing.champion):
                     continue
-                files = Files(self.kept, failed.get(number))
+                files = Files(self.kept, failed.get(number) or silence, patience)
                 try:
-                    self._serve(number, files)
+                    self._serve(number, files, again=number in failed)
                 except Exception as error:  # whatever it is, it must hold no other model up
                     if not isinstance(error, EvergreenError):
                         log.exception("%s: the %s, version %d, cannot be served", self.model, role, number)
                     failed.setdefault(number, _ours(self.model, number, error))
                     continue
+                finally:
+                    if isinstance(files.refused, ServiceUnavailable):
+                        silence = files.refused
                 self.role = role
-                if isinstance(files.refused, ServiceUnavailable):
-                    self.tell_silence(files.refused)
+                if silence is not None:
+                    self.tell_silence(silence)
                 elif role == "champion" and files.refused is None:
                     self._loaded()
-                return
-        for missed in failed.values():
-            if isinstance(missed, ServiceUnavailable):
-                raise missed
+                return silence, None
+        return silence, next((missed for missed in failed.values() if isinstance(missed, ServiceUnavailable)), None)
 
-    def _serve(self, number: int, files: Files) -> None:
+    def _serve(self, number: int, files: Files, *, again: bool = False) -> None:
         if self.current is None or self.current.version.number != number:
             try:
                 loaded = load(self.model, number, files)
             except Exception as error:
                 waits = isinstance(error, ServiceUnavailable) and not self.settled  # for what it loads from
-                if files.asks and not waits:
+                if not again and not waits:
                     self.failures += 1
                     self._tell(f"load {number}", f"version {number} could not be loaded: {_in_full(error)}")
                     log.error("%s: version %d could not be loaded: %s", self.model, number, error)
@@ -275,11 +298,16 @@ class Models:
             for slot in self.all():
                 slot.tell_silence(error)
             return
-        for slot in self.all():
-            slot.start(standings.get(slot.model, Standing()))
+        # First what can serve at once: a registry that is slow with one model must not hold up another, whose copy is here.
+        for patience in (HURRIED, PATIENT):
+            silence: EvergreenError | None = None
+            for slot in self.all():
+                if patience == PATIENT or not slot.settled:
+                    silence = slot.start(standings.get(slot.model, Standing()), patience, silence)
 
     def _look(self) -> None:
         """All models are compared at once, which is cheap; one that something is wrong with, again while nobody deploys it."""
+        serving = {slot.model: slot.number for slot in self.all()}
         try:
             standings, recorded, registered = audit.standings(), records.numbers(), store.registered()
         except EvergreenError as error:
@@ -289,17 +317,18 @@ class Models:
             return
         for slot in self.all():
             slot.tell_silence(None)
-            model, standing = slot.model, standings.get(slot.model, Standing())
+            model, standing, number = slot.model, standings.get(slot.model, Standing()), serving.get(slot.model)
             found = rules.disagreements(model, standing, registered.get(model), recorded.get(model, ()))
-            if found or (slot.current is not None and slot.current.version.number != standing.champion):
+            if found or number not in (None, standing.champion):
                 try:
-                    with store.locked(model):
-                        found, standing = store.disagreements(model), audit.standing(model)
-                        slot.look(found, standing)
+                    with store.locked_at_once(model) as alone:
+                        if alone:  # else somebody registers or deploys, which may take minutes: the next look will see
+                            number = slot.number
+                            slot.look(store.disagreements(model), audit.standing(model), number)
                 except EvergreenError as error:
                     slot.tell_silence(error)
             else:
-                slot.look([], standing)
+                slot.look([], standing, number)
 
     def add(self, model: str) -> Slot:
         """The place of a model, also of one that is new since the server's start: it has no version to start with."""
