@@ -62,7 +62,10 @@ def _parser() -> argparse.ArgumentParser:
     adopt = registry.add_parser("adopt", help="record the digests of versions that an earlier release registered")
     adopt.add_argument("model")
     adopt.add_argument("--version", type=int, help="only this one; default: all that have none")
-    adopt.add_argument("--actor", help="who vouches for them; default: the system's user")
+    adopt.add_argument(
+        "--actor",
+        help="who vouches for them; default: the system's user, whom a container calls the same for everybody",
+    )
     adopt.set_defaults(command=_adopt)
 
     commands.add_parser("apply", help="apply every model's Feast objects").set_defaults(command=_apply)
@@ -144,11 +147,12 @@ def _adopt(options: argparse.Namespace) -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    adopted = adopt(options.model, actor=options.actor or getpass.getuser(), number=options.version)
-    print(
-        f"{options.model}: adopted {', '.join(f'version {number}' for number in adopted) or 'nothing, all have digests'}"
-    )
-    return 0
+    result = adopt(options.model, actor=options.actor or getpass.getuser(), number=options.version)
+    adopted = ", ".join(f"version {number}" for number in result.adopted) or "nothing"
+    print(f"{options.model}: adopted {adopted}{'' if result.adopted or result.refused else ', all have digests'}")
+    for number, error in result.refused.items():
+        print(f"{options.model}: version {number} was not adopted. {error}", file=sys.stderr)
+    return 1 if result.refused else 0
 
 
 def _apply(_: argparse.Namespace) -> int:

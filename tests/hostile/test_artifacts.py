@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import pickle
+import socket
+import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +19,18 @@ import pytest
 import skops.io
 import yaml
 
-from evergreen.errors import ArtifactUntrusted, DeployRefused, EvergreenError, ModelUnloadable, RequestRefused
+from evergreen.errors import (
+    ArtifactUntrusted,
+    DeployRefused,
+    EvergreenError,
+    ModelUnloadable,
+    RequestRefused,
+    ServiceUnavailable,
+)
 from evergreen.registry import adoption, artifacts, loading, records
 from evergreen.registry import stages as registry
 from evergreen.serve import stages as serve
+from evergreen.settings import settings
 from evergreen.train import families
 from tests.components.serve.conftest import Nursery, Shop, Town, alone, customer, founded, nursery, shop, until
 
@@ -229,6 +240,31 @@ def test_a_huge_file_costs_no_memory_and_no_time(shop: Shop) -> None:
     place.write_bytes(before)
 
 
+@pytest.mark.parametrize("head", ["content-length: 1000", "transfer-encoding: chunked"])
+def test_a_store_that_drips_holds_nothing_for_ever(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes in time, and the file never ends."""
+    drop = b"1\r\nx\r\n" if "chunked" in head else b"x"
+
+    def drip(listener: socket.socket) -> None:
+        near, _ = listener.accept()
+        with near, suppress(OSError):
+            near.recv(65536)
+            near.sendall(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode())
+            for _ in range(200):  # 20 s
+                near.sendall(drop)
+                time.sleep(0.1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, monkeypatch.context() as patch:
+        patch.setenv("EVERGREEN_MLFLOW_URL", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        settings.cache_clear()
+        threading.Thread(target=drip, args=(listener,), daemon=True).start()
+        started = time.monotonic()
+        with pytest.raises(ServiceUnavailable, match="no end"):
+            artifacts.download("run", "model", artifacts.SPEC, patience=artifacts.Patience(2, 5, 1))
+        assert time.monotonic() - started < 10
+    settings.cache_clear()
+
+
 def test_what_an_attacker_registers_is_not_adopted(shop: Shop, tmp_path: Path) -> None:
     """Adoption trusts a person's word, and no artifact's: the file must be its family's, and answer as the sample says."""
     made = own(shop, 3, 7010)
@@ -242,7 +278,6 @@ def test_what_an_attacker_registers_is_not_adopted(shop: Shop, tmp_path: Path) -
         file = tmp_path / name
         file.write_bytes(content)
         mlflow.MlflowClient().log_artifact(forged, str(file))
-    mlflow.MlflowClient().set_tag(forged, "evergreen.model_uri", f"models:/{good.model_id}")
     tags = {
         "evergreen.key": "forged",
         "evergreen.as_of": "2027-01-01T00:00:00+00:00",
@@ -251,6 +286,8 @@ def test_what_an_attacker_registers_is_not_adopted(shop: Shop, tmp_path: Path) -
     mlflow.MlflowClient().create_model_version(
         shop.name, f"models:/{good.model_id}", run_id=forged, tags=tags, model_id=good.model_id
     )
-    with pytest.raises(ModelUnloadable, match="from those of training"):
-        adoption.adopt(shop.name, actor="ada", number=2)
+    for tag, text in {**tags, "evergreen.model_uri": f"models:/{good.model_id}"}.items():
+        mlflow.MlflowClient().set_tag(forged, tag, text)
+    refused = adoption.adopt(shop.name, actor="ada", number=2).refused[2]
+    assert isinstance(refused, ModelUnloadable) and "from those of training" in refused.found
     assert records.numbers()[shop.name] == {1} and ("adoption", 2) not in shop.events()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 
-from evergreen.errors import ArtifactUntrusted, EvergreenError, EvidenceMissing, ModelUnloadable
+from evergreen.errors import EvidenceMissing, ModelUnloadable, PermanentError
 from evergreen.quoting import shown
 from evergreen.registry import artifacts, audit, loading, records, store
 from evergreen.registry.mlflow_server import answering, client
@@ -24,8 +27,16 @@ _TAGS = ("evergreen.key", "evergreen.as_of", "evergreen.family")
 _TOLERANCE = 1e-6  # between the stored answers and those of now: the order of additions may differ
 
 
-def adopt(model: str, *, actor: str, number: int | None = None) -> list[int]:
-    """Record the digests of versions that have none; returns their numbers. Again is harmless.
+@dataclass(frozen=True)
+class Adoption:
+    """What came of it."""
+
+    adopted: list[int]  # versions, the oldest first
+    refused: dict[int, PermanentError]  # and why, by version
+
+
+def adopt(model: str, *, actor: str, number: int | None = None) -> Adoption:
+    """Record the digests of versions that have none, the newest first; one that cannot be adopted stops no other. Again is harmless.
 
     It says what it saw, and vouches for no more: that the files are of the kinds that Evergreen writes, and that the pipeline answers as
     the file beside it says. Whether they are the files that training wrote is for the person to know who adopts them.
@@ -34,8 +45,8 @@ def adopt(model: str, *, actor: str, number: int | None = None) -> list[int]:
         number: the one version; None: all.
 
     Raises:
-        EvidenceMissing: MLflow has no such version, or it lacks what a version must have.
-        ModelUnloadable: it does not load by the rules of today, or answers otherwise than in training.
+        EvidenceMissing: MLflow has no such version.
+        ServiceUnavailable: MLflow or Postgres does not answer; what was adopted until then stays adopted.
     """
     with store.locked(model):
         known = records.numbers().get(model, set())
@@ -47,20 +58,15 @@ def adopt(model: str, *, actor: str, number: int | None = None) -> list[int]:
             raise EvidenceMissing(
                 doing, found=f"{what} in MLflow", expected="a version to adopt", next_step="look at the model in MLflow"
             )
-        wanted = sorted(found.keys() - known) if number is None else sorted({number} - known)
-        adopted: list[int] = []
-        failed: list[EvergreenError] = []
+        wanted = sorted(found.keys() - known if number is None else {number} - known, reverse=True)
+        refused: dict[int, PermanentError] = {}
         for one in wanted:
             try:
                 _adopt(model, found[one], actor)
-                adopted.append(one)
-            except (EvidenceMissing, ModelUnloadable, ArtifactUntrusted) as error:
-                failed.append(error)
-                log.error("%s", error)
+            except PermanentError as error:
+                refused[one] = error
         _champion(model, actor)
-    if failed:
-        raise failed[-1]
-    return adopted
+    return Adoption(sorted(set(wanted) - refused.keys()), refused)
 
 
 def _adopt(model: str, found: ModelVersion, actor: str) -> None:
@@ -70,6 +76,9 @@ def _adopt(model: str, found: ModelVersion, actor: str) -> None:
             doing, found=f"a version without the tags {', '.join(missing)}: a person registered it", expected="a version that a release of Evergreen registered",
             next_step="delete it in MLflow",
         )  # fmt: skip
+    with answering(doing):
+        trained: Mapping[str, str] = client().get_run(found.run_id).data.tags
+    as_of = _agreed(doing, found.tags, trained)
     family, key = found.tags["evergreen.family"], found.tags["evergreen.key"]
     if family not in TRUSTED_TYPES:
         raise EvidenceMissing(
@@ -78,17 +87,22 @@ def _adopt(model: str, found: ModelVersion, actor: str) -> None:
             expected=f"one of {', '.join(TRUSTED_TYPES)}",
             next_step="train again",
         )
-    as_of = datetime.fromisoformat(found.tags["evergreen.as_of"])
-    if records.find_candidate(found.run_id) is None:
-        with answering(doing):
-            model_id = client().get_run(found.run_id).data.tags["evergreen.model_uri"].removeprefix("models:/")
+    if (other := records.find_by_key(model, key)) is not None:
+        raise _unlike(doing, f"the key {key} of version {other.number}", "a training of its own")
+    candidate = records.find_candidate(found.run_id)
+    if candidate is None:
+        model_id = trained["evergreen.model_uri"].removeprefix("models:/")
         names = [*artifacts.NEEDED, artifacts.EVALUATION]
         files = {name: artifacts.download(found.run_id, model_id, name) for name in names}
         _look(doing, family, files)
         digests = {name: Digest.of(content) for name, content in files.items()}
         records.add_candidate(Candidate(found.run_id, model, family, model_id, digests))
+    elif (candidate.model, candidate.family) != (model, family):
+        raise _unlike(
+            doing, f"a run of {candidate.model}, family {candidate.family}", f"one of {model}, family {family}"
+        )
     else:
-        digests = dict(records.candidate(found.run_id).files)
+        digests = dict(candidate.files)
     for name, digest in digests.items():
         log.info("%s, version %d: %s has sha256 %s", model, number, name, digest.sha256)
     records.add_version(model, number, run_id=found.run_id, key=key, as_of=as_of)
@@ -99,8 +113,40 @@ def _adopt(model: str, found: ModelVersion, actor: str) -> None:
     )  # fmt: skip
 
 
+def _agreed(doing: str, registered: Mapping[str, str], trained: Mapping[str, str]) -> datetime:
+    """What the version's tags and those of the run that training wrote have in common: the moment of its training.
+
+    Raises:
+        EvidenceMissing: they have not, or it is none.
+    """
+    if missing := [tag for tag in (*_TAGS, "evergreen.model_uri") if tag not in trained]:
+        raise _unlike(doing, f"a run without the tags {', '.join(missing)}", "a run of Evergreen's training")
+    if differing := [tag for tag in _TAGS if trained[tag] != registered[tag]]:
+        told = "; ".join(f"{tag} {registered[tag]!r}, and {trained[tag]!r} of its run" for tag in differing)
+        raise _unlike(doing, told, "the tags of the run that training wrote")
+    try:
+        as_of = datetime.fromisoformat(trained["evergreen.as_of"])
+        if as_of.tzinfo is None:
+            raise ValueError("no time zone")
+    except ValueError as error:
+        raise _unlike(
+            doing, f"evergreen.as_of {trained['evergreen.as_of']!r}: {error}", "a moment with its time zone"
+        ) from error
+    return as_of
+
+
+def _unlike(doing: str, found: str, expected: str) -> EvidenceMissing:
+    return EvidenceMissing(
+        doing,
+        found=found,
+        expected=expected,
+        next_step="find out who registered it; delete it in MLflow, or train again",
+    )
+
+
 def _look(doing: str, family: str, files: dict[str, bytes]) -> None:
-    """The spec is one, the pipeline is one of its family's types, and answers as training wrote down."""
+    """The spec is one, the pipeline is one of its family's types and answers as training wrote down, and the monitor can read the
+    reference."""
     spec = loading.parse_spec(files[artifacts.SPEC], doing)
     pipeline = loading.parse_pipeline(files[artifacts.PIPELINE], family, doing)
     try:
@@ -111,11 +157,18 @@ def _look(doing: str, family: str, files: dict[str, bytes]) -> None:
         stored = np.array([row["prediction"] for row in rows], np.float64)
         difference = float(np.abs(predict(pipeline, asked) - stored).max())
         unlike = "" if difference <= _TOLERANCE else f"predictions up to {difference:.3g} from those of training"
+        if not unlike:
+            names = pd.read_parquet(io.BytesIO(files[artifacts.REFERENCE])).columns
+            lacking = [name for name in (*spec.feature_types, "prediction") if name not in names]
+            unlike = f"{artifacts.REFERENCE} without the columns {', '.join(lacking)}" if lacking else ""
     except Exception as error:  # noqa: BLE001  whatever a foreign file makes a library raise
         unlike = f"{type(error).__name__}: {error}"
     if unlike:
         raise ModelUnloadable(
-            doing, found=unlike, expected=f"the answers of {artifacts.SAMPLE}", next_step="train again; do not adopt it"
+            doing,
+            found=unlike,
+            expected=f"the answers of {artifacts.SAMPLE}, and the features in {artifacts.REFERENCE}",
+            next_step="train again; do not adopt it",
         )
 
 

@@ -340,6 +340,13 @@ def declare(folder: Path, name: str) -> Path:
     return folder / name
 
 
+def beside(shop: Shop) -> Shop:
+    """A model whose folder appears now, beside that of a running server's."""
+    spec = load_spec(declare(shop.spec.folder.parent, f"{shop.name}_new"))
+    put_online(spec, 0, [customer(n) for n in range(CUSTOMERS)])
+    return Shop(spec, shop.settings, shop.logs, shop.nursery, shop.candidates, shop.servers)
+
+
 @dataclass
 class Town:
     """What all tests of a folder share."""

@@ -21,9 +21,8 @@ from evergreen.registry import audit, store
 from evergreen.registry import stages as registry
 from evergreen.serve import stages as serve
 from evergreen.settings import settings
-from evergreen.spec.load import load_spec
 
-from .conftest import CUSTOMERS, TOKEN, Shop, at, customer, declare, put_online, until
+from .conftest import TOKEN, Shop, at, beside, customer, until
 
 
 def answering(shop: Shop) -> int:
@@ -257,13 +256,6 @@ def test_of_two_deployments_at_once_one_serves_and_the_other_says_why_not(shop: 
     with ThreadPoolExecutor(2) as pool:
         deployed = [number for number in pool.map(deploy, (4, 3)) if number is not None]
     assert len(deployed) == 1 and answering(shop) == shop.aliases()[0] == deployed[0]
-
-
-def beside(shop: Shop) -> Shop:
-    """A model whose folder appears now, beside that of a running server's."""
-    spec = load_spec(declare(shop.spec.folder.parent, f"{shop.name}_new"))
-    put_online(spec, 0, [customer(n) for n in range(CUSTOMERS)])
-    return Shop(spec, shop.settings, shop.logs, shop.nursery, shop.candidates, shop.servers)
 
 
 def test_a_model_whose_folder_is_new_since_the_servers_start_is_deployed(alone: Shop) -> None:

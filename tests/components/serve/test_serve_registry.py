@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import mlflow
@@ -19,10 +22,17 @@ from evergreen.local.postgres import free_port
 from evergreen.monitor import stages as monitor
 from evergreen.registry import artifacts, audit, loading, records, store
 from evergreen.registry import stages as registry
+from evergreen.registry.adoption import adopt
+from evergreen.registry.promotion import promote
+from evergreen.registry.records import Candidate, Digest
+from evergreen.registry.rules import Registered
 from evergreen.serve import client
+from evergreen.serve.kept import Kept
+from evergreen.serve.models import Models
 from evergreen.serve.rollback import rollback
+from evergreen.train.rows import inputs
 
-from .conftest import Shop, at, customer, until
+from .conftest import Shop, Town, at, beside, customer, rows_of, until
 
 
 def answering(shop: Shop) -> int:
@@ -94,6 +104,90 @@ def test_a_server_that_starts_while_mlflow_is_away_serves_what_it_served_last(
     assert answering(alone) == 2
 
 
+@contextmanager
+def silent(port: int) -> Iterator[None]:
+    """The port takes connections within the block and never says a word, as a stopped process's does."""
+    with socket.create_server(("127.0.0.1", port), backlog=128):
+        yield
+
+
+def test_a_server_that_starts_while_mlflow_hangs_serves_all_copies_at_once(
+    alone: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One short wait for all models together: a minute for each would be an outage."""
+    alone.serve()
+    shops = [alone, beside(alone)]
+    for one in shops:
+        one.champion(3)
+    alone.server.stop()
+    mlflow_url, hanging = alone.settings.mlflow_url, free_port()
+    with silent(hanging):
+        with monkeypatch.context() as patch:
+            patch.setenv("EVERGREEN_MLFLOW_URL", f"http://127.0.0.1:{hanging}")
+            server = alone.serve(wait=False)
+        until(lambda: server.answers("/healthz"), "it is there", 60)
+        started = time.monotonic()
+        server.wait()
+        assert time.monotonic() - started < 20, "the old wait is a minute for the first model alone"
+        assert [answering(one) for one in shops] == [1, 1]
+        told(alone, "no answer", str(hanging))
+    with forwarded(hanging, mlflow_url):
+        for one in shops:
+            until(lambda one=one: server.describe(one.name)["problem"] is None, "MLflow is back", 50)
+            assert server.describe(one.name)["role"] == "champion"
+
+
+def test_a_model_that_somebody_works_on_for_long_keeps_no_other_from_being_looked_at(alone: Shop) -> None:
+    alone.serve()
+    other = beside(alone)
+    for one in (alone, other):
+        one.champion(3)
+        one.champion(5)
+    with store.locked(alone.name):  # a registration, or a deployment, of minutes
+        for one in (alone, other):
+            mlflow.MlflowClient().set_registered_model_alias(one.name, "champion", "1")
+        told(other, "the alias champion names version 1")
+        assert alone.server.describe(alone.name)["problem"] is None, "what is halfway is not told"
+    told(alone, "the alias champion names version 1")
+
+
+def test_a_deployment_during_a_look_is_not_called_one_by_hand(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.champion(3)
+    second = shop.registered(5)["version"]
+    models, registered = Models([shop.name]), store.registered
+    slot = models.slots[shop.name]
+    slot.put(1)
+
+    def deployed_meanwhile(model: str | None = None) -> dict[str, Registered]:
+        monkeypatch.setattr(store, "registered", registered)
+        found = registered(model)
+        slot.put(second)
+        promote(
+            shop.name, records.version(shop.name, second), store.champion(shop.name), None, actor="ada", reason="better"
+        )
+        return found
+
+    monkeypatch.setattr(store, "registered", deployed_meanwhile)
+    models._look()
+    assert (slot.number, slot.role, slot.problem) == (second, "champion", None)
+    models._look()
+    assert (slot.number, slot.role, slot.problem) == (second, "champion", None)
+
+
+def test_servers_of_one_home_leave_each_others_half_written_copies(tmp_path: Path) -> None:
+    kept, other = Kept(tmp_path), tmp_path / "churn" / ".other"
+    killed = tmp_path / "churn" / ".killed"
+    for folder in (other, killed):
+        folder.mkdir(parents=True)
+    os.utime(killed, (time.time() - 7200,) * 2)
+    for number in range(4):
+        files = {"spec.json": str(number).encode()}
+        digests = {name: Digest.of(content) for name, content in files.items()}
+        kept.keep(Candidate(f"run{number}", "churn", "any", "m", digests), files)
+        os.utime(tmp_path / "churn" / f"run{number}", (number, number))
+    assert sorted(path.name for path in (tmp_path / "churn").iterdir()) == [".other", "run2", "run3"]
+
+
 def test_what_a_person_changes_in_mlflow_is_told_and_changes_nothing(alone: Shop) -> None:
     """The alias moved, then deleted; a version by hand; the model renamed. The champion is what was promoted."""
     server = alone.serve()
@@ -151,11 +245,21 @@ def test_numbers_of_a_registered_model_that_was_deleted_are_not_used_again(shop:
     assert shop.registered(5)["version"] == 2, "version 1 means one candidate for good"
 
 
+def log_reference(shop: Shop, run_id: str) -> None:
+    """The rows that the monitor compares with, as training writes them."""
+    file = shop.logs / "reference.parquet"
+    inputs(shop.spec.feature_types, rows_of(shop.spec, 20, 0)).assign(prediction=0.5).to_parquet(file, index=False)
+    mlflow.MlflowClient().log_artifact(run_id, str(file))
+
+
 def of_an_earlier_release(shop: Shop, day: int) -> int:
     """A version as earlier releases logged, registered and promoted it: nothing of it stands in Postgres but the promotion."""
     spec, recorded = shop.spec, records.candidate(shop.run_of(8000 + day))
     mlflow_client, source = mlflow.MlflowClient(), mlflow.get_run(recorded.run_id)
-    with mlflow.start_run(experiment_id=source.info.experiment_id) as old:
+    tags = {
+        "evergreen.key": f"old-{day}", "evergreen.as_of": at(day).isoformat(), "evergreen.family": "logistic_regression", "evergreen.reason": "scheduled",
+    }  # fmt: skip
+    with mlflow.start_run(experiment_id=source.info.experiment_id, tags=tags) as old:
         info = mlflow.sklearn.log_model(
             loading.pipeline(recorded.run_id), name="model", serialization_format="skops", skops_trusted_types=["numpy.dtype"],
             pip_requirements=["scikit-learn"],
@@ -163,16 +267,14 @@ def of_an_earlier_release(shop: Shop, day: int) -> int:
         mlflow.set_tag("evergreen.model_uri", info.model_uri)
         for name, content in {
             "spec.json": spec.model_dump_json().encode(), "sample.json": artifacts.read(recorded, "sample.json"),
-            "reference.parquet": b"reference", "evaluation.json": json.dumps({"value": 0.7}).encode(),
+            "evaluation.json": json.dumps({"value": 0.7}).encode(),
         }.items():  # fmt: skip
             mlflow.log_text(content.decode(), name)
+        log_reference(shop, old.info.run_id)
     try:
         mlflow_client.create_registered_model(shop.name)
     except mlflow.exceptions.RestException as error:
         assert error.error_code == "RESOURCE_ALREADY_EXISTS"
-    tags = {
-        "evergreen.key": f"old-{day}", "evergreen.as_of": at(day).isoformat(), "evergreen.family": "logistic_regression", "evergreen.reason": "scheduled",
-    }  # fmt: skip
     model_id = info.model_uri.removeprefix("models:/")
     made = mlflow_client.create_model_version(
         shop.name, info.model_uri, run_id=old.info.run_id, tags=tags, model_id=model_id
@@ -210,7 +312,7 @@ def test_a_home_of_an_earlier_release_is_served_after_its_versions_were_adopted(
     assert answering(alone) == 2
     assert server.describe(alone.name)["role"] == "champion"
     adoptions = [event for event in audit.trail(alone.name) if event["event"] == "adoption"]
-    assert [(event["version"], event["actor"]) for event in adoptions] == [(1, "ada"), (2, "ada")]
+    assert [(event["version"], event["actor"]) for event in adoptions] == [(2, "ada"), (1, "ada")]
     assert set(adoptions[0]["evidence"]["sha256"]) == {*artifacts.NEEDED, artifacts.EVALUATION}
     assert main(["registry", "adopt", alone.name]) == 0
     assert "nothing, all have digests" in capsys.readouterr().out
@@ -229,3 +331,61 @@ def test_a_champion_by_mlflows_alias_alone_is_no_champion_until_it_is_adopted(sh
     champion = store.champion(shop.name)
     assert champion is not None and champion.number == number
     assert ("promotion", number) in shop.events()
+
+
+def register_by_hand(model: str, run_id: str, model_id: str, tags: dict[str, str]) -> int:
+    made = mlflow.MlflowClient().create_model_version(
+        model, f"models:/{model_id}", run_id=run_id, tags=tags, model_id=model_id
+    )
+    return int(made.version)
+
+
+def test_versions_that_cannot_be_adopted_stop_no_other_and_are_told(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An old one whose run is gone, whose moment is none, whose run lacks its model, whose reference nobody can read; the newest is the
+    champion."""
+    person = mlflow.MlflowClient()
+    numbers = [of_an_earlier_release(shop, day) for day in (3, 4, 5, 6, 7)]
+    gone, timeless, without, unread, good = numbers
+    runs = {number: person.get_model_version(shop.name, str(number)).run_id for number in numbers}
+    person.set_tag(runs[timeless], "evergreen.as_of", "yesterday")
+    person.set_model_version_tag(shop.name, str(timeless), "evergreen.as_of", "yesterday")
+    person.delete_tag(runs[without], "evergreen.model_uri")
+    person.log_text(runs[unread], "no parquet", "reference.parquet")
+    version = person.get_model_version(shop.name, str(gone))
+    person.delete_model_version(shop.name, str(gone))
+    gone = register_by_hand(shop.name, "0" * 32, version.source.removeprefix("models:/"), version.tags)
+    assert main(["registry", "adopt", shop.name, "--actor", "ada"]) == 1
+    said = capsys.readouterr()
+    assert f"adopted version {good}\n" in said.out
+    for number, why in {gone: "run", timeless: "yesterday", without: "evergreen.model_uri", unread: "parquet"}.items():
+        assert f"version {number} was not adopted" in said.err and why in said.err
+    assert records.numbers()[shop.name] == {good}
+    assert store.champion(shop.name) == records.version(shop.name, good)
+
+
+def test_adoption_believes_no_tag_that_training_did_not_write(shop: Shop, town: Town) -> None:
+    """A version of another model's run, of a key that has one, of a later moment than its run's."""
+    person, other = mlflow.MlflowClient(), town.shop()
+    tags = {"evergreen.key": "key-5", "evergreen.as_of": at(5).isoformat(), "evergreen.family": "logistic_regression"}
+    champion = of_an_earlier_release(shop, 3)
+    assert adopt(shop.name, actor="ada").adopted == [champion]
+
+    def refusal(run_id: str, **claimed: str) -> str:
+        """Of a version with these tags, whose run has those of a training."""
+        for name, text in tags.items():
+            person.set_tag(run_id, name, text)
+        number = register_by_hand(shop.name, run_id, records.candidate(run_id).model_id, {**tags, **claimed})
+        result = adopt(shop.name, actor="ada", number=number)
+        return result.refused[number].found if result.refused else "adopted"
+
+    assert f"a run of {other.name}" in refusal(other.run_of(8103))
+    own = shop.run_of(8104)
+    later = {"evergreen.as_of": at(500).isoformat()}
+    assert refusal(own, **later) == f"evergreen.as_of {at(500).isoformat()!r}, and {at(5).isoformat()!r} of its run"
+    assert "evergreen.key 'mine'" in refusal(own, **{"evergreen.key": "mine"})
+    assert "evergreen.family" in refusal(own, **{"evergreen.family": "gradient_boosting"})
+    assert records.numbers()[shop.name] == {champion}
+    assert refusal(own) == "adopted"
+    assert "the key key-5 of version" in refusal(shop.run_of(8105))
