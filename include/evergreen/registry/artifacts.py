@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import requests
-import urllib3
 from mlflow.exceptions import MlflowException
 
 from evergreen.errors import ArtifactUntrusted, EvidenceMissing
@@ -107,11 +106,14 @@ def download(run_id: str, model_id: str, name: str, *, at_most: int = LARGEST, p
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:
     """The body as it comes: `iter_content` waits for whole chunks, for ever where single bytes drip."""
-    try:
-        while chunk := response.raw.read1(_CHUNK, decode_content=True):
-            yield chunk
-    except urllib3.exceptions.HTTPError as error:
-        raise requests.ConnectionError(error) from error
+    while True:
+        try:
+            chunk = response.raw.read1(_CHUNK, decode_content=True)
+        except Exception as error:  # urllib3's, of a connection that ends or a body that cannot be unpacked
+            raise requests.ConnectionError(error) from error
+        if not chunk:
+            return
+        yield chunk
 
 
 def _recorded(candidate: Candidate, name: str) -> Digest:
