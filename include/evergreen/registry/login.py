@@ -25,6 +25,8 @@ _PASSWORDS = (b"authorization", b"x-mlflow-authorization")  # the second one on 
 
 def create_app() -> FastAPI:
     """MLflow's server with its login; the administrator is the login of the settings, with that password from now on."""
+    from evergreen.lake import postgres
+
     with tempfile.NamedTemporaryFile("w", suffix=".ini") as file:  # of mode 600
         database = settings().database_url("mlflow_auth").replace("%", "%%")
         file.write(
@@ -34,10 +36,14 @@ def create_app() -> FastAPI:
         os.environ["MLFLOW_AUTH_CONFIG_PATH"] = file.name
         from mlflow.server import auth
     del os.environ["MLFLOW_AUTH_CONFIG_PATH"]
-    app: FastAPI = auth.create_app()
     user, password = auth.auth_config.admin_username, auth.auth_config.admin_password
-    if not auth.store.authenticate_user(user, password):
-        auth.store.update_user(user, password=password)
+    with postgres.connect(
+        "mlflow_auth"
+    ) as connection:  # MLflow's workers start at once, and each would make the tables
+        connection.execute("select pg_advisory_xact_lock(hashtext('evergreen mlflow_auth'))")
+        app: FastAPI = auth.create_app()
+        if not auth.store.authenticate_user(user, password):
+            auth.store.update_user(user, password=password)
     own = b"Basic " + b64encode(f"{user}:{password}".encode())
     # Its pages, its check of hosts and its redirects answer without a look at the password: only here is one known to be right.
     looked = auth._authenticate_cached
