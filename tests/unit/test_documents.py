@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -31,3 +32,16 @@ def test_the_guide_names_every_part_and_service() -> None:
     guide = (PROJECT / "docs" / "operator.md").read_text()
     for name in (*PARTS, "postgres", *SERVICES, *COMMANDS):
         assert f"`{name}`" in guide, f"docs/operator.md does not name {name}"
+
+
+def test_the_guide_names_every_test_that_only_the_long_run_has() -> None:
+    marked = {
+        function.name
+        for file in (PROJECT / "tests").rglob("test_*.py")
+        for function in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(function, ast.FunctionDef)
+        and any("mark.long" in ast.unparse(decorator) for decorator in function.decorator_list)
+    }
+    assert marked, "the search finds none"
+    named = (PROJECT / "docs" / "developing.md").read_text(encoding="utf-8").partition("## What only")[2]
+    assert set(re.findall(r"^\| `(\w+)` \|", named, re.MULTILINE)) == marked
