@@ -181,9 +181,10 @@ def _run(options: argparse.Namespace) -> int:
                 doing, found=f"as of {interval.as_of.isoformat()}", expected="a whole day in UTC", next_step="name it: --day 2026-01-31"
             )  # fmt: skip
         check_day(spec, interval, doing, "name another --day or --as-of")
+    outcomes = loops.run_days(spec, options.intervals, options.loop, options.first, options.last)
     left = list(options.intervals)
     try:
-        for interval, outcome in loops.run_days(spec, options.intervals, options.loop, options.first, options.last):
+        for interval, outcome in outcomes:
             if isinstance(outcome, Exception):
                 told = (
                     str(outcome)

@@ -196,6 +196,15 @@ def test_a_bad_day_costs_itself_and_is_named_at_the_end(
     assert _ran(run, "train", days[4:6], capsys)[:2] == (0, days[4:6]), "the command that it names"
 
 
+def test_a_stage_that_is_none_leaves_no_days_to_run(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The commands for them would fail in the same way."""
+    _some_bad(run, monkeypatch, {})
+    status, done, told = _ran(run, "train", _days_of(run, 3), capsys, "--from", "typo")
+    assert (status, done) == (1, []) and "no stage 'typo'" in told and "left" not in told
+
+
 @pytest.mark.parametrize("kind", [ServiceUnavailable, DiskFull])
 def test_what_no_later_day_can_do_without_ends_the_days_early(
     kind: type[EvergreenError], run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -87,6 +87,12 @@ def run_days(
     """
     if intervals:
         _chosen(of(spec, intervals[0]), loop, first, last)
+    return _one_by_one(spec, intervals, loop, first, last)
+
+
+def _one_by_one(
+    spec: ModelSpec, intervals: Sequence[Interval], loop: Loop, first: str | None, last: str | None
+) -> Iterator[tuple[Interval, Json | Exception]]:
     for interval in intervals:
         outcome: Json | Exception
         try:
