@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import mlflow
@@ -25,7 +26,6 @@ from evergreen.registry import stages as registry
 from evergreen.registry.adoption import adopt
 from evergreen.registry.promotion import promote
 from evergreen.registry.records import Candidate, Digest
-from evergreen.registry.rules import Registered
 from evergreen.serve import client
 from evergreen.serve.kept import Kept
 from evergreen.serve.models import Models
@@ -154,24 +154,23 @@ def test_a_model_that_somebody_works_on_for_long_keeps_no_other_from_being_looke
 def test_a_deployment_during_a_look_is_not_called_one_by_hand(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.champion(3)
     second = shop.registered(5)["version"]
-    models, registered = Models([shop.name]), store.registered
+    models = Models([shop.name])
     slot = models.slots[shop.name]
     slot.put(1)
+    look = slot.look
 
-    def deployed_meanwhile(model: str | None = None) -> dict[str, Registered]:
-        monkeypatch.setattr(store, "registered", registered)
-        found = registered(model)
+    def deployed_meanwhile(*compared: Any) -> None:
+        """The look waits while the server loads the version, and has compared the one before."""
         slot.put(second)
         promote(
             shop.name, records.version(shop.name, second), store.champion(shop.name), None, actor="ada", reason="better"
         )
-        return found
+        look(*compared)
 
-    monkeypatch.setattr(store, "registered", deployed_meanwhile)
+    monkeypatch.setattr(slot, "look", deployed_meanwhile)
     models._look()
-    assert (slot.number, slot.role, slot.problem) == (second, "champion", None)
-    models._look()
-    assert (slot.number, slot.role, slot.problem) == (second, "champion", None)
+    assert slot.current is not None
+    assert (slot.current.version.number, slot.role, slot.problem) == (second, "champion", None)
 
 
 def test_servers_of_one_home_leave_each_others_half_written_copies(tmp_path: Path) -> None:
