@@ -109,6 +109,8 @@ def test_a_demo_that_is_interrupted_while_it_starts_leaves_nothing_running(home:
     started: list[psutil.Process] = []
     for line in demo.stdout:
         if "starting mlflow" in line:  # Postgres runs, its databases are made and migrated, MLflow starts
+            while not (home / "logs" / "mlflow.log").exists():
+                time.sleep(0.01)
             started = psutil.Process(demo.pid).children(recursive=True)
             demo.send_signal(signal.SIGINT)
             break

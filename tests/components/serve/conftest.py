@@ -48,7 +48,7 @@ from evergreen.train.rows import inputs
 
 FIRST = date(2026, 1, 1)
 CUSTOMERS = 40
-POOL = 64  # models of the shared server
+POOL = 96  # models of the shared server
 TOKEN = "secret"
 _TYPES = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "category": pa.string()}
 
