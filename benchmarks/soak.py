@@ -33,11 +33,11 @@ from evergreen.settings import Settings
 MINUTES = 20.0
 CUSTOMERS, DAYS = 1000, 14
 SIZES = (1, 1, 1, 50, 1, 1000)  # entities of a client's requests, one client each
-PAUSE = 0.05  # seconds between two requests of a client, times the square root of their size
+PAUSE = 0.05  # seconds between two requests of a client, times their size to the power of 0.75
 SETTLED = 20.0  # seconds of undisturbed load after each disturbance
 OUTAGE = 60.0  # seconds that the registry is away
 PATIENCE = 300.0  # seconds until the service must be back
-DISK = "4g"  # of the file system that is filled up
+DISK = "6g"  # of the file system that is filled up
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Load:
                 entities = [{"customer_id": next(names)} for _ in range(size)]
                 body = {"entity": entities[0]} if size == 1 else {"entities": entities}
                 self._ask(session, size, body, f"soak-{number}-{count}")
-                if self.ended.wait(PAUSE * size**0.5):
+                if self.ended.wait(PAUSE * size**0.75):
                     return
 
     def _ask(self, session: httpx.Client, size: int, body: dict[str, Any], key: str) -> None:

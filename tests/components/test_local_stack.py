@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 
 from evergreen import cli
 from evergreen.errors import PortTaken, ServiceUnavailable
-from evergreen.local import stack
+from evergreen.local import ports, stack
 from evergreen.local.postgres import free_port, refuge_folder
 from evergreen.settings import settings
 
@@ -51,6 +52,16 @@ def test_a_port_that_is_taken_is_named_with_the_setting_that_changes_it(
         assert cli.main(["up"]) == 1
     assert "Traceback" not in capsys.readouterr().err
     assert not home.exists(), "nothing was started, nothing was written"
+
+
+def test_a_port_of_a_process_that_is_still_ending_is_waited_for(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel frees the port of a killed server with its last thread, and until then shows nobody who holds it."""
+    monkeypatch.setattr(ports, "_by", lambda port: "")
+    with socket.socket() as ending:
+        ending.bind(("127.0.0.1", int(os.environ["EVERGREEN_REPORTS_URL"].rpartition(":")[2])))
+        ending.listen()
+        threading.Timer(0.3, ending.close).start()
+        ports.check(settings(), ["reports"])
 
 
 def test_parts_of_the_stack_start_alone_and_again(

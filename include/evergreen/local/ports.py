@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
 from collections.abc import Collection
 from contextlib import suppress
 from urllib.parse import urlsplit
@@ -12,6 +13,8 @@ import psutil
 
 from evergreen.errors import PortTaken, StackNotReady
 from evergreen.settings import Settings
+
+ENDING = 5.0  # seconds in which a port is given back by a process that nobody sees any more: its last threads are still ending
 
 
 def check(here: Settings, starting: Collection[str]) -> None:
@@ -38,11 +41,10 @@ def _check(host: str, name: str, setting: str, url: str) -> None:
     port = urlsplit(url).port
     if port is None:
         return
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
+    patient = time.monotonic() + ENDING
+    while (error := _refused(host, port)) is not None:
+        holder = _by(port)
+        if error.errno != errno.EADDRINUSE or holder or time.monotonic() > patient:
             other = str(port + 1000 if port + 1000 < 2**16 else port - 1000)
             change = f"{setting}={url.replace(str(port), other) if '://' in url else other}"
             if error.errno != errno.EADDRINUSE:
@@ -53,10 +55,22 @@ def _check(host: str, name: str, setting: str, url: str) -> None:
                 ) from error  # fmt: skip
             raise PortTaken(
                 f"starting {name}",
-                found=f"port {port} is taken{_by(port)}",
+                found=f"port {port} is taken{holder}",
                 expected=f"a free port for {name}",
                 next_step=f"stop what listens there, or choose another port: {change}",
             ) from error
+        time.sleep(0.1)
+
+
+def _refused(host: str, port: int) -> OSError | None:
+    """Why nobody could listen there now; None: somebody could."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error
+    return None
 
 
 def _by(port: int) -> str:
