@@ -230,7 +230,6 @@ def _disk() -> Iterator[Path | None]:
             yield None
             return
         undo.callback(subprocess.run, ["umount", "-l", folder], check=True)
-        Path(folder).parent.chmod(0o1777)
         before, tempfile.tempdir = tempfile.tempdir, folder
         os.environ["TMPDIR"] = folder
         yield Path(folder)
@@ -252,7 +251,7 @@ def _running(works: list[Callable[[], None]], ended: threading.Event) -> Iterato
 
 
 def _compared(here: Settings, load: Load) -> tuple[int, int]:
-    """Acknowledged requests whose predictions are not all in the log; entities that stand in it twice for one key."""
+    """Acknowledged requests whose predictions are not all in the log; logged predictions of requests that no client saw answered."""
     with psycopg.connect(here.database_url("evergreen")) as connection:
         found = connection.execute("select request_id, count(*) from predictions group by request_id").fetchall()
     logged: dict[str, int] = dict(found)

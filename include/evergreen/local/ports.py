@@ -41,25 +41,26 @@ def _check(host: str, name: str, setting: str, url: str) -> None:
     port = urlsplit(url).port
     if port is None:
         return
-    patient = time.monotonic() + ENDING
-    while (error := _refused(host, port)) is not None:
-        holder = _by(port)
-        if error.errno != errno.EADDRINUSE or holder or time.monotonic() > patient:
-            other = str(port + 1000 if port + 1000 < 2**16 else port - 1000)
-            change = f"{setting}={url.replace(str(port), other) if '://' in url else other}"
-            if error.errno != errno.EADDRINUSE:
-                raise StackNotReady(
-                    f"starting {name}", found=f"nobody can listen on port {port} of {host}: {error.strerror}",
-                    expected=f"an address of this machine, and a port that this user may take, for {name}",
-                    next_step=f"correct EVERGREEN_BIND, or choose another port: {change}",
-                ) from error  # fmt: skip
-            raise PortTaken(
-                f"starting {name}",
-                found=f"port {port} is taken{holder}",
-                expected=f"a free port for {name}",
-                next_step=f"stop what listens there, or choose another port: {change}",
-            ) from error
+    error, patient = _refused(host, port), time.monotonic() + ENDING
+    while error is not None and error.errno == errno.EADDRINUSE and not _by(port) and time.monotonic() < patient:
         time.sleep(0.1)
+        error = _refused(host, port)
+    if error is None:
+        return
+    other = str(port + 1000 if port + 1000 < 2**16 else port - 1000)
+    change = f"{setting}={url.replace(str(port), other) if '://' in url else other}"
+    if error.errno != errno.EADDRINUSE:
+        raise StackNotReady(
+            f"starting {name}", found=f"nobody can listen on port {port} of {host}: {error.strerror}",
+            expected=f"an address of this machine, and a port that this user may take, for {name}",
+            next_step=f"correct EVERGREEN_BIND, or choose another port: {change}",
+        ) from error  # fmt: skip
+    raise PortTaken(
+        f"starting {name}",
+        found=f"port {port} is taken{_by(port)}",
+        expected=f"a free port for {name}",
+        next_step=f"stop what listens there, or choose another port: {change}",
+    ) from error
 
 
 def _refused(host: str, port: int) -> OSError | None:
