@@ -26,7 +26,7 @@ from benchmarks import workload
 from benchmarks.document import table
 from benchmarks.serving import online, train_champion
 from evergreen.local import stack
-from evergreen.local.processes import Processes
+from evergreen.local.processes import Processes, silent
 from evergreen.run import Run
 from evergreen.settings import Settings
 
@@ -135,7 +135,7 @@ def run() -> str:
         for interval in workload.deliver(here, CUSTOMERS, workload.FIRST, DAYS):
             workload.ingest(last := Run(spec, interval))
         train_champion(last)
-        stack.restart(["server"], lambda text: None)
+        stack.restart(["server"], silent)
         keys, _ = online(last)
         load, memory = Load(here.server_url, keys), Memory(Processes(here.home))
         with (
@@ -175,7 +175,7 @@ def _disturbed(here: Settings, load: Load, disk: Path | None, end: float) -> lis
 def _kill(here: Settings, name: str) -> str:
     _service(here, name).kill()
     started = time.monotonic()
-    stack.up(lambda text: None)
+    stack.up(silent)
     return f"all parts answer after {time.monotonic() - started:.0f} s"
 
 

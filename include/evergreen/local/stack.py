@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ from evergreen.errors import PermanentError, StackNotReady
 from evergreen.lake import space
 from evergreen.local import environment, lock, logins, permissions, ports, postgres
 from evergreen.local.airflow_objects import load_airflow_settings
-from evergreen.local.processes import Processes, Service, answers
+from evergreen.local.processes import Processes, Progress, Service, answers
 from evergreen.settings import DATABASES, ENVIRONMENT_FILE, Settings, home_folder, read_environment_file, settings
 
 PARTS = ("postgres", "mlflow", "airflow", "server", "reports")
@@ -29,7 +29,6 @@ PARTS = ("postgres", "mlflow", "airflow", "server", "reports")
 SERVICES = (
     "mlflow", "airflow-scheduler", "airflow-api-server", "airflow-dag-processor", "airflow-triggerer", "server", "reports",
 )  # fmt: skip
-Progress = Callable[[str], None]
 # Where a home from before keeps Airflow's password, too; it would come back from there.
 _KEPT = {"EVERGREEN_AIRFLOW_PASSWORD": " and airflow/passwords.json beside it"}
 
