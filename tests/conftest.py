@@ -31,6 +31,8 @@ os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 os.environ["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] = "False"
 
 _numbers = itertools.count()
+_OF_THE_STACK = ("EVERGREEN_", "AWS_", "MLFLOW_")  # what tests set for processes and settings of their own
+_FOUND = pytest.StashKey[dict[str, str]]()
 _SHARED = "EVERGREEN_TEST_SERVICES"  # names the folder in which a run's worker processes find one another's servers
 
 
@@ -38,6 +40,21 @@ def pytest_configure(config: pytest.Config) -> None:
     """One folder a run, made by the first process and inherited by pytest-xdist's workers."""
     if not hasattr(config, "workerinput"):
         os.environ[_SHARED] = tempfile.mkdtemp(prefix="evergreen-tests-")
+    config.stash[_FOUND] = _of_the_stack()
+
+
+def _of_the_stack() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(_OF_THE_STACK)}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """A folder's tests leave the environment as they found it: which folder the worker takes next depends on the machine's speed."""
+    result = yield
+    if nextitem is None or nextitem.path.parent != item.path.parent:
+        left = {name for name, _ in _of_the_stack().items() ^ item.config.stash[_FOUND].items()}
+        assert not left, f"the tests of {item.path.parent.name} leave {sorted(left)} changed"
+    return result
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -145,7 +162,7 @@ def home(tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> 
     settings.cache_clear()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
     """A real S3 server with the bucket `evergreen`: its endpoint URL. Credentials stand in the environment."""
     environment = started_once("s3", _start_s3)

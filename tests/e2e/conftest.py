@@ -58,7 +58,7 @@ def _smaller_churn(models: Path) -> None:
     file.write_text(yaml.safe_dump(declared, sort_keys=False))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # the settings of its stack are not those of another folder's tests
 def running(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Started once; stopped with all that it started, also after a failed start."""
     home, prefix = tmp_path_factory.mktemp("stack"), f"t{os.getpid()}_e2e_"
