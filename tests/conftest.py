@@ -31,7 +31,7 @@ os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 os.environ["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] = "False"
 
 _numbers = itertools.count()
-_OF_THE_STACK = ("EVERGREEN_", "AWS_", "MLFLOW_")  # what tests set for processes and settings of their own
+_OF_THE_STACK = ("EVERGREEN_", "AWS_")  # what tests set for processes and settings of their own
 _FOUND = pytest.StashKey[dict[str, str]]()
 _SHARED = "EVERGREEN_TEST_SERVICES"  # names the folder in which a run's worker processes find one another's servers
 
@@ -169,6 +169,7 @@ def s3() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
+        patch.setattr("boto3.DEFAULT_SESSION", None)  # it keeps the credentials that an earlier test gave it
         yield environment["AWS_ENDPOINT_URL"]
 
 
