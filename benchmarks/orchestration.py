@@ -13,9 +13,9 @@ from benchmarks import workload
 from benchmarks.document import ratios, table
 from benchmarks.measure import Ratio, timed
 from config.airflow_local_settings import PRELOADED
+from evergreen.airflow_client.api import AirflowApi
+from evergreen.airflow_client.runs import AirflowRuns, moment
 from evergreen.interval import Interval
-from evergreen.local.airflow_api import AirflowApi
-from evergreen.local.airflow_runs import AirflowRuns, moment
 from evergreen.run import Run
 from evergreen.spec.schema import ModelSpec
 

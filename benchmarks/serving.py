@@ -92,8 +92,8 @@ class Bare:
 
     def __init__(self, here: Settings, spec: ModelSpec) -> None:
         from evergreen.features.store import feature_store, view_name
+        from evergreen.model.rows import inputs
         from evergreen.registry import loading
-        from evergreen.train.rows import inputs
 
         self._spec, self._inputs = spec, inputs
         self._version = feature_store().config.entity_key_serialization_version

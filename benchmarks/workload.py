@@ -89,9 +89,9 @@ def deliver(here: Settings, customers: int, first: date, days: int) -> list[Inte
 
 def ingest(run: Run) -> dict[str, float]:
     """The stages of the ingest loop, one after the other in this process; task → seconds."""
-    from evergreen.local import loops
+    from evergreen.loops import inline
 
     return {
-        name: timed(lambda: loops.run(run, "ingest", name, name))  # noqa: B023 - it is called at once
-        for name in loops.stages(run.spec, "ingest")
+        name: timed(lambda: inline.run(run, "ingest", name, name))  # noqa: B023 - it is called at once
+        for name in inline.stages(run.spec, "ingest")
     }

@@ -168,7 +168,8 @@ def _apply(_: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from evergreen.local import loops, quiet
+    from evergreen.local import quiet
+    from evergreen.loops import inline
     from evergreen.orchestration.identity import check_day
     from evergreen.spec.load import load_spec
 
@@ -181,7 +182,7 @@ def _run(options: argparse.Namespace) -> int:
                 doing, found=f"as of {interval.as_of.isoformat()}", expected="a whole day in UTC", next_step="name it: --day 2026-01-31"
             )  # fmt: skip
         check_day(spec, interval, doing, "name another --day or --as-of")
-    outcomes = loops.run_days(spec, options.intervals, options.loop, options.first, options.last)
+    outcomes = inline.run_days(spec, options.intervals, options.loop, options.first, options.last)
     left = list(options.intervals)
     try:
         for interval, outcome in outcomes:

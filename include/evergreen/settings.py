@@ -21,6 +21,7 @@ from evergreen.errors import PermanentError
 from evergreen.quoting import shown
 
 ENVIRONMENT_FILE = "environment"  # below the home
+ADMIN_USER = "admin"  # of the local stack's Airflow and MLflow
 # Evergreen's databases, and the setting that holds the URL of each: a login of its own, which may connect to no other.
 DATABASES = MappingProxyType(
     {

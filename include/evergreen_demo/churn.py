@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
 
-from evergreen.local.traffic import Replay
 from evergreen_demo import timeline
 from evergreen_demo.driver import Span, telling
 from evergreen_simulator import landing, scenarios, traffic
 from evergreen_simulator.delivery import World
+from evergreen_simulator.replay import Replay
 
 
 @dataclass(frozen=True)

@@ -18,15 +18,15 @@ from typing import Any, Protocol
 
 from croniter import croniter
 
+from evergreen.airflow_client.api import AirflowApi
+from evergreen.airflow_client.runs import AirflowRuns
 from evergreen.errors import PermanentError
 from evergreen.interval import Interval, days
 from evergreen.local import lock, stack
-from evergreen.local.airflow_api import AirflowApi
-from evergreen.local.airflow_runs import AirflowRuns
-from evergreen.local.traffic import Replay, TrafficFailed
 from evergreen.settings import Settings, home_folder, settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
+from evergreen_simulator.replay import Replay, TrafficFailed
 
 WIDTH = 4  # days of the backfill side by side
 ONE_DAY = timedelta(days=1)

@@ -20,18 +20,18 @@ import numpy.typing as npt
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from evergreen.evaluate.metrics import METRICS, Comparison, compare
+from evergreen.airflow_client.runs import AirflowRuns
 from evergreen.interval import Interval
 from evergreen.lake import tables
-from evergreen.local import loops
-from evergreen.local.airflow_runs import AirflowRuns
+from evergreen.loops import inline
+from evergreen.model import families, rows
+from evergreen.model.metrics import METRICS, Comparison, compare
 from evergreen.monitor.stages import with_labels
 from evergreen.registry import loading, records
 from evergreen.registry.login import sign_in
 from evergreen.settings import settings
 from evergreen.spec.families import space
 from evergreen.spec.schema import Metric, ModelSpec
-from evergreen.train import families, rows
 from evergreen.train import stages as train
 from evergreen_demo import timeline
 from evergreen_demo.driver import Span
@@ -138,7 +138,7 @@ def _refitted(
         return today, rows.predict(fitted, asked[today])
 
     days = sorted(asked_on.unique())
-    mornings = (loops.of(spec, Interval.of_day((day - timedelta(days=1)).date())) for day in days)
+    mornings = (inline.of(spec, Interval.of_day((day - timedelta(days=1)).date())) for day in days)
     learned = (rows.read(spec, train.build(morning), "learn") for morning in mornings)
     # Keras' seed is the process's: two networks at once would not be the same each time.
     with threadpool_limits(1), ThreadPoolExecutor(1 if family == "mlp" else 2) as pool:

@@ -10,10 +10,11 @@ from typing import Any
 import httpx
 import pandas as pd
 
+from evergreen.airflow_client.runs import AirflowRuns
 from evergreen.errors import PermanentError
-from evergreen.evaluate.metrics import METRICS, Comparison, compare
 from evergreen.lake import tables
-from evergreen.local.airflow_runs import AirflowRuns
+from evergreen.model import rows as training_rows
+from evergreen.model.metrics import METRICS, Comparison, compare
 from evergreen.monitor import decisions
 from evergreen.monitor.rules import Decision
 from evergreen.monitor.stages import with_labels
@@ -21,7 +22,6 @@ from evergreen.registry import audit, loading, store
 from evergreen.registry.rules import Version
 from evergreen.settings import settings
 from evergreen.spec.schema import ModelSpec
-from evergreen.train import rows as training_rows
 
 _CLOSED = "drift noticed, one retraining, and a better version that serves"
 

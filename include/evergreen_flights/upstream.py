@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from evergreen.local.landing import put
-from evergreen.local.traffic import Replay, replay
 from evergreen_flights import data
+from evergreen_simulator.replay import Replay, replay
+from evergreen_simulator.upload import put
 
 MODEL = "flight_delay"
 LEAD = timedelta(hours=2)  # before its scheduled departure a flight is asked about

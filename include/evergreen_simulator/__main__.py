@@ -11,10 +11,10 @@ import sys
 from collections.abc import Sequence
 from datetime import date
 
-from evergreen.local.traffic import TrafficFailed
 from evergreen.settings import settings
 from evergreen_simulator import landing, traffic
 from evergreen_simulator.delivery import World
+from evergreen_simulator.replay import TrafficFailed
 from evergreen_simulator.scenarios import Scenario, parse
 
 

@@ -7,8 +7,8 @@ from datetime import date
 
 import pandas as pd
 
-from evergreen.local.landing import put
 from evergreen_simulator.delivery import World
+from evergreen_simulator.upload import put
 
 MODEL = "churn"  # the model whose landing folder this business fills
 

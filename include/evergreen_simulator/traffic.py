@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from evergreen.local.traffic import Replay, replay
 from evergreen_simulator.delivery import World
 from evergreen_simulator.landing import MODEL
+from evergreen_simulator.replay import Replay, replay
 
 BATCH = 50  # customers of one batch request
 

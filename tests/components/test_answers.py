@@ -12,11 +12,11 @@ import psycopg
 import pytest
 from optuna.exceptions import StorageInternalError
 
+from evergreen.airflow_client.api import AirflowApi
 from evergreen.errors import EvergreenError, PermanentError, RequestRefused, TransientError
 from evergreen.ingest import landing
 from evergreen.lake import catalogue
 from evergreen.local import postgres as local_postgres
-from evergreen.local.airflow_api import AirflowApi
 from evergreen.registry import store
 from evergreen.serve import client
 from evergreen.settings import DATABASES, Settings, settings

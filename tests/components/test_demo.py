@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from evergreen.evaluate.metrics import Comparison
+from evergreen.model.metrics import Comparison
 from evergreen.monitor.rules import Decision
 from evergreen.registry.rules import Version
 from evergreen.settings import PROJECT, settings

@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evergreen.evaluate.metrics import compare
 from evergreen.features import compute, rules, store
 from evergreen.interval import Interval
 from evergreen.lake import tables
-from evergreen.local import loops
+from evergreen.loops import inline
+from evergreen.model import families, rows
+from evergreen.model.metrics import compare
 from evergreen.settings import PROJECT, Settings, settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
-from evergreen.train import families, rows
 from evergreen_demo import report, timeline
 from evergreen_flights import data, upstream
 
@@ -54,7 +54,7 @@ def flights(home: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelSp
     for _ in upstream.write(FIRST, FIRST + timedelta(days=DAYS - 1), settings().landing):
         pass
     for number in range(DAYS):
-        ingested = loops.run(loops.of(spec, Interval.of_day(FIRST + timedelta(days=number))), "ingest")
+        ingested = inline.run(inline.of(spec, Interval.of_day(FIRST + timedelta(days=number))), "ingest")
     assert ingested["labels"]["partitions"], "the last day completes the labels of the day before"
     yield spec
 
@@ -105,7 +105,7 @@ def test_refitting_each_day_learns_what_was_known_that_morning_and_nothing_later
 
     for _ in upstream.write(last, last, settings().landing):
         pass
-    loops.run(loops.of(spec, Interval.of_day(last)), "ingest")
+    inline.run(inline.of(spec, Interval.of_day(last)), "ingest")
     assert (report._refitted(spec, "logistic_regression", parameters, moments, asked) == found).all()
 
 

@@ -20,9 +20,9 @@ from evergreen.errors import PermanentError
 from evergreen.features import compute, rules
 from evergreen.interval import Interval
 from evergreen.lake import staging
-from evergreen.local import loops
 from evergreen.local.postgres import create_databases, free_port
 from evergreen.local.processes import Processes, Service
+from evergreen.loops import inline
 from evergreen.run import Run
 from evergreen.settings import PROJECT, settings
 from evergreen.spec.load import load_spec
@@ -34,7 +34,7 @@ TRAINED = 7  # days that the first training knows
 
 
 def day_run(spec: ModelSpec, number: int) -> Run:
-    return loops.of(spec, Interval.of_day(FIRST + timedelta(days=number)))
+    return inline.of(spec, Interval.of_day(FIRST + timedelta(days=number)))
 
 
 def until_answers(url: str) -> None:
@@ -76,9 +76,9 @@ def parcels(
 def trained(parcels: ModelSpec) -> dict[str, Any]:
     """Days ingested, a model trained and deployed: the training set and what the gates said."""
     for number in range(TRAINED):
-        ingested = loops.run(day_run(parcels, number), "ingest")
+        ingested = inline.run(day_run(parcels, number), "ingest")
     until_answers(f"{settings().server_url}/healthz")
-    done = loops.run(day_run(parcels, TRAINED - 1), "train")
+    done = inline.run(day_run(parcels, TRAINED - 1), "train")
     return {
         "labelled": ingested["labels"], "data": done["validate_training"], "gated": done["gates"], "deployed": done["deploy"]
     }  # fmt: skip
@@ -171,8 +171,8 @@ def test_live_predictions_are_joined_with_their_outcomes(parcels: ModelSpec, tra
     for number in (TRAINED, TRAINED + 1):
         for request in Day(FIRST + timedelta(days=number)).requests():
             assert ask(request).status_code == 200
-        loops.run(day_run(parcels, number), "ingest")
-        watched = loops.run(day_run(parcels, number), "monitor")
+        inline.run(day_run(parcels, number), "ingest")
+        watched = inline.run(day_run(parcels, number), "monitor")
     performance, decision = watched["performance"], watched["decide"]
     assert performance["rows"] == first.parcels()["hours"].notna().sum(), "every parcel with a known outcome, once"
     assert performance["metric"] == "rmse" and performance["value"] < 1.5

@@ -15,8 +15,8 @@ from typing import Any
 import boto3
 import pytest
 
-from evergreen.local import traffic as requests
 from evergreen_simulator import landing, traffic
+from evergreen_simulator import replay as requests
 from evergreen_simulator.__main__ import main
 from evergreen_simulator.delivery import World
 from evergreen_simulator.events import COLUMNS

@@ -120,8 +120,8 @@ def main(report: Path) -> None:
 
 def by_folder(report: Path, model: str) -> None:
     """The loops of a model of which there is a folder and data in the landing zone (tests/parcels.py), and nothing else."""
-    from evergreen.local.traffic import replay
     from evergreen.settings import settings
+    from evergreen_simulator.replay import replay
     from tests.parcels import Day
 
     lines = Lines()

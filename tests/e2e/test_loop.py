@@ -14,9 +14,9 @@ import httpx
 import optuna
 import pytest
 
+from evergreen.airflow_client.api import AirflowApi
 from evergreen.errors import RequestRefused, RunFailed
 from evergreen.interval import Interval, days
-from evergreen.local.airflow_api import AirflowApi
 from evergreen.registry import audit, store
 from evergreen.serve import predictions
 from evergreen.settings import settings

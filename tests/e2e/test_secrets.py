@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from evergreen.local import environment
+from evergreen.settings import ADMIN_USER
 from evergreen.throttle import FREE, LONGEST
 from tests.e2e.conftest import Stack
 
@@ -70,7 +71,7 @@ def test_what_the_stack_wrote_is_read_by_its_owner_alone(running: Stack) -> None
 
 def test_who_guesses_airflows_password_waits_and_the_right_one_is_taken_after(running: Stack) -> None:
     def ask(password: str) -> httpx.Response:
-        body = {"username": environment.ADMIN_USER, "password": password}
+        body = {"username": ADMIN_USER, "password": password}
         return httpx.post(f"{running.settings.airflow_url}/auth/token", json=body, timeout=20)
 
     answers = [ask(f"guess {number}") for number in range(FREE + 2)]

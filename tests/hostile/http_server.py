@@ -16,6 +16,8 @@ import pandas as pd
 import pyarrow as pa
 
 from evergreen.features import store
+from evergreen.model import families
+from evergreen.model.rows import inputs
 from evergreen.registry.rules import Version
 from evergreen.serve.app import create_serving_app
 from evergreen.serve.door import Limits
@@ -25,8 +27,6 @@ from evergreen.serve.protocol import listen
 from evergreen.settings import settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
-from evergreen.train import families
-from evergreen.train.rows import inputs
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 TYPES = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "category": pa.string()}

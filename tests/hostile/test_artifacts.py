@@ -27,11 +27,11 @@ from evergreen.errors import (
     RequestRefused,
     ServiceUnavailable,
 )
+from evergreen.model import families
 from evergreen.registry import adoption, artifacts, loading, records
 from evergreen.registry import stages as registry
 from evergreen.serve import stages as serve
 from evergreen.settings import settings
-from evergreen.train import families
 from tests.components.serve.conftest import Nursery, Shop, Town, alone, customer, founded, nursery, shop, until
 
 __all__ = ["alone", "nursery", "shop"]

@@ -39,7 +39,7 @@ from evergreen.ingest.landing import Part
 from evergreen.ingest.origin import Origin
 from evergreen.ingest.parse import parse
 from evergreen.interval import Interval
-from evergreen.local import loops
+from evergreen.loops import inline
 from evergreen.run import Run
 from evergreen.settings import MEGABYTE, PROJECT, settings
 from evergreen.spec.load import load_spec
@@ -443,7 +443,7 @@ def churn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     first = date(2026, 1, 1)
     for _ in write_days(World(seed=4, size=60), first, first, settings().landing):
         pass
-    yield loops.of(load_spec(PROJECT / "include" / "models" / "churn"), Interval.of_day(first))
+    yield inline.of(load_spec(PROJECT / "include" / "models" / "churn"), Interval.of_day(first))
     settings.cache_clear()
 
 
@@ -452,13 +452,13 @@ def test_a_disk_without_room_is_told_with_its_folder_and_leaves_nothing_half_wri
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, hard))
     try:
-        error = refused(lambda: loops.run(churn, "ingest", last="extract"), DiskFull)
+        error = refused(lambda: inline.run(churn, "ingest", last="extract"), DiskFull)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert error.doing.startswith("running extract of churn ") and isinstance(error, PermanentError)
     assert f" free on the disk of {settings().home}" in error.found and "make room there" in error.next_step
     assert not list(settings().home.rglob("*.partial")) and not list(settings().home.rglob("*.parquet"))
-    loops.run(churn, "ingest", last="extract")
+    inline.run(churn, "ingest", last="extract")
 
 
 def test_what_killed_and_old_runs_left_is_removed_by_the_next_and_a_task_cleared_too_late_says_so(churn: Run) -> None:
@@ -468,9 +468,9 @@ def test_what_killed_and_old_runs_left_is_removed_by_the_next_and_a_task_cleared
     for file, days in ((left, 0.01), (old, 15), (young, 13)):
         file.write_bytes(b"x")
         os.utime(file, (time.time() - days * 86_400,) * 2)
-    loops.run(churn, "ingest", last="extract")
+    inline.run(churn, "ingest", last="extract")
     assert list(day.iterdir()) == [young]
-    loops.run(churn, "ingest", last="extract")
+    inline.run(churn, "ingest", last="extract")
     (settings().home / "staging" / "churn" / "2026-01-01" / "usage.parquet").unlink()
-    error = refused(lambda: loops.run(churn, "ingest", first="validate", last="validate"), StagedFileGone)
+    error = refused(lambda: inline.run(churn, "ingest", first="validate", last="validate"), StagedFileGone)
     assert error.next_step == "clear the run's first task and what follows it: it is written anew"

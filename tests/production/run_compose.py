@@ -31,11 +31,11 @@ from typing import Any
 import httpx
 import yaml
 
+from evergreen.airflow_client.api import AirflowApi
+from evergreen.airflow_client.runs import AirflowRuns
 from evergreen.ingest import landing
 from evergreen.interval import Interval, days
 from evergreen.local import postgres
-from evergreen.local.airflow_api import AirflowApi
-from evergreen.local.airflow_runs import AirflowRuns
 from evergreen.local.processes import Processes, Service, answers
 from evergreen.settings import settings
 from evergreen.spec.load import load_spec

@@ -112,7 +112,7 @@ def layer(module: str) -> str:
     parts = module.split(".")
     if module in FOUNDATION:
         return "foundation"
-    if parts[0] == "dags" or module in ("evergreen.cli", "evergreen.__main__") or parts[1] == "local":
+    if parts[0] == "dags" or module in ("evergreen.cli", "evergreen.__main__") or parts[1] in ("local", "loops"):
         return "entry points"
     if parts[1] in ("spec", "orchestration"):
         return parts[1]

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from evergreen.model.code import spec_hash
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import rules
-from evergreen.train.code import spec_hash
 
 DAY = timedelta(days=1)
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from evergreen.train.rows import Rows
+    from evergreen.model.rows import Rows
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +38,10 @@ def evaluate(run: Run, data: Json, candidates: list[Json]) -> Json:
     """
     import numpy as np
 
-    from evergreen.evaluate.metrics import score
+    from evergreen.model import rows
+    from evergreen.model.metrics import score
     from evergreen.registry import artifacts, loading
-    from evergreen.train import rows, tracking
+    from evergreen.train import tracking
 
     spec, metric = run.spec, run.spec.search.metric
     later = rows.read(spec, data, "evaluate")
@@ -132,9 +133,9 @@ def gates(run: Run, evaluated: Json) -> Json:
 
 def _champion(run: Run, data: Json, later: Rows, candidate: npt.NDArray[np.float64]) -> Json | None:
     """The champion on the same rows; None when there is none. One that cannot be scored is no reason to promote another."""
-    from evergreen.evaluate.metrics import compare, score
+    from evergreen.model.metrics import compare, score
+    from evergreen.model.rows import inputs
     from evergreen.registry import loading, store
-    from evergreen.train.rows import inputs
 
     champion = store.champion(run.spec.model)
     if champion is None:

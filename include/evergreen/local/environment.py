@@ -10,9 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from evergreen.settings import DATABASES, ENVIRONMENT_FILE, OWNER_PASSWORD, SERVICE, Settings, read_environment_file
-
-ADMIN_USER = "admin"
+from evergreen.settings import (
+    ADMIN_USER,
+    DATABASES,
+    ENVIRONMENT_FILE,
+    OWNER_PASSWORD,
+    SERVICE,
+    Settings,
+    read_environment_file,
+)
 
 # Import and progress chatter of the libraries stays out of task logs; their warnings stay in.
 LIBRARIES = ("alembic", "botocore", "duckdb", "evidently", "feast", "git", "great_expectations", "h5py", "httpx", "matplotlib",

@@ -17,12 +17,20 @@ import httpx
 
 from evergreen import exposure
 from evergreen.addresses import is_loopback
+from evergreen.airflow_client.objects import load_airflow_settings
 from evergreen.errors import PermanentError, StackNotReady
 from evergreen.lake import space
 from evergreen.local import environment, lock, logins, permissions, ports, postgres
-from evergreen.local.airflow_objects import load_airflow_settings
 from evergreen.local.processes import Processes, Progress, Service, answers
-from evergreen.settings import DATABASES, ENVIRONMENT_FILE, Settings, home_folder, read_environment_file, settings
+from evergreen.settings import (
+    ADMIN_USER,
+    DATABASES,
+    ENVIRONMENT_FILE,
+    Settings,
+    home_folder,
+    read_environment_file,
+    settings,
+)
 
 PARTS = ("postgres", "mlflow", "airflow", "server", "reports")
 # Every background process after Postgres, in the order in which they start.
@@ -251,7 +259,7 @@ def reset(progress: Progress = print, *, ours: bool = False) -> list[str]:
 def addresses(here: Settings, only: Collection[str] = PARTS) -> dict[str, str]:
     """Where each part answers that has a page."""
     file = here.home / ENVIRONMENT_FILE
-    login = f"(login {environment.ADMIN_USER}; its password is {{}} in {file})".format
+    login = f"(login {ADMIN_USER}; its password is {{}} in {file})".format
     pages = {
         "airflow": ("Airflow", f"{here.airflow_url}  {login('EVERGREEN_AIRFLOW_PASSWORD')}"),
         "mlflow": ("MLflow", f"{here.mlflow_url}  {login('MLFLOW_TRACKING_PASSWORD')}"),
@@ -300,7 +308,7 @@ def _remember(here: Settings, replay: bool, progress: Progress) -> Settings:
     for name, of in (("EVERGREEN_AIRFLOW_PASSWORD", "Airflow"), ("MLFLOW_TRACKING_PASSWORD", "MLflow")):
         if name in new:  # shown once; it stays in the file
             progress(
-                f"the login of {of}: {environment.ADMIN_USER} / {new[name]}  (kept as {name} in {here.home / ENVIRONMENT_FILE})"
+                f"the login of {of}: {ADMIN_USER} / {new[name]}  (kept as {name} in {here.home / ENVIRONMENT_FILE})"
             )
     return settings()
 
@@ -385,7 +393,7 @@ def write_login(here: Settings) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
     path.chmod(0o600)
-    path.write_text(json.dumps({environment.ADMIN_USER: here.airflow_password}))
+    path.write_text(json.dumps({ADMIN_USER: here.airflow_password}))
 
 
 def _check_owner(home: Path) -> None:

@@ -112,7 +112,7 @@ def performance(run: Run, collected: Json) -> Json:
     """
     import numpy as np
 
-    from evergreen.evaluate.metrics import METRICS, gain
+    from evergreen.model.metrics import METRICS, gain
 
     metric = run.spec.search.metric
     nothing: Json = {"metric": metric, "value": None, "reference": None, "drop": None, "significant": False, "rows": 0}

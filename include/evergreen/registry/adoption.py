@@ -14,12 +14,12 @@ import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 
 from evergreen.errors import EvidenceMissing, ModelUnloadable, PermanentError
+from evergreen.model.families import TRUSTED_TYPES
+from evergreen.model.rows import inputs, predict
 from evergreen.quoting import shown
 from evergreen.registry import artifacts, audit, loading, records, store
 from evergreen.registry.mlflow_server import answering, client
 from evergreen.registry.records import Candidate, Digest
-from evergreen.train.families import TRUSTED_TYPES
-from evergreen.train.rows import inputs, predict
 
 log = logging.getLogger(__name__)
 

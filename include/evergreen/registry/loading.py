@@ -14,14 +14,14 @@ from pydantic import ValidationError
 from sklearn.pipeline import Pipeline
 
 from evergreen.errors import ModelUnloadable
+from evergreen.model import families
+from evergreen.model.rows import predict
 from evergreen.quoting import shown
 from evergreen.registry import artifacts, records
 from evergreen.registry.records import Candidate
 from evergreen.registry.rules import Version
 from evergreen.spec.schema import ModelSpec
 from evergreen.spec.words import needed
-from evergreen.train import families
-from evergreen.train.rows import predict
 
 Read = Callable[[Candidate, str], bytes]  # where files come from: it raises when one is not what was recorded
 

@@ -17,13 +17,13 @@ import pandas as pd
 from pydantic import BaseModel
 
 from evergreen.errors import EvergreenError, ModelUnloadable, ServiceUnavailable
+from evergreen.model.rows import inputs
 from evergreen.registry import audit, loading, records, rules, store
 from evergreen.registry.artifacts import HURRIED, PATIENT, Patience
 from evergreen.registry.rules import Standing, Version
 from evergreen.serve.kept import Files, Kept
 from evergreen.serve.messages import request_type
 from evergreen.spec.schema import ModelSpec
-from evergreen.train.rows import inputs
 
 log = logging.getLogger(__name__)
 

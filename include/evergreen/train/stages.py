@@ -14,7 +14,7 @@ from evergreen.train import rules
 if TYPE_CHECKING:
     import optuna
 
-    from evergreen.train.rows import Rows
+    from evergreen.model.rows import Rows
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +33,8 @@ def build(run: Run) -> Json:
     """
     from evergreen.features import store
     from evergreen.lake import staging
+    from evergreen.model.code import code_hash, spec_hash
     from evergreen.train import dataset
-    from evergreen.train.code import code_hash, spec_hash
 
     spec = run.spec
     staging.clean(spec.model)
@@ -75,8 +75,9 @@ def tune(run: Run, data: Json, family: str) -> Json:
     """
     from threadpoolctl import threadpool_limits
 
-    from evergreen.train import families, rows, tracking, tuning
-    from evergreen.train.code import spec_hash
+    from evergreen.model import families, rows
+    from evergreen.model.code import spec_hash
+    from evergreen.train import tracking, tuning
 
     spec, study = run.spec, tuning.study(run.spec.model, data["key"], family)
     with tuning.alone(study):
@@ -129,9 +130,9 @@ def _scores(run: Run, family: str, learn: Rows, folds: list[tuple[Any, Any]], tr
     """The score of each time fold, for the parameters that the trial suggests."""
     import numpy as np
 
-    from evergreen.evaluate.metrics import METRICS
-    from evergreen.train import families
-    from evergreen.train.rows import predict
+    from evergreen.model import families
+    from evergreen.model.metrics import METRICS
+    from evergreen.model.rows import predict
 
     spec, seed = run.spec, run.spec.search.seed
     parameters = families.suggest(trial, family, spec.families[family])

@@ -27,6 +27,9 @@ from sklearn.pipeline import Pipeline
 
 from evergreen.files import work_folder
 from evergreen.lake import tables
+from evergreen.model.code import code_version
+from evergreen.model.families import REQUIREMENTS, TRUSTED_TYPES
+from evergreen.model.rows import Rows, predict
 from evergreen.registry import artifacts, records
 from evergreen.registry.login import sign_in
 from evergreen.registry.mlflow_server import answering
@@ -35,9 +38,6 @@ from evergreen.run import Run
 from evergreen.settings import settings
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import tuning
-from evergreen.train.code import code_version
-from evergreen.train.families import REQUIREMENTS, TRUSTED_TYPES
-from evergreen.train.rows import Rows, predict
 
 REFERENCE_ROWS = 20_000  # what the monitor compares with; a sample where there is more
 SAMPLE_ROWS = 20  # what the probe asks a fresh server

@@ -14,12 +14,12 @@ from sklearn.pipeline import Pipeline
 
 from evergreen.errors import EvidenceMissing, StageSkipped
 from evergreen.evaluate import stages
-from evergreen.evaluate.metrics import score
+from evergreen.model import rows
+from evergreen.model.metrics import score
 from evergreen.registry import artifacts, loading, records, store
 from evergreen.registry import stages as registry
 from evergreen.run import Run
 from evergreen.spec.schema import METRICS_OF, ModelSpec
-from evergreen.train import rows
 
 from .conftest import Contest, Json, run_as_of
 

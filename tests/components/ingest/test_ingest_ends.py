@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from evergreen.errors import DiskFull
-from evergreen.local import loops
+from evergreen.loops import inline
 from evergreen.settings import settings
 
 from .conftest import Json, batch_of, churn, everything, ingest, lake, run_of
@@ -45,7 +45,7 @@ def test_a_disk_that_fills_up_at_any_instant_and_is_given_room_ends_the_same(
         stages, size = set(), 16
         while True:
             try:
-                loops.run(run_of(0), "ingest")
+                inline.run(run_of(0), "ingest")
                 break
             except DiskFull as error:
                 stages.add(error.doing.split()[1])

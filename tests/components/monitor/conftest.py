@@ -14,13 +14,13 @@ import pyarrow as pa
 import pytest
 
 from evergreen.lake import catalogue, partitions
+from evergreen.model.rows import inputs
 from evergreen.monitor import drift_report, stages
 from evergreen.registry import loading
 from evergreen.run import Run
 from evergreen.serve.predictions import Prediction, PredictionLog
 from evergreen.settings import Settings, settings
 from evergreen.spec.schema import ModelSpec
-from evergreen.train.rows import inputs
 from tests.components.evaluate.conftest import Contest
 from tests.components.train.conftest import DAYS, at, rows_of, run_as_of, spec_in, training_set
 

@@ -15,10 +15,10 @@ from sklearn.metrics import roc_auc_score
 
 from evergreen.errors import StageSkipped
 from evergreen.lake import tables
+from evergreen.model.rows import inputs
 from evergreen.monitor import decisions, drift_report, stages
 from evergreen.registry import audit, loading, store
 from evergreen.settings import settings
-from evergreen.train.rows import inputs
 from tests.components.train.conftest import at
 
 from .conftest import HORIZON, Live, drifted, without_minutes

@@ -33,6 +33,8 @@ import pytest
 from evergreen.features import store as features
 from evergreen.interval import Interval
 from evergreen.local import postgres
+from evergreen.model import families
+from evergreen.model.rows import inputs
 from evergreen.registry import artifacts, audit, loading, records, store
 from evergreen.registry import stages as registry
 from evergreen.registry.records import Candidate, Digest
@@ -43,8 +45,6 @@ from evergreen.settings import PROJECT, Settings
 from evergreen.settings import settings as evergreen_settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
-from evergreen.train import families
-from evergreen.train.rows import inputs
 
 FIRST = date(2026, 1, 1)
 CUSTOMERS = 40

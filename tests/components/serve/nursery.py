@@ -16,10 +16,6 @@ import mlflow.sklearn  # noqa: F401
 import skops.io  # noqa: F401
 import uvicorn  # noqa: F401
 
-import evergreen.features.store
-import evergreen.serve.app
-import evergreen.serve.routes.predict
-import evergreen.train.families  # noqa: F401
 from evergreen.serve.__main__ import main
 
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # a server that ended is gone at once

@@ -20,6 +20,7 @@ import pytest
 from evergreen.cli import main
 from evergreen.errors import ArtifactUntrusted, EvidenceMissing
 from evergreen.local.postgres import free_port
+from evergreen.model.rows import inputs
 from evergreen.monitor import stages as monitor
 from evergreen.registry import artifacts, audit, loading, records, store
 from evergreen.registry import stages as registry
@@ -30,7 +31,6 @@ from evergreen.serve import client
 from evergreen.serve.kept import Kept
 from evergreen.serve.models import Models
 from evergreen.serve.rollback import rollback
-from evergreen.train.rows import inputs
 
 from .conftest import Shop, Town, at, beside, customer, rows_of, until
 

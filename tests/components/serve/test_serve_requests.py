@@ -15,8 +15,8 @@ import pyarrow as pa
 import pytest
 
 from evergreen.features import store as features
+from evergreen.model.rows import inputs
 from evergreen.registry import loading
-from evergreen.train.rows import inputs
 
 from .conftest import _TYPES, Shop, Town, at, customer, put_online, until
 

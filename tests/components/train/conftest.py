@@ -95,8 +95,8 @@ def spec(home: Settings, mlflow_url: str, tmp_path: Path, monkeypatch: pytest.Mo
 def training_set() -> Callable[..., dict[str, Any]]:
     """Writes a training set as `train.stages.build` does, without a lake; returns its description."""
     from evergreen.lake import catalogue, staging
+    from evergreen.model.code import spec_hash
     from evergreen.train import rules
-    from evergreen.train.code import spec_hash
 
     def write(run: Run, rows: pd.DataFrame | None = None) -> dict[str, Any]:
         split = rules.split(run.as_of, run.spec, run.changed_at)

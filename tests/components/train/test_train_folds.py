@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from evergreen.errors import EvidenceMissing
+from evergreen.model.rows import Rows, inputs
 from evergreen.train import stages
-from evergreen.train.rows import Rows, inputs
 
 from .conftest import DAYS, rows_of, run_as_of, spec_in
 

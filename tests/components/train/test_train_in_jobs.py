@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from evergreen.errors import EvidenceMissing, RunError
-from evergreen.local import loops
+from evergreen.loops import inline
 from evergreen.registry import store
 from evergreen.run import Run
 from evergreen.settings import settings
@@ -22,7 +22,7 @@ from .conftest import run_as_of
 @pytest.fixture
 def run(spec: ModelSpec, training_set: Callable[..., dict[str, Any]]) -> Run:
     """A run whose training set an earlier job has built and validated."""
-    found = loops.of(spec, run_as_of(spec).interval)
+    found = inline.of(spec, run_as_of(spec).interval)
     folder = settings().home / "runs" / spec.model / "train" / found.run_id
     folder.mkdir(parents=True)
     for stage in ("build", "validate_training"):
@@ -35,23 +35,23 @@ def _with_gates(run: Run, **gates: Any) -> Run:
 
 
 def test_a_verdict_decides_what_the_next_job_does(run: Run) -> None:
-    tuned = loops.run(run, "train", first="tune", last="tune")["tune"]
+    tuned = inline.run(run, "train", first="tune", last="tune")["tune"]
     assert [one["family"] for one in tuned] == list(run.spec.families)
-    assert loops.run(run, "train", first="evaluate", last="gates")["gates"]["passed"] is True
+    assert inline.run(run, "train", first="evaluate", last="gates")["gates"]["passed"] is True
 
     with pytest.raises(EvidenceMissing, match="deciding the gates"):
-        loops.run(_with_gates(run, minimum_rows=1_000_000), "train", first="gates", last="gates")
+        inline.run(_with_gates(run, minimum_rows=1_000_000), "train", first="gates", last="gates")
     with pytest.raises(RunError, match="no result of gates"):  # an older verdict counts no more
-        loops.run(run, "train", first="register")
+        inline.run(run, "train", first="register")
 
     hard = _with_gates(run, better_than_baseline=0.49)
-    assert loops.run(hard, "train", first="gates", last="gates")["gates"]["passed"] is False
-    results = loops.run(hard, "train", first="register")
+    assert inline.run(hard, "train", first="gates", last="gates")["gates"]["passed"] is False
+    results = inline.run(hard, "train", first="register")
     assert list(results) == ["register", "probe", "deploy"]
     assert all(result["skipped"].startswith("not promoted") for result in results.values())
     assert store.champion(run.spec.model) is None
 
-    loops.run(run, "train", first="gates", last="gates")
-    registered = loops.run(run, "train", first="register", last="register")["register"]
-    again = loops.run(run, "train", first="register", last="register")["register"]
+    inline.run(run, "train", first="gates", last="gates")
+    registered = inline.run(run, "train", first="register", last="register")["register"]
+    again = inline.run(run, "train", first="register", last="register")["register"]
     assert registered["version"] == 1 and registered == again, "one version, however often the job runs"

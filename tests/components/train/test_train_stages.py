@@ -57,8 +57,9 @@ def test_a_candidate_is_logged_once_and_answers_as_it_did_when_it_was_fitted(
 ) -> None:
     import mlflow
 
+    from evergreen.model import rows
     from evergreen.registry import artifacts, loading, records
-    from evergreen.train import rows, stages
+    from evergreen.train import stages
 
     run = run_as_of(spec)
     data = training_set(run)

@@ -27,7 +27,7 @@ def soak() -> None:
     def train(seed: int) -> float:
         import numpy as np
 
-        from evergreen.train.network import KerasClassifier
+        from evergreen.model.network import KerasClassifier
 
         random = np.random.default_rng(seed)
         inputs = random.normal(size=(2000, 8))

@@ -18,9 +18,9 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
+from evergreen.model.network import KerasClassifier, KerasRegressor
 from evergreen.spec.families import space
 from evergreen.spec.schema import FeatureType, LabelType
-from evergreen.train.network import KerasClassifier, KerasRegressor
 
 if TYPE_CHECKING:
     import optuna
@@ -33,13 +33,13 @@ TRUSTED_TYPES = {
     "logistic_regression": ("numpy.dtype",),
     "ridge": ("numpy.dtype",),
     "gradient_boosting": (
-        "evergreen.train.families.EmptyColumnsFilled",
+        "evergreen.model.families.EmptyColumnsFilled",
         "functools.partial",  # of the next one, in its handling of categories
         "sklearn.utils.validation.check_array",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
         "numpy.dtype",
     ),
-    "mlp": ("evergreen.train.network.KerasClassifier", "evergreen.train.network.KerasRegressor", "numpy.dtype"),
+    "mlp": ("evergreen.model.network.KerasClassifier", "evergreen.model.network.KerasRegressor", "numpy.dtype"),
 }
 # Installed packages that a candidate is loaded and answers with.
 REQUIREMENTS = ("scikit-learn", "numpy", "pandas", "skops")

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from evergreen.local.airflow_api import AirflowApi
+from evergreen.airflow_client.api import AirflowApi
 from evergreen.settings import Settings
 
 

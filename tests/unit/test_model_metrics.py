@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
-from evergreen.evaluate import metrics
+from evergreen.model import metrics
 from evergreen.spec.schema import LOWER_IS_BETTER, Metric
 
 ALL: tuple[Metric, ...] = ("roc_auc", "average_precision", "log_loss", "brier")

@@ -23,7 +23,7 @@ from evergreen.errors import (
     StageSkipped,
 )
 from evergreen.interval import Interval
-from evergreen.local import loops
+from evergreen.loops import inline
 from evergreen.run import Run
 from evergreen.settings import PROJECT, settings
 from evergreen.spec.load import load_spec
@@ -44,11 +44,11 @@ class _Plain(ast.NodeTransformer):
         return node
 
 
-@pytest.mark.parametrize("loop", loops.LOOPS)
-def test_the_wiring_is_that_of_the_dag_file(loop: loops.Loop) -> None:
+@pytest.mark.parametrize("loop", inline.LOOPS)
+def test_the_wiring_is_that_of_the_dag_file(loop: inline.Loop) -> None:
     dag = ast.parse((PROJECT / "dags" / f"{loop}.py").read_text())
     (block,) = [node for node in ast.walk(dag) if isinstance(node, ast.With)]
-    (function,) = ast.parse(inspect.getsource(loops.WIRING[loop])).body
+    (function,) = ast.parse(inspect.getsource(inline.WIRING[loop])).body
     assert isinstance(function, ast.FunctionDef) and len(block.body) >= 6
     ours = [ast.unparse(line) for line in function.body]
     assert ours == [ast.unparse(_Plain().visit(line)) for line in block.body]
@@ -94,9 +94,9 @@ def _three(stage: Any, spec: ModelSpec) -> None:
 @pytest.fixture
 def run(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A run of a loop of three stages, the second of them mapped."""
-    monkeypatch.setitem(loops.WIRING, "train", _three)
+    monkeypatch.setitem(inline.WIRING, "train", _three)
     ran.clear()
-    return loops.of(spec, Interval.of_day(spec.first_day))
+    return inline.of(spec, Interval.of_day(spec.first_day))
 
 
 def _of(run: Run, reason: str) -> Run:
@@ -104,33 +104,33 @@ def _of(run: Run, reason: str) -> Run:
 
 
 def test_later_stages_go_on_from_kept_results(run: Run) -> None:
-    assert loops.stages(run.spec, "train") == ["begin", "middle", "finish"] and ran == []
-    assert list(loops.run(run, "train", last="begin")) == ["begin"]
-    assert list(loops.run(run, "train", first="middle", last="middle")) == ["middle"]
-    assert loops.run(run, "train", first="finish") == {"finish": {"parts": ["a", "b"]}}
+    assert inline.stages(run.spec, "train") == ["begin", "middle", "finish"] and ran == []
+    assert list(inline.run(run, "train", last="begin")) == ["begin"]
+    assert list(inline.run(run, "train", first="middle", last="middle")) == ["middle"]
+    assert inline.run(run, "train", first="finish") == {"finish": {"parts": ["a", "b"]}}
     assert ran == ["begin", "middle a", "middle b", "end"], "each ran once"
 
 
 def test_a_stage_that_runs_anew_takes_back_what_followed(run: Run) -> None:
-    loops.run(run, "train")
-    loops.run(run, "train", last="begin")
+    inline.run(run, "train")
+    inline.run(run, "train", last="begin")
     with pytest.raises(RunError, match="no result of middle"):
-        loops.run(run, "train", first="finish")
+        inline.run(run, "train", first="finish")
 
 
 def test_a_skipped_stage_skips_what_needs_it_also_from_another_command(run: Run) -> None:
     skipped = {"skipped": "not wanted"}
-    assert loops.run(_of(run, "refused"), "train")["finish"] == skipped
-    assert loops.run(run, "train", first="finish") == {"finish": skipped}
+    assert inline.run(_of(run, "refused"), "train")["finish"] == skipped
+    assert inline.run(run, "train", first="finish") == {"finish": skipped}
     assert "end" not in ran
 
 
 def test_a_red_stage_keeps_no_result_and_raises(run: Run) -> None:
-    loops.run(run, "train")
+    inline.run(run, "train")
     with pytest.raises(EvidenceMissing):
-        loops.run(_of(run, "red"), "train", first="middle")
+        inline.run(_of(run, "red"), "train", first="middle")
     with pytest.raises(RunError, match="no result of middle"):
-        loops.run(run, "train", first="finish")
+        inline.run(run, "train", first="finish")
 
 
 @pytest.mark.parametrize(("first", "last"), [("finnish", None), (None, "tune"), ("finish", "begin")])
@@ -138,7 +138,7 @@ def test_stages_that_make_no_sense_are_refused_before_anything_runs(
     run: Run, first: str | None, last: str | None
 ) -> None:
     with pytest.raises(RunError):
-        loops.run(run, "train", first, last)
+        inline.run(run, "train", first, last)
     assert ran == []
 
 
@@ -158,7 +158,7 @@ def _some_bad(run: Run, monkeypatch: pytest.MonkeyPatch, errors: dict[str, Excep
             raise error
         return {"day": run.interval.partition}
 
-    monkeypatch.setitem(loops.WIRING, loop, lambda stage, spec: stage(work)())
+    monkeypatch.setitem(inline.WIRING, loop, lambda stage, spec: stage(work)())
 
 
 def _bad() -> BatchUnreadable:
@@ -263,13 +263,13 @@ def test_the_command_refuses_unreadable_days(run: Run, when: list[str], capsys: 
 
 def test_the_monitor_trains_only_when_its_decision_says_so(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[Run] = []
-    monkeypatch.setattr(loops, "run", lambda this, loop: runs.append(this) or {"build": {}})
-    watched = loops.of(spec, Interval.of_day(spec.first_day))
+    monkeypatch.setattr(inline, "run", lambda this, loop: runs.append(this) or {"build": {}})
+    watched = inline.of(spec, Interval.of_day(spec.first_day))
     decision = {"action": "retrain", "triggers": True, "decision_id": "d", "changed_at": "2026-01-01T00:00:00+00:00", "run_id": "drift__d"}  # fmt: skip
     for quiet in ({"action": "none"}, {"triggers": False}):
         with pytest.raises(StageSkipped):
-            loops.retrain(watched, decision | quiet)
-    assert loops.retrain(watched, decision) == {"build": {}}
+            inline.retrain(watched, decision | quiet)
+    assert inline.retrain(watched, decision) == {"build": {}}
     (training,) = runs
     assert (training.run_id, training.reason, training.decision_id) == ("drift__d", "drift", "d")
     assert training.as_of == watched.as_of

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, NoReturn
 
+from evergreen.airflow_client.api import AirflowApi
 from evergreen.errors import RunFailed
 from evergreen.interval import Interval
-from evergreen.local.airflow_api import AirflowApi
 
 FINISHED = ("success", "failed")
 

@@ -8,8 +8,7 @@ from typing import Any
 import httpx
 
 from evergreen.answers import Remote, refusal, silence
-from evergreen.local.environment import ADMIN_USER
-from evergreen.settings import Settings
+from evergreen.settings import ADMIN_USER, Settings
 
 
 class AirflowApi:

@@ -7,10 +7,10 @@ import optuna
 import pandas as pd
 import pytest
 
+from evergreen.model import families
+from evergreen.model.rows import inputs
 from evergreen.spec.families import space
 from evergreen.spec.schema import FeatureType
-from evergreen.train import families
-from evergreen.train.rows import inputs
 
 from .conftest import rows_of
 
