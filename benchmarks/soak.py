@@ -173,10 +173,16 @@ def _disturbed(here: Settings, load: Load, disk: Path | None, end: float) -> lis
 
 
 def _kill(here: Settings, name: str) -> str:
-    _service(here, name).kill()
+    _end(here, name)
     started = time.monotonic()
     stack.up(silent)
     return f"all parts answer after {time.monotonic() - started:.0f} s"
+
+
+def _end(here: Settings, name: str) -> None:
+    service = _service(here, name)
+    service.kill()
+    service.wait(30)
 
 
 def _service(here: Settings, name: str) -> psutil.Process:
@@ -192,7 +198,7 @@ def _without_registry(here: Settings, load: Load) -> str:
     for process in family:
         process.suspend()
     try:
-        _service(here, "server").kill()
+        _end(here, "server")
         started = time.monotonic()
         Processes(here.home).start(workload.services(here)["server"])
         took = load.back(started)
