@@ -98,7 +98,7 @@ class Load:
 
 @dataclass
 class Memory:
-    """Resident memory of each service with its children, over time."""
+    """Memory of each service with its children, over time; what processes share is counted once."""
 
     processes: Processes
     ended: threading.Event = field(default_factory=threading.Event)
@@ -112,7 +112,7 @@ class Memory:
                     continue
                 with suppress(psutil.Error):
                     family = [process, *process.children(recursive=True)]
-                    self.samples[name, process.pid].append(sum(one.memory_info().rss for one in family) / 2**20)
+                    self.samples[name, process.pid].append(sum(one.memory_full_info().pss for one in family) / 2**20)
 
     def lines(self) -> Iterator[tuple[str, str, str, str]]:
         """The longest life of each service: its minutes, its memory after a minute and at its end."""

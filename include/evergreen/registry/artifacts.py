@@ -37,7 +37,7 @@ class Patience(NamedTuple):
 
 
 PATIENT = Patience(2.0, 60.0, 600.0)  # an object store behind it may think for long before the first byte
-HURRIED = Patience(2.0, 2.0, 10.0)  # where something else serves meanwhile
+HURRIED = Patience(1.0, 1.0, 10.0)  # where something else serves meanwhile, which a start waits for
 
 
 def read(candidate: Candidate, name: str, patience: Patience = PATIENT) -> bytes:
