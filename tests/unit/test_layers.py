@@ -1,15 +1,20 @@
 """The import graph: foundation ← spec ← rules ← adapters ← stages ← orchestration ← dags, and what each may load.
 
 The source is read, not run: an import inside a function counts for the direction, not for what loading a module costs.
+The linter holds what one line alone can break (pyproject.toml, TID251 and TID253, each with its reason). What needs the whole
+graph stands below: layers, circles, and what a light module loads by way of others.
 """
 
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -35,16 +40,8 @@ STAGES = {
     f"evergreen.{part}.stages"
     for part in ("ingest", "validate", "features", "train", "evaluate", "registry", "serve", "monitor")
 }
-HEAVY = {
-    "boto3", "botocore", "deltalake", "duckdb", "evidently", "fastapi", "feast", "great_expectations", "httpx", "ibis", "keras",
-    "mlflow", "numpy", "optuna", "pandas", "prometheus_client", "psycopg", "psycopg_pool", "pyarrow", "requests", "scipy", "sklearn",
-    "sqlalchemy", "tensorflow", "uvicorn",
-}  # fmt: skip
-# Heavy at module level in a light layer, with the reason.
-EXCEPTIONS = {
-    "evergreen.spec.deep": {"duckdb"},  # the deep pass of `evergreen check`; spec.load imports it inside a function
-    "evergreen.spec.query": {"duckdb"},  # for that pass and for features.compute
-}
+TIDY = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]["flake8-tidy-imports"]
+HEAVY = set(TIDY["banned-module-level-imports"])
 PURE = {"numpy", "croniter"}  # all that rules may use beside the standard library
 INPUT_OUTPUT = {
     "asyncio", "ftplib", "glob", "http", "io", "multiprocessing", "os", "shelve", "shutil", "socket", "sqlite3", "ssl", "subprocess",
@@ -61,6 +58,7 @@ class Import:
     name: str  # evergreen.lake.tables, pandas.io
     line: int
     lazy: bool  # inside a function
+    excused: bool = False  # from the linter's rule on heavy libraries, with a reason
 
 
 def imports(source: str, package: str) -> Iterator[Import]:
@@ -99,13 +97,15 @@ def imported(module: str) -> tuple[Import, ...]:
     """The imports of a module; names of ours are those of modules, not of what is in them."""
     path = modules()[module]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    found = []
-    for one in imports(path.read_text(encoding="utf-8"), package):
+    source = path.read_text(encoding="utf-8")
+    lines = source.splitlines()
+    named = []
+    for one in imports(source, package):
         name = one.name
         while name.startswith("evergreen.") and name not in modules():
             name = name.rpartition(".")[0]
-        found.append(Import(name, one.line, one.lazy))
-    return tuple(found)
+        named.append(replace(one, name=name, excused="noqa: TID253 - " in lines[one.line - 1]))
+    return tuple(named)
 
 
 def layer(module: str) -> str:
@@ -197,20 +197,71 @@ def test_dags_are_wiring_only() -> None:
                 )
 
 
-@pytest.mark.parametrize("name", ["foundation", "spec", "rules", "stages", "orchestration", "entry points"])
-def test_loading_a_light_layer_loads_no_heavy_library(name: str) -> None:
-    for module in of(name):
-        if module.startswith("evergreen.local."):
-            continue  # runs in a process of its own, never in a task or a DAG file
-        heavy = {
-            library: by for library, by in loaded(module).items() if library in HEAVY - EXCEPTIONS.get(module, set())
-        }
-        assert not heavy, f"{module} loads {heavy}: import it inside the function that needs it"
+def heavy(module: str) -> dict[str, str]:
+    """The heavy libraries that importing a module loads → the module of ours that does; its own excused ones left out."""
+    excused = {one.name.split(".")[0] for one in imported(module) if one.excused}
+    return {library: by for library, by in loaded(module).items() if library in HEAVY - excused}
 
 
-def test_every_exception_is_still_needed() -> None:
-    for module, libraries in EXCEPTIONS.items():
-        assert {one.name.split(".")[0] for one in imported(module) if not one.lazy} & HEAVY == libraries
+def light() -> list[str]:
+    """All but the adapters, and the local stack, which runs in a process of its own and never in a task or a DAG file."""
+    layers = (name for name in LAYERS if name != "adapters")
+    return [module for module in of(*layers) if not f"{module}.".startswith("evergreen.local.")]
+
+
+def test_loading_a_light_module_loads_no_heavy_library() -> None:
+    for module in light():
+        assert not heavy(module), f"{module} loads {heavy(module)}: import it inside the function that needs it"
+
+
+def violations(path: str, source: str) -> set[str]:
+    """The import rules that the linter finds broken in a source, as if it stood at this path."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "ruff",
+            "check",
+            "--select=TID",
+            "--output-format=json",
+            f"--stdin-filename={path}",
+            "-",
+        ],
+        input=source,
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        timeout=60,
+    )
+    return {violation["code"] for violation in json.loads(done.stdout)}
+
+
+def test_the_linter_knows_every_module_that_is_to_stay_light() -> None:
+    paths = [str(modules()[module].relative_to(PROJECT)) for module in light()]
+    with ThreadPoolExecutor(4) as pool:
+        held = dict(zip(paths, pool.map(lambda path: violations(path, "import pandas\n"), paths), strict=True))
+    unknown = [path for path, codes in held.items() if codes != {"TID253"}]
+    assert not unknown, f"name them in pyproject.toml, per-file-ignores, TID253: {unknown}"
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "codes"),
+    [
+        ("include/evergreen/train/tuning.py", "import pandas\n", set()),
+        ("include/evergreen/train/stages.py", "def stage():\n    import pandas\n", set()),
+        ("include/evergreen/train/stages.py", "if TYPE_CHECKING:\n    import pandas\n", set()),
+        ("include/evergreen/train/tuning.py", "from airflow.sdk import task\n", {"TID251"}),
+        ("include/evergreen/train/tuning.py", "def f():\n    from airflow.sdk import task\n", {"TID251"}),
+        ("include/evergreen/orchestration/links.py", "from airflow.sdk import task\n", set()),
+        ("include/evergreen/serve/models.py", "import pickle\n", {"TID251"}),
+        ("include/evergreen/serve/models.py", "import mlflow\nmlflow.sklearn.load_model('m')\n", {"TID251"}),
+        ("include/evergreen/serve/models.py", "import yaml\nyaml.safe_load('')\n", set()),
+        ("include/evergreen/cli.py", "def demo():\n    import evergreen_demo\n", {"TID251"}),
+        ("include/evergreen_demo/driver.py", "import evergreen_simulator\n", set()),
+    ],
+)  # fmt: skip
+def test_the_linter_holds_the_import_rules(path: str, source: str, codes: set[str]) -> None:
+    assert violations(path, source) == codes
 
 
 def test_rules_are_pure() -> None:
@@ -239,27 +290,18 @@ def test_rules_and_stages_never_ask_for_the_time() -> None:
                 assert called not in CLOCKS, f"{module}:{node.lineno} reads the wall clock: the only now is run.as_of"
 
 
-def test_airflow_is_known_to_orchestration_and_dags_alone() -> None:
+def test_where_the_linter_lets_airflow_in_the_other_bans_hold_too() -> None:
+    banned = set(TIDY["banned-api"]) - {"airflow"}
     users = {module for module in modules() for one in imported(module) if one.name.split(".")[0] == "airflow"}
     assert users, "nobody imports airflow: this test sees nothing"
-    assert all(layer(module) == "orchestration" or module.startswith("dags.") for module in users), users
-    private = ("airflow.models", "airflow.settings", "airflow.utils.session", "airflow.utils.db")
-    asking = {module for module in users for one in imported(module) if one.name.startswith(private)}
-    assert not asking, f"{asking} would read the metadata database: tasks go through airflow.sdk"
-
-
-def test_the_product_knows_neither_the_example_businesses_nor_the_demo() -> None:
-    users = [
-        at(module, one)
-        for module in modules()
+    wrong = [
+        f"{at(module, one)} imports {one.name}: {TIDY['banned-api'][ban]['msg']}"
+        for module in users | set(of("orchestration"))
         for one in imported(module)
-        if one.name.split(".")[0] in ("evergreen_simulator", "evergreen_flights", "evergreen_demo")
+        for ban in banned
+        if f"{one.name}.".startswith(f"{ban}.")
     ]
-    assert not users
-    simulator = [path.read_text(encoding="utf-8") for path in (INCLUDE / "evergreen_simulator").rglob("*.py")]
-    assert any(
-        one.name.startswith("evergreen.") for source in simulator for one in imports(source, "evergreen_simulator")
-    )
+    assert not wrong, "\n".join(wrong)
 
 
 def test_no_module_is_a_grab_bag() -> None:
