@@ -35,7 +35,7 @@ PRELOADED = (
     "evergreen.orchestration.retrain",
     "evergreen.registry.store",
     "evergreen.serve.stages",
-    "evergreen.train.tracking",
+    "evergreen.registry.tracking",
     "evergreen.train.tuning",
     "evergreen.validate.data_docs",
     "evergreen.validate.expectations",

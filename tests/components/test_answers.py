@@ -17,10 +17,10 @@ from evergreen.errors import EvergreenError, PermanentError, RequestRefused, Tra
 from evergreen.ingest import landing
 from evergreen.lake import catalogue
 from evergreen.local import postgres as local_postgres
-from evergreen.registry import store
+from evergreen.registry import store, tracking
 from evergreen.serve import client
 from evergreen.settings import DATABASES, Settings, settings
-from evergreen.train import tracking, tuning
+from evergreen.train import tuning
 
 
 class Refusing(BaseHTTPRequestHandler):
@@ -85,7 +85,10 @@ ASKING: dict[str, tuple[Callable[[], object], str]] = {
     "server": (lambda: client.serving("churn"), "EVERGREEN_SERVER_TOKEN"),
     "deploy": (lambda: client.deploy("churn", 1), "EVERGREEN_SERVER_TOKEN"),
     "registry": (lambda: store.registered("churn"), "MLFLOW_TRACKING_PASSWORD"),
-    "tracking": (lambda: tracking.find("churn", "key", "logistic"), "MLFLOW_TRACKING_PASSWORD"),
+    "tracking": (
+        lambda: tracking.find("churn", "key", "mlp", study="a study", is_idle=lambda _: True),
+        "MLFLOW_TRACKING_PASSWORD",
+    ),
     "s3": (lambda: landing.read("s3://evergreen", "a/{partition}.csv", "2026-01-05", "churn/a"), "AWS_SECRET_ACCESS_KEY"),
 }  # fmt: skip
 BODIES = {"json": b'{"error_code": "%s", "message": "no", "detail": "no"}', "page": b"<html>no</html>"}

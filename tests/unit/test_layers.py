@@ -119,6 +119,12 @@ def layer(module: str) -> str:
     return parts[-1] if parts[-1] in ("rules", "stages") else "adapters"
 
 
+def folder(module: str) -> str | None:
+    """The folder of the package that a module stands in; None for what stands in none (`evergreen.settings`, a DAG file)."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "evergreen" and len(parts) > 2 else None
+
+
 def at(module: str, one: Import) -> str:
     return f"{modules()[module].relative_to(PROJECT)}:{one.line}"
 
@@ -186,6 +192,22 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
         for module in free:
             del graph[module]
     assert not graph, f"circles among: {', '.join(sorted(graph))}"
+
+
+def test_no_folder_imports_itself_by_way_of_others() -> None:
+    folders: dict[str, set[str]] = {}
+    for module in modules():
+        for one in imported(module):
+            ours, theirs = folder(module), folder(one.name)
+            if (module, one.name) == ("evergreen.features.stages", "evergreen.validate.stages"):
+                continue  # a stage that calls another one: it goes with the wiring of the loops as a value
+            if one.name in modules() and ours and theirs and ours != theirs:
+                folders.setdefault(ours, set()).add(theirs)
+    assert len(folders) > 10 and "registry" in folders["train"], "the graph of folders is not there"
+    while free := [name for name, needs in folders.items() if not needs & folders.keys()]:
+        for name in free:
+            del folders[name]
+    assert not folders, f"circles among: { {name: sorted(needs & folders.keys()) for name, needs in folders.items()} }"
 
 
 def test_dags_are_wiring_only() -> None:

@@ -40,8 +40,7 @@ def evaluate(run: Run, data: Json, candidates: list[Json]) -> Json:
 
     from evergreen.model import rows
     from evergreen.model.metrics import score
-    from evergreen.registry import artifacts, loading
-    from evergreen.train import tracking
+    from evergreen.registry import artifacts, loading, tracking
 
     spec, metric = run.spec, run.spec.search.metric
     later = rows.read(spec, data, "evaluate")
@@ -97,7 +96,7 @@ def gates(run: Run, evaluated: Json) -> Json:
     Raises:
         EvidenceMissing: a gate could not be decided.
     """
-    from evergreen.train import tracking
+    from evergreen.registry import tracking
 
     best = evaluated["best"]
     evidence = rules.Evidence(

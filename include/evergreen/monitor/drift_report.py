@@ -6,19 +6,16 @@ nothing run but Evidently's own script and the line that starts it.
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 import re
 import warnings
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evergreen.quoting import shown, visible
+from evergreen.reports.evidently import content_policy, font, scripts
 from evergreen.reports.pages import publish, render
-from evergreen.reports.policy import policy
 from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
@@ -26,10 +23,6 @@ if TYPE_CHECKING:
 
 _SEED = 0
 _LABEL = 80  # characters
-_DRAW = """
-const { dashboard, graphs } = JSON.parse(document.getElementById("data").textContent);
-window.drawDashboard(dashboard, new Map(Object.entries(graphs)), "report");
-"""
 _ASSIGNED = re.compile(
     r"<script>\s*var (\w+) = "
 )  # in Evidently's page: its data, then `additional_graphs_` and the same name
@@ -51,15 +44,10 @@ def write(spec: ModelSpec, key: str, window: pd.DataFrame, reference: pd.DataFra
 
     data = json.dumps(_drawn(spec, window, reference)).replace("<", "\\u003c")
     page = render(
-        Path(__file__).with_name("report.html"), model=spec.model, key=key, policy=content_policy(), font=Markup(_font()),
-        data=Markup(data), scripts=[Markup(script) for script in _scripts()],
+        Path(__file__).with_name("report.html"), model=spec.model, key=key, policy=content_policy(), font=Markup(font()),
+        data=Markup(data), scripts=[Markup(script) for script in scripts()],
     )  # fmt: skip
     return publish(f"{spec.model}/drift/{key}.html", page)
-
-
-def content_policy() -> str:
-    """What the page may do: run Evidently's script and ours. Evidently makes its styles while it runs."""
-    return policy(scripts=_scripts(), style=None)
 
 
 def _drawn(spec: ModelSpec, window: pd.DataFrame, reference: pd.DataFrame) -> dict[str, Any]:
@@ -102,20 +90,3 @@ def _label(category: str) -> str:
 
 def _sample(side: pd.DataFrame, rows: int) -> pd.DataFrame:
     return side if len(side) <= rows else side.sample(rows, random_state=_SEED)
-
-
-@cache
-def _scripts() -> tuple[str, str]:
-    """The page's scripts as they stand between their tags; the same for every page of this Evidently."""
-    library = (_assets() / "index.js").read_text(encoding="utf-8")
-    return f"var global = globalThis;\n{library}", _DRAW
-
-
-def _font() -> str:
-    return base64.b64encode((_assets() / "material-ui-icons.woff2").read_bytes()).decode()
-
-
-def _assets() -> Path:
-    found = find_spec("evidently")  # where it is installed; importing it takes seconds
-    assert found is not None and found.origin is not None
-    return Path(found.origin).parent / "nbextension" / "static"

@@ -25,8 +25,7 @@ def register(run: Run, gated: Json) -> Json:
         ArtifactUntrusted: a file of the candidate is no longer what training recorded, or the champion was not adopted.
         EvidenceMissing: MLflow has a champion that the audit trail does not know of.
     """
-    from evergreen.registry import records, store
-    from evergreen.train import tracking
+    from evergreen.registry import records, store, tracking
 
     model = run.spec.model
     run.links["MLflow run"] = tracking.url(gated["mlflow_run_id"])

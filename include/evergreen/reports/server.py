@@ -21,7 +21,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from evergreen.monitor import drift_report
+from evergreen.reports.evidently import content_policy
 from evergreen.reports.pages import render, style
 from evergreen.reports.policy import policy
 from evergreen.serve.hosts import Hosts
@@ -79,7 +79,7 @@ class _Headers:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self.headers = {
-            "Content-Security-Policy": f"{drift_report.content_policy()}; frame-ancestors 'none'",
+            "Content-Security-Policy": f"{content_policy()}; frame-ancestors 'none'",
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "no-referrer",
             "Cross-Origin-Resource-Policy": "same-origin",

@@ -25,8 +25,8 @@ def probe(run: Run, registered: Json) -> Json:
         ModelUnloadable: the process does not come up with the version, or answers differently.
         ServiceUnavailable: what it loads from does not answer, or the machine is too busy to start it.
     """
+    from evergreen.registry import tracking
     from evergreen.serve import probing
-    from evergreen.train import tracking
 
     run.links["MLflow run"] = tracking.url(registered["mlflow_run_id"])
     rows, difference = probing.probe(run.spec.model, registered["version"], registered["mlflow_run_id"])
@@ -50,10 +50,9 @@ def deploy(run: Run, probed: Json) -> Json:
         EvidenceMissing: its gates compared it with another champion than the one of now.
         DeployRefused: the server did not take it; the champion serves on.
     """
-    from evergreen.registry import records, store
+    from evergreen.registry import records, store, tracking
     from evergreen.registry.promotion import promote
     from evergreen.serve import client
-    from evergreen.train import tracking
 
     model = run.spec.model
     run.links["MLflow run"] = tracking.url(probed["mlflow_run_id"])

@@ -77,11 +77,12 @@ def tune(run: Run, data: Json, family: str) -> Json:
 
     from evergreen.model import families, rows
     from evergreen.model.code import spec_hash
-    from evergreen.train import tracking, tuning
+    from evergreen.registry import tracking
+    from evergreen.train import tuning
 
     spec, study = run.spec, tuning.study(run.spec.model, data["key"], family)
     with tuning.alone(study):
-        found = tracking.find(spec.model, data["key"], family)
+        found = tracking.find(spec.model, data["key"], family, study=study, is_idle=tuning.is_idle)
         if found is not None:
             log.info("%s: this training was done before; nothing to do", family)
             run.links["MLflow run"] = tracking.url(found.info.run_id)

@@ -13,11 +13,10 @@ from sklearn.pipeline import Pipeline
 
 from evergreen.evaluate import stages as evaluate
 from evergreen.model import families, rows
-from evergreen.registry import audit, store
+from evergreen.registry import audit, store, tracking
 from evergreen.registry import stages as registry
 from evergreen.run import Run
 from evergreen.spec.schema import ModelSpec
-from evergreen.train import tracking
 from tests.components.train.conftest import DAYS, rows_of, run_as_of, spec, training_set
 
 __all__ = ["Contest", "run_as_of", "spec", "training_set"]

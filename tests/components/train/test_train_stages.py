@@ -244,8 +244,9 @@ def test_what_a_killed_or_failed_training_began_to_log_is_cleared_by_the_next_on
 ) -> None:
     import mlflow
 
+    from evergreen.registry import tracking
     from evergreen.settings import settings
-    from evergreen.train import tracking, tuning
+    from evergreen.train import tuning
 
     client = mlflow.MlflowClient(settings().mlflow_url)
     mlflow.set_tracking_uri(settings().mlflow_url)
@@ -264,8 +265,9 @@ def test_what_a_killed_or_failed_training_began_to_log_is_cleared_by_the_next_on
     client.set_terminated(
         ended[0], status="FAILED"
     )  # as MLflow does for an exception: of SIGTERM, a time-out, a server that is away
+    other = tuning.study(spec.model, "other", "mlp")
     with tuning.alone(tuning.study(spec.model, "living", "mlp")):
-        assert tracking.find(spec.model, "other", "mlp") is None
+        assert tracking.find(spec.model, "other", "mlp", study=other, is_idle=tuning.is_idle) is None
     assert [client.get_run(run_id).info.status for run_id, _ in (killed, living, ended)] == [
         "KILLED",
         "RUNNING",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -37,7 +37,6 @@ from evergreen.registry.records import Candidate, Digest
 from evergreen.run import Run
 from evergreen.settings import settings
 from evergreen.spec.schema import ModelSpec
-from evergreen.train import tuning
 
 REFERENCE_ROWS = 20_000  # what the monitor compares with; a sample where there is more
 SAMPLE_ROWS = 20  # what the probe asks a fresh server
@@ -45,12 +44,17 @@ SAMPLE_ROWS = 20  # what the probe asks a fresh server
 _ENVIRONMENT = (*REQUIREMENTS, "scipy", "tensorflow", "keras", "optuna", "mlflow", "feast", "duckdb", "deltalake")
 
 
-def find(model: str, key: str, family: str) -> MlflowRun | None:
-    """The finished run of a key and family, whose files were recorded; call it alone with that study. What killed attempts of any study
-    left half written is cleared first."""
+def find(model: str, key: str, family: str, *, study: str, is_idle: Callable[[str], bool]) -> MlflowRun | None:
+    """The finished run of a key and family, whose files were recorded. What killed attempts of any study left half written is cleared
+    first.
+
+    Args:
+        study: the name of this search; nobody else may be working on it.
+        is_idle: whether nobody works on the study of a name.
+    """
     with _service(f"looking for the {family} candidate of {model}, key {key}"):
         experiment = _experiment(model)
-        _clear_ended(experiment, tuning.study(model, key, family))
+        _clear_ended(experiment, study, is_idle)
         found = mlflow.search_runs(
             [experiment],
             f"tags.`evergreen.key` = '{key}' and tags.`evergreen.family` = '{family}' and attributes.status = 'FINISHED'",
@@ -59,14 +63,14 @@ def find(model: str, key: str, family: str) -> MlflowRun | None:
     return next((run for run in found if records.find_candidate(run.info.run_id) is not None), None)
 
 
-def _clear_ended(experiment: str, own: str) -> None:
+def _clear_ended(experiment: str, own: str, is_idle: Callable[[str], bool]) -> None:
     """Delete the models that ended runs began to log, whether nobody works on a run any more or an exception has ended it (SIGTERM and a
     time-out are one). The run is KILLED then: nothing is left of it."""
     client = mlflow.MlflowClient()
     for status in ("RUNNING", "FAILED"):
         for run in mlflow.search_runs([experiment], f"attributes.status = '{status}'", output_format="list"):
             study = run.data.tags.get("evergreen.study")
-            if study is None or (study != own and not tuning.is_idle(study)):
+            if study is None or (study != own and not is_idle(study)):
                 continue
             for model in client.search_logged_models([experiment], f"source_run_id = '{run.info.run_id}'"):
                 _delete_model(model.model_id)
