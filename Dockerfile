@@ -12,8 +12,9 @@ ENV AIRFLOW__CORE__LOAD_EXAMPLES=False \
     EVERGREEN_HOME=/opt/airflow/home \
     PYTHONPATH=/opt/airflow/config:/opt/airflow/include
 
-# The lock names every package, Airflow among them; bytecode is compiled once here and not in every task.
-COPY --chown=airflow:root requirements.txt /tmp/requirements.txt
+# The lock names every package, Airflow among them, but none that only tests, linters or the local stack need.
+# Bytecode is compiled once here and not in every task.
+COPY --chown=airflow:root requirements-runtime.txt /tmp/requirements.txt
 RUN pip install --no-cache-dir uv==0.13.9 \
     && uv pip install --no-cache --compile-bytecode --requirement /tmp/requirements.txt
 

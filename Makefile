@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 UV := $(VENV)/.uv/bin/uv
+COMPILE = $(UV) pip compile -q --universal --python-version 3.11 pyproject.toml
 export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPATH :=
 
@@ -59,7 +60,7 @@ test: setup ## run the tests, all but those marked long, in WORKERS processes si
 test-long: setup ## run every test, those marked long too
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
-check: setup ## lint, format, types, specs, images, workflows, lock; changes nothing
+check: setup ## lint, format, types, specs, images, workflows, locks; changes nothing
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -69,15 +70,18 @@ check: setup ## lint, format, types, specs, images, workflows, lock; changes not
 	@$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(BIN)/zizmor -q --offline --no-progress .github/workflows
 	@if test -x $(BIN)/hadolint; then $(BIN)/hadolint Dockerfile deploy/server.Dockerfile; else echo "check: no hadolint for this platform, the Dockerfiles are not linted"; fi
-	@$(UV) pip compile -q --universal --python-version 3.11 --no-header --no-annotate --constraints requirements.txt pyproject.toml --group dev \
+	@$(COMPILE) --no-header --no-annotate --constraints requirements.txt --group dev --group local \
 	  | diff - <(grep -vE '^\s*#' requirements.txt) || { echo "requirements.txt does not agree with pyproject.toml: run 'make lock'"; exit 1; }
+	@$(COMPILE) --no-header --no-annotate --constraints requirements.txt \
+	  | diff - <(grep -vE '^\s*#' requirements-runtime.txt) || { echo "requirements-runtime.txt does not agree with requirements.txt: run 'make lock'"; exit 1; }
 
 format: setup ## format the code and mend what the linter can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-lock: setup ## resolve the newest releases that pyproject.toml allows into requirements.txt
-	@$(UV) pip compile -q --universal --python-version 3.11 --upgrade --custom-compile-command "make lock" pyproject.toml --group dev -o requirements.txt
+lock: setup ## resolve the newest releases that pyproject.toml allows into requirements.txt, and what images need of them into requirements-runtime.txt
+	@$(COMPILE) --upgrade --custom-compile-command "make lock" --group dev --group local -o requirements.txt
+	@$(COMPILE) --no-annotate --custom-compile-command "make lock" --constraints requirements.txt -o requirements-runtime.txt
 
 bench: setup ## measure, as ratios taken side by side; SECTION=serving measures one section anew
 	@PYTHONPATH=. $(BIN)/python -m benchmarks $(SECTION)

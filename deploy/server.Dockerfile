@@ -9,7 +9,7 @@ ENV PYTHONUNBUFFERED=1 \
     EVERGREEN_PROJECT=/opt/evergreen \
     EVERGREEN_HOME=/home/evergreen/home
 
-COPY requirements.txt /tmp/requirements.txt
+COPY requirements-runtime.txt /tmp/requirements.txt
 RUN pip install --no-cache-dir uv==0.13.9 \
     && uv pip install --system --no-cache --compile-bytecode --requirement /tmp/requirements.txt \
     && useradd --create-home --uid 10001 evergreen \

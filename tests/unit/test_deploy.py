@@ -31,11 +31,11 @@ def test_the_conda_environment_is_the_lock() -> None:
 
 
 @pytest.mark.parametrize("dockerfile", ["Dockerfile", "deploy/server.Dockerfile"])
-def test_an_image_has_the_lock_and_all_that_it_copies_is_in_the_build_context(dockerfile: str) -> None:
+def test_an_image_has_the_runtime_lock_and_all_that_it_copies_is_in_the_build_context(dockerfile: str) -> None:
     text = (PROJECT / dockerfile).read_text()
     context = (PROJECT / ".dockerignore").read_text().splitlines()
     copied = [name for line in re.findall(r"^COPY (?:--\S+ )?(.+)$", text, re.MULTILINE) for name in line.split()[:-1]]
-    assert "requirements.txt" in copied and "include" in copied
+    assert "requirements-runtime.txt" in copied and "include" in copied and "requirements.txt" not in copied
     assert not [name for name in copied if f"!{name}" not in context or not (PROJECT / name).exists()]
     assert re.search(r"^FROM .*python:?3\.11", text, re.MULTILINE), "both have one Python"
     assert "--python-version 3.11" in (PROJECT / "Makefile").read_text(), "the oldest that the lock is made for"
