@@ -8,7 +8,7 @@ zone. Nothing else is in reach (`spec.query`): no file, no network, no extension
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,25 +23,10 @@ from evergreen.lake import tables
 from evergreen.quoting import shown
 from evergreen.spec import files
 from evergreen.spec import query as queries
+from evergreen.spec.kinds import KINDS, KindName
 from evergreen.spec.schema import ModelSpec, Source
 
-TIMESTAMP = pa.timestamp("us", tz="UTC")
-_COLUMN_TYPES: dict[str, pa.DataType] = {
-    "string": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(),
-    "timestamp": pa.timestamp("us"), "date": pa.date32(),
-}  # fmt: skip
-# What a declared type is stored as, and which types of the query's result may become it without loss.
-_RESULT_TYPES: dict[str, tuple[pa.DataType, Callable[[pa.DataType], bool]]] = {
-    "int": (pa.int64(), lambda t: pa.types.is_integer(t) or pa.types.is_decimal(t) or pa.types.is_floating(t)),
-    "float": (pa.float64(), lambda t: pa.types.is_floating(t) or pa.types.is_integer(t) or pa.types.is_decimal(t)),
-    "bool": (pa.bool_(), pa.types.is_boolean),
-    "category": (
-        pa.string(),
-        lambda t: pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_dictionary(t),
-    ),
-    "string": (pa.string(), lambda t: pa.types.is_string(t) or pa.types.is_large_string(t)),
-    "timestamp": (TIMESTAMP, pa.types.is_timestamp),
-}
+TIMESTAMP = KINDS["timestamp"].stored()
 _LONGEST_LEAD = timedelta(days=1)  # a request is made at most so long before the interval that its row belongs to
 _LEAK_PROBES = 3  # moments of a day at which requests are replayed without what came later
 _MINUTES = 20  # a query may take; the task that runs it has 30
@@ -73,7 +58,7 @@ def labels(spec: ModelSpec, window: Window) -> tuple[pa.Table, int]:
     position = result.schema.get_field_index(name)
     if position >= 0 and pa.types.is_boolean(result.schema.field(position).type):
         result = result.set_column(position, name, result[name].cast(pa.int64()))
-    kind = "int" if spec.label.type == "binary" else "float"
+    kind: KindName = "int" if spec.label.type == "binary" else "float"
     result = _checked(result, key, {key: spec.entity.type, name: kind}, file, doing)
     allowed = pc.is_in(result[name], pa.array([0, 1])) if spec.label.type == "binary" else pc.is_finite(result[name])
     wrong = pc.unique(result[name].filter(pc.invert(pc.fill_null(allowed, False))))
@@ -115,7 +100,7 @@ def requests(spec: ModelSpec, window: Window) -> pa.Table:
     parameters = {"start": interval.start, "end": interval.end}
     seen = dataclasses.replace(window, start=interval.start - declared.look_back, end=max(interval.end, window.end))
 
-    expected = {**spec.keys, EVENT: "timestamp", **declared.inputs}
+    expected: dict[str, KindName] = {**spec.keys, EVENT: "timestamp", **declared.inputs}
     with _opened(spec, declared.sources, seen, outcome=False) as tables_of:
         found = _checked(_result(tables_of, file, parameters, doing), key, expected, file, doing)
         moments = found[EVENT]
@@ -228,9 +213,8 @@ def _known(source: Source, column: str) -> str:
 
 def _raw(spec: ModelSpec, source: str, days: Sequence[str]) -> pa.Table:
     """The published rows of a source's days, with the declared columns and types, and known_at; times lose their zone."""
-    columns = {name: _COLUMN_TYPES[kind] for name, kind in spec.sources[source].columns.items()} | {
-        "known_at": pa.timestamp("us")
-    }
+    columns = {name: KINDS[kind].queried() for name, kind in spec.sources[source].columns.items()}
+    columns["known_at"] = KINDS["timestamp"].queried()
     stored = tables.read(spec.model, "raw", source, partitions=list(days)) if days else None
     if stored is None:
         return pa.schema(columns.items()).empty_table()
@@ -241,7 +225,7 @@ def _raw(spec: ModelSpec, source: str, days: Sequence[str]) -> pa.Table:
     })  # fmt: skip
 
 
-def _checked(result: pa.Table, key: str, expected: Mapping[str, str], file: Path, doing: str) -> pa.Table:
+def _checked(result: pa.Table, key: str, expected: Mapping[str, KindName], file: Path, doing: str) -> pa.Table:
     """The result with the expected types and order, sorted by key.
 
     Raises:
@@ -251,14 +235,11 @@ def _checked(result: pa.Table, key: str, expected: Mapping[str, str], file: Path
         raise _wrong_query(file, doing, f"columns {', '.join(result.column_names)}", f"columns {', '.join(expected)}")
     columns = {}
     for name, kind in expected.items():
-        stored, fits = _RESULT_TYPES[kind]
-        column, found = result[name], result[name].type
-        if pa.types.is_floating(found):  # x/0 is missing; NaN and infinity in Arrow would pass for values
-            column = pc.if_else(pc.is_finite(column), column, pa.scalar(None, found))
-        if not fits(found) and not pa.types.is_null(found):
+        found = result[name].type
+        if not KINDS[kind].returned(found):
             raise _wrong_query(file, doing, f"`{name}` is {found}", f"{kind}, as the spec declares it")
         try:
-            columns[name] = column.cast(stored)
+            columns[name] = KINDS[kind].of_result(result[name])
         except pa.ArrowInvalid as error:
             raise _wrong_query(
                 file, doing, f"`{name}` is {found}: {error}", f"{kind}, as the spec declares it"

@@ -27,8 +27,6 @@ from feast.data_format import DeltaFormat
 from feast.errors import FeatureServiceNotFoundException
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Map, Value
-from feast.types import Bool, Float64, Int64, PrimitiveFeastType, String
-from feast.value_type import ValueType
 
 from evergreen.answers import of_postgres
 from evergreen.errors import EvidenceMissing, PermanentError
@@ -36,19 +34,14 @@ from evergreen.features.online_store import Packed
 from evergreen.features.rules import EVENT
 from evergreen.lake import postgres, tables
 from evergreen.settings import settings
+from evergreen.spec.kinds import KINDS
 from evergreen.spec.schema import ModelSpec
 
 log = logging.getLogger(__name__)
 
-_TYPES: dict[str, PrimitiveFeastType] = {
-    "int": Int64, "float": Float64, "bool": Bool, "category": String, "string": String,
-}  # fmt: skip
 _DEFINITION = (
     "evergreen.definition"  # tag of a model's FeatureService: fingerprint of everything that was applied with it
 )
-_VALUES: dict[str, str] = {  # the field of Feast's `Value` that holds each type
-    "int": "int64_val", "float": "double_val", "bool": "bool_val", "category": "string_val", "string": "string_val",
-}  # fmt: skip
 _ROWS_A_WRITE = 10_000  # bounds the Python objects that are made of them
 
 _opening = threading.Lock()
@@ -89,7 +82,7 @@ def objects(spec: ModelSpec) -> list[Any]:
         entity.name: Entity(
             name=entity.name,
             join_keys=[entity.key],
-            value_type=ValueType.INT64 if entity.type == "int" else ValueType.STRING,
+            value_type=KINDS[entity.type].value_type(),
         )
         for entity in declared_entities.values()
     }
@@ -99,7 +92,7 @@ def objects(spec: ModelSpec) -> list[Any]:
             entities=[entities[declared_entities[view].name]],
             ttl=timedelta(0),  # no expiry: the look-back is part of the query, and training and serving read alike
             schema=[
-                Field(name=name, dtype=_TYPES[kind])
+                Field(name=name, dtype=KINDS[kind].feast_type())
                 for name, kind in {
                     declared_entities[view].key: declared_entities[view].type,
                     **declared.features,
@@ -212,7 +205,7 @@ def _rows(spec: ModelSpec, view: str, rows: pa.Table | pa.RecordBatch) -> Iterat
 
 def _packed(spec: ModelSpec, view: str, rows: pa.Table | pa.RecordBatch) -> Iterator[bytes]:
     """Each row's features as a serialized `Map`; null and NaN as a value without a kind, which is Feast's null."""
-    fields = [(name, _VALUES[kind]) for name, kind in spec.features[view].features.items()]
+    fields = [(name, KINDS[kind].feast_field) for name, kind in spec.features[view].features.items()]
     for row in zip(*(rows[name].to_pylist() for name, _ in fields), strict=True):
         packed = Map()
         for (name, field), value in zip(fields, row, strict=True):

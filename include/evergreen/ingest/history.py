@@ -12,13 +12,7 @@ from evergreen.errors import BatchMissing
 from evergreen.ingest.origin import Origin
 from evergreen.interval import Interval
 from evergreen.quoting import shown
-
-# A time without a zone is UTC (by the connection's setting). What no calendar of four digits has (infinity, 10000-01-01, a year before
-# Christ), which a database may hold and Python cannot, is no moment.
-MOMENT = (
-    "case when try_cast({0} as timestamptz) between timestamptz '0001-01-01 00:00:00+00' and timestamptz '9999-12-31 23:59:59.999999+00'"
-    " then try_cast({0} as timestamptz) end"
-)
+from evergreen.spec.kinds import KINDS
 
 # A row without a readable time goes where the row before it goes, and the first rows where the first readable one goes, but to
 # no day outside of the model's: so it reaches quarantine, on about the day that it belongs to.
@@ -27,7 +21,7 @@ select _row, moment, case when moment is not null then moment else least(greates
     last_value(moment ignore nulls) over (order by _row rows between unbounded preceding and current row),
     first_value(moment ignore nulls) over (order by _row rows between current row and unbounded following)
 ), $first), $last) end as placed
-from (select _row, {MOMENT.format('"time"')} as moment from found)"""
+from (select _row, {KINDS["timestamp"].value('"time"')} as moment from found)"""
 
 
 @dataclass(frozen=True)

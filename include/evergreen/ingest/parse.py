@@ -20,6 +20,7 @@ from evergreen.ingest.columns import as_declared
 from evergreen.ingest.landing import Part
 from evergreen.ingest.origin import Origin, address
 from evergreen.quoting import shown
+from evergreen.spec.kinds import KINDS, ColumnType
 from evergreen.spec.schema import Source
 
 log = logging.getLogger(__name__)
@@ -30,14 +31,6 @@ ROW = "_row"  # position in the batch, from 0, over all its parts; of a history,
 _BLOCK_ROWS = 10_000  # of JSON Lines: as Python's objects they take ten times the memory
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escape of JSON that may be half a character
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
-
-_WHOLE = (
-    "case when try_cast({0} as double) % 1 = 0 then try_cast({0} as bigint) end"  # a plain cast would round 1.7 to 2
-)
-_CASTS = {
-    "string": "try_cast({0} as varchar)", "int": _WHOLE, "float": "case when not isinf(try_cast({0} as double)) then try_cast({0} as double) end", "bool": "try_cast({0} as boolean)",
-    "timestamp": history.MOMENT, "date": "case when try_cast({0} as date) between date '0001-01-01' and date '9999-12-31' then try_cast({0} as date) end",
-}  # fmt: skip
 
 
 def parse(parts: Sequence[Part], source: Source) -> pa.Table:
@@ -70,7 +63,7 @@ def parse_history(part: Part, source: Source, day: history.Day) -> pa.Table:
     return typed(found.take(rows), source.columns, rows, part.origin)
 
 
-def typed(found: pa.Table, columns: Mapping[str, str], rows: pa.Array, origin: Origin) -> pa.Table:
+def typed(found: pa.Table, columns: Mapping[str, ColumnType], rows: pa.Array, origin: Origin) -> pa.Table:
     """Cells of any type as their declared ones, with `_row` from `rows` and `_unparsed`: that of `found`, where it has one, and more.
 
     Raises:
@@ -78,12 +71,10 @@ def typed(found: pa.Table, columns: Mapping[str, str], rows: pa.Array, origin: O
     """
     values, wrong = [], [UNPARSED] if UNPARSED in found.column_names else []
     for name, kind in columns.items():
-        cast = _CASTS[kind].format(f'"{name}"')
-        # NaN is missing: in Arrow and Delta it would pass for a value, and one of them would make every mean NaN.
-        values.append(f"nullif({cast}, 'nan'::double) as \"{name}\"" if kind == "float" else f'{cast} as "{name}"')
-        wrong.append(
-            f"""case when "{name}" is not null and {cast} is null then '{name}=' || cast("{name}" as varchar) end"""
-        )
+        cell = f'"{name}"'
+        values.append(f'{KINDS[kind].value(cell)} as "{name}"')
+        unfit = f"{cell} is not null and not {KINDS[kind].fits(cell)}"
+        wrong.append(f"case when {unfit} then '{name}=' || cast({cell} as varchar) end")
     query = f"select {', '.join(values)}, nullif(concat_ws('; ', {', '.join(wrong)}), '') as {UNPARSED}, {ROW} from found order by {ROW}"
     with duckdb.connect(config={"threads": 2, "enable_external_access": False}) as connection:
         connection.execute("set timezone = 'UTC'")

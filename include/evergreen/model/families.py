@@ -19,8 +19,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from evergreen.model.network import KerasClassifier, KerasRegressor
+from evergreen.spec import kinds
 from evergreen.spec.families import space
-from evergreen.spec.schema import FeatureType, LabelType
+from evergreen.spec.kinds import FeatureType
+from evergreen.spec.schema import LabelType
 
 if TYPE_CHECKING:
     import optuna
@@ -75,8 +77,7 @@ def build(
     family: str, parameters: Parameters, features: Mapping[str, FeatureType], seed: int, *, label: LabelType = "binary"
 ) -> Pipeline:
     """An unfitted candidate for a kind of label; the same parameters and seed fit the same model."""
-    numbers = [name for name, kind in features.items() if kind != "category"]
-    categories = [name for name, kind in features.items() if kind == "category"]
+    numbers, categories = kinds.numbers(features), kinds.categories(features)
     prepare, model = _BUILDERS[family]
     return Pipeline([
         ("prepare", prepare(numbers, categories)), ("model", model[label](parameters, seed, len(categories)))

@@ -14,7 +14,8 @@ from sklearn.pipeline import Pipeline
 
 from evergreen.features.rules import EVENT
 from evergreen.lake import staging
-from evergreen.spec.schema import FeatureType, ModelSpec
+from evergreen.spec.kinds import KINDS, FeatureType
+from evergreen.spec.schema import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,7 @@ def read(spec: ModelSpec, data: Mapping[str, Any], part: Literal["learn", "evalu
 
 def inputs(features: Mapping[str, FeatureType], frame: pd.DataFrame) -> pd.DataFrame:
     """The model's inputs out of a frame: numbers and booleans as float64, categories as text or None, in the spec's order."""
-    columns = {}
-    for name, kind in features.items():
-        column = frame[name]
-        columns[name] = (
-            column.astype(object).where(column.notna(), None) if kind == "category" else column.astype("float64")
-        )
+    columns = {name: KINDS[kind].modelled(frame[name]) for name, kind in features.items()}
     return pd.DataFrame(columns, index=frame.index)
 
 

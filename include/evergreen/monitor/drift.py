@@ -10,7 +10,8 @@ import pandas as pd
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
-from evergreen.spec.schema import FeatureType, ModelSpec
+from evergreen.spec.kinds import KINDS, FeatureType
+from evergreen.spec.schema import ModelSpec
 
 PREDICTION = "prediction"
 
@@ -21,7 +22,7 @@ def distances(spec: ModelSpec, window: pd.DataFrame, reference: pd.DataFrame) ->
     for name, kind in {**watched(spec, reference), PREDICTION: "float"}.items():
         ours, theirs = window[name].dropna(), reference[name].dropna()
         if len(ours) and len(theirs):
-            found[name] = _categories(ours, theirs) if kind == "category" else _numbers(ours, theirs)
+            found[name] = _numbers(ours, theirs) if KINDS[kind].numeric else _categories(ours, theirs)
     return found
 
 

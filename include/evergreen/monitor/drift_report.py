@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from evergreen.quoting import shown, visible
 from evergreen.reports.evidently import content_policy, font, scripts
 from evergreen.reports.pages import publish, render
+from evergreen.spec import kinds
 from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
@@ -58,8 +59,7 @@ def _drawn(spec: ModelSpec, window: pd.DataFrame, reference: pd.DataFrame) -> di
     from evergreen.monitor.drift import PREDICTION, watched
 
     features = watched(spec, reference)
-    numbers = [name for name, kind in features.items() if kind != "category"] + [PREDICTION]
-    categories = [name for name, kind in features.items() if kind == "category"]
+    numbers, categories = [*kinds.numbers(features), PREDICTION], kinds.categories(features)
     definition = DataDefinition(numerical_columns=numbers, categorical_columns=categories)
     sides = [_sample(side[[*numbers, *categories]], spec.monitoring.report_rows) for side in (window, reference)]
     sides = [side.assign(**{name: side[name].map(_label, na_action="ignore") for name in categories}) for side in sides]

@@ -11,8 +11,9 @@ from evergreen.errors import StageSkipped, TransientError
 from evergreen.monitor import rules
 from evergreen.run import Run
 from evergreen.settings import settings
+from evergreen.spec.kinds import KINDS
 from evergreen.spec.rules import DAY
-from evergreen.spec.schema import FeatureType, ModelSpec
+from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,18 +39,29 @@ def collect(run: Run) -> Json:
 
     spec, partition = run.spec, run.interval.partition
     logged = predictions.between(spec.model, run.interval.start, run.interval.end)
-    timestamp = pa.timestamp("us", tz="UTC")
-    schema = pa.schema([
-        (spec.entity.key, pa.string() if spec.entity.type == "string" else pa.int64()), ("request_id", pa.string()),
-        ("version", pa.int64()), ("as_of", timestamp), ("features_at", timestamp), ("prediction", pa.float64()), ("known_at", timestamp),
-        *((name, pa.string() if kind == "category" else pa.float64()) for name, kind in spec.feature_types.items()),
-    ])  # fmt: skip
+    key, features = KINDS[spec.entity.type], {name: KINDS[kind] for name, kind in spec.feature_types.items()}
+    timestamp = KINDS["timestamp"].stored()
+    schema = pa.schema(
+        {
+            spec.entity.key: key.stored(),
+            "request_id": pa.string(),
+            "version": pa.int64(),
+            "as_of": timestamp,
+            "features_at": timestamp,
+            "prediction": pa.float64(),
+            "known_at": timestamp,
+            **{name: kind.modelled_arrow() for name, kind in features.items()},
+        }
+    )
     rows = [
-        {**{name: _seen(row["features"].get(name), kind) for name, kind in spec.feature_types.items()},
-         spec.entity.key: row["entity"] if spec.entity.type == "string" else int(row["entity"]), "known_at": run.as_of,
-         **{name: row[name] for name in ("request_id", "version", "as_of", "features_at", "prediction")}}
+        {
+            **{name: kind.logged(row["features"].get(name)) for name, kind in features.items()},
+            spec.entity.key: key.key(row["entity"]),
+            "known_at": run.as_of,
+            **{name: row[name] for name in ("request_id", "version", "as_of", "features_at", "prediction")},
+        }
         for row in logged
-    ]  # fmt: skip
+    ]
     table = pa.Table.from_pylist(rows, schema)
     catalogue.record(partitions.replace(spec.model, "predictions", "live", partition, table, known_at=run.as_of))
     made = Counter(row["version"] for row in rows)
@@ -299,10 +311,3 @@ def _artifact(run: Run, version: int, name: str) -> bytes:
     from evergreen.registry import artifacts, records
 
     return artifacts.read(records.candidate(records.version(run.spec.model, version).run_id), name)
-
-
-def _seen(value: Any, kind: FeatureType) -> float | str | None:
-    """A logged value as the model saw it: numbers and booleans as floats. One of another type than is declared now is none."""
-    if kind == "category":
-        return value if isinstance(value, str) else None
-    return float(value) if isinstance(value, int | float) else None

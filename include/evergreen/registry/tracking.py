@@ -36,6 +36,7 @@ from evergreen.registry.mlflow_server import answering
 from evergreen.registry.records import Candidate, Digest
 from evergreen.run import Run
 from evergreen.settings import settings
+from evergreen.spec.kinds import KINDS
 from evergreen.spec.schema import ModelSpec
 
 REFERENCE_ROWS = 20_000  # what the monitor compares with; a sample where there is more
@@ -244,7 +245,7 @@ def _conda_environment() -> dict[str, Any]:
 
 
 def _signature(spec: ModelSpec) -> ModelSignature:
-    columns = [ColSpec("string" if kind == "category" else "double", name) for name, kind in spec.feature_types.items()]
+    columns = [ColSpec(KINDS[kind].tracked, name) for name, kind in spec.feature_types.items()]
     shape = (-1, 2) if spec.label.type == "binary" else (-1,)
     return ModelSignature(Schema(columns), Schema([TensorSpec(np.dtype(np.float64), shape)]))
 

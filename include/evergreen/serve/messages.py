@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Protocol
+from typing import Any, Protocol
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model, model_validator
 
+from evergreen.spec.kinds import KINDS
 from evergreen.spec.schema import ModelSpec
 
 MAX_BATCH = 1_000  # entities of one request
-_KEY_LENGTH = 200  # characters of an entity's key, at most
-_INT64 = 2**63
-_TEXT = "^[^\\x00]*$"  # Postgres holds no NUL
-_EXACT = 2.0**53  # from here on a JSON number with a point may have lost the digits that tell two keys apart
 
-
-def whole(value: Any) -> Any:
-    """`2.0` is an integer, as JSON Schema says; `2.5` is none."""
-    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT else value
-
-
-_Int64 = Annotated[int, Field(ge=-_INT64, lt=_INT64), BeforeValidator(whole)]
 _ENTITY = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-_KEYS: dict[str, Any] = {
-    "int": _Int64,
-    "string": Annotated[str, Field(min_length=1, max_length=_KEY_LENGTH, pattern=_TEXT)],
-}
-_INPUTS: dict[str, Any] = {
-    "int": _Int64, "float": float, "bool": bool, "category": Annotated[str, Field(max_length=_KEY_LENGTH, pattern=_TEXT)],
-}  # fmt: skip
 
 
 class Body(Protocol):
@@ -65,10 +48,10 @@ def request_type(spec: ModelSpec) -> type[BaseModel]:
     there; what is not known is null, but for the entity's own key.
     """
     title = "".join(part.title() for part in spec.model.split("_"))
-    names: dict[str, Any] = {name: (_KEYS[kind] | None, ...) for name, kind in spec.keys.items()}
-    names[spec.entity.key] = (_KEYS[spec.entity.type], ...)
+    names: dict[str, Any] = {name: (KINDS[kind].sent | None, ...) for name, kind in spec.keys.items()}
+    names[spec.entity.key] = (KINDS[spec.entity.type].sent, ...)
     inputs = spec.request.inputs if spec.request else {}
-    names |= {name: (_INPUTS[kind] | None, ...) for name, kind in inputs.items()}
+    names |= {name: (KINDS[kind].sent | None, ...) for name, kind in inputs.items()}
     entity: Any = create_model(f"{title}Entity", __config__=_ENTITY, **names)
     fields: dict[str, Any] = {
         "entity": (entity | None, Field(default=None, description="one, answered alone")),

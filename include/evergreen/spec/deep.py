@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import duckdb  # noqa: TID253 - the deep pass alone uses this; spec.load imports it inside a function
 
@@ -15,18 +15,15 @@ from evergreen.spec import query as queries
 from evergreen.spec.backtracking import endless
 from evergreen.spec.contract import read_contract, refused
 from evergreen.spec.files import Unreadable, text
+from evergreen.spec.kinds import KINDS, KindName
 from evergreen.spec.mistakes import Mistake, nearest, one_of
 from evergreen.spec.rules import FILE
 from evergreen.spec.schema import ModelSpec
 
-_COLUMN_TYPES = {
-    "string": "VARCHAR", "int": "BIGINT", "float": "DOUBLE", "bool": "BOOLEAN", "timestamp": "TIMESTAMP", "date": "DATE",
-}  # fmt: skip
-_NUMBER = r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|UINTEGER|DOUBLE|FLOAT|DECIMAL.*)"
-_RESULT_TYPES = {  # what the query's column may be, by declared type; an untyped NULL fits all
-    "int": _NUMBER, "float": _NUMBER, "bool": "BOOLEAN", "category": "(VARCHAR|ENUM.*)", "string": "(VARCHAR|ENUM.*)",
-    "binary": f"(BOOLEAN|{_NUMBER})", "numeric": _NUMBER, "timestamp": "TIMESTAMP.*",
-}  # fmt: skip
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_LABELS: dict[str, tuple[KindName, ...]] = {"binary": ("bool", "int"), "numeric": ("float",)}  # what they are made of
 _SECONDS = 20.0  # a query over empty tables may take
 _ANY_MOMENT = datetime(2026, 1, 1)
 
@@ -67,7 +64,7 @@ def _query(
     path: Path,
     sources: Sequence[str],
     parameters: Sequence[str],
-    expected: Mapping[str, str],
+    expected: Mapping[str, Any],
     key: str,
     *,
     whole: str | None = None,
@@ -115,11 +112,11 @@ def _query(
             alone = column in (*spec.keys, "event_timestamp", spec.label.name)
             yield Mistake(FILE, (whole or key) if alone else f"{key}.{column}",
                           f"{column}, which {file} does not return", one_of(returned), fix)  # fmt: skip
-        elif not re.fullmatch(f'{_RESULT_TYPES[kind]}|"?NULL"?', returned[column]):
+        elif not any(KINDS[of].returned(returned[column].arrow) for of in _LABELS.get(kind) or [kind]):
             yield Mistake(
                 file,
                 "",
-                f"{column} is {returned[column]}",
+                f"{column} is {returned[column].sql}",
                 f"{kind}, as model.yaml declares it",
                 f"cast {column} in {file}, or declare its type",
             )
@@ -134,21 +131,30 @@ def _query(
         )
 
 
+class _Returned(NamedTuple):
+    """The type of a query's column."""
+
+    sql: str  # as DuckDB calls it
+    arrow: pa.DataType
+
+
 def _returned(
     spec: ModelSpec, query: str, sources: Sequence[str], parameters: Sequence[str], outcome: bool
-) -> dict[str, str]:
-    """Column → DuckDB type of the query's result over empty tables of the declared types."""
+) -> dict[str, _Returned]:
+    """Column → type of the query's result over empty tables of the declared types."""
+    import pyarrow as pa
+
     with queries.connected() as connection, queries.interrupted_after(connection, _SECONDS):
         for source in sources:
-            columns = ", ".join(
-                f'"{name}" {_COLUMN_TYPES[kind]}'
-                for name, kind in spec.sources[source].visible(outcome=outcome).items()
-            )
-            connection.execute(f'create table "{source}" ({columns})')
+            columns = spec.sources[source].visible(outcome=outcome)
+            schema = pa.schema({name: KINDS[kind].queried() for name, kind in columns.items()})
+            connection.register(source, schema.empty_table())
         (statement,) = connection.extract_statements(query)
         used = {name: _ANY_MOMENT for name in parameters if name in statement.named_parameters}
-        result = connection.execute(statement, used)
-        return {column[0]: str(column[1]) for column in result.description or ()}
+        result = connection.sql(statement, params=used)
+        names = dict(zip(result.columns, map(str, result.types), strict=True))
+        schema = result.to_arrow_table().schema
+        return {name: _Returned(sql, schema.field(name).type) for name, sql in names.items()}
 
 
 def _expectations(spec: ModelSpec) -> Iterator[Mistake]:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PrivateAttr, WithJsonSchema
 
 from evergreen.spec.families import json_schema as families_schema
+from evergreen.spec.kinds import ColumnType, FeatureType, KeyType
 
 _DURATION = re.compile(r"^[1-9][0-9]{0,4}[hdw]$")  # also a pattern of JSON Schema, which knows no named groups
 _LONGEST = timedelta(days=36_525)  # further from the days that a model may have no moment can be computed with
@@ -54,8 +55,6 @@ Delay = Annotated[
 MOST_ENTRIES = 200  # of sources, views and references of a model: each has files of its own
 NAME = r"^[a-z][a-z0-9_]{0,39}$"
 Name = Annotated[str, Field(pattern=NAME)]
-ColumnType = Literal["string", "int", "float", "bool", "timestamp", "date"]
-FeatureType = Literal["int", "float", "bool", "category"]
 LabelType = Literal["binary", "numeric"]
 Metric = Literal["roc_auc", "average_precision", "log_loss", "brier", "rmse", "mae", "r2"]
 LOWER_IS_BETTER: frozenset[Metric] = frozenset({"log_loss", "brier", "rmse", "mae"})
@@ -101,14 +100,14 @@ class Entity(_Frozen):
 
     name: Name = Field(description="one word for it; models that predict about the same thing share it")
     key: Name = Field(description="the column that identifies it, in sources, views and requests")
-    type: Literal["string", "int"] = Field(default="string", description="type of the key")
+    type: KeyType = Field(default="string", description="type of the key")
 
 
 class Reference(_Frozen):
     """Another entity that a request names, such as the carrier of a flight."""
 
     key: Name = Field(description="the column that identifies it, in views and requests; a request may leave it null")
-    type: Literal["string", "int"] = Field(default="string", description="type of the key")
+    type: KeyType = Field(default="string", description="type of the key")
 
 
 class Source(_Frozen):
@@ -337,7 +336,7 @@ class ModelSpec(_Frozen):
         return self.stored_types | (self.request.inputs if self.request else {})
 
     @property
-    def keys(self) -> dict[str, ColumnType]:
+    def keys(self) -> dict[str, KeyType]:
         """The columns that name the entities of a prediction, with their types; the entity's own is the first."""
         named: tuple[Entity | Reference, ...] = (self.entity, *self.references.values())
         return {entity.key: entity.type for entity in named}

@@ -10,7 +10,7 @@ import pytest
 from evergreen.model import families
 from evergreen.model.rows import inputs
 from evergreen.spec.families import space
-from evergreen.spec.schema import FeatureType
+from evergreen.spec.kinds import FeatureType
 
 from .conftest import rows_of
 

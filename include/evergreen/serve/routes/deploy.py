@@ -14,11 +14,11 @@ from evergreen.errors import EvergreenError, TransientError
 from evergreen.serve import clients
 from evergreen.serve.admission import too_many
 from evergreen.serve.bodies import read
-from evergreen.serve.messages import whole
 from evergreen.serve.models import Slot
 from evergreen.serve.routes.models import described
 from evergreen.serve.state import Shared
 from evergreen.settings import settings
+from evergreen.spec.kinds import whole
 from evergreen.spec.load import names
 from evergreen.throttle import Throttle
 
