@@ -117,7 +117,7 @@ the days until the first labels mature, and are left out. The spec's first day i
 four-week windows are computed over the days that are there, and `features` reads that much less than after four weeks. The peak is of the
 ingesting process, with its libraries; the batches come from another one. Every task has a fixed part that outweighs thousands of rows."""
 _SLOW = {
-    "materialize": ", which writes a row an entity and view to Postgres, each with its features packed into one value"
+    "materialize": ", which writes a row per entity and view to Postgres, each with its features packed into one value"
 }
 
 

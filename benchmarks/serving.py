@@ -39,7 +39,7 @@ FAMILY = "gradient_boosting"
 
 
 class Client:
-    """One kept-open connection; http.client costs a third of a millisecond a request less than httpx."""
+    """One kept-open connection; http.client costs a third of a millisecond per request less than httpx."""
 
     def __init__(self, url: str, path: str) -> None:
         self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)

@@ -1,4 +1,4 @@
-"""`<model>__ingest`: an Airflow DAG for every valid model spec, one run an interval, backfillable in any order."""
+"""`<model>__ingest`: an Airflow DAG for every valid model spec, one run per interval, backfillable in any order."""
 
 from __future__ import annotations
 

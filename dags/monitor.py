@@ -1,4 +1,4 @@
-"""`<model>__monitor`: an Airflow DAG for every valid model spec, one run an interval, apart from training."""
+"""`<model>__monitor`: an Airflow DAG for every valid model spec, one run per interval, apart from training."""
 
 from __future__ import annotations
 

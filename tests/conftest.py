@@ -37,7 +37,7 @@ _SHARED = "EVERGREEN_TEST_SERVICES"  # names the folder in which a run's worker 
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """One folder a run, made by the first process and inherited by pytest-xdist's workers."""
+    """One folder per run, made by the first process and inherited by pytest-xdist's workers."""
     if not hasattr(config, "workerinput"):
         os.environ[_SHARED] = tempfile.mkdtemp(prefix="evergreen-tests-")
     config.stash[_FOUND] = _of_the_stack()
@@ -130,7 +130,7 @@ def _start_postgres(processes: Processes, folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def mlflow_url(postgres_url: str) -> str:
-    """A real MLflow server on the real Postgres; one a run, since it takes seconds to start."""
+    """A real MLflow server on the real Postgres; one per run, since it takes seconds to start."""
 
     def start(processes: Processes, folder: Path) -> dict[str, str]:
         name = f"t{os.getpid()}_mlflow"

@@ -48,7 +48,7 @@ class Settings:
 
     project: Path
     home: Path  # everything that Evergreen writes, when nothing else is set
-    models: Path  # one folder a model
+    models: Path  # one folder per model
     landing: str  # folder or s3://bucket/prefix
     lake: str  # folder or s3://bucket/prefix
     reports: Path  # Data Docs and drift reports, served over HTTP

@@ -28,6 +28,6 @@ def write_day(world: World, day: date, landing: str) -> None:
 
 
 def as_csv(batch: pd.DataFrame) -> bytes:
-    """UTF-8, a header line, one line a row, empty cells for nulls."""
+    """UTF-8, a header line, one line per row, empty cells for nulls."""
     text: str = batch.to_csv(index=False, lineterminator="\n")
     return text.encode()

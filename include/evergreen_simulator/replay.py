@@ -63,7 +63,7 @@ async def _replay(bodies: Sequence[Mapping[str, Any]], model: str, key: str, ser
 
 
 async def _answer(client: httpx.AsyncClient, path: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The server's answer, one item an entity asked for; an unknown entity's has no prediction."""
+    """The server's answer, one item per entity asked for; an unknown entity's has no prediction."""
     response = await client.post(path, json=dict(body))
     if response.status_code == httpx.codes.NOT_FOUND and "entity" in body:
         return [body["entity"] | {"prediction": None}]

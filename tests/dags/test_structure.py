@@ -28,7 +28,7 @@ HEAVY = set(
         "banned-module-level-imports"
     ]
 )
-PARSE_BUDGET = 2.0  # seconds a file, on a slow machine; measured 0.1 s
+PARSE_BUDGET = 2.0  # seconds per file, on a slow machine; measured 0.1 s
 
 
 def dags(dag_bag: DagBag) -> list[DAG]:

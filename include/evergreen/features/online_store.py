@@ -59,7 +59,7 @@ class NewestWinsPostgresOnlineStoreConfig(PostgreSQLConfig):
 
 
 class NewestWinsPostgresOnlineStore(OnlineStore):
-    """A table a view, a row an entity, its features packed into one serialized `Map`; safe to share between threads.
+    """A table per view, a row per entity, its features packed into one serialized `Map`; safe to share between threads.
 
     A row is replaced where the stored event time is older, or equal and not known later: writing an interval again is
     harmless, and intervals may be written in any order.

@@ -49,7 +49,7 @@ _opened: dict[tuple[int, str, str], FeatureStore] = {}  # at most one
 
 
 def feature_store() -> FeatureStore:
-    """The Feast store of feature_repo/; one a process, shared by its threads.
+    """The Feast store of feature_repo/; one per process, shared by its threads.
 
     Raises:
         ServiceUnavailable: the database does not answer.
@@ -273,7 +273,7 @@ def historical_features(spec: ModelSpec, entity_rows: pd.DataFrame) -> pd.DataFr
     """Feast's point-in-time join: for each row (the entities' keys, event_timestamp) the features known at that time.
 
     Returns:
-        The rows, in their order, with one column a feature of the views.
+        The rows, in their order, with one column per feature of the views.
 
     Raises:
         EvidenceMissing: a view has no table yet.

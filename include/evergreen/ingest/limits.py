@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from evergreen.settings import settings
 
-PARTS = 10_000  # of a batch: each costs an opened file or a request, and a writer that makes more makes one a row
+PARTS = 10_000  # of a batch: each costs an opened file or a request, and a writer that makes more makes one per row
 ROW = 16 << 20  # bytes of one line of text; a longer one is a file whose line ends or quotes are lost
 ROW_COST = (
     16  # bytes that a row of Parquet counts for, beside its values: of nothing but nulls a few bytes hold billions

@@ -1,4 +1,4 @@
-"""Delta tables: one folder a table, partitioned by `partition`; a partition is replaced atomically."""
+"""Delta tables: one folder per table, partitioned by `partition`; a partition is replaced atomically."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def compare(
     """Paired bootstrap over entities: the rows of one entity are alike, so whole entities are drawn, the same for both models.
 
     Args:
-        labels, new, old, entities: one value a row: the outcome, the two models' predictions, whose row it is.
+        labels, new, old, entities: one value per row: the outcome, the two models' predictions, whose row it is.
     """
     names, index = np.unique(entities, return_inverse=True)
     observed = gain(metric, METRICS[metric](labels, new), METRICS[metric](labels, old))

@@ -50,7 +50,7 @@ class _KerasNetwork(BaseEstimator):
         loss = getattr(keras.losses, self._loss)()
         size = self.batch_size
 
-        # One graph call an epoch. `Model.fit` calls one a batch and traces a larger graph: five times slower at this size.
+        # One graph call per epoch. `Model.fit` makes one per batch and traces a larger graph: five times slower at this size.
         @tf.function  # type: ignore[untyped-decorator]
         def epoch(inputs: Any, labels: Any, order: Any) -> None:
             for start in tf.range(0, tf.shape(order)[0], size):

@@ -1,4 +1,4 @@
-"""Every decision, kept in the lake: one row a window, replaced when the window is decided again."""
+"""Every decision, kept in the lake: one row per window, replaced when the window is decided again."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from evergreen.serve.models import Loaded, Models
 
 
 def install(app: FastAPI, models: Models, predict: str) -> None:
-    """Document in place of the one route for predictions (`predict` is its path) one a model that serves."""
+    """Document in place of the one route for predictions (`predict` is its path) one per model that serves."""
     app.openapi = lambda: _document(app, models, predict)  # type: ignore[method-assign]  # FastAPI's own way to extend it
 
 

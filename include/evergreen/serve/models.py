@@ -1,4 +1,4 @@
-"""What the server serves: one version a model, replaced in one assignment, so that no request ever waits or fails for a swap."""
+"""What the server serves: one version per model, replaced in one assignment, so that no request ever waits or fails for a swap."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The prediction log: every prediction that was answered to a client stands here, with the features it was made from.
 
 An answer waits until its rows are committed. Commits are shared: whatever waits while one is under way goes with the next, so
-a busy server commits a few hundred times a second and not once a request. With its rows may go the whole answer, to be remembered
+a busy server commits a few hundred times per second and not once per request. With its rows may go the whole answer, to be remembered
 under a key: in the same transaction, so that neither is there without the other.
 """
 
@@ -36,7 +36,7 @@ create table if not exists predictions (
     primary key (request_id, position)
 );
 create index if not exists predictions_of_a_window on predictions (model, as_of)"""
-_INSERT = (  # one statement for all rows, in binary: half the work of one statement a row
+_INSERT = (  # one statement for all rows, in binary: half the work of one statement per row
     "insert into predictions (model, version, request_id, position, entity, as_of, features_at, features, prediction)"
     " select * from unnest(%b::text[], %b::bigint[], %b::text[], %b::int[], %b::text[], %b::timestamptz[], %b::timestamptz[],"
     " %b::jsonb[], %b::float8[]) on conflict (request_id, position) do nothing"

@@ -111,7 +111,7 @@ class Reference(_Frozen):
 
 
 class Source(_Frozen):
-    """One table that arrives one batch an interval: as files of the landing zone (`path`), or by a query (`connection`)."""
+    """One table that arrives as one batch per interval: as files of the landing zone (`path`), or by a query (`connection`)."""
 
     # One model for both kinds: the mistakes of a union's members could not be told apart, nor all at once.
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["path"]}, {"required": ["connection"]}]})
@@ -177,7 +177,7 @@ class Request(_Frozen):
     """For predictions that are asked for one by one, each at its own moment: what a request says beside the entity's key.
 
     The query rebuilds the requests of a day from history. The first source has the requests; of the others (weather, say) only rows from
-    before a request's moment may matter. That is tried: three times a day's requests are made again without the rows that came later,
+    before a request's moment may matter. Each run checks that: at three moments of a day it makes the requests again without the rows that came later,
     and must say the same. Outcome columns are not there.
     """
 

@@ -1,4 +1,4 @@
-"""One Optuna study a family, in Postgres: resumed after a kill, pruned on time folds, with the same best trial whatever the timing.
+"""One Optuna study per family, in Postgres: resumed after a kill, pruned on time folds, with the same best trial whatever the timing.
 
 Trials run one after the other. What trial `n` tries is a function of the seed, `n` and the finished trials before it. A trial that a
 killed process left behind is marked failed, which neither sampler nor pruner looks at, so its successor tries the same.

@@ -1,4 +1,4 @@
-"""Data Docs: one page a run and stage, in the words of Great Expectations' own renderers, readable without a network.
+"""Data Docs: one page per run and stage, in the words of Great Expectations' own renderers, readable without a network.
 
 `<reports>/<model>/data_docs/<kind>/<key>.html` holds every table that the stage validated, the failures first. A run writes its
 own page only and the path is its partition's, so a rerun replaces it and the cost is the same however many pages there are.
