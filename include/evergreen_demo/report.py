@@ -25,13 +25,13 @@ from evergreen.interval import Interval
 from evergreen.lake import tables
 from evergreen.loops import inline
 from evergreen.model import families, rows
-from evergreen.model.metrics import METRICS, Comparison, compare
+from evergreen.model.metrics import Comparison, Metric, metric
 from evergreen.monitor.stages import with_labels
 from evergreen.registry import loading, records
 from evergreen.registry.login import sign_in
 from evergreen.settings import settings
 from evergreen.spec.families import space
-from evergreen.spec.schema import Metric, ModelSpec
+from evergreen.spec.schema import ModelSpec
 from evergreen.train import stages as train
 from evergreen_demo import timeline
 from evergreen_demo.driver import Span
@@ -63,7 +63,7 @@ class Report:
             f"{number}: {count:,}" for number, count in sorted(self.versions.items())
         )
         yield ""
-        yield f"{self.metric} by week, on the same live predictions with a known outcome ({self.refitted} is what is refitted)"
+        yield f"{self.metric.name} by week, on the same live predictions with a known outcome ({self.refitted} is what is refitted)"
         yield f"  {'week of':12}{'rows':>8}{'late':>8}" + "".join(f"{way:>20}" for way in (SERVED, NEVER, DAILY))
         weeks = self.ways.groupby(self.ways["as_of"].dt.tz_localize(None).dt.to_period("W").dt.start_time.dt.date)
         for week, part in [*weeks, ("all", self.ways)]:
@@ -75,7 +75,7 @@ class Report:
         for other, (gain, low, high, _, number) in self.comparisons.items():
             verdict = "better" if low > 0 else "worse" if high < 0 else "no difference that these days can show"
             yield (
-                f"As served against {other}: {self.metric} {gain:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} over {number} days: {verdict}"
+                f"As served against {other}: {self.metric.name} {gain:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} over {number} days: {verdict}"
             )
 
 
@@ -101,13 +101,12 @@ def read(spec: ModelSpec, runs: AirflowRuns, span: Span) -> Report:
     ways[NEVER] = loading.load(spec.model, first.number).predict(asked)
     ways[DAILY] = _refitted(spec, family, parameters, live["as_of"], asked)
     days = ways["as_of"].dt.strftime("%Y-%m-%d").to_numpy(object)
-    labels = ways["label"].to_numpy("int64")
+    labels, judged = ways["label"].to_numpy("int64"), metric(spec.problem, spec.search.metric)
     comparisons = {
-        other: compare(spec.search.metric, labels, ways[SERVED].to_numpy(), ways[other].to_numpy(), days)
-        for other in (NEVER, DAILY)
+        other: judged.compare(labels, ways[SERVED].to_numpy(), ways[other].to_numpy(), days) for other in (NEVER, DAILY)
     }
     return Report(
-        timeline.story(spec, runs), ways, comparisons, spec.search.metric, family, _outcomes(spec, span),
+        timeline.story(spec, runs), ways, comparisons, judged, family, _outcomes(spec, span),
         dict(Counter(live["version"].tolist())),
     )  # fmt: skip
 
@@ -159,6 +158,5 @@ def _outcomes(spec: ModelSpec, span: Span) -> dict[str, int]:
     return {name: int(counts.get(name, 0)) for name in ("landed", "cancelled", "diverted", "not reported yet")}
 
 
-def _score(metric: Metric, part: pd.DataFrame, way: str) -> float:
-    labels = part["label"].to_numpy("int64")
-    return METRICS[metric](labels, part[way].to_numpy()) if labels.min() < labels.max() else float("nan")
+def _score(judged: Metric, part: pd.DataFrame, way: str) -> float:
+    return judged.value(part["label"].to_numpy("int64"), part[way].to_numpy())

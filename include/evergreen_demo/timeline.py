@@ -14,7 +14,7 @@ from evergreen.airflow_client.runs import AirflowRuns
 from evergreen.errors import PermanentError
 from evergreen.lake import tables
 from evergreen.model import rows as training_rows
-from evergreen.model.metrics import METRICS, Comparison, compare
+from evergreen.model.metrics import Comparison, metric
 from evergreen.monitor import decisions
 from evergreen.monitor.rules import Decision
 from evergreen.monitor.stages import with_labels
@@ -145,12 +145,12 @@ def read(spec: ModelSpec, runs: AirflowRuns, drift: date) -> Timeline:
     predictions = {
         name: loading.load(spec.model, version.number).predict(inputs) for name, version in (("new", new), ("old", old))
     }
-    metric = spec.search.metric
+    judged = metric(spec.problem, spec.search.metric)
     serving = httpx.get(f"{settings().server_url}/models/{spec.model}", timeout=10).json().get("version")
     return Timeline(
-        model=spec.model, metric=metric, drift=drift, story=story(spec, runs), old=old, new=new, serving=serving,
-        scores={name: METRICS[metric](labels, predicted) for name, predicted in predictions.items()},
-        comparison=compare(metric, labels, predictions["new"], predictions["old"], rows[spec.entity.key].to_numpy(object)),
+        model=spec.model, metric=judged.name, drift=drift, story=story(spec, runs), old=old, new=new, serving=serving,
+        scores={name: judged.value(labels, predicted) for name, predicted in predictions.items()},
+        comparison=judged.compare(labels, predictions["new"], predictions["old"], rows[spec.entity.key].to_numpy(object)),
     )  # fmt: skip
 
 

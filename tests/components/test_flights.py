@@ -14,9 +14,10 @@ from evergreen.interval import Interval
 from evergreen.lake import tables
 from evergreen.loops import inline
 from evergreen.model import families, rows
-from evergreen.model.metrics import compare
+from evergreen.model.metrics import metric
 from evergreen.settings import PROJECT, Settings, settings
 from evergreen.spec.load import load_spec
+from evergreen.spec.problem import Binary
 from evergreen.spec.schema import ModelSpec
 from evergreen_demo import report, timeline
 from evergreen_flights import data, upstream
@@ -115,12 +116,13 @@ def test_a_report_says_when_one_version_served_throughout() -> None:
     good, bad = rows["label"] * 0.4 + 0.3, 0.7 - rows["label"] * 0.4
     rows = rows.assign(**{report.SERVED: good, report.NEVER: good, report.DAILY: bad})
     labels, days = rows["label"].to_numpy(), rows["as_of"].dt.strftime("%Y-%m-%d").to_numpy(object)
+    judged = metric(Binary(), "roc_auc")
     comparisons = {
-        way: compare("roc_auc", labels, rows[report.SERVED].to_numpy(), rows[way].to_numpy(), days)
+        way: judged.compare(labels, rows[report.SERVED].to_numpy(), rows[way].to_numpy(), days)
         for way in (report.NEVER, report.DAILY)
     }
     story = timeline.Story([], {}, [], {}, [])
-    told = "\n".join(report.Report(story, rows, comparisons, "roc_auc", "ridge", {"landed": 180}, {1: 180}).lines())
+    told = "\n".join(report.Report(story, rows, comparisons, judged, "ridge", {"landed": 180}, {1: 180}).lines())
     assert "One version served throughout" in told
     assert "against never retrained: roc_auc +0.0000" in told and "no difference that these days can show" in told
     assert "against refitted every day: roc_auc +1.0000" in told and told.rstrip().endswith("better")

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evergreen.evaluate import rules
-from evergreen.spec.schema import LOWER_IS_BETTER, Gates, Metric
+from evergreen.spec.problem import MEASURES, Binary, MetricName
+from evergreen.spec.schema import Gates
 
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
-METRICS: tuple[Metric, ...] = ("roc_auc", "average_precision", "log_loss", "brier")
+METRICS: tuple[MetricName, ...] = ("roc_auc", "average_precision", "log_loss", "brier")
 BOUNDS = Gates.model_validate(
     {"minimum_rows": 100, "minimum_positives": 20, "floor": {"roc_auc": 0.7, "log_loss": 0.4},
      "better_than_baseline": 0.1, "better_than_champion": 0.01}
@@ -23,7 +24,7 @@ BOUNDS = Gates.model_validate(
 GOOD = {"roc_auc": 0.85, "average_precision": 0.6, "log_loss": 0.3, "brier": 0.1}
 CHAMPION = rules.Champion(AS_OF - timedelta(days=7), GOOD | {"roc_auc": 0.8})
 EVIDENCE = rules.Evidence(
-    metric="roc_auc", as_of=AS_OF, rows=1000, positives=200, candidate=GOOD,
+    problem=Binary(), metric="roc_auc", as_of=AS_OF, rows=1000, rows_of_class={"1": 200, "0": 800}, candidate=GOOD,
     baseline={"roc_auc": 0.5, "average_precision": 0.2, "log_loss": 0.5, "brier": 0.16}, champion=CHAMPION,
 )  # fmt: skip
 UNKNOWN = (None, math.nan, math.inf, -math.inf)
@@ -90,7 +91,7 @@ def test_a_champion_that_does_not_say_what_it_knew_is_no_evidence() -> None:
     ],
 )
 def test_too_few_rows_are_no_evidence(rows: int, positives: int, gate: str) -> None:
-    evidence = changed(rows=rows, positives=positives)
+    evidence = changed(rows=rows, rows_of_class={"1": positives, "0": rows - positives})
     assert (verdict(evidence), verdicts(evidence)[gate]) == ("no evidence", "no evidence")
 
 
@@ -105,8 +106,8 @@ def test_a_candidate_that_is_not_good_enough_fails_with_the_reason(candidate: di
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_a_gain_is_a_loss_that_falls_or_a_score_that_rises(metric: Metric) -> None:
-    better, worse = (0.3, 0.6) if metric in LOWER_IS_BETTER else (0.6, 0.3)
+def test_a_gain_is_a_loss_that_falls_or_a_score_that_rises(metric: MetricName) -> None:
+    better, worse = (0.3, 0.6) if MEASURES[metric].lower_is_better else (0.6, 0.3)
     for ours, theirs, expected in ((better, worse, "pass"), (worse, better, "fail")):
         evidence = changed(
             metric=metric, candidate=GOOD | {metric: ours}, baseline=GOOD | {metric: theirs}, champion=None
@@ -157,7 +158,7 @@ SCORES = st.dictionaries(st.sampled_from(METRICS), SCORE)
     rows=st.integers(0, 200), positives=st.integers(0, 200),
 )  # fmt: skip
 def test_a_pass_rests_on_known_numbers_only(
-    metric: Metric,
+    metric: MetricName,
     candidate: rules.Scores,
     baseline: rules.Scores,
     champion: rules.Scores | None,
@@ -165,8 +166,15 @@ def test_a_pass_rests_on_known_numbers_only(
     positives: int,
 ) -> None:
     evidence = rules.Evidence(
-        metric, AS_OF, rows, positives, candidate, baseline, rules.Champion(AS_OF, champion)
-    )  # fmt: skip
+        Binary(),
+        metric,
+        AS_OF,
+        rows,
+        {"1": positives, "0": rows - positives},
+        candidate,
+        baseline,
+        rules.Champion(AS_OF, champion),
+    )
     if verdict(evidence) == "pass":
         assert rows >= 100 and 20 <= positives <= rows - 20
         assert champion is not None

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
 from evergreen.model import metrics
-from evergreen.spec.schema import LOWER_IS_BETTER, Metric
+from evergreen.spec.problem import MEASURES, Binary, MetricName
 
-ALL: tuple[Metric, ...] = ("roc_auc", "average_precision", "log_loss", "brier")
+ALL: tuple[MetricName, ...] = ("roc_auc", "average_precision", "log_loss", "brier")
 SKLEARN: dict[str, Callable[..., float]] = {
     "roc_auc": roc_auc_score, "average_precision": average_precision_score,
     "log_loss": lambda labels, predictions: log_loss(labels, predictions, labels=[0, 1]), "brier": brier_score_loss,
@@ -30,9 +30,11 @@ def a_case(rows: int, seed: int = 0) -> tuple[metrics.Labels, metrics.Floats, me
 
 
 @pytest.mark.parametrize("metric", ALL)
-def test_a_score_is_scikit_learns(metric: Metric) -> None:
+def test_a_score_is_scikit_learns(metric: MetricName) -> None:
     labels, predictions, _ = a_case(50)
-    assert metrics.score(labels, predictions)[metric] == pytest.approx(SKLEARN[metric](labels, predictions), abs=1e-12)
+    assert metrics.score(Binary(), labels, predictions)[metric] == pytest.approx(
+        SKLEARN[metric](labels, predictions), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize(
@@ -40,7 +42,7 @@ def test_a_score_is_scikit_learns(metric: Metric) -> None:
     [([], []), ([1, 1], [0.2, 0.4]), ([0, 0], [0.2, 0.4]), ([0, 1], [0.2, np.nan]), ([0, 1], [np.inf, 0.4])],
 )
 def test_a_score_that_is_not_defined_is_nan_for_every_metric(labels: list[int], predictions: list[float]) -> None:
-    found = metrics.score(np.array(labels, np.int64), np.array(predictions, np.float64))
+    found = metrics.score(Binary(), np.array(labels, np.int64), np.array(predictions, np.float64))
     assert set(found) == set(ALL)
     assert all(np.isnan(value) for value in found.values()), found
 
@@ -48,11 +50,11 @@ def test_a_score_that_is_not_defined_is_nan_for_every_metric(labels: list[int], 
 @pytest.mark.parametrize("metric", ALL)
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
-def test_weighting_rows_is_repeating_them(metric: Metric, seed: int) -> None:
+def test_weighting_rows_is_repeating_them(metric: MetricName, seed: int) -> None:
     labels, predictions, _ = a_case(30, seed)
     weights = np.random.default_rng(seed).integers(0, 4, size=(3, 30))
     weights[:, :2] = 1  # both classes are drawn
-    found = metrics._resampled(metric, labels, predictions)(weights.astype(np.float64))
+    found = metrics.metric(Binary(), metric).weighted(labels, predictions)(weights.astype(np.float64))
     expected = [SKLEARN[metric](np.repeat(labels, count), np.repeat(predictions, count)) for count in weights]
     assert found == pytest.approx(expected, abs=1e-9)
 
@@ -60,24 +62,24 @@ def test_weighting_rows_is_repeating_them(metric: Metric, seed: int) -> None:
 @pytest.mark.parametrize("metric", ALL)
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), entities=st.integers(1, 30))
-def test_identical_predictions_gain_nothing_with_certainty(metric: Metric, seed: int, entities: int) -> None:
+def test_identical_predictions_gain_nothing_with_certainty(metric: MetricName, seed: int, entities: int) -> None:
     labels, predictions, _ = a_case(30, seed)
     keys = np.array([f"c{number % entities}" for number in range(30)], object)
-    found = metrics.compare(metric, labels, predictions, predictions.copy(), keys, resamples=50)
+    found = metrics.metric(Binary(), metric).compare(labels, predictions, predictions.copy(), keys, resamples=50)
     assert found == (0.0, 0.0, 0.0, 30, entities)
 
 
 @pytest.mark.parametrize("metric", ALL)
-def test_the_interval_is_the_one_of_drawing_whole_entities_by_hand(metric: Metric) -> None:
+def test_the_interval_is_the_one_of_drawing_whole_entities_by_hand(metric: MetricName) -> None:
     labels, new, old = a_case(120)
     keys = np.array([f"c{number % 40}" for number in range(120)], object)
-    found = metrics.compare(metric, labels, new, old, keys, resamples=4000)
+    found = metrics.metric(Binary(), metric).compare(labels, new, old, keys, resamples=4000)
     random, gains = np.random.default_rng(1), []
     rows_of = [np.flatnonzero(keys == name) for name in np.unique(keys)]
     for _ in range(1500):
         rows = np.concatenate([rows_of[number] for number in random.integers(40, size=40)])
         gain = SKLEARN[metric](labels[rows], new[rows]) - SKLEARN[metric](labels[rows], old[rows])
-        gains.append(-gain if metric in LOWER_IS_BETTER else gain)
+        gains.append(-gain if MEASURES[metric].lower_is_better else gain)
     low, high = np.percentile(gains, [2.5, 97.5])
     assert found.gain > 0, "the case has a better model"
     assert (found.rows, found.entities) == (120, 40)
@@ -90,22 +92,28 @@ def test_entities_are_drawn_and_not_their_rows() -> None:
     """A hundred copies of each row say no more than one of each."""
     labels, new, old = a_case(60)
     keys = np.array([f"c{number}" for number in range(60)], object)
-    once = metrics.compare("roc_auc", labels, new, old, keys)
-    often = metrics.compare("roc_auc", *(np.repeat(column, 100) for column in (labels, new, old, keys)))
+    once = metrics.metric(Binary(), "roc_auc").compare(labels, new, old, keys)
+    often = metrics.metric(Binary(), "roc_auc").compare(
+        *(np.repeat(column, 100) for column in (labels, new, old, keys))
+    )
     assert often[:3] == pytest.approx(once[:3], abs=1e-9)
 
 
 def test_the_comparison_is_the_same_whatever_is_held_in_memory_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     labels, new, old = a_case(60)
     keys = np.array([f"c{number}" for number in range(60)], object)
-    whole = metrics.compare("log_loss", labels, new, old, keys, seed=3)
+    whole = metrics.metric(Binary(), "log_loss").compare(labels, new, old, keys, seed=3)
     monkeypatch.setattr(metrics, "_CHUNK", 60 * 7)
-    assert metrics.compare("log_loss", labels, new, old, keys, seed=3) == pytest.approx(whole, abs=1e-12)
+    assert metrics.metric(Binary(), "log_loss").compare(labels, new, old, keys, seed=3) == pytest.approx(
+        whole, abs=1e-12
+    )
 
 
 def test_an_interval_that_cannot_be_had_is_nan() -> None:
     """One entity of each class: a resample has both or only one; with one entity of one class there is none at all."""
     labels, predictions = np.array([1, 1], np.int64), np.array([0.5, 0.6])
-    with np.errstate(invalid="ignore"), pytest.warns(Warning):
-        found = metrics.compare("roc_auc", labels, predictions, predictions, np.array(["a", "b"], object), resamples=10)
+    with np.errstate(invalid="ignore"):
+        found = metrics.metric(Binary(), "roc_auc").compare(
+            labels, predictions, predictions, np.array(["a", "b"], object), resamples=10
+        )
     assert np.isnan(found.low) and np.isnan(found.high)

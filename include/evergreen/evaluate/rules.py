@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, TypeGuard
 
-from evergreen.spec.schema import LOWER_IS_BETTER, Gates, Metric
+from evergreen.spec.problem import MEASURES, MetricName, Problem
+from evergreen.spec.schema import Gates
 
 Verdict = Literal["pass", "fail", "no evidence"]
 Scores = Mapping[str, float | None]  # metric → value on the evaluation rows; None or NaN where it could not be had
@@ -39,12 +40,13 @@ class Champion:
 class Evidence:
     """What the gates look at."""
 
-    metric: Metric
+    problem: Problem
+    metric: MetricName
     as_of: datetime
     rows: int
-    positives: int | None  # None: the label is no class
+    rows_of_class: Mapping[str, int] | None  # None: the label has no classes
     candidate: Scores
-    baseline: Scores  # of predicting the learning rows' mean for everyone: of a binary label, the share of positives
+    baseline: Scores  # of the trivial model (`Problem.baseline`)
     champion: Champion | None  # None: there is none yet
 
 
@@ -52,7 +54,7 @@ def gates(evidence: Evidence, bounds: Gates) -> list[Gate]:
     """Every gate of a candidate, in the order in which they are told."""
     return [
         _enough("evaluation rows", evidence.rows, bounds.minimum_rows),
-        *_both_classes(evidence, bounds.minimum_positives),
+        *_every_class(evidence, bounds.fewest_of_class(evidence.problem)),
         *(_floor(metric, evidence.candidate.get(metric), bound) for metric, bound in bounds.floor.items()),
         _better("better than the baseline", evidence, evidence.baseline, bounds.better_than_baseline),
         *_against_champion(evidence, bounds.better_than_champion),
@@ -91,20 +93,20 @@ def _enough(name: str, observed: int, bound: int) -> Gate:
     )
 
 
-def _both_classes(evidence: Evidence, bound: int) -> Iterator[Gate]:
-    if evidence.positives is not None:
-        of_class = {1: evidence.positives, 0: evidence.rows - evidence.positives}
-        rarer = min(of_class, key=lambda each: of_class[each])
-        gate = _enough("rows of the rarer class", of_class[rarer], bound)
-        yield replace(gate, reason=f"class {rarer}: {gate.reason}")
+def _every_class(evidence: Evidence, bound: int) -> Iterator[Gate]:
+    counts = evidence.rows_of_class
+    if counts is not None:
+        rarest = min(counts, key=lambda each: counts[each])
+        gate = _enough(f"rows of the {'rarer' if len(counts) == 2 else 'rarest'} class", counts[rarest], bound)
+        yield replace(gate, reason=f"class {rarest}: {gate.reason}")
 
 
-def _floor(metric: Metric, observed: float | None, bound: float) -> Gate:
-    lower = metric in LOWER_IS_BETTER
-    name = f"{metric} at {'most' if lower else 'least'}"
+def _floor(metric: MetricName, observed: float | None, bound: float) -> Gate:
+    measure = MEASURES[metric]
+    name = f"{metric} at {'most' if measure.lower_is_better else 'least'}"
     if not _known(observed):
         return Gate(name, None, bound, "no evidence", f"{metric} could not be computed")
-    good = observed <= bound if lower else observed >= bound
+    good = measure.reaches(observed, bound)
     return Gate(name, observed, bound, "pass" if good else "fail", f"{metric} {observed:.4f}, bound {bound:g}")
 
 
@@ -113,7 +115,7 @@ def _better(name: str, evidence: Evidence, other: Scores, bound: float) -> Gate:
     ours, theirs = evidence.candidate.get(metric), other.get(metric)
     if not _known(ours) or not _known(theirs):
         return Gate(name, None, bound, "no evidence", f"{metric} could not be computed for both")
-    gain = theirs - ours if metric in LOWER_IS_BETTER else ours - theirs
+    gain = MEASURES[metric].gain(ours, theirs)
     good = gain > 0 and gain >= bound
     return Gate(
         name, gain, bound, "pass" if good else "fail", f"{metric} {ours:.4f} against {theirs:.4f} on the same rows"

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from evergreen.errors import EvidenceMissing, TransientError
 from evergreen.evaluate import rules
 from evergreen.run import Run
-from evergreen.spec.schema import LOWER_IS_BETTER
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +31,7 @@ def evaluate(run: Run, data: Json, candidates: list[Json]) -> Json:
     flatter it on the rows that its gates look at.
 
     Returns:
-        `{"key", "metric", "rows", "positives", "best": {"family", "mlflow_run_id", "scores"}, "candidates": [...], "baseline":
+        `{"key", "metric", "rows", "rows_of_class", "best": {"family", "mlflow_run_id", "scores"}, "candidates": [...], "baseline":
         scores, "champion": None or {"version", "as_of", "is_candidate", "scores", "problem", "comparison"}}`; scores map metrics to
         values, null where one is not defined.
     """
@@ -44,26 +43,22 @@ def evaluate(run: Run, data: Json, candidates: list[Json]) -> Json:
 
     spec, metric = run.spec, run.spec.search.metric
     later = rows.read(spec, data, "evaluate")
-    kind = spec.label.type
-    positives = int(later.labels.sum()) if kind == "binary" else None
-    log.info(
-        "%d rows of %d entities%s",
-        len(later.labels),
-        len(np.unique(later.keys)),
-        "" if positives is None else f", {positives} positive",
-    )
+    problem = spec.problem
+    rows_of_class = problem.rows_of_class(later.labels)
+    log.info("%d rows of %d entities", len(later.labels), len(np.unique(later.keys)))
+    for name, count in (rows_of_class or {}).items():
+        log.info("  class %s: %d rows", name, count)
     predictions: dict[str, npt.NDArray[np.float64]] = {}
     scored: list[Json] = []
     # In the spec's order, and the first of equals is best: the same, whatever the order in which the families were done.
     for candidate in sorted(candidates, key=lambda c: list(spec.families).index(c["family"])):
         family = candidate["family"]
         predictions[family] = rows.predict(loading.pipeline(candidate["mlflow_run_id"]), later.inputs)
-        scored.append({**candidate, "scores": _json(score(later.labels, predictions[family], kind))})
+        scored.append({**candidate, "scores": _json(score(problem, later.labels, predictions[family]))})
         log.info("%-24s %s", family, _line(scored[-1]["scores"]))
-    sign = -1 if metric in LOWER_IS_BETTER else 1
-    best = max(scored, key=lambda candidate: sign * candidate["best_score"])
-    mean = rows.read(spec, data, "learn").labels.mean()
-    baseline = _json(score(later.labels, np.full(len(later.labels), mean), kind))
+    best = max(scored, key=lambda candidate: spec.search.measure.rank(candidate["best_score"]))
+    trivial = problem.baseline(rows.read(spec, data, "learn").labels, len(later.labels))
+    baseline = _json(score(problem, later.labels, trivial))
     log.info("%-24s %s", "baseline", _line(baseline))
     champion = _champion(run, data, later, predictions[best["family"]])
     log.info("Best on the time folds: %s", best["family"])
@@ -71,7 +66,7 @@ def evaluate(run: Run, data: Json, candidates: list[Json]) -> Json:
     common = {
         "metric": metric,
         "rows": len(later.labels),
-        "positives": positives,
+        "rows_of_class": rows_of_class,
         "baseline": baseline,
         "champion": champion,
     }
@@ -100,9 +95,15 @@ def gates(run: Run, evaluated: Json) -> Json:
 
     best = evaluated["best"]
     evidence = rules.Evidence(
-        metric=evaluated["metric"], as_of=run.as_of, rows=evaluated["rows"], positives=evaluated["positives"],
-        candidate=best["scores"], baseline=evaluated["baseline"], champion=_as_evidence(evaluated["champion"]),
-    )  # fmt: skip
+        problem=run.spec.problem,
+        metric=evaluated["metric"],
+        as_of=run.as_of,
+        rows=evaluated["rows"],
+        rows_of_class=evaluated["rows_of_class"],
+        candidate=best["scores"],
+        baseline=evaluated["baseline"],
+        champion=_as_evidence(evaluated["champion"]),
+    )
     found = rules.gates(evidence, run.spec.gates)
     verdict, reason = rules.verdict(found), rules.reason(found)
     for line in rules.table(found):
@@ -132,7 +133,7 @@ def gates(run: Run, evaluated: Json) -> Json:
 
 def _champion(run: Run, data: Json, later: Rows, candidate: npt.NDArray[np.float64]) -> Json | None:
     """The champion on the same rows; None when there is none. One that cannot be scored is no reason to promote another."""
-    from evergreen.model.metrics import compare, score
+    from evergreen.model.metrics import metric, score
     from evergreen.model.rows import inputs
     from evergreen.registry import loading, store
 
@@ -157,11 +158,11 @@ def _champion(run: Run, data: Json, later: Rows, candidate: npt.NDArray[np.float
         told["problem"] = f"{named}: {type(error).__name__}: {' '.join(str(error).split())}"
         log.warning("%s", told["problem"])
         return told
-    told["scores"] = _json(score(later.labels, predictions, run.spec.label.type))
+    told["scores"] = _json(score(run.spec.problem, later.labels, predictions))
     log.info("%-24s %s", named, _line(told["scores"]))
     if all(value is not None for value in told["scores"].values()):
-        comparison = compare(
-            run.spec.search.metric, later.labels, candidate, predictions, _alike(run, later), seed=run.spec.search.seed
+        comparison = metric(run.spec.problem, run.spec.search.metric).compare(
+            later.labels, candidate, predictions, _alike(run, later), seed=run.spec.search.seed
         )
         told["comparison"] = _json(comparison._asdict())
         log.info(

@@ -58,17 +58,17 @@ def labels(spec: ModelSpec, window: Window) -> tuple[pa.Table, int]:
     position = result.schema.get_field_index(name)
     if position >= 0 and pa.types.is_boolean(result.schema.field(position).type):
         result = result.set_column(position, name, result[name].cast(pa.int64()))
-    kind: KindName = "int" if spec.label.type == "binary" else "float"
-    result = _checked(result, key, {key: spec.entity.type, name: kind}, file, doing)
-    allowed = pc.is_in(result[name], pa.array([0, 1])) if spec.label.type == "binary" else pc.is_finite(result[name])
+    problem = spec.problem
+    result = _checked(result, key, {key: spec.entity.type, name: problem.stored}, file, doing)
+    values = problem.values
+    allowed = pc.is_finite(result[name]) if values is None else pc.is_in(result[name], pa.array(values))
     wrong = pc.unique(result[name].filter(pc.invert(pc.fill_null(allowed, False))))
     if len(wrong):
-        expected = "0 or 1 (or true, false)" if spec.label.type == "binary" else "a number"
         raise _wrong_query(
             file,
             doing,
             f"`{name}` is {_listed(wrong.to_pylist())}",
-            f"{expected}, never null; leave out what has no outcome",
+            f"{problem.described}, never null; leave out what has no outcome",
         )
     if spec.request is None:
         return _stamped(result, window.partition, event_timestamp=cutoff, known_at=window.end), 0

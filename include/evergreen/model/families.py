@@ -22,7 +22,7 @@ from evergreen.model.network import KerasClassifier, KerasRegressor
 from evergreen.spec import kinds
 from evergreen.spec.families import space
 from evergreen.spec.kinds import FeatureType
-from evergreen.spec.schema import LabelType
+from evergreen.spec.problem import LabelType
 
 if TYPE_CHECKING:
     import optuna

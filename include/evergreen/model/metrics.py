@@ -2,48 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import (
-    average_precision_score,
-    brier_score_loss,
-    log_loss,
-    mean_absolute_error,
-    r2_score,
-    roc_auc_score,
-    root_mean_squared_error,
-)
+from sklearn import metrics as sklearn
 
-from evergreen.spec.schema import LOWER_IS_BETTER, METRICS_OF, LabelType, Metric
+from evergreen.spec.problem import MEASURES, LabelType, Measure, MetricName, Problem
 
 Floats = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.int64] | npt.NDArray[np.float64]  # 0 or 1, or numbers
+Labels = npt.NDArray[np.int64] | npt.NDArray[np.float64]  # as `Problem.labels` makes them
+Weighted = Callable[[Floats], Floats]  # weights, an array of resamples by rows → one value per resample
 
-METRICS: dict[Metric, Callable[[Labels, Floats], float]] = {
-    "roc_auc": lambda labels, predictions: float(roc_auc_score(labels, predictions)),
-    "average_precision": lambda labels, predictions: float(average_precision_score(labels, predictions)),
-    "log_loss": lambda labels, predictions: float(log_loss(labels, predictions, labels=[0, 1])),
-    "brier": lambda labels, predictions: float(brier_score_loss(labels, predictions)),
-    "rmse": lambda labels, predictions: float(root_mean_squared_error(labels, predictions)),
-    "mae": lambda labels, predictions: float(mean_absolute_error(labels, predictions)),
-    "r2": lambda labels, predictions: float(r2_score(labels, predictions)),
-}
 _CHUNK = 4_000_000  # weights held at once: 32 MB
-
-
-def score(labels: Labels, predictions: Floats, kind: LabelType = "binary") -> dict[Metric, float]:
-    """Every metric of a kind of label; NaN where it is not defined: labels that are all the same, predictions that are no numbers."""
-    if len(labels) == 0 or labels.min() == labels.max() or not np.isfinite(predictions).all():
-        return dict.fromkeys(METRICS_OF[kind], float("nan"))
-    return {name: METRICS[name](labels, predictions) for name in METRICS_OF[kind]}
-
-
-def gain(metric: Metric, new: float, old: float) -> float:
-    """How much better `new` is than `old`: positive is better, whichever way the metric points."""
-    return old - new if metric in LOWER_IS_BETTER else new - old
+_RESAMPLES_OF_A_DAY = 200  # enough for a bound at 2.5 %: the monitor draws as many each day
 
 
 class Comparison(NamedTuple):
@@ -56,81 +30,192 @@ class Comparison(NamedTuple):
     entities: int
 
 
-def compare(
-    metric: Metric,
-    labels: Labels,
-    new: Floats,
-    old: Floats,
-    entities: npt.NDArray[np.object_],
-    *,
-    seed: int = 0,
-    resamples: int = 1000,
-) -> Comparison:
-    """Paired bootstrap over entities: the rows of one entity are alike, so whole entities are drawn, the same for both models.
+class Loss(NamedTuple):
+    """How much worse predictions are than a reference value says."""
+
+    value: float  # of the metric, now; NaN where it is not defined
+    drop: float  # below 0: it has improved
+    beyond_chance: bool  # of 95 % of the resamples
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric of one kind of label.
+
+    Attributes:
+        measure: its name, and which way it points.
+        function: labels and predictions of the same rows → its value; they are such that it is defined.
+        weighted: the same of many weightings of the rows at once.
+    """
+
+    measure: Measure
+    function: Callable[[Labels, Floats], float]
+    weighted: Callable[[Labels, Floats], Weighted]
+
+    @property
+    def name(self) -> MetricName:
+        """As a spec names it."""
+        return self.measure.name
+
+    def value(self, labels: Labels, predictions: Floats) -> float:
+        """The metric; NaN where it is not defined: labels that are all the same, predictions that are no numbers."""
+        if len(labels) == 0 or labels.min() == labels.max() or not np.isfinite(predictions).all():
+            return float("nan")
+        return self.function(labels, predictions)
+
+    def compare(
+        self,
+        labels: Labels,
+        new: Floats,
+        old: Floats,
+        entities: npt.NDArray[np.object_],
+        *,
+        seed: int = 0,
+        resamples: int = 1000,
+    ) -> Comparison:
+        """Paired bootstrap over entities: the rows of one entity are alike, so whole entities are drawn, the same for both models.
+
+        Args:
+            labels, new, old, entities: one of each per row: the outcome, the two models' predictions, whose row it is.
+        """
+        names, index = np.unique(entities, return_inverse=True)
+        observed = self.measure.gain(self.value(labels, new), self.value(labels, old))
+        random = np.random.default_rng(seed)
+        of_new, of_old = self.weighted(labels, new), self.weighted(labels, old)
+        gains: list[Floats] = []
+        step = max(1, _CHUNK // len(labels))
+        for start in range(0, resamples, step):
+            count = min(step, resamples - start)
+            drawn = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count)
+            weights = drawn[:, index].astype(np.float64)
+            with np.errstate(invalid="ignore"):  # a resample of one class only has no value, and is left out
+                gains.append(self.measure.gain(of_new(weights), of_old(weights)))
+        drawn_gains = np.concatenate(gains)
+        defined = drawn_gains[np.isfinite(drawn_gains)]
+        low, high = np.percentile(defined, [2.5, 97.5]) if len(defined) else (float("nan"), float("nan"))
+        return Comparison(observed, float(low), float(high), len(labels), len(names))
+
+    def loss(self, labels: Labels, predictions: Floats, reference: float, *, seed: int = 0) -> Loss:
+        """How far the metric has fallen below a value that it had on other rows, by a bootstrap over rows."""
+        value = self.value(labels, predictions)
+        if not np.isfinite(value):
+            return Loss(value, float("nan"), False)
+        random, drops = np.random.default_rng(seed), []
+        for _ in range(_RESAMPLES_OF_A_DAY):
+            rows = random.integers(len(labels), size=len(labels))
+            drops.append(self.measure.gain(reference, self.value(labels[rows], predictions[rows])))
+        defined = [drop for drop in drops if np.isfinite(drop)]
+        beyond_chance = bool(defined) and float(np.percentile(defined, 2.5)) > 0
+        return Loss(value, self.measure.gain(reference, value), beyond_chance)
+
+
+def metric(problem: Problem, name: MetricName) -> Metric:
+    """A metric of a kind of label."""
+    return _METRICS[problem.kind][name]
+
+
+def score(problem: Problem, labels: Labels, predictions: Floats) -> dict[MetricName, float]:
+    """Every metric of a kind of label; NaN where it is not defined."""
+    return {name: metric(problem, name).value(labels, predictions) for name in problem.metrics}
+
+
+def _mean_of(loss: Callable[[Labels, Floats], Floats]) -> Callable[[Labels, Floats], Weighted]:
+    """Of a metric that is the mean of one loss per row."""
+
+    def weighted(labels: Labels, predictions: Floats) -> Weighted:
+        losses = loss(labels, predictions)
+        return lambda weights: (weights @ losses) / weights.sum(axis=1)
+
+    return weighted
+
+
+def _log_losses(labels: Labels, predictions: Floats) -> Floats:
+    tiny = np.finfo(np.float64).eps
+    clipped = np.clip(predictions, tiny, 1 - tiny)
+    losses: Floats = -np.log(np.where(labels == 1, clipped, 1 - clipped))
+    return losses
+
+
+def _squares(labels: Labels, predictions: Floats) -> Floats:
+    squares: Floats = (predictions - labels) ** 2
+    return squares
+
+
+def _ranked(area: Callable[[Floats, Floats], Floats]) -> Callable[[Labels, Floats], Weighted]:
+    """Of a metric that looks at the order of the predictions.
 
     Args:
-        labels, new, old, entities: one value per row: the outcome, the two models' predictions, whose row it is.
+        area: hits and false alarms at each threshold, both resamples by thresholds → one value per resample.
     """
-    names, index = np.unique(entities, return_inverse=True)
-    observed = gain(metric, METRICS[metric](labels, new), METRICS[metric](labels, old))
-    random = np.random.default_rng(seed)
-    resample_new, resample_old = (_resampled(metric, labels, predictions) for predictions in (new, old))
-    gains: list[Floats] = []
-    step = max(1, _CHUNK // len(labels))
-    for start in range(0, resamples, step):
-        count = min(step, resamples - start)
-        drawn = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count)
-        weights = drawn[:, index].astype(np.float64)
-        with np.errstate(invalid="ignore"):  # a resample of one class only has no value, and is left out
-            gains.append(np.asarray(gain(metric, resample_new(weights), resample_old(weights))))  # type: ignore[arg-type]
-    found = np.concatenate(gains)
-    found = found[np.isfinite(found)]
-    low, high = np.percentile(found, [2.5, 97.5]) if len(found) else (float("nan"), float("nan"))
-    return Comparison(observed, float(low), float(high), len(labels), len(names))
+
+    def weighted(labels: Labels, predictions: Floats) -> Weighted:
+        # Sorted once, best first; equal predictions are told apart by no threshold, so sums count at the end of each tie.
+        order = np.argsort(-predictions, kind="stable")
+        positive = labels[order] == 1
+        ends = np.flatnonzero(np.append(np.diff(predictions[order]) != 0, True))
+
+        def of(weights: Floats) -> Floats:
+            weights = weights[:, order]
+            hits = np.cumsum(weights * positive, axis=1)[:, ends]
+            alarms = np.cumsum(weights * ~positive, axis=1)[:, ends]
+            return area(hits, alarms)
+
+        return of
+
+    return weighted
 
 
-def _resampled(metric: Metric, labels: Labels, predictions: Floats) -> Callable[[Floats], Floats]:
-    """The metric of many weightings of the same rows at once: an array of resamples by rows → one value a resample."""
-    if metric in METRICS_OF["numeric"]:
-        return _resampled_errors(metric, np.asarray(labels, np.float64), predictions)
-    if metric in ("log_loss", "brier"):
-        clipped = np.clip(predictions, np.finfo(np.float64).eps, 1 - np.finfo(np.float64).eps)
-        loss = (
-            (predictions - labels) ** 2 if metric == "brier" else -np.log(np.where(labels == 1, clipped, 1 - clipped))
-        )
-        return lambda weights: (weights @ loss) / weights.sum(axis=1)
-    # Sorted once, best first; equal predictions are told apart by no threshold, so sums count at the end of each tie.
-    order = np.argsort(-predictions, kind="stable")
-    positive = labels[order] == 1
-    ends = np.flatnonzero(np.append(np.diff(predictions[order]) != 0, True))
-
-    def ranked(weights: Floats) -> Floats:
-        weights = weights[:, order]
-        hits = np.cumsum(weights * positive, axis=1)[:, ends]
-        alarms = np.cumsum(weights * ~positive, axis=1)[:, ends]
-        more_hits, more_alarms = np.diff(hits, prepend=0.0), np.diff(alarms, prepend=0.0)
-        if metric == "roc_auc":
-            area: Floats = ((hits - more_hits / 2) * more_alarms).sum(axis=1) / (hits[:, -1] * alarms[:, -1])
-            return area
-        precision = hits / np.maximum(hits + alarms, 1.0)
-        found: Floats = (precision * more_hits).sum(axis=1) / hits[:, -1]
-        return found
-
-    return ranked
+def _area_under_roc(hits: Floats, alarms: Floats) -> Floats:
+    more_hits, more_alarms = np.diff(hits, prepend=0.0), np.diff(alarms, prepend=0.0)
+    area: Floats = ((hits - more_hits / 2) * more_alarms).sum(axis=1) / (hits[:, -1] * alarms[:, -1])
+    return area
 
 
-def _resampled_errors(metric: Metric, labels: Floats, predictions: Floats) -> Callable[[Floats], Floats]:
-    errors = predictions - labels
-    if metric == "mae":
-        return lambda weights: (weights @ np.abs(errors)) / weights.sum(axis=1)
-    squares = errors**2
+def _average_precision(hits: Floats, alarms: Floats) -> Floats:
+    precision = hits / np.maximum(hits + alarms, 1.0)
+    average: Floats = (precision * np.diff(hits, prepend=0.0)).sum(axis=1) / hits[:, -1]
+    return average
 
-    def of_squares(weights: Floats) -> Floats:
+
+def _weighted_rmse(labels: Labels, predictions: Floats) -> Weighted:
+    of_squares = _mean_of(_squares)(labels, predictions)
+    return lambda weights: np.asarray(np.sqrt(of_squares(weights)))
+
+
+def _weighted_r2(labels: Labels, predictions: Floats) -> Weighted:
+    of_squares = _mean_of(_squares)(labels, predictions)
+
+    def of(weights: Floats) -> Floats:
         total = weights.sum(axis=1)
-        mean = weights @ squares / total
-        if metric == "rmse":
-            return np.asarray(np.sqrt(mean))
         variance = weights @ labels**2 / total - (weights @ labels / total) ** 2
-        return np.asarray(1 - mean / variance)
+        return np.asarray(1 - of_squares(weights) / variance)
 
-    return of_squares
+    return of
+
+
+def _by_name(
+    functions: Mapping[MetricName, tuple[Callable[..., float], Callable[[Labels, Floats], Weighted]]],
+) -> dict[MetricName, Metric]:
+    def plain(function: Callable[..., float]) -> Callable[[Labels, Floats], float]:
+        return lambda labels, predictions: float(function(labels, predictions))
+
+    return {name: Metric(MEASURES[name], plain(of), weighted) for name, (of, weighted) in functions.items()}
+
+
+_METRICS: Mapping[LabelType, Mapping[MetricName, Metric]] = {
+    "binary": _by_name(
+        {
+            "roc_auc": (sklearn.roc_auc_score, _ranked(_area_under_roc)),
+            "average_precision": (sklearn.average_precision_score, _ranked(_average_precision)),
+            "log_loss": (sklearn.log_loss, _mean_of(_log_losses)),
+            "brier": (sklearn.brier_score_loss, _mean_of(_squares)),
+        }
+    ),
+    "numeric": _by_name(
+        {
+            "rmse": (sklearn.root_mean_squared_error, _weighted_rmse),
+            "mae": (sklearn.mean_absolute_error, _mean_of(lambda labels, predictions: np.abs(predictions - labels))),
+            "r2": (sklearn.r2_score, _weighted_r2),
+        }
+    ),
+}

@@ -24,7 +24,7 @@ class Rows:
 
     frame: pd.DataFrame  # the entities' keys, event_timestamp, features, label
     inputs: pd.DataFrame  # the features as the model takes them
-    labels: npt.NDArray[np.int64] | npt.NDArray[np.float64]  # 0 or 1, or numbers
+    labels: npt.NDArray[np.int64] | npt.NDArray[np.float64]  # as `Problem.labels` makes them
     keys: npt.NDArray[np.object_]  # the entity of each row
 
     @property
@@ -41,7 +41,7 @@ def read(spec: ModelSpec, data: Mapping[str, Any], part: Literal["learn", "evalu
     return Rows(
         frame,
         inputs(spec.feature_types, frame),
-        frame[spec.label.name].to_numpy(np.int64 if spec.label.type == "binary" else np.float64),
+        spec.problem.labels(frame[spec.label.name]),
         frame[spec.entity.key].to_numpy(object),
     )
 

@@ -122,33 +122,24 @@ def performance(run: Run, collected: Json) -> Json:
     Returns:
         `{"metric", "value", "reference", "drop", "significant", "rows"}`; values are None where there is nothing to score.
     """
-    import numpy as np
+    from evergreen.model.metrics import metric
 
-    from evergreen.model.metrics import METRICS, gain
-
-    metric = run.spec.search.metric
-    nothing: Json = {"metric": metric, "value": None, "reference": None, "drop": None, "significant": False, "rows": 0}
+    problem, name = run.spec.problem, run.spec.search.metric
+    nothing: Json = {"metric": name, "value": None, "reference": None, "drop": None, "significant": False, "rows": 0}
     scored = _matured(run, collected["version"])
-    if collected["version"] is None or scored is None or scored["label"].nunique() < 2:
+    if collected["version"] is None or scored is None or problem.lacking(scored["label"].unique().tolist()):
         log.info("No matured labels of this version's predictions yet")
         return nothing
-    labels, predictions = scored["label"].to_numpy(), scored["prediction"].to_numpy("float64")
-    evaluation = json.loads(_artifact(run, collected["version"], "evaluation.json"))
-    value, reference = METRICS[metric](labels, predictions), evaluation["value"]
-    random, resampled = np.random.default_rng(0), []
-    for _ in range(200):
-        rows = random.integers(len(labels), size=len(labels))
-        if labels[rows].min() != labels[rows].max():
-            resampled.append(gain(metric, reference, METRICS[metric](labels[rows], predictions[rows])))
-    drop = gain(metric, reference, value)
-    significant = bool(resampled) and float(np.percentile(resampled, 2.5)) > 0
-    log.info("%s %.4f on %d matured rows; %.4f at evaluation", metric, value, len(labels), reference)
+    labels, predictions = problem.labels(scored["label"]), scored["prediction"].to_numpy("float64")
+    reference = json.loads(_artifact(run, collected["version"], "evaluation.json"))["value"]
+    loss = metric(problem, name).loss(labels, predictions, reference)
+    log.info("%s %.4f on %d matured rows; %.4f at evaluation", name, loss.value, len(labels), reference)
     return {
-        "metric": metric,
-        "value": value,
+        "metric": name,
+        "value": loss.value,
         "reference": reference,
-        "drop": drop,
-        "significant": significant,
+        "drop": loss.drop,
+        "significant": loss.beyond_chance,
         "rows": len(labels),
     }
 

@@ -147,7 +147,7 @@ def _save_pipeline(
         mlflow_model=Model(artifact_path=model.artifact_location, model_uuid=model.model_id, run_id=run_id, model_id=model.model_id),
         signature=_signature(spec), input_example=rows.inputs.head(5),
         conda_env=_conda_environment(),  # inferring it takes ten seconds
-        pyfunc_predict_fn="predict_proba" if spec.label.type == "binary" else "predict",
+        pyfunc_predict_fn=spec.problem.method,
         serialization_format="skops", skops_trusted_types=list(TRUSTED_TYPES[family]),
     )  # fmt: skip
 
@@ -246,8 +246,7 @@ def _conda_environment() -> dict[str, Any]:
 
 def _signature(spec: ModelSpec) -> ModelSignature:
     columns = [ColSpec(KINDS[kind].tracked, name) for name, kind in spec.feature_types.items()]
-    shape = (-1, 2) if spec.label.type == "binary" else (-1,)
-    return ModelSignature(Schema(columns), Schema([TensorSpec(np.dtype(np.float64), shape)]))
+    return ModelSignature(Schema(columns), Schema([TensorSpec(np.dtype(np.float64), spec.problem.shape)]))
 
 
 def _write_artifacts(

@@ -239,8 +239,7 @@ def load(model: str, number: int, read: loading.Read) -> Loaded:
         answer = loaded.predict([dict.fromkeys(loaded.spec.feature_types)])
     except Exception as error:  # whatever a model raises that does not fit the spec
         raise _unfit(loaded, f"{type(error).__name__}: {error}") from error
-    good = (answer >= 0.0) & (answer <= 1.0) if loaded.spec.label.type == "binary" else np.isfinite(answer)
-    if answer.shape != (1,) or not good.all():
+    if not loaded.spec.problem.is_answer(answer, rows=1):
         raise _unfit(loaded, f"the answer {answer!r}")
     return loaded
 
@@ -263,9 +262,10 @@ def _ours(model: str, number: int, error: Exception) -> EvergreenError:
 def _unfit(loaded: Loaded, found: str) -> ModelUnloadable:
     return ModelUnloadable(
         f"letting version {loaded.version.number} of {loaded.spec.model} answer once",
-        found=found, expected=f"a {'probability' if loaded.spec.label.type == 'binary' else 'number'} from the features {', '.join(loaded.spec.feature_types)}",
+        found=found,
+        expected=f"{loaded.spec.problem.answered} from the features {', '.join(loaded.spec.feature_types)}",
         next_step="see the version in MLflow, then train again",
-    )  # fmt: skip
+    )
 
 
 class Models:

@@ -23,7 +23,6 @@ from evergreen.spec.schema import ModelSpec
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_LABELS: dict[str, tuple[KindName, ...]] = {"binary": ("bool", "int"), "numeric": ("float",)}  # what they are made of
 _SECONDS = 20.0  # a query over empty tables may take
 _ANY_MOMENT = datetime(2026, 1, 1)
 
@@ -112,7 +111,7 @@ def _query(
             alone = column in (*spec.keys, "event_timestamp", spec.label.name)
             yield Mistake(FILE, (whole or key) if alone else f"{key}.{column}",
                           f"{column}, which {file} does not return", one_of(returned), fix)  # fmt: skip
-        elif not any(KINDS[of].returned(returned[column].arrow) for of in _LABELS.get(kind) or [kind]):
+        elif not any(KINDS[of].returned(returned[column].arrow) for of in (spec.problem.made_of if kind == spec.label.type else [kind])):
             yield Mistake(
                 file,
                 "",

@@ -21,7 +21,8 @@ from croniter import CroniterBadDateError, croniter
 from evergreen.interval import CALENDAR, FIRST_DAY, LAST_DAY
 from evergreen.spec.families import FAMILIES, FOR_LABEL, Parameter
 from evergreen.spec.mistakes import MOST_FOUND, Mistake, nearest, one_of
-from evergreen.spec.schema import LOWER_IS_BETTER, METRICS_OF, ModelSpec, duration_text
+from evergreen.spec.problem import CLASS_BOUNDS, MEASURES
+from evergreen.spec.schema import ModelSpec, duration_text
 
 FILE = "model.yaml"
 DAY = timedelta(days=1)
@@ -381,8 +382,7 @@ def _request(spec: ModelSpec) -> Found:
 
 
 def _metrics(spec: ModelSpec) -> Found:
-    kind = spec.label.type
-    known = METRICS_OF[kind]
+    kind, known = spec.problem.kind, spec.problem.metrics
     if spec.search.metric not in known:
         found = f"{spec.search.metric}, of a {kind} label"
         yield _mistake("search.metric", found, one_of(known), f"write metric: {known[0]}")
@@ -395,16 +395,22 @@ def _metrics(spec: ModelSpec) -> Found:
         if FOR_LABEL.get(family, kind) != kind:
             fitting = [name for name in FAMILIES if FOR_LABEL.get(name, kind) == kind]
             yield _mistake(f"families.{family}", f"{family}, of a {kind} label", one_of(fitting), f"use {fitting[0]}")
-    if spec.search.metric in ("rmse", "mae") and "performance_drop" not in spec.monitoring.model_fields_set:
+    if spec.search.measure.in_unit_of_label and "performance_drop" not in spec.monitoring.model_fields_set:
         allowed = f"a loss of {spec.search.metric} that matters, in the label's own unit"
         yield _mistake("monitoring.performance_drop", "the default", allowed, "state it")
-    if kind == "numeric" and "minimum_positives" in spec.gates.model_fields_set:
-        yield _mistake(
-            "gates.minimum_positives",
-            spec.gates.minimum_positives,
-            "nothing: a numeric label has no classes",
-            "remove it",
-        )
+
+
+def _rows_of_class(spec: ModelSpec) -> Found:
+    """A bound for each class belongs to a label with classes, and must leave room for them all."""
+    gates, problem = spec.gates, spec.problem
+    for key in sorted(CLASS_BOUNDS & gates.model_fields_set - {problem.class_bound}):
+        allowed = f"nothing: a {problem.kind} label has no {'classes' if problem.class_bound is None else 'such bound'}"
+        yield _mistake(f"gates.{key}", getattr(gates, key), allowed, "remove it")
+    bound, classes = gates.fewest_of_class(problem), problem.fewest_labels
+    if classes * bound > gates.minimum_rows:
+        part = "half" if classes == 2 else f"1/{classes}"
+        allowed = f"at most {part} of gates.minimum_rows ({gates.minimum_rows}): it holds for each class"
+        yield _mistake(f"gates.{problem.class_bound}", bound, allowed, "lower it, or raise gates.minimum_rows")
 
 
 def _look_back(spec: ModelSpec, name: str) -> Found:
@@ -500,22 +506,9 @@ def _disallowed(parameter: Parameter, override: Any) -> str | None:
 
 def _floors(spec: ModelSpec) -> Found:
     for metric, bound in spec.gates.floor.items():
-        key = f"gates.floor.{metric}"
-        if metric == "roc_auc" and not 0.5 <= bound < 1:
-            yield _mistake(key, bound, "from 0.5 (guessing) to below 1", "write 0.7, for one")
-        elif metric != "r2" and metric not in LOWER_IS_BETTER and not 0 <= bound < 1:
-            yield _mistake(key, bound, "from 0 to below 1", "write 0.3, for one")
-        elif metric in LOWER_IS_BETTER and bound <= 0:
-            yield _mistake(key, bound, "above 0: it is a ceiling, lower is better", "write 0.5, for one")
-
-
-def _positives(spec: ModelSpec) -> Found:
-    gates = spec.gates
-    if spec.label.type == "binary" and 2 * gates.minimum_positives > gates.minimum_rows:
-        allowed = f"at most half of gates.minimum_rows ({gates.minimum_rows}): it holds for each class"
-        yield _mistake(
-            "gates.minimum_positives", gates.minimum_positives, allowed, "lower it, or raise gates.minimum_rows"
-        )
+        measure = MEASURES[metric]
+        if (allowed := measure.allowed(bound)) is not None:
+            yield _mistake(f"gates.floor.{metric}", bound, allowed, f"write {measure.example:g}, for one")
 
 
 def _cooldown(spec: ModelSpec) -> Found:
@@ -583,7 +576,7 @@ def _stays_below(stated: str) -> bool:
 
 _OF_SPEC: tuple[Callable[[ModelSpec], Found], ...] = (
     _calendar, _days, _history, _schedules, _windows, _learning, _references, _request, _label_sources, _outcome_matures, _label_name, _label_files, _metrics, _floors,
-    _positives, _persistence, _cooldown, _budget,
+    _rows_of_class, _persistence, _cooldown, _budget,
 )  # fmt: skip
 _OF_ENTRIES: dict[str, tuple[Callable[[ModelSpec, str], Found], ...]] = {
     "sources": (_kind, _path, _format, _delimiter, _encoding, _columns, _event_time, _keys, _outcome, _source_files),

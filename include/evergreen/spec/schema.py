@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from evergreen.spec.families import json_schema as families_schema
 from evergreen.spec.kinds import ColumnType, FeatureType, KeyType
+from evergreen.spec.problem import MEASURES, PROBLEMS, LabelType, Measure, MetricName, Problem
 
 _DURATION = re.compile(r"^[1-9][0-9]{0,4}[hdw]$")  # also a pattern of JSON Schema, which knows no named groups
 _LONGEST = timedelta(days=36_525)  # further from the days that a model may have no moment can be computed with
@@ -55,13 +56,6 @@ Delay = Annotated[
 MOST_ENTRIES = 200  # of sources, views and references of a model: each has files of its own
 NAME = r"^[a-z][a-z0-9_]{0,39}$"
 Name = Annotated[str, Field(pattern=NAME)]
-LabelType = Literal["binary", "numeric"]
-Metric = Literal["roc_auc", "average_precision", "log_loss", "brier", "rmse", "mae", "r2"]
-LOWER_IS_BETTER: frozenset[Metric] = frozenset({"log_loss", "brier", "rmse", "mae"})
-METRICS_OF: dict[LabelType, tuple[Metric, ...]] = {
-    "binary": ("roc_auc", "average_precision", "log_loss", "brier"),
-    "numeric": ("rmse", "mae", "r2"),
-}
 
 
 class _Frozen(BaseModel):
@@ -202,6 +196,11 @@ class Label(_Frozen):
     sources: tuple[Name, ...] = Field(min_length=1, description="tables that the query reads")
     sql: str | None = Field(default=None, description="default label.sql")
 
+    @property
+    def problem(self) -> Problem:
+        """What follows from the kind of label."""
+        return PROBLEMS[self.type]()
+
 
 class Split(_Frozen):
     """Which mature rows train and which, later and untouched, evaluate."""
@@ -217,10 +216,15 @@ class Search(_Frozen):
 
     trials: Annotated[int, Field(ge=1, le=1000)] = Field(description="trials of each family's study, at most")
     seed: int = Field(default=0, ge=0, description="the same seed, data and code give the same model")
-    metric: Metric = Field(
+    metric: MetricName = Field(
         default="roc_auc",
         description="what a trial is scored by and candidates are compared by; of a numeric label rmse, mae or r2",
     )
+
+    @property
+    def measure(self) -> Measure:
+        """What the metric is, and which way it points."""
+        return MEASURES[self.metric]
 
 
 class Gates(_Frozen):
@@ -230,7 +234,7 @@ class Gates(_Frozen):
     minimum_positives: Annotated[int, Field(ge=1)] = Field(
         default=20, description="fewest evaluation rows of each class; of a binary label"
     )
-    floor: dict[Metric, float] = Field(
+    floor: dict[MetricName, float] = Field(
         min_length=1, description="absolute bound per metric (a ceiling where lower is better)"
     )
     better_than_baseline: float = Field(
@@ -239,6 +243,10 @@ class Gates(_Frozen):
     better_than_champion: float = Field(
         default=0.0, ge=0.0, description="least gain over the champion on the same rows"
     )
+
+    def fewest_of_class(self, problem: Problem) -> int:
+        """How many evaluation rows each class needs; 0 where the label has no classes."""
+        return 0 if problem.class_bound is None else int(getattr(self, problem.class_bound))
 
 
 class Rollout(_Frozen):
@@ -324,6 +332,11 @@ class ModelSpec(_Frozen):
         copy = self.model_copy()
         copy._folder = folder
         return copy
+
+    @property
+    def problem(self) -> Problem:
+        """The kind of label, and all that follows from it."""
+        return self.label.problem
 
     @property
     def stored_types(self) -> dict[str, FeatureType]:

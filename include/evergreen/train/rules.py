@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from evergreen.spec.schema import LabelType, ModelSpec
+from evergreen.spec.schema import ModelSpec
 
 STEP = timedelta(days=1)  # between two cutoffs
 FOLD_ROWS = 10_000  # a trial learns from at most as many in a fold, sampled: it ranks parameters, and need not be the best model
@@ -80,22 +80,6 @@ def folds(cutoffs: Sequence[datetime], horizon: timedelta, wanted: int) -> list[
     count = min(wanted, len(scored))
     blocks = [scored[len(scored) * i // count : len(scored) * (i + 1) // count] for i in range(count)]
     return [Fold(block[0] - horizon, block[0], block[-1]) for block in blocks]
-
-
-def lacking(kind: LabelType, labels: Collection[float]) -> str | None:
-    """What the different labels of some rows lack to be learned from or scored on; None: nothing.
-
-    Args:
-        labels: each different label once.
-    """
-    if len(labels) > 1:
-        return None
-    if not labels:
-        return "no rows"
-    (only,) = labels
-    if kind == "binary":
-        return f"no row of class {1 - int(only)}"
-    return f"only the label {only:g}"
 
 
 def training_key(model: str, as_of: datetime, content_hash: str, spec_hash: str, code_hash: str, seed: int) -> str:

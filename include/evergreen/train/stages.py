@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from evergreen.errors import EvidenceMissing
 from evergreen.run import Run
-from evergreen.spec.schema import LOWER_IS_BETTER
 from evergreen.train import rules
 
 if TYPE_CHECKING:
@@ -91,9 +90,12 @@ def tune(run: Run, data: Json, family: str) -> Json:
         folds = _folds(run, family, learn)
         with threadpool_limits(1):  # families are tuned side by side, one core each
             trials = tuning.search(
-                study, lambda trial: _scores(run, family, learn, folds, trial),
-                trials=spec.search.trials, seed=spec.search.seed, maximize=spec.search.metric not in LOWER_IS_BETTER,
-            )  # fmt: skip
+                study,
+                lambda trial: _scores(run, family, learn, folds, trial),
+                trials=spec.search.trials,
+                seed=spec.search.seed,
+                maximize=not spec.search.measure.lower_is_better,
+            )
             best = _best(run, family, trials)
             pipeline = families.build(
                 family, best.params, spec.feature_types, spec.search.seed, label=spec.label.type
@@ -129,10 +131,8 @@ def _result(family: str, run_id: str, metrics: Json) -> Json:
 
 def _scores(run: Run, family: str, learn: Rows, folds: list[tuple[Any, Any]], trial: optuna.Trial) -> Iterator[float]:
     """The score of each time fold, for the parameters that the trial suggests."""
-    import numpy as np
-
     from evergreen.model import families
-    from evergreen.model.metrics import METRICS
+    from evergreen.model.metrics import metric
     from evergreen.model.rows import predict
 
     spec, seed = run.spec, run.spec.search.seed
@@ -142,11 +142,7 @@ def _scores(run: Run, family: str, learn: Rows, folds: list[tuple[Any, Any]], tr
             learn.inputs.iloc[earlier], learn.labels[earlier]
         )
         predictions = predict(fitted, learn.inputs.iloc[later])
-        yield (
-            METRICS[spec.search.metric](learn.labels[later], predictions)
-            if np.isfinite(predictions).all()
-            else float("nan")
-        )
+        yield metric(spec.problem, spec.search.metric).value(learn.labels[later], predictions)
 
 
 def _folds(run: Run, family: str, learn: Rows) -> list[tuple[Any, Any]]:
@@ -166,10 +162,15 @@ def _folds(run: Run, family: str, learn: Rows) -> list[tuple[Any, Any]]:
         later = np.flatnonzero(cutoffs.between(fold.score_from, fold.score_to))
         if len(earlier) > rules.FOLD_ROWS:
             earlier = np.sort(random.choice(earlier, rules.FOLD_ROWS, replace=False))
-        uses = {f"to learn from (until {fold.learn_to:%Y-%m-%d})": earlier,
-                f"to score ({fold.score_from:%Y-%m-%d} to {fold.score_to:%Y-%m-%d})": later}  # fmt: skip
-        lacks = [f"{lack} among its {len(part)} rows {use}" for use, part in uses.items()
-                 if (lack := rules.lacking(spec.label.type, np.unique(learn.labels[part]).tolist()))]  # fmt: skip
+        uses = {
+            f"to learn from (until {fold.learn_to:%Y-%m-%d})": earlier,
+            f"to score ({fold.score_from:%Y-%m-%d} to {fold.score_to:%Y-%m-%d})": later,
+        }
+        lacks = [
+            f"{lack} among its {len(part)} rows {use}"
+            for use, part in uses.items()
+            if (lack := spec.problem.lacking(np.unique(learn.labels[part]).tolist()))
+        ]
         if lacks:
             lacking.append(f"fold {number} of {spec.split.folds} has {' and '.join(lacks)}")
         else:
@@ -195,5 +196,4 @@ def _best(run: Run, family: str, trials: list[optuna.trial.FrozenTrial]) -> optu
             f"searching {family} for {run.subject}", found=f"none of {len(trials)} trials gave finite predictions",
             expected="a model that converges", next_step=f"narrow the ranges under families.{family} in model.yaml (learning_rate, for one)",
         )  # fmt: skip
-    sign = -1 if run.spec.search.metric in LOWER_IS_BETTER else 1
-    return max(ended, key=lambda trial: sign * trial.value)
+    return max(ended, key=lambda trial: run.spec.search.measure.rank(trial.value))

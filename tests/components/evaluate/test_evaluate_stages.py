@@ -19,7 +19,8 @@ from evergreen.model.metrics import score
 from evergreen.registry import artifacts, loading, records, store
 from evergreen.registry import stages as registry
 from evergreen.run import Run
-from evergreen.spec.schema import METRICS_OF, ModelSpec
+from evergreen.spec.problem import Binary
+from evergreen.spec.schema import ModelSpec
 
 from .conftest import Contest, Json, run_as_of
 
@@ -45,7 +46,8 @@ def test_the_first_candidate_has_no_champion_says_so_and_becomes_version_1(conte
     evaluated = stages.evaluate(run, data, [candidate])
     assert evaluated["champion"] is None
     later = rows.read(run.spec, data, "evaluate")
-    assert (evaluated["rows"], evaluated["positives"]) == (len(later.labels), later.labels.sum())
+    assert evaluated["rows"] == len(later.labels)
+    assert evaluated["rows_of_class"] == {"1": later.labels.sum(), "0": (later.labels == 0).sum()}
     answers = loading.pipeline(candidate["mlflow_run_id"]).predict_proba(later.inputs)[:, 1]
     assert evaluated["best"]["scores"] == score(later.labels, answers), "scored on the evaluation rows"
     assert evaluated["baseline"]["roc_auc"] == 0.5
@@ -57,7 +59,7 @@ def test_the_first_candidate_has_no_champion_says_so_and_becomes_version_1(conte
     told = artifact(candidate["mlflow_run_id"], "evaluation.json")
     assert told["value"] == evaluated["best"]["scores"]["roc_auc"]
     logged = mlflow.get_run(candidate["mlflow_run_id"]).data
-    assert {logged.metrics[f"evaluation_{name}"] for name in METRICS_OF["binary"]} == set(
+    assert {logged.metrics[f"evaluation_{name}"] for name in Binary.metrics} == set(
         evaluated["best"]["scores"].values()
     )
     assert logged.tags["evergreen.verdict"] == "pass"
