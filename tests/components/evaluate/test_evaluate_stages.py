@@ -49,7 +49,7 @@ def test_the_first_candidate_has_no_champion_says_so_and_becomes_version_1(conte
     assert evaluated["rows"] == len(later.labels)
     assert evaluated["rows_of_class"] == {"1": later.labels.sum(), "0": (later.labels == 0).sum()}
     answers = loading.pipeline(candidate["mlflow_run_id"]).predict_proba(later.inputs)[:, 1]
-    assert evaluated["best"]["scores"] == score(later.labels, answers), "scored on the evaluation rows"
+    assert evaluated["best"]["scores"] == score(run.spec.problem, later.labels, answers), "scored on the evaluation rows"
     assert evaluated["baseline"]["roc_auc"] == 0.5
 
     gated = stages.gates(run, evaluated)
@@ -81,7 +81,7 @@ def test_the_champion_is_scored_again_on_the_rows_of_the_candidate(contest: Cont
     champion, later = evaluated["champion"], rows.read(run.spec, data, "evaluate")
     assert (champion["version"], champion["problem"], champion["is_candidate"]) == (number, "", False)
     answers = loading.pipeline(weak["mlflow_run_id"]).predict_proba(later.inputs)[:, 1]
-    assert champion["scores"] == score(later.labels, answers)
+    assert champion["scores"] == score(run.spec.problem, later.labels, answers)
     assert champion["scores"] != artifact(weak["mlflow_run_id"], "evaluation.json")["scores"], "not what it once scored"
     comparison = champion["comparison"]
     assert comparison["gain"] == evaluated["best"]["scores"]["roc_auc"] - champion["scores"]["roc_auc"]
