@@ -49,7 +49,9 @@ def test_the_first_candidate_has_no_champion_says_so_and_becomes_version_1(conte
     assert evaluated["rows"] == len(later.labels)
     assert evaluated["rows_of_class"] == {"1": later.labels.sum(), "0": (later.labels == 0).sum()}
     answers = loading.pipeline(candidate["mlflow_run_id"]).predict_proba(later.inputs)[:, 1]
-    assert evaluated["best"]["scores"] == score(run.spec.problem, later.labels, answers), "scored on the evaluation rows"
+    assert evaluated["best"]["scores"] == score(run.spec.problem, later.labels, answers), (
+        "scored on the evaluation rows"
+    )
     assert evaluated["baseline"]["roc_auc"] == 0.5
 
     gated = stages.gates(run, evaluated)
