@@ -15,7 +15,7 @@ from evergreen.spec import query as queries
 from evergreen.spec.backtracking import endless
 from evergreen.spec.contract import read_contract, refused
 from evergreen.spec.files import Unreadable, text
-from evergreen.spec.kinds import KINDS, KindName
+from evergreen.spec.kinds import KINDS
 from evergreen.spec.mistakes import Mistake, nearest, one_of
 from evergreen.spec.rules import FILE
 from evergreen.spec.schema import ModelSpec
@@ -111,7 +111,10 @@ def _query(
             alone = column in (*spec.keys, "event_timestamp", spec.label.name)
             yield Mistake(FILE, (whole or key) if alone else f"{key}.{column}",
                           f"{column}, which {file} does not return", one_of(returned), fix)  # fmt: skip
-        elif not any(KINDS[of].returned(returned[column].arrow) for of in (spec.problem.made_of if kind == spec.label.type else [kind])):
+        elif not any(
+            KINDS[of].returned(returned[column].arrow)
+            for of in (spec.problem.made_of if kind == spec.label.type else [kind])
+        ):
             yield Mistake(
                 file,
                 "",
