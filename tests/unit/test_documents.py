@@ -45,3 +45,37 @@ def test_the_guide_names_every_test_that_only_the_long_run_has() -> None:
     assert marked, "the search finds none"
     named = (PROJECT / "docs" / "developing.md").read_text(encoding="utf-8").partition("## What only")[2]
     assert set(re.findall(r"^\| `(\w+)` \|", named, re.MULTILINE)) == marked
+
+
+def test_the_glossary_is_in_order_and_each_of_its_words_is_used() -> None:
+    glossary = PROJECT / "docs" / "glossary.md"
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", glossary.read_text(encoding="utf-8"), re.MULTILINE)[1:]
+    words = [word.strip("`") for word, _ in rows if not word.startswith("--")]
+    assert len(words) > 50 and words == sorted(words, key=str.casefold)
+    files = {PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")} - {glossary}
+    pages = "\n".join(file.read_text(encoding="utf-8").casefold() for file in files)
+    unused = [word for word in words if not re.search(rf"\b{re.escape(word.casefold())}", pages)]
+    assert not unused, f"no page uses {unused}"
+
+
+def test_every_link_between_the_pages_leads_somewhere() -> None:
+    pages = [*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md")]
+    links = [
+        (page, target)
+        for page in pages
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+        if "://" not in target
+    ]
+    assert len(links) > 100, "the search finds none"
+    dead = [(str(page.relative_to(PROJECT)), target) for page, target in links if not leads_somewhere(page, target)]
+    assert not dead
+
+
+def leads_somewhere(page: Path, target: str) -> bool:
+    """Whether the file of a relative link is there, and has the heading that the link names."""
+    name, _, heading = target.partition("#")
+    file = page.parent / name if name else page
+    if not file.exists():
+        return False
+    titles = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE) if heading else []
+    return not heading or heading in {re.sub(r"[^\w\- ]", "", title.casefold()).replace(" ", "-") for title in titles}
