@@ -129,6 +129,10 @@ class RequestRefused(PermanentError):
     """A service (Airflow, MLflow, object store, model server) answered that it will not: a wrong login, nothing of that name."""
 
 
+class StoreNewer(PermanentError):
+    """A newer release has changed Evergreen's tables; this one would read and write them wrongly."""
+
+
 class ServiceUnavailable(TransientError):
     """A service (object store, database, MLflow, model server) did not answer, or not now."""
 

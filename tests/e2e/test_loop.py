@@ -68,7 +68,7 @@ def test_every_answered_prediction_is_in_the_log_and_was_monitored(running: Stac
     logged = predictions.between(running.spec.model, live[0].start, live[-1].end)
     asked = sum(len(business(STORY).world.active_on(day.start.date())) for day in live)
     assert len(logged) == asked
-    assert {row["version"] for row in logged} == {1, 2}
+    assert {row.version for row in logged} == {1, 2}
 
 
 def test_an_invalid_spec_costs_only_its_own_model_and_the_ui_says_why(running: Stack) -> None:

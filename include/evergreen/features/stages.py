@@ -262,11 +262,9 @@ def _not_online(model: str, view: str, partitions: Sequence[str]) -> Json:
 @contextmanager
 def _locked(run: Run, layer: str, name: str, partition: str) -> Iterator[None]:
     """Only one run at a time decides about a partition and writes it; a killed run's lock goes with its connection."""
-    from evergreen.lake import postgres
+    from evergreen import database
 
-    with postgres.connect() as connection:
-        key = f"{run.spec.model}/{layer}/{name}/{partition}"
-        connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
+    with database.locked(f"{run.spec.model}/{layer}/{name}/{partition}"):
         yield
 
 

@@ -28,11 +28,12 @@ from feast.errors import FeatureServiceNotFoundException
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Map, Value
 
+from evergreen import database
 from evergreen.answers import of_postgres
 from evergreen.errors import EvidenceMissing, PermanentError
 from evergreen.features.online_store import Packed
 from evergreen.features.rules import EVENT
-from evergreen.lake import postgres, tables
+from evergreen.lake import tables
 from evergreen.settings import settings
 from evergreen.spec.kinds import KINDS
 from evergreen.spec.schema import ModelSpec
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 _DEFINITION = (
     "evergreen.definition"  # tag of a model's FeatureService: fingerprint of everything that was applied with it
 )
+_REGISTRY = "feast registry"  # key of the lock that whoever changes the registry holds
 _ROWS_A_WRITE = 10_000  # bounds the Python objects that are made of them
 
 _opening = threading.Lock()
@@ -68,9 +70,8 @@ def feature_store() -> FeatureStore:
 
 def _open(repository: str) -> FeatureStore:
     store = FeatureStore(repo_path=repository)
-    with _service("opening the Feast registry"), postgres.connect("feast") as connection:
-        # The registry creates its tables when it is opened; processes that do so at once would collide.
-        connection.execute("select pg_advisory_xact_lock(hashtext('feast registry'))")
+    # The registry creates its tables when it is opened; processes that do so at once would collide.
+    with _service("opening the Feast registry"), database.locked(_REGISTRY, "feast"):
         _ = store.registry
     return store
 
@@ -138,8 +139,7 @@ def ensure_applied(spec: ModelSpec) -> bool:
     with _service(f"applying the Feast objects of {spec.model}"):
         if _applied(store, service):
             return False
-        with postgres.connect("feast") as connection:
-            connection.execute("select pg_advisory_xact_lock(hashtext('feast registry'))")
+        with database.locked(_REGISTRY, "feast"):
             store.refresh_registry()
             if _applied(store, service):
                 return False
@@ -301,4 +301,4 @@ def _service(doing: str) -> Iterator[None]:
     try:
         yield
     except (psycopg.OperationalError, sqlalchemy.exc.OperationalError, psycopg_pool.PoolTimeout) as error:
-        raise of_postgres(doing, error, postgres.remote("feast")) from error
+        raise of_postgres(doing, error, database.remote("feast")) from error

@@ -7,22 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from evergreen.lake import postgres
-
-_DDL = """
-create table if not exists partitions (
-    model text, layer text, name text, partition text,
-    rows bigint not null, content_hash text not null, inputs_hash text,
-    table_version bigint not null, known_at timestamptz not null,
-    primary key (model, layer, name, partition)
-)"""
+from evergreen.database import Table, connect
 
 
 @dataclass(frozen=True)
@@ -40,32 +32,24 @@ class Partition:
     known_at: datetime
 
 
-_COLUMNS = ", ".join(field.name for field in fields(Partition))
+TABLE = Table("partitions", Partition, key=("model", "layer", "name", "partition"))
 
 
 def record(*entries: Partition) -> None:
     """Say that partitions are published; replaces what was said of them before. All or none."""
-    postgres.ensure_table(_DDL)
-    with postgres.connect() as connection, connection.cursor() as cursor:
-        cursor.executemany(
-            f"insert into partitions ({_COLUMNS}) values (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
-            " on conflict (model, layer, name, partition) do update set rows = excluded.rows,"
-            " content_hash = excluded.content_hash, inputs_hash = excluded.inputs_hash,"
-            " table_version = excluded.table_version, known_at = excluded.known_at",
-            [astuple(entry) for entry in entries],
-        )
+    with connect() as connection:
+        TABLE.insert(connection, entries, replace=True)
 
 
 def published(model: str, layer: str, name: str, partitions: Sequence[str] | None = None) -> dict[str, Partition]:
     """The published partitions of a table, by key; only the given ones when some are given."""
-    postgres.ensure_table(_DDL)
-    with postgres.connect() as connection:
-        rows = connection.execute(
-            f"select {_COLUMNS} from partitions where model = %s and layer = %s and name = %s"
-            " and (%s::text[] is null or partition = any(%s)) order by partition",
-            [model, layer, name, *[None if partitions is None else list(partitions)] * 2],
-        ).fetchall()
-    return {row[3]: Partition(*row) for row in rows}
+    only = "" if partitions is None else "and partition = any(%s)"
+    parameters = [model, layer, name, *([] if partitions is None else [list(partitions)])]
+    with connect() as connection:
+        entries = TABLE.select(
+            connection, f"where model = %s and layer = %s and name = %s {only} order by partition", parameters
+        )
+    return {entry.partition: entry for entry in entries}
 
 
 def content_hash(table: pa.Table) -> str:

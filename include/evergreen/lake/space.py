@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from evergreen.database import connect
 from evergreen.disk import existing
-from evergreen.lake import postgres
 from evergreen.settings import Settings
 
 LOW = 2  # times the reserve: from there on it is told
@@ -69,7 +69,7 @@ def database(here: Settings) -> Place | None:
     """
     if not here.database_bound:
         return None
-    with postgres.connect() as connection:
+    with connect() as connection:
         (size,) = connection.execute("select pg_database_size(current_database())").fetchone() or (0,)
     bound = here.database_bound
     # The reserve is a tenth: it is told at four fifths, predictions end at nine tenths, the loops' own few rows go on.

@@ -55,10 +55,10 @@ def collect(run: Run) -> Json:
     )
     rows = [
         {
-            **{name: kind.logged(row["features"].get(name)) for name, kind in features.items()},
-            spec.entity.key: key.key(row["entity"]),
+            **{name: kind.logged(row.features.get(name)) for name, kind in features.items()},
+            spec.entity.key: key.key(row.entity),
             "known_at": run.as_of,
-            **{name: row[name] for name in ("request_id", "version", "as_of", "features_at", "prediction")},
+            **{name: getattr(row, name) for name in ("request_id", "version", "as_of", "features_at", "prediction")},
         }
         for row in logged
     ]

@@ -12,14 +12,8 @@ from typing import Any
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from evergreen.lake import postgres
+from evergreen import database
 from evergreen.registry import rules
-
-TABLE = """
-create table if not exists audit (
-    id text primary key, at timestamptz not null default now(), as_of timestamptz, model text not null,
-    event text not null, version bigint, actor text not null, reason text not null, evidence jsonb not null
-)"""
 
 
 def record(
@@ -34,8 +28,7 @@ def record(
     evidence: dict[str, Any],
 ) -> None:
     """Add an event; a rerun of what caused it, which has the same `id`, adds nothing."""
-    postgres.ensure_table(TABLE)
-    with postgres.connect() as connection:
+    with database.connect() as connection:
         connection.execute(
             "insert into audit (id, as_of, model, event, version, actor, reason, evidence)"
             " values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict (id) do nothing",
@@ -45,8 +38,7 @@ def record(
 
 def trail(model: str) -> list[dict[str, Any]]:
     """The model's events, oldest first; `at` is the wall clock, `as_of` what the event's run or version knew about."""
-    postgres.ensure_table(TABLE)
-    with postgres.connect() as connection, connection.cursor(row_factory=dict_row) as cursor:
+    with database.connect() as connection, connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute("select * from audit where model = %s order by at, id", [model]).fetchall()
 
 
@@ -57,8 +49,7 @@ def standing(model: str) -> rules.Standing:
 
 def standings() -> dict[str, rules.Standing]:
     """Those of every model that has any."""
-    postgres.ensure_table(TABLE)
-    with postgres.connect() as connection, connection.cursor(row_factory=dict_row) as cursor:
+    with database.connect() as connection, connection.cursor(row_factory=dict_row) as cursor:
         events = cursor.execute(
             "select model, event, version, evidence from audit where event in ('promotion', 'rollback') order by model, at, id"
         ).fetchall()

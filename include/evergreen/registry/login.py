@@ -25,22 +25,20 @@ _PASSWORDS = (b"authorization", b"x-mlflow-authorization")  # the second one on 
 
 def create_app() -> FastAPI:
     """MLflow's server with its login; the administrator is the login of the settings, with that password from now on."""
-    from evergreen.lake import postgres
+    from evergreen import database
 
     with tempfile.NamedTemporaryFile("w", suffix=".ini") as file:  # of mode 600
-        database = settings().database_url("mlflow_auth").replace("%", "%%")
+        address = settings().database_url("mlflow_auth").replace("%", "%%")
         file.write(
-            f"[mlflow]\ndefault_permission = READ\ndatabase_uri = {database}\nauth_cache_ttl_seconds = {_REMEMBERED}\n"
+            f"[mlflow]\ndefault_permission = READ\ndatabase_uri = {address}\nauth_cache_ttl_seconds = {_REMEMBERED}\n"
         )
         file.flush()
         os.environ["MLFLOW_AUTH_CONFIG_PATH"] = file.name
         from mlflow.server import auth
     del os.environ["MLFLOW_AUTH_CONFIG_PATH"]
     user, password = auth.auth_config.admin_username, auth.auth_config.admin_password
-    with postgres.connect(
-        "mlflow_auth"
-    ) as connection:  # MLflow's workers start at once, and each would make the tables
-        connection.execute("select pg_advisory_xact_lock(hashtext('evergreen mlflow_auth'))")
+    # MLflow's workers start at once, and each would make the tables.
+    with database.locked("evergreen mlflow_auth", "mlflow_auth"):
         app: FastAPI = auth.create_app()
         if not auth.store.authenticate_user(user, password):
             auth.store.update_user(user, password=password)

@@ -6,30 +6,18 @@ What is loaded later is what stands here: the family, the files and their digest
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Annotated
 
-from psycopg import Connection
 from psycopg.types.json import Jsonb
 
+from evergreen.database import Stored, Table, connect
 from evergreen.errors import ArtifactUntrusted, EvidenceMissing
-from evergreen.lake import postgres
-from evergreen.registry import audit
 from evergreen.registry.rules import Version
 from evergreen.settings import settings
 
-_CANDIDATES = """
-create table if not exists candidates (
-    run_id text primary key, at timestamptz not null default now(), model text not null, family text not null,
-    model_id text not null, files jsonb not null
-)"""
-_VERSIONS = """
-create table if not exists versions (
-    model text, number bigint, at timestamptz not null default now(), run_id text not null, key text not null,
-    as_of timestamptz not null, primary key (model, number)
-)"""
 _VERSION = """
 select v.number, v.run_id, v.key, v.as_of, exists (
     select from audit a where a.model = v.model and a.event = 'rollback' and (a.evidence->>'from')::bigint = v.number
@@ -59,21 +47,34 @@ class Candidate:
     family: str
     model_id: str  # of MLflow's logged model, which holds the fitted pipeline
     files: Mapping[str, Digest]  # by name
+    at: Annotated[datetime | None, Stored(filled="default now()")] = None
 
 
-def add_candidate(found: Candidate) -> None:
+@dataclass(frozen=True)
+class Registration:
+    """Which candidate a version is."""
+
+    model: str
+    number: int
+    run_id: str
+    key: str  # of the training
+    as_of: datetime
+    at: Annotated[datetime | None, Stored(filled="default now()")] = None
+
+
+CANDIDATES = Table("candidates", Candidate, key=("run_id",))
+VERSIONS = Table("versions", Registration, key=("model", "number"))
+
+
+def add_candidate(candidate: Candidate) -> None:
     """Write a candidate down. Who wrote it before is believed: a record changes by `add_file` alone."""
-    files = {name: asdict(digest) for name, digest in found.files.items()}
-    with _connect() as connection:
-        connection.execute(
-            "insert into candidates (run_id, model, family, model_id, files) values (%s, %s, %s, %s, %s) on conflict do nothing",
-            [found.run_id, found.model, found.family, found.model_id, Jsonb(files)],
-        )
+    with connect() as connection:
+        CANDIDATES.insert(connection, [candidate])
 
 
 def add_file(run_id: str, name: str, content: bytes) -> None:
     """Write down a file that came to a candidate later, or was written anew."""
-    with _connect() as connection:
+    with connect() as connection:
         connection.execute(
             "update candidates set files = files || %s where run_id = %s",
             [Jsonb({name: asdict(Digest.of(content))}), run_id],
@@ -98,23 +99,15 @@ def candidate(run_id: str) -> Candidate:
 
 def find_candidate(run_id: str) -> Candidate | None:
     """The candidate of an MLflow run, if it was written down."""
-    with _connect() as connection:
-        row = connection.execute(
-            "select run_id, model, family, model_id, files from candidates where run_id = %s", [run_id]
-        ).fetchone()
-    if row is None:
-        return None
-    found, model, family, model_id, files = row
-    return Candidate(found, model, family, model_id, {name: Digest(**digest) for name, digest in files.items()})
+    with connect() as connection:
+        candidates = CANDIDATES.select(connection, "where run_id = %s", [run_id])
+    return candidates[0] if candidates else None
 
 
 def add_version(model: str, number: int, *, run_id: str, key: str, as_of: datetime) -> None:
     """Write down which candidate a version is."""
-    with _connect() as connection:
-        connection.execute(
-            "insert into versions (model, number, run_id, key, as_of) values (%s, %s, %s, %s, %s) on conflict do nothing",
-            [model, number, run_id, key, as_of],
-        )
+    with connect() as connection:
+        VERSIONS.insert(connection, [Registration(model, number, run_id, key, as_of)])
 
 
 def version(model: str, number: int) -> Version:
@@ -124,7 +117,7 @@ def version(model: str, number: int) -> Version:
         EvidenceMissing: the model has versions, and this is none of them.
         ArtifactUntrusted: the model has no version that was written down.
     """
-    with _connect() as connection:
+    with connect() as connection:
         row = connection.execute(f"{_VERSION} where v.model = %s and v.number = %s", [model, number]).fetchone()
         if row is not None:
             return Version(*row)
@@ -142,7 +135,7 @@ def version(model: str, number: int) -> Version:
 
 def find_by_key(model: str, key: str) -> Version | None:
     """The version of a training key; a rerun finds it and makes no second one."""
-    with _connect() as connection:
+    with connect() as connection:
         row = connection.execute(
             f"{_VERSION} where v.model = %s and v.key = %s order by v.number limit 1", [model, key]
         ).fetchone()
@@ -151,16 +144,8 @@ def find_by_key(model: str, key: str) -> Version | None:
 
 def numbers() -> dict[str, set[int]]:
     """The versions of every model."""
-    with _connect() as connection:
+    with connect() as connection:
         found: dict[str, set[int]] = {}
         for model, number in connection.execute("select model, number from versions").fetchall():
             found.setdefault(model, set()).add(number)
     return found
-
-
-@contextmanager
-def _connect() -> Iterator[Connection]:
-    for table in (audit.TABLE, _CANDIDATES, _VERSIONS):
-        postgres.ensure_table(table)
-    with postgres.connect() as connection:
-        yield connection

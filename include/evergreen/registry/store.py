@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 
 from mlflow.exceptions import RestException
 
+from evergreen import database
 from evergreen.errors import EvidenceMissing, RequestRefused, ServiceUnavailable
-from evergreen.lake import postgres
 from evergreen.registry import artifacts, audit, mlflow_server, records, rules
 from evergreen.registry.mlflow_server import answering, client
 from evergreen.registry.rules import Registered, Version
@@ -55,22 +55,14 @@ def last_known_good(model: str) -> Version | None:
     return None if number is None else records.version(model, number)
 
 
-@contextmanager
-def locked(model: str) -> Iterator[None]:
-    """Only one process at a time decides about a model's versions and aliases; a killed one's lock goes with its connection."""
-    with postgres.connect() as connection:
-        connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"registry/{model}"])
-        yield
+def locked(model: str) -> AbstractContextManager[None]:
+    """Only one process at a time decides about a model's versions and aliases."""
+    return database.locked(f"registry/{model}")
 
 
-@contextmanager
-def locked_at_once(model: str) -> Iterator[bool]:
+def locked_at_once(model: str) -> AbstractContextManager[bool]:
     """As `locked`, without waiting: whether nobody else has the lock."""
-    with postgres.connect() as connection:
-        row = connection.execute(
-            "select pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [f"registry/{model}"]
-        ).fetchone()
-        yield row is not None and bool(row[0])
+    return database.locked_at_once(f"registry/{model}")
 
 
 def register(model: str, *, run_id: str, key: str, as_of: datetime, tags: Mapping[str, str]) -> Version:

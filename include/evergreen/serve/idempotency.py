@@ -11,45 +11,26 @@ import hashlib
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated
 
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 from starlette.exceptions import HTTPException
 
+from evergreen import database
+from evergreen.database import Stored, Table
 from evergreen.errors import ServiceUnavailable
-from evergreen.lake import postgres
 from evergreen.serve.admission import after
-from evergreen.settings import settings
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"  # header of an answer that was remembered
 KEPT_HOURS = 24
-DDL = """
-create table if not exists answers (
-    model text not null, key text not null, body bytea not null, request_id text not null, content bytea not null,
-    at timestamptz not null default now(), primary key (model, key)
-);
-create index if not exists answers_by_age on answers (at)"""
-# An expired answer under the same key is replaced; one that stands is not, and its request_id is not returned.
-REMEMBER = (
-    "insert into answers as stored (model, key, body, request_id, content)"
-    " select * from unnest(%b::text[], %b::text[], %b::bytea[], %b::text[], %b::bytea[])"
-    " on conflict (model, key) do update"
-    " set body = excluded.body, request_id = excluded.request_id, content = excluded.content, at = excluded.at"
-    f" where stored.at <= now() - interval '{KEPT_HOURS} hours' returning request_id"
-)
-_COLUMNS = "model, key, body, request_id, content"
-_FIND = f"select {_COLUMNS} from answers where model = %s and key = %s and at > now() - interval '{KEPT_HOURS} hours'"
-STANDING = (
-    f"select {_COLUMNS} from answers join unnest(%b::text[], %b::text[]) as asked (model, key) using (model, key)"
-)
-_FORGET = (
-    "delete from answers where ctid = any(array(select ctid from answers"
-    f" where at <= now() - interval '{KEPT_HOURS} hours' limit 10000))"
-)
+_EXPIRED = f"at <= now() - interval '{KEPT_HOURS} hours'"
+_FORGET = f"delete from answers where ctid = any(array(select ctid from answers where {_EXPIRED} limit 10000))"
 _FORGET_SECONDS = 600.0  # between looks for expired answers
 _WAIT = 5.0  # seconds for a connection
 _KEY = re.compile(r'"([\x21\x23-\x7e]{1,200})"|([\x21\x23-\x7e]{1,200})')
@@ -64,6 +45,29 @@ class Answer:
     body: bytes  # sha256 of the request's body
     request_id: str
     content: bytes  # of the response
+    at: Annotated[datetime | None, Stored(filled="default now()")] = field(default=None, compare=False)
+
+
+TABLE = Table("answers", Answer, key=("model", "key"), indexes={"answers_by_age": ("at",)})
+# An expired answer under the same key is replaced; one that stands is not, and its request_id is not returned.
+_REMEMBER = (
+    f"{TABLE.inserting} on conflict (model, key) do update"
+    " set body = excluded.body, request_id = excluded.request_id, content = excluded.content, at = excluded.at"
+    f" where stored.{_EXPIRED} returning request_id"
+)
+
+
+def remember(connection: psycopg.Connection, answers: Sequence[Answer]) -> set[str]:
+    """Write answers under their keys; the requests of those that stand there now, the others were late."""
+    return {request for (request,) in connection.execute(_REMEMBER, TABLE.arrays(answers)).fetchall()}
+
+
+def standing(connection: psycopg.Connection, keys: Iterable[tuple[str, str]]) -> list[Answer]:
+    """The answers under keys (model, key), expired ones too."""
+    asked = [list(names) for names in zip(*keys, strict=True)]
+    return TABLE.select(
+        connection, "join unnest(%b::text[], %b::text[]) as asked (model, key) using (model, key)", asked, binary=True
+    )
 
 
 def key_of(header: str) -> str:
@@ -108,11 +112,11 @@ class Memory:
 
     @contextmanager
     def _connection(self) -> Iterator[psycopg.Connection]:
-        postgres.ensure_table(DDL)
+        address = database.url()
         with self._opening:
             if self._pool is None:
                 self._pool = ConnectionPool(
-                    settings().database_url("evergreen"), min_size=0, max_size=4, timeout=_WAIT, reconnect_timeout=_WAIT, open=True,
+                    address, min_size=0, max_size=4, timeout=_WAIT, reconnect_timeout=_WAIT, open=True,
                     kwargs={"autocommit": True, "connect_timeout": 5, "tcp_user_timeout": 10_000, "options": "-c statement_timeout=10s"},
                     check=ConnectionPool.check_connection,  # the database may have been started again since
                 )  # fmt: skip
@@ -133,11 +137,12 @@ class Memory:
             ServiceUnavailable: the database does not answer.
         """
         with self._connection() as connection:
-            found = connection.execute(_FIND, [model, key], binary=True).fetchone()
+            under_key = f"where model = %s and key = %s and not {_EXPIRED}"
+            found = TABLE.select(connection, under_key, [model, key], binary=True)
             if time.monotonic() - self._forgotten > _FORGET_SECONDS:
                 self._forgotten = time.monotonic()
                 connection.execute(_FORGET)
-        return None if found is None else Answer(*found)
+        return found[0] if found else None
 
     def begin(self, model: str, key: str) -> None:
         """The key is being worked on, until `end`.

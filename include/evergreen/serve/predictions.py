@@ -10,37 +10,22 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import psycopg
-from psycopg.rows import dict_row
-from psycopg.types.json import Jsonb
 
+from evergreen import database
+from evergreen.database import Stored, Table
 from evergreen.errors import ServiceUnavailable
-from evergreen.lake import postgres
 from evergreen.serve import idempotency
 from evergreen.serve.idempotency import Answer
-from evergreen.settings import settings
 
 log = logging.getLogger(__name__)
 
-_DDL = """
-create table if not exists predictions (
-    model text not null, version bigint not null, request_id text not null, position int not null, entity text not null,
-    as_of timestamptz not null, features_at timestamptz, features jsonb not null,
-    prediction double precision not null, logged_at timestamptz not null default now(),
-    primary key (request_id, position)
-);
-create index if not exists predictions_of_a_window on predictions (model, as_of)"""
-_INSERT = (  # one statement for all rows, in binary: half the work of one statement per row
-    "insert into predictions (model, version, request_id, position, entity, as_of, features_at, features, prediction)"
-    " select * from unnest(%b::text[], %b::bigint[], %b::text[], %b::int[], %b::text[], %b::timestamptz[], %b::timestamptz[],"
-    " %b::jsonb[], %b::float8[]) on conflict (request_id, position) do nothing"
-)
 _ROWS_A_COMMIT = 5_000
 _ROWS_WAITING = 50_000  # more than this and the database does not keep up: refuse rather than pile up
 
@@ -52,12 +37,18 @@ class Prediction:
     model: str
     version: int
     request_id: str
-    position: int  # of the entity in its request
+    position: Annotated[int, Stored("integer")]  # of the entity in its request
     entity: str
     as_of: datetime
     features_at: datetime | None  # None: the store knew nothing of the request's entities
     features: dict[str, Any]
     prediction: float
+    logged_at: Annotated[datetime | None, Stored(filled="default now()")] = None
+
+
+TABLE = Table(
+    "predictions", Prediction, key=("request_id", "position"), indexes={"predictions_of_a_window": ("model", "as_of")}
+)
 
 
 @dataclass(frozen=True)
@@ -69,14 +60,11 @@ class _Request:
     done: Future[Answer | None]  # the answer that stands under the key
 
 
-def between(model: str, start: datetime, end: datetime) -> list[dict[str, Any]]:
-    """The predictions with `as_of` in [start, end), oldest first: the fields of `Prediction` and `logged_at`."""
-    postgres.ensure_table(_DDL)
-    with postgres.connect() as connection, connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(
-            "select * from predictions where model = %s and as_of >= %s and as_of < %s order by as_of, request_id, position",
-            [model, start, end],
-        ).fetchall()
+def between(model: str, start: datetime, end: datetime) -> list[Prediction]:
+    """The predictions with `as_of` in [start, end), oldest first."""
+    window = "where model = %s and as_of >= %s and as_of < %s order by as_of, request_id, position"
+    with database.connect() as connection:
+        return TABLE.select(connection, window, [model, start, end])
 
 
 class PredictionLog:
@@ -187,10 +175,8 @@ class PredictionLog:
 
     @staticmethod
     def _open() -> psycopg.Connection:
-        postgres.ensure_table(_DDL)
-        postgres.ensure_table(idempotency.DDL)
         return psycopg.connect(
-            settings().database_url("evergreen"), autocommit=True, connect_timeout=5, tcp_user_timeout=10_000,
+            database.url(), autocommit=True, connect_timeout=5, tcp_user_timeout=10_000,
             # A server that trades durability for speed by default must not do so here; one that hangs must not hang us.
             options="-c synchronous_commit=on -c statement_timeout=10s -c lock_timeout=10s",
         )  # fmt: skip
@@ -199,37 +185,21 @@ class PredictionLog:
 def _write(connection: psycopg.Connection, requests: list[_Request]) -> dict[str, Answer]:
     answers = [request.answer for request in requests if request.answer is not None]
     if not answers:
-        connection.execute(_INSERT, _columns(row for request in requests for row in request.rows))  # commits by itself
+        TABLE.insert(connection, (row for request in requests for row in request.rows))  # commits by itself
         return {}
     with connection.transaction():
         # In the keys' order: two servers with the same keys wait for each other instead of deadlocking.
-        fields = [
-            (a.model, a.key, a.body, a.request_id, a.content) for a in sorted(answers, key=lambda a: (a.model, a.key))
-        ]
-        ours = {each for (each,) in connection.execute(idempotency.REMEMBER, _turned(fields)).fetchall()}
+        ours = idempotency.remember(connection, sorted(answers, key=lambda a: (a.model, a.key)))
         late = {(a.model, a.key): a.request_id for a in answers if a.request_id not in ours}
         elsewhere = set(late.values())
         rows = [row for request in requests for row in request.rows if row.request_id not in elsewhere]
-        if rows:
-            connection.execute(_INSERT, _columns(rows))
+        TABLE.insert(connection, rows)
         if not late:
             return {}
-        found = connection.execute(idempotency.STANDING, _turned(late), binary=True).fetchall()
-        if len(found) < len(late):
+        standing = idempotency.standing(connection, late)
+        if len(standing) < len(late):
             raise _unwritten("an answer that stood under a key expired in the same moment")
-    return {late[model, key]: Answer(model, key, *rest) for model, key, *rest in found}
-
-
-def _columns(rows: Iterable[Prediction]) -> list[list[Any]]:
-    return _turned(
-        (r.model, r.version, r.request_id, r.position, r.entity, r.as_of, r.features_at, Jsonb(r.features), r.prediction)
-        for r in rows
-    )  # fmt: skip
-
-
-def _turned(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
-    """Rows as columns."""
-    return [list(column) for column in zip(*rows, strict=True)]
+    return {late[answer.model, answer.key]: answer for answer in standing}
 
 
 def _unwritten(found: str) -> ServiceUnavailable:

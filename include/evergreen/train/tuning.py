@@ -10,15 +10,15 @@ import hashlib
 import logging
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 from sqlalchemy.exc import OperationalError
 
+from evergreen import database
 from evergreen.answers import of_postgres
-from evergreen.lake import postgres
 from evergreen.settings import settings
 
 log = logging.getLogger(__name__)
@@ -31,16 +31,9 @@ _UNPRUNED_TRIALS = 3  # before a trial is compared with the median of those befo
 Scores = Callable[[optuna.Trial], Iterator[float]]
 
 
-@contextmanager
-def alone(name: str) -> Iterator[None]:
-    """Only one process at a time works on a study: a trial that is still running must not be taken for one left behind.
-
-    A killed process's lock goes with its connection.
-    """
-    with postgres.connect("optuna") as connection:
-        connection.autocommit = True  # a transaction open for hours would hold back the database's clean-up
-        connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", [name])
-        yield
+def alone(name: str) -> AbstractContextManager[None]:
+    """Only one process at a time works on a study: a trial that is still running must not be taken for one left behind."""
+    return database.locked(name, "optuna")
 
 
 def study(model: str, key: str, family: str) -> str:
@@ -50,9 +43,7 @@ def study(model: str, key: str, family: str) -> str:
 
 def is_idle(name: str) -> bool:
     """Whether no process works on a study."""
-    with postgres.connect("optuna") as connection:  # the lock goes with it
-        row = connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", [name]).fetchone()
-        return bool(row and row[0])
+    return database.is_free(name, "optuna")
 
 
 def search(name: str, scores: Scores, *, trials: int, seed: int, maximize: bool) -> list[optuna.trial.FrozenTrial]:
@@ -81,7 +72,7 @@ def search(name: str, scores: Scores, *, trials: int, seed: int, maximize: bool)
             return finished
     except (StorageInternalError, OperationalError) as error:
         said = error.__cause__ if isinstance(error, StorageInternalError) else error  # Optuna's own words guess
-        raise of_postgres(f"searching {name}", said or error, postgres.remote("optuna")) from error
+        raise of_postgres(f"searching {name}", said or error, database.remote("optuna")) from error
 
 
 def _run(study: optuna.Study, seed: int, scores: Scores) -> None:
@@ -111,9 +102,8 @@ def _seed(seed: int, number: int) -> int:
 
 @contextmanager
 def _storage() -> Iterator[optuna.storages.RDBStorage]:
-    with postgres.connect("optuna") as connection:
-        # The first storage creates the tables; families that start at the same time would collide.
-        connection.execute("select pg_advisory_xact_lock(hashtext('optuna tables'))")
+    # The first storage creates the tables; families that start at the same time would collide.
+    with database.locked("optuna tables", "optuna"):
         storage = optuna.storages.RDBStorage(settings().database_url("optuna", "postgresql+psycopg2"))
     try:
         yield storage

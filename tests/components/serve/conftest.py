@@ -281,10 +281,10 @@ class Shop:
         answered: list[float] = loading.load(self.name, number).predict(inputs(self.spec.feature_types, frame)).tolist()
         return answered
 
-    def logged(self) -> dict[tuple[str, int], dict[str, Any]]:
+    def logged(self) -> dict[tuple[str, int], predictions.Prediction]:
         """The prediction log by request and position."""
         found = predictions.between(self.name, datetime.min.replace(tzinfo=at(0).tzinfo), at(10_000))
-        return {(row["request_id"], row["position"]): row for row in found}
+        return {(row.request_id, row.position): row for row in found}
 
     @contextmanager
     def blocked_log(self) -> Iterator[Callable[[], bool]]:

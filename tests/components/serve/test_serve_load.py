@@ -65,7 +65,7 @@ class Clients:
             for answer in self.answered
             for position, item in enumerate(answer["predictions"])
             if (row := logged.get((answer["request_id"], position))) is None
-            or (row["version"], row["prediction"]) != (answer["version"], item["prediction"])
+            or (row.version, row.prediction) != (answer["version"], item["prediction"])
         ]
         assert not missing, f"{len(missing)} answered predictions of {len(self.answered)} requests are not in the log"
 

@@ -34,4 +34,4 @@ def test_a_value_that_cannot_be_written_fails_its_own_request_alone(home: Settin
     assert log._rows == 0, "what was refused waits no longer"
     log.close()
     logged = between("shop", at(0), at(0) + timedelta(seconds=1))
-    assert {row["request_id"] for row in logged} == {"first", "held", "a", "b", "last"}
+    assert {row.request_id for row in logged} == {"first", "held", "a", "b", "last"}

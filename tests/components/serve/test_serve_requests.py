@@ -64,7 +64,7 @@ def test_a_batch_is_answered_in_its_order_and_unknown_entities_with_an_error_eac
     logged = {
         position: row for (request, position), row in open_shop.logged().items() if request == answer["request_id"]
     }
-    assert {position: row["entity"] for position, row in logged.items()} == {
+    assert {position: row.entity for position, row in logged.items()} == {
         0: customer(7), 2: customer(2), 3: customer(7)
     }, "exactly the answered predictions are logged, an entity asked twice twice"  # fmt: skip
 
@@ -73,15 +73,15 @@ def test_the_log_has_the_features_that_the_prediction_was_made_from(open_shop: S
     before = datetime.now(UTC)
     answer = open_shop.server.predict(open_shop.name, entity={"customer_id": customer(4)}).json()
     row = open_shop.logged()[answer["request_id"], 0]
-    assert row["features"] == features.online_features(open_shop.spec, [{"customer_id": customer(4)}])[0]["features"]
-    assert (row["version"], row["entity"], row["features_at"]) == (1, customer(4), at(0))
-    assert row["prediction"] == answer["predictions"][0]["prediction"]
-    assert row["as_of"] == datetime.fromisoformat(answer["as_of"])
-    assert before <= row["as_of"] <= datetime.now(UTC), "without its own as_of a prediction is made now"
+    assert row.features == features.online_features(open_shop.spec, [{"customer_id": customer(4)}])[0]["features"]
+    assert (row.version, row.entity, row.features_at) == (1, customer(4), at(0))
+    assert row.prediction == answer["predictions"][0]["prediction"]
+    assert row.as_of == datetime.fromisoformat(answer["as_of"])
+    assert before <= row.as_of <= datetime.now(UTC), "without its own as_of a prediction is made now"
     again = loading.load(open_shop.name, 1).predict(
-        inputs(open_shop.spec.feature_types, pd.DataFrame([row["features"]]))
+        inputs(open_shop.spec.feature_types, pd.DataFrame([row.features]))
     )
-    assert again[0] == pytest.approx(row["prediction"], abs=1e-12), "a logged prediction can be made again from its row"
+    assert again[0] == pytest.approx(row.prediction, abs=1e-12), "a logged prediction can be made again from its row"
 
 
 def test_an_entity_of_which_only_a_part_is_known_is_answered_and_logged_as_it_is(open_shop: Shop) -> None:
@@ -89,8 +89,8 @@ def test_an_entity_of_which_only_a_part_is_known_is_answered_and_logged_as_it_is
     response = open_shop.server.predict(open_shop.name, entity={"customer_id": "half-known"})
     assert response.status_code == 200, response.text
     row = open_shop.logged()[response.json()["request_id"], 0]
-    assert row["features"]["plan"] is not None
-    assert row["features"]["sessions_7d"] is None
+    assert row.features["plan"] is not None
+    assert row.features["sessions_7d"] is None
 
 
 def test_a_prediction_is_committed_before_it_is_answered(open_shop: Shop) -> None:

@@ -113,7 +113,7 @@ def answer(key: str, request: str) -> Answer:
 
 
 def of_log() -> set[str]:
-    return {found["request_id"] for found in between("shop", at(0), at(0) + timedelta(seconds=1))}
+    return {row.request_id for row in between("shop", at(0), at(0) + timedelta(seconds=1))}
 
 
 def test_of_two_servers_the_first_one_s_answer_stands(home: Settings) -> None:

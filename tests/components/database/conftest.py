@@ -1,0 +1,29 @@
+"""Every table of Evergreen's own, and what a release before left in Postgres."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from evergreen.database import Table
+from evergreen.lake import catalogue
+from evergreen.registry import records
+from evergreen.serve import idempotency, predictions
+from evergreen.settings import PROJECT, Settings
+
+STORED = PROJECT / "tests" / "stored"
+TABLES: tuple[Table[Any], ...] = (
+    catalogue.TABLE,
+    idempotency.TABLE,
+    predictions.TABLE,
+    records.CANDIDATES,
+    records.VERSIONS,
+)
+
+
+def restore(home: Settings, database: str, dump: Path) -> None:
+    """Put a dump into one of the databases of a home."""
+    with psycopg.connect(home.database_url(database)) as connection:
+        connection.execute(dump.read_bytes())
