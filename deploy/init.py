@@ -1,6 +1,6 @@
 """What the production column needs before its first start, and harmlessly again before any other: run by compose, or by hand.
 
-Databases, buckets, Airflow's tables, every model's Feast objects, the pools of `airflow_settings.yaml`, the login `admin`.
+Databases, buckets, Airflow's tables and Evergreen's own, every model's Feast objects, the pools of `airflow_settings.yaml`, the login `admin`.
 Connections (SMTP, Slack) are yours to set in Airflow or by `AIRFLOW_CONN_…`.
 """
 

@@ -68,7 +68,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     adopt.set_defaults(command=_adopt)
 
-    commands.add_parser("apply", help="apply every model's Feast objects").set_defaults(command=_apply)
+    commands.add_parser("apply", help="bring the database to this release, and apply every model's Feast objects").set_defaults(command=_apply)
+    commands.add_parser(
+        "migrate", help="bring the tables of the database evergreen to this release, as every process does at its start"
+    ).set_defaults(command=_migrate)
     run = commands.add_parser("run", help="run a loop without Airflow, in this process; the last result as JSON")
     run.add_argument("model")
     run.add_argument("loop", choices=("ingest", "train", "monitor"))
@@ -156,14 +159,24 @@ def _adopt(options: argparse.Namespace) -> int:
 
 
 def _apply(_: argparse.Namespace) -> int:
+    from evergreen import database
     from evergreen.features.store import ensure_applied
     from evergreen.spec.load import load_all
 
+    database.migrate()  # before any other process of this release opens it
     specs, errors = load_all(settings().models)
     for spec in specs:
         print(f"{spec.model}: {'applied' if ensure_applied(spec) else 'up to date'}")
     for error in errors:
         print(error, file=sys.stderr)
+    return 0
+
+
+def _migrate(_: argparse.Namespace) -> int:
+    from evergreen import database
+
+    taken = database.migrate()
+    print("\n".join(f"done: {name}" for name in taken) or "the tables are those of this release already")
     return 0
 
 
