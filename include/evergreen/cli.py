@@ -68,7 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     adopt.set_defaults(command=_adopt)
 
-    commands.add_parser("apply", help="bring the database to this release, and apply every model's Feast objects").set_defaults(command=_apply)
+    commands.add_parser(
+        "apply", help="bring the database to this release, and apply every model's Feast objects"
+    ).set_defaults(command=_apply)
     commands.add_parser(
         "migrate", help="bring the tables of the database evergreen to this release, as every process does at its start"
     ).set_defaults(command=_migrate)

@@ -78,9 +78,7 @@ def test_the_log_has_the_features_that_the_prediction_was_made_from(open_shop: S
     assert row.prediction == answer["predictions"][0]["prediction"]
     assert row.as_of == datetime.fromisoformat(answer["as_of"])
     assert before <= row.as_of <= datetime.now(UTC), "without its own as_of a prediction is made now"
-    again = loading.load(open_shop.name, 1).predict(
-        inputs(open_shop.spec.feature_types, pd.DataFrame([row.features]))
-    )
+    again = loading.load(open_shop.name, 1).predict(inputs(open_shop.spec.feature_types, pd.DataFrame([row.features])))
     assert again[0] == pytest.approx(row.prediction, abs=1e-12), "a logged prediction can be made again from its row"
 
 
