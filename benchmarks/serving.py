@@ -7,6 +7,7 @@ import http.client
 import itertools
 import json
 import os
+import socket
 import statistics
 import sys
 import threading
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from benchmarks import workload
 from benchmarks.document import duration, ratios, table
 from benchmarks.measure import Ratio, in_turns, percentile
 from evergreen.local import postgres
-from evergreen.local.processes import Service, answers
+from evergreen.local.processes import Processes, Service, answers
 from evergreen.run import Run
 from evergreen.settings import Settings
 from evergreen.spec.schema import ModelSpec
@@ -36,6 +37,8 @@ CUSTOMERS, DAYS = 1000, 14
 REQUESTS = {1: 300, 50: 100, 1000: 20}  # entities of a request → requests timed
 CLIENTS, SECONDS, ROUNDS = 8, 4.0, 2  # of the throughput
 FAMILY = "gradient_boosting"
+STARTS = 5  # of the server, for each thing that may be the matter with MLflow
+FIRST_ANSWER = 5.0  # seconds from its start that the server may take while MLflow is away or hangs
 
 
 class Client:
@@ -154,7 +157,8 @@ def run() -> str:
         throughput = _throughput(shop, bare)
         whole = [row.ours for row in latency if row.what.startswith("p50") and row.against == _BARE]
         parts = _parts(here, shop, bare, whole)
-        return "\n\n".join([_PROSE.format(family=FAMILY), ratios(latency), ratios(throughput), parts])
+        starts = _starts(here, shop)
+        return "\n\n".join([_PROSE.format(family=FAMILY), ratios(latency), ratios(throughput), parts, starts])
 
 
 @contextmanager
@@ -242,7 +246,7 @@ def _sending(send: Callable[[list[str]], object], batches: Iterator[list[str]]) 
 
 
 def _throughput(shop: Shop, bare: Bare) -> Iterator[Ratio]:
-    """Seconds a request, with all clients asking without pause."""
+    """Seconds per request, with all clients asking without pause."""
     for size in (1, 50):
         batches = shop.batches(size)
         keys = [next(batches) for _ in range(100)]
@@ -260,12 +264,12 @@ def _throughput(shop: Shop, bare: Bare) -> Iterator[Ratio]:
             ("mlflow", "mlflow models serve", _LOGGED),
             ("bare", _BARE, _REASONS[size, "bare"]),
         ):
-            what = f"{CLIENTS} clients, requests of {size}: {rates['ours']:,.0f} against {rates[name]:,.0f} requests a second"
+            what = f"{CLIENTS} clients, requests of {size}: {rates['ours']:,.0f} against {rates[name]:,.0f} requests per second"
             yield Ratio(what, f"{ROUNDS} times {SECONDS:.0f} s", 1 / rates["ours"], 1 / rates[name], against, reason)
 
 
 def _rate(connect: Callable[[], Callable[[Any], object]], requests: Sequence[Any]) -> float:
-    """Requests a second."""
+    """Requests per second."""
     started, ended = time.perf_counter(), threading.Event()
 
     def send(number: int) -> int:
@@ -324,6 +328,51 @@ def _parts(here: Settings, shop: Shop, bare: Bare, whole: list[float]) -> str:
     return "Where a request's time goes (medians, each part alone in the measuring process):\n\n" + table(
         ("part", *(f"request of {size:,}" for size in REQUESTS)), zip(names, *columns, strict=True)
     )
+
+
+def _starts(here: Settings, shop: Shop) -> str:
+    """From the start of a further server on the same home to its first prediction, with MLflow there, away and hanging."""
+    body = shop.asked(shop.keys[:1])
+    rows = []
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as silent:  # takes connections and never says a word
+        hanging = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        for matter, mlflow_url, bound in (
+            ("MLflow answers", here.mlflow_url, None),
+            (
+                "MLflow is away: nothing listens at its address",
+                f"http://127.0.0.1:{postgres.free_port()}",
+                FIRST_ANSWER,
+            ),
+            ("MLflow hangs: it takes connections and is silent", hanging, FIRST_ANSWER),
+        ):
+            seconds = [_first_answer(here, shop.spec.model, body, mlflow_url) for _ in range(STARTS)]
+            slowest = duration(max(seconds)) if not bound or max(seconds) < bound else f"**{duration(max(seconds))}**"
+            asked = f"below {bound:.0f} s" if bound else ""
+            rows.append((matter, f"{STARTS} starts", duration(statistics.median(seconds)), slowest, asked))
+    return (
+        "From the model server's start to its first answered prediction, from its own copy of the version:\n\n"
+        + table(("what", "size", "median", "slowest", "asked"), rows)
+    )
+
+
+def _first_answer(here: Settings, model: str, body: bytes, mlflow_url: str) -> float:
+    """Seconds from the start of a server to the answer of its first prediction; the server ends with it."""
+    port, usual = postgres.free_port(), workload.services(here)["server"]
+    url = f"http://127.0.0.1:{port}"
+    command = [*usual.command[: usual.command.index("--port")], "--port", str(port)]
+    addresses = {"EVERGREEN_SERVER_URL": url, "EVERGREEN_MLFLOW_URL": mlflow_url}
+    processes, started = Processes(here.home), time.monotonic()
+    processes.start(replace(usual, name="server-anew", command=command, environment={**usual.environment, **addresses}))
+    try:
+        while time.monotonic() - started < 120:
+            try:
+                Client(url, f"/models/{model}/predict").post(body)
+                return time.monotonic() - started
+            except (OSError, AssertionError):  # it does not listen yet, or has no version yet
+                time.sleep(0.02)
+        raise TimeoutError(f"no prediction within 120 s: {processes.log('server-anew')}")
+    finally:
+        processes.stop("server-anew")
 
 
 _BARE = "bare read and model call"
