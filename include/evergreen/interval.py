@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
+DAY = timedelta(days=1)  # how long an interval lasts
 # The days that a model may have. The longest duration of a spec reaches a century further, and is a moment still, to pandas' nanoseconds too.
 FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)
 CALENDAR = f"a day from {FIRST_DAY} to {LAST_DAY}"
@@ -32,15 +33,15 @@ class Interval:
         if not FIRST_DAY <= day <= LAST_DAY:
             raise ValueError(f"{day} is not {CALENDAR}")
         start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-        return cls(start, start + timedelta(days=1))
+        return cls(start, start + DAY)
 
     @classmethod
     def before(cls, as_of: datetime) -> Interval:
         """The day that ends at a moment; raises ValueError where it begins on none that a model may have."""
         end = in_utc(as_of)
-        if not FIRST_DAY < end.date() <= LAST_DAY + timedelta(days=1):
+        if not FIRST_DAY < end.date() <= LAST_DAY + DAY:
             raise ValueError(f"the day before {end.isoformat()} is not {CALENDAR}")
-        return cls(end - timedelta(days=1), end)
+        return cls(end - DAY, end)
 
     @property
     def partition(self) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,7 +21,7 @@ from croniter import croniter
 from evergreen.airflow_client.api import AirflowApi
 from evergreen.airflow_client.runs import AirflowRuns
 from evergreen.errors import PermanentError
-from evergreen.interval import Interval, days
+from evergreen.interval import DAY, Interval, days
 from evergreen.local import lock, stack
 from evergreen.settings import Settings, home_folder, settings
 from evergreen.spec.load import load_spec
@@ -29,7 +29,6 @@ from evergreen.spec.schema import ModelSpec
 from evergreen_simulator.replay import Replay, TrafficFailed
 
 WIDTH = 4  # days of the backfill side by side
-ONE_DAY = timedelta(days=1)
 _MARK = "demo.json"  # says that a home is a demo's, which may delete it
 
 
@@ -142,7 +141,7 @@ class Demo:
 
     def live(self) -> None:
         """One day after the other: traffic, the day's batches, ingestion; beside the next day, the monitor and what it triggers."""
-        live = days(self.span.history_end + ONE_DAY, self.span.end)
+        live = days(self.span.history_end + DAY, self.span.end)
         with self.clock.phase(f"{len(live)} live days"), ThreadPoolExecutor(1) as beside:
             watching = None
             for number, interval in enumerate(live, 1):

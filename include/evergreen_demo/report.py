@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import mlflow
 import numpy as np
@@ -21,7 +21,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from evergreen.airflow_client.runs import AirflowRuns
-from evergreen.interval import Interval
+from evergreen.interval import DAY, Interval
 from evergreen.lake import tables
 from evergreen.loops import inline
 from evergreen.model import families, rows
@@ -137,7 +137,7 @@ def _refitted(
         return today, rows.predict(fitted, asked[today])
 
     days = sorted(asked_on.unique())
-    mornings = (inline.of(spec, Interval.of_day((day - timedelta(days=1)).date())) for day in days)
+    mornings = (inline.of(spec, Interval.of_day((day - DAY).date())) for day in days)
     learned = (rows.read(spec, train.build(morning), "learn") for morning in mornings)
     # Keras' seed is the process's: two networks at once would not be the same each time.
     with threadpool_limits(1), ThreadPoolExecutor(1 if family == "mlp" else 2) as pool:
@@ -150,7 +150,7 @@ def _outcomes(spec: ModelSpec, span: Span) -> dict[str, int]:
     """How the flights went that were scheduled on the live days; cancelled and diverted ones have no label."""
     departures, reports = tables.read(spec.model, "raw", "departures"), tables.read(spec.model, "raw", "reports")
     assert departures is not None and reports is not None
-    start = datetime.combine(span.history_end + timedelta(days=1), datetime.min.time(), UTC)
+    start = datetime.combine(span.history_end + DAY, datetime.min.time(), UTC)
     keys = list(spec.sources["departures"].keys)
     flights = departures.to_pandas()
     told = flights[flights["scheduled_at"] >= start].merge(reports.to_pandas()[[*keys, "status"]], on=keys, how="left")

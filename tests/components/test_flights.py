@@ -64,7 +64,7 @@ def test_history_is_replayed_as_clients_ask(flights: ModelSpec) -> None:
     day = FIRST + timedelta(days=2)
     windows = rules.label_windows(flights, Interval.of_day(day))
     window = next(window for window in windows if window.partition == day.isoformat())
-    replayed = compute.requests(flights, window).to_pandas().set_index("flight_id")
+    replayed = compute.requests(flights.asking, window).to_pandas().set_index("flight_id")
     asked = pd.DataFrame([
         entity | {"event_timestamp": pd.Timestamp(body["as_of"])}
         for offset in (-1, 0) for body in upstream.requests(day + timedelta(days=offset)) for entity in body["entities"]

@@ -205,7 +205,7 @@ def test_a_query_that_knows_more_than_its_requests_is_stopped(
     assert old in text
     (folder / "request.sql").write_text(text.replace(old, new))
     with pytest.raises(PermanentError, match=said):
-        compute.requests(load_spec(folder, deep=True), window_of(parcels, "2026-01-04"))
+        compute.requests(load_spec(folder, deep=True).asking, window_of(parcels, "2026-01-04"))
 
 
 def test_an_outcome_without_a_request_is_stopped(parcels: ModelSpec, trained: dict[str, Any], tmp_path: Path) -> None:

@@ -7,15 +7,16 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from evergreen.interval import DAY
 from evergreen.model.code import spec_hash
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import rules
 
-DAY = timedelta(days=1)
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
 few_days = st.integers(1, 10)
 
@@ -41,23 +42,48 @@ def cutoffs_before(as_of: datetime, days: int = 60) -> list[datetime]:
     return [as_of - number * DAY for number in range(days)]
 
 
-@given(horizon=few_days, evaluation=few_days, window=st.integers(1, 50), changed=st.none() | st.integers(0, 60))
+@given(
+    horizon=few_days,
+    evaluation=few_days,
+    window=st.integers(1, 50),
+    changed=st.none() | st.integers(0, 60),
+    late=few_days,
+)
 def test_no_row_uses_a_label_that_was_not_mature_when_it_was_needed(
-    horizon: int, evaluation: int, window: int, changed: int | None
+    horizon: int, evaluation: int, window: int, changed: int | None, late: int
 ) -> None:
     changed_at = None if changed is None else AS_OF - changed * DAY
     split = rules.split(AS_OF, spec_of(horizon, window, evaluation), changed_at)
-    for cutoff in cutoffs_before(AS_OF):
-        known = cutoff + horizon * DAY
+    moments = cutoffs_before(AS_OF)
+    for cutoff, known in [(moment, moment + days * DAY) for moment in moments for days in (horizon, horizon + late)]:
         if split.learns(cutoff, known):
             assert known <= split.evaluate_from, (
                 "a learning label matures before the first evaluated prediction is made"
             )
             assert AS_OF - window * DAY <= cutoff, "within the window"
             assert changed_at is None or cutoff >= changed_at, "not from before the change"
-        if split.evaluates(cutoff):
+        if split.evaluates(cutoff, known):
             assert known <= AS_OF, "an evaluation label is mature as of the run"
-        assert not (split.learns(cutoff, known) and split.evaluates(cutoff)), "an evaluated row is untouched"
+        assert not (split.learns(cutoff, known) and split.evaluates(cutoff, known)), "an evaluated row is untouched"
+
+
+@given(
+    days=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 30)), max_size=40),
+    horizon=few_days,
+    evaluation=few_days,
+    requests=st.booleans(),
+)
+def test_the_mask_of_columns_is_that_of_their_rows(
+    days: list[tuple[int, int]], horizon: int, evaluation: int, requests: bool
+) -> None:
+    """Training and the monitor hold columns; what is said of a single row above holds for them."""
+    asked: dict[str, Any] = {"request": {"sources": ("events",)}} if requests else {}
+    split = rules.split(AS_OF, spec_of(horizon, 60, evaluation, **asked))
+    rows = [(AS_OF - ago * DAY, AS_OF - ago * DAY + delay * DAY) for ago, delay in days]
+    frame = pd.DataFrame(rows, columns=["cutoff", "known_at"], dtype="datetime64[us, UTC]")
+    for named in ("learns", "evaluates", "mask"):
+        rule = getattr(split, named)
+        assert list(rule(frame["cutoff"], frame["known_at"])) == [rule(*row) for row in rows]
 
 
 @given(horizon=few_days, evaluation=few_days)
@@ -65,7 +91,7 @@ def test_the_evaluation_is_the_latest_mature_stretch_and_has_as_many_days_as_dec
     horizon: int, evaluation: int
 ) -> None:
     split = rules.split(AS_OF, spec_of(horizon, 60, evaluation))
-    evaluated = [cutoff for cutoff in cutoffs_before(AS_OF) if split.evaluates(cutoff)]
+    evaluated = [cutoff for cutoff in cutoffs_before(AS_OF) if split.evaluates(cutoff, AS_OF)]
     assert len(evaluated) == evaluation
     assert max(evaluated) == AS_OF - horizon * DAY
 
@@ -75,7 +101,7 @@ def test_the_evaluation_is_the_latest_mature_stretch_and_has_as_many_days_as_dec
 def test_a_training_at_any_hour_evaluates_as_many_days_as_declared(hours: float, evaluation: int) -> None:
     split = rules.split(AS_OF + timedelta(hours=hours), spec_of(2, 60, evaluation))
     assert split == rules.split(AS_OF, spec_of(2, 60, evaluation)) or split.learn_from > AS_OF - 60 * DAY
-    evaluated = [cutoff for cutoff in cutoffs_before(AS_OF + DAY) if split.evaluates(cutoff)]
+    evaluated = [cutoff for cutoff in cutoffs_before(AS_OF + DAY) if split.evaluates(cutoff, AS_OF)]
     assert (len(evaluated), max(evaluated)) == (evaluation, AS_OF - 2 * DAY)
 
 
@@ -97,12 +123,12 @@ def test_requests_are_told_apart_by_when_their_own_labels_were_known(
     event = AS_OF - timedelta(minutes=minutes)
     day_end = AS_OF - ((AS_OF - event) // DAY) * DAY if event != AS_OF else AS_OF
     asked, known = event - timedelta(minutes=lead), day_end + horizon * DAY
-    assert known - asked <= rules.delay(spec), "folds keep at least so much apart"
+    assert known - asked <= spec.asking.label_delay, "folds keep at least so much apart"
     if split.learns(asked, known):
         assert known <= split.evaluate_from
-        assert not split.evaluates(asked)
+        assert not split.evaluates(asked, known)
     if known <= AS_OF and asked >= split.evaluate_from:
-        assert split.evaluates(asked), "whatever is mature and later than the evaluation's start is evaluated"
+        assert split.evaluates(asked, known), "whatever is mature and later than the evaluation's start is evaluated"
 
 
 @given(days=st.sets(st.integers(0, 40), min_size=1), horizon=few_days, wanted=st.integers(2, 10))

@@ -172,13 +172,9 @@ def _champion(run: Run, data: Json, later: Rows, candidate: npt.NDArray[np.float
 
 
 def _alike(run: Run, later: Rows) -> npt.NDArray[np.object_]:
-    """Whose rows are alike: an entity's; requests each have a key of their own, and those of a day share its circumstances."""
-    from evergreen.features.rules import EVENT
-
-    if run.spec.request is None:
-        return later.keys
-    days: npt.NDArray[np.object_] = later.frame[EVENT].dt.strftime("%Y-%m-%d").to_numpy(object)
-    return days
+    """Whose rows are alike."""
+    names: npt.NDArray[np.object_] = run.spec.asking.alike(later.frame).to_numpy(object)
+    return names
 
 
 def _as_evidence(champion: Json | None) -> rules.Champion | None:

@@ -23,11 +23,11 @@ from evergreen.lake import tables
 from evergreen.quoting import shown
 from evergreen.spec import files
 from evergreen.spec import query as queries
+from evergreen.spec.asking import EveryInterval, OnRequest
 from evergreen.spec.kinds import KINDS, KindName
 from evergreen.spec.schema import ModelSpec, Source
 
 TIMESTAMP = KINDS["timestamp"].stored()
-_LONGEST_LEAD = timedelta(days=1)  # a request is made at most so long before the interval that its row belongs to
 _LEAK_PROBES = 3  # moments of a day at which requests are replayed without what came later
 _MINUTES = 20  # a query may take; the task that runs it has 30
 
@@ -70,38 +70,35 @@ def labels(spec: ModelSpec, window: Window) -> tuple[pa.Table, int]:
             f"`{name}` is {_listed(wrong.to_pylist())}",
             f"{problem.described}, never null; leave out what has no outcome",
         )
-    if spec.request is None:
+    if isinstance(spec.asking, EveryInterval):
         return _stamped(result, window.partition, event_timestamp=cutoff, known_at=window.end), 0
-    asked = requests(spec, window)
+    asked = requests(spec.asking, window)
     unasked = sorted(set(result[key].to_pylist()) - set(asked[key].to_pylist()))
     if unasked:
         raise _wrong_query(
             file,
             doing,
             f"{len(unasked)} outcomes without a request: {_listed(unasked)}",
-            f"a `{key}` that {spec.request_sql()} returns",
+            f"a `{key}` that {spec.asking.file} returns",
         )
     joined = (
-        asked.join(result, key, join_type="inner").sort_by(key).select([*spec.keys, *spec.request.inputs, name, EVENT])
+        asked.join(result, key, join_type="inner").sort_by(key).select([*spec.keys, *spec.asking.inputs, name, EVENT])
     )
     return _stamped(joined, window.partition, known_at=window.end), asked.num_rows - joined.num_rows
 
 
-def requests(spec: ModelSpec, window: Window) -> pa.Table:
+def requests(asking: OnRequest, window: Window) -> pa.Table:
     """The requests of an interval as history has them: keys, event_timestamp (when it was asked), inputs.
 
     Raises:
         PermanentError: the query does not return what is declared, or its inputs depend on rows from after the request.
     """
-    declared, file, key = spec.request, spec.request_sql(), spec.entity.key
-    assert declared is not None
-    interval = window.interval
+    spec, file, expected, interval = asking.spec, asking.file, asking.columns, window.interval
+    key = spec.entity.key
     doing = f"replaying the requests of {spec.model} of {window.partition}"
     parameters = {"start": interval.start, "end": interval.end}
-    seen = dataclasses.replace(window, start=interval.start - declared.look_back, end=max(interval.end, window.end))
-
-    expected: dict[str, KindName] = {**spec.keys, EVENT: "timestamp", **declared.inputs}
-    with _opened(spec, declared.sources, seen, outcome=False) as tables_of:
+    seen = dataclasses.replace(window, start=interval.start - asking.look_back, end=max(interval.end, window.end))
+    with _opened(spec, asking.sources, seen, outcome=False) as tables_of:
         found = _checked(_result(tables_of, file, parameters, doing), key, expected, file, doing)
         moments = found[EVENT]
         if moments.null_count:
@@ -109,7 +106,7 @@ def requests(spec: ModelSpec, window: Window) -> pa.Table:
                 file, doing, f"{moments.null_count} rows without {EVENT}", f"the moment of the request as {EVENT}"
             )
         bounds = pc.min_max(moments).as_py()
-        earliest = interval.start - _LONGEST_LEAD
+        earliest = interval.start - asking.longest_lead
         if found.num_rows and not earliest <= bounds["min"] <= bounds["max"] <= interval.end:
             raise _wrong_query(
                 file,
@@ -117,7 +114,7 @@ def requests(spec: ModelSpec, window: Window) -> pa.Table:
                 f"requests from {bounds['min']} to {bounds['max']}",
                 f"requests from {earliest} to {interval.end}, of this interval",
             )
-        ordered, others = sorted(set(moments.to_pylist())), declared.sources[1:]
+        ordered, others = sorted(set(moments.to_pylist())), asking.sources[1:]
         probed = (
             {ordered[len(ordered) * n // _LEAK_PROBES] for n in range(_LEAK_PROBES)} if ordered and others else set()
         )

@@ -59,9 +59,7 @@ def feature_windows(spec: ModelSpec, view: str, day: Interval) -> list[Window]:
 
 def label_windows(spec: ModelSpec, day: Interval) -> list[Window]:
     """The label partitions whose outcome or starting point lies in `day`, oldest first."""
-    before = day.end - day.start
-    if spec.request is not None:
-        before += spec.request.look_back
+    before = day.end - day.start + spec.asking.look_back
     return _windows(spec, day, before, spec.label.horizon)
 
 
@@ -92,19 +90,13 @@ def feature_declaration(spec: ModelSpec, view: str, sql: str) -> str:
 
 def label_sources(spec: ModelSpec) -> tuple[str, ...]:
     """The tables that a label partition is computed from."""
-    asked = spec.request.sources if spec.request else ()
-    return tuple(dict.fromkeys((*spec.label.sources, *asked)))
+    return tuple(dict.fromkeys((*spec.label.sources, *spec.asking.sources)))
 
 
-def label_declaration(spec: ModelSpec, sql: str, request_sql: str = "") -> str:
-    """Everything declared that decides what a label partition holds."""
+def label_declaration(spec: ModelSpec, sql: str, *asking: str) -> str:
+    """Everything declared that decides what a label partition holds; `asking`: the text of each of `spec.asking.queries`."""
     declared: dict[str, object] = spec.label.model_dump(mode="json", exclude={"sql"})
-    if spec.request is not None:
-        declared |= {
-            "request": spec.request.model_dump(mode="json", exclude={"sql"}),
-            "request_sql": request_sql,
-            "keys": spec.keys,
-        }
+    declared |= spec.asking.declaration(asking)
     return _declaration(spec, label_sources(spec), sql, declared)
 
 

@@ -212,8 +212,8 @@ def _due_features(run: Run, view: str) -> dict[str, rules.Due]:
 
 def _due_labels(run: Run) -> dict[str, rules.Due]:
     sql = files.query(run.spec, run.spec.label_sql())
-    request_sql = files.query(run.spec, run.spec.request_sql()) if run.spec.request else ""
-    declaration = rules.label_declaration(run.spec, sql, request_sql)
+    asking = [files.query(run.spec, file) for file in run.spec.asking.queries]
+    declaration = rules.label_declaration(run.spec, sql, *asking)
     windows = rules.label_windows(run.spec, run.interval)
     return _due(run, "labels", run.spec.label.name, rules.label_sources(run.spec), declaration, windows)
 

@@ -25,7 +25,7 @@ def code_hash() -> str:
 
 def spec_hash(spec: ModelSpec) -> str:
     """A hash of what is declared: `model.yaml` and the queries of features, label and requests (a source's shows in its data)."""
-    paths = [*map(spec.view_sql, spec.features), spec.label_sql(), *([spec.request_sql()] if spec.request else [])]
+    paths = [*map(spec.view_sql, spec.features), spec.label_sql(), *spec.asking.queries]
     queries = [files.query(spec, path) for path in paths]
     declared = json.dumps([spec.model_dump(mode="json"), queries], sort_keys=True)
     return hashlib.sha256(declared.encode()).hexdigest()

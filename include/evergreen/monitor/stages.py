@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from evergreen.errors import StageSkipped, TransientError
+from evergreen.interval import DAY
 from evergreen.monitor import rules
 from evergreen.run import Run
 from evergreen.settings import settings
 from evergreen.spec.kinds import KINDS
-from evergreen.spec.rules import DAY
 from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
@@ -234,8 +234,7 @@ def _window(run: Run, collected: Json, days: int) -> pd.DataFrame:
     version's own predictions (others' are null), so that a version that has just begun to serve has a whole window too."""
     from evergreen.lake import tables
 
-    step = run.interval.end - run.interval.start
-    wanted = [(run.interval.start - number * step).date().isoformat() for number in range(days)]
+    wanted = [(run.interval.start - number * DAY).date().isoformat() for number in range(days)]
     table = tables.read(run.spec.model, "predictions", "live", wanted)
     assert table is not None
     frame: pd.DataFrame = table.to_pandas()
@@ -247,13 +246,10 @@ def _window(run: Run, collected: Json, days: int) -> pd.DataFrame:
 
 def _matured(run: Run, version: int | None) -> pd.DataFrame | None:
     """Predictions of a version whose labels became known within the run's interval: the first of each, with its `label`."""
-    from datetime import timedelta
-
     from evergreen.lake import tables
 
     spec = run.spec
-    last = run.interval.end - spec.label.horizon
-    days = [(last + timedelta(days=n)).date().isoformat() for n in range(-2, 2)]
+    days = spec.asking.logged(run.interval.end - spec.label.horizon)
     made = tables.read(spec.model, "predictions", "live", days)
     known = tables.read(spec.model, "labels", spec.label.name, days)
     if made is None or known is None:
@@ -267,7 +263,7 @@ def _matured(run: Run, version: int | None) -> pd.DataFrame | None:
 
 def with_labels(spec: ModelSpec, predictions: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
     """The first prediction of each outcome, with its `label`. A request's key is its own; else the outcome is of a cutoff too."""
-    on = [spec.entity.key] if spec.request else [spec.entity.key, "features_at"]
+    on = [*spec.asking.outcome_keys]
     first = predictions.sort_values(["as_of", "request_id"]).drop_duplicates(on)
     named = labels.rename(columns={spec.label.name: "label", "event_timestamp": "features_at"})
     found: pd.DataFrame = first.merge(named[[*on, "label"]], on=on)
@@ -281,12 +277,13 @@ def _labels_since(run: Run, changed_at: datetime) -> rules.Labels:
 
     spec = run.spec
     table = tables.read(spec.model, "labels", spec.label.name, columns=["event_timestamp", "known_at"])
-    rows = [] if table is None else table.to_pylist()
-    split = training.split(run.as_of, spec, changed_at)
-    mature = [(row["event_timestamp"], row["known_at"]) for row in rows if row["known_at"] <= run.as_of]
-    learn = [cutoff for cutoff, known_at in mature if split.learns(cutoff, known_at)]
-    evaluate = 0 if split.evaluate_from < changed_at else sum(split.evaluates(cutoff) for cutoff, _ in mature)
-    return rules.Labels(len(learn), evaluate, len(training.folds(learn, training.delay(spec), spec.split.folds)))
+    if table is None:
+        return rules.Labels(0, 0, 0)
+    labels, split = table.to_pandas(), training.split(run.as_of, spec, changed_at)
+    moments = labels["event_timestamp"], labels["known_at"]
+    learn = list(labels["event_timestamp"][split.learns(*moments)])
+    evaluate = 0 if split.evaluate_from < changed_at else int(split.evaluates(*moments).sum())
+    return rules.Labels(len(learn), evaluate, len(training.folds(learn, spec.asking.label_delay, spec.split.folds)))
 
 
 def _reference(run: Run, version: int) -> pd.DataFrame:

@@ -7,13 +7,12 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from evergreen.errors import RunError
-from evergreen.interval import CALENDAR, Interval, in_utc
+from evergreen.interval import CALENDAR, DAY, Interval, in_utc
 from evergreen.orchestration.connections import connection_uri
 from evergreen.quoting import shown
 from evergreen.run import Run
 from evergreen.spec.schema import ModelSpec
 
-DAY = timedelta(days=1)
 _CLOCKS_APART = timedelta(minutes=5)  # the scheduler's and a worker's, at most
 
 

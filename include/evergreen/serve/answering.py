@@ -29,7 +29,7 @@ def answer(loaded: Loaded, asked: Sequence[Mapping[str, Any]], request_id: str, 
     """One item for each entity, in their order. Of an entity that neither the online store nor the request itself tells anything
     about there is no prediction."""
     spec, key = loaded.spec, loaded.spec.entity.key
-    inputs = list(spec.request.inputs) if spec.request else []
+    inputs = list(spec.asking.inputs)
     found = online_features(spec, asked)
     known = [at for at, entity in enumerate(found) if entity["features_at"] is not None or inputs]
     features = {at: found[at]["features"] | {name: asked[at][name] for name in inputs} for at in known}

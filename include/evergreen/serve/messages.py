@@ -6,7 +6,6 @@ from typing import Any, Protocol
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model, model_validator
 
-from evergreen.spec.kinds import KINDS
 from evergreen.spec.schema import ModelSpec
 
 MAX_BATCH = 1_000  # entities of one request
@@ -48,10 +47,7 @@ def request_type(spec: ModelSpec) -> type[BaseModel]:
     there; what is not known is null, but for the entity's own key.
     """
     title = "".join(part.title() for part in spec.model.split("_"))
-    names: dict[str, Any] = {name: (KINDS[kind].sent | None, ...) for name, kind in spec.keys.items()}
-    names[spec.entity.key] = (KINDS[spec.entity.type].sent, ...)
-    inputs = spec.request.inputs if spec.request else {}
-    names |= {name: (KINDS[kind].sent | None, ...) for name, kind in inputs.items()}
+    names: dict[str, Any] = {name: (kind, ...) for name, kind in spec.asking.sent.items()}
     entity: Any = create_model(f"{title}Entity", __config__=_ENTITY, **names)
     fields: dict[str, Any] = {
         "entity": (entity | None, Field(default=None, description="one, answered alone")),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import duckdb  # noqa: TID253 - the deep pass alone uses this; spec.load imports it inside a function
 
 from evergreen.spec import query as queries
+from evergreen.spec.asking import OnRequest
 from evergreen.spec.backtracking import endless
 from evergreen.spec.contract import read_contract, refused
 from evergreen.spec.files import Unreadable, text
@@ -43,12 +44,18 @@ def _view(spec: ModelSpec, view: str) -> Iterator[Mistake]:
 
 
 def _request(spec: ModelSpec) -> Iterator[Mistake]:
-    if spec.request is not None:
-        expected = {**spec.keys, "event_timestamp": "timestamp", **spec.request.inputs}
+    asking = spec.asking
+    if isinstance(asking, OnRequest):
         yield from _query(
-            spec, spec.request_sql(), spec.request.sources, ["start", "end"], expected, "request.inputs", whole="request",
+            spec,
+            asking.file,
+            asking.sources,
+            ["start", "end"],
+            asking.columns,
+            "request.inputs",
+            whole="request",
             outcome=False,
-        )  # fmt: skip
+        )
 
 
 def _label(spec: ModelSpec) -> Iterator[Mistake]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from evergreen.errors import SpecError
 from evergreen.quoting import shown
 from evergreen.spec import rules, source_query
+from evergreen.spec.asking import OnRequest
 from evergreen.spec.contract import Contract, read_contract
 from evergreen.spec.document import read
 from evergreen.spec.files import Budget, TooMuch, Unreadable, text
@@ -156,8 +157,8 @@ def _name(spec: ModelSpec) -> Iterator[Mistake]:
 def _queries(spec: ModelSpec, budget: Budget) -> Iterator[Iterator[Mistake]]:
     for view in getattr(spec, "features", ()):
         yield _query(spec, budget, f"features.{view}", bound(spec.view_sql, view))
-    if getattr(spec, "request", None) is not None:
-        yield _query(spec, budget, "request", spec.request_sql)
+    if isinstance(request := getattr(spec, "asking", None), OnRequest):
+        yield _query(spec, budget, "request", lambda: request.file)
     yield _query(spec, budget, "label", spec.label_sql)
     for source in getattr(spec, "sources", ()):
         yield _source_query(spec, budget, source)

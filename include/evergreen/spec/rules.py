@@ -18,14 +18,13 @@ from typing import Any
 
 from croniter import CroniterBadDateError, croniter
 
-from evergreen.interval import CALENDAR, FIRST_DAY, LAST_DAY
+from evergreen.interval import CALENDAR, DAY, FIRST_DAY, LAST_DAY
 from evergreen.spec.families import FAMILIES, FOR_LABEL, Parameter
 from evergreen.spec.mistakes import MOST_FOUND, Mistake, nearest, one_of
 from evergreen.spec.problem import CLASS_BOUNDS, MEASURES
 from evergreen.spec.schema import ModelSpec, duration_text
 
 FILE = "model.yaml"
-DAY = timedelta(days=1)
 BUDGET_PERIOD = timedelta(days=30)
 _CRON = re.compile(
     r"(?!.*\b[rh]\b)[0-9A-Za-z*/,#? -]{9,100}", re.IGNORECASE
@@ -311,7 +310,7 @@ def _read(spec: ModelSpec, key: str, names: Sequence[str]) -> Found:
     yield from _undeclared(key, names, spec.sources, "sources")
     yield from _repeated(key, names)
     known = [name for name in names if name in spec.sources]
-    if getattr(spec, "request", None) is not None:
+    if spec.asking.named_by_request:
         return  # what a request is about may be made of several columns; whether a query returns it, the deep check tells
     if known and len(known) == len(names) and not any(spec.entity.key in spec.sources[name].columns for name in known):
         yield _mistake(
@@ -352,7 +351,7 @@ def _references(spec: ModelSpec) -> Found:
             yield _mistake(
                 key, name, "an entity that a feature view is about", f"write entity: {name} in a view, or leave it out"
             )
-    if spec.references and spec.request is None:
+    if spec.references and not spec.asking.named_by_request:
         yield _mistake(
             "references", one_of(spec.references), "none without request: nobody says which of them a prediction is about",
             "declare request, with a request.sql that returns their keys",

@@ -13,13 +13,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PrivateAttr, WithJsonSchema
 
+from evergreen.interval import DAY
+from evergreen.spec.asking import Asking, EveryInterval, OnRequest
 from evergreen.spec.families import json_schema as families_schema
 from evergreen.spec.kinds import ColumnType, FeatureType, KeyType
 from evergreen.spec.problem import MEASURES, PROBLEMS, LabelType, Measure, MetricName, Problem
 
 _DURATION = re.compile(r"^[1-9][0-9]{0,4}[hdw]$")  # also a pattern of JSON Schema, which knows no named groups
 _LONGEST = timedelta(days=36_525)  # further from the days that a model may have no moment can be computed with
-_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+_UNITS = {"h": timedelta(hours=1), "d": DAY, "w": timedelta(weeks=1)}
 
 
 def _duration(value: object) -> timedelta:
@@ -179,7 +181,7 @@ class Request(_Frozen):
         min_length=1, description="tables that the query reads; the first has the requests"
     )
     look_back: Duration = Field(
-        default=timedelta(days=1),
+        default=DAY,
         json_schema_extra={"default": "1d"},
         description="how far before the interval the query may see",
     )
@@ -260,7 +262,7 @@ class Monitoring(_Frozen):
 
     minimum_rows: Annotated[int, Field(ge=1)] = Field(description="fewest predictions of an interval to judge it")
     window: Duration = Field(
-        default=timedelta(days=1),
+        default=DAY,
         json_schema_extra={"default": "1d"},
         description="how far back predictions are compared with the reference, in whole days; 1w where weekdays differ",
     )
@@ -346,7 +348,12 @@ class ModelSpec(_Frozen):
     @property
     def feature_types(self) -> dict[str, FeatureType]:
         """The model's inputs: the features of the views, then what a request says."""
-        return self.stored_types | (self.request.inputs if self.request else {})
+        return {**self.stored_types, **self.asking.inputs}
+
+    @property
+    def asking(self) -> Asking:
+        """How a prediction is asked for."""
+        return EveryInterval(self) if self.request is None else OnRequest(self, self.request)
 
     @property
     def keys(self) -> dict[str, KeyType]:
@@ -372,10 +379,6 @@ class ModelSpec(_Frozen):
     def view_sql(self, view: str) -> Path:
         """The query of a feature view."""
         return self.folder / (self.features[view].sql or f"features/{view}.sql")
-
-    def request_sql(self) -> Path:
-        """The query that replays requests."""
-        return self.folder / ((self.request and self.request.sql) or "request.sql")
 
     def label_sql(self) -> Path:
         """The query of the label."""

@@ -31,8 +31,8 @@ class TrainingSet:
         return int(self.rows[EVENT].to_pandas().between(start, end).sum())
 
 
-def build(spec: ModelSpec, as_of: datetime, split: rules.Split) -> TrainingSet:
-    """Labels that were mature at `as_of`, with the features that were known at each cutoff, of the cutoffs of a split.
+def build(spec: ModelSpec, split: rules.Split) -> TrainingSet:
+    """The labels that a split uses, with the features that were known at each cutoff.
 
     Raises:
         EvidenceMissing: a feature view has no table yet.
@@ -40,13 +40,13 @@ def build(spec: ModelSpec, as_of: datetime, split: rules.Split) -> TrainingSet:
     """
     for _ in range(_ATTEMPTS):
         versions = _versions(spec)
-        labels = _mature_labels(spec, as_of, split, versions)
+        labels = _usable_labels(spec, split, versions)
         joined = store.historical_features(spec, labels)
         if _versions(spec) == versions:  # Feast reads the newest version: the recorded one, if none came meanwhile
             break
     else:
         raise WriteConflict(
-            f"joining the training set of {spec.model} as of {as_of.isoformat()}",
+            f"joining the training set of {spec.model} as of {split.as_of.isoformat()}",
             found=f"the tables changed {_ATTEMPTS} times meanwhile", expected="tables that hold still for the join",
             next_step="none: the task is retried by itself",
         )  # fmt: skip
@@ -56,8 +56,8 @@ def build(spec: ModelSpec, as_of: datetime, split: rules.Split) -> TrainingSet:
     return TrainingSet(rows, catalogue.content_hash(rows), versions)
 
 
-def _mature_labels(spec: ModelSpec, as_of: datetime, split: rules.Split, versions: dict[str, int]) -> pd.DataFrame:
-    name, inputs = spec.label.name, spec.request.inputs if spec.request else {}
+def _usable_labels(spec: ModelSpec, split: rules.Split, versions: dict[str, int]) -> pd.DataFrame:
+    name, inputs = spec.label.name, spec.asking.inputs
     columns = [*spec.keys, EVENT, *inputs, name]
     table = tables.read(
         spec.model, "labels", name, version=versions.get(f"labels/{name}"), columns=[*columns, "known_at"]
@@ -65,11 +65,7 @@ def _mature_labels(spec: ModelSpec, as_of: datetime, split: rules.Split, version
     if table is None:
         return pd.DataFrame(columns=columns).astype({EVENT: "datetime64[us, UTC]"})
     labels = table.to_pandas()
-    cutoffs = labels[EVENT]
-    mature = (labels["known_at"] <= as_of) & (cutoffs + spec.label.horizon <= as_of)
-    learned = cutoffs.between(split.learn_from, split.learn_to) & (labels["known_at"] <= split.evaluate_from)
-    used = learned | cutoffs.between(split.evaluate_from, split.evaluate_to)
-    found: pd.DataFrame = labels.loc[mature & used, columns].reset_index(drop=True)
+    found: pd.DataFrame = labels.loc[split.mask(labels[EVENT], labels["known_at"]), columns].reset_index(drop=True)
     return found
 
 

@@ -11,10 +11,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from evergreen.spec.schema import ModelSpec
 
-STEP = timedelta(days=1)  # between two cutoffs
+if TYPE_CHECKING:
+    import pandas as pd
+
 FOLD_ROWS = 10_000  # a trial learns from at most as many in a fold, sampled: it ranks parameters, and need not be the best model
 
 
@@ -26,13 +29,24 @@ class Split:
     learn_to: datetime
     evaluate_from: datetime
     evaluate_to: datetime
+    as_of: datetime  # what is known later does not count
 
-    def learns(self, cutoff: datetime, known_at: datetime) -> bool:
-        """Whether a row whose label is known at `known_at` is learned from."""
-        return self.learn_from <= cutoff <= self.learn_to and known_at <= self.evaluate_from
+    def learns(self, cutoffs: pd.Series[Any], known_at: pd.Series[Any]) -> pd.Series[bool]:
+        """Which rows are learned from: those whose label was known when the evaluation starts."""
+        return (cutoffs >= self.learn_from) & (cutoffs <= self.learn_to) & (known_at <= self.evaluate_from)
 
-    def evaluates(self, cutoff: datetime) -> bool:
-        return self.evaluate_from <= cutoff <= self.evaluate_to
+    def evaluates(self, cutoffs: pd.Series[Any], known_at: pd.Series[Any]) -> pd.Series[bool]:
+        """Which rows evaluate."""
+        return (cutoffs >= self.evaluate_from) & (cutoffs <= self.evaluate_to) & (known_at <= self.as_of)
+
+    def mask(self, cutoffs: pd.Series[Any], known_at: pd.Series[Any]) -> pd.Series[bool]:
+        """Which rows a training may use: the rule against leakage, for whoever builds a training set or counts what one would have.
+
+        Args:
+            cutoffs: the moment of each row's prediction.
+            known_at: when each row's label became known.
+        """
+        return self.learns(cutoffs, known_at) | self.evaluates(cutoffs, known_at)
 
 
 def split(as_of: datetime, spec: ModelSpec, changed_at: datetime | None = None) -> Split:
@@ -42,15 +56,11 @@ def split(as_of: datetime, spec: ModelSpec, changed_at: datetime | None = None) 
     when the evaluation starts, within the spec's window and, after a change of the world, not before it.
     """
     horizon = spec.label.horizon
-    evaluate_to = as_of - horizon
-    if spec.request is None:  # cutoffs lie at midnight; a training may be scheduled at any hour
-        evaluate_to = evaluate_to.replace(hour=0, minute=0, second=0, microsecond=0)
-    # Both ends are included: of cutoffs on the grid, n days are n - 1 steps.
-    evaluate_from = evaluate_to - spec.split.evaluation + (STEP if spec.request is None else timedelta(0))
+    evaluate_from, evaluate_to = spec.asking.stretch(spec.split.evaluation, as_of - horizon)
     learn_from = as_of - spec.split.window
     if changed_at is not None:
         learn_from = max(learn_from, changed_at)
-    return Split(learn_from, evaluate_from - horizon, evaluate_from, evaluate_to)
+    return Split(learn_from, evaluate_from - horizon, evaluate_from, evaluate_to, as_of)
 
 
 @dataclass(frozen=True)
@@ -60,12 +70,6 @@ class Fold:
     learn_to: datetime
     score_from: datetime
     score_to: datetime
-
-
-def delay(spec: ModelSpec) -> timedelta:
-    """From a cutoff until its label is known, at most."""
-    # A request is made up to a day before its interval, which lasts a day.
-    return spec.label.horizon if spec.request is None else spec.label.horizon + 2 * STEP
 
 
 def folds(cutoffs: Sequence[datetime], horizon: timedelta, wanted: int) -> list[Fold]:

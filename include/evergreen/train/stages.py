@@ -39,7 +39,7 @@ def build(run: Run) -> Json:
     staging.clean(spec.model)
     split = rules.split(run.as_of, spec, run.changed_at)
     store.ensure_applied(spec)
-    built = dataset.build(spec, run.as_of, split)
+    built = dataset.build(spec, split)
     learn, evaluate = built.count(split.learn_from, split.learn_to), built.count(split.evaluate_from, split.evaluate_to)
     if learn < spec.split.minimum_rows or evaluate == 0:
         since = f", after the change of {run.changed_at:%Y-%m-%d}" if run.changed_at else ""
@@ -157,7 +157,7 @@ def _folds(run: Run, family: str, learn: Rows) -> list[tuple[Any, Any]]:
 
     spec, cutoffs, folds, lacking = run.spec, learn.frame[EVENT], [], []
     random = np.random.default_rng(spec.search.seed)
-    for number, fold in enumerate(rules.folds(learn.cutoffs, rules.delay(spec), spec.split.folds), 1):
+    for number, fold in enumerate(rules.folds(learn.cutoffs, spec.asking.label_delay, spec.split.folds), 1):
         earlier = np.flatnonzero(cutoffs <= fold.learn_to)
         later = np.flatnonzero(cutoffs.between(fold.score_from, fold.score_to))
         if len(earlier) > rules.FOLD_ROWS:
@@ -182,7 +182,7 @@ def _folds(run: Run, family: str, learn: Rows) -> list[tuple[Any, Any]]:
             f"searching {family} for {run.subject}",
             found="; ".join(lacking)
             or f"{len(learn.cutoffs)} moments to learn from, none of which can be scored by what was mature before it",
-            expected=f"a fold with different labels in both parts; moments further apart than a label takes to be known ({rules.delay(spec).days}d)",
+            expected=f"a fold with different labels in both parts; moments further apart than a label takes to be known ({spec.asking.label_delay.days}d)",
             next_step="train as of a later day, or widen split.window in model.yaml",
         )
     return folds

@@ -240,7 +240,7 @@ def test_lasting_drift_waits_for_labels_then_retrains_once(live: Live) -> None:
         21,
         22,
     ]
-    assert [day for day in range(14, 27) if split.evaluates(at(day - 1))] == [24]
+    assert [day for day in range(14, 27) if split.evaluates(at(day - 1), at(day - 1) + live.spec.label.horizon)] == [24]
 
     again = live.watch(25, drawn=False)
     assert (again["decision_id"], again["triggers"]) == (retrain["decision_id"], True), (

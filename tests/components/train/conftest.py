@@ -102,9 +102,7 @@ def training_set() -> Callable[..., dict[str, Any]]:
         split = rules.split(run.as_of, run.spec, run.changed_at)
         frame = rows_of(range(DAYS)) if rows is None else rows
         cutoffs = frame["event_timestamp"]
-        frame = frame[
-            cutoffs.map(lambda cutoff: split.learns(cutoff, cutoff + run.spec.label.horizon) or split.evaluates(cutoff))
-        ]
+        frame = frame[cutoffs.map(lambda cutoff: split.mask(cutoff, cutoff + run.spec.label.horizon))]
         table = pa.Table.from_pandas(frame, preserve_index=False)
         content = catalogue.content_hash(table)
         key = rules.training_key(run.spec.model, run.as_of, content, spec_hash(run.spec), "code", run.spec.search.seed)

@@ -1,0 +1,194 @@
+"""How a prediction is asked for: of every entity at the end of each interval, or on request, each at its own moment.
+
+`spec.asking` is one of the two, and answers for whoever would have to know which: a query's columns, a request's fields, when an
+outcome is known, which rows are alike.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from evergreen.interval import DAY
+from evergreen.spec.columns import EVENT
+from evergreen.spec.kinds import KINDS, FeatureType, KindName
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from evergreen.spec.schema import ModelSpec, Request
+
+
+@dataclass(frozen=True)
+class _Asking(ABC):
+    spec: ModelSpec
+
+    named_by_request: ClassVar[bool]
+    """Whether who asks names the entities; else a source's rows do."""
+
+    longest_lead: ClassVar[timedelta]
+    """How long before the interval that its row belongs to a prediction may be asked for."""
+
+    @property
+    @abstractmethod
+    def inputs(self) -> Mapping[str, FeatureType]:
+        """What a request says beside the keys."""
+
+    @property
+    @abstractmethod
+    def sources(self) -> tuple[str, ...]:
+        """The tables that asking is replayed from."""
+
+    @property
+    @abstractmethod
+    def queries(self) -> tuple[Path, ...]:
+        """The files that replay asking from history."""
+
+    @property
+    @abstractmethod
+    def look_back(self) -> timedelta:
+        """How far before an interval those queries see."""
+
+    @property
+    @abstractmethod
+    def label_delay(self) -> timedelta:
+        """From the moment of a prediction until its label is known, at most."""
+
+    @property
+    @abstractmethod
+    def outcome_keys(self) -> tuple[str, ...]:
+        """The columns by which a logged prediction finds its outcome."""
+
+    @abstractmethod
+    def stretch(self, length: timedelta, until: datetime) -> tuple[datetime, datetime]:
+        """The first and the last moment, both included, of the newest predictions up to `until` that fill a length of time."""
+
+    @abstractmethod
+    def alike(self, rows: pd.DataFrame) -> pd.Series[Any]:
+        """A name per row; rows of one name share their circumstances, and are no evidence apart."""
+
+    @abstractmethod
+    def declaration(self, queries: tuple[str, ...]) -> dict[str, object]:
+        """What is declared about asking that decides what a label partition holds; `queries`: the text of each of the files."""
+
+    @property
+    def sent(self) -> dict[str, Any]:
+        """The fields of a request's entity, with pydantic's type of each. All must be there; what is not known is null, but for the
+        entity's own key."""
+        nullable = {name: KINDS[kind].sent | None for name, kind in {**self.spec.keys, **self.inputs}.items()}
+        return nullable | {self.spec.entity.key: KINDS[self.spec.entity.type].sent}
+
+    def logged(self, cutoff: datetime) -> list[str]:
+        """The partitions of predictions and labels that may hold the predictions of an interval that ends at a cutoff."""
+        first, last = cutoff - DAY - self.longest_lead, cutoff + DAY  # of features a day old, the day after
+        return [(first + number * DAY).date().isoformat() for number in range((last - first) // DAY + 1)]
+
+
+class EveryInterval(_Asking):
+    """Every entity is predicted at the end of each interval: moments lie on the grid of intervals, and a request names an entity."""
+
+    named_by_request = False
+    longest_lead = timedelta(0)
+
+    @property
+    def inputs(self) -> Mapping[str, FeatureType]:
+        return {}
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def queries(self) -> tuple[Path, ...]:
+        return ()
+
+    @property
+    def look_back(self) -> timedelta:
+        return timedelta(0)
+
+    @property
+    def label_delay(self) -> timedelta:
+        return self.spec.label.horizon
+
+    @property
+    def outcome_keys(self) -> tuple[str, ...]:
+        return (self.spec.entity.key, "features_at")
+
+    def stretch(self, length: timedelta, until: datetime) -> tuple[datetime, datetime]:
+        """Of whole days: n days are n moments, so n - 1 days lie between the first and the last."""
+        last = until.replace(hour=0, minute=0, second=0, microsecond=0)
+        return last - length + DAY, last
+
+    def alike(self, rows: pd.DataFrame) -> pd.Series[Any]:
+        """An entity's rows."""
+        return rows[self.spec.entity.key]
+
+    def declaration(self, queries: tuple[str, ...]) -> dict[str, object]:
+        return {}
+
+
+@dataclass(frozen=True)
+class OnRequest(_Asking):
+    """Predictions are asked for one by one, each at its own moment; a request's key is its own, and its query replays history's."""
+
+    request: Request
+
+    named_by_request = True
+    longest_lead = DAY
+
+    @property
+    def inputs(self) -> Mapping[str, FeatureType]:
+        return self.request.inputs
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return self.request.sources
+
+    @property
+    def file(self) -> Path:
+        """The query that replays the requests of an interval."""
+        return self.spec.folder / (self.request.sql or "request.sql")
+
+    @property
+    def queries(self) -> tuple[Path, ...]:
+        return (self.file,)
+
+    @property
+    def columns(self) -> dict[str, KindName]:
+        """What that query returns: keys, the moment of the request, inputs."""
+        return {**self.spec.keys, EVENT: "timestamp", **self.inputs}
+
+    @property
+    def look_back(self) -> timedelta:
+        return self.request.look_back
+
+    @property
+    def label_delay(self) -> timedelta:
+        return self.longest_lead + DAY + self.spec.label.horizon  # known a horizon after the end of the interval
+
+    @property
+    def outcome_keys(self) -> tuple[str, ...]:
+        return (self.spec.entity.key,)
+
+    def stretch(self, length: timedelta, until: datetime) -> tuple[datetime, datetime]:
+        return until - length, until
+
+    def alike(self, rows: pd.DataFrame) -> pd.Series[Any]:
+        """The requests of a day."""
+        days: pd.Series[Any] = rows[EVENT].dt.strftime("%Y-%m-%d")
+        return days
+
+    def declaration(self, queries: tuple[str, ...]) -> dict[str, object]:
+        (query,) = queries
+        return {
+            "request": self.request.model_dump(mode="json", exclude={"sql"}),
+            "request_sql": query,
+            "keys": self.spec.keys,
+        }
+
+
+Asking = EveryInterval | OnRequest
