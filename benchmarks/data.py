@@ -16,9 +16,11 @@ from benchmarks.measure import Ratio, side_by_side
 from evergreen.features import store
 from evergreen.ingest import stages as ingest
 from evergreen.lake import staging, tables
+from evergreen.lake.schema import FEATURES, LABELS, UNPARSED
 from evergreen.monitor import drift, drift_report
 from evergreen.run import Run
 from evergreen.settings import Settings
+from evergreen.spec.columns import EVENT
 from evergreen.spec.contract import Expectation, load_contract
 from evergreen.spec.schema import ModelSpec
 from evergreen.validate import expectations, rules
@@ -42,10 +44,10 @@ def run() -> str:
 
 def point_in_time_join(spec: ModelSpec) -> Iterator[Ratio]:
     """Feast's `get_historical_features` against DuckDB's `ASOF JOIN` over the same Delta tables."""
-    labels = tables.read(spec.model, "labels", spec.label.name, columns=[spec.entity.key, "event_timestamp"])
+    labels = tables.read(LABELS.of(spec.model, spec.label.name), columns=[spec.entity.key, EVENT])
     assert labels is not None
     rows = labels.to_pandas()
-    key = [spec.entity.key, "event_timestamp"]
+    key = [spec.entity.key, EVENT]
 
     def feast() -> pd.DataFrame:
         return store.historical_features(spec, rows)
@@ -55,7 +57,7 @@ def point_in_time_join(spec: ModelSpec) -> Iterator[Ratio]:
             connection.register("rows", rows)
             joins = ""
             for view in spec.features:
-                connection.register(view, tables.dataset(tables.table_path(spec.model, "features", view)))
+                connection.register(view, tables.dataset(tables.table_path(FEATURES.of(spec.model, view))))
                 on = f"rows.{key[0]} = {view}.{key[0]} and rows.event_timestamp >= {view}.event_timestamp"
                 joins += f" asof left join {view} on {on}"
             columns = [f"{view}.{name}" for view, declared in spec.features.items() for name in declared.features]
@@ -83,7 +85,7 @@ def validation(run: Run) -> Iterator[Ratio]:
         for name, file in batches.items():
             table, suite = staging.read(file), expectations.suite(contracts[name], name, name)
             keys = zip(*(table[column].to_pylist() for column in run.spec.sources[name].keys), strict=True)
-            unusable = rules.unusable(table["_unparsed"].to_pylist(), keys)
+            unusable = rules.unusable(table[UNPARSED.name].to_pylist(), keys)
             usable = [position for position in range(table.num_rows) if position not in unusable]
             findings, _ = judge(
                 suite, table.take(usable).select(list(run.spec.sources[name].columns)), usable, name, run.as_of

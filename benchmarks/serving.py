@@ -208,8 +208,9 @@ def online(run: Run) -> tuple[list[str], dict[str, dict[str, Any]]]:
     """The customers of the run's interval, and their features by key."""
     from evergreen.features.store import online_features
     from evergreen.lake import tables
+    from evergreen.lake.schema import FEATURES
 
-    stored = tables.read(run.spec.model, "features", next(iter(run.spec.features)), [run.interval.partition])
+    stored = tables.read(FEATURES.of(run.spec.model, next(iter(run.spec.features))), [run.interval.partition])
     assert stored is not None
     keys: list[str] = stored[run.spec.entity.key].to_pylist()
     found = online_features(run.spec, [{run.spec.entity.key: key} for key in keys])

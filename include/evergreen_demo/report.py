@@ -23,6 +23,7 @@ from threadpoolctl import threadpool_limits
 from evergreen.airflow_client.runs import AirflowRuns
 from evergreen.interval import DAY, Interval
 from evergreen.lake import tables
+from evergreen.lake.schema import LABELS, PREDICTIONS, RAW
 from evergreen.loops import inline
 from evergreen.model import families, rows
 from evergreen.model.metrics import Comparison, Metric, metric
@@ -86,7 +87,7 @@ def read(spec: ModelSpec, runs: AirflowRuns, span: Span) -> Report:
         EvidenceMissing: there is no first version.
         StoryFailed: no live prediction has an outcome.
     """
-    made, known = tables.read(spec.model, "predictions", "live"), tables.read(spec.model, "labels", spec.label.name)
+    made, known = tables.read(PREDICTIONS.of(spec.model)), tables.read(LABELS.of(spec.model, spec.label.name))
     first = records.version(spec.model, 1)
     live = pd.DataFrame() if made is None or known is None else with_labels(spec, made.to_pandas(), known.to_pandas())
     if live.empty:
@@ -148,7 +149,7 @@ def _refitted(
 
 def _outcomes(spec: ModelSpec, span: Span) -> dict[str, int]:
     """How the flights went that were scheduled on the live days; cancelled and diverted ones have no label."""
-    departures, reports = tables.read(spec.model, "raw", "departures"), tables.read(spec.model, "raw", "reports")
+    departures, reports = (tables.read(RAW.of(spec.model, source)) for source in ("departures", "reports"))
     assert departures is not None and reports is not None
     start = datetime.combine(span.history_end + DAY, datetime.min.time(), UTC)
     keys = list(spec.sources["departures"].keys)

@@ -13,6 +13,7 @@ import pandas as pd
 from evergreen.airflow_client.runs import AirflowRuns
 from evergreen.errors import PermanentError
 from evergreen.lake import tables
+from evergreen.lake.schema import LABELS, PREDICTIONS
 from evergreen.model import rows as training_rows
 from evergreen.model.metrics import Comparison, metric
 from evergreen.monitor import decisions
@@ -185,7 +186,7 @@ def _verdict(runs: AirflowRuns, run: dict[str, Any]) -> str:
 
 def _matured_after(spec: ModelSpec, champion: Version) -> pd.DataFrame:
     """Logged predictions from after the champion's as_of whose labels are known, with `label`; the first of each entity and cutoff."""
-    made, known = tables.read(spec.model, "predictions", "live"), tables.read(spec.model, "labels", spec.label.name)
+    made, known = tables.read(PREDICTIONS.of(spec.model)), tables.read(LABELS.of(spec.model, spec.label.name))
     if made is None or known is None:
         return pd.DataFrame()
     frame = made.to_pandas()

@@ -16,6 +16,7 @@ from evergreen.airflow_client.api import AirflowApi
 from evergreen.errors import EvergreenError, PermanentError, RequestRefused, TransientError
 from evergreen.ingest import landing
 from evergreen.lake import catalogue
+from evergreen.lake.schema import RAW
 from evergreen.local import postgres as local_postgres
 from evergreen.registry import store, tracking
 from evergreen.serve import client
@@ -135,7 +136,7 @@ def test_a_login_that_the_database_keeps_out_is_permanent_and_its_setting_is_nam
     server = home.database.rpartition("@")[2]
     try:
         for name, ask in {
-            "evergreen": lambda: catalogue.published("shop", "raw", "visits"),
+            "evergreen": lambda: catalogue.published(RAW.of("shop", "visits")),
             "optuna": lambda: tuning.is_idle("a study"),
         }.items():
             monkeypatch.setenv(DATABASES[name], f"postgresql://kept_out:hush@{server}/closed")
@@ -179,7 +180,7 @@ def test_a_wrong_password_of_the_database_is_permanent(home: Settings, monkeypat
     monkeypatch.setenv("EVERGREEN_DATABASE", home.database.replace(password, "wrong-hush"))
     settings.cache_clear()
     asking = {
-        "the lake's catalogue": lambda: catalogue.published("shop", "raw", "visits"),
+        "the lake's catalogue": lambda: catalogue.published(RAW.of("shop", "visits")),
         "the stack": lambda: local_postgres.create_databases(settings().database, ["one"]),
     }
     for name, ask in asking.items():

@@ -12,6 +12,7 @@ import pytest
 from evergreen.features import compute, rules, store
 from evergreen.interval import Interval
 from evergreen.lake import tables
+from evergreen.lake.schema import LABELS
 from evergreen.loops import inline
 from evergreen.model import families, rows
 from evergreen.model.metrics import metric
@@ -85,7 +86,7 @@ def test_refitting_each_day_learns_what_was_known_that_morning_and_nothing_later
     parameters, tenth, last = {"C": 0.5}, FIRST + timedelta(days=DAYS - 1), FIRST + timedelta(days=DAYS)
 
     def known(*partitions: str) -> pd.DataFrame:
-        table = tables.read(spec.model, "labels", spec.label.name, list(partitions))
+        table = tables.read(LABELS.of(spec.model, spec.label.name), list(partitions))
         assert table is not None
         entities = table.to_pandas().sort_values(["event_timestamp", spec.entity.key], ignore_index=True)
         return store.historical_features(spec, entities.drop(columns=["known_at", "partition"]))

@@ -159,17 +159,18 @@ def test_task_logs_read_like_a_report(running: Stack) -> None:
 
 def test_running_a_day_again_changes_nothing(running: Stack) -> None:
     from evergreen.lake import catalogue
+    from evergreen.lake.schema import FEATURES, LABELS, RAW
 
     def published() -> dict[str, str]:
         return {
-            f"{layer}/{name}/{partition}": entry.content_hash
-            for layer, names in {
-                "raw": running.spec.sources,
-                "features": running.spec.features,
-                "labels": [running.spec.label.name],
-            }.items()
+            f"{layer.layer}/{name}/{partition}": entry.content_hash
+            for layer, names in (
+                (RAW, running.spec.sources),
+                (FEATURES, running.spec.features),
+                (LABELS, [running.spec.label.name]),
+            )
             for name in names
-            for partition, entry in catalogue.published(running.spec.model, layer, name).items()
+            for partition, entry in catalogue.published(layer.of(running.spec.model, name)).items()
         }
 
     before = published()

@@ -18,12 +18,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evergreen.errors import PermanentError
-from evergreen.features.rules import EVENT, Window
+from evergreen.features.rules import Window
 from evergreen.lake import tables
+from evergreen.lake.schema import RAW
 from evergreen.quoting import shown
 from evergreen.spec import files
 from evergreen.spec import query as queries
 from evergreen.spec.asking import EveryInterval, OnRequest
+from evergreen.spec.columns import EVENT, KNOWN_AT, PARTITION
 from evergreen.spec.kinds import KINDS, KindName
 from evergreen.spec.schema import ModelSpec, Source
 
@@ -211,8 +213,8 @@ def _known(source: Source, column: str) -> str:
 def _raw(spec: ModelSpec, source: str, days: Sequence[str]) -> pa.Table:
     """The published rows of a source's days, with the declared columns and types, and known_at; times lose their zone."""
     columns = {name: KINDS[kind].queried() for name, kind in spec.sources[source].columns.items()}
-    columns["known_at"] = KINDS["timestamp"].queried()
-    stored = tables.read(spec.model, "raw", source, partitions=list(days)) if days else None
+    columns[KNOWN_AT] = KINDS["timestamp"].queried()
+    stored = tables.read(RAW.of(spec.model, source), partitions=list(days)) if days else None
     if stored is None:
         return pa.schema(columns.items()).empty_table()
     # A column that was declared later is missing from a table whose partitions are all older.
@@ -259,7 +261,7 @@ def _stamped(table: pa.Table, partition: str, **moments: datetime) -> pa.Table:
     """The rows with a column for each moment, and `partition`."""
     for name, moment in moments.items():
         table = table.append_column(name, pa.repeat(pa.scalar(moment, TIMESTAMP), table.num_rows))
-    return table.append_column("partition", pa.repeat(pa.scalar(partition), table.num_rows))
+    return table.append_column(PARTITION, pa.repeat(pa.scalar(partition), table.num_rows))
 
 
 def _wrong_query(file: Path, doing: str, found: str, expected: str) -> PermanentError:

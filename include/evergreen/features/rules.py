@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from evergreen.spec.schema import ModelSpec
 
 
-EVENT = "event_timestamp"  # when a row's prediction would have been made, or was asked for
-
-
 @dataclass(frozen=True)
 class Window:
     """One feature or label partition, and what its query may see."""

@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING, Any
 from evergreen.errors import WriteConflict
 from evergreen.features import rules
 from evergreen.interval import Interval
+from evergreen.lake.schema import FEATURES, LABELS, RAW, Partition, TableId, online
 from evergreen.run import Run
 from evergreen.spec import files
 from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from evergreen.lake import catalogue
 
 log = logging.getLogger(__name__)
 
@@ -81,10 +84,12 @@ def publish(run: Run, computed: Json) -> Json:
     for _ in range(_ATTEMPTS):
         for view, candidates in computed["views"].items():
             for partition, candidate in candidates.items():
-                with _locked(run, "features", view, partition):
+                with _locked(FEATURES.of(run.spec.model, view).at(partition)):
                     due = _due_features(run, view).get(partition)
                     if due is not None and due.inputs_hash == candidate["inputs_hash"]:
-                        written[view][partition] = _write(run, "features", view, due, staging.read(candidate["staged"]))
+                        written[view][partition] = _write(
+                            FEATURES.of(run.spec.model, view), due, staging.read(candidate["staged"])
+                        )
         stale = [
             f"{view} {partition}"
             for view, candidates in computed["views"].items()
@@ -113,18 +118,20 @@ def labels(run: Run, stored: Json | None = None) -> Json:
     """
     from evergreen.features import compute as adapter
 
-    name = run.spec.label.name
+    outcomes = LABELS.of(run.spec.model, run.spec.label.name)
     written: Json = {}
     for _ in range(_ATTEMPTS):
         due = _due_labels(run)
         if not due:
-            log.info("Label %s/%s: %s", run.spec.model, name, _summary(written, "no outcome matured or changed"))
+            log.info(
+                "Label %s/%s: %s", outcomes.model, outcomes.name, _summary(written, "no outcome matured or changed")
+            )
             return {"partitions": written}
         for partition in due:
-            with _locked(run, "labels", name, partition):
+            with _locked(outcomes.at(partition)):
                 if (now := _due_labels(run).get(partition)) is not None:
                     table, without = adapter.labels(run.spec, now.window)
-                    written[partition] = {**_write(run, "labels", name, now, table), "without_outcome": without}
+                    written[partition] = {**_write(outcomes, now, table), "without_outcome": without}
                     if without:
                         log.info("%s: %d of %d requests have no outcome", partition, without, without + table.num_rows)
     raise _conflict(run, "labels")
@@ -135,7 +142,7 @@ def awaited(run: Run, now: datetime) -> list[str]:
     from evergreen.lake import catalogue
 
     spec, partition = run.spec, run.interval.partition
-    raw = [name for name in spec.sources if not catalogue.published(spec.model, "raw", name, [partition])]
+    raw = [name for name in spec.sources if not catalogue.published(RAW.of(spec.model, name), [partition])]
     views = [view for view in spec.features if _due_features(run, view)]
     labels = [spec.label.name] if _due_labels(run) else []
     return [f"{name} of {partition}" for name in (*raw, *views, *labels)]
@@ -157,17 +164,18 @@ def materialize(run: Run, labelled: Json | None = None) -> Json:
     store.ensure_applied(spec)
     written: dict[str, dict[str, int]] = {view: {} for view in spec.features}
     for view in spec.features:
+        stored = FEATURES.of(spec.model, view)
         touched = [window.partition for window in rules.feature_windows(spec, view, run.interval)]
-        for partition in _not_online(spec.model, view, touched):
+        for partition in _not_online(stored, touched):
             # One partition of a view at a time: what a corrected one withdraws depends on what is online of the earlier ones.
-            with _locked(run, "features", view, partition), _locked(run, "online", view, "any"):
-                for entry in _not_online(spec.model, view, [partition]).values():
+            with _locked(stored.at(partition)), _locked(online(stored).at("any")):
+                for entry in _not_online(stored, [partition]).values():
                     # Until all is written nothing is known of the store: a kill may leave it between two contents.
-                    catalogue.record(dataclasses.replace(entry, layer="online", content_hash=""))
-                    rows = tables.read(spec.model, "features", view, partitions=[partition])
+                    catalogue.record(dataclasses.replace(entry, layer=online(stored).layer, content_hash=""))
+                    rows = tables.read(stored, partitions=[partition])
                     if rows is not None:
                         _withdraw(run, view, partition, store.write_online(spec, view, rows))
-                    catalogue.record(dataclasses.replace(entry, layer="online"))
+                    catalogue.record(dataclasses.replace(entry, layer=online(stored).layer))
                     written[view][partition] = entry.rows
         log.info("Online %s/%s: %s", spec.model, view, _summary(written[view], "up to date"))
     return {"views": written}
@@ -191,10 +199,10 @@ def _newest_before(spec: ModelSpec, view: str, partition: str, keys: Sequence[st
 
     from evergreen.lake import catalogue, tables
 
-    key, wanted = spec.entity_of(view).key, set(keys)
-    for earlier in sorted(catalogue.published(spec.model, "features", view), reverse=True):
+    key, wanted, stored = spec.entity_of(view).key, set(keys), FEATURES.of(spec.model, view)
+    for earlier in sorted(catalogue.published(stored), reverse=True):
         if earlier < partition and wanted:
-            rows = tables.read(spec.model, "features", view, [earlier])
+            rows = tables.read(stored, [earlier])
             if rows is not None:
                 found = rows.filter(pc.is_in(rows[key], pa.array(sorted(wanted), rows[key].type)))
                 wanted -= set(found[key].to_pylist())
@@ -205,9 +213,8 @@ def _due_features(run: Run, view: str) -> dict[str, rules.Due]:
     """partition → what must be computed of it now."""
     sql = files.query(run.spec, run.spec.view_sql(view))
     windows = rules.feature_windows(run.spec, view, run.interval)
-    return _due(
-        run, "features", view, run.spec.features[view].sources, rules.feature_declaration(run.spec, view, sql), windows
-    )
+    declaration = rules.feature_declaration(run.spec, view, sql)
+    return _due(FEATURES.of(run.spec.model, view), run.spec.features[view].sources, declaration, windows)
 
 
 def _due_labels(run: Run) -> dict[str, rules.Due]:
@@ -215,43 +222,42 @@ def _due_labels(run: Run) -> dict[str, rules.Due]:
     asking = [files.query(run.spec, file) for file in run.spec.asking.queries]
     declaration = rules.label_declaration(run.spec, sql, *asking)
     windows = rules.label_windows(run.spec, run.interval)
-    return _due(run, "labels", run.spec.label.name, rules.label_sources(run.spec), declaration, windows)
+    return _due(LABELS.of(run.spec.model, run.spec.label.name), rules.label_sources(run.spec), declaration, windows)
 
 
 def _due(
-    run: Run, layer: str, name: str, sources: Sequence[str], declaration: str, windows: Sequence[rules.Window]
+    table: TableId, sources: Sequence[str], declaration: str, windows: Sequence[rules.Window]
 ) -> dict[str, rules.Due]:
     from evergreen.lake import catalogue
 
     days = sorted({day for window in windows for day in window.days})
     raw = {
         source: {
-            day: entry.content_hash for day, entry in catalogue.published(run.spec.model, "raw", source, days).items()
+            day: entry.content_hash for day, entry in catalogue.published(RAW.of(table.model, source), days).items()
         }
         for source in sources
     }
-    entries = catalogue.published(run.spec.model, layer, name, [window.partition for window in windows])
+    entries = catalogue.published(table, [window.partition for window in windows])
     recorded = {partition: entry.inputs_hash for partition, entry in entries.items() if entry.inputs_hash is not None}
     return {due.window.partition: due for due in rules.due(windows, declaration, raw, recorded)}
 
 
-def _write(run: Run, layer: str, name: str, due: rules.Due, table: pa.Table) -> Json:
+def _write(table: TableId, due: rules.Due, rows: pa.Table) -> Json:
     """Replace one partition, then record it: a kill in between leaves the old record, and the retry writes again."""
     from evergreen.lake import catalogue, partitions
 
-    entry = partitions.replace(
-        run.spec.model, layer, name, due.window.partition, table, known_at=due.window.end, inputs_hash=due.inputs_hash
-    )
+    replaced = table.at(due.window.partition)
+    entry = partitions.replace(replaced, rows, known_at=due.window.end, inputs_hash=due.inputs_hash)
     catalogue.record(entry)
     return {"rows": entry.rows, "content_hash": entry.content_hash, "version": entry.table_version}
 
 
-def _not_online(model: str, view: str, partitions: Sequence[str]) -> Json:
+def _not_online(view: TableId, partitions: Sequence[str]) -> dict[str, catalogue.Entry]:
     """The catalogue entries of published feature partitions whose content the online store has not seen."""
     from evergreen.lake import catalogue
 
-    seen = catalogue.published(model, "online", view, partitions)
-    stored = catalogue.published(model, "features", view, partitions)
+    seen = catalogue.published(online(view), partitions)
+    stored = catalogue.published(view, partitions)
     return {
         partition: entry
         for partition, entry in sorted(stored.items())
@@ -260,11 +266,11 @@ def _not_online(model: str, view: str, partitions: Sequence[str]) -> Json:
 
 
 @contextmanager
-def _locked(run: Run, layer: str, name: str, partition: str) -> Iterator[None]:
+def _locked(partition: Partition) -> Iterator[None]:
     """Only one run at a time decides about a partition and writes it; a killed run's lock goes with its connection."""
     from evergreen import database
 
-    with database.locked(f"{run.spec.model}/{layer}/{name}/{partition}"):
+    with database.locked(str(partition)):
         yield
 
 

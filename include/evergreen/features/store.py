@@ -32,9 +32,10 @@ from evergreen import database
 from evergreen.answers import of_postgres
 from evergreen.errors import EvidenceMissing, PermanentError
 from evergreen.features.online_store import Packed
-from evergreen.features.rules import EVENT
 from evergreen.lake import tables
+from evergreen.lake.schema import FEATURES
 from evergreen.settings import settings
+from evergreen.spec.columns import EVENT, KNOWN_AT
 from evergreen.spec.kinds import KINDS
 from evergreen.spec.schema import ModelSpec
 
@@ -101,10 +102,10 @@ def objects(spec: ModelSpec) -> list[Any]:
             ],
             source=FileSource(
                 name=view_name(spec, view),
-                path=tables.table_path(spec.model, "features", view),
+                path=tables.table_path(FEATURES.of(spec.model, view)),
                 file_format=DeltaFormat(),
-                timestamp_field="event_timestamp",
-                created_timestamp_column="known_at",
+                timestamp_field=EVENT,
+                created_timestamp_column=KNOWN_AT,
             ),
             tags={"model": spec.model},
             owner=spec.owner.email,
@@ -199,7 +200,7 @@ def _rows(spec: ModelSpec, view: str, rows: pa.Table | pa.RecordBatch) -> Iterat
     """The rows of feature partitions as the online store takes them."""
     key = spec.entity_of(view).key
     entities = (_entity(key, value) for value in rows[key].to_pylist())
-    times = (rows[time].to_pylist() for time in (EVENT, "known_at"))
+    times = (rows[time].to_pylist() for time in (EVENT, KNOWN_AT))
     return zip(entities, _packed(spec, view, rows), *times, strict=True)
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from evergreen.errors import BatchMissing
 from evergreen.ingest.origin import Origin
 from evergreen.interval import Interval
+from evergreen.lake.schema import ROW
 from evergreen.quoting import shown
 from evergreen.spec.kinds import KINDS
 
@@ -47,7 +48,7 @@ def rows_of(times: pa.ChunkedArray, day: Day, origin: Origin) -> pa.Array:
     ends = {"first": Interval.of_day(day.first).start, "last": day.last and Interval.of_day(day.last).start}
     with duckdb.connect(config={"threads": 2, "enable_external_access": False}) as connection:
         connection.execute("set timezone = 'UTC'")
-        connection.register("found", pa.table({"time": times, "_row": pa.array(range(len(times)), pa.int64())}))
+        connection.register("found", pa.table({"time": times, ROW.name: pa.array(range(len(times)), pa.int64())}))
         connection.execute(f"create temp table placed as {_PLACED}", ends)
         ((newest,),) = connection.execute("select max(moment) from placed").fetchall()
         if newest is None and len(times):
@@ -68,4 +69,4 @@ def rows_of(times: pa.ChunkedArray, day: Day, origin: Origin) -> pa.Array:
             "select _row from placed where placed >= $start and placed < $end order by _row",
             params={"start": interval.start, "end": interval.end},
         )
-        return found.to_arrow_table()["_row"].combine_chunks()
+        return found.to_arrow_table()[ROW.name].combine_chunks()

@@ -19,14 +19,15 @@ from evergreen.ingest import decode, history, limits, lines, parquet
 from evergreen.ingest.columns import as_declared
 from evergreen.ingest.landing import Part
 from evergreen.ingest.origin import Origin, address
+from evergreen.lake import schema
 from evergreen.quoting import shown
 from evergreen.spec.kinds import KINDS, ColumnType
 from evergreen.spec.schema import Source
 
 log = logging.getLogger(__name__)
 
-UNPARSED = "_unparsed"  # null, or `column=value; …`: the cells of the row that do not fit their declared type
-ROW = "_row"  # position in the batch, from 0, over all its parts; of a history, position in the file
+UNPARSED = schema.UNPARSED.name
+ROW = schema.ROW.name
 
 _BLOCK_ROWS = 10_000  # of JSON Lines: as Python's objects they take ten times the memory
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escape of JSON that may be half a character

@@ -8,12 +8,16 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from evergreen.ingest import rules
+from evergreen.lake.schema import BATCH, QUARANTINE, RAW, Partition
 from evergreen.run import Run
 from evergreen.settings import settings
 from evergreen.spec import files
+from evergreen.spec.columns import KNOWN_AT, PARTITION
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from evergreen.lake import catalogue
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +112,7 @@ def publish(run: Run, validated: Json) -> Json:
     return {"partition": partition, "rows": sum(source["rows"] for source in sources.values()), "sources": sources}
 
 
-def _publish_source(run: Run, name: str, result: Json) -> list[Any]:
+def _publish_source(run: Run, name: str, result: Json) -> list[catalogue.Entry]:
     """Write one source's raw partition and, where there is something to write or to clear, its quarantine partition."""
     import pyarrow as pa
 
@@ -116,23 +120,23 @@ def _publish_source(run: Run, name: str, result: Json) -> list[Any]:
 
     model, partition, known_at = run.spec.model, run.interval.partition, rules.known_at(run.interval)
     accepted, rejected = staging.read(result["accepted"]), staging.read(result["rejected"])
-    layers = {"raw": accepted}
-    if rejected.num_rows or _in_quarantine(model, name, partition):
-        layers["quarantine"] = rejected.append_column(
-            "batch", pa.array([result["batch"]] * rejected.num_rows, pa.string())
-        )
+    raw, quarantine = RAW.of(model, name).at(partition), QUARANTINE.of(model, name).at(partition)
+    contents = {raw: accepted}
+    if rejected.num_rows or _in_quarantine(quarantine):
+        batch = pa.array([result["batch"]] * rejected.num_rows, pa.string())
+        contents[quarantine] = rejected.append_column(BATCH.name, batch)
     entries = []
-    for layer, table in layers.items():
-        stamped = table.append_column("known_at", pa.array([known_at] * table.num_rows, pa.timestamp("us", tz="UTC")))
-        entries.append(partitions.replace(model, layer, name, partition, stamped, known_at=known_at))
+    for replaced, table in contents.items():
+        stamped = table.append_column(KNOWN_AT, pa.array([known_at] * table.num_rows, RAW.arrow[KNOWN_AT]))
+        entries.append(partitions.replace(replaced, stamped, known_at=known_at))
     return entries
 
 
-def _in_quarantine(model: str, name: str, partition: str) -> bool:
+def _in_quarantine(partition: Partition) -> bool:
     """Whether an earlier run put rows there. The table is asked too: a run that was killed after writing it told nobody."""
     from evergreen.lake import catalogue, tables
 
-    if catalogue.published(model, "quarantine", name, [partition]):
+    if catalogue.published(partition.table, [partition.key]):
         return True
-    stored = tables.read(model, "quarantine", name, partitions=[partition], columns=[tables.PARTITION])
+    stored = tables.read(partition.table, partitions=[partition.key], columns=[PARTITION])
     return stored is not None and stored.num_rows > 0

@@ -15,11 +15,12 @@ import pandas as pd
 import pyarrow as pa
 
 from evergreen.database import Table, connect
+from evergreen.lake.schema import TableId
 
 
 @dataclass(frozen=True)
-class Partition:
-    """One published partition."""
+class Entry:
+    """What is published of one partition."""
 
     model: str
     layer: str
@@ -32,19 +33,19 @@ class Partition:
     known_at: datetime
 
 
-TABLE = Table("partitions", Partition, key=("model", "layer", "name", "partition"))
+TABLE = Table("partitions", Entry, key=("model", "layer", "name", "partition"))
 
 
-def record(*entries: Partition) -> None:
+def record(*entries: Entry) -> None:
     """Say that partitions are published; replaces what was said of them before. All or none."""
     with connect() as connection:
         TABLE.insert(connection, entries, replace=True)
 
 
-def published(model: str, layer: str, name: str, partitions: Sequence[str] | None = None) -> dict[str, Partition]:
+def published(table: TableId, partitions: Sequence[str] | None = None) -> dict[str, Entry]:
     """The published partitions of a table, by key; only the given ones when some are given."""
     only = "" if partitions is None else "and partition = any(%s)"
-    parameters = [model, layer, name, *([] if partitions is None else [list(partitions)])]
+    parameters = [table.model, table.layer, table.name, *([] if partitions is None else [list(partitions)])]
     with connect() as connection:
         entries = TABLE.select(
             connection, f"where model = %s and layer = %s and name = %s {only} order by partition", parameters

@@ -7,18 +7,16 @@ from datetime import datetime
 import pyarrow as pa
 
 from evergreen.lake import catalogue, tables
+from evergreen.lake.schema import Partition
 
 
 def replace(
-    model: str,
-    layer: str,
-    name: str,
-    partition: str,
+    partition: Partition,
     rows: pa.Table,
     *,
     known_at: datetime,
     inputs_hash: str | None = None,
-) -> catalogue.Partition:
+) -> catalogue.Entry:
     """Make `rows` the whole content of a partition; returns the entry to record once all that belongs together is written.
 
     Args:
@@ -28,8 +26,15 @@ def replace(
     Raises:
         WriteConflict: other writers kept replacing the same partition.
     """
-    version = tables.replace_partition(model, layer, name, partition, rows)
-    return catalogue.Partition(
-        model=model, layer=layer, name=name, partition=partition, rows=rows.num_rows,
-        content_hash=catalogue.content_hash(rows), inputs_hash=inputs_hash, table_version=version, known_at=known_at,
-    )  # fmt: skip
+    version, table = tables.replace(partition, rows), partition.table
+    return catalogue.Entry(
+        model=table.model,
+        layer=table.layer,
+        name=table.name,
+        partition=partition.key,
+        rows=rows.num_rows,
+        content_hash=catalogue.content_hash(rows),
+        inputs_hash=inputs_hash,
+        table_version=version,
+        known_at=known_at,
+    )

@@ -16,9 +16,10 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from evergreen.answers import Remote, refusal, silence
 from evergreen.errors import ColumnChanged, WriteConflict
+from evergreen.lake.schema import Partition, TableId
 from evergreen.settings import settings
+from evergreen.spec.columns import PARTITION
 
-PARTITION = "partition"
 _ATTEMPTS = 6
 _STORE = Remote(
     "the object store", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", start="see that it runs"
@@ -29,12 +30,12 @@ _COLOUR = re.compile(r"\x1b\[\d*m")
 _PROPERTIES = {"delta.checkpointInterval": "10"}
 
 
-def table_path(model: str, layer: str, name: str) -> str:
+def table_path(table: TableId) -> str:
     """Where a table lives: `<lake>/<model>/<layer>/<name>`."""
-    return f"{settings().lake.rstrip('/')}/{model}/{layer}/{name}"
+    return f"{settings().lake.rstrip('/')}/{table}"
 
 
-def replace_partition(model: str, layer: str, name: str, partition: str, data: pa.Table) -> int:
+def replace(partition: Partition, data: pa.Table) -> int:
     """Make `data` the whole content of one partition; returns the table's version.
 
     The column `partition` is added when it is missing; columns that the table does not have yet are added to it. Readers see the
@@ -46,14 +47,14 @@ def replace_partition(model: str, layer: str, name: str, partition: str, data: p
         ServiceUnavailable: the object store does not answer, or not now.
         RequestRefused: it does not let us.
     """
-    path = table_path(model, layer, name)
+    path = table_path(partition.table)
     if PARTITION in data.column_names:
         data = data.drop_columns([PARTITION])
-    data = data.append_column(PARTITION, pa.array([partition] * data.num_rows, pa.string()))
+    data = data.append_column(PARTITION, pa.array([partition.key] * data.num_rows, pa.string()))
     for attempt in range(_ATTEMPTS):
         try:
-            with _answering(f"replacing partition {partition} of", path):
-                return _replace(path, partition, data)
+            with _answering(f"replacing partition {partition.key} of", path):
+                return _replace(path, partition.key, data)
         except (CommitFailedError, FileExistsError) as error:
             failure: Exception = error
         except DeltaError as error:
@@ -62,7 +63,7 @@ def replace_partition(model: str, layer: str, name: str, partition: str, data: p
             failure = error
         time.sleep(0.05 * 2**attempt)
     raise WriteConflict(
-        f"replacing partition {partition} of {path}",
+        f"replacing partition {partition.key} of {path}",
         found=f"{_ATTEMPTS} conflicts, the last one: {failure}",
         expected="a moment without another writer of the same partition",
         next_step="clear this task",
@@ -100,9 +101,7 @@ def _check_types(table: DeltaTable, path: str, data: pa.Table) -> None:
 
 
 def read(
-    model: str,
-    layer: str,
-    name: str,
+    table: TableId,
     partitions: Sequence[str] | None = None,
     version: int | None = None,
     columns: Sequence[str] | None = None,
@@ -113,28 +112,28 @@ def read(
         ServiceUnavailable: the object store does not answer, or not now.
         RequestRefused: it does not let us.
     """
-    path = table_path(model, layer, name)
+    path = table_path(table)
     with _answering("reading", path):
-        table = _open(path, version)
-        if table is None:
+        opened = _open(path, version)
+        if opened is None:
             return None
         # Pruning the file list before anything is opened keeps the cost of one partition independent of how many there are.
         pruned = None if partitions is None else [(PARTITION, "in", list(partitions))]
-        found = table.to_pyarrow_dataset(file_pruning_predicate=pruned)
-        return _utc(found.to_table(columns=list(columns) if columns else None))
+        rows = opened.to_pyarrow_dataset(file_pruning_predicate=pruned)
+        return _utc(rows.to_table(columns=list(columns) if columns else None))
 
 
-def version(model: str, layer: str, name: str) -> int | None:
+def version(table: TableId) -> int | None:
     """The table's newest version; None when there is no such table.
 
     Raises:
         ServiceUnavailable: the object store does not answer, or not now.
         RequestRefused: it does not let us.
     """
-    path = table_path(model, layer, name)
+    path = table_path(table)
     with _answering("opening", path):
-        table = _open(path)
-        return None if table is None else int(table.version())
+        opened = _open(path)
+        return None if opened is None else int(opened.version())
 
 
 def dataset(path: str) -> ds.Dataset:

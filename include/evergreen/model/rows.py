@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from evergreen.features.rules import EVENT
 from evergreen.lake import staging
+from evergreen.spec.columns import EVENT
 from evergreen.spec.kinds import KINDS, FeatureType
 from evergreen.spec.schema import ModelSpec
 

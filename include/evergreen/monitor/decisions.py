@@ -10,17 +10,9 @@ from typing import Any
 import pyarrow as pa
 
 from evergreen.lake import tables
+from evergreen.lake.schema import DECISIONS
 from evergreen.monitor.rules import Decision
-
-_LAYER, _NAME = "decisions", "monitor"
-_TIMESTAMP = pa.timestamp("us", tz="UTC")
-_SCHEMA = pa.schema(
-    {
-        "id": pa.string(), "start": _TIMESTAMP, "end": _TIMESTAMP, "version": pa.int64(), "action": pa.string(),
-        "triggers": pa.bool_(), "drifted": pa.bool_(), "incident": pa.bool_(), "changed_at": _TIMESTAMP,
-        "reasons": pa.string(), "numbers": pa.string(), "known_at": _TIMESTAMP,
-    }.items()
-)  # fmt: skip
+from evergreen.spec.columns import KNOWN_AT
 
 
 def keep(model: str, decision: Decision) -> Decision:
@@ -35,15 +27,15 @@ def keep(model: str, decision: Decision) -> Decision:
     row = asdict(decision) | {
         "reasons": json.dumps(decision.reasons),
         "numbers": json.dumps(decision.numbers),
-        "known_at": decision.end,
+        KNOWN_AT: decision.end,
     }
-    tables.replace_partition(model, _LAYER, _NAME, decision.partition, pa.Table.from_pylist([row], _SCHEMA))
+    tables.replace(DECISIONS.of(model).at(decision.partition), pa.Table.from_pylist([row], pa.schema(DECISIONS.arrow)))
     return decision
 
 
 def history(model: str, *, but: datetime | None = None) -> list[Decision]:
     """The decisions of a model, oldest window first; without the window that starts at `but`."""
-    table = tables.read(model, _LAYER, _NAME)
+    table = tables.read(DECISIONS.of(model))
     if table is None:
         return []
     rows = sorted(table.to_pylist(), key=lambda row: (row["end"], row["start"]))

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from evergreen.errors import StageSkipped, TransientError
 from evergreen.interval import DAY
+from evergreen.lake.schema import LABELS, PREDICTIONS
 from evergreen.monitor import rules
 from evergreen.run import Run
 from evergreen.settings import settings
+from evergreen.spec.columns import EVENT, KNOWN_AT, PARTITION
 from evergreen.spec.kinds import KINDS
 from evergreen.spec.schema import ModelSpec
 
@@ -40,16 +42,10 @@ def collect(run: Run) -> Json:
     spec, partition = run.spec, run.interval.partition
     logged = predictions.between(spec.model, run.interval.start, run.interval.end)
     key, features = KINDS[spec.entity.type], {name: KINDS[kind] for name, kind in spec.feature_types.items()}
-    timestamp = KINDS["timestamp"].stored()
     schema = pa.schema(
         {
             spec.entity.key: key.stored(),
-            "request_id": pa.string(),
-            "version": pa.int64(),
-            "as_of": timestamp,
-            "features_at": timestamp,
-            "prediction": pa.float64(),
-            "known_at": timestamp,
+            **PREDICTIONS.arrow,
             **{name: kind.modelled_arrow() for name, kind in features.items()},
         }
     )
@@ -57,13 +53,13 @@ def collect(run: Run) -> Json:
         {
             **{name: kind.logged(row.features.get(name)) for name, kind in features.items()},
             spec.entity.key: key.key(row.entity),
-            "known_at": run.as_of,
-            **{name: getattr(row, name) for name in ("request_id", "version", "as_of", "features_at", "prediction")},
+            **{name: getattr(row, name) for name in PREDICTIONS.arrow if name != KNOWN_AT},
+            KNOWN_AT: run.as_of,
         }
         for row in logged
     ]
     table = pa.Table.from_pylist(rows, schema)
-    catalogue.record(partitions.replace(spec.model, "predictions", "live", partition, table, known_at=run.as_of))
+    catalogue.record(partitions.replace(PREDICTIONS.of(spec.model).at(partition), table, known_at=run.as_of))
     made = Counter(row["version"] for row in rows)
     champion = _champion(run)
     log.info("%d predictions by versions %s; champion: %s", len(rows), dict(made), champion or "none")
@@ -235,11 +231,11 @@ def _window(run: Run, collected: Json, days: int) -> pd.DataFrame:
     from evergreen.lake import tables
 
     wanted = [(run.interval.start - number * DAY).date().isoformat() for number in range(days)]
-    table = tables.read(run.spec.model, "predictions", "live", wanted)
+    table = tables.read(PREDICTIONS.of(run.spec.model), wanted)
     assert table is not None
     frame: pd.DataFrame = table.to_pandas()
     own = frame["version"] == collected["version"]
-    found = frame[own | (frame["partition"] != collected["partition"])]
+    found = frame[own | (frame[PARTITION] != collected["partition"])]
     watched: pd.DataFrame = found.assign(prediction=found["prediction"].where(own))
     return watched
 
@@ -250,12 +246,12 @@ def _matured(run: Run, version: int | None) -> pd.DataFrame | None:
 
     spec = run.spec
     days = spec.asking.logged(run.interval.end - spec.label.horizon)
-    made = tables.read(spec.model, "predictions", "live", days)
-    known = tables.read(spec.model, "labels", spec.label.name, days)
+    made = tables.read(PREDICTIONS.of(spec.model), days)
+    known = tables.read(LABELS.of(spec.model, spec.label.name), days)
     if made is None or known is None:
         return None
     labels = known.to_pandas()
-    labels = labels[(labels["known_at"] > run.interval.start) & (labels["known_at"] <= run.as_of)]
+    labels = labels[(labels[KNOWN_AT] > run.interval.start) & (labels[KNOWN_AT] <= run.as_of)]
     frame = made.to_pandas()
     joined = with_labels(spec, frame[frame["version"] == version], labels)
     return None if joined.empty else joined
@@ -265,7 +261,7 @@ def with_labels(spec: ModelSpec, predictions: pd.DataFrame, labels: pd.DataFrame
     """The first prediction of each outcome, with its `label`. A request's key is its own; else the outcome is of a cutoff too."""
     on = [*spec.asking.outcome_keys]
     first = predictions.sort_values(["as_of", "request_id"]).drop_duplicates(on)
-    named = labels.rename(columns={spec.label.name: "label", "event_timestamp": "features_at"})
+    named = labels.rename(columns={spec.label.name: "label", EVENT: "features_at"})
     found: pd.DataFrame = first.merge(named[[*on, "label"]], on=on)
     return found
 
@@ -276,12 +272,12 @@ def _labels_since(run: Run, changed_at: datetime) -> rules.Labels:
     from evergreen.train import rules as training
 
     spec = run.spec
-    table = tables.read(spec.model, "labels", spec.label.name, columns=["event_timestamp", "known_at"])
+    table = tables.read(LABELS.of(spec.model, spec.label.name), columns=[EVENT, KNOWN_AT])
     if table is None:
         return rules.Labels(0, 0, 0)
     labels, split = table.to_pandas(), training.split(run.as_of, spec, changed_at)
-    moments = labels["event_timestamp"], labels["known_at"]
-    learn = list(labels["event_timestamp"][split.learns(*moments)])
+    moments = labels[EVENT], labels[KNOWN_AT]
+    learn = list(labels[EVENT][split.learns(*moments)])
     evaluate = 0 if split.evaluate_from < changed_at else int(split.evaluates(*moments).sum())
     return rules.Labels(len(learn), evaluate, len(training.folds(learn, spec.asking.label_delay, spec.split.folds)))
 

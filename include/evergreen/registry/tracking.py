@@ -27,6 +27,7 @@ from sklearn.pipeline import Pipeline
 
 from evergreen.files import work_folder
 from evergreen.lake import tables
+from evergreen.lake.schema import LABELS
 from evergreen.model.code import code_version
 from evergreen.model.families import REQUIREMENTS, TRUSTED_TYPES
 from evergreen.model.rows import Rows, predict
@@ -221,8 +222,9 @@ def _dataset(spec: ModelSpec, data: Mapping[str, Any], rows: Rows) -> PandasData
     """The training set as MLflow knows datasets. It is made of several tables, whose versions the run's tags name; the labels'
     stands for them all."""
     label = spec.label.name
+    labels = LABELS.of(spec.model, label)
     source = DeltaDatasetSource(
-        path=tables.table_path(spec.model, "labels", label), delta_table_version=data["versions"].get(f"labels/{label}")
+        path=tables.table_path(labels), delta_table_version=data["versions"].get(labels.within_model)
     )
     # MLflow takes every whole number for one that may be missing, and warns.
     whole = rows.frame.select_dtypes("integer").columns

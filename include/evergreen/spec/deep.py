@@ -14,6 +14,7 @@ import duckdb  # noqa: TID253 - the deep pass alone uses this; spec.load imports
 from evergreen.spec import query as queries
 from evergreen.spec.asking import OnRequest
 from evergreen.spec.backtracking import endless
+from evergreen.spec.columns import EVENT
 from evergreen.spec.contract import read_contract, refused
 from evergreen.spec.files import Unreadable, text
 from evergreen.spec.kinds import KINDS
@@ -115,7 +116,7 @@ def _query(
             fix = nearest(
                 column, returned.keys() - expected.keys(), f"compute {column} in {file}, or do not declare it"
             )
-            alone = column in (*spec.keys, "event_timestamp", spec.label.name)
+            alone = column in (*spec.keys, EVENT, spec.label.name)
             yield Mistake(FILE, (whole or key) if alone else f"{key}.{column}",
                           f"{column}, which {file} does not return", one_of(returned), fix)  # fmt: skip
         elif not any(

@@ -13,6 +13,7 @@ from evergreen.errors import SpecError
 from evergreen.quoting import shown
 from evergreen.spec import rules, source_query
 from evergreen.spec.asking import OnRequest
+from evergreen.spec.columns import EVENT
 from evergreen.spec.contract import Contract, read_contract
 from evergreen.spec.document import read
 from evergreen.spec.files import Budget, TooMuch, Unreadable, text
@@ -198,7 +199,7 @@ def _contracts(spec: ModelSpec, budget: Budget) -> Iterator[Iterator[Mistake]]:
             spec,
             budget,
             name,
-            lambda name: [spec.entity_of(name).key, *spec.features[name].features, "event_timestamp"],
+            lambda name: [spec.entity_of(name).key, *spec.features[name].features, EVENT],
         )
 
 

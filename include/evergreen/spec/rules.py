@@ -19,6 +19,7 @@ from typing import Any
 from croniter import CroniterBadDateError, croniter
 
 from evergreen.interval import CALENDAR, DAY, FIRST_DAY, LAST_DAY
+from evergreen.spec.columns import ADDED, RESERVED
 from evergreen.spec.families import FAMILIES, FOR_LABEL, Parameter
 from evergreen.spec.mistakes import MOST_FOUND, Mistake, nearest, one_of
 from evergreen.spec.problem import CLASS_BOUNDS, MEASURES
@@ -30,7 +31,6 @@ _CRON = re.compile(
     r"(?!.*\b[rh]\b)[0-9A-Za-z*/,#? -]{9,100}", re.IGNORECASE
 )  # no r: at random; h: by a hash of the name
 _DAILY = [[0], [0], ["*"], ["*"], ["*"]]
-_RESERVED = ("event_timestamp", "known_at", "partition", "prediction")  # columns that Evergreen adds
 _OF_FILES = {"format", "compression", "encoding", "delimiter", "history"}
 _OF_FORMATS = {"compression": ("csv", "jsonl"), "encoding": ("csv", "jsonl"), "delimiter": ("csv",)}
 _NO_DELIMITER = "\"'\r\n\0.+-" + ascii_letters + digits
@@ -254,11 +254,11 @@ def _encoding(spec: ModelSpec, name: str) -> Found:
 
 def _columns(spec: ModelSpec, name: str) -> Found:
     for column in spec.sources[name].columns:
-        if column in _RESERVED[:-1]:
+        if column in ADDED:
             yield _mistake(
                 f"sources.{name}.columns.{column}",
                 column,
-                f"a name other than {one_of(_RESERVED[:-1])}, which Evergreen adds",
+                f"a name other than {one_of(ADDED)}, which Evergreen adds",
                 "rename it upstream",
             )
 
@@ -343,7 +343,7 @@ def _references(spec: ModelSpec) -> Found:
         key = f"references.{name}"
         if name == spec.entity.name:
             yield _mistake(key, name, "another name than the entity's", "rename it")
-        if other.key in taken or other.key in _RESERVED:
+        if other.key in taken or other.key in RESERVED:
             allowed = f"a column that is not the key of {taken.get(other.key, 'Evergreen')}"
             yield _mistake(f"{key}.key", other.key, allowed, "name another column")
         taken[other.key] = name
@@ -368,7 +368,7 @@ def _request(spec: ModelSpec) -> Found:
             "request.sources", f"{first} first, whose rows come with their outcome ({one_of(told)})",
             "first a source whose rows are there when a prediction is asked for", "name another source first",
         )  # fmt: skip
-    taken = (*spec.keys, spec.label.name, *_RESERVED)
+    taken = (*spec.keys, spec.label.name, *RESERVED)
     for name in spec.request.inputs:
         key = f"request.inputs.{name}"
         if name in taken:
@@ -444,12 +444,12 @@ def _feature_names(spec: ModelSpec, name: str) -> Found:
                 "a name of one view only",
                 "rename the feature in one of them",
             )
-        if feature in (taken := (*spec.keys, spec.label.name, *_RESERVED)):
+        if feature in (taken := (*spec.keys, spec.label.name, *RESERVED)):
             yield _mistake(key, feature, f"a name other than {one_of(taken)}", "rename the feature")
 
 
 def _label_name(spec: ModelSpec) -> Found:
-    if spec.label.name in (taken := (*spec.keys, *_RESERVED)):
+    if spec.label.name in (taken := (*spec.keys, *RESERVED)):
         yield _mistake("label.name", spec.label.name, f"a name other than {one_of(taken)}", "rename the label")
 
 

@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from evergreen.errors import WriteConflict
 from evergreen.features import store
-from evergreen.features.rules import EVENT
 from evergreen.lake import catalogue, tables
+from evergreen.lake.schema import FEATURES, LABELS
+from evergreen.spec.columns import EVENT, KNOWN_AT
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import rules
 
@@ -59,17 +60,16 @@ def build(spec: ModelSpec, split: rules.Split) -> TrainingSet:
 def _usable_labels(spec: ModelSpec, split: rules.Split, versions: dict[str, int]) -> pd.DataFrame:
     name, inputs = spec.label.name, spec.asking.inputs
     columns = [*spec.keys, EVENT, *inputs, name]
-    table = tables.read(
-        spec.model, "labels", name, version=versions.get(f"labels/{name}"), columns=[*columns, "known_at"]
-    )
+    stored = LABELS.of(spec.model, name)
+    table = tables.read(stored, version=versions.get(stored.within_model), columns=[*columns, KNOWN_AT])
     if table is None:
         return pd.DataFrame(columns=columns).astype({EVENT: "datetime64[us, UTC]"})
     labels = table.to_pandas()
-    found: pd.DataFrame = labels.loc[split.mask(labels[EVENT], labels["known_at"]), columns].reset_index(drop=True)
+    found: pd.DataFrame = labels.loc[split.mask(labels[EVENT], labels[KNOWN_AT]), columns].reset_index(drop=True)
     return found
 
 
 def _versions(spec: ModelSpec) -> dict[str, int]:
-    names = [("labels", spec.label.name), *(("features", view) for view in spec.features)]
-    found = {f"{layer}/{name}": tables.version(spec.model, layer, name) for layer, name in names}
-    return {name: version for name, version in found.items() if version is not None}
+    joined = [LABELS.of(spec.model, spec.label.name), *(FEATURES.of(spec.model, view) for view in spec.features)]
+    versions = {table.within_model: tables.version(table) for table in joined}
+    return {name: version for name, version in versions.items() if version is not None}

@@ -153,7 +153,7 @@ def _folds(run: Run, family: str, learn: Rows) -> list[tuple[Any, Any]]:
     """
     import numpy as np
 
-    from evergreen.features.rules import EVENT
+    from evergreen.spec.columns import EVENT
 
     spec, cutoffs, folds, lacking = run.spec, learn.frame[EVENT], [], []
     random = np.random.default_rng(spec.search.seed)

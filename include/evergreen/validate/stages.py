@@ -9,6 +9,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from evergreen.errors import ContractBroken, EvidenceMissing, PermanentError
+from evergreen.lake.schema import REASONS, UNPARSED
 from evergreen.run import Run
 from evergreen.validate import rules
 
@@ -25,7 +26,6 @@ _CONSEQUENCES = {  # of a broken table of each kind
 }  # fmt: skip
 
 Json = dict[str, Any]
-REASONS = "_reasons"  # of a quarantined row: `reason; …`
 
 
 def validate(run: Run, extracted: Json) -> Json:
@@ -54,7 +54,7 @@ def validate(run: Run, extracted: Json) -> Json:
         batch = extracted["sources"][name]
         table = staging.read(batch["staged"])
         keys = zip(*(table[column].to_pylist() for column in source.keys), strict=True)
-        unusable = rules.unusable(table["_unparsed"].to_pylist(), keys)
+        unusable = rules.unusable(table[UNPARSED.name].to_pylist(), keys)
         usable = [position for position in range(table.num_rows) if position not in unusable]
         judged = table.take(pa.array(usable, pa.int64())) if unusable else table
         suite = _suite(run, name)
@@ -63,7 +63,7 @@ def validate(run: Run, extracted: Json) -> Json:
         entries.append(_entry(name, table.num_rows, decision, result))
         accepted = table.take(pa.array(decision.accepted, pa.int64())).select(list(source.columns))
         rejected = table.take(pa.array(decision.rejected, pa.int64())).append_column(
-            REASONS, pa.array(["; ".join(reasons) for reasons in decision.rejected.values()], pa.string())
+            REASONS.name, pa.array(["; ".join(reasons) for reasons in decision.rejected.values()], pa.string())
         )
         sources[name] = {
             **batch,

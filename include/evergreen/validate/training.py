@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from evergreen.spec.columns import EVENT
 from evergreen.spec.contract import Contract
 from evergreen.spec.schema import ModelSpec
 
@@ -22,7 +23,7 @@ def contract(spec: ModelSpec, as_of: datetime) -> Contract:
     """
     key, label, features = spec.entity.key, spec.label.name, list(spec.feature_types)
     non_null = "expect_column_proportion_of_non_null_values_to_be_between"
-    columns = [*spec.keys, "event_timestamp", label, *features]
+    columns = [*spec.keys, EVENT, label, *features]
     mature = (as_of - spec.label.horizon).isoformat()
     values = spec.problem.values
     in_set: dict[str, object] = {"type": "expect_column_values_to_be_in_set", "column": label}
@@ -33,8 +34,8 @@ def contract(spec: ModelSpec, as_of: datetime) -> Contract:
         {"type": _EVERY_CLASS, "column": label, "min_value": spec.problem.fewest_labels},
         {"type": "expect_column_values_to_not_be_null", "column": label},
         *classes,
-        {"type": "expect_column_values_to_be_between", "column": "event_timestamp", "max_value": mature},
-        {"type": "expect_compound_columns_to_be_unique", "column_list": [key, "event_timestamp"]},
+        {"type": "expect_column_values_to_be_between", "column": EVENT, "max_value": mature},
+        {"type": "expect_compound_columns_to_be_unique", "column_list": [key, EVENT]},
         *({"type": non_null, "column": name, "min_value": 0, "strict_min": True} for name in features),
         *({"type": non_null, "column": name, "min_value": 1 - USUAL, "severity": "warning"} for name in features),
     )

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from evergreen.interval import Interval
+from evergreen.lake import schema
 from evergreen.run import Run
 from evergreen.settings import Settings
 from evergreen.spec.schema import ModelSpec
@@ -71,15 +72,17 @@ class Model:
             table = pa.Table.from_pylist([stamp | row for row in rows], schema=RAW[source])
             catalogue.record(
                 partitions.replace(
-                    self.spec.model, "raw", source, interval(day).partition, table, known_at=interval(day).end
+                    schema.RAW.of(self.spec.model, source).at(interval(day).partition),
+                    table,
+                    known_at=interval(day).end,
                 )
             )
 
-    def stored(self, layer: str, name: str) -> list[dict[str, Any]]:
+    def stored(self, layer: schema.Layer, name: str) -> list[dict[str, Any]]:
         """Every row of a table of the lake, in a fixed order."""
         from evergreen.lake import tables
 
-        table = tables.read(self.spec.model, layer, name)
+        table = tables.read(layer.of(self.spec.model, name))
         rows = [] if table is None else table.to_pylist()
         return sorted(rows, key=lambda row: (row["partition"], row["customer_id"]))
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from evergreen.features import stages, store
+from evergreen.lake.schema import FEATURES, LABELS, Partition
 from evergreen.validate import stages as validation
 
 from .conftest import Model, at, event
@@ -45,9 +46,9 @@ def process(model: Model, day: int) -> dict[str, Any]:
 
 def everything(model: Model) -> dict[str, Any]:
     return {
-        "spend": model.stored("features", "spend"),
-        "plan": model.stored("features", "plan"),
-        "labels": model.stored("labels", "bought"),
+        "spend": model.stored(FEATURES, "spend"),
+        "plan": model.stored(FEATURES, "plan"),
+        "labels": model.stored(LABELS, "bought"),
         "online": store.online_features(model.spec, [{"customer_id": c} for c in (*CUSTOMERS, "nobody")]),
     }
 
@@ -113,12 +114,12 @@ def test_the_last_missing_day_completes_the_later_ones(model: Model) -> None:
 def test_a_corrected_day_changes_exactly_what_looks_back_at_it(model: Model) -> None:
     for day in range(DAYS):
         ingest(model, day)
-    before = {row["partition"]: row for row in model.stored("features", "spend") if row["customer_id"] == "b"}
+    before = {row["partition"]: row for row in model.stored(FEATURES, "spend") if row["customer_id"] == "b"}
     model.publish(1, [event(1.25, "b", 50.0)], dict.fromkeys(CUSTOMERS, "plan 1"))
     written = process(model, 1)
     assert sorted(written["features"]["spend"]) == ["2026-01-02", "2026-01-03", "2026-01-04"]
     assert written["features"]["plan"] == {}
-    after = {row["partition"]: row for row in model.stored("features", "spend") if row["customer_id"] == "b"}
+    after = {row["partition"]: row for row in model.stored(FEATURES, "spend") if row["customer_id"] == "b"}
     assert [(p, before[p]["spent"], after[p]["spent"]) for p in sorted(after)] == [
         ("2026-01-02", 1.0, 50.0), ("2026-01-03", 1.0, 50.0), ("2026-01-04", 2.0, 51.0),
     ]  # fmt: skip
@@ -205,7 +206,7 @@ def test_a_changed_query_is_computed_again(model: Model) -> None:
     sql = model.spec.view_sql("spend")
     sql.write_text(sql.read_text().replace("sum(amount)", "2 * sum(amount)"))
     assert list(process(model, 0)["features"]["spend"]) == ["2026-01-01"]
-    assert model.stored("features", "spend")[0]["spent"] == 2.0
+    assert model.stored(FEATURES, "spend")[0]["spent"] == 2.0
 
 
 def test_a_candidate_whose_inputs_changed_meanwhile_is_computed_again(model: Model) -> None:
@@ -213,8 +214,8 @@ def test_a_candidate_whose_inputs_changed_meanwhile_is_computed_again(model: Mod
     candidates = stages.compute(model.run(0))
     model.publish(0, [event(0.25, "a", 999.0)], {"a": "new"})
     stages.publish(model.run(0), candidates)
-    assert [row["spent"] for row in model.stored("features", "spend")] == [999.0]
-    assert [row["plan"] for row in model.stored("features", "plan")] == ["new"]
+    assert [row["spent"] for row in model.stored(FEATURES, "spend")] == [999.0]
+    assert [row["plan"] for row in model.stored(FEATURES, "plan")] == ["new"]
 
 
 def test_inputs_that_change_while_a_partition_is_written_are_seen_after_it(
@@ -224,19 +225,19 @@ def test_inputs_that_change_while_a_partition_is_written_are_seen_after_it(
 
     model.publish(0, batch(0), {"a": "old"})
     candidates = stages.compute(model.run(0))
-    write, raced = tables.replace_partition, []
+    write, raced = tables.replace, []
 
-    def racing(name: str, layer: str, table: str, partition: str, data: Any) -> int:
-        if layer == "features" and not raced:
+    def racing(partition: Partition, data: Any) -> int:
+        if partition.table.layer == FEATURES.layer and not raced:
             raced.append(True)
             model.publish(0, [event(0.25, "a", 999.0)], {"a": "new"})
-        version: int = write(name, layer, table, partition, data)
+        version: int = write(partition, data)
         return version
 
-    monkeypatch.setattr(tables, "replace_partition", racing)
+    monkeypatch.setattr(tables, "replace", racing)
     stages.publish(model.run(0), candidates)
     assert raced
-    assert [row["spent"] for row in model.stored("features", "spend")] == [999.0]
+    assert [row["spent"] for row in model.stored(FEATURES, "spend")] == [999.0]
 
 
 @pytest.mark.parametrize("stop", ["features", "online"])
@@ -248,7 +249,7 @@ def test_a_run_killed_between_the_write_and_its_record_is_finished_by_the_next(
     model.publish(0, batch(0), {"a": "basic"})
     record = catalogue.record
 
-    def killed(entry: catalogue.Partition) -> None:
+    def killed(entry: catalogue.Entry) -> None:
         if entry.layer == stop and entry.content_hash:
             raise KeyboardInterrupt
         record(entry)
@@ -257,5 +258,5 @@ def test_a_run_killed_between_the_write_and_its_record_is_finished_by_the_next(
         patch.setattr(catalogue, "record", killed)
         process(model, 0)
     process(model, 0)
-    assert [(row["customer_id"], row["spent"]) for row in model.stored("features", "spend")] == [("a", 1.0)]
+    assert [(row["customer_id"], row["spent"]) for row in model.stored(FEATURES, "spend")] == [("a", 1.0)]
     assert store.online_features(model.spec, [{"customer_id": "a"}])[0]["features"]["spent"] == 1.0

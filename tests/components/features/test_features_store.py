@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from evergreen.errors import EvidenceMissing, PermanentError, ServiceUnavailable
 from evergreen.features import offline_store, store
+from evergreen.lake.schema import FEATURES
 from evergreen.settings import PROJECT, Settings
 from evergreen.settings import settings as evergreen_settings
 from evergreen.spec.schema import ModelSpec
@@ -55,9 +56,8 @@ def to_lake(model: Model, rows: Sequence[dict[str, Any]]) -> None:
     from evergreen.lake import tables
 
     for partition in {row["partition"] for row in rows}:
-        tables.replace_partition(
-            "tiny", "features", "spend", partition, table([row for row in rows if row["partition"] == partition])
-        )
+        own = [row for row in rows if row["partition"] == partition]
+        tables.replace(FEATURES.of("tiny", "spend").at(partition), table(own))
 
 
 class TestApply:
@@ -235,7 +235,7 @@ class TestHistory:
 
         store.ensure_applied(model.spec)
         empty = pa.schema([("customer_id", pa.string()), ("plan", pa.string()), *list(SPEND)[4:]]).empty_table()
-        tables.replace_partition("tiny", "features", "plan", "2026-01-01", empty)
+        tables.replace(FEATURES.of("tiny", "plan").at("2026-01-01"), empty)
 
     def read(self, model: Model, rows: Sequence[tuple[str, float]]) -> list[float | None]:
         entities = pd.DataFrame(

@@ -15,6 +15,7 @@ from evergreen.errors import EvergreenError
 from evergreen.features import stages as features
 from evergreen.ingest import stages as ingestion
 from evergreen.interval import Interval
+from evergreen.lake.schema import FEATURES, LABELS, QUARANTINE, RAW, TableId, online
 from evergreen.run import Run
 from evergreen.settings import PROJECT, Settings, settings
 from evergreen.spec.load import load_spec
@@ -52,19 +53,23 @@ def ingest(run: Run) -> Json:
     }  # fmt: skip
 
 
+def tables_of(spec: ModelSpec) -> list[TableId]:
+    """The tables of the ingest loop."""
+    layers = ((RAW, spec.sources), (QUARANTINE, spec.sources), (FEATURES, spec.features), (LABELS, [spec.label.name]))
+    return [layer.of(spec.model, name) for layer, names in layers for name in names]
+
+
 def lake(spec: ModelSpec) -> Json:
     """Content of every table of the ingest loop, partition by partition: how many rows, and their hash."""
     from evergreen.lake import catalogue, tables
 
-    names = [*(("raw", name) for name in spec.sources), *(("quarantine", name) for name in spec.sources),
-             *(("features", view) for view in spec.features), ("labels", spec.label.name)]  # fmt: skip
     found = {}
-    for layer, name in names:
-        table = tables.read(spec.model, layer, name)
+    for stored in tables_of(spec):
+        table = tables.read(stored)
         for partition in sorted(set([] if table is None else table["partition"].to_pylist())):
-            rows = tables.read(spec.model, layer, name, partitions=[partition])
+            rows = tables.read(stored, partitions=[partition])
             assert rows is not None
-            found[f"{layer}/{name}/{partition}"] = (rows.num_rows, catalogue.content_hash(rows))
+            found[f"{stored.within_model}/{partition}"] = (rows.num_rows, catalogue.content_hash(rows))
     return found
 
 
@@ -72,12 +77,11 @@ def told(spec: ModelSpec) -> Json:
     """What the catalogue says of the same tables, but for the versions, which count how often somebody wrote."""
     from evergreen.lake import catalogue
 
-    layers = {"raw": spec.sources, "quarantine": spec.sources, "features": spec.features, "online": spec.features}
-    pairs = [(layer, name) for layer, names in layers.items() for name in names] + [("labels", spec.label.name)]
+    online_views = [online(FEATURES.of(spec.model, view)) for view in spec.features]
     return {
-        f"{layer}/{name}/{partition}": (entry.rows, entry.content_hash, entry.inputs_hash, entry.known_at)
-        for layer, name in pairs
-        for partition, entry in catalogue.published(spec.model, layer, name).items()
+        f"{table.within_model}/{partition}": (entry.rows, entry.content_hash, entry.inputs_hash, entry.known_at)
+        for table in (*tables_of(spec), *online_views)
+        for partition, entry in catalogue.published(table).items()
     }
 
 
@@ -86,7 +90,7 @@ def everything(spec: ModelSpec) -> Json:
     from evergreen.features import store
     from evergreen.lake import tables
 
-    table = tables.read(spec.model, "raw", "customers", columns=["customer_id"])
+    table = tables.read(RAW.of(spec.model, "customers"), columns=["customer_id"])
     customers = sorted(set([] if table is None else table["customer_id"].to_pylist()))
     online = dict(zip(customers, store.online_features(spec, [{"customer_id": c} for c in customers]), strict=True))
     return {"lake": lake(spec), "catalogue": told(spec), "online": online}

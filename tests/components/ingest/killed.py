@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import evergreen.features.store  # imported here, used only in the forked processes
 import evergreen.validate.expectations  # noqa: F401
 from evergreen.lake import catalogue, partitions, staging, tables
+from evergreen.lake.schema import LABELS, Partition
 
 from .conftest import ingest, run_of
 
@@ -39,7 +40,7 @@ def in_a_staged_file() -> None:
 
 def among_the_raw_tables() -> None:
     """Three tables are committed, the others are not."""
-    replace, done = tables.replace_partition, []
+    replace, done = tables.replace, []
 
     def counting(*arguments: Any) -> int:
         if len(done) == 3:
@@ -47,7 +48,7 @@ def among_the_raw_tables() -> None:
         done.append(arguments)
         return replace(*arguments)
 
-    tables.replace_partition = counting
+    tables.replace = counting
 
 
 def before_the_record_of(layer: str, number: int = 1) -> Callable[[], None]:
@@ -56,7 +57,7 @@ def before_the_record_of(layer: str, number: int = 1) -> Callable[[], None]:
     def patch() -> None:
         record, seen = catalogue.record, []
 
-        def recording(*entries: catalogue.Partition) -> None:
+        def recording(*entries: catalogue.Entry) -> None:
             seen.extend(entry.layer for entry in entries if entry.layer == layer)
             if len(seen) >= number:
                 die()
@@ -70,10 +71,10 @@ def before_the_record_of(layer: str, number: int = 1) -> Callable[[], None]:
 def before_the_labels_are_written() -> None:
     replace = partitions.replace
 
-    def replacing(model: str, layer: str, *arguments: Any, **options: Any) -> catalogue.Partition:
-        if layer == "labels":
+    def replacing(partition: Partition, *arguments: Any, **options: Any) -> catalogue.Entry:
+        if partition.table.layer == LABELS.layer:
             die()
-        return replace(model, layer, *arguments, **options)
+        return replace(partition, *arguments, **options)
 
     partitions.replace = replacing
 

@@ -11,6 +11,7 @@ import pytest
 from evergreen.errors import RowsUnaccounted
 from evergreen.ingest import stages as ingestion
 from evergreen.lake import catalogue, staging, tables
+from evergreen.lake.schema import QUARANTINE, RAW, Layer
 from evergreen.run import Run
 from evergreen.validate import stages as validation
 
@@ -24,8 +25,8 @@ def publish(run: Run) -> Json:
     return ingestion.publish(run, validation.validate(run, ingestion.extract(run)))
 
 
-def rows(layer: str, name: str, day: int = 0) -> list[dict[str, Any]]:
-    table = tables.read("churn", layer, name, partitions=[run_of(day).interval.partition])
+def rows(layer: Layer, name: str, day: int = 0) -> list[dict[str, Any]]:
+    table = tables.read(layer.of("churn", name), partitions=[run_of(day).interval.partition])
     return [] if table is None else table.to_pylist()
 
 
@@ -56,9 +57,7 @@ def test_every_row_of_every_batch_is_published_or_in_quarantine(landing: Path) -
         landed = len(lines(batch_of(landing, source))) - 1
         said = published["sources"][source]
         assert landed == extracted["sources"][source]["rows"] == said["rows"] + said["quarantined"], source
-        assert (len(rows("raw", source)), len(rows("quarantine", source))) == (said["rows"], said["quarantined"]), (
-            source
-        )
+        assert (len(rows(RAW, source)), len(rows(QUARANTINE, source))) == (said["rows"], said["quarantined"]), source
     assert published["rows"] == sum(source["rows"] for source in published["sources"].values())
     assert published["sources"]["usage"]["quarantined"] > 0, "no row went to quarantine: nothing was tested"
 
@@ -67,20 +66,20 @@ def test_a_quarantined_row_says_why_from_which_batch_and_when_it_was_known(own_l
     file = damage(own_landing)
     run = run_of(0)
     publish(run)
-    found = {(row["session_id"], row["_reasons"]): row for row in rows("quarantine", "usage")}
+    found = {(row["session_id"], row["_reasons"]): row for row in rows(QUARANTINE, "usage")}
     too_short = found["s-260101-negative", "expect_column_values_to_be_between(minutes)"]
     unreadable = found["s-260101-unreadable", f"unparsable: minutes={UNREADABLE}"]
     repeated = found[REPEATED, "duplicate key"]
     assert (too_short["minutes"], too_short["_unparsed"]) == (float(NEGATIVE), None)
     assert (unreadable["minutes"], unreadable["_unparsed"]) == (None, f"minutes={UNREADABLE}")
     assert repeated["minutes"] == 2, "the first row of a key is the one that is published"
-    for row in rows("quarantine", "usage"):
+    for row in rows(QUARANTINE, "usage"):
         assert row["batch"] == hashlib.sha256(file.read_bytes()).hexdigest()
         assert row["known_at"] == run.as_of
         assert row["partition"] == run.interval.partition
         assert row["session_id"] in lines(file)[1 + row["_row"]], "_row is the row's place in the file"
-    assert [row["minutes"] for row in rows("raw", "usage") if row["session_id"] == REPEATED] == [1]
-    entry = catalogue.published("churn", "quarantine", "usage")[run.interval.partition]
+    assert [row["minutes"] for row in rows(RAW, "usage") if row["session_id"] == REPEATED] == [1]
+    entry = catalogue.published(QUARANTINE.of("churn", "usage"))[run.interval.partition]
     assert entry.rows == len(found)
 
 
@@ -104,14 +103,14 @@ def test_a_corrected_batch_clears_its_old_quarantine_and_no_other(own_landing: P
     damage(own_landing)
     for day in (0, 1):
         publish(run_of(day))
-    other = rows("quarantine", "usage", day=1)
-    assert rows("quarantine", "usage") and other
+    other = rows(QUARANTINE, "usage", day=1)
+    assert rows(QUARANTINE, "usage") and other
     correct(own_landing, landed)
     publish(run_of(0))
-    assert rows("quarantine", "usage") == []
-    assert rows("quarantine", "usage", day=1) == other
-    assert not any(row["session_id"] == REPEATED for row in rows("raw", "usage")), "the old raw rows are gone too"
-    assert catalogue.published("churn", "quarantine", "usage")[run_of(0).interval.partition].rows == 0
+    assert rows(QUARANTINE, "usage") == []
+    assert rows(QUARANTINE, "usage", day=1) == other
+    assert not any(row["session_id"] == REPEATED for row in rows(RAW, "usage")), "the old raw rows are gone too"
+    assert catalogue.published(QUARANTINE.of("churn", "usage"))[run_of(0).interval.partition].rows == 0
 
 
 def test_a_corrected_batch_also_clears_what_a_killed_run_left(
@@ -120,16 +119,16 @@ def test_a_corrected_batch_also_clears_what_a_killed_run_left(
     """Killed after the quarantine was written and before the catalogue said so; then the batch was corrected upstream."""
     damage(own_landing)
 
-    def killed(*_: catalogue.Partition) -> None:
+    def killed(*_: catalogue.Entry) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(catalogue, "record", killed)
         publish(run_of(0))
-    assert rows("quarantine", "usage") and not catalogue.published("churn", "quarantine", "usage")
+    assert rows(QUARANTINE, "usage") and not catalogue.published(QUARANTINE.of("churn", "usage"))
     correct(own_landing, landed)
     publish(run_of(0))
-    assert rows("quarantine", "usage") == []
+    assert rows(QUARANTINE, "usage") == []
 
 
 @pytest.mark.parametrize("kind", ["accepted", "rejected"])
@@ -148,4 +147,4 @@ def test_a_day_ingested_late_was_known_when_its_batch_was(landing: Path) -> None
     for day in (DAYS - 1, 0):
         publish(run_of(day))
     for day in (DAYS - 1, 0):
-        assert {row["known_at"] for row in rows("raw", "usage", day=day)} == {run_of(day).as_of}
+        assert {row["known_at"] for row in rows(RAW, "usage", day=day)} == {run_of(day).as_of}

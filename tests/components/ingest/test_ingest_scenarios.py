@@ -12,6 +12,7 @@ import pytest
 
 from evergreen.errors import BatchUnreadable
 from evergreen.lake import tables
+from evergreen.lake.schema import FEATURES, QUARANTINE, RAW, Layer
 from evergreen.settings import Settings, settings
 from evergreen_simulator import scenarios
 from evergreen_simulator.delivery import World
@@ -40,8 +41,8 @@ def deliver(home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     settings.cache_clear()
 
 
-def frame(layer: str, name: str) -> pd.DataFrame:
-    table = tables.read("churn", layer, name)
+def frame(layer: Layer, name: str) -> pd.DataFrame:
+    table = tables.read(layer.of("churn", name))
     assert table is not None
     return table.to_pandas()
 
@@ -83,7 +84,7 @@ def test_a_sensor_outage_alerts_twice_and_its_rows_count(deliver: Deliver, refer
     assert reference["lake"]["raw/usage/2026-01-01"][0] == done["published"]["sources"]["usage"]["rows"], (
         "its rows were dropped"
     )
-    activity = frame("features", "activity")
+    activity = frame(FEATURES, "activity")
     assert activity["minutes_per_session_7d"].isna().mean() > 0.9
     assert (activity["sessions_3d"] > 0).mean() > 0.5, "the sessions do not count"
     untouched = {name: value for name, value in of_days(reference["lake"], 1).items() if "/activity/" not in name}
@@ -95,9 +96,9 @@ def test_duplicate_rows_change_no_feature(deliver: Deliver, reference: Json) -> 
     deliver(scenarios.DuplicateRows(since=FIRST, share=0.5), days=2)
     for day in (0, 1):
         ingest(run_of(day))
-    reasons = frame("quarantine", "usage")["_reasons"]
+    reasons = frame(QUARANTINE, "usage")["_reasons"]
     assert (reasons == "duplicate key").sum() > 20
-    raw = frame("raw", "usage")
+    raw = frame(RAW, "usage")
     assert raw["session_id"].duplicated().sum() > 10, "no row came again a day later: half of the rule was not tested"
     assert not raw.duplicated(["session_id", "partition"]).any()
     assert of_days(lake(churn()), 2) == of_days(reference["lake"], 2)
@@ -107,10 +108,10 @@ def test_late_rows_count_from_the_day_on_which_they_were_known(deliver: Deliver)
     deliver(scenarios.LateRows(since=FIRST, share=0.5), days=3)
     for day in range(3):
         ingest(run_of(day))
-    usage = frame("raw", "usage").sort_values("known_at").drop_duplicates("session_id")
+    usage = frame(RAW, "usage").sort_values("known_at").drop_duplicates("session_id")
     late = usage["known_at"] - usage["started_at"] > timedelta(days=1)
     assert late.sum() > 50, "hardly a row was late: nothing was tested"
-    activity = frame("features", "activity")
+    activity = frame(FEATURES, "activity")
     for day in range(3):
         as_of = pd.Timestamp(run_of(day).as_of)
         known = usage[(usage["known_at"] <= as_of) & (usage["started_at"] < as_of)]
@@ -125,4 +126,4 @@ def test_a_new_category_alerts_and_reaches_the_features(deliver: Deliver, refere
     (warning,) = [w for w in done["validated"]["warnings"] if w.startswith("customers: ")]
     assert warning.startswith("customers: expect_column_distinct_values_to_be_in_set(plan)") and "family" in warning
     assert done["published"]["sources"]["customers"]["rows"] == reference["lake"]["raw/customers/2026-01-01"][0]
-    assert (frame("features", "account")["plan"] == "family").sum() > 0
+    assert (frame(FEATURES, "account")["plan"] == "family").sum() > 0

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from evergreen.lake import tables
+from evergreen.lake.schema import RAW
 
 ROWS = 40_000  # several slices of Delta's writer: those that the stream has let go of are on the disk
 
@@ -35,7 +36,7 @@ def main(name: str, partition: str, value: str) -> None:
         write(target, pa.RecordBatchReader.from_batches(data.schema, stream()), target_file_size=1, **options)
 
     tables.write_deltalake = held
-    tables.replace_partition("shop", "raw", name, partition, rows(float(value)))
+    tables.replace(RAW.of("shop", name).at(partition), rows(float(value)))
     print("committed", flush=True)
 
 

@@ -13,47 +13,48 @@ from hypothesis import given, strategies
 
 from evergreen.errors import ServiceUnavailable, TransientError
 from evergreen.lake import catalogue, partitions, staging
+from evergreen.lake.schema import RAW
 from evergreen.settings import Settings, settings
 
 KNOWN = datetime(2026, 1, 6, tzinfo=UTC)
 
 
-def entry(partition: str, **changed: Any) -> catalogue.Partition:
+def entry(partition: str, **changed: Any) -> catalogue.Entry:
     said: dict[str, Any] = {
         "model": "shop", "layer": "raw", "name": "visits", "partition": partition, "rows": 3, "content_hash": "h",
         "inputs_hash": None, "table_version": 0, "known_at": KNOWN,
     }  # fmt: skip
-    return catalogue.Partition(**said | changed)
+    return catalogue.Entry(**said | changed)
 
 
 def test_what_is_recorded_is_published_and_can_be_replaced(home: Settings) -> None:
-    assert catalogue.published("shop", "raw", "visits") == {}
+    assert catalogue.published(RAW.of("shop", "visits")) == {}
     first, second = entry("2026-01-05"), entry("2026-01-06", inputs_hash="i")
     catalogue.record(first, second)
-    assert catalogue.published("shop", "raw", "visits") == {"2026-01-05": first, "2026-01-06": second}
-    assert catalogue.published("shop", "raw", "visits", ["2026-01-06", "2026-01-07"]) == {"2026-01-06": second}
-    assert catalogue.published("shop", "raw", "visits", []) == {}
+    assert catalogue.published(RAW.of("shop", "visits")) == {"2026-01-05": first, "2026-01-06": second}
+    assert catalogue.published(RAW.of("shop", "visits"), ["2026-01-06", "2026-01-07"]) == {"2026-01-06": second}
+    assert catalogue.published(RAW.of("shop", "visits"), []) == {}
     corrected = entry("2026-01-05", rows=2, content_hash="other", table_version=7)
     catalogue.record(corrected)
-    assert catalogue.published("shop", "raw", "visits")["2026-01-05"] == corrected
+    assert catalogue.published(RAW.of("shop", "visits"))["2026-01-05"] == corrected
 
 
 def test_another_model_layer_or_table_is_another_entry(home: Settings) -> None:
     ours = entry("2026-01-05")
     catalogue.record(ours, *(entry("2026-01-05", **{field: "another"}) for field in ("model", "layer", "name")))
-    assert catalogue.published("shop", "raw", "visits") == {"2026-01-05": ours}
+    assert catalogue.published(RAW.of("shop", "visits")) == {"2026-01-05": ours}
 
 
 def test_entries_that_belong_together_are_recorded_all_or_none(home: Settings) -> None:
     with pytest.raises(psycopg.errors.NotNullViolation):
         catalogue.record(entry("2026-01-05"), entry("2026-01-06", content_hash=None))
-    assert catalogue.published("shop", "raw", "visits") == {}
+    assert catalogue.published(RAW.of("shop", "visits")) == {}
 
 
 def test_the_first_processes_may_all_make_the_table(home: Settings) -> None:
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda day: catalogue.record(entry(f"2026-01-0{day}")), range(1, 7)))
-    assert len(catalogue.published("shop", "raw", "visits")) == 6
+    assert len(catalogue.published(RAW.of("shop", "visits"))) == 6
 
 
 def test_a_database_that_does_not_answer_is_transient(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,16 +63,16 @@ def test_a_database_that_does_not_answer_is_transient(home: Settings, monkeypatc
     monkeypatch.setenv("EVERGREEN_DATABASE", f"postgresql://evergreen:secret@127.0.0.1:{free_port()}")
     settings.cache_clear()
     with pytest.raises(ServiceUnavailable, match="next step: start it") as caught:
-        catalogue.published("shop", "raw", "visits")
+        catalogue.published(RAW.of("shop", "visits"))
     assert isinstance(caught.value, TransientError)
     assert "secret" not in str(caught.value), "a password in a task's log"
 
 
 def test_a_written_partition_is_described_by_what_was_written(home: Settings) -> None:
     table = pa.table({"value": [1.0, 2.0]})
-    made = partitions.replace("shop", "raw", "visits", "2026-01-05", table, known_at=KNOWN)
+    made = partitions.replace(RAW.of("shop", "visits").at("2026-01-05"), table, known_at=KNOWN)
     assert made == entry("2026-01-05", rows=2, content_hash=catalogue.content_hash(table), table_version=1)
-    assert catalogue.published("shop", "raw", "visits") == {}, "recorded only with all that belongs together"
+    assert catalogue.published(RAW.of("shop", "visits")) == {}, "recorded only with all that belongs together"
 
 
 ROWS = pa.table({"key": ["a", "b", "c"], "value": [1.0, None, 3.0], "count": pa.array([1, 2, None], pa.int64())})

@@ -10,6 +10,7 @@ import pytest
 
 from evergreen.errors import RequestRefused, ServiceUnavailable
 from evergreen.lake import catalogue, tables
+from evergreen.lake.schema import RAW
 from evergreen.settings import settings
 
 from .ranges import corrected
@@ -29,23 +30,23 @@ def lake(s3: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureReques
 
 def test_a_partition_is_replaced_and_read_back(lake: str) -> None:
     first = pa.table({"key": ["a", "b"], "value": [1.0, None]})
-    assert tables.read("shop", "raw", "visits") is None
-    assert tables.replace_partition("shop", "raw", "visits", "2026-01-05", first) == 1
-    tables.replace_partition("shop", "raw", "visits", "2026-01-06", pa.table({"key": ["c"], "value": [3.0]}))
-    tables.replace_partition("shop", "raw", "visits", "2026-01-05", first.slice(1))
-    found = tables.read("shop", "raw", "visits", partitions=["2026-01-05"])
+    assert tables.read(RAW.of("shop", "visits")) is None
+    assert tables.replace(RAW.of("shop", "visits").at("2026-01-05"), first) == 1
+    tables.replace(RAW.of("shop", "visits").at("2026-01-06"), pa.table({"key": ["c"], "value": [3.0]}))
+    tables.replace(RAW.of("shop", "visits").at("2026-01-05"), first.slice(1))
+    found = tables.read(RAW.of("shop", "visits"), partitions=["2026-01-05"])
     assert found is not None
     assert found.to_pylist() == [{"key": "b", "value": None, "partition": "2026-01-05"}]
-    old = tables.read("shop", "raw", "visits", version=1, columns=["key", "value"])
+    old = tables.read(RAW.of("shop", "visits"), version=1, columns=["key", "value"])
     assert old is not None and catalogue.content_hash(old) == catalogue.content_hash(first)
-    tables.replace_partition("shop", "raw", "visits", "2026-01-05", first.slice(0, 0))
-    assert [row["key"] for row in tables.read("shop", "raw", "visits").to_pylist()] == ["c"]  # type: ignore[union-attr]
+    tables.replace(RAW.of("shop", "visits").at("2026-01-05"), first.slice(0, 0))
+    assert [row["key"] for row in tables.read(RAW.of("shop", "visits")).to_pylist()] == ["c"]  # type: ignore[union-attr]
 
 
 def test_engines_read_it_as_an_arrow_dataset(lake: str) -> None:
-    tables.replace_partition("shop", "raw", "visits", "2026-01-05", pa.table({"value": [1.0, 2.0]}))
+    tables.replace(RAW.of("shop", "visits").at("2026-01-05"), pa.table({"value": [1.0, 2.0]}))
     with duckdb.connect() as connection:
-        connection.register("visits", tables.dataset(tables.table_path("shop", "raw", "visits")))
+        connection.register("visits", tables.dataset(tables.table_path(RAW.of("shop", "visits"))))
         assert connection.sql("select sum(value) from visits").fetchall() == [(3.0,)]
 
 
@@ -54,17 +55,17 @@ def test_a_server_that_does_not_answer_is_transient(lake: str, monkeypatch: pyte
 
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     with pytest.raises(ServiceUnavailable, match=r"(?s)shop/raw/visits.*next step: .*AWS_ENDPOINT_URL"):
-        tables.read("shop", "raw", "visits")
+        tables.read(RAW.of("shop", "visits"))
     with pytest.raises(ServiceUnavailable, match=r"(?s)shop/raw/visits.*next step: .*AWS_ENDPOINT_URL"):
-        tables.replace_partition("shop", "raw", "visits", "2026-01-05", pa.table({"value": [1.0]}))
+        tables.replace(RAW.of("shop", "visits").at("2026-01-05"), pa.table({"value": [1.0]}))
 
 
 def test_a_login_that_the_store_refuses_is_not_tried_again(lake: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x" * 40)
     rows = pa.table({"value": [1.0]})
     for ask in (
-        lambda: tables.read("shop", "raw", "visits"),
-        lambda: tables.replace_partition("shop", "raw", "visits", "2026-01-05", rows),
+        lambda: tables.read(RAW.of("shop", "visits")),
+        lambda: tables.replace(RAW.of("shop", "visits").at("2026-01-05"), rows),
     ):
         with pytest.raises(RequestRefused, match=r"(?s)403.*next step: .*AWS_SECRET_ACCESS_KEY") as told:
             ask()

@@ -22,11 +22,12 @@ from deltalake.exceptions import CommitFailedError
 
 from evergreen.errors import ColumnChanged, TransientError, WriteConflict
 from evergreen.lake import tables
+from evergreen.lake.schema import RAW
 from evergreen.settings import PROJECT, settings
 
 from . import held_writer
 
-TABLE = ("shop", "raw", "visits")
+TABLE = RAW.of("shop", "visits")
 
 
 @pytest.fixture(autouse=True)
@@ -43,36 +44,36 @@ def rows(*values: float, **more: list[Any]) -> pa.Table:
 
 
 def stored(partition: str | None = None) -> list[tuple[str, float]]:
-    table = tables.read(*TABLE, partitions=None if partition is None else [partition])
+    table = tables.read(TABLE, partitions=None if partition is None else [partition])
     assert table is not None
     return sorted(zip(table["partition"].to_pylist(), table["value"].to_pylist(), strict=True))
 
 
 def test_a_partition_is_replaced_and_the_others_stay() -> None:
-    tables.replace_partition(*TABLE, "a", rows(1, 2))
-    tables.replace_partition(*TABLE, "b", rows(3))
-    tables.replace_partition(*TABLE, "a", rows(4))
+    tables.replace(TABLE.at("a"), rows(1, 2))
+    tables.replace(TABLE.at("b"), rows(3))
+    tables.replace(TABLE.at("a"), rows(4))
     assert stored() == [("a", 4), ("b", 3)]
     assert stored("b") == [("b", 3)]
 
 
 def test_the_partition_of_the_call_wins_over_a_column_of_that_name() -> None:
-    tables.replace_partition(*TABLE, "a", rows(1, partition=["somewhere else"]))
+    tables.replace(TABLE.at("a"), rows(1, partition=["somewhere else"]))
     assert stored() == [("a", 1)]
 
 
 def test_no_rows_empty_a_partition_and_no_other() -> None:
-    tables.replace_partition(*TABLE, "a", rows(1, 2))
-    tables.replace_partition(*TABLE, "b", rows(3))
-    tables.replace_partition(*TABLE, "a", rows())
+    tables.replace(TABLE.at("a"), rows(1, 2))
+    tables.replace(TABLE.at("b"), rows(3))
+    tables.replace(TABLE.at("a"), rows())
     assert stored() == [("b", 3)]
     assert stored("a") == []
 
 
 def test_a_table_may_begin_with_an_empty_partition() -> None:
-    tables.replace_partition(*TABLE, "a", rows())
+    tables.replace(TABLE.at("a"), rows())
     assert stored() == []
-    tables.replace_partition(*TABLE, "b", rows(3))
+    tables.replace(TABLE.at("b"), rows(3))
     assert stored() == [("b", 3)]
 
 
@@ -81,27 +82,27 @@ def test_a_table_may_begin_with_an_empty_partition() -> None:
 )
 def test_a_column_of_another_type_is_refused_and_nothing_is_cut(stored_as: list[Any], now: list[Any]) -> None:
     """Delta itself would write 12.5 as 12 into a column of whole numbers."""
-    tables.replace_partition(*TABLE, "a", pa.table({"amount": stored_as}))
-    before = tables.read(*TABLE)
+    tables.replace(TABLE.at("a"), pa.table({"amount": stored_as}))
+    before = tables.read(TABLE)
     with pytest.raises(ColumnChanged, match="amount: ") as refused:
-        tables.replace_partition(*TABLE, "b", pa.table({"amount": now}))
+        tables.replace(TABLE.at("b"), pa.table({"amount": now}))
     assert "shop/raw/visits" in refused.value.doing and "a new name" in refused.value.next_step
-    assert tables.read(*TABLE) == before
+    assert tables.read(TABLE) == before
 
 
 def test_a_new_column_joins_the_table_and_is_null_before() -> None:
-    tables.replace_partition(*TABLE, "a", rows(1))
-    tables.replace_partition(*TABLE, "b", rows(2, kind=["web"]))
-    found = tables.read(*TABLE)
+    tables.replace(TABLE.at("a"), rows(1))
+    tables.replace(TABLE.at("b"), rows(2, kind=["web"]))
+    found = tables.read(TABLE)
     assert found is not None
     assert {row["partition"]: row["kind"] for row in found.to_pylist()} == {"a": None, "b": "web"}
 
 
 def test_a_version_stays_readable_after_its_partition_was_replaced() -> None:
-    first = tables.replace_partition(*TABLE, "a", rows(1))
-    second = tables.replace_partition(*TABLE, "a", rows(2))
-    assert (first, second, tables.version(*TABLE)) == (1, 2, 2)
-    old = tables.read(*TABLE, version=first)
+    first = tables.replace(TABLE.at("a"), rows(1))
+    second = tables.replace(TABLE.at("a"), rows(2))
+    assert (first, second, tables.version(TABLE)) == (1, 2, 2)
+    old = tables.read(TABLE, version=first)
     assert old is not None and old["value"].to_pylist() == [1]
 
 
@@ -111,19 +112,19 @@ def test_types_come_back_as_they_were_written() -> None:
         "at": pa.array([moment, None], pa.timestamp("us", "UTC")), "text": pa.array(["x", None]), "whole": pa.array([1, None], pa.int64()),
         "yes": pa.array([True, None]), "day": pa.array([moment.date(), None]),
     })  # fmt: skip
-    tables.replace_partition(*TABLE, "a", written)
-    found = tables.read(*TABLE)
+    tables.replace(TABLE.at("a"), written)
+    found = tables.read(TABLE)
     assert found is not None
     assert found.drop_columns(["partition"]).schema == written.schema
     assert found.drop_columns(["partition"]).to_pylist() == written.to_pylist()
 
 
 def test_what_is_not_there() -> None:
-    assert tables.read(*TABLE) is None
-    assert tables.version(*TABLE) is None
-    tables.replace_partition(*TABLE, "a", rows(1))
+    assert tables.read(TABLE) is None
+    assert tables.version(TABLE) is None
+    tables.replace(TABLE.at("a"), rows(1))
     for partitions in ([], ["nowhere"], ["it's not here"]):
-        found = tables.read(*TABLE, partitions=partitions, columns=["value"])
+        found = tables.read(TABLE, partitions=partitions, columns=["value"])
         assert found is not None
         assert (found.column_names, found.num_rows) == (["value"], 0), f"partitions {partitions}"
 
@@ -135,11 +136,11 @@ def test_the_cost_of_one_partition_does_not_grow_with_their_number() -> None:
     def cost(partitions: int) -> float:
         name = f"of_{partitions}"
         data = pa.table({"value": range(partitions), "partition": [f"p{n}" for n in range(partitions)]})
-        write_deltalake(tables.table_path("shop", "raw", name), data, partition_by=["partition"])
+        write_deltalake(tables.table_path(RAW.of("shop", name)), data, partition_by=["partition"])
         taken = []
         for _ in range(9):
             begin = time.perf_counter()
-            found = tables.read("shop", "raw", name, partitions=["p3"])
+            found = tables.read(RAW.of("shop", name), partitions=["p3"])
             taken.append(time.perf_counter() - begin)
             assert found is not None and found["value"].to_pylist() == [3]
         return min(taken)
@@ -152,14 +153,14 @@ def test_writers_of_different_partitions_do_not_disturb_each_other() -> None:
     """All at once, also at the table's creation."""
     names = [f"p{number}" for number in range(6)]
     with ThreadPoolExecutor(len(names)) as pool:
-        list(pool.map(lambda name: tables.replace_partition(*TABLE, name, rows(1, 2)), names))
+        list(pool.map(lambda name: tables.replace(TABLE.at(name), rows(1, 2)), names))
     assert stored() == [(name, value) for name in names for value in (1, 2)]
 
 
 def test_writers_of_one_partition_leave_the_rows_of_one_of_them() -> None:
-    tables.replace_partition(*TABLE, "a", rows(0))
+    tables.replace(TABLE.at("a"), rows(0))
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda value: tables.replace_partition(*TABLE, "a", rows(value, value)), (1.0, 2.0, 3.0)))
+        list(pool.map(lambda value: tables.replace(TABLE.at("a"), rows(value, value)), (1.0, 2.0, 3.0)))
     found = stored()
     assert len(found) == 2 and found[0] == found[1], f"the rows of several writers: {found}"
 
@@ -173,7 +174,7 @@ def test_a_writer_that_always_loses_says_so_and_may_be_retried(monkeypatch: pyte
     with pytest.raises(
         WriteConflict, match=r"(?s)replacing partition a of .*shop/raw/visits.*somebody was faster"
     ) as caught:
-        tables.replace_partition(*TABLE, "a", rows(1))
+        tables.replace(TABLE.at("a"), rows(1))
     assert isinstance(caught.value, TransientError)
 
 
@@ -181,11 +182,11 @@ def test_a_writer_that_always_loses_says_so_and_may_be_retried(monkeypatch: pyte
 def test_a_writer_killed_after_its_data_files_and_before_its_commit_leaves_nothing_and_a_retry_one_copy(
     begin: str,
 ) -> None:
-    path = Path(tables.table_path(*TABLE))
+    path = Path(tables.table_path(TABLE))
     if begin == "an older copy":
-        tables.replace_partition(*TABLE, "a", held_writer.rows(1.0))
-        tables.replace_partition(*TABLE, "b", rows(9))
-    before, others = tables.version(*TABLE), _files(path)
+        tables.replace(TABLE.at("a"), held_writer.rows(1.0))
+        tables.replace(TABLE.at("b"), rows(9))
+    before, others = tables.version(TABLE), _files(path)
     with _held_writer("a", 2.0) as writer:
         orphans = _settled(path, others)
         writer.send_signal(signal.SIGKILL)
@@ -193,17 +194,17 @@ def test_a_writer_killed_after_its_data_files_and_before_its_commit_leaves_nothi
     # It did land in between: there are data files, whole ones, and no version names them.
     assert orphans, "the writer was killed before it wrote a data file: nothing was tested"
     assert all(file.read_bytes()[-4:] == b"PAR1" for file in orphans), "a data file is not whole"
-    assert tables.version(*TABLE) == (before or 0), "the killed writer had committed: nothing was tested"
+    assert tables.version(TABLE) == (before or 0), "the killed writer had committed: nothing was tested"
     assert not {file.name for file in orphans} & _named_by_commits(path)
 
     if begin == "an older copy":
         assert _values("a") == [1.0] * held_writer.ROWS, "a reader after the kill sees the old rows, all of them"
     else:
-        made = tables.read(*TABLE)
+        made = tables.read(TABLE)
         assert made is not None and made.num_rows == 0, "the table was made, and is empty"
 
-    tables.replace_partition(*TABLE, "a", held_writer.rows(2.0))
-    table = tables.read(*TABLE, partitions=["a"])
+    tables.replace(TABLE.at("a"), held_writer.rows(2.0))
+    table = tables.read(TABLE, partitions=["a"])
     assert table is not None
     assert sorted(table["number"].to_pylist()) == list(range(held_writer.ROWS)), "not exactly one copy of the rows"
     assert _values("a") == [2.0] * held_writer.ROWS
@@ -211,7 +212,7 @@ def test_a_writer_killed_after_its_data_files_and_before_its_commit_leaves_nothi
 
 
 def _values(partition: str) -> list[float]:
-    found = tables.read(*TABLE, partitions=[partition])
+    found = tables.read(TABLE, partitions=[partition])
     return [] if found is None else found["value"].to_pylist()
 
 
@@ -263,7 +264,7 @@ def test_a_random_history_of_writes_reads_like_a_dictionary() -> None:
     for number in range(25):
         partition = chance.choice("abc")
         said[partition] = [float(number)] * chance.choice([0, 1, 3])
-        tables.replace_partition(*TABLE, partition, rows(*said[partition]))
+        tables.replace(TABLE.at(partition), rows(*said[partition]))
     assert stored() == sorted((partition, value) for partition, values in said.items() for value in values)
 
 
@@ -273,14 +274,14 @@ def test_writers_who_make_a_table_at_once_do_not_append_to_one_another() -> None
 
         def write(partition: str, table: str = f"t{number}", start: Barrier = start) -> None:
             start.wait()
-            tables.replace_partition("m", "raw", table, partition, pa.table({"x": [1, 2]}))
+            tables.replace(RAW.of("m", table).at(partition), pa.table({"x": [1, 2]}))
 
         with ThreadPoolExecutor(4) as pool:
             for written in [
                 pool.submit(write, day) for day in ("2026-01-01", "2026-01-01", "2026-01-02", "2026-01-03")
             ]:
                 written.result()
-        found = tables.read("m", "raw", f"t{number}")
+        found = tables.read(RAW.of("m", f"t{number}"))
         assert found is not None
         days = sorted(found["partition"].to_pylist())
         assert days == sorted(2 * ["2026-01-01", "2026-01-02", "2026-01-03"]), f"table {number}"

@@ -92,7 +92,7 @@ class Live:
         )
         partition = (at(day - 1) - timedelta(days=1)).date().isoformat()
         known = at(day - 1) + HORIZON
-        catalogue.record(partitions.replace(self.spec.model, "labels", "left", partition, table, known_at=known))
+        catalogue.record(partitions.replace(LABELS.of(self.spec.model, "left").at(partition), table, known_at=known))
 
     def run(self, day: int) -> Run:
         return run_as_of(self.spec, day)

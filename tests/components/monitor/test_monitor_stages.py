@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from evergreen.errors import StageSkipped
 from evergreen.lake import tables
+from evergreen.lake.schema import DECISIONS, PREDICTIONS
 from evergreen.model.rows import inputs
 from evergreen.monitor import decisions, drift_report, stages
 from evergreen.registry import audit, loading, store
@@ -41,7 +42,7 @@ class Loads(HTMLParser):
 
 
 def kept(live: Live) -> list[dict[str, Any]]:
-    table = tables.read(live.spec.model, "decisions", "monitor")
+    table = tables.read(DECISIONS.of(live.spec.model))
     return [] if table is None else sorted(table.to_pylist(), key=lambda row: row["start"])
 
 
@@ -81,7 +82,7 @@ def test_a_usual_window_is_compared_reported_and_decided_once(live: Live) -> Non
         name: told[name] for name in ("decision_id", "action", "drift")
     }
     assert [row["id"] for row in kept(live)] == [told["decision_id"]], "running a window again leaves one decision"
-    assert len(tables.read(live.spec.model, "predictions", "live")) == 60
+    assert len(tables.read(PREDICTIONS.of(live.spec.model))) == 60
     (decision,) = decisions.history(live.spec.model)
     assert decision.numbers["drift"]["distances"] == told["drift"]["distances"], "kept with its evidence"
 
@@ -106,7 +107,7 @@ def test_numbers_are_collected_as_the_model_saw_them(live: Live) -> None:
     """Whole ones are larger than a float holds exactly, booleans are numbers, and a type may have been another one."""
     live.serve(20, lambda frame: frame.assign(minutes=2**53 + 1, sessions=True, plan=4.0))
     assert stages.collect(live.run(20))["rows"] == 60
-    table = tables.read(live.spec.model, "predictions", "live")
+    table = tables.read(PREDICTIONS.of(live.spec.model))
     assert table is not None
     assert (
         table.select(["minutes", "sessions", "plan"]).to_pylist()

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from evergreen.errors import EvidenceMissing
-from evergreen.lake import catalogue, partitions, staging
+from evergreen.lake import catalogue, partitions, schema, staging
 from evergreen.settings import Settings
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import dataset, rules, stages
@@ -55,12 +55,17 @@ def label(customer: str, cutoff: datetime, left: int, known: datetime | None = N
 def publish(spec: ModelSpec, features: Iterable[Row], labels: Iterable[Row]) -> None:
     """Write each day's partition, and record them, as the ingest stages do."""
     entries = []
-    for layer, name, schema, rows in (("features", "activity", FEATURES, features), ("labels", "left", LABELS, labels)):
+    for layer, name, columns, rows in (
+        (schema.FEATURES, "activity", FEATURES, features),
+        (schema.LABELS, "left", LABELS, labels),
+    ):
         frame = pd.DataFrame(rows)
         for event, part in frame.groupby("event_timestamp"):
-            table = pa.Table.from_pylist(part.to_dict("records"), schema)
+            table = pa.Table.from_pylist(part.to_dict("records"), columns)
             day = (event - DAY).date().isoformat()
-            entries.append(partitions.replace(spec.model, layer, name, day, table, known_at=event.to_pydatetime()))
+            entries.append(
+                partitions.replace(layer.of(spec.model, name).at(day), table, known_at=event.to_pydatetime())
+            )
     catalogue.record(*entries)
 
 

@@ -1,0 +1,200 @@
+"""The lake's tables: which layers there are, how their tables are named, who writes them, and the columns that Evergreen gives them.
+
+Whoever reads or writes a table takes its `TableId` from its layer: `tables.read(RAW.of(model, "departures"))`. What the spec declares of
+a table's columns stands in the spec; docs/tables.md is made of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from evergreen.spec.columns import EVENT, KNOWN_AT, PREDICTION
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class TableId:
+    """Which table: `<model>/<layer>/<name>`."""
+
+    model: str
+    layer: str
+    name: str
+
+    @property
+    def within_model(self) -> str:
+        """`<layer>/<name>`, where the model is clear."""
+        return f"{self.layer}/{self.name}"
+
+    def at(self, partition: str) -> Partition:
+        """One of its partitions."""
+        return Partition(self, partition)
+
+    def __str__(self) -> str:
+        return f"{self.model}/{self.layer}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Which partition of which table."""
+
+    table: TableId
+    key: str  # 2026-01-05
+
+    def __str__(self) -> str:
+        return f"{self.table}/{self.key}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that Evergreen gives to every table of a layer."""
+
+    name: str
+    kind: str  # of `spec.kinds`
+    about: str
+
+
+@dataclass(frozen=True)
+class _Described:
+    layer: str
+    rows: str  # what a row is
+    writer: str  # the stage
+    declared: str  # the columns that the spec declares
+    columns: tuple[Column, ...]  # and those that every table of the layer has
+
+    @property
+    def arrow(self) -> Mapping[str, pa.DataType]:
+        """The Arrow types of the columns that every table has, but for its partition."""
+        import pyarrow as pa
+
+        types = {
+            "string": pa.string(),
+            "int": pa.int64(),
+            "float": pa.float64(),
+            "bool": pa.bool_(),
+            "timestamp": pa.timestamp("us", tz="UTC"),
+        }
+        return {column.name: types[column.kind] for column in self.columns}
+
+
+@dataclass(frozen=True)
+class Layer(_Described):
+    """A layer with a table per something that the spec names."""
+
+    named: str  # what
+
+    def of(self, model: str, name: str) -> TableId:
+        """One of its tables."""
+        return TableId(model, self.layer, name)
+
+
+@dataclass(frozen=True)
+class LayerOfOne(_Described):
+    """A layer with one table per model."""
+
+    name: str
+
+    def of(self, model: str) -> TableId:
+        """Its table."""
+        return TableId(model, self.layer, self.name)
+
+
+_KNOWN = Column(KNOWN_AT, "timestamp", "when the row became available: the end of the interval whose batch brought it")
+
+RAW = Layer(
+    "raw",
+    "a row of the interval's batch that met the source's contract",
+    "`ingest.publish`",
+    "the source's columns",
+    (_KNOWN,),
+    named="source",
+)
+UNPARSED = Column(
+    "_unparsed", "string", "`column=value; …`: the cells that did not fit their declared type, which are null"
+)
+ROW = Column(
+    "_row", "int", "where the row stood: in the batch, counted from 0 over all its files; in a history, in the file"
+)
+REASONS = Column("_reasons", "string", "`reason; …`: why the row was rejected")
+BATCH = Column("batch", "string", "digest of the batch that it came with")
+QUARANTINE = Layer(
+    "quarantine",
+    "a row of the interval's batch that the contract rejected; there is no table as long as nothing was",
+    "`ingest.publish`",
+    "the source's columns",
+    (UNPARSED, ROW, REASONS, BATCH, _KNOWN),
+    named="source",
+)
+FEATURES = Layer(
+    "features",
+    "an entity's features at the end of the interval",
+    "`features.publish`",
+    "the entity's key and the view's features",
+    (
+        Column(EVENT, "timestamp", "the interval's end: the moment for which the features were computed"),
+        Column(KNOWN_AT, "timestamp", "the same moment: nothing that was known later went into them"),
+    ),
+    named="feature view",
+)
+LABELS = Layer(
+    "labels",
+    "an outcome that has matured",
+    "`features.labels`",
+    "the entity's key, the request's inputs (of a model that is asked on request) and the label",
+    (
+        Column(
+            EVENT, "timestamp", "the cutoff: the moment at which the prediction would have been made, or was asked for"
+        ),
+        Column(
+            KNOWN_AT, "timestamp", "when the outcome became known; nothing may learn from it or be scored on it before"
+        ),
+    ),
+    named="label",
+)
+PREDICTIONS = LayerOfOne(
+    "predictions",
+    "a prediction that the server answered in the interval, with the features that it was made from",
+    "`monitor.collect`",
+    "the entity's key, and the features as the model took them: numbers as floats, categories as text",
+    (
+        Column("request_id", "string", "of the request that asked for it"),
+        Column("version", "int", "the model's version that made it"),
+        Column("as_of", "timestamp", "the moment for which it was asked"),
+        Column(
+            "features_at", "timestamp", f"`{EVENT}` of the newest features that it was made from; null: there were none"
+        ),
+        Column(PREDICTION, "float", "the probability of the positive class, or the number"),
+        Column(KNOWN_AT, "timestamp", "the end of the interval that collected it"),
+    ),
+    name="live",
+)
+DECISIONS = LayerOfOne(
+    "decisions",
+    "what the monitor decided about the interval; the last word, when it was decided again",
+    "`monitor.decide`",
+    "nothing",
+    (
+        Column("id", "string", "names the decision in the audit trail, and the run of the training that it triggered"),
+        Column("start", "timestamp", "the interval's start"),
+        Column("end", "timestamp", "the interval's end"),
+        Column("version", "int", "the version that was judged; null: none answered"),
+        Column("action", "string", "what is to be done: see docs/monitoring.md"),
+        Column("triggers", "bool", "whether it triggered a training"),
+        Column("drifted", "bool", "whether the interval's features had drifted"),
+        Column("incident", "bool", "whether the data had an incident, which is no drift"),
+        Column("changed_at", "timestamp", "since when the world is another one; null: it is not"),
+        Column("reasons", "string", "JSON: a list of sentences"),
+        Column("numbers", "string", "JSON: what it was decided from"),
+        Column(KNOWN_AT, "timestamp", "the interval's end"),
+    ),
+    name="monitor",
+)
+LAYERS: tuple[Layer | LayerOfOne, ...] = (RAW, QUARANTINE, FEATURES, LABELS, PREDICTIONS, DECISIONS)
+
+
+def online(view: TableId) -> TableId:
+    """The catalogue's entries that say which content of a feature view the online store has; no table of the lake."""
+    return TableId(view.model, "online", view.name)
