@@ -107,7 +107,11 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("down", help="stop the local stack").set_defaults(command=_down)
     commands.add_parser("reset", help="stop the local stack and delete its data").set_defaults(command=_reset)
     commands.add_parser("airflow", help="Airflow's own command on the local stack; everything after it is Airflow's")
-    for name, what in (("schema", "the JSON Schema of model.yaml"), ("reference", "the reference of model.yaml")):
+    for name, what in {
+        "schema": "the JSON Schema of model.yaml",
+        "reference": "the reference of model.yaml",
+        "tables": "the page of all tables and their columns",
+    }.items():
         commands.add_parser(name, help=f"write {what}").set_defaults(command=_generate, document=name)
     return parser
 
@@ -329,12 +333,14 @@ def _airflow(arguments: Sequence[str]) -> NoReturn:
 
 
 def _generate(options: argparse.Namespace) -> int:
+    from evergreen import tables_page
     from evergreen.spec import export
 
     project = settings().project
     targets: dict[str, tuple[Path, str]] = {
         "schema": (project / "include" / "models" / "model.schema.json", export.json_schema()),
         "reference": (project / "docs" / "model-spec.md", export.reference()),
+        "tables": (project / "docs" / "tables.md", tables_page.page()),
     }
     path, text = targets[options.document]
     path.write_text(text, encoding="utf-8")

@@ -45,11 +45,11 @@ def test_generated_files_go_where_the_repository_keeps_them(
     monkeypatch.setenv("EVERGREEN_PROJECT", str(tmp_path))
     settings.cache_clear()
     try:
-        assert [cli.main([command]) for command in ("schema", "reference")] == [0, 0]
+        assert [cli.main([command]) for command in ("schema", "reference", "tables")] == [0, 0, 0]
     finally:
         settings.cache_clear()
     told = capsys.readouterr().out
-    for file in ("include/models/model.schema.json", "docs/model-spec.md"):
+    for file in ("include/models/model.schema.json", "docs/model-spec.md", "docs/tables.md"):
         assert (tmp_path / file).read_text() == (PROJECT / file).read_text()
         assert str(tmp_path / file) in told
 

@@ -60,7 +60,7 @@ class Column:
 @dataclass(frozen=True)
 class _Described:
     layer: str
-    rows: str  # what a row is
+    row_per: str  # what there is one row for
     writer: str  # the stage
     declared: str  # the columns that the spec declares
     columns: tuple[Column, ...]  # and those that every table of the layer has
@@ -106,7 +106,7 @@ _KNOWN = Column(KNOWN_AT, "timestamp", "when the row became available: the end o
 
 RAW = Layer(
     "raw",
-    "a row of the interval's batch that met the source's contract",
+    "row of the interval's batch that met the source's contract",
     "`ingest.publish`",
     "the source's columns",
     (_KNOWN,),
@@ -122,7 +122,7 @@ REASONS = Column("_reasons", "string", "`reason; …`: why the row was rejected"
 BATCH = Column("batch", "string", "digest of the batch that it came with")
 QUARANTINE = Layer(
     "quarantine",
-    "a row of the interval's batch that the contract rejected; there is no table as long as nothing was",
+    "row of the interval's batch that the contract rejected; there is no table until one is",
     "`ingest.publish`",
     "the source's columns",
     (UNPARSED, ROW, REASONS, BATCH, _KNOWN),
@@ -130,7 +130,7 @@ QUARANTINE = Layer(
 )
 FEATURES = Layer(
     "features",
-    "an entity's features at the end of the interval",
+    "entity: its features at the interval's end",
     "`features.publish`",
     "the entity's key and the view's features",
     (
@@ -141,7 +141,7 @@ FEATURES = Layer(
 )
 LABELS = Layer(
     "labels",
-    "an outcome that has matured",
+    "outcome that has matured",
     "`features.labels`",
     "the entity's key, the request's inputs (of a model that is asked on request) and the label",
     (
@@ -156,7 +156,7 @@ LABELS = Layer(
 )
 PREDICTIONS = LayerOfOne(
     "predictions",
-    "a prediction that the server answered in the interval, with the features that it was made from",
+    "prediction that the server answered in the interval, with the features that it was made from",
     "`monitor.collect`",
     "the entity's key, and the features as the model took them: numbers as floats, categories as text",
     (
@@ -173,9 +173,9 @@ PREDICTIONS = LayerOfOne(
 )
 DECISIONS = LayerOfOne(
     "decisions",
-    "what the monitor decided about the interval; the last word, when it was decided again",
+    "interval: what the monitor decided about it, and the last word where it decided again",
     "`monitor.decide`",
-    "nothing",
+    "",
     (
         Column("id", "string", "names the decision in the audit trail, and the run of the training that it triggered"),
         Column("start", "timestamp", "the interval's start"),

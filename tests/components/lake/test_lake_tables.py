@@ -220,7 +220,7 @@ class _held_writer:
     """The script beside this file, once it says that it holds."""
 
     def __init__(self, partition: str, value: float) -> None:
-        self.command = [sys.executable, "-m", "tests.components.lake.held_writer", TABLE[2], partition, str(value)]
+        self.command = [sys.executable, "-m", "tests.components.lake.held_writer", TABLE.name, partition, str(value)]
 
     def __enter__(self) -> subprocess.Popen[str]:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(PROJECT / "include"), str(PROJECT)])}
