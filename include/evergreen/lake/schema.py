@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from evergreen.spec.columns import EVENT, KNOWN_AT, PREDICTION
+from evergreen.spec.kinds import KINDS, ColumnType
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,7 +54,7 @@ class Column:
     """A column that Evergreen gives to every table of a layer."""
 
     name: str
-    kind: str  # of `spec.kinds`
+    kind: ColumnType
     about: str
 
 
@@ -68,16 +69,7 @@ class _Described:
     @property
     def arrow(self) -> Mapping[str, pa.DataType]:
         """The Arrow types of the columns that every table has, but for its partition."""
-        import pyarrow as pa
-
-        types = {
-            "string": pa.string(),
-            "int": pa.int64(),
-            "float": pa.float64(),
-            "bool": pa.bool_(),
-            "timestamp": pa.timestamp("us", tz="UTC"),
-        }
-        return {column.name: types[column.kind] for column in self.columns}
+        return {column.name: KINDS[column.kind].stored() for column in self.columns}
 
 
 @dataclass(frozen=True)
