@@ -75,7 +75,7 @@ check: setup ## lint, format, types, specs, images, workflows, locks; changes no
 	@$(COMPILE) --no-header --no-annotate --constraints requirements.txt \
 	  | diff - <(grep -vE '^\s*#' requirements-runtime.txt) || { echo "requirements-runtime.txt does not agree with requirements.txt: run 'make lock'"; exit 1; }
 
-format: setup ## format the code and mend what the linter can
+format: setup ## format the code and fix what the linter can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 

@@ -1,4 +1,4 @@
-"""Has no DAG of its own: an invalid model spec shows up here, as an Airflow import error that says what to mend.
+"""Has no DAG of its own: an invalid model spec shows up here, as an Airflow import error that says what to correct.
 
 The other DAG files leave out the invalid model and go on with the others, so that its mistake costs only itself.
 """

@@ -17,7 +17,7 @@ class EvergreenError(Exception):
         doing: what was being done, to which model, table and interval ("validating churn/usage of 2026-01-05").
         found: what was there, with the value.
         expected: what should have been there.
-        next_step: the one action that mends it; it is the last line of the failed task's log.
+        next_step: the one action that helps; it is the last line of the failed task's log.
     """
 
     def __init__(self, doing: str, *, found: str, expected: str, next_step: str) -> None:

@@ -23,7 +23,7 @@ def check(where: str, secrets: Mapping[str, str]) -> None:
         secrets: by the setting that holds each.
 
     Raises:
-        PermanentError: with the settings to mend, and never a value.
+        PermanentError: with the settings to correct, and never a value.
     """
     if found := weak(secrets):
         raise PermanentError(

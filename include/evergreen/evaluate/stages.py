@@ -122,7 +122,7 @@ def gates(run: Run, evaluated: Json) -> Json:
             f"deciding the gates of {run.subject}",
             found="\n    ".join(["", *rules.table(found)]),
             expected="evidence for every gate; nothing was promoted, the champion goes on serving",
-            next_step="mend what has no evidence (more mature days; a champion that loads, by a rollback if need be), then clear `evaluate`",
+            next_step="provide what is missing (more mature days; a champion that loads, by a rollback if need be), then clear `evaluate`",
         )
     return {
         "passed": verdict == "pass", "reason": reason, "gates": told, "key": evaluated["key"],

@@ -124,7 +124,7 @@ def prepare(this: Cluster, environment: Mapping[str, str] | None = None) -> None
             "making Postgres' data folder",
             found=error.stderr.strip(),
             expected=f"a new cluster in {this.data}",
-            next_step="mend what initdb says, or set EVERGREEN_DATABASE to a server of your own",
+            next_step="correct what initdb complains about, or set EVERGREEN_DATABASE to a server of your own",
         ) from error
     finally:
         secret.unlink()

@@ -218,7 +218,7 @@ class Processes:
         full = f"; the disk has {free // 2**20} MB left" if free < 2**28 else ""
         return StackNotReady(
             f"starting {name}", found=f"{found}{full}; the end of its log:\n{self.tail(name)}", expected="that it starts, and answers",
-            next_step=f"mend what the log says ({self.log(name)}), then start again",
+            next_step=f"correct what the log complains about ({self.log(name)}), then start again",
         )  # fmt: skip
 
     def _too_long(self, waiting: _Waiting) -> str:

@@ -41,7 +41,7 @@ class State:
 
     @property
     def warnings(self) -> list[str]:
-        """What an operator should mend before it stops the server."""
+        """What an operator should attend to before it stops the server."""
         return []
 
     @property

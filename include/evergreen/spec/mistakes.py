@@ -1,4 +1,4 @@
-"""One mistake of a model's folder, told so that it can be mended without looking anything up."""
+"""One mistake of a model's folder, described so that it can be corrected without looking anything up."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LONGEST = 2000  # characters of a line
 
 @dataclass(frozen=True)
 class Mistake:
-    """What is wrong, where, and how to mend it."""
+    """What is wrong, where, and how to correct it."""
 
     file: str  # relative to the model's folder
     key: str  # dotted path within the file; empty: the file itself
@@ -45,7 +45,7 @@ def spec_error(doing: str, model: str, mistakes: Sequence[Mistake]) -> SpecError
         on_one_line(doing),
         found="\n".join([count, *told, *more]),
         expected="a model folder as docs/model-spec.md describes it",
-        next_step=on_one_line(f"mend what is listed, then run `evergreen check {model}`"),
+        next_step=on_one_line(f"correct what is listed, then run `evergreen check {model}`"),
     )
 
 

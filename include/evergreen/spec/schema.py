@@ -65,7 +65,7 @@ class _Frozen(BaseModel):
 
 
 class Owner(_Frozen):
-    """Who is told when a task of this model fails."""
+    """Who hears of it when a task of this model fails."""
 
     name: str = Field(min_length=1, description="team or person, shown as the DAG's owner")
     email: str = Field(pattern=r"^[^@\s]+@[^@\s]+$", description="where failure messages go")

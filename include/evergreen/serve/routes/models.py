@@ -14,7 +14,7 @@ router = APIRouter()
 
 @router.get("/models")
 async def list_models(server: Shared) -> dict[str, Any]:
-    """What serves, and what will stop it if nobody mends it."""
+    """What serves, and what will stop it unless somebody acts."""
     return {"models": [described(slot) for slot in server.models.all()], "warnings": server.warnings}
 
 
