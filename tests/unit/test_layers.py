@@ -30,6 +30,7 @@ FOUNDATION = {
     "evergreen.answers",
     "evergreen.disk",
     "evergreen.errors",
+    "evergreen.families",
     "evergreen.files",
     "evergreen.interval",
     "evergreen.quoting",

@@ -6,21 +6,40 @@ import hashlib
 import json
 import subprocess
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import evergreen
+from evergreen.families import OURS, family, package
 from evergreen.spec import files
 from evergreen.spec.schema import ModelSpec
 
 
 @cache
-def code_hash() -> str:
-    """A hash of the package's sources: also tells apart what no commit does."""
-    root = Path(evergreen.__file__).parent
+def code_hash(families: tuple[str, ...] = ()) -> str:
+    """A hash of the package's sources, and of those packages that bring the families: also tells apart what no commit does.
+
+    Raises:
+        FamilyUnusable: one of the families cannot be used.
+    """
+    packages = {type(family(name)).__module__.partition(".")[0] for name in families if name not in OURS}
     digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    for root in (Path(evergreen.__file__).parent, *(each for name in sorted(packages) for each in _sources(name))):
+        for path in sorted(root.rglob("*.py")) if root.is_dir() else [root]:
+            digest.update(str(path.relative_to(root.parent)).encode() + b"\0" + path.read_bytes())
+    for name in families:
+        digest.update(
+            f"\0{package(name)}".encode() if package(name) else b""
+        )  # what is compiled shows in the version alone
     return digest.hexdigest()[:16]
+
+
+def _sources(name: str) -> list[Path]:
+    """The folders of a package, or the file of a module."""
+    found = find_spec(name)
+    if found is None:
+        return []
+    return sorted(map(Path, found.submodule_search_locations or [found.origin or ""]))
 
 
 def spec_hash(spec: ModelSpec) -> str:

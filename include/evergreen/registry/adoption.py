@@ -14,7 +14,7 @@ import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 
 from evergreen.errors import EvidenceMissing, ModelUnloadable, PermanentError
-from evergreen.model.families import TRUSTED_TYPES
+from evergreen.families import names as family_names
 from evergreen.model.rows import inputs, predict
 from evergreen.quoting import shown
 from evergreen.registry import artifacts, audit, loading, records, store
@@ -80,11 +80,11 @@ def _adopt(model: str, found: ModelVersion, actor: str) -> None:
         trained: Mapping[str, str] = client().get_run(found.run_id).data.tags
     as_of = _agreed(doing, found.tags, trained)
     family, key = found.tags["evergreen.family"], found.tags["evergreen.key"]
-    if family not in TRUSTED_TYPES:
+    if family not in family_names():
         raise EvidenceMissing(
             doing,
             found=f"the family {shown(family)}",
-            expected=f"one of {', '.join(TRUSTED_TYPES)}",
+            expected=f"one of {', '.join(family_names())}",
             next_step="train again",
         )
     if (other := records.find_by_key(model, key)) is not None:

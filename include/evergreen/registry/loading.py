@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 from sklearn.pipeline import Pipeline
 
 from evergreen.errors import ModelUnloadable
+from evergreen.families import Family, FamilyUnusable, family
 from evergreen.model import families
 from evergreen.model.rows import predict
 from evergreen.quoting import shown
@@ -22,6 +24,8 @@ from evergreen.registry.records import Candidate
 from evergreen.registry.rules import Version
 from evergreen.spec.schema import ModelSpec
 from evergreen.spec.words import needed
+
+_SCHEMA = "schema.json"  # in skops' format: which types the file holds
 
 Read = Callable[[Candidate, str], bytes]  # where files come from: it raises when one is not what was recorded
 
@@ -100,23 +104,59 @@ def _unreadable(error: ValidationError) -> str:
     return "; ".join(told) + more
 
 
-def parse_pipeline(content: bytes, family: str, whose: str) -> Pipeline:
-    """A fitted pipeline in skops' format, of nothing but scikit-learn's and the family's own types."""
+def parse_pipeline(content: bytes, family_name: str, whose: str) -> Pipeline:
+    """A fitted pipeline in skops' format, of nothing but scikit-learn's types and those that the family's code names."""
     import skops.io
 
     try:
-        trusted = families.TRUSTED_TYPES[family]
+        of = family(family_name)
+    except FamilyUnusable as error:
+        raise ModelUnloadable(
+            f"loading {whose}",
+            found=f"the family {shown(family_name)}: {error}",
+            expected="a family of Evergreen, or of an installed package (entry points of the group evergreen.families)",
+            next_step="install the package that brings the family where models are trained and served, or roll back",
+        ) from error
+    try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             # Training compresses nothing, so that what is unpacked is never larger than the file.
             if packed := [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]:
                 raise ValueError(f"compressed entries: {', '.join(packed[:3])}")
-        found = skops.io.loads(content, trusted=list(trusted))
-        if not isinstance(found, Pipeline):
-            raise TypeError(f"a {type(found).__name__}")
+            if sum(entry.file_size for entry in archive.infolist()) > len(content):
+                raise ValueError("entries that share their bytes")
+        pipeline = skops.io.loads(_of_today(content, of), trusted=list(of.types))
+        if not isinstance(pipeline, Pipeline):
+            raise TypeError(f"a {type(pipeline).__name__}")
     except Exception as error:  # whatever a damaged or foreign file makes a library raise
         raise ModelUnloadable(
-            f"loading {whose}", found=f"{type(error).__name__}: {error}",
-            expected=f"a scikit-learn pipeline of the family {family}, as training logs it: in skops' format, and of no other types",
+            f"loading {whose}",
+            found=f"{type(error).__name__}: {error}",
+            expected=f"a scikit-learn pipeline of the family {family_name}, as training logs it: in skops' format, and of no other types",
             next_step="look at the version's artifacts in MLflow; train again, or roll back",
-        ) from error  # fmt: skip
-    return found
+        ) from error
+    return pipeline
+
+
+def _of_today(content: bytes, of: Family) -> bytes:
+    """The file with the names of types that the family has renamed since it was written; their types are checked like all others."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        schema = archive.read(_SCHEMA)
+        if not any(old.rpartition(".")[0].encode() in schema for old in of.renamed):
+            return content
+        rewritten = json.dumps(_renamed(json.loads(schema), of.renamed))
+        renewed = io.BytesIO()
+        with zipfile.ZipFile(renewed, "w", zipfile.ZIP_STORED) as other:
+            for entry in archive.infolist():
+                other.writestr(entry, rewritten if entry.filename == _SCHEMA else archive.read(entry))
+    return renewed.getvalue()
+
+
+def _renamed(node: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(node, list):
+        return [_renamed(each, names) for each in node]
+    if not isinstance(node, dict):
+        return node
+    changed = {key: _renamed(each, names) for key, each in node.items()}
+    if (today := names.get(f"{node.get('__module__')}.{node.get('__class__')}")) is not None:
+        changed["__module__"], _, changed["__class__"] = today.rpartition(".")
+    return changed

@@ -6,6 +6,7 @@ import json
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,12 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.types import ColSpec, Schema, TensorSpec
 from sklearn.pipeline import Pipeline
 
+from evergreen.families import family as family_of
 from evergreen.files import work_folder
 from evergreen.lake import tables
 from evergreen.lake.schema import LABELS
 from evergreen.model.code import code_version
-from evergreen.model.families import REQUIREMENTS, TRUSTED_TYPES
+from evergreen.model.families import REQUIREMENTS, requirements
 from evergreen.model.rows import Rows, predict
 from evergreen.registry import artifacts, records
 from evergreen.registry.login import sign_in
@@ -63,6 +65,34 @@ def find(model: str, key: str, family: str, *, study: str, is_idle: Callable[[st
             output_format="list",
         )
     return next((run for run in found if records.find_candidate(run.info.run_id) is not None), None)
+
+
+def last_key(model: str, family: str, *, before: datetime) -> str | None:
+    """The key of the model's last training of a family that ended, as of a moment before `before`; of several as of the same moment the
+    one that began last. None: there is none."""
+    with _service(f"looking for the last {family} candidate of {model}"):
+        ended = mlflow.search_runs(
+            [_experiment(model)],
+            f"tags.`evergreen.family` = '{family}' and attributes.status = 'FINISHED'",
+            output_format="list",
+        )
+    earlier = [
+        (as_of, run.info.start_time, run.info.run_id, run.data.tags["evergreen.key"])
+        for run in ended
+        if (as_of := _moment(run.data.tags.get("evergreen.as_of", ""))) is not None and as_of < before
+        if "evergreen.key" in run.data.tags
+    ]
+    ours = (key for _, _, run_id, key in sorted(earlier, reverse=True) if records.find_candidate(run_id) is not None)
+    return next(ours, None)
+
+
+def _moment(text: str) -> datetime | None:
+    """The moment that a tag names; None: it names none, for everybody may write tags."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
 
 
 def _clear_ended(experiment: str, own: str, is_idle: Callable[[str], bool]) -> None:
@@ -115,7 +145,7 @@ def log_candidate(
             mlflow.set_tag("evergreen.model_uri", model.model_uri)
             written, saved = folder / "run", folder / "model"
             written.mkdir()
-            _write_artifacts(written, run, rows, predictions, trials)
+            _write_artifacts(written, run, family, rows, predictions, trials)
             _save_pipeline(saved, model, run_id, run.spec, family, pipeline, rows)
             # Of what stands here, before anybody else can reach it.
             digests = {
@@ -147,9 +177,9 @@ def _save_pipeline(
         pipeline, str(folder),
         mlflow_model=Model(artifact_path=model.artifact_location, model_uuid=model.model_id, run_id=run_id, model_id=model.model_id),
         signature=_signature(spec), input_example=rows.inputs.head(5),
-        conda_env=_conda_environment(),  # inferring it takes ten seconds
+        conda_env=_conda_environment(family),  # inferring it takes ten seconds
         pyfunc_predict_fn=spec.problem.method,
-        serialization_format="skops", skops_trusted_types=list(TRUSTED_TYPES[family]),
+        serialization_format="skops", skops_trusted_types=list(family_of(family).types),
     )  # fmt: skip
 
 
@@ -236,9 +266,9 @@ def _dataset(spec: ModelSpec, data: Mapping[str, Any], rows: Rows) -> PandasData
     return found
 
 
-def _conda_environment() -> dict[str, Any]:
+def _conda_environment(family: str) -> dict[str, Any]:
     """What a candidate is loaded with, as MLflow records it."""
-    packages = [f"{name}=={version(name)}" for name in ("mlflow", *REQUIREMENTS)]
+    packages = [f"{name}=={version(name)}" for name in ("mlflow", *requirements(family))]
     return {
         "name": "evergreen",
         "channels": ["conda-forge"],
@@ -252,14 +282,14 @@ def _signature(spec: ModelSpec) -> ModelSignature:
 
 
 def _write_artifacts(
-    folder: Path, run: Run, rows: Rows, predictions: npt.NDArray[np.float64], trials: list[dict[str, Any]]
+    folder: Path, run: Run, family: str, rows: Rows, predictions: npt.NDArray[np.float64], trials: list[dict[str, Any]]
 ) -> None:
     reference = rows.inputs.assign(prediction=predictions)
     if len(reference) > REFERENCE_ROWS:
         reference = reference.sample(REFERENCE_ROWS, random_state=run.spec.search.seed)
     reference.to_parquet(folder / artifacts.REFERENCE, index=False)
     environment = {"python": platform.python_version(), "platform": platform.platform()} | {
-        name: version(name) for name in _ENVIRONMENT
+        name: version(name) for name in {**dict.fromkeys(_ENVIRONMENT), **dict.fromkeys(requirements(family))}
     }
     for name, content in {
         artifacts.SAMPLE: {"rows": _sample(rows.inputs, predictions)},

@@ -11,7 +11,7 @@ from typing import Any
 from evergreen.spec.arguments import METHODS
 from evergreen.spec.contract import Expectation
 from evergreen.spec.document import MOST_DEPTH, MOST_NODES
-from evergreen.spec.families import FAMILIES
+from evergreen.spec.families import usable
 from evergreen.spec.files import MOST_BYTES, MOST_FOLDER_BYTES, MOST_FOLDER_NODES
 from evergreen.spec.mistakes import MOST_TOLD, one_of
 from evergreen.spec.rules import TABLE_FUNCTIONS
@@ -43,7 +43,7 @@ def reference() -> str:
             {"name": name, "about": part.get("description", ""), "table": _table(part)}
             for name, part in schema["$defs"].items()
         ],
-        families=FAMILIES,
+        families=list(usable()),
         contract=_table(contract),
         table_functions=one_of(f"`{name}`" for name in sorted(TABLE_FUNCTIONS)),
         methods=one_of(f"`{name}`" for name in METHODS),

@@ -1,70 +1,39 @@
-"""The families that a spec may name, and their tunable parameters: plain data, declared once for spec and training."""
+"""What a spec's `families` may say: the parameters of each family, and what a study searches of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Parameter:
-    """The range that a study searches; whole numbers when `low` is an int.
-
-    Attributes:
-        low, high: the range, both ends included; equal when the value is fixed.
-        log: sampled by its logarithm.
-        least, most: what a spec may set at all; beyond them the estimator refuses the value or training never ends.
-    """
-
-    low: float
-    high: float
-    log: bool
-    least: float
-    most: float
-
-    @property
-    def whole(self) -> bool:
-        """Whether the values are whole numbers."""
-        return isinstance(self.low, int)
+from evergreen.families import Family, FamilyUnusable, Parameter, Parameters, family, names
 
 
-# Families that fit one kind of label only.
-FOR_LABEL: dict[str, str] = {"logistic_regression": "binary", "ridge": "numeric"}
-
-FAMILIES: dict[str, dict[str, Parameter]] = {
-    "logistic_regression": {
-        "C": Parameter(0.001, 100.0, log=True, least=1e-8, most=1e8),
-    },
-    "ridge": {
-        "alpha": Parameter(0.001, 1000.0, log=True, least=1e-8, most=1e8),
-    },
-    "gradient_boosting": {
-        "learning_rate": Parameter(0.02, 0.3, log=True, least=1e-4, most=1.0),
-        "max_leaf_nodes": Parameter(4, 48, log=True, least=2, most=4096),
-        "min_samples_leaf": Parameter(10, 200, log=True, least=1, most=1_000_000),
-        "max_iter": Parameter(40, 200, log=False, least=1, most=10_000),
-        "l2_regularization": Parameter(0.001, 10.0, log=True, least=0.0, most=1e6),
-    },
-    "mlp": {
-        "units": Parameter(8, 64, log=True, least=1, most=4096),
-        "layers": Parameter(1, 2, log=False, least=1, most=16),
-        "learning_rate": Parameter(0.0005, 0.02, log=True, least=1e-7, most=1.0),
-        "dropout": Parameter(0.0, 0.4, log=False, least=0.0, most=0.95),
-        "epochs": Parameter(5, 15, log=False, least=1, most=1000),
-        "batch_size": Parameter(64, 512, log=True, least=1, most=65_536),
-    },
-}
+def usable() -> Iterator[tuple[str, Family]]:
+    """Every family that can be used, with its name; ours first."""
+    for name in names():
+        try:
+            yield name, family(name)
+        except FamilyUnusable:
+            continue
 
 
-def space(family: str, overrides: Mapping[str, Any]) -> dict[str, Parameter]:
+def space(name: str, overrides: Mapping[str, Any]) -> dict[str, Parameter]:
     """What to search for a family: the declared ranges with those that the spec overrides.
 
     Args:
-        family: a name of `FAMILIES`.
+        name: of a family that can be used.
         overrides: parameter → `[low, high]`, or one value that fixes it; checked by `spec.rules`.
     """
-    return {name: _overridden(declared, overrides.get(name)) for name, declared in FAMILIES[family].items()}
+    return {
+        parameter: _overridden(declared, overrides.get(parameter))
+        for parameter, declared in family(name).parameters.items()
+    }
+
+
+def defaults(ranges: Mapping[str, Parameter]) -> Parameters:
+    """The library's own values, each brought within its range."""
+    return {name: parameter.nearest(parameter.default) for name, parameter in ranges.items()}
 
 
 def _overridden(declared: Parameter, override: Any) -> Parameter:
@@ -82,12 +51,12 @@ def json_schema() -> dict[str, Any]:
         "minProperties": 1,
         "additionalProperties": False,
         "properties": {
-            family: {
+            name: {
                 "type": "object",
                 "additionalProperties": False,
-                "properties": {name: _json_schema(parameter) for name, parameter in parameters.items()},
+                "properties": {parameter: _json_schema(each) for parameter, each in found.parameters.items()},
             }
-            for family, parameters in FAMILIES.items()
+            for name, found in usable()
         },
     }
 

@@ -10,6 +10,7 @@ import codecs
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import PurePosixPath
@@ -18,9 +19,10 @@ from typing import Any
 
 from croniter import CroniterBadDateError, croniter
 
+from evergreen.families import FamilyUnusable, Parameter, family, names
 from evergreen.interval import CALENDAR, DAY, FIRST_DAY, LAST_DAY
 from evergreen.spec.columns import ADDED, RESERVED
-from evergreen.spec.families import FAMILIES, FOR_LABEL, Parameter
+from evergreen.spec.families import usable
 from evergreen.spec.mistakes import MOST_FOUND, Mistake, nearest, one_of
 from evergreen.spec.problem import CLASS_BOUNDS, MEASURES
 from evergreen.spec.schema import ModelSpec, duration_text
@@ -390,10 +392,12 @@ def _metrics(spec: ModelSpec) -> Found:
             yield _mistake(
                 f"gates.floor.{metric}", f"{metric}, of a {kind} label", one_of(known), f"write {known[0]}, for one"
             )
-    for family in spec.families:
-        if FOR_LABEL.get(family, kind) != kind:
-            fitting = [name for name in FAMILIES if FOR_LABEL.get(name, kind) == kind]
-            yield _mistake(f"families.{family}", f"{family}, of a {kind} label", one_of(fitting), f"use {fitting[0]}")
+    for declared in spec.families:
+        with suppress(FamilyUnusable):  # which `_family` tells
+            if kind not in family(declared).labels:
+                fitting = [name for name, usable_family in usable() if kind in usable_family.labels]
+                unfit = f"{declared}, of a {kind} label"
+                yield _mistake(f"families.{declared}", unfit, one_of(fitting), f"use {fitting[0]}")
     if spec.search.measure.in_unit_of_label and "performance_drop" not in spec.monitoring.model_fields_set:
         allowed = f"a loss of {spec.search.metric} that matters, in the label's own unit"
         yield _mistake("monitoring.performance_drop", "the default", allowed, "state it")
@@ -476,11 +480,18 @@ def _inside(key: str, stated: str | None) -> Found:
 
 
 def _family(spec: ModelSpec, name: str) -> Found:
-    if name not in FAMILIES:
-        yield _unknown(f"families.{name}", name, FAMILIES, f"use {one_of(FAMILIES)}")
+    if name not in names():
+        otherwise = f"use {one_of(names())}, or install the package that brings it"
+        yield _unknown(f"families.{name}", name, names(), otherwise)
+        return
+    try:
+        known = family(name).parameters
+    except FamilyUnusable as error:
+        whole = "a family that its package brings whole"
+        yield _mistake(f"families.{name}", f"{name}: {error}", whole, "mend or remove that package")
         return
     for parameter, override in spec.families[name].items():
-        key, known = f"families.{name}.{parameter}", FAMILIES[name]
+        key = f"families.{name}.{parameter}"
         if parameter not in known:
             yield _unknown(key, parameter, known, f"remove {parameter}")
         elif (allowed := _disallowed(known[parameter], override)) is not None:

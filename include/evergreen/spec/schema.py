@@ -64,6 +64,14 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+class _FamiliesSchema:
+    """What editors know of `families`: asked for when a schema is made, so that reading a spec imports no family that it does not name."""
+
+    @staticmethod
+    def __get_pydantic_json_schema__(core_schema: Any, handler: Any) -> dict[str, Any]:
+        return families_schema()
+
+
 class Owner(_Frozen):
     """Who hears of it when a task of this model fails."""
 
@@ -315,7 +323,7 @@ class ModelSpec(_Frozen):
     )
     label: Label
     split: Split
-    families: Annotated[dict[Name, dict[str, Any]], WithJsonSchema(families_schema())] = Field(
+    families: Annotated[dict[Name, dict[str, Any]], _FamiliesSchema] = Field(
         min_length=1, description="families to tune; a parameter's own range as [low, high], or its one value"
     )
     search: Search

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from evergreen.families import Parameter
+from evergreen.spec.families import defaults
 from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
+WARM_TRIALS = 3  # of the model's last study, that the next one tries
 FOLD_ROWS = 10_000  # a trial learns from at most as many in a fold, sampled: it ranks parameters, and need not be the best model
 
 
@@ -84,6 +87,38 @@ def folds(cutoffs: Sequence[datetime], horizon: timedelta, wanted: int) -> list[
     count = min(wanted, len(scored))
     blocks = [scored[len(scored) * i // count : len(scored) * (i + 1) // count] for i in range(count)]
     return [Fold(block[0] - horizon, block[0], block[-1]) for block in blocks]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A point that a study tries before its sampler proposes any.
+
+    Attributes:
+        parameters: hyperparameter → value, within the study's ranges.
+        proposed_by: `defaults`, or the name of the earlier study whose best it is.
+    """
+
+    parameters: dict[str, float]
+    proposed_by: str
+
+
+def first_trials(
+    ranges: Mapping[str, Parameter], best: Sequence[Mapping[str, float]], *, study: str, trials: int
+) -> list[Proposal]:
+    """What a study tries first: the library's defaults, then what was best before. At least half of the other trials stay the sampler's.
+
+    Args:
+        ranges: what is searched now. A value beyond is brought within; a parameter that was not searched before has its default.
+        best: of the earlier study, the best first.
+        study: its name.
+        trials: how many the study will have.
+    """
+    proposals = [Proposal(defaults(ranges), "defaults")]
+    for point in best[:WARM_TRIALS]:
+        near = {name: among.nearest(point.get(name, among.default)) for name, among in ranges.items()}
+        if len(proposals) <= (trials - 1) // 2 and all(near != other.parameters for other in proposals):
+            proposals.append(Proposal(near, study))
+    return proposals
 
 
 def training_key(model: str, as_of: datetime, content_hash: str, spec_hash: str, code_hash: str, seed: int) -> str:

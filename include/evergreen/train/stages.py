@@ -50,7 +50,14 @@ def build(run: Run) -> Json:
             expected=f"at least {spec.split.minimum_rows} to learn from (split.minimum_rows in model.yaml), and some to evaluate on",
             next_step=f"ingest the days up to {split.evaluate_to + spec.label.horizon:%Y-%m-%d} that are missing, or train as of a later day",
         )
-    key = rules.training_key(spec.model, run.as_of, built.content_hash, spec_hash(spec), code_hash(), spec.search.seed)
+    key = rules.training_key(
+        spec.model,
+        run.as_of,
+        built.content_hash,
+        spec_hash(spec),
+        code_hash(tuple(sorted(spec.families))),
+        spec.search.seed,
+    )
     path = staging.write(staging.path(spec.model, "train", key), built.rows)
     log.info(
         "Training set %s: %d rows to learn from (%s to %s), %d to evaluate on (%s to %s)", key,
@@ -93,8 +100,10 @@ def tune(run: Run, data: Json, family: str) -> Json:
                 study,
                 lambda trial: _scores(run, family, learn, folds, trial),
                 trials=spec.search.trials,
-                seed=spec.search.seed,
+                # Models of one seed, and trainings of one model, try different points.
+                seed=f"{spec.search.seed}/{spec.model}/{family}/{run.as_of.isoformat()}",
                 maximize=not spec.search.measure.lower_is_better,
+                first=lambda: _first(run, family),
             )
             best = _best(run, family, trials)
             pipeline = families.build(
@@ -103,7 +112,10 @@ def tune(run: Run, data: Json, family: str) -> Json:
         metrics = {"search_score": best.value, "search_trials": float(len(trials))}
         run_id = tracking.log_candidate(
             run, data, family=family, pipeline=pipeline, rows=learn, parameters=best.params, metrics=metrics,
-            trials=[{"state": trial.state.name, "score": trial.value, "parameters": trial.params} for trial in trials],
+            trials=[
+                {"state": trial.state.name, "score": trial.value, "parameters": trial.params, "proposed_by": tuning.proposer(trial)}
+                for trial in trials
+            ],
             tags={"evergreen.study": study, "evergreen.spec": spec_hash(spec)},
         )  # fmt: skip
     run.links["MLflow run"] = tracking.url(run_id)
@@ -127,6 +139,19 @@ def _result(family: str, run_id: str, metrics: Json) -> Json:
         "best_score": metrics["search_score"],
         "trials": int(metrics["search_trials"]),
     }
+
+
+def _first(run: Run, family: str) -> list[rules.Proposal]:
+    """What a new study tries first: the library's defaults, then the best of the model's last study before this training's moment."""
+    from evergreen.registry import tracking
+    from evergreen.spec.families import space
+    from evergreen.train import tuning
+
+    model, ranges = run.spec.model, space(family, run.spec.families[family])
+    key = tracking.last_key(model, family, before=run.as_of)
+    last = "" if key is None else tuning.study(model, key, family)
+    best = tuning.best(last, rules.WARM_TRIALS) if last else []
+    return rules.first_trials(ranges, best, study=last, trials=run.spec.search.trials)
 
 
 def _scores(run: Run, family: str, learn: Rows, folds: list[tuple[Any, Any]], trial: optuna.Trial) -> Iterator[float]:

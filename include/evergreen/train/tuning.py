@@ -1,7 +1,8 @@
 """One Optuna study per family, in Postgres: resumed after a kill, pruned on time folds, with the same best trial whatever the timing.
 
-Trials run one after the other. What trial `n` tries is a function of the seed, `n` and the finished trials before it. A trial that a
-killed process left behind is marked failed, which neither sampler nor pruner looks at, so its successor tries the same.
+Trials run one after the other. A study keeps what it tries first, from the moment at which it is created; what trial `n` tries is a
+function of that, the seed, `n` and the finished trials before it. A trial that a killed process left behind is marked failed, which
+neither sampler nor pruner looks at, so its successor tries the same.
 """
 
 from __future__ import annotations
@@ -9,22 +10,28 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
+from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy.exc import OperationalError
 
 from evergreen import database
 from evergreen.answers import of_postgres
 from evergreen.settings import settings
+from evergreen.train.rules import Proposal
 
 log = logging.getLogger(__name__)
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-_RANDOM_TRIALS = 4  # before the sampler learns from them
+_RANDOM_TRIALS = 4  # or proposed ones, before the sampler learns from them
+_FIRST = "evergreen.first"  # of a study: what it tries first
+_PROPOSED_BY = "proposed_by"  # of a trial
 _UNPRUNED_TRIALS = 3  # before a trial is compared with the median of those before it
 
 # The score of each fold in turn, for the parameters that it asks of the trial. NaN: the model diverged.
@@ -46,8 +53,36 @@ def is_idle(name: str) -> bool:
     return database.is_free(name, "optuna")
 
 
-def search(name: str, scores: Scores, *, trials: int, seed: int, maximize: bool) -> list[optuna.trial.FrozenTrial]:
+def proposer(trial: optuna.trial.FrozenTrial) -> str:
+    """What chose the parameters of a trial: a proposal's `proposed_by`, or `sampler`."""
+    return str(trial.user_attrs.get(_PROPOSED_BY, "sampler"))
+
+
+def best(name: str, most: int) -> list[dict[str, Any]]:
+    """The parameters of a finished study's best trials that came to their ends, the best first; empty when there is no such study."""
+    with _storage() as storage:
+        try:
+            study = optuna.load_study(study_name=name, storage=storage)
+        except KeyError:
+            return []
+        ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
+        return [dict(trial.params) for trial in sorted(ended, key=lambda trial: sign * trial.value)[:most]]
+
+
+def search(
+    name: str,
+    scores: Scores,
+    *,
+    trials: int,
+    seed: int | str,
+    maximize: bool,
+    first: Callable[[], Sequence[Proposal]] = tuple,
+) -> list[optuna.trial.FrozenTrial]:
     """Run a study until it has `trials` finished trials; one that has them runs none.
+
+    Args:
+        first: gives what is tried before the sampler proposes anything; called when the study is new.
 
     Returns:
         The finished trials, in order; pruned ones have the score at which they were pruned.
@@ -60,14 +95,20 @@ def search(name: str, scores: Scores, *, trials: int, seed: int, maximize: bool)
     try:
         with _storage() as storage:
             study = optuna.create_study(
-                study_name=name, storage=storage, load_if_exists=True, direction="maximize" if maximize else "minimize",
+                study_name=name,
+                storage=storage,
+                load_if_exists=True,
+                direction="maximize" if maximize else "minimize",
                 pruner=optuna.pruners.MedianPruner(n_startup_trials=_UNPRUNED_TRIALS),
-            )  # fmt: skip
+            )
+            if _FIRST not in study.user_attrs:  # before its first trial, so that each attempt goes on with the same
+                study.set_user_attr(_FIRST, [asdict(proposal) for proposal in first()])
+            proposals = [Proposal(**kept) for kept in study.user_attrs[_FIRST]]
             for left in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                 log.info("Trial %d was left behind by an attempt that was killed; it is tried again", left.number)
                 study.tell(left.number, state=TrialState.FAIL)
             for number in range(len(study.get_trials(deepcopy=False, states=FINISHED)), trials):
-                _run(study, _seed(seed, number), scores)
+                _run(study, _seed(seed, number), scores, next(iter(proposals[number : number + 1]), None))
             finished: list[optuna.trial.FrozenTrial] = study.get_trials(states=FINISHED)
             return finished
     except (StorageInternalError, OperationalError) as error:
@@ -75,8 +116,11 @@ def search(name: str, scores: Scores, *, trials: int, seed: int, maximize: bool)
         raise of_postgres(f"searching {name}", said or error, database.remote("optuna")) from error
 
 
-def _run(study: optuna.Study, seed: int, scores: Scores) -> None:
+def _run(study: optuna.Study, seed: int, scores: Scores, proposal: Proposal | None) -> None:
     study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=_RANDOM_TRIALS)
+    # One that waits was left by an attempt that was killed before it began the trial: it is this one.
+    if proposal is not None and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        study.enqueue_trial(proposal.parameters, user_attrs={_PROPOSED_BY: proposal.proposed_by})
     trial = study.ask()
     try:
         total = 0.0
@@ -96,7 +140,7 @@ def _run(study: optuna.Study, seed: int, scores: Scores) -> None:
         study.tell(trial, total / (step + 1))
 
 
-def _seed(seed: int, number: int) -> int:
+def _seed(seed: int | str, number: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:4], "big")
 
 
