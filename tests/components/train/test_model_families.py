@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
+import io
+import math
+import re
+import zipfile
+
 import numpy as np
 import optuna
 import pandas as pd
 import pytest
+import skops.io
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.linear_model import LogisticRegression, Ridge
 
+from evergreen.errors import ModelUnloadable
+from evergreen.families import family as named
 from evergreen.model import families
-from evergreen.model.rows import inputs
-from evergreen.spec.families import space
+from evergreen.model.network import KerasClassifier
+from evergreen.model.rows import inputs, predict
+from evergreen.registry import loading
+from evergreen.spec.families import defaults, space
 from evergreen.spec.kinds import FeatureType
+from evergreen.spec.problem import LabelType
 
 from .conftest import rows_of
 
 TYPES: dict[str, FeatureType] = {"minutes": "float", "sessions": "int", "mobile": "bool", "plan": "category"}
-FAMILIES = ("logistic_regression", "gradient_boosting", "mlp")
-PARAMETERS = {"logistic_regression": {"C": 1.0}, "gradient_boosting": {"max_iter": 10}, "mlp": {"epochs": 2}}
+FAMILIES = ("logistic_regression", "random_forest", "gradient_boosting", "mlp")
+PARAMETERS = {
+    "logistic_regression": {"C": 1.0},
+    "random_forest": {"n_estimators": 20},
+    "gradient_boosting": {"max_iter": 10},
+    "mlp": {"epochs": 2},
+}
 ROWS = rows_of(range(4))
 ODD = pd.DataFrame({
-    "minutes": [30.0, np.nan, 1e12, np.nan], "sessions": [3, np.nan, -5, np.nan], "mobile": [True, None, False, None],
+    "minutes": [30.0, np.nan, 1e300, np.nan], "sessions": [3, np.nan, -5, np.nan], "mobile": [True, None, False, None],
     "plan": ["basic", "never seen", None, None],
 })  # fmt: skip
 
@@ -98,3 +121,60 @@ def test_every_family_tells_which_categories_it_has_seen(family: str) -> None:
     assert seen(TYPES, many) == {"plan": frozenset(many["plan"].dropna())}, "rare ones that count as one are seen too"
     assert seen(TYPES, ROWS.assign(plan=None)) == {"plan": frozenset()}
     assert seen({"minutes": "float"}, ROWS) == {}
+
+
+@pytest.mark.parametrize(
+    ("family", "library"),
+    [
+        ("logistic_regression", LogisticRegression),
+        ("ridge", Ridge),
+        ("random_forest", RandomForestClassifier),
+        ("random_forest", RandomForestRegressor),
+        ("gradient_boosting", HistGradientBoostingClassifier),
+        ("gradient_boosting", HistGradientBoostingRegressor),
+        ("mlp", KerasClassifier),
+    ],
+)
+def test_the_defaults_are_the_librarys_own(family: str, library: type) -> None:
+    its_own = library().get_params()
+    for name, parameter in named(family).parameters.items():
+        assert parameter.default == (math.inf if its_own[name] is None else its_own[name]), name
+
+
+@pytest.mark.parametrize("label", ["binary", "numeric"])
+def test_a_forest_is_bounded_whatever_the_rows_and_finite_beyond_single_precision(label: LabelType) -> None:
+    parameters = defaults(space("random_forest", {}))
+    rows = rows_of(range(40), seed=1)
+    labels = rows["left"] if label == "binary" else np.random.default_rng(0).normal(size=len(rows))
+    pipeline = families.build("random_forest", parameters, TYPES, 7, label=label).fit(inputs(TYPES, rows), labels)
+    assert max(tree.get_n_leaves() for tree in pipeline[-1].estimators_) <= 1024
+    assert np.isfinite(predict(pipeline, inputs(TYPES, ODD))).all()
+
+
+def test_models_that_an_earlier_release_saved_load_by_the_names_of_today() -> None:
+    """Its types were called by other modules; what is checked are today's."""
+    for family, changed in {"gradient_boosting": "EmptyColumnsFilled", "mlp": "KerasClassifier"}.items():
+        fitted = families.build(family, PARAMETERS[family], TYPES, seed=7).fit(inputs(TYPES, ROWS), ROWS["left"])
+        content = skops.io.dumps(fitted)
+        (old,) = (before for before, today in named(family).renamed.items() if today.endswith(changed))
+        before = with_types(content, named(family).renamed[old], old)
+        assert before != content
+        loaded = loading.parse_pipeline(before, family, "a version")
+        assert (predict(loaded, inputs(TYPES, ODD)) == predict(fitted, inputs(TYPES, ODD))).all()
+        other = with_types(content, named(family).renamed[old], old.replace("evergreen.train", "evergreen.trial"))
+        with pytest.raises(ModelUnloadable):
+            loading.parse_pipeline(other, family, "a version")
+
+
+def with_types(content: bytes, today: str, before: str) -> bytes:
+    """The file as one in which a type has another full name."""
+    (module, _, name), (other, _, other_name) = today.rpartition("."), before.rpartition(".")
+    of_today = re.compile(rf'"__class__": "{name}",(\s+)"__module__": "{re.escape(module)}"')
+    renewed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(renewed, "w") as changed:
+        for entry in archive.infolist():
+            kept = archive.read(entry)
+            if entry.filename == "schema.json":
+                kept = of_today.sub(rf'"__class__": "{other_name}",\1"__module__": "{other}"', kept.decode()).encode()
+            changed.writestr(entry, kept)
+    return renewed.getvalue()

@@ -170,6 +170,49 @@ def test_families_tuned_side_by_side_end_bit_for_bit_as_each_does_alone(
         assert (predictions_of(theirs) == predictions_of(ours)).all(), f"{family}: predictions differ"
 
 
+def test_a_search_begins_with_the_defaults_and_the_best_of_the_last_study_before_it(
+    spec: ModelSpec, training_set: TrainingSet, tmp_path: Path
+) -> None:
+    """A backfill sees no later study, and no training those of other models or families, or of its own moment."""
+    from evergreen.registry import artifacts, records
+    from evergreen.spec.families import defaults, space
+    from evergreen.train import stages, tuning
+
+    family, other = "logistic_regression", "gradient_boosting"
+    spec = spec_in(tmp_path / "warm", model=spec.model, families={family: {}, other: {"max_iter": [5, 15]}}, search={"trials": 5, "seed": 7})  # fmt: skip
+
+    def trained(day: int, name: str = family, **changes: Any) -> tuple[str, list[dict[str, Any]]]:
+        """The study of a training as of that day, and its trials."""
+        run = run_as_of(spec, day)
+        data = training_set(run) | changes
+        run_id = stages.tune(run, data, name)["mlflow_run_id"]
+        trials = json.loads(artifacts.read(records.candidate(run_id), "trials.json"))
+        return tuning.study(spec.model, data["key"], name), trials
+
+    last, of_last = trained(18)
+    assert [trial["proposed_by"] for trial in of_last] == ["defaults", *["sampler"] * 4]
+    assert of_last[0]["parameters"] == defaults(space(family, {}))
+
+    _, of_other = trained(18, other)
+    assert {trial["proposed_by"] for trial in of_other} == {"defaults", "sampler"}
+    assert len(of_other) == 5
+
+    _, of_next = trained(19)
+    best = sorted((t for t in of_last if t["state"] == "COMPLETE"), key=lambda t: -t["score"])
+    expected = [t["parameters"] for t in best if t["parameters"] != of_last[0]["parameters"]][:2]
+    warm = [trial["parameters"] for trial in of_next if trial["proposed_by"] == last]
+    assert warm and warm == expected[: len(warm)]
+    assert trained(19, key="the same moment")[1] == of_next, "another training of that moment sees the same"
+
+    _, of_earlier = trained(17)
+    assert {trial["proposed_by"] for trial in of_earlier} == {"defaults", "sampler"}
+    drawn = [
+        [t["parameters"] for t in trials if t["proposed_by"] == "sampler"][0]
+        for trials in (of_last, of_next, of_earlier)
+    ]
+    assert len({str(parameters) for parameters in drawn}) == 3, "each day draws points of its own"
+
+
 def killed_when(process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> None:
     """SIGKILL the process as soon as `ready`."""
     deadline = time.monotonic() + 200

@@ -14,7 +14,7 @@ from evergreen.errors import EvidenceMissing, ServiceUnavailable
 from evergreen.settings import Settings
 from evergreen.settings import settings as evergreen_settings
 from evergreen.spec.schema import ModelSpec
-from evergreen.train import stages, tuning
+from evergreen.train import rules, stages, tuning
 
 from .conftest import run_as_of
 
@@ -60,6 +60,37 @@ def test_bad_trials_are_pruned_after_their_first_folds_and_are_never_best(home: 
     assert max(ended) == max(trial.value for trial in found)
 
 
+FIRST = (
+    rules.Proposal({"x": 0.9, "y": 7}, "defaults"),
+    rules.Proposal({"x": 0.25, "y": 3}, "another study"),
+)
+
+
+def test_a_study_tries_first_what_was_proposed_when_it_was_new(home: Settings) -> None:
+    found = tuning.search("proposed", bowl, trials=TRIALS, seed=7, maximize=True, first=lambda: FIRST)
+    assert [trial.params for trial in found[:2]] == [proposal.parameters for proposal in FIRST]
+    assert [tuning.proposer(trial) for trial in found[:3]] == ["defaults", "another study", "sampler"]
+    assert len(found) == TRIALS
+
+    def later() -> list[rules.Proposal]:
+        raise AssertionError("the study is not new")
+
+    again = tuning.search("proposed", bowl, trials=TRIALS + 1, seed=7, maximize=True, first=later)
+    assert told(again)[:TRIALS] == told(found)
+
+
+def test_the_best_trials_of_a_study_are_those_that_came_to_their_ends(home: Settings) -> None:
+    found = tuning.search("source", bowl, trials=TRIALS, seed=7, maximize=True)
+    ended = sorted(
+        (trial for trial in found if trial.state.name == "COMPLETE"), key=lambda trial: -(trial.value or 0.0)
+    )
+    assert tuning.best("source", 2) == [trial.params for trial in ended[:2]]
+    least = tuning.search("least", bowl, trials=TRIALS, seed=7, maximize=False)
+    value = min(trial.value or 0.0 for trial in least if trial.state.name == "COMPLETE")
+    assert tuning.best("least", 1) == [next(trial.params for trial in least if trial.value == value)]
+    assert tuning.best("nowhere", 2) == []
+
+
 def test_a_finished_study_runs_no_trial_again(home: Settings) -> None:
     def never(trial: optuna.Trial) -> Iterator[float]:
         raise AssertionError("a trial was run")
@@ -81,6 +112,29 @@ def test_a_trial_that_an_error_ended_is_tried_again_and_the_rest_is_the_same(hom
     with pytest.raises(RuntimeError, match="out of memory"):
         search("broken", breaks)
     assert search("broken") == search("whole")
+
+    def breaks_at_once(trial: optuna.Trial) -> Iterator[float]:
+        if trial.number == breaks_in:
+            raise RuntimeError("out of memory")
+        return bowl(trial)
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        search("broken, of proposals", breaks_at_once, first=lambda: FIRST)
+    # What would be proposed now is another thing: the study keeps what it was created with.
+    assert search("broken, of proposals", first=tuple) == search("whole, of proposals", first=lambda: FIRST)
+
+
+def test_an_attempt_that_was_killed_between_a_proposal_and_its_trial_is_continued_with_it(
+    home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(study: optuna.Study) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Study, "ask", killed)
+        with pytest.raises(KeyboardInterrupt):
+            search("waiting", first=lambda: FIRST)
+    assert search("waiting") == search("not killed", first=lambda: FIRST)
 
 
 def test_a_model_that_diverges_is_never_the_best_and_alone_is_no_evidence(spec: ModelSpec) -> None:
