@@ -207,7 +207,7 @@ def test_a_search_begins_with_the_defaults_and_the_best_of_the_last_study_before
     _, of_earlier = trained(17)
     assert {trial["proposed_by"] for trial in of_earlier} == {"defaults", "sampler"}
     drawn = [
-        [t["parameters"] for t in trials if t["proposed_by"] == "sampler"][0]
+        next(t["parameters"] for t in trials if t["proposed_by"] == "sampler")
         for trials in (of_last, of_next, of_earlier)
     ]
     assert len({str(parameters) for parameters in drawn}) == 3, "each day draws points of its own"
