@@ -37,7 +37,7 @@ def run() -> str:
         spec = workload.model(here)
         print(f"  ingesting {DAYS} days of {CUSTOMERS} customers")
         for day in workload.deliver(here, CUSTOMERS, workload.FIRST, DAYS):
-            workload.ingest(run := Run(spec, day))
+            workload.seconds(run := Run(spec, day), "ingest")
         rows = [*point_in_time_join(spec), *validation(run), *monitoring(spec, here)]
     return f"{_PROSE}\n\n{ratios(rows)}"
 
@@ -73,7 +73,7 @@ def point_in_time_join(spec: ModelSpec) -> Iterator[Ratio]:
 def validation(run: Run) -> Iterator[Ratio]:
     """A day's contracts by Great Expectations against one DuckDB query per source that counts what fails each expectation."""
     extracted = ingest.extract(run)
-    batches = {name: source["staged"] for name, source in extracted["sources"].items()}
+    batches = {name: source.staged.path for name, source in extracted.sources.items()}
     contracts = {name: load_contract(run.spec, name) for name in batches}
 
     def stage() -> object:
@@ -108,7 +108,7 @@ def validation(run: Run) -> Iterator[Ratio]:
         return counts
 
     assert judged() == bare(), "the two do not count the same"
-    rows = sum(source["rows"] for source in extracted["sources"].values())
+    rows = sum(source.staged.rows for source in extracted.sources.values())
     size = f"{rows:,} rows of {len(batches)} sources, {sum(len(each.expectations) for each in contracts.values())} expectations"
     yield Ratio("contracts by Great Expectations", size, *side_by_side(judged, bare), "DuckDB counts", _CONTRACTS)
     yield Ratio("the stage `validate`", size, *side_by_side(stage, bare), "DuckDB counts", _VALIDATE)

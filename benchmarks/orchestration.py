@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from itertools import pairwise
 from typing import Any
@@ -58,13 +58,13 @@ def run() -> str:
         airflow = Airflow(AirflowRuns(AirflowApi.of(here)), flown)
         print(f"  {WAVES} waves of {WAVE} days, by backfill and in this process")
         history = [
-            (airflow.backfill(wave), sum(sum(workload.ingest(Run(plain, day)).values()) for day in wave))
+            (airflow.backfill(wave), sum(sum(workload.seconds(Run(plain, day), "ingest").values()) for day in wave))
             for wave in (intervals[at : at + WAVE] for at in range(0, WAVES * WAVE, WAVE))
         ]
         print(f"  {TURNS} days in turns")
-        days = [(airflow.ingest(day), workload.ingest(Run(plain, day))) for day in intervals[WAVES * WAVE :]]
+        days = [(airflow.ingest(day), workload.seconds(Run(plain, day), "ingest")) for day in intervals[WAVES * WAVE :]]
         print("  a training each")
-        training = (airflow.train(intervals[-1]), train(Run(plain, intervals[-1])))
+        training = (airflow.train(intervals[-1]), workload.seconds(Run(plain, intervals[-1]), "train"))
     return _text(imports, history[1:], days, training)
 
 
@@ -117,28 +117,6 @@ class Airflow:
         path = f"/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
         events = self._runs.api.get(path, full_content=True, map_index=task["map_index"])["content"]
         return next(moment(e["timestamp"]) for e in events if f": {task['task_id']} as of " in str(e.get("event")))
-
-
-def train(run: Run) -> dict[str, float]:
-    """The stages of the training loop, one after the other in this process; task → seconds."""
-    from evergreen.evaluate import stages as evaluate
-    from evergreen.registry import stages as registry
-    from evergreen.serve import stages as serve
-    from evergreen.train import stages as train
-    from evergreen.validate import stages as validate
-
-    seconds: dict[str, float] = {}
-
-    def stage(name: str, work: Callable[..., Any], *inputs: Any) -> Any:
-        results: list[Any] = []
-        seconds[name] = timed(lambda: results.append(work(run, *inputs)))
-        return results[0]
-
-    data = stage("validate_training", validate.validate_training, stage("build", train.build))
-    candidates = [stage(f"tune ({family})", train.tune, data, family) for family in run.spec.families]
-    gated = stage("gates", evaluate.gates, stage("evaluate", evaluate.evaluate, data, candidates))
-    stage("deploy", serve.deploy, stage("probe", serve.probe, stage("register", registry.register, gated)))
-    return seconds
 
 
 def _text(

@@ -50,7 +50,7 @@ def _history() -> list[dict[str, float]]:
     with workload.home() as here:
         spec = workload.model(here)
         days = workload.deliver(here, FEW, workload.FIRST, max(LENGTHS))
-        return [workload.ingest(Run(spec, day)) for day in days]
+        return [workload.seconds(Run(spec, day), "ingest") for day in days]
 
 
 def _size(customers: int) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def _size(customers: int) -> dict[str, Any]:
         spec = workload.model(here).model_copy(update={"first_day": first})
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as upstream:  # whose memory is not ours
             days = upstream.submit(workload.deliver, here, customers, first, WARM_UP + MEASURED).result()
-        spent = [workload.ingest(Run(spec, day)) for day in days]
+        spent = [workload.seconds(Run(spec, day), "ingest") for day in days]
         return {"days": spent[WARM_UP:], "peak": _megabytes()}
 
 

@@ -168,7 +168,7 @@ def _shop(here: Settings) -> Iterator[Shop]:
     spec = spec.model_copy(update={"search": spec.search.model_copy(update={"trials": 2})})
     print(f"  ingesting {DAYS} days of {CUSTOMERS} customers")
     for interval in workload.deliver(here, CUSTOMERS, workload.FIRST, DAYS):
-        workload.ingest(run := Run(spec, interval))
+        workload.seconds(run := Run(spec, interval), "ingest")
     services = workload.services(here)
     with workload.service(here, services["mlflow"]):
         print(f"  training {FAMILY}")
@@ -192,15 +192,27 @@ def _shop(here: Settings) -> Iterator[Shop]:
 
 def train_champion(run: Run) -> None:
     """Train one family and make it the champion, whatever its gates would say."""
+    from evergreen.handovers.train import Judged
     from evergreen.registry import records
     from evergreen.registry import stages as registry
     from evergreen.registry.promotion import promote
     from evergreen.train import stages as train
+    from evergreen.validate import stages as validate
 
-    data = train.build(run)
+    data = validate.validate_training(run, train.build(run))
     candidate = train.tune(run, data, FAMILY)
-    version = registry.register(run, {**candidate, "passed": True, "key": data["key"], "champion": None})["version"]
-    found = records.version(run.spec.model, version)
+    passed = Judged(
+        passed=True,
+        reason="a benchmark",
+        gates=(),
+        key=data.key,
+        family=candidate.family,
+        run=candidate.run,
+        metric=run.spec.search.metric,
+        scores={},
+        compared_with=None,
+    )
+    found = records.version(run.spec.model, registry.register(run, passed).version)
     promote(run.spec.model, found, None, None, actor="benchmark", reason="the only one")
 
 

@@ -133,7 +133,7 @@ def run() -> str:
         spec = workload.model(here)
         spec = spec.model_copy(update={"search": spec.search.model_copy(update={"trials": 2})})
         for interval in workload.deliver(here, CUSTOMERS, workload.FIRST, DAYS):
-            workload.ingest(last := Run(spec, interval))
+            workload.seconds(last := Run(spec, interval), "ingest")
         train_champion(last)
         stack.restart(["server"], silent)
         keys, _ = online(last)

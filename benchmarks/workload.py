@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
+from itertools import pairwise
 
-from benchmarks.measure import timed
 from evergreen.interval import Interval
 from evergreen.local import postgres, stack
 from evergreen.local.processes import Processes, Service
+from evergreen.loops.wire import LoopName
 from evergreen.run import Run
 from evergreen.settings import PROJECT, Settings, settings
 from evergreen.spec.load import load_spec
@@ -87,11 +89,16 @@ def deliver(here: Settings, customers: int, first: date, days: int) -> list[Inte
     return [Interval.of_day(day) for day in landing.write_days(World(1, customers), first, last, here.landing)]
 
 
-def ingest(run: Run) -> dict[str, float]:
-    """The stages of the ingest loop, one after the other in this process; task → seconds."""
+def seconds(run: Run, loop: LoopName) -> dict[str, float]:
+    """The tasks of a loop, one after the other in this process: how long each took."""
     from evergreen.loops import inline
 
-    return {
-        name: timed(lambda: inline.run(run, "ingest", name, name))  # noqa: B023 - it is called at once
-        for name in inline.stages(run.spec, "ingest")
-    }
+    ended = [time.perf_counter()]
+    names: list[str] = []
+
+    def done(name: str) -> None:
+        names.append(name)
+        ended.append(time.perf_counter())
+
+    inline.run(run, loop, done=done)
+    return {name: after - before for name, (before, after) in zip(names, pairwise(ended), strict=True)}

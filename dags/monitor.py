@@ -1,22 +1,15 @@
-"""`<model>__monitor`: an Airflow DAG for every valid model spec, one run per interval, apart from training."""
+"""`<model>__monitor`: an Airflow DAG for every valid model spec, one run per interval, apart from training.
+
+`collect` copies the interval's answered predictions from the server's log to the lake. `quality` looks for values that stopped arriving,
+`drift` for features and predictions that moved away from what the version was trained on, and `performance` scores the predictions whose
+labels have matured. `decide` puts the three together with the decisions before it, and keeps what it decided. `alert` tells the owner
+what needs telling. `retrain_wanted` goes on only after a decision to retrain, and `retrain` starts that training, once.
+"""
 
 from __future__ import annotations
 
-from evergreen.features import stages as features
-from evergreen.monitor import stages as monitor
-from evergreen.orchestration import assets
-from evergreen.orchestration.loops import loop, valid_specs
-from evergreen.orchestration.notify import of_warnings
-from evergreen.orchestration.retrain import retrain
+from evergreen.loops.wiring import LOOPS
+from evergreen.orchestration.airflow import loop, valid_specs
 
 for spec in valid_specs():
-    with loop(spec, "monitor") as stage:
-        collected = stage(monitor.collect, on_success_callback=of_warnings(spec))()
-        quality = stage(monitor.quality)(collected=collected)
-        drift = stage(monitor.drift)(collected=collected)
-        performance = stage(monitor.performance, awaits=features.awaited)(collected=collected)
-        decision = stage(monitor.decide, outlets=[assets.decisions(spec)])(
-            collected=collected, quality=quality, drift=drift, performance=performance
-        )
-        stage(monitor.alert, on_success_callback=of_warnings(spec))(decision=decision)
-        retrain(spec, decision)
+    loop(spec, LOOPS["monitor"], story=__doc__)

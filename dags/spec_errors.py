@@ -5,7 +5,7 @@ The other DAG files leave out the invalid model and go on with the others, so th
 
 from __future__ import annotations
 
-from evergreen.orchestration.loops import specs
+from evergreen.orchestration.airflow import specs
 
 _, mistakes = specs()
 if mistakes:

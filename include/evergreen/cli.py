@@ -147,7 +147,7 @@ def _rollback(options: argparse.Namespace) -> int:
     from evergreen.serve.rollback import rollback
 
     actor = options.actor or getpass.getuser()
-    print(rollback(options.model, reason=options.reason, actor=actor, version=options.version)["message"])
+    print(rollback(options.model, reason=options.reason, actor=actor, version=options.version).message)
     return 0
 
 
@@ -214,7 +214,7 @@ def _run(options: argparse.Namespace) -> int:
                 print(told, file=sys.stderr)
             else:
                 left.remove(interval)
-                print(json.dumps(list(outcome.values())[-1]), flush=True)
+                print(json.dumps(inline.as_json(list(outcome.values())[-1])), flush=True)
     finally:  # also when somebody interrupts it
         if left and len(options.intervals) > 1:
             print(f"{len(left)} of {len(options.intervals)} days are left. To run them:", file=sys.stderr)

@@ -7,6 +7,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from evergreen.links import Link
 from evergreen.quoting import lines
 
 
@@ -18,18 +22,22 @@ class EvergreenError(Exception):
         found: what was there, with the value.
         expected: what should have been there.
         next_step: the one action that helps; it is the last line of the failed task's log.
+        links: pages that tell more, which the failed task shows.
     """
 
-    def __init__(self, doing: str, *, found: str, expected: str, next_step: str) -> None:
+    def __init__(
+        self, doing: str, *, found: str, expected: str, next_step: str, links: Mapping[Link, str] | None = None
+    ) -> None:
         super().__init__(doing, found, expected, next_step)
         # Whoever raised it quotes what is foreign; what was forgotten still colours, turns and hides nothing in a log.
         self.doing = lines(doing)
         self.found = lines(found)
         self.expected = lines(expected)
         self.next_step = lines(next_step)
+        self.links = dict(links or {})
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild, (type(self), self.doing, self.found, self.expected, self.next_step))
+        return (_rebuild, (type(self), self.doing, self.found, self.expected, self.next_step, self.links))
 
     def __str__(self) -> str:
         return (
@@ -40,9 +48,21 @@ class EvergreenError(Exception):
         )
 
 
-def _rebuild(kind: type[EvergreenError], doing: str, found: str, expected: str, next_step: str) -> EvergreenError:
+def _rebuild(
+    kind: type[EvergreenError], doing: str, found: str, expected: str, next_step: str, links: Mapping[Link, str]
+) -> EvergreenError:
     """Keyword-only arguments do not survive Exception's own pickling; Airflow and process pools pickle errors."""
-    return kind(doing, found=found, expected=expected, next_step=next_step)
+    return kind(doing, found=found, expected=expected, next_step=next_step, links=links)
+
+
+@contextmanager
+def showing(links: Mapping[Link, str]) -> Iterator[None]:
+    """An error of ours that leaves the block has these pages too."""
+    try:
+        yield
+    except EvergreenError as error:
+        error.links = {**links, **error.links}
+        raise
 
 
 class PermanentError(EvergreenError):
@@ -103,6 +123,10 @@ class DeployRefused(PermanentError):
 
 class NothingToRollBackTo(PermanentError):
     """There is no last known good version other than the champion, or the version to roll back from is not the champion."""
+
+
+class HandoverRefused(PermanentError):
+    """A task of the run handed nothing over, or something of another shape than the task that reads it expects."""
 
 
 class StagedFileGone(PermanentError):

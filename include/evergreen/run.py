@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Run:
     """One run of one loop over one interval of one model.
 
-    Every stage is a plain function `stage(run, **inputs) -> JSON`; `run` is the same for all stages of a DAG run.
+    Every stage is a plain function `stage(run, …) -> Handover`; `run` is the same for all stages of a DAG run.
     """
 
     spec: ModelSpec
@@ -30,9 +30,8 @@ class Run:
     connections: Callable[[str], str] = field(
         default=connection_uri, compare=False, repr=False
     )  # id of a connection → its URI; LookupError: there is none
-    links: dict[str, str] = field(
-        default_factory=dict, compare=False
-    )  # name → URL, shown on the task's page, also after a failure
+    version: int | None = None  # of a rollback: the version that should serve no longer
+    triggered_by: str | None = None  # who started it by hand, as Airflow recorded it; None: nobody, or not known
 
     @property
     def as_of(self) -> datetime:

@@ -57,7 +57,7 @@ def flights(home: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelSp
         pass
     for number in range(DAYS):
         ingested = inline.run(inline.of(spec, Interval.of_day(FIRST + timedelta(days=number))), "ingest")
-    assert ingested["labels"]["partitions"], "the last day completes the labels of the day before"
+    assert ingested["labels"].partitions, "the last day completes the labels of the day before"
     yield spec
 
 

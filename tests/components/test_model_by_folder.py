@@ -18,6 +18,7 @@ import pytest
 
 from evergreen.errors import PermanentError
 from evergreen.features import compute, rules
+from evergreen.handovers.train import SoundTrainingSet
 from evergreen.interval import Interval
 from evergreen.lake import staging
 from evergreen.local.postgres import create_databases, free_port
@@ -84,15 +85,15 @@ def trained(parcels: ModelSpec) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def rows_of(data: dict[str, Any]) -> pd.DataFrame:
-    frame: pd.DataFrame = staging.read(data["path"]).to_pandas()
+def rows_of(data: SoundTrainingSet) -> pd.DataFrame:
+    frame: pd.DataFrame = staging.read(data.staged.path).to_pandas()
     return frame
 
 
 def test_what_has_no_outcome_is_counted_and_has_no_row(trained: dict[str, Any]) -> None:
-    (partition,) = trained["labelled"]["partitions"].values()
+    (partition,) = trained["labelled"].partitions.values()
     lost = int(Day(FIRST + timedelta(days=TRAINED - 2)).parcels()["hours"].isna().sum())
-    assert (partition["rows"], partition["without_outcome"]) == (A_DAY - lost, lost) and lost > 0
+    assert (partition.rows, partition.without_outcome) == (A_DAY - lost, lost) and lost > 0
 
 
 def test_history_is_replayed_as_clients_ask(trained: dict[str, Any]) -> None:
@@ -123,13 +124,13 @@ def test_features_of_each_entity_are_those_known_when_it_was_asked(trained: dict
 
 def test_a_number_is_learned_gated_and_deployed(trained: dict[str, Any]) -> None:
     gated = trained["gated"]
-    assert gated["passed"], gated["reason"]
-    assert set(gated["scores"]) == {"rmse", "mae", "r2"}
-    assert gated["scores"]["rmse"] < 1.5, "it has learned what the hours depend on: their noise is 0.7"
-    names = {gate["name"] for gate in gated["gates"]}
+    assert gated.passed, gated.reason
+    assert set(gated.scores) == {"rmse", "mae", "r2"}
+    assert gated.scores["rmse"] < 1.5, "it has learned what the hours depend on: their noise is 0.7"
+    names = {gate.name for gate in gated.gates}
     assert names >= {"evaluation rows", "rmse at most", "r2 at least", "better than the baseline"}
     assert not any("class" in name for name in names)
-    assert trained["deployed"]["version"] == 1
+    assert trained["deployed"].version == 1
 
 
 def ask(body: dict[str, Any]) -> httpx.Response:
@@ -174,9 +175,9 @@ def test_live_predictions_are_joined_with_their_outcomes(parcels: ModelSpec, tra
         inline.run(day_run(parcels, number), "ingest")
         watched = inline.run(day_run(parcels, number), "monitor")
     performance, decision = watched["performance"], watched["decide"]
-    assert performance["rows"] == first.parcels()["hours"].notna().sum(), "every parcel with a known outcome, once"
-    assert performance["metric"] == "rmse" and performance["value"] < 1.5
-    assert decision["action"] in ("none", "alert"), decision
+    assert performance.rows == first.parcels()["hours"].notna().sum(), "every parcel with a known outcome, once"
+    assert performance.metric == "rmse" and performance.value < 1.5
+    assert decision.action in ("none", "alert"), decision
 
 
 LEAKS = {

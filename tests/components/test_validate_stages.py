@@ -12,9 +12,13 @@ import pytest
 import yaml
 
 from evergreen.errors import ContractBroken, EvidenceMissing, SpecError
+from evergreen.handovers.handover import Handover, Staged
+from evergreen.handovers.ingest import Computed, FeatureCandidate
+from evergreen.handovers.train import SoundTrainingSet, Stretch, TrainingSet
 from evergreen.ingest.stages import extract
 from evergreen.interval import Interval
 from evergreen.lake import staging
+from evergreen.links import Link
 from evergreen.run import Run
 from evergreen.settings import PROJECT, settings
 from evergreen.spec.load import load_spec
@@ -90,11 +94,20 @@ def land(*lines):
 def validated(run, *lines):
     land(*lines)
     result = validate(run, extract(run))
-    return {**result["sources"][SOURCE], "warnings": result["warnings"]}
+    assert list(result.sources) == [SOURCE]
+    return result
 
 
-def page(run):
-    path = run.links["Data Docs"].removeprefix(settings().reports_url + "/")
+def counts(result):
+    """Rows read, accepted and rejected."""
+    parted = result.sources[SOURCE]
+    return parted.batch.staged.rows, parted.accepted.rows, parted.rejected.rows
+
+
+def page(shown):
+    """The page that a task shows, by its hand-over or its error."""
+    links = shown.links() if isinstance(shown, Handover) else shown.links
+    path = links[Link.DATA_DOCS].removeprefix(settings().reports_url + "/")
     return (settings().reports / path).read_text()
 
 
@@ -104,11 +117,11 @@ def rows(file):
 
 def test_sound_rows_are_accepted_with_the_declared_columns(run):
     result = validated(run, *[visit(n) for n in range(30)])
-    assert (result["rows"], result["published"], result["quarantined"], result["warnings"]) == (30, 30, 0, [])
-    accepted = staging.read(result["accepted"])
+    assert (counts(result), result.warnings) == ((30, 30, 0), ())
+    accepted = staging.read(result.sources[SOURCE].accepted.path)
     assert accepted.column_names == HEADER.split(",")
     assert accepted["visit_id"].to_pylist() == [f"v{n}" for n in range(30)]
-    assert rows(result["rejected"]) == []
+    assert rows(result.sources[SOURCE].rejected.path) == []
 
 
 def test_every_bad_row_is_in_quarantine_once_with_all_its_reasons(run, caplog):
@@ -121,16 +134,16 @@ def test_every_bad_row_is_in_quarantine_once_with_all_its_reasons(run, caplog):
     ]
     with caplog.at_level(logging.INFO, "evergreen"):
         result = validated(run, *[visit(n) for n in range(30)], *bad)
-    assert {row["_row"]: row["_reasons"] for row in rows(result["rejected"])} == {
+    assert {row["_row"]: row["_reasons"] for row in rows(result.sources[SOURCE].rejected.path)} == {
         30: "unparsable: spent=ten",
         31: "duplicate key",
         32: "expect_column_values_to_be_between(spent)",
         33: "expect_column_values_to_be_between(spent)",
         34: "duplicate key",
     }
-    assert (result["published"], result["quarantined"]) == (30, 5)
-    assert [row["visit_id"] for row in rows(result["accepted"])] == [f"v{n}" for n in range(30)]
-    (warning,) = result["warnings"]
+    assert counts(result) == (35, 30, 5)
+    assert [row["visit_id"] for row in rows(result.sources[SOURCE].accepted.path)] == [f"v{n}" for n in range(30)]
+    (warning,) = result.warnings
     assert "max_value=500" in warning
     assert "1 of 32 rows fail (row 33; value 900.0)" in warning
     assert "5 to quarantine (2 duplicate key, 2 expect_column_values_to_be_between(spent), 1 unparsable)" in caplog.text
@@ -140,9 +153,9 @@ def test_every_bad_row_is_in_quarantine_once_with_all_its_reasons(run, caplog):
 
 def test_a_new_category_alerts_and_its_rows_stay(run):
     result = validated(run, *[visit(n, kind="kiosk" if n > 20 else "web") for n in range(30)])
-    assert result["published"] == 30
-    assert "expect_column_distinct_values_to_be_in_set(kind)" in result["warnings"][0]
-    assert "kiosk" in result["warnings"][0]
+    assert counts(result) == (30, 30, 0)
+    assert "expect_column_distinct_values_to_be_in_set(kind)" in result.warnings[0]
+    assert "kiosk" in result.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -165,18 +178,18 @@ def test_a_broken_batch_stops_the_run_and_says_what_where_and_what_to_do(run, li
     assert f"{SOURCE}: " in message
     assert found in message
     assert "nothing was published" in message
-    assert run.links["Data Docs"] in message
+    assert caught.value.links[Link.DATA_DOCS] in message
     assert message.splitlines()[-1].startswith("  next step: correct the batch upstream")
-    assert found.replace("≥", "") in page(run)
+    assert found.replace("≥", "") in page(caught.value)
 
 
 def test_an_empty_batch_passes_a_contract_that_allows_it(run):
     file = run.spec.contract_file(SOURCE)
     file.write_text(yaml.safe_dump({"expectations": CONTRACTS[SOURCE][:-1]}))
     result = validated(run)
-    assert (result["published"], result["quarantined"]) == (0, 0)
-    assert staging.read(result["accepted"]).column_names == HEADER.split(",")
-    assert "the table has no rows" in page(run)
+    assert counts(result) == (0, 0, 0)
+    assert staging.read(result.sources[SOURCE].accepted.path).column_names == HEADER.split(",")
+    assert "the table has no rows" in page(result)
 
 
 def test_a_contract_that_great_expectations_cannot_read_names_the_file(run):
@@ -188,10 +201,11 @@ def test_a_contract_that_great_expectations_cannot_read_names_the_file(run):
 def test_validating_again_leaves_the_same_files_and_one_page(run):
     lines = [visit(n, spent="-1" if n == 7 else "1") for n in range(30)]
     first = validated(run, *lines)
-    before = [staging.read(first[kind]) for kind in ("accepted", "rejected")]
+    files = [first.sources[SOURCE].accepted.path, first.sources[SOURCE].rejected.path]
+    before = [staging.read(file) for file in files]
     again = validated(run, *lines)
     assert again == first
-    assert [staging.read(again[kind]) for kind in ("accepted", "rejected")] == before
+    assert [staging.read(file) for file in files] == before
     assert [file.name for file in (settings().reports / "shop/data_docs/sources").iterdir()] == ["2026-01-05.html"]
 
 
@@ -213,12 +227,12 @@ class Resources(HTMLParser):
 
 
 def test_the_page_needs_no_network_and_escapes_what_it_shows(run):
-    validated(
+    result = validated(
         run,
         *[visit(n, kind="<script>alert(1)</script>" if n == 3 else "web") for n in range(30)],
         visit(31, spent="-3"),
     )
-    text = page(run)
+    text = page(result)
     assert Resources(text).found == []
     assert not re.search(r"@import|url\(", text)
     assert not re.search(r"""(href|src)=["']?(https?:)?//""", text)
@@ -237,18 +251,25 @@ def features(run, *kinds, visits=3, partition=DAY.partition):
     table = pa.table(
         {"guest_id": [f"g{n}" for n in range(len(kinds))], "visits_7d": [visits] * len(kinds), "kind": list(kinds)}
     )
-    staged = staging.write(staging.path("shop", DAY.partition, f"features/habits/{partition}"), table)
-    return {"views": {"habits": {partition: {"rows": table.num_rows, "staged": staged}}}}
+    path = staging.write(staging.path("shop", DAY.partition, f"features/habits/{partition}"), table)
+    staged = Staged(path=path, rows=table.num_rows)
+    candidate = FeatureCandidate(staged=staged, content_hash="c", query_hash="q", inputs_hash="i")
+    return Computed(views={"habits": {partition: candidate}})
+
+
+def together(*computed):
+    """Partitions of one view that one run computed."""
+    return Computed(views={"habits": {name: each for one in computed for name, each in one.views["habits"].items()}})
 
 
 def test_feature_rows_pass_whole_and_warnings_are_told(run):
     computed = features(run, "web", None, "desk")
     result = validate_features(run, computed)
-    assert result["views"] == computed["views"]
-    assert result["warnings"] == [
-        "habits: expect_column_values_to_not_be_null(kind): 1 of 3 rows fail (row 1; value null)"
-    ]
-    assert run.links["Data Docs"].endswith("/shop/data_docs/features/2026-01-05.html")
+    assert result.views == computed.views
+    assert result.warnings == (
+        "habits: expect_column_values_to_not_be_null(kind): 1 of 3 rows fail (row 1; value null)",
+    )
+    assert result.links()[Link.DATA_DOCS].endswith("/shop/data_docs/features/2026-01-05.html")
 
 
 def test_a_critical_expectation_of_a_view_stops_the_run(run):
@@ -261,29 +282,32 @@ def test_a_critical_expectation_of_a_view_stops_the_run(run):
 
 def test_several_partitions_of_a_view_are_judged_each_by_the_whole_contract(run):
     """A day that comes last completes the windows of later ones: an expectation object belongs to one suite only."""
-    computed = {"views": {"habits": {}}}
-    for partition in ("2026-01-04", DAY.partition, "2026-01-06"):
-        kinds = ("web", None) if partition != "2026-01-04" else ("web", "desk")
-        computed["views"]["habits"] |= features(run, *kinds, partition=partition)["views"]["habits"]
+    computed = together(
+        features(run, "web", "desk", partition="2026-01-04"),
+        features(run, "web", None, partition=DAY.partition),
+        features(run, "web", None, partition="2026-01-06"),
+    )
+    result = validate_features(run, computed)
     told = "expect_column_values_to_not_be_null(kind): 1 of 2 rows fail (row 1; value null)"
-    assert validate_features(run, computed)["warnings"] == [f"habits: {told}", f"habits of 2026-01-06: {told}"]
-    text = page(run)
+    assert result.warnings == (f"habits: {told}", f"habits of 2026-01-06: {told}")
+    text = page(result)
     assert all(name in text for name in ("habits of 2026-01-04", "habits of 2026-01-06")), (
         "a partition is not on the page"
     )
 
 
 def test_one_broken_partition_of_several_stops_the_run(run):
-    computed = features(run, "web", partition="2026-01-04")
-    computed["views"]["habits"] |= features(run, "web", visits=-1, partition="2026-01-06")["views"]["habits"]
+    computed = together(
+        features(run, "web", partition="2026-01-04"), features(run, "web", visits=-1, partition="2026-01-06")
+    )
     with pytest.raises(ContractBroken) as caught:
         validate_features(run, computed)
     assert caught.value.found.startswith("habits of 2026-01-06: ")
 
 
 def test_no_computed_partition_is_nothing_to_validate(run):
-    assert validate_features(run, {"views": {"habits": {}}}) == {"views": {"habits": {}}, "warnings": []}
-    assert "Data Docs" not in run.links
+    result = validate_features(run, Computed(views={"habits": {}}))
+    assert (result.views, result.warnings, result.links()) == ({"habits": {}}, (), {})
 
 
 def training_set(**changed):
@@ -297,13 +321,16 @@ def training_set(**changed):
     }
     table = pa.table({name: column for name, column in (columns | changed).items() if column is not None})
     path = staging.write(staging.path("shop", "train", "k"), table)
-    return {"key": "k", "path": path, "rows": table.num_rows}
+    stretch = Stretch(rows=15, start=cutoffs[0], end=cutoffs[-1])
+    staged = Staged(path=path, rows=table.num_rows)
+    return TrainingSet(key="k", staged=staged, content_hash="c", versions={}, learn=stretch, evaluate=stretch)
 
 
 def test_a_sound_training_set_passes_with_a_page(run):
     data = training_set()
-    assert validate_training(run, data) == {**data, "warnings": []}
-    assert "training set" in page(run)
+    result = validate_training(run, data)
+    assert result == SoundTrainingSet(**dict(data), page=result.page, warnings=())
+    assert "training set" in page(result)
 
 
 IMMATURE = [DAY.as_of - timedelta(days=1)] * 15 + [DAY.as_of - timedelta(days=3)] * 15
@@ -334,7 +361,7 @@ def test_too_little_to_learn_from_is_missing_evidence(run):
     with pytest.raises(EvidenceMissing, match=r"expect_column_unique_value_count_to_be_between\(returns\).*found 1"):
         validate_training(run, training_set(returns=[0] * 30))
     short = training_set()
-    staging.write(staging.path("shop", "train", "k"), staging.read(short["path"]).slice(8, 14))
+    staging.write(staging.path("shop", "train", "k"), staging.read(short.staged.path).slice(8, 14))
     with pytest.raises(EvidenceMissing, match=r"expect_table_row_count_to_be_between\(\), min_value=20: found 14"):
         validate_training(run, short)
 

@@ -27,6 +27,7 @@ from evergreen.errors import (
     RequestRefused,
     ServiceUnavailable,
 )
+from evergreen.handovers.train import Probed
 from evergreen.model import families
 from evergreen.registry import adoption, artifacts, loading, records
 from evergreen.registry import stages as registry
@@ -83,7 +84,7 @@ def stored(run_id: str, name: str) -> Path:
     return path
 
 
-def own(shop: Shop, day: int, seed: int) -> dict[str, Any]:
+def own(shop: Shop, day: int, seed: int) -> Probed:
     """A registered version whose files no other model of the tests shares."""
     return shop.registered(day, seed=seed)
 
@@ -92,7 +93,7 @@ def test_a_pickle_and_a_changed_mlmodel_run_nowhere(alone: Shop, tmp_path: Path)
     """Server, probe and worker load the version as before; MLflow's own loader would have run the pickle."""
     alone.serve()
     registered = own(alone, 3, 7001)
-    run_id, marker = registered["mlflow_run_id"], tmp_path / "marker"
+    run_id, marker = registered.run.id, tmp_path / "marker"
     put(run_id, "model.pkl", pickle.dumps(Payload(marker)), tmp_path)
     uri = f"models:/{candidate(run_id).model_id}"
     folder = mlflow.artifacts.download_artifacts(uri, dst_path=str(tmp_path))
@@ -106,8 +107,8 @@ def test_a_pickle_and_a_changed_mlmodel_run_nowhere(alone: Shop, tmp_path: Path)
     assert marker.exists(), "the attack works on who believes the artifact"
     marker.unlink()
 
-    assert serve.probe(alone.run(3), registered)["probed"] == 20
-    assert serve.deploy(alone.run(3), registered)["version"] == 1
+    assert serve.probe(alone.run(3), registered).probed == 20
+    assert serve.deploy(alone.run(3), registered).version == 1
     loading.load(alone.name, 1)
     alone.server.stop()
     alone.serve()
@@ -122,7 +123,7 @@ def test_a_pickle_and_a_changed_mlmodel_run_nowhere(alone: Shop, tmp_path: Path)
 def test_types_that_are_not_the_familys_own_are_refused_even_with_a_recorded_digest(shop: Shop, tmp_path: Path) -> None:
     """As an adoption by mistake would leave it: the second lock holds without the first."""
     registered = own(shop, 3, 7002)
-    found = records.candidate(registered["mlflow_run_id"])
+    found = records.candidate(registered.run.id)
     good = loading.pipeline(found.run_id)
     for name, content in {
         "a pickle": pickle.dumps(Payload(tmp_path / "marker")),
@@ -144,7 +145,7 @@ def test_changed_coefficients_are_no_champion(alone: Shop, tmp_path: Path) -> No
     serve.deploy(alone.run(3), first)
     second = own(alone, 5, 7004)
     serve.deploy(alone.run(5), second)
-    run_id = second["mlflow_run_id"]
+    run_id = second.run.id
     expected, right = records.candidate(run_id).files[artifacts.PIPELINE], alone.answers(1)
     turned = loading.pipeline(run_id)
     turned[-1].coef_ *= -3
@@ -171,8 +172,8 @@ def test_changed_coefficients_are_no_champion(alone: Shop, tmp_path: Path) -> No
 @pytest.mark.parametrize("name", [artifacts.SPEC, artifacts.SAMPLE, artifacts.REFERENCE])
 def test_a_file_that_is_changed_before_registration_makes_no_version(shop: Shop, name: str, tmp_path: Path) -> None:
     gated = shop.gated(3, seed=7005)
-    content = artifacts.read(records.candidate(gated["mlflow_run_id"]), name)
-    put(gated["mlflow_run_id"], name, content.replace(b"e", b"E", 1), tmp_path)
+    content = artifacts.read(records.candidate(gated.run.id), name)
+    put(gated.run.id, name, content.replace(b"e", b"E", 1), tmp_path)
     with pytest.raises(ArtifactUntrusted, match=name):
         registry.register(shop.run(3), gated)
     assert shop.versions() == []
@@ -181,7 +182,7 @@ def test_a_file_that_is_changed_before_registration_makes_no_version(shop: Shop,
 def test_a_spec_that_is_changed_afterwards_serves_nothing(shop: Shop, tmp_path: Path) -> None:
     registered = own(shop, 3, 7006)
     spec = shop.spec.model_dump_json().replace(shop.spec.description, "another one").encode()
-    put(registered["mlflow_run_id"], artifacts.SPEC, spec, tmp_path)
+    put(registered.run.id, artifacts.SPEC, spec, tmp_path)
     with pytest.raises(DeployRefused, match=records.Digest.of(spec).sha256):
         serve.deploy(shop.run(3), registered)
 
@@ -191,7 +192,7 @@ def test_a_copy_on_the_servers_disk_that_is_changed_is_not_served(alone: Shop, m
     registered = own(alone, 3, 7007)
     serve.deploy(alone.run(3), registered)
     alone.server.stop()
-    kept = alone.settings.home / "served" / alone.name / registered["mlflow_run_id"] / artifacts.PIPELINE
+    kept = alone.settings.home / "served" / alone.name / registered.run.id / artifacts.PIPELINE
     assert kept.stat().st_mode & 0o077 == 0 and kept.parent.stat().st_mode & 0o077 == 0
     kept.write_bytes(kept.read_bytes().replace(b"coef_", b"c0ef_"))
     monkeypatch.setenv("EVERGREEN_MLFLOW_URL", "http://127.0.0.1:9")
@@ -209,7 +210,7 @@ def test_links_and_paths_lead_nowhere(shop: Shop, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("a password of this machine")
     for name in (artifacts.SPEC, artifacts.PIPELINE):
-        place = stored(registered["mlflow_run_id"], name)
+        place = stored(registered.run.id, name)
         before = place.read_bytes()
         place.unlink()
         place.symlink_to(secret)
@@ -218,16 +219,16 @@ def test_links_and_paths_lead_nowhere(shop: Shop, tmp_path: Path) -> None:
         assert "password" not in str(refused.value)
         place.unlink()
         place.write_bytes(before)
-    mlflow.MlflowClient().set_tag(registered["mlflow_run_id"], "evergreen.model_uri", f"models:/../../{tmp_path}")
-    assert serve.deploy(shop.run(3), registered)["version"] == 1, "where the model lies stands in Postgres"
+    mlflow.MlflowClient().set_tag(registered.run.id, "evergreen.model_uri", f"models:/../../{tmp_path}")
+    assert serve.deploy(shop.run(3), registered).version == 1, "where the model lies stands in Postgres"
     for path in ("../../../../etc/passwd", "/etc/passwd", "..%2f..%2fetc/passwd"):
         with pytest.raises((EvergreenError, RequestRefused)):
-            artifacts.download(registered["mlflow_run_id"], f"../{path}", artifacts.PIPELINE)
+            artifacts.download(registered.run.id, f"../{path}", artifacts.PIPELINE)
 
 
 def test_a_huge_file_costs_no_memory_and_no_time(shop: Shop) -> None:
     registered = own(shop, 3, 7009)
-    place = stored(registered["mlflow_run_id"], artifacts.SPEC)
+    place = stored(registered.run.id, artifacts.SPEC)
     before = place.read_bytes()
     with place.open("wb") as file:
         file.truncate(4 << 30)  # no bytes on the disk
@@ -268,9 +269,9 @@ def test_a_store_that_drips_holds_nothing_for_ever(head: str, monkeypatch: pytes
 def test_what_an_attacker_registers_is_not_adopted(shop: Shop, tmp_path: Path) -> None:
     """Adoption trusts a person's word, and no artifact's: the file must be its family's, and answer as the sample says."""
     made = own(shop, 3, 7010)
-    shared = mlflow.MlflowClient().get_run(made["mlflow_run_id"])
+    shared = mlflow.MlflowClient().get_run(made.run.id)
     forged = mlflow.MlflowClient().create_run(shared.info.experiment_id).info.run_id
-    good = records.candidate(made["mlflow_run_id"])
+    good = records.candidate(made.run.id)
     for name in (artifacts.SPEC, artifacts.SAMPLE, artifacts.REFERENCE, artifacts.EVALUATION):
         content = b"{}" if name == artifacts.EVALUATION else artifacts.read(good, name)
         if name == artifacts.SAMPLE:

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evergreen.errors import SpecError
+from evergreen.loops.wire import LoopName
 from evergreen.settings import PROJECT
 from evergreen.spec import files
 from evergreen.spec.load import load_each, load_spec
@@ -315,17 +316,17 @@ def test_the_real_dag_files_have_the_sound_models_loops_beside_every_attack(mode
 
 
 def test_a_model_that_airflow_cannot_schedule_costs_itself_alone(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from evergreen.orchestration import loops
+    from evergreen.orchestration import airflow
 
-    def unscheduled(spec: ModelSpec, name: loops.Loop) -> None:
+    def unscheduled(spec: ModelSpec, name: LoopName) -> None:
         if spec.model == HOSTILE:
             raise ValueError("no such cron\x1b[31m")
         return made(spec, name)
 
-    made = loops._timetable
-    monkeypatch.setattr(loops, "_timetable", unscheduled)
-    monkeypatch.setattr(loops, "load_all", lambda _: ([load_spec(models / HOSTILE), load_spec(models / SOUND)], []))
-    valid, errors = loops.specs()
+    made = airflow._timetable
+    monkeypatch.setattr(airflow, "_timetable", unscheduled)
+    monkeypatch.setattr(airflow, "load_all", lambda _: ([load_spec(models / HOSTILE), load_spec(models / SOUND)], []))
+    valid, errors = airflow.specs()
     assert [spec.model for spec in valid] == [SOUND]
     assert "ValueError: no such cron\\x1b[31m" in str(errors[0])
 
@@ -385,7 +386,8 @@ def _mutilated(folder: Path, seed: int) -> None:
 
 def _hold(models: Path, seed: int) -> None:
     """The sound model loads and its loops are built, whatever became of the other folder; and soon."""
-    from evergreen.orchestration import loops
+    from evergreen.loops.wiring import LOOPS
+    from evergreen.orchestration import airflow
 
     shutil.rmtree(models / HOSTILE, ignore_errors=True)
     _mutilated(_copied(models, HOSTILE), seed)
@@ -394,8 +396,8 @@ def _hold(models: Path, seed: int) -> None:
     assert isinstance(outcomes[SOUND], ModelSpec), f"seed {seed}"
     outcome = outcomes[HOSTILE]
     if isinstance(outcome, ModelSpec):
-        for name in ("ingest", "train", "monitor", "rollback"):
-            loops._dag(outcome, name)
+        for loop in LOOPS.values():
+            airflow.loop(outcome, loop)
     else:
         assert all(line.isprintable() for line in str(outcome).split("\n")), f"seed {seed}: {outcome}"
 

@@ -257,9 +257,9 @@ def test_what_a_client_sent_reaches_the_drift_report_as_data(
     monkeypatch.setattr(monitor, "_reference", lambda run, version: reference)
     run = run_as_of(spec, 20)
     collected = monitor.collect(run)
-    assert collected["rows"] == len(rows)
+    assert collected.rows == len(rows)
     monitor.drift(run, collected)
-    found = check_harmless((home.reports / "tiny" / "drift" / f"{collected['partition']}.html").read_text())
+    found = check_harmless((home.reports / "tiny" / "drift" / f"{collected.partition}.html").read_text())
     assert "planted" in "".join(script.text for script in found.of("script")[:1])
 
 
@@ -391,14 +391,15 @@ def test_a_models_description_is_text_in_its_dags_documentation(tmp_path: Path) 
     """Airflow shows it as Markdown; read here by a parser that lets HTML through, which Airflow's does not."""
     import mistune
 
-    from evergreen.orchestration.loops import _doc
+    from evergreen.loops.wiring import LOOPS
+    from evergreen.orchestration.airflow import _doc
 
     for plant in (
         *PLANTS[:-1],
         f"[a report](javascript:{RUN}) ![x](http://planted.example/x.png)",
         f"# a\n<script>{RUN}</script>",
     ):
-        found = Markup(mistune.markdown(_doc(spec_in(tmp_path, description=plant), "ingest"), escape=False))
+        found = Markup(mistune.markdown(_doc(spec_in(tmp_path, description=plant), LOOPS["ingest"], ""), escape=False))
         assert {element.tag for element in found.elements} <= {"h3", "p", "strong", "a", "code"}
         assert [element.attributes for element in found.of("a")] == [{"href": "mailto:team@example.org"}]
         assert all(line in found.text for line in plant.splitlines())

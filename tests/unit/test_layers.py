@@ -1,4 +1,4 @@
-"""The import graph: foundation ← spec ← rules ← adapters ← stages ← orchestration ← dags, and what each may load.
+"""The import graph: foundation ← spec ← hand-overs ← rules ← adapters ← stages ← loops ← orchestration ← dags, and what each may load.
 
 The source is read, not run: an import inside a function counts for the direction, not for what loading a module costs.
 The linter holds what one line alone can break (pyproject.toml, TID251 and TID253, each with its reason). What needs the whole
@@ -23,7 +23,7 @@ import pytest
 from evergreen.settings import PROJECT
 
 INCLUDE = PROJECT / "include"
-LAYERS = ("foundation", "spec", "rules", "adapters", "stages", "orchestration", "entry points")
+LAYERS = ("foundation", "spec", "hand-overs", "rules", "adapters", "stages", "loops", "orchestration", "entry points")
 FOUNDATION = {
     "evergreen",
     "evergreen.addresses",
@@ -33,6 +33,7 @@ FOUNDATION = {
     "evergreen.families",
     "evergreen.files",
     "evergreen.interval",
+    "evergreen.links",
     "evergreen.quoting",
     "evergreen.run",
     "evergreen.settings",
@@ -113,9 +114,11 @@ def layer(module: str) -> str:
     parts = module.split(".")
     if module in FOUNDATION:
         return "foundation"
-    if parts[0] == "dags" or module in ("evergreen.cli", "evergreen.__main__") or parts[1] in ("local", "loops"):
+    if parts[0] == "dags" or module in ("evergreen.cli", "evergreen.__main__") or parts[1] == "local":
         return "entry points"
-    if parts[1] in ("spec", "orchestration"):
+    if parts[1] == "handovers":
+        return "hand-overs"
+    if parts[1] in ("spec", "loops", "orchestration"):
         return parts[1]
     return parts[-1] if parts[-1] in ("rules", "stages") else "adapters"
 
@@ -200,8 +203,6 @@ def test_no_folder_imports_itself_by_way_of_others() -> None:
     for module in modules():
         for one in imported(module):
             ours, theirs = folder(module), folder(one.name)
-            if (module, one.name) == ("evergreen.features.stages", "evergreen.validate.stages"):
-                continue  # a stage that calls another one: it goes with the wiring of the loops as a value
             if one.name in modules() and ours and theirs and ours != theirs:
                 folders.setdefault(ours, set()).add(theirs)
     assert len(folders) > 10 and "registry" in folders["train"], "the graph of folders is not there"
@@ -215,9 +216,18 @@ def test_dags_are_wiring_only() -> None:
     for module in (name for name in modules() if name.startswith("dags.")):
         for one in imported(module):
             if one.name in modules():
-                assert layer(one.name) in ("foundation", "spec", "stages", "orchestration"), (
+                assert layer(one.name) in ("foundation", "loops", "orchestration"), (
                     f"{at(module, one)} imports {one.name}"
                 )
+
+
+def test_a_stage_never_calls_another_stage() -> None:
+    """What follows what stands in the wiring alone."""
+    for module in of("stages"):
+        for one in imported(module):
+            assert layer(one.name) != "stages" if one.name in modules() else True, (
+                f"{at(module, one)} imports {one.name}"
+            )
 
 
 def heavy(module: str) -> dict[str, str]:
@@ -292,7 +302,7 @@ def test_rules_are_pure() -> None:
         for one in imported(module):
             top = one.name.split(".")[0]
             if top == "evergreen":
-                pure = layer(one.name) in ("foundation", "rules") or one.name in {
+                pure = layer(one.name) in ("foundation", "hand-overs", "rules") or one.name in {
                     f"evergreen.spec.{name}"
                     for name in ("schema", "asking", "columns", "families", "kinds", "mistakes", "problem", "rules")
                 }  # fmt: skip

@@ -1,12 +1,10 @@
-"""The loops without Airflow: the same wiring as the DAG files, results that pass from command to command, skipping, red gates."""
+"""The loops without Airflow: hand-overs that pass from command to command, skipping, red gates, bad days."""
 
 from __future__ import annotations
 
-import ast
-import inspect
 import json
-from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,40 +16,25 @@ from evergreen.errors import (
     DiskFull,
     EvergreenError,
     EvidenceMissing,
+    HandoverRefused,
     RunError,
     ServiceUnavailable,
     StageSkipped,
 )
+from evergreen.handovers.handover import Handover
+from evergreen.handovers.monitor import Conf, Decided, Retraining
 from evergreen.interval import Interval
 from evergreen.loops import inline
+from evergreen.loops.inline import Skipped
+from evergreen.loops.wire import Loop, LoopName, Wire
+from evergreen.loops.wiring import LOOPS
+from evergreen.monitor import stages as monitor
 from evergreen.run import Run
-from evergreen.settings import PROJECT, settings
+from evergreen.settings import settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
 
 SPECS = Path(__file__).parents[1] / "specs" / "valid"
-AIRFLOWS_OWN = {"awaits", "on_success_callback", "outlets"}
-
-
-class _Plain(ast.NodeTransformer):
-    """A DAG file's wiring without what belongs to Airflow."""
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        self.generic_visit(node)
-        node.keywords = [keyword for keyword in node.keywords if keyword.arg not in AIRFLOWS_OWN]
-        if isinstance(node.func, ast.Name) and node.func.id == "retrain":  # two tasks in Airflow, one stage here
-            return ast.parse("stage(retrain)(decision=decision)", mode="eval").body
-        return node
-
-
-@pytest.mark.parametrize("loop", inline.LOOPS)
-def test_the_wiring_is_that_of_the_dag_file(loop: inline.Loop) -> None:
-    dag = ast.parse((PROJECT / "dags" / f"{loop}.py").read_text())
-    (block,) = [node for node in ast.walk(dag) if isinstance(node, ast.With)]
-    (function,) = ast.parse(inspect.getsource(inline.WIRING[loop])).body
-    assert isinstance(function, ast.FunctionDef) and len(block.body) >= 6
-    ours = [ast.unparse(line) for line in function.body]
-    assert ours == [ast.unparse(_Plain().visit(line)) for line in block.body]
 
 
 @pytest.fixture
@@ -66,37 +49,62 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelSpec]
 ran: list[str] = []
 
 
-def begin(run: Run) -> dict[str, Any]:
+class Begun(Handover):
+    day: str
+
+
+class Middle(Begun):
+    part: str
+
+
+class Ended(Handover):
+    parts: tuple[str, ...]
+
+
+def begin(run: Run) -> Begun:
     ran.append("begin")
-    return {"day": run.interval.partition}
+    return Begun(day=run.interval.partition)
 
 
-def middle(run: Run, begun: dict[str, Any], part: str) -> dict[str, Any]:
-    ran.append(f"middle {part}")
+def middle(run: Run, begun: Begun, family: str) -> Middle:
+    ran.append(f"middle {family}")
     if run.reason == "refused":
         raise StageSkipped("not wanted")
     if run.reason == "red":
         raise EvidenceMissing("deciding", found="nothing", expected="something", next_step="look")
-    return {"part": part, **begun}
+    return Middle(day=begun.day, part=family)
 
 
-def end(run: Run, middles: list[dict[str, Any]]) -> dict[str, Any]:
+def end(run: Run, middles: tuple[Middle, ...]) -> Ended:
     ran.append("end")
-    return {"parts": [one["part"] for one in middles]}
+    return Ended(parts=tuple(one.part for one in middles))
 
 
-def _three(stage: Any, spec: ModelSpec) -> None:
-    begun = stage(begin)()
-    middles = stage(middle).partial(begun=begun).expand(part=["a", "b"])
-    stage(end, task_id="finish")(middles=middles)
+def last_of_all(run: Run) -> Begun:
+    ran.append("last")
+    return Begun(day="")
+
+
+def _three(loop: Wire) -> None:
+    begun = loop.stage(begin)
+    middles = loop.each(middle, begun, over="family")
+    loop.stage(end, middles, name="finish")
+
+
+def _wired(monkeypatch: pytest.MonkeyPatch, name: LoopName, wiring: Callable[[Wire], None]) -> None:
+    monkeypatch.setattr(inline, "LOOPS", {**LOOPS, name: Loop(name, "a test", wiring)})
 
 
 @pytest.fixture
 def run(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A run of a loop of three stages, the second of them mapped."""
-    monkeypatch.setitem(inline.WIRING, "train", _three)
+    """A run of a loop of three stages, the second of them once for each family."""
+    _wired(monkeypatch, "train", _three)
     ran.clear()
     return inline.of(spec, Interval.of_day(spec.first_day))
+
+
+def _parts(run: Run) -> tuple[str, ...]:
+    return tuple(run.spec.families)
 
 
 def _of(run: Run, reason: str) -> Run:
@@ -104,11 +112,17 @@ def _of(run: Run, reason: str) -> Run:
 
 
 def test_later_stages_go_on_from_kept_results(run: Run) -> None:
-    assert inline.stages(run.spec, "train") == ["begin", "middle", "finish"] and ran == []
+    assert inline.steps("train") == ["begin", "middle", "finish"] and ran == []
     assert list(inline.run(run, "train", last="begin")) == ["begin"]
     assert list(inline.run(run, "train", first="middle", last="middle")) == ["middle"]
-    assert inline.run(run, "train", first="finish") == {"finish": {"parts": ["a", "b"]}}
-    assert ran == ["begin", "middle a", "middle b", "end"], "each ran once"
+    assert inline.run(run, "train", first="finish") == {"finish": Ended(parts=_parts(run))}
+    assert ran == ["begin", *(f"middle {part}" for part in _parts(run)), "end"], "each ran once"
+
+
+def test_each_task_that_has_run_is_named_as_in_airflow(run: Run) -> None:
+    names: list[str] = []
+    inline.run(run, "train", done=names.append)
+    assert names == ["begin", *(f"middle ({part})" for part in _parts(run)), "finish"] and len(_parts(run)) > 1
 
 
 def test_a_stage_that_runs_anew_takes_back_what_followed(run: Run) -> None:
@@ -118,11 +132,41 @@ def test_a_stage_that_runs_anew_takes_back_what_followed(run: Run) -> None:
         inline.run(run, "train", first="finish")
 
 
+def _kept(run: Run, step: str) -> Path:
+    return settings().home / "runs" / run.spec.model / "train" / run.run_id / f"{step}.json"
+
+
+def test_what_another_release_kept_is_refused_and_says_where_to_begin(run: Run) -> None:
+    inline.run(run, "train", last="begin")
+    _kept(run, "begin").write_text(json.dumps({"day": "2026-01-01"}))
+    with pytest.raises(HandoverRefused, match="--from begin"):
+        inline.run(run, "train", first="middle")
+    assert ran == ["begin"]
+
+
+def test_a_family_that_handed_nothing_over_is_missed(run: Run) -> None:
+    inline.run(run, "train", last="middle")
+    kept = json.loads(_kept(run, "middle").read_text())
+    _kept(run, "middle").write_text(json.dumps(kept[:-1]))
+    with pytest.raises(HandoverRefused, match=f"{len(kept) - 1} hand-overs"):
+        inline.run(run, "train", first="finish")
+
+
 def test_a_skipped_stage_skips_what_needs_it_also_from_another_command(run: Run) -> None:
-    skipped = {"skipped": "not wanted"}
+    skipped = Skipped("not wanted")
     assert inline.run(_of(run, "refused"), "train")["finish"] == skipped
     assert inline.run(run, "train", first="finish") == {"finish": skipped}
     assert "end" not in ran
+
+
+def test_a_skipped_stage_skips_what_only_comes_after_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wiring(loop: Wire) -> None:
+        middles = loop.each(middle, loop.stage(begin), over="family")
+        loop.stage(last_of_all, after=[middles])
+
+    _wired(monkeypatch, "train", wiring)
+    assert inline.run(_of(run, "refused"), "train")["last_of_all"] == Skipped("not wanted") and "last" not in ran
+    assert inline.run(run, "train")["last_of_all"] == Begun(day="") and ran[-1] == "last"
 
 
 def test_a_red_stage_keeps_no_result_and_raises(run: Run) -> None:
@@ -145,20 +189,25 @@ def test_stages_that_make_no_sense_are_refused_before_anything_runs(
 def test_the_command_prints_the_last_result_of_each_day(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     day = run.spec.first_day
     assert cli.main(["run", "renewals", "train", "--day", f"{day}..{date(day.year, day.month, day.day + 1)}"]) == 0
-    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [{"parts": ["a", "b"]}] * 2
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [{"parts": list(_parts(run))}] * 2
     assert cli.main(["run", "renewals", "train", "--as-of", f"{run.as_of:%Y-%m-%dT%H:%MZ}", "--from", "finish"]) == 0
     assert ran.count("end") == 3
 
 
-def _some_bad(run: Run, monkeypatch: pytest.MonkeyPatch, errors: dict[str, Exception], loop: str = "train") -> None:
+def _some_bad(
+    run: Run, monkeypatch: pytest.MonkeyPatch, errors: dict[str, Exception], loop: LoopName = "train"
+) -> None:
     """A loop of one stage, which raises the error of its day, or returns the day."""
 
-    def work(run: Run) -> dict[str, str]:
+    def work(run: Run) -> Begun:
         if error := errors.get(run.interval.partition):
             raise error
-        return {"day": run.interval.partition}
+        return Begun(day=run.interval.partition)
 
-    monkeypatch.setitem(inline.WIRING, loop, lambda stage, spec: stage(work)())
+    def wiring(loop: Wire) -> None:
+        loop.stage(work)
+
+    _wired(monkeypatch, loop, wiring)
 
 
 def _bad() -> BatchUnreadable:
@@ -261,16 +310,48 @@ def test_the_command_refuses_unreadable_days(run: Run, when: list[str], capsys: 
     assert told.value.code == 2 and ran == []
 
 
+def _decided(**changes: Any) -> Decided:
+    fields: dict[str, Any] = {
+        "action": "retrain",
+        "triggers": True,
+        "decision_id": "d",
+        "reasons": (),
+        "changed_at": datetime(2026, 1, 1, tzinfo=UTC),
+    }
+    return Decided(**fields | changes)
+
+
 def test_the_monitor_trains_only_when_its_decision_says_so(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs: list[Run] = []
-    monkeypatch.setattr(inline, "run", lambda this, loop: runs.append(this) or {"build": {}})
+    trained: list[Run] = []
+
+    def train(run: Run) -> Begun:
+        trained.append(run)
+        return Begun(day="trained")
+
+    def watch(decided: Decided) -> inline.Results:
+        def decide(run: Run) -> Decided:
+            return decided
+
+        def wiring(loop: Wire) -> None:
+            wanted = loop.stage(monitor.retrain_wanted, loop.stage(decide))
+            loop.start("train", wanted, name="retrain")
+
+        def training(loop: Wire) -> None:
+            loop.stage(train)
+
+        loops = {"monitor": Loop("monitor", "", wiring), "train": Loop("train", "", training)}
+        monkeypatch.setattr(inline, "LOOPS", loops)
+        return inline.run(watched, "monitor")
+
     watched = inline.of(spec, Interval.of_day(spec.first_day))
-    decision = {"action": "retrain", "triggers": True, "decision_id": "d", "changed_at": "2026-01-01T00:00:00+00:00", "run_id": "drift__d"}  # fmt: skip
-    for quiet in ({"action": "none"}, {"triggers": False}):
-        with pytest.raises(StageSkipped):
-            inline.retrain(watched, decision | quiet)
-    assert inline.retrain(watched, decision) == {"build": {}}
-    (training,) = runs
+    for quiet in (_decided(action="none"), _decided(triggers=False)):
+        results = watch(quiet)
+        assert isinstance(results["retrain_wanted"], Skipped) and results["retrain"] == results["retrain_wanted"]
+    assert trained == []
+    results = watch(_decided())
+    conf = Conf(as_of=watched.as_of, reason="drift", decision_id="d", changed_at=datetime(2026, 1, 1, tzinfo=UTC))
+    assert results["retrain_wanted"] == Retraining(run_id="drift__d", conf=conf)
+    assert results["retrain"] == {"train": Begun(day="trained")}
+    (training,) = trained
     assert (training.run_id, training.reason, training.decision_id) == ("drift__d", "drift", "d")
-    assert training.as_of == watched.as_of
-    assert training.changed_at == datetime.fromisoformat("2026-01-01T00:00:00+00:00")
+    assert (training.as_of, training.changed_at) == (watched.as_of, datetime(2026, 1, 1, tzinfo=UTC))

@@ -14,12 +14,21 @@ from hypothesis import strategies as st
 
 from evergreen.errors import RunError
 from evergreen.interval import Interval
+from evergreen.loops.wire import LoopName
+from evergreen.orchestration import identity
 from evergreen.orchestration.connections import connection_uri
-from evergreen.orchestration.identity import run_of
+from evergreen.run import Run
 from evergreen.spec.schema import ModelSpec
 
 SPEC = ModelSpec.model_construct(model="probe", first_day=date(2026, 1, 1), last_day=date(2026, 3, 31))
 DAY = timedelta(days=1)
+
+
+def run_of(spec: ModelSpec, context: dict[str, Any]) -> Run:
+    """The run of the loop whose form has these params."""
+    params = context["params"]
+    loop: LoopName = "rollback" if "version" in params else "train" if "as_of" in params else "ingest"
+    return identity.run_of(spec, loop, context)
 
 
 def at(text: str) -> datetime:

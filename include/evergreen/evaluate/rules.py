@@ -6,24 +6,11 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal, TypeGuard
+from typing import TypeGuard
 
+from evergreen.handovers.train import Gate, Scores, Verdict
 from evergreen.spec.problem import MEASURES, MetricName, Problem
 from evergreen.spec.schema import Gates
-
-Verdict = Literal["pass", "fail", "no evidence"]
-Scores = Mapping[str, float | None]  # metric → value on the evaluation rows; None or NaN where it could not be had
-
-
-@dataclass(frozen=True)
-class Gate:
-    """One check."""
-
-    name: str
-    observed: float | None
-    bound: float | None
-    verdict: Verdict
-    reason: str
 
 
 @dataclass(frozen=True)

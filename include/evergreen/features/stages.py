@@ -8,14 +8,26 @@ side, in any order, and a killed one is simply run again.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from evergreen.errors import WriteConflict
+from evergreen.errors import HandoverRefused, WriteConflict
 from evergreen.features import rules
+from evergreen.handovers.handover import Staged
+from evergreen.handovers.ingest import (
+    Computed,
+    FeatureCandidate,
+    Labelled,
+    Online,
+    PublishedFeatures,
+    SoundFeatures,
+    WrittenLabels,
+    WrittenPartition,
+)
 from evergreen.interval import Interval
 from evergreen.lake.schema import FEATURES, LABELS, RAW, Partition, TableId, online
 from evergreen.run import Run
@@ -29,89 +41,80 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Json = dict[str, Any]
 _ATTEMPTS = 5  # a partition whose inputs change while it is written is computed again; more than this is no coincidence
 
 
-def compute(run: Run, published: Json | None = None) -> Json:
+def compute(run: Run) -> Computed:
     """Compute every feature partition that looks back at the run's day, is complete, and whose inputs have changed.
 
     The results are candidates in staging; the feature contract decides about them before `publish`.
-
-    Returns:
-        `{"views": {view: {partition: {"rows", "content_hash", "inputs_hash", "staged": path}}}}`
     """
     from evergreen.features import compute as adapter
     from evergreen.lake import catalogue, staging
 
-    views: dict[str, Json] = {}
+    views: dict[str, dict[str, FeatureCandidate]] = {}
     for view in run.spec.features:
         views[view] = {}
+        query_hash = _query_hash(run, view)
         for partition, due in _due_features(run, view).items():
             table = adapter.features(run.spec, view, due.window)
             file = staging.path(run.spec.model, run.interval.partition, f"features/{view}/{partition}")
-            views[view][partition] = {
-                "rows": table.num_rows,
-                "content_hash": catalogue.content_hash(table),
-                "inputs_hash": due.inputs_hash,
-                "staged": staging.write(file, table),
-            }
+            views[view][partition] = FeatureCandidate(
+                staged=Staged(path=staging.write(file, table), rows=table.num_rows),
+                content_hash=catalogue.content_hash(table),
+                query_hash=query_hash,
+                inputs_hash=due.inputs_hash,
+            )
+        rows = {partition: candidate.staged.rows for partition, candidate in views[view].items()}
         log.info(
             "Features %s/%s: %s",
             run.spec.model,
             view,
-            _summary(views[view], "nothing to compute (inputs incomplete, or unchanged)"),
+            _summary(rows, "nothing to compute (inputs incomplete, or unchanged)"),
         )
-    return {"views": views}
+    return Computed(views=views)
 
 
-def publish(run: Run, computed: Json) -> Json:
+def publish(run: Run, computed: SoundFeatures) -> PublishedFeatures:
     """Write the candidates that met their contract to the lake, and say in the catalogue from which inputs they were computed.
 
-    A candidate whose inputs have changed since it was computed (another run published a day that it looks back at) is not
-    written but computed and validated again.
-
-    Returns:
-        `{"views": {view: {partition: {"rows", "content_hash", "version"}}}}`, what was written.
+    A candidate whose inputs have changed since it was computed is left to the run that changed them: that one published a day which the
+    partition looks back at, and whoever publishes a day computes every such partition after it. So the last of them writes it.
 
     Raises:
-        WriteConflict: the inputs kept changing.
+        HandoverRefused: the view is declared otherwise by now; no other run would compute it.
     """
     from evergreen.lake import staging
-    from evergreen.validate.stages import validate_features
 
-    written: dict[str, Json] = {view: {} for view in run.spec.features}
-    for _ in range(_ATTEMPTS):
-        for view, candidates in computed["views"].items():
-            for partition, candidate in candidates.items():
-                with _locked(FEATURES.of(run.spec.model, view).at(partition)):
-                    due = _due_features(run, view).get(partition)
-                    if due is not None and due.inputs_hash == candidate["inputs_hash"]:
-                        written[view][partition] = _write(
-                            FEATURES.of(run.spec.model, view), due, staging.read(candidate["staged"])
-                        )
-        stale = [
-            f"{view} {partition}"
-            for view, candidates in computed["views"].items()
-            for partition in sorted(candidates.keys() & _due_features(run, view).keys())
-        ]
-        if not stale:
-            for view, partitions in written.items():
-                log.info("Published %s/%s: %s", run.spec.model, view, _summary(partitions, "nothing new"))
-            return {"views": written}
-        log.info("Computing again, since another run published a day that they look back at: %s", ", ".join(stale))
-        computed = validate_features(run, compute(run))
-    raise _conflict(run, "features")
+    written: dict[str, dict[str, WrittenPartition]] = {view: {} for view in run.spec.features}
+    left: list[str] = []
+    for view, candidates in computed.views.items():
+        stored = FEATURES.of(run.spec.model, view)
+        for partition, candidate in candidates.items():
+            with _locked(stored.at(partition)):
+                due = _due_features(run, view).get(partition)
+                if due is None:
+                    continue  # another run wrote it meanwhile, from the same inputs
+                if candidate.query_hash != _query_hash(run, view):
+                    raise _declared_otherwise(run, view)
+                if due.inputs_hash == candidate.inputs_hash:
+                    rows = staging.read(candidate.staged.path)
+                    written[view][partition] = _write(stored, due, rows)
+                else:
+                    left.append(f"{view} {partition}")
+    for view, partitions in written.items():
+        rows_of = {partition: entry.rows for partition, entry in partitions.items()}
+        log.info("Published %s/%s: %s", run.spec.model, view, _summary(rows_of, "nothing new"))
+    if left:
+        log.info("Left to the run that published a day which they look back at: %s", ", ".join(left))
+    return PublishedFeatures(views=written, left=tuple(left))
 
 
-def labels(run: Run, stored: Json | None = None) -> Json:
+def labels(run: Run) -> Labelled:
     """Compute and publish every label partition that the run's day completes or changes.
 
     A label's window is complete only when the batch that ends at cutoff + horizon is published, so a label that is written
     is mature; when it may be used, its own `known_at` says.
-
-    Returns:
-        `{"partitions": {partition: {"rows", "content_hash", "version", "without_outcome": requests}}}`, what was written.
 
     Raises:
         WriteConflict: the inputs kept changing.
@@ -119,19 +122,19 @@ def labels(run: Run, stored: Json | None = None) -> Json:
     from evergreen.features import compute as adapter
 
     outcomes = LABELS.of(run.spec.model, run.spec.label.name)
-    written: Json = {}
+    written: dict[str, WrittenLabels] = {}
     for _ in range(_ATTEMPTS):
         due = _due_labels(run)
         if not due:
-            log.info(
-                "Label %s/%s: %s", outcomes.model, outcomes.name, _summary(written, "no outcome matured or changed")
-            )
-            return {"partitions": written}
+            rows = {partition: entry.rows for partition, entry in written.items()}
+            log.info("Label %s/%s: %s", outcomes.model, outcomes.name, _summary(rows, "no outcome matured or changed"))
+            return Labelled(partitions=written)
         for partition in due:
             with _locked(outcomes.at(partition)):
                 if (now := _due_labels(run).get(partition)) is not None:
                     table, without = adapter.labels(run.spec, now.window)
-                    written[partition] = {**_write(outcomes, now, table), "without_outcome": without}
+                    entry = _write(outcomes, now, table)
+                    written[partition] = WrittenLabels(**dict(entry), without_outcome=without)
                     if without:
                         log.info("%s: %d of %d requests have no outcome", partition, without, without + table.num_rows)
     raise _conflict(run, "labels")
@@ -148,14 +151,11 @@ def awaited(run: Run, now: datetime) -> list[str]:
     return [f"{name} of {partition}" for name in (*raw, *views, *labels)]
 
 
-def materialize(run: Run, labelled: Json | None = None) -> Json:
+def materialize(run: Run) -> Online:
     """Bring the online store up to the feature partitions that the run's day touches.
 
     In order that is exactly the run's own interval (event_timestamp == as_of). A run that completes later windows brings those
     too, else the newest features of a history ingested backwards would never arrive. Older values never replace newer ones.
-
-    Returns:
-        `{"views": {view: {partition: rows}}}`, what was written.
     """
     from evergreen.features import store
     from evergreen.lake import catalogue, tables
@@ -178,7 +178,7 @@ def materialize(run: Run, labelled: Json | None = None) -> Json:
                     catalogue.record(dataclasses.replace(entry, layer=online(stored).layer))
                     written[view][partition] = entry.rows
         log.info("Online %s/%s: %s", spec.model, view, _summary(written[view], "up to date"))
-    return {"views": written}
+    return Online(views=written)
 
 
 def _withdraw(run: Run, view: str, partition: str, written: Sequence[bytes]) -> None:
@@ -211,10 +211,17 @@ def _newest_before(spec: ModelSpec, view: str, partition: str, keys: Sequence[st
 
 def _due_features(run: Run, view: str) -> dict[str, rules.Due]:
     """partition → what must be computed of it now."""
-    sql = files.query(run.spec, run.spec.view_sql(view))
     windows = rules.feature_windows(run.spec, view, run.interval)
-    declaration = rules.feature_declaration(run.spec, view, sql)
-    return _due(FEATURES.of(run.spec.model, view), run.spec.features[view].sources, declaration, windows)
+    return _due(FEATURES.of(run.spec.model, view), run.spec.features[view].sources, _declaration(run, view), windows)
+
+
+def _declaration(run: Run, view: str) -> str:
+    return rules.feature_declaration(run.spec, view, files.query(run.spec, run.spec.view_sql(view)))
+
+
+def _query_hash(run: Run, view: str) -> str:
+    """Of everything declared that decides what a view's partition holds."""
+    return hashlib.sha256(_declaration(run, view).encode()).hexdigest()
 
 
 def _due_labels(run: Run) -> dict[str, rules.Due]:
@@ -242,14 +249,14 @@ def _due(
     return {due.window.partition: due for due in rules.due(windows, declaration, raw, recorded)}
 
 
-def _write(table: TableId, due: rules.Due, rows: pa.Table) -> Json:
+def _write(table: TableId, due: rules.Due, rows: pa.Table) -> WrittenPartition:
     """Replace one partition, then record it: a kill in between leaves the old record, and the retry writes again."""
     from evergreen.lake import catalogue, partitions
 
     replaced = table.at(due.window.partition)
     entry = partitions.replace(replaced, rows, known_at=due.window.end, inputs_hash=due.inputs_hash)
     catalogue.record(entry)
-    return {"rows": entry.rows, "content_hash": entry.content_hash, "version": entry.table_version}
+    return WrittenPartition(rows=entry.rows, content_hash=entry.content_hash, version=entry.table_version)
 
 
 def _not_online(view: TableId, partitions: Sequence[str]) -> dict[str, catalogue.Entry]:
@@ -274,10 +281,18 @@ def _locked(partition: Partition) -> Iterator[None]:
         yield
 
 
-def _summary(partitions: Mapping[str, Any], nothing: str) -> str:
+def _summary(rows: Mapping[str, int], nothing: str) -> str:
     """`2026-01-05 (1000 rows), 2026-01-06 (998 rows)`, for the log."""
-    rows = {partition: found["rows"] if isinstance(found, dict) else found for partition, found in partitions.items()}
     return ", ".join(f"{partition} ({count} rows)" for partition, count in sorted(rows.items())) or nothing
+
+
+def _declared_otherwise(run: Run, view: str) -> HandoverRefused:
+    return HandoverRefused(
+        f"publishing the features of {run.subject}",
+        found=f"partitions of {view} that were computed as it was declared before",
+        expected="candidates by the view's declaration and query of now",
+        next_step="clear `features` and what comes after it (`evergreen run`: begin with --from features)",
+    )
 
 
 def _conflict(run: Run, what: str) -> WriteConflict:

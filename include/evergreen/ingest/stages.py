@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from evergreen.handovers.handover import Staged
+from evergreen.handovers.ingest import Batch, Extracted, Parted, Published, PublishedSource, Validated
 from evergreen.ingest import rules
 from evergreen.lake.schema import BATCH, QUARANTINE, RAW, Partition
 from evergreen.run import Run
@@ -21,16 +23,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Json = dict[str, Any]
 
-
-def extract(run: Run) -> Json:
+def extract(run: Run) -> Extracted:
     """Read the interval's batch of every source, from the landing zone or a database, with the declared columns and types.
 
     A cell that does not fit its type is null in the staged file, with its text in `_unparsed`; the contract decides on the row.
-
-    Returns:
-        `{"partition", "sources": {source: {"staged": path, "rows", "origin", "batch": hash, "known_at"}}}`
 
     Raises:
         BatchMissing, BatchUnreadable, ConnectionUnknown, ServiceUnavailable: naming the file, or connection and query.
@@ -39,18 +36,18 @@ def extract(run: Run) -> Json:
 
     partition = run.interval.partition
     staging.clean(run.spec.model)
-    sources: Json = {}
+    sources: dict[str, Batch] = {}
     for name in run.spec.sources:
-        table, origin, batch = _batch(run, name)
-        sources[name] = {
-            "staged": staging.write(staging.path(run.spec.model, partition, name), table),
-            "rows": table.num_rows,
-            "origin": origin,
-            "batch": batch,
-            "known_at": rules.known_at(run.interval).isoformat(),
-        }
+        table, origin, digest = _batch(run, name)
+        path = staging.write(staging.path(run.spec.model, partition, name), table)
+        sources[name] = Batch(
+            staged=Staged(path=path, rows=table.num_rows),
+            origin=origin,
+            digest=digest,
+            known_at=rules.known_at(run.interval),
+        )
         log.info("%s: %d rows from %s", name, table.num_rows, origin)
-    return {"partition": partition, "sources": sources}
+    return Extracted(partition=partition, sources=sources)
 
 
 def awaited(run: Run, now: datetime) -> list[str]:
@@ -79,11 +76,8 @@ def _batch(run: Run, name: str) -> tuple[pa.Table, str, str]:
     return parse.parse(parts, source), uri, landing.digest(parts)
 
 
-def publish(run: Run, validated: Json) -> Json:
+def publish(run: Run, validated: Validated) -> Published:
     """Replace the interval's partition of every raw and quarantine table, then say in the catalogue that the day is there.
-
-    Returns:
-        `{"partition", "rows", "sources": {source: {"rows", "quarantined", "content_hash", "version"}}}`
 
     Raises:
         RowsUnaccounted: rows in are not rows published plus rows quarantined; nothing is written.
@@ -92,38 +86,39 @@ def publish(run: Run, validated: Json) -> Json:
     from evergreen.lake import catalogue, staging
 
     partition = run.interval.partition
-    for name, result in validated["sources"].items():
-        accepted, rejected = (staging.read(result[kind]).num_rows for kind in ("accepted", "rejected"))
-        rules.account(f"{run.spec.model}/{name} of {partition}", result["rows"], accepted, rejected)
+    for name, parted in validated.sources.items():
+        # Counted in the files, and not as the hand-over says: what is not there would be missed in silence.
+        accepted, rejected = (staging.read(part.path).num_rows for part in (parted.accepted, parted.rejected))
+        rules.account(f"{run.spec.model}/{name} of {partition}", parted.batch.staged.rows, accepted, rejected)
     with ThreadPoolExecutor(2) as pool:  # waiting for the disk and compressing take turns
-        written = list(pool.map(lambda item: _publish_source(run, *item), validated["sources"].items()))
+        written = list(pool.map(lambda item: _publish_source(run, *item), validated.sources.items()))
     catalogue.record(*(entry for entries in written for entry in entries))
     sources = {
-        entries[0].name: {
-            "rows": entries[0].rows,
-            "quarantined": sum(entry.rows for entry in entries[1:]),
-            "content_hash": entries[0].content_hash,
-            "version": entries[0].table_version,
-        }
+        entries[0].name: PublishedSource(
+            rows=entries[0].rows,
+            quarantined=sum(entry.rows for entry in entries[1:]),
+            content_hash=entries[0].content_hash,
+            version=entries[0].table_version,
+        )
         for entries in written
     }
     for name, source in sources.items():
-        log.info("%s: %d rows published, %d in quarantine", name, source["rows"], source["quarantined"])
-    return {"partition": partition, "rows": sum(source["rows"] for source in sources.values()), "sources": sources}
+        log.info("%s: %d rows published, %d in quarantine", name, source.rows, source.quarantined)
+    return Published(partition=partition, sources=sources)
 
 
-def _publish_source(run: Run, name: str, result: Json) -> list[catalogue.Entry]:
+def _publish_source(run: Run, name: str, parted: Parted) -> list[catalogue.Entry]:
     """Write one source's raw partition and, where there is something to write or to clear, its quarantine partition."""
     import pyarrow as pa
 
     from evergreen.lake import partitions, staging
 
     model, partition, known_at = run.spec.model, run.interval.partition, rules.known_at(run.interval)
-    accepted, rejected = staging.read(result["accepted"]), staging.read(result["rejected"])
+    accepted, rejected = staging.read(parted.accepted.path), staging.read(parted.rejected.path)
     raw, quarantine = RAW.of(model, name).at(partition), QUARANTINE.of(model, name).at(partition)
     contents = {raw: accepted}
     if rejected.num_rows or _in_quarantine(quarantine):
-        batch = pa.array([result["batch"]] * rejected.num_rows, pa.string())
+        batch = pa.array([parted.batch.digest] * rejected.num_rows, pa.string())
         contents[quarantine] = rejected.append_column(BATCH.name, batch)
     entries = []
     for replaced, table in contents.items():

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
+from evergreen.handovers.train import TrainingSet
 from evergreen.lake import staging
 from evergreen.spec.columns import EVENT
 from evergreen.spec.kinds import KINDS, FeatureType
@@ -33,11 +34,11 @@ class Rows:
         return [moment.to_pydatetime() for moment in sorted(self.frame[EVENT].unique())]
 
 
-def read(spec: ModelSpec, data: Mapping[str, Any], part: Literal["learn", "evaluate"]) -> Rows:
-    """One part of the training set that `train.stages.build` described as `data`."""
-    frame = staging.read(data["path"]).to_pandas()
-    start, end = (datetime.fromisoformat(data[part][bound]) for bound in ("from", "to"))
-    frame = frame[frame[EVENT].between(start, end)].reset_index(drop=True)
+def read(spec: ModelSpec, data: TrainingSet, part: Literal["learn", "evaluate"]) -> Rows:
+    """One part of a training set."""
+    frame = staging.read(data.staged.path).to_pandas()
+    stretch = data.learn if part == "learn" else data.evaluate
+    frame = frame[frame[EVENT].between(stretch.start, stretch.end)].reset_index(drop=True)
     return Rows(
         frame,
         inputs(spec.feature_types, frame),

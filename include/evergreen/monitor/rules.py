@@ -13,12 +13,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
+from evergreen.handovers.monitor import Action
 from evergreen.spec.rules import BUDGET_PERIOD
 from evergreen.spec.schema import ModelSpec, Monitoring
-
-Action = Literal["none", "alert", "wait for labels", "retrain"]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from evergreen.errors import StageSkipped, TransientError
+from evergreen.handovers.monitor import Alerted, Collected, Conf, Decided, Drift, Performance, Quality, Retraining
 from evergreen.interval import DAY
 from evergreen.lake.schema import LABELS, PREDICTIONS
 from evergreen.monitor import rules
@@ -22,16 +23,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Json = dict[str, Any]
 
-
-def collect(run: Run) -> Json:
-    """Copy the interval's answered predictions from the server's log to the lake.
-
-    Returns:
-        `{"rows", "partition", "version": the one that made most of them or None, "champion": the version that should have
-        answered, or None, "warnings": where little space is left, for the owner}`
-    """
+def collect(run: Run) -> Collected:
+    """Copy the interval's answered predictions from the server's log to the lake."""
     from collections import Counter
 
     import pyarrow as pa
@@ -63,120 +57,131 @@ def collect(run: Run) -> Json:
     made = Counter(row["version"] for row in rows)
     champion = _champion(run)
     log.info("%d predictions by versions %s; champion: %s", len(rows), dict(made), champion or "none")
-    return {
-        "rows": len(rows), "partition": partition, "version": max(made, key=lambda v: (made[v], v)) if made else None,
-        "champion": champion, "warnings": space.warnings(space.places(settings())),
-    }  # fmt: skip
+    return Collected(
+        partition=partition,
+        rows=len(rows),
+        version=max(made, key=lambda version: (made[version], version)) if made else None,
+        champion=champion,
+        warnings=tuple(space.warnings(space.places(settings()))),
+    )
 
 
-def quality(run: Run, collected: Json) -> Json:
-    """Compare the shares of nulls with the reference's: a feature that stops arriving is a data incident, not drift.
-
-    Returns:
-        `{"missing": {feature: growth of its share of nulls}}`
-    """
+def quality(run: Run, collected: Collected) -> Quality:
+    """Compare the shares of nulls with the reference's: a feature that stops arriving is a data incident, not drift."""
     from evergreen.monitor import drift as adapter
 
-    if collected["version"] is None:
-        return {"missing": {}}
+    if collected.version is None:
+        return Quality(missing={})
     # Of the interval alone: a sensor that fails is an incident of its day, not of a week.
-    found = adapter.missing(_window(run, collected, 1), _reference(run, collected["version"]))
-    for name, share in found.items():
+    missing = adapter.missing(_window(run, collected, 1), _reference(run, collected.version))
+    for name, share in missing.items():
         if share > run.spec.monitoring.missing_share:
             log.warning("%s: nulls grew by %.0f %% of the rows", name, 100 * share)
-    return {"missing": found}
+    return Quality(missing=missing)
 
 
-def drift(run: Run, collected: Json) -> Json:
-    """Measure how far features and predictions are from what the version was trained on; write the Evidently report.
-
-    Returns:
-        `{"distances": {feature: distance}, "prediction": distance or None, "report": URL or None}`
-    """
+def drift(run: Run, collected: Collected) -> Drift:
+    """Measure how far features and predictions are from what the version was trained on; write the Evidently report."""
     from evergreen.monitor import drift as adapter
     from evergreen.monitor import drift_report
 
-    if collected["version"] is None or collected["rows"] == 0:
+    if collected.version is None or collected.rows == 0:
         log.info("No predictions in the window: nothing to compare")
-        return {"distances": {}, "prediction": None, "report": None}
+        return Drift(distances={}, prediction=None, report=None)
     days = run.spec.monitoring.window // DAY
-    window, reference = _window(run, collected, days), _reference(run, collected["version"])
-    found = adapter.distances(run.spec, window, reference)
-    url = drift_report.write(run.spec, collected["partition"], window, reference)
-    run.links["Drift report"] = url
-    prediction = found.pop(adapter.PREDICTION, None)
+    window, reference = _window(run, collected, days), _reference(run, collected.version)
+    measured = adapter.distances(run.spec, window, reference)
+    distances = {name: distance for name, distance in measured.items() if rules.finite(distance) is not None}
+    for name in measured.keys() - distances.keys():
+        log.warning("%s: its distance cannot be measured, infinite values are among its own", name)
+    report = drift_report.write(run.spec, collected.partition, window, reference)
+    prediction = distances.pop(adapter.PREDICTION, None)
     bound = run.spec.monitoring.feature_drift
-    for name, distance in sorted(found.items(), key=lambda item: -item[1]):
+    for name, distance in sorted(distances.items(), key=lambda item: -item[1]):
         log.info("%-28s %.3f%s", name, distance, "  drifted" if distance > bound else "")
     log.info("%-28s %s", "prediction", "no values" if prediction is None else f"{prediction:.3f}")
-    return {"distances": found, "prediction": prediction, "report": url}
+    return Drift(distances=distances, prediction=prediction, report=report)
 
 
-def performance(run: Run, collected: Json) -> Json:
-    """Score the predictions whose labels matured within this interval, against the version's own evaluation.
-
-    Returns:
-        `{"metric", "value", "reference", "drop", "significant", "rows"}`; values are None where there is nothing to score.
-    """
+def performance(run: Run, collected: Collected) -> Performance:
+    """Score the predictions whose labels matured within this interval, against the version's own evaluation."""
     from evergreen.model.metrics import metric
 
     problem, name = run.spec.problem, run.spec.search.metric
-    nothing: Json = {"metric": name, "value": None, "reference": None, "drop": None, "significant": False, "rows": 0}
-    scored = _matured(run, collected["version"])
-    if collected["version"] is None or scored is None or problem.lacking(scored["label"].unique().tolist()):
+    scored = _matured(run, collected.version)
+    if collected.version is None or scored is None or problem.lacking(scored["label"].unique().tolist()):
         log.info("No matured labels of this version's predictions yet")
-        return nothing
+        return Performance(metric=name, value=None, reference=None, drop=None, significant=False, rows=0)
     labels, predictions = problem.labels(scored["label"]), scored["prediction"].to_numpy("float64")
-    reference = json.loads(_artifact(run, collected["version"], "evaluation.json"))["value"]
+    reference = json.loads(_artifact(run, collected.version, "evaluation.json"))["value"]
     loss = metric(problem, name).loss(labels, predictions, reference)
     log.info("%s %.4f on %d matured rows; %.4f at evaluation", name, loss.value, len(labels), reference)
-    return {
-        "metric": name,
-        "value": loss.value,
-        "reference": reference,
-        "drop": loss.drop,
-        "significant": loss.beyond_chance,
-        "rows": len(labels),
-    }
+    return Performance(
+        metric=name,
+        value=rules.finite(loss.value),
+        reference=rules.finite(reference),
+        drop=rules.finite(loss.drop),
+        significant=loss.beyond_chance,
+        rows=len(labels),
+    )
 
 
-def decide(run: Run, collected: Json, quality: Json, drift: Json, performance: Json) -> Json:
-    """Decide what is to be done about the window, and keep the decision.
-
-    Returns:
-        `{"action", "decision_id", "triggers", "reasons", "changed_at", "run_id", "conf"}`; the last two are of the training
-        that a decision to retrain triggers.
-    """
+def decide(run: Run, collected: Collected, quality: Quality, drift: Drift, performance: Performance) -> Decided:
+    """Decide what is to be done about the window, and keep the decision."""
     from evergreen.monitor import decisions
 
     spec = run.spec
     found = rules.Findings(
-        start=run.interval.start, end=run.interval.end, version=collected["version"], champion=collected["champion"],
-        rows=collected["rows"], distances=drift["distances"], missing=quality["missing"], prediction=drift["prediction"],
-        performance=rules.finite(performance["drop"]), performance_significant=performance["significant"],
-        performance_rows=performance["rows"],
-    )  # fmt: skip
+        start=run.interval.start,
+        end=run.interval.end,
+        version=collected.version,
+        champion=collected.champion,
+        rows=collected.rows,
+        distances=drift.distances,
+        missing=quality.missing,
+        prediction=drift.prediction,
+        performance=performance.drop,
+        performance_significant=performance.significant,
+        performance_rows=performance.rows,
+    )
     others = decisions.history(spec.model, but=run.interval.start)
     changed_at = rules.change(found, others, spec.monitoring)
     labels = None if changed_at is None else _labels_since(run, changed_at)
-    numbers = {"rows": collected["rows"], "drift": drift, "missing": quality["missing"], "performance": performance}
+    numbers: dict[str, Any] = {
+        "rows": collected.rows,
+        "drift": drift.model_dump(mode="json"),
+        "missing": dict(quality.missing),
+        "performance": performance.model_dump(mode="json"),
+    }
     if labels is not None:
         numbers["labels"] = {"learn": labels.learn, "evaluate": labels.evaluate, "folds": labels.folds}
     decision = decisions.keep(spec.model, rules.decide(spec, found, others, labels, numbers))
     log.info("Decision %s: %s", decision.id, decision.action)
     for reason in decision.reasons:
         log.info("  %s", reason)
-    since = None if decision.changed_at is None else decision.changed_at.isoformat()
-    return {
-        "action": decision.action, "decision_id": decision.id, "reasons": list(decision.reasons),
+    return Decided(
+        action=decision.action,
+        decision_id=decision.id,
+        reasons=decision.reasons,
         # One that triggered before does so again under the same run id, which then is there; an old one that was killed in between does not.
-        "triggers": decision.triggers and not rules.late(found, others),
-        "changed_at": since, "run_id": f"drift__{decision.id}",
-        "conf": {"as_of": run.as_of.isoformat(), "reason": "drift", "decision_id": decision.id, "changed_at": since},
-    }  # fmt: skip
+        triggers=decision.triggers and not rules.late(found, others),
+        changed_at=decision.changed_at,
+    )
 
 
-def alert(run: Run, decision: Json) -> Json:
+def retrain_wanted(run: Run, decision: Decided) -> Retraining:
+    """Say which training the decision starts.
+
+    Raises:
+        StageSkipped: the decision is not to retrain, or a newer window was decided already.
+    """
+    if decision.action != "retrain" or not decision.triggers:
+        raise StageSkipped(f"decision {decision.decision_id}: {decision.action}; nothing to trigger")
+    conf = Conf(as_of=run.as_of, reason="drift", decision_id=decision.decision_id, changed_at=decision.changed_at)
+    return Retraining(run_id=f"drift__{decision.decision_id}", conf=conf)
+
+
+def alert(run: Run, decision: Decided) -> Alerted:
     """Tell about a decision to alert, and keep it in the audit trail; tell also what is wrong now with what serves: a registry that parted
     from the audit trail, a version deployed by hand, a file that was changed.
 
@@ -185,18 +190,18 @@ def alert(run: Run, decision: Json) -> Json:
     """
     from evergreen.registry import audit
 
-    alerts = decision["reasons"] if decision["action"] == "alert" else []
-    warnings = [*alerts, *_wrong_now(run)]
+    alerts = decision.reasons if decision.action == "alert" else ()
+    warnings = (*alerts, *_wrong_now(run))
     if not warnings:
-        raise StageSkipped(f"decision {decision['decision_id']}: {decision['action']}; nothing to tell")
+        raise StageSkipped(f"decision {decision.decision_id}: {decision.action}; nothing to tell")
     for reason in warnings:
         log.warning("%s %s: %s", run.spec.model, run.interval.partition, reason)
     if alerts:
         audit.record(
-            id=f"alert/{decision['decision_id']}", as_of=run.as_of, model=run.spec.model, event="alert", version=None,
-            actor="monitor", reason="; ".join(alerts), evidence={"decision_id": decision["decision_id"]},
+            id=f"alert/{decision.decision_id}", as_of=run.as_of, model=run.spec.model, event="alert", version=None,
+            actor="monitor", reason="; ".join(alerts), evidence={"decision_id": decision.decision_id},
         )  # fmt: skip
-    return {"told": run.spec.owner.email, "decision_id": decision["decision_id"], "warnings": warnings}
+    return Alerted(owner=run.spec.owner.email, decision_id=decision.decision_id, warnings=warnings)
 
 
 def _wrong_now(run: Run) -> list[str]:
@@ -225,7 +230,7 @@ def _champion(run: Run) -> int | None:
     return served[-1] if served else None
 
 
-def _window(run: Run, collected: Json, days: int) -> pd.DataFrame:
+def _window(run: Run, collected: Collected, days: int) -> pd.DataFrame:
     """The predictions of the interval and the days before it: the interval's by its version; of earlier days all features, and the
     version's own predictions (others' are null), so that a version that has just begun to serve has a whole window too."""
     from evergreen.lake import tables
@@ -234,8 +239,8 @@ def _window(run: Run, collected: Json, days: int) -> pd.DataFrame:
     table = tables.read(PREDICTIONS.of(run.spec.model), wanted)
     assert table is not None
     frame: pd.DataFrame = table.to_pandas()
-    own = frame["version"] == collected["version"]
-    found = frame[own | (frame[PARTITION] != collected["partition"])]
+    own = frame["version"] == collected.version
+    found = frame[own | (frame[PARTITION] != collected.partition)]
     watched: pd.DataFrame = found.assign(prediction=found["prediction"].where(own))
     return watched
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from evergreen.errors import RunError
 from evergreen.interval import CALENDAR, DAY, Interval, in_utc
+from evergreen.loops.wire import LoopName
 from evergreen.orchestration.connections import connection_uri
 from evergreen.quoting import shown
 from evergreen.run import Run
@@ -16,23 +17,26 @@ from evergreen.spec.schema import ModelSpec
 _CLOCKS_APART = timedelta(minutes=5)  # the scheduler's and a worker's, at most
 
 
-def run_of(spec: ModelSpec, context: Mapping[str, Any]) -> Run:
-    """The `Run` of an Airflow task context.
+def run_of(spec: ModelSpec, loop: LoopName, context: Mapping[str, Any]) -> Run:
+    """The `Run` of an Airflow task context of one of a model's loops.
 
     The interval is, in this order: the `partition` or `as_of` that the run names in its params; the run's data interval; for a
     run without one (triggered, or by hand without a date), the last complete day before `run_after`. A training by hand that names
     nothing knows all complete days before its logical date (the timetable's last week may end days earlier), and none asks for
-    more than the model's last day of data.
+    more than the model's last day of data. A rollback works on no interval: its run knows what is known when it is made.
 
     Raises:
         RunError: the params cannot be read, or the interval lies outside the model's days of data, or has not ended.
     """
     dag_run, params = context["dag_run"], context["params"]
-    interval = _named(spec, params) or _of_run(spec, dag_run, training="as_of" in params)
-    check_day(
-        spec, interval, f"identifying run {dag_run.run_id} of {spec.model}",
-        "trigger the run again and name the day: `partition` for ingest and monitor, `as_of` for train",
-    )  # fmt: skip
+    interval = _named(spec, params) or _of_run(spec, dag_run, training=loop == "train")
+    if loop != "rollback":
+        check_day(
+            spec,
+            interval,
+            f"identifying run {dag_run.run_id} of {spec.model}",
+            "trigger the run again and name the day: `partition` for ingest and monitor, `as_of` for train",
+        )
     return Run(
         spec=spec,
         interval=interval,
@@ -40,6 +44,8 @@ def run_of(spec: ModelSpec, context: Mapping[str, Any]) -> Run:
         reason=params.get("reason") or kind(dag_run),
         decision_id=params.get("decision_id"),
         changed_at=_moment(spec, "changed_at", params.get("changed_at")),
+        version=params.get("version"),
+        triggered_by=getattr(dag_run, "triggering_user_name", None),
         connections=connection_uri,
     )
 

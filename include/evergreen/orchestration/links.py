@@ -1,10 +1,13 @@
-"""Buttons on a task's page. A stage names its pages in `run.links`; a task process shows them, also after a failure."""
+"""Buttons on a task's page: the pages that its hand-over, or its error, names."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.sdk import BaseOperatorLink
+
+from evergreen.links import Link
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -19,47 +22,35 @@ class Instance(Protocol):
     map_index: int
 
 
-# The links of the tasks that this process ran, by task instance: a task process runs one, `dag.test()` runs them all.
-_published: dict[tuple[str, str, str, int], dict[str, str]] = {}
+# The pages of the tasks that this process ran, by task instance: a task process runs one, `dag.test()` runs them all.
+_published: dict[tuple[str, str, str, int], Mapping[Link, str]] = {}
 
 
-def publish(ti_key: Instance, links: dict[str, str]) -> None:
-    """Keep what a stage linked, for `get_link`, which Airflow calls in the same process once the task has ended."""
-    _published[_key(ti_key)] = links
+def publish(ti_key: Instance, pages: Mapping[Link, str]) -> None:
+    """Keep a task's pages for `get_link`, which Airflow calls in the same process once the task has ended."""
+    _published[_key(ti_key)] = pages
 
 
 def _key(ti_key: Instance) -> tuple[str, str, str, int]:
     return (ti_key.dag_id, ti_key.run_id, ti_key.task_id, ti_key.map_index)
 
 
-class StageLink(BaseOperatorLink):
-    """One named link."""
+class Button(BaseOperatorLink):
+    """The button of one kind of page."""
 
-    name = ""
+    def __init__(self, link: Link) -> None:
+        self.link = link
+
+    @property
+    def name(self) -> str:
+        return self.link.value
+
+    @property
+    def xcom_key(self) -> str:
+        return f"_link_{self.link.name}"
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        return _published.get(_key(ti_key), {}).get(self.name, "")
+        return _published.get(_key(ti_key), {}).get(self.link, "")
 
 
-class MlflowRunLink(StageLink):
-    """The MLflow run that the task made or used."""
-
-    name = "MLflow run"
-
-
-class DataDocsLink(StageLink):
-    """The Great Expectations page of the batch."""
-
-    name = "Data Docs"
-
-
-class DriftReportLink(StageLink):
-    """The Evidently report of the window."""
-
-    name = "Drift report"
-
-
-class ModelServerLink(StageLink):
-    """The model server's page of the model."""
-
-    name = "Model server"
+BUTTONS = tuple(Button(link) for link in Link)

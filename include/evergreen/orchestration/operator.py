@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from evergreen.disk import told_when_full
-from evergreen.errors import BatchMissing, StageSkipped
+from evergreen.errors import BatchMissing, EvergreenError, StageSkipped
+from evergreen.handovers.handover import Handover
+from evergreen.handovers.monitor import Retraining
+from evergreen.links import Link
+from evergreen.loops.wire import LoopName, Result, Step
 from evergreen.orchestration import links
 from evergreen.orchestration.identity import run_of
 from evergreen.orchestration.waiting import wait
@@ -20,41 +24,37 @@ from evergreen.run import Run
 from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
-    from airflow.sdk import BaseOperatorLink, Context, XComArg
+    from airflow.sdk import BaseOperatorLink, Context
 
 log = logging.getLogger(__name__)
 
-StageFunction = Callable[..., Any]
 Awaits = Callable[[Run, datetime], Sequence[str]]
 
 
 class StageOperator(BaseOperator):
-    """Runs `stage(run, **inputs)` and keeps its JSON result.
+    """Runs a step's stage: reads the hand-overs that it takes, and leaves its own.
 
     Args:
         spec: the model.
-        stage: the stage function; its result travels by XCom, so it is small.
-        inputs: results of earlier stages, by the stage's argument names.
-        mapped: further inputs, one dictionary a mapped task.
+        loop: the loop that the step is of.
+        step: what is run.
+        inputs: what earlier tasks left, by the stage's argument names.
+        mapped: the value that a mapped task is for, by the stage's argument name.
         awaits: what a scheduled run waits for before the stage runs: `awaits(run, now)` names what is missing still. For a batch
             that the stage itself misses it waits too.
     """
 
     template_fields: Sequence[str] = ("inputs", "mapped")
     template_fields_renderers: ClassVar[dict[str, str]] = {"inputs": "json", "mapped": "json"}
-    operator_extra_links: ClassVar[tuple[BaseOperatorLink, ...]] = (
-        links.MlflowRunLink(),
-        links.DataDocsLink(),
-        links.DriftReportLink(),
-        links.ModelServerLink(),
-    )
+    operator_extra_links: ClassVar[tuple[BaseOperatorLink, ...]] = links.BUTTONS
     ui_color = "#d9ead3"
 
     def __init__(
         self,
         *,
         spec: ModelSpec,
-        stage: StageFunction,
+        loop: LoopName,
+        step: Step,
         inputs: Mapping[str, Any] | None = None,
         mapped: Mapping[str, Any] | None = None,
         awaits: Awaits | None = None,
@@ -62,81 +62,81 @@ class StageOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.spec = spec
-        self.stage = stage
+        self.loop = loop
+        self.step = step
         self.inputs = inputs or {}
         self.mapped = mapped or {}
         self.awaits = awaits
 
     def execute(self, context: Context) -> Any:
-        run = run_of(self.spec, context)
+        run = run_of(self.spec, self.loop, context)
         log.info("%s: %s as of %s (%s)", self.spec.model, self.task_id, run.as_of.isoformat(), run.reason)
         if self.awaits is not None and (missing := self.awaits(run, datetime.now(UTC))):
             wait(run, context["dag_run"], ", ".join(missing))
             log.warning("Going on without %s", ", ".join(missing))
+        given = {
+            name: step.read(self.inputs.get(name), self.spec, run.subject) for name, step in self.step.given.items()
+        }
+        pages = _pages(given.values())  # what a failed task can show at least
         try:
-            with told_when_full(f"running {self.task_id} of {run.subject}"):
-                result = self.stage(run, **self.inputs, **self.mapped)
+            result = self._run(run, given)
+            pages |= result.links()
+        except EvergreenError as error:
+            pages |= error.links
+            if isinstance(error, BatchMissing):
+                wait(run, context["dag_run"], f"{error.expected}: {error.found}")
+            raise
         except StageSkipped as reason:
             raise AirflowSkipException(str(reason)) from None
-        except BatchMissing as error:
-            wait(run, context["dag_run"], f"{error.expected}: {error.found}")
-            raise
         finally:
-            links.publish(context["ti"], dict(run.links))
+            links.publish(context["ti"], pages)
         for outlet in self.outlets:
             if isinstance(outlet, Asset):
-                context["outlet_events"][outlet].extra.update(_extra(run.interval.partition, result))
-        return result
+                context["outlet_events"][outlet].extra.update({"partition": run.interval.partition, **result.extra()})
+        return result.to_json()
+
+    def _run(self, run: Run, given: Mapping[str, Result]) -> Handover:
+        assert self.step.stage is not None
+        with told_when_full(f"running {self.task_id} of {run.subject}"):
+            return self.step.stage(run, **given, **self.mapped)
 
 
-def _extra(partition: str, result: Any) -> dict[str, Any]:
-    """The small part of a result that an asset event carries."""
-    small = (
-        {k: v for k, v in result.items() if isinstance(v, str | int | float | bool)} if isinstance(result, dict) else {}
-    )
-    return {"partition": partition, **json.loads(json.dumps(small))}
+def _pages(results: Any) -> dict[Link, str]:
+    """The pages of what a task was given; of several candidates, none in particular."""
+    pages: dict[Link, str] = {}
+    for result in results:
+        if isinstance(result, Handover):
+            pages |= result.links()
+    return pages
 
 
-class Stages:
-    """Makes the tasks of one DAG: `stages(train.build)()`, `stages(train.tune).partial(data=…).expand(family=…)`."""
+class StartOperator(TriggerDagRunOperator):
+    """Starts the run of another loop that a hand-over names, once: a run of that id that is there already is enough.
 
-    def __init__(self, spec: ModelSpec) -> None:
+    Args:
+        step: what it is for; its only input says which run.
+        wanted: what that left.
+    """
+
+    template_fields: Sequence[str] = (*TriggerDagRunOperator.template_fields, "wanted")
+
+    def __init__(self, *, spec: ModelSpec, loop: LoopName, step: Step, wanted: Any = None, **kwargs: Any) -> None:
+        super().__init__(
+            logical_date=None,  # the run's time is its conf's as_of; a date of now would clash and mean nothing
+            skip_when_already_exists=True,
+            fail_when_dag_is_paused=True,
+            openlineage_inject_parent_info=False,  # conf holds the run's params and nothing else
+            **kwargs,
+        )
         self.spec = spec
+        self.loop = loop
+        self.step = step
+        self.wanted = wanted
 
-    def __call__(self, stage: StageFunction, **options: Any) -> StageTask:
-        options.setdefault("task_id", stage.__name__)
-        options.setdefault("doc_md", stage.__doc__)
-        return StageTask(self.spec, stage, options)
-
-
-class StageTask:
-    """A stage that waits for its inputs."""
-
-    def __init__(
-        self, spec: ModelSpec, stage: StageFunction, options: dict[str, Any], fixed: dict[str, Any] | None = None
-    ) -> None:
-        self._spec = spec
-        self._stage = stage
-        self._options = options
-        self._fixed = fixed or {}
-
-    def __call__(self, **inputs: Any) -> XComArg:
-        """One task with these inputs."""
-        task = StageOperator(spec=self._spec, stage=self._stage, inputs=self._fixed | inputs, **self._options)
-        return task.output
-
-    def partial(self, **inputs: Any) -> StageTask:
-        """The inputs that every mapped task shares."""
-        return StageTask(self._spec, self._stage, self._options, self._fixed | inputs)
-
-    def expand(self, **inputs: Sequence[Any]) -> XComArg:
-        """One task for each value of the one input given; named after the value in the UI."""
-        ((name, values),) = inputs.items()
-        mapped = StageOperator.partial(
-            spec=self._spec,
-            stage=self._stage,
-            inputs=self._fixed,
-            map_index_template=f"{{{{ task.mapped['{name}'] }}}}",
-            **self._options,
-        ).expand(mapped=[{name: value} for value in values])
-        return mapped.output
+    def execute(self, context: Context) -> None:
+        run = run_of(self.spec, self.loop, context)
+        wanted = self.step.given["wanted"].read(self.wanted, self.spec, run.subject)
+        assert isinstance(wanted, Retraining)
+        self.trigger_run_id = wanted.run_id
+        self.conf = wanted.conf.model_dump(mode="json")
+        super().execute(context)

@@ -28,6 +28,7 @@ from sklearn.pipeline import Pipeline
 
 from evergreen.families import family as family_of
 from evergreen.files import work_folder
+from evergreen.handovers.train import TrainingSet
 from evergreen.lake import tables
 from evergreen.lake.schema import LABELS
 from evergreen.model.code import code_version
@@ -118,13 +119,13 @@ def _delete_model(model_id: str) -> None:
 
 
 def log_candidate(
-    run: Run, data: Mapping[str, Any], *, family: str, pipeline: Pipeline, rows: Rows,
+    run: Run, data: TrainingSet, *, family: str, pipeline: Pipeline, rows: Rows,
     parameters: Mapping[str, Any], metrics: Mapping[str, float], trials: list[dict[str, Any]], tags: Mapping[str, str],
 ) -> str:  # fmt: skip
     """Log a fitted candidate; returns the MLflow run's id. The run counts as finished only when all of it is there.
 
     Args:
-        run, data: the training, and its set as `train.stages.build` described it.
+        run, data: the training, and its set.
         pipeline, rows: the fitted candidate and the rows that it learned from.
         parameters, metrics, trials: the chosen hyperparameters, and how the search came to them.
         tags: further facts, by their full names.
@@ -228,40 +229,40 @@ def _experiment(model: str) -> str:
     return experiment
 
 
-def _tags(run: Run, data: Mapping[str, Any], family: str) -> dict[str, str]:
+def _tags(run: Run, data: TrainingSet, family: str) -> dict[str, str]:
     """What a version is told apart and repeated by."""
     optional = {
         "evergreen.decision": run.decision_id,
         "evergreen.changed_at": run.changed_at and run.changed_at.isoformat(),
     }
     return {
-        "evergreen.key": data["key"],
+        "evergreen.key": data.key,
         "evergreen.family": family,
         "evergreen.as_of": run.as_of.isoformat(),
         "evergreen.reason": run.reason,
         "evergreen.run_id": run.run_id,
         "evergreen.code": code_version(),
         "evergreen.seed": str(run.spec.search.seed),
-        "evergreen.content_hash": data["content_hash"],
-        "evergreen.versions": json.dumps(data["versions"]),
+        "evergreen.content_hash": data.content_hash,
+        "evergreen.versions": json.dumps(data.versions),
         **{name: text for name, text in optional.items() if text},
     }
 
 
-def _dataset(spec: ModelSpec, data: Mapping[str, Any], rows: Rows) -> PandasDataset:
+def _dataset(spec: ModelSpec, data: TrainingSet, rows: Rows) -> PandasDataset:
     """The training set as MLflow knows datasets. It is made of several tables, whose versions the run's tags name; the labels'
     stands for them all."""
     label = spec.label.name
     labels = LABELS.of(spec.model, label)
     source = DeltaDatasetSource(
-        path=tables.table_path(labels), delta_table_version=data["versions"].get(labels.within_model)
+        path=tables.table_path(labels), delta_table_version=data.versions.get(labels.within_model)
     )
     # MLflow takes every whole number for one that may be missing, and warns.
     whole = rows.frame.select_dtypes("integer").columns
     frame = rows.frame.astype(dict.fromkeys(whole, "float64"))
-    name = f"{spec.model} {data['key']}"
+    name = f"{spec.model} {data.key}"
     found: PandasDataset = mlflow.data.from_pandas(
-        frame, source=source, name=name, targets=label, digest=data["content_hash"][:32]
+        frame, source=source, name=name, targets=label, digest=data.content_hash[:32]
     )
     return found
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from evergreen.errors import NothingToRollBackTo, RequestRefused, ServiceUnavailable
+from evergreen.handovers.rollback import RolledBack
 from evergreen.registry import audit, mlflow_server, records, rules, store
 from evergreen.registry.promotion import promote
 from evergreen.serve import client
 
 
-def rollback(model: str, *, reason: str, actor: str, version: int | None = None) -> dict[str, Any]:
+def rollback(model: str, *, reason: str, actor: str, version: int | None = None) -> RolledBack:
     """Let the server take the last known good version, then record that, then show it in MLflow, which may be away. Again after a kill
     is harmless.
 
@@ -20,9 +19,6 @@ def rollback(model: str, *, reason: str, actor: str, version: int | None = None)
     Args:
         version: the one to roll back from; None: the champion. A task names it, since it may be cleared long after another
             version has taken its place.
-
-    Returns:
-        `{"from", "to", "message"}`
 
     Raises:
         NothingToRollBackTo: there is no other good version, or the one to roll back from is not the champion.
@@ -51,7 +47,7 @@ def rollback(model: str, *, reason: str, actor: str, version: int | None = None)
         )  # fmt: skip
         later = "" if store.show(model) else "; MLflow does not show it yet: run this again once it answers"
     message = f"{model}: version {target.number} serves again; version {champion.number} was rolled back from ({reason}){later}"
-    return {"from": champion.number, "to": target.number, "message": message}
+    return RolledBack(retired=champion.number, version=target.number, message=message)
 
 
 def _unshown(model: str, champion: rules.Version | None) -> int | None:
@@ -81,7 +77,7 @@ def _caught_up(model: str, number: int | None, actor: str) -> tuple[rules.Versio
     return serving, store.last_known_good(model)
 
 
-def _before(model: str, version: int, champion: rules.Version | None, number: int | None) -> dict[str, Any]:
+def _before(model: str, version: int, champion: rules.Version | None, number: int | None) -> RolledBack:
     """What an earlier attempt has done already; an error when none has."""
     if champion is None or not records.version(model, version).rolled_back:
         instead = (
@@ -94,7 +90,7 @@ def _before(model: str, version: int, champion: rules.Version | None, number: in
             next_step="name the champion" if champion else f"train a first version (`{model}__train`)",
         )
     message = f"{model}: version {version} was rolled back from before; the champion is version {champion.number}"
-    return {"from": version, "to": champion.number, "message": message}
+    return RolledBack(retired=version, version=champion.number, message=message)
 
 
 def _named(version: rules.Version | None) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from evergreen.errors import EvidenceMissing
+from evergreen.handovers.handover import Staged, TrackedRun
+from evergreen.handovers.train import Candidate, SoundTrainingSet, Stretch, TrainingSet
 from evergreen.run import Run
 from evergreen.train import rules
 
@@ -17,15 +19,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Json = dict[str, Any]
 
-
-def build(run: Run) -> Json:
+def build(run: Run) -> TrainingSet:
     """Build the training set: labels mature at as_of, joined point in time with features, pinned by versions and content.
-
-    Returns:
-        `{"key", "path", "rows", "content_hash", "versions", "learn": {"rows", "from", "to"}, "evaluate": {…}}`; `path` is a
-        Parquet file of the entity key, event_timestamp, features and label.
 
     Raises:
         EvidenceMissing: fewer rows to learn from than the spec asks for, or none to evaluate on.
@@ -60,21 +56,27 @@ def build(run: Run) -> Json:
     )
     path = staging.write(staging.path(spec.model, "train", key), built.rows)
     log.info(
-        "Training set %s: %d rows to learn from (%s to %s), %d to evaluate on (%s to %s)", key,
-        learn, split.learn_from.date(), split.learn_to.date(), evaluate, split.evaluate_from.date(), split.evaluate_to.date(),
-    )  # fmt: skip
-    return {
-        "key": key, "path": path, "rows": built.rows.num_rows, "content_hash": built.content_hash, "versions": built.versions,
-        "learn": {"rows": learn, "from": split.learn_from.isoformat(), "to": split.learn_to.isoformat()},
-        "evaluate": {"rows": evaluate, "from": split.evaluate_from.isoformat(), "to": split.evaluate_to.isoformat()},
-    }  # fmt: skip
+        "Training set %s: %d rows to learn from (%s to %s), %d to evaluate on (%s to %s)",
+        key,
+        learn,
+        split.learn_from.date(),
+        split.learn_to.date(),
+        evaluate,
+        split.evaluate_from.date(),
+        split.evaluate_to.date(),
+    )
+    return TrainingSet(
+        key=key,
+        staged=Staged(path=path, rows=built.rows.num_rows),
+        content_hash=built.content_hash,
+        versions=built.versions,
+        learn=Stretch(rows=learn, start=split.learn_from, end=split.learn_to),
+        evaluate=Stretch(rows=evaluate, start=split.evaluate_from, end=split.evaluate_to),
+    )
 
 
-def tune(run: Run, data: Json, family: str) -> Json:
+def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
     """Search a family's hyperparameters on time folds, fit the best on all learning rows, and log the candidate to MLflow.
-
-    Returns:
-        `{"family", "mlflow_run_id", "best_score", "trials"}`
 
     Raises:
         EvidenceMissing: no time fold can be scored, or no trial came to its end.
@@ -86,13 +88,12 @@ def tune(run: Run, data: Json, family: str) -> Json:
     from evergreen.registry import tracking
     from evergreen.train import tuning
 
-    spec, study = run.spec, tuning.study(run.spec.model, data["key"], family)
+    spec, study = run.spec, tuning.study(run.spec.model, data.key, family)
     with tuning.alone(study):
-        found = tracking.find(spec.model, data["key"], family, study=study, is_idle=tuning.is_idle)
+        found = tracking.find(spec.model, data.key, family, study=study, is_idle=tuning.is_idle)
         if found is not None:
             log.info("%s: this training was done before; nothing to do", family)
-            run.links["MLflow run"] = tracking.url(found.info.run_id)
-            return _result(family, found.info.run_id, found.data.metrics)
+            return _candidate(family, found.info.run_id, found.data.metrics)
         learn = rows.read(spec, data, "learn")
         folds = _folds(run, family, learn)
         with threadpool_limits(1):  # families are tuned side by side, one core each
@@ -118,7 +119,6 @@ def tune(run: Run, data: Json, family: str) -> Json:
             ],
             tags={"evergreen.study": study, "evergreen.spec": spec_hash(spec)},
         )  # fmt: skip
-    run.links["MLflow run"] = tracking.url(run_id)
     pruned = sum(trial.state.name == "PRUNED" for trial in trials)
     log.info(
         "%s: %s %.4f on time folds, the best of %d trials (%d pruned)",
@@ -129,16 +129,18 @@ def tune(run: Run, data: Json, family: str) -> Json:
         pruned,
     )
     log.info("%s: %s", family, ", ".join(f"{name} {value:.4g}" for name, value in best.params.items()))
-    return _result(family, run_id, metrics)
+    return _candidate(family, run_id, metrics)
 
 
-def _result(family: str, run_id: str, metrics: Json) -> Json:
-    return {
-        "family": family,
-        "mlflow_run_id": run_id,
-        "best_score": metrics["search_score"],
-        "trials": int(metrics["search_trials"]),
-    }
+def _candidate(family: str, run_id: str, metrics: Mapping[str, float]) -> Candidate:
+    from evergreen.registry import tracking
+
+    return Candidate(
+        family=family,
+        run=TrackedRun(id=run_id, page=tracking.url(run_id)),
+        search_score=metrics["search_score"],
+        trials=int(metrics["search_trials"]),
+    )
 
 
 def _first(run: Run, family: str) -> list[rules.Proposal]:

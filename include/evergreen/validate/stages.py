@@ -6,10 +6,14 @@ What follows from which failure stands in `validate.rules`.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from evergreen.errors import ContractBroken, EvidenceMissing, PermanentError
+from evergreen.handovers.handover import Staged
+from evergreen.handovers.ingest import Computed, Extracted, Parted, SoundFeatures, Validated
+from evergreen.handovers.train import SoundTrainingSet, TrainingSet
 from evergreen.lake.schema import REASONS, UNPARSED
+from evergreen.links import Link
 from evergreen.run import Run
 from evergreen.validate import rules
 
@@ -25,18 +29,9 @@ _CONSEQUENCES = {  # of a broken table of each kind
     "sources": "nothing was published", "features": "no feature of the interval was published", "training": "nothing is trained",
 }  # fmt: skip
 
-Json = dict[str, Any]
 
-
-def validate(run: Run, extracted: Json) -> Json:
+def validate(run: Run, extracted: Extracted) -> Validated:
     """Hold every source's batch against its contract and part its rows into accepted and rejected ones.
-
-    Both are staged as Parquet: accepted rows with the declared columns; rejected ones also with `_unparsed`, `_row` and
-    `_reasons`. In order, and every row in exactly one of them.
-
-    Returns:
-        `extracted`, with `"published", "quarantined", "accepted": path, "rejected": path` for each source, and `"warnings"`: what
-        the owner is told.
 
     Raises:
         ContractBroken: a critical expectation failed, of any source; nothing may be published.
@@ -49,10 +44,10 @@ def validate(run: Run, extracted: Json) -> Json:
 
     partition, judge = run.interval.partition, expectations.Judge()
     entries: list[Entry] = []
-    sources: Json = {}
+    sources: dict[str, Parted] = {}
     for name, source in run.spec.sources.items():
-        batch = extracted["sources"][name]
-        table = staging.read(batch["staged"])
+        batch = extracted.sources[name]
+        table = staging.read(batch.staged.path)
         keys = zip(*(table[column].to_pylist() for column in source.keys), strict=True)
         unusable = rules.unusable(table[UNPARSED.name].to_pylist(), keys)
         usable = [position for position in range(table.num_rows) if position not in unusable]
@@ -65,25 +60,26 @@ def validate(run: Run, extracted: Json) -> Json:
         rejected = table.take(pa.array(decision.rejected, pa.int64())).append_column(
             REASONS.name, pa.array(["; ".join(reasons) for reasons in decision.rejected.values()], pa.string())
         )
-        sources[name] = {
-            **batch,
-            "published": accepted.num_rows,
-            "quarantined": rejected.num_rows,
-            "accepted": staging.write(staging.path(run.spec.model, partition, f"{name}.accepted"), accepted),
-            "rejected": staging.write(staging.path(run.spec.model, partition, f"{name}.rejected"), rejected),
-        }
-    _report(
-        run, "sources", partition, entries, ContractBroken,
+        accepted_file, rejected_file = (
+            Staged(
+                path=staging.write(staging.path(run.spec.model, partition, f"{name}.{part}"), rows), rows=rows.num_rows
+            )
+            for part, rows in (("accepted", accepted), ("rejected", rejected))
+        )
+        sources[name] = Parted(batch=batch, accepted=accepted_file, rejected=rejected_file)
+    page = _report(
+        run,
+        "sources",
+        partition,
+        entries,
+        ContractBroken,
         "correct the batch upstream, or the contract if the world has changed, then clear `extract` and what follows",
-    )  # fmt: skip
-    return {**extracted, "sources": sources, "warnings": _warnings(entries)}
+    )
+    return Validated(partition=partition, sources=sources, page=page, warnings=_warnings(entries))
 
 
-def validate_features(run: Run, computed: Json) -> Json:
+def validate_features(run: Run, computed: Computed) -> SoundFeatures:
     """Hold every computed feature partition against its view's contract. No row is dropped: a critical failure stops the run.
-
-    Returns:
-        `computed`, with `"warnings": [...]`.
 
     Raises:
         ContractBroken: a critical expectation failed; no feature is published.
@@ -94,30 +90,32 @@ def validate_features(run: Run, computed: Json) -> Json:
 
     judge = expectations.Judge()
     entries: list[Entry] = []
-    for view, partitions in computed["views"].items():
+    page = None
+    for view, partitions in computed.views.items():
         suite = _suite(run, view)
-        for partition, staged in sorted(partitions.items()):
-            table = staging.read(staged["staged"])
+        for partition, candidate in sorted(partitions.items()):
+            table = staging.read(candidate.staged.path)
             name = view if partition == run.interval.partition else f"{view} of {partition}"
             findings, result = judge(suite, table, range(table.num_rows), name, run.as_of)
             entries.append(
                 _entry(name, table.num_rows, rules.decide(table.num_rows, {}, findings, quarantine=False), result)
             )
     if entries:
-        _report(
-            run, "features", run.interval.partition, entries, ContractBroken,
+        page = _report(
+            run,
+            "features",
+            run.interval.partition,
+            entries,
+            ContractBroken,
             "correct the view's query, or its contract if the world has changed, then clear `features` and what follows",
-        )  # fmt: skip
+        )
     else:
         log.info("No feature partition was computed, so there is none to validate")
-    return {**computed, "warnings": _warnings(entries)}
+    return SoundFeatures(views=computed.views, page=page, warnings=_warnings(entries))
 
 
-def validate_training(run: Run, data: Json) -> Json:
+def validate_training(run: Run, data: TrainingSet) -> SoundTrainingSet:
     """Hold the training set against the contract that follows from the spec: see `validate.training`.
-
-    Returns:
-        `data`, with `"warnings": [...]`.
 
     Raises:
         EvidenceMissing: too few rows, or one class only: not enough to learn from.
@@ -126,21 +124,24 @@ def validate_training(run: Run, data: Json) -> Json:
     from evergreen.lake import staging
     from evergreen.validate import expectations, training
 
-    table = staging.read(data["path"])
+    table = staging.read(data.staged.path)
     suite = expectations.suite(training.contract(run.spec, run.as_of), "training set", "model.yaml")
     findings, result = expectations.Judge()(suite, table, range(table.num_rows), "training set", run.as_of)
     entries = [
         _entry("training set", table.num_rows, rules.decide(table.num_rows, {}, findings, quarantine=False), result)
     ]
     lacking = all(f.name.startswith(training.EVIDENCE) for f in findings if f.severity == "critical" and not f.success)
-    _report(
-        run, "training", f"{run.as_of:%Y-%m-%dT%H%MZ}", entries,
+    page = _report(
+        run,
+        "training",
+        f"{run.as_of:%Y-%m-%dT%H%MZ}",
+        entries,
         EvidenceMissing if lacking else ContractBroken,
         "train again when more labels have matured, or widen split.window in model.yaml"
         if lacking
         else "correct the features or the label that the lines above name, then clear `build` and what follows",
-    )  # fmt: skip
-    return {**data, "warnings": _warnings(entries)}
+    )
+    return SoundTrainingSet(**dict(data), page=page, warnings=_warnings(entries))
 
 
 def _suite(run: Run, table: str) -> list[Expectation]:
@@ -153,8 +154,8 @@ def _suite(run: Run, table: str) -> list[Expectation]:
     )
 
 
-def _warnings(entries: list[Entry]) -> list[str]:
-    return [f"{entry.table}: {warning}" for entry in entries for warning in entry.decision.warnings]
+def _warnings(entries: list[Entry]) -> tuple[str, ...]:
+    return tuple(f"{entry.table}: {warning}" for entry in entries for warning in entry.decision.warnings)
 
 
 def _entry(table: str, rows: int, decision: rules.Decision, result: ExpectationSuiteValidationResult) -> Entry:
@@ -163,11 +164,11 @@ def _entry(table: str, rows: int, decision: rules.Decision, result: ExpectationS
     return Entry(table, rows, decision, result, rules.counted(decision.rejected))
 
 
-def _report(run: Run, kind: str, key: str, entries: list[Entry], error: type[PermanentError], next_step: str) -> None:
-    """Write and link the page, log what was found, and stop the run if a table is broken."""
+def _report(run: Run, kind: str, key: str, entries: list[Entry], error: type[PermanentError], next_step: str) -> str:
+    """Write the page, log what was found, and stop the run if a table is broken; returns the page's address."""
     from evergreen.validate import data_docs
 
-    url = run.links["Data Docs"] = data_docs.write(run.spec.model, kind, key, entries)
+    url = data_docs.write(run.spec.model, kind, key, entries)
     for entry in entries:
         decision = entry.decision
         log.info(
@@ -186,4 +187,6 @@ def _report(run: Run, kind: str, key: str, entries: list[Entry], error: type[Per
             found="\n    ".join(["", *broken]) if len(broken) > 1 else broken[0],
             expected=f"every critical expectation met; {_CONSEQUENCES[kind]}. Data Docs: {url}",
             next_step=next_step,
+            links={Link.DATA_DOCS: url},
         )
+    return url

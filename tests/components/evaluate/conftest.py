@@ -12,12 +12,14 @@ import pytest
 from sklearn.pipeline import Pipeline
 
 from evergreen.evaluate import stages as evaluate
+from evergreen.handovers.train import Candidate, Judged, SoundTrainingSet
 from evergreen.model import families, rows
 from evergreen.registry import audit, store, tracking
 from evergreen.registry import stages as registry
 from evergreen.run import Run
 from evergreen.spec.schema import ModelSpec
 from tests.components.train.conftest import DAYS, rows_of, run_as_of, spec, training_set
+from tests.handovers import judged, tracked
 
 __all__ = ["Contest", "run_as_of", "spec", "training_set"]
 Json = dict[str, Any]
@@ -28,16 +30,16 @@ class Contest:
     """One model's candidates and champion."""
 
     spec: ModelSpec
-    write: Callable[..., Json]
+    write: Callable[..., SoundTrainingSet]
 
-    def data(self, run: Run, frame: pd.DataFrame | None = None) -> Json:
+    def data(self, run: Run, frame: pd.DataFrame | None = None) -> SoundTrainingSet:
         """The training set of a run."""
         return self.write(run, rows_of(range(DAYS + 10)) if frame is None else frame)
 
     def candidate(
-        self, run: Run, data: Json, family: str = "gradient_boosting", *, best_score: float = 0.7, noise: float = 0.0,
+        self, run: Run, data: SoundTrainingSet, family: str = "gradient_boosting", *, best_score: float = 0.7, noise: float = 0.0,
         damage: Callable[[Pipeline], None] | None = None,
-    ) -> Json:  # fmt: skip
+    ) -> Candidate:  # fmt: skip
         """A candidate that learned from the set, with a share of its labels flipped; `damage` is done to it before it is logged."""
         learn = rows.read(run.spec, data, "learn")
         flipped = np.random.default_rng(0).random(len(learn.labels)) < noise
@@ -52,19 +54,16 @@ class Contest:
             run_id = tracking.log_candidate(
                 run, data, family=family, pipeline=pipeline, rows=learn, parameters=parameters, metrics={"search_score": best_score}, trials=[], tags={},
             )  # fmt: skip
-        return {"family": family, "mlflow_run_id": run_id, "best_score": best_score, "trials": 1}
+        return Candidate(family=family, run=tracked(run_id), search_score=best_score, trials=1)
 
-    def judge(self, run: Run, data: Json, candidates: list[Json]) -> Json:
+    def judge(self, run: Run, data: SoundTrainingSet, candidates: list[Candidate]) -> Judged:
         """Evaluate, then the gates."""
-        return evaluate.gates(run, evaluate.evaluate(run, data, candidates))
+        return evaluate.gates(run, evaluate.evaluate(run, data, tuple(candidates)))
 
-    def champion(self, run: Run, data: Json, candidate: Json) -> int:
+    def champion(self, run: Run, data: SoundTrainingSet, candidate: Candidate) -> int:
         """Register a candidate and make it the champion, whatever its gates would say."""
-        gated = {
-            "passed": True, "reason": "", "key": data["key"], "mlflow_run_id": candidate["mlflow_run_id"], "family": candidate["family"],
-            "champion": None,
-        }  # fmt: skip
-        number: int = registry.register(run, gated)["version"]
+        passed = judged(candidate.run.id, key=data.key, family=candidate.family)
+        number = registry.register(run, passed).version
         store.set_champion(self.spec.model, number, last_known_good=None)
         audit.record(
             id=f"promotion/{self.spec.model}/{number}", as_of=run.as_of, model=self.spec.model, event="promotion", version=number,
@@ -80,5 +79,5 @@ class Contest:
 
 
 @pytest.fixture
-def contest(spec: ModelSpec, training_set: Callable[..., Json]) -> Contest:
+def contest(spec: ModelSpec, training_set: Callable[..., SoundTrainingSet]) -> Contest:
     return Contest(spec, training_set)

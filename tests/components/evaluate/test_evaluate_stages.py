@@ -14,6 +14,8 @@ from sklearn.pipeline import Pipeline
 
 from evergreen.errors import EvidenceMissing, StageSkipped
 from evergreen.evaluate import stages
+from evergreen.handovers.train import Candidate, Gate, Judged, SoundTrainingSet
+from evergreen.links import Link
 from evergreen.model import rows
 from evergreen.model.metrics import score
 from evergreen.registry import artifacts, loading, records, store
@@ -30,8 +32,8 @@ def artifact(run_id: str, name: str) -> Json:
     return found
 
 
-def gate(found: list[Json], name: str) -> Json:
-    (one,) = (each for each in found if each["name"] == name)
+def gate(judged: Judged, name: str) -> Gate:
+    (one,) = (each for each in judged.gates if each.name == name)
     return one
 
 
@@ -43,31 +45,28 @@ def test_the_first_candidate_has_no_champion_says_so_and_becomes_version_1(conte
     run = run_as_of(contest.spec)
     data = contest.data(run)
     candidate = contest.candidate(run, data)
-    evaluated = stages.evaluate(run, data, [candidate])
-    assert evaluated["champion"] is None
+    evaluated = stages.evaluate(run, data, (candidate,))
+    assert evaluated.champion is None
     later = rows.read(run.spec, data, "evaluate")
-    assert evaluated["rows"] == len(later.labels)
-    assert evaluated["rows_of_class"] == {"1": later.labels.sum(), "0": (later.labels == 0).sum()}
-    answers = loading.pipeline(candidate["mlflow_run_id"]).predict_proba(later.inputs)[:, 1]
-    assert evaluated["best"]["scores"] == score(run.spec.problem, later.labels, answers), (
-        "scored on the evaluation rows"
-    )
-    assert evaluated["baseline"]["roc_auc"] == 0.5
+    assert evaluated.rows == len(later.labels)
+    assert evaluated.rows_of_class == {"1": later.labels.sum(), "0": (later.labels == 0).sum()}
+    answers = loading.pipeline(candidate.run.id).predict_proba(later.inputs)[:, 1]
+    assert evaluated.best.scores == score(run.spec.problem, later.labels, answers), "scored on the evaluation rows"
+    assert evaluated.baseline["roc_auc"] == 0.5
 
     gated = stages.gates(run, evaluated)
-    assert gated["passed"], gated["reason"]
-    assert gate(gated["gates"], "better than the champion")["reason"] == "there is no champion yet"
-    assert artifact(candidate["mlflow_run_id"], "gates.json")["verdict"] == "pass"
-    told = artifact(candidate["mlflow_run_id"], "evaluation.json")
-    assert told["value"] == evaluated["best"]["scores"]["roc_auc"]
-    logged = mlflow.get_run(candidate["mlflow_run_id"]).data
-    assert {logged.metrics[f"evaluation_{name}"] for name in Binary.metrics} == set(
-        evaluated["best"]["scores"].values()
-    )
+    assert gated.passed, gated.reason
+    assert gate(gated, "better than the champion").reason == "there is no champion yet"
+    assert artifact(candidate.run.id, "gates.json")["verdict"] == "pass"
+    told = artifact(candidate.run.id, "evaluation.json")
+    assert told["value"] == evaluated.best.scores["roc_auc"]
+    logged = mlflow.get_run(candidate.run.id).data
+    assert {logged.metrics[f"evaluation_{name}"] for name in Binary.metrics} == set(evaluated.best.scores.values())
     assert logged.tags["evergreen.verdict"] == "pass"
-    assert run.links["MLflow run"].endswith(candidate["mlflow_run_id"])
-    assert registry.register(run, gated)["version"] == 1
-    again = stages.gates(run, stages.evaluate(run, data, [candidate]))
+    assert gated.links() == {Link.MLFLOW_RUN: candidate.run.page}
+    assert (evaluated.links(), gated.score) == (gated.links(), evaluated.best.scores["roc_auc"])
+    assert registry.register(run, gated).version == 1
+    again = stages.gates(run, stages.evaluate(run, data, (candidate,)))
     assert again == gated, "judged again before anything was promoted, it is judged the same"
 
 
@@ -79,19 +78,21 @@ def test_the_champion_is_scored_again_on_the_rows_of_the_candidate(contest: Cont
     number = contest.champion(earlier, old, weak)
 
     data = contest.data(run)
-    evaluated = stages.evaluate(run, data, [contest.candidate(run, data)])
-    champion, later = evaluated["champion"], rows.read(run.spec, data, "evaluate")
-    assert (champion["version"], champion["problem"], champion["is_candidate"]) == (number, "", False)
-    answers = loading.pipeline(weak["mlflow_run_id"]).predict_proba(later.inputs)[:, 1]
-    assert champion["scores"] == score(run.spec.problem, later.labels, answers)
-    assert champion["scores"] != artifact(weak["mlflow_run_id"], "evaluation.json")["scores"], "not what it once scored"
-    comparison = champion["comparison"]
-    assert comparison["gain"] == evaluated["best"]["scores"]["roc_auc"] - champion["scores"]["roc_auc"]
-    assert comparison["low"] < comparison["gain"] < comparison["high"]
-    assert (comparison["rows"], comparison["entities"]) == (len(later.labels), len(np.unique(later.keys)))
+    evaluated = stages.evaluate(run, data, (contest.candidate(run, data),))
+    champion, later = evaluated.champion, rows.read(run.spec, data, "evaluate")
+    assert champion is not None and champion.scores is not None
+    assert (champion.version, champion.problem, champion.is_candidate) == (number, "", False)
+    answers = loading.pipeline(weak.run.id).predict_proba(later.inputs)[:, 1]
+    assert champion.scores == score(run.spec.problem, later.labels, answers)
+    assert champion.scores != artifact(weak.run.id, "evaluation.json")["scores"], "not what it once scored"
+    comparison, ours, theirs = champion.comparison, evaluated.best.scores["roc_auc"], champion.scores["roc_auc"]
+    assert comparison is not None and ours is not None and theirs is not None
+    assert comparison.gain == ours - theirs and comparison.low is not None and comparison.high is not None
+    assert comparison.low < comparison.gain < comparison.high
+    assert (comparison.rows, comparison.entities) == (len(later.labels), len(np.unique(later.keys)))
     gated = stages.gates(run, evaluated)
-    assert gated["passed"], gated["reason"]
-    assert registry.register(run, gated)["version"] == number + 1
+    assert gated.passed, gated.reason
+    assert registry.register(run, gated).version == number + 1
 
 
 @pytest.mark.parametrize(("metric", "chosen"), [("roc_auc", "gradient_boosting"), ("log_loss", "logistic_regression")])
@@ -106,12 +107,12 @@ def test_the_best_is_the_one_that_the_time_folds_prefer_and_not_the_evaluation_r
         contest.candidate(run, data, "logistic_regression", best_score=0.7, noise=0.7 if metric == "log_loss" else 0.0),
     ]
     for order in (candidates, candidates[::-1]):
-        evaluated = stages.evaluate(run, data, order)
-        scores = {each["family"]: each["scores"]["roc_auc"] for each in evaluated["candidates"]}
+        evaluated = stages.evaluate(run, data, tuple(order))
+        scores = {each.family: each.scores["roc_auc"] or 0.0 for each in evaluated.candidates}
         assert min(scores, key=lambda family: scores[family]) == chosen, (
             "the case: the evaluation rows prefer the other"
         )
-        assert evaluated["best"]["family"] == chosen
+        assert evaluated.best.family == chosen
 
 
 def test_a_candidate_that_is_not_better_is_a_good_run_that_registers_nothing(contest: Contest) -> None:
@@ -120,7 +121,7 @@ def test_a_candidate_that_is_not_better_is_a_good_run_that_registers_nothing(con
     contest.champion(earlier, old, contest.candidate(earlier, old))
     data = contest.data(run)
     gated = contest.judge(run, data, [contest.candidate(run, data, noise=0.3)])
-    assert not gated["passed"]
+    assert not gated.passed
     with pytest.raises(StageSkipped, match=r"not promoted: .*better than the champion: roc_auc 0"):
         registry.register(run, gated)
     assert contest.versions() == [1]
@@ -132,8 +133,8 @@ def test_a_rerun_of_the_champions_training_finds_nothing_new(contest: Contest) -
     candidate = contest.candidate(run, data)
     contest.champion(run, data, candidate)
     gated = contest.judge(run, data, [candidate])
-    assert not gated["passed"]
-    assert "the candidate is the champion already" in gated["reason"]
+    assert not gated.passed
+    assert "the candidate is the champion already" in gated.reason
     with pytest.raises(StageSkipped):
         registry.register(run, gated)
     assert contest.versions() == [1]
@@ -145,19 +146,21 @@ def test_a_candidate_older_than_the_champion_is_refused_twice(contest: Contest) 
     data = contest.data(run)
     candidate = contest.candidate(run, data)
     before = contest.judge(run, data, [candidate])
-    assert before["passed"], "there was no champion yet"
+    assert before.passed, "there was no champion yet"
     new = contest.data(newer)
     contest.champion(newer, new, contest.candidate(newer, new, noise=0.42))
     gated = contest.judge(run, data, [candidate])
-    assert (gated["passed"], gate(gated["gates"], "not older than the champion")["verdict"]) == (False, "fail")
-    assert gate(gated["gates"], "better than the champion")["verdict"] == "pass", "it is refused for its age alone"
+    assert (gated.passed, gate(gated, "not older than the champion").verdict) == (False, "fail")
+    assert gate(gated, "better than the champion").verdict == "pass", "it is refused for its age alone"
     for passed in (gated, before):
         with pytest.raises(StageSkipped, match="champion"):
             registry.register(run, passed)
     assert contest.versions() == [1]
 
 
-def refused(contest: Contest, run: Run, data: Json, candidate: Json, because: str, versions: list[int]) -> None:
+def refused(
+    contest: Contest, run: Run, data: SoundTrainingSet, candidate: Candidate, because: str, versions: list[int]
+) -> None:
     """The gates end red for the reason; nothing is registered, the champion stays, the verdict is kept."""
     champion = store.champion(contest.spec.model)
     with pytest.raises(EvidenceMissing) as raised:
@@ -165,9 +168,9 @@ def refused(contest: Contest, run: Run, data: Json, candidate: Json, because: st
     assert because in raised.value.found
     assert contest.versions() == versions
     assert store.champion(contest.spec.model) == champion
-    told = artifact(candidate["mlflow_run_id"], "gates.json")
+    told = artifact(candidate.run.id, "gates.json")
     assert told["verdict"] == "no evidence" and because in told["reason"]
-    assert mlflow.get_run(candidate["mlflow_run_id"]).data.tags["evergreen.verdict"] == "no evidence"
+    assert mlflow.get_run(candidate.run.id).data.tags["evergreen.verdict"] == "no evidence"
 
 
 def test_too_few_rows_of_any_kind_are_no_evidence(contest: Contest) -> None:
@@ -209,9 +212,9 @@ def test_a_candidate_that_answers_nan_is_no_evidence(contest: Contest) -> None:
     refused(contest, run, data, broken, "roc_auc could not be computed", [])
 
 
-def overwrite(champion: Json, tmp_path: Path) -> None:
+def overwrite(champion: Candidate, tmp_path: Path) -> None:
     """Leave of a logged model only a file that is no model."""
-    uri = mlflow.get_run(champion["mlflow_run_id"]).data.tags["evergreen.model_uri"]
+    uri = mlflow.get_run(champion.run.id).data.tags["evergreen.model_uri"]
     folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(tmp_path)))
     (folder / "model.skops").write_bytes(b"damaged")
     mlflow.MlflowClient().log_model_artifacts(uri.removeprefix("models:/"), str(folder))
@@ -256,6 +259,6 @@ def test_a_champion_that_learned_from_other_columns_is_asked_on_those_as_the_ser
     contest.champion(earlier, old, contest.candidate(earlier, old))
     data = contest.data(run)
     told = contest.judge(run, data, [contest.candidate(run, data)])
-    assert told["champion"] == 1 and told["passed"] in (True, False)
-    compared = next(gate for gate in told["gates"] if "champion" in gate["name"])
-    assert compared["verdict"] in ("pass", "fail") and isinstance(compared["observed"], float), compared
+    assert told.compared_with == 1
+    compared = next(gate for gate in told.gates if "champion" in gate.name)
+    assert compared.verdict in ("pass", "fail") and isinstance(compared.observed, float), compared

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from evergreen.errors import HandoverRefused
 from evergreen.features import stages, store
+from evergreen.handovers.ingest import SoundFeatures
 from evergreen.lake.schema import FEATURES, LABELS, Partition
-from evergreen.validate import stages as validation
 
 from .conftest import Model, at, event
 
@@ -18,10 +19,9 @@ DAYS = 4
 CUSTOMERS = ["a", "b"]
 
 
-@pytest.fixture(autouse=True)
-def _accept(monkeypatch: pytest.MonkeyPatch) -> None:
+def computed(model: Model, day: int) -> SoundFeatures:
     """These tests are about which partitions are written, not about contracts: the tiny model has none."""
-    monkeypatch.setattr(validation, "validate_features", lambda run, computed: computed)
+    return SoundFeatures(views=stages.compute(model.run(day)).views, page=None, warnings=())
 
 
 def batch(day: int) -> list[dict[str, Any]]:
@@ -36,11 +36,11 @@ def ingest(model: Model, day: int) -> dict[str, Any]:
 
 def process(model: Model, day: int) -> dict[str, Any]:
     run = model.run(day)
-    published = stages.publish(run, stages.compute(run))
+    published = stages.publish(run, computed(model, day))
     return {
-        "features": published["views"],
-        "labels": stages.labels(run)["partitions"],
-        "online": stages.materialize(run)["views"],
+        "features": published.views,
+        "labels": stages.labels(run).partitions,
+        "online": stages.materialize(run).views,
     }
 
 
@@ -209,13 +209,52 @@ def test_a_changed_query_is_computed_again(model: Model) -> None:
     assert model.stored(FEATURES, "spend")[0]["spent"] == 2.0
 
 
-def test_a_candidate_whose_inputs_changed_meanwhile_is_computed_again(model: Model) -> None:
+def test_a_candidate_whose_inputs_changed_meanwhile_is_left_to_the_run_that_changed_them(model: Model) -> None:
     model.publish(0, batch(0), {"a": "old"})
-    candidates = stages.compute(model.run(0))
+    candidates = computed(model, 0)
     model.publish(0, [event(0.25, "a", 999.0)], {"a": "new"})
-    stages.publish(model.run(0), candidates)
+    published = stages.publish(model.run(0), candidates)
+    assert (published.left, published.extra()["rows"]) == (("spend 2026-01-01", "plan 2026-01-01"), 0)
+    assert model.stored(FEATURES, "spend") == [], "nothing is written from inputs that are no longer published"
+    process(model, 0)  # the run that published the day goes on
     assert [row["spent"] for row in model.stored(FEATURES, "spend")] == [999.0]
     assert [row["plan"] for row in model.stored(FEATURES, "plan")] == ["new"]
+
+
+def _interleaved(one: str, other: str) -> list[str]:
+    """Every order of the two words' letters in which each word keeps its own."""
+    if not one or not other:
+        return [one + other]
+    firsts = [one[0] + rest for rest in _interleaved(one[1:], other)]
+    return firsts + [other[0] + rest for rest in _interleaved(one, other[1:])]
+
+
+# Two runs, of day 0 (small letters) and of day 1: each puts its day into the lake (p), computes (c) and writes (w).
+@pytest.mark.parametrize("order", _interleaved("pcw", "PCW"))
+def test_two_days_side_by_side_end_the_same_whatever_comes_between(model: Model, order: str) -> None:
+    candidates: dict[int, SoundFeatures] = {}
+    for letter in order:
+        day = 0 if letter.islower() else 1
+        match letter.lower():
+            case "p":
+                model.publish(day, batch(day), dict.fromkeys(CUSTOMERS, f"plan {day}"))
+            case "c":
+                candidates[day] = computed(model, day)
+            case "w":
+                stages.publish(model.run(day), candidates[day])
+    rows = {(row["partition"], row["customer_id"]): row["spent"] for row in model.stored(FEATURES, "spend")}
+    assert rows == {("2026-01-01", "a"): 1.0, ("2026-01-02", "a"): 14.0, ("2026-01-02", "b"): 1.0}, order
+
+
+def test_a_candidate_of_a_query_that_was_changed_since_is_refused(model: Model) -> None:
+    """No other run would compute it: the raw days are the same."""
+    model.publish(0, batch(0), {"a": "old"})
+    candidates = computed(model, 0)
+    sql = model.spec.view_sql("spend")
+    sql.write_text(sql.read_text().replace("sum(amount)", "2 * sum(amount)"))
+    with pytest.raises(HandoverRefused, match="clear `features`"):
+        stages.publish(model.run(0), candidates)
+    assert model.stored(FEATURES, "spend") == []
 
 
 def test_inputs_that_change_while_a_partition_is_written_are_seen_after_it(
@@ -224,7 +263,7 @@ def test_inputs_that_change_while_a_partition_is_written_are_seen_after_it(
     from evergreen.lake import tables
 
     model.publish(0, batch(0), {"a": "old"})
-    candidates = stages.compute(model.run(0))
+    candidates = computed(model, 0)
     write, raced = tables.replace, []
 
     def racing(partition: Partition, data: Any) -> int:
@@ -237,6 +276,7 @@ def test_inputs_that_change_while_a_partition_is_written_are_seen_after_it(
     monkeypatch.setattr(tables, "replace", racing)
     stages.publish(model.run(0), candidates)
     assert raced
+    process(model, 0)  # the run that raced goes on: it sees that what was written is of older inputs
     assert [row["spent"] for row in model.stored(FEATURES, "spend")] == [999.0]
 
 

@@ -12,15 +12,13 @@ from typing import Any
 import pytest
 
 from evergreen.errors import EvergreenError
-from evergreen.features import stages as features
-from evergreen.ingest import stages as ingestion
 from evergreen.interval import Interval
 from evergreen.lake.schema import FEATURES, LABELS, QUARANTINE, RAW, TableId, online
+from evergreen.loops import inline
 from evergreen.run import Run
 from evergreen.settings import PROJECT, Settings, settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
-from evergreen.validate import stages as validation
 from evergreen_simulator.delivery import World
 from evergreen_simulator.landing import write_days
 
@@ -40,17 +38,9 @@ def run_of(day: int, spec: ModelSpec | None = None) -> Run:
     return Run(spec or churn(), Interval.of_day(FIRST + timedelta(days=day)))
 
 
-def ingest(run: Run) -> Json:
-    """The ingest DAG's stages, one after the other; returns the results of all."""
-    validated = validation.validate(run, ingestion.extract(run))
-    published = ingestion.publish(run, validated)
-    approved = validation.validate_features(run, features.compute(run, published))
-    stored = features.publish(run, approved)
-    labelled = features.labels(run, stored)
-    online = features.materialize(run, labelled)
-    return {
-        "validated": validated, "published": published, "approved": approved, "features": stored, "labels": labelled, "online": online,
-    }  # fmt: skip
+def ingest(run: Run) -> dict[str, Any]:
+    """The ingest loop, as one process runs it; returns what came of each step."""
+    return inline.run(run, "ingest")
 
 
 def tables_of(spec: ModelSpec) -> list[TableId]:

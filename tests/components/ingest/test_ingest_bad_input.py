@@ -132,8 +132,8 @@ def test_a_batch_that_breaks_its_contract(own_landing: Path, name: str) -> None:
 def test_a_header_alone_is_a_quiet_day_where_the_contract_allows_it(own_landing: Path) -> None:
     arrive(own_landing, "tickets", lambda lines: lines[:1])
     done = ingest(run_of(0))
-    assert done["published"]["sources"]["tickets"]["rows"] == 0
-    assert sorted(done["features"]["views"]["payments_support"]) == ["2026-01-01"], (
+    assert done["publish"].sources["tickets"].rows == 0
+    assert sorted(done["publish_features"].views["payments_support"]) == ["2026-01-01"], (
         "a day without rows is a published day"
     )
 
@@ -142,9 +142,9 @@ def test_a_few_bad_rows_cost_only_themselves(own_landing: Path) -> None:
     sound = len(batch_of(own_landing, "usage").read_text().splitlines()) - 1
     arrive(own_landing, "usage", column("minutes", lambda n, text: {3: "ages", 5: "-1"}.get(n, text)))
     arrive(own_landing, "payments", lambda lines: [*lines, lines[1]])
-    sources = ingest(run_of(0))["published"]["sources"]
+    sources = ingest(run_of(0))["publish"].sources
     assert sources["usage"]["quarantined"] >= 2
-    assert sources["usage"]["rows"] + sources["usage"]["quarantined"] == sound
+    assert sources["usage"].rows + sources["usage"].quarantined == sound
     assert sources["payments"]["quarantined"] == 1
 
 

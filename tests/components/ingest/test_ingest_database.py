@@ -23,6 +23,7 @@ from evergreen.errors import (
     ServiceUnavailable,
     TransientError,
 )
+from evergreen.handovers.ingest import Batch
 from evergreen.ingest import stages
 from evergreen.interval import Interval
 from evergreen.lake import staging
@@ -83,9 +84,9 @@ def run_of(spec: ModelSpec, uri: str | None) -> Run:
     return Run(spec, Interval.of_day(DAY), connections=known.__getitem__)
 
 
-def extracted(run: Run) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    told = stages.extract(run)["sources"]["visits"]
-    return told, staging.read(told["staged"]).to_pylist()
+def extracted(run: Run) -> tuple[Batch, list[dict[str, Any]]]:
+    told = stages.extract(run).sources["visits"]
+    return told, staging.read(told.staged.path).to_pylist()
 
 
 def test_the_rows_of_the_interval_in_the_querys_order_with_the_declared_types(
@@ -100,18 +101,18 @@ def test_the_rows_of_the_interval_in_the_querys_order_with_the_declared_types(
         ("n", "", at.replace(hour=11), None, "pages=NaN", 3),
         ("d", "r1", at.replace(hour=23, minute=59, second=59, microsecond=999999), 4, None, 4),
     ]
-    assert (told["rows"], told["origin"]) == (5, "shop_db by sources/visits.sql")
-    assert told["known_at"] == "2026-01-06T00:00:00+00:00"
+    assert (told.staged.rows, told.origin) == (5, "shop_db by sources/visits.sql")
+    assert told.known_at == datetime(2026, 1, 6, tzinfo=UTC)
 
 
 def test_the_hash_is_of_the_rows_and_not_of_their_order(shop: str, spec_of: Callable[..., ModelSpec]) -> None:
-    first = extracted(run_of(spec_of(), shop))[0]["batch"]
-    assert extracted(run_of(spec_of(), shop))[0]["batch"] == first
-    assert extracted(run_of(spec_of(SQL.replace("BY visited_at", "BY visit_id DESC")), shop))[0]["batch"] == first
+    first = extracted(run_of(spec_of(), shop))[0].digest
+    assert extracted(run_of(spec_of(), shop))[0].digest == first
+    assert extracted(run_of(spec_of(SQL.replace("BY visited_at", "BY visit_id DESC")), shop))[0].digest == first
     assert (
         extracted(
             run_of(spec_of(SQL.replace("visit_id, reader_id,", "visit_id || 'x' AS visit_id, reader_id,")), shop)
-        )[0]["batch"]
+        )[0].digest
         != first
     )
 
@@ -122,9 +123,9 @@ def test_cells_that_do_not_fit_cost_their_rows(shop: str, spec_of: Callable[...,
         "'r1'::text AS reader_id, visited_at, CASE visit_id WHEN 'a' THEN 'many' ELSE '3' END AS pages",
     )
     run = run_of(spec_of(sql), shop)
-    sources = validation.validate(run, stages.extract(run))["sources"]["visits"]
-    assert (sources["published"], sources["quarantined"]) == (4, 1)
-    (row,) = staging.read(sources["rejected"]).to_pylist()
+    sources = validation.validate(run, stages.extract(run)).sources["visits"]
+    assert (sources.accepted.rows, sources.rejected.rows) == (4, 1)
+    (row,) = staging.read(sources.rejected.path).to_pylist()
     assert (row["visit_id"], row["_reasons"]) == ("a", "unparsable: pages=many")
 
 
@@ -140,7 +141,7 @@ def test_types_of_postgres_that_python_does_not_have(shop: str, spec_of: Callabl
 
 def test_a_day_without_rows_is_an_empty_batch(shop: str, spec_of: Callable[..., ModelSpec]) -> None:
     told, rows = extracted(run_of(spec_of(f"SELECT * FROM ({SQL}) q WHERE false"), shop))
-    assert (told["rows"], rows) == (0, [])
+    assert (told.staged.rows, rows) == (0, [])
 
 
 def failure(run: Run, kind: type[EvergreenError]) -> EvergreenError:

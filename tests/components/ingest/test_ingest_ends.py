@@ -26,8 +26,8 @@ def test_moments_from_the_ends_of_the_calendar_pass(own_landing: Path, source: s
     """(A customer who signs up in the year 9999 breaks the contract: the tenure is negative.)"""
     name = {"usage": "started_at", "customers": "signed_up_at"}[source]
     arrive(own_landing, source, column(name, lambda n, text: ends[n] if n < len(ends) else text))
-    rows = ingest(run_of(0))["published"]["sources"][source]
-    assert rows["rows"] + rows["quarantined"] == len(batch_of(own_landing, source).read_text().splitlines()) - 1
+    rows = ingest(run_of(0))["publish"].sources[source]
+    assert rows.rows + rows.quarantined == len(batch_of(own_landing, source).read_text().splitlines()) - 1
     ingest(run_of(1))
 
 

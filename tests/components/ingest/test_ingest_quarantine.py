@@ -9,18 +9,19 @@ from typing import Any
 import pytest
 
 from evergreen.errors import RowsUnaccounted
+from evergreen.handovers.ingest import Published
 from evergreen.ingest import stages as ingestion
 from evergreen.lake import catalogue, staging, tables
 from evergreen.lake.schema import QUARANTINE, RAW, Layer
 from evergreen.run import Run
 from evergreen.validate import stages as validation
 
-from .conftest import DAYS, Json, batch_of, churn, lake, run_of, told
+from .conftest import DAYS, batch_of, churn, lake, run_of, told
 
 NEGATIVE, UNREADABLE, REPEATED = "-7.5", "ages", "s-260101-repeated"
 
 
-def publish(run: Run) -> Json:
+def publish(run: Run) -> Published:
     """The stages up to the lake."""
     return ingestion.publish(run, validation.validate(run, ingestion.extract(run)))
 
@@ -55,11 +56,10 @@ def test_every_row_of_every_batch_is_published_or_in_quarantine(landing: Path) -
     published = ingestion.publish(run, validated)
     for source in churn().sources:
         landed = len(lines(batch_of(landing, source))) - 1
-        said = published["sources"][source]
-        assert landed == extracted["sources"][source]["rows"] == said["rows"] + said["quarantined"], source
-        assert (len(rows(RAW, source)), len(rows(QUARANTINE, source))) == (said["rows"], said["quarantined"]), source
-    assert published["rows"] == sum(source["rows"] for source in published["sources"].values())
-    assert published["sources"]["usage"]["quarantined"] > 0, "no row went to quarantine: nothing was tested"
+        said = published.sources[source]
+        assert landed == extracted.sources[source].staged.rows == said.rows + said.quarantined, source
+        assert (len(rows(RAW, source)), len(rows(QUARANTINE, source))) == (said.rows, said.quarantined), source
+    assert published.sources["usage"].quarantined > 0, "no row went to quarantine: nothing was tested"
 
 
 def test_a_quarantined_row_says_why_from_which_batch_and_when_it_was_known(own_landing: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_corrected_batch_also_clears_what_a_killed_run_left(
 def test_a_lost_row_stops_the_run_before_anything_is_written(landing: Path, kind: str) -> None:
     run = run_of(0)
     validated = validation.validate(run, ingestion.extract(run))
-    file = Path(validated["sources"]["usage"][kind])
+    file = Path(getattr(validated.sources["usage"], kind).path)
     staging.write(file, staging.read(str(file)).slice(1))
     with pytest.raises(RowsUnaccounted, match=r"churn/usage of 2026-01-01\n.*\d+ in, \d+ published, \d+ quarantined"):
         ingestion.publish(run, validated)

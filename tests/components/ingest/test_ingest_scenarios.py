@@ -75,13 +75,11 @@ def test_a_sensor_outage_alerts_twice_and_its_rows_count(deliver: Deliver, refer
     deliver(scenarios.SensorOutage(since=FIRST, column="usage.minutes"), days=1)
     done = ingest(run_of(0))
     missing = "expect_column_proportion_of_non_null_values_to_be_between"
-    assert any(w.startswith(f"usage: {missing}(minutes)") for w in done["validated"]["warnings"]), (
-        "the batch's contract"
-    )
-    assert any(w.startswith(f"activity: {missing}(minutes_per_session_7d)") for w in done["approved"]["warnings"]), (
-        "the features' contract"
-    )
-    assert reference["lake"]["raw/usage/2026-01-01"][0] == done["published"]["sources"]["usage"]["rows"], (
+    assert any(w.startswith(f"usage: {missing}(minutes)") for w in done["validate"].warnings), "the batch's contract"
+    assert any(
+        w.startswith(f"activity: {missing}(minutes_per_session_7d)") for w in done["validate_features"].warnings
+    ), "the features' contract"
+    assert reference["lake"]["raw/usage/2026-01-01"][0] == done["publish"].sources["usage"].rows, (
         "its rows were dropped"
     )
     activity = frame(FEATURES, "activity")
@@ -123,7 +121,7 @@ def test_late_rows_count_from_the_day_on_which_they_were_known(deliver: Deliver)
 def test_a_new_category_alerts_and_reaches_the_features(deliver: Deliver, reference: Json) -> None:
     deliver(scenarios.NewCategory(since=FIRST, column="customers.plan", value="family"), days=1)
     done = ingest(run_of(0))
-    (warning,) = [w for w in done["validated"]["warnings"] if w.startswith("customers: ")]
+    (warning,) = [w for w in done["validate"].warnings if w.startswith("customers: ")]
     assert warning.startswith("customers: expect_column_distinct_values_to_be_in_set(plan)") and "family" in warning
-    assert done["published"]["sources"]["customers"]["rows"] == reference["lake"]["raw/customers/2026-01-01"][0]
+    assert done["publish"].sources["customers"].rows == reference["lake"]["raw/customers/2026-01-01"][0]
     assert (frame(FEATURES, "account")["plan"] == "family").sum() > 0

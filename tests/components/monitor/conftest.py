@@ -13,9 +13,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from evergreen.handovers.monitor import Collected, Decided, Drift, Performance, Quality
+from evergreen.handovers.train import SoundTrainingSet
 from evergreen.lake import catalogue, partitions
+from evergreen.loops import inline
 from evergreen.model.rows import inputs
-from evergreen.monitor import drift_report, stages
+from evergreen.monitor import drift_report
 from evergreen.registry import loading
 from evergreen.run import Run
 from evergreen.serve.predictions import Prediction, PredictionLog
@@ -25,7 +28,6 @@ from tests.components.evaluate.conftest import Contest
 from tests.components.train.conftest import DAYS, at, rows_of, run_as_of, spec_in, training_set
 
 __all__ = ["training_set"]
-Json = dict[str, Any]
 CHANGE = Callable[[pd.DataFrame], pd.DataFrame]
 HORIZON = timedelta(days=2)
 TIMESTAMP = pa.timestamp("us", "UTC")
@@ -41,6 +43,17 @@ def drifted(frame: pd.DataFrame) -> pd.DataFrame:
 def without_minutes(frame: pd.DataFrame) -> pd.DataFrame:
     """A sensor that stopped: and what it also changes, so that drift alone would be believed."""
     return drifted(frame).assign(minutes=np.nan, sessions=frame["sessions"] + 20)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What the monitor made of one window."""
+
+    collected: Collected
+    quality: Quality
+    drift: Drift
+    performance: Performance
+    decided: Decided
 
 
 @dataclass
@@ -97,27 +110,26 @@ class Live:
     def run(self, day: int) -> Run:
         return run_as_of(self.spec, day)
 
-    def watch(self, day: int, *, drawn: bool = True) -> Json:
-        """Run every stage over a day's window, as the monitor's DAG does; the decision, with what led to it.
+    def watch(self, day: int, *, drawn: bool = True) -> Watched:
+        """Run the monitoring loop over a day's window, up to its decision.
 
         Args:
             drawn: with the Evidently report, which takes a second, and decides nothing.
         """
-        run = self.run(day)
         with pytest.MonkeyPatch.context() as patch:
             if not drawn:
                 patch.setattr(drift_report, "write", lambda *_: "")
-            collected = stages.collect(run)
-            found = {
-                "quality": stages.quality(run, collected), "drift": stages.drift(run, collected),
-                "performance": stages.performance(run, collected),
-            }  # fmt: skip
-        return {"collected": collected, **found, "links": run.links, **stages.decide(run, collected, **found)}
+            results: dict[str, Any] = inline.run(self.run(day), "monitor", last="decide")
+        return Watched(*results.values())
 
 
 @pytest.fixture
 def live(
-    home: Settings, mlflow_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, training_set: Callable[..., Json]
+    home: Settings,
+    mlflow_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    training_set: Callable[..., SoundTrainingSet],
 ) -> Iterator[Live]:
     """A champion as of the end of day 19; traffic starts on day 20."""
     monkeypatch.setenv("EVERGREEN_MLFLOW_URL", mlflow_url)

@@ -14,8 +14,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from evergreen.errors import StageSkipped
+from evergreen.handovers.monitor import Alerted, Collected, Conf, Drift, Retraining
 from evergreen.lake import tables
 from evergreen.lake.schema import DECISIONS, PREDICTIONS
+from evergreen.links import Link
 from evergreen.model.rows import inputs
 from evergreen.monitor import decisions, drift_report, stages
 from evergreen.registry import audit, loading, store
@@ -55,7 +57,7 @@ def test_the_owner_is_told_of_little_space(live: Live, monkeypatch: pytest.Monke
     monkeypatch.setenv("EVERGREEN_DISK_RESERVE_MB", "1000000000")
     monkeypatch.setenv("EVERGREEN_DATABASE_BOUND_MB", "1")
     settings.cache_clear()
-    disk, database = stages.collect(live.run(20))["warnings"]
+    disk, database = stages.collect(live.run(20)).warnings
     assert disk.startswith("the disk of home, lake (/") and "EVERGREEN_DISK_RESERVE_MB): it is nearly used up" in disk
     assert "bounded to 1 MB" in database and "predictions are refused; delete what docs/operator.md" in database
 
@@ -63,13 +65,17 @@ def test_the_owner_is_told_of_little_space(live: Live, monkeypatch: pytest.Monke
 def test_a_usual_window_is_compared_reported_and_decided_once(live: Live) -> None:
     live.serve(20)
     told = live.watch(20)
-    assert told["collected"] == {"rows": 60, "partition": "2026-01-21", "version": 1, "champion": 1, "warnings": []}
-    assert (told["action"], told["triggers"], told["reasons"]) == ("none", False, ["like the reference"])
-    assert set(told["drift"]["distances"]) == set(FEATURES) == set(told["quality"]["missing"])
-    assert max(told["drift"]["distances"].values()) < live.spec.monitoring.feature_drift
+    assert told.collected == Collected(partition="2026-01-21", rows=60, version=1, champion=1, warnings=())
+    assert (told.decided.action, told.decided.triggers, told.decided.reasons) == (
+        "none",
+        False,
+        ("like the reference",),
+    )
+    assert set(told.drift.distances) == set(FEATURES) == set(told.quality.missing)
+    assert max(told.drift.distances.values()) < live.spec.monitoring.feature_drift
 
     below = f"{live.spec.model}/drift/2026-01-21.html"
-    assert told["drift"]["report"] == told["links"]["Drift report"] == f"{settings().reports_url}/{below}"
+    assert told.drift.report == told.drift.links()[Link.DRIFT_REPORT] == f"{settings().reports_url}/{below}"
     page = (settings().reports / below).read_text()
     assert "minutes" in page and "prediction" in page
     loads = Loads()
@@ -78,35 +84,31 @@ def test_a_usual_window_is_compared_reported_and_decided_once(live: Live) -> Non
     assert not re.search(r"@import\s+(url\()?[\"']?https?:|url\([\"']?https?:", page)
 
     again = live.watch(20)
-    assert {name: again[name] for name in ("decision_id", "action", "drift")} == {
-        name: told[name] for name in ("decision_id", "action", "drift")
-    }
-    assert [row["id"] for row in kept(live)] == [told["decision_id"]], "running a window again leaves one decision"
+    assert (again.decided, again.drift) == (told.decided, told.drift)
+    assert [row["id"] for row in kept(live)] == [told.decided.decision_id], "running a window again leaves one decision"
     assert len(tables.read(PREDICTIONS.of(live.spec.model))) == 60
     (decision,) = decisions.history(live.spec.model)
-    assert decision.numbers["drift"]["distances"] == told["drift"]["distances"], "kept with its evidence"
+    assert decision.numbers["drift"]["distances"] == told.drift.distances, "kept with its evidence"
 
 
 def test_only_answers_of_the_window_and_of_the_version_that_made_most_of_them_are_judged(live: Live) -> None:
     earlier = live.contest.data(live.run(18))
     other = live.contest.candidate(live.run(18), earlier)
-    version = store.register(
-        live.spec.model, run_id=other["mlflow_run_id"], key="another", as_of=at(18), tags={}
-    ).number
+    version = store.register(live.spec.model, run_id=other.run.id, key="another", as_of=at(18), tags={}).number
     live.serve(19, drifted)
     live.serve(20)
     live.serve(20, drifted, version=version, only=25)
     live.serve(21, drifted)
     run = live.run(20)
     collected = stages.collect(run)
-    assert (collected["rows"], collected["version"]) == (85, 1)
-    assert max(stages.drift(run, collected)["distances"].values()) < live.spec.monitoring.feature_drift
+    assert (collected.rows, collected.version) == (85, 1)
+    assert max(stages.drift(run, collected).distances.values()) < live.spec.monitoring.feature_drift
 
 
 def test_numbers_are_collected_as_the_model_saw_them(live: Live) -> None:
     """Whole ones are larger than a float holds exactly, booleans are numbers, and a type may have been another one."""
     live.serve(20, lambda frame: frame.assign(minutes=2**53 + 1, sessions=True, plan=4.0))
-    assert stages.collect(live.run(20))["rows"] == 60
+    assert stages.collect(live.run(20)).rows == 60
     table = tables.read(PREDICTIONS.of(live.spec.model))
     assert table is not None
     assert (
@@ -118,9 +120,7 @@ def test_numbers_are_collected_as_the_model_saw_them(live: Live) -> None:
 def test_a_window_of_days_reaches_back_over_a_swap_and_still_sees_the_outage_of_a_day(live: Live) -> None:
     """Features of every version's answers count, predictions only of the one that serves; nulls are those of the day."""
     earlier = live.contest.candidate(live.run(18), live.contest.data(live.run(18)))
-    other = store.register(
-        live.spec.model, run_id=earlier["mlflow_run_id"], key="another", as_of=at(18), tags={}
-    ).number
+    other = store.register(live.spec.model, run_id=earlier.run.id, key="another", as_of=at(18), tags={}).number
     monitoring = live.spec.monitoring.model_copy(update={"window": timedelta(days=3)})
     spec = live.spec.model_copy(update={"monitoring": monitoring})
     for day in (19, 20):
@@ -130,13 +130,13 @@ def test_a_window_of_days_reaches_back_over_a_swap_and_still_sees_the_outage_of_
     run = dataclasses.replace(live.run(21), spec=spec)
     collected = stages.collect(run)
     window = stages._window(run, collected, 3)
-    assert (len(window), int(window["prediction"].notna().sum()), collected["version"]) == (180, 60, 1)
+    assert (len(window), int(window["prediction"].notna().sum()), collected.version) == (180, 60, 1)
     found = stages.drift(run, collected)
-    assert found["distances"]["minutes"] > live.spec.monitoring.feature_drift, "two days of three had drifted"
+    assert found.distances["minutes"] > live.spec.monitoring.feature_drift, "two days of three had drifted"
     alone = stages.drift(live.run(21), collected)
-    assert alone["distances"]["minutes"] < live.spec.monitoring.feature_drift
-    assert found["prediction"] == pytest.approx(alone["prediction"]), "the other version's predictions are not judged"
-    assert stages.quality(run, collected)["missing"]["plan"] > 0.85, "one day of nulls is not a third of an outage"
+    assert alone.distances["minutes"] < live.spec.monitoring.feature_drift
+    assert found.prediction == pytest.approx(alone.prediction), "the other version's predictions are not judged"
+    assert stages.quality(run, collected).missing["plan"] > 0.85, "one day of nulls is not a third of an outage"
 
 
 def test_distances_are_what_evidently_computes_on_the_same_rows(live: Live) -> None:
@@ -157,8 +157,8 @@ def test_distances_are_what_evidently_computes_on_the_same_rows(live: Live) -> N
         for metric in Report([preset]).run(*sides).dict()["metrics"]
         if "column" in metric["config"]
     }
-    assert {**ours["distances"], "prediction": ours["prediction"]} == pytest.approx(found, abs=1e-9)
-    assert ours["distances"]["minutes"] > 1.5 and ours["distances"]["plan"] > 0.3, "the case: they did drift"
+    assert {**ours.distances, "prediction": ours.prediction} == pytest.approx(found, abs=1e-9)
+    assert ours.distances["minutes"] > 1.5 and ours.distances["plan"] > 0.3, "the case: they did drift"
 
 
 def test_a_sensor_outage_alerts_and_never_retrains(live: Live) -> None:
@@ -167,9 +167,9 @@ def test_a_sensor_outage_alerts_and_never_retrains(live: Live) -> None:
     for day in (20, 21, 22, 23):
         live.serve(day, without_minutes)
         told = live.watch(day, drawn=False)
-        assert (told["action"], told["triggers"]) == ("alert", False)
-        assert told["reasons"][0].startswith("nulls of minutes grew by 9")
-        assert told["drift"]["distances"]["sessions"] > 1, "the case: it looks like drift as well"
+        assert (told.decided.action, told.decided.triggers) == ("alert", False)
+        assert told.decided.reasons[0].startswith("nulls of minutes grew by 9")
+        assert told.drift.distances["sessions"] > 1, "the case: it looks like drift as well"
     assert [decision.drifted for decision in decisions.history(live.spec.model)] == [False] * 4
 
 
@@ -177,30 +177,28 @@ def test_an_alert_stands_in_the_audit_trail_once(live: Live) -> None:
     live.serve(20, without_minutes)
     for _ in range(2):
         told = live.watch(20, drawn=False)
-        assert stages.alert(live.run(20), told) == {
-            "told": "team@example.org",
-            "decision_id": told["decision_id"],
-            "warnings": told["reasons"],
-        }
+        assert stages.alert(live.run(20), told.decided) == Alerted(
+            owner="team@example.org", decision_id=told.decided.decision_id, warnings=told.decided.reasons
+        )
     (event,) = alerts(live)
     assert (event["event"], event["actor"], event["as_of"]) == ("alert", "monitor", at(20))
     assert "nulls of minutes" in event["reason"]
-    assert event["evidence"] == {"decision_id": told["decision_id"]}
+    assert event["evidence"] == {"decision_id": told.decided.decision_id}
 
 
 def test_a_decision_that_is_no_alert_tells_nobody(live: Live) -> None:
     live.serve(20)
     with pytest.raises(StageSkipped, match="nothing to tell"):
-        stages.alert(live.run(20), live.watch(20, drawn=False))
+        stages.alert(live.run(20), live.watch(20, drawn=False).decided)
     assert alerts(live) == []
 
 
 def test_silence_alerts_when_a_champion_served_and_not_before_there_was_one(live: Live) -> None:
     told = live.watch(20, drawn=False)
-    assert (told["action"], told["reasons"]) == ("alert", ["no predictions, although a champion serves"])
-    assert told["drift"] == {"distances": {}, "prediction": None, "report": None}
+    assert (told.decided.action, told.decided.reasons) == ("alert", ("no predictions, although a champion serves",))
+    assert told.drift == Drift(distances={}, prediction=None, report=None)
     before = live.watch(15, drawn=False)  # a backfill: the champion knows what this window could not
-    assert (before["action"], before["reasons"]) == ("none", ["no champion yet: nothing to watch"])
+    assert (before.decided.action, before.decided.reasons) == ("none", ("no champion yet: nothing to watch",))
 
 
 def test_a_silent_window_is_judged_by_who_served_then_whatever_was_promoted_since(live: Live) -> None:
@@ -209,9 +207,10 @@ def test_a_silent_window_is_judged_by_who_served_then_whatever_was_promoted_sinc
     data = live.contest.data(run)
     assert live.contest.champion(run, data, live.contest.candidate(run, data)) == 2
     again = live.watch(20, drawn=False)
-    assert (again["action"], again["decision_id"]) == (told["action"], told["decision_id"]) and again[
-        "action"
-    ] == "alert"
+    assert (again.decided.action, again.decided.decision_id) == (
+        told.decided.action,
+        told.decided.decision_id,
+    ) and again.decided.action == "alert"
 
 
 def test_lasting_drift_waits_for_labels_then_retrains_once(live: Live) -> None:
@@ -223,13 +222,15 @@ def test_lasting_drift_waits_for_labels_then_retrains_once(live: Live) -> None:
         live.serve(day, drifted)
         told[day] = live.watch(day, drawn=False)
     waiting = "wait for labels"
-    assert [each["action"] for each in told.values()] == ["none", waiting, waiting, waiting, waiting, "retrain"]
+    assert [each.decided.action for each in told.values()] == ["none", waiting, waiting, waiting, waiting, "retrain"]
     retrain = told[25]
-    assert retrain["triggers"]
-    assert retrain["run_id"] == f"drift__{retrain['decision_id']}"
-    assert retrain["conf"] == {
-        "as_of": at(25).isoformat(), "reason": "drift", "decision_id": retrain["decision_id"], "changed_at": at(19).isoformat(),
-    }  # fmt: skip
+    assert retrain.decided.triggers
+    decision_id = retrain.decided.decision_id
+    wanted = Retraining(
+        run_id=f"drift__{decision_id}",
+        conf=Conf(as_of=at(25), reason="drift", decision_id=decision_id, changed_at=at(19)),
+    )
+    assert stages.retrain_wanted(live.run(25), retrain.decided) == wanted
     decision = decisions.history(live.spec.model)[-1]
     assert decision.numbers["labels"] == {"learn": 180, "evaluate": 60, "folds": 1}
     # What it counted is what the training then finds.
@@ -244,21 +245,22 @@ def test_lasting_drift_waits_for_labels_then_retrains_once(live: Live) -> None:
     assert [day for day in range(14, 27) if split.evaluates(at(day - 1), at(day - 1) + live.spec.label.horizon)] == [24]
 
     again = live.watch(25, drawn=False)
-    assert (again["decision_id"], again["triggers"]) == (retrain["decision_id"], True), (
+    assert (again.decided.decision_id, again.decided.triggers) == (retrain.decided.decision_id, True), (
         "the same decision, the same run"
     )
     live.serve(19, drifted)  # a day whose run had failed: with it the drift began earlier
     live.watch(19, drawn=False)
     again = live.watch(25, drawn=False)
-    assert (again["decision_id"], again["run_id"], again["triggers"]) == (
-        retrain["decision_id"], retrain["run_id"], True
-    ), "one window triggers one training, whatever is known of the days before it"  # fmt: skip
+    assert (again.decided.decision_id, again.decided.triggers) == (retrain.decided.decision_id, True), (
+        "one window triggers one training, whatever is known of the days before it"
+    )
+    assert stages.retrain_wanted(live.run(25), again.decided).run_id == wanted.run_id
     live.serve(26, drifted)
-    assert "cooldown" in live.watch(26, drawn=False)["reasons"][-1]
+    assert "cooldown" in live.watch(26, drawn=False).decided.reasons[-1]
     before = kept(live)
     late = live.watch(25, drawn=False)
-    assert (late["action"], late["decision_id"]) == ("retrain", retrain["decision_id"])
-    assert not late["triggers"], "a window older than the newest decision triggers nothing"
+    assert (late.decided.action, late.decided.decision_id) == ("retrain", retrain.decided.decision_id)
+    assert not late.decided.triggers, "a window older than the newest decision triggers nothing"
     assert kept(live) == before, "and what it once triggered stays on record"
 
 
@@ -270,8 +272,8 @@ def test_an_old_window_is_recorded_and_triggers_nothing(live: Live) -> None:
     for day in range(20, 26):
         live.serve(day, drifted)
         told = live.watch(day, drawn=False)
-    assert (told["action"], told["triggers"]) == ("retrain", False)
-    assert "a newer window was decided already" in told["reasons"][-1]
+    assert (told.decided.action, told.decided.triggers) == ("retrain", False)
+    assert "a newer window was decided already" in told.decided.reasons[-1]
     assert [row["triggers"] for row in kept(live)] == [False] * 7
 
 
@@ -286,27 +288,30 @@ def test_performance_is_measured_on_the_labels_that_matured_in_the_window(live: 
     live.label(21)
     run = live.run(21)
     assert at(19) + HORIZON == run.as_of, "the labels of day 20 mature with the end of day 21"
-    found = stages.performance(run, stages.collect(live.run(20)) | stages.collect(run))
+    stages.collect(live.run(20))
+    found = stages.performance(run, stages.collect(run))
     asked = live.asked(20, turned)
     answers = loading.load(live.spec.model, 1).predict(inputs(live.spec.feature_types, asked))
-    assert found["value"] == pytest.approx(roc_auc_score(asked["left"], answers))
-    assert (found["rows"], found["significant"], found["metric"]) == (60, True, "roc_auc")
-    assert found["drop"] == pytest.approx(found["reference"] - found["value"])
-    assert found["drop"] > live.spec.monitoring.performance_drop
-    assert live.watch(21, drawn=False)["reasons"][0].startswith("performance fell by")
+    assert found.value == pytest.approx(roc_auc_score(asked["left"], answers))
+    assert (found.rows, found.significant, found.metric) == (60, True, "roc_auc")
+    assert found.drop is not None and found.reference is not None and found.value is not None
+    assert found.drop == pytest.approx(found.reference - found.value)
+    assert found.drop > live.spec.monitoring.performance_drop
+    assert live.watch(21, drawn=False).decided.reasons[0].startswith("performance fell by")
 
     nothing = stages.performance(live.run(20), stages.collect(live.run(20)))
-    assert (nothing["value"], nothing["rows"]) == (None, 0), "a label that is not mature yet scores nothing"
+    assert (nothing.value, nothing.rows) == (None, 0), "a label that is not mature yet scores nothing"
 
 
 def test_a_small_loss_within_chance_is_not_significant(live: Live) -> None:
     live.serve(20)
     live.serve(21)
     live.label(20)
-    found = stages.performance(live.run(21), stages.collect(live.run(20)) | stages.collect(live.run(21)))
-    assert found["rows"] == 60
-    assert found["drop"] < live.spec.monitoring.performance_drop
-    assert not found["significant"]
+    stages.collect(live.run(20))
+    found = stages.performance(live.run(21), stages.collect(live.run(21)))
+    assert found.rows == 60
+    assert found.drop is not None and found.drop < live.spec.monitoring.performance_drop
+    assert not found.significant
 
 
 def test_a_feature_that_the_serving_version_never_learned_is_not_judged(live: Live) -> None:
@@ -316,8 +321,8 @@ def test_a_feature_that_the_serving_version_never_learned_is_not_judged(live: Li
     live.serve(20)
     live.contest.spec = live.spec.model_copy(update={"features": {"activity": wider}}).at(live.spec.folder)
     told = live.watch(20)
-    assert set(told["drift"]["distances"]) == set(FEATURES) == set(told["quality"]["missing"])
-    assert told["action"] == "none"
+    assert set(told.drift.distances) == set(FEATURES) == set(told.quality.missing)
+    assert told.decided.action == "none"
 
 
 def test_a_feature_that_is_no_longer_computed_is_an_incident_of_the_version_that_learned_from_it(live: Live) -> None:
@@ -328,15 +333,15 @@ def test_a_feature_that_is_no_longer_computed_is_an_incident_of_the_version_that
         update={"features": {"activity": view.model_copy(update={"features": fewer})}}
     ).at(live.spec.folder)
     told = live.watch(20)
-    assert told["quality"]["missing"]["minutes"] > 0.8
-    assert told["action"] == "alert" and "nulls of minutes grew" in told["reasons"][0], told["reasons"]
+    assert told.quality.missing["minutes"] > 0.8
+    assert told.decided.action == "alert" and "nulls of minutes grew" in told.decided.reasons[0], told.decided.reasons
 
 
 def test_a_window_without_a_value_of_a_feature_is_still_reported(live: Live) -> None:
     live.serve(20, lambda frame: frame.assign(plan=None, minutes=np.nan))
     told = live.watch(20)
-    assert set(told["drift"]["distances"]) == {"sessions", "mobile"}
-    assert told["quality"]["missing"]["plan"] > 0.8
+    assert set(told.drift.distances) == {"sessions", "mobile"}
+    assert told.quality.missing["plan"] > 0.8
     assert (settings().reports / live.spec.model / "drift" / "2026-01-21.html").exists()
 
 

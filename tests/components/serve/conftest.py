@@ -31,6 +31,7 @@ import pyarrow as pa
 import pytest
 
 from evergreen.features import store as features
+from evergreen.handovers.train import Judged, Probed
 from evergreen.interval import Interval
 from evergreen.local import postgres
 from evergreen.model import families
@@ -45,6 +46,7 @@ from evergreen.settings import PROJECT, Settings
 from evergreen.settings import settings as evergreen_settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
+from tests.handovers import judged, probed
 
 FIRST = date(2026, 1, 1)
 CUSTOMERS = 40
@@ -184,11 +186,16 @@ class Shop:
     def run(self, day: int, run_id: str | None = None) -> Run:
         return Run(self.spec, Interval.of_day(FIRST + timedelta(days=day)), run_id=run_id or f"test__{day}")
 
-    def gated(self, day: int, *, passed: bool = True, seed: int | None = None) -> dict[str, Any]:
+    def gated(self, day: int, *, passed: bool = True, seed: int | None = None) -> Judged:
         """A candidate in MLflow as training logs it, and the gates' verdict."""
         seed, champion = day if seed is None else seed, store.champion(self.name)
-        return {"passed": passed, "reason": "better" if passed else "worse than the champion", "key": f"key-{day}-{seed}",
-                "mlflow_run_id": self.run_of(seed), "family": "logistic_regression", "champion": champion and champion.number}  # fmt: skip
+        return judged(
+            self.run_of(seed),
+            passed=passed,
+            reason="better" if passed else "worse than the champion",
+            key=f"key-{day}-{seed}",
+            compared_with=champion and champion.number,
+        )
 
     def run_of(self, seed: int) -> str:
         """An MLflow run of this model's own; the fitted pipeline, which takes seconds to log, is shared with other models."""
@@ -239,18 +246,18 @@ class Shop:
         run_id: str = active.info.run_id
         return run_id
 
-    def registered(self, day: int, *, seed: int | None = None) -> dict[str, Any]:
-        return registry.register(self.run(day), self.gated(day, seed=seed))
+    def registered(self, day: int, *, seed: int | None = None) -> Probed:
+        """A registered version, taken as probed: a fresh process for each test's would take seconds."""
+        return probed(registry.register(self.run(day), self.gated(day, seed=seed)))
 
     def champion(self, day: int) -> int:
         """The number of a version that was registered and deployed to the running server."""
-        deployed = serve.deploy(self.run(day), self.registered(day))
-        return int(deployed["version"])
+        return serve.deploy(self.run(day), self.registered(day)).version
 
-    def damaged(self, day: int) -> dict[str, Any]:
+    def damaged(self, day: int) -> Probed:
         """A registered version whose model's file is another one since."""
         registered = self.registered(day, seed=1000 + len(self.candidates))
-        self.damage(registered["mlflow_run_id"])
+        self.damage(registered.run.id)
         return registered
 
     def damage(self, run_id: str) -> None:

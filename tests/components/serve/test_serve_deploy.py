@@ -16,11 +16,13 @@ import mlflow
 import pytest
 
 from evergreen.errors import DeployRefused, EvidenceMissing, ServiceUnavailable, StageSkipped
+from evergreen.links import Link
 from evergreen.local.postgres import free_port
 from evergreen.registry import audit, store
 from evergreen.registry import stages as registry
 from evergreen.serve import stages as serve
 from evergreen.settings import settings
+from tests.handovers import probed
 
 from .conftest import TOKEN, Shop, at, beside, customer, until
 
@@ -47,19 +49,21 @@ def server_url(url: str) -> Iterator[None]:
 def test_a_version_is_deployed_and_the_audit_trail_says_who_when_what_and_why(shop: Shop) -> None:
     first = shop.champion(3)
     run = shop.run(5, run_id="scheduled__5")
-    registered = registry.register(run, shop.gated(5))
+    registered = probed(registry.register(run, shop.gated(5)))
     assert (answering(shop), shop.aliases()) == (first, (first, None)), "registering moves no traffic"
-    assert serve.deploy(run, registered) == {
-        "version": 2, "replaced": 1, "mlflow_run_id": registered["mlflow_run_id"]
-    }  # fmt: skip
+    deployed = serve.deploy(run, registered)
+    assert (deployed.version, deployed.replaced, deployed.run) == (2, 1, registered.run)
+    assert deployed.extra() == {"version": 2, "replaced": 1, "metric": "roc_auc", "score": 0.75}
     assert (answering(shop), shop.aliases()) == (2, (2, 1))
-    assert {"MLflow run", "Model server"} <= run.links.keys()
+    assert deployed.links() == {
+        Link.MLFLOW_RUN: registered.run.page, Link.MODEL_SERVER: f"{settings().server_url}/docs"
+    }  # fmt: skip
     event = audit.trail(shop.name)[-1]
     assert {name: event[name] for name in ("event", "version", "actor", "reason", "as_of")} == {
         "event": "promotion", "version": 2, "actor": "run scheduled__5", "reason": "scheduled", "as_of": at(5),
     }  # fmt: skip
     assert event["evidence"] == {
-        "replaced": 1, "mlflow_run_id": registered["mlflow_run_id"], "key": registered["key"], "decision_id": None,
+        "replaced": 1, "mlflow_run_id": registered.run.id, "key": registered.key, "decision_id": None,
     }  # fmt: skip
 
 
@@ -71,7 +75,7 @@ def test_a_candidate_that_did_not_pass_its_gates_makes_no_version(shop: Shop) ->
 
 @pytest.mark.parametrize("token", [None, "wrong"])
 def test_deploying_needs_the_token(shop: Shop, token: str | None) -> None:
-    number = shop.registered(3)["version"]
+    number = shop.registered(3).version
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     response = shop.server.post(f"/models/{shop.name}/deploy", json={"version": number}, headers=headers)
     assert response.status_code == 401, response.text
@@ -90,7 +94,7 @@ def test_a_version_that_cannot_be_loaded_changes_nothing(shop: Shop) -> None:
     before = shop.aliases(), shop.events()
     with pytest.raises(DeployRefused) as refused:
         serve.deploy(shop.run(5), bad)
-    assert "ModelUnloadable" not in refused.value.expected and f"version {bad['version']}" in str(refused.value)
+    assert "ModelUnloadable" not in refused.value.expected and f"version {bad.version}" in str(refused.value)
     assert (shop.aliases(), shop.events()) == before
     assert answering(shop) == good
     described = shop.server.describe(shop.name)
@@ -125,7 +129,7 @@ def test_a_version_registered_by_hand_is_refused_and_a_champion_by_hand_holds_no
     alone.champion(3)
     alone.champion(4)
     client = mlflow.MlflowClient(alone.settings.mlflow_url)
-    source = client.get_run(alone.gated(5)["mlflow_run_id"]).data.tags["evergreen.model_uri"]
+    source = client.get_run(alone.gated(5).run.id).data.tags["evergreen.model_uri"]
     model_id = source.removeprefix("models:/")
     by_hand = int(client.create_model_version(alone.name, source, model_id=model_id).version)
     headers = {"Authorization": f"Bearer {TOKEN}"}
@@ -205,7 +209,7 @@ def test_a_deployment_that_is_killed_halfway_ends_the_same_when_run_again(
         patch.setattr(*((store, "set_champion") if killed_before == "set_champion" else (audit, "record")), kill)
         with pytest.raises(KeyboardInterrupt):
             serve.deploy(shop.run(5), registered)
-    assert serve.deploy(shop.run(5), registered)["version"] == 2
+    assert serve.deploy(shop.run(5), registered).version == 2
     assert (answering(shop), shop.aliases()) == (2, (2, 1))
     assert shop.events() == [("promotion", 1), ("promotion", 2)]
 
@@ -213,10 +217,10 @@ def test_a_deployment_that_is_killed_halfway_ends_the_same_when_run_again(
 def test_a_rerun_makes_no_second_version_and_no_second_event(shop: Shop) -> None:
     shop.champion(3)
     gated = shop.gated(5)
-    first = registry.register(shop.run(5), gated)
+    first = probed(registry.register(shop.run(5), gated))
     deployed = serve.deploy(shop.run(5), first)
     loaded = shop.server.describe(shop.name)["loaded_at"]
-    again = registry.register(shop.run(5, run_id="manual__again"), gated)
+    again = probed(registry.register(shop.run(5, run_id="manual__again"), gated))
     assert again == first
     assert serve.deploy(shop.run(5, run_id="manual__again"), again) == deployed
     assert (shop.versions(), shop.aliases()) == ([1, 2], (2, 1))
@@ -227,7 +231,7 @@ def test_a_rerun_makes_no_second_version_and_no_second_event(shop: Shop) -> None
 def test_registering_the_same_training_at_once_makes_one_version(shop: Shop) -> None:
     gated = shop.gated(5)
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: registry.register(shop.run(5), gated)["version"], range(4)))
+        found = list(pool.map(lambda _: registry.register(shop.run(5), gated).version, range(4)))
     assert (found, shop.versions()) == ([1] * 4, [1])
 
 
@@ -239,7 +243,7 @@ def test_an_older_moment_never_replaces_a_newer_champion(shop: Shop) -> None:
     with pytest.raises(StageSkipped, match="never replaces the newer champion"):
         shop.registered(4)
     assert (answering(shop), shop.aliases()) == (newer, (newer, None))
-    assert shop.versions() == [older["version"], newer], "a backfill registers nothing"
+    assert shop.versions() == [older.version, newer], "a backfill registers nothing"
     assert shop.events() == [("promotion", newer)]
 
 
@@ -249,7 +253,7 @@ def test_of_two_deployments_at_once_one_serves_and_the_other_says_why_not(shop: 
 
     def deploy(day: int) -> int | None:
         try:
-            return int(serve.deploy(shop.run(day), runs[day])["version"])
+            return serve.deploy(shop.run(day), runs[day]).version
         except (StageSkipped, EvidenceMissing):
             return None
 
@@ -300,7 +304,7 @@ def test_a_version_answers_by_the_spec_it_was_trained_with_whatever_becomes_of_t
 
 def test_a_version_whose_spec_this_release_cannot_read_is_refused(shop: Shop) -> None:
     good, registered = shop.champion(3), shop.registered(5)
-    shop.rewrite(registered["mlflow_run_id"], "spec.json", json.dumps({"model": shop.name}))
+    shop.rewrite(registered.run.id, "spec.json", json.dumps({"model": shop.name}))
     with pytest.raises(DeployRefused, match="is nothing, where a value belongs"):
         serve.deploy(shop.run(5), registered)
     assert answering(shop) == good
@@ -324,7 +328,7 @@ def test_a_restart_whose_champion_cannot_be_loaded_serves_the_last_known_good_ve
     champion = alone.registered(5, seed=901)
     serve.deploy(alone.run(5), champion)
     assert alone.aliases() == (2, 1)
-    alone.damage(champion["mlflow_run_id"])
+    alone.damage(champion.run.id)
     alone.server.stop()
 
     server = alone.serve()  # waits for /readyz: a model that answers is ready
@@ -337,7 +341,7 @@ def test_a_restart_whose_champion_cannot_be_loaded_serves_the_last_known_good_ve
     assert server.metric(f'evergreen_load_failures{{model="{alone.name}"}}') == 1
     server.stop()
 
-    alone.damage(last_good["mlflow_run_id"])
+    alone.damage(last_good.run.id)
     server = alone.serve()
     assert [server.describe(alone.name)[name] for name in ("version", "role")] == [2, "champion"], (
         "from the copy that it kept of it"

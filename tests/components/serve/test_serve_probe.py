@@ -17,6 +17,7 @@ from evergreen.errors import EvidenceMissing, ModelUnloadable, ServiceUnavailabl
 from evergreen.local import postgres
 from evergreen.registry import artifacts, records
 from evergreen.serve import stages as serve
+from tests.handovers import tracked
 
 from .conftest import Shop, Town, until
 
@@ -39,8 +40,7 @@ def _no_process_stays() -> Iterator[None]:
 
 def test_a_fresh_process_answers_as_in_training(probed_shop: Shop) -> None:
     run, registered = probed_shop.run(3), probed_shop.registered(3)
-    assert serve.probe(run, registered) == {**registered, "probed": 20}
-    assert registered["mlflow_run_id"] in run.links["MLflow run"]
+    assert serve.probe(run, registered) == registered.model_copy(update={"probed": 20})
     assert probed_shop.server.describe(probed_shop.name)["version"] is None, "probing moves no traffic"
     assert probed_shop.logged() == {}, "and logs no predictions"
 
@@ -74,9 +74,9 @@ def test_what_a_version_is_loaded_from_may_answer_another_time(
 
 def test_a_version_that_answers_otherwise_than_in_training_is_refused(probed_shop: Shop) -> None:
     registered = probed_shop.registered(5, seed=920)
-    sample = json.loads(artifacts.read(records.candidate(registered["mlflow_run_id"]), "sample.json"))
+    sample = json.loads(artifacts.read(records.candidate(registered.run.id), "sample.json"))
     sample["rows"][7]["prediction"] += 1e-4
-    probed_shop.rewrite(registered["mlflow_run_id"], "sample.json", json.dumps(sample))
+    probed_shop.rewrite(registered.run.id, "sample.json", json.dumps(sample))
     with pytest.raises(ModelUnloadable) as refused:
         serve.probe(probed_shop.run(5), registered)
     assert "0.0001" in refused.value.found
@@ -86,14 +86,14 @@ def test_a_version_without_its_training_answers_is_not_probed(probed_shop: Shop)
     registered = probed_shop.registered(6, seed=921)
     client = mlflow.MlflowClient(probed_shop.settings.mlflow_url)
     empty = client.create_run(client.create_experiment(f"{probed_shop.name}/empty")).info.run_id
-    records.add_candidate(dataclasses.replace(records.candidate(registered["mlflow_run_id"]), run_id=empty))
+    records.add_candidate(dataclasses.replace(records.candidate(registered.run.id), run_id=empty))
     with pytest.raises(EvidenceMissing, match=r"sample\.json"):
-        serve.probe(probed_shop.run(6), {**registered, "mlflow_run_id": empty})
+        serve.probe(probed_shop.run(6), registered.model_copy(update={"run": tracked(empty)}))
 
 
 def test_the_probes_process_ends_with_the_one_that_started_it(alone: Shop, tmp_path: Path) -> None:
     """A task that is killed cannot stop its probe; the pipe between them closes in any case."""
-    number = alone.registered(3)["version"]
+    number = alone.registered(3).version
     pipe = tmp_path / "stdin"
     os.mkfifo(pipe)
     held = os.open(pipe, os.O_RDWR)

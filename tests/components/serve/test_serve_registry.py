@@ -31,6 +31,7 @@ from evergreen.serve import client
 from evergreen.serve.kept import Kept
 from evergreen.serve.models import Models
 from evergreen.serve.rollback import rollback
+from tests.handovers import decided, judged
 
 from .conftest import Shop, Town, at, beside, customer, rows_of, until
 
@@ -153,7 +154,7 @@ def test_a_model_that_somebody_works_on_for_long_keeps_no_other_from_being_looke
 
 def test_a_deployment_during_a_look_is_not_called_one_by_hand(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.champion(3)
-    second = shop.registered(5)["version"]
+    second = shop.registered(5).version
     models = Models([shop.name])
     slot = models.slots[shop.name]
     slot.put(1)
@@ -198,7 +199,7 @@ def test_what_a_person_changes_in_mlflow_is_told_and_changes_nothing(alone: Shop
     assert server.get("/readyz").json()["problems"][alone.name] == server.describe(alone.name)["problem"]
     assert server.metric(f'evergreen_problem{{model="{alone.name}"}}') == 1
     assert (answering(alone), server.describe(alone.name)["role"]) == (2, "champion")
-    warned = monitor.alert(alone.run(6), {"action": "none", "decision_id": "d", "reasons": []})["warnings"]
+    warned = monitor.alert(alone.run(6), decided()).warnings
     assert any("the alias champion names version 1" in text for text in warned), "the owner is told"
 
     person.delete_registered_model_alias(alone.name, "champion")
@@ -218,11 +219,11 @@ def test_what_a_person_changes_in_mlflow_is_told_and_changes_nothing(alone: Shop
 def test_a_version_that_is_deployed_by_hand_is_not_called_the_champion(alone: Shop) -> None:
     server = alone.serve()
     alone.champion(3)
-    by_hand = alone.registered(5)["version"]
+    by_hand = alone.registered(5).version
     client.deploy(alone.name, by_hand)
     told(alone, f"version {by_hand} serves", "version 1 is the champion", "by hand")
     assert server.describe(alone.name)["role"] == "unpromoted"
-    assert rollback(alone.name, reason="by hand", actor="ada")["to"] == 1, "a way out"
+    assert rollback(alone.name, reason="by hand", actor="ada").version == 1, "a way out"
     until(lambda: server.describe(alone.name)["problem"] is None, "all is well again", 50)
     assert server.describe(alone.name)["role"] == "champion"
 
@@ -234,14 +235,14 @@ def test_a_champion_that_was_deleted_in_mlflow_is_still_the_one_to_beat_and_can_
     mlflow.MlflowClient().delete_model_version(alone.name, "2")
     told(alone, "version 2, the champion, was deleted in MLflow", "evergreen rollback")
     assert store.champion(alone.name) == records.version(alone.name, 2)
-    assert rollback(alone.name, reason="deleted", actor="ada")["to"] == 1
+    assert rollback(alone.name, reason="deleted", actor="ada").version == 1
     assert (answering(alone), alone.aliases()) == (1, (1, 1))
 
 
 def test_numbers_of_a_registered_model_that_was_deleted_are_not_used_again(shop: Shop) -> None:
     shop.champion(3)
     mlflow.MlflowClient().delete_registered_model(shop.name)
-    assert shop.registered(5)["version"] == 2, "version 1 means one candidate for good"
+    assert shop.registered(5).version == 2, "version 1 means one candidate for good"
 
 
 def log_reference(shop: Shop, run_id: str) -> None:
@@ -301,7 +302,7 @@ def test_a_home_of_an_earlier_release_is_served_after_its_versions_were_adopted(
     with pytest.raises(ArtifactUntrusted) as refused:
         registry.register(
             alone.run(7),
-            {"passed": True, "mlflow_run_id": alone.run_of(8003), "key": "any", "champion": 2, "family": "any"},
+            judged(alone.run_of(8003), compared_with=2),
         )
     assert adopt in refused.value.next_step
 
@@ -315,7 +316,7 @@ def test_a_home_of_an_earlier_release_is_served_after_its_versions_were_adopted(
     assert set(adoptions[0]["evidence"]["sha256"]) == {*artifacts.NEEDED, artifacts.EVALUATION}
     assert main(["registry", "adopt", alone.name]) == 0
     assert "nothing, all have digests" in capsys.readouterr().out
-    assert rollback(alone.name, reason="worse", actor="ada")["to"] == 1
+    assert rollback(alone.name, reason="worse", actor="ada").version == 1
 
 
 def test_a_champion_by_mlflows_alias_alone_is_no_champion_until_it_is_adopted(shop: Shop) -> None:

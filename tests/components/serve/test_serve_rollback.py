@@ -10,6 +10,7 @@ import pytest
 
 from evergreen.cli import main
 from evergreen.errors import DeployRefused, EvidenceMissing, NothingToRollBackTo, StageSkipped
+from evergreen.handovers.rollback import RolledBack
 from evergreen.local.postgres import free_port
 from evergreen.registry import audit, records, store
 from evergreen.registry import stages as registry
@@ -22,7 +23,7 @@ from evergreen.settings import settings
 from .conftest import Shop, at, customer
 
 
-def back(shop: Shop, reason: str = "complaints") -> dict[str, object]:
+def back(shop: Shop, reason: str = "complaints") -> RolledBack:
     return rollback(shop.name, reason=reason, actor="ada")
 
 
@@ -35,8 +36,8 @@ def test_the_last_known_good_version_serves_again_and_the_audit_trail_says_why(s
     shop.champion(3)
     shop.champion(5)
     result = back(shop)
-    assert (result["from"], result["to"]) == (2, 1)
-    assert "complaints" in str(result["message"])
+    assert (result.retired, result.version) == (2, 1)
+    assert "complaints" in result.message
     assert (answering(shop), shop.aliases()) == (1, (1, 1))
     event = audit.trail(shop.name)[-1]
     assert {name: event[name] for name in ("event", "version", "actor", "reason", "as_of", "evidence")} == {
@@ -88,7 +89,7 @@ def test_a_rollback_that_names_its_version_is_done_once(shop: Shop) -> None:
     assert shop.champion(7) == 3
     before = shop.aliases(), shop.events()
     again = rollback(shop.name, reason="complaints", actor="ada", version=2)
-    assert (again["from"], again["to"]) == (2, 3) and "before; the champion is version 3" in again["message"]
+    assert (again.retired, again.version) == (2, 3) and "before; the champion is version 3" in again.message
     with pytest.raises(NothingToRollBackTo) as refused:
         rollback(shop.name, reason="complaints", actor="ada", version=1)
     assert "version 3" in refused.value.found and "version 1" in refused.value.expected
@@ -119,7 +120,7 @@ def test_a_deployment_that_was_killed_halfway_can_be_rolled_back_from(
             patch.setattr(client if killed == "deploy" else store, killed, kill)
             rollback(shop.name, reason="complaints", actor="ada", version=named)
     told = rollback(shop.name, reason="complaints", actor="ada", version=named)
-    assert (told["from"], told["to"], answering(shop), shop.aliases()) == (3, 2, 2, (2, 2))
+    assert (told.retired, told.version, answering(shop), shop.aliases()) == (3, 2, 2, (2, 2))
     assert records.version(shop.name, 3).rolled_back and not records.version(shop.name, 2).rolled_back
     assert shop.events() == [("promotion", 1), ("promotion", 2), ("promotion", 3), ("rollback", 2)]
     with pytest.raises(StageSkipped, match="version 3 was rolled back from"):
@@ -133,16 +134,16 @@ def test_a_champion_that_the_server_cannot_load_is_what_is_rolled_back_from(alon
     server = alone.serve()
     later, earlier = alone.registered(7, seed=911), alone.registered(5)
     serve.deploy(alone.run(5), earlier)
-    serve.deploy(alone.run(7), {**later, "champion": 2})
+    serve.deploy(alone.run(7), later.model_copy(update={"compared_with": 2}))
     assert alone.aliases() == (1, 2)
-    alone.damage(later["mlflow_run_id"])
+    alone.damage(later.run.id)
     server.stop()
     alone.serve()
     assert answering(alone) == 2
     with pytest.raises(NothingToRollBackTo) as refused:
         rollback(alone.name, reason="complaints", actor="ada", version=2)
     assert refused.value.found == "champion: version 1; version 2 answers in its place"
-    assert rollback(alone.name, reason="complaints", actor="ada")["message"].startswith(
+    assert rollback(alone.name, reason="complaints", actor="ada").message.startswith(
         f"{alone.name}: version 2 serves again"
     )
     assert (answering(alone), alone.aliases()) == (2, (2, 2))
@@ -176,7 +177,7 @@ def test_a_rollback_to_a_version_that_cannot_be_loaded_changes_nothing(shop: Sho
     good = shop.registered(3, seed=910)
     serve.deploy(shop.run(3), good)
     shop.champion(5)
-    shop.damage(good["mlflow_run_id"])
+    shop.damage(good.run.id)
     before = shop.aliases(), shop.events()
     with pytest.raises(DeployRefused):
         back(shop)
@@ -217,7 +218,7 @@ def test_a_rollback_needs_no_mlflow_and_is_shown_in_it_later(alone: Shop) -> Non
     alone.champion(5)
     with without_mlflow():
         told = back(alone)
-        assert (told["from"], told["to"]) == (2, 1) and "MLflow does not show it yet" in str(told["message"])
+        assert (told.retired, told.version) == (2, 1) and "MLflow does not show it yet" in told.message
         with pytest.raises(NothingToRollBackTo):
             back(alone)
     assert alone.events()[-1] == ("rollback", 1) and records.version(alone.name, 2).rolled_back
@@ -231,7 +232,7 @@ def test_a_rollback_needs_no_mlflow_and_is_shown_in_it_later(alone: Shop) -> Non
     )
 
     again = back(alone, "complaints still")
-    assert (again["from"], again["to"]) == (2, 1) and "before; the champion is version 1" in str(again["message"])
+    assert (again.retired, again.version) == (2, 1) and "before; the champion is version 1" in again.message
     assert (alone.aliases(), store.disagreements(alone.name)) == ((1, 1), [])
     assert mlflow.MlflowClient().get_model_version(alone.name, "2").tags[store.ROLLED_BACK] == "complaints"
     assert alone.events()[-2:] == [("promotion", 2), ("rollback", 1)]
@@ -239,12 +240,12 @@ def test_a_rollback_needs_no_mlflow_and_is_shown_in_it_later(alone: Shop) -> Non
 
 def test_a_promotion_needs_no_mlflow_and_is_shown_by_the_next_one(shop: Shop) -> None:
     first = shop.champion(3)
-    second = shop.registered(5)["version"]
+    second = shop.registered(5).version
     client.deploy(shop.name, second)
     with without_mlflow():
         champion = store.champion(shop.name)
         replaced = promote(shop.name, records.version(shop.name, second), champion, None, actor="ada", reason="better")
     assert (replaced, shop.events()[-1], shop.aliases()) == (first, ("promotion", second), (first, None))
     assert store.champion(shop.name) == records.version(shop.name, second)
-    serve.deploy(shop.run(5), {**shop.registered(5), "champion": first})
+    serve.deploy(shop.run(5), shop.registered(5).model_copy(update={"compared_with": first}))
     assert (shop.aliases(), store.disagreements(shop.name)) == ((second, first), [])

@@ -12,6 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from evergreen.handovers.handover import Staged
+from evergreen.handovers.train import SoundTrainingSet, Stretch
 from evergreen.interval import Interval
 from evergreen.run import Run
 from evergreen.settings import Settings, settings
@@ -92,13 +94,13 @@ def spec(home: Settings, mlflow_url: str, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.fixture
-def training_set() -> Callable[..., dict[str, Any]]:
-    """Writes a training set as `train.stages.build` does, without a lake; returns its description."""
+def training_set() -> Callable[..., SoundTrainingSet]:
+    """Writes a training set as `train.stages.build` does, without a lake, and finds it sound."""
     from evergreen.lake import catalogue, staging
     from evergreen.model.code import spec_hash
     from evergreen.train import rules
 
-    def write(run: Run, rows: pd.DataFrame | None = None) -> dict[str, Any]:
+    def write(run: Run, rows: pd.DataFrame | None = None) -> SoundTrainingSet:
         split = rules.split(run.as_of, run.spec, run.changed_at)
         frame = rows_of(range(DAYS)) if rows is None else rows
         cutoffs = frame["event_timestamp"]
@@ -106,11 +108,19 @@ def training_set() -> Callable[..., dict[str, Any]]:
         table = pa.Table.from_pandas(frame, preserve_index=False)
         content = catalogue.content_hash(table)
         key = rules.training_key(run.spec.model, run.as_of, content, spec_hash(run.spec), "code", run.spec.search.seed)
-        bounds = {"learn": (split.learn_from, split.learn_to), "evaluate": (split.evaluate_from, split.evaluate_to)}
-        return {
-            "key": key, "path": staging.write(staging.path(run.spec.model, "train", key), table), "rows": len(frame),
-            "content_hash": content, "versions": {"labels/left": 0},
-            **{part: {"rows": int(cutoffs.between(*ends).sum()), "from": ends[0].isoformat(), "to": ends[1].isoformat()} for part, ends in bounds.items()},
-        }  # fmt: skip
+        learn, evaluate = (
+            Stretch(rows=int(cutoffs.between(start, end).sum()), start=start, end=end)
+            for start, end in ((split.learn_from, split.learn_to), (split.evaluate_from, split.evaluate_to))
+        )
+        return SoundTrainingSet(
+            key=key,
+            staged=Staged(path=staging.write(staging.path(run.spec.model, "train", key), table), rows=len(frame)),
+            content_hash=content,
+            versions={"labels/left": 0},
+            learn=learn,
+            evaluate=evaluate,
+            page="http://reports.test/training.html",
+            warnings=(),
+        )
 
     return write

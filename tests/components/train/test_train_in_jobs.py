@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from evergreen.errors import EvidenceMissing, RunError
+from evergreen.handovers.train import SoundTrainingSet, TrainingSet
 from evergreen.loops import inline
+from evergreen.loops.inline import Skipped
 from evergreen.registry import store
 from evergreen.run import Run
 from evergreen.settings import settings
@@ -20,13 +22,15 @@ from .conftest import run_as_of
 
 
 @pytest.fixture
-def run(spec: ModelSpec, training_set: Callable[..., dict[str, Any]]) -> Run:
+def run(spec: ModelSpec, training_set: Callable[..., SoundTrainingSet]) -> Run:
     """A run whose training set an earlier job has built and validated."""
     found = inline.of(spec, run_as_of(spec).interval)
     folder = settings().home / "runs" / spec.model / "train" / found.run_id
     folder.mkdir(parents=True)
-    for stage in ("build", "validate_training"):
-        (folder / f"{stage}.json").write_text(json.dumps(training_set(found)))
+    sound = training_set(found)
+    built = TrainingSet(**{name: getattr(sound, name) for name in TrainingSet.model_fields})
+    for stage, kept in (("build", built), ("validate_training", sound)):
+        (folder / f"{stage}.json").write_text(json.dumps(kept.to_json()))
     return found
 
 
@@ -36,8 +40,8 @@ def _with_gates(run: Run, **gates: Any) -> Run:
 
 def test_a_verdict_decides_what_the_next_job_does(run: Run) -> None:
     tuned = inline.run(run, "train", first="tune", last="tune")["tune"]
-    assert [one["family"] for one in tuned] == list(run.spec.families)
-    assert inline.run(run, "train", first="evaluate", last="gates")["gates"]["passed"] is True
+    assert [one.family for one in tuned] == list(run.spec.families)
+    assert inline.run(run, "train", first="evaluate", last="gates")["gates"].passed is True
 
     with pytest.raises(EvidenceMissing, match="deciding the gates"):
         inline.run(_with_gates(run, minimum_rows=1_000_000), "train", first="gates", last="gates")
@@ -45,13 +49,13 @@ def test_a_verdict_decides_what_the_next_job_does(run: Run) -> None:
         inline.run(run, "train", first="register")
 
     hard = _with_gates(run, better_than_baseline=0.49)
-    assert inline.run(hard, "train", first="gates", last="gates")["gates"]["passed"] is False
+    assert inline.run(hard, "train", first="gates", last="gates")["gates"].passed is False
     results = inline.run(hard, "train", first="register")
     assert list(results) == ["register", "probe", "deploy"]
-    assert all(result["skipped"].startswith("not promoted") for result in results.values())
+    assert all(isinstance(each, Skipped) and each.reason.startswith("not promoted") for each in results.values())
     assert store.champion(run.spec.model) is None
 
     inline.run(run, "train", first="gates", last="gates")
     registered = inline.run(run, "train", first="register", last="register")["register"]
     again = inline.run(run, "train", first="register", last="register")["register"]
-    assert registered["version"] == 1 and registered == again, "one version, however often the job runs"
+    assert registered.version == 1 and registered == again, "one version, however often the job runs"

@@ -20,6 +20,8 @@ import pandas as pd
 import pytest
 
 from evergreen.errors import EvidenceMissing
+from evergreen.handovers.train import SoundTrainingSet
+from evergreen.links import Link
 from evergreen.run import Run
 from evergreen.settings import PROJECT
 from evergreen.spec.schema import ModelSpec
@@ -27,17 +29,17 @@ from evergreen.spec.schema import ModelSpec
 from .conftest import run_as_of, spec_in
 
 FAMILIES = ("logistic_regression", "gradient_boosting", "mlp")
-TrainingSet = Callable[..., dict[str, Any]]
+TrainingSet = Callable[..., SoundTrainingSet]
 
 
-def finished_trials(run: Run, data: dict[str, Any], family: str) -> list[tuple[str, dict[str, float], list[float]]]:
+def finished_trials(run: Run, data: SoundTrainingSet, family: str) -> list[tuple[str, dict[str, float], list[float]]]:
     """State, parameters and fold scores of a study's finished trials, in order."""
     import optuna
 
     from evergreen.settings import settings
 
     study = optuna.load_study(
-        study_name=f"{run.spec.model}/{data['key']}/{family}",
+        study_name=f"{run.spec.model}/{data.key}/{family}",
         storage=settings().database_url("optuna", "postgresql+psycopg2"),
     )
     return [
@@ -64,35 +66,32 @@ def test_a_candidate_is_logged_once_and_answers_as_it_did_when_it_was_fitted(
     run = run_as_of(spec)
     data = training_set(run)
     told = stages.tune(run, data, family)
-    assert (told["family"], told["trials"]) == (family, spec.search.trials)
-    assert run.links["MLflow run"].endswith(told["mlflow_run_id"])
+    assert (told.family, told.trials) == (family, spec.search.trials)
+    assert told.run.page.endswith(told.run.id) and told.links() == {Link.MLFLOW_RUN: told.run.page}
 
     again = run_as_of(spec)
     assert stages.tune(again, data, family) == told, "a rerun finds the run and makes no other"
-    assert again.links == run.links
     assert len(finished_trials(run, data, family)) == spec.search.trials
     logged = mlflow.search_runs(
-        search_all_experiments=True, filter_string=f"tags.`evergreen.key` = '{data['key']}'", output_format="list"
+        search_all_experiments=True, filter_string=f"tags.`evergreen.key` = '{data.key}'", output_format="list"
     )
-    assert [found.info.run_id for found in logged] == [told["mlflow_run_id"]]
+    assert [found.info.run_id for found in logged] == [told.run.id]
 
     temporary = tmp_path_factory.mktemp("temporary")
     with monkeypatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(temporary))
-        loaded = loading.pipeline(told["mlflow_run_id"])
+        loaded = loading.pipeline(told.run.id)
     assert not [*temporary.iterdir()], "loading leaves no copy of the model behind"
     answers = loaded.predict_proba(rows.read(spec, data, "learn").inputs)[:, 1]
-    sample = json.loads(artifacts.read(records.candidate(told["mlflow_run_id"]), "sample.json"))["rows"]
+    sample = json.loads(artifacts.read(records.candidate(told.run.id), "sample.json"))["rows"]
     asked = rows.inputs(spec.feature_types, pd.DataFrame([row["features"] for row in sample]))
-    alone = loading.pipeline(told["mlflow_run_id"]).predict_proba(asked)[:, 1]
+    alone = loading.pipeline(told.run.id).predict_proba(asked)[:, 1]
     np.testing.assert_allclose(alone, [row["prediction"] for row in sample], rtol=0, atol=1e-12)
-    reference = pd.read_parquet(
-        io.BytesIO(artifacts.read(records.candidate(told["mlflow_run_id"]), "reference.parquet"))
-    )
+    reference = pd.read_parquet(io.BytesIO(artifacts.read(records.candidate(told.run.id), "reference.parquet")))
     assert list(reference.columns) == [*spec.feature_types, "prediction"]
     assert (reference["prediction"].to_numpy() == answers).all(), "saving and loading changes no bit"
 
-    found = mlflow.get_run(told["mlflow_run_id"])
+    found = mlflow.get_run(told.run.id)
     assert found.info.status == "FINISHED"
     assert {
         "evergreen.key",
@@ -103,15 +102,15 @@ def test_a_candidate_is_logged_once_and_answers_as_it_did_when_it_was_fitted(
         "evergreen.model_uri",
     } <= set(found.data.tags)
     (dataset,) = found.inputs.dataset_inputs
-    assert dataset.dataset.digest == data["content_hash"]
+    assert dataset.dataset.digest == data.content_hash
     model = mlflow.models.get_model_info(found.data.tags["evergreen.model_uri"])
     assert model.signature.inputs.input_names() == list(spec.feature_types)
     assert model.saved_input_example_info is not None
 
 
-def another_training(data: dict[str, Any], key: str) -> dict[str, Any]:
+def another_training(data: SoundTrainingSet, key: str) -> SoundTrainingSet:
     """The same rows under another key: a training that shares no study and no MLflow run with the first."""
-    return data | {"key": key}
+    return data.model_copy(update={"key": key})
 
 
 def runs_of(key: str) -> dict[str, str]:
@@ -128,7 +127,7 @@ def predictions_of(told: dict[str, Any]) -> np.ndarray:
     from evergreen.registry import artifacts, records
 
     found: np.ndarray = pd.read_parquet(
-        io.BytesIO(artifacts.read(records.candidate(told["mlflow_run_id"]), "reference.parquet"))
+        io.BytesIO(artifacts.read(records.candidate(told.run.id), "reference.parquet"))
     )["prediction"].to_numpy()
     return found
 
@@ -137,8 +136,8 @@ def predictions_of(told: dict[str, Any]) -> np.ndarray:
 def in_a_process(tmp_path: Path) -> Callable[..., subprocess.Popen[bytes]]:
     """Starts `tune` in a new process."""
 
-    def start(run: Run, data: dict[str, Any], family: str) -> subprocess.Popen[bytes]:
-        given = tmp_path / f"{family}-{data['key']}.pickle"
+    def start(run: Run, data: SoundTrainingSet, family: str) -> subprocess.Popen[bytes]:
+        given = tmp_path / f"{family}-{data.key}.pickle"
         given.write_bytes(pickle.dumps((run, data, family)))
         command = [sys.executable, str(Path(__file__).with_name("tune_alone.py")), str(given)]
         with given.with_suffix(".log").open("wb") as log:
@@ -164,9 +163,9 @@ def test_families_tuned_side_by_side_end_bit_for_bit_as_each_does_alone(
         assert process.wait(timeout=250) == 0, next(tmp_path.glob(f"{family}-*.log")).read_text()
     for family in families:
         theirs, ours = stages.tune(run, beside, family), stages.tune(run, alone, family)
-        assert theirs["mlflow_run_id"] != ours["mlflow_run_id"]
+        assert theirs.run.id != ours.run.id
         assert finished_trials(run, beside, family) == finished_trials(run, alone, family), family
-        assert theirs["best_score"] == ours["best_score"]
+        assert theirs.search_score == ours.search_score
         assert (predictions_of(theirs) == predictions_of(ours)).all(), f"{family}: predictions differ"
 
 
@@ -253,21 +252,21 @@ def test_a_killed_search_goes_on_where_it_was_and_ends_as_an_uninterrupted_one(
         "the case: two trials were finished, the third was not"
     )
     assert left[2] == "RUNNING"
-    assert runs_of(data["key"]) == {}
+    assert runs_of(data.key) == {}
 
-    killed_when(in_a_process(run, data, family), lambda: "RUNNING" in runs_of(data["key"]).values())
-    (half_written,) = runs_of(data["key"])
+    killed_when(in_a_process(run, data, family), lambda: "RUNNING" in runs_of(data.key).values())
+    (half_written,) = runs_of(data.key)
 
     told = stages.tune(run, data, family)
     finished = [state for state in states() if state in ("COMPLETE", "PRUNED")]
-    assert len(finished) == told["trials"] == trials, "exactly as many finished trials as asked for"
+    assert len(finished) == told.trials == trials, "exactly as many finished trials as asked for"
     assert states()[2] == "FAIL", "the trial that was interrupted is not counted"
-    assert runs_of(data["key"]) == {half_written: "KILLED", told["mlflow_run_id"]: "FINISHED"}
+    assert runs_of(data.key) == {half_written: "KILLED", told.run.id: "FINISHED"}
 
     whole = another_training(data, f"whole-{spec.model}")
     uninterrupted = stages.tune(run, whole, family)
     assert finished_trials(run, data, family) == finished_trials(run, whole, family)
-    assert told["best_score"] == uninterrupted["best_score"]
+    assert told.search_score == uninterrupted.search_score
     assert (predictions_of(told) == predictions_of(uninterrupted)).all()
 
 

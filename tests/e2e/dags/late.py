@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import DAG, CronDataIntervalTimetable
+from evergreen.orchestration.loops import INGEST_POOL
 
 from evergreen.errors import BatchMissing
 from evergreen.orchestration import waiting
-from evergreen.orchestration.loops import INGEST_POOL
 from evergreen.orchestration.operator import StageOperator
 from evergreen.run import Run
 from evergreen.settings import settings

@@ -1,32 +1,42 @@
-"""The frame of every DAG: id, timetable, bounds in time, retries, owner, parameters and triage notes."""
+"""The wiring as Airflow runs it: for every valid model a DAG of each loop, with a task for each step.
+
+What is Airflow's own stands here as data: per stage what it waits for, tells and changes; per loop its parameters, limits and triage notes.
+"""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, get_args
+from typing import Any
 
-from airflow.sdk import DAG, CronDataIntervalTimetable, Param
+from airflow.sdk import DAG, Asset, BaseOperator, CronDataIntervalTimetable, Param
 
 from evergreen.errors import SpecError
+from evergreen.features import stages as features
+from evergreen.ingest import stages as ingest
 from evergreen.ingest.rules import delay
+from evergreen.loops.wire import VALUES, Loop, LoopName, Stage, Step
+from evergreen.loops.wiring import LOOPS
+from evergreen.monitor import stages as monitor
+from evergreen.orchestration import assets
 from evergreen.orchestration.failures import LONGEST_DELAY, RETRIES, RETRY_DELAY, RETRY_POLICY
-from evergreen.orchestration.notify import RUNBOOK, of_failures, of_timeouts
-from evergreen.orchestration.operator import Stages
+from evergreen.orchestration.notify import RUNBOOK, of_failures, of_timeouts, of_warnings
+from evergreen.orchestration.operator import Awaits, StageOperator, StartOperator
 from evergreen.orchestration.timetable import IntervalsUntil
 from evergreen.quoting import lines
+from evergreen.serve import stages as serve
 from evergreen.settings import settings
 from evergreen.spec.load import load_all
 from evergreen.spec.mistakes import Mistake, spec_error
 from evergreen.spec.rules import FILE
 from evergreen.spec.schema import ModelSpec
+from evergreen.train import stages as train
+from evergreen.validate import stages as validate
 
 log = logging.getLogger(__name__)
-
-Loop = Literal["ingest", "train", "monitor", "rollback"]
 
 INGEST_POOL = "evergreen_ingest"
 TRAINING_POOL = "evergreen_training"
@@ -36,7 +46,7 @@ _PARTITION = Param(
     None, type=["null", "string"], format="date",
     title="Partition", description="The day to work on (UTC). Empty: the day that the run's data interval starts on.",
 )  # fmt: skip
-_PARAMS: dict[Loop, dict[str, Param]] = {
+_PARAMS: dict[LoopName, dict[str, Param]] = {
     "ingest": {"partition": _PARTITION},
     "monitor": {"partition": _PARTITION},
     "train": {
@@ -59,7 +69,7 @@ _PARAMS: dict[Loop, dict[str, Param]] = {
     },
 }  # fmt: skip
 
-_TRIAGE: dict[Loop, str] = {
+_TRIAGE: dict[LoopName, str] = {
     "ingest": "No new features are published while this is red; the champion goes on serving. Read the failed task's last line. "
     "After a correction upstream, clear the failed task: every stage replaces its partition, so running it again is safe.",
     "train": "The champion goes on serving while this is red; nothing was promoted. A *skipped* `register` is a good run whose "
@@ -69,13 +79,7 @@ _TRIAGE: dict[Loop, str] = {
     "rollback": "What served before serves on while this is red. The error in the failed task's log says which version is the champion. "
     "Clearing the task is safe: it rolls back from the version that it names, once.",
 }
-_ABOUT: dict[Loop, str] = {
-    "ingest": "each day's data: validated, published, turned into features and labels",
-    "train": "tune, gate, register and deploy a model",
-    "monitor": "compare live predictions with the reference, decide, trigger retraining",
-    "rollback": "by hand: let the last known good version serve again",
-}
-_LIMITS: dict[Loop, dict[str, Any]] = {
+_LIMITS: dict[LoopName, dict[str, Any]] = {
     # Days are independent of one another; four side by side fill two cores. (A backfill brings a limit of its own.)
     "ingest": {"max_active_runs": 4, "dagrun_timeout": timedelta(hours=2)},
     # One training and one decision at a time: each looks at what the one before it left.
@@ -84,7 +88,7 @@ _LIMITS: dict[Loop, dict[str, Any]] = {
     # Never by itself, so it may stand ready; in an emergency nobody should have to find out that it was paused.
     "rollback": {"max_active_runs": 1, "dagrun_timeout": timedelta(hours=1), "is_paused_upon_creation": False},
 }
-_TASK_TIMEOUT: dict[Loop, timedelta] = {
+_TASK_TIMEOUT: dict[LoopName, timedelta] = {
     "ingest": timedelta(minutes=30),
     "train": timedelta(hours=4),
     "monitor": timedelta(minutes=30),
@@ -92,7 +96,49 @@ _TASK_TIMEOUT: dict[Loop, timedelta] = {
 }
 
 
-def dag_id(model: str, loop: Loop) -> str:
+_POOL: dict[LoopName, str] = {
+    "ingest": INGEST_POOL,
+    "train": TRAINING_POOL,
+    "monitor": INGEST_POOL,
+    "rollback": ROLLBACK_POOL,  # waits behind no backfill
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What Airflow adds to a stage."""
+
+    awaits: Awaits | None = None  # what a scheduled run waits for
+    tells: bool = False  # the `warnings` of its hand-over go to the owner
+    outlet: Callable[[ModelSpec], Asset] | None = None  # the asset that it changes
+
+    def of(self, spec: ModelSpec) -> dict[str, Any]:
+        """As arguments of a task."""
+        arguments: dict[str, Any] = {"awaits": self.awaits}
+        if self.tells:
+            arguments["on_success_callback"] = of_warnings(spec)
+        if self.outlet is not None:
+            arguments["outlets"] = [self.outlet(spec)]
+        return arguments
+
+
+_OPTIONS: Mapping[Stage, Options] = {
+    ingest.extract: Options(awaits=ingest.awaited),
+    validate.validate: Options(tells=True),
+    validate.validate_features: Options(tells=True),
+    features.publish: Options(outlet=assets.features),
+    train.build: Options(awaits=features.awaited),
+    validate.validate_training: Options(tells=True),
+    serve.deploy: Options(outlet=assets.champion),
+    serve.roll_back: Options(outlet=assets.champion),
+    monitor.collect: Options(tells=True),
+    monitor.performance: Options(awaits=features.awaited),
+    monitor.decide: Options(outlet=assets.decisions),
+    monitor.alert: Options(tells=True),
+}
+
+
+def dag_id(model: str, loop: LoopName) -> str:
     """The id of one model's loop."""
     return f"{model}__{loop}"
 
@@ -103,8 +149,8 @@ def specs() -> tuple[list[ModelSpec], list[SpecError]]:
     taken = []
     for spec in valid:
         try:
-            for name in get_args(Loop):
-                _dag(spec, name)
+            for each in LOOPS.values():
+                _dag(spec, each)
         except Exception as error:  # a DAG file that raises has no DAGs, of any model
             log.exception("building the loops of %s", spec.model)
             told = Mistake(
@@ -125,27 +171,51 @@ def valid_specs() -> list[ModelSpec]:
     return specs()[0]
 
 
-@contextmanager
-def loop(spec: ModelSpec, name: Loop) -> Iterator[Stages]:
-    """One DAG of one model; tasks are made inside the block."""
-    with _dag(spec, name):
-        yield Stages(spec)
+def loop(spec: ModelSpec, wired: Loop, story: str | None = None) -> DAG:
+    """The DAG of one loop of one model.
+
+    Args:
+        story: the docstring of the DAG file, whose prose after the first paragraph the DAG's page shows.
+    """
+    with _dag(spec, wired, (story or "").partition("\n\n")[2].strip()) as dag:
+        tasks: dict[Step, BaseOperator] = {}
+        for step in wired.steps:
+            tasks[step] = _task(spec, wired.name, step, tasks)
+            for earlier in step.after:
+                tasks[step].set_upstream(tasks[earlier])
+    return dag
 
 
-def _dag(spec: ModelSpec, name: Loop) -> DAG:
+def _task(spec: ModelSpec, name: LoopName, step: Step, tasks: Mapping[Step, BaseOperator]) -> Any:
+    """The task of a step; its inputs are what the tasks before it left, which also draws the edges."""
+    inputs = {parameter: tasks[giver].output for parameter, giver in step.given.items()}
+    options: dict[str, Any] = {"spec": spec, "loop": name, "step": step, "task_id": step.name}
+    if step.starts is not None:
+        return StartOperator(trigger_dag_id=dag_id(spec.model, step.starts), wanted=inputs["wanted"], **options)
+    assert step.stage is not None
+    options |= {"doc_md": step.stage.__doc__} | _OPTIONS.get(step.stage, Options()).of(spec)
+    if step.over is None:
+        return StageOperator(inputs=inputs, **options)
+    names = f"{{{{ task.mapped['{step.over}'] }}}}"
+    mapped = StageOperator.partial(inputs=inputs, map_index_template=names, **options)
+    return mapped.expand(mapped=[{step.over: value} for value in VALUES[step.over](spec)])
+
+
+def _dag(spec: ModelSpec, wired: Loop, story: str = "") -> DAG:
+    name = wired.name
     return DAG(
         dag_id=dag_id(spec.model, name),
-        description=f"{spec.model}: {_ABOUT[name]}",
+        description=f"{spec.model}: {wired.about}",
         schedule=_timetable(spec, name),
         start_date=datetime.combine(spec.first_day, datetime.min.time(), UTC),
         catchup=False,
         params=_PARAMS[name],
         tags=["evergreen", spec.model, name],
-        doc_md=_doc(spec, name),
+        doc_md=_doc(spec, wired, story),
         on_failure_callback=of_timeouts(spec) or None,
         default_args={
             "owner": spec.owner.name,
-            "pool": {"train": TRAINING_POOL, "rollback": ROLLBACK_POOL}.get(name, INGEST_POOL),
+            "pool": _POOL[name],
             "retries": RETRIES,
             "retry_delay": RETRY_DELAY,
             "retry_exponential_backoff": True,
@@ -158,7 +228,7 @@ def _dag(spec: ModelSpec, name: Loop) -> DAG:
     )
 
 
-def _timetable(spec: ModelSpec, name: Loop) -> CronDataIntervalTimetable | IntervalsUntil | None:
+def _timetable(spec: ModelSpec, name: LoopName) -> CronDataIntervalTimetable | IntervalsUntil | None:
     if name == "rollback":
         return None  # by hand alone
     cron: str = getattr(spec.schedule, name)
@@ -169,17 +239,18 @@ def _timetable(spec: ModelSpec, name: Loop) -> CronDataIntervalTimetable | Inter
     )
 
 
-def _limits(spec: ModelSpec, name: Loop) -> dict[str, Any]:
+def _limits(spec: ModelSpec, name: LoopName) -> dict[str, Any]:
     """What a run may wait for is no part of the time that it may take."""
     waits = timedelta() if name == "rollback" else delay(spec) + spec.schedule.wait
     return _LIMITS[name] | {"dagrun_timeout": _LIMITS[name]["dagrun_timeout"] + waits}
 
 
-def _doc(spec: ModelSpec, name: Loop) -> str:
+def _doc(spec: ModelSpec, wired: Loop, story: str) -> str:
     return (
-        f"### {spec.model}: {_ABOUT[name]}\n\n{_as_markdown(spec.description)}\n\n"
+        f"### {spec.model}: {wired.about}\n\n{_as_markdown(spec.description)}\n\n"
         f"**Owner** {_as_markdown(spec.owner.name)} <{spec.owner.email}>\n\n"
-        f"**Triage** {_TRIAGE[name]}\n\n**Runbook** `{RUNBOOK}`\n"
+        f"{story}\n\n"
+        f"**Triage** {_TRIAGE[wired.name]}\n\n**Runbook** `{RUNBOOK}`\n"
     )
 
 

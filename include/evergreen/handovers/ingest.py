@@ -1,0 +1,172 @@
+"""What travels through the ingest loop, in the order in which it is made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import ClassVar
+
+from evergreen.handovers.handover import Handover, Part, Staged
+from evergreen.links import Link
+
+
+class Batch(Part):
+    """The interval's rows of one source, with the declared columns and types."""
+
+    staged: Staged
+    """The rows, `_unparsed` (the text of cells that did not fit their type) and `_row` (where each stood)."""
+    origin: str
+    """Where they come from: a folder, an object, a connection and its query."""
+    digest: str
+    """Of the batch's files, or of the rows where no file is the batch's own."""
+    known_at: datetime
+    """When the batch became available to us."""
+
+
+class Extracted(Handover):
+    """The interval's batch of every source."""
+
+    partition: str
+    """The interval's day."""
+    sources: Mapping[str, Batch]
+    """source → its batch."""
+
+
+class Parted(Part):
+    """A batch after its contract: every row is in exactly one of the two files, in order."""
+
+    batch: Batch
+    """What was extracted."""
+    accepted: Staged
+    """Rows to publish, with the declared columns."""
+    rejected: Staged
+    """Rows for the quarantine, also with `_unparsed`, `_row` and `_reasons`."""
+
+
+class Validated(Handover):
+    """Every source's batch met its contract; single rows may have not."""
+
+    partition: str
+    """The interval's day."""
+    sources: Mapping[str, Parted]
+    """source → its rows, accepted and rejected."""
+    page: str
+    """The Data Docs of the batches."""
+    warnings: tuple[str, ...]
+    """What the owner is told of them."""
+    pages: ClassVar = {"page": Link.DATA_DOCS}
+
+
+class PublishedSource(Part):
+    """A source's partition in the lake."""
+
+    rows: int
+    """Published rows."""
+    quarantined: int
+    """Rows in quarantine."""
+    content_hash: str
+    """Of the published rows; their order does not matter."""
+    version: int
+    """The table's version that holds them."""
+
+
+class Published(Handover):
+    """The interval's partition of every source is in the lake."""
+
+    partition: str
+    """The interval's day."""
+    sources: Mapping[str, PublishedSource]
+    """source → what was published of it."""
+
+
+class FeatureCandidate(Part):
+    """A computed partition of a view; its contract has not spoken yet."""
+
+    staged: Staged
+    """The rows."""
+    content_hash: str
+    """Of the rows."""
+    query_hash: str
+    """Of everything declared that decides what the partition holds."""
+    inputs_hash: str
+    """Of that, and of the raw days that it looked back at."""
+
+
+class Computed(Handover):
+    """Every feature partition that looks back at the interval, is complete, and whose inputs had changed."""
+
+    views: Mapping[str, Mapping[str, FeatureCandidate]]
+    """view → partition → its candidate."""
+
+
+class SoundFeatures(Computed):
+    """Computed partitions that met their views' contracts."""
+
+    page: str | None
+    """The Data Docs of them; None: nothing was computed."""
+    warnings: tuple[str, ...]
+    """What the owner is told of them."""
+    pages: ClassVar = {"page": Link.DATA_DOCS}
+
+
+class WrittenPartition(Part):
+    """A partition that was replaced in the lake."""
+
+    rows: int
+    """Its rows."""
+    content_hash: str
+    """Of the rows."""
+    version: int
+    """The table's version that holds them."""
+
+
+class PublishedFeatures(Handover):
+    """The feature partitions that were written."""
+
+    views: Mapping[str, Mapping[str, WrittenPartition]]
+    """view → partition → what was written."""
+    left: tuple[str, ...]
+    """`view partition` of candidates that another run took over: it published a day that they look back at."""
+    carried: ClassVar = ("rows", "content_hash", "partitions")
+
+    @property
+    def rows(self) -> int:
+        """All rows that were written."""
+        return sum(partition.rows for partitions in self.views.values() for partition in partitions.values())
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions were written."""
+        return sum(len(partitions) for partitions in self.views.values())
+
+    @property
+    def content_hash(self) -> str:
+        """Of everything that was written."""
+        hashes = {
+            view: {partition: written.content_hash for partition, written in partitions.items()}
+            for view, partitions in self.views.items()
+        }
+        return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()[:32]
+
+
+class WrittenLabels(WrittenPartition):
+    """A label partition that was replaced in the lake."""
+
+    without_outcome: int
+    """Requests of the day that have no outcome."""
+
+
+class Labelled(Handover):
+    """The label partitions that the interval completed or changed."""
+
+    partitions: Mapping[str, WrittenLabels]
+    """partition → what was written."""
+
+
+class Online(Handover):
+    """The feature partitions that the online store has now, and had not before."""
+
+    views: Mapping[str, Mapping[str, int]]
+    """view → partition → rows."""

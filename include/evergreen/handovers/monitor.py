@@ -1,0 +1,113 @@
+"""What travels through the monitoring loop, in the order in which it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import ClassVar, Literal
+
+from evergreen.handovers.handover import Handover, Part
+from evergreen.links import Link
+from evergreen.spec.problem import MetricName
+
+Action = Literal["none", "alert", "wait for labels", "retrain"]
+
+
+class Collected(Handover):
+    """The interval's answered predictions, which are in the lake now."""
+
+    partition: str
+    """The interval's day."""
+    rows: int
+    """How many predictions there are."""
+    version: int | None
+    """The version that made most of them; None: there are none."""
+    champion: int | None
+    """The version that should have answered; None: there was none yet."""
+    warnings: tuple[str, ...]
+    """Where little space is left, for the owner."""
+
+
+class Quality(Handover):
+    """How many values stopped arriving."""
+
+    missing: Mapping[str, float]
+    """feature → growth of its share of nulls over the reference's."""
+
+
+class Drift(Handover):
+    """How far the window is from what the version was trained on."""
+
+    distances: Mapping[str, float]
+    """feature → distance from the reference."""
+    prediction: float | None
+    """Distance of the predictions; None: nothing to compare."""
+    report: str | None
+    """The Evidently report's page; None: nothing to compare."""
+    pages: ClassVar = {"report": Link.DRIFT_REPORT}
+
+
+class Performance(Handover):
+    """The version's score on the predictions whose labels matured within the interval."""
+
+    metric: MetricName
+    """The search metric."""
+    value: float | None
+    """Its value on the matured rows; None: nothing to score."""
+    reference: float | None
+    """Its value when the version was evaluated; None: nothing to score."""
+    drop: float | None
+    """How much worse it is than the reference; negative: better."""
+    significant: bool
+    """The drop is beyond chance (95 %)."""
+    rows: int
+    """How many matured rows there are."""
+
+
+class Decided(Handover):
+    """What is to be done about the window."""
+
+    action: Action
+    """What was decided."""
+    decision_id: str
+    """The decision's id, by which the lake and the audit trail know it."""
+    reasons: tuple[str, ...]
+    """Why, from what was seen to what follows."""
+    triggers: bool
+    """A decision to retrain starts a training, unless a newer window was decided already."""
+    changed_at: datetime | None
+    """Since when the world is different; None: it is not believed to be."""
+    carried: ClassVar = ("action", "decision_id", "triggers")
+
+
+class Alerted(Handover):
+    """What the owner is told of."""
+
+    owner: str
+    """The address that is told."""
+    decision_id: str
+    """The decision that it follows."""
+    warnings: tuple[str, ...]
+    """What is wrong."""
+
+
+class Conf(Part):
+    """What a training that the monitor starts is told, as the form of a run by hand would."""
+
+    as_of: datetime
+    """The moment that it may know about."""
+    reason: str
+    """Why it runs."""
+    decision_id: str
+    """The decision that wants it."""
+    changed_at: datetime | None
+    """It learns only from rows after this moment; None: from the whole window."""
+
+
+class Retraining(Handover):
+    """The training that a decision wants."""
+
+    run_id: str
+    """The id of its run: of the decision, so that a decision starts at most one."""
+    conf: Conf
+    """What the run is told."""

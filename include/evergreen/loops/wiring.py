@@ -1,0 +1,74 @@
+"""What follows what in each loop. The only wiring there is: Airflow, one process and the docs interpret it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from evergreen.evaluate import stages as evaluation
+from evergreen.features import stages as features
+from evergreen.ingest import stages as ingestion
+from evergreen.loops.wire import Loop, LoopName, Wire
+from evergreen.monitor import stages as monitoring
+from evergreen.registry import stages as registry
+from evergreen.serve import stages as serving
+from evergreen.train import stages as training
+from evergreen.validate import stages as validation
+
+
+def ingest(loop: Wire) -> None:
+    """Each interval's data, from where it arrives to the online store."""
+    extracted = loop.stage(ingestion.extract)
+    validated = loop.stage(validation.validate, extracted)
+    published = loop.stage(ingestion.publish, validated)
+    # From the lake on, what is computed depends on all days that are published, whoever published them.
+    computed = loop.stage(features.compute, name="features", after=[published])
+    sound = loop.stage(validation.validate_features, computed)
+    stored = loop.stage(features.publish, sound, name="publish_features")
+    labelled = loop.stage(features.labels, after=[stored])
+    loop.stage(features.materialize, after=[labelled])
+
+
+def train(loop: Wire) -> None:
+    """From mature labels to a version that serves."""
+    data = loop.stage(training.build)
+    sound = loop.stage(validation.validate_training, data)
+    candidates = loop.each(
+        training.tune, sound, over="family"
+    )  # one study each: the same result, side by side or in turns
+    judged = loop.stage(evaluation.gates, loop.stage(evaluation.evaluate, sound, candidates))
+    # Never move this edge. Nothing is registered but what every gate passed, and nothing is deployed but what is registered and was
+    # probed: without it a model that nobody judged would answer, and the version that rollback returns to might be one of those.
+    registered = loop.stage(registry.register, judged)
+    loop.stage(serving.deploy, loop.stage(serving.probe, registered))
+
+
+def monitor(loop: Wire) -> None:
+    """One window of live predictions, and what is to be done about it."""
+    collected = loop.stage(monitoring.collect)
+    quality = loop.stage(monitoring.quality, collected)
+    drift = loop.stage(monitoring.drift, collected)
+    performance = loop.stage(monitoring.performance, collected)
+    decision = loop.stage(monitoring.decide, collected, quality, drift, performance)
+    loop.stage(monitoring.alert, decision)
+    # The monitor's only lever: a decision starts at most one training, however often its task runs.
+    wanted = loop.stage(monitoring.retrain_wanted, decision)
+    loop.start("train", wanted, name="retrain")
+
+
+def rollback(loop: Wire) -> None:
+    """Back to the last known good version."""
+    loop.stage(serving.roll_back, name="rollback")
+
+
+LOOPS: Mapping[LoopName, Loop] = MappingProxyType(
+    {
+        loop.name: loop
+        for loop in (
+            Loop("ingest", "each day's data: validated, published, turned into features and labels", ingest),
+            Loop("train", "tune, gate, register and deploy a model", train),
+            Loop("monitor", "compare live predictions with the reference, decide, trigger retraining", monitor),
+            Loop("rollback", "by hand: let the last known good version serve again", rollback),
+        )
+    }
+)

@@ -1,0 +1,50 @@
+"""Hand-overs as stages make them, for tests that begin in the middle of a loop; what a test is about, it says itself."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from evergreen.handovers.handover import TrackedRun
+from evergreen.handovers.monitor import Decided
+from evergreen.handovers.train import Judged, Probed, Registered
+
+AS_OF = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def tracked(run_id: str) -> TrackedRun:
+    """An MLflow run by its id."""
+    return TrackedRun(id=run_id, page=f"http://mlflow.test/#/experiments/1/runs/{run_id}")
+
+
+def judged(run_id: str, **changes: Any) -> Judged:
+    """A candidate that passed its gates."""
+    fields: dict[str, Any] = {
+        "passed": True,
+        "reason": "every gate passed",
+        "gates": (),
+        "key": "key",
+        "family": "logistic_regression",
+        "run": tracked(run_id),
+        "metric": "roc_auc",
+        "scores": {"roc_auc": 0.75},
+        "compared_with": None,
+    }
+    return Judged(**fields | changes)
+
+
+def probed(registered: Registered, **changes: Any) -> Probed:
+    """A registered version that a fresh server answered with."""
+    return Probed(**dict(registered) | {"probed": 20} | changes)
+
+
+def decided(**changes: Any) -> Decided:
+    """A decision of the monitor."""
+    fields: dict[str, Any] = {
+        "action": "none",
+        "decision_id": "d",
+        "reasons": (),
+        "triggers": False,
+        "changed_at": None,
+    }
+    return Decided(**fields | changes)

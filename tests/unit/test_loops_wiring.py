@@ -1,0 +1,102 @@
+"""The one wiring: what each stage takes is what the stages before it hand over, and no way leads around the gates."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import pytest
+
+from evergreen.errors import HandoverRefused
+from evergreen.handovers.handover import Handover
+from evergreen.handovers.monitor import Retraining
+from evergreen.handovers.train import Candidate
+from evergreen.loops.wire import VALUES, Loop, LoopName, Step, Wire
+from evergreen.loops.wiring import LOOPS
+from evergreen.run import Run
+from evergreen.spec.load import load_spec
+from tests.handovers import tracked
+
+STEPS = [(loop, step) for loop in LOOPS.values() for step in loop.steps]
+SPEC = load_spec(Path(__file__).parents[1] / "specs" / "valid" / "renewals")
+
+
+def test_every_loop_is_wired() -> None:
+    assert set(LOOPS) == set(get_args(LoopName)) and len(STEPS) > 20
+    for loop in LOOPS.values():
+        names = [step.name for step in loop.steps]
+        assert len(names) == len(set(names)), loop.name
+
+
+@pytest.mark.parametrize(("loop", "step"), STEPS, ids=lambda each: getattr(each, "name", ""))
+def test_a_stage_takes_what_the_stages_before_it_hand_over(loop: Loop, step: Step) -> None:
+    if step.stage is None:
+        (wanted,) = step.given.values()
+        assert wanted.hands_over is Retraining and step.starts in LOOPS
+        return
+    hints = get_type_hints(step.stage)
+    run, *names = inspect.signature(step.stage).parameters
+    assert hints[run] is Run and issubclass(step.hands_over, Handover)
+    assert set(names) == {*step.given, *([step.over] if step.over else [])}, (
+        "each parameter is a hand-over that is read"
+    )
+    for name, giver in step.given.items():
+        takes: Any = tuple[giver.hands_over, ...] if giver.over else giver.hands_over  # type: ignore[name-defined]
+        assert hints[name] == takes, f"{step.name}({name}) takes {hints[name]}, and {giver.name} hands over {takes}"
+    if step.over:
+        assert hints[step.over] is str and VALUES[step.over](SPEC)
+
+
+@pytest.mark.parametrize("loop", LOOPS.values(), ids=LOOPS)
+def test_a_step_comes_after_those_that_it_waits_for(loop: Loop) -> None:
+    for number, step in enumerate(loop.steps):
+        assert set(step.before) <= set(loop.steps[:number]), step.name
+
+
+def _upstream(step: Step) -> set[str]:
+    return {step.name}.union(*(_upstream(each) for each in step.before))
+
+
+def test_whatever_registers_or_deploys_comes_after_every_gate() -> None:
+    by_name = {step.name: step for step in LOOPS["train"].steps}
+    order = ["validate_training", "tune", "evaluate", "gates", "register", "probe", "deploy"]
+    for number, name in enumerate(order):
+        assert set(order[:number]) <= _upstream(by_name[name]), name
+    # By what it is made of, too: what registers takes a verdict, and what deploys a version that was registered and probed.
+    assert [get_origin(hint) or hint for name in ("register", "probe", "deploy") for hint in _taken(by_name[name])] == [
+        by_name["gates"].hands_over, by_name["register"].hands_over, by_name["probe"].hands_over,
+    ]  # fmt: skip
+
+
+def _taken(step: Step) -> list[Any]:
+    assert step.stage is not None
+    hints = get_type_hints(step.stage)
+    return [hints[name] for name in step.given]
+
+
+def test_of_a_step_that_runs_for_several_values_each_must_have_handed_over() -> None:
+    (tune,) = [step for step in LOOPS["train"].steps if step.over == "family"]
+    each = [
+        Candidate(family=family, run=tracked(family), search_score=0.5, trials=1).to_json() for family in SPEC.families
+    ]
+    read = tune.read(each, SPEC, "renewals")
+    assert isinstance(read, tuple) and len(read) == len(each) > 1
+    for left in (None, [], each[:-1], [*each[:-1], None]):
+        with pytest.raises(HandoverRefused, match="clear `tune`"):
+            tune.read(left, SPEC, "renewals")
+
+
+def test_a_wiring_that_gives_a_stage_too_little_is_no_wiring() -> None:
+    register = next(step for step in LOOPS["train"].steps if step.name == "register")
+    assert register.stage is not None
+    with pytest.raises(ValueError, match="argument"):
+        Wire().stage(register.stage)
+
+
+def test_a_stage_says_what_it_hands_over() -> None:
+    def silent(run: Run) -> dict[str, int]:
+        return {}
+
+    with pytest.raises(TypeError, match="hand-over"):
+        _ = Wire().stage(silent).hands_over  # type: ignore[arg-type]
