@@ -246,7 +246,7 @@ def test_a_scheduled_run_waits_for_a_batch_that_comes_late(running: Stack) -> No
     (run,) = found
     assert run["run_type"] == "scheduled"
     (running.settings.home / "late.csv").write_text("late")
-    assert runs.result(runs.wait(run), "extract") == {"read": "late"}
+    assert runs.result(runs.wait(run), "extract")["text"] == "late"
     (task,) = runs.tasks(run)
     assert task["try_number"] == 1, "to wait is no retry"
     assert "Waiting for" in runs.log(task)

@@ -10,16 +10,17 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from evergreen import families
 from evergreen.errors import ModelUnloadable
 from evergreen.families import OURS
+from evergreen.handovers.train import SoundTrainingSet
 from evergreen.model.code import code_hash
 from evergreen.spec import rules
 from evergreen.spec.schema import ModelSpec
+from tests.handovers import judged
 
 from .conftest import run_as_of, spec_in
 
@@ -111,7 +112,7 @@ def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
 
 def test_a_family_that_a_package_brings_is_trained_registered_and_answers_in_a_server_of_its_own(
-    spec: ModelSpec, training_set: Callable[..., dict[str, Any]], installed: Callable[[], None], tmp_path: Path
+    spec: ModelSpec, training_set: Callable[..., SoundTrainingSet], installed: Callable[[], None], tmp_path: Path
 ) -> None:
     from evergreen.registry import artifacts, loading, records
     from evergreen.registry import stages as registry
@@ -128,20 +129,19 @@ def test_a_family_that_a_package_brings_is_trained_registered_and_answers_in_a_s
     run = run_as_of(spec)
     data = training_set(run)
     candidate = stages.tune(run, data, "extra_trees")
-    run_id = candidate["mlflow_run_id"]
+    run_id = candidate.run.id
 
     trials = json.loads(artifacts.read(records.candidate(run_id), "trials.json"))
     assert (trials[0]["proposed_by"], trials[0]["parameters"]) == ("defaults", {"n_estimators": 20, "min_samples_leaf": 2})  # fmt: skip
     assert json.loads(artifacts.read(records.candidate(run_id), "environment.json"))["acme-trees"] == "1.2"
 
-    gated = {"passed": True, "reason": "better", "key": data["key"], "mlflow_run_id": run_id, "family": "extra_trees", "champion": None}  # fmt: skip
-    registered = registry.register(run, gated)
-    assert serve.probe(run, registered)["probed"] > 0
+    registered = registry.register(run, judged(run_id, key=data.key, family="extra_trees"))
+    assert serve.probe(run, registered).probed > 0
 
     content = artifacts.read(records.candidate(run_id), artifacts.PIPELINE)
     installed()
     with pytest.raises(ModelUnloadable, match="no installed package brings it") as told:
-        loading.load(spec.model, registered["version"])
+        loading.load(spec.model, registered.version)
     assert "install the package" in str(told.value)
     with pytest.raises(ModelUnloadable, match="acme_preparation"):
         loading.parse_pipeline(content, "random_forest", "a file that says another family")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from airflow.sdk import DAG, CronDataIntervalTimetable
-from evergreen.orchestration.loops import INGEST_POOL
 
 from evergreen.errors import BatchMissing
+from evergreen.handovers.handover import Handover
+from evergreen.loops.wire import Wire
 from evergreen.orchestration import waiting
+from evergreen.orchestration.airflow import INGEST_POOL
 from evergreen.orchestration.operator import StageOperator
 from evergreen.run import Run
 from evergreen.settings import settings
@@ -18,7 +19,14 @@ from evergreen.spec.load import load_spec
 waiting.LOOKS = timedelta(seconds=5)  # a test does not wait for minutes
 
 
-def extract(run: Run) -> dict[str, Any]:
+class Read(Handover):
+    """What the file says."""
+
+    text: str
+    """All of it."""
+
+
+def extract(run: Run) -> Read:
     """Reads what the test writes in the end."""
     file = settings().home / "late.csv"
     if not file.exists():
@@ -28,7 +36,7 @@ def extract(run: Run) -> dict[str, Any]:
             expected=str(file),
             next_step="wait",
         )
-    return {"read": file.read_text()}
+    return Read(text=file.read_text())
 
 
 with DAG(
@@ -38,4 +46,5 @@ with DAG(
     catchup=False,
 ):
     spec = load_spec(settings().models / "churn").model_copy(update={"last_day": None})
-    StageOperator(spec=spec, stage=extract, task_id="extract", pool=INGEST_POOL, retries=0)
+    step = Wire().stage(extract)
+    StageOperator(spec=spec, loop="ingest", step=step, task_id=step.name, pool=INGEST_POOL, retries=0)
