@@ -30,6 +30,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 
+from evergreen.families import family as family_of
 from evergreen.features import store as features
 from evergreen.handovers.train import Judged, Probed
 from evergreen.interval import Interval
@@ -235,7 +236,7 @@ class Shop:
         mlflow.set_experiment("candidates")
         with mlflow.start_run() as active:
             info = mlflow.sklearn.log_model(
-                pipeline, name="model", serialization_format="skops", skops_trusted_types=list(families.TRUSTED_TYPES["logistic_regression"]),
+                pipeline, name="model", serialization_format="skops", skops_trusted_types=list(family_of("logistic_regression").types),
                 pip_requirements=["scikit-learn"],
             )  # fmt: skip
             mlflow.set_tag("evergreen.model_uri", info.model_uri)
