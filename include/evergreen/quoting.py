@@ -6,6 +6,7 @@ direction or not be seen at all is shown as an escape, and a long value is cut. 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from reprlib import Repr
 
 # Blank on a screen, and yet letters, marks or symbols to Unicode: `str.isprintable` lets them pass.
@@ -41,6 +42,11 @@ def shown(value: object, limit: int = 80) -> str:
         text = _integer(value) if isinstance(value, int) else str(value)
     cut = f"… ({len(text):,} characters)" if len(text) > limit else ""
     return visible(text[:limit]) + cut
+
+
+def listed(values: Sequence[object], most: int = 5) -> str:
+    """The first of some values, as part of a line."""
+    return ", ".join(map(shown, values[:most])) + (", …" if len(values) > most else "")
 
 
 def line(text: str, limit: int = 400) -> str:

@@ -4,167 +4,62 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-import duckdb  # noqa: TID253 - the deep pass alone uses this; spec.load imports it inside a function
-
-from evergreen.spec import query as queries
 from evergreen.spec.asking import OnRequest
 from evergreen.spec.backtracking import endless
-from evergreen.spec.columns import EVENT
 from evergreen.spec.contract import read_contract, refused
 from evergreen.spec.files import Unreadable, text
-from evergreen.spec.kinds import KINDS
-from evergreen.spec.mistakes import Mistake, nearest, one_of
+from evergreen.spec.mistakes import Mistake, nearest
 from evergreen.spec.rules import FILE
-from evergreen.spec.schema import ModelSpec
+from evergreen.spec.schema import ModelSpec, Source
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from evergreen.spec.runner import Query
 
 _SECONDS = 20.0  # a query over empty tables may take
-_ANY_MOMENT = datetime(2026, 1, 1)
+_ANY_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def findings(spec: ModelSpec) -> Iterator[Iterator[Mistake]]:
     """Mistakes of each query and of the contracts; one of a partial spec ends where it reads a key that is not set."""
+    from evergreen.spec.runner import Query
+
     for view in getattr(spec, "features", ()):
-        yield _view(spec, view)
-    yield _request(spec)
-    yield _label(spec)
+        yield _query(partial(Query.of_view, spec, view))
+    if isinstance(asking := getattr(spec, "asking", None), OnRequest):
+        yield _query(partial(Query.of_requests, asking))
+    yield _query(partial(Query.of_label, spec))
     yield _expectations(spec)
 
 
-def _view(spec: ModelSpec, view: str) -> Iterator[Mistake]:
-    declared, entity = spec.features[view], spec.entity_of(view)
-    expected = {entity.key: entity.type, **declared.features}
-    yield from _query(spec, spec.view_sql(view), declared.sources, ["as_of"], expected, f"features.{view}.features")
+def _query(declared: Callable[[], Query]) -> Iterator[Mistake]:
+    """Mistakes of one query: what running it over empty tables says."""
+    from evergreen.spec.runner import QueryRefused, opened, schema
 
-
-def _request(spec: ModelSpec) -> Iterator[Mistake]:
-    asking = spec.asking
-    if isinstance(asking, OnRequest):
-        yield from _query(
-            spec,
-            asking.file,
-            asking.sources,
-            ["start", "end"],
-            asking.columns,
-            "request.inputs",
-            whole="request",
-            outcome=False,
-        )
-
-
-def _label(spec: ModelSpec) -> Iterator[Mistake]:
-    expected = {spec.entity.key: spec.entity.type, spec.label.name: spec.label.type}
-    yield from _query(
-        spec, spec.label_sql(), spec.label.sources, ["cutoff", "horizon_end"], expected, "label.name"
-    )  # fmt: skip
-
-
-def _query(
-    spec: ModelSpec,
-    path: Path,
-    sources: Sequence[str],
-    parameters: Sequence[str],
-    expected: Mapping[str, Any],
-    key: str,
-    *,
-    whole: str | None = None,
-    outcome: bool = True,
-) -> Iterator[Mistake]:
-    """Mistakes of one query; without `outcome` it does not see the columns that are known only afterwards.
-
-    Args:
-        key: below which the columns are declared; `whole`: where those are that have no key of their own, by default `key`.
-    """
-    if not set(sources) <= spec.sources.keys():
+    query = declared()
+    sources = query.spec.sources
+    if not all(name in sources and _sound(sources[name]) for name in query.sources):
         return  # told already
-    file = spec.relative(path)
     try:
-        query = text(path, spec.folder)
+        written = text(query.file, query.spec.folder)
     except Unreadable:
         return  # told already
-    seen = one_of(f"{source}({', '.join(spec.sources[source].visible(outcome=outcome))})" for source in sources)
-    parts = one_of(f"${name}" for name in parameters)
     try:
-        refused = queries.refusals(query, sources, parameters)
-        returned = {} if refused else _returned(spec, query, sources, parameters, outcome)
-    except duckdb.Error as error:
-        for source in () if outcome else sources:
-            for column in spec.sources[source].outcome:
-                if re.search(rf"\b{column}\b", str(error).splitlines()[0]):
-                    yield Mistake(
-                        file, "", f"{column}, an outcome of {source}", "what is known when the prediction is asked for",
-                        f"leave {column} out of {file}; features of the past may use it (features:)",
-                    )  # fmt: skip
-                    return
-        yield Mistake(
-            file, "", " ".join(str(error).split())[:400], f"one SELECT over {seen}, with {parts}", f"correct {file}"
-        )
-        return
-    if refused:
-        for refusal in refused:
-            yield Mistake(file, "", refusal.found, refusal.allowed, refusal.fix, refusal.line)
-        return
-    for column, kind in expected.items():
-        if column not in returned:
-            fix = nearest(
-                column, returned.keys() - expected.keys(), f"compute {column} in {file}, or do not declare it"
-            )
-            alone = column in (*spec.keys, EVENT, spec.label.name)
-            yield Mistake(FILE, (whole or key) if alone else f"{key}.{column}",
-                          f"{column}, which {file} does not return", one_of(returned), fix)  # fmt: skip
-        elif not any(
-            KINDS[of].returned(returned[column].arrow)
-            for of in (spec.problem.made_of if kind == spec.label.type else [kind])
-        ):
-            yield Mistake(
-                file,
-                "",
-                f"{column} is {returned[column].sql}",
-                f"{kind}, as model.yaml declares it",
-                f"cast {column} in {file}, or declare its type",
-            )
-    for column in returned.keys() - expected.keys():
-        fix = f"declare {column} in model.yaml under {key}" if key != "label.name" else f"leave {column} out of {file}"
-        yield Mistake(
-            file,
-            "",
-            f"returns {column}, which is not declared",
-            one_of(expected),
-            nearest(column, expected.keys() - returned.keys(), fix),
-        )
+        with opened(query, lambda name: schema(sources[name]).empty_table(), _ANY_MOMENT, _ANY_MOMENT) as tables:
+            tables.run(written, dict.fromkeys(query.parameters, _ANY_MOMENT), seconds=_SECONDS)
+    except QueryRefused as error:
+        for refusal in error.refusals:
+            file = FILE if refusal.key else query.name
+            yield Mistake(file, refusal.key or "", refusal.found, refusal.allowed, refusal.fix, refusal.line)
 
 
-class _Returned(NamedTuple):
-    """The type of a query's column."""
-
-    sql: str  # as DuckDB calls it
-    arrow: pa.DataType
-
-
-def _returned(
-    spec: ModelSpec, query: str, sources: Sequence[str], parameters: Sequence[str], outcome: bool
-) -> dict[str, _Returned]:
-    """Column → type of the query's result over empty tables of the declared types."""
-    import pyarrow as pa
-
-    with queries.connected() as connection, queries.interrupted_after(connection, _SECONDS):
-        for source in sources:
-            columns = spec.sources[source].visible(outcome=outcome)
-            schema = pa.schema({name: KINDS[kind].queried() for name, kind in columns.items()})
-            connection.register(source, schema.empty_table())
-        (statement,) = connection.extract_statements(query)
-        used = {name: _ANY_MOMENT for name in parameters if name in statement.named_parameters}
-        result = connection.sql(statement, params=used)
-        names = dict(zip(result.columns, map(str, result.types), strict=True))
-        schema = result.to_arrow_table().schema
-        return {name: _Returned(sql, schema.field(name).type) for name, sql in names.items()}
+def _sound(source: Source) -> bool:
+    """Whether a source has the columns that its rows are told apart by."""
+    return {source.event_time, *source.keys} <= source.columns.keys()
 
 
 def _expectations(spec: ModelSpec) -> Iterator[Mistake]:

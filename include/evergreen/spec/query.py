@@ -40,12 +40,13 @@ _HARMLESS = frozenset({"error"})  # volatile for the optimizer alone: it raises
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a query is not run."""
+    """Why a query is not run, or its result not taken."""
 
     found: str
     allowed: str
     fix: str
     line: int | None = None
+    key: str | None = None  # of model.yaml, where the cause is declared; None: it stands in the query's file
 
 
 def connected() -> duckdb.DuckDBPyConnection:

@@ -1,0 +1,274 @@
+"""The one runner of a model's queries: over the rows that a run has read, and over empty tables when `evergreen check` looks.
+
+A query sees one table per source that it declares, named like it, with the declared columns. The table holds each key once, in the
+newest version known by the window's end, and of those the rows whose event time lies in the window. Times are UTC, without a zone.
+Nothing else is in reach (`spec.query`): no file, no network, no extension, no clock.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb  # noqa: TID253 - running a query is what this is for; the deep pass alone imports it, inside a function
+import pyarrow as pa  # noqa: TID253 - as above
+import pyarrow.compute as pc  # noqa: TID253 - as above
+
+from evergreen.quoting import listed
+from evergreen.spec import query as queries
+from evergreen.spec.asking import OnRequest
+from evergreen.spec.columns import KNOWN_AT
+from evergreen.spec.kinds import KINDS, KindName
+from evergreen.spec.mistakes import nearest, one_of
+from evergreen.spec.query import Refusal
+from evergreen.spec.schema import ModelSpec, Source
+
+
+class QueryRefused(Exception):
+    """A query does not do what is declared; `refusals` say all that is wrong."""
+
+    def __init__(self, refusals: Sequence[Refusal]) -> None:
+        super().__init__("; ".join(refusal.found for refusal in refusals))
+        self.refusals = refusals
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that a query must return."""
+
+    declared: str  # its type, as model.yaml says it
+    place: str  # where model.yaml declares it
+    kinds: tuple[KindName, ...]  # the result's type may become one of these
+    stored: KindName
+
+    @classmethod
+    def of(cls, kind: KindName, place: str) -> Column:
+        """A column of a declared type."""
+        return cls(kind, place, (kind,), kind)
+
+
+@dataclass(frozen=True)
+class Query:
+    """One of a model's queries: what it reads, and what it must return."""
+
+    spec: ModelSpec
+    file: Path
+    sources: tuple[str, ...]
+    parameters: tuple[str, ...]
+    key: str  # the column that identifies a row of the result
+    columns: Mapping[str, Column]  # of the result, in order
+    place: str | None  # where model.yaml takes further columns of the result; None: nowhere
+    outcome: bool = True  # whether it sees the columns that are known only afterwards
+
+    @classmethod
+    def of_view(cls, spec: ModelSpec, view: str) -> Query:
+        """The query of a feature view."""
+        declared, entity, place = spec.features[view], spec.entity_of(view), f"features.{view}.features"
+        columns = {entity.key: Column.of(entity.type, place)} | {
+            name: Column.of(kind, f"{place}.{name}") for name, kind in declared.features.items()
+        }
+        return cls(spec, spec.view_sql(view), declared.sources, ("as_of",), entity.key, columns, place)
+
+    @classmethod
+    def of_label(cls, spec: ModelSpec) -> Query:
+        """The query of the label."""
+        label, entity, place = spec.label, spec.entity, "label.name"
+        columns = {
+            entity.key: Column.of(entity.type, place),
+            label.name: Column(label.type, place, spec.problem.made_of, spec.problem.stored),
+        }
+        return cls(spec, spec.label_sql(), label.sources, ("cutoff", "horizon_end"), entity.key, columns, None)
+
+    @classmethod
+    def of_requests(cls, asking: OnRequest) -> Query:
+        """The query that replays requests."""
+        place = "request.inputs"
+        columns = {
+            name: Column.of(kind, f"{place}.{name}" if name in asking.inputs else "request")
+            for name, kind in asking.columns.items()
+        }
+        key = asking.spec.entity.key
+        return cls(asking.spec, asking.file, asking.sources, ("start", "end"), key, columns, place, outcome=False)
+
+    @property
+    def name(self) -> str:
+        """How messages name its file."""
+        return self.spec.relative(self.file)
+
+    def visible(self, source: str) -> Mapping[str, KindName]:
+        """The columns of a source that it sees, with their types."""
+        return {**self.spec.sources[source].visible(outcome=self.outcome)}
+
+
+def schema(source: Source) -> pa.Schema:
+    """The columns of a source's raw rows, as they are given to a query: times have no zone."""
+    columns = {name: KINDS[kind].queried() for name, kind in source.columns.items()}
+    return pa.schema(columns | {KNOWN_AT: KINDS["timestamp"].queried()})
+
+
+@dataclass
+class Tables:
+    """The newest known rows of a query's sources, as tables of a connection."""
+
+    query: Query
+    _connection: duckdb.DuckDBPyConnection
+    _rows: dict[str, pa.Table] = field(default_factory=dict)
+
+    def cut(self, source: str, moment: datetime) -> None:
+        """Leave out the rows of a source from after a moment."""
+        rows = self._rows[source]
+        times = rows[self.query.spec.sources[source].event_time]
+        self._connection.register(source, rows.filter(pc.less_equal(times, pa.scalar(_naive(moment), times.type))))
+
+    def run(self, text: str, parameters: Mapping[str, datetime], *, seconds: float) -> pa.Table:
+        """The rows that the query returns: the declared columns in their order and types, sorted by key.
+
+        Args:
+            text: what the query's file says.
+            parameters: its moments, by name.
+            seconds: after so long it is stopped.
+
+        Raises:
+            QueryRefused: it is not allowed, fails or lasts too long; it returns other columns than declared, a value that does not
+                fit its type, or a key that is null or repeated.
+        """
+        try:
+            if refusals := queries.refusals(text, self.query.sources, self.query.parameters):
+                raise QueryRefused(refusals)
+            (statement,) = self._connection.extract_statements(text)
+            used = {name: _naive(moment) for name, moment in parameters.items() if name in statement.named_parameters}
+            with queries.interrupted_after(self._connection, seconds):
+                result = self._connection.sql(statement, params=used)
+                types = [(name, str(kind)) for name, kind in zip(result.columns, result.types, strict=True)]
+                rows = result.to_arrow_table()
+        except duckdb.InterruptException as error:
+            lasted = f"{seconds / 60:g} minutes" if seconds >= 60 else f"{seconds:g} seconds"
+            refusal = Refusal(f"no result after {lasted}", "a query that ends sooner", f"make {self.query.name} faster")
+            raise QueryRefused([refusal]) from error
+        except duckdb.Error as error:
+            raise QueryRefused([self._failure(error)]) from error
+        return self._typed(rows, types)
+
+    def _failure(self, error: duckdb.Error) -> Refusal:
+        """An error of DuckDB's; a column that the query must not see is named as one."""
+        query = self.query
+        text = str(error)
+        for source in () if query.outcome else query.sources:
+            for column in query.spec.sources[source].outcome:
+                if re.search(rf"\b{column}\b", text.splitlines()[0]):
+                    return Refusal(
+                        f"{column}, an outcome of {source}",
+                        "what is known when the prediction is asked for",
+                        f"leave {column} out of {query.name}; features of the past may use it (features:)",
+                    )
+        tables = one_of(f"{source}({', '.join(query.visible(source))})" for source in query.sources)
+        moments = one_of(f"${name}" for name in query.parameters)
+        return Refusal(
+            " ".join(text.split())[:400], f"one SELECT over {tables}, with {moments}", f"correct {query.name}"
+        )
+
+    def _typed(self, rows: pa.Table, types: Sequence[tuple[str, str]]) -> pa.Table:
+        if refusals := [*self._other_columns([name for name, _ in types]), *self._other_types(rows, dict(types))]:
+            raise QueryRefused(refusals)
+        columns = {}
+        for name, column in self.query.columns.items():
+            try:
+                columns[name] = KINDS[column.stored].of_result(rows[name])
+            except pa.ArrowInvalid as error:
+                raise QueryRefused([self._other_type(name, f"{dict(types)[name]}: {error}")]) from error
+        key = self.query.key
+        typed = pa.table(columns).sort_by(key)
+        if typed[key].null_count:
+            found = f"{typed[key].null_count} rows without `{key}`"
+            raise QueryRefused([Refusal(found, "a key in every row", f"correct {self.query.name}")])
+        if repeated := [row["values"] for row in typed[key].value_counts().to_pylist() if row["counts"] > 1]:
+            found = f"{len(repeated)} values of `{key}` more than once: {listed(repeated)}"
+            raise QueryRefused([Refusal(found, f"one row per `{key}`", f"correct {self.query.name}")])
+        return typed
+
+    def _other_columns(self, returned: Sequence[str]) -> Iterator[Refusal]:
+        """Columns that are missing, not declared, or returned more than once."""
+        query, declared = self.query, self.query.columns
+        for name in (name for name in declared if name not in returned):
+            fix = f"compute {name} in {query.name}, or do not declare it"
+            yield Refusal(
+                f"{name}, which {query.name} does not return",
+                one_of(returned),
+                nearest(name, set(returned) - declared.keys(), fix),
+                key=declared[name].place,
+            )
+        for name, times in Counter(returned).items():
+            if name not in declared:
+                fix = f"declare {name} in model.yaml under {query.place}"
+                fix = f"leave {name} out of {query.name}" if query.place is None else fix
+                fix = nearest(name, declared.keys() - set(returned), fix)
+                yield Refusal(f"returns {name}, which is not declared", one_of(declared), fix)
+            elif times > 1:
+                yield Refusal(f"returns {name} {times} times", "each column once", f"leave one {name} out")
+
+    def _other_types(self, rows: pa.Table, types: Mapping[str, str]) -> Iterator[Refusal]:
+        """Columns of a type that cannot become the declared one."""
+        for name, column in self.query.columns.items():
+            if name in types and rows.column_names.count(name) == 1:
+                found = rows.schema.field(name).type
+                if not any(KINDS[kind].returned(found) for kind in column.kinds):
+                    yield self._other_type(name, types[name])
+
+    def _other_type(self, name: str, found: str) -> Refusal:
+        allowed = f"{self.query.columns[name].declared}, as model.yaml declares it"
+        return Refusal(f"{name} is {found}", allowed, f"cast {name} in {self.query.name}, or declare its type")
+
+
+@contextmanager
+def opened(query: Query, rows: Callable[[str], pa.Table], start: datetime, end: datetime) -> Iterator[Tables]:
+    """The tables that a query sees of a window.
+
+    Args:
+        rows: the raw rows of a source, all versions of them, with the columns of its `schema`.
+        start: the first event time that is seen.
+        end: the first that is not, and the newest `known_at` that is.
+    """
+    bounds = {"start": _naive(start), "stop": _naive(end)}
+    with queries.connected() as connection:
+        tables = Tables(query, connection)
+        for source in query.sources:
+            declared = query.spec.sources[source]
+            connection.register(f"_{source}", rows(source))
+            keys, event_time = ", ".join(map(_quoted, declared.keys)), _quoted(declared.event_time)
+            unidentified = " or ".join(f"{_quoted(key)} is null" for key in declared.keys)
+            columns = ", ".join(_known(declared, name) for name in query.visible(source))
+            # The newest known version of a key counts even where it moved the event out of the window: so rank first.
+            # A row without a complete key is the version of no other, as for quarantine.
+            tables._rows[source] = connection.sql(
+                f"select {columns} from ("
+                f" select *, row_number() over (partition by {keys} order by {KNOWN_AT} desc) as _rank"
+                f" from {_quoted('_' + source)} where {KNOWN_AT} <= $stop"
+                f") where (_rank = 1 or {unidentified}) and {event_time} >= $start and {event_time} < $stop",
+                params=bounds,
+            ).to_arrow_table()
+            connection.unregister(f"_{source}")
+        for source, table in tables._rows.items():
+            connection.register(source, table)
+        yield tables
+
+
+def _known(source: Source, column: str) -> str:
+    """A column of the newest rows; an outcome is null as long as it is not known."""
+    name = _quoted(column)
+    if column not in source.outcome:
+        return name
+    hours = source.outcome[column] // timedelta(hours=1)
+    return f"case when {_quoted(source.event_time)} + interval {hours} hour <= $stop then {name} end as {name}"
+
+
+def _naive(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
