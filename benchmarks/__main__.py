@@ -1,4 +1,5 @@
-"""`make bench`: every section in a process of its own, one after the other; docs/benchmarks.md holds what each one found."""
+"""`make bench`: every section in a process of its own, one after the other;
+docs/benchmarks.md holds what each one found."""
 
 from __future__ import annotations
 

@@ -15,16 +15,28 @@ import psutil
 from benchmarks.measure import OUT_OF_PROPORTION, Ratio
 
 LIBRARIES = (
-    "apache-airflow", "great-expectations", "feast", "deltalake", "duckdb", "pandas", "scikit-learn", "tensorflow", "optuna",
-    "mlflow", "evidently", "fastapi", "uvicorn", "psycopg",
-)  # fmt: skip
+    "apache-airflow",
+    "great-expectations",
+    "feast",
+    "deltalake",
+    "duckdb",
+    "pandas",
+    "scikit-learn",
+    "tensorflow",
+    "optuna",
+    "mlflow",
+    "evidently",
+    "fastapi",
+    "uvicorn",
+    "psycopg",
+)
 _NUMBER = re.compile(r"\*{0,2}-?[\d,.]+( s| ms| µs)?\*{0,2}|")
 _HEAD = """# Benchmarks
 
-Written by `make bench`; `make bench SECTION=serving` measures one section again and leaves the others. Both sides of a ratio are
-timed in turns, in one run, so a ratio holds on other machines better than its seconds do; seconds are compared within a section, for the
-machine's speed is not the same on all days. "Evergreen" includes everything that a stage
-does for its user. Above a ratio of {bound:.0f}, the last column says what was measured to cause it.
+Written by `make bench`; `make bench SECTION=serving` measures one section again and leaves the others. Both sides of a
+ratio are timed in turns, in one run, so a ratio holds on other machines better than its seconds do. Compare seconds only
+within a section: the machine's speed is not the same on all days. "Evergreen" includes everything that a stage does for
+its user. Above a ratio of {bound:.0f}, the last column says what was measured to cause it.
 """
 
 
@@ -46,9 +58,9 @@ def machine() -> str:
     memory = psutil.virtual_memory().total / 2**30
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     return (
-        f"Measured {datetime.now(UTC).date()} on {os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GB,"
-        f" {platform.system()}, Python {platform.python_version()}; load average before the start {os.getloadavg()[0]:.1f}."
-        f"\n{libraries}."
+        f"Measured {datetime.now(UTC).date()} on {os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GB, "
+        f"{platform.system()}, Python {platform.python_version()}; load average before the start "
+        f"{os.getloadavg()[0]:.1f}.\n{libraries}."
     )
 
 

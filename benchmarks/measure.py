@@ -33,7 +33,8 @@ def side_by_side(ours: Callable[[], object], bare: Callable[[], object], rounds:
 
 
 def in_turns(*works: Callable[[], object], rounds: int) -> list[list[float]]:
-    """Seconds of each round of each work, after one round that warms all up; in turns, so that what else runs hits all alike."""
+    """Seconds of each round of each work, after one round that warms all up; in turns,
+    so that what else runs hits all alike."""
     spent: list[list[float]] = [[] for _ in works]
     for number in range(rounds + 1):
         for work, times in zip(works, spent, strict=True):

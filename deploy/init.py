@@ -1,7 +1,9 @@
-"""What the production column needs before its first start, and harmlessly again before any other: run by compose, or by hand.
+"""What the production column needs before its first start, and harmlessly again
+before any other: run by compose, or by hand.
 
-Databases, buckets, Airflow's tables and Evergreen's own, every model's Feast objects, the pools of `airflow_settings.yaml`, the login `admin`.
-Connections (SMTP, Slack) are yours to set in Airflow or by `AIRFLOW_CONN_…`.
+Databases, buckets, Airflow's tables and Evergreen's own, every model's Feast objects, the pools of
+`airflow_settings.yaml`, the login `admin`. Connections (SMTP, Slack) are yours to set in Airflow or by
+`AIRFLOW_CONN_…`.
 """
 
 from __future__ import annotations
@@ -24,9 +26,14 @@ def main() -> int:
     """Raises what stands in the way."""
     here = settings()
     os.umask(exposure.UMASK)
-    exposure.check("the production column", {
-        "EVERGREEN_AIRFLOW_PASSWORD": here.airflow_password, "EVERGREEN_SERVER_TOKEN": here.server_token, "MLFLOW_TRACKING_PASSWORD": here.mlflow_password,
-    })  # fmt: skip
+    exposure.check(
+        "the production column",
+        {
+            "EVERGREEN_AIRFLOW_PASSWORD": here.airflow_password,
+            "EVERGREEN_SERVER_TOKEN": here.server_token,
+            "MLFLOW_TRACKING_PASSWORD": here.mlflow_password,
+        },
+    )
     create_databases(here)
     for bucket in {urlsplit(place).netloc for place in (here.landing, here.lake) if place.startswith("s3://")}:
         _bucket(bucket)

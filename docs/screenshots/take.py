@@ -3,8 +3,8 @@
     make demo && make up
     uv run --no-project --with playwright docs/screenshots/take.py --chromium /usr/bin/chromium
 
-Playwright is no dependency of Evergreen, and no browser is downloaded: --chromium is one that is installed (Debian: chromium).
-The backfill is really started: of the model's first two days, run again.
+Playwright is no dependency of Evergreen, and no browser is downloaded: --chromium is one that is installed (Debian:
+chromium). The backfill is really started: of the model's first two days, run again.
 """
 
 from __future__ import annotations
@@ -63,8 +63,10 @@ def main() -> None:
         drifted = airflow.run(f"{options.model}__train", lambda run: run["dag_run_id"].startswith("drift__"))
         decided = airflow.run(f"{options.model}__monitor", lambda run: run["run_after"] <= drifted["run_after"])
         for loop, run in (
-            ("ingest", airflow.run(f"{options.model}__ingest")), ("train", drifted), ("monitor", decided),
-        ):  # fmt: skip
+            ("ingest", airflow.run(f"{options.model}__ingest")),
+            ("train", drifted),
+            ("monitor", decided),
+        ):
             _graph(page, airflow, loop, run)
         _backfill(page, airflow, f"{options.model}__ingest")
         _rollback(page, airflow, f"{options.model}__rollback")

@@ -1,7 +1,7 @@
 """Continuous training on Apache Airflow.
 
-Importing the package sets how the libraries behave, in whatever process it is imported: a task, the model server, a command, a
-test. Child processes inherit it. A variable that is set already wins.
+Importing the package sets how the libraries behave, in whatever process it is imported: a task, the model server, a
+command, a test. Child processes inherit it. A variable that is set already wins.
 """
 
 import os

@@ -6,7 +6,10 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 
 def parsed(stated: str) -> IPv4Address | IPv6Address | None:
-    """The IP address, without the name of an interface; of an IPv4 one that IPv6 carries, that one. None: it is none."""
+    """The IP address, without the name of an interface; of an IPv4 one that IPv6 carries, that one.
+
+    None: it is none.
+    """
     try:
         found = ip_address(stated.partition("%")[0])
     except ValueError:

@@ -1,7 +1,7 @@
 """What a service's refusal means for a retry, told apart once: by its HTTP status, whichever service it is.
 
-Airflow, MLflow, the model server and S3 all answer over HTTP; MLflow's own codes have a status each, by MLflow's own table. Postgres has none, and
-is asked for one thing more: whether it knew the login.
+Airflow, MLflow, the model server and S3 all answer over HTTP; MLflow's own codes have a status each, by MLflow's own
+table. Postgres has none, and is asked for one thing more: whether it knew the login.
 """
 
 from __future__ import annotations
@@ -43,19 +43,24 @@ def refusal(doing: str, status: int, said: str, service: Remote) -> ServiceUnava
     found = f"{status}: {said[:1000]}"
     if may_succeed_later(status):
         return ServiceUnavailable(
-            doing, found=found, expected=f"an answer from {service.name}",
+            doing,
+            found=found,
+            expected=f"an answer from {service.name}",
             next_step=f"look at {service.log} if it stays; a task is retried by itself",
-        )  # fmt: skip
+        )
     if status in LOGIN:
         return _login_refused(doing, found, service)
     return RequestRefused(
-        doing, found=found, expected=f"a request that {service.name} takes",
+        doing,
+        found=found,
+        expected=f"a request that {service.name} takes",
         next_step=f"a retry fails alike: look at what was asked and at what {service.name} has of it",
-    )  # fmt: skip
+    )
 
 
 def of_postgres(doing: str, error: Exception, service: Remote) -> ServiceUnavailable | RequestRefused:
-    """The error for a connection to Postgres that was not made, or was lost: permanent where it knows no such login, or lets it in nowhere."""
+    """The error for a connection to Postgres that was not made, or was lost: permanent where it knows
+    no such login, or lets it in nowhere."""
     said = str(error).strip()
     return _login_refused(doing, said, service) if _NO_LOGIN.search(said) else silence(doing, said, service)
 
@@ -63,13 +68,17 @@ def of_postgres(doing: str, error: Exception, service: Remote) -> ServiceUnavail
 def silence(doing: str, found: str, service: Remote) -> ServiceUnavailable:
     """The error for a service that does not answer at all."""
     return ServiceUnavailable(
-        doing, found=found, expected=f"an answer from {service.name}",
+        doing,
+        found=found,
+        expected=f"an answer from {service.name}",
         next_step=f"{service.start}, or correct {service.address}; a task is retried by itself",
-    )  # fmt: skip
+    )
 
 
 def _login_refused(doing: str, found: str, service: Remote) -> RequestRefused:
     return RequestRefused(
-        doing, found=found, expected=f"a login that {service.name} lets do this",
+        doing,
+        found=found,
+        expected=f"a login that {service.name} lets do this",
         next_step=f"correct {service.login}; if the answer comes from another service, correct {service.address}",
-    )  # fmt: skip
+    )

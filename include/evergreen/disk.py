@@ -1,4 +1,7 @@
-"""A disk without room. Whoever meets it (a library's writer, the database, ourselves), it becomes one error, with the folder and what is free."""
+"""A disk without room.
+
+Whoever meets it (a library's writer, the database, ourselves), it becomes one error, with the folder and what is free.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,17 @@ from pathlib import Path
 from evergreen.errors import DiskFull
 from evergreen.settings import settings
 
-_ERRNOS = {errno.ENOSPC: "no room left", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "a file that reached the size that the system allows"}  # fmt: skip
+_ERRNOS = {
+    errno.ENOSPC: "no room left",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "a file that reached the size that the system allows",
+}
 # How engines say it that raise errors of their own: DuckDB, Delta's writer, MLflow's server; Postgres by its class.
-_WORDS = {"No space left on device": "no room left", "Disk quota exceeded": "the disk quota is used up",
-          "File too large (os error": _ERRNOS[errno.EFBIG]}  # fmt: skip
+_WORDS = {
+    "No space left on device": "no room left",
+    "Disk quota exceeded": "the disk quota is used up",
+    "File too large (os error": _ERRNOS[errno.EFBIG],
+}
 _OF_POSTGRES = "DiskFull"
 
 
@@ -31,13 +41,17 @@ def told_when_full(doing: str) -> Iterator[None]:
         if found is None:
             raise
         raise DiskFull(
-            doing, found=found, expected="room to write", next_step="make room there, or give it a larger disk; then clear this task"
+            doing,
+            found=found,
+            expected="room to write",
+            next_step="make room there, or give it a larger disk; then clear this task"
             " (or run the command again): nothing that is half written is ever read",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def free(folder: Path) -> str:
-    """What is left on a folder's disk, for people; of a folder that is not there yet, on that of the nearest one above it."""
+    """What is left on a folder's disk, for people; of a folder that is not there
+    yet, on that of the nearest one above it."""
     found = os.statvfs(existing(folder))
     return f"{found.f_bavail * found.f_frsize:,} bytes and {found.f_favail:,} files are free on the disk of {folder}"
 
@@ -62,7 +76,8 @@ def _found(error: BaseException) -> str | None:
         how = how or next((told for words, told in _WORDS.items() if words in str(each)), None)
         if how is not None:
             named = each.filename if isinstance(each, OSError) else None
-            return f"{how}: {free(Path(os.fsdecode(named)).absolute().parent if isinstance(named, str | bytes) else _fullest())}"
+            known = isinstance(named, str | bytes)
+            return f"{how}: {free(Path(os.fsdecode(named)).absolute().parent if known else _fullest())}"
         each = each.__cause__ or each.__context__
     return None
 

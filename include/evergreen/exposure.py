@@ -1,4 +1,5 @@
-"""Who may come near: the rights of what is written, and what must be true before a server listens where others reach it."""
+"""Who may come near: the rights of what is written, and what must be true before a
+server listens where others reach it."""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 DAY = timedelta(days=1)  # how long an interval lasts
-# The days that a model may have. The longest duration of a spec reaches a century further, and is a moment still, to pandas' nanoseconds too.
+# The days that a model may have. The longest duration of a spec reaches a century further, and is a
+# moment still, to pandas' nanoseconds too.
 FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)
 CALENDAR = f"a day from {FIRST_DAY} to {LAST_DAY}"
 

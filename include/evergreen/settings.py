@@ -1,8 +1,8 @@
 """Where things are: the only module that reads the process environment.
 
-Every setting has an embedded default below `EVERGREEN_HOME`, and one environment variable that replaces it. What the local
-stack chose at its start (ports, generated passwords) stands in `<home>/environment`, so that every later command finds it;
-the environment of the process wins over the file.
+Every setting has an embedded default below `EVERGREEN_HOME`, and one environment variable that replaces it. What the
+local stack chose at its start (ports, generated passwords) stands in `<home>/environment`, so that every later command
+finds it; the environment of the process wins over the file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ DATABASES = MappingProxyType(
     }
 )
 OWNER_PASSWORD = "EVERGREEN_POSTGRES_PASSWORD_"  # and the database's name: on the stack's own Postgres
-# Of a process that the local stack starts: its name. What it may see stands in its environment, so it reads no file for it.
+# Of a process that the local stack starts: its name. What it may see stands in its
+# environment, so it reads no file for it.
 SERVICE = "EVERGREEN_SERVICE"
 CHANNELS = frozenset({"log", "smtp", "slack"})
 MEGABYTE = 1_000_000
@@ -87,9 +88,11 @@ class Settings:
         """
         if self.service and name not in self.databases:
             raise PermanentError(
-                f"connecting to the database {name}", found=f"no login for it in the environment of {self.service}",
-                expected=DATABASES[name], next_step="look at the table of who may see what in docs/security.md",
-            )  # fmt: skip
+                f"connecting to the database {name}",
+                found=f"no login for it in the environment of {self.service}",
+                expected=DATABASES[name],
+                next_step="look at the table of who may see what in docs/security.md",
+            )
         url = self.databases.get(name) or f"{self.database}/{self.database_prefix}{name}"
         return url.replace("postgresql", driver, 1)
 
@@ -167,9 +170,11 @@ def _channels(stated: str) -> frozenset[str]:
     found = frozenset(_listed(stated))
     if unknown := found - CHANNELS:
         raise PermanentError(
-            "reading EVERGREEN_ALERTS", found=", ".join(sorted(unknown)), expected=f"some of {', '.join(sorted(CHANNELS))}, with commas between",
+            "reading EVERGREEN_ALERTS",
+            found=", ".join(sorted(unknown)),
+            expected=f"some of {', '.join(sorted(CHANNELS))}, with commas between",
             next_step="correct it where the processes get their environment (docs/deployment.md)",
-        )  # fmt: skip
+        )
     return found | {"log"}
 
 
@@ -183,18 +188,22 @@ def _networks(stated: str) -> tuple[Network, ...]:
         return tuple(ip_network(name) for name in _listed(stated))
     except ValueError as error:
         raise PermanentError(
-            "reading EVERGREEN_TRUSTED_PROXIES", found=str(error), expected="addresses or networks (10.0.0.0/8), with commas between",
+            "reading EVERGREEN_TRUSTED_PROXIES",
+            found=str(error),
+            expected="addresses or networks (10.0.0.0/8), with commas between",
             next_step="correct it where the model server gets its environment (docs/deployment.md)",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _number(env: dict[str, str], name: str, default: int, *, least: int = 0) -> int:
     stated = env.get(name, "").strip()
     if stated and not (stated.isascii() and stated.isdigit() and len(stated) < 13 and int(stated) >= least):
         raise PermanentError(
-            f"reading {name}", found=shown(stated), expected=f"a whole number, {least} or more, of at most 12 digits",
+            f"reading {name}",
+            found=shown(stated),
+            expected=f"a whole number, {least} or more, of at most 12 digits",
             next_step="correct it where the processes get their environment (docs/deployment.md)",
-        )  # fmt: skip
+        )
     return int(stated or default)
 
 
@@ -223,9 +232,14 @@ def read_environment_file(path: Path) -> dict[str, str]:
 
 def _damaged(path: Path, found: str) -> PermanentError:
     return PermanentError(
-        f"reading {path}", found=found, expected="lines NAME=value, as `evergreen up` wrote them, which this user may read",
-        next_step="put the file back from a copy: it holds the passwords of the data. Without one, `evergreen reset` deletes both",
-    )  # fmt: skip
+        f"reading {path}",
+        found=found,
+        expected="lines NAME=value, as `evergreen up` wrote them, which this user may read",
+        next_step=(
+            "put the file back from a copy: it holds the passwords of the data. Without one, `evergreen reset` "
+            "deletes both"
+        ),
+    )
 
 
 def connection_uri(name: str) -> str:

@@ -1,4 +1,5 @@
-"""docs/tables.md: every table that Evergreen writes, with its columns and writers, out of the declarations that the code itself uses."""
+"""docs/tables.md: every table that Evergreen writes, with its columns and writers, out of the
+declarations that the code itself uses."""
 
 from __future__ import annotations
 

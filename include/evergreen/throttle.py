@@ -1,8 +1,9 @@
-"""How wrong passwords are slowed, the same at every login: a pure rule, which each server asks before it looks at a password.
+"""How wrong passwords are slowed, the same at every login: a pure rule, which each
+server asks before it looks at a password.
 
-A try is refused, not held: no connection and no thread waits. It counts as wrong until `passed` says otherwise, so that tries
-sent all at once are no way around it. Nobody is locked out for good: a source waits 30 s at most, and what other addresses do
-does not concern one that has given the right password before.
+A try is refused, not held: no connection and no thread waits. It counts as wrong until `passed` says otherwise, so that
+tries sent all at once are no way around it. Nobody is locked out for good: a source waits 30 s at most, and what other
+addresses do does not concern one that has given the right password before.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ class Throttle:
         self._left, self._refilled = ALL_BURST, clock()
 
     def attempt(self, source: str) -> float:
-        """Seconds that `source` has to wait (for `Retry-After`); 0: its password may be looked at now, and counts as wrong until `passed`."""
+        """Seconds that `source` has to wait (for `Retry-After`); 0: its password may be looked at
+        now, and counts as wrong until `passed`."""
         with self._lock:
             now = self._clock()
             found = self._found(source, now)
@@ -106,8 +108,9 @@ class SlowedLogin:
 
     Args:
         tries: whether a request brings a password to be looked at.
-        right: whether an answer's status says that a password was looked at and right. A status says so only where nothing answers
-            before the login does, no redirect and no check of hosts; elsewhere the login says it itself, by `was_right`.
+        right: whether an answer's status says that a password was looked at and right. A status says so only where
+            nothing answers before the login does, no redirect and no check of hosts; elsewhere the login says it
+            itself, by `was_right`.
     """
 
     def __init__(

@@ -1,4 +1,5 @@
-"""`make demo`: python -m evergreen_demo [--model churn --seed 7 | --model flight_delay [--first … --history-end … --end …]]."""
+"""`make demo`: python -m evergreen_demo [--model churn --seed 7 | --model flight_delay
+[--first … --history-end … --end …]]."""
 
 from __future__ import annotations
 
@@ -19,9 +20,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Tell one demo; 0 when it came to its end and its loop closed."""
     parser = argparse.ArgumentParser(prog="evergreen_demo", description="The closed loop, on a fresh local stack.")
     parser.add_argument(
-        "--model", choices=("churn", "flight_delay"), default="churn",
+        "--model",
+        choices=("churn", "flight_delay"),
+        default="churn",
         help="churn: a simulated business whose world changes; flight_delay: flights of 2013 (default %(default)s)",
-    )  # fmt: skip
+    )
     parser.add_argument("--seed", type=int, default=7, help="churn: another seed tells another story (default 7)")
     span = flights.SPAN
     for name, default, what in (

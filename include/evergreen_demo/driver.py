@@ -140,7 +140,8 @@ class Demo:
         self.runs.wait(run)
 
     def live(self) -> None:
-        """One day after the other: traffic, the day's batches, ingestion; beside the next day, the monitor and what it triggers."""
+        """One day after the other: traffic, the day's batches, ingestion; beside the next
+        day, the monitor and what it triggers."""
         live = days(self.span.history_end + DAY, self.span.end)
         with self.clock.phase(f"{len(live)} live days"), ThreadPoolExecutor(1) as beside:
             watching = None
@@ -167,7 +168,8 @@ class Demo:
         self.scheduled(interval)
 
     def scheduled(self, interval: Interval) -> None:
-        """The training that the spec schedules for the end of the interval, if it does: Airflow's clock is not the replay's."""
+        """The training that the spec schedules for the end of the interval, if it
+        does: Airflow's clock is not the replay's."""
         if self.routine and croniter.match(self.spec.schedule.train, interval.end):
             conf = {"as_of": interval.as_of.isoformat(), "reason": "scheduled"}
             with self.clock.phase("scheduled trainings"):
@@ -184,16 +186,19 @@ class Demo:
         replayed = self.upstream.ask(interval.start.date(), self.here.server_url)
         if replayed.unknown:
             raise TrafficFailed(
-                f"asking about {interval.partition}", found=f"{len(replayed.unknown)} unknown to the server: {replayed.unknown[:5]}",
-                expected="features online of everyone asked about", next_step=f"look at the last runs of {self.ids['ingest']} in Airflow",
-            )  # fmt: skip
+                f"asking about {interval.partition}",
+                found=f"{len(replayed.unknown)} unknown to the server: {replayed.unknown[:5]}",
+                expected="features online of everyone asked about",
+                next_step=f"look at the last runs of {self.ids['ingest']} in Airflow",
+            )
 
 
 @contextmanager
 def telling(
     model: str, upstream: Upstream, span: Span, mark: dict[str, Any], *, routine: bool = False
 ) -> Iterator[Demo]:
-    """A demo on a fresh stack, which is stopped after the block; what an earlier demo left in its home is deleted first.
+    """A demo on a fresh stack, which is stopped after the block; what an earlier
+    demo left in its home is deleted first.
 
     Raises:
         DemoRefused: the home holds something else than a demo.
@@ -220,15 +225,23 @@ def _clear(here: Settings, clock: Clock) -> None:
         return
     if not (here.home / _MARK).exists():
         raise DemoRefused(
-            "making room for the demo", found=f"a folder {here.home} that no demo wrote, with something in it", expected="an empty home, or an earlier demo's",
-            next_step="run the demo elsewhere (EVERGREEN_HOME=…), or empty the folder (`make reset`, if a stack wrote it)",
-        )  # fmt: skip
+            "making room for the demo",
+            found=f"a folder {here.home} that no demo wrote, with something in it",
+            expected="an empty home, or an earlier demo's",
+            next_step=(
+                "run the demo elsewhere (EVERGREEN_HOME=…), or empty the folder (`make reset`, if a stack wrote it)"
+            ),
+        )
     if not here.embedded_database or not Path(here.lake).is_relative_to(here.home):
         raise DemoRefused(
-            "making room for the demo", found=f"an earlier demo's data in a database or a lake outside {here.home}",
+            "making room for the demo",
+            found=f"an earlier demo's data in a database or a lake outside {here.home}",
             expected="an empty one: only you may empty it",
-            next_step=f"empty it and delete {here.home}, or name other ones (EVERGREEN_HOME, EVERGREEN_DATABASE_PREFIX, EVERGREEN_LAKE)",
-        )  # fmt: skip
+            next_step=(
+                f"empty it and delete {here.home}, or name other ones (EVERGREEN_HOME, EVERGREEN_DATABASE_PREFIX, "
+                "EVERGREEN_LAKE)"
+            ),
+        )
     clock.say(f"deleting what is left of an earlier demo in {here.home}")
     stack.reset(ours=True)
 

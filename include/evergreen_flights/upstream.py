@@ -1,4 +1,5 @@
-"""What the airports send each day, and what clients ask: batches by the day of their event in UTC, requests two hours ahead."""
+"""What the airports send each day, and what clients ask: batches by the day of their
+event in UTC, requests two hours ahead."""
 
 from __future__ import annotations
 
@@ -46,7 +47,8 @@ def write(first: date, last: date, landing: str) -> Iterator[date]:
 
 
 def requests(day: date) -> list[dict[str, Any]]:
-    """The bodies of the requests that are made on a day, in their order: flights of the same minute are asked about together."""
+    """The bodies of the requests that are made on a day, in their order: flights of the
+    same minute are asked about together."""
     start = pd.Timestamp(datetime(day.year, day.month, day.day, tzinfo=UTC))
     asked = _asked()
     today = asked[(asked["asked_at"] >= start) & (asked["asked_at"] < start + pd.Timedelta(days=1))]
@@ -70,15 +72,27 @@ def ask(day: date, server_url: str) -> Replay:
 def _asked() -> pd.DataFrame:
     """Every flight as it is asked about: the keys and inputs of the model's requests, made without its SQL."""
     flights = data.flights()
-    frame = pd.DataFrame({
-        "flight_id": flights["scheduled_at"].dt.strftime("%Y%m%dT%H%M") + "-" + flights["carrier"] + flights["flight"].astype(str)
-        + "-" + flights["origin"],
-        "carrier": flights["carrier"], "origin": flights["origin"], "destination": flights["destination"],
-        "route": flights["origin"] + "-" + flights["destination"], "tailnum": flights["tailnum"], "airline": flights["carrier"],
-        "airport": flights["origin"], "local_hour": flights["local_hour"],
-        "weekday": (flights["scheduled_at"] - pd.Timedelta(hours=5)).dt.dayofweek + 1, "distance": flights["distance"].astype(float),
-        "asked_at": flights["scheduled_at"] - LEAD,
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "flight_id": flights["scheduled_at"].dt.strftime("%Y%m%dT%H%M")
+            + "-"
+            + flights["carrier"]
+            + flights["flight"].astype(str)
+            + "-"
+            + flights["origin"],
+            "carrier": flights["carrier"],
+            "origin": flights["origin"],
+            "destination": flights["destination"],
+            "route": flights["origin"] + "-" + flights["destination"],
+            "tailnum": flights["tailnum"],
+            "airline": flights["carrier"],
+            "airport": flights["origin"],
+            "local_hour": flights["local_hour"],
+            "weekday": (flights["scheduled_at"] - pd.Timedelta(hours=5)).dt.dayofweek + 1,
+            "distance": flights["distance"].astype(float),
+            "asked_at": flights["scheduled_at"] - LEAD,
+        }
+    )
     weather = data.weather().sort_values("observed_at")
     frame = frame.sort_values(["asked_at", "flight_id"])
     return pd.merge_asof(frame, weather, left_on="asked_at", right_on="observed_at", by="origin").drop(

@@ -26,9 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     common.add_argument("--seed", type=int, default=1, help="another seed is another business (default 1)")
     common.add_argument("--size", type=int, default=1000, help="active customers, about (default 1000)")
     common.add_argument(
-        "--scenario", type=_scenario, action="append", default=[], metavar="KIND@DATE[..DATE][:KEY=VALUE,…]",
+        "--scenario",
+        type=_scenario,
+        action="append",
+        default=[],
+        metavar="KIND@DATE[..DATE][:KEY=VALUE,…]",
         help="what happens to the business; may be given several times",
-    )  # fmt: skip
+    )
     write = commands.add_parser("write", parents=[common], help="write days of batches into the landing zone")
     write.add_argument("--from", dest="first", type=date.fromisoformat, required=True, metavar="DAY")
     write.add_argument("--to", dest="last", type=date.fromisoformat, required=True, metavar="DAY")
@@ -53,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     print(
-        f"{answers.requests} requests, {answers.answered} predictions by version {dict(answers.versions)}, {len(answers.unknown)} unknown"
+        f"{answers.requests} requests, {answers.answered} predictions by version {dict(answers.versions)}, "
+        f"{len(answers.unknown)} unknown"
     )
     return 0 if not answers.unknown else 1
 

@@ -1,8 +1,9 @@
 """The business itself: who is a customer on a day, and in which state.
 
-Customers sign up every day and stay until the first day on which their cancellation draw fires, at most `LONGEST_LIFE` days.
-So the customers of a day are found by walking forward from that many days earlier with nobody there: any day can be had
-alone, and is the same whichever day is asked first. In the steady state arrivals balance cancellations at about `size`.
+Customers sign up every day and stay until the first day on which their cancellation draw fires, at most `LONGEST_LIFE`
+days. So the customers of a day are found by walking forward from that many days earlier with nobody there: any day can
+be had alone, and is the same whichever day is asked first. In the steady state arrivals balance cancellations at about
+`size`.
 
 Three hidden states drive what can be seen: engagement (sessions, their length), frustration (tickets) and money trouble
 (failed payments). Each is a slow autoregressive process, so that the last weeks tell something about the next days.

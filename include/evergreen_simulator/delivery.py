@@ -1,7 +1,7 @@
 """From what happened to what arrives: the batches of a day, with the flaws that every real delivery has.
 
-A batch holds the rows of its day, and the late rows of the two days before. A few rows arrive twice (within one batch, or again
-in the next) and a few are damaged. Customers and cancellations come complete and on time: they are the books.
+A batch holds the rows of its day, and the late rows of the two days before. A few rows arrive twice (within one batch,
+or again in the next) and a few are damaged. Customers and cancellations come complete and on time: they are the books.
 """
 
 from __future__ import annotations

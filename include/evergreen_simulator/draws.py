@@ -1,8 +1,8 @@
 """Random draws as a pure function of what they are for: `(seed, stream, customer, day, …)`.
 
-A counter-based generator (the splitmix64 finalizer, chained over the counters) instead of a stateful one, so that any value
-can be drawn alone and in any order. Everything built on it uses only arithmetic that IEEE 754 rounds exactly (no `exp`, no
-`log`, whose last bit depends on the processor), so the bytes are the same on every machine.
+A counter-based generator (the splitmix64 finalizer, chained over the counters) instead of a stateful one, so that any
+value can be drawn alone and in any order. Everything built on it uses only arithmetic that IEEE 754 rounds exactly (no
+`exp`, no `log`, whose last bit depends on the processor), so the bytes are the same on every machine.
 """
 
 from __future__ import annotations

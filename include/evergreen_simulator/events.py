@@ -1,7 +1,7 @@
 """What customers leave behind on a day: the business's tables, as they really happened.
 
-Every table has its declared columns (`COLUMNS`) and two that are not delivered: `who`, the customer's number, and `draw`, 64
-random bits of the row, which decide what happens to it on its way to the landing zone.
+Every table has its declared columns (`COLUMNS`) and two that are not delivered: `who`, the customer's number, and
+`draw`, 64 random bits of the row, which decide what happens to it on its way to the landing zone.
 
 An event's chance comes from fixed slots in the day, each used or not, so that an event is the same whoever asks for it.
 """
@@ -29,12 +29,19 @@ _WEEKEND = 0.8  # factor on sessions
 def customers(business: Business, present: Customers) -> pd.DataFrame:
     """The snapshot of who is active at the end of the day."""
     active = present.take(~present.cancels)
-    return _table(business, active, 50, "snapshot_at", np.full(len(active.number), DAY - 1), {
-        "plan": PLANS[active.plan],
-        "region": REGIONS[business.region(active)],
-        "monthly_price": _cents(PRICES[active.plan] * present.conditions.price),
-        "signed_up_at": _text(_moment_of_signup(business, active)),
-    })  # fmt: skip
+    return _table(
+        business,
+        active,
+        50,
+        "snapshot_at",
+        np.full(len(active.number), DAY - 1),
+        {
+            "plan": PLANS[active.plan],
+            "region": REGIONS[business.region(active)],
+            "monthly_price": _cents(PRICES[active.plan] * present.conditions.price),
+            "signed_up_at": _text(_moment_of_signup(business, active)),
+        },
+    )
 
 
 def usage(business: Business, present: Customers) -> pd.DataFrame:
@@ -53,15 +60,24 @@ def usage(business: Business, present: Customers) -> pd.DataFrame:
     taste = part(bits(business.seed, Stream.TRAIT, who.number), 2)  # some are phone people
     mobile = part(detail, 1) < 0.15 + 0.5 * taste + present.conditions.mobile
     length = 14.0 * grown(0.45 * who.engagement + 0.4 * bell(_again(detail))) * present.conditions.minutes
-    table = _table(business, who, slot, "started_at", second, {
-        "minutes": np.round(length, 1),
-        "device": np.where(mobile, "mobile", np.where(part(detail, 2) < 0.8, "desktop", "tablet")),
-    }, "session_id")  # fmt: skip
+    table = _table(
+        business,
+        who,
+        slot,
+        "started_at",
+        second,
+        {
+            "minutes": np.round(length, 1),
+            "device": np.where(mobile, "mobile", np.where(part(detail, 2) < 0.8, "desktop", "tablet")),
+        },
+        "session_id",
+    )
     return table[_while_customer(business, who, second)]
 
 
 def payments(business: Business, present: Customers) -> pd.DataFrame:
-    """Every seventh day of a subscription, a quarter of the month's price; with a second attempt when the first fails."""
+    """Every seventh day of a subscription, a quarter of the month's price; with a
+    second attempt when the first fails."""
     age = present.day.toordinal() - present.signed_up
     due = present.take((age > 0) & (age % 7 == 0))
     draw = bits(business.seed, Stream.PAYMENT, due.number, present.day.toordinal())
@@ -71,10 +87,18 @@ def payments(business: Business, present: Customers) -> pd.DataFrame:
         who, again = due.take(needed), draw[needed]
         second = ((6 + 6 * attempt + 6 * part(again, 2)) * 3600).astype(np.int64)
         failed = part(again, attempt) < fails[needed]
-        table = _table(business, who, 20 + attempt, "paid_at", second, {
-            "amount": _cents(PRICES[who.plan] * present.conditions.price / 4),
-            "status": np.where(failed, "failed", "paid"),
-        }, "payment_id")  # fmt: skip
+        table = _table(
+            business,
+            who,
+            20 + attempt,
+            "paid_at",
+            second,
+            {
+                "amount": _cents(PRICES[who.plan] * present.conditions.price / 4),
+                "status": np.where(failed, "failed", "paid"),
+            },
+            "payment_id",
+        )
         attempts.append(table[_while_customer(business, who, second)])
     return pd.concat(attempts, ignore_index=True)
 
@@ -87,10 +111,18 @@ def tickets(business: Business, present: Customers) -> pd.DataFrame:
     draw = bits(business.seed, Stream.TICKET, who.number, ordinal, 1)
     second = (part(draw, 0) * DAY).astype(np.int64)
     urgent = part(draw, 1) < 0.25 * grown(0.6 * who.frustration)
-    table = _table(business, who, 30, "opened_at", second, {
-        "topic": np.array(["question", "defect", "billing"])[np.minimum(2, (part(draw, 2) * 3).astype(np.int64))],
-        "priority": np.where(urgent, "high", "normal"),
-    }, "ticket_id")  # fmt: skip
+    table = _table(
+        business,
+        who,
+        30,
+        "opened_at",
+        second,
+        {
+            "topic": np.array(["question", "defect", "billing"])[np.minimum(2, (part(draw, 2) * 3).astype(np.int64))],
+            "priority": np.where(urgent, "high", "normal"),
+        },
+        "ticket_id",
+    )
     return table[_while_customer(business, who, second)]
 
 

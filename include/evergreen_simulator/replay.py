@@ -90,6 +90,8 @@ def _count(found: Replay, key: str, body: Mapping[str, Any], items: list[dict[st
 
 def _failed(found: str) -> TrafficFailed:
     return TrafficFailed(
-        "asking the model server", found=found, expected="a prediction for each entity asked for",
+        "asking the model server",
+        found=found,
+        expected="a prediction for each entity asked for",
         next_step="look at the model server's log (`.evergreen/logs/server.log` on the local stack)",
-    )  # fmt: skip
+    )

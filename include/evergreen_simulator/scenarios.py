@@ -4,8 +4,8 @@
     sensor_outage@2026-02-10..2026-02-12:column=usage.minutes        three days, both included
     {"kind": "new_category", "since": "2026-02-10", "value": "family"}
 
-A scenario changes the world (what customers do), the flow (how many rows come late or twice), the rows of the days on which it
-holds, or whole batches that are delivered on those days.
+A scenario changes the world (what customers do), the flow (how many rows come late or twice), the rows of the days on
+which it holds, or whole batches that are delivered on those days.
 """
 
 from __future__ import annotations

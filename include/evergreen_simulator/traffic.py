@@ -1,7 +1,7 @@
 """Replays a day's customers as live HTTP traffic against the model server.
 
-Whoever is active as the day begins is asked about once, at a moment within that day (`as_of`; the server must be in replay
-mode): one in ten in a request of their own, the others in batches.
+Whoever is active as the day begins is asked about once, at a moment within that day (`as_of`; the server must be in
+replay mode): one in ten in a request of their own, the others in batches.
 """
 
 from __future__ import annotations

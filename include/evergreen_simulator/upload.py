@@ -1,4 +1,5 @@
-"""Puts batches into the landing zone, as an upstream system would: whole files that appear at once, in a folder or in S3."""
+"""Puts batches into the landing zone, as an upstream system would: whole files that
+appear at once, in a folder or in S3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Loads `airflow_settings.yaml` into a running Airflow, as the Astro CLI does for its own local start: one file for both."""
+"""Loads `airflow_settings.yaml` into a running Airflow, as the Astro CLI does for
+its own local start: one file for both."""
 
 from __future__ import annotations
 

@@ -81,7 +81,8 @@ class AirflowRuns:
     def trigger(
         self, dag_id: str, run_id: str, interval: Interval | None = None, conf: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Start a run, for an interval or (without one) by its conf alone; a run of that id that is there already is returned."""
+        """Start a run, for an interval or (without one) by its conf alone; a run of that
+        id that is there already is returned."""
         body: dict[str, Any] = {"dag_run_id": run_id, "logical_date": None, "conf": conf or {}}
         if interval is not None:
             body |= {
@@ -151,7 +152,8 @@ class AirflowRuns:
 
     def log(self, task: dict[str, Any], lines: int | None = None) -> str:
         """The log of a task's last try."""
-        path = f"/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
+        address = f"/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}"
+        path = f"{address}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
         content = self.api.get(path, full_content=True, map_index=task["map_index"])["content"]
         text = list(_lines(content))
         return "\n".join(text[-lines:] if lines else text)

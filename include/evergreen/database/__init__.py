@@ -1,6 +1,8 @@
-"""Postgres: connections, locks by key, tables from dataclasses, and numbered migrations of the tables that are Evergreen's own.
+"""Postgres: connections, locks by key, tables from dataclasses, and numbered
+migrations of the tables that are Evergreen's own.
 
-What must be exact, small and shared stands in the database `evergreen`. Whoever opens it finds its tables as this release has them.
+What must be exact, small and shared stands in the database `evergreen`. Whoever opens it
+finds its tables as this release has them.
 """
 
 from __future__ import annotations

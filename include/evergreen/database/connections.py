@@ -26,7 +26,8 @@ def connect(name: str = OWN, *, autocommit: bool = False) -> Iterator[Connection
 
     Raises:
         ServiceUnavailable: the server does not answer, or goes away during the block.
-        RequestRefused: it does not know our login, does not let it into this database, or not make the tables that are missing.
+        RequestRefused: it does not know our login, does not let it into this database,
+            or not make the tables that are missing.
         StoreNewer: a newer release has written to it.
     """
     with _connected(name, url(name), autocommit) as connection:
@@ -80,7 +81,8 @@ def remote(name: str) -> Remote:
 
 @contextmanager
 def locked(key: str, database: str = OWN) -> Iterator[None]:
-    """Only one process at a time is inside, for each key and database; others wait. A killed process's lock goes with its connection.
+    """Only one process at a time is inside, for each key and database; others wait. A killed
+    process's lock goes with its connection.
 
     No transaction is open meanwhile: one of minutes would hold back the database's clean-up, and servers end idle ones.
 

@@ -1,10 +1,10 @@
 """Which feature and label partitions a published day makes due, and from which raw partitions.
 
 A feature partition sees the raw days of `[as_of - look_back, as_of)`, a label partition those of
-`[cutoff - 1 interval, cutoff + horizon)`. It is due as soon as every one of those days is published (days before the spec's
-first count as present) and what it is computed from has changed since it was last written. After publishing day `d` a run
-looks at exactly the partitions whose days contain `d`, so days may be published in any order and side by side: whoever
-publishes the last missing day of a window computes it.
+`[cutoff - 1 interval, cutoff + horizon)`. It is due as soon as every one of those days is published (days before the
+spec's first count as present) and what it is computed from has changed since it was last written. After publishing day
+`d` a run looks at exactly the partitions whose days contain `d`, so days may be published in any order and side by
+side: whoever publishes the last missing day of a window computes it.
 
 What a partition may know does not depend on the run that computes it: the query sees rows with `known_at` up to the
 window's end. A run of an old day that completes a window of later days therefore writes what a run in order would have
@@ -91,7 +91,8 @@ def label_sources(spec: ModelSpec) -> tuple[str, ...]:
 
 
 def label_declaration(spec: ModelSpec, sql: str, *asking: str) -> str:
-    """Everything declared that decides what a label partition holds; `asking`: the text of each of `spec.asking.queries`."""
+    """Everything declared that decides what a label partition holds; `asking`: the
+    text of each of `spec.asking.queries`."""
     declared: dict[str, object] = spec.label.model_dump(mode="json", exclude={"sql"})
     declared |= spec.asking.declaration(asking)
     return _declaration(spec, label_sources(spec), sql, declared)
@@ -130,6 +131,7 @@ def due(
 
 
 def inputs_hash(window: Window, declaration: str, raw: Mapping[str, Mapping[str, str]]) -> str:
-    """The fingerprint of all that a window's rows depend on: its query and the content of the raw days that it reads."""
+    """The fingerprint of all that a window's rows depend on: its query and the
+    content of the raw days that it reads."""
     contents = {source: [(day, published[day]) for day in window.days] for source, published in raw.items()}
     return hashlib.sha256(json.dumps([declaration, contents], sort_keys=True).encode()).hexdigest()

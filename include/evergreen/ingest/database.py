@@ -1,8 +1,9 @@
 """The rows of an interval from a Postgres database, by a query of the model's folder.
 
-The query is somebody's text, and the connection may allow more than it ought to. So the server itself parses it alone first, by the extended
-protocol, which takes one statement; then it runs within a COPY, which takes a query and nothing else, in a read-only transaction with
-bounds in time. What that does not stop is in docs/sources.md: functions that act outside of the transaction.
+The query is somebody's text, and the connection may allow more than it ought to. So the server itself parses it alone
+first, by the extended protocol, which takes one statement; then it runs within a COPY, which takes a query and nothing
+else, in a read-only transaction with bounds in time. What that does not stop is in docs/sources.md: functions that act
+outside of the transaction.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ def read(connections: Callable[[str], str], source: Source, query: str, interval
     Raises:
         ConnectionUnknown: there is no such connection, or it is not one to Postgres.
         ServiceUnavailable: the database does not answer, or not in time.
-        BatchUnreadable: the database refuses the query, it is more than one SELECT, or it returns other columns than the declared ones.
+        BatchUnreadable: the database refuses the query, it is more than one SELECT, or it
+            returns other columns than the declared ones.
     """
     parameters = _parameters(connections, str(source.connection), origin)
     try:
@@ -64,7 +66,10 @@ def read(connections: Callable[[str], str], source: Source, query: str, interval
             origin.reading,
             found=str(error).strip(),
             expected=f"all rows within {_MINUTES} minutes",
-            next_step=f"{origin.correction}: an index on the time it compares, or fewer rows; or clear this task when the database has less to do",
+            next_step=(
+                f"{origin.correction}: an index on the time it compares, or fewer rows; or clear this task when the "
+                "database has less to do"
+            ),
         ) from error
     except psycopg.OperationalError as error:
         there = f"the connection {source.connection}"
@@ -74,8 +79,13 @@ def read(connections: Callable[[str], str], source: Source, query: str, interval
     except psycopg.Error as error:
         raise origin.unreadable(str(error).strip(), "one SELECT that the database runs", declare="") from error
     try:
-        found = parse.text_columns(content, _header(content), pa.csv.ParseOptions(newlines_in_values=True),
-                                   null_values=[_NULL], quoted_strings_can_be_null=False)  # fmt: skip
+        found = parse.text_columns(
+            content,
+            _header(content),
+            pa.csv.ParseOptions(newlines_in_values=True),
+            null_values=[_NULL],
+            quoted_strings_can_be_null=False,
+        )
     except pa.ArrowInvalid as error:
         raise origin.unreadable(
             f"a row of more than {limits.ROW >> 20} MiB, or text that is not UTF-8",
@@ -122,15 +132,19 @@ def _header(content: bytes) -> list[str]:
 
 
 def _parameters(connections: Callable[[str], str], name: str, origin: Origin) -> dict[str, Any]:
-    """What `psycopg.connect` is told; of the extras that an Airflow connection has, those that Postgres' client knows."""
+    """What `psycopg.connect` is told; of the extras that an Airflow connection
+    has, those that Postgres' client knows."""
 
     def unknown(found: str) -> ConnectionUnknown:
         return ConnectionUnknown(
             origin.reading,
             found=found,
             expected=f"a connection {name} to Postgres",
-            next_step=f"make it in Airflow's UI (Admin, Connections), as AIRFLOW_CONN_{name.upper()}=postgresql://user:password@host:5432/database,"
-            " or in airflow_settings.yaml for a local start; then clear this task",
+            next_step=(
+                "make it in Airflow's UI (Admin, Connections), as "
+                f"AIRFLOW_CONN_{name.upper()}=postgresql://user:password@host:5432/database, or in "
+                "airflow_settings.yaml for a local start; then clear this task"
+            ),
         )
 
     try:

@@ -1,4 +1,7 @@
-"""A file's bytes become text as declared: compression, then encoding. What is otherwise is told, with what it looks like."""
+"""A file's bytes become text as declared: compression, then encoding.
+
+What is otherwise is told, with what it looks like.
+"""
 
 from __future__ import annotations
 

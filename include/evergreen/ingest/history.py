@@ -15,8 +15,8 @@ from evergreen.lake.schema import ROW
 from evergreen.quoting import shown
 from evergreen.spec.kinds import KINDS
 
-# A row without a readable time goes where the row before it goes, and the first rows where the first readable one goes, but to
-# no day outside of the model's: so it reaches quarantine, on about the day that it belongs to.
+# A row without a readable time goes where the row before it goes, and the first rows where the first readable one goes,
+# but to no day outside of the model's: so it reaches quarantine, on about the day that it belongs to.
 _PLACED = f"""
 select _row, moment, case when moment is not null then moment else least(greatest(coalesce(
     last_value(moment ignore nulls) over (order by _row rows between unbounded preceding and current row),
@@ -63,7 +63,10 @@ def rows_of(times: pa.ChunkedArray, day: Day, origin: Origin) -> pa.Array:
                 if newest is None
                 else f"a history that reaches to {newest:%Y-%m-%dT%H:%M:%SZ}",
                 expected=f"rows of {interval.partition}, or later ones",
-                next_step="ask the upstream system for a history that reaches further, or name the model's last_day; then clear this task",
+                next_step=(
+                    "ask the upstream system for a history that reaches further, or name the model's last_day; then "
+                    "clear this task"
+                ),
             )
         found = connection.sql(
             "select _row from placed where placed >= $start and placed < $end order by _row",

@@ -1,4 +1,5 @@
-"""The landing zone: a folder, or an S3 bucket read through boto3 (credentials and endpoint by the standard AWS variables)."""
+"""The landing zone: a folder, or an S3 bucket read through boto3 (credentials and
+endpoint by the standard AWS variables)."""
 
 from __future__ import annotations
 
@@ -21,9 +22,12 @@ from evergreen.ingest.origin import Origin, address
 from evergreen.quoting import shown
 
 _KINDS = {
-    stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe (FIFO)", stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a character device", stat.S_IFBLK: "a block device",
-}  # fmt: skip
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe (FIFO)",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}
 _BLOCK = 1 << 20
 
 _STORE = Remote(
@@ -52,8 +56,9 @@ def uri_of(zone: str, path: str, partition: str) -> str:
 def read(zone: str, path: str, partition: str, subject: str) -> list[Part]:
     """The files of a partition's batch, by name; one, unless the last segment of `path` holds `*`.
 
-    A `*` stands for any characters but `/`; one at the start passes over names that begin with `.` or `_`, by which writers
-    mark what is unfinished or no data (`_SUCCESS`). Nothing but regular files is opened, and no more bytes are read than `ingest.limits` says.
+    A `*` stands for any characters but `/`; one at the start passes over names that begin with `.` or `_`, by which
+    writers mark what is unfinished or no data (`_SUCCESS`). Nothing but regular files is opened, and no more bytes are
+    read than `ingest.limits` says.
 
     Raises:
         BatchMissing: there is no such file.
@@ -109,7 +114,8 @@ def _file(origin: Origin, left: int) -> tuple[bytes, tuple[int, ...]]:
     """The bytes of a regular file, at most `left`, and its state before it was read."""
     file = Path(origin.name)
     with _readable(origin.name, origin.subject):
-        # Asked first: to open a device can do something to it. Then not blocking, in case a pipe takes the file's place.
+        # Asked first: to open a device can do something to it. Then not blocking,
+        # in case a pipe takes the file's place.
         _regular(file.stat(), origin)
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb", buffering=0) as opened:  # noqa: PTH123 - a descriptor, which Path does not open
@@ -129,9 +135,11 @@ def _file(origin: Origin, left: int) -> tuple[bytes, tuple[int, ...]]:
 def _regular(found: os.stat_result, origin: Origin) -> os.stat_result:
     if not stat.S_ISREG(found.st_mode):
         raise BatchUnreadable(
-            origin.reading, found=_KINDS.get(stat.S_IFMT(found.st_mode), "no regular file"), expected=f"a regular file {address(origin.name)}",
+            origin.reading,
+            found=_KINDS.get(stat.S_IFMT(found.st_mode), "no regular file"),
+            expected=f"a regular file {address(origin.name)}",
             next_step="remove it, ask the upstream system for the day's file, then clear this task",
-        )  # fmt: skip
+        )
     return found
 
 
@@ -152,12 +160,23 @@ def _readable(file: str, subject: str, gone: Any = None) -> Iterator[None]:
             errno.EPERM: ("permission denied", "let the user that runs the tasks read the file and its folders"),
             errno.ELOOP: ("a link that leads back to itself", "remove it, ask the upstream system for the day's file"),
             errno.ENAMETOOLONG: ("a name that is too long for the file system", "shorten the path in model.yaml"),
-            errno.ENOTDIR: ("a file where a folder should be, on the way to it", "remove it, ask the upstream system for the day's file"),
-        }.get(error.errno or 0, (f"the file system's error {error.errno}, {os.strerror(error.errno or 0)}", "check the disk that the file lies on"))  # fmt: skip
+            errno.ENOTDIR: (
+                "a file where a folder should be, on the way to it",
+                "remove it, ask the upstream system for the day's file",
+            ),
+        }.get(
+            error.errno or 0,
+            (
+                f"the file system's error {error.errno}, {os.strerror(error.errno or 0)}",
+                "check the disk that the file lies on",
+            ),
+        )
         raise BatchUnreadable(
-            f"reading the batch of {subject}", found=found, expected=f"a readable file {address(file)}",
+            f"reading the batch of {subject}",
+            found=found,
+            expected=f"a readable file {address(file)}",
             next_step=f"{mend}, then clear this task",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _from_s3(uri: str, subject: str) -> list[Part]:
@@ -216,9 +235,11 @@ def _answering(uri: str, subject: str) -> Iterator[None]:
         said = f"{type(error).__name__}: {error} ({uri})"
         if isinstance(error, NoCredentialsError | PartialCredentialsError | ParamValidationError):
             raise RequestRefused(
-                f"reading the batch of {subject}", found=said, expected="a login and an address by which S3 can be asked",
+                f"reading the batch of {subject}",
+                found=said,
+                expected="a login and an address by which S3 can be asked",
                 next_step=f"set {_STORE.login} and look at the landing zone's address (EVERGREEN_LANDING)",
-            ) from error  # fmt: skip
+            ) from error
         raise silence(f"reading the batch of {subject}", said, _STORE) from error
 
 
@@ -233,9 +254,14 @@ def _matching(names: list[str], uri: str, subject: str) -> list[str]:
         raise _missing(uri, subject)
     if len(found) > limits.PARTS:
         raise BatchUnreadable(
-            Origin(subject, uri).reading, found=f"{len(found):,} files that match", expected=f"at most {limits.PARTS:,} files for a day",
-            next_step="ask the upstream system for fewer, larger files, or name fewer of them by path in model.yaml; then clear this task",
-        )  # fmt: skip
+            Origin(subject, uri).reading,
+            found=f"{len(found):,} files that match",
+            expected=f"at most {limits.PARTS:,} files for a day",
+            next_step=(
+                "ask the upstream system for fewer, larger files, or name fewer of them by path in model.yaml; then "
+                "clear this task"
+            ),
+        )
     return found
 
 
@@ -246,9 +272,14 @@ def _too_large(origin: Origin, found: str, left: int) -> BatchUnreadable:
 
 def _changing(origin: Origin) -> BatchChanging:
     return BatchChanging(
-        origin.reading, found="a file that was written, replaced or removed while it was read", expected="files that hold still",
-        next_step="none: the task is retried by itself. Let the writer finish under another name and then rename, or set complete_after in model.yaml",
-    )  # fmt: skip
+        origin.reading,
+        found="a file that was written, replaced or removed while it was read",
+        expected="files that hold still",
+        next_step=(
+            "none: the task is retried by itself. Let the writer finish under another name and then rename, or set "
+            "complete_after in model.yaml"
+        ),
+    )
 
 
 def _missing(uri: str, subject: str) -> BatchMissing:
@@ -257,5 +288,8 @@ def _missing(uri: str, subject: str) -> BatchMissing:
         f"reading the batch of {subject}",
         found=f"a link to {shown(str(Path(uri).readlink()))}, where no file is" if link else "no such file",
         expected=address(uri),
-        next_step="ask the upstream system for the file, then clear this task; a day without rows is a file with only its header",
+        next_step=(
+            "ask the upstream system for the file, then clear this task; a day without rows is a file with only its "
+            "header"
+        ),
     )

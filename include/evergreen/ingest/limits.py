@@ -1,7 +1,7 @@
 """How much of a batch is read at most: one bad file costs its batch, and not the worker's memory, disk or hours.
 
-What the bytes of all parts of a batch may come to is a setting (`EVERGREEN_LARGEST_BATCH_MB`): a batch is held in memory, and only its
-owner knows how much there is.
+What the bytes of all parts of a batch may come to is a setting (`EVERGREEN_LARGEST_BATCH_MB`): a batch is held in
+memory, and only its owner knows how much there is.
 """
 
 from __future__ import annotations
@@ -17,5 +17,6 @@ NAMES = 10  # columns that a message lists; a header of 100,000 is not repeated
 
 
 def batch() -> int:
-    """Bytes that a batch may have: its files together, as they lie and as they expand to, or the rows of its query as CSV."""
+    """Bytes that a batch may have: its files together, as they lie and as they
+    expand to, or the rows of its query as CSV."""
     return settings().largest_batch

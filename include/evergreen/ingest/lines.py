@@ -1,4 +1,7 @@
-"""Which line of a CSV is wrong. The reader proper is fast and does not say; this one is only asked when something is."""
+"""Which line of a CSV is wrong.
+
+The reader proper is fast and does not say; this one is only asked when something is.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,10 @@ class Look:
             if sum(map(len, row.cells)) > limits.ROW:
                 return f"{row.where}: a row of more than {limits.ROW >> 20} MiB; a quote that is never closed makes one"
             if len(row.cells) != self.width:
-                return f"{row.where}: {len(row.cells)} cells, where the header has {self.width}: {shown(self.delimiter.join(row.cells))}"
+                return (
+                    f"{row.where}: {len(row.cells)} cells, where the header has {self.width}: "
+                    f"{shown(self.delimiter.join(row.cells))}"
+                )
         return f"a line that has not {self.width} cells"
 
     def several(self, rows: int) -> list[_Row]:
@@ -58,9 +64,10 @@ class Look:
         if rows >= ends - whole and not self._open(self._last_line()):
             return []
         return [
-            row for row in self._rows()
+            row
+            for row in self._rows()
             if row.first < row.last or (row.last - self.first >= ends - whole and self._open(self._from(row)))
-        ]  # fmt: skip
+        ]
 
     def swallowed(self, several: Sequence[_Row], moment: int) -> str | None:
         """What a quote that was never meant to open a value has taken in, if it has.
@@ -72,7 +79,10 @@ class Look:
         for row in several:
             inner = [line for cell in row.cells for line in cell.splitlines()[1:]]
             if taken := sum(self._is_row(line, moment) for line in inner):
-                return f"line {row.first}: a quote opens a value that ends in line {row.last}, and {taken} of the lines between read as rows"
+                return (
+                    f"line {row.first}: a quote opens a value that ends in line {row.last}, and {taken} of the lines "
+                    "between read as rows"
+                )
         if several and self._open(self._from(several[-1])):
             return f"line {several[-1].first}: a quote that is never closed"
         return None

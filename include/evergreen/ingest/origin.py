@@ -24,7 +24,8 @@ class Origin:
         return f"reading the batch of {self.subject} from {address(self.name)}"
 
     def unreadable(self, found: str, expected: str, *, declare: str = "what it sends") -> BatchUnreadable:
-        """The error that the batch cannot be read as declared; `declare` is what would help, and empty when nothing would."""
+        """The error that the batch cannot be read as declared; `declare` is what
+        would help, and empty when nothing would."""
         otherwise = f", or declare {declare} in model.yaml; then" if declare else ", then"
         return BatchUnreadable(
             self.reading, found=found, expected=expected, next_step=f"{self.correction}{otherwise} clear this task"
@@ -33,10 +34,14 @@ class Origin:
     def too_large(self, found: str) -> BatchUnreadable:
         """The error that the batch has more bytes than are read; `found` says how many, and of what."""
         return BatchUnreadable(
-            self.reading, found=found, expected=f"at most {limits.batch() // MEGABYTE:,} MB for the whole day (EVERGREEN_LARGEST_BATCH_MB)",
-            next_step="see whether this is the day's data, and no more. If it is, set EVERGREEN_LARGEST_BATCH_MB higher where"
-            " workers have seven times as much memory, or cut the source into several; then clear this task",
-        )  # fmt: skip
+            self.reading,
+            found=found,
+            expected=f"at most {limits.batch() // MEGABYTE:,} MB for the whole day (EVERGREEN_LARGEST_BATCH_MB)",
+            next_step=(
+                "see whether this is the day's data, and no more. If it is, set EVERGREEN_LARGEST_BATCH_MB higher "
+                "where workers have seven times as much memory, or cut the source into several; then clear this task"
+            ),
+        )
 
 
 def address(uri: str) -> str:

@@ -1,4 +1,5 @@
-"""A Parquet file becomes a table of the declared columns: the footer may promise what the pages do not hold, so both are looked at."""
+"""A Parquet file becomes a table of the declared columns: the footer may promise what the
+pages do not hold, so both are looked at."""
 
 from __future__ import annotations
 
@@ -23,8 +24,8 @@ def read(part: Part, source: Source, room: int) -> pa.Table:
     """The rows of a Parquet file, of whatever types; their values have at most `room` bytes.
 
     Raises:
-        BatchUnreadable: it is no Parquet file, a part of it is damaged, its columns are not the declared ones, it holds text that
-            is not UTF-8, or it expands to more.
+        BatchUnreadable: it is no Parquet file, a part of it is damaged, its columns are not the declared ones, it holds
+            text that is not UTF-8, or it expands to more.
     """
     content = decode.uncompressed(part, source, room)
     _marked(part, content)

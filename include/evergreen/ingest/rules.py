@@ -10,8 +10,8 @@ from evergreen.spec.schema import ModelSpec
 
 
 def known_at(interval: Interval) -> datetime:
-    """When the rows of an interval's batch became available: its end, also for rows of earlier days that arrive late in it, and
-    also when the batch is written again years later."""
+    """When the rows of an interval's batch became available: its end, also for rows of earlier days that arrive late in
+    it, and also when the batch is written again years later."""
     return interval.end
 
 

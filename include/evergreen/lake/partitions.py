@@ -17,7 +17,8 @@ def replace(
     known_at: datetime,
     inputs_hash: str | None = None,
 ) -> catalogue.Entry:
-    """Make `rows` the whole content of a partition; returns the entry to record once all that belongs together is written.
+    """Make `rows` the whole content of a partition; returns the entry to record
+    once all that belongs together is written.
 
     Args:
         known_at: when the rows became available.

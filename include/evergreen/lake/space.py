@@ -1,7 +1,7 @@
 """How much space is left where Evergreen writes: on the disks of this machine, and in a database that has a bound.
 
-A full disk stops everything at once: Postgres, and with it Airflow, MLflow and the server. So a reserve is kept that predictions,
-which come as fast as clients ask, may not use.
+A full disk stops everything at once: Postgres, and with it Airflow, MLflow and the server. So a reserve is kept that
+predictions, which come as fast as clients ask, may not use.
 """
 
 from __future__ import annotations
@@ -54,10 +54,15 @@ def disks(here: Settings) -> list[Place]:
     places = []
     for parts in found.values():
         names, state = [name for name, _ in parts], os.statvfs(parts[0][1])
-        places.append(Place(
-            f"the disk of {', '.join(names)} ({parts[0][1]})", state.f_bavail * state.f_frsize, here.disk_reserve, "EVERGREEN_DISK_RESERVE_MB",
-            "Postgres" in names,
-        ))  # fmt: skip
+        places.append(
+            Place(
+                f"the disk of {', '.join(names)} ({parts[0][1]})",
+                state.f_bavail * state.f_frsize,
+                here.disk_reserve,
+                "EVERGREEN_DISK_RESERVE_MB",
+                "Postgres" in names,
+            )
+        )
     return places
 
 
@@ -90,7 +95,11 @@ def places(here: Settings) -> list[Place]:
 def warnings(found: Iterable[Place]) -> list[str]:
     """What owners and operators should know: one line for each place with little space left."""
     return [
-        f"{place}: {'predictions are refused' if place.exhausted and place.database else 'it is nearly used up'}; {NEXT_STEP}"
+        (
+            f"{place}: "
+            f"{'predictions are refused' if place.exhausted and place.database else 'it is nearly used up'}; "
+            f"{NEXT_STEP}"
+        )
         for place in found
         if place.low
     ]

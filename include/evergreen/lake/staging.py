@@ -40,13 +40,16 @@ def read(file: str) -> pa.Table:
         return pq.read_table(file)
     except FileNotFoundError as error:
         raise StagedFileGone(
-            f"reading what an earlier task of this run left in {file}", found="no such file", expected=f"a file of the last {KEPT.days} days",
+            f"reading what an earlier task of this run left in {file}",
+            found="no such file",
+            expected=f"a file of the last {KEPT.days} days",
             next_step="clear the run's first task and what follows it: it is written anew",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def clean(model: str) -> None:
-    """Remove what killed attempts of a model's runs left half written, and what runs left that nobody works on any more."""
+    """Remove what killed attempts of a model's runs left half written, and what
+    runs left that nobody works on any more."""
     folder = settings().home / "staging" / model
     partial, old = files.remove_partial(folder), files.remove_older(folder, KEPT.total_seconds())
     if partial or old:

@@ -26,7 +26,8 @@ _STORE = Remote(
 )
 _STATUS = re.compile(r"status code\D{1,5}(\d{3})\b")  # Delta tells it in its message alone
 _COLOUR = re.compile(r"\x1b\[\d*m")
-# Opening a table reads every commit since its last checkpoint: 27 ms before Delta's own interval of 100 is over, 4 ms at most with 10.
+# Opening a table reads every commit since its last checkpoint: 27 ms before Delta's own
+# interval of 100 is over, 4 ms at most with 10.
 _PROPERTIES = {"delta.checkpointInterval": "10"}
 
 
@@ -38,8 +39,8 @@ def table_path(table: TableId) -> str:
 def replace(partition: Partition, data: pa.Table) -> int:
     """Make `data` the whole content of one partition; returns the table's version.
 
-    The column `partition` is added when it is missing; columns that the table does not have yet are added to it. Readers see the
-    old rows or the new ones, never both and never none.
+    The column `partition` is added when it is missing; columns that the table does not have yet are added to it.
+    Readers see the old rows or the new ones, never both and never none.
 
     Raises:
         WriteConflict: other writers kept replacing the same partition.
@@ -73,9 +74,13 @@ def replace(partition: Partition, data: pa.Table) -> int:
 def _replace(path: str, partition: str, data: pa.Table) -> int:
     # Made empty first: of two writers whose rows make the table, Delta would append the second one's.
     table = _open(path) or DeltaTable.create(
-        path, Schema.from_arrow(data.schema), mode="error", partition_by=[PARTITION], configuration=_PROPERTIES,
+        path,
+        Schema.from_arrow(data.schema),
+        mode="error",
+        partition_by=[PARTITION],
+        configuration=_PROPERTIES,
         storage_options=_storage(path),
-    )  # fmt: skip
+    )
     predicate = f"{PARTITION} = '{partition}'"
     if data.num_rows == 0:
         table.delete(predicate)
@@ -86,7 +91,8 @@ def _replace(path: str, partition: str, data: pa.Table) -> int:
 
 
 def _check_types(table: DeltaTable, path: str, data: pa.Table) -> None:
-    """Delta casts what is written to the type that the table has, and 12.5 into a column of whole numbers is 12 then."""
+    """Delta casts what is written to the type that the table has, and 12.5 into
+    a column of whole numbers is 12 then."""
     stored = {field.name: field.type for field in table.schema().fields}
     changed = [
         f"{field.name}: {stored[field.name].type} in the table, {field.type.type} now"
@@ -95,9 +101,11 @@ def _check_types(table: DeltaTable, path: str, data: pa.Table) -> None:
     ]
     if changed:
         raise ColumnChanged(
-            f"replacing a partition of {path}", found="; ".join(changed), expected="the types that the table was made with",
+            f"replacing a partition of {path}",
+            found="; ".join(changed),
+            expected="the types that the table was made with",
             next_step="give the column a new name, in model.yaml and the queries that make it",
-        )  # fmt: skip
+        )
 
 
 def read(
@@ -117,7 +125,8 @@ def read(
         opened = _open(path, version)
         if opened is None:
             return None
-        # Pruning the file list before anything is opened keeps the cost of one partition independent of how many there are.
+        # Pruning the file list before anything is opened keeps the cost of one
+        # partition independent of how many there are.
         pruned = None if partitions is None else [(PARTITION, "in", list(partitions))]
         rows = opened.to_pyarrow_dataset(file_pruning_predicate=pruned)
         return _utc(rows.to_table(columns=list(columns) if columns else None))
@@ -154,7 +163,8 @@ def _open(path: str, version: int | None = None) -> DeltaTable | None:
 
 @contextmanager
 def _answering(doing: str, path: str) -> Iterator[None]:
-    """What an object store's refusal and its silence mean: Delta, which has tried for a while, raises both as a plain OSError."""
+    """What an object store's refusal and its silence mean: Delta, which has tried for a
+    while, raises both as a plain OSError."""
     try:
         yield
     except FileExistsError:  # of two writers who made the table at the same time
@@ -179,7 +189,8 @@ def _storage(path: str) -> dict[str, str] | None:
 
 
 def _utc(table: pa.Table) -> pa.Table:
-    """Delta's timestamps come back as UTC in microseconds, whatever the reader made of them; strings as plain strings."""
+    """Delta's timestamps come back as UTC in microseconds, whatever the reader
+    made of them; strings as plain strings."""
     for position, field in enumerate(table.schema):
         kind = field.type
         if pa.types.is_timestamp(kind) and kind.unit != "us":

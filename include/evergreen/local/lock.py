@@ -1,4 +1,5 @@
-"""One command at a time changes the stack of a home: it holds the home's lock, which says who it is, and ends with its process."""
+"""One command at a time changes the stack of a home: it holds the home's lock, which says
+who it is, and ends with its process."""
 
 from __future__ import annotations
 
@@ -118,9 +119,14 @@ def _acquired(path: Path, progress: Callable[[str], None], interrupt: bool) -> F
             begin = said = time.monotonic()
         elif asked and waited > _STUBBORN:
             raise StackNotReady(
-                "waiting for the lock of the home", found=f"{_named(holder)} does not end", expected="that it ends when it is asked to",
-                next_step=f"end it (kill -9 {holder.get('pid', '')}), then run this again: what it leaves is found and stopped",
-            )  # fmt: skip
+                "waiting for the lock of the home",
+                found=f"{_named(holder)} does not end",
+                expected="that it ends when it is asked to",
+                next_step=(
+                    f"end it (kill -9 {holder.get('pid', '')}), then run this again: what it leaves is found and "
+                    "stopped"
+                ),
+            )
         elif (holder or waited > 1) and (not said or time.monotonic() - said > _REMIND):  # it has signed in a moment
             said = time.monotonic()
             progress(f"waiting for {_named(holder)}" + (f": {waited:.0f} s" if waited > 1 else ""))
@@ -130,9 +136,13 @@ def _acquired(path: Path, progress: Callable[[str], None], interrupt: bool) -> F
 def _sign(file: FileIO, command: str) -> None:
     me = psutil.Process()
     signature = {
-        "command": command, "pid": me.pid, "created": me.create_time(), "host": socket.gethostname(), "user": getpass.getuser(),
+        "command": command,
+        "pid": me.pid,
+        "created": me.create_time(),
+        "host": socket.gethostname(),
+        "user": getpass.getuser(),
         "since": datetime.now().astimezone().isoformat(timespec="seconds"),
-    }  # fmt: skip
+    }
     with suppress(OSError):  # on a full disk it is held without a name: what stops the stack must go on
         file.truncate(0)
         file.write(json.dumps(signature).encode())
@@ -150,7 +160,10 @@ def _holder(text: bytes | None) -> dict[str, Any]:
 def _named(holder: dict[str, Any]) -> str:
     if not holder:
         return "another command"
-    return f"`{holder['command']}` (process {holder['pid']} of {holder['user']} on {holder['host']}, since {holder['since']})"
+    return (
+        f"`{holder['command']}` (process {holder['pid']} of {holder['user']} on {holder['host']}, since "
+        f"{holder['since']})"
+    )
 
 
 def _ask_to_end(holder: dict[str, Any]) -> bool:
@@ -166,9 +179,11 @@ def _ask_to_end(holder: dict[str, Any]) -> bool:
         return False
     except psutil.AccessDenied as error:
         raise StackNotReady(
-            "stopping the stack", found=f"{_named(holder)} is at work", expected="a command of this user, or none",
+            "stopping the stack",
+            found=f"{_named(holder)} is at work",
+            expected="a command of this user, or none",
             next_step=f"do it as {holder['user']}",
-        ) from error  # fmt: skip
+        ) from error
     return True
 
 

@@ -13,22 +13,39 @@ if TYPE_CHECKING:
     import psycopg
 
 _DOING = "making a login for each database"
-# What a database holds that somebody else owns, as the start of `alter … owner to`. The sequences of columns follow their tables.
+# What a database holds that somebody else owns, as the start of `alter … owner to`. The
+# sequences of columns follow their tables.
 _FOREIGN = """
-select format('alter %%s %%s', case c.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence' else 'table' end, c.oid::regclass)
+select format(
+         'alter %%s %%s',
+         case c.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence' else 'table' end,
+         c.oid::regclass
+       )
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
- where c.relkind in ('r', 'p', 'v', 'm', 'S') and c.relowner <> (select oid from pg_roles where rolname = %(owner)s) and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
-   and not exists (select from pg_depend d where d.objid = c.oid and d.classid = 'pg_class'::regclass and d.deptype in ('a', 'i', 'e') and d.refobjsubid > 0)
+ where c.relkind in ('r', 'p', 'v', 'm', 'S')
+   and c.relowner <> (select oid from pg_roles where rolname = %(owner)s)
+   and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+   and not exists (
+         select from pg_depend d
+          where d.objid = c.oid and d.classid = 'pg_class'::regclass
+            and d.deptype in ('a', 'i', 'e') and d.refobjsubid > 0
+       )
 union all
 select format('alter type %%s', t.oid::regtype)
   from pg_type t join pg_namespace n on n.oid = t.typnamespace
- where t.typtype in ('e', 'd') and t.typowner <> (select oid from pg_roles where rolname = %(owner)s) and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+ where t.typtype in ('e', 'd')
+   and t.typowner <> (select oid from pg_roles where rolname = %(owner)s)
+   and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
 union all
 select format('alter routine %%s', p.oid::regprocedure)
   from pg_proc p join pg_namespace n on n.oid = p.pronamespace
- where p.proowner <> (select oid from pg_roles where rolname = %(owner)s) and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+ where p.proowner <> (select oid from pg_roles where rolname = %(owner)s)
+   and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
 union all
-select format('alter schema %%I', nspname) from pg_namespace where nspname !~ '^pg_' and nspname not in ('information_schema', 'public') and nspowner <> (select oid from pg_roles where rolname = %(owner)s)
+select format('alter schema %%I', nspname)
+  from pg_namespace
+ where nspname !~ '^pg_' and nspname not in ('information_schema', 'public')
+   and nspowner <> (select oid from pg_roles where rolname = %(owner)s)
 """
 
 
@@ -57,9 +74,11 @@ def create_logins(admin: str, urls: Iterable[str], *, alone: bool) -> None:
                     connection.execute(sql.SQL("revoke all on database {} from public").format(sql.Identifier(name)))
     except psycopg.errors.InsufficientPrivilege as error:
         raise PermanentError(
-            _DOING, found=str(error).strip(), expected="a login that may create roles and databases",
+            _DOING,
+            found=str(error).strip(),
+            expected="a login that may create roles and databases",
             next_step="give EVERGREEN_DATABASE such a login, or make the logins by hand (docs/deployment.md)",
-        ) from error  # fmt: skip
+        ) from error
     except psycopg.OperationalError as error:
         server = Remote(
             "the database server", "EVERGREEN_DATABASE (postgresql://user:password@host:port)", "EVERGREEN_DATABASE"

@@ -14,8 +14,8 @@ from evergreen.exposure import UMASK
 def close_to_others(home: Path) -> None:
     """Take everybody else's rights from a home, also from one that was made before; does nothing to a closed one.
 
-    Root runs Postgres as another user, whose folder lies in the home: then others may pass the home itself, and list nothing.
-    What Postgres keeps in its folder it closes by itself.
+    Root runs Postgres as another user, whose folder lies in the home: then others may pass the home itself, and list
+    nothing. What Postgres keeps in its folder it closes by itself.
     """
     closed = 0o711 if os.geteuid() == 0 else 0o700
     if stat.S_IMODE(home.stat().st_mode) == closed:

@@ -1,4 +1,5 @@
-"""The ports of the local stack: each is free before its service starts, or the error names the setting that changes it."""
+"""The ports of the local stack: each is free before its service starts, or the
+error names the setting that changes it."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ import psutil
 from evergreen.errors import PortTaken, StackNotReady
 from evergreen.settings import Settings
 
-ENDING = 5.0  # seconds in which a port is given back by a process that nobody sees any more: its last threads are still ending
+# seconds in which a port is given back by a process that nobody sees any more: its last threads are still ending
+ENDING = 5.0
 
 
 def check(here: Settings, starting: Collection[str]) -> None:
@@ -51,10 +53,11 @@ def _check(host: str, name: str, setting: str, url: str) -> None:
     change = f"{setting}={url.replace(str(port), other) if '://' in url else other}"
     if error.errno != errno.EADDRINUSE:
         raise StackNotReady(
-            f"starting {name}", found=f"nobody can listen on port {port} of {host}: {error.strerror}",
+            f"starting {name}",
+            found=f"nobody can listen on port {port} of {host}: {error.strerror}",
             expected=f"an address of this machine, and a port that this user may take, for {name}",
             next_step=f"correct EVERGREEN_BIND, or choose another port: {change}",
-        ) from error  # fmt: skip
+        ) from error
     raise PortTaken(
         f"starting {name}",
         found=f"port {port} is taken{_by(port)}",

@@ -1,4 +1,5 @@
-"""What libraries say while a loop runs in this process: what is about the work is told, what is for their own developers is not."""
+"""What libraries say while a loop runs in this process: what is about the work is told,
+what is for their own developers is not."""
 
 from __future__ import annotations
 
@@ -17,8 +18,9 @@ _FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
 def begin() -> None:
     """Log lines of ours as plain text on standard error, between them only the warnings of libraries.
 
-    Python hides deprecations by a filter, which Feast replaces for the whole process when it is imported (`simplefilter("once",
-    DeprecationWarning)`): so they are left out where they would be shown. One that our own code caused is shown.
+    Python hides deprecations by a filter, which Feast replaces for the whole process when it is imported
+    (`simplefilter("once", DeprecationWarning)`): so they are left out where they would be shown. One that our own code
+    caused is shown.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for chatty in LIBRARIES:

@@ -35,8 +35,14 @@ from evergreen.settings import (
 PARTS = ("postgres", "mlflow", "airflow", "server", "reports")
 # Every background process after Postgres, in the order in which they start.
 SERVICES = (
-    "mlflow", "airflow-scheduler", "airflow-api-server", "airflow-dag-processor", "airflow-triggerer", "server", "reports",
-)  # fmt: skip
+    "mlflow",
+    "airflow-scheduler",
+    "airflow-api-server",
+    "airflow-dag-processor",
+    "airflow-triggerer",
+    "server",
+    "reports",
+)
 # Where a home from before keeps Airflow's password, too; it would come back from there.
 _KEPT = {"EVERGREEN_AIRFLOW_PASSWORD": " and airflow/passwords.json beside it"}
 
@@ -44,8 +50,8 @@ _KEPT = {"EVERGREEN_AIRFLOW_PASSWORD": " and airflow/passwords.json beside it"}
 def up(progress: Progress = print, *, replay: bool | None = None, only: Collection[str] = PARTS) -> Settings:
     """Start what is not running; returns the settings in force. Does nothing when all of it runs.
 
-    Another command that changes this home's stack is waited for. What is interrupted stops what it has started; what fails leaves
-    the rest running.
+    Another command that changes this home's stack is waited for. What is interrupted stops what it has started; what
+    fails leaves the rest running.
 
     Args:
         only: the parts to start, of `PARTS`; Postgres always.
@@ -78,7 +84,8 @@ def restart(parts: Collection[str], progress: Progress = print) -> Settings:
         _check_owner(home)
         processes = Processes(home)
         running = [name for name in processes.names() if processes.running(name)]
-        # Airflow's processes end by themselves, sooner or later, once their database is away; the other parts connect again.
+        # Airflow's processes end by themselves, sooner or later, once their database
+        # is away; the other parts connect again.
         parts = {*parts, "airflow"} if "postgres" in parts and "airflow-scheduler" in running else {*parts}
         stopped = _stop(processes, home, [name for name in running if _part(name) in parts])
         if stopped:
@@ -165,8 +172,8 @@ def weaknesses(here: Settings) -> list[str]:
         )
     if shared := sorted(set(DATABASES) - set(here.databases)):
         lines.append(
-            f"every process has the login of EVERGREEN_DATABASE, which reaches {', '.join(shared)}: set {', '.join(DATABASES[name] for name in shared)} "
-            "for a login each (docs/deployment.md, Secrets)"
+            f"every process has the login of EVERGREEN_DATABASE, which reaches {', '.join(shared)}: set "
+            f"{', '.join(DATABASES[name] for name in shared)} for a login each (docs/deployment.md, Secrets)"
         )
     return lines
 
@@ -223,7 +230,8 @@ def reset(progress: Progress = print, *, ours: bool = False) -> list[str]:
         ours: the caller knows that the home may be deleted.
 
     Returns:
-        What holds data of the stack and is not ours to delete: databases on a user's own server, a lake or landing zone elsewhere.
+        What holds data of the stack and is not ours to delete: databases on a user's own
+        server, a lake or landing zone elsewhere.
 
     Raises:
         PermanentError: the home is a folder that no stack wrote, or some of it cannot be deleted.
@@ -233,9 +241,11 @@ def reset(progress: Progress = print, *, ours: bool = False) -> list[str]:
         ours = ours or home.name == ".evergreen" or environment.is_home(home) or not lock.occupied(home)
     if not ours:
         raise PermanentError(
-            "deleting the local stack", found=f"a folder {home} that no stack wrote, with something in it",
-            expected="the home of a stack (EVERGREEN_HOME)", next_step="set EVERGREEN_HOME to it, or delete the folder by hand",
-        )  # fmt: skip
+            "deleting the local stack",
+            found=f"a folder {home} that no stack wrote, with something in it",
+            expected="the home of a stack (EVERGREEN_HOME)",
+            next_step="set EVERGREEN_HOME to it, or delete the folder by hand",
+        )
     if not home.exists():
         return []
     with lock.locked(home, "evergreen reset", progress, interrupt=True):
@@ -273,8 +283,8 @@ def _remember(here: Settings, replay: bool, progress: Progress) -> Settings:
     before = read_environment_file(here.home / ENVIRONMENT_FILE).get("MLFLOW_TRACKING_USERNAME")
     if before and before != here.mlflow_user:
         progress(
-            f"WARNING: {before} is still an administrator of MLflow, with its password, beside {here.mlflow_user}: delete that user as "
-            f"{here.mlflow_user} (docs/deployment.md, Secrets)"
+            f"WARNING: {before} is still an administrator of MLflow, with its password, beside "
+            f"{here.mlflow_user}: delete that user as {here.mlflow_user} (docs/deployment.md, Secrets)"
         )
     chosen = {
         "EVERGREEN_AIRFLOW_PASSWORD": here.airflow_password,
@@ -324,9 +334,13 @@ def _start_postgres(here: Settings, processes: Processes, progress: Progress) ->
         postgres.prepare(cluster, processes.marked("initdb", {}))
         postgres.forget_the_dead(cluster)
     service = Service(
-        "postgres", cluster.command(), {}, lambda: postgres.answers(cluster.url), user=cluster.user,
+        "postgres",
+        cluster.command(),
+        {},
+        lambda: postgres.answers(cluster.url),
+        user=cluster.user,
         stop=signal.SIGINT,  # at once, in good order; SIGTERM would wait until every client has gone
-    )  # fmt: skip
+    )
     processes.start(service)
     processes.wait(service, progress)
 
@@ -351,31 +365,52 @@ def services(here: Settings) -> dict[str, Service]:
             lambda: answers(f"{here.mlflow_url}/health"),
         ),
         "airflow-scheduler": Service(
-            "airflow-scheduler", [python, "-m", "airflow", "scheduler", "--skip-serve-logs"], variables("airflow-scheduler"),
+            "airflow-scheduler",
+            [python, "-m", "airflow", "scheduler", "--skip-serve-logs"],
+            variables("airflow-scheduler"),
             lambda: _airflow_healthy(here, "scheduler"),
         ),
         "airflow-api-server": Service(
-            "airflow-api-server", [python, "-m", "airflow", "api-server"], variables("airflow-api-server"),
+            "airflow-api-server",
+            [python, "-m", "airflow", "api-server"],
+            variables("airflow-api-server"),
             lambda: answers(f"{here.airflow_url}/api/v2/monitor/health"),
         ),
         "airflow-dag-processor": Service(
-            "airflow-dag-processor", [python, "-m", "airflow", "dag-processor"], variables("airflow-dag-processor"),
+            "airflow-dag-processor",
+            [python, "-m", "airflow", "dag-processor"],
+            variables("airflow-dag-processor"),
             lambda: _airflow_healthy(here, "dag_processor"),
         ),
         "airflow-triggerer": Service(
-            "airflow-triggerer", [python, "-m", "airflow", "triggerer", "--skip-serve-logs"], variables("airflow-triggerer"),
+            "airflow-triggerer",
+            [python, "-m", "airflow", "triggerer", "--skip-serve-logs"],
+            variables("airflow-triggerer"),
             lambda: _airflow_healthy(here, "triggerer"),
         ),
         "server": Service(
-            "server", [python, "-m", "evergreen.serve", "--host", here.bind, "--port", str(server.port)], variables("server"),
+            "server",
+            [python, "-m", "evergreen.serve", "--host", here.bind, "--port", str(server.port)],
+            variables("server"),
             lambda: answers(f"{here.server_url}/healthz"),
         ),
         "reports": Service(
             "reports",
-            [python, "-m", "evergreen.reports", "--host", here.bind, "--port", str(reports.port), "--folder", str(here.reports)],
-            variables("reports"), lambda: answers(here.reports_url),
+            [
+                python,
+                "-m",
+                "evergreen.reports",
+                "--host",
+                here.bind,
+                "--port",
+                str(reports.port),
+                "--folder",
+                str(here.reports),
+            ],
+            variables("reports"),
+            lambda: answers(here.reports_url),
         ),
-    }  # fmt: skip
+    }
 
 
 def _part(service: str) -> str:
@@ -401,9 +436,11 @@ def _check_owner(home: Path) -> None:
     file = home / ENVIRONMENT_FILE
     if file.exists() and (owner := file.stat().st_uid) != os.geteuid():
         raise StackNotReady(
-            f"starting the stack of {home}", found=f"a home of {lock.user_name(owner)}", expected=f"one of {getpass.getuser()}, or none",
+            f"starting the stack of {home}",
+            found=f"a home of {lock.user_name(owner)}",
+            expected=f"one of {getpass.getuser()}, or none",
             next_step=f"do it as {lock.user_name(owner)}, or set EVERGREEN_HOME to another folder",
-        )  # fmt: skip
+        )
 
 
 def _airflow_healthy(here: Settings, component: str) -> bool:

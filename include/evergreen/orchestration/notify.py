@@ -60,7 +60,10 @@ class WarningNotifier(BaseNotifier):
 
 
 class TimeoutNotifier(BaseNotifier):
-    """Tells of a run that its time limit ended. Airflow then skips its unfinished tasks, and calls no callback of theirs."""
+    """Tells of a run that its time limit ended.
+
+    Airflow then skips its unfinished tasks, and calls no callback of theirs.
+    """
 
     def __init__(self, channels: list[BaseNotifier]) -> None:
         super().__init__()

@@ -13,8 +13,8 @@ from pendulum import instance
 class IntervalsUntil(CronDataIntervalTimetable):
     """The intervals of a cron expression in UTC, none of which starts after a day; registered by plugins/timetables.py.
 
-    In place of the DAG's `end_date`: the UI's form gives a run by hand the logical date of now, and Airflow makes no task for a run after the
-    end date, which then is green at once.
+    In place of the DAG's `end_date`: the UI's form gives a run by hand the logical date of now, and Airflow makes no
+    task for a run after the end date, which then is green at once.
     """
 
     def __init__(self, cron: str, last_day: date) -> None:

@@ -1,6 +1,8 @@
-"""A scheduled run begins when its day is over, and what it needs may come later: its task waits, as long as the spec says.
+"""A scheduled run begins when its day is over, and what it needs may come later:
+its task waits, as long as the spec says.
 
-The task frees its slot and is run again (`up_for_reschedule`), as a sensor does; a task of its own would cost every day a second.
+The task frees its slot and is run again (`up_for_reschedule`), as a sensor does; a task
+of its own would cost every day a second.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The files of candidates: by the names that stand here, as bytes, and only what was recorded when they were written.
 
-Nothing else of what MLflow keeps for a model is read: no `MLmodel`, no code, no environment. What was checked is what is used: the
-bytes do not pass by a disk in between.
+Nothing else of what MLflow keeps for a model is read: no `MLmodel`, no code, no environment. What was checked is what
+is used: the bytes do not pass by a disk in between.
 """
 
 from __future__ import annotations
@@ -99,8 +99,11 @@ def download(run_id: str, model_id: str, name: str, *, at_most: int = LARGEST, p
             if mlflow_server.status_of(error) not in (400, 404):
                 raise
             raise EvidenceMissing(
-                doing, found=str(error), expected=f"the artifact {name}, which training logs", next_step="train again; see the run in MLflow"
-            ) from error  # fmt: skip
+                doing,
+                found=str(error),
+                expected=f"the artifact {name}, which training logs",
+                next_step="train again; see the run in MLflow",
+            ) from error
     return bytes(content[: at_most + 1])
 
 
@@ -120,7 +123,8 @@ def _recorded(candidate: Candidate, name: str) -> Digest:
     if name not in candidate.files:
         raise ArtifactUntrusted(
             f"reading {name} of MLflow run {candidate.run_id} of {candidate.model}",
-            found="no digest was recorded of it", expected="a file that Evergreen wrote",
+            found="no digest was recorded of it",
+            expected="a file that Evergreen wrote",
             next_step=f"train again (of a registered version: `evergreen registry adopt {candidate.model}`)",
-        )  # fmt: skip
+        )
     return candidate.files[name]

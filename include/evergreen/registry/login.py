@@ -1,7 +1,8 @@
-"""MLflow's login: its own `basic-auth` app, with wrong passwords slowed (`mlflow server --app-name evergreen`), and its clients.
+"""MLflow's login: its own `basic-auth` app, with wrong passwords slowed (`mlflow server
+--app-name evergreen`), and its clients.
 
-MLflow reads its login's settings from a file. They stand in the environment here, so that no other process needs a file with
-passwords in it; the file lives for as long as MLflow's module is imported.
+MLflow reads its login's settings from a file. They stand in the environment here, so that no other process needs a file
+with passwords in it; the file lives for as long as MLflow's module is imported.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ _PASSWORDS = (b"authorization", b"x-mlflow-authorization")  # the second one on 
 
 
 def create_app() -> FastAPI:
-    """MLflow's server with its login; the administrator is the login of the settings, with that password from now on."""
+    """MLflow's server with its login; the administrator is the login of the
+    settings, with that password from now on."""
     from evergreen import database
 
     with tempfile.NamedTemporaryFile("w", suffix=".ini") as file:  # of mode 600
@@ -43,7 +45,8 @@ def create_app() -> FastAPI:
         if not auth.store.authenticate_user(user, password):
             auth.store.update_user(user, password=password)
     own = b"Basic " + b64encode(f"{user}:{password}".encode())
-    # Its pages, its check of hosts and its redirects answer without a look at the password: only here is one known to be right.
+    # Its pages, its check of hosts and its redirects answer without a look at the
+    # password: only here is one known to be right.
     looked = auth._authenticate_cached
 
     def look(username: str, password: str) -> object:
@@ -59,8 +62,8 @@ def create_app() -> FastAPI:
 
 
 def _guesses(scope: Scope, own: bytes) -> bool:
-    """Whether a request brings a password to be looked at. That of the stack itself, long and random, is known at sight: who guesses
-    wrong ones from the same address must not stop the tasks."""
+    """Whether a request brings a password to be looked at. That of the stack itself, long and random, is known at
+    sight: who guesses wrong ones from the same address must not stop the tasks."""
     given = [value for name, value in scope["headers"] if name in _PASSWORDS]
     return any(value and not hmac.compare_digest(value, own) for value in given)
 

@@ -1,5 +1,5 @@
-"""MLflow's server, asked by its own client; what it answers, as errors of ours: the one place that knows how its client tells of a refusal or
-a silence."""
+"""MLflow's server, asked by its own client; what it answers, as errors of ours: the one place that knows how its client
+tells of a refusal or a silence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from evergreen.answers import Remote, refusal, silence
 from evergreen.registry.login import sign_in
 from evergreen.settings import settings
 
-# An answer without JSON (a proxy's page) is told by the client with its status in the message alone (mlflow.utils.rest_utils).
+# An answer without JSON (a proxy's page) is told by the client with its status in the
+# message alone (mlflow.utils.rest_utils).
 _STATUS = re.compile(r"failed with error code (\d{3})")
 _MISWRITTEN = (requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL)
 
@@ -29,16 +30,24 @@ def client() -> mlflow.MlflowClient:
 
 
 def get(path: str, query: Mapping[str, str], *, timeout: tuple[float, float]) -> requests.Response:
-    """The server's answer to one GET request, with the client's credentials; its status is good, its body still to be read.
+    """The server's answer to one GET request, with the client's credentials; its
+    status is good, its body still to be read.
 
     Args:
         timeout: seconds to connect, and to wait for bytes.
     """
     sign_in()
     found: requests.Response = http_request(
-        get_default_host_creds(settings().mlflow_url), path, "GET", params=dict(query), timeout=timeout, stream=True,
-        max_retries=0, raise_on_status=False, allow_redirects=False,
-    )  # fmt: skip
+        get_default_host_creds(settings().mlflow_url),
+        path,
+        "GET",
+        params=dict(query),
+        timeout=timeout,
+        stream=True,
+        max_retries=0,
+        raise_on_status=False,
+        allow_redirects=False,
+    )
     found.raise_for_status()
     return found
 
@@ -59,14 +68,18 @@ def answering(doing: str) -> Iterator[None]:
 
     Raises:
         ServiceUnavailable: it did not answer, or answered that it cannot now.
-        RequestRefused: it answered that it will not. What the client raises without asking the server is passed on as it is.
+        RequestRefused: it answered that it will not. What the client raises without
+            asking the server is passed on as it is.
     """
     try:
         yield
     except (MlflowException, requests.RequestException) as error:
         service = Remote(
-            f"MLflow at {settings().mlflow_url}", "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD", "EVERGREEN_MLFLOW_URL", "MLflow's log"
-        )  # fmt: skip
+            f"MLflow at {settings().mlflow_url}",
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+            "EVERGREEN_MLFLOW_URL",
+            "MLflow's log",
+        )
         said = (str(error).splitlines() or [repr(error)])[0]
         if status := status_of(error):
             raise refusal(doing, status, said, service) from error

@@ -1,4 +1,5 @@
-"""What pages of ours take from Evidently: the script that draws its report, its font, and the policy under which just that script runs."""
+"""What pages of ours take from Evidently: the script that draws its report, its font, and the
+policy under which just that script runs."""
 
 from __future__ import annotations
 

@@ -18,7 +18,10 @@ _LONGEST = 10_000  # characters of one value on a page
 
 
 def render(template: Path, **values: Any) -> str:
-    """A page. Every value is text: escaped, its invisible characters shown; only `markupsafe.Markup` is taken as it is."""
+    """A page.
+
+    Every value is text: escaped, its invisible characters shown; only `markupsafe.Markup` is taken as it is.
+    """
     return _environment(template.parent).get_template(template.name).render(values)
 
 

@@ -1,6 +1,8 @@
-"""The Content-Security-Policy of report pages: nothing is loaded, and only the page's own scripts run, named by their hashes.
+"""The Content-Security-Policy of report pages: nothing is loaded, and only the
+page's own scripts run, named by their hashes.
 
-A page carries its policy as the first element of its head, since reports are also opened as files; the server sends one too.
+A page carries its policy as the first element of its head, since reports are also
+opened as files; the server sends one too.
 """
 
 from __future__ import annotations

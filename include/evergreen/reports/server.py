@@ -1,7 +1,8 @@
 """The reports' server: the pages below one folder and an index of the newest, for reading only.
 
-It sends no other file (a page that is being written, what a link points to outside of the folder), and with everything a policy
-under which no script runs but the drift report's own: also in pages that lie there from before, or that somebody else wrote.
+It sends no other file (a page that is being written, what a link points to outside of the folder), and with everything
+a policy under which no script runs but the drift report's own: also in pages that lie there from before, or that
+somebody else wrote.
 """
 
 from __future__ import annotations

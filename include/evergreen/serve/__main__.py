@@ -23,12 +23,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     for chatty in ("httpx", "mlflow", "feast"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    # Requests are answered side by side by threads of our own; a pool of numeric threads in each would fight for the cores.
+    # Requests are answered side by side by threads of our own; a pool of numeric
+    # threads in each would fight for the cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # Its client's own patience is minutes: a server tells at once that MLflow is away, and asks again by itself.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    # Feast lets typeguard rewrite its classes while they are imported: three seconds of a start, for checks of its own calls.
+    # Feast lets typeguard rewrite its classes while they are imported: three seconds
+    # of a start, for checks of its own calls.
     import typeguard
 
     typeguard.typechecked = lambda target: target  # type: ignore[assignment]
@@ -55,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         if not is_loopback(options.host):
             check(f"the model server on {options.host}", {"EVERGREEN_SERVER_TOKEN": settings().server_token})
-        # By name alone: a version brings the spec that it was trained with, so a folder that is being edited disturbs nothing.
+        # By name alone: a version brings the spec that it was trained with, so a
+        # folder that is being edited disturbs nothing.
         models = Models(names(settings().models), Kept(settings().home / "served"))
     hosts = allowed(options.host, settings().server_url)
     app = create_probe_app(models, hosts) if options.model else create_serving_app(models, hosts)

@@ -1,4 +1,5 @@
-"""Who is let in: one client has limits, large requests have a lane of their own, and nothing waits in a line without end.
+"""Who is let in: one client has limits, large requests have a lane of their own,
+and nothing waits in a line without end.
 
 All of it happens on the event loop's thread, but for what a lane's threads do.
 """
@@ -91,7 +92,8 @@ class Clients:
             client.requests -= 1
 
     def read(self, client: Client, size: int) -> int:
-        """A body of so many bytes is looked at, which is paid for whatever becomes of it: mistakes and replays cost as well.
+        """A body of so many bytes is looked at, which is paid for whatever becomes
+        of it: mistakes and replays cost as well.
 
         Returns:
             what was paid, in entities.
@@ -114,7 +116,10 @@ class Clients:
         try:
             await asyncio.wait_for(client.lookups.acquire(), PATIENCE)
         except TimeoutError:
-            why = f"other retries of your address took {PATIENCE:.0f} s: the server is too busy, or its database does not answer"
+            why = (
+                f"other retries of your address took {PATIENCE:.0f} s: the server is too busy, or its database does "
+                "not answer"
+            )
             raise too_busy(why, 1) from None
         try:
             yield
@@ -123,14 +128,18 @@ class Clients:
 
     @contextmanager
     def entities(self, client: Client, count: int, paid: int = 0) -> Iterator[None]:
-        """A request of so many entities is worked on during the block; a part of them was paid for when its body was read.
+        """A request of so many entities is worked on during the block; a part of
+        them was paid for when its body was read.
 
         Raises:
             HTTPException: 429, the client has too many large requests under way.
         """
         large = count > SMALL
         if large and client.large >= _LARGE_OF_A_CLIENT:
-            why = f"{_LARGE_OF_A_CLIENT} requests of more than {SMALL} entities of your address are under way; at most as many at once"
+            why = (
+                f"{_LARGE_OF_A_CLIENT} requests of more than {SMALL} entities of your address are under way; at most "
+                "as many at once"
+            )
             raise too_many(why, 1)
         client.entities -= max(0, count - paid)
         client.large += large
@@ -143,7 +152,8 @@ class Clients:
         now = self._clock()
         client.entities = min(self._burst, client.entities + (now - client.at) * self._rate)
         client.at = now
-        # A request that is larger than what is left is let in, and paid for by those after it: any size is possible at any rate.
+        # A request that is larger than what is left is let in, and paid for by those
+        # after it: any size is possible at any rate.
         if client.entities <= 0:
             why = f"more than {self._rate:,} entities per second of your address"
             raise too_many(why, -client.entities / self._rate)
@@ -184,8 +194,8 @@ class Lane:
         """What the work returns.
 
         Raises:
-            HTTPException: 503, all places are taken, or it was not done within `PATIENCE`. One that has not begun by then never
-                does: nobody waits for it.
+            HTTPException: 503, all places are taken, or it was not done within `PATIENCE`. One that has not begun by
+                then never does: nobody waits for it.
         """
         with self._counting:
             full, wait = self._taken >= self._places, self._taken * self._seconds / self._threads

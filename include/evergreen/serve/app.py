@@ -23,7 +23,10 @@ from evergreen.serve.state import ServingState, State
 
 
 def create_probe_app(models: Models, hosts: Hosts) -> FastAPI:
-    """Answers from given features and logs nothing: the check of a version before it may take traffic. `models` are loaded."""
+    """Answers from given features and logs nothing: the check of a version before it may take traffic.
+
+    `models` are loaded.
+    """
     app = _app(State(models, Metrics(models)), hosts)
     app.include_router(probe.router)
     return app

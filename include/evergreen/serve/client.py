@@ -69,9 +69,14 @@ def deploy(model: str, version: int) -> dict[str, Any]:
         raise refusal(doing, response.status_code, response.text, _server())
     if response.status_code != httpx.codes.OK:
         raise DeployRefused(
-            doing, found=f"{response.status_code}: {response.text[:1000]}", expected=f"version {version} loaded and serving",
-            next_step=f"what served before still serves; look at {url}/models/{model} and the version in MLflow, then clear this task",
-        )  # fmt: skip
+            doing,
+            found=f"{response.status_code}: {response.text[:1000]}",
+            expected=f"version {version} loaded and serving",
+            next_step=(
+                f"what served before still serves; look at {url}/models/{model} and the version in MLflow, then "
+                "clear this task"
+            ),
+        )
     confirmed: dict[str, Any] = response.json()
     return confirmed
 

@@ -14,7 +14,8 @@ _FORWARDED = b"x-forwarded-for"
 def source(scope: Mapping[str, Any], trusted: Sequence[Network]) -> str:
     """The client that sent a request, as `addresses.source_of` names addresses.
 
-    Behind trusted proxies it is the address that they forward in `X-Forwarded-For`; what anybody else writes there is ignored.
+    Behind trusted proxies it is the address that they forward in `X-Forwarded-For`;
+    what anybody else writes there is ignored.
 
     Args:
         scope: the request's ASGI scope (`request.scope`).
@@ -23,7 +24,8 @@ def source(scope: Mapping[str, Any], trusted: Sequence[Network]) -> str:
     address = peer(scope)
     if proxied(address, trusted):
         lines = [value for name, value in scope["headers"] if name == _FORWARDED]
-        # Each proxy appends whom it was asked by, so the list is believed from its end, as far as trusted proxies wrote it.
+        # Each proxy appends whom it was asked by, so the list is believed from its
+        # end, as far as trusted proxies wrote it.
         for hop in reversed(b",".join(lines).decode("latin-1").split(",")):
             if parsed(found := without_port(hop.strip())) is None:
                 break

@@ -1,4 +1,5 @@
-"""By which names the server may be asked: a web page that gives its own name this machine's address must not read what it serves."""
+"""By which names the server may be asked: a web page that gives its own name this machine's
+address must not read what it serves."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ class Hosts:
     addresses: bool = False
 
     def refusal(self, stated: Sequence[str], version: str) -> tuple[int, str] | None:
-        """Status and reason when a request with these `Host` headers, in HTTP of this version, is for no host of ours."""
+        """Status and reason when a request with these `Host` headers, in HTTP of
+        this version, is for no host of ours."""
         if len(stated) != 1 and (stated or version != "1.0"):
             return 400, f"{len(stated)} Host headers; exactly one is needed"
         name = without_port(stated[0].strip().lower()).rstrip(".") if stated else ""
@@ -36,7 +38,8 @@ class Hosts:
 
 
 def allowed(bind: str, url: str) -> Hosts:
-    """The hosts of a server that listens on an address: those of the settings; without any, only a server on loopback is strict.
+    """The hosts of a server that listens on an address: those of the settings; without
+    any, only a server on loopback is strict.
 
     Args:
         bind: the address.

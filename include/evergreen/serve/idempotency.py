@@ -1,8 +1,9 @@
 """Answers that are remembered under their `Idempotency-Key`: a retry is answered alike, and logged once.
 
-After the IETF's draft httpapi-idempotency-key-header. A key belongs to a model and to the body that it first came with, whoever
-sends it: a retry may come by another way, and who repeats somebody's key and body learns what asking would have told. Only
-answers are remembered, in the transaction that logs their predictions; after a refusal the same key may be tried again.
+After the IETF's draft httpapi-idempotency-key-header. A key belongs to a model and to the body that it first came with,
+whoever sends it: a retry may come by another way, and who repeats somebody's key and body learns what asking would have
+told. Only answers are remembered, in the transaction that logs their predictions; after a refusal the same key may be
+tried again.
 """
 
 from __future__ import annotations
@@ -116,19 +117,31 @@ class Memory:
         with self._opening:
             if self._pool is None:
                 self._pool = ConnectionPool(
-                    address, min_size=0, max_size=4, timeout=_WAIT, reconnect_timeout=_WAIT, open=True,
-                    kwargs={"autocommit": True, "connect_timeout": 5, "tcp_user_timeout": 10_000, "options": "-c statement_timeout=10s"},
+                    address,
+                    min_size=0,
+                    max_size=4,
+                    timeout=_WAIT,
+                    reconnect_timeout=_WAIT,
+                    open=True,
+                    kwargs={
+                        "autocommit": True,
+                        "connect_timeout": 5,
+                        "tcp_user_timeout": 10_000,
+                        "options": "-c statement_timeout=10s",
+                    },
                     check=ConnectionPool.check_connection,  # the database may have been started again since
-                )  # fmt: skip
+                )
             pool = self._pool
         try:
             with pool.connection() as connection:
                 yield connection
         except (psycopg.OperationalError, PoolTimeout) as error:
             raise ServiceUnavailable(
-                f"looking for the answer to an {HEADER}", found=str(error).strip(), expected="the database `evergreen` answers",
+                f"looking for the answer to an {HEADER}",
+                found=str(error).strip(),
+                expected="the database `evergreen` answers",
                 next_step="ask again with the same key; check the database (`make up`, EVERGREEN_DATABASE)",
-            ) from error  # fmt: skip
+            ) from error
 
     def find(self, model: str, key: str) -> Answer | None:
         """What was answered to the key within `KEPT_HOURS`.

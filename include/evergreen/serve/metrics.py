@@ -28,8 +28,10 @@ class _Serving(Collector):
     def collect(self) -> Iterator[Metric]:
         version = GaugeMetricFamily("evergreen_serving_version", "Version that serves; 0: none", labels=["model"])
         fallback = GaugeMetricFamily(
-            "evergreen_serving_last_known_good", "1 while the champion cannot be loaded and the last known good version serves", labels=["model"]
-        )  # fmt: skip
+            "evergreen_serving_last_known_good",
+            "1 while the champion cannot be loaded and the last known good version serves",
+            labels=["model"],
+        )
         problem = GaugeMetricFamily(
             "evergreen_problem", "1 while /models says that something is wrong with what serves", labels=["model"]
         )
@@ -83,16 +85,21 @@ class Metrics:
             "evergreen_unknown_entities", "Entities without features", ["model"], registry=self.registry
         )
         self._unseen = Counter(
-            "evergreen_unseen_categories", "Values of a category that the version was not trained with", ["model", "feature"],
+            "evergreen_unseen_categories",
+            "Values of a category that the version was not trained with",
+            ["model", "feature"],
             registry=self.registry,
-        )  # fmt: skip
+        )
         self._replayed = Counter(
-            "evergreen_replayed_answers", "Retries that were given the first answer again", ["model"], registry=self.registry
-        )  # fmt: skip
+            "evergreen_replayed_answers",
+            "Retries that were given the first answer again",
+            ["model"],
+            registry=self.registry,
+        )
 
     def answered(self, request: Request, status: int, seconds: float) -> None:
-        """Count a request under its route, with the model where there is such a model; every path without a route is the same,
-        so that nobody can make up labels."""
+        """Count a request under its route, with the model where there is such a model; every path without a route is
+        the same, so that nobody can make up labels."""
         path = getattr(request.scope.get("route"), "path", "other")
         model = request.path_params.get("model")
         if model in self._models.slots:
@@ -101,7 +108,8 @@ class Metrics:
         self._seconds.labels(path).observe(seconds)
 
     def predicted(self, loaded: Loaded, made: Made) -> None:
-        """Count an answer's predictions, the entities it had none for, and by feature the categories that the version never saw."""
+        """Count an answer's predictions, the entities it had none for, and by feature the
+        categories that the version never saw."""
         self._predictions.labels(loaded.spec.model, str(loaded.version.number)).inc(len(made.rows))
         self._unknown.labels(loaded.spec.model).inc(len(made.unknown))
         for feature, count in made.unseen.items():

@@ -1,4 +1,5 @@
-"""Around every endpoint: the request's id, what is refused before any route sees it, and the count of what was answered."""
+"""Around every endpoint: the request's id, what is refused before any route sees
+it, and the count of what was answered."""
 
 from __future__ import annotations
 

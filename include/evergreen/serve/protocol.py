@@ -1,16 +1,17 @@
 """HTTP/1.1 within bounds: how large and how slow a request may be, and how many connections a client may hold.
 
-uvicorn's protocol on httptools has no bound of its own: one endless header is copied again with every packet, and a request that
-is half-sent stays for ever. The bounds stand here, below every application, so that each of them has them:
+uvicorn's protocol on httptools has no bound of its own: one endless header is copied again with every packet, and a
+request that is half-sent stays for ever. The bounds stand here, below every application, so that each of them has them:
 
 - bytes are counted before the parser sees them;
-- each connection has a deadline that moves with what it is waited for; one timer looks at all of them, so a byte or a request
-  costs no timer;
-- an answer to a client that is still sending can be read: what it sends is thrown away for a while before the connection is closed.
+- each connection has a deadline that moves with what it is waited for; one timer looks at all of them, so a byte or a
+  request costs no timer;
+- an answer to a client that is still sending can be read: what it sends is thrown away for
+  a while before the connection is closed.
 
-A connection is its client's from its first byte. One that comes from a trusted proxy carries many clients: there each request
-counts for the client that the proxy names, from the end of its headers until its answer; before that only time bounds it, and the
-number of all connections.
+A connection is its client's from its first byte. One that comes from a trusted proxy carries many clients: there each
+request counts for the client that the proxy names, from the end of its headers until its answer; before that only time
+bounds it, and the number of all connections.
 """
 
 from __future__ import annotations
@@ -262,7 +263,8 @@ class BoundedProtocol(HttpToolsProtocol):
             )
             self._refuse(refused)
             return
-        # Where in the piece one part ended and the next began is not known, but that a first request began at its start.
+        # Where in the piece one part ended and the next began is not known, but
+        # that a first request began at its start.
         first = before is _Reading.BETWEEN and self._begun == 1 and self._reading is _Reading.HEADERS
         same = before is self._reading and not self._begun
         self._counted = self._counted + len(piece) if first or same else 0
@@ -273,7 +275,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(self._large())
 
     def _refuse(self, refused: _Refused) -> None:
-        """Answer the request that is being received, unless others before it wait for theirs; in any case it is the last one."""
+        """Answer the request that is being received, unless others before it wait for
+        theirs; in any case it is the last one."""
         self._reading = _Reading.NOTHING
         self.deadline = math.inf
         newest: RequestResponseCycle | None = self.cycle
@@ -346,6 +349,14 @@ def listen(
     """Serve an application until SIGTERM; `options` are `uvicorn.run`'s."""
     door = Door(limits or Limits(), trusted)
     uvicorn.run(
-        app, host=host, port=port, http=functools.partial(BoundedProtocol, door=door),  # type: ignore[arg-type]  # called like the class
-        ws="none", log_level="warning", access_log=False, proxy_headers=False, server_header=False, **options,
-    )  # fmt: skip
+        app,
+        host=host,
+        port=port,
+        http=functools.partial(BoundedProtocol, door=door),  # type: ignore[arg-type]  # called like the class
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        **options,
+    )

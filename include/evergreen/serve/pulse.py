@@ -1,5 +1,5 @@
-"""Whether the databases answer without which there are no predictions. Asked all the time by one thread on connections that stay
-open, so that a probe of `/readyz` costs nothing, and one of a database that hangs does not hang either."""
+"""Whether the databases answer without which there are no predictions. Asked all the time by one thread on connections
+that stay open, so that a probe of `/readyz` costs nothing, and one of a database that hangs does not hang either."""
 
 from __future__ import annotations
 

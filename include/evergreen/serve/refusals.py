@@ -39,7 +39,10 @@ async def _unavailable(request: Request, error: EvergreenError) -> Response:
     next_step = (
         "send the request again in a few seconds"
         if passing
-        else "asking again does not help until the server's operator has acted: its log has the next step under the request_id"
+        else (
+            "asking again does not help until the server's operator has acted: its log has the next step under the "
+            "request_id"
+        )
     )
     said = {"doing": error.doing, "found": error.found, "expected": error.expected, "next_step": next_step}
     return refusal(request, 503, said, after(_AGAIN_SECONDS) if passing else None)

@@ -1,4 +1,5 @@
-"""The server's eye on the space that is left: told before it is gone, and predictions refused before everything else stops."""
+"""The server's eye on the space that is left: told before it is gone, and predictions
+refused before everything else stops."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from evergreen.settings import settings
 
 log = logging.getLogger(__name__)
 
-# A row of the prediction log with its indexes and its share of the write-ahead log: 1,750 bytes with 16 features, 2,700 with 25.
+# A row of the prediction log with its indexes and its share of the write-ahead log:
+# 1,750 bytes with 16 features, 2,700 with 25.
 ROW_BYTES = 3_000
 _LOOK_SECONDS = 1.0  # between two looks at the disks
 _ASK_SECONDS = 30.0  # between two questions for the database's size, which reads the size of every file of it
@@ -94,7 +96,8 @@ class Space:
             self._tell([f"the space that is left cannot be seen: {error}"], state)
 
     def _tell(self, found: list[str], state: list[str]) -> None:
-        """Once, and again after a while; `state` is what makes it news, without the bytes, which differ at every look."""
+        """Once, and again after a while; `state` is what makes it news, without
+        the bytes, which differ at every look."""
         if state != self._before or (found and time.monotonic() - self._told >= _TELL_SECONDS):
             for line in found:
                 log.warning("%s", line)

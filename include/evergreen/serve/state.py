@@ -52,7 +52,8 @@ class State:
 
 @dataclass
 class Pipeline:
-    """Where requests of one size are worked on and logged; they share neither threads nor commits with those of the other."""
+    """Where requests of one size are worked on and logged; they share neither
+    threads nor commits with those of the other."""
 
     lane: Lane
     log: PredictionLog = field(default_factory=PredictionLog)
@@ -65,7 +66,8 @@ class ServingState(State):
     space: Space
     pulse: Pulse
     clients: Clients = field(default_factory=lambda: Clients(settings().client_entities, settings().client_requests))
-    # A request of one entity takes some 25 ms, of 1,000 some 250 ms; a full line is answered within the patience of those in it.
+    # A request of one entity takes some 25 ms, of 1,000 some 250 ms; a full line is
+    # answered within the patience of those in it.
     small: Pipeline = field(default_factory=lambda: Pipeline(Lane("requests", threads=4, places=200)))
     large: Pipeline = field(
         default_factory=lambda: Pipeline(Lane(f"requests of more than {SMALL} entities", threads=1, places=24))

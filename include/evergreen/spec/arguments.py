@@ -1,7 +1,7 @@
 """What an expectation's arguments may ask of Great Expectations: to compare values, never to run something.
 
-A `row_condition` becomes an expression of pandas, from which `@pd.io…` reaches every module and a column's own methods write files; a
-reference in a JSON schema is fetched; a `$PARAMETER` is computed. A contract is no place for code. Pure.
+A `row_condition` becomes an expression of pandas, from which `@pd.io…` reaches every module and a column's own methods
+write files; a reference in a JSON schema is fetched; a `$PARAMETER` is computed. A contract is no place for code. Pure.
 """
 
 from __future__ import annotations
@@ -17,9 +17,27 @@ _LONGEST = 1000  # characters of a condition
 _NAMED = re.compile(r"`[^`\n]*`")  # a column whose name is no word
 METHODS = ("between", "isin", "isna", "isnull", "notna", "notnull")
 _PARTS = (
-    ast.Expression, ast.BoolOp, ast.UnaryOp, ast.BinOp, ast.Compare, ast.Name, ast.Constant, ast.List, ast.Tuple, ast.expr_context,
-    ast.boolop, ast.unaryop, ast.cmpop, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Mod, ast.BitAnd, ast.BitOr,
-)  # fmt: skip
+    ast.Expression,
+    ast.BoolOp,
+    ast.UnaryOp,
+    ast.BinOp,
+    ast.Compare,
+    ast.Name,
+    ast.Constant,
+    ast.List,
+    ast.Tuple,
+    ast.expr_context,
+    ast.boolop,
+    ast.unaryop,
+    ast.cmpop,
+    ast.Add,
+    ast.Sub,
+    ast.Mult,
+    ast.Div,
+    ast.Mod,
+    ast.BitAnd,
+    ast.BitOr,
+)
 _CONDITION = f"comparisons of columns and values with and, or, not, in, + - * / %, and the methods {one_of(METHODS)}"
 
 
@@ -45,7 +63,8 @@ def refused(arguments: Mapping[str, Any]) -> Iterator[tuple[str, object, str, st
 
 
 def cost(arguments: Mapping[str, Any]) -> int:
-    """How many values of YAML the look at them is worth, beside their own: two characters of a condition take as long as one to parse."""
+    """How many values of YAML the look at them is worth, beside their own: two characters of a
+    condition take as long as one to parse."""
     return min(len(str(arguments.get("row_condition", ""))), _LONGEST) // 2
 
 

@@ -1,7 +1,7 @@
 """How a prediction is asked for: of every entity at the end of each interval, or on request, each at its own moment.
 
-`spec.asking` is one of the two, and answers for whoever would have to know which: a query's columns, a request's fields, when an
-outcome is known, which rows are alike.
+`spec.asking` is one of the two, and answers for whoever would have to know which: a query's columns, a request's
+fields, when an outcome is known, which rows are alike.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ class _Asking(ABC):
 
     @abstractmethod
     def stretch(self, length: timedelta, until: datetime) -> tuple[datetime, datetime]:
-        """The first and the last moment, both included, of the newest predictions up to `until` that fill a length of time."""
+        """The first and the last moment, both included, of the newest predictions up
+        to `until` that fill a length of time."""
 
     @abstractmethod
     def alike(self, rows: pd.DataFrame) -> pd.Series[Any]:
@@ -73,23 +74,26 @@ class _Asking(ABC):
 
     @abstractmethod
     def declaration(self, queries: tuple[str, ...]) -> dict[str, object]:
-        """What is declared about asking that decides what a label partition holds; `queries`: the text of each of the files."""
+        """What is declared about asking that decides what a label partition holds;
+        `queries`: the text of each of the files."""
 
     @property
     def sent(self) -> dict[str, Any]:
-        """The fields of a request's entity, with pydantic's type of each. All must be there; what is not known is null, but for the
-        entity's own key."""
+        """The fields of a request's entity, with pydantic's type of each. All must be there; what is not known is null,
+        but for the entity's own key."""
         nullable = {name: KINDS[kind].sent | None for name, kind in {**self.spec.keys, **self.inputs}.items()}
         return nullable | {self.spec.entity.key: KINDS[self.spec.entity.type].sent}
 
     def logged(self, cutoff: datetime) -> list[str]:
-        """The partitions of predictions and labels that may hold the predictions of an interval that ends at a cutoff."""
+        """The partitions of predictions and labels that may hold the predictions
+        of an interval that ends at a cutoff."""
         first, last = cutoff - DAY - self.longest_lead, cutoff + DAY  # of features a day old, the day after
         return [(first + number * DAY).date().isoformat() for number in range((last - first) // DAY + 1)]
 
 
 class EveryInterval(_Asking):
-    """Every entity is predicted at the end of each interval: moments lie on the grid of intervals, and a request names an entity."""
+    """Every entity is predicted at the end of each interval: moments lie on the grid of
+    intervals, and a request names an entity."""
 
     named_by_request = False
     longest_lead = timedelta(0)
@@ -133,7 +137,8 @@ class EveryInterval(_Asking):
 
 @dataclass(frozen=True)
 class OnRequest(_Asking):
-    """Predictions are asked for one by one, each at its own moment; a request's key is its own, and its query replays history's."""
+    """Predictions are asked for one by one, each at its own moment; a request's key is its
+    own, and its query replays history's."""
 
     request: Request
 

@@ -1,7 +1,9 @@
-"""Whether a regular expression can be made to run without end: pandas tries them by backtracking, on text that upstream writes.
+"""Whether a regular expression can be made to run without end: pandas tries them by
+backtracking, on text that upstream writes.
 
-For each repeat of a pattern a text is made that reaches it, repeats what it takes and then breaks off; a process of its own tries
-the pattern on them and is ended when that takes long. `(a+)+$` takes 2^n steps on n letters, `([a-z]+-)*[a-z]+` n.
+For each repeat of a pattern a text is made that reaches it, repeats what it takes and then breaks off; a process of its
+own tries the pattern on them and is ended when that takes long. `(a+)+$` takes 2^n steps on n letters,
+`([a-z]+-)*[a-z]+` n.
 """
 
 from __future__ import annotations
@@ -25,8 +27,14 @@ resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
 for text in texts:
     re.search(pattern, text)
 """
-_SAMPLES = {kind.CATEGORY_DIGIT: "0", kind.CATEGORY_SPACE: " ", kind.CATEGORY_WORD: "a", kind.CATEGORY_NOT_DIGIT: "a",
-            kind.CATEGORY_NOT_SPACE: "a", kind.CATEGORY_NOT_WORD: "-"}  # fmt: skip
+_SAMPLES = {
+    kind.CATEGORY_DIGIT: "0",
+    kind.CATEGORY_SPACE: " ",
+    kind.CATEGORY_WORD: "a",
+    kind.CATEGORY_NOT_DIGIT: "a",
+    kind.CATEGORY_NOT_SPACE: "a",
+    kind.CATEGORY_NOT_WORD: "-",
+}
 
 
 def endless(pattern: str) -> bool:
@@ -40,9 +48,13 @@ def endless(pattern: str) -> bool:
     if not texts:
         return False
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", _TRY], input=json.dumps([pattern, texts, _SECONDS]), capture_output=True,
-        text=True, timeout=_PATIENCE, check=False,
-    )  # fmt: skip
+        [sys.executable, "-I", "-S", "-c", _TRY],
+        input=json.dumps([pattern, texts, _SECONDS]),
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE,
+        check=False,
+    )
     if done.returncode < 0:
         return True
     done.check_returncode()

@@ -1,4 +1,5 @@
-"""A contract's shape: `contracts/<table>.yaml` lists Great Expectations' expectations for one source or feature view."""
+"""A contract's shape: `contracts/<table>.yaml` lists Great Expectations'
+expectations for one source or feature view."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ class Contract(BaseModel):
 
 
 def refused(expectation: Expectation, problems: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """What Great Expectations does not take of an expectation, and what it would: by argument, from its pydantic's errors."""
+    """What Great Expectations does not take of an expectation, and what it would: by
+    argument, from its pydantic's errors."""
     allowed: dict[str, list[str]] = {}
     for problem in problems:
         argument = str(next((part for part in problem["loc"] if part != "__root__"), ""))

@@ -1,9 +1,11 @@
 """YAML as a spec is written in: nothing is guessed, nothing is lost, and every key knows its line.
 
-Plain YAML 1.1 would drop the first of two equal keys, read `no` as false and `10:30` as 630, and allow Python objects. Here
-a repeated key is an error, and what is not plainly a number, true, false or null is text; dates stay text for the schema.
+Plain YAML 1.1 would drop the first of two equal keys, read `no` as false and `10:30` as 630, and allow Python objects.
+Here a repeated key is an error, and what is not plainly a number, true, false or null is text; dates stay text for the
+schema.
 
-A file is measured before anything is built from it: libyaml ends the process at great depth, and an alias may stand for a billion nodes.
+A file is measured before anything is built from it: libyaml ends the process at great depth,
+and an alias may stand for a billion nodes.
 """
 
 from __future__ import annotations
@@ -84,7 +86,8 @@ def _unreadable(file: str, found: str, line: int | None, *, missing: bool = Fals
 
 
 def _excess(said: str, budget: Budget) -> tuple[str, str, str, int] | None:
-    """What is too much about a document, as a mistake's found, allowed, fix and line, from the parser's events alone."""
+    """What is too much about a document, as a mistake's found, allowed, fix and
+    line, from the parser's events alone."""
 
     @dataclass
     class Node:

@@ -1,7 +1,8 @@
 """The one way to a file of a model's folder: a regular file of the models' mount, bounded, in UTF-8.
 
-Whoever may write to the models' mount must not be able to hang a DAG file, to fill its memory or to have a file of the machine read:
-a link is followed, but only to a place within the mount (git-sync and ConfigMaps link), and nothing but a regular file is opened.
+Whoever may write to the models' mount must not be able to hang a DAG file, to fill its memory or to have a file of the
+machine read: a link is followed, but only to a place within the mount (git-sync and ConfigMaps link), and nothing but a
+regular file is opened.
 """
 
 from __future__ import annotations
@@ -20,9 +21,13 @@ MOST_BYTES = 1 << 20  # as much as a ConfigMap may hold
 MOST_FOLDER_BYTES = 2 << 20  # of all files of a folder
 MOST_FOLDER_NODES = 100_000  # of all YAML of a folder
 _KINDS = {
-    stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
     stat.S_IFLNK: "a link",
-}  # fmt: skip
+}
 
 
 class Unreadable(Exception):
@@ -68,7 +73,8 @@ def text(path: Path, folder: Path, budget: Budget | None = None) -> str:
         budget: of the whole folder.
 
     Raises:
-        Unreadable: there is no such file, it is not regular, outside of the mount, larger than 1 MiB, not in UTF-8, or the system refuses.
+        Unreadable: there is no such file, it is not regular, outside of the mount, larger than 1
+            MiB, not in UTF-8, or the system refuses.
         TooMuch: the budget does not suffice.
     """
     try:
@@ -132,7 +138,8 @@ def _content(path: Path, mount: Path) -> bytes:
 
 
 def _opened(parts: tuple[str, ...], mount: Path) -> int:
-    """The descriptor of a file below the mount, step by step: no part of its path may have become a link since it was resolved."""
+    """The descriptor of a file below the mount, step by step: no part of its path may
+    have become a link since it was resolved."""
     at = os.open(mount, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
     try:
         for part in parts[:-1]:

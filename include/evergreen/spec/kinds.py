@@ -1,7 +1,7 @@
 """What a declared type is: to the cells of a batch, to queries, the lake, Feast, requests, MLflow and the model.
 
-One `Kind` per name that a spec may write; whoever holds or moves a value asks its kind, and decides nothing by the name of the type.
-The libraries are known by name until a method needs one: the spec loads none of them.
+One `Kind` per name that a spec may write; whoever holds or moves a value asks its kind, and decides nothing by the name
+of the type. The libraries are known by name until a method needs one: the spec loads none of them.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _EXACT = 2.0**53  # from here on a JSON number with a point may have lost the di
 _TEXT_LENGTH = 200  # characters of a text in a request, at most
 _TEXT = "^[^\\x00]*$"  # Postgres holds no NUL
 
-# What no calendar of four digits has (infinity, 10000-01-01, a year before Christ), which a database may hold and Python cannot, is no
-# moment and no day. A time without a zone is UTC, by the connection's setting.
+# What no calendar of four digits has (infinity, 10000-01-01, a year before Christ), which a database may hold and
+# Python cannot, is no moment and no day. A time without a zone is UTC, by the connection's setting.
 _MOMENT = (
     "case when try_cast({0} as timestamptz)"
     " between timestamptz '0001-01-01 00:00:00+00' and timestamptz '9999-12-31 23:59:59.999999+00'"
@@ -146,7 +146,8 @@ class Kind:
         return pa.float64() if self.numeric else pa.string()
 
     def logged(self, value: object) -> float | str | None:
-        """A value of the prediction log (JSON) as the model took it; one of another type than is declared now is missing."""
+        """A value of the prediction log (JSON) as the model took it; one of another
+        type than is declared now is missing."""
         if self.numeric:
             return float(value) if isinstance(value, int | float) else None
         return value if isinstance(value, str) else None

@@ -119,7 +119,8 @@ def _error(folder: Path, found: list[Mistake]) -> SpecError:
 
 
 def _agreed(specs: list[ModelSpec]) -> dict[str, tuple[str, str, str]]:
-    """Entity → key, type, and a model that says so: what most models say, so that one folder cannot take an entity from several."""
+    """Entity → key, type, and a model that says so: what most models say, so that one
+    folder cannot take an entity from several."""
     said: dict[str, dict[tuple[str, str], list[str]]] = {}
     for spec in specs:
         for name, (_, key, kind) in _entities(spec).items():

@@ -1,4 +1,5 @@
-"""From a document to its pydantic model: the mistakes of its shape, and as much of it as can be read in spite of them."""
+"""From a document to its pydantic model: the mistakes of its shape, and as much
+of it as can be read in spite of them."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ def shaped(kind: type[Shape], document: Document) -> tuple[Shape, list[Mistake]]
     """
     text = json.dumps(document.content)
     try:
-        # By way of JSON, which has no tuples and dates of its own: so lists and ISO text are taken for them, and types stay strict.
+        # By way of JSON, which has no tuples and dates of its own: so lists and ISO text
+        # are taken for them, and types stay strict.
         return kind.model_validate_json(text), []
     except ValidationError as error:
         problems = error.errors(include_url=False)[:MOST_FOUND]

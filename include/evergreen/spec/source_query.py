@@ -1,4 +1,7 @@
-"""The query of a source that has a connection: what can be seen of its text, without the database that will refuse it. Pure."""
+"""The query of a source that has a connection: what can be seen of its text, without the database that will refuse it.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,16 @@ from collections.abc import Iterator
 
 from evergreen.spec.mistakes import Mistake, nearest
 
-# Comments, texts and quoted names. One that does not end goes to the end: each character is looked at once, whatever is written.
+# Comments, texts and quoted names. One that does not end goes to the end: each
+# character is looked at once, whatever is written.
 _OPAQUE = re.compile(
     r"""--[^\n]*|/\*.*?(?:\*/|\Z)|[eE]'[^'\\]*(?:(?:''|\\.)[^'\\]*)*(?:'|\Z)|'[^']*(?:''[^']*)*(?:'|\Z)"""
     r"""|"[^"]*(?:""[^"]*)*(?:"|\Z)|\$(\w*)\$.*?(?:\$\1\$|\Z)""",
     re.DOTALL,
 )
-_WRITES = re.compile(r"\bas\s+(?:(?:not\s+)?materialized\s+)?\(\s*(insert|update|delete|merge)\b|\b(into)\b|\b(for\s+(?:no\s+key\s+update|update|key\s+share|share))\b")  # fmt: skip
+_WRITES = re.compile(
+    r"\bas\s+(?:(?:not\s+)?materialized\s+)?\(\s*(insert|update|delete|merge)\b|\b(into)\b|\b(for\s+(?:no\s+key\s+update|update|key\s+share|share))\b"
+)
 # What a read-only transaction does not stop, or what acts outside of it.
 _ACTS = re.compile(
     r"\b(nextval|setval|set_config|pg_(?:terminate|cancel)_backend|pg_sleep\w*|pg_read_\w+|pg_ls_\w+|pg_stat_file|pg_file_\w+|lo_\w+|dblink\w*"
@@ -23,14 +29,18 @@ _ACTS = re.compile(
 
 
 def mistakes(file: str, query: str) -> Iterator[Mistake]:
-    """What is wrong with a query as psycopg and Postgres read it: one SELECT, bounded by the interval, every other % doubled."""
+    """What is wrong with a query as psycopg and Postgres read it: one SELECT, bounded
+    by the interval, every other % doubled."""
     used = re.findall(r"%(%|\(\w*\)s)?", query)
     for bound in ("start", "end"):
         if f"({bound})s" not in used:
             yield Mistake(
-                file, "", f"no %({bound})s", "a query from %(start)s to %(end)s, the interval's bounds",
+                file,
+                "",
+                f"no %({bound})s",
+                "a query from %(start)s to %(end)s, the interval's bounds",
                 "compare the time with both: at >= %(start)s AND at < %(end)s",
-            )  # fmt: skip
+            )
     for other in dict.fromkeys(used):
         if other == "":
             yield Mistake(file, "", "a single %", "%(start)s, %(end)s, and %% for a per cent sign", "write %%")
@@ -60,7 +70,8 @@ def _no_select(file: str, bare: str) -> Iterator[Mistake]:
 
 
 def _bare(part: re.Match[str]) -> str:
-    """Nothing of a comment, no content of a text or of a quoted name; but a function's name is seen through its quotes."""
+    """Nothing of a comment, no content of a text or of a quoted name; but a
+    function's name is seen through its quotes."""
     if part[0].startswith('"'):
         name = part[0].strip('"')
         return name if _ACTS.fullmatch(f"{name}(") else "quoted"

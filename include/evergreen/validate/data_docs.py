@@ -1,9 +1,10 @@
 """Data Docs: one page per run and stage, in the words of Great Expectations' own renderers, readable without a network.
 
-`<reports>/<model>/data_docs/<kind>/<key>.html` holds every table that the stage validated, the failures first. A run writes its
-own page only and the path is its partition's, so a rerun replaces it and the cost is the same however many pages there are.
-Great Expectations says what is to be shown, as a tree of content; its HTML templates are not used: they load styles and scripts
-from the network, and print values as markup. Ours (page.html) escapes every value and has no script.
+`<reports>/<model>/data_docs/<kind>/<key>.html` holds every table that the stage validated, the failures first. A run
+writes its own page only and the path is its partition's, so a rerun replaces it and the cost is the same however many
+pages there are. Great Expectations says what is to be shown, as a tree of content; its HTML templates are not used:
+they load styles and scripts from the network, and print values as markup. Ours (page.html) escapes every value and has
+no script.
 """
 
 from __future__ import annotations
@@ -46,9 +47,15 @@ def write(model: str, kind: str, key: str, entries: Sequence[Entry]) -> str:
         sections = renderer.render(entry.result).to_json_dict()["sections"]
         tables.append({"entry": entry, "sections": [s for s in sections if s["section_name"] != _OVERVIEW]})
     page = render(
-        Path(__file__).with_name("page.html"), model=model, kind=kind, key=key, tables=tables, parts=_parts,
-        style=Markup(style()), policy=policy(style=style()),
-    )  # fmt: skip
+        Path(__file__).with_name("page.html"),
+        model=model,
+        kind=kind,
+        key=key,
+        tables=tables,
+        parts=_parts,
+        style=Markup(style()),
+        policy=policy(style=style()),
+    )
     return publish(f"{model}/data_docs/{kind}/{key}.html", page)
 
 

@@ -1,7 +1,7 @@
 """Contracts run by Great Expectations: a real ValidationDefinition over a pandas batch.
 
-At the size of one interval's batch (thousands of rows) the pandas engine is the fastest; from some hundred thousand rows on,
-the same metrics in one DuckDB pass are: `Judge` is the seam where that would go in.
+At the size of one interval's batch (thousands of rows) the pandas engine is the fastest; from some hundred thousand
+rows on, the same metrics in one DuckDB pass are: `Judge` is the seam where that would go in.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def suite(contract: Contract, name: str, file: str) -> list[Expectation]:
             mistakes.append(f"{number}. {stated.type}: {told}")
         except (gx.exceptions.GreatExpectationsError, ValueError, TypeError):
             mistakes.append(
-                f"{number}. {stated.type}: no expectation of Great Expectations, or one that does not take these arguments"
+                f"{number}. {stated.type}: no expectation of Great Expectations, or one that does not take these "
+                "arguments"
             )
     if mistakes:
         raise SpecError(
@@ -82,8 +83,8 @@ def suite(contract: Contract, name: str, file: str) -> list[Expectation]:
 class Judge:
     """Runs suites, one table after the other, on an ephemeral context that lives as long as the stage.
 
-    Making a context costs as much as some ten expectations, so the tables of a run share one; it keeps every result in memory,
-    so no two runs do.
+    Making a context costs as much as some ten expectations, so the tables of a run share one; it keeps every result in
+    memory, so no two runs do.
     """
 
     def __init__(self) -> None:
@@ -155,8 +156,8 @@ def _finding(each: ExpectationValidationResult, positions: Sequence[int]) -> Fin
 def _about_table(found: dict[str, Any]) -> dict[str, Any]:
     """The result of an expectation about the table as a whole, with a plain observed value.
 
-    Expectations about distinct values leave it out and state what is amiss as if it were rows, and some state numpy's numbers:
-    the page's renderer can read neither.
+    Expectations about distinct values leave it out and state what is amiss as if it were rows, and some state numpy's
+    numbers: the page's renderer can read neither.
     """
     amiss = [
         f"{kind} {', '.join(dict.fromkeys(map(_text, found[key])))}" for key, kind in _AMISS.items() if found.get(key)

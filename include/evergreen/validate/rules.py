@@ -1,20 +1,21 @@
 """What the results of a contract's expectations mean for a batch and its rows. Pure.
 
-An expectation is about single rows (Great Expectations names the rows that fail) or about the table as a whole (row count,
-columns, a mean, a share of nulls). What follows from a failure:
+An expectation is about single rows (Great Expectations names the rows that fail) or about the table as a whole (row
+count, columns, a mean, a share of nulls). What follows from a failure:
 
-* A row that fails a row-level expectation goes to quarantine with that expectation's name, whatever the severity. So do rows
-  with a cell that could not be parsed, and repetitions of a key (the first row of a key is kept).
-* `severity` says what the expectation's own verdict does to the run: a failed `critical` stops it, a failed `warning` alerts.
-  The verdict of a row-level expectation fails when the share of passing rows is below its `mostly` (default 1: one row is
-  enough). So "drop and go on, up to one in a hundred" is `critical` with `mostly: 0.99`, and "drop and tell" is `warning`.
+* A row that fails a row-level expectation goes to quarantine with that expectation's name, whatever the severity. So do
+  rows with a cell that could not be parsed, and repetitions of a key (the first row of a key is kept).
+* `severity` says what the expectation's own verdict does to the run: a failed `critical` stops it, a failed `warning`
+  alerts. The verdict of a row-level expectation fails when the share of passing rows is below its `mostly` (default 1:
+  one row is enough). So "drop and go on, up to one in a hundred" is `critical` with `mostly: 0.99`, and "drop and tell"
+  is `warning`.
 * To be told and keep the rows, use an expectation about the table: `expect_column_distinct_values_to_be_in_set`,
   `expect_column_proportion_of_non_null_values_to_be_between`.
 * An expectation that raises an exception has failed.
 * A batch of which most rows would go to quarantine is broken: then the export is wrong, not the rows.
 
-Features and training sets have no quarantine: a row is there or the run stops. Rows that a `critical` expectation tolerates
-(by `mostly`) stay, and are reported as a warning.
+Features and training sets have no quarantine: a row is there or the run stops. Rows that a `critical` expectation
+tolerates (by `mostly`) stay, and are reported as a warning.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class Finding:
     error: str | None = None  # the exception that it raised
 
     def __str__(self) -> str:
-        """One line for a log: `expect_column_values_to_be_between(minutes), min_value=0: 3 of 90 rows fail (rows 4, 9, 17; values -1, -7)`."""
+        """One line for a log: `expect_column_values_to_be_between(minutes), min_value=0: 3 of 90 rows
+        fail (rows 4, 9, 17; values -1, -7)`."""
         said = f"{self.name}{', ' if self.expected else ''}{self.expected}: "
         if self.error is not None:
             return f"{said}could not be evaluated: {self.error}"
@@ -105,7 +107,8 @@ def unusable(unparsed: Sequence[str | None], keys: Iterable[tuple[object, ...]])
 
     Args:
         unparsed: of each row, `column=value; …` where cells do not fit their type.
-        keys: of each row, the values of its key. A row without a complete key repeats no other: its contract decides about it.
+        keys: of each row, the values of its key. A row without a complete key repeats
+            no other: its contract decides about it.
     """
     reasons: dict[int, str] = {}
     seen: set[tuple[object, ...]] = set()

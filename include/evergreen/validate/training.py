@@ -18,8 +18,8 @@ EVIDENCE = (_ENOUGH_ROWS, _EVERY_CLASS)  # types whose failure says that there i
 def contract(spec: ModelSpec, as_of: datetime) -> Contract:
     """What holds for every training set of a model as of a moment.
 
-    All columns are there; the label is not always the same, has a value of its kind, and was mature at `as_of`; a key stands once
-    per cutoff; there are at least `split.minimum_rows` rows; no feature is missing from every row.
+    All columns are there; the label is not always the same, has a value of its kind, and was mature at `as_of`; a key
+    stands once per cutoff; there are at least `split.minimum_rows` rows; no feature is missing from every row.
     """
     key, label, features = spec.entity.key, spec.label.name, list(spec.feature_types)
     non_null = "expect_column_proportion_of_non_null_values_to_be_between"

@@ -1,4 +1,7 @@
-"""The tables of the releases that knew no migrations. A database of theirs has them all, or those that its processes came to need."""
+"""The tables of the releases that knew no migrations.
+
+A database of theirs has them all, or those that its processes came to need.
+"""
 
 from __future__ import annotations
 

@@ -38,8 +38,8 @@ class Deployment(BaseModel):
 
 
 async def _administrator(request: Request) -> None:
-    """Nobody else comes further. Tries are slowed by client, and who guesses keeps nobody out: no other client, and where the token is
-    long, as the generated one is, not its own neighbours either."""
+    """Nobody else comes further. Tries are slowed by client, and who guesses keeps nobody out: no other client, and
+    where the token is long, as the generated one is, not its own neighbours either."""
     token = settings().server_token
     if not token:
         return

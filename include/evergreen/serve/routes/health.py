@@ -19,12 +19,16 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz")
 async def readyz(server: Shared) -> Response:
-    """Every model's champion was looked for, and predictions can be made and logged; `missing` are models of which no version could
-    be loaded, while others answer, `problems` what is wrong with any of them, `warnings` what stops the server, or will unless somebody acts."""
+    """Every model's champion was looked for, and predictions can be made and logged; `missing` are models of which no
+    version could be loaded, while others answer, `problems` what is wrong with any of them, `warnings` what stops the
+    server, or will unless somebody acts."""
     ready = server.models.ready() and not server.refuses
     found = {
-        "ready": ready, "missing": server.models.missing(), "problems": server.models.problems(), "warnings": server.warnings,
-    }  # fmt: skip
+        "ready": ready,
+        "missing": server.models.missing(),
+        "problems": server.models.problems(),
+        "warnings": server.warnings,
+    }
     return JSONResponse(found, 200 if ready else 503)
 
 
