@@ -76,8 +76,8 @@ def _found(error: BaseException) -> str | None:
         how = how or next((told for words, told in _WORDS.items() if words in str(each)), None)
         if how is not None:
             named = each.filename if isinstance(each, OSError) else None
-            known = isinstance(named, str | bytes)
-            return f"{how}: {free(Path(os.fsdecode(named)).absolute().parent if known else _fullest())}"
+            folder = Path(os.fsdecode(named)).absolute().parent if isinstance(named, str | bytes) else _fullest()
+            return f"{how}: {free(folder)}"
         each = each.__cause__ or each.__context__
     return None
 
