@@ -11,6 +11,7 @@ from evergreen import database
 from evergreen.errors import EvidenceMissing
 from evergreen.features import store as features
 from evergreen.lake import catalogue
+from evergreen.lake.schema import FEATURES, PREDICTIONS, RAW, online
 from evergreen.registry import audit, records
 from evergreen.serve import predictions
 from evergreen.serve.idempotency import Memory
@@ -35,16 +36,17 @@ def upgraded(home: Settings) -> Settings:
 
 
 def test_what_was_published_is_published(upgraded: Settings) -> None:
-    raw = catalogue.published(MODEL, "raw", "parcels")
+    raw = catalogue.published(RAW.of(MODEL, "parcels"))
     assert list(raw) == [f"2026-01-{number:02}" for number in range(1, 10)]
-    assert raw["2026-01-01"] == catalogue.Partition(
+    assert raw["2026-01-01"] == catalogue.Entry(
         MODEL, "raw", "parcels", "2026-01-01", 240, "f2ee5c75278239cddd8b1b0c162f81fc", None, 1, day(2)
     )
-    (live,) = catalogue.published(MODEL, "predictions", "live", ["2026-01-08"]).values()
+    (live,) = catalogue.published(PREDICTIONS.of(MODEL), ["2026-01-08"]).values()
     assert (live.rows, live.table_version) == (4, 1)
-    features_of, online = (catalogue.published(MODEL, layer, "shop_record") for layer in ("features", "online"))
+    view = FEATURES.of(MODEL, "shop_record")
+    features_of, there = catalogue.published(view), catalogue.published(online(view))
     assert {key: entry.content_hash for key, entry in features_of.items()} == {
-        key: entry.content_hash for key, entry in online.items()
+        key: entry.content_hash for key, entry in there.items()
     }, "nothing is computed or written online again"
     assert features_of["2026-01-09"].inputs_hash == "ba31a5c7aa6fb4b65b765cec2b731cf5c3ce91df1924d128a0cf29d6d95981a4"
 
@@ -119,7 +121,7 @@ def test_new_rows_stand_beside_the_old_ones(upgraded: Settings) -> None:
     log.append([row]).result(timeout=30)
     log.close()
     assert len(predictions.between(MODEL, day(8), day(11))) == 10
-    entry = catalogue.published(MODEL, "raw", "roads", ["2026-01-09"])["2026-01-09"]
+    entry = catalogue.published(RAW.of(MODEL, "roads"), ["2026-01-09"])["2026-01-09"]
     catalogue.record(entry)
     records.add_version(MODEL, 3, run_id=BOOSTED, key="another", as_of=day(11))
     assert records.numbers() == {MODEL: {1, 2, 3}}
