@@ -13,7 +13,7 @@ from scipy.stats import wasserstein_distance
 from benchmarks import workload
 from benchmarks.document import ratios
 from benchmarks.measure import Ratio, side_by_side
-from evergreen.features import store
+from evergreen.features import historical
 from evergreen.ingest import stages as ingest
 from evergreen.lake import staging, tables
 from evergreen.lake.schema import FEATURES, LABELS, UNPARSED
@@ -50,7 +50,7 @@ def point_in_time_join(spec: ModelSpec) -> Iterator[Ratio]:
     key = [spec.entity.key, EVENT]
 
     def feast() -> pd.DataFrame:
-        return store.historical_features(spec, rows)
+        return historical.read(spec, rows)
 
     def bare() -> pd.DataFrame:
         with duckdb.connect(config={"threads": 2}) as connection:

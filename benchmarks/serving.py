@@ -94,7 +94,8 @@ class Bare:
     """The store read in one statement over one connection, and the model called on it, in this process."""
 
     def __init__(self, here: Settings, spec: ModelSpec) -> None:
-        from evergreen.features.store import feature_store, view_name
+        from evergreen.features.objects import view_name
+        from evergreen.features.repository import feature_store
         from evergreen.model.rows import inputs
         from evergreen.registry import loading
 
@@ -218,14 +219,14 @@ def train_champion(run: Run) -> None:
 
 def online(run: Run) -> tuple[list[str], dict[str, dict[str, Any]]]:
     """The customers of the run's interval, and their features by key."""
-    from evergreen.features.store import online_features
+    from evergreen.features import online_values
     from evergreen.lake import tables
     from evergreen.lake.schema import FEATURES
 
     stored = tables.read(FEATURES.of(run.spec.model, next(iter(run.spec.features))), [run.interval.partition])
     assert stored is not None
     keys: list[str] = stored[run.spec.entity.key].to_pylist()
-    found = online_features(run.spec, [{run.spec.entity.key: key} for key in keys])
+    found = online_values.read(run.spec, [{run.spec.entity.key: key} for key in keys])
     return keys, {key: entity["features"] for key, entity in zip(keys, found, strict=True)}
 
 
@@ -302,7 +303,7 @@ def _rate(connect: Callable[[], Callable[[Any], object]], requests: Sequence[Any
 
 def _parts(here: Settings, shop: Shop, bare: Bare, whole: list[float]) -> str:
     """Where a request's time goes: each of its parts alone, in this process, and an empty request over HTTP."""
-    from evergreen.features.store import online_features
+    from evergreen.features import online_values
     from evergreen.registry import artifacts
     from evergreen.serve.models import load
     from evergreen.serve.predictions import Prediction, PredictionLog
@@ -327,7 +328,9 @@ def _parts(here: Settings, shop: Shop, bare: Bare, whole: list[float]) -> str:
         batches = shop.batches(size)
         works: list[Callable[[], object]] = [
             empty,
-            _sending(lambda keys: online_features(shop.spec, [{shop.spec.entity.key: key} for key in keys]), batches),
+            _sending(
+                lambda keys: online_values.read(shop.spec, [{shop.spec.entity.key: key} for key in keys]), batches
+            ),
             _sending(lambda keys: loaded.predict([shop.features[key] for key in keys]), batches),
             _sending(lambda keys: log.append(rows(keys)).result(), batches),
             _sending(bare.read, batches),

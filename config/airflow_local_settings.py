@@ -29,7 +29,8 @@ PRELOADED = (
     "tensorflow",
     # our own adapters and what a DAG file imports, which every task parses anew: a change of it is seen after a restart
     "evergreen.evaluate.stages",
-    "evergreen.features.store",
+    "evergreen.features.historical",
+    "evergreen.features.online_values",
     "evergreen.monitor.drift",
     "evergreen.monitor.stages",
     "evergreen.orchestration.retrain",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evergreen.features.store import objects
+from evergreen.features.objects import objects
 from evergreen.settings import settings
 from evergreen.spec.load import load_all
 

@@ -166,7 +166,7 @@ def _adopt(options: argparse.Namespace) -> int:
 
 def _apply(_: argparse.Namespace) -> int:
     from evergreen import database
-    from evergreen.features.store import ensure_applied
+    from evergreen.features.objects import ensure_applied
     from evergreen.spec.load import load_all
 
     database.migrate()  # before any other process of this release opens it

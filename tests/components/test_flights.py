@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evergreen.features import compute, rules, store
+from evergreen.features import compute, historical, rules
 from evergreen.interval import Interval
 from evergreen.lake import tables
 from evergreen.lake.schema import LABELS
@@ -89,7 +89,7 @@ def test_refitting_each_day_learns_what_was_known_that_morning_and_nothing_later
         table = tables.read(LABELS.of(spec.model, spec.label.name), list(partitions))
         assert table is not None
         entities = table.to_pandas().sort_values(["event_timestamp", spec.entity.key], ignore_index=True)
-        return store.historical_features(spec, entities.drop(columns=["known_at", "partition"]))
+        return historical.read(spec, entities.drop(columns=["known_at", "partition"]))
 
     def by_hand(asked: pd.DataFrame, *learned: str) -> np.ndarray:
         frame = known(*learned)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from evergreen.features import store
+from evergreen.features import objects, online_values
 from evergreen.model import families
 from evergreen.model.rows import inputs
 from evergreen.registry.rules import Version
@@ -54,12 +54,12 @@ class Answering:
 def main() -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     spec = load_spec(settings().models / "churn")
-    store.ensure_applied(spec)
+    objects.ensure_applied(spec)
     for view, declared in spec.features.items():
         columns = {spec.entity.key: pa.array(["c-0", "c-1", "c-2"])}
         columns |= {name: pa.array(SAMPLES[kind], TYPES[kind]) for name, kind in declared.features.items()}
         columns |= {name: pa.array([AT] * 3, pa.timestamp("us", "UTC")) for name in ("event_timestamp", "known_at")}
-        store.write_online(spec, view, pa.table(columns))
+        online_values.write(spec, view, pa.table(columns))
     models = Models([spec.model])
     slot = models.slots[spec.model]
     slot.current, slot.settled = Loaded(spec, Version(1, "run", "key", AT), Answering(spec)), True

@@ -25,9 +25,8 @@ from psycopg import Connection, OperationalError, sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolTimeout
 from pydantic import model_validator
-from sqlalchemy.dialects import plugins
-from sqlalchemy.engine import URL, CreateEnginePlugin, make_url
 
+from evergreen.features import registry_engine  # noqa: F401 - Feast imports the online store's class alone
 from evergreen.settings import settings
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
@@ -272,18 +271,3 @@ def _order(row: tuple[bytes, datetime, datetime | None]) -> tuple[datetime, date
 def _utc(moment: datetime) -> datetime:
     """Feast hands over times without a zone, meaning UTC; Postgres would read them in the server's zone."""
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-
-
-class EvergreenDatabase(CreateEnginePlugin):
-    """SQLAlchemy's `?plugin=evergreen` on the registry's URL: the address of Evergreen's Feast database.
-
-    Feast reads the registry's URL from feature_store.yaml alone; so `feast plan` works in a plain shell, without a password in
-    the file or in the environment.
-    """
-
-    def update_url(self, url: URL) -> URL:
-        """The URL that is connected to."""
-        return make_url(settings().database_url("feast", driver=url.drivername))
-
-
-plugins.register("evergreen", __name__, "EvergreenDatabase")

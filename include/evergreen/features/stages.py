@@ -7,12 +7,11 @@ side, in any order, and a killed one is simply run again.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from evergreen.errors import HandoverRefused, WriteConflict
@@ -28,16 +27,13 @@ from evergreen.handovers.ingest import (
     WrittenLabels,
     WrittenPartition,
 )
-from evergreen.interval import Interval
-from evergreen.lake.schema import FEATURES, LABELS, RAW, Partition, TableId, online
+from evergreen.lake.schema import FEATURES, LABELS, RAW, Partition, TableId
 from evergreen.run import Run
 from evergreen.spec import files
-from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from evergreen.lake import catalogue
 
 log = logging.getLogger(__name__)
 
@@ -157,56 +153,21 @@ def materialize(run: Run) -> Online:
     In order that is exactly the run's own interval (event_timestamp == as_of). A run that completes later windows brings those
     too, else the newest features of a history ingested backwards would never arrive. Older values never replace newer ones.
     """
-    from evergreen.features import store
-    from evergreen.lake import catalogue, tables
+    from evergreen.features import objects, replacement
 
     spec = run.spec
-    store.ensure_applied(spec)
+    objects.ensure_applied(spec)
     written: dict[str, dict[str, int]] = {view: {} for view in spec.features}
     for view in spec.features:
         stored = FEATURES.of(spec.model, view)
         touched = [window.partition for window in rules.feature_windows(spec, view, run.interval)]
-        for partition in _not_online(stored, touched):
-            # One partition of a view at a time: what a corrected one withdraws depends on what is online of the earlier ones.
-            with _locked(stored.at(partition)), _locked(online(stored).at("any")):
-                for entry in _not_online(stored, [partition]).values():
-                    # Until all is written nothing is known of the store: a kill may leave it between two contents.
-                    catalogue.record(dataclasses.replace(entry, layer=online(stored).layer, content_hash=""))
-                    rows = tables.read(stored, partitions=[partition])
-                    if rows is not None:
-                        _withdraw(run, view, partition, store.write_online(spec, view, rows))
-                    catalogue.record(dataclasses.replace(entry, layer=online(stored).layer))
+        for partition in replacement.outdated(stored, touched):
+            with replacement.replacing(stored, partition) as entry:
+                if entry is not None:
+                    replacement.replace(spec, view, partition)
                     written[view][partition] = entry.rows
         log.info("Online %s/%s: %s", spec.model, view, _summary(written[view], "up to date"))
     return Online(views=written)
-
-
-def _withdraw(run: Run, view: str, partition: str, written: Sequence[bytes]) -> None:
-    """Of an entity that a corrected partition no longer has, the newest earlier partition counts again."""
-    from evergreen.features import store
-
-    as_of = Interval.of_day(date.fromisoformat(partition)).as_of
-    gone = store.others_online(run.spec, view, as_of, written)
-    if gone:
-        store.withdraw_online(run.spec, view, as_of, gone, _newest_before(run.spec, view, partition, gone))
-        log.info("Online %s/%s: %d entities are no longer in %s", run.spec.model, view, len(gone), partition)
-
-
-def _newest_before(spec: ModelSpec, view: str, partition: str, keys: Sequence[str | int]) -> Iterator[pa.Table]:
-    """Each entity's newest row of the partitions before one, from the newest back: a long history is not read for a few of them."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from evergreen.lake import catalogue, tables
-
-    key, wanted, stored = spec.entity_of(view).key, set(keys), FEATURES.of(spec.model, view)
-    for earlier in sorted(catalogue.published(stored), reverse=True):
-        if earlier < partition and wanted:
-            rows = tables.read(stored, [earlier])
-            if rows is not None:
-                found = rows.filter(pc.is_in(rows[key], pa.array(sorted(wanted), rows[key].type)))
-                wanted -= set(found[key].to_pylist())
-                yield found
 
 
 def _due_features(run: Run, view: str) -> dict[str, rules.Due]:
@@ -257,19 +218,6 @@ def _write(table: TableId, due: rules.Due, rows: pa.Table) -> WrittenPartition:
     entry = partitions.replace(replaced, rows, known_at=due.window.end, inputs_hash=due.inputs_hash)
     catalogue.record(entry)
     return WrittenPartition(rows=entry.rows, content_hash=entry.content_hash, version=entry.table_version)
-
-
-def _not_online(view: TableId, partitions: Sequence[str]) -> dict[str, catalogue.Entry]:
-    """The catalogue entries of published feature partitions whose content the online store has not seen."""
-    from evergreen.lake import catalogue
-
-    seen = catalogue.published(online(view), partitions)
-    stored = catalogue.published(view, partitions)
-    return {
-        partition: entry
-        for partition, entry in sorted(stored.items())
-        if partition not in seen or seen[partition].content_hash != entry.content_hash
-    }
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from evergreen.features.store import online_features
+from evergreen.features import online_values
 from evergreen.quoting import shown
 from evergreen.serve.models import Loaded
 from evergreen.serve.predictions import Prediction
@@ -30,7 +30,7 @@ def answer(loaded: Loaded, asked: Sequence[Mapping[str, Any]], request_id: str, 
     about there is no prediction."""
     spec, key = loaded.spec, loaded.spec.entity.key
     inputs = list(spec.asking.inputs)
-    found = online_features(spec, asked)
+    found = online_values.read(spec, asked)
     known = [at for at, entity in enumerate(found) if entity["features_at"] is not None or inputs]
     features = {at: found[at]["features"] | {name: asked[at][name] for name in inputs} for at in known}
     scores = dict(zip(known, loaded.predict(list(features.values())).tolist(), strict=True)) if known else {}

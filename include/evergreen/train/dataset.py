@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from evergreen.errors import WriteConflict
-from evergreen.features import store
+from evergreen.features import historical
 from evergreen.lake import catalogue, tables
 from evergreen.lake.schema import FEATURES, LABELS
 from evergreen.spec.columns import EVENT, KNOWN_AT
@@ -42,7 +42,7 @@ def build(spec: ModelSpec, split: rules.Split) -> TrainingSet:
     for _ in range(_ATTEMPTS):
         versions = _versions(spec)
         labels = _usable_labels(spec, split, versions)
-        joined = store.historical_features(spec, labels)
+        joined = historical.read(spec, labels)
         if _versions(spec) == versions:  # Feast reads the newest version: the recorded one, if none came meanwhile
             break
     else:

@@ -26,7 +26,7 @@ def build(run: Run) -> TrainingSet:
     Raises:
         EvidenceMissing: fewer rows to learn from than the spec asks for, or none to evaluate on.
     """
-    from evergreen.features import store
+    from evergreen.features import objects
     from evergreen.lake import staging
     from evergreen.model.code import code_hash, spec_hash
     from evergreen.train import dataset
@@ -34,7 +34,7 @@ def build(run: Run) -> TrainingSet:
     spec = run.spec
     staging.clean(spec.model)
     split = rules.split(run.as_of, spec, run.changed_at)
-    store.ensure_applied(spec)
+    objects.ensure_applied(spec)
     built = dataset.build(spec, split)
     learn, evaluate = built.count(split.learn_from, split.learn_to), built.count(split.evaluate_from, split.evaluate_to)
     if learn < spec.split.minimum_rows or evaluate == 0:

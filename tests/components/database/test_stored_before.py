@@ -9,7 +9,7 @@ import pytest
 
 from evergreen import database
 from evergreen.errors import EvidenceMissing
-from evergreen.features import store as features
+from evergreen.features import online_values
 from evergreen.lake import catalogue
 from evergreen.lake.schema import FEATURES, PREDICTIONS, RAW, online
 from evergreen.registry import audit, records
@@ -109,7 +109,7 @@ def test_an_answer_is_remembered_for_its_hours(upgraded: Settings) -> None:
 def test_features_online_are_read_as_they_were_packed(upgraded: Settings) -> None:
     spec = load_spec(PROJECT / "tests" / "specs" / "valid" / "parcels")
     requests = [{"shop_id": "s07", "depot_id": 2}, {"shop_id": "nobody", "depot_id": None}]
-    known, unknown = features.online_features(spec, requests)
+    known, unknown = online_values.read(spec, requests)
     assert known["features_at"] == day(10) and known["features"]["depot_parcels_1d"] == 91
     assert known["features"]["shop_parcels_3d"] is not None
     assert unknown["features_at"] is None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from evergreen.errors import HandoverRefused
-from evergreen.features import stages, store
+from evergreen.features import online_values, stages
 from evergreen.handovers.ingest import SoundFeatures
 from evergreen.lake.schema import FEATURES, LABELS, Partition
 
@@ -49,7 +49,7 @@ def everything(model: Model) -> dict[str, Any]:
         "spend": model.stored(FEATURES, "spend"),
         "plan": model.stored(FEATURES, "plan"),
         "labels": model.stored(LABELS, "bought"),
-        "online": store.online_features(model.spec, [{"customer_id": c} for c in (*CUSTOMERS, "nobody")]),
+        "online": online_values.read(model.spec, [{"customer_id": c} for c in (*CUSTOMERS, "nobody")]),
     }
 
 
@@ -123,7 +123,7 @@ def test_a_corrected_day_changes_exactly_what_looks_back_at_it(model: Model) -> 
     assert [(p, before[p]["spent"], after[p]["spent"]) for p in sorted(after)] == [
         ("2026-01-02", 1.0, 50.0), ("2026-01-03", 1.0, 50.0), ("2026-01-04", 2.0, 51.0),
     ]  # fmt: skip
-    assert store.online_features(model.spec, [{"customer_id": "b"}])[0]["features"]["spent"] == 51.0
+    assert online_values.read(model.spec, [{"customer_id": "b"}])[0]["features"]["spent"] == 51.0
 
 
 def test_who_is_no_longer_in_a_corrected_day_is_online_as_the_day_before_knew_them(
@@ -132,7 +132,7 @@ def test_who_is_no_longer_in_a_corrected_day_is_online_as_the_day_before_knew_th
     """An event came with the wrong customer: of `z` nothing was ever true, and of `c` only what day 0 says."""
 
     def online() -> dict[str, Any]:
-        found = store.online_features(model.spec, [{"customer_id": customer} for customer in ("a", "b", "c", "z")])
+        found = online_values.read(model.spec, [{"customer_id": customer} for customer in ("a", "b", "c", "z")])
         return {name: entity["features"]["spent"] for name, entity in zip("abcz", found, strict=True)}
 
     model.publish(0, [event(0.5, "a", 1.0), event(0.5, "c", 3.0)], {})
@@ -151,7 +151,7 @@ def test_who_is_no_longer_in_a_corrected_day_is_online_as_the_day_before_knew_th
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(store, "withdraw_online", killed)
+        patch.setattr(online_values, "withdraw", killed)
         process(model, 3)
     process(model, 3)
     assert online() == before and before["z"] is None and before["c"] == 3.0, before
@@ -168,7 +168,7 @@ def test_a_day_that_is_right_again_is_online_also_when_the_wrong_one_was_killed_
 
     model.publish(0, [event(0.25, "a", 999.0), event(0.3, "nobody", 1.0)], {})
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(store, "others_online", killed)  # the wrong rows are written, and nothing says so
+        patch.setattr(online_values, "others", killed)  # the wrong rows are written, and nothing says so
         process(model, 0)
     assert everything(model)["online"] != before
     assert ingest(model, 0)["online"]["spend"] == {"2026-01-01": 1}
@@ -181,7 +181,7 @@ def test_two_days_that_are_corrected_at_once_leave_nothing_of_who_is_in_neither(
     for day in range(DAYS):
         model.publish(day, batch(day), {"a": "old"} | ({"gone": "old"} if day > 1 else {}))
         process(model, day)
-    withdraw, other = store.withdraw_online, threading.Thread(target=lambda: process(model, 2))
+    withdraw, other = online_values.withdraw, threading.Thread(target=lambda: process(model, 2))
 
     def beside(*arguments: Any) -> None:
         """What is written instead has been read, day 2 is corrected, and its run would go on if nothing held it up."""
@@ -194,10 +194,10 @@ def test_two_days_that_are_corrected_at_once_leave_nothing_of_who_is_in_neither(
         withdraw(*given, rows)
 
     model.publish(3, batch(3), {"a": "new"})
-    monkeypatch.setattr(store, "withdraw_online", beside)
+    monkeypatch.setattr(online_values, "withdraw", beside)
     process(model, 3)
     other.join()
-    found = store.online_features(model.spec, [{"customer_id": customer} for customer in ("a", "gone")])
+    found = online_values.read(model.spec, [{"customer_id": customer} for customer in ("a", "gone")])
     assert [entity["features"]["plan"] for entity in found] == ["new", None]
 
 
@@ -299,4 +299,4 @@ def test_a_run_killed_between_the_write_and_its_record_is_finished_by_the_next(
         process(model, 0)
     process(model, 0)
     assert [(row["customer_id"], row["spent"]) for row in model.stored(FEATURES, "spend")] == [("a", 1.0)]
-    assert store.online_features(model.spec, [{"customer_id": "a"}])[0]["features"]["spent"] == 1.0
+    assert online_values.read(model.spec, [{"customer_id": "a"}])[0]["features"]["spent"] == 1.0

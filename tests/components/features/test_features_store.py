@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evergreen.errors import EvidenceMissing, PermanentError, ServiceUnavailable
-from evergreen.features import offline_store, store
+from evergreen.features import historical, objects, offline_store, online_values, repository
 from evergreen.lake.schema import FEATURES
 from evergreen.settings import PROJECT, Settings
 from evergreen.settings import settings as evergreen_settings
@@ -48,7 +48,7 @@ def table(rows: Sequence[dict[str, Any]]) -> pa.Table:
 
 
 def online(model: Model, customer: str = "a") -> tuple[float | None, datetime | None]:
-    answer = store.online_features(model.spec, [{"customer_id": customer}])[0]
+    answer = online_values.read(model.spec, [{"customer_id": customer}])[0]
     return answer["features"]["spent"], answer["features_at"]
 
 
@@ -62,22 +62,22 @@ def to_lake(model: Model, rows: Sequence[dict[str, Any]]) -> None:
 
 class TestApply:
     def test_it_applies_once_and_again_when_the_spec_changes(self, model: Model) -> None:
-        assert store.ensure_applied(model.spec)
-        assert not store.ensure_applied(model.spec)
+        assert objects.ensure_applied(model.spec)
+        assert not objects.ensure_applied(model.spec)
         views = model.spec.features | {
             "plan": model.spec.features["plan"].model_copy(
                 update={"features": {"plan": "category", "region": "category"}}
             )
         }
-        assert store.ensure_applied(model.spec.model_copy(update={"features": views}))
-        names = [field.name for field in store.feature_store().get_feature_view("tiny__plan").features]
+        assert objects.ensure_applied(model.spec.model_copy(update={"features": views}))
+        names = [field.name for field in repository.feature_store().get_feature_view("tiny__plan").features]
         assert names == ["plan", "region"]
 
     def test_it_leaves_other_models_alone(self, model: Model) -> None:
         other = model.spec.model_copy(update={"model": "other"})
-        store.ensure_applied(other)
-        store.ensure_applied(model.spec)
-        assert {view.name for view in store.feature_store().list_feature_views()} == {
+        objects.ensure_applied(other)
+        objects.ensure_applied(model.spec)
+        assert {view.name for view in repository.feature_store().list_feature_views()} == {
             "tiny__spend",
             "tiny__plan",
             "other__spend",
@@ -89,14 +89,14 @@ class TestApply:
         last = model.spec.features["spend"].model_copy(update={"features": {"purchases": "int"}})
         views = {"customer_payments_last_28d": spend_of, "customer_payments_last_7d": last}
         spec = model.spec.model_copy(update={"model": "subscription_churn_probability", "features": views})
-        store.ensure_applied(spec)
+        objects.ensure_applied(spec)
         for view in views:
-            store.write_online(spec, view, table([spend("a", 1, 10.0)]))
-        assert store.online_features(spec, [{"customer_id": "a"}])[0]["features"] == {"spent": 10.0, "purchases": 10}
+            online_values.write(spec, view, table([spend("a", 1, 10.0)]))
+        assert online_values.read(spec, [{"customer_id": "a"}])[0]["features"] == {"spent": 10.0, "purchases": 10}
 
     def test_a_read_does_not_fail_for_connections_from_before_a_restart(self, model: Model) -> None:
-        store.ensure_applied(model.spec)
-        store.write_online(model.spec, "spend", table([spend("a", 1, 10.0)]))
+        objects.ensure_applied(model.spec)
+        online_values.write(model.spec, "spend", table([spend("a", 1, 10.0)]))
         assert online(model) == (10.0, at(1))
         ended = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
         with psycopg.connect(evergreen_settings().database_url("feast")) as other:
@@ -131,83 +131,83 @@ class TestApply:
         from evergreen.spec.load import load_all
 
         (churn,) = (spec for spec in load_all(home.models)[0] if spec.model == "churn")
-        assert not store.ensure_applied(churn)  # the command and the stages apply the same objects
+        assert not objects.ensure_applied(churn)  # the command and the stages apply the same objects
 
 
 def _apply_and_write(spec: ModelSpec, number: int) -> None:
-    store.ensure_applied(spec)
+    objects.ensure_applied(spec)
     customers = ["a", *(f"c{n}" for n in range(200))]
     # in different orders: writers of the same entities must not deadlock
     customers = customers[number * 50 :] + customers[: number * 50]
-    store.write_online(spec, "spend", table([spend(customer, number + 1, float(number)) for customer in customers]))
+    online_values.write(spec, "spend", table([spend(customer, number + 1, float(number)) for customer in customers]))
 
 
 class TestNotReady:
     def test_a_model_that_was_never_applied(self, model: Model) -> None:
         with pytest.raises(PermanentError, match="tiny__ingest"):
-            store.online_features(model.spec, [{"customer_id": "a"}])
+            online_values.read(model.spec, [{"customer_id": "a"}])
 
     def test_a_model_that_was_never_ingested(self, model: Model) -> None:
-        store.ensure_applied(model.spec)
+        objects.ensure_applied(model.spec)
         with pytest.raises(EvidenceMissing, match="no feature table yet"):
-            store.historical_features(model.spec, pd.DataFrame({"customer_id": ["a"], "event_timestamp": [at(1)]}))
+            historical.read(model.spec, pd.DataFrame({"customer_id": ["a"], "event_timestamp": [at(1)]}))
 
     def test_a_database_that_does_not_answer(self, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("EVERGREEN_DATABASE", "postgresql://evergreen@127.0.0.1:1")
         evergreen_settings.cache_clear()
         with pytest.raises(ServiceUnavailable):
-            store.ensure_applied(model.spec)
+            objects.ensure_applied(model.spec)
 
 
 class TestOnline:
     @pytest.fixture(autouse=True)
     def _applied(self, model: Model) -> None:
-        store.ensure_applied(model.spec)
+        objects.ensure_applied(model.spec)
 
     @pytest.mark.parametrize("order", list(itertools.permutations((1, 2, 3))))
     def test_an_older_value_never_replaces_a_newer_one(self, model: Model, order: tuple[int, ...]) -> None:
         for day in order:
-            store.write_online(model.spec, "spend", table([spend("a", day, 10.0 * day)]))
+            online_values.write(model.spec, "spend", table([spend("a", day, 10.0 * day)]))
         assert online(model) == (30.0, at(3))
 
     def test_an_equal_event_is_replaced_unless_it_was_known_earlier(self, model: Model) -> None:
         for spent, known, expected in ((1.0, 2.0, 1.0), (2.0, 2.0, 2.0), (3.0, 3.0, 3.0), (4.0, 2.0, 3.0)):
-            store.write_online(model.spec, "spend", table([spend("a", 2, spent, known)]))
+            online_values.write(model.spec, "spend", table([spend("a", 2, spent, known)]))
             assert online(model) == (expected, at(2))
 
     def test_nulls_replace_values(self, model: Model) -> None:
-        store.write_online(model.spec, "spend", table([spend("a", 1, 7.0)]))
-        store.write_online(model.spec, "spend", table([spend("a", 2, None)]))  # every feature of every row: an outage
+        online_values.write(model.spec, "spend", table([spend("a", 1, 7.0)]))
+        online_values.write(model.spec, "spend", table([spend("a", 2, None)]))  # every feature of every row: an outage
         assert online(model) == (None, at(2))
 
     def test_of_two_rows_of_an_entity_the_newest_wins_by_feasts_own_way_to_write_too(self, model: Model) -> None:
         rows = [spend("a", 2, 20.0), spend("a", 3, 30.0), spend("a", 1, 10.0), spend("b", 1, 5.0)]
-        store.feature_store().write_to_online_store("tiny__spend", pd.DataFrame(rows))
+        repository.feature_store().write_to_online_store("tiny__spend", pd.DataFrame(rows))
         assert (online(model), online(model, "b")) == ((30.0, at(3)), (5.0, at(1)))
 
     def test_an_empty_partition_changes_nothing(self, model: Model) -> None:
-        store.write_online(model.spec, "spend", table([spend("a", 1, 7.0)]))
-        store.write_online(model.spec, "spend", table([]))
+        online_values.write(model.spec, "spend", table([spend("a", 1, 7.0)]))
+        online_values.write(model.spec, "spend", table([]))
         assert online(model) == (7.0, at(1))
 
     def test_it_answers_in_the_order_of_the_keys_and_knows_who_is_unknown(self, model: Model) -> None:
-        store.write_online(model.spec, "spend", table([spend("a", 1, 1.0), spend("b", 1, 9.0)]))
-        answers = store.online_features(model.spec, [{"customer_id": c} for c in ("b", "nobody", "a", "b")])
+        online_values.write(model.spec, "spend", table([spend("a", 1, 1.0), spend("b", 1, 9.0)]))
+        answers = online_values.read(model.spec, [{"customer_id": c} for c in ("b", "nobody", "a", "b")])
         assert [answer["features"]["spent"] for answer in answers] == [9.0, None, 1.0, 9.0]
         assert answers[0] == {
             "features": {"spent": 9.0, "purchases": 9, "big": True, "plan": None},
             "features_at": at(1),
         }
         assert answers[1] == {"features": dict.fromkeys(model.spec.feature_types), "features_at": None}
-        assert store.online_features(model.spec, []) == []
+        assert online_values.read(model.spec, []) == []
 
     def test_the_fast_read_is_feasts_own_answer(self, model: Model) -> None:
-        store.write_online(
+        online_values.write(
             model.spec, "spend", table([spend(f"c{n}", 1, None if n % 3 == 0 else float(n)) for n in range(30)])
         )
         keys = [f"c{n}" for n in range(35)]
-        fast = store.online_features(model.spec, [{"customer_id": key} for key in keys])
-        feast = store.feature_store()
+        fast = online_values.read(model.spec, [{"customer_id": key} for key in keys])
+        feast = repository.feature_store()
         answer = feast.get_online_features(
             features=feast.get_feature_service("tiny"), entity_rows={"customer_id": keys}
         ).to_dict()
@@ -215,15 +215,15 @@ class TestOnline:
             assert [row["features"][name] for row in fast] == answer[name]
 
     def test_threads_share_it(self, model: Model) -> None:
-        store.write_online(model.spec, "spend", table([spend(f"c{n}", 1, float(n)) for n in range(50)]))
+        online_values.write(model.spec, "spend", table([spend(f"c{n}", 1, float(n)) for n in range(50)]))
         with ThreadPoolExecutor(8) as threads:
             answers = list(threads.map(lambda n: online(model, f"c{n % 50}")[0], range(200)))
         assert answers == [float(n % 50) for n in range(200)]
 
     def test_feast_materialize_ends_the_same(self, model: Model) -> None:
         to_lake(model, [spend("a", 1, 1.0), spend("a", 2, 2.0)])
-        store.write_online(model.spec, "spend", table([spend("a", 3, 3.0), spend("b", 1, 5.0)]))
-        store.feature_store().materialize(at(1), at(2), feature_views=["tiny__spend"])
+        online_values.write(model.spec, "spend", table([spend("a", 3, 3.0), spend("b", 1, 5.0)]))
+        repository.feature_store().materialize(at(1), at(2), feature_views=["tiny__spend"])
         assert online(model) == (3.0, at(3))
         assert online(model, "b") == (5.0, at(1))
 
@@ -233,7 +233,7 @@ class TestHistory:
     def _applied(self, model: Model) -> None:
         from evergreen.lake import tables
 
-        store.ensure_applied(model.spec)
+        objects.ensure_applied(model.spec)
         empty = pa.schema([("customer_id", pa.string()), ("plan", pa.string()), *list(SPEND)[4:]]).empty_table()
         tables.replace(FEATURES.of("tiny", "plan").at("2026-01-01"), empty)
 
@@ -245,7 +245,7 @@ class TestHistory:
                 "label": range(len(rows)),
             }
         )
-        found = store.historical_features(model.spec, entities)
+        found = historical.read(model.spec, entities)
         assert list(found.columns) == ["customer_id", "event_timestamp", "label", *model.spec.feature_types]
         assert list(found["label"]) == list(range(len(rows)))
         return [None if pd.isna(value) else value for value in found["spent"]]
@@ -285,9 +285,7 @@ class TestHistory:
         monkeypatch.setenv("TZ", "Asia/Tokyo")
         time.tzset()
         try:
-            found = store.historical_features(
-                model.spec, pd.DataFrame({"customer_id": ["a"], "event_timestamp": [at(1)]})
-            )
+            found = historical.read(model.spec, pd.DataFrame({"customer_id": ["a"], "event_timestamp": [at(1)]}))
         finally:
             monkeypatch.undo()
             time.tzset()
@@ -309,7 +307,7 @@ class TestHistory:
         time.tzset()
         try:
             found = offline_store.DeltaOfflineStore.pull_all_from_table_or_query(
-                store.feature_store().config, source, ["customer_id"], ["spent"], "at", None, at(0), at(1)
+                repository.feature_store().config, source, ["customer_id"], ["spent"], "at", None, at(0), at(1)
             ).to_df()
         finally:
             monkeypatch.undo()
@@ -331,7 +329,7 @@ class TestHistory:
         self, model: Model, rows: list[tuple[str, int, int]], asked: list[tuple[str, int]], known: bool
     ) -> None:
         features = table([spend(c, e, float(n), known=e + late) for n, (c, e, late) in enumerate(rows)])
-        feast = store.feature_store()
+        feast = repository.feature_store()
         entities = pd.DataFrame({"customer_id": [c for c, _ in asked], "event_timestamp": [at(t) for _, t in asked]})
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(offline_store.tables, "dataset", lambda path: features)

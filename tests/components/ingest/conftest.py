@@ -77,12 +77,12 @@ def told(spec: ModelSpec) -> Json:
 
 def everything(spec: ModelSpec) -> Json:
     """The lake, the catalogue, and the online values of everybody who was ever a customer."""
-    from evergreen.features import store
+    from evergreen.features import online_values
     from evergreen.lake import tables
 
     table = tables.read(RAW.of(spec.model, "customers"), columns=["customer_id"])
     customers = sorted(set([] if table is None else table["customer_id"].to_pylist()))
-    online = dict(zip(customers, store.online_features(spec, [{"customer_id": c} for c in customers]), strict=True))
+    online = dict(zip(customers, online_values.read(spec, [{"customer_id": c} for c in customers]), strict=True))
     return {"lake": lake(spec), "catalogue": told(spec), "online": online}
 
 

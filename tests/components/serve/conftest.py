@@ -31,7 +31,7 @@ import pyarrow as pa
 import pytest
 
 from evergreen.families import family as family_of
-from evergreen.features import store as features
+from evergreen.features import objects, online_values
 from evergreen.handovers.train import Judged, Probed
 from evergreen.interval import Interval
 from evergreen.local import postgres
@@ -284,7 +284,7 @@ class Shop:
 
     def answers(self, number: int) -> list[float]:
         """What a version must answer for every customer, computed here."""
-        found = features.online_features(self.spec, [{"customer_id": customer(n)} for n in range(CUSTOMERS)])
+        found = online_values.read(self.spec, [{"customer_id": customer(n)} for n in range(CUSTOMERS)])
         frame = pd.DataFrame([entity["features"] for entity in found])
         answered: list[float] = loading.load(self.name, number).predict(inputs(self.spec.feature_types, frame)).tolist()
         return answered
@@ -320,7 +320,7 @@ class Shop:
 
 def put_online(spec: ModelSpec, day: int, customers: Sequence[str], views: Sequence[str] | None = None) -> None:
     """Write features of customers as ingestion does."""
-    features.ensure_applied(spec)
+    objects.ensure_applied(spec)
     frame = rows_of(spec, len(customers), seed=99)
     for view in views or list(spec.features):
         columns = {
@@ -334,7 +334,7 @@ def put_online(spec: ModelSpec, day: int, customers: Sequence[str], views: Seque
                 for name in ("event_timestamp", "known_at")
             },
         }
-        features.write_online(spec, view, pa.table(columns))
+        online_values.write(spec, view, pa.table(columns))
 
 
 def declare(folder: Path, name: str) -> Path:

@@ -17,7 +17,7 @@ import psycopg.sql
 import pytest
 
 from evergreen.errors import DeployRefused
-from evergreen.features import store as features
+from evergreen.features import repository
 from evergreen.serve import client
 from evergreen.serve import stages as serve
 
@@ -145,7 +145,7 @@ def test_while_the_database_is_away_requests_are_refused_soon(alone: Shop) -> No
             ready = server.get("/readyz")
         finally:
             admin.execute(allow(psycopg.sql.Identifier(name), psycopg.sql.Literal(True)))
-            features.feature_store().provider.online_store.disconnect()  # this process's own connections are gone too
+            repository.feature_store().provider.online_store.disconnect()  # this process's own connections are gone too
     assert {status for status, _ in found} == {503}
     assert max(seconds for _, seconds in found) < 20, "ten seconds of patience; with the pool's own it would be 300"
     assert ready.status_code == 503, "no traffic while there are no predictions"

@@ -111,9 +111,9 @@ def held(built: dataset.TrainingSet) -> list[Row]:
 
 
 def test_a_training_set_sees_only_what_was_known_when_it_was_needed(tiny: ModelSpec) -> None:
-    from evergreen.features import store
+    from evergreen.features import objects
 
-    store.ensure_applied(tiny)
+    objects.ensure_applied(tiny)
     features, labels = a_history(seed=1)
     publish(tiny, features, labels)
     for day in (12, 15, DAYS - 1):
@@ -126,12 +126,12 @@ def test_a_training_set_sees_only_what_was_known_when_it_was_needed(tiny: ModelS
 
 def test_tables_that_change_during_the_join_are_joined_again(tiny: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is recorded are the versions that were read."""
-    from evergreen.features import store
+    from evergreen.features import historical, objects
 
-    store.ensure_applied(tiny)
+    objects.ensure_applied(tiny)
     features, labels = a_history(seed=3)
     publish(tiny, features, labels)
-    split, join, joins = rules.split(at(14), tiny), store.historical_features, []
+    split, join, joins = rules.split(at(14), tiny), historical.read, []
 
     def disturbed(*arguments: Any) -> pd.DataFrame:
         joins.append(arguments)
@@ -139,7 +139,7 @@ def test_tables_that_change_during_the_join_are_joined_again(tiny: ModelSpec, mo
             publish(tiny, [feature("c1", at(3), 7.0)], [label("c1", at(3), 1)])
         return join(*arguments)
 
-    monkeypatch.setattr(store, "historical_features", disturbed)
+    monkeypatch.setattr(historical, "read", disturbed)
     built = dataset.build(tiny, split)
     assert len(joins) == 2
     monkeypatch.undo()
@@ -148,9 +148,9 @@ def test_tables_that_change_during_the_join_are_joined_again(tiny: ModelSpec, mo
 
 
 def test_what_becomes_known_later_never_changes_an_earlier_training_set(tiny: ModelSpec) -> None:
-    from evergreen.features import store
+    from evergreen.features import objects
 
-    store.ensure_applied(tiny)
+    objects.ensure_applied(tiny)
     features, labels = a_history(seed=2)
     as_of = at(14)
     split = rules.split(as_of, tiny)

@@ -1,0 +1,74 @@
+"""Bringing a feature partition online: the protocol that leaves the online store right, whoever is killed and whoever works beside."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evergreen import database
+from evergreen.features import online_values
+from evergreen.interval import Interval
+from evergreen.lake import catalogue, tables
+from evergreen.lake.schema import FEATURES, TableId, online
+from evergreen.spec.schema import ModelSpec
+
+log = logging.getLogger(__name__)
+
+
+def outdated(view: TableId, partitions: Sequence[str]) -> dict[str, catalogue.Entry]:
+    """The published feature partitions whose content the online store has not seen, by key and in order."""
+    seen = catalogue.published(online(view), partitions)
+    return {
+        partition: entry
+        for partition, entry in sorted(catalogue.published(view, partitions).items())
+        if partition not in seen or seen[partition].content_hash != entry.content_hash
+    }
+
+
+@contextmanager
+def replacing(view: TableId, partition: str) -> Iterator[catalogue.Entry | None]:
+    """Within the block, the online values of a partition are replaced; None: another run has done so, and nothing is to be done.
+
+    One partition of a view at a time, since what a corrected one withdraws depends on what is online of the earlier ones. Until
+    the block has ended well, the catalogue says that nothing is known of the store: a kill may leave it between two contents.
+    """
+    with database.locked(str(view.at(partition))), database.locked(str(online(view).at("any"))):
+        entry = outdated(view, [partition]).get(partition)
+        if entry is None:
+            yield None
+            return
+        of_store = dataclasses.replace(entry, layer=online(view).layer)
+        catalogue.record(dataclasses.replace(of_store, content_hash=""))
+        yield entry
+        catalogue.record(of_store)
+
+
+def replace(spec: ModelSpec, view: str, partition: str) -> None:
+    """Write a partition's rows, and withdraw those of entities that it no longer has. Call it within `replacing`."""
+    rows = tables.read(FEATURES.of(spec.model, view), partitions=[partition])
+    if rows is None:
+        return
+    written = online_values.write(spec, view, rows)
+    as_of = Interval.of_day(date.fromisoformat(partition)).as_of
+    gone = online_values.others(spec, view, as_of, written)
+    if gone:  # of an entity that a corrected partition no longer has, the newest earlier partition counts again
+        online_values.withdraw(spec, view, as_of, gone, _newest_before(spec, view, partition, gone))
+        log.info("Online %s/%s: %d entities are no longer in %s", spec.model, view, len(gone), partition)
+
+
+def _newest_before(spec: ModelSpec, view: str, partition: str, keys: Sequence[str | int]) -> Iterator[pa.Table]:
+    """Each entity's newest row of the partitions before one, from the newest back: a long history is not read for a few of them."""
+    key, wanted, stored = spec.entity_of(view).key, set(keys), FEATURES.of(spec.model, view)
+    for earlier in sorted(catalogue.published(stored), reverse=True):
+        if earlier < partition and wanted:
+            rows = tables.read(stored, [earlier])
+            if rows is not None:
+                theirs = rows.filter(pc.is_in(rows[key], pa.array(sorted(wanted), rows[key].type)))
+                wanted -= set(theirs[key].to_pylist())
+                yield theirs
