@@ -30,7 +30,7 @@ PRELOADED = (
     # our own adapters and what a DAG file imports, which every task parses anew: a change of it is seen after a restart
     "evergreen.evaluate.stages",
     "evergreen.features.historical",
-    "evergreen.features.online_values",
+    "evergreen.features.replacement",
     "evergreen.monitor.drift",
     "evergreen.monitor.stages",
     "evergreen.orchestration.retrain",
