@@ -77,7 +77,8 @@ class Airflow:
         self._runs.wait_for_dags([self._ingest, self._train])
 
     def backfill(self, days: Sequence[Interval]) -> float:
-        """Seconds from the first run's start to the last one's end; Airflow looks only twice a minute whether a backfill is over."""
+        """Seconds from the first run's start to the last one's end; Airflow looks only
+        twice a minute whether a backfill is over."""
         backfill = self._runs.backfill(self._ingest, days[0], days[-1], WIDTH)
         self._runs.wait_for_backfill(backfill, self._ingest, len(days), lambda done: None)
         starts = {day.start for day in days}
@@ -97,7 +98,8 @@ class Airflow:
         ended = self._runs.wait(run)
         started = moment(ended["queued_at"])
         before, tasks = started, {}
-        # In the order of their ends each task waited for the one before it, mapped ones (which start together) for the last other.
+        # In the order of their ends each task waited for the one before it, mapped ones
+        # (which start together) for the last other.
         instances = sorted(self._runs.tasks(ended), key=lambda task: str(task["end_date"]))
         for task in instances:
             if task["state"] != "success":
@@ -114,7 +116,8 @@ class Airflow:
 
     def _begun(self, task: dict[str, Any]) -> Any:
         """When the operator wrote its line, which is the first that it does."""
-        path = f"/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
+        whose = f"/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}"
+        path = f"{whose}/logs/{task['try_number']}"
         events = self._runs.api.get(path, full_content=True, map_index=task["map_index"])["content"]
         return next(moment(e["timestamp"]) for e in events if f": {task['task_id']} as of " in str(e.get("event")))
 
@@ -129,21 +132,41 @@ def _text(
     plain_day = statistics.median(sum(plain.values()) for _, plain in days)
     backfilled, in_turn = (statistics.mean(wave) / WAVE for wave in zip(*history, strict=True))
     rows = [
-        Ratio("an ingest day", f"{CUSTOMERS:,} customers, median of {TURNS}", flown_day, plain_day, "plain process", _DAY),
-        Ratio(f"a day of a backfill, {WIDTH} side by side", f"{len(history)} times {WAVE} days", backfilled, in_turn,
-              "plain process, one after the other", _DAY),
-        Ratio("a training", "3 families, once each, Airflow first", training[0].seconds, sum(training[1].values()), "plain process", _TRAINING),
-    ]  # fmt: skip
+        Ratio(
+            "an ingest day", f"{CUSTOMERS:,} customers, median of {TURNS}", flown_day, plain_day, "plain process", _DAY
+        ),
+        Ratio(
+            f"a day of a backfill, {WIDTH} side by side",
+            f"{len(history)} times {WAVE} days",
+            backfilled,
+            in_turn,
+            "plain process, one after the other",
+            _DAY,
+        ),
+        Ratio(
+            "a training",
+            "3 families, once each, Airflow first",
+            training[0].seconds,
+            sum(training[1].values()),
+            "plain process",
+            _TRAINING,
+        ),
+    ]
     median_day = {name: _median(flown.tasks[name] for flown, _ in days) for name in days[0][1]}
     plain = {name: statistics.median(stages[name] for _, stages in days) for name in days[0][1]}
-    return "\n\n".join([
-        _PROSE.format(imports=imports, modules=len(PRELOADED)),
-        ratios(rows),
-        "Where each second of an ingest day goes:",
-        _seconds(Flown(flown_day, statistics.median(flown.closing for flown, _ in days), median_day), plain),
-        "Where each second of a training goes (the families are tuned two at a time, so the sum is more than the run):",
-        _seconds(*training),
-    ])  # fmt: skip
+    return "\n\n".join(
+        [
+            _PROSE.format(imports=imports, modules=len(PRELOADED)),
+            ratios(rows),
+            "Where each second of an ingest day goes:",
+            _seconds(Flown(flown_day, statistics.median(flown.closing for flown, _ in days), median_day), plain),
+            (
+                "Where each second of a training goes (the families are tuned two at a time, so the sum is more than "
+                "the run):"
+            ),
+            _seconds(*training),
+        ]
+    )
 
 
 def _median(instances: Iterable[Seconds]) -> Seconds:
@@ -159,15 +182,18 @@ def _seconds(flown: Flown, plain: dict[str, float]) -> str:
     return table(("seconds", "scheduler", "executor", "start-up", "stage", "task in all", "plain process"), whole)
 
 
-_PROSE = """The same stages on the same batches, on two models that differ in nothing but the name: one through Airflow (LocalExecutor,
-Postgres, as `make up` starts it), one in a plain process that calls them one after the other. Each writes its own tables of one lake, and
-both use the same Postgres, MLflow and model server. The plain process first imported what the scheduler preloads ({modules} modules,
-{imports:.1f} s); no task pays for imports again.
+_PROSE = """The same stages on the same batches, on two models that differ in nothing but the name: one through Airflow
+(LocalExecutor, Postgres, as `make up` starts it), one in a plain process that calls them one after the other. Each
+writes its own tables of one lake, and both use the same Postgres, MLflow and model server. The plain process first
+imported what the scheduler preloads ({modules} modules, {imports:.1f} s); no task pays for imports again.
 
-*scheduler*: from the end of what a task waited for until it is queued. *executor*: until its process runs. *start-up*: until the
-operator's first line (parse the DAG file, read the inputs). *stage*: from there to the task's end, with its result and links sent to the
-api-server; a task's process is new, so it also opens its own connections to Postgres, Feast's registry and MLflow, and the families that are
-tuned side by side share the cores. The plain process has the stage alone, and comes second: what the model server does once, at its first
-deployment, is in Airflow's `deploy`."""
+*scheduler*: from the end of what a task waited for until it is queued. *executor*: until its process runs. *start-up*:
+until the operator's first line (parse the DAG file, read the inputs). *stage*: from there to the task's end, with its
+result and links sent to the api-server; a task's process is new, so it also opens its own connections to Postgres,
+Feast's registry and MLflow, and the families that are tuned side by side share the cores. The plain process has the
+stage alone, and comes second: what the model server does once, at its first deployment, is in Airflow's `deploy`."""
 _DAY = "eight tasks, each queued, started and set up, and a stage that opens its own connections: the next table"
-_TRAINING = "families side by side share two cores, every task opens its own connections, and what only the first deployment does: the last table"
+_TRAINING = (
+    "families side by side share two cores, every task opens its own connections, and what only the first deployment "
+    "does: the last table"
+)

@@ -31,10 +31,14 @@ def run() -> str:
     """The section's text."""
     history = _fresh("history")
     sizes = {size: _fresh("size", size) for size in SIZES}
-    return "\n\n".join([
-        _HISTORY.format(customers=FEW, around=AROUND), _by_length(history),
-        _SIZE.format(days=WARM_UP + MEASURED, warm_up=WARM_UP), _by_size(sizes),
-    ])  # fmt: skip
+    return "\n\n".join(
+        [
+            _HISTORY.format(customers=FEW, around=AROUND),
+            _by_length(history),
+            _SIZE.format(days=WARM_UP + MEASURED, warm_up=WARM_UP),
+            _by_size(sizes),
+        ]
+    )
 
 
 def _fresh(what: str, *arguments: object) -> Any:
@@ -56,7 +60,8 @@ def _history() -> list[dict[str, float]]:
 def _size(customers: int) -> dict[str, Any]:
     """Seconds by task of a size's measured days, and the largest memory of the process that ingested them."""
     with workload.home() as here:
-        # The windows look back four weeks; days before the spec's first count as present, so a late first day leaves a few to compute.
+        # The windows look back four weeks; days before the spec's first count as present, so
+        # a late first day leaves a few to compute.
         first = workload.FIRST + timedelta(days=60)
         spec = workload.model(here).model_copy(update={"first_day": first})
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as upstream:  # whose memory is not ours
@@ -74,9 +79,13 @@ def _by_length(days: Sequence[dict[str, float]]) -> str:
     lengths = {length: _median(days[length - AROUND : length]) for length in LENGTHS}
     first = lengths[LENGTHS[0]]
     rows = [
-        (task, *(f"{lengths[length][task] * 1000:.0f}" for length in LENGTHS), f"{lengths[LENGTHS[-1]][task] / first[task]:.2f}")
+        (
+            task,
+            *(f"{lengths[length][task] * 1000:.0f}" for length in LENGTHS),
+            f"{lengths[LENGTHS[-1]][task] / first[task]:.2f}",
+        )
         for task in first
-    ]  # fmt: skip
+    ]
     found = table(("milliseconds", *(f"day {length}" for length in LENGTHS), f"{LENGTHS[-1]} / {LENGTHS[0]}"), rows)
     growth, longer = lengths[LENGTHS[-1]]["the day"] / first["the day"], LENGTHS[-1] // LENGTHS[0]
     return f"{found}\n\n**Flat?** With {longer} times the history a day takes {growth:.2f} times as long."
@@ -95,9 +104,9 @@ def _by_size(sizes: dict[int, dict[str, Any]]) -> str:
     growth, larger = most["the day"] / least["the day"], SIZES[-1] // SIZES[0]
     slowest = max((task for task in most if task != "the day"), key=lambda task: most[task])
     return (
-        f"{found}\n\n**Linear?** {larger}-fold rows take {growth:.1f} times as long (linear: {larger}), and {peaks[-1] / peaks[0]:.1f} times the"
-        f" memory. Of the largest day {most[slowest] / most['the day']:.0%} are `{slowest}`"
-        f"{_SLOW.get(slowest, '')}."
+        f"{found}\n\n**Linear?** {larger}-fold rows take {growth:.1f} times as long (linear: {larger}), and "
+        f"{peaks[-1] / peaks[0]:.1f} times the memory. Of the largest day {most[slowest] / most['the day']:.0%} "
+        f"are `{slowest}`{_SLOW.get(slowest, '')}."
     )
 
 
@@ -110,12 +119,14 @@ def _median(days: Sequence[dict[str, float]]) -> dict[str, float]:
     return medians | {"the day": sum(medians.values())}
 
 
-_HISTORY = """**Length.** {customers} customers, one process, day after day; each length is the median of the {around} days that end there.
-Delta tables take a checkpoint every ten commits, so what opening one reads does not grow with the days."""
-_SIZE = """**Rows.** Each size in a process of its own: {days} days, the first {warm_up} of which pay for imports, for making the tables and for
-the days until the first labels mature, and are left out. The spec's first day is late, so that the days before it count as present: the
-four-week windows are computed over the days that are there, and `features` reads that much less than after four weeks. The peak is of the
-ingesting process, with its libraries; the batches come from another one. Every task has a fixed part that outweighs thousands of rows."""
+_HISTORY = """**Length.** {customers} customers, one process, day after day; each length is the median of the {around}
+days that end there. Delta tables take a checkpoint every ten commits, so what opening one reads does not grow with the
+days."""
+_SIZE = """**Rows.** Each size in a process of its own: {days} days, the first {warm_up} of which pay for imports, for
+making the tables and for the days until the first labels mature, and are left out. The spec's first day is late, so
+that the days before it count as present: the four-week windows are computed over the days that are there, and
+`features` reads that much less than after four weeks. The peak is of the ingesting process, with its libraries; the
+batches come from another one. Every task has a fixed part that outweighs thousands of rows."""
 _SLOW = {
     "materialize": ", which writes a row per entity and view to Postgres, each with its features packed into one value"
 }

@@ -54,7 +54,8 @@ class Load:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def client(self, number: int) -> None:
-        """Requests of one size, each with a key of its own and sent again until it is answered, as careful clients do."""
+        """Requests of one size, each with a key of its own and sent again until it
+        is answered, as careful clients do."""
         size, names = SIZES[number], itertools.cycle(self.keys)
         with httpx.Client(base_url=self.url, timeout=30) as session:
             for count in itertools.count():
@@ -211,7 +212,8 @@ def _without_registry(here: Settings, load: Load) -> str:
 
 
 def _full(here: Settings, load: Load, disk: Path) -> str:
-    """What is free is written full; the server must refuse, Airflow's database must still commit, and all goes on afterwards."""
+    """What is free is written full; the server must refuse, Airflow's database must
+    still commit, and all goes on afterwards."""
     filler = disk / "filler"
     before = Counter(load.statuses)
     try:
@@ -257,7 +259,8 @@ def _running(works: list[Callable[[], None]], ended: threading.Event) -> Iterato
 
 
 def _compared(here: Settings, load: Load) -> tuple[int, int]:
-    """Acknowledged requests whose predictions are not all in the log; logged predictions of requests that no client saw answered."""
+    """Acknowledged requests whose predictions are not all in the log; logged predictions of
+    requests that no client saw answered."""
     with psycopg.connect(here.database_url("evergreen")) as connection:
         found = connection.execute("select request_id, count(*) from predictions group by request_id").fetchall()
     logged: dict[str, int] = dict(found)
@@ -275,16 +278,19 @@ def _text(
         for size, seconds in sorted(load.seconds.items())
     ]
     statuses = ", ".join(f"{status}: {count:,}" for status, count in load.statuses.most_common())
-    return "\n\n".join([
-        f"{len(SIZES)} clients for {MINUTES:.0f} minutes, each request with an `Idempotency-Key` and sent again until it is answered:"
-        f" {len(load.acknowledged):,} requests with {sum(load.acknowledged.values()):,} predictions were answered, and"
-        f" **{lost} of them are not in the log**; {unasked:,} logged predictions were of requests that no client saw answered."
-        f" What the clients got: {statuses}.",
-        "Seconds from the disturbance until a prediction is answered again:",
-        table(("disturbance", "back after", "seen"), rows),
-        "" if disk else "The disk was not filled up: only root can mount a file system for it.",
-        "Answered requests, over the whole time:",
-        table(("entities", "requests", "p50", "longest"), latencies),
-        "Memory of each service with its children, in the longest life that it had:",
-        table(("service", "minutes", "MB early", "MB late"), memory.lines()),
-    ])  # fmt: skip
+    return "\n\n".join(
+        [
+            f"{len(SIZES)} clients for {MINUTES:.0f} minutes, each request with an `Idempotency-Key` and sent "
+            f"again until it is answered: {len(load.acknowledged):,} requests with "
+            f"{sum(load.acknowledged.values()):,} predictions were answered, and **{lost} of them are not in the "
+            f"log**; {unasked:,} logged predictions were of requests that no client saw answered. What the "
+            f"clients got: {statuses}.",
+            "Seconds from the disturbance until a prediction is answered again:",
+            table(("disturbance", "back after", "seen"), rows),
+            "" if disk else "The disk was not filled up: only root can mount a file system for it.",
+            "Answered requests, over the whole time:",
+            table(("entities", "requests", "p50", "longest"), latencies),
+            "Memory of each service with its children, in the longest life that it had:",
+            table(("service", "minutes", "MB early", "MB late"), memory.lines()),
+        ]
+    )

@@ -1,4 +1,5 @@
-"""The simulated business on a stack of the benchmark's own, below a temporary folder; all of it goes when the block ends."""
+"""The simulated business on a stack of the benchmark's own, below a temporary
+folder; all of it goes when the block ends."""
 
 from __future__ import annotations
 
@@ -49,10 +50,15 @@ def whole_stack() -> Iterator[Settings]:
 def _settings() -> Iterator[Settings]:
     with tempfile.TemporaryDirectory(prefix="evergreen-bench-") as folder:
         os.environ |= {
-            "EVERGREEN_HOME": folder, "EVERGREEN_MODELS": f"{folder}/models", "EVERGREEN_POSTGRES_PORT": str(postgres.free_port()),
+            "EVERGREEN_HOME": folder,
+            "EVERGREEN_MODELS": f"{folder}/models",
+            "EVERGREEN_POSTGRES_PORT": str(postgres.free_port()),
             "EVERGREEN_CLIENT_ENTITIES_PER_SECOND": "1000000",  # one client is all the load
-            **{f"EVERGREEN_{name}_URL": f"http://127.0.0.1:{postgres.free_port()}" for name in ("AIRFLOW", "MLFLOW", "SERVER", "REPORTS")},
-        }  # fmt: skip
+            **{
+                f"EVERGREEN_{name}_URL": f"http://127.0.0.1:{postgres.free_port()}"
+                for name in ("AIRFLOW", "MLFLOW", "SERVER", "REPORTS")
+            },
+        }
         settings.cache_clear()
         yield settings()
 

@@ -1,12 +1,14 @@
 """What a family of models is, and which there are: ours, and those that installed packages bring.
 
-A family is one class below `Family` and one entry point of the group `evergreen.families`, whose name is what a spec writes:
+A family is one class below `Family` and one entry point of the group
+`evergreen.families`, whose name is what a spec writes:
 
     [project.entry-points."evergreen.families"]
     extra_trees = "our_company.trees:ExtraTrees"
 
-Ours are made the same way; their entry points stand in `OURS` instead of in metadata. Specs are read where no heavy library may be loaded (DAG
-parsing, `evergreen check`), so a family's module imports its libraries inside the methods that need them.
+Ours are made the same way; their entry points stand in `OURS` instead of in metadata. Specs are read where no heavy
+library may be loaded (DAG parsing, `evergreen check`), so a family's module imports its libraries inside the methods
+that need them.
 """
 
 from __future__ import annotations
@@ -49,7 +51,8 @@ class Parameter:
 
     Attributes:
         low, high: the range, both ends included; equal when the value is fixed.
-        default: the library's own value, which a study tries first; beyond the range, its nearest end is tried. `math.inf`: no limit.
+        default: the library's own value, which a study tries first; beyond the range, its
+            nearest end is tried. `math.inf`: no limit.
         log: sampled by its logarithm.
         least, most: what a spec may set at all; beyond them the estimator refuses the value or training never ends.
     """
@@ -96,8 +99,9 @@ class Family(ABC):
     Attributes:
         labels: the types of label that it fits, as a spec writes them: binary, numeric, …
         parameters: what a study searches, by the name that `estimator` takes.
-        types: full names of the types that a saved model holds beside scikit-learn's public ones. Loading refuses all others, so a name
-            here is code that a file from outside may run: nothing but what holds fitted numbers belongs here.
+        types: full names of the types that a saved model holds beside scikit-learn's public ones. Loading refuses all
+            others, so a name here is code that a file from outside may run: nothing but what holds fitted numbers
+            belongs here.
         renamed: full names of types as models of earlier releases hold them → today's names.
     """
 
@@ -110,8 +114,8 @@ class Family(ABC):
     def prepare(self, columns: Columns) -> ColumnTransformer:
         """What makes numbers without gaps of the inputs, unfitted; `evergreen.model.preparation` has two.
 
-        Its transformer of the categories is called `category` and keeps `categories_`, as scikit-learn's encoders do: so the server counts
-        what no model has seen.
+        Its transformer of the categories is called `category` and keeps `categories_`, as scikit-learn's encoders do:
+        so the server counts what no model has seen.
         """
 
     @abstractmethod
@@ -127,7 +131,10 @@ class FamilyUnusable(Exception):
 
 
 def names() -> tuple[str, ...]:
-    """The names of all families, ours first; nothing is imported. An installed family never takes the name of one of ours."""
+    """The names of all families, ours first; nothing is imported.
+
+    An installed family never takes the name of one of ours.
+    """
     return (*OURS, *sorted(_installed()))
 
 
@@ -149,7 +156,8 @@ def family(name: str) -> Family:
 
 
 def package(name: str) -> tuple[str, str] | None:
-    """The installed distribution that brings a family, and its version; None: the family is ours, or its package has no metadata."""
+    """The installed distribution that brings a family, and its version; None: the family is
+    ours, or its package has no metadata."""
     found = () if name in OURS else _installed().get(name, ())
     return next(((point.dist.name, point.dist.version) for point in found if point.dist), None)
 

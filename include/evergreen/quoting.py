@@ -1,7 +1,9 @@
-"""How a foreign value (a cell, a column's name, a field of a request, a file's name) is shown in a message or a log line.
+"""How a foreign value (a cell, a column's name, a field of a request, a file's
+name) is shown in a message or a log line.
 
-Whoever wrote the value must not be able to write the line around it: everything that would break the line, colour it, turn its
-direction or not be seen at all is shown as an escape, and a long value is cut. It is the one place that knows how.
+Whoever wrote the value must not be able to write the line around it: everything that would break the line, colour it,
+turn its direction or not be seen at all is shown as an escape, and a long value is cut. It is the one place that knows
+how.
 """
 
 from __future__ import annotations
@@ -50,7 +52,8 @@ def listed(values: Sequence[object], most: int = 5) -> str:
 
 
 def line(text: str, limit: int = 400) -> str:
-    """A sentence of ours that has foreign names in it, for one line of a message: visible, at most `limit` characters of it."""
+    """A sentence of ours that has foreign names in it, for one line of a message:
+    visible, at most `limit` characters of it."""
     cut = f"… ({len(text):,} characters)" if len(text) > limit else ""
     return visible(text[:limit]) + cut
 

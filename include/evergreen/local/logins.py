@@ -18,7 +18,9 @@ _DOING = "making a login for each database"
 _FOREIGN = """
 select format(
          'alter %%s %%s',
-         case c.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence' else 'table' end,
+         case c.relkind
+           when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence' else 'table'
+         end,
          c.oid::regclass
        )
   from pg_class c join pg_namespace n on n.oid = c.relnamespace

@@ -1,7 +1,8 @@
 """The loops without Airflow: the same wiring, one step after the other in this process.
 
-For CI jobs, notebooks and benchmarks. Each stage's hand-over is kept as JSON below `<home>/runs`, as Airflow keeps it in XCom, so that
-a later command, in another job, goes on where an earlier one ended. Retries and notifications are whoever's who calls.
+For CI jobs, notebooks and benchmarks. Each stage's hand-over is kept as JSON below `<home>/runs`, as Airflow keeps it
+in XCom, so that a later command, in another job, goes on where an earlier one ended. Retries and notifications are
+whoever's who calls.
 """
 
 from __future__ import annotations
@@ -98,8 +99,8 @@ def run_days(
 ) -> Iterator[tuple[Interval, Results | Exception]]:
     """Run a loop for one interval after the other: of each, its results, or the error that it ended with.
 
-    A bad day costs only itself. The days end early where the later ones need the same: a service, a disk, a connection; and of the
-    monitor, each of whose windows counts those before it.
+    A bad day costs only itself. The days end early where the later ones need the same: a service, a disk, a connection;
+    and of the monitor, each of whose windows counts those before it.
 
     Raises:
         RunError: there is no such step; nothing has run.

@@ -1,7 +1,7 @@
 """What a wiring is written with, and what it gives: the steps of a loop, as data.
 
-A wiring is a function over a `Wire` that says what follows what. Each interpreter walks the steps: Airflow (`orchestration.airflow`),
-one process (`loops.inline`), the docs (`loops.catalogue`).
+A wiring is a function over a `Wire` that says what follows what. Each interpreter walks the steps: Airflow
+(`orchestration.airflow`), one process (`loops.inline`), the docs (`loops.catalogue`).
 """
 
 from __future__ import annotations
@@ -63,9 +63,11 @@ class Step:
         expected = VALUES[self.over](spec)
         if len(left) != len(expected):
             raise HandoverRefused(
-                f"reading what the tasks {self.name} of {subject} handed over", found=f"{len(left)} hand-overs",
-                expected=f"one for each {self.over}: {', '.join(expected)}", next_step=f"clear `{self.name}` and what comes after it",
-            )  # fmt: skip
+                f"reading what the tasks {self.name} of {subject} handed over",
+                found=f"{len(left)} hand-overs",
+                expected=f"one for each {self.over}: {', '.join(expected)}",
+                next_step=f"clear `{self.name}` and what comes after it",
+            )
         return tuple(self.hands_over.from_json(each, task=self.name, subject=subject) for each in left)
 
 

@@ -37,8 +37,9 @@ def train(loop: Wire) -> None:
         training.tune, sound, over="family"
     )  # one study each: the same result, side by side or in turns
     judged = loop.stage(evaluation.gates, loop.stage(evaluation.evaluate, sound, candidates))
-    # Never move this edge. Nothing is registered but what every gate passed, and nothing is deployed but what is registered and was
-    # probed: without it a model that nobody judged would answer, and the version that rollback returns to might be one of those.
+    # Never move this edge. Nothing is registered but what every gate passed, and nothing is deployed but what is
+    # registered and was probed: without it a model that nobody judged would answer, and the version that
+    # rollback returns to might be one of those.
     registered = loop.stage(registry.register, judged)
     loop.stage(serving.deploy, loop.stage(serving.probe, registered))
 

@@ -17,7 +17,8 @@ from evergreen.spec.schema import ModelSpec
 
 @cache
 def code_hash(families: tuple[str, ...] = ()) -> str:
-    """A hash of the package's sources, and of those packages that bring the families: also tells apart what no commit does.
+    """A hash of the package's sources, and of those packages that bring the
+    families: also tells apart what no commit does.
 
     Raises:
         FamilyUnusable: one of the families cannot be used.
@@ -43,7 +44,8 @@ def _sources(name: str) -> list[Path]:
 
 
 def spec_hash(spec: ModelSpec) -> str:
-    """A hash of what is declared: `model.yaml` and the queries of features, label and requests (a source's shows in its data)."""
+    """A hash of what is declared: `model.yaml` and the queries of features, label and
+    requests (a source's shows in its data)."""
     paths = [*map(spec.view_sql, spec.features), spec.label_sql(), *spec.asking.queries]
     queries = [files.query(spec, path) for path in paths]
     declared = json.dumps([spec.model_dump(mode="json"), queries], sort_keys=True)

@@ -58,8 +58,8 @@ def requirements(name: str) -> tuple[str, ...]:
 
 
 def categories(pipeline: Pipeline) -> dict[str, frozenset[str]]:
-    """The values of each category that a fitted candidate has seen, the rare ones too; what it has not seen it takes for missing or
-    for none of them."""
+    """The values of each category that a fitted candidate has seen, the rare ones too; what it has not seen it takes
+    for missing or for none of them."""
     seen: dict[str, frozenset[str]] = {}
     for name, encoder, columns in pipeline.named_steps["prepare"].transformers_:
         if name == "category" and len(columns):  # without a column it was never fitted

@@ -17,7 +17,8 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 class EmptyColumnsFilled(TransformerMixin, BaseEstimator):
-    """Numbers as they are, but a column without any value when it was fitted is all zeros: gradient boosting cannot bin it.
+    """Numbers as they are, but a column without any value when it was fitted is
+    all zeros: gradient boosting cannot bin it.
 
     A feature that has just been added has none in the first time folds.
     """
@@ -41,7 +42,8 @@ class SinglePrecision(EmptyColumnsFilled):
 
 
 def scaled(columns: Columns) -> ColumnTransformer:
-    """Missing numbers are the median, with a column that tells so; numbers have mean 0 and deviation 1; one column per category's value."""
+    """Missing numbers are the median, with a column that tells so; numbers have mean 0 and
+    deviation 1; one column per category's value."""
     fill = SimpleImputer(strategy="median", keep_empty_features=True, add_indicator=True)
     number = Pipeline([("fill", fill), ("scale", StandardScaler())])
     category = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
@@ -56,8 +58,8 @@ def binned(columns: Columns, numbers: TransformerMixin | None = None) -> ColumnT
     Args:
         numbers: what becomes of the numbers; `EmptyColumnsFilled` by default.
     """
-    # Missing numbers stay missing, which needs a value in each column; unknown categories count as missing ones. Gradient boosting
-    # takes 255 categories of a column at most: the rarest together count as one.
+    # Missing numbers stay missing, which needs a value in each column; unknown categories count as missing ones.
+    # Gradient boosting takes 255 categories of a column at most: the rarest together count as one.
     encode = OrdinalEncoder(
         handle_unknown="use_encoded_value",
         unknown_value=np.nan,

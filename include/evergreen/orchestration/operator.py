@@ -40,8 +40,8 @@ class StageOperator(BaseOperator):
         step: what is run.
         inputs: what earlier tasks left, by the stage's argument names.
         mapped: the value that a mapped task is for, by the stage's argument name.
-        awaits: what a scheduled run waits for before the stage runs: `awaits(run, now)` names what is missing still. For a batch
-            that the stage itself misses it waits too.
+        awaits: what a scheduled run waits for before the stage runs: `awaits(run, now)` names what is missing still.
+            For a batch that the stage itself misses it waits too.
     """
 
     template_fields: Sequence[str] = ("inputs", "mapped")

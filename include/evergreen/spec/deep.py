@@ -1,4 +1,5 @@
-"""What only the real libraries can tell of a folder: what its queries return, and whether its expectations can be built."""
+"""What only the real libraries can tell of a folder: what its queries return, and
+whether its expectations can be built."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """A query of features, label or requests: one SELECT whose result depends on its sources and parameters alone.
 
-What such a query may do is decided here, for `evergreen check` and for each run alike, by DuckDB's own parser: no clock, no chance, no
-settings, and no table but those of `sources`. So a backfill gives what the day itself would have given, and a query reads no file.
+What such a query may do is decided here, for `evergreen check` and for each run alike, by DuckDB's own parser: no
+clock, no chance, no settings, and no table but those of `sources`. So a backfill gives what the day itself would have
+given, and a query reads no file.
 """
 
 from __future__ import annotations
@@ -28,10 +29,23 @@ _OPTIONS: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "50%",  # of the machine's or the container's; the rows themselves are held beside it
     "lock_configuration": True,
 }
-_CLOCKS = frozenset({
-    "ago", "current_date", "current_localtime", "current_localtimestamp", "current_time", "current_timestamp", "get_current_time",
-    "get_current_timestamp", "localtime", "localtimestamp", "now", "today", "transaction_timestamp",
-})  # fmt: skip
+_CLOCKS = frozenset(
+    {
+        "ago",
+        "current_date",
+        "current_localtime",
+        "current_localtimestamp",
+        "current_time",
+        "current_timestamp",
+        "get_current_time",
+        "get_current_timestamp",
+        "localtime",
+        "localtimestamp",
+        "now",
+        "today",
+        "transaction_timestamp",
+    }
+)
 # Written without parentheses, these are functions wherever no column has the name.
 _KEYWORDS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
 _MISLABELLED = frozenset({"current_localtime", "current_localtimestamp"})  # DuckDB calls them consistent

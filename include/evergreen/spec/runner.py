@@ -1,8 +1,9 @@
-"""The one runner of a model's queries: over the rows that a run has read, and over empty tables when `evergreen check` looks.
+"""The one runner of a model's queries: over the rows that a run has read, and over
+empty tables when `evergreen check` looks.
 
-A query sees one table per source that it declares, named like it, with the declared columns. The table holds each key once, in the
-newest version known by the window's end, and of those the rows whose event time lies in the window. Times are UTC, without a zone.
-Nothing else is in reach (`spec.query`): no file, no network, no extension, no clock.
+A query sees one table per source that it declares, named like it, with the declared columns. The table holds each key
+once, in the newest version known by the window's end, and of those the rows whose event time lies in the window. Times
+are UTC, without a zone. Nothing else is in reach (`spec.query`): no file, no network, no extension, no clock.
 """
 
 from __future__ import annotations
@@ -134,8 +135,8 @@ class Tables:
             seconds: after so long it is stopped.
 
         Raises:
-            QueryRefused: it is not allowed, fails or lasts too long; it returns other columns than declared, a value that does not
-                fit its type, or a key that is null or repeated.
+            QueryRefused: it is not allowed, fails or lasts too long; it returns other columns than declared, a value
+                that does not fit its type, or a key that is null or repeated.
         """
         try:
             if refusals := queries.refusals(text, self.query.sources, self.query.parameters):

@@ -1,7 +1,8 @@
 """Which rows train and which evaluate; which folds score a trial; what makes two trainings the same. Pure.
 
-Time is counted in cutoffs: the moment `c` of a prediction. Its label is known at `c + horizon` where every entity is predicted at
-the end of an interval; that of a request, made within or before the interval, `horizon` after the interval's end.
+Time is counted in cutoffs: the moment `c` of a prediction. Its label is known at `c + horizon` where every entity is
+predicted at the end of an interval; that of a request, made within or before the interval, `horizon` after the
+interval's end.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WARM_TRIALS = 3  # of the model's last study, that the next one tries
-FOLD_ROWS = 10_000  # a trial learns from at most as many in a fold, sampled: it ranks parameters, and need not be the best model
+# a trial learns from at most as many in a fold, sampled: it ranks parameters, and need not be the best model
+FOLD_ROWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Split:
         return (cutoffs >= self.evaluate_from) & (cutoffs <= self.evaluate_to) & (known_at <= self.as_of)
 
     def mask(self, cutoffs: pd.Series[Any], known_at: pd.Series[Any]) -> pd.Series[bool]:
-        """Which rows a training may use: the rule against leakage, for whoever builds a training set or counts what one would have.
+        """Which rows a training may use: the rule against leakage, for whoever builds a
+        training set or counts what one would have.
 
         Args:
             cutoffs: the moment of each row's prediction.
@@ -55,8 +58,8 @@ class Split:
 def split(as_of: datetime, spec: ModelSpec, changed_at: datetime | None = None) -> Split:
     """The rows that a training as of `as_of` uses.
 
-    The evaluation is the latest stretch of cutoffs whose labels are mature. Learning rows are those whose own labels were mature
-    when the evaluation starts, within the spec's window and, after a change of the world, not before it.
+    The evaluation is the latest stretch of cutoffs whose labels are mature. Learning rows are those whose own labels
+    were mature when the evaluation starts, within the spec's window and, after a change of the world, not before it.
     """
     horizon = spec.label.horizon
     evaluate_from, evaluate_to = spec.asking.stretch(spec.split.evaluation, as_of - horizon)
@@ -78,8 +81,8 @@ class Fold:
 def folds(cutoffs: Sequence[datetime], horizon: timedelta, wanted: int) -> list[Fold]:
     """Time folds within the learning rows, the latest last; fewer than wanted when the learning rows span few cutoffs.
 
-    The latest cutoffs are scored in blocks, so that the first fold has about a block's length to learn from too. Each fold learns
-    on the cutoffs whose labels were mature when its scoring starts, at least one.
+    The latest cutoffs are scored in blocks, so that the first fold has about a block's length to learn from too. Each
+    fold learns on the cutoffs whose labels were mature when its scoring starts, at least one.
     """
     ordered = sorted(set(cutoffs))
     scorable = [cutoff for cutoff in ordered if cutoff - horizon >= ordered[0]]
@@ -105,10 +108,12 @@ class Proposal:
 def first_trials(
     ranges: Mapping[str, Parameter], best: Sequence[Mapping[str, float]], *, study: str, trials: int
 ) -> list[Proposal]:
-    """What a study tries first: the library's defaults, then what was best before. At least half of the other trials stay the sampler's.
+    """What a study tries first: the library's defaults, then what was best before. At least
+    half of the other trials stay the sampler's.
 
     Args:
-        ranges: what is searched now. A value beyond is brought within; a parameter that was not searched before has its default.
+        ranges: what is searched now. A value beyond is brought within; a parameter that
+            was not searched before has its default.
         best: of the earlier study, the best first.
         study: its name.
         trials: how many the study will have.
@@ -122,6 +127,7 @@ def first_trials(
 
 
 def training_key(model: str, as_of: datetime, content_hash: str, spec_hash: str, code_hash: str, seed: int) -> str:
-    """What makes two trainings the same: with the same key a rerun finds its study and its version, and makes no second one."""
+    """What makes two trainings the same: with the same key a rerun finds its study and
+    its version, and makes no second one."""
     parts = [model, as_of.isoformat(), content_hash, spec_hash, code_hash, seed]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

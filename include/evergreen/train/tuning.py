@@ -1,8 +1,9 @@
-"""One Optuna study per family, in Postgres: resumed after a kill, pruned on time folds, with the same best trial whatever the timing.
+"""One Optuna study per family, in Postgres: resumed after a kill, pruned on time folds, with
+the same best trial whatever the timing.
 
-Trials run one after the other. A study keeps what it tries first, from the moment at which it is created; what trial `n` tries is a
-function of that, the seed, `n` and the finished trials before it. A trial that a killed process left behind is marked failed, which
-neither sampler nor pruner looks at, so its successor tries the same.
+Trials run one after the other. A study keeps what it tries first, from the moment at which it is created; what trial
+`n` tries is a function of that, the seed, `n` and the finished trials before it. A trial that a killed process left
+behind is marked failed, which neither sampler nor pruner looks at, so its successor tries the same.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ Scores = Callable[[optuna.Trial], Iterator[float]]
 
 
 def alone(name: str) -> AbstractContextManager[None]:
-    """Only one process at a time works on a study: a trial that is still running must not be taken for one left behind."""
+    """Only one process at a time works on a study: a trial that is still running
+    must not be taken for one left behind."""
     return database.locked(name, "optuna")
 
 
@@ -59,7 +61,8 @@ def proposer(trial: optuna.trial.FrozenTrial) -> str:
 
 
 def best(name: str, most: int) -> list[dict[str, Any]]:
-    """The parameters of a finished study's best trials that came to their ends, the best first; empty when there is no such study."""
+    """The parameters of a finished study's best trials that came to their ends, the best
+    first; empty when there is no such study."""
     with _storage() as storage:
         try:
             study = optuna.load_study(study_name=name, storage=storage)
