@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written under another name, then renamed. What a killed writer leaves is found, and removed.
+"""Files and folders that are whole or not there: written under another name, then renamed. What a killed writer leaves is found, and removed.
 
 A writer holds a lock on what it writes, which the system gives back when it dies, however it dies: so what nobody holds is left over.
 """
@@ -21,18 +21,49 @@ _YOUNG = 10.0  # seconds in which a writer that has just made its file surely ho
 
 
 @contextmanager
-def whole(file: Path) -> Iterator[Path]:
-    """The path to write to; it becomes `file` at the end of the block, and nothing after an error. Its folder is made."""
+def whole(file: Path, *, mode: int = 0o666, durable: bool = False) -> Iterator[Path]:
+    """The path to write to; it becomes `file` at the end of the block, and nothing after an error. Its folder is made.
+
+    Args:
+        mode: the file's rights, but for what the process's umask takes away.
+        durable: a power failure leaves the old file or the new one.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.{uuid4().hex}{_PARTIAL}")
+    partial = _partial(file)
     try:
-        with partial.open("xb") as held:
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
             yield partial
+            if durable:  # else the rename may outlive a power failure, and the content not
+                os.fsync(held.fileno())
             partial.replace(file)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder to write into; it becomes `folder` at the end of the block, in the place of an old one, and nothing after an error.
+
+    Only its owner may enter it, unless the block says otherwise. The folder above it is made.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = _partial(folder)
+    partial.mkdir(mode=0o700)
+    descriptor = os.open(partial, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield partial
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    finally:
+        os.close(descriptor)
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid4().hex}{_PARTIAL}")
 
 
 @contextmanager
@@ -51,10 +82,13 @@ def work_folder() -> Iterator[Path]:
 
 def remove_partial(folder: Path) -> list[Path]:
     """Remove what killed writers left below a folder; returns it. What is being written stays."""
-    found = [path for path in folder.rglob(f".*{_PARTIAL}") if _left_over(path)]
-    for path in found:
-        path.unlink(missing_ok=True)
-    return found
+    left = [path for path in folder.rglob(f".*{_PARTIAL}") if _left_over(path)]
+    for path in left:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return left
 
 
 def remove_older(folder: Path, seconds: float) -> list[Path]:

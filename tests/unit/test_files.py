@@ -106,3 +106,36 @@ def test_old_files_go_and_young_ones_stay(tmp_path: Path) -> None:
     assert sorted(files.remove_older(tmp_path, 1800)) == removed
     assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == ["a", "a/young"]
     assert files.remove_older(tmp_path / "nowhere", 1) == []
+
+
+def test_a_file_has_its_rights_from_the_start(tmp_path: Path) -> None:
+    with files.whole(tmp_path / "secret", mode=0o600, durable=True) as partial:
+        assert partial.stat().st_mode & 0o777 == 0o600
+        partial.write_text("hush")
+    assert ((tmp_path / "secret").stat().st_mode & 0o777, (tmp_path / "secret").read_text()) == (0o600, "hush")
+
+
+def test_a_folder_is_whole_or_not_there_and_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "folder"
+    for content in ("one", "two"):
+        with files.whole_folder(folder) as partial:
+            assert partial.stat().st_mode & 0o777 == 0o700
+            (partial / content).write_text(content)
+    with pytest.raises(ZeroDivisionError), files.whole_folder(folder) as partial:
+        (partial / "three").write_text("three")
+        raise ZeroDivisionError
+    assert ([each.name for each in folder.parent.iterdir()], [each.name for each in folder.iterdir()]) == (
+        ["folder"],
+        ["two"],
+    )
+
+
+def test_a_folder_that_a_killed_writer_left_is_removed_and_one_that_is_written_is_not(tmp_path: Path) -> None:
+    writer, partial = _writer(f"files.whole_folder(Path({str(tmp_path / 'folder')!r}))")
+    try:
+        _aged(partial)
+        assert files.remove_partial(tmp_path) == [] and (partial / "part").exists()
+    finally:
+        _killed(writer)
+    _aged(partial)
+    assert files.remove_partial(tmp_path) == [partial] and not partial.exists()

@@ -37,6 +37,7 @@ FOUNDATION = {
     "evergreen.quoting",
     "evergreen.run",
     "evergreen.settings",
+    "evergreen.sql",
 }
 STAGES = {
     f"evergreen.{part}.stages"

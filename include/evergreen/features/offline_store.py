@@ -24,6 +24,7 @@ from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from pyarrow.dataset import dataset
 
 from evergreen.lake import tables
+from evergreen.sql import quoted
 
 
 class DeltaOfflineStoreConfig(FeastConfigBaseModel):
@@ -96,7 +97,7 @@ class DeltaOfflineStore(OfflineStore):
         moment = offline_utils.infer_event_timestamp_from_entity_df(dict(entity_df.dtypes))
         rows = entity_df.assign(**{moment: pd.to_datetime(entity_df[moment], utc=True)})
         newest = rows[moment].max().to_pydatetime()
-        views, joins, columns, sources = [], [], [f"e.{_quoted(name)}" for name in rows.columns], {}
+        views, joins, columns, sources = [], [], [f"e.{quoted(name)}" for name in rows.columns], {}
         for number, view in enumerate(feature_views):
             name = view.projection.name_to_use()
             wanted = [ref.split(":", 1)[1] for ref in feature_refs if ref.split(":", 1)[0] == name]
@@ -106,15 +107,15 @@ class DeltaOfflineStore(OfflineStore):
             views.append(
                 f"{alias} as ({_versions(alias, view.batch_source, keys, wanted, filter_by_created_timestamp)})"
             )
-            on = " and ".join(f"e.{_quoted(own)} = {alias}.{_quoted(stored)}" for stored, own in keys.items())
-            joins.append(f"asof left join {alias} on {on} and e.{_quoted(moment)} >= {alias}._available")
+            on = " and ".join(f"e.{quoted(own)} = {alias}.{quoted(stored)}" for stored, own in keys.items())
+            joins.append(f"asof left join {alias} on {on} and e.{quoted(moment)} >= {alias}._available")
             for feature in wanted:
                 shown = f"{name}__{feature}" if full_feature_names else feature
-                value = f"{alias}.{_quoted(feature)}"
+                value = f"{alias}.{quoted(feature)}"
                 if view.ttl:
-                    age = f"epoch_us(e.{_quoted(moment)}) - epoch_us({alias}._event)"
+                    age = f"epoch_us(e.{quoted(moment)}) - epoch_us({alias}._event)"
                     value = f"case when {age} <= {view.ttl // timedelta(microseconds=1)} then {value} end"
-                columns.append(f"{value} as {_quoted(shown)}")
+                columns.append(f"{value} as {quoted(shown)}")
         query = f"with {', '.join(views)} select {', '.join(columns)} from entities e {' '.join(joins)} order by e._row"
         entities = pa.Table.from_pandas(rows, preserve_index=False)
         position = entities.schema.get_field_index(moment)
@@ -149,12 +150,12 @@ class DeltaOfflineStore(OfflineStore):
             timestamp_field,
             *([created_timestamp_column] if created_timestamp_column else []),
         ]
-        at = _quoted(timestamp_field)
+        at = quoted(timestamp_field)
         bounds = {"first": start_date, "last": end_date}
         given = {name: bound for name, bound in bounds.items() if bound is not None}
         conditions = [f"{at} {sign} ${name}" for name, sign in (("first", ">="), ("last", "<=")) if name in given]
         where = f" where {' and '.join(conditions)}" if conditions else ""
-        query = f"select {', '.join(map(_quoted, fields))} from source{where}"
+        query = f"select {', '.join(map(quoted, fields))} from source{where}"
         return DuckDBRetrievalJob(functools.partial(_run, config, query, {"source": _source(data_source)}, given))
 
     @staticmethod
@@ -175,10 +176,10 @@ class DeltaOfflineStore(OfflineStore):
             timestamp_field,
             *([created_timestamp_column] if created_timestamp_column else []),
         ]
-        order = ", ".join(f"{_quoted(name)} desc" for name in (timestamp_field, created_timestamp_column) if name)
+        order = ", ".join(f"{quoted(name)} desc" for name in (timestamp_field, created_timestamp_column) if name)
         query = (
-            f"select {', '.join(map(_quoted, fields))} from source where {_quoted(timestamp_field)} between $first and $last"
-            f" qualify row_number() over (partition by {', '.join(map(_quoted, join_key_columns))} order by {order}) = 1"
+            f"select {', '.join(map(quoted, fields))} from source where {quoted(timestamp_field)} between $first and $last"
+            f" qualify row_number() over (partition by {', '.join(map(quoted, join_key_columns))} order by {order}) = 1"
         )
         bounds = {"first": start_date, "last": end_date}
         return DuckDBRetrievalJob(functools.partial(_run, config, query, {"source": _source(data_source)}, bounds))
@@ -190,15 +191,15 @@ def _versions(alias: str, source: DataSource, keys: Iterable[str], features: Ite
     Without regard to when a row was known that is its event time. With it, a row counts from the later of event time and known
     time, and only if nothing newer was known by then: a late row of an old event never replaces a newer one.
     """
-    at = _quoted(source.timestamp_field)
-    created = f"coalesce({_quoted(source.created_timestamp_column)}, {at})" if source.created_timestamp_column else at
+    at = quoted(source.timestamp_field)
+    created = f"coalesce({quoted(source.created_timestamp_column)}, {at})" if source.created_timestamp_column else at
     available = f"greatest({at}, {created})" if known else at
     order = f"row({at}, {created})"  # of two versions of an event the one known later counts
     mapped = {new: old for old, new in source.field_mapping.items()}
     columns = ", ".join(
-        f"{_quoted(mapped.get(name, name))} as {_quoted(name)}" for name in dict.fromkeys([*keys, *features])
+        f"{quoted(mapped.get(name, name))} as {quoted(name)}" for name in dict.fromkeys([*keys, *features])
     )
-    partition = ", ".join(map(_quoted, keys))
+    partition = ", ".join(map(quoted, keys))
     rows = (
         f"select {columns}, {at} as _event, {available} as _available, {order} as _order from {alias}_source where {at} <= $newest"
         f" qualify row_number() over (partition by {partition}, _available order by _order desc) = 1"
@@ -227,7 +228,3 @@ def _run(config: RepoConfig, query: str, sources: dict[str, Any], parameters: di
         f.with_type(pa.timestamp(f.type.unit, tz="UTC")) if pa.types.is_timestamp(f.type) else f for f in table.schema
     ]
     return table.cast(pa.schema(utc))
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -23,6 +23,7 @@ from evergreen.lake import schema
 from evergreen.quoting import shown
 from evergreen.spec.kinds import KINDS, ColumnType
 from evergreen.spec.schema import Source
+from evergreen.sql import quoted
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +73,8 @@ def typed(found: pa.Table, columns: Mapping[str, ColumnType], rows: pa.Array, or
     """
     values, wrong = [], [UNPARSED] if UNPARSED in found.column_names else []
     for name, kind in columns.items():
-        cell = f'"{name}"'
-        values.append(f'{KINDS[kind].value(cell)} as "{name}"')
+        cell = quoted(name)
+        values.append(f"{KINDS[kind].value(cell)} as {cell}")
         unfit = f"{cell} is not null and not {KINDS[kind].fits(cell)}"
         wrong.append(f"case when {unfit} then '{name}=' || cast({cell} as varchar) end")
     query = f"select {', '.join(values)}, nullif(concat_ws('; ', {', '.join(wrong)}), '') as {UNPARSED}, {ROW} from found order by {ROW}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from evergreen import files
 from evergreen.settings import (
     ADMIN_USER,
     DATABASES,
@@ -54,16 +55,9 @@ def remember(home: Path, chosen: dict[str, str]) -> dict[str, str]:
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(48),
         "AIRFLOW__API__SECRET_KEY": secrets.token_urlsafe(48),
     }
-    home.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.unlink(missing_ok=True)
-    partial.touch(mode=0o600)
-    partial.write_text(f"{_WRITTEN}\n")
-    with partial.open("a") as file:
-        file.writelines(f"{name}={value}\n" for name, value in sorted((generated | known).items()))
-        file.flush()
-        os.fsync(file.fileno())  # or the rename may outlive a power failure, and the lines not
-    partial.rename(path)
+    lines = [_WRITTEN, *(f"{name}={value}" for name, value in sorted((generated | known).items()))]
+    with files.whole(path, mode=0o600, durable=True) as partial:
+        partial.write_text("".join(f"{line}\n" for line in lines))
     return {name: value for name, value in generated.items() if name not in known}
 
 

@@ -24,6 +24,7 @@ from typing import Any
 
 import psutil
 
+from evergreen import files
 from evergreen.answers import Remote, of_postgres
 from evergreen.errors import StackNotReady
 
@@ -90,16 +91,13 @@ def prepare(this: Cluster, environment: Mapping[str, str] | None = None) -> None
     if (refuge := refuge_folder(this.home)) in this.data.parents or refuge in this.binaries.parents:
         _own_folder(refuge, this.user if this.data.parent == refuge else None)
     if not this.binaries.exists():
-        copied = this.binaries.parent.with_suffix(".partial")
-        shutil.rmtree(copied, ignore_errors=True)
-        shutil.copytree(_wheel(), copied, symlinks=True)
-        copied.rename(this.binaries.parent)
+        with files.whole_folder(this.binaries.parent) as copied:
+            shutil.copytree(_wheel(), copied, symlinks=True, dirs_exist_ok=True)
     if this.data.exists():
         _check_data(this)
         return
     _own_folder(this.data.parent, this.user)
-    partial = this.data.with_suffix(".partial")  # renamed once it is whole: a kill in between leaves no cluster
-    shutil.rmtree(partial, ignore_errors=True)
+    files.remove_partial(this.data.parent)
     secret = this.data.parent / "password"
     secret.unlink(missing_ok=True)
     secret.touch(mode=0o600)
@@ -107,18 +105,21 @@ def prepare(this: Cluster, environment: Mapping[str, str] | None = None) -> None
         secret.write_text(this.password)
         if this.user is not None:
             os.chown(secret, this.user, -1)
-        subprocess.run(
-            [
-                *(this.binaries / "initdb", "-D", partial, "-U", SUPERUSER, f"--pwfile={secret}"),
-                *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"),
-            ],
-            check=True,
-            capture_output=True,
-            text=True,
-            cwd=this.data.parent,
-            env=None if environment is None else dict(environment),
-            **demoted(this.user),
-        )
+        with files.whole_folder(this.data) as partial:  # a kill in between leaves no cluster
+            if this.user is not None:
+                os.chown(partial, this.user, -1)
+            subprocess.run(
+                [
+                    *(this.binaries / "initdb", "-D", partial, "-U", SUPERUSER, f"--pwfile={secret}"),
+                    *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"),
+                ],
+                check=True,
+                capture_output=True,
+                text=True,
+                cwd=this.data.parent,
+                env=None if environment is None else dict(environment),
+                **demoted(this.user),
+            )
     except subprocess.CalledProcessError as error:
         raise StackNotReady(
             "making Postgres' data folder",
@@ -128,7 +129,6 @@ def prepare(this: Cluster, environment: Mapping[str, str] | None = None) -> None
         ) from error
     finally:
         secret.unlink()
-    partial.rename(this.data)
 
 
 def _check_data(this: Cluster) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from evergreen import files
 from evergreen.errors import StackNotReady
 from evergreen.exposure import UMASK
 from evergreen.local.postgres import demoted
@@ -96,9 +97,8 @@ class Processes:
         self._started.add(service.name)
         child = self._spawn(service)
         created = psutil.Process(child.pid).create_time()
-        partial = self._record(service.name).with_suffix(".partial")
-        partial.write_text(json.dumps({"pid": child.pid, "created": created, "signal": int(service.stop)}))
-        partial.rename(self._record(service.name))
+        with files.whole(self._record(service.name)) as partial:
+            partial.write_text(json.dumps({"pid": child.pid, "created": created, "signal": int(service.stop)}))
 
     def run(self, *commands: Service, progress: Progress = silent) -> None:
         """Run commands side by side until each has ended well.

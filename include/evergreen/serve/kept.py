@@ -6,15 +6,14 @@ either (features and log are there). So a copy that was changed is refused, and 
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from evergreen.errors import EvergreenError, ServiceUnavailable
+from evergreen.files import whole, whole_folder
 from evergreen.registry import artifacts
 from evergreen.registry.records import Candidate
 
@@ -36,18 +35,10 @@ class Kept:
         """
         place = self._place(candidate)
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=place.parent, prefix="."))
-        try:
+        with whole_folder(place) as partial:
             for name, content in files.items():
-                descriptor = os.open(partial / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-            shutil.rmtree(place, ignore_errors=True)
-            partial.rename(place)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+                with whole(partial / name, mode=0o600, durable=True) as file:
+                    file.write_bytes(content)
         self._forget(place)
 
     def _forget(self, place: Path) -> None:

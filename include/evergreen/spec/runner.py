@@ -28,6 +28,7 @@ from evergreen.spec.kinds import KINDS, KindName
 from evergreen.spec.mistakes import nearest, one_of
 from evergreen.spec.query import Refusal
 from evergreen.spec.schema import ModelSpec, Source
+from evergreen.sql import quoted
 
 
 class QueryRefused(Exception):
@@ -240,15 +241,15 @@ def opened(query: Query, rows: Callable[[str], pa.Table], start: datetime, end: 
         for source in query.sources:
             declared = query.spec.sources[source]
             connection.register(f"_{source}", rows(source))
-            keys, event_time = ", ".join(map(_quoted, declared.keys)), _quoted(declared.event_time)
-            unidentified = " or ".join(f"{_quoted(key)} is null" for key in declared.keys)
+            keys, event_time = ", ".join(map(quoted, declared.keys)), quoted(declared.event_time)
+            unidentified = " or ".join(f"{quoted(key)} is null" for key in declared.keys)
             columns = ", ".join(_known(declared, name) for name in query.visible(source))
             # The newest known version of a key counts even where it moved the event out of the window: so rank first.
             # A row without a complete key is the version of no other, as for quarantine.
             tables._rows[source] = connection.sql(
                 f"select {columns} from ("
                 f" select *, row_number() over (partition by {keys} order by {KNOWN_AT} desc) as _rank"
-                f" from {_quoted('_' + source)} where {KNOWN_AT} <= $stop"
+                f" from {quoted('_' + source)} where {KNOWN_AT} <= $stop"
                 f") where (_rank = 1 or {unidentified}) and {event_time} >= $start and {event_time} < $stop",
                 params=bounds,
             ).to_arrow_table()
@@ -260,16 +261,12 @@ def opened(query: Query, rows: Callable[[str], pa.Table], start: datetime, end: 
 
 def _known(source: Source, column: str) -> str:
     """A column of the newest rows; an outcome is null as long as it is not known."""
-    name = _quoted(column)
+    name = quoted(column)
     if column not in source.outcome:
         return name
     hours = source.outcome[column] // timedelta(hours=1)
-    return f"case when {_quoted(source.event_time)} + interval {hours} hour <= $stop then {name} end as {name}"
+    return f"case when {quoted(source.event_time)} + interval {hours} hour <= $stop then {name} end as {name}"
 
 
 def _naive(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(tzinfo=None)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
