@@ -146,7 +146,13 @@ def mlflow_url(postgres_url: str) -> str:
         processes.wait(service)
         return {"url": url}
 
-    return started_once("mlflow", start)["url"]
+    found = started_once("mlflow", start)["url"]
+    import mlflow
+
+    mlflow.set_tracking_uri(
+        found
+    )  # of the tests' own calls; the code under test names the server in its settings itself
+    return found
 
 
 @pytest.fixture

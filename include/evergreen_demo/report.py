@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import mlflow
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -28,9 +27,7 @@ from evergreen.loops import inline
 from evergreen.model import families, rows
 from evergreen.model.metrics import Comparison, Metric, metric
 from evergreen.monitor.stages import with_labels
-from evergreen.registry import loading, records
-from evergreen.registry.login import sign_in
-from evergreen.settings import settings
+from evergreen.registry import loading, records, tracking
 from evergreen.spec.families import space
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import stages as train
@@ -114,13 +111,9 @@ def read(spec: ModelSpec, runs: AirflowRuns, span: Span) -> Report:
 
 def _fitted(run_id: str) -> tuple[str, dict[str, float]]:
     """The family and parameters of a version."""
-    sign_in()
-    run = mlflow.MlflowClient(settings().mlflow_url).get_run(run_id)
-    searched = space(run.data.tags["evergreen.family"], {})
-    parameters = {
-        name: (int if declared.whole else float)(run.data.params[name]) for name, declared in searched.items()
-    }
-    return run.data.tags["evergreen.family"], parameters
+    family, chosen = records.candidate(run_id).family, tracking.parameters_of(run_id)
+    searched = space(family, {})
+    return family, {name: (int if declared.whole else float)(chosen[name]) for name, declared in searched.items()}
 
 
 def _refitted(

@@ -29,7 +29,7 @@ from evergreen.errors import (
 )
 from evergreen.handovers.train import Probed
 from evergreen.model import families
-from evergreen.registry import adoption, artifacts, loading, records
+from evergreen.registry import adoption, artifacts, contents, loading, records
 from evergreen.registry import stages as registry
 from evergreen.serve import stages as serve
 from evergreen.settings import settings
@@ -69,7 +69,7 @@ def put(run_id: str, name: str, content: bytes, folder: Path) -> None:
     file = folder / Path(name).name
     file.write_bytes(content)
     client = mlflow.MlflowClient()
-    if name == artifacts.PIPELINE or name.startswith(("MLmodel", "model.", "code/")):
+    if name == contents.PIPELINE or name.startswith(("MLmodel", "model.", "code/")):
         client.log_model_artifact(candidate(run_id).model_id, str(file))
     else:
         client.log_artifact(run_id, str(file))
@@ -79,7 +79,7 @@ def stored(run_id: str, name: str) -> Path:
     """Where a file of a candidate lies in the artifact store."""
     store = Path(os.environ["EVERGREEN_TEST_SERVICES"]) / "mlflow"
     found = candidate(run_id)
-    owner = found.model_id if name == artifacts.PIPELINE else run_id
+    owner = found.model_id if name == contents.PIPELINE else run_id
     (path,) = [path for path in store.rglob(name) if owner in path.parts]
     return path
 
@@ -114,8 +114,8 @@ def test_a_pickle_and_a_changed_mlmodel_run_nowhere(alone: Shop, tmp_path: Path)
     alone.serve()
     assert alone.server.describe(alone.name)["role"] == "champion"
 
-    put(run_id, artifacts.PIPELINE, pickle.dumps(Payload(marker)), tmp_path)
-    with pytest.raises(ArtifactUntrusted, match=artifacts.PIPELINE):
+    put(run_id, contents.PIPELINE, pickle.dumps(Payload(marker)), tmp_path)
+    with pytest.raises(ArtifactUntrusted, match=contents.PIPELINE):
         loading.load(alone.name, 1)
     assert not marker.exists()
 
@@ -146,11 +146,11 @@ def test_changed_coefficients_are_no_champion(alone: Shop, tmp_path: Path) -> No
     second = own(alone, 5, 7004)
     serve.deploy(alone.run(5), second)
     run_id = second.run.id
-    expected, right = records.candidate(run_id).files[artifacts.PIPELINE], alone.answers(1)
+    expected, right = records.candidate(run_id).files[contents.PIPELINE], alone.answers(1)
     turned = loading.pipeline(run_id)
     turned[-1].coef_ *= -3
     content = skops.io.dumps(turned)
-    put(run_id, artifacts.PIPELINE, content, tmp_path)
+    put(run_id, contents.PIPELINE, content, tmp_path)
     changed = records.Digest.of(content).sha256
 
     alone.server.stop()
@@ -159,7 +159,7 @@ def test_changed_coefficients_are_no_champion(alone: Shop, tmp_path: Path) -> No
     assert (answer["version"], answer["predictions"][0]["prediction"]) == (1, pytest.approx(right[1], abs=1e-12))
     described = server.describe(alone.name)
     assert described["role"] == "last known good"
-    for part in ("version 2 could not be loaded", artifacts.PIPELINE, changed, expected.sha256):
+    for part in ("version 2 could not be loaded", contents.PIPELINE, changed, expected.sha256):
         assert part in described["problem"]
     assert described["problem"] in server.get("/readyz").json()["problems"][alone.name]
     assert server.metric(f'evergreen_load_failures{{model="{alone.name}"}}') == 1
@@ -169,7 +169,7 @@ def test_changed_coefficients_are_no_champion(alone: Shop, tmp_path: Path) -> No
             way()
 
 
-@pytest.mark.parametrize("name", [artifacts.SPEC, artifacts.SAMPLE, artifacts.REFERENCE])
+@pytest.mark.parametrize("name", [contents.SpecCopy.NAME, contents.Sample.NAME, contents.Reference.NAME])
 def test_a_file_that_is_changed_before_registration_makes_no_version(shop: Shop, name: str, tmp_path: Path) -> None:
     gated = shop.gated(3, seed=7005)
     content = artifacts.read(records.candidate(gated.run.id), name)
@@ -182,7 +182,7 @@ def test_a_file_that_is_changed_before_registration_makes_no_version(shop: Shop,
 def test_a_spec_that_is_changed_afterwards_serves_nothing(shop: Shop, tmp_path: Path) -> None:
     registered = own(shop, 3, 7006)
     spec = shop.spec.model_dump_json().replace(shop.spec.description, "another one").encode()
-    put(registered.run.id, artifacts.SPEC, spec, tmp_path)
+    put(registered.run.id, contents.SpecCopy.NAME, spec, tmp_path)
     with pytest.raises(DeployRefused, match=records.Digest.of(spec).sha256):
         serve.deploy(shop.run(3), registered)
 
@@ -192,7 +192,7 @@ def test_a_copy_on_the_servers_disk_that_is_changed_is_not_served(alone: Shop, m
     registered = own(alone, 3, 7007)
     serve.deploy(alone.run(3), registered)
     alone.server.stop()
-    kept = alone.settings.home / "served" / alone.name / registered.run.id / artifacts.PIPELINE
+    kept = alone.settings.home / "served" / alone.name / registered.run.id / contents.PIPELINE
     assert kept.stat().st_mode & 0o077 == 0 and kept.parent.stat().st_mode & 0o077 == 0
     kept.write_bytes(kept.read_bytes().replace(b"coef_", b"c0ef_"))
     monkeypatch.setenv("EVERGREEN_MLFLOW_URL", "http://127.0.0.1:9")
@@ -209,7 +209,7 @@ def test_links_and_paths_lead_nowhere(shop: Shop, tmp_path: Path) -> None:
     registered = own(shop, 3, 7008)
     secret = tmp_path / "secret"
     secret.write_text("a password of this machine")
-    for name in (artifacts.SPEC, artifacts.PIPELINE):
+    for name in (contents.SpecCopy.NAME, contents.PIPELINE):
         place = stored(registered.run.id, name)
         before = place.read_bytes()
         place.unlink()
@@ -223,12 +223,12 @@ def test_links_and_paths_lead_nowhere(shop: Shop, tmp_path: Path) -> None:
     assert serve.deploy(shop.run(3), registered).version == 1, "where the model lies stands in Postgres"
     for path in ("../../../../etc/passwd", "/etc/passwd", "..%2f..%2fetc/passwd"):
         with pytest.raises((EvergreenError, RequestRefused)):
-            artifacts.download(registered.run.id, f"../{path}", artifacts.PIPELINE)
+            artifacts.download(registered.run.id, f"../{path}", contents.PIPELINE)
 
 
 def test_a_huge_file_costs_no_memory_and_no_time(shop: Shop) -> None:
     registered = own(shop, 3, 7009)
-    place = stored(registered.run.id, artifacts.SPEC)
+    place = stored(registered.run.id, contents.SpecCopy.NAME)
     before = place.read_bytes()
     with place.open("wb") as file:
         file.truncate(4 << 30)  # no bytes on the disk
@@ -261,7 +261,7 @@ def test_a_store_that_drips_holds_nothing_for_ever(head: str, monkeypatch: pytes
         threading.Thread(target=drip, args=(listener,), daemon=True).start()
         started = time.monotonic()
         with pytest.raises(ServiceUnavailable, match="no end"):
-            artifacts.download("run", "model", artifacts.SPEC, patience=artifacts.Patience(2, 5, 1))
+            artifacts.download("run", "model", contents.SpecCopy.NAME, patience=artifacts.Patience(2, 5, 1))
         assert time.monotonic() - started < 10
     settings.cache_clear()
 
@@ -272,9 +272,9 @@ def test_what_an_attacker_registers_is_not_adopted(shop: Shop, tmp_path: Path) -
     shared = mlflow.MlflowClient().get_run(made.run.id)
     forged = mlflow.MlflowClient().create_run(shared.info.experiment_id).info.run_id
     good = records.candidate(made.run.id)
-    for name in (artifacts.SPEC, artifacts.SAMPLE, artifacts.REFERENCE, artifacts.EVALUATION):
-        content = b"{}" if name == artifacts.EVALUATION else artifacts.read(good, name)
-        if name == artifacts.SAMPLE:
+    for name in (contents.SpecCopy.NAME, contents.Sample.NAME, contents.Reference.NAME, contents.Evaluation.NAME):
+        content = b"{}" if name == contents.Evaluation.NAME else artifacts.read(good, name)
+        if name == contents.Sample.NAME:
             content = content.replace(b'"prediction": 0.', b'"prediction": 0.9', 1)
         file = tmp_path / name
         file.write_bytes(content)

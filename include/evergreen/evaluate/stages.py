@@ -42,7 +42,8 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
 
     from evergreen.model import rows
     from evergreen.model.metrics import score
-    from evergreen.registry import artifacts, loading, tracking
+    from evergreen.registry import loading, tracking
+    from evergreen.registry.contents import Evaluation
 
     spec, metric = run.spec, run.spec.search.metric
     later = rows.read(spec, data, "evaluate")
@@ -77,13 +78,8 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
     )
     shared = evaluated.model_dump(mode="json", include={"metric", "rows", "rows_of_class", "baseline", "champion"})
     for candidate in scored:
-        value = candidate.scores[metric]
-        tracking.record(
-            run,
-            candidate.run.id,
-            files={artifacts.EVALUATION: {"value": value, "scores": candidate.scores, **shared}},
-            metrics={f"evaluation_{name}": value for name, value in candidate.scores.items() if value is not None},
-        )
+        evaluation = Evaluation(value=candidate.scores[metric], scores=candidate.scores, **shared)
+        tracking.record(run, candidate.run.id, evaluation, metrics=evaluation.metrics)
     return evaluated
 
 
@@ -96,6 +92,7 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
         EvidenceMissing: a gate could not be decided.
     """
     from evergreen.registry import tracking
+    from evergreen.registry.contents import Gates
 
     best, champion = evaluated.best, evaluated.champion
     evidence = rules.Evidence(
@@ -113,12 +110,8 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
     for line in rules.table(checked):
         log.info("%s", line)
     log.info("%s: %s", verdict.capitalize(), reason)
-    tracking.record(
-        run,
-        best.run.id,
-        files={"gates.json": {"verdict": verdict, "reason": reason, "gates": [asdict(gate) for gate in checked]}},
-        tags={"evergreen.verdict": verdict, "evergreen.verdict_reason": reason},
-    )
+    told = Gates(verdict=verdict, reason=reason, gates=tuple(asdict(gate) for gate in checked))
+    tracking.record(run, best.run.id, told, tags=told.tags)
     if verdict == "no evidence":
         raise EvidenceMissing(
             f"deciding the gates of {run.subject}",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import math
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from evergreen.registry.records import Candidate
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +108,8 @@ def drift(run: Run, collected: Collected) -> Drift:
 def performance(run: Run, collected: Collected) -> Performance:
     """Score the predictions whose labels matured within this interval, against the version's own evaluation."""
     from evergreen.model.metrics import metric
+    from evergreen.registry import artifacts
+    from evergreen.registry.contents import Evaluation
 
     problem, name = run.spec.problem, run.spec.search.metric
     scored = _matured(run, collected.version)
@@ -113,7 +117,8 @@ def performance(run: Run, collected: Collected) -> Performance:
         log.info("No matured labels of this version's predictions yet")
         return Performance(metric=name, value=None, reference=None, drop=None, significant=False, rows=0)
     labels, predictions = problem.labels(scored["label"]), scored["prediction"].to_numpy("float64")
-    reference = json.loads(_artifact(run, collected.version, "evaluation.json"))["value"]
+    evaluated = artifacts.load(_candidate(run, collected.version), Evaluation).value
+    reference = math.nan if evaluated is None else evaluated
     loss = metric(problem, name).loss(labels, predictions, reference)
     log.info("%s %.4f on %d matured rows; %.4f at evaluation", name, loss.value, len(labels), reference)
     return Performance(
@@ -288,15 +293,14 @@ def _labels_since(run: Run, changed_at: datetime) -> rules.Labels:
 
 
 def _reference(run: Run, version: int) -> pd.DataFrame:
-    import io
+    from evergreen.registry import artifacts
+    from evergreen.registry.contents import Reference
 
-    import pandas as pd
-
-    return pd.read_parquet(io.BytesIO(_artifact(run, version, "reference.parquet")))
+    return artifacts.load(_candidate(run, version), Reference).rows
 
 
-def _artifact(run: Run, version: int, name: str) -> bytes:
-    """An artifact of a version's training run."""
-    from evergreen.registry import artifacts, records
+def _candidate(run: Run, version: int) -> Candidate:
+    """What training recorded of a version."""
+    from evergreen.registry import records
 
-    return artifacts.read(records.candidate(records.version(run.spec.model, version).run_id), name)
+    return records.candidate(records.version(run.spec.model, version).run_id)

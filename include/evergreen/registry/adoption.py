@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,13 +15,14 @@ from evergreen.errors import EvidenceMissing, ModelUnloadable, PermanentError
 from evergreen.families import names as family_names
 from evergreen.model.rows import inputs, predict
 from evergreen.quoting import shown
-from evergreen.registry import artifacts, audit, loading, records, store
+from evergreen.registry import artifacts, audit, contents, loading, records, store
+from evergreen.registry.contents import Evaluation, Reference, Sample, SpecCopy
 from evergreen.registry.mlflow_server import answering, client
 from evergreen.registry.records import Candidate, Digest
+from evergreen.registry.tags import OF_VERSION, Tag
 
 log = logging.getLogger(__name__)
 
-_TAGS = ("evergreen.key", "evergreen.as_of", "evergreen.family")
 _TOLERANCE = 1e-6  # between the stored answers and those of now: the order of additions may differ
 
 
@@ -71,7 +70,7 @@ def adopt(model: str, *, actor: str, number: int | None = None) -> Adoption:
 
 def _adopt(model: str, found: ModelVersion, actor: str) -> None:
     number, doing = int(found.version), f"adopting version {found.version} of {model}"
-    if missing := [tag for tag in _TAGS if tag not in found.tags]:
+    if missing := [tag for tag in OF_VERSION if tag not in found.tags]:
         raise EvidenceMissing(
             doing, found=f"a version without the tags {', '.join(missing)}: a person registered it", expected="a version that a release of Evergreen registered",
             next_step="delete it in MLflow",
@@ -79,7 +78,7 @@ def _adopt(model: str, found: ModelVersion, actor: str) -> None:
     with answering(doing):
         trained: Mapping[str, str] = client().get_run(found.run_id).data.tags
     as_of = _agreed(doing, found.tags, trained)
-    family, key = found.tags["evergreen.family"], found.tags["evergreen.key"]
+    family, key = found.tags[Tag.FAMILY], found.tags[Tag.KEY]
     if family not in family_names():
         raise EvidenceMissing(
             doing,
@@ -91,8 +90,8 @@ def _adopt(model: str, found: ModelVersion, actor: str) -> None:
         raise _unlike(doing, f"the key {key} of version {other.number}", "a training of its own")
     candidate = records.find_candidate(found.run_id)
     if candidate is None:
-        model_id = trained["evergreen.model_uri"].removeprefix("models:/")
-        names = [*artifacts.NEEDED, artifacts.EVALUATION]
+        model_id = trained[Tag.MODEL_URI].removeprefix("models:/")
+        names = [*contents.NEEDED, Evaluation.NAME]
         files = {name: artifacts.download(found.run_id, model_id, name) for name in names}
         _look(doing, family, files)
         digests = {name: Digest.of(content) for name, content in files.items()}
@@ -119,18 +118,18 @@ def _agreed(doing: str, registered: Mapping[str, str], trained: Mapping[str, str
     Raises:
         EvidenceMissing: they have not, or it is none.
     """
-    if missing := [tag for tag in (*_TAGS, "evergreen.model_uri") if tag not in trained]:
+    if missing := [tag for tag in (*OF_VERSION, Tag.MODEL_URI) if tag not in trained]:
         raise _unlike(doing, f"a run without the tags {', '.join(missing)}", "a run of Evergreen's training")
-    if differing := [tag for tag in _TAGS if trained[tag] != registered[tag]]:
+    if differing := [tag for tag in OF_VERSION if trained[tag] != registered[tag]]:
         told = "; ".join(f"{tag} {registered[tag]!r}, and {trained[tag]!r} of its run" for tag in differing)
         raise _unlike(doing, told, "the tags of the run that training wrote")
     try:
-        as_of = datetime.fromisoformat(trained["evergreen.as_of"])
+        as_of = datetime.fromisoformat(trained[Tag.AS_OF])
         if as_of.tzinfo is None:
             raise ValueError("no time zone")
     except ValueError as error:
         raise _unlike(
-            doing, f"evergreen.as_of {trained['evergreen.as_of']!r}: {error}", "a moment with its time zone"
+            doing, f"{Tag.AS_OF} {trained['evergreen.as_of']!r}: {error}", "a moment with its time zone"
         ) from error
     return as_of
 
@@ -147,27 +146,27 @@ def _unlike(doing: str, found: str, expected: str) -> EvidenceMissing:
 def _look(doing: str, family: str, files: dict[str, bytes]) -> None:
     """The spec is one, the pipeline is one of its family's types and answers as training wrote down, and the monitor can read the
     reference."""
-    spec = loading.parse_spec(files[artifacts.SPEC], doing)
-    pipeline = loading.parse_pipeline(files[artifacts.PIPELINE], family, doing)
+    spec = loading.parse_spec(files[SpecCopy.NAME], doing)
+    pipeline = loading.parse_pipeline(files[contents.PIPELINE], family, doing)
     try:
-        rows = json.loads(files[artifacts.SAMPLE])["rows"]
+        rows = Sample.of_bytes(files[Sample.NAME]).rows
         asked = inputs(
-            spec.feature_types, pd.DataFrame([row["features"] for row in rows], columns=list(spec.feature_types))
+            spec.feature_types, pd.DataFrame([row.features for row in rows], columns=list(spec.feature_types))
         )
-        stored = np.array([row["prediction"] for row in rows], np.float64)
+        stored = np.array([row.prediction for row in rows], np.float64)
         difference = float(np.abs(predict(pipeline, asked) - stored).max())
         unlike = "" if difference <= _TOLERANCE else f"predictions up to {difference:.3g} from those of training"
         if not unlike:
-            names = pd.read_parquet(io.BytesIO(files[artifacts.REFERENCE])).columns
+            names = Reference.of_bytes(files[Reference.NAME]).rows.columns
             lacking = [name for name in (*spec.feature_types, "prediction") if name not in names]
-            unlike = f"{artifacts.REFERENCE} without the columns {', '.join(lacking)}" if lacking else ""
+            unlike = f"{Reference.NAME} without the columns {', '.join(lacking)}" if lacking else ""
     except Exception as error:  # noqa: BLE001  whatever a foreign file makes a library raise
         unlike = f"{type(error).__name__}: {error}"
     if unlike:
         raise ModelUnloadable(
             doing,
             found=unlike,
-            expected=f"the answers of {artifacts.SAMPLE}, and the features in {artifacts.REFERENCE}",
+            expected=f"the answers of {Sample.NAME}, and the features in {Reference.NAME}",
             next_step="train again; do not adopt it",
         )
 

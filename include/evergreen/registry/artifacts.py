@@ -1,4 +1,4 @@
-"""The files of candidates: by the names that stand here, as bytes, and only what was recorded when they were written.
+"""The files of candidates, by the names of `contents`: as bytes, and only what was recorded when they were written.
 
 Nothing else of what MLflow keeps for a model is read: no `MLmodel`, no code, no environment. What was checked is what
 is used: the bytes do not pass by a disk in between.
@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import requests
 from mlflow.exceptions import MlflowException
 
 from evergreen.errors import ArtifactUntrusted, EvidenceMissing
 from evergreen.registry import mlflow_server
+from evergreen.registry.contents import PIPELINE, Content
 from evergreen.registry.records import Candidate, Digest
 
-PIPELINE = "model.skops"  # of MLflow's logged model; the others are the run's
-SPEC = "spec.json"
-SAMPLE = "sample.json"
-REFERENCE = "reference.parquet"
-EVALUATION = "evaluation.json"
-NEEDED = (PIPELINE, SPEC, SAMPLE, REFERENCE)  # of every candidate; its evaluation comes later
+C = TypeVar("C", bound=Content)
 
 LARGEST = 1 << 30  # bytes of a file whose size nobody recorded
 _CHUNK = 1 << 20
@@ -38,6 +34,11 @@ class Patience(NamedTuple):
 
 PATIENT = Patience(2.0, 60.0, 600.0)  # an object store behind it may think for long before the first byte
 HURRIED = Patience(1.0, 1.0, 10.0)  # where something else serves meanwhile, which a start waits for
+
+
+def load(candidate: Candidate, kind: type[C], patience: Patience = PATIENT) -> C:
+    """What a file of a candidate holds; raises as `read` does."""
+    return kind.of_bytes(read(candidate, kind.NAME, patience))
 
 
 def read(candidate: Candidate, name: str, patience: Patience = PATIENT) -> bytes:

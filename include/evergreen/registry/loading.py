@@ -20,6 +20,7 @@ from evergreen.model import families
 from evergreen.model.rows import predict
 from evergreen.quoting import shown
 from evergreen.registry import artifacts, records
+from evergreen.registry.contents import PIPELINE, SpecCopy
 from evergreen.registry.records import Candidate
 from evergreen.registry.rules import Version
 from evergreen.spec.schema import ModelSpec
@@ -61,7 +62,7 @@ def spec(model: str, version: Version, read: Read = artifacts.read) -> ModelSpec
         EvidenceMissing, ArtifactUntrusted: its file cannot be had, or is another one than was recorded.
         ModelUnloadable: this release cannot read it.
     """
-    return parse_spec(read(records.candidate(version.run_id), artifacts.SPEC), f"version {version.number} of {model}")
+    return parse_spec(read(records.candidate(version.run_id), SpecCopy.NAME), f"version {version.number} of {model}")
 
 
 def load(model: str, number: int, read: Read = artifacts.read) -> Predictor:
@@ -77,13 +78,13 @@ def load(model: str, number: int, read: Read = artifacts.read) -> Predictor:
 def pipeline(run_id: str, read: Read = artifacts.read) -> Pipeline:
     """The fitted candidate of an MLflow run; raises as `load` does."""
     found = records.candidate(run_id)
-    return parse_pipeline(read(found, artifacts.PIPELINE), found.family, f"MLflow run {run_id} of {found.model}")
+    return parse_pipeline(read(found, PIPELINE), found.family, f"MLflow run {run_id} of {found.model}")
 
 
 def parse_spec(content: bytes, whose: str) -> ModelSpec:
     """A spec as training wrote it."""
     try:
-        return ModelSpec.model_validate_json(content, extra="ignore")
+        return SpecCopy.of_bytes(content).spec
     except ValidationError as error:
         raise ModelUnloadable(
             f"reading the spec of {whose}", found=_unreadable(error), expected="a spec that this release of Evergreen can read",

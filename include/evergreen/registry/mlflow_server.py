@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import mlflow
 import requests
+from mlflow.environment_variables import MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
 from mlflow.exceptions import MlflowException, RestException
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
@@ -24,7 +25,8 @@ _MISWRITTEN = (requests.exceptions.MissingSchema, requests.exceptions.InvalidSch
 
 
 def client() -> mlflow.MlflowClient:
-    """MLflow's client of the server that the settings name."""
+    """MLflow's client of the server that the settings name; what a process has told MLflow of other servers does not count."""
+    MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)  # a task's log is our report
     sign_in()
     return mlflow.MlflowClient(tracking_uri=settings().mlflow_url, registry_uri=settings().mlflow_url)
 
@@ -86,6 +88,13 @@ def answering(doing: str) -> Iterator[None]:
         if silent(error):
             raise silence(doing, said, service) from error
         raise
+
+
+@contextmanager
+def asking(doing: str) -> Iterator[mlflow.MlflowClient]:
+    """The client, for a block that asks the server; raises as `answering` does."""
+    with answering(doing):
+        yield client()
 
 
 def status_of(error: Exception) -> int | None:

@@ -7,6 +7,7 @@ import logging
 from evergreen.errors import StageSkipped
 from evergreen.handovers.train import Judged, Registered
 from evergreen.registry import rules
+from evergreen.registry.tags import Tag
 from evergreen.run import Run
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ def register(run: Run, judged: Judged) -> Registered:
             run_id=judged.run.id,
             key=judged.key,
             as_of=run.as_of,
-            tags={"evergreen.family": judged.family, "evergreen.reason": run.reason},
+            tags={Tag.FAMILY: judged.family, Tag.REASON: run.reason},
         )
     log.info(
         "Version %d of %s (%s, key %s): %s",

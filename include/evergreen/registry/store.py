@@ -17,14 +17,15 @@ from mlflow.exceptions import RestException
 from evergreen import database
 from evergreen.errors import EvidenceMissing, RequestRefused, ServiceUnavailable
 from evergreen.registry import artifacts, audit, mlflow_server, records, rules
+from evergreen.registry.contents import NEEDED
 from evergreen.registry.mlflow_server import answering, client
 from evergreen.registry.rules import Registered, Version
+from evergreen.registry.tags import Tag
 
 log = logging.getLogger(__name__)
 
 CHAMPION = "champion"
 LAST_KNOWN_GOOD = "last_known_good"
-ROLLED_BACK = "evergreen.rolled_back"  # tag of a version: why
 _PAGE = 1000  # registered models, or versions, of one answer
 
 
@@ -75,10 +76,10 @@ def register(model: str, *, run_id: str, key: str, as_of: datetime, tags: Mappin
     if existing is not None:
         return existing
     candidate = records.candidate(run_id)
-    for name in artifacts.NEEDED:
+    for name in NEEDED:
         artifacts.read(candidate, name)
     with answering(f"registering the run {run_id} as a version of {model}"):
-        number = _number_of(model, candidate, {**tags, "evergreen.key": key, "evergreen.as_of": as_of.isoformat()})
+        number = _number_of(model, candidate, {**tags, Tag.KEY: key, Tag.AS_OF: as_of.isoformat()})
     records.add_version(model, number, run_id=run_id, key=key, as_of=as_of)
     return records.version(model, number)
 
@@ -142,7 +143,7 @@ def set_champion(model: str, number: int, *, last_known_good: int | None) -> Non
 def mark_rolled_back(model: str, number: int, reason: str) -> None:
     """Show in MLflow that a version was rolled back from."""
     with answering(f"marking version {number} of {model} as rolled back"), _gone(model, number):
-        client().set_model_version_tag(model, str(number), ROLLED_BACK, reason)
+        client().set_model_version_tag(model, str(number), Tag.ROLLED_BACK, reason)
 
 
 def registered(model: str | None = None) -> dict[str, Registered]:

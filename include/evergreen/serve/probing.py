@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
@@ -11,12 +10,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, Any
+from typing import IO
 
 import httpx
 
 from evergreen.errors import ModelUnloadable, ServiceUnavailable
 from evergreen.registry import artifacts, records
+from evergreen.registry.contents import Sample
 
 PATIENCE = 180.0  # seconds to load: a cold start on a busy machine
 TOLERANCE = 1e-6  # between the answers of two processes: the order of additions may differ
@@ -29,10 +29,10 @@ def probe(model: str, number: int, run_id: str) -> tuple[int, float]:
         ModelUnloadable: it does not load, or answers differently.
         ServiceUnavailable: what it loads from does not answer, or the machine is too busy to start it.
     """
-    rows: list[dict[str, Any]] = json.loads(artifacts.read(records.candidate(run_id), artifacts.SAMPLE))["rows"]
+    rows = artifacts.load(records.candidate(run_id), Sample).rows
     doing = f"probing version {number} of {model} in a fresh server"
     with _server(doing, model, number) as url:
-        features = [row["features"] for row in rows]
+        features = [row.features for row in rows]
         try:
             response = httpx.post(f"{url}/models/{model}/probe", json={"features": features}, timeout=60)
         except httpx.TransportError as error:  # a closed connection: the version ended its own server
@@ -41,7 +41,7 @@ def probe(model: str, number: int, run_id: str) -> tuple[int, float]:
         if response.status_code != httpx.codes.OK:
             raise _unloadable(doing, f"{response.status_code}: {response.text[:1000]}", "predictions")
     answers = response.json()["predictions"]
-    difference = max(abs(answer - row["prediction"]) for answer, row in zip(answers, rows, strict=True))
+    difference = max(abs(answer - row.prediction) for answer, row in zip(answers, rows, strict=True))
     if not difference <= TOLERANCE:
         raise _unloadable(
             doing,

@@ -84,8 +84,8 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
     from threadpoolctl import threadpool_limits
 
     from evergreen.model import families, rows
-    from evergreen.model.code import spec_hash
     from evergreen.registry import tracking
+    from evergreen.registry.contents import Trial, Trials
     from evergreen.train import tuning
 
     spec, study = run.spec, tuning.study(run.spec.model, data.key, family)
@@ -112,13 +112,26 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
             ).fit(learn.inputs, learn.labels)
         metrics = {"search_score": best.value, "search_trials": float(len(trials))}
         run_id = tracking.log_candidate(
-            run, data, family=family, pipeline=pipeline, rows=learn, parameters=best.params, metrics=metrics,
-            trials=[
-                {"state": trial.state.name, "score": trial.value, "parameters": trial.params, "proposed_by": tuning.proposer(trial)}
-                for trial in trials
-            ],
-            tags={"evergreen.study": study, "evergreen.spec": spec_hash(spec)},
-        )  # fmt: skip
+            run,
+            data,
+            family=family,
+            study=study,
+            pipeline=pipeline,
+            rows=learn,
+            parameters=best.params,
+            metrics=metrics,
+            trials=Trials(
+                tuple(
+                    Trial(
+                        state=trial.state.name,
+                        score=trial.value,
+                        parameters=trial.params,
+                        proposed_by=tuning.proposer(trial),
+                    )
+                    for trial in trials
+                )
+            ),
+        )
     pruned = sum(trial.state.name == "PRUNED" for trial in trials)
     log.info(
         "%s: %s %.4f on time folds, the best of %d trials (%d pruned)",

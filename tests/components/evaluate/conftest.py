@@ -16,6 +16,7 @@ from evergreen.handovers.train import Candidate, Judged, SoundTrainingSet
 from evergreen.model import families, rows
 from evergreen.registry import audit, store, tracking
 from evergreen.registry import stages as registry
+from evergreen.registry.contents import Trials
 from evergreen.run import Run
 from evergreen.spec.schema import ModelSpec
 from tests.components.train.conftest import DAYS, rows_of, run_as_of, spec, training_set
@@ -52,8 +53,16 @@ class Contest:
                 damage(pipeline)
                 patch.setattr(Pipeline, "predict_proba", lambda _, x: np.full((len(x), 2), 0.5))  # only to be logged
             run_id = tracking.log_candidate(
-                run, data, family=family, pipeline=pipeline, rows=learn, parameters=parameters, metrics={"search_score": best_score}, trials=[], tags={},
-            )  # fmt: skip
+                run,
+                data,
+                family=family,
+                study="a study",
+                pipeline=pipeline,
+                rows=learn,
+                parameters=parameters,
+                metrics={"search_score": best_score},
+                trials=Trials(()),
+            )
         return Candidate(family=family, run=tracked(run_id), search_score=best_score, trials=1)
 
     def judge(self, run: Run, data: SoundTrainingSet, candidates: list[Candidate]) -> Judged:

@@ -22,7 +22,7 @@ from evergreen.errors import ArtifactUntrusted, EvidenceMissing
 from evergreen.local.postgres import free_port
 from evergreen.model.rows import inputs
 from evergreen.monitor import stages as monitor
-from evergreen.registry import artifacts, audit, loading, records, store
+from evergreen.registry import artifacts, audit, contents, loading, records, store
 from evergreen.registry import stages as registry
 from evergreen.registry.adoption import adopt
 from evergreen.registry.promotion import promote
@@ -313,7 +313,7 @@ def test_a_home_of_an_earlier_release_is_served_after_its_versions_were_adopted(
     assert server.describe(alone.name)["role"] == "champion"
     adoptions = [event for event in audit.trail(alone.name) if event["event"] == "adoption"]
     assert [(event["version"], event["actor"]) for event in adoptions] == [(2, "ada"), (1, "ada")]
-    assert set(adoptions[0]["evidence"]["sha256"]) == {*artifacts.NEEDED, artifacts.EVALUATION}
+    assert set(adoptions[0]["evidence"]["sha256"]) == {*contents.NEEDED, contents.Evaluation.NAME}
     assert main(["registry", "adopt", alone.name]) == 0
     assert "nothing, all have digests" in capsys.readouterr().out
     assert rollback(alone.name, reason="worse", actor="ada").version == 1

@@ -15,6 +15,7 @@ from evergreen.local.postgres import free_port
 from evergreen.registry import audit, records, store
 from evergreen.registry import stages as registry
 from evergreen.registry.promotion import promote
+from evergreen.registry.tags import Tag
 from evergreen.serve import client
 from evergreen.serve import stages as serve
 from evergreen.serve.rollback import rollback
@@ -234,7 +235,7 @@ def test_a_rollback_needs_no_mlflow_and_is_shown_in_it_later(alone: Shop) -> Non
     again = back(alone, "complaints still")
     assert (again.retired, again.version) == (2, 1) and "before; the champion is version 1" in again.message
     assert (alone.aliases(), store.disagreements(alone.name)) == ((1, 1), [])
-    assert mlflow.MlflowClient().get_model_version(alone.name, "2").tags[store.ROLLED_BACK] == "complaints"
+    assert mlflow.MlflowClient().get_model_version(alone.name, "2").tags[Tag.ROLLED_BACK] == "complaints"
     assert alone.events()[-2:] == [("promotion", 2), ("rollback", 1)]
 
 

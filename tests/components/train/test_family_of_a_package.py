@@ -114,7 +114,7 @@ def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 def test_a_family_that_a_package_brings_is_trained_registered_and_answers_in_a_server_of_its_own(
     spec: ModelSpec, training_set: Callable[..., SoundTrainingSet], installed: Callable[[], None], tmp_path: Path
 ) -> None:
-    from evergreen.registry import artifacts, loading, records
+    from evergreen.registry import artifacts, contents, loading, records
     from evergreen.registry import stages as registry
     from evergreen.serve import stages as serve
     from evergreen.train import stages
@@ -138,7 +138,7 @@ def test_a_family_that_a_package_brings_is_trained_registered_and_answers_in_a_s
     registered = registry.register(run, judged(run_id, key=data.key, family="extra_trees"))
     assert serve.probe(run, registered).probed > 0
 
-    content = artifacts.read(records.candidate(run_id), artifacts.PIPELINE)
+    content = artifacts.read(records.candidate(run_id), contents.PIPELINE)
     installed()
     with pytest.raises(ModelUnloadable, match="no installed package brings it") as told:
         loading.load(spec.model, registered.version)

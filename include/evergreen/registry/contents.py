@@ -1,0 +1,192 @@
+"""What the files of a candidate hold: a class per file, which alone knows its name and its form.
+
+A file is written by `tracking`, which records its digest, and read by `artifacts.load`, which lets nothing else through.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+
+from pydantic import BaseModel, ConfigDict, RootModel
+
+from evergreen.registry.tags import Tag
+from evergreen.spec.schema import ModelSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PIPELINE = "model.skops"  # the fitted pipeline, in MLflow's logged model; all others are the run's
+
+
+class Content(Protocol):
+    """What a file holds."""
+
+    NAME: ClassVar[str]
+
+    def to_bytes(self) -> bytes:
+        """The file."""
+        ...
+
+    @classmethod
+    def of_bytes(cls, content: bytes) -> Self:
+        """What a file holds that this release or one before it has written."""
+        ...
+
+
+class _Json(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="ignore"
+    )  # what a release after this one writes beside it is no mistake
+
+    def to_bytes(self) -> bytes:
+        return json.dumps(self.model_dump(mode="json"), indent=1).encode()
+
+    @classmethod
+    def of_bytes(cls, content: bytes) -> Self:
+        return cls.model_validate(json.loads(content))
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the monitor compares with."""
+
+    NAME: ClassVar[str] = "reference.parquet"
+    rows: pd.DataFrame
+    """Rows that the candidate learned from: the features as the model takes them, and its predictions."""
+
+    def to_bytes(self) -> bytes:
+        """Parquet."""
+        content: bytes = self.rows.to_parquet(None, index=False)
+        return content
+
+    @classmethod
+    def of_bytes(cls, content: bytes) -> Self:
+        """Of Parquet."""
+        import pandas as pd
+
+        return cls(pd.read_parquet(io.BytesIO(content)))
+
+
+class SampleRow(BaseModel):
+    """A row, and what was predicted of it."""
+
+    model_config = ConfigDict(frozen=True)
+    features: Mapping[str, Any]
+    """null where one is missing."""
+    prediction: float | dict[str, float]
+    """To the last bit."""
+
+
+class Sample(_Json):
+    """What a fresh server is asked: it must answer as training did."""
+
+    NAME: ClassVar[str] = "sample.json"
+    rows: tuple[SampleRow, ...]
+
+
+class Evaluation(_Json):
+    """How a candidate did on the later rows. Of a file of an earlier release the value alone is sure to be there."""
+
+    NAME: ClassVar[str] = "evaluation.json"
+    value: float | None
+    """Of the metric that is searched by; null: it is not defined on these rows."""
+    metric: str = ""
+    """Its name."""
+    scores: Mapping[str, float | None] = {}
+    """metric → value."""
+    rows: int = 0
+    rows_of_class: Mapping[str, int] | None = None
+    """class → rows; null: the label has none."""
+    baseline: Mapping[str, float | None] = {}
+    """The scores of the trivial answer."""
+    champion: Mapping[str, Any] | None = None
+    """The champion on the same rows; null: there was none."""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """As MLflow's metrics of the run."""
+        return {f"evaluation_{name}": value for name, value in self.scores.items() if value is not None}
+
+
+class Gates(_Json):
+    """What the gates said of the best candidate."""
+
+    NAME: ClassVar[str] = "gates.json"
+    verdict: str
+    reason: str
+    gates: tuple[Mapping[str, Any], ...]
+    """Name, observed value, bound, verdict and reason of each."""
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """As tags of the run."""
+        return {Tag.VERDICT: self.verdict, Tag.VERDICT_REASON: self.reason}
+
+
+@dataclass(frozen=True)
+class SpecCopy:
+    """The spec that a candidate was trained with."""
+
+    NAME: ClassVar[str] = "spec.json"
+    spec: ModelSpec
+
+    def to_bytes(self) -> bytes:
+        """JSON."""
+        return json.dumps(self.spec.model_dump(mode="json"), indent=1).encode()
+
+    @classmethod
+    def of_bytes(cls, content: bytes) -> Self:
+        """Of JSON; keys that this release no longer knows are left out.
+
+        Raises:
+            pydantic.ValidationError: this release cannot read it.
+        """
+        return cls(ModelSpec.model_validate_json(content, extra="ignore"))
+
+
+class Trial(BaseModel):
+    """A trial of the search."""
+
+    model_config = ConfigDict(frozen=True)
+    state: str
+    score: float | None
+    parameters: Mapping[str, Any]
+    proposed_by: str = ""
+    """Whether the sampler, the library's defaults or an earlier study; empty: an earlier release did not say."""
+
+
+class Trials(RootModel[tuple[Trial, ...]]):
+    """The trials of the search, in order."""
+
+    NAME: ClassVar[str] = "trials.json"
+
+    def to_bytes(self) -> bytes:
+        """JSON."""
+        return json.dumps(self.model_dump(mode="json"), indent=1).encode()
+
+    @classmethod
+    def of_bytes(cls, content: bytes) -> Self:
+        """Of JSON."""
+        return cls.model_validate(json.loads(content))
+
+
+class Environment(RootModel[Mapping[str, str]]):
+    """Package → version, of what a result depends on; also Python's and the platform's."""
+
+    NAME: ClassVar[str] = "environment.json"
+
+    def to_bytes(self) -> bytes:
+        """JSON."""
+        return json.dumps(self.model_dump(mode="json"), indent=1).encode()
+
+    @classmethod
+    def of_bytes(cls, content: bytes) -> Self:
+        """Of JSON."""
+        return cls.model_validate(json.loads(content))
+
+
+NEEDED = (PIPELINE, SpecCopy.NAME, Sample.NAME, Reference.NAME)  # of every candidate; its evaluation comes later

@@ -1,0 +1,47 @@
+"""The tags by which MLflow's runs and versions are told apart: each name stands here alone.
+
+They are for people, and for finding a run again. Who loads a model asks Postgres (`records`), since everybody may write tags.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Tag(StrEnum):
+    """A tag of a run; those up to `AS_OF` are also a version's."""
+
+    KEY = "evergreen.key"
+    """The training key: model, moment, data, spec, code, seed."""
+    FAMILY = "evergreen.family"
+    REASON = "evergreen.reason"
+    """What the training was started by: its schedule, a backfill, a person, drift."""
+    AS_OF = "evergreen.as_of"
+    """The moment that the training knew about."""
+    RUN_ID = "evergreen.run_id"
+    """Of the training's run in Airflow."""
+    STUDY = "evergreen.study"
+    """Of the search in Optuna."""
+    SPEC = "evergreen.spec"
+    """Hash of the spec."""
+    CODE = "evergreen.code"
+    """Version of the code, and its hash."""
+    SEED = "evergreen.seed"
+    CONTENT_HASH = "evergreen.content_hash"
+    """Of the training set."""
+    VERSIONS = "evergreen.versions"
+    """JSON: the tables that the training set was joined from, with their versions."""
+    DECISION = "evergreen.decision"
+    """The monitor's decision that triggered the training."""
+    CHANGED_AT = "evergreen.changed_at"
+    """The change that the training starts after."""
+    MODEL_URI = "evergreen.model_uri"
+    """MLflow's logged model, which holds the fitted pipeline."""
+    VERDICT = "evergreen.verdict"
+    """Of the gates."""
+    VERDICT_REASON = "evergreen.verdict_reason"
+    ROLLED_BACK = "evergreen.rolled_back"
+    """Of a version alone: why it was rolled back from."""
+
+
+OF_VERSION = (Tag.KEY, Tag.AS_OF, Tag.FAMILY)  # a version has them as the run that training wrote
