@@ -65,13 +65,13 @@ def test_a_candidate_is_logged_once_and_answers_as_it_did_when_it_was_fitted(
 
     run = run_as_of(spec)
     data = training_set(run)
-    with monkeypatch.context() as elsewhere:
-        elsewhere.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-        here = mlflow.get_tracking_uri()
-        mlflow.set_tracking_uri(None)
+    ours, theirs = mlflow.get_tracking_uri(), "http://127.0.0.1:9"
+    mlflow.set_tracking_uri(theirs)
+    try:
         told = stages.tune(run, data, family)
-        assert mlflow.get_tracking_uri() == "http://127.0.0.1:9", "whom a process asks of its own is its own affair"
-        mlflow.set_tracking_uri(here)
+        assert mlflow.get_tracking_uri() == theirs, "which server a process asks by itself is its own affair"
+    finally:
+        mlflow.set_tracking_uri(ours)
     assert (told.family, told.trials) == (family, spec.search.trials)
     assert told.run.page.endswith(told.run.id) and told.links() == {Link.MLFLOW_RUN: told.run.page}
 
