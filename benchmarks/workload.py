@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from evergreen.interval import Interval
 from evergreen.local import postgres, stack
+from evergreen.local import services as local_services
 from evergreen.local.processes import Processes, Service
 from evergreen.loops.wire import LoopName
 from evergreen.run import Run
@@ -77,7 +78,7 @@ def service(here: Settings, wanted: Service) -> Iterator[None]:
 
 def services(here: Settings) -> dict[str, Service]:
     """The services of the local stack, not yet started."""
-    return stack.services(here)
+    return local_services.services(here)
 
 
 def model(here: Settings, name: str = "churn") -> ModelSpec:

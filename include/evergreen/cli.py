@@ -264,7 +264,7 @@ def _as_of(text: str) -> list[Interval]:
 
 
 def _part(text: str) -> str:
-    from evergreen.local.stack import PARTS
+    from evergreen.local.services import PARTS
 
     if text not in PARTS:
         raise argparse.ArgumentTypeError(f"no part {shown(text)}; there are {', '.join(PARTS)}")
@@ -272,9 +272,9 @@ def _part(text: str) -> str:
 
 
 def _up(options: argparse.Namespace) -> int:
-    from evergreen.local import stack
+    from evergreen.local import services, stack
 
-    parts = options.parts or stack.PARTS
+    parts = options.parts or services.PARTS
     with _interruptible():
         here = stack.up(only=parts)
     for name, address in stack.addresses(here, parts).items():

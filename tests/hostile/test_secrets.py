@@ -18,6 +18,7 @@ import pytest
 
 from evergreen.errors import PermanentError
 from evergreen.local import environment, logins, permissions, postgres, stack
+from evergreen.local import services as local_services
 from evergreen.local.processes import Processes, Service, answers
 from evergreen.settings import Settings
 from evergreen.throttle import FREE, LONGEST
@@ -83,7 +84,7 @@ def mlflow(services: Processes, postgres_url: str, tmp_path_factory: pytest.Temp
             patch.delenv(f"EVERGREEN_{name}", raising=False)
         here = Settings.from_environment({"EVERGREEN_HOME": str(home)})
         postgres.create_databases(postgres_url, [f"{HERE}mlflow", f"{HERE}mlflow_auth"])
-        wanted = stack.services(here)["mlflow"]
+        wanted = local_services.services(here)["mlflow"]
     service = Service("mlflow-login", wanted.command, wanted.environment, lambda: answers(f"{url}/health"))
     services.start(service)
     services.wait(service)

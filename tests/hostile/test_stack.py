@@ -25,7 +25,7 @@ import pytest
 
 from evergreen import cli
 from evergreen.errors import PermanentError, StackNotReady
-from evergreen.local import stack
+from evergreen.local import services, stack
 from evergreen.local.postgres import demoted, free_port, refuge_folder
 from evergreen.local.processes import MARK, Processes
 from evergreen.settings import ENVIRONMENT_FILE, settings
@@ -198,7 +198,7 @@ def test_many_kills_at_random_instants_leave_nothing(home: Path) -> None:
 @pytest.mark.timeout(2400)
 def test_kills_of_a_start_with_all_parts_leave_nothing(home: Path) -> None:
     dice = random.Random(SEED)
-    kills(home, [dice.uniform(2.0, 60.0) for _ in range(12)], stack.PARTS, 1)
+    kills(home, [dice.uniform(2.0, 60.0) for _ in range(12)], services.PARTS, 1)
 
 
 def test_a_dead_server_leaves_neither_a_process_nor_a_pid_in_the_way(home: Path) -> None:
@@ -378,7 +378,7 @@ def test_a_lock_is_free_once_its_process_is_dead_and_says_who_waits_for_whom(hom
 @pytest.mark.timeout(1500)
 def test_every_part_starts_again_and_the_ones_that_need_it_go_on(home: Path) -> None:
     here = stack.up()
-    for part in stack.PARTS:
+    for part in services.PARTS:
         before = {name: pid_of(home, name) for name in Processes(home).names()}
         stack.restart([part])
         after = {name: pid_of(home, name) for name in Processes(home).names()}

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from evergreen.local.processes import Processes
-from evergreen.local.stack import PARTS, SERVICES
+from evergreen.local.services import PARTS, SERVICES
 from evergreen.settings import PROJECT
 
 COMMANDS = ("airflow-migrate", "apply")  # what `evergreen up` runs to its end

@@ -9,11 +9,8 @@ import shutil
 import signal
 import sys
 from collections.abc import Collection
-from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
-
-import httpx
 
 from evergreen import exposure
 from evergreen.addresses import is_loopback
@@ -21,7 +18,8 @@ from evergreen.airflow_client.objects import load_airflow_settings
 from evergreen.errors import PermanentError, StackNotReady
 from evergreen.lake import space
 from evergreen.local import environment, lock, logins, permissions, ports, postgres
-from evergreen.local.processes import Processes, Progress, Service, answers
+from evergreen.local.processes import Processes, Progress, Service
+from evergreen.local.services import PARTS, SERVICES, part, services
 from evergreen.settings import (
     ADMIN_USER,
     DATABASES,
@@ -32,17 +30,6 @@ from evergreen.settings import (
     settings,
 )
 
-PARTS = ("postgres", "mlflow", "airflow", "server", "reports")
-# Every background process after Postgres, in the order in which they start.
-SERVICES = (
-    "mlflow",
-    "airflow-scheduler",
-    "airflow-api-server",
-    "airflow-dag-processor",
-    "airflow-triggerer",
-    "server",
-    "reports",
-)
 # Where a home from before keeps Airflow's password, too; it would come back from there.
 _KEPT = {"EVERGREEN_AIRFLOW_PASSWORD": " and airflow/passwords.json beside it"}
 
@@ -87,10 +74,10 @@ def restart(parts: Collection[str], progress: Progress = print) -> Settings:
         # Airflow's processes end by themselves, sooner or later, once their database
         # is away; the other parts connect again.
         parts = {*parts, "airflow"} if "postgres" in parts and "airflow-scheduler" in running else {*parts}
-        stopped = _stop(processes, home, [name for name in running if _part(name) in parts])
+        stopped = _stop(processes, home, [name for name in running if part(name) in parts])
         if stopped:
             progress(f"stopped: {', '.join(stopped)}")
-        return up(progress, only={*parts, *map(_part, running)})
+        return up(progress, only={*parts, *map(part, running)})
 
 
 def _up(
@@ -100,7 +87,7 @@ def _up(
     check_exposed(here)
     if left := processes.end_strays(*postgres.orphans(here.home)):
         progress(f"ended what an earlier start left: {', '.join(left)}")
-    names = ("postgres", *(name for name in SERVICES if _part(name) in only))
+    names = ("postgres", *(name for name in SERVICES if part(name) in only))
     missing = {name for name in names if not processes.running(name)}
     ports.check(here, missing)
     here = up_database(here, progress, replay=replay)
@@ -113,7 +100,7 @@ def _up(
         progress("starting mlflow")
         processes.start(wanted["mlflow"])  # migrates its database while Airflow migrates its own
     commands = []
-    if any(_part(name) == "airflow" for name in missing):
+    if any(part(name) == "airflow" for name in missing):
         commands.append(
             Service(
                 "airflow-migrate",
@@ -121,7 +108,7 @@ def _up(
                 environment.of_service("airflow", here),
             )
         )
-    if any(_part(name) in ("airflow", "server") for name in missing):
+    if any(part(name) in ("airflow", "server") for name in missing):
         commands.append(
             Service("apply", [sys.executable, "-m", "evergreen", "apply"], environment.of_service("apply", here))
         )
@@ -276,7 +263,7 @@ def addresses(here: Settings, only: Collection[str] = PARTS) -> dict[str, str]:
         "server": ("Model server", f"{here.server_url}/docs"),
         "reports": ("Reports", here.reports_url),
     }
-    return dict(page for part, page in pages.items() if part in only)
+    return dict(page for name, page in pages.items() if name in only)
 
 
 def _remember(here: Settings, replay: bool, progress: Progress) -> Settings:
@@ -345,78 +332,6 @@ def _start_postgres(here: Settings, processes: Processes, progress: Progress) ->
     processes.wait(service, progress)
 
 
-def services(here: Settings) -> dict[str, Service]:
-    """The background processes after Postgres, in the order in which they start."""
-    python = sys.executable
-    mlflow, server, reports = (urlsplit(url) for url in (here.mlflow_url, here.server_url, here.reports_url))
-    here.reports.mkdir(parents=True, exist_ok=True)
-    variables = partial(environment.of_service, settings=here)
-    return {
-        "mlflow": Service(
-            "mlflow",
-            [
-                *(python, "-m", "mlflow", "server", "--host", here.bind, "--port", str(mlflow.port), "--workers", "1"),
-                *("--app-name", "evergreen", "--artifacts-destination", str(here.home / "mlflow")),
-            ],
-            variables("mlflow")
-            | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_AUTH_ADMIN_USERNAME": here.mlflow_user}
-            | {"MLFLOW_BASIC_AUTH_FAIL_CLOSED": "true"}  # a route that MLflow's login knows nothing of is refused
-            | {"FORWARDED_ALLOW_IPS": ",".join(map(str, here.trusted_proxies))},  # uvicorn's own is all of loopback
-            lambda: answers(f"{here.mlflow_url}/health"),
-        ),
-        "airflow-scheduler": Service(
-            "airflow-scheduler",
-            [python, "-m", "airflow", "scheduler", "--skip-serve-logs"],
-            variables("airflow-scheduler"),
-            lambda: _airflow_healthy(here, "scheduler"),
-        ),
-        "airflow-api-server": Service(
-            "airflow-api-server",
-            [python, "-m", "airflow", "api-server"],
-            variables("airflow-api-server"),
-            lambda: answers(f"{here.airflow_url}/api/v2/monitor/health"),
-        ),
-        "airflow-dag-processor": Service(
-            "airflow-dag-processor",
-            [python, "-m", "airflow", "dag-processor"],
-            variables("airflow-dag-processor"),
-            lambda: _airflow_healthy(here, "dag_processor"),
-        ),
-        "airflow-triggerer": Service(
-            "airflow-triggerer",
-            [python, "-m", "airflow", "triggerer", "--skip-serve-logs"],
-            variables("airflow-triggerer"),
-            lambda: _airflow_healthy(here, "triggerer"),
-        ),
-        "server": Service(
-            "server",
-            [python, "-m", "evergreen.serve", "--host", here.bind, "--port", str(server.port)],
-            variables("server"),
-            lambda: answers(f"{here.server_url}/healthz"),
-        ),
-        "reports": Service(
-            "reports",
-            [
-                python,
-                "-m",
-                "evergreen.reports",
-                "--host",
-                here.bind,
-                "--port",
-                str(reports.port),
-                "--folder",
-                str(here.reports),
-            ],
-            variables("reports"),
-            lambda: answers(here.reports_url),
-        ),
-    }
-
-
-def _part(service: str) -> str:
-    return "airflow" if service.startswith("airflow-") else service
-
-
 def _address(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.hostname}:{parts.port}"
@@ -441,11 +356,3 @@ def _check_owner(home: Path) -> None:
             expected=f"one of {getpass.getuser()}, or none",
             next_step=f"do it as {lock.user_name(owner)}, or set EVERGREEN_HOME to another folder",
         )
-
-
-def _airflow_healthy(here: Settings, component: str) -> bool:
-    try:
-        health = httpx.get(f"{here.airflow_url}/api/v2/monitor/health", timeout=5).json()
-    except (httpx.TransportError, ValueError):
-        return False
-    return bool((health.get(component) or {}).get("status") == "healthy")
