@@ -194,9 +194,8 @@ def _shop(here: Settings) -> Iterator[Shop]:
 def train_champion(run: Run) -> None:
     """Train one family and make it the champion, whatever its gates would say."""
     from evergreen.handovers.train import Judged
-    from evergreen.registry import records
+    from evergreen.registry import promotion, records
     from evergreen.registry import stages as registry
-    from evergreen.registry.promotion import promote
     from evergreen.train import stages as train
     from evergreen.validate import stages as validate
 
@@ -214,7 +213,8 @@ def train_champion(run: Run) -> None:
         compared_with=None,
     )
     found = records.version(run.spec.model, registry.register(run, passed).version)
-    promote(run.spec.model, found, None, None, actor="benchmark", reason="the only one")
+    intent = promotion.intend(found, "promotion", None, model=run.spec.model, actor="benchmark", reason="the only one")
+    promotion.complete(intent)
 
 
 def online(run: Run) -> tuple[list[str], dict[str, dict[str, Any]]]:

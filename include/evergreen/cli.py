@@ -17,6 +17,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import NoReturn
 
+from evergreen import cli_history
 from evergreen.disk import told_when_full
 from evergreen.errors import EvergreenError, RunError
 from evergreen.exposure import UMASK
@@ -51,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
 
     rollback = commands.add_parser("rollback", help="go back to the last known good version")
     rollback.add_argument("model")
-    rollback.add_argument("--reason", default="by hand, no reason given", help="why; kept in the audit trail")
+    rollback.add_argument("--reason", default="by hand, no reason given", help="why; kept in the ledger")
     rollback.add_argument("--version", type=int, help="the version to roll back from; default: the one that serves")
     rollback.add_argument("--actor", help="who; default: the system's user")
     rollback.set_defaults(command=_rollback)
@@ -67,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         help="who vouches for them; default: the system's user, whom a container calls the same for everybody",
     )
     adopt.set_defaults(command=_adopt)
+    cli_history.add(commands, registry)
 
     commands.add_parser(
         "apply", help="bring the database to this release, and apply every model's Feast objects"

@@ -129,6 +129,14 @@ class HandoverRefused(PermanentError):
     """A task of the run handed nothing over, or something of another shape than the task that reads it expects."""
 
 
+class NothingToRetire(PermanentError):
+    """The version is the champion, and there is a last known good one to roll back to."""
+
+
+class LedgerUnreadable(PermanentError):
+    """An entry of the ledger is no event that this release knows: it was changed, or a newer release wrote it."""
+
+
 class StagedFileGone(PermanentError):
     """What an earlier task of the run left is no longer there."""
 

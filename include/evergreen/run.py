@@ -39,6 +39,11 @@ class Run:
         return self.interval.as_of
 
     @property
+    def actor(self) -> str:
+        """How the ledger names who did it: the person who started the run by hand, and the run."""
+        return f"run {self.run_id}" if self.triggered_by is None else f"{self.triggered_by}, run {self.run_id}"
+
+    @property
     def subject(self) -> str:
         """How messages name the run: model and interval."""
         return f"{self.spec.model} {self.interval}"

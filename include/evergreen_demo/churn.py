@@ -57,6 +57,6 @@ def run(story: Story) -> None:
     with telling(landing.MODEL, business(story), story.span, asdict(story)) as demo:
         demo.play()
         with demo.clock.phase("reading the timeline back"):
-            told = timeline.read(demo.spec, demo.runs, story.drift)
+            told = timeline.read(demo.spec, story.drift)
         print("\n" + "\n".join(told.lines()) + "\n")
     told.check()

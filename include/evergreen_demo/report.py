@@ -19,7 +19,6 @@ import numpy.typing as npt
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from evergreen.airflow_client.runs import AirflowRuns
 from evergreen.interval import DAY, Interval
 from evergreen.lake import tables
 from evergreen.lake.schema import LABELS, PREDICTIONS, RAW
@@ -77,7 +76,7 @@ class Report:
             )
 
 
-def read(spec: ModelSpec, runs: AirflowRuns, span: Span) -> Report:
+def read(spec: ModelSpec, span: Span) -> Report:
     """Read a span back, and score the other two ways on its rows.
 
     Raises:
@@ -104,7 +103,7 @@ def read(spec: ModelSpec, runs: AirflowRuns, span: Span) -> Report:
         other: judged.compare(labels, ways[SERVED].to_numpy(), ways[other].to_numpy(), days) for other in (NEVER, DAILY)
     }
     return Report(
-        timeline.story(spec, runs), ways, comparisons, judged, family, _outcomes(spec, span),
+        timeline.story(spec), ways, comparisons, judged, family, _outcomes(spec, span),
         dict(Counter(live["version"].tolist())),
     )  # fmt: skip
 

@@ -1,25 +1,25 @@
-"""What happened, read back from Airflow, the registry, the decisions and the audit trail; never from the driver's memory."""
+"""What happened, read back from the ledger and the lake; never from the driver's memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 import httpx
 import pandas as pd
 
-from evergreen.airflow_client.runs import AirflowRuns
 from evergreen.errors import PermanentError
+from evergreen.history import ledger
+from evergreen.history import story as projections
+from evergreen.history.events import NotBetter, Promoted
+from evergreen.history.story import Entry
 from evergreen.lake import tables
 from evergreen.lake.schema import LABELS, PREDICTIONS
 from evergreen.model import rows as training_rows
 from evergreen.model.metrics import Comparison, metric
-from evergreen.monitor import decisions
-from evergreen.monitor.rules import Decision
 from evergreen.monitor.stages import with_labels
-from evergreen.registry import audit, loading, store
+from evergreen.registry import loading, store
 from evergreen.registry.rules import Version
 from evergreen.settings import settings
 from evergreen.spec.schema import ModelSpec
@@ -63,17 +63,18 @@ class Timeline:
         Raises:
             StoryFailed: with everything that is not as it should be.
         """
-        retrains = [d for d in self.story.decisions if d.action == "retrain" and d.triggers]
-        early = [
-            d for d in self.story.decisions if d.action in ("retrain", "wait for labels") and d.end.date() <= self.drift
-        ]
-        runs = {run["dag_run_id"]: run["state"] for run in self.story.trainings}
+        decisions = projections.decisions(self.story.entries)
+        retrains = [d for d in decisions if d.action == "retrain" and d.triggers]
+        early = [d for d in decisions if d.action in ("retrain", "wait for labels") and d.end.date() <= self.drift]
+        ends = {
+            entry.event.decision_id for entry in self.story.entries if isinstance(entry.event, Promoted | NotBetter)
+        }
         wrong = [
-            *(f"decision {d.id} of {d.partition} acted before the world changed" for d in early),
+            *(f"decision {d.decision_id} of {d.start:%Y-%m-%d} acted before the world changed" for d in early),
             *(
-                f"decision {d.id} triggered no successful run"
+                f"decision {d.decision_id} triggered no training that came to its end"
                 for d in retrains
-                if runs.get(f"drift__{d.id}") != "success"
+                if d.decision_id not in ends
             ),
         ]
         if len(retrains) != 1:
@@ -91,46 +92,25 @@ class Timeline:
 
     def _events(self) -> Iterator[tuple[str, str]]:
         """(sort key, line) of everything that happened."""
-        yield f"{self.drift} 0", f"{self.drift}  the world changes"
+        yield f"{self.drift} {0:09}", f"{self.drift}  the world changes"
         yield from self.story.events()
 
 
 @dataclass(frozen=True)
 class Story:
-    """What the loops of one model did, as Airflow, the decisions and the audit trail tell it."""
+    """What the loops of one model did, as the ledger tells it."""
 
-    decisions: list[Decision]
-    monitored: dict[str, str]  # partition → Airflow's run of <model>__monitor
-    trainings: list[dict[str, Any]]  # Airflow's runs of <model>__train
-    verdicts: dict[str, str]  # training run → what its gates said
-    trail: list[dict[str, Any]]  # the audit trail
+    entries: list[Entry]
 
     def events(self) -> Iterator[tuple[str, str]]:
-        """(sort key, line) of everything that happened; on one day the monitor decides first, then a training runs."""
-        previous = "none"
-        for decision in self.decisions:
-            if decision.action == "retrain" or decision.action not in ("none", previous):
-                day, run = f"{decision.end:%Y-%m-%d}", self.monitored.get(decision.partition, "no run")
-                reasons = "".join(f"\n                {reason}" for reason in decision.reasons)
-                yield f"{day} 1", f"{day}  monitor run {run}: {decision.action} (decision {decision.id}){reasons}"
-            previous = decision.action
-        for training in self.trainings:
-            conf = training["conf"]
-            day = (conf.get("as_of") or training["run_after"])[:10]
-            cause = (
-                f"triggered by decision {conf['decision_id']}"
-                if conf.get("decision_id")
-                else conf.get("reason") or "scheduled"
-            )
-            verdict = self.verdicts.get(training["dag_run_id"], "no gates")
-            yield f"{day} 2", f"{day}  training run {training['dag_run_id']} ({cause}): {training['state']}; {verdict}"
-        for entry in self.trail:
-            if entry["version"] is not None:  # an alert is told with its decision
-                day = f"{entry['as_of']:%Y-%m-%d}"
-                yield f"{day} 3", f"{day}  {entry['event']}: version {entry['version']} serves ({entry['reason']})"
+        """(sort key, line) of everything that happened: by the moment that each knew about, then as it was recorded."""
+        for entry, line in projections.timeline(self.entries):
+            if entry.event.as_of is not None:
+                day = f"{entry.event.as_of:%Y-%m-%d}"
+                yield f"{day} {entry.number:09}", f"{day}  {line} [{entry.event.actor}]"
 
 
-def read(spec: ModelSpec, runs: AirflowRuns, drift: date) -> Timeline:
+def read(spec: ModelSpec, drift: date) -> Timeline:
     """Read a model's story back.
 
     Raises:
@@ -149,20 +129,15 @@ def read(spec: ModelSpec, runs: AirflowRuns, drift: date) -> Timeline:
     judged = metric(spec.problem, spec.search.metric)
     serving = httpx.get(f"{settings().server_url}/models/{spec.model}", timeout=10).json().get("version")
     return Timeline(
-        model=spec.model, metric=judged.name, drift=drift, story=story(spec, runs), old=old, new=new, serving=serving,
+        model=spec.model, metric=judged.name, drift=drift, story=story(spec), old=old, new=new, serving=serving,
         scores={name: judged.value(labels, predicted) for name, predicted in predictions.items()},
         comparison=judged.compare(labels, predictions["new"], predictions["old"], rows[spec.entity.key].to_numpy(object)),
     )  # fmt: skip
 
 
-def story(spec: ModelSpec, runs: AirflowRuns) -> Story:
+def story(spec: ModelSpec) -> Story:
     """What the model's loops did."""
-    trainings = runs.of(f"{spec.model}__train")
-    return Story(
-        decisions=decisions.history(spec.model),
-        monitored={(run["data_interval_start"] or "")[:10]: run["dag_run_id"] for run in runs.of(f"{spec.model}__monitor")},
-        trainings=trainings, verdicts={run["dag_run_id"]: _verdict(runs, run) for run in trainings}, trail=audit.trail(spec.model),
-    )  # fmt: skip
+    return Story(ledger.entries(spec.model))
 
 
 def failed(model: str, found: str, expected: str = _CLOSED) -> StoryFailed:
@@ -171,17 +146,6 @@ def failed(model: str, found: str, expected: str = _CLOSED) -> StoryFailed:
         f"closing the loop of {model}", found=found, expected=expected,
         next_step="start what the demo left (`make up`) and look at the monitor's and the training's runs in Airflow",
     )  # fmt: skip
-
-
-def _verdict(runs: AirflowRuns, run: dict[str, Any]) -> str:
-    """What the gates of a training run found, from the task's result."""
-    gated = runs.result(run, "gates")
-    if gated is None:
-        return "its gates did not end"
-    passed = sum(gate["verdict"] == "pass" for gate in gated["gates"])
-    return f"{gated['family']}, {passed} of {len(gated['gates'])} gates passed" + (
-        "" if gated["passed"] else f": {gated['reason']}"
-    )
 
 
 def _matured_after(spec: ModelSpec, champion: Version) -> pd.DataFrame:
@@ -194,4 +158,5 @@ def _matured_after(spec: ModelSpec, champion: Version) -> pd.DataFrame:
 
 
 def _actions(model: str) -> str:
-    return ", ".join(f"{decision.partition} {decision.action}" for decision in decisions.history(model)) or "none"
+    decisions = projections.decisions(ledger.entries(model, "decided"))
+    return ", ".join(f"{decision.start:%Y-%m-%d} {decision.action}" for decision in decisions) or "none"

@@ -122,7 +122,7 @@ def test_a_report_says_when_one_version_served_throughout() -> None:
         way: judged.compare(labels, rows[report.SERVED].to_numpy(), rows[way].to_numpy(), days)
         for way in (report.NEVER, report.DAILY)
     }
-    story = timeline.Story([], {}, [], {}, [])
+    story = timeline.Story([])
     told = "\n".join(report.Report(story, rows, comparisons, judged, "ridge", {"landed": 180}, {1: 180}).lines())
     assert "One version served throughout" in told
     assert "against never retrained: roc_auc +0.0000" in told and "no difference that these days can show" in told

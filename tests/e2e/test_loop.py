@@ -16,8 +16,10 @@ import pytest
 
 from evergreen.airflow_client.api import AirflowApi
 from evergreen.errors import RequestRefused, RunFailed
+from evergreen.history import ledger
+from evergreen.history.events import RolledBack
 from evergreen.interval import Interval, days
-from evergreen.registry import audit, store
+from evergreen.registry import store
 from evergreen.serve import predictions
 from evergreen.settings import settings
 from evergreen_demo import timeline
@@ -53,7 +55,7 @@ def finished_trials() -> dict[str, int]:
 
 def test_backfill_train_serve_drift_monitor_retrain(running: Stack) -> None:
     running.demo.play()
-    told = timeline.read(running.spec, running.demo.runs, STORY.drift)
+    told = timeline.read(running.spec, STORY.drift)
     print("\n".join(told.lines()))
     told.check()
     ingested = running.demo.runs.of(running.demo.ids["ingest"])
@@ -216,13 +218,13 @@ def test_rollback_by_its_dag_and_no_rerun_promotes_what_was_rolled_back_from(run
     asked = {"version": served(), "reason": "a test"}
     first = runs.wait(runs.trigger("churn__rollback", "back", conf=asked))
     assert (states(running, first), served()) == ({"rollback": "success"}, 1)
-    trail = audit.trail("churn")
-    assert {name: trail[-1][name] for name in ("event", "version", "actor", "reason")} == {
-        "event": "rollback", "version": 1, "actor": "admin, run back", "reason": "a test",
-    }  # fmt: skip
+    trail = ledger.entries("churn")
+    event = trail[-1].event
+    assert isinstance(event, RolledBack)
+    assert (event.version, event.actor, event.reason) == (1, "admin, run back", "a test")
 
     runs.wait(runs.trigger("churn__rollback", "back_again", conf=asked))
-    assert (served(), audit.trail("churn")) == (1, trail), "a task that is cleared rolls back once"
+    assert (served(), ledger.entries("churn")) == (1, trail), "a task that is cleared rolls back once"
 
     retraining = next(run for run in runs.of(running.demo.ids["train"]) if run["dag_run_id"].startswith("drift__"))
     conf = {name: value for name, value in retraining["conf"].items() if value is not None}

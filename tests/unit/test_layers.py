@@ -45,7 +45,8 @@ STAGES = {
 }
 TIDY = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]["flake8-tidy-imports"]
 HEAVY = set(TIDY["banned-module-level-imports"])
-PURE = {"numpy", "croniter"}  # all that rules may use beside the standard library
+PURE = {"numpy", "croniter", "pydantic"}  # all that rules may use beside the standard library
+PROJECTIONS = {f"evergreen.history.{name}" for name in ("chain", "events", "story")}  # rules by other names
 INPUT_OUTPUT = {
     "asyncio", "ftplib", "glob", "http", "io", "multiprocessing", "os", "shelve", "shutil", "socket", "sqlite3", "ssl", "subprocess",
     "tempfile", "threading", "urllib",
@@ -115,12 +116,18 @@ def layer(module: str) -> str:
     parts = module.split(".")
     if module in FOUNDATION:
         return "foundation"
-    if parts[0] == "dags" or module in ("evergreen.cli", "evergreen.__main__") or parts[1] == "local":
+    if (
+        parts[0] == "dags"
+        or module in ("evergreen.cli", "evergreen.cli_history", "evergreen.__main__")
+        or parts[1] == "local"
+    ):
         return "entry points"
     if parts[1] == "handovers":
         return "hand-overs"
     if parts[1] in ("spec", "loops", "orchestration"):
         return parts[1]
+    if module in PROJECTIONS:
+        return "rules"
     return parts[-1] if parts[-1] in ("rules", "stages") else "adapters"
 
 

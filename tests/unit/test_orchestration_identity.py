@@ -41,13 +41,19 @@ def context(
     run_after: str = "2026-02-10T03:00",
     kind: str = "manual",
     logical_date: datetime | None = None,
+    user: str | None = None,
     **params: Any,
 ) -> dict[str, Any]:
     run = SimpleNamespace(
         run_id="r1", run_type=kind, data_interval_start=start, data_interval_end=end, run_after=at(run_after),
-        logical_date=logical_date,
+        logical_date=logical_date, triggering_user_name=user,
     )  # fmt: skip
     return {"dag_run": run, "params": params}
+
+
+@pytest.mark.parametrize(("user", "actor"), [(None, "run r1"), ("", "run r1"), ("ada", "ada, run r1")])
+def test_who_did_it_is_whom_airflow_names_and_the_run(user: str | None, actor: str) -> None:
+    assert run_of(SPEC, context(at("2026-01-05"), at("2026-01-06"), user=user)).actor == actor
 
 
 @pytest.mark.parametrize("kind", ["scheduled", "backfill", "manual"])

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evergreen.history.story import Standing
 from evergreen.registry import rules
-from evergreen.registry.rules import Registered, Standing, Version
+from evergreen.registry.rules import Registered, Version
 
 
 def version(number: int, day: int, *, rolled_back: bool = False) -> Version:
@@ -134,25 +135,13 @@ def test_any_history_leaves_a_champion_that_nothing_older_or_rolled_back_from_re
             assert good == before, "rollback returns to what served before"
 
 
-def event(name: str, number: int | None, **evidence: int | None) -> dict[str, object]:
-    return {"event": name, "version": number, "evidence": evidence}
-
-
-def test_the_audit_trail_says_which_version_is_the_champion() -> None:
-    assert rules.standing([]) == Standing(None, None)
-    promoted = [event("promotion", 1, replaced=None), event("alert", None), event("promotion", 3, replaced=1)]
-    assert rules.standing(promoted) == Standing(3, 1)
-    assert rules.standing([*promoted, event("rollback", 1, to=1)]) == Standing(1, 1)
-    assert rules.standing([*promoted, event("rollback", 1, to=1), event("adoption", 2)]) == Standing(1, 1)
-
-
 @pytest.mark.parametrize(
     ("aliases", "versions", "recorded", "told"),
     [
         ({"champion": 2, "last_known_good": 1}, {1, 2}, {1, 2}, []),
-        ({"last_known_good": 1}, {1, 2}, {1, 2}, ["champion names none: give it back to version 2"]),
+        ({"last_known_good": 1}, {1, 2}, {1, 2}, ["champion names none, and version 2 is the champion: `evergreen registry restore churn` gives it back"]),
         ({"champion": 1, "last_known_good": 1}, {1, 2}, {1, 2}, ["champion names version 1: give it back to version 2"]),
-        ({"last_known_good": 1}, {1}, {1, 2}, ["version 2, the champion, was deleted in MLflow: `evergreen rollback churn`"]),
+        ({"last_known_good": 1}, {1}, {1, 2}, ["version 2, the champion, was deleted in MLflow: `evergreen registry restore churn` gives it back"]),
         ({"champion": 2, "last_known_good": 1}, {1, 2, 5}, {1, 2}, ["version 5: no training of this release registered it"]),
         ({"champion": 2, "last_known_good": 1}, {1, 2}, set(), ["versions 1, 2: no training", ]),
     ],
@@ -170,3 +159,43 @@ def test_a_registered_model_that_is_gone_and_one_that_nobody_promoted_are_told()
     assert rules.disagreements("churn", Standing(), None, ()) == []
     (by_hand,) = rules.disagreements("churn", Standing(), Registered({"champion": 4}, {4}), {4})
     assert "version 4, which was never promoted: `evergreen registry adopt churn`" in by_hand
+
+
+def test_an_alias_of_a_retired_version_is_told() -> None:
+    now = Standing(retired_champion=1, retired=frozenset({1}))
+    (left,) = rules.disagreements("churn", now, Registered({"champion": 1}, {1}), {1})
+    assert "version 1, which was retired: `evergreen registry restore churn`" in left
+
+
+@pytest.mark.parametrize(
+    ("registered", "lost"),
+    [
+        (None, "no registered model churn, whose champion is version 2"),
+        (Registered({"champion": 2}, {1}), "version 2, the champion, was deleted"),
+        (Registered({"last_known_good": 1}, {1, 2}), "the alias champion names none"),
+        (Registered({"champion": 1}, {1, 2}), None),
+        (Registered({"champion": 2}, {1, 2}), None),
+    ],
+)
+def test_what_is_gone_of_a_champion_has_one_way_back(registered: Registered | None, lost: str | None) -> None:
+    told = rules.lost_champion("churn", Standing(2, 1), registered)
+    assert (told is None) == (lost is None)
+    if told is not None and lost is not None:
+        assert lost in told and "`evergreen registry restore churn` gives it back" in told
+    assert rules.lost_champion("churn", Standing(), registered) is None
+
+
+def test_a_rerun_finds_its_version_unless_its_candidate_had_to_be_made_anew() -> None:
+    made = version(2, 3)
+    assert rules.found_again(made, made.run_id, None) == made
+    assert rules.found_again(None, "another run", None) is None
+    assert rules.found_again(made, "another run", version(3, 4)) is None, "a version of its own"
+    assert rules.found_again(replace(made, retired=True), "another run", None) is None, "the way out after `retire`"
+    assert rules.found_again(made, "another run", made) == made, "the champion itself"
+    bad = replace(made, rolled_back=True)
+    assert rules.found_again(bad, "another run", None) == bad, "it would be as bad again"
+
+
+def test_a_retired_version_is_not_promoted_by_its_rerun() -> None:
+    told = rules.promotion_refusal(replace(version(2, 3), retired=True), None)
+    assert told == "version 2 was retired, and is not promoted again"

@@ -83,6 +83,7 @@ class Table(Generic[T]):
     row: type[T]
     key: tuple[str, ...]
     indexes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # name → columns
+    unique: tuple[str, ...] = ()  # columns whose values differ in all rows
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
@@ -103,7 +104,11 @@ class Table(Generic[T]):
     @property
     def ddl(self) -> str:
         """The statements that make the table as it is now."""
-        lines = [*(one.ddl for one in self.columns), f"primary key ({', '.join(self.key)})"]
+        lines = [
+            *(one.ddl for one in self.columns),
+            f"primary key ({', '.join(self.key)})",
+            *(f"unique ({name})" for name in self.unique),
+        ]
         indexes = (
             f";\ncreate index if not exists {index} on {self.name} ({', '.join(columns)})"
             for index, columns in self.indexes.items()

@@ -91,6 +91,7 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
     Raises:
         EvidenceMissing: a gate could not be decided.
     """
+    from evergreen.evaluate import judgements
     from evergreen.registry import tracking
     from evergreen.registry.contents import Gates
 
@@ -112,12 +113,20 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
     log.info("%s: %s", verdict.capitalize(), reason)
     told = Gates(verdict=verdict, reason=reason, gates=tuple(asdict(gate) for gate in checked))
     tracking.record(run, best.run.id, told, tags=told.tags)
+    judgements.keep(
+        run,
+        checked,
+        run_id=best.run.id,
+        key=evaluated.key,
+        family=best.family,
+        compared_with=None if champion is None else champion.version,
+    )
     if verdict == "no evidence":
         raise EvidenceMissing(
             f"deciding the gates of {run.subject}",
             found="\n    ".join(["", *rules.table(checked)]),
             expected="evidence for every gate; nothing was promoted, the champion goes on serving",
-            next_step="provide what is missing (more mature days; a champion that loads, by a rollback if need be), then clear `evaluate`",
+            next_step=_way_out(run.spec.model, champion),
         )
     return Judged(
         passed=verdict == "pass",
@@ -129,6 +138,16 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
         metric=evaluated.metric,
         scores=best.scores,
         compared_with=None if champion is None else champion.version,
+    )
+
+
+def _way_out(model: str, champion: ScoredChampion | None) -> str:
+    """What to do about missing evidence; of a champion that cannot be compared with, until it can or is none any more."""
+    if champion is None or not champion.problem:
+        return "provide what is missing (more mature days), then clear `evaluate`"
+    return (
+        f"correct what the problem names, or `evergreen rollback {model}`; where no other version is good,"
+        f" `evergreen retire {model} {champion.version} --reason …`; then clear `evaluate`"
     )
 
 
@@ -146,6 +165,9 @@ def _champion(
         return None
     unscored = ScoredChampion(version=champion.number, as_of=champion.as_of, is_candidate=champion.key == data.key)
     named = f"champion, version {champion.number}"
+    if lost := store.lost_champion(run.spec.model):
+        log.warning("%s", lost)
+        return unscored.model_copy(update={"problem": lost})
     try:
         # On the columns that it learned from, as the server asks it: of one that is no longer computed nothing is known.
         columns = loading.spec(run.spec.model, champion).feature_types

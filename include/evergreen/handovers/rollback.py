@@ -10,10 +10,10 @@ from evergreen.handovers.handover import Handover
 class RolledBack(Handover):
     """The last known good version serves again."""
 
-    retired: int
+    left: int
     """The version that serves no longer."""
     version: int
     """The one that serves."""
     message: str
     """What was done, in one line."""
-    carried: ClassVar = ("version", "retired")
+    carried: ClassVar = ("version", "left")

@@ -169,7 +169,7 @@ DECISIONS = LayerOfOne(
     "`monitor.decide`",
     "",
     (
-        Column("id", "string", "names the decision in the audit trail, and the run of the training that it triggered"),
+        Column("id", "string", "names the decision in the ledger, and the run of the training that it triggered"),
         Column("start", "timestamp", "the interval's start"),
         Column("end", "timestamp", "the interval's end"),
         Column("version", "int", "the version that was judged; null: none answered"),

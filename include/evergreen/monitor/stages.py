@@ -161,6 +161,7 @@ def decide(run: Run, collected: Collected, quality: Quality, drift: Drift, perfo
     if labels is not None:
         numbers["labels"] = {"learn": labels.learn, "evaluate": labels.evaluate, "folds": labels.folds}
     decision = decisions.keep(spec.model, rules.decide(spec, found, others, labels, numbers))
+    decisions.record(run, decision)
     log.info("Decision %s: %s", decision.id, decision.action)
     for reason in decision.reasons:
         log.info("  %s", reason)
@@ -187,13 +188,13 @@ def retrain_wanted(run: Run, decision: Decided) -> Retraining:
 
 
 def alert(run: Run, decision: Decided) -> Alerted:
-    """Tell about a decision to alert, and keep it in the audit trail; tell also what is wrong now with what serves: a registry that parted
-    from the audit trail, a version deployed by hand, a file that was changed.
+    """Tell about a decision to alert, and keep it in the ledger; tell also what is wrong now with what serves: a registry that parted
+    from the ledger, a version deployed by hand, a file that was changed.
 
     Raises:
         StageSkipped: there is nothing to tell.
     """
-    from evergreen.registry import audit
+    from evergreen.history import events, ledger
 
     alerts = decision.reasons if decision.action == "alert" else ()
     warnings = (*alerts, *_wrong_now(run))
@@ -202,15 +203,20 @@ def alert(run: Run, decision: Decided) -> Alerted:
     for reason in warnings:
         log.warning("%s %s: %s", run.spec.model, run.interval.partition, reason)
     if alerts:
-        audit.record(
-            id=f"alert/{decision.decision_id}", as_of=run.as_of, model=run.spec.model, event="alert", version=None,
-            actor="monitor", reason="; ".join(alerts), evidence={"decision_id": decision.decision_id},
-        )  # fmt: skip
+        alerted = events.Alerted(
+            id=f"alert/{decision.decision_id}",
+            model=run.spec.model,
+            as_of=run.as_of,
+            actor=run.actor,
+            reason="; ".join(alerts),
+            decision_id=decision.decision_id,
+        )
+        ledger.append(alerted)
     return Alerted(owner=run.spec.owner.email, decision_id=decision.decision_id, warnings=warnings)
 
 
 def _wrong_now(run: Run) -> list[str]:
-    """What the server says is wrong with what it serves; of a server that does not answer, what MLflow has otherwise than the trail."""
+    """What the server says is wrong with what it serves; of a server that does not answer, what MLflow has otherwise than the ledger."""
     from evergreen.registry import store
     from evergreen.serve import client
 
@@ -226,13 +232,9 @@ def _wrong_now(run: Run) -> list[str]:
 def _champion(run: Run) -> int | None:
     """The version that should have answered in the run's interval: what the last promotion or rollback left, but for versions that
     were trained later."""
-    from evergreen.registry import audit
+    from evergreen.history import ledger, story
 
-    served = [
-        event["version"] for event in audit.trail(run.spec.model)
-        if event["event"] in ("promotion", "rollback") and event["as_of"] < run.as_of
-    ]  # fmt: skip
-    return served[-1] if served else None
+    return story.champion_as_of(ledger.entries(run.spec.model, *story.MOVES), run.as_of)
 
 
 def _window(run: Run, collected: Collected, days: int) -> pd.DataFrame:

@@ -54,7 +54,7 @@ _PARAMS: dict[LoopName, dict[str, Param]] = {
             None, type=["null", "string"], title="As of",
             description="The moment the training may know about, as 2026-01-31T00:00:00Z. Empty: the end of the last complete day.",
         ),
-        "reason": Param(None, type=["null", "string"], title="Reason", description="Why; kept with the version and in the audit trail."),
+        "reason": Param(None, type=["null", "string"], title="Reason", description="Why; kept with the version and in the ledger."),
         "decision_id": Param(None, type=["null", "string"], title="Decision", description="The monitor's decision; filled by the monitor."),
         "changed_at": Param(
             None, type=["null", "string"], title="Changed at",
@@ -65,7 +65,7 @@ _PARAMS: dict[LoopName, dict[str, Param]] = {
         "version": Param(
             type="integer", minimum=1, title="Version", description="The champion that should serve no longer.",
         ),
-        "reason": Param(type="string", minLength=1, title="Reason", description="Why; kept with the version and in the audit trail."),
+        "reason": Param(type="string", minLength=1, title="Reason", description="Why; kept with the version and in the ledger."),
     },
 }  # fmt: skip
 

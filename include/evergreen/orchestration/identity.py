@@ -45,7 +45,7 @@ def run_of(spec: ModelSpec, loop: LoopName, context: Mapping[str, Any]) -> Run:
         decision_id=params.get("decision_id"),
         changed_at=_moment(spec, "changed_at", params.get("changed_at")),
         version=params.get("version"),
-        triggered_by=getattr(dag_run, "triggering_user_name", None),
+        triggered_by=dag_run.triggering_user_name or None,
         connections=connection_uri,
     )
 

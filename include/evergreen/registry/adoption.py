@@ -13,9 +13,11 @@ from mlflow.entities.model_registry import ModelVersion
 
 from evergreen.errors import EvidenceMissing, ModelUnloadable, PermanentError
 from evergreen.families import names as family_names
+from evergreen.history import ledger
+from evergreen.history.events import Adopted, Promoted
 from evergreen.model.rows import inputs, predict
 from evergreen.quoting import shown
-from evergreen.registry import artifacts, audit, contents, loading, records, store
+from evergreen.registry import artifacts, contents, loading, records, store
 from evergreen.registry.contents import Evaluation, Reference, Sample, SpecCopy
 from evergreen.registry.mlflow_server import answering, client
 from evergreen.registry.records import Candidate, Digest
@@ -50,7 +52,11 @@ def adopt(model: str, *, actor: str, number: int | None = None) -> Adoption:
     with store.locked(model):
         known = records.numbers().get(model, set())
         with answering(f"looking up the versions of {model}"):
-            found = {int(version.version): version for version in client().search_model_versions(f"name = '{model}'")}
+            found = {
+                int(version.version): version
+                for version in client().search_model_versions(f"name = '{model}'")
+                if Tag.STANDS_FOR not in version.tags
+            }
         doing = f"adopting versions of {model}"
         if not found or (number is not None and number not in found):
             what = "no registered model of that name" if not found else f"no version {number}"
@@ -105,11 +111,17 @@ def _adopt(model: str, found: ModelVersion, actor: str) -> None:
     for name, digest in digests.items():
         log.info("%s, version %d: %s has sha256 %s", model, number, name, digest.sha256)
     records.add_version(model, number, run_id=found.run_id, key=key, as_of=as_of)
-    audit.record(
-        id=f"adoption/{model}/{number}", as_of=as_of, model=model, event="adoption", version=number, actor=actor,
+    adopted = Adopted(
+        id=f"adoption/{model}/{number}",
+        model=model,
+        as_of=as_of,
+        actor=actor,
         reason="digests recorded after a look by today's rules",
-        evidence={"mlflow_run_id": found.run_id, "sha256": {name: digest.sha256 for name, digest in digests.items()}},
-    )  # fmt: skip
+        version=number,
+        run_id=found.run_id,
+        sha256={name: digest.sha256 for name, digest in digests.items()},
+    )
+    ledger.append(adopted)
 
 
 def _agreed(doing: str, registered: Mapping[str, str], trained: Mapping[str, str]) -> datetime:
@@ -172,16 +184,23 @@ def _look(doing: str, family: str, files: dict[str, bytes]) -> None:
 
 
 def _champion(model: str, actor: str) -> None:
-    """A champion by MLflow's alias alone becomes one by the audit trail."""
-    found = store.registered(model).get(model)
-    if audit.standing(model).champion is not None or found is None:
+    """A champion by MLflow's alias alone becomes one by the ledger."""
+    found, now = store.registered(model).get(model), ledger.standing(model)
+    if now.champion is not None or now.retired_champion is not None or found is None:
         return
     number = found.aliases.get(store.CHAMPION)
     if number not in records.numbers().get(model, set()):
         return
     version, good = records.version(model, number), found.aliases.get(store.LAST_KNOWN_GOOD)
-    replaced = good if good in records.numbers()[model] and good != number else None
-    audit.record(
-        id=f"promotion/{model}/{number}", as_of=version.as_of, model=model, event="promotion", version=number, actor=actor,
-        reason="adopted: MLflow's alias named it", evidence={"replaced": replaced, "mlflow_run_id": version.run_id, "key": version.key, "decision_id": None},
-    )  # fmt: skip
+    promoted = Promoted(
+        id=f"promotion/{model}/{number}",
+        model=model,
+        as_of=version.as_of,
+        actor=actor,
+        reason="adopted: MLflow's alias named it",
+        version=number,
+        replaced=good if good in records.numbers()[model] and good != number else None,
+        run_id=version.run_id,
+        key=version.key,
+    )
+    ledger.append(promoted)

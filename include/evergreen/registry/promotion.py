@@ -1,35 +1,91 @@
-"""What follows once the server answers with a version: the audit trail, then what MLflow shows of it."""
+"""What the ledger says around a deployment: the intent before the act, and what came of it; then what MLflow shows of it.
+
+Call everything under `store.locked(model)`.
+"""
 
 from __future__ import annotations
 
-from evergreen.registry import audit, rules, store
+from collections.abc import Iterable, Sequence
+
+from evergreen.history import ledger, story
+from evergreen.history.events import Deployed, Deploying, Event, NotDeployed, Promoted, Purpose, RolledBack
+from evergreen.history.story import Entry
+from evergreen.registry import records, rules, store
+from evergreen.registry.rules import Version
 
 
-def promote(
-    model: str,
-    version: rules.Version,
-    champion: rules.Version | None,
-    good: rules.Version | None,
+def intend(
+    version: Version,
+    purpose: Purpose,
+    replaces: Version | None,
     *,
+    model: str,
     actor: str,
     reason: str,
     decision_id: str | None = None,
-) -> int | None:
-    """Make a version the champion by the audit trail, whether MLflow answers or not. Again is harmless.
+) -> Deploying:
+    """Record that a version is about to be deployed; an intent for the same that was left halfway goes on.
 
     Args:
-        champion: the one before it.
-        good: the last known good one before it.
-
-    Returns:
-        The number of the version that it replaces, which rollback returns to.
+        replaces: the champion; of a rollback, the version that is left.
     """
-    keep = rules.last_known_good_after(version, champion, good)
-    replaced = keep.number if keep else None
-    audit.record(
-        id=f"promotion/{model}/{version.number}", as_of=version.as_of, model=model, event="promotion", version=version.number,
-        actor=actor, reason=reason,
-        evidence={"replaced": replaced, "mlflow_run_id": version.run_id, "key": version.key, "decision_id": decision_id},
+    name = f"deploying/{model}/{purpose}/{version.number}"
+
+    def unless_pending(entries: Sequence[Entry]) -> Iterable[Event]:
+        pending = story.standing(entry.event for entry in entries).pending
+        if pending is not None and (pending.purpose, pending.version) == (purpose, version.number):
+            return
+        yield Deploying(
+            id=story.next_id(name, entries), model=model, as_of=version.as_of, actor=actor, reason=reason,
+            version=version.number, purpose=purpose, replaces=None if replaces is None else replaces.number,
+            run_id=version.run_id, key=version.key, decision_id=decision_id,
+        )  # fmt: skip
+
+    ledger.extend(model, unless_pending)
+    pending = ledger.standing(model).pending
+    assert pending is not None
+    return pending
+
+
+def complete(intent: Deploying) -> bool:
+    """Record that the server answers with the version of an intent, and what follows; whether MLflow shows it too. Again is harmless."""
+    model = intent.model
+    deployed = Deployed(
+        id=f"deployed/{intent.id}", model=model, as_of=intent.as_of, actor=intent.actor, reason=intent.reason,
+        version=intent.version, intent=intent.id,
     )  # fmt: skip
-    store.show(model)
-    return replaced
+    ledger.append(deployed, _promoted(intent) if intent.purpose == "promotion" else _rolled_back(intent))
+    return store.show(model)
+
+
+def give_up(intent: Deploying, reason: str) -> None:
+    """Record that an intent ends without its act."""
+    ended = NotDeployed(
+        id=f"not deployed/{intent.id}", model=intent.model, as_of=intent.as_of, actor=intent.actor, reason=reason,
+        version=intent.version, intent=intent.id,
+    )  # fmt: skip
+    ledger.append(ended)
+
+
+def _promoted(intent: Deploying) -> Promoted:
+    model = intent.model
+    version, champion, good = (
+        records.version(model, intent.version),
+        store.champion(model),
+        store.last_known_good(model),
+    )
+    keep = rules.last_known_good_after(version, champion, good)
+    return Promoted(
+        id=f"promotion/{model}/{version.number}", model=model, as_of=version.as_of, actor=intent.actor, reason=intent.reason,
+        version=version.number, replaced=keep.number if keep else None, run_id=version.run_id, key=version.key,
+        decision_id=intent.decision_id,
+    )  # fmt: skip
+
+
+def _rolled_back(intent: Deploying) -> RolledBack:
+    assert intent.replaces is not None
+    left = records.version(intent.model, intent.replaces)
+    return RolledBack(
+        id=f"rollback/{intent.model}/{left.number}", model=intent.model, as_of=left.as_of, actor=intent.actor,
+        reason=intent.reason, version=intent.version, left=left.number,
+    )  # fmt: skip

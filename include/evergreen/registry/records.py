@@ -15,15 +15,11 @@ from psycopg.types.json import Jsonb
 
 from evergreen.database import Stored, Table, connect
 from evergreen.errors import ArtifactUntrusted, EvidenceMissing
+from evergreen.history import ledger
 from evergreen.registry.rules import Version
 from evergreen.settings import settings
 
-_VERSION = """
-select v.number, v.run_id, v.key, v.as_of, exists (
-    select from audit a where a.model = v.model and a.event = 'rollback' and (a.evidence->>'from')::bigint = v.number
-), c.family
-from versions v join candidates c using (run_id)
-"""
+_VERSION = "select v.number, v.run_id, v.key, v.as_of, c.family from versions v join candidates c using (run_id)"
 
 
 @dataclass(frozen=True)
@@ -119,8 +115,8 @@ def version(model: str, number: int) -> Version:
     """
     with connect() as connection:
         row = connection.execute(f"{_VERSION} where v.model = %s and v.number = %s", [model, number]).fetchone()
-        if row is not None:
-            return Version(*row)
+    if row is not None:
+        return _version(model, *row)
     doing = f"looking up version {number} of {model}"
     if not numbers().get(model):
         raise ArtifactUntrusted(
@@ -134,12 +130,17 @@ def version(model: str, number: int) -> Version:
 
 
 def find_by_key(model: str, key: str) -> Version | None:
-    """The version of a training key; a rerun finds it and makes no second one."""
+    """The newest version of a training key; there is more than one only where a candidate's files were gone and it was made anew."""
     with connect() as connection:
         row = connection.execute(
-            f"{_VERSION} where v.model = %s and v.key = %s order by v.number limit 1", [model, key]
+            f"{_VERSION} where v.model = %s and v.key = %s order by v.number desc limit 1", [model, key]
         ).fetchone()
-    return None if row is None else Version(*row)
+    return None if row is None else _version(model, *row)
+
+
+def _version(model: str, number: int, run_id: str, key: str, as_of: datetime, family: str) -> Version:
+    now = ledger.standing(model)
+    return Version(number, run_id, key, as_of, number in now.rolled_back, family, number in now.retired)
 
 
 def numbers() -> dict[str, set[int]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+
+from evergreen.history.story import Standing
 
 
 @dataclass(frozen=True)
@@ -18,14 +19,7 @@ class Version:
     as_of: datetime  # what its training knew about
     rolled_back: bool = False  # it served, and was taken out of service for a reason
     family: str = ""
-
-
-@dataclass(frozen=True)
-class Standing:
-    """The numbers of a model's champion and last known good version, as the audit trail has them."""
-
-    champion: int | None = None
-    last_known_good: int | None = None
+    retired: bool = False  # a person took it out of the line
 
 
 @dataclass(frozen=True)
@@ -36,57 +30,73 @@ class Registered:
     versions: Collection[int]
 
 
-def standing(events: Iterable[Mapping[str, Any]]) -> Standing:
-    """Where the promotions and rollbacks of a model, oldest first, have led to."""
-    found = Standing()
-    for event in events:
-        if event["event"] == "promotion":
-            replaced = event["evidence"].get("replaced")
-            found = Standing(event["version"], found.last_known_good if replaced is None else replaced)
-        elif event["event"] == "rollback":
-            found = Standing(event["version"], event["version"])
-    return found
-
-
 def disagreements(
     model: str, standing: Standing, registered: Registered | None, recorded: Collection[int]
 ) -> list[str]:
-    """What MLflow says of a model otherwise than the audit trail, and what to do about it. MLflow's word counts for nothing.
+    """What MLflow says of a model otherwise than the ledger, and what to do about it. MLflow's word counts for nothing.
 
     Args:
         registered: what MLflow has; None when it has no such registered model.
         recorded: the versions that Evergreen registered or adopted.
     """
     if registered is None:
-        gone = f"MLflow has no registered model {model}, whose champion is version {standing.champion}"
-        return [] if standing.champion is None else [f"{gone}: was it renamed? Give it its name back"]
-    found = []
+        lost = lost_champion(model, standing, registered)
+        return [] if lost is None else [lost]
+    return [
+        *_aliases_elsewhere(model, standing, registered),
+        *_unknown_versions(model, registered, recorded),
+    ]
+
+
+def lost_champion(model: str, standing: Standing, registered: Registered | None) -> str | None:
+    """What is gone in MLflow of the champion, and the way to get it back; None: nothing is, or there is no champion."""
+    number = standing.champion
+    restore = f"`evergreen registry restore {model}` gives it back"
+    if number is None:
+        return None
+    if registered is None:
+        return f"MLflow has no registered model {model}, whose champion is version {number}: was it renamed? {restore}"
+    if number not in registered.versions:
+        return f"version {number}, the champion, was deleted in MLflow: {restore}"
+    if "champion" not in registered.aliases:
+        return f"the alias champion names none, and version {number} is the champion: {restore}"
+    return None
+
+
+def _aliases_elsewhere(model: str, standing: Standing, registered: Registered) -> Iterator[str]:
+    lost = lost_champion(model, standing, registered)
+    if lost is not None:
+        yield lost
     for alias, number in (("champion", standing.champion), ("last_known_good", standing.last_known_good)):
         named = registered.aliases.get(alias)
-        if number is not None and number not in registered.versions:
-            found.append(
-                f"version {number}, the {alias}, was deleted in MLflow: `evergreen rollback {model}`, or train a better one"
+        if named == number or (alias == "champion" and lost is not None):
+            continue
+        if number is None:
+            what = "was retired" if named in standing.retired else "was never promoted"
+            way_out = "restore" if named in standing.retired else "adopt"
+            yield (
+                f"the alias {alias} names version {named}, which {what}: `evergreen registry {way_out} {model}`, or remove it"
             )
-        elif named != number and number is not None:
+        elif number not in registered.versions:
+            yield f"version {number}, the {alias}, was deleted in MLflow: `evergreen registry restore {model}` gives it back"
+        else:
             instead = "none" if named is None else f"version {named}"
-            found.append(f"the alias {alias} names {instead}: give it back to version {number}")
-        elif named != number:
-            found.append(
-                f"the alias {alias} names version {named}, which was never promoted: `evergreen registry adopt {model}`, or remove it"
-            )
+            yield f"the alias {alias} names {instead}: give it back to version {number} (`evergreen registry restore {model}`)"
+
+
+def _unknown_versions(model: str, registered: Registered, recorded: Collection[int]) -> Iterator[str]:
     if unknown := sorted(set(registered.versions) - set(recorded)):
         whose = f"version{'s' if len(unknown) > 1 else ''} {', '.join(map(str, unknown))}"
-        found.append(
+        yield (
             f"{whose}: no training of this release registered it. `evergreen registry adopt {model}`, or delete it in MLflow"
         )
-    return found
 
 
 def registration_refusal(as_of: datetime, existing: Version | None, champion: Version | None) -> str | None:
     """Why a candidate trained as of `as_of` must not be registered; None when it may be.
 
     Args:
-        existing: the version of the same training key, which a rerun finds.
+        existing: the version that a rerun of its training finds (`found_again`).
     """
     if existing is not None:
         return promotion_refusal(existing, champion)
@@ -95,10 +105,27 @@ def registration_refusal(as_of: datetime, existing: Version | None, champion: Ve
     return None
 
 
+def found_again(existing: Version | None, run_id: str, champion: Version | None) -> Version | None:
+    """The version that a rerun finds; None: it makes one.
+
+    A candidate whose files were gone was made anew, by another MLflow run: it is a version of its own, but not of a training whose
+    version serves, or was rolled back from, since that is what it would be again.
+
+    Args:
+        existing: the version of the same training key.
+        run_id: the candidate's.
+    """
+    if existing is None or existing.run_id == run_id or existing.rolled_back:
+        return existing
+    return existing if champion is not None and champion.number == existing.number else None
+
+
 def promotion_refusal(candidate: Version, champion: Version | None) -> str | None:
     """Why a version must not become the champion; None when it may. The champion itself may: nothing changes then."""
     if candidate.rolled_back:
         return f"version {candidate.number} was rolled back from, and is not promoted again"
+    if candidate.retired:
+        return f"version {candidate.number} was retired, and is not promoted again"
     if champion is not None and newer(champion, candidate):
         return _older(f"version {candidate.number}, as of {candidate.as_of:%Y-%m-%d %H:%M}", champion)
     return None

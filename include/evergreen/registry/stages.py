@@ -14,21 +14,23 @@ log = logging.getLogger(__name__)
 
 
 def register(run: Run, judged: Judged) -> Registered:
-    """Register the candidate as a version, once per training key; the traffic stays where it is.
+    """Register the candidate as a version, once; the traffic stays where it is.
 
     Raises:
         StageSkipped: it did not pass its gates, is older than the champion, or was rolled back from.
         ArtifactUntrusted: a file of the candidate is no longer what training recorded, or the champion was not adopted.
-        EvidenceMissing: MLflow has a champion that the audit trail does not know of.
+        EvidenceMissing: MLflow has a champion that the ledger does not know of.
     """
+    from evergreen.history import events, ledger
     from evergreen.registry import records, store
 
     model = run.spec.model
     if not judged.passed:
         raise StageSkipped(f"not promoted: {judged.reason}")
     with store.locked(model):
-        existing = records.find_by_key(model, judged.key)
-        refusal = rules.registration_refusal(run.as_of, existing, store.champion(model))
+        champion = store.champion(model)
+        existing = rules.found_again(records.find_by_key(model, judged.key), judged.run.id, champion)
+        refusal = rules.registration_refusal(run.as_of, existing, champion)
         if refusal:
             raise StageSkipped(f"not promoted: {refusal}")
         version = store.register(
@@ -38,6 +40,18 @@ def register(run: Run, judged: Judged) -> Registered:
             as_of=run.as_of,
             tags={Tag.FAMILY: judged.family, Tag.REASON: run.reason},
         )
+        registered = events.Registered(
+            id=f"registered/{model}/{version.number}",
+            model=model,
+            as_of=version.as_of,
+            actor=run.actor,
+            reason=run.reason,
+            version=version.number,
+            run_id=version.run_id,
+            key=version.key,
+            family=version.family,
+        )
+        ledger.append(registered)
     log.info(
         "Version %d of %s (%s, key %s): %s",
         version.number,

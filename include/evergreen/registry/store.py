@@ -1,7 +1,7 @@
 """The registry: versions of each model, which of them serve, and what MLflow shows of it.
 
 A model's versions are those that passed their gates; Postgres says which candidate each is (`records`), and which of them is the champion
-(`audit`). MLflow has the same versions, with two aliases, `champion` and `last_known_good`, for people and their tools: written here,
+(the ledger). MLflow has the same versions, with two aliases, `champion` and `last_known_good`, for people and their tools: written here,
 never believed.
 """
 
@@ -12,11 +12,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import RestException
 
 from evergreen import database
 from evergreen.errors import EvidenceMissing, RequestRefused, ServiceUnavailable
-from evergreen.registry import artifacts, audit, mlflow_server, records, rules
+from evergreen.history import ledger
+from evergreen.history.events import RolledBack
+from evergreen.registry import artifacts, mlflow_server, records, rules
 from evergreen.registry.contents import NEEDED
 from evergreen.registry.mlflow_server import answering, client
 from evergreen.registry.rules import Registered, Version
@@ -30,21 +33,23 @@ _PAGE = 1000  # registered models, or versions, of one answer
 
 
 def champion(model: str) -> Version | None:
-    """The version that serves; None when nothing was ever promoted.
+    """The version that serves; None when nothing was ever promoted, or the last champion was retired.
 
     Raises:
         ArtifactUntrusted: an earlier release promoted it, and nobody has adopted it.
-        EvidenceMissing: the audit trail knows of none, and MLflow has an alias that names one.
+        EvidenceMissing: the ledger knows of none, and MLflow has an alias that names one.
     """
-    number = audit.standing(model).champion
-    if number is not None:
-        return records.version(model, number)
+    now = ledger.standing(model)
+    if now.champion is not None:
+        return records.version(model, now.champion)
+    if now.retired_champion is not None:
+        return None
     found = registered(model).get(model)
     if found is not None and CHAMPION in found.aliases:
         raise EvidenceMissing(
             f"looking up the champion of {model}",
-            found=f"the audit trail knows of no promotion, and in MLflow the alias {CHAMPION} names version {found.aliases[CHAMPION]}",
-            expected="a champion by the audit trail, or none in MLflow either",
+            found=f"the ledger knows of no promotion, and in MLflow the alias {CHAMPION} names version {found.aliases[CHAMPION]}",
+            expected="a champion by the ledger, or none in MLflow either",
             next_step=f"`evergreen registry adopt {model}`; if that version was never meant to serve, remove the alias in MLflow",
         )
     return None
@@ -52,7 +57,7 @@ def champion(model: str) -> Version | None:
 
 def last_known_good(model: str) -> Version | None:
     """The version that rollback returns to; raises as `champion` does."""
-    number = audit.standing(model).last_known_good
+    number = ledger.standing(model).last_known_good
     return None if number is None else records.version(model, number)
 
 
@@ -67,13 +72,13 @@ def locked_at_once(model: str) -> AbstractContextManager[bool]:
 
 
 def register(model: str, *, run_id: str, key: str, as_of: datetime, tags: Mapping[str, str]) -> Version:
-    """Make the candidate of an MLflow run a version, once per key. Call it under `locked(model)`.
+    """Make the candidate of an MLflow run a version, once. Call it under `locked(model)`.
 
     Raises:
         ArtifactUntrusted: a file of the candidate is no longer what training recorded.
     """
     existing = records.find_by_key(model, key)
-    if existing is not None:
+    if existing is not None and existing.run_id == run_id:
         return existing
     candidate = records.candidate(run_id)
     for name in NEEDED:
@@ -111,20 +116,21 @@ def _number_of(model: str, candidate: records.Candidate, tags: Mapping[str, str]
 
 
 def show(model: str) -> bool:
-    """Let MLflow show what the audit trail says of a model; whether it does now. Call it under `locked(model)`.
+    """Let MLflow show what the ledger says of a model; whether it does now. Call it under `locked(model)`.
 
     What is recorded holds without it: a registry that is silent, or refuses, is logged, told by `disagreements`, and shown the rest the next
     time.
     """
-    trail = audit.trail(model)
-    standing = rules.standing(trail)
+    now = ledger.standing(model)
     try:
         mlflow_server.check()
-        for event in trail:
-            if event["event"] == "rollback":
-                mark_rolled_back(model, event["evidence"]["from"], event["reason"])
-        if standing.champion is not None:
-            set_champion(model, standing.champion, last_known_good=standing.last_known_good)
+        for entry in ledger.entries(model, "rolled back"):
+            if isinstance(entry.event, RolledBack):
+                mark_rolled_back(model, entry.event.left, entry.event.reason)
+        if now.champion is not None:
+            set_champion(model, now.champion, last_known_good=now.last_known_good)
+        elif now.retired_champion is not None:
+            remove_aliases(model)
     except (ServiceUnavailable, RequestRefused) as error:
         log.warning("%s: recorded, and not shown in MLflow yet. %s", model, error)
         return False
@@ -134,43 +140,127 @@ def show(model: str) -> bool:
 def set_champion(model: str, number: int, *, last_known_good: int | None) -> None:
     """Move the aliases, `champion` last."""
     with answering(f"making version {number} the champion of {model}"):
+        shown = _numbers_in_mlflow(model)
         for alias, version in ((LAST_KNOWN_GOOD, last_known_good), (CHAMPION, number)):
             if version is not None:
                 with _gone(model, version):
-                    client().set_registered_model_alias(model, alias, str(version))
+                    client().set_registered_model_alias(model, alias, str(shown.get(version, version)))
+
+
+def remove_aliases(model: str) -> None:
+    """Take away both aliases: there is no champion."""
+    with answering(f"removing the aliases of {model}"):
+        for alias in (CHAMPION, LAST_KNOWN_GOOD):
+            try:
+                client().delete_registered_model_alias(model, alias)
+            except RestException as error:
+                if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    raise
 
 
 def mark_rolled_back(model: str, number: int, reason: str) -> None:
     """Show in MLflow that a version was rolled back from."""
     with answering(f"marking version {number} of {model} as rolled back"), _gone(model, number):
-        client().set_model_version_tag(model, str(number), Tag.ROLLED_BACK, reason)
+        client().set_model_version_tag(
+            model, str(_numbers_in_mlflow(model).get(number, number)), Tag.ROLLED_BACK, reason
+        )
+
+
+def _numbers_in_mlflow(model: str) -> dict[int, int]:
+    """The number in MLflow of each version: its own, or that of what was made in its place."""
+    found: dict[int, int] = {}
+    for version in client().search_model_versions(f"name = '{model}'", max_results=_PAGE):
+        stands_for = _stands_for(version)
+        found[stands_for] = max(int(version.version), found.get(stands_for, 0))
+    return found
+
+
+def _stands_for(version: ModelVersion) -> int:
+    """Which version MLflow means; its word is believed for what is shown alone."""
+    tag = version.tags.get(Tag.STANDS_FOR, "")
+    return int(tag) if tag.isdecimal() else int(version.version)
+
+
+def restore(model: str, number: int) -> int:
+    """Make a version in MLflow that stands for one that was deleted there, and return its number. Call it under `locked(model)`.
+
+    MLflow never gives a number again. What the version is stands in Postgres, and so does its number, by which all others know it.
+    """
+    version = records.version(model, number)
+    candidate = records.candidate(version.run_id)
+    with answering(f"giving version {number} of {model} back to MLflow"):
+        try:
+            client().create_registered_model(model)
+        except RestException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        made = client().create_model_version(
+            model,
+            f"models:/{candidate.model_id}",
+            run_id=candidate.run_id,
+            tags={
+                Tag.KEY: version.key,
+                Tag.AS_OF: version.as_of.isoformat(),
+                Tag.FAMILY: version.family,
+                Tag.STANDS_FOR: str(number),
+            },
+            model_id=candidate.model_id,
+            description=f"In place of version {number}, which was deleted: the same candidate.",
+        )
+    return int(made.version)
+
+
+def rename_back(model: str) -> str | None:
+    """Give a registered model its name back; the name that somebody gave it, or None when no other has its champion's run."""
+    champion = ledger.standing(model).champion
+    if champion is None:
+        return None
+    run_id = records.version(model, champion).run_id
+    with answering(f"looking for the registered model {model} by its champion's run"):
+        for version in client().search_model_versions(f"run_id = '{run_id}'"):
+            if version.name != model and version.name not in ledger.standings():
+                client().rename_registered_model(version.name, model)
+                name: str = version.name
+                return name
+    return None
 
 
 def registered(model: str | None = None) -> dict[str, Registered]:
     """What MLflow has: of one model, or of every one."""
     only = "" if model is None else f"name = '{model}'"
-    found: dict[str, tuple[dict[str, int], set[int]]] = {}
+    found: dict[str, tuple[dict[str, int], dict[int, int]]] = {}  # aliases; number in MLflow → version
     with answering("reading MLflow's registry"):
         token = None
         while token != "":
             models = client().search_registered_models(filter_string=only, max_results=_PAGE, page_token=token)
             for one in models:
-                found[one.name] = ({alias: int(number) for alias, number in one.aliases.items()}, set())
+                found[one.name] = ({alias: int(number) for alias, number in one.aliases.items()}, {})
             token = models.token or ""
         token = None
         while token != "":
             versions = client().search_model_versions(only, max_results=_PAGE, page_token=token)
             for version in versions:
                 if version.name in found:
-                    found[version.name][1].add(int(version.version))
+                    numbers = found[version.name][1]
+                    numbers[int(version.version)] = _stands_for(version)
             token = versions.token or ""
-    return {name: Registered(aliases, versions) for name, (aliases, versions) in found.items()}
+    return {
+        name: Registered(
+            {alias: numbers.get(number, number) for alias, number in aliases.items()}, frozenset(numbers.values())
+        )
+        for name, (aliases, numbers) in found.items()
+    }
 
 
 def disagreements(model: str) -> list[str]:
-    """What MLflow says of a model otherwise than the audit trail. Called under `locked(model)`, no deployment is halfway."""
+    """What MLflow says of a model otherwise than the ledger. Called under `locked(model)`, no deployment is halfway."""
     recorded = records.numbers().get(model, ())
-    return rules.disagreements(model, audit.standing(model), registered(model).get(model), recorded)
+    return rules.disagreements(model, ledger.standing(model), registered(model).get(model), recorded)
+
+
+def lost_champion(model: str) -> str | None:
+    """What is gone in MLflow of the champion, and the way to get it back; None when nothing is."""
+    return rules.lost_champion(model, ledger.standing(model), registered(model).get(model))
 
 
 @contextmanager

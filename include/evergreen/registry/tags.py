@@ -42,6 +42,8 @@ class Tag(StrEnum):
     VERDICT_REASON = "evergreen.verdict_reason"
     ROLLED_BACK = "evergreen.rolled_back"
     """Of a version alone: why it was rolled back from."""
+    STANDS_FOR = "evergreen.version"
+    """Of a version alone that was made in place of one that was deleted in MLflow: its number."""
 
 
 OF_VERSION = (Tag.KEY, Tag.AS_OF, Tag.FAMILY)  # a version has them as the run that training wrote

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -39,7 +40,7 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 from sklearn.pipeline import Pipeline
 
-from evergreen.errors import EvidenceMissing
+from evergreen.errors import EvidenceMissing, PermanentError
 from evergreen.families import family as family_of
 from evergreen.files import work_folder
 from evergreen.handovers.train import TrainingSet
@@ -48,8 +49,18 @@ from evergreen.lake.schema import LABELS
 from evergreen.model.code import code_version, spec_hash
 from evergreen.model.families import REQUIREMENTS, requirements
 from evergreen.model.rows import Rows, predict
-from evergreen.registry import records
-from evergreen.registry.contents import PIPELINE, Content, Environment, Reference, Sample, SampleRow, SpecCopy, Trials
+from evergreen.registry import artifacts, loading, records
+from evergreen.registry.contents import (
+    NEEDED,
+    PIPELINE,
+    Content,
+    Environment,
+    Reference,
+    Sample,
+    SampleRow,
+    SpecCopy,
+    Trials,
+)
 from evergreen.registry.mlflow_server import asking
 from evergreen.registry.records import Candidate, Digest
 from evergreen.registry.tags import Tag
@@ -58,6 +69,8 @@ from evergreen.settings import settings
 from evergreen.spec.kinds import KINDS
 from evergreen.spec.schema import ModelSpec
 
+log = logging.getLogger(__name__)
+
 REFERENCE_ROWS = 20_000  # what the monitor compares with; a sample where there is more
 SAMPLE_ROWS = 20  # what the probe asks a fresh server
 # What a result depends on beside our code, whose version is a tag.
@@ -65,8 +78,8 @@ _ENVIRONMENT = (*REQUIREMENTS, "scipy", "tensorflow", "keras", "optuna", "mlflow
 
 
 def find(model: str, key: str, family: str, *, study: str, is_idle: Callable[[str], bool]) -> MlflowRun | None:
-    """The finished run of a key and family, whose files were recorded. What killed attempts of any study left half written is cleared
-    first.
+    """The finished run of a key and family, whose files were recorded and whose model can still be loaded. What killed attempts of any
+    study left half written is cleared first.
 
     Args:
         study: the name of this search; nobody else may be working on it.
@@ -77,7 +90,22 @@ def find(model: str, key: str, family: str, *, study: str, is_idle: Callable[[st
         _clear_ended(client, experiment, study, is_idle)
         tagged = f"tags.`{Tag.KEY}` = '{key}' and tags.`{Tag.FAMILY}` = '{family}'"
         ended = _runs(client, experiment, f"{tagged} and attributes.status = 'FINISHED'")
-    return next((run for run in ended if records.find_candidate(run.info.run_id) is not None), None)
+    return next((run for run in ended if _loads(run.info.run_id)), None)
+
+
+def _loads(run_id: str) -> bool:
+    """Whether a candidate's files are there, and are what was recorded: what is gone is made anew."""
+    candidate = records.find_candidate(run_id)
+    if candidate is None:
+        return False
+    try:
+        for name in NEEDED:
+            artifacts.read(candidate, name)
+        loading.pipeline(run_id)
+    except PermanentError as error:
+        log.warning("MLflow run %s is not used again. %s", run_id, error)
+        return False
+    return True
 
 
 def last_key(model: str, family: str, *, before: datetime) -> str | None:

@@ -45,11 +45,7 @@ def _environment(folder: Path) -> Environment:
     from jinja2 import Environment, FileSystemLoader
 
     return Environment(
-        loader=FileSystemLoader([folder, Path(__file__).parent]),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_shown,
+        loader=FileSystemLoader(folder), autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_shown
     )
 
 

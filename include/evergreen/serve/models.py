@@ -17,20 +17,22 @@ import pandas as pd
 from pydantic import BaseModel
 
 from evergreen.errors import EvergreenError, ModelUnloadable, ServiceUnavailable
+from evergreen.history import ledger
+from evergreen.history.story import Standing
 from evergreen.model.rows import inputs
-from evergreen.registry import audit, loading, records, rules, store
+from evergreen.registry import loading, promotion, records, rules, store
 from evergreen.registry.artifacts import HURRIED, PATIENT, Patience
-from evergreen.registry.rules import Standing, Version
+from evergreen.registry.rules import Version
 from evergreen.serve.kept import Files, Kept
 from evergreen.serve.messages import request_type
 from evergreen.spec.schema import ModelSpec
 
 log = logging.getLogger(__name__)
 
-Role = Literal["champion", "last known good", "unpromoted"]
+Role = Literal["champion", "last known good", "unpromoted", "retired"]
 
 RETRY_SECONDS = 2.0  # until Postgres and MLflow are asked again, while a model's first version cannot be looked for
-LOOK_SECONDS = 10.0  # between two looks at what the audit trail and MLflow say of what serves
+LOOK_SECONDS = 10.0  # between two looks at what the ledger and MLflow say of what serves
 RELOAD_SECONDS = 30.0  # until a champion that cannot be served is tried again
 
 
@@ -66,7 +68,7 @@ class Slot:
     model: str
     kept: Kept | None = None  # copies of what it serves; None: nothing is kept
     current: Loaded | None = None
-    role: Role | None = None  # of the version that serves, by the audit trail
+    role: Role | None = None  # of the version that serves, by the ledger
     settled: bool = False  # the version to start with was looked for
     failures: int = 0  # to load a version
     deploying: threading.Lock = field(default_factory=threading.Lock)
@@ -109,7 +111,8 @@ class Slot:
     def start(
         self, standing: Standing, patience: Patience = PATIENT, silence: EvergreenError | None = None
     ) -> EvergreenError | None:
-        """Serve the champion, else the last known good version, where there is none or only the latter yet.
+        """Serve the champion, else the last known good version, where there is none or only the latter yet; the last champion that was
+        retired, while there is no other.
 
         Args:
             silence: of MLflow, when another model found it silent: it is not asked again.
@@ -129,7 +132,7 @@ class Slot:
             return silence
 
     def look(self, disagreements: Sequence[str], standing: Standing, compared: int | None) -> None:
-        """Say what the audit trail and MLflow have of the version that serves. No deployment is halfway.
+        """Say what the ledger and MLflow have of the version that serves. Nobody deploys at this moment.
 
         Args:
             compared: the version that served when they were asked; of one that was deployed since they say nothing.
@@ -143,14 +146,20 @@ class Slot:
                     self._loaded()
                 self.role = "champion"
                 self._loaded(besides=(standing.champion, standing.last_known_good))
+            elif number is not None and number == standing.retired_champion:
+                self.role = "retired"
+                by_hand = (
+                    f"version {number} serves, which was retired: there is no champion until a training promotes one"
+                )
             elif number is not None and not self.fallback:
                 self.role = "unpromoted"
                 champion = "no version is" if standing.champion is None else f"version {standing.champion} is"
                 by_hand = (
-                    f"version {number} serves, and by the audit trail {champion} the champion: was it deployed by hand?"
+                    f"version {number} serves, and by the ledger {champion} the champion: was it deployed by hand?"
                     f" `evergreen rollback {self.model}`, or clear `deploy` of the champion's training"
                 )
             self._tell("server", by_hand)
+            self._tell("intent", _unfinished(standing))
             self._tell("registry", "; ".join(disagreements) or None)
 
     def tell_silence(self, error: EvergreenError | None) -> None:
@@ -165,8 +174,10 @@ class Slot:
     ) -> tuple[EvergreenError | None, EvergreenError | None]:
         """MLflow's silence, and what it waits for with nothing to serve."""
         roles: tuple[tuple[Role, int | None], ...] = (
-            ("champion", standing.champion), ("last known good", standing.last_known_good),
-        )  # fmt: skip
+            ("champion", standing.champion),
+            ("last known good", standing.last_known_good),
+            ("retired", standing.retired_champion),
+        )
         failed: dict[int, EvergreenError] = {}
         # The champion's own copy comes after another version's file: an old version that is told of is noticed, and a file to be mended.
         for _ in ("MLflow", "disk"):
@@ -244,6 +255,19 @@ def load(model: str, number: int, read: loading.Read) -> Loaded:
     return loaded
 
 
+def _unfinished(standing: Standing) -> str | None:
+    """What somebody began, recorded, and did not end."""
+    intent = standing.pending
+    if intent is None:
+        return None
+    way_out = (
+        "run it again"
+        if intent.purpose == "rollback"
+        else "clear `deploy` of that run to go on, or roll back, which ends it"
+    )
+    return f"{intent.actor} began a {intent.purpose} to version {intent.version}, and did not end it: {way_out}"
+
+
 def _in_full(error: Exception) -> str:
     """An error in a line, with what is to be done."""
     if not isinstance(error, EvergreenError):
@@ -293,8 +317,8 @@ class Models:
 
     def _start(self) -> None:
         try:
-            standings = audit.standings()
-        except ServiceUnavailable as error:
+            standings = ledger.standings()
+        except EvergreenError as error:
             for slot in self.all():
                 slot.tell_silence(error)
             return
@@ -303,13 +327,14 @@ class Models:
             silence: EvergreenError | None = None
             for slot in self.all():
                 if patience == PATIENT or not slot.settled:
-                    silence = slot.start(standings.get(slot.model, Standing()), patience, silence)
+                    silence = slot.start(standings.get(slot.model, Standing()).to_serve, patience, silence)
 
     def _look(self) -> None:
         """All models are compared at once, which is cheap; one that something is wrong with, again while nobody deploys it."""
         serving = {slot.model: slot.number for slot in self.all()}
         try:
-            standings, recorded, registered = audit.standings(), records.numbers(), store.registered()
+            self._finish(ledger.standings())
+            standings, recorded, registered = ledger.standings(), records.numbers(), store.registered()
         except EvergreenError as error:
             log.warning("%s", error)
             for slot in self.all():
@@ -319,16 +344,34 @@ class Models:
             slot.tell_silence(None)
             model, standing, number = slot.model, standings.get(slot.model, Standing()), serving.get(slot.model)
             found = rules.disagreements(model, standing, registered.get(model), recorded.get(model, ()))
-            if found or number not in (None, standing.champion):
+            if found or standing.pending or number not in (None, standing.champion):
                 try:
                     with store.locked_at_once(model) as alone:
                         if alone:  # else somebody registers or deploys, which may take minutes: the next look will see
                             number = slot.number
-                            slot.look(store.disagreements(model), audit.standing(model), number)
+                            slot.look(store.disagreements(model), ledger.standing(model), number)
                 except EvergreenError as error:
                     slot.tell_silence(error)
             else:
                 slot.look([], standing, number)
+
+    def _finish(self, standings: Mapping[str, Standing]) -> None:
+        """Record what a killed process did not, of versions that it meant to serve and that serve: whether MLflow is there or not."""
+        for slot in self.all():
+            pending = standings.get(slot.model, Standing()).pending
+            if pending is None or pending.version != slot.number:
+                continue
+            with store.locked_at_once(slot.model) as alone:  # else its process lives, and records it itself
+                pending = ledger.standing(slot.model).pending if alone else None
+                if pending is not None and pending.version == slot.number:
+                    promotion.complete(pending)
+                    log.warning(
+                        "%s: recorded the %s of version %d that %s began",
+                        slot.model,
+                        pending.purpose,
+                        pending.version,
+                        pending.actor,
+                    )
 
     def add(self, model: str) -> Slot:
         """The place of a model, also of one that is new since the server's start: it has no version to start with."""

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from evergreen.errors import NothingToRollBackTo, RequestRefused, ServiceUnavailable
 from evergreen.handovers.rollback import RolledBack
-from evergreen.registry import audit, mlflow_server, records, rules, store
-from evergreen.registry.promotion import promote
+from evergreen.history import events, ledger
+from evergreen.registry import mlflow_server, promotion, records, rules, store
+from evergreen.registry.rules import Version
 from evergreen.serve import client
+from evergreen.serve.deployment import carry_out, end_pending
 
 
 def rollback(model: str, *, reason: str, actor: str, version: int | None = None) -> RolledBack:
-    """Let the server take the last known good version, then record that, then show it in MLflow, which may be away. Again after a kill
-    is harmless.
+    """Record the intent, let the server take the last known good version, then record that, then show it in MLflow, which may be away.
+    Again after a kill is harmless.
 
-    A deployment that was killed halfway leaves a server that is ahead of the audit trail; that follows it first, so that it is the
-    deployed version that is rolled back from.
+    What a killed deployment or rollback had begun is ended first, by its recorded intent: a version that was deployed is the champion
+    then, and what is rolled back from. A version that the server answers with and nobody promoted was deployed by hand: the champion
+    serves again in its place.
 
     Args:
-        version: the one to roll back from; None: the champion. A task names it, since it may be cleared long after another
+        version: the one to roll back from; None: the one that serves. A task names it, since it may be cleared long after another
             version has taken its place.
 
     Raises:
@@ -26,58 +29,69 @@ def rollback(model: str, *, reason: str, actor: str, version: int | None = None)
     """
     with store.locked(model):
         number = client.serving(model)
-        champion, good = _caught_up(model, number, actor)
+        finished = end_pending(model)
+        if finished is not None and finished.purpose == "rollback" and version in (None, finished.replaces):
+            return _done(finished, f"begun by {finished.actor}: {finished.reason}", shown=store.show(model))
+        champion, good = store.champion(model), store.last_known_good(model)
         if version is None:
-            version = _unshown(model, champion)
-        if version is not None and (champion is None or champion.number != version):
+            version = _unshown(model, champion, good)
+        left, target = _turn(model, champion, good, number, version)
+        if version is not None and (left is None or left.number != version):
             store.show(model)
             return _before(model, version, champion, number)
-        target = rules.rollback_target(champion, good)
-        if champion is None or target is None:
+        if left is None or target is None:
             raise NothingToRollBackTo(
                 f"rolling back {model}",
                 found=f"champion: {_named(champion)}; last known good: {_named(good)}",
                 expected="a last known good version beside the champion",
-                next_step=f"train a better version (`{model}__train`), or read the audit trail",
+                next_step=f"train a better version (`{model}__train`); if the champion cannot be loaded any more,"
+                f" `evergreen retire {model} {champion.number if champion else '<version>'}` first",
             )
-        client.deploy(model, target.number)
-        audit.record(  # at once: until then the bad version is the champion, which the server takes at its next start
-            id=f"rollback/{model}/{champion.number}", as_of=champion.as_of, model=model, event="rollback", version=target.number,
-            actor=actor, reason=reason, evidence={"from": champion.number, "to": target.number},
-        )  # fmt: skip
-        later = "" if store.show(model) else "; MLflow does not show it yet: run this again once it answers"
-    message = f"{model}: version {target.number} serves again; version {champion.number} was rolled back from ({reason}){later}"
-    return RolledBack(retired=champion.number, version=target.number, message=message)
+        # The intent at once: a server that restarts from now on starts with the good version.
+        intent = promotion.intend(target, "rollback", left, model=model, actor=actor, reason=reason)
+        return _done(intent, reason, shown=carry_out(intent))
 
 
-def _unshown(model: str, champion: rules.Version | None) -> int | None:
+def _turn(
+    model: str, champion: Version | None, good: Version | None, number: int | None, version: int | None
+) -> tuple[Version | None, Version | None]:
+    """The version to leave, and the one to go back to.
+
+    Args:
+        number: what the server answers with.
+        version: the one to leave, if somebody named it.
+    """
+    known = {each.number for each in (champion, good) if each is not None}
+    if champion is not None and number is not None and number not in known and version in (None, number):
+        return records.version(model, number), champion
+    return champion, rules.rollback_target(champion, good)
+
+
+def _unshown(model: str, champion: Version | None, good: Version | None) -> int | None:
     """The version that was rolled back from last, while MLflow's aliases do not show it: what is left of that rollback is to be done."""
-    last = next((event for event in reversed(audit.trail(model)) if event["event"] in ("promotion", "rollback")), None)
-    if champion is None or last is None or last["event"] != "rollback":
+    moves = [
+        entry.event for entry in ledger.entries(model) if isinstance(entry.event, events.Promoted | events.RolledBack)
+    ]
+    if champion is None or not moves or not isinstance(moves[-1], events.RolledBack):
         return None
     try:
         mlflow_server.check()
-        found = store.registered(model).get(model)
+        registered = store.registered(model).get(model)
     except (ServiceUnavailable, RequestRefused):
         return None
-    aliases = found.aliases if found else {}
-    shown = all(aliases.get(alias) == champion.number for alias in (store.CHAMPION, store.LAST_KNOWN_GOOD))
-    return None if shown else int(last["evidence"]["from"])
+    aliases = registered.aliases if registered else {}
+    shown = (aliases.get(store.CHAMPION), aliases.get(store.LAST_KNOWN_GOOD))
+    return None if shown == (champion.number, good and good.number) else moves[-1].left
 
 
-def _caught_up(model: str, number: int | None, actor: str) -> tuple[rules.Version | None, rules.Version | None]:
-    """Champion and last known good, once the audit trail has followed a server that is ahead of it."""
-    champion, good = store.champion(model), store.last_known_good(model)
-    if champion is None or number in (None, champion.number):
-        return champion, good
-    serving = records.version(model, number)
-    if not rules.newer(serving, champion):  # the server fell back, since it cannot load the champion
-        return champion, good
-    promote(model, serving, champion, good, actor=actor, reason="serves already: its deployment was killed halfway")
-    return serving, store.last_known_good(model)
+def _done(intent: events.Deploying, why: str, *, shown: bool) -> RolledBack:
+    assert intent.replaces is not None
+    later = "" if shown else "; MLflow does not show it yet: run this again once it answers"
+    message = f"{intent.model}: version {intent.version} serves again; version {intent.replaces} was rolled back from ({why}){later}"
+    return RolledBack(left=intent.replaces, version=intent.version, message=message)
 
 
-def _before(model: str, version: int, champion: rules.Version | None, number: int | None) -> RolledBack:
+def _before(model: str, version: int, champion: Version | None, number: int | None) -> RolledBack:
     """What an earlier attempt has done already; an error when none has."""
     if champion is None or not records.version(model, version).rolled_back:
         instead = (
@@ -90,8 +104,8 @@ def _before(model: str, version: int, champion: rules.Version | None, number: in
             next_step="name the champion" if champion else f"train a first version (`{model}__train`)",
         )
     message = f"{model}: version {version} was rolled back from before; the champion is version {champion.number}"
-    return RolledBack(retired=version, version=champion.number, message=message)
+    return RolledBack(left=version, version=champion.number, message=message)
 
 
-def _named(version: rules.Version | None) -> str:
+def _named(version: Version | None) -> str:
     return "none" if version is None else f"version {version.number}"

@@ -32,21 +32,20 @@ def probe(run: Run, registered: Registered) -> Probed:
 
 
 def deploy(run: Run, probed: Probed) -> Deployed:
-    """Let the running server take the version; once it has confirmed, it is the champion. Again is harmless.
+    """Record the intent, let the running server take the version; once it has confirmed, it is the champion. Again is harmless.
 
     Raises:
         StageSkipped: the version is older than the champion, or was rolled back from.
         EvidenceMissing: its gates compared it with another champion than the one of now.
         DeployRefused: the server did not take it; the champion serves on.
     """
-    from evergreen.registry import records, store
-    from evergreen.registry.promotion import promote
-    from evergreen.serve import client
+    from evergreen.registry import promotion, records, store
+    from evergreen.serve import client, deployment
 
     model, server = run.spec.model, f"{settings().server_url}/docs"
     with showing({Link.MODEL_SERVER: server}), store.locked(model):
-        version = records.version(model, probed.version)
-        champion, good = store.champion(model), store.last_known_good(model)
+        deployment.end_pending(model, retried=probed.version)
+        version, champion = records.version(model, probed.version), store.champion(model)
         if refusal := rules.promotion_refusal(version, champion):
             raise StageSkipped(f"not deployed: {refusal}")
         if stale := rules.comparison_refusal(version, probed.compared_with, champion):
@@ -56,10 +55,22 @@ def deploy(run: Run, probed: Probed) -> Deployed:
                 expected="gates that compared it with the champion of now",
                 next_step="clear `evaluate` of this run, with what comes after it",
             )
-        client.deploy(model, version.number)
-        replaced = promote(
-            model, version, champion, good, actor=f"run {run.run_id}", reason=run.reason, decision_id=run.decision_id
-        )
+        if champion is not None and champion.number == version.number:
+            client.deploy(model, version.number)
+            store.show(model)
+        else:
+            intent = promotion.intend(
+                version,
+                "promotion",
+                champion,
+                model=model,
+                actor=run.actor,
+                reason=run.reason,
+                decision_id=run.decision_id,
+            )
+            deployment.carry_out(intent)
+        good = store.last_known_good(model)
+        replaced = None if good is None else good.number
     log.info("Version %d of %s serves; before it: %s", version.number, model, replaced or "none")
     return Deployed(
         version=version.number,
@@ -82,7 +93,6 @@ def roll_back(run: Run) -> RolledBack:
     """
     from evergreen.serve.rollback import rollback
 
-    actor = f"{run.triggered_by or 'unknown'}, run {run.run_id}"
-    rolled_back = rollback(run.spec.model, reason=run.reason, actor=actor, version=run.version)
+    rolled_back = rollback(run.spec.model, reason=run.reason, actor=run.actor, version=run.version)
     log.info("%s", rolled_back.message)
     return rolled_back

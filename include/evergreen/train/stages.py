@@ -93,7 +93,7 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
         found = tracking.find(spec.model, data.key, family, study=study, is_idle=tuning.is_idle)
         if found is not None:
             log.info("%s: this training was done before; nothing to do", family)
-            return _candidate(family, found.info.run_id, found.data.metrics)
+            return _candidate(run, data, family, found.info.run_id, found.data.metrics)
         learn = rows.read(spec, data, "learn")
         folds = _folds(run, family, learn)
         with threadpool_limits(1):  # families are tuned side by side, one core each
@@ -142,12 +142,29 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
         pruned,
     )
     log.info("%s: %s", family, ", ".join(f"{name} {value:.4g}" for name, value in best.params.items()))
-    return _candidate(family, run_id, metrics)
+    return _candidate(run, data, family, run_id, metrics)
 
 
-def _candidate(family: str, run_id: str, metrics: Mapping[str, float]) -> Candidate:
+def _candidate(run: Run, data: SoundTrainingSet, family: str, run_id: str, metrics: Mapping[str, float]) -> Candidate:
+    """What the search came to, which the ledger has too, once."""
+    from evergreen.history import events, ledger
     from evergreen.registry import tracking
 
+    trained = events.Trained(
+        id=f"trained/{run_id}",
+        model=run.spec.model,
+        as_of=run.as_of,
+        actor=run.actor,
+        reason=run.reason,
+        run_id=run_id,
+        key=data.key,
+        family=family,
+        metric=run.spec.search.metric,
+        score=metrics["search_score"],
+        trials=int(metrics["search_trials"]),
+        decision_id=run.decision_id,
+    )
+    ledger.append(trained)
     return Candidate(
         family=family,
         run=TrackedRun(id=run_id, page=tracking.url(run_id)),

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 
 from evergreen.database import Table
+from evergreen.history import ledger
 from evergreen.lake import catalogue
 from evergreen.registry import records
 from evergreen.serve import idempotency, predictions
@@ -17,6 +18,7 @@ STORED = PROJECT / "tests" / "stored"
 TABLES: tuple[Table[Any], ...] = (
     catalogue.TABLE,
     idempotency.TABLE,
+    ledger.TABLE,
     predictions.TABLE,
     records.CANDIDATES,
     records.VERSIONS,

@@ -10,9 +10,10 @@ import pytest
 from evergreen import database
 from evergreen.errors import EvidenceMissing
 from evergreen.features import online_values
+from evergreen.history import ledger
 from evergreen.lake import catalogue
 from evergreen.lake.schema import FEATURES, PREDICTIONS, RAW, online
-from evergreen.registry import audit, records
+from evergreen.registry import records
 from evergreen.serve import predictions
 from evergreen.serve.idempotency import Memory
 from evergreen.settings import PROJECT, Settings
@@ -69,15 +70,16 @@ def test_versions_are_those_candidates(upgraded: Settings) -> None:
 
 
 def test_the_champion_is_who_it_was(upgraded: Settings) -> None:
-    assert [(event["event"], event["version"], event["actor"]) for event in audit.trail(MODEL)] == [
-        ("promotion", 1, "run local__2026-01-08T0000Z"),
-        ("alert", None, "monitor"),
-        ("alert", None, "monitor"),
-        ("promotion", 2, "run local__2026-01-10T0000Z"),
-        ("rollback", 1, "someone"),
+    moves = [entry.event for entry in ledger.entries(MODEL, "promoted", "rolled back", "alerted")]
+    assert [(event.event, event.actor) for event in moves] == [
+        ("promoted", "run local__2026-01-08T0000Z"),
+        ("alerted", "monitor"),
+        ("alerted", "monitor"),
+        ("promoted", "run local__2026-01-10T0000Z"),
+        ("rolled back", "someone"),
     ]
-    assert audit.standing(MODEL).champion == 1
-    assert audit.standings() == {MODEL: audit.standing(MODEL)}
+    assert ledger.standing(MODEL).champion == 1
+    assert ledger.standings() == {MODEL: ledger.standing(MODEL)}
 
 
 def test_every_logged_prediction_is_there(upgraded: Settings) -> None:

@@ -13,9 +13,11 @@ from sklearn.pipeline import Pipeline
 
 from evergreen.evaluate import stages as evaluate
 from evergreen.handovers.train import Candidate, Judged, SoundTrainingSet
+from evergreen.history import ledger
+from evergreen.history.events import Promoted
 from evergreen.model import families, rows
-from evergreen.registry import audit, store, tracking
 from evergreen.registry import stages as registry
+from evergreen.registry import store, tracking
 from evergreen.registry.contents import Trials
 from evergreen.run import Run
 from evergreen.spec.schema import ModelSpec
@@ -74,9 +76,11 @@ class Contest:
         passed = judged(candidate.run.id, key=data.key, family=candidate.family)
         number = registry.register(run, passed).version
         store.set_champion(self.spec.model, number, last_known_good=None)
-        audit.record(
-            id=f"promotion/{self.spec.model}/{number}", as_of=run.as_of, model=self.spec.model, event="promotion", version=number,
-            actor="test", reason="", evidence={},
+        ledger.append(
+            Promoted(
+                id=f"promotion/{self.spec.model}/{number}", model=self.spec.model, as_of=run.as_of, actor="test", reason="", version=number,
+                replaced=None,
+            )
         )  # fmt: skip
         return number
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +16,11 @@ from sklearn.pipeline import Pipeline
 from evergreen.errors import EvidenceMissing, StageSkipped
 from evergreen.evaluate import stages
 from evergreen.handovers.train import Candidate, Gate, Judged, SoundTrainingSet
+from evergreen.history import events, ledger, story
 from evergreen.links import Link
 from evergreen.model import rows
 from evergreen.model.metrics import score
-from evergreen.registry import artifacts, loading, records, store
+from evergreen.registry import artifacts, loading, records, restoring, store
 from evergreen.registry import stages as registry
 from evergreen.run import Run
 from evergreen.spec.problem import Binary
@@ -262,3 +264,51 @@ def test_a_champion_that_learned_from_other_columns_is_asked_on_those_as_the_ser
     assert told.compared_with == 1
     compared = next(gate for gate in told.gates if "champion" in gate.name)
     assert compared.verdict in ("pass", "fail") and isinstance(compared.observed, float), compared
+
+
+@pytest.mark.parametrize("gone", ["alias", "version"])
+def test_a_champion_that_is_gone_in_mlflow_is_no_evidence_until_it_is_given_back(contest: Contest, gone: str) -> None:
+    """Two clicks in MLflow: once, an older training was promoted uncompared after them."""
+    earlier, run = run_as_of(contest.spec, 18), run_as_of(contest.spec)
+    old, data = contest.data(earlier), contest.data(run)
+    number = contest.champion(earlier, old, contest.candidate(earlier, old, noise=0.4))
+    candidate = contest.candidate(run, data)
+    person = mlflow.MlflowClient()
+    if gone == "alias":
+        person.delete_registered_model_alias(contest.spec.model, "champion")
+    else:
+        person.delete_model_version(contest.spec.model, str(number))
+    restore = f"`evergreen registry restore {contest.spec.model}` gives it back"
+    with pytest.raises(EvidenceMissing) as refused:
+        contest.judge(run, data, [candidate])
+    assert (
+        restore in refused.value.found and f"evergreen retire {contest.spec.model} {number}" in refused.value.next_step
+    )
+    restoring.restore(contest.spec.model, actor="ada")
+    judged = contest.judge(run, data, [candidate])
+    assert (judged.compared_with, gate(judged, "better than the champion").verdict) == (number, "pass")
+
+
+def test_every_gate_stands_in_the_ledger_and_so_does_a_training_that_is_not_better(contest: Contest) -> None:
+    earlier, run = run_as_of(contest.spec, 18), run_as_of(contest.spec)
+    old, data = contest.data(earlier), contest.data(run)
+    number = contest.champion(earlier, old, contest.candidate(earlier, old))
+    bad = contest.candidate(run, data, noise=0.5)
+    for _ in range(2):
+        judged = contest.judge(run, data, [bad])
+    assert not judged.passed
+    entries = ledger.entries(contest.spec.model)
+    recorded = [entry.event for entry in entries if isinstance(entry.event, events.Judged)]
+    assert [(each.gate, each.verdict, each.reason, each.observed) for each in recorded] == [
+        (each.name, each.verdict, each.reason, each.observed) for each in judged.gates
+    ], "each gate, once"
+    assert {(each.run_id, each.actor, each.compared_with, each.judgement) for each in recorded} == {
+        (bad.run.id, run.actor, number, 1)
+    }
+    (not_better,) = [entry.event for entry in entries if isinstance(entry.event, events.NotBetter)]
+    assert (not_better.reason, not_better.compared_with) == (judged.reason, number)
+    other = with_gates(contest.spec, minimum_rows=10**6)
+    with pytest.raises(EvidenceMissing):
+        stages.gates(dataclasses.replace(run, spec=other), stages.evaluate(run, data, (bad,)))
+    again = story.judgement(ledger.entries(contest.spec.model), bad.run.id)
+    assert {each.judgement for each in again} == {2} and any(each.verdict == "no evidence" for each in again)

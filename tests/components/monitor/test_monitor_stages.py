@@ -15,12 +15,13 @@ from sklearn.metrics import roc_auc_score
 
 from evergreen.errors import StageSkipped
 from evergreen.handovers.monitor import Alerted, Collected, Conf, Drift, Retraining
+from evergreen.history import events, ledger
 from evergreen.lake import tables
 from evergreen.lake.schema import DECISIONS, PREDICTIONS
 from evergreen.links import Link
 from evergreen.model.rows import inputs
 from evergreen.monitor import decisions, drift_report, stages
-from evergreen.registry import audit, loading, store
+from evergreen.registry import loading, store
 from evergreen.settings import settings
 from tests.components.train.conftest import at
 
@@ -48,8 +49,12 @@ def kept(live: Live) -> list[dict[str, Any]]:
     return [] if table is None else sorted(table.to_pylist(), key=lambda row: row["start"])
 
 
-def alerts(live: Live) -> list[dict[str, Any]]:
-    return [event for event in audit.trail(live.spec.model) if event["event"] == "alert"]
+def alerts(live: Live) -> list[events.Alerted]:
+    return [entry.event for entry in ledger.entries(live.spec.model) if isinstance(entry.event, events.Alerted)]
+
+
+def decided(live: Live) -> list[events.Decided]:
+    return [entry.event for entry in ledger.entries(live.spec.model) if isinstance(entry.event, events.Decided)]
 
 
 def test_the_owner_is_told_of_little_space(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +178,7 @@ def test_a_sensor_outage_alerts_and_never_retrains(live: Live) -> None:
     assert [decision.drifted for decision in decisions.history(live.spec.model)] == [False] * 4
 
 
-def test_an_alert_stands_in_the_audit_trail_once(live: Live) -> None:
+def test_an_alert_stands_in_the_ledger_once(live: Live) -> None:
     live.serve(20, without_minutes)
     for _ in range(2):
         told = live.watch(20, drawn=False)
@@ -181,9 +186,8 @@ def test_an_alert_stands_in_the_audit_trail_once(live: Live) -> None:
             owner="team@example.org", decision_id=told.decided.decision_id, warnings=told.decided.reasons
         )
     (event,) = alerts(live)
-    assert (event["event"], event["actor"], event["as_of"]) == ("alert", "monitor", at(20))
-    assert "nulls of minutes" in event["reason"]
-    assert event["evidence"] == {"decision_id": told.decided.decision_id}
+    assert (event.decision_id, event.actor, event.as_of) == (told.decided.decision_id, live.run(20).actor, at(20))
+    assert "nulls of minutes" in event.reason
 
 
 def test_a_decision_that_is_no_alert_tells_nobody(live: Live) -> None:
@@ -258,6 +262,10 @@ def test_lasting_drift_waits_for_labels_then_retrains_once(live: Live) -> None:
     live.serve(26, drifted)
     assert "cooldown" in live.watch(26, drawn=False).decided.reasons[-1]
     before = kept(live)
+    (recorded,) = [event for event in decided(live) if event.action == "retrain"]
+    assert (recorded.decision_id, recorded.triggers, recorded.changed_at) == (decision_id, True, at(19))
+    assert recorded.evidence["labels"] == {"learn": 180, "evaluate": 60, "folds": 1}
+    assert [event.action for event in decided(live)].count(waiting) == 4, "every decision is there, once"
     late = live.watch(25, drawn=False)
     assert (late.decided.action, late.decided.decision_id) == ("retrain", retrain.decided.decision_id)
     assert not late.decided.triggers, "a window older than the newest decision triggers nothing"

@@ -40,7 +40,7 @@ def execute(
     """Run a stage as a task of a run that was started then (now, by default)."""
     dag_run = SimpleNamespace(
         run_type=kind, run_id=f"{kind}__1", start_date=started or datetime.now(UTC), logical_date=DAY.start,
-        run_after=DAY.end, data_interval_start=DAY.start, data_interval_end=DAY.end,
+        run_after=DAY.end, data_interval_start=DAY.start, data_interval_end=DAY.end, triggering_user_name=None,
     )  # fmt: skip
     task = StageOperator(spec=spec, stage=stage, task_id="extract", **options)
     return task.execute({"dag_run": dag_run, "params": {}, "ti": None})

@@ -33,11 +33,13 @@ import pytest
 from evergreen.families import family as family_of
 from evergreen.features import objects, online_values
 from evergreen.handovers.train import Judged, Probed
+from evergreen.history import ledger
+from evergreen.history.events import Promoted, RolledBack
 from evergreen.interval import Interval
 from evergreen.local import postgres
 from evergreen.model import families
 from evergreen.model.rows import inputs
-from evergreen.registry import artifacts, audit, loading, records, store
+from evergreen.registry import artifacts, loading, records, store
 from evergreen.registry import stages as registry
 from evergreen.registry.records import Candidate, Digest
 from evergreen.run import Run
@@ -269,7 +271,13 @@ class Shop:
         mlflow.MlflowClient().log_model_artifact(model_id, str(damaged))
 
     def events(self) -> list[tuple[str, int]]:
-        return [(event["event"], event["version"]) for event in audit.trail(self.name)]
+        """Promotions and rollbacks, and the version that each led to."""
+        moves = (entry.event for entry in ledger.entries(self.name))
+        return [(event.event, event.version) for event in moves if isinstance(event, Promoted | RolledBack)]
+
+    def kinds(self) -> list[str]:
+        """What the ledger has of the model."""
+        return [entry.event.event for entry in ledger.entries(self.name)]
 
     def aliases(self) -> tuple[int | None, int | None]:
         """Champion and last known good."""

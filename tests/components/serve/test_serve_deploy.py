@@ -16,10 +16,12 @@ import mlflow
 import pytest
 
 from evergreen.errors import DeployRefused, EvidenceMissing, ServiceUnavailable, StageSkipped
+from evergreen.history import ledger
+from evergreen.history.events import Promoted
 from evergreen.links import Link
 from evergreen.local.postgres import free_port
-from evergreen.registry import audit, store
 from evergreen.registry import stages as registry
+from evergreen.registry import store
 from evergreen.serve import stages as serve
 from evergreen.settings import settings
 from tests.handovers import probed
@@ -46,7 +48,7 @@ def server_url(url: str) -> Iterator[None]:
     settings.cache_clear()
 
 
-def test_a_version_is_deployed_and_the_audit_trail_says_who_when_what_and_why(shop: Shop) -> None:
+def test_a_version_is_deployed_and_the_ledger_says_who_when_what_and_why(shop: Shop) -> None:
     first = shop.champion(3)
     run = shop.run(5, run_id="scheduled__5")
     registered = probed(registry.register(run, shop.gated(5)))
@@ -58,13 +60,12 @@ def test_a_version_is_deployed_and_the_audit_trail_says_who_when_what_and_why(sh
     assert deployed.links() == {
         Link.MLFLOW_RUN: registered.run.page, Link.MODEL_SERVER: f"{settings().server_url}/docs"
     }  # fmt: skip
-    event = audit.trail(shop.name)[-1]
-    assert {name: event[name] for name in ("event", "version", "actor", "reason", "as_of")} == {
-        "event": "promotion", "version": 2, "actor": "run scheduled__5", "reason": "scheduled", "as_of": at(5),
-    }  # fmt: skip
-    assert event["evidence"] == {
-        "replaced": 1, "mlflow_run_id": registered.run.id, "key": registered.key, "decision_id": None,
-    }  # fmt: skip
+    assert shop.kinds()[-4:] == ["registered", "deploying", "deployed", "promoted"]
+    event = ledger.entries(shop.name)[-1].event
+    assert event == Promoted(
+        id=f"promotion/{shop.name}/2", model=shop.name, as_of=at(5), actor="run scheduled__5", reason="scheduled", version=2, replaced=1,
+        run_id=registered.run.id, key=registered.key, decision_id=None,
+    )  # fmt: skip
 
 
 def test_a_candidate_that_did_not_pass_its_gates_makes_no_version(shop: Shop) -> None:
@@ -192,10 +193,10 @@ def test_without_a_server_nothing_is_promoted_and_a_retry_may_help(shop: Shop) -
     good, registered = shop.champion(3), shop.registered(5)
     with server_url(f"http://127.0.0.1:{free_port()}"), pytest.raises(ServiceUnavailable):
         serve.deploy(shop.run(5), registered)
-    assert (shop.aliases(), shop.events()) == ((good, None), [("promotion", good)])
+    assert (shop.aliases(), shop.events()) == ((good, None), [("promoted", good)])
 
 
-@pytest.mark.parametrize("killed_before", ["set_champion", "audit"])
+@pytest.mark.parametrize("killed_before", ["set_champion", "ledger"])
 def test_a_deployment_that_is_killed_halfway_ends_the_same_when_run_again(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, killed_before: str
 ) -> None:
@@ -206,12 +207,12 @@ def test_a_deployment_that_is_killed_halfway_ends_the_same_when_run_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(*((store, "set_champion") if killed_before == "set_champion" else (audit, "record")), kill)
+        patch.setattr(*((store, "set_champion") if killed_before == "set_champion" else (ledger, "append")), kill)
         with pytest.raises(KeyboardInterrupt):
             serve.deploy(shop.run(5), registered)
     assert serve.deploy(shop.run(5), registered).version == 2
     assert (answering(shop), shop.aliases()) == (2, (2, 1))
-    assert shop.events() == [("promotion", 1), ("promotion", 2)]
+    assert shop.events() == [("promoted", 1), ("promoted", 2)]
 
 
 def test_a_rerun_makes_no_second_version_and_no_second_event(shop: Shop) -> None:
@@ -224,7 +225,7 @@ def test_a_rerun_makes_no_second_version_and_no_second_event(shop: Shop) -> None
     assert again == first
     assert serve.deploy(shop.run(5, run_id="manual__again"), again) == deployed
     assert (shop.versions(), shop.aliases()) == ([1, 2], (2, 1))
-    assert shop.events() == [("promotion", 1), ("promotion", 2)]
+    assert shop.events() == [("promoted", 1), ("promoted", 2)]
     assert shop.server.describe(shop.name)["loaded_at"] == loaded, "what serves already is not loaded again"
 
 
@@ -244,7 +245,7 @@ def test_an_older_moment_never_replaces_a_newer_champion(shop: Shop) -> None:
         shop.registered(4)
     assert (answering(shop), shop.aliases()) == (newer, (newer, None))
     assert shop.versions() == [older.version, newer], "a backfill registers nothing"
-    assert shop.events() == [("promotion", newer)]
+    assert shop.events() == [("promoted", newer)]
 
 
 def test_of_two_deployments_at_once_one_serves_and_the_other_says_why_not(shop: Shop) -> None:

@@ -19,13 +19,14 @@ import pytest
 
 from evergreen.cli import main
 from evergreen.errors import ArtifactUntrusted, EvidenceMissing
+from evergreen.history import ledger
+from evergreen.history.events import Adopted, Promoted
 from evergreen.local.postgres import free_port
 from evergreen.model.rows import inputs
 from evergreen.monitor import stages as monitor
-from evergreen.registry import artifacts, audit, contents, loading, records, store
+from evergreen.registry import artifacts, contents, loading, promotion, records, store
 from evergreen.registry import stages as registry
 from evergreen.registry.adoption import adopt
-from evergreen.registry.promotion import promote
 from evergreen.registry.records import Candidate, Digest
 from evergreen.serve import client
 from evergreen.serve.kept import Kept
@@ -163,8 +164,11 @@ def test_a_deployment_during_a_look_is_not_called_one_by_hand(shop: Shop, monkey
     def deployed_meanwhile(*compared: Any) -> None:
         """The look waits while the server loads the version, and has compared the one before."""
         slot.put(second)
-        promote(
-            shop.name, records.version(shop.name, second), store.champion(shop.name), None, actor="ada", reason="better"
+        version = records.version(shop.name, second)
+        promotion.complete(
+            promotion.intend(
+                version, "promotion", store.champion(shop.name), model=shop.name, actor="ada", reason="better"
+            )
         )
         look(*compared)
 
@@ -233,7 +237,7 @@ def test_a_champion_that_was_deleted_in_mlflow_is_still_the_one_to_beat_and_can_
     alone.champion(3)
     alone.champion(5)
     mlflow.MlflowClient().delete_model_version(alone.name, "2")
-    told(alone, "version 2, the champion, was deleted in MLflow", "evergreen rollback")
+    told(alone, "version 2, the champion, was deleted in MLflow", "evergreen registry restore")
     assert store.champion(alone.name) == records.version(alone.name, 2)
     assert rollback(alone.name, reason="deleted", actor="ada").version == 1
     assert (answering(alone), alone.aliases()) == (1, (1, 1))
@@ -284,9 +288,11 @@ def of_an_earlier_release(shop: Shop, day: int) -> int:
     if before is not None:
         mlflow_client.set_registered_model_alias(shop.name, "last_known_good", str(before))
     mlflow_client.set_registered_model_alias(shop.name, "champion", str(number))
-    audit.record(
-        id=f"promotion/{shop.name}/{number}", as_of=at(day), model=shop.name, event="promotion", version=number, actor="run old",
-        reason="scheduled", evidence={"replaced": before, "mlflow_run_id": old.info.run_id, "key": f"old-{day}", "decision_id": None},
+    ledger.append(
+        Promoted(
+            id=f"promotion/{shop.name}/{number}", model=shop.name, as_of=at(day), actor="run old", reason="scheduled", taken_over=True,
+            version=number, replaced=before, run_id=old.info.run_id, key=f"old-{day}",
+        )
     )  # fmt: skip
     return number
 
@@ -311,26 +317,28 @@ def test_a_home_of_an_earlier_release_is_served_after_its_versions_were_adopted(
     until(lambda: server.describe(alone.name)["version"] == 2, "the server serves what was adopted", 60)
     assert answering(alone) == 2
     assert server.describe(alone.name)["role"] == "champion"
-    adoptions = [event for event in audit.trail(alone.name) if event["event"] == "adoption"]
-    assert [(event["version"], event["actor"]) for event in adoptions] == [(2, "ada"), (1, "ada")]
-    assert set(adoptions[0]["evidence"]["sha256"]) == {*contents.NEEDED, contents.Evaluation.NAME}
+    adoptions = [entry.event for entry in ledger.entries(alone.name) if isinstance(entry.event, Adopted)]
+    assert [(event.version, event.actor) for event in adoptions] == [(2, "ada"), (1, "ada")]
+    assert set(adoptions[0].sha256) == {*contents.NEEDED, contents.Evaluation.NAME}
     assert main(["registry", "adopt", alone.name]) == 0
     assert "nothing, all have digests" in capsys.readouterr().out
     assert rollback(alone.name, reason="worse", actor="ada").version == 1
 
 
 def test_a_champion_by_mlflows_alias_alone_is_no_champion_until_it_is_adopted(shop: Shop) -> None:
-    """The audit trail was lost, or a person registered it: gates must not say that there is nothing to beat."""
+    """The ledger was lost, or a person registered it: gates must not say that there is nothing to beat."""
     number = of_an_earlier_release(shop, 3)
     with psycopg.connect(shop.settings.database_url("evergreen")) as connection:
-        connection.execute("delete from audit where model = %s", [shop.name])
+        connection.execute("alter table ledger disable trigger all")
+        connection.execute("delete from ledger where model = %s", [shop.name])
+        connection.execute("alter table ledger enable trigger all")
     with pytest.raises(EvidenceMissing, match="the alias champion names version 1") as refused:
         store.champion(shop.name)
     assert f"evergreen registry adopt {shop.name}" in refused.value.next_step
     assert main(["registry", "adopt", shop.name, "--actor", "ada"]) == 0
     champion = store.champion(shop.name)
     assert champion is not None and champion.number == number
-    assert ("promotion", number) in shop.events()
+    assert ("promoted", number) in shop.events()
 
 
 def register_by_hand(model: str, run_id: str, model_id: str, tags: dict[str, str]) -> int:

@@ -11,10 +11,11 @@ import pytest
 from evergreen.cli import main
 from evergreen.errors import DeployRefused, EvidenceMissing, NothingToRollBackTo, StageSkipped
 from evergreen.handovers.rollback import RolledBack
+from evergreen.history import events as happened
+from evergreen.history import ledger
 from evergreen.local.postgres import free_port
-from evergreen.registry import audit, records, store
+from evergreen.registry import promotion, records, store
 from evergreen.registry import stages as registry
-from evergreen.registry.promotion import promote
 from evergreen.registry.tags import Tag
 from evergreen.serve import client
 from evergreen.serve import stages as serve
@@ -33,18 +34,18 @@ def answering(shop: Shop) -> int:
     return version
 
 
-def test_the_last_known_good_version_serves_again_and_the_audit_trail_says_why(shop: Shop) -> None:
+def test_the_last_known_good_version_serves_again_and_the_ledger_says_why(shop: Shop) -> None:
     shop.champion(3)
     shop.champion(5)
     result = back(shop)
-    assert (result.retired, result.version) == (2, 1)
+    assert (result.left, result.version) == (2, 1)
     assert "complaints" in result.message
     assert (answering(shop), shop.aliases()) == (1, (1, 1))
-    event = audit.trail(shop.name)[-1]
-    assert {name: event[name] for name in ("event", "version", "actor", "reason", "as_of", "evidence")} == {
-        "event": "rollback", "version": 1, "actor": "ada", "reason": "complaints", "as_of": at(5), "evidence": {"from": 2, "to": 1},
-    }  # fmt: skip
-    assert event["at"] is not None
+    assert shop.kinds()[-3:] == ["deploying", "deployed", "rolled back"]
+    event = ledger.entries(shop.name)[-1].event
+    assert event == happened.RolledBack(
+        id=f"rollback/{shop.name}/2", model=shop.name, as_of=at(5), actor="ada", reason="complaints", version=1, left=2
+    )
     assert records.version(shop.name, 2).rolled_back and not records.version(shop.name, 1).rolled_back
 
 
@@ -77,7 +78,7 @@ def test_the_command_rolls_back_and_says_so(shop: Shop, capsys: pytest.CaptureFi
     command = ["rollback", shop.name, "--reason", "complaints", "--actor", "ada"]
     assert main(command) == 0
     assert "version 1 serves again" in capsys.readouterr().out
-    assert (answering(shop), audit.trail(shop.name)[-1]["actor"]) == (1, "ada")
+    assert (answering(shop), ledger.entries(shop.name)[-1].event.actor) == (1, "ada")
     assert main(command) == 1
     assert "next step: train a better version" in capsys.readouterr().err
 
@@ -90,7 +91,7 @@ def test_a_rollback_that_names_its_version_is_done_once(shop: Shop) -> None:
     assert shop.champion(7) == 3
     before = shop.aliases(), shop.events()
     again = rollback(shop.name, reason="complaints", actor="ada", version=2)
-    assert (again.retired, again.version) == (2, 3) and "before; the champion is version 3" in again.message
+    assert (again.left, again.version) == (2, 3) and "before; the champion is version 3" in again.message
     with pytest.raises(NothingToRollBackTo) as refused:
         rollback(shop.name, reason="complaints", actor="ada", version=1)
     assert "version 3" in refused.value.found and "version 1" in refused.value.expected
@@ -121,9 +122,9 @@ def test_a_deployment_that_was_killed_halfway_can_be_rolled_back_from(
             patch.setattr(client if killed == "deploy" else store, killed, kill)
             rollback(shop.name, reason="complaints", actor="ada", version=named)
     told = rollback(shop.name, reason="complaints", actor="ada", version=named)
-    assert (told.retired, told.version, answering(shop), shop.aliases()) == (3, 2, 2, (2, 2))
+    assert (told.left, told.version, answering(shop), shop.aliases()) == (3, 2, 2, (2, 2))
     assert records.version(shop.name, 3).rolled_back and not records.version(shop.name, 2).rolled_back
-    assert shop.events() == [("promotion", 1), ("promotion", 2), ("promotion", 3), ("rollback", 2)]
+    assert shop.events() == [("promoted", 1), ("promoted", 2), ("promoted", 3), ("rolled back", 2)]
     with pytest.raises(StageSkipped, match="version 3 was rolled back from"):
         serve.deploy(shop.run(7), registered)
     assert answering(shop) == 2
@@ -157,7 +158,7 @@ def test_the_first_version_has_nothing_to_roll_back_to(shop: Shop) -> None:
     shop.champion(3)
     with pytest.raises(NothingToRollBackTo):
         back(shop)
-    assert (answering(shop), shop.aliases(), shop.events()) == (1, (1, None), [("promotion", 1)])
+    assert (answering(shop), shop.aliases(), shop.events()) == (1, (1, None), [("promoted", 1)])
     assert not records.version(shop.name, 1).rolled_back
 
 
@@ -170,7 +171,7 @@ def test_after_a_rollback_the_next_version_serves_and_can_be_rolled_back_from(sh
     back(shop, "complaints again")
     assert (answering(shop), shop.aliases()) == (1, (1, 1))
     assert shop.events() == [
-        ("promotion", 1), ("promotion", 2), ("rollback", 1), ("promotion", 3), ("rollback", 1)
+        ("promoted", 1), ("promoted", 2), ("rolled back", 1), ("promoted", 3), ("rolled back", 1)
     ]  # fmt: skip
 
 
@@ -186,19 +187,19 @@ def test_a_rollback_to_a_version_that_cannot_be_loaded_changes_nothing(shop: Sho
     assert not records.version(shop.name, 2).rolled_back, "what serves on may be promoted by a rerun"
 
 
-@pytest.mark.parametrize("killed_before", ["mark_rolled_back", "record", "set_champion"])
+@pytest.mark.parametrize("killed_before", ["mark_rolled_back", "append", "set_champion"])
 def test_a_rollback_that_is_killed_halfway_ends_the_same_when_run_again(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, killed_before: str
 ) -> None:
     shop.champion(3)
     shop.champion(5)
     with monkeypatch.context() as patch:
-        patch.setattr(audit if killed_before == "record" else store, killed_before, kill)
+        patch.setattr(ledger if killed_before == "append" else store, killed_before, kill)
         with pytest.raises(KeyboardInterrupt):
             back(shop)
     back(shop)
     assert (answering(shop), shop.aliases()) == (1, (1, 1))
-    assert shop.events() == [("promotion", 1), ("promotion", 2), ("rollback", 1)]
+    assert shop.events() == [("promoted", 1), ("promoted", 2), ("rolled back", 1)]
     assert records.version(shop.name, 2).rolled_back
 
 
@@ -219,10 +220,10 @@ def test_a_rollback_needs_no_mlflow_and_is_shown_in_it_later(alone: Shop) -> Non
     alone.champion(5)
     with without_mlflow():
         told = back(alone)
-        assert (told.retired, told.version) == (2, 1) and "MLflow does not show it yet" in told.message
+        assert (told.left, told.version) == (2, 1) and "MLflow does not show it yet" in told.message
         with pytest.raises(NothingToRollBackTo):
             back(alone)
-    assert alone.events()[-1] == ("rollback", 1) and records.version(alone.name, 2).rolled_back
+    assert alone.events()[-1] == ("rolled back", 1) and records.version(alone.name, 2).rolled_back
     alone.server.stop()
     alone.serve()
     assert answering(alone) == 1
@@ -233,10 +234,10 @@ def test_a_rollback_needs_no_mlflow_and_is_shown_in_it_later(alone: Shop) -> Non
     )
 
     again = back(alone, "complaints still")
-    assert (again.retired, again.version) == (2, 1) and "before; the champion is version 1" in again.message
+    assert (again.left, again.version) == (2, 1) and "before; the champion is version 1" in again.message
     assert (alone.aliases(), store.disagreements(alone.name)) == ((1, 1), [])
     assert mlflow.MlflowClient().get_model_version(alone.name, "2").tags[Tag.ROLLED_BACK] == "complaints"
-    assert alone.events()[-2:] == [("promotion", 2), ("rollback", 1)]
+    assert alone.events()[-2:] == [("promoted", 2), ("rolled back", 1)]
 
 
 def test_a_promotion_needs_no_mlflow_and_is_shown_by_the_next_one(shop: Shop) -> None:
@@ -244,9 +245,11 @@ def test_a_promotion_needs_no_mlflow_and_is_shown_by_the_next_one(shop: Shop) ->
     second = shop.registered(5).version
     client.deploy(shop.name, second)
     with without_mlflow():
-        champion = store.champion(shop.name)
-        replaced = promote(shop.name, records.version(shop.name, second), champion, None, actor="ada", reason="better")
-    assert (replaced, shop.events()[-1], shop.aliases()) == (first, ("promotion", second), (first, None))
+        champion, version = store.champion(shop.name), records.version(shop.name, second)
+        intent = promotion.intend(version, "promotion", champion, model=shop.name, actor="ada", reason="better")
+        assert not promotion.complete(intent), "MLflow does not show it yet"
+    good = store.last_known_good(shop.name)
+    assert (good and good.number, shop.events()[-1], shop.aliases()) == (first, ("promoted", second), (first, None))
     assert store.champion(shop.name) == records.version(shop.name, second)
     serve.deploy(shop.run(5), shop.registered(5).model_copy(update={"compared_with": first}))
     assert (shop.aliases(), store.disagreements(shop.name)) == ((second, first), [])

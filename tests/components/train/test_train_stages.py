@@ -323,3 +323,32 @@ def test_what_a_killed_or_failed_training_began_to_log_is_cleared_by_the_next_on
     ]
     left = {model.model_id for model in client.search_logged_models([experiment])}
     assert left == {living[1]}, "the pending models of the killed one and of the one that ended are gone"
+
+
+def test_a_training_that_was_done_before_and_whose_files_are_gone_is_done_again(
+    spec: ModelSpec, training_set: TrainingSet, tmp_path: Path
+) -> None:
+    import mlflow
+
+    from evergreen.history import ledger
+    from evergreen.history.events import Trained
+    from evergreen.registry import loading
+    from evergreen.train import stages
+
+    run = run_as_of(spec)
+    data, family = training_set(run), "logistic_regression"
+    lost = stages.tune(run, data, family)
+    trials = len(finished_trials(run, data, family))
+    damaged = tmp_path / "model.skops"
+    damaged.write_bytes(b"damaged")
+    model_id = mlflow.get_run(lost.run.id).data.tags["evergreen.model_uri"].removeprefix("models:/")
+    mlflow.MlflowClient().log_model_artifact(model_id, str(damaged))
+
+    anew = stages.tune(run, data, family)
+    assert anew.run.id != lost.run.id and anew.search_score == lost.search_score
+    assert loading.pipeline(anew.run.id) is not None
+    assert len(finished_trials(run, data, family)) == trials, "the search is not done again"
+    assert stages.tune(run, data, family) == anew, "and then it is found"
+    trained = [entry.event for entry in ledger.entries(spec.model) if isinstance(entry.event, Trained)]
+    assert [event.run_id for event in trained] == [lost.run.id, anew.run.id]
+    assert {(event.key, event.family, event.score) for event in trained} == {(data.key, family, lost.search_score)}

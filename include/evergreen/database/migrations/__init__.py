@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import Connection
 
-from evergreen.database.migrations import m0001_first_tables
+from evergreen.database.migrations import m0001_first_tables, m0002_ledger
 from evergreen.errors import RequestRefused, StoreNewer
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,10 @@ class Migration:
     step: str | Callable[[Connection], None]  # statements, or a function that runs them
 
 
-MIGRATIONS = (Migration(1, "the first tables", m0001_first_tables.STATEMENTS),)
+MIGRATIONS = (
+    Migration(1, "the first tables", m0001_first_tables.STATEMENTS),
+    Migration(2, "the ledger, with the audit trail of before", m0002_ledger.step),
+)
 
 
 def bring_up(connection: Connection, steps: tuple[Migration, ...] = MIGRATIONS) -> list[Migration]:

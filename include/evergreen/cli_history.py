@@ -1,0 +1,126 @@
+"""The commands that ask for a model's life, or set it right: `history`, `audit`, `retire`, `registry restore`."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from evergreen.quoting import shown, visible
+
+if TYPE_CHECKING:
+    from evergreen.history.chain import Witness
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def add(commands: Commands, registry: Commands) -> None:
+    """Add them to those of `evergreen`, and to those of `evergreen registry`."""
+    restore = registry.add_parser(
+        "restore", help="let MLflow show again what the ledger says: names, versions, aliases"
+    )
+    restore.add_argument("model")
+    restore.add_argument("--actor", help="who; default: the system's user")
+    restore.set_defaults(command=_restore)
+
+    retire = commands.add_parser(
+        "retire", help="take a version out of the line for good, when nothing can be done with it"
+    )
+    retire.add_argument("model")
+    retire.add_argument("version", type=int)
+    retire.add_argument("--reason", required=True, help="why; kept in the ledger")
+    retire.add_argument("--actor", help="who; default: the system's user")
+    retire.set_defaults(command=_retire)
+
+    history = commands.add_parser("history", help="a model's life by the ledger: who was the champion, and why")
+    history.add_argument("model")
+    moment = history.add_mutually_exclusive_group()
+    moment.add_argument(
+        "--at", type=_moment, metavar="TIME", help="who was the champion then, by the clock; of a day: at its end"
+    )
+    moment.add_argument(
+        "--as-of", type=_moment, metavar="TIME", help="who was the champion of the data's interval that ends then"
+    )
+    history.set_defaults(command=_history)
+
+    audit = commands.add_parser("audit", help="the ledger of all models").add_subparsers(required=True)
+    verify = audit.add_parser("verify", help="find what was changed, removed or reordered in the ledger")
+    verify.add_argument(
+        "--witness",
+        action="append",
+        default=[],
+        type=_witness,
+        metavar="NUMBER:HASH",
+        help="an entry that must be there, as an earlier `verify` printed it",
+    )
+    verify.set_defaults(command=_verify)
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from evergreen.registry.restoring import restore
+
+    changes = restore(options.model, actor=options.actor or getpass.getuser())
+    for change in changes or ("MLflow shows what the ledger says; nothing to do",):
+        print(f"{options.model}: {change}")
+    return 0
+
+
+def _retire(options: argparse.Namespace) -> int:
+    from evergreen.registry.restoring import retire
+
+    actor = options.actor or getpass.getuser()
+    print(retire(options.model, options.version, reason=options.reason, actor=actor))
+    return 0
+
+
+def _history(options: argparse.Namespace) -> int:
+    from evergreen.history import ledger, telling
+
+    entries = ledger.entries(options.model)
+    if options.at is not None:
+        lines = telling.at(options.model, entries, options.at)
+    elif options.as_of is not None:
+        lines = telling.as_of(options.model, entries, options.as_of)
+    else:
+        lines = telling.whole(options.model, entries)
+    print("\n".join(map(visible, lines)))  # reasons are foreign words
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from evergreen.history import ledger
+
+    result = ledger.verify(options.witness)
+    for flaw in result.flaws:
+        print(flaw, file=sys.stderr)
+    if result.last is None:
+        print("the ledger has no entry")
+    else:
+        number = f"{result.entries} entr{'y' if result.entries == 1 else 'ies'}"
+        print(
+            f"{number}, {'not as they were recorded' if result.flaws else 'as they were recorded'}. The last one: {result.last}"
+        )
+    return 1 if result.flaws else 0
+
+
+def _moment(text: str) -> datetime:
+    """A moment, or the end of a day; in UTC where it names no zone."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{shown(text)} is not a day or a moment such as 2026-01-31T12:00:00Z"
+        ) from error
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return moment + timedelta(days=1) if len(text) == len("2026-01-31") else moment
+
+
+def _witness(text: str) -> Witness:
+    from evergreen.history.chain import Witness
+
+    try:
+        return Witness.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

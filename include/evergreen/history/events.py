@@ -1,0 +1,190 @@
+"""The events of a model's life, one frozen type per kind. Pure.
+
+The field `event` tells the kinds apart. A field may be added with a default; none is renamed or taken away, since what stands in a
+ledger is never written anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, TypeAdapter
+
+# The ledger's own words: those of gates and of the monitor may change, what is recorded does not.
+Purpose = Literal["promotion", "rollback"]
+GateVerdict = Literal["pass", "fail", "no evidence"]
+Action = Literal["none", "alert", "wait for labels", "retrain"]
+
+
+class Happened(BaseModel):
+    """What every event has."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    id: str  # the same occurrence has the same id: it is recorded once
+    model: str
+    as_of: datetime | None  # what the event's run or version knew about; never the wall clock
+    actor: str  # who: a person, a run, or a part of Evergreen
+    reason: str
+    taken_over: bool = False  # from the table `audit` of a release that had no ledger
+
+
+class Trained(Happened):
+    """A candidate was fitted, and all its files are in MLflow."""
+
+    event: Literal["trained"] = "trained"
+    run_id: str  # of MLflow
+    key: str  # of the training
+    family: str
+    metric: str
+    score: FiniteFloat  # of the search, on time folds
+    trials: int
+    decision_id: str | None = None  # the monitor's, when one asked for the training
+
+
+class Judged(Happened):
+    """One gate was decided about a candidate. The gates of one judgement are recorded together; `reason` is the gate's."""
+
+    event: Literal["judged"] = "judged"
+    run_id: str
+    key: str
+    family: str
+    judgement: int  # counts the judgements of the candidate, from 1
+    gate: str
+    observed: FiniteFloat | None
+    bound: FiniteFloat | None
+    verdict: GateVerdict
+    compared_with: int | None  # the champion then
+
+
+class NotBetter(Happened):
+    """A training ended well with a candidate that may not be promoted: its gates have the evidence, and it is not good enough."""
+
+    event: Literal["not better"] = "not better"
+    run_id: str
+    key: str
+    family: str
+    compared_with: int | None
+    decision_id: str | None = None
+
+
+class Registered(Happened):
+    """A candidate that passed its gates became a version."""
+
+    event: Literal["registered"] = "registered"
+    version: int
+    run_id: str
+    key: str
+    family: str
+
+
+class Adopted(Happened):
+    """A version of an earlier release, or of a person, was looked at and its digests were written down."""
+
+    event: Literal["adopted"] = "adopted"
+    version: int
+    run_id: str
+    sha256: Mapping[str, str]  # by file
+
+
+class Deploying(Happened):
+    """The intent, recorded before the act: the server is about to be given a version. What ends it names its id, or is what it is for."""
+
+    event: Literal["deploying"] = "deploying"
+    version: int
+    purpose: Purpose
+    replaces: int | None  # the champion then; of a rollback, the version that is left
+    run_id: str
+    key: str
+    decision_id: str | None = None
+
+
+class Deployed(Happened):
+    """The server confirmed that it answers with the version."""
+
+    event: Literal["deployed"] = "deployed"
+    version: int
+    intent: str  # id of the `deploying`
+
+
+class NotDeployed(Happened):
+    """An intent ended without its act: the server refused the version, or did not have it when somebody looked; `reason` says which."""
+
+    event: Literal["not deployed"] = "not deployed"
+    version: int
+    intent: str
+
+
+class Promoted(Happened):
+    """A version became the champion."""
+
+    event: Literal["promoted"] = "promoted"
+    version: int
+    replaced: int | None  # what rollback returns to from now on; None: what it returned to before
+    run_id: str | None = None
+    key: str | None = None
+    decision_id: str | None = None
+
+
+class RolledBack(Happened):
+    """A version was left for a good one, which serves again. What was left is not promoted again."""
+
+    event: Literal["rolled back"] = "rolled back"
+    version: int  # that serves again
+    left: int
+
+
+class Retired(Happened):
+    """A person took a version out of the line: nothing is compared with it, rolled back to it, or promoted by its rerun."""
+
+    event: Literal["retired"] = "retired"
+    version: int
+
+
+class Restored(Happened):
+    """A person let MLflow show again what the ledger says."""
+
+    event: Literal["restored"] = "restored"
+    changes: tuple[str, ...]
+
+
+class Decided(Happened):
+    """The monitor decided about a window, whatever it decided. `reason` has all of the decision's reasons."""
+
+    event: Literal["decided"] = "decided"
+    decision_id: str
+    start: datetime  # of the window
+    end: datetime
+    version: int | None  # that was judged
+    action: Action
+    triggers: bool
+    changed_at: datetime | None
+    evidence: Mapping[str, JsonValue]
+
+
+class Alerted(Happened):
+    """The owner was told of a decision to alert."""
+
+    event: Literal["alerted"] = "alerted"
+    decision_id: str
+
+
+Event = (
+    Trained | Judged | NotBetter | Registered | Adopted | Deploying | Deployed | NotDeployed | Promoted | RolledBack
+    | Retired | Restored | Decided | Alerted
+)  # fmt: skip
+
+_EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
+
+
+def to_text(event: Event) -> str:
+    """The event as one canonical line of JSON, in ASCII: equal events have equal texts."""
+    return json.dumps(event.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def from_text(text: str) -> Event:
+    """The event of a text; raises pydantic's `ValidationError` when it is none."""
+    return _EVENT.validate_json(text)

@@ -1,0 +1,189 @@
+"""The ledger: every event of every model's life, only ever added to, each entry holding the one before it by its hash.
+
+One chain for all models: what is missing between two entries is missing for everybody. Adding takes a lock for the length of a short
+transaction, so that there is one order and no fork; a killed process leaves its events whole or not at all.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+
+from psycopg import Connection
+from pydantic import ValidationError
+
+from evergreen import database
+from evergreen.errors import LedgerUnreadable
+from evergreen.history import chain, events, story
+from evergreen.history.chain import Link, Witness
+from evergreen.history.events import Event
+from evergreen.history.story import Entry, Standing
+
+log = logging.getLogger(__name__)
+
+TABLE = database.Table(
+    "ledger",
+    Link,
+    key=("number",),
+    indexes={"ledger_of_a_kind": ("event", "model", "number"), "ledger_of_a_model": ("model", "number")},
+    unique=("id", "previous"),  # the chain has no fork, whatever a writer does
+)
+
+_LOCK = "select pg_advisory_xact_lock(hashtextextended('evergreen ledger', 0))"
+_PATIENCE = "60s"  # that an addition waits for others; then the database counts as silent, and a task is tried again
+_PAGE = 1000  # entries that a verification holds at a time
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What came of looking through the whole chain."""
+
+    entries: int
+    last: (
+        Witness | None
+    )  # of the last entry; None: there is none. Keep it elsewhere: it shows later whether the end was cut off
+    flaws: tuple[str, ...]
+
+
+def append(*added: Event) -> None:
+    """Add events, in this order and together; one whose id is there already is left out.
+
+    Raises:
+        ServiceUnavailable: the database does not answer; none of them is there then.
+    """
+    with database.connect() as connection:
+        _add(connection, added)
+
+
+def extend(model: str, decide: Callable[[Sequence[Entry]], Iterable[Event]]) -> None:
+    """Add what `decide` makes of the model's entries; nobody adds another one meanwhile."""
+    with database.connect() as connection:
+        _alone(connection)
+        _add(connection, tuple(decide(_entries(connection, model, ()))))
+
+
+def entries(model: str, *kinds: str) -> list[Entry]:
+    """The model's entries, the oldest first; of these kinds, or of all.
+
+    Raises:
+        LedgerUnreadable: one of them is no event that this release knows.
+    """
+    with database.connect() as connection:
+        return _entries(connection, model, kinds)
+
+
+def standing(model: str) -> Standing:
+    """The model's champion, last known good version, and what was left halfway."""
+    return story.standing(entry.event for entry in entries(model, *story.MOVES))
+
+
+def standings() -> dict[str, Standing]:
+    """Those of every model that has any."""
+    with database.connect() as connection:
+        links = TABLE.select(connection, "where event = any(%s) order by model, number", [list(story.MOVES)])
+    return {
+        model: story.standing(_entry(link).event for link in own)
+        for model, own in groupby(links, key=lambda link: link.model)
+    }
+
+
+def verify(witnesses: Sequence[Witness] = ()) -> Verification:
+    """Look through all entries for what was changed, removed, put in or put elsewhere since they were added."""
+    last: Link | None = None
+    count, unreadable = 0, []
+
+    def looked_at() -> Iterator[Link]:
+        nonlocal last, count
+        for last in _pages():
+            count += 1
+            if problem := _unlike(last):
+                unreadable.append(f"entry {last.number} cannot be read: {problem}")
+            yield last
+
+    flaws = (*chain.flaws(looked_at(), witnesses), *unreadable)
+    return Verification(count, None if last is None else Witness(last.number, last.hash), flaws)
+
+
+def _pages() -> Iterator[Link]:
+    number = None
+    while True:
+        with database.connect() as connection:
+            page = (
+                TABLE.select(connection, "order by number limit %s", [_PAGE])
+                if number is None
+                else TABLE.select(connection, "where number > %s order by number limit %s", [number, _PAGE])
+            )
+        yield from page
+        if len(page) < _PAGE:
+            return
+        number = page[-1].number
+
+
+def _alone(connection: Connection) -> None:
+    connection.execute(f"set local lock_timeout = '{_PATIENCE}'")
+    connection.execute(_LOCK)
+
+
+def _add(connection: Connection, added: Sequence[Event]) -> None:
+    _alone(connection)
+    ids = [event.id for event in added]
+    known = {id for (id,) in connection.execute("select id from ledger where id = any(%s)", [ids]).fetchall()}
+    last = connection.execute("select number, hash from ledger order by number desc limit 1").fetchone()
+    number, previous = last or (0, chain.BEGINNING)
+    now: datetime = connection.execute("select clock_timestamp()").fetchall()[0][0]
+    links: list[Link] = []
+    for event in added:
+        if event.id in known:
+            continue
+        known.add(event.id)
+        number, body = number + 1, events.to_text(event)
+        hashed = chain.digest(number, event.id, now, event.model, event.event, body, previous)
+        links.append(Link(number, event.id, now, event.model, event.event, body, previous, hashed))
+        previous = hashed
+    # Not `Table.insert`, which does nothing where a number is taken: two entries of one number are a defect, and an error.
+    connection.execute(TABLE.inserting, TABLE.arrays(links))
+    for link in links:
+        # A task's log is a witness that whoever changes the database does not have.
+        log.info("Ledger entry %s: %s of %s", Witness(link.number, link.hash), link.event, link.model)
+
+
+def _entries(connection: Connection, model: str, kinds: Sequence[str]) -> list[Entry]:
+    of_kinds = "and event = any(%s) " if kinds else ""
+    links = TABLE.select(
+        connection, f"where model = %s {of_kinds}order by number", [model, *([list(kinds)] if kinds else [])]
+    )
+    return [_entry(link) for link in links]
+
+
+def _entry(link: Link) -> Entry:
+    try:
+        return Entry(link.number, link.at, events.from_text(link.body))
+    except ValidationError as error:
+        raise LedgerUnreadable(
+            f"reading entry {link.number} of the ledger, of {link.model}",
+            found=f"{link.event}: {_reason(error)}",
+            expected="an event of a kind that this release knows",
+            next_step="`evergreen audit verify` says whether it was changed; else run the release that wrote it",
+        ) from error
+
+
+def _unlike(link: Link) -> str:
+    """What is wrong with the event of a row; empty: nothing."""
+    try:
+        event = events.from_text(link.body)
+    except ValidationError as error:
+        return _reason(error)
+    named = (event.id, event.model, event.event)
+    return (
+        ""
+        if named == (link.id, link.model, link.event)
+        else f"its row names it {(link.id, link.model, link.event)}, its text {named}"
+    )
+
+
+def _reason(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc']))} {first['msg']}".strip()

@@ -1,0 +1,290 @@
+"""What the ledger says of a model: projections of its entries, the oldest first. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from evergreen.history.events import (
+    Adopted,
+    Alerted,
+    Decided,
+    Deployed,
+    Deploying,
+    Event,
+    Judged,
+    NotBetter,
+    NotDeployed,
+    Promoted,
+    Registered,
+    Restored,
+    Retired,
+    RolledBack,
+    Trained,
+)
+
+State = Literal["registered", "champion", "last known good", "replaced", "rolled back", "retired"]
+
+# The kinds that `standing` looks at.
+MOVES = ("deploying", "not deployed", "promoted", "rolled back", "retired")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An event in the ledger."""
+
+    number: int
+    at: datetime  # when it was recorded
+    event: Event
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a model's promotions, rollbacks and retirements have led to: versions by their numbers."""
+
+    champion: int | None = None
+    last_known_good: int | None = None
+    retired_champion: int | None = (
+        None  # the last champion, retired with none in its place: served while nothing else is
+    )
+    pending: Deploying | None = None  # an intent whose end nobody recorded
+    rolled_back: frozenset[int] = frozenset()
+    retired: frozenset[int] = frozenset()
+
+    @property
+    def to_serve(self) -> Standing:
+        """What a server starts with: a rollback that was intended is carried out, a version that nobody saw answer is not served."""
+        if self.pending is None or self.pending.purpose != "rollback":
+            return self
+        return replace(self, champion=self.pending.version, last_known_good=self.pending.version)
+
+
+@dataclass(frozen=True)
+class Reign:
+    """How long a version was the champion, by the clock, and why it became it."""
+
+    version: int
+    since: datetime
+    until: datetime | None  # None: it is
+    cause: Promoted | RolledBack
+
+
+@dataclass(frozen=True)
+class VersionStory:
+    """What became of a version."""
+
+    number: int
+    run_id: str | None  # of MLflow; None: an earlier release promoted it, and did not write it down
+    family: str
+    as_of: datetime | None
+    since: datetime  # when it was first heard of
+    state: State
+    left_because: str  # why it was rolled back from or retired
+
+
+def standing(events: Iterable[Event]) -> Standing:
+    """Where the events of a model have led to."""
+    now = Standing()
+    for event in events:
+        now = _after(now, event)
+    return now
+
+
+def _after(now: Standing, event: Event) -> Standing:
+    match event:
+        case Deploying():
+            return replace(now, pending=event)
+        case NotDeployed():
+            ended = now.pending is not None and now.pending.id == event.intent
+            return replace(now, pending=None) if ended else now
+        case Promoted():
+            good = now.last_known_good if event.replaced is None else event.replaced
+            return replace(now, champion=event.version, last_known_good=good, retired_champion=None, pending=None)
+        case RolledBack():
+            # From a version that was put on the server by hand the champion is only given back: what is good is as it was.
+            good = now.last_known_good if now.champion == event.version else event.version
+            return replace(
+                now, champion=event.version, last_known_good=good, retired_champion=None, pending=None,
+                rolled_back=now.rolled_back | {event.left},
+            )  # fmt: skip
+        case Retired():
+            gone = event.version
+            return replace(
+                now,
+                champion=None if now.champion == gone else now.champion,
+                last_known_good=None if now.last_known_good == gone else now.last_known_good,
+                retired_champion=gone if now.champion == gone else now.retired_champion,
+                retired=now.retired | {gone},
+            )
+    return now
+
+
+def champion_as_of(entries: Sequence[Entry], moment: datetime) -> int | None:
+    """The champion of an interval that ends at `moment`: left by what knew about less. So history can be replayed as if it were live."""
+    return standing(_events(known_before(entries, moment))).champion
+
+
+def reigns(entries: Sequence[Entry]) -> list[Reign]:
+    """The champions by the clock, one after the other; between two there is none when one was retired."""
+    found: list[Reign] = []
+    now = Standing()
+    for entry in entries:
+        after = _after(now, entry.event)
+        if after.champion != now.champion:
+            if now.champion is not None:
+                found[-1] = replace(found[-1], until=entry.at)
+            if isinstance(entry.event, Promoted | RolledBack):
+                found.append(Reign(entry.event.version, entry.at, None, entry.event))
+        now = after
+    return found
+
+
+def champion_at(entries: Sequence[Entry], moment: datetime) -> Reign | None:
+    """Who was the champion at a moment of the clock, and why."""
+    return next(
+        (
+            reign
+            for reign in reversed(reigns(entries))
+            if reign.since <= moment and (reign.until is None or moment < reign.until)
+        ),
+        None,
+    )
+
+
+def known_before(entries: Sequence[Entry], moment: datetime) -> list[Entry]:
+    """The entries whose runs and versions knew about less than `moment`."""
+    return [entry for entry in entries if entry.event.as_of is not None and entry.event.as_of < moment]
+
+
+def versions(entries: Sequence[Entry]) -> list[VersionStory]:
+    """Every version that the ledger knows, by number."""
+    now = standing(_events(entries))
+    found: dict[int, VersionStory] = {}
+    for entry in entries:
+        event = entry.event
+        if isinstance(event, Registered | Adopted | Promoted) and event.version not in found:
+            family = event.family if isinstance(event, Registered) else ""
+            found[event.version] = VersionStory(
+                event.version, event.run_id, family, event.as_of, entry.at, _state(now, event.version, entries), ""
+            )
+        elif isinstance(event, RolledBack) and event.left in found:
+            found[event.left] = replace(found[event.left], left_because=event.reason)
+        elif isinstance(event, Retired) and event.version in found:
+            found[event.version] = replace(found[event.version], left_because=event.reason)
+    return [found[number] for number in sorted(found)]
+
+
+def _state(now: Standing, number: int, entries: Sequence[Entry]) -> State:
+    if number in now.retired:
+        return "retired"
+    if number in now.rolled_back:
+        return "rolled back"
+    if number == now.champion:
+        return "champion"
+    if number == now.last_known_good:
+        return "last known good"
+    promoted = any(isinstance(entry.event, Promoted) and entry.event.version == number for entry in entries)
+    return "replaced" if promoted else "registered"
+
+
+def judgement(entries: Sequence[Entry], run_id: str) -> list[Judged]:
+    """The gates of a candidate, as they were decided last."""
+    gates = [event for event in _events(entries) if isinstance(event, Judged) and event.run_id == run_id]
+    return [gate for gate in gates if gate.judgement == gates[-1].judgement]
+
+
+def gates(entries: Sequence[Entry], version: int) -> list[Judged]:
+    """The gates that a version passed; none of one whose gates were decided by a release that had no ledger."""
+    runs = [event.run_id for event in _events(entries) if isinstance(event, Registered) and event.version == version]
+    return judgement(entries, runs[0]) if runs else []
+
+
+def decisions(entries: Sequence[Entry]) -> list[Decided]:
+    """The decision of each window that stands, by window: the one that triggered a training, else the last one."""
+    found: dict[datetime, Decided] = {}
+    for event in _events(entries):
+        if isinstance(event, Decided) and not (event.start in found and found[event.start].triggers):
+            found[event.start] = event
+    return sorted(found.values(), key=lambda decided: (decided.end, decided.start))
+
+
+def timeline(entries: Sequence[Entry]) -> Iterator[tuple[Entry, str]]:
+    """Everything that a reader of a model's life wants to know, one line each, in the order in which it was recorded.
+
+    A window that is like the one before it is left out, and so is each gate beside its verdict.
+    """
+    previous = "none"
+    judgements: dict[tuple[str, int], list[Judged]] = {}
+    for event in _events(entries):
+        if isinstance(event, Judged):
+            judgements.setdefault((event.run_id, event.judgement), []).append(event)
+    for entry in entries:
+        event = entry.event
+        if isinstance(event, Judged):
+            together = judgements.pop((event.run_id, event.judgement), None)
+            if together is not None:
+                yield entry, _verdict(together)
+            continue
+        if isinstance(event, Decided):
+            news = event.action == "retrain" or event.action not in ("none", previous)
+            previous = event.action
+            if not news:
+                continue
+        yield entry, describe(event)
+
+
+def _verdict(together: Sequence[Judged]) -> str:
+    """One judgement in a line."""
+    passed = sum(gate.verdict == "pass" for gate in together)
+    failed = "; ".join(f"{gate.gate}: {gate.reason}" for gate in together if gate.verdict != "pass")
+    return f"{together[0].family}: {passed} of {len(together)} gates passed{f': {failed}' if failed else ''}"
+
+
+def describe(event: Event) -> str:
+    """An event in a line."""
+    match event:
+        case Trained():
+            return f"trained {event.family}: {event.metric} {event.score:.4f} on time folds, {event.trials} trials"
+        case Judged():
+            return f"{event.family}, gate {event.gate}: {event.verdict} ({event.reason})"
+        case NotBetter():
+            cause = f", which decision {event.decision_id} asked for" if event.decision_id else ""
+            return f"the training{cause} promotes nothing: {event.reason}"
+        case Registered():
+            return f"version {event.version} was registered ({event.family})"
+        case Adopted():
+            return f"version {event.version} was adopted: {event.reason}"
+        case Deploying():
+            return f"version {event.version} is about to be deployed, for a {event.purpose} ({event.reason})"
+        case Deployed():
+            return f"version {event.version} answers"
+        case NotDeployed():
+            return f"version {event.version} was not deployed: {event.reason}"
+        case Promoted():
+            cause = f"decision {event.decision_id}" if event.decision_id else event.reason
+            return f"version {event.version} is the champion ({cause})"
+        case RolledBack():
+            return f"version {event.version} is the champion again; version {event.left} was rolled back from ({event.reason})"
+        case Retired():
+            return f"version {event.version} was retired ({event.reason})"
+        case Restored():
+            return f"MLflow shows the ledger's word again: {'; '.join(event.changes)}"
+        case Decided():
+            triggers = "" if event.action != "retrain" or event.triggers else ", which triggers nothing"
+            return (
+                f"decision {event.decision_id} about {event.start:%Y-%m-%d}: {event.action}{triggers} ({event.reason})"
+            )
+        case Alerted():
+            return f"the owner was told of decision {event.decision_id}: {event.reason}"
+
+
+def next_id(prefix: str, entries: Sequence[Entry]) -> str:
+    """An id that no entry has, of what may happen again: the prefix, then the prefix with /2, /3, …"""
+    taken = sum(entry.event.id == prefix or entry.event.id.startswith(f"{prefix}/") for entry in entries)
+    return prefix if taken == 0 else f"{prefix}/{taken + 1}"
+
+
+def _events(entries: Sequence[Entry]) -> Iterator[Event]:
+    return (entry.event for entry in entries)

@@ -1,0 +1,77 @@
+"""A model's life for a reader at a terminal: what `evergreen history` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from evergreen.history import story
+from evergreen.history.events import Promoted
+from evergreen.history.story import Entry, Reign, VersionStory
+
+
+def whole(model: str, entries: Sequence[Entry]) -> Iterator[str]:
+    """Versions, champions, and everything that happened."""
+    if not entries:
+        yield f"{model}: nothing has happened yet"
+        return
+    now = story.standing(entry.event for entry in entries)
+    yield f"{model}: {_champion(now.champion)}"
+    if now.pending is not None:
+        yield f"  {now.pending.actor} began a {now.pending.purpose} to version {now.pending.version}, and did not end it"
+    yield ""
+    yield "Versions"
+    yield from (f"  {_version(version)}" for version in story.versions(entries))
+    yield ""
+    yield "Champions, by the clock"
+    yield from (f"  {_reign(reign)}" for reign in story.reigns(entries))
+    yield ""
+    yield "What happened (recorded at; as of; what; who)"
+    for entry, line in story.timeline(entries):
+        as_of = "-" if entry.event.as_of is None else f"{entry.event.as_of:%Y-%m-%d}"
+        mark = " [taken over]" if entry.event.taken_over else ""
+        yield f"  {entry.at:%Y-%m-%d %H:%M:%S}  {as_of:10}  {line}  [{entry.event.actor}]{mark}"
+
+
+def at(model: str, entries: Sequence[Entry], moment: datetime) -> Iterator[str]:
+    """Who was the champion at a moment of the clock, and why."""
+    reign = story.champion_at(entries, moment)
+    yield from _who(model, f"at {moment:%Y-%m-%d %H:%M:%S}", reign, entries)
+
+
+def as_of(model: str, entries: Sequence[Entry], moment: datetime) -> Iterator[str]:
+    """Who was the champion of the interval that ends at a moment of the data, and why: as if history had been live."""
+    number = story.champion_as_of(entries, moment)
+    reigns = story.reigns(story.known_before(entries, moment))
+    reign = reigns[-1] if reigns and number is not None else None
+    yield from _who(model, f"as of {moment:%Y-%m-%d %H:%M:%S}", reign, entries)
+
+
+def _who(model: str, when: str, reign: Reign | None, entries: Sequence[Entry]) -> Iterator[str]:
+    if reign is None:
+        yield f"{model} {when}: no champion"
+        return
+    cause = reign.cause
+    yield f"{model} {when}: version {reign.version}"
+    yield f"  {story.describe(cause)}"
+    yield f"  by {cause.actor}, recorded at {reign.since:%Y-%m-%d %H:%M:%S}{', taken over from the release before' if cause.taken_over else ''}"
+    if isinstance(cause, Promoted):
+        if decided := next((each for each in story.decisions(entries) if each.decision_id == cause.decision_id), None):
+            yield f"  {story.describe(decided)}"
+        for gate in story.gates(entries, reign.version):
+            yield f"  gate {gate.gate}: {gate.verdict} ({gate.reason})"
+
+
+def _champion(number: int | None) -> str:
+    return "no champion" if number is None else f"version {number} is the champion"
+
+
+def _version(version: VersionStory) -> str:
+    known = "" if version.as_of is None else f"as of {version.as_of:%Y-%m-%d}, "
+    why = f" ({version.left_because})" if version.left_because else ""
+    return f"{version.number}: {version.state}{why}; {known}{version.family or 'family not recorded'}, MLflow run {version.run_id}"
+
+
+def _reign(reign: Reign) -> str:
+    until = "now" if reign.until is None else f"{reign.until:%Y-%m-%d %H:%M:%S}"
+    return f"{reign.since:%Y-%m-%d %H:%M:%S} to {until}: version {reign.version} ({reign.cause.event} by {reign.cause.actor})"

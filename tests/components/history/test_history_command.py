@@ -1,0 +1,114 @@
+"""`evergreen history`: who was the champion, when, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from evergreen.cli import main
+from evergreen.history import ledger
+from evergreen.history.events import Decided, Judged, Promoted, Registered, RolledBack
+from evergreen.settings import Settings
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def common(id: str, day: int, **more: Any) -> dict[str, Any]:
+    return {
+        "id": id,
+        "model": "churn",
+        "as_of": START + timedelta(days=day),
+        "actor": "ada, run r",
+        "reason": "better",
+        **more,
+    }
+
+
+@pytest.fixture
+def said(home: Settings, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What the command prints about a model with two versions, the second of which was asked for by a decision and left again."""
+
+    def version(number: int, day: int, **promoted: Any) -> None:
+        ledger.append(
+            Judged(
+                **common(f"judged/run{number}", day, reason=f"{number} rows"), run_id=f"run{number}", key="k", family="ridge", judgement=1,
+                gate="evaluation rows", observed=float(number), bound=1.0, verdict="pass", compared_with=None,
+            ),
+            Registered(**common(f"registered/{number}", day), version=number, run_id=f"run{number}", key="k", family="ridge"),
+            Promoted(**common(f"promotion/{number}", day, **promoted), version=number),
+        )  # fmt: skip
+
+    version(1, 5, replaced=None)
+    ledger.append(
+        Decided(
+            **common("decided/d", 9, actor="run m", reason="predictions \x1b[31mdrifted\n"), decision_id="d", start=START + timedelta(days=8),
+            end=START + timedelta(days=9), version=1, action="retrain", triggers=True, changed_at=None, evidence={},
+        )
+    )  # fmt: skip
+    version(2, 9, replaced=1, decision_id="d")
+
+    def run(*arguments: str) -> str:
+        capsys.readouterr()
+        assert main(["history", "churn", *arguments]) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_the_whole_life_is_told_in_its_order(said: Callable[..., str]) -> None:
+    ledger.append(RolledBack(**common("rollback/2", 9, actor="grace", reason="complaints"), version=1, left=2))
+    told = said()
+    lines = told.splitlines()
+    assert lines[0] == "churn: version 1 is the champion"
+    assert "  2: rolled back (complaints); as of 2026-01-10, ridge, MLflow run run2" in lines
+    assert [line.split(": ")[-1].split(" (")[0] for line in lines if " to now: " in line] == ["version 1"]
+    order = ["version 1 was registered", "version 1 is the champion (better)", "decision d about 2026-01-09: retrain",
+             "version 2 is the champion (decision d)", "version 1 is the champion again; version 2 was rolled back from (complaints)"]  # fmt: skip
+    places = [told.index(line) for line in order]
+    assert places == sorted(places)
+    assert "[ada, run r]" in told and "[grace]" in told
+    assert "\x1b" not in told and r"\x1b[31mdrifted\n" in told, "foreign words neither colour a terminal nor make lines"
+
+
+def test_who_was_the_champion_then_and_why(said: Callable[..., str]) -> None:
+    now = ledger.entries("churn")[-1].at
+    told = said("--at", (now + timedelta(seconds=1)).isoformat())
+    assert "version 2" in told.splitlines()[0]
+    for part in ("by ada, run r", "decision d about 2026-01-09: retrain", "gate evaluation rows: pass (2 rows)"):
+        assert part in told
+    assert said("--at", "2020-01-01").strip().endswith("no champion")
+    first = ledger.entries("churn", "promoted")[0].at
+    assert "version 1" in said("--at", first.isoformat()).splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("moment", "champion"),
+    [
+        ("2026-01-05", "no champion"),
+        ("2026-01-06", "version 1"),
+        ("2026-01-09", "version 1"),
+        ("2026-01-10", "version 2"),
+    ],
+)
+def test_who_was_the_champion_of_an_interval(said: Callable[..., str], moment: str, champion: str) -> None:
+    """By what each knew, whenever it was recorded: a replay of months takes minutes."""
+    assert said("--as-of", moment).splitlines()[0].endswith(champion)
+
+
+def test_a_model_without_a_history_says_so(home: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["history", "churn"]) == 0
+    assert capsys.readouterr().out == "churn: nothing has happened yet\n"
+    assert main(["audit", "verify"]) == 0
+    assert capsys.readouterr().out == "the ledger has no entry\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["history", "churn", "--at", "yesterday"], ["audit", "verify", "--witness", "12"]]
+)
+def test_what_is_no_moment_or_witness_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert "is not" in capsys.readouterr().err

@@ -1,0 +1,133 @@
+"""What is gone in MLflow is never 'no champion yet': training is red, one command gives it back; and the way out of a lost champion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlflow
+import pytest
+
+from evergreen.cli import main
+from evergreen.errors import EvidenceMissing, NothingToRetire, StageSkipped
+from evergreen.history import ledger
+from evergreen.history.events import Restored, Retired
+from evergreen.registry import loading, records, store
+from evergreen.registry import stages as registry
+from evergreen.registry.restoring import restore, retire
+from evergreen.serve import stages as serve
+
+from .conftest import Shop, until
+from .test_serve_registry import told
+from .test_serve_rollback import answering, back
+
+
+def remove_alias(shop: Shop) -> None:
+    mlflow.MlflowClient().delete_registered_model_alias(shop.name, "champion")
+
+
+def delete_version(shop: Shop) -> None:
+    mlflow.MlflowClient().delete_model_version(shop.name, "2")
+
+
+def rename(shop: Shop) -> None:
+    mlflow.MlflowClient().rename_registered_model(shop.name, f"{shop.name}_renamed")
+
+
+def delete_model(shop: Shop) -> None:
+    mlflow.MlflowClient().delete_registered_model(shop.name)
+
+
+@pytest.mark.parametrize("lose", [remove_alias, delete_version, rename, delete_model])
+def test_one_command_gives_back_what_is_gone(shop: Shop, capsys: pytest.CaptureFixture[str], lose: Any) -> None:
+    shop.champion(3)
+    shop.champion(5)
+    lose(shop)
+    lost = store.lost_champion(shop.name)
+    assert lost is not None and f"`evergreen registry restore {shop.name}`" in lost
+    champion = store.champion(shop.name)
+    assert champion is not None and champion.number == 2, "never 'no champion yet'"
+    with pytest.raises(StageSkipped, match="never replaces the newer champion"):
+        shop.registered(4)
+
+    assert main(["registry", "restore", shop.name, "--actor", "ada"]) == 0
+    assert shop.name in capsys.readouterr().out
+    assert store.lost_champion(shop.name) is None
+    assert (shop.aliases(), store.disagreements(shop.name)) == ((2, 1), [])
+    (restored,) = [e.event for e in ledger.entries(shop.name) if isinstance(e.event, Restored)]
+    assert restored.actor == "ada" and restored.changes
+    assert restore(shop.name, actor="ada") == (), "again is harmless"
+    assert len(ledger.entries(shop.name, "restored")) == 1
+
+    assert loading.load(shop.name, 2) is not None and answering(shop) == 2
+    later = shop.champion(7)
+    assert (later > 2, answering(shop)) == (True, later), "numbers are not used again"
+    assert store.disagreements(shop.name) == []
+    back(shop)
+    assert (answering(shop), store.disagreements(shop.name)) == (2, [])
+
+
+def test_nothing_is_restored_of_a_model_that_the_ledger_does_not_know(shop: Shop) -> None:
+    with pytest.raises(EvidenceMissing, match="no promotion in the ledger"):
+        restore(shop.name, actor="ada")
+
+
+def test_the_only_champion_that_cannot_be_loaded_is_retired_and_the_next_training_is_not_compared(
+    alone: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = alone.serve()
+    only = alone.registered(3, seed=920)
+    serve.deploy(alone.run(3), only)
+    alone.damage(only.run.id)
+    assert main(["retire", alone.name, "1", "--reason", "artifacts lost", "--actor", "ada"]) == 0
+    assert "the next training is compared with none" in capsys.readouterr().out
+    event = ledger.entries(alone.name)[-1].event
+    assert isinstance(event, Retired) and (event.version, event.actor, event.reason) == (1, "ada", "artifacts lost")
+    assert store.champion(alone.name) is None and alone.aliases() == (None, None)
+    assert records.version(alone.name, 1).retired
+    assert answering(alone) == 1, "what serves serves on"
+    told(alone, "version 1 serves, which was retired")
+    assert server.describe(alone.name)["role"] == "retired"
+
+    with pytest.raises(StageSkipped, match="version 1 was retired"):
+        registry.register(alone.run(3), alone.gated(3, seed=920))
+    assert alone.champion(5) == 2
+    assert (answering(alone), alone.aliases()) == (2, (2, None))
+    until(lambda: server.describe(alone.name)["problem"] is None, "all is well again", 50)
+    main(["history", alone.name])
+    out = capsys.readouterr().out
+    assert "1: retired (artifacts lost)" in out and "2: champion" in out
+
+
+def test_a_server_starts_with_a_retired_champion_while_there_is_no_other(alone: Shop) -> None:
+    alone.serve()
+    alone.champion(3)
+    retire(alone.name, 1, reason="a mistake in its data", actor="ada")
+    alone.server.stop()
+    server = alone.serve()
+    assert (answering(alone), server.describe(alone.name)["role"]) == (1, "retired")
+
+
+def test_a_candidate_that_was_made_anew_after_its_version_was_retired_is_a_version_of_its_own(shop: Shop) -> None:
+    """The same training, whose files were lost: its rerun is the way out too."""
+    shop.champion(3)
+    retire(shop.name, 1, reason="artifacts lost", actor="ada")
+    anew = shop.gated(3, seed=3)
+    other = shop.gated(3, seed=921)
+    registered = registry.register(shop.run(3), anew.model_copy(update={"run": other.run}))
+    assert registered.version == 2 and registered.key == anew.key
+    again = registry.register(shop.run(3), anew.model_copy(update={"run": other.run}))
+    assert again == registered, "once"
+
+
+def test_who_can_roll_back_does_not_retire(shop: Shop) -> None:
+    shop.champion(3)
+    shop.champion(5)
+    with pytest.raises(NothingToRetire) as refused:
+        retire(shop.name, 2, reason="bad", actor="ada")
+    assert f"evergreen rollback {shop.name}" in refused.value.next_step
+    retire(shop.name, 1, reason="cannot be loaded", actor="ada")
+    assert ledger.standing(shop.name).last_known_good is None
+    retire(shop.name, 2, reason="nor can this", actor="ada")
+    assert store.champion(shop.name) is None
+    with pytest.raises(EvidenceMissing, match="no such version"):
+        retire(shop.name, 9, reason="none", actor="ada")
