@@ -1,9 +1,10 @@
-"""Airflow imports this module in every one of its processes; it loads the heavy libraries only into those that tasks are forked from.
+"""Airflow imports this module in every one of its processes; it loads the heavy libraries
+only into those that tasks are forked from.
 
-LocalExecutor forks its workers from the scheduler and tasks from the workers, a Celery worker its pool and tasks from that: what
-is imported here costs each task nothing. A task that uses all of these libraries would otherwise spend more than ten seconds on
-importing (docs/benchmarks.md). With Celery the scheduler forks nothing: there EVERGREEN_PRELOAD=0 spares it.
-EVERGREEN_PRELOAD=0 turns it off (less memory, slower tasks).
+LocalExecutor forks its workers from the scheduler and tasks from the workers, a Celery worker its pool and tasks from
+that: what is imported here costs each task nothing. A task that uses all of these libraries would otherwise spend more
+than ten seconds on importing (docs/benchmarks.md). With Celery the scheduler forks nothing: there EVERGREEN_PRELOAD=0
+spares it. EVERGREEN_PRELOAD=0 turns it off (less memory, slower tasks).
 """
 
 from __future__ import annotations

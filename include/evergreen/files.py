@@ -1,6 +1,8 @@
-"""Files and folders that are whole or not there: written under another name, then renamed. What a killed writer leaves is found, and removed.
+"""Files and folders that are whole or not there: written under another name, then renamed. What a
+killed writer leaves is found, and removed.
 
-A writer holds a lock on what it writes, which the system gives back when it dies, however it dies: so what nobody holds is left over.
+A writer holds a lock on what it writes, which the system gives back when it dies, however it
+dies: so what nobody holds is left over.
 """
 
 from __future__ import annotations
@@ -44,7 +46,8 @@ def whole(file: Path, *, mode: int = 0o666, durable: bool = False) -> Iterator[P
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder to write into; it becomes `folder` at the end of the block, in the place of an old one, and nothing after an error.
+    """An empty folder to write into; it becomes `folder` at the end of the block, in the place
+    of an old one, and nothing after an error.
 
     Only its owner may enter it, unless the block says otherwise. The folder above it is made.
     """
@@ -92,7 +95,8 @@ def remove_partial(folder: Path) -> list[Path]:
 
 
 def remove_older(folder: Path, seconds: float) -> list[Path]:
-    """Remove the files below a folder that nobody has written to for so long, and then the folders without any; returns the files."""
+    """Remove the files below a folder that nobody has written to for so long, and then the
+    folders without any; returns the files."""
     before, removed = time.time() - seconds, []
     for here, _, names in os.walk(folder, topdown=False):
         for path in (Path(here, name) for name in names):

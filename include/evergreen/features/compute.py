@@ -41,8 +41,8 @@ def labels(spec: ModelSpec, window: Window) -> tuple[pa.Table, int]:
     """The rows of one label partition: what a prediction was asked with, what came of it, and when that was known.
 
     Returns:
-        keys, inputs of the request, label, event_timestamp (the moment of the prediction: the cutoff, or the request's own),
-        known_at = cutoff + horizon, partition; and how many requests have no outcome, and so no row.
+        keys, inputs of the request, label, event_timestamp (the moment of the prediction: the cutoff, or the request's
+        own), known_at = cutoff + horizon, partition; and how many requests have no outcome, and so no row.
     """
     query, cutoff, name, key = Query.of_label(spec), window.interval.as_of, spec.label.name, spec.entity.key
     file = query.file
@@ -117,9 +117,11 @@ def requests(asking: OnRequest, window: Window) -> pa.Table:
             )
             if not known.equals(then):
                 raise _wrong_query(
-                    file, doing, f"the inputs at {moment} change when rows after it are taken away from {', '.join(others)}",
+                    file,
+                    doing,
+                    f"the inputs at {moment} change when rows after it are taken away from {', '.join(others)}",
                     "inputs that were known when the prediction was asked for",
-                )  # fmt: skip
+                )
     return found
 
 
@@ -141,7 +143,8 @@ def _result(tables_of: Tables, parameters: Mapping[str, datetime], doing: str) -
 
 
 def _raw(spec: ModelSpec, source: str, days: Sequence[str]) -> pa.Table:
-    """The published rows of a source's days, with the declared columns and types, and known_at; times lose their zone."""
+    """The published rows of a source's days, with the declared columns and types,
+    and known_at; times lose their zone."""
     columns = schema(spec.sources[source])
     stored = tables.read(RAW.of(spec.model, source), partitions=list(days)) if days else None
     if stored is None:

@@ -29,8 +29,10 @@ def read(spec: ModelSpec, entity_rows: pd.DataFrame) -> pd.DataFrame:
             )
         except TableNotFoundError as error:
             raise EvidenceMissing(
-                doing, found=f"no feature table yet: {error}", expected="every view ingested for at least one interval",
+                doing,
+                found=f"no feature table yet: {error}",
+                expected="every view ingested for at least one interval",
                 next_step=f"run {spec.model}__ingest for the model's first days",
-            ) from error  # fmt: skip
+            ) from error
     found: pd.DataFrame = job.to_df()
     return found[[*entity_rows.columns, *spec.stored_types]]

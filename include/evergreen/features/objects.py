@@ -1,7 +1,7 @@
 """Feast's objects of a model: built from its spec, never declared twice, and applied where they are missing or differ.
 
-Stages apply their own model's; `feast apply` in feature_repo/ does the same for every model, and for hand-written definitions
-(docs/feast.md).
+Stages apply their own model's; `feast apply` in feature_repo/ does the same for every model, and for hand-written
+definitions (docs/feast.md).
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _DEFINITION = "evergreen.definition"
 
 
 def objects(spec: ModelSpec) -> list[Any]:
-    """The model's Feast objects: its views' entities, one view a feature view, and the service that names all its features."""
+    """The model's Feast objects: its views' entities, one view a feature view, and
+    the service that names all its features."""
     declared_entities = {view: spec.entity_of(view) for view in spec.features}
     entities = {
         entity.name: Entity(

@@ -178,8 +178,9 @@ class DeltaOfflineStore(OfflineStore):
         ]
         order = ", ".join(f"{quoted(name)} desc" for name in (timestamp_field, created_timestamp_column) if name)
         query = (
-            f"select {', '.join(map(quoted, fields))} from source where {quoted(timestamp_field)} between $first and $last"
-            f" qualify row_number() over (partition by {', '.join(map(quoted, join_key_columns))} order by {order}) = 1"
+            f"select {', '.join(map(quoted, fields))} from source where {quoted(timestamp_field)} between $first "
+            f"and $last qualify row_number() over (partition by {', '.join(map(quoted, join_key_columns))} order "
+            f"by {order}) = 1"
         )
         bounds = {"first": start_date, "last": end_date}
         return DuckDBRetrievalJob(functools.partial(_run, config, query, {"source": _source(data_source)}, bounds))
@@ -188,8 +189,8 @@ class DeltaOfflineStore(OfflineStore):
 def _versions(alias: str, source: DataSource, keys: Iterable[str], features: Iterable[str], known: bool) -> str:
     """The rows of a source, each with the moment `_available` from which on it is the one to use.
 
-    Without regard to when a row was known that is its event time. With it, a row counts from the later of event time and known
-    time, and only if nothing newer was known by then: a late row of an old event never replaces a newer one.
+    Without regard to when a row was known that is its event time. With it, a row counts from the later of event time
+    and known time, and only if nothing newer was known by then: a late row of an old event never replaces a newer one.
     """
     at = quoted(source.timestamp_field)
     created = f"coalesce({quoted(source.created_timestamp_column)}, {at})" if source.created_timestamp_column else at
@@ -201,8 +202,9 @@ def _versions(alias: str, source: DataSource, keys: Iterable[str], features: Ite
     )
     partition = ", ".join(map(quoted, keys))
     rows = (
-        f"select {columns}, {at} as _event, {available} as _available, {order} as _order from {alias}_source where {at} <= $newest"
-        f" qualify row_number() over (partition by {partition}, _available order by _order desc) = 1"
+        f"select {columns}, {at} as _event, {available} as _available, {order} as _order from {alias}_source "
+        f"where {at} <= $newest qualify row_number() over (partition by {partition}, _available order by _order "
+        "desc) = 1"
     )
     return f"select * from ({rows}) qualify _order = max(_order) over (partition by {partition} order by _available)"
 

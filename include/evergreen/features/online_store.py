@@ -1,7 +1,7 @@
 """Feast's online store on Postgres, where an older value never replaces a newer one.
 
-Feast's own takes whatever is written last, so a backfill of an old interval would overwrite today's features; and it keeps a row
-an entity *and feature*, which makes every write and read as many times larger as a view has features.
+Feast's own takes whatever is written last, so a backfill of an old interval would overwrite today's features; and it
+keeps a row an entity *and feature*, which makes every write and read as many times larger as a view has features.
 Connections come from `evergreen.settings`, so `feature_store.yaml` holds no address and no password.
 """
 
@@ -249,8 +249,8 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
 
 
 def _table(config: RepoConfig, view: str) -> sql.Identifier:
-    """Feast's name for a view's table, versioned views not being in use; a long one with a hash, for Postgres would cut it and
-    let two views share a table."""
+    """Feast's name for a view's table, versioned views not being in use; a long one with a hash, for Postgres would cut
+    it and let two views share a table."""
     name = f"{config.project}_{view}"
     if len(name.encode()) > _LONGEST_NAME:
         name = f"{name[:46]}_{hashlib.sha256(name.encode()).hexdigest()[:16]}"

@@ -1,4 +1,5 @@
-"""A model's features in the online store: written from feature partitions, withdrawn where a partition was corrected, read for requests."""
+"""A model's features in the online store: written from feature partitions, withdrawn where a
+partition was corrected, read for requests."""
 
 from __future__ import annotations
 
@@ -24,12 +25,12 @@ _ROWS_A_WRITE = 10_000  # bounds the Python objects that are made of them
 
 
 def write(spec: ModelSpec, view: str, rows: pa.Table) -> list[bytes]:
-    """Write rows of a feature partition (key, features, event_timestamp, known_at) to the online store; older ones than the
-    stored are ignored.
+    """Write rows of a feature partition (key, features, event_timestamp, known_at) to the online store; older ones than
+    the stored are ignored.
 
-    Not by `FeatureStore.materialize`: it marks the view as materializing and appends the interval in the shared registry at
-    each call, which runs side by side would overwrite. Not by `write_to_online_store`: it ignores a table in which every
-    feature is null, and the stale values before an outage would live on.
+    Not by `FeatureStore.materialize`: it marks the view as materializing and appends the interval in the shared
+    registry at each call, which runs side by side would overwrite. Not by `write_to_online_store`: it ignores a table
+    in which every feature is null, and the stale values before an outage would live on.
 
     Returns:
         The entities' keys as they are stored, for `others`.
@@ -43,7 +44,8 @@ def write(spec: ModelSpec, view: str, rows: pa.Table) -> list[bytes]:
 
 
 def others(spec: ModelSpec, view: str, as_of: datetime, but: Sequence[bytes]) -> list[str | int]:
-    """Keys of the entities whose online row is of a partition (its event time is `as_of`), but for those that were written."""
+    """Keys of the entities whose online row is of a partition (its event time is
+    `as_of`), but for those that were written."""
     store, name = feature_store(), view_name(spec, view)
     with answering(f"looking for corrected rows of {name} in the online store"):
         found = store.provider.online_store.others(store.config, name, as_of, but)
@@ -53,7 +55,8 @@ def others(spec: ModelSpec, view: str, as_of: datetime, but: Sequence[bytes]) ->
 def withdraw(
     spec: ModelSpec, view: str, as_of: datetime, keys: Sequence[str | int], instead: Iterable[pa.Table]
 ) -> None:
-    """Remove the online rows that entities have of a partition, and write what earlier ones say instead, both or none."""
+    """Remove the online rows that entities have of a partition, and write what
+    earlier ones say instead, both or none."""
     store, name, key = feature_store(), view_name(spec, view), spec.entity_of(view).key
     with answering(f"withdrawing corrected rows of {name} from the online store"):
         entities = [_entity(key, value) for value in keys]
@@ -85,11 +88,12 @@ def read(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> list[dict[st
     """The newest features of each request's entities, in the order of the requests.
 
     Args:
-        requests: key column → value of each request; one that is null, or that the store does not know, has no features.
+        requests: key column → value of each request; one that is null, or that
+            the store does not know, has no features.
 
     Returns:
-        `{"features": {name: value or None}, "features_at": datetime or None}` a request; `features_at` is the newest event
-        time among the views, None when the store knows nothing of its entities.
+        `{"features": {name: value or None}, "features_at": datetime or None}` a request; `features_at` is the newest
+        event time among the views, None when the store knows nothing of its entities.
 
     Raises:
         PermanentError: the model was never applied, so the store has no tables for it.
@@ -104,9 +108,11 @@ def read(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> list[dict[st
             views = store.provider.online_store.read(store.config, wanted, entities)
         except psycopg.errors.UndefinedTable as error:
             raise PermanentError(
-                f"reading online features of {spec.model}", found=str(error).strip().splitlines()[0],
-                expected="the model's views in the online store", next_step=f"run {spec.model}__ingest for an interval, or `feast apply`",
-            ) from error  # fmt: skip
+                f"reading online features of {spec.model}",
+                found=str(error).strip().splitlines()[0],
+                expected="the model's views in the online store",
+                next_step=f"run {spec.model}__ingest for an interval, or `feast apply`",
+            ) from error
     answers = []
     names = [list(declared.features) for declared in spec.features.values()]
     for found in zip(*views, strict=True):
@@ -116,9 +122,12 @@ def read(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> list[dict[st
             for name in of_view
         }
         newest = max((at for at, _ in found if at is not None), default=None)
-        answers.append({
-            "features": features, "features_at": newest and newest.astimezone(UTC),
-        })  # fmt: skip
+        answers.append(
+            {
+                "features": features,
+                "features_at": newest and newest.astimezone(UTC),
+            }
+        )
     return answers
 
 

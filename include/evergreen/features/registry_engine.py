@@ -11,8 +11,8 @@ from evergreen.settings import settings
 class EvergreenDatabase(CreateEnginePlugin):
     """SQLAlchemy's `?plugin=evergreen` on the registry's URL: the address of Evergreen's Feast database.
 
-    Feast reads the registry's URL from feature_store.yaml alone; so `feast plan` works in a plain shell, without a password in
-    the file or in the environment.
+    Feast reads the registry's URL from feature_store.yaml alone; so `feast plan` works in a plain shell, without a
+    password in the file or in the environment.
     """
 
     def update_url(self, url: URL) -> URL:

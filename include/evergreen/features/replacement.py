@@ -1,4 +1,5 @@
-"""Bringing a feature partition online: the protocol that leaves the online store right, whoever is killed and whoever works beside."""
+"""Bringing a feature partition online: the protocol that leaves the online store right,
+whoever is killed and whoever works beside."""
 
 from __future__ import annotations
 
@@ -33,10 +34,12 @@ def outdated(view: TableId, partitions: Sequence[str]) -> dict[str, catalogue.En
 
 @contextmanager
 def replacing(view: TableId, partition: str) -> Iterator[catalogue.Entry | None]:
-    """Within the block, the online values of a partition are replaced; None: another run has done so, and nothing is to be done.
+    """Within the block, the online values of a partition are replaced; None: another
+    run has done so, and nothing is to be done.
 
-    One partition of a view at a time, since what a corrected one withdraws depends on what is online of the earlier ones. Until
-    the block has ended well, the catalogue says that nothing is known of the store: a kill may leave it between two contents.
+    One partition of a view at a time, since what a corrected one withdraws depends on what is online of the earlier
+    ones. Until the block has ended well, the catalogue says that nothing is known of the store: a kill may leave it
+    between two contents.
     """
     with database.locked(str(view.at(partition))), database.locked(str(online(view).at("any"))):
         entry = outdated(view, [partition]).get(partition)
@@ -63,7 +66,8 @@ def replace(spec: ModelSpec, view: str, partition: str) -> None:
 
 
 def _newest_before(spec: ModelSpec, view: str, partition: str, keys: Sequence[str | int]) -> Iterator[pa.Table]:
-    """Each entity's newest row of the partitions before one, from the newest back: a long history is not read for a few of them."""
+    """Each entity's newest row of the partitions before one, from the newest back: a long
+    history is not read for a few of them."""
     key, wanted, stored = spec.entity_of(view).key, set(keys), FEATURES.of(spec.model, view)
     for earlier in sorted(catalogue.published(stored), reverse=True):
         if earlier < partition and wanted:

@@ -50,7 +50,8 @@ def _open(repository: str) -> FeatureStore:
 
 @contextmanager
 def answering(doing: str) -> Iterator[None]:
-    """What Postgres' silence and its refusals mean: Feast reaches it by psycopg and, for the registry, by SQLAlchemy."""
+    """What Postgres' silence and its refusals mean: Feast reaches it by psycopg
+    and, for the registry, by SQLAlchemy."""
     try:
         yield
     except (psycopg.OperationalError, sqlalchemy.exc.OperationalError, psycopg_pool.PoolTimeout) as error:

@@ -1,4 +1,5 @@
-"""A batch's bytes become a table of the declared columns and types; a cell that does not fit costs its row, not the batch."""
+"""A batch's bytes become a table of the declared columns and types; a cell that does
+not fit costs its row, not the batch."""
 
 from __future__ import annotations
 
@@ -36,11 +37,12 @@ _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 def parse(parts: Sequence[Part], source: Source) -> pa.Table:
-    """The rows of a batch, in order: declared columns (times in UTC, a time without a zone is UTC), `_unparsed`, `_row`.
+    """The rows of a batch, in order: declared columns (times in UTC, a time
+    without a zone is UTC), `_unparsed`, `_row`.
 
     Raises:
-        BatchUnreadable: the bytes of a part are not of the declared format, compression and encoding, or its columns are not
-            the declared ones; or it is larger than what is read.
+        BatchUnreadable: the bytes of a part are not of the declared format, compression and encoding, or its columns
+            are not the declared ones; or it is larger than what is read.
     """
     tables: list[pa.Table] = []
     for part in parts:
@@ -66,7 +68,8 @@ def parse_history(part: Part, source: Source, day: history.Day) -> pa.Table:
 
 
 def typed(found: pa.Table, columns: Mapping[str, ColumnType], rows: pa.Array, origin: Origin) -> pa.Table:
-    """Cells of any type as their declared ones, with `_row` from `rows` and `_unparsed`: that of `found`, where it has one, and more.
+    """Cells of any type as their declared ones, with `_row` from `rows` and `_unparsed`:
+    that of `found`, where it has one, and more.
 
     Raises:
         BatchUnreadable: a column has a type that nothing can be made of.
@@ -77,7 +80,10 @@ def typed(found: pa.Table, columns: Mapping[str, ColumnType], rows: pa.Array, or
         values.append(f"{KINDS[kind].value(cell)} as {cell}")
         unfit = f"{cell} is not null and not {KINDS[kind].fits(cell)}"
         wrong.append(f"case when {unfit} then '{name}=' || cast({cell} as varchar) end")
-    query = f"select {', '.join(values)}, nullif(concat_ws('; ', {', '.join(wrong)}), '') as {UNPARSED}, {ROW} from found order by {ROW}"
+    query = (
+        f"select {', '.join(values)}, nullif(concat_ws('; ', {', '.join(wrong)}), '') as {UNPARSED}, {ROW} from "
+        f"found order by {ROW}"
+    )
     with duckdb.connect(config={"threads": 2, "enable_external_access": False}) as connection:
         connection.execute("set timezone = 'UTC'")
         try:
@@ -103,7 +109,8 @@ def text_columns(content: bytes, names: Sequence[str], options: pa.csv.ParseOpti
 
 
 def _read(part: Part, source: Source, room: int) -> pa.Table:
-    """The cells of a part in the declared columns, of any type; maybe with `_unparsed`, where a cell is not even text."""
+    """The cells of a part in the declared columns, of any type; maybe with
+    `_unparsed`, where a cell is not even text."""
     return _READERS[source.format](part, source, room)
 
 
@@ -121,9 +128,12 @@ def _csv(part: Part, source: Source, room: int) -> pa.Table:
     look = lines.Look(body, delimiter, len(names), first=text.count("\n", 0, above) + 1)
     try:
         found = text_columns(
-            content, names, pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            null_values=[""], quoted_strings_can_be_null=True,
-        )  # fmt: skip
+            content,
+            names,
+            pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            null_values=[""],
+            quoted_strings_can_be_null=True,
+        )
     except pa.ArrowInvalid as error:
         raise part.origin.unreadable(look.misshapen(), f"rows of {len(names)} cells, as the header has") from error
     several = look.several(found.num_rows)
@@ -151,7 +161,8 @@ def _same_delimiter(header: str, part: Part, source: Source) -> None:
 
 
 def _jsonl(part: Part, source: Source, room: int) -> pa.Table:
-    """Every value as its text, as in CSV: a reader that guesses types fails on a column of two, and takes text for times."""
+    """Every value as its text, as in CSV: a reader that guesses types fails on a
+    column of two, and takes text for times."""
     names: dict[str, None] = {}
     rows: list[dict[str, str | None]] = []
     blocks = [_texts(rows, source)]
@@ -190,7 +201,8 @@ def _cell(value: object) -> str | None:
 
 
 def _cells(row: Mapping[str, object]) -> dict[str, str | None]:
-    """The cells of a row that may have half a character, which is no text: it costs the row, as any cell that does not fit."""
+    """The cells of a row that may have half a character, which is no text: it costs
+    the row, as any cell that does not fit."""
     found, broken = {}, []
     for name, value in row.items():
         text = _cell(value)
@@ -202,9 +214,9 @@ def _cells(row: Mapping[str, object]) -> dict[str, str | None]:
 
 
 def _texts(rows: Sequence[Mapping[str, str | None]], source: Source) -> pa.Table:
-    return pa.table({
-        name: pa.array([row.get(name) for row in rows], pa.string()) for name in (*source.columns, UNPARSED)
-    })  # fmt: skip
+    return pa.table(
+        {name: pa.array([row.get(name) for row in rows], pa.string()) for name in (*source.columns, UNPARSED)}
+    )
 
 
 _READERS = {"csv": _csv, "jsonl": _jsonl, "parquet": parquet.read}

@@ -22,8 +22,25 @@ from evergreen.settings import (
 )
 
 # Import and progress chatter of the libraries stays out of task logs; their warnings stay in.
-LIBRARIES = ("alembic", "botocore", "duckdb", "evidently", "feast", "git", "great_expectations", "h5py", "httpx", "matplotlib",
-             "mlflow", "numexpr", "optuna", "py4j", "sqlalchemy", "tensorflow", "urllib3")  # fmt: skip
+LIBRARIES = (
+    "alembic",
+    "botocore",
+    "duckdb",
+    "evidently",
+    "feast",
+    "git",
+    "great_expectations",
+    "h5py",
+    "httpx",
+    "matplotlib",
+    "mlflow",
+    "numexpr",
+    "optuna",
+    "py4j",
+    "sqlalchemy",
+    "tensorflow",
+    "urllib3",
+)
 
 
 _WRITTEN = "# Written by `evergreen up`. The environment of a process wins over this file."
@@ -36,7 +53,8 @@ def is_home(folder: Path) -> bool:
 
 
 def remember(home: Path, chosen: dict[str, str]) -> dict[str, str]:
-    """Keep what must be the same at every start: generated secrets and the ports in use, in `<home>/environment` (mode 600).
+    """Keep what must be the same at every start: generated secrets and the ports in
+    use, in `<home>/environment` (mode 600).
 
     Returns:
         The generated values that the file did not hold before.
@@ -77,9 +95,10 @@ def airflow_options(settings: Settings) -> dict[str, str]:
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(settings.project / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-        # Worker processes, not tasks: the pools of airflow_settings.yaml bound the tasks that run side by side. A worker whose
-        # task has ended may still wait one heartbeat interval for the process to be gone (its sockets close first, and nothing
-        # wakes the supervisor after that): so there are more workers than pool slots, and the interval is the shortest.
+        # Worker processes, not tasks: the pools of airflow_settings.yaml bound the tasks that run side by side. A
+        # worker whose task has ended may still wait one heartbeat interval for the process to be gone (its
+        # sockets close first, and nothing wakes the supervisor after that): so there are more workers than pool
+        # slots, and the interval is the shortest.
         "AIRFLOW__CORE__PARALLELISM": str(8 * (os.cpu_count() or 2)),
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
@@ -110,15 +129,27 @@ class Sees:
 
 
 _METADATA = frozenset({"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__CORE__FERNET_KEY"})
-_TASKS = frozenset({
-    "EVERGREEN_DATABASE_EVERGREEN", "EVERGREEN_DATABASE_FEAST", "EVERGREEN_DATABASE_OPTUNA", "EVERGREEN_SERVER_TOKEN", "MLFLOW_TRACKING_PASSWORD",
-})  # fmt: skip
-# The whole table: a secret that stands in no line is seen by no process. docs/security.md tells why each one is where it is.
+_TASKS = frozenset(
+    {
+        "EVERGREEN_DATABASE_EVERGREEN",
+        "EVERGREEN_DATABASE_FEAST",
+        "EVERGREEN_DATABASE_OPTUNA",
+        "EVERGREEN_SERVER_TOKEN",
+        "MLFLOW_TRACKING_PASSWORD",
+    }
+)
+# The whole table: a secret that stands in no line is seen by no process.
+# docs/security.md tells why each one is where it is.
 SEES = {
     "mlflow": Sees(
-        frozenset({
-            "MLFLOW_BACKEND_STORE_URI", "EVERGREEN_DATABASE_MLFLOW_AUTH", "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY",
-        }),
+        frozenset(
+            {
+                "MLFLOW_BACKEND_STORE_URI",
+                "EVERGREEN_DATABASE_MLFLOW_AUTH",
+                "MLFLOW_AUTH_ADMIN_PASSWORD",
+                "MLFLOW_FLASK_SERVER_SECRET_KEY",
+            }
+        ),
         ("MLFLOW_",),
     ),
     "airflow-scheduler": Sees(  # its tasks are forked from it, and have its environment
@@ -130,16 +161,24 @@ SEES = {
     "airflow-dag-processor": Sees(_METADATA, ("EVERGREEN_", "AIRFLOW_")),  # it calls what tells of a run out of time
     "airflow-triggerer": Sees(_METADATA, ("EVERGREEN_", "AIRFLOW__")),
     "server": Sees(
-        frozenset({"EVERGREEN_DATABASE_EVERGREEN", "EVERGREEN_DATABASE_FEAST", "EVERGREEN_SERVER_TOKEN", "MLFLOW_TRACKING_PASSWORD"}),
+        frozenset(
+            {
+                "EVERGREEN_DATABASE_EVERGREEN",
+                "EVERGREEN_DATABASE_FEAST",
+                "EVERGREEN_SERVER_TOKEN",
+                "MLFLOW_TRACKING_PASSWORD",
+            }
+        ),
         ("EVERGREEN_", "MLFLOW_"),
     ),
     "reports": Sees(),
     # commands, which end
     "apply": Sees(frozenset({"EVERGREEN_DATABASE_EVERGREEN", "EVERGREEN_DATABASE_FEAST"}), ("EVERGREEN_",)),
     "airflow": Sees(
-        _METADATA | _TASKS | {"AIRFLOW__API_AUTH__JWT_SECRET", "AIRFLOW__API__SECRET_KEY"}, ("EVERGREEN_", "AIRFLOW_", "MLFLOW_")
+        _METADATA | _TASKS | {"AIRFLOW__API_AUTH__JWT_SECRET", "AIRFLOW__API__SECRET_KEY"},
+        ("EVERGREEN_", "AIRFLOW_", "MLFLOW_"),
     ),
-}  # fmt: skip
+}
 _PLAIN = (
     "HOME",
     "LANG",

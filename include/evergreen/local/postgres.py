@@ -1,8 +1,8 @@
 """A real Postgres from a PyPI wheel, run by its own binaries.
 
-The wheel's Python start-up is not used: as root it opens every parent folder of its data to others. Here nothing outside our own
-folders changes. Postgres refuses to run as root, so root starts it as the unprivileged `nobody`; where that user cannot reach
-the home or the binaries, both live in a folder of ours below the system's temporary folder.
+The wheel's Python start-up is not used: as root it opens every parent folder of its data to others. Here nothing
+outside our own folders changes. Postgres refuses to run as root, so root starts it as the unprivileged `nobody`; where
+that user cannot reach the home or the binaries, both live in a folder of ours below the system's temporary folder.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def prepare(this: Cluster, environment: Mapping[str, str] | None = None) -> None
         environment: of initdb.
 
     Raises:
-        StackNotReady: initdb fails, the data is another version's or damaged, or somebody else made the folder below the shared
-            temporary one.
+        StackNotReady: initdb fails, the data is another version's or damaged, or somebody else made the folder below
+            the shared temporary one.
     """
     if (refuge := refuge_folder(this.home)) in this.data.parents or refuge in this.binaries.parents:
         _own_folder(refuge, this.user if this.data.parent == refuge else None)
@@ -139,30 +139,39 @@ def _check_data(this: Cluster) -> None:
     if found != version:
         raise StackNotReady(
             "starting Postgres",
-            found=f"data of Postgres {found} in {this.data}" if found else f"a folder {this.data} without a PG_VERSION: damaged, or no cluster",
+            found=f"data of Postgres {found} in {this.data}"
+            if found
+            else f"a folder {this.data} without a PG_VERSION: damaged, or no cluster",
             expected=f"data of Postgres {version}, which is installed",
-            next_step=f"dump it with Postgres {found}, or with the release of Evergreen that made it, and read it in; or `make reset` deletes it"
+            next_step=(
+                f"dump it with Postgres {found}, or with the release of Evergreen that made it, and read it in; or "
+                "`make reset` deletes it"
+            )
             if found
             else "put it back from a copy; without one, `make reset` deletes what is left",
-        )  # fmt: skip
+        )
 
 
 def forget_the_dead(this: Cluster) -> None:
-    """Remove what a killed server left to say that it runs: Postgres takes it at its word where its pid is another process's by now.
+    """Remove what a killed server left to say that it runs: Postgres takes it at its word
+    where its pid is another process's by now.
 
     Raises:
         StackNotReady: a server that this stack did not start runs on the data.
     """
     if running := _servers(this.home):
         raise StackNotReady(
-            "starting Postgres", found=f"a Postgres (process {running[0].pid}) that this stack did not start, on {this.data}",
-            expected="data that nobody else has open", next_step=f"end it (kill -INT {running[0].pid}), then start again",
-        )  # fmt: skip
+            "starting Postgres",
+            found=f"a Postgres (process {running[0].pid}) that this stack did not start, on {this.data}",
+            expected="data that nobody else has open",
+            next_step=f"end it (kill -INT {running[0].pid}), then start again",
+        )
     (this.data / "postmaster.pid").unlink(missing_ok=True)
 
 
 def orphans(home: Path) -> list[psutil.Process]:
-    """The processes of a killed server on the home's data: their titles stand where their environment was, each has its own session."""
+    """The processes of a killed server on the home's data: their titles stand where their
+    environment was, each has its own session."""
     servers = _servers(home)
     pids, found = {one.pid for one in servers}, []
     for one in servers:
@@ -221,10 +230,14 @@ def answers(url: str) -> bool:
     except psycopg.OperationalError as error:
         if "password authentication failed" in str(error):
             raise StackNotReady(
-                "connecting to the stack's Postgres", found="it does not take the password that stands in the home's file `environment`",
+                "connecting to the stack's Postgres",
+                found="it does not take the password that stands in the home's file `environment`",
                 expected="the password with which its data was made",
-                next_step="put EVERGREEN_POSTGRES_PASSWORD back from a copy of that file; without one, `evergreen reset` deletes the data",
-            ) from error  # fmt: skip
+                next_step=(
+                    "put EVERGREEN_POSTGRES_PASSWORD back from a copy of that file; without one, `evergreen reset` "
+                    "deletes the data"
+                ),
+            ) from error
         return False
     return True
 
@@ -261,9 +274,11 @@ def _own_folder(folder: Path, user: int | None) -> None:
     shared, found = folder.parent == Path(tempfile.gettempdir()), folder.lstat()
     if shared and not (stat.S_ISDIR(found.st_mode) and found.st_uid in (os.geteuid(), user)):
         raise StackNotReady(
-            "making Postgres' folders", found=f"{folder} is {'a link' if folder.is_symlink() else f'owned by user {found.st_uid}'}",
-            expected="a folder of ours, or none", next_step="remove it, or set TMPDIR to a folder that others cannot write to",
-        )  # fmt: skip
+            "making Postgres' folders",
+            found=f"{folder} is {'a link' if folder.is_symlink() else f'owned by user {found.st_uid}'}",
+            expected="a folder of ours, or none",
+            next_step="remove it, or set TMPDIR to a folder that others cannot write to",
+        )
     if user is not None:
         os.chown(folder, user, pwd.getpwuid(user).pw_gid)
     folder.chmod(

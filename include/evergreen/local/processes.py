@@ -1,7 +1,9 @@
-"""Processes of the local stack: started in the background, found again by a mark that they bear, stopped with all their children.
+"""Processes of the local stack: started in the background, found again by a mark that
+they bear, stopped with all their children.
 
-A record in `<home>/run` says which process is a service's first one. The mark stands in the environment, so a process has it from its
-first instruction and hands it to its children: a command that is killed between a start and its record leaves nothing unknown.
+A record in `<home>/run` says which process is a service's first one. The mark stands in the environment, so a process
+has it from its first instruction and hands it to its children: a command that is killed between a start and its record
+leaves nothing unknown.
 """
 
 from __future__ import annotations
@@ -126,10 +128,12 @@ class Processes:
                 self.end_strays(only=running)
 
     def wait(self, service: Service, progress: Progress = silent) -> None:
-        """Until the service answers. One that ran before, and ends meanwhile (its database was killed, say), is started again.
+        """Until the service answers. One that ran before, and ends meanwhile (its
+        database was killed, say), is started again.
 
         Raises:
-            StackNotReady: it ended after it was started here, or lived on for all of its patience without an answer; with the end of its log.
+            StackNotReady: it ended after it was started here, or lived on for all of its patience
+                without an answer; with the end of its log.
         """
         waiting = _Waiting(service.name, self.log(service.name), progress)
         while True:
@@ -162,7 +166,8 @@ class Processes:
         return list(running)
 
     def end_strays(self, *also: psutil.Process, only: Collection[str] | None = None) -> list[str]:
-        """End what a killed command, or a service's killed first process, left behind; returns the names of the services.
+        """End what a killed command, or a service's killed first process, left
+        behind; returns the names of the services.
 
         Args:
             also: processes that bear no mark, and that the caller knows for ours.
@@ -180,9 +185,11 @@ class Processes:
             ended.update(name for name, _ in strays)
             _end([stray for _, stray in strays])
         raise StackNotReady(
-            f"ending what an earlier start of {self._home} left", found=", ".join(f"{name} (process {one.pid})" for name, one in strays),
-            expected="that it ends when it is killed", next_step="look at what holds these processes (a disk that does not answer?)",
-        )  # fmt: skip
+            f"ending what an earlier start of {self._home} left",
+            found=", ".join(f"{name} (process {one.pid})" for name, one in strays),
+            expected="that it ends when it is killed",
+            next_step="look at what holds these processes (a disk that does not answer?)",
+        )
 
     def names(self) -> list[str]:
         """The services that were started and not stopped, oldest first."""
@@ -199,7 +206,8 @@ class Processes:
         return "\n".join(text.splitlines()[-lines:])
 
     def marked(self, name: str, environment: Mapping[str, str]) -> dict[str, str]:
-        """The environment of a process of ours; who changes its title, leaves it readable (setproctitle's own switch)."""
+        """The environment of a process of ours; who changes its title, leaves it
+        readable (setproctitle's own switch)."""
         return {**environment, MARK: f"{name}@{self._home}", "SPT_NOENV": "1"}
 
     def _spawn(self, service: Service) -> subprocess.Popen[bytes]:
@@ -208,18 +216,25 @@ class Processes:
         with self.log(service.name).open("ab") as log:
             return subprocess.Popen(
                 [str(part) for part in service.command],
-                env=self.marked(service.name, service.environment), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                start_new_session=True, umask=UMASK, cwd="/" if service.user is not None else None,
+                env=self.marked(service.name, service.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                umask=UMASK,
+                cwd="/" if service.user is not None else None,
                 **demoted(service.user),
-            )  # fmt: skip
+            )
 
     def _not_ready(self, name: str, found: str) -> StackNotReady:
         free = shutil.disk_usage(self._home).free
         full = f"; the disk has {free // 2**20} MB left" if free < 2**28 else ""
         return StackNotReady(
-            f"starting {name}", found=f"{found}{full}; the end of its log:\n{self.tail(name)}", expected="that it starts, and answers",
+            f"starting {name}",
+            found=f"{found}{full}; the end of its log:\n{self.tail(name)}",
+            expected="that it starts, and answers",
             next_step=f"correct what the log complains about ({self.log(name)}), then start again",
-        )  # fmt: skip
+        )
 
     def _too_long(self, waiting: _Waiting) -> str:
         return f"it lives, and did not answer within {waiting.seconds:.0f} s; {waiting.seen()}"
@@ -251,7 +266,8 @@ class Processes:
             return None
 
     def _marked(self) -> Iterator[tuple[str, psutil.Process]]:
-        """Every living process that bears the mark of this home, with its service; but for this one and those above it."""
+        """Every living process that bears the mark of this home, with its service;
+        but for this one and those above it."""
         me = psutil.Process()
         mine = {me.pid, *(parent.pid for parent in me.parents())}
         for process in psutil.process_iter():
@@ -261,7 +277,8 @@ class Processes:
 
 
 def _mark(process: psutil.Process) -> str | None:
-    """The mark of a process, empty where it bears none; None where its environment cannot be read, or was written over by its title."""
+    """The mark of a process, empty where it bears none; None where its environment cannot be
+    read, or was written over by its title."""
     deadline = time.monotonic() + 2.0
     try:
         while process.status() != psutil.STATUS_ZOMBIE:
@@ -292,7 +309,10 @@ def _kill(processes: Collection[psutil.Process]) -> None:
 
 
 def _alive(processes: Collection[psutil.Process], patience: float) -> list[psutil.Process]:
-    """Those that live on after some seconds. One that has ended counts as gone before its parent, which may never do so, asks how."""
+    """Those that live on after some seconds.
+
+    One that has ended counts as gone before its parent, which may never do so, asks how.
+    """
     deadline = time.monotonic() + patience
     alive = list(processes)
     while alive := [one for one in alive if not _gone(one)]:

@@ -1,4 +1,5 @@
-"""The parts of the local stack, and the processes of each with its command, its environment and how it shows that it answers."""
+"""The parts of the local stack, and the processes of each with its command, its
+environment and how it shows that it answers."""
 
 from __future__ import annotations
 

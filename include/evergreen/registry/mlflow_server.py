@@ -25,7 +25,8 @@ _MISWRITTEN = (requests.exceptions.MissingSchema, requests.exceptions.InvalidSch
 
 
 def client() -> mlflow.MlflowClient:
-    """MLflow's client of the server that the settings name; what a process has told MLflow of other servers does not count."""
+    """MLflow's client of the server that the settings name; what a process has told
+    MLflow of other servers does not count."""
     MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)  # a task's log is our report
     sign_in()
     return mlflow.MlflowClient(tracking_uri=settings().mlflow_url, registry_uri=settings().mlflow_url)

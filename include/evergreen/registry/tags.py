@@ -1,6 +1,7 @@
 """The tags by which MLflow's runs and versions are told apart: each name stands here alone.
 
-They are for people, and for finding a run again. Who loads a model asks Postgres (`records`), since everybody may write tags.
+They are for people, and for finding a run again. Who loads a model asks Postgres
+(`records`), since everybody may write tags.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Copies of what served last, on the server's own disk: it starts from them while MLflow does not answer.
 
-A copy counts as much as MLflow's file: what is read is checked against the digest in Postgres, without which nothing could be predicted
-either (features and log are there). So a copy that was changed is refused, and one needs no secret of its own.
+A copy counts as much as MLflow's file: what is read is checked against the digest in Postgres, without which nothing
+could be predicted either (features and log are there). So a copy that was changed is refused, and one needs no secret
+of its own.
 """
 
 from __future__ import annotations
@@ -69,8 +70,8 @@ class Kept:
 
 
 class Files:
-    """Where the files of one loading come from: MLflow, or the kept copies as soon as it does not answer. They are remembered, to be kept
-    in turn.
+    """Where the files of one loading come from: MLflow, or the kept copies as soon as it does not answer. They are
+    remembered, to be kept in turn.
 
     Args:
         refused: why MLflow is not asked at all.

@@ -1,4 +1,5 @@
-"""Builds the training set: mature labels joined point in time with features, pinned by table versions and a content hash."""
+"""Builds the training set: mature labels joined point in time with features, pinned
+by table versions and a content hash."""
 
 from __future__ import annotations
 
@@ -48,9 +49,10 @@ def build(spec: ModelSpec, split: rules.Split) -> TrainingSet:
     else:
         raise WriteConflict(
             f"joining the training set of {spec.model} as of {split.as_of.isoformat()}",
-            found=f"the tables changed {_ATTEMPTS} times meanwhile", expected="tables that hold still for the join",
+            found=f"the tables changed {_ATTEMPTS} times meanwhile",
+            expected="tables that hold still for the join",
             next_step="none: the task is retried by itself",
-        )  # fmt: skip
+        )
     order = [*spec.keys, EVENT, *spec.feature_types, spec.label.name]
     frame = joined[order].sort_values([EVENT, spec.entity.key], ignore_index=True)
     rows = pa.Table.from_pandas(frame, preserve_index=False)
