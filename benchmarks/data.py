@@ -20,7 +20,7 @@ from evergreen.lake.schema import FEATURES, LABELS, UNPARSED
 from evergreen.monitor import drift, drift_report
 from evergreen.run import Run
 from evergreen.settings import Settings
-from evergreen.spec.columns import EVENT
+from evergreen.spec.columns import EVENT, PREDICTION
 from evergreen.spec.contract import Expectation, load_contract
 from evergreen.spec.schema import ModelSpec
 from evergreen.validate import expectations, rules
@@ -147,7 +147,7 @@ def _sql(expectation: Expectation) -> str:
 def monitoring(spec: ModelSpec, here: Settings) -> Iterator[Ratio]:
     """A window's distances, and the Evidently report on a sample of it, against bare numpy and scipy."""
     random = np.random.default_rng(0)
-    kinds = spec.feature_types | {drift.PREDICTION: "float"}
+    kinds = spec.feature_types | {PREDICTION: "float"}
 
     def side(size: int) -> pd.DataFrame:
         return pd.DataFrame({

@@ -123,7 +123,7 @@ def _refitted(
     predictions = np.full(len(asked), np.nan)
 
     def of_day(day: pd.Timestamp, learn: rows.Rows) -> tuple[npt.NDArray[np.bool_], Floats]:
-        fitted = families.build(family, parameters, spec.feature_types, spec.search.seed, label=spec.label.type).fit(
+        fitted = families.build(family, parameters, spec.feature_types, spec.search.seed, label=spec.problem.kind).fit(
             learn.inputs, learn.labels
         )
         today = (asked_on == day).to_numpy()

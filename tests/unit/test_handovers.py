@@ -185,8 +185,10 @@ def test_an_asset_event_carries_a_few_numbers_and_leaves_out_what_is_not_known()
 
 
 def test_a_page_that_there_is_not_is_no_link() -> None:
-    assert Drift(distances={}, prediction=None, report=None).links() == {}
-    assert Drift(distances={}, prediction=None, report="http://r").links() == {Link.DRIFT_REPORT: "http://r"}
+    assert Drift(distances={}, prediction=None, classes={}, report=None).links() == {}
+    assert Drift(distances={}, prediction=None, classes={}, report="http://r").links() == {
+        Link.DRIFT_REPORT: "http://r"
+    }
 
 
 @pytest.mark.parametrize("kind", HANDOVERS)

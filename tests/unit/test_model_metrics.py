@@ -8,10 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    brier_score_loss,
+    f1_score,
+    log_loss,
+    roc_auc_score,
+)
 
 from evergreen.model import metrics
-from evergreen.spec.problem import MEASURES, Binary, MetricName
+from evergreen.spec.problem import MEASURES, Binary, MetricName, Multiclass, Problem
 
 ALL: tuple[MetricName, ...] = ("roc_auc", "average_precision", "log_loss", "brier")
 SKLEARN: dict[str, Callable[..., float]] = {
@@ -117,3 +124,83 @@ def test_an_interval_that_cannot_be_had_is_nan() -> None:
             labels, predictions, predictions, np.array(["a", "b"], object), resamples=10
         )
     assert np.isnan(found.low) and np.isnan(found.high)
+
+
+CLASSES = Multiclass(("a", "b", "c"))
+OF_CLASSES: dict[MetricName, Callable[..., float]] = {
+    "roc_auc": lambda labels, predictions: roc_auc_score(labels, predictions, multi_class="ovr", average="macro"),
+    "log_loss": log_loss,
+    "accuracy": lambda labels, predictions: accuracy_score(labels, predictions.argmax(axis=1)),
+    "macro_f1": lambda labels, predictions: f1_score(labels, predictions.argmax(axis=1), average="macro"),
+}
+
+
+def of_classes(rows: int, seed: int = 0) -> tuple[metrics.Labels, metrics.Floats, metrics.Floats]:
+    """Labels of three classes, and two models' probabilities; of the first many are equal."""
+    random = np.random.default_rng(seed)
+    labels = random.choice(3, rows, p=[0.6, 0.3, 0.1])
+    labels[:3] = 0, 1, 2
+    good = random.random((rows, 3)).round(1) + 0.1
+    good[np.arange(rows), labels] += 0.3
+    return labels, good / good.sum(axis=1, keepdims=True), random.dirichlet(np.ones(3), rows)
+
+
+@pytest.mark.parametrize("metric", OF_CLASSES)
+def test_a_score_of_classes_is_scikit_learns(metric: MetricName) -> None:
+    labels, predictions, _ = of_classes(80)
+    assert set(metrics.score(CLASSES, labels, predictions)) == set(OF_CLASSES)
+    expected = OF_CLASSES[metric](labels, predictions)
+    assert metrics.score(CLASSES, labels, predictions)[metric] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("metric", OF_CLASSES)
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_weighting_rows_of_classes_is_repeating_them(metric: MetricName, seed: int) -> None:
+    labels, predictions, _ = of_classes(40, seed)
+    weights = np.random.default_rng(seed).integers(0, 4, size=(3, 40))
+    weights[:, :3] = 1  # every class is drawn
+    found = metrics.metric(CLASSES, metric).weighted(labels, predictions)(weights.astype(np.float64))
+    expected = [
+        OF_CLASSES[metric](np.repeat(labels, count), np.repeat(predictions, count, axis=0)) for count in weights
+    ]
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_class_without_rows_leaves_no_mean_over_the_classes() -> None:
+    labels, predictions, _ = of_classes(80)
+    without = labels != 2
+    found = metrics.score(CLASSES, labels[without], predictions[without])
+    assert np.isnan(found["roc_auc"]) and np.isnan(found["macro_f1"]), (
+        "no mean over fewer classes passes for one over all"
+    )
+    hits = predictions[without].argmax(axis=1) == labels[without]
+    assert found["accuracy"] == pytest.approx(hits.mean()) and np.isfinite(found["log_loss"])
+
+
+def test_probabilities_of_0_have_a_finite_loss() -> None:
+    labels = np.array([0, 1, 2])
+    assert 20 < metrics.score(CLASSES, labels, np.roll(np.eye(3), 1, axis=0))["log_loss"] < 40
+
+
+@pytest.mark.parametrize("metric", OF_CLASSES)
+def test_of_two_models_of_classes_the_better_one_gains(metric: MetricName) -> None:
+    labels, new, old = of_classes(300)
+    keys = np.array([f"c{number % 100}" for number in range(300)], object)
+    found = metrics.metric(CLASSES, metric).compare(labels, new, old, keys)
+    assert 0 < found.low < found.gain < found.high
+    none = metrics.metric(CLASSES, metric).compare(labels, old, old.copy(), keys, resamples=50)
+    assert none[:3] == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("kind", [Binary(), CLASSES], ids=lambda kind: kind.kind)
+def test_a_loss_is_beyond_chance_when_the_predictions_got_worse(kind: Problem) -> None:
+    labels, good, bad = a_case(400) if kind == Binary() else of_classes(400)
+    for name in kind.metrics:
+        metric = metrics.metric(kind, name)
+        at_evaluation = metric.value(labels, good)
+        same, fallen = (metric.loss(labels, predictions, at_evaluation) for predictions in (good, bad))
+        assert same.drop == 0 and not same.beyond_chance, name
+        assert fallen.drop == pytest.approx(metric.measure.gain(at_evaluation, metric.value(labels, bad)))
+        assert fallen.drop > 0 and fallen.beyond_chance, name
+    assert not metric.loss(labels[:0], good[:0], 0.5).beyond_chance

@@ -76,11 +76,11 @@ def test_a_folder_may_say_everything_that_may_be_said() -> None:
     for part, kind in (
         (content, ModelSpec),
         (content["monitoring"], type(spec.monitoring)),
-        (content["gates"], type(spec.gates)),
         (content["request"], type(spec.request)),
         (content["features"]["habits"], type(spec.features["habits"])),
     ):
         assert set(part) == set(kind.model_fields), "the example leaves a key out"
+    assert set(content["gates"]) == set(type(spec.gates).model_fields) - {"minimum_per_class"}, "of several classes"
     assert spec.keys == {"order_id": "int", "buyer_id": "string"}
     assert [spec.entity_of(view).name for view in spec.features] == ["order", "buyer"]
     assert list(spec.feature_types) == ["amount", "gift", "orders_2d", "express"], (
@@ -125,7 +125,7 @@ CASES: dict[str, Case] = {
     "no duration": ("look_back: 1w", "look_back: 0d", ["features.reading.look_back", '"0d"', "6h, 3d, 2w"]),
     "endless duration": ("look_back: 1w", "look_back: 999999999w", ["features.reading.look_back", "6h, 3d, 2w"]),
     "not finite": ("roc_auc: 0.6", "roc_auc: 1e999", ["gates.floor.roc_auc", "a finite number"]),
-    "unknown metric": ("roc_auc: 0.6", "roc_acu: 0.6", ["gates.floor.roc_acu", '"roc_acu"', "roc_auc, average_precision, log_loss, brier, rmse, mae or r2", "write roc_auc"]),
+    "unknown metric": ("roc_auc: 0.6", "roc_acu: 0.6", ["gates.floor.roc_acu", '"roc_acu"', "roc_auc, average_precision, log_loss, brier, rmse, mae, r2, accuracy or macro_f1", "write roc_auc"]),
     "floor": ("roc_auc: 0.6", "roc_auc: 60", ["gates.floor.roc_auc", "60", "from 0.5 (guessing) to below 1"]),
     "floor below guessing": ("roc_auc: 0.6", "roc_auc: 0.4", ["gates.floor.roc_auc", "0.4", "from 0.5 (guessing) to below 1"]),
     "share": ("roc_auc: 0.6", "average_precision: 1.2", ["gates.floor.average_precision", "1.2", "from 0 to below 1"]),
@@ -199,11 +199,25 @@ OF_REQUESTS: dict[str, Case] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("model", "name"), [*(("renewals", name) for name in CASES), *(("parcels", name) for name in OF_REQUESTS)]
-)
+OF_CLASSES: dict[str, tuple[str, str, list[str]]] = {
+    "two classes": ("[web, in store, phone]", "[web, phone]", ["label.classes", "web, phone", "at least 3 classes", "a label of two classes is binary"]),
+    "no classes": ("  classes: [web, in store, phone]\n", "", ["label.classes", "nothing", "at least 3 classes"]),
+    "a class twice": ("[web, in store, phone]", "[web, in store, phone, web]", ["label.classes", "web, 2 times", "remove one web"]),
+    "a class that is no name": ("[web, in store, phone]", "[web, <b>, phone]", ["label.classes", "<b>"]),
+    "classes of a number": ("type: multiclass", "type: numeric", ["label.classes", "web, in store, phone", "a numeric label declares no classes", "type: multiclass"]),
+    "positives of several classes": ("minimum_per_class", "minimum_positives", ["gates.minimum_positives", "15", "a multiclass label has no such bound", "remove it"]),
+    "more rows of each class than there are": ("minimum_rows: 100", "minimum_rows: 40", ["gates.minimum_per_class", "15", "at most 1/3 of gates.minimum_rows (40)"]),
+    "metric of another label": ("metric: log_loss", "metric: brier", ["search.metric", "brier, of a multiclass label", "roc_auc, log_loss, accuracy or macro_f1"]),
+    "floor of another label": ("accuracy: 0.5", "r2: 0.5", ["gates.floor.r2", "r2, of a multiclass label"]),
+    "a share above 1": ("accuracy: 0.5", "accuracy: 50", ["gates.floor.accuracy", "50", "from 0 to below 1"]),
+    "family of another label": ("logistic_regression: {}", "ridge: {}", ["families.ridge", "of a multiclass label", "logistic_regression, random_forest, gradient_boosting or mlp"]),
+}  # fmt: skip
+BROKEN = {"renewals": CASES, "parcels": OF_REQUESTS, "channels": OF_CLASSES}
+
+
+@pytest.mark.parametrize(("model", "name"), [(model, name) for model, cases in BROKEN.items() for name in cases])
 def test_a_mistake_is_told_with_key_value_what_is_allowed_and_the_fix(model: str, name: str, tmp_path: Path) -> None:
-    old, new, said = (CASES if model == "renewals" else OF_REQUESTS)[name]
+    old, new, said = BROKEN[model][name]
     folder = shutil.copytree(SPECS / "valid" / model, tmp_path / model)
     text = (folder / "model.yaml").read_text()
     assert old in text
@@ -325,7 +339,7 @@ def test_an_invalid_folder_costs_only_its_own_model(tmp_path: Path) -> None:
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "model.yaml").write_bytes(b"\xff\x00")
     specs, errors = load_all(tmp_path)
-    assert [spec.model for spec in specs] == ["parcels", "refunds", "renewals"]
+    assert [spec.model for spec in specs] == ["channels", "parcels", "refunds", "renewals"]
     assert [error.doing.rpartition("/")[2] for error in errors] == ["broken", "empty", "five_mistakes"]
     assert all(isinstance(error, PermanentError) for error in errors)
     assert str(pickle.loads(pickle.dumps(errors[2]))) == str(errors[2])
@@ -336,7 +350,7 @@ def test_models_that_share_an_entity_share_its_key(tmp_path: Path) -> None:
     text = (tmp_path / "renewals" / "model.yaml").read_text()
     (tmp_path / "renewals" / "model.yaml").write_text(text.replace("name: reader\n", "name: order\n"))
     specs, errors = load_all(tmp_path)
-    assert [spec.model for spec in specs] == ["parcels", "refunds"]
+    assert [spec.model for spec in specs] == ["channels", "parcels", "refunds"]
     assert "order by reader_id (string)" in str(errors[0]) and "order by order_id (int), as in refunds" in str(
         errors[0]
     )

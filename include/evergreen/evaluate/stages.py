@@ -170,10 +170,12 @@ def _champion(
         return unscored.model_copy(update={"problem": lost})
     try:
         # On the columns that it learned from, as the server asks it: of one that is no longer computed nothing is known.
-        columns = loading.spec(run.spec.model, champion).feature_types
-        predictions = loading.load(run.spec.model, champion.number).predict(
+        trained = loading.spec(run.spec.model, champion)
+        columns = trained.feature_types
+        answered = loading.load(run.spec.model, champion.number).predict(
             inputs(columns, later.frame.reindex(columns=list(columns)))
         )
+        predictions = run.spec.problem.of(trained.problem, answered)
     except TransientError:
         raise  # the registry may answer in a minute
     except Exception as error:  # noqa: BLE001  it is gone, or of another library's version

@@ -41,7 +41,9 @@ class Drift(Handover):
     distances: Mapping[str, float]
     """feature → distance from the reference."""
     prediction: float | None
-    """Distance of the predictions; None: nothing to compare."""
+    """Distance of the predictions, of several classes the greatest; None: nothing to compare."""
+    classes: Mapping[str, float]
+    """class → distance of its probabilities; empty where the label has not several classes."""
     report: str | None
     """The Evidently report's page; None: nothing to compare."""
     pages: ClassVar = {"report": Link.DRIFT_REPORT}

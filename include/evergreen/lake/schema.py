@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evergreen.spec.columns import EVENT, KNOWN_AT, PREDICTION
+from evergreen.spec.columns import EVENT, KNOWN_AT, PREDICTION, PROBABILITIES
 from evergreen.spec.kinds import KINDS, ColumnType
 
 if TYPE_CHECKING:
@@ -158,7 +158,12 @@ PREDICTIONS = LayerOfOne(
         Column(
             "features_at", "timestamp", f"`{EVENT}` of the newest features that it was made from; null: there were none"
         ),
-        Column(PREDICTION, "float", "the probability of the positive class, or the number"),
+        Column(
+            PREDICTION,
+            "float",
+            "the probability of the positive class, or the number; null where the label has several classes",
+        ),
+        Column(PROBABILITIES, "string", "JSON: the probability of each of several classes, by its name; else null"),
         Column(KNOWN_AT, "timestamp", "the end of the interval that collected it"),
     ),
     name="live",

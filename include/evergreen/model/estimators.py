@@ -27,7 +27,7 @@ class _OfScaledInputs(Family):
 class LogisticRegression(_OfScaledInputs):
     """scikit-learn's logistic regression."""
 
-    labels = ("binary",)
+    labels = ("binary", "multiclass")
     parameters: ClassVar = {
         "C": Parameter(low=0.001, high=100.0, default=1.0, log=True, least=1e-8, most=1e8),
     }
@@ -55,7 +55,7 @@ class Ridge(_OfScaledInputs):
 class MultilayerPerceptron(_OfScaledInputs):
     """A small network of tf.keras; the defaults are the network's own."""
 
-    labels = ("binary", "numeric")
+    labels = ("binary", "numeric", "multiclass")
     parameters: ClassVar = {
         "units": Parameter(low=8, high=64, default=16, log=True, least=1, most=4096),
         "layers": Parameter(low=1, high=2, default=1, least=1, most=16),
@@ -79,7 +79,7 @@ class MultilayerPerceptron(_OfScaledInputs):
 class GradientBoosting(Family):
     """scikit-learn's histogram gradient boosting; missing numbers and categories stay as they are."""
 
-    labels = ("binary", "numeric")
+    labels = ("binary", "numeric", "multiclass")
     parameters: ClassVar = {
         "learning_rate": Parameter(low=0.02, high=0.3, default=0.1, log=True, least=1e-4, most=1.0),
         "max_leaf_nodes": Parameter(low=4, high=48, default=31, log=True, least=2, most=4096),
@@ -117,7 +117,7 @@ class GradientBoosting(Family):
 class RandomForest(Family):
     """scikit-learn's random forest. Its trees have a bounded number of leaves: without, a model grows with the rows until no server holds it."""
 
-    labels = ("binary", "numeric")
+    labels = ("binary", "numeric", "multiclass")
     parameters: ClassVar[Mapping[str, Parameter]] = {
         "n_estimators": Parameter(low=50, high=200, default=100, log=True, least=1, most=2000),
         "max_leaf_nodes": Parameter(low=16, high=1024, default=math.inf, log=True, least=2, most=65_536),

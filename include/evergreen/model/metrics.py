@@ -141,6 +141,62 @@ def _squares(labels: Labels, predictions: Floats) -> Floats:
     return squares
 
 
+def _log_losses_of_classes(labels: Labels, predictions: Floats) -> Floats:
+    """Of the class that it was; probabilities are kept away from 0 and 1, as scikit-learn does."""
+    tiny = np.finfo(np.float64).eps
+    losses: Floats = -np.log(np.clip(predictions[np.arange(len(labels)), labels.astype(np.int64)], tiny, 1 - tiny))
+    return losses
+
+
+def _hits(labels: Labels, predictions: Floats) -> Floats:
+    """1 where the likeliest class is the right one, else 0."""
+    hits: Floats = (predictions.argmax(axis=1) == labels).astype(np.float64)
+    return hits
+
+
+def _over_classes(weighted: Callable[[Labels, Floats], Weighted]) -> Callable[[Labels, Floats], Weighted]:
+    """The plain mean, over the classes, of a metric of two classes: each class against all others."""
+
+    def over_classes(labels: Labels, predictions: Floats) -> Weighted:
+        of_each = [
+            weighted((labels == place).astype(np.int64), predictions[:, place]) for place in range(predictions.shape[1])
+        ]
+        return lambda weights: np.asarray(np.mean([of_class(weights) for of_class in of_each], axis=0))
+
+    return over_classes
+
+
+def _weighted_f1(labels: Labels, chosen: Floats) -> Weighted:
+    """F1 of one class: `labels` and `chosen` are 1 where a row is of the class, and where it is taken for it. Without rows of the class it
+    has no value."""
+
+    def of(weights: Floats) -> Floats:
+        rows = weights @ labels
+        return np.where(rows > 0, 2 * (weights @ (labels * chosen)) / (rows + weights @ chosen), np.nan)
+
+    return of
+
+
+def _chosen(weighted: Callable[[Labels, Floats], Weighted]) -> Callable[[Labels, Floats], Weighted]:
+    """Of predictions that are 1 for the likeliest class and 0 for the others."""
+
+    def of_chosen(labels: Labels, predictions: Floats) -> Weighted:
+        likeliest = predictions.argmax(axis=1)[:, None] == np.arange(predictions.shape[1])
+        return weighted(labels, likeliest.astype(np.float64))
+
+    return of_chosen
+
+
+def _of_all_rows(weighted: Callable[[Labels, Floats], Weighted]) -> Callable[[Labels, Floats], float]:
+    """The metric of the rows as they are: each once."""
+
+    def of(labels: Labels, predictions: Floats) -> float:
+        with np.errstate(invalid="ignore", divide="ignore"):  # without a row of some class
+            return float(weighted(labels, predictions)(np.ones((1, len(labels))))[0])
+
+    return of
+
+
 def _ranked(area: Callable[[Floats, Floats], Floats]) -> Callable[[Labels, Floats], Weighted]:
     """Of a metric that looks at the order of the predictions.
 
@@ -202,6 +258,12 @@ def _by_name(
     return {name: Metric(MEASURES[name], plain(of), weighted) for name, (of, weighted) in functions.items()}
 
 
+_OF_CLASSES: Mapping[MetricName, Callable[[Labels, Floats], Weighted]] = {
+    "roc_auc": _over_classes(_ranked(_area_under_roc)),
+    "log_loss": _mean_of(_log_losses_of_classes),
+    "accuracy": _mean_of(_hits),
+    "macro_f1": _chosen(_over_classes(_weighted_f1)),
+}
 _METRICS: Mapping[LabelType, Mapping[MetricName, Metric]] = {
     "binary": _by_name(
         {
@@ -218,4 +280,6 @@ _METRICS: Mapping[LabelType, Mapping[MetricName, Metric]] = {
             "r2": (sklearn.r2_score, _weighted_r2),
         }
     ),
+    # scikit-learn refuses rows in which a class is missing. Here such a metric has no value, or does not need the class.
+    "multiclass": _by_name({name: (_of_all_rows(weighted), weighted) for name, weighted in _OF_CLASSES.items()}),
 }

@@ -19,8 +19,9 @@ class _KerasNetwork(BaseEstimator):
     and answers without TensorFlow: a server neither imports it (seconds) nor holds it (hundreds of megabytes).
     """
 
-    _activation: str | None  # of the last layer
-    _loss: str  # the name of the Keras loss
+    def _ends(self, outputs: int) -> tuple[str | None, str]:
+        """The activation of a last layer of so many outputs, and the name of the Keras loss."""
+        raise NotImplementedError
 
     def __init__(
         self, units: int = 16, layers: int = 1, learning_rate: float = 1e-3, dropout: float = 0.0,
@@ -35,6 +36,7 @@ class _KerasNetwork(BaseEstimator):
         self.seed = seed
 
     def _fit(self, x: Floats, y: Floats) -> None:
+        """Fit on arrays of rows by inputs, and of rows by outputs."""
         import keras
         import tensorflow as tf
 
@@ -43,11 +45,12 @@ class _KerasNetwork(BaseEstimator):
             tf.config.threading.set_inter_op_parallelism_threads(1)
         tf.config.experimental.enable_op_determinism()
         keras.utils.set_random_seed(self.seed)
-        network = self._network(keras, x.shape[1])
+        outputs = y.shape[1]
+        network = self._network(keras, x.shape[1], outputs)
         weights = network.trainable_variables
         optimizer = keras.optimizers.Adam(self.learning_rate)
         optimizer.build(weights)
-        loss = getattr(keras.losses, self._loss)()
+        loss = getattr(keras.losses, self._ends(outputs)[1])()
         size = self.batch_size
 
         # One graph call per epoch. `Model.fit` makes one per batch and traces a larger graph: five times slower at this size.
@@ -60,7 +63,7 @@ class _KerasNetwork(BaseEstimator):
                 optimizer.apply(tape.gradient(value, weights), weights)
 
         inputs = tf.constant(np.asarray(x, np.float32))
-        labels = tf.constant(np.asarray(y, np.float32).reshape(-1, 1))
+        labels = tf.constant(np.asarray(y, np.float32))
         random = np.random.default_rng(self.seed)
         for _ in range(self.epochs):
             epoch(inputs, labels, tf.constant(random.permutation(len(x)).astype(np.int32)))
@@ -80,51 +83,65 @@ class _KerasNetwork(BaseEstimator):
         """The fitted network as a keras model, to export."""
         import keras
 
-        network = self._network(keras, self.n_features_in_)
+        network = self._network(keras, self.n_features_in_, self.weights_[-1].shape[0])
         network.set_weights(self.weights_)
         return network
 
-    def _network(self, keras: Any, inputs: int) -> Any:
+    def _network(self, keras: Any, inputs: int, outputs: int) -> Any:
         hidden = []
         for _ in range(self.layers):
             hidden.append(keras.layers.Dense(self.units, activation="relu"))
             if self.dropout:
                 hidden.append(keras.layers.Dropout(self.dropout))
-        last = keras.layers.Dense(1, activation=self._activation)
+        last = keras.layers.Dense(outputs, activation=self._ends(outputs)[0])
         return keras.Sequential([keras.layers.Input((inputs,)), *hidden, last])
 
 
 class KerasClassifier(ClassifierMixin, _KerasNetwork):
-    """A network for two classes."""
+    """A network for two classes, with one output, or for more, with an output per class."""
 
-    _activation, _loss = "sigmoid", "BinaryCrossentropy"
+    def _ends(self, outputs: int) -> tuple[str, str]:
+        return ("sigmoid", "BinaryCrossentropy") if outputs == 1 else ("softmax", "CategoricalCrossentropy")
 
     def fit(self, x: Floats, y: npt.ArrayLike) -> KerasClassifier:
-        """Fit on an array of rows by inputs, without missing values, and labels 0 or 1."""
-        self._fit(x, np.asarray(y, np.float64))
-        self.classes_ = np.array([0, 1])
+        """Fit on an array of rows by inputs, without missing values, and labels: 0 or 1, or each class's number."""
+        labels = np.asarray(y, np.int64)
+        two = labels.max(initial=0) <= 1
+        self.classes_ = np.array([0, 1]) if two else np.unique(labels)
+        outputs = labels[:, None] if two else labels[:, None] == self.classes_
+        self._fit(x, outputs.astype(np.float64))
         return self
 
     def predict_proba(self, x: Floats) -> Floats:
-        """Two probabilities a row."""
-        positive = 1.0 / (1.0 + np.exp(-np.clip(self._last_layer(x), -500.0, 500.0)))
-        return np.column_stack([1.0 - positive, positive])
+        """A probability per row and class."""
+        layer = self._last_layer(x)
+        if layer.shape[1] == 1:
+            positive = 1.0 / (1.0 + np.exp(-np.clip(layer[:, 0], -500.0, 500.0)))
+            return np.column_stack([1.0 - positive, positive])
+        powers = np.exp(layer - layer.max(axis=1, keepdims=True))
+        probabilities: Floats = powers / powers.sum(axis=1, keepdims=True)
+        return probabilities
 
     def predict(self, x: Floats) -> npt.NDArray[np.int64]:
-        """The likelier class of each row."""
-        return (self.predict_proba(x)[:, 1] >= 0.5).astype(np.int64)
+        """The likeliest class of each row."""
+        probabilities = self.predict_proba(x)
+        two = probabilities.shape[1] == 2
+        places = (probabilities[:, 1] >= 0.5).astype(np.int64) if two else probabilities.argmax(axis=1)
+        likeliest: npt.NDArray[np.int64] = self.classes_[places]
+        return likeliest
 
 
 class KerasRegressor(RegressorMixin, _KerasNetwork):
     """A network for a number; it learns the number's distance from the mean, in standard deviations."""
 
-    _activation, _loss = None, "MeanSquaredError"
+    def _ends(self, outputs: int) -> tuple[None, str]:
+        return None, "MeanSquaredError"
 
     def fit(self, x: Floats, y: npt.ArrayLike) -> KerasRegressor:
         """Fit on an array of rows by inputs, without missing values, and numbers."""
         labels = np.asarray(y, np.float64)
         self.mean_, self.scale_ = float(labels.mean()), float(labels.std()) or 1.0
-        self._fit(x, (labels - self.mean_) / self.scale_)
+        self._fit(x, ((labels - self.mean_) / self.scale_)[:, None])
         return self
 
     def predict(self, x: Floats) -> Floats:

@@ -54,6 +54,9 @@ def inputs(features: Mapping[str, FeatureType], frame: pd.DataFrame) -> pd.DataF
 
 
 def predict(pipeline: Pipeline, inputs: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """One number a row: P(positive) of a binary label, the value of a numeric one."""
-    found = pipeline.predict_proba(inputs)[:, 1] if hasattr(pipeline, "predict_proba") else pipeline.predict(inputs)
-    return np.asarray(found, dtype=np.float64)
+    """As scikit-learn's own scorers ask: a number per row (P(1) of two classes, a regressor's value), or of more classes a row of their
+    probabilities."""
+    if not hasattr(pipeline, "predict_proba"):
+        return np.asarray(pipeline.predict(inputs), dtype=np.float64)
+    probabilities = np.asarray(pipeline.predict_proba(inputs), dtype=np.float64)
+    return probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities

@@ -11,24 +11,24 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
 from evergreen.spec.kinds import KINDS, FeatureType
+from evergreen.spec.problem import is_output
 from evergreen.spec.schema import ModelSpec
-
-PREDICTION = "prediction"
 
 
 def distances(spec: ModelSpec, window: pd.DataFrame, reference: pd.DataFrame) -> dict[str, float]:
-    """Column → distance, of every feature and the prediction; a column without values on one side has none."""
-    found = {}
-    for name, kind in {**watched(spec, reference), PREDICTION: "float"}.items():
+    """Column → distance, of every feature and of the predictions; a column without values on one side has none."""
+    kinds = watched(spec, reference) | dict.fromkeys(outputs(window, reference), "float")
+    measured = {}
+    for name, kind in kinds.items():
         ours, theirs = window[name].dropna(), reference[name].dropna()
         if len(ours) and len(theirs):
-            found[name] = _numbers(ours, theirs) if KINDS[kind].numeric else _categories(ours, theirs)
-    return found
+            measured[name] = _numbers(ours, theirs) if KINDS[kind].numeric else _categories(ours, theirs)
+    return measured
 
 
 def missing(window: pd.DataFrame, reference: pd.DataFrame) -> dict[str, float]:
     """Feature → growth of its share of nulls; negative where there are fewer. One that is no longer computed is null everywhere."""
-    features = [name for name in map(str, reference) if name != PREDICTION]
+    features = [name for name in map(str, reference) if not is_output(name)]
     now, then = window.reindex(columns=features).isna().mean(), reference[features].isna().mean()
     return {name: float(now[name] - then[name]) for name in features}
 
@@ -36,6 +36,11 @@ def missing(window: pd.DataFrame, reference: pd.DataFrame) -> dict[str, float]:
 def watched(spec: ModelSpec, reference: pd.DataFrame) -> dict[str, FeatureType]:
     """The features that the version learned from; one that the spec has gained since is watched with the next version."""
     return {name: kind for name, kind in spec.feature_types.items() if name in reference}
+
+
+def outputs(window: pd.DataFrame, reference: pd.DataFrame) -> list[str]:
+    """The columns of predictions that both sides have: of a version that learned other classes than are declared now, the common ones."""
+    return [name for name in map(str, reference) if is_output(name) and name in window]
 
 
 def _numbers(window: pd.Series[float], reference: pd.Series[float]) -> float:

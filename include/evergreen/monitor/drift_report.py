@@ -38,7 +38,7 @@ def write(spec: ModelSpec, key: str, window: pd.DataFrame, reference: pd.DataFra
     Args:
         spec: the model.
         key: the window's partition.
-        window: the features that are watched and `prediction`, of the rows that were answered.
+        window: the features that are watched and the predictions, of the rows that were answered.
         reference: the same of the rows that the version was trained on.
     """
     from markupsafe import Markup
@@ -56,10 +56,10 @@ def _drawn(spec: ModelSpec, window: pd.DataFrame, reference: pd.DataFrame) -> di
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 
-    from evergreen.monitor.drift import PREDICTION, watched
+    from evergreen.monitor.drift import outputs, watched
 
     features = watched(spec, reference)
-    numbers, categories = [*kinds.numbers(features), PREDICTION], kinds.categories(features)
+    numbers, categories = [*kinds.numbers(features), *outputs(window, reference)], kinds.categories(features)
     definition = DataDefinition(numerical_columns=numbers, categorical_columns=categories)
     sides = [_sample(side[[*numbers, *categories]], spec.monitoring.report_rows) for side in (window, reference)]
     sides = [side.assign(**{name: side[name].map(_label, na_action="ignore") for name in categories}) for side in sides]

@@ -31,7 +31,10 @@ class Findings:
     rows: int
     distances: Mapping[str, float] = field(default_factory=dict)  # feature → distance from the reference
     missing: Mapping[str, float] = field(default_factory=dict)  # feature → growth of its share of nulls
-    prediction: float | None = None  # distance of the predictions
+    prediction: float | None = None  # distance of the predictions; of several classes the greatest
+    classes: Mapping[str, float] = field(
+        default_factory=dict
+    )  # class → distance of its probabilities, where there are several
     performance: float | None = (
         None  # loss of the search metric against the champion's evaluation, on labels that matured
     )
@@ -88,7 +91,9 @@ def deviations(found: Findings, bounds: Monitoring) -> list[str]:
     if drifted and share >= bounds.drifted_share:
         reasons.append(f"{len(drifted)} of {len(found.distances)} features drifted: {', '.join(drifted)}")
     if found.prediction is not None and found.prediction > bounds.prediction_drift:
-        reasons.append(f"predictions drifted by {found.prediction:.3f} (bound {bounds.prediction_drift:g})")
+        moved = sorted(name for name, distance in found.classes.items() if distance > bounds.prediction_drift)
+        of_classes = f": the probabilities of {', '.join(moved)}" if moved else ""
+        reasons.append(f"predictions drifted by {found.prediction:.3f} (bound {bounds.prediction_drift:g}){of_classes}")
     if found.performance is not None and found.performance_significant and found.performance > bounds.performance_drop:
         reasons.append(
             f"performance fell by {found.performance:.3f} (bound {bounds.performance_drop:g}) on {found.performance_rows} matured rows"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from datetime import datetime
@@ -14,8 +15,9 @@ from evergreen.lake.schema import LABELS, PREDICTIONS
 from evergreen.monitor import rules
 from evergreen.run import Run
 from evergreen.settings import settings
-from evergreen.spec.columns import EVENT, KNOWN_AT, PARTITION
+from evergreen.spec.columns import EVENT, KNOWN_AT, PARTITION, PROBABILITIES
 from evergreen.spec.kinds import KINDS
+from evergreen.spec.problem import class_of, is_output
 from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
@@ -49,7 +51,8 @@ def collect(run: Run) -> Collected:
         {
             **{name: kind.logged(row.features.get(name)) for name, kind in features.items()},
             spec.entity.key: key.key(row.entity),
-            **{name: getattr(row, name) for name in PREDICTIONS.arrow if name != KNOWN_AT},
+            **{name: getattr(row, name) for name in PREDICTIONS.arrow if name not in (KNOWN_AT, PROBABILITIES)},
+            PROBABILITIES: row.probabilities and json.dumps(row.probabilities),
             KNOWN_AT: run.as_of,
         }
         for row in logged
@@ -89,7 +92,7 @@ def drift(run: Run, collected: Collected) -> Drift:
 
     if collected.version is None or collected.rows == 0:
         log.info("No predictions in the window: nothing to compare")
-        return Drift(distances={}, prediction=None, report=None)
+        return Drift(distances={}, prediction=None, classes={}, report=None)
     days = run.spec.monitoring.window // DAY
     window, reference = _window(run, collected, days), _reference(run, collected.version)
     measured = adapter.distances(run.spec, window, reference)
@@ -97,12 +100,18 @@ def drift(run: Run, collected: Collected) -> Drift:
     for name in measured.keys() - distances.keys():
         log.warning("%s: its distance cannot be measured, infinite values are among its own", name)
     report = drift_report.write(run.spec, collected.partition, window, reference)
-    prediction = distances.pop(adapter.PREDICTION, None)
+    predictions = {name: distances.pop(name) for name in list(distances) if is_output(name)}
+    classes = {class_of(name): distance for name, distance in predictions.items()} if run.spec.problem.by_class else {}
     bound = run.spec.monitoring.feature_drift
     for name, distance in sorted(distances.items(), key=lambda item: -item[1]):
         log.info("%-28s %.3f%s", name, distance, "  drifted" if distance > bound else "")
-    log.info("%-28s %s", "prediction", "no values" if prediction is None else f"{prediction:.3f}")
-    return Drift(distances=distances, prediction=prediction, report=report)
+    for name, distance in predictions.items():
+        log.info("%-28s %.3f", name, distance)
+    if not predictions:
+        log.info("%-28s no values", "prediction")
+    return Drift(
+        distances=distances, prediction=max(predictions.values(), default=None), classes=classes, report=report
+    )
 
 
 def performance(run: Run, collected: Collected) -> Performance:
@@ -112,14 +121,19 @@ def performance(run: Run, collected: Collected) -> Performance:
     from evergreen.registry.contents import Evaluation
 
     problem, name = run.spec.problem, run.spec.search.metric
+    nothing = Performance(metric=name, value=None, reference=None, drop=None, significant=False, rows=0)
     scored = _matured(run, collected.version)
-    if collected.version is None or scored is None or problem.lacking(scored["label"].unique().tolist()):
+    if collected.version is None or scored is None:
         log.info("No matured labels of this version's predictions yet")
-        return Performance(metric=name, value=None, reference=None, drop=None, significant=False, rows=0)
-    labels, predictions = problem.labels(scored["label"]), scored["prediction"].to_numpy("float64")
+        return nothing
+    labels, predictions = problem.labels(scored["label"]), problem.of_columns(scored)
     evaluated = artifacts.load(_candidate(run, collected.version), Evaluation).value
     reference = math.nan if evaluated is None else evaluated
     loss = metric(problem, name).loss(labels, predictions, reference)
+    if not math.isfinite(loss.value):
+        lacking = problem.lacking(set(labels.tolist())) or "predictions that are no numbers"
+        log.info("%s has no value on %d matured rows: %s", name, len(labels), lacking)
+        return nothing
     log.info("%s %.4f on %d matured rows; %.4f at evaluation", name, loss.value, len(labels), reference)
     return Performance(
         metric=name,
@@ -145,6 +159,7 @@ def decide(run: Run, collected: Collected, quality: Quality, drift: Drift, perfo
         distances=drift.distances,
         missing=quality.missing,
         prediction=drift.prediction,
+        classes=drift.classes,
         performance=performance.drop,
         performance_significant=performance.significant,
         performance_rows=performance.rows,
@@ -240,32 +255,31 @@ def _champion(run: Run) -> int | None:
 def _window(run: Run, collected: Collected, days: int) -> pd.DataFrame:
     """The predictions of the interval and the days before it: the interval's by its version; of earlier days all features, and the
     version's own predictions (others' are null), so that a version that has just begun to serve has a whole window too."""
-    from evergreen.lake import tables
+    from evergreen.monitor import live
 
     wanted = [(run.interval.start - number * DAY).date().isoformat() for number in range(days)]
-    table = tables.read(PREDICTIONS.of(run.spec.model), wanted)
-    assert table is not None
-    frame: pd.DataFrame = table.to_pandas()
+    frame = live.read(run.spec, wanted)
+    assert frame is not None
     own = frame["version"] == collected.version
     found = frame[own | (frame[PARTITION] != collected.partition)]
-    watched: pd.DataFrame = found.assign(prediction=found["prediction"].where(own))
+    watched: pd.DataFrame = found.assign(**{name: found[name].where(own) for name in run.spec.problem.outputs})
     return watched
 
 
 def _matured(run: Run, version: int | None) -> pd.DataFrame | None:
     """Predictions of a version whose labels became known within the run's interval: the first of each, with its `label`."""
     from evergreen.lake import tables
+    from evergreen.monitor import live
 
     spec = run.spec
     days = spec.asking.logged(run.interval.end - spec.label.horizon)
-    made = tables.read(PREDICTIONS.of(spec.model), days)
+    made = live.read(spec, days)
     known = tables.read(LABELS.of(spec.model, spec.label.name), days)
     if made is None or known is None:
         return None
     labels = known.to_pandas()
     labels = labels[(labels[KNOWN_AT] > run.interval.start) & (labels[KNOWN_AT] <= run.as_of)]
-    frame = made.to_pandas()
-    joined = with_labels(spec, frame[frame["version"] == version], labels)
+    joined = with_labels(spec, made[made["version"] == version], labels)
     return None if joined.empty else joined
 
 

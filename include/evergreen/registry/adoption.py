@@ -165,12 +165,12 @@ def _look(doing: str, family: str, files: dict[str, bytes]) -> None:
         asked = inputs(
             spec.feature_types, pd.DataFrame([row.features for row in rows], columns=list(spec.feature_types))
         )
-        stored = np.array([row.prediction for row in rows], np.float64)
+        stored = spec.problem.predictions([row.prediction for row in rows])
         difference = float(np.abs(predict(pipeline, asked) - stored).max())
         unlike = "" if difference <= _TOLERANCE else f"predictions up to {difference:.3g} from those of training"
         if not unlike:
             names = Reference.of_bytes(files[Reference.NAME]).rows.columns
-            lacking = [name for name in (*spec.feature_types, "prediction") if name not in names]
+            lacking = [name for name in (*spec.feature_types, *spec.problem.outputs) if name not in names]
             unlike = f"{Reference.NAME} without the columns {', '.join(lacking)}" if lacking else ""
     except Exception as error:  # noqa: BLE001  whatever a foreign file makes a library raise
         unlike = f"{type(error).__name__}: {error}"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 from pydantic import BaseModel, ConfigDict, RootModel
 
 from evergreen.registry.tags import Tag
+from evergreen.spec.problem import Answer
 from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class SampleRow(BaseModel):
     model_config = ConfigDict(frozen=True)
     features: Mapping[str, Any]
     """null where one is missing."""
-    prediction: float | dict[str, float]
+    prediction: Answer
     """To the last bit."""
 
 

@@ -35,8 +35,8 @@ class Predictor(Protocol):
     """A version that answers."""
 
     def predict(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """P(positive) or the number of each row; the columns are the spec's features in order (numbers float64, categories text or
-        None)."""
+        """A prediction per row, as `spec.problem` describes them; the columns are the spec's features in order (numbers float64,
+        categories text or None)."""
         ...
 
     def categories(self) -> Mapping[str, frozenset[str]]:

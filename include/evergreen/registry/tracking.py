@@ -67,6 +67,7 @@ from evergreen.registry.tags import Tag
 from evergreen.run import Run
 from evergreen.settings import settings
 from evergreen.spec.kinds import KINDS
+from evergreen.spec.problem import Answer
 from evergreen.spec.schema import ModelSpec
 
 log = logging.getLogger(__name__)
@@ -362,7 +363,7 @@ def _contents(
     run: Run, family: str, rows: Rows, predictions: npt.NDArray[np.float64], trials: Trials
 ) -> tuple[Content, ...]:
     """The files of the run."""
-    reference = rows.inputs.assign(prediction=predictions)
+    reference = rows.inputs.assign(**run.spec.problem.columns(predictions))
     if len(reference) > REFERENCE_ROWS:
         reference = reference.sample(REFERENCE_ROWS, random_state=run.spec.search.seed)
     environment = {"python": platform.python_version(), "platform": platform.platform()} | {
@@ -370,20 +371,20 @@ def _contents(
     }
     return (
         Reference(reference),
-        Sample(rows=_sample(rows.inputs, predictions)),
+        Sample(rows=_sample(rows.inputs, run.spec.problem.answers(predictions))),
         trials,
         Environment(environment),
         SpecCopy(run.spec),
     )
 
 
-def _sample(inputs: pd.DataFrame, predictions: npt.NDArray[np.float64]) -> tuple[SampleRow, ...]:
+def _sample(inputs: pd.DataFrame, answers: list[Answer]) -> tuple[SampleRow, ...]:
     """Rows spread over the learning rows, with their predictions to the last bit; a missing value is null."""
     chosen = np.linspace(0, len(inputs) - 1, min(SAMPLE_ROWS, len(inputs))).astype(int)
     return tuple(
         SampleRow(
             features={str(name): None if pd.isna(value) else value for name, value in inputs.iloc[i].items()},
-            prediction=float(predictions[i]),
+            prediction=answers[i],
         )
         for i in chosen
     )

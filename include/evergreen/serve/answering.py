@@ -33,7 +33,8 @@ def answer(loaded: Loaded, asked: Sequence[Mapping[str, Any]], request_id: str, 
     found = online_values.read(spec, asked)
     known = [at for at, entity in enumerate(found) if entity["features_at"] is not None or inputs]
     features = {at: found[at]["features"] | {name: asked[at][name] for name in inputs} for at in known}
-    scores = dict(zip(known, loaded.predict(list(features.values())).tolist(), strict=True)) if known else {}
+    answers = spec.problem.answers(loaded.predict(list(features.values()))) if known else []
+    scores = dict(zip(known, answers, strict=True))
     items: list[dict[str, Any]] = []
     rows, unknown = [], []
     for position, (request, entity) in enumerate(zip(asked, found, strict=True)):
@@ -47,11 +48,18 @@ def answer(loaded: Loaded, asked: Sequence[Mapping[str, Any]], request_id: str, 
             key: request[key], "prediction": scores[position], "features_at": features_at and features_at.isoformat()
         })  # fmt: skip
         rows.append(
-            Prediction(
-                model=spec.model, version=loaded.version.number, request_id=request_id, position=position, entity=str(request[key]),
-                as_of=as_of, features_at=features_at, features=features[position], prediction=scores[position],
+            Prediction.of(
+                scores[position],
+                model=spec.model,
+                version=loaded.version.number,
+                request_id=request_id,
+                position=position,
+                entity=str(request[key]),
+                as_of=as_of,
+                features_at=features_at,
+                features=features[position],
             )
-        )  # fmt: skip
+        )
     content = {
         "request_id": request_id, "model": spec.model, "version": loaded.version.number, "as_of": as_of.isoformat(), "predictions": items,
     }  # fmt: skip

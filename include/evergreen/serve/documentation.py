@@ -1,4 +1,4 @@
-"""OpenAPI's document, with the requests of each model as its version declares them."""
+"""OpenAPI's document, with the requests and answers of each model as its version declares them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
+from evergreen.serve.messages import answer_type
 from evergreen.serve.models import Loaded, Models
 
 
@@ -30,4 +31,5 @@ def _documented(loaded: Loaded, predict: str) -> APIRoute:
 
     endpoint.__annotations__["body"] = loaded.request_type
     path = predict.format(model=loaded.spec.model)
-    return APIRoute(path, endpoint, methods=["POST"], summary=loaded.spec.description)
+    answer = answer_type(loaded.spec)
+    return APIRoute(path, endpoint, methods=["POST"], summary=loaded.spec.description, response_model=answer)

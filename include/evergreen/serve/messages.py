@@ -1,11 +1,12 @@
-"""The body of a prediction request, typed by the model's spec."""
+"""The body of a prediction request, and that of its answer, typed by the model's spec."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema, create_model, model_validator
 
+from evergreen.spec.kinds import KINDS
 from evergreen.spec.schema import ModelSpec
 
 MAX_BATCH = 1_000  # entities of one request
@@ -46,7 +47,7 @@ def request_type(spec: ModelSpec) -> type[BaseModel]:
     An entity has the keys of everything that the request names, and what the spec's `request.inputs` say. All of them must be
     there; what is not known is null, but for the entity's own key.
     """
-    title = "".join(part.title() for part in spec.model.split("_"))
+    title = _title(spec)
     names: dict[str, Any] = {name: (kind, ...) for name, kind in spec.asking.sent.items()}
     entity: Any = create_model(f"{title}Entity", __config__=_ENTITY, **names)
     fields: dict[str, Any] = {
@@ -68,3 +69,35 @@ def request_type(spec: ModelSpec) -> type[BaseModel]:
         ),
     }
     return create_model(f"{title}Request", __base__=_Request, **fields)
+
+
+def answer_type(spec: ModelSpec) -> type[BaseModel]:
+    """The type of the model's answers, to document them; `serve.answering` writes them.
+
+    A prediction is a number, or of a label with several classes an object: class → probability.
+    """
+    title, problem = _title(spec), spec.problem
+    prediction: Any = Annotated[float, Field(description=problem.answered)]
+    if problem.by_class:
+        names = [str(name) for name in problem.values or ()]
+        schema = {"type": "object", "properties": {name: {"type": "number"} for name in names}, "required": names}
+        prediction = Annotated[dict[str, float], WithJsonSchema({**schema, "description": problem.answered})]
+    fields: dict[str, Any] = {
+        spec.entity.key: (KINDS[spec.entity.type].sent, ...),
+        "prediction": (prediction | None, Field(description="null: nothing is known of the entity")),
+        "features_at": (AwareDatetime | None, Field(description="as of when the features are")),
+        "error": (str, Field(default="", description="only where the prediction is null: why")),
+    }
+    each: Any = create_model(f"{title}Prediction", **fields)
+    return create_model(
+        f"{title}Answer",
+        request_id=(str, ...),
+        model=(str, ...),
+        version=(int, ...),
+        as_of=(AwareDatetime, ...),
+        predictions=(list[each], Field(description="one per entity, in their order")),
+    )
+
+
+def _title(spec: ModelSpec) -> str:
+    return "".join(part.title() for part in spec.model.split("_"))

@@ -46,7 +46,7 @@ class Loaded:
     loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def predict(self, features: Sequence[dict[str, Any]]) -> npt.NDArray[np.float64]:
-        """P(positive), or the number, of each row of features."""
+        """A prediction for each row of features, as `spec.problem` describes them."""
         frame = pd.DataFrame.from_records(list(features), columns=list(self.spec.feature_types))
         return self.predictor.predict(inputs(self.spec.feature_types, frame))
 

@@ -23,6 +23,7 @@ from evergreen.database import Stored, Table
 from evergreen.errors import ServiceUnavailable
 from evergreen.serve import idempotency
 from evergreen.serve.idempotency import Answer
+from evergreen.spec.problem import Answer as Answered
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +43,21 @@ class Prediction:
     as_of: datetime
     features_at: datetime | None  # None: the store knew nothing of the request's entities
     features: dict[str, Any]
-    prediction: float
+    prediction: float | None  # None: it is a probability per class
     logged_at: Annotated[datetime | None, Stored(filled="default now()")] = None
+    probabilities: dict[str, float] | None = None
+
+    @classmethod
+    def of(cls, answered: Answered, **others: Any) -> Prediction:
+        """The row of what was answered, whatever the kind of label."""
+        if isinstance(answered, dict):
+            return cls(**others, prediction=None, probabilities=answered)
+        return cls(**others, prediction=answered)
+
+    @property
+    def answered(self) -> Answered | None:
+        """What was answered."""
+        return self.prediction if self.probabilities is None else self.probabilities
 
 
 TABLE = Table(

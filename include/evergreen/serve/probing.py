@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import httpx
 from evergreen.errors import ModelUnloadable, ServiceUnavailable
 from evergreen.registry import artifacts, records
 from evergreen.registry.contents import Sample
+from evergreen.spec.problem import Answer
 
 PATIENCE = 180.0  # seconds to load: a cold start on a busy machine
 TOLERANCE = 1e-6  # between the answers of two processes: the order of additions may differ
@@ -41,7 +43,7 @@ def probe(model: str, number: int, run_id: str) -> tuple[int, float]:
         if response.status_code != httpx.codes.OK:
             raise _unloadable(doing, f"{response.status_code}: {response.text[:1000]}", "predictions")
     answers = response.json()["predictions"]
-    difference = max(abs(answer - row.prediction) for answer, row in zip(answers, rows, strict=True))
+    difference = max(_apart(answer, row.prediction) for answer, row in zip(answers, rows, strict=True))
     if not difference <= TOLERANCE:
         raise _unloadable(
             doing,
@@ -49,6 +51,14 @@ def probe(model: str, number: int, run_id: str) -> tuple[int, float]:
             f"at most {TOLERANCE:g}, on {len(rows)} rows",
         )
     return len(rows), difference
+
+
+def _apart(answer: Answer, stored: Answer) -> float:
+    """The difference of two answers; of several classes the greatest. Not the same classes: infinite."""
+    if isinstance(answer, dict) and isinstance(stored, dict):
+        same = answer.keys() == stored.keys()
+        return max(abs(answer[name] - stored[name]) for name in answer) if same else math.inf
+    return math.inf if isinstance(answer, dict) or isinstance(stored, dict) else abs(answer - stored)
 
 
 @contextmanager

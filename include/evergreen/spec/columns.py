@@ -6,5 +6,6 @@ EVENT = "event_timestamp"  # when a row's prediction would have been made, or wa
 KNOWN_AT = "known_at"  # when a row became available
 PARTITION = "partition"  # the day that a row belongs to, which the tables are parted by
 PREDICTION = "prediction"
+PROBABILITIES = "_probabilities"  # of several classes; a name that no spec can declare, since a feature may be called `probabilities`
 ADDED = (EVENT, KNOWN_AT, PARTITION)  # to tables that are made of sources
 RESERVED = (*ADDED, PREDICTION)

@@ -2,29 +2,35 @@
 
 Whatever depends on the kind of label stands in this module. Elsewhere `spec.problem` answers, and nobody looks at `label.type`.
 
-Labels are arrays of one number per row. Predictions are arrays too, one number per row.
+Labels are arrays of one number per row: of a label with classes the class's place among them. Predictions are arrays of one number per
+row, or where there are more than two classes of rows by classes. An *answer* is one prediction as clients get it and artifacts hold it.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args
 
+from evergreen.spec.columns import PREDICTION
 from evergreen.spec.kinds import KindName
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import pandas as pd
 
     Floats = npt.NDArray[np.float64]
     Labels = npt.NDArray[np.int64] | npt.NDArray[np.float64]
     Value = TypeVar("Value", float, npt.NDArray[np.float64])
 
-LabelType = Literal["binary", "numeric"]
-ClassBound = Literal["minimum_positives"]
-MetricName = Literal["roc_auc", "average_precision", "log_loss", "brier", "rmse", "mae", "r2"]
+LabelType = Literal["binary", "numeric", "multiclass"]
+ClassBound = Literal["minimum_positives", "minimum_per_class"]
+MetricName = Literal["roc_auc", "average_precision", "log_loss", "brier", "rmse", "mae", "r2", "accuracy", "macro_f1"]
+Answer = float | dict[str, float]  # a number, or class → probability
+_OF_CLASS = f"{PREDICTION}."  # before the class in the name of a column, where each class has one
+LEAST_CLASSES, MOST_CLASSES = 3, 50
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,8 @@ MEASURES: Mapping[MetricName, Measure] = {
         Measure("rmse", lower_is_better=True, example=0.5, in_unit_of_label=True),
         Measure("mae", lower_is_better=True, example=0.5, in_unit_of_label=True),
         Measure("r2", least=None),
+        Measure("accuracy", example=0.6),
+        Measure("macro_f1", example=0.5),
     )
 }
 
@@ -88,32 +96,80 @@ class Problem(ABC):
         kind: the label's type, as a spec writes it.
         metrics: what predictions are scored by; the first is the one to suggest.
         stored: the declared type that the label's column has in the lake; `made_of`: those that the label's query may return.
-        described: a label, in words.
-        answered: a prediction, in words.
-        fewest_labels: so many different labels must a training set have.
         class_bound: the key of `gates` that says how many evaluation rows each class needs; None: there are no classes.
-        method: how MLflow asks a fitted pipeline; `shape` is that of what it returns, rows first.
+        method: how MLflow asks a fitted pipeline.
+        by_class: a prediction is a probability per class, and no single number.
     """
 
     kind: ClassVar[LabelType]
     metrics: ClassVar[tuple[MetricName, ...]]
     stored: ClassVar[KindName]
     made_of: ClassVar[tuple[KindName, ...]]
-    described: ClassVar[str]
-    answered: ClassVar[str]
-    fewest_labels: int = 2
     class_bound: ClassVar[ClassBound | None] = None
     method: ClassVar[Literal["predict", "predict_proba"]]
-    shape: tuple[int, ...]
+    by_class: ClassVar[bool] = False
 
     @property
     @abstractmethod
-    def values(self) -> tuple[int, ...] | None:
+    def shape(self) -> tuple[int, ...]:
+        """The shape of what `method` returns; the rows are -1."""
+
+    @property
+    @abstractmethod
+    def described(self) -> str:
+        """A label, in words."""
+
+    @property
+    @abstractmethod
+    def answered(self) -> str:
+        """A prediction, in words."""
+
+    @property
+    @abstractmethod
+    def values(self) -> tuple[int, ...] | tuple[str, ...] | None:
         """Every value that a label may have; None: any finite number."""
+
+    @property
+    def fewest_labels(self) -> int:
+        """So many different labels must a training set have."""
+        return 2
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The columns that hold predictions in a table of rows."""
+        return (PREDICTION,)
 
     @abstractmethod
     def labels(self, column: Any) -> Labels:
         """A column of stored labels, as models and metrics take them."""
+
+    def answers(self, predictions: Floats) -> list[Answer]:
+        """Predictions, as clients get them."""
+        return list(predictions.tolist())
+
+    def predictions(self, answers: Sequence[Any]) -> Floats:
+        """Predictions out of answers; of a model with other classes too."""
+        import numpy as np
+
+        return np.asarray(answers, np.float64)
+
+    def of(self, other: Problem, predictions: Floats) -> Floats:
+        """The predictions of a model that learned another problem, as this one's.
+
+        Raises:
+            ValueError: its label was of another kind.
+        """
+        if other.kind != self.kind:
+            raise ValueError(f"it predicts a {other.kind} label, and the label is {self.kind} now")
+        return predictions if other == self else self.predictions(other.answers(predictions))
+
+    def columns(self, predictions: Floats) -> dict[str, Floats]:
+        """The predictions by `outputs`."""
+        return {PREDICTION: predictions}
+
+    def of_columns(self, frame: pd.DataFrame) -> Floats:
+        """The predictions in a table that has the columns `outputs`."""
+        return frame[PREDICTION].to_numpy("float64")
 
     @abstractmethod
     def is_answer(self, predictions: Floats, rows: int) -> bool:
@@ -125,17 +181,20 @@ class Problem(ABC):
 
         return np.full(rows, learned.mean())
 
-    @abstractmethod
     def rows_of_class(self, labels: Labels) -> dict[str, int] | None:
         """Class → rows; None: the label has no classes."""
+        return None
 
-    @abstractmethod
     def lacking(self, labels: Collection[float]) -> str | None:
         """What some rows lack to be learned from or scored on, in words; None: nothing.
 
         Args:
-            labels: each different label of the rows once.
+            labels: each different label of the rows once, as `labels` makes them.
         """
+        if not labels:
+            return "no rows"
+        missing = [str(value) for place, value in enumerate(self.values or ()) if place not in labels]
+        return f"no row of class {', '.join(missing)}" if missing else None
 
 
 @dataclass(frozen=True)
@@ -151,10 +210,7 @@ class Binary(Problem):
     class_bound = "minimum_positives"
     method = "predict_proba"
     shape = (-1, 2)
-
-    @property
-    def values(self) -> tuple[int, ...]:
-        return (0, 1)
+    values = (0, 1)
 
     def labels(self, column: Any) -> Labels:
         import numpy as np
@@ -167,12 +223,6 @@ class Binary(Problem):
     def rows_of_class(self, labels: Labels) -> dict[str, int]:
         positives = int(labels.sum())
         return {"1": positives, "0": len(labels) - positives}
-
-    def lacking(self, labels: Collection[float]) -> str | None:
-        if not labels:
-            return "no rows"
-        missing = [value for value in self.values if value not in labels]
-        return f"no row of class {missing[0]}" if missing else None
 
 
 @dataclass(frozen=True)
@@ -187,10 +237,7 @@ class Numeric(Problem):
     answered = "a number"
     method = "predict"
     shape = (-1,)
-
-    @property
-    def values(self) -> None:
-        return None
+    values = None
 
     def labels(self, column: Any) -> Labels:
         import numpy as np
@@ -202,15 +249,110 @@ class Numeric(Problem):
 
         return predictions.shape == (rows,) and bool(np.isfinite(predictions).all())
 
-    def rows_of_class(self, labels: Labels) -> None:
-        return None
-
     def lacking(self, labels: Collection[float]) -> str | None:
-        if not labels:
-            return "no rows"
-        (only, *others) = labels
-        return None if others else f"only the label {only:g}"
+        if len(labels) != 1:
+            return super().lacking(labels)
+        (only,) = labels
+        return f"only the label {only:g}"
+
+
+@dataclass(frozen=True)
+class Multiclass(Problem):
+    """One of several classes; a prediction is a probability of each, which sum to 1."""
+
+    classes: tuple[str, ...]
+
+    kind = "multiclass"
+    metrics = ("roc_auc", "log_loss", "accuracy", "macro_f1")
+    stored = "string"
+    made_of = ("string",)
+    class_bound = "minimum_per_class"
+    method = "predict_proba"
+    by_class = True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (-1, len(self.classes))
+
+    @property
+    def described(self) -> str:
+        return f"one of the classes {', '.join(self.classes)}"
+
+    @property
+    def answered(self) -> str:
+        return f"a probability of each of {', '.join(self.classes)}"
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        return self.classes
+
+    @property
+    def fewest_labels(self) -> int:
+        return len(self.classes)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return tuple(f"{_OF_CLASS}{name}" for name in self.classes)
+
+    def labels(self, column: Any) -> Labels:
+        """Raises ValueError on a label that is none of the classes."""
+        import numpy as np
+
+        places = {name: place for place, name in enumerate(self.classes)}
+        unknown = sorted({str(name) for name in column} - places.keys())
+        if unknown:
+            raise ValueError(f"labels {', '.join(unknown)}, which are not among {', '.join(self.classes)}")
+        return np.array([places[name] for name in column], np.int64)
+
+    def answers(self, predictions: Floats) -> list[Answer]:
+        return [dict(zip(self.classes, row, strict=True)) for row in predictions.tolist()]
+
+    def predictions(self, answers: Sequence[Any]) -> Floats:
+        """By the classes' names: one that the answering model did not know has probability 0."""
+        import numpy as np
+
+        shares = np.array([[answer.get(name, 0.0) for name in self.classes] for answer in answers], np.float64)
+        shares = shares.reshape(len(answers), len(self.classes))
+        total = shares.sum(axis=1, keepdims=True)
+        known = np.where(total > 0, total, 1.0)
+        return np.where(total > 0, shares / known, 1 / len(self.classes))
+
+    def columns(self, predictions: Floats) -> dict[str, Floats]:
+        return {name: predictions[:, place] for place, name in enumerate(self.outputs)}
+
+    def of_columns(self, frame: pd.DataFrame) -> Floats:
+        return frame[list(self.outputs)].to_numpy("float64")
+
+    def is_answer(self, predictions: Floats, rows: int) -> bool:
+        import numpy as np
+
+        if predictions.shape != (rows, len(self.classes)) or not ((predictions >= 0.0) & (predictions <= 1.0)).all():
+            return False
+        return bool(np.allclose(predictions.sum(axis=1), 1.0, atol=1e-6))
+
+    def baseline(self, learned: Labels, rows: int) -> Floats:
+        import numpy as np
+
+        shares = np.bincount(learned.astype(np.int64), minlength=len(self.classes)) / len(learned)
+        return np.tile(shares, (rows, 1))
+
+    def rows_of_class(self, labels: Labels) -> dict[str, int]:
+        return {name: int((labels == place).sum()) for place, name in enumerate(self.classes)}
+
+
+def problem(kind: LabelType, classes: tuple[str, ...] = ()) -> Problem:
+    """What follows from a kind of label and its classes, which only a multiclass label declares."""
+    return Multiclass(classes) if kind == "multiclass" else {"binary": Binary, "numeric": Numeric}[kind]()
+
+
+def is_output(column: str) -> bool:
+    """Whether a column of a model's reference rows holds predictions; no feature can have such a name."""
+    return column == PREDICTION or column.startswith(_OF_CLASS)
+
+
+def class_of(output: str) -> str:
+    """The class whose probabilities an output column holds."""
+    return output.removeprefix(_OF_CLASS)
 
 
 CLASS_BOUNDS: frozenset[str] = frozenset(get_args(ClassBound))
-PROBLEMS: Mapping[LabelType, type[Problem]] = {problem.kind: problem for problem in (Binary, Numeric)}

@@ -24,7 +24,7 @@ from evergreen.interval import CALENDAR, DAY, FIRST_DAY, LAST_DAY
 from evergreen.spec.columns import ADDED, RESERVED
 from evergreen.spec.families import usable
 from evergreen.spec.mistakes import MOST_FOUND, Mistake, nearest, one_of
-from evergreen.spec.problem import CLASS_BOUNDS, MEASURES
+from evergreen.spec.problem import CLASS_BOUNDS, LEAST_CLASSES, MEASURES
 from evergreen.spec.schema import ModelSpec, duration_text
 
 FILE = "model.yaml"
@@ -403,6 +403,20 @@ def _metrics(spec: ModelSpec) -> Found:
         yield _mistake("monitoring.performance_drop", "the default", allowed, "state it")
 
 
+def _classes(spec: ModelSpec) -> Found:
+    label = spec.label
+    if label.type != "multiclass":
+        if label.classes:
+            allowed = f"nothing: a {label.type} label declares no classes"
+            yield _mistake("label.classes", ", ".join(label.classes), allowed, "remove it, or write type: multiclass")
+    elif len(label.classes) < LEAST_CLASSES:
+        found = ", ".join(label.classes) or "nothing"
+        allowed = f"at least {LEAST_CLASSES} classes, every value that the label may have"
+        yield _mistake("label.classes", found, allowed, "name them all; a label of two classes is binary")
+    else:
+        yield from _repeated("label.classes", label.classes)
+
+
 def _rows_of_class(spec: ModelSpec) -> Found:
     """A bound for each class belongs to a label with classes, and must leave room for them all."""
     gates, problem = spec.gates, spec.problem
@@ -585,7 +599,7 @@ def _stays_below(stated: str) -> bool:
 
 
 _OF_SPEC: tuple[Callable[[ModelSpec], Found], ...] = (
-    _calendar, _days, _history, _schedules, _windows, _learning, _references, _request, _label_sources, _outcome_matures, _label_name, _label_files, _metrics, _floors,
+    _calendar, _days, _history, _schedules, _windows, _learning, _references, _request, _label_sources, _outcome_matures, _label_name, _label_files, _metrics, _classes, _floors,
     _rows_of_class, _persistence, _cooldown, _budget,
 )  # fmt: skip
 _OF_ENTRIES: dict[str, tuple[Callable[[ModelSpec, str], Found], ...]] = {

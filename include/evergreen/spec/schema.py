@@ -17,7 +17,7 @@ from evergreen.interval import DAY
 from evergreen.spec.asking import Asking, EveryInterval, OnRequest
 from evergreen.spec.families import json_schema as families_schema
 from evergreen.spec.kinds import ColumnType, FeatureType, KeyType
-from evergreen.spec.problem import MEASURES, PROBLEMS, LabelType, Measure, MetricName, Problem
+from evergreen.spec.problem import MEASURES, MOST_CLASSES, LabelType, Measure, MetricName, Problem, problem
 
 _DURATION = re.compile(r"^[1-9][0-9]{0,4}[hdw]$")  # also a pattern of JSON Schema, which knows no named groups
 _LONGEST = timedelta(days=36_525)  # further from the days that a model may have no moment can be computed with
@@ -56,6 +56,8 @@ Delay = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^(0h|[1-9][0-9]{0,4}[hdw])$", "examples": ["0h", "6h", "3d"]}),
 ]
 MOST_ENTRIES = 200  # of sources, views and references of a model: each has files of its own
+# Of a class: clients, tables and pages show it as it is.
+ClassName = Annotated[str, Field(pattern=r"^\w([\w .+/-]{0,38}\w)?$")]
 NAME = r"^[a-z][a-z0-9_]{0,39}$"
 Name = Annotated[str, Field(pattern=NAME)]
 
@@ -201,7 +203,15 @@ class Label(_Frozen):
     """The outcome to predict; known `horizon` after the moment of prediction."""
 
     name: Name = Field(description="the column that the query returns beside the entity's key")
-    type: LabelType = Field(default="binary", description="binary: 0 or 1, or false or true; numeric: any number")
+    type: LabelType = Field(
+        default="binary",
+        description="binary: 0 or 1, or false or true; numeric: any number; multiclass: the name of one of the classes",
+    )
+    classes: tuple[ClassName, ...] = Field(
+        default=(),
+        max_length=MOST_CLASSES,
+        description="of a multiclass label, three or more: every value that it may have",
+    )
     horizon: Duration = Field(description="label maturity: as_of of the prediction plus this; whole days")
     sources: tuple[Name, ...] = Field(min_length=1, description="tables that the query reads")
     sql: str | None = Field(default=None, description="default label.sql")
@@ -209,7 +219,7 @@ class Label(_Frozen):
     @property
     def problem(self) -> Problem:
         """What follows from the kind of label."""
-        return PROBLEMS[self.type]()
+        return problem(self.type, self.classes)
 
 
 class Split(_Frozen):
@@ -228,7 +238,8 @@ class Search(_Frozen):
     seed: int = Field(default=0, ge=0, description="the same seed, data and code give the same model")
     metric: MetricName = Field(
         default="roc_auc",
-        description="what a trial is scored by and candidates are compared by; of a numeric label rmse, mae or r2",
+        description="what a trial is scored by and candidates are compared by; of a numeric label rmse, mae or r2, of a multiclass label roc_auc "
+        "(mean over the classes, each against the rest), log_loss, accuracy or macro_f1 (mean of the classes' F1)",
     )
 
     @property
@@ -243,6 +254,9 @@ class Gates(_Frozen):
     minimum_rows: Annotated[int, Field(ge=1)] = Field(description="fewest evaluation rows")
     minimum_positives: Annotated[int, Field(ge=1)] = Field(
         default=20, description="fewest evaluation rows of each class; of a binary label"
+    )
+    minimum_per_class: Annotated[int, Field(ge=1)] = Field(
+        default=20, description="fewest evaluation rows of each class; of a multiclass label"
     )
     floor: dict[MetricName, float] = Field(
         min_length=1, description="absolute bound per metric (a ceiling where lower is better)"

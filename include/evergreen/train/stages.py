@@ -108,7 +108,7 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
             )
             best = _best(run, family, trials)
             pipeline = families.build(
-                family, best.params, spec.feature_types, spec.search.seed, label=spec.label.type
+                family, best.params, spec.feature_types, spec.search.seed, label=spec.problem.kind
             ).fit(learn.inputs, learn.labels)
         metrics = {"search_score": best.value, "search_trials": float(len(trials))}
         run_id = tracking.log_candidate(
@@ -195,7 +195,7 @@ def _scores(run: Run, family: str, learn: Rows, folds: list[tuple[Any, Any]], tr
     spec, seed = run.spec, run.spec.search.seed
     parameters = families.suggest(trial, family, spec.families[family])
     for earlier, later in folds:
-        fitted = families.build(family, parameters, spec.feature_types, seed, label=spec.label.type).fit(
+        fitted = families.build(family, parameters, spec.feature_types, seed, label=spec.problem.kind).fit(
             learn.inputs.iloc[earlier], learn.labels[earlier]
         )
         predictions = predict(fitted, learn.inputs.iloc[later])

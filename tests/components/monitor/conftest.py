@@ -16,6 +16,7 @@ import pytest
 from evergreen.handovers.monitor import Collected, Decided, Drift, Performance, Quality
 from evergreen.handovers.train import SoundTrainingSet
 from evergreen.lake import catalogue, partitions
+from evergreen.lake.schema import LABELS
 from evergreen.loops import inline
 from evergreen.model.rows import inputs
 from evergreen.monitor import drift_report
@@ -31,7 +32,7 @@ __all__ = ["training_set"]
 CHANGE = Callable[[pd.DataFrame], pd.DataFrame]
 HORIZON = timedelta(days=2)
 TIMESTAMP = pa.timestamp("us", "UTC")
-LABELS = pa.schema(
+LABEL_COLUMNS = pa.schema(
     [("customer_id", pa.string()), ("left", pa.int64()), ("event_timestamp", TIMESTAMP), ("known_at", TIMESTAMP)]
 )
 
@@ -101,7 +102,7 @@ class Live:
         """Publish the outcomes of the predictions of a day, known a horizon later."""
         frame = self.asked(day, change)[["customer_id", "event_timestamp", "left"]]
         table = pa.Table.from_pandas(
-            frame.assign(known_at=frame["event_timestamp"] + HORIZON), LABELS, preserve_index=False
+            frame.assign(known_at=frame["event_timestamp"] + HORIZON), LABEL_COLUMNS, preserve_index=False
         )
         partition = (at(day - 1) - timedelta(days=1)).date().isoformat()
         known = at(day - 1) + HORIZON

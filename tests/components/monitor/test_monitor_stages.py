@@ -200,7 +200,7 @@ def test_a_decision_that_is_no_alert_tells_nobody(live: Live) -> None:
 def test_silence_alerts_when_a_champion_served_and_not_before_there_was_one(live: Live) -> None:
     told = live.watch(20, drawn=False)
     assert (told.decided.action, told.decided.reasons) == ("alert", ("no predictions, although a champion serves",))
-    assert told.drift == Drift(distances={}, prediction=None, report=None)
+    assert told.drift == Drift(distances={}, prediction=None, classes={}, report=None)
     before = live.watch(15, drawn=False)  # a backfill: the champion knows what this window could not
     assert (before.decided.action, before.decided.reasons) == ("none", ("no champion yet: nothing to watch",))
 

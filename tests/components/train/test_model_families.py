@@ -178,3 +178,36 @@ def with_types(content: bytes, today: str, before: str) -> bytes:
                 kept = of_today.sub(rf'"__class__": "{other_name}",\1"__module__": "{other}"', kept.decode()).encode()
             changed.writestr(entry, kept)
     return renewed.getvalue()
+
+
+CLASSES = {
+    "logistic_regression": {"C": 1.0},
+    "random_forest": {"n_estimators": 20},
+    "gradient_boosting": {"max_iter": 10},
+    "mlp": {"epochs": 60, "learning_rate": 0.02, "batch_size": 64},
+}
+
+
+@pytest.mark.parametrize("family", CLASSES)
+def test_every_family_learns_several_classes_and_is_saved_with_them(family: str) -> None:
+    places = np.digitize(ROWS["minutes"].fillna(0), ROWS["minutes"].quantile([0.3, 0.6]))
+    pipeline = families.build(family, CLASSES[family], TYPES, seed=7, label="multiclass")
+    pipeline.fit(inputs(TYPES, ROWS), places)
+    found = predict(pipeline, inputs(TYPES, ODD))
+    assert found.shape == (len(ODD), 3) and (found >= 0).all()
+    np.testing.assert_allclose(found.sum(axis=1), 1.0)
+    right = (predict(pipeline, inputs(TYPES, ROWS)).argmax(axis=1) == places).mean()
+    assert right > 0.8, "the classes are cut out of one of its inputs"
+    assert (pipeline.predict(inputs(TYPES, ROWS)) == predict(pipeline, inputs(TYPES, ROWS)).argmax(axis=1)).all()
+    content = skops.io.dumps(pipeline, compression=zipfile.ZIP_STORED)
+    again = loading.parse_pipeline(content, family, "a test's model")
+    assert (predict(again, inputs(TYPES, ODD)) == found).all()
+
+
+def test_an_exported_network_of_several_classes_answers_as_the_fitted_one() -> None:
+    places = np.digitize(ROWS["minutes"].fillna(0), ROWS["minutes"].quantile([0.3, 0.6]))
+    pipeline = families.build("mlp", {"epochs": 2, "layers": 2}, TYPES, seed=7, label="multiclass")
+    pipeline.fit(inputs(TYPES, ROWS), places)
+    prepared = pipeline.named_steps["prepare"].transform(inputs(TYPES, ROWS))
+    exported = np.asarray(pipeline.named_steps["model"].network()(prepared.astype(np.float32)))
+    np.testing.assert_allclose(exported, predict(pipeline, inputs(TYPES, ROWS)), atol=1e-5)

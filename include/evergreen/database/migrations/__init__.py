@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import Connection
 
-from evergreen.database.migrations import m0001_first_tables, m0002_ledger
+from evergreen.database.migrations import m0001_first_tables, m0002_ledger, m0003_probabilities
 from evergreen.errors import RequestRefused, StoreNewer
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ class Migration:
 MIGRATIONS = (
     Migration(1, "the first tables", m0001_first_tables.STATEMENTS),
     Migration(2, "the ledger, with the audit trail of before", m0002_ledger.step),
+    Migration(3, "predictions by class", m0003_probabilities.STATEMENTS),
 )
 
 

@@ -56,8 +56,15 @@ def _operations(document: dict[str, Any]) -> Iterator[str]:
             if "requestBody" in operation:
                 schema = _resolved(operation["requestBody"]["content"]["application/json"]["schema"], schemas)
                 yield _fields(schema, schemas)
-                body = json.dumps(_example(schema, schemas), indent=2, ensure_ascii=False)
-                yield f"<pre>{escape(body)}</pre>"
+                yield _shown(schema, schemas)
+                answer = operation["responses"]["200"]["content"]["application/json"]["schema"]
+                if "$ref" in answer:
+                    yield f"<p>Its answer:</p>{_shown(answer, schemas)}"
+
+
+def _shown(schema: Schema, schemas: dict[str, Schema]) -> str:
+    """An example, as JSON."""
+    return f"<pre>{escape(json.dumps(_example(schema, schemas), indent=2, ensure_ascii=False))}</pre>"
 
 
 def _fields(schema: Schema, schemas: dict[str, Schema]) -> str:

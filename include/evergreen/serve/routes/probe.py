@@ -27,4 +27,4 @@ async def predict_given(model: str, request: Request, server: Shared) -> dict[st
     loaded = server.serving(model)
     given = await read(request, Probe)
     predictions = await run_in_threadpool(loaded.predict, given.features)
-    return {"version": loaded.version.number, "predictions": predictions.tolist()}
+    return {"version": loaded.version.number, "predictions": loaded.spec.problem.answers(predictions)}

@@ -1,0 +1,29 @@
+"""The answered predictions in the lake, as the monitor looks at them: the columns `spec.problem.outputs` in place of stored answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from evergreen.lake import tables
+from evergreen.lake.schema import PREDICTIONS
+from evergreen.spec.columns import PREDICTION, PROBABILITIES
+from evergreen.spec.schema import ModelSpec
+
+
+def read(spec: ModelSpec, partitions: Sequence[str]) -> pd.DataFrame | None:
+    """The predictions of some days; one that was made for another kind of label is null. None: there are none yet."""
+    table = tables.read(PREDICTIONS.of(spec.model), partitions)
+    if table is None:
+        return None
+    frame: pd.DataFrame = table.to_pandas()
+    if not spec.problem.by_class:
+        return frame
+    stored = frame.reindex(columns=[PROBABILITIES])[PROBABILITIES]  # a table of an earlier release has no such column
+    known = stored.notna().to_numpy()
+    shares = np.full((len(frame), len(spec.problem.outputs)), np.nan)
+    shares[known] = spec.problem.predictions([json.loads(text) for text in stored[known]])
+    return frame.drop(columns=PREDICTION).assign(**spec.problem.columns(shares))
