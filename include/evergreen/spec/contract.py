@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from evergreen.quoting import shown
 from evergreen.spec import arguments
 from evergreen.spec.document import read
 from evergreen.spec.files import Budget
 from evergreen.spec.mistakes import Mistake, spec_error
+from evergreen.spec.partial import Declared, stated_or
 from evergreen.spec.schema import ModelSpec
 from evergreen.spec.shape import shaped
 from evergreen.spec.words import needed
@@ -21,10 +22,10 @@ Severity = Literal["critical", "warning"]
 _COLUMNS = ("column", "column_A", "column_B", "column_list", "column_set")
 
 
-class Expectation(BaseModel):
+class Expectation(Declared):
     """One expectation: `type` in snake case, `severity`, and the expectation's own arguments."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+    model_config = ConfigDict(extra="allow", allow_inf_nan=True)
 
     type: str = Field(pattern=r"^expect_[a-z0-9_]+$", description="an expectation of Great Expectations, in snake case")
     severity: Severity = Field(default="critical", description="critical stops the run, warning alerts")
@@ -42,10 +43,8 @@ class Expectation(BaseModel):
             yield from ((argument, str(column)) for column in (value if isinstance(value, list) else [value]))
 
 
-class Contract(BaseModel):
+class Contract(Declared):
     """All expectations of one table."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     expectations: tuple[Expectation, ...] = Field(min_length=1, description="what the table is expected to be")
 
@@ -83,8 +82,8 @@ def read_contract(spec: ModelSpec, table: str, budget: Budget | None = None) -> 
         return None, document.mistakes
     contract, mistakes = shaped(Contract, document)
     found = [*document.mistakes, *mistakes]
-    for number, expectation in enumerate(getattr(contract, "expectations", ())):
-        given = getattr(expectation, "arguments", {})
+    for number, expectation in enumerate(stated_or(contract, "expectations", ())):
+        given = expectation.arguments
         if budget is not None:
             budget.spend(nodes=arguments.cost(given))
         for name, stated, allowed, fix in arguments.refused(given):

@@ -15,6 +15,7 @@ from evergreen.spec.backtracking import endless
 from evergreen.spec.contract import read_contract, refused
 from evergreen.spec.files import Unreadable, text
 from evergreen.spec.mistakes import Mistake, nearest
+from evergreen.spec.partial import stated_or
 from evergreen.spec.rules import FILE
 from evergreen.spec.schema import ModelSpec, Source
 
@@ -29,10 +30,10 @@ def findings(spec: ModelSpec) -> Iterator[Iterator[Mistake]]:
     """Mistakes of each query and of the contracts; one of a partial spec ends where it reads a key that is not set."""
     from evergreen.spec.runner import Query
 
-    for view in getattr(spec, "features", ()):
+    for view in stated_or(spec, "features", ()):
         yield _query(partial(Query.of_view, spec, view))
-    if isinstance(asking := getattr(spec, "asking", None), OnRequest):
-        yield _query(partial(Query.of_requests, asking))
+    if (request := stated_or(spec, "request", None)) is not None:
+        yield _query(partial(Query.of_requests, OnRequest(spec, request)))
     yield _query(partial(Query.of_label, spec))
     yield _expectations(spec)
 
@@ -75,7 +76,7 @@ def _expectations(spec: ModelSpec) -> Iterator[Mistake]:
 
     assert registers is not None  # the import fills the registry
     known: list[str] = list_registered_expectation_implementations()
-    for table in (*getattr(spec, "sources", ()), *getattr(spec, "features", ())):
+    for table in (*stated_or(spec, "sources", ()), *stated_or(spec, "features", ())):
         path = spec.contract_file(table)
         file = spec.relative(path)
         contract, _ = read_contract(spec, table)

@@ -18,6 +18,7 @@ from evergreen.spec.contract import Contract, read_contract
 from evergreen.spec.document import read
 from evergreen.spec.files import Budget, TooMuch, Unreadable, text
 from evergreen.spec.mistakes import Mistake, nearest, one_of, spec_error
+from evergreen.spec.partial import stated_or
 from evergreen.spec.rules import FILE
 from evergreen.spec.schema import NAME, ModelSpec
 from evergreen.spec.shape import shaped
@@ -96,18 +97,18 @@ def _loaded(folder: Path, *, deep: bool) -> ModelSpec:
     if document.content is None:
         raise _error(folder, document.mistakes)
     spec, misshapen = shaped(ModelSpec, document)
-    spec, partial = spec.at(folder.absolute()), bool(misshapen)
-    found = [*document.mistakes, *misshapen, *rules.mistakes(spec, partial=partial)]
+    spec = spec.at(folder.absolute())
+    found = [*document.mistakes, *misshapen, *rules.mistakes(spec)]
     try:
         findings = [_name(spec), *_queries(spec, budget), *_contracts(spec, budget)]
-        found += rules.collected(findings, partial=partial)
+        found += rules.collected(findings)
     except TooMuch as error:
         fix = "write less, or make several models"
         raise _error(folder, [Mistake(folder.name, "", error.found, error.allowed, fix), *found]) from error
     if deep:
         from evergreen.spec import deep as deeply
 
-        found += rules.collected(deeply.findings(spec), partial=partial)
+        found += rules.collected(deeply.findings(spec))
     if found:
         told = [replace(m, line=document.line(m.key)) if m.file == FILE and m.line is None else m for m in found]
         raise _error(folder, sorted(told, key=lambda m: (m.file != FILE, m.file, m.line or 0)))
@@ -157,12 +158,12 @@ def _name(spec: ModelSpec) -> Iterator[Mistake]:
 
 
 def _queries(spec: ModelSpec, budget: Budget) -> Iterator[Iterator[Mistake]]:
-    for view in getattr(spec, "features", ()):
+    for view in stated_or(spec, "features", ()):
         yield _query(spec, budget, f"features.{view}", bound(spec.view_sql, view))
-    if isinstance(request := getattr(spec, "asking", None), OnRequest):
-        yield _query(spec, budget, "request", lambda: request.file)
+    if (request := stated_or(spec, "request", None)) is not None:
+        yield _query(spec, budget, "request", lambda: OnRequest(spec, request).file)
     yield _query(spec, budget, "label", spec.label_sql)
-    for source in getattr(spec, "sources", ()):
+    for source in stated_or(spec, "sources", ()):
         yield _source_query(spec, budget, source)
 
 
@@ -193,9 +194,9 @@ def _query(
 
 
 def _contracts(spec: ModelSpec, budget: Budget) -> Iterator[Iterator[Mistake]]:
-    for name in getattr(spec, "sources", ()):
+    for name in stated_or(spec, "sources", ()):
         yield _contract(spec, budget, name, lambda name: [*spec.sources[name].columns])
-    for name in getattr(spec, "features", ()):
+    for name in stated_or(spec, "features", ()):
         yield _contract(
             spec,
             budget,

@@ -1,7 +1,7 @@
 """What the shape of `model.yaml` cannot say: its keys against each other. Pure.
 
 A rule takes the spec, or one of its sources, views or families by name, and yields mistakes. So that all mistakes are told
-at once, rules also look at a spec with misshapen keys; a rule that meets one of those (AttributeError) has nothing to add.
+at once, rules also look at a spec with misshapen keys; a rule that reads one of those (NotStated) has nothing to add.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from evergreen.interval import CALENDAR, DAY, FIRST_DAY, LAST_DAY
 from evergreen.spec.columns import ADDED, RESERVED
 from evergreen.spec.families import usable
 from evergreen.spec.mistakes import MOST_FOUND, Mistake, nearest, one_of
+from evergreen.spec.partial import NotStated, stated_or
 from evergreen.spec.problem import CLASS_BOUNDS, LEAST_CLASSES, MEASURES
 from evergreen.spec.schema import ModelSpec, duration_text
 
@@ -42,20 +43,17 @@ TABLE_FUNCTIONS = frozenset({"generate_series", "json_each", "json_tree", "range
 Found = Iterator[Mistake]
 
 
-def mistakes(spec: ModelSpec, *, partial: bool = False) -> list[Mistake]:
-    """Every mistake that the rules find; `partial` when keys of the spec are missing because they are misshapen."""
-    return collected((rule(spec, *names) for rule, names in _applications(spec)), partial=partial)
+def mistakes(spec: ModelSpec) -> list[Mistake]:
+    """Every mistake that the rules find; the spec may be partial."""
+    return collected(rule(spec, *names) for rule, names in _applications(spec))
 
 
-def collected(findings: Iterable[Found], *, partial: bool) -> list[Mistake]:
-    """What the findings yield, up to a bound; of a partial spec, a finding ends where it reads a key that is not set."""
+def collected(findings: Iterable[Found]) -> list[Mistake]:
+    """What the findings yield, up to a bound; a finding ends where it reads a key that is not stated."""
     found: list[Mistake] = []
     for finding in findings:
-        try:
+        with suppress(NotStated):
             found.extend(islice(finding, MOST_FOUND - len(found)))
-        except AttributeError:
-            if not partial:
-                raise
     return found
 
 
@@ -63,7 +61,7 @@ def _applications(spec: ModelSpec) -> Iterator[tuple[Callable[..., Found], tuple
     for rule in _OF_SPEC:
         yield rule, ()
     for section, rules in _OF_ENTRIES.items():
-        for name in getattr(spec, section, ()):
+        for name in stated_or(spec, section, ()):
             yield from ((rule, (name,)) for rule in rules)
 
 
@@ -77,7 +75,7 @@ def _mistake(key: str, found: object, allowed: str, fix: str) -> Mistake:
 
 def _calendar(spec: ModelSpec) -> Found:
     for name in ("first_day", "last_day"):
-        day = getattr(spec, name, None)
+        day = stated_or(spec, name, None)
         if day is not None and not FIRST_DAY <= day <= LAST_DAY:
             yield _mistake(name, day, CALENDAR, "correct the year")
 
@@ -106,7 +104,7 @@ def _history(spec: ModelSpec) -> Found:
 def _schedules(spec: ModelSpec) -> Found:
     schedule = spec.schedule
     for name in ("ingest", "train", "monitor"):
-        cron = getattr(schedule, name, None)  # each alone: one misshapen cron hides no other
+        cron = stated_or(schedule, name, None)  # each alone: one misshapen cron hides no other
         if cron is None:
             continue
         key, daily = f"schedule.{name}", "0 0 * * *"
@@ -453,7 +451,7 @@ def _feature_names(spec: ModelSpec, name: str) -> Found:
         others = [
             view
             for view, declared in spec.features.items()
-            if view != name and feature in getattr(declared, "features", ())
+            if view != name and feature in stated_or(declared, "features", ())
         ]
         if others:
             yield _mistake(

@@ -11,12 +11,13 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PrivateAttr, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, PrivateAttr, WithJsonSchema
 
 from evergreen.interval import DAY
 from evergreen.spec.asking import Asking, EveryInterval, OnRequest
 from evergreen.spec.families import json_schema as families_schema
 from evergreen.spec.kinds import ColumnType, FeatureType, KeyType
+from evergreen.spec.partial import Declared
 from evergreen.spec.problem import MEASURES, MOST_CLASSES, LabelType, Measure, MetricName, Problem, problem
 
 _DURATION = re.compile(r"^[1-9][0-9]{0,4}[hdw]$")  # also a pattern of JSON Schema, which knows no named groups
@@ -62,10 +63,6 @@ NAME = r"^[a-z][a-z0-9_]{0,39}$"
 Name = Annotated[str, Field(pattern=NAME)]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
 class _FamiliesSchema:
     """What editors know of `families`: asked for when a schema is made, so that reading a spec imports no family that it does not name."""
 
@@ -74,14 +71,14 @@ class _FamiliesSchema:
         return families_schema()
 
 
-class Owner(_Frozen):
+class Owner(Declared):
     """Who hears of it when a task of this model fails."""
 
     name: str = Field(min_length=1, description="team or person, shown as the DAG's owner")
     email: str = Field(pattern=r"^[^@\s]+@[^@\s]+$", description="where failure messages go")
 
 
-class Schedule(_Frozen):
+class Schedule(Declared):
     """When each loop runs by itself: five-field crons in UTC.
 
     A scheduled run begins when its interval is over, and then waits for what comes later: ingest for its batches, train and
@@ -101,7 +98,7 @@ class Schedule(_Frozen):
     )
 
 
-class Entity(_Frozen):
+class Entity(Declared):
     """What a prediction is about."""
 
     name: Name = Field(description="one word for it; models that predict about the same thing share it")
@@ -109,14 +106,14 @@ class Entity(_Frozen):
     type: KeyType = Field(default="string", description="type of the key")
 
 
-class Reference(_Frozen):
+class Reference(Declared):
     """Another entity that a request names, such as the carrier of a flight."""
 
     key: Name = Field(description="the column that identifies it, in views and requests; a request may leave it null")
     type: KeyType = Field(default="string", description="type of the key")
 
 
-class Source(_Frozen):
+class Source(Declared):
     """One table that arrives as one batch per interval: as files of the landing zone (`path`), or by a query (`connection`)."""
 
     # One model for both kinds: the mistakes of a union's members could not be told apart, nor all at once.
@@ -166,7 +163,7 @@ class Source(_Frozen):
         return {name: kind for name, kind in self.columns.items() if outcome or name not in self.outcome}
 
 
-class FeatureView(_Frozen):
+class FeatureView(Declared):
     """Features computed by one SQL query over the look-back window, as of the interval's end."""
 
     entity: Name | None = Field(default=None, description="whose features they are, of references; default: the entity")
@@ -179,7 +176,7 @@ class FeatureView(_Frozen):
     contract: str | None = Field(default=None, description="Great Expectations suite; default contracts/<view>.yaml")
 
 
-class Request(_Frozen):
+class Request(Declared):
     """For predictions that are asked for one by one, each at its own moment: what a request says beside the entity's key.
 
     The query rebuilds the requests of a day from history. The first source has the requests; of the others (weather, say) only rows from
@@ -199,7 +196,7 @@ class Request(_Frozen):
     sql: str | None = Field(default=None, description="default request.sql")
 
 
-class Label(_Frozen):
+class Label(Declared):
     """The outcome to predict; known `horizon` after the moment of prediction."""
 
     name: Name = Field(description="the column that the query returns beside the entity's key")
@@ -222,7 +219,7 @@ class Label(_Frozen):
         return problem(self.type, self.classes)
 
 
-class Split(_Frozen):
+class Split(Declared):
     """Which mature rows train and which, later and untouched, evaluate."""
 
     window: Duration = Field(description="how far back from as_of training rows may lie")
@@ -231,7 +228,7 @@ class Split(_Frozen):
     minimum_rows: Annotated[int, Field(ge=1)] = Field(description="fewest training rows to learn from")
 
 
-class Search(_Frozen):
+class Search(Declared):
     """How families are tuned."""
 
     trials: Annotated[int, Field(ge=1, le=1000)] = Field(description="trials of each family's study, at most")
@@ -248,7 +245,7 @@ class Search(_Frozen):
         return MEASURES[self.metric]
 
 
-class Gates(_Frozen):
+class Gates(Declared):
     """Bounds that a candidate must meet. Missing evidence fails closed."""
 
     minimum_rows: Annotated[int, Field(ge=1)] = Field(description="fewest evaluation rows")
@@ -273,13 +270,13 @@ class Gates(_Frozen):
         return 0 if problem.class_bound is None else int(getattr(self, problem.class_bound))
 
 
-class Rollout(_Frozen):
+class Rollout(Declared):
     """How traffic moves to a version that passed its gates."""
 
     strategy: Literal["direct"] = Field(default="direct", description="direct: all of it at once")
 
 
-class Monitoring(_Frozen):
+class Monitoring(Declared):
     """What counts as drift, and what bounds retraining."""
 
     minimum_rows: Annotated[int, Field(ge=1)] = Field(description="fewest predictions of an interval to judge it")
@@ -313,7 +310,7 @@ class Monitoring(_Frozen):
     )
 
 
-class ModelSpec(_Frozen):
+class ModelSpec(Declared):
     """One model, as its folder declares it."""
 
     model: Name = Field(description="the folder's name")

@@ -12,16 +12,17 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from evergreen.spec.document import Document
 from evergreen.spec.mistakes import MOST_FOUND, Mistake, nearest, one_of
+from evergreen.spec.partial import Declared
 from evergreen.spec.schema import MOST_ENTRIES, NAME
 from evergreen.spec.words import needed
 
-Shape = TypeVar("Shape", bound=BaseModel)
+Shape = TypeVar("Shape", bound=Declared)
 
 
 def shaped(kind: type[Shape], document: Document) -> tuple[Shape, list[Mistake]]:
     """The document as `kind`, and its mistakes of shape.
 
-    With mistakes, the model is partial: what is missing or misshapen is not set, and reading it raises AttributeError.
+    With mistakes, the model is partial: what is missing or misshapen is not set, and reading it raises `NotStated`.
     """
     text = json.dumps(document.content)
     try:
@@ -40,7 +41,7 @@ def _partial(kind: type[Shape], given: Any) -> Shape:
     for name, declared in kind.model_fields.items():
         inner = _models_in(declared.annotation)
         value = given.get(name) if isinstance(given, dict) else None
-        if isinstance(declared.annotation, type) and issubclass(declared.annotation, BaseModel):
+        if isinstance(declared.annotation, type) and issubclass(declared.annotation, Declared):
             values[name] = _partial(declared.annotation, value)
         elif (
             inner and isinstance(value, dict) and get_origin(declared.annotation) is not dict
@@ -59,9 +60,9 @@ def _partial(kind: type[Shape], given: Any) -> Shape:
     return partial
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def _models_in(annotation: Any) -> list[type[Declared]]:
     """The models among the arguments of an annotation, as in `dict[Name, Source]` and `Request | None`."""
-    return [part for part in get_args(annotation) if isinstance(part, type) and issubclass(part, BaseModel)]
+    return [part for part in get_args(annotation) if isinstance(part, type) and issubclass(part, Declared)]
 
 
 @cache
