@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from evergreen.handovers.monitor import Action
-from evergreen.spec.rules import BUDGET_PERIOD
+from evergreen.spec.rules.days import BUDGET_PERIOD
 from evergreen.spec.schema import ModelSpec, Monitoring
 
 

@@ -30,8 +30,7 @@ from evergreen.quoting import lines
 from evergreen.serve import stages as serve
 from evergreen.settings import settings
 from evergreen.spec.load import load_all
-from evergreen.spec.mistakes import Mistake, spec_error
-from evergreen.spec.rules import FILE
+from evergreen.spec.mistakes import FILE, Mistake, spec_error
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import stages as train
 from evergreen.validate import stages as validate

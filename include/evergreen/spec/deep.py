@@ -14,9 +14,8 @@ from evergreen.spec.asking import OnRequest
 from evergreen.spec.backtracking import endless
 from evergreen.spec.contract import read_contract, refused
 from evergreen.spec.files import Unreadable, text
-from evergreen.spec.mistakes import Mistake, nearest
+from evergreen.spec.mistakes import FILE, Mistake, nearest
 from evergreen.spec.partial import stated_or
-from evergreen.spec.rules import FILE
 from evergreen.spec.schema import ModelSpec, Source
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from evergreen.spec.document import MOST_DEPTH, MOST_NODES
 from evergreen.spec.families import usable
 from evergreen.spec.files import MOST_BYTES, MOST_FOLDER_BYTES, MOST_FOLDER_NODES
 from evergreen.spec.mistakes import MOST_TOLD, one_of
-from evergreen.spec.rules import TABLE_FUNCTIONS
+from evergreen.spec.rules.queries import TABLE_FUNCTIONS
 from evergreen.spec.schema import ModelSpec
 
 

@@ -17,9 +17,8 @@ from evergreen.spec.columns import EVENT
 from evergreen.spec.contract import Contract, read_contract
 from evergreen.spec.document import read
 from evergreen.spec.files import Budget, TooMuch, Unreadable, text
-from evergreen.spec.mistakes import Mistake, nearest, one_of, spec_error
+from evergreen.spec.mistakes import FILE, Mistake, nearest, one_of, spec_error
 from evergreen.spec.partial import stated_or
-from evergreen.spec.rules import FILE
 from evergreen.spec.schema import NAME, ModelSpec
 from evergreen.spec.shape import shaped
 

@@ -18,7 +18,7 @@ from typing import Any
 import duckdb  # noqa: TID253 - for the deep pass and for adapters; no other module of spec imports this one
 
 from evergreen.spec.mistakes import nearest, one_of
-from evergreen.spec.rules import TABLE_FUNCTIONS
+from evergreen.spec.rules.queries import TABLE_FUNCTIONS
 
 _OPTIONS: dict[str, str | bool | int | float | list[str]] = {
     "threads": 1,  # with more, a float sum depends on timing, and the same inputs would not give the same bytes

@@ -1,0 +1,108 @@
+"""Families, metrics, classes and gates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from evergreen.families import FamilyUnusable, Parameter, family, names
+from evergreen.spec.families import usable
+from evergreen.spec.mistakes import one_of
+from evergreen.spec.problem import CLASS_BOUNDS, LEAST_CLASSES, MEASURES
+from evergreen.spec.rules.wording import Found, mistake, repeated, unknown
+from evergreen.spec.schema import ModelSpec
+
+
+def _metrics(spec: ModelSpec) -> Found:
+    kind, known = spec.problem.kind, spec.problem.metrics
+    if spec.search.metric not in known:
+        found = f"{spec.search.metric}, of a {kind} label"
+        yield mistake("search.metric", found, one_of(known), f"write metric: {known[0]}")
+    for metric in spec.gates.floor:
+        if metric not in known:
+            yield mistake(
+                f"gates.floor.{metric}", f"{metric}, of a {kind} label", one_of(known), f"write {known[0]}, for one"
+            )
+    for declared in spec.families:
+        with suppress(FamilyUnusable):  # which `_family` tells
+            if kind not in family(declared).labels:
+                fitting = [name for name, usable_family in usable() if kind in usable_family.labels]
+                unfit = f"{declared}, of a {kind} label"
+                yield mistake(f"families.{declared}", unfit, one_of(fitting), f"use {fitting[0]}")
+    if spec.search.measure.in_unit_of_label and "performance_drop" not in spec.monitoring.model_fields_set:
+        allowed = f"a loss of {spec.search.metric} that matters, in the label's own unit"
+        yield mistake("monitoring.performance_drop", "the default", allowed, "state it")
+
+
+def _classes(spec: ModelSpec) -> Found:
+    label = spec.label
+    if label.type != "multiclass":
+        if label.classes:
+            allowed = f"nothing: a {label.type} label declares no classes"
+            yield mistake("label.classes", ", ".join(label.classes), allowed, "remove it, or write type: multiclass")
+    elif len(label.classes) < LEAST_CLASSES:
+        found = ", ".join(label.classes) or "nothing"
+        allowed = f"at least {LEAST_CLASSES} classes, every value that the label may have"
+        yield mistake("label.classes", found, allowed, "name them all; a label of two classes is binary")
+    else:
+        yield from repeated("label.classes", label.classes)
+
+
+def _rows_of_class(spec: ModelSpec) -> Found:
+    """A bound for each class belongs to a label with classes, and must leave room for them all."""
+    gates, problem = spec.gates, spec.problem
+    for key in sorted(CLASS_BOUNDS & gates.model_fields_set - {problem.class_bound}):
+        allowed = f"nothing: a {problem.kind} label has no {'classes' if problem.class_bound is None else 'such bound'}"
+        yield mistake(f"gates.{key}", getattr(gates, key), allowed, "remove it")
+    bound, classes = gates.fewest_of_class(problem), problem.fewest_labels
+    if classes * bound > gates.minimum_rows:
+        part = "half" if classes == 2 else f"1/{classes}"
+        allowed = f"at most {part} of gates.minimum_rows ({gates.minimum_rows}): it holds for each class"
+        yield mistake(f"gates.{problem.class_bound}", bound, allowed, "lower it, or raise gates.minimum_rows")
+
+
+def _family(spec: ModelSpec, name: str) -> Found:
+    if name not in names():
+        otherwise = f"use {one_of(names())}, or install the package that brings it"
+        yield unknown(f"families.{name}", name, names(), otherwise)
+        return
+    try:
+        known = family(name).parameters
+    except FamilyUnusable as error:
+        whole = "a family that its package brings whole"
+        yield mistake(f"families.{name}", f"{name}: {error}", whole, "mend or remove that package")
+        return
+    for parameter, override in spec.families[name].items():
+        key = f"families.{name}.{parameter}"
+        if parameter not in known:
+            yield unknown(key, parameter, known, f"remove {parameter}")
+        elif (allowed := _disallowed(known[parameter], override)) is not None:
+            yield mistake(
+                key, override, allowed, f"write [{known[parameter].low:g}, {known[parameter].high:g}], the default"
+            )
+
+
+def _disallowed(parameter: Parameter, override: Any) -> str | None:
+    """What is allowed instead of an override; None when it is allowed."""
+    kind = "whole numbers" if parameter.whole else "numbers"
+    allowed = f"one value or [low, high], {kind} from {parameter.least:g} to {parameter.most:g}"
+    ends = override if isinstance(override, list) else [override, override]
+    if len(ends) != 2 or not all(type(end) is int or (type(end) is float and not parameter.whole) for end in ends):
+        return allowed
+    if not parameter.least <= ends[0] <= ends[1] <= parameter.most:
+        return allowed
+    if parameter.log and ends[0] <= 0 and ends[0] != ends[1]:
+        return f"{allowed}; a range from above 0, since it is searched by its logarithm"
+    return None
+
+
+def _floors(spec: ModelSpec) -> Found:
+    for metric, bound in spec.gates.floor.items():
+        measure = MEASURES[metric]
+        if (allowed := measure.allowed(bound)) is not None:
+            yield mistake(f"gates.floor.{metric}", bound, allowed, f"write {measure.example:g}, for one")
+
+
+OF_SPEC: tuple[Callable[[ModelSpec], Found], ...] = (_metrics, _classes, _floors, _rows_of_class)
+OF_ENTRIES: tuple[Callable[[ModelSpec, str], Found], ...] = (_family,)

@@ -1,0 +1,165 @@
+"""Views, request and label: what their queries read, and the names of what they return."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from evergreen.interval import DAY
+from evergreen.spec.columns import RESERVED
+from evergreen.spec.mistakes import one_of
+from evergreen.spec.partial import stated_or
+from evergreen.spec.rules.wording import Found, inside, mistake, repeated, undeclared, unknown
+from evergreen.spec.schema import ModelSpec, duration_text
+
+# that a query of features, label or requests may read beside its sources
+TABLE_FUNCTIONS = frozenset({"generate_series", "json_each", "json_tree", "range", "regexp_split_to_table", "unnest"})
+
+
+def _read(spec: ModelSpec, key: str, names: Sequence[str]) -> Found:
+    yield from undeclared(key, names, spec.sources, "sources")
+    yield from repeated(key, names)
+    known = [name for name in names if name in spec.sources]
+    if spec.asking.named_by_request:
+        return  # what a request is about may be made of several columns; whether a query returns it, the deep check tells
+    if known and len(known) == len(names) and not any(spec.entity.key in spec.sources[name].columns for name in known):
+        yield mistake(
+            key,
+            one_of(known),
+            f"at least one source with the entity's key {spec.entity.key}",
+            "read a source that has it",
+        )
+
+
+def _view_entity(spec: ModelSpec, name: str) -> Found:
+    stated, known = spec.features[name].entity, [spec.entity.name, *spec.references]
+    if stated is not None and stated not in known:
+        yield unknown(f"features.{name}.entity", stated, known, f"declare {stated} under references")
+
+
+def _view_sources(spec: ModelSpec, name: str) -> Found:
+    yield from _read(spec, f"features.{name}.sources", spec.features[name].sources)
+
+
+def _look_back(spec: ModelSpec, name: str) -> Found:
+    if spec.features[name].look_back < DAY:
+        yield mistake(
+            f"features.{name}.look_back", spec.features[name].look_back, "at least the interval, 1d", "write 1d"
+        )
+
+
+def _view_name(spec: ModelSpec, name: str) -> Found:
+    if name in spec.sources:
+        yield mistake(
+            f"features.{name}",
+            name,
+            "a name that no source has: contracts are named by table",
+            f"rename the view: {name}_features",
+        )
+
+
+def _feature_names(spec: ModelSpec, name: str) -> Found:
+    for feature in spec.features[name].features:
+        key = f"features.{name}.features.{feature}"
+        others = [
+            view
+            for view, declared in spec.features.items()
+            if view != name and feature in stated_or(declared, "features", ())
+        ]
+        if others:
+            yield mistake(
+                key,
+                f"{feature}, also in the view {one_of(others)}",
+                "a name of one view only",
+                "rename the feature in one of them",
+            )
+        if feature in (taken := (*spec.keys, spec.label.name, *RESERVED)):
+            yield mistake(key, feature, f"a name other than {one_of(taken)}", "rename the feature")
+
+
+def _view_files(spec: ModelSpec, name: str) -> Found:
+    yield from inside(f"features.{name}.sql", spec.features[name].sql)
+    yield from inside(f"features.{name}.contract", spec.features[name].contract)
+
+
+def _references(spec: ModelSpec) -> Found:
+    taken = {spec.entity.key: "entity"}
+    for name, other in spec.references.items():
+        key = f"references.{name}"
+        if name == spec.entity.name:
+            yield mistake(key, name, "another name than the entity's", "rename it")
+        if other.key in taken or other.key in RESERVED:
+            allowed = f"a column that is not the key of {taken.get(other.key, 'Evergreen')}"
+            yield mistake(f"{key}.key", other.key, allowed, "name another column")
+        taken[other.key] = name
+        if not any(spec.features[view].entity == name for view in spec.features):
+            yield mistake(
+                key, name, "an entity that a feature view is about", f"write entity: {name} in a view, or leave it out"
+            )
+    if spec.references and not spec.asking.named_by_request:
+        yield mistake(
+            "references", one_of(spec.references), "none without request: nobody says which of them a prediction is about",
+            "declare request, with a request.sql that returns their keys",
+        )  # fmt: skip
+
+
+def _request(spec: ModelSpec) -> Found:
+    if spec.request is None:
+        return
+    yield from _read(spec, "request.sources", spec.request.sources)
+    first = spec.request.sources[0]
+    if first in spec.sources and (told := [name for name, delay in spec.sources[first].outcome.items() if not delay]):
+        yield mistake(
+            "request.sources", f"{first} first, whose rows come with their outcome ({one_of(told)})",
+            "first a source whose rows are there when a prediction is asked for", "name another source first",
+        )  # fmt: skip
+    taken = (*spec.keys, spec.label.name, *RESERVED)
+    for name in spec.request.inputs:
+        key = f"request.inputs.{name}"
+        if name in taken:
+            yield mistake(key, name, f"a name other than {one_of(taken)}", "rename the input")
+        views = [view for view, declared in spec.features.items() if name in declared.features]
+        if views:
+            yield mistake(key, f"{name}, also a feature of {one_of(views)}", "a name of its own", "rename one of them")
+    if spec.request.sql is not None:
+        yield from inside("request.sql", spec.request.sql)
+
+
+def _label_sources(spec: ModelSpec) -> Found:
+    yield from _read(spec, "label.sources", spec.label.sources)
+
+
+def _outcome_matures(spec: ModelSpec) -> Found:
+    """A label is of what is known when it matures."""
+    for name in spec.label.sources:
+        source = spec.sources.get(name)
+        for column, delay in source.outcome.items() if source else ():
+            if delay > spec.label.horizon:
+                allowed = f"at most label.horizon ({duration_text(spec.label.horizon)}): the label is said to be known by then"
+                yield mistake(f"sources.{name}.outcome.{column}", delay, allowed, "lengthen label.horizon")
+
+
+def _label_name(spec: ModelSpec) -> Found:
+    if spec.label.name in (taken := (*spec.keys, *RESERVED)):
+        yield mistake("label.name", spec.label.name, f"a name other than {one_of(taken)}", "rename the label")
+
+
+def _label_files(spec: ModelSpec) -> Found:
+    yield from inside("label.sql", spec.label.sql)
+
+
+OF_SPEC: tuple[Callable[[ModelSpec], Found], ...] = (
+    _references,
+    _request,
+    _label_sources,
+    _outcome_matures,
+    _label_name,
+    _label_files,
+)
+OF_ENTRIES: tuple[Callable[[ModelSpec, str], Found], ...] = (
+    _view_entity,
+    _view_sources,
+    _look_back,
+    _view_name,
+    _feature_names,
+    _view_files,
+)

@@ -1,0 +1,169 @@
+"""Sources: what is read of them, and the columns that they declare."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Callable
+from string import ascii_letters, digits
+
+from evergreen.spec.columns import ADDED
+from evergreen.spec.mistakes import nearest, one_of
+from evergreen.spec.rules.wording import Found, inside, mistake, repeated, stays_below, undeclared
+from evergreen.spec.schema import ModelSpec
+
+_OF_FILES = {"format", "compression", "encoding", "delimiter", "history"}
+_OF_FORMATS = {"compression": ("csv", "jsonl"), "encoding": ("csv", "jsonl"), "delimiter": ("csv",)}
+_NO_DELIMITER = "\"'\r\n\0.+-" + ascii_letters + digits
+_ENCODINGS = ("utf-8", "utf-16", "cp1252", "latin-1", "iso8859-15", "cp1251", "shift_jis", "gb18030")  # to choose from
+
+
+def _kind(spec: ModelSpec, name: str) -> Found:
+    """A source is of files or of a database, and has the keys of one of them."""
+    source, key = spec.sources[name], f"sources.{name}"
+    if source.path is None and source.connection is None:
+        yield mistake(
+            key, "nothing to read", "path (files of the landing zone) or connection (a database)", "add one of them"
+        )
+    elif source.path is not None and source.connection is not None:
+        yield mistake(f"{key}.connection", "path and connection", "one of them", "remove one of them")
+    elif source.path is None:
+        for option in sorted(_OF_FILES & source.model_fields_set):
+            yield mistake(f"{key}.{option}", option, "connection and sql: a query has no file", f"remove {option}")
+    elif source.sql is not None:
+        yield mistake(
+            f"{key}.sql", source.sql, "sql only beside connection", "remove sql, or name a connection in place of path"
+        )
+
+
+def _path(spec: ModelSpec, name: str) -> Found:
+    source, key = spec.sources[name], f"sources.{name}.path"
+    if source.path is None:
+        return
+    stated, placeholders = source.path, re.findall(r"{[^}]*}?", source.path)
+    found = f"{stated} with {one_of(sorted(set(placeholders)))}" if placeholders else stated
+    if source.history:
+        if placeholders or "*" in stated:
+            yield mistake(
+                key,
+                stated,
+                "a path without { and *: a history is one file for all days",
+                "name that file, or remove history: true",
+            )
+    elif set(placeholders) != {"{partition}"}:
+        yield mistake(
+            key,
+            found,
+            "a path with {partition}, and nothing else in braces",
+            "put {partition} where the date stands in the file's name; for one file with all days, declare history: true",
+        )
+    elif "*" in stated.rpartition("/")[0]:
+        yield mistake(key, stated, "* in the last part of the path only", "write the folders out")
+    if not stays_below(stated):
+        yield mistake(
+            key,
+            stated,
+            "a path below the landing zone, with / between its parts",
+            "leave out the leading / and every ..",
+        )
+
+
+def _format(spec: ModelSpec, name: str) -> Found:
+    """Options of the format, and only of a format that has them."""
+    source, key = spec.sources[name], f"sources.{name}"
+    for option, formats in _OF_FORMATS.items():
+        if option in source.model_fields_set and source.path is not None and source.format not in formats:
+            yield mistake(
+                f"{key}.{option}",
+                f"{option}, with format: {source.format}",
+                f"{option} for {one_of(formats)}",
+                f"remove {option}",
+            )
+
+
+def _delimiter(spec: ModelSpec, name: str) -> Found:
+    delimiter = spec.sources[name].delimiter
+    if len(delimiter) != 1 or not delimiter.isascii() or delimiter in _NO_DELIMITER:
+        yield mistake(
+            f"sources.{name}.delimiter",
+            repr(delimiter),
+            "one character of ASCII: no quote, letter, digit, line break, or any of . + -",
+            'write ",", ";", "|" or "\\t"',
+        )
+
+
+def _encoding(spec: ModelSpec, name: str) -> Found:
+    encoding = spec.sources[name].encoding
+    try:
+        codecs.lookup(encoding)
+        "a".encode(encoding)  # some codecs are not of text
+    except (LookupError, ValueError):
+        fix = nearest(encoding.lower(), _ENCODINGS, "write utf-8, for one")
+        yield mistake(
+            f"sources.{name}.encoding", encoding, f"an encoding that Python knows: {one_of(_ENCODINGS)}, …", fix
+        )
+
+
+def _columns(spec: ModelSpec, name: str) -> Found:
+    for column in spec.sources[name].columns:
+        if column in ADDED:
+            yield mistake(
+                f"sources.{name}.columns.{column}",
+                column,
+                f"a name other than {one_of(ADDED)}, which Evergreen adds",
+                "rename it upstream",
+            )
+
+
+def _event_time(spec: ModelSpec, name: str) -> Found:
+    source, key = spec.sources[name], f"sources.{name}.event_time"
+    yield from undeclared(key, [source.event_time], source.columns, "columns")
+    if (kind := source.columns.get(source.event_time, "timestamp")) != "timestamp":
+        yield mistake(
+            key,
+            f"{source.event_time}, a {kind}",
+            "a column of type timestamp",
+            f"declare {source.event_time}: timestamp",
+        )
+
+
+def _keys(spec: ModelSpec, name: str) -> Found:
+    source, key = spec.sources[name], f"sources.{name}.keys"
+    yield from undeclared(key, source.keys, source.columns, "columns")
+    yield from repeated(key, source.keys)
+    for column, declared in spec.keys.items():
+        if (kind := source.columns.get(column, declared)) != declared:
+            yield mistake(
+                f"sources.{name}.columns.{column}",
+                kind,
+                f"{declared}, the entity's type",
+                "declare the same type in both",
+            )
+
+
+def _outcome(spec: ModelSpec, name: str) -> Found:
+    source, key = spec.sources[name], f"sources.{name}.outcome"
+    yield from undeclared(key, source.outcome, source.columns, "columns")
+    for column in (each for each in source.outcome if each in source.columns):
+        if column == source.event_time or column in source.keys:
+            allowed = "columns other than event_time and keys, which identify the row from the start"
+            yield mistake(key, column, allowed, f"leave {column} out")
+
+
+def _source_files(spec: ModelSpec, name: str) -> Found:
+    yield from inside(f"sources.{name}.sql", spec.sources[name].sql)
+    yield from inside(f"sources.{name}.contract", spec.sources[name].contract)
+
+
+OF_ENTRIES: tuple[Callable[[ModelSpec, str], Found], ...] = (
+    _kind,
+    _path,
+    _format,
+    _delimiter,
+    _encoding,
+    _columns,
+    _event_time,
+    _keys,
+    _outcome,
+    _source_files,
+)
