@@ -138,7 +138,7 @@ def test_check_tells_all_models_and_fails_for_one(models: Path, capsys: pytest.C
     assert cli.main(["check"]) == 0
     assert (
         capsys.readouterr().out
-        == "parcels: valid (2 sources, 7 features, 3 families)\nrefunds: valid (1 sources, 4 features, 1 families)\nrenewals: valid (2 sources, 3 features, 2 families)\n"
+        == "channels: valid (1 sources, 5 features, 3 families)\nparcels: valid (2 sources, 7 features, 3 families)\nrefunds: valid (1 sources, 4 features, 1 families)\nrenewals: valid (2 sources, 3 features, 2 families)\n"
     )
     shutil.copytree(SPECS / "invalid" / "five_mistakes", models / "five_mistakes")
     assert cli.main(["check"]) == 1
