@@ -20,9 +20,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from evergreen.errors import PermanentError, SpecError
 from evergreen.families import OURS, family
 from evergreen.spec.contract import load_contract
+from evergreen.spec.durations import Duration, duration_text
 from evergreen.spec.families import space
 from evergreen.spec.load import load_all, load_spec
-from evergreen.spec.schema import Duration, ModelSpec, duration_text
+from evergreen.spec.schema import ModelSpec
 
 SPECS = Path(__file__).parents[1] / "specs"
 RENEWALS = SPECS / "valid" / "renewals"

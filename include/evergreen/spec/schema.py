@@ -6,56 +6,20 @@ This module is the shape of `model.yaml`; `spec.rules` checks what the shape can
 
 from __future__ import annotations
 
-import re
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, PrivateAttr, WithJsonSchema
+from pydantic import ConfigDict, Field, PrivateAttr
 
 from evergreen.interval import DAY
 from evergreen.spec.asking import Asking, EveryInterval, OnRequest
+from evergreen.spec.durations import Delay, Duration
 from evergreen.spec.families import json_schema as families_schema
 from evergreen.spec.kinds import ColumnType, FeatureType, KeyType
 from evergreen.spec.partial import Declared
 from evergreen.spec.problem import MEASURES, MOST_CLASSES, LabelType, Measure, MetricName, Problem, problem
 
-_DURATION = re.compile(r"^[1-9][0-9]{0,4}[hdw]$")  # also a pattern of JSON Schema, which knows no named groups
-_LONGEST = timedelta(days=36_525)  # further from the days that a model may have no moment can be computed with
-_UNITS = {"h": timedelta(hours=1), "d": DAY, "w": timedelta(weeks=1)}
-
-
-def _duration(value: object) -> timedelta:
-    found = value if isinstance(value, timedelta) else None
-    if isinstance(value, str) and _DURATION.fullmatch(value):
-        found = int(value[:-1]) * _UNITS[value[-1]]
-    if found is None or not timedelta(0) < found <= _LONGEST or found % _UNITS["h"]:
-        raise ValueError("a whole number and a unit: 6h, 3d, 2w; at most a century, 36525d")
-    return found
-
-
-def _delay(value: object) -> timedelta:
-    return timedelta(0) if value in ("0h", timedelta(0)) else _duration(value)
-
-
-def duration_text(value: timedelta) -> str:
-    """The duration as a spec writes it, in the largest unit that is whole: 36h, 3d, 2w."""
-    unit = next(unit for unit in reversed(_UNITS) if not value % _UNITS[unit]) if value else "h"
-    return f"{value // _UNITS[unit]}{unit}"
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_duration),
-    PlainSerializer(duration_text, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["6h", "3d", "2w"]}),
-]
-Delay = Annotated[
-    timedelta,
-    BeforeValidator(_delay),
-    PlainSerializer(duration_text, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^(0h|[1-9][0-9]{0,4}[hdw])$", "examples": ["0h", "6h", "3d"]}),
-]
 MOST_ENTRIES = 200  # of sources, views and references of a model: each has files of its own
 # Of a class: clients, tables and pages show it as it is.
 ClassName = Annotated[str, Field(pattern=r"^\w([\w .+/-]{0,38}\w)?$")]

@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from croniter import CroniterBadDateError, croniter
 
 from evergreen.interval import CALENDAR, DAY, FIRST_DAY, LAST_DAY
+from evergreen.spec.durations import duration_text
 from evergreen.spec.partial import stated_or
 from evergreen.spec.rules.wording import Found, mistake
-from evergreen.spec.schema import ModelSpec, duration_text
+from evergreen.spec.schema import ModelSpec
 
 BUDGET_PERIOD = timedelta(days=30)
 _CRON = re.compile(

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 
 from evergreen.interval import DAY
 from evergreen.spec.columns import RESERVED
+from evergreen.spec.durations import duration_text
 from evergreen.spec.mistakes import one_of
 from evergreen.spec.partial import stated_or
 from evergreen.spec.rules.wording import Found, inside, mistake, repeated, undeclared, unknown
-from evergreen.spec.schema import ModelSpec, duration_text
+from evergreen.spec.schema import ModelSpec
 
 # that a query of features, label or requests may read beside its sources
 TABLE_FUNCTIONS = frozenset({"generate_series", "json_each", "json_tree", "range", "regexp_split_to_table", "unnest"})

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import PurePosixPath
 
+from evergreen.spec.durations import duration_text
 from evergreen.spec.mistakes import FILE, Mistake, nearest, one_of
-from evergreen.spec.schema import duration_text
 
 Found = Iterator[Mistake]
 
