@@ -113,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         "schema": "the JSON Schema of model.yaml",
         "reference": "the reference of model.yaml",
         "tables": "the page of all tables and their columns",
+        "loops": "the page of all loops and of what travels through them",
     }.items():
         commands.add_parser(name, help=f"write {what}").set_defaults(command=_generate, document=name)
     return parser
@@ -336,6 +337,7 @@ def _airflow(arguments: Sequence[str]) -> NoReturn:
 
 def _generate(options: argparse.Namespace) -> int:
     from evergreen import tables_page
+    from evergreen.loops import catalogue
     from evergreen.spec import export
 
     project = settings().project
@@ -343,6 +345,7 @@ def _generate(options: argparse.Namespace) -> int:
         "schema": (project / "include" / "models" / "model.schema.json", export.json_schema()),
         "reference": (project / "docs" / "model-spec.md", export.reference()),
         "tables": (project / "docs" / "tables.md", tables_page.page()),
+        "loops": (project / "docs" / "loops.md", catalogue.page()),
     }
     path, text = targets[options.document]
     path.write_text(text, encoding="utf-8")

@@ -178,6 +178,9 @@ def test_a_run_works_on_the_day_of_its_interval_or_on_the_one_it_names(report: R
     days = [f"2026-01-0{number + 1}" for number in range(runs.DAYS)]
     assert [run["results"]["extract"]["partition"] for run in report["ingest"]] == days
     assert [run["assets"]["churn_features"]["partition"] for run in report["ingest"]] == days
+    assert all(run["assets"]["churn_features"]["rows"] > 0 for run in report["ingest"]), (
+        "what was published, in numbers"
+    )
     first = report["ingest"][0]
     assert first["interval"] == ["2026-01-01 00:00:00+00:00", "2026-01-02 00:00:00+00:00"]
 
@@ -186,7 +189,7 @@ def test_results_travel_from_task_to_task(report: Report) -> None:
     for run in report["ingest"]:
         for name, source in run["results"]["extract"]["sources"].items():
             published = run["results"]["publish"]["sources"][name]
-            assert source["rows"] == published["rows"] + published["quarantined"], name
+            assert source["staged"]["rows"] == published["rows"] + published["quarantined"], name
     last = report["ingest"][-1]["results"]
     assert all(list(partitions) == ["2026-01-05"] for partitions in last["publish_features"]["views"].values())
     assert list(last["labels"]["partitions"]) == ["2026-01-04"], "the label that matured with this day"
@@ -211,6 +214,9 @@ def test_a_task_shows_its_pages(report: Report) -> None:
         str(value).endswith("/churn/data_docs/sources/2026-01-01.html") for value in links["validate"].values()
     ), links
     assert any("/experiments/" in str(value) for value in report["train"]["links"]["register"].values())
+    assert any("/experiments/" in str(value) for value in report["train_again"]["links"]["register"].values()), (
+        "a task that is skipped shows the pages of what it was given"
+    )
 
 
 def test_a_missing_batch_fails_its_task_at_once_and_the_log_ends_with_the_next_step(report: Report) -> None:
@@ -235,8 +241,9 @@ def test_training_ends_with_a_version_that_serves(report: Report, stack: dict[st
         "register": "success", "probe": "success", "deploy": "success",
     }  # fmt: skip
     assert run["results"]["gates"]["passed"] is True, run["results"]["gates"]["reason"]
-    assert run["results"]["deploy"] | {"mlflow_run_id": None} == {"version": 1, "replaced": None, "mlflow_run_id": None}
-    assert run["assets"]["churn_champion"]["version"] == 1
+    assert (run["results"]["deploy"]["version"], run["results"]["deploy"]["replaced"]) == (1, None)
+    extra = run["assets"]["churn_champion"]
+    assert (extra["version"], extra["metric"]) == (1, "roc_auc") and 0.5 < extra["score"] <= 1, extra
     serving = httpx.get(f"{stack['EVERGREEN_SERVER_URL']}/models/churn", timeout=10).json()
     assert serving["version"] == 1, serving
     assert report["traffic"]["versions"] == {"1": report["traffic"]["answered"]}
@@ -260,7 +267,10 @@ def test_a_monitored_day_without_drift_triggers_nothing(report: Report) -> None:
     assert run["tasks"]["alert"] == ("skipped" if run["results"]["decide"]["action"] == "none" else "success")
     assert [run["tasks"][task] for task in ("collect", "quality", "drift", "performance", "decide")] == ["success"] * 5
     assert [run["tasks"][task] for task in ("retrain_wanted", "retrain")] == ["skipped"] * 2
-    assert run["assets"]["churn_decisions"]["partition"] == "2026-01-06"
+    decided = run["results"]["decide"]
+    assert run["assets"]["churn_decisions"] == {
+        "partition": "2026-01-06", "action": decided["action"], "decision_id": decided["decision_id"], "triggers": False,
+    }  # fmt: skip
 
 
 def test_a_silent_day_alerts_and_the_owner_is_told_of_failures_warnings_and_alerts(

@@ -139,6 +139,12 @@ def test_house_rules_of_dags(dag_bag: DagBag, loop: str) -> None:
         assert loop == "ingest" or dag.max_active_runs == 1, named + "each run looks at what the one before it left"
 
 
+def test_the_page_of_a_dag_tells_of_each_of_its_tasks(dag_bag: DagBag) -> None:
+    for dag in dags(dag_bag):
+        silent = [task.task_id for task in dag.tasks if f"`{task.task_id}`" not in (dag.doc_md or "")]
+        assert not silent, f"{dag.dag_id}: the docstring of its file says nothing of {silent}"
+
+
 def test_nothing_is_scheduled_after_the_last_day_of_data_also_once_airflow_has_stored_the_dag(dag_bag: DagBag) -> None:
     from airflow.serialization.serialized_objects import DagSerialization
 

@@ -12,14 +12,25 @@ from evergreen.errors import HandoverRefused
 from evergreen.handovers.handover import Handover
 from evergreen.handovers.monitor import Retraining
 from evergreen.handovers.train import Candidate
+from evergreen.loops import catalogue
 from evergreen.loops.wire import VALUES, Loop, LoopName, Step, Wire
 from evergreen.loops.wiring import LOOPS
 from evergreen.run import Run
+from evergreen.settings import PROJECT
 from evergreen.spec.load import load_spec
 from tests.handovers import tracked
 
 STEPS = [(loop, step) for loop in LOOPS.values() for step in loop.steps]
 SPEC = load_spec(Path(__file__).parents[1] / "specs" / "valid" / "renewals")
+
+
+def test_the_page_of_the_loops_has_not_drifted() -> None:
+    page = catalogue.page()
+    assert (PROJECT / "docs" / "loops.md").read_text(encoding="utf-8") == page, (
+        "docs/loops.md is old: run `evergreen loops`"
+    )
+    for loop, step in STEPS:
+        assert f"| `{step.name}`" in page and f"`<model>__{loop.name}`" in page
 
 
 def test_every_loop_is_wired() -> None:
