@@ -143,9 +143,9 @@ def test_a_few_bad_rows_cost_only_themselves(own_landing: Path) -> None:
     arrive(own_landing, "usage", column("minutes", lambda n, text: {3: "ages", 5: "-1"}.get(n, text)))
     arrive(own_landing, "payments", lambda lines: [*lines, lines[1]])
     sources = ingest(run_of(0))["publish"].sources
-    assert sources["usage"]["quarantined"] >= 2
+    assert sources["usage"].quarantined >= 2
     assert sources["usage"].rows + sources["usage"].quarantined == sound
-    assert sources["payments"]["quarantined"] == 1
+    assert sources["payments"].quarantined == 1
 
 
 def test_a_broken_day_is_mended_by_a_corrected_batch_and_a_rerun(
