@@ -73,7 +73,7 @@ def point_in_time_join(spec: ModelSpec) -> Iterator[Ratio]:
 def validation(run: Run) -> Iterator[Ratio]:
     """A day's contracts by Great Expectations against one DuckDB query per source that counts what fails each expectation."""
     extracted = ingest.extract(run)
-    batches = {name: source.staged.path for name, source in extracted.sources.items()}
+    batches = {name: source.staged for name, source in extracted.sources.items()}
     contracts = {name: load_contract(run.spec, name) for name in batches}
 
     def stage() -> object:

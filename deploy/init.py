@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import boto3
@@ -35,10 +36,13 @@ def main() -> int:
         },
     )
     create_databases(here)
-    for bucket in {urlsplit(place).netloc for place in (here.landing, here.lake) if place.startswith("s3://")}:
+    for bucket in {
+        urlsplit(place).netloc for place in (here.landing, here.lake, here.staging) if place.startswith("s3://")
+    }:
         _bucket(bucket)
-    for folder in (here.home / "staging", here.reports):
-        folder.mkdir(parents=True, exist_ok=True)
+    for folder in (here.staging, str(here.reports)):
+        if "://" not in folder:
+            Path(folder).mkdir(parents=True, exist_ok=True)
     write_login(here)
     _run("airflow", "db", "migrate")
     _run("evergreen", "apply")

@@ -85,7 +85,8 @@ def _found(error: BaseException) -> str | None:
 def _fullest() -> Path:
     """Of the folders that we write to, the one with the least room: an error that names no file met it there."""
     here = settings()
-    folders = [here.home, here.reports, Path(tempfile.gettempdir()), *([] if "://" in here.lake else [Path(here.lake)])]
+    local = [Path(place) for place in (here.lake, here.staging) if "://" not in place]
+    folders = [here.home, here.reports, Path(tempfile.gettempdir()), *local]
     there = [existing(folder) for folder in folders]
     return min(
         zip(folders, there, strict=True), key=lambda pair: os.statvfs(pair[1]).f_bavail * os.statvfs(pair[1]).f_frsize

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -52,6 +53,8 @@ class Settings:
     models: Path  # one folder per model
     landing: str  # folder or s3://bucket/prefix
     lake: str  # folder or s3://bucket/prefix
+    staging: str  # what passes between the tasks of a run: folder or s3://bucket/prefix
+    staging_kept: timedelta  # how long it is kept, however the run ended
     reports: Path  # Data Docs and drift reports, served over HTTP
     service: str  # the part of the local stack that this process is; empty for all others
     database: str = field(repr=False)  # the login that may create databases: postgresql://user:password@host:port
@@ -119,6 +122,8 @@ class Settings:
             models=Path(env.get("EVERGREEN_MODELS", project / "include" / "models")),
             landing=env.get("EVERGREEN_LANDING", str(home / "landing")),
             lake=env.get("EVERGREEN_LAKE", str(home / "lake")),
+            staging=env.get("EVERGREEN_STAGING", str(home / "staging")),
+            staging_kept=timedelta(days=_number(env, "EVERGREEN_STAGING_DAYS", 7, least=1)),
             reports=Path(env.get("EVERGREEN_REPORTS", home / "reports")),
             service=env.get(SERVICE, ""),
             database=own_server or (f"postgresql://{login}@127.0.0.1:{port}" if embedded else ""),

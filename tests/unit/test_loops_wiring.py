@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -63,6 +64,19 @@ def test_a_stage_takes_what_the_stages_before_it_hand_over(loop: Loop, step: Ste
 def test_a_step_comes_after_those_that_it_waits_for(loop: Loop) -> None:
     for number, step in enumerate(loop.steps):
         assert set(step.before) <= set(loop.steps[:number]), step.name
+
+
+def test_a_working_file_names_the_task_whose_stage_leaves_it() -> None:
+    """By that name the error of a file that is gone says which task to clear."""
+    named = {
+        (step.name, task)
+        for _, step in STEPS
+        if step.stage is not None
+        for node in ast.walk(ast.parse(inspect.getsource(step.stage)))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "staging.write"
+        for task in (ast.literal_eval(keyword.value) for keyword in node.keywords if keyword.arg == "task")
+    }
+    assert named == {(name, name) for name in ("extract", "validate", "features", "build")}
 
 
 def _upstream(step: Step) -> set[str]:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from evergreen.errors import HandoverRefused, WriteConflict
 from evergreen.features import rules
-from evergreen.handovers.handover import Staged
 from evergreen.handovers.ingest import (
     Computed,
     FeatureCandidate,
@@ -56,7 +55,7 @@ def compute(run: Run) -> Computed:
             table = adapter.features(run.spec, view, due.window)
             file = staging.path(run.spec.model, run.interval.partition, f"features/{view}/{partition}")
             views[view][partition] = FeatureCandidate(
-                staged=Staged(path=staging.write(file, table), rows=table.num_rows),
+                staged=staging.write(file, table, task="features"),
                 content_hash=catalogue.content_hash(table),
                 query_hash=query_hash,
                 inputs_hash=due.inputs_hash,
@@ -94,7 +93,7 @@ def publish(run: Run, computed: SoundFeatures) -> PublishedFeatures:
                 if candidate.query_hash != _query_hash(run, view):
                     raise _declared_otherwise(run, view)
                 if due.inputs_hash == candidate.inputs_hash:
-                    rows = staging.read(candidate.staged.path)
+                    rows = staging.read(candidate.staged)
                     written[view][partition] = _write(stored, due, rows)
                 else:
                     left.append(f"{view} {partition}")

@@ -88,9 +88,11 @@ class Staged(Part):
     """A Parquet file that a task left for those after it; see `lake.staging`."""
 
     path: str
-    """Where it lies."""
+    """Where it lies: a path, or an address `s3://…`."""
     rows: int
     """How many rows it has."""
+    task: str
+    """The task that left it: the one to clear when it is gone."""
 
 
 class TrackedRun(Part):

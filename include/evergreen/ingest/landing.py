@@ -13,10 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from evergreen.answers import Remote, refusal, silence
-from evergreen.errors import BatchChanging, BatchMissing, BatchUnreadable, RequestRefused
+from evergreen import object_store
+from evergreen.errors import BatchChanging, BatchMissing, BatchUnreadable
 from evergreen.ingest import limits
 from evergreen.ingest.origin import Origin, address
 from evergreen.quoting import shown
@@ -29,10 +28,6 @@ _KINDS = {
     stat.S_IFBLK: "a block device",
 }
 _BLOCK = 1 << 20
-
-_STORE = Remote(
-    "the object store", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", start="see that it runs"
-)
 
 
 @dataclass(frozen=True)
@@ -180,11 +175,9 @@ def _readable(file: str, subject: str, gone: Any = None) -> Iterator[None]:
 
 
 def _from_s3(uri: str, subject: str) -> list[Part]:
-    import boto3
-
-    client, bucket = boto3.client("s3"), urlsplit(uri).netloc
-    # Not the path by urlsplit: it ends at ? and #, which a key may hold.
-    folder, _, pattern = uri.removeprefix(f"s3://{bucket}/").rpartition("/")
+    client = object_store.client()
+    bucket, key = object_store.split(uri)
+    folder, _, pattern = key.rpartition("/")
     above = f"{folder}/" if folder else ""
     names = [pattern]
     if "*" in pattern:
@@ -214,33 +207,11 @@ def _object(client: Any, bucket: str, key: str, subject: str, left: int) -> Part
 @contextmanager
 def _answering(uri: str, subject: str) -> Iterator[None]:
     """What S3 answers, as our errors."""
-    from botocore.exceptions import (
-        BotoCoreError,
-        ClientError,
-        NoCredentialsError,
-        ParamValidationError,
-        PartialCredentialsError,
-    )
-
     try:
-        yield
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        if code in ("NoSuchKey", "NoSuchBucket", "404"):
-            raise _missing(uri, subject) from error
-        # S3 tells a client that was too slow by a code of its own, with the status of a bad request.
-        status = 408 if code == "RequestTimeout" else error.response["ResponseMetadata"]["HTTPStatusCode"]
-        raise refusal(f"reading the batch of {subject}", status, f"{error} ({uri})", _STORE) from error
-    except BotoCoreError as error:
-        said = f"{type(error).__name__}: {error} ({uri})"
-        if isinstance(error, NoCredentialsError | PartialCredentialsError | ParamValidationError):
-            raise RequestRefused(
-                f"reading the batch of {subject}",
-                found=said,
-                expected="a login and an address by which S3 can be asked",
-                next_step=f"set {_STORE.login} and look at the landing zone's address (EVERGREEN_LANDING)",
-            ) from error
-        raise silence(f"reading the batch of {subject}", said, _STORE) from error
+        with object_store.answering(f"reading the batch of {subject}", uri, "EVERGREEN_LANDING"):
+            yield
+    except FileNotFoundError as error:
+        raise _missing(uri, subject) from error
 
 
 def _matching(names: list[str], uri: str, subject: str) -> list[str]:

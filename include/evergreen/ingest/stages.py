@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from evergreen.handovers.handover import Staged
 from evergreen.handovers.ingest import Batch, Extracted, Parted, Published, PublishedSource, Validated
 from evergreen.ingest import rules
 from evergreen.lake.schema import BATCH, QUARANTINE, RAW, Partition
@@ -39,9 +38,8 @@ def extract(run: Run) -> Extracted:
     sources: dict[str, Batch] = {}
     for name in run.spec.sources:
         table, origin, digest = _batch(run, name)
-        path = staging.write(staging.path(run.spec.model, partition, name), table)
         sources[name] = Batch(
-            staged=Staged(path=path, rows=table.num_rows),
+            staged=staging.write(staging.path(run.spec.model, partition, name), table, task="extract"),
             origin=origin,
             digest=digest,
             known_at=rules.known_at(run.interval),
@@ -88,7 +86,7 @@ def publish(run: Run, validated: Validated) -> Published:
     partition = run.interval.partition
     for name, parted in validated.sources.items():
         # Counted in the files, and not as the hand-over says: what is not there would be missed in silence.
-        accepted, rejected = (staging.read(part.path).num_rows for part in (parted.accepted, parted.rejected))
+        accepted, rejected = (staging.read(part).num_rows for part in (parted.accepted, parted.rejected))
         rules.account(f"{run.spec.model}/{name} of {partition}", parted.batch.staged.rows, accepted, rejected)
     with ThreadPoolExecutor(2) as pool:  # waiting for the disk and compressing take turns
         written = list(pool.map(lambda item: _publish_source(run, *item), validated.sources.items()))
@@ -114,7 +112,7 @@ def _publish_source(run: Run, name: str, parted: Parted) -> list[catalogue.Entry
     from evergreen.lake import partitions, staging
 
     model, partition, known_at = run.spec.model, run.interval.partition, rules.known_at(run.interval)
-    accepted, rejected = staging.read(parted.accepted.path), staging.read(parted.rejected.path)
+    accepted, rejected = staging.read(parted.accepted), staging.read(parted.rejected)
     raw, quarantine = RAW.of(model, name).at(partition), QUARANTINE.of(model, name).at(partition)
     contents = {raw: accepted}
     if rejected.num_rows or _in_quarantine(quarantine):

@@ -1,58 +1,96 @@
-"""Files that pass from one task of a run to the next: Parquet below `<home>/staging`, whole or not there."""
+"""Files that pass from one task of a run to the next: Parquet in a folder or on S3 (`EVERGREEN_STAGING`), whole or not there."""
 
 from __future__ import annotations
 
+import io
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evergreen import files
+from evergreen import files, object_store
 from evergreen.errors import StagedFileGone
+from evergreen.handovers.handover import Staged
 from evergreen.settings import settings
 
 log = logging.getLogger(__name__)
 
-KEPT = timedelta(days=14)  # no run lives as long; until then a single task of a run may be cleared
+_SETTING = "EVERGREEN_STAGING"
 
 
-def path(model: str, partition: str, name: str) -> Path:
-    """Where a run's file stands."""
-    return settings().home / "staging" / model / partition / f"{name}.parquet"
+def path(model: str, partition: str, name: str) -> str:
+    """Where a run's file stands: a path, or an address `s3://…`."""
+    return f"{_folder(model)}/{partition}/{name}.parquet"
 
 
-def write(file: Path, table: pa.Table) -> str:
-    """Write a file at once, whoever writes it beside us; returns its path as text, for XCom."""
-    with files.whole(file) as partial:
-        pq.write_table(table, partial)
-    return str(file)
+def write(file: str, table: pa.Table, *, task: str) -> Staged:
+    """Write a file at once, whoever writes it beside us.
+
+    Args:
+        task: the task that leaves it, by its name in the loop's wiring.
+
+    Raises:
+        ServiceUnavailable, RequestRefused: of the object store.
+    """
+    if file.startswith(object_store.SCHEME):
+        content = io.BytesIO()
+        pq.write_table(table, content)
+        doing = "writing a working file"
+        try:
+            with object_store.answering(doing, file, _SETTING):
+                object_store.put(file, content.getvalue())
+        except FileNotFoundError as error:
+            raise object_store.no_bucket(doing, file, _SETTING) from error
+    else:
+        with files.whole(Path(file)) as partial:
+            pq.write_table(table, partial)
+    return Staged(path=file, rows=table.num_rows, task=task)
 
 
-def read(file: str) -> pa.Table:
+def read(staged: Staged) -> pa.Table:
     """The table of a file.
 
     Raises:
         StagedFileGone: the file of a run that is long over, or was deleted.
+        ServiceUnavailable, RequestRefused: of the object store.
     """
+    file, task = staged.path, staged.task
+    doing = f"reading what the task {task} left in {file}"
     try:
-        return pq.read_table(file)
+        if not file.startswith(object_store.SCHEME):
+            return pq.read_table(file)
+        with object_store.answering(doing, file, _SETTING):
+            content = object_store.get(file)
     except FileNotFoundError as error:
+        kept = settings().staging_kept
         raise StagedFileGone(
-            f"reading what an earlier task of this run left in {file}",
+            doing,
             found="no such file",
-            expected=f"a file of the last {KEPT.days} days",
-            next_step="clear the run's first task and what follows it: it is written anew",
+            expected=f"a file of the last {kept.days} days (EVERGREEN_STAGING_DAYS), where {_SETTING} says",
+            next_step=f"clear `{task}` of this run with what comes after it: the file is written anew (`evergreen run`: begin with --from {task})",
         ) from error
+    return pq.read_table(pa.BufferReader(content))
 
 
 def clean(model: str) -> None:
-    """Remove what killed attempts of a model's runs left half written, and what
-    runs left that nobody works on any more."""
-    folder = settings().home / "staging" / model
-    partial, old = files.remove_partial(folder), files.remove_older(folder, KEPT.total_seconds())
+    """Remove what killed attempts of a model's runs left half written, and what is older than the retention, however its run ended."""
+    folder, kept = _folder(model), settings().staging_kept
+    if folder.startswith(object_store.SCHEME):
+        doing = f"removing old working files of {model}"
+        try:
+            with object_store.answering(doing, folder, _SETTING):
+                old = object_store.remove_older(f"{folder}/", datetime.now(UTC) - kept)
+        except FileNotFoundError as error:
+            raise object_store.no_bucket(doing, folder, _SETTING) from error
+        partial = 0  # an object is whole or not there
+    else:
+        partial = len(files.remove_partial(Path(folder)))
+        old = len(files.remove_older(Path(folder), kept.total_seconds()))
     if partial or old:
-        log.info(
-            "Removed %d half-written files and %d older than %d days from %s", len(partial), len(old), KEPT.days, folder
-        )
+        log.info("Removed %d half-written files and %d older than %d days from %s", partial, old, kept.days, folder)
+
+
+def _folder(model: str) -> str:
+    return f"{settings().staging.rstrip('/')}/{model}"

@@ -14,16 +14,14 @@ import pyarrow.dataset as ds
 from deltalake import DeltaTable, Schema, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from evergreen.answers import Remote, refusal, silence
+from evergreen.answers import refusal, silence
 from evergreen.errors import ColumnChanged, WriteConflict
 from evergreen.lake.schema import Partition, TableId
+from evergreen.object_store import STORE
 from evergreen.settings import settings
 from evergreen.spec.columns import PARTITION
 
 _ATTEMPTS = 6
-_STORE = Remote(
-    "the object store", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", start="see that it runs"
-)
 _STATUS = re.compile(r"status code\D{1,5}(\d{3})\b")  # Delta tells it in its message alone
 _COLOUR = re.compile(r"\x1b\[\d*m")
 # Opening a table reads every commit since its last checkpoint: 27 ms before Delta's own
@@ -174,8 +172,8 @@ def _answering(doing: str, path: str) -> Iterator[None]:
             raise
         said = " ".join(_COLOUR.sub("", str(error)).split())
         if answer := _STATUS.search(said):
-            raise refusal(f"{doing} {path}", int(answer[1]), said, _STORE) from error
-        raise silence(f"{doing} {path}", said, _STORE) from error
+            raise refusal(f"{doing} {path}", int(answer[1]), said, STORE) from error
+        raise silence(f"{doing} {path}", said, STORE) from error
 
 
 def _storage(path: str) -> dict[str, str] | None:

@@ -150,7 +150,12 @@ def _passwords(here: Settings) -> dict[str, str]:
 
 def weaknesses(here: Settings) -> list[str]:
     """What is not as safe as it could be, and is the owner's to change: one line each."""
-    elsewhere = {"EVERGREEN_LAKE": here.lake, "EVERGREEN_LANDING": here.landing, "EVERGREEN_REPORTS": str(here.reports)}
+    elsewhere = {
+        "EVERGREEN_LAKE": here.lake,
+        "EVERGREEN_STAGING": here.staging,
+        "EVERGREEN_LANDING": here.landing,
+        "EVERGREEN_REPORTS": str(here.reports),
+    }
     lines = permissions.readable_elsewhere(here.home, elsewhere)
     for name in exposure.weak(_passwords(here)):
         lines.append(

@@ -36,7 +36,7 @@ class Rows:
 
 def read(spec: ModelSpec, data: TrainingSet, part: Literal["learn", "evaluate"]) -> Rows:
     """One part of a training set."""
-    frame = staging.read(data.staged.path).to_pandas()
+    frame = staging.read(data.staged).to_pandas()
     stretch = data.learn if part == "learn" else data.evaluate
     frame = frame[frame[EVENT].between(stretch.start, stretch.end)].reset_index(drop=True)
     return Rows(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from evergreen.errors import EvidenceMissing
-from evergreen.handovers.handover import Staged, TrackedRun
+from evergreen.handovers.handover import TrackedRun
 from evergreen.handovers.train import Candidate, SoundTrainingSet, Stretch, TrainingSet
 from evergreen.run import Run
 from evergreen.train import rules
@@ -54,7 +54,7 @@ def build(run: Run) -> TrainingSet:
         code_hash(tuple(sorted(spec.families))),
         spec.search.seed,
     )
-    path = staging.write(staging.path(spec.model, "train", key), built.rows)
+    staged = staging.write(staging.path(spec.model, "train", key), built.rows, task="build")
     log.info(
         "Training set %s: %d rows to learn from (%s to %s), %d to evaluate on (%s to %s)",
         key,
@@ -67,7 +67,7 @@ def build(run: Run) -> TrainingSet:
     )
     return TrainingSet(
         key=key,
-        staged=Staged(path=path, rows=built.rows.num_rows),
+        staged=staged,
         content_hash=built.content_hash,
         versions=built.versions,
         learn=Stretch(rows=learn, start=split.learn_from, end=split.learn_to),

@@ -9,7 +9,6 @@ import logging
 from typing import TYPE_CHECKING
 
 from evergreen.errors import ContractBroken, EvidenceMissing, PermanentError
-from evergreen.handovers.handover import Staged
 from evergreen.handovers.ingest import Computed, Extracted, Parted, SoundFeatures, Validated
 from evergreen.handovers.train import SoundTrainingSet, TrainingSet
 from evergreen.lake.schema import REASONS, UNPARSED
@@ -47,7 +46,7 @@ def validate(run: Run, extracted: Extracted) -> Validated:
     sources: dict[str, Parted] = {}
     for name, source in run.spec.sources.items():
         batch = extracted.sources[name]
-        table = staging.read(batch.staged.path)
+        table = staging.read(batch.staged)
         keys = zip(*(table[column].to_pylist() for column in source.keys), strict=True)
         unusable = rules.unusable(table[UNPARSED.name].to_pylist(), keys)
         usable = [position for position in range(table.num_rows) if position not in unusable]
@@ -61,9 +60,7 @@ def validate(run: Run, extracted: Extracted) -> Validated:
             REASONS.name, pa.array(["; ".join(reasons) for reasons in decision.rejected.values()], pa.string())
         )
         accepted_file, rejected_file = (
-            Staged(
-                path=staging.write(staging.path(run.spec.model, partition, f"{name}.{part}"), rows), rows=rows.num_rows
-            )
+            staging.write(staging.path(run.spec.model, partition, f"{name}.{part}"), rows, task="validate")
             for part, rows in (("accepted", accepted), ("rejected", rejected))
         )
         sources[name] = Parted(batch=batch, accepted=accepted_file, rejected=rejected_file)
@@ -94,7 +91,7 @@ def validate_features(run: Run, computed: Computed) -> SoundFeatures:
     for view, partitions in computed.views.items():
         suite = _suite(run, view)
         for partition, candidate in sorted(partitions.items()):
-            table = staging.read(candidate.staged.path)
+            table = staging.read(candidate.staged)
             name = view if partition == run.interval.partition else f"{view} of {partition}"
             findings, result = judge(suite, table, range(table.num_rows), name, run.as_of)
             entries.append(
@@ -124,7 +121,7 @@ def validate_training(run: Run, data: TrainingSet) -> SoundTrainingSet:
     from evergreen.lake import staging
     from evergreen.validate import expectations, training
 
-    table = staging.read(data.staged.path)
+    table = staging.read(data.staged)
     suite = expectations.suite(training.contract(run.spec, run.as_of), "training set", "model.yaml")
     findings, result = expectations.Judge()(suite, table, range(table.num_rows), "training set", run.as_of)
     entries = [

@@ -86,7 +86,7 @@ def run_of(spec: ModelSpec, uri: str | None) -> Run:
 
 def extracted(run: Run) -> tuple[Batch, list[dict[str, Any]]]:
     told = stages.extract(run).sources["visits"]
-    return told, staging.read(told.staged.path).to_pylist()
+    return told, staging.read(told.staged).to_pylist()
 
 
 def test_the_rows_of_the_interval_in_the_querys_order_with_the_declared_types(
@@ -125,7 +125,7 @@ def test_cells_that_do_not_fit_cost_their_rows(shop: str, spec_of: Callable[...,
     run = run_of(spec_of(sql), shop)
     sources = validation.validate(run, stages.extract(run)).sources["visits"]
     assert (sources.accepted.rows, sources.rejected.rows) == (4, 1)
-    (row,) = staging.read(sources.rejected.path).to_pylist()
+    (row,) = staging.read(sources.rejected).to_pylist()
     assert (row["visit_id"], row["_reasons"]) == ("a", "unparsable: pages=many")
 
 

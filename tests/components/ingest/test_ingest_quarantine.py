@@ -135,8 +135,8 @@ def test_a_corrected_batch_also_clears_what_a_killed_run_left(
 def test_a_lost_row_stops_the_run_before_anything_is_written(landing: Path, kind: str) -> None:
     run = run_of(0)
     validated = validation.validate(run, ingestion.extract(run))
-    file = Path(getattr(validated.sources["usage"], kind).path)
-    staging.write(file, staging.read(str(file)).slice(1))
+    staged = getattr(validated.sources["usage"], kind)
+    staging.write(staged.path, staging.read(staged).slice(1), task="validate")
     with pytest.raises(RowsUnaccounted, match=r"churn/usage of 2026-01-01\n.*\d+ in, \d+ published, \d+ quarantined"):
         ingestion.publish(run, validated)
     assert (lake(churn()), told(churn())) == ({}, {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, strategies
 
 from evergreen.errors import ServiceUnavailable, TransientError
+from evergreen.handovers.handover import Staged
 from evergreen.lake import catalogue, partitions, staging
 from evergreen.lake.schema import RAW
 from evergreen.settings import Settings, settings
@@ -148,7 +150,7 @@ def test_two_runs_of_one_interval_may_stage_the_same_file_at_once(home: Settings
     file = staging.path("shop", "2026-01-05", "visits")
     tables = [pa.table({"value": [float(number)] * 20_000}) for number in range(8)]
     with ThreadPoolExecutor(len(tables)) as pool:
-        list(pool.map(lambda table: staging.read(staging.write(file, table)), tables * 4))
-    found = staging.read(str(file))
+        list(pool.map(lambda table: staging.read(staging.write(file, table, task="extract")), tables * 4))
+    found = staging.read(Staged(path=file, rows=20_000, task="extract"))
     assert any(found.equals(table) for table in tables)
-    assert [path.name for path in file.parent.iterdir()] == ["visits.parquet"], "unfinished files stay behind"
+    assert [path.name for path in Path(file).parent.iterdir()] == ["visits.parquet"], "unfinished files stay behind"

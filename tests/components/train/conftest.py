@@ -12,7 +12,6 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from evergreen.handovers.handover import Staged
 from evergreen.handovers.train import SoundTrainingSet, Stretch
 from evergreen.interval import Interval
 from evergreen.run import Run
@@ -114,7 +113,7 @@ def training_set() -> Callable[..., SoundTrainingSet]:
         )
         return SoundTrainingSet(
             key=key,
-            staged=Staged(path=staging.write(staging.path(run.spec.model, "train", key), table), rows=len(frame)),
+            staged=staging.write(staging.path(run.spec.model, "train", key), table, task="build"),
             content_hash=content,
             versions={"labels/left": 0},
             learn=learn,

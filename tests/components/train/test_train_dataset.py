@@ -172,7 +172,7 @@ def test_the_stage_describes_the_set_and_finds_the_same_key_again(tiny: ModelSpe
     publish(tiny, features, labels)
     told = stages.build(run_as_of(tiny, 15))
     assert stages.build(run_as_of(tiny, 15)) == told
-    table = staging.read(told.staged.path)
+    table = staging.read(told.staged)
     assert table.column_names == ["customer_id", "event_timestamp", *tiny.feature_types, "left"]
     assert told.staged.rows == table.num_rows == told.learn.rows + told.evaluate.rows
     assert told.versions.keys() == {"features/activity", "labels/left"}
@@ -185,7 +185,7 @@ def test_after_a_change_of_the_world_it_learns_from_nothing_before_it(tiny: Mode
     publish(tiny, features, labels)
     changed_at = at(8)
     told = stages.build(run_as_of(tiny, changed_at=changed_at))
-    assert min(staging.read(told.staged.path)["event_timestamp"].to_pylist()) == changed_at
+    assert min(staging.read(told.staged)["event_timestamp"].to_pylist()) == changed_at
 
 
 def test_too_few_mature_rows_are_missing_evidence_and_the_message_names_the_setting(tiny: ModelSpec) -> None:
