@@ -96,7 +96,8 @@ class Host:
         """What the service sees: its image's variables, then the file's, then what only this machine needs."""
         image = PROJECT / service["build"]["dockerfile"]
         variables = dict(IMAGE_ENV.findall(image.read_text())) | (service.get("environment") or {})
-        variables = {name: self.text(str(value)) for name, value in variables.items()}
+        # A variable without a value is one of the caller of compose, who has none here.
+        variables = {name: self.text(str(value)) for name, value in variables.items() if value is not None}
         kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
         kept |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOSTNAME": socket.gethostname()}
         here = {
