@@ -48,7 +48,7 @@ def searched(
             study,
             lambda trial: stages._scores(run, family, learn, folds, trial),
             trials=spec.search.trials,
-            seed=spec.search.seed if way == "random" else f"{spec.search.seed}/{family}/{run.as_of.isoformat()}",
+            seed=spec.search.seed if way == "random" else stages._seed(run, family),
             maximize=not spec.search.measure.lower_is_better,
             first=tuple if way == "random" else partial(first, run, family, before),
         )

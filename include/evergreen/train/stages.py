@@ -101,8 +101,7 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
                 study,
                 lambda trial: _scores(run, family, learn, folds, trial),
                 trials=spec.search.trials,
-                # Models of one seed, and trainings of one model, try different points.
-                seed=f"{spec.search.seed}/{spec.model}/{family}/{run.as_of.isoformat()}",
+                seed=_seed(run, family),
                 maximize=not spec.search.measure.lower_is_better,
                 first=lambda: _first(run, family),
             )
@@ -171,6 +170,11 @@ def _candidate(run: Run, data: SoundTrainingSet, family: str, run_id: str, metri
         search_score=metrics["search_score"],
         trials=int(metrics["search_trials"]),
     )
+
+
+def _seed(run: Run, family: str) -> str:
+    """Of a study: models of one seed, and trainings of one model, try different points."""
+    return f"{run.spec.search.seed}/{run.spec.model}/{family}/{run.as_of.isoformat()}"
 
 
 def _first(run: Run, family: str) -> list[rules.Proposal]:
