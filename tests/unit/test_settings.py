@@ -142,3 +142,14 @@ def test_limits_are_whole_numbers_and_the_embedded_data_is_none_of_a_server_of_t
     assert of(POSTGRES_DATA="/data").database_folder == Path("/data")
     theirs = of(POSTGRES_DATA="/data", DATABASE="postgresql://u:p@db:5432")
     assert theirs.database_folder is None, "left over from the stack's own"
+
+
+def test_working_files_stand_below_the_home_for_a_week_unless_said_otherwise(tmp_path: Path) -> None:
+    home = {"EVERGREEN_HOME": str(tmp_path)}
+    here = Settings.from_environment(home)
+    assert (here.staging, here.staging_kept.days) == (str(tmp_path / "staging"), 7)
+    elsewhere = {"EVERGREEN_STAGING": "s3://bucket/passes", "EVERGREEN_STAGING_DAYS": "30"}
+    here = Settings.from_environment(home | elsewhere)
+    assert (here.staging, here.staging_kept.days) == ("s3://bucket/passes", 30)
+    with pytest.raises(PermanentError, match=r"EVERGREEN_STAGING_DAYS\n.*'0'"):
+        Settings.from_environment(home | {"EVERGREEN_STAGING_DAYS": "0"})
