@@ -34,7 +34,6 @@ PRELOADED = (
     "evergreen.features.replacement",
     "evergreen.monitor.drift",
     "evergreen.monitor.stages",
-    "evergreen.orchestration.retrain",
     "evergreen.registry.store",
     "evergreen.serve.stages",
     "evergreen.registry.tracking",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from typing import Any
@@ -137,3 +138,18 @@ def test_a_server_of_evergreen_alone_is_said_to_be_one() -> None:
     assert Settings.from_environment(url | {"EVERGREEN_DATABASE_ALONE": "1"}).database_alone
     assert not Settings.from_environment(url).database_alone, "others may use it"
     assert Settings.from_environment({"EVERGREEN_HOME": "/nowhere"}).database_alone
+
+
+def test_what_is_loaded_before_tasks_are_forked_is_there() -> None:
+    """The scheduler and the worker do not start with a module that was renamed."""
+    settings = ast.parse((PROJECT / "config" / "airflow_local_settings.py").read_text())
+    (named,) = (
+        ast.literal_eval(node.value)
+        for node in settings.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PRELOADED"
+    )
+    ours = [name for name in named if name.startswith("evergreen.")]
+    assert len(ours) > 5
+    files = [PROJECT.joinpath("include", *name.split(".")) for name in ours]
+    missing = [str(file) for file in files if not (file.with_suffix(".py").exists() or file.is_dir())]
+    assert not missing, f"config/airflow_local_settings.py names what is not there: {missing}"
