@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import os
 import shutil
@@ -49,7 +50,7 @@ class Load:
     acknowledged: dict[str, int] = field(default_factory=dict)  # request → its predictions
     statuses: Counter[str] = field(default_factory=Counter)
     seconds: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))  # of answered requests, by size
-    answered_at: float = 0.0
+    answered_at: list[float] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -82,19 +83,26 @@ class Load:
                         item["prediction"] is not None for item in answer["predictions"]
                     )
                     self.seconds[size].append(time.monotonic() - started)
-                    self.answered_at = time.monotonic()
+                    self.answered_at.append(time.monotonic())
                 return
             time.sleep(min(float(response.headers.get("Retry-After", 0.2)), 5.0))
 
-    def back(self, since: float) -> float:
-        """Seconds from `since` until a request that was sent after it is answered."""
-        deadline = since + PATIENCE
-        time.sleep(0.1)  # what was under way
-        while self.answered_at <= since + 0.1:
-            if time.monotonic() > deadline:
+    def longest_silence(self, since: float) -> float:
+        """The longest time without an answered prediction from `since` until one of now is answered, in seconds.
+
+        Raises:
+            AssertionError: none is, for `PATIENCE`.
+        """
+        now = time.monotonic()
+        while not (answers := self._answers(since)) or answers[-1] < now:
+            if time.monotonic() > now + PATIENCE:
                 raise AssertionError(f"no prediction is answered {PATIENCE:.0f} s after the disturbance")
-            time.sleep(0.01)
-        return self.answered_at - since
+            time.sleep(0.05)
+        return max(later - earlier for earlier, later in itertools.pairwise([since, *answers]))
+
+    def _answers(self, since: float) -> list[float]:
+        with self._lock:
+            return self.answered_at[bisect.bisect_left(self.answered_at, since) :]
 
 
 @dataclass
@@ -146,14 +154,14 @@ def run() -> str:
                 load.ended,
             ),
         ):
-            load.back(time.monotonic())
+            load.longest_silence(time.monotonic())
             told = _disturbed(here, load, disk, time.monotonic() + MINUTES * 60)
         lost, twice = _compared(here, load)
         return _text(load, memory, told, lost, twice, disk)
 
 
 def _disturbed(here: Settings, load: Load, disk: Path | None, end: float) -> list[tuple[str, float, str]]:
-    """What was done, the seconds until predictions were answered again, and what was seen meanwhile."""
+    """What was done, the longest silence from then until predictions are answered again, and what was seen meanwhile."""
     told: list[tuple[str, float, str]] = []
     names = Processes(here.home).names()
     steps: list[tuple[str, Callable[[], str]]] = [
@@ -168,7 +176,7 @@ def _disturbed(here: Settings, load: Load, disk: Path | None, end: float) -> lis
         print(f"  {what}", flush=True)
         since = time.monotonic()
         seen = disturb()
-        told.append((what, load.back(since), seen))
+        told.append((what, load.longest_silence(since), seen))
         time.sleep(SETTLED)
     return told
 
@@ -202,7 +210,7 @@ def _without_registry(here: Settings, load: Load) -> str:
         _end(here, "server")
         started = time.monotonic()
         Processes(here.home).start(workload.services(here)["server"])
-        took = load.back(started)
+        took = load.longest_silence(started)
         problem = httpx.get(f"{here.server_url}/models/churn", timeout=10).json()["problem"]
         time.sleep(max(0.0, OUTAGE - took))
     finally:
@@ -285,8 +293,8 @@ def _text(
             f"{sum(load.acknowledged.values()):,} predictions were answered, and **{lost} of them are not in the "
             f"log**; {unasked:,} logged predictions were of requests that no client saw answered. What the "
             f"clients got: {statuses}.",
-            "Seconds from the disturbance until a prediction is answered again:",
-            table(("disturbance", "back after", "seen"), rows),
+            "The longest time in which no client got a prediction, from the disturbance until all is well again:",
+            table(("disturbance", "longest silence", "seen"), rows),
             "" if disk else "The disk was not filled up: only root can mount a file system for it.",
             "Answered requests, over the whole time:",
             table(("entities", "requests", "p50", "longest"), latencies),
