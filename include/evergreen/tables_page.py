@@ -3,10 +3,16 @@ declarations that the code itself uses."""
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from evergreen.lake.schema import LAYERS, Column, Layer, LayerOfOne
 from evergreen.spec.columns import PARTITION
+
+if TYPE_CHECKING:
+    from evergreen.database import Table
 
 _OPENING = """# What stands where
 
@@ -22,9 +28,70 @@ Every version of a table stays readable, since training sets are pinned by them.
 """
 
 
+_DATABASE = """## The database
+
+Postgres, the database `evergreen`: what must be exact, small and shared. Its tables follow a release by numbered migrations.
+"""
+_MLFLOW = """## MLflow
+
+A candidate is one run, with these files beside the fitted pipeline. Whoever reads one compares it with the digest in the table `candidates`.
+
+| file | what it holds |
+|---|---|"""
+_TAGS = "The tags of its runs and versions are for people, and for finding a run again; nothing that is loaded is chosen by them:"
+_COMMENT = re.compile(r"^    (\w+): .*?  # (.+)$", re.MULTILINE)
+
+
 def page() -> str:
     """The page, in Markdown."""
-    return "\n".join([_OPENING, *(line for layer in LAYERS for line in _layer(layer))])
+    lines = [_OPENING, *(line for layer in LAYERS for line in _layer(layer)), _DATABASE]
+    for table, writers in _tables():
+        lines += _table(table, writers)
+    return "\n".join([*lines, *_mlflow(), ""])
+
+
+def _tables() -> tuple[tuple[Table[Any], str], ...]:
+    """The tables of Postgres, and who writes them."""
+    from evergreen.history import ledger
+    from evergreen.lake import catalogue
+    from evergreen.registry import records
+    from evergreen.serve import idempotency, predictions
+
+    return (
+        (catalogue.TABLE, "every stage that writes a partition of the lake, and `features.materialize`"),
+        (records.CANDIDATES, "`train.tune`, `evaluate.evaluate`, `evaluate.gates`; `evergreen registry adopt`"),
+        (records.VERSIONS, "`registry.register`; `evergreen registry adopt`"),
+        (predictions.TABLE, "the model server, before it answers"),
+        (idempotency.TABLE, "the model server, with the predictions of the answer"),
+        (ledger.TABLE, "whoever does something in a model's life: stages, commands; rows are only ever added"),
+    )
+
+
+def _table(table: Table[Any], writers: str) -> Iterator[str]:
+    about = dict(_COMMENT.findall(inspect.getsource(table.row)))
+    yield f"### {table.name}"
+    yield ""
+    doc = " ".join((table.row.__doc__ or "").split())
+    yield f"{doc} Key: {', '.join(f'`{name}`' for name in table.key)}. Written by {writers}."
+    yield ""
+    yield "| column | type | what it says |"
+    yield "|---|---|---|"
+    for column in table.columns:
+        nullable = " or null" if column.nullable else ""
+        yield f"| `{column.name}` | {column.kind}{nullable} | {about.get(column.name, '')} |"
+    yield ""
+
+
+def _mlflow() -> Iterator[str]:
+    from evergreen.registry import contents
+    from evergreen.registry.tags import Tag
+
+    yield _MLFLOW
+    for kind in vars(contents).values():
+        if isinstance(kind, type) and isinstance(vars(kind).get("NAME"), str):
+            yield f"| `{vars(kind)['NAME']}` | {' '.join((kind.__doc__ or '').split())} |"
+    yield ""
+    yield f"{_TAGS} {', '.join(f'`{tag}`' for tag in Tag)}."
 
 
 def _layer(layer: Layer | LayerOfOne) -> Iterator[str]:

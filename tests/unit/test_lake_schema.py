@@ -75,3 +75,6 @@ def test_the_page_of_the_tables_is_up_to_date() -> None:
     assert page == tables_page.page(), "docs/tables.md is old: run `evergreen tables`"
     for layer in LAYERS:
         assert f"### {layer.layer}\n" in page and layer.writer in page
+    for table in ("partitions", "candidates", "versions", "predictions", "answers", "ledger"):
+        assert f"### {table}\n" in page
+    assert "| `spec.json` |" in page and "`evergreen.key`" in page

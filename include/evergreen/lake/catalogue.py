@@ -27,10 +27,10 @@ class Entry:
     name: str
     partition: str
     rows: int
-    content_hash: str
+    content_hash: str  # of the rows, in whatever order
     inputs_hash: str | None  # of what it was computed from; None for what came from outside
-    table_version: int
-    known_at: datetime
+    table_version: int  # of the Delta table, from which on it has the rows
+    known_at: datetime  # when the rows became available
 
 
 TABLE = Table("partitions", Entry, key=("model", "layer", "name", "partition"))

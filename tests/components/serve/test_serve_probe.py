@@ -61,8 +61,8 @@ def test_what_a_version_is_loaded_from_may_answer_another_time(
     registered = probed_shop.registered(4)
     read = artifacts.read
 
-    def then_away(candidate: records.Candidate, name: str) -> bytes:
-        found = read(candidate, name)
+    def then_away(candidate: records.Candidate, name: str, patience: artifacts.Patience) -> bytes:
+        found = read(candidate, name, patience)
         monkeypatch.setenv("EVERGREEN_MLFLOW_URL", f"http://127.0.0.1:{postgres.free_port()}")
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         return found
