@@ -33,17 +33,29 @@ from evergreen.registry import adoption, artifacts, contents, loading, records
 from evergreen.registry import stages as registry
 from evergreen.serve import stages as serve
 from evergreen.settings import settings
-from tests.components.serve.conftest import Nursery, Shop, Town, alone, customer, founded, nursery, shop, until
+from tests.components.serve.conftest import (
+    Forker,
+    ServedModel,
+    SharedServer,
+    alone,
+    customer,
+    forker,
+    running_shared_server,
+    served,
+    until,
+)
 
-__all__ = ["alone", "nursery", "shop"]
+__all__ = ["alone", "forker", "served"]
 
 
 @pytest.fixture(scope="module")
-def town(
-    nursery: Nursery, postgres_url: str, mlflow_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Town]:
-    with founded("forged", nursery, postgres_url, mlflow_url, tmp_path_factory.mktemp("forged")) as town:
-        yield town
+def shared_server(
+    forker: Forker, postgres_url: str, mlflow_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SharedServer]:
+    with running_shared_server(
+        "forged", forker, postgres_url, mlflow_url, tmp_path_factory.mktemp("forged")
+    ) as shared_server:
+        yield shared_server
 
 
 class Payload:
@@ -84,12 +96,12 @@ def stored(run_id: str, name: str) -> Path:
     return path
 
 
-def own(shop: Shop, day: int, seed: int) -> Probed:
+def own(served: ServedModel, day: int, seed: int) -> Probed:
     """A registered version whose files no other model of the tests shares."""
-    return shop.registered(day, seed=seed)
+    return served.registered(day, seed=seed)
 
 
-def test_a_pickle_and_a_changed_mlmodel_run_nowhere(alone: Shop, tmp_path: Path) -> None:
+def test_a_pickle_and_a_changed_mlmodel_run_nowhere(alone: ServedModel, tmp_path: Path) -> None:
     """Server, probe and worker load the version as before; MLflow's own loader would have run the pickle."""
     alone.serve()
     registered = own(alone, 3, 7001)
@@ -120,9 +132,11 @@ def test_a_pickle_and_a_changed_mlmodel_run_nowhere(alone: Shop, tmp_path: Path)
     assert not marker.exists()
 
 
-def test_types_that_are_not_the_familys_own_are_refused_even_with_a_recorded_digest(shop: Shop, tmp_path: Path) -> None:
+def test_types_that_are_not_the_familys_own_are_refused_even_with_a_recorded_digest(
+    served: ServedModel, tmp_path: Path
+) -> None:
     """As an adoption by mistake would leave it: the second lock holds without the first."""
-    registered = own(shop, 3, 7002)
+    registered = own(served, 3, 7002)
     found = records.candidate(registered.run.id)
     good = loading.pipeline(found.run_id)
     for name, content in {
@@ -138,7 +152,7 @@ def test_types_that_are_not_the_familys_own_are_refused_even_with_a_recorded_dig
     assert not (tmp_path / "marker").exists()
 
 
-def test_changed_coefficients_are_no_champion(alone: Shop, tmp_path: Path) -> None:
+def test_changed_coefficients_are_no_champion(alone: ServedModel, tmp_path: Path) -> None:
     """The last known good version answers, and the server says which file differs, with both digests."""
     alone.serve()
     first = own(alone, 3, 7003)
@@ -170,24 +184,28 @@ def test_changed_coefficients_are_no_champion(alone: Shop, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", [contents.SpecCopy.NAME, contents.Sample.NAME, contents.Reference.NAME])
-def test_a_file_that_is_changed_before_registration_makes_no_version(shop: Shop, name: str, tmp_path: Path) -> None:
-    gated = shop.gated(3, seed=7005)
+def test_a_file_that_is_changed_before_registration_makes_no_version(
+    served: ServedModel, name: str, tmp_path: Path
+) -> None:
+    gated = served.gated(3, seed=7005)
     content = artifacts.read(records.candidate(gated.run.id), name)
     put(gated.run.id, name, content.replace(b"e", b"E", 1), tmp_path)
     with pytest.raises(ArtifactUntrusted, match=name):
-        registry.register(shop.run(3), gated)
-    assert shop.versions() == []
+        registry.register(served.run(3), gated)
+    assert served.versions() == []
 
 
-def test_a_spec_that_is_changed_afterwards_serves_nothing(shop: Shop, tmp_path: Path) -> None:
-    registered = own(shop, 3, 7006)
-    spec = shop.spec.model_dump_json().replace(shop.spec.description, "another one").encode()
+def test_a_spec_that_is_changed_afterwards_serves_nothing(served: ServedModel, tmp_path: Path) -> None:
+    registered = own(served, 3, 7006)
+    spec = served.spec.model_dump_json().replace(served.spec.description, "another one").encode()
     put(registered.run.id, contents.SpecCopy.NAME, spec, tmp_path)
     with pytest.raises(DeployRefused, match=records.Digest.of(spec).sha256):
-        serve.deploy(shop.run(3), registered)
+        serve.deploy(served.run(3), registered)
 
 
-def test_a_copy_on_the_servers_disk_that_is_changed_is_not_served(alone: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_on_the_servers_disk_that_is_changed_is_not_served(
+    alone: ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alone.serve()
     registered = own(alone, 3, 7007)
     serve.deploy(alone.run(3), registered)
@@ -204,9 +222,9 @@ def test_a_copy_on_the_servers_disk_that_is_changed_is_not_served(alone: Shop, m
     assert str(kept) in problem and "was changed" in problem
 
 
-def test_links_and_paths_lead_nowhere(shop: Shop, tmp_path: Path) -> None:
+def test_links_and_paths_lead_nowhere(served: ServedModel, tmp_path: Path) -> None:
     """A link in the artifact store to a secret of the machine, and a tag that names a path in place of a model."""
-    registered = own(shop, 3, 7008)
+    registered = own(served, 3, 7008)
     secret = tmp_path / "secret"
     secret.write_text("a password of this machine")
     for name in (contents.SpecCopy.NAME, contents.PIPELINE):
@@ -215,19 +233,19 @@ def test_links_and_paths_lead_nowhere(shop: Shop, tmp_path: Path) -> None:
         place.unlink()
         place.symlink_to(secret)
         with pytest.raises(DeployRefused) as refused:
-            serve.deploy(shop.run(3), registered)
+            serve.deploy(served.run(3), registered)
         assert "password" not in str(refused.value)
         place.unlink()
         place.write_bytes(before)
     mlflow.MlflowClient().set_tag(registered.run.id, "evergreen.model_uri", f"models:/../../{tmp_path}")
-    assert serve.deploy(shop.run(3), registered).version == 1, "where the model lies stands in Postgres"
+    assert serve.deploy(served.run(3), registered).version == 1, "where the model lies stands in Postgres"
     for path in ("../../../../etc/passwd", "/etc/passwd", "..%2f..%2fetc/passwd"):
         with pytest.raises((EvergreenError, RequestRefused)):
             artifacts.download(registered.run.id, f"../{path}", contents.PIPELINE)
 
 
-def test_a_huge_file_costs_no_memory_and_no_time(shop: Shop) -> None:
-    registered = own(shop, 3, 7009)
+def test_a_huge_file_costs_no_memory_and_no_time(served: ServedModel) -> None:
+    registered = own(served, 3, 7009)
     place = stored(registered.run.id, contents.SpecCopy.NAME)
     before = place.read_bytes()
     with place.open("wb") as file:
@@ -235,7 +253,7 @@ def test_a_huge_file_costs_no_memory_and_no_time(shop: Shop) -> None:
     tracemalloc.start()
     started = time.monotonic()
     with pytest.raises(ArtifactUntrusted, match="more than"):
-        loading.spec(shop.name, records.version(shop.name, 1))
+        loading.spec(served.name, records.version(served.name, 1))
     assert tracemalloc.get_traced_memory()[1] < 32 << 20 and time.monotonic() - started < 10
     tracemalloc.stop()
     place.write_bytes(before)
@@ -266,9 +284,9 @@ def test_a_store_that_drips_holds_nothing_for_ever(head: str, monkeypatch: pytes
     settings.cache_clear()
 
 
-def test_what_an_attacker_registers_is_not_adopted(shop: Shop, tmp_path: Path) -> None:
+def test_what_an_attacker_registers_is_not_adopted(served: ServedModel, tmp_path: Path) -> None:
     """Adoption trusts a person's word, and no artifact's: the file must be its family's, and answer as the sample says."""
-    made = own(shop, 3, 7010)
+    made = own(served, 3, 7010)
     shared = mlflow.MlflowClient().get_run(made.run.id)
     forged = mlflow.MlflowClient().create_run(shared.info.experiment_id).info.run_id
     good = records.candidate(made.run.id)
@@ -285,10 +303,10 @@ def test_what_an_attacker_registers_is_not_adopted(shop: Shop, tmp_path: Path) -
         "evergreen.family": "logistic_regression",
     }
     mlflow.MlflowClient().create_model_version(
-        shop.name, f"models:/{good.model_id}", run_id=forged, tags=tags, model_id=good.model_id
+        served.name, f"models:/{good.model_id}", run_id=forged, tags=tags, model_id=good.model_id
     )
     for tag, text in {**tags, "evergreen.model_uri": f"models:/{good.model_id}"}.items():
         mlflow.MlflowClient().set_tag(forged, tag, text)
-    refused = adoption.adopt(shop.name, actor="ada", number=2).refused[2]
+    refused = adoption.adopt(served.name, actor="ada", number=2).refused[2]
     assert isinstance(refused, ModelUnloadable) and "from those of training" in refused.found
-    assert records.numbers()[shop.name] == {1} and ("adoption", 2) not in shop.events()
+    assert records.numbers()[served.name] == {1} and ("adoption", 2) not in served.events()

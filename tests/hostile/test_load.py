@@ -27,28 +27,30 @@ from evergreen.local.processes import Processes, Service
 from evergreen.settings import settings
 from tests.components.serve.conftest import (  # noqa: F401 - fixtures
     CUSTOMERS,
-    Nursery,
-    Shop,
-    Town,
+    Forker,
+    ServedModel,
+    SharedServer,
     alone,
     customer,
-    founded,
-    nursery,
+    forker,
     put_online,
+    running_shared_server,
     until,
 )
 
 
 @pytest.fixture(scope="module")
-def town(
-    nursery: Nursery,  # noqa: F811 - the fixture
+def shared_server(
+    forker: Forker,  # noqa: F811 - the fixture
     postgres_url: str,
     mlflow_url: str,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Town]:
+) -> Iterator[SharedServer]:
     """Where the attacked models live."""
-    with founded("siege", nursery, postgres_url, mlflow_url, tmp_path_factory.mktemp("siege")) as town:
-        yield town
+    with running_shared_server(
+        "siege", forker, postgres_url, mlflow_url, tmp_path_factory.mktemp("siege")
+    ) as shared_server:
+        yield shared_server
 
 
 def body(count: int) -> bytes:
@@ -59,7 +61,7 @@ def body(count: int) -> bytes:
 class Caller:
     """A client with an address of its own, of those that loopback has."""
 
-    shop: Shop
+    served: ServedModel
     address: str
     statuses: Counter[int] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)  # of what was answered
@@ -68,11 +70,11 @@ class Caller:
 
     def send(self, content: bytes, times: int) -> None:
         transport = httpx.HTTPTransport(local_address=self.address)
-        with httpx.Client(base_url=self.shop.server.url, timeout=60, transport=transport) as session:
+        with httpx.Client(base_url=self.served.server.url, timeout=60, transport=transport) as session:
             for _ in range(times):
                 started = time.monotonic()
                 response = session.post(
-                    f"/models/{self.shop.name}/predict", content=content, headers={"content-type": "application/json"}
+                    f"/models/{self.served.name}/predict", content=content, headers={"content-type": "application/json"}
                 )
                 self.statuses[response.status_code] += 1
                 if response.status_code == 200:
@@ -89,10 +91,10 @@ def all_at_once(work: Sequence[Callable[[], object]]) -> None:
 
 
 @pytest.fixture
-def limited(alone: Shop, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Shop]:  # noqa: F811 - the fixture
+def limited(alone: ServedModel, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ServedModel]:  # noqa: F811 - the fixture
     """A model that serves, on a server with settings of the test's own."""
 
-    def serve(**wanted: int) -> Shop:
+    def serve(**wanted: int) -> ServedModel:
         for name, value in wanted.items():
             monkeypatch.setenv(f"EVERGREEN_{name}", str(value))
         settings.cache_clear()
@@ -104,9 +106,9 @@ def limited(alone: Shop, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Shop]
     return serve
 
 
-def test_one_client_that_floods_is_refused_and_others_are_not(limited: Callable[..., Shop]) -> None:
-    shop = limited(CLIENT_ENTITIES_PER_SECOND=50, CLIENT_REQUESTS=4)
-    flood, other = Caller(shop, "127.0.0.5"), Caller(shop, "127.0.0.6")
+def test_one_client_that_floods_is_refused_and_others_are_not(limited: Callable[..., ServedModel]) -> None:
+    served = limited(CLIENT_ENTITIES_PER_SECOND=50, CLIENT_REQUESTS=4)
+    flood, other = Caller(served, "127.0.0.5"), Caller(served, "127.0.0.6")
     started = time.monotonic()
     all_at_once([lambda: flood.send(body(50), 20)] * 8 + [lambda: other.send(body(1), 20)])
     seconds = time.monotonic() - started
@@ -115,16 +117,16 @@ def test_one_client_that_floods_is_refused_and_others_are_not(limited: Callable[
     assert flood.statuses[200] * 50 <= 50 * (10 + seconds) + 4 * 50
     assert all(wait.isdigit() and int(wait) >= 1 for wait in flood.waits), "each is told when to come again"
     assert other.statuses == {200: 20}
-    logged = {request for request, _ in shop.logged()}
+    logged = {request for request, _ in served.logged()}
     assert {*flood.answered, *other.answered} <= logged, "what was answered is logged, also beside a flood"
 
 
-def test_a_client_that_says_to_be_others_is_still_one(limited: Callable[..., Shop]) -> None:
+def test_a_client_that_says_to_be_others_is_still_one(limited: Callable[..., ServedModel]) -> None:
     """`X-Forwarded-For` is believed from proxies that a setting names, and from nobody else."""
-    shop = limited(CLIENT_ENTITIES_PER_SECOND=1)
+    served = limited(CLIENT_ENTITIES_PER_SECOND=1)
     statuses = [
-        shop.server.post(
-            f"/models/{shop.name}/predict", content=body(50),
+        served.server.post(
+            f"/models/{served.name}/predict", content=body(50),
             headers={"content-type": "application/json", "x-forwarded-for": f"10.0.0.{number}"},
         ).status_code
         for number in range(3)
@@ -132,15 +134,15 @@ def test_a_client_that_says_to_be_others_is_still_one(limited: Callable[..., Sho
     assert statuses == [200, 429, 429]
 
 
-def test_what_is_refused_and_what_is_repeated_is_paid_for(limited: Callable[..., Shop]) -> None:
-    shop = limited(CLIENT_ENTITIES_PER_SECOND=1)  # ten at once
+def test_what_is_refused_and_what_is_repeated_is_paid_for(limited: Callable[..., ServedModel]) -> None:
+    served = limited(CLIENT_ENTITIES_PER_SECOND=1)  # ten at once
 
     def statuses(address: str, content: bytes, **headers: str) -> Counter[int]:
         kinds = {"content-type": "application/json"} | {
             name.replace("_", "-"): value for name, value in headers.items()
         }
         with httpx.Client(transport=httpx.HTTPTransport(local_address=address), timeout=60) as session:
-            url = f"{shop.server.url}/models/{shop.name}/predict"
+            url = f"{served.server.url}/models/{served.name}/predict"
             return Counter(session.post(url, content=content, headers=kinds).status_code for _ in range(40))
 
     mistaken = statuses("127.0.0.11", b'{"entities": [' + b"0," * 2_500 + b"0]}")
@@ -149,13 +151,13 @@ def test_what_is_refused_and_what_is_repeated_is_paid_for(limited: Callable[...,
     assert set(too_many) == {413, 429} and too_many[429] > 20, too_many
     repeated = statuses("127.0.0.13", body(1), idempotency_key="again")
     assert set(repeated) == {200, 429} and repeated[429] > 5, repeated
-    assert len(shop.logged()) == 1
+    assert len(served.logged()) == 1
 
 
-def test_small_requests_do_not_wait_behind_forty_clients_with_large_ones(limited: Callable[..., Shop]) -> None:
-    shop = limited()
-    large = [Caller(shop, f"127.0.1.{number + 1}") for number in range(40)]
-    small, ended = Caller(shop, "127.0.2.1"), threading.Event()
+def test_small_requests_do_not_wait_behind_forty_clients_with_large_ones(limited: Callable[..., ServedModel]) -> None:
+    served = limited()
+    large = [Caller(served, f"127.0.1.{number + 1}") for number in range(40)]
+    small, ended = Caller(served, "127.0.2.1"), threading.Event()
 
     def ask_for_little() -> None:
         time.sleep(0.5)  # the others come first
@@ -177,21 +179,21 @@ def test_small_requests_do_not_wait_behind_forty_clients_with_large_ones(limited
     assert statistics.median(small.seconds) < statistics.median(answered) / 3
 
 
-def test_without_space_predictions_are_refused_and_nothing_else_is(limited: Callable[..., Shop]) -> None:
-    shop = limited(DATABASE_BOUND_MB=1)  # an empty database has more
-    caller = Caller(shop, "127.0.0.7")
+def test_without_space_predictions_are_refused_and_nothing_else_is(limited: Callable[..., ServedModel]) -> None:
+    served = limited(DATABASE_BOUND_MB=1)  # an empty database has more
+    caller = Caller(served, "127.0.0.7")
     caller.send(body(1), 2)
     assert (caller.statuses, caller.waits) == ({507: 2}, ["60", "60"])
-    assert shop.logged() == {}
-    refusal = shop.server.predict(shop.name, entity={"customer_id": customer(1)}).json()["detail"]
+    assert served.logged() == {}
+    refusal = served.server.predict(served.name, entity={"customer_id": customer(1)}).json()["detail"]
     assert "bounded to 1 MB" in refusal and "EVERGREEN_DATABASE_BOUND_MB" in refusal
-    ready = shop.server.get("/readyz")
+    ready = served.server.get("/readyz")
     assert (ready.status_code, ready.json()["ready"]) == (503, False), "a load balancer sends nobody here"
     (warning,) = ready.json()["warnings"]
-    assert "predictions are refused" in warning and shop.server.get("/models").json()["warnings"] == [warning]
-    assert warning in shop.server.log.read_text()
-    assert shop.server.log.read_text().count(warning) == 1, "told once, not for each request"
-    assert shop.champion(5) == 2, "a better version still takes over"
+    assert "predictions are refused" in warning and served.server.get("/models").json()["warnings"] == [warning]
+    assert warning in served.server.log.read_text()
+    assert served.server.log.read_text().count(warning) == 1, "told once, not for each request"
+    assert served.champion(5) == 2, "a better version still takes over"
 
 
 MEGABYTE = 1_000_000
@@ -245,7 +247,7 @@ def on_a_disk_of_its_own(home: Path, log: Path, patch: pytest.MonkeyPatch) -> It
 
 @pytest.mark.long
 def test_a_disk_that_is_filled_by_asking_is_never_full(
-    alone: Shop,  # noqa: F811 - the fixture
+    alone: ServedModel,  # noqa: F811 - the fixture
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

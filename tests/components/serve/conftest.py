@@ -1,7 +1,7 @@
 """Models with features online and candidates in a real MLflow, one model server that tests share, and servers of a test's own.
 
 A server takes seconds to import its libraries and milliseconds to fork, so all of them are forked from one process that has
-imported them (`nursery.py`); `python -m evergreen.serve` itself runs where a version is probed. Tests that share the server
+imported them (`forker.py`); `python -m evergreen.serve` itself runs where a version is probed. Tests that share the server
 share nothing else: each takes the next model of a pool.
 """
 
@@ -85,12 +85,12 @@ def rows_of(spec: ModelSpec, count: int, seed: int) -> pd.DataFrame:
     })  # fmt: skip
 
 
-class Nursery:
+class Forker:
     """The process that servers are forked from."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("nursery.py"))],
+            [sys.executable, str(Path(__file__).with_name("forker.py"))],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(PROJECT / "include")},
         )  # fmt: skip
         self._ready = False
@@ -168,13 +168,13 @@ class Server:
 
 
 @dataclass
-class Shop:
+class ServedModel:
     """A model, and what tests do with it."""
 
     spec: ModelSpec
     settings: Settings
     logs: Path
-    nursery: Nursery
+    forker: Forker
     candidates: dict[int, str]  # MLflow run by seed, shared by all models
     servers: list[Server] = field(default_factory=list)
 
@@ -319,7 +319,7 @@ class Shop:
         """Start a server on the address that the settings name."""
         port = self.settings.server_url.rpartition(":")[2]
         log = self.logs / f"{self.name}-{len(self.servers)}.log"
-        server = Server(self.settings.server_url, self.nursery.start(["--port", port, *arguments], log, stdin), log)
+        server = Server(self.settings.server_url, self.forker.start(["--port", port, *arguments], log, stdin), log)
         self.servers.append(server)
         if wait:
             server.wait()
@@ -356,53 +356,57 @@ def declare(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def beside(shop: Shop) -> Shop:
+def beside(served: ServedModel) -> ServedModel:
     """A model whose folder appears now, beside that of a running server's."""
-    spec = load_spec(declare(shop.spec.folder.parent, f"{shop.name}_new"))
+    spec = load_spec(declare(served.spec.folder.parent, f"{served.name}_new"))
     put_online(spec, 0, [customer(n) for n in range(CUSTOMERS)])
-    return Shop(spec, shop.settings, shop.logs, shop.nursery, shop.candidates, shop.servers)
+    return ServedModel(spec, served.settings, served.logs, served.forker, served.candidates, served.servers)
 
 
 @dataclass
-class Town:
+class SharedServer:
     """What all tests of a folder share."""
 
     name: str  # of its models and databases: all folders share one MLflow
     folder: Path
-    nursery: Nursery
+    forker: Forker
     server: Server
     candidates: dict[int, str] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
-    def shop(self) -> Shop:
+    def next_model(self) -> ServedModel:
         """The next model, on the shared server, with 40 customers' features online as of day 0."""
         number = next(self.numbers)
         assert number < POOL, "all models of the shared server are taken: raise POOL"
         spec = load_spec(self.folder / "models" / f"{self.name}{number}")
         put_online(spec, 0, [customer(n) for n in range(CUSTOMERS)])
-        return Shop(spec, evergreen_settings(), self.folder, self.nursery, self.candidates, [self.server])
+        return ServedModel(spec, evergreen_settings(), self.folder, self.forker, self.candidates, [self.server])
 
 
 @pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
+def forker() -> Iterator[Forker]:
     """Begins to import while other services start."""
-    nursery = Nursery()
-    yield nursery
-    nursery.close()
+    forker = Forker()
+    yield forker
+    forker.close()
 
 
 @pytest.fixture(scope="package")
-def town(
-    nursery: Nursery, postgres_url: str, mlflow_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Town]:
+def shared_server(
+    forker: Forker, postgres_url: str, mlflow_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SharedServer]:
     """The shared server in replay mode, and the settings that it and the tests have."""
-    with founded("shop", nursery, postgres_url, mlflow_url, tmp_path_factory.mktemp("town")) as town:
-        yield town
+    with running_shared_server(
+        "shop", forker, postgres_url, mlflow_url, tmp_path_factory.mktemp("shared-server")
+    ) as shared_server:
+        yield shared_server
 
 
 @contextmanager
-def founded(name: str, nursery: Nursery, postgres_url: str, mlflow_url: str, folder: Path) -> Iterator[Town]:
-    """A town of its own, in the settings of this process while the block runs."""
+def running_shared_server(
+    name: str, forker: Forker, postgres_url: str, mlflow_url: str, folder: Path
+) -> Iterator[SharedServer]:
+    """A shared server of its own, in the settings of this process while the block runs."""
     prefix = f"t{os.getpid()}_{name}_"
     port = postgres.free_port()
     environment = {
@@ -418,33 +422,33 @@ def founded(name: str, nursery: Nursery, postgres_url: str, mlflow_url: str, fol
         patch.setenv("PYTHONPATH", str(PROJECT / "include"))  # of the processes that the tests start
         evergreen_settings.cache_clear()
         log = folder / "server.log"
-        server = Server(evergreen_settings().server_url, nursery.start(["--port", str(port)], log, os.devnull), log)
+        server = Server(evergreen_settings().server_url, forker.start(["--port", str(port)], log, os.devnull), log)
         try:
             server.wait()
-            yield Town(name, folder, nursery, server)
+            yield SharedServer(name, folder, forker, server)
         finally:
             server.stop()
     evergreen_settings.cache_clear()
 
 
 @pytest.fixture
-def shop(town: Town) -> Shop:
+def served(shared_server: SharedServer) -> ServedModel:
     """A model of its own on the shared server."""
-    return town.shop()
+    return shared_server.next_model()
 
 
 @pytest.fixture
-def alone(town: Town, tmp_path: Path) -> Iterator[Shop]:
+def alone(shared_server: SharedServer, tmp_path: Path) -> Iterator[ServedModel]:
     """A model whose servers the test starts and ends itself."""
-    name = f"{town.name}_alone{next(town.numbers)}"
+    name = f"{shared_server.name}_alone{next(shared_server.numbers)}"
     spec = load_spec(declare(tmp_path / "models", name))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVERGREEN_MODELS", str(tmp_path / "models"))
         patch.setenv("EVERGREEN_SERVER_URL", f"http://127.0.0.1:{postgres.free_port()}")
         evergreen_settings.cache_clear()
         put_online(spec, 0, [customer(n) for n in range(CUSTOMERS)])
-        shop = Shop(spec, evergreen_settings(), tmp_path, town.nursery, town.candidates)
-        yield shop
-        for server in shop.servers:
+        served = ServedModel(spec, evergreen_settings(), tmp_path, shared_server.forker, shared_server.candidates)
+        yield served
+        for server in served.servers:
             server.stop()
     evergreen_settings.cache_clear()

@@ -26,15 +26,15 @@ from evergreen.serve import stages as serve
 from evergreen.settings import settings
 from tests.handovers import probed
 
-from .conftest import TOKEN, Shop, at, beside, customer, until
+from .conftest import TOKEN, ServedModel, at, beside, customer, until
 
 
-def answering(shop: Shop) -> int:
+def answering(served: ServedModel) -> int:
     """The version that answers a request; its answer is that version's."""
-    response = shop.server.predict(shop.name, entity={"customer_id": customer(1)})
+    response = served.server.predict(served.name, entity={"customer_id": customer(1)})
     assert response.status_code == 200, response.text
     version: int = response.json()["version"]
-    assert response.json()["predictions"][0]["prediction"] == pytest.approx(shop.answers(version)[1], abs=1e-12)
+    assert response.json()["predictions"][0]["prediction"] == pytest.approx(served.answers(version)[1], abs=1e-12)
     return version
 
 
@@ -48,83 +48,87 @@ def server_url(url: str) -> Iterator[None]:
     settings.cache_clear()
 
 
-def test_a_version_is_deployed_and_the_ledger_says_who_when_what_and_why(shop: Shop) -> None:
-    first = shop.champion(3)
-    run = shop.run(5, run_id="scheduled__5")
-    registered = probed(registry.register(run, shop.gated(5)))
-    assert (answering(shop), shop.aliases()) == (first, (first, None)), "registering moves no traffic"
+def test_a_version_is_deployed_and_the_ledger_says_who_when_what_and_why(served: ServedModel) -> None:
+    first = served.champion(3)
+    run = served.run(5, run_id="scheduled__5")
+    registered = probed(registry.register(run, served.gated(5)))
+    assert (answering(served), served.aliases()) == (first, (first, None)), "registering moves no traffic"
     deployed = serve.deploy(run, registered)
     assert (deployed.version, deployed.replaced, deployed.run) == (2, 1, registered.run)
     assert deployed.extra() == {"version": 2, "replaced": 1, "metric": "roc_auc", "score": 0.75}
-    assert (answering(shop), shop.aliases()) == (2, (2, 1))
+    assert (answering(served), served.aliases()) == (2, (2, 1))
     assert deployed.links() == {
         Link.MLFLOW_RUN: registered.run.page, Link.MODEL_SERVER: f"{settings().server_url}/docs"
     }  # fmt: skip
-    assert shop.kinds()[-4:] == ["registered", "deploying", "deployed", "promoted"]
-    event = ledger.entries(shop.name)[-1].event
+    assert served.kinds()[-4:] == ["registered", "deploying", "deployed", "promoted"]
+    event = ledger.entries(served.name)[-1].event
     assert event == Promoted(
-        id=f"promotion/{shop.name}/2", model=shop.name, as_of=at(5), actor="run scheduled__5", reason="scheduled", version=2, replaced=1,
+        id=f"promotion/{served.name}/2", model=served.name, as_of=at(5), actor="run scheduled__5", reason="scheduled", version=2, replaced=1,
         run_id=registered.run.id, key=registered.key, decision_id=None,
     )  # fmt: skip
 
 
-def test_a_candidate_that_did_not_pass_its_gates_makes_no_version(shop: Shop) -> None:
+def test_a_candidate_that_did_not_pass_its_gates_makes_no_version(served: ServedModel) -> None:
     with pytest.raises(StageSkipped, match="worse than the champion"):
-        registry.register(shop.run(3), shop.gated(3, passed=False))
-    assert shop.versions() == []
+        registry.register(served.run(3), served.gated(3, passed=False))
+    assert served.versions() == []
 
 
 @pytest.mark.parametrize("token", [None, "wrong"])
-def test_deploying_needs_the_token(shop: Shop, token: str | None) -> None:
-    number = shop.registered(3).version
+def test_deploying_needs_the_token(served: ServedModel, token: str | None) -> None:
+    number = served.registered(3).version
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    response = shop.server.post(f"/models/{shop.name}/deploy", json={"version": number}, headers=headers)
+    response = served.server.post(f"/models/{served.name}/deploy", json={"version": number}, headers=headers)
     assert response.status_code == 401, response.text
     assert TOKEN not in response.text
-    assert shop.server.describe(shop.name)["version"] is None
+    assert served.server.describe(served.name)["version"] is None
 
 
 @pytest.mark.parametrize("body", [{}, {"version": "1"}, {"version": 0}, {"version": 1, "force": True}])
-def test_a_malformed_deployment_is_refused(shop: Shop, body: dict[str, Any]) -> None:
+def test_a_malformed_deployment_is_refused(served: ServedModel, body: dict[str, Any]) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    assert shop.server.post(f"/models/{shop.name}/deploy", json=body, headers=headers).status_code == 422
+    assert served.server.post(f"/models/{served.name}/deploy", json=body, headers=headers).status_code == 422
 
 
-def test_a_version_that_cannot_be_loaded_changes_nothing(shop: Shop) -> None:
-    good, bad = shop.champion(3), shop.damaged(5)
-    before = shop.aliases(), shop.events()
+def test_a_version_that_cannot_be_loaded_changes_nothing(served: ServedModel) -> None:
+    good, bad = served.champion(3), served.damaged(5)
+    before = served.aliases(), served.events()
     with pytest.raises(DeployRefused) as refused:
-        serve.deploy(shop.run(5), bad)
+        serve.deploy(served.run(5), bad)
     assert "ModelUnloadable" not in refused.value.expected and f"version {bad.version}" in str(refused.value)
-    assert (shop.aliases(), shop.events()) == before
-    assert answering(shop) == good
-    described = shop.server.describe(shop.name)
+    assert (served.aliases(), served.events()) == before
+    assert answering(served) == good
+    described = served.server.describe(served.name)
     assert (described["version"], described["role"]) == (good, "champion")
-    assert shop.server.metric(f'evergreen_load_failures{{model="{shop.name}"}}') == 1
-    assert shop.server.metric(f'evergreen_serving_version{{model="{shop.name}"}}') == good
-    assert shop.server.get("/readyz").status_code == 200
-    nothing_is_wrong(shop)
-    assert shop.server.metric(f'evergreen_load_failures{{model="{shop.name}"}}') == 1, "it is counted all the same"
-    better = shop.champion(6)
-    assert answering(shop) == better
+    assert served.server.metric(f'evergreen_load_failures{{model="{served.name}"}}') == 1
+    assert served.server.metric(f'evergreen_serving_version{{model="{served.name}"}}') == good
+    assert served.server.get("/readyz").status_code == 200
+    nothing_is_wrong(served)
+    assert served.server.metric(f'evergreen_load_failures{{model="{served.name}"}}') == 1, "it is counted all the same"
+    better = served.champion(6)
+    assert answering(served) == better
 
 
-def nothing_is_wrong(shop: Shop) -> None:
+def nothing_is_wrong(served: ServedModel) -> None:
     """A refused deployment is no problem of what serves: whoever asked was told, and no owner is alerted."""
-    until(lambda: shop.server.describe(shop.name)["problem"] is None, "the refused version is not spoken of any more")
-    assert shop.server.metric(f'evergreen_problem{{model="{shop.name}"}}') == 0
+    until(
+        lambda: served.server.describe(served.name)["problem"] is None, "the refused version is not spoken of any more"
+    )
+    assert served.server.metric(f'evergreen_problem{{model="{served.name}"}}') == 0
 
 
-def test_a_version_that_does_not_exist_changes_nothing(shop: Shop) -> None:
-    good = shop.champion(3)
+def test_a_version_that_does_not_exist_changes_nothing(served: ServedModel) -> None:
+    good = served.champion(3)
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    response = shop.server.post(f"/models/{shop.name}/deploy", json={"version": 99}, headers=headers)
+    response = served.server.post(f"/models/{served.name}/deploy", json={"version": 99}, headers=headers)
     assert response.status_code == 409, response.text
-    assert response.json()["detail"]["serves"] == answering(shop) == good
-    nothing_is_wrong(shop)
+    assert response.json()["detail"]["serves"] == answering(served) == good
+    nothing_is_wrong(served)
 
 
-def test_a_version_registered_by_hand_is_refused_and_a_champion_by_hand_holds_no_other_model_up(alone: Shop) -> None:
+def test_a_version_registered_by_hand_is_refused_and_a_champion_by_hand_holds_no_other_model_up(
+    alone: ServedModel,
+) -> None:
     """Someone registered a model in MLflow's UI and gave it the alias: it lacks what Evergreen needs to know of it."""
     alone.serve()
     alone.champion(3)
@@ -149,20 +153,20 @@ def test_a_version_registered_by_hand_is_refused_and_a_champion_by_hand_holds_no
 
 
 @contextmanager
-def watched(shop: Shop) -> Iterator[list[tuple[str, Any]]]:
+def watched(served: ServedModel) -> Iterator[list[tuple[str, Any]]]:
     """A proxy before the model server; what it yields is the aliases when a deployment is asked for and when it is confirmed."""
     seen: list[tuple[str, Any]] = []
-    behind = shop.server.url
+    behind = served.server.url
 
     class Proxy(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            seen.append(("asked", shop.aliases()))
+            seen.append(("asked", served.aliases()))
             response = httpx.post(
                 behind + self.path, content=body, timeout=60,
                 headers={name: self.headers[name] for name in ("authorization", "content-type")},
             )  # fmt: skip
-            seen.append((f"answered {response.status_code}", shop.aliases()))
+            seen.append((f"answered {response.status_code}", served.aliases()))
             self.send_response(response.status_code)
             self.send_header("content-length", str(len(response.content)))
             self.end_headers()
@@ -177,31 +181,31 @@ def watched(shop: Shop) -> Iterator[list[tuple[str, Any]]]:
         proxy.shutdown()
 
 
-def test_the_alias_moves_only_after_the_server_confirmed(shop: Shop) -> None:
-    with watched(shop) as seen:
-        first = shop.champion(3)
-        second = shop.champion(5)
+def test_the_alias_moves_only_after_the_server_confirmed(served: ServedModel) -> None:
+    with watched(served) as seen:
+        first = served.champion(3)
+        second = served.champion(5)
     assert (first, second) == (1, 2)
     assert seen == [
         ("asked", (None, None)), ("answered 200", (None, None)),
         ("asked", (1, None)), ("answered 200", (1, None)),
     ]  # fmt: skip
-    assert shop.aliases() == (2, 1)
+    assert served.aliases() == (2, 1)
 
 
-def test_without_a_server_nothing_is_promoted_and_a_retry_may_help(shop: Shop) -> None:
-    good, registered = shop.champion(3), shop.registered(5)
+def test_without_a_server_nothing_is_promoted_and_a_retry_may_help(served: ServedModel) -> None:
+    good, registered = served.champion(3), served.registered(5)
     with server_url(f"http://127.0.0.1:{free_port()}"), pytest.raises(ServiceUnavailable):
-        serve.deploy(shop.run(5), registered)
-    assert (shop.aliases(), shop.events()) == ((good, None), [("promoted", good)])
+        serve.deploy(served.run(5), registered)
+    assert (served.aliases(), served.events()) == ((good, None), [("promoted", good)])
 
 
 @pytest.mark.parametrize("killed_before", ["set_champion", "ledger"])
 def test_a_deployment_that_is_killed_halfway_ends_the_same_when_run_again(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, killed_before: str
+    served: ServedModel, monkeypatch: pytest.MonkeyPatch, killed_before: str
 ) -> None:
-    shop.champion(3)
-    registered = shop.registered(5)
+    served.champion(3)
+    registered = served.registered(5)
 
     def kill(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -209,61 +213,61 @@ def test_a_deployment_that_is_killed_halfway_ends_the_same_when_run_again(
     with monkeypatch.context() as patch:
         patch.setattr(*((store, "set_champion") if killed_before == "set_champion" else (ledger, "append")), kill)
         with pytest.raises(KeyboardInterrupt):
-            serve.deploy(shop.run(5), registered)
-    assert serve.deploy(shop.run(5), registered).version == 2
-    assert (answering(shop), shop.aliases()) == (2, (2, 1))
-    assert shop.events() == [("promoted", 1), ("promoted", 2)]
+            serve.deploy(served.run(5), registered)
+    assert serve.deploy(served.run(5), registered).version == 2
+    assert (answering(served), served.aliases()) == (2, (2, 1))
+    assert served.events() == [("promoted", 1), ("promoted", 2)]
 
 
-def test_a_rerun_makes_no_second_version_and_no_second_event(shop: Shop) -> None:
-    shop.champion(3)
-    gated = shop.gated(5)
-    first = probed(registry.register(shop.run(5), gated))
-    deployed = serve.deploy(shop.run(5), first)
-    loaded = shop.server.describe(shop.name)["loaded_at"]
-    again = probed(registry.register(shop.run(5, run_id="manual__again"), gated))
+def test_a_rerun_makes_no_second_version_and_no_second_event(served: ServedModel) -> None:
+    served.champion(3)
+    gated = served.gated(5)
+    first = probed(registry.register(served.run(5), gated))
+    deployed = serve.deploy(served.run(5), first)
+    loaded = served.server.describe(served.name)["loaded_at"]
+    again = probed(registry.register(served.run(5, run_id="manual__again"), gated))
     assert again == first
-    assert serve.deploy(shop.run(5, run_id="manual__again"), again) == deployed
-    assert (shop.versions(), shop.aliases()) == ([1, 2], (2, 1))
-    assert shop.events() == [("promoted", 1), ("promoted", 2)]
-    assert shop.server.describe(shop.name)["loaded_at"] == loaded, "what serves already is not loaded again"
+    assert serve.deploy(served.run(5, run_id="manual__again"), again) == deployed
+    assert (served.versions(), served.aliases()) == ([1, 2], (2, 1))
+    assert served.events() == [("promoted", 1), ("promoted", 2)]
+    assert served.server.describe(served.name)["loaded_at"] == loaded, "what serves already is not loaded again"
 
 
-def test_registering_the_same_training_at_once_makes_one_version(shop: Shop) -> None:
-    gated = shop.gated(5)
+def test_registering_the_same_training_at_once_makes_one_version(served: ServedModel) -> None:
+    gated = served.gated(5)
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: registry.register(shop.run(5), gated).version, range(4)))
-    assert (found, shop.versions()) == ([1] * 4, [1])
+        found = list(pool.map(lambda _: registry.register(served.run(5), gated).version, range(4)))
+    assert (found, served.versions()) == ([1] * 4, [1])
 
 
-def test_an_older_moment_never_replaces_a_newer_champion(shop: Shop) -> None:
-    older = shop.registered(3)
-    newer = shop.champion(5)
+def test_an_older_moment_never_replaces_a_newer_champion(served: ServedModel) -> None:
+    older = served.registered(3)
+    newer = served.champion(5)
     with pytest.raises(StageSkipped, match="never replaces the newer champion"):
-        serve.deploy(shop.run(3), older)
+        serve.deploy(served.run(3), older)
     with pytest.raises(StageSkipped, match="never replaces the newer champion"):
-        shop.registered(4)
-    assert (answering(shop), shop.aliases()) == (newer, (newer, None))
-    assert shop.versions() == [older.version, newer], "a backfill registers nothing"
-    assert shop.events() == [("promoted", newer)]
+        served.registered(4)
+    assert (answering(served), served.aliases()) == (newer, (newer, None))
+    assert served.versions() == [older.version, newer], "a backfill registers nothing"
+    assert served.events() == [("promoted", newer)]
 
 
-def test_of_two_deployments_at_once_one_serves_and_the_other_says_why_not(shop: Shop) -> None:
+def test_of_two_deployments_at_once_one_serves_and_the_other_says_why_not(served: ServedModel) -> None:
     """Both were compared with no champion; the second is not better than the first for all that anybody knows."""
-    runs = {day: shop.registered(day) for day in (3, 4)}
+    runs = {day: served.registered(day) for day in (3, 4)}
 
     def deploy(day: int) -> int | None:
         try:
-            return serve.deploy(shop.run(day), runs[day]).version
+            return serve.deploy(served.run(day), runs[day]).version
         except (StageSkipped, EvidenceMissing):
             return None
 
     with ThreadPoolExecutor(2) as pool:
         deployed = [number for number in pool.map(deploy, (4, 3)) if number is not None]
-    assert len(deployed) == 1 and answering(shop) == shop.aliases()[0] == deployed[0]
+    assert len(deployed) == 1 and answering(served) == served.aliases()[0] == deployed[0]
 
 
-def test_a_model_whose_folder_is_new_since_the_servers_start_is_deployed(alone: Shop) -> None:
+def test_a_model_whose_folder_is_new_since_the_servers_start_is_deployed(alone: ServedModel) -> None:
     server = alone.serve()
     new = beside(alone)
     assert server.get(f"/models/{new.name}").status_code == 404
@@ -272,19 +276,19 @@ def test_a_model_whose_folder_is_new_since_the_servers_start_is_deployed(alone: 
     assert server.readiness() == {"ready": True, "missing": []}
 
 
-def test_what_gates_said_of_a_version_ends_with_the_champion_that_they_compared_it_with(shop: Shop) -> None:
+def test_what_gates_said_of_a_version_ends_with_the_champion_that_they_compared_it_with(served: ServedModel) -> None:
     """Two trainings side by side, as a backfill may run them: both beat version 1, and nobody compared them with each other."""
-    shop.champion(3)
-    one, other = shop.registered(5), shop.registered(7)
-    serve.deploy(shop.run(5), one)
+    served.champion(3)
+    one, other = served.registered(5), served.registered(7)
+    serve.deploy(served.run(5), one)
     with pytest.raises(EvidenceMissing, match="version 3 was compared with version 1, and version 2 serves since"):
-        serve.deploy(shop.run(7), other)
-    assert answering(shop) == 2
-    serve.deploy(shop.run(5), one)  # the champion itself, cleared
-    assert answering(shop) == 2
+        serve.deploy(served.run(7), other)
+    assert answering(served) == 2
+    serve.deploy(served.run(5), one)  # the champion itself, cleared
+    assert answering(served) == 2
 
 
-def test_a_version_answers_by_the_spec_it_was_trained_with_whatever_becomes_of_the_folder(alone: Shop) -> None:
+def test_a_version_answers_by_the_spec_it_was_trained_with_whatever_becomes_of_the_folder(alone: ServedModel) -> None:
     """A feature that is renamed, or a file that is no spec any more: the champion serves on, also after a restart."""
     server = alone.serve()
     alone.champion(3)
@@ -303,15 +307,15 @@ def test_a_version_answers_by_the_spec_it_was_trained_with_whatever_becomes_of_t
     assert alone.server.describe(alone.name)["role"] == "champion"
 
 
-def test_a_version_whose_spec_this_release_cannot_read_is_refused(shop: Shop) -> None:
-    good, registered = shop.champion(3), shop.registered(5)
-    shop.rewrite(registered.run.id, "spec.json", json.dumps({"model": shop.name}))
+def test_a_version_whose_spec_this_release_cannot_read_is_refused(served: ServedModel) -> None:
+    good, registered = served.champion(3), served.registered(5)
+    served.rewrite(registered.run.id, "spec.json", json.dumps({"model": served.name}))
     with pytest.raises(DeployRefused, match="is nothing, where a value belongs"):
-        serve.deploy(shop.run(5), registered)
-    assert answering(shop) == good
+        serve.deploy(served.run(5), registered)
+    assert answering(served) == good
 
 
-def test_a_restart_serves_the_champion(alone: Shop) -> None:
+def test_a_restart_serves_the_champion(alone: ServedModel) -> None:
     alone.serve()
     alone.champion(3)
     alone.champion(5)
@@ -321,7 +325,7 @@ def test_a_restart_serves_the_champion(alone: Shop) -> None:
     assert alone.server.describe(alone.name)["role"] == "champion"
 
 
-def test_a_restart_whose_champion_cannot_be_loaded_serves_the_last_known_good_version(alone: Shop) -> None:
+def test_a_restart_whose_champion_cannot_be_loaded_serves_the_last_known_good_version(alone: ServedModel) -> None:
     """And one that can load neither says so until it is given a version that it can."""
     alone.serve()
     last_good = alone.registered(3, seed=900)

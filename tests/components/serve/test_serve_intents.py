@@ -17,7 +17,7 @@ from evergreen.serve import stages as serve
 from evergreen.serve.rollback import rollback
 from evergreen.settings import settings
 
-from .conftest import Shop, until
+from .conftest import ServedModel, until
 from .test_serve_rollback import answering, back, kill, without_mlflow
 
 
@@ -29,112 +29,114 @@ def killed_before(place: object, name: str) -> Iterator[None]:
         yield
 
 
-def pending(shop: Shop) -> tuple[str, int] | None:
-    intent = ledger.standing(shop.name).pending
+def pending(served: ServedModel) -> tuple[str, int] | None:
+    intent = ledger.standing(served.name).pending
     return None if intent is None else (intent.purpose, intent.version)
 
 
-def ends(shop: Shop) -> list[NotDeployed]:
-    return [entry.event for entry in ledger.entries(shop.name) if isinstance(entry.event, NotDeployed)]
+def ends(served: ServedModel) -> list[NotDeployed]:
+    return [entry.event for entry in ledger.entries(served.name) if isinstance(entry.event, NotDeployed)]
 
 
-def test_the_intent_stands_in_the_ledger_before_the_server_is_asked(shop: Shop) -> None:
-    shop.champion(3)
-    registered = shop.registered(5)
+def test_the_intent_stands_in_the_ledger_before_the_server_is_asked(served: ServedModel) -> None:
+    served.champion(3)
+    registered = served.registered(5)
     with killed_before(client, "deploy"):
-        serve.deploy(shop.run(5), registered)
-    assert (pending(shop), answering(shop)) == (("promotion", 2), 1)
+        serve.deploy(served.run(5), registered)
+    assert (pending(served), answering(served)) == (("promotion", 2), 1)
     (intent,) = [
-        e.event for e in ledger.entries(shop.name, "deploying") if e.event.id == f"deploying/{shop.name}/promotion/2"
+        e.event
+        for e in ledger.entries(served.name, "deploying")
+        if e.event.id == f"deploying/{served.name}/promotion/2"
     ]
     assert isinstance(intent, Deploying)
     assert (intent.replaces, intent.actor, intent.key) == (1, "run test__5", registered.key)
-    serve.deploy(shop.run(5), registered)
-    assert (pending(shop), answering(shop)) == (None, 2)
-    assert shop.kinds().count("deploying") == 2, "the retry goes on with its intent"
+    serve.deploy(served.run(5), registered)
+    assert (pending(served), answering(served)) == (None, 2)
+    assert served.kinds().count("deploying") == 2, "the retry goes on with its intent"
 
 
-def test_a_rollback_ends_a_deployment_that_never_reached_the_server(shop: Shop) -> None:
+def test_a_rollback_ends_a_deployment_that_never_reached_the_server(served: ServedModel) -> None:
     """Nobody saw that version answer: it is no champion, and not what is rolled back from."""
-    shop.champion(3)
-    shop.champion(5)
-    registered = shop.registered(7)
+    served.champion(3)
+    served.champion(5)
+    registered = served.registered(7)
     with killed_before(client, "deploy"):
-        serve.deploy(shop.run(7), registered)
-    told = back(shop)
-    assert (told.left, told.version, answering(shop)) == (2, 1, 1)
-    (ended,) = ends(shop)
+        serve.deploy(served.run(7), registered)
+    told = back(served)
+    assert (told.left, told.version, answering(served)) == (2, 1, 1)
+    (ended,) = ends(served)
     assert (ended.version, "begun by run test__7" in ended.reason) == (3, True)
-    assert not records.version(shop.name, 3).rolled_back and pending(shop) is None
+    assert not records.version(served.name, 3).rolled_back and pending(served) is None
     with pytest.raises(EvidenceMissing, match="was compared with version 2, and version 1 serves since"):
-        serve.deploy(shop.run(7), registered)
+        serve.deploy(served.run(7), registered)
 
 
-def test_a_version_that_nobody_intended_is_never_promoted(shop: Shop) -> None:
+def test_a_version_that_nobody_intended_is_never_promoted(served: ServedModel) -> None:
     """A challenger, or a version by hand, that is newer than the champion and answers."""
-    shop.champion(3)
-    shop.champion(5)
-    by_hand = shop.registered(7).version
-    client.deploy(shop.name, by_hand)
-    told = back(shop)
-    assert (told.left, told.version, answering(shop)) == (by_hand, 2, 2)
-    promoted = [e.event.version for e in ledger.entries(shop.name) if isinstance(e.event, Promoted)]
+    served.champion(3)
+    served.champion(5)
+    by_hand = served.registered(7).version
+    client.deploy(served.name, by_hand)
+    told = back(served)
+    assert (told.left, told.version, answering(served)) == (by_hand, 2, 2)
+    promoted = [e.event.version for e in ledger.entries(served.name) if isinstance(e.event, Promoted)]
     assert promoted == [1, 2]
-    now = ledger.standing(shop.name)
+    now = ledger.standing(served.name)
     assert (now.champion, now.last_known_good) == (2, 1), "what is good is as it was"
-    told = back(shop, "complaints about the champion too")
-    assert (told.left, told.version, answering(shop)) == (2, 1, 1)
+    told = back(served, "complaints about the champion too")
+    assert (told.left, told.version, answering(served)) == (2, 1, 1)
 
 
-def test_a_deployment_that_the_server_refused_is_over_and_the_next_try_is_another(shop: Shop) -> None:
-    shop.champion(3)
-    bad = shop.damaged(5)
+def test_a_deployment_that_the_server_refused_is_over_and_the_next_try_is_another(served: ServedModel) -> None:
+    served.champion(3)
+    bad = served.damaged(5)
     for attempt in (1, 2):
         with pytest.raises(DeployRefused):
-            serve.deploy(shop.run(5), bad)
-        assert pending(shop) is None
-        assert len(ends(shop)) == attempt and "refused" in ends(shop)[-1].reason
-    assert len({ended.intent for ended in ends(shop)}) == 2
+            serve.deploy(served.run(5), bad)
+        assert pending(served) is None
+        assert len(ends(served)) == attempt and "refused" in ends(served)[-1].reason
+    assert len({ended.intent for ended in ends(served)}) == 2
     back_to_nothing = pytest.raises(NothingToRollBackTo)
     with back_to_nothing:
-        back(shop)
-    assert answering(shop) == 1
+        back(served)
+    assert answering(served) == 1
 
 
 def test_an_intent_stands_while_nobody_knows_whether_the_server_took_it(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
+    served: ServedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop.champion(3)
-    registered = shop.registered(5)
+    served.champion(3)
+    registered = served.registered(5)
     with monkeypatch.context() as patch:
         patch.setenv("EVERGREEN_SERVER_URL", f"http://127.0.0.1:{free_port()}")
         settings.cache_clear()
         with pytest.raises(ServiceUnavailable):
-            serve.deploy(shop.run(5), registered)
+            serve.deploy(served.run(5), registered)
     settings.cache_clear()
-    assert pending(shop) == ("promotion", 2) and ends(shop) == []
-    serve.deploy(shop.run(5), registered)
-    assert (pending(shop), answering(shop)) == (None, 2)
+    assert pending(served) == ("promotion", 2) and ends(served) == []
+    serve.deploy(served.run(5), registered)
+    assert (pending(served), answering(served)) == (None, 2)
 
 
 @pytest.mark.parametrize("reached", [True, False])
-def test_another_deployment_first_ends_what_a_killed_one_left(shop: Shop, reached: bool) -> None:
+def test_another_deployment_first_ends_what_a_killed_one_left(served: ServedModel, reached: bool) -> None:
     """What had reached the server served: the next one was not compared with it. What had not is forgotten."""
-    shop.champion(3)
-    killed, other = shop.registered(5), shop.registered(7)
+    served.champion(3)
+    killed, other = served.registered(5), served.registered(7)
     with killed_before(*((promotion, "complete") if reached else (client, "deploy"))):
-        serve.deploy(shop.run(5), killed)
+        serve.deploy(served.run(5), killed)
     if reached:
         with pytest.raises(EvidenceMissing, match="compared with version 1, and version 2 serves since"):
-            serve.deploy(shop.run(7), other)
-        assert (answering(shop), ledger.standing(shop.name).champion) == (2, 2)
+            serve.deploy(served.run(7), other)
+        assert (answering(served), ledger.standing(served.name).champion) == (2, 2)
     else:
-        serve.deploy(shop.run(7), other)
-        assert (answering(shop), ledger.standing(shop.name).last_known_good) == (3, 1)
-        assert [ended.version for ended in ends(shop)] == [2]
+        serve.deploy(served.run(7), other)
+        assert (answering(served), ledger.standing(served.name).last_known_good) == (3, 1)
+        assert [ended.version for ended in ends(served)] == [2]
 
 
-def test_a_server_records_what_a_killed_deployment_did_not_without_mlflow_too(alone: Shop) -> None:
+def test_a_server_records_what_a_killed_deployment_did_not_without_mlflow_too(alone: ServedModel) -> None:
     alone.serve()
     alone.champion(3)
     registered = alone.registered(5)
@@ -151,7 +153,7 @@ def test_a_server_records_what_a_killed_deployment_did_not_without_mlflow_too(al
     assert alone.events() == [("promoted", 1), ("promoted", 2)]
 
 
-def test_a_server_that_restarts_in_the_middle_of_a_rollback_starts_with_the_good_version(alone: Shop) -> None:
+def test_a_server_that_restarts_in_the_middle_of_a_rollback_starts_with_the_good_version(alone: ServedModel) -> None:
     """The person wanted the bad one gone; no retry comes by itself."""
     alone.serve()
     alone.champion(3)
@@ -169,7 +171,7 @@ def test_a_server_that_restarts_in_the_middle_of_a_rollback_starts_with_the_good
     assert records.version(alone.name, 2).rolled_back and alone.aliases() == (1, 1)
 
 
-def test_a_server_that_restarts_in_the_middle_of_a_deployment_keeps_the_champion_and_tells(alone: Shop) -> None:
+def test_a_server_that_restarts_in_the_middle_of_a_deployment_keeps_the_champion_and_tells(alone: ServedModel) -> None:
     """Nobody has seen the version answer: one that kills the server would kill it again at each start."""
     alone.serve()
     alone.champion(3)
@@ -186,14 +188,14 @@ def test_a_server_that_restarts_in_the_middle_of_a_deployment_keeps_the_champion
     until(lambda: server.describe(alone.name)["problem"] is None, "it is finished", 50)
 
 
-def test_a_rollback_that_was_killed_is_finished_by_the_next_one_whoever_gives_it(shop: Shop) -> None:
-    shop.champion(3)
-    shop.champion(5)
+def test_a_rollback_that_was_killed_is_finished_by_the_next_one_whoever_gives_it(served: ServedModel) -> None:
+    served.champion(3)
+    served.champion(5)
     with killed_before(client, "deploy"):
-        rollback(shop.name, reason="complaints", actor="ada")
-    told = rollback(shop.name, reason="complaints too", actor="grace")
-    assert (told.left, told.version, answering(shop)) == (2, 1, 1)
-    event = ledger.entries(shop.name)[-1].event
+        rollback(served.name, reason="complaints", actor="ada")
+    told = rollback(served.name, reason="complaints too", actor="grace")
+    assert (told.left, told.version, answering(served)) == (2, 1, 1)
+    event = ledger.entries(served.name)[-1].event
     assert isinstance(event, RolledBack) and (event.actor, event.reason) == ("ada", "complaints")
     assert "begun by ada" in told.message
-    assert store.disagreements(shop.name) == []
+    assert store.disagreements(served.name) == []

@@ -21,7 +21,7 @@ from evergreen.features import repository
 from evergreen.serve import client
 from evergreen.serve import stages as serve
 
-from .conftest import Shop, Town, customer, until
+from .conftest import ServedModel, SharedServer, customer, until
 
 CLIENTS = 8
 
@@ -30,14 +30,14 @@ CLIENTS = 8
 class Clients:
     """Threads that send requests without pause, one or two customers each."""
 
-    shop: Shop
+    served: ServedModel
     answered: list[dict] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
 
     def send(self, number: int) -> None:
-        path, name = f"/models/{self.shop.name}/predict", self.shop.name
-        with httpx.Client(base_url=self.shop.server.url, timeout=60) as session:
+        path, name = f"/models/{self.served.name}/predict", self.served.name
+        with httpx.Client(base_url=self.served.server.url, timeout=60) as session:
             while not self.ended.is_set():
                 number += CLIENTS
                 keys = [{"customer_id": customer(number)}, {"customer_id": customer(number + 1)}]
@@ -59,7 +59,7 @@ class Clients:
         until(lambda: len(self.answered) >= enough or self.failed, f"{count} answers more")
 
     def assert_all_logged(self) -> None:
-        logged = self.shop.logged()
+        logged = self.served.logged()
         missing = [
             (answer["request_id"], position)
             for answer in self.answered
@@ -71,8 +71,8 @@ class Clients:
 
 
 @contextmanager
-def sending(shop: Shop) -> Iterator[Clients]:
-    clients = Clients(shop)
+def sending(served: ServedModel) -> Iterator[Clients]:
+    clients = Clients(served)
     with ThreadPoolExecutor(CLIENTS) as pool:
         tasks = [pool.submit(clients.send, number) for number in range(CLIENTS)]
         try:
@@ -83,21 +83,21 @@ def sending(shop: Shop) -> Iterator[Clients]:
         task.result()
 
 
-def test_versions_are_swapped_under_load_without_a_failed_request(shop: Shop) -> None:
-    shop.champion(3)
-    shop.champion(5)
+def test_versions_are_swapped_under_load_without_a_failed_request(served: ServedModel) -> None:
+    served.champion(3)
+    served.champion(5)
     swaps = [1, 2, 1, 2]
-    with sending(shop) as clients:
+    with sending(served) as clients:
         for version in swaps:
             clients.more(60)
-            client.deploy(shop.name, version)
+            client.deploy(served.name, version)
             confirmed = time.monotonic()
             # A request that was under way when the server confirmed may still be the old version's; none sent after it.
             clients.more(2 * CLIENTS + 20)
             after = {answer["version"] for answer in clients.answered if answer["sent"] > confirmed}
             assert after == {version}, f"after the swap to {version} versions {after} answered"
     assert clients.failed == []
-    expected = {version: shop.answers(version) for version in (1, 2)}
+    expected = {version: served.answers(version) for version in (1, 2)}
     for answer in clients.answered:
         for item in answer["predictions"]:
             right = expected[answer["version"]][int(item["customer_id"].removeprefix("c-"))]
@@ -105,9 +105,9 @@ def test_versions_are_swapped_under_load_without_a_failed_request(shop: Shop) ->
     clients.assert_all_logged()
 
 
-def test_a_bad_model_disturbs_no_other_one(town: Town) -> None:
+def test_a_bad_model_disturbs_no_other_one(shared_server: SharedServer) -> None:
     """Beside a model under load, another one gets versions that cannot be loaded, and requests that it cannot answer."""
-    good, bad = town.shop(), town.shop()
+    good, bad = shared_server.next_model(), shared_server.next_model()
     good.champion(3)
     with sending(good) as clients:
         for day in (5, 6, 7):
@@ -125,7 +125,7 @@ def test_a_bad_model_disturbs_no_other_one(town: Town) -> None:
     assert bad.server.readiness() == {"ready": True, "missing": []}
 
 
-def test_while_the_database_is_away_requests_are_refused_soon(alone: Shop) -> None:
+def test_while_the_database_is_away_requests_are_refused_soon(alone: ServedModel) -> None:
     server = alone.serve()
     alone.champion(3)
     url, body = alone.settings.database_url("feast"), {"entity": {"customer_id": customer(1)}}
@@ -154,7 +154,7 @@ def test_while_the_database_is_away_requests_are_refused_soon(alone: Shop) -> No
     server.wait()
 
 
-def test_a_server_that_is_killed_under_load_has_logged_every_answered_prediction(alone: Shop) -> None:
+def test_a_server_that_is_killed_under_load_has_logged_every_answered_prediction(alone: ServedModel) -> None:
     alone.serve()
     alone.champion(3)
     with sending(alone) as clients:
@@ -178,7 +178,7 @@ def _idle(clients: Clients, seconds: float = 0.5) -> bool:
     return not clients.ended.wait(seconds) and len(clients.answered) == before
 
 
-def test_a_server_that_is_told_to_end_answers_the_requests_under_way(alone: Shop) -> None:
+def test_a_server_that_is_told_to_end_answers_the_requests_under_way(alone: ServedModel) -> None:
     server = alone.serve()
     alone.champion(3)
     with ThreadPoolExecutor(1) as pool:

@@ -19,12 +19,12 @@ from evergreen.registry import artifacts, records
 from evergreen.serve import stages as serve
 from tests.handovers import tracked
 
-from .conftest import Shop, Town, until
+from .conftest import ServedModel, SharedServer, until
 
 
 @pytest.fixture(scope="module")
-def probed_shop(town: Town) -> Shop:
-    return town.shop()
+def probed_model(shared_server: SharedServer) -> ServedModel:
+    return shared_server.next_model()
 
 
 @pytest.fixture(autouse=True)
@@ -38,27 +38,27 @@ def _no_process_stays() -> Iterator[None]:
     assert not left, "the probe's process is gone afterwards, whatever it found"
 
 
-def test_a_fresh_process_answers_as_in_training(probed_shop: Shop) -> None:
-    run, registered = probed_shop.run(3), probed_shop.registered(3)
+def test_a_fresh_process_answers_as_in_training(probed_model: ServedModel) -> None:
+    run, registered = probed_model.run(3), probed_model.registered(3)
     assert serve.probe(run, registered) == registered.model_copy(update={"probed": 20})
-    assert probed_shop.server.describe(probed_shop.name)["version"] is None, "probing moves no traffic"
-    assert probed_shop.logged() == {}, "and logs no predictions"
+    assert probed_model.server.describe(probed_model.name)["version"] is None, "probing moves no traffic"
+    assert probed_model.logged() == {}, "and logs no predictions"
 
 
-def test_a_damaged_version_is_unloadable(probed_shop: Shop) -> None:
-    damaged = probed_shop.damaged(4)
+def test_a_damaged_version_is_unloadable(probed_model: ServedModel) -> None:
+    damaged = probed_model.damaged(4)
     with pytest.raises(ModelUnloadable) as refused:
-        serve.probe(probed_shop.run(4), damaged)
+        serve.probe(probed_model.run(4), damaged)
     assert "status 1" in refused.value.found
     assert "model.skops" in refused.value.found and "was changed" in refused.value.found, "it says why"
     assert "Fatal Python error" not in refused.value.found
 
 
 def test_what_a_version_is_loaded_from_may_answer_another_time(
-    probed_shop: Shop, monkeypatch: pytest.MonkeyPatch
+    probed_model: ServedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sample is read before the outage, the model after it began."""
-    registered = probed_shop.registered(4)
+    registered = probed_model.registered(4)
     read = artifacts.read
 
     def then_away(candidate: records.Candidate, name: str, patience: artifacts.Patience) -> bytes:
@@ -69,29 +69,29 @@ def test_what_a_version_is_loaded_from_may_answer_another_time(
 
     monkeypatch.setattr(artifacts, "read", then_away)
     with pytest.raises(ServiceUnavailable, match="status 75"):
-        serve.probe(probed_shop.run(4), registered)
+        serve.probe(probed_model.run(4), registered)
 
 
-def test_a_version_that_answers_otherwise_than_in_training_is_refused(probed_shop: Shop) -> None:
-    registered = probed_shop.registered(5, seed=920)
+def test_a_version_that_answers_otherwise_than_in_training_is_refused(probed_model: ServedModel) -> None:
+    registered = probed_model.registered(5, seed=920)
     sample = json.loads(artifacts.read(records.candidate(registered.run.id), "sample.json"))
     sample["rows"][7]["prediction"] += 1e-4
-    probed_shop.rewrite(registered.run.id, "sample.json", json.dumps(sample))
+    probed_model.rewrite(registered.run.id, "sample.json", json.dumps(sample))
     with pytest.raises(ModelUnloadable) as refused:
-        serve.probe(probed_shop.run(5), registered)
+        serve.probe(probed_model.run(5), registered)
     assert "0.0001" in refused.value.found
 
 
-def test_a_version_without_its_training_answers_is_not_probed(probed_shop: Shop) -> None:
-    registered = probed_shop.registered(6, seed=921)
-    client = mlflow.MlflowClient(probed_shop.settings.mlflow_url)
-    empty = client.create_run(client.create_experiment(f"{probed_shop.name}/empty")).info.run_id
+def test_a_version_without_its_training_answers_is_not_probed(probed_model: ServedModel) -> None:
+    registered = probed_model.registered(6, seed=921)
+    client = mlflow.MlflowClient(probed_model.settings.mlflow_url)
+    empty = client.create_run(client.create_experiment(f"{probed_model.name}/empty")).info.run_id
     records.add_candidate(dataclasses.replace(records.candidate(registered.run.id), run_id=empty))
     with pytest.raises(EvidenceMissing, match=r"sample\.json"):
-        serve.probe(probed_shop.run(6), registered.model_copy(update={"run": tracked(empty)}))
+        serve.probe(probed_model.run(6), registered.model_copy(update={"run": tracked(empty)}))
 
 
-def test_the_probes_process_ends_with_the_one_that_started_it(alone: Shop, tmp_path: Path) -> None:
+def test_the_probes_process_ends_with_the_one_that_started_it(alone: ServedModel, tmp_path: Path) -> None:
     """A task that is killed cannot stop its probe; the pipe between them closes in any case."""
     number = alone.registered(3).version
     pipe = tmp_path / "stdin"

@@ -34,21 +34,21 @@ from evergreen.serve.models import Models
 from evergreen.serve.rollback import rollback
 from tests.handovers import decided, judged
 
-from .conftest import Shop, Town, at, beside, customer, rows_of, until
+from .conftest import ServedModel, SharedServer, at, beside, customer, rows_of, until
 
 
-def answering(shop: Shop) -> int:
-    response = shop.server.predict(shop.name, entity={"customer_id": customer(1)})
+def answering(served: ServedModel) -> int:
+    response = served.server.predict(served.name, entity={"customer_id": customer(1)})
     assert response.status_code == 200, response.text
     version: int = response.json()["version"]
     return version
 
 
-def told(shop: Shop, *parts: str) -> str:
+def told(served: ServedModel, *parts: str) -> str:
     """What the server says is wrong, once it says all of that."""
 
     def problem() -> str:
-        found: str = shop.server.describe(shop.name)["problem"] or ""
+        found: str = served.server.describe(served.name)["problem"] or ""
         return found if all(part in found for part in parts) else ""
 
     return str(until(problem, f"the server says {parts}", 50))
@@ -85,7 +85,7 @@ def forwarded(port: int, url: str) -> Iterator[None]:
 
 
 def test_a_server_that_starts_while_mlflow_is_away_serves_what_it_served_last(
-    alone: Shop, monkeypatch: pytest.MonkeyPatch
+    alone: ServedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone.serve()
     alone.champion(3)
@@ -114,7 +114,7 @@ def silent(port: int) -> Iterator[None]:
 
 
 def test_a_server_that_starts_while_mlflow_hangs_serves_all_copies_at_once(
-    alone: Shop, monkeypatch: pytest.MonkeyPatch
+    alone: ServedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One short wait for all models together: a minute for each would be an outage."""
     alone.serve()
@@ -139,7 +139,7 @@ def test_a_server_that_starts_while_mlflow_hangs_serves_all_copies_at_once(
             assert server.describe(one.name)["role"] == "champion"
 
 
-def test_a_model_that_somebody_works_on_for_long_keeps_no_other_from_being_looked_at(alone: Shop) -> None:
+def test_a_model_that_somebody_works_on_for_long_keeps_no_other_from_being_looked_at(alone: ServedModel) -> None:
     alone.serve()
     other = beside(alone)
     for one in (alone, other):
@@ -153,21 +153,23 @@ def test_a_model_that_somebody_works_on_for_long_keeps_no_other_from_being_looke
     told(alone, "the alias champion names version 1")
 
 
-def test_a_deployment_during_a_look_is_not_called_one_by_hand(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    shop.champion(3)
-    second = shop.registered(5).version
-    models = Models([shop.name])
-    slot = models.slots[shop.name]
+def test_a_deployment_during_a_look_is_not_called_one_by_hand(
+    served: ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served.champion(3)
+    second = served.registered(5).version
+    models = Models([served.name])
+    slot = models.slots[served.name]
     slot.put(1)
     look = slot.look
 
     def deployed_meanwhile(*compared: Any) -> None:
         """The look waits while the server loads the version, and has compared the one before."""
         slot.put(second)
-        version = records.version(shop.name, second)
+        version = records.version(served.name, second)
         promotion.complete(
             promotion.intend(
-                version, "promotion", store.champion(shop.name), model=shop.name, actor="ada", reason="better"
+                version, "promotion", store.champion(served.name), model=served.name, actor="ada", reason="better"
             )
         )
         look(*compared)
@@ -192,7 +194,7 @@ def test_servers_of_one_home_leave_each_others_half_written_copies(tmp_path: Pat
     assert sorted(path.name for path in (tmp_path / "churn").iterdir()) == [".other", "run2", "run3"]
 
 
-def test_what_a_person_changes_in_mlflow_is_told_and_changes_nothing(alone: Shop) -> None:
+def test_what_a_person_changes_in_mlflow_is_told_and_changes_nothing(alone: ServedModel) -> None:
     """The alias moved, then deleted; a version by hand; the model renamed. The champion is what was promoted."""
     server = alone.serve()
     alone.champion(3)
@@ -220,7 +222,7 @@ def test_what_a_person_changes_in_mlflow_is_told_and_changes_nothing(alone: Shop
     until(lambda: server.describe(alone.name)["problem"] is None, "all is well again", 50)
 
 
-def test_a_version_that_is_deployed_by_hand_is_not_called_the_champion(alone: Shop) -> None:
+def test_a_version_that_is_deployed_by_hand_is_not_called_the_champion(alone: ServedModel) -> None:
     server = alone.serve()
     alone.champion(3)
     by_hand = alone.registered(5).version
@@ -232,7 +234,7 @@ def test_a_version_that_is_deployed_by_hand_is_not_called_the_champion(alone: Sh
     assert server.describe(alone.name)["role"] == "champion"
 
 
-def test_a_champion_that_was_deleted_in_mlflow_is_still_the_one_to_beat_and_can_be_left(alone: Shop) -> None:
+def test_a_champion_that_was_deleted_in_mlflow_is_still_the_one_to_beat_and_can_be_left(alone: ServedModel) -> None:
     alone.serve()
     alone.champion(3)
     alone.champion(5)
@@ -243,22 +245,22 @@ def test_a_champion_that_was_deleted_in_mlflow_is_still_the_one_to_beat_and_can_
     assert (answering(alone), alone.aliases()) == (1, (1, 1))
 
 
-def test_numbers_of_a_registered_model_that_was_deleted_are_not_used_again(shop: Shop) -> None:
-    shop.champion(3)
-    mlflow.MlflowClient().delete_registered_model(shop.name)
-    assert shop.registered(5).version == 2, "version 1 means one candidate for good"
+def test_numbers_of_a_registered_model_that_was_deleted_are_not_used_again(served: ServedModel) -> None:
+    served.champion(3)
+    mlflow.MlflowClient().delete_registered_model(served.name)
+    assert served.registered(5).version == 2, "version 1 means one candidate for good"
 
 
-def log_reference(shop: Shop, run_id: str) -> None:
+def log_reference(served: ServedModel, run_id: str) -> None:
     """The rows that the monitor compares with, as training writes them."""
-    file = shop.logs / "reference.parquet"
-    inputs(shop.spec.feature_types, rows_of(shop.spec, 20, 0)).assign(prediction=0.5).to_parquet(file, index=False)
+    file = served.logs / "reference.parquet"
+    inputs(served.spec.feature_types, rows_of(served.spec, 20, 0)).assign(prediction=0.5).to_parquet(file, index=False)
     mlflow.MlflowClient().log_artifact(run_id, str(file))
 
 
-def of_an_earlier_release(shop: Shop, day: int) -> int:
+def of_an_earlier_release(served: ServedModel, day: int) -> int:
     """A version as earlier releases logged, registered and promoted it: nothing of it stands in Postgres but the promotion."""
-    spec, recorded = shop.spec, records.candidate(shop.run_of(8000 + day))
+    spec, recorded = served.spec, records.candidate(served.run_of(8000 + day))
     mlflow_client, source = mlflow.MlflowClient(), mlflow.get_run(recorded.run_id)
     tags = {
         "evergreen.key": f"old-{day}", "evergreen.as_of": at(day).isoformat(), "evergreen.family": "logistic_regression", "evergreen.reason": "scheduled",
@@ -274,23 +276,23 @@ def of_an_earlier_release(shop: Shop, day: int) -> int:
             "evaluation.json": json.dumps({"value": 0.7}).encode(),
         }.items():  # fmt: skip
             mlflow.log_text(content.decode(), name)
-        log_reference(shop, old.info.run_id)
+        log_reference(served, old.info.run_id)
     try:
-        mlflow_client.create_registered_model(shop.name)
+        mlflow_client.create_registered_model(served.name)
     except mlflow.exceptions.RestException as error:
         assert error.error_code == "RESOURCE_ALREADY_EXISTS"
     model_id = info.model_uri.removeprefix("models:/")
     made = mlflow_client.create_model_version(
-        shop.name, info.model_uri, run_id=old.info.run_id, tags=tags, model_id=model_id
+        served.name, info.model_uri, run_id=old.info.run_id, tags=tags, model_id=model_id
     )
     number = int(made.version)
-    before = shop.aliases()[0]
+    before = served.aliases()[0]
     if before is not None:
-        mlflow_client.set_registered_model_alias(shop.name, "last_known_good", str(before))
-    mlflow_client.set_registered_model_alias(shop.name, "champion", str(number))
+        mlflow_client.set_registered_model_alias(served.name, "last_known_good", str(before))
+    mlflow_client.set_registered_model_alias(served.name, "champion", str(number))
     ledger.append(
         Promoted(
-            id=f"promotion/{shop.name}/{number}", model=shop.name, as_of=at(day), actor="run old", reason="scheduled", taken_over=True,
+            id=f"promotion/{served.name}/{number}", model=served.name, as_of=at(day), actor="run old", reason="scheduled", taken_over=True,
             version=number, replaced=before, run_id=old.info.run_id, key=f"old-{day}",
         )
     )  # fmt: skip
@@ -298,7 +300,7 @@ def of_an_earlier_release(shop: Shop, day: int) -> int:
 
 
 def test_a_home_of_an_earlier_release_is_served_after_its_versions_were_adopted(
-    alone: Shop, capsys: pytest.CaptureFixture[str]
+    alone: ServedModel, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert [of_an_earlier_release(alone, day) for day in (3, 5)] == [1, 2]
     server = alone.serve(wait=False)
@@ -325,20 +327,20 @@ def test_a_home_of_an_earlier_release_is_served_after_its_versions_were_adopted(
     assert rollback(alone.name, reason="worse", actor="ada").version == 1
 
 
-def test_a_champion_by_mlflows_alias_alone_is_no_champion_until_it_is_adopted(shop: Shop) -> None:
+def test_a_champion_by_mlflows_alias_alone_is_no_champion_until_it_is_adopted(served: ServedModel) -> None:
     """The ledger was lost, or a person registered it: gates must not say that there is nothing to beat."""
-    number = of_an_earlier_release(shop, 3)
-    with psycopg.connect(shop.settings.database_url("evergreen")) as connection:
+    number = of_an_earlier_release(served, 3)
+    with psycopg.connect(served.settings.database_url("evergreen")) as connection:
         connection.execute("alter table ledger disable trigger all")
-        connection.execute("delete from ledger where model = %s", [shop.name])
+        connection.execute("delete from ledger where model = %s", [served.name])
         connection.execute("alter table ledger enable trigger all")
     with pytest.raises(EvidenceMissing, match="the alias champion names version 1") as refused:
-        store.champion(shop.name)
-    assert f"evergreen registry adopt {shop.name}" in refused.value.next_step
-    assert main(["registry", "adopt", shop.name, "--actor", "ada"]) == 0
-    champion = store.champion(shop.name)
+        store.champion(served.name)
+    assert f"evergreen registry adopt {served.name}" in refused.value.next_step
+    assert main(["registry", "adopt", served.name, "--actor", "ada"]) == 0
+    champion = store.champion(served.name)
     assert champion is not None and champion.number == number
-    assert ("promoted", number) in shop.events()
+    assert ("promoted", number) in served.events()
 
 
 def register_by_hand(model: str, run_id: str, model_id: str, tags: dict[str, str]) -> int:
@@ -349,51 +351,51 @@ def register_by_hand(model: str, run_id: str, model_id: str, tags: dict[str, str
 
 
 def test_versions_that_cannot_be_adopted_stop_no_other_and_are_told(
-    shop: Shop, capsys: pytest.CaptureFixture[str]
+    served: ServedModel, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An old one whose run is gone, whose moment is none, whose run lacks its model, whose reference nobody can read; the newest is the
     champion."""
     person = mlflow.MlflowClient()
-    numbers = [of_an_earlier_release(shop, day) for day in (3, 4, 5, 6, 7)]
+    numbers = [of_an_earlier_release(served, day) for day in (3, 4, 5, 6, 7)]
     gone, timeless, without, unread, good = numbers
-    runs = {number: person.get_model_version(shop.name, str(number)).run_id for number in numbers}
+    runs = {number: person.get_model_version(served.name, str(number)).run_id for number in numbers}
     person.set_tag(runs[timeless], "evergreen.as_of", "yesterday")
-    person.set_model_version_tag(shop.name, str(timeless), "evergreen.as_of", "yesterday")
+    person.set_model_version_tag(served.name, str(timeless), "evergreen.as_of", "yesterday")
     person.delete_tag(runs[without], "evergreen.model_uri")
     person.log_text(runs[unread], "no parquet", "reference.parquet")
-    version = person.get_model_version(shop.name, str(gone))
-    person.delete_model_version(shop.name, str(gone))
-    gone = register_by_hand(shop.name, "0" * 32, version.source.removeprefix("models:/"), version.tags)
-    assert main(["registry", "adopt", shop.name, "--actor", "ada"]) == 1
+    version = person.get_model_version(served.name, str(gone))
+    person.delete_model_version(served.name, str(gone))
+    gone = register_by_hand(served.name, "0" * 32, version.source.removeprefix("models:/"), version.tags)
+    assert main(["registry", "adopt", served.name, "--actor", "ada"]) == 1
     said = capsys.readouterr()
     assert f"adopted version {good}\n" in said.out
     for number, why in {gone: "run", timeless: "yesterday", without: "evergreen.model_uri", unread: "parquet"}.items():
         assert f"version {number} was not adopted" in said.err and why in said.err
-    assert records.numbers()[shop.name] == {good}
-    assert store.champion(shop.name) == records.version(shop.name, good)
+    assert records.numbers()[served.name] == {good}
+    assert store.champion(served.name) == records.version(served.name, good)
 
 
-def test_adoption_believes_no_tag_that_training_did_not_write(shop: Shop, town: Town) -> None:
+def test_adoption_believes_no_tag_that_training_did_not_write(served: ServedModel, shared_server: SharedServer) -> None:
     """A version of another model's run, of a key that has one, of a later moment than its run's."""
-    person, other = mlflow.MlflowClient(), town.shop()
+    person, other = mlflow.MlflowClient(), shared_server.next_model()
     tags = {"evergreen.key": "key-5", "evergreen.as_of": at(5).isoformat(), "evergreen.family": "logistic_regression"}
-    champion = of_an_earlier_release(shop, 3)
-    assert adopt(shop.name, actor="ada").adopted == [champion]
+    champion = of_an_earlier_release(served, 3)
+    assert adopt(served.name, actor="ada").adopted == [champion]
 
     def refusal(run_id: str, **claimed: str) -> str:
         """Of a version with these tags, whose run has those of a training."""
         for name, text in tags.items():
             person.set_tag(run_id, name, text)
-        number = register_by_hand(shop.name, run_id, records.candidate(run_id).model_id, {**tags, **claimed})
-        result = adopt(shop.name, actor="ada", number=number)
+        number = register_by_hand(served.name, run_id, records.candidate(run_id).model_id, {**tags, **claimed})
+        result = adopt(served.name, actor="ada", number=number)
         return result.refused[number].found if result.refused else "adopted"
 
     assert f"a run of {other.name}" in refusal(other.run_of(8103))
-    own = shop.run_of(8104)
+    own = served.run_of(8104)
     later = {"evergreen.as_of": at(500).isoformat()}
     assert refusal(own, **later) == f"evergreen.as_of {at(500).isoformat()!r}, and {at(5).isoformat()!r} of its run"
     assert "evergreen.key 'mine'" in refusal(own, **{"evergreen.key": "mine"})
     assert "evergreen.family" in refusal(own, **{"evergreen.family": "gradient_boosting"})
-    assert records.numbers()[shop.name] == {champion}
+    assert records.numbers()[served.name] == {champion}
     assert refusal(own) == "adopted"
-    assert "the key key-5 of version" in refusal(shop.run_of(8105))
+    assert "the key key-5 of version" in refusal(served.run_of(8105))

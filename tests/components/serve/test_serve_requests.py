@@ -18,22 +18,22 @@ from evergreen.features import objects, online_values, repository
 from evergreen.model.rows import inputs
 from evergreen.registry import loading
 
-from .conftest import _TYPES, Shop, Town, at, customer, put_online, until
+from .conftest import _TYPES, ServedModel, SharedServer, at, customer, put_online, until
 
 
 @pytest.fixture(scope="module")
-def open_shop(town: Town) -> Shop:
+def open_shop(shared_server: SharedServer) -> ServedModel:
     """A model whose version 1 serves."""
-    shop = town.shop()
-    shop.champion(3)
-    return shop
+    served = shared_server.next_model()
+    served.champion(3)
+    return served
 
 
 def entities(*keys: Any) -> list[dict[str, Any]]:
     return [{"customer_id": key} for key in keys]
 
 
-def test_one_entity_is_answered_with_the_version_and_the_request_id(open_shop: Shop) -> None:
+def test_one_entity_is_answered_with_the_version_and_the_request_id(open_shop: ServedModel) -> None:
     response = open_shop.server.predict(
         open_shop.name, entity={"customer_id": customer(1)}, as_of="2026-01-05T03:00:00+02:00"
     )
@@ -51,7 +51,7 @@ def test_one_entity_is_answered_with_the_version_and_the_request_id(open_shop: S
     assert answer["predictions"][0]["prediction"] == pytest.approx(open_shop.answers(1)[1], abs=1e-12)
 
 
-def test_a_batch_is_answered_in_its_order_and_unknown_entities_with_an_error_each(open_shop: Shop) -> None:
+def test_a_batch_is_answered_in_its_order_and_unknown_entities_with_an_error_each(open_shop: ServedModel) -> None:
     asked = [customer(7), "nobody", customer(2), customer(7)]
     response = open_shop.server.predict(open_shop.name, entities=entities(*asked))
     assert response.status_code == 200, response.text
@@ -69,7 +69,7 @@ def test_a_batch_is_answered_in_its_order_and_unknown_entities_with_an_error_eac
     }, "exactly the answered predictions are logged, an entity asked twice twice"  # fmt: skip
 
 
-def test_the_log_has_the_features_that_the_prediction_was_made_from(open_shop: Shop) -> None:
+def test_the_log_has_the_features_that_the_prediction_was_made_from(open_shop: ServedModel) -> None:
     before = datetime.now(UTC)
     answer = open_shop.server.predict(open_shop.name, entity={"customer_id": customer(4)}).json()
     row = open_shop.logged()[answer["request_id"], 0]
@@ -82,7 +82,7 @@ def test_the_log_has_the_features_that_the_prediction_was_made_from(open_shop: S
     assert again[0] == pytest.approx(row.prediction, abs=1e-12), "a logged prediction can be made again from its row"
 
 
-def test_an_entity_of_which_only_a_part_is_known_is_answered_and_logged_as_it_is(open_shop: Shop) -> None:
+def test_an_entity_of_which_only_a_part_is_known_is_answered_and_logged_as_it_is(open_shop: ServedModel) -> None:
     put_online(open_shop.spec, 1, ["half-known"], views=["account"])
     response = open_shop.server.predict(open_shop.name, entity={"customer_id": "half-known"})
     assert response.status_code == 200, response.text
@@ -91,7 +91,7 @@ def test_an_entity_of_which_only_a_part_is_known_is_answered_and_logged_as_it_is
     assert row.features["sessions_7d"] is None
 
 
-def test_a_prediction_is_committed_before_it_is_answered(open_shop: Shop) -> None:
+def test_a_prediction_is_committed_before_it_is_answered(open_shop: ServedModel) -> None:
     with ThreadPoolExecutor(1) as pool:
         with open_shop.blocked_log() as waits:
             asked = pool.submit(open_shop.server.predict, open_shop.name, entity={"customer_id": customer(1)})
@@ -102,7 +102,7 @@ def test_a_prediction_is_committed_before_it_is_answered(open_shop: Shop) -> Non
     assert (response.json()["request_id"], 0) in open_shop.logged()
 
 
-def test_a_prediction_that_cannot_be_logged_is_not_answered(open_shop: Shop) -> None:
+def test_a_prediction_that_cannot_be_logged_is_not_answered(open_shop: ServedModel) -> None:
     before = open_shop.server.predict(open_shop.name, entity={"customer_id": customer(1)})
     assert before.status_code == 200, before.text  # the first prediction makes the table
     with psycopg.connect(open_shop.settings.database_url("evergreen"), autocommit=True) as connection:
@@ -119,7 +119,7 @@ def test_a_prediction_that_cannot_be_logged_is_not_answered(open_shop: Shop) -> 
     assert after.status_code == 200, "the server answers again once its log can be written"
 
 
-def test_an_unknown_entity_alone_is_not_found_and_not_logged(open_shop: Shop) -> None:
+def test_an_unknown_entity_alone_is_not_found_and_not_logged(open_shop: ServedModel) -> None:
     before = len(open_shop.logged())
     response = open_shop.server.predict(open_shop.name, entity={"customer_id": "nobody"})
     assert response.status_code == 404, response.text
@@ -146,7 +146,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("why", REFUSED)
-def test_a_malformed_request_is_refused_with_the_field_that_is_wrong(open_shop: Shop, why: str) -> None:
+def test_a_malformed_request_is_refused_with_the_field_that_is_wrong(open_shop: ServedModel, why: str) -> None:
     body, field = REFUSED[why]
     # json.dumps as it is: it writes NaN and lone surrogates, which careless clients send too.
     headers = {"content-type": "application/json"}
@@ -169,7 +169,7 @@ def test_a_malformed_request_is_refused_with_the_field_that_is_wrong(open_shop: 
     ],
 )
 def test_only_a_body_that_is_said_to_be_json_is_read(
-    open_shop: Shop, content_type: str, content: bytes, status: int
+    open_shop: ServedModel, content_type: str, content: bytes, status: int
 ) -> None:
     path, headers = f"/models/{open_shop.name}/predict", {"content-type": content_type}
     response = open_shop.server.post(path, content=content, headers=headers)
@@ -178,25 +178,25 @@ def test_only_a_body_that_is_said_to_be_json_is_read(
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/models", "/docs"])
-def test_what_can_be_got_has_a_head(open_shop: Shop, path: str) -> None:
+def test_what_can_be_got_has_a_head(open_shop: ServedModel, path: str) -> None:
     head = httpx.head(f"{open_shop.server.url}{path}", timeout=30)
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-type"] == open_shop.server.get(path).headers["content-type"]
 
 
-def test_a_request_full_of_mistakes_gets_a_short_answer(open_shop: Shop) -> None:
+def test_a_request_full_of_mistakes_gets_a_short_answer(open_shop: ServedModel) -> None:
     response = open_shop.server.predict(open_shop.name, entities=entities(*range(1_000)))
     assert response.status_code == 422
     assert len(response.content) < 10_000
 
 
-def test_a_key_that_the_database_cannot_hold_is_refused(open_shop: Shop) -> None:
+def test_a_key_that_the_database_cannot_hold_is_refused(open_shop: ServedModel) -> None:
     response = open_shop.server.predict(open_shop.name, entity={"customer_id": "c-\0"})
     assert response.status_code == 422, response.text
 
 
 @pytest.mark.parametrize(("count", "status"), [(1_000, 200), (1_001, 413), (10_000, 413)])
-def test_more_than_a_thousand_entities_are_refused(open_shop: Shop, count: int, status: int) -> None:
+def test_more_than_a_thousand_entities_are_refused(open_shop: ServedModel, count: int, status: int) -> None:
     response = open_shop.server.predict(open_shop.name, entities=entities(*map(customer, range(count))))
     assert response.status_code == status, response.text[:500]
     if status == 413:
@@ -208,7 +208,7 @@ def in_pieces(size: int) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("announced", [True, False])
-def test_a_body_too_large_is_refused_before_it_is_read(open_shop: Shop, announced: bool) -> None:
+def test_a_body_too_large_is_refused_before_it_is_read(open_shop: ServedModel, announced: bool) -> None:
     content: Any = b" " * 1_000_001 if announced else in_pieces(1_100_000)
     response = open_shop.server.post(f"/models/{open_shop.name}/predict", content=content)
     # A body that comes in pieces does not say its size: it is not taken at all.
@@ -216,7 +216,7 @@ def test_a_body_too_large_is_refused_before_it_is_read(open_shop: Shop, announce
     assert response.headers["x-request-id"]
 
 
-def test_an_unknown_model_is_not_found(open_shop: Shop) -> None:
+def test_an_unknown_model_is_not_found(open_shop: ServedModel) -> None:
     for response in (
         open_shop.server.predict("chrun", entity={"customer_id": customer(1)}),
         open_shop.server.get("/models/chrun"),
@@ -225,15 +225,15 @@ def test_an_unknown_model_is_not_found(open_shop: Shop) -> None:
         assert "unknown model 'chrun'" in response.json()["detail"]
 
 
-def test_a_model_without_a_version_is_unavailable_and_holds_nobody_up(shop: Shop) -> None:
-    response = shop.server.predict(shop.name, entity={"customer_id": customer(1)})
+def test_a_model_without_a_version_is_unavailable_and_holds_nobody_up(served: ServedModel) -> None:
+    response = served.server.predict(served.name, entity={"customer_id": customer(1)})
     assert response.status_code == 503, response.text
-    assert shop.name in response.json()["detail"]
-    assert shop.server.get("/readyz").status_code == 200, "a model that was never trained is nothing to wait for"
-    assert (shop.server.describe(shop.name)["version"], shop.server.describe(shop.name)["role"]) == (None, None)
+    assert served.name in response.json()["detail"]
+    assert served.server.get("/readyz").status_code == 200, "a model that was never trained is nothing to wait for"
+    assert (served.server.describe(served.name)["version"], served.server.describe(served.name)["role"]) == (None, None)
 
 
-def test_every_answer_has_a_request_id_that_no_client_can_choose(open_shop: Shop) -> None:
+def test_every_answer_has_a_request_id_that_no_client_can_choose(open_shop: ServedModel) -> None:
     chosen = {"x-request-id": "mine"}
     path, body = f"/models/{open_shop.name}/predict", {"entity": {"customer_id": customer(1)}}
     responses = [open_shop.server.post(path, json=body, headers=chosen) for _ in range(2)]
@@ -243,7 +243,7 @@ def test_every_answer_has_a_request_id_that_no_client_can_choose(open_shop: Shop
     assert {(ids[0], 0), (ids[1], 0)} <= open_shop.logged().keys(), "the same request twice is two predictions"
 
 
-def test_a_request_that_fails_unforeseen_carries_its_id_and_is_counted(open_shop: Shop) -> None:
+def test_a_request_that_fails_unforeseen_carries_its_id_and_is_counted(open_shop: ServedModel) -> None:
     """Here: a stored value that no one can decode. On-call must see such failures in the counters."""
     put_online(open_shop.spec, 1, ["corrupt"], views=["account"])
     table = f"{repository.feature_store().config.project}_{objects.view_name(open_shop.spec, 'account')}"
@@ -264,7 +264,9 @@ def test_a_request_that_fails_unforeseen_carries_its_id_and_is_counted(open_shop
     assert open_shop.server.metric(sample) == before + 1
 
 
-def test_a_server_that_does_not_replay_history_refuses_a_moment(alone: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_replay_history_refuses_a_moment(
+    alone: ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("EVERGREEN_REPLAY", "0")
     server = alone.serve()
     alone.champion(3)
@@ -277,12 +279,12 @@ def test_a_server_that_does_not_replay_history_refuses_a_moment(alone: Shop, mon
     assert len(alone.logged()) == 1
 
 
-def test_the_server_is_alive_and_ready(open_shop: Shop) -> None:
+def test_the_server_is_alive_and_ready(open_shop: ServedModel) -> None:
     assert open_shop.server.get("/healthz").json() == {"status": "alive"}
     assert open_shop.server.readiness() == {"ready": True, "missing": []}
 
 
-def test_asking_for_readiness_opens_no_connection(open_shop: Shop) -> None:
+def test_asking_for_readiness_opens_no_connection(open_shop: ServedModel) -> None:
     names = [open_shop.settings.database_url(name).rpartition("/")[2] for name in ("evergreen", "feast")]
     with psycopg.connect(open_shop.settings.database_url("evergreen"), autocommit=True) as connection:
 
@@ -298,7 +300,7 @@ def test_asking_for_readiness_opens_no_connection(open_shop: Shop) -> None:
         assert backends() <= before
 
 
-def test_metrics_count_requests_predictions_and_unknown_entities(open_shop: Shop) -> None:
+def test_metrics_count_requests_predictions_and_unknown_entities(open_shop: ServedModel) -> None:
     server, name = open_shop.server, open_shop.name
     samples = {
         f'evergreen_requests_total{{path="/models/{name}/predict",status="200"}}': 1,
@@ -317,14 +319,14 @@ def test_metrics_count_requests_predictions_and_unknown_entities(open_shop: Shop
     assert server.get("/metrics").headers["content-type"].startswith("text/plain")
 
 
-def test_an_unknown_entity_that_is_asked_for_alone_is_counted(open_shop: Shop) -> None:
+def test_an_unknown_entity_that_is_asked_for_alone_is_counted(open_shop: ServedModel) -> None:
     sample = f'evergreen_unknown_entities_total{{model="{open_shop.name}"}}'
     before = open_shop.server.metric(sample)
     assert open_shop.server.predict(open_shop.name, entity={"customer_id": "nobody"}).status_code == 404
     assert open_shop.server.metric(sample) == before + 1
 
 
-def test_categories_that_the_version_never_saw_are_counted_by_feature(open_shop: Shop) -> None:
+def test_categories_that_the_version_never_saw_are_counted_by_feature(open_shop: ServedModel) -> None:
     """The version was trained with a, b and c; null is a value that is missing, not one that was never seen."""
     server, name = open_shop.server, open_shop.name
     feature = "plan"
@@ -343,7 +345,7 @@ def test_categories_that_the_version_never_saw_are_counted_by_feature(open_shop:
     assert "script" not in server.get("/metrics").text, "clients cannot make up labels"
 
 
-def test_the_documentation_names_the_models_key(open_shop: Shop) -> None:
+def test_the_documentation_names_the_models_key(open_shop: ServedModel) -> None:
     document = open_shop.server.get("/openapi.json").json()
     operation = document["paths"][f"/models/{open_shop.name}/predict"]["post"]
     assert operation["summary"] == open_shop.spec.description

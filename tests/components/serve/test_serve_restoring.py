@@ -16,63 +16,65 @@ from evergreen.registry import stages as registry
 from evergreen.registry.restoring import restore, retire
 from evergreen.serve import stages as serve
 
-from .conftest import Shop, until
+from .conftest import ServedModel, until
 from .test_serve_registry import told
 from .test_serve_rollback import answering, back
 
 
-def remove_alias(shop: Shop) -> None:
-    mlflow.MlflowClient().delete_registered_model_alias(shop.name, "champion")
+def remove_alias(served: ServedModel) -> None:
+    mlflow.MlflowClient().delete_registered_model_alias(served.name, "champion")
 
 
-def delete_version(shop: Shop) -> None:
-    mlflow.MlflowClient().delete_model_version(shop.name, "2")
+def delete_version(served: ServedModel) -> None:
+    mlflow.MlflowClient().delete_model_version(served.name, "2")
 
 
-def rename(shop: Shop) -> None:
-    mlflow.MlflowClient().rename_registered_model(shop.name, f"{shop.name}_renamed")
+def rename(served: ServedModel) -> None:
+    mlflow.MlflowClient().rename_registered_model(served.name, f"{served.name}_renamed")
 
 
-def delete_model(shop: Shop) -> None:
-    mlflow.MlflowClient().delete_registered_model(shop.name)
+def delete_model(served: ServedModel) -> None:
+    mlflow.MlflowClient().delete_registered_model(served.name)
 
 
 @pytest.mark.parametrize("lose", [remove_alias, delete_version, rename, delete_model])
-def test_one_command_gives_back_what_is_gone(shop: Shop, capsys: pytest.CaptureFixture[str], lose: Any) -> None:
-    shop.champion(3)
-    shop.champion(5)
-    lose(shop)
-    lost = store.lost_champion(shop.name)
-    assert lost is not None and f"`evergreen registry restore {shop.name}`" in lost
-    champion = store.champion(shop.name)
+def test_one_command_gives_back_what_is_gone(
+    served: ServedModel, capsys: pytest.CaptureFixture[str], lose: Any
+) -> None:
+    served.champion(3)
+    served.champion(5)
+    lose(served)
+    lost = store.lost_champion(served.name)
+    assert lost is not None and f"`evergreen registry restore {served.name}`" in lost
+    champion = store.champion(served.name)
     assert champion is not None and champion.number == 2, "never 'no champion yet'"
     with pytest.raises(StageSkipped, match="never replaces the newer champion"):
-        shop.registered(4)
+        served.registered(4)
 
-    assert main(["registry", "restore", shop.name, "--actor", "ada"]) == 0
-    assert shop.name in capsys.readouterr().out
-    assert store.lost_champion(shop.name) is None
-    assert (shop.aliases(), store.disagreements(shop.name)) == ((2, 1), [])
-    (restored,) = [e.event for e in ledger.entries(shop.name) if isinstance(e.event, Restored)]
+    assert main(["registry", "restore", served.name, "--actor", "ada"]) == 0
+    assert served.name in capsys.readouterr().out
+    assert store.lost_champion(served.name) is None
+    assert (served.aliases(), store.disagreements(served.name)) == ((2, 1), [])
+    (restored,) = [e.event for e in ledger.entries(served.name) if isinstance(e.event, Restored)]
     assert restored.actor == "ada" and restored.changes
-    assert restore(shop.name, actor="ada") == (), "again is harmless"
-    assert len(ledger.entries(shop.name, "restored")) == 1
+    assert restore(served.name, actor="ada") == (), "again is harmless"
+    assert len(ledger.entries(served.name, "restored")) == 1
 
-    assert loading.load(shop.name, 2) is not None and answering(shop) == 2
-    later = shop.champion(7)
-    assert (later > 2, answering(shop)) == (True, later), "numbers are not used again"
-    assert store.disagreements(shop.name) == []
-    back(shop)
-    assert (answering(shop), store.disagreements(shop.name)) == (2, [])
+    assert loading.load(served.name, 2) is not None and answering(served) == 2
+    later = served.champion(7)
+    assert (later > 2, answering(served)) == (True, later), "numbers are not used again"
+    assert store.disagreements(served.name) == []
+    back(served)
+    assert (answering(served), store.disagreements(served.name)) == (2, [])
 
 
-def test_nothing_is_restored_of_a_model_that_the_ledger_does_not_know(shop: Shop) -> None:
+def test_nothing_is_restored_of_a_model_that_the_ledger_does_not_know(served: ServedModel) -> None:
     with pytest.raises(EvidenceMissing, match="no promotion in the ledger"):
-        restore(shop.name, actor="ada")
+        restore(served.name, actor="ada")
 
 
 def test_the_only_champion_that_cannot_be_loaded_is_retired_and_the_next_training_is_not_compared(
-    alone: Shop, capsys: pytest.CaptureFixture[str]
+    alone: ServedModel, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server = alone.serve()
     only = alone.registered(3, seed=920)
@@ -98,7 +100,7 @@ def test_the_only_champion_that_cannot_be_loaded_is_retired_and_the_next_trainin
     assert "1: retired (artifacts lost)" in out and "2: champion" in out
 
 
-def test_a_server_starts_with_a_retired_champion_while_there_is_no_other(alone: Shop) -> None:
+def test_a_server_starts_with_a_retired_champion_while_there_is_no_other(alone: ServedModel) -> None:
     alone.serve()
     alone.champion(3)
     retire(alone.name, 1, reason="a mistake in its data", actor="ada")
@@ -107,27 +109,29 @@ def test_a_server_starts_with_a_retired_champion_while_there_is_no_other(alone: 
     assert (answering(alone), server.describe(alone.name)["role"]) == (1, "retired")
 
 
-def test_a_candidate_that_was_made_anew_after_its_version_was_retired_is_a_version_of_its_own(shop: Shop) -> None:
+def test_a_candidate_that_was_made_anew_after_its_version_was_retired_is_a_version_of_its_own(
+    served: ServedModel,
+) -> None:
     """The same training, whose files were lost: its rerun is the way out too."""
-    shop.champion(3)
-    retire(shop.name, 1, reason="artifacts lost", actor="ada")
-    anew = shop.gated(3, seed=3)
-    other = shop.gated(3, seed=921)
-    registered = registry.register(shop.run(3), anew.model_copy(update={"run": other.run}))
+    served.champion(3)
+    retire(served.name, 1, reason="artifacts lost", actor="ada")
+    anew = served.gated(3, seed=3)
+    other = served.gated(3, seed=921)
+    registered = registry.register(served.run(3), anew.model_copy(update={"run": other.run}))
     assert registered.version == 2 and registered.key == anew.key
-    again = registry.register(shop.run(3), anew.model_copy(update={"run": other.run}))
+    again = registry.register(served.run(3), anew.model_copy(update={"run": other.run}))
     assert again == registered, "once"
 
 
-def test_who_can_roll_back_does_not_retire(shop: Shop) -> None:
-    shop.champion(3)
-    shop.champion(5)
+def test_who_can_roll_back_does_not_retire(served: ServedModel) -> None:
+    served.champion(3)
+    served.champion(5)
     with pytest.raises(NothingToRetire) as refused:
-        retire(shop.name, 2, reason="bad", actor="ada")
-    assert f"evergreen rollback {shop.name}" in refused.value.next_step
-    retire(shop.name, 1, reason="cannot be loaded", actor="ada")
-    assert ledger.standing(shop.name).last_known_good is None
-    retire(shop.name, 2, reason="nor can this", actor="ada")
-    assert store.champion(shop.name) is None
+        retire(served.name, 2, reason="bad", actor="ada")
+    assert f"evergreen rollback {served.name}" in refused.value.next_step
+    retire(served.name, 1, reason="cannot be loaded", actor="ada")
+    assert ledger.standing(served.name).last_known_good is None
+    retire(served.name, 2, reason="nor can this", actor="ada")
+    assert store.champion(served.name) is None
     with pytest.raises(EvidenceMissing, match="no such version"):
-        retire(shop.name, 9, reason="none", actor="ada")
+        retire(served.name, 9, reason="none", actor="ada")

@@ -17,29 +17,29 @@ from evergreen.serve.idempotency import Answer, Memory, digest
 from evergreen.serve.predictions import Prediction, PredictionLog, between
 from evergreen.settings import Settings
 
-from .conftest import Shop, Town, at, customer, put_online, until
+from .conftest import ServedModel, SharedServer, at, customer, put_online, until
 
 BODY = {"entities": [{"customer_id": customer(1)}, {"customer_id": "nobody"}, {"customer_id": customer(2)}]}
 
 
 @pytest.fixture(scope="module")
-def open_shop(town: Town) -> Shop:
+def open_shop(shared_server: SharedServer) -> ServedModel:
     """A model whose version 1 serves."""
-    shop = town.shop()
-    shop.champion(3)
-    return shop
+    served = shared_server.next_model()
+    served.champion(3)
+    return served
 
 
-def ask(shop: Shop, key: str, body: dict[str, Any] = BODY) -> httpx.Response:
-    return shop.server.post(f"/models/{shop.name}/predict", json=body, headers={"Idempotency-Key": f'"{key}"'})
+def ask(served: ServedModel, key: str, body: dict[str, Any] = BODY) -> httpx.Response:
+    return served.server.post(f"/models/{served.name}/predict", json=body, headers={"Idempotency-Key": f'"{key}"'})
 
 
-def logged(shop: Shop, response: httpx.Response) -> int:
+def logged(served: ServedModel, response: httpx.Response) -> int:
     """Rows of the answer's request."""
-    return sum(request == response.json()["request_id"] for request, _ in shop.logged())
+    return sum(request == response.json()["request_id"] for request, _ in served.logged())
 
 
-def test_a_retry_gets_the_same_answer_and_is_logged_once(open_shop: Shop) -> None:
+def test_a_retry_gets_the_same_answer_and_is_logged_once(open_shop: ServedModel) -> None:
     key, before = uuid.uuid4().hex, len(open_shop.logged())
     replayed = f'evergreen_replayed_answers_total{{model="{open_shop.name}"}}'
     count = open_shop.server.metric(replayed)
@@ -51,12 +51,12 @@ def test_a_retry_gets_the_same_answer_and_is_logged_once(open_shop: Shop) -> Non
     assert open_shop.server.metric(replayed) == count + 1
 
 
-def test_a_key_belongs_to_its_body_and_its_model(open_shop: Shop, town: Town) -> None:
+def test_a_key_belongs_to_its_body_and_its_model(open_shop: ServedModel, shared_server: SharedServer) -> None:
     key = uuid.uuid4().hex
     assert ask(open_shop, key).status_code == 200
     other = ask(open_shop, key, {"entity": {"customer_id": customer(3)}})
     assert (other.status_code, "another body" in other.json()["detail"]) == (422, True), other.text
-    neighbour = town.shop()
+    neighbour = shared_server.next_model()
     neighbour.champion(3)
     elsewhere = ask(neighbour, key)
     assert (elsewhere.status_code, logged(neighbour, elsewhere)) == (200, 2), "another model's keys are others"
@@ -64,7 +64,7 @@ def test_a_key_belongs_to_its_body_and_its_model(open_shop: Shop, town: Town) ->
     assert (refused.status_code, "Idempotency-Key" in refused.json()["detail"]) == (400, True), refused.text
 
 
-def test_a_retry_while_the_first_is_under_way_is_told_so_and_then_gets_its_answer(open_shop: Shop) -> None:
+def test_a_retry_while_the_first_is_under_way_is_told_so_and_then_gets_its_answer(open_shop: ServedModel) -> None:
     key = uuid.uuid4().hex
     with ThreadPoolExecutor(1) as pool:
         with open_shop.blocked_log() as waits:
@@ -78,14 +78,14 @@ def test_a_retry_while_the_first_is_under_way_is_told_so_and_then_gets_its_answe
     assert logged(open_shop, first) == 2
 
 
-def test_a_refusal_is_not_remembered(open_shop: Shop) -> None:
+def test_a_refusal_is_not_remembered(open_shop: ServedModel) -> None:
     key, late = uuid.uuid4().hex, {"entity": {"customer_id": "late"}}
     assert ask(open_shop, key, late).status_code == 404
     put_online(open_shop.spec, 1, ["late"])
     assert ask(open_shop, key, late).status_code == 200
 
 
-def test_answers_outlive_a_swap_and_a_restart_and_expire(alone: Shop) -> None:
+def test_answers_outlive_a_swap_and_a_restart_and_expire(alone: ServedModel) -> None:
     alone.serve()
     alone.champion(3)
     key = uuid.uuid4().hex
@@ -159,7 +159,9 @@ def test_a_log_of_an_earlier_release_takes_answers_too(home: Settings) -> None:
             " entity text not null, as_of timestamptz not null, features_at timestamptz, features jsonb not null,"
             " prediction double precision not null, logged_at timestamptz not null default now(), primary key (request_id, position))"
         )
-        connection.execute("insert into predictions values ('shop', 1, 'old', 0, 'c-1', %s, null, '{}', 0.5)", [at(0)])
+        connection.execute(
+            "insert into predictions values ('served', 1, 'old', 0, 'c-1', %s, null, '{}', 0.5)", [at(0)]
+        )
     log, memory = PredictionLog(), Memory()
     log.append([row("new")], answer("k", "new")).result(timeout=30)
     assert (memory.find("shop", "k"), of_log()) == (answer("k", "new"), {"old", "new"})

@@ -22,82 +22,88 @@ from evergreen.serve import stages as serve
 from evergreen.serve.rollback import rollback
 from evergreen.settings import settings
 
-from .conftest import Shop, at, customer
+from .conftest import ServedModel, at, customer
 
 
-def back(shop: Shop, reason: str = "complaints") -> RolledBack:
-    return rollback(shop.name, reason=reason, actor="ada")
+def back(served: ServedModel, reason: str = "complaints") -> RolledBack:
+    return rollback(served.name, reason=reason, actor="ada")
 
 
-def answering(shop: Shop) -> int:
-    version: int = shop.server.predict(shop.name, entity={"customer_id": customer(1)}).json()["version"]
+def answering(served: ServedModel) -> int:
+    version: int = served.server.predict(served.name, entity={"customer_id": customer(1)}).json()["version"]
     return version
 
 
-def test_the_last_known_good_version_serves_again_and_the_ledger_says_why(shop: Shop) -> None:
-    shop.champion(3)
-    shop.champion(5)
-    result = back(shop)
+def test_the_last_known_good_version_serves_again_and_the_ledger_says_why(served: ServedModel) -> None:
+    served.champion(3)
+    served.champion(5)
+    result = back(served)
     assert (result.left, result.version) == (2, 1)
     assert "complaints" in result.message
-    assert (answering(shop), shop.aliases()) == (1, (1, 1))
-    assert shop.kinds()[-3:] == ["deploying", "deployed", "rolled back"]
-    event = ledger.entries(shop.name)[-1].event
+    assert (answering(served), served.aliases()) == (1, (1, 1))
+    assert served.kinds()[-3:] == ["deploying", "deployed", "rolled back"]
+    event = ledger.entries(served.name)[-1].event
     assert event == happened.RolledBack(
-        id=f"rollback/{shop.name}/2", model=shop.name, as_of=at(5), actor="ada", reason="complaints", version=1, left=2
+        id=f"rollback/{served.name}/2",
+        model=served.name,
+        as_of=at(5),
+        actor="ada",
+        reason="complaints",
+        version=1,
+        left=2,
     )
-    assert records.version(shop.name, 2).rolled_back and not records.version(shop.name, 1).rolled_back
+    assert records.version(served.name, 2).rolled_back and not records.version(served.name, 1).rolled_back
 
 
-def test_a_version_rolled_back_from_is_not_promoted_again_by_a_rerun(shop: Shop) -> None:
-    shop.champion(3)
-    registered = shop.registered(5)
-    serve.deploy(shop.run(5), registered)
-    back(shop)
+def test_a_version_rolled_back_from_is_not_promoted_again_by_a_rerun(served: ServedModel) -> None:
+    served.champion(3)
+    registered = served.registered(5)
+    serve.deploy(served.run(5), registered)
+    back(served)
     with pytest.raises(StageSkipped, match="version 2 was rolled back from"):
-        registry.register(shop.run(5), shop.gated(5))
+        registry.register(served.run(5), served.gated(5))
     with pytest.raises(StageSkipped, match="version 2 was rolled back from"):
-        serve.deploy(shop.run(5), registered)
-    assert (answering(shop), shop.aliases(), shop.versions()) == (1, (1, 1), [1, 2])
+        serve.deploy(served.run(5), registered)
+    assert (answering(served), served.aliases(), served.versions()) == (1, (1, 1), [1, 2])
 
 
-def test_a_rollback_goes_back_once(shop: Shop) -> None:
-    shop.champion(3)
-    shop.champion(5)
-    back(shop)
-    before = shop.aliases(), shop.events()
+def test_a_rollback_goes_back_once(served: ServedModel) -> None:
+    served.champion(3)
+    served.champion(5)
+    back(served)
+    before = served.aliases(), served.events()
     with pytest.raises(NothingToRollBackTo) as refused:
-        back(shop)
+        back(served)
     assert "version 1" in refused.value.found
-    assert (answering(shop), (shop.aliases(), shop.events())) == (1, before)
+    assert (answering(served), (served.aliases(), served.events())) == (1, before)
 
 
-def test_the_command_rolls_back_and_says_so(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
-    shop.champion(3)
-    shop.champion(5)
-    command = ["rollback", shop.name, "--reason", "complaints", "--actor", "ada"]
+def test_the_command_rolls_back_and_says_so(served: ServedModel, capsys: pytest.CaptureFixture[str]) -> None:
+    served.champion(3)
+    served.champion(5)
+    command = ["rollback", served.name, "--reason", "complaints", "--actor", "ada"]
     assert main(command) == 0
     assert "version 1 serves again" in capsys.readouterr().out
-    assert (answering(shop), ledger.entries(shop.name)[-1].event.actor) == (1, "ada")
+    assert (answering(served), ledger.entries(served.name)[-1].event.actor) == (1, "ada")
     assert main(command) == 1
     assert "next step: train a better version" in capsys.readouterr().err
 
 
-def test_a_rollback_that_names_its_version_is_done_once(shop: Shop) -> None:
+def test_a_rollback_that_names_its_version_is_done_once(served: ServedModel) -> None:
     """A task may be cleared long after another version has taken the champion's place."""
     for day in (3, 5):
-        shop.champion(day)
-    rollback(shop.name, reason="complaints", actor="ada", version=2)
-    assert shop.champion(7) == 3
-    before = shop.aliases(), shop.events()
-    again = rollback(shop.name, reason="complaints", actor="ada", version=2)
+        served.champion(day)
+    rollback(served.name, reason="complaints", actor="ada", version=2)
+    assert served.champion(7) == 3
+    before = served.aliases(), served.events()
+    again = rollback(served.name, reason="complaints", actor="ada", version=2)
     assert (again.left, again.version) == (2, 3) and "before; the champion is version 3" in again.message
     with pytest.raises(NothingToRollBackTo) as refused:
-        rollback(shop.name, reason="complaints", actor="ada", version=1)
+        rollback(served.name, reason="complaints", actor="ada", version=1)
     assert "version 3" in refused.value.found and "version 1" in refused.value.expected
     with pytest.raises(EvidenceMissing, match="no such version"):
-        rollback(shop.name, reason="complaints", actor="ada", version=9)
-    assert (answering(shop), (shop.aliases(), shop.events())) == (3, before)
+        rollback(served.name, reason="complaints", actor="ada", version=9)
+    assert (answering(served), (served.aliases(), served.events())) == (3, before)
 
 
 def kill(*_: object, **__: object) -> None:
@@ -107,30 +113,30 @@ def kill(*_: object, **__: object) -> None:
 @pytest.mark.parametrize("named", [None, 3])
 @pytest.mark.parametrize("killed", [None, "deploy", "mark_rolled_back", "set_champion"])
 def test_a_deployment_that_was_killed_halfway_can_be_rolled_back_from(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, named: int | None, killed: str | None
+    served: ServedModel, monkeypatch: pytest.MonkeyPatch, named: int | None, killed: str | None
 ) -> None:
     """The server serves version 3 and the alias says 2: neither may 2 be marked, nor 3 come back by a retry."""
-    shop.champion(3)
-    shop.champion(5)
-    registered = shop.registered(7)
+    served.champion(3)
+    served.champion(5)
+    registered = served.registered(7)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(store, "set_champion", kill)
-        serve.deploy(shop.run(7), registered)
-    assert (answering(shop), shop.aliases()) == (3, (2, 1))
+        serve.deploy(served.run(7), registered)
+    assert (answering(served), served.aliases()) == (3, (2, 1))
     if killed:  # the rollback, too, before it does that
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(client if killed == "deploy" else store, killed, kill)
-            rollback(shop.name, reason="complaints", actor="ada", version=named)
-    told = rollback(shop.name, reason="complaints", actor="ada", version=named)
-    assert (told.left, told.version, answering(shop), shop.aliases()) == (3, 2, 2, (2, 2))
-    assert records.version(shop.name, 3).rolled_back and not records.version(shop.name, 2).rolled_back
-    assert shop.events() == [("promoted", 1), ("promoted", 2), ("promoted", 3), ("rolled back", 2)]
+            rollback(served.name, reason="complaints", actor="ada", version=named)
+    told = rollback(served.name, reason="complaints", actor="ada", version=named)
+    assert (told.left, told.version, answering(served), served.aliases()) == (3, 2, 2, (2, 2))
+    assert records.version(served.name, 3).rolled_back and not records.version(served.name, 2).rolled_back
+    assert served.events() == [("promoted", 1), ("promoted", 2), ("promoted", 3), ("rolled back", 2)]
     with pytest.raises(StageSkipped, match="version 3 was rolled back from"):
-        serve.deploy(shop.run(7), registered)
-    assert answering(shop) == 2
+        serve.deploy(served.run(7), registered)
+    assert answering(served) == 2
 
 
-def test_a_champion_that_the_server_cannot_load_is_what_is_rolled_back_from(alone: Shop) -> None:
+def test_a_champion_that_the_server_cannot_load_is_what_is_rolled_back_from(alone: ServedModel) -> None:
     """Its number may be below that of the version that answers in its place: of two trainings side by side, the one as of the later
     day was registered first."""
     server = alone.serve()
@@ -152,55 +158,55 @@ def test_a_champion_that_the_server_cannot_load_is_what_is_rolled_back_from(alon
     assert records.version(alone.name, 1).rolled_back and not records.version(alone.name, 2).rolled_back
 
 
-def test_the_first_version_has_nothing_to_roll_back_to(shop: Shop) -> None:
+def test_the_first_version_has_nothing_to_roll_back_to(served: ServedModel) -> None:
     with pytest.raises(NothingToRollBackTo):
-        back(shop)
-    shop.champion(3)
+        back(served)
+    served.champion(3)
     with pytest.raises(NothingToRollBackTo):
-        back(shop)
-    assert (answering(shop), shop.aliases(), shop.events()) == (1, (1, None), [("promoted", 1)])
-    assert not records.version(shop.name, 1).rolled_back
+        back(served)
+    assert (answering(served), served.aliases(), served.events()) == (1, (1, None), [("promoted", 1)])
+    assert not records.version(served.name, 1).rolled_back
 
 
-def test_after_a_rollback_the_next_version_serves_and_can_be_rolled_back_from(shop: Shop) -> None:
-    shop.champion(3)
-    shop.champion(5)
-    back(shop)
-    assert shop.champion(7) == 3
-    assert (answering(shop), shop.aliases()) == (3, (3, 1))
-    back(shop, "complaints again")
-    assert (answering(shop), shop.aliases()) == (1, (1, 1))
-    assert shop.events() == [
+def test_after_a_rollback_the_next_version_serves_and_can_be_rolled_back_from(served: ServedModel) -> None:
+    served.champion(3)
+    served.champion(5)
+    back(served)
+    assert served.champion(7) == 3
+    assert (answering(served), served.aliases()) == (3, (3, 1))
+    back(served, "complaints again")
+    assert (answering(served), served.aliases()) == (1, (1, 1))
+    assert served.events() == [
         ("promoted", 1), ("promoted", 2), ("rolled back", 1), ("promoted", 3), ("rolled back", 1)
     ]  # fmt: skip
 
 
-def test_a_rollback_to_a_version_that_cannot_be_loaded_changes_nothing(shop: Shop) -> None:
-    good = shop.registered(3, seed=910)
-    serve.deploy(shop.run(3), good)
-    shop.champion(5)
-    shop.damage(good.run.id)
-    before = shop.aliases(), shop.events()
+def test_a_rollback_to_a_version_that_cannot_be_loaded_changes_nothing(served: ServedModel) -> None:
+    good = served.registered(3, seed=910)
+    serve.deploy(served.run(3), good)
+    served.champion(5)
+    served.damage(good.run.id)
+    before = served.aliases(), served.events()
     with pytest.raises(DeployRefused):
-        back(shop)
-    assert (answering(shop), (shop.aliases(), shop.events())) == (2, before)
-    assert not records.version(shop.name, 2).rolled_back, "what serves on may be promoted by a rerun"
+        back(served)
+    assert (answering(served), (served.aliases(), served.events())) == (2, before)
+    assert not records.version(served.name, 2).rolled_back, "what serves on may be promoted by a rerun"
 
 
 @pytest.mark.parametrize("killed_before", ["mark_rolled_back", "append", "set_champion"])
 def test_a_rollback_that_is_killed_halfway_ends_the_same_when_run_again(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, killed_before: str
+    served: ServedModel, monkeypatch: pytest.MonkeyPatch, killed_before: str
 ) -> None:
-    shop.champion(3)
-    shop.champion(5)
+    served.champion(3)
+    served.champion(5)
     with monkeypatch.context() as patch:
         patch.setattr(ledger if killed_before == "append" else store, killed_before, kill)
         with pytest.raises(KeyboardInterrupt):
-            back(shop)
-    back(shop)
-    assert (answering(shop), shop.aliases()) == (1, (1, 1))
-    assert shop.events() == [("promoted", 1), ("promoted", 2), ("rolled back", 1)]
-    assert records.version(shop.name, 2).rolled_back
+            back(served)
+    back(served)
+    assert (answering(served), served.aliases()) == (1, (1, 1))
+    assert served.events() == [("promoted", 1), ("promoted", 2), ("rolled back", 1)]
+    assert records.version(served.name, 2).rolled_back
 
 
 @contextmanager
@@ -213,7 +219,7 @@ def without_mlflow() -> Iterator[None]:
     settings.cache_clear()
 
 
-def test_a_rollback_needs_no_mlflow_and_is_shown_in_it_later(alone: Shop) -> None:
+def test_a_rollback_needs_no_mlflow_and_is_shown_in_it_later(alone: ServedModel) -> None:
     """The emergency lever works beside a broken registry, and the bad version does not come back with the server's next start."""
     alone.serve()
     alone.champion(3)
@@ -240,16 +246,16 @@ def test_a_rollback_needs_no_mlflow_and_is_shown_in_it_later(alone: Shop) -> Non
     assert alone.events()[-2:] == [("promoted", 2), ("rolled back", 1)]
 
 
-def test_a_promotion_needs_no_mlflow_and_is_shown_by_the_next_one(shop: Shop) -> None:
-    first = shop.champion(3)
-    second = shop.registered(5).version
-    client.deploy(shop.name, second)
+def test_a_promotion_needs_no_mlflow_and_is_shown_by_the_next_one(served: ServedModel) -> None:
+    first = served.champion(3)
+    second = served.registered(5).version
+    client.deploy(served.name, second)
     with without_mlflow():
-        champion, version = store.champion(shop.name), records.version(shop.name, second)
-        intent = promotion.intend(version, "promotion", champion, model=shop.name, actor="ada", reason="better")
+        champion, version = store.champion(served.name), records.version(served.name, second)
+        intent = promotion.intend(version, "promotion", champion, model=served.name, actor="ada", reason="better")
         assert not promotion.complete(intent), "MLflow does not show it yet"
-    good = store.last_known_good(shop.name)
-    assert (good and good.number, shop.events()[-1], shop.aliases()) == (first, ("promoted", second), (first, None))
-    assert store.champion(shop.name) == records.version(shop.name, second)
-    serve.deploy(shop.run(5), shop.registered(5).model_copy(update={"compared_with": first}))
-    assert (shop.aliases(), store.disagreements(shop.name)) == ((second, first), [])
+    good = store.last_known_good(served.name)
+    assert (good and good.number, served.events()[-1], served.aliases()) == (first, ("promoted", second), (first, None))
+    assert store.champion(served.name) == records.version(served.name, second)
+    serve.deploy(served.run(5), served.registered(5).model_copy(update={"compared_with": first}))
+    assert (served.aliases(), store.disagreements(served.name)) == ((second, first), [])
