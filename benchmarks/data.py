@@ -71,7 +71,8 @@ def point_in_time_join(spec: ModelSpec) -> Iterator[Ratio]:
 
 
 def validation(run: Run) -> Iterator[Ratio]:
-    """A day's contracts by Great Expectations against one DuckDB query per source that counts what fails each expectation."""
+    """A day's contracts by Great Expectations against one DuckDB query per source
+    that counts what fails each expectation."""
     extracted = ingest.extract(run)
     batches = {name: source.staged for name, source in extracted.sources.items()}
     contracts = {name: load_contract(run.spec, name) for name in batches}
@@ -101,15 +102,21 @@ def validation(run: Run) -> Iterator[Ratio]:
                 # As the stage does: rows that cannot be parsed and repeated keys are not judged.
                 keys = run.spec.sources[name].keys
                 partition, unkeyed = ", ".join(keys), " or ".join(f"{key} is null" for key in keys)
-                usable = f"select * from (select *, row_number() over () as _at from read_parquet('{file}') where _unparsed is null)" \
-                         f" qualify row_number() over (partition by {partition} order by _at) = 1 or {unkeyed}"  # fmt: skip
+                usable = (
+                    f"select * from (select *, row_number() over () as _at from read_parquet('{file}') where "
+                    f"_unparsed is null) qualify row_number() over (partition by {partition} order by _at) = 1 "
+                    f"or {unkeyed}"
+                )
                 found = connection.sql(f"select {columns} from ({usable})").fetchall()[0]
                 counts |= {(name, at): int(count) for at, count in enumerate(found)}
         return counts
 
     assert judged() == bare(), "the two do not count the same"
     rows = sum(source.staged.rows for source in extracted.sources.values())
-    size = f"{rows:,} rows of {len(batches)} sources, {sum(len(each.expectations) for each in contracts.values())} expectations"
+    size = (
+        f"{rows:,} rows of {len(batches)} sources, {sum(len(each.expectations) for each in contracts.values())} "
+        "expectations"
+    )
     yield Ratio("contracts by Great Expectations", size, *side_by_side(judged, bare), "DuckDB counts", _CONTRACTS)
     yield Ratio("the stage `validate`", size, *side_by_side(stage, bare), "DuckDB counts", _VALIDATE)
 
@@ -140,7 +147,8 @@ def _sql(expectation: Expectation) -> str:
             return f"(not ({between.format(f'count({column}) / count(*)')}))::int"
         case unknown:
             raise ValueError(
-                f"a contract asks {unknown}, which has no counterpart in SQL: add a case above, so that both count the same"
+                f"a contract asks {unknown}, which has no counterpart in SQL: add a case above, so that both "
+                "count the same"
             )
 
 
@@ -150,10 +158,12 @@ def monitoring(spec: ModelSpec, here: Settings) -> Iterator[Ratio]:
     kinds = spec.feature_types | {PREDICTION: "float"}
 
     def side(size: int) -> pd.DataFrame:
-        return pd.DataFrame({
-            name: random.choice(["a", "b", "c"], size) if kind == "category" else random.normal(size=size)
-            for name, kind in kinds.items()
-        })  # fmt: skip
+        return pd.DataFrame(
+            {
+                name: random.choice(["a", "b", "c"], size) if kind == "category" else random.normal(size=size)
+                for name, kind in kinds.items()
+            }
+        )
 
     window, reference = side(WINDOW), side(REFERENCE)
 
@@ -185,8 +195,8 @@ def _distance(kind: str, window: np.ndarray, reference: np.ndarray) -> float:
     return float(jensenshannon(*shares))
 
 
-_PROSE = """Before anything is timed, both sides must give the same: the join the same rows, the contracts the same count of failures for
-every expectation, the monitor the same distances."""
+_PROSE = """Before anything is timed, both sides must give the same: the join the same rows, the contracts the same
+count of failures for every expectation, the monitor the same distances."""
 _JOIN = "also leaves out what was not yet known (`known_at`), and asks Feast's registry"
 _CONTRACTS = (
     "a fixed cost a source: of its CPU time 6 % compute the metrics, six tenths build Great Expectations'"
@@ -194,4 +204,7 @@ _CONTRACTS = (
 )
 _VALIDATE = "as above, and a tenth to write accepted and rejected rows and the Data Docs page"
 _DISTANCES = "leaves out nulls, column by column"
-_REPORT = "more than eight tenths of its CPU time draw 64 figures by plotly into one HTML page; decisions do not wait for it (cProfile)"
+_REPORT = (
+    "more than eight tenths of its CPU time draw 64 figures by plotly into one HTML page; decisions do not wait for "
+    "it (cProfile)"
+)

@@ -33,10 +33,10 @@ LIBRARIES = (
 _NUMBER = re.compile(r"\*{0,2}-?[\d,.]+( s| ms| µs)?\*{0,2}|")
 _HEAD = """# Benchmarks
 
-Written by `make bench`; `make bench SECTION=serving` measures one section again and leaves the others. Both sides of a
-ratio are timed in turns, in one run, so a ratio holds on other machines better than its seconds do. Compare seconds only
-within a section: the machine's speed is not the same on all days. "Evergreen" includes everything that a stage
-does for its user. Above a ratio of {bound:.0f}, the last column says what was measured to cause it.
+Written by `make bench`; `make bench SECTION=serving` measures one section again and leaves the others. Both sides
+of a ratio are timed in turns, in one run, so a ratio holds on other machines better than its seconds do. Compare
+seconds only within a section: the machine's speed is not the same on all days. "Evergreen" includes everything that
+a stage does for its user. Above a ratio of {bound:.0f}, the last column says what was measured to cause it.
 """
 
 

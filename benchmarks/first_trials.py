@@ -1,9 +1,10 @@
-"""What it is worth to try the library's defaults and the last study's best first: `python benchmarks/first_trials.py churn 20..50`.
+"""What it is worth to try the library's defaults and the last study's best first: `python
+benchmarks/first_trials.py churn 20..50`.
 
-For a home into which the model's days were ingested, and no other: it leaves its studies there. As of every third day, each family is
-searched twice on the same training set, with as many trials: at random first (4 points that are the same each day, then the sampler), and
-as training does it. Printed are the mean score on the time folds, the mean ROC AUC on the evaluation rows, and in how many searches the
-second way was better.
+For a home into which the model's days were ingested, and no other: it leaves its studies there. As of every third day,
+each family is searched twice on the same training set, with as many trials: at random first (4 points that are the same
+each day, then the sampler), and as training does it. Printed are the mean score on the time folds, the mean ROC AUC on
+the evaluation rows, and in how many searches the second way was better.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ def main(name: str, span: str) -> int:
             last[family], warm = searched(run, family, learn, later, way="first", before=last.get(family))
             scores.append((random, warm))
             print(
-                f"{run.as_of:%Y-%m-%d} {family}: folds {random[0]:.4f} {warm[0]:.4f}, later {random[1]:.4f} {warm[1]:.4f}"
+                f"{run.as_of:%Y-%m-%d} {family}: folds {random[0]:.4f} {warm[0]:.4f}, later {random[1]:.4f} "
+                f"{warm[1]:.4f}"
             )
     for family, scores in results.items():
         for number, part in enumerate(("time folds", "evaluation")):

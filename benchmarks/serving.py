@@ -179,10 +179,16 @@ def _shop(here: Settings) -> Iterator[Shop]:
         command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", f"models:/{spec.model}/1"]
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # it looks for uvicorn there
         peer = Service(
-            "mlflow-models-serve", [*command, "--env-manager", "local", "--port", str(port), "--workers", "1"],
-            {**services["server"].environment, "MLFLOW_TRACKING_URI": here.mlflow_url, "PATH": path, "TMPDIR": str(here.home)},
+            "mlflow-models-serve",
+            [*command, "--env-manager", "local", "--port", str(port), "--workers", "1"],
+            {
+                **services["server"].environment,
+                "MLFLOW_TRACKING_URI": here.mlflow_url,
+                "PATH": path,
+                "TMPDIR": str(here.home),
+            },
             lambda: answers(f"{url}/ping"),
-        )  # fmt: skip
+        )
         print("  starting both servers")
         with workload.service(here, services["server"]), workload.service(here, peer):
             while not answers(f"{here.server_url}/readyz"):
@@ -278,7 +284,10 @@ def _throughput(shop: Shop, bare: Bare) -> Iterator[Ratio]:
             ("mlflow", "mlflow models serve", _LOGGED),
             ("bare", _BARE, _REASONS[size, "bare"]),
         ):
-            what = f"{CLIENTS} clients, requests of {size}: {rates['ours']:,.0f} against {rates[name]:,.0f} requests per second"
+            what = (
+                f"{CLIENTS} clients, requests of {size}: {rates['ours']:,.0f} against {rates[name]:,.0f} requests "
+                "per second"
+            )
             yield Ratio(what, f"{ROUNDS} times {SECONDS:.0f} s", 1 / rates["ours"], 1 / rates[name], against, reason)
 
 
@@ -338,16 +347,23 @@ def _parts(here: Settings, shop: Shop, bare: Bare, whole: list[float]) -> str:
         *parts, least = (statistics.median(each) for each in in_turns(*works, rounds=min(requests, 100)))
         columns.append(list(map(duration, [*parts, max(0.0, p50 - sum(parts)), p50, least])))
     log.close()
-    names = ("an empty request (`/healthz`) over HTTP", "features from the online store", "the model, from features to answers",
-             "rows committed to the prediction log", "the rest of it",
-             "**the request (p50 above)**", "for comparison: the bare read")  # fmt: skip
+    names = (
+        "an empty request (`/healthz`) over HTTP",
+        "features from the online store",
+        "the model, from features to answers",
+        "rows committed to the prediction log",
+        "the rest of it",
+        "**the request (p50 above)**",
+        "for comparison: the bare read",
+    )
     return "Where a request's time goes (medians, each part alone in the measuring process):\n\n" + table(
         ("part", *(f"request of {size:,}" for size in REQUESTS)), zip(names, *columns, strict=True)
     )
 
 
 def _starts(here: Settings, shop: Shop) -> str:
-    """From the start of a further server on the same home to its first prediction, with MLflow there, away and hanging."""
+    """From the start of a further server on the same home to its first
+    prediction, with MLflow there, away and hanging."""
     body = shop.asked(shop.keys[:1])
     rows = []
     with socket.create_server(("127.0.0.1", 0), backlog=128) as silent:  # takes connections and never says a word
@@ -392,10 +408,11 @@ def _first_answer(here: Settings, model: str, body: bytes, mlflow_url: str) -> f
 
 
 _BARE = "bare read and model call"
-_PROSE = """One worker and one numeric thread each, the same {family} model from the same registry, one connection kept open. Evergreen
-is asked with keys alone: it reads the features from the online store, predicts, and commits every prediction to the log before it answers. `mlflow models serve`
-(`--env-manager local`) is given the features and logs nothing. "Bare" is one SQL statement on an open connection and the model call, in
-the measuring process: no HTTP, no checks, no log; for the throughput in as many threads as there are clients, each with a connection."""
+_PROSE = """One worker and one numeric thread each, the same {family} model from the same registry, one connection
+kept open. Evergreen is asked with keys alone: it reads the features from the online store, predicts, and commits
+every prediction to the log before it answers. `mlflow models serve` (`--env-manager local`) is given the features
+and logs nothing. "Bare" is one SQL statement on an open connection and the model call, in the measuring process: no
+HTTP, no checks, no log; for the throughput in as many threads as there are clients, each with a connection."""
 _LOGGED = "reads the features and commits the log, which the other does not: see the parts below"
 _REASONS = {
     (1, "bare"): "HTTP and the commit to the log: see the parts below",

@@ -141,7 +141,8 @@ def _check(options: argparse.Namespace) -> int:
             print(outcome, file=sys.stderr)
         else:
             print(
-                f"{model}: valid ({len(outcome.sources)} sources, {len(outcome.feature_types)} features, {len(outcome.families)} families)"
+                f"{model}: valid ({len(outcome.sources)} sources, {len(outcome.feature_types)} features, "
+                f"{len(outcome.families)} families)"
             )
     return 1 if not outcomes or any(isinstance(outcome, SpecError) for outcome in outcomes.values()) else 0
 
@@ -201,8 +202,11 @@ def _run(options: argparse.Namespace) -> int:
     for interval in options.intervals:
         if options.loop != "train" and interval != Interval.of_day(interval.start.date()):
             raise RunError(
-                doing, found=f"as of {interval.as_of.isoformat()}", expected="a whole day in UTC", next_step="name it: --day 2026-01-31"
-            )  # fmt: skip
+                doing,
+                found=f"as of {interval.as_of.isoformat()}",
+                expected="a whole day in UTC",
+                next_step="name it: --day 2026-01-31",
+            )
         check_day(spec, interval, doing, "name another --day or --as-of")
     outcomes = inline.run_days(spec, options.intervals, options.loop, options.first, options.last)
     left = list(options.intervals)
@@ -284,7 +288,8 @@ def _up(options: argparse.Namespace) -> int:
         print(f"{name:14}{address}")
     if here.replay:
         print(
-            "The model server takes a request's own `as_of`, as the demo left it; `EVERGREEN_REPLAY=0 make up` ends that."
+            "The model server takes a request's own `as_of`, as the demo left it; `EVERGREEN_REPLAY=0 make up` "
+            "ends that."
         )
     return 0
 

@@ -100,7 +100,8 @@ def _verify(options: argparse.Namespace) -> int:
     else:
         number = f"{result.entries} entr{'y' if result.entries == 1 else 'ies'}"
         print(
-            f"{number}, {'not as they were recorded' if result.flaws else 'as they were recorded'}. The last one: {result.last}"
+            f"{number}, {'not as they were recorded' if result.flaws else 'as they were recorded'}. The last "
+            f"one: {result.last}"
         )
     return 1 if result.flaws else 0
 

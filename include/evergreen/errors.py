@@ -94,7 +94,8 @@ class ConnectionUnknown(PermanentError):
 
 
 class ContractBroken(PermanentError):
-    """A critical expectation of a contract failed, or most rows would go to quarantine; what needed the rows did not run."""
+    """A critical expectation of a contract failed, or most rows would go to
+    quarantine; what needed the rows did not run."""
 
 
 class RowsUnaccounted(PermanentError):
@@ -114,7 +115,8 @@ class ModelUnloadable(PermanentError):
 
 
 class ArtifactUntrusted(PermanentError):
-    """A file of a candidate or version is not the one that was recorded when it was written, or none was recorded; it is not opened."""
+    """A file of a candidate or version is not the one that was recorded when it was written,
+    or none was recorded; it is not opened."""
 
 
 class DeployRefused(PermanentError):
@@ -122,7 +124,8 @@ class DeployRefused(PermanentError):
 
 
 class NothingToRollBackTo(PermanentError):
-    """There is no last known good version other than the champion, or the version to roll back from is not the champion."""
+    """There is no last known good version other than the champion, or the version
+    to roll back from is not the champion."""
 
 
 class HandoverRefused(PermanentError):
@@ -146,7 +149,8 @@ class DiskFull(PermanentError):
 
 
 class StackNotReady(PermanentError):
-    """A process of the local stack ended while starting, or did not answer in time; `found` holds the end of its log."""
+    """A process of the local stack ended while starting, or did not answer in
+    time; `found` holds the end of its log."""
 
 
 class PortTaken(PermanentError):
@@ -158,7 +162,8 @@ class RunFailed(PermanentError):
 
 
 class RequestRefused(PermanentError):
-    """A service (Airflow, MLflow, object store, model server) answered that it will not: a wrong login, nothing of that name."""
+    """A service (Airflow, MLflow, object store, model server) answered that it will
+    not: a wrong login, nothing of that name."""
 
 
 class StoreNewer(PermanentError):

@@ -1,5 +1,5 @@
-"""Objects of S3, or of what speaks its protocol: read, written and listed whole, by `s3://bucket/key`. Credentials and endpoint stand in the
-standard AWS variables."""
+"""Objects of S3, or of what speaks its protocol: read, written and listed whole, by `s3://bucket/key`. Credentials and
+endpoint stand in the standard AWS variables."""
 
 from __future__ import annotations
 
@@ -95,7 +95,10 @@ def no_bucket(doing: str, uri: str, setting: str) -> RequestRefused:
 
 
 def put(uri: str, content: Any) -> None:
-    """Write an object: whole or not there, whoever writes it beside us. It raises what `answering` lets through of botocore."""
+    """Write an object: whole or not there, whoever writes it beside us.
+
+    It raises what `answering` lets through of botocore.
+    """
     bucket, key = split(uri)
     client().put_object(Bucket=bucket, Key=key, Body=content)
 

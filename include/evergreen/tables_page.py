@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 _OPENING = """# What stands where
 
-`evergreen tables` generates this page from the code's own declarations; a test fails when it drifts. Times are in UTC, in
-microseconds.
+`evergreen tables` generates this page from the code's own declarations; a test fails when it drifts. Times are in
+UTC, in microseconds.
 
 ## The lake
 
-Delta tables, one folder per table: `<EVERGREEN_LAKE>/<model>/<layer>/<table>`. The column `partition`, the interval's day
-(`2026-01-05`), divides a table into partitions. A partition is replaced whole: a reader sees all of its old rows or all of
-its new ones. The catalogue (the table `partitions` in Postgres) says which partitions are published, with which content.
-Every version of a table stays readable, since training sets are pinned by them.
+Delta tables, one folder per table: `<EVERGREEN_LAKE>/<model>/<layer>/<table>`. The column `partition`, the
+interval's day (`2026-01-05`), divides a table into partitions. A partition is replaced whole: a reader sees all of
+its old rows or all of its new ones. The catalogue (the table `partitions` in Postgres) says which partitions are
+published, with which content. Every version of a table stays readable, since training sets are pinned by them.
 """
 
 

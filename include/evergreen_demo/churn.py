@@ -1,4 +1,5 @@
-"""The churn demo: a simulated business whose world changes, until the retrained model serves and is shown to be better."""
+"""The churn demo: a simulated business whose world changes, until the retrained
+model serves and is shown to be better."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The demo on real data: flights of 2013, day by day. It passes when the loops ran; whether retraining paid, its report says."""
+"""The demo on real data: flights of 2013, day by day.
+
+It passes when the loops ran; whether retraining paid, its report says.
+"""
 
 from __future__ import annotations
 

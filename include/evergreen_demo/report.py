@@ -1,9 +1,11 @@
-"""What retraining was worth: the served predictions against a model that is never retrained and one that is refitted every day.
+"""What retraining was worth: the served predictions against a model that is never
+retrained and one that is refitted every day.
 
-All three are scored on the same rows: the live predictions whose outcome is known, by the features that they were made from. A new
-version takes over in the middle of the day after its training, whenever that ends, as it does in life. Refitting is the first
-champion's family and parameters on the training set that the stage `train.build` makes as of each morning, in this process, without
-search: what is learned from is as old as in a training, since the latest rows are kept for the gates.
+All three are scored on the same rows: the live predictions whose outcome is known, by the features that they were made
+from. A new version takes over in the middle of the day after its training, whenever that ends, as it does in life.
+Refitting is the first champion's family and parameters on the training set that the stage `train.build` makes as of
+each morning, in this process, without search: what is learned from is as old as in a training, since the latest rows
+are kept for the gates.
 """
 
 from __future__ import annotations
@@ -60,7 +62,10 @@ class Report:
             f"{number}: {count:,}" for number, count in sorted(self.versions.items())
         )
         yield ""
-        yield f"{self.metric.name} by week, on the same live predictions with a known outcome ({self.refitted} is what is refitted)"
+        yield (
+            f"{self.metric.name} by week, on the same live predictions with a known outcome ({self.refitted} is what "
+            "is refitted)"
+        )
         yield f"  {'week of':12}{'rows':>8}{'late':>8}" + "".join(f"{way:>20}" for way in (SERVED, NEVER, DAILY))
         weeks = self.ways.groupby(self.ways["as_of"].dt.tz_localize(None).dt.to_period("W").dt.start_time.dt.date)
         for week, part in [*weeks, ("all", self.ways)]:
@@ -72,7 +77,8 @@ class Report:
         for other, (gain, low, high, _, number) in self.comparisons.items():
             verdict = "better" if low > 0 else "worse" if high < 0 else "no difference that these days can show"
             yield (
-                f"As served against {other}: {self.metric.name} {gain:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} over {number} days: {verdict}"
+                f"As served against {other}: {self.metric.name} {gain:+.4f}, 95 % interval {low:+.4f} to "
+                f"{high:+.4f} over {number} days: {verdict}"
             )
 
 
@@ -103,9 +109,14 @@ def read(spec: ModelSpec, span: Span) -> Report:
         other: judged.compare(labels, ways[SERVED].to_numpy(), ways[other].to_numpy(), days) for other in (NEVER, DAILY)
     }
     return Report(
-        timeline.story(spec), ways, comparisons, judged, family, _outcomes(spec, span),
+        timeline.story(spec),
+        ways,
+        comparisons,
+        judged,
+        family,
+        _outcomes(spec, span),
         dict(Counter(live["version"].tolist())),
-    )  # fmt: skip
+    )
 
 
 def _fitted(run_id: str) -> tuple[str, dict[str, float]]:

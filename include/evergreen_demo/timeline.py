@@ -52,7 +52,10 @@ class Timeline:
             yield f"  {line}"
         gain, low, high, rows, entities = self.comparison
         yield ""
-        yield f"On {rows} matured rows of {entities} entities, predicted after {self.new.as_of:%Y-%m-%d}, both on the same rows:"
+        yield (
+            f"On {rows} matured rows of {entities} entities, predicted after {self.new.as_of:%Y-%m-%d}, both on the "
+            "same rows:"
+        )
         yield f"  version {self.old.number} (before): {self.metric} {self.scores['old']:.4f}"
         yield f"  version {self.new.number} (after):  {self.metric} {self.scores['new']:.4f}"
         yield f"  gain {gain:.4f}, 95 % interval {low:.4f} to {high:.4f}"
@@ -129,10 +132,18 @@ def read(spec: ModelSpec, drift: date) -> Timeline:
     judged = metric(spec.problem, spec.search.metric)
     serving = httpx.get(f"{settings().server_url}/models/{spec.model}", timeout=10).json().get("version")
     return Timeline(
-        model=spec.model, metric=judged.name, drift=drift, story=story(spec), old=old, new=new, serving=serving,
+        model=spec.model,
+        metric=judged.name,
+        drift=drift,
+        story=story(spec),
+        old=old,
+        new=new,
+        serving=serving,
         scores={name: judged.value(labels, predicted) for name, predicted in predictions.items()},
-        comparison=judged.compare(labels, predictions["new"], predictions["old"], rows[spec.entity.key].to_numpy(object)),
-    )  # fmt: skip
+        comparison=judged.compare(
+            labels, predictions["new"], predictions["old"], rows[spec.entity.key].to_numpy(object)
+        ),
+    )
 
 
 def story(spec: ModelSpec) -> Story:
@@ -143,13 +154,16 @@ def story(spec: ModelSpec) -> Story:
 def failed(model: str, found: str, expected: str = _CLOSED) -> StoryFailed:
     """An error that says where to look."""
     return StoryFailed(
-        f"closing the loop of {model}", found=found, expected=expected,
+        f"closing the loop of {model}",
+        found=found,
+        expected=expected,
         next_step="start what the demo left (`make up`) and look at the monitor's and the training's runs in Airflow",
-    )  # fmt: skip
+    )
 
 
 def _matured_after(spec: ModelSpec, champion: Version) -> pd.DataFrame:
-    """Logged predictions from after the champion's as_of whose labels are known, with `label`; the first of each entity and cutoff."""
+    """Logged predictions from after the champion's as_of whose labels are known, with
+    `label`; the first of each entity and cutoff."""
     made, known = tables.read(PREDICTIONS.of(spec.model)), tables.read(LABELS.of(spec.model, spec.label.name))
     if made is None or known is None:
         return pd.DataFrame()

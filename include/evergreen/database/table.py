@@ -1,7 +1,7 @@
 """A table of Evergreen's own: its columns are the fields of a frozen dataclass, so each stands once.
 
-`ddl` says how the table is now. How the tables of an earlier release become so is a migration's affair (`migrations`); a test
-compares the two.
+`ddl` says how the table is now. How the tables of an earlier release become so is a migration's affair (`migrations`);
+a test compares the two.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Stored:
     """In a field's `Annotated[…]`: what its column is beyond what the field's type says."""
 
     kind: str = ""  # Postgres' type, where it is not the usual one
-    filled: str = ""  # the clause by which Postgres fills it ("default now()"): None in a row to insert, a value in one that is read
+    # the clause by which Postgres fills it ("default now()"): None in a row to insert, a value in one that is read
+    filled: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,9 @@ class Column:
 class Table(Generic[T]):
     """A table whose rows are a dataclass.
 
-    Fields of type `str`, `int`, `float`, `bool`, `bytes`, `datetime`, `date` and literals of text have the column's type of that name;
-    one that may be None is nullable; all others are JSON, of which those with a shape are checked when they are read.
+    Fields of type `str`, `int`, `float`, `bool`, `bytes`, `datetime`, `date` and literals of text have the column's
+    type of that name; one that may be None is nullable; all others are JSON, of which those with a shape are checked
+    when they are read.
     """
 
     name: str
@@ -117,7 +119,10 @@ class Table(Generic[T]):
 
     @cached_property
     def inserting(self) -> str:
-        """`insert … select`, of one array for each column (`arrays`); what happens on a conflict may follow. In binary: half the work."""
+        """`insert … select`, of one array for each column (`arrays`); what happens on a conflict may follow.
+
+        In binary: half the work.
+        """
         names, arrays = (
             ", ".join(form.format(one) for one in self.inserted) for form in ("{0.name}", "%b::{0.kind}[]")
         )

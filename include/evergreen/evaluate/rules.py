@@ -49,7 +49,10 @@ def gates(evidence: Evidence, bounds: Gates) -> list[Gate]:
 
 
 def verdict(found: list[Gate]) -> Verdict:
-    """The verdict of all gates together: missing evidence outweighs a failure, and a failure a pass. No gates: no evidence."""
+    """The verdict of all gates together: missing evidence outweighs a failure, and a failure a pass.
+
+    No gates: no evidence.
+    """
     verdicts = {gate.verdict for gate in found}
     if not verdicts or "no evidence" in verdicts:
         return "no evidence"

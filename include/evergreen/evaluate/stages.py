@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]) -> Evaluated:
     """Score every candidate, the champion and the trivial baseline on the same later, untouched rows.
 
-    The best candidate is the one that the time folds of the learning rows say is best: choosing by the evaluation rows would
-    flatter it on the rows that its gates look at.
+    The best candidate is the one that the time folds of the learning rows say is best: choosing by the evaluation rows
+    would flatter it on the rows that its gates look at.
     """
     import numpy as np
 
@@ -54,7 +54,8 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
         log.info("  class %s: %d rows", name, count)
     predictions: dict[str, npt.NDArray[np.float64]] = {}
     scored: list[ScoredCandidate] = []
-    # In the spec's order, and the first of equals is best: the same, whatever the order in which the families were done.
+    # In the spec's order, and the first of equals is best: the same, whatever the
+    # order in which the families were done.
     for candidate in sorted(candidates, key=lambda each: list(spec.families).index(each.family)):
         predictions[candidate.family] = rows.predict(loading.pipeline(candidate.run.id), later.inputs)
         scores = _finite(score(problem, later.labels, predictions[candidate.family]))
@@ -86,7 +87,8 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
 def gates(run: Run, evaluated: Evaluated) -> Judged:
     """Decide whether the best candidate may be promoted.
 
-    A candidate that is not good enough is a good run: green, with the reason. Missing evidence is red, and promotes nothing.
+    A candidate that is not good enough is a good run: green, with the reason.
+    Missing evidence is red, and promotes nothing.
 
     Raises:
         EvidenceMissing: a gate could not be decided.
@@ -142,7 +144,8 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
 
 
 def _way_out(model: str, champion: ScoredChampion | None) -> str:
-    """What to do about missing evidence; of a champion that cannot be compared with, until it can or is none any more."""
+    """What to do about missing evidence; of a champion that cannot be compared
+    with, until it can or is none any more."""
     if champion is None or not champion.problem:
         return "provide what is missing (more mature days), then clear `evaluate`"
     return (
@@ -154,7 +157,10 @@ def _way_out(model: str, champion: ScoredChampion | None) -> str:
 def _champion(
     run: Run, data: SoundTrainingSet, later: Rows, candidate: npt.NDArray[np.float64]
 ) -> ScoredChampion | None:
-    """The champion on the same rows; None when there is none. One that cannot be scored is no reason to promote another."""
+    """The champion on the same rows; None when there is none.
+
+    One that cannot be scored is no reason to promote another.
+    """
     from evergreen.model.metrics import metric, score
     from evergreen.model.rows import inputs
     from evergreen.registry import loading, store
@@ -169,7 +175,8 @@ def _champion(
         log.warning("%s", lost)
         return unscored.model_copy(update={"problem": lost})
     try:
-        # On the columns that it learned from, as the server asks it: of one that is no longer computed nothing is known.
+        # On the columns that it learned from, as the server asks it: of one that
+        # is no longer computed nothing is known.
         trained = loading.spec(run.spec.model, champion)
         columns = trained.feature_types
         answered = loading.load(run.spec.model, champion.number).predict(

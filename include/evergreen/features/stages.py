@@ -1,8 +1,8 @@
 """Features, labels and their way to the online store: what the ingest loop runs after a day is published.
 
-A run works on every partition that its day touches, not only on its own: see `features.rules`. What is written is decided
-under a lock on the partition, from the inputs that are published at that moment; so runs of different days may work side by
-side, in any order, and a killed one is simply run again.
+A run works on every partition that its day touches, not only on its own: see `features.rules`. What is written is
+decided under a lock on the partition, from the inputs that are published at that moment; so runs of different days may
+work side by side, in any order, and a killed one is simply run again.
 """
 
 from __future__ import annotations
@@ -71,10 +71,12 @@ def compute(run: Run) -> Computed:
 
 
 def publish(run: Run, computed: SoundFeatures) -> PublishedFeatures:
-    """Write the candidates that met their contract to the lake, and say in the catalogue from which inputs they were computed.
+    """Write the candidates that met their contract to the lake, and say in the
+    catalogue from which inputs they were computed.
 
-    A candidate whose inputs have changed since it was computed is left to the run that changed them: that one published a day which the
-    partition looks back at, and whoever publishes a day computes every such partition after it. So the last of them writes it.
+    A candidate whose inputs have changed since it was computed is left to the run that changed them: that one published
+    a day which the partition looks back at, and whoever publishes a day computes every such partition after it. So the
+    last of them writes it.
 
     Raises:
         HandoverRefused: the view is declared otherwise by now; no other run would compute it.
@@ -108,8 +110,8 @@ def publish(run: Run, computed: SoundFeatures) -> PublishedFeatures:
 def labels(run: Run) -> Labelled:
     """Compute and publish every label partition that the run's day completes or changes.
 
-    A label's window is complete only when the batch that ends at cutoff + horizon is published, so a label that is written
-    is mature; when it may be used, its own `known_at` says.
+    A label's window is complete only when the batch that ends at cutoff + horizon is published, so a label that is
+    written is mature; when it may be used, its own `known_at` says.
 
     Raises:
         WriteConflict: the inputs kept changing.
@@ -136,7 +138,8 @@ def labels(run: Run) -> Labelled:
 
 
 def awaited(run: Run, now: datetime) -> list[str]:
-    """What the ingestion of the run's day has still to do: what a scheduled training or monitoring of the same day waits for."""
+    """What the ingestion of the run's day has still to do: what a scheduled training or
+    monitoring of the same day waits for."""
     from evergreen.lake import catalogue
 
     spec, partition = run.spec, run.interval.partition
@@ -149,8 +152,9 @@ def awaited(run: Run, now: datetime) -> list[str]:
 def materialize(run: Run) -> Online:
     """Bring the online store up to the feature partitions that the run's day touches.
 
-    In order that is exactly the run's own interval (event_timestamp == as_of). A run that completes later windows brings those
-    too, else the newest features of a history ingested backwards would never arrive. Older values never replace newer ones.
+    In order that is exactly the run's own interval (event_timestamp == as_of). A run that completes later windows
+    brings those too, else the newest features of a history ingested backwards would never arrive. Older values never
+    replace newer ones.
     """
     from evergreen.features import objects, replacement
 

@@ -1,7 +1,9 @@
-"""What a hand-over is: a value that one task of a run leaves for the tasks after it, as small JSON with a mark of its shape.
+"""What a hand-over is: a value that one task of a run leaves for the tasks after
+it, as small JSON with a mark of its shape.
 
-The mark is the type's name and a digest of its fields and their types. So a hand-over that an earlier release left is read where its
-shape is still the same, and refused with a message where it is not; no release number has to be remembered.
+The mark is the type's name and a digest of its fields and their types. So a hand-over that an earlier release left is
+read where its shape is still the same, and refused with a message where it is not; no release number has to be
+remembered.
 """
 
 from __future__ import annotations
@@ -32,8 +34,8 @@ class Part(BaseModel):
 class Handover(Part):
     """The result of a stage.
 
-    `carried` names the few numbers that the asset event of its task carries; `pages` the fields that hold a page's address, and which
-    button shows it. Both may reach into parts: `run.page`.
+    `carried` names the few numbers that the asset event of its task carries; `pages` the fields that hold a page's
+    address, and which button shows it. Both may reach into parts: `run.page`.
     """
 
     carried: ClassVar[tuple[str, ...]] = ()
@@ -109,7 +111,10 @@ def _refused(task: str, subject: str, found: str, expected: str) -> HandoverRefu
         f"reading what the task {task} of {subject} handed over",
         found=found,
         expected=f"{expected}, as the task writes it",
-        next_step=f"clear `{task}` and what comes after it: it runs again, and hands over anew (`evergreen run`: begin with --from {task})",
+        next_step=(
+            f"clear `{task}` and what comes after it: it runs again, and hands over anew (`evergreen run`: begin "
+            f"with --from {task})"
+        ),
     )
 
 
@@ -120,7 +125,10 @@ def _mark(kind: type[Handover]) -> str:
 
 
 def _shape(schema: Any, *, named: bool = False) -> Any:
-    """A JSON schema without its prose. Below `properties` and `$defs` stand names, which are no prose whatever they are."""
+    """A JSON schema without its prose.
+
+    Below `properties` and `$defs` stand names, which are no prose whatever they are.
+    """
     if isinstance(schema, list):
         return [_shape(each) for each in schema]
     if not isinstance(schema, dict):

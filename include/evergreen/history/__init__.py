@@ -1,1 +1,2 @@
-"""What happened in a model's life: one ledger of typed events, and every question about history as a projection of it."""
+"""What happened in a model's life: one ledger of typed events, and every
+question about history as a projection of it."""

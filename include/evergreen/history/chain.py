@@ -1,7 +1,7 @@
 """The chain that holds a ledger's entries together: what each one's hash is of, and what is wrong with a chain. Pure.
 
-Whoever can write to the database can compute every hash anew, and whoever can delete can cut off the end. Both are seen by who kept
-an earlier hash elsewhere: a witness.
+Whoever can write to the database can compute every hash anew, and whoever can delete can cut off the end. Both are seen
+by who kept an earlier hash elsewhere: a witness.
 """
 
 from __future__ import annotations
@@ -82,7 +82,10 @@ def flaws(links: Iterable[Link], witnesses: Iterable[Witness] = ()) -> Iterator[
             )
             yield f"{missing} missing"
         elif link.previous != previous:
-            yield f"{named} does not follow the entry before it: one of them was changed, removed, put in or put elsewhere"
+            yield (
+                f"{named} does not follow the entry before it: one of them was changed, removed, put in or put "
+                "elsewhere"
+            )
         if link.hash != link.content_hash:
             yield f"{named} is not what was recorded"
         witness = wanted.pop(link.number, None)

@@ -1,7 +1,7 @@
 """The events of a model's life, one frozen type per kind. Pure.
 
-The field `event` tells the kinds apart. A field may be added with a default; none is renamed or taken away, since what stands in a
-ledger is never written anew.
+The field `event` tells the kinds apart. A field may be added with a default; none is renamed or taken away, since what
+stands in a ledger is never written anew.
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ class Trained(Happened):
 
 
 class Judged(Happened):
-    """One gate was decided about a candidate. The gates of one judgement are recorded together; `reason` is the gate's."""
+    """One gate was decided about a candidate.
+
+    The gates of one judgement are recorded together; `reason` is the gate's.
+    """
 
     event: Literal["judged"] = "judged"
     run_id: str
@@ -61,7 +64,8 @@ class Judged(Happened):
 
 
 class NotBetter(Happened):
-    """A training ended well with a candidate that may not be promoted: its gates have the evidence, and it is not good enough."""
+    """A training ended well with a candidate that may not be promoted: its gates have
+    the evidence, and it is not good enough."""
 
     event: Literal["not better"] = "not better"
     run_id: str
@@ -91,7 +95,10 @@ class Adopted(Happened):
 
 
 class Deploying(Happened):
-    """The intent, recorded before the act: the server is about to be given a version. What ends it names its id, or is what it is for."""
+    """The intent, recorded before the act: the server is about to be given a version.
+
+    What ends it names its id, or is what it is for.
+    """
 
     event: Literal["deploying"] = "deploying"
     version: int
@@ -111,7 +118,8 @@ class Deployed(Happened):
 
 
 class NotDeployed(Happened):
-    """An intent ended without its act: the server refused the version, or did not have it when somebody looked; `reason` says which."""
+    """An intent ended without its act: the server refused the version, or did not have it when
+    somebody looked; `reason` says which."""
 
     event: Literal["not deployed"] = "not deployed"
     version: int
@@ -138,7 +146,8 @@ class RolledBack(Happened):
 
 
 class Retired(Happened):
-    """A person took a version out of the line: nothing is compared with it, rolled back to it, or promoted by its rerun."""
+    """A person took a version out of the line: nothing is compared with it, rolled
+    back to it, or promoted by its rerun."""
 
     event: Literal["retired"] = "retired"
     version: int
@@ -173,9 +182,21 @@ class Alerted(Happened):
 
 
 Event = (
-    Trained | Judged | NotBetter | Registered | Adopted | Deploying | Deployed | NotDeployed | Promoted | RolledBack
-    | Retired | Restored | Decided | Alerted
-)  # fmt: skip
+    Trained
+    | Judged
+    | NotBetter
+    | Registered
+    | Adopted
+    | Deploying
+    | Deployed
+    | NotDeployed
+    | Promoted
+    | RolledBack
+    | Retired
+    | Restored
+    | Decided
+    | Alerted
+)
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 

@@ -1,7 +1,8 @@
 """The ledger: every event of every model's life, only ever added to, each entry holding the one before it by its hash.
 
-One chain for all models: what is missing between two entries is missing for everybody. Adding takes a lock for the length of a short
-transaction, so that there is one order and no fork; a killed process leaves its events whole or not at all.
+One chain for all models: what is missing between two entries is missing for everybody. Adding takes a lock for the
+length of a short transaction, so that there is one order and no fork; a killed process leaves its events whole or not
+at all.
 """
 
 from __future__ import annotations
@@ -143,7 +144,8 @@ def _add(connection: Connection, added: Sequence[Event]) -> None:
         hashed = chain.digest(number, event.id, now, event.model, event.event, body, previous)
         links.append(Link(number, event.id, now, event.model, event.event, body, previous, hashed))
         previous = hashed
-    # Not `Table.insert`, which does nothing where a number is taken: two entries of one number are a defect, and an error.
+    # Not `Table.insert`, which does nothing where a number is taken: two entries
+    # of one number are a defect, and an error.
     connection.execute(TABLE.inserting, TABLE.arrays(links))
     for link in links:
         # A task's log is a witness that whoever changes the database does not have.

@@ -55,7 +55,8 @@ class Standing:
 
     @property
     def to_serve(self) -> Standing:
-        """What a server starts with: a rollback that was intended is carried out, a version that nobody saw answer is not served."""
+        """What a server starts with: a rollback that was intended is carried out, a version
+        that nobody saw answer is not served."""
         if self.pending is None or self.pending.purpose != "rollback":
             return self
         return replace(self, champion=self.pending.version, last_known_good=self.pending.version)
@@ -103,12 +104,17 @@ def _after(now: Standing, event: Event) -> Standing:
             good = now.last_known_good if event.replaced is None else event.replaced
             return replace(now, champion=event.version, last_known_good=good, retired_champion=None, pending=None)
         case RolledBack():
-            # From a version that was put on the server by hand the champion is only given back: what is good is as it was.
+            # From a version that was put on the server by hand the champion is only
+            # given back: what is good is as it was.
             good = now.last_known_good if now.champion == event.version else event.version
             return replace(
-                now, champion=event.version, last_known_good=good, retired_champion=None, pending=None,
+                now,
+                champion=event.version,
+                last_known_good=good,
+                retired_champion=None,
+                pending=None,
                 rolled_back=now.rolled_back | {event.left},
-            )  # fmt: skip
+            )
         case Retired():
             gone = event.version
             return replace(
@@ -122,7 +128,10 @@ def _after(now: Standing, event: Event) -> Standing:
 
 
 def champion_as_of(entries: Sequence[Entry], moment: datetime) -> int | None:
-    """The champion of an interval that ends at `moment`: left by what knew about less. So history can be replayed as if it were live."""
+    """The champion of an interval that ends at `moment`: left by what knew about less.
+
+    So history can be replayed as if it were live.
+    """
     return standing(_events(known_before(entries, moment))).champion
 
 
@@ -266,7 +275,10 @@ def describe(event: Event) -> str:
             cause = f"decision {event.decision_id}" if event.decision_id else event.reason
             return f"version {event.version} is the champion ({cause})"
         case RolledBack():
-            return f"version {event.version} is the champion again; version {event.left} was rolled back from ({event.reason})"
+            return (
+                f"version {event.version} is the champion again; version {event.left} was rolled back from "
+                f"({event.reason})"
+            )
         case Retired():
             return f"version {event.version} was retired ({event.reason})"
         case Restored():

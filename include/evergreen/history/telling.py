@@ -18,7 +18,9 @@ def whole(model: str, entries: Sequence[Entry]) -> Iterator[str]:
     now = story.standing(entry.event for entry in entries)
     yield f"{model}: {_champion(now.champion)}"
     if now.pending is not None:
-        yield f"  {now.pending.actor} began a {now.pending.purpose} to version {now.pending.version}, and did not end it"
+        yield (
+            f"  {now.pending.actor} began a {now.pending.purpose} to version {now.pending.version}, and did not end it"
+        )
     yield ""
     yield "Versions"
     yield from (f"  {_version(version)}" for version in story.versions(entries))
@@ -54,7 +56,10 @@ def _who(model: str, when: str, reign: Reign | None, entries: Sequence[Entry]) -
     cause = reign.cause
     yield f"{model} {when}: version {reign.version}"
     yield f"  {story.describe(cause)}"
-    yield f"  by {cause.actor}, recorded at {reign.since:%Y-%m-%d %H:%M:%S}{', taken over from the release before' if cause.taken_over else ''}"
+    yield (
+        f"  by {cause.actor}, recorded at "
+        f"{reign.since:%Y-%m-%d %H:%M:%S}{', taken over from the release before' if cause.taken_over else ''}"
+    )
     if isinstance(cause, Promoted):
         if decided := next((each for each in story.decisions(entries) if each.decision_id == cause.decision_id), None):
             yield f"  {story.describe(decided)}"
@@ -69,9 +74,15 @@ def _champion(number: int | None) -> str:
 def _version(version: VersionStory) -> str:
     known = "" if version.as_of is None else f"as of {version.as_of:%Y-%m-%d}, "
     why = f" ({version.left_because})" if version.left_because else ""
-    return f"{version.number}: {version.state}{why}; {known}{version.family or 'family not recorded'}, MLflow run {version.run_id}"
+    return (
+        f"{version.number}: {version.state}{why}; {known}{version.family or 'family not recorded'}, MLflow run "
+        f"{version.run_id}"
+    )
 
 
 def _reign(reign: Reign) -> str:
     until = "now" if reign.until is None else f"{reign.until:%Y-%m-%d %H:%M:%S}"
-    return f"{reign.since:%Y-%m-%d %H:%M:%S} to {until}: version {reign.version} ({reign.cause.event} by {reign.cause.actor})"
+    return (
+        f"{reign.since:%Y-%m-%d %H:%M:%S} to {until}: version {reign.version} ({reign.cause.event} by "
+        f"{reign.cause.actor})"
+    )

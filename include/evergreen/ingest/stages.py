@@ -24,9 +24,11 @@ log = logging.getLogger(__name__)
 
 
 def extract(run: Run) -> Extracted:
-    """Read the interval's batch of every source, from the landing zone or a database, with the declared columns and types.
+    """Read the interval's batch of every source, from the landing zone or a
+    database, with the declared columns and types.
 
-    A cell that does not fit its type is null in the staged file, with its text in `_unparsed`; the contract decides on the row.
+    A cell that does not fit its type is null in the staged file, with its text in
+    `_unparsed`; the contract decides on the row.
 
     Raises:
         BatchMissing, BatchUnreadable, ConnectionUnknown, ServiceUnavailable: naming the file, or connection and query.
@@ -49,12 +51,14 @@ def extract(run: Run) -> Extracted:
 
 
 def awaited(run: Run, now: datetime) -> list[str]:
-    """Batches of the run's day that may still grow: what a scheduled `extract` waits for, as it does for missing ones."""
+    """Batches of the run's day that may still grow: what a scheduled `extract`
+    waits for, as it does for missing ones."""
     return rules.growing(run.spec, run.as_of, now)
 
 
 def _batch(run: Run, name: str) -> tuple[pa.Table, str, str]:
-    """The rows of a source, where they come from, and the batch's hash: of its files, or of the rows where no file is its own."""
+    """The rows of a source, where they come from, and the batch's hash: of its files, or
+    of the rows where no file is its own."""
     from evergreen.ingest import database, history, landing, parse
     from evergreen.ingest.origin import Origin
     from evergreen.lake.catalogue import content_hash
@@ -75,7 +79,8 @@ def _batch(run: Run, name: str) -> tuple[pa.Table, str, str]:
 
 
 def publish(run: Run, validated: Validated) -> Published:
-    """Replace the interval's partition of every raw and quarantine table, then say in the catalogue that the day is there.
+    """Replace the interval's partition of every raw and quarantine table, then
+    say in the catalogue that the day is there.
 
     Raises:
         RowsUnaccounted: rows in are not rows published plus rows quarantined; nothing is written.
@@ -126,7 +131,10 @@ def _publish_source(run: Run, name: str, parted: Parted) -> list[catalogue.Entry
 
 
 def _in_quarantine(partition: Partition) -> bool:
-    """Whether an earlier run put rows there. The table is asked too: a run that was killed after writing it told nobody."""
+    """Whether an earlier run put rows there.
+
+    The table is asked too: a run that was killed after writing it told nobody.
+    """
     from evergreen.lake import catalogue, tables
 
     if catalogue.published(partition.table, [partition.key]):

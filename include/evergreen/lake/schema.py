@@ -1,7 +1,8 @@
-"""The lake's tables: which layers there are, how their tables are named, who writes them, and the columns that Evergreen gives them.
+"""The lake's tables: which layers there are, how their tables are named, who writes them,
+and the columns that Evergreen gives them.
 
-Whoever reads or writes a table takes its `TableId` from its layer: `tables.read(RAW.of(model, "departures"))`. What the spec declares of
-a table's columns stands in the spec; docs/tables.md is made of both.
+Whoever reads or writes a table takes its `TableId` from its layer: `tables.read(RAW.of(model, "departures"))`. What the
+spec declares of a table's columns stands in the spec; docs/tables.md is made of both.
 """
 
 from __future__ import annotations

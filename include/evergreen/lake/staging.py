@@ -1,4 +1,5 @@
-"""Files that pass from one task of a run to the next: Parquet in a folder or on S3 (`EVERGREEN_STAGING`), whole or not there."""
+"""Files that pass from one task of a run to the next: Parquet in a folder or on S3
+(`EVERGREEN_STAGING`), whole or not there."""
 
 from __future__ import annotations
 
@@ -69,13 +70,17 @@ def read(staged: Staged) -> pa.Table:
             doing,
             found="no such file",
             expected=f"a file of the last {kept.days} days (EVERGREEN_STAGING_DAYS), where {_SETTING} says",
-            next_step=f"clear `{task}` of this run with what comes after it: the file is written anew (`evergreen run`: begin with --from {task})",
+            next_step=(
+                f"clear `{task}` of this run with what comes after it: the file is written anew (`evergreen run`: "
+                f"begin with --from {task})"
+            ),
         ) from error
     return pq.read_table(pa.BufferReader(content))
 
 
 def clean(model: str) -> None:
-    """Remove what killed attempts of a model's runs left half written, and what is older than the retention, however its run ended."""
+    """Remove what killed attempts of a model's runs left half written, and what is older than
+    the retention, however its run ended."""
     folder, kept = _folder(model), settings().staging_kept
     if folder.startswith(object_store.SCHEME):
         doing = f"removing old working files of {model}"

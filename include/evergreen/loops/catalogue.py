@@ -1,4 +1,5 @@
-"""docs/loops.md: what follows what in each loop, and what travels between its tasks, out of the wiring that Airflow runs."""
+"""docs/loops.md: what follows what in each loop, and what travels between its
+tasks, out of the wiring that Airflow runs."""
 
 from __future__ import annotations
 
@@ -15,16 +16,18 @@ from evergreen.loops.wiring import LOOPS
 _MODULES: tuple[ModuleType, ...] = (handover, ingest, train, monitor, rollback)
 _OPENING = """# The loops
 
-Generated from the wiring (`include/evergreen/loops/wiring.py`) by `evergreen loops`; a test fails when it drifts. Airflow builds its DAGs
-from the same wiring, and `evergreen run` runs it in one process.
+Generated from the wiring (`include/evergreen/loops/wiring.py`) by `evergreen loops`; a test fails when it drifts.
+Airflow builds its DAGs from the same wiring, and `evergreen run` runs it in one process.
 
-A task takes what the tasks before it hand over: small values with names, of the types [below](#what-travels-between-tasks). A dotted arrow
-means that a task only comes after another one, and reads what it needs from the lake.
+A task takes what the tasks before it hand over: small values with names, of the types
+[below](#what-travels-between-tasks). A dotted arrow means that a task only comes after another one, and reads what
+it needs from the lake.
 """
 _TYPES = """## What travels between tasks
 
-Each is small JSON with a mark of its shape (`handover`: the type's name and a digest of its fields). A task refuses what has another mark, and what
-is not there, with `HandoverRefused`: the message names the task to clear. Rows travel as files; a hand-over says where they lie.
+Each is small JSON with a mark of its shape (`handover`: the type's name and a digest of its fields). A task refuses
+what has another mark, and what is not there, with `HandoverRefused`: the message names the task to clear. Rows
+travel as files; a hand-over says where they lie.
 """
 
 

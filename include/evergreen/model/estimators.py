@@ -1,4 +1,7 @@
-"""Our own families. Nothing heavy is imported before an estimator is made: specs are checked by the parameters alone."""
+"""Our own families.
+
+Nothing heavy is imported before an estimator is made: specs are checked by the parameters alone.
+"""
 
 from __future__ import annotations
 
@@ -115,7 +118,10 @@ class GradientBoosting(Family):
 
 
 class RandomForest(Family):
-    """scikit-learn's random forest. Its trees have a bounded number of leaves: without, a model grows with the rows until no server holds it."""
+    """scikit-learn's random forest.
+
+    Its trees have a bounded number of leaves: without, a model grows with the rows until no server holds it.
+    """
 
     labels = ("binary", "numeric", "multiclass")
     parameters: ClassVar[Mapping[str, Parameter]] = {

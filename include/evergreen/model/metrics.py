@@ -73,7 +73,8 @@ class Metric:
         seed: int = 0,
         resamples: int = 1000,
     ) -> Comparison:
-        """Paired bootstrap over entities: the rows of one entity are alike, so whole entities are drawn, the same for both models.
+        """Paired bootstrap over entities: the rows of one entity are alike, so whole
+        entities are drawn, the same for both models.
 
         Args:
             labels, new, old, entities: one of each per row: the outcome, the two models' predictions, whose row it is.
@@ -167,8 +168,8 @@ def _over_classes(weighted: Callable[[Labels, Floats], Weighted]) -> Callable[[L
 
 
 def _weighted_f1(labels: Labels, chosen: Floats) -> Weighted:
-    """F1 of one class: `labels` and `chosen` are 1 where a row is of the class, and where it is taken for it. Without rows of the class it
-    has no value."""
+    """F1 of one class: `labels` and `chosen` are 1 where a row is of the class, and where it is taken for it. Without
+    rows of the class it has no value."""
 
     def of(weights: Floats) -> Floats:
         rows = weights @ labels
@@ -205,7 +206,8 @@ def _ranked(area: Callable[[Floats, Floats], Floats]) -> Callable[[Labels, Float
     """
 
     def weighted(labels: Labels, predictions: Floats) -> Weighted:
-        # Sorted once, best first; equal predictions are told apart by no threshold, so sums count at the end of each tie.
+        # Sorted once, best first; equal predictions are told apart by no threshold,
+        # so sums count at the end of each tie.
         order = np.argsort(-predictions, kind="stable")
         positive = labels[order] == 1
         ends = np.flatnonzero(np.append(np.diff(predictions[order]) != 0, True))
@@ -280,6 +282,7 @@ _METRICS: Mapping[LabelType, Mapping[MetricName, Metric]] = {
             "r2": (sklearn.r2_score, _weighted_r2),
         }
     ),
-    # scikit-learn refuses rows in which a class is missing. Here such a metric has no value, or does not need the class.
+    # scikit-learn refuses rows in which a class is missing. Here such a metric
+    # has no value, or does not need the class.
     "multiclass": _by_name({name: (_of_all_rows(weighted), weighted) for name, weighted in _OF_CLASSES.items()}),
 }

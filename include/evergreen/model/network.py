@@ -15,8 +15,9 @@ Floats = npt.NDArray[np.float64]
 class _KerasNetwork(BaseEstimator):
     """Dense layers, fitted by tf.keras; the same seed fits the same weights.
 
-    What is kept of a fitted network is its weights, as arrays. So it is saved like every other estimator, without pickled code,
-    and answers without TensorFlow: a server neither imports it (seconds) nor holds it (hundreds of megabytes).
+    What is kept of a fitted network is its weights, as arrays. So it is saved like every other estimator, without
+    pickled code, and answers without TensorFlow: a server neither imports it (seconds) nor holds it (hundreds of
+    megabytes).
     """
 
     def _ends(self, outputs: int) -> tuple[str | None, str]:
@@ -24,9 +25,15 @@ class _KerasNetwork(BaseEstimator):
         raise NotImplementedError
 
     def __init__(
-        self, units: int = 16, layers: int = 1, learning_rate: float = 1e-3, dropout: float = 0.0,
-        epochs: int = 10, batch_size: int = 256, seed: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        units: int = 16,
+        layers: int = 1,
+        learning_rate: float = 1e-3,
+        dropout: float = 0.0,
+        epochs: int = 10,
+        batch_size: int = 256,
+        seed: int = 0,
+    ) -> None:
         self.units = units
         self.layers = layers
         self.learning_rate = learning_rate
@@ -53,7 +60,8 @@ class _KerasNetwork(BaseEstimator):
         loss = getattr(keras.losses, self._ends(outputs)[1])()
         size = self.batch_size
 
-        # One graph call per epoch. `Model.fit` makes one per batch and traces a larger graph: five times slower at this size.
+        # One graph call per epoch. `Model.fit` makes one per batch and traces a
+        # larger graph: five times slower at this size.
         @tf.function  # type: ignore[untyped-decorator]
         def epoch(inputs: Any, labels: Any, order: Any) -> None:
             for start in tf.range(0, tf.shape(order)[0], size):

@@ -48,14 +48,15 @@ def read(spec: ModelSpec, data: TrainingSet, part: Literal["learn", "evaluate"])
 
 
 def inputs(features: Mapping[str, FeatureType], frame: pd.DataFrame) -> pd.DataFrame:
-    """The model's inputs out of a frame: numbers and booleans as float64, categories as text or None, in the spec's order."""
+    """The model's inputs out of a frame: numbers and booleans as float64, categories
+    as text or None, in the spec's order."""
     columns = {name: KINDS[kind].modelled(frame[name]) for name, kind in features.items()}
     return pd.DataFrame(columns, index=frame.index)
 
 
 def predict(pipeline: Pipeline, inputs: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """As scikit-learn's own scorers ask: a number per row (P(1) of two classes, a regressor's value), or of more classes a row of their
-    probabilities."""
+    """As scikit-learn's own scorers ask: a number per row (P(1) of two classes, a regressor's value), or of more
+    classes a row of their probabilities."""
     if not hasattr(pipeline, "predict_proba"):
         return np.asarray(pipeline.predict(inputs), dtype=np.float64)
     probabilities = np.asarray(pipeline.predict_proba(inputs), dtype=np.float64)

@@ -23,8 +23,8 @@ from evergreen.spec.columns import KNOWN_AT
 def keep(model: str, decision: Decision) -> Decision:
     """Make this the decision of its window; returns the one that stands.
 
-    One that triggered a training stands when the window is decided again: by then it may be too old to trigger anything, or more
-    may be known of the days before it, but it did.
+    One that triggered a training stands when the window is decided again: by then it may be too old to trigger
+    anything, or more may be known of the days before it, but it did.
     """
     for earlier in history(model):
         if earlier.start == decision.start and earlier.triggers:

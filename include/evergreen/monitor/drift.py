@@ -27,19 +27,24 @@ def distances(spec: ModelSpec, window: pd.DataFrame, reference: pd.DataFrame) ->
 
 
 def missing(window: pd.DataFrame, reference: pd.DataFrame) -> dict[str, float]:
-    """Feature → growth of its share of nulls; negative where there are fewer. One that is no longer computed is null everywhere."""
+    """Feature → growth of its share of nulls; negative where there are fewer.
+
+    One that is no longer computed is null everywhere.
+    """
     features = [name for name in map(str, reference) if not is_output(name)]
     now, then = window.reindex(columns=features).isna().mean(), reference[features].isna().mean()
     return {name: float(now[name] - then[name]) for name in features}
 
 
 def watched(spec: ModelSpec, reference: pd.DataFrame) -> dict[str, FeatureType]:
-    """The features that the version learned from; one that the spec has gained since is watched with the next version."""
+    """The features that the version learned from; one that the spec has gained
+    since is watched with the next version."""
     return {name: kind for name, kind in spec.feature_types.items() if name in reference}
 
 
 def outputs(window: pd.DataFrame, reference: pd.DataFrame) -> list[str]:
-    """The columns of predictions that both sides have: of a version that learned other classes than are declared now, the common ones."""
+    """The columns of predictions that both sides have: of a version that learned other classes
+    than are declared now, the common ones."""
     return [name for name in map(str, reference) if is_output(name) and name in window]
 
 

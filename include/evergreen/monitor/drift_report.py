@@ -1,7 +1,8 @@
-"""The page that shows a window's drift: Evidently's report in a frame of ours, one HTML file, readable without a network.
+"""The page that shows a window's drift: Evidently's report in a frame of ours,
+one HTML file, readable without a network.
 
-Evidently writes the values into a script. Here they stand in a block of JSON that is never run, and the page's policy lets
-nothing run but Evidently's own script and the line that starts it.
+Evidently writes the values into a script. Here they stand in a block of JSON that is never run, and the page's policy
+lets nothing run but Evidently's own script and the line that starts it.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ _ASSIGNED = re.compile(
 def write(spec: ModelSpec, key: str, window: pd.DataFrame, reference: pd.DataFrame) -> str:
     """Write the page, whole or not at all; returns its URL.
 
-    It shows a sample of at most `report_rows` of each side, by the definitions of `monitor.drift`: on the same rows they say the
-    same.
+    It shows a sample of at most `report_rows` of each side, by the definitions of `monitor.drift`: on the same rows
+    they say the same.
 
     Args:
         spec: the model.
@@ -45,9 +46,14 @@ def write(spec: ModelSpec, key: str, window: pd.DataFrame, reference: pd.DataFra
 
     data = json.dumps(_drawn(spec, window, reference)).replace("<", "\\u003c")
     page = render(
-        Path(__file__).with_name("report.html"), model=spec.model, key=key, policy=content_policy(), font=Markup(font()),
-        data=Markup(data), scripts=[Markup(script) for script in scripts()],
-    )  # fmt: skip
+        Path(__file__).with_name("report.html"),
+        model=spec.model,
+        key=key,
+        policy=content_policy(),
+        font=Markup(font()),
+        data=Markup(data),
+        scripts=[Markup(script) for script in scripts()],
+    )
     return publish(f"{spec.model}/drift/{key}.html", page)
 
 
@@ -67,9 +73,13 @@ def _drawn(spec: ModelSpec, window: pd.DataFrame, reference: pd.DataFrame) -> di
     drawn = [name for name in [*numbers, *categories] if all(side[name].notna().any() for side in sides)]
     bound = spec.monitoring.feature_drift
     preset = DataDriftPreset(
-        columns=drawn, drift_share=spec.monitoring.drifted_share,
-        num_method="wasserstein", num_threshold=bound, cat_method="jensenshannon", cat_threshold=bound,
-    )  # fmt: skip
+        columns=drawn,
+        drift_share=spec.monitoring.drifted_share,
+        num_method="wasserstein",
+        num_threshold=bound,
+        cat_method="jensenshannon",
+        cat_threshold=bound,
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of numpy and plotly on constant columns, inside Evidently
         snapshot = Report([preset]).run(*(Dataset.from_pandas(side, definition) for side in sides))

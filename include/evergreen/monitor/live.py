@@ -1,4 +1,5 @@
-"""The answered predictions in the lake, as the monitor looks at them: the columns `spec.problem.outputs` in place of stored answers."""
+"""The answered predictions in the lake, as the monitor looks at them: the columns
+`spec.problem.outputs` in place of stored answers."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """What a window says, and what is decided about it. Pure: the same findings and history give the same decision.
 
-A window is *drifted* when its deviation is material; drift is *believed* when it lasts `persistence` windows in a row, all judged
-against the same version; a believed drift is acted on only when there are labels from after the change to learn from and to
-evaluate on, and within cooldown and budget. A window with a data incident is never drifted: it alerts, and retrains nothing.
+A window is *drifted* when its deviation is material; drift is *believed* when it lasts `persistence` windows in a row,
+all judged against the same version; a believed drift is acted on only when there are labels from after the change to
+learn from and to evaluate on, and within cooldown and budget. A window with a data incident is never drifted: it
+alerts, and retrains nothing.
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ def deviations(found: Findings, bounds: Monitoring) -> list[str]:
         reasons.append(f"predictions drifted by {found.prediction:.3f} (bound {bounds.prediction_drift:g}){of_classes}")
     if found.performance is not None and found.performance_significant and found.performance > bounds.performance_drop:
         reasons.append(
-            f"performance fell by {found.performance:.3f} (bound {bounds.performance_drop:g}) on {found.performance_rows} matured rows"
+            f"performance fell by {found.performance:.3f} (bound {bounds.performance_drop:g}) on "
+            f"{found.performance_rows} matured rows"
         )
     return reasons
 

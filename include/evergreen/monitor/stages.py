@@ -1,4 +1,7 @@
-"""Stages of the monitoring loop. It reads the predictions that the server logged for requests, and nothing else of them."""
+"""Stages of the monitoring loop.
+
+It reads the predictions that the server logged for requests, and nothing else of them.
+"""
 
 from __future__ import annotations
 
@@ -184,7 +187,8 @@ def decide(run: Run, collected: Collected, quality: Quality, drift: Drift, perfo
         action=decision.action,
         decision_id=decision.id,
         reasons=decision.reasons,
-        # One that triggered before does so again under the same run id, which then is there; an old one that was killed in between does not.
+        # One that triggered before does so again under the same run id, which then is there; an old
+        # one that was killed in between does not.
         triggers=decision.triggers and not rules.late(found, others),
         changed_at=decision.changed_at,
     )
@@ -203,8 +207,8 @@ def retrain_wanted(run: Run, decision: Decided) -> Retraining:
 
 
 def alert(run: Run, decision: Decided) -> Alerted:
-    """Tell about a decision to alert, and keep it in the ledger; tell also what is wrong now with what serves: a registry that parted
-    from the ledger, a version deployed by hand, a file that was changed.
+    """Tell about a decision to alert, and keep it in the ledger; tell also what is wrong now with what serves: a
+    registry that parted from the ledger, a version deployed by hand, a file that was changed.
 
     Raises:
         StageSkipped: there is nothing to tell.
@@ -231,7 +235,8 @@ def alert(run: Run, decision: Decided) -> Alerted:
 
 
 def _wrong_now(run: Run) -> list[str]:
-    """What the server says is wrong with what it serves; of a server that does not answer, what MLflow has otherwise than the ledger."""
+    """What the server says is wrong with what it serves; of a server that does not answer, what
+    MLflow has otherwise than the ledger."""
     from evergreen.registry import store
     from evergreen.serve import client
 
@@ -245,16 +250,17 @@ def _wrong_now(run: Run) -> list[str]:
 
 
 def _champion(run: Run) -> int | None:
-    """The version that should have answered in the run's interval: what the last promotion or rollback left, but for versions that
-    were trained later."""
+    """The version that should have answered in the run's interval: what the last promotion or rollback left, but for
+    versions that were trained later."""
     from evergreen.history import ledger, story
 
     return story.champion_as_of(ledger.entries(run.spec.model, *story.MOVES), run.as_of)
 
 
 def _window(run: Run, collected: Collected, days: int) -> pd.DataFrame:
-    """The predictions of the interval and the days before it: the interval's by its version; of earlier days all features, and the
-    version's own predictions (others' are null), so that a version that has just begun to serve has a whole window too."""
+    """The predictions of the interval and the days before it: the interval's by its version; of earlier days all
+    features, and the version's own predictions (others' are null), so that a version that has just begun to serve has a
+    whole window too."""
     from evergreen.monitor import live
 
     wanted = [(run.interval.start - number * DAY).date().isoformat() for number in range(days)]
@@ -267,7 +273,8 @@ def _window(run: Run, collected: Collected, days: int) -> pd.DataFrame:
 
 
 def _matured(run: Run, version: int | None) -> pd.DataFrame | None:
-    """Predictions of a version whose labels became known within the run's interval: the first of each, with its `label`."""
+    """Predictions of a version whose labels became known within the run's
+    interval: the first of each, with its `label`."""
     from evergreen.lake import tables
     from evergreen.monitor import live
 
@@ -284,7 +291,10 @@ def _matured(run: Run, version: int | None) -> pd.DataFrame | None:
 
 
 def with_labels(spec: ModelSpec, predictions: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
-    """The first prediction of each outcome, with its `label`. A request's key is its own; else the outcome is of a cutoff too."""
+    """The first prediction of each outcome, with its `label`.
+
+    A request's key is its own; else the outcome is of a cutoff too.
+    """
     on = [*spec.asking.outcome_keys]
     first = predictions.sort_values(["as_of", "request_id"]).drop_duplicates(on)
     named = labels.rename(columns={spec.label.name: "label", EVENT: "features_at"})

@@ -1,6 +1,7 @@
 """The wiring as Airflow runs it: for every valid model a DAG of each loop, with a task for each step.
 
-What is Airflow's own stands here as data: per stage what it waits for, tells and changes; per loop its parameters, limits and triage notes.
+What is Airflow's own stands here as data: per stage what it waits for, tells and changes; per loop
+its parameters, limits and triage notes.
 """
 
 from __future__ import annotations
@@ -42,41 +43,73 @@ TRAINING_POOL = "evergreen_training"
 ROLLBACK_POOL = "evergreen_rollback"
 
 _PARTITION = Param(
-    None, type=["null", "string"], format="date",
-    title="Partition", description="The day to work on (UTC). Empty: the day that the run's data interval starts on.",
-)  # fmt: skip
+    None,
+    type=["null", "string"],
+    format="date",
+    title="Partition",
+    description="The day to work on (UTC). Empty: the day that the run's data interval starts on.",
+)
 _PARAMS: dict[LoopName, dict[str, Param]] = {
     "ingest": {"partition": _PARTITION},
     "monitor": {"partition": _PARTITION},
     "train": {
         "as_of": Param(
-            None, type=["null", "string"], title="As of",
-            description="The moment the training may know about, as 2026-01-31T00:00:00Z. Empty: the end of the last complete day.",
+            None,
+            type=["null", "string"],
+            title="As of",
+            description=(
+                "The moment the training may know about, as 2026-01-31T00:00:00Z. Empty: the end of the last "
+                "complete day."
+            ),
         ),
-        "reason": Param(None, type=["null", "string"], title="Reason", description="Why; kept with the version and in the ledger."),
-        "decision_id": Param(None, type=["null", "string"], title="Decision", description="The monitor's decision; filled by the monitor."),
+        "reason": Param(
+            None, type=["null", "string"], title="Reason", description="Why; kept with the version and in the ledger."
+        ),
+        "decision_id": Param(
+            None,
+            type=["null", "string"],
+            title="Decision",
+            description="The monitor's decision; filled by the monitor.",
+        ),
         "changed_at": Param(
-            None, type=["null", "string"], title="Changed at",
-            description="Learn only from rows after this moment. Filled by the monitor; empty: the whole training window.",
+            None,
+            type=["null", "string"],
+            title="Changed at",
+            description=(
+                "Learn only from rows after this moment. Filled by the monitor; empty: the whole training window."
+            ),
         ),
     },
     "rollback": {
         "version": Param(
-            type="integer", minimum=1, title="Version", description="The champion that should serve no longer.",
+            type="integer",
+            minimum=1,
+            title="Version",
+            description="The champion that should serve no longer.",
         ),
-        "reason": Param(type="string", minLength=1, title="Reason", description="Why; kept with the version and in the ledger."),
+        "reason": Param(
+            type="string", minLength=1, title="Reason", description="Why; kept with the version and in the ledger."
+        ),
     },
-}  # fmt: skip
+}
 
 _TRIAGE: dict[LoopName, str] = {
-    "ingest": "No new features are published while this is red; the champion goes on serving. Read the failed task's last line. "
-    "After a correction upstream, clear the failed task: every stage replaces its partition, so running it again is safe.",
-    "train": "The champion goes on serving while this is red; nothing was promoted. A *skipped* `register` is a good run whose "
-    "candidate was not better. Clearing the failed task resumes: finished trials and versions are found, not made again.",
+    "ingest": (
+        "No new features are published while this is red; the champion goes on serving. Read the failed task's last "
+        "line. After a correction upstream, clear the failed task: every stage replaces its partition, so running it "
+        "again is safe."
+    ),
+    "train": (
+        "The champion goes on serving while this is red; nothing was promoted. A *skipped* `register` is a good run "
+        "whose candidate was not better. Clearing the failed task resumes: finished trials and versions are found, "
+        "not made again."
+    ),
     "monitor": "Drift is not watched while this is red; serving goes on. After mending a day, clear it and every "
     "later one, in order; only the newest window can trigger a training.",
-    "rollback": "What served before serves on while this is red. The error in the failed task's log says which version is the champion. "
-    "Clearing the task is safe: it rolls back from the version that it names, once.",
+    "rollback": (
+        "What served before serves on while this is red. The error in the failed task's log says which version is "
+        "the champion. Clearing the task is safe: it rolls back from the version that it names, once."
+    ),
 }
 _LIMITS: dict[LoopName, dict[str, Any]] = {
     # Days are independent of one another; four side by side fill two cores. (A backfill brings a limit of its own.)

@@ -20,10 +20,11 @@ _CLOCKS_APART = timedelta(minutes=5)  # the scheduler's and a worker's, at most
 def run_of(spec: ModelSpec, loop: LoopName, context: Mapping[str, Any]) -> Run:
     """The `Run` of an Airflow task context of one of a model's loops.
 
-    The interval is, in this order: the `partition` or `as_of` that the run names in its params; the run's data interval; for a
-    run without one (triggered, or by hand without a date), the last complete day before `run_after`. A training by hand that names
-    nothing knows all complete days before its logical date (the timetable's last week may end days earlier), and none asks for
-    more than the model's last day of data. A rollback works on no interval: its run knows what is known when it is made.
+    The interval is, in this order: the `partition` or `as_of` that the run names in its params; the run's data
+    interval; for a run without one (triggered, or by hand without a date), the last complete day before `run_after`. A
+    training by hand that names nothing knows all complete days before its logical date (the timetable's last week may
+    end days earlier), and none asks for more than the model's last day of data. A rollback works on no interval: its
+    run knows what is known when it is made.
 
     Raises:
         RunError: the params cannot be read, or the interval lies outside the model's days of data, or has not ended.
@@ -56,15 +57,20 @@ def check_day(spec: ModelSpec, interval: Interval, doing: str, next_step: str) -
         raise RunError(
             doing,
             found=f"interval {interval}",
-            expected=f"a day from {spec.first_day} to {spec.last_day or 'yesterday'} (first_day and last_day of model.yaml)",
+            expected=(
+                f"a day from {spec.first_day} to {spec.last_day or 'yesterday'} (first_day and last_day of model.yaml)"
+            ),
             next_step=next_step,
         )
     # A decision about a day to come would stand before those about all days until then.
     now = datetime.now(UTC)
     if interval.end > now + _CLOCKS_APART:
         raise RunError(
-            doing, found=f"interval {interval}", expected=f"one that has ended; it is {now:%Y-%m-%dT%H:%MZ}", next_step=next_step
-        )  # fmt: skip
+            doing,
+            found=f"interval {interval}",
+            expected=f"one that has ended; it is {now:%Y-%m-%dT%H:%MZ}",
+            next_step=next_step,
+        )
 
 
 def _named(spec: ModelSpec, params: Mapping[str, Any]) -> Interval | None:
@@ -90,9 +96,11 @@ def _of_run(spec: ModelSpec, dag_run: Any, *, training: bool) -> Interval:
             interval = _of_data_interval(dag_run) or _last_complete(dag_run.run_after)
     except (OverflowError, ValueError) as error:
         raise RunError(
-            f"identifying run {dag_run.run_id} of {spec.model}", found=f"a run for {dag_run.logical_date or dag_run.run_after}",
-            expected=f"one for {CALENDAR}", next_step="trigger the run again with a logical date of the model's days",
-        ) from error  # fmt: skip
+            f"identifying run {dag_run.run_id} of {spec.model}",
+            found=f"a run for {dag_run.logical_date or dag_run.run_after}",
+            expected=f"one for {CALENDAR}",
+            next_step="trigger the run again with a logical date of the model's days",
+        ) from error
     if training and spec.last_day is not None and interval.start.date() > spec.last_day:
         return Interval.of_day(spec.last_day)  # a training after the last day of data knows all of it
     return interval

@@ -1,4 +1,5 @@
-"""Versions that an earlier release registered, or a person: looked at by the rules of this one, then written down, with who did it."""
+"""Versions that an earlier release registered, or a person: looked at by the rules of this
+one, then written down, with who did it."""
 
 from __future__ import annotations
 
@@ -37,10 +38,12 @@ class Adoption:
 
 
 def adopt(model: str, *, actor: str, number: int | None = None) -> Adoption:
-    """Record the digests of versions that have none, the newest first; one that cannot be adopted stops no other. Again is harmless.
+    """Record the digests of versions that have none, the newest first; one that cannot be
+    adopted stops no other. Again is harmless.
 
-    It says what it saw, and vouches for no more: that the files are of the kinds that Evergreen writes, and that the pipeline answers as
-    the file beside it says. Whether they are the files that training wrote is for the person to know who adopts them.
+    It says what it saw, and vouches for no more: that the files are of the kinds that Evergreen writes, and that the
+    pipeline answers as the file beside it says. Whether they are the files that training wrote is for the person to
+    know who adopts them.
 
     Args:
         number: the one version; None: all.
@@ -78,9 +81,11 @@ def _adopt(model: str, found: ModelVersion, actor: str) -> None:
     number, doing = int(found.version), f"adopting version {found.version} of {model}"
     if missing := [tag for tag in OF_VERSION if tag not in found.tags]:
         raise EvidenceMissing(
-            doing, found=f"a version without the tags {', '.join(missing)}: a person registered it", expected="a version that a release of Evergreen registered",
+            doing,
+            found=f"a version without the tags {', '.join(missing)}: a person registered it",
+            expected="a version that a release of Evergreen registered",
             next_step="delete it in MLflow",
-        )  # fmt: skip
+        )
     with answering(doing):
         trained: Mapping[str, str] = client().get_run(found.run_id).data.tags
     as_of = _agreed(doing, found.tags, trained)
@@ -156,8 +161,8 @@ def _unlike(doing: str, found: str, expected: str) -> EvidenceMissing:
 
 
 def _look(doing: str, family: str, files: dict[str, bytes]) -> None:
-    """The spec is one, the pipeline is one of its family's types and answers as training wrote down, and the monitor can read the
-    reference."""
+    """The spec is one, the pipeline is one of its family's types and answers as training wrote down, and the monitor
+    can read the reference."""
     spec = loading.parse_spec(files[SpecCopy.NAME], doing)
     pipeline = loading.parse_pipeline(files[contents.PIPELINE], family, doing)
     try:

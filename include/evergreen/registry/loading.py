@@ -1,4 +1,5 @@
-"""From checked files to a version that answers, by our own rules: one format for every family, and each family's own types."""
+"""From checked files to a version that answers, by our own rules: one format for
+every family, and each family's own types."""
 
 from __future__ import annotations
 
@@ -35,8 +36,8 @@ class Predictor(Protocol):
     """A version that answers."""
 
     def predict(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """A prediction per row, as `spec.problem` describes them; the columns are the spec's features in order (numbers float64,
-        categories text or None)."""
+        """A prediction per row, as `spec.problem` describes them; the columns are the spec's features in order (numbers
+        float64, categories text or None)."""
         ...
 
     def categories(self) -> Mapping[str, frozenset[str]]:
@@ -87,9 +88,11 @@ def parse_spec(content: bytes, whose: str) -> ModelSpec:
         return SpecCopy.of_bytes(content).spec
     except ValidationError as error:
         raise ModelUnloadable(
-            f"reading the spec of {whose}", found=_unreadable(error), expected="a spec that this release of Evergreen can read",
+            f"reading the spec of {whose}",
+            found=_unreadable(error),
+            expected="a spec that this release of Evergreen can read",
             next_step="train again",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _unreadable(error: ValidationError) -> str:
@@ -106,7 +109,8 @@ def _unreadable(error: ValidationError) -> str:
 
 
 def parse_pipeline(content: bytes, family_name: str, whose: str) -> Pipeline:
-    """A fitted pipeline in skops' format, of nothing but scikit-learn's types and those that the family's code names."""
+    """A fitted pipeline in skops' format, of nothing but scikit-learn's types
+    and those that the family's code names."""
     import skops.io
 
     try:
@@ -132,14 +136,18 @@ def parse_pipeline(content: bytes, family_name: str, whose: str) -> Pipeline:
         raise ModelUnloadable(
             f"loading {whose}",
             found=f"{type(error).__name__}: {error}",
-            expected=f"a scikit-learn pipeline of the family {family_name}, as training logs it: in skops' format, and of no other types",
+            expected=(
+                f"a scikit-learn pipeline of the family {family_name}, as training logs it: in skops' format, and of "
+                "no other types"
+            ),
             next_step="look at the version's artifacts in MLflow; train again, or roll back",
         ) from error
     return pipeline
 
 
 def _of_today(content: bytes, of: Family) -> bytes:
-    """The file with the names of types that the family has renamed since it was written; their types are checked like all others."""
+    """The file with the names of types that the family has renamed since it was written;
+    their types are checked like all others."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         schema = archive.read(_SCHEMA)
         if not any(old.rpartition(".")[0].encode() in schema for old in of.renamed):

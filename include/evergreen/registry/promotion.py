@@ -1,4 +1,5 @@
-"""What the ledger says around a deployment: the intent before the act, and what came of it; then what MLflow shows of it.
+"""What the ledger says around a deployment: the intent before the act, and what
+came of it; then what MLflow shows of it.
 
 Call everything under `store.locked(model)`.
 """
@@ -36,10 +37,18 @@ def intend(
         if pending is not None and (pending.purpose, pending.version) == (purpose, version.number):
             return
         yield Deploying(
-            id=story.next_id(name, entries), model=model, as_of=version.as_of, actor=actor, reason=reason,
-            version=version.number, purpose=purpose, replaces=None if replaces is None else replaces.number,
-            run_id=version.run_id, key=version.key, decision_id=decision_id,
-        )  # fmt: skip
+            id=story.next_id(name, entries),
+            model=model,
+            as_of=version.as_of,
+            actor=actor,
+            reason=reason,
+            version=version.number,
+            purpose=purpose,
+            replaces=None if replaces is None else replaces.number,
+            run_id=version.run_id,
+            key=version.key,
+            decision_id=decision_id,
+        )
 
     ledger.extend(model, unless_pending)
     pending = ledger.standing(model).pending
@@ -48,12 +57,20 @@ def intend(
 
 
 def complete(intent: Deploying) -> bool:
-    """Record that the server answers with the version of an intent, and what follows; whether MLflow shows it too. Again is harmless."""
+    """Record that the server answers with the version of an intent, and what follows; whether MLflow shows it too.
+
+    Again is harmless.
+    """
     model = intent.model
     deployed = Deployed(
-        id=f"deployed/{intent.id}", model=model, as_of=intent.as_of, actor=intent.actor, reason=intent.reason,
-        version=intent.version, intent=intent.id,
-    )  # fmt: skip
+        id=f"deployed/{intent.id}",
+        model=model,
+        as_of=intent.as_of,
+        actor=intent.actor,
+        reason=intent.reason,
+        version=intent.version,
+        intent=intent.id,
+    )
     ledger.append(deployed, _promoted(intent) if intent.purpose == "promotion" else _rolled_back(intent))
     return store.show(model)
 
@@ -61,9 +78,14 @@ def complete(intent: Deploying) -> bool:
 def give_up(intent: Deploying, reason: str) -> None:
     """Record that an intent ends without its act."""
     ended = NotDeployed(
-        id=f"not deployed/{intent.id}", model=intent.model, as_of=intent.as_of, actor=intent.actor, reason=reason,
-        version=intent.version, intent=intent.id,
-    )  # fmt: skip
+        id=f"not deployed/{intent.id}",
+        model=intent.model,
+        as_of=intent.as_of,
+        actor=intent.actor,
+        reason=reason,
+        version=intent.version,
+        intent=intent.id,
+    )
     ledger.append(ended)
 
 
@@ -76,16 +98,28 @@ def _promoted(intent: Deploying) -> Promoted:
     )
     keep = rules.last_known_good_after(version, champion, good)
     return Promoted(
-        id=f"promotion/{model}/{version.number}", model=model, as_of=version.as_of, actor=intent.actor, reason=intent.reason,
-        version=version.number, replaced=keep.number if keep else None, run_id=version.run_id, key=version.key,
+        id=f"promotion/{model}/{version.number}",
+        model=model,
+        as_of=version.as_of,
+        actor=intent.actor,
+        reason=intent.reason,
+        version=version.number,
+        replaced=keep.number if keep else None,
+        run_id=version.run_id,
+        key=version.key,
         decision_id=intent.decision_id,
-    )  # fmt: skip
+    )
 
 
 def _rolled_back(intent: Deploying) -> RolledBack:
     assert intent.replaces is not None
     left = records.version(intent.model, intent.replaces)
     return RolledBack(
-        id=f"rollback/{intent.model}/{left.number}", model=intent.model, as_of=left.as_of, actor=intent.actor,
-        reason=intent.reason, version=intent.version, left=left.number,
-    )  # fmt: skip
+        id=f"rollback/{intent.model}/{left.number}",
+        model=intent.model,
+        as_of=left.as_of,
+        actor=intent.actor,
+        reason=intent.reason,
+        version=intent.version,
+        left=left.number,
+    )

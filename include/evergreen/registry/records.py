@@ -1,4 +1,5 @@
-"""What Evergreen wrote down of candidates and versions when it made them: in Postgres, out of reach of whoever can write to MLflow.
+"""What Evergreen wrote down of candidates and versions when it made them: in Postgres, out
+of reach of whoever can write to MLflow.
 
 What is loaded later is what stands here: the family, the files and their digests, and which candidate a version is.
 """
@@ -87,9 +88,10 @@ def candidate(run_id: str) -> Candidate:
     if found is None:
         raise ArtifactUntrusted(
             f"looking up the digests of MLflow run {run_id}",
-            found="none were recorded: the run was not logged by a training of this release", expected="a record of its files in Postgres",
+            found="none were recorded: the run was not logged by a training of this release",
+            expected="a record of its files in Postgres",
             next_step="train again (of a registered version: `evergreen registry adopt`)",
-        )  # fmt: skip
+        )
     return found
 
 
@@ -120,17 +122,25 @@ def version(model: str, number: int) -> Version:
     doing = f"looking up version {number} of {model}"
     if not numbers().get(model):
         raise ArtifactUntrusted(
-            doing, found="no digests were recorded of it: an earlier release registered it, or a person did", expected="a version that Evergreen registered",
+            doing,
+            found="no digests were recorded of it: an earlier release registered it, or a person did",
+            expected="a version that Evergreen registered",
             next_step=f"`evergreen registry adopt {model}`",
-        )  # fmt: skip
+        )
     raise EvidenceMissing(
-        doing, found="no such version was registered by Evergreen", expected="a registered version",
-        next_step=f"choose one of {settings().mlflow_url}/#/models/{model}; of one that Evergreen does not know: `evergreen registry adopt {model}`",
-    )  # fmt: skip
+        doing,
+        found="no such version was registered by Evergreen",
+        expected="a registered version",
+        next_step=(
+            f"choose one of {settings().mlflow_url}/#/models/{model}; of one that Evergreen does not know: "
+            f"`evergreen registry adopt {model}`"
+        ),
+    )
 
 
 def find_by_key(model: str, key: str) -> Version | None:
-    """The newest version of a training key; there is more than one only where a candidate's files were gone and it was made anew."""
+    """The newest version of a training key; there is more than one only where a candidate's
+    files were gone and it was made anew."""
     with connect() as connection:
         row = connection.execute(
             f"{_VERSION} where v.model = %s and v.key = %s order by v.number desc limit 1", [model, key]

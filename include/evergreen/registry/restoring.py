@@ -12,7 +12,8 @@ from evergreen.registry import mlflow_server, records, store
 
 
 def restore(model: str, *, actor: str) -> tuple[str, ...]:
-    """Let MLflow show again what the ledger says of a model: its name, its champion and last known good version, their aliases.
+    """Let MLflow show again what the ledger says of a model: its name, its champion
+    and last known good version, their aliases.
 
     Returns:
         What was changed; nothing when all was right.
@@ -29,7 +30,10 @@ def restore(model: str, *, actor: str) -> tuple[str, ...]:
                 f"restoring the registry of {model}",
                 found="no promotion in the ledger",
                 expected="a champion by the ledger",
-                next_step=f"`evergreen registry adopt {model}` if MLflow has versions of an earlier release; else train a first one",
+                next_step=(
+                    f"`evergreen registry adopt {model}` if MLflow has versions of an earlier release; else train a "
+                    "first one"
+                ),
             )
         changes = [*_renamed(model), *_given_back(model, (now.champion, now.last_known_good))]
         before = store.registered(model)[model].aliases if model in store.registered(model) else {}
@@ -81,9 +85,11 @@ def _record(model: str, actor: str, changes: Sequence[str]) -> None:
 
 
 def retire(model: str, number: int, *, reason: str, actor: str) -> str:
-    """Take a version out of the line for good: nothing is compared with it, rolled back to it, or promoted by its rerun.
+    """Take a version out of the line for good: nothing is compared with it,
+    rolled back to it, or promoted by its rerun.
 
-    The way out when the only champion cannot be loaded any more. What serves serves on until a new version takes its place.
+    The way out when the only champion cannot be loaded any more. What serves
+    serves on until a new version takes its place.
 
     Returns:
         What came of it, for people.
@@ -100,7 +106,9 @@ def retire(model: str, number: int, *, reason: str, actor: str) -> str:
                 f"retiring version {number} of {model}",
                 found=f"it is the champion, and version {good} is the last known good one",
                 expected="a champion without another good version, or a version that does not serve",
-                next_step=f"`evergreen rollback {model}`; if version {good} cannot be loaded either, retire that one first",
+                next_step=(
+                    f"`evergreen rollback {model}`; if version {good} cannot be loaded either, retire that one first"
+                ),
             )
         ledger.append(
             Retired(

@@ -75,20 +75,28 @@ def _aliases_elsewhere(model: str, standing: Standing, registered: Registered) -
             what = "was retired" if named in standing.retired else "was never promoted"
             way_out = "restore" if named in standing.retired else "adopt"
             yield (
-                f"the alias {alias} names version {named}, which {what}: `evergreen registry {way_out} {model}`, or remove it"
+                f"the alias {alias} names version {named}, which {what}: `evergreen registry {way_out} {model}`, "
+                "or remove it"
             )
         elif number not in registered.versions:
-            yield f"version {number}, the {alias}, was deleted in MLflow: `evergreen registry restore {model}` gives it back"
+            yield (
+                f"version {number}, the {alias}, was deleted in MLflow: `evergreen registry restore {model}` gives "
+                "it back"
+            )
         else:
             instead = "none" if named is None else f"version {named}"
-            yield f"the alias {alias} names {instead}: give it back to version {number} (`evergreen registry restore {model}`)"
+            yield (
+                f"the alias {alias} names {instead}: give it back to version {number} (`evergreen registry restore "
+                f"{model}`)"
+            )
 
 
 def _unknown_versions(model: str, registered: Registered, recorded: Collection[int]) -> Iterator[str]:
     if unknown := sorted(set(registered.versions) - set(recorded)):
         whose = f"version{'s' if len(unknown) > 1 else ''} {', '.join(map(str, unknown))}"
         yield (
-            f"{whose}: no training of this release registered it. `evergreen registry adopt {model}`, or delete it in MLflow"
+            f"{whose}: no training of this release registered it. `evergreen registry adopt {model}`, or delete "
+            "it in MLflow"
         )
 
 
@@ -108,8 +116,8 @@ def registration_refusal(as_of: datetime, existing: Version | None, champion: Ve
 def found_again(existing: Version | None, run_id: str, champion: Version | None) -> Version | None:
     """The version that a rerun finds; None: it makes one.
 
-    A candidate whose files were gone was made anew, by another MLflow run: it is a version of its own, but not of a training whose
-    version serves, or was rolled back from, since that is what it would be again.
+    A candidate whose files were gone was made anew, by another MLflow run: it is a version of its own, but not of a
+    training whose version serves, or was rolled back from, since that is what it would be again.
 
     Args:
         existing: the version of the same training key.
@@ -135,7 +143,8 @@ def comparison_refusal(candidate: Version, compared: int | None, champion: Versi
     """Why what its gates said of a version is no evidence any more; None when it is.
 
     Args:
-        compared: the champion that they compared it with: a backfill may run trainings side by side, whatever their DAG allows.
+        compared: the champion that they compared it with: a backfill may run trainings
+            side by side, whatever their DAG allows.
     """
     if champion is None or champion.number in (compared, candidate.number):
         return None
@@ -146,7 +155,8 @@ def comparison_refusal(candidate: Version, compared: int | None, champion: Versi
 
 
 def newer(one: Version, other: Version) -> bool:
-    """Whether one version takes the other's place; of two as of the same moment the later one won its gates against the other."""
+    """Whether one version takes the other's place; of two as of the same moment the
+    later one won its gates against the other."""
     return (one.as_of, one.number) > (other.as_of, other.number)
 
 

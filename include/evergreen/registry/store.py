@@ -1,8 +1,8 @@
 """The registry: versions of each model, which of them serve, and what MLflow shows of it.
 
-A model's versions are those that passed their gates; Postgres says which candidate each is (`records`), and which of them is the champion
-(the ledger). MLflow has the same versions, with two aliases, `champion` and `last_known_good`, for people and their tools: written here,
-never believed.
+A model's versions are those that passed their gates; Postgres says which candidate each is (`records`), and which of
+them is the champion (the ledger). MLflow has the same versions, with two aliases, `champion` and `last_known_good`, for
+people and their tools: written here, never believed.
 """
 
 from __future__ import annotations
@@ -48,9 +48,15 @@ def champion(model: str) -> Version | None:
     if found is not None and CHAMPION in found.aliases:
         raise EvidenceMissing(
             f"looking up the champion of {model}",
-            found=f"the ledger knows of no promotion, and in MLflow the alias {CHAMPION} names version {found.aliases[CHAMPION]}",
+            found=(
+                f"the ledger knows of no promotion, and in MLflow the alias {CHAMPION} names version "
+                f"{found.aliases[CHAMPION]}"
+            ),
             expected="a champion by the ledger, or none in MLflow either",
-            next_step=f"`evergreen registry adopt {model}`; if that version was never meant to serve, remove the alias in MLflow",
+            next_step=(
+                f"`evergreen registry adopt {model}`; if that version was never meant to serve, remove the alias in "
+                "MLflow"
+            ),
         )
     return None
 
@@ -118,8 +124,8 @@ def _number_of(model: str, candidate: records.Candidate, tags: Mapping[str, str]
 def show(model: str) -> bool:
     """Let MLflow show what the ledger says of a model; whether it does now. Call it under `locked(model)`.
 
-    What is recorded holds without it: a registry that is silent, or refuses, is logged, told by `disagreements`, and shown the rest the next
-    time.
+    What is recorded holds without it: a registry that is silent, or refuses, is logged, told by `disagreements`, and
+    shown the rest the next time.
     """
     now = ledger.standing(model)
     try:
@@ -182,9 +188,11 @@ def _stands_for(version: ModelVersion) -> int:
 
 
 def restore(model: str, number: int) -> int:
-    """Make a version in MLflow that stands for one that was deleted there, and return its number. Call it under `locked(model)`.
+    """Make a version in MLflow that stands for one that was deleted there, and return
+    its number. Call it under `locked(model)`.
 
-    MLflow never gives a number again. What the version is stands in Postgres, and so does its number, by which all others know it.
+    MLflow never gives a number again. What the version is stands in Postgres, and so does
+    its number, by which all others know it.
     """
     version = records.version(model, number)
     candidate = records.candidate(version.run_id)
@@ -211,7 +219,8 @@ def restore(model: str, number: int) -> int:
 
 
 def rename_back(model: str) -> str | None:
-    """Give a registered model its name back; the name that somebody gave it, or None when no other has its champion's run."""
+    """Give a registered model its name back; the name that somebody gave it, or None
+    when no other has its champion's run."""
     champion = ledger.standing(model).champion
     if champion is None:
         return None
@@ -265,7 +274,8 @@ def lost_champion(model: str) -> str | None:
 
 @contextmanager
 def _gone(model: str, number: int) -> Iterator[None]:
-    """What a person deleted or renamed in MLflow holds nothing up: it only shows what stands in Postgres, and the monitor tells."""
+    """What a person deleted or renamed in MLflow holds nothing up: it only shows what
+    stands in Postgres, and the monitor tells."""
     try:
         yield
     except RestException as error:

@@ -1,4 +1,5 @@
-"""Candidates in MLflow: one finished run for each training key and family, with everything needed to judge and repeat it."""
+"""Candidates in MLflow: one finished run for each training key and family, with
+everything needed to judge and repeat it."""
 
 from __future__ import annotations
 
@@ -79,8 +80,8 @@ _ENVIRONMENT = (*REQUIREMENTS, "scipy", "tensorflow", "keras", "optuna", "mlflow
 
 
 def find(model: str, key: str, family: str, *, study: str, is_idle: Callable[[str], bool]) -> MlflowRun | None:
-    """The finished run of a key and family, whose files were recorded and whose model can still be loaded. What killed attempts of any
-    study left half written is cleared first.
+    """The finished run of a key and family, whose files were recorded and whose model can still be loaded. What killed
+    attempts of any study left half written is cleared first.
 
     Args:
         study: the name of this search; nobody else may be working on it.
@@ -110,8 +111,8 @@ def _loads(run_id: str) -> bool:
 
 
 def last_key(model: str, family: str, *, before: datetime) -> str | None:
-    """The key of the model's last training of a family that ended, as of a moment before `before`; of several as of the same moment the
-    one that began last. None: there is none."""
+    """The key of the model's last training of a family that ended, as of a moment before `before`; of several as of the
+    same moment the one that began last. None: there is none."""
     with asking(f"looking for the last {family} candidate of {model}") as client:
         ended = _runs(
             client, _experiment(client, model), f"tags.`{Tag.FAMILY}` = '{family}' and attributes.status = 'FINISHED'"
@@ -146,8 +147,8 @@ def _runs(client: MlflowClient, experiment: str, which: str) -> list[MlflowRun]:
 
 
 def _clear_ended(client: MlflowClient, experiment: str, own: str, is_idle: Callable[[str], bool]) -> None:
-    """Delete the models that ended runs began to log, whether nobody works on a run any more or an exception has ended it (SIGTERM and a
-    time-out are one). The run is KILLED then: nothing is left of it."""
+    """Delete the models that ended runs began to log, whether nobody works on a run any more or an exception has ended
+    it (SIGTERM and a time-out are one). The run is KILLED then: nothing is left of it."""
     for status in ("RUNNING", "FAILED"):
         for run in _runs(client, experiment, f"attributes.status = '{status}'"):
             study = run.data.tags.get(Tag.STUDY)
@@ -231,8 +232,8 @@ def _begun(client: MlflowClient, experiment: str, name: str, tags: Mapping[str, 
 
 
 def _create_model(client: MlflowClient, experiment: str, run_id: str, parameters: Mapping[str, Any]) -> LoggedModel:
-    """MLflow's logged model of a run, pending until its files are there. (`mlflow.sklearn.log_model` saves where nobody can see the files
-    before they are sent, nor clean up after a kill.)"""
+    """MLflow's logged model of a run, pending until its files are there. (`mlflow.sklearn.log_model` saves where nobody
+    can see the files before they are sent, nor clean up after a kill.)"""
     model = client.create_logged_model(
         experiment, "model", run_id, params={name: str(value) for name, value in parameters.items()}
     )
@@ -244,13 +245,18 @@ def _save_pipeline(
     folder: Path, model: LoggedModel, run_id: str, spec: ModelSpec, family: str, pipeline: Pipeline, rows: Rows
 ) -> None:
     mlflow.sklearn.save_model(
-        pipeline, str(folder),
-        mlflow_model=Model(artifact_path=model.artifact_location, model_uuid=model.model_id, run_id=run_id, model_id=model.model_id),
-        signature=_signature(spec), input_example=rows.inputs.head(5),
+        pipeline,
+        str(folder),
+        mlflow_model=Model(
+            artifact_path=model.artifact_location, model_uuid=model.model_id, run_id=run_id, model_id=model.model_id
+        ),
+        signature=_signature(spec),
+        input_example=rows.inputs.head(5),
         conda_env=_conda_environment(family),  # inferring it takes ten seconds
         pyfunc_predict_fn=spec.problem.method,
-        serialization_format="skops", skops_trusted_types=list(family_of(family).types),
-    )  # fmt: skip
+        serialization_format="skops",
+        skops_trusted_types=list(family_of(family).types),
+    )
 
 
 def record(
@@ -329,8 +335,8 @@ def _tags(run: Run, data: TrainingSet, family: str, study: str) -> dict[str, str
 
 
 def _dataset(spec: ModelSpec, data: TrainingSet, rows: Rows) -> DatasetInput:
-    """The training set as MLflow knows datasets. It is made of several tables, whose versions the run's tags name; the labels'
-    stands for them all."""
+    """The training set as MLflow knows datasets. It is made of several tables, whose versions the run's tags name; the
+    labels' stands for them all."""
     label = spec.label.name
     labels = LABELS.of(spec.model, label)
     source = DeltaDatasetSource(

@@ -1,4 +1,5 @@
-"""From the entities that a request names to its answer and the rows of the prediction log: what a lane's thread does."""
+"""From the entities that a request names to its answer and the rows of the
+prediction log: what a lane's thread does."""
 
 from __future__ import annotations
 
@@ -26,8 +27,8 @@ class Made:
 
 
 def answer(loaded: Loaded, asked: Sequence[Mapping[str, Any]], request_id: str, as_of: datetime) -> Made:
-    """One item for each entity, in their order. Of an entity that neither the online store nor the request itself tells anything
-    about there is no prediction."""
+    """One item for each entity, in their order. Of an entity that neither the online store nor the request itself tells
+    anything about there is no prediction."""
     spec, key = loaded.spec, loaded.spec.entity.key
     inputs = list(spec.asking.inputs)
     found = online_values.read(spec, asked)
@@ -44,9 +45,9 @@ def answer(loaded: Loaded, asked: Sequence[Mapping[str, Any]], request_id: str, 
             items.append({key: request[key], "prediction": None, "features_at": None, "error": error})
             continue
         features_at = entity["features_at"]
-        items.append({
-            key: request[key], "prediction": scores[position], "features_at": features_at and features_at.isoformat()
-        })  # fmt: skip
+        items.append(
+            {key: request[key], "prediction": scores[position], "features_at": features_at and features_at.isoformat()}
+        )
         rows.append(
             Prediction.of(
                 scores[position],
@@ -61,8 +62,12 @@ def answer(loaded: Loaded, asked: Sequence[Mapping[str, Any]], request_id: str, 
             )
         )
     content = {
-        "request_id": request_id, "model": spec.model, "version": loaded.version.number, "as_of": as_of.isoformat(), "predictions": items,
-    }  # fmt: skip
+        "request_id": request_id,
+        "model": spec.model,
+        "version": loaded.version.number,
+        "as_of": as_of.isoformat(),
+        "predictions": items,
+    }
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Made(text.encode(), rows, unknown, _unseen(loaded.categories, features.values()))
 

@@ -1,4 +1,5 @@
-"""To let the running server take a version, with the intent in the ledger before; and to end what somebody left halfway.
+"""To let the running server take a version, with the intent in the ledger
+before; and to end what somebody left halfway.
 
 Call everything under `store.locked(model)`.
 """
@@ -34,8 +35,9 @@ def carry_out(intent: Deploying) -> bool:
 def end_pending(model: str, *, retried: int | None = None) -> Deploying | None:
     """Finish what a killed process had begun, by its recorded intent; the intent that was finished, if one was.
 
-    The version that was to be promoted is the champion if the server answers with it. If not, nobody saw it answer: the intent ends
-    there, and who wants the version deploys it again. A rollback is carried out: a person wanted the other version gone.
+    The version that was to be promoted is the champion if the server answers with it. If not, nobody saw it answer: the
+    intent ends there, and who wants the version deploys it again. A rollback is carried out: a person wanted the other
+    version gone.
 
     Args:
         retried: a version that the caller is about to promote itself: its intent stands.

@@ -44,8 +44,8 @@ class _Request(BaseModel):
 def request_type(spec: ModelSpec) -> type[BaseModel]:
     """The type of the model's requests: `{"entity": {…}}` or `{"entities": [{…}, …]}`, and in replay mode `as_of`.
 
-    An entity has the keys of everything that the request names, and what the spec's `request.inputs` say. All of them must be
-    there; what is not known is null, but for the entity's own key.
+    An entity has the keys of everything that the request names, and what the spec's `request.inputs` say. All of them
+    must be there; what is not known is null, but for the entity's own key.
     """
     title = _title(spec)
     names: dict[str, Any] = {name: (kind, ...) for name, kind in spec.asking.sent.items()}

@@ -1,4 +1,5 @@
-"""What the server serves: one version per model, replaced in one assignment, so that no request ever waits or fails for a swap."""
+"""What the server serves: one version per model, replaced in one assignment, so that no
+request ever waits or fails for a swap."""
 
 from __future__ import annotations
 
@@ -97,10 +98,12 @@ class Slot:
         return self.role == "last known good"
 
     def put(self, number: int) -> None:
-        """Load a version completely, let it answer once, then serve it. What served before serves on until then, or after a failure.
+        """Load a version completely, let it answer once, then serve it. What served before
+        serves on until then, or after a failure.
 
         Raises:
-            EvidenceMissing, ArtifactUntrusted, ModelUnloadable, ServiceUnavailable: the version cannot be had; nothing changed.
+            EvidenceMissing, ArtifactUntrusted, ModelUnloadable, ServiceUnavailable: the
+            version cannot be had; nothing changed.
         """
         with self.deploying:
             self._serve(number, Files(self.kept))
@@ -111,8 +114,8 @@ class Slot:
     def start(
         self, standing: Standing, patience: Patience = PATIENT, silence: EvergreenError | None = None
     ) -> EvergreenError | None:
-        """Serve the champion, else the last known good version, where there is none or only the latter yet; the last champion that was
-        retired, while there is no other.
+        """Serve the champion, else the last known good version, where there is none or only the latter yet; the last
+        champion that was retired, while there is no other.
 
         Args:
             silence: of MLflow, when another model found it silent: it is not asked again.
@@ -179,7 +182,8 @@ class Slot:
             ("retired", standing.retired_champion),
         )
         failed: dict[int, EvergreenError] = {}
-        # The champion's own copy comes after another version's file: an old version that is told of is noticed, and a file to be mended.
+        # The champion's own copy comes after another version's file: an old version that is
+        # told of is noticed, and a file to be mended.
         for _ in ("MLflow", "disk"):
             for role, number in roles:
                 if number is None or (role == "last known good" and number == standing.champion):
@@ -279,8 +283,11 @@ def _ours(model: str, number: int, error: Exception) -> EvergreenError:
     if isinstance(error, EvergreenError):
         return error
     return ModelUnloadable(
-        f"loading version {number} of {model}", found=f"{type(error).__name__}: {error}", expected="a version that loads", next_step="see the server's log"
-    )  # fmt: skip
+        f"loading version {number} of {model}",
+        found=f"{type(error).__name__}: {error}",
+        expected="a version that loads",
+        next_step="see the server's log",
+    )
 
 
 def _unfit(loaded: Loaded, found: str) -> ModelUnloadable:
@@ -322,7 +329,8 @@ class Models:
             for slot in self.all():
                 slot.tell_silence(error)
             return
-        # First what can serve at once: a registry that is slow with one model must not hold up another, whose copy is here.
+        # First what can serve at once: a registry that is slow with one model must
+        # not hold up another, whose copy is here.
         for patience in (HURRIED, PATIENT):
             silence: EvergreenError | None = None
             for slot in self.all():
@@ -330,7 +338,8 @@ class Models:
                     silence = slot.start(standings.get(slot.model, Standing()).to_serve, patience, silence)
 
     def _look(self) -> None:
-        """All models are compared at once, which is cheap; one that something is wrong with, again while nobody deploys it."""
+        """All models are compared at once, which is cheap; one that something is
+        wrong with, again while nobody deploys it."""
         serving = {slot.model: slot.number for slot in self.all()}
         try:
             self._finish(ledger.standings())
@@ -356,7 +365,8 @@ class Models:
                 slot.look([], standing, number)
 
     def _finish(self, standings: Mapping[str, Standing]) -> None:
-        """Record what a killed process did not, of versions that it meant to serve and that serve: whether MLflow is there or not."""
+        """Record what a killed process did not, of versions that it meant to serve and that
+        serve: whether MLflow is there or not."""
         for slot in self.all():
             pending = standings.get(slot.model, Standing()).pending
             if pending is None or pending.version != slot.number:

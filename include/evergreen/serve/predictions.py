@@ -1,8 +1,8 @@
 """The prediction log: every prediction that was answered to a client stands here, with the features it was made from.
 
-An answer waits until its rows are committed. Commits are shared: whatever waits while one is under way goes with the next, so
-a busy server commits a few hundred times per second and not once per request. With its rows may go the whole answer, to be remembered
-under a key: in the same transaction, so that neither is there without the other.
+An answer waits until its rows are committed. Commits are shared: whatever waits while one is under way goes with the
+next, so a busy server commits a few hundred times per second and not once per request. With its rows may go the whole
+answer, to be remembered under a key: in the same transaction, so that neither is there without the other.
 """
 
 from __future__ import annotations
@@ -97,8 +97,9 @@ class PredictionLog:
         """Log a request's rows, and remember its answer under its key; both or none.
 
         Returns:
-            Done when that is committed, with the answer that stands under the key: another one, when a server beside this one was
-            faster; then no row of this request is logged. Fails with `ServiceUnavailable` when the commit is not certain.
+            Done when that is committed, with the answer that stands under the key: another one, when a server beside
+            this one was faster; then no row of this request is logged. Fails with `ServiceUnavailable` when the commit
+            is not certain.
         """
         done: Future[Answer | None] = Future()
         with self._counting:
@@ -170,7 +171,8 @@ class PredictionLog:
 
         Raises:
             ServiceUnavailable: it cannot be said that they are committed.
-            Exception: a value that cannot be sent, or that Postgres does not hold (psycopg.DataError); nothing is committed.
+            Exception: a value that cannot be sent, or that Postgres does not hold
+                (psycopg.DataError); nothing is committed.
         """
         failure: Exception | None = None
         for _ in range(2):
@@ -190,10 +192,13 @@ class PredictionLog:
     @staticmethod
     def _open() -> psycopg.Connection:
         return psycopg.connect(
-            database.url(), autocommit=True, connect_timeout=5, tcp_user_timeout=10_000,
+            database.url(),
+            autocommit=True,
+            connect_timeout=5,
+            tcp_user_timeout=10_000,
             # A server that trades durability for speed by default must not do so here; one that hangs must not hang us.
             options="-c synchronous_commit=on -c statement_timeout=10s -c lock_timeout=10s",
-        )  # fmt: skip
+        )
 
 
 def _write(connection: psycopg.Connection, requests: list[_Request]) -> dict[str, Answer]:
@@ -218,6 +223,8 @@ def _write(connection: psycopg.Connection, requests: list[_Request]) -> dict[str
 
 def _unwritten(found: str) -> ServiceUnavailable:
     return ServiceUnavailable(
-        "writing the prediction log", found=found, expected="the rows committed before they are answered",
+        "writing the prediction log",
+        found=found,
+        expected="the rows committed before they are answered",
         next_step="ask again; check the database `evergreen` (`make up`, EVERGREEN_DATABASE)",
-    )  # fmt: skip
+    )

@@ -112,12 +112,20 @@ def _tail(output: IO[bytes]) -> str:
 
 def _unloadable(doing: str, found: str, expected: str) -> ModelUnloadable:
     return ModelUnloadable(
-        doing, found=found, expected=expected, next_step="the champion serves on; look at the version's artifacts in MLflow, then train again"
-    )  # fmt: skip
+        doing,
+        found=found,
+        expected=expected,
+        next_step="the champion serves on; look at the version's artifacts in MLflow, then train again",
+    )
 
 
 def _unavailable(doing: str, found: str, expected: str) -> ServiceUnavailable:
     return ServiceUnavailable(
-        doing, found=found, expected=expected,
-        next_step="the champion serves on, and the task is tried again; if that fails too, look at MLflow and at what else runs here",
-    )  # fmt: skip
+        doing,
+        found=found,
+        expected=expected,
+        next_step=(
+            "the champion serves on, and the task is tried again; if that fails too, look at MLflow and at what else "
+            "runs here"
+        ),
+    )

@@ -12,16 +12,16 @@ from evergreen.serve.deployment import carry_out, end_pending
 
 
 def rollback(model: str, *, reason: str, actor: str, version: int | None = None) -> RolledBack:
-    """Record the intent, let the server take the last known good version, then record that, then show it in MLflow, which may be away.
-    Again after a kill is harmless.
+    """Record the intent, let the server take the last known good version, then record that, then show it in MLflow,
+    which may be away. Again after a kill is harmless.
 
-    What a killed deployment or rollback had begun is ended first, by its recorded intent: a version that was deployed is the champion
-    then, and what is rolled back from. A version that the server answers with and nobody promoted was deployed by hand: the champion
-    serves again in its place.
+    What a killed deployment or rollback had begun is ended first, by its recorded intent: a version that was deployed
+    is the champion then, and what is rolled back from. A version that the server answers with and nobody promoted was
+    deployed by hand: the champion serves again in its place.
 
     Args:
-        version: the one to roll back from; None: the one that serves. A task names it, since it may be cleared long after another
-            version has taken its place.
+        version: the one to roll back from; None: the one that serves. A task names it, since it may be cleared long
+            after another version has taken its place.
 
     Raises:
         NothingToRollBackTo: there is no other good version, or the one to roll back from is not the champion.
@@ -68,7 +68,8 @@ def _turn(
 
 
 def _unshown(model: str, champion: Version | None, good: Version | None) -> int | None:
-    """The version that was rolled back from last, while MLflow's aliases do not show it: what is left of that rollback is to be done."""
+    """The version that was rolled back from last, while MLflow's aliases do not show it: what
+    is left of that rollback is to be done."""
     moves = [
         entry.event for entry in ledger.entries(model) if isinstance(entry.event, events.Promoted | events.RolledBack)
     ]
@@ -87,7 +88,10 @@ def _unshown(model: str, champion: Version | None, good: Version | None) -> int 
 def _done(intent: events.Deploying, why: str, *, shown: bool) -> RolledBack:
     assert intent.replaces is not None
     later = "" if shown else "; MLflow does not show it yet: run this again once it answers"
-    message = f"{intent.model}: version {intent.version} serves again; version {intent.replaces} was rolled back from ({why}){later}"
+    message = (
+        f"{intent.model}: version {intent.version} serves again; version {intent.replaces} was rolled back from "
+        f"({why}){later}"
+    )
     return RolledBack(left=intent.replaces, version=intent.version, message=message)
 
 

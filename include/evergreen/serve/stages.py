@@ -1,4 +1,5 @@
-"""From a registered version to the one that serves: a fresh process must answer it first, then the running server takes it."""
+"""From a registered version to the one that serves: a fresh process must answer it
+first, then the running server takes it."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ def probe(run: Run, registered: Registered) -> Probed:
 
 
 def deploy(run: Run, probed: Probed) -> Deployed:
-    """Record the intent, let the running server take the version; once it has confirmed, it is the champion. Again is harmless.
+    """Record the intent, let the running server take the version; once it has
+    confirmed, it is the champion. Again is harmless.
 
     Raises:
         StageSkipped: the version is older than the champion, or was rolled back from.

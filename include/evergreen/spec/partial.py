@@ -1,7 +1,7 @@
 """As much of a declaration as can be read in spite of its mistakes, so that all of them are told at once.
 
-A key that is missing or misshapen is not set. Reading it raises `NotStated`, and nothing else does: a misspelt attribute of ours is an
-AttributeError, which nobody catches.
+A key that is missing or misshapen is not set. Reading it raises `NotStated`, and nothing else does: a misspelt
+attribute of ours is an AttributeError, which nobody catches.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 """The kind of label: what its values are, how a prediction looks and is judged, and which way each metric points. Pure.
 
-Whatever depends on the kind of label stands in this module. Elsewhere `spec.problem` answers, and nobody looks at `label.type`.
+Whatever depends on the kind of label stands in this module. Elsewhere `spec.problem`
+answers, and nobody looks at `label.type`.
 
-Labels are arrays of one number per row: of a label with classes the class's place among them. Predictions are arrays of one number per
-row, or where there are more than two classes of rows by classes. An *answer* is one prediction as clients get it and artifacts hold it.
+Labels are arrays of one number per row: of a label with classes the class's place among them. Predictions are arrays of
+one number per row, or where there are more than two classes of rows by classes. An *answer* is one prediction as
+clients get it and artifacts hold it.
 """
 
 from __future__ import annotations
@@ -35,11 +37,13 @@ LEAST_CLASSES, MOST_CLASSES = 3, 50
 
 @dataclass(frozen=True)
 class Measure:
-    """A metric as a spec names it: which way it points, and which bounds of it make sense (`model.metrics` computes it).
+    """A metric as a spec names it: which way it points, and which bounds of it
+    make sense (`model.metrics` computes it).
 
     Attributes:
         lower_is_better: it is a loss; a bound is then a ceiling, above 0.
-        least: of one that is no loss, the smallest bound that a gate may have; the largest is below 1. None: any number.
+        least: of one that is no loss, the smallest bound that a gate may have;
+            the largest is below 1. None: any number.
         guessing: what `least` is to a reader.
         example: a bound to suggest.
         in_unit_of_label: the same loss is much for one label and nothing for another, so no default fits.
@@ -95,7 +99,8 @@ class Problem(ABC):
     Attributes:
         kind: the label's type, as a spec writes it.
         metrics: what predictions are scored by; the first is the one to suggest.
-        stored: the declared type that the label's column has in the lake; `made_of`: those that the label's query may return.
+        stored: the declared type that the label's column has in the lake; `made_of`:
+            those that the label's query may return.
         class_bound: the key of `gates` that says how many evaluation rows each class needs; None: there are no classes.
         method: how MLflow asks a fitted pipeline.
         by_class: a prediction is a probability per class, and no single number.

@@ -28,7 +28,8 @@ Name = Annotated[str, Field(pattern=NAME)]
 
 
 class _FamiliesSchema:
-    """What editors know of `families`: asked for when a schema is made, so that reading a spec imports no family that it does not name."""
+    """What editors know of `families`: asked for when a schema is made, so that reading a spec
+    imports no family that it does not name."""
 
     @staticmethod
     def __get_pydantic_json_schema__(core_schema: Any, handler: Any) -> dict[str, Any]:
@@ -45,8 +46,8 @@ class Owner(Declared):
 class Schedule(Declared):
     """When each loop runs by itself: five-field crons in UTC.
 
-    A scheduled run begins when its interval is over, and then waits for what comes later: ingest for its batches, train and
-    monitor for their last day to be ingested. A backfill, and a run by hand, waits for nothing.
+    A scheduled run begins when its interval is over, and then waits for what comes later: ingest for its batches, train
+    and monitor for their last day to be ingested. A backfill, and a run by hand, waits for nothing.
     """
 
     ingest: str = Field(
@@ -57,8 +58,10 @@ class Schedule(Declared):
     wait: Delay = Field(
         default=timedelta(hours=6),
         json_schema_extra={"default": "6h"},
-        description="how long a scheduled run waits, from its start or from when its batches are complete; then ingest fails, "
-        "and train and monitor go on without the day",
+        description=(
+            "how long a scheduled run waits, from its start or from when its batches are complete; then ingest "
+            "fails, and train and monitor go on without the day"
+        ),
     )
 
 
@@ -78,14 +81,17 @@ class Reference(Declared):
 
 
 class Source(Declared):
-    """One table that arrives as one batch per interval: as files of the landing zone (`path`), or by a query (`connection`)."""
+    """One table that arrives as one batch per interval: as files of the landing zone
+    (`path`), or by a query (`connection`)."""
 
     # One model for both kinds: the mistakes of a union's members could not be told apart, nor all at once.
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["path"]}, {"required": ["connection"]}]})
 
     path: str | None = Field(
         default=None,
-        description="file below the landing zone; {partition} is the interval's date; * in the last part: all files that match",
+        description=(
+            "file below the landing zone; {partition} is the interval's date; * in the last part: all files that match"
+        ),
     )
     format: Literal["csv", "jsonl", "parquet"] = Field(default="csv", description="of the file; csv has a header")
     compression: Literal["gzip", "none"] | None = Field(
@@ -109,16 +115,20 @@ class Source(Declared):
     complete_after: Delay = Field(
         default=timedelta(0),
         json_schema_extra={"default": "0h"},
-        description="how long after the end of its day a batch may still grow (parts that follow, rows committed late): a scheduled "
-        "ingest does not read before",
+        description=(
+            "how long after the end of its day a batch may still grow (parts that follow, rows committed late): a "
+            "scheduled ingest does not read before"
+        ),
     )
     event_time: Name = Field(description="the column that says when a row happened")
     keys: tuple[Name, ...] = Field(min_length=1, description="columns that identify a row within the table")
     columns: dict[Name, ColumnType] = Field(min_length=1, description="every column, with its type")
     outcome: dict[Name, Delay] = Field(
         default={},
-        description="columns that say how it went, with the time after event_time until they are known; no request can read them, "
-        "and a view not before",
+        description=(
+            "columns that say how it went, with the time after event_time until they are known; no request can read "
+            "them, and a view not before"
+        ),
     )
     contract: str | None = Field(default=None, description="Great Expectations suite; default contracts/<source>.yaml")
 
@@ -141,11 +151,12 @@ class FeatureView(Declared):
 
 
 class Request(Declared):
-    """For predictions that are asked for one by one, each at its own moment: what a request says beside the entity's key.
+    """For predictions that are asked for one by one, each at its own moment: what
+    a request says beside the entity's key.
 
-    The query rebuilds the requests of a day from history. The first source has the requests; of the others (weather, say) only rows from
-    before a request's moment may matter. Each run checks that: at three moments of a day it makes the requests again without the rows that came later,
-    and must say the same. Outcome columns are not there.
+    The query rebuilds the requests of a day from history. The first source has the requests; of the others (weather,
+    say) only rows from before a request's moment may matter. Each run checks that: at three moments of a day it makes
+    the requests again without the rows that came later, and must say the same. Outcome columns are not there.
     """
 
     sources: tuple[Name, ...] = Field(
@@ -199,8 +210,11 @@ class Search(Declared):
     seed: int = Field(default=0, ge=0, description="the same seed, data and code give the same model")
     metric: MetricName = Field(
         default="roc_auc",
-        description="what a trial is scored by and candidates are compared by; of a numeric label rmse, mae or r2, of a multiclass label roc_auc "
-        "(mean over the classes, each against the rest), log_loss, accuracy or macro_f1 (mean of the classes' F1)",
+        description=(
+            "what a trial is scored by and candidates are compared by; of a numeric label rmse, mae or r2, of a "
+            "multiclass label roc_auc (mean over the classes, each against the rest), log_loss, accuracy or macro_f1 "
+            "(mean of the classes' F1)"
+        ),
     )
 
     @property

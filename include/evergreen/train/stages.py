@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 
 def build(run: Run) -> TrainingSet:
-    """Build the training set: labels mature at as_of, joined point in time with features, pinned by versions and content.
+    """Build the training set: labels mature at as_of, joined point in time with
+    features, pinned by versions and content.
 
     Raises:
         EvidenceMissing: fewer rows to learn from than the spec asks for, or none to evaluate on.
@@ -43,8 +44,14 @@ def build(run: Run) -> TrainingSet:
             f"building the training set of {run.subject}{since}",
             found=f"{learn} mature rows to learn from ({split.learn_from:%Y-%m-%d} to {split.learn_to:%Y-%m-%d}),"
             f" {evaluate} to evaluate on ({split.evaluate_from:%Y-%m-%d} to {split.evaluate_to:%Y-%m-%d})",
-            expected=f"at least {spec.split.minimum_rows} to learn from (split.minimum_rows in model.yaml), and some to evaluate on",
-            next_step=f"ingest the days up to {split.evaluate_to + spec.label.horizon:%Y-%m-%d} that are missing, or train as of a later day",
+            expected=(
+                f"at least {spec.split.minimum_rows} to learn from (split.minimum_rows in model.yaml), and some to "
+                "evaluate on"
+            ),
+            next_step=(
+                f"ingest the days up to {split.evaluate_to + spec.label.horizon:%Y-%m-%d} that are missing, or train "
+                "as of a later day"
+            ),
         )
     key = rules.training_key(
         spec.model,
@@ -76,7 +83,8 @@ def build(run: Run) -> TrainingSet:
 
 
 def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
-    """Search a family's hyperparameters on time folds, fit the best on all learning rows, and log the candidate to MLflow.
+    """Search a family's hyperparameters on time folds, fit the best on all
+    learning rows, and log the candidate to MLflow.
 
     Raises:
         EvidenceMissing: no time fold can be scored, or no trial came to its end.
@@ -178,7 +186,8 @@ def _seed(run: Run, family: str) -> str:
 
 
 def _first(run: Run, family: str) -> list[rules.Proposal]:
-    """What a new study tries first: the library's defaults, then the best of the model's last study before this training's moment."""
+    """What a new study tries first: the library's defaults, then the best of the model's
+    last study before this training's moment."""
     from evergreen.registry import tracking
     from evergreen.spec.families import space
     from evergreen.train import tuning
@@ -243,7 +252,10 @@ def _folds(run: Run, family: str, learn: Rows) -> list[tuple[Any, Any]]:
             f"searching {family} for {run.subject}",
             found="; ".join(lacking)
             or f"{len(learn.cutoffs)} moments to learn from, none of which can be scored by what was mature before it",
-            expected=f"a fold with different labels in both parts; moments further apart than a label takes to be known ({spec.asking.label_delay.days}d)",
+            expected=(
+                "a fold with different labels in both parts; moments further apart than a label takes to be known "
+                f"({spec.asking.label_delay.days}d)"
+            ),
             next_step="train as of a later day, or widen split.window in model.yaml",
         )
     return folds
@@ -254,7 +266,9 @@ def _best(run: Run, family: str, trials: list[optuna.trial.FrozenTrial]) -> optu
     ended = [trial for trial in trials if trial.state.name == "COMPLETE"]
     if not ended:
         raise EvidenceMissing(
-            f"searching {family} for {run.subject}", found=f"none of {len(trials)} trials gave finite predictions",
-            expected="a model that converges", next_step=f"narrow the ranges under families.{family} in model.yaml (learning_rate, for one)",
-        )  # fmt: skip
+            f"searching {family} for {run.subject}",
+            found=f"none of {len(trials)} trials gave finite predictions",
+            expected="a model that converges",
+            next_step=f"narrow the ranges under families.{family} in model.yaml (learning_rate, for one)",
+        )
     return max(ended, key=lambda trial: run.spec.search.measure.rank(trial.value))

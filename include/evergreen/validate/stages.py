@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CONSEQUENCES = {  # of a broken table of each kind
-    "sources": "nothing was published", "features": "no feature of the interval was published", "training": "nothing is trained",
-}  # fmt: skip
+    "sources": "nothing was published",
+    "features": "no feature of the interval was published",
+    "training": "nothing is trained",
+}
 
 
 def validate(run: Run, extracted: Extracted) -> Validated:
@@ -76,7 +78,8 @@ def validate(run: Run, extracted: Extracted) -> Validated:
 
 
 def validate_features(run: Run, computed: Computed) -> SoundFeatures:
-    """Hold every computed feature partition against its view's contract. No row is dropped: a critical failure stops the run.
+    """Hold every computed feature partition against its view's contract. No row is
+    dropped: a critical failure stops the run.
 
     Raises:
         ContractBroken: a critical expectation failed; no feature is published.
@@ -104,7 +107,10 @@ def validate_features(run: Run, computed: Computed) -> SoundFeatures:
             run.interval.partition,
             entries,
             ContractBroken,
-            "correct the view's query, or its contract if the world has changed, then clear `features` and what follows",
+            (
+                "correct the view's query, or its contract if the world has changed, then clear `features` and what "
+                "follows"
+            ),
         )
     else:
         log.info("No feature partition was computed, so there is none to validate")
@@ -116,7 +122,8 @@ def validate_training(run: Run, data: TrainingSet) -> SoundTrainingSet:
 
     Raises:
         EvidenceMissing: too few rows, or one class only: not enough to learn from.
-        ContractBroken: training may not use the set (columns missing, immature or absent labels, repeated rows, an empty feature).
+        ContractBroken: training may not use the set (columns missing, immature or absent
+            labels, repeated rows, an empty feature).
     """
     from evergreen.lake import staging
     from evergreen.validate import expectations, training
@@ -170,10 +177,13 @@ def _report(run: Run, kind: str, key: str, entries: list[Entry], error: type[Per
         decision = entry.decision
         log.info(
             "%s: %d rows, %d accepted%s; %d of %d expectations met",
-            entry.table, entry.rows, len(decision.accepted),
+            entry.table,
+            entry.rows,
+            len(decision.accepted),
             f", {len(decision.rejected)} to quarantine ({entry.quarantined})" if decision.rejected else "",
-            entry.result.statistics["successful_expectations"], entry.result.statistics["evaluated_expectations"],
-        )  # fmt: skip
+            entry.result.statistics["successful_expectations"],
+            entry.result.statistics["evaluated_expectations"],
+        )
     for warning in _warnings(entries):
         log.warning("%s", warning)
     log.info("Data Docs: %s", url)

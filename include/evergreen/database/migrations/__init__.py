@@ -1,7 +1,8 @@
 """Numbered migrations: what brings the tables of an earlier release to those of this one.
 
-A new table, a new column, a change of what stands in them: one more module here, whose number is the next one, and one more line in
-`MIGRATIONS`. What was released is never edited, and knows nothing of today's code: the tables that it finds are those of its own day.
+A new table, a new column, a change of what stands in them: one more module here, whose number is the next one, and one
+more line in `MIGRATIONS`. What was released is never edited, and knows nothing of today's code: the tables that it
+finds are those of its own day.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from evergreen.errors import RequestRefused, StoreNewer
 log = logging.getLogger(__name__)
 
 _DOING = "looking at the tables of the database evergreen"
-_TABLE = "create table if not exists migrations (number int primary key, name text not null, at timestamptz not null default now())"
+_TABLE = (
+    "create table if not exists migrations (number int primary key, name text not null, at timestamptz not null "
+    "default now())"
+)
 _LOCK = "select pg_advisory_xact_lock(hashtextextended('evergreen migrations', 0))"
 _PATIENCE = (
     "60s"  # that a migration waits for others that migrate, or use a table; then it is tried again, as a task is

@@ -1,4 +1,5 @@
-"""The ledger, and in it what stood in the table `audit`: each event of the release before, in its order and with its time.
+"""The ledger, and in it what stood in the table `audit`: each event of the
+release before, in its order and with its time.
 
 The table keeps what it has under the name `audit_before_ledger`. Nobody reads it.
 """
@@ -15,8 +16,8 @@ from psycopg import Connection
 
 _TABLES = """
 create table ledger (
-    number bigint primary key, id text not null unique, at timestamptz not null, model text not null, event text not null,
-    body text not null, previous text not null unique, hash text not null
+    number bigint primary key, id text not null unique, at timestamptz not null, model text not null,
+    event text not null, body text not null, previous text not null unique, hash text not null
 );
 create index ledger_of_a_kind on ledger (event, model, number);
 create index ledger_of_a_model on ledger (model, number);
@@ -30,7 +31,8 @@ _AUDITED = """
 select id, at, as_of, model, event, version, actor, reason, evidence from audit
 union all
 select 'registered/' || v.model || '/' || v.number, v.at, v.as_of, v.model, 'registration', v.number,
-    'a release before the ledger', 'registered', jsonb_build_object('run_id', v.run_id, 'key', v.key, 'family', c.family)
+    'a release before the ledger', 'registered',
+    jsonb_build_object('run_id', v.run_id, 'key', v.key, 'family', c.family)
 from versions v join candidates c using (run_id)
 order by 2, 1
 """
@@ -44,9 +46,15 @@ def step(connection: Connection) -> None:
         id, at, as_of, model, event, version, actor, reason, evidence = audited
         kind, more = _event(event, version, evidence)
         content = {
-            "id": id, "model": model, "as_of": None if as_of is None else _moment(as_of), "actor": actor, "reason": reason,
-            "taken_over": True, "event": kind, **more,
-        }  # fmt: skip
+            "id": id,
+            "model": model,
+            "as_of": None if as_of is None else _moment(as_of),
+            "actor": actor,
+            "reason": reason,
+            "taken_over": True,
+            "event": kind,
+            **more,
+        }
         body = json.dumps(content, sort_keys=True, separators=(",", ":"))
         row = [number, id, at.astimezone(UTC).isoformat(timespec="microseconds"), model, kind, body, previous]
         hashed = hashlib.sha256(json.dumps(row, separators=(",", ":")).encode()).hexdigest()
@@ -63,9 +71,12 @@ def _event(event: str, version: int | None, evidence: Mapping[str, Any]) -> tupl
     match event:
         case "promotion":
             return "promoted", {
-                "version": version, "replaced": evidence.get("replaced"), "run_id": evidence.get("mlflow_run_id"),
-                "key": evidence.get("key"), "decision_id": evidence.get("decision_id"),
-            }  # fmt: skip
+                "version": version,
+                "replaced": evidence.get("replaced"),
+                "run_id": evidence.get("mlflow_run_id"),
+                "key": evidence.get("key"),
+                "decision_id": evidence.get("decision_id"),
+            }
         case "rollback":
             return "rolled back", {"version": version, "left": evidence["from"]}
         case "adoption":

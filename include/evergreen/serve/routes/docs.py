@@ -1,5 +1,5 @@
-"""The page `/docs`: OpenAPI's document as plain HTML. It needs no network and runs no script, its own or one that a model's
-folder brings along."""
+"""The page `/docs`: OpenAPI's document as plain HTML. It needs no network and runs no script, its own or one that a
+model's folder brings along."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ code { font-family: ui-monospace, monospace; }
 """
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 _HEADERS = {
-    "content-security-policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "content-security-policy": (
+        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors "
+        "'none'"
+    ),
     "x-content-type-options": "nosniff",
 }
 _EXAMPLES: dict[str, Any] = {"integer": 1, "number": 0.5, "boolean": True, "string": "…", "null": None}
@@ -38,7 +41,8 @@ async def docs(request: Request) -> HTMLResponse:
     document = request.app.openapi()
     title = escape(document["info"]["title"])
     page = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style></head><body>'
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f"<title>{title}</title><style>{_STYLE}</style></head><body>"
         f'<h1>{title}</h1><p>The same for programs: <a href="openapi.json">openapi.json</a>. Every answer carries a '
         "<code>request_id</code>, by which the server's log knows it.</p>"
         f"{''.join(_operations(document))}</body></html>"

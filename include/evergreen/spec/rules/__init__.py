@@ -1,7 +1,8 @@
 """What the shape of `model.yaml` cannot say: its keys against each other. Pure.
 
-A rule takes the spec, or one of its sources, views or families by name, and yields mistakes. So that all mistakes are told
-at once, rules also look at a spec with misshapen keys; a rule that reads one of those (`NotStated`) has nothing to add.
+A rule takes the spec, or one of its sources, views or families by name, and yields mistakes. So that all mistakes are
+told at once, rules also look at a spec with misshapen keys; a rule that reads one of those (`NotStated`) has nothing to
+add.
 """
 
 from __future__ import annotations

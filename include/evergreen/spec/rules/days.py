@@ -45,7 +45,10 @@ def _history(spec: ModelSpec) -> Found:
         allowed = f"shorter than the history, {duration_text(history)} from first_day to last_day"
         yield mistake("label.horizon", horizon, allowed, "shorten the horizon, or move last_day")
     elif needed >= history and horizon < spec.split.window:
-        allowed = f"shorter than {duration_text(max(history - 2 * horizon, DAY))}: the history of {duration_text(history)} less two horizons"
+        allowed = (
+            f"shorter than {duration_text(max(history - 2 * horizon, DAY))}: the history of {duration_text(history)} "
+            "less two horizons"
+        )
         yield mistake("split.evaluation", spec.split.evaluation, allowed, "shorten the evaluation, or move last_day")
 
 
@@ -101,17 +104,23 @@ def _learning(spec: ModelSpec) -> Found:
             "shorten the horizon, or widen split.window",
         )
     elif evaluation + 2 * horizon >= window:
-        # A horizon before as_of no label is mature; a horizon before the evaluation is purged; learning needs what is left.
+        # A horizon before as_of no label is mature; a horizon before the evaluation
+        # is purged; learning needs what is left.
         needed = evaluation + 2 * horizon
         yield mistake(
-            "split.window", window, f"longer than {duration_text(needed)}: split.evaluation and two horizons",
+            "split.window",
+            window,
+            f"longer than {duration_text(needed)}: split.evaluation and two horizons",
             f"write {duration_text(needed + evaluation)} or more, or shorten split.evaluation",
-        )  # fmt: skip
+        )
 
 
 def _cooldown(spec: ModelSpec) -> Found:
     if spec.monitoring.cooldown < spec.label.horizon < spec.split.window:
-        allowed = f"at least label.horizon ({duration_text(spec.label.horizon)}): sooner no outcome tells whether the retraining helped"
+        allowed = (
+            f"at least label.horizon ({duration_text(spec.label.horizon)}): sooner no outcome tells whether the "
+            "retraining helped"
+        )
         yield mistake(
             "monitoring.cooldown",
             spec.monitoring.cooldown,
@@ -121,10 +130,14 @@ def _cooldown(spec: ModelSpec) -> Found:
 
 
 def _persistence(spec: ModelSpec) -> Found:
-    """Windows that overlap are drifted by the same days: only as many in a row as a window has days are more than one window."""
+    """Windows that overlap are drifted by the same days: only as many in a row as a
+    window has days are more than one window."""
     days = spec.monitoring.window // DAY
     if spec.monitoring.persistence < days:
-        allowed = f"at least {days}: windows of {duration_text(spec.monitoring.window)} that share days are not drift that persists"
+        allowed = (
+            f"at least {days}: windows of {duration_text(spec.monitoring.window)} that share days are not drift that "
+            "persists"
+        )
         yield mistake(
             "monitoring.persistence",
             spec.monitoring.persistence,

@@ -21,7 +21,8 @@ def _read(spec: ModelSpec, key: str, names: Sequence[str]) -> Found:
     yield from repeated(key, names)
     known = [name for name in names if name in spec.sources]
     if spec.asking.named_by_request:
-        return  # what a request is about may be made of several columns; whether a query returns it, the deep check tells
+        # what a request is about may be made of several columns; whether a query returns it, the deep check tells
+        return
     if known and len(known) == len(names) and not any(spec.entity.key in spec.sources[name].columns for name in known):
         yield mistake(
             key,
@@ -98,9 +99,11 @@ def _references(spec: ModelSpec) -> Found:
             )
     if spec.references and not spec.asking.named_by_request:
         yield mistake(
-            "references", one_of(spec.references), "none without request: nobody says which of them a prediction is about",
+            "references",
+            one_of(spec.references),
+            "none without request: nobody says which of them a prediction is about",
             "declare request, with a request.sql that returns their keys",
-        )  # fmt: skip
+        )
 
 
 def _request(spec: ModelSpec) -> Found:
@@ -110,9 +113,11 @@ def _request(spec: ModelSpec) -> Found:
     first = spec.request.sources[0]
     if first in spec.sources and (told := [name for name, delay in spec.sources[first].outcome.items() if not delay]):
         yield mistake(
-            "request.sources", f"{first} first, whose rows come with their outcome ({one_of(told)})",
-            "first a source whose rows are there when a prediction is asked for", "name another source first",
-        )  # fmt: skip
+            "request.sources",
+            f"{first} first, whose rows come with their outcome ({one_of(told)})",
+            "first a source whose rows are there when a prediction is asked for",
+            "name another source first",
+        )
     taken = (*spec.keys, spec.label.name, *RESERVED)
     for name in spec.request.inputs:
         key = f"request.inputs.{name}"
@@ -135,7 +140,10 @@ def _outcome_matures(spec: ModelSpec) -> Found:
         source = spec.sources.get(name)
         for column, delay in source.outcome.items() if source else ():
             if delay > spec.label.horizon:
-                allowed = f"at most label.horizon ({duration_text(spec.label.horizon)}): the label is said to be known by then"
+                allowed = (
+                    f"at most label.horizon ({duration_text(spec.label.horizon)}): the label is said to be known by "
+                    "then"
+                )
                 yield mistake(f"sources.{name}.outcome.{column}", delay, allowed, "lengthen label.horizon")
 
 

@@ -55,7 +55,10 @@ def _path(spec: ModelSpec, name: str) -> Found:
             key,
             found,
             "a path with {partition}, and nothing else in braces",
-            "put {partition} where the date stands in the file's name; for one file with all days, declare history: true",
+            (
+                "put {partition} where the date stands in the file's name; for one file with all days, declare "
+                "history: true"
+            ),
         )
     elif "*" in stated.rpartition("/")[0]:
         yield mistake(key, stated, "* in the last part of the path only", "write the folders out")
