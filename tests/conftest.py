@@ -15,10 +15,15 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
+from hypothesis import settings as property_settings
 
 from evergreen.local import postgres
 from evergreen.local.processes import Processes, Service, answers
 from evergreen.settings import Settings, settings
+
+# A property's example may take long on a machine that other processes share: that says nothing about the property.
+property_settings.register_profile("evergreen", deadline=None)
+property_settings.load_profile("evergreen")
 
 PROJECT = Path(__file__).resolve().parents[1]
 

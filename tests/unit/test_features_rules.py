@@ -128,7 +128,7 @@ class World:
             self.labels.update(due)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     order=st.permutations(range(6)),
     again=st.lists(st.integers(0, 5), max_size=3),

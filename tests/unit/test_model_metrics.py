@@ -55,7 +55,7 @@ def test_a_score_that_is_not_defined_is_nan_for_every_metric(labels: list[int], 
 
 
 @pytest.mark.parametrize("metric", ALL)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_weighting_rows_is_repeating_them(metric: MetricName, seed: int) -> None:
     labels, predictions, _ = a_case(30, seed)
@@ -67,7 +67,7 @@ def test_weighting_rows_is_repeating_them(metric: MetricName, seed: int) -> None
 
 
 @pytest.mark.parametrize("metric", ALL)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**32 - 1), entities=st.integers(1, 30))
 def test_identical_predictions_gain_nothing_with_certainty(metric: MetricName, seed: int, entities: int) -> None:
     labels, predictions, _ = a_case(30, seed)
@@ -154,7 +154,7 @@ def test_a_score_of_classes_is_scikit_learns(metric: MetricName) -> None:
 
 
 @pytest.mark.parametrize("metric", OF_CLASSES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_weighting_rows_of_classes_is_repeating_them(metric: MetricName, seed: int) -> None:
     labels, predictions, _ = of_classes(40, seed)

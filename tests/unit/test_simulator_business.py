@@ -33,7 +33,7 @@ def happened(business: Business, first: date, days: int) -> dict[str, pd.DataFra
     return {source: pd.concat([table(business, of_day) for of_day in present]) for source, table in TABLES.items()}
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.integers(0, 2**40), some_days, st.integers(1, 5), st.booleans())
 def test_a_day_is_the_same_alone_and_in_a_row(seed: int, day: date, before: int, drifted: bool) -> None:
     world = World(seed, SIZE, story(day - timedelta(days=2)) if drifted else ())

@@ -395,7 +395,7 @@ def mutated(path: tuple[str, ...], change: Callable[[dict[str, Any], str], None]
     return json.dumps(content)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(path=st.sampled_from(KEYS), tail=st.text("abcxyz_", min_size=1, max_size=4))
 def test_any_mistyped_key_is_caught_and_named(folder: Path, path: tuple[str, ...], tail: str) -> None:
     def rename(parent: dict[str, Any], key: str) -> None:
@@ -407,7 +407,7 @@ def test_any_mistyped_key_is_caught_and_named(folder: Path, path: tuple[str, ...
     assert f"the unknown key {path[-1]}{tail}" in message
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(path=st.sampled_from(KEYS), value=st.sampled_from([[[]], {"?": {}}, -1.5, [None]]))
 def test_any_value_of_another_type_is_caught_and_named(folder: Path, path: tuple[str, ...], value: Any) -> None:
     (folder / "model.yaml").write_text(mutated(path, lambda parent, key: parent.update({key: value})))
