@@ -161,7 +161,7 @@ def run() -> str:
 
 
 def _disturbed(here: Settings, load: Load, disk: Path | None, end: float) -> list[tuple[str, float, str]]:
-    """What was done, the longest silence from then until predictions are answered again, and what was seen meanwhile."""
+    """What was done, the longest silence until predictions are answered again, and what was seen meanwhile."""
     told: list[tuple[str, float, str]] = []
     names = Processes(here.home).names()
     steps: list[tuple[str, Callable[[], str]]] = [
