@@ -30,15 +30,20 @@ published, with which content. Every version of a table stays readable, since tr
 
 _DATABASE = """## The database
 
-Postgres, the database `evergreen`: what must be exact, small and shared. Its tables follow a release by numbered migrations.
+Postgres, the database `evergreen`: what must be exact, small and shared.
+Its tables follow a release by numbered migrations.
 """
 _MLFLOW = """## MLflow
 
-A candidate is one run, with these files beside the fitted pipeline. Whoever reads one compares it with the digest in the table `candidates`.
+A candidate is one run, with these files beside the fitted pipeline. Whoever reads one compares it with the digest in
+the table `candidates`.
 
 | file | what it holds |
 |---|---|"""
-_TAGS = "The tags of its runs and versions are for people, and for finding a run again; nothing that is loaded is chosen by them:"
+_TAGS = (
+    "The tags of its runs and versions are for people, and for finding a run again; nothing that is loaded is chosen by"
+    " them:"
+)
 _COMMENT = re.compile(r"^    (\w+): .*?  # (.+)$", re.MULTILINE)
 
 
