@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 from airflow.sdk.exceptions import AirflowRescheduleException
 
 from evergreen.errors import BatchMissing
+from evergreen.handovers.handover import Handover
 from evergreen.interval import Interval
+from evergreen.loops.wire import Step
 from evergreen.orchestration import links
 from evergreen.orchestration.operator import StageOperator
 from evergreen.orchestration.waiting import LOOKS
@@ -19,6 +22,13 @@ from evergreen.run import Run
 from evergreen.settings import PROJECT
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
+
+
+class Done(Handover):
+    """What a stage leaves."""
+
+    rows: int
+
 
 DAY = Interval.of_day(datetime.now(UTC).date() - timedelta(days=2))
 
@@ -35,18 +45,29 @@ def spec(monkeypatch: pytest.MonkeyPatch) -> ModelSpec:
 
 
 def execute(
-    spec: ModelSpec, stage: Any, *, kind: str = "scheduled", started: datetime | None = None, **options: Any
-) -> Any:
+    spec: ModelSpec,
+    stage: Callable[[Run], Done],
+    *,
+    kind: str = "scheduled",
+    started: datetime | None = None,
+    **options: Any,
+) -> Done:
     """Run a stage as a task of a run that was started then (now, by default)."""
     dag_run = SimpleNamespace(
         run_type=kind, run_id=f"{kind}__1", start_date=started or datetime.now(UTC), logical_date=DAY.start,
         run_after=DAY.end, data_interval_start=DAY.start, data_interval_end=DAY.end, triggering_user_name=None,
     )  # fmt: skip
-    task = StageOperator(spec=spec, stage=stage, task_id="extract", **options)
-    return task.execute({"dag_run": dag_run, "params": {}, "ti": None})
+    step = Step("extract", stage)
+    task = StageOperator(spec=spec, loop="ingest", step=step, task_id="extract", **options)
+    left = task.execute({"dag_run": dag_run, "params": {}, "ti": None})
+    return Done.from_json(left, task="extract", subject="the day")
 
 
-def late(run: Run) -> dict[str, Any]:
+def done(run: Run) -> Done:
+    return Done(rows=3)
+
+
+def late(run: Run) -> Done:
     raise BatchMissing(
         f"reading {run.subject}", found="no such file", expected="usage.csv", next_step="ask the upstream system"
     )
@@ -79,7 +100,7 @@ def test_after_its_time_the_batch_is_missing(spec: ModelSpec) -> None:
 def test_a_run_that_somebody_asked_for_waits_for_nothing(spec: ModelSpec, kind: str) -> None:
     with pytest.raises(BatchMissing):
         execute(spec, late, kind=kind)
-    assert execute(spec, lambda run: {"done": True}, kind=kind, awaits=lambda run, now: ["usage"]) == {"done": True}
+    assert execute(spec, done, kind=kind, awaits=lambda run, now: ["usage"]) == Done(rows=3)
 
 
 def test_what_is_awaited_comes_first_and_is_done_without_when_it_does_not_come(
@@ -91,14 +112,11 @@ def test_what_is_awaited_comes_first_and_is_done_without_when_it_does_not_come(
         asked.append(now)
         return ["usage of the day", "spend of the day"]
 
-    def stage(run: Run) -> dict[str, Any]:
-        return {"done": True}
-
     with pytest.raises(AirflowRescheduleException):
-        execute(spec, stage, awaits=awaits)
-    assert execute(spec, stage, awaits=lambda run, now: []) == {"done": True}
+        execute(spec, done, awaits=awaits)
+    assert execute(spec, done, awaits=lambda run, now: []) == Done(rows=3)
     impatient = spec.model_copy(update={"schedule": spec.schedule.model_copy(update={"wait": timedelta(0)})})
     with caplog.at_level(logging.WARNING):
-        assert execute(impatient, stage, awaits=awaits) == {"done": True}
+        assert execute(impatient, done, awaits=awaits) == Done(rows=3)
     assert "Going on without usage of the day, spend of the day" in caplog.text
     assert len(asked) == 2 and all(now.tzinfo is not None for now in asked)
