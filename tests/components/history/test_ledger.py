@@ -219,7 +219,8 @@ def test_an_entry_that_is_no_event_is_told_with_its_number(owner: psycopg.Connec
 def test_each_entry_stands_in_the_log_which_is_a_witness(home: Settings, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="evergreen.history.ledger"):
         ledger.append(promoted(1))
-    witness = Witness.parse(caplog.messages[0].split()[2].rstrip(":"))
+    (line,) = [message for message in caplog.messages if message.startswith("Ledger entry ")]
+    witness = Witness.parse(line.split()[2].rstrip(":"))
     assert ledger.verify([witness]).flaws == ()
 
 

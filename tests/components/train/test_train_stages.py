@@ -189,10 +189,10 @@ def test_a_search_begins_with_the_defaults_and_the_best_of_the_last_study_before
     def trained(day: int, name: str = family, **changes: Any) -> tuple[str, list[dict[str, Any]]]:
         """The study of a training as of that day, and its trials."""
         run = run_as_of(spec, day)
-        data = training_set(run) | changes
-        run_id = stages.tune(run, data, name)["mlflow_run_id"]
+        data = training_set(run).model_copy(update=changes)
+        run_id = stages.tune(run, data, name).run.id
         trials = json.loads(artifacts.read(records.candidate(run_id), "trials.json"))
-        return tuning.study(spec.model, data["key"], name), trials
+        return tuning.study(spec.model, data.key, name), trials
 
     last, of_last = trained(18)
     assert [trial["proposed_by"] for trial in of_last] == ["defaults", *["sampler"] * 4]
