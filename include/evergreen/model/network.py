@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 Floats = npt.NDArray[np.float64]
 
 
-class _KerasNetwork(BaseEstimator):
+class _KerasNetwork(BaseEstimator, ABC):
     """Dense layers, fitted by tf.keras; the same seed fits the same weights.
 
     What is kept of a fitted network is its weights, as arrays. So it is saved like every other estimator, without
     pickled code, and answers without TensorFlow: a server neither imports it (seconds) nor holds it (hundreds of
     megabytes).
     """
-
-    def _ends(self, outputs: int) -> tuple[str | None, str]:
-        """The activation of a last layer of so many outputs, and the name of the Keras loss."""
-        raise NotImplementedError
 
     def __init__(
         self,
@@ -41,6 +38,10 @@ class _KerasNetwork(BaseEstimator):
         self.epochs = epochs
         self.batch_size = batch_size
         self.seed = seed
+
+    @abstractmethod
+    def _ends(self, outputs: int) -> tuple[str | None, str]:
+        """The activation of a last layer of so many outputs, and the name of the Keras loss."""
 
     def _fit(self, x: Floats, y: Floats) -> None:
         """Fit on arrays of rows by inputs, and of rows by outputs."""

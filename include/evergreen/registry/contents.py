@@ -39,17 +39,20 @@ class Content(Protocol):
         ...
 
 
-class _Json(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="ignore"
-    )  # what a release after this one writes beside it is no mistake
-
+class _AsJson(BaseModel):
     def to_bytes(self) -> bytes:
+        """JSON."""
         return json.dumps(self.model_dump(mode="json"), indent=1).encode()
 
     @classmethod
     def of_bytes(cls, content: bytes) -> Self:
+        """Of JSON."""
         return cls.model_validate(json.loads(content))
+
+
+class _Json(_AsJson):
+    # What a release after this one writes beside it is no mistake.
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 @dataclass(frozen=True)
@@ -161,34 +164,16 @@ class Trial(BaseModel):
     """Whether the sampler, the library's defaults or an earlier study; empty: an earlier release did not say."""
 
 
-class Trials(RootModel[tuple[Trial, ...]]):
+class Trials(_AsJson, RootModel[tuple[Trial, ...]]):
     """The trials of the search, in order."""
 
     NAME: ClassVar[str] = "trials.json"
 
-    def to_bytes(self) -> bytes:
-        """JSON."""
-        return json.dumps(self.model_dump(mode="json"), indent=1).encode()
 
-    @classmethod
-    def of_bytes(cls, content: bytes) -> Self:
-        """Of JSON."""
-        return cls.model_validate(json.loads(content))
-
-
-class Environment(RootModel[Mapping[str, str]]):
+class Environment(_AsJson, RootModel[Mapping[str, str]]):
     """Package → version, of what a result depends on; also Python's and the platform's."""
 
     NAME: ClassVar[str] = "environment.json"
-
-    def to_bytes(self) -> bytes:
-        """JSON."""
-        return json.dumps(self.model_dump(mode="json"), indent=1).encode()
-
-    @classmethod
-    def of_bytes(cls, content: bytes) -> Self:
-        """Of JSON."""
-        return cls.model_validate(json.loads(content))
 
 
 NEEDED = (PIPELINE, SpecCopy.NAME, Sample.NAME, Reference.NAME)  # of every candidate; its evaluation comes later

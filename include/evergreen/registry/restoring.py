@@ -9,6 +9,7 @@ from evergreen.history import ledger, story
 from evergreen.history.events import Restored, Retired
 from evergreen.history.story import Entry
 from evergreen.registry import mlflow_server, records, store
+from evergreen.registry.rules import in_words
 
 
 def restore(model: str, *, actor: str) -> tuple[str, ...]:
@@ -41,7 +42,7 @@ def restore(model: str, *, actor: str) -> tuple[str, ...]:
         found = store.registered(model).get(model)
         after = found.aliases if found else {}
         changes += [
-            f"the alias {alias} names {_version(after.get(alias))} again, and named {_version(before.get(alias))}"
+            f"the alias {alias} names {in_words(after.get(alias))} again, and named {in_words(before.get(alias))}"
             for alias in (store.CHAMPION, store.LAST_KNOWN_GOOD)
             if before.get(alias) != after.get(alias)
         ]
@@ -124,10 +125,6 @@ def retire(model: str, number: int, *, reason: str, actor: str) -> str:
     after = (
         "there is no champion now: the next training is compared with none"
         if number == now.champion
-        else f"the champion is {_version(now.champion)}"
+        else f"the champion is {in_words(now.champion)}"
     )
     return f"{model}: version {number} was retired ({reason}); {after}"
-
-
-def _version(number: int | None) -> str:
-    return "none" if number is None else f"version {number}"

@@ -30,6 +30,11 @@ class Registered:
     versions: Collection[int]
 
 
+def in_words(number: int | None) -> str:
+    """A version, or that there is none, as messages name it."""
+    return "none" if number is None else f"version {number}"
+
+
 def disagreements(
     model: str, standing: Standing, registered: Registered | None, recorded: Collection[int]
 ) -> list[str]:
@@ -84,10 +89,9 @@ def _aliases_elsewhere(model: str, standing: Standing, registered: Registered) -
                 "it back"
             )
         else:
-            instead = "none" if named is None else f"version {named}"
             yield (
-                f"the alias {alias} names {instead}: give it back to version {number} (`evergreen registry restore "
-                f"{model}`)"
+                f"the alias {alias} names {in_words(named)}: give it back to version {number} "
+                f"(`evergreen registry restore {model}`)"
             )
 
 

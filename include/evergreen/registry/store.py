@@ -101,24 +101,35 @@ def _number_of(model: str, candidate: records.Candidate, tags: Mapping[str, str]
     for found in client().search_model_versions(f"name = '{model}' and run_id = '{candidate.run_id}'"):
         if int(found.version) not in known and found.tags == tags:
             return int(found.version)
+    _make_registered_model(model)
+    # A registered model that was deleted or renamed counts from 1 again: a number means one version for good.
+    while (made := _make_version(model, candidate, tags)) in known:
+        client().delete_model_version(model, str(made))
+    return made
+
+
+def _make_registered_model(model: str) -> None:
+    """The registered model, unless it is there."""
     try:
         client().create_registered_model(model)
     except RestException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    while (
-        True
-    ):  # a registered model that was deleted or renamed counts from 1 again: a number means one version for good
-        made = client().create_model_version(
-            model,
-            f"models:/{candidate.model_id}",
-            run_id=candidate.run_id,
-            tags=dict(tags),
-            model_id=candidate.model_id,
-        )
-        if int(made.version) not in known:
-            return int(made.version)
-        client().delete_model_version(model, made.version)
+
+
+def _make_version(
+    model: str, candidate: records.Candidate, tags: Mapping[str, str], description: str | None = None
+) -> int:
+    """A new version of a candidate in MLflow; its number there."""
+    made = client().create_model_version(
+        model,
+        f"models:/{candidate.model_id}",
+        run_id=candidate.run_id,
+        tags=dict(tags),
+        model_id=candidate.model_id,
+        description=description,
+    )
+    return int(made.version)
 
 
 def show(model: str) -> bool:
@@ -196,26 +207,17 @@ def restore(model: str, number: int) -> int:
     """
     version = records.version(model, number)
     candidate = records.candidate(version.run_id)
+    tags: dict[str, str] = {
+        Tag.KEY: version.key,
+        Tag.AS_OF: version.as_of.isoformat(),
+        Tag.FAMILY: version.family,
+        Tag.STANDS_FOR: str(number),
+    }
     with answering(f"giving version {number} of {model} back to MLflow"):
-        try:
-            client().create_registered_model(model)
-        except RestException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-        made = client().create_model_version(
-            model,
-            f"models:/{candidate.model_id}",
-            run_id=candidate.run_id,
-            tags={
-                Tag.KEY: version.key,
-                Tag.AS_OF: version.as_of.isoformat(),
-                Tag.FAMILY: version.family,
-                Tag.STANDS_FOR: str(number),
-            },
-            model_id=candidate.model_id,
-            description=f"In place of version {number}, which was deleted: the same candidate.",
+        _make_registered_model(model)
+        return _make_version(
+            model, candidate, tags, f"In place of version {number}, which was deleted: the same candidate."
         )
-    return int(made.version)
 
 
 def rename_back(model: str) -> str | None:

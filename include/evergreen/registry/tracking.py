@@ -101,9 +101,8 @@ def _loads(run_id: str) -> bool:
     if candidate is None:
         return False
     try:
-        for name in NEEDED:
-            artifacts.read(candidate, name)
-        loading.pipeline(run_id)
+        needed = {name: artifacts.read(candidate, name) for name in NEEDED}
+        loading.pipeline(run_id, lambda _, name: needed[name])
     except PermanentError as error:
         log.warning("MLflow run %s is not used again. %s", run_id, error)
         return False

@@ -112,4 +112,4 @@ def _before(model: str, version: int, champion: Version | None, number: int | No
 
 
 def _named(version: Version | None) -> str:
-    return "none" if version is None else f"version {version.number}"
+    return rules.in_words(None if version is None else version.number)
