@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from evergreen import markdown
 from evergreen.lake.schema import LAYERS, Column, Layer, LayerOfOne
 from evergreen.spec.columns import PARTITION
 
@@ -37,13 +38,12 @@ _MLFLOW = """## MLflow
 
 A candidate is one run, with these files beside the fitted pipeline. Whoever reads one compares it with the digest in
 the table `candidates`.
-
-| file | what it holds |
-|---|---|"""
+"""
 _TAGS = (
     "The tags of its runs and versions are for people, and for finding a run again; nothing that is loaded is chosen by"
     " them:"
 )
+_HEADS = ("column", "type", "what it says")
 _COMMENT = re.compile(r"^    (\w+): .*?  # (.+)$", re.MULTILINE)
 
 
@@ -79,11 +79,13 @@ def _table(table: Table[Any], writers: str) -> Iterator[str]:
     doc = " ".join((table.row.__doc__ or "").split())
     yield f"{doc} Key: {', '.join(f'`{name}`' for name in table.key)}. Written by {writers}."
     yield ""
-    yield "| column | type | what it says |"
-    yield "|---|---|---|"
-    for column in table.columns:
-        nullable = " or null" if column.nullable else ""
-        yield f"| `{column.name}` | {column.kind}{nullable} | {about.get(column.name, '')} |"
+    yield from markdown.table(
+        _HEADS,
+        (
+            (f"`{column.name}`", f"{column.kind}{' or null' if column.nullable else ''}", about.get(column.name, ""))
+            for column in table.columns
+        ),
+    )
     yield ""
 
 
@@ -92,9 +94,14 @@ def _mlflow() -> Iterator[str]:
     from evergreen.registry.tags import Tag
 
     yield _MLFLOW
-    for kind in vars(contents).values():
-        if isinstance(kind, type) and isinstance(vars(kind).get("NAME"), str):
-            yield f"| `{vars(kind)['NAME']}` | {' '.join((kind.__doc__ or '').split())} |"
+    yield from markdown.table(
+        ("file", "what it holds"),
+        (
+            (f"`{vars(kind)['NAME']}`", " ".join((kind.__doc__ or "").split()))
+            for kind in vars(contents).values()
+            if isinstance(kind, type) and isinstance(vars(kind).get("NAME"), str)
+        ),
+    )
     yield ""
     yield f"{_TAGS} {', '.join(f'`{tag}`' for tag in Tag)}."
 
@@ -105,11 +112,8 @@ def _layer(layer: Layer | LayerOfOne) -> Iterator[str]:
     yield ""
     yield f"Tables: {named}. One row per {layer.row_per}. Written by {layer.writer}."
     yield ""
-    yield "| column | type | what it says |"
-    yield "|---|---|---|"
-    if layer.declared:
-        yield f"| {layer.declared} | as declared | |"
-    partition = Column(PARTITION, "string", "the day")
-    for column in (*layer.columns, partition):
-        yield f"| `{column.name}` | {column.kind} | {column.about} |"
+    declared = [(layer.declared, "as declared", "")] if layer.declared else []
+    columns = (*layer.columns, Column(PARTITION, "string", "the day"))
+    given = [(f"`{column.name}`", column.kind, column.about) for column in columns]
+    yield from markdown.table(_HEADS, [*declared, *given])
     yield ""

@@ -3,9 +3,9 @@ appear at once, in a folder or in S3."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from urllib.parse import urlsplit
+
+from evergreen import files, object_store
 
 
 def put(landing: str, name: str, content: bytes) -> None:
@@ -15,25 +15,9 @@ def put(landing: str, name: str, content: bytes) -> None:
         landing: a folder, or `s3://bucket/prefix` (AWS_ENDPOINT_URL names another server than Amazon's).
         name: its path below that.
     """
-    if not landing.startswith("s3://"):
-        _put_file(Path(landing) / name, content)
+    place = f"{landing.rstrip('/')}/{name}"
+    if landing.startswith(object_store.SCHEME):
+        object_store.put(place, content)
         return
-    import boto3  # takes half a second, and most landing zones are folders
-
-    parts = urlsplit(landing)
-    key = "/".join(part for part in (parts.path.strip("/"), name) if part)
-    boto3.client("s3").put_object(Bucket=parts.netloc, Key=key, Body=content)  # shown when complete
-
-
-def _put_file(path: Path, content: bytes) -> None:
-    """Through a temporary name in the same folder, so that a reader or a kill never meets half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with files.whole(Path(place), durable=True) as partial:
+        partial.write_bytes(content)

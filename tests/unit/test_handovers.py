@@ -195,3 +195,8 @@ def test_a_page_that_there_is_not_is_no_link() -> None:
 def test_every_hand_over_is_plain_json(kind: type[Handover]) -> None:
     """What a schema cannot say, Airflow's database, the UI and another language could not read."""
     assert TypeAdapter(kind).json_schema()["type"] == "object"
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0.5, 0.5), (None, None), (float("nan"), None), (float("inf"), None)])
+def test_only_a_number_that_can_be_compared_is_kept(value: float | None, expected: float | None) -> None:
+    assert handover.finite(value) == expected

@@ -34,6 +34,7 @@ FOUNDATION = {
     "evergreen.files",
     "evergreen.interval",
     "evergreen.links",
+    "evergreen.markdown",
     "evergreen.quoting",
     "evergreen.run",
     "evergreen.settings",

@@ -319,8 +319,3 @@ class TestIdentity:
         other = rules.decide(SPEC.model_copy(update={"model": "small"}), drifted(2), history, ENOUGH, {})
         newer = rules.decide(SPEC, drifted(2, version=2), history, ENOUGH, {})
         assert len({decision.id for decision in (retrain, waiting, other, newer)}) == 4
-
-
-@pytest.mark.parametrize(("value", "expected"), [(0.5, 0.5), (None, None), (float("nan"), None), (float("inf"), None)])
-def test_only_a_number_that_can_be_compared_is_kept(value: float | None, expected: float | None) -> None:
-    assert rules.finite(value) == expected

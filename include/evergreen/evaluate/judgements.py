@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from evergreen.evaluate import rules
+from evergreen.handovers.handover import finite
 from evergreen.handovers.train import Gate
 from evergreen.history import ledger, story
 from evergreen.history.events import Event, Judged, NotBetter
@@ -56,8 +57,8 @@ def _judged(run: Run, gate: Gate, number: int, run_id: str, key: str, family: st
         family=family,
         judgement=number,
         gate=gate.name,
-        observed=rules.finite(gate.observed),
-        bound=rules.finite(gate.bound),
+        observed=finite(gate.observed),
+        bound=finite(gate.bound),
         verdict=gate.verdict,
         compared_with=compared_with,
     )

@@ -143,11 +143,6 @@ def _against_champion(evidence: Evidence, bound: float) -> Iterator[Gate]:
     )
 
 
-def finite(value: float | None) -> float | None:
-    """A number that can be kept; None for NaN and infinities."""
-    return value if _known(value) else None
-
-
 def _known(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from evergreen.errors import EvidenceMissing, TransientError
 from evergreen.evaluate import rules
+from evergreen.handovers.handover import finite
 from evergreen.handovers.train import (
     Candidate,
     Comparison,
@@ -225,4 +225,4 @@ def _line(scores: Scores) -> str:
 
 def _finite(values: Mapping[Any, float]) -> dict[str, float | None]:
     """The values; None where one is not a number."""
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+    return {name: finite(value) for name, value in values.items()}

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -223,13 +223,11 @@ def _write(table: TableId, due: rules.Due, rows: pa.Table) -> WrittenPartition:
     return WrittenPartition(rows=entry.rows, content_hash=entry.content_hash, version=entry.table_version)
 
 
-@contextmanager
-def _locked(partition: Partition) -> Iterator[None]:
+def _locked(partition: Partition) -> AbstractContextManager[None]:
     """Only one run at a time decides about a partition and writes it; a killed run's lock goes with its connection."""
     from evergreen import database
 
-    with database.locked(str(partition)):
-        yield
+    return database.locked(str(partition))
 
 
 def _summary(rows: Mapping[str, int], nothing: str) -> str:

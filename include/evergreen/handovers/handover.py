@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from functools import cache
 from operator import attrgetter
@@ -22,6 +23,11 @@ from evergreen.links import Link
 from evergreen.quoting import shown
 
 MARK = "handover"  # the key of the mark, beside the fields
+
+
+def finite(value: float | None) -> float | None:
+    """A number as hand-overs, the ledger and JSON hold it; None for NaN and infinities."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 class Part(BaseModel):

@@ -33,8 +33,7 @@ TABLE = database.Table(
     unique=("id", "previous"),  # the chain has no fork, whatever a writer does
 )
 
-_LOCK = "select pg_advisory_xact_lock(hashtextextended('evergreen ledger', 0))"
-_PATIENCE = "60s"  # that an addition waits for others; then the database counts as silent, and a task is tried again
+_KEY = "evergreen ledger"  # of the lock that whoever adds has
 _PAGE = 1000  # entries that a verification holds at a time
 
 
@@ -56,13 +55,14 @@ def append(*added: Event) -> None:
         ServiceUnavailable: the database does not answer; none of them is there then.
     """
     with database.connect() as connection:
+        database.alone(connection, _KEY)
         _add(connection, added)
 
 
 def extend(model: str, decide: Callable[[Sequence[Entry]], Iterable[Event]]) -> None:
     """Add what `decide` makes of the model's entries; nobody adds another one meanwhile."""
     with database.connect() as connection:
-        _alone(connection)
+        database.alone(connection, _KEY)
         _add(connection, tuple(decide(_entries(connection, model, ()))))
 
 
@@ -123,13 +123,8 @@ def _pages() -> Iterator[Link]:
         number = page[-1].number
 
 
-def _alone(connection: Connection) -> None:
-    connection.execute(f"set local lock_timeout = '{_PATIENCE}'")
-    connection.execute(_LOCK)
-
-
 def _add(connection: Connection, added: Sequence[Event]) -> None:
-    _alone(connection)
+    """Add events; nobody else adds any before the transaction ends."""
     ids = [event.id for event in added]
     known = {id for (id,) in connection.execute("select id from ledger where id = any(%s)", [ids]).fetchall()}
     last = connection.execute("select number, hash from ledger order by number desc limit 1").fetchone()

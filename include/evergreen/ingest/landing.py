@@ -63,7 +63,7 @@ def read(zone: str, path: str, partition: str, subject: str) -> list[Part]:
         RequestRefused: it does not let us read.
     """
     uri = uri_of(zone, path, partition)
-    return (_from_s3 if zone.startswith("s3://") else _from_folder)(uri, subject)
+    return (_from_s3 if zone.startswith(object_store.SCHEME) else _from_folder)(uri, subject)
 
 
 def digest(parts: Sequence[Part]) -> str:
@@ -195,7 +195,7 @@ def _from_s3(uri: str, subject: str) -> list[Part]:
 
 
 def _object(client: Any, bucket: str, key: str, subject: str, left: int) -> Part:
-    origin = Origin(subject, f"s3://{bucket}/{key}")
+    origin = Origin(subject, f"{object_store.SCHEME}{bucket}/{key}")
     with _answering(origin.name, subject):
         answer = client.get_object(Bucket=bucket, Key=key)
         if answer["ContentLength"] > left:  # told before a byte of it is fetched
@@ -254,7 +254,7 @@ def _changing(origin: Origin) -> BatchChanging:
 
 
 def _missing(uri: str, subject: str) -> BatchMissing:
-    link = Path(uri).is_symlink() if not uri.startswith("s3://") else False
+    link = Path(uri).is_symlink() if not uri.startswith(object_store.SCHEME) else False
     return BatchMissing(
         f"reading the batch of {subject}",
         found=f"a link to {shown(str(Path(uri).readlink()))}, where no file is" if link else "no such file",

@@ -17,7 +17,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from evergreen.answers import refusal, silence
 from evergreen.errors import ColumnChanged, WriteConflict
 from evergreen.lake.schema import Partition, TableId
-from evergreen.object_store import STORE
+from evergreen.object_store import SCHEME, STORE
 from evergreen.settings import settings
 from evergreen.spec.columns import PARTITION
 
@@ -168,7 +168,7 @@ def _answering(doing: str, path: str) -> Iterator[None]:
     except FileExistsError:  # of two writers who made the table at the same time
         raise
     except OSError as error:
-        if not path.startswith("s3://"):
+        if not path.startswith(SCHEME):
             raise
         said = " ".join(_COLOUR.sub("", str(error)).split())
         if answer := _STATUS.search(said):
@@ -178,7 +178,7 @@ def _answering(doing: str, path: str) -> Iterator[None]:
 
 def _storage(path: str) -> dict[str, str] | None:
     """Object-store options of an s3:// path, from the standard AWS variables."""
-    if not path.startswith("s3://"):
+    if not path.startswith(SCHEME):
         return None
     options = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     if options.get("AWS_ENDPOINT_URL", "").startswith("http://"):

@@ -12,6 +12,7 @@ from evergreen.handovers import handover, ingest, monitor, rollback, train
 from evergreen.handovers.handover import Handover
 from evergreen.loops.wire import Loop, Step
 from evergreen.loops.wiring import LOOPS
+from evergreen.markdown import table
 
 _MODULES: tuple[ModuleType, ...] = (handover, ingest, train, monitor, rollback)
 _OPENING = """# The loops
@@ -53,7 +54,8 @@ def _loop(loop: Loop) -> Iterator[str]:
             yield from (f"    {giver.name} --> {step.name}" for giver in step.given.values())
             yield from (f"    {earlier.name} -.-> {step.name}" for earlier in step.after)
         yield "```\n"
-    yield from _table(("task", "takes", "hands over", "what it does"), (_step(step) for step in loop.steps))
+    yield from table(("task", "takes", "hands over", "what it does"), (_step(step) for step in loop.steps))
+    yield ""
 
 
 def _step(step: Step) -> Sequence[str]:
@@ -90,7 +92,8 @@ def _type(module: ModuleType, node: ast.ClassDef) -> Iterator[str]:
         if kind.pages:
             yield f"Its task shows: {', '.join(link.value for link in kind.pages.values())}."
     yield ""
-    yield from _table(("field", "type", "what it holds"), _fields(node))
+    yield from table(("field", "type", "what it holds"), _fields(node))
+    yield ""
 
 
 def _fields(node: ast.ClassDef) -> Iterator[Sequence[str]]:
@@ -104,10 +107,3 @@ def _fields(node: ast.ClassDef) -> Iterator[Sequence[str]]:
 
 def _names(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(heads)} |"
-    yield f"|{'---|' * len(heads)}"
-    yield from (f"| {' | '.join(row)} |" for row in rows)
-    yield ""

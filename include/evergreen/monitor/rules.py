@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -229,8 +228,3 @@ def _identity(model: str, found: Findings, action: Action, changed_at: datetime 
         changed_at and changed_at.isoformat(),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
-
-
-def finite(value: float | None) -> float | None:
-    """A number that can be compared and kept as JSON; None for NaN and infinities."""
-    return value if value is not None and math.isfinite(value) else None

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from evergreen.errors import StageSkipped, TransientError
+from evergreen.handovers.handover import finite
 from evergreen.handovers.monitor import Alerted, Collected, Conf, Decided, Drift, Performance, Quality, Retraining
 from evergreen.interval import DAY
 from evergreen.lake.schema import LABELS, PREDICTIONS
@@ -99,7 +100,7 @@ def drift(run: Run, collected: Collected) -> Drift:
     days = run.spec.monitoring.window // DAY
     window, reference = _window(run, collected, days), _reference(run, collected.version)
     measured = adapter.distances(run.spec, window, reference)
-    distances = {name: distance for name, distance in measured.items() if rules.finite(distance) is not None}
+    distances = {name: distance for name, distance in measured.items() if finite(distance) is not None}
     for name in measured.keys() - distances.keys():
         log.warning("%s: its distance cannot be measured, infinite values are among its own", name)
     report = drift_report.write(run.spec, collected.partition, window, reference)
@@ -140,9 +141,9 @@ def performance(run: Run, collected: Collected) -> Performance:
     log.info("%s %.4f on %d matured rows; %.4f at evaluation", name, loss.value, len(labels), reference)
     return Performance(
         metric=name,
-        value=rules.finite(loss.value),
-        reference=rules.finite(reference),
-        drop=rules.finite(loss.drop),
+        value=finite(loss.value),
+        reference=finite(reference),
+        drop=finite(loss.drop),
         significant=loss.beyond_chance,
         rows=len(labels),
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from evergreen.markdown import table
 from evergreen.spec.arguments import METHODS
 from evergreen.spec.contract import Expectation
 from evergreen.spec.document import MOST_DEPTH, MOST_NODES
@@ -58,17 +59,17 @@ def reference() -> str:
 
 def _table(node: dict[str, Any], parts: Mapping[str, dict[str, Any]] | None = None) -> str:
     """A table of an object's keys; a key that is described by another part says what that part says."""
-    return "\n".join(("| key | type | default | meaning |", "|---|---|---|---|", *_rows(node, parts)))
+    return "\n".join(table(("key", "type", "default", "meaning"), _rows(node, parts)))
 
 
-def _rows(node: dict[str, Any], parts: Mapping[str, dict[str, Any]] | None) -> Iterator[str]:
+def _rows(node: dict[str, Any], parts: Mapping[str, dict[str, Any]] | None) -> Iterator[Sequence[str]]:
     required = set(node.get("required", []))
     for name, part in node.get("properties", {}).items():
         default = "required" if name in required else f"`{json.dumps(part.get('default'))}`"
         section = (parts or {}).get(part.get("$ref", "").rpartition("/")[2], {})
         meaning = html.escape(part.get("description") or section.get("description", ""), quote=False)
         meaning = meaning.partition("\n\n")[0].replace("\n", " ")  # one line: a blank one would end the table
-        yield f"| `{name}` | {_type(part)} | {default} | {meaning} |"
+        yield f"`{name}`", _type(part), default, meaning
 
 
 def _type(part: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ import pytest
 
 from evergreen import database
 from evergreen.cli import main
+from evergreen.database import locks
 from evergreen.errors import LedgerUnreadable, ServiceUnavailable
 from evergreen.history import ledger, story
 from evergreen.history.chain import Witness
@@ -112,9 +113,9 @@ def test_a_kill_in_the_middle_leaves_nothing_and_holds_nobody_up(home: Settings)
 
 
 def test_a_lock_that_is_held_for_long_is_a_silence(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "_PATIENCE", "200ms")
+    monkeypatch.setattr(locks, "PATIENCE", "200ms")
     with database.connect() as stuck:
-        ledger._alone(stuck)
+        database.alone(stuck, ledger._KEY)
         with pytest.raises(ServiceUnavailable):
             ledger.append(alert("a"))
     ledger.append(alert("a"))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import Connection
 
+from evergreen.database.locks import alone
 from evergreen.database.migrations import m0001_first_tables, m0002_ledger, m0003_probabilities
 from evergreen.errors import RequestRefused, StoreNewer
 
@@ -23,10 +24,6 @@ _DOING = "looking at the tables of the database evergreen"
 _TABLE = (
     "create table if not exists migrations (number int primary key, name text not null, at timestamptz not null "
     "default now())"
-)
-_LOCK = "select pg_advisory_xact_lock(hashtextextended('evergreen migrations', 0))"
-_PATIENCE = (
-    "60s"  # that a migration waits for others that migrate, or use a table; then it is tried again, as a task is
 )
 
 
@@ -63,11 +60,9 @@ def bring_up(connection: Connection, steps: tuple[Migration, ...] = MIGRATIONS) 
         if not _unseen(_seen(connection), steps):
             return []
         with connection.transaction():
-            connection.execute(f"set local lock_timeout = '{_PATIENCE}'")
-            connection.execute(_LOCK)
-            connection.execute(
-                _TABLE
-            )  # and with it a fresh look at what there is: `to_regclass` takes none within a transaction
+            alone(connection, "evergreen migrations")
+            # And with it a fresh look at what there is: `to_regclass` takes none within a transaction.
+            connection.execute(_TABLE)
             unseen = _unseen(_listed(connection), steps)  # another process may have been faster
             for migration in unseen:
                 if callable(migration.step):
