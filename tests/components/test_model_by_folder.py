@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
-import sys
-import time
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -21,13 +17,13 @@ from evergreen.features import compute, rules
 from evergreen.handovers.train import SoundTrainingSet
 from evergreen.interval import Interval
 from evergreen.lake import staging
-from evergreen.local.postgres import create_databases, free_port
-from evergreen.local.processes import Processes, Service
+from evergreen.local.processes import Processes
 from evergreen.loops import inline
 from evergreen.run import Run
-from evergreen.settings import PROJECT, settings
+from evergreen.settings import settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
+from tests.components.served_folder import served_folder, until_it_answers
 from tests.parcels import A_DAY, Day
 
 FIRST, DAYS = date(2026, 1, 1), 9
@@ -38,39 +34,19 @@ def day_run(spec: ModelSpec, number: int) -> Run:
     return inline.of(spec, Interval.of_day(FIRST + timedelta(days=number)))
 
 
-def until_answers(url: str) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        with contextlib.suppress(httpx.TransportError):
-            httpx.get(url)
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"{url} does not answer")
-
-
 @pytest.fixture(scope="module")
 def parcels(
     postgres_url: str, mlflow_url: str, services: Processes, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ModelSpec]:
     """The folder, its days in the landing zone, and a running model server; what a test does, the next one finds."""
-    home, prefix, port = tmp_path_factory.mktemp("parcels"), f"t{os.getpid()}_parcels_", free_port()
-    folder = shutil.copytree(PROJECT / "tests" / "specs" / "valid" / "parcels", home / "models" / "parcels")
-    create_databases(postgres_url, [f"{prefix}{name}" for name in ("evergreen", "optuna", "feast")])
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "HOME": str(home), "MODELS": str(folder.parent), "DATABASE": postgres_url, "DATABASE_PREFIX": prefix, "MLFLOW_URL": mlflow_url,
-            "SERVER_URL": f"http://127.0.0.1:{port}", "REPLAY": "1",
-        }.items():  # fmt: skip
-            patch.setenv(f"EVERGREEN_{name}", value)
-        patch.setenv("PYTHONPATH", str(PROJECT / "include"))
-        settings.cache_clear()
+
+    def write_days(landing: Path) -> None:
         for number in range(DAYS):
-            Day(FIRST + timedelta(days=number)).write(Path(settings().landing))
-        command = [sys.executable, "-m", "evergreen.serve", "--port", str(port)]
-        services.start(Service("server-of-parcels", command, dict(os.environ), lambda: True))
-        yield load_spec(folder, deep=True)
-        services.stop("server-of-parcels")
-    settings.cache_clear()
+            Day(FIRST + timedelta(days=number)).write(landing)
+
+    home = tmp_path_factory.mktemp("parcels")
+    with served_folder("parcels", write_days, home, postgres_url, mlflow_url, services) as spec:
+        yield spec
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +54,7 @@ def trained(parcels: ModelSpec) -> dict[str, Any]:
     """Days ingested, a model trained and deployed: the training set and what the gates said."""
     for number in range(TRAINED):
         ingested = inline.run(day_run(parcels, number), "ingest")
-    until_answers(f"{settings().server_url}/healthz")
+    until_it_answers()
     done = inline.run(day_run(parcels, TRAINED - 1), "train")
     return {
         "labelled": ingested["labels"], "data": done["validate_training"], "gated": done["gates"], "deployed": done["deploy"]

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import shutil
-import sys
-import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -23,18 +19,18 @@ from evergreen.features import compute, rules
 from evergreen.interval import Interval
 from evergreen.lake import tables
 from evergreen.lake.schema import LABELS, PREDICTIONS
-from evergreen.local.postgres import create_databases, free_port
-from evergreen.local.processes import Processes, Service
+from evergreen.local.processes import Processes
 from evergreen.loops import inline
 from evergreen.model.rows import inputs
 from evergreen.registry import artifacts, loading, records
 from evergreen.registry.contents import Evaluation, Reference, Sample
 from evergreen.run import Run
-from evergreen.settings import PROJECT, settings
+from evergreen.settings import settings
 from evergreen.spec.columns import PROBABILITIES
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
 from tests.channels import CHANNELS, CUSTOMERS, Day
+from tests.components.served_folder import served_folder, until_it_answers
 
 FIRST = date(2026, 1, 1)
 TRAINED, LIVE = 8, 3  # days that the training knows, and that follow
@@ -49,29 +45,14 @@ def channels(
     postgres_url: str, mlflow_url: str, services: Processes, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ModelSpec]:
     """The folder, its days in the landing zone, and a running model server; what a test does, the next one finds."""
-    home, prefix, port = tmp_path_factory.mktemp("channels"), f"t{os.getpid()}_channels_", free_port()
-    folder = shutil.copytree(PROJECT / "tests" / "specs" / "valid" / "channels", home / "models" / "channels")
-    create_databases(postgres_url, [f"{prefix}{name}" for name in ("evergreen", "optuna", "feast")])
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "HOME": str(home),
-            "MODELS": str(folder.parent),
-            "DATABASE": postgres_url,
-            "DATABASE_PREFIX": prefix,
-            "MLFLOW_URL": mlflow_url,
-            "SERVER_URL": f"http://127.0.0.1:{port}",
-            "REPLAY": "1",
-        }.items():
-            patch.setenv(f"EVERGREEN_{name}", value)
-        patch.setenv("PYTHONPATH", str(PROJECT / "include"))
-        settings.cache_clear()
+
+    def write_days(landing: Path) -> None:
         for number in range(TRAINED + LIVE):
-            Day(FIRST + timedelta(days=number), moved=number > TRAINED).write(Path(settings().landing))
-        command = [sys.executable, "-m", "evergreen.serve", "--port", str(port)]
-        services.start(Service("server-of-channels", command, dict(os.environ), lambda: True))
-        yield load_spec(folder, deep=True)
-        services.stop("server-of-channels")
-    settings.cache_clear()
+            Day(FIRST + timedelta(days=number), moved=number > TRAINED).write(landing)
+
+    home = tmp_path_factory.mktemp("channels")
+    with served_folder("channels", write_days, home, postgres_url, mlflow_url, services) as spec:
+        yield spec
 
 
 @pytest.fixture(scope="module")
@@ -79,12 +60,7 @@ def trained(channels: ModelSpec) -> dict[str, Any]:
     """Days ingested, a model trained and deployed: what each stage handed on."""
     for number in range(TRAINED):
         inline.run(day_run(channels, number), "ingest")
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        with contextlib.suppress(httpx.TransportError):
-            httpx.get(f"{settings().server_url}/healthz")
-            break
-        time.sleep(0.1)
+    until_it_answers()
     return dict(inline.run(day_run(channels, TRAINED - 1), "train"))
 
 

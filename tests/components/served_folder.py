@@ -1,0 +1,66 @@
+"""A model's folder of tests/specs/valid in settings of its own, with its days in the landing zone and a running model server."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from evergreen.local.postgres import create_databases, free_port
+from evergreen.local.processes import Processes, Service
+from evergreen.settings import PROJECT, settings
+from evergreen.spec.load import load_spec
+from evergreen.spec.schema import ModelSpec
+
+
+@contextmanager
+def served_folder(
+    model: str, write_days: Callable[[Path], None], home: Path, postgres_url: str, mlflow_url: str, services: Processes
+) -> Iterator[ModelSpec]:
+    """The folder's spec, in the settings of this process while the block runs; what a test does, the next one finds.
+
+    Args:
+        write_days: gets the landing zone.
+        home: an empty folder.
+    """
+    prefix, port, server = f"t{os.getpid()}_{model}_", free_port(), f"server-of-{model}"
+    folder = shutil.copytree(PROJECT / "tests" / "specs" / "valid" / model, home / "models" / model)
+    create_databases(postgres_url, [f"{prefix}{name}" for name in ("evergreen", "optuna", "feast")])
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "HOME": str(home),
+            "MODELS": str(folder.parent),
+            "DATABASE": postgres_url,
+            "DATABASE_PREFIX": prefix,
+            "MLFLOW_URL": mlflow_url,
+            "SERVER_URL": f"http://127.0.0.1:{port}",
+            "REPLAY": "1",
+        }.items():
+            patch.setenv(f"EVERGREEN_{name}", value)
+        patch.setenv("PYTHONPATH", str(PROJECT / "include"))
+        settings.cache_clear()
+        write_days(Path(settings().landing))
+        command = [sys.executable, "-m", "evergreen.serve", "--port", str(port)]
+        services.start(Service(server, command, dict(os.environ), lambda: True))
+        yield load_spec(folder, deep=True)
+        services.stop(server)
+    settings.cache_clear()
+
+
+def until_it_answers() -> None:
+    """Wait for the server; it imports while days are ingested."""
+    url, deadline = f"{settings().server_url}/healthz", time.monotonic() + 120
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.TransportError):
+            httpx.get(url)
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{url} does not answer")
