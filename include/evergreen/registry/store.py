@@ -19,6 +19,7 @@ from evergreen import database
 from evergreen.errors import EvidenceMissing, RequestRefused, ServiceUnavailable
 from evergreen.history import ledger
 from evergreen.history.events import RolledBack
+from evergreen.history.story import Standing
 from evergreen.registry import artifacts, mlflow_server, records, rules
 from evergreen.registry.contents import NEEDED
 from evergreen.registry.mlflow_server import answering, client
@@ -223,13 +224,14 @@ def restore(model: str, number: int) -> int:
 def rename_back(model: str) -> str | None:
     """Give a registered model its name back; the name that somebody gave it, or None
     when no other has its champion's run."""
-    champion = ledger.standing(model).champion
+    standings = ledger.standings()
+    champion = standings.get(model, Standing()).champion
     if champion is None:
         return None
     run_id = records.version(model, champion).run_id
     with answering(f"looking for the registered model {model} by its champion's run"):
         for version in client().search_model_versions(f"run_id = '{run_id}'"):
-            if version.name != model and version.name not in ledger.standings():
+            if version.name != model and version.name not in standings:
                 client().rename_registered_model(version.name, model)
                 name: str = version.name
                 return name

@@ -342,8 +342,10 @@ class Models:
         wrong with, again while nobody deploys it."""
         serving = {slot.model: slot.number for slot in self.all()}
         try:
-            self._finish(ledger.standings())
-            standings, recorded, registered = ledger.standings(), records.numbers(), store.registered()
+            standings = ledger.standings()
+            if self._finish(standings):
+                standings = ledger.standings()
+            recorded, registered = records.numbers(), store.registered()
         except EvergreenError as error:
             log.warning("%s", error)
             for slot in self.all():
@@ -364,9 +366,10 @@ class Models:
             else:
                 slot.look([], standing, number)
 
-    def _finish(self, standings: Mapping[str, Standing]) -> None:
+    def _finish(self, standings: Mapping[str, Standing]) -> bool:
         """Record what a killed process did not, of versions that it meant to serve and that
-        serve: whether MLflow is there or not."""
+        serve, whether MLflow is there or not; whether there was such a version."""
+        recorded = False
         for slot in self.all():
             pending = standings.get(slot.model, Standing()).pending
             if pending is None or pending.version != slot.number:
@@ -375,6 +378,7 @@ class Models:
                 pending = ledger.standing(slot.model).pending if alone else None
                 if pending is not None and pending.version == slot.number:
                     promotion.complete(pending)
+                    recorded = True
                     log.warning(
                         "%s: recorded the %s of version %d that %s began",
                         slot.model,
@@ -382,6 +386,7 @@ class Models:
                         pending.version,
                         pending.actor,
                     )
+        return recorded
 
     def add(self, model: str) -> Slot:
         """The place of a model, also of one that is new since the server's start: it has no version to start with."""
