@@ -141,8 +141,22 @@ def mlflow_url(postgres_url: str) -> str:
         name = f"t{os.getpid()}_mlflow"
         postgres.create_databases(postgres_url, [name])
         port = postgres.free_port()
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-                   "--backend-store-uri", f"{postgres_url}/{name}", "--artifacts-destination", str(folder)]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--workers",
+            "1",
+            "--backend-store-uri",
+            f"{postgres_url}/{name}",
+            "--artifacts-destination",
+            str(folder),
+        ]
         url = f"http://127.0.0.1:{port}"
         # Its job workers would be four more processes that no test needs.
         environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -189,8 +203,16 @@ def _start_s3(processes: Processes, folder: Path) -> dict[str, str]:
     url = f"http://127.0.0.1:{port}"
     credentials = {"AWS_ACCESS_KEY_ID": "EVERGREENTESTKEY0001", "AWS_SECRET_ACCESS_KEY": secrets.token_hex(20)}
     (folder / "evergreen").mkdir(parents=True)  # a folder of rclone's is a bucket
-    command = [str(Path(sys.executable).with_name("rclone")), "serve", "s3", str(folder), "--addr", f"127.0.0.1:{port}",
-               "--auth-key", ",".join(credentials.values())]  # fmt: skip
+    command = [
+        str(Path(sys.executable).with_name("rclone")),
+        "serve",
+        "s3",
+        str(folder),
+        "--addr",
+        f"127.0.0.1:{port}",
+        "--auth-key",
+        ",".join(credentials.values()),
+    ]
     service = Service("s3", command, dict(os.environ), lambda: answers(url), 30)
     processes.start(service)
     processes.wait(service)

@@ -29,10 +29,17 @@ class Day:
     def roads(self) -> pd.DataFrame:
         """How full the roads around each depot are, every three hours."""
         random, start = self._random, datetime(self.date.year, self.date.month, self.date.day, tzinfo=UTC)
-        return pd.DataFrame([
-            {"depot_id": depot, "measured_at": start + timedelta(hours=hour), "congestion": round(float(random.random()), 3)}
-            for depot in range(DEPOTS) for hour in range(0, 24, 3)
-        ])  # fmt: skip
+        return pd.DataFrame(
+            [
+                {
+                    "depot_id": depot,
+                    "measured_at": start + timedelta(hours=hour),
+                    "congestion": round(float(random.random()), 3),
+                }
+                for depot in range(DEPOTS)
+                for hour in range(0, 24, 3)
+            ]
+        )
 
     def parcels(self) -> pd.DataFrame:
         """What was ordered, with the hours until it was delivered; null for those that were lost."""
@@ -41,10 +48,16 @@ class Day:
         moments = [start + timedelta(seconds=int(second)) for second in np.sort(random.integers(0, 86_400, A_DAY))]
         shop, depot = random.integers(0, SHOPS, A_DAY), random.integers(0, DEPOTS, A_DAY)
         weight, express = random.gamma(2.0, 2.0, A_DAY).round(2), random.random(A_DAY) < 0.3
-        frame = pd.DataFrame({
-            "parcel_id": [f"{self.date:%Y%m%d}-{number:03}" for number in range(A_DAY)], "shop_id": [f"s{n:02}" for n in shop],
-            "depot_id": depot, "ordered_at": moments, "weight": weight, "express": express,
-        })  # fmt: skip
+        frame = pd.DataFrame(
+            {
+                "parcel_id": [f"{self.date:%Y%m%d}-{number:03}" for number in range(A_DAY)],
+                "shop_id": [f"s{n:02}" for n in shop],
+                "depot_id": depot,
+                "ordered_at": moments,
+                "weight": weight,
+                "express": express,
+            }
+        )
         seen = pd.merge_asof(
             frame, roads.sort_values("measured_at"), left_on="ordered_at", right_on="measured_at", by="depot_id"
         )
@@ -75,10 +88,15 @@ class Day:
         return [
             {
                 "entity": {
-                    "parcel_id": row.parcel_id, "shop_id": row.shop_id, "depot_id": int(row.depot_id), "weight": row.weight,
-                    "express": bool(row.express), "hour": row.ordered_at.hour, "congestion": row.congestion,
+                    "parcel_id": row.parcel_id,
+                    "shop_id": row.shop_id,
+                    "depot_id": int(row.depot_id),
+                    "weight": row.weight,
+                    "express": bool(row.express),
+                    "hour": row.ordered_at.hour,
+                    "congestion": row.congestion,
                 },
                 "as_of": row.ordered_at.isoformat(),
             }
             for row in seen.itertuples()
-        ]  # fmt: skip
+        ]

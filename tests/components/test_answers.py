@@ -90,8 +90,11 @@ ASKING: dict[str, tuple[Callable[[], object], str]] = {
         lambda: tracking.find("churn", "key", "mlp", study="a study", is_idle=lambda _: True),
         "MLFLOW_TRACKING_PASSWORD",
     ),
-    "s3": (lambda: landing.read("s3://evergreen", "a/{partition}.csv", "2026-01-05", "churn/a"), "AWS_SECRET_ACCESS_KEY"),
-}  # fmt: skip
+    "s3": (
+        lambda: landing.read("s3://evergreen", "a/{partition}.csv", "2026-01-05", "churn/a"),
+        "AWS_SECRET_ACCESS_KEY",
+    ),
+}
 BODIES = {"json": b'{"error_code": "%s", "message": "no", "detail": "no"}', "page": b"<html>no</html>"}
 
 
@@ -119,10 +122,20 @@ def test_a_status_is_permanent_or_transient_whoever_answers_it(asked: Any, servi
 
 # MLflow's own codes stand in its JSON; what else answers in its place says only a status.
 CODES = {
-    400: "INVALID_PARAMETER_VALUE", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "RESOURCE_DOES_NOT_EXIST", 408: "408", 409: "409",
-    422: "INVALID_PARAMETER_VALUE", 425: "425", 429: "REQUEST_LIMIT_EXCEEDED", 500: "INTERNAL_ERROR", 502: "502", 503: "TEMPORARILY_UNAVAILABLE",
+    400: "INVALID_PARAMETER_VALUE",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "RESOURCE_DOES_NOT_EXIST",
+    408: "408",
+    409: "409",
+    422: "INVALID_PARAMETER_VALUE",
+    425: "425",
+    429: "REQUEST_LIMIT_EXCEEDED",
+    500: "INTERNAL_ERROR",
+    502: "502",
+    503: "TEMPORARILY_UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
-}  # fmt: skip
+}
 
 
 def test_a_login_that_the_database_keeps_out_is_permanent_and_its_setting_is_named(

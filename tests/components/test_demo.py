@@ -57,16 +57,33 @@ def moment(day: int) -> datetime:
 
 def decision(action: Any, end: datetime, id: str = "d1") -> Decided:
     return Decided(
-        id=f"decided/{id}", model="churn", as_of=end, actor="run live", reason="why", decision_id=id, start=end - timedelta(days=1),
-        end=end, version=1, action=action, triggers=True, changed_at=None, evidence={},
-    )  # fmt: skip
+        id=f"decided/{id}",
+        model="churn",
+        as_of=end,
+        actor="run live",
+        reason="why",
+        decision_id=id,
+        start=end - timedelta(days=1),
+        end=end,
+        version=1,
+        action=action,
+        triggers=True,
+        changed_at=None,
+        evidence={},
+    )
 
 
 def promoted(decision_id: str = "d1") -> Promoted:
     return Promoted(
-        id="promotion/churn/2", model="churn", as_of=moment(10), actor="run drift__d1", reason="drift", version=2, replaced=1,
+        id="promotion/churn/2",
+        model="churn",
+        as_of=moment(10),
+        actor="run drift__d1",
+        reason="drift",
+        version=2,
+        replaced=1,
         decision_id=decision_id,
-    )  # fmt: skip
+    )
 
 
 def story(*told: Event) -> timeline.Story:
@@ -79,9 +96,16 @@ def version(number: int, as_of: datetime) -> Version:
 
 STORY = story(decision("retrain", moment(10)), promoted())
 CLOSED = Timeline(
-    model="churn", metric="roc_auc", drift=DRIFT, story=STORY, old=version(1, moment(1)), new=version(2, moment(10)), serving=2,
-    scores={"old": 0.4, "new": 0.8}, comparison=Comparison(0.4, 0.3, 0.5, 100, 10),
-)  # fmt: skip
+    model="churn",
+    metric="roc_auc",
+    drift=DRIFT,
+    story=STORY,
+    old=version(1, moment(1)),
+    new=version(2, moment(10)),
+    serving=2,
+    scores={"old": 0.4, "new": 0.8},
+    comparison=Comparison(0.4, 0.3, 0.5, 100, 10),
+)
 
 
 def test_a_loop_that_closed_passes() -> None:
@@ -97,18 +121,27 @@ def test_a_loop_that_closed_passes() -> None:
             "2 retrainings were decided, not one",
         ),
         (
-            {"story": story(decision("wait for labels", datetime(2026, 2, 20, tzinfo=UTC), "d0"), decision("retrain", moment(10)), promoted())},
+            {
+                "story": story(
+                    decision("wait for labels", datetime(2026, 2, 20, tzinfo=UTC), "d0"),
+                    decision("retrain", moment(10)),
+                    promoted(),
+                )
+            },
             "before the world changed",
         ),
         ({"story": story(decision("retrain", moment(10)))}, "triggered no training that came to its end"),
-        ({"story": story(decision("retrain", moment(10)), promoted("another"))}, "triggered no training that came to its end"),
+        (
+            {"story": story(decision("retrain", moment(10)), promoted("another"))},
+            "triggered no training that came to its end",
+        ),
         ({"new": version(2, moment(12))}, "the champion is as of"),
         ({"serving": 1}, "the server answers with version 1"),
         ({"serving": None}, "the server answers with version None"),
         ({"comparison": Comparison(0.1, 0.0, 0.2, 100, 10)}, "not better"),
         ({"comparison": Comparison(float("nan"), float("nan"), float("nan"), 0, 0)}, "not better"),
     ],
-)  # fmt: skip
+)
 def test_a_loop_that_did_not_close_fails_and_says_why(changed: dict[str, Any], told: str) -> None:
     with pytest.raises(StoryFailed, match=told):
         replace(CLOSED, **changed).check()

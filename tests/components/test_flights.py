@@ -66,10 +66,14 @@ def test_history_is_replayed_as_clients_ask(flights: ModelSpec) -> None:
     windows = rules.label_windows(flights, Interval.of_day(day))
     window = next(window for window in windows if window.partition == day.isoformat())
     replayed = compute.requests(flights.asking, window).to_pandas().set_index("flight_id")
-    asked = pd.DataFrame([
-        entity | {"event_timestamp": pd.Timestamp(body["as_of"])}
-        for offset in (-1, 0) for body in upstream.requests(day + timedelta(days=offset)) for entity in body["entities"]
-    ]).set_index("flight_id")  # fmt: skip
+    asked = pd.DataFrame(
+        [
+            entity | {"event_timestamp": pd.Timestamp(body["as_of"])}
+            for offset in (-1, 0)
+            for body in upstream.requests(day + timedelta(days=offset))
+            for entity in body["entities"]
+        ]
+    ).set_index("flight_id")
     departures = upstream.batches(day)["departures"]
     assert len(replayed) == len(departures) > 300
     asked = asked.loc[replayed.index]

@@ -83,9 +83,13 @@ def test_a_process_in_the_middle_of_its_exec_is_found(tmp_path: Path, monkeypatc
         try:
             end = time.monotonic() + 0.3
             for name, nothing in (("cmdline", []), ("environ", {})):
-                monkeypatch.setattr(psutil.Process, name, lambda self, name=name, nothing=nothing: (
-                    nothing if self.pid == child.pid and time.monotonic() < end else really[name](self)
-                ))  # fmt: skip
+                monkeypatch.setattr(
+                    psutil.Process,
+                    name,
+                    lambda self, name=name, nothing=nothing: (
+                        nothing if self.pid == child.pid and time.monotonic() < end else really[name](self)
+                    ),
+                )
             assert Processes(tmp_path).end_strays() == ["one"]
             assert not psutil.pid_exists(child.pid)
         finally:

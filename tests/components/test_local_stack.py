@@ -113,9 +113,14 @@ def test_a_folder_that_no_stack_wrote_is_not_deleted(home: Path, capsys: pytest.
 @pytest.mark.timeout(120)
 def test_a_demo_that_is_interrupted_while_it_starts_leaves_nothing_running(home: Path) -> None:
     demo = subprocess.Popen(
-        [sys.executable, "-m", "evergreen_demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a session started in the background ignores it
-    )  # fmt: skip
+        [sys.executable, "-m", "evergreen_demo"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a session started in the background ignores it
+    )
     assert demo.stdout is not None
     started: list[psutil.Process] = []
     for line in demo.stdout:

@@ -26,17 +26,27 @@ def test_workers_that_start_at_once_make_the_logins_tables_once(postgres_url: st
     name = f"t{os.getpid()}_workers_mlflow_auth"
     postgres.create_databases(postgres_url, [name])
     environment = os.environ | {
-        "EVERGREEN_HOME": str(tmp_path), "EVERGREEN_SERVICE": "mlflow", "EVERGREEN_DATABASE_MLFLOW_AUTH": f"{postgres_url}/{name}",
-        "MLFLOW_AUTH_ADMIN_USERNAME": "admin", "MLFLOW_AUTH_ADMIN_PASSWORD": "of the administrator", "MLFLOW_FLASK_SERVER_SECRET_KEY": "of the forms",
-        "MLFLOW_BACKEND_STORE_URI": f"{postgres_url}/{name}", "_MLFLOW_SGI_NAME": "uvicorn",
-    }  # fmt: skip
+        "EVERGREEN_HOME": str(tmp_path),
+        "EVERGREEN_SERVICE": "mlflow",
+        "EVERGREEN_DATABASE_MLFLOW_AUTH": f"{postgres_url}/{name}",
+        "MLFLOW_AUTH_ADMIN_USERNAME": "admin",
+        "MLFLOW_AUTH_ADMIN_PASSWORD": "of the administrator",
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": "of the forms",
+        "MLFLOW_BACKEND_STORE_URI": f"{postgres_url}/{name}",
+        "_MLFLOW_SGI_NAME": "uvicorn",
+    }
     workers = [
         subprocess.Popen(
             [sys.executable, "-c", WORKER],
-            env=environment, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=environment,
+            cwd=tmp_path,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for _ in range(2)
-    ]  # fmt: skip
+    ]
     try:
         for worker in workers:
             assert worker.stdout is not None and worker.stdout.readline() == "ready\n"

@@ -57,8 +57,11 @@ def trained(parcels: ModelSpec) -> dict[str, Any]:
     until_it_answers()
     done = inline.run(day_run(parcels, TRAINED - 1), "train")
     return {
-        "labelled": ingested["labels"], "data": done["validate_training"], "gated": done["gates"], "deployed": done["deploy"]
-    }  # fmt: skip
+        "labelled": ingested["labels"],
+        "data": done["validate_training"],
+        "gated": done["gates"],
+        "deployed": done["deploy"],
+    }
 
 
 def rows_of(data: SoundTrainingSet) -> pd.DataFrame:
@@ -130,8 +133,15 @@ def test_the_server_answers_with_what_the_request_says(trained: dict[str, Any]) 
 
 
 WRONG: dict[str, Any] = {
-    "weight": "heavy", "express": 1, "hour": 7.5, "shop_id": 5, "colour": "red", "parcel_id": None, "congestion": ..., "depot_id": ...,
-}  # fmt: skip
+    "weight": "heavy",
+    "express": 1,
+    "hour": 7.5,
+    "shop_id": 5,
+    "colour": "red",
+    "parcel_id": None,
+    "congestion": ...,
+    "depot_id": ...,
+}
 
 
 @pytest.mark.parametrize("field", WRONG)
@@ -158,13 +168,26 @@ def test_live_predictions_are_joined_with_their_outcomes(parcels: ModelSpec, tra
 
 LEAKS = {
     "a later row": (
-        "roads.measured_at <= parcels.ordered_at", "roads.measured_at <= parcels.ordered_at + INTERVAL 6 HOUR",
+        "roads.measured_at <= parcels.ordered_at",
+        "roads.measured_at <= parcels.ordered_at + INTERVAL 6 HOUR",
         "change when rows after it are taken away from roads",
     ),
-    "another day": ("parcels.ordered_at < $end", "parcels.ordered_at < $end + INTERVAL 1 DAY", "requests from .* of this interval"),
-    "two rows a request": ("    parcels.parcel_id,", "    parcels.parcel_id[:9] || (parcels.depot_id % 2) AS parcel_id,", "more than once"),
-    "no moment": ("parcels.ordered_at AS event_timestamp", "NULL::TIMESTAMP AS event_timestamp", "rows without event_timestamp"),
-}  # fmt: skip
+    "another day": (
+        "parcels.ordered_at < $end",
+        "parcels.ordered_at < $end + INTERVAL 1 DAY",
+        "requests from .* of this interval",
+    ),
+    "two rows a request": (
+        "    parcels.parcel_id,",
+        "    parcels.parcel_id[:9] || (parcels.depot_id % 2) AS parcel_id,",
+        "more than once",
+    ),
+    "no moment": (
+        "parcels.ordered_at AS event_timestamp",
+        "NULL::TIMESTAMP AS event_timestamp",
+        "rows without event_timestamp",
+    ),
+}
 
 
 def window_of(spec: ModelSpec, partition: str) -> rules.Window:

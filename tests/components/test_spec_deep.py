@@ -19,36 +19,151 @@ READING = "features/reading.sql"
 VISITS = "contracts/visits.yaml"
 
 CASES: dict[str, tuple[str, str, str, list[str]]] = {
-    "a feature that no view computes": (READING, "AS pages_7d", "AS pages", ["model.yaml:", "features.reading.features.pages_7d", "pages_7d, which features/reading.sql does not return", "write pages"]),
-    "an undeclared column": (READING, "avg(pages) AS pages_per_visit", "avg(pages) AS pages_per_visit, 1 AS one", [READING, "returns one, which is not declared", "declare one in model.yaml under features.reading.features"]),
+    "a feature that no view computes": (
+        READING,
+        "AS pages_7d",
+        "AS pages",
+        [
+            "model.yaml:",
+            "features.reading.features.pages_7d",
+            "pages_7d, which features/reading.sql does not return",
+            "write pages",
+        ],
+    ),
+    "an undeclared column": (
+        READING,
+        "avg(pages) AS pages_per_visit",
+        "avg(pages) AS pages_per_visit, 1 AS one",
+        [READING, "returns one, which is not declared", "declare one in model.yaml under features.reading.features"],
+    ),
     "no key": (READING, "reader_id,\n", "", [READING, "reader_id, which features/reading.sql does not return"]),
-    "another type": (READING, "avg(pages) AS", "max(visit_id) AS", [READING, "pages_per_visit is VARCHAR", "float, as model.yaml declares it"]),
-    "an unknown column": (READING, "avg(pages)", "avg(page)", [READING, '"page" not found', "readers(reader_id, snapshot_at, plan) or visits(", "$as_of"]),
-    "an undeclared source": (READING, "LEFT JOIN visits", "LEFT JOIN payments", [READING, "the table payments", "readers or visits"]),
+    "another type": (
+        READING,
+        "avg(pages) AS",
+        "max(visit_id) AS",
+        [READING, "pages_per_visit is VARCHAR", "float, as model.yaml declares it"],
+    ),
+    "an unknown column": (
+        READING,
+        "avg(pages)",
+        "avg(page)",
+        [READING, '"page" not found', "readers(reader_id, snapshot_at, plan) or visits(", "$as_of"],
+    ),
+    "an undeclared source": (
+        READING,
+        "LEFT JOIN visits",
+        "LEFT JOIN payments",
+        [READING, "the table payments", "readers or visits"],
+    ),
     "a file": (READING, "LEFT JOIN visits", "LEFT JOIN '/etc/passwd'", [READING, "/etc/passwd"]),
     "no SQL": (READING, "SELECT", "SELEC", [READING, "syntax error", "one SELECT over"]),
     "another parameter": (READING, "$as_of", "$as_off", [READING, "unknown parameters $as_off", "with $as_of"]),
     "two statements": (READING, "SELECT", "SELECT 1; SELECT", [READING, "the file holds SELECT, SELECT"]),
-    "a clock": (READING, "$as_of", "CURRENT_DATE", [f"{READING}:", "current_date, which is another at each run", "write $as_of in place of current_date"]),
-    "a sample": (READING, "LEFT JOIN visits", "LEFT JOIN visits TABLESAMPLE 10%", [READING, "a sample of rows", "remove the sample"]),
+    "a clock": (
+        READING,
+        "$as_of",
+        "CURRENT_DATE",
+        [f"{READING}:", "current_date, which is another at each run", "write $as_of in place of current_date"],
+    ),
+    "a sample": (
+        READING,
+        "LEFT JOIN visits",
+        "LEFT JOIN visits TABLESAMPLE 10%",
+        [READING, "a sample of rows", "remove the sample"],
+    ),
     "no query": (READING, "SELECT", "CREATE TABLE x AS SELECT", [READING, "the file holds CREATE", "one SELECT"]),
-    "another label": ("label.sql", "AS renewed", "AS renew", ["label.name", "renewed, which label.sql does not return", "write renew"]),
-    "a label that is text": ("label.sql", "count(visit_id) > 0", "max(visit_id)", ["label.sql", "renewed is VARCHAR", "binary"]),
-    "a label that knows as_of": ("label.sql", "$cutoff AND", "$as_of AND", ["label.sql", "unknown parameters $as_of", "$cutoff or $horizon_end"]),
-    "an unknown expectation": (VISITS, "expect_column_values_to_be_between", "expect_column_values_to_be_betwen", [VISITS, "expectations.1.type", "expect_column_values_to_be_betwen", "write expect_column_values_to_be_between"]),
-    "an unknown argument": (VISITS, "min_value: 0", "minimum: 0", [VISITS, "expectations.1", "minimum: 0", "correct the arguments of expect_column_values_to_be_between"]),
-    "an argument's type": (VISITS, "min_value: 0", "min_value: 0\n    mostly: 2", [VISITS, "expectations.1", "mostly: 2"]),
-}  # fmt: skip
+    "another label": (
+        "label.sql",
+        "AS renewed",
+        "AS renew",
+        ["label.name", "renewed, which label.sql does not return", "write renew"],
+    ),
+    "a label that is text": (
+        "label.sql",
+        "count(visit_id) > 0",
+        "max(visit_id)",
+        ["label.sql", "renewed is VARCHAR", "binary"],
+    ),
+    "a label that knows as_of": (
+        "label.sql",
+        "$cutoff AND",
+        "$as_of AND",
+        ["label.sql", "unknown parameters $as_of", "$cutoff or $horizon_end"],
+    ),
+    "an unknown expectation": (
+        VISITS,
+        "expect_column_values_to_be_between",
+        "expect_column_values_to_be_betwen",
+        [
+            VISITS,
+            "expectations.1.type",
+            "expect_column_values_to_be_betwen",
+            "write expect_column_values_to_be_between",
+        ],
+    ),
+    "an unknown argument": (
+        VISITS,
+        "min_value: 0",
+        "minimum: 0",
+        [VISITS, "expectations.1", "minimum: 0", "correct the arguments of expect_column_values_to_be_between"],
+    ),
+    "an argument's type": (
+        VISITS,
+        "min_value: 0",
+        "min_value: 0\n    mostly: 2",
+        [VISITS, "expectations.1", "mostly: 2"],
+    ),
+}
 
 
 PARCELS: dict[str, tuple[str, str, str, list[str]]] = {
-    "an outcome": ("request.sql", "parcels.weight,", "parcels.hours AS weight,", ["request.sql", "hours, an outcome of parcels", "what is known when the prediction is asked for", "leave hours out of request.sql"]),
-    "a misspelt input": ("request.sql", "roads.congestion", "roads.congestion AS crowded", ["model.yaml:", "request.inputs.congestion", "congestion, which request.sql does not return", "compute congestion in request.sql"]),
-    "no moment": ("request.sql", "parcels.ordered_at AS event_timestamp,", "", ["request", "event_timestamp, which request.sql does not return"]),
-    "another parameter": ("request.sql", "$start", "$cutoff", ["request.sql", "unknown parameters $cutoff", "$start or $end"]),
-    "no key of a reference": ("features/depot_load.sql", "SELECT depot_id, ", "SELECT ", ["features.depot_load.features", "depot_id, which features/depot_load.sql does not return"]),
-    "a label that is text": ("label.sql", "hours AS", "shop_id AS", ["label.sql", "hours_to_delivery is VARCHAR", "numeric"]),
-}  # fmt: skip
+    "an outcome": (
+        "request.sql",
+        "parcels.weight,",
+        "parcels.hours AS weight,",
+        [
+            "request.sql",
+            "hours, an outcome of parcels",
+            "what is known when the prediction is asked for",
+            "leave hours out of request.sql",
+        ],
+    ),
+    "a misspelt input": (
+        "request.sql",
+        "roads.congestion",
+        "roads.congestion AS crowded",
+        [
+            "model.yaml:",
+            "request.inputs.congestion",
+            "congestion, which request.sql does not return",
+            "compute congestion in request.sql",
+        ],
+    ),
+    "no moment": (
+        "request.sql",
+        "parcels.ordered_at AS event_timestamp,",
+        "",
+        ["request", "event_timestamp, which request.sql does not return"],
+    ),
+    "another parameter": (
+        "request.sql",
+        "$start",
+        "$cutoff",
+        ["request.sql", "unknown parameters $cutoff", "$start or $end"],
+    ),
+    "no key of a reference": (
+        "features/depot_load.sql",
+        "SELECT depot_id, ",
+        "SELECT ",
+        ["features.depot_load.features", "depot_id, which features/depot_load.sql does not return"],
+    ),
+    "a label that is text": (
+        "label.sql",
+        "hours AS",
+        "shop_id AS",
+        ["label.sql", "hours_to_delivery is VARCHAR", "numeric"],
+    ),
+}
 
 
 @pytest.mark.parametrize(
@@ -97,9 +212,10 @@ def test_deep_and_other_mistakes_are_told_together(tmp_path: Path) -> None:
     folder = shutil.copytree(SPECS / "valid" / "renewals", tmp_path / "renewals")
     model = (folder / "model.yaml").read_text()
     (folder / "model.yaml").write_text(
-        model.replace("cooldown: 1w", "cooldown: 1d").replace("    sources: [readers]", "    sources: [reader]")
+        model.replace("cooldown: 1w", "cooldown: 1d")
+        .replace("    sources: [readers]", "    sources: [reader]")
         .replace("trials: ", "trials: about ")
-    )  # fmt: skip
+    )
     contract = (folder / VISITS).read_text()
     (folder / VISITS).write_text(contract.replace("expect_column_values_to_be_between", "expect_column_to_be_good"))
     (folder / "features" / "reading.sql").write_text("SELECT reader_id, 1 AS pages_7d, 0.5 AS pages FROM readers")

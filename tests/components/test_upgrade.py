@@ -57,7 +57,15 @@ def started(
 ) -> psutil.Process:
     """A process as that release started and recorded it: without a mark, and without the signal that ends it."""
     with (home / "logs" / f"{name}.log").open("ab") as log:
-        child = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **options)  # fmt: skip
+        child = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            **options,
+        )
     process = psutil.Process(child.pid)
     (home / "run" / f"{name}.json").write_text(json.dumps({"pid": child.pid, "created": process.create_time()}))
     return process
@@ -82,8 +90,13 @@ def made_before(home: Path) -> tuple[psutil.Process, psutil.Process]:
     cluster = postgres.cluster(home, ports["POSTGRES"], PASSWORD)
     postgres.prepare(cluster)
     server = started(
-        home, "postgres", cluster.command(), {}, **({"cwd": "/"} if cluster.user is not None else {}), **postgres.demoted(cluster.user)
-    )  # fmt: skip
+        home,
+        "postgres",
+        cluster.command(),
+        {},
+        **({"cwd": "/"} if cluster.user is not None else {}),
+        **postgres.demoted(cluster.user),
+    )
     while not postgres.answers(cluster.url):
         time.sleep(0.05)
     postgres.create_databases(cluster.url, list(BEFORE))
@@ -91,7 +104,16 @@ def made_before(home: Path) -> tuple[psutil.Process, psutil.Process]:
         with psycopg.connect(f"{cluster.url}/{name}") as connection:
             connection.execute("create table runs (id serial primary key, said text)")
             connection.execute("insert into runs (said) values ('of before')")
-    command = [sys.executable, "-m", "http.server", str(ports["REPORTS"]), "--bind", "127.0.0.1", "--directory", str(home / "reports")]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "http.server",
+        str(ports["REPORTS"]),
+        "--bind",
+        "127.0.0.1",
+        "--directory",
+        str(home / "reports"),
+    ]
     return server, started(home, "reports", command, {name: os.environ[name] for name in os.environ if name != MARK})
 
 
@@ -111,8 +133,10 @@ def rows(here: Settings) -> set[tuple[str, str, str]]:
 def open_to_others(home: Path) -> list[Path]:
     kept = {home / "postgres"}  # Postgres closes its own
     return [
-        path for path in home.rglob("*") if not kept & {path, *path.parents} and stat.S_IMODE(path.stat().st_mode) & UMASK
-    ]  # fmt: skip
+        path
+        for path in home.rglob("*")
+        if not kept & {path, *path.parents} and stat.S_IMODE(path.stat().st_mode) & UMASK
+    ]
 
 
 @pytest.mark.timeout(120)

@@ -13,15 +13,17 @@ from evergreen.spec.contract import Contract
 from evergreen.validate import expectations
 
 AS_OF = datetime(2026, 1, 6, tzinfo=UTC)
-TABLE = pa.table({
-    "key": pa.array(["a", "b", "c", "d"]),
-    "amount": pa.array([1.0, None, -3.0, 8.0]),
-    "count": pa.array([1, 2, None, 4], pa.int64()),
-    "plan": pa.array(["basic", "plus", "family", None]),
-    "at": pa.array([datetime(2026, 1, day, tzinfo=UTC) for day in (5, 5, 9, 5)], pa.timestamp("us", tz="UTC")),
-    "on": pa.array([date(2026, 1, 5), None, date(2026, 1, 5), date(2026, 1, 9)]),
-    "nothing": pa.nulls(4, pa.float64()),
-})  # fmt: skip
+TABLE = pa.table(
+    {
+        "key": pa.array(["a", "b", "c", "d"]),
+        "amount": pa.array([1.0, None, -3.0, 8.0]),
+        "count": pa.array([1, 2, None, 4], pa.int64()),
+        "plan": pa.array(["basic", "plus", "family", None]),
+        "at": pa.array([datetime(2026, 1, day, tzinfo=UTC) for day in (5, 5, 9, 5)], pa.timestamp("us", tz="UTC")),
+        "on": pa.array([date(2026, 1, 5), None, date(2026, 1, 5), date(2026, 1, 9)]),
+        "nothing": pa.nulls(4, pa.float64()),
+    }
+)
 AMOUNT_ABOVE_COUNT = {
     "type": "expect_column_pair_values_a_to_be_greater_than_b",
     "column_A": "amount",
@@ -54,7 +56,7 @@ def values(name, column, **arguments):
         (AMOUNT_ABOVE_COUNT, (0,), ("(1.0, 1.0)",)),
         ({"type": "expect_compound_columns_to_be_unique", "column_list": ["at", "on"]}, (), ()),
     ],
-)  # fmt: skip
+)
 def test_failing_rows_are_named_with_their_values(stated, failing, samples):
     (found,) = judged(stated)
     assert found.error is None

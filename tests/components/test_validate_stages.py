@@ -27,21 +27,36 @@ from evergreen.validate.stages import validate, validate_features, validate_trai
 DAY = Interval.of_day(date(2026, 1, 5))
 SOURCE = "visits"
 MODEL = {
-    "model": "shop", "description": "A shop.", "owner": {"name": "shop", "email": "shop@example.com"},
-    "first_day": "2026-01-01", "schedule": {"train": "0 0 * * 1"}, "entity": {"name": "guest", "key": "guest_id"},
+    "model": "shop",
+    "description": "A shop.",
+    "owner": {"name": "shop", "email": "shop@example.com"},
+    "first_day": "2026-01-01",
+    "schedule": {"train": "0 0 * * 1"},
+    "entity": {"name": "guest", "key": "guest_id"},
     "sources": {
         SOURCE: {
-            "path": "shop/visits/{partition}.csv", "event_time": "at", "keys": ["visit_id"],
-            "columns": {"visit_id": "string", "guest_id": "string", "at": "timestamp", "spent": "float", "kind": "string"},
+            "path": "shop/visits/{partition}.csv",
+            "event_time": "at",
+            "keys": ["visit_id"],
+            "columns": {
+                "visit_id": "string",
+                "guest_id": "string",
+                "at": "timestamp",
+                "spent": "float",
+                "kind": "string",
+            },
         }
     },
-    "features": {"habits": {"sources": [SOURCE], "look_back": "7d", "features": {"visits_7d": "int", "kind": "category"}}},
+    "features": {
+        "habits": {"sources": [SOURCE], "look_back": "7d", "features": {"visits_7d": "int", "kind": "category"}}
+    },
     "label": {"name": "returns", "horizon": "2d", "sources": [SOURCE]},
     "split": {"window": "10d", "evaluation": "2d", "minimum_rows": 20},
-    "families": {"logistic_regression": {}}, "search": {"trials": 2},
+    "families": {"logistic_regression": {}},
+    "search": {"trials": 2},
     "gates": {"minimum_rows": 40, "floor": {"roc_auc": 0.5}},
     "monitoring": {"minimum_rows": 10, "cooldown": "3d"},
-}  # fmt: skip
+}
 CONTRACTS = {
     SOURCE: [
         {"type": "expect_column_values_to_not_be_null", "column": "guest_id"},
@@ -162,14 +177,23 @@ def test_a_new_category_alerts_and_its_rows_stay(run):
     ("lines", "found"),
     [
         ([], "expect_table_row_count_to_be_between(), min_value=1, max_value=1000: found 0"),
-        ([visit(n, spent="") for n in range(30)], "expect_column_proportion_of_non_null_values_to_be_between(spent), min_value=0.5: found 0.0"),
-        ([visit(n, guest="" if n in (3, 4) else "g1") for n in range(30)], "expect_column_values_to_not_be_null(guest_id): 2 of 30 rows fail (rows 3, 4; value null)"),
-        ([visit(n, spent=str(-n)) for n in range(30)], "mostly=0.9, min_value=0.0: 29 of 30 rows fail (rows 1, 2, 3, 4, 5, …; values -1.0, -2.0, -3.0, -4.0, -5.0, …)"),
+        (
+            [visit(n, spent="") for n in range(30)],
+            "expect_column_proportion_of_non_null_values_to_be_between(spent), min_value=0.5: found 0.0",
+        ),
+        (
+            [visit(n, guest="" if n in (3, 4) else "g1") for n in range(30)],
+            "expect_column_values_to_not_be_null(guest_id): 2 of 30 rows fail (rows 3, 4; value null)",
+        ),
+        (
+            [visit(n, spent=str(-n)) for n in range(30)],
+            "mostly=0.9, min_value=0.0: 29 of 30 rows fail (rows 1, 2, 3, 4, 5, …; values -1.0, -2.0, -3.0, -4.0, -5.0, …)",
+        ),
         ([visit(n, spent="n/a") for n in range(30)], "30 of 30 rows would go to quarantine: 30 unparsable"),
         ([visit(n, key="v0") for n in range(30)], "29 of 30 rows would go to quarantine: 29 duplicate key"),
     ],
     ids=["empty batch", "all-null column", "missing keys", "out of range", "wrong types", "duplicate keys"],
-)  # fmt: skip
+)
 def test_a_broken_batch_stops_the_run_and_says_what_where_and_what_to_do(run, lines, found):
     with pytest.raises(ContractBroken) as caught:
         validated(run, *lines)

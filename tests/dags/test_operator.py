@@ -60,9 +60,15 @@ def steps() -> dict[str, Step]:
 def context(reason: str | None = None, ti: str = "task") -> dict[str, Any]:
     day = datetime(2026, 2, 1, tzinfo=UTC)
     run = SimpleNamespace(
-        run_id="r", run_type="manual", data_interval_start=day, data_interval_end=day.replace(day=2), run_after=day, logical_date=day,
-        triggering_user_name="ada", start_date=day,
-    )  # fmt: skip
+        run_id="r",
+        run_type="manual",
+        data_interval_start=day,
+        data_interval_end=day.replace(day=2),
+        run_after=day,
+        logical_date=day,
+        triggering_user_name="ada",
+        start_date=day,
+    )
     instance = SimpleNamespace(dag_id="d", run_id="r", task_id=ti, map_index=-1)
     return {"dag_run": run, "params": {"reason": reason}, "ti": instance, "outlet_events": {}}
 

@@ -115,9 +115,15 @@ def stack(
     port = postgres.free_port()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {
-            "HOME": str(home), "MODELS": str(home / "models"), "DATABASE": postgres_url, "DATABASE_PREFIX": prefix, "MLFLOW_URL": mlflow_url,
-            "SERVER_URL": f"http://127.0.0.1:{port}", "SERVER_TOKEN": secrets.token_hex(8), "REPLAY": "1",
-        }.items():  # fmt: skip
+            "HOME": str(home),
+            "MODELS": str(home / "models"),
+            "DATABASE": postgres_url,
+            "DATABASE_PREFIX": prefix,
+            "MLFLOW_URL": mlflow_url,
+            "SERVER_URL": f"http://127.0.0.1:{port}",
+            "SERVER_TOKEN": secrets.token_hex(8),
+            "REPLAY": "1",
+        }.items():
             patch.setenv(f"EVERGREEN_{name}", value)
         settings.cache_clear()
         postgres.create_databases(
@@ -139,8 +145,12 @@ def stack(
     for command in (["db", "migrate"], ["connections", "add", "roads_db", "--conn-uri", roads]):
         done = subprocess.run(
             [sys.executable, "-m", "airflow", *command],
-            env=found, cwd=PROJECT, capture_output=True, text=True, timeout=240,
-        )  # fmt: skip
+            env=found,
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     services.wait(server)
     yield found
@@ -237,9 +247,15 @@ def test_training_ends_with_a_version_that_serves(report: Report, stack: dict[st
     run = report["train"]
     assert run["state"] == "success", run["tasks"]
     assert run["tasks"] == {
-        "build": "success", "validate_training": "success", "tune": ["success", "success"], "evaluate": "success", "gates": "success",
-        "register": "success", "probe": "success", "deploy": "success",
-    }  # fmt: skip
+        "build": "success",
+        "validate_training": "success",
+        "tune": ["success", "success"],
+        "evaluate": "success",
+        "gates": "success",
+        "register": "success",
+        "probe": "success",
+        "deploy": "success",
+    }
     assert run["results"]["gates"]["passed"] is True, run["results"]["gates"]["reason"]
     assert (run["results"]["deploy"]["version"], run["results"]["deploy"]["replaced"]) == (1, None)
     extra = run["assets"]["churn_champion"]
@@ -269,8 +285,11 @@ def test_a_monitored_day_without_drift_triggers_nothing(report: Report) -> None:
     assert [run["tasks"][task] for task in ("retrain_wanted", "retrain")] == ["skipped"] * 2
     decided = run["results"]["decide"]
     assert run["assets"]["churn_decisions"] == {
-        "partition": "2026-01-06", "action": decided["action"], "decision_id": decided["decision_id"], "triggers": False,
-    }  # fmt: skip
+        "partition": "2026-01-06",
+        "action": decided["action"],
+        "decision_id": decided["decision_id"],
+        "triggers": False,
+    }
 
 
 def test_a_silent_day_alerts_and_the_owner_is_told_of_failures_warnings_and_alerts(
@@ -304,8 +323,11 @@ def test_a_model_of_which_there_is_a_folder_and_nothing_else_runs_all_its_loops(
     for run in found["ingest"]:
         assert set(run["tasks"].values()) == {"success"}, run["tasks"]
         assert run["results"]["publish"]["sources"]["parcels"] | {"version": 0, "content_hash": ""} == {
-            "rows": A_DAY, "quarantined": 0, "version": 0, "content_hash": ""
-        }  # fmt: skip
+            "rows": A_DAY,
+            "quarantined": 0,
+            "version": 0,
+            "content_hash": "",
+        }
     train = found["train"]
     assert train["tasks"]["tune"] in ("success", ["success"] * families) and train["tasks"]["deploy"] == "success", (
         train["tasks"]

@@ -26,7 +26,7 @@ from evergreen_demo.driver import Clock, Demo
 CUSTOMERS = 400
 STORY = Story(
     seed=7, customers=CUSTOMERS, history_end=date(2026, 1, 22), drift=date(2026, 1, 25), end=date(2026, 2, 15)
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)

@@ -48,9 +48,11 @@ def finished_trials() -> dict[str, int]:
     """Finished trials of every study."""
     url = settings().database_url("optuna", "postgresql+psycopg2")
     return {
-        study.study_name: sum(trial.state.is_finished() for trial in optuna.load_study(study_name=study.study_name, storage=url).trials)
+        study.study_name: sum(
+            trial.state.is_finished() for trial in optuna.load_study(study_name=study.study_name, storage=url).trials
+        )
         for study in optuna.get_all_study_summaries(url)
-    }  # fmt: skip
+    }
 
 
 def test_backfill_train_serve_drift_monitor_retrain(running: Stack) -> None:
@@ -92,8 +94,9 @@ def test_pages_are_linked_from_their_tasks_and_answer(running: Stack) -> None:
     api = running.demo.runs.api
     day = STORY.end.isoformat()
     for loop, task, link in (
-        ("ingest", "validate", "Data Docs"), ("monitor", "drift", "Drift report"),
-    ):  # fmt: skip
+        ("ingest", "validate", "Data Docs"),
+        ("monitor", "drift", "Drift report"),
+    ):
         found = api.get(f"/dags/{running.demo.ids[loop]}/dagRuns/live__{day}/taskInstances/{task}/links")["extra_links"]
         page = httpx.get(found[link], timeout=20)
         assert page.status_code == 200 and "<html" in page.text.lower(), f"{link}: {found}"
@@ -191,8 +194,22 @@ def test_running_a_day_again_changes_nothing(running: Stack) -> None:
 
 def test_a_day_is_backfilled_again_from_the_command_line(running: Stack) -> None:
     day, dag_id = Interval.of_day(STORY.history_end - timedelta(days=5)), running.demo.ids["ingest"]
-    command = [sys.executable, "-m", "evergreen", "airflow", "backfill", "create", "--dag-id", dag_id,
-               "--from-date", day.partition, "--to-date", day.partition, "--reprocess-behavior", "completed"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "evergreen",
+        "airflow",
+        "backfill",
+        "create",
+        "--dag-id",
+        dag_id,
+        "--from-date",
+        day.partition,
+        "--to-date",
+        day.partition,
+        "--reprocess-behavior",
+        "completed",
+    ]
     asked, runs = datetime.now(UTC), running.demo.runs
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr

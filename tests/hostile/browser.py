@@ -15,11 +15,18 @@ from websockets.sync.client import ClientConnection, connect
 
 _SECONDS = 30
 _FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--remote-debugging-port=0",
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--remote-debugging-port=0",
     # Not one name but this machine's is looked up, whatever a page asks for.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
-)  # fmt: skip
+)
 
 
 def installed() -> str | None:
@@ -63,8 +70,10 @@ class Browser:
     def __init__(self, program: str, profile: Path) -> None:
         self._process = subprocess.Popen(
             [program, *_FLAGS, f"--user-data-dir={profile}", "about:blank"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | {"HOME": str(profile)},
-        )  # fmt: skip
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"HOME": str(profile)},
+        )
         told, deadline = profile / "DevToolsActivePort", time.monotonic() + _SECONDS
         while not told.exists() or len(lines := told.read_text().splitlines()) < 2:
             assert self._process.poll() is None and time.monotonic() < deadline, "Chromium does not start"
@@ -117,6 +126,13 @@ class Browser:
         elif event == "Page.javascriptDialogOpening":
             page.dialogs.append(told["message"])
             self._last += 1  # its answer is nobody's
-            self._socket.send(json.dumps({
-                "id": self._last, "sessionId": page.session, "method": "Page.handleJavaScriptDialog", "params": {"accept": True},
-            }))  # fmt: skip
+            self._socket.send(
+                json.dumps(
+                    {
+                        "id": self._last,
+                        "sessionId": page.session,
+                        "method": "Page.handleJavaScriptDialog",
+                        "params": {"accept": True},
+                    }
+                )
+            )

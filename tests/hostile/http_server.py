@@ -31,8 +31,11 @@ from evergreen.spec.schema import ModelSpec
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 TYPES = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "category": pa.string()}
 SAMPLES: dict[str, list[Any]] = {
-    "int": [1, 7, 30], "float": [0.5, 10.0, 99.0], "bool": [True, False, True], "category": ["a", "b", "c"]
-}  # fmt: skip
+    "int": [1, 7, 30],
+    "float": [0.5, 10.0, 99.0],
+    "bool": [True, False, True],
+    "category": ["a", "b", "c"],
+}
 
 
 class Answering:
@@ -64,10 +67,19 @@ def main() -> None:
     slot = models.slots[spec.model]
     slot.current, slot.settled = Loaded(spec, Version(1, "run", "key", AT), Answering(spec)), True
     listen(
-        create_serving_app(models, allowed("127.0.0.1", settings().server_url)), host="127.0.0.1", port=int(sys.argv[1]),
+        create_serving_app(models, allowed("127.0.0.1", settings().server_url)),
+        host="127.0.0.1",
+        port=int(sys.argv[1]),
         trusted=(ip_network("127.0.0.9/32"),),
-        limits=Limits(header_seconds=1.5, body_seconds=1.5, idle_seconds=1, drain_seconds=1, connections=90, connections_of_a_client=60),
-    )  # fmt: skip
+        limits=Limits(
+            header_seconds=1.5,
+            body_seconds=1.5,
+            idle_seconds=1,
+            drain_seconds=1,
+            connections=90,
+            connections_of_a_client=60,
+        ),
+    )
 
 
 if __name__ == "__main__":

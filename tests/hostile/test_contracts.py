@@ -29,13 +29,18 @@ CODE: dict[str, dict[str, Any]] = {
     "a method as an argument": {"row_condition": 'pages.isin(pages.to_csv("{marker}"))'},
     "an attribute": {"row_condition": "pages.__class__ == 1"},
     "a lambda": {"row_condition": "(lambda: 1)() == 1"},
-    "a condition as an object": {"row_condition": {"type": "pass_through", "pass_through_filter": '@pd.io.common.os.system("touch {marker}") == 0'}},
+    "a condition as an object": {
+        "row_condition": {
+            "type": "pass_through",
+            "pass_through_filter": '@pd.io.common.os.system("touch {marker}") == 0',
+        }
+    },
     "a deep condition": {"row_condition": "(" * 400 + "pages" + ")" * 400},
     "a long condition": {"row_condition": " and ".join(["pages > 1"] * 1000)},
     "a computed value": {"value_set": {"$PARAMETER": "now()"}},
     "a fetched schema": {"json_schema": {"properties": {"a": {"$ref": "http://127.0.0.1:1/x.json"}}}},
     "a schema from a file": {"json_schema": {"$ref": "file:///etc/passwd"}},
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -73,8 +78,13 @@ def test_code_in_a_contract_is_refused_by_the_check_and_by_the_run(name: str, fo
 
 @pytest.mark.parametrize(
     ("condition", "success"),
-    [("pages > 1 and plan.isnull()", True), ("`pages` in [1, 2]", True), ("(plan == 'b') | (plan.isin(['x`y']))", False), ("not pages * 2 >= 2", False)],
-)  # fmt: skip
+    [
+        ("pages > 1 and plan.isnull()", True),
+        ("`pages` in [1, 2]", True),
+        ("(plan == 'b') | (plan.isin(['x`y']))", False),
+        ("not pages * 2 >= 2", False),
+    ],
+)
 def test_a_condition_that_compares_is_left_alone(condition: str, success: bool, folder: Path) -> None:
     spec: ModelSpec = load_spec(folder)
     _expecting(folder, row_condition=condition)
@@ -83,7 +93,14 @@ def test_a_condition_that_compares_is_left_alone(condition: str, success: bool, 
 
 
 ENDLESS = [r"(a+)+$", r"^ID-(\w+\s?)*$", r"(?:.*a){25}$"]
-SOUND = [r"^([a-z]+-)*[a-z]+$", r"^(\d{1,3}\.){3}\d{1,3}$", r"^[^@\s]+@[^@\s]+$", r"^(?:[^,]*,)+x$", r"\s+$", r"(?<!\w)[A-Z]{2}\d+\b"]  # fmt: skip
+SOUND = [
+    r"^([a-z]+-)*[a-z]+$",
+    r"^(\d{1,3}\.){3}\d{1,3}$",
+    r"^[^@\s]+@[^@\s]+$",
+    r"^(?:[^,]*,)+x$",
+    r"\s+$",
+    r"(?<!\w)[A-Z]{2}\d+\b",
+]
 
 
 @pytest.mark.parametrize("pattern", ENDLESS)

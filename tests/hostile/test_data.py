@@ -400,8 +400,18 @@ def test_what_changes_while_it_is_read_is_read_again(
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 def test_moments_that_no_calendar_has_cost_their_row(kind: str) -> None:
-    outside = ["10000-01-01", "294247-01-10", "-0001-01-01", "0000-01-01", "44-03-15 (BC)", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00",
-               "2016-12-31T23:59:60Z", "infinity", "-1"]  # fmt: skip
+    outside = [
+        "10000-01-01",
+        "294247-01-10",
+        "-0001-01-01",
+        "0000-01-01",
+        "44-03-15 (BC)",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-12:00",
+        "2016-12-31T23:59:60Z",
+        "infinity",
+        "-1",
+    ]
     inside = [
         "0001-01-01",
         "9999-12-31T23:59:59.999999Z",

@@ -112,16 +112,24 @@ def server(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     folder, prefix, port = tmp_path_factory.mktemp("door"), f"t{os.getpid()}_door_", postgres.free_port()
     postgres.create_databases(postgres_url, [f"{prefix}{name}" for name in ("evergreen", "optuna", "feast")])
     environment = {
-        "HOME": str(folder / "home"), "DATABASE": postgres_url, "DATABASE_PREFIX": prefix, "SERVER_TOKEN": TOKEN,
-        "MLFLOW_URL": "http://127.0.0.1:9", "SERVER_URL": f"http://127.0.0.1:{port}",
-    }  # fmt: skip
+        "HOME": str(folder / "home"),
+        "DATABASE": postgres_url,
+        "DATABASE_PREFIX": prefix,
+        "SERVER_TOKEN": TOKEN,
+        "MLFLOW_URL": "http://127.0.0.1:9",
+        "SERVER_URL": f"http://127.0.0.1:{port}",
+    }
     root = Path(__file__).parents[2]
     log = folder / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("http_server.py")), str(port)], stdout=output, stderr=output,
-            env=os.environ | {f"EVERGREEN_{name}": value for name, value in environment.items()} | {"PYTHONPATH": str(root / "include")},
-        )  # fmt: skip
+            [sys.executable, str(Path(__file__).with_name("http_server.py")), str(port)],
+            stdout=output,
+            stderr=output,
+            env=os.environ
+            | {f"EVERGREEN_{name}": value for name, value in environment.items()}
+            | {"PYTHONPATH": str(root / "include")},
+        )
     server = Server(port, log, process)
     try:
         deadline = time.monotonic() + 120
@@ -209,8 +217,20 @@ ATTACKS: dict[str, tuple[bytes, set[int]]] = {
     "stranger's host, health": (get("/healthz", host="evil.example"), {200}),
     "two hosts": (get("/models", "Host: evil.example"), {400}),
     "no host": (get("/models", host=None), {400}),
-    "websocket": (get("/healthz", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AA=="), {200}),
-    "body of another protocol": (post(GOOD, "Connection: Upgrade", "Upgrade: h2c", f"Content-Length: {len(GOOD)}"), {400}),
+    "websocket": (
+        get(
+            "/healthz",
+            "Connection: Upgrade",
+            "Upgrade: websocket",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Key: AA==",
+        ),
+        {200},
+    ),
+    "body of another protocol": (
+        post(GOOD, "Connection: Upgrade", "Upgrade: h2c", f"Content-Length: {len(GOOD)}"),
+        {400},
+    ),
     # lengths
     "both lengths": (post(SMUGGLED, "Content-Length: 5", "Transfer-Encoding: chunked"), {400}),
     "encodings that hide one": (post(SMUGGLED, "Transfer-Encoding: chunked, identity"), {400, 411}),
@@ -227,7 +247,10 @@ ATTACKS: dict[str, tuple[bytes, set[int]]] = {
     # bodies
     "duplicate key": (post(b'{"entity": {"customer_id": "c-0"}, "entity": {"customer_id": "c-1"}}'), {422}),
     "duplicate key of an entity": (post(b'{"entity": {"customer_id": "c-0", "customer_id": "c-1"}}'), {422}),
-    "duplicate key, the first one deep": (post(b'{"entity": ' + b"[" * 150 + b"]" * 150 + b', "entity": {"customer_id": "c-1"}}'), {422}),
+    "duplicate key, the first one deep": (
+        post(b'{"entity": ' + b"[" * 150 + b"]" * 150 + b', "entity": {"customer_id": "c-1"}}'),
+        {422},
+    ),
     "10,000 deep": (post(DEEP), {422}),
     "10,000 deep within": (post(b'{"entity": {"customer_id": ' + DEEP + b"}}"), {422}),
     "NUL": (post(b'{"entity": {"customer_id": "c\\u0000"}}'), {422}),
@@ -238,12 +261,24 @@ ATTACKS: dict[str, tuple[bytes, set[int]]] = {
     "number of 100,000 digits": (post(b'{"entity": {"customer_id": ' + b"9" * 100_000 + b"}}"), {422}),
     "number beyond all numbers": (post(b'{"entity": {"customer_id": 1e999999999}}'), {422}),
     "half a million entities that are none": (post(b'{"entities": [' + b"0," * 489_999 + b"0]}"), {422}),
-    "10,000 entities": (post(b'{"entities": [' + b'{"customer_id": "c-1"},' * 9_999 + b'{"customer_id": "c-1"}]}'), {413}),
-    "deployment of a huge version": (post(b'{"version": ' + b"9" * 100_000 + b"}", f"Authorization: Bearer {TOKEN}", path="/models/churn/deploy"), {422}),
+    "10,000 entities": (
+        post(b'{"entities": [' + b'{"customer_id": "c-1"},' * 9_999 + b'{"customer_id": "c-1"}]}'),
+        {413},
+    ),
+    "deployment of a huge version": (
+        post(b'{"version": ' + b"9" * 100_000 + b"}", f"Authorization: Bearer {TOKEN}", path="/models/churn/deploy"),
+        {422},
+    ),
     "deployment 10,000 deep": (post(DEEP, f"Authorization: Bearer {TOKEN}", path="/models/churn/deploy"), {422}),
-    "deployment twice": (post(b'{"version": 7, "version": 1}', f"Authorization: Bearer {TOKEN}", path="/models/churn/deploy"), {422}),
-    "deployment by a form": (post(b"version=1", f"Authorization: Bearer {TOKEN}", path="/models/churn/deploy", kind="text/plain"), {415}),
-}  # fmt: skip
+    "deployment twice": (
+        post(b'{"version": 7, "version": 1}', f"Authorization: Bearer {TOKEN}", path="/models/churn/deploy"),
+        {422},
+    ),
+    "deployment by a form": (
+        post(b"version=1", f"Authorization: Bearer {TOKEN}", path="/models/churn/deploy", kind="text/plain"),
+        {415},
+    ),
+}
 
 
 @pytest.mark.parametrize("name", ATTACKS)

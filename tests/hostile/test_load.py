@@ -126,11 +126,12 @@ def test_a_client_that_says_to_be_others_is_still_one(limited: Callable[..., Ser
     served = limited(CLIENT_ENTITIES_PER_SECOND=1)
     statuses = [
         served.server.post(
-            f"/models/{served.name}/predict", content=body(50),
+            f"/models/{served.name}/predict",
+            content=body(50),
             headers={"content-type": "application/json", "x-forwarded-for": f"10.0.0.{number}"},
         ).status_code
         for number in range(3)
-    ]  # fmt: skip
+    ]
     assert statuses == [200, 429, 429]
 
 
@@ -232,9 +233,12 @@ def on_a_disk_of_its_own(home: Path, log: Path, patch: pytest.MonkeyPatch) -> It
         processes.wait(service)
         patch.delenv("EVERGREEN_DATABASE")
         for name, value in {
-            "POSTGRES_PORT": cluster.port, "POSTGRES_PASSWORD": cluster.password, "POSTGRES_DATA": cluster.data,
-            "DISK_RESERVE_MB": RESERVE // MEGABYTE, "CLIENT_ENTITIES_PER_SECOND": 1_000_000,
-        }.items():  # fmt: skip
+            "POSTGRES_PORT": cluster.port,
+            "POSTGRES_PASSWORD": cluster.password,
+            "POSTGRES_DATA": cluster.data,
+            "DISK_RESERVE_MB": RESERVE // MEGABYTE,
+            "CLIENT_ENTITIES_PER_SECOND": 1_000_000,
+        }.items():
             patch.setenv(f"EVERGREEN_{name}", str(value))
         settings.cache_clear()
         names = [f"{settings().database_prefix}{name}" for name in ("evergreen", "feast", "airflow")]

@@ -83,64 +83,170 @@ CONDITION = f"- {{type: expect_column_to_exist, column: reader_id, row_condition
 # Each is done to a folder that was valid; the second is what its error must say.
 ATTACKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a list 900 deep": (lambda f: _replaced(f, "trials: 4", f"trials: {'[' * 900}{']' * 900}"), "nested deeper"),
-    "a list 100,000 deep": (lambda f: _replaced(f, "trials: 4", f"trials: {'[' * 100_000}{']' * 100_000}"), "nested deeper"),
+    "a list 100,000 deep": (
+        lambda f: _replaced(f, "trials: 4", f"trials: {'[' * 100_000}{']' * 100_000}"),
+        "nested deeper",
+    ),
     "mappings 100,000 deep": (lambda f: _replaced(f, "trials: 4", f"trials: {'{a: ' * 100_000}"), "nested deeper"),
-    "blocks 1,000 deep": (lambda f: (f / "model.yaml").write_text("\n".join(" " * n + "a:" for n in range(1000))), "nested deeper"),
-    "deep by aliases": (lambda f: (f / "model.yaml").write_text("a0: &a0 []\n" + "\n".join(f"a{n}: &a{n} [*a{n - 1}]" for n in range(1, 2000))), "nested deeper"),
+    "blocks 1,000 deep": (
+        lambda f: (f / "model.yaml").write_text("\n".join(" " * n + "a:" for n in range(1000))),
+        "nested deeper",
+    ),
+    "deep by aliases": (
+        lambda f: (f / "model.yaml").write_text(
+            "a0: &a0 []\n" + "\n".join(f"a{n}: &a{n} [*a{n - 1}]" for n in range(1, 2000))
+        ),
+        "nested deeper",
+    ),
     "an alias bomb": (lambda f: (f / "model.yaml").write_text(_bomb(30)), "too many aliases"),
-    "an alias bomb in a contract": (lambda f: (f / "contracts" / "visits.yaml").write_text(_bomb(15)), "contracts/visits.yaml"),
-    "400 contracts of 2,000 entries": (lambda f: _of_200_tables(f, EXPECTATION * 2_000), "too many values in all YAML files together"),
-    "400 contracts of long conditions": (lambda f: _of_200_tables(f, CONDITION * 900), "too many values in all YAML files together"),
-    "400 contracts that break off": (lambda f: _of_200_tables(f, EXPECTATION * 2_000 + "]"), "too many values in all YAML files together"),
-    "200 queries of 1 MB": (lambda f: _of_200_tables(f, EXPECTATION, "$a$b" * 250_000), "too many bytes in all files together"),
-    "an alias of itself": (lambda f: (f / "model.yaml").write_text("a: &a [*a]"), "an alias of a key that it stands in"),
+    "an alias bomb in a contract": (
+        lambda f: (f / "contracts" / "visits.yaml").write_text(_bomb(15)),
+        "contracts/visits.yaml",
+    ),
+    "400 contracts of 2,000 entries": (
+        lambda f: _of_200_tables(f, EXPECTATION * 2_000),
+        "too many values in all YAML files together",
+    ),
+    "400 contracts of long conditions": (
+        lambda f: _of_200_tables(f, CONDITION * 900),
+        "too many values in all YAML files together",
+    ),
+    "400 contracts that break off": (
+        lambda f: _of_200_tables(f, EXPECTATION * 2_000 + "]"),
+        "too many values in all YAML files together",
+    ),
+    "200 queries of 1 MB": (
+        lambda f: _of_200_tables(f, EXPECTATION, "$a$b" * 250_000),
+        "too many bytes in all files together",
+    ),
+    "an alias of itself": (
+        lambda f: (f / "model.yaml").write_text("a: &a [*a]"),
+        "an alias of a key that it stands in",
+    ),
     "a key of itself": (lambda f: (f / "model.yaml").write_text("? &a [*a]\n: 1"), "keys that are names"),
     "a million digits": (lambda f: _replaced(f, "trials: 4", f"trials: {'1' * 900_000}x"), "search.trials"),
-    "50,000 keys": (lambda f: (f / "model.yaml").write_text("\n".join(f"k{n}: {n}" for n in range(50_000))), "too many values"),
-    "9,000 unknown keys": (lambda f: (f / "model.yaml").write_text("\n".join(f"k{n}: {n}" for n in range(9_000))), "and 150 more"),
-    "3,000 views": (lambda f: (f / "model.yaml").write_text("features:\n" + "\n".join(f"  v{n}: {{features: {{f{n}: int}}}}" for n in range(3_000))), "features"),
-    "a long key above 9,000 others": (lambda f: (f / "model.yaml").write_text("k" * 1_000 + ":\n" + "\n".join(f"  k{n}: {n}" for n in range(9_000))), "1,000 characters"),
-    "20,000 columns as keys": (lambda f: _replaced(f, "keys: [visit_id]", f"keys: [{', '.join(f'k{n}' for n in range(15_000))}]"), "sources.visits.keys"),
-    "a cron of 100 KB": (lambda f: _replaced(f, '"30 2 * * 1"', f'"{",".join(["0-59"] * 20_000)} * * * *"'), "schedule.train"),
+    "50,000 keys": (
+        lambda f: (f / "model.yaml").write_text("\n".join(f"k{n}: {n}" for n in range(50_000))),
+        "too many values",
+    ),
+    "9,000 unknown keys": (
+        lambda f: (f / "model.yaml").write_text("\n".join(f"k{n}: {n}" for n in range(9_000))),
+        "and 150 more",
+    ),
+    "3,000 views": (
+        lambda f: (f / "model.yaml").write_text(
+            "features:\n" + "\n".join(f"  v{n}: {{features: {{f{n}: int}}}}" for n in range(3_000))
+        ),
+        "features",
+    ),
+    "a long key above 9,000 others": (
+        lambda f: (f / "model.yaml").write_text("k" * 1_000 + ":\n" + "\n".join(f"  k{n}: {n}" for n in range(9_000))),
+        "1,000 characters",
+    ),
+    "20,000 columns as keys": (
+        lambda f: _replaced(f, "keys: [visit_id]", f"keys: [{', '.join(f'k{n}' for n in range(15_000))}]"),
+        "sources.visits.keys",
+    ),
+    "a cron of 100 KB": (
+        lambda f: _replaced(f, '"30 2 * * 1"', f'"{",".join(["0-59"] * 20_000)} * * * *"'),
+        "schedule.train",
+    ),
     "a cron at random": (lambda f: _replaced(f, '"30 2 * * 1"', '"R R * * *"'), "schedule.train"),
     "a cron that never comes": (lambda f: _replaced(f, '"30 2 * * 1"', '"0 0 31 2 *"'), "schedule.train"),
     "the end of the calendar": (lambda f: _replaced(f, "last_day: 2026-02-28", "last_day: 9999-12-31"), "last_day"),
-    "the beginning of the calendar": (lambda f: _replaced(f, "first_day: 2026-01-01", "first_day: 0001-01-01"), "first_day"),
+    "the beginning of the calendar": (
+        lambda f: _replaced(f, "first_day: 2026-01-01", "first_day: 0001-01-01"),
+        "first_day",
+    ),
     "a FIFO": (lambda f: _in_place_of(f / "model.yaml", os.mkfifo), "a FIFO"),
     "a FIFO as a contract": (lambda f: _in_place_of(f / "contracts" / "visits.yaml", os.mkfifo), "a FIFO"),
     "a FIFO as a query": (lambda f: _in_place_of(f / "label.sql", os.mkfifo), "a FIFO"),
     "a socket": (lambda f: _socket(f / "model.yaml"), "a socket"),
     "a folder": (lambda f: _in_place_of(f / "model.yaml", Path.mkdir), "a folder"),
-    "a link to a device": (lambda f: _in_place_of(f / "model.yaml", lambda p: p.symlink_to("/dev/zero")), "outside of the models' folder"),
-    "a link to a file of the machine": (lambda f: _in_place_of(f / "model.yaml", lambda p: p.symlink_to("/etc/passwd")), "outside of the models' folder"),
-    "a query by a link to the machine": (lambda f: _in_place_of(f / "label.sql", lambda p: p.symlink_to("/etc/passwd")), "outside of the models' folder"),
-    "a link to the process's own memory": (lambda f: _in_place_of(f / "model.yaml", lambda p: p.symlink_to("/proc/self/environ")), "outside of the models' folder"),
+    "a link to a device": (
+        lambda f: _in_place_of(f / "model.yaml", lambda p: p.symlink_to("/dev/zero")),
+        "outside of the models' folder",
+    ),
+    "a link to a file of the machine": (
+        lambda f: _in_place_of(f / "model.yaml", lambda p: p.symlink_to("/etc/passwd")),
+        "outside of the models' folder",
+    ),
+    "a query by a link to the machine": (
+        lambda f: _in_place_of(f / "label.sql", lambda p: p.symlink_to("/etc/passwd")),
+        "outside of the models' folder",
+    ),
+    "a link to the process's own memory": (
+        lambda f: _in_place_of(f / "model.yaml", lambda p: p.symlink_to("/proc/self/environ")),
+        "outside of the models' folder",
+    ),
     "a circle of links": (lambda f: _in_place_of(f / "model.yaml", lambda p: p.symlink_to("model.yaml")), "model.yaml"),
     "a folder by a link to the machine": (lambda f: (shutil.rmtree(f), f.symlink_to("/etc")), "model.yaml"),
     "100 MB": (lambda f: _large(f / "model.yaml"), "104,857,600 bytes"),
     "100 MB of SQL": (lambda f: _large(f / "features" / "reading.sql"), "104,857,600 bytes"),
     "NUL bytes": (lambda f: (f / "model.yaml").write_bytes(b"model: a\0b"), "a NUL character"),
-    "NUL in the name of a file": (lambda f: _replaced(f, "  horizon: 2d", '  horizon: 2d\n  sql: "a\\0b.sql"'), "a\\x00b.sql"),
-    "a long name of a file": (lambda f: _replaced(f, "  horizon: 2d", f"  horizon: 2d\n  sql: {'a' * 5000}.sql"), "File name too long"),
+    "NUL in the name of a file": (
+        lambda f: _replaced(f, "  horizon: 2d", '  horizon: 2d\n  sql: "a\\0b.sql"'),
+        "a\\x00b.sql",
+    ),
+    "a long name of a file": (
+        lambda f: _replaced(f, "  horizon: 2d", f"  horizon: 2d\n  sql: {'a' * 5000}.sql"),
+        "File name too long",
+    ),
     "the folder itself as a query": (lambda f: _replaced(f, "  horizon: 2d", "  horizon: 2d\n  sql: ."), "a folder"),
     "no UTF-8": (lambda f: (f / "model.yaml").write_bytes(b"model: \xff\xfe"), "not UTF-8"),
     "lone surrogates": (lambda f: _replaced(f, "name: readers", 'name: "\\ud800"'), "model.yaml"),
-    "invisible and coloured names": (lambda f: _replaced(f, "trials: 4", 'trials: 4\n  "\\e[31m\\u202e\\n   9. x": 1'), "\\x1b[31m\\u202e"),
-    "Python objects": (lambda f: _replaced(f, "trials: 4", "trials: !!python/object/apply:os.system [exit 3]"), "search.trials"),
+    "invisible and coloured names": (
+        lambda f: _replaced(f, "trials: 4", 'trials: 4\n  "\\e[31m\\u202e\\n   9. x": 1'),
+        "\\x1b[31m\\u202e",
+    ),
+    "Python objects": (
+        lambda f: _replaced(f, "trials: 4", "trials: !!python/object/apply:os.system [exit 3]"),
+        "search.trials",
+    ),
     "an empty file": (lambda f: (f / "model.yaml").write_text(""), "an empty file"),
     "a file of nothing but commas": (lambda f: (f / "model.yaml").write_text("," * 1_000_000), "model.yaml"),
     "a million brackets that close": (lambda f: (f / "model.yaml").write_text("]" * 1_000_000), "model.yaml"),
     "anchors without end": (lambda f: (f / "model.yaml").write_text("&a " * 300_000), "model.yaml"),
     "a million question marks": (lambda f: (f / "model.yaml").write_text("? " * 500_000), "model.yaml"),
-    "a source query of quotes": (lambda f: (_replaced(f, "path: renewals/visits/{partition}.csv", "connection: shop"), (f / "sources").mkdir(), (f / "sources" / "visits.sql").write_text("$a$b" * 250_000)), "sources/visits.sql"),
-    "a source query of comments": (lambda f: (_replaced(f, "path: renewals/visits/{partition}.csv", "connection: shop"), (f / "sources").mkdir(), (f / "sources" / "visits.sql").write_text("/*'" * 300_000)), "sources/visits.sql"),
-}  # fmt: skip
+    "a source query of quotes": (
+        lambda f: (
+            _replaced(f, "path: renewals/visits/{partition}.csv", "connection: shop"),
+            (f / "sources").mkdir(),
+            (f / "sources" / "visits.sql").write_text("$a$b" * 250_000),
+        ),
+        "sources/visits.sql",
+    ),
+    "a source query of comments": (
+        lambda f: (
+            _replaced(f, "path: renewals/visits/{partition}.csv", "connection: shop"),
+            (f / "sources").mkdir(),
+            (f / "sources" / "visits.sql").write_text("/*'" * 300_000),
+        ),
+        "sources/visits.sql",
+    ),
+}
 # Those that once took the DAGs of all models away, or would in another way than those; the real DAG files meet them all at once.
 WORST = [
-    "a list 900 deep", "a list 100,000 deep", "an alias bomb", "an alias bomb in a contract", "a million digits", "a FIFO", "a FIFO as a query",
-    "a link to a device", "a link to a file of the machine", "a circle of links", "100 MB", "NUL bytes", "no UTF-8", "lone surrogates", "a folder",
-    "a long name of a file", "the end of the calendar", "a cron at random", "invisible and coloured names",
-]  # fmt: skip
+    "a list 900 deep",
+    "a list 100,000 deep",
+    "an alias bomb",
+    "an alias bomb in a contract",
+    "a million digits",
+    "a FIFO",
+    "a FIFO as a query",
+    "a link to a device",
+    "a link to a file of the machine",
+    "a circle of links",
+    "100 MB",
+    "NUL bytes",
+    "no UTF-8",
+    "lone surrogates",
+    "a folder",
+    "a long name of a file",
+    "the end of the calendar",
+    "a cron at random",
+    "invisible and coloured names",
+]
 NAMES = [
     "line\nbreak",
     "Renewals",
@@ -217,7 +323,16 @@ def test_a_folder_whose_name_is_no_text_costs_itself_alone(models: Path) -> None
     str(error).encode()
 
 
-@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), PermissionError(13, "Permission denied"), MemoryError(), RecursionError("deep"), ZeroDivisionError("x")])  # fmt: skip
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(5, "Input/output error"),
+        PermissionError(13, "Permission denied"),
+        MemoryError(),
+        RecursionError("deep"),
+        ZeroDivisionError("x"),
+    ],
+)
 def test_whatever_reading_raises_is_that_folders_error(
     error: Exception, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,9 +408,14 @@ def _dags(models: Path, home: Path) -> tuple[list[str], dict[str, str]]:
         "print(json.dumps([sorted(bag.dags), errors]))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=PROJECT,
-        env=os.environ | {"PYTHONPATH": str(PROJECT / "include"), "EVERGREEN_MODELS": str(models), "EVERGREEN_HOME": str(home)},
-    )  # fmt: skip
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=PROJECT,
+        env=os.environ
+        | {"PYTHONPATH": str(PROJECT / "include"), "EVERGREEN_MODELS": str(models), "EVERGREEN_HOME": str(home)},
+    )
     assert done.returncode == 0, f"{done.returncode}: {done.stderr[-2000:]}"
     ids, errors = json.loads(done.stdout.splitlines()[-1])
     return ids, errors
@@ -337,8 +457,42 @@ def test_a_model_that_airflow_cannot_schedule_costs_itself_alone(models: Path, m
 def _mutilated(folder: Path, seed: int) -> None:
     """One to four of a folder's files, changed as a careless or malicious hand would."""
     draw = random.Random(seed)
-    pieces = ["[", "{", "]", "\t", "&a ", "*a", "? ", "!!", "\0", "\x85", "\ufeff", "\ud7ff", "9" * 400, "- ", ": ", "|\n", "%", "null", "~", "1e999",
-              "-1", "\n---\n", "\"", "'", "#", "../", "0001-01-01", "9999-12-31", "99999w", "\u202e", "{}", "[]", "true", "<<: "]  # fmt: skip
+    pieces = [
+        "[",
+        "{",
+        "]",
+        "\t",
+        "&a ",
+        "*a",
+        "? ",
+        "!!",
+        "\0",
+        "\x85",
+        "\ufeff",
+        "\ud7ff",
+        "9" * 400,
+        "- ",
+        ": ",
+        "|\n",
+        "%",
+        "null",
+        "~",
+        "1e999",
+        "-1",
+        "\n---\n",
+        '"',
+        "'",
+        "#",
+        "../",
+        "0001-01-01",
+        "9999-12-31",
+        "99999w",
+        "\u202e",
+        "{}",
+        "[]",
+        "true",
+        "<<: ",
+    ]
     for _ in range(draw.randint(1, 4)):
         path = draw.choice(
             [each for each in folder.rglob("*") if each.is_file() and not each.is_symlink()] or [folder / "model.yaml"]
@@ -433,6 +587,8 @@ def test_a_valid_folder_cannot_take_an_entity_from_those_that_share_it(models: P
             path.write_text(path.read_text().replace("reader_id", "person_id"))
     outcomes = load_each(models)
     assert {name: type(outcome) for name, outcome in outcomes.items()} == {
-        "a_first_name": SpecError, HOSTILE: ModelSpec, SOUND: ModelSpec,
-    }  # fmt: skip
+        "a_first_name": SpecError,
+        HOSTILE: ModelSpec,
+        SOUND: ModelSpec,
+    }
     assert "reader by reader_id (string), as in hostile" in str(outcomes["a_first_name"])

@@ -99,20 +99,34 @@ def quiet(page: Page, title: str) -> None:
 
 
 SHOP: dict[str, Any] = {
-    "model": "shop", "description": PLANT, "owner": {"name": "shop", "email": "shop@example.com"},
-    "first_day": "2026-01-01", "schedule": {"train": "0 0 * * 1"}, "entity": {"name": "guest", "key": "guest_id"},
+    "model": "shop",
+    "description": PLANT,
+    "owner": {"name": "shop", "email": "shop@example.com"},
+    "first_day": "2026-01-01",
+    "schedule": {"train": "0 0 * * 1"},
+    "entity": {"name": "guest", "key": "guest_id"},
     "sources": {
         "visits": {
-            "path": "shop/visits/{partition}.csv", "event_time": "at", "keys": ["visit_id"],
-            "columns": {"visit_id": "string", "guest_id": "string", "at": "timestamp", "spent": "float", "kind": "string"},
+            "path": "shop/visits/{partition}.csv",
+            "event_time": "at",
+            "keys": ["visit_id"],
+            "columns": {
+                "visit_id": "string",
+                "guest_id": "string",
+                "at": "timestamp",
+                "spent": "float",
+                "kind": "string",
+            },
         }
     },
     "features": {"habits": {"sources": ["visits"], "look_back": "7d", "features": {"visits_7d": "int"}}},
     "label": {"name": "returns", "horizon": "2d", "sources": ["visits"]},
-    "split": {"window": "10d", "evaluation": "2d", "minimum_rows": 20}, "families": {"logistic_regression": {}},
-    "search": {"trials": 2}, "gates": {"minimum_rows": 40, "floor": {"roc_auc": 0.5}},
+    "split": {"window": "10d", "evaluation": "2d", "minimum_rows": 20},
+    "families": {"logistic_regression": {}},
+    "search": {"trials": 2},
+    "gates": {"minimum_rows": 40, "floor": {"roc_auc": 0.5}},
     "monitoring": {"minimum_rows": 10, "cooldown": "3d"},
-}  # fmt: skip
+}
 EXPECTED: list[dict[str, Any]] = [
     {"type": "expect_column_values_to_be_in_set", "column": "kind", "value_set": ["web", *PLANTS]},
     {"type": "expect_column_values_to_be_in_set", "column": "kind", "value_set": ["web"]},
@@ -123,9 +137,13 @@ EXPECTED: list[dict[str, Any]] = [
     {"type": "expect_column_value_lengths_to_be_between", "column": "kind", "max_value": 3, "notes": list(PLANTS)},
     {"type": "expect_column_values_to_be_between", "column": "spent", "max_value": 5, "meta": {"notes": PLANT}},
     {"type": "expect_column_pair_values_to_be_equal", "column_A": "kind", "column_B": "guest_id"},
-    {"type": "expect_column_kl_divergence_to_be_less_than", "column": "kind", "threshold": 0.1,
-     "partition_object": {"values": [PLANT, "web"], "weights": [0.5, 0.5]}},
-]  # fmt: skip
+    {
+        "type": "expect_column_kl_divergence_to_be_less_than",
+        "column": "kind",
+        "threshold": 0.1,
+        "partition_object": {"values": [PLANT, "web"], "weights": [0.5, 0.5]},
+    },
+]
 
 
 @pytest.fixture(scope="module")
@@ -208,10 +226,15 @@ def drift(reports: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     def rows(plans: list[str], shift: float) -> pd.DataFrame:
         count = 60
-        return pd.DataFrame({
-            "minutes": random.normal(shift, 1, count), "sessions": 1.0, "mobile": 1.0,
-            "plan": random.choice(plans, count), "prediction": random.random(count),
-        })  # fmt: skip
+        return pd.DataFrame(
+            {
+                "minutes": random.normal(shift, 1, count),
+                "sessions": 1.0,
+                "mobile": 1.0,
+                "plan": random.choice(plans, count),
+                "prediction": random.random(count),
+            }
+        )
 
     drift_report.write(spec, "2026-01-21", rows(["basic", *PLANTS], 5), rows(["basic", "pro"], 0))
     return reports.reports / "tiny" / "drift" / "2026-01-21.html"
@@ -248,12 +271,30 @@ def test_what_a_client_sent_reaches_the_drift_report_as_data(
     spec = spec_in(tmp_path / "model")
     log = PredictionLog()
     rows = [
-        Prediction("tiny", 1, f"r{n}", 0, f"c{n}", at(19), at(19), {"minutes": float(n), "sessions": 1, "mobile": True, "plan": plan}, 0.5)
+        Prediction(
+            "tiny",
+            1,
+            f"r{n}",
+            0,
+            f"c{n}",
+            at(19),
+            at(19),
+            {"minutes": float(n), "sessions": 1, "mobile": True, "plan": plan},
+            0.5,
+        )
         for n, plan in enumerate(PLANTS * 3)
-    ]  # fmt: skip
+    ]
     log.append(rows).result(timeout=30)
     log.close()
-    reference = pd.DataFrame({"minutes": [1.0, 2.0], "sessions": [1.0, 1.0], "mobile": [1.0, 0.0], "plan": ["basic"] * 2, "prediction": [0.4, 0.6]})  # fmt: skip
+    reference = pd.DataFrame(
+        {
+            "minutes": [1.0, 2.0],
+            "sessions": [1.0, 1.0],
+            "mobile": [1.0, 0.0],
+            "plan": ["basic"] * 2,
+            "prediction": [0.4, 0.6],
+        }
+    )
     monkeypatch.setattr(monitor, "_reference", lambda run, version: reference)
     run = run_as_of(spec, 20)
     collected = monitor.collect(run)
@@ -278,9 +319,21 @@ def test_the_reports_server_sends_pages_alone_with_what_a_browser_may_do(
         got, head = client.get(page), client.head(page)
         assert (got.status_code, head.status_code, head.content) == (200, 200, b"")
         assert head.headers["content-length"] == str(len(got.content)) and got.text == drift.read_text()
-        for path in ("out.html", "tiny/up/outside.html", "tiny/drift/.2026-01-21.html.part", "tiny/drift/notes.txt", "tiny/drift",
-                     "tiny/drift/", "tiny", "tiny/drift/pipe.html", "..%2f..%2fetc%2fpasswd", "%00.html", "tiny/drift/none.html", "x" * 5_000 + ".html",
-                     "%ff%fe.html"):  # fmt: skip
+        for path in (
+            "out.html",
+            "tiny/up/outside.html",
+            "tiny/drift/.2026-01-21.html.part",
+            "tiny/drift/notes.txt",
+            "tiny/drift",
+            "tiny/drift/",
+            "tiny",
+            "tiny/drift/pipe.html",
+            "..%2f..%2fetc%2fpasswd",
+            "%00.html",
+            "tiny/drift/none.html",
+            "x" * 5_000 + ".html",
+            "%ff%fe.html",
+        ):
             assert client.get(f"{server}/{path}").status_code == 404, path
         assert client.post(page).status_code == 405
         stranger = client.get(page, headers={"Host": "planted.example"})

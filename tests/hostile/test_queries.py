@@ -49,7 +49,7 @@ WRITES: dict[str, str] = {
     "a large object": f"SELECT lo_from_bytea(0, 'x')::text AS id, at FROM orders WHERE {BOUNDED}",
 }
 # What `evergreen check` sees of these in the text alone, without the database.
-UNSEEN = {"out of the parenthesis, to a file", "out of a text by a parameter", "a function that writes"}  # fmt: skip
+UNSEEN = {"out of the parenthesis, to a file", "out of a text by a parameter", "a function that writes"}
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_the_check_refuses_what_it_can_see(name: str) -> None:
         f"WITH o AS (SELECT *, 'a;b' AS \"into\", $x$; drop$x$ AS t, E'it\\'s; x' AS e FROM orders) SELECT id, at FROM o WHERE {BOUNDED}",
         f"SELECT id, at FROM orders WHERE {BOUNDED} AND id NOT IN ('nextval(', 'for update') AND id LIKE '%%'",
     ],
-)  # fmt: skip
+)
 def test_a_query_that_reads_is_left_alone(text: str, shop: str) -> None:
     assert list(source_query.mistakes("sources/orders.sql", text)) == []
     assert _read(shop, text) in (10, 20)
@@ -214,9 +214,12 @@ def test_every_function_of_this_duckdb_that_changes_by_itself_is_refused() -> No
     """A sweep over all that can be called with nothing or one value: DuckDB's own word for what is stable is not always true."""
     arguments = ["", "DATE '2020-01-01'", "TIMESTAMP '2020-01-01'", "INTERVAL 1 DAY", "1"]
     with duckdb.connect() as connection:
-        names = [name for (name,) in connection.execute(
-            "select distinct function_name from duckdb_functions() where function_type in ('scalar', 'macro') and function_name ~ '^[a-z_0-9]+$'"
-        ).fetchall()]  # fmt: skip
+        names = [
+            name
+            for (name,) in connection.execute(
+                "select distinct function_name from duckdb_functions() where function_type in ('scalar', 'macro') and function_name ~ '^[a-z_0-9]+$'"
+            ).fetchall()
+        ]
     calls = [
         f"{name}({argument})"
         for name in names
@@ -244,11 +247,20 @@ def test_every_function_of_this_duckdb_that_changes_by_itself_is_refused() -> No
 @pytest.mark.parametrize(
     "text",
     [
-        "SELECT * FROM read_csv('/etc/passwd')", "SELECT * FROM '/etc/passwd'", "COPY (SELECT 1) TO '{marker}'", "ATTACH '{marker}'", "INSTALL httpfs",
-        "LOAD httpfs", "SELECT * FROM 'http://127.0.0.1:1/x.parquet'", "SET enable_external_access = true", "SET threads = 64", "SELECT getenv('HOME')",
-        "EXPORT DATABASE '{marker}'", "SELECT * FROM glob('/etc/*')",
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM '/etc/passwd'",
+        "COPY (SELECT 1) TO '{marker}'",
+        "ATTACH '{marker}'",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "SELECT * FROM 'http://127.0.0.1:1/x.parquet'",
+        "SET enable_external_access = true",
+        "SET threads = 64",
+        "SELECT getenv('HOME')",
+        "EXPORT DATABASE '{marker}'",
+        "SELECT * FROM glob('/etc/*')",
     ],
-)  # fmt: skip
+)
 def test_even_what_is_run_reaches_nothing_outside(text: str, tmp_path: Path) -> None:
     with query.connected() as connection, pytest.raises(duckdb.Error):
         connection.execute(text.format(marker=tmp_path / "marker"))

@@ -79,9 +79,14 @@ def command(*arguments: str, code: str = "") -> subprocess.Popen[str]:
     """The `evergreen` command, in a process of its own; `code` runs before it."""
     run = f"{code}\nimport sys\nfrom evergreen import cli\nsys.exit(cli.main(sys.argv[1:]))"
     return subprocess.Popen(
-        [sys.executable, "-u", "-c", run, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a session started in the background ignores it
-    )  # fmt: skip
+        [sys.executable, "-u", "-c", run, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a session started in the background ignores it
+    )
 
 
 def pid_of(home: Path, name: str) -> int:
@@ -238,9 +243,15 @@ def test_one_part_starts_again_while_the_others_go_on(home: Path, capsys: pytest
 
 @pytest.mark.parametrize(
     "content",
-    [b"\0" * 400, b"EVERGREEN_POSTGRES_PASSWORD=abc\nEVERGREEN_SERV", b"EVERGREEN_SERVER_TOKEN=\xff\xfe\n", b"A B=1\n", b"A=1\n\0\0\0\n"],
+    [
+        b"\0" * 400,
+        b"EVERGREEN_POSTGRES_PASSWORD=abc\nEVERGREEN_SERV",
+        b"EVERGREEN_SERVER_TOKEN=\xff\xfe\n",
+        b"A B=1\n",
+        b"A=1\n\0\0\0\n",
+    ],
     ids=["zeros", "half", "bytes", "no name", "zeros at its end"],
-)  # fmt: skip
+)
 def test_damaged_settings_are_told_and_can_be_stopped_and_deleted(
     home: Path, content: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,7 +43,15 @@ from evergreen.spec.load import load_spec
 
 PROJECT = Path(__file__).resolve().parents[2]
 IMAGE_ENV = re.compile(r"^(?:ENV|   ) +(\w+)=(\S+)(?: \\)?$", re.MULTILINE)
-ORDER = ("mlflow", "server", "reports", "airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")  # fmt: skip
+ORDER = (
+    "mlflow",
+    "server",
+    "reports",
+    "airflow-api-server",
+    "airflow-scheduler",
+    "airflow-dag-processor",
+    "airflow-triggerer",
+)
 WORKERS = ("airflow-worker-1", "airflow-worker-2")  # `--scale airflow-worker=2`
 
 
@@ -75,8 +83,17 @@ class Host:
         self.folder, self.home = folder, folder / "home"
         self.ports = {
             name: postgres.free_port()
-            for name in ("postgres:5432", "redis:6379", "s3:9000", "mlflow:5000", "server:8090", "airflow-api-server:8080", "reports:8091", "airflow-scheduler:8974")
-        }  # fmt: skip
+            for name in (
+                "postgres:5432",
+                "redis:6379",
+                "s3:9000",
+                "mlflow:5000",
+                "server:8090",
+                "airflow-api-server:8080",
+                "reports:8091",
+                "airflow-scheduler:8974",
+            )
+        }
 
     def port(self, service: str) -> int:
         return next(port for name, port in self.ports.items() if name.startswith(f"{service}:"))
@@ -101,15 +118,20 @@ class Host:
         kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
         kept |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOSTNAME": socket.gethostname()}
         here = {
-            "EVERGREEN_PROJECT": str(PROJECT), "PYTHONPATH": f"{PROJECT / 'config'}:{PROJECT / 'include'}",
-            "AIRFLOW_HOME": str(self.folder / "airflow"), "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
-            "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"), "AIRFLOW__API__HOST": "127.0.0.1",
-            "AIRFLOW__API__PORT": str(self.port("airflow-api-server")), "AIRFLOW__API__WORKERS": "1",
+            "EVERGREEN_PROJECT": str(PROJECT),
+            "PYTHONPATH": f"{PROJECT / 'config'}:{PROJECT / 'include'}",
+            "AIRFLOW_HOME": str(self.folder / "airflow"),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": str(self.port("airflow-api-server")),
+            "AIRFLOW__API__WORKERS": "1",
             "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": str(self.port("airflow-scheduler")),
             "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_HOST": "127.0.0.1",
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(postgres.free_port()),
-            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(postgres.free_port()), "C_FORCE_ROOT": "1",
-        }  # fmt: skip
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(postgres.free_port()),
+            "C_FORCE_ROOT": "1",
+        }
         return kept | variables | here
 
     def command(self, name: str, service: dict[str, Any]) -> list[str]:
@@ -169,15 +191,28 @@ def foundations(host: Host, values: dict[str, str], processes: Processes) -> pos
         Service("postgres", cluster.command(), {}, lambda: postgres.answers(cluster.url), 60, cluster.user),
         Service(
             "redis",
-            [*(redis_server(), "--bind", "127.0.0.1", "--port", str(host.port("redis")), "--dir", str(host.folder / "redis")),
-             *("--requirepass", values["REDIS_PASSWORD"])],
-            {}, lambda: processes.running("redis"),
+            [
+                *(
+                    redis_server(),
+                    "--bind",
+                    "127.0.0.1",
+                    "--port",
+                    str(host.port("redis")),
+                    "--dir",
+                    str(host.folder / "redis"),
+                ),
+                *("--requirepass", values["REDIS_PASSWORD"]),
+            ],
+            {},
+            lambda: processes.running("redis"),
         ),
         Service(
-            "s3", [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(host.port("s3"))],
-            dict(os.environ), lambda: answers(host.url("s3")),
+            "s3",
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(host.port("s3"))],
+            dict(os.environ),
+            lambda: answers(host.url("s3")),
         ),
-    ]  # fmt: skip
+    ]
     for service in services:
         processes.start(service)
         processes.wait(service)
@@ -239,7 +274,11 @@ def run(
     backfill = runs.backfill("churn__ingest", past[0], past[-1], 3)
     runs.wait_for_backfill(backfill, "churn__ingest", len(past), lambda done: None)
     say(f"{count} days ingested by the Celery workers, from S3 to S3")
-    training = runs.trigger("churn__train", "production", conf={"as_of": Interval.of_day(spec.first_day + timedelta(days=count - 1)).as_of.isoformat()})  # fmt: skip
+    training = runs.trigger(
+        "churn__train",
+        "production",
+        conf={"as_of": Interval.of_day(spec.first_day + timedelta(days=count - 1)).as_of.isoformat()},
+    )
     runs.wait(training)
     say("trained and deployed")
     of_two_workers = [run for run in runs.of("churn__ingest") if workers_of(runs, run) == set(WORKERS)]

@@ -17,10 +17,16 @@ def test_a_source_is_an_address_or_a_network_of_64_bits() -> None:
 @pytest.mark.parametrize(
     ("stated", "host"),
     [
-        ("server:8090", "server"), ("server", "server"), ("192.0.2.7:1", "192.0.2.7"), ("[2001:db8::1]:443", "2001:db8::1"),
-        ("[::1]", "::1"), ("::1", "::1"), ("", ""), ("[", ""),
+        ("server:8090", "server"),
+        ("server", "server"),
+        ("192.0.2.7:1", "192.0.2.7"),
+        ("[2001:db8::1]:443", "2001:db8::1"),
+        ("[::1]", "::1"),
+        ("::1", "::1"),
+        ("", ""),
+        ("[", ""),
     ],
-)  # fmt: skip
+)
 def test_a_host_is_found_without_its_port(stated: str, host: str) -> None:
     assert without_port(stated) == host
 

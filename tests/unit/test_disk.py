@@ -67,7 +67,14 @@ def test_the_nearest_folder_that_is_there_stands_for_one_that_is_not(tmp_path: P
     assert existing(closed / "below") == closed
 
 
-@pytest.mark.parametrize("error", [OSError(errno.EACCES, "Permission denied"), ZeroDivisionError(), BatchMissing("a", found="b", expected="c", next_step="d")])  # fmt: skip
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EACCES, "Permission denied"),
+        ZeroDivisionError(),
+        BatchMissing("a", found="b", expected="c", next_step="d"),
+    ],
+)
 def test_other_errors_stay_what_they_are(error: Exception) -> None:
     with pytest.raises(type(error)) as caught, told_when_full("running"):
         raise error

@@ -18,15 +18,26 @@ from evergreen.spec.schema import Gates
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
 METRICS: tuple[MetricName, ...] = ("roc_auc", "average_precision", "log_loss", "brier")
 BOUNDS = Gates.model_validate(
-    {"minimum_rows": 100, "minimum_positives": 20, "floor": {"roc_auc": 0.7, "log_loss": 0.4},
-     "better_than_baseline": 0.1, "better_than_champion": 0.01}
-)  # fmt: skip
+    {
+        "minimum_rows": 100,
+        "minimum_positives": 20,
+        "floor": {"roc_auc": 0.7, "log_loss": 0.4},
+        "better_than_baseline": 0.1,
+        "better_than_champion": 0.01,
+    }
+)
 GOOD = {"roc_auc": 0.85, "average_precision": 0.6, "log_loss": 0.3, "brier": 0.1}
 CHAMPION = rules.Champion(AS_OF - timedelta(days=7), GOOD | {"roc_auc": 0.8})
 EVIDENCE = rules.Evidence(
-    problem=Binary(), metric="roc_auc", as_of=AS_OF, rows=1000, rows_of_class={"1": 200, "0": 800}, candidate=GOOD,
-    baseline={"roc_auc": 0.5, "average_precision": 0.2, "log_loss": 0.5, "brier": 0.16}, champion=CHAMPION,
-)  # fmt: skip
+    problem=Binary(),
+    metric="roc_auc",
+    as_of=AS_OF,
+    rows=1000,
+    rows_of_class={"1": 200, "0": 800},
+    candidate=GOOD,
+    baseline={"roc_auc": 0.5, "average_precision": 0.2, "log_loss": 0.5, "brier": 0.16},
+    champion=CHAMPION,
+)
 UNKNOWN = (None, math.nan, math.inf, -math.inf)
 
 
@@ -45,9 +56,14 @@ def changed(**changes: Any) -> rules.Evidence:
 def test_a_candidate_that_meets_every_bound_passes() -> None:
     assert verdict(EVIDENCE) == "pass", rules.reason(rules.gates(EVIDENCE, BOUNDS))
     assert set(verdicts(EVIDENCE)) == {
-        "evaluation rows", "rows of the rarer class", "roc_auc at least", "log_loss at most", "better than the baseline",
-        "better than the champion", "not older than the champion",
-    }  # fmt: skip
+        "evaluation rows",
+        "rows of the rarer class",
+        "roc_auc at least",
+        "log_loss at most",
+        "better than the baseline",
+        "better than the champion",
+        "not older than the champion",
+    }
 
 
 @pytest.mark.parametrize("value", UNKNOWN)
@@ -97,8 +113,12 @@ def test_too_few_rows_are_no_evidence(rows: int, positives: int, gate: str) -> N
 
 @pytest.mark.parametrize(
     ("candidate", "gate"),
-    [({"roc_auc": 0.69}, "roc_auc at least"), ({"log_loss": 0.41}, "log_loss at most"), ({"roc_auc": 0.805}, "better than the champion")],
-)  # fmt: skip
+    [
+        ({"roc_auc": 0.69}, "roc_auc at least"),
+        ({"log_loss": 0.41}, "log_loss at most"),
+        ({"roc_auc": 0.805}, "better than the champion"),
+    ],
+)
 def test_a_candidate_that_is_not_good_enough_fails_with_the_reason(candidate: dict[str, float], gate: str) -> None:
     evidence = changed(candidate=GOOD | candidate)
     assert (verdict(evidence), verdicts(evidence)[gate]) == ("fail", "fail")
@@ -154,9 +174,13 @@ SCORES = st.dictionaries(st.sampled_from(METRICS), SCORE)
 
 
 @given(
-    metric=st.sampled_from(METRICS), candidate=SCORES, baseline=SCORES, champion=st.none() | SCORES,
-    rows=st.integers(0, 200), positives=st.integers(0, 200),
-)  # fmt: skip
+    metric=st.sampled_from(METRICS),
+    candidate=SCORES,
+    baseline=SCORES,
+    champion=st.none() | SCORES,
+    rows=st.integers(0, 200),
+    positives=st.integers(0, 200),
+)
 def test_a_pass_rests_on_known_numbers_only(
     metric: MetricName,
     candidate: rules.Scores,

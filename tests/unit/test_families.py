@@ -119,7 +119,13 @@ def test_reading_specs_and_families_loads_no_heavy_library() -> None:
         "import sys\nfrom evergreen.spec.families import usable\nassert len(list(usable())) == 5\n"
         "print(*sorted({'sklearn', 'numpy', 'keras', 'tensorflow', 'pandas'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(PROJECT / "include")}, timeout=60)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(PROJECT / "include")},
+        timeout=60,
+    )
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stdout + done.stderr
 
 
@@ -191,13 +197,18 @@ ranges = st.dictionaries(
     st.sampled_from("abcd"),
     st.builds(
         lambda low, span, default: Parameter(low=low, high=low + span, default=default, least=-1e9, most=1e9),
-        st.floats(-100, 100), st.floats(0, 100), numbers,
-    ) | st.builds(
-        lambda low, span, default: Parameter(low=low, high=low + span, default=default, least=-10**9, most=10**9),
-        st.integers(-100, 100), st.integers(0, 100), numbers,
+        st.floats(-100, 100),
+        st.floats(0, 100),
+        numbers,
+    )
+    | st.builds(
+        lambda low, span, default: Parameter(low=low, high=low + span, default=default, least=-(10**9), most=10**9),
+        st.integers(-100, 100),
+        st.integers(0, 100),
+        numbers,
     ),
     min_size=1,
-)  # fmt: skip
+)
 points = st.lists(st.dictionaries(st.sampled_from("abcde"), numbers), max_size=8)
 
 
@@ -225,5 +236,7 @@ def test_the_best_of_before_are_tried_in_their_order() -> None:
     ]
     first = rules.first_trials(among, best, study="before", trials=20)
     assert [proposal.parameters for proposal in first] == [
-        {"depth": 4, "rate": 0.5}, {"depth": 8, "rate": 0.2}, {"depth": 4, "rate": 0.3},
-    ], "the defaults again, one beyond the range, one that lacks a parameter; the fourth is one too many"  # fmt: skip
+        {"depth": 4, "rate": 0.5},
+        {"depth": 8, "rate": 0.2},
+        {"depth": 4, "rate": 0.3},
+    ], "the defaults again, one beyond the range, one that lacks a parameter; the fourth is one too many"

@@ -19,18 +19,29 @@ DAYS = days(FIRST, FIRST + timedelta(days=5))
 def spec_of(look_back: str = "3d", horizon: str = "2d") -> ModelSpec:
     return ModelSpec.model_validate(
         {
-            "model": "tiny", "description": "a test", "owner": {"name": "team", "email": "team@example.org"},
-            "first_day": FIRST, "schedule": {"train": "0 1 * * *"}, "entity": {"name": "customer", "key": "customer_id"},
+            "model": "tiny",
+            "description": "a test",
+            "owner": {"name": "team", "email": "team@example.org"},
+            "first_day": FIRST,
+            "schedule": {"train": "0 1 * * *"},
+            "entity": {"name": "customer", "key": "customer_id"},
             "sources": {
-                "events": {"path": "e", "event_time": "at", "keys": ("id",), "columns": {"id": "string", "at": "timestamp", "customer_id": "string"}}
+                "events": {
+                    "path": "e",
+                    "event_time": "at",
+                    "keys": ("id",),
+                    "columns": {"id": "string", "at": "timestamp", "customer_id": "string"},
+                }
             },
             "features": {"spend": {"sources": ("events",), "look_back": look_back, "features": {"spent": "float"}}},
             "label": {"name": "churned", "horizon": horizon, "sources": ("events",)},
-            "split": {"window": "30d", "evaluation": "3d", "minimum_rows": 1}, "families": {"logistic": {}},
-            "search": {"trials": 1}, "gates": {"minimum_rows": 1, "floor": {"roc_auc": 0.5}},
+            "split": {"window": "30d", "evaluation": "3d", "minimum_rows": 1},
+            "families": {"logistic": {}},
+            "search": {"trials": 1},
+            "gates": {"minimum_rows": 1, "floor": {"roc_auc": 0.5}},
             "monitoring": {"minimum_rows": 1, "cooldown": "1d"},
         }
-    )  # fmt: skip
+    )
 
 
 def day(number: int) -> Interval:
@@ -56,8 +67,10 @@ def test_a_label_sees_the_interval_before_its_cutoff_and_its_horizon() -> None:
     assert [w.partition for w in windows] == ["2026-01-02", "2026-01-03", "2026-01-04"]
     assert windows[0].days == ("2026-01-02", "2026-01-03", "2026-01-04")
     assert (windows[0].start, windows[0].interval.as_of, windows[0].end) == (
-        datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC), datetime(2026, 1, 5, tzinfo=UTC),
-    )  # fmt: skip
+        datetime(2026, 1, 2, tzinfo=UTC),
+        datetime(2026, 1, 3, tzinfo=UTC),
+        datetime(2026, 1, 5, tzinfo=UTC),
+    )
 
 
 def test_days_before_the_first_count_as_present() -> None:

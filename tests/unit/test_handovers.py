@@ -148,11 +148,12 @@ def test_every_field_of_every_type_is_documented() -> None:
         f"{module.__name__}.{node.name}.{field.target.id}": following
         for module in MODULES
         for node in ast.walk(ast.parse(inspect.getsource(module)))
-        if (isinstance(node, ast.ClassDef) and module is not handover) or (isinstance(node, ast.ClassDef) and node.name in ("Staged", "TrackedRun"))
+        if (isinstance(node, ast.ClassDef) and module is not handover)
+        or (isinstance(node, ast.ClassDef) and node.name in ("Staged", "TrackedRun"))
         for field, following in zip(node.body, [*node.body[1:], None], strict=True)
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         if not ast.unparse(field.annotation).startswith("ClassVar")
-    }  # fmt: skip
+    }
     assert len(fields) > 70
     bare = [
         name

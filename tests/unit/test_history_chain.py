@@ -30,8 +30,15 @@ def written(bodies: Sequence[str]) -> list[Link]:
 
 CHAINS = st.lists(st.text(max_size=5), min_size=1, max_size=8).map(written)
 OTHER: dict[str, Any] = {
-    "number": 99, "id": "other", "at": START, "model": "other", "event": "promoted", "body": "another body", "previous": "1" * 64, "hash": "2" * 64,
-}  # fmt: skip
+    "number": 99,
+    "id": "other",
+    "at": START,
+    "model": "other",
+    "event": "promoted",
+    "body": "another body",
+    "previous": "1" * 64,
+    "hash": "2" * 64,
+}
 
 
 @given(CHAINS)

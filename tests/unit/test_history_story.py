@@ -78,16 +78,31 @@ def deploying(version: int, purpose: Any, replaces: int | None, attempt: int = 1
 
 def decided(day: int, action: Any, *, triggers: bool = False, id: str = "") -> Decided:
     return Decided(
-        **common(f"decided/{id or day}", day + 1), decision_id=id or f"d{day}", start=at(day), end=at(day + 1), version=1, action=action,
-        triggers=triggers, changed_at=None, evidence={"rows": 3, "drift": {"plan": 0.25, "minutes": None}},
-    )  # fmt: skip
+        **common(f"decided/{id or day}", day + 1),
+        decision_id=id or f"d{day}",
+        start=at(day),
+        end=at(day + 1),
+        version=1,
+        action=action,
+        triggers=triggers,
+        changed_at=None,
+        evidence={"rows": 3, "drift": {"plan": 0.25, "minutes": None}},
+    )
 
 
 def judged(gate: str, verdict: Any, judgement: int = 1, run: str = "run1") -> Judged:
     return Judged(
-        **common(f"judged/{run}/{judgement}/{gate}"), run_id=run, key="key1", family="ridge", judgement=judgement, gate=gate,
-        observed=0.5, bound=None, verdict=verdict, compared_with=None,
-    )  # fmt: skip
+        **common(f"judged/{run}/{judgement}/{gate}"),
+        run_id=run,
+        key="key1",
+        family="ridge",
+        judgement=judgement,
+        gate=gate,
+        observed=0.5,
+        bound=None,
+        verdict=verdict,
+        compared_with=None,
+    )
 
 
 # Lives: what may happen next depends on where the model stands, as the stages and commands see to it.

@@ -49,9 +49,23 @@ HEAVY = set(TIDY["banned-module-level-imports"])
 PURE = {"numpy", "croniter", "pydantic"}  # all that rules may use beside the standard library
 PROJECTIONS = {f"evergreen.history.{name}" for name in ("chain", "events", "story")}  # rules by other names
 INPUT_OUTPUT = {
-    "asyncio", "ftplib", "glob", "http", "io", "multiprocessing", "os", "shelve", "shutil", "socket", "sqlite3", "ssl", "subprocess",
-    "tempfile", "threading", "urllib",
-}  # fmt: skip
+    "asyncio",
+    "ftplib",
+    "glob",
+    "http",
+    "io",
+    "multiprocessing",
+    "os",
+    "shelve",
+    "shutil",
+    "socket",
+    "sqlite3",
+    "ssl",
+    "subprocess",
+    "tempfile",
+    "threading",
+    "urllib",
+}
 GRAB_BAGS = {"base", "common", "core", "helper", "helpers", "lib", "misc", "shared", "stuff", "tools", "util", "utils"}
 CLOCKS = {("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today"), ("time", "time")}
 
@@ -182,8 +196,13 @@ def test_imports_are_seen_where_they_stand() -> None:
         "class A:\n    import duckdb\n    def f(self):\n        import mlflow\ntry:\n    import boto3\nexcept ImportError:\n    pass\n"
     )
     assert [(one.name, one.lazy) for one in imports(source, "evergreen.lake")] == [
-        ("pandas.io", False), ("evergreen.lake.tables", False), ("evergreen.lake.tables", False), ("duckdb", False), ("mlflow", True), ("boto3", False),
-    ]  # fmt: skip
+        ("pandas.io", False),
+        ("evergreen.lake.tables", False),
+        ("evergreen.lake.tables", False),
+        ("duckdb", False),
+        ("mlflow", True),
+        ("boto3", False),
+    ]
 
 
 def test_a_module_imports_only_from_its_layer_and_those_below() -> None:
@@ -301,7 +320,7 @@ def test_the_linter_knows_every_module_that_is_to_stay_light() -> None:
         ("include/evergreen/cli.py", "def demo():\n    import evergreen_demo\n", {"TID251"}),
         ("include/evergreen_demo/driver.py", "import evergreen_simulator\n", set()),
     ],
-)  # fmt: skip
+)
 def test_the_linter_holds_the_import_rules(path: str, source: str, codes: set[str]) -> None:
     assert violations(path, source) == codes
 
@@ -316,8 +335,18 @@ def test_rules_are_pure() -> None:
             if top == "evergreen":
                 pure = layer(one.name) in ("foundation", "hand-overs", "rules") or one.name in {*RULES_OF_SPEC} | {
                     f"evergreen.spec.{name}"
-                    for name in ("schema", "asking", "columns", "durations", "families", "kinds", "mistakes", "partial", "problem")
-                }  # fmt: skip
+                    for name in (
+                        "schema",
+                        "asking",
+                        "columns",
+                        "durations",
+                        "families",
+                        "kinds",
+                        "mistakes",
+                        "partial",
+                        "problem",
+                    )
+                }
                 assert pure and one.name != "evergreen.settings", (
                     f"{at(module, one)} imports {one.name}: rules decide, they do not read"
                 )

@@ -22,9 +22,11 @@ from evergreen.spec.problem import MEASURES, Binary, MetricName, Multiclass, Pro
 
 ALL: tuple[MetricName, ...] = ("roc_auc", "average_precision", "log_loss", "brier")
 SKLEARN: dict[str, Callable[..., float]] = {
-    "roc_auc": roc_auc_score, "average_precision": average_precision_score,
-    "log_loss": lambda labels, predictions: log_loss(labels, predictions, labels=[0, 1]), "brier": brier_score_loss,
-}  # fmt: skip
+    "roc_auc": roc_auc_score,
+    "average_precision": average_precision_score,
+    "log_loss": lambda labels, predictions: log_loss(labels, predictions, labels=[0, 1]),
+    "brier": brier_score_loss,
+}
 
 
 def a_case(rows: int, seed: int = 0) -> tuple[metrics.Labels, metrics.Floats, metrics.Floats]:

@@ -23,22 +23,43 @@ PERSISTENCE, COOLDOWN, BUDGET = 3, 5, 2
 
 def spec_of(**monitoring: Any) -> ModelSpec:
     bounds = {
-        "minimum_rows": 100, "feature_drift": 0.1, "drifted_share": 0.5, "prediction_drift": 0.2, "performance_drop": 0.05,
-        "missing_share": 0.3, "persistence": PERSISTENCE, "cooldown": f"{COOLDOWN}d", "budget": BUDGET,
-    }  # fmt: skip
+        "minimum_rows": 100,
+        "feature_drift": 0.1,
+        "drifted_share": 0.5,
+        "prediction_drift": 0.2,
+        "performance_drop": 0.05,
+        "missing_share": 0.3,
+        "persistence": PERSISTENCE,
+        "cooldown": f"{COOLDOWN}d",
+        "budget": BUDGET,
+    }
     return ModelSpec.model_validate(
         {
-            "model": "tiny", "description": "a test", "owner": {"name": "team", "email": "team@example.org"},
-            "first_day": date(2026, 1, 1), "schedule": {"train": "0 1 * * *"}, "entity": {"name": "customer", "key": "customer_id"},
+            "model": "tiny",
+            "description": "a test",
+            "owner": {"name": "team", "email": "team@example.org"},
+            "first_day": date(2026, 1, 1),
+            "schedule": {"train": "0 1 * * *"},
+            "entity": {"name": "customer", "key": "customer_id"},
             "sources": {
-                "events": {"path": "e", "event_time": "at", "keys": ("id",), "columns": {"id": "string", "at": "timestamp", "customer_id": "string"}}
+                "events": {
+                    "path": "e",
+                    "event_time": "at",
+                    "keys": ("id",),
+                    "columns": {"id": "string", "at": "timestamp", "customer_id": "string"},
+                }
             },
-            "features": {"spend": {"sources": ("events",), "look_back": "3d", "features": {"spent": "float", "visits": "int"}}},
+            "features": {
+                "spend": {"sources": ("events",), "look_back": "3d", "features": {"spent": "float", "visits": "int"}}
+            },
             "label": {"name": "churned", "horizon": "2d", "sources": ("events",)},
-            "split": {"window": "30d", "evaluation": "3d", "minimum_rows": 500}, "families": {"logistic_regression": {}},
-            "search": {"trials": 1}, "gates": {"minimum_rows": 200, "floor": {"roc_auc": 0.5}}, "monitoring": bounds | monitoring,
+            "split": {"window": "30d", "evaluation": "3d", "minimum_rows": 500},
+            "families": {"logistic_regression": {}},
+            "search": {"trials": 1},
+            "gates": {"minimum_rows": 200, "floor": {"roc_auc": 0.5}},
+            "monitoring": bounds | monitoring,
         }
-    )  # fmt: skip
+    )
 
 
 SPEC = spec_of()
@@ -47,9 +68,15 @@ SPEC = spec_of()
 def window(day: int, **changes: Any) -> rules.Findings:
     """Day `day` as it should be: version 1, 500 predictions, nothing drifted."""
     usual = rules.Findings(
-        start=FIRST + day * DAY, end=FIRST + (day + 1) * DAY, version=1, champion=1, rows=500,
-        distances={"spent": 0.02, "visits": 0.03}, missing={"spent": 0.0, "visits": 0.0}, prediction=0.01,
-    )  # fmt: skip
+        start=FIRST + day * DAY,
+        end=FIRST + (day + 1) * DAY,
+        version=1,
+        champion=1,
+        rows=500,
+        distances={"spent": 0.02, "visits": 0.03},
+        missing={"spent": 0.0, "visits": 0.0},
+        prediction=0.01,
+    )
     return replace(usual, **changes)
 
 
@@ -79,14 +106,18 @@ def actions(decisions: Sequence[rules.Decision]) -> list[str]:
     return [decision.action for decision in decisions]
 
 
-KINDS = st.sampled_from([
-    window, drifted, outage,
-    lambda day: window(day, version=None, rows=0, distances={}, missing={}, prediction=None),
-    lambda day: window(day, rows=20),
-    lambda day: window(day, prediction=0.5),
-    lambda day: window(day, performance=0.2, performance_significant=True, performance_rows=300),
-    lambda day: drifted(day, version=2),
-])  # fmt: skip
+KINDS = st.sampled_from(
+    [
+        window,
+        drifted,
+        outage,
+        lambda day: window(day, version=None, rows=0, distances={}, missing={}, prediction=None),
+        lambda day: window(day, rows=20),
+        lambda day: window(day, prediction=0.5),
+        lambda day: window(day, performance=0.2, performance_significant=True, performance_rows=300),
+        lambda day: drifted(day, version=2),
+    ]
+)
 HISTORIES = st.lists(KINDS, min_size=1, max_size=40).map(lambda kinds: [kind(day) for day, kind in enumerate(kinds)])
 
 

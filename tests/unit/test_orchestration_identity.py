@@ -45,9 +45,14 @@ def context(
     **params: Any,
 ) -> dict[str, Any]:
     run = SimpleNamespace(
-        run_id="r1", run_type=kind, data_interval_start=start, data_interval_end=end, run_after=at(run_after),
-        logical_date=logical_date, triggering_user_name=user,
-    )  # fmt: skip
+        run_id="r1",
+        run_type=kind,
+        data_interval_start=start,
+        data_interval_end=end,
+        run_after=at(run_after),
+        logical_date=logical_date,
+        triggering_user_name=user,
+    )
     return {"dag_run": run, "params": params}
 
 

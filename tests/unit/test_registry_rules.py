@@ -139,13 +139,40 @@ def test_any_history_leaves_a_champion_that_nothing_older_or_rolled_back_from_re
     ("aliases", "versions", "recorded", "told"),
     [
         ({"champion": 2, "last_known_good": 1}, {1, 2}, {1, 2}, []),
-        ({"last_known_good": 1}, {1, 2}, {1, 2}, ["champion names none, and version 2 is the champion: `evergreen registry restore churn` gives it back"]),
-        ({"champion": 1, "last_known_good": 1}, {1, 2}, {1, 2}, ["champion names version 1: give it back to version 2"]),
-        ({"last_known_good": 1}, {1}, {1, 2}, ["version 2, the champion, was deleted in MLflow: `evergreen registry restore churn` gives it back"]),
-        ({"champion": 2, "last_known_good": 1}, {1, 2, 5}, {1, 2}, ["version 5: no training of this release registered it"]),
-        ({"champion": 2, "last_known_good": 1}, {1, 2}, set(), ["versions 1, 2: no training", ]),
+        (
+            {"last_known_good": 1},
+            {1, 2},
+            {1, 2},
+            ["champion names none, and version 2 is the champion: `evergreen registry restore churn` gives it back"],
+        ),
+        (
+            {"champion": 1, "last_known_good": 1},
+            {1, 2},
+            {1, 2},
+            ["champion names version 1: give it back to version 2"],
+        ),
+        (
+            {"last_known_good": 1},
+            {1},
+            {1, 2},
+            ["version 2, the champion, was deleted in MLflow: `evergreen registry restore churn` gives it back"],
+        ),
+        (
+            {"champion": 2, "last_known_good": 1},
+            {1, 2, 5},
+            {1, 2},
+            ["version 5: no training of this release registered it"],
+        ),
+        (
+            {"champion": 2, "last_known_good": 1},
+            {1, 2},
+            set(),
+            [
+                "versions 1, 2: no training",
+            ],
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_mlflow_has_otherwise_is_told_with_a_way_out(
     aliases: dict[str, int], versions: set[int], recorded: set[int], told: list[str]
 ) -> None:

@@ -10,8 +10,13 @@ from evergreen.serve.idempotency import Answer, Memory, digest, key_of, same
 
 @pytest.mark.parametrize(
     ("header", "key"),
-    [('"8e03978e-40d5-43dd-bc93-6894a57f9324"', "8e03978e-40d5-43dd-bc93-6894a57f9324"), ("k", "k"), (" k ", "k"), ("x" * 200, "x" * 200)],
-)  # fmt: skip
+    [
+        ('"8e03978e-40d5-43dd-bc93-6894a57f9324"', "8e03978e-40d5-43dd-bc93-6894a57f9324"),
+        ("k", "k"),
+        (" k ", "k"),
+        ("x" * 200, "x" * 200),
+    ],
+)
 def test_a_key_may_stand_in_quotes(header: str, key: str) -> None:
     assert key_of(header) == key
 

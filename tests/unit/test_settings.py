@@ -89,11 +89,14 @@ def test_each_database_has_the_setting_that_holds_its_login(tmp_path: Path) -> N
 def test_secrets_are_not_shown() -> None:
     found = Settings.from_environment(
         {
-            "EVERGREEN_SERVER_TOKEN": "hush-hush", "EVERGREEN_AIRFLOW_PASSWORD": "quiet-quiet", "MLFLOW_TRACKING_PASSWORD": "hush-quiet",
-            "EVERGREEN_DATABASE": "postgresql://u:quiet-hush@h", "EVERGREEN_DATABASE_FEAST": "postgresql://u:quiet-hush@h/feast",
+            "EVERGREEN_SERVER_TOKEN": "hush-hush",
+            "EVERGREEN_AIRFLOW_PASSWORD": "quiet-quiet",
+            "MLFLOW_TRACKING_PASSWORD": "hush-quiet",
+            "EVERGREEN_DATABASE": "postgresql://u:quiet-hush@h",
+            "EVERGREEN_DATABASE_FEAST": "postgresql://u:quiet-hush@h/feast",
             "MLFLOW_FLASK_SERVER_SECRET_KEY": "hush-key",
         }
-    )  # fmt: skip
+    )
     assert "hush" not in repr(found) and "quiet" not in repr(found)
 
 
@@ -128,15 +131,21 @@ def test_a_connection_that_cannot_be_read_shows_nothing_of_it(stated: str, monke
 
 def test_limits_are_whole_numbers_and_the_embedded_data_is_none_of_a_server_of_the_users(tmp_path: Path) -> None:
     def of(**stated: str) -> Settings:
-        return Settings.from_environment({"EVERGREEN_HOME": str(tmp_path)} | {f"EVERGREEN_{k}": v for k, v in stated.items()})  # fmt: skip
+        return Settings.from_environment(
+            {"EVERGREEN_HOME": str(tmp_path)} | {f"EVERGREEN_{k}": v for k, v in stated.items()}
+        )
 
     assert (of().client_entities, of().client_requests, of().disk_reserve, of().database_bound) == (2_000, 64, 10**9, 0)
     assert of(DISK_RESERVE_MB="0", DATABASE_BOUND_MB="20000").disk_reserve == 0, "no reserve is a choice"
     assert (of().largest_batch, of(LARGEST_BATCH_MB="5").largest_batch) == (10**9, 5 * 10**6)
     for name, wrong in (
-        ("CLIENT_REQUESTS", "0"), ("DISK_RESERVE_MB", "-1"), ("DATABASE_BOUND_MB", "20 GB"), ("LARGEST_BATCH_MB", "0"),
-        ("LARGEST_BATCH_MB", "9" * 5_000), ("LARGEST_BATCH_MB", "\uff11"),
-    ):  # fmt: skip
+        ("CLIENT_REQUESTS", "0"),
+        ("DISK_RESERVE_MB", "-1"),
+        ("DATABASE_BOUND_MB", "20 GB"),
+        ("LARGEST_BATCH_MB", "0"),
+        ("LARGEST_BATCH_MB", "9" * 5_000),
+        ("LARGEST_BATCH_MB", "\uff11"),
+    ):
         with pytest.raises(PermanentError, match=f"EVERGREEN_{name}"):
             of(**{name: wrong})
     assert of(POSTGRES_DATA="/data").database_folder == Path("/data")

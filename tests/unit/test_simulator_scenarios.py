@@ -152,9 +152,18 @@ def test_strength_scales_the_drift(strength: float) -> None:
     )
 
 
-@pytest.mark.parametrize("text", [
-    "covariate_drift", "concept_drift", "sensor_outage", "schema_break", "late_rows", "duplicate_rows", "new_category",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "covariate_drift",
+        "concept_drift",
+        "sensor_outage",
+        "schema_break",
+        "late_rows",
+        "duplicate_rows",
+        "new_category",
+    ],
+)
 def test_a_scenario_leaves_earlier_days_alone(text: str) -> None:
     changed, usual = world(f"{text}@{DAY}").batch(BEFORE), world().batch(BEFORE)
     assert all(as_csv(changed[source]) == as_csv(usual[source]) for source in COLUMNS)
@@ -168,26 +177,35 @@ def test_scenarios_combine() -> None:
     assert batch["customers"]["monthly_price"].max() == 52.0
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("covariate_drift@2026-02-10", CovariateDrift(since=DAY)),
-    ("covariate_drift@2026-02-10..2026-02-11:strength=0.5", CovariateDrift(since=DAY, until=AFTER, strength=0.5)),
-    ('{"kind": "covariate_drift", "since": "2026-02-10"}', CovariateDrift(since=DAY)),
-    ("schema_break@2026-02-10:column=tickets.topic,renamed=subject", SchemaBreak(since=DAY, column="tickets.topic", renamed="subject")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("covariate_drift@2026-02-10", CovariateDrift(since=DAY)),
+        ("covariate_drift@2026-02-10..2026-02-11:strength=0.5", CovariateDrift(since=DAY, until=AFTER, strength=0.5)),
+        ('{"kind": "covariate_drift", "since": "2026-02-10"}', CovariateDrift(since=DAY)),
+        (
+            "schema_break@2026-02-10:column=tickets.topic,renamed=subject",
+            SchemaBreak(since=DAY, column="tickets.topic", renamed="subject"),
+        ),
+    ],
+)
 def test_parse(text: str, expected: Scenario) -> None:
     assert parse(text) == expected
 
 
-@pytest.mark.parametrize(("text", "named"), [
-    ("covariate_drift", "no date"),
-    ("earthquake@2026-02-10", "earthquake"),
-    ("covariate_drift@10.02.2026", "since"),
-    ("covariate_drift@2026-02-10..2026-02-01", "before it starts"),
-    ("covariate_drift@2026-02-10:strength=2", "strength"),
-    ("covariate_drift@2026-02-10:force=1", "force"),
-    ("sensor_outage@2026-02-10:column=usage.speed", "usage.speed"),
-    ("{}", "kind"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("covariate_drift", "no date"),
+        ("earthquake@2026-02-10", "earthquake"),
+        ("covariate_drift@10.02.2026", "since"),
+        ("covariate_drift@2026-02-10..2026-02-01", "before it starts"),
+        ("covariate_drift@2026-02-10:strength=2", "strength"),
+        ("covariate_drift@2026-02-10:force=1", "force"),
+        ("sensor_outage@2026-02-10:column=usage.speed", "usage.speed"),
+        ("{}", "kind"),
+    ],
+)
 def test_parse_names_the_mistake(text: str, named: str) -> None:
     with pytest.raises(ValueError, match=named):
         parse(text)

@@ -31,8 +31,10 @@ def test_of_every_interval_a_request_names_the_entity_alone() -> None:
     assert list(asking.sent) == [INTERVALS.entity.key]
     assert not asking.named_by_request and not asking.inputs and not asking.queries and not asking.sources
     assert (asking.longest_lead, asking.look_back, asking.label_delay) == (
-        timedelta(0), timedelta(0), INTERVALS.label.horizon,
-    )  # fmt: skip
+        timedelta(0),
+        timedelta(0),
+        INTERVALS.label.horizon,
+    )
 
 
 def test_a_request_has_every_key_and_input_and_only_its_own_key_must_be_known() -> None:

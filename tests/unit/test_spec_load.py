@@ -107,59 +107,208 @@ def test_a_spec_survives_its_own_dump() -> None:
 
 Case = tuple[str, str, list[str]]
 CASES: dict[str, Case] = {
-    "unknown key": ("look_back: 1w", "look_back: 1w\n    lookback: 1w", ["features.reading.lookback", "the unknown key lookback", "sql, sources, look_back", "write look_back"]),
-    "missing key": ("  trials: 4\n", "  seed: 4\n", ["search.trials", "nothing", "trials of each family's study", "add trials"]),
-    "missing section": ("search:\n  trials: 4\n", "", ["model.yaml:1: search", "nothing", "How families are tuned", "add search"]),
+    "unknown key": (
+        "look_back: 1w",
+        "look_back: 1w\n    lookback: 1w",
+        ["features.reading.lookback", "the unknown key lookback", "sql, sources, look_back", "write look_back"],
+    ),
+    "missing key": (
+        "  trials: 4\n",
+        "  seed: 4\n",
+        ["search.trials", "nothing", "trials of each family's study", "add trials"],
+    ),
+    "missing section": (
+        "search:\n  trials: 4\n",
+        "",
+        ["model.yaml:1: search", "nothing", "How families are tuned", "add search"],
+    ),
     "wrong type": ("trials: 4", 'trials: "4"', ["search.trials", '"4"', "a whole number"]),
     "bounds": ("trials: 4", "trials: 0", ["search.trials", "0", "1 or more"]),
     "bool for text": ("name: readers", "name: true", ["owner.name", "true", "text", 'quote it: "true"']),
-    "number for text": ("plan: string", "plan: 1", ["sources.readers.columns.plan", "1", "string, int, float, bool, timestamp or date"]),
-    "no list": ("keys: [visit_id]", "keys: visit_id", ["sources.visits.keys", '"visit_id"', "a list", "write [visit_id]"]),
-    "no mapping": ("logistic_regression: {}", "logistic_regression:", ["families.logistic_regression", "null", "keys with values below it"]),
+    "number for text": (
+        "plan: string",
+        "plan: 1",
+        ["sources.readers.columns.plan", "1", "string, int, float, bool, timestamp or date"],
+    ),
+    "no list": (
+        "keys: [visit_id]",
+        "keys: visit_id",
+        ["sources.visits.keys", '"visit_id"', "a list", "write [visit_id]"],
+    ),
+    "no mapping": (
+        "logistic_regression: {}",
+        "logistic_regression:",
+        ["families.logistic_regression", "null", "keys with values below it"],
+    ),
     "bad name": ("pages_7d: int", "Pages-7d: int", ["features.reading.features.Pages-7d", "a name in lower case"]),
-    "bad type": ("pages: int", "pages: integer", ["sources.visits.columns.pages", '"integer"', "string, int, float", "write int"]),
+    "bad type": (
+        "pages: int",
+        "pages: integer",
+        ["sources.visits.columns.pages", '"integer"', "string, int, float", "write int"],
+    ),
     "bad date": ("2026-01-01", "2026-02-30", ["first_day", '"2026-02-30"', "a day, such as 2026-01-31"]),
-    "before the calendar": ("first_day: 2026-01-01", "first_day: 0001-01-01", ["first_day", "0001-01-01", "a day from 1900-01-01 to 2199-12-31"]),
-    "after the calendar": ("first_day: 2026-01-01", "first_day: 9999-12-31", ["first_day", "9999-12-31", "a day from 1900-01-01 to 2199-12-31"]),
-    "no calendar": ("first_day: 2026-01-01", "first_day: 10000-01-01", ["first_day", "10000-01-01", "a day, such as 2026-01-31"]),
+    "before the calendar": (
+        "first_day: 2026-01-01",
+        "first_day: 0001-01-01",
+        ["first_day", "0001-01-01", "a day from 1900-01-01 to 2199-12-31"],
+    ),
+    "after the calendar": (
+        "first_day: 2026-01-01",
+        "first_day: 9999-12-31",
+        ["first_day", "9999-12-31", "a day from 1900-01-01 to 2199-12-31"],
+    ),
+    "no calendar": (
+        "first_day: 2026-01-01",
+        "first_day: 10000-01-01",
+        ["first_day", "10000-01-01", "a day, such as 2026-01-31"],
+    ),
     "bad duration": ("look_back: 1w", "look_back: 1 week", ["features.reading.look_back", '"1 week"', "6h, 3d, 2w"]),
     "no duration": ("look_back: 1w", "look_back: 0d", ["features.reading.look_back", '"0d"', "6h, 3d, 2w"]),
     "endless duration": ("look_back: 1w", "look_back: 999999999w", ["features.reading.look_back", "6h, 3d, 2w"]),
     "not finite": ("roc_auc: 0.6", "roc_auc: 1e999", ["gates.floor.roc_auc", "a finite number"]),
-    "unknown metric": ("roc_auc: 0.6", "roc_acu: 0.6", ["gates.floor.roc_acu", '"roc_acu"', "roc_auc, average_precision, log_loss, brier, rmse, mae, r2, accuracy or macro_f1", "write roc_auc"]),
+    "unknown metric": (
+        "roc_auc: 0.6",
+        "roc_acu: 0.6",
+        [
+            "gates.floor.roc_acu",
+            '"roc_acu"',
+            "roc_auc, average_precision, log_loss, brier, rmse, mae, r2, accuracy or macro_f1",
+            "write roc_auc",
+        ],
+    ),
     "floor": ("roc_auc: 0.6", "roc_auc: 60", ["gates.floor.roc_auc", "60", "from 0.5 (guessing) to below 1"]),
-    "floor below guessing": ("roc_auc: 0.6", "roc_auc: 0.4", ["gates.floor.roc_auc", "0.4", "from 0.5 (guessing) to below 1"]),
+    "floor below guessing": (
+        "roc_auc: 0.6",
+        "roc_auc: 0.4",
+        ["gates.floor.roc_auc", "0.4", "from 0.5 (guessing) to below 1"],
+    ),
     "share": ("roc_auc: 0.6", "average_precision: 1.2", ["gates.floor.average_precision", "1.2", "from 0 to below 1"]),
     "ceiling": ("roc_auc: 0.6", "log_loss: 0.0", ["gates.floor.log_loss", "0.0", "lower is better"]),
-    "positives": ("minimum_rows: 100\n  floor", "minimum_rows: 30\n  floor", ["gates.minimum_positives", "20", "at most half of gates.minimum_rows (30)"]),
-    "folder's name": ("model: renewals", "model: renewal", ["model.yaml:1: model", "renewal", "renewals, the folder's name", "write model: renewals"]),
+    "positives": (
+        "minimum_rows: 100\n  floor",
+        "minimum_rows: 30\n  floor",
+        ["gates.minimum_positives", "20", "at most half of gates.minimum_rows (30)"],
+    ),
+    "folder's name": (
+        "model: renewals",
+        "model: renewal",
+        ["model.yaml:1: model", "renewal", "renewals, the folder's name", "write model: renewals"],
+    ),
     "days": ("2026-02-28", "2025-12-31", ["last_day", "2025-12-31", "2026-01-01 (first_day) or later"]),
     "no cron": ("30 2 * * 1", "30 25 * * 1", ["schedule.train", "30 25 * * 1", "a cron of five fields"]),
     "six fields": ("30 2 * * 1", "0 30 2 * * 1", ["schedule.train", "0 30 2 * * 1", "a cron of five fields"]),
     "alias cron": ("30 2 * * 1", "@weekly", ["schedule.train", "@weekly", "a cron of five fields"]),
-    "no daily interval": ("schedule:", 'schedule:\n  ingest: "0 * * * *"', ["schedule.ingest", "0 * * * *", "an interval is one day in UTC", 'write "0 0 * * *"']),
-    "no midnight": ("schedule:", 'schedule:\n  monitor: "0 6 * * *"', ["schedule.monitor", "0 6 * * *", "an interval is one day in UTC"]),
-    "no partition": ("visits/{partition}.csv", "visits.csv", ["sources.visits.path", "renewals/visits.csv", "a path with {partition}"]),
-    "other placeholder": ("visits/{partition}.csv", "visits/{partition}/{hour}.csv", ["sources.visits.path", "{hour}", "nothing else in braces"]),
-    "absolute path": ("renewals/visits/", "/etc/", ["sources.visits.path", "/etc/{partition}.csv", "a path below the landing zone"]),
-    "path upwards": ("renewals/visits/", "../visits/", ["sources.visits.path", "../visits/{partition}.csv", "a path below the landing zone"]),
-    "url": ("renewals/visits/", "s3://bucket/", ["sources.visits.path", "s3://bucket/{partition}.csv", "a path below the landing zone"]),
-    "event time": ("event_time: visited_at", "event_time: visitd_at", ["sources.visits.event_time", "visitd_at", "visit_id, reader_id, visited_at or pages", "write visited_at"]),
-    "event time's type": ("visited_at: timestamp", "visited_at: string", ["sources.visits.event_time", "visited_at, a string", "a column of type timestamp"]),
-    "key": ("keys: [visit_id]", "keys: [visit]", ["sources.visits.keys", "visit", "visit_id, reader_id", "write visit_id"]),
-    "key twice": ("keys: [visit_id]", "keys: [visit_id, visit_id]", ["sources.visits.keys", "visit_id, 2 times", "each name once"]),
-    "entity's type": ("      reader_id: string\n      visited_at", "      reader_id: int\n      visited_at", ["sources.visits.columns.reader_id", "int", "string, the entity's type"]),
-    "added column": ("pages: int", "pages: int\n      known_at: timestamp", ["sources.visits.columns.known_at", "which Evergreen adds"]),
-    "view's source": ("    sources: [readers, visits]", "    sources: [readers, vists]", ["features.reading.sources", "vists", "readers or visits", "write visits"]),
-    "label's source": ("\n  sources: [readers, visits]", "\n  sources: [payments]", ["label.sources", "payments", "readers or visits", "declare payments under sources"]),
-    "no entity": ("key: reader_id", "key: account_id", ["features.plan_today.sources", "at least one source with the entity's key account_id"]),
-    "short look-back": ("look_back: 1w", "look_back: 6h", ["features.reading.look_back", "6h", "at least the interval, 1d"]),
-    "view like source": ("  reading:\n", "  visits:\n", ["features.visits", "a name that no source has", "visits_features"]),
-    "feature twice": ("pages_7d: int", "plan: category", ["features.plan_today.features.plan", "also in the view reading", "a name of one view only"]),
-    "feature like label": ("pages_7d: int", "renewed: int", ["features.reading.features.renewed", "a name other than", "rename the feature"]),
-    "feature like a column of ours": ("pages_7d: int", "prediction: float", ["features.reading.features.prediction", "a name other than"]),
+    "no daily interval": (
+        "schedule:",
+        'schedule:\n  ingest: "0 * * * *"',
+        ["schedule.ingest", "0 * * * *", "an interval is one day in UTC", 'write "0 0 * * *"'],
+    ),
+    "no midnight": (
+        "schedule:",
+        'schedule:\n  monitor: "0 6 * * *"',
+        ["schedule.monitor", "0 6 * * *", "an interval is one day in UTC"],
+    ),
+    "no partition": (
+        "visits/{partition}.csv",
+        "visits.csv",
+        ["sources.visits.path", "renewals/visits.csv", "a path with {partition}"],
+    ),
+    "other placeholder": (
+        "visits/{partition}.csv",
+        "visits/{partition}/{hour}.csv",
+        ["sources.visits.path", "{hour}", "nothing else in braces"],
+    ),
+    "absolute path": (
+        "renewals/visits/",
+        "/etc/",
+        ["sources.visits.path", "/etc/{partition}.csv", "a path below the landing zone"],
+    ),
+    "path upwards": (
+        "renewals/visits/",
+        "../visits/",
+        ["sources.visits.path", "../visits/{partition}.csv", "a path below the landing zone"],
+    ),
+    "url": (
+        "renewals/visits/",
+        "s3://bucket/",
+        ["sources.visits.path", "s3://bucket/{partition}.csv", "a path below the landing zone"],
+    ),
+    "event time": (
+        "event_time: visited_at",
+        "event_time: visitd_at",
+        ["sources.visits.event_time", "visitd_at", "visit_id, reader_id, visited_at or pages", "write visited_at"],
+    ),
+    "event time's type": (
+        "visited_at: timestamp",
+        "visited_at: string",
+        ["sources.visits.event_time", "visited_at, a string", "a column of type timestamp"],
+    ),
+    "key": (
+        "keys: [visit_id]",
+        "keys: [visit]",
+        ["sources.visits.keys", "visit", "visit_id, reader_id", "write visit_id"],
+    ),
+    "key twice": (
+        "keys: [visit_id]",
+        "keys: [visit_id, visit_id]",
+        ["sources.visits.keys", "visit_id, 2 times", "each name once"],
+    ),
+    "entity's type": (
+        "      reader_id: string\n      visited_at",
+        "      reader_id: int\n      visited_at",
+        ["sources.visits.columns.reader_id", "int", "string, the entity's type"],
+    ),
+    "added column": (
+        "pages: int",
+        "pages: int\n      known_at: timestamp",
+        ["sources.visits.columns.known_at", "which Evergreen adds"],
+    ),
+    "view's source": (
+        "    sources: [readers, visits]",
+        "    sources: [readers, vists]",
+        ["features.reading.sources", "vists", "readers or visits", "write visits"],
+    ),
+    "label's source": (
+        "\n  sources: [readers, visits]",
+        "\n  sources: [payments]",
+        ["label.sources", "payments", "readers or visits", "declare payments under sources"],
+    ),
+    "no entity": (
+        "key: reader_id",
+        "key: account_id",
+        ["features.plan_today.sources", "at least one source with the entity's key account_id"],
+    ),
+    "short look-back": (
+        "look_back: 1w",
+        "look_back: 6h",
+        ["features.reading.look_back", "6h", "at least the interval, 1d"],
+    ),
+    "view like source": (
+        "  reading:\n",
+        "  visits:\n",
+        ["features.visits", "a name that no source has", "visits_features"],
+    ),
+    "feature twice": (
+        "pages_7d: int",
+        "plan: category",
+        ["features.plan_today.features.plan", "also in the view reading", "a name of one view only"],
+    ),
+    "feature like label": (
+        "pages_7d: int",
+        "renewed: int",
+        ["features.reading.features.renewed", "a name other than", "rename the feature"],
+    ),
+    "feature like a column of ours": (
+        "pages_7d: int",
+        "prediction: float",
+        ["features.reading.features.prediction", "a name other than"],
+    ),
     "label like key": ("name: renewed", "name: reader_id", ["label.name", "reader_id", "a name other than"]),
-    "sql outside": ("look_back: 1w", "look_back: 1w\n    sql: ../../other.sql", ["features.reading.sql", "../../other.sql", "a file of the model's folder"]),
+    "sql outside": (
+        "look_back: 1w",
+        "look_back: 1w\n    sql: ../../other.sql",
+        ["features.reading.sql", "../../other.sql", "a file of the model's folder"],
+    ),
     "broken days": ("horizon: 2d", "horizon: 36h", ["label.horizon", "36h", "whole days", "write 2d"]),
     "horizon and window": ("window: 4w", "window: 2d", ["label.horizon", "2d", "shorter than split.window (2d)"]),
     "horizon and history": ("2026-02-28", "2026-01-02", ["label.horizon", "2d", "shorter than the history, 2d"]),
@@ -167,52 +316,188 @@ CASES: dict[str, Case] = {
     "window": ("window: 4w", "window: 8d", ["split.window", "8d", "longer than 8d", "write 12d"]),
     "cooldown": ("cooldown: 1w", "cooldown: 1d", ["monitoring.cooldown", "1d", "at least label.horizon (2d)"]),
     "budget": ("cooldown: 1w", "cooldown: 2w\n  budget: 9", ["monitoring.budget", "9", "at most 3", "write 3 or less"]),
-    "unknown family": ("logistic_regression: {}", "logistic_regresion: {}", ["families.logistic_regresion", "logistic_regression, ridge, random_forest, gradient_boosting or mlp", "write logistic_regression"]),
-    "unknown parameter": ("l2_regularization: 0", "l2_regularisation: 0", ["families.gradient_boosting.l2_regularisation", "write l2_regularization"]),
-    "range the wrong way": ("[4, 16]", "[16, 4]", ["families.gradient_boosting.max_leaf_nodes", "[16, 4]", "one value or [low, high], whole numbers from 2 to 4096"]),
-    "range not whole": ("[4, 16]", "[4, 16.5]", ["families.gradient_boosting.max_leaf_nodes", "[4, 16.5]", "whole numbers"]),
-    "range of three": ("[4, 16]", "[4, 8, 16]", ["families.gradient_boosting.max_leaf_nodes", "[4, 8, 16]", "[low, high]"]),
+    "unknown family": (
+        "logistic_regression: {}",
+        "logistic_regresion: {}",
+        [
+            "families.logistic_regresion",
+            "logistic_regression, ridge, random_forest, gradient_boosting or mlp",
+            "write logistic_regression",
+        ],
+    ),
+    "unknown parameter": (
+        "l2_regularization: 0",
+        "l2_regularisation: 0",
+        ["families.gradient_boosting.l2_regularisation", "write l2_regularization"],
+    ),
+    "range the wrong way": (
+        "[4, 16]",
+        "[16, 4]",
+        [
+            "families.gradient_boosting.max_leaf_nodes",
+            "[16, 4]",
+            "one value or [low, high], whole numbers from 2 to 4096",
+        ],
+    ),
+    "range not whole": (
+        "[4, 16]",
+        "[4, 16.5]",
+        ["families.gradient_boosting.max_leaf_nodes", "[4, 16.5]", "whole numbers"],
+    ),
+    "range of three": (
+        "[4, 16]",
+        "[4, 8, 16]",
+        ["families.gradient_boosting.max_leaf_nodes", "[4, 8, 16]", "[low, high]"],
+    ),
     "no number": ("[4, 16]", "many", ["families.gradient_boosting.max_leaf_nodes", "many", "one value or [low, high]"]),
-    "range of a logarithm": ("l2_regularization: 0", "l2_regularization: [0, 1]", ["families.gradient_boosting.l2_regularization", "[0, 1]", "from above 0"]),
-}  # fmt: skip
+    "range of a logarithm": (
+        "l2_regularization: 0",
+        "l2_regularization: [0, 1]",
+        ["families.gradient_boosting.l2_regularization", "[0, 1]", "from above 0"],
+    ),
+}
 
 
 OF_REQUESTS: dict[str, Case] = {
-    "unknown entity": ("entity: shop", "entity: shops", ["features.shop_record.entity", "shops", "parcel, shop or depot", "write shop"]),
-    "unused reference": ("entity: depot", "entity: shop", ["references.depot", "depot", "an entity that a feature view is about"]),
-    "a key twice": ("depot: {key: depot_id, type: int}", "depot: {key: shop_id}", ["references.depot.key", "shop_id", "not the key of shop"]),
-    "reference named as the entity": ("shop: {key: shop_id}", "parcel: {key: shop_id}", ["references.parcel", "another name than the entity's"]),
-    "key of another type": ("depot: {key: depot_id, type: int}", "depot: {key: depot_id}", ["sources.parcels.columns.depot_id", "int", "string, the entity's type"]),
-    "no request": ("request:\n  sources: [parcels, roads]\n  inputs: {weight: float, express: bool, hour: int, congestion: float}\n", "", ["references", "shop or depot", "none without request", "declare request"]),
-    "unknown source of a request": ("sources: [parcels, roads]", "sources: [parcels, streets]", ["request.sources", "streets", "parcels or roads"]),
-    "an input that is a feature": ("congestion: float}\n\nlabel", "shop_hours_3d: float}\n\nlabel", ["request.inputs.shop_hours_3d", "also a feature of shop_record"]),
-    "an input that is a key": ("congestion: float}\n\nlabel", "shop_id: category}\n\nlabel", ["request.inputs.shop_id", "a name other than parcel_id, shop_id, depot_id"]),
-    "unknown outcome": ("outcome: {hours: 1d}", "outcome: {hour: 1d}", ["sources.parcels.outcome", "hour", "write hours"]),
-    "outcome that identifies": ("outcome: {hours: 1d}", "outcome: {ordered_at: 1d}", ["sources.parcels.outcome", "ordered_at", "columns other than event_time and keys"]),
-    "outcome later than the label": ("outcome: {hours: 1d}", "outcome: {hours: 36h}", ["sources.parcels.outcome.hours", "36h", "at most label.horizon (1d)", "lengthen label.horizon"]),
-    "outcome without a time": ("outcome: {hours: 1d}", "outcome: {hours: soon}", ["sources.parcels.outcome.hours", '"soon"', "a whole number and a unit"]),
-    "a drop in no unit": ("performance_drop: 1.0, ", "", ["monitoring.performance_drop", "the default", "in the label's own unit", "state it"]),
-    "windows that share days": ("performance_drop: 1.0, ", "performance_drop: 1.0, window: 1w, ", ["monitoring.persistence", "3", "at least 7", "shorten monitoring.window"]),
-    "metric of another label": ("metric: rmse", "metric: roc_auc", ["search.metric", "roc_auc, of a numeric label", "rmse, mae or r2", "write metric: rmse"]),
-    "floor of another label": ("r2: 0.1", "brier: 0.1", ["gates.floor.brier", "brier, of a numeric label", "rmse, mae or r2"]),
-    "family of another label": ("ridge: {}", "logistic_regression: {}", ["families.logistic_regression", "of a numeric label", "ridge, random_forest, gradient_boosting or mlp"]),
-    "classes of a number": ("minimum_rows: 100\n  floor", "minimum_rows: 100\n  minimum_positives: 5\n  floor", ["gates.minimum_positives", "found:   5", "a numeric label has no classes"]),
-}  # fmt: skip
+    "unknown entity": (
+        "entity: shop",
+        "entity: shops",
+        ["features.shop_record.entity", "shops", "parcel, shop or depot", "write shop"],
+    ),
+    "unused reference": (
+        "entity: depot",
+        "entity: shop",
+        ["references.depot", "depot", "an entity that a feature view is about"],
+    ),
+    "a key twice": (
+        "depot: {key: depot_id, type: int}",
+        "depot: {key: shop_id}",
+        ["references.depot.key", "shop_id", "not the key of shop"],
+    ),
+    "reference named as the entity": (
+        "shop: {key: shop_id}",
+        "parcel: {key: shop_id}",
+        ["references.parcel", "another name than the entity's"],
+    ),
+    "key of another type": (
+        "depot: {key: depot_id, type: int}",
+        "depot: {key: depot_id}",
+        ["sources.parcels.columns.depot_id", "int", "string, the entity's type"],
+    ),
+    "no request": (
+        "request:\n  sources: [parcels, roads]\n  inputs: {weight: float, express: bool, hour: int, congestion: float}\n",
+        "",
+        ["references", "shop or depot", "none without request", "declare request"],
+    ),
+    "unknown source of a request": (
+        "sources: [parcels, roads]",
+        "sources: [parcels, streets]",
+        ["request.sources", "streets", "parcels or roads"],
+    ),
+    "an input that is a feature": (
+        "congestion: float}\n\nlabel",
+        "shop_hours_3d: float}\n\nlabel",
+        ["request.inputs.shop_hours_3d", "also a feature of shop_record"],
+    ),
+    "an input that is a key": (
+        "congestion: float}\n\nlabel",
+        "shop_id: category}\n\nlabel",
+        ["request.inputs.shop_id", "a name other than parcel_id, shop_id, depot_id"],
+    ),
+    "unknown outcome": (
+        "outcome: {hours: 1d}",
+        "outcome: {hour: 1d}",
+        ["sources.parcels.outcome", "hour", "write hours"],
+    ),
+    "outcome that identifies": (
+        "outcome: {hours: 1d}",
+        "outcome: {ordered_at: 1d}",
+        ["sources.parcels.outcome", "ordered_at", "columns other than event_time and keys"],
+    ),
+    "outcome later than the label": (
+        "outcome: {hours: 1d}",
+        "outcome: {hours: 36h}",
+        ["sources.parcels.outcome.hours", "36h", "at most label.horizon (1d)", "lengthen label.horizon"],
+    ),
+    "outcome without a time": (
+        "outcome: {hours: 1d}",
+        "outcome: {hours: soon}",
+        ["sources.parcels.outcome.hours", '"soon"', "a whole number and a unit"],
+    ),
+    "a drop in no unit": (
+        "performance_drop: 1.0, ",
+        "",
+        ["monitoring.performance_drop", "the default", "in the label's own unit", "state it"],
+    ),
+    "windows that share days": (
+        "performance_drop: 1.0, ",
+        "performance_drop: 1.0, window: 1w, ",
+        ["monitoring.persistence", "3", "at least 7", "shorten monitoring.window"],
+    ),
+    "metric of another label": (
+        "metric: rmse",
+        "metric: roc_auc",
+        ["search.metric", "roc_auc, of a numeric label", "rmse, mae or r2", "write metric: rmse"],
+    ),
+    "floor of another label": (
+        "r2: 0.1",
+        "brier: 0.1",
+        ["gates.floor.brier", "brier, of a numeric label", "rmse, mae or r2"],
+    ),
+    "family of another label": (
+        "ridge: {}",
+        "logistic_regression: {}",
+        ["families.logistic_regression", "of a numeric label", "ridge, random_forest, gradient_boosting or mlp"],
+    ),
+    "classes of a number": (
+        "minimum_rows: 100\n  floor",
+        "minimum_rows: 100\n  minimum_positives: 5\n  floor",
+        ["gates.minimum_positives", "found:   5", "a numeric label has no classes"],
+    ),
+}
 
 
 OF_CLASSES: dict[str, tuple[str, str, list[str]]] = {
-    "two classes": ("[web, in store, phone]", "[web, phone]", ["label.classes", "web, phone", "at least 3 classes", "a label of two classes is binary"]),
+    "two classes": (
+        "[web, in store, phone]",
+        "[web, phone]",
+        ["label.classes", "web, phone", "at least 3 classes", "a label of two classes is binary"],
+    ),
     "no classes": ("  classes: [web, in store, phone]\n", "", ["label.classes", "nothing", "at least 3 classes"]),
-    "a class twice": ("[web, in store, phone]", "[web, in store, phone, web]", ["label.classes", "web, 2 times", "remove one web"]),
+    "a class twice": (
+        "[web, in store, phone]",
+        "[web, in store, phone, web]",
+        ["label.classes", "web, 2 times", "remove one web"],
+    ),
     "a class that is no name": ("[web, in store, phone]", "[web, <b>, phone]", ["label.classes", "<b>"]),
-    "classes of a number": ("type: multiclass", "type: numeric", ["label.classes", "web, in store, phone", "a numeric label declares no classes", "type: multiclass"]),
-    "positives of several classes": ("minimum_per_class", "minimum_positives", ["gates.minimum_positives", "15", "a multiclass label has no such bound", "remove it"]),
-    "more rows of each class than there are": ("minimum_rows: 100", "minimum_rows: 40", ["gates.minimum_per_class", "15", "at most 1/3 of gates.minimum_rows (40)"]),
-    "metric of another label": ("metric: log_loss", "metric: brier", ["search.metric", "brier, of a multiclass label", "roc_auc, log_loss, accuracy or macro_f1"]),
+    "classes of a number": (
+        "type: multiclass",
+        "type: numeric",
+        ["label.classes", "web, in store, phone", "a numeric label declares no classes", "type: multiclass"],
+    ),
+    "positives of several classes": (
+        "minimum_per_class",
+        "minimum_positives",
+        ["gates.minimum_positives", "15", "a multiclass label has no such bound", "remove it"],
+    ),
+    "more rows of each class than there are": (
+        "minimum_rows: 100",
+        "minimum_rows: 40",
+        ["gates.minimum_per_class", "15", "at most 1/3 of gates.minimum_rows (40)"],
+    ),
+    "metric of another label": (
+        "metric: log_loss",
+        "metric: brier",
+        ["search.metric", "brier, of a multiclass label", "roc_auc, log_loss, accuracy or macro_f1"],
+    ),
     "floor of another label": ("accuracy: 0.5", "r2: 0.5", ["gates.floor.r2", "r2, of a multiclass label"]),
     "a share above 1": ("accuracy: 0.5", "accuracy: 50", ["gates.floor.accuracy", "50", "from 0 to below 1"]),
-    "family of another label": ("logistic_regression: {}", "ridge: {}", ["families.ridge", "of a multiclass label", "logistic_regression, random_forest, gradient_boosting or mlp"]),
-}  # fmt: skip
+    "family of another label": (
+        "logistic_regression: {}",
+        "ridge: {}",
+        ["families.ridge", "of a multiclass label", "logistic_regression, random_forest, gradient_boosting or mlp"],
+    ),
+}
 BROKEN = {"renewals": CASES, "parcels": OF_REQUESTS, "channels": OF_CLASSES}
 
 
@@ -264,34 +549,81 @@ def test_five_mistakes_are_five_mistakes_whatever_their_kind() -> None:
 
 
 FILES: dict[str, tuple[Callable[[Path], object], list[str]]] = {
-    "no query": (lambda f: (f / "features" / "reading.sql").unlink(), ["features.reading.sql", "no file features/reading.sql", "add features/reading.sql"]),
+    "no query": (
+        lambda f: (f / "features" / "reading.sql").unlink(),
+        ["features.reading.sql", "no file features/reading.sql", "add features/reading.sql"],
+    ),
     "no label": (lambda f: (f / "label.sql").unlink(), ["label.sql", "no file label.sql", "add label.sql"]),
-    "no contract": (lambda f: (f / "contracts" / "visits.yaml").unlink(), ["contracts/visits.yaml", "no such file", "the contract of visits"]),
-    "contract's key": (lambda f: (f / "contracts" / "visits.yaml").write_text("expectation: []"), ["contracts/visits.yaml:1: expectation", "unknown key", "write expectations"]),
+    "no contract": (
+        lambda f: (f / "contracts" / "visits.yaml").unlink(),
+        ["contracts/visits.yaml", "no such file", "the contract of visits"],
+    ),
+    "contract's key": (
+        lambda f: (f / "contracts" / "visits.yaml").write_text("expectation: []"),
+        ["contracts/visits.yaml:1: expectation", "unknown key", "write expectations"],
+    ),
     "contract's severity": (
-        lambda f: (f / "contracts" / "visits.yaml").write_text("expectations:\n  - type: expect_x\n    severity: warn\n"),
+        lambda f: (f / "contracts" / "visits.yaml").write_text(
+            "expectations:\n  - type: expect_x\n    severity: warn\n"
+        ),
         ["contracts/visits.yaml:3: expectations.0.severity", '"warn"', "critical or warning", "write warning"],
     ),
     "contract's column": (
         lambda f: (f / "contracts" / "visits.yaml").write_text("expectations:\n  - type: expect_x\n    column: page\n"),
-        ["contracts/visits.yaml", "expectations.0.column", "page", "visit_id, reader_id, visited_at or pages", "write pages"],
+        [
+            "contracts/visits.yaml",
+            "expectations.0.column",
+            "page",
+            "visit_id, reader_id, visited_at or pages",
+            "write pages",
+        ],
     ),
     "contract's columns": (
-        lambda f: (f / "contracts" / "reading.yaml").write_text("expectations:\n  - {type: expect_x, column_A: pages_7d, column_B: pages_8d}\n"),
+        lambda f: (f / "contracts" / "reading.yaml").write_text(
+            "expectations:\n  - {type: expect_x, column_A: pages_7d, column_B: pages_8d}\n"
+        ),
         ["contracts/reading.yaml", "expectations.0.column_B", "pages_8d", "write pages_7d"],
     ),
-    "empty contract": (lambda f: (f / "contracts" / "visits.yaml").write_text(""), ["contracts/visits.yaml", "an empty file"]),
+    "empty contract": (
+        lambda f: (f / "contracts" / "visits.yaml").write_text(""),
+        ["contracts/visits.yaml", "an empty file"],
+    ),
     "no model.yaml": (lambda f: (f / "model.yaml").unlink(), ["model.yaml", "no such file", "YAML in UTF-8"]),
     "empty model.yaml": (lambda f: (f / "model.yaml").write_text("# nothing\n"), ["model.yaml", "an empty file"]),
     "a list": (lambda f: (f / "model.yaml").write_text("- model: renewals\n"), ["model.yaml"]),
-    "no YAML": (lambda f: (f / "model.yaml").write_text("model: renewals\nowner: {name: x\n"), ["model.yaml:", "expected ',' or '}'", "YAML in UTF-8"]),
-    "no UTF-8": (lambda f: (f / "model.yaml").write_bytes(b"model: renewals\ndescription: \xe9t\xe9\n"), ["model.yaml", "not UTF-8 at position 29"]),
-    "key twice": (lambda f: (f / "model.yaml").write_text(MODEL + "model: other\n"), [f"model.yaml:{MODEL.count(chr(10)) + 1}: model", "model for the second time (first in line 1)", "each key once"]),
-    "no text as key": (lambda f: (f / "model.yaml").write_text(MODEL + "1: other\n"), ["model.yaml", "a key 1", "keys that are names"]),
-    "tag": (lambda f: (f / "model.yaml").write_text(MODEL.replace("model: renewals", "model: !!python/name:os.system x")), ["model.yaml:1: model", "the tag tag:yaml.org,2002:python", "leave out the tag"]),
-    "endless": (lambda f: (f / "model.yaml").write_text(MODEL.replace("owner:\n", "owner: &a\n  more: *a\n")), ["owner.more", "an alias of a key that it stands in"]),
-    "a folder as model.yaml": (lambda f: ((f / "model.yaml").unlink(), (f / "model.yaml").mkdir()), ["model.yaml", "a folder, where a file is read"]),
-}  # fmt: skip
+    "no YAML": (
+        lambda f: (f / "model.yaml").write_text("model: renewals\nowner: {name: x\n"),
+        ["model.yaml:", "expected ',' or '}'", "YAML in UTF-8"],
+    ),
+    "no UTF-8": (
+        lambda f: (f / "model.yaml").write_bytes(b"model: renewals\ndescription: \xe9t\xe9\n"),
+        ["model.yaml", "not UTF-8 at position 29"],
+    ),
+    "key twice": (
+        lambda f: (f / "model.yaml").write_text(MODEL + "model: other\n"),
+        [
+            f"model.yaml:{MODEL.count(chr(10)) + 1}: model",
+            "model for the second time (first in line 1)",
+            "each key once",
+        ],
+    ),
+    "no text as key": (
+        lambda f: (f / "model.yaml").write_text(MODEL + "1: other\n"),
+        ["model.yaml", "a key 1", "keys that are names"],
+    ),
+    "tag": (
+        lambda f: (f / "model.yaml").write_text(MODEL.replace("model: renewals", "model: !!python/name:os.system x")),
+        ["model.yaml:1: model", "the tag tag:yaml.org,2002:python", "leave out the tag"],
+    ),
+    "endless": (
+        lambda f: (f / "model.yaml").write_text(MODEL.replace("owner:\n", "owner: &a\n  more: *a\n")),
+        ["owner.more", "an alias of a key that it stands in"],
+    ),
+    "a folder as model.yaml": (
+        lambda f: ((f / "model.yaml").unlink(), (f / "model.yaml").mkdir()),
+        ["model.yaml", "a folder, where a file is read"],
+    ),
+}
 
 
 @pytest.mark.parametrize("name", FILES)

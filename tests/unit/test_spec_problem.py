@@ -78,8 +78,14 @@ def test_a_class_is_answered_by_its_name() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [np.array([[0.5, 0.6, -0.1]]), np.array([[0.5, 0.2, 0.2]]), np.array([[np.nan, 0.5, 0.5]]), np.array([[0.5, 0.5]]), np.array([0.5])],
-)  # fmt: skip
+    [
+        np.array([[0.5, 0.6, -0.1]]),
+        np.array([[0.5, 0.2, 0.2]]),
+        np.array([[np.nan, 0.5, 0.5]]),
+        np.array([[0.5, 0.5]]),
+        np.array([0.5]),
+    ],
+)
 def test_no_probabilities_of_the_classes_are_no_answer(wrong: np.ndarray) -> None:
     assert not COLOURS.is_answer(wrong, 1)
 
@@ -116,11 +122,18 @@ def test_labels_of_classes_are_numbered_as_they_are_declared() -> None:
 @pytest.mark.parametrize(
     ("kind", "labels", "lacking"),
     [
-        (Binary(), [], "no rows"), (Binary(), [0], "no row of class 1"), (Binary(), [1], "no row of class 0"), (Binary(), [0, 1], None),
-        (Numeric(), [], "no rows"), (Numeric(), [2.5], "only the label 2.5"), (Numeric(), [2.5, 3], None),
-        (COLOURS, [], "no rows"), (COLOURS, [1], "no row of class red, blue"), (COLOURS, [2, 1, 0], None),
+        (Binary(), [], "no rows"),
+        (Binary(), [0], "no row of class 1"),
+        (Binary(), [1], "no row of class 0"),
+        (Binary(), [0, 1], None),
+        (Numeric(), [], "no rows"),
+        (Numeric(), [2.5], "only the label 2.5"),
+        (Numeric(), [2.5, 3], None),
+        (COLOURS, [], "no rows"),
+        (COLOURS, [1], "no row of class red, blue"),
+        (COLOURS, [2, 1, 0], None),
     ],
-)  # fmt: skip
+)
 def test_rows_lack_what_cannot_be_learned_without(kind: Problem, labels: list[float], lacking: str | None) -> None:
     assert kind.lacking(labels) == lacking
 

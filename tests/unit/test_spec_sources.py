@@ -72,31 +72,81 @@ def test_the_query_of_a_source_is_named_after_it(folder: Path) -> None:
 
 Case = tuple[tuple[str, ...], list[str]]
 INVALID: dict[str, Case] = {
-    "neither": ((), ["sources.visits", "nothing to read", "path (files of the landing zone) or connection (a database)", "add one of them"]),
+    "neither": (
+        (),
+        [
+            "sources.visits",
+            "nothing to read",
+            "path (files of the landing zone) or connection (a database)",
+            "add one of them",
+        ],
+    ),
     "both": ((PATH, "connection: shop_db"), ["sources.visits.connection", "path and connection", "remove one"]),
-    "a query's format": (("connection: shop_db", "format: csv"), ["sources.visits.format", "connection and sql", "remove format"]),
+    "a query's format": (
+        ("connection: shop_db", "format: csv"),
+        ["sources.visits.format", "connection and sql", "remove format"],
+    ),
     "a query's history": (("connection: shop_db", "history: true"), ["sources.visits.history", "remove history"]),
-    "a file's query": ((PATH, "sql: sources/visits.sql"), ["sources.visits.sql", "sql only beside connection", "name a connection"]),
+    "a file's query": (
+        (PATH, "sql: sources/visits.sql"),
+        ["sources.visits.sql", "sql only beside connection", "name a connection"],
+    ),
     "no id": (("connection: shop db",), ["sources.visits.connection", '"shop db"']),
     "an unknown compression": ((PATH, "compression: zip"), ["sources.visits.compression", '"zip"', "gzip or none"]),
-    "compressed Parquet": (("path: a/{partition}.parquet", "format: parquet", "compression: gzip"),
-                           ["sources.visits.compression", "compression, with format: parquet", "compression for csv or jsonl", "remove compression"]),
-    "encoded Parquet": (("path: a/{partition}.parquet", "format: parquet", "encoding: utf-8"), ["sources.visits.encoding", "remove encoding"]),
-    "delimited JSON": (("path: a/{partition}.jsonl", "format: jsonl", 'delimiter: ";"'),
-                       ["sources.visits.delimiter", "delimiter, with format: jsonl", "delimiter for csv", "remove delimiter"]),
+    "compressed Parquet": (
+        ("path: a/{partition}.parquet", "format: parquet", "compression: gzip"),
+        [
+            "sources.visits.compression",
+            "compression, with format: parquet",
+            "compression for csv or jsonl",
+            "remove compression",
+        ],
+    ),
+    "encoded Parquet": (
+        ("path: a/{partition}.parquet", "format: parquet", "encoding: utf-8"),
+        ["sources.visits.encoding", "remove encoding"],
+    ),
+    "delimited JSON": (
+        ("path: a/{partition}.jsonl", "format: jsonl", 'delimiter: ";"'),
+        ["sources.visits.delimiter", "delimiter, with format: jsonl", "delimiter for csv", "remove delimiter"],
+    ),
     "two characters": ((PATH, 'delimiter: "||"'), ["sources.visits.delimiter", "'||'", "one character"]),
     "no character": ((PATH, 'delimiter: ""'), ["sources.visits.delimiter", "''", "one character"]),
     "a quote": ((PATH, "delimiter: '\"'"), ["sources.visits.delimiter", "no quote"]),
     "a sign of other languages": ((PATH, "delimiter: §"), ["sources.visits.delimiter", "of ASCII"]),
-    "an unknown encoding": ((PATH, "encoding: cp1522"), ["sources.visits.encoding", "cp1522", "an encoding that Python knows", "write cp1252"]),
-    "a codec of no text": ((PATH, "encoding: hex"), ["sources.visits.encoding", "hex", "an encoding that Python knows"]),
-    "parts in folders": (("path: a/*/{partition}.csv",), ["sources.visits.path", "a/*/{partition}.csv", "* in the last part of the path only"]),
-    "all days in one file": (("path: visits.csv",), ["sources.visits.path", "visits.csv", "a path with {partition}", "declare history: true"]),
-    "a history a day": ((PATH, "history: true"), ["sources.visits.path", "one file for all days", "remove history: true"]),
-    "a history in parts": (("path: a/*.csv", "history: true"), ["sources.visits.path", "a/*.csv", "one file for all days"]),
-    "no query": (("connection: shop_db", "sql: sources/visit.sql"), ["sources.visits.sql", "no file sources/visit.sql", "add sources/visit.sql"]),
-    "a query elsewhere": (("connection: shop_db", "sql: ../visits.sql"), ["sources.visits.sql", "../visits.sql", "a file of the model's folder"]),
-}  # fmt: skip
+    "an unknown encoding": (
+        (PATH, "encoding: cp1522"),
+        ["sources.visits.encoding", "cp1522", "an encoding that Python knows", "write cp1252"],
+    ),
+    "a codec of no text": (
+        (PATH, "encoding: hex"),
+        ["sources.visits.encoding", "hex", "an encoding that Python knows"],
+    ),
+    "parts in folders": (
+        ("path: a/*/{partition}.csv",),
+        ["sources.visits.path", "a/*/{partition}.csv", "* in the last part of the path only"],
+    ),
+    "all days in one file": (
+        ("path: visits.csv",),
+        ["sources.visits.path", "visits.csv", "a path with {partition}", "declare history: true"],
+    ),
+    "a history a day": (
+        (PATH, "history: true"),
+        ["sources.visits.path", "one file for all days", "remove history: true"],
+    ),
+    "a history in parts": (
+        ("path: a/*.csv", "history: true"),
+        ["sources.visits.path", "a/*.csv", "one file for all days"],
+    ),
+    "no query": (
+        ("connection: shop_db", "sql: sources/visit.sql"),
+        ["sources.visits.sql", "no file sources/visit.sql", "add sources/visit.sql"],
+    ),
+    "a query elsewhere": (
+        ("connection: shop_db", "sql: ../visits.sql"),
+        ["sources.visits.sql", "../visits.sql", "a file of the model's folder"],
+    ),
+}
 
 
 @pytest.mark.parametrize("name", INVALID)
@@ -116,11 +166,17 @@ def test_all_mistakes_of_a_source_are_told_at_once(folder: Path) -> None:
 
 
 QUERIES: dict[str, tuple[str, list[str]]] = {
-    "no start": (QUERY.replace("%(start)s", "now()"), ["no %(start)s", "the interval's bounds", "at >= %(start)s AND at < %(end)s"]),
+    "no start": (
+        QUERY.replace("%(start)s", "now()"),
+        ["no %(start)s", "the interval's bounds", "at >= %(start)s AND at < %(end)s"],
+    ),
     "no end": (QUERY.replace("%(end)s", "now()"), ["no %(end)s"]),
-    "another parameter": (QUERY + " AND day = %(ends)s", ["the unknown parameter %(ends)s", "%(start)s or %(end)s", "write end"]),
+    "another parameter": (
+        QUERY + " AND day = %(ends)s",
+        ["the unknown parameter %(ends)s", "%(start)s or %(end)s", "write end"],
+    ),
     "a per cent sign": (QUERY.replace("%%", "%"), ["a single %", "write %%"]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", QUERIES)

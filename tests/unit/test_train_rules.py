@@ -24,18 +24,30 @@ few_days = st.integers(1, 10)
 def spec_of(horizon: int = 2, window: int = 18, evaluation: int = 3, **changes: Any) -> ModelSpec:
     return ModelSpec.model_validate(
         {
-            "model": "tiny", "description": "a test", "owner": {"name": "team", "email": "team@example.org"},
-            "first_day": date(2026, 1, 1), "schedule": {"train": "0 1 * * *"}, "entity": {"name": "customer", "key": "customer_id"},
+            "model": "tiny",
+            "description": "a test",
+            "owner": {"name": "team", "email": "team@example.org"},
+            "first_day": date(2026, 1, 1),
+            "schedule": {"train": "0 1 * * *"},
+            "entity": {"name": "customer", "key": "customer_id"},
             "sources": {
-                "events": {"path": "e", "event_time": "at", "keys": ("id",), "columns": {"id": "string", "at": "timestamp", "customer_id": "string"}}
+                "events": {
+                    "path": "e",
+                    "event_time": "at",
+                    "keys": ("id",),
+                    "columns": {"id": "string", "at": "timestamp", "customer_id": "string"},
+                }
             },
             "features": {"spend": {"sources": ("events",), "look_back": "3d", "features": {"spent": "float"}}},
             "label": {"name": "churned", "horizon": f"{horizon}d", "sources": ("events",)},
-            "split": {"window": f"{window}d", "evaluation": f"{evaluation}d", "minimum_rows": 1}, "families": {"logistic_regression": {}},
-            "search": {"trials": 1}, "gates": {"minimum_rows": 1, "floor": {"roc_auc": 0.5}},
+            "split": {"window": f"{window}d", "evaluation": f"{evaluation}d", "minimum_rows": 1},
+            "families": {"logistic_regression": {}},
+            "search": {"trials": 1},
+            "gates": {"minimum_rows": 1, "floor": {"roc_auc": 0.5}},
             "monitoring": {"minimum_rows": 1, "cooldown": "1d"},
-        } | changes
-    )  # fmt: skip
+        }
+        | changes
+    )
 
 
 def cutoffs_before(as_of: datetime, days: int = 60) -> list[datetime]:
@@ -154,14 +166,26 @@ def test_there_are_as_many_folds_as_wanted_when_the_days_allow_it(length: int, h
 
 
 KEY = {
-    "model": "tiny", "as_of": AS_OF, "content_hash": "content", "spec_hash": "spec", "code_hash": "code", "seed": 7,
-}  # fmt: skip
+    "model": "tiny",
+    "as_of": AS_OF,
+    "content_hash": "content",
+    "spec_hash": "spec",
+    "code_hash": "code",
+    "seed": 7,
+}
 
 
 @pytest.mark.parametrize(
     ("name", "other"),
-    [("model", "small"), ("as_of", AS_OF + DAY), ("content_hash", "c"), ("spec_hash", "s"), ("code_hash", "k"), ("seed", 8)],
-)  # fmt: skip
+    [
+        ("model", "small"),
+        ("as_of", AS_OF + DAY),
+        ("content_hash", "c"),
+        ("spec_hash", "s"),
+        ("code_hash", "k"),
+        ("seed", 8),
+    ],
+)
 def test_the_training_key_depends_on_each_of_its_inputs(name: str, other: object) -> None:
     assert set(KEY) == set(rules.training_key.__annotations__) - {"return"}, "an input was added without a test"
     assert rules.training_key(**KEY) == rules.training_key(**KEY)

@@ -67,11 +67,19 @@ class Machine:
             f"EVERGREEN_{name}_URL": f"http://127.0.0.1:{free_port()}"
             for name in ("AIRFLOW", "MLFLOW", "SERVER", "REPORTS")
         }
-        self.variables = kept | ports | variables | {
-            "EVERGREEN_POSTGRES_PORT": str(free_port()), "HOME": str(self.home), "CI": "true",
-            "PATH": f"{folder / 'bin'}:/usr/local/bin:/usr/bin:/bin",
-            "GITHUB_OUTPUT": str(self.output), "GITHUB_STEP_SUMMARY": str(self.summary),
-        }  # fmt: skip
+        self.variables = (
+            kept
+            | ports
+            | variables
+            | {
+                "EVERGREEN_POSTGRES_PORT": str(free_port()),
+                "HOME": str(self.home),
+                "CI": "true",
+                "PATH": f"{folder / 'bin'}:/usr/local/bin:/usr/bin:/bin",
+                "GITHUB_OUTPUT": str(self.output),
+                "GITHUB_STEP_SUMMARY": str(self.summary),
+            }
+        )
 
     def empty(self) -> None:
         if (evergreen := self.workspace / ".venv" / "bin" / "evergreen").exists():

@@ -85,9 +85,16 @@ def test_the_champion_is_who_it_was(upgraded: Settings) -> None:
 def test_every_logged_prediction_is_there(upgraded: Settings) -> None:
     logged = predictions.between(MODEL, day(8), day(11))
     assert [(row.version, row.entity) for row in logged] == [
-        (1, "20260108-000"), (1, "20260108-060"), (1, "20260108-120"), (1, "20260108-180"),
-        (1, "20260109-000"), (1, "20260109-060"), (1, "20260109-120"), (1, "20260109-180"), (2, "20260110-003"),
-    ]  # fmt: skip
+        (1, "20260108-000"),
+        (1, "20260108-060"),
+        (1, "20260108-120"),
+        (1, "20260108-180"),
+        (1, "20260109-000"),
+        (1, "20260109-060"),
+        (1, "20260109-120"),
+        (1, "20260109-180"),
+        (2, "20260110-003"),
+    ]
     first = logged[0]
     assert (first.request_id, first.position, first.as_of) == ("31204e9384d341c9a06ea2f2647b081f", 0, day(8, 0, 19, 35))
     assert (first.features_at, first.features["weight"], first.features["express"]) == (day(8), 2.72, True)

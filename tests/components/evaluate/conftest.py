@@ -40,9 +40,15 @@ class Contest:
         return self.write(run, rows_of(range(DAYS + 10)) if frame is None else frame)
 
     def candidate(
-        self, run: Run, data: SoundTrainingSet, family: str = "gradient_boosting", *, best_score: float = 0.7, noise: float = 0.0,
+        self,
+        run: Run,
+        data: SoundTrainingSet,
+        family: str = "gradient_boosting",
+        *,
+        best_score: float = 0.7,
+        noise: float = 0.0,
         damage: Callable[[Pipeline], None] | None = None,
-    ) -> Candidate:  # fmt: skip
+    ) -> Candidate:
         """A candidate that learned from the set, with a share of its labels flipped; `damage` is done to it before it is logged."""
         learn = rows.read(run.spec, data, "learn")
         flipped = np.random.default_rng(0).random(len(learn.labels)) < noise
@@ -78,10 +84,15 @@ class Contest:
         store.set_champion(self.spec.model, number, last_known_good=None)
         ledger.append(
             Promoted(
-                id=f"promotion/{self.spec.model}/{number}", model=self.spec.model, as_of=run.as_of, actor="test", reason="", version=number,
+                id=f"promotion/{self.spec.model}/{number}",
+                model=self.spec.model,
+                as_of=run.as_of,
+                actor="test",
+                reason="",
+                version=number,
                 replaced=None,
             )
-        )  # fmt: skip
+        )
         return number
 
     def versions(self) -> list[int]:

@@ -29,15 +29,26 @@ from customers c left join events e using (customer_id)
 where c.snapshot_at < $cutoff group by customer_id
 """
 RAW = {
-    "events": pa.schema([
-        ("id", pa.string()), ("at", pa.timestamp("us", "UTC")), ("customer_id", pa.string()), ("amount", pa.float64()),
-        ("known_at", pa.timestamp("us", "UTC")), ("partition", pa.string()),
-    ]),
-    "customers": pa.schema([
-        ("customer_id", pa.string()), ("plan", pa.string()), ("snapshot_at", pa.timestamp("us", "UTC")),
-        ("known_at", pa.timestamp("us", "UTC")), ("partition", pa.string()),
-    ]),
-}  # fmt: skip
+    "events": pa.schema(
+        [
+            ("id", pa.string()),
+            ("at", pa.timestamp("us", "UTC")),
+            ("customer_id", pa.string()),
+            ("amount", pa.float64()),
+            ("known_at", pa.timestamp("us", "UTC")),
+            ("partition", pa.string()),
+        ]
+    ),
+    "customers": pa.schema(
+        [
+            ("customer_id", pa.string()),
+            ("plan", pa.string()),
+            ("snapshot_at", pa.timestamp("us", "UTC")),
+            ("known_at", pa.timestamp("us", "UTC")),
+            ("partition", pa.string()),
+        ]
+    ),
+}
 
 
 def at(day: float) -> datetime:
@@ -98,26 +109,40 @@ def model(home: Settings, tmp_path: Path) -> Model:
     (folder / "label.sql").write_text(LABEL)
     spec = ModelSpec.model_validate(
         {
-            "model": "tiny", "description": "a test", "owner": {"name": "team", "email": "team@example.org"},
-            "first_day": FIRST, "schedule": {"train": "0 1 * * *"}, "entity": {"name": "customer", "key": "customer_id"},
+            "model": "tiny",
+            "description": "a test",
+            "owner": {"name": "team", "email": "team@example.org"},
+            "first_day": FIRST,
+            "schedule": {"train": "0 1 * * *"},
+            "entity": {"name": "customer", "key": "customer_id"},
             "sources": {
                 "events": {
-                    "path": "events/{partition}.csv", "event_time": "at", "keys": ("id",),
+                    "path": "events/{partition}.csv",
+                    "event_time": "at",
+                    "keys": ("id",),
                     "columns": {"id": "string", "at": "timestamp", "customer_id": "string", "amount": "float"},
                 },
                 "customers": {
-                    "path": "customers/{partition}.csv", "event_time": "snapshot_at", "keys": ("customer_id", "snapshot_at"),
+                    "path": "customers/{partition}.csv",
+                    "event_time": "snapshot_at",
+                    "keys": ("customer_id", "snapshot_at"),
                     "columns": {"customer_id": "string", "plan": "string", "snapshot_at": "timestamp"},
                 },
             },
             "features": {
-                "spend": {"sources": ("events",), "look_back": "3d", "features": {"spent": "float", "purchases": "int", "big": "bool"}},
+                "spend": {
+                    "sources": ("events",),
+                    "look_back": "3d",
+                    "features": {"spent": "float", "purchases": "int", "big": "bool"},
+                },
                 "plan": {"sources": ("customers",), "look_back": "1d", "features": {"plan": "category"}},
             },
             "label": {"name": "bought", "horizon": "2d", "sources": ("customers", "events")},
-            "split": {"window": "30d", "evaluation": "3d", "minimum_rows": 1}, "families": {"logistic": {}},
-            "search": {"trials": 1}, "gates": {"minimum_rows": 1, "floor": {"roc_auc": 0.5}},
+            "split": {"window": "30d", "evaluation": "3d", "minimum_rows": 1},
+            "families": {"logistic": {}},
+            "search": {"trials": 1},
+            "gates": {"minimum_rows": 1, "floor": {"roc_auc": 0.5}},
             "monitoring": {"minimum_rows": 1, "cooldown": "1d"},
         }
-    )  # fmt: skip
+    )
     return Model(spec.at(folder))

@@ -64,12 +64,23 @@ def test_rows_are_typed_stamped_and_sorted(model: Model) -> None:
     model.publish(0, [event(0.2, "b", 1.0), event(0.1, "a", 200.0)], {})
     table = compute.features(model.spec, "spend", window(model, 0))
     assert {field.name: str(field.type) for field in table.schema} == {
-        "customer_id": "string", "spent": "double", "purchases": "int64", "big": "bool",
-        "event_timestamp": "timestamp[us, tz=UTC]", "known_at": "timestamp[us, tz=UTC]", "partition": "string",
-    }  # fmt: skip
+        "customer_id": "string",
+        "spent": "double",
+        "purchases": "int64",
+        "big": "bool",
+        "event_timestamp": "timestamp[us, tz=UTC]",
+        "known_at": "timestamp[us, tz=UTC]",
+        "partition": "string",
+    }
     assert table.to_pylist()[0] == {
-        "customer_id": "a", "spent": 200.0, "purchases": 1, "big": True, "event_timestamp": at(1), "known_at": at(1), "partition": "2026-01-01",
-    }  # fmt: skip
+        "customer_id": "a",
+        "spent": 200.0,
+        "purchases": 1,
+        "big": True,
+        "event_timestamp": at(1),
+        "known_at": at(1),
+        "partition": "2026-01-01",
+    }
     assert [row["customer_id"] for row in table.to_pylist()] == ["a", "b"]
 
 
@@ -125,9 +136,18 @@ def test_a_label_sees_both_sides_of_its_cutoff_up_to_the_horizon(model: Model) -
 @pytest.mark.parametrize(
     ("sql", "found"),
     [
-        ("select customer_id, 1.0 as spent, 1 as purchases from events", "big, which features/spend.sql does not return"),
-        ("select customer_id, amount as spent, 1 as purchases, true as big, 2 as other from events", "returns other, which is not declared"),
-        ("select customer_id, amount as spent, 1 as purchases, true as big from events", "`customer_id` more than once: 'a'"),
+        (
+            "select customer_id, 1.0 as spent, 1 as purchases from events",
+            "big, which features/spend.sql does not return",
+        ),
+        (
+            "select customer_id, amount as spent, 1 as purchases, true as big, 2 as other from events",
+            "returns other, which is not declared",
+        ),
+        (
+            "select customer_id, amount as spent, 1 as purchases, true as big from events",
+            "`customer_id` more than once: 'a'",
+        ),
         ("select null as customer_id, 1.0 as spent, 1 as purchases, true as big", "without `customer_id`"),
         ("select 'a' as customer_id, 'much' as spent, 1 as purchases, true as big", "spent is VARCHAR"),
         ("select 'a' as customer_id, 1.0 as spent, 1.5 as purchases, true as big", "purchases is DECIMAL"),
@@ -135,12 +155,15 @@ def test_a_label_sees_both_sides_of_its_cutoff_up_to_the_horizon(model: Model) -
         ("select customer_id from customers", "the table customers"),
         ("selec 1", "syntax error"),
         ("select 1; select 2", "SELECT, SELECT"),
-        ("select customer_id, epoch(now()) as spent, 1 as purchases, true as big from events", "now(), which is another at each run"),
+        (
+            "select customer_id, epoch(now()) as spent, 1 as purchases, true as big from events",
+            "now(), which is another at each run",
+        ),
         ("copy events to 'stolen.csv'", "COPY"),
         ("select customer_id, $tomorrow as spent from events", "$tomorrow"),
         ("select * from read_csv('/etc/passwd')", "the table function read_csv()"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_query_says_what_is_wrong(model: Model, sql: str, found: str) -> None:
     model.publish(0, [event(0.5, "a", 1.0), event(0.6, "a", 1.0)], {})
     model.spec.view_sql("spend").write_text(sql)

@@ -63,10 +63,13 @@ def test_any_order_of_days_ends_the_same(model: Model, order: tuple[int, ...]) -
     end = everything(model)
     assert {(row["partition"], row["customer_id"]): row["spent"] for row in end["spend"]} == {
         ("2026-01-01", "a"): 1.0,
-        ("2026-01-02", "a"): 14.0, ("2026-01-02", "b"): 1.0,
-        ("2026-01-03", "a"): 117.0, ("2026-01-03", "b"): 1.0,
-        ("2026-01-04", "a"): 1116.0, ("2026-01-04", "b"): 2.0,
-    }  # fmt: skip
+        ("2026-01-02", "a"): 14.0,
+        ("2026-01-02", "b"): 1.0,
+        ("2026-01-03", "a"): 117.0,
+        ("2026-01-03", "b"): 1.0,
+        ("2026-01-04", "a"): 1116.0,
+        ("2026-01-04", "b"): 2.0,
+    }
     assert {(row["partition"], row["customer_id"]) for row in end["labels"]} == {
         (f"2026-01-0{day + 1}", customer) for day in range(DAYS - 2) for customer in CUSTOMERS
     }
@@ -121,8 +124,10 @@ def test_a_corrected_day_changes_exactly_what_looks_back_at_it(model: Model) -> 
     assert written["features"]["plan"] == {}
     after = {row["partition"]: row for row in model.stored(FEATURES, "spend") if row["customer_id"] == "b"}
     assert [(p, before[p]["spent"], after[p]["spent"]) for p in sorted(after)] == [
-        ("2026-01-02", 1.0, 50.0), ("2026-01-03", 1.0, 50.0), ("2026-01-04", 2.0, 51.0),
-    ]  # fmt: skip
+        ("2026-01-02", 1.0, 50.0),
+        ("2026-01-03", 1.0, 50.0),
+        ("2026-01-04", 2.0, 51.0),
+    ]
     assert online_values.read(model.spec, [{"customer_id": "b"}])[0]["features"]["spent"] == 51.0
 
 

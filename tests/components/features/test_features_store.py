@@ -29,18 +29,30 @@ from evergreen.spec.schema import ModelSpec
 
 from .conftest import Model, at
 
-SPEND = pa.schema([
-    ("customer_id", pa.string()), ("spent", pa.float64()), ("purchases", pa.int64()), ("big", pa.bool_()),
-    ("event_timestamp", pa.timestamp("us", "UTC")), ("known_at", pa.timestamp("us", "UTC")), ("partition", pa.string()),
-])  # fmt: skip
+SPEND = pa.schema(
+    [
+        ("customer_id", pa.string()),
+        ("spent", pa.float64()),
+        ("purchases", pa.int64()),
+        ("big", pa.bool_()),
+        ("event_timestamp", pa.timestamp("us", "UTC")),
+        ("known_at", pa.timestamp("us", "UTC")),
+        ("partition", pa.string()),
+    ]
+)
 
 
 def spend(customer: str, event: float, spent: float | None, known: float | None = None) -> dict[str, Any]:
     known = event if known is None else known
     return {
-        "customer_id": customer, "spent": spent, "purchases": None if spent is None else int(spent), "big": None if spent is None else spent > 5,
-        "event_timestamp": at(event), "known_at": at(known), "partition": at(event - 1).date().isoformat(),
-    }  # fmt: skip
+        "customer_id": customer,
+        "spent": spent,
+        "purchases": None if spent is None else int(spent),
+        "big": None if spent is None else spent > 5,
+        "event_timestamp": at(event),
+        "known_at": at(known),
+        "partition": at(event - 1).date().isoformat(),
+    }
 
 
 def table(rows: Sequence[dict[str, Any]]) -> pa.Table:
@@ -335,7 +347,7 @@ class TestHistory:
             patch.setattr(offline_store.tables, "dataset", lambda path: features)
             answer = feast.get_historical_features(
                 entity_df=entities, features=["tiny__spend:spent"], filter_by_created_timestamp=known
-            ).to_df()  # fmt: skip
+            ).to_df()
         for (customer, moment), found in zip(asked, answer["spent"], strict=True):
             candidates = [(e, e + late, n) for n, (c, e, late) in enumerate(rows) if c == customer and e <= moment]
             if known:

@@ -34,20 +34,37 @@ def said(home: Settings, capsys: pytest.CaptureFixture[str]) -> Callable[..., st
     def version(number: int, day: int, **promoted: Any) -> None:
         ledger.append(
             Judged(
-                **common(f"judged/run{number}", day, reason=f"{number} rows"), run_id=f"run{number}", key="k", family="ridge", judgement=1,
-                gate="evaluation rows", observed=float(number), bound=1.0, verdict="pass", compared_with=None,
+                **common(f"judged/run{number}", day, reason=f"{number} rows"),
+                run_id=f"run{number}",
+                key="k",
+                family="ridge",
+                judgement=1,
+                gate="evaluation rows",
+                observed=float(number),
+                bound=1.0,
+                verdict="pass",
+                compared_with=None,
             ),
-            Registered(**common(f"registered/{number}", day), version=number, run_id=f"run{number}", key="k", family="ridge"),
+            Registered(
+                **common(f"registered/{number}", day), version=number, run_id=f"run{number}", key="k", family="ridge"
+            ),
             Promoted(**common(f"promotion/{number}", day, **promoted), version=number),
-        )  # fmt: skip
+        )
 
     version(1, 5, replaced=None)
     ledger.append(
         Decided(
-            **common("decided/d", 9, actor="run m", reason="predictions \x1b[31mdrifted\n"), decision_id="d", start=START + timedelta(days=8),
-            end=START + timedelta(days=9), version=1, action="retrain", triggers=True, changed_at=None, evidence={},
+            **common("decided/d", 9, actor="run m", reason="predictions \x1b[31mdrifted\n"),
+            decision_id="d",
+            start=START + timedelta(days=8),
+            end=START + timedelta(days=9),
+            version=1,
+            action="retrain",
+            triggers=True,
+            changed_at=None,
+            evidence={},
         )
-    )  # fmt: skip
+    )
     version(2, 9, replaced=1, decision_id="d")
 
     def run(*arguments: str) -> str:
@@ -65,8 +82,13 @@ def test_the_whole_life_is_told_in_its_order(said: Callable[..., str]) -> None:
     assert lines[0] == "churn: version 1 is the champion"
     assert "  2: rolled back (complaints); as of 2026-01-10, ridge, MLflow run run2" in lines
     assert [line.split(": ")[-1].split(" (")[0] for line in lines if " to now: " in line] == ["version 1"]
-    order = ["version 1 was registered", "version 1 is the champion (better)", "decision d about 2026-01-09: retrain",
-             "version 2 is the champion (decision d)", "version 1 is the champion again; version 2 was rolled back from (complaints)"]  # fmt: skip
+    order = [
+        "version 1 was registered",
+        "version 1 is the champion (better)",
+        "decision d about 2026-01-09: retrain",
+        "version 2 is the champion (decision d)",
+        "version 1 is the champion again; version 2 was rolled back from (complaints)",
+    ]
     places = [told.index(line) for line in order]
     assert places == sorted(places)
     assert "[ada, run r]" in told and "[grace]" in told

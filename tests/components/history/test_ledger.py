@@ -35,8 +35,14 @@ def alert(id: str, model: str = "churn") -> Alerted:
 
 def promoted(version: int, replaced: int | None = None, model: str = "churn") -> Promoted:
     return Promoted(
-        id=f"promotion/{model}/{version}", model=model, as_of=AS_OF, actor="ada", reason="better", version=version, replaced=replaced
-    )  # fmt: skip
+        id=f"promotion/{model}/{version}",
+        model=model,
+        as_of=AS_OF,
+        actor="ada",
+        reason="better",
+        version=version,
+        replaced=replaced,
+    )
 
 
 def told(model: str = "churn") -> list[Event]:
@@ -148,10 +154,14 @@ def test_a_role_that_can_only_add_is_enough_and_can_do_nothing_else(
         records.add_version("churn", 2, run_id="run", key="key", as_of=AS_OF)
         assert records.version("churn", 2).family == "ridge", "the other tables are as they were"
         for statement in (
-            "update ledger set body = ''", "delete from ledger", "truncate ledger", "drop table ledger",
-            "alter table ledger disable trigger all", "create table mine (a int)",
+            "update ledger set body = ''",
+            "delete from ledger",
+            "truncate ledger",
+            "drop table ledger",
+            "alter table ledger disable trigger all",
+            "create table mine (a int)",
             "insert into ledger select * from ledger on conflict (number) do update set body = ''",
-        ):  # fmt: skip
+        ):
             with psycopg.connect(settings().database_url("evergreen")) as theirs_now:
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
                     theirs_now.execute(statement.encode())
@@ -173,12 +183,21 @@ def test_even_the_owner_changes_nothing_by_mistake(home: Settings) -> None:
 @pytest.mark.parametrize(
     ("change", "flaw"),
     [
-        ("update ledger set body = replace(body, 'better', 'worse') where number = 2", "entry 2 ('promotion/churn/2' of 'churn') is not what was recorded"),
-        ("update ledger set at = at + interval '1 day' where number = 2", "entry 2 ('promotion/churn/2' of 'churn') is not what was recorded"),
+        (
+            "update ledger set body = replace(body, 'better', 'worse') where number = 2",
+            "entry 2 ('promotion/churn/2' of 'churn') is not what was recorded",
+        ),
+        (
+            "update ledger set at = at + interval '1 day' where number = 2",
+            "entry 2 ('promotion/churn/2' of 'churn') is not what was recorded",
+        ),
         ("delete from ledger where number = 2", "entry 2 is missing"),
-        ("update ledger set number = case number when 2 then 3 when 3 then 2 end where number in (2, 3)", "entry 2 ('promotion/churn/3' of 'churn') does not follow"),
+        (
+            "update ledger set number = case number when 2 then 3 when 3 then 2 end where number in (2, 3)",
+            "entry 2 ('promotion/churn/3' of 'churn') does not follow",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_was_changed_removed_or_put_elsewhere_is_found(
     owner: psycopg.Connection, capsys: pytest.CaptureFixture[str], change: str, flaw: str
 ) -> None:

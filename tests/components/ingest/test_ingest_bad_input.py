@@ -46,27 +46,52 @@ def without(name: str) -> Change:
 UNREADABLE: dict[str, tuple[str, Change, str, str]] = {
     "an empty file": ("usage", lambda lines: b"", "an empty file", "a header line: session_id,customer_id,"),
     "a renamed column": (
-        "usage", lambda lines: [lines[0].replace("minutes", "length"), *lines[1:]],
-        "columns missing: minutes; unexpected: 'length'", "columns session_id, customer_id, started_at, minutes, device",
+        "usage",
+        lambda lines: [lines[0].replace("minutes", "length"), *lines[1:]],
+        "columns missing: minutes; unexpected: 'length'",
+        "columns session_id, customer_id, started_at, minutes, device",
     ),
     "a missing column": ("usage", without("device"), "columns missing: device", "columns session_id,"),
     "an extra column": (
-        "usage", lambda lines: [lines[0] + ",city", *(f"{line},Rome" for line in lines[1:])], "columns unexpected: 'city'", "columns session_id,",
+        "usage",
+        lambda lines: [lines[0] + ",city", *(f"{line},Rome" for line in lines[1:])],
+        "columns unexpected: 'city'",
+        "columns session_id,",
     ),
     "not UTF-8": (
-        "customers", lambda lines: "\n".join([lines[0], lines[1].replace("basic", "café").replace("plus", "café").replace("premium", "café")]).encode("latin-1"),
-        "byte 0xe9 at offset", "UTF-8",
+        "customers",
+        lambda lines: "\n".join(
+            [lines[0], lines[1].replace("basic", "café").replace("plus", "café").replace("premium", "café")]
+        ).encode("latin-1"),
+        "byte 0xe9 at offset",
+        "UTF-8",
     ),
-    "a row cut short": ("usage", lambda lines: [*lines[:-1], lines[-1].rsplit(",", 2)[0]], "3 cells, where the header has 5", "rows of 5 cells"),
-}  # fmt: skip
+    "a row cut short": (
+        "usage",
+        lambda lines: [*lines[:-1], lines[-1].rsplit(",", 2)[0]],
+        "3 cells, where the header has 5",
+        "rows of 5 cells",
+    ),
+}
 BROKEN: dict[str, tuple[str, Change, str]] = {
-    "a header and no customers": ("customers", lambda lines: lines[:1], "expect_table_row_count_to_be_between(), min_value=1"),
-    "a column of nulls": ("customers", column("customer_id", lambda n, text: ""), "expect_column_values_to_not_be_null(customer_id)"),
+    "a header and no customers": (
+        "customers",
+        lambda lines: lines[:1],
+        "expect_table_row_count_to_be_between(), min_value=1",
+    ),
+    "a column of nulls": (
+        "customers",
+        column("customer_id", lambda n, text: ""),
+        "expect_column_values_to_not_be_null(customer_id)",
+    ),
     "the same key again and again": ("usage", column("session_id", lambda n, text: "s-1"), " duplicate key"),
     "cells of another type": ("usage", column("minutes", lambda n, text: "ages"), " unparsable"),
-    "most rows out of range": ("payments", lambda lines: [lines[0], *(f"p-{n},c-1,2026-01-01T06:00:00Z,-5,paid" for n in range(30))],
-                               "30 of 30 rows would go to quarantine"),
-}  # fmt: skip
+    "most rows out of range": (
+        "payments",
+        lambda lines: [lines[0], *(f"p-{n},c-1,2026-01-01T06:00:00Z,-5,paid" for n in range(30))],
+        "30 of 30 rows would go to quarantine",
+    ),
+}
 
 
 def arrive(landing: Path, source: str, change: Change) -> bytes:
@@ -90,9 +115,12 @@ def test_a_missing_batch(own_landing: Path, source: str) -> None:
     file = batch_of(own_landing, source)
     file.unlink()
     says(
-        stops(BatchMissing), doing=f"reading the batch of churn/{source} of 2026-01-01", found="no such file", expected=str(file),
+        stops(BatchMissing),
+        doing=f"reading the batch of churn/{source} of 2026-01-01",
+        found="no such file",
+        expected=str(file),
         next_step="ask the upstream system for the file, then clear this task; a day without rows is a file with only its header",
-    )  # fmt: skip
+    )
 
 
 def test_a_folder_where_the_file_should_be(own_landing: Path) -> None:
@@ -100,9 +128,12 @@ def test_a_folder_where_the_file_should_be(own_landing: Path) -> None:
     file.unlink()
     file.mkdir()
     says(
-        stops(BatchUnreadable), doing="reading the batch of churn/usage of 2026-01-01", found="a folder", expected=str(file),
+        stops(BatchUnreadable),
+        doing="reading the batch of churn/usage of 2026-01-01",
+        found="a folder",
+        expected=str(file),
         next_step="remove it, ask the upstream system for the day's file, then clear this task",
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("name", UNREADABLE)
@@ -111,9 +142,12 @@ def test_a_batch_that_cannot_be_read_as_declared(own_landing: Path, name: str) -
     arrived = arrive(own_landing, source, change)
     file = batch_of(own_landing, source)
     says(
-        stops(BatchUnreadable), doing=f"reading the batch of churn/{source} of 2026-01-01 from {file}", found=found, expected=expected,
+        stops(BatchUnreadable),
+        doing=f"reading the batch of churn/{source} of 2026-01-01 from {file}",
+        found=found,
+        expected=expected,
         next_step=UPSTREAM,
-    )  # fmt: skip
+    )
     assert file.read_bytes() == arrived, "what arrived stays where it is"
 
 
@@ -123,9 +157,12 @@ def test_a_batch_that_breaks_its_contract(own_landing: Path, name: str) -> None:
     arrive(own_landing, source, change)
     error = stops(ContractBroken)
     says(
-        error, doing="validating the sources of churn 2026-01-01", found=f"{source}: ", next_step=CORRECT,
+        error,
+        doing="validating the sources of churn 2026-01-01",
+        found=f"{source}: ",
+        next_step=CORRECT,
         expected="every critical expectation met; nothing was published. Data Docs: http",
-    )  # fmt: skip
+    )
     assert found in error.found
 
 

@@ -132,8 +132,12 @@ def test_cells_that_do_not_fit_cost_their_rows(shop: str, spec_of: Callable[...,
 def test_types_of_postgres_that_python_does_not_have(shop: str, spec_of: Callable[..., ModelSpec]) -> None:
     """Infinity is no moment, whatever the session's settings say times look like."""
     query = "SELECT visit_id, 'r1'::varchar AS reader_id, CASE visit_id WHEN 'a' THEN 'infinity' ELSE visited_at END AS visited_at, pages::money::numeric AS pages FROM visits"
-    rows = extracted(run_of(spec_of(f"{query} WHERE visited_at >= %(start)s AND visited_at < %(end)s AND visit_id IN ('a', 'd')"),
-                            f"{shop}?options=-cTimeZone%3DAsia%2FTokyo%20-cDateStyle%3DSQL%2CDMY"))[1]  # fmt: skip
+    rows = extracted(
+        run_of(
+            spec_of(f"{query} WHERE visited_at >= %(start)s AND visited_at < %(end)s AND visit_id IN ('a', 'd')"),
+            f"{shop}?options=-cTimeZone%3DAsia%2FTokyo%20-cDateStyle%3DSQL%2CDMY",
+        )
+    )[1]
     found = {row["visit_id"]: (row["visited_at"], row["pages"], row["_unparsed"]) for row in rows}
     assert found["a"] == (None, 1, "visited_at=infinity")
     assert found["d"][0] == datetime(2026, 1, 5, 23, 59, 59, 999999, tzinfo=UTC)
@@ -157,12 +161,21 @@ WRONG: dict[str, tuple[str, str]] = {
     "a misspelt column": (SQL.replace("reader_id,", "reader,"), 'column "reader" does not exist'),
     "no SQL": (SQL.replace("SELECT", "SELEC"), 'syntax error at or near "SELEC"'),
     "two statements": (SQL.replace("ORDER BY", "; DELETE FROM visits ORDER BY"), 'syntax error at or near "ORDER"'),
-    "two whole statements": (SQL.replace("ORDER BY", "; DELETE FROM visits; --"), "cannot insert multiple commands into a prepared statement"),
+    "two whole statements": (
+        SQL.replace("ORDER BY", "; DELETE FROM visits; --"),
+        "cannot insert multiple commands into a prepared statement",
+    ),
     "no rows": ("SET ROLE none -- %(start)s %(end)s", "a statement that returns no rows"),
-    "a write": ("DELETE FROM visits WHERE visited_at >= %(start)s AND visited_at < %(end)s RETURNING *", "read-only transaction"),
+    "a write": (
+        "DELETE FROM visits WHERE visited_at >= %(start)s AND visited_at < %(end)s RETURNING *",
+        "read-only transaction",
+    ),
     "a hidden write": (SQL.replace("SELECT visit_id", "SELECT nextval('numbers'), visit_id"), "read-only transaction"),
-    "an impossible cast": (SQL.replace("pages FROM", "reader_id::int AS pages FROM"), "invalid input syntax for type integer"),
-}  # fmt: skip
+    "an impossible cast": (
+        SQL.replace("pages FROM", "reader_id::int AS pages FROM"),
+        "invalid input syntax for type integer",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -228,8 +241,17 @@ def environment(shop: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 
 def as_json(uri: str, **extra: Any) -> str:
     parts = urlsplit(uri)
-    return json.dumps({"conn_type": "postgres", "host": parts.hostname, "port": parts.port, "login": parts.username,
-                       "password": parts.password, "schema": parts.path[1:], "extra": extra})  # fmt: skip
+    return json.dumps(
+        {
+            "conn_type": "postgres",
+            "host": parts.hostname,
+            "port": parts.port,
+            "login": parts.username,
+            "password": parts.password,
+            "schema": parts.path[1:],
+            "extra": extra,
+        }
+    )
 
 
 def test_a_run_without_airflow_reads_the_connection_from_the_environment(

@@ -264,7 +264,13 @@ def test_the_hash_is_of_every_name_and_byte() -> None:
         return landing.digest([Part(Origin(SUBJECT, f"landing/{name}"), content) for name, content in parts.items()])
 
     assert digest(a=b"x") == hashlib.sha256(b"x").hexdigest(), "of one file, as sha256sum tells it"
-    different = [digest(a=b"x", b=b"yz"), digest(a=b"xy", b=b"z"), digest(a=b"x", c=b"yz"), digest(a=b"x", b=b"yz", c=b""),
-                 digest(b=b"yz", a=b"x"), digest(a=b"xyz")]  # fmt: skip
+    different = [
+        digest(a=b"x", b=b"yz"),
+        digest(a=b"xy", b=b"z"),
+        digest(a=b"x", c=b"yz"),
+        digest(a=b"x", b=b"yz", c=b""),
+        digest(b=b"yz", a=b"x"),
+        digest(a=b"xyz"),
+    ]
     assert len(set(different)) == len(different)
     assert digest(a=b"x", b=b"yz") == different[0]

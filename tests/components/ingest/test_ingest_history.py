@@ -39,8 +39,15 @@ def content(kind: str, times: list[str | None]) -> bytes:
 
 def day_of(file: bytes, day: date, kind: str = "csv", last: date | None = LAST) -> list[Row]:
     source = Source.model_validate(
-        {"path": "visits", "format": kind, "history": True, "event_time": "at", "keys": ("id",), "columns": {"id": "int", "at": "timestamp"}}
-    )  # fmt: skip
+        {
+            "path": "visits",
+            "format": kind,
+            "history": True,
+            "event_time": "at",
+            "keys": ("id",),
+            "columns": {"id": "int", "at": "timestamp"},
+        }
+    )
     part = Part(Origin(f"shop/visits of {day}", "landing/visits"), file)
     return parse_history(part, source, Day(Interval.of_day(day), FIRST, last)).to_pylist()
 

@@ -70,9 +70,13 @@ def _killed_runs() -> Iterator:
     """A function that runs a day in a process that is killed; says how it ended."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(PROJECT / "include"), str(PROJECT)])}
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.components.ingest.killed"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env=environment, cwd=PROJECT,
-    ) as process:  # fmt: skip
+        [sys.executable, "-m", "tests.components.ingest.killed"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=PROJECT,
+    ) as process:
         assert process.stdin is not None and process.stdout is not None
 
         def run_killed(request: str) -> str:

@@ -19,8 +19,13 @@ from evergreen.spec.schema import Source
 
 COLUMNS = {"id": "int", "spent": "float", "paid": "bool", "at": "timestamp", "day": "date", "note": "string"}
 SOUND: dict[str, Any] = {
-    "id": 1, "spent": 1.5, "paid": True, "at": "2026-01-05T10:00:00Z", "day": "2026-01-05", "note": "x",
-}  # fmt: skip
+    "id": 1,
+    "spent": 1.5,
+    "paid": True,
+    "at": "2026-01-05T10:00:00Z",
+    "day": "2026-01-05",
+    "note": "x",
+}
 PARSED = SOUND | {"at": datetime(2026, 1, 5, 10, tzinfo=UTC), "day": date(2026, 1, 5)}
 FORMATS = ("csv", "jsonl", "parquet")
 
@@ -87,9 +92,19 @@ def test_nulls_are_no_mistakes(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 @pytest.mark.parametrize(
     ("column", "text"),
-    [("id", "one"), ("id", "1.7"), ("id", "99999999999999999999"), ("spent", "n/a"), ("spent", "Infinity"), ("spent", "-inf"), ("paid", "maybe"), ("at", "yesterday"),
-     ("day", "05.01.2026"), ("day", "2026-02-30")],
-)  # fmt: skip
+    [
+        ("id", "one"),
+        ("id", "1.7"),
+        ("id", "99999999999999999999"),
+        ("spent", "n/a"),
+        ("spent", "Infinity"),
+        ("spent", "-inf"),
+        ("paid", "maybe"),
+        ("at", "yesterday"),
+        ("day", "05.01.2026"),
+        ("day", "2026-02-30"),
+    ],
+)
 def test_a_cell_that_does_not_fit_costs_its_row_and_keeps_its_text(kind: str, column: str, text: str) -> None:
     sound, wrong = parsed(kind, as_bytes(kind, SOUND, SOUND | {column: text}))
     assert sound["_unparsed"] is None
@@ -208,10 +223,16 @@ def test_a_line_that_is_no_json_object_is_named() -> None:
 
 def test_parquet_with_types_of_its_own() -> None:
     moment = datetime(2026, 1, 5, 10)
-    table = pa.table({
-        "id": pa.array([1], pa.int16()), "spent": pa.array([1.5], pa.float32()), "paid": [True], "at": pa.array([moment], pa.timestamp("ns")),
-        "day": [moment.date()], "note": pa.array(["x"]).dictionary_encode(),
-    })  # fmt: skip
+    table = pa.table(
+        {
+            "id": pa.array([1], pa.int16()),
+            "spent": pa.array([1.5], pa.float32()),
+            "paid": [True],
+            "at": pa.array([moment], pa.timestamp("ns")),
+            "day": [moment.date()],
+            "note": pa.array(["x"]).dictionary_encode(),
+        }
+    )
     assert parsed("parquet", parquet(table)) == [PARSED | {"_unparsed": None, "_row": 0}]
     number = table.set_column(3, "at", pa.array([5]))
     assert parsed("parquet", parquet(number))[0]["_unparsed"] == "at=5", "a number is no time"

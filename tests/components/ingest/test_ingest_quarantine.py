@@ -40,9 +40,11 @@ def damage(landing: Path) -> Path:
     file = batch_of(landing, "usage")
     header = lines(file)[0].split(",")
     more = [
-        {"session_id": "s-260101-negative", "minutes": NEGATIVE}, {"session_id": "s-260101-unreadable", "minutes": UNREADABLE},
-        {"session_id": REPEATED, "minutes": "1"}, {"session_id": REPEATED, "minutes": "2"},
-    ]  # fmt: skip
+        {"session_id": "s-260101-negative", "minutes": NEGATIVE},
+        {"session_id": "s-260101-unreadable", "minutes": UNREADABLE},
+        {"session_id": REPEATED, "minutes": "1"},
+        {"session_id": REPEATED, "minutes": "2"},
+    ]
     common = {"customer_id": "c-251231-001", "started_at": "2026-01-01T10:00:00Z", "device": "mobile"}
     cells = [",".join((common | row)[name] for name in header) for row in more]
     file.write_text("\n".join([*lines(file), *cells]) + "\n")

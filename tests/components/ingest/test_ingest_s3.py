@@ -52,9 +52,12 @@ def test_a_missing_key_is_a_missing_batch(in_s3: None) -> None:
     with pytest.raises(BatchMissing) as caught:
         ingestion.extract(run_of(1))
     says(
-        caught.value, doing="reading the batch of churn/customers of 2026-01-02", found="no such file",
-        expected=f"{ZONE}/churn/customers/2026-01-02.csv", next_step="ask the upstream system for the file, then clear this task",
-    )  # fmt: skip
+        caught.value,
+        doing="reading the batch of churn/customers of 2026-01-02",
+        found="no such file",
+        expected=f"{ZONE}/churn/customers/2026-01-02.csv",
+        next_step="ask the upstream system for the file, then clear this task",
+    )
 
 
 def test_a_missing_bucket_is_a_missing_batch(s3: str) -> None:
@@ -90,9 +93,12 @@ def test_a_server_that_does_not_answer_may_answer_later(landed_in_s3: str, monke
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
     says(
-        unavailable(), doing="reading the batch of churn/usage of 2026-01-01", found="EndpointConnectionError",
-        expected="an answer from the object store", next_step="correct AWS_ENDPOINT_URL",
-    )  # fmt: skip
+        unavailable(),
+        doing="reading the batch of churn/usage of 2026-01-01",
+        found="EndpointConnectionError",
+        expected="an answer from the object store",
+        next_step="correct AWS_ENDPOINT_URL",
+    )
     assert "EndpointConnectionError" in unavailable("churn/usage/{partition}*").found, "nor does it list its files"
 
 

@@ -65,9 +65,12 @@ def test_a_schema_break_stops_its_day_and_leaves_the_days_before(
     with pytest.raises(BatchUnreadable) as caught:
         ingest(run_of(1))
     says(
-        caught.value, doing="reading the batch of churn/usage of 2026-01-02 from ", found=f"columns {found}",
-        expected="columns session_id, customer_id, started_at, minutes, device", next_step="ask the upstream system for a corrected file",
-    )  # fmt: skip
+        caught.value,
+        doing="reading the batch of churn/usage of 2026-01-02 from ",
+        found=f"columns {found}",
+        expected="columns session_id, customer_id, started_at, minutes, device",
+        next_step="ask the upstream system for a corrected file",
+    )
     assert everything(churn()) == before
 
 

@@ -23,9 +23,16 @@ KNOWN = datetime(2026, 1, 6, tzinfo=UTC)
 
 def entry(partition: str, **changed: Any) -> catalogue.Entry:
     said: dict[str, Any] = {
-        "model": "shop", "layer": "raw", "name": "visits", "partition": partition, "rows": 3, "content_hash": "h",
-        "inputs_hash": None, "table_version": 0, "known_at": KNOWN,
-    }  # fmt: skip
+        "model": "shop",
+        "layer": "raw",
+        "name": "visits",
+        "partition": partition,
+        "rows": 3,
+        "content_hash": "h",
+        "inputs_hash": None,
+        "table_version": 0,
+        "known_at": KNOWN,
+    }
     return catalogue.Entry(**said | changed)
 
 

@@ -18,7 +18,9 @@ from evergreen.handovers.handover import Staged
 from evergreen.lake import staging
 from evergreen.settings import settings
 
-ROWS = pa.table({"key": ["a", "b", None], "value": [1.0, None, 3.0], "at": pa.array([0, 1, None], pa.timestamp("us", "UTC"))})  # fmt: skip
+ROWS = pa.table(
+    {"key": ["a", "b", None], "value": [1.0, None, 3.0], "at": pa.array([0, 1, None], pa.timestamp("us", "UTC"))}
+)
 
 
 @pytest.fixture

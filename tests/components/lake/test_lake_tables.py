@@ -108,10 +108,15 @@ def test_a_version_stays_readable_after_its_partition_was_replaced() -> None:
 
 def test_types_come_back_as_they_were_written() -> None:
     moment = datetime(2026, 1, 5, 12, 30, tzinfo=UTC)
-    written = pa.table({
-        "at": pa.array([moment, None], pa.timestamp("us", "UTC")), "text": pa.array(["x", None]), "whole": pa.array([1, None], pa.int64()),
-        "yes": pa.array([True, None]), "day": pa.array([moment.date(), None]),
-    })  # fmt: skip
+    written = pa.table(
+        {
+            "at": pa.array([moment, None], pa.timestamp("us", "UTC")),
+            "text": pa.array(["x", None]),
+            "whole": pa.array([1, None], pa.int64()),
+            "yes": pa.array([True, None]),
+            "day": pa.array([moment.date(), None]),
+        }
+    )
     tables.replace(TABLE.at("a"), written)
     found = tables.read(TABLE)
     assert found is not None

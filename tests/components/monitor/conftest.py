@@ -91,11 +91,18 @@ class Live:
         )
         rows = [
             Prediction(
-                self.spec.model, version, f"{self.spec.model}-{day}-{version}-{hour}", position, frame["customer_id"].iloc[position],
-                at(day - 1) + timedelta(hours=hour), at(day - 1), features.iloc[position].to_dict(), float(answers[position]),
+                self.spec.model,
+                version,
+                f"{self.spec.model}-{day}-{version}-{hour}",
+                position,
+                frame["customer_id"].iloc[position],
+                at(day - 1) + timedelta(hours=hour),
+                at(day - 1),
+                features.iloc[position].to_dict(),
+                float(answers[position]),
             )
             for position in range(len(frame))
-        ]  # fmt: skip
+        ]
         self.log.append(rows).result(timeout=30)
 
     def label(self, day: int, change: CHANGE = lambda frame: frame) -> None:
@@ -136,14 +143,20 @@ def live(
     monkeypatch.setenv("EVERGREEN_MLFLOW_URL", mlflow_url)
     settings.cache_clear()
     spec = spec_in(
-        tmp_path / "model", model=f"w_{home.database_prefix}tiny".replace("__", "_"),
+        tmp_path / "model",
+        model=f"w_{home.database_prefix}tiny".replace("__", "_"),
         split={"window": "18d", "evaluation": "1d", "minimum_rows": 100, "folds": 2},
         gates={"minimum_rows": 50, "minimum_positives": 10, "floor": {"roc_auc": 0.5}},
         monitoring={
-            "minimum_rows": 20, "feature_drift": 0.5, "drifted_share": 0.25, "prediction_drift": 0.6, "performance_drop": 0.2,
-            "persistence": 2, "cooldown": "5d",
+            "minimum_rows": 20,
+            "feature_drift": 0.5,
+            "drifted_share": 0.25,
+            "prediction_drift": 0.6,
+            "performance_drop": 0.2,
+            "persistence": 2,
+            "cooldown": "5d",
         },
-    )  # fmt: skip
+    )
     contest = Contest(spec, training_set)
     run = run_as_of(spec)
     data = contest.data(run, rows_of(range(DAYS)))

@@ -32,9 +32,12 @@ def listener(request: pytest.FixtureRequest) -> Iterator[Listener]:
 
 
 def notify(
-    monkeypatch: pytest.MonkeyPatch, channels: str, warnings: list[str] | None = None, reason: str | None = None,
+    monkeypatch: pytest.MonkeyPatch,
+    channels: str,
+    warnings: list[str] | None = None,
+    reason: str | None = None,
     **connections: dict[str, Any],
-) -> None:  # fmt: skip
+) -> None:
     """Call every notifier of the churn model, as Airflow does after a task failed, after one that warns, or after a failed run."""
     monkeypatch.setenv("EVERGREEN_ALERTS", channels)
     for name, connection in connections.items():
@@ -63,9 +66,11 @@ def test_a_mail_goes_to_the_models_owner_with_the_message_and_the_next_step(
 ) -> None:
     host, port = listener.server_address[:2]
     connection = {
-        "conn_type": "smtp", "host": host, "port": port,
+        "conn_type": "smtp",
+        "host": host,
+        "port": port,
         "extra": {"disable_ssl": True, "disable_tls": True, "from_email": "evergreen@example.com"},
-    }  # fmt: skip
+    }
     notify(monkeypatch, "smtp", SMTP_DEFAULT=connection)
     mail = email.message_from_string(listener.heard[0])
     assert mail["To"] == "retention@example.com"

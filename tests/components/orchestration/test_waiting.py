@@ -54,9 +54,15 @@ def execute(
 ) -> Done:
     """Run a stage as a task of a run that was started then (now, by default)."""
     dag_run = SimpleNamespace(
-        run_type=kind, run_id=f"{kind}__1", start_date=started or datetime.now(UTC), logical_date=DAY.start,
-        run_after=DAY.end, data_interval_start=DAY.start, data_interval_end=DAY.end, triggering_user_name=None,
-    )  # fmt: skip
+        run_type=kind,
+        run_id=f"{kind}__1",
+        start_date=started or datetime.now(UTC),
+        logical_date=DAY.start,
+        run_after=DAY.end,
+        data_interval_start=DAY.start,
+        data_interval_end=DAY.end,
+        triggering_user_name=None,
+    )
     step = Step("extract", stage)
     task = StageOperator(spec=spec, loop="ingest", step=step, task_id="extract", **options)
     left = task.execute({"dag_run": dag_run, "params": {}, "ti": None})

@@ -78,11 +78,18 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
 def rows_of(spec: ModelSpec, count: int, seed: int) -> pd.DataFrame:
     """Random rows of the spec's features."""
     rng = np.random.default_rng(seed)
-    return pd.DataFrame({
-        name: rng.choice(["a", "b", "c"], count) if kind == "category" else rng.integers(0, 2, count).astype(bool) if kind == "bool"
-        else rng.integers(0, 50, count) if kind == "int" else rng.normal(10, 3, count)
-        for name, kind in spec.feature_types.items()
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            name: rng.choice(["a", "b", "c"], count)
+            if kind == "category"
+            else rng.integers(0, 2, count).astype(bool)
+            if kind == "bool"
+            else rng.integers(0, 50, count)
+            if kind == "int"
+            else rng.normal(10, 3, count)
+            for name, kind in spec.feature_types.items()
+        }
+    )
 
 
 class Forker:
@@ -91,8 +98,11 @@ class Forker:
     def __init__(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("forker.py"))],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(PROJECT / "include")},
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(PROJECT / "include")},
+        )
         self._ready = False
 
     def start(self, arguments: Sequence[str], log: Path, stdin: str) -> int:
@@ -216,8 +226,10 @@ class ServedModel:
         )
         run_id, model_id = str(own.info.run_id), shared.data.tags["evergreen.model_uri"].removeprefix("models:/")
         files = {
-            "sample.json": artifacts.download(shared.info.run_id, "", "sample.json"), "spec.json": self.spec.model_dump_json().encode(), "reference.parquet": b"none",
-        }  # fmt: skip
+            "sample.json": artifacts.download(shared.info.run_id, "", "sample.json"),
+            "spec.json": self.spec.model_dump_json().encode(),
+            "reference.parquet": b"none",
+        }
         for file, content in files.items():
             client.log_text(run_id, content.decode(), file)
         files["model.skops"] = artifacts.download(run_id, model_id, "model.skops")
@@ -238,9 +250,12 @@ class ServedModel:
         mlflow.set_experiment("candidates")
         with mlflow.start_run() as active:
             info = mlflow.sklearn.log_model(
-                pipeline, name="model", serialization_format="skops", skops_trusted_types=list(family_of("logistic_regression").types),
+                pipeline,
+                name="model",
+                serialization_format="skops",
+                skops_trusted_types=list(family_of("logistic_regression").types),
                 pip_requirements=["scikit-learn"],
-            )  # fmt: skip
+            )
             mlflow.set_tag("evergreen.model_uri", info.model_uri)
             sample = json.loads(frame.head(20).to_json(orient="records", double_precision=15))
             answers = pipeline.predict_proba(frame.head(20))[:, 1].tolist()
@@ -410,9 +425,15 @@ def running_shared_server(
     prefix = f"t{os.getpid()}_{name}_"
     port = postgres.free_port()
     environment = {
-        "HOME": str(folder / "home"), "DATABASE": postgres_url, "DATABASE_PREFIX": prefix, "MODELS": str(folder / "models"),
-        "MLFLOW_URL": mlflow_url, "SERVER_URL": f"http://127.0.0.1:{port}", "SERVER_TOKEN": TOKEN, "REPLAY": "1",
-    }  # fmt: skip
+        "HOME": str(folder / "home"),
+        "DATABASE": postgres_url,
+        "DATABASE_PREFIX": prefix,
+        "MODELS": str(folder / "models"),
+        "MLFLOW_URL": mlflow_url,
+        "SERVER_URL": f"http://127.0.0.1:{port}",
+        "SERVER_TOKEN": TOKEN,
+        "REPLAY": "1",
+    }
     postgres.create_databases(postgres_url, [f"{prefix}{database}" for database in ("evergreen", "optuna", "feast")])
     for number in range(POOL):
         declare(folder / "models", f"{name}{number}")

@@ -58,14 +58,23 @@ def test_a_version_is_deployed_and_the_ledger_says_who_when_what_and_why(served:
     assert deployed.extra() == {"version": 2, "replaced": 1, "metric": "roc_auc", "score": 0.75}
     assert (answering(served), served.aliases()) == (2, (2, 1))
     assert deployed.links() == {
-        Link.MLFLOW_RUN: registered.run.page, Link.MODEL_SERVER: f"{settings().server_url}/docs"
-    }  # fmt: skip
+        Link.MLFLOW_RUN: registered.run.page,
+        Link.MODEL_SERVER: f"{settings().server_url}/docs",
+    }
     assert served.kinds()[-4:] == ["registered", "deploying", "deployed", "promoted"]
     event = ledger.entries(served.name)[-1].event
     assert event == Promoted(
-        id=f"promotion/{served.name}/2", model=served.name, as_of=at(5), actor="run scheduled__5", reason="scheduled", version=2, replaced=1,
-        run_id=registered.run.id, key=registered.key, decision_id=None,
-    )  # fmt: skip
+        id=f"promotion/{served.name}/2",
+        model=served.name,
+        as_of=at(5),
+        actor="run scheduled__5",
+        reason="scheduled",
+        version=2,
+        replaced=1,
+        run_id=registered.run.id,
+        key=registered.key,
+        decision_id=None,
+    )
 
 
 def test_a_candidate_that_did_not_pass_its_gates_makes_no_version(served: ServedModel) -> None:
@@ -163,9 +172,11 @@ def watched(served: ServedModel) -> Iterator[list[tuple[str, Any]]]:
             body = self.rfile.read(int(self.headers["content-length"]))
             seen.append(("asked", served.aliases()))
             response = httpx.post(
-                behind + self.path, content=body, timeout=60,
+                behind + self.path,
+                content=body,
+                timeout=60,
                 headers={name: self.headers[name] for name in ("authorization", "content-type")},
-            )  # fmt: skip
+            )
             seen.append((f"answered {response.status_code}", served.aliases()))
             self.send_response(response.status_code)
             self.send_header("content-length", str(len(response.content)))
@@ -187,9 +198,11 @@ def test_the_alias_moves_only_after_the_server_confirmed(served: ServedModel) ->
         second = served.champion(5)
     assert (first, second) == (1, 2)
     assert seen == [
-        ("asked", (None, None)), ("answered 200", (None, None)),
-        ("asked", (1, None)), ("answered 200", (1, None)),
-    ]  # fmt: skip
+        ("asked", (None, None)),
+        ("answered 200", (None, None)),
+        ("asked", (1, None)),
+        ("answered 200", (1, None)),
+    ]
     assert served.aliases() == (2, 1)
 
 

@@ -19,7 +19,24 @@ from evergreen.settings import PROJECT
 from evergreen.spec.load import load_spec
 
 PLANTED = "</p></pre></style><script>document.title='planted'</script><img src=x onerror=alert(1)>"
-TAGS = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "a", "code", "table", "tr", "th", "td", "pre"}  # fmt: skip
+TAGS = {
+    "html",
+    "head",
+    "meta",
+    "title",
+    "style",
+    "body",
+    "h1",
+    "h2",
+    "p",
+    "a",
+    "code",
+    "table",
+    "tr",
+    "th",
+    "td",
+    "pre",
+}
 
 
 class Page(HTMLParser):

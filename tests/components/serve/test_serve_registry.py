@@ -263,18 +263,25 @@ def of_an_earlier_release(served: ServedModel, day: int) -> int:
     spec, recorded = served.spec, records.candidate(served.run_of(8000 + day))
     mlflow_client, source = mlflow.MlflowClient(), mlflow.get_run(recorded.run_id)
     tags = {
-        "evergreen.key": f"old-{day}", "evergreen.as_of": at(day).isoformat(), "evergreen.family": "logistic_regression", "evergreen.reason": "scheduled",
-    }  # fmt: skip
+        "evergreen.key": f"old-{day}",
+        "evergreen.as_of": at(day).isoformat(),
+        "evergreen.family": "logistic_regression",
+        "evergreen.reason": "scheduled",
+    }
     with mlflow.start_run(experiment_id=source.info.experiment_id, tags=tags) as old:
         info = mlflow.sklearn.log_model(
-            loading.pipeline(recorded.run_id), name="model", serialization_format="skops", skops_trusted_types=["numpy.dtype"],
+            loading.pipeline(recorded.run_id),
+            name="model",
+            serialization_format="skops",
+            skops_trusted_types=["numpy.dtype"],
             pip_requirements=["scikit-learn"],
-        )  # fmt: skip
+        )
         mlflow.set_tag("evergreen.model_uri", info.model_uri)
         for name, content in {
-            "spec.json": spec.model_dump_json().encode(), "sample.json": artifacts.read(recorded, "sample.json"),
+            "spec.json": spec.model_dump_json().encode(),
+            "sample.json": artifacts.read(recorded, "sample.json"),
             "evaluation.json": json.dumps({"value": 0.7}).encode(),
-        }.items():  # fmt: skip
+        }.items():
             mlflow.log_text(content.decode(), name)
         log_reference(served, old.info.run_id)
     try:
@@ -292,10 +299,18 @@ def of_an_earlier_release(served: ServedModel, day: int) -> int:
     mlflow_client.set_registered_model_alias(served.name, "champion", str(number))
     ledger.append(
         Promoted(
-            id=f"promotion/{served.name}/{number}", model=served.name, as_of=at(day), actor="run old", reason="scheduled", taken_over=True,
-            version=number, replaced=before, run_id=old.info.run_id, key=f"old-{day}",
+            id=f"promotion/{served.name}/{number}",
+            model=served.name,
+            as_of=at(day),
+            actor="run old",
+            reason="scheduled",
+            taken_over=True,
+            version=number,
+            replaced=before,
+            run_id=old.info.run_id,
+            key=f"old-{day}",
         )
-    )  # fmt: skip
+    )
     return number
 
 

@@ -45,9 +45,13 @@ def test_one_entity_is_answered_with_the_version_and_the_request_id(open_shop: S
         "version": 1,
         "as_of": "2026-01-05T01:00:00+00:00",
         "predictions": [
-            {"customer_id": customer(1), "prediction": answer["predictions"][0]["prediction"], "features_at": at(0).isoformat()}
+            {
+                "customer_id": customer(1),
+                "prediction": answer["predictions"][0]["prediction"],
+                "features_at": at(0).isoformat(),
+            }
         ],
-    }  # fmt: skip
+    }
     assert answer["predictions"][0]["prediction"] == pytest.approx(open_shop.answers(1)[1], abs=1e-12)
 
 
@@ -58,15 +62,20 @@ def test_a_batch_is_answered_in_its_order_and_unknown_entities_with_an_error_eac
     answer, expected = response.json(), open_shop.answers(1)
     assert [item["customer_id"] for item in answer["predictions"]] == asked
     assert [item["prediction"] for item in answer["predictions"]] == [
-        pytest.approx(expected[7], abs=1e-12), None, pytest.approx(expected[2], abs=1e-12), pytest.approx(expected[7], abs=1e-12)
-    ]  # fmt: skip
+        pytest.approx(expected[7], abs=1e-12),
+        None,
+        pytest.approx(expected[2], abs=1e-12),
+        pytest.approx(expected[7], abs=1e-12),
+    ]
     assert [("nobody" in item.get("error", "")) for item in answer["predictions"]] == [False, True, False, False]
     logged = {
         position: row for (request, position), row in open_shop.logged().items() if request == answer["request_id"]
     }
     assert {position: row.entity for position, row in logged.items()} == {
-        0: customer(7), 2: customer(2), 3: customer(7)
-    }, "exactly the answered predictions are logged, an entity asked twice twice"  # fmt: skip
+        0: customer(7),
+        2: customer(2),
+        3: customer(7),
+    }, "exactly the answered predictions are logged, an entity asked twice twice"
 
 
 def test_the_log_has_the_features_that_the_prediction_was_made_from(open_shop: ServedModel) -> None:
@@ -333,8 +342,11 @@ def test_categories_that_the_version_never_saw_are_counted_by_feature(open_shop:
     view = next(view for view, declared in open_shop.spec.features.items() if feature in declared.features)
     put_online(open_shop.spec, 1, ["seen", "new", "null"])
     for key, value in (("seen", "b"), ("new", "<script>"), ("null", None)):
-        columns = {"customer_id": pa.array([key]), "event_timestamp": pa.array([at(2)], pa.timestamp("us", "UTC")),
-                   "known_at": pa.array([at(2)], pa.timestamp("us", "UTC"))}  # fmt: skip
+        columns = {
+            "customer_id": pa.array([key]),
+            "event_timestamp": pa.array([at(2)], pa.timestamp("us", "UTC")),
+            "known_at": pa.array([at(2)], pa.timestamp("us", "UTC")),
+        }
         kinds = open_shop.spec.features[view].features
         values = {each: pa.array([value if each == feature else None], _TYPES[kind]) for each, kind in kinds.items()}
         online_values.write(open_shop.spec, view, pa.table(columns | values))

@@ -159,9 +159,7 @@ def test_a_log_of_an_earlier_release_takes_answers_too(home: Settings) -> None:
             " entity text not null, as_of timestamptz not null, features_at timestamptz, features jsonb not null,"
             " prediction double precision not null, logged_at timestamptz not null default now(), primary key (request_id, position))"
         )
-        connection.execute(
-            "insert into predictions values ('shop', 1, 'old', 0, 'c-1', %s, null, '{}', 0.5)", [at(0)]
-        )
+        connection.execute("insert into predictions values ('shop', 1, 'old', 0, 'c-1', %s, null, '{}', 0.5)", [at(0)])
     log, memory = PredictionLog(), Memory()
     log.append([row("new")], answer("k", "new")).result(timeout=30)
     assert (memory.find("shop", "k"), of_log()) == (answer("k", "new"), {"old", "new"})

@@ -177,8 +177,12 @@ def test_after_a_rollback_the_next_version_serves_and_can_be_rolled_back_from(se
     back(served, "complaints again")
     assert (answering(served), served.aliases()) == (1, (1, 1))
     assert served.events() == [
-        ("promoted", 1), ("promoted", 2), ("rolled back", 1), ("promoted", 3), ("rolled back", 1)
-    ]  # fmt: skip
+        ("promoted", 1),
+        ("promoted", 2),
+        ("rolled back", 1),
+        ("promoted", 3),
+        ("rolled back", 1),
+    ]
 
 
 def test_a_rollback_to_a_version_that_cannot_be_loaded_changes_nothing(served: ServedModel) -> None:

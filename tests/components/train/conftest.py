@@ -39,17 +39,24 @@ def spec_in(folder: Path, **changes: Any) -> ModelSpec:
         (folder / name).write_text("select 1")
     return ModelSpec.model_validate(
         {
-            "model": "tiny", "description": "a test", "owner": {"name": "team", "email": "team@example.org"},
-            "first_day": FIRST, "schedule": {"train": "0 1 * * *"}, "entity": {"name": "customer", "key": "customer_id"},
+            "model": "tiny",
+            "description": "a test",
+            "owner": {"name": "team", "email": "team@example.org"},
+            "first_day": FIRST,
+            "schedule": {"train": "0 1 * * *"},
+            "entity": {"name": "customer", "key": "customer_id"},
             "sources": {
                 "events": {
-                    "path": "events/{partition}.csv", "event_time": "at", "keys": ("customer_id",),
+                    "path": "events/{partition}.csv",
+                    "event_time": "at",
+                    "keys": ("customer_id",),
                     "columns": {"at": "timestamp", "customer_id": "string"},
                 },
             },
             "features": {
                 "activity": {
-                    "sources": ("events",), "look_back": "3d",
+                    "sources": ("events",),
+                    "look_back": "3d",
                     "features": {"minutes": "float", "sessions": "int", "mobile": "bool", "plan": "category"},
                 },
             },
@@ -61,10 +68,16 @@ def spec_in(folder: Path, **changes: Any) -> ModelSpec:
                 "mlp": {"epochs": [2, 4], "units": [4, 8], "batch_size": [64, 128]},
             },
             "search": {"trials": 3, "seed": 7},
-            "gates": {"minimum_rows": 100, "minimum_positives": 10, "floor": {"roc_auc": 0.6}, "better_than_baseline": 0.05},
+            "gates": {
+                "minimum_rows": 100,
+                "minimum_positives": 10,
+                "floor": {"roc_auc": 0.6},
+                "better_than_baseline": 0.05,
+            },
             "monitoring": {"minimum_rows": 1, "cooldown": "1d"},
-        } | changes
-    ).at(folder)  # fmt: skip
+        }
+        | changes
+    ).at(folder)
 
 
 def rows_of(days: range, customers: int = CUSTOMERS, seed: int = 0) -> pd.DataFrame:
@@ -74,12 +87,19 @@ def rows_of(days: range, customers: int = CUSTOMERS, seed: int = 0) -> pd.DataFr
     minutes, sessions = random.normal(30, 10, size), random.integers(0, 9, size)
     plan = random.choice(["basic", "pro"], size).astype(object)
     chance = 1 / (1 + np.exp((minutes - 30) / 5 + (plan == "pro")))
-    frame = pd.DataFrame({
-        "customer_id": [f"c{number}" for _ in days for number in range(customers)],
-        "event_timestamp": pd.to_datetime([at(day) for day in days for _ in range(customers)], utc=True).astype("datetime64[us, UTC]"),
-        "minutes": minutes, "sessions": sessions.astype("float64"), "mobile": random.random(size) < 0.5, "plan": plan,
-        "left": (random.random(size) < chance).astype("int64"),
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "customer_id": [f"c{number}" for _ in days for number in range(customers)],
+            "event_timestamp": pd.to_datetime([at(day) for day in days for _ in range(customers)], utc=True).astype(
+                "datetime64[us, UTC]"
+            ),
+            "minutes": minutes,
+            "sessions": sessions.astype("float64"),
+            "mobile": random.random(size) < 0.5,
+            "plan": plan,
+            "left": (random.random(size) < chance).astype("int64"),
+        }
+    )
     frame.loc[random.random(size) < 0.1, ["minutes", "plan"]] = [np.nan, None]
     return frame
 

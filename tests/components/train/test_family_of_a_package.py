@@ -122,7 +122,9 @@ def test_a_family_that_a_package_brings_is_trained_registered_and_answers_in_a_s
     assert families.names() == (*OURS, "extra_trees")
     assert families.package("extra_trees") == ("acme-trees", "1.2")
     wrong = spec_in(tmp_path / "wrong", families={"extra_trees": {"n_estimators": [5, 5000]}})
-    assert [mistake.key for mistake in rules.mistakes(wrong) if "families" in mistake.key] == ["families.extra_trees.n_estimators"]  # fmt: skip
+    assert [mistake.key for mistake in rules.mistakes(wrong) if "families" in mistake.key] == [
+        "families.extra_trees.n_estimators"
+    ]
 
     spec = spec_in(tmp_path / "model", model=spec.model, families={"extra_trees": {"min_samples_leaf": [2, 9]}})
     assert not [mistake for mistake in rules.mistakes(spec) if "families" in mistake.key]
@@ -132,7 +134,10 @@ def test_a_family_that_a_package_brings_is_trained_registered_and_answers_in_a_s
     run_id = candidate.run.id
 
     trials = json.loads(artifacts.read(records.candidate(run_id), "trials.json"))
-    assert (trials[0]["proposed_by"], trials[0]["parameters"]) == ("defaults", {"n_estimators": 20, "min_samples_leaf": 2})  # fmt: skip
+    assert (trials[0]["proposed_by"], trials[0]["parameters"]) == (
+        "defaults",
+        {"n_estimators": 20, "min_samples_leaf": 2},
+    )
     assert json.loads(artifacts.read(records.candidate(run_id), "environment.json"))["acme-trees"] == "1.2"
 
     registered = registry.register(run, judged(run_id, key=data.key, family="extra_trees"))

@@ -41,10 +41,14 @@ PARAMETERS = {
     "mlp": {"epochs": 2},
 }
 ROWS = rows_of(range(4))
-ODD = pd.DataFrame({
-    "minutes": [30.0, np.nan, 1e300, np.nan], "sessions": [3, np.nan, -5, np.nan], "mobile": [True, None, False, None],
-    "plan": ["basic", "never seen", None, None],
-})  # fmt: skip
+ODD = pd.DataFrame(
+    {
+        "minutes": [30.0, np.nan, 1e300, np.nan],
+        "sessions": [3, np.nan, -5, np.nan],
+        "mobile": [True, None, False, None],
+        "plan": ["basic", "never seen", None, None],
+    }
+)
 
 
 def answers(family: str, types: dict[str, FeatureType], learn: pd.DataFrame, asked: pd.DataFrame) -> np.ndarray:
@@ -114,7 +118,9 @@ def test_the_network_that_answers_without_tensorflow_is_the_one_that_was_fitted(
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_tells_which_categories_it_has_seen(family: str) -> None:
     def seen(types: dict[str, FeatureType], learn: pd.DataFrame) -> dict[str, frozenset[str]]:
-        return families.categories(families.build(family, PARAMETERS[family], types, 7).fit(inputs(types, learn), learn["left"]))  # fmt: skip
+        return families.categories(
+            families.build(family, PARAMETERS[family], types, 7).fit(inputs(types, learn), learn["left"])
+        )
 
     many = ROWS.assign(plan=[None, *(f"plan {number % 300}" for number in range(len(ROWS) - 1))])
     assert seen(TYPES, ROWS) == {"plan": frozenset(ROWS["plan"].dropna())}

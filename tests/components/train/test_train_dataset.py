@@ -25,9 +25,16 @@ DAY = timedelta(days=1)
 HORIZON = 2
 CUSTOMERS = [f"c{number}" for number in range(8)]
 STAMPS = [("event_timestamp", pa.timestamp("us", "UTC")), ("known_at", pa.timestamp("us", "UTC"))]
-FEATURES = pa.schema([
-    ("customer_id", pa.string()), ("minutes", pa.float64()), ("sessions", pa.int64()), ("mobile", pa.bool_()), ("plan", pa.string()), *STAMPS,
-])  # fmt: skip
+FEATURES = pa.schema(
+    [
+        ("customer_id", pa.string()),
+        ("minutes", pa.float64()),
+        ("sessions", pa.int64()),
+        ("mobile", pa.bool_()),
+        ("plan", pa.string()),
+        *STAMPS,
+    ]
+)
 LABELS = pa.schema([("customer_id", pa.string()), ("left", pa.int64()), *STAMPS])
 
 
@@ -38,9 +45,14 @@ def tiny(home: Settings, tmp_path: Path) -> ModelSpec:
 
 def feature(customer: str, event: datetime, value: float, known: datetime | None = None) -> Row:
     return {
-        "customer_id": customer, "minutes": value, "sessions": int(value), "mobile": value > 0, "plan": f"p{value:g}",
-        "event_timestamp": event, "known_at": known or event,
-    }  # fmt: skip
+        "customer_id": customer,
+        "minutes": value,
+        "sessions": int(value),
+        "mobile": value > 0,
+        "plan": f"p{value:g}",
+        "event_timestamp": event,
+        "known_at": known or event,
+    }
 
 
 def label(customer: str, cutoff: datetime, left: int, known: datetime | None = None) -> Row:
@@ -100,9 +112,14 @@ def rows_by_hand(as_of: datetime, split: rules.Split, features: list[Row], label
                 and found["event_timestamp"] <= cutoff
                 and found["known_at"] <= cutoff
             ]
-            expected.append({
-                "customer_id": row["customer_id"], "event_timestamp": cutoff, "left": row["left"], "minutes": max(seen)[2] if seen else None,
-            })  # fmt: skip
+            expected.append(
+                {
+                    "customer_id": row["customer_id"],
+                    "event_timestamp": cutoff,
+                    "left": row["left"],
+                    "minutes": max(seen)[2] if seen else None,
+                }
+            )
     return expected
 
 

@@ -184,7 +184,12 @@ def test_a_search_begins_with_the_defaults_and_the_best_of_the_last_study_before
     from evergreen.train import stages, tuning
 
     family, other = "logistic_regression", "gradient_boosting"
-    spec = spec_in(tmp_path / "warm", model=spec.model, families={family: {}, other: {"max_iter": [5, 15]}}, search={"trials": 5, "seed": 7})  # fmt: skip
+    spec = spec_in(
+        tmp_path / "warm",
+        model=spec.model,
+        families={family: {}, other: {"max_iter": [5, 15]}},
+        search={"trials": 5, "seed": 7},
+    )
 
     def trained(day: int, name: str = family, **changes: Any) -> tuple[str, list[dict[str, Any]]]:
         """The study of a training as of that day, and its trials."""
@@ -240,9 +245,12 @@ def test_a_killed_search_goes_on_where_it_was_and_ends_as_an_uninterrupted_one(
 
     family, trials = "gradient_boosting", 6
     spec = spec_in(
-        tmp_path / "long", model=spec.model, families={family: {"max_iter": [30, 60]}},
-        search={"trials": trials, "seed": 7}, split=spec.split.model_copy(update={"folds": 5}),
-    )  # fmt: skip
+        tmp_path / "long",
+        model=spec.model,
+        families={family: {"max_iter": [30, 60]}},
+        search={"trials": trials, "seed": 7},
+        split=spec.split.model_copy(update={"folds": 5}),
+    )
     run = run_as_of(spec)
     data = another_training(training_set(run), f"killed-{spec.model}")
 
