@@ -44,7 +44,8 @@ _TAGS = (
     " them:"
 )
 _HEADS = ("column", "type", "what it says")
-_COMMENT = re.compile(r"^    (\w+): .*?  # (.+)$", re.MULTILINE)
+# a field of a row, with the comment above it or behind it
+_COMMENT = re.compile(r"^(?:    # (?P<above>.+)\n)?    (?P<field>\w+): .*?(?:  # (?P<behind>.+))?$", re.MULTILINE)
 
 
 def page() -> str:
@@ -73,7 +74,9 @@ def _tables() -> tuple[tuple[Table[Any], str], ...]:
 
 
 def _table(table: Table[Any], writers: str) -> Iterator[str]:
-    about = dict(_COMMENT.findall(inspect.getsource(table.row)))
+    about = {
+        found["field"]: found["above"] or found["behind"] for found in _COMMENT.finditer(inspect.getsource(table.row))
+    }
     yield f"### {table.name}"
     yield ""
     doc = " ".join((table.row.__doc__ or "").split())
@@ -82,7 +85,7 @@ def _table(table: Table[Any], writers: str) -> Iterator[str]:
     yield from markdown.table(
         _HEADS,
         (
-            (f"`{column.name}`", f"{column.kind}{' or null' if column.nullable else ''}", about.get(column.name, ""))
+            (f"`{column.name}`", f"{column.kind}{' or null' if column.nullable else ''}", about[column.name])
             for column in table.columns
         ),
     )
@@ -112,8 +115,10 @@ def _layer(layer: Layer | LayerOfOne) -> Iterator[str]:
     yield ""
     yield f"Tables: {named}. One row per {layer.row_per}. Written by {layer.writer}."
     yield ""
-    declared = [(layer.declared, "as declared", "")] if layer.declared else []
-    columns = (*layer.columns, Column(PARTITION, "string", "the day"))
+    declared = (
+        [(layer.declared, "as declared", "what `model.yaml` of the model says of them")] if layer.declared else []
+    )
+    columns = (*layer.columns, Column(PARTITION, "string", "the interval's day, such as `2026-01-05`"))
     given = [(f"`{column.name}`", column.kind, column.about) for column in columns]
     yield from markdown.table(_HEADS, [*declared, *given])
     yield ""

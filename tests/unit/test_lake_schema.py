@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import fields
 
 import pytest
@@ -77,4 +78,5 @@ def test_the_page_of_the_tables_is_up_to_date() -> None:
         assert f"### {layer.layer}\n" in page and layer.writer in page
     for table in ("partitions", "candidates", "versions", "predictions", "answers", "ledger"):
         assert f"### {table}\n" in page
+    assert not re.search(r"\| +\|$", page, re.MULTILINE), "a column without a meaning: comment its field"
     assert "| `spec.json` |" in page and "`evergreen.key`" in page

@@ -22,13 +22,13 @@ class Link:
     """One row of the ledger, as it stands in the database."""
 
     number: int  # from 1, without gaps
-    id: str
+    id: str  # names the event; the same id is never added twice
     at: datetime  # when it was recorded, by the database's clock
-    model: str
-    event: str  # its kind
-    body: str  # the whole event, as `events.to_text` writes it
+    model: str  # the model's name
+    event: str  # its kind, such as `promoted`
+    body: str  # JSON: the whole event
     previous: str  # the hash of the entry before it
-    hash: str
+    hash: str  # sha256 of all the other columns, 64 hexadecimal digits
 
     @property
     def content_hash(self) -> str:

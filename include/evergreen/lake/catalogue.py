@@ -22,14 +22,14 @@ from evergreen.lake.schema import TableId
 class Entry:
     """What is published of one partition."""
 
-    model: str
-    layer: str
-    name: str
-    partition: str
-    rows: int
-    content_hash: str  # of the rows, in whatever order
-    inputs_hash: str | None  # of what it was computed from; None for what came from outside
-    table_version: int  # of the Delta table, from which on it has the rows
+    model: str  # the model's name
+    layer: str  # the layer of the lake, such as `raw`; `online` for what the online store has of a feature view
+    name: str  # the table in its layer: a source, a feature view, a label
+    partition: str  # the interval's day, such as `2026-01-05`
+    rows: int  # number of rows
+    content_hash: str  # digest of the rows, whatever their order
+    inputs_hash: str | None  # digest of all that it was computed from; null: it came from outside
+    table_version: int  # the first Delta table version that has the rows
     known_at: datetime  # when the rows became available
 
 

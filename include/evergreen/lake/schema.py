@@ -108,11 +108,9 @@ RAW = Layer(
 UNPARSED = Column(
     "_unparsed", "string", "`column=value; …`: the cells that did not fit their declared type, which are null"
 )
-ROW = Column(
-    "_row", "int", "where the row stood: in the batch, counted from 0 over all its files; in a history, in the file"
-)
+ROW = Column("_row", "int", "the row's place, from 0: in the batch, over all its files; in a history, in the file")
 REASONS = Column("_reasons", "string", "`reason; …`: why the row was rejected")
-BATCH = Column("batch", "string", "digest of the batch that it came with")
+BATCH = Column("batch", "string", "digest of the batch that brought it")
 QUARANTINE = Layer(
     "quarantine",
     "row of the interval's batch that the contract rejected; there is no table until one is",
@@ -153,39 +151,44 @@ PREDICTIONS = LayerOfOne(
     "`monitor.collect`",
     "the entity's key, and the features as the model took them: numbers as floats, categories as text",
     (
-        Column("request_id", "string", "of the request that asked for it"),
-        Column("version", "int", "the model's version that made it"),
-        Column("as_of", "timestamp", "the moment for which it was asked"),
+        Column("request_id", "string", "id of the request, which its answer has too"),
+        Column("version", "int", "number of the version that answered"),
+        Column("as_of", "timestamp", "the moment of the prediction"),
         Column(
             "features_at", "timestamp", f"`{EVENT}` of the newest features that it was made from; null: there were none"
         ),
         Column(
             PREDICTION,
             "float",
-            "the probability of the positive class, or the number; null where the label has several classes",
+            "P(1), from 0 to 1, of a `binary` label; the number, in the label's unit, of a `numeric` one; null of a"
+            " `multiclass` one",
         ),
-        Column(PROBABILITIES, "string", "JSON: the probability of each of several classes, by its name; else null"),
+        Column(
+            PROBABILITIES,
+            "string",
+            "JSON of a `multiclass` label: class → its probability, from 0 to 1; null of any other label",
+        ),
         Column(KNOWN_AT, "timestamp", "the end of the interval that collected it"),
     ),
     name="live",
 )
 DECISIONS = LayerOfOne(
     "decisions",
-    "interval: what the monitor decided about it, and the last word where it decided again",
+    "interval: what the monitor decided about it; where it decided again, its last decision",
     "`monitor.decide`",
     "",
     (
-        Column("id", "string", "names the decision in the ledger, and the run of the training that it triggered"),
+        Column("id", "string", "names the decision in the ledger, and the training run that it triggered"),
         Column("start", "timestamp", "the interval's start"),
         Column("end", "timestamp", "the interval's end"),
-        Column("version", "int", "the version that was judged; null: none answered"),
-        Column("action", "string", "what is to be done: see docs/monitoring.md"),
+        Column("version", "int", "number of the version that was judged; null: none answered"),
+        Column("action", "string", "`none`, `alert`, `wait for labels` or `retrain`: see docs/monitoring.md"),
         Column("triggers", "bool", "whether it triggered a training"),
         Column("drifted", "bool", "whether the interval's features had drifted"),
-        Column("incident", "bool", "whether the data had an incident, which is no drift"),
-        Column("changed_at", "timestamp", "since when the world is another one; null: it is not"),
-        Column("reasons", "string", "JSON: a list of sentences"),
-        Column("numbers", "string", "JSON: what it was decided from"),
+        Column("incident", "bool", "whether there was a data incident: nulls, or too few predictions"),
+        Column("changed_at", "timestamp", "the moment since which the windows differ; null: they do not"),
+        Column("reasons", "string", "JSON: a list of sentences, each a reason"),
+        Column("numbers", "string", "JSON: the distances, shares, scores and counts that it was decided from"),
         Column(KNOWN_AT, "timestamp", "the interval's end"),
     ),
     name="monitor",

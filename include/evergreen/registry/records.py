@@ -39,11 +39,13 @@ class Digest:
 class Candidate:
     """A fitted model in MLflow."""
 
-    run_id: str
-    model: str
-    family: str
-    model_id: str  # of MLflow's logged model, which holds the fitted pipeline
-    files: Mapping[str, Digest]  # by name
+    run_id: str  # id of the MLflow run that logged the candidate
+    model: str  # the model's name
+    family: str  # the family of its estimator; by it a file is loaded
+    model_id: str  # id of MLflow's logged model, which holds the fitted pipeline
+    # JSON: file name → `sha256` (64 hexadecimal digits) and `size` (bytes) of the file when it was written
+    files: Mapping[str, Digest]
+    # when the row was written, by the database's clock
     at: Annotated[datetime | None, Stored(filled="default now()")] = None
 
 
@@ -51,11 +53,12 @@ class Candidate:
 class Registration:
     """Which candidate a version is."""
 
-    model: str
-    number: int
-    run_id: str
-    key: str  # of the training
-    as_of: datetime
+    model: str  # the model's name
+    number: int  # the version's number; counted for each model
+    run_id: str  # the candidate that the version is: `run_id` of `candidates`
+    key: str  # identifies the training: a digest of model, `as_of`, data, spec, code and seed
+    as_of: datetime  # the moment that the training knew about: the end of its interval
+    # when the row was written, by the database's clock
     at: Annotated[datetime | None, Stored(filled="default now()")] = None
 
 

@@ -41,11 +41,12 @@ _KEY = re.compile(r'"([\x21\x23-\x7e]{1,200})"|([\x21\x23-\x7e]{1,200})')
 class Answer:
     """What was answered to the first request with a key."""
 
-    model: str
-    key: str
-    body: bytes  # sha256 of the request's body
-    request_id: str
-    content: bytes  # of the response
+    model: str  # the model's name
+    key: str  # the request's `Idempotency-Key`, without its quotes
+    body: bytes  # sha256 of the request's body, 32 bytes
+    request_id: str  # id of the first request
+    content: bytes  # the body of the answer, byte for byte
+    # when it was answered, by the database's clock; forgotten 24 hours later
     at: Annotated[datetime | None, Stored(filled="default now()")] = field(default=None, compare=False)
 
 

@@ -35,16 +35,20 @@ _ROWS_WAITING = 50_000  # more than this and the database does not keep up: refu
 class Prediction:
     """One answered prediction."""
 
-    model: str
-    version: int
-    request_id: str
-    position: Annotated[int, Stored("integer")]  # of the entity in its request
-    entity: str
-    as_of: datetime
-    features_at: datetime | None  # None: the store knew nothing of the request's entities
-    features: dict[str, Any]
-    prediction: float | None  # None: it is a probability per class
+    model: str  # the model's name
+    version: int  # number of the version that answered
+    request_id: str  # id of the request, which its answer has too
+    position: Annotated[int, Stored("integer")]  # place of the entity in its request, from 0
+    entity: str  # the entity's key, as text
+    as_of: datetime  # the moment of the prediction
+    # `event_timestamp` of the newest features that it was made from; null: the online store had none
+    features_at: datetime | None
+    features: dict[str, Any]  # JSON: feature or input → the value that the model took, in its own unit
+    # P(1), from 0 to 1, of a `binary` label; the number, in the label's unit, of a `numeric` one; null of `multiclass`
+    prediction: float | None
+    # when the row was written, by the database's clock
     logged_at: Annotated[datetime | None, Stored(filled="default now()")] = None
+    # JSON of a `multiclass` label: class → its probability, from 0 to 1; they sum to 1. Null of any other label
     probabilities: dict[str, float] | None = None
 
     @classmethod
