@@ -1,13 +1,14 @@
 """`<model>__ingest`: an Airflow DAG for every valid model spec, one run per interval, backfillable in any order.
 
-`extract` reads the interval's batch of every source, `validate` holds it against its contract and parts the rows, and
-`publish` puts the accepted ones into the lake and the others into quarantine, with the reason. `features` then computes
-every partition that looks back at the interval and whose days are all there by now; `validate_features` holds them
-against their contracts, `publish_features` writes them. `labels` writes the outcomes that matured with the interval,
-and `materialize` brings the online store up to date.
+`extract` reads the interval's batch of every source. `validate` checks each batch against its contract. `publish`
+writes the rows that passed into the lake, and the others into quarantine, each with its reasons.
 
-Nothing waits for another interval, and nothing is lost by the order: whoever publishes the
-last missing day of a window computes it.
+`features` computes every partition that looks back at the interval, once all days that it looks back at are published.
+`validate_features` checks them against their contracts, and `publish_features` writes them. `labels` writes the
+outcomes that matured with the interval. `materialize` brings the online store up to date.
+
+No run waits for another interval, and the order of the runs changes nothing: the run that publishes the last missing
+day of a partition also computes that partition.
 """
 
 from __future__ import annotations

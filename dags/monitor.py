@@ -1,10 +1,11 @@
 """`<model>__monitor`: an Airflow DAG for every valid model spec, one run per interval, apart from training.
 
-`collect` copies the interval's answered predictions from the server's log to the lake. `quality` looks for values that
-stopped arriving, `drift` for features and predictions that moved away from what the version was trained on, and
-`performance` scores the predictions whose labels have matured. `decide` puts the three together with the decisions
-before it, and keeps what it decided. `alert` tells the owner what needs telling. `retrain_wanted` goes on only after a
-decision to retrain, and `retrain` starts that training, once.
+`collect` copies the interval's predictions from the prediction log to the lake. Three tasks judge them. `quality` looks
+for values that stopped arriving. `drift` looks for features and predictions that moved away from the reference.
+`performance` scores the predictions whose labels have matured.
+
+`decide` weighs the three with the earlier decisions, and records its decision. `alert` sends the owner what is wrong.
+`retrain_wanted` goes on only after a decision to retrain, and `retrain` starts that training, once.
 """
 
 from __future__ import annotations

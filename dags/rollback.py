@@ -1,7 +1,8 @@
-"""`<model>__rollback`: an Airflow DAG for every valid model spec, run by hand alone.
+"""`<model>__rollback`: an Airflow DAG for every valid model spec, run only by hand.
 
-`rollback` lets the last known good version serve again, in place of the one that the form names. The server takes it
-first; then the audit trail records it, with who asked for it and why, and MLflow shows it.
+`rollback` lets the last known good version serve again, in place of the version that the form names. It records the
+intent, then the server takes the version. Then the ledger has the rollback, with who started it and why, and the
+aliases in MLflow follow.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """`<model>__train`: an Airflow DAG for every valid model spec; scheduled, by hand, or triggered by the monitor.
 
-`build` joins the labels that are mature by now with the features that were known at each cutoff, and
-`validate_training` holds the set against the contract that follows from the spec. `tune` searches and fits each family,
-side by side. `evaluate` scores the candidates, the champion and a trivial baseline on the same later rows, and `gates`
-decides by them. What passed becomes a version (`register`), a fresh server process must answer with it as it did when
-it was trained (`probe`), and then the running server takes it (`deploy`).
+`build` joins the mature labels with the features that were known at each cutoff. `validate_training` checks that
+training set against the contract that follows from the spec. `tune` searches and fits each family, side by side.
+`evaluate` scores the candidates, the champion and the baseline on the same later rows. `gates` decides by these scores.
 
-Nothing is registered that did not pass every gate, and nothing is deployed that was not registered and probed. *Not
-better* is a good run: `register` and what follows are skipped, with the reason. *No evidence* is a red one, and
+`register` makes a version of the candidate that passed. `probe` loads the version in a fresh server process, which must
+answer as training did. `deploy` then has the running server take it.
+
+Only a candidate that passed every gate is registered, and only a version that passed its probe is deployed. *Not
+better* is a green run: `register` and the tasks after it are skipped, with the reason. *No evidence* is a red run, and
 promotes nothing.
 """
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from evergreen import cli_history
+from evergreen.cli_history import Described
 from evergreen.disk import told_when_full
 from evergreen.errors import EvergreenError, RunError
 from evergreen.exposure import UMASK
@@ -44,25 +45,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="evergreen", description="Continuous training on Apache Airflow.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", action=Described)
 
-    check = commands.add_parser("check", help="tell every mistake of every model folder")
+    check = commands.add_parser("check", help="list every mistake in the model folders")
     check.add_argument("model", nargs="?", help="only this model")
     check.set_defaults(command=_check)
 
-    rollback = commands.add_parser("rollback", help="go back to the last known good version")
-    rollback.add_argument("model")
-    rollback.add_argument("--reason", default="by hand, no reason given", help="why; kept in the ledger")
-    rollback.add_argument("--version", type=int, help="the version to roll back from; default: the one that serves")
-    rollback.add_argument("--actor", help="who; default: the system's user")
+    rollback = commands.add_parser("rollback", help="roll back to the last known good version")
+    rollback.add_argument("model", help="the model's name")
+    rollback.add_argument("--reason", default="by hand, no reason given", help="why; the ledger keeps it")
+    rollback.add_argument(
+        "--version",
+        type=int,
+        help="the version to roll back from; default: the champion, or a version that was deployed by hand",
+    )
+    rollback.add_argument("--actor", help="who does it; default: the system's user")
     rollback.set_defaults(command=_rollback)
 
-    registry = commands.add_parser("registry", help="what Evergreen knows of its versions").add_subparsers(
-        required=True
-    )
+    registry = commands.add_parser(
+        "registry", help="set right what is recorded of versions: adopt, restore"
+    ).add_subparsers(required=True, metavar="COMMAND", action=Described)
     adopt = registry.add_parser("adopt", help="record the digests of versions that an earlier release registered")
-    adopt.add_argument("model")
-    adopt.add_argument("--version", type=int, help="only this one; default: all that have none")
+    adopt.add_argument("model", help="the model's name")
+    adopt.add_argument("--version", type=int, help="only this version; default: every version without a digest")
     adopt.add_argument(
         "--actor",
         help="who vouches for them; default: the system's user, whom a container calls the same for everybody",
@@ -71,23 +76,34 @@ def _parser() -> argparse.ArgumentParser:
     cli_history.add(commands, registry)
 
     commands.add_parser(
-        "apply", help="bring the database to this release, and apply every model's Feast objects"
+        "apply", help="migrate the database to this release, and apply every model's Feast objects"
     ).set_defaults(command=_apply)
-    commands.add_parser(
-        "migrate", help="bring the tables of the database evergreen to this release, as every process does at its start"
-    ).set_defaults(command=_migrate)
-    run = commands.add_parser("run", help="run a loop without Airflow, in this process; the last result as JSON")
-    run.add_argument("model")
-    run.add_argument("loop", choices=("ingest", "train", "monitor"))
+    commands.add_parser("migrate", help="migrate the tables of the database evergreen to this release").set_defaults(
+        command=_migrate
+    )
+    run = commands.add_parser("run", help="run a loop without Airflow, and print its last result as JSON")
+    run.add_argument("model", help="the model's name")
+    run.add_argument("loop", choices=("ingest", "train", "monitor"), help="the loop to run")
     when = run.add_mutually_exclusive_group(required=True)
     when.add_argument(
-        "--day", type=_days, dest="intervals", metavar="DAY[..DAY]", help="the day to work on, or several in turn"
+        "--day",
+        type=_days,
+        dest="intervals",
+        metavar="DAY[..DAY]",
+        help="the day to work on, or several in turn, such as 2026-01-01..2026-01-31",
     )
     when.add_argument(
-        "--as-of", type=_as_of, dest="intervals", metavar="TIME", help="the moment that the run may know about"
+        "--as-of",
+        type=_as_of,
+        dest="intervals",
+        metavar="TIME",
+        help="the moment that the run may know about, such as 2026-01-31T00:00:00Z",
     )
     run.add_argument(
-        "--from", dest="first", metavar="STAGE", help="begin here, with the results that an earlier command kept"
+        "--from",
+        dest="first",
+        metavar="STAGE",
+        help="begin with this stage, from the results that an earlier command kept",
     )
     run.add_argument("--until", dest="last", metavar="STAGE", help="end after this stage")
     run.set_defaults(command=_run)
@@ -108,12 +124,12 @@ def _parser() -> argparse.ArgumentParser:
     restart.set_defaults(command=_restart)
     commands.add_parser("down", help="stop the local stack").set_defaults(command=_down)
     commands.add_parser("reset", help="stop the local stack and delete its data").set_defaults(command=_reset)
-    commands.add_parser("airflow", help="Airflow's own command on the local stack; everything after it is Airflow's")
+    commands.add_parser("airflow", help="run Airflow's own command on the local stack; what follows is Airflow's")
     for name, what in {
-        "schema": "the JSON Schema of model.yaml",
-        "reference": "the reference of model.yaml",
-        "tables": "the page of all tables and their columns",
-        "loops": "the page of all loops and of what travels through them",
+        "schema": "include/models/model.schema.json: the JSON Schema of model.yaml",
+        "reference": "docs/model-spec.md: every key of model.yaml",
+        "tables": "docs/tables.md: all tables and their columns",
+        "loops": "docs/loops.md: all loops, and what travels between their tasks",
     }.items():
         commands.add_parser(name, help=f"write {what}").set_defaults(command=_generate, document=name)
     return parser

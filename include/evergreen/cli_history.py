@@ -6,7 +6,7 @@ import argparse
 import getpass
 import sys
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evergreen.quoting import shown, visible
 
@@ -16,36 +16,48 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
+class Described(argparse._SubParsersAction):  # type: ignore[type-arg]  # no class at runtime takes it
+    """Commands whose own `--help` begins with what the list of commands says of them."""
+
+    def add_parser(self, name: str, **options: Any) -> argparse.ArgumentParser:
+        about: str = options["help"]
+        return super().add_parser(name, description=f"{about[0].upper()}{about[1:]}.", **options)  # type: ignore[no-any-return]
+
+
 def add(commands: Commands, registry: Commands) -> None:
     """Add them to those of `evergreen`, and to those of `evergreen registry`."""
-    restore = registry.add_parser(
-        "restore", help="let MLflow show again what the ledger says: names, versions, aliases"
-    )
-    restore.add_argument("model")
-    restore.add_argument("--actor", help="who; default: the system's user")
+    restore = registry.add_parser("restore", help="set names, versions and aliases in MLflow right, from the ledger")
+    restore.add_argument("model", help="the model's name")
+    restore.add_argument("--actor", help="who does it; default: the system's user")
     restore.set_defaults(command=_restore)
 
-    retire = commands.add_parser(
-        "retire", help="take a version out of the line for good, when nothing can be done with it"
-    )
-    retire.add_argument("model")
-    retire.add_argument("version", type=int)
-    retire.add_argument("--reason", required=True, help="why; kept in the ledger")
-    retire.add_argument("--actor", help="who; default: the system's user")
+    retire = commands.add_parser("retire", help="retire a version for good, for example when its files are lost")
+    retire.add_argument("model", help="the model's name")
+    retire.add_argument("version", type=int, help="the version's number")
+    retire.add_argument("--reason", required=True, help="why; the ledger keeps it")
+    retire.add_argument("--actor", help="who does it; default: the system's user")
     retire.set_defaults(command=_retire)
 
-    history = commands.add_parser("history", help="a model's life by the ledger: who was the champion, and why")
-    history.add_argument("model")
+    history = commands.add_parser("history", help="print what happened to a model, who did it, and why")
+    history.add_argument("model", help="the model's name")
     moment = history.add_mutually_exclusive_group()
     moment.add_argument(
-        "--at", type=_moment, metavar="TIME", help="who was the champion then, by the clock; of a day: at its end"
+        "--at",
+        type=_moment,
+        metavar="TIME",
+        help="print which version was the champion then, by the clock; a day means its end",
     )
     moment.add_argument(
-        "--as-of", type=_moment, metavar="TIME", help="who was the champion of the data's interval that ends then"
+        "--as-of",
+        type=_moment,
+        metavar="TIME",
+        help="print which version was the champion of the interval that ends then",
     )
     history.set_defaults(command=_history)
 
-    audit = commands.add_parser("audit", help="the ledger of all models").add_subparsers(required=True)
+    audit = commands.add_parser("audit", help="check the ledger of all models").add_subparsers(
+        required=True, metavar="COMMAND", action=Described
+    )
     verify = audit.add_parser("verify", help="find what was changed, removed or reordered in the ledger")
     verify.add_argument(
         "--witness",
@@ -53,7 +65,7 @@ def add(commands: Commands, registry: Commands) -> None:
         default=[],
         type=_witness,
         metavar="NUMBER:HASH",
-        help="an entry that must be there, as an earlier `verify` printed it",
+        help="an entry that the ledger must hold, as an earlier `verify` printed it",
     )
     verify.set_defaults(command=_verify)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -99,3 +100,14 @@ def test_airflows_own_command_gets_its_own_options_and_the_stacks_environment(
     assert command[1:] == ["-m", "airflow", "backfill", "create", "--help"]
     assert environment["AIRFLOW_HOME"] == str(tmp_path / "airflow")
     settings.cache_clear()
+
+
+def test_each_command_says_what_it_does_and_what_each_argument_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """A line of `--help` with a name and nothing behind it helps nobody."""
+    helps = [["check"], ["rollback"], ["retire"], ["history"], ["run"], ["registry", "adopt"], ["audit", "verify"]]
+    for command in [[], *helps]:
+        with pytest.raises(SystemExit, match="0"):
+            cli.main([*command, "--help"])
+        printed = capsys.readouterr().out
+        assert not re.search(r"^  (?!COMMAND)\S+\n(?! {6,})", printed, re.MULTILINE), printed
+        assert re.search(r"\n\n[A-Z](?:.+\n)+\n", printed), f"no sentence: {printed}"

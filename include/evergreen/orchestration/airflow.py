@@ -95,20 +95,20 @@ _PARAMS: dict[LoopName, dict[str, Param]] = {
 
 _TRIAGE: dict[LoopName, str] = {
     "ingest": (
-        "No new features are published while this is red; the champion goes on serving. Read the failed task's last "
-        "line. After a correction upstream, clear the failed task: every stage replaces its partition, so running it "
-        "again is safe."
+        "While this is red, no new features are published; the champion goes on serving. Read the last line of the "
+        "failed task's log. After a correction upstream, clear the failed task. Clearing is safe: every task replaces "
+        "its own partition."
     ),
     "train": (
-        "The champion goes on serving while this is red; nothing was promoted. A *skipped* `register` is a good run "
-        "whose candidate was not better. Clearing the failed task resumes: finished trials and versions are found, "
-        "not made again."
+        "While this is red, the champion goes on serving; nothing was promoted. A *skipped* `register` is a good run "
+        "whose candidate was not better. Clear the failed task to go on: finished trials and versions are not made "
+        "again."
     ),
-    "monitor": "Drift is not watched while this is red; serving goes on. After mending a day, clear it and every "
-    "later one, in order; only the newest window can trigger a training.",
+    "monitor": "While this is red, nothing watches for drift; serving goes on. After repairing a day, clear its "
+    "run and the runs of all later days, oldest first. Only the newest window can trigger a training.",
     "rollback": (
-        "What served before serves on while this is red. The error in the failed task's log says which version is "
-        "the champion. Clearing the task is safe: it rolls back from the version that it names, once."
+        "While this is red, what served before goes on serving. The log of the failed task says which version is "
+        "the champion. Clearing the task is safe: it rolls back once from the version that the form names."
     ),
 }
 _LIMITS: dict[LoopName, dict[str, Any]] = {
