@@ -11,16 +11,16 @@ def parsed(stated: str) -> IPv4Address | IPv6Address | None:
     None: it is none.
     """
     try:
-        found = ip_address(stated.partition("%")[0])
+        address = ip_address(stated.partition("%")[0])
     except ValueError:
         return None
-    return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches a server that listens on `host`, a name or an address."""
-    found = parsed(host)
-    return host == "localhost" if found is None else found.is_loopback
+    address = parsed(host)
+    return host == "localhost" if address is None else address.is_loopback
 
 
 def without_port(stated: str) -> str:
@@ -32,7 +32,7 @@ def without_port(stated: str) -> str:
 
 def source_of(address: str) -> str:
     """The name of an address's owner, as far as it can be told: an IPv6 network of 64 bits is one customer's."""
-    found = parsed(address)
-    if found is None:  # a Unix socket, a test client: all of them are one
+    ip = parsed(address)
+    if ip is None:  # a Unix socket, a test client: all of them are one
         return address
-    return str(ip_network((found, 64), strict=False) if isinstance(found, IPv6Address) else found)
+    return str(ip_network((ip, 64), strict=False) if isinstance(ip, IPv6Address) else ip)

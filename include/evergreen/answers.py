@@ -38,21 +38,21 @@ def may_succeed_later(status: int) -> bool:
     return status in _LATER or status >= 500
 
 
-def refusal(doing: str, status: int, said: str, service: Remote) -> ServiceUnavailable | RequestRefused:
+def refusal(doing: str, status: int, reply: str, service: Remote) -> ServiceUnavailable | RequestRefused:
     """The error for an answer that is no success: transient where a retry may help, else with what is to be changed."""
-    found = f"{status}: {said[:1000]}"
+    answer = f"{status}: {reply[:1000]}"
     if may_succeed_later(status):
         return ServiceUnavailable(
             doing,
-            found=found,
+            found=answer,
             expected=f"an answer from {service.name}",
             next_step=f"look at {service.log} if it stays; a task is retried by itself",
         )
     if status in LOGIN:
-        return _login_refused(doing, found, service)
+        return _login_refused(doing, answer, service)
     return RequestRefused(
         doing,
-        found=found,
+        found=answer,
         expected=f"a request that {service.name} takes",
         next_step=f"a retry fails alike: look at what was asked and at what {service.name} has of it",
     )
@@ -61,24 +61,24 @@ def refusal(doing: str, status: int, said: str, service: Remote) -> ServiceUnava
 def of_postgres(doing: str, error: Exception, service: Remote) -> ServiceUnavailable | RequestRefused:
     """The error for a connection to Postgres that was not made, or was lost: permanent where it knows
     no such login, or lets it in nowhere."""
-    said = str(error).strip()
-    return _login_refused(doing, said, service) if _NO_LOGIN.search(said) else silence(doing, said, service)
+    message = str(error).strip()
+    return _login_refused(doing, message, service) if _NO_LOGIN.search(message) else silence(doing, message, service)
 
 
-def silence(doing: str, found: str, service: Remote) -> ServiceUnavailable:
+def silence(doing: str, message: str, service: Remote) -> ServiceUnavailable:
     """The error for a service that does not answer at all."""
     return ServiceUnavailable(
         doing,
-        found=found,
+        found=message,
         expected=f"an answer from {service.name}",
         next_step=f"{service.start}, or correct {service.address}; a task is retried by itself",
     )
 
 
-def _login_refused(doing: str, found: str, service: Remote) -> RequestRefused:
+def _login_refused(doing: str, message: str, service: Remote) -> RequestRefused:
     return RequestRefused(
         doing,
-        found=found,
+        found=message,
         expected=f"a login that {service.name} lets do this",
         next_step=f"correct {service.login}; if the answer comes from another service, correct {service.address}",
     )

@@ -37,12 +37,12 @@ def told_when_full(doing: str) -> Iterator[None]:
     except DiskFull:
         raise
     except Exception as error:
-        found = _found(error)
-        if found is None:
+        reason = _reason(error)
+        if reason is None:
             raise
         raise DiskFull(
             doing,
-            found=found,
+            found=reason,
             expected="room to write",
             next_step="make room there, or give it a larger disk; then clear this task"
             " (or run the command again): nothing that is half written is ever read",
@@ -52,8 +52,8 @@ def told_when_full(doing: str) -> Iterator[None]:
 def free(folder: Path) -> str:
     """What is left on a folder's disk, for people; of a folder that is not there
     yet, on that of the nearest one above it."""
-    found = os.statvfs(existing(folder))
-    return f"{found.f_bavail * found.f_frsize:,} bytes and {found.f_favail:,} files are free on the disk of {folder}"
+    space = os.statvfs(existing(folder))
+    return f"{space.f_bavail * space.f_frsize:,} bytes and {space.f_favail:,} files are free on the disk of {folder}"
 
 
 def existing(folder: Path) -> Path:
@@ -65,7 +65,7 @@ def existing(folder: Path) -> Path:
     return Path("/")
 
 
-def _found(error: BaseException) -> str | None:
+def _reason(error: BaseException) -> str | None:
     seen: set[int] = set()
     each: BaseException | None = error
     while each is not None and id(each) not in seen:
@@ -73,7 +73,7 @@ def _found(error: BaseException) -> str | None:
         if type(each).__name__ == _OF_POSTGRES:
             return f"no room left on the disk of the database {settings().database_url('evergreen').rpartition('@')[2]}"
         how = _ERRNOS.get(each.errno or 0) if isinstance(each, OSError) else None
-        how = how or next((told for words, told in _WORDS.items() if words in str(each)), None)
+        how = how or next((reason for words, reason in _WORDS.items() if words in str(each)), None)
         if how is not None:
             named = each.filename if isinstance(each, OSError) else None
             folder = Path(os.fsdecode(named)).absolute().parent if isinstance(named, str | bytes) else _fullest()

@@ -26,10 +26,10 @@ def check(where: str, secrets: Mapping[str, str]) -> None:
     Raises:
         PermanentError: with the settings to correct, and never a value.
     """
-    if found := weak(secrets):
+    if unsafe := weak(secrets):
         raise PermanentError(
             f"starting {where}, where other machines reach it",
-            found="; ".join(f"{name} is {'a default or too weak' if secrets[name] else 'not set'}" for name in found),
+            found="; ".join(f"{name} is {'a default or too weak' if secrets[name] else 'not set'}" for name in unsafe),
             expected=f"secrets of {SHORTEST} characters or more, with {FEWEST} different ones at least",
             next_step="set them (`openssl rand -hex 24` makes one), or listen on 127.0.0.1 alone",
         )

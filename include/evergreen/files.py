@@ -123,8 +123,8 @@ def _left_over(path: Path) -> bool:
     except OSError:  # gone, or somebody else's
         return False
     try:
-        found = os.fstat(descriptor)
-        if found.st_uid != os.geteuid() or time.time() - found.st_mtime < _YOUNG:
+        state = os.fstat(descriptor)
+        if state.st_uid != os.geteuid() or time.time() - state.st_mtime < _YOUNG:
             return False
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:  # held

@@ -73,15 +73,15 @@ def answering(doing: str, uri: str, setting: str) -> Iterator[None]:
         status = 408 if code == "RequestTimeout" else error.response["ResponseMetadata"]["HTTPStatusCode"]
         raise refusal(doing, status, f"{error} ({uri})", STORE) from error
     except BotoCoreError as error:
-        said = f"{type(error).__name__}: {error} ({uri})"
+        message = f"{type(error).__name__}: {error} ({uri})"
         if isinstance(error, NoCredentialsError | PartialCredentialsError | ParamValidationError):
             raise RequestRefused(
                 doing,
-                found=said,
+                found=message,
                 expected="a login and an address by which S3 can be asked",
                 next_step=f"set {STORE.login} and look at the address in {setting}",
             ) from error
-        raise silence(doing, said, STORE) from error
+        raise silence(doing, message, STORE) from error
 
 
 def no_bucket(doing: str, uri: str, setting: str) -> RequestRefused:

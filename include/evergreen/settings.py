@@ -172,15 +172,15 @@ def home_folder(environment: Mapping[str, str] | None = None) -> Path:
 
 def _channels(stated: str) -> frozenset[str]:
     """The channels of EVERGREEN_ALERTS; `log` is always one."""
-    found = frozenset(_listed(stated))
-    if unknown := found - CHANNELS:
+    channels = frozenset(_listed(stated))
+    if unknown := channels - CHANNELS:
         raise PermanentError(
             "reading EVERGREEN_ALERTS",
             found=", ".join(sorted(unknown)),
             expected=f"some of {', '.join(sorted(CHANNELS))}, with commas between",
             next_step="correct it where the processes get their environment (docs/deployment.md)",
         )
-    return found | {"log"}
+    return channels | {"log"}
 
 
 def _listed(stated: str) -> list[str]:
@@ -218,9 +218,9 @@ def read_environment_file(path: Path) -> dict[str, str]:
     Raises:
         PermanentError: it is damaged, or may not be read.
     """
-    found: dict[str, str] = {}
+    variables: dict[str, str] = {}
     if not path.is_file():
-        return found
+        return variables
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -231,8 +231,8 @@ def read_environment_file(path: Path) -> dict[str, str]:
             # Nothing of it is shown: it may be the rest of a password, also before an `=`.
             raise _damaged(path, f"line {number} of {len(lines)} is none of these")
         if equals and not line.startswith("#"):
-            found[name.strip()] = value.strip()
-    return found
+            variables[name.strip()] = value.strip()
+    return variables
 
 
 def _damaged(path: Path, found: str) -> PermanentError:

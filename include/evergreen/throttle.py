@@ -58,33 +58,33 @@ class Throttle:
         now, and counts as wrong until `passed`."""
         with self._lock:
             now = self._clock()
-            found = self._found(source, now)
-            if found.until > now:
-                return found.until - now
+            record = self._record(source, now)
+            if record.until > now:
+                return record.until - now
             self._left = min(ALL_BURST, self._left + ALL_RATE * (now - self._refilled))
             self._refilled = now
-            if not found.known:
+            if not record.known:
                 if self._left < 1.0:
                     return (1.0 - self._left) / ALL_RATE
                 self._left -= 1.0
-            found.tried = now
-            found.wrong += 1
-            if found.wrong >= FREE:
-                found.until = now + min(LONGEST, 2.0 ** min(found.wrong - FREE, 10))
-            self._keep(source, found)
+            record.tried = now
+            record.wrong += 1
+            if record.wrong >= FREE:
+                record.until = now + min(LONGEST, 2.0 ** min(record.wrong - FREE, 10))
+            self._keep(source, record)
             return 0.0
 
     def passed(self, source: str) -> None:
         """The password was right: the source's wrong tries are forgotten."""
         with self._lock:
             now = self._clock()
-            if not self._found(source, now).known:
+            if not self._record(source, now).known:
                 self._left = min(ALL_BURST, self._left + 1.0)
             self._keep(source, _Source(tried=now, known=True))
 
-    def _found(self, name: str, now: float) -> _Source:
-        found = self._sources.get(name)
-        return found if found is not None and now - found.tried <= REMEMBERED else _Source(tried=now)
+    def _record(self, name: str, now: float) -> _Source:
+        record = self._sources.get(name)
+        return record if record is not None and now - record.tried <= REMEMBERED else _Source(tried=now)
 
     def _keep(self, name: str, source: _Source) -> None:
         """Only tries that were looked at are kept: made-up addresses push nobody out."""

@@ -63,8 +63,8 @@ def labels(spec: ModelSpec, window: Window) -> tuple[pa.Table, int]:
         )
     if isinstance(spec.asking, EveryInterval):
         return _stamped(result, window.partition, event_timestamp=cutoff, known_at=window.end), 0
-    asked = requests(spec.asking, window)
-    unasked = sorted(set(result[key].to_pylist()) - set(asked[key].to_pylist()))
+    requested = requests(spec.asking, window)
+    unasked = sorted(set(result[key].to_pylist()) - set(requested[key].to_pylist()))
     if unasked:
         raise _wrong_query(
             file,
@@ -73,9 +73,11 @@ def labels(spec: ModelSpec, window: Window) -> tuple[pa.Table, int]:
             f"a `{key}` that {spec.asking.file} returns",
         )
     joined = (
-        asked.join(result, key, join_type="inner").sort_by(key).select([*spec.keys, *spec.asking.inputs, name, EVENT])
+        requested.join(result, key, join_type="inner")
+        .sort_by(key)
+        .select([*spec.keys, *spec.asking.inputs, name, EVENT])
     )
-    return _stamped(joined, window.partition, known_at=window.end), asked.num_rows - joined.num_rows
+    return _stamped(joined, window.partition, known_at=window.end), requested.num_rows - joined.num_rows
 
 
 def requests(asking: OnRequest, window: Window) -> pa.Table:
@@ -89,15 +91,15 @@ def requests(asking: OnRequest, window: Window) -> pa.Table:
     parameters = {"start": interval.start, "end": interval.end}
     seen = dataclasses.replace(window, start=interval.start - asking.look_back, end=max(interval.end, window.end))
     with _opened(Query.of_requests(asking), seen) as tables_of:
-        found = _result(tables_of, parameters, doing)
-        moments = found[EVENT]
+        replayed = _result(tables_of, parameters, doing)
+        moments = replayed[EVENT]
         if moments.null_count:
             raise _wrong_query(
                 file, doing, f"{moments.null_count} rows without {EVENT}", f"the moment of the request as {EVENT}"
             )
         bounds = pc.min_max(moments).as_py()
         earliest = interval.start - asking.longest_lead
-        if found.num_rows and not earliest <= bounds["min"] <= bounds["max"] <= interval.end:
+        if replayed.num_rows and not earliest <= bounds["min"] <= bounds["max"] <= interval.end:
             raise _wrong_query(
                 file,
                 doing,
@@ -113,7 +115,7 @@ def requests(asking: OnRequest, window: Window) -> pa.Table:
                 tables_of.cut(source, moment)
             then = _result(tables_of, parameters, doing)
             known, then = (
-                table.filter(pc.equal(table[EVENT], pa.scalar(moment, TIMESTAMP))) for table in (found, then)
+                table.filter(pc.equal(table[EVENT], pa.scalar(moment, TIMESTAMP))) for table in (replayed, then)
             )
             if not known.equals(then):
                 raise _wrong_query(
@@ -122,7 +124,7 @@ def requests(asking: OnRequest, window: Window) -> pa.Table:
                     f"the inputs at {moment} change when rows after it are taken away from {', '.join(others)}",
                     "inputs that were known when the prediction was asked for",
                 )
-    return found
+    return replayed
 
 
 @contextmanager

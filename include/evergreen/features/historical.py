@@ -34,5 +34,5 @@ def read(spec: ModelSpec, entity_rows: pd.DataFrame) -> pd.DataFrame:
                 expected="every view ingested for at least one interval",
                 next_step=f"run {spec.model}__ingest for the model's first days",
             ) from error
-    found: pd.DataFrame = job.to_df()
-    return found[[*entity_rows.columns, *spec.stored_types]]
+    features: pd.DataFrame = job.to_df()
+    return features[[*entity_rows.columns, *spec.stored_types]]

@@ -105,7 +105,7 @@ def ensure_applied(spec: ModelSpec) -> bool:
 
 def _applied(store: FeatureStore, service: FeatureService) -> bool:
     try:
-        found = store.get_feature_service(service.name, allow_cache=True)
+        registered = store.get_feature_service(service.name, allow_cache=True)
     except FeatureServiceNotFoundException:
         return False
-    return bool(found.tags.get(_DEFINITION) == service.tags[_DEFINITION])
+    return bool(registered.tags.get(_DEFINITION) == service.tags[_DEFINITION])

@@ -46,14 +46,14 @@ class NewestWinsPostgresOnlineStoreConfig(PostgreSQLConfig):
     @model_validator(mode="before")
     @classmethod
     def _from_settings(cls, given: dict[str, Any]) -> dict[str, Any]:
-        found = conninfo_to_dict(settings().database_url("feast"))
+        database = conninfo_to_dict(settings().database_url("feast"))
         return {
-            "host": found["host"],
-            "port": int(found.get("port") or 5432),
-            "database": found["dbname"],
-            "user": found["user"],
-            "password": found.get("password", ""),
-            "sslmode": found.get("sslmode", "prefer"),
+            "host": database["host"],
+            "port": int(database.get("port") or 5432),
+            "database": database["dbname"],
+            "user": database["user"],
+            "password": database.get("password", ""),
+            "sslmode": database.get("sslmode", "prefer"),
         } | given
 
 
@@ -117,7 +117,7 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
         requested_features: list[str] | None = None,
     ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
         """Feast's way to read: `get_online_features`."""
-        (found,) = self.read(config, {table.name: "its"}, {"its": entity_keys})
+        (rows,) = self.read(config, {table.name: "its"}, {"its": entity_keys})
         return [
             (
                 at,
@@ -125,7 +125,7 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
             )
             if at is not None
             else (None, None)
-            for at, values in found
+            for at, values in rows
         ]
 
     def write(self, config: RepoConfig, view: str, rows: Iterable[Packed]) -> list[bytes]:
@@ -165,8 +165,8 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
             " (select from unnest(%b::bytea[]) as kept where kept = entity_key)"
         ).format(table=_table(config, view))
         with self._connections(config).connection() as connection:
-            found = connection.execute(query, [at, list(but)], binary=True).fetchall()
-        return [deserialize_entity_key(bytes(key), config.entity_key_serialization_version) for (key,) in found]
+            rows = connection.execute(query, [at, list(but)], binary=True).fetchall()
+        return [deserialize_entity_key(bytes(key), config.entity_key_serialization_version) for (key,) in rows]
 
     def withdraw(
         self, config: RepoConfig, view: str, at: datetime, entities: Iterable[EntityKey], instead: Iterable[Packed]
@@ -193,10 +193,10 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
         Returns:
             for each view, for each of its entities: the event time (None when it is not there), and feature → value.
         """
-        asked = {
+        stored_keys = {
             key: [None if entity is None else _key(config, entity) for entity in each] for key, each in entities.items()
         }
-        distinct = {key: list({each for each in found if each is not None}) for key, found in asked.items()}
+        distinct = {key: list({each for each in keys if each is not None}) for key, keys in stored_keys.items()}
         selects = [
             sql.SQL(
                 "select {number}, entity_key, event_ts, features from {table} where entity_key = any(%b::bytea[])"
@@ -211,13 +211,13 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
         except OperationalError:  # the connection is from before the server's last start: so may all others be
             self._connections(config).check()
             rows = self._fetch(config, query, parameters)
-        found: list[dict[bytes | None, tuple[datetime | None, Mapping[str, Value]]]] = [{} for _ in views]
+        rows_of_views: list[dict[bytes | None, tuple[datetime | None, Mapping[str, Value]]]] = [{} for _ in views]
         for number, entity, at, features in rows:
-            found[number][entity] = (at, Map.FromString(features).val)
+            rows_of_views[number][entity] = (at, Map.FromString(features).val)
         nothing: tuple[None, Mapping[str, Value]] = (None, {})
         return [
-            [of_view.get(entity, nothing) for entity in asked[key]]
-            for of_view, key in zip(found, views.values(), strict=True)
+            [of_view.get(entity, nothing) for entity in stored_keys[key]]
+            for of_view, key in zip(rows_of_views, views.values(), strict=True)
         ]
 
     def _fetch(self, config: RepoConfig, query: sql.Composed, parameters: Sequence[list[bytes]]) -> list[Any]:

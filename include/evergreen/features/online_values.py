@@ -48,8 +48,8 @@ def others(spec: ModelSpec, view: str, as_of: datetime, but: Sequence[bytes]) ->
     `as_of`), but for those that were written."""
     store, name = feature_store(), view_name(spec, view)
     with answering(f"looking for corrected rows of {name} in the online store"):
-        found = store.provider.online_store.others(store.config, name, as_of, but)
-    return [_python(entity.entity_values[0]) for entity in found]
+        entities = store.provider.online_store.others(store.config, name, as_of, but)
+    return [_python(entity.entity_values[0]) for entity in entities]
 
 
 def withdraw(
@@ -115,13 +115,13 @@ def read(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> list[dict[st
             ) from error
     answers = []
     names = [list(declared.features) for declared in spec.features.values()]
-    for found in zip(*views, strict=True):
+    for rows in zip(*views, strict=True):
         features = {
             name: _python(stored.get(name))
-            for (_, stored), of_view in zip(found, names, strict=True)
+            for (_, stored), of_view in zip(rows, names, strict=True)
             for name in of_view
         }
-        newest = max((at for at, _ in found if at is not None), default=None)
+        newest = max((at for at, _ in rows if at is not None), default=None)
         answers.append(
             {
                 "features": features,

@@ -121,13 +121,13 @@ def due(
         raw: source → published partition → content hash, of the sources that the query reads.
         recorded: partition → inputs hash with which it was last written.
     """
-    found = []
+    changed = []
     for window in windows:
         if all(day in published for published in raw.values() for day in window.days):
             fingerprint = inputs_hash(window, declaration, raw)
             if recorded.get(window.partition) != fingerprint:
-                found.append(Due(window, fingerprint))
-    return found
+                changed.append(Due(window, fingerprint))
+    return changed
 
 
 def inputs_hash(window: Window, declaration: str, raw: Mapping[str, Mapping[str, str]]) -> str:

@@ -244,9 +244,9 @@ def _declared_otherwise(run: Run, view: str) -> HandoverRefused:
     )
 
 
-def _conflict(run: Run, what: str) -> WriteConflict:
+def _conflict(run: Run, layer: str) -> WriteConflict:
     return WriteConflict(
-        f"publishing the {what} of {run.subject}",
+        f"publishing the {layer} of {run.subject}",
         found=f"other runs changed the days that they look back at {_ATTEMPTS} times meanwhile",
         expected="published days that hold still for a moment",
         next_step="none: the task is retried by itself",

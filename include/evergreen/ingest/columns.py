@@ -12,22 +12,22 @@ from evergreen.quoting import shown
 from evergreen.spec.schema import Source
 
 
-def as_declared(found: Sequence[str], source: Source, origin: Origin) -> None:
+def as_declared(names: Sequence[str], source: Source, origin: Origin) -> None:
     """The names of a table's columns are the declared ones and no others.
 
     Raises:
         BatchUnreadable: they are not.
     """
-    counts = Counter(found)
+    counts = Counter(names)
     missing = [name for name in source.columns if name not in counts]
     unexpected = [name for name in counts if name not in source.columns]
     twice = sorted(name for name, count in counts.items() if count > 1)
     if missing or unexpected or twice:
         wrong = {"missing": missing, "unexpected": [*map(shown, unexpected)], "twice": [*map(shown, twice)]}
-        told = "; ".join(f"{kind}: {_listed(names)}" for kind, names in wrong.items() if names)
+        differences = "; ".join(f"{kind}: {_listed(each)}" for kind, each in wrong.items() if each)
         alike = [f"{shown(name)} reads like {_plain(name)}" for name in unexpected if _plain(name) in missing]
         raise origin.unreadable(
-            f"columns {told}" + (f" ({_listed(alike)})" if alike else ""), f"columns {', '.join(source.columns)}"
+            f"columns {differences}" + (f" ({_listed(alike)})" if alike else ""), f"columns {', '.join(source.columns)}"
         )
 
 

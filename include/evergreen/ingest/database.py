@@ -79,7 +79,7 @@ def read(connections: Callable[[str], str], source: Source, query: str, interval
     except psycopg.Error as error:
         raise origin.unreadable(str(error).strip(), "one SELECT that the database runs", declare="") from error
     try:
-        found = parse.text_columns(
+        cells = parse.text_columns(
             content,
             _header(content),
             pa.csv.ParseOptions(newlines_in_values=True),
@@ -92,8 +92,8 @@ def read(connections: Callable[[str], str], source: Source, query: str, interval
             "shorter rows of sound text",
             declare="",
         ) from error
-    as_declared(found.column_names, source, origin)
-    return parse.typed(found, source.columns, pa.array(range(found.num_rows), pa.int64()), origin)
+    as_declared(cells.column_names, source, origin)
+    return parse.typed(cells, source.columns, pa.array(range(cells.num_rows), pa.int64()), origin)
 
 
 def _copied(connection: psycopg.Connection, query: str, interval: Interval, origin: Origin) -> bytes:
@@ -103,13 +103,13 @@ def _copied(connection: psycopg.Connection, query: str, interval: Interval, orig
     _parsed_alone(connection, statement, origin)
     # The line break ends a comment in the query's last line. What parses alone cannot end the parenthesis.
     copy = f"copy ({statement}\n) to stdout with (format csv, header, null '{_NULL}', encoding 'UTF8')"
-    found = bytearray()
+    content = bytearray()
     with connection.cursor().copy(copy.encode()) as rows:
         for block in rows:
-            found += block
-            if len(found) > limits.batch():
+            content += block
+            if len(content) > limits.batch():
                 raise origin.too_large(f"rows of more than {limits.batch():,} bytes, as CSV")
-    return bytes(found)
+    return bytes(content)
 
 
 def _parsed_alone(connection: psycopg.Connection, statement: str, origin: Origin) -> None:

@@ -46,9 +46,9 @@ def uncompressed(part: Part, source: Source, room: int) -> bytes:
         return part.content
     if not is_gzip:
         begin = part.content[:2].hex(" ") or "nothing: an empty file"
-        said = "as declared" if source.compression else "as its name says"
+        stated_by = "as declared" if source.compression else "as its name says"
         raise part.origin.unreadable(
-            f"no gzip (it begins with {begin})", f"gzip, {said}", declare="`compression: none`"
+            f"no gzip (it begins with {begin})", f"gzip, {stated_by}", declare="`compression: none`"
         )
     return _expanded(part, room)
 
@@ -59,12 +59,12 @@ def _expanded(part: Part, room: int) -> bytes:
     def broken(how: str) -> BatchUnreadable:
         return part.origin.unreadable(f"a broken gzip stream: {how}", "a whole gzip file")
 
-    found = bytearray()
+    content = bytearray()
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(part.content)) as stream:
             while block := stream.read(_BLOCK):
-                found += block
-                if len(found) > room:
+                content += block
+                if len(content) > room:
                     raise part.origin.too_large(
                         f"gzip of {len(part.content):,} bytes that expands to more than {room:,}"
                     )
@@ -75,7 +75,7 @@ def _expanded(part: Part, room: int) -> bytes:
         raise broken("its check sum does not fit" if crc else "other bytes follow its end") from error
     except zlib.error as error:
         raise broken("its bytes are damaged") from error
-    return bytes(found)
+    return bytes(content)
 
 
 def text(part: Part, source: Source, room: int) -> str:
@@ -87,21 +87,21 @@ def text(part: Part, source: Source, room: int) -> str:
     content = uncompressed(part, source, room)
     declared = codecs.lookup(source.encoding).name
     try:
-        found = content.decode(source.encoding)
+        decoded = content.decode(source.encoding)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         byte = content[error.start : error.start + 1].hex()
         raise _wrong_encoding(part, source, content, f"byte 0x{byte} at offset {error.start}, line {line}") from error
     except UnicodeError as error:
         raise _wrong_encoding(part, source, content, "bytes that it does not have") from error
-    if not declared.startswith(("utf-8", "utf-16", "utf-32")) and (lone := _LONE.search(found)):
-        line = found.count("\n", 0, lone.start()) + 1
+    if not declared.startswith(("utf-8", "utf-16", "utf-32")) and (lone := _LONE.search(decoded)):
+        line = decoded.count("\n", 0, lone.start()) + 1
         raise part.origin.unreadable(
             f"half a character, {shown(lone.group())}, in line {line}", "text that can be written as UTF-8"
         )
     if _misread(content, declared):
         raise _wrong_encoding(part, source, content, "text of another encoding")
-    return found.removeprefix("\ufeff")
+    return decoded.removeprefix("\ufeff")
 
 
 def _misread(content: bytes, declared: str) -> bool:

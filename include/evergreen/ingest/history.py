@@ -22,7 +22,7 @@ select _row, moment, case when moment is not null then moment else least(greates
     last_value(moment ignore nulls) over (order by _row rows between unbounded preceding and current row),
     first_value(moment ignore nulls) over (order by _row rows between current row and unbounded following)
 ), $first), $last) end as placed
-from (select _row, {KINDS["timestamp"].value('"time"')} as moment from found)"""
+from (select _row, {KINDS["timestamp"].value('"time"')} as moment from history)"""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def rows_of(times: pa.ChunkedArray, day: Day, origin: Origin) -> pa.Array:
     ends = {"first": Interval.of_day(day.first).start, "last": day.last and Interval.of_day(day.last).start}
     with duckdb.connect(config={"threads": 2, "enable_external_access": False}) as connection:
         connection.execute("set timezone = 'UTC'")
-        connection.register("found", pa.table({"time": times, ROW.name: pa.array(range(len(times)), pa.int64())}))
+        connection.register("history", pa.table({"time": times, ROW.name: pa.array(range(len(times)), pa.int64())}))
         connection.execute(f"create temp table placed as {_PLACED}", ends)
         ((newest,),) = connection.execute("select max(moment) from placed").fetchall()
         if newest is None and len(times):
@@ -68,8 +68,8 @@ def rows_of(times: pa.ChunkedArray, day: Day, origin: Origin) -> pa.Array:
                     "clear this task"
                 ),
             )
-        found = connection.sql(
+        positions = connection.sql(
             "select _row from placed where placed >= $start and placed < $end order by _row",
             params={"start": interval.start, "end": interval.end},
         )
-        return found.to_arrow_table()[ROW.name].combine_chunks()
+        return positions.to_arrow_table()[ROW.name].combine_chunks()

@@ -127,19 +127,19 @@ def _file(origin: Origin, left: int) -> tuple[bytes, tuple[int, ...]]:
     return bytes(content), _state(state)
 
 
-def _regular(found: os.stat_result, origin: Origin) -> os.stat_result:
-    if not stat.S_ISREG(found.st_mode):
+def _regular(state: os.stat_result, origin: Origin) -> os.stat_result:
+    if not stat.S_ISREG(state.st_mode):
         raise BatchUnreadable(
             origin.reading,
-            found=_KINDS.get(stat.S_IFMT(found.st_mode), "no regular file"),
+            found=_KINDS.get(stat.S_IFMT(state.st_mode), "no regular file"),
             expected=f"a regular file {address(origin.name)}",
             next_step="remove it, ask the upstream system for the day's file, then clear this task",
         )
-    return found
+    return state
 
 
-def _state(found: os.stat_result) -> tuple[int, ...]:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+def _state(state: os.stat_result) -> tuple[int, ...]:
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
 
 
 @contextmanager
@@ -150,7 +150,7 @@ def _readable(file: str, subject: str, gone: Any = None) -> Iterator[None]:
     except FileNotFoundError as error:
         raise (gone() if gone else _missing(file, subject)) from error
     except OSError as error:
-        found, mend = {
+        reason, mend = {
             errno.EACCES: ("permission denied", "let the user that runs the tasks read the file and its folders"),
             errno.EPERM: ("permission denied", "let the user that runs the tasks read the file and its folders"),
             errno.ELOOP: ("a link that leads back to itself", "remove it, ask the upstream system for the day's file"),
@@ -168,7 +168,7 @@ def _readable(file: str, subject: str, gone: Any = None) -> Iterator[None]:
         )
         raise BatchUnreadable(
             f"reading the batch of {subject}",
-            found=found,
+            found=reason,
             expected=f"a readable file {address(file)}",
             next_step=f"{mend}, then clear this task",
         ) from error
@@ -184,8 +184,8 @@ def _from_s3(uri: str, subject: str) -> list[Part]:
         with _answering(uri, subject):
             prefix = above + pattern.partition("*")[0]
             pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-            found = [each["Key"].removeprefix(above) for page in pages for each in page.get("Contents", ())]
-        names = _matching(found, uri, subject)
+            keys = [each["Key"].removeprefix(above) for page in pages for each in page.get("Contents", ())]
+        names = _matching(keys, uri, subject)
     parts: list[Part] = []
     left = limits.batch()
     for name in names:
@@ -220,20 +220,20 @@ def _matching(names: list[str], uri: str, subject: str) -> list[str]:
     pattern = re.compile("[^/]*".join(map(re.escape, wanted.split("*"))), re.DOTALL)
     hidden = (".", "_") if wanted.startswith("*") else ()
     # An empty name is the marker that consoles put where a folder would be.
-    found = sorted(name for name in names if name and pattern.fullmatch(name) and not name.startswith(hidden))
-    if not found:
+    matching = sorted(name for name in names if name and pattern.fullmatch(name) and not name.startswith(hidden))
+    if not matching:
         raise _missing(uri, subject)
-    if len(found) > limits.PARTS:
+    if len(matching) > limits.PARTS:
         raise BatchUnreadable(
             Origin(subject, uri).reading,
-            found=f"{len(found):,} files that match",
+            found=f"{len(matching):,} files that match",
             expected=f"at most {limits.PARTS:,} files for a day",
             next_step=(
                 "ask the upstream system for fewer, larger files, or name fewer of them by path in model.yaml; then "
                 "clear this task"
             ),
         )
-    return found
+    return matching
 
 
 def _too_large(origin: Origin, found: str, left: int) -> BatchUnreadable:

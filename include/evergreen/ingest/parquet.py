@@ -43,8 +43,8 @@ def read(part: Part, source: Source, room: int) -> pa.Table:
     except _DAMAGED as error:
         raise part.origin.unreadable(_damage(file), "pages as the footer describes them") from error
     if table.num_rows != file.metadata.num_rows:
-        found = f"{table.num_rows:,} rows, where the footer promises {file.metadata.num_rows:,}"
-        raise part.origin.unreadable(found, "a whole Parquet file")
+        counts = f"{table.num_rows:,} rows, where the footer promises {file.metadata.num_rows:,}"
+        raise part.origin.unreadable(counts, "a whole Parquet file")
     for name in texts:
         _utf_8(part, name, table[name])
     return table
@@ -55,14 +55,14 @@ def _marked(part: Part, content: bytes) -> None:
     if content.startswith(_MARK) and content.endswith(_MARK):
         return
     if not content:
-        found = "an empty file"
+        kind = "an empty file"
     elif content.endswith(_ENCRYPTED):
-        found = "an encrypted Parquet file"
+        kind = "an encrypted Parquet file"
     elif content.startswith(_MARK):
-        found = "a Parquet file that is cut short: it does not end with PAR1"
+        kind = "a Parquet file that is cut short: it does not end with PAR1"
     else:
-        found = f"no Parquet file (it begins with {content[:4].hex(' ')})"
-    raise part.origin.unreadable(found, "a Parquet file, which begins and ends with PAR1")
+        kind = f"no Parquet file (it begins with {content[:4].hex(' ')})"
+    raise part.origin.unreadable(kind, "a Parquet file, which begins and ends with PAR1")
 
 
 def _bounded(part: Part, file: ParquetFile, room: int) -> Iterator[pa.RecordBatch]:

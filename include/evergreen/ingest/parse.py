@@ -50,8 +50,8 @@ def parse(parts: Sequence[Part], source: Source) -> pa.Table:
         held = sum(table.nbytes for table in tables)
         if held > limits.batch():
             raise part.origin.too_large(f"{held:,} bytes in the parts before it, as columns")
-        found = _read(part, source, limits.batch() - held)
-        tables.append(typed(found, source.columns, pa.array(np.arange(first, first + found.num_rows)), part.origin))
+        cells = _read(part, source, limits.batch() - held)
+        tables.append(typed(cells, source.columns, pa.array(np.arange(first, first + cells.num_rows)), part.origin))
     return pa.concat_tables(tables)
 
 
@@ -62,19 +62,19 @@ def parse_history(part: Part, source: Source, day: history.Day) -> pa.Table:
         BatchMissing: the history ends before the day.
         BatchUnreadable: as of `parse`; or none of its rows has a time that can be read.
     """
-    found = _read(part, source, limits.batch())
-    rows = history.rows_of(found[source.event_time], day, part.origin)
-    return typed(found.take(rows), source.columns, rows, part.origin)
+    cells = _read(part, source, limits.batch())
+    rows = history.rows_of(cells[source.event_time], day, part.origin)
+    return typed(cells.take(rows), source.columns, rows, part.origin)
 
 
-def typed(found: pa.Table, columns: Mapping[str, ColumnType], rows: pa.Array, origin: Origin) -> pa.Table:
+def typed(cells: pa.Table, columns: Mapping[str, ColumnType], rows: pa.Array, origin: Origin) -> pa.Table:
     """Cells of any type as their declared ones, with `_row` from `rows` and `_unparsed`:
-    that of `found`, where it has one, and more.
+    that of `cells`, where it has one, and more.
 
     Raises:
         BatchUnreadable: a column has a type that nothing can be made of.
     """
-    values, wrong = [], [UNPARSED] if UNPARSED in found.column_names else []
+    values, wrong = [], [UNPARSED] if UNPARSED in cells.column_names else []
     for name, kind in columns.items():
         cell = quoted(name)
         values.append(f"{KINDS[kind].value(cell)} as {cell}")
@@ -82,15 +82,15 @@ def typed(found: pa.Table, columns: Mapping[str, ColumnType], rows: pa.Array, or
         wrong.append(f"case when {unfit} then '{name}=' || cast({cell} as varchar) end")
     query = (
         f"select {', '.join(values)}, nullif(concat_ws('; ', {', '.join(wrong)}), '') as {UNPARSED}, {ROW} from "
-        f"found order by {ROW}"
+        f"cells order by {ROW}"
     )
     with duckdb.connect(config={"threads": 2, "enable_external_access": False}) as connection:
         connection.execute("set timezone = 'UTC'")
         try:
-            connection.register("found", found.append_column(ROW, rows))
+            connection.register("cells", cells.append_column(ROW, rows))
             return connection.sql(query).to_arrow_table()
         except duckdb.Error as error:
-            types = ", ".join(f"{name}: {found.schema.field(name).type}" for name in columns)
+            types = ", ".join(f"{name}: {cells.schema.field(name).type}" for name in columns)
             raise origin.unreadable(
                 f"columns of types that cannot be turned into the declared ones ({types[:500]})",
                 ", ".join(f"{name}: {kind}" for name, kind in columns.items()),
@@ -127,7 +127,7 @@ def _csv(part: Part, source: Source, room: int) -> pa.Table:
     content = (body if body.endswith("\n") else body + "\n").encode()  # the reader wants a whole header
     look = lines.Look(body, delimiter, len(names), first=text.count("\n", 0, above) + 1)
     try:
-        found = text_columns(
+        cells = text_columns(
             content,
             names,
             pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
@@ -136,7 +136,7 @@ def _csv(part: Part, source: Source, room: int) -> pa.Table:
         )
     except pa.ArrowInvalid as error:
         raise part.origin.unreadable(look.misshapen(), f"rows of {len(names)} cells, as the header has") from error
-    several = look.several(found.num_rows)
+    several = look.several(cells.num_rows)
     if wrong := look.swallowed(several, names.index(source.event_time)):
         raise part.origin.unreadable(wrong, "a quote at both ends of a value, or at none")
     if several:
@@ -146,7 +146,7 @@ def _csv(part: Part, source: Source, room: int) -> pa.Table:
             len(several),
             several[0].where,
         )
-    return found
+    return cells
 
 
 def _same_delimiter(header: str, part: Part, source: Source) -> None:
@@ -184,16 +184,16 @@ def _object(line: str, number: int, origin: Origin) -> dict[str, Any]:
     if len(line) > limits.ROW:
         raise origin.unreadable(f"line {number} of {len(line):,} characters", f"{expected}, of at most {limits.ROW:,}")
     try:
-        found = json.loads(line)
+        value = json.loads(line)
     except json.JSONDecodeError as error:
         about = shown(line[max(0, error.pos - 20) : error.pos + 20])
         raise origin.unreadable(f"line {number} is no JSON, from column {error.colno} on: {about}", expected) from error
     except (ValueError, RecursionError) as error:
-        found = "values nested too deeply" if isinstance(error, RecursionError) else "a number of thousands of digits"
-        raise origin.unreadable(f"line {number} has {found}: {shown(line)}", expected) from error
-    if not isinstance(found, dict):
+        excess = "values nested too deeply" if isinstance(error, RecursionError) else "a number of thousands of digits"
+        raise origin.unreadable(f"line {number} has {excess}: {shown(line)}", expected) from error
+    if not isinstance(value, dict):
         raise origin.unreadable(f"line {number} is no object: {shown(line.strip())}", expected)
-    return found
+    return value
 
 
 def _cell(value: object) -> str | None:
@@ -203,14 +203,14 @@ def _cell(value: object) -> str | None:
 def _cells(row: Mapping[str, object]) -> dict[str, str | None]:
     """The cells of a row that may have half a character, which is no text: it costs
     the row, as any cell that does not fit."""
-    found, broken = {}, []
+    cells, broken = {}, []
     for name, value in row.items():
         text = _cell(value)
         if text is not None and _HALF_CHARACTER.search(text):
             broken.append(f"{name}={text.encode('utf-8', 'backslashreplace').decode()}")
             text = None
-        found[name] = text
-    return found | {UNPARSED: "; ".join(broken) or None}
+        cells[name] = text
+    return cells | {UNPARSED: "; ".join(broken) or None}
 
 
 def _texts(rows: Sequence[Mapping[str, str | None]], source: Source) -> pa.Table:

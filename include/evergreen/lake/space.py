@@ -46,13 +46,13 @@ class Place:
 def disks(here: Settings) -> list[Place]:
     """The disks that hold Evergreen's folders, each once; what is not a folder of this machine is not watched."""
     folders = {"Postgres": here.database_folder, "home": here.home, "lake": _local(here.lake)}
-    found: dict[int, list[tuple[str, Path]]] = {}
+    parts_by_device: dict[int, list[tuple[str, Path]]] = {}
     for name, folder in folders.items():
         if folder is not None:
             there = existing(folder)
-            found.setdefault(there.stat().st_dev, []).append((name, there))
+            parts_by_device.setdefault(there.stat().st_dev, []).append((name, there))
     places = []
-    for parts in found.values():
+    for parts in parts_by_device.values():
         names, state = [name for name, _ in parts], os.statvfs(parts[0][1])
         places.append(
             Place(
@@ -92,7 +92,7 @@ def places(here: Settings) -> list[Place]:
     return [*disks(here), *([] if bounded is None else [bounded])]
 
 
-def warnings(found: Iterable[Place]) -> list[str]:
+def warnings(watched: Iterable[Place]) -> list[str]:
     """What owners and operators should know: one line for each place with little space left."""
     return [
         (
@@ -100,7 +100,7 @@ def warnings(found: Iterable[Place]) -> list[str]:
             f"{'predictions are refused' if place.exhausted and place.database else 'it is nearly used up'}; "
             f"{NEXT_STEP}"
         )
-        for place in found
+        for place in watched
         if place.low
     ]
 

@@ -170,10 +170,10 @@ def _answering(doing: str, path: str) -> Iterator[None]:
     except OSError as error:
         if not path.startswith(SCHEME):
             raise
-        said = " ".join(_COLOUR.sub("", str(error)).split())
-        if answer := _STATUS.search(said):
-            raise refusal(f"{doing} {path}", int(answer[1]), said, STORE) from error
-        raise silence(f"{doing} {path}", said, STORE) from error
+        message = " ".join(_COLOUR.sub("", str(error)).split())
+        if answer := _STATUS.search(message):
+            raise refusal(f"{doing} {path}", int(answer[1]), message, STORE) from error
+        raise silence(f"{doing} {path}", message, STORE) from error
 
 
 def _storage(path: str) -> dict[str, str] | None:

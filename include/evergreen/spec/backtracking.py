@@ -83,21 +83,21 @@ def _within(op: Any, argument: Any) -> list[Any]:
 
 def _least(items: Any, *, optional: bool = False) -> str:
     """A short text that the items take; with `optional`, once what may be left out."""
-    found = ""
+    sample = ""
     for op, argument in items:
         if op is kind.LITERAL:
-            found += chr(argument)
+            sample += chr(argument)
         elif op is kind.NOT_LITERAL:
-            found += "a" if argument != ord("a") else "b"
+            sample += "a" if argument != ord("a") else "b"
         elif op is kind.ANY:
-            found += "a"
+            sample += "a"
         elif op is kind.IN:
-            found += _of_class(argument)
+            sample += _of_class(argument)
         elif op in (kind.MAX_REPEAT, kind.MIN_REPEAT):
-            found += _least(argument[2], optional=optional) * max(min(argument[0], _TIMES), int(optional))
+            sample += _least(argument[2], optional=optional) * max(min(argument[0], _TIMES), int(optional))
         elif op in (kind.SUBPATTERN, kind.BRANCH):
-            found += _least(_within(op, argument)[0], optional=optional)
-    return found
+            sample += _least(_within(op, argument)[0], optional=optional)
+    return sample
 
 
 def _of_class(members: Any) -> str:

@@ -55,12 +55,12 @@ def refused(expectation: Expectation, problems: Sequence[Mapping[str, Any]]) -> 
     allowed: dict[str, list[str]] = {}
     for problem in problems:
         argument = str(next((part for part in problem["loc"] if part != "__root__"), ""))
-        told = (
+        allowance = (
             needed(problem)
             or f"arguments that go together, as greatexpectations.io/expectations/{expectation.type} says"
         )
-        if told not in allowed.setdefault(argument, []):  # an argument of several types is refused by each
-            allowed[argument].append(told)
+        if allowance not in allowed.setdefault(argument, []):  # an argument of several types is refused by each
+            allowed[argument].append(allowance)
     for argument, ways in allowed.items():
         value = expectation.arguments.get(argument)
         stated = f"{argument}: {shown(value)}" if argument in expectation.arguments else f"no {argument}"
@@ -80,16 +80,16 @@ def read_contract(spec: ModelSpec, table: str, budget: Budget | None = None) -> 
         return None, [Mistake(document.file, "", "no such file", f"the contract of {table}", fix)]
     if document.content is None:
         return None, document.mistakes
-    contract, mistakes = shaped(Contract, document)
-    found = [*document.mistakes, *mistakes]
+    contract, misshapen = shaped(Contract, document)
+    mistakes = [*document.mistakes, *misshapen]
     for number, expectation in enumerate(stated_or(contract, "expectations", ())):
         given = expectation.arguments
         if budget is not None:
             budget.spend(nodes=arguments.cost(given))
         for name, stated, allowed, fix in arguments.refused(given):
             key = f"expectations.{number}.{name}"
-            found.append(Mistake(document.file, key, str(stated), allowed, fix, document.line(key)))
-    return None if found else contract, found
+            mistakes.append(Mistake(document.file, key, str(stated), allowed, fix, document.line(key)))
+    return None if mistakes else contract, mistakes
 
 
 def load_contract(spec: ModelSpec, table: str) -> Contract:
@@ -98,7 +98,7 @@ def load_contract(spec: ModelSpec, table: str) -> Contract:
     Raises:
         SpecError: with every mistake of the file.
     """
-    contract, found = read_contract(spec, table)
+    contract, mistakes = read_contract(spec, table)
     if contract is None:
-        raise spec_error(f"reading the contract {spec.contract_file(table)}", spec.model, found)
+        raise spec_error(f"reading the contract {spec.contract_file(table)}", spec.model, mistakes)
     return contract

@@ -90,8 +90,8 @@ def _expectations(spec: ModelSpec) -> Iterator[Mistake]:
             try:
                 kind(**expectation.arguments, severity=expectation.severity)
             except ValidationError as error:
-                for found, allowed in refused(expectation, error.errors()):
-                    yield Mistake(file, key, found, allowed, f"correct the arguments of {expectation.type}")
+                for argument, allowed in refused(expectation, error.errors()):
+                    yield Mistake(file, key, argument, allowed, f"correct the arguments of {expectation.type}")
 
 
 def _patterns(file: str, key: str, arguments: Mapping[str, Any]) -> Iterator[Mistake]:

@@ -60,10 +60,10 @@ def read(path: Path, file: str, folder: Path, budget: Budget | None = None) -> D
         TooMuch: the folder's budget does not suffice.
     """
     try:
-        said = text(path, folder, budget)
-        if (excess := _excess(said, budget or Budget())) is not None:
+        written = text(path, folder, budget)
+        if (excess := _excess(written, budget or Budget())) is not None:
             return Document(file, mistakes=[Mistake(file, "", *excess)])
-        loader = _Loader(said)
+        loader = _Loader(written)
         try:
             root = loader.get_single_node()
             if root is None:
@@ -85,7 +85,7 @@ def _unreadable(file: str, found: str, line: int | None, *, missing: bool = Fals
     return Document(file, mistakes=[mistake], missing=missing)
 
 
-def _excess(said: str, budget: Budget) -> tuple[str, str, str, int] | None:
+def _excess(written: str, budget: Budget) -> tuple[str, str, str, int] | None:
     """What is too much about a document, as a mistake's found, allowed, fix and
     line, from the parser's events alone."""
 
@@ -99,7 +99,7 @@ def _excess(said: str, budget: Budget) -> tuple[str, str, str, int] | None:
     above = [Node(None)]
     begun = 0  # nodes; those of a list count for the one around it only where it ends
     try:
-        for event in yaml.parse(said, Loader=_Loader):
+        for event in yaml.parse(written, Loader=_Loader):
             if isinstance(event, yaml.CollectionStartEvent):
                 above.append(Node(event.anchor))
                 node = above[-1]
@@ -125,9 +125,9 @@ def _excess(said: str, budget: Budget) -> tuple[str, str, str, int] | None:
             above[-1].nodes += node.nodes
             above[-1].depth = max(above[-1].depth, node.depth + 1)
             if max(begun, above[-1].nodes) > MOST_NODES:
-                what = "aliases and values" if anchors else "values"
+                counted = "aliases and values" if anchors else "values"
                 return (
-                    f"too many {what}",
+                    f"too many {counted}",
                     f"at most {MOST_NODES:,} values, every alias written out",
                     "write less, or make several models",
                     line,
@@ -198,13 +198,13 @@ def _name(node: yaml.Node) -> str:
 
 
 def _scalar(node: yaml.ScalarNode) -> str | int | float | bool | None:
-    said = str(node.value)
+    plain = str(node.value)
     if node.style:  # quoted, or a block; plain text has None or an empty one, by the parser
-        return said
-    if said in _WORDS:
-        return _WORDS[said]
-    if len(said) > _LONGEST_NUMBER:  # what a pattern makes of a million digits takes hours
-        return said
-    if _WHOLE.fullmatch(said):
-        return int(said)
-    return float(said) if _NUMBER.fullmatch(said) else said
+        return plain
+    if plain in _WORDS:
+        return _WORDS[plain]
+    if len(plain) > _LONGEST_NUMBER:  # what a pattern makes of a million digits takes hours
+        return plain
+    if _WHOLE.fullmatch(plain):
+        return int(plain)
+    return float(plain) if _NUMBER.fullmatch(plain) else plain

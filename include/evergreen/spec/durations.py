@@ -16,12 +16,12 @@ _UNITS = {"h": timedelta(hours=1), "d": DAY, "w": timedelta(weeks=1)}
 
 
 def _duration(value: object) -> timedelta:
-    found = value if isinstance(value, timedelta) else None
+    duration = value if isinstance(value, timedelta) else None
     if isinstance(value, str) and _DURATION.fullmatch(value):
-        found = int(value[:-1]) * _UNITS[value[-1]]
-    if found is None or not timedelta(0) < found <= _LONGEST or found % _UNITS["h"]:
+        duration = int(value[:-1]) * _UNITS[value[-1]]
+    if duration is None or not timedelta(0) < duration <= _LONGEST or duration % _UNITS["h"]:
         raise ValueError("a whole number and a unit: 6h, 3d, 2w; at most a century, 36525d")
-    return found
+    return duration
 
 
 def _delay(value: object) -> timedelta:

@@ -94,5 +94,5 @@ def _type(part: dict[str, Any]) -> str:
 def _values(part: dict[str, Any]) -> dict[str, Any]:
     """The schema of the values of an object with free keys."""
     patterns = part.get("patternProperties") or {}
-    found = next(iter(patterns.values()), part.get("additionalProperties"))
-    return found if isinstance(found, dict) else {}
+    schema = next(iter(patterns.values()), part.get("additionalProperties"))
+    return schema if isinstance(schema, dict) else {}

@@ -54,9 +54,9 @@ def json_schema() -> dict[str, Any]:
             name: {
                 "type": "object",
                 "additionalProperties": False,
-                "properties": {parameter: _json_schema(each) for parameter, each in found.parameters.items()},
+                "properties": {parameter: _json_schema(each) for parameter, each in usable_family.parameters.items()},
             }
-            for name, found in usable()
+            for name, usable_family in usable()
         },
     }
 

@@ -127,12 +127,12 @@ def _content(path: Path, mount: Path) -> bytes:
         _regular(state)
         if state.st_size > MOST_BYTES:
             raise Unreadable(f"{state.st_size:,} bytes; at most {MOST_BYTES:,} are read")
-        found = bytearray()
-        while block := os.read(file, MOST_BYTES + 1 - len(found)):  # it may grow while it is read
-            found += block
-            if len(found) > MOST_BYTES:
+        content = bytearray()
+        while block := os.read(file, MOST_BYTES + 1 - len(content)):  # it may grow while it is read
+            content += block
+            if len(content) > MOST_BYTES:
                 raise Unreadable(f"more than {MOST_BYTES:,} bytes")
-        return bytes(found)
+        return bytes(content)
     finally:
         os.close(file)
 

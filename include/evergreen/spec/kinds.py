@@ -88,11 +88,11 @@ class Kind:
         queried = self.queried()
         return pa.timestamp(queried.unit, tz="UTC") if pa.types.is_timestamp(queried) else queried
 
-    def returned(self, found: pa.DataType) -> bool:
+    def returned(self, column_type: pa.DataType) -> bool:
         """Whether a query's column of that Arrow type may become this kind; one that is all null may."""
         import pyarrow.types as types
 
-        return types.is_null(found) or any(getattr(types, f"is_{family}")(found) for family in self.results)
+        return types.is_null(column_type) or any(getattr(types, f"is_{family}")(column_type) for family in self.results)
 
     def of_result(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
         """A column that `returned` allows, as it is stored; NaN and infinity (of x/0, say) are null.

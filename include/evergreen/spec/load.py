@@ -60,8 +60,8 @@ def load_each(models: Path, *, deep: bool = False) -> dict[str, ModelSpec | Spec
             outcomes[folder.name] = error
     agreed = _agreed([outcome for outcome in outcomes.values() if isinstance(outcome, ModelSpec)])
     for name, outcome in outcomes.items():
-        if isinstance(outcome, ModelSpec) and (found := list(_disagreements(outcome, agreed))):
-            outcomes[name] = _error(models / name, found)
+        if isinstance(outcome, ModelSpec) and (mistakes := list(_disagreements(outcome, agreed))):
+            outcomes[name] = _error(models / name, mistakes)
     return outcomes
 
 
@@ -81,9 +81,9 @@ def load_spec(folder: Path, *, deep: bool = False) -> ModelSpec:
         raise
     except Exception as error:  # whatever is in a folder costs that folder alone: its DAGs are not the others'
         log.exception("reading %s", shown(str(folder)))
-        found = f"{type(error).__name__}: {error}"
+        failure = f"{type(error).__name__}: {error}"
         fix = "look into the folder's files; when they are sound, report this with the traceback in the log above"
-        raise _error(folder, [Mistake(FILE, "", found, "a folder that can be read", fix)]) from error
+        raise _error(folder, [Mistake(FILE, "", failure, "a folder that can be read", fix)]) from error
 
 
 def _loaded(folder: Path, *, deep: bool) -> ModelSpec:
@@ -97,37 +97,37 @@ def _loaded(folder: Path, *, deep: bool) -> ModelSpec:
         raise _error(folder, document.mistakes)
     spec, misshapen = shaped(ModelSpec, document)
     spec = spec.at(folder.absolute())
-    found = [*document.mistakes, *misshapen, *rules.mistakes(spec)]
+    mistakes = [*document.mistakes, *misshapen, *rules.mistakes(spec)]
     try:
         findings = [_name(spec), *_queries(spec, budget), *_contracts(spec, budget)]
-        found += rules.collected(findings)
+        mistakes += rules.collected(findings)
     except TooMuch as error:
         fix = "write less, or make several models"
-        raise _error(folder, [Mistake(folder.name, "", error.found, error.allowed, fix), *found]) from error
+        raise _error(folder, [Mistake(folder.name, "", error.found, error.allowed, fix), *mistakes]) from error
     if deep:
         from evergreen.spec import deep as deeply
 
-        found += rules.collected(deeply.findings(spec))
-    if found:
-        told = [replace(m, line=document.line(m.key)) if m.file == FILE and m.line is None else m for m in found]
-        raise _error(folder, sorted(told, key=lambda m: (m.file != FILE, m.file, m.line or 0)))
+        mistakes += rules.collected(deeply.findings(spec))
+    if mistakes:
+        located = [replace(m, line=document.line(m.key)) if m.file == FILE and m.line is None else m for m in mistakes]
+        raise _error(folder, sorted(located, key=lambda m: (m.file != FILE, m.file, m.line or 0)))
     return spec
 
 
-def _error(folder: Path, found: list[Mistake]) -> SpecError:
-    return spec_error(f"reading the spec {folder.absolute()}", folder.name, found)
+def _error(folder: Path, mistakes: list[Mistake]) -> SpecError:
+    return spec_error(f"reading the spec {folder.absolute()}", folder.name, mistakes)
 
 
 def _agreed(specs: list[ModelSpec]) -> dict[str, tuple[str, str, str]]:
     """Entity → key, type, and a model that says so: what most models say, so that one
     folder cannot take an entity from several."""
-    said: dict[str, dict[tuple[str, str], list[str]]] = {}
+    declarations: dict[str, dict[tuple[str, str], list[str]]] = {}
     for spec in specs:
         for name, (_, key, kind) in _entities(spec).items():
-            said.setdefault(name, {}).setdefault((key, kind), []).append(spec.model)
+            declarations.setdefault(name, {}).setdefault((key, kind), []).append(spec.model)
     return {
         name: (*way, models[0])
-        for name, ways in said.items()
+        for name, ways in declarations.items()
         for way, models in [max(ways.items(), key=lambda each: len(each[1]))]
     }
 
@@ -144,10 +144,10 @@ def _disagreements(spec: ModelSpec, agreed: dict[str, tuple[str, str, str]]) -> 
 
 def _entities(spec: ModelSpec) -> dict[str, tuple[str, str, str]]:
     """Name → where it is declared, key and type."""
-    found: dict[str, tuple[str, str, str]] = {
+    references: dict[str, tuple[str, str, str]] = {
         name: (f"references.{name}", other.key, other.type) for name, other in spec.references.items()
     }
-    return found | {spec.entity.name: ("entity", spec.entity.key, spec.entity.type)}
+    return references | {spec.entity.name: ("entity", spec.entity.key, spec.entity.type)}
 
 
 def _name(spec: ModelSpec) -> Iterator[Mistake]:
@@ -205,8 +205,8 @@ def _contracts(spec: ModelSpec, budget: Budget) -> Iterator[Iterator[Mistake]]:
 
 
 def _contract(spec: ModelSpec, budget: Budget, table: str, columns: Callable[[str], list[str]]) -> Iterator[Mistake]:
-    contract, found = read_contract(spec, table, budget)
-    yield from found
+    contract, mistakes = read_contract(spec, table, budget)
+    yield from mistakes
     if contract is not None:
         yield from _contract_columns(contract, spec.relative(spec.contract_file(table)), columns(table))
 

@@ -31,20 +31,20 @@ class Mistake:
     def __str__(self) -> str:
         where = self.file if self.line is None else f"{self.file}:{self.line}"
         where += f": {self.key}" if self.key else ""
-        told = {"found:  ": self.found, "allowed:": self.allowed, "fix:    ": self.fix}
+        labelled = {"found:  ": self.found, "allowed:": self.allowed, "fix:    ": self.fix}
         return "\n      ".join(
-            [on_one_line(where), *(f"{name} {on_one_line(text, _LONGEST)}" for name, text in told.items())]
+            [on_one_line(where), *(f"{name} {on_one_line(text, _LONGEST)}" for name, text in labelled.items())]
         )
 
 
 def spec_error(doing: str, model: str, mistakes: Sequence[Mistake]) -> SpecError:
     """The error that lists them all."""
     count = f"{len(mistakes)} mistake{'' if len(mistakes) == 1 else 's'}"
-    told = [f"   {number}. {mistake}" for number, mistake in enumerate(islice(mistakes, MOST_TOLD), 1)]
+    listed = [f"   {number}. {mistake}" for number, mistake in enumerate(islice(mistakes, MOST_TOLD), 1)]
     more = [f"   … and {len(mistakes) - MOST_TOLD} more"] if len(mistakes) > MOST_TOLD else []
     return SpecError(
         on_one_line(doing),
-        found="\n".join([count, *told, *more]),
+        found="\n".join([count, *listed, *more]),
         expected="a model folder as docs/model-spec.md describes it",
         next_step=on_one_line(f"correct what is listed, then run `evergreen check {model}`"),
     )

@@ -104,8 +104,8 @@ def _looked_through(
         return
     moments = one_of(f"${name}" for name in parameters)
     if unknown := statements[0].named_parameters - set(parameters):
-        found = f"unknown parameters {one_of(f'${name}' for name in sorted(unknown))}"
-        yield Refusal(found, f"one SELECT, with {moments}", f"use {moments}")
+        unknown_parameters = f"unknown parameters {one_of(f'${name}' for name in sorted(unknown))}"
+        yield Refusal(unknown_parameters, f"one SELECT, with {moments}", f"use {moments}")
         return
     try:
         nodes = list(_nodes(_parsed(connection, text)))
@@ -114,11 +114,11 @@ def _looked_through(
         return
     # A name that WITH gives is one everywhere here; where it is out of its scope, DuckDB finds no such table.
     named = {str(each["key"]).lower() for node in nodes if "cte_map" in node for each in node["cte_map"]["map"]}
-    told = set()
+    seen = set()
     for node in nodes:
         refusal = _refusal(node, text, sources, named, moments)
-        if refusal is not None and refusal.found not in told:
-            told.add(refusal.found)
+        if refusal is not None and refusal.found not in seen:
+            seen.add(refusal.found)
             yield refusal
 
 
@@ -193,16 +193,16 @@ def _volatile_functions() -> frozenset[str]:
         functions = connection.execute(
             "select function_name, function_type, stability, macro_definition from duckdb_functions()"
         ).fetchall()
-        found = {name for name, _, stability, _ in functions if stability not in (None, "CONSISTENT")} - _HARMLESS
-        found |= _MISLABELLED | _CLOCKS
+        volatile = {name for name, _, stability, _ in functions if stability not in (None, "CONSISTENT")} - _HARMLESS
+        volatile |= _MISLABELLED | _CLOCKS
         calls: dict[str, set[str]] = {}
         for name, kind, _, definition in functions:
             if definition is not None:
                 text = definition if kind == "table_macro" else f"select {definition}"
                 calls.setdefault(name, set()).update(_called(_parsed(connection, text)))
-    while more := {name for name, called in calls.items() if called & found} - found:
-        found |= more
-    return frozenset(found)
+    while more := {name for name, called in calls.items() if called & volatile} - volatile:
+        volatile |= more
+    return frozenset(volatile)
 
 
 def _called(parsed: Any) -> Iterator[str]:

@@ -186,11 +186,11 @@ class Tables:
         key = self.query.key
         typed = pa.table(columns).sort_by(key)
         if typed[key].null_count:
-            found = f"{typed[key].null_count} rows without `{key}`"
-            raise QueryRefused([Refusal(found, "a key in every row", f"correct {self.query.name}")])
+            keyless = f"{typed[key].null_count} rows without `{key}`"
+            raise QueryRefused([Refusal(keyless, "a key in every row", f"correct {self.query.name}")])
         if repeated := [row["values"] for row in typed[key].value_counts().to_pylist() if row["counts"] > 1]:
-            found = f"{len(repeated)} values of `{key}` more than once: {listed(repeated)}"
-            raise QueryRefused([Refusal(found, f"one row per `{key}`", f"correct {self.query.name}")])
+            repeats = f"{len(repeated)} values of `{key}` more than once: {listed(repeated)}"
+            raise QueryRefused([Refusal(repeats, f"one row per `{key}`", f"correct {self.query.name}")])
         return typed
 
     def _other_columns(self, returned: Sequence[str]) -> Iterator[Refusal]:
@@ -217,8 +217,8 @@ class Tables:
         """Columns of a type that cannot become the declared one."""
         for name, column in self.query.columns.items():
             if name in types and rows.column_names.count(name) == 1:
-                found = rows.schema.field(name).type
-                if not any(KINDS[kind].returned(found) for kind in column.kinds):
+                returned = rows.schema.field(name).type
+                if not any(KINDS[kind].returned(returned) for kind in column.kinds):
                     yield self._other_type(name, types[name])
 
     def _other_type(self, name: str, found: str) -> Refusal:

@@ -31,8 +31,8 @@ def shaped(kind: type[Shape], document: Document) -> tuple[Shape, list[Mistake]]
         return kind.model_validate_json(text), []
     except ValidationError as error:
         problems = error.errors(include_url=False)[:MOST_FOUND]
-        found = [_mistake(kind, document, problem) for problem in problems]
-        return _partial(kind, document.content), found
+        mistakes = [_mistake(kind, document, problem) for problem in problems]
+        return _partial(kind, document.content), mistakes
 
 
 def _partial(kind: type[Shape], given: Any) -> Shape:

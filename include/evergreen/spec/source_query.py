@@ -63,8 +63,8 @@ def _no_select(file: str, bare: str) -> Iterator[Mistake]:
             only,
             "write a SELECT",
         )
-    for found in dict.fromkeys(" ".join(next(filter(None, each)).split()) for each in _WRITES.findall(bare)):
-        yield Mistake(file, "", found.upper(), only, f"remove {found.upper()}")
+    for keyword in dict.fromkeys(" ".join(next(filter(None, each)).split()) for each in _WRITES.findall(bare)):
+        yield Mistake(file, "", keyword.upper(), only, f"remove {keyword.upper()}")
     for name in dict.fromkeys(_ACTS.findall(bare)):
         yield Mistake(file, "", f"{name}(), which does more than read", only, f"remove {name}()")
 

@@ -64,12 +64,12 @@ def _parts(sentence: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     template, values = str(sentence["template"]).strip("\n"), sentence.get("params") or {}
     styles = (sentence.get("styling") or {}).get("params") or {}
     end = 0
-    for found in _PARAMETER.finditer(template):
-        name = found[1]
+    for parameter in _PARAMETER.finditer(template):
+        name = parameter[1]
         if name is not None and name not in values:
             continue
-        yield "text", template[end : found.start()]
-        end = found.end()
+        yield "text", template[end : parameter.start()]
+        end = parameter.end()
         if name is None:
             yield "text", "$"
         elif styles.get(name, {}).get("tag") == "i":

@@ -63,8 +63,10 @@ def suite(contract: Contract, name: str, file: str) -> list[Expectation]:
             )
             expectations.append(configuration.to_domain_obj())
         except ValidationError as error:
-            told = "; ".join(f"{found}, and not {allowed}" for found, allowed in refused(stated, error.errors()))
-            mistakes.append(f"{number}. {stated.type}: {told}")
+            refusals = "; ".join(
+                f"{argument}, and not {allowed}" for argument, allowed in refused(stated, error.errors())
+            )
+            mistakes.append(f"{number}. {stated.type}: {refusals}")
         except (gx.exceptions.GreatExpectationsError, ValueError, TypeError):
             mistakes.append(
                 f"{number}. {stated.type}: no expectation of Great Expectations, or one that does not take these "
@@ -114,8 +116,8 @@ class Judge:
             as_of: the moment that the result is dated by.
         """
         # Copies: an expectation belongs to one suite, and a view's partitions are judged one after the other.
-        asked = [copy.copy(e) for e in expectations if table.num_rows or not isinstance(e, _ABOUT_VALUES)]
-        added = self._context.suites.add(gx.ExpectationSuite(name=name, expectations=asked))
+        applicable = [copy.copy(e) for e in expectations if table.num_rows or not isinstance(e, _ABOUT_VALUES)]
+        added = self._context.suites.add(gx.ExpectationSuite(name=name, expectations=applicable))
         definition = gx.ValidationDefinition(name=name, data=self._batch, suite=added)
         result = self._context.validation_definitions.add(definition).run(
             batch_parameters={"dataframe": table.to_pandas()},
@@ -133,14 +135,14 @@ def _finding(each: ExpectationValidationResult, positions: Sequence[int]) -> Fin
     arguments = stated.kwargs
     columns = [arguments[name] for name in _COLUMN_ARGUMENTS if name in arguments]
     flat = [column for entry in columns for column in (entry if isinstance(entry, list | set | tuple) else [entry])]
-    found = each.result
+    result = each.result
     failing = None
-    value = found.get("observed_value")
+    value = result.get("observed_value")
     observed, samples = f"found {value if isinstance(value, str) else shown(value)}", []
-    if _ROWS in found:
-        failing = tuple(positions[index] for index in found[_ROWS])
-        observed = f"{len(failing):,} of {found['element_count']:,} rows fail"
-        samples = list(dict.fromkeys(_text(value) for value in found["partial_unexpected_list"]))
+    if _ROWS in result:
+        failing = tuple(positions[index] for index in result[_ROWS])
+        observed = f"{len(failing):,} of {result['element_count']:,} rows fail"
+        samples = list(dict.fromkeys(_text(value) for value in result["partial_unexpected_list"]))
     return Finding(
         name=f"{stated.type}({visible(', '.join(map(str, flat)))})",
         severity=str(stated.severity.value),  # type: ignore[arg-type]
@@ -153,20 +155,20 @@ def _finding(each: ExpectationValidationResult, positions: Sequence[int]) -> Fin
     )
 
 
-def _about_table(found: dict[str, Any]) -> dict[str, Any]:
+def _about_table(result: dict[str, Any]) -> dict[str, Any]:
     """The result of an expectation about the table as a whole, with a plain observed value.
 
     Expectations about distinct values leave it out and state what is amiss as if it were rows, and some state numpy's
     numbers: the page's renderer can read neither.
     """
     amiss = [
-        f"{kind} {', '.join(dict.fromkeys(map(_text, found[key])))}" for key, kind in _AMISS.items() if found.get(key)
+        f"{kind} {', '.join(dict.fromkeys(map(_text, result[key])))}" for key, kind in _AMISS.items() if result.get(key)
     ]
-    observed = "; ".join(amiss) or convert_to_json_serializable(found.get("observed_value"))
+    observed = "; ".join(amiss) or convert_to_json_serializable(result.get("observed_value"))
     plain = observed.item() if isinstance(observed, np.generic) else observed
     if isinstance(plain, str) and not amiss:
         plain = shown(plain)
-    return {name: value for name, value in found.items() if "unexpected" not in name} | {"observed_value": plain}
+    return {name: value for name, value in result.items() if "unexpected" not in name} | {"observed_value": plain}
 
 
 def _text(value: Any) -> str:

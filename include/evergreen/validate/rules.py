@@ -48,15 +48,15 @@ class Finding:
     def __str__(self) -> str:
         """One line for a log: `expect_column_values_to_be_between(minutes), min_value=0: 3 of 90 rows
         fail (rows 4, 9, 17; values -1, -7)`."""
-        said = f"{self.name}{', ' if self.expected else ''}{self.expected}: "
+        subject = f"{self.name}{', ' if self.expected else ''}{self.expected}: "
         if self.error is not None:
-            return f"{said}could not be evaluated: {self.error}"
+            return f"{subject}could not be evaluated: {self.error}"
         shown = []
         if self.failing:
             shown.append(f"row{'s' if len(self.failing) > 1 else ''} {_listed(self.failing)}")
         if self.samples:
             shown.append(f"value{'s' if len(self.samples) > 1 else ''} {_listed(self.samples)}")
-        return f"{said}{self.observed} ({'; '.join(shown)})" if shown else said + self.observed
+        return f"{subject}{self.observed} ({'; '.join(shown)})" if shown else subject + self.observed
 
 
 @dataclass(frozen=True)

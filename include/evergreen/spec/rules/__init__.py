@@ -14,7 +14,7 @@ from itertools import islice
 from evergreen.spec.mistakes import MOST_FOUND, Mistake
 from evergreen.spec.partial import NotStated, stated_or
 from evergreen.spec.rules import days, learning, queries, sources
-from evergreen.spec.rules.wording import Found
+from evergreen.spec.rules.wording import Mistakes
 from evergreen.spec.schema import ModelSpec
 
 _OF_SPEC = (*days.OF_SPEC, *queries.OF_SPEC, *learning.OF_SPEC)
@@ -26,16 +26,16 @@ def mistakes(spec: ModelSpec) -> list[Mistake]:
     return collected(_applications(spec))
 
 
-def collected(findings: Iterable[Found]) -> list[Mistake]:
+def collected(findings: Iterable[Mistakes]) -> list[Mistake]:
     """What the findings yield, up to a bound; a finding ends where it reads a key that is not stated."""
-    found: list[Mistake] = []
+    mistakes: list[Mistake] = []
     for finding in findings:
         with suppress(NotStated):
-            found.extend(islice(finding, MOST_FOUND - len(found)))
-    return found
+            mistakes.extend(islice(finding, MOST_FOUND - len(mistakes)))
+    return mistakes
 
 
-def _applications(spec: ModelSpec) -> Iterator[Found]:
+def _applications(spec: ModelSpec) -> Iterator[Mistakes]:
     for rule in _OF_SPEC:
         yield rule(spec)
     for section, rules in _OF_ENTRIES.items():

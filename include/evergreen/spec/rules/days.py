@@ -11,7 +11,7 @@ from croniter import CroniterBadDateError, croniter
 from evergreen.interval import CALENDAR, DAY, FIRST_DAY, LAST_DAY
 from evergreen.spec.durations import duration_text
 from evergreen.spec.partial import stated_or
-from evergreen.spec.rules.wording import Found, mistake
+from evergreen.spec.rules.wording import Mistakes, mistake
 from evergreen.spec.schema import ModelSpec
 
 BUDGET_PERIOD = timedelta(days=30)
@@ -21,21 +21,21 @@ _CRON = re.compile(
 _DAILY = [[0], [0], ["*"], ["*"], ["*"]]
 
 
-def _calendar(spec: ModelSpec) -> Found:
+def _calendar(spec: ModelSpec) -> Mistakes:
     for name in ("first_day", "last_day"):
         day = stated_or(spec, name, None)
         if day is not None and not FIRST_DAY <= day <= LAST_DAY:
             yield mistake(name, day, CALENDAR, "correct the year")
 
 
-def _days(spec: ModelSpec) -> Found:
+def _days(spec: ModelSpec) -> Mistakes:
     if spec.last_day is not None and spec.last_day < spec.first_day:
         yield mistake(
             "last_day", spec.last_day, f"{spec.first_day} (first_day) or later", "exchange first_day and last_day"
         )
 
 
-def _history(spec: ModelSpec) -> Found:
+def _history(spec: ModelSpec) -> Mistakes:
     """Only a model whose last day is known has a history of known length."""
     if spec.last_day is None or spec.last_day < spec.first_day:
         return
@@ -52,7 +52,7 @@ def _history(spec: ModelSpec) -> Found:
         yield mistake("split.evaluation", spec.split.evaluation, allowed, "shorten the evaluation, or move last_day")
 
 
-def _schedules(spec: ModelSpec) -> Found:
+def _schedules(spec: ModelSpec) -> Mistakes:
     schedule = spec.schedule
     for name in ("ingest", "train", "monitor"):
         cron = stated_or(schedule, name, None)  # each alone: one misshapen cron hides no other
@@ -82,7 +82,7 @@ def _fires(cron: str) -> bool:
     return True
 
 
-def _windows(spec: ModelSpec) -> Found:
+def _windows(spec: ModelSpec) -> Mistakes:
     for key, value in (
         ("label.horizon", spec.label.horizon),
         ("split.evaluation", spec.split.evaluation),
@@ -94,7 +94,7 @@ def _windows(spec: ModelSpec) -> Found:
             )
 
 
-def _learning(spec: ModelSpec) -> Found:
+def _learning(spec: ModelSpec) -> Mistakes:
     horizon, evaluation, window = spec.label.horizon, spec.split.evaluation, spec.split.window
     if horizon >= window:
         yield mistake(
@@ -115,7 +115,7 @@ def _learning(spec: ModelSpec) -> Found:
         )
 
 
-def _cooldown(spec: ModelSpec) -> Found:
+def _cooldown(spec: ModelSpec) -> Mistakes:
     if spec.monitoring.cooldown < spec.label.horizon < spec.split.window:
         allowed = (
             f"at least label.horizon ({duration_text(spec.label.horizon)}): sooner no outcome tells whether the "
@@ -129,7 +129,7 @@ def _cooldown(spec: ModelSpec) -> Found:
         )
 
 
-def _persistence(spec: ModelSpec) -> Found:
+def _persistence(spec: ModelSpec) -> Mistakes:
     """Windows that overlap are drifted by the same days: only as many in a row as a
     window has days are more than one window."""
     days = spec.monitoring.window // DAY
@@ -146,7 +146,7 @@ def _persistence(spec: ModelSpec) -> Found:
         )
 
 
-def _budget(spec: ModelSpec) -> Found:
+def _budget(spec: ModelSpec) -> Mistakes:
     most = BUDGET_PERIOD // spec.monitoring.cooldown + 1
     # The default is an upper bound for any cooldown; a budget that was chosen ought to bind.
     if "budget" in spec.monitoring.model_fields_set and spec.monitoring.budget > most:
@@ -158,7 +158,7 @@ def _budget(spec: ModelSpec) -> Found:
         )
 
 
-OF_SPEC: tuple[Callable[[ModelSpec], Found], ...] = (
+OF_SPEC: tuple[Callable[[ModelSpec], Mistakes], ...] = (
     _calendar,
     _days,
     _history,

@@ -10,15 +10,15 @@ from evergreen.families import FamilyUnusable, Parameter, family, names
 from evergreen.spec.families import usable
 from evergreen.spec.mistakes import one_of
 from evergreen.spec.problem import CLASS_BOUNDS, LEAST_CLASSES, MEASURES
-from evergreen.spec.rules.wording import Found, mistake, repeated, unknown
+from evergreen.spec.rules.wording import Mistakes, mistake, repeated, unknown
 from evergreen.spec.schema import ModelSpec
 
 
-def _metrics(spec: ModelSpec) -> Found:
+def _metrics(spec: ModelSpec) -> Mistakes:
     kind, known = spec.problem.kind, spec.problem.metrics
     if spec.search.metric not in known:
-        found = f"{spec.search.metric}, of a {kind} label"
-        yield mistake("search.metric", found, one_of(known), f"write metric: {known[0]}")
+        metric_of_label = f"{spec.search.metric}, of a {kind} label"
+        yield mistake("search.metric", metric_of_label, one_of(known), f"write metric: {known[0]}")
     for metric in spec.gates.floor:
         if metric not in known:
             yield mistake(
@@ -35,21 +35,21 @@ def _metrics(spec: ModelSpec) -> Found:
         yield mistake("monitoring.performance_drop", "the default", allowed, "state it")
 
 
-def _classes(spec: ModelSpec) -> Found:
+def _classes(spec: ModelSpec) -> Mistakes:
     label = spec.label
     if label.type != "multiclass":
         if label.classes:
             allowed = f"nothing: a {label.type} label declares no classes"
             yield mistake("label.classes", ", ".join(label.classes), allowed, "remove it, or write type: multiclass")
     elif len(label.classes) < LEAST_CLASSES:
-        found = ", ".join(label.classes) or "nothing"
+        classes = ", ".join(label.classes) or "nothing"
         allowed = f"at least {LEAST_CLASSES} classes, every value that the label may have"
-        yield mistake("label.classes", found, allowed, "name them all; a label of two classes is binary")
+        yield mistake("label.classes", classes, allowed, "name them all; a label of two classes is binary")
     else:
         yield from repeated("label.classes", label.classes)
 
 
-def _rows_of_class(spec: ModelSpec) -> Found:
+def _rows_of_class(spec: ModelSpec) -> Mistakes:
     """A bound for each class belongs to a label with classes, and must leave room for them all."""
     gates, problem = spec.gates, spec.problem
     for key in sorted(CLASS_BOUNDS & gates.model_fields_set - {problem.class_bound}):
@@ -62,7 +62,7 @@ def _rows_of_class(spec: ModelSpec) -> Found:
         yield mistake(f"gates.{problem.class_bound}", bound, allowed, "lower it, or raise gates.minimum_rows")
 
 
-def _family(spec: ModelSpec, name: str) -> Found:
+def _family(spec: ModelSpec, name: str) -> Mistakes:
     if name not in names():
         otherwise = f"use {one_of(names())}, or install the package that brings it"
         yield unknown(f"families.{name}", name, names(), otherwise)
@@ -97,12 +97,12 @@ def _disallowed(parameter: Parameter, override: Any) -> str | None:
     return None
 
 
-def _floors(spec: ModelSpec) -> Found:
+def _floors(spec: ModelSpec) -> Mistakes:
     for metric, bound in spec.gates.floor.items():
         measure = MEASURES[metric]
         if (allowed := measure.allowed(bound)) is not None:
             yield mistake(f"gates.floor.{metric}", bound, allowed, f"write {measure.example:g}, for one")
 
 
-OF_SPEC: tuple[Callable[[ModelSpec], Found], ...] = (_metrics, _classes, _floors, _rows_of_class)
-OF_ENTRIES: tuple[Callable[[ModelSpec, str], Found], ...] = (_family,)
+OF_SPEC: tuple[Callable[[ModelSpec], Mistakes], ...] = (_metrics, _classes, _floors, _rows_of_class)
+OF_ENTRIES: tuple[Callable[[ModelSpec, str], Mistakes], ...] = (_family,)

@@ -9,14 +9,14 @@ from evergreen.spec.columns import RESERVED
 from evergreen.spec.durations import duration_text
 from evergreen.spec.mistakes import one_of
 from evergreen.spec.partial import stated_or
-from evergreen.spec.rules.wording import Found, inside, mistake, repeated, undeclared, unknown
+from evergreen.spec.rules.wording import Mistakes, inside, mistake, repeated, undeclared, unknown
 from evergreen.spec.schema import ModelSpec
 
 # that a query of features, label or requests may read beside its sources
 TABLE_FUNCTIONS = frozenset({"generate_series", "json_each", "json_tree", "range", "regexp_split_to_table", "unnest"})
 
 
-def _read(spec: ModelSpec, key: str, names: Sequence[str]) -> Found:
+def _read(spec: ModelSpec, key: str, names: Sequence[str]) -> Mistakes:
     yield from undeclared(key, names, spec.sources, "sources")
     yield from repeated(key, names)
     known = [name for name in names if name in spec.sources]
@@ -32,24 +32,24 @@ def _read(spec: ModelSpec, key: str, names: Sequence[str]) -> Found:
         )
 
 
-def _view_entity(spec: ModelSpec, name: str) -> Found:
+def _view_entity(spec: ModelSpec, name: str) -> Mistakes:
     stated, known = spec.features[name].entity, [spec.entity.name, *spec.references]
     if stated is not None and stated not in known:
         yield unknown(f"features.{name}.entity", stated, known, f"declare {stated} under references")
 
 
-def _view_sources(spec: ModelSpec, name: str) -> Found:
+def _view_sources(spec: ModelSpec, name: str) -> Mistakes:
     yield from _read(spec, f"features.{name}.sources", spec.features[name].sources)
 
 
-def _look_back(spec: ModelSpec, name: str) -> Found:
+def _look_back(spec: ModelSpec, name: str) -> Mistakes:
     if spec.features[name].look_back < DAY:
         yield mistake(
             f"features.{name}.look_back", spec.features[name].look_back, "at least the interval, 1d", "write 1d"
         )
 
 
-def _view_name(spec: ModelSpec, name: str) -> Found:
+def _view_name(spec: ModelSpec, name: str) -> Mistakes:
     if name in spec.sources:
         yield mistake(
             f"features.{name}",
@@ -59,7 +59,7 @@ def _view_name(spec: ModelSpec, name: str) -> Found:
         )
 
 
-def _feature_names(spec: ModelSpec, name: str) -> Found:
+def _feature_names(spec: ModelSpec, name: str) -> Mistakes:
     for feature in spec.features[name].features:
         key = f"features.{name}.features.{feature}"
         others = [
@@ -78,12 +78,12 @@ def _feature_names(spec: ModelSpec, name: str) -> Found:
             yield mistake(key, feature, f"a name other than {one_of(taken)}", "rename the feature")
 
 
-def _view_files(spec: ModelSpec, name: str) -> Found:
+def _view_files(spec: ModelSpec, name: str) -> Mistakes:
     yield from inside(f"features.{name}.sql", spec.features[name].sql)
     yield from inside(f"features.{name}.contract", spec.features[name].contract)
 
 
-def _references(spec: ModelSpec) -> Found:
+def _references(spec: ModelSpec) -> Mistakes:
     taken = {spec.entity.key: "entity"}
     for name, other in spec.references.items():
         key = f"references.{name}"
@@ -106,15 +106,17 @@ def _references(spec: ModelSpec) -> Found:
         )
 
 
-def _request(spec: ModelSpec) -> Found:
+def _request(spec: ModelSpec) -> Mistakes:
     if spec.request is None:
         return
     yield from _read(spec, "request.sources", spec.request.sources)
     first = spec.request.sources[0]
-    if first in spec.sources and (told := [name for name, delay in spec.sources[first].outcome.items() if not delay]):
+    if first in spec.sources and (
+        known_at_once := [name for name, delay in spec.sources[first].outcome.items() if not delay]
+    ):
         yield mistake(
             "request.sources",
-            f"{first} first, whose rows come with their outcome ({one_of(told)})",
+            f"{first} first, whose rows come with their outcome ({one_of(known_at_once)})",
             "first a source whose rows are there when a prediction is asked for",
             "name another source first",
         )
@@ -130,11 +132,11 @@ def _request(spec: ModelSpec) -> Found:
         yield from inside("request.sql", spec.request.sql)
 
 
-def _label_sources(spec: ModelSpec) -> Found:
+def _label_sources(spec: ModelSpec) -> Mistakes:
     yield from _read(spec, "label.sources", spec.label.sources)
 
 
-def _outcome_matures(spec: ModelSpec) -> Found:
+def _outcome_matures(spec: ModelSpec) -> Mistakes:
     """A label is of what is known when it matures."""
     for name in spec.label.sources:
         source = spec.sources.get(name)
@@ -147,16 +149,16 @@ def _outcome_matures(spec: ModelSpec) -> Found:
                 yield mistake(f"sources.{name}.outcome.{column}", delay, allowed, "lengthen label.horizon")
 
 
-def _label_name(spec: ModelSpec) -> Found:
+def _label_name(spec: ModelSpec) -> Mistakes:
     if spec.label.name in (taken := (*spec.keys, *RESERVED)):
         yield mistake("label.name", spec.label.name, f"a name other than {one_of(taken)}", "rename the label")
 
 
-def _label_files(spec: ModelSpec) -> Found:
+def _label_files(spec: ModelSpec) -> Mistakes:
     yield from inside("label.sql", spec.label.sql)
 
 
-OF_SPEC: tuple[Callable[[ModelSpec], Found], ...] = (
+OF_SPEC: tuple[Callable[[ModelSpec], Mistakes], ...] = (
     _references,
     _request,
     _label_sources,
@@ -164,7 +166,7 @@ OF_SPEC: tuple[Callable[[ModelSpec], Found], ...] = (
     _label_name,
     _label_files,
 )
-OF_ENTRIES: tuple[Callable[[ModelSpec, str], Found], ...] = (
+OF_ENTRIES: tuple[Callable[[ModelSpec, str], Mistakes], ...] = (
     _view_entity,
     _view_sources,
     _look_back,

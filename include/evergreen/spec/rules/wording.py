@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from evergreen.spec.durations import duration_text
 from evergreen.spec.mistakes import FILE, Mistake, nearest, one_of
 
-Found = Iterator[Mistake]
+Mistakes = Iterator[Mistake]
 
 
 def mistake(key: str, found: object, allowed: str, fix: str) -> Mistake:
@@ -25,21 +25,21 @@ def unknown(key: str, name: str, known: Iterable[str], otherwise: str) -> Mistak
     return mistake(key, name, one_of(known), nearest(name, known, otherwise))
 
 
-def undeclared(key: str, names: Iterable[str], known: Collection[str], section: str) -> Found:
+def undeclared(key: str, names: Iterable[str], known: Collection[str], section: str) -> Mistakes:
     """Names that a section does not declare."""
     for name in names:
         if name not in known:
             yield unknown(key, name, known, f"declare {name} under {section}")
 
 
-def repeated(key: str, names: Sequence[str]) -> Found:
+def repeated(key: str, names: Sequence[str]) -> Mistakes:
     """Names that a list has more than once."""
     for name, times in Counter(names).items():
         if times > 1:
             yield mistake(key, f"{name}, {times} times", "each name once", f"remove one {name}")
 
 
-def inside(key: str, stated: str | None) -> Found:
+def inside(key: str, stated: str | None) -> Mistakes:
     """A file that lies outside of the model's folder."""
     if stated is not None and not stays_below(stated):
         yield mistake(key, stated, "a file of the model's folder", "name it by its path from the model's folder")
