@@ -158,14 +158,14 @@ def family(name: str) -> Family:
 def package(name: str) -> tuple[str, str] | None:
     """The installed distribution that brings a family, and its version; None: the family is
     ours, or its package has no metadata."""
-    found = () if name in OURS else _installed().get(name, ())
-    return next(((point.dist.name, point.dist.version) for point in found if point.dist), None)
+    points = () if name in OURS else _installed().get(name, ())
+    return next(((point.dist.name, point.dist.version) for point in points if point.dist), None)
 
 
 @cache
 def _installed() -> dict[str, list[EntryPoint]]:
     """The entry points of other packages, by name."""
-    found: dict[str, list[EntryPoint]] = {}
+    by_name: dict[str, list[EntryPoint]] = {}
     for point in entry_points(group=GROUP):
         if point.name in OURS:
             log.warning(
@@ -174,8 +174,8 @@ def _installed() -> dict[str, list[EntryPoint]]:
         elif not _NAME.fullmatch(point.name):
             log.warning("%s brings a family %r, which is no name that a spec can write", _package(point), point.name)
         else:
-            found.setdefault(point.name, []).append(point)
-    return found
+            by_name.setdefault(point.name, []).append(point)
+    return by_name
 
 
 def _package(point: EntryPoint) -> str:

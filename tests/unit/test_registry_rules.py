@@ -214,13 +214,15 @@ def test_what_is_gone_of_a_champion_has_one_way_back(registered: Registered | No
 
 def test_a_rerun_finds_its_version_unless_its_candidate_had_to_be_made_anew() -> None:
     made = version(2, 3)
-    assert rules.found_again(made, made.run_id, None) == made
-    assert rules.found_again(None, "another run", None) is None
-    assert rules.found_again(made, "another run", version(3, 4)) is None, "a version of its own"
-    assert rules.found_again(replace(made, retired=True), "another run", None) is None, "the way out after `retire`"
-    assert rules.found_again(made, "another run", made) == made, "the champion itself"
+    assert rules.version_of_rerun(made, made.run_id, None) == made
+    assert rules.version_of_rerun(None, "another run", None) is None
+    assert rules.version_of_rerun(made, "another run", version(3, 4)) is None, "a version of its own"
+    assert rules.version_of_rerun(replace(made, retired=True), "another run", None) is None, (
+        "the way out after `retire`"
+    )
+    assert rules.version_of_rerun(made, "another run", made) == made, "the champion itself"
     bad = replace(made, rolled_back=True)
-    assert rules.found_again(bad, "another run", None) == bad, "it would be as bad again"
+    assert rules.version_of_rerun(bad, "another run", None) == bad, "it would be as bad again"
 
 
 def test_a_retired_version_is_not_promoted_by_its_rerun() -> None:

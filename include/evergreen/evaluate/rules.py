@@ -48,26 +48,26 @@ def gates(evidence: Evidence, bounds: Gates) -> list[Gate]:
     ]
 
 
-def verdict(found: list[Gate]) -> Verdict:
+def verdict(checked: list[Gate]) -> Verdict:
     """The verdict of all gates together: missing evidence outweighs a failure, and a failure a pass.
 
     No gates: no evidence.
     """
-    verdicts = {gate.verdict for gate in found}
+    verdicts = {gate.verdict for gate in checked}
     if not verdicts or "no evidence" in verdicts:
         return "no evidence"
     return "fail" if "fail" in verdicts else "pass"
 
 
-def reason(found: list[Gate]) -> str:
+def reason(checked: list[Gate]) -> str:
     """Why it is not a pass, in one line."""
-    return "; ".join(f"{gate.name}: {gate.reason}" for gate in found if gate.verdict != "pass") or "every gate passed"
+    return "; ".join(f"{gate.name}: {gate.reason}" for gate in checked if gate.verdict != "pass") or "every gate passed"
 
 
-def table(found: list[Gate]) -> list[str]:
+def table(checked: list[Gate]) -> list[str]:
     """The gates as aligned lines, for a log."""
     rows = [("gate", "observed", "bound", "verdict", "reason")]
-    rows += [(gate.name, _text(gate.observed), _text(gate.bound), gate.verdict, gate.reason) for gate in found]
+    rows += [(gate.name, _text(gate.observed), _text(gate.bound), gate.verdict, gate.reason) for gate in checked]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return ["  ".join([*(row[column].ljust(width) for column, width in enumerate(widths)), row[4]]) for row in rows]
 

@@ -65,7 +65,7 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
     trivial = problem.baseline(rows.read(spec, data, "learn").labels, len(later.labels))
     baseline = _finite(score(problem, later.labels, trivial))
     log.info("%-24s %s", "baseline", _line(baseline))
-    champion = _champion(run, data, later, predictions[best.family])
+    scored_champion = _score_champion(run, data, later, predictions[best.family])
     log.info("Best on the time folds: %s", best.family)
     evaluated = Evaluated(
         key=data.key,
@@ -73,7 +73,7 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
         rows=len(later.labels),
         rows_of_class=rows_of_class,
         baseline=baseline,
-        champion=champion,
+        champion=scored_champion,
         best=best,
         candidates=tuple(scored),
     )
@@ -97,7 +97,7 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
     from evergreen.registry import tracking
     from evergreen.registry.contents import Gates
 
-    best, champion = evaluated.best, evaluated.champion
+    best, scored_champion = evaluated.best, evaluated.champion
     evidence = rules.Evidence(
         problem=run.spec.problem,
         metric=evaluated.metric,
@@ -106,29 +106,29 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
         rows_of_class=evaluated.rows_of_class,
         candidate=best.scores,
         baseline=evaluated.baseline,
-        champion=_as_evidence(champion),
+        champion=_as_evidence(scored_champion),
     )
     checked = rules.gates(evidence, run.spec.gates)
     verdict, reason = rules.verdict(checked), rules.reason(checked)
     for line in rules.table(checked):
         log.info("%s", line)
     log.info("%s: %s", verdict.capitalize(), reason)
-    told = Gates(verdict=verdict, reason=reason, gates=tuple(asdict(gate) for gate in checked))
-    tracking.record(run, best.run.id, told, tags=told.tags)
+    content = Gates(verdict=verdict, reason=reason, gates=tuple(asdict(gate) for gate in checked))
+    tracking.record(run, best.run.id, content, tags=content.tags)
     judgements.keep(
         run,
         checked,
         run_id=best.run.id,
         key=evaluated.key,
         family=best.family,
-        compared_with=None if champion is None else champion.version,
+        compared_with=None if scored_champion is None else scored_champion.version,
     )
     if verdict == "no evidence":
         raise EvidenceMissing(
             f"deciding the gates of {run.subject}",
             found="\n    ".join(["", *rules.table(checked)]),
             expected="evidence for every gate; nothing was promoted, the champion goes on serving",
-            next_step=_way_out(run.spec.model, champion),
+            next_step=_way_out(run.spec.model, scored_champion),
         )
     return Judged(
         passed=verdict == "pass",
@@ -139,22 +139,22 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
         run=best.run,
         metric=evaluated.metric,
         scores=best.scores,
-        compared_with=None if champion is None else champion.version,
+        compared_with=None if scored_champion is None else scored_champion.version,
     )
 
 
-def _way_out(model: str, champion: ScoredChampion | None) -> str:
+def _way_out(model: str, scored_champion: ScoredChampion | None) -> str:
     """What to do about missing evidence; of a champion that cannot be compared
     with, until it can or is none any more."""
-    if champion is None or not champion.problem:
+    if scored_champion is None or not scored_champion.problem:
         return "provide what is missing (more mature days), then clear `evaluate`"
     return (
         f"correct what the problem names, or `evergreen rollback {model}`; where no other version is good,"
-        f" `evergreen retire {model} {champion.version} --reason …`; then clear `evaluate`"
+        f" `evergreen retire {model} {scored_champion.version} --reason …`; then clear `evaluate`"
     )
 
 
-def _champion(
+def _score_champion(
     run: Run, data: SoundTrainingSet, later: Rows, candidate: npt.NDArray[np.float64]
 ) -> ScoredChampion | None:
     """The champion on the same rows; None when there is none.
@@ -208,10 +208,12 @@ def _alike(run: Run, later: Rows) -> npt.NDArray[np.object_]:
     return names
 
 
-def _as_evidence(champion: ScoredChampion | None) -> rules.Champion | None:
-    if champion is None:
+def _as_evidence(scored_champion: ScoredChampion | None) -> rules.Champion | None:
+    if scored_champion is None:
         return None
-    return rules.Champion(champion.as_of, champion.scores, champion.problem, champion.is_candidate)
+    return rules.Champion(
+        scored_champion.as_of, scored_champion.scores, scored_champion.problem, scored_champion.is_candidate
+    )
 
 
 def _comparison(measured: metrics.Comparison) -> Comparison:

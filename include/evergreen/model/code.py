@@ -37,10 +37,10 @@ def code_hash(families: tuple[str, ...] = ()) -> str:
 
 def _sources(name: str) -> list[Path]:
     """The folders of a package, or the file of a module."""
-    found = find_spec(name)
-    if found is None:
+    module = find_spec(name)
+    if module is None:
         return []
-    return sorted(map(Path, found.submodule_search_locations or [found.origin or ""]))
+    return sorted(map(Path, module.submodule_search_locations or [module.origin or ""]))
 
 
 def spec_hash(spec: ModelSpec) -> str:
@@ -57,7 +57,7 @@ def code_version() -> str:
     """The git commit, where there is one, and the hash of the sources."""
     root = Path(evergreen.__file__).parent
     try:
-        found = subprocess.run(
+        completed = subprocess.run(
             ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"],
             capture_output=True,
             text=True,
@@ -66,5 +66,5 @@ def code_version() -> str:
         )
     except FileNotFoundError:  # no git on this machine
         return f"sources {code_hash()}"
-    commit = found.stdout.strip()
+    commit = completed.stdout.strip()
     return f"commit {commit}, sources {code_hash()}" if commit else f"sources {code_hash()}"

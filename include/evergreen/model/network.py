@@ -85,8 +85,8 @@ class _KerasNetwork(BaseEstimator, ABC):
         *hidden, (weights, bias) = zip(self.weights_[::2], self.weights_[1::2], strict=True)
         for kernel, offset in hidden:
             layer = np.maximum(layer @ kernel + offset, 0.0)
-        found: Floats = layer @ weights + bias
-        return found
+        outputs: Floats = layer @ weights + bias
+        return outputs
 
     def network(self) -> Any:
         """The fitted network as a keras model, to export."""

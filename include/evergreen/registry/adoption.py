@@ -55,31 +55,31 @@ def adopt(model: str, *, actor: str, number: int | None = None) -> Adoption:
     with store.locked(model):
         known = records.numbers().get(model, set())
         with answering(f"looking up the versions of {model}"):
-            found = {
+            registered = {
                 int(version.version): version
                 for version in client().search_model_versions(f"name = '{model}'")
                 if Tag.STANDS_FOR not in version.tags
             }
         doing = f"adopting versions of {model}"
-        if not found or (number is not None and number not in found):
-            what = "no registered model of that name" if not found else f"no version {number}"
+        if not registered or (number is not None and number not in registered):
+            what = "no registered model of that name" if not registered else f"no version {number}"
             raise EvidenceMissing(
                 doing, found=f"{what} in MLflow", expected="a version to adopt", next_step="look at the model in MLflow"
             )
-        wanted = sorted(found.keys() - known if number is None else {number} - known, reverse=True)
+        wanted = sorted(registered.keys() - known if number is None else {number} - known, reverse=True)
         refused: dict[int, PermanentError] = {}
         for one in wanted:
             try:
-                _adopt(model, found[one], actor)
+                _adopt(model, registered[one], actor)
             except PermanentError as error:
                 refused[one] = error
-        _champion(model, actor)
+        _adopt_champion(model, actor)
     return Adoption(sorted(set(wanted) - refused.keys()), refused)
 
 
-def _adopt(model: str, found: ModelVersion, actor: str) -> None:
-    number, doing = int(found.version), f"adopting version {found.version} of {model}"
-    if missing := [tag for tag in OF_VERSION if tag not in found.tags]:
+def _adopt(model: str, registered: ModelVersion, actor: str) -> None:
+    number, doing = int(registered.version), f"adopting version {registered.version} of {model}"
+    if missing := [tag for tag in OF_VERSION if tag not in registered.tags]:
         raise EvidenceMissing(
             doing,
             found=f"a version without the tags {', '.join(missing)}: a person registered it",
@@ -87,9 +87,9 @@ def _adopt(model: str, found: ModelVersion, actor: str) -> None:
             next_step="delete it in MLflow",
         )
     with answering(doing):
-        trained: Mapping[str, str] = client().get_run(found.run_id).data.tags
-    as_of = _agreed(doing, found.tags, trained)
-    family, key = found.tags[Tag.FAMILY], found.tags[Tag.KEY]
+        trained: Mapping[str, str] = client().get_run(registered.run_id).data.tags
+    as_of = _agreed(doing, registered.tags, trained)
+    family, key = registered.tags[Tag.FAMILY], registered.tags[Tag.KEY]
     if family not in family_names():
         raise EvidenceMissing(
             doing,
@@ -99,14 +99,14 @@ def _adopt(model: str, found: ModelVersion, actor: str) -> None:
         )
     if (other := records.find_by_key(model, key)) is not None:
         raise _unlike(doing, f"the key {key} of version {other.number}", "a training of its own")
-    candidate = records.find_candidate(found.run_id)
+    candidate = records.find_candidate(registered.run_id)
     if candidate is None:
         model_id = trained[Tag.MODEL_URI].removeprefix("models:/")
         names = [*contents.NEEDED, Evaluation.NAME]
-        files = {name: artifacts.download(found.run_id, model_id, name) for name in names}
+        files = {name: artifacts.download(registered.run_id, model_id, name) for name in names}
         _look(doing, family, files)
         digests = {name: Digest.of(content) for name, content in files.items()}
-        records.add_candidate(Candidate(found.run_id, model, family, model_id, digests))
+        records.add_candidate(Candidate(registered.run_id, model, family, model_id, digests))
     elif (candidate.model, candidate.family) != (model, family):
         raise _unlike(
             doing, f"a run of {candidate.model}, family {candidate.family}", f"one of {model}, family {family}"
@@ -115,7 +115,7 @@ def _adopt(model: str, found: ModelVersion, actor: str) -> None:
         digests = dict(candidate.files)
     for name, digest in digests.items():
         log.info("%s, version %d: %s has sha256 %s", model, number, name, digest.sha256)
-    records.add_version(model, number, run_id=found.run_id, key=key, as_of=as_of)
+    records.add_version(model, number, run_id=registered.run_id, key=key, as_of=as_of)
     adopted = Adopted(
         id=f"adoption/{model}/{number}",
         model=model,
@@ -123,7 +123,7 @@ def _adopt(model: str, found: ModelVersion, actor: str) -> None:
         actor=actor,
         reason="digests recorded after a look by today's rules",
         version=number,
-        run_id=found.run_id,
+        run_id=registered.run_id,
         sha256={name: digest.sha256 for name, digest in digests.items()},
     )
     ledger.append(adopted)
@@ -138,8 +138,8 @@ def _agreed(doing: str, registered: Mapping[str, str], trained: Mapping[str, str
     if missing := [tag for tag in (*OF_VERSION, Tag.MODEL_URI) if tag not in trained]:
         raise _unlike(doing, f"a run without the tags {', '.join(missing)}", "a run of Evergreen's training")
     if differing := [tag for tag in OF_VERSION if trained[tag] != registered[tag]]:
-        told = "; ".join(f"{tag} {registered[tag]!r}, and {trained[tag]!r} of its run" for tag in differing)
-        raise _unlike(doing, told, "the tags of the run that training wrote")
+        differences = "; ".join(f"{tag} {registered[tag]!r}, and {trained[tag]!r} of its run" for tag in differing)
+        raise _unlike(doing, differences, "the tags of the run that training wrote")
     try:
         as_of = datetime.fromisoformat(trained[Tag.AS_OF])
         if as_of.tzinfo is None:
@@ -151,10 +151,10 @@ def _agreed(doing: str, registered: Mapping[str, str], trained: Mapping[str, str
     return as_of
 
 
-def _unlike(doing: str, found: str, expected: str) -> EvidenceMissing:
+def _unlike(doing: str, observed: str, expected: str) -> EvidenceMissing:
     return EvidenceMissing(
         doing,
-        found=found,
+        found=observed,
         expected=expected,
         next_step="find out who registered it; delete it in MLflow, or train again",
     )
@@ -167,11 +167,11 @@ def _look(doing: str, family: str, files: dict[str, bytes]) -> None:
     pipeline = loading.parse_pipeline(files[contents.PIPELINE], family, doing)
     try:
         rows = Sample.of_bytes(files[Sample.NAME]).rows
-        asked = inputs(
+        features = inputs(
             spec.feature_types, pd.DataFrame([row.features for row in rows], columns=list(spec.feature_types))
         )
         stored = spec.problem.predictions([row.prediction for row in rows])
-        difference = float(np.abs(predict(pipeline, asked) - stored).max())
+        difference = float(np.abs(predict(pipeline, features) - stored).max())
         unlike = "" if difference <= _TOLERANCE else f"predictions up to {difference:.3g} from those of training"
         if not unlike:
             names = Reference.of_bytes(files[Reference.NAME]).rows.columns
@@ -188,15 +188,15 @@ def _look(doing: str, family: str, files: dict[str, bytes]) -> None:
         )
 
 
-def _champion(model: str, actor: str) -> None:
+def _adopt_champion(model: str, actor: str) -> None:
     """A champion by MLflow's alias alone becomes one by the ledger."""
-    found, now = store.registered(model).get(model), ledger.standing(model)
-    if now.champion is not None or now.retired_champion is not None or found is None:
+    registered, now = store.registered(model).get(model), ledger.standing(model)
+    if now.champion is not None or now.retired_champion is not None or registered is None:
         return
-    number = found.aliases.get(store.CHAMPION)
+    number = registered.aliases.get(store.CHAMPION)
     if number not in records.numbers().get(model, set()):
         return
-    version, good = records.version(model, number), found.aliases.get(store.LAST_KNOWN_GOOD)
+    version, good = records.version(model, number), registered.aliases.get(store.LAST_KNOWN_GOOD)
     promoted = Promoted(
         id=f"promotion/{model}/{number}",
         model=model,

@@ -63,12 +63,12 @@ def check(candidate: Candidate, name: str, content: bytes, where: str) -> bytes:
     Raises:
         ArtifactUntrusted: it is not.
     """
-    recorded, found = _recorded(candidate, name), Digest.of(content)
-    if found != recorded:
-        more = f"more than {recorded.size:,} bytes, which begin with" if found.size > recorded.size else "a file of"
+    recorded, actual = _recorded(candidate, name), Digest.of(content)
+    if actual != recorded:
+        more = f"more than {recorded.size:,} bytes, which begin with" if actual.size > recorded.size else "a file of"
         raise ArtifactUntrusted(
             f"reading {name} of MLflow run {candidate.run_id} of {candidate.model}",
-            found=f"in {where} {more} sha256 {found.sha256}: it was changed after it was recorded",
+            found=f"in {where} {more} sha256 {actual.sha256}: it was changed after it was recorded",
             expected=f"sha256 {recorded.sha256}, {recorded.size:,} bytes",
             next_step="find out who changed it; put the file back, roll back or train again",
         )

@@ -78,8 +78,8 @@ def load(model: str, number: int, read: Read = artifacts.read) -> Predictor:
 
 def pipeline(run_id: str, read: Read = artifacts.read) -> Pipeline:
     """The fitted candidate of an MLflow run; raises as `load` does."""
-    found = records.candidate(run_id)
-    return parse_pipeline(read(found, PIPELINE), found.family, f"MLflow run {run_id} of {found.model}")
+    candidate = records.candidate(run_id)
+    return parse_pipeline(read(candidate, PIPELINE), candidate.family, f"MLflow run {run_id} of {candidate.model}")
 
 
 def parse_spec(content: bytes, whose: str) -> ModelSpec:
@@ -98,14 +98,16 @@ def parse_spec(content: bytes, whose: str) -> ModelSpec:
 def _unreadable(error: ValidationError) -> str:
     """What a spec has wrong, in our words."""
     problems = error.errors(include_url=False)
-    told = []
+    faults = []
     for problem in problems[:3]:
         path = ".".join(str(part) for part in problem["loc"])
         value = "nothing" if problem["type"] == "missing" else shown(problem["input"])
         what = needed(problem) or "no value that it takes"
-        told.append(f"{shown(path)[1:-1]} is {value}, where {what} belongs" if path else f"no JSON of a spec: {value}")
-    more = f"; and {len(problems) - len(told)} more" if len(problems) > len(told) else ""
-    return "; ".join(told) + more
+        faults.append(
+            f"{shown(path)[1:-1]} is {value}, where {what} belongs" if path else f"no JSON of a spec: {value}"
+        )
+    more = f"; and {len(problems) - len(faults)} more" if len(problems) > len(faults) else ""
+    return "; ".join(faults) + more
 
 
 def parse_pipeline(content: bytes, family_name: str, whose: str) -> Pipeline:

@@ -40,7 +40,7 @@ def get(path: str, query: Mapping[str, str], *, timeout: tuple[float, float]) ->
         timeout: seconds to connect, and to wait for bytes.
     """
     sign_in()
-    found: requests.Response = http_request(
+    response: requests.Response = http_request(
         get_default_host_creds(settings().mlflow_url),
         path,
         "GET",
@@ -51,8 +51,8 @@ def get(path: str, query: Mapping[str, str], *, timeout: tuple[float, float]) ->
         raise_on_status=False,
         allow_redirects=False,
     )
-    found.raise_for_status()
-    return found
+    response.raise_for_status()
+    return response
 
 
 def check() -> None:
@@ -83,11 +83,11 @@ def answering(doing: str) -> Iterator[None]:
             "EVERGREEN_MLFLOW_URL",
             "MLflow's log",
         )
-        said = (str(error).splitlines() or [repr(error)])[0]
+        message = (str(error).splitlines() or [repr(error)])[0]
         if status := status_of(error):
-            raise refusal(doing, status, said, service) from error
+            raise refusal(doing, status, message, service) from error
         if silent(error):
-            raise silence(doing, said, service) from error
+            raise silence(doing, message, service) from error
         raise
 
 
@@ -105,8 +105,8 @@ def status_of(error: Exception) -> int | None:
         return status
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return error.response.status_code
-    if found := _STATUS.search(str(error)):
-        return int(found[1])
+    if match := _STATUS.search(str(error)):
+        return int(match[1])
     return status_of(error.__cause__) if isinstance(error.__cause__, requests.HTTPError) else None
 
 

@@ -87,15 +87,15 @@ def candidate(run_id: str) -> Candidate:
     Raises:
         ArtifactUntrusted: nothing was written down of it.
     """
-    found = find_candidate(run_id)
-    if found is None:
+    recorded = find_candidate(run_id)
+    if recorded is None:
         raise ArtifactUntrusted(
             f"looking up the digests of MLflow run {run_id}",
             found="none were recorded: the run was not logged by a training of this release",
             expected="a record of its files in Postgres",
             next_step="train again (of a registered version: `evergreen registry adopt`)",
         )
-    return found
+    return recorded
 
 
 def find_candidate(run_id: str) -> Candidate | None:
@@ -159,7 +159,7 @@ def _version(model: str, number: int, run_id: str, key: str, as_of: datetime, fa
 def numbers() -> dict[str, set[int]]:
     """The versions of every model."""
     with connect() as connection:
-        found: dict[str, set[int]] = {}
+        by_model: dict[str, set[int]] = {}
         for model, number in connection.execute("select model, number from versions").fetchall():
-            found.setdefault(model, set()).add(number)
-    return found
+            by_model.setdefault(model, set()).add(number)
+    return by_model

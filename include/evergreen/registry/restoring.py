@@ -39,8 +39,8 @@ def restore(model: str, *, actor: str) -> tuple[str, ...]:
         changes = [*_renamed(model), *_given_back(model, (now.champion, now.last_known_good))]
         before = store.registered(model)[model].aliases if model in store.registered(model) else {}
         store.show(model)
-        found = store.registered(model).get(model)
-        after = found.aliases if found else {}
+        registered = store.registered(model).get(model)
+        after = registered.aliases if registered else {}
         changes += [
             f"the alias {alias} names {in_words(after.get(alias))} again, and named {in_words(before.get(alias))}"
             for alias in (store.CHAMPION, store.LAST_KNOWN_GOOD)
@@ -59,11 +59,11 @@ def _renamed(model: str) -> list[str]:
 
 
 def _given_back(model: str, numbers: Sequence[int | None]) -> list[str]:
-    found = store.registered(model).get(model)
-    there = found.versions if found else ()
+    registered = store.registered(model).get(model)
+    versions = registered.versions if registered else ()
     changes = []
     for number in dict.fromkeys(numbers):
-        if number is not None and number not in there:
+        if number is not None and number not in versions:
             made = store.restore(model, number)
             changes.append(f"version {number}, which was deleted, is version {made} of MLflow")
     return changes

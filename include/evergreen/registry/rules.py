@@ -108,7 +108,7 @@ def registration_refusal(as_of: datetime, existing: Version | None, champion: Ve
     """Why a candidate trained as of `as_of` must not be registered; None when it may be.
 
     Args:
-        existing: the version that a rerun of its training finds (`found_again`).
+        existing: the version that a rerun of its training finds (`version_of_rerun`).
     """
     if existing is not None:
         return promotion_refusal(existing, champion)
@@ -117,7 +117,7 @@ def registration_refusal(as_of: datetime, existing: Version | None, champion: Ve
     return None
 
 
-def found_again(existing: Version | None, run_id: str, champion: Version | None) -> Version | None:
+def version_of_rerun(existing: Version | None, run_id: str, champion: Version | None) -> Version | None:
     """The version that a rerun finds; None: it makes one.
 
     A candidate whose files were gone was made anew, by another MLflow run: it is a version of its own, but not of a

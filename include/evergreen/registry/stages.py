@@ -29,7 +29,7 @@ def register(run: Run, judged: Judged) -> Registered:
         raise StageSkipped(f"not promoted: {judged.reason}")
     with store.locked(model):
         champion = store.champion(model)
-        existing = rules.found_again(records.find_by_key(model, judged.key), judged.run.id, champion)
+        existing = rules.version_of_rerun(records.find_by_key(model, judged.key), judged.run.id, champion)
         refusal = rules.registration_refusal(run.as_of, existing, champion)
         if refusal:
             raise StageSkipped(f"not promoted: {refusal}")

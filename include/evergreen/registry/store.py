@@ -45,13 +45,13 @@ def champion(model: str) -> Version | None:
         return records.version(model, now.champion)
     if now.retired_champion is not None:
         return None
-    found = registered(model).get(model)
-    if found is not None and CHAMPION in found.aliases:
+    in_mlflow = registered(model).get(model)
+    if in_mlflow is not None and CHAMPION in in_mlflow.aliases:
         raise EvidenceMissing(
             f"looking up the champion of {model}",
             found=(
                 f"the ledger knows of no promotion, and in MLflow the alias {CHAMPION} names version "
-                f"{found.aliases[CHAMPION]}"
+                f"{in_mlflow.aliases[CHAMPION]}"
             ),
             expected="a champion by the ledger, or none in MLflow either",
             next_step=(
@@ -99,9 +99,9 @@ def register(model: str, *, run_id: str, key: str, as_of: datetime, tags: Mappin
 def _number_of(model: str, candidate: records.Candidate, tags: Mapping[str, str]) -> int:
     """The number of a new version in MLflow, or of the one that a killed attempt made."""
     known = records.numbers().get(model, set())
-    for found in client().search_model_versions(f"name = '{model}' and run_id = '{candidate.run_id}'"):
-        if int(found.version) not in known and found.tags == tags:
-            return int(found.version)
+    for version in client().search_model_versions(f"name = '{model}' and run_id = '{candidate.run_id}'"):
+        if int(version.version) not in known and version.tags == tags:
+            return int(version.version)
     _make_registered_model(model)
     # A registered model that was deleted or renamed counts from 1 again: a number means one version for good.
     while (made := _make_version(model, candidate, tags)) in known:
@@ -186,11 +186,11 @@ def mark_rolled_back(model: str, number: int, reason: str) -> None:
 
 def _numbers_in_mlflow(model: str) -> dict[int, int]:
     """The number in MLflow of each version: its own, or that of what was made in its place."""
-    found: dict[int, int] = {}
+    numbers: dict[int, int] = {}
     for version in client().search_model_versions(f"name = '{model}'", max_results=_PAGE):
         stands_for = _stands_for(version)
-        found[stands_for] = max(int(version.version), found.get(stands_for, 0))
-    return found
+        numbers[stands_for] = max(int(version.version), numbers.get(stands_for, 0))
+    return numbers
 
 
 def _stands_for(version: ModelVersion) -> int:
@@ -225,10 +225,10 @@ def rename_back(model: str) -> str | None:
     """Give a registered model its name back; the name that somebody gave it, or None
     when no other has its champion's run."""
     standings = ledger.standings()
-    champion = standings.get(model, Standing()).champion
-    if champion is None:
+    number = standings.get(model, Standing()).champion
+    if number is None:
         return None
-    run_id = records.version(model, champion).run_id
+    run_id = records.version(model, number).run_id
     with answering(f"looking for the registered model {model} by its champion's run"):
         for version in client().search_model_versions(f"run_id = '{run_id}'"):
             if version.name != model and version.name not in standings:
@@ -241,27 +241,27 @@ def rename_back(model: str) -> str | None:
 def registered(model: str | None = None) -> dict[str, Registered]:
     """What MLflow has: of one model, or of every one."""
     only = "" if model is None else f"name = '{model}'"
-    found: dict[str, tuple[dict[str, int], dict[int, int]]] = {}  # aliases; number in MLflow → version
+    by_name: dict[str, tuple[dict[str, int], dict[int, int]]] = {}  # aliases; number in MLflow → version
     with answering("reading MLflow's registry"):
         token = None
         while token != "":
             models = client().search_registered_models(filter_string=only, max_results=_PAGE, page_token=token)
             for one in models:
-                found[one.name] = ({alias: int(number) for alias, number in one.aliases.items()}, {})
+                by_name[one.name] = ({alias: int(number) for alias, number in one.aliases.items()}, {})
             token = models.token or ""
         token = None
         while token != "":
             versions = client().search_model_versions(only, max_results=_PAGE, page_token=token)
             for version in versions:
-                if version.name in found:
-                    numbers = found[version.name][1]
+                if version.name in by_name:
+                    numbers = by_name[version.name][1]
                     numbers[int(version.version)] = _stands_for(version)
             token = versions.token or ""
     return {
         name: Registered(
             {alias: numbers.get(number, number) for alias, number in aliases.items()}, frozenset(numbers.values())
         )
-        for name, (aliases, numbers) in found.items()
+        for name, (aliases, numbers) in by_name.items()
     }
 
 

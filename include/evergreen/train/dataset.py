@@ -67,8 +67,8 @@ def _usable_labels(spec: ModelSpec, split: rules.Split, versions: dict[str, int]
     if table is None:
         return pd.DataFrame(columns=columns).astype({EVENT: "datetime64[us, UTC]"})
     labels = table.to_pandas()
-    found: pd.DataFrame = labels.loc[split.mask(labels[EVENT], labels[KNOWN_AT]), columns].reset_index(drop=True)
-    return found
+    usable: pd.DataFrame = labels.loc[split.mask(labels[EVENT], labels[KNOWN_AT]), columns].reset_index(drop=True)
+    return usable
 
 
 def _versions(spec: ModelSpec) -> dict[str, int]:

@@ -98,10 +98,10 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
 
     spec, study = run.spec, tuning.study(run.spec.model, data.key, family)
     with tuning.alone(study):
-        found = tracking.find(spec.model, data.key, family, study=study, is_idle=tuning.is_idle)
-        if found is not None:
+        finished = tracking.find(spec.model, data.key, family, study=study, is_idle=tuning.is_idle)
+        if finished is not None:
             log.info("%s: this training was done before; nothing to do", family)
-            return _candidate(run, data, family, found.info.run_id, found.data.metrics)
+            return _candidate(run, data, family, finished.info.run_id, finished.data.metrics)
         learn = rows.read(spec, data, "learn")
         folds = _folds(run, family, learn)
         with threadpool_limits(1):  # families are tuned side by side, one core each
@@ -245,8 +245,8 @@ def _folds(run: Run, family: str, learn: Rows) -> list[tuple[Any, Any]]:
             lacking.append(f"fold {number} of {spec.split.folds} has {' and '.join(lacks)}")
         else:
             folds.append((earlier, later))
-    for told in lacking if folds else ():
-        log.warning("Not scored on: %s", told)
+    for fold_lacks in lacking if folds else ():
+        log.warning("Not scored on: %s", fold_lacks)
     if not folds:
         raise EvidenceMissing(
             f"searching {family} for {run.subject}",

@@ -115,8 +115,8 @@ def search(
             finished: list[optuna.trial.FrozenTrial] = study.get_trials(states=FINISHED)
             return finished
     except (StorageInternalError, OperationalError) as error:
-        said = error.__cause__ if isinstance(error, StorageInternalError) else error  # Optuna's own words guess
-        raise of_postgres(f"searching {name}", said or error, database.remote("optuna")) from error
+        cause = error.__cause__ if isinstance(error, StorageInternalError) else error  # Optuna's own words guess
+        raise of_postgres(f"searching {name}", cause or error, database.remote("optuna")) from error
 
 
 def _run(study: optuna.Study, seed: int, scores: Scores, proposal: Proposal | None) -> None:
