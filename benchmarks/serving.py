@@ -314,7 +314,7 @@ def _parts(here: Settings, shop: Shop, bare: Bare, whole: list[float]) -> str:
     """Where a request's time goes: each of its parts alone, in this process, and an empty request over HTTP."""
     from evergreen.features import online_values
     from evergreen.registry import artifacts
-    from evergreen.serve.models import load
+    from evergreen.serve.loaded import load
     from evergreen.serve.predictions import Prediction, PredictionLog
 
     loaded, log = load(shop.spec.model, 1, artifacts.read), PredictionLog()

@@ -22,7 +22,8 @@ from evergreen.registry.rules import Version
 from evergreen.serve.app import create_serving_app
 from evergreen.serve.door import Limits
 from evergreen.serve.hosts import allowed
-from evergreen.serve.models import Loaded, Models
+from evergreen.serve.loaded import Loaded
+from evergreen.serve.models import Models
 from evergreen.serve.protocol import listen
 from evergreen.settings import settings
 from evergreen.spec.load import load_spec

@@ -406,7 +406,8 @@ def docs() -> Iterator[str]:
     from fastapi import FastAPI
 
     from evergreen.serve import documentation
-    from evergreen.serve.models import Loaded, Models
+    from evergreen.serve.loaded import Loaded
+    from evergreen.serve.models import Models
     from evergreen.serve.routes import docs, predict
 
     models = Models(["churn"])

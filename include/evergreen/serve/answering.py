@@ -12,7 +12,7 @@ from typing import Any
 
 from evergreen.features import online_values
 from evergreen.quoting import shown
-from evergreen.serve.models import Loaded
+from evergreen.serve.loaded import Loaded
 from evergreen.serve.predictions import Prediction
 
 
@@ -26,27 +26,27 @@ class Made:
     unseen: Mapping[str, int]  # feature → values that the version was not trained with
 
 
-def answer(loaded: Loaded, asked: Sequence[Mapping[str, Any]], request_id: str, as_of: datetime) -> Made:
+def answer(loaded: Loaded, entities: Sequence[Mapping[str, Any]], request_id: str, as_of: datetime) -> Made:
     """One item for each entity, in their order. Of an entity that neither the online store nor the request itself tells
     anything about there is no prediction."""
     spec, key = loaded.spec, loaded.spec.entity.key
     inputs = list(spec.asking.inputs)
-    found = online_values.read(spec, asked)
-    known = [at for at, entity in enumerate(found) if entity["features_at"] is not None or inputs]
-    features = {at: found[at]["features"] | {name: asked[at][name] for name in inputs} for at in known}
+    online = online_values.read(spec, entities)
+    known = [at for at, values in enumerate(online) if values["features_at"] is not None or inputs]
+    features = {at: online[at]["features"] | {name: entities[at][name] for name in inputs} for at in known}
     answers = spec.problem.answers(loaded.predict(list(features.values()))) if known else []
     scores = dict(zip(known, answers, strict=True))
     items: list[dict[str, Any]] = []
     rows, unknown = [], []
-    for position, (request, entity) in enumerate(zip(asked, found, strict=True)):
+    for position, (entity, values) in enumerate(zip(entities, online, strict=True)):
         if position not in scores:
-            error = f"unknown {key} {shown(request[key])}: the online store has no features of it"
+            error = f"unknown {key} {shown(entity[key])}: the online store has no features of it"
             unknown.append(error)
-            items.append({key: request[key], "prediction": None, "features_at": None, "error": error})
+            items.append({key: entity[key], "prediction": None, "features_at": None, "error": error})
             continue
-        features_at = entity["features_at"]
+        features_at = values["features_at"]
         items.append(
-            {key: request[key], "prediction": scores[position], "features_at": features_at and features_at.isoformat()}
+            {key: entity[key], "prediction": scores[position], "features_at": features_at and features_at.isoformat()}
         )
         rows.append(
             Prediction.of(
@@ -55,7 +55,7 @@ def answer(loaded: Loaded, asked: Sequence[Mapping[str, Any]], request_id: str, 
                 version=loaded.version.number,
                 request_id=request_id,
                 position=position,
-                entity=str(request[key]),
+                entity=str(entity[key]),
                 as_of=as_of,
                 features_at=features_at,
                 features=features[position],

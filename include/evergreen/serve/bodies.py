@@ -43,13 +43,13 @@ def _refused(error: ValidationError) -> Exception:
         if mistake["type"] == "too_long":
             length, most = mistake["ctx"]["actual_length"], mistake["ctx"]["max_length"]
             return HTTPException(413, f"{length:,} {mistake['loc'][-1]}; at most {most:,} a request")
-    return RequestValidationError([_told(mistake) for mistake in mistakes[:_SHOWN]])
+    return RequestValidationError([_in_our_words(mistake) for mistake in mistakes[:_SHOWN]])
 
 
-def _told(mistake: Mapping[str, Any]) -> dict[str, Any]:
+def _in_our_words(mistake: Mapping[str, Any]) -> dict[str, Any]:
     wanted = needed(mistake)
-    said = mistake["msg"] if wanted is None else f"expected {wanted}"
-    return {"type": mistake["type"], "loc": ("body", *mistake["loc"]), "msg": said}
+    message = mistake["msg"] if wanted is None else f"expected {wanted}"
+    return {"type": mistake["type"], "loc": ("body", *mistake["loc"]), "msg": message}
 
 
 def _refuse_duplicates(content: bytes) -> None:

@@ -26,8 +26,8 @@ def serving(model: str) -> int | None:
 
 def problem(model: str) -> str | None:
     """What the running server says is wrong with what it serves of a model; raises as `serving` does."""
-    found: str | None = _described(model).get("problem")
-    return found
+    reported: str | None = _described(model).get("problem")
+    return reported
 
 
 def _described(model: str) -> dict[str, Any]:
@@ -42,8 +42,8 @@ def _described(model: str) -> dict[str, Any]:
         return {}
     if response.status_code != httpx.codes.OK:
         raise refusal(doing, response.status_code, response.text, _server())
-    found: dict[str, Any] = response.json()
-    return found
+    description: dict[str, Any] = response.json()
+    return description
 
 
 def deploy(model: str, version: int) -> dict[str, Any]:

@@ -27,9 +27,9 @@ def source(scope: Mapping[str, Any], trusted: Sequence[Network]) -> str:
         # Each proxy appends whom it was asked by, so the list is believed from its
         # end, as far as trusted proxies wrote it.
         for hop in reversed(b",".join(lines).decode("latin-1").split(",")):
-            if parsed(found := without_port(hop.strip())) is None:
+            if parsed(sender := without_port(hop.strip())) is None:
                 break
-            address = found
+            address = sender
             if not proxied(address, trusted):
                 break
     return source_of(address)
@@ -37,11 +37,11 @@ def source(scope: Mapping[str, Any], trusted: Sequence[Network]) -> str:
 
 def peer(scope: Mapping[str, Any]) -> str:
     """The address at the other end of the connection; empty for a Unix socket."""
-    found = scope.get("client")
-    return str(found[0]) if found else ""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 def proxied(address: str, trusted: Sequence[Network]) -> bool:
     """Whether a connection from the address carries the requests of others."""
-    found = parsed(address) if trusted else None
-    return found is not None and any(found in network for network in trusted)
+    ip = parsed(address) if trusted else None
+    return ip is not None and any(ip in network for network in trusted)

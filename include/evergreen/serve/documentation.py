@@ -9,8 +9,9 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
+from evergreen.serve.loaded import Loaded
 from evergreen.serve.messages import answer_type
-from evergreen.serve.models import Loaded, Models
+from evergreen.serve.models import Models
 
 
 def install(app: FastAPI, models: Models, predict: str) -> None:

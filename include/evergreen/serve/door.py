@@ -55,7 +55,7 @@ class Door:
         self._connections: set[Connection] = set()
         self._held: Counter[str] = Counter()  # by client: connections, or requests through a proxy
         self._refused: Counter[int] = Counter()  # by status, since the log was told
-        self._told = -math.inf
+        self._logged_at = -math.inf
         self._ticking = False
 
     @property
@@ -98,11 +98,11 @@ class Door:
         now = loop.time()
         for connection in [one for one in self._connections if one.deadline <= now]:
             connection.overdue()
-        if self._refused and now - self._told >= _TOLD_EVERY:
+        if self._refused and now - self._logged_at >= _TOLD_EVERY:
             statuses = ", ".join(f"{status}: {count:,}" for status, count in sorted(self._refused.items()))
             log.warning("refused before they were read, by status: %s", statuses)
             self._refused.clear()
-            self._told = now
+            self._logged_at = now
         self._ticking = bool(self._connections or self._refused)
         if self._ticking:
             limits = self.limits

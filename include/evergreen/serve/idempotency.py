@@ -66,10 +66,8 @@ def remember(connection: psycopg.Connection, answers: Sequence[Answer]) -> set[s
 
 def standing(connection: psycopg.Connection, keys: Iterable[tuple[str, str]]) -> list[Answer]:
     """The answers under keys (model, key), expired ones too."""
-    asked = [list(names) for names in zip(*keys, strict=True)]
-    return TABLE.select(
-        connection, "join unnest(%b::text[], %b::text[]) as asked (model, key) using (model, key)", asked, binary=True
-    )
+    among = "join unnest(%b::text[], %b::text[]) as wanted (model, key) using (model, key)"
+    return TABLE.select(connection, among, [list(column) for column in zip(*keys, strict=True)], binary=True)
 
 
 def key_of(header: str) -> str:
@@ -78,11 +76,11 @@ def key_of(header: str) -> str:
     Raises:
         HTTPException: 400, it is none.
     """
-    found = _KEY.fullmatch(header.strip())
-    if found is None:
+    match = _KEY.fullmatch(header.strip())
+    if match is None:
         why = f"{HEADER}: send 1 to 200 visible ASCII characters, such as a UUID, without spaces and inner quotes"
         raise HTTPException(400, why)
-    return str(found[1] or found[2])
+    return str(match[1] or match[2])
 
 
 def digest(body: bytes) -> bytes:
@@ -152,11 +150,11 @@ class Memory:
         """
         with self._connection() as connection:
             under_key = f"where model = %s and key = %s and not {_EXPIRED}"
-            found = TABLE.select(connection, under_key, [model, key], binary=True)
+            answers = TABLE.select(connection, under_key, [model, key], binary=True)
             if time.monotonic() - self._forgotten > _FORGET_SECONDS:
                 self._forgotten = time.monotonic()
                 connection.execute(_FORGET)
-        return found[0] if found else None
+        return answers[0] if answers else None
 
     def begin(self, model: str, key: str) -> None:
         """The key is being worked on, until `end`.

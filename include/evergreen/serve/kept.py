@@ -84,13 +84,13 @@ class Files:
         self._kept = kept
         self._patience = patience
         self.refused = refused
-        self.found: dict[str, bytes] = {}
+        self.checked: dict[str, bytes] = {}
 
     def __call__(self, candidate: Candidate, name: str) -> bytes:
         """A checked file; raises as `artifacts.read` does."""
-        if name not in self.found:
-            self.found[name] = self._read(candidate, name)
-        return self.found[name]
+        if name not in self.checked:
+            self.checked[name] = self._read(candidate, name)
+        return self.checked[name]
 
     def _read(self, candidate: Candidate, name: str) -> bytes:
         if self.refused is None:

@@ -21,7 +21,7 @@ class Body(Protocol):
     as_of: AwareDatetime | None
 
     @property
-    def asked(self) -> list[Any]:
+    def requested(self) -> list[Any]:
         """The entities, each with the key as an attribute."""
         ...
 
@@ -36,7 +36,7 @@ class _Request(BaseModel):
         return self
 
     @property
-    def asked(self) -> list[Any]:
+    def requested(self) -> list[Any]:
         alone: Any = getattr(self, "entity", None)
         return [alone] if alone is not None else list(getattr(self, "entities", None) or ())
 

@@ -10,7 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from evergreen.serve.models import Loaded, Models
+from evergreen.serve.loaded import Loaded
+from evergreen.serve.models import Models
 from evergreen.serve.space import Space
 
 if TYPE_CHECKING:

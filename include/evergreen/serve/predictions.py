@@ -80,9 +80,9 @@ class _Request:
 
 def between(model: str, start: datetime, end: datetime) -> list[Prediction]:
     """The predictions with `as_of` in [start, end), oldest first."""
-    window = "where model = %s and as_of >= %s and as_of < %s order by as_of, request_id, position"
+    condition = "where model = %s and as_of >= %s and as_of < %s order by as_of, request_id, position"
     with database.connect() as connection:
-        return TABLE.select(connection, window, [model, start, end])
+        return TABLE.select(connection, condition, [model, start, end])
 
 
 class PredictionLog:
@@ -225,10 +225,10 @@ def _write(connection: psycopg.Connection, requests: list[_Request]) -> dict[str
     return {late[answer.model, answer.key]: answer for answer in standing}
 
 
-def _unwritten(found: str) -> ServiceUnavailable:
+def _unwritten(observed: str) -> ServiceUnavailable:
     return ServiceUnavailable(
         "writing the prediction log",
-        found=found,
+        found=observed,
         expected="the rows committed before they are answered",
         next_step="ask again; check the database `evergreen` (`make up`, EVERGREEN_DATABASE)",
     )

@@ -94,9 +94,9 @@ def _wait(doing: str, process: subprocess.Popen[bytes], url: str, output: IO[byt
     deadline = time.monotonic() + PATIENCE
     while True:
         if process.poll() is not None:
-            found = f"the process ended with status {process.returncode}\n{_tail(output)}"
+            observed = f"the process ended with status {process.returncode}\n{_tail(output)}"
             kind = _unavailable if process.returncode == os.EX_TEMPFAIL else _unloadable
-            raise kind(doing, found, "a server that answers")
+            raise kind(doing, observed, "a server that answers")
         with suppress(httpx.TransportError):  # it does not listen yet
             if httpx.get(f"{url}/readyz", timeout=5).status_code == httpx.codes.OK:
                 return
@@ -110,19 +110,19 @@ def _tail(output: IO[bytes]) -> str:
     return "\n".join(output.read().decode(errors="replace").splitlines()[-15:])
 
 
-def _unloadable(doing: str, found: str, expected: str) -> ModelUnloadable:
+def _unloadable(doing: str, observed: str, expected: str) -> ModelUnloadable:
     return ModelUnloadable(
         doing,
-        found=found,
+        found=observed,
         expected=expected,
         next_step="the champion serves on; look at the version's artifacts in MLflow, then train again",
     )
 
 
-def _unavailable(doing: str, found: str, expected: str) -> ServiceUnavailable:
+def _unavailable(doing: str, observed: str, expected: str) -> ServiceUnavailable:
     return ServiceUnavailable(
         doing,
-        found=found,
+        found=observed,
         expected=expected,
         next_step=(
             "the champion serves on, and the task is tried again; if that fails too, look at MLflow and at what else "

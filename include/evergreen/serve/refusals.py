@@ -44,8 +44,8 @@ async def _unavailable(request: Request, error: EvergreenError) -> Response:
             "request_id"
         )
     )
-    said = {"doing": error.doing, "found": error.found, "expected": error.expected, "next_step": next_step}
-    return refusal(request, 503, said, after(_AGAIN_SECONDS) if passing else None)
+    detail = {"doing": error.doing, "found": error.found, "expected": error.expected, "next_step": next_step}
+    return refusal(request, 503, detail, after(_AGAIN_SECONDS) if passing else None)
 
 
 async def _refused(request: Request, error: HTTPException) -> Response:

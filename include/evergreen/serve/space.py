@@ -33,7 +33,7 @@ class Space:
         self.disks: list[Place] = []
         self.database: Place | None = None
         self._rows = {"disks": 0, "database": 0}  # admitted since the last look at each
-        self._asked = self._told = -_TELL_SECONDS
+        self._measured_at = self._logged_at = -_TELL_SECONDS
         self._before: list[str] = []
         self._ended = threading.Event()
         self._watch = threading.Thread(target=self._look_on, name="space", daemon=True)
@@ -84,8 +84,8 @@ class Space:
         try:
             self._rows["disks"] = 0
             self.disks = space.disks(settings())
-            if time.monotonic() - self._asked >= _ASK_SECONDS:
-                self._asked = time.monotonic()
+            if time.monotonic() - self._measured_at >= _ASK_SECONDS:
+                self._measured_at = time.monotonic()
                 self._rows["database"] = 0
                 self.database = space.database(settings())
             self._tell(self.warnings, [f"{place.name} {place.exhausted}" for place in self.places if place.low])
@@ -95,12 +95,12 @@ class Space:
                 log.exception("looking at the space that is left")
             self._tell([f"the space that is left cannot be seen: {error}"], state)
 
-    def _tell(self, found: list[str], state: list[str]) -> None:
+    def _tell(self, lines: list[str], state: list[str]) -> None:
         """Once, and again after a while; `state` is what makes it news, without
         the bytes, which differ at every look."""
-        if state != self._before or (found and time.monotonic() - self._told >= _TELL_SECONDS):
-            for line in found:
+        if state != self._before or (lines and time.monotonic() - self._logged_at >= _TELL_SECONDS):
+            for line in lines:
                 log.warning("%s", line)
-            if not found:
+            if not lines:
                 log.info("there is space again")
-            self._before, self._told = state, time.monotonic()
+            self._before, self._logged_at = state, time.monotonic()

@@ -10,10 +10,12 @@ from fastapi import Depends, HTTPException, Request
 from evergreen.quoting import shown
 from evergreen.serve.admission import SMALL, Clients, Lane
 from evergreen.serve.idempotency import Memory
+from evergreen.serve.loaded import Loaded
 from evergreen.serve.metrics import Metrics
-from evergreen.serve.models import Loaded, Models, Slot
+from evergreen.serve.models import Models
 from evergreen.serve.predictions import PredictionLog
 from evergreen.serve.pulse import Pulse
+from evergreen.serve.slot import Slot
 from evergreen.serve.space import Space
 from evergreen.settings import settings
 
@@ -101,8 +103,8 @@ class ServingState(State):
 
 
 def _of(request: Request) -> State:
-    found: State = request.app.state.server
-    return found
+    state: State = request.app.state.server
+    return state
 
 
 Shared = Annotated[State, Depends(_of)]

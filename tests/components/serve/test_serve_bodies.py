@@ -67,7 +67,7 @@ def test_a_megabyte_of_mistakes_is_told_by_few_and_holds_nobody_up(name: str) ->
 
 
 def test_more_entities_than_a_request_may_have_are_too_large_and_not_read() -> None:
-    assert len(asked(entities(MAX_BATCH)).asked) == MAX_BATCH
+    assert len(asked(entities(MAX_BATCH)).requested) == MAX_BATCH
     for count in (MAX_BATCH + 1, 10 * MAX_BATCH):
         with pytest.raises(HTTPException) as raised:
             asked(entities(count))

@@ -13,7 +13,8 @@ import pytest
 from fastapi import FastAPI
 
 from evergreen.serve import documentation
-from evergreen.serve.models import Loaded, Models
+from evergreen.serve.loaded import Loaded
+from evergreen.serve.models import Models
 from evergreen.serve.routes import deploy, docs, predict
 from evergreen.settings import PROJECT
 from evergreen.spec.load import load_spec

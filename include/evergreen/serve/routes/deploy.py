@@ -14,8 +14,8 @@ from evergreen.errors import EvergreenError, TransientError
 from evergreen.serve import clients
 from evergreen.serve.admission import too_many
 from evergreen.serve.bodies import read
-from evergreen.serve.models import Slot
 from evergreen.serve.routes.models import described
+from evergreen.serve.slot import Slot
 from evergreen.serve.state import Shared
 from evergreen.settings import settings
 from evergreen.spec.kinds import whole

@@ -55,8 +55,8 @@ def _operations(document: dict[str, Any]) -> Iterator[str]:
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             yield f"<h2>{method.upper()} {escape(path)}</h2><p>{escape(operation.get('summary', ''))}</p>"
-            if said := operation.get("description"):
-                yield f"<p>{escape(said)}</p>"
+            if description := operation.get("description"):
+                yield f"<p>{escape(description)}</p>"
             if "requestBody" in operation:
                 schema = _resolved(operation["requestBody"]["content"]["application/json"]["schema"], schemas)
                 yield _fields(schema, schemas)
@@ -73,8 +73,8 @@ def _shown(schema: Schema, schemas: dict[str, Schema]) -> str:
 
 def _fields(schema: Schema, schemas: dict[str, Schema]) -> str:
     rows = [
-        f"<tr><td><code>{escape(name)}</code></td><td>{escape(kind)}</td><td>{escape(said)}</td></tr>"
-        for name, kind, said in _rows(schema, schemas, "")
+        f"<tr><td><code>{escape(name)}</code></td><td>{escape(kind)}</td><td>{escape(description)}</td></tr>"
+        for name, kind, description in _rows(schema, schemas, "")
     ]
     return f"<table><tr><th>field</th><th>type</th><th></th></tr>{''.join(rows)}</table>"
 
@@ -87,8 +87,8 @@ def _rows(schema: Schema, schemas: dict[str, Schema], within: str) -> Iterator[t
             f"list of {_resolved(c['items'], schemas)['type']}" if "items" in c else c.get("type", "") for c in choices
         ]
         needed = "" if name in schema.get("required", []) else "optional"
-        said = "; ".join(part for part in (needed, field.get("description", "")) if part)
-        yield within + name, " or ".join(kinds), said
+        description = "; ".join(part for part in (needed, field.get("description", "")) if part)
+        yield within + name, " or ".join(kinds), description
         if choices[0].get("type") == "object":
             yield from _rows(choices[0], schemas, f"{within}{name}.")
 

@@ -23,13 +23,13 @@ async def readyz(server: Shared) -> Response:
     version could be loaded, while others answer, `problems` what is wrong with any of them, `warnings` what stops the
     server, or will unless somebody acts."""
     ready = server.models.ready() and not server.refuses
-    found = {
+    readiness = {
         "ready": ready,
         "missing": server.models.missing(),
         "problems": server.models.problems(),
         "warnings": server.warnings,
     }
-    return JSONResponse(found, 200 if ready else 503)
+    return JSONResponse(readiness, 200 if ready else 503)
 
 
 @router.get("/metrics", include_in_schema=False)

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from evergreen.serve.models import Slot
+from evergreen.serve.slot import Slot
 from evergreen.serve.state import Shared
 
 router = APIRouter()

@@ -15,8 +15,8 @@ from evergreen.serve.answering import Made, answer
 from evergreen.serve.bodies import read
 from evergreen.serve.clients import source
 from evergreen.serve.idempotency import HEADER, REPLAYED, Answer, digest, key_of, same
+from evergreen.serve.loaded import Loaded
 from evergreen.serve.messages import Body
-from evergreen.serve.models import Loaded
 from evergreen.serve.predictions import PredictionLog
 from evergreen.serve.state import ServingState, SharedServing
 from evergreen.settings import settings
@@ -40,9 +40,9 @@ async def predict(model: str, request: Request, server: SharedServing) -> Respon
             server.memory.begin(model, keyed.key)
             key_held.callback(server.memory.end, model, keyed.key)
             async with server.clients.lookup(client):
-                found = await server.lookups.run(server.memory.find, model, keyed.key)
-            if found is not None:
-                return _again(request, server, same(found, keyed.body))
+                remembered = await server.lookups.run(server.memory.find, model, keyed.key)
+            if remembered is not None:
+                return _again(request, server, same(remembered, keyed.body))
         return await _first(request, server, server.serving(model), client, paid, keyed, key_held)
 
 
@@ -57,12 +57,12 @@ async def _first(
 ) -> Response:
     """Answer a request that is not known yet."""
     body: Body = await read(request, loaded.request_type)  # type: ignore[assignment]  # its type is made from the spec
-    count = len(body.asked)
+    count = len(body.requested)
     as_of, pipeline = _moment(body), server.pipeline(count)
     with server.clients.entities(client, count, paid):
         server.space.admit(count)
-        asked = [entity.model_dump() for entity in body.asked]
-        made = await pipeline.lane.run(answer, loaded, asked, request.state.id, as_of)
+        entities = [entity.model_dump() for entity in body.requested]
+        made = await pipeline.lane.run(answer, loaded, entities, request.state.id, as_of)
         if body.entity is not None and not made.rows:
             server.metrics.predicted(loaded, made)
             raise HTTPException(404, made.unknown[0])

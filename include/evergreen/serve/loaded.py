@@ -1,0 +1,68 @@
+"""A version in memory: loaded whole, and served only after it has answered once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import BaseModel
+
+from evergreen.errors import ModelUnloadable
+from evergreen.model.rows import inputs
+from evergreen.registry import loading, records
+from evergreen.registry.rules import Version
+from evergreen.serve.messages import request_type
+from evergreen.spec.schema import ModelSpec
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A version in memory that has answered once."""
+
+    spec: ModelSpec  # the one that it was trained with: the model's folder may have moved on
+    version: Version
+    predictor: loading.Predictor
+    loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def predict(self, features: Sequence[dict[str, Any]]) -> npt.NDArray[np.float64]:
+        """A prediction for each row of features, as `spec.problem` describes them."""
+        frame = pd.DataFrame.from_records(list(features), columns=list(self.spec.feature_types))
+        return self.predictor.predict(inputs(self.spec.feature_types, frame))
+
+    @cached_property
+    def categories(self) -> Mapping[str, frozenset[str]]:
+        """The values of each category that the version was trained with."""
+        return self.predictor.categories()
+
+    @cached_property
+    def request_type(self) -> type[BaseModel]:
+        """What a request to this version looks like."""
+        return request_type(self.spec)
+
+
+def load(model: str, number: int, read: loading.Read) -> Loaded:
+    """A version that has answered once: a row in which nothing is known, which every version must take."""
+    version = records.version(model, number)
+    loaded = Loaded(loading.spec(model, version, read), version, loading.load(model, number, read))
+    try:
+        answer = loaded.predict([dict.fromkeys(loaded.spec.feature_types)])
+    except Exception as error:  # whatever a model raises that does not fit the spec
+        raise _unfit(loaded, f"{type(error).__name__}: {error}") from error
+    if not loaded.spec.problem.is_answer(answer, rows=1):
+        raise _unfit(loaded, f"the answer {answer!r}")
+    return loaded
+
+
+def _unfit(loaded: Loaded, observed: str) -> ModelUnloadable:
+    return ModelUnloadable(
+        f"letting version {loaded.version.number} of {loaded.spec.model} answer once",
+        found=observed,
+        expected=f"{loaded.spec.problem.answered} from the features {', '.join(loaded.spec.feature_types)}",
+        next_step="see the version in MLflow, then train again",
+    )
