@@ -1,4 +1,5 @@
-"""Real servers for the tests: one of each a run, whatever the number of workers; a fresh home and fresh databases a test."""
+"""Real servers for the tests: one of each a run, whatever the number of workers;
+a fresh home and fresh databases a test."""
 
 from __future__ import annotations
 
@@ -54,7 +55,8 @@ def _of_the_stack() -> dict[str, str]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """A folder's tests leave the environment as they found it: which folder the worker takes next depends on the machine's speed."""
+    """A folder's tests leave the environment as they found it:
+    which folder the worker takes next depends on the machine's speed."""
     result = yield
     if nextitem is None or nextitem.path.parent != item.path.parent:
         left = {name for name, _ in _of_the_stack().items() ^ item.config.stash[_FOUND].items()}
@@ -64,7 +66,8 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Tests of one folder run in one worker, in their order: they share its fixtures. A file of `components` itself is a folder to it.
+    """Tests of one folder run in one worker, in their order: they share its fixtures.
+    A file of `components` itself is a folder to it.
 
     pytest-xdist's own groups (3.8.0) need a name that pytest 9.2 has no more.
     """

@@ -1,4 +1,5 @@
-"""Hand-overs as stages make them, for tests that begin in the middle of a loop; what a test is about, it says itself."""
+"""Hand-overs as stages make them, for tests that begin in the middle of a loop;
+what a test is about, it says itself."""
 
 from __future__ import annotations
 

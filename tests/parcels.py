@@ -1,4 +1,5 @@
-"""What the shops of the model `parcels` (tests/specs/valid/parcels) order, and what their carrier's export says of it later."""
+"""What the shops of the model `parcels` (tests/specs/valid/parcels) order,
+and what their carrier's export says of it later."""
 
 from __future__ import annotations
 

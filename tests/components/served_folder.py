@@ -1,4 +1,5 @@
-"""A model's folder of tests/specs/valid in settings of its own, with its days in the landing zone and a running model server."""
+"""A model's folder of tests/specs/valid in settings of its own,
+with its days in the landing zone and a running model server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a service's HTTP status means for a retry, whichever service answers: asked over a socket, by the clients of each."""
+"""What a service's HTTP status means for a retry, whichever service answers:
+asked over a socket, by the clients of each."""
 
 from __future__ import annotations
 

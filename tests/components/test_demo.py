@@ -1,4 +1,5 @@
-"""The demo deletes nothing but a demo's, does not pass when its loop did not close, and has the customers of docs/serving.md."""
+"""The demo deletes nothing but a demo's, does not pass when its loop did not close,
+and has the customers of docs/serving.md."""
 
 from __future__ import annotations
 

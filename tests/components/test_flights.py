@@ -104,7 +104,8 @@ def test_refitting_each_day_learns_what_was_known_that_morning_and_nothing_later
     asked = rows.inputs(spec.feature_types, known("2013-02-10").head(40))
     moments = pd.Series(pd.to_datetime([f"{tenth}T09:00Z"] * 20 + [f"{last}T23:00Z"] * 20))
     found = report._refitted(spec, "logistic_regression", parameters, moments, asked)
-    # A label is known a day after its day, the latest day is kept to evaluate on, and what is learned was known as that began.
+    # A label is known a day after its day, the latest day is kept to evaluate on,
+    # and what is learned was known as that began.
     assert found[:20] == pytest.approx(by_hand(asked[:20], "2013-02-07"), abs=1e-6)
     assert found[20:] == pytest.approx(by_hand(asked[20:], "2013-02-07", "2013-02-08"), abs=1e-6)
     assert abs(found[20:] - by_hand(asked[20:], "2013-02-07")).max() > 1e-3, "a day more makes a difference"

@@ -1,4 +1,5 @@
-"""Background processes: started once, known again by a later command, stopped with their children, loud when they fail."""
+"""Background processes: started once, known again by a later command,
+stopped with their children, loud when they fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A model whose authors wrote a folder and nothing else: several sources and entities, request-time inputs, a number to predict."""
+"""A model whose authors wrote a folder and nothing else:
+several sources and entities, request-time inputs, a number to predict."""
 
 from __future__ import annotations
 
@@ -76,7 +77,8 @@ def test_what_has_no_outcome_is_counted_and_has_no_row(trained: dict[str, Any]) 
 
 
 def test_history_is_replayed_as_clients_ask(trained: dict[str, Any]) -> None:
-    """The training set's keys and inputs by SQL are what the shops' own code sends: no skew between training and serving."""
+    """The training set's keys and inputs by SQL are what the shops' own code sends:
+    no skew between training and serving."""
     frame = rows_of(trained["data"])
     days = [Day(FIRST + timedelta(days=number)) for number in range(TRAINED)]
     asked = pd.DataFrame([request["entity"] | {"at": request["as_of"]} for day in days for request in day.requests()])

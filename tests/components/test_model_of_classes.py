@@ -1,4 +1,5 @@
-"""A label of several classes through the whole loop: a folder is ingested, trained, served and watched, with real components."""
+"""A label of several classes through the whole loop:
+a folder is ingested, trained, served and watched, with real components."""
 
 from __future__ import annotations
 
@@ -136,7 +137,8 @@ def answered_at(number: int) -> datetime:
 
 
 def test_live_predictions_are_watched_class_by_class(channels: ModelSpec, trained: dict[str, Any]) -> None:
-    """One day as before. Then everybody turns to the phone: at first the outcomes are others than was predicted, then the predictions."""
+    """One day as before. Then everybody turns to the phone:
+    at first the outcomes are others than was predicted, then the predictions."""
     watched = []
     for number in range(TRAINED, TRAINED + LIVE):
         assert ask(*range(CUSTOMERS), at=answered_at(number)).status_code == 200

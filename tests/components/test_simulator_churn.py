@@ -45,7 +45,8 @@ def test_contracts_name_real_expectations_and_declared_columns(table: str) -> No
 
 @pytest.fixture(scope="module")
 def rows() -> pd.DataFrame:
-    """Features and label of 24 days around a drift, by the folder's SQL over what the business delivered; one row a customer and day."""
+    """Features and label of 24 days around a drift, by the folder's SQL over what the business delivered;
+    one row a customer and day."""
     world = World(4, 700, story(DRIFT))
     raw: dict[str, list[pd.DataFrame]] = {source: [] for source in SPEC.sources}
     for day, batches in world.batches(FIRST, DRIFT + timedelta(days=12)):

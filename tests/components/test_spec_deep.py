@@ -198,7 +198,8 @@ def test_how_a_flight_went_is_out_of_reach_of_its_prediction(column: str, tmp_pa
 
 
 def test_when_a_flight_was_reported_is_out_of_reach_too(tmp_path: Path) -> None:
-    """That moment says how late it was, and it is no column that could be declared an outcome: it is the event's time."""
+    """That moment says how late it was, and it is no column that could be declared an outcome:
+    it is the event's time."""
     folder = shutil.copytree(PROJECT / "include" / "models" / "flight_delay", tmp_path / "flight_delay")
     model = (folder / "model.yaml").read_text()
     (folder / "model.yaml").write_text(

@@ -1,4 +1,5 @@
-"""A home that an earlier release made, its stack still running: taken over by `evergreen up`, with its data and its password."""
+"""A home that an earlier release made, its stack still running:
+taken over by `evergreen up`, with its data and its password."""
 
 from __future__ import annotations
 

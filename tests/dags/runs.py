@@ -1,7 +1,9 @@
-"""Runs every DAG of one model by `dag.test()` and writes what came of it as JSON. Run as a script, in a process of its own.
+"""Runs every DAG of one model by `dag.test()` and writes what came of it as JSON.
+Run as a script, in a process of its own.
 
-Airflow reads its configuration at its first import, and the other tests of this folder import it without a database: so the runs
-have a process, whose environment the test sets before. Usage: python -m tests.dags.runs <report.json> [model by folder]
+Airflow reads its configuration at its first import, and the other tests of this folder import it without a database: so
+the runs have a process, whose environment the test sets before. Usage: python -m tests.dags.runs <report.json> [model
+by folder]
 """
 
 from __future__ import annotations
@@ -119,7 +121,8 @@ def main(report: Path) -> None:
 
 
 def by_folder(report: Path, model: str) -> None:
-    """The loops of a model of which there is a folder and data in the landing zone (tests/parcels.py), and nothing else."""
+    """The loops of a model of which there is a folder and data in the landing zone (tests/parcels.py),
+    and nothing else."""
     from evergreen.settings import settings
     from evergreen_simulator.replay import replay
     from tests.parcels import Day

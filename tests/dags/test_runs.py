@@ -1,6 +1,8 @@
-"""Every DAG run by `dag.test()`: the real wiring, stages, database, MLflow and model server; only the scheduler is left out.
+"""Every DAG run by `dag.test()`: the real wiring, stages, database, MLflow and model server;
+only the scheduler is left out.
 
-The runs share one history and take place once a session, in the process of `runs.py`; the tests look at what it reports.
+The runs share one history and take place once a session, in the process of `runs.py`;
+the tests look at what it reports.
 """
 
 from __future__ import annotations
@@ -66,7 +68,8 @@ WHERE measured_at >= %(start)s AND measured_at < %(end)s ORDER BY measured_at, d
 
 
 def _parcels(home: Path, database: str) -> None:
-    """Two models by folder: one of files a day, and one whose parcels stand in a single history file and whose roads in a database."""
+    """Two models by folder: one of files a day, and one whose parcels stand in a single history file
+    and whose roads in a database."""
     example = PROJECT / "tests" / "specs" / "valid" / "parcels"
     declared = yaml.safe_load((example / "model.yaml").read_text())
     # Names of their own: MLflow is shared with other tests, and the same training under the same name is found there.

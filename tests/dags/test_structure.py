@@ -1,4 +1,5 @@
-"""The DAGs as a contract: exactly these, found without errors, built by the house rules, with promotion behind every gate."""
+"""The DAGs as a contract: exactly these, found without errors, built by the house rules,
+with promotion behind every gate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""One start of the whole stack for all tests that need a running Airflow: real processes, on free ports, in a home of its own."""
+"""One start of the whole stack for all tests that need a running Airflow:
+real processes, on free ports, in a home of its own."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ def _smaller_churn(models: Path) -> None:
     shutil.copytree(PROJECT / "include" / "models" / "churn", models / "churn")
     file = models / "churn" / "model.yaml"
     declared = yaml.safe_load(file.read_text())
-    # No query looks further back than the first rows that are learned from do: while a look-back fills, its counts really drift.
+    # No query looks further back than the first rows that are learned from do:
+    # while a look-back fills, its counts really drift.
     for view in ("activity", "payments_support"):
         declared["features"][view]["look_back"] = "1w"
     declared["split"] |= {"window": "2w", "evaluation": "3d", "minimum_rows": 1000}

@@ -1,4 +1,5 @@
-"""The closed loop on a running Airflow, driven through its REST API and the model server. The tests run in the order of the file."""
+"""The closed loop on a running Airflow, driven through its REST API and the model server.
+The tests run in the order of the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""After the loops have run: which process knows which secret, who may read what was written, what a guess at Airflow's login costs."""
+"""After the loops have run: which process knows which secret, who may read what was written,
+what a guess at Airflow's login costs."""
 
 from __future__ import annotations
 

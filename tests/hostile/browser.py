@@ -1,4 +1,5 @@
-"""A real Chromium without a window, driven through its DevTools protocol: what a page shows, runs, asks for and is refused."""
+"""A real Chromium without a window, driven through its DevTools protocol:
+what a page shows, runs, asks for and is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The model server as it runs, with one version that was not registered anywhere and with limits of a second or two: what test_http attacks.
+"""The model server as it runs, with one version that was not registered anywhere and with limits of a second or two:
+what test_http attacks.
 
 Arguments: the port. The environment names the databases; MLflow is away.
 """

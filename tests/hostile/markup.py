@@ -102,7 +102,8 @@ def digest(script: str) -> str:
 
 
 def check_harmless(page: str) -> Markup:
-    """Assert that nothing in the page but its own scripts can run, and that it loads nothing; returns the parsed page."""
+    """Assert that nothing in the page but its own scripts can run, and that it loads nothing;
+    returns the parsed page."""
     found = Markup(page)
     policy = found.policy
     assert policy["default-src"] == policy["base-uri"] == policy["form-action"] == ["'none'"]

@@ -1,4 +1,5 @@
-"""Whoever can write to MLflow's artifact store, or to its registry: nothing of theirs runs, nothing of theirs answers."""
+"""Whoever can write to MLflow's artifact store, or to its registry:
+nothing of theirs runs, nothing of theirs answers."""
 
 from __future__ import annotations
 
@@ -285,7 +286,8 @@ def test_a_store_that_drips_holds_nothing_for_ever(head: str, monkeypatch: pytes
 
 
 def test_what_an_attacker_registers_is_not_adopted(served: ServedModel, tmp_path: Path) -> None:
-    """Adoption trusts a person's word, and no artifact's: the file must be its family's, and answer as the sample says."""
+    """Adoption trusts a person's word, and no artifact's:
+    the file must be its family's, and answer as the sample says."""
     made = own(served, 3, 7010)
     shared = mlflow.MlflowClient().get_run(made.run.id)
     forged = mlflow.MlflowClient().create_run(shared.info.experiment_id).info.run_id

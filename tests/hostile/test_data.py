@@ -1,5 +1,6 @@
-"""What may lie in a landing zone, or stand in a batch, of somebody who means harm or whose disk is dying: an error of ours, in bounded
-time and memory, or a row in quarantine; never a traceback of a library, a hang, or a shorter day without a word."""
+"""What may lie in a landing zone, or stand in a batch, of somebody who means harm or whose disk is dying: an error of
+ours, in bounded time and memory, or a row in quarantine; never a traceback of a library, a hang, or a shorter day
+without a word."""
 
 from __future__ import annotations
 
@@ -282,7 +283,8 @@ def arrives(zone: Path, path: str = "visits/{partition}.csv") -> list[Part]:
 
 
 def at_once(call: Callable[[], object]) -> EvergreenError:
-    """The error of a call that must not wait for anybody; a thread, so that a hang fails here and not at pytest's limit."""
+    """The error of a call that must not wait for anybody;
+    a thread, so that a hang fails here and not at pytest's limit."""
     found: list[BaseException] = []
 
     def run() -> None:

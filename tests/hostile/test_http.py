@@ -1,4 +1,5 @@
-"""Raw bytes at the model server's door. After each attack it answers as before, in milliseconds, and its log has no traceback.
+"""Raw bytes at the model server's door. After each attack it answers as before, in milliseconds,
+and its log has no traceback.
 
 Attackers come from addresses of their own on loopback, so that what one of them may not does not concern the others.
 """
@@ -28,7 +29,8 @@ TOKEN = "the-right-token-of-32-characters"
 PREDICT = "/models/churn/predict"
 GOOD = b'{"entity": {"customer_id": "c-1"}}'
 PATIENCE = 10.0  # for what takes about a second
-# Seconds of /healthz, which takes some five milliseconds: no machine is so slow. What holds the server up takes seconds of it.
+# Seconds of /healthz, which takes some five milliseconds: no machine is so slow.
+# What holds the server up takes seconds of it.
 QUICK = 0.5
 HELD_UP = 5.0  # beside 100 MB that are thrown away; the header that was copied again with every packet took 11.6
 

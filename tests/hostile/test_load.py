@@ -255,7 +255,8 @@ def test_a_disk_that_is_filled_by_asking_is_never_full(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Requests of 1,000 entities until the server refuses: before the disk is full, and the other databases on it still commit."""
+    """Requests of 1,000 entities until the server refuses:
+    before the disk is full, and the other databases on it still commit."""
     with small_disk(DISK) as home, on_a_disk_of_its_own(home, tmp_path, monkeypatch) as url:
         put_online(alone.spec, 0, [customer(number) for number in range(CUSTOMERS)])
         server = alone.serve()

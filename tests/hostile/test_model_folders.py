@@ -225,7 +225,8 @@ ATTACKS: dict[str, tuple[Callable[[Path], object], str]] = {
         "sources/visits.sql",
     ),
 }
-# Those that once took the DAGs of all models away, or would in another way than those; the real DAG files meet them all at once.
+# Those that once took the DAGs of all models away, or would in another way than those;
+# the real DAG files meet them all at once.
 WORST = [
     "a list 900 deep",
     "a list 100,000 deep",

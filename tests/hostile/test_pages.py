@@ -1,7 +1,7 @@
 """Whoever writes a cell, a request or a model's folder writes into our pages and logs: nothing of it may run there.
 
-Every place that shows data is given values that run where they are taken for markup. The pages are parsed, and opened in a real
-Chromium, as files and from the reports' server; CI fails without one.
+Every place that shows data is given values that run where they are taken for markup.
+The pages are parsed, and opened in a real Chromium, as files and from the reports' server; CI fails without one.
 """
 
 from __future__ import annotations

@@ -211,7 +211,8 @@ def test_the_refusal_names_the_line_and_what_to_write() -> None:
 
 
 def test_every_function_of_this_duckdb_that_changes_by_itself_is_refused() -> None:
-    """A sweep over all that can be called with nothing or one value: DuckDB's own word for what is stable is not always true."""
+    """A sweep over all that can be called with nothing or one value:
+    DuckDB's own word for what is stable is not always true."""
     arguments = ["", "DATE '2020-01-01'", "TIMESTAMP '2020-01-01'", "INTERVAL 1 DAY", "1"]
     with duckdb.connect() as connection:
         names = [

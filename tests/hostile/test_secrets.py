@@ -1,4 +1,5 @@
-"""Who is not meant to: another database's login, somebody without a password, somebody who guesses, another user of the machine."""
+"""Who is not meant to: another database's login, somebody without a password, somebody who guesses,
+another user of the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What is done to `evergreen up`: killed at any instant, twice at once, on homes and data that are damaged, full, or another's.
+"""What is done to `evergreen up`: killed at any instant, twice at once,
+on homes and data that are damaged, full, or another's.
 
 Postgres stands for all parts, where the kind of attack is the same for each; those marked long start every part.
 """
@@ -172,7 +173,8 @@ def test_a_start_that_is_interrupted_stops_what_it_had_started(home: Path, end: 
 
 
 def kills(home: Path, instants: list[float], parts: tuple[str, ...], attempts: int) -> None:
-    """`evergreen up` is killed after each time; then `down` leaves nothing, or the next `up` goes on with what there is."""
+    """`evergreen up` is killed after each time; then `down` leaves nothing,
+    or the next `up` goes on with what there is."""
     for number, instant in enumerate(instants):
         starting = command("up", *parts)
         time.sleep(instant)
@@ -207,7 +209,8 @@ def test_kills_of_a_start_with_all_parts_leave_nothing(home: Path) -> None:
 
 
 def test_a_dead_server_leaves_neither_a_process_nor_a_pid_in_the_way(home: Path) -> None:
-    """Its backends outlive it where they cannot notice; its pid belongs to another process of the same user when it starts again."""
+    """Its backends outlive it where they cannot notice;
+    its pid belongs to another process of the same user when it starts again."""
     here = stack.up(only=("postgres",))
     server = psutil.Process(pid_of(home, "postgres"))
     left = server.children()[0]

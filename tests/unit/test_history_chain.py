@@ -1,4 +1,5 @@
-"""The chain: whatever is changed, removed, put in or put elsewhere is found; what is cut off at the end, by a witness."""
+"""The chain: whatever is changed, removed, put in or put elsewhere is found;
+what is cut off at the end, by a witness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Events and what they say of a model: over any life of trainings, deployments that end or do not, rollbacks and retirements."""
+"""Events and what they say of a model: over any life of trainings, deployments that end or do not,
+rollbacks and retirements."""
 
 from __future__ import annotations
 

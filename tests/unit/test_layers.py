@@ -1,8 +1,9 @@
-"""The import graph: foundation ← spec ← hand-overs ← rules ← adapters ← stages ← loops ← orchestration ← dags, and what each may load.
+"""The import graph: foundation ← spec ← hand-overs ← rules ← adapters ← stages ← loops ← orchestration ← dags,
+and what each may load.
 
 The source is read, not run: an import inside a function counts for the direction, not for what loading a module costs.
-The linter holds what one line alone can break (pyproject.toml, TID251 and TID253, each with its reason). What needs the whole
-graph stands below: layers, circles, and what a light module loads by way of others.
+The linter holds what one line alone can break (pyproject.toml, TID251 and TID253, each with its reason). What needs the
+whole graph stands below: layers, circles, and what a light module loads by way of others.
 """
 
 from __future__ import annotations
@@ -147,7 +148,8 @@ def layer(module: str) -> str:
 
 
 def folder(module: str) -> str | None:
-    """The folder of the package that a module stands in; None for what stands in none (`evergreen.settings`, a DAG file)."""
+    """The folder of the package that a module stands in;
+    None for what stands in none (`evergreen.settings`, a DAG file)."""
     parts = module.split(".")
     return parts[1] if parts[0] == "evergreen" and len(parts) > 2 else None
 
@@ -157,7 +159,8 @@ def at(module: str, one: Import) -> str:
 
 
 def loaded(module: str) -> dict[str, str]:
-    """Everything outside of the product that importing a module loads: top-level name → the module of ours that does."""
+    """Everything outside of the product that importing a module loads:
+    top-level name → the module of ours that does."""
     seen, waiting, found = {module}, [module], {}
     while waiting:
         current = waiting.pop()
@@ -259,13 +262,15 @@ def test_a_stage_never_calls_another_stage() -> None:
 
 
 def heavy(module: str) -> dict[str, str]:
-    """The heavy libraries that importing a module loads → the module of ours that does; its own excused ones left out."""
+    """The heavy libraries that importing a module loads → the module of ours that does;
+    its own excused ones left out."""
     excused = {one.name.split(".")[0] for one in imported(module) if one.excused}
     return {library: by for library, by in loaded(module).items() if library in HEAVY - excused}
 
 
 def light() -> list[str]:
-    """All but the adapters, and the local stack, which runs in a process of its own and never in a task or a DAG file."""
+    """All but the adapters, and the local stack, which runs in a process of its own and
+    never in a task or a DAG file."""
     layers = (name for name in LAYERS if name != "adapters")
     return [module for module in of(*layers) if not f"{module}.".startswith("evergreen.local.")]
 

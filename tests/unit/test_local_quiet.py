@@ -1,4 +1,5 @@
-"""Between the lines of `evergreen run` stands no deprecation of a library, whatever filters a library sets at its import; ours stand there."""
+"""Between the lines of `evergreen run` stands no deprecation of a library,
+whatever filters a library sets at its import; ours stand there."""
 
 from __future__ import annotations
 

@@ -88,7 +88,8 @@ def test_whatever_registers_or_deploys_comes_after_every_gate() -> None:
     order = ["validate_training", "tune", "evaluate", "gates", "register", "probe", "deploy"]
     for number, name in enumerate(order):
         assert set(order[:number]) <= _upstream(by_name[name]), name
-    # By what it is made of, too: what registers takes a verdict, and what deploys a version that was registered and probed.
+    # By what it is made of, too: what registers takes a verdict,
+    # and what deploys a version that was registered and probed.
     assert [get_origin(hint) or hint for name in ("register", "probe", "deploy") for hint in _taken(by_name[name])] == [
         by_name["gates"].hands_over,
         by_name["register"].hands_over,

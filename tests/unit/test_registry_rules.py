@@ -1,4 +1,5 @@
-"""Which version may be promoted and which one rollback returns to: over any history of candidates, reruns and rollbacks."""
+"""Which version may be promoted and which one rollback returns to:
+over any history of candidates, reruns and rollbacks."""
 
 from __future__ import annotations
 
@@ -106,7 +107,8 @@ STEPS = st.lists(st.tuples(st.sampled_from(["train", "train", "rerun", "roll bac
 def test_any_history_leaves_a_champion_that_nothing_older_or_rolled_back_from_replaced(
     steps: list[tuple[str, int]],
 ) -> None:
-    """Trainings of any day in any order, reruns of any version, rollbacks at any time; the stages' steps, without the world."""
+    """Trainings of any day in any order, reruns of any version, rollbacks at any time;
+    the stages' steps, without the world."""
     versions: dict[int, Version] = {}
     champion: int | None = None
     good: int | None = None

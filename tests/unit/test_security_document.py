@@ -1,4 +1,5 @@
-"""The threat model: what it says holds names a test that exists, and no attack below tests/hostile is left out of it."""
+"""The threat model: what it says holds names a test that exists,
+and no attack below tests/hostile is left out of it."""
 
 from __future__ import annotations
 

@@ -48,8 +48,8 @@ def test_a_request_has_every_key_and_input_and_only_its_own_key_must_be_known() 
 
 @given(before=minutes, within=minutes)
 def test_the_monitor_looks_where_a_request_may_have_been_logged(before: int, within: int) -> None:
-    """A request of an interval is asked for in it or up to its longest lead before, and answered at once. Its outcome is known a
-    horizon after the interval's end."""
+    """A request of an interval is asked for in it or up to its longest lead before, and answered at once.
+    Its outcome is known a horizon after the interval's end."""
     asking, interval = REQUESTS.asking, Interval(START, START + DAY)
     asked = interval.start - asking.longest_lead * (before / (24 * 60))
     for moment in (asked, interval.start + timedelta(minutes=within)):

@@ -1,4 +1,5 @@
-"""Declared types: a value goes from a cell to the lake, to a request and to the model without loss, or it is missing."""
+"""Declared types: a value goes from a cell to the lake,
+to a request and to the model without loss, or it is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""All mistakes of a folder are told at once, by rules that look at half a spec; a slip of a rule itself is never swallowed."""
+"""All mistakes of a folder are told at once, by rules that look at half a spec;
+a slip of a rule itself is never swallowed."""
 
 from __future__ import annotations
 

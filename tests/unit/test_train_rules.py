@@ -129,7 +129,8 @@ def test_the_purge_takes_no_day_more_than_the_labels_need(horizon: int, evaluati
 def test_requests_are_told_apart_by_when_their_own_labels_were_known(
     horizon: int, evaluation: int, minutes: int, lead: int
 ) -> None:
-    """A request is made within its interval or up to a day before; its label is known a horizon after the interval's end."""
+    """A request is made within its interval or up to a day before;
+    its label is known a horizon after the interval's end."""
     spec = spec_of(horizon, 60, evaluation, request={"sources": ("events",)})
     split = rules.split(AS_OF, spec)
     event = AS_OF - timedelta(minutes=minutes)

@@ -1,4 +1,5 @@
-"""Candidates as training logs them, without the search: fitted, in a real MLflow, and registered when a test says so."""
+"""Candidates as training logs them, without the search:
+fitted, in a real MLflow, and registered when a test says so."""
 
 from __future__ import annotations
 
@@ -49,7 +50,8 @@ class Contest:
         noise: float = 0.0,
         damage: Callable[[Pipeline], None] | None = None,
     ) -> Candidate:
-        """A candidate that learned from the set, with a share of its labels flipped; `damage` is done to it before it is logged."""
+        """A candidate that learned from the set, with a share of its labels flipped;
+        `damage` is done to it before it is logged."""
         learn = rows.read(run.spec, data, "learn")
         flipped = np.random.default_rng(0).random(len(learn.labels)) < noise
         parameters: Json = {"max_iter": 10} if family == "gradient_boosting" else {}

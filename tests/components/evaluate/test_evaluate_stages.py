@@ -1,4 +1,5 @@
-"""Evaluation and gates on real candidates in a real MLflow: who is compared with whom, and that nothing unknown passes."""
+"""Evaluation and gates on real candidates in a real MLflow:
+who is compared with whom, and that nothing unknown passes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Feast on a real Postgres and a real lake: who applies, what the online store keeps, what the point-in-time join may know."""
+"""Feast on a real Postgres and a real lake: who applies, what the online store keeps,
+what the point-in-time join may know."""
 
 from __future__ import annotations
 

@@ -29,7 +29,8 @@ def common(id: str, day: int, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def said(home: Settings, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """What the command prints about a model with two versions, the second of which was asked for by a decision and left again."""
+    """What the command prints about a model with two versions,
+    the second of which was asked for by a decision and left again."""
 
     def version(number: int, day: int, **promoted: Any) -> None:
         ledger.append(

@@ -1,4 +1,5 @@
-"""The ledger in a real Postgres: only added to, one order whoever writes, whole or not at all, and what was done to it is found."""
+"""The ledger in a real Postgres: only added to, one order whoever writes, whole or not at all,
+and what was done to it is found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Six days of a small churn business in a landing zone, the whole ingest chain by plain calls, and all that it leaves."""
+"""Six days of a small churn business in a landing zone,
+the whole ingest chain by plain calls, and all that it leaves."""
 
 from __future__ import annotations
 
@@ -137,7 +138,8 @@ def batch_of(landing: Path, source: str, day: int = 0) -> Path:
 
 
 def says(error: EvergreenError, *, doing: str, found: str, expected: str, next_step: str) -> None:
-    """The error tells what was being done, what was found, what was expected and what to do; each contains the given text."""
+    """The error tells what was being done, what was found, what was expected and what to do;
+    each contains the given text."""
     parts = {"doing": doing, "found": found, "expected": expected, "next_step": next_step}
     for name, wanted in parts.items():
         assert wanted in getattr(error, name), f"{name} says {getattr(error, name)!r} and not {wanted!r}"

@@ -1,7 +1,7 @@
 """Runs the ingest chain in processes that kill themselves at a chosen instant. Run as a script, which a test talks to.
 
-Like Airflow's scheduler it imports the heavy libraries once and forks a process for each run, so that a kill costs no start-up. It
-reads lines `day point` and answers each with how the process ended.
+Like Airflow's scheduler it imports the heavy libraries once and forks a process for each run,
+so that a kill costs no start-up. It reads lines `day point` and answers each with how the process ended.
 """
 
 from __future__ import annotations

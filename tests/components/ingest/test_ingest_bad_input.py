@@ -1,4 +1,5 @@
-"""What upstream may send instead of a sound batch: each stops the run with an error that says what, where and what to do.
+"""What upstream may send instead of a sound batch:
+each stops the run with an error that says what, where and what to do.
 
 And each leaves the lake, the catalogue and the landing zone as they were.
 """

@@ -276,7 +276,8 @@ def test_a_run_without_airflow_reads_the_connection_from_the_environment(
 def test_airflows_own_form_of_a_connection_is_understood(
     extra: dict[str, Any], shop: str, spec_of: Callable[..., ModelSpec], environment: Callable[[str], None]
 ) -> None:
-    """Extras that are no flat texts are written as one JSON; to lose `sslmode` with them would be to lose encryption."""
+    """Extras that are no flat texts are written as one JSON;
+    to lose `sslmode` with them would be to lose encryption."""
     from evergreen.orchestration.connections import connection_uri
 
     environment(as_json(shop))

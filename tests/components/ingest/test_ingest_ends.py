@@ -1,4 +1,5 @@
-"""A day whose disk fills up at any instant, and values from the ends of the calendar, on their whole way through the ingest loop."""
+"""A day whose disk fills up at any instant, and values from the ends of the calendar,
+on their whole way through the ingest loop."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Invariant 1 on real parts: in whatever order, however often, side by side or killed and run again, a day ends the same.
+"""Invariant 1 on real parts: in whatever order, however often,
+side by side or killed and run again, a day ends the same.
 
-What is compared is all that the ingest loop leaves: raw, quarantine, feature and label tables by their content, the catalogue, and
-the online store's values.
+What is compared is all that the ingest loop leaves:
+raw, quarantine, feature and label tables by their content, the catalogue, and the online store's values.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Nothing is lost: every row of a batch is published or in quarantine, with the reason, until a corrected batch replaces both."""
+"""Nothing is lost: every row of a batch is published or in quarantine, with the reason,
+until a corrected batch replaces both."""
 
 from __future__ import annotations
 
@@ -118,7 +119,8 @@ def test_a_corrected_batch_clears_its_old_quarantine_and_no_other(own_landing: P
 def test_a_corrected_batch_also_clears_what_a_killed_run_left(
     own_landing: Path, landed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed after the quarantine was written and before the catalogue said so; then the batch was corrected upstream."""
+    """Killed after the quarantine was written and before the catalogue said so;
+    then the batch was corrected upstream."""
     damage(own_landing)
 
     def killed(*_: catalogue.Entry) -> None:

@@ -1,7 +1,7 @@
 """A writer that stops between its data files and its commit, for a test to kill: run as a script.
 
-Only the rows are slowed down: they reach Delta as a stream that never ends, and each slice of it becomes a file at once. Everything
-else is `evergreen.lake.tables` and Delta's own writer.
+Only the rows are slowed down: they reach Delta as a stream that never ends,
+and each slice of it becomes a file at once. Everything else is `evergreen.lake.tables` and Delta's own writer.
 """
 
 from __future__ import annotations

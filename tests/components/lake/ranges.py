@@ -1,7 +1,7 @@
 """A correction in front of the test's S3 server, which gives the right part of an object and calls it the whole.
 
-rclone answers a request for a range with status 200 where S3 says 206, and Delta's client rightly takes that for another object.
-Requests and answers pass through unchanged but for this number.
+rclone answers a request for a range with status 200 where S3 says 206, and Delta's client rightly takes that for
+another object. Requests and answers pass through unchanged but for this number.
 """
 
 from __future__ import annotations

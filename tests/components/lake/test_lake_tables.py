@@ -136,7 +136,8 @@ def test_what_is_not_there() -> None:
 
 @pytest.mark.filterwarnings("error")
 def test_the_cost_of_one_partition_does_not_grow_with_their_number() -> None:
-    """Measured: 4 ms of 5 partitions and of 300; 4 and 115 when every file is looked at, 7 and 360 when each is read."""
+    """Measured: 4 ms of 5 partitions and of 300; 4 and 115 when every file is looked at,
+    7 and 360 when each is read."""
 
     def cost(partitions: int) -> float:
         name = f"of_{partitions}"

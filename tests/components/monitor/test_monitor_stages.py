@@ -123,7 +123,8 @@ def test_numbers_are_collected_as_the_model_saw_them(live: Live) -> None:
 
 
 def test_a_window_of_days_reaches_back_over_a_swap_and_still_sees_the_outage_of_a_day(live: Live) -> None:
-    """Features of every version's answers count, predictions only of the one that serves; nulls are those of the day."""
+    """Features of every version's answers count, predictions only of the one that serves;
+    nulls are those of the day."""
     earlier = live.contest.candidate(live.run(18), live.contest.data(live.run(18)))
     other = store.register(live.spec.model, run_id=earlier.run.id, key="another", as_of=at(18), tags={}).number
     monitoring = live.spec.monitoring.model_copy(update={"window": timedelta(days=3)})
@@ -218,7 +219,8 @@ def test_a_silent_window_is_judged_by_who_served_then_whatever_was_promoted_sinc
 
 
 def test_lasting_drift_waits_for_labels_then_retrains_once(live: Live) -> None:
-    """Days 20 to 25 drift. A training needs a fold, the purge and the evaluation behind the change: the labels of 6 days."""
+    """Days 20 to 25 drift. A training needs a fold,
+    the purge and the evaluation behind the change: the labels of 6 days."""
     for day in range(14, 27):
         live.label(day, drifted)  # published ahead of time, as if nothing kept a run from reading tomorrow
     told = {}

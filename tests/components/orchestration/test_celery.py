@@ -1,4 +1,5 @@
-"""The executor of deploy/compose.yaml: what the lock holds of Celery must fit its provider, which nothing else here imports."""
+"""The executor of deploy/compose.yaml: what the lock holds of Celery must fit its provider,
+which nothing else here imports."""
 
 from __future__ import annotations
 

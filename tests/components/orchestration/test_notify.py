@@ -38,7 +38,8 @@ def notify(
     reason: str | None = None,
     **connections: dict[str, Any],
 ) -> None:
-    """Call every notifier of the churn model, as Airflow does after a task failed, after one that warns, or after a failed run."""
+    """Call every notifier of the churn model, as Airflow does after a task failed,
+    after one that warns, or after a failed run."""
     monkeypatch.setenv("EVERGREEN_ALERTS", channels)
     for name, connection in connections.items():
         monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(connection))

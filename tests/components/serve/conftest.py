@@ -1,8 +1,9 @@
-"""Models with features online and candidates in a real MLflow, one model server that tests share, and servers of a test's own.
+"""Models with features online and candidates in a real MLflow, one model server that tests share,
+and servers of a test's own.
 
-A server takes seconds to import its libraries and milliseconds to fork, so all of them are forked from one process that has
-imported them (`forker.py`); `python -m evergreen.serve` itself runs where a version is probed. Tests that share the server
-share nothing else: each takes the next model of a pool.
+A server takes seconds to import its libraries and milliseconds to fork, so all of them are forked from one process that
+has imported them (`forker.py`); `python -m evergreen.serve` itself runs where a version is probed. Tests that share the
+server share nothing else: each takes the next model of a pool.
 """
 
 from __future__ import annotations
@@ -211,7 +212,8 @@ class ServedModel:
         )
 
     def run_of(self, seed: int) -> str:
-        """An MLflow run of this model's own; the fitted pipeline, which takes seconds to log, is shared with other models."""
+        """An MLflow run of this model's own; the fitted pipeline, which takes seconds to log,
+        is shared with other models."""
         if seed not in self.candidates:
             self.candidates[seed] = self._candidate(seed)
         client = mlflow.MlflowClient(self.settings.mlflow_url)

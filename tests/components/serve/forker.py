@@ -1,6 +1,7 @@
 """Starts model servers by forking: only this process pays the seconds that the imports take.
 
-A line of JSON on stdin is a server to start; its process id is the answer on stdout. What runs is the server's own `main`.
+A line of JSON on stdin is a server to start; its process id is the answer on stdout.
+What runs is the server's own `main`.
 """
 
 from __future__ import annotations

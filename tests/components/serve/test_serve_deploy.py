@@ -1,4 +1,5 @@
-"""Deployments: a champion always serves, the alias follows the server, and nothing older or damaged replaces what serves."""
+"""Deployments: a champion always serves, the alias follows the server,
+and nothing older or damaged replaces what serves."""
 
 from __future__ import annotations
 
@@ -163,7 +164,8 @@ def test_a_version_registered_by_hand_is_refused_and_a_champion_by_hand_holds_no
 
 @contextmanager
 def watched(served: ServedModel) -> Iterator[list[tuple[str, Any]]]:
-    """A proxy before the model server; what it yields is the aliases when a deployment is asked for and when it is confirmed."""
+    """A proxy before the model server; what it yields is the aliases when a deployment is asked
+    for and when it is confirmed."""
     seen: list[tuple[str, Any]] = []
     behind = served.server.url
 
@@ -290,7 +292,8 @@ def test_a_model_whose_folder_is_new_since_the_servers_start_is_deployed(alone: 
 
 
 def test_what_gates_said_of_a_version_ends_with_the_champion_that_they_compared_it_with(served: ServedModel) -> None:
-    """Two trainings side by side, as a backfill may run them: both beat version 1, and nobody compared them with each other."""
+    """Two trainings side by side, as a backfill may run them:
+    both beat version 1, and nobody compared them with each other."""
     served.champion(3)
     one, other = served.registered(5), served.registered(7)
     serve.deploy(served.run(5), one)

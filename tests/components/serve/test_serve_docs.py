@@ -74,7 +74,8 @@ def asked(app: FastAPI, path: str) -> httpx.Response:
 
 @pytest.fixture(scope="module")
 def answer() -> httpx.Response:
-    """The page of a server with two models, one of which says something else than it should wherever a spec has free text."""
+    """The page of a server with two models, one of which says something else than it should
+    wherever a spec has free text."""
     models = Models(["churn", "flight_delay"])
     for slot in models.all():
         spec = load_spec(PROJECT / "include" / "models" / slot.model)

@@ -1,4 +1,5 @@
-"""What was begun is finished by its recorded intent: by a retry, a rollback, or a server; and nothing that nobody intended is promoted."""
+"""What was begun is finished by its recorded intent: by a retry, a rollback, or a server;
+and nothing that nobody intended is promoted."""
 
 from __future__ import annotations
 

@@ -106,7 +106,8 @@ def test_versions_are_swapped_under_load_without_a_failed_request(served: Served
 
 
 def test_a_bad_model_disturbs_no_other_one(shared_server: SharedServer) -> None:
-    """Beside a model under load, another one gets versions that cannot be loaded, and requests that it cannot answer."""
+    """Beside a model under load, another one gets versions that cannot be loaded,
+    and requests that it cannot answer."""
     good, bad = shared_server.next_model(), shared_server.next_model()
     good.champion(3)
     with sending(good) as clients:

@@ -259,7 +259,8 @@ def log_reference(served: ServedModel, run_id: str) -> None:
 
 
 def of_an_earlier_release(served: ServedModel, day: int) -> int:
-    """A version as earlier releases logged, registered and promoted it: nothing of it stands in Postgres but the promotion."""
+    """A version as earlier releases logged, registered and promoted it:
+    nothing of it stands in Postgres but the promotion."""
     spec, recorded = served.spec, records.candidate(served.run_of(8000 + day))
     mlflow_client, source = mlflow.MlflowClient(), mlflow.get_run(recorded.run_id)
     tags = {
@@ -368,8 +369,8 @@ def register_by_hand(model: str, run_id: str, model_id: str, tags: dict[str, str
 def test_versions_that_cannot_be_adopted_stop_no_other_and_are_told(
     served: ServedModel, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An old one whose run is gone, whose moment is none, whose run lacks its model, whose reference nobody can read; the newest is the
-    champion."""
+    """An old one whose run is gone, whose moment is none, whose run lacks its model, whose reference nobody can read;
+    the newest is the champion."""
     person = mlflow.MlflowClient()
     numbers = [of_an_earlier_release(served, day) for day in (3, 4, 5, 6, 7)]
     gone, timeless, without, unread, good = numbers

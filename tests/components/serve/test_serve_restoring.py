@@ -1,4 +1,5 @@
-"""What is gone in MLflow is never 'no champion yet': training is red, one command gives it back; and the way out of a lost champion."""
+"""What is gone in MLflow is never 'no champion yet': training is red, one command gives it back;
+and the way out of a lost champion."""
 
 from __future__ import annotations
 

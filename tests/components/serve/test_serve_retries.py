@@ -1,4 +1,5 @@
-"""A retry with the same `Idempotency-Key` is answered alike and logged once: at once, after a swap, after a restart, beside another server."""
+"""A retry with the same `Idempotency-Key` is answered alike and logged once:
+at once, after a swap, after a restart, beside another server."""
 
 from __future__ import annotations
 

@@ -137,8 +137,8 @@ def test_a_deployment_that_was_killed_halfway_can_be_rolled_back_from(
 
 
 def test_a_champion_that_the_server_cannot_load_is_what_is_rolled_back_from(alone: ServedModel) -> None:
-    """Its number may be below that of the version that answers in its place: of two trainings side by side, the one as of the later
-    day was registered first."""
+    """Its number may be below that of the version that answers in its place:
+    of two trainings side by side, the one as of the later day was registered first."""
     server = alone.serve()
     later, earlier = alone.registered(7, seed=911), alone.registered(5)
     serve.deploy(alone.run(5), earlier)
@@ -224,7 +224,8 @@ def without_mlflow() -> Iterator[None]:
 
 
 def test_a_rollback_needs_no_mlflow_and_is_shown_in_it_later(alone: ServedModel) -> None:
-    """The emergency lever works beside a broken registry, and the bad version does not come back with the server's next start."""
+    """The emergency lever works beside a broken registry,
+    and the bad version does not come back with the server's next start."""
     alone.serve()
     alone.champion(3)
     alone.champion(5)

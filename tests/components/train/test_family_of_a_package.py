@@ -1,4 +1,5 @@
-"""A family that an installed package brings: one class and one entry point; its model is trained, registered, and answers in a server."""
+"""A family that an installed package brings: one class and one entry point;
+its model is trained, registered, and answers in a server."""
 
 from __future__ import annotations
 
@@ -75,7 +76,8 @@ class Scaled(SinglePrecision):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the package installed: built from its pyproject by its build backend, and unpacked as an installer does."""
+    """A folder with the package installed: built from its pyproject by its build backend,
+    and unpacked as an installer does."""
     source, site = tmp_path_factory.mktemp("acme"), tmp_path_factory.mktemp("site")
     for name, text in {"pyproject.toml": PYPROJECT, "acme_trees.py": TREES, "acme_preparation.py": PREPARATION}.items():
         (source / name).write_text(text)

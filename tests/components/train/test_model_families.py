@@ -1,4 +1,5 @@
-"""Every family reads the features as they are: missing numbers, missing and unknown categories, columns without a value."""
+"""Every family reads the features as they are:
+missing numbers, missing and unknown categories, columns without a value."""
 
 from __future__ import annotations
 

@@ -82,7 +82,8 @@ def publish(spec: ModelSpec, features: Iterable[Row], labels: Iterable[Row]) -> 
 
 
 def a_history(seed: int) -> tuple[list[Row], list[Row]]:
-    """Features and labels of 20 days; some came late, some were corrected, and some labels claim to have been known too early."""
+    """Features and labels of 20 days; some came late, some were corrected,
+    and some labels claim to have been known too early."""
     random = np.random.default_rng(seed)
     features, labels = [], []
     for day in range(DAYS):

@@ -1,4 +1,5 @@
-"""The training loop without Airflow, call after call as the jobs of a workflow: to a verdict, and what follows from it."""
+"""The training loop without Airflow, call after call as the jobs of a workflow:
+to a verdict, and what follows from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Runs `train.stages.tune` in a process of its own, as a task does: `python tune_alone.py <pickled (run, data, family)>`."""
+"""Runs `train.stages.tune` in a process of its own, as a task does:
+`python tune_alone.py <pickled (run, data, family)>`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""An Airflow DAG for the soak test: many short tasks, and Keras trainings among them, forked from the preloaded scheduler."""
+"""An Airflow DAG for the soak test: many short tasks, and Keras trainings among them,
+forked from the preloaded scheduler."""
 
 from __future__ import annotations
 
