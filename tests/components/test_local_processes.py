@@ -16,7 +16,11 @@ import pytest
 from evergreen.errors import StackNotReady
 from evergreen.local.processes import MARK, Processes, Service
 
-PARENT = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); time.sleep(60)"
+PARENT = """
+import subprocess, sys, time
+subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
+time.sleep(60)
+"""
 
 
 def service(code: str, ready: bool = True, patience: float = 5.0) -> Service:

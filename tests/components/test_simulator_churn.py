@@ -85,7 +85,8 @@ def _query(
     for source, declaration in SPEC.sources.items():
         bounds = f"{declaration.event_time} >= timestamp '{start}' and {declaration.event_time} < timestamp '{end}'"
         connection.execute(
-            f"create or replace temp view {source} as from raw_{source} where known_at <= timestamp '{end}' and {bounds}"
+            f"create or replace temp view {source} as from raw_{source}"
+            f" where known_at <= timestamp '{end}' and {bounds}"
         )
     return connection.execute(sql.read_text(), moments).df()
 

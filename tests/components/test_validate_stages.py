@@ -187,7 +187,8 @@ def test_a_new_category_alerts_and_its_rows_stay(run):
         ),
         (
             [visit(n, spent=str(-n)) for n in range(30)],
-            "mostly=0.9, min_value=0.0: 29 of 30 rows fail (rows 1, 2, 3, 4, 5, …; values -1.0, -2.0, -3.0, -4.0, -5.0, …)",
+            "mostly=0.9, min_value=0.0: 29 of 30 rows fail"
+            " (rows 1, 2, 3, 4, 5, …; values -1.0, -2.0, -3.0, -4.0, -5.0, …)",
         ),
         ([visit(n, spent="n/a") for n in range(30)], "30 of 30 rows would go to quarantine: 30 unparsable"),
         ([visit(n, key="v0") for n in range(30)], "29 of 30 rows would go to quarantine: 29 duplicate key"),

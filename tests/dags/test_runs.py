@@ -238,7 +238,8 @@ def test_a_missing_batch_fails_its_task_at_once_and_the_log_ends_with_the_next_s
     assert run["tasks"] == {"extract": "failed"} | dict.fromkeys(INGEST[1:], "upstream_failed")
     log = run["log"]["extract"]
     assert log[-1] == (
-        "Next step: ask the upstream system for the file, then clear this task; a day without rows is a file with only its header"
+        "Next step: ask the upstream system for the file, then clear this task;"
+        " a day without rows is a file with only its header"
     ), log[-5:]
     assert (
         "retention <retention@example.com> is told: Failed while reading the batch of churn/customers of 2026-01-07"

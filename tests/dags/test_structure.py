@@ -236,7 +236,8 @@ def test_each_file_parses_within_the_budget(dag_bag: DagBag) -> None:
 # A parse in which nothing outside of the files may be asked; prints each DAG as the bytes that Airflow would store.
 PARSE = """
 import json, socket
-def refused(*_, **__): raise AssertionError("a DAG file asks for the network, a Variable or a Connection while it is parsed")
+def refused(*_, **__):
+    raise AssertionError("a DAG file asks for the network, a Variable or a Connection while it is parsed")
 import airflow.sdk
 from airflow.dag_processing.dagbag import DagBag
 from airflow.serialization.serialized_objects import DagSerialization

@@ -67,7 +67,10 @@ def _large(path: Path) -> None:
 
 def _of_200_tables(folder: Path, contract: str, query: str = "SELECT 1") -> None:
     """As many sources and views as there may be, all of one contract and one query; every one is valid."""
-    source = "{{path: '{n}/{{partition}}.csv', event_time: at, keys: [k], columns: {{k: string, at: timestamp, reader_id: string}}, contract: contracts/all.yaml}}"
+    source = (
+        "{{path: '{n}/{{partition}}.csv', event_time: at, keys: [k],"
+        " columns: {{k: string, at: timestamp, reader_id: string}}, contract: contracts/all.yaml}}"
+    )
     view = "{{sources: [s{n}], look_back: 1d, features: {{f{n}: int}}, sql: all.sql, contract: contracts/all.yaml}}"
     sources, views = (
         "".join(f"  {'sv'[each is view]}{n}: {each.format(n=n)}\n" for n in range(198)) for each in (source, view)

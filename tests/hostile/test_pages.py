@@ -255,7 +255,8 @@ def test_the_drift_report_is_drawn_and_harmless_in_a_browser(browser: Browser, s
         page.until("document.body.innerText.includes('Drift Score')")
         page.until("document.querySelectorAll('td svg').length > 4")
         page.value(
-            "[...document.querySelectorAll('tr')].find(row => row.innerText.includes('plan')).querySelector('button').click()"
+            "[...document.querySelectorAll('tr')].find(row => row.innerText.includes('plan'))"
+            ".querySelector('button').click()"
         )
         page.until("[...document.querySelectorAll('svg text')].some(label => label.textContent.includes('planted'))")
         labels = page.value("[...document.querySelectorAll('svg text')].map(label => label.textContent).join('\\n')")

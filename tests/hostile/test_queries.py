@@ -30,17 +30,24 @@ WRITES: dict[str, str] = {
     "a second statement": f"{READ}; DELETE FROM orders",
     "a transaction of its own": f"{READ}; COMMIT; BEGIN READ WRITE; DELETE FROM orders; COMMIT",
     "out of the parenthesis": f"{READ}) TO STDOUT; COMMIT; DELETE FROM orders; COPY (SELECT 1",
-    "out of the parenthesis, to a program": f"{READ}) TO STDOUT; COPY (SELECT 1) TO PROGRAM 'touch {{marker}}'; COPY (SELECT 1",
+    "out of the parenthesis, to a program": (
+        f"{READ}) TO STDOUT; COPY (SELECT 1) TO PROGRAM 'touch {{marker}}'; COPY (SELECT 1"
+    ),
     "out of the parenthesis, to a file": f"{READ}) TO '{{marker}}' --",
     "out of a text by a parameter": "SELECT 'x%(start)s) TO PROGRAM $a$touch {marker}$a$ -- ' AS id, %(end)s AS at",
     "a setting": f"SET TRANSACTION READ WRITE; DELETE FROM orders -- {BOUNDED}",
-    "a setting by a function": f"WITH s AS MATERIALIZED (SELECT set_config('transaction_read_only', 'off', false)) {READ.replace('orders', 'orders, s')}",
+    "a setting by a function": (
+        "WITH s AS MATERIALIZED (SELECT set_config('transaction_read_only', 'off', false))"
+        f" SELECT id, at FROM orders, s WHERE {BOUNDED}"
+    ),
     "a write in WITH": f"WITH gone AS (DELETE FROM orders RETURNING *) SELECT id, at FROM gone WHERE {BOUNDED}",
     "a write that returns": f"DELETE FROM orders WHERE {BOUNDED} RETURNING id, at",
     "a table": f"SELECT id, at INTO stolen FROM orders WHERE {BOUNDED}",
     "a lock": f"{READ} FOR UPDATE",
     "a sequence": f"SELECT nextval('numbers')::text AS id, at FROM orders WHERE {BOUNDED}",
-    "a write in XML": f"SELECT query_to_xml('DELETE FROM orders', true, true, '')::text AS id, at FROM orders WHERE {BOUNDED}",
+    "a write in XML": (
+        f"SELECT query_to_xml('DELETE FROM orders', true, true, '')::text AS id, at FROM orders WHERE {BOUNDED}"
+    ),
     "a function that writes": f"SELECT emptied()::text AS id, at FROM orders WHERE {BOUNDED}",
     "a block of code": f"DO $$ BEGIN DELETE FROM orders; END $$ -- {BOUNDED}",
     "an explanation that runs": f"EXPLAIN ANALYZE DELETE FROM orders -- {BOUNDED}",
@@ -107,8 +114,9 @@ def test_the_check_refuses_what_it_can_see(name: str) -> None:
         READ,
         f"{READ};",
         f"{READ} -- ; delete from orders\n",
-        f"/* insert */ (SELECT id, at FROM orders WHERE {BOUNDED}) UNION ALL (SELECT id, at FROM orders WHERE {BOUNDED}) ;  ",
-        f"WITH o AS (SELECT *, 'a;b' AS \"into\", $x$; drop$x$ AS t, E'it\\'s; x' AS e FROM orders) SELECT id, at FROM o WHERE {BOUNDED}",
+        f"/* insert */ ({READ}) UNION ALL ({READ}) ;  ",
+        "WITH o AS (SELECT *, 'a;b' AS \"into\", $x$; drop$x$ AS t, E'it\\'s; x' AS e FROM orders)"
+        f" SELECT id, at FROM o WHERE {BOUNDED}",
         f"SELECT id, at FROM orders WHERE {BOUNDED} AND id NOT IN ('nextval(', 'for update') AND id LIKE '%%'",
     ],
 )
@@ -193,7 +201,8 @@ def test_a_query_that_depends_on_more_than_its_rows_is_refused_before_it_runs(na
 @pytest.mark.parametrize(
     "text",
     [
-        "WITH x AS (SELECT a, max(moment) AS moment FROM t GROUP BY a) SELECT *, date_diff('day', moment, $as_of) FROM x ASOF JOIN t USING (a, moment)",
+        "WITH x AS (SELECT a, max(moment) AS moment FROM t GROUP BY a)"
+        " SELECT *, date_diff('day', moment, $as_of) FROM x ASOF JOIN t USING (a, moment)",
         "SELECT t.a AS now, 'random()' AS today, age(moment, $as_of) FROM T WHERE moment >= $as_of - INTERVAL 7 DAY",
         "FROM (PIVOT t ON a IN (1, 2) USING count(*))",
         "SELECT unnest([1, 2]), g FROM generate_series(1, 3) s(g)",
@@ -218,7 +227,8 @@ def test_every_function_of_this_duckdb_that_changes_by_itself_is_refused() -> No
         names = [
             name
             for (name,) in connection.execute(
-                "select distinct function_name from duckdb_functions() where function_type in ('scalar', 'macro') and function_name ~ '^[a-z_0-9]+$'"
+                "select distinct function_name from duckdb_functions()"
+                " where function_type in ('scalar', 'macro') and function_name ~ '^[a-z_0-9]+$'"
             ).fetchall()
         ]
     calls = [

@@ -60,7 +60,8 @@ def test_a_database_from_before_is_handed_over_with_all_that_is_in_it(postgres_u
             "create type mood as enum ('a'); create table t (id serial primary key, m mood); create sequence s"
         )
         connection.execute(
-            "insert into t (m) values ('a'); create view v as select * from t; create schema extra; create table extra.u ()"
+            "insert into t (m) values ('a'); create view v as select * from t;"
+            " create schema extra; create table extra.u ()"
         )
         connection.execute("create function f() returns int language sql as 'select 1'")
     mine = owned(postgres_url, "before")
@@ -236,7 +237,11 @@ def test_a_home_that_others_could_read_is_closed(tmp_path: Path) -> None:
 
 
 def test_what_a_process_of_the_stack_writes_is_its_owners(services: Processes, tmp_path: Path) -> None:
-    code = f"import pathlib; pathlib.Path({str(tmp_path / 'x')!r}).mkdir(); pathlib.Path({str(tmp_path / 'x' / 'y')!r}).write_text('')"
+    code = (
+        "import pathlib\n"
+        f"pathlib.Path({str(tmp_path / 'x')!r}).mkdir()\n"
+        f"pathlib.Path({str(tmp_path / 'x' / 'y')!r}).write_text('')"
+    )
     services.start(Service("writer", [sys.executable, "-c", code], dict(os.environ), lambda: True))
     while services.running("writer"):
         pass

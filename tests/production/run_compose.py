@@ -285,7 +285,8 @@ def run(
     say("trained and deployed")
     of_two_workers = [run for run in runs.of("churn__ingest") if workers_of(runs, run) == set(WORKERS)]
     say(
-        f"{len(of_two_workers)} of {count} ingest runs had tasks on both workers, the training on {workers_of(runs, training)}"
+        f"{len(of_two_workers)} of {count} ingest runs had tasks on both workers,"
+        f" the training on {workers_of(runs, training)}"
     )
     assert of_two_workers, "nothing passed from one worker to the other: try again with more days"
     left = [path for home in (host.home, *map(host.home_of, WORKERS)) for path in home.rglob("*.parquet")]

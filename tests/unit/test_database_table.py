@@ -33,9 +33,17 @@ TABLE = Table("rows_of_tests", Row, key=("name", "number"), indexes={"by_kind": 
 
 def test_columns_are_the_fields() -> None:
     assert TABLE.ddl == (
-        "create table if not exists rows_of_tests (\n    name text not null,\n    number integer not null,\n    kind text not null,\n"
-        "    share double precision,\n    loose jsonb not null,\n    sizes jsonb not null,\n    at timestamptz default now() not null,\n"
-        "    primary key (name, number)\n);\ncreate index if not exists by_kind on rows_of_tests (kind, at)"
+        "create table if not exists rows_of_tests (\n"
+        "    name text not null,\n"
+        "    number integer not null,\n"
+        "    kind text not null,\n"
+        "    share double precision,\n"
+        "    loose jsonb not null,\n"
+        "    sizes jsonb not null,\n"
+        "    at timestamptz default now() not null,\n"
+        "    primary key (name, number)\n"
+        ");\n"
+        "create index if not exists by_kind on rows_of_tests (kind, at)"
     )
     assert TABLE.names == "name, number, kind, share, loose, sizes, at"
 

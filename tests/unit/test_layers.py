@@ -194,10 +194,21 @@ def test_the_graph_is_there() -> None:
 
 
 def test_imports_are_seen_where_they_stand() -> None:
-    source = (
-        "import pandas.io\nfrom . import tables\nfrom evergreen.lake import tables as t\nif TYPE_CHECKING:\n    import feast\n"
-        "class A:\n    import duckdb\n    def f(self):\n        import mlflow\ntry:\n    import boto3\nexcept ImportError:\n    pass\n"
-    )
+    source = """
+import pandas.io
+from . import tables
+from evergreen.lake import tables as t
+if TYPE_CHECKING:
+    import feast
+class A:
+    import duckdb
+    def f(self):
+        import mlflow
+try:
+    import boto3
+except ImportError:
+    pass
+"""
     assert [(one.name, one.lazy) for one in imports(source, "evergreen.lake")] == [
         ("pandas.io", False),
         ("evergreen.lake.tables", False),
@@ -399,6 +410,10 @@ def test_importing_every_stage_really_loads_none_of_them() -> None:
 
 def test_the_unit_tests_load_no_library_that_takes_seconds() -> None:
     slow = {"airflow", "evidently", "fastapi", "feast", "great_expectations", "mlflow", "optuna", "tensorflow"}
-    code = f"import sys, pytest\nstatus = pytest.main(['--collect-only', '-q', 'tests/unit'])\nprint(int(status), *sorted({slow!r} & set(sys.modules)))"
+    code = (
+        "import sys, pytest\n"
+        "status = pytest.main(['--collect-only', '-q', 'tests/unit'])\n"
+        f"print(int(status), *sorted({slow!r} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT, timeout=120)
     assert done.stdout.splitlines()[-1] == "0", f"move what needs them to tests/components: {done.stdout[-500:]}"

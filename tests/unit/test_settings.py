@@ -106,7 +106,8 @@ def test_secrets_are_not_shown() -> None:
         ("postgresql://u:p@h:5432/d?sslmode=require", "postgresql://u:p@h:5432/d?sslmode=require"),
         ('{"conn_type": "postgres", "host": "h", "schema": "d"}', "postgres://h/d"),
         (
-            '{"conn_type": "postgres", "login": "u@x", "password": "p/:@", "host": "h", "port": 5432, "schema": "d", "extra": {"sslmode": "require"}}',
+            '{"conn_type": "postgres", "login": "u@x", "password": "p/:@", "host": "h", "port": 5432, "schema": "d",'
+            ' "extra": {"sslmode": "require"}}',
             "postgres://u%40x:p%2F%3A%40@h:5432/d?sslmode=require",
         ),
         ('{"conn_type": "postgres", "host": "/run/pg", "extra": "{\\"a\\": 1}"}', "postgres://%2Frun%2Fpg/?a=1"),

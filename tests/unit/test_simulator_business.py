@@ -50,7 +50,8 @@ def test_days_are_the_same_in_any_order_and_in_another_process() -> None:
     program = (
         "import hashlib, sys; from datetime import date; from evergreen_simulator.delivery import World\n"
         "from evergreen_simulator.landing import as_csv\n"
-        f"print({{s: hashlib.sha256(as_csv(b)).hexdigest() for s, b in World(5, {SIZE}).batch(date.fromisoformat(sys.argv[1])).items()}})"
+        f"batches = World(5, {SIZE}).batch(date.fromisoformat(sys.argv[1]))\n"
+        "print({source: hashlib.sha256(as_csv(batch)).hexdigest() for source, batch in batches.items()})"
     )
     environment = os.environ | {"PYTHONHASHSEED": "99", "TZ": "Asia/Tokyo", "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", program, days[2].isoformat()]

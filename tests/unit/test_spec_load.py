@@ -385,7 +385,9 @@ OF_REQUESTS: dict[str, Case] = {
         ["sources.parcels.columns.depot_id", "int", "string, the entity's type"],
     ),
     "no request": (
-        "request:\n  sources: [parcels, roads]\n  inputs: {weight: float, express: bool, hour: int, congestion: float}\n",
+        "request:\n"
+        "  sources: [parcels, roads]\n"
+        "  inputs: {weight: float, express: bool, hour: int, congestion: float}\n",
         "",
         ["references", "shop or depot", "none without request", "declare request"],
     ),
@@ -646,7 +648,10 @@ def test_files_and_keys_are_told_together(folder: Path) -> None:
 
 def test_words_that_yaml_would_take_for_something_else_stay_words(folder: Path) -> None:
     (folder / "contracts" / "readers.yaml").write_text(
-        "expectations:\n  - type: expect_x\n    column: plan\n    value_set: [no, on, 10:30, 010, 2026-01-01, 'true', true, 1e3]\n"
+        "expectations:\n"
+        "  - type: expect_x\n"
+        "    column: plan\n"
+        "    value_set: [no, on, 10:30, 010, 2026-01-01, 'true', true, 1e3]\n"
     )
     (expectation,) = load_contract(load_spec(folder), "readers").expectations
     assert expectation.arguments["value_set"] == ["no", "on", "10:30", 10, "2026-01-01", "true", True, 1000.0]

@@ -1,8 +1,8 @@
 """Runs a workflow's commands as they stand in its file, job after job,
 each in a fresh clone of HEAD with only its artifacts.
 
-python tests/workflows/run_locally.py .github/workflows/continuous-training.yml [--set
-LAST_DAY=2026-01-29] [--before training='…']
+    python tests/workflows/run_locally.py .github/workflows/continuous-training.yml
+        [--set LAST_DAY=2026-01-29] [--before training='…']
 
 What GitHub does around the commands is done by the few lines here: checkout, artifacts, outputs, `needs` and `if`. The
 Python is this one, whatever version the file asks for. Slow (each job sets itself up, as it would there), so it is no

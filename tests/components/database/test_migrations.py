@@ -18,8 +18,8 @@ from evergreen.settings import Settings
 from tests.components.database.conftest import STORED, TABLES, restore
 
 COLUMNS = (
-    "select table_name, column_name, data_type, is_nullable, coalesce(column_default, '') from information_schema.columns"
-    " where table_schema = %s order by 1, 2"
+    "select table_name, column_name, data_type, is_nullable, coalesce(column_default, '')"
+    " from information_schema.columns where table_schema = %s order by 1, 2"
 )
 INDEXES = (
     "select tablename, replace(indexdef, schemaname || '.', '') from pg_indexes where schemaname = %s order by 1, 2"

@@ -111,7 +111,10 @@ class TestApply:
         objects.ensure_applied(model.spec)
         online_values.write(model.spec, "spend", table([spend("a", 1, 10.0)]))
         assert online(model) == (10.0, at(1))
-        ended = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+        ended = (
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid()"
+        )
         with psycopg.connect(evergreen_settings().database_url("feast")) as other:
             assert other.execute(ended).fetchall(), "there was a connection to end"
         assert online(model) == (10.0, at(1))

@@ -273,12 +273,15 @@ def test_the_events_of_the_release_before_are_taken_over(home: Settings) -> None
 def test_every_kind_of_the_table_of_before_is_taken_over(home: Settings) -> None:
     with psycopg.connect(home.database_url("evergreen")) as connection:
         connection.execute(
-            "create table audit (id text primary key, at timestamptz not null default now(), as_of timestamptz, model text not null,"
-            " event text not null, version bigint, actor text not null, reason text not null, evidence jsonb not null);"
             """
+            create table audit (
+                id text primary key, at timestamptz not null default now(), as_of timestamptz, model text not null,
+                event text not null, version bigint, actor text not null, reason text not null, evidence jsonb not null
+            );
             insert into audit (id, model, event, version, actor, reason, evidence) values
                 ('promotion/shop/3', 'shop', 'promotion', 3, 'me', 'it was good', '{"replaced": 2}'),
-                ('adoption/shop/2', 'shop', 'adoption', 2, 'me', 'looked at', '{"mlflow_run_id": "r", "sha256": {"spec.json": "0a"}}'),
+                ('adoption/shop/2', 'shop', 'adoption', 2, 'me', 'looked at',
+                    '{"mlflow_run_id": "r", "sha256": {"spec.json": "0a"}}'),
                 ('alert/d', 'shop', 'alert', null, 'monitor', 'é', '{"decision_id": "d"}')
             """
         )

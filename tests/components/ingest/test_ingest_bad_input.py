@@ -120,7 +120,8 @@ def test_a_missing_batch(own_landing: Path, source: str) -> None:
         doing=f"reading the batch of churn/{source} of 2026-01-01",
         found="no such file",
         expected=str(file),
-        next_step="ask the upstream system for the file, then clear this task; a day without rows is a file with only its header",
+        next_step="ask the upstream system for the file, then clear this task;"
+        " a day without rows is a file with only its header",
     )
 
 

@@ -51,9 +51,16 @@ def shop(postgres_url: str) -> str:
     with psycopg.connect(f"{postgres_url}/{name}") as connection:
         connection.execute("create table visits (visit_id text, reader_id text, visited_at timestamptz, pages numeric)")
         connection.execute(
-            "insert into visits values ('d', 'r1', '2026-01-05 23:59:59.999999+00', 4), ('a', 'r1', '2026-01-05 02:00:00+02', 1.0),"
-            " ('b', null, '2026-01-05 09:30:00+00', null), ('c', 'é, \"x\"\n', '2026-01-05 10:00:00+00', 2.5), ('n', '', '2026-01-05 11:00:00+00', 'NaN'),"
-            " ('before', 'r1', '2026-01-04 23:59:59+00', 9), ('after', 'r1', '2026-01-06 00:00:00+00', 9)"
+            """
+            insert into visits values
+                ('d', 'r1', '2026-01-05 23:59:59.999999+00', 4),
+                ('a', 'r1', '2026-01-05 02:00:00+02', 1.0),
+                ('b', null, '2026-01-05 09:30:00+00', null),
+                ('c', e'é, "x"\\n', '2026-01-05 10:00:00+00', 2.5),
+                ('n', '', '2026-01-05 11:00:00+00', 'NaN'),
+                ('before', 'r1', '2026-01-04 23:59:59+00', 9),
+                ('after', 'r1', '2026-01-06 00:00:00+00', 9)
+            """
         )
     return f"{postgres_url}/{name}"
 
@@ -131,7 +138,13 @@ def test_cells_that_do_not_fit_cost_their_rows(shop: str, spec_of: Callable[...,
 
 def test_types_of_postgres_that_python_does_not_have(shop: str, spec_of: Callable[..., ModelSpec]) -> None:
     """Infinity is no moment, whatever the session's settings say times look like."""
-    query = "SELECT visit_id, 'r1'::varchar AS reader_id, CASE visit_id WHEN 'a' THEN 'infinity' ELSE visited_at END AS visited_at, pages::money::numeric AS pages FROM visits"
+    query = """
+        SELECT
+            visit_id,
+            'r1'::varchar AS reader_id,
+            CASE visit_id WHEN 'a' THEN 'infinity' ELSE visited_at END AS visited_at,
+            pages::money::numeric AS pages
+        FROM visits"""
     rows = extracted(
         run_of(
             spec_of(f"{query} WHERE visited_at >= %(start)s AND visited_at < %(end)s AND visit_id IN ('a', 'd')"),

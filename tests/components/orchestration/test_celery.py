@@ -9,7 +9,10 @@ from pathlib import Path
 
 
 def test_the_celery_executor_loads(tmp_path: Path) -> None:
-    code = "from airflow.executors.executor_loader import ExecutorLoader as E; print(E.get_default_executor().__class__.__name__)"
+    code = (
+        "from airflow.executors.executor_loader import ExecutorLoader\n"
+        "print(ExecutorLoader.get_default_executor().__class__.__name__)"
+    )
     environment = {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor", "PATH": "/usr/bin:/bin"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and done.stdout.split()[-1] == "CeleryExecutor", done.stderr

@@ -299,7 +299,8 @@ def test_asking_for_readiness_opens_no_connection(open_shop: ServedModel) -> Non
 
         def backends() -> set[tuple[int, datetime]]:
             found = connection.execute(
-                "select pid, backend_start from pg_stat_activity where datname = any(%s) and backend_type = 'client backend'",
+                "select pid, backend_start from pg_stat_activity"
+                " where datname = any(%s) and backend_type = 'client backend'",
                 [names],
             )
             return set(found.fetchall())

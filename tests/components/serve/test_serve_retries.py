@@ -156,9 +156,14 @@ def test_a_log_of_an_earlier_release_takes_answers_too(home: Settings) -> None:
     """The table as it was made before there were keys, with a row that was logged then."""
     with psycopg.connect(home.database_url("evergreen")) as connection:
         connection.execute(
-            "create table predictions (model text not null, version bigint not null, request_id text not null, position int not null,"
-            " entity text not null, as_of timestamptz not null, features_at timestamptz, features jsonb not null,"
-            " prediction double precision not null, logged_at timestamptz not null default now(), primary key (request_id, position))"
+            """
+            create table predictions (
+                model text not null, version bigint not null, request_id text not null, position int not null,
+                entity text not null, as_of timestamptz not null, features_at timestamptz, features jsonb not null,
+                prediction double precision not null, logged_at timestamptz not null default now(),
+                primary key (request_id, position)
+            )
+            """
         )
         connection.execute("insert into predictions values ('shop', 1, 'old', 0, 'c-1', %s, null, '{}', 0.5)", [at(0)])
     log, memory = PredictionLog(), Memory()
@@ -171,7 +176,10 @@ def test_connections_from_before_the_database_s_last_start_are_not_used(home: Se
     memory = Memory()
     assert memory.find("shop", "k") is None
     with psycopg.connect(home.database_url("evergreen"), autocommit=True) as connection:
-        others = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+        others = (
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid()"
+        )
         connection.execute(others)
     assert memory.find("shop", "k") is None
     memory.close()
