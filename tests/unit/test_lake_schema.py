@@ -5,16 +5,31 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import fields
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evergreen import tables_page
-from evergreen.lake.schema import DECISIONS, FEATURES, LAYERS, PREDICTIONS, RAW, Layer, LayerOfOne, online
+from evergreen.lake.schema import (
+    DECISIONS,
+    FEATURES,
+    LABELS,
+    LAYERS,
+    PREDICTIONS,
+    QUARANTINE,
+    RAW,
+    Layer,
+    LayerOfOne,
+    online,
+)
 from evergreen.monitor.rules import Decision
+from evergreen.serve.messages import answer_type
 from evergreen.settings import PROJECT
-from evergreen.spec.columns import KNOWN_AT, PARTITION, RESERVED
+from evergreen.spec.columns import ADDED, KNOWN_AT, PARTITION, RESERVED, RESERVED_KEYS
+from evergreen.spec.load import load_spec
+from evergreen.spec.schema import NAME
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True)
 
@@ -52,9 +67,21 @@ def test_a_decision_has_a_column_for_each_of_its_fields() -> None:
     assert {field.name for field in fields(Decision)} == set(DECISIONS.arrow) - {KNOWN_AT} | {PARTITION}
 
 
-def test_no_feature_may_have_the_name_of_a_column_that_every_training_row_has() -> None:
-    for layer in (RAW, FEATURES):
-        assert set(layer.arrow) <= set(RESERVED)
+@pytest.mark.parametrize("layer", [FEATURES, LABELS, PREDICTIONS], ids=lambda layer: layer.layer)
+def test_no_feature_input_label_or_key_may_have_the_name_of_a_column_beside_it(layer: Layer | LayerOfOne) -> None:
+    """A table with two columns of one name cannot be written. What no spec can name needs no reserve."""
+    assert {name for name in layer.arrow if re.fullmatch(NAME, name)} | {PARTITION} <= set(RESERVED)
+
+
+@pytest.mark.parametrize("layer", [RAW, QUARANTINE], ids=lambda layer: layer.layer)
+def test_no_column_of_a_source_may_have_the_name_of_a_column_beside_it(layer: Layer) -> None:
+    assert {name for name in layer.arrow if re.fullmatch(NAME, name)} | {PARTITION} <= set(ADDED)
+
+
+def test_no_key_may_have_the_name_of_a_field_of_an_answer() -> None:
+    spec = load_spec(PROJECT / "tests" / "specs" / "valid" / "renewals")
+    (each,) = get_args(answer_type(spec).model_fields["predictions"].annotation)
+    assert set(each.model_fields) - {spec.entity.key} <= set(RESERVED_KEYS)
 
 
 def test_no_other_module_spells_a_layer_of_the_lake() -> None:

@@ -303,6 +303,22 @@ CASES: dict[str, Case] = {
         "prediction: float",
         ["features.reading.features.prediction", "a name other than"],
     ),
+    **{
+        f"feature called {name}": (
+            "pages_7d: int",
+            f"{name}: int",
+            [f"features.reading.features.{name}", "a name other than", "rename the feature"],
+        )
+        for name in ("version", "as_of", "features_at", "request_id", "label")
+    },
+    "label like a column of ours": ("name: renewed", "name: request_id", ["label.name", "a name other than"]),
+    "key like a column of ours": ("key: reader_id", "key: version", ["entity.key", "version", "a name other than"]),
+    "key like a field of an answer": ("key: reader_id", "key: error", ["entity.key", "error", "a name other than"]),
+    "column that the quarantine adds": (
+        "pages: int",
+        "pages: int\n      batch: string",
+        ["sources.visits.columns.batch", "which Evergreen adds"],
+    ),
     "label like key": ("name: renewed", "name: reader_id", ["label.name", "reader_id", "a name other than"]),
     "sql outside": (
         "look_back: 1w",
@@ -405,6 +421,16 @@ OF_REQUESTS: dict[str, Case] = {
         "congestion: float}\n\nlabel",
         "shop_id: category}\n\nlabel",
         ["request.inputs.shop_id", "a name other than parcel_id, shop_id, depot_id"],
+    ),
+    "an input like a column of ours": (
+        "congestion: float}\n\nlabel",
+        "as_of: float}\n\nlabel",
+        ["request.inputs.as_of", "a name other than", "rename the input"],
+    ),
+    "a reference's key like a column of ours": (
+        "key: shop_id",
+        "key: known_at",
+        ["references.shop.key", "known_at", "a name other than"],
     ),
     "unknown outcome": (
         "outcome: {hours: 1d}",

@@ -11,7 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evergreen.spec.columns import EVENT, KNOWN_AT, PREDICTION, PROBABILITIES
+from evergreen.spec.columns import (
+    AS_OF,
+    BATCH_DIGEST,
+    EVENT,
+    FEATURES_AT,
+    KNOWN_AT,
+    PREDICTION,
+    PROBABILITIES,
+    REQUEST_ID,
+    VERSION,
+)
 from evergreen.spec.kinds import KINDS, ColumnType
 
 if TYPE_CHECKING:
@@ -110,7 +120,7 @@ UNPARSED = Column(
 )
 ROW = Column("_row", "int", "the row's place, from 0: in the batch, over all its files; in a history, in the file")
 REASONS = Column("_reasons", "string", "`reason; …`: why the row was rejected")
-BATCH = Column("batch", "string", "digest of the batch that brought it")
+BATCH = Column(BATCH_DIGEST, "string", "digest of the batch that brought it")
 QUARANTINE = Layer(
     "quarantine",
     "row of the interval's batch that the contract rejected; there is no table until one is",
@@ -151,11 +161,11 @@ PREDICTIONS = LayerOfOne(
     "`monitor.collect`",
     "the entity's key, and the features as the model took them: numbers as floats, categories as text",
     (
-        Column("request_id", "string", "id of the request, which its answer has too"),
-        Column("version", "int", "number of the version that answered"),
-        Column("as_of", "timestamp", "the moment of the prediction"),
+        Column(REQUEST_ID, "string", "id of the request, which its answer has too"),
+        Column(VERSION, "int", "number of the version that answered"),
+        Column(AS_OF, "timestamp", "the moment of the prediction"),
         Column(
-            "features_at", "timestamp", f"`{EVENT}` of the newest features that it was made from; null: there were none"
+            FEATURES_AT, "timestamp", f"`{EVENT}` of the newest features that it was made from; null: there were none"
         ),
         Column(
             PREDICTION,

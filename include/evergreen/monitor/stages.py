@@ -19,7 +19,7 @@ from evergreen.lake.schema import LABELS, PREDICTIONS
 from evergreen.monitor import rules
 from evergreen.run import Run
 from evergreen.settings import settings
-from evergreen.spec.columns import EVENT, KNOWN_AT, PARTITION, PROBABILITIES
+from evergreen.spec.columns import AS_OF, EVENT, FEATURES_AT, KNOWN_AT, LABEL, PARTITION, PROBABILITIES, REQUEST_ID
 from evergreen.spec.kinds import KINDS
 from evergreen.spec.problem import class_of, is_output
 from evergreen.spec.schema import ModelSpec
@@ -130,7 +130,7 @@ def performance(run: Run, collected: Collected) -> Performance:
     if collected.version is None or scored is None:
         log.info("No matured labels of this version's predictions yet")
         return nothing
-    labels, predictions = problem.labels(scored["label"]), problem.of_columns(scored)
+    labels, predictions = problem.labels(scored[LABEL]), problem.of_columns(scored)
     evaluated = artifacts.load(_candidate(run, collected.version), Evaluation).value
     reference = math.nan if evaluated is None else evaluated
     loss = metric(problem, name).loss(labels, predictions, reference)
@@ -297,9 +297,9 @@ def with_labels(spec: ModelSpec, predictions: pd.DataFrame, labels: pd.DataFrame
     A request's key is its own; else the outcome is of a cutoff too.
     """
     on = [*spec.asking.outcome_keys]
-    first = predictions.sort_values(["as_of", "request_id"]).drop_duplicates(on)
-    named = labels.rename(columns={spec.label.name: "label", EVENT: "features_at"})
-    found: pd.DataFrame = first.merge(named[[*on, "label"]], on=on)
+    first = predictions.sort_values([AS_OF, REQUEST_ID]).drop_duplicates(on)
+    named = labels.rename(columns={spec.label.name: LABEL, EVENT: FEATURES_AT})
+    found: pd.DataFrame = first.merge(named[[*on, LABEL]], on=on)
     return found
 
 

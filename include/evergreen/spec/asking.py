@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evergreen.interval import DAY
-from evergreen.spec.columns import EVENT
+from evergreen.spec.columns import EVENT, FEATURES_AT
 from evergreen.spec.kinds import KINDS, FeatureType, KindName
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class EveryInterval(_Asking):
 
     @property
     def outcome_keys(self) -> tuple[str, ...]:
-        return (self.spec.entity.key, "features_at")
+        return (self.spec.entity.key, FEATURES_AT)
 
     def stretch(self, length: timedelta, until: datetime) -> tuple[datetime, datetime]:
         """Of whole days: n days are n moments, so n - 1 days lie between the first and the last."""

@@ -6,8 +6,18 @@ from __future__ import annotations
 EVENT = "event_timestamp"  # when a row's prediction would have been made, or was asked for
 KNOWN_AT = "known_at"  # when a row became available
 PARTITION = "partition"  # the day that a row belongs to, which the tables are parted by
+BATCH_DIGEST = "batch"  # of a row in quarantine: which batch brought it
 PREDICTION = "prediction"
 # of several classes; a name that no spec can declare, since a feature may be called `probabilities`
 PROBABILITIES = "_probabilities"
-ADDED = (EVENT, KNOWN_AT, PARTITION)  # to tables that are made of sources
-RESERVED = (*ADDED, PREDICTION)
+# of a prediction, beside its features
+REQUEST_ID = "request_id"
+VERSION = "version"
+AS_OF = "as_of"
+FEATURES_AT = "features_at"
+LABEL = "label"  # a prediction's outcome, whatever the spec calls it
+ERROR = "error"  # in an answer: why there is no prediction
+
+ADDED = (EVENT, KNOWN_AT, PARTITION, BATCH_DIGEST)  # to tables that are made of sources
+RESERVED = (EVENT, KNOWN_AT, PARTITION, PREDICTION, REQUEST_ID, VERSION, AS_OF, FEATURES_AT, LABEL)
+RESERVED_KEYS = (*RESERVED, ERROR)  # an answer holds the key beside them

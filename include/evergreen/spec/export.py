@@ -10,6 +10,7 @@ from typing import Any
 
 from evergreen.markdown import table
 from evergreen.spec.arguments import METHODS
+from evergreen.spec.columns import ADDED, ERROR, RESERVED
 from evergreen.spec.contract import Expectation
 from evergreen.spec.document import MOST_DEPTH, MOST_NODES
 from evergreen.spec.families import usable
@@ -48,6 +49,9 @@ def reference() -> str:
         contract=_table(contract),
         table_functions=one_of(f"`{name}`" for name in sorted(TABLE_FUNCTIONS)),
         methods=one_of(f"`{name}`" for name in METHODS),
+        reserved=one_of(f"`{name}`" for name in RESERVED),
+        error=ERROR,
+        added=one_of(f"`{name}`" for name in ADDED),
         most_bytes=MOST_BYTES,
         most_depth=MOST_DEPTH,
         most_nodes=MOST_NODES,

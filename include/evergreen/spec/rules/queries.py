@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from evergreen.interval import DAY
-from evergreen.spec.columns import RESERVED
+from evergreen.spec.columns import LABEL, RESERVED, RESERVED_KEYS
 from evergreen.spec.durations import duration_text
 from evergreen.spec.mistakes import one_of
 from evergreen.spec.partial import stated_or
@@ -83,14 +83,23 @@ def _view_files(spec: ModelSpec, name: str) -> Mistakes:
     yield from inside(f"features.{name}.contract", spec.features[name].contract)
 
 
+def _keys(spec: ModelSpec) -> Mistakes:
+    """A key stands beside Evergreen's columns in tables, and beside an answer's fields."""
+    declared = {"entity.key": spec.entity.key}
+    declared |= {f"references.{name}.key": other.key for name, other in spec.references.items()}
+    for key, column in declared.items():
+        if column in RESERVED_KEYS:
+            yield mistake(key, column, f"a name other than {one_of(RESERVED_KEYS)}", "rename the key")
+
+
 def _references(spec: ModelSpec) -> Mistakes:
     taken = {spec.entity.key: "entity"}
     for name, other in spec.references.items():
         key = f"references.{name}"
         if name == spec.entity.name:
             yield mistake(key, name, "another name than the entity's", "rename it")
-        if other.key in taken or other.key in RESERVED:
-            allowed = f"a column that is not the key of {taken.get(other.key, 'Evergreen')}"
+        if other.key in taken:
+            allowed = f"a column that is not the key of {taken[other.key]}"
             yield mistake(f"{key}.key", other.key, allowed, "name another column")
         taken[other.key] = name
         if not any(spec.features[view].entity == name for view in spec.features):
@@ -150,7 +159,8 @@ def _outcome_matures(spec: ModelSpec) -> Mistakes:
 
 
 def _label_name(spec: ModelSpec) -> Mistakes:
-    if spec.label.name in (taken := (*spec.keys, *RESERVED)):
+    taken = (*spec.keys, *(name for name in RESERVED if name != LABEL))
+    if spec.label.name in taken:
         yield mistake("label.name", spec.label.name, f"a name other than {one_of(taken)}", "rename the label")
 
 
@@ -159,6 +169,7 @@ def _label_files(spec: ModelSpec) -> Mistakes:
 
 
 OF_SPEC: tuple[Callable[[ModelSpec], Mistakes], ...] = (
+    _keys,
     _references,
     _request,
     _label_sources,
