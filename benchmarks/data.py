@@ -61,8 +61,8 @@ def point_in_time_join(spec: ModelSpec) -> Iterator[Ratio]:
                 on = f"rows.{key[0]} = {view}.{key[0]} and rows.event_timestamp >= {view}.event_timestamp"
                 joins += f" asof left join {view} on {on}"
             columns = [f"{view}.{name}" for view, declared in spec.features.items() for name in declared.features]
-            found: pd.DataFrame = connection.sql(f"select rows.*, {', '.join(columns)} from rows{joins}").df()
-            return found
+            joined: pd.DataFrame = connection.sql(f"select rows.*, {', '.join(columns)} from rows{joins}").df()
+            return joined
 
     ours, theirs = (join().sort_values(key, ignore_index=True) for join in (feast, bare))
     pd.testing.assert_frame_equal(ours, theirs[ours.columns], check_dtype=False)
@@ -107,8 +107,8 @@ def validation(run: Run) -> Iterator[Ratio]:
                     f"_unparsed is null) qualify row_number() over (partition by {partition} order by _at) = 1 "
                     f"or {unkeyed}"
                 )
-                found = connection.sql(f"select {columns} from ({usable})").fetchall()[0]
-                counts |= {(name, at): int(count) for at, count in enumerate(found)}
+                failing = connection.sql(f"select {columns} from ({usable})").fetchall()[0]
+                counts |= {(name, at): int(count) for at, count in enumerate(failing)}
         return counts
 
     assert judged() == bare(), "the two do not count the same"

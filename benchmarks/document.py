@@ -49,8 +49,8 @@ def replace(path: Path, order: Sequence[str], name: str, section: str) -> None:
 
 
 def _between(text: str, name: str) -> str:
-    found = re.search(f"<!-- {name} -->\n(.*?)\n<!-- /{name} -->", text, re.DOTALL)
-    return found.group(1) if found else ""
+    match = re.search(f"<!-- {name} -->\n(.*?)\n<!-- /{name} -->", text, re.DOTALL)
+    return match.group(1) if match else ""
 
 
 def machine() -> str:

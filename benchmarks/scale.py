@@ -60,7 +60,7 @@ def _history() -> list[dict[str, float]]:
 def _size(customers: int) -> dict[str, Any]:
     """Seconds by task of a size's measured days, and the largest memory of the process that ingested them."""
     with workload.home() as here:
-        # The windows look back four weeks; days before the spec's first count as present, so
+        # The views look back four weeks; days before the spec's first count as present, so
         # a late first day leaves a few to compute.
         first = workload.FIRST + timedelta(days=60)
         spec = workload.model(here).model_copy(update={"first_day": first})
@@ -86,25 +86,25 @@ def _by_length(days: Sequence[dict[str, float]]) -> str:
         )
         for task in first
     ]
-    found = table(("milliseconds", *(f"day {length}" for length in LENGTHS), f"{LENGTHS[-1]} / {LENGTHS[0]}"), rows)
+    rendered = table(("milliseconds", *(f"day {length}" for length in LENGTHS), f"{LENGTHS[-1]} / {LENGTHS[0]}"), rows)
     growth, longer = lengths[LENGTHS[-1]]["the day"] / first["the day"], LENGTHS[-1] // LENGTHS[0]
-    return f"{found}\n\n**Flat?** With {longer} times the history a day takes {growth:.2f} times as long."
+    return f"{rendered}\n\n**Flat?** With {longer} times the history a day takes {growth:.2f} times as long."
 
 
 def _by_size(sizes: dict[int, dict[str, Any]]) -> str:
-    medians = {size: _median(found["days"]) for size, found in sizes.items()}
+    medians = {size: _median(measured["days"]) for size, measured in sizes.items()}
     rows: list[tuple[str, ...]] = [
         (task, *(f"{medians[size][task]:.2f}" for size in SIZES), _growth([medians[size][task] for size in SIZES]))
         for task in medians[SIZES[0]]
     ]
     peaks = [sizes[size]["peak"] for size in SIZES]
     rows.append(("peak memory of the process, MB", *(f"{peak:.0f}" for peak in peaks), _growth(peaks)))
-    found = table(("seconds", *(f"{size:,} customers" for size in SIZES), "growth with each tenfold"), rows)
+    rendered = table(("seconds", *(f"{size:,} customers" for size in SIZES), "growth with each tenfold"), rows)
     least, most = medians[SIZES[0]], medians[SIZES[-1]]
     growth, larger = most["the day"] / least["the day"], SIZES[-1] // SIZES[0]
     slowest = max((task for task in most if task != "the day"), key=lambda task: most[task])
     return (
-        f"{found}\n\n**Linear?** {larger}-fold rows take {growth:.1f} times as long (linear: {larger}), and "
+        f"{rendered}\n\n**Linear?** {larger}-fold rows take {growth:.1f} times as long (linear: {larger}), and "
         f"{peaks[-1] / peaks[0]:.1f} times the memory. Of the largest day {most[slowest] / most['the day']:.0%} "
         f"are `{slowest}`{_SLOW.get(slowest, '')}."
     )
@@ -124,7 +124,7 @@ days that end there. Delta tables take a checkpoint every ten commits, so what o
 days."""
 _SIZE = """**Rows.** Each size in a process of its own: {days} days, the first {warm_up} of which pay for imports, for
 making the tables and for the days until the first labels mature, and are left out. The spec's first day is late, so
-that the days before it count as present: the four-week windows are computed over the days that are there, and
+that the days before it count as present: the four-week look-backs are computed over the days that are there, and
 `features` reads that much less than after four weeks. The peak is of the ingesting process, with its libraries; the
 batches come from another one. Every task has a fixed part that outweighs thousands of rows."""
 _SLOW = {

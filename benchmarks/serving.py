@@ -72,12 +72,12 @@ class Shop:
         while True:
             yield list(itertools.islice(around, size))
 
-    def asked(self, keys: list[str]) -> bytes:
+    def request(self, keys: list[str]) -> bytes:
         """Evergreen's request: keys alone."""
         entities = [{"customer_id": key} for key in keys]
         return json.dumps({"entity": entities[0]} if len(keys) == 1 else {"entities": entities}).encode()
 
-    def given(self, keys: list[str]) -> bytes:
+    def peer_request(self, keys: list[str]) -> bytes:
         """MLflow's request: the features themselves."""
         columns = list(self.spec.feature_types)
         rows = [[self.features[key][name] for name in columns] for key in keys]
@@ -133,12 +133,12 @@ class Bare:
             serialize_entity_key(EntityKey(join_keys=names, entity_values=[Value(string_val=key)]), self._version)
             for key in keys
         ]
-        found: dict[bytes, dict[str, Any]] = {key: {} for key in packed}
+        by_key: dict[bytes, dict[str, Any]] = {key: {} for key in packed}
         for key, features in self._connection.execute(self._query.encode(), {"keys": packed}):
             for name, known in Map.FromString(features).val.items():
                 kind = known.WhichOneof("val")
-                found[key][name] = getattr(known, kind) if kind else None
-        return [found[key] for key in packed]
+                by_key[key][name] = getattr(known, kind) if kind else None
+        return [by_key[key] for key in packed]
 
     def predict(self, rows: list[dict[str, Any]]) -> list[float]:
         frame = pd.DataFrame.from_records(rows, columns=list(self._spec.feature_types))
@@ -218,8 +218,9 @@ def train_champion(run: Run) -> None:
         scores={},
         compared_with=None,
     )
-    found = records.version(run.spec.model, registry.register(run, passed).version)
-    intent = promotion.intend(found, "promotion", None, model=run.spec.model, actor="benchmark", reason="the only one")
+    version = records.version(run.spec.model, registry.register(run, passed).version)
+    why = {"actor": "benchmark", "reason": "the only one"}
+    intent = promotion.intend(version, "promotion", None, model=run.spec.model, **why)
     promotion.complete(intent)
 
 
@@ -232,14 +233,14 @@ def online(run: Run) -> tuple[list[str], dict[str, dict[str, Any]]]:
     stored = tables.read(FEATURES.of(run.spec.model, next(iter(run.spec.features))), [run.interval.partition])
     assert stored is not None
     keys: list[str] = stored[run.spec.entity.key].to_pylist()
-    found = online_values.read(run.spec, [{run.spec.entity.key: key} for key in keys])
-    return keys, {key: entity["features"] for key, entity in zip(keys, found, strict=True)}
+    values = online_values.read(run.spec, [{run.spec.entity.key: key} for key in keys])
+    return keys, {key: entity["features"] for key, entity in zip(keys, values, strict=True)}
 
 
 def _same_answers(shop: Shop, bare: Bare) -> None:
     keys = shop.keys[:50]
-    ours = [item["prediction"] for item in shop.evergreen().post(shop.asked(keys))["predictions"]]
-    theirs = [row[1] for row in shop.peer().post(shop.given(keys))["predictions"]]
+    ours = [item["prediction"] for item in shop.evergreen().post(shop.request(keys))["predictions"]]
+    theirs = [row[1] for row in shop.peer().post(shop.peer_request(keys))["predictions"]]
     for other in (theirs, bare.answer(keys)):
         assert max(abs(a - b) for a, b in zip(ours, other, strict=True)) < 1e-9, "not the same model, or features"
 
@@ -247,8 +248,8 @@ def _same_answers(shop: Shop, bare: Bare) -> None:
 def _latency(shop: Shop, bare: Bare, size: int, requests: int) -> Iterator[Ratio]:
     ours, peer, batches = shop.evergreen(), shop.peer(), shop.batches(size)
     times = in_turns(
-        _sending(lambda keys: ours.post(shop.asked(keys)), batches),
-        _sending(lambda keys: peer.post(shop.given(keys)), batches),
+        _sending(lambda keys: ours.post(shop.request(keys)), batches),
+        _sending(lambda keys: peer.post(shop.peer_request(keys)), batches),
         _sending(bare.answer, batches),
         rounds=requests,
     )
@@ -271,15 +272,15 @@ def _throughput(shop: Shop, bare: Bare) -> Iterator[Ratio]:
         batches = shop.batches(size)
         keys = [next(batches) for _ in range(100)]
         sides: dict[str, Callable[[], float]] = {
-            "ours": lambda: _rate(lambda: shop.evergreen().post, [shop.asked(some) for some in keys]),  # noqa: B023 - called at once
-            "mlflow": lambda: _rate(lambda: shop.peer().post, [shop.given(some) for some in keys]),  # noqa: B023
+            "ours": lambda: _rate(lambda: shop.evergreen().post, [shop.request(some) for some in keys]),  # noqa: B023 - called at once
+            "mlflow": lambda: _rate(lambda: shop.peer().post, [shop.peer_request(some) for some in keys]),  # noqa: B023
             "bare": lambda: _rate(lambda: bare.again().answer, keys),  # noqa: B023
         }
-        found: dict[str, list[float]] = {name: [] for name in sides}
+        measured: dict[str, list[float]] = {name: [] for name in sides}
         for _ in range(ROUNDS):
             for name, rate in sides.items():
-                found[name].append(rate())
-        rates = {name: statistics.mean(each) for name, each in found.items()}
+                measured[name].append(rate())
+        rates = {name: statistics.mean(each) for name, each in measured.items()}
         for name, against, reason in (
             ("mlflow", "mlflow models serve", _LOGGED),
             ("bare", _BARE, _REASONS[size, "bare"]),
@@ -364,7 +365,7 @@ def _parts(here: Settings, shop: Shop, bare: Bare, whole: list[float]) -> str:
 def _starts(here: Settings, shop: Shop) -> str:
     """From the start of a further server on the same home to its first
     prediction, with MLflow there, away and hanging."""
-    body = shop.asked(shop.keys[:1])
+    body = shop.request(shop.keys[:1])
     rows = []
     with socket.create_server(("127.0.0.1", 0), backlog=128) as silent:  # takes connections and never says a word
         hanging = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -379,8 +380,8 @@ def _starts(here: Settings, shop: Shop) -> str:
         ):
             seconds = [_first_answer(here, shop.spec.model, body, mlflow_url) for _ in range(STARTS)]
             slowest = duration(max(seconds)) if not bound or max(seconds) < bound else f"**{duration(max(seconds))}**"
-            asked = f"below {bound:.0f} s" if bound else ""
-            rows.append((matter, f"{STARTS} starts", duration(statistics.median(seconds)), slowest, asked))
+            limit = f"below {bound:.0f} s" if bound else ""
+            rows.append((matter, f"{STARTS} starts", duration(statistics.median(seconds)), slowest, limit))
     return (
         "From the model server's start to its first answered prediction, from its own copy of the version:\n\n"
         + table(("what", "size", "median", "slowest", "asked"), rows)

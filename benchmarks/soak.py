@@ -155,14 +155,14 @@ def run() -> str:
             ),
         ):
             load.longest_silence(time.monotonic())
-            told = _disturbed(here, load, disk, time.monotonic() + MINUTES * 60)
+            disturbances = _disturbed(here, load, disk, time.monotonic() + MINUTES * 60)
         lost, twice = _compared(here, load)
-        return _text(load, memory, told, lost, twice, disk)
+        return _text(load, memory, disturbances, lost, twice, disk)
 
 
 def _disturbed(here: Settings, load: Load, disk: Path | None, end: float) -> list[tuple[str, float, str]]:
     """What was done, the longest silence until predictions are answered again, and what was seen meanwhile."""
-    told: list[tuple[str, float, str]] = []
+    disturbances: list[tuple[str, float, str]] = []
     names = Processes(here.home).names()
     steps: list[tuple[str, Callable[[], str]]] = [
         *((f"`{name}` killed, then `evergreen up`", partial(_kill, here, name)) for name in names),
@@ -171,14 +171,14 @@ def _disturbed(here: Settings, load: Load, disk: Path | None, end: float) -> lis
     if disk is not None:
         steps.append(("the disk full", lambda: _full(here, load, disk)))
     for what, disturb in itertools.chain(steps, itertools.cycle(steps[:1] + steps[2:3])):
-        if time.monotonic() > end and len(told) >= len(steps):
-            return told
+        if time.monotonic() > end and len(disturbances) >= len(steps):
+            return disturbances
         print(f"  {what}", flush=True)
         since = time.monotonic()
         seen = disturb()
-        told.append((what, load.longest_silence(since), seen))
+        disturbances.append((what, load.longest_silence(since), seen))
         time.sleep(SETTLED)
-    return told
+    return disturbances
 
 
 def _kill(here: Settings, name: str) -> str:
@@ -195,9 +195,9 @@ def _end(here: Settings, name: str) -> None:
 
 
 def _service(here: Settings, name: str) -> psutil.Process:
-    found = Processes(here.home).process(name)
-    assert found is not None, f"{name} does not run"
-    return found
+    process = Processes(here.home).process(name)
+    assert process is not None, f"{name} does not run"
+    return process
 
 
 def _without_registry(here: Settings, load: Load) -> str:
@@ -270,17 +270,17 @@ def _compared(here: Settings, load: Load) -> tuple[int, int]:
     """Acknowledged requests whose predictions are not all in the log; logged predictions of
     requests that no client saw answered."""
     with psycopg.connect(here.database_url("evergreen")) as connection:
-        found = connection.execute("select request_id, count(*) from predictions group by request_id").fetchall()
-    logged: dict[str, int] = dict(found)
+        rows = connection.execute("select request_id, count(*) from predictions group by request_id").fetchall()
+    logged: dict[str, int] = dict(rows)
     lost = sum(logged.get(request, 0) != count for request, count in load.acknowledged.items())
     return lost, sum(logged.values()) - sum(logged.get(request, 0) for request in load.acknowledged)
 
 
 def _text(
-    load: Load, memory: Memory, told: list[tuple[str, float, str]], lost: int, unasked: int, disk: Path | None
+    load: Load, memory: Memory, disturbances: list[tuple[str, float, str]], lost: int, unasked: int, disk: Path | None
 ) -> str:
     assert lost == 0, f"{lost} acknowledged requests are not in the log"
-    rows = [(what, f"{seconds:.1f} s", seen) for what, seconds, seen in told]
+    rows = [(what, f"{seconds:.1f} s", seen) for what, seconds, seen in disturbances]
     latencies = [
         (f"{size:,}", len(seconds), f"{statistics.median(seconds) * 1e3:.0f} ms", f"{max(seconds):.1f} s")
         for size, seconds in sorted(load.seconds.items())

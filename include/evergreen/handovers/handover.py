@@ -88,8 +88,8 @@ class Handover(Part):
 
     def links(self) -> dict[Link, str]:
         """The pages that its task shows."""
-        found = {link: attrgetter(name)(self) for name, link in self.pages.items()}
-        return {link: address for link, address in found.items() if address}
+        addresses = {link: attrgetter(name)(self) for name, link in self.pages.items()}
+        return {link: address for link, address in addresses.items() if address}
 
 
 class Staged(Part):
@@ -112,10 +112,10 @@ class TrackedRun(Part):
     """Its page in MLflow's UI."""
 
 
-def _refused(task: str, subject: str, found: str, expected: str) -> HandoverRefused:
+def _refused(task: str, subject: str, problem: str, expected: str) -> HandoverRefused:
     return HandoverRefused(
         f"reading what the task {task} of {subject} handed over",
-        found=found,
+        found=problem,
         expected=f"{expected}, as the task writes it",
         next_step=(
             f"clear `{task}` and what comes after it: it runs again, and hands over anew (`evergreen run`: begin "

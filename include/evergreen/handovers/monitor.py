@@ -103,7 +103,7 @@ class Conf(Part):
     decision_id: str
     """The decision that wants it."""
     changed_at: datetime | None
-    """It learns only from rows after this moment; None: from the whole window."""
+    """It learns only from rows after this moment; None: from all of `split.window`."""
 
 
 class Retraining(Handover):

@@ -85,8 +85,8 @@ class Comparison(Part):
     """Its upper end."""
     rows: int
     """How many rows were compared."""
-    entities: int
-    """How many groups of rows that are alike they fall into."""
+    groups: int
+    """How many groups of rows that are alike they fall into, such as those of one entity."""
 
 
 class ScoredChampion(Part):

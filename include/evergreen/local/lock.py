@@ -54,13 +54,13 @@ def locked(home: Path, command: str, progress: Callable[[str], None], *, interru
     if key in _held:
         yield
         return
-    with told(f"taking the lock of {home} for `{command}`", home):
+    with home_errors(f"taking the lock of {home} for `{command}`", home):
         made = not home.exists()
         home.mkdir(parents=True, exist_ok=True)
         file = _acquired(home / FILE, progress, interrupt)
     try:
         _held.add(key)
-        with told(f"running `{command}`", home):
+        with home_errors(f"running `{command}`", home):
             _sign(file, command)
             yield
     finally:
@@ -79,7 +79,7 @@ def occupied(home: Path) -> bool:
 
 
 @contextmanager
-def told(doing: str, home: Path) -> Iterator[None]:
+def home_errors(doing: str, home: Path) -> Iterator[None]:
     """What the operating system refuses in a home, as our error."""
     try:
         with told_when_full(doing):
@@ -98,7 +98,7 @@ def told(doing: str, home: Path) -> Iterator[None]:
 
 
 def _acquired(path: Path, progress: Callable[[str], None], interrupt: bool) -> FileIO:
-    begin, said, asked = time.monotonic(), 0.0, ""
+    begin, remind_at, signalled = time.monotonic(), 0.0, ""
     while True:
         file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "a+")
         try:
@@ -113,11 +113,11 @@ def _acquired(path: Path, progress: Callable[[str], None], interrupt: bool) -> F
             holder = _holder(file.readall())
             file.close()
         waited = time.monotonic() - begin
-        if interrupt and holder and str(holder) != asked and _ask_to_end(holder):
-            asked = str(holder)
+        if interrupt and holder and str(holder) != signalled and _ask_to_end(holder):
+            signalled = str(holder)
             progress(f"{_named(holder)} is asked to end, and stops what it has started")
-            begin = said = time.monotonic()
-        elif asked and waited > _STUBBORN:
+            begin, remind_at = time.monotonic(), time.monotonic() + _REMIND
+        elif signalled and waited > _STUBBORN:
             raise StackNotReady(
                 "waiting for the lock of the home",
                 found=f"{_named(holder)} does not end",
@@ -127,8 +127,8 @@ def _acquired(path: Path, progress: Callable[[str], None], interrupt: bool) -> F
                     "stopped"
                 ),
             )
-        elif (holder or waited > 1) and (not said or time.monotonic() - said > _REMIND):  # it has signed in a moment
-            said = time.monotonic()
+        elif (holder or waited > 1) and time.monotonic() > remind_at:  # it has signed in a moment
+            remind_at = time.monotonic() + _REMIND
             progress(f"waiting for {_named(holder)}" + (f": {waited:.0f} s" if waited > 1 else ""))
         time.sleep(0.1)
 
@@ -151,10 +151,10 @@ def _sign(file: FileIO, command: str) -> None:
 def _holder(text: bytes | None) -> dict[str, Any]:
     """What the holder wrote; empty in the moment before it has."""
     try:
-        found: dict[str, Any] = json.loads(text or b"")
+        holder: dict[str, Any] = json.loads(text or b"")
     except ValueError:
         return {}
-    return found
+    return holder
 
 
 def _named(holder: dict[str, Any]) -> str:

@@ -37,13 +37,13 @@ def readable_elsewhere(home: Path, places: Mapping[str, str]) -> list[str]:
     Args:
         places: a folder or s3://… by the setting that names it.
     """
-    found = []
+    warnings = []
     for setting, place in places.items():
         folder = Path(place)
         if "://" in place or not folder.is_dir() or folder.resolve().is_relative_to(home.resolve()):
             continue
         if stat.S_IMODE(folder.stat().st_mode) & UMASK:
-            found.append(
+            warnings.append(
                 f"other users of this machine may read {folder} ({setting}): chmod 700 {folder}, if they should not"
             )
-    return found
+    return warnings

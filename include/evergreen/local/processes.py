@@ -226,12 +226,12 @@ class Processes:
                 **demoted(service.user),
             )
 
-    def _not_ready(self, name: str, found: str) -> StackNotReady:
+    def _not_ready(self, name: str, problem: str) -> StackNotReady:
         free = shutil.disk_usage(self._home).free
         full = f"; the disk has {free // 2**20} MB left" if free < 2**28 else ""
         return StackNotReady(
             f"starting {name}",
-            found=f"{found}{full}; the end of its log:\n{self.tail(name)}",
+            found=f"{problem}{full}; the end of its log:\n{self.tail(name)}",
             expected="that it starts, and answers",
             next_step=f"correct what the log complains about ({self.log(name)}), then start again",
         )

@@ -198,7 +198,7 @@ def down(progress: Progress = print) -> list[str]:
     A command that starts the stack meanwhile is asked to end.
     """
     home = home_folder()
-    with lock.told("stopping the stack", home):
+    with lock.home_errors("stopping the stack", home):
         if not home.exists():
             return []
     with lock.locked(home, "evergreen down", progress, interrupt=True):
@@ -229,7 +229,7 @@ def reset(progress: Progress = print, *, ours: bool = False) -> list[str]:
         PermanentError: the home is a folder that no stack wrote, or some of it cannot be deleted.
     """
     home = home_folder()
-    with lock.told("deleting the local stack", home):
+    with lock.home_errors("deleting the local stack", home):
         ours = ours or home.name == ".evergreen" or environment.is_home(home) or not lock.occupied(home)
     if not ours:
         raise PermanentError(

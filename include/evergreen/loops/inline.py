@@ -238,5 +238,5 @@ class _Kept:
         return step.read(content, self._run.spec, self._run.subject)
 
 
-def _cannot(this: Run, loop: LoopName, found: str, expected: str, next_step: str) -> RunError:
-    return RunError(f"running {loop} of {this.subject}", found=found, expected=expected, next_step=next_step)
+def _cannot(this: Run, loop: LoopName, problem: str, expected: str, next_step: str) -> RunError:
+    return RunError(f"running {loop} of {this.subject}", found=problem, expected=expected, next_step=next_step)

@@ -75,9 +75,7 @@ _PARAMS: dict[LoopName, dict[str, Param]] = {
             None,
             type=["null", "string"],
             title="Changed at",
-            description=(
-                "Learn only from rows after this moment. Filled by the monitor; empty: the whole training window."
-            ),
+            description=("Learn only from rows after this moment. Filled by the monitor; empty: all of split.window."),
         ),
     },
     "rollback": {
@@ -185,14 +183,14 @@ def specs() -> tuple[list[ModelSpec], list[SpecError]]:
                 _dag(spec, each)
         except Exception as error:  # a DAG file that raises has no DAGs, of any model
             log.exception("building the loops of %s", spec.model)
-            told = Mistake(
+            mistake = Mistake(
                 FILE,
                 "",
                 f"{type(error).__name__}: {error}",
                 "a model that Airflow can schedule",
                 "correct what it names",
             )
-            errors.append(spec_error(f"building the loops of {spec.model}", spec.model, [told]))
+            errors.append(spec_error(f"building the loops of {spec.model}", spec.model, [mistake]))
         else:
             taken.append(spec)
     return taken, errors

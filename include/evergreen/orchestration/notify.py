@@ -95,14 +95,16 @@ def of_timeouts(spec: ModelSpec) -> list[BaseNotifier]:
 
 
 def _channels(spec: ModelSpec, subject: str, text: str) -> list[BaseNotifier]:
-    found: list[BaseNotifier] = []
+    notifiers: list[BaseNotifier] = []
     channels = settings().alerts
     if "smtp" in channels:
         from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 
-        found.append(SmtpNotifier(to=spec.owner.email, subject=subject, html_content=f"<pre>{text}{_POINTERS}</pre>"))
+        notifiers.append(
+            SmtpNotifier(to=spec.owner.email, subject=subject, html_content=f"<pre>{text}{_POINTERS}</pre>")
+        )
     if "slack" in channels:
         from airflow.providers.slack.notifications.slack_webhook import SlackWebhookNotifier
 
-        found.append(SlackWebhookNotifier(text=f"{subject}\n{text}{_POINTERS}"))
-    return found
+        notifiers.append(SlackWebhookNotifier(text=f"{subject}\n{text}{_POINTERS}"))
+    return notifiers
