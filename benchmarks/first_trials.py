@@ -1,10 +1,10 @@
 """What it is worth to try the library's defaults and the last study's best first: `python
-benchmarks/first_trials.py churn 20..50`.
+benchmarks/first_trials.py churn 20..50 gradient_boosting logistic_regression`.
 
 For a home into which the model's days were ingested, and no other: it leaves its studies there. As of every third day,
-each family is searched twice on the same training set, with as many trials: at random first (4 points that are the same
-each day, then the sampler), and as training does it. Printed are the mean score on the time folds, the mean ROC AUC on
-the evaluation rows, and in how many searches the second way was better.
+each family (those named, else all of the spec) is searched twice on the same training set, with as many trials: at
+random first (4 points that are the same each day, then the sampler), and as training does it. Printed are the mean
+score on the time folds, the mean ROC AUC on the evaluation rows, and in how many searches the second way was better.
 """
 
 from __future__ import annotations
@@ -54,16 +54,16 @@ def searched(
             first=tuple if way == "random" else partial(first, run, family, before),
         )
         best = stages._best(run, family, trials)
-        model = families.build(family, best.params, spec.feature_types, spec.search.seed, label=spec.label.type)
+        model = families.build(family, best.params, spec.feature_types, spec.search.seed, label=spec.problem.kind)
         model.fit(learn.inputs, learn.labels)
     return study, (best.value, float(roc_auc_score(later.labels, rows.predict(model, later.inputs))))
 
 
-def main(name: str, span: str) -> int:
+def main(name: str, span: str, *only: str) -> int:
     """Compare both ways on a model, over days counted from its first one."""
     spec = load_spec(settings().models / name)
     start, end = map(int, span.split(".."))
-    results: dict[str, list[tuple[Scores, Scores]]] = {family: [] for family in spec.families}
+    results: dict[str, list[tuple[Scores, Scores]]] = {family: [] for family in only or spec.families}
     last: dict[str, str] = {}
     for day in range(start, end + 1, STEP):
         run = Run(spec, Interval.of_day(spec.first_day + timedelta(days=day)), run_id=f"benchmark-{day}")
@@ -75,7 +75,8 @@ def main(name: str, span: str) -> int:
             scores.append((random, warm))
             print(
                 f"{run.as_of:%Y-%m-%d} {family}: folds {random[0]:.4f} {warm[0]:.4f}, later {random[1]:.4f} "
-                f"{warm[1]:.4f}"
+                f"{warm[1]:.4f}",
+                flush=True,
             )
     for family, scores in results.items():
         for number, part in enumerate(("time folds", "evaluation")):
