@@ -53,7 +53,9 @@ def compute(run: Run) -> Computed:
         query_hash = _query_hash(run, view)
         for partition, due in _due_features(run, view).items():
             table = adapter.features(run.spec, view, due.window)
-            file = staging.path(run.spec.model, run.interval.partition, f"features/{view}/{partition}")
+            file = staging.WorkingFile(
+                model=run.spec.model, run=run.interval.partition, name=f"features/{view}/{partition}"
+            )
             views[view][partition] = FeatureCandidate(
                 staged=staging.write(file, table, task="features"),
                 content_hash=catalogue.content_hash(table),

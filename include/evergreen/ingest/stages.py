@@ -40,8 +40,9 @@ def extract(run: Run) -> Extracted:
     sources: dict[str, Batch] = {}
     for name in run.spec.sources:
         table, origin, digest = _batch(run, name)
+        file = staging.WorkingFile(model=run.spec.model, run=partition, name=name)
         sources[name] = Batch(
-            staged=staging.write(staging.path(run.spec.model, partition, name), table, task="extract"),
+            staged=staging.write(file, table, task="extract"),
             origin=origin,
             digest=digest,
             known_at=rules.known_at(run.interval),

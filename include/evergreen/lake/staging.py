@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import logging
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,20 +22,31 @@ log = logging.getLogger(__name__)
 _SETTING = "EVERGREEN_STAGING"
 
 
-def path(model: str, partition: str, name: str) -> str:
-    """Where a run's file stands: a path, or an address `s3://…`."""
-    return f"{_folder(model)}/{partition}/{name}.parquet"
+@dataclass(frozen=True, kw_only=True)
+class WorkingFile:
+    """Which file of which run: `<model>/<run>/<name>`."""
+
+    model: str
+    run: str  # the partition of the run's interval; of trainings `train`, whose files are named by their keys
+    name: str  # habits, features/habits/2026-01-04
+
+    @property
+    def path(self) -> str:
+        """Where it stands: a path, or an address `s3://…`."""
+        return f"{_folder(self.model)}/{self.run}/{self.name}.parquet"
 
 
-def write(file: str, table: pa.Table, *, task: str) -> Staged:
+def write(working_file: WorkingFile, table: pa.Table, *, task: str) -> Staged:
     """Write a file at once, whoever writes it beside us.
 
     Args:
+        working_file: replaced where it is there.
         task: the task that leaves it, by its name in the loop's wiring.
 
     Raises:
         ServiceUnavailable, RequestRefused: of the object store.
     """
+    file = working_file.path
     if file.startswith(object_store.SCHEME):
         content = io.BytesIO()
         pq.write_table(table, content)

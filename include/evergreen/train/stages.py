@@ -61,7 +61,7 @@ def build(run: Run) -> TrainingSet:
         code_hash(tuple(sorted(spec.families))),
         spec.search.seed,
     )
-    staged = staging.write(staging.path(spec.model, "train", key), built.rows, task="build")
+    staged = staging.write(staging.WorkingFile(model=spec.model, run="train", name=key), built.rows, task="build")
     log.info(
         "Training set %s: %d rows to learn from (%s to %s), %d to evaluate on (%s to %s)",
         key,

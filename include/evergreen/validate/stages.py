@@ -62,7 +62,9 @@ def validate(run: Run, extracted: Extracted) -> Validated:
             REASONS.name, pa.array(["; ".join(reasons) for reasons in decision.rejected.values()], pa.string())
         )
         accepted_file, rejected_file = (
-            staging.write(staging.path(run.spec.model, partition, f"{name}.{part}"), rows, task="validate")
+            staging.write(
+                staging.WorkingFile(model=run.spec.model, run=partition, name=f"{name}.{part}"), rows, task="validate"
+            )
             for part, rows in (("accepted", accepted), ("rejected", rejected))
         )
         sources[name] = Parted(batch=batch, accepted=accepted_file, rejected=rejected_file)

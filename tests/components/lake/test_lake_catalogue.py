@@ -154,10 +154,10 @@ def test_the_hash_is_the_same_on_every_machine() -> None:
 
 def test_two_runs_of_one_interval_may_stage_the_same_file_at_once(home: Settings) -> None:
     """A run by hand beside the scheduled one: each finds a whole file, whoever was last."""
-    file = staging.path("shop", "2026-01-05", "visits")
+    file = staging.WorkingFile(model="shop", run="2026-01-05", name="visits")
     tables = [pa.table({"value": [float(number)] * 20_000}) for number in range(8)]
     with ThreadPoolExecutor(len(tables)) as pool:
         list(pool.map(lambda table: staging.read(staging.write(file, table, task="extract")), tables * 4))
-    found = staging.read(Staged(path=file, rows=20_000, task="extract"))
+    found = staging.read(Staged(path=file.path, rows=20_000, task="extract"))
     assert any(found.equals(table) for table in tables)
     assert [path.name for path in Path(file).parent.iterdir()] == ["visits.parquet"], "unfinished files stay behind"

@@ -133,7 +133,7 @@ def training_set() -> Callable[..., SoundTrainingSet]:
         )
         return SoundTrainingSet(
             key=key,
-            staged=staging.write(staging.path(run.spec.model, "train", key), table, task="build"),
+            staged=staging.write(staging.WorkingFile(model=run.spec.model, run="train", name=key), table, task="build"),
             content_hash=content,
             versions={"labels/left": 0},
             learn=learn,
