@@ -17,7 +17,7 @@ from evergreen.features import historical
 from evergreen.ingest import stages as ingest
 from evergreen.lake import staging, tables
 from evergreen.lake.schema import FEATURES, LABELS, UNPARSED
-from evergreen.monitor import drift, drift_report
+from evergreen.monitor import comparison, drift_report
 from evergreen.run import Run
 from evergreen.settings import Settings
 from evergreen.spec.columns import EVENT, PREDICTION
@@ -168,7 +168,7 @@ def monitoring(spec: ModelSpec, here: Settings) -> Iterator[Ratio]:
     window, reference = side(WINDOW), side(REFERENCE)
 
     def ours() -> dict[str, float]:
-        return drift.distances(spec, window, reference)
+        return comparison.distances(spec, window, reference)
 
     def report() -> None:
         drift_report.write(spec, "window", window, reference)

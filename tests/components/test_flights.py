@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evergreen.features import compute, historical, rules
+from evergreen.features import computing, historical, rules
 from evergreen.interval import Interval
 from evergreen.lake import tables
 from evergreen.lake.schema import LABELS
@@ -65,7 +65,7 @@ def test_history_is_replayed_as_clients_ask(flights: ModelSpec) -> None:
     day = FIRST + timedelta(days=2)
     windows = rules.label_windows(flights, Interval.of_day(day))
     window = next(window for window in windows if window.partition == day.isoformat())
-    replayed = compute.requests(flights.asking, window).to_pandas().set_index("flight_id")
+    replayed = computing.requests(flights.asking, window).to_pandas().set_index("flight_id")
     asked = pd.DataFrame(
         [
             entity | {"event_timestamp": pd.Timestamp(body["as_of"])}

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from evergreen.errors import PermanentError
-from evergreen.features import compute, rules
+from evergreen.features import computing, rules
 from evergreen.handovers.train import SoundTrainingSet
 from evergreen.interval import Interval
 from evergreen.lake import staging
@@ -207,11 +207,11 @@ def test_a_query_that_knows_more_than_its_requests_is_stopped(
     assert old in text
     (folder / "request.sql").write_text(text.replace(old, new))
     with pytest.raises(PermanentError, match=said):
-        compute.requests(load_spec(folder, deep=True).asking, window_of(parcels, "2026-01-04"))
+        computing.requests(load_spec(folder, deep=True).asking, window_of(parcels, "2026-01-04"))
 
 
 def test_an_outcome_without_a_request_is_stopped(parcels: ModelSpec, trained: dict[str, Any], tmp_path: Path) -> None:
     folder = shutil.copytree(parcels.folder, tmp_path / "parcels")
     (folder / "request.sql").write_text((folder / "request.sql").read_text() + "    AND parcels.express\n")
     with pytest.raises(PermanentError, match="outcomes without a request"):
-        compute.labels(load_spec(folder), window_of(parcels, "2026-01-04"))
+        computing.labels(load_spec(folder), window_of(parcels, "2026-01-04"))

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from evergreen.errors import PermanentError
-from evergreen.features import compute, rules
+from evergreen.features import computing, rules
 from evergreen.interval import Interval
 from evergreen.lake import tables
 from evergreen.lake.schema import LABELS, PREDICTIONS
@@ -177,4 +177,4 @@ def test_a_label_that_is_no_class_is_stopped(channels: ModelSpec, trained: dict[
     day = Interval.of_day(FIRST + timedelta(days=3))
     window = next(iter(rules.label_windows(channels, day)))
     with pytest.raises(PermanentError, match="one of the classes web, in store, phone"):
-        compute.labels(load_spec(folder), window)
+        computing.labels(load_spec(folder), window)

@@ -44,7 +44,7 @@ def compute(run: Run) -> Computed:
 
     The results are candidates in staging; the feature contract decides about them before `publish`.
     """
-    from evergreen.features import compute as adapter
+    from evergreen.features import computing
     from evergreen.lake import catalogue, staging
 
     views: dict[str, dict[str, FeatureCandidate]] = {}
@@ -52,7 +52,7 @@ def compute(run: Run) -> Computed:
         views[view] = {}
         query_hash = _query_hash(run, view)
         for partition, due in _due_features(run, view).items():
-            table = adapter.features(run.spec, view, due.window)
+            table = computing.features(run.spec, view, due.window)
             file = staging.WorkingFile(
                 model=run.spec.model, run=run.interval.partition, name=f"features/{view}/{partition}"
             )
@@ -118,7 +118,7 @@ def labels(run: Run) -> Labelled:
     Raises:
         WriteConflict: the inputs kept changing.
     """
-    from evergreen.features import compute as adapter
+    from evergreen.features import computing
 
     outcomes = LABELS.of(run.spec.model, run.spec.label.name)
     written: dict[str, WrittenLabels] = {}
@@ -131,7 +131,7 @@ def labels(run: Run) -> Labelled:
         for partition in due:
             with _locked(outcomes.at(partition)):
                 if (now := _due_labels(run).get(partition)) is not None:
-                    table, without = adapter.labels(run.spec, now.window)
+                    table, without = computing.labels(run.spec, now.window)
                     entry = _write(outcomes, now, table)
                     written[partition] = WrittenLabels(**dict(entry), without_outcome=without)
                     if without:

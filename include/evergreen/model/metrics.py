@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sklearn import metrics as sklearn
+from sklearn import metrics
 
 from evergreen.spec.problem import MEASURES, LabelType, Measure, MetricName, Problem
 
@@ -269,17 +269,17 @@ _OF_CLASSES: Mapping[MetricName, Callable[[Labels, Floats], Weighted]] = {
 _METRICS: Mapping[LabelType, Mapping[MetricName, Metric]] = {
     "binary": _by_name(
         {
-            "roc_auc": (sklearn.roc_auc_score, _ranked(_area_under_roc)),
-            "average_precision": (sklearn.average_precision_score, _ranked(_average_precision)),
-            "log_loss": (sklearn.log_loss, _mean_of(_log_losses)),
-            "brier": (sklearn.brier_score_loss, _mean_of(_squares)),
+            "roc_auc": (metrics.roc_auc_score, _ranked(_area_under_roc)),
+            "average_precision": (metrics.average_precision_score, _ranked(_average_precision)),
+            "log_loss": (metrics.log_loss, _mean_of(_log_losses)),
+            "brier": (metrics.brier_score_loss, _mean_of(_squares)),
         }
     ),
     "numeric": _by_name(
         {
-            "rmse": (sklearn.root_mean_squared_error, _weighted_rmse),
-            "mae": (sklearn.mean_absolute_error, _mean_of(lambda labels, predictions: np.abs(predictions - labels))),
-            "r2": (sklearn.r2_score, _weighted_r2),
+            "rmse": (metrics.root_mean_squared_error, _weighted_rmse),
+            "mae": (metrics.mean_absolute_error, _mean_of(lambda labels, predictions: np.abs(predictions - labels))),
+            "r2": (metrics.r2_score, _weighted_r2),
         }
     ),
     # scikit-learn refuses rows in which a class is missing. Here such a metric

@@ -33,8 +33,8 @@ _ASSIGNED = re.compile(
 def write(spec: ModelSpec, key: str, window: pd.DataFrame, reference: pd.DataFrame) -> str:
     """Write the page, whole or not at all; returns its URL.
 
-    It shows a sample of at most `report_rows` of each side, by the definitions of `monitor.drift`: on the same rows
-    they say the same.
+    It shows a sample of at most `report_rows` of each side, by the definitions of `monitor.comparison`: on the
+    same rows they say the same.
 
     Args:
         spec: the model.
@@ -62,7 +62,7 @@ def _drawn(spec: ModelSpec, window: pd.DataFrame, reference: pd.DataFrame) -> di
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 
-    from evergreen.monitor.drift import outputs, watched
+    from evergreen.monitor.comparison import outputs, watched
 
     features = watched(spec, reference)
     numbers, categories = [*kinds.numbers(features), *outputs(window, reference)], kinds.categories(features)

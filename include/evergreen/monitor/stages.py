@@ -77,12 +77,12 @@ def collect(run: Run) -> Collected:
 
 def quality(run: Run, collected: Collected) -> Quality:
     """Compare the shares of nulls with the reference's: a feature that stops arriving is a data incident, not drift."""
-    from evergreen.monitor import drift as adapter
+    from evergreen.monitor import comparison
 
     if collected.version is None:
         return Quality(missing={})
     # Of the interval alone: a sensor that fails is an incident of its day, not of a week.
-    missing = adapter.missing(_window(run, collected, 1), _reference(run, collected.version))
+    missing = comparison.missing(_window(run, collected, 1), _reference(run, collected.version))
     for name, share in missing.items():
         if share > run.spec.monitoring.missing_share:
             log.warning("%s: nulls grew by %.0f %% of the rows", name, 100 * share)
@@ -91,15 +91,14 @@ def quality(run: Run, collected: Collected) -> Quality:
 
 def drift(run: Run, collected: Collected) -> Drift:
     """Measure how far features and predictions are from what the version was trained on; write the Evidently report."""
-    from evergreen.monitor import drift as adapter
-    from evergreen.monitor import drift_report
+    from evergreen.monitor import comparison, drift_report
 
     if collected.version is None or collected.rows == 0:
         log.info("No predictions in the window: nothing to compare")
         return Drift(distances={}, prediction=None, classes={}, report=None)
     days = run.spec.monitoring.window // DAY
     window, reference = _window(run, collected, days), _reference(run, collected.version)
-    measured = adapter.distances(run.spec, window, reference)
+    measured = comparison.distances(run.spec, window, reference)
     distances = {name: distance for name, distance in measured.items() if finite(distance) is not None}
     for name in measured.keys() - distances.keys():
         log.warning("%s: its distance cannot be measured, infinite values are among its own", name)
@@ -306,17 +305,17 @@ def with_labels(spec: ModelSpec, predictions: pd.DataFrame, labels: pd.DataFrame
 def _labels_since(run: Run, changed_at: datetime) -> rules.Labels:
     """What a training as of now could use from after the change, counted by the training's own rules."""
     from evergreen.lake import tables
-    from evergreen.train import rules as training
+    from evergreen.train.rules import folds, split
 
     spec = run.spec
     table = tables.read(LABELS.of(spec.model, spec.label.name), columns=[EVENT, KNOWN_AT])
     if table is None:
         return rules.Labels(0, 0, 0)
-    labels, split = table.to_pandas(), training.split(run.as_of, spec, changed_at)
+    labels, parts = table.to_pandas(), split(run.as_of, spec, changed_at)
     moments = labels[EVENT], labels[KNOWN_AT]
-    learn = list(labels[EVENT][split.learns(*moments)])
-    evaluate = 0 if split.evaluate_from < changed_at else int(split.evaluates(*moments).sum())
-    return rules.Labels(len(learn), evaluate, len(training.folds(learn, spec.asking.label_delay, spec.split.folds)))
+    learn = list(labels[EVENT][parts.learns(*moments)])
+    evaluate = 0 if parts.evaluate_from < changed_at else int(parts.evaluates(*moments).sum())
+    return rules.Labels(len(learn), evaluate, len(folds(learn, spec.asking.label_delay, spec.split.folds)))
 
 
 def _reference(run: Run, version: int) -> pd.DataFrame:

@@ -17,24 +17,24 @@ from airflow.sdk import DAG, Asset, BaseOperator, CronDataIntervalTimetable, Par
 
 from evergreen.errors import SpecError
 from evergreen.features import stages as features
-from evergreen.ingest import stages as ingest
+from evergreen.ingest import stages as ingestion
 from evergreen.ingest.rules import delay
 from evergreen.loops.wire import VALUES, Loop, LoopName, Stage, Step
 from evergreen.loops.wiring import LOOPS
-from evergreen.monitor import stages as monitor
+from evergreen.monitor import stages as monitoring
 from evergreen.orchestration import assets
 from evergreen.orchestration.failures import LONGEST_DELAY, RETRIES, RETRY_DELAY, RETRY_POLICY
 from evergreen.orchestration.notify import RUNBOOK, of_failures, of_timeouts, of_warnings
 from evergreen.orchestration.operator import Awaits, StageOperator, StartOperator
 from evergreen.orchestration.timetable import IntervalsUntil
 from evergreen.quoting import lines
-from evergreen.serve import stages as serve
+from evergreen.serve import stages as serving
 from evergreen.settings import settings
 from evergreen.spec.load import load_all
 from evergreen.spec.mistakes import FILE, Mistake, spec_error
 from evergreen.spec.schema import ModelSpec
-from evergreen.train import stages as train
-from evergreen.validate import stages as validate
+from evergreen.train import stages as training
+from evergreen.validate import stages as validation
 
 log = logging.getLogger(__name__)
 
@@ -153,18 +153,18 @@ class Options:
 
 
 _OPTIONS: Mapping[Stage, Options] = {
-    ingest.extract: Options(awaits=ingest.awaited),
-    validate.validate: Options(tells=True),
-    validate.validate_features: Options(tells=True),
+    ingestion.extract: Options(awaits=ingestion.awaited),
+    validation.validate: Options(tells=True),
+    validation.validate_features: Options(tells=True),
     features.publish: Options(outlet=assets.features),
-    train.build: Options(awaits=features.awaited),
-    validate.validate_training: Options(tells=True),
-    serve.deploy: Options(outlet=assets.champion),
-    serve.roll_back: Options(outlet=assets.champion),
-    monitor.collect: Options(tells=True),
-    monitor.performance: Options(awaits=features.awaited),
-    monitor.decide: Options(outlet=assets.decisions),
-    monitor.alert: Options(tells=True),
+    training.build: Options(awaits=features.awaited),
+    validation.validate_training: Options(tells=True),
+    serving.deploy: Options(outlet=assets.champion),
+    serving.roll_back: Options(outlet=assets.champion),
+    monitoring.collect: Options(tells=True),
+    monitoring.performance: Options(awaits=features.awaited),
+    monitoring.decide: Options(outlet=assets.decisions),
+    monitoring.alert: Options(tells=True),
 }
 
 

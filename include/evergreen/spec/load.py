@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial as bound
+from functools import partial
 from pathlib import Path
 
 from evergreen.errors import SpecError
@@ -99,15 +99,15 @@ def _loaded(folder: Path, *, deep: bool) -> ModelSpec:
     spec = spec.at(folder.absolute())
     mistakes = [*document.mistakes, *misshapen, *rules.mistakes(spec)]
     try:
-        findings = [_name(spec), *_queries(spec, budget), *_contracts(spec, budget)]
-        mistakes += rules.collected(findings)
+        checks = [_name(spec), *_queries(spec, budget), *_contracts(spec, budget)]
+        mistakes += rules.collected(checks)
     except TooMuch as error:
         fix = "write less, or make several models"
         raise _error(folder, [Mistake(folder.name, "", error.found, error.allowed, fix), *mistakes]) from error
     if deep:
-        from evergreen.spec import deep as deeply
+        from evergreen.spec.deep import findings
 
-        mistakes += rules.collected(deeply.findings(spec))
+        mistakes += rules.collected(findings(spec))
     if mistakes:
         located = [replace(m, line=document.line(m.key)) if m.file == FILE and m.line is None else m for m in mistakes]
         raise _error(folder, sorted(located, key=lambda m: (m.file != FILE, m.file, m.line or 0)))
@@ -158,7 +158,7 @@ def _name(spec: ModelSpec) -> Iterator[Mistake]:
 
 def _queries(spec: ModelSpec, budget: Budget) -> Iterator[Iterator[Mistake]]:
     for view in stated_or(spec, "features", ()):
-        yield _query(spec, budget, f"features.{view}", bound(spec.view_sql, view))
+        yield _query(spec, budget, f"features.{view}", partial(spec.view_sql, view))
     if (request := stated_or(spec, "request", None)) is not None:
         yield _query(spec, budget, "request", lambda: OnRequest(spec, request).file)
     yield _query(spec, budget, "label", spec.label_sql)
@@ -168,7 +168,7 @@ def _queries(spec: ModelSpec, budget: Budget) -> Iterator[Iterator[Mistake]]:
 
 def _source_query(spec: ModelSpec, budget: Budget, source: str) -> Iterator[Mistake]:
     if spec.sources[source].connection is not None:
-        yield from _query(spec, budget, f"sources.{source}", bound(spec.source_sql, source), source_query.mistakes)
+        yield from _query(spec, budget, f"sources.{source}", partial(spec.source_sql, source), source_query.mistakes)
 
 
 def _query(

@@ -21,12 +21,11 @@ import pyarrow as pa  # noqa: TID253 - as above
 import pyarrow.compute as pc  # noqa: TID253 - as above
 
 from evergreen.quoting import listed
-from evergreen.spec import query as queries
 from evergreen.spec.asking import OnRequest
 from evergreen.spec.columns import KNOWN_AT
 from evergreen.spec.kinds import KINDS, KindName
 from evergreen.spec.mistakes import nearest, one_of
-from evergreen.spec.query import Refusal
+from evergreen.spec.query import Refusal, connected, interrupted_after, refusals
 from evergreen.spec.schema import ModelSpec, Source
 from evergreen.sql import quoted
 
@@ -140,11 +139,11 @@ class Tables:
                 that does not fit its type, or a key that is null or repeated.
         """
         try:
-            if refusals := queries.refusals(text, self.query.sources, self.query.parameters):
-                raise QueryRefused(refusals)
+            if refused := refusals(text, self.query.sources, self.query.parameters):
+                raise QueryRefused(refused)
             (statement,) = self._connection.extract_statements(text)
             used = {name: _naive(moment) for name, moment in parameters.items() if name in statement.named_parameters}
-            with queries.interrupted_after(self._connection, seconds):
+            with interrupted_after(self._connection, seconds):
                 result = self._connection.sql(statement, params=used)
                 types = [(name, str(kind)) for name, kind in zip(result.columns, result.types, strict=True)]
                 rows = result.to_arrow_table()
@@ -236,7 +235,7 @@ def opened(query: Query, rows: Callable[[str], pa.Table], start: datetime, end: 
         end: the first that is not, and the newest `known_at` that is.
     """
     bounds = {"start": _naive(start), "stop": _naive(end)}
-    with queries.connected() as connection:
+    with connected() as connection:
         tables = Tables(query, connection)
         for source in query.sources:
             declared = query.spec.sources[source]

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from evergreen.interval import DAY
+from evergreen.spec import families
 from evergreen.spec.asking import Asking, EveryInterval, OnRequest
 from evergreen.spec.durations import Delay, Duration
-from evergreen.spec.families import json_schema as families_schema
 from evergreen.spec.kinds import ColumnType, FeatureType, KeyType
 from evergreen.spec.partial import Declared
 from evergreen.spec.problem import MEASURES, MOST_CLASSES, LabelType, Measure, MetricName, Problem, problem
@@ -33,7 +33,7 @@ class _FamiliesSchema:
 
     @staticmethod
     def __get_pydantic_json_schema__(core_schema: Any, handler: Any) -> dict[str, Any]:
-        return families_schema()
+        return families.json_schema()
 
 
 class Owner(Declared):
