@@ -63,9 +63,9 @@ def flights(home: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelSp
 
 def test_history_is_replayed_as_clients_ask(flights: ModelSpec) -> None:
     day = FIRST + timedelta(days=2)
-    windows = rules.label_windows(flights, Interval.of_day(day))
-    window = next(window for window in windows if window.partition == day.isoformat())
-    replayed = computing.requests(flights.asking, window).to_pandas().set_index("flight_id")
+    spans = rules.label_spans(flights, Interval.of_day(day))
+    span = next(span for span in spans if span.partition == day.isoformat())
+    replayed = computing.requests(flights.asking, span).to_pandas().set_index("flight_id")
     asked = pd.DataFrame(
         [
             entity | {"event_timestamp": pd.Timestamp(body["as_of"])}

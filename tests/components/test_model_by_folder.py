@@ -192,9 +192,9 @@ LEAKS = {
 }
 
 
-def window_of(spec: ModelSpec, partition: str) -> rules.Window:
+def span_of(spec: ModelSpec, partition: str) -> rules.Span:
     day = Interval.of_day(date.fromisoformat(partition))
-    return next(window for window in rules.label_windows(spec, day) if window.partition == partition)
+    return next(span for span in rules.label_spans(spec, day) if span.partition == partition)
 
 
 @pytest.mark.parametrize("name", LEAKS)
@@ -207,11 +207,11 @@ def test_a_query_that_knows_more_than_its_requests_is_stopped(
     assert old in text
     (folder / "request.sql").write_text(text.replace(old, new))
     with pytest.raises(PermanentError, match=said):
-        computing.requests(load_spec(folder, deep=True).asking, window_of(parcels, "2026-01-04"))
+        computing.requests(load_spec(folder, deep=True).asking, span_of(parcels, "2026-01-04"))
 
 
 def test_an_outcome_without_a_request_is_stopped(parcels: ModelSpec, trained: dict[str, Any], tmp_path: Path) -> None:
     folder = shutil.copytree(parcels.folder, tmp_path / "parcels")
     (folder / "request.sql").write_text((folder / "request.sql").read_text() + "    AND parcels.express\n")
     with pytest.raises(PermanentError, match="outcomes without a request"):
-        computing.labels(load_spec(folder), window_of(parcels, "2026-01-04"))
+        computing.labels(load_spec(folder), span_of(parcels, "2026-01-04"))

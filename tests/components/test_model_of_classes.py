@@ -175,6 +175,6 @@ def test_a_label_that_is_no_class_is_stopped(channels: ModelSpec, trained: dict[
         text.replace("arg_min(channel, ordered_at)", "upper(arg_min(channel, ordered_at))")
     )
     day = Interval.of_day(FIRST + timedelta(days=3))
-    window = next(iter(rules.label_windows(channels, day)))
+    span = next(iter(rules.label_spans(channels, day)))
     with pytest.raises(PermanentError, match="one of the classes web, in store, phone"):
-        computing.labels(load_spec(folder), window)
+        computing.labels(load_spec(folder), span)

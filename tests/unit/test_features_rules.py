@@ -49,24 +49,24 @@ def day(number: int) -> Interval:
 
 
 def test_features_look_back_over_whole_days_and_never_ahead() -> None:
-    windows = rules.feature_windows(spec_of(), "spend", day(3))
-    assert [w.partition for w in windows] == ["2026-01-04", "2026-01-05", "2026-01-06"]
-    assert windows[0].days == ("2026-01-02", "2026-01-03", "2026-01-04")
-    assert windows[0].start == datetime(2026, 1, 2, tzinfo=UTC)
-    assert windows[0].end == windows[0].interval.as_of == datetime(2026, 1, 5, tzinfo=UTC)
+    spans = rules.feature_spans(spec_of(), "spend", day(3))
+    assert [w.partition for w in spans] == ["2026-01-04", "2026-01-05", "2026-01-06"]
+    assert spans[0].days == ("2026-01-02", "2026-01-03", "2026-01-04")
+    assert spans[0].start == datetime(2026, 1, 2, tzinfo=UTC)
+    assert spans[0].end == spans[0].interval.as_of == datetime(2026, 1, 5, tzinfo=UTC)
 
 
 def test_a_look_back_of_part_of_a_day_reads_the_whole_day_but_sees_only_its_part() -> None:
-    window = rules.feature_windows(spec_of(look_back="36h"), "spend", day(3))[0]
-    assert window.days == ("2026-01-03", "2026-01-04")
-    assert window.start == datetime(2026, 1, 3, 12, tzinfo=UTC)
+    span = rules.feature_spans(spec_of(look_back="36h"), "spend", day(3))[0]
+    assert span.days == ("2026-01-03", "2026-01-04")
+    assert span.start == datetime(2026, 1, 3, 12, tzinfo=UTC)
 
 
 def test_a_label_sees_the_interval_before_its_cutoff_and_its_horizon() -> None:
-    windows = rules.label_windows(spec_of(), day(3))
-    assert [w.partition for w in windows] == ["2026-01-02", "2026-01-03", "2026-01-04"]
-    assert windows[0].days == ("2026-01-02", "2026-01-03", "2026-01-04")
-    assert (windows[0].start, windows[0].interval.as_of, windows[0].end) == (
+    spans = rules.label_spans(spec_of(), day(3))
+    assert [w.partition for w in spans] == ["2026-01-02", "2026-01-03", "2026-01-04"]
+    assert spans[0].days == ("2026-01-02", "2026-01-03", "2026-01-04")
+    assert (spans[0].start, spans[0].interval.as_of, spans[0].end) == (
         datetime(2026, 1, 2, tzinfo=UTC),
         datetime(2026, 1, 3, tzinfo=UTC),
         datetime(2026, 1, 5, tzinfo=UTC),
@@ -74,26 +74,26 @@ def test_a_label_sees_the_interval_before_its_cutoff_and_its_horizon() -> None:
 
 
 def test_days_before_the_first_count_as_present() -> None:
-    first = rules.feature_windows(spec_of(), "spend", day(0))[0]
+    first = rules.feature_spans(spec_of(), "spend", day(0))[0]
     assert first.days == ("2026-01-01",)
-    assert [w.partition for w in rules.label_windows(spec_of(), day(0))] == ["2026-01-01"]
+    assert [w.partition for w in rules.label_spans(spec_of(), day(0))] == ["2026-01-01"]
 
 
 @pytest.mark.parametrize("missing", [1, 2, 3])
 def test_nothing_is_due_while_a_day_is_missing(missing: int) -> None:
-    window = rules.feature_windows(spec_of(), "spend", day(3))[0]
+    span = rules.feature_spans(spec_of(), "spend", day(3))[0]
     present = {day(n).partition: f"h{n}" for n in (1, 2, 3) if n != missing}
-    assert rules.due([window], "query", {"events": present}, {}) == []
+    assert rules.due([span], "query", {"events": present}, {}) == []
 
 
 @pytest.mark.parametrize("change", ["content", "query", "nothing"])
 def test_due_again_exactly_when_what_it_is_computed_from_changed(change: str) -> None:
-    window = rules.feature_windows(spec_of(), "spend", day(3))[0]
-    raw = {"events": dict.fromkeys(window.days, "old")}
-    recorded = {window.partition: rules.due([window], "query", raw, {})[0].inputs_hash}
+    span = rules.feature_spans(spec_of(), "spend", day(3))[0]
+    raw = {"events": dict.fromkeys(span.days, "old")}
+    recorded = {span.partition: rules.due([span], "query", raw, {})[0].inputs_hash}
     if change == "content":
-        raw["events"][window.days[0]] = "new"
-    again = rules.due([window], "other query" if change == "query" else "query", raw, recorded)
+        raw["events"][span.days[0]] = "new"
+    again = rules.due([span], "other query" if change == "query" else "query", raw, recorded)
     assert bool(again) == (change != "nothing")
 
 
@@ -119,25 +119,25 @@ class World:
         self.features: dict[str, str] = {}
         self.labels: dict[str, str] = {}
 
-    def _due(self, windows: list[rules.Window], recorded: dict[str, str]) -> dict[str, str]:
-        return {d.window.partition: d.inputs_hash for d in rules.due(windows, "query", {"events": self.raw}, recorded)}
+    def _due(self, spans: list[rules.Span], recorded: dict[str, str]) -> dict[str, str]:
+        return {d.span.partition: d.inputs_hash for d in rules.due(spans, "query", {"events": self.raw}, recorded)}
 
     def run(self, interval: Interval, content: str):
         self.raw[interval.partition] = content
         yield
-        windows = rules.feature_windows(self.spec, "spend", interval)
-        candidates = self._due(windows, self.features)
+        spans = rules.feature_spans(self.spec, "spend", interval)
+        candidates = self._due(spans, self.features)
         yield
         while candidates:
             for partition, fingerprint in candidates.items():
-                if self._due(windows, self.features).get(partition) == fingerprint:
+                if self._due(spans, self.features).get(partition) == fingerprint:
                     yield  # the write takes time: another run may publish a day now
                     self.features[partition] = fingerprint
-            now = self._due(windows, self.features)
+            now = self._due(spans, self.features)
             candidates = {partition: now[partition] for partition in candidates.keys() & now.keys()}
             yield
-        windows = rules.label_windows(self.spec, interval)
-        while due := self._due(windows, self.labels):
+        spans = rules.label_spans(self.spec, interval)
+        while due := self._due(spans, self.labels):
             yield
             self.labels.update(due)
 

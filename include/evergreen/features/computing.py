@@ -1,4 +1,4 @@
-"""Feature and label SQL over exactly the rows that a window may know: `spec.runner` over the lake."""
+"""Feature and label SQL over exactly the rows that a span may know: `spec.runner` over the lake."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evergreen.errors import PermanentError
-from evergreen.features.rules import Window
+from evergreen.features.rules import Span
 from evergreen.lake import tables
 from evergreen.lake.schema import RAW
 from evergreen.quoting import listed
@@ -28,28 +28,28 @@ _LEAK_PROBES = 3  # moments of a day at which requests are replayed without what
 _MINUTES = 20  # a query may take; the task that runs it has 30
 
 
-def features(spec: ModelSpec, view: str, window: Window) -> pa.Table:
+def features(spec: ModelSpec, view: str, span: Span) -> pa.Table:
     """The rows of one feature partition: key, features as declared, event_timestamp = known_at = as_of, partition."""
-    query, as_of = Query.of_view(spec, view), window.interval.as_of
-    doing = f"computing {spec.model}/{view} of {window.partition}"
-    with _opened(query, window) as tables_of:
+    query, as_of = Query.of_view(spec, view), span.interval.as_of
+    doing = f"computing {spec.model}/{view} of {span.partition}"
+    with _opened(query, span) as tables_of:
         result = _result(tables_of, {"as_of": as_of}, doing)
-    return _stamped(result, window.partition, event_timestamp=as_of, known_at=as_of)
+    return _stamped(result, span.partition, event_timestamp=as_of, known_at=as_of)
 
 
-def labels(spec: ModelSpec, window: Window) -> tuple[pa.Table, int]:
+def labels(spec: ModelSpec, span: Span) -> tuple[pa.Table, int]:
     """The rows of one label partition: what a prediction was asked with, what came of it, and when that was known.
 
     Returns:
         keys, inputs of the request, label, event_timestamp (the moment of the prediction: the cutoff, or the request's
         own), known_at = cutoff + horizon, partition; and how many requests have no outcome, and so no row.
     """
-    query, cutoff, name, key = Query.of_label(spec), window.interval.as_of, spec.label.name, spec.entity.key
+    query, cutoff, name, key = Query.of_label(spec), span.interval.as_of, spec.label.name, spec.entity.key
     file = query.file
-    doing = f"computing the label {spec.model}/{name} of {window.partition}"
-    seen = dataclasses.replace(window, start=window.interval.start)  # a request's query may look back further
+    doing = f"computing the label {spec.model}/{name} of {span.partition}"
+    seen = dataclasses.replace(span, start=span.interval.start)  # a request's query may look back further
     with _opened(query, seen) as tables_of:
-        result = _result(tables_of, {"cutoff": cutoff, "horizon_end": window.end}, doing)
+        result = _result(tables_of, {"cutoff": cutoff, "horizon_end": span.end}, doing)
     problem = spec.problem
     values = problem.values
     allowed = pc.is_finite(result[name]) if values is None else pc.is_in(result[name], pa.array(values))
@@ -62,8 +62,8 @@ def labels(spec: ModelSpec, window: Window) -> tuple[pa.Table, int]:
             f"{problem.described}, never null; leave out what has no outcome",
         )
     if isinstance(spec.asking, EveryInterval):
-        return _stamped(result, window.partition, event_timestamp=cutoff, known_at=window.end), 0
-    requested = requests(spec.asking, window)
+        return _stamped(result, span.partition, event_timestamp=cutoff, known_at=span.end), 0
+    requested = requests(spec.asking, span)
     unasked = sorted(set(result[key].to_pylist()) - set(requested[key].to_pylist()))
     if unasked:
         raise _wrong_query(
@@ -77,19 +77,19 @@ def labels(spec: ModelSpec, window: Window) -> tuple[pa.Table, int]:
         .sort_by(key)
         .select([*spec.keys, *spec.asking.inputs, name, EVENT])
     )
-    return _stamped(joined, window.partition, known_at=window.end), requested.num_rows - joined.num_rows
+    return _stamped(joined, span.partition, known_at=span.end), requested.num_rows - joined.num_rows
 
 
-def requests(asking: OnRequest, window: Window) -> pa.Table:
+def requests(asking: OnRequest, span: Span) -> pa.Table:
     """The requests of an interval as history has them: keys, event_timestamp (when it was asked), inputs.
 
     Raises:
         PermanentError: the query does not return what is declared, or its inputs depend on rows from after the request.
     """
-    spec, file, interval = asking.spec, asking.file, window.interval
-    doing = f"replaying the requests of {spec.model} of {window.partition}"
+    spec, file, interval = asking.spec, asking.file, span.interval
+    doing = f"replaying the requests of {spec.model} of {span.partition}"
     parameters = {"start": interval.start, "end": interval.end}
-    seen = dataclasses.replace(window, start=interval.start - asking.look_back, end=max(interval.end, window.end))
+    seen = dataclasses.replace(span, start=interval.start - asking.look_back, end=max(interval.end, span.end))
     with _opened(Query.of_requests(asking), seen) as tables_of:
         replayed = _result(tables_of, parameters, doing)
         moments = replayed[EVENT]
@@ -128,9 +128,9 @@ def requests(asking: OnRequest, window: Window) -> pa.Table:
 
 
 @contextmanager
-def _opened(query: Query, window: Window) -> Iterator[Tables]:
-    """The tables that a query sees of a window."""
-    with opened(query, lambda source: _raw(query.spec, source, window.days), window.start, window.end) as tables_of:
+def _opened(query: Query, span: Span) -> Iterator[Tables]:
+    """The tables that a query sees of a span."""
+    with opened(query, lambda source: _raw(query.spec, source, span.days), span.start, span.end) as tables_of:
         yield tables_of
 
 

@@ -4,11 +4,11 @@ A feature partition sees the raw days of `[as_of - look_back, as_of)`, a label p
 `[cutoff - 1 interval, cutoff + horizon)`. It is due as soon as every one of those days is published (days before the
 spec's first count as present) and what it is computed from has changed since it was last written. After publishing day
 `d` a run looks at exactly the partitions whose days contain `d`, so days may be published in any order and side by
-side: whoever publishes the last missing day of a window computes it.
+side: whoever publishes the last missing day of a span computes it.
 
 What a partition may know does not depend on the run that computes it: the query sees rows with `known_at` up to the
-window's end. A run of an old day that completes a window of later days therefore writes what a run in order would have
-written, and a label whose window is complete is mature by construction (the batch that closes the window only exists at
+span's end. A run of an old day that completes a span of later days therefore writes what a run in order would have
+written, and a label whose span is complete is mature by construction (the batch that closes the span only exists at
 `cutoff + horizon`). Readers compare the row's own `known_at` with their `as_of`.
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Window:
+class Span:
     """One feature or label partition, and what its query may see."""
 
     interval: Interval  # names the partition; as_of (features) or cutoff (labels) is its end
@@ -43,35 +43,35 @@ class Window:
 
 @dataclass(frozen=True)
 class Due:
-    """A window that must be computed, with the fingerprint of what it is computed from."""
+    """A span that must be computed, with the fingerprint of what it is computed from."""
 
-    window: Window
+    span: Span
     inputs_hash: str
 
 
-def feature_windows(spec: ModelSpec, view: str, day: Interval) -> list[Window]:
+def feature_spans(spec: ModelSpec, view: str, day: Interval) -> list[Span]:
     """The partitions of a view that look back at `day`, oldest first."""
-    return _windows(spec, day, spec.features[view].look_back, timedelta(0))
+    return _spans(spec, day, spec.features[view].look_back, timedelta(0))
 
 
-def label_windows(spec: ModelSpec, day: Interval) -> list[Window]:
+def label_spans(spec: ModelSpec, day: Interval) -> list[Span]:
     """The label partitions whose outcome or starting point lies in `day`, oldest first."""
     before = day.end - day.start + spec.asking.look_back
-    return _windows(spec, day, before, spec.label.horizon)
+    return _spans(spec, day, before, spec.label.horizon)
 
 
-def _windows(spec: ModelSpec, day: Interval, before: timedelta, after: timedelta) -> list[Window]:
+def _spans(spec: ModelSpec, day: Interval, before: timedelta, after: timedelta) -> list[Span]:
     """The intervals `i` of the grid that `day` lies on, where `[i.end - before, i.end + after)` overlaps `day`."""
     step = day.end - day.start
     first = spec.first_day.isoformat()
     back, ahead = -(-before // step), -(-after // step)  # whole intervals, rounded up
-    windows = []
+    spans = []
     for owner in (_shift(day, n) for n in range(-ahead, back)):
         if owner.partition >= first:
             seen = (_shift(owner, n).partition for n in range(1 - back, ahead + 1))
             days = tuple(partition for partition in seen if partition >= first)
-            windows.append(Window(owner, owner.end - before, owner.end + after, days))
-    return windows
+            spans.append(Span(owner, owner.end - before, owner.end + after, days))
+    return spans
 
 
 def _shift(interval: Interval, steps: int) -> Interval:
@@ -111,27 +111,27 @@ def _declaration(spec: ModelSpec, sources: Iterable[str], sql: str, declared: di
 
 
 def due(
-    windows: Iterable[Window], declaration: str, raw: Mapping[str, Mapping[str, str]], recorded: Mapping[str, str]
+    spans: Iterable[Span], declaration: str, raw: Mapping[str, Mapping[str, str]], recorded: Mapping[str, str]
 ) -> list[Due]:
-    """The windows that must be computed now.
+    """The spans that must be computed now.
 
     Args:
-        windows: the candidates.
+        spans: the candidates.
         declaration: what their query is, by `feature_declaration` or `label_declaration`.
         raw: source → published partition → content hash, of the sources that the query reads.
         recorded: partition → inputs hash with which it was last written.
     """
     changed = []
-    for window in windows:
-        if all(day in published for published in raw.values() for day in window.days):
-            fingerprint = inputs_hash(window, declaration, raw)
-            if recorded.get(window.partition) != fingerprint:
-                changed.append(Due(window, fingerprint))
+    for span in spans:
+        if all(day in published for published in raw.values() for day in span.days):
+            fingerprint = inputs_hash(span, declaration, raw)
+            if recorded.get(span.partition) != fingerprint:
+                changed.append(Due(span, fingerprint))
     return changed
 
 
-def inputs_hash(window: Window, declaration: str, raw: Mapping[str, Mapping[str, str]]) -> str:
-    """The fingerprint of all that a window's rows depend on: its query and the
+def inputs_hash(span: Span, declaration: str, raw: Mapping[str, Mapping[str, str]]) -> str:
+    """The fingerprint of all that a span's rows depend on: its query and the
     content of the raw days that it reads."""
-    contents = {source: [(day, published[day]) for day in window.days] for source, published in raw.items()}
+    contents = {source: [(day, published[day]) for day in span.days] for source, published in raw.items()}
     return hashlib.sha256(json.dumps([declaration, contents], sort_keys=True).encode()).hexdigest()

@@ -52,7 +52,7 @@ def compute(run: Run) -> Computed:
         views[view] = {}
         query_hash = _query_hash(run, view)
         for partition, due in _due_features(run, view).items():
-            table = computing.features(run.spec, view, due.window)
+            table = computing.features(run.spec, view, due.span)
             file = staging.WorkingFile(
                 model=run.spec.model, run=run.interval.partition, name=f"features/{view}/{partition}"
             )
@@ -112,7 +112,7 @@ def publish(run: Run, computed: SoundFeatures) -> PublishedFeatures:
 def labels(run: Run) -> Labelled:
     """Compute and publish every label partition that the run's day completes or changes.
 
-    A label's window is complete only when the batch that ends at cutoff + horizon is published, so a label that is
+    A label's span is complete only when the batch that ends at cutoff + horizon is published, so a label that is
     written is mature; when it may be used, its own `known_at` says.
 
     Raises:
@@ -131,7 +131,7 @@ def labels(run: Run) -> Labelled:
         for partition in due:
             with _locked(outcomes.at(partition)):
                 if (now := _due_labels(run).get(partition)) is not None:
-                    table, without = computing.labels(run.spec, now.window)
+                    table, without = computing.labels(run.spec, now.span)
                     entry = _write(outcomes, now, table)
                     written[partition] = WrittenLabels(**dict(entry), without_outcome=without)
                     if without:
@@ -154,7 +154,7 @@ def awaited(run: Run, now: datetime) -> list[str]:
 def materialize(run: Run) -> Online:
     """Bring the online store up to the feature partitions that the run's day touches.
 
-    In order that is exactly the run's own interval (event_timestamp == as_of). A run that completes later windows
+    In order that is exactly the run's own interval (event_timestamp == as_of). A run that completes later spans
     brings those too, else the newest features of a history ingested backwards would never arrive. Older values never
     replace newer ones.
     """
@@ -165,7 +165,7 @@ def materialize(run: Run) -> Online:
     written: dict[str, dict[str, int]] = {view: {} for view in spec.features}
     for view in spec.features:
         stored = FEATURES.of(spec.model, view)
-        touched = [window.partition for window in rules.feature_windows(spec, view, run.interval)]
+        touched = [span.partition for span in rules.feature_spans(spec, view, run.interval)]
         for partition in replacement.outdated(stored, touched):
             with replacement.replacing(stored, partition) as entry:
                 if entry is not None:
@@ -177,8 +177,8 @@ def materialize(run: Run) -> Online:
 
 def _due_features(run: Run, view: str) -> dict[str, rules.Due]:
     """partition → what must be computed of it now."""
-    windows = rules.feature_windows(run.spec, view, run.interval)
-    return _due(FEATURES.of(run.spec.model, view), run.spec.features[view].sources, _declaration(run, view), windows)
+    spans = rules.feature_spans(run.spec, view, run.interval)
+    return _due(FEATURES.of(run.spec.model, view), run.spec.features[view].sources, _declaration(run, view), spans)
 
 
 def _declaration(run: Run, view: str) -> str:
@@ -194,33 +194,31 @@ def _due_labels(run: Run) -> dict[str, rules.Due]:
     sql = files.query(run.spec, run.spec.label_sql())
     asking = [files.query(run.spec, file) for file in run.spec.asking.queries]
     declaration = rules.label_declaration(run.spec, sql, *asking)
-    windows = rules.label_windows(run.spec, run.interval)
-    return _due(LABELS.of(run.spec.model, run.spec.label.name), rules.label_sources(run.spec), declaration, windows)
+    spans = rules.label_spans(run.spec, run.interval)
+    return _due(LABELS.of(run.spec.model, run.spec.label.name), rules.label_sources(run.spec), declaration, spans)
 
 
-def _due(
-    table: TableId, sources: Sequence[str], declaration: str, windows: Sequence[rules.Window]
-) -> dict[str, rules.Due]:
+def _due(table: TableId, sources: Sequence[str], declaration: str, spans: Sequence[rules.Span]) -> dict[str, rules.Due]:
     from evergreen.lake import catalogue
 
-    days = sorted({day for window in windows for day in window.days})
+    days = sorted({day for span in spans for day in span.days})
     raw = {
         source: {
             day: entry.content_hash for day, entry in catalogue.published(RAW.of(table.model, source), days).items()
         }
         for source in sources
     }
-    entries = catalogue.published(table, [window.partition for window in windows])
+    entries = catalogue.published(table, [span.partition for span in spans])
     recorded = {partition: entry.inputs_hash for partition, entry in entries.items() if entry.inputs_hash is not None}
-    return {due.window.partition: due for due in rules.due(windows, declaration, raw, recorded)}
+    return {due.span.partition: due for due in rules.due(spans, declaration, raw, recorded)}
 
 
 def _write(table: TableId, due: rules.Due, rows: pa.Table) -> WrittenPartition:
     """Replace one partition, then record it: a kill in between leaves the old record, and the retry writes again."""
     from evergreen.lake import catalogue, partitions
 
-    replaced = table.at(due.window.partition)
-    entry = partitions.replace(replaced, rows, known_at=due.window.end, inputs_hash=due.inputs_hash)
+    replaced = table.at(due.span.partition)
+    entry = partitions.replace(replaced, rows, known_at=due.span.end, inputs_hash=due.inputs_hash)
     catalogue.record(entry)
     return WrittenPartition(rows=entry.rows, content_hash=entry.content_hash, version=entry.table_version)
 

@@ -2,7 +2,7 @@
 empty tables when `evergreen check` looks.
 
 A query sees one table per source that it declares, named like it, with the declared columns. The table holds each key
-once, in the newest version known by the window's end, and of those the rows whose event time lies in the window. Times
+once, in the newest version known by the span's end, and of those the rows whose event time lies in the span. Times
 are UTC, without a zone. Nothing else is in reach (`spec.query`): no file, no network, no extension, no clock.
 """
 
@@ -227,7 +227,7 @@ class Tables:
 
 @contextmanager
 def opened(query: Query, rows: Callable[[str], pa.Table], start: datetime, end: datetime) -> Iterator[Tables]:
-    """The tables that a query sees of a window.
+    """The tables that a query sees of a span of time.
 
     Args:
         rows: the raw rows of a source, all versions of them, with the columns of its `schema`.
@@ -243,7 +243,7 @@ def opened(query: Query, rows: Callable[[str], pa.Table], start: datetime, end: 
             keys, event_time = ", ".join(map(quoted, declared.keys)), quoted(declared.event_time)
             unidentified = " or ".join(f"{quoted(key)} is null" for key in declared.keys)
             columns = ", ".join(_known(declared, name) for name in query.visible(source))
-            # The newest known version of a key counts even where it moved the event out of the window: so rank first.
+            # The newest known version of a key counts even where it moved the event out of the span: so rank first.
             # A row without a complete key is the version of no other, as for quarantine.
             tables._rows[source] = connection.sql(
                 f"select {columns} from ("

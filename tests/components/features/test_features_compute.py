@@ -13,16 +13,16 @@ from evergreen.spec import deep
 from .conftest import Model, at, event, interval
 
 
-def window(model: Model, day: int, view: str = "spend") -> rules.Window:
-    return next(w for w in rules.feature_windows(model.spec, view, interval(day)) if w.interval == interval(day))
+def span(model: Model, day: int, view: str = "spend") -> rules.Span:
+    return next(w for w in rules.feature_spans(model.spec, view, interval(day)) if w.interval == interval(day))
 
 
-def label_window(model: Model, day: int) -> rules.Window:
-    return next(w for w in rules.label_windows(model.spec, interval(day)) if w.interval == interval(day))
+def label_span(model: Model, day: int) -> rules.Span:
+    return next(w for w in rules.label_spans(model.spec, interval(day)) if w.interval == interval(day))
 
 
 def spent(model: Model, day: int) -> dict[str, float]:
-    rows = computing.features(model.spec, "spend", window(model, day)).to_pylist()
+    rows = computing.features(model.spec, "spend", span(model, day)).to_pylist()
     return {row["customer_id"]: row["spent"] for row in rows}
 
 
@@ -53,7 +53,7 @@ def test_a_corrected_row_counts_once_in_its_newest_known_version(model: Model) -
     assert spent(model, 1) == {"a": 7.0, "b": 1.0}
 
 
-def test_a_correction_that_moves_a_row_out_of_the_window_removes_it(model: Model) -> None:
+def test_a_correction_that_moves_a_row_out_of_the_span_removes_it(model: Model) -> None:
     model.publish(2, [event(2.5, "a", 1.0, "x")], {})
     model.publish(3, [event(0.5, "a", 1.0, "x")], {})
     assert spent(model, 2) == {"a": 1.0}
@@ -62,7 +62,7 @@ def test_a_correction_that_moves_a_row_out_of_the_window_removes_it(model: Model
 
 def test_rows_are_typed_stamped_and_sorted(model: Model) -> None:
     model.publish(0, [event(0.2, "b", 1.0), event(0.1, "a", 200.0)], {})
-    table = computing.features(model.spec, "spend", window(model, 0))
+    table = computing.features(model.spec, "spend", span(model, 0))
     assert {field.name: str(field.type) for field in table.schema} == {
         "customer_id": "string",
         "spent": "double",
@@ -85,7 +85,7 @@ def test_rows_are_typed_stamped_and_sorted(model: Model) -> None:
 
 
 def test_an_empty_lake_gives_an_empty_partition(model: Model) -> None:
-    assert computing.features(model.spec, "spend", window(model, 0)).num_rows == 0
+    assert computing.features(model.spec, "spend", span(model, 0)).num_rows == 0
 
 
 @pytest.mark.parametrize("value", ["0.0/0", "1.0/0", "-1.0/0"])
@@ -116,7 +116,7 @@ def test_a_cast_to_a_time_with_a_zone_is_utc_whatever_the_machines_zone(
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
-        (row,) = computing.features(model.spec, "spend", window(model, 0)).to_pylist()
+        (row,) = computing.features(model.spec, "spend", span(model, 0)).to_pylist()
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -128,7 +128,7 @@ def test_a_label_sees_both_sides_of_its_cutoff_up_to_the_horizon(model: Model) -
     model.publish(1, [], {})
     model.publish(2, [event(2.9, "a", 1.0)], {})
     model.publish(3, [event(2.95, "b", 1.0)], {})  # known only after the label's maturity
-    rows = computing.labels(model.spec, label_window(model, 0))[0].to_pylist()
+    rows = computing.labels(model.spec, label_span(model, 0))[0].to_pylist()
     stamps = {"event_timestamp": at(1), "known_at": at(3), "partition": "2026-01-01"}
     assert rows == [{"customer_id": "a", "bought": 1} | stamps, {"customer_id": "b", "bought": 0} | stamps]
 
@@ -168,7 +168,7 @@ def test_a_wrong_query_says_what_is_wrong(model: Model, sql: str, found: str) ->
     model.publish(0, [event(0.5, "a", 1.0), event(0.6, "a", 1.0)], {})
     model.spec.view_sql("spend").write_text(sql)
     with pytest.raises(PermanentError) as raised:
-        computing.features(model.spec, "spend", window(model, 0))
+        computing.features(model.spec, "spend", span(model, 0))
     assert found in raised.value.found
     assert "spend.sql" in raised.value.next_step
     assert "tiny/spend of 2026-01-01" in raised.value.doing
@@ -182,4 +182,4 @@ def test_a_label_is_zero_or_one(model: Model, value: str) -> None:
     model.publish(0, [], {"a": "basic"})
     model.spec.label_sql().write_text(f"select customer_id, {value} as bought from customers")
     with pytest.raises(PermanentError, match="bought"):
-        computing.labels(model.spec, label_window(model, 0))
+        computing.labels(model.spec, label_span(model, 0))
