@@ -160,4 +160,5 @@ def test_two_runs_of_one_interval_may_stage_the_same_file_at_once(home: Settings
         list(pool.map(lambda table: staging.read(staging.write(file, table, task="extract")), tables * 4))
     found = staging.read(Staged(path=file.path, rows=20_000, task="extract"))
     assert any(found.equals(table) for table in tables)
-    assert [path.name for path in Path(file.path).parent.iterdir()] == ["visits.parquet"], "unfinished files stay behind"
+    names = [path.name for path in Path(file.path).parent.iterdir()]
+    assert names == ["visits.parquet"], "unfinished files stay behind"
