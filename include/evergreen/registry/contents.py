@@ -1,6 +1,6 @@
 """What the files of a candidate hold: a class per file, which alone knows its name and its form.
 
-A file is written by `tracking`, which records its digest, and read by
+A file is written by `candidates` or `tracking`, which record its digest, and read by
 `artifacts.load`, which lets nothing else through.
 """
 

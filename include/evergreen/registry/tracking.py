@@ -1,82 +1,27 @@
-"""Candidates in MLflow: one finished run for each training key and family, with
-everything needed to judge and repeat it."""
+"""Candidates in MLflow: one finished run for each training key and family, which is looked for, cleared of what killed
+attempts left, and added to. `candidates` makes the runs."""
 
 from __future__ import annotations
 
-import json
 import logging
-import platform
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
 
-import mlflow
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
 from mlflow import MlflowClient
-from mlflow.data.delta_dataset_source import DeltaDatasetSource
-from mlflow.entities import (
-    Dataset,
-    DatasetInput,
-    InputTag,
-    LifecycleStage,
-    LoggedModel,
-    LoggedModelOutput,
-    LoggedModelStatus,
-    Metric,
-    Param,
-    RunTag,
-)
+from mlflow.entities import LifecycleStage, Metric, RunTag
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model, ModelSignature
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
-from mlflow.tracking.context.registry import resolve_tags
-from mlflow.types import ColSpec, Schema, TensorSpec
-from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
-from sklearn.pipeline import Pipeline
 
 from evergreen.errors import EvidenceMissing, PermanentError
-from evergreen.families import family as family_of
-from evergreen.files import work_folder
-from evergreen.handovers.train import TrainingSet
-from evergreen.lake import tables
-from evergreen.lake.schema import LABELS
-from evergreen.model.code import code_version, spec_hash
-from evergreen.model.families import REQUIREMENTS, requirements
-from evergreen.model.rows import Rows, predict
 from evergreen.registry import artifacts, loading, records
-from evergreen.registry.contents import (
-    NEEDED,
-    PIPELINE,
-    Content,
-    Environment,
-    Reference,
-    Sample,
-    SampleRow,
-    SpecCopy,
-    Trials,
-)
+from evergreen.registry.contents import NEEDED, Content
 from evergreen.registry.mlflow_server import asking
-from evergreen.registry.records import Candidate, Digest
 from evergreen.registry.tags import Tag
 from evergreen.run import Run
 from evergreen.settings import settings
-from evergreen.spec.kinds import KINDS
-from evergreen.spec.problem import Answer
-from evergreen.spec.schema import ModelSpec
 
 log = logging.getLogger(__name__)
-
-REFERENCE_ROWS = 20_000  # what the monitor compares with; a sample where there is more
-SAMPLE_ROWS = 20  # what the probe asks a fresh server
-# What a result depends on beside our code, whose version is a tag.
-_ENVIRONMENT = (*REQUIREMENTS, "scipy", "tensorflow", "keras", "optuna", "mlflow", "feast", "duckdb", "deltalake")
 
 
 def find(model: str, key: str, family: str, *, study: str, is_idle: Callable[[str], bool]) -> MlflowRun | None:
@@ -88,7 +33,7 @@ def find(model: str, key: str, family: str, *, study: str, is_idle: Callable[[st
         is_idle: whether nobody works on the study of a name.
     """
     with asking(f"looking for the {family} candidate of {model}, key {key}") as client:
-        experiment = _experiment(client, model)
+        experiment = experiment_id(client, model)
         _clear_ended(client, experiment, study, is_idle)
         tagged = f"tags.`{Tag.KEY}` = '{key}' and tags.`{Tag.FAMILY}` = '{family}'"
         ended = _runs(client, experiment, f"{tagged} and attributes.status = 'FINISHED'")
@@ -114,7 +59,7 @@ def last_key(model: str, family: str, *, before: datetime) -> str | None:
     same moment the one that began last. None: there is none."""
     with asking(f"looking for the last {family} candidate of {model}") as client:
         ended = _runs(
-            client, _experiment(client, model), f"tags.`{Tag.FAMILY}` = '{family}' and attributes.status = 'FINISHED'"
+            client, experiment_id(client, model), f"tags.`{Tag.FAMILY}` = '{family}' and attributes.status = 'FINISHED'"
         )
     earlier = [
         (as_of, run.info.start_time, run.info.run_id, run.data.tags[Tag.KEY])
@@ -166,98 +111,6 @@ def _delete_model(client: MlflowClient, model_id: str) -> None:
             raise
 
 
-def log_candidate(
-    run: Run,
-    data: TrainingSet,
-    *,
-    family: str,
-    study: str,
-    pipeline: Pipeline,
-    rows: Rows,
-    parameters: Mapping[str, Any],
-    metrics: Mapping[str, float],
-    trials: Trials,
-) -> str:
-    """Log a fitted candidate; returns the MLflow run's id. The run counts as finished only when all of it is there.
-
-    Args:
-        run, data: the training, and its set.
-        pipeline, rows: the fitted candidate and the rows that it learned from.
-        parameters, metrics, trials: the chosen hyperparameters, and how the search came to them.
-        study: the name of the search.
-
-    What is recorded of its files in Postgres is what is loaded later.
-    """
-    predictions = predict(pipeline, rows.inputs)
-    name = f"{family} as of {run.as_of:%Y-%m-%d}"
-    tags = _tags(run, data, family, study)
-    with asking(f"logging the {family} candidate of {run.subject}") as client:
-        experiment = _experiment(client, run.spec.model)
-        with _begun(client, experiment, name, tags) as run_id, work_folder() as folder:
-            at = int(time.time() * 1000)
-            client.log_batch(
-                run_id,
-                metrics=[Metric(each, value, at, 0) for each, value in metrics.items()],
-                params=[Param(each, str(value)) for each, value in parameters.items()],
-            )
-            client.log_inputs(run_id, [_dataset(run.spec, data, rows)])
-            model = _create_model(client, experiment, run_id, parameters)
-            client.set_tag(run_id, Tag.MODEL_URI, model.model_uri)
-            written, saved = folder / "run", folder / "model"
-            written.mkdir()
-            for content in _contents(run, family, rows, predictions, trials):
-                (written / content.NAME).write_bytes(content.to_bytes())
-            _save_pipeline(saved, model, run_id, run.spec, family, pipeline, rows)
-            # Of what stands here, before anybody else can reach it.
-            digests = {path.name: Digest.of(path.read_bytes()) for path in [*written.iterdir(), saved / PIPELINE]}
-            client.log_artifacts(run_id, str(written))
-            client.log_model_artifacts(model.model_id, str(saved))
-            client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-            records.add_candidate(Candidate(run_id, run.spec.model, family, model.model_id, digests))
-    return run_id
-
-
-@contextmanager
-def _begun(client: MlflowClient, experiment: str, name: str, tags: Mapping[str, str]) -> Iterator[str]:
-    """The id of a new run; it is FINISHED after the block, and FAILED after an error."""
-    run_id = client.create_run(experiment, tags=resolve_tags(dict(tags)), run_name=name).info.run_id
-    try:
-        yield run_id
-    except BaseException:
-        with suppress(MlflowException):  # a server that is away: the next training clears what is left
-            client.set_terminated(run_id, status="FAILED")
-        raise
-    client.set_terminated(run_id)
-
-
-def _create_model(client: MlflowClient, experiment: str, run_id: str, parameters: Mapping[str, Any]) -> LoggedModel:
-    """MLflow's logged model of a run, pending until its files are there. (`mlflow.sklearn.log_model` saves where nobody
-    can see the files before they are sent, nor clean up after a kill.)"""
-    model = client.create_logged_model(
-        experiment, "model", run_id, params={name: str(value) for name, value in parameters.items()}
-    )
-    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
-    return model
-
-
-def _save_pipeline(
-    folder: Path, model: LoggedModel, run_id: str, spec: ModelSpec, family: str, pipeline: Pipeline, rows: Rows
-) -> None:
-    mlflow.sklearn.save_model(
-        pipeline,
-        str(folder),
-        mlflow_model=Model(
-            artifact_path=model.artifact_location, model_uuid=model.model_id, run_id=run_id, model_id=model.model_id
-        ),
-        signature=_signature(spec),
-        input_example=rows.inputs.head(5),
-        conda_env=_conda_environment(family),  # inferring it takes ten seconds
-        pyfunc_predict_fn=spec.problem.method,
-        serialization_format="skops",
-        skops_trusted_types=list(family_of(family).types),
-    )
-
-
 def record(
     run: Run,
     run_id: str,
@@ -291,7 +144,7 @@ def parameters_of(run_id: str) -> dict[str, str]:
         return dict(client.get_run(run_id).data.params)
 
 
-def _experiment(client: MlflowClient, model: str) -> str:
+def experiment_id(client: MlflowClient, model: str) -> str:
     """The id of the model's experiment, created on first use, which several families may do at the same time.
 
     Raises:
@@ -304,92 +157,24 @@ def _experiment(client: MlflowClient, model: str) -> str:
             if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
                 raise
         experiment = client.get_experiment_by_name(model)
-    if experiment is None or experiment.lifecycle_stage != LifecycleStage.ACTIVE:
-        raise EvidenceMissing(
-            f"looking up the MLflow experiment {model}",
-            found="it was deleted",
-            expected="an experiment for the model's candidates",
-            next_step="restore it in MLflow (`mlflow experiments restore`), or delete it for good (`mlflow gc`)",
+    if experiment is None:
+        raise _deleted(model, "it was deleted for good meanwhile", "clear this task: a new one is made")
+    if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
+        number = experiment.experiment_id
+        restore = f"MLFLOW_TRACKING_URI={settings().mlflow_url} mlflow experiments restore --experiment-id {number}"
+        raise _deleted(
+            model,
+            f"it was deleted (its id is {number})",
+            f"restore it (`{restore}`), or delete it for good (`mlflow gc --experiment-ids {number}`); "
+            "then clear this task",
         )
     return str(experiment.experiment_id)
 
 
-def _tags(run: Run, data: TrainingSet, family: str, study: str) -> dict[str, str]:
-    """What a version is told apart and repeated by."""
-    optional = {Tag.DECISION: run.decision_id, Tag.CHANGED_AT: run.changed_at and run.changed_at.isoformat()}
-    return {
-        Tag.KEY: data.key,
-        Tag.FAMILY: family,
-        Tag.AS_OF: run.as_of.isoformat(),
-        Tag.REASON: run.reason,
-        Tag.RUN_ID: run.run_id,
-        Tag.STUDY: study,
-        Tag.SPEC: spec_hash(run.spec),
-        Tag.CODE: code_version(),
-        Tag.SEED: str(run.spec.search.seed),
-        Tag.CONTENT_HASH: data.content_hash,
-        Tag.VERSIONS: json.dumps(data.versions),
-        **{name: text for name, text in optional.items() if text},
-    }
-
-
-def _dataset(spec: ModelSpec, data: TrainingSet, rows: Rows) -> DatasetInput:
-    """The training set as MLflow knows datasets. It is made of several tables, whose versions the run's tags name; the
-    labels' stands for them all."""
-    label = spec.label.name
-    labels = LABELS.of(spec.model, label)
-    source = DeltaDatasetSource(
-        path=tables.table_path(labels), delta_table_version=data.versions.get(labels.within_model)
-    )
-    # MLflow takes every whole number for one that may be missing, and warns.
-    whole = rows.frame.select_dtypes("integer").columns
-    frame = rows.frame.astype(dict.fromkeys(whole, "float64"))
-    name = f"{spec.model} {data.key}"
-    dataset = mlflow.data.from_pandas(frame, source=source, name=name, targets=label, digest=data.content_hash[:32])
-    return DatasetInput(Dataset.from_dictionary(dataset.to_dict()), [InputTag(MLFLOW_DATASET_CONTEXT, "training")])
-
-
-def _conda_environment(family: str) -> dict[str, Any]:
-    """What a candidate is loaded with, as MLflow records it."""
-    packages = [f"{name}=={version(name)}" for name in ("mlflow", *requirements(family))]
-    return {
-        "name": "evergreen",
-        "channels": ["conda-forge"],
-        "dependencies": [f"python={platform.python_version()}", "pip", {"pip": packages}],
-    }
-
-
-def _signature(spec: ModelSpec) -> ModelSignature:
-    columns = [ColSpec(KINDS[kind].tracked, name) for name, kind in spec.feature_types.items()]
-    return ModelSignature(Schema(columns), Schema([TensorSpec(np.dtype(np.float64), spec.problem.shape)]))
-
-
-def _contents(
-    run: Run, family: str, rows: Rows, predictions: npt.NDArray[np.float64], trials: Trials
-) -> tuple[Content, ...]:
-    """The files of the run."""
-    reference = rows.inputs.assign(**run.spec.problem.columns(predictions))
-    if len(reference) > REFERENCE_ROWS:
-        reference = reference.sample(REFERENCE_ROWS, random_state=run.spec.search.seed)
-    environment = {"python": platform.python_version(), "platform": platform.platform()} | {
-        name: version(name) for name in {**dict.fromkeys(_ENVIRONMENT), **dict.fromkeys(requirements(family))}
-    }
-    return (
-        Reference(reference),
-        Sample(rows=_sample(rows.inputs, run.spec.problem.answers(predictions))),
-        trials,
-        Environment(environment),
-        SpecCopy(run.spec),
-    )
-
-
-def _sample(inputs: pd.DataFrame, answers: list[Answer]) -> tuple[SampleRow, ...]:
-    """Rows spread over the learning rows, with their predictions to the last bit; a missing value is null."""
-    chosen = np.linspace(0, len(inputs) - 1, min(SAMPLE_ROWS, len(inputs))).astype(int)
-    return tuple(
-        SampleRow(
-            features={str(name): None if pd.isna(value) else value for name, value in inputs.iloc[i].items()},
-            prediction=answers[i],
-        )
-        for i in chosen
+def _deleted(model: str, observed: str, next_step: str) -> EvidenceMissing:
+    return EvidenceMissing(
+        f"looking up the MLflow experiment {model}",
+        found=observed,
+        expected="an experiment for the model's candidates",
+        next_step=next_step,
     )

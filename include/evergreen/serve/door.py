@@ -15,7 +15,7 @@ from evergreen.settings import Network
 
 log = logging.getLogger(__name__)
 
-_TOLD_EVERY = 60.0  # seconds between two lines of the log about refusals
+_LOG_SECONDS = 60.0  # seconds between two lines of the log about refusals
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Door:
         now = loop.time()
         for connection in [one for one in self._connections if one.deadline <= now]:
             connection.overdue()
-        if self._refused and now - self._logged_at >= _TOLD_EVERY:
+        if self._refused and now - self._logged_at >= _LOG_SECONDS:
             statuses = ", ".join(f"{status}: {count:,}" for status, count in sorted(self._refused.items()))
             log.warning("refused before they were read, by status: %s", statuses)
             self._refused.clear()

@@ -92,7 +92,7 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
     from threadpoolctl import threadpool_limits
 
     from evergreen.model import families, rows
-    from evergreen.registry import tracking
+    from evergreen.registry import candidates, tracking
     from evergreen.registry.contents import Trial, Trials
     from evergreen.train import tuning
 
@@ -118,7 +118,7 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
                 family, best.params, spec.feature_types, spec.search.seed, label=spec.problem.kind
             ).fit(learn.inputs, learn.labels)
         metrics = {"search_score": best.value, "search_trials": float(len(trials))}
-        run_id = tracking.log_candidate(
+        run_id = candidates.log_candidate(
             run,
             data,
             family=family,

@@ -17,8 +17,8 @@ from evergreen.handovers.train import Candidate, Judged, SoundTrainingSet
 from evergreen.history import ledger
 from evergreen.history.events import Promoted
 from evergreen.model import families, rows
+from evergreen.registry import candidates, store
 from evergreen.registry import stages as registry
-from evergreen.registry import store, tracking
 from evergreen.registry.contents import Trials
 from evergreen.run import Run
 from evergreen.spec.schema import ModelSpec
@@ -62,7 +62,7 @@ class Contest:
             if damage is not None:
                 damage(pipeline)
                 patch.setattr(Pipeline, "predict_proba", lambda _, x: np.full((len(x), 2), 0.5))  # only to be logged
-            run_id = tracking.log_candidate(
+            run_id = candidates.log_candidate(
                 run,
                 data,
                 family=family,

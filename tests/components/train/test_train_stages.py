@@ -333,6 +333,31 @@ def test_what_a_killed_or_failed_training_began_to_log_is_cleared_by_the_next_on
     assert left == {living[1]}, "the pending models of the killed one and of the one that ended are gone"
 
 
+def test_a_deleted_experiment_is_missing_evidence_until_somebody_restores_it(
+    spec: ModelSpec, training_set: TrainingSet
+) -> None:
+    import mlflow
+
+    from evergreen.registry import tracking
+    from evergreen.settings import settings
+    from evergreen.train import stages
+
+    client = mlflow.MlflowClient(settings().mlflow_url)
+    experiment = client.create_experiment(spec.model)
+    client.delete_experiment(experiment)
+    run = run_as_of(spec)
+    data = training_set(run)
+
+    with pytest.raises(EvidenceMissing, match="it was deleted") as refused:
+        stages.tune(run, data, "logistic_regression")
+    assert f"experiments restore --experiment-id {experiment}" in refused.value.next_step
+    with pytest.raises(EvidenceMissing, match="it was deleted"):
+        tracking.last_key(spec.model, "logistic_regression", before=run.as_of)
+
+    client.restore_experiment(experiment)
+    assert tracking.last_key(spec.model, "logistic_regression", before=run.as_of) is None
+
+
 def test_a_training_that_was_done_before_and_whose_files_are_gone_is_done_again(
     spec: ModelSpec, training_set: TrainingSet, tmp_path: Path
 ) -> None:
