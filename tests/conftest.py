@@ -102,13 +102,13 @@ def started_once(name: str, start: Callable[[Processes, Path], dict[str, str]]) 
         start: gets the run's processes and a folder for the server's files.
     """
     folder = Path(os.environ[_SHARED])
-    told = folder / f"{name}.json"
+    record = folder / f"{name}.json"
     with (folder / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not told.exists():
-            told.write_text(json.dumps(start(Processes(folder), folder / name)))
-    found: dict[str, str] = json.loads(told.read_text())
-    return found
+        if not record.exists():
+            record.write_text(json.dumps(start(Processes(folder), folder / name)))
+    details: dict[str, str] = json.loads(record.read_text())
+    return details
 
 
 @pytest.fixture(scope="session")
@@ -168,13 +168,13 @@ def mlflow_url(postgres_url: str) -> str:
         processes.wait(service)
         return {"url": url}
 
-    found = started_once("mlflow", start)["url"]
+    server_url = started_once("mlflow", start)["url"]
     import mlflow
 
     mlflow.set_tracking_uri(
-        found
+        server_url
     )  # of the tests' own calls; the code under test names the server in its settings itself
-    return found
+    return server_url
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def refusing() -> Iterator[Any]:
 
 
 @pytest.fixture
-def asked(refusing: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def refusing_services(refusing: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The refusing server, in the place of every service."""
     url = f"http://127.0.0.1:{refusing.server_address[1]}"
     for name in ("EVERGREEN_MLFLOW_URL", "EVERGREEN_SERVER_URL", "EVERGREEN_AIRFLOW_URL", "AWS_ENDPOINT_URL"):
@@ -101,24 +101,24 @@ BODIES = {"json": b'{"error_code": "%s", "message": "no", "detail": "no"}', "pag
 
 @pytest.mark.parametrize("body", BODIES)
 @pytest.mark.parametrize("service", ASKING)
-def test_a_status_is_permanent_or_transient_whoever_answers_it(asked: Any, service: str, body: str) -> None:
+def test_a_status_is_permanent_or_transient_whoever_answers_it(refusing_services: Any, service: str, body: str) -> None:
     ask, setting = ASKING[service]
-    found: dict[int, EvergreenError] = {}
+    errors: dict[int, EvergreenError] = {}
     for status in (400, 401, 403, 404, 408, 409, 422, 425, 429, 500, 502, 503, 504):
-        asked.status = status
-        asked.body = BODIES[body].replace(b"%s", CODES.get(status, "NO_SUCH_CODE").encode())
+        refusing_services.status = status
+        refusing_services.body = BODIES[body].replace(b"%s", CODES.get(status, "NO_SUCH_CODE").encode())
         with_none = service == "server" and status == 404  # it serves none of the model
         try:
             assert ask() is None and with_none, f"{service} took {status} for an answer"
         except EvergreenError as error:
-            found[status] = error
-    transient = {status for status, error in found.items() if isinstance(error, TransientError)}
-    permanent = {status for status, error in found.items() if isinstance(error, PermanentError)}
+            errors[status] = error
+    transient = {status for status, error in errors.items() if isinstance(error, TransientError)}
+    permanent = {status for status, error in errors.items() if isinstance(error, PermanentError)}
     assert permanent >= {400, 401, 403, 409, 422} and transient >= {408, 425, 429, 500, 502, 503, 504}
     assert not permanent & {408, 425, 429, 500, 502, 503, 504}
     for status in (401, 403):
-        assert setting in found[status].next_step and str(status) in found[status].found, str(found[status])
-    assert "retried" not in found[422].next_step and "retried" in found[503].next_step
+        assert setting in errors[status].next_step and str(status) in errors[status].found, str(errors[status])
+    assert "retried" not in errors[422].next_step and "retried" in errors[503].next_step
 
 
 # MLflow's own codes stand in its JSON; what else answers in its place says only a status.
@@ -157,9 +157,9 @@ def test_a_login_that_the_database_keeps_out_is_permanent_and_its_setting_is_nam
             settings.cache_clear()
             with pytest.raises(
                 RequestRefused, match=rf"permission denied for database[\s\S]*{DATABASES[name]};"
-            ) as told:
+            ) as raised:
                 ask()
-            assert "hush" not in str(told.value), name
+            assert "hush" not in str(raised.value), name
     finally:
         with psycopg.connect(f"{home.database}/postgres", autocommit=True) as admin:
             admin.execute("drop database closed")
@@ -184,9 +184,9 @@ def test_a_search_whose_login_is_refused_midway_is_permanent(home: Settings, mon
                 raise (StorageInternalError("guesses") if at == "create_study" else cause) from cause
 
             patch.setattr(f"optuna.{at}", refuse)
-            with pytest.raises(RequestRefused, match="password authentication failed") as told:
+            with pytest.raises(RequestRefused, match="password authentication failed") as raised:
                 _search()
-            assert "EVERGREEN_DATABASE" in told.value.next_step and "guesses" not in str(told.value)
+            assert "EVERGREEN_DATABASE" in raised.value.next_step and "guesses" not in str(raised.value)
 
 
 def test_a_wrong_password_of_the_database_is_permanent(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,6 +198,6 @@ def test_a_wrong_password_of_the_database_is_permanent(home: Settings, monkeypat
         "the stack": lambda: local_postgres.create_databases(settings().database, ["one"]),
     }
     for name, ask in asking.items():
-        with pytest.raises(RequestRefused, match=r"password authentication failed[\s\S]*EVERGREEN_DATABASE") as told:
+        with pytest.raises(RequestRefused, match=r"password authentication failed[\s\S]*EVERGREEN_DATABASE") as raised:
             ask()
-        assert "hush" not in str(told.value), name
+        assert "hush" not in str(raised.value), name

@@ -87,8 +87,8 @@ def promoted(decision_id: str = "d1") -> Promoted:
     )
 
 
-def story(*told: Event) -> timeline.Story:
-    return timeline.Story([Entry(number, moment(28), event) for number, event in enumerate(told, 1)])
+def story(*events: Event) -> timeline.Story:
+    return timeline.Story([Entry(number, moment(28), event) for number, event in enumerate(events, 1)])
 
 
 def version(number: int, as_of: datetime) -> Version:
@@ -114,7 +114,7 @@ def test_a_loop_that_closed_passes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "reason"),
     [
         ({"story": story()}, "0 retrainings were decided, not one"),
         (
@@ -143,14 +143,14 @@ def test_a_loop_that_closed_passes() -> None:
         ({"comparison": Comparison(float("nan"), float("nan"), float("nan"), 0, 0)}, "not better"),
     ],
 )
-def test_a_loop_that_did_not_close_fails_and_says_why(changed: dict[str, Any], told: str) -> None:
-    with pytest.raises(StoryFailed, match=told):
+def test_a_loop_that_did_not_close_fails_and_says_why(changed: dict[str, Any], reason: str) -> None:
+    with pytest.raises(StoryFailed, match=reason):
         replace(CLOSED, **changed).check()
 
 
 def test_the_documented_customers_are_the_demos() -> None:
-    asked = re.search(r"/models/churn/predict .*?-d '(.*?)'\n", (PROJECT / "docs/serving.md").read_text(), re.DOTALL)
-    assert asked is not None
+    example = re.search(r"/models/churn/predict .*?-d '(.*?)'\n", (PROJECT / "docs/serving.md").read_text(), re.DOTALL)
+    assert example is not None
     story = churn.Story(seed=7)
     present = set(churn.business(story).world.batch(story.end)["customers"]["customer_id"])
-    assert {entity["customer_id"] for entity in json.loads(asked[1])["entities"]} <= present
+    assert {entity["customer_id"] for entity in json.loads(example[1])["entities"]} <= present

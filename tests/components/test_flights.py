@@ -66,7 +66,7 @@ def test_history_is_replayed_as_clients_ask(flights: ModelSpec) -> None:
     spans = rules.label_spans(flights, Interval.of_day(day))
     span = next(span for span in spans if span.partition == day.isoformat())
     replayed = computing.requests(flights.asking, span).to_pandas().set_index("flight_id")
-    asked = pd.DataFrame(
+    requests = pd.DataFrame(
         [
             entity | {"event_timestamp": pd.Timestamp(body["as_of"])}
             for offset in (-1, 0)
@@ -76,9 +76,9 @@ def test_history_is_replayed_as_clients_ask(flights: ModelSpec) -> None:
     ).set_index("flight_id")
     departures = upstream.batches(day)["departures"]
     assert len(replayed) == len(departures) > 300
-    asked = asked.loc[replayed.index]
+    requests = requests.loc[replayed.index]
     for column in replayed.columns:
-        ours, theirs = replayed[column], asked[column]
+        ours, theirs = replayed[column], requests[column]
         if pd.api.types.is_numeric_dtype(ours):
             ours, theirs = ours.astype(float), theirs.astype(float)
         assert ((ours == theirs) | (ours.isna() & theirs.isna())).all(), column
@@ -95,25 +95,25 @@ def test_refitting_each_day_learns_what_was_known_that_morning_and_nothing_later
         entities = table.to_pandas().sort_values(["event_timestamp", spec.entity.key], ignore_index=True)
         return historical.read(spec, entities.drop(columns=["known_at", "partition"]))
 
-    def by_hand(asked: pd.DataFrame, *learned: str) -> np.ndarray:
+    def by_hand(requests: pd.DataFrame, *learned: str) -> np.ndarray:
         frame = known(*learned)
         model = families.build("logistic_regression", parameters, spec.feature_types, spec.search.seed)
         model.fit(rows.inputs(spec.feature_types, frame), frame[spec.label.name])
-        return model.predict_proba(asked)[:, 1]
+        return model.predict_proba(requests)[:, 1]
 
-    asked = rows.inputs(spec.feature_types, known("2013-02-10").head(40))
+    requests = rows.inputs(spec.feature_types, known("2013-02-10").head(40))
     moments = pd.Series(pd.to_datetime([f"{tenth}T09:00Z"] * 20 + [f"{last}T23:00Z"] * 20))
-    found = report._refitted(spec, "logistic_regression", parameters, moments, asked)
+    probabilities = report._refitted(spec, "logistic_regression", parameters, moments, requests)
     # A label is known a day after its day, the latest day is kept to evaluate on,
     # and what is learned was known as that began.
-    assert found[:20] == pytest.approx(by_hand(asked[:20], "2013-02-07"), abs=1e-6)
-    assert found[20:] == pytest.approx(by_hand(asked[20:], "2013-02-07", "2013-02-08"), abs=1e-6)
-    assert abs(found[20:] - by_hand(asked[20:], "2013-02-07")).max() > 1e-3, "a day more makes a difference"
+    assert probabilities[:20] == pytest.approx(by_hand(requests[:20], "2013-02-07"), abs=1e-6)
+    assert probabilities[20:] == pytest.approx(by_hand(requests[20:], "2013-02-07", "2013-02-08"), abs=1e-6)
+    assert abs(probabilities[20:] - by_hand(requests[20:], "2013-02-07")).max() > 1e-3, "a day more makes a difference"
 
     for _ in upstream.write(last, last, settings().landing):
         pass
     inline.run(inline.of(spec, Interval.of_day(last)), "ingest")
-    assert (report._refitted(spec, "logistic_regression", parameters, moments, asked) == found).all()
+    assert (report._refitted(spec, "logistic_regression", parameters, moments, requests) == probabilities).all()
 
 
 def test_a_report_says_when_one_version_served_throughout() -> None:
@@ -128,8 +128,8 @@ def test_a_report_says_when_one_version_served_throughout() -> None:
         for way in (report.NEVER, report.DAILY)
     }
     story = timeline.Story([])
-    told = "\n".join(report.Report(story, rows, comparisons, judged, "ridge", {"landed": 180}, {1: 180}).lines())
-    assert "One version served throughout" in told
-    assert "against never retrained: roc_auc +0.0000" in told and "no difference that these days can show" in told
-    assert "against refitted every day: roc_auc +1.0000" in told and told.rstrip().endswith("better")
-    assert "2013-06-10" in told and "2013-06-03" in told, "one line a week"
+    text = "\n".join(report.Report(story, rows, comparisons, judged, "ridge", {"landed": 180}, {1: 180}).lines())
+    assert "One version served throughout" in text
+    assert "against never retrained: roc_auc +0.0000" in text and "no difference that these days can show" in text
+    assert "against refitted every day: roc_auc +1.0000" in text and text.rstrip().endswith("better")
+    assert "2013-06-10" in text and "2013-06-03" in text, "one line a week"

@@ -72,17 +72,17 @@ def test_parts_of_the_stack_start_alone_and_again(
         other.listen()
         try:
             assert cli.main(["up", "postgres", "reports"]) == 0
-            told = capsys.readouterr().out
-            assert told.splitlines()[-1].split() == ["Reports", os.environ["EVERGREEN_REPORTS_URL"]]
-            assert f"the login of Airflow: admin / {settings().airflow_password} " in told
+            output = capsys.readouterr().out
+            assert output.splitlines()[-1].split() == ["Reports", os.environ["EVERGREEN_REPORTS_URL"]]
+            assert f"the login of Airflow: admin / {settings().airflow_password} " in output
             assert sorted(path.stem for path in (home / "run").glob("*.json")) == ["postgres", "reports"]
             assert cli.main(["down"]) == 0
             monkeypatch.setenv("EVERGREEN_DISK_RESERVE_MB", "1000000000")
             settings.cache_clear()
             assert cli.main(["up", "postgres"]) == 0, "on the data that is there"
-            told = capsys.readouterr().out
-            assert settings().airflow_password not in told, "a password is shown once"
-            assert "WARNING: the disk of Postgres, home, lake" in told, "little space is told"
+            output = capsys.readouterr().out
+            assert settings().airflow_password not in output, "a password is shown once"
+            assert "WARNING: the disk of Postgres, home, lake" in output, "little space is told"
         finally:
             assert stack.down() == ["postgres"]
 
@@ -97,9 +97,9 @@ def test_a_database_server_that_does_not_answer_is_named(home: Path, monkeypatch
     port = free_port()
     monkeypatch.setenv("EVERGREEN_DATABASE", f"postgresql://someone:secret@127.0.0.1:{port}")
     settings.cache_clear()
-    with pytest.raises(ServiceUnavailable, match=f"{port}[\\s\\S]*EVERGREEN_DATABASE") as told:
+    with pytest.raises(ServiceUnavailable, match=f"{port}[\\s\\S]*EVERGREEN_DATABASE") as raised:
         stack.up()
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(raised.value)
 
 
 def test_a_folder_that_no_stack_wrote_is_not_deleted(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,9 +131,9 @@ def test_a_demo_that_is_interrupted_while_it_starts_leaves_nothing_running(home:
             demo.send_signal(signal.SIGINT)
             break
     begin = time.monotonic()
-    _, told = demo.communicate(timeout=60)
-    assert demo.returncode == 130, told
-    assert "Interrupted: all that the demo had started is stopped" in told and "Traceback" not in told
+    _, output = demo.communicate(timeout=60)
+    assert demo.returncode == 130, output
+    assert "Interrupted: all that the demo had started is stopped" in output and "Traceback" not in output
     assert {"postgres", "mlflow"} <= {path.stem for path in (home / "logs").glob("*.log")}
     left = [process for process in started if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
     assert not left, f"after {time.monotonic() - begin:.0f} s"

@@ -55,8 +55,8 @@ def test_workers_that_start_at_once_make_the_logins_tables_once(postgres_url: st
             worker.stdin.write("\n")
             worker.stdin.flush()
         for worker in workers:
-            _, told = worker.communicate(timeout=120)
-            assert worker.returncode == 0, told[-2000:]
+            _, output = worker.communicate(timeout=120)
+            assert worker.returncode == 0, output[-2000:]
     finally:
         for worker in workers:
             worker.kill()

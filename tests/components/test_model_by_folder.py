@@ -81,8 +81,10 @@ def test_history_is_replayed_as_clients_ask(trained: dict[str, Any]) -> None:
     no skew between training and serving."""
     frame = rows_of(trained["data"])
     days = [Day(FIRST + timedelta(days=number)) for number in range(TRAINED)]
-    asked = pd.DataFrame([request["entity"] | {"at": request["as_of"]} for day in days for request in day.requests()])
-    joined = frame.merge(asked, on="parcel_id", suffixes=("", "_asked"))
+    requests = pd.DataFrame(
+        [request["entity"] | {"at": request["as_of"]} for day in days for request in day.requests()]
+    )
+    joined = frame.merge(requests, on="parcel_id", suffixes=("", "_asked"))
     assert len(joined) == len(frame) > 4 * A_DAY
     for name in ("shop_id", "depot_id", "weight", "express", "hour", "congestion"):
         assert (joined[name] == joined[f"{name}_asked"]).all(), name

@@ -54,13 +54,15 @@ class Handler(BaseHTTPRequestHandler):
         assert self.path == "/models/churn/predict"
         self.server.bodies.append(body)
         self.server.connections.add(self.client_address)
-        asked = [entity["customer_id"] for entity in body.get("entities") or [body["entity"]]]
-        if self.server.broken & set(asked):
+        customers = [entity["customer_id"] for entity in body.get("entities") or [body["entity"]]]
+        if self.server.broken & set(customers):
             self.answer(500, {"detail": "no champion"})
-        elif "entity" in body and asked[0] in self.server.refuse:
-            self.answer(404, {"detail": f"unknown customer_id {asked[0]}"})
+        elif "entity" in body and customers[0] in self.server.refuse:
+            self.answer(404, {"detail": f"unknown customer_id {customers[0]}"})
         else:
-            items = [{"customer_id": name, "prediction": None if name in self.server.refuse else 0.1} for name in asked]
+            items = [
+                {"customer_id": name, "prediction": None if name in self.server.refuse else 0.1} for name in customers
+            ]
             self.answer(200, {"version": 3, "predictions": items})
 
     def answer(self, status: int, content: dict[str, Any]) -> None:
@@ -86,10 +88,12 @@ def test_asks_about_every_active_customer_once_within_the_day(server: Server) ->
     answers = traffic.replay_day(WORLD, DAY, server.url)
     singles = [body["entity"] for body in server.bodies if "entity" in body]
     batched = [entity for body in server.bodies for entity in body.get("entities", [])]
-    asked = sorted(entity["customer_id"] for entity in singles + batched)
+    customers = sorted(entity["customer_id"] for entity in singles + batched)
     snapshot = WORLD.batch(date(2026, 1, 4))["customers"]
-    assert asked == sorted(snapshot.loc[snapshot["snapshot_at"].str.startswith("2026-01-04"), "customer_id"].unique())
-    assert (answers.answered, answers.unknown, dict(answers.versions)) == (len(asked), [], {"3": len(asked)})
+    assert customers == sorted(
+        snapshot.loc[snapshot["snapshot_at"].str.startswith("2026-01-04"), "customer_id"].unique()
+    )
+    assert (answers.answered, answers.unknown, dict(answers.versions)) == (len(customers), [], {"3": len(customers)})
     assert answers.requests == len(server.bodies)
     assert singles
     assert batched

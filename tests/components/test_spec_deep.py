@@ -236,9 +236,9 @@ def test_deep_and_other_mistakes_are_told_together(tmp_path: Path) -> None:
 
 
 def test_every_model_of_the_repository_is_valid() -> None:
-    found = folders(PROJECT / "include" / "models")
-    assert "churn" in [folder.name for folder in found]
-    for folder in found:
+    specs = folders(PROJECT / "include" / "models")
+    assert "churn" in [folder.name for folder in specs]
+    for folder in specs:
         load_spec(folder, deep=True)
 
 
@@ -261,8 +261,8 @@ def test_check_tells_all_models_and_fails_for_one(models: Path, capsys: pytest.C
     ]
     shutil.copytree(SPECS / "invalid" / "five_mistakes", models / "five_mistakes")
     assert cli.main(["check"]) == 1
-    told = capsys.readouterr()
-    assert "5 mistakes" in told.err and "renewals: valid" in told.out
+    output = capsys.readouterr()
+    assert "5 mistakes" in output.err and "renewals: valid" in output.out
     assert cli.main(["check", "renewals"]) == 0
     assert capsys.readouterr().err == ""
     assert cli.main(["check", "five_mistakes"]) == 1

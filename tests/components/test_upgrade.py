@@ -120,15 +120,15 @@ def made_before(home: Path) -> tuple[psutil.Process, psutil.Process]:
 
 def rows(here: Settings) -> set[tuple[str, str, str]]:
     """Who owns `runs`, and what it says, in each database, asked with the database's own login."""
-    found: set[tuple[str, str, str]] = set()
+    entries: set[tuple[str, str, str]] = set()
     for name in BEFORE:
         with psycopg.connect(here.database_url(name)) as connection:
             connection.execute("insert into runs (said) values ('more'); delete from runs where said = 'more'")
             owners = connection.execute(
                 "select current_user, tableowner, said from pg_tables, runs where tablename = 'runs'"
             ).fetchall()
-            found.update((owner, table, said) for owner, table, said in owners)
-    return found
+            entries.update((owner, table, said) for owner, table, said in owners)
+    return entries
 
 
 def open_to_others(home: Path) -> list[Path]:
@@ -144,8 +144,8 @@ def open_to_others(home: Path) -> list[Path]:
 def test_up_takes_over_a_home_and_a_running_stack_of_an_earlier_release(home: Path) -> None:
     server, reports = made_before(home)
     os.umask(UMASK)  # as the command does
-    told: list[str] = []
-    here = stack.up(told.append, only=("postgres", "reports"))
+    messages: list[str] = []
+    here = stack.up(messages.append, only=("postgres", "reports"))
     assert server.is_running() and reports.is_running(), "what runs is left running"
     for _ in range(2):
         assert {f"{name}_owner" for name in DATABASES} == {url.split(":")[1][2:] for url in here.databases.values()}
@@ -160,5 +160,5 @@ def test_up_takes_over_a_home_and_a_running_stack_of_an_earlier_release(home: Pa
         assert here.mlflow_password and f"EVERGREEN_MLFLOW_URL={here.mlflow_url}" in (home / "environment").read_text()
         assert stack.down() == ["reports", "postgres"]
         assert not server.is_running() or server.status() == psutil.STATUS_ZOMBIE
-        here = stack.up(told.append, only=("postgres", "reports"))  # on its data, by this release
+        here = stack.up(messages.append, only=("postgres", "reports"))  # on its data, by this release
     assert stack.reset() == [] and not home.exists()

@@ -58,22 +58,22 @@ def values(name, column, **arguments):
     ],
 )
 def test_failing_rows_are_named_with_their_values(stated, failing, samples):
-    (found,) = judged(stated)
-    assert found.error is None
-    assert found.failing == failing
-    assert found.success == (not failing)
-    assert found.samples == samples
+    (result,) = judged(stated)
+    assert result.error is None
+    assert result.failing == failing
+    assert result.success == (not failing)
+    assert result.samples == samples
 
 
 def test_failing_rows_are_named_by_their_position_in_the_batch():
-    (found,) = judged(values("not_be_null", "amount"), positions=[10, 11, 12, 13])
-    assert found.failing == (11,)
+    (result,) = judged(values("not_be_null", "amount"), positions=[10, 11, 12, 13])
+    assert result.failing == (11,)
 
 
 def test_mostly_tolerates_failing_rows_and_still_names_them():
-    (found,) = judged(values("be_between", "amount", min_value=0, mostly=0.5))
-    assert found.success
-    assert found.failing == (2,)
+    (result,) = judged(values("be_between", "amount", min_value=0, mostly=0.5))
+    assert result.success
+    assert result.failing == (2,)
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,9 @@ def test_mostly_tolerates_failing_rows_and_still_names_them():
     ],
 )
 def test_an_expectation_about_the_table_names_no_rows(stated):
-    (found,) = judged({**stated, "severity": "warning"})
-    assert (found.success, found.failing, found.severity, found.error) == (False, None, "warning", None)
-    assert found.observed.startswith("found ")
+    (result,) = judged({**stated, "severity": "warning"})
+    assert (result.success, result.failing, result.severity, result.error) == (False, None, "warning", None)
+    assert result.observed.startswith("found ")
 
 
 def test_an_exception_counts_as_a_failure_and_is_told(caplog):
@@ -110,8 +110,8 @@ def test_an_exception_counts_as_a_failure_and_is_told(caplog):
 def test_of_an_empty_table_only_expectations_about_the_table_are_asked():
     mean = {"type": "expect_column_mean_to_be_between", "column": "amount", "min_value": 0}
     count = {"type": "expect_table_row_count_to_be_between", "min_value": 1}
-    found = judged(values("not_be_null", "key"), mean, count, table=TABLE.slice(0, 0))
-    assert [(each.name, each.success) for each in found] == [("expect_table_row_count_to_be_between()", False)]
+    results = judged(values("not_be_null", "key"), mean, count, table=TABLE.slice(0, 0))
+    assert [(each.name, each.success) for each in results] == [("expect_table_row_count_to_be_between()", False)]
 
 
 def test_every_expectation_that_great_expectations_cannot_read_is_named_at_once():

@@ -174,7 +174,7 @@ def test_a_new_category_alerts_and_its_rows_stay(run):
 
 
 @pytest.mark.parametrize(
-    ("lines", "found"),
+    ("lines", "problem"),
     [
         ([], "expect_table_row_count_to_be_between(), min_value=1, max_value=1000: found 0"),
         (
@@ -195,17 +195,17 @@ def test_a_new_category_alerts_and_its_rows_stay(run):
     ],
     ids=["empty batch", "all-null column", "missing keys", "out of range", "wrong types", "duplicate keys"],
 )
-def test_a_broken_batch_stops_the_run_and_says_what_where_and_what_to_do(run, lines, found):
+def test_a_broken_batch_stops_the_run_and_says_what_where_and_what_to_do(run, lines, problem):
     with pytest.raises(ContractBroken) as caught:
         validated(run, *lines)
     message = str(caught.value)
     assert "validating the sources of shop 2026-01-05" in message
     assert f"{SOURCE}: " in message
-    assert found in message
+    assert problem in message
     assert "nothing was published" in message
     assert caught.value.links[Link.DATA_DOCS] in message
     assert message.splitlines()[-1].startswith("  next step: correct the batch upstream")
-    assert found.replace("≥", "") in page(caught.value)
+    assert problem.replace("≥", "") in page(caught.value)
 
 
 def test_an_empty_batch_passes_a_contract_that_allows_it(run):
@@ -316,8 +316,8 @@ def test_several_partitions_of_a_view_are_judged_each_by_the_whole_contract(run)
         features(run, "web", None, partition="2026-01-06"),
     )
     result = validate_features(run, computed)
-    told = "expect_column_values_to_not_be_null(kind): 1 of 2 rows fail (row 1; value null)"
-    assert result.warnings == (f"habits: {told}", f"habits of 2026-01-06: {told}")
+    warning = "expect_column_values_to_not_be_null(kind): 1 of 2 rows fail (row 1; value null)"
+    assert result.warnings == (f"habits: {warning}", f"habits of 2026-01-06: {warning}")
     text = page(result)
     assert all(name in text for name in ("habits of 2026-01-04", "habits of 2026-01-06")), (
         "a partition is not on the page"
@@ -364,7 +364,7 @@ IMMATURE = [DAY.as_of - timedelta(days=1)] * 15 + [DAY.as_of - timedelta(days=3)
 
 
 @pytest.mark.parametrize(
-    ("changed", "found"),
+    ("changed", "problem"),
     [
         ({"kind": None}, "expect_table_columns_to_match_set(guest_id, event_timestamp, returns, visits_7d, kind)"),
         ({"kind": pa.nulls(30, pa.string())}, "expect_column_proportion_of_non_null_values_to_be_between(kind)"),
@@ -378,10 +378,10 @@ IMMATURE = [DAY.as_of - timedelta(days=1)] * 15 + [DAY.as_of - timedelta(days=3)
     ],
     ids=["missing column", "empty feature", "no label", "wrong label", "immature label", "repeated rows"],
 )
-def test_a_training_set_that_may_not_be_used_stops_the_run(run, changed, found):
+def test_a_training_set_that_may_not_be_used_stops_the_run(run, changed, problem):
     with pytest.raises(ContractBroken) as caught:
         validate_training(run, training_set(**changed))
-    assert found in str(caught.value)
+    assert problem in str(caught.value)
 
 
 def test_too_little_to_learn_from_is_missing_evidence(run):

@@ -72,17 +72,17 @@ def run(loop: str, lines: Lines, day: date, model: str = "churn", **conf: str) -
             select(AssetEvent).where(AssetEvent.source_run_id == ended.run_id, AssetEvent.source_dag_id == dag.dag_id)
         )
         extras = {event.asset.name: event.extra for event in events}
-        found = session.scalars(
+        values = session.scalars(
             select(XComModel).where(XComModel.run_id == ended.run_id, XComModel.dag_id == dag.dag_id)
         )
-        xcoms = [(xcom.task_id, xcom.key, XComModel.deserialize_value(xcom)) for xcom in found]
+        xcoms = [(xcom.task_id, xcom.key, XComModel.deserialize_value(xcom)) for xcom in values]
     return {
         "state": str(ended.state),
         "interval": [str(ended.data_interval_start), str(ended.data_interval_end)],
-        "tasks": {task: found[0] if len(found) == 1 else sorted(found) for task, found in states.items()},
+        "tasks": {task: of_task[0] if len(of_task) == 1 else sorted(of_task) for task, of_task in states.items()},
         "results": {task: value for task, key, value in xcoms if key == "return_value"},
         "links": {task: {k: v for t, k, v in xcoms if t == task and k != "return_value"} for task in states},
-        "log": {task: list(told) for task, told in lines.of_task.items()},
+        "log": {task: list(messages) for task, messages in lines.of_task.items()},
         "assets": extras,
         "seconds": round(time.monotonic() - begin, 1),
     }

@@ -16,10 +16,10 @@ from evergreen.throttle import FREE
 def test_a_redirect_of_the_login_is_no_right_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.api_fastapi.auth.managers.simple.routes.login import login_router
 
-    found = importlib.util.spec_from_file_location("evergreen_login", PROJECT / "plugins" / "login.py")
-    assert found is not None and found.loader is not None
-    plugin = importlib.util.module_from_spec(found)
-    found.loader.exec_module(plugin)
+    module_spec = importlib.util.spec_from_file_location("evergreen_login", PROJECT / "plugins" / "login.py")
+    assert module_spec is not None and module_spec.loader is not None
+    plugin = importlib.util.module_from_spec(module_spec)
+    module_spec.loader.exec_module(plugin)
     (passwords := tmp_path / "passwords.json").write_text('{"admin": "right"}')
     monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "admin:admin")
     monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE", str(passwords))

@@ -82,8 +82,8 @@ def task(name: str, **inputs: Any) -> Any:
 def shown(ti: Any) -> dict[Link, str]:
     from evergreen.orchestration.links import BUTTONS
 
-    found = {button.link: button.get_link(None, ti_key=ti) for button in BUTTONS}  # type: ignore[arg-type]
-    return {link: address for link, address in found.items() if address}
+    addresses = {button.link: button.get_link(None, ti_key=ti) for button in BUTTONS}  # type: ignore[arg-type]
+    return {link: address for link, address in addresses.items() if address}
 
 
 def left(hand_over: Handover) -> Any:

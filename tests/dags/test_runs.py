@@ -134,21 +134,21 @@ def stack(
         )
         _parcels(home, f"{postgres_url}/{prefix}roads")
         environment.remember(home, {})
-        found = environment.of_service("airflow", settings())
+        variables = environment.of_service("airflow", settings())
     settings.cache_clear()
-    found["PYTHONPATH"] += os.pathsep + str(PROJECT)
+    variables["PYTHONPATH"] += os.pathsep + str(PROJECT)
     host, told_at = slack.server_address[:2]
     webhook = {"conn_type": "slackwebhook", "password": f"http://{host}:{told_at}/services/T0/B0/X"}
-    found |= {"EVERGREEN_ALERTS": "log,slack", "AIRFLOW_CONN_SLACK_DEFAULT": json.dumps(webhook)}
+    variables |= {"EVERGREEN_ALERTS": "log,slack", "AIRFLOW_CONN_SLACK_DEFAULT": json.dumps(webhook)}
     url = f"http://127.0.0.1:{port}/healthz"
     command = [sys.executable, "-m", "evergreen.serve", "--port", str(port)]
-    server = Service("server-of-runs", command, found, lambda: answers(url), 120)
+    server = Service("server-of-runs", command, variables, lambda: answers(url), 120)
     services.start(server)
     roads = f"{postgres_url}/{prefix}roads"  # a connection as one makes it in the UI: in Airflow's own database
     for command in (["db", "migrate"], ["connections", "add", "roads_db", "--conn-uri", roads]):
         done = subprocess.run(
             [sys.executable, "-m", "airflow", *command],
-            env=found,
+            env=variables,
             cwd=PROJECT,
             capture_output=True,
             text=True,
@@ -156,7 +156,7 @@ def stack(
         )
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     services.wait(server)
-    yield found
+    yield variables
     services.stop("server-of-runs")
 
 
@@ -172,8 +172,8 @@ def report(stack: dict[str, str]) -> Report:
         timeout=600,
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
-    found: Report = json.loads(file.read_text())
-    return found
+    content: Report = json.loads(file.read_text())
+    return content
 
 
 def log_of(run: Report, task: str) -> str:
@@ -323,8 +323,8 @@ def test_a_model_of_which_there_is_a_folder_and_nothing_else_runs_all_its_loops(
     command = [sys.executable, "-m", "tests.dags.runs", str(file), model]
     done = subprocess.run(command, env=stack, cwd=PROJECT, capture_output=True, text=True, timeout=800)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
-    found: Report = json.loads(file.read_text())
-    for run in found["ingest"]:
+    outcome: Report = json.loads(file.read_text())
+    for run in outcome["ingest"]:
         assert set(run["tasks"].values()) == {"success"}, run["tasks"]
         assert run["results"]["publish"]["sources"]["parcels"] | {"version": 0, "content_hash": ""} == {
             "rows": A_DAY,
@@ -332,15 +332,15 @@ def test_a_model_of_which_there_is_a_folder_and_nothing_else_runs_all_its_loops(
             "version": 0,
             "content_hash": "",
         }
-    train = found["train"]
+    train = outcome["train"]
     assert train["tasks"]["tune"] in ("success", ["success"] * families) and train["tasks"]["deploy"] == "success", (
         train["tasks"]
     )
     assert train["results"]["gates"]["scores"]["rmse"] < 2.0
-    assert found["traffic"] == {"answered": A_DAY, "unknown": 0, "versions": {"1": A_DAY}}
-    assert found["monitor"]["results"]["collect"]["rows"] == A_DAY
-    assert found["monitor"]["results"]["decide"]["action"] in ("none", "alert")
+    assert outcome["traffic"] == {"answered": A_DAY, "unknown": 0, "versions": {"1": A_DAY}}
+    assert outcome["monitor"]["results"]["collect"]["rows"] == A_DAY
+    assert outcome["monitor"]["results"]["decide"]["action"] in ("none", "alert")
     serving = httpx.get(f"{stack['EVERGREEN_SERVER_URL']}/models/{model}", timeout=10).json()
     assert (serving["version"], serving["role"]) == (1, "champion")
-    origin = found["ingest"][0]["results"]["extract"]["sources"]["roads"]["origin"]
+    origin = outcome["ingest"][0]["results"]["extract"]["sources"]["roads"]["origin"]
     assert (origin == "roads_db by sources/roads.sql") == (model == "parcels_history"), origin

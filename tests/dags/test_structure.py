@@ -33,9 +33,9 @@ PARSE_BUDGET = 2.0  # seconds per file, on a slow machine; measured 0.1 s
 
 
 def dags(dag_bag: DagBag) -> list[DAG]:
-    found = list(dag_bag.dags.values())
-    assert found, "the DAG folder is empty: nothing was tested"
-    return found
+    all_dags = list(dag_bag.dags.values())
+    assert all_dags, "the DAG folder is empty: nothing was tested"
+    return all_dags
 
 
 def test_exactly_the_loops_of_every_spec_and_no_import_error(dag_bag: DagBag) -> None:

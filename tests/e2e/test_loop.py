@@ -32,8 +32,8 @@ pytestmark = pytest.mark.timeout(2400)
 
 
 def run_of(running: Stack, loop: str, run_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = running.demo.runs.api.get(f"/dags/{running.demo.ids[loop]}/dagRuns/{run_id}")
-    return found
+    run: dict[str, Any] = running.demo.runs.api.get(f"/dags/{running.demo.ids[loop]}/dagRuns/{run_id}")
+    return run
 
 
 def states(running: Stack, run: dict[str, Any]) -> dict[str, str]:
@@ -58,21 +58,21 @@ def finished_trials() -> dict[str, int]:
 
 def test_backfill_train_serve_drift_monitor_retrain(running: Stack) -> None:
     running.demo.play()
-    told = timeline.read(running.spec, STORY.drift)
-    print("\n".join(told.lines()))
-    told.check()
+    story = timeline.read(running.spec, STORY.drift)
+    print("\n".join(story.lines()))
+    story.check()
     ingested = running.demo.runs.of(running.demo.ids["ingest"])
     past = days(running.spec.first_day, STORY.history_end)
     assert sum(run["run_type"] == "backfill" for run in ingested) == len(past), "history came by backfill runs"
     assert {run["state"] for run in ingested} == {"success"}
-    assert (told.old.number, told.new.number) == (1, 2)
+    assert (story.old.number, story.new.number) == (1, 2)
 
 
 def test_every_answered_prediction_is_in_the_log_and_was_monitored(running: Stack) -> None:
     live = days(STORY.history_end + timedelta(days=1), STORY.end)
     logged = predictions.between(running.spec.model, live[0].start, live[-1].end)
-    asked = sum(len(business(STORY).world.active_on(day.start.date())) for day in live)
-    assert len(logged) == asked
+    expected = sum(len(business(STORY).world.active_on(day.start.date())) for day in live)
+    assert len(logged) == expected
     assert {row.version for row in logged} == {1, 2}
 
 
@@ -98,15 +98,15 @@ def test_pages_are_linked_from_their_tasks_and_answer(running: Stack) -> None:
         ("ingest", "validate", "Data Docs"),
         ("monitor", "drift", "Drift report"),
     ):
-        found = api.get(f"/dags/{running.demo.ids[loop]}/dagRuns/live__{day}/taskInstances/{task}/links")["extra_links"]
-        page = httpx.get(found[link], timeout=20)
-        assert page.status_code == 200 and "<html" in page.text.lower(), f"{link}: {found}"
+        links = api.get(f"/dags/{running.demo.ids[loop]}/dagRuns/live__{day}/taskInstances/{task}/links")["extra_links"]
+        page = httpx.get(links[link], timeout=20)
+        assert page.status_code == 200 and "<html" in page.text.lower(), f"{link}: {links}"
     retraining = next(
         run for run in running.demo.runs.of(running.demo.ids["train"]) if run["dag_run_id"].startswith("drift__")
     )
-    found = api.get(f"/dags/{running.demo.ids['train']}/dagRuns/{retraining['dag_run_id']}/taskInstances/deploy/links")
-    assert found["extra_links"]["MLflow run"].startswith(running.settings.mlflow_url)
-    assert found["extra_links"]["Model server"].startswith(running.settings.server_url)
+    links = api.get(f"/dags/{running.demo.ids['train']}/dagRuns/{retraining['dag_run_id']}/taskInstances/deploy/links")
+    assert links["extra_links"]["MLflow run"].startswith(running.settings.mlflow_url)
+    assert links["extra_links"]["Model server"].startswith(running.settings.server_url)
 
 
 def test_a_missing_batch_fails_at_once_and_its_log_ends_with_the_next_step(running: Stack) -> None:
@@ -182,12 +182,12 @@ def test_running_a_day_again_changes_nothing(running: Stack) -> None:
     before = published()
     again = Interval.of_day(STORY.history_end - timedelta(days=5))
     # As the UI's form sends it: with the logical date of now, which lies long after the model's last day of data.
-    asked = {
+    body = {
         "dag_run_id": "again",
         "logical_date": datetime.now(UTC).isoformat(),
         "conf": {"partition": again.partition},
     }
-    run = running.demo.runs.api.post(f"/dags/{running.demo.ids['ingest']}/dagRuns", asked)
+    run = running.demo.runs.api.post(f"/dags/{running.demo.ids['ingest']}/dagRuns", body)
     done = states(running, running.demo.runs.wait(run))
     assert (len(done), set(done.values())) == (8, {"success"}), "a run without tasks is green too"
     assert published() == before
@@ -211,12 +211,12 @@ def test_a_day_is_backfilled_again_from_the_command_line(running: Stack) -> None
         "--reprocess-behavior",
         "completed",
     ]
-    asked, runs = datetime.now(UTC), running.demo.runs
+    before, runs = datetime.now(UTC), running.demo.runs
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
-    (run,) = [found for found in runs.of(dag_id) if (found["data_interval_start"] or "").startswith(day.partition)]
+    (run,) = [each for each in runs.of(dag_id) if (each["data_interval_start"] or "").startswith(day.partition)]
     assert set(states(running, runs.wait(run)).values()) == {"success"}
-    assert all(datetime.fromisoformat(task["start_date"]) > asked for task in runs.tasks(run)), "it is run again"
+    assert all(datetime.fromisoformat(task["start_date"]) > before for task in runs.tasks(run)), "it is run again"
 
 
 def test_a_training_done_before_makes_no_new_trial_and_no_new_version(running: Stack) -> None:
@@ -233,15 +233,15 @@ def test_rollback_by_its_dag_and_no_rerun_promotes_what_was_rolled_back_from(run
         return number
 
     runs = running.demo.runs
-    asked = {"version": served(), "reason": "a test"}
-    first = runs.wait(runs.trigger("churn__rollback", "back", conf=asked))
+    request = {"version": served(), "reason": "a test"}
+    first = runs.wait(runs.trigger("churn__rollback", "back", conf=request))
     assert (states(running, first), served()) == ({"rollback": "success"}, 1)
     trail = ledger.entries("churn")
     event = trail[-1].event
     assert isinstance(event, RolledBack)
     assert (event.version, event.actor, event.reason) == (1, "admin, run back", "a test")
 
-    runs.wait(runs.trigger("churn__rollback", "back_again", conf=asked))
+    runs.wait(runs.trigger("churn__rollback", "back_again", conf=request))
     assert (served(), ledger.entries("churn")) == (1, trail), "a task that is cleared rolls back once"
 
     retraining = next(run for run in runs.of(running.demo.ids["train"]) if run["dag_run_id"].startswith("drift__"))
@@ -260,10 +260,10 @@ def test_a_scheduled_run_waits_for_a_batch_that_comes_late(running: Stack) -> No
     runs = running.demo.runs
     runs.api.patch("/dags/late", {"is_paused": False})
     deadline = time.monotonic() + 120
-    while not (found := runs.of("late")) or states(running, found[0])["extract"] != "up_for_reschedule":
-        assert time.monotonic() < deadline, f"no scheduled run that waits: {found}"
+    while not (late_runs := runs.of("late")) or states(running, late_runs[0])["extract"] != "up_for_reschedule":
+        assert time.monotonic() < deadline, f"no scheduled run that waits: {late_runs}"
         time.sleep(1)
-    (run,) = found
+    (run,) = late_runs
     assert run["run_type"] == "scheduled"
     (running.settings.home / "late.csv").write_text("late")
     assert runs.result(runs.wait(run), "extract")["text"] == "late"

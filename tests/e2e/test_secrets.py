@@ -22,17 +22,17 @@ from tests.e2e.conftest import Stack
 
 def processes(home: Path) -> dict[str, list[psutil.Process]]:
     """Every process of the running stack, by the service that it belongs to."""
-    found = {}
+    by_service = {}
     for record in (home / "run").glob("*.json"):
         first = psutil.Process(json.loads(record.read_text())["pid"])
-        found[record.stem] = [first, *first.children(recursive=True)]
-    return found
+        by_service[record.stem] = [first, *first.children(recursive=True)]
+    return by_service
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="other systems show no other process's environment")
 def test_a_secret_is_where_the_table_says_and_nowhere_else(running: Stack) -> None:
     values = environment.secret_values(running.settings)
-    told, seen = defaultdict(set), set()
+    secrets_of, seen = defaultdict(set), set()
     for service, family in processes(running.settings.home).items():
         allowed = {values[name] for name in environment.SEES[service].secrets}
         for process in family:
@@ -42,7 +42,7 @@ def test_a_secret_is_where_the_table_says_and_nowhere_else(running: Stack) -> No
             except (FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess):
                 continue  # it has ended
             seen.add(service)
-            told[service] |= {name for name, value in values.items() if value in given}
+            secrets_of[service] |= {name for name, value in values.items() if value in given}
             strange = [
                 name for name, value in values.items() if value in given and not any(value in one for one in allowed)
             ]
@@ -50,7 +50,7 @@ def test_a_secret_is_where_the_table_says_and_nowhere_else(running: Stack) -> No
             assert not [name for name, value in values.items() if value in arguments], f"{service}: {arguments}"
     assert seen == set(environment.SEES) - {"apply", "airflow"}
     # a process that has named itself (Airflow's, by setproctitle) wrote over what /proc shows; these have not
-    assert told["mlflow"] >= environment.SEES["mlflow"].secrets and not told["reports"]
+    assert secrets_of["mlflow"] >= environment.SEES["mlflow"].secrets and not secrets_of["reports"]
 
 
 def test_no_log_holds_a_secret(running: Stack) -> None:

@@ -57,12 +57,12 @@ class Page:
     def until(self, expression: str) -> Any:
         """The expression's value, once it is true."""
         deadline = time.monotonic() + _SECONDS
-        while not (found := self.value(expression)):
+        while not (value := self.value(expression)):
             assert time.monotonic() < deadline, (
                 f"never true: {expression}; errors: {self.errors}; refused: {self.refused}"
             )
             time.sleep(0.05)
-        return found
+        return value
 
 
 class Browser:
@@ -75,8 +75,8 @@ class Browser:
             stderr=subprocess.DEVNULL,
             env=os.environ | {"HOME": str(profile)},
         )
-        told, deadline = profile / "DevToolsActivePort", time.monotonic() + _SECONDS
-        while not told.exists() or len(lines := told.read_text().splitlines()) < 2:
+        port_file, deadline = profile / "DevToolsActivePort", time.monotonic() + _SECONDS
+        while not port_file.exists() or len(lines := port_file.read_text().splitlines()) < 2:
             assert self._process.poll() is None and time.monotonic() < deadline, "Chromium does not start"
             time.sleep(0.05)
         self._socket: ClientConnection = connect(f"ws://127.0.0.1:{lines[0]}{lines[1]}", max_size=None, proxy=None)
@@ -106,26 +106,28 @@ class Browser:
     def call(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
         """The result of one command; events that come in between are noted with their page."""
         self._last += 1
-        asked = {"id": self._last, "method": method, "params": parameters} | ({"sessionId": session} if session else {})
-        self._socket.send(json.dumps(asked))
+        message = {"id": self._last, "method": method, "params": parameters} | (
+            {"sessionId": session} if session else {}
+        )
+        self._socket.send(json.dumps(message))
         while True:
-            told = json.loads(self._socket.recv(timeout=_SECONDS))
-            if told.get("id") == self._last:
-                assert "error" not in told, f"{method}: {told['error']}"
-                return dict(told["result"])
-            if page := self._pages.get(told.get("sessionId", "")):
-                self._note(page, told["method"], told["params"])
+            answer = json.loads(self._socket.recv(timeout=_SECONDS))
+            if answer.get("id") == self._last:
+                assert "error" not in answer, f"{method}: {answer['error']}"
+                return dict(answer["result"])
+            if page := self._pages.get(answer.get("sessionId", "")):
+                self._note(page, answer["method"], answer["params"])
 
-    def _note(self, page: Page, event: str, told: dict[str, Any]) -> None:
-        if event == "Network.requestWillBeSent" and not told["request"]["url"].startswith("data:"):
-            page.requests.append(told["request"]["url"])
-        elif event == "Log.entryAdded" and told["entry"]["level"] == "error":
-            page.refused.append(told["entry"]["text"])
+    def _note(self, page: Page, event: str, parameters: dict[str, Any]) -> None:
+        if event == "Network.requestWillBeSent" and not parameters["request"]["url"].startswith("data:"):
+            page.requests.append(parameters["request"]["url"])
+        elif event == "Log.entryAdded" and parameters["entry"]["level"] == "error":
+            page.refused.append(parameters["entry"]["text"])
         elif event == "Runtime.exceptionThrown":
-            details = told["exceptionDetails"]
+            details = parameters["exceptionDetails"]
             page.errors.append(details.get("exception", {}).get("description", details["text"]))
         elif event == "Page.javascriptDialogOpening":
-            page.dialogs.append(told["message"])
+            page.dialogs.append(parameters["message"])
             self._last += 1  # its answer is nobody's
             self._socket.send(
                 json.dumps(

@@ -49,8 +49,8 @@ class Answering:
         self._pipeline = pipeline.fit(inputs(spec.feature_types, rows), [0, 1, 0] * 20)
 
     def predict(self, frame: pd.DataFrame) -> np.ndarray:
-        found: np.ndarray = self._pipeline.predict_proba(frame)[:, 1]
-        return found
+        probabilities: np.ndarray = self._pipeline.predict_proba(frame)[:, 1]
+        return probabilities
 
     def categories(self) -> dict[str, frozenset[str]]:
         return families.categories(self._pipeline)

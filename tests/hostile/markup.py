@@ -104,19 +104,19 @@ def digest(script: str) -> str:
 def check_harmless(page: str) -> Markup:
     """Assert that nothing in the page but its own scripts can run, and that it loads nothing;
     returns the parsed page."""
-    found = Markup(page)
-    policy = found.policy
+    parsed = Markup(page)
+    policy = parsed.policy
     assert policy["default-src"] == policy["base-uri"] == policy["form-action"] == ["'none'"]
     own = [value for value in policy["script-src"] if value != "'none'"]
     assert all(value.startswith("'sha256-") for value in own), f"scripts are named by their hashes alone: {own}"
-    assert sorted(map(digest, found.scripts)) == sorted(own), (
+    assert sorted(map(digest, parsed.scripts)) == sorted(own), (
         "a script that the page does not name, or the other way round"
     )
-    for element in found.elements:
+    for element in parsed.elements:
         assert element.tag not in _ACTIVE, element
         assert element.attributes.get("http-equiv", "").lower() in ("", "content-security-policy"), element
         for name, value in element.attributes.items():
             assert not name.startswith("on"), f"{element.tag} has the handler {name}"
             if name in _ADDRESSES:
                 assert element.tag == "a" and re.match(r"#|[^:/]+(/[^:/]+)*$", value), f"{element.tag} leads to {value}"
-    return found
+    return parsed

@@ -91,8 +91,8 @@ def put(run_id: str, name: str, content: bytes, folder: Path) -> None:
 def stored(run_id: str, name: str) -> Path:
     """Where a file of a candidate lies in the artifact store."""
     store = Path(os.environ["EVERGREEN_TEST_SERVICES"]) / "mlflow"
-    found = candidate(run_id)
-    owner = found.model_id if name == contents.PIPELINE else run_id
+    logged = candidate(run_id)
+    owner = logged.model_id if name == contents.PIPELINE else run_id
     (path,) = [path for path in store.rglob(name) if owner in path.parts]
     return path
 
@@ -138,8 +138,8 @@ def test_types_that_are_not_the_familys_own_are_refused_even_with_a_recorded_dig
 ) -> None:
     """As an adoption by mistake would leave it: the second lock holds without the first."""
     registered = own(served, 3, 7002)
-    found = records.candidate(registered.run.id)
-    good = loading.pipeline(found.run_id)
+    recorded = records.candidate(registered.run.id)
+    good = loading.pipeline(recorded.run_id)
     for name, content in {
         "a pickle": pickle.dumps(Payload(tmp_path / "marker")),
         "another family's types": skops.io.dumps(families.build("gradient_boosting", {}, {"x": "float"}, 0)),
@@ -148,7 +148,7 @@ def test_types_that_are_not_the_familys_own_are_refused_even_with_a_recorded_dig
         "no archive": b"damaged",
     }.items():
         with pytest.raises(ModelUnloadable) as refused:
-            loading.parse_pipeline(content, found.family, name)
+            loading.parse_pipeline(content, recorded.family, name)
         assert "skops" in refused.value.expected
     assert not (tmp_path / "marker").exists()
 

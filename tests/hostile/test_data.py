@@ -82,11 +82,11 @@ def refused(call: Callable[[], object], error: type[EvergreenError] = BatchUnrea
     """The error, which is of the kind, says what to do and repeats no library's words."""
     with pytest.raises(error) as caught:
         call()
-    told = caught.value
-    assert told.next_step and not any(words in str(told) for words in FOREIGN), str(told)
-    assert str(told).count("\n") == 3, "a value that breaks its line"
-    assert max(map(len, str(told).splitlines())) < 2_000, "a message that nobody reads"
-    return told
+    refusal = caught.value
+    assert refusal.next_step and not any(words in str(refusal) for words in FOREIGN), str(refusal)
+    assert str(refusal).count("\n") == 3, "a value that breaks its line"
+    assert max(map(len, str(refusal).splitlines())) < 2_000, "a message that nobody reads"
+    return refusal
 
 
 def unreadable(kind: str, content: bytes, **options: Any) -> str:
@@ -198,9 +198,9 @@ def test_half_a_character_costs_its_row() -> None:
         SOUND | {"note": {"deep": ["\udc00"]}},
         SOUND | {"note": "\U0001f600"},
     ]
-    found = parsed("jsonl", "\n".join(map(json.dumps, lines)).encode())
-    assert [row["_unparsed"] for row in found] == [None, "note=\\ud83d cut", 'note={"deep": ["\\udc00"]}', None]
-    assert found[3]["note"] == "\U0001f600", "a whole pair is a character"
+    rows = parsed("jsonl", "\n".join(map(json.dumps, lines)).encode())
+    assert [row["_unparsed"] for row in rows] == [None, "note=\\ud83d cut", 'note={"deep": ["\\udc00"]}', None]
+    assert rows[3]["note"] == "\U0001f600", "a whole pair is a character"
     assert "unexpected: '\\ud800'" in unreadable("jsonl", b'{"\\ud800": 1}')
     for encoding, written in (("utf-7", "+2AA-"), ("unicode_escape", "\\ud800")):
         text = csv(f"1,1.5,2026-01-05,2026-01-05,{written}")
@@ -234,9 +234,10 @@ def test_a_stray_quote_never_swallows_rows_in_silence(caplog: pytest.LogCaptureF
 
 
 def test_a_header_of_very_many_or_invisible_names_is_told_in_one_line() -> None:
-    found = unreadable("csv", csv(header=",".join(f"c{number}" for number in range(100_000))))
+    message = unreadable("csv", csv(header=",".join(f"c{number}" for number in range(100_000))))
     assert (
-        found.startswith("columns missing: id, spent, at, day, note; unexpected: 'c0', 'c1'") and "99,990 more" in found
+        message.startswith("columns missing: id, spent, at, day, note; unexpected: 'c0', 'c1'")
+        and "99,990 more" in message
     )
     for name, shown in (
         ("note\u200b", "'note\\u200b'"),
@@ -244,8 +245,8 @@ def test_a_header_of_very_many_or_invisible_names_is_told_in_one_line() -> None:
         ("\ufeffnote", "'\\ufeffnote'"),
         ("Note ", "'Note '"),
     ):
-        found = unreadable("csv", csv(header=",".join([*list(COLUMNS)[:4], name])))
-        assert found == f"columns missing: note; unexpected: {shown} ({shown} reads like note)"
+        message = unreadable("csv", csv(header=",".join([*list(COLUMNS)[:4], name])))
+        assert message == f"columns missing: note; unexpected: {shown} ({shown} reads like note)"
 
 
 def test_one_endless_line_is_refused() -> None:
@@ -285,19 +286,19 @@ def arrives(zone: Path, path: str = "visits/{partition}.csv") -> list[Part]:
 def at_once(call: Callable[[], object]) -> EvergreenError:
     """The error of a call that must not wait for anybody;
     a thread, so that a hang fails here and not at pytest's limit."""
-    found: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def run() -> None:
         try:
             call()
         except BaseException as error:  # noqa: BLE001 - told below
-            found.append(error)
+            errors.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(10)
     assert not thread.is_alive(), "it blocks"
-    (error,) = found
+    (error,) = errors
     return refused(lambda: (_ for _ in ()).throw(error), EvergreenError)
 
 
@@ -325,14 +326,14 @@ NO_FILES: dict[str, tuple[Callable[[Path], object], type[EvergreenError], str]] 
 
 @pytest.mark.parametrize("name", NO_FILES)
 def test_what_is_no_file_is_not_waited_for(name: str, tmp_path: Path) -> None:
-    make, error, found = NO_FILES[name]
+    make, error, problem = NO_FILES[name]
     (tmp_path / "visits").mkdir()
     make(tmp_path / "visits" / f"{DAY}.csv")
     for path in ("visits/{partition}.csv", "visits/{partition}*"):
         if name == "a folder" and "*" in path:
             continue  # passed over, as documented
-        told = at_once(lambda path=path: arrives(tmp_path, path))
-        assert (type(told), told.found) == (error, found)
+        raised = at_once(lambda path=path: arrives(tmp_path, path))
+        assert (type(raised), raised.found) == (error, problem)
 
 
 def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -385,10 +386,10 @@ def test_what_changes_while_it_is_read_is_read_again(
     read = landing._file
 
     def reading(origin: Origin, left: int) -> Any:
-        found = read(origin, left)
+        content = read(origin, left)
         if origin.name.endswith("-1"):
             CHANGES[change](tmp_path / f"{DAY}-0")
-        return found
+        return content
 
     monkeypatch.setattr(landing, "_file", reading)
     error = refused(lambda: arrives(tmp_path, "{partition}-*"), BatchChanging)
@@ -429,14 +430,14 @@ def test_moments_that_no_calendar_has_cost_their_row(kind: str) -> None:
         content = "\n".join(json.dumps(SOUND | {"at": text}) for text in values).encode()
     else:
         content = parquet(len(values), at=pa.array(values))
-    found = parsed(kind, content)
-    assert [row["_unparsed"] for row in found] == [f"at={text}" for text in outside] + [None] * len(inside)
-    assert found[len(outside)]["at"] == datetime(1, 1, 1, tzinfo=UTC)
-    assert found[-1]["at"] == datetime(2026, 1, 6, tzinfo=UTC), "24:00 is the next day's first moment"
+    rows = parsed(kind, content)
+    assert [row["_unparsed"] for row in rows] == [f"at={text}" for text in outside] + [None] * len(inside)
+    assert rows[len(outside)]["at"] == datetime(1, 1, 1, tzinfo=UTC)
+    assert rows[-1]["at"] == datetime(2026, 1, 6, tzinfo=UTC), "24:00 is the next day's first moment"
     days = ["10000-01-01", "0000-01-01", "5877642-06-25", "-infinity", "0001-01-01", "9999-12-31"]
-    found = parsed("csv", csv(*(f"1,1.5,2026-01-05,{text},x" for text in days)))
-    assert [row["_unparsed"] for row in found] == [*(f"day={text}" for text in days[:4]), None, None]
-    assert [row["day"] for row in found[4:]] == [date.min, date.max]
+    rows = parsed("csv", csv(*(f"1,1.5,2026-01-05,{text},x" for text in days)))
+    assert [row["_unparsed"] for row in rows] == [*(f"day={text}" for text in days[:4]), None, None]
+    assert [row["day"] for row in rows[4:]] == [date.min, date.max]
     numbers = pa.array([2**62, -(2**62), 0], pa.timestamp("us"))
     assert [row["at"] is None for row in parsed("parquet", parquet(3, at=numbers))] == [True, True, False]
 

@@ -68,13 +68,13 @@ class Server:
 
 def received(client: socket.socket, answers: int = 1) -> bytes:
     """What comes until the connection closes, or so many answers with their content are there."""
-    found = b""
+    content = b""
     with contextlib.suppress(ConnectionError):
         while piece := client.recv(65_536):
-            found += piece
-            if len(complete(found)) >= answers:
+            content += piece
+            if len(complete(content)) >= answers:
                 break
-    return found
+    return content
 
 
 def complete(stream: bytes) -> list[int]:
@@ -160,11 +160,11 @@ def usual(server: Server) -> float:
 @pytest.fixture(autouse=True)
 def unharmed(server: Server, usual: float) -> Iterator[None]:
     """What holds after each attack."""
-    told = len(server.log.read_text())
+    logged_before = len(server.log.read_text())
     yield
     assert fastest(server) < QUICK
     assert server.predict() == usual
-    said = server.log.read_text()[told:]
+    said = server.log.read_text()[logged_before:]
     assert "Traceback" not in said and "Exception" not in said, said
 
 

@@ -188,24 +188,26 @@ class Lines(logging.Handler):
 def test_data_docs_show_what_stands_in_the_data_and_the_contract_as_text(
     data_docs: tuple[Path, ContractBroken, list[str]],
 ) -> None:
-    found = check_harmless(data_docs[0].read_text())
-    assert found.scripts == [] and found.policy["script-src"] == ["'none'"]
+    markup = check_harmless(data_docs[0].read_text())
+    assert markup.scripts == [] and markup.policy["script-src"] == ["'none'"]
     for plant in PLANTS[:-1]:
-        assert plant in found.text, "it is shown as it is, not left out"
-    assert r"a\u202egnp.exe\u200b\x1b[31m\u3164" in found.text and "\u202e" not in found.text
-    assert sum(element.tag == "style" for element in found.elements) == 1
+        assert plant in markup.text, "it is shown as it is, not left out"
+    assert r"a\u202egnp.exe\u200b\x1b[31m\u3164" in markup.text and "\u202e" not in markup.text
+    assert sum(element.tag == "style" for element in markup.elements) == 1
 
 
 def test_what_a_task_log_says_of_values_stays_on_its_line_and_is_visible(
     data_docs: tuple[Path, ContractBroken, list[str]],
 ) -> None:
     _, error, lines = data_docs
-    told = [*lines, *str(error).splitlines()]
-    assert all(line.isprintable() for line in told), "no colour, no change of direction, nothing invisible"
-    assert any(r"'1\n2026-01-05 ERROR forged'" in line for line in told), "a value does not begin a line of its own"
-    assert not any(line.startswith("2026-01-05 ERROR") for line in told)
-    assert any(shown(PLANT) in line for line in told)
-    assert max(map(len, told)) < 3_000
+    log_lines = [*lines, *str(error).splitlines()]
+    assert all(line.isprintable() for line in log_lines), "no colour, no change of direction, nothing invisible"
+    assert any(r"'1\n2026-01-05 ERROR forged'" in line for line in log_lines), (
+        "a value does not begin a line of its own"
+    )
+    assert not any(line.startswith("2026-01-05 ERROR") for line in log_lines)
+    assert any(shown(PLANT) in line for line in log_lines)
+    assert max(map(len, log_lines)) < 3_000
 
 
 def test_data_docs_are_readable_and_harmless_in_a_browser(
@@ -242,11 +244,11 @@ def drift(reports: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_drift_report_holds_requests_as_data_and_runs_its_own_scripts_alone(drift: Path) -> None:
     written = drift.read_text()
-    found = check_harmless(written)
-    assert len(found.scripts) == 2 and not any("planted" in script for script in found.scripts)
-    (data,) = [script.text for script in found.of("script") if script.attributes.get("type") == "application/json"]
+    markup = check_harmless(written)
+    assert len(markup.scripts) == 2 and not any("planted" in script for script in markup.scripts)
+    (data,) = [script.text for script in markup.of("script") if script.attributes.get("type") == "application/json"]
     assert "planted" in data and "<" not in data
-    assert "'unsafe-eval'" not in str(found.policy)
+    assert "'unsafe-eval'" not in str(markup.policy)
 
 
 def test_the_drift_report_is_drawn_and_harmless_in_a_browser(browser: Browser, server: str, drift: Path) -> None:
@@ -301,8 +303,8 @@ def test_what_a_client_sent_reaches_the_drift_report_as_data(
     collected = monitor.collect(run)
     assert collected.rows == len(rows)
     monitor.drift(run, collected)
-    found = check_harmless((home.reports / "tiny" / "drift" / f"{collected.partition}.html").read_text())
-    assert "planted" in "".join(script.text for script in found.of("script")[:1])
+    markup = check_harmless((home.reports / "tiny" / "drift" / f"{collected.partition}.html").read_text())
+    assert "planted" in "".join(script.text for script in markup.of("script")[:1])
 
 
 def test_the_reports_server_sends_pages_alone_with_what_a_browser_may_do(
@@ -356,8 +358,8 @@ def test_the_reports_server_sends_pages_alone_with_what_a_browser_may_do(
 
 def test_a_probe_of_health_is_answered_by_any_name_and_nothing_else_is(server: str) -> None:
     stranger = {"Host": "planted.example"}
-    found = [httpx.get(f"{server}{path}", headers=stranger).status_code for path in ("/healthz", "/", "/healthz/")]
-    assert found == [200, 421, 421]
+    statuses = [httpx.get(f"{server}{path}", headers=stranger).status_code for path in ("/healthz", "/", "/healthz/")]
+    assert statuses == [200, 421, 421]
 
 
 def test_the_index_names_the_newest_pages_whatever_a_file_is_called(
@@ -368,8 +370,8 @@ def test_the_index_names_the_newest_pages_whatever_a_file_is_called(
     (folder / "javascript:alert(2).html").write_text("a page")
     for day in range(1, 31):
         (folder / f"2026-01-{day:02}.html").write_text("a page")
-    found = check_harmless(httpx.get(server).text)
-    links = [element.attributes["href"] for element in found.of("a")]
+    markup = check_harmless(httpx.get(server).text)
+    links = [element.attributes["href"] for element in markup.of("a")]
     assert {"tiny/drift/2026-01-21.html", "shop/data_docs/sources/2026-01-05.html"} <= set(links)
     assert not any(":" in link for link in links)
     assert len([link for link in links if "onerror" in link]) == 10
@@ -454,21 +456,21 @@ def test_a_models_description_is_text_in_its_dags_documentation(tmp_path: Path) 
         f"[a report](javascript:{RUN}) ![x](http://planted.example/x.png)",
         f"# a\n<script>{RUN}</script>",
     ):
-        found = Markup(mistune.markdown(_doc(spec_in(tmp_path, description=plant), LOOPS["ingest"], ""), escape=False))
-        assert {element.tag for element in found.elements} <= {"h3", "p", "strong", "a", "code"}
-        assert [element.attributes for element in found.of("a")] == [{"href": "mailto:team@example.org"}]
-        assert all(line in found.text for line in plant.splitlines())
+        markup = Markup(mistune.markdown(_doc(spec_in(tmp_path, description=plant), LOOPS["ingest"], ""), escape=False))
+        assert {element.tag for element in markup.elements} <= {"h3", "p", "strong", "a", "code"}
+        assert [element.attributes for element in markup.of("a")] == [{"href": "mailto:team@example.org"}]
+        assert all(line in markup.text for line in plant.splitlines())
 
 
 def test_a_page_from_a_template_takes_every_value_for_text(tmp_path: Path) -> None:
     template = tmp_path / "page.html"
     template.write_text("<p title='{{ value }}'>{{ value }}</p>")
     for plant in PLANTS:
-        found = Markup(pages.render(template, value=plant))
-        assert [element.tag for element in found.elements] == ["p"]
+        markup = Markup(pages.render(template, value=plant))
+        assert [element.tag for element in markup.elements] == ["p"]
         assert (
-            found.text
-            == found.elements[0].attributes["title"]
+            markup.text
+            == markup.elements[0].attributes["title"]
             == (plant if plant.isprintable() and "\u3164" not in plant else shown(plant)[1:-1])
         )
     assert len(pages.render(template, value="x" * 10**6)) < 21_000

@@ -104,8 +104,8 @@ def test_a_sources_query_writes_nothing(name: str, shop: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", sorted(WRITES.keys() - UNSEEN))
 def test_the_check_refuses_what_it_can_see(name: str) -> None:
-    told = [mistake.found for mistake in source_query.mistakes("sources/orders.sql", f"{WRITES[name]} {BOUNDED}")]
-    assert told, "seen by the database alone"
+    mistakes = [mistake.found for mistake in source_query.mistakes("sources/orders.sql", f"{WRITES[name]} {BOUNDED}")]
+    assert mistakes, "seen by the database alone"
 
 
 @pytest.mark.parametrize(
@@ -142,9 +142,9 @@ def test_a_query_that_returns_without_end_is_bounded(shop: str, monkeypatch: pyt
 
 
 def test_a_row_that_is_too_long_is_told_in_our_words(shop: str) -> None:
-    with pytest.raises(BatchUnreadable, match="a row of more than 16 MiB") as told:
+    with pytest.raises(BatchUnreadable, match="a row of more than 16 MiB") as raised:
         _read(shop, f"SELECT repeat('x', 40000000) AS id, at FROM orders WHERE {BOUNDED} LIMIT 1")
-    assert "straddling" not in str(told.value), "Arrow's words"
+    assert "straddling" not in str(raised.value), "Arrow's words"
 
 
 # Queries of features, labels and requests, in DuckDB.
@@ -239,14 +239,14 @@ def test_every_function_of_this_duckdb_that_changes_by_itself_is_refused() -> No
     ]
 
     def results() -> dict[str, str]:
-        found = {}
+        values = {}
         with query.connected() as connection:
             for call in calls:
                 try:
-                    found[call] = str(connection.execute(f"select {call}").fetchall())
+                    values[call] = str(connection.execute(f"select {call}").fetchall())
                 except duckdb.Error:
                     continue
-        return found
+        return values
 
     first, second = results(), results()
     changing = [call for call, value in first.items() if second.get(call) != value]

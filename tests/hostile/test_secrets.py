@@ -126,8 +126,8 @@ def test_mlflow_serves_its_own_login_and_sends_nothing_home(mlflow: Settings) ->
         assert client.get("/").status_code == 200
         path = "/api/2.0/mlflow-artifacts/artifacts/9/x"
         assert client.put(path, content=b"ours").status_code == 200 and client.get(path).content == b"ours"
-        told = client.get("/ajax-api/3.0/mlflow/ui-telemetry").json()
-        assert told["disable_ui_telemetry"] is True
+        answer = client.get("/ajax-api/3.0/mlflow/ui-telemetry").json()
+        assert answer["disable_ui_telemetry"] is True
     assert httpx.get(f"{mlflow.mlflow_url}/health", timeout=20).status_code == 200, "a health check needs no password"
 
 
@@ -150,12 +150,12 @@ def test_who_guesses_mlflows_password_waits_and_the_tasks_do_not(mlflow: Setting
 def test_guesses_at_once_that_say_to_come_from_elsewhere_are_one_address(mlflow: Settings) -> None:
     def guess(number: int) -> int:
         elsewhere = {"x-forwarded-for": f"198.51.100.{number}"}
-        asked = (f"{mlflow.mlflow_url}/version", ("nobody", f"guess {number}"))
-        return httpx.get(asked[0], auth=asked[1], headers=elsewhere, timeout=20).status_code
+        request = (f"{mlflow.mlflow_url}/version", ("nobody", f"guess {number}"))
+        return httpx.get(request[0], auth=request[1], headers=elsewhere, timeout=20).status_code
 
     with ThreadPoolExecutor(16) as threads:
-        found = Counter(threads.map(guess, range(40)))
-    assert found[401] <= FREE + 2 and found.total() == found[401] + found[429], found
+        statuses = Counter(threads.map(guess, range(40)))
+    assert statuses[401] <= FREE + 2 and statuses.total() == statuses[401] + statuses[429], statuses
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have one loopback address")
@@ -198,9 +198,9 @@ def test_an_open_door_with_a_default_password_is_refused(tmp_path: Path, monkeyp
     stack.check_exposed(bind())  # what is generated is strong
     for name in ("EVERGREEN_AIRFLOW_PASSWORD", "EVERGREEN_SERVER_TOKEN", "MLFLOW_TRACKING_PASSWORD"):
         for weak in ("admin", "short-but-odd", "a" * 40):
-            with pytest.raises(PermanentError, match=name) as told:
+            with pytest.raises(PermanentError, match=name) as raised:
                 stack.check_exposed(bind(**{name: weak}))
-            assert weak not in str(told.value).replace("admin's", "") or weak == "admin"
+            assert weak not in str(raised.value).replace("admin's", "") or weak == "admin"
     (tmp_path / "airflow").mkdir()
     (tmp_path / "airflow" / "passwords.json").write_text('{"admin": "admin"}')  # as a home from before has it
     with pytest.raises(PermanentError, match="EVERGREEN_AIRFLOW_PASSWORD"):

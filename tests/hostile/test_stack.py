@@ -39,7 +39,7 @@ WRITTEN = b"# Written by `evergreen up`. The environment of a process wins over 
 
 def of_home(home: Path) -> list[str]:
     """Every living process that has to do with a home: by its environment, its command line or its working folder."""
-    found, me = [], psutil.Process()
+    commands, me = [], psutil.Process()
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.status() == psutil.STATUS_ZOMBIE or process.pid in (
@@ -49,8 +49,8 @@ def of_home(home: Path) -> list[str]:
                 continue
             said = [*process.environ().values(), *process.cmdline(), process.cwd()]
             if any(str(folder) in text for folder in (home, refuge_folder(home)) for text in said):
-                found.append(f"{process.pid} {' '.join(process.cmdline()[:5])}")
-    return found
+                commands.append(f"{process.pid} {' '.join(process.cmdline()[:5])}")
+    return commands
 
 
 @pytest.fixture
@@ -163,9 +163,9 @@ def test_a_start_that_is_interrupted_stops_what_it_had_started(home: Path, end: 
     if end == "ctrl-c":
         starting.send_signal(signal.SIGINT)
     else:
-        told: list[str] = []
-        assert stack.down(told.append) == []
-        assert re.search(rf"`evergreen up` \(process {starting.pid} .* is asked to end", told[0]), told
+        messages: list[str] = []
+        assert stack.down(messages.append) == []
+        assert re.search(rf"`evergreen up` \(process {starting.pid} .* is asked to end", messages[0]), messages
     said = starting.communicate(timeout=60)[0]
     assert starting.returncode == 130, said
     assert "Interrupted: what this command had started is stopped" in said and "Traceback" not in said
@@ -282,9 +282,9 @@ def test_data_that_this_stack_cannot_open_is_told_and_kept(home: Path) -> None:
     file.write_text(sound)
     settings.cache_clear()
     version = (data / "PG_VERSION").read_text()
-    for found, told in (("9\n", "data of Postgres 9"), (None, "without a PG_VERSION")):
-        (data / "PG_VERSION").write_text(found) if found else (data / "PG_VERSION").unlink()
-        with pytest.raises(StackNotReady, match=told):
+    for written, reason in (("9\n", "data of Postgres 9"), (None, "without a PG_VERSION")):
+        (data / "PG_VERSION").write_text(written) if written else (data / "PG_VERSION").unlink()
+        with pytest.raises(StackNotReady, match=reason):
             stack.up(only=("postgres",))
         assert (data / "base").exists(), "nothing is deleted"
     (data / "PG_VERSION").write_text(version)
@@ -320,11 +320,11 @@ if ROOT:
 def test_a_home_that_cannot_be_used_is_told_with_what_to_do(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make, told = PLACES[place]
+    make, advice = PLACES[place]
     for _ in _home(make(tmp_path), monkeypatch):
         assert cli.main(["up", "postgres"]) == 1
         said = capsys.readouterr().err
-        assert re.search(f"next step: .*({told})", said) or re.search(f"found: .*({told})", said), said
+        assert re.search(f"next step: .*({advice})", said) or re.search(f"found: .*({advice})", said), said
         assert "Traceback" not in said
 
 
@@ -373,12 +373,12 @@ def test_a_lock_is_free_once_its_process_is_dead_and_says_who_waits_for_whom(hom
     holding += "with lock.locked(Path(sys.argv[1]), 'evergreen reset', print):\n    print('held')\n    time.sleep(60)"
     other = subprocess.Popen([sys.executable, "-u", "-c", holding, str(home)], stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None and other.stdout.readline() == "held\n"
-    told: list[str] = []
-    waiting = threading.Thread(target=lambda: stack.down(told.append))
+    messages: list[str] = []
+    waiting = threading.Thread(target=lambda: stack.down(messages.append))
     waiting.start()
-    while not told:
+    while not messages:
         time.sleep(0.02)
-    assert f"waiting for `evergreen reset` (process {other.pid}" in told[0], (
+    assert f"waiting for `evergreen reset` (process {other.pid}" in messages[0], (
         "a reset is not interrupted: it would leave half a home"
     )
     assert other.poll() is None

@@ -66,13 +66,13 @@ def secrets_of_example() -> dict[str, str]:
 def interpolated(text: str, values: dict[str, str]) -> str:
     """Compose's `${NAME}`, `${NAME:-default}` and `${NAME:?message}`."""
 
-    def of(found: re.Match[str]) -> str:
-        value = values.get(found[1], "")
-        if value or found[2] is None:
+    def of(match: re.Match[str]) -> str:
+        value = values.get(match[1], "")
+        if value or match[2] is None:
             return value
-        if found[2] == ":?":
-            raise SystemExit(f"{found[1]}: {found[3]}")
-        return found[3]
+        if match[2] == ":?":
+            raise SystemExit(f"{match[1]}: {match[3]}")
+        return match[3]
 
     return re.sub(r"\$\{(\w+)(?:(:-|:\?)([^}]*))?\}", of, text)
 
@@ -295,11 +295,11 @@ def run(
     assert path is not None
     (batch,) = landing.read(here.landing, path, past[-1].partition, "the last day's customers")
     customer = csv.DictReader(io.StringIO(batch.content.decode())).__next__()["customer_id"]
-    asked = httpx.post(
+    response = httpx.post(
         f"{here.server_url}/models/churn/predict", json={"entity": {"customer_id": customer}}, timeout=10
     )
-    say(f"the model server: {asked.status_code} {asked.text[:300]}")
-    asked.raise_for_status()
+    say(f"the model server: {response.status_code} {response.text[:300]}")
+    response.raise_for_status()
     print(*(processes.tail(name, 2) for name in WORKERS), sep="\n")
 
 

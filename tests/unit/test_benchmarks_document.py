@@ -20,8 +20,10 @@ def test_a_section_is_replaced_and_the_others_stay_in_their_order(tmp_path: Path
 
 
 def test_a_ratio_out_of_proportion_says_that_it_has_no_reason() -> None:
-    near, far, told = (Ratio("a", "1", ours, 1.0, "bare", why) for ours, why in ((2.9, ""), (3.1, ""), (9.0, "a page")))
-    lines = document.ratios([near, far, told]).splitlines()[2:]
+    near, far, explained = (
+        Ratio("a", "1", ours, 1.0, "bare", why) for ours, why in ((2.9, ""), (3.1, ""), (9.0, "a page"))
+    )
+    lines = document.ratios([near, far, explained]).splitlines()[2:]
     assert ["not explained" in line for line in lines] == [False, True, False]
     assert lines[2].endswith("| 9.0 | a page |")
 

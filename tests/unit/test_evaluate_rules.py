@@ -88,9 +88,9 @@ def test_a_comparison_whose_other_side_is_not_known_is_no_evidence(side: str, va
 
 
 def test_a_champion_that_could_not_be_scored_is_no_evidence_and_says_why() -> None:
-    found = rules.gates(changed(champion=rules.Champion(AS_OF, None, "version 3: gone")), BOUNDS)
-    assert rules.verdict(found) == "no evidence"
-    assert "version 3: gone" in rules.reason(found)
+    gates = rules.gates(changed(champion=rules.Champion(AS_OF, None, "version 3: gone")), BOUNDS)
+    assert rules.verdict(gates) == "no evidence"
+    assert "version 3: gone" in rules.reason(gates)
 
 
 def test_a_champion_that_does_not_say_what_it_knew_is_no_evidence() -> None:
@@ -141,9 +141,9 @@ def test_as_good_as_the_champion_is_not_better_even_when_no_gain_is_asked_for() 
 
 
 def test_the_first_candidate_has_no_champion_to_beat_and_the_gate_says_so() -> None:
-    found = rules.gates(changed(champion=None), BOUNDS)
-    assert rules.verdict(found) == "pass"
-    assert {"there is no champion yet"} == {gate.reason for gate in found if "champion" in gate.name}
+    gates = rules.gates(changed(champion=None), BOUNDS)
+    assert rules.verdict(gates) == "pass"
+    assert {"there is no champion yet"} == {gate.reason for gate in gates if "champion" in gate.name}
 
 
 def test_a_candidate_older_than_the_champion_is_refused_however_good_it_is() -> None:
@@ -154,19 +154,19 @@ def test_a_candidate_older_than_the_champion_is_refused_however_good_it_is() -> 
 
 
 def test_a_rerun_of_the_champions_own_training_fails_as_nothing_new() -> None:
-    found = rules.gates(changed(champion=replace(CHAMPION, scores=GOOD, is_candidate=True)), BOUNDS)
-    assert rules.verdict(found) == "fail"
-    assert "the candidate is the champion already" in rules.reason(found)
+    gates = rules.gates(changed(champion=replace(CHAMPION, scores=GOOD, is_candidate=True)), BOUNDS)
+    assert rules.verdict(gates) == "fail"
+    assert "the candidate is the champion already" in rules.reason(gates)
 
 
 VERDICTS = st.lists(st.sampled_from(["pass", "fail", "no evidence"]))
 
 
 @given(VERDICTS)
-def test_missing_evidence_outweighs_a_failure_and_a_failure_a_pass(told: list[rules.Verdict]) -> None:
-    found = [rules.Gate(str(number), None, None, each, "because") for number, each in enumerate(told)]
-    expected = "no evidence" if not told or "no evidence" in told else "fail" if "fail" in told else "pass"
-    assert rules.verdict(found) == expected
+def test_missing_evidence_outweighs_a_failure_and_a_failure_a_pass(verdicts: list[rules.Verdict]) -> None:
+    gates = [rules.Gate(str(number), None, None, each, "because") for number, each in enumerate(verdicts)]
+    expected = "no evidence" if not verdicts or "no evidence" in verdicts else "fail" if "fail" in verdicts else "pass"
+    assert rules.verdict(gates) == expected
 
 
 SCORE = st.none() | st.floats(allow_nan=True, allow_infinity=True)
@@ -211,9 +211,9 @@ def test_a_pass_rests_on_known_numbers_only(
 
 
 def test_the_table_of_a_log_is_aligned_and_holds_every_gate() -> None:
-    found = rules.gates(EVIDENCE, BOUNDS)
-    head, *lines = rules.table(found)
-    assert len(lines) == len(found)
+    gates = rules.gates(EVIDENCE, BOUNDS)
+    head, *lines = rules.table(gates)
+    assert len(lines) == len(gates)
     column = head.index("reason")
-    for line, gate in zip(lines, found, strict=True):
+    for line, gate in zip(lines, gates, strict=True):
         assert line.startswith(gate.name) and line[column:] == gate.reason

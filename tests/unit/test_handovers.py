@@ -26,18 +26,19 @@ from evergreen.links import Link
 from tests.handovers import decided, judged, tracked
 
 MODULES = [
-    importlib.import_module(f"evergreen.handovers.{found.name}") for found in pkgutil.iter_modules(handovers.__path__)
+    importlib.import_module(f"evergreen.handovers.{submodule.name}")
+    for submodule in pkgutil.iter_modules(handovers.__path__)
 ]
 
 
 def kinds(base: type[Part]) -> list[type[Part]]:
-    found = {
+    classes = {
         each
         for module in MODULES
         for _, each in inspect.getmembers(module, inspect.isclass)
         if issubclass(each, base) and each not in (Part, Handover)
     }
-    return sorted(found, key=lambda each: each.__name__)
+    return sorted(classes, key=lambda each: each.__name__)
 
 
 HANDOVERS = [each for each in kinds(Handover) if issubclass(each, Handover)]

@@ -39,9 +39,9 @@ def common(id: str, day: int = 0, **more: Any) -> dict[str, Any]:
     return {"id": id, "model": "churn", "as_of": at(day), "actor": "ada", "reason": "why", **more}
 
 
-def entered(told: Sequence[Event]) -> list[Entry]:
+def entered(events: Sequence[Event]) -> list[Entry]:
     """The events as the ledger has them, an hour after one another."""
-    return [Entry(number, START + timedelta(hours=number), event) for number, event in enumerate(told, 1)]
+    return [Entry(number, START + timedelta(hours=number), event) for number, event in enumerate(events, 1)]
 
 
 def registered(version: int, day: int) -> Registered:
@@ -123,42 +123,42 @@ ACTS = (
 
 @st.composite
 def lives(draw: st.DrawFn) -> list[Event]:
-    told: list[Event] = []
+    events: list[Event] = []
     numbers = 0
     for step, act in enumerate(draw(st.lists(st.sampled_from(ACTS), max_size=25))):
-        now = story.standing(told)
+        now = story.standing(events)
         fresh = [n for n in range(1, numbers + 1) if n not in now.rolled_back | now.retired | {now.champion}]
         match act:
             case "register":
                 numbers += 1
-                told.append(registered(numbers, step))
+                events.append(registered(numbers, step))
             case "deploy" | "deploy, killed" | "refuse" if fresh and now.pending is None:
                 version = draw(st.sampled_from(fresh))
                 intent = deploying(version, "promotion", now.champion, step)
-                told.append(intent)
+                events.append(intent)
                 if act == "refuse":
-                    told.append(NotDeployed(**common(f"not/{step}", step), version=version, intent=intent.id))
+                    events.append(NotDeployed(**common(f"not/{step}", step), version=version, intent=intent.id))
                 elif act == "deploy":
-                    told += _finished(now, intent, step)
+                    events += _finished(now, intent, step)
             case "roll back" | "roll back, killed" if (
                 now.pending is None and now.last_known_good not in (None, now.champion) and now.champion is not None
             ):
                 assert now.last_known_good is not None
                 intent = deploying(now.last_known_good, "rollback", now.champion, step)
-                told.append(intent)
+                events.append(intent)
                 if act == "roll back":
-                    told += _finished(now, intent, step)
+                    events += _finished(now, intent, step)
             case "finish" if now.pending is not None:
-                told += _finished(now, now.pending, step)
+                events += _finished(now, now.pending, step)
             case "give back" if now.champion is not None and now.pending is None:
                 by_hand = [n for n in fresh if n != now.last_known_good]
                 if by_hand:
-                    told.append(back(now.champion, draw(st.sampled_from(by_hand)), step))
+                    events.append(back(now.champion, draw(st.sampled_from(by_hand)), step))
             case "retire" if now.champion is not None and now.pending is None:
-                told.append(retired(now.last_known_good or now.champion, step))
+                events.append(retired(now.last_known_good or now.champion, step))
             case "decide":
-                told.append(decided(step, draw(st.sampled_from(["none", "alert", "wait for labels", "retrain"]))))
-    return told
+                events.append(decided(step, draw(st.sampled_from(["none", "alert", "wait for labels", "retrain"]))))
+    return events
 
 
 def _finished(now: Standing, intent: Deploying, step: int) -> list[Event]:

@@ -25,9 +25,9 @@ def test_the_zone_of_the_caller_does_not_matter(moment: datetime, hours: int) ->
 
 
 def test_days_are_contiguous_and_include_both_ends() -> None:
-    found = days(date(2026, 2, 27), date(2026, 3, 2))
-    assert [i.partition for i in found] == ["2026-02-27", "2026-02-28", "2026-03-01", "2026-03-02"]
-    assert all(a.end == b.start for a, b in itertools.pairwise(found))
+    intervals = days(date(2026, 2, 27), date(2026, 3, 2))
+    assert [i.partition for i in intervals] == ["2026-02-27", "2026-02-28", "2026-03-01", "2026-03-02"]
+    assert all(a.end == b.start for a, b in itertools.pairwise(intervals))
 
 
 def test_what_is_no_interval() -> None:

@@ -105,11 +105,11 @@ def imports(source: str, package: str) -> Iterator[Import]:
 @cache
 def modules() -> dict[str, Path]:
     """Every module of the product, by name; the DAG files as `dags.<file>`."""
-    found = {}
+    paths = {}
     for path in (INCLUDE / "evergreen").rglob("*.py"):
         parts = path.relative_to(INCLUDE).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found | {f"dags.{path.stem}": path for path in (PROJECT / "dags").glob("*.py")}
+        paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return paths | {f"dags.{path.stem}": path for path in (PROJECT / "dags").glob("*.py")}
 
 
 @cache
@@ -161,27 +161,27 @@ def at(module: str, one: Import) -> str:
 def loaded(module: str) -> dict[str, str]:
     """Everything outside of the product that importing a module loads:
     top-level name → the module of ours that does."""
-    seen, waiting, found = {module}, [module], {}
+    seen, waiting, libraries = {module}, [module], {}
     while waiting:
         current = waiting.pop()
         for one in imported(current):
             if one.lazy:
                 continue
             if one.name.split(".")[0] != "evergreen":
-                found.setdefault(one.name.split(".")[0], current)
+                libraries.setdefault(one.name.split(".")[0], current)
                 continue
             parts = one.name.split(".")
             for name in (".".join(parts[:n]) for n in range(1, len(parts) + 1)):  # a module loads its packages
                 if name in modules() and name not in seen:
                     seen.add(name)
                     waiting.append(name)
-    return found
+    return libraries
 
 
 def of(*layers: str) -> list[str]:
-    found = sorted(module for module in modules() if layer(module) in layers)
-    assert found, f"no module in {layers}: nothing would be tested"
-    return found
+    members = sorted(module for module in modules() if layer(module) in layers)
+    assert members, f"no module in {layers}: nothing would be tested"
+    return members
 
 
 def test_the_graph_is_there() -> None:

@@ -75,5 +75,5 @@ def test_a_home_from_before_keeps_its_password(tmp_path: Path) -> None:
     (tmp_path / "airflow" / "passwords.json").write_text(json.dumps({"admin": "admin"}))
     (tmp_path / "environment").write_text("# Written by `evergreen up`.\nEVERGREEN_POSTGRES_PASSWORD=superuser\n")
     assert "EVERGREEN_POSTGRES_PASSWORD" not in environment.remember(tmp_path, {})
-    found = Settings.from_environment({"EVERGREEN_HOME": str(tmp_path)})
-    assert found.airflow_password == "admin" and ":superuser@" in found.database
+    loaded = Settings.from_environment({"EVERGREEN_HOME": str(tmp_path)})
+    assert loaded.airflow_password == "admin" and ":superuser@" in loaded.database

@@ -223,8 +223,8 @@ def _ran(
 ) -> tuple[int, list[str], str]:
     """What the command returns, the days that it did, and what it says beside."""
     status = cli.main(["run", "renewals", loop, "--day", f"{days[0]}..{days[-1]}", *more])
-    told = capsys.readouterr()
-    return status, [json.loads(line)["day"] for line in told.out.splitlines()], told.err
+    output = capsys.readouterr()
+    return status, [json.loads(line)["day"] for line in output.out.splitlines()], output.err
 
 
 def test_a_bad_day_costs_itself_and_is_named_at_the_end(
@@ -233,10 +233,10 @@ def test_a_bad_day_costs_itself_and_is_named_at_the_end(
     """Whatever it is: a batch that nobody can read, or a defect."""
     days = _days_of(run, 7)
     _some_bad(run, monkeypatch, {days[1]: _bad(), days[4]: ZeroDivisionError("a defect"), days[5]: _bad()})
-    status, done, told = _ran(run, "train", days, capsys, "--until", "work")
+    status, done, stderr = _ran(run, "train", days, capsys, "--until", "work")
     assert (status, done) == (1, [days[0], days[2], days[3], days[6]])
-    assert told.count("  found:     nonsense") == 2 and told.count("ZeroDivisionError: a defect") == 1
-    assert told.splitlines()[-3:] == [
+    assert stderr.count("  found:     nonsense") == 2 and stderr.count("ZeroDivisionError: a defect") == 1
+    assert stderr.splitlines()[-3:] == [
         "3 of 7 days are left. To run them:",
         f"  evergreen run renewals train --day {days[1]} --until work",
         f"  evergreen run renewals train --day {days[4]}..{days[5]} --until work",
@@ -250,8 +250,8 @@ def test_a_stage_that_is_none_leaves_no_days_to_run(
 ) -> None:
     """The commands for them would fail in the same way."""
     _some_bad(run, monkeypatch, {})
-    status, done, told = _ran(run, "train", _days_of(run, 3), capsys, "--from", "typo")
-    assert (status, done) == (1, []) and "no stage 'typo'" in told and "left" not in told
+    status, done, stderr = _ran(run, "train", _days_of(run, 3), capsys, "--from", "typo")
+    assert (status, done) == (1, []) and "no stage 'typo'" in stderr and "left" not in stderr
 
 
 @pytest.mark.parametrize("kind", [ServiceUnavailable, DiskFull])
@@ -260,9 +260,9 @@ def test_what_no_later_day_can_do_without_ends_the_days_early(
 ) -> None:
     days = _days_of(run, 4)
     _some_bad(run, monkeypatch, {days[1]: kind("writing", found="none", expected="one", next_step="mend it")})
-    status, done, told = _ran(run, "train", days, capsys)
+    status, done, stderr = _ran(run, "train", days, capsys)
     assert (status, done) == (1, days[:1])
-    assert told.splitlines()[-1] == f"  evergreen run renewals train --day {days[1]}..{days[3]}"
+    assert stderr.splitlines()[-1] == f"  evergreen run renewals train --day {days[1]}..{days[3]}"
 
 
 def test_the_monitor_goes_no_further_than_a_bad_day(
@@ -271,9 +271,9 @@ def test_the_monitor_goes_no_further_than_a_bad_day(
     """Each of its windows counts those before it."""
     days = _days_of(run, 3)
     _some_bad(run, monkeypatch, {days[1]: _bad()}, "monitor")
-    status, done, told = _ran(run, "monitor", days, capsys)
+    status, done, stderr = _ran(run, "monitor", days, capsys)
     assert (status, done) == (1, days[:1])
-    assert told.splitlines()[-1] == f"  evergreen run renewals monitor --day {days[1]}..{days[2]}"
+    assert stderr.splitlines()[-1] == f"  evergreen run renewals monitor --day {days[1]}..{days[2]}"
 
 
 def test_days_that_were_interrupted_are_named_too(
@@ -305,9 +305,9 @@ def test_the_command_refuses_days_without_data(run: Run, capsys: pytest.CaptureF
     ],
 )
 def test_the_command_refuses_unreadable_days(run: Run, when: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as told:
+    with pytest.raises(SystemExit) as raised:
         cli.main(["run", "renewals", "train", *when])
-    assert told.value.code == 2 and ran == []
+    assert raised.value.code == 2 and ran == []
 
 
 def _decided(**changes: Any) -> Decided:

@@ -51,9 +51,9 @@ def test_a_score_is_scikit_learns(metric: MetricName) -> None:
     [([], []), ([1, 1], [0.2, 0.4]), ([0, 0], [0.2, 0.4]), ([0, 1], [0.2, np.nan]), ([0, 1], [np.inf, 0.4])],
 )
 def test_a_score_that_is_not_defined_is_nan_for_every_metric(labels: list[int], predictions: list[float]) -> None:
-    found = metrics.score(Binary(), np.array(labels, np.int64), np.array(predictions, np.float64))
-    assert set(found) == set(ALL)
-    assert all(np.isnan(value) for value in found.values()), found
+    scores = metrics.score(Binary(), np.array(labels, np.int64), np.array(predictions, np.float64))
+    assert set(scores) == set(ALL)
+    assert all(np.isnan(value) for value in scores.values()), scores
 
 
 @pytest.mark.parametrize("metric", ALL)
@@ -63,9 +63,9 @@ def test_weighting_rows_is_repeating_them(metric: MetricName, seed: int) -> None
     labels, predictions, _ = a_case(30, seed)
     weights = np.random.default_rng(seed).integers(0, 4, size=(3, 30))
     weights[:, :2] = 1  # both classes are drawn
-    found = metrics.metric(Binary(), metric).weighted(labels, predictions)(weights.astype(np.float64))
+    weighted = metrics.metric(Binary(), metric).weighted(labels, predictions)(weights.astype(np.float64))
     expected = [SKLEARN[metric](np.repeat(labels, count), np.repeat(predictions, count)) for count in weights]
-    assert found == pytest.approx(expected, abs=1e-9)
+    assert weighted == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("metric", ALL)
@@ -74,15 +74,15 @@ def test_weighting_rows_is_repeating_them(metric: MetricName, seed: int) -> None
 def test_identical_predictions_gain_nothing_with_certainty(metric: MetricName, seed: int, entities: int) -> None:
     labels, predictions, _ = a_case(30, seed)
     keys = np.array([f"c{number % entities}" for number in range(30)], object)
-    found = metrics.metric(Binary(), metric).compare(labels, predictions, predictions.copy(), keys, resamples=50)
-    assert found == (0.0, 0.0, 0.0, 30, entities)
+    comparison = metrics.metric(Binary(), metric).compare(labels, predictions, predictions.copy(), keys, resamples=50)
+    assert comparison == (0.0, 0.0, 0.0, 30, entities)
 
 
 @pytest.mark.parametrize("metric", ALL)
 def test_the_interval_is_the_one_of_drawing_whole_entities_by_hand(metric: MetricName) -> None:
     labels, new, old = a_case(120)
     keys = np.array([f"c{number % 40}" for number in range(120)], object)
-    found = metrics.metric(Binary(), metric).compare(labels, new, old, keys, resamples=4000)
+    comparison = metrics.metric(Binary(), metric).compare(labels, new, old, keys, resamples=4000)
     random, gains = np.random.default_rng(1), []
     rows_of = [np.flatnonzero(keys == name) for name in np.unique(keys)]
     for _ in range(1500):
@@ -90,11 +90,11 @@ def test_the_interval_is_the_one_of_drawing_whole_entities_by_hand(metric: Metri
         gain = SKLEARN[metric](labels[rows], new[rows]) - SKLEARN[metric](labels[rows], old[rows])
         gains.append(-gain if MEASURES[metric].lower_is_better else gain)
     low, high = np.percentile(gains, [2.5, 97.5])
-    assert found.gain > 0, "the case has a better model"
-    assert (found.rows, found.entities) == (120, 40)
+    assert comparison.gain > 0, "the case has a better model"
+    assert (comparison.rows, comparison.entities) == (120, 40)
     width = high - low
-    assert found.low == pytest.approx(low, abs=0.12 * width)
-    assert found.high == pytest.approx(high, abs=0.12 * width)
+    assert comparison.low == pytest.approx(low, abs=0.12 * width)
+    assert comparison.high == pytest.approx(high, abs=0.12 * width)
 
 
 def test_entities_are_drawn_and_not_their_rows() -> None:
@@ -122,10 +122,10 @@ def test_an_interval_that_cannot_be_had_is_nan() -> None:
     """One entity of each class: a resample has both or only one; with one entity of one class there is none at all."""
     labels, predictions = np.array([1, 1], np.int64), np.array([0.5, 0.6])
     with np.errstate(invalid="ignore"):
-        found = metrics.metric(Binary(), "roc_auc").compare(
+        comparison = metrics.metric(Binary(), "roc_auc").compare(
             labels, predictions, predictions, np.array(["a", "b"], object), resamples=10
         )
-    assert np.isnan(found.low) and np.isnan(found.high)
+    assert np.isnan(comparison.low) and np.isnan(comparison.high)
 
 
 CLASSES = Multiclass(("a", "b", "c"))
@@ -162,22 +162,22 @@ def test_weighting_rows_of_classes_is_repeating_them(metric: MetricName, seed: i
     labels, predictions, _ = of_classes(40, seed)
     weights = np.random.default_rng(seed).integers(0, 4, size=(3, 40))
     weights[:, :3] = 1  # every class is drawn
-    found = metrics.metric(CLASSES, metric).weighted(labels, predictions)(weights.astype(np.float64))
+    weighted = metrics.metric(CLASSES, metric).weighted(labels, predictions)(weights.astype(np.float64))
     expected = [
         OF_CLASSES[metric](np.repeat(labels, count), np.repeat(predictions, count, axis=0)) for count in weights
     ]
-    assert found == pytest.approx(expected, abs=1e-9)
+    assert weighted == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_class_without_rows_leaves_no_mean_over_the_classes() -> None:
     labels, predictions, _ = of_classes(80)
     without = labels != 2
-    found = metrics.score(CLASSES, labels[without], predictions[without])
-    assert np.isnan(found["roc_auc"]) and np.isnan(found["macro_f1"]), (
+    scores = metrics.score(CLASSES, labels[without], predictions[without])
+    assert np.isnan(scores["roc_auc"]) and np.isnan(scores["macro_f1"]), (
         "no mean over fewer classes passes for one over all"
     )
     hits = predictions[without].argmax(axis=1) == labels[without]
-    assert found["accuracy"] == pytest.approx(hits.mean()) and np.isfinite(found["log_loss"])
+    assert scores["accuracy"] == pytest.approx(hits.mean()) and np.isfinite(scores["log_loss"])
 
 
 def test_probabilities_of_0_have_a_finite_loss() -> None:
@@ -189,8 +189,8 @@ def test_probabilities_of_0_have_a_finite_loss() -> None:
 def test_of_two_models_of_classes_the_better_one_gains(metric: MetricName) -> None:
     labels, new, old = of_classes(300)
     keys = np.array([f"c{number % 100}" for number in range(300)], object)
-    found = metrics.metric(CLASSES, metric).compare(labels, new, old, keys)
-    assert 0 < found.low < found.gain < found.high
+    comparison = metrics.metric(CLASSES, metric).compare(labels, new, old, keys)
+    assert 0 < comparison.low < comparison.gain < comparison.high
     none = metrics.metric(CLASSES, metric).compare(labels, old, old.copy(), keys, resamples=50)
     assert none[:3] == (0.0, 0.0, 0.0)
 

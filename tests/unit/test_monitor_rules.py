@@ -94,12 +94,12 @@ def watch(
 ) -> list[rules.Decision]:
     """Decide about windows in the given order, each with the decisions so far."""
     kept: dict[datetime, rules.Decision] = {}
-    told = []
-    for found in windows:
-        others = [decision for start, decision in kept.items() if start != found.start]
-        kept[found.start] = rules.decide(spec, found, others, labels, {})
-        told.append(kept[found.start])
-    return told
+    decisions = []
+    for findings in windows:
+        others = [decision for start, decision in kept.items() if start != findings.start]
+        kept[findings.start] = rules.decide(spec, findings, others, labels, {})
+        decisions.append(kept[findings.start])
+    return decisions
 
 
 def actions(decisions: Sequence[rules.Decision]) -> list[str]:
@@ -123,7 +123,7 @@ HISTORIES = st.lists(KINDS, min_size=1, max_size=40).map(lambda kinds: [kind(day
 
 class TestFindings:
     @pytest.mark.parametrize(
-        ("found", "reason"),
+        ("findings", "reason"),
         [
             (drifted(0), "1 of 2 features drifted: spent"),
             (window(0, prediction=0.21), "predictions drifted by 0.210"),
@@ -133,11 +133,11 @@ class TestFindings:
             ),
         ],
     )
-    def test_each_material_deviation_is_told(self, found: rules.Findings, reason: str) -> None:
-        assert [text.startswith(reason) for text in rules.deviations(found, SPEC.monitoring)] == [True]
+    def test_each_material_deviation_is_told(self, findings: rules.Findings, reason: str) -> None:
+        assert [text.startswith(reason) for text in rules.deviations(findings, SPEC.monitoring)] == [True]
 
     @pytest.mark.parametrize(
-        "found",
+        "findings",
         [
             window(0),
             window(
@@ -155,31 +155,31 @@ class TestFindings:
         ],
         ids=["usual", "at the bounds", "a loss within chance", "too few features", "nothing to compare"],
     )
-    def test_what_is_not_material_is_no_deviation(self, found: rules.Findings) -> None:
-        assert rules.deviations(found, SPEC.monitoring) == []
+    def test_what_is_not_material_is_no_deviation(self, findings: rules.Findings) -> None:
+        assert rules.deviations(findings, SPEC.monitoring) == []
 
     @pytest.mark.parametrize(
-        ("found", "reason"),
+        ("findings", "reason"),
         [
             (outage(0), "nulls of spent grew by 90%"),
             (window(0, rows=99), "only 99 predictions"),
             (window(0, version=None, rows=0), "no predictions, although a champion serves"),
         ],
     )
-    def test_data_that_cannot_be_judged_is_an_incident(self, found: rules.Findings, reason: str) -> None:
-        assert any(text.startswith(reason) for text in rules.incidents(found, SPEC.monitoring))
+    def test_data_that_cannot_be_judged_is_an_incident(self, findings: rules.Findings, reason: str) -> None:
+        assert any(text.startswith(reason) for text in rules.incidents(findings, SPEC.monitoring))
 
     def test_before_there_is_a_champion_silence_is_no_incident(self) -> None:
-        found = window(0, version=None, champion=None, rows=0)
-        (decision,) = watch([found])
+        findings = window(0, version=None, champion=None, rows=0)
+        (decision,) = watch([findings])
         assert (decision.action, decision.incident) == ("none", False)
 
 
 class TestOutage:
     @given(HISTORIES)
     def test_an_incident_alerts_and_never_retrains(self, windows: list[rules.Findings]) -> None:
-        for found, decision in zip(windows, watch(windows), strict=True):
-            if rules.incidents(found, SPEC.monitoring):
+        for findings, decision in zip(windows, watch(windows), strict=True):
+            if rules.incidents(findings, SPEC.monitoring):
                 assert (decision.action, decision.triggers, decision.drifted) == ("alert", False, False)
 
     @given(st.integers(1, 30))
@@ -187,26 +187,26 @@ class TestOutage:
         assert set(actions(watch([outage(day) for day in range(days)]))) == {"alert"}
 
     def test_an_incident_in_between_starts_the_count_anew(self) -> None:
-        told = watch([drifted(0), drifted(1), outage(2), drifted(3), drifted(4), drifted(5)])
-        assert actions(told) == ["none", "none", "alert", "none", "none", "retrain"]
-        assert told[-1].changed_at == FIRST + 3 * DAY
+        decisions = watch([drifted(0), drifted(1), outage(2), drifted(3), drifted(4), drifted(5)])
+        assert actions(decisions) == ["none", "none", "alert", "none", "none", "retrain"]
+        assert decisions[-1].changed_at == FIRST + 3 * DAY
 
 
 class TestPersistence:
     @given(HISTORIES)
     def test_nothing_is_done_before_drift_has_lasted(self, windows: list[rules.Findings]) -> None:
-        told = watch(windows)
-        for position, decision in enumerate(told):
+        decisions = watch(windows)
+        for position, decision in enumerate(decisions):
             if decision.action in ("retrain", "wait for labels"):
-                streak = told[position - PERSISTENCE + 1 : position + 1]
+                streak = decisions[position - PERSISTENCE + 1 : position + 1]
                 assert len(streak) == PERSISTENCE
                 assert all(each.drifted and each.version == decision.version for each in streak)
 
     @given(st.integers(1, 8))
     def test_drift_is_believed_in_the_window_that_completes_the_streak(self, persistence: int) -> None:
-        told = watch([drifted(day) for day in range(persistence)], spec_of(persistence=persistence))
-        assert actions(told) == ["none"] * (persistence - 1) + ["retrain"]
-        assert told[-1].changed_at == FIRST, "the change is where the streak began"
+        decisions = watch([drifted(day) for day in range(persistence)], spec_of(persistence=persistence))
+        assert actions(decisions) == ["none"] * (persistence - 1) + ["retrain"]
+        assert decisions[-1].changed_at == FIRST, "the change is where the streak began"
 
     @pytest.mark.parametrize(
         "windows",
@@ -221,8 +221,10 @@ class TestPersistence:
         assert set(actions(watch(windows))) == {"none"}
 
     def test_different_deviations_make_one_streak(self) -> None:
-        told = watch([drifted(0), window(1, prediction=0.5), window(2, performance=0.2, performance_significant=True)])
-        assert actions(told)[-1] == "retrain"
+        decisions = watch(
+            [drifted(0), window(1, prediction=0.5), window(2, performance=0.2, performance_significant=True)]
+        )
+        assert actions(decisions)[-1] == "retrain"
 
 
 class TestBrakes:
@@ -239,7 +241,7 @@ class TestBrakes:
 
     def test_a_drift_that_retraining_does_not_cure(self) -> None:
         """The version stays, since no candidate was better: again after the cooldown, then the budget stops it."""
-        told = watch([drifted(day) for day in range(2 + 2 * COOLDOWN + 4)])
+        decisions = watch([drifted(day) for day in range(2 + 2 * COOLDOWN + 4)])
         expected = [
             "none",
             "none",
@@ -250,25 +252,27 @@ class TestBrakes:
             "alert",
             *["none"] * 3,
         ]
-        assert actions(told)[: len(expected)] == expected
-        assert "cooldown" in told[3].reasons[-1]
-        assert "budget: 2 retrainings in 30 days" in told[expected.index("alert")].reasons[-1]
+        assert actions(decisions)[: len(expected)] == expected
+        assert "cooldown" in decisions[3].reasons[-1]
+        assert "budget: 2 retrainings in 30 days" in decisions[expected.index("alert")].reasons[-1]
 
     def test_what_the_cooldown_told_does_not_keep_the_budget_from_being_told(self) -> None:
         """The owner was told that retraining goes on after the cooldown; then the budget is used up."""
         spec = spec_of(budget=1, cooldown="5d")
-        told = watch([*(drifted(day) for day in range(3)), *(drifted(day, version=2) for day in range(3, 14))], spec)
-        alerts = [decision.reasons[-1].partition(":")[0] for decision in told if decision.action == "alert"]
+        decisions = watch(
+            [*(drifted(day) for day in range(3)), *(drifted(day, version=2) for day in range(3, 14))], spec
+        )
+        alerts = [decision.reasons[-1].partition(":")[0] for decision in decisions if decision.action == "alert"]
         assert alerts == ["cooldown", "budget"]
 
     def test_within_the_cooldown_a_new_drift_is_told_once(self) -> None:
-        told = watch([*(drifted(day) for day in range(3)), *(drifted(day, version=2) for day in range(3, 7))])
-        assert actions(told) == ["none", "none", "retrain", "none", "none", "alert", "none"]
+        decisions = watch([*(drifted(day) for day in range(3)), *(drifted(day, version=2) for day in range(3, 7))])
+        assert actions(decisions) == ["none", "none", "retrain", "none", "none", "alert", "none"]
 
     def test_the_budget_is_free_again_after_its_period(self) -> None:
         spec = spec_of(budget=1, cooldown="1d")
-        told = watch([drifted(day) for day in range(40)], spec)
-        retrained = [position for position, decision in enumerate(told) if decision.action == "retrain"]
+        decisions = watch([drifted(day) for day in range(40)], spec)
+        retrained = [position for position, decision in enumerate(decisions) if decision.action == "retrain"]
         assert retrained == [2, 32]
 
 
@@ -302,10 +306,10 @@ class TestOldWindows:
         self, windows: list[rules.Findings], later: int
     ) -> None:
         newest = watch([window(len(windows) + later)])
-        for position, found in enumerate(windows):
+        for position, findings in enumerate(windows):
             earlier = watch(windows[:position])
-            alone = rules.decide(SPEC, found, earlier, ENOUGH, {})
-            late = rules.decide(SPEC, found, [*earlier, *newest], ENOUGH, {})
+            alone = rules.decide(SPEC, findings, earlier, ENOUGH, {})
+            late = rules.decide(SPEC, findings, [*earlier, *newest], ENOUGH, {})
             assert not late.triggers
             assert (late.action, late.id) == (alone.action, alone.id), "it is recorded as it would have been decided"
 
@@ -316,15 +320,15 @@ class TestOldWindows:
         assert "a newer window was decided already" in decision.reasons[-1]
 
     def test_a_retraining_that_was_only_recorded_is_no_brake(self) -> None:
-        told = watch([window(3), *(drifted(day) for day in (0, 1, 2, 4, 5, 6))])
-        assert [decision.triggers for decision in told] == [False] * 6 + [True]
+        decisions = watch([window(3), *(drifted(day) for day in (0, 1, 2, 4, 5, 6))])
+        assert [decision.triggers for decision in decisions] == [False] * 6 + [True]
 
     @given(HISTORIES)
     def test_later_windows_decide_nothing_about_an_earlier_one(self, windows: list[rules.Findings]) -> None:
-        told = watch(windows)
-        for position, found in enumerate(windows):
-            others = told[:position] + told[position + 1 :]
-            assert rules.decide(SPEC, found, others, ENOUGH, {}).id == told[position].id
+        decisions = watch(windows)
+        for position, findings in enumerate(windows):
+            others = decisions[:position] + decisions[position + 1 :]
+            assert rules.decide(SPEC, findings, others, ENOUGH, {}).id == decisions[position].id
 
 
 class TestIdentity:
@@ -340,8 +344,8 @@ class TestIdentity:
 
     @given(HISTORIES)
     def test_no_two_windows_share_an_id(self, windows: list[rules.Findings]) -> None:
-        told = watch(windows)
-        assert len({decision.id for decision in told}) == len(told)
+        decisions = watch(windows)
+        assert len({decision.id for decision in decisions}) == len(decisions)
 
     def test_another_model_version_or_action_has_another_id(self) -> None:
         history = watch([drifted(0), drifted(1)])

@@ -126,7 +126,7 @@ def test_a_training_after_the_last_day_of_data_knows_all_of_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("params", "found"),
+    ("params", "reason"),
     [
         ({"partition": "2026-04-01"}, "2026-04-01"),
         ({"partition": "2025-12-31"}, "2025-12-31"),
@@ -135,8 +135,8 @@ def test_a_training_after_the_last_day_of_data_knows_all_of_it() -> None:
         ({"as_of": None, "changed_at": "once"}, "changed_at='once'"),
     ],
 )
-def test_what_cannot_be_identified_says_what_was_found(params: dict[str, Any], found: str) -> None:
-    with pytest.raises(RunError, match=found) as raised:
+def test_what_cannot_be_identified_says_what_was_found(params: dict[str, Any], reason: str) -> None:
+    with pytest.raises(RunError, match=reason) as raised:
         run_of(SPEC, context(**params))
     assert "trigger the run again" in raised.value.next_step
 

@@ -72,7 +72,7 @@ def test_a_value_that_could_not_be_written_in_full_is_bounded_before_it_is_writt
 
 
 def test_a_sentence_with_foreign_names_in_it_stays_one_visible_line() -> None:
-    told = on_one_line("no table a\x1b[31m\n  next step: \u202eb\udc80")
-    assert told == r"no table a\x1b[31m\n  next step: \u202eb\udc80"
+    line = on_one_line("no table a\x1b[31m\n  next step: \u202eb\udc80")
+    assert line == r"no table a\x1b[31m\n  next step: \u202eb\udc80"
     assert on_one_line('it\'s a "plain" sentence') == 'it\'s a "plain" sentence'
     assert on_one_line("x" * 500, 400) == "x" * 400 + "… (500 characters)"

@@ -138,7 +138,7 @@ def test_any_history_leaves_a_champion_that_nothing_older_or_rolled_back_from_re
 
 
 @pytest.mark.parametrize(
-    ("aliases", "versions", "recorded", "told"),
+    ("aliases", "versions", "recorded", "expected"),
     [
         ({"champion": 2, "last_known_good": 1}, {1, 2}, {1, 2}, []),
         (
@@ -176,10 +176,12 @@ def test_any_history_leaves_a_champion_that_nothing_older_or_rolled_back_from_re
     ],
 )
 def test_what_mlflow_has_otherwise_is_told_with_a_way_out(
-    aliases: dict[str, int], versions: set[int], recorded: set[int], told: list[str]
+    aliases: dict[str, int], versions: set[int], recorded: set[int], expected: list[str]
 ) -> None:
-    found = rules.disagreements("churn", Standing(2, 1), Registered(aliases, versions), recorded)
-    assert len(found) == len(told) and all(part in text for part, text in zip(told, found, strict=True)), found
+    disagreements = rules.disagreements("churn", Standing(2, 1), Registered(aliases, versions), recorded)
+    assert len(disagreements) == len(expected) and all(
+        part in text for part, text in zip(expected, disagreements, strict=True)
+    ), disagreements
 
 
 def test_a_registered_model_that_is_gone_and_one_that_nobody_promoted_are_told() -> None:
@@ -207,10 +209,10 @@ def test_an_alias_of_a_retired_version_is_told() -> None:
     ],
 )
 def test_what_is_gone_of_a_champion_has_one_way_back(registered: Registered | None, lost: str | None) -> None:
-    told = rules.lost_champion("churn", Standing(2, 1), registered)
-    assert (told is None) == (lost is None)
-    if told is not None and lost is not None:
-        assert lost in told and "`evergreen registry restore churn` gives it back" in told
+    problem = rules.lost_champion("churn", Standing(2, 1), registered)
+    assert (problem is None) == (lost is None)
+    if problem is not None and lost is not None:
+        assert lost in problem and "`evergreen registry restore churn` gives it back" in problem
     assert rules.lost_champion("churn", Standing(), registered) is None
 
 
@@ -228,5 +230,5 @@ def test_a_rerun_finds_its_version_unless_its_candidate_had_to_be_made_anew() ->
 
 
 def test_a_retired_version_is_not_promoted_by_its_rerun() -> None:
-    told = rules.promotion_refusal(replace(version(2, 3), retired=True), None)
-    assert told == "version 2 was retired, and is not promoted again"
+    refusal = rules.promotion_refusal(replace(version(2, 3), retired=True), None)
+    assert refusal == "version 2 was retired, and is not promoted again"

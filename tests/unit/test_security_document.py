@@ -29,9 +29,9 @@ def functions(file: Path) -> set[str]:
 
 
 def test_whatever_holds_names_a_test_that_exists() -> None:
-    found = claims()
-    assert len(found) > 10, "the page has lost its tables"
-    for claim, tests in found:
+    claimed = claims()
+    assert len(claimed) > 10, "the page has lost its tables"
+    for claim, tests in claimed:
         assert tests, f"no test is named for: {claim}"
         for file, name in tests:
             assert (PROJECT / file).is_file(), f"{claim}: there is no {file}"

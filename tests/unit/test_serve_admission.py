@@ -27,8 +27,8 @@ class Clock:
 def refused(status: int, retry_after: int) -> Iterator[None]:
     with pytest.raises(HTTPException) as caught:
         yield
-    found = (caught.value.status_code, caught.value.headers)
-    assert found == (status, {"Retry-After": str(retry_after)}), caught.value.detail
+    answer = (caught.value.status_code, caught.value.headers)
+    assert answer == (status, {"Retry-After": str(retry_after)}), caught.value.detail
 
 
 def ask(clients: Clients, address: str, count: int) -> None:

@@ -37,8 +37,8 @@ def test_the_client_is_the_last_address_that_no_trusted_proxy_has(peer: str, for
 
 def test_nobody_is_trusted_unless_it_is_said() -> None:
     assert Settings.from_environment({}).trusted_proxies == ()
-    found = Settings.from_environment({"EVERGREEN_TRUSTED_PROXIES": " 10.0.0.0/8, 192.0.2.1 "}).trusted_proxies
-    assert [str(network) for network in found] == ["10.0.0.0/8", "192.0.2.1/32"]
+    networks = Settings.from_environment({"EVERGREEN_TRUSTED_PROXIES": " 10.0.0.0/8, 192.0.2.1 "}).trusted_proxies
+    assert [str(network) for network in networks] == ["10.0.0.0/8", "192.0.2.1/32"]
 
 
 @pytest.mark.parametrize("stated", ["proxy.example", "10.0.0.1/8"])

@@ -44,13 +44,13 @@ def test_an_integer_may_be_written_with_a_point(key: bool, stated: str, taken: i
     """As the published schema says, which is JSON Schema's."""
     spec = load_spec(ROOT / "include/models/flight_delay")
     assert spec.request is not None
-    asked = EXAMPLES["flight_delay"]["entity"]
+    sound = EXAMPLES["flight_delay"]["entity"]
     if key:
         spec = spec.model_copy(update={"entity": spec.entity.model_copy(update={"type": "int"})})
         name = spec.entity.key
     else:
         name = next(name for name, kind in spec.request.inputs.items() if kind == "int")
-    body = json.dumps({"entity": asked | {name: "@"}}).replace('"@"', stated)
+    body = json.dumps({"entity": sound | {name: "@"}}).replace('"@"', stated)
     kind = request_type(spec)
     if taken is None:
         with pytest.raises(ValueError, match=name):
@@ -68,7 +68,7 @@ def test_the_published_bounds_are_json_schemas() -> None:
 
 @pytest.mark.parametrize("name", ["flight_id", "airline"])
 def test_text_that_the_log_cannot_hold_is_refused(name: str) -> None:
-    asked = EXAMPLES["flight_delay"]
+    example = EXAMPLES["flight_delay"]
     kind = request_type(load_spec(ROOT / "include/models/flight_delay"))
     with pytest.raises(ValueError, match=name):
-        kind.model_validate({"entity": asked["entity"] | {name: "a\0b"}})
+        kind.model_validate({"entity": example["entity"] | {name: "a\0b"}})

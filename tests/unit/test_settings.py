@@ -14,8 +14,8 @@ def test_the_process_wins_over_the_file_and_the_file_over_the_defaults(tmp_path:
     (tmp_path / "environment").write_text(
         "# chosen\nEVERGREEN_MLFLOW_URL=http://127.0.0.1:1\nEVERGREEN_SERVER_URL=http://127.0.0.1:2\n"
     )
-    found = Settings.from_environment({"EVERGREEN_HOME": str(tmp_path), "EVERGREEN_SERVER_URL": "http://127.0.0.1:3"})
-    assert (found.mlflow_url, found.server_url, found.reports_url) == (
+    loaded = Settings.from_environment({"EVERGREEN_HOME": str(tmp_path), "EVERGREEN_SERVER_URL": "http://127.0.0.1:3"})
+    assert (loaded.mlflow_url, loaded.server_url, loaded.reports_url) == (
         "http://127.0.0.1:1",
         "http://127.0.0.1:3",
         "http://127.0.0.1:8091",
@@ -40,9 +40,9 @@ def test_one_setting_names_a_server_of_the_users(tmp_path: Path) -> None:
 def test_a_database_has_a_url_of_its_own_where_one_is_given(tmp_path: Path) -> None:
     own = "postgresql://feast_owner:p@db:5432/feast?sslmode=require"
     admin = {"EVERGREEN_HOME": str(tmp_path), "EVERGREEN_DATABASE": "postgresql://u:p@db:5432"}
-    found = Settings.from_environment(admin | {"EVERGREEN_DATABASE_FEAST": own})
-    assert found.database_url("feast", "postgresql+psycopg") == own.replace("postgresql", "postgresql+psycopg")
-    assert found.database_url("evergreen") == "postgresql://u:p@db:5432/evergreen"
+    loaded = Settings.from_environment(admin | {"EVERGREEN_DATABASE_FEAST": own})
+    assert loaded.database_url("feast", "postgresql+psycopg") == own.replace("postgresql", "postgresql+psycopg")
+    assert loaded.database_url("evergreen") == "postgresql://u:p@db:5432/evergreen"
     six = {variable: f"postgresql://o:p@db/{name}" for name, variable in DATABASES.items()}
     alone = Settings.from_environment({"EVERGREEN_HOME": str(tmp_path)} | six)
     assert not alone.embedded_database and alone.database == ""
@@ -72,22 +72,22 @@ def test_the_channels_of_alerts_are_known_ones() -> None:
 )
 def test_a_damaged_file_shows_no_secret(tmp_path: Path, line: str) -> None:
     (tmp_path / "environment").write_text(f"EVERGREEN_SERVER_TOKEN=x\n{line}\n")
-    with pytest.raises(PermanentError, match="line 2 of 3") as told:
+    with pytest.raises(PermanentError, match="line 2 of 3") as raised:
         Settings.from_environment({"EVERGREEN_HOME": str(tmp_path)})
-    assert "hush" not in str(told.value) and "\x1b" not in str(told.value)
+    assert "hush" not in str(raised.value) and "\x1b" not in str(raised.value)
 
 
 def test_each_database_has_the_setting_that_holds_its_login(tmp_path: Path) -> None:
     theirs = {"EVERGREEN_HOME": str(tmp_path), "EVERGREEN_DATABASE": "postgresql://u:p@db:5432"}
-    found = Settings.from_environment(theirs | {"EVERGREEN_DATABASE_OPTUNA": "postgresql://o:p@db/optuna"})
-    assert (found.database_setting("optuna"), found.database_setting("feast")) == (
+    loaded = Settings.from_environment(theirs | {"EVERGREEN_DATABASE_OPTUNA": "postgresql://o:p@db/optuna"})
+    assert (loaded.database_setting("optuna"), loaded.database_setting("feast")) == (
         "EVERGREEN_DATABASE_OPTUNA",
         "EVERGREEN_DATABASE",
     )
 
 
 def test_secrets_are_not_shown() -> None:
-    found = Settings.from_environment(
+    loaded = Settings.from_environment(
         {
             "EVERGREEN_SERVER_TOKEN": "hush-hush",
             "EVERGREEN_AIRFLOW_PASSWORD": "quiet-quiet",
@@ -97,7 +97,7 @@ def test_secrets_are_not_shown() -> None:
             "MLFLOW_FLASK_SERVER_SECRET_KEY": "hush-key",
         }
     )
-    assert "hush" not in repr(found) and "quiet" not in repr(found)
+    assert "hush" not in repr(loaded) and "quiet" not in repr(loaded)
 
 
 @pytest.mark.parametrize(

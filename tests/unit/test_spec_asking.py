@@ -51,8 +51,8 @@ def test_the_monitor_looks_where_a_request_may_have_been_logged(before: int, wit
     """A request of an interval is asked for in it or up to its longest lead before, and answered at once.
     Its outcome is known a horizon after the interval's end."""
     asking, interval = REQUESTS.asking, Interval(START, START + DAY)
-    asked = interval.start - asking.longest_lead * (before / (24 * 60))
-    for moment in (asked, interval.start + timedelta(minutes=within)):
+    earliest = interval.start - asking.longest_lead * (before / (24 * 60))
+    for moment in (earliest, interval.start + timedelta(minutes=within)):
         assert moment.date().isoformat() in asking.logged(interval.end)
         assert interval.end + REQUESTS.label.horizon - moment <= asking.label_delay
     assert interval.partition in asking.logged(interval.end), "the labels' own partition"

@@ -32,8 +32,8 @@ def test_check_of_an_unknown_model_names_the_known_ones(
 ) -> None:
     monkeypatch.setattr("evergreen.spec.load.load_each", lambda models, deep: {})  # the deep pass has its own tests
     assert cli.main(["check", "renewal"]) == 1
-    told = capsys.readouterr().err
-    assert "no such folder" in told and "refunds or renewals" in told and "write renewals" in told
+    output = capsys.readouterr().err
+    assert "no such folder" in output and "refunds or renewals" in output and "write renewals" in output
     assert cli.main(["check"]) == 1
     assert "no model folder in" in capsys.readouterr().err
 
@@ -49,17 +49,17 @@ def test_generated_files_go_where_the_repository_keeps_them(
         assert [cli.main([command]) for command in ("schema", "reference", "tables")] == [0, 0, 0]
     finally:
         settings.cache_clear()
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     for file in ("include/models/model.schema.json", "docs/model-spec.md", "docs/tables.md"):
         assert (tmp_path / file).read_text() == (PROJECT / file).read_text()
-        assert str(tmp_path / file) in told
+        assert str(tmp_path / file) in output
 
 
 def test_an_error_of_ours_is_its_message_and_status_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "churn", "ingest", "--day", "1999-12-31"]) == 1
-    told = capsys.readouterr().err
-    assert "expected:  a day from 2026-01-01" in told and "next step: name another --day" in told
-    assert "Traceback" not in told
+    output = capsys.readouterr().err
+    assert "expected:  a day from 2026-01-01" in output and "next step: name another --day" in output
+    assert "Traceback" not in output
 
 
 def test_a_rollback_names_its_model(capsys: pytest.CaptureFixture[str]) -> None:

@@ -538,10 +538,10 @@ def test_a_mistake_is_told_with_key_value_what_is_allowed_and_the_fix(model: str
     (folder / "model.yaml").write_text(text.replace(old, new, 1))
     message = mistakes_of(folder)
     assert not _LIBRARYS.search(message), message
-    told = [block for block in re.split(r"\n   \d+\. ", message) if all(part in block for part in said)]
-    assert told, f"no mistake says all of {said}:\n{message}"
-    assert re.match(r"model\.yaml:\d+: ", told[0]), told[0]
-    positions = [told[0].index(part) for part in said]
+    mistakes = [block for block in re.split(r"\n   \d+\. ", message) if all(part in block for part in said)]
+    assert mistakes, f"no mistake says all of {said}:\n{message}"
+    assert re.match(r"model\.yaml:\d+: ", mistakes[0]), mistakes[0]
+    positions = [mistakes[0].index(part) for part in said]
     assert positions[0] == min(positions), "the key comes first"
     assert f"evergreen check {model}" in message.splitlines()[-1]
 
@@ -811,11 +811,11 @@ def test_what_a_spec_could_not_say_is_no_duration(value: object) -> None:
 
 
 def test_overrides_replace_ranges_and_fix_values() -> None:
-    found = space("gradient_boosting", {"max_leaf_nodes": [4, 16], "l2_regularization": 0})
-    assert (found["max_leaf_nodes"].low, found["max_leaf_nodes"].high, found["max_leaf_nodes"].log) == (4, 16, True)
-    fixed = found["l2_regularization"]
+    ranges = space("gradient_boosting", {"max_leaf_nodes": [4, 16], "l2_regularization": 0})
+    assert (ranges["max_leaf_nodes"].low, ranges["max_leaf_nodes"].high, ranges["max_leaf_nodes"].log) == (4, 16, True)
+    fixed = ranges["l2_regularization"]
     assert (fixed.low, fixed.high, fixed.log, fixed.whole) == (0.0, 0.0, False, False)
-    assert found["max_iter"] == family("gradient_boosting").parameters["max_iter"]
+    assert ranges["max_iter"] == family("gradient_boosting").parameters["max_iter"]
 
 
 def test_every_declared_range_is_one_that_a_study_can_search() -> None:

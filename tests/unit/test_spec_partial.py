@@ -45,8 +45,8 @@ def test_a_rule_that_needs_what_is_not_stated_says_nothing_and_the_others_go_on(
     def needs_nothing() -> Iterator[Mistake]:
         yield Mistake("model.yaml", "after", "a", "b", "c")
 
-    told = rules.collected([needs_sources(partial), needs_nothing()])
-    assert [mistake.key for mistake in told] == ["before", "after"]
+    mistakes = rules.collected([needs_sources(partial), needs_nothing()])
+    assert [mistake.key for mistake in mistakes] == ["before", "after"]
 
 
 def test_a_misspelt_attribute_of_a_rule_is_an_error_of_ours_however_misshapen_the_spec(partial: ModelSpec) -> None:
@@ -72,6 +72,6 @@ def test_all_mistakes_are_told_at_once(folder: Path) -> None:
     (folder / "model.yaml").write_text(model.replace("cooldown: 1w", "cooldown: 1d"))
     with pytest.raises(SpecError) as caught:
         load_spec(folder)
-    told = str(caught.value)
+    message = str(caught.value)
     for key in ("sourcse", "sources", "request", "monitoring.cooldown"):
-        assert f": {key}\n" in told, told
+        assert f": {key}\n" in message, message

@@ -35,8 +35,8 @@ PREDICTIONS = {
 
 @pytest.fixture(params=PROBLEMS, ids=lambda each: each.kind)
 def each(request: pytest.FixtureRequest) -> Problem:
-    found: Problem = request.param
-    return found
+    problem: Problem = request.param
+    return problem
 
 
 def test_every_kind_of_label_and_every_metric_is_declared_once() -> None:

@@ -152,17 +152,17 @@ INVALID: dict[str, Case] = {
 @pytest.mark.parametrize("name", INVALID)
 def test_a_source_that_cannot_be_is_told_with_the_key_and_the_fix(name: str, folder: Path) -> None:
     lines, said = INVALID[name]
-    told = mistakes(folder, *lines)
-    assert [all(part in mistake for part in said) for mistake in told].count(True) == 1, "\n".join(told)
-    assert re.match(r"model\.yaml:\d+: sources\.visits", told[0])
+    messages = mistakes(folder, *lines)
+    assert [all(part in mistake for part in said) for mistake in messages].count(True) == 1, "\n".join(messages)
+    assert re.match(r"model\.yaml:\d+: sources\.visits", messages[0])
 
 
 def test_all_mistakes_of_a_source_are_told_at_once(folder: Path) -> None:
-    told = mistakes(
+    messages = mistakes(
         folder, "path: visits.csv", "format: parquet", "compression: zip", "encoding: nope", "delimiter: ab"
     )
     for key in ("path", "compression", "encoding", "delimiter"):
-        assert any(f"sources.visits.{key}\n" in mistake for mistake in told), f"{key} is not told: {told}"
+        assert any(f"sources.visits.{key}\n" in mistake for mistake in messages), f"{key} is not told: {messages}"
 
 
 QUERIES: dict[str, tuple[str, list[str]]] = {
@@ -183,15 +183,15 @@ QUERIES: dict[str, tuple[str, list[str]]] = {
 def test_a_query_that_the_interval_does_not_bound_is_told(name: str, folder: Path) -> None:
     query, said = QUERIES[name]
     (folder / "sources" / "visits.sql").write_text(query)
-    (told,) = mistakes(folder, "connection: shop_db")
-    assert told.startswith("sources/visits.sql\n")
-    assert all(part in told for part in said), told
+    (message,) = mistakes(folder, "connection: shop_db")
+    assert message.startswith("sources/visits.sql\n")
+    assert all(part in message for part in said), message
 
 
 def test_a_query_that_is_no_utf_8_is_told(folder: Path) -> None:
     (folder / "sources" / "visits.sql").write_bytes(b"-- \xe9\n" + QUERY.encode())
-    (told,) = mistakes(folder, "connection: shop_db")
-    assert "sources/visits.sql" in told and "not UTF-8 at position 3" in told
+    (message,) = mistakes(folder, "connection: shop_db")
+    assert "sources/visits.sql" in message and "not UTF-8 at position 3" in message
 
 
 @pytest.mark.parametrize("lines", [(), (PATH, "connection: shop_db")])

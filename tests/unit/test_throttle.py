@@ -92,10 +92,10 @@ def test_memory_is_bounded() -> None:
 
 
 def test_a_login_that_is_wrapped_is_not_asked_while_its_source_waits() -> None:
-    asked = []
+    passwords = []
 
     async def login(scope: Scope, receive: Receive, send: Send) -> None:
-        asked.append(scope["password"])
+        passwords.append(scope["password"])
         await send(
             {"type": "http.response.start", "status": 201 if scope["password"] == "right" else 401, "headers": []}
         )
@@ -118,6 +118,6 @@ def test_a_login_that_is_wrapped_is_not_asked_while_its_source_waits() -> None:
     assert [ask("wrong")["status"] for _ in range(FREE)] == [401] * FREE
     refused = ask("right")
     assert refused["status"] == 429 and dict(refused["headers"])[b"retry-after"] == b"1"
-    assert len(asked) == FREE, "nobody looked at the password"
+    assert len(passwords) == FREE, "nobody looked at the password"
     assert ask("right", method="GET")["status"] == 201, "no login"
     assert ask("right", address="192.0.2.2")["status"] == 201

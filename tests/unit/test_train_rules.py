@@ -89,8 +89,8 @@ def test_the_mask_of_columns_is_that_of_their_rows(
     days: list[tuple[int, int]], horizon: int, evaluation: int, requests: bool
 ) -> None:
     """Training and the monitor hold columns; what is said of a single row above holds for them."""
-    asked: dict[str, Any] = {"request": {"sources": ("events",)}} if requests else {}
-    split = rules.split(AS_OF, spec_of(horizon, 60, evaluation, **asked))
+    options: dict[str, Any] = {"request": {"sources": ("events",)}} if requests else {}
+    split = rules.split(AS_OF, spec_of(horizon, 60, evaluation, **options))
     rows = [(AS_OF - ago * DAY, AS_OF - ago * DAY + delay * DAY) for ago, delay in days]
     frame = pd.DataFrame(rows, columns=["cutoff", "known_at"], dtype="datetime64[us, UTC]")
     for named in ("learns", "evaluates", "mask"):
@@ -135,35 +135,37 @@ def test_requests_are_told_apart_by_when_their_own_labels_were_known(
     split = rules.split(AS_OF, spec)
     event = AS_OF - timedelta(minutes=minutes)
     day_end = AS_OF - ((AS_OF - event) // DAY) * DAY if event != AS_OF else AS_OF
-    asked, known = event - timedelta(minutes=lead), day_end + horizon * DAY
-    assert known - asked <= spec.asking.label_delay, "folds keep at least so much apart"
-    if split.learns(asked, known):
+    requested_at, known = event - timedelta(minutes=lead), day_end + horizon * DAY
+    assert known - requested_at <= spec.asking.label_delay, "folds keep at least so much apart"
+    if split.learns(requested_at, known):
         assert known <= split.evaluate_from
-        assert not split.evaluates(asked, known)
-    if known <= AS_OF and asked >= split.evaluate_from:
-        assert split.evaluates(asked, known), "whatever is mature and later than the evaluation's start is evaluated"
+        assert not split.evaluates(requested_at, known)
+    if known <= AS_OF and requested_at >= split.evaluate_from:
+        assert split.evaluates(requested_at, known), (
+            "whatever is mature and later than the evaluation's start is evaluated"
+        )
 
 
 @given(days=st.sets(st.integers(0, 40), min_size=1), horizon=few_days, wanted=st.integers(2, 10))
 def test_folds_never_look_ahead(days: set[int], horizon: int, wanted: int) -> None:
     cutoffs = [AS_OF + number * DAY for number in days]
-    found = rules.folds(cutoffs, horizon * DAY, wanted)
-    assert len(found) <= wanted
-    for fold in found:
+    folds = rules.folds(cutoffs, horizon * DAY, wanted)
+    assert len(folds) <= wanted
+    for fold in folds:
         learns = [cutoff for cutoff in cutoffs if cutoff <= fold.learn_to]
         scores = [cutoff for cutoff in cutoffs if fold.score_from <= cutoff <= fold.score_to]
         assert learns and scores, "a fold has something to learn from and something to score"
         assert max(learns) + horizon * DAY <= min(scores), "what it learns from was mature when its scoring starts"
-    for earlier, later in itertools.pairwise(found):
+    for earlier, later in itertools.pairwise(folds):
         assert earlier.score_to < later.score_from, "no row is scored twice, the latest are scored last"
-    if found:
-        assert found[-1].score_to == max(cutoffs), "the newest day is scored"
+    if folds:
+        assert folds[-1].score_to == max(cutoffs), "the newest day is scored"
 
 
 @given(length=st.integers(1, 40), horizon=few_days, wanted=st.integers(2, 10))
 def test_there_are_as_many_folds_as_wanted_when_the_days_allow_it(length: int, horizon: int, wanted: int) -> None:
-    found = rules.folds([AS_OF + number * DAY for number in range(length)], horizon * DAY, wanted)
-    assert len(found) == max(0, min(wanted, length - horizon))
+    folds = rules.folds([AS_OF + number * DAY for number in range(length)], horizon * DAY, wanted)
+    assert len(folds) == max(0, min(wanted, length - horizon))
 
 
 KEY = {

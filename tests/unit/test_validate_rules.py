@@ -100,8 +100,8 @@ def test_a_finding_reads_like_a_sentence_with_counts_rows_and_values():
 
 def test_the_first_row_of_a_key_is_kept_and_an_unparsable_one_is_not_the_first():
     keys = [("a",), ("a",), ("a",), ("b",), (None,), (None,)]
-    found = unusable(["n=x", None, None, None, None, None], keys)
-    assert found == {0: "unparsable: n=x", 2: "duplicate key"}
+    reasons = unusable(["n=x", None, None, None, None, None], keys)
+    assert reasons == {0: "unparsable: n=x", 2: "duplicate key"}
 
 
 def test_reasons_are_counted_by_kind():

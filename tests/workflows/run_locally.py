@@ -39,14 +39,14 @@ class Expressions:
         self.steps: dict[str, dict[str, str]] = {}
 
     def text(self, text: str) -> str:
-        return EXPRESSION.sub(lambda found: self.value(found[1]), str(text))
+        return EXPRESSION.sub(lambda match: self.value(match[1]), str(text))
 
     def value(self, expression: str) -> str:
         if parts := re.fullmatch(r"inputs\.\w+ \|\| '(.*)'", expression):
             return parts[1]  # as on push and schedule: there are no inputs
         if parts := re.fullmatch(r"(needs|steps)\.([\w-]+)\.outputs\.(\w+)", expression):
-            found: str = getattr(self, parts[1])[parts[2]].get(parts[3], "")
-            return found
+            stated: str = getattr(self, parts[1])[parts[2]].get(parts[3], "")
+            return stated
         raise SystemExit(f"an expression that this script does not know: {expression}")
 
     def true(self, condition: str) -> bool:
@@ -127,9 +127,9 @@ def play(workflow: dict[str, Any], machine: Machine, chosen: dict[str, str], bef
     outputs: dict[str, dict[str, str]] = {}
     for name, job in workflow["jobs"].items():  # our files have their jobs in the order of their needs
         needs = [job["needs"]] if isinstance(job.get("needs"), str) else job.get("needs", [])
-        told = Expressions({need: outputs.get(need, {}) for need in needs})
-        variables = {k: told.text(v) for k, v in (workflow.get("env", {}) | job.get("env", {})).items()} | chosen
-        if any(ended[need] != "green" for need in needs) or ("if" in job and not told.true(job["if"])):
+        expressions = Expressions({need: outputs.get(need, {}) for need in needs})
+        variables = {k: expressions.text(v) for k, v in (workflow.get("env", {}) | job.get("env", {})).items()} | chosen
+        if any(ended[need] != "green" for need in needs) or ("if" in job and not expressions.true(job["if"])):
             ended[name] = "skipped"
         else:
             machine.empty()
@@ -145,13 +145,13 @@ def play(workflow: dict[str, Any], machine: Machine, chosen: dict[str, str], bef
                         machine.use(step["uses"], step.get("with", {}))
                     else:
                         script = f"{before.get(name, ':')}\n{step['run']}" if what == "Set up" else step["run"]
-                        told.steps[step.get("id", "")] = machine.run(script, variables)
+                        expressions.steps[step.get("id", "")] = machine.run(script, variables)
                 except subprocess.CalledProcessError as error:
                     print(f"    status {error.returncode}")
                     ended[name] = "red"
                 print(f"    {time.monotonic() - start:.1f} s", flush=True)
             outputs[name] = (
-                {k: told.text(v) for k, v in job.get("outputs", {}).items()} if ended[name] == "green" else {}
+                {k: expressions.text(v) for k, v in job.get("outputs", {}).items()} if ended[name] == "green" else {}
             )
             print(f"  {name}: {ended[name]}, {time.monotonic() - begin:.0f} s {outputs[name] or ''}", flush=True)
     machine.empty()

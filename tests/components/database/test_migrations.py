@@ -35,8 +35,8 @@ def connection(home: Settings) -> Iterator[psycopg.Connection]:
 
 def shape(connection: psycopg.Connection, schema: str) -> list[tuple[str, ...]]:
     """Columns and indexes of a schema's tables, but for that of the migrations."""
-    found = [row for query in (COLUMNS, INDEXES) for row in connection.execute(query, [schema]).fetchall()]
-    return [row for row in found if row[0] != "migrations"]
+    rows = [row for query in (COLUMNS, INDEXES) for row in connection.execute(query, [schema]).fetchall()]
+    return [row for row in rows if row[0] != "migrations"]
 
 
 def test_numbers_count_from_one() -> None:

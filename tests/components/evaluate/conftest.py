@@ -100,8 +100,8 @@ class Contest:
     def versions(self) -> list[int]:
         import mlflow
 
-        found = mlflow.MlflowClient().search_model_versions(f"name = '{self.spec.model}'")
-        return sorted(int(version.version) for version in found)
+        registered = mlflow.MlflowClient().search_model_versions(f"name = '{self.spec.model}'")
+        return sorted(int(version.version) for version in registered)
 
 
 @pytest.fixture

@@ -31,8 +31,8 @@ from .conftest import Contest, Json, run_as_of
 
 
 def artifact(run_id: str, name: str) -> Json:
-    found: Json = json.loads(artifacts.read(records.candidate(run_id), name))
-    return found
+    content: Json = json.loads(artifacts.read(records.candidate(run_id), name))
+    return content
 
 
 def gate(judged: Judged, name: str) -> Gate:
@@ -61,8 +61,8 @@ def test_the_first_candidate_has_no_champion_says_so_and_becomes_version_1(conte
     assert gated.passed, gated.reason
     assert gate(gated, "better than the champion").reason == "there is no champion yet"
     assert artifact(candidate.run.id, "gates.json")["verdict"] == "pass"
-    told = artifact(candidate.run.id, "evaluation.json")
-    assert told["value"] == evaluated.best.scores["roc_auc"]
+    evaluation = artifact(candidate.run.id, "evaluation.json")
+    assert evaluation["value"] == evaluated.best.scores["roc_auc"]
     logged = mlflow.get_run(candidate.run.id).data
     assert {logged.metrics[f"evaluation_{name}"] for name in Binary.metrics} == set(evaluated.best.scores.values())
     assert logged.tags["evergreen.verdict"] == "pass"
@@ -171,8 +171,8 @@ def refused(
     assert because in raised.value.found
     assert contest.versions() == versions
     assert store.champion(contest.spec.model) == champion
-    told = artifact(candidate.run.id, "gates.json")
-    assert told["verdict"] == "no evidence" and because in told["reason"]
+    gates = artifact(candidate.run.id, "gates.json")
+    assert gates["verdict"] == "no evidence" and because in gates["reason"]
     assert mlflow.get_run(candidate.run.id).data.tags["evergreen.verdict"] == "no evidence"
 
 
@@ -261,9 +261,9 @@ def test_a_champion_that_learned_from_other_columns_is_asked_on_those_as_the_ser
     old = contest.data(earlier, rows_of(range(20)).assign(city="Graz"))
     contest.champion(earlier, old, contest.candidate(earlier, old))
     data = contest.data(run)
-    told = contest.judge(run, data, [contest.candidate(run, data)])
-    assert told.compared_with == 1
-    compared = next(gate for gate in told.gates if "champion" in gate.name)
+    gated = contest.judge(run, data, [contest.candidate(run, data)])
+    assert gated.compared_with == 1
+    compared = next(gate for gate in gated.gates if "champion" in gate.name)
     assert compared.verdict in ("pass", "fail") and isinstance(compared.observed, float), compared
 
 

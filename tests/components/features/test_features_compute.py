@@ -134,7 +134,7 @@ def test_a_label_sees_both_sides_of_its_cutoff_up_to_the_horizon(model: Model) -
 
 
 @pytest.mark.parametrize(
-    ("sql", "found"),
+    ("sql", "problem"),
     [
         (
             "select customer_id, 1.0 as spent, 1 as purchases from events",
@@ -164,17 +164,17 @@ def test_a_label_sees_both_sides_of_its_cutoff_up_to_the_horizon(model: Model) -
         ("select * from read_csv('/etc/passwd')", "the table function read_csv()"),
     ],
 )
-def test_a_wrong_query_says_what_is_wrong(model: Model, sql: str, found: str) -> None:
+def test_a_wrong_query_says_what_is_wrong(model: Model, sql: str, problem: str) -> None:
     model.publish(0, [event(0.5, "a", 1.0), event(0.6, "a", 1.0)], {})
     model.spec.view_sql("spend").write_text(sql)
     with pytest.raises(PermanentError) as raised:
         computing.features(model.spec, "spend", span(model, 0))
-    assert found in raised.value.found
+    assert problem in raised.value.found
     assert "spend.sql" in raised.value.next_step
     assert "tiny/spend of 2026-01-01" in raised.value.doing
-    if "more than once" not in found:  # which takes rows to be seen
+    if "more than once" not in problem:  # which takes rows to be seen
         of_the_view = next(iter(deep.findings(model.spec)))
-        assert any(found in mistake.found for mistake in of_the_view), "the check runs the same runner"
+        assert any(problem in mistake.found for mistake in of_the_view), "the check runs the same runner"
 
 
 @pytest.mark.parametrize("value", ["2", "null", "0.5"])

@@ -137,8 +137,8 @@ def test_who_is_no_longer_in_a_corrected_day_is_online_as_the_day_before_knew_th
     """An event came with the wrong customer: of `z` nothing was ever true, and of `c` only what day 0 says."""
 
     def online() -> dict[str, Any]:
-        found = online_values.read(model.spec, [{"customer_id": customer} for customer in ("a", "b", "c", "z")])
-        return {name: entity["features"]["spent"] for name, entity in zip("abcz", found, strict=True)}
+        entities = online_values.read(model.spec, [{"customer_id": customer} for customer in ("a", "b", "c", "z")])
+        return {name: entity["features"]["spent"] for name, entity in zip("abcz", entities, strict=True)}
 
     model.publish(0, [event(0.5, "a", 1.0), event(0.5, "c", 3.0)], {})
     process(model, 0)
@@ -202,8 +202,8 @@ def test_two_days_that_are_corrected_at_once_leave_nothing_of_who_is_in_neither(
     monkeypatch.setattr(online_values, "withdraw", beside)
     process(model, 3)
     other.join()
-    found = online_values.read(model.spec, [{"customer_id": customer} for customer in ("a", "gone")])
-    assert [entity["features"]["plan"] for entity in found] == ["new", None]
+    entities = online_values.read(model.spec, [{"customer_id": customer} for customer in ("a", "gone")])
+    assert [entity["features"]["plan"] for entity in entities] == ["new", None]
 
 
 def test_a_changed_query_is_computed_again(model: Model) -> None:

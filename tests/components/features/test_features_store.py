@@ -261,10 +261,10 @@ class TestHistory:
                 "label": range(len(rows)),
             }
         )
-        found = historical.read(model.spec, entities)
-        assert list(found.columns) == ["customer_id", "event_timestamp", "label", *model.spec.feature_types]
-        assert list(found["label"]) == list(range(len(rows)))
-        return [None if pd.isna(value) else value for value in found["spent"]]
+        history = historical.read(model.spec, entities)
+        assert list(history.columns) == ["customer_id", "event_timestamp", "label", *model.spec.feature_types]
+        assert list(history["label"]) == list(range(len(rows)))
+        return [None if pd.isna(value) else value for value in history["spent"]]
 
     def test_it_takes_the_newest_row_up_to_the_moment_itself(self, model: Model) -> None:
         to_lake(model, [spend("a", 1, 1.0), spend("a", 2, 2.0), spend("b", 1, 5.0)])
@@ -287,11 +287,11 @@ class TestHistory:
     )
     def test_what_is_known_later_changes_nothing_before(self, model: Model, later: list[dict[str, Any]]) -> None:
         known = [spend("a", 1, 1.0), spend("a", 2, 2.0), spend("b", 2, 3.0)]
-        asked = [("a", 2.0), ("b", 2.0), ("a", 3.0), ("a", 3.9)]
+        requests = [("a", 2.0), ("b", 2.0), ("a", 3.0), ("a", 3.9)]
         to_lake(model, known)
-        before = self.read(model, asked)
+        before = self.read(model, requests)
         to_lake(model, [*known, *later])
-        assert self.read(model, asked) == before == [2.0, 3.0, 2.0, 2.0]
+        assert self.read(model, requests) == before == [2.0, 3.0, 2.0, 2.0]
         assert self.read(model, [("a", 4.0)]) == [99.0]
 
     def test_times_are_utc_whatever_the_machines_zone(self, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,12 +301,12 @@ class TestHistory:
         monkeypatch.setenv("TZ", "Asia/Tokyo")
         time.tzset()
         try:
-            found = historical.read(model.spec, pd.DataFrame({"customer_id": ["a"], "event_timestamp": [at(1)]}))
+            history = historical.read(model.spec, pd.DataFrame({"customer_id": ["a"], "event_timestamp": [at(1)]}))
         finally:
             monkeypatch.undo()
             time.tzset()
-        assert str(found["event_timestamp"].dt.tz) == "UTC"
-        assert found["spent"].tolist() == [1.0]
+        assert str(history["event_timestamp"].dt.tz) == "UTC"
+        assert history["spent"].tolist() == [1.0]
 
     def test_times_without_a_zone_in_a_file_are_utc_too(
         self, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -322,14 +322,14 @@ class TestHistory:
         monkeypatch.setenv("TZ", "Asia/Tokyo")
         time.tzset()
         try:
-            found = offline_store.DeltaOfflineStore.pull_all_from_table_or_query(
+            pulled = offline_store.DeltaOfflineStore.pull_all_from_table_or_query(
                 repository.feature_store().config, source, ["customer_id"], ["spent"], "at", None, at(0), at(1)
             ).to_df()
         finally:
             monkeypatch.undo()
             time.tzset()
-        assert found["customer_id"].tolist() == ["a"]
-        assert found["at"].tolist() == [pd.Timestamp("2026-01-01T20:00Z")]
+        assert pulled["customer_id"].tolist() == ["a"]
+        assert pulled["at"].tolist() == [pd.Timestamp("2026-01-01T20:00Z")]
 
     ROWS = st.lists(
         st.tuples(st.sampled_from("ab"), st.integers(1, 5), st.integers(0, 3)), max_size=12, unique_by=lambda r: r[:3]
@@ -338,23 +338,25 @@ class TestHistory:
     @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         rows=ROWS,
-        asked=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9)), min_size=1, max_size=8),
+        requests=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9)), min_size=1, max_size=8),
         known=st.booleans(),
     )
     def test_the_join_equals_looking_at_every_row(
-        self, model: Model, rows: list[tuple[str, int, int]], asked: list[tuple[str, int]], known: bool
+        self, model: Model, rows: list[tuple[str, int, int]], requests: list[tuple[str, int]], known: bool
     ) -> None:
         features = table([spend(c, e, float(n), known=e + late) for n, (c, e, late) in enumerate(rows)])
         feast = repository.feature_store()
-        entities = pd.DataFrame({"customer_id": [c for c, _ in asked], "event_timestamp": [at(t) for _, t in asked]})
+        entities = pd.DataFrame(
+            {"customer_id": [c for c, _ in requests], "event_timestamp": [at(t) for _, t in requests]}
+        )
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(offline_store.tables, "dataset", lambda path: features)
             answer = feast.get_historical_features(
                 entity_df=entities, features=["tiny__spend:spent"], filter_by_created_timestamp=known
             ).to_df()
-        for (customer, moment), found in zip(asked, answer["spent"], strict=True):
+        for (customer, moment), value in zip(requests, answer["spent"], strict=True):
             candidates = [(e, e + late, n) for n, (c, e, late) in enumerate(rows) if c == customer and e <= moment]
             if known:
                 candidates = [row for row in candidates if row[1] <= moment]
             expected = max(candidates)[2] if candidates else None
-            assert (None if pd.isna(found) else found) == expected
+            assert (None if pd.isna(value) else value) == expected

@@ -78,8 +78,8 @@ def said(home: Settings, capsys: pytest.CaptureFixture[str]) -> Callable[..., st
 
 def test_the_whole_life_is_told_in_its_order(said: Callable[..., str]) -> None:
     ledger.append(RolledBack(**common("rollback/2", 9, actor="grace", reason="complaints"), version=1, left=2))
-    told = said()
-    lines = told.splitlines()
+    output = said()
+    lines = output.splitlines()
     assert lines[0] == "churn: version 1 is the champion"
     assert "  2: rolled back (complaints); as of 2026-01-10, ridge, MLflow run run2" in lines
     assert [line.split(": ")[-1].split(" (")[0] for line in lines if " to now: " in line] == ["version 1"]
@@ -90,18 +90,20 @@ def test_the_whole_life_is_told_in_its_order(said: Callable[..., str]) -> None:
         "version 2 is the champion (decision d)",
         "version 1 is the champion again; version 2 was rolled back from (complaints)",
     ]
-    places = [told.index(line) for line in order]
+    places = [output.index(line) for line in order]
     assert places == sorted(places)
-    assert "[ada, run r]" in told and "[grace]" in told
-    assert "\x1b" not in told and r"\x1b[31mdrifted\n" in told, "foreign words neither colour a terminal nor make lines"
+    assert "[ada, run r]" in output and "[grace]" in output
+    assert "\x1b" not in output and r"\x1b[31mdrifted\n" in output, (
+        "foreign words neither colour a terminal nor make lines"
+    )
 
 
 def test_who_was_the_champion_then_and_why(said: Callable[..., str]) -> None:
     now = ledger.entries("churn")[-1].at
-    told = said("--at", (now + timedelta(seconds=1)).isoformat())
-    assert "version 2" in told.splitlines()[0]
+    output = said("--at", (now + timedelta(seconds=1)).isoformat())
+    assert "version 2" in output.splitlines()[0]
     for part in ("by ada, run r", "decision d about 2026-01-09: retrain", "gate evaluation rows: pass (2 rows)"):
-        assert part in told
+        assert part in output
     assert said("--at", "2020-01-01").strip().endswith("no champion")
     first = ledger.entries("churn", "promoted")[0].at
     assert "version 1" in said("--at", first.isoformat()).splitlines()[0]

@@ -46,7 +46,7 @@ def promoted(version: int, replaced: int | None = None, model: str = "churn") ->
     )
 
 
-def told(model: str = "churn") -> list[Event]:
+def recorded(model: str = "churn") -> list[Event]:
     return [entry.event for entry in ledger.entries(model)]
 
 
@@ -63,7 +63,7 @@ def test_what_is_added_reads_back_in_its_order(home: Settings) -> None:
     events = [alert("a"), promoted(1), alert("b", "other"), promoted(2, 1)]
     ledger.append(*events[:2])
     ledger.append(*events[2:])
-    assert told() == [events[0], events[1], events[3]] and told("other") == [events[2]]
+    assert recorded() == [events[0], events[1], events[3]] and recorded("other") == [events[2]]
     entries = ledger.entries("churn", "promoted")
     assert [(entry.number, entry.event) for entry in entries] == [(2, events[1]), (4, events[3])]
     assert entries[0].at < entries[1].at
@@ -77,14 +77,14 @@ def test_an_event_is_recorded_once_whoever_adds_it_again(home: Settings) -> None
     for _ in range(2):
         ledger.append(alert("a"), alert("a"))
         ledger.append(alert("a"), promoted(1))
-    assert told() == [alert("a"), promoted(1)]
+    assert recorded() == [alert("a"), promoted(1)]
     assert ledger.verify().flaws == ()
 
 
 def test_what_is_decided_by_the_entries_is_decided_alone(home: Settings) -> None:
     for _ in range(3):
         ledger.extend("churn", lambda entries: [alert(story.next_id("again", entries))])
-    assert [event.id for event in told()] == ["again", "again/2", "again/3"]
+    assert [event.id for event in recorded()] == ["again", "again/2", "again/3"]
 
     def fails(_: object) -> list[Event]:
         raise RuntimeError("undecided")
@@ -92,7 +92,7 @@ def test_what_is_decided_by_the_entries_is_decided_alone(home: Settings) -> None
     with pytest.raises(RuntimeError):
         ledger.extend("churn", fails)
     ledger.append(alert("b"))
-    assert len(told()) == 4 and ledger.verify().flaws == ()
+    assert len(recorded()) == 4 and ledger.verify().flaws == ()
 
 
 def test_processes_that_add_at_once_make_one_chain(home: Settings) -> None:
@@ -115,7 +115,7 @@ def test_a_kill_in_the_middle_leaves_nothing_and_holds_nobody_up(home: Settings)
         assert writer.stdout is not None and writer.stdout.readline() == "added\n"
         writer.send_signal(signal.SIGKILL)
     ledger.append(alert("after"))
-    assert [event.id for event in told()] == ["before", "after"]
+    assert [event.id for event in recorded()] == ["before", "after"]
     assert (ledger.verify().entries, ledger.verify().flaws) == (2, ())
 
 
@@ -126,7 +126,7 @@ def test_a_lock_that_is_held_for_long_is_a_silence(home: Settings, monkeypatch: 
         with pytest.raises(ServiceUnavailable):
             ledger.append(alert("a"))
     ledger.append(alert("a"))
-    assert told() == [alert("a")]
+    assert recorded() == [alert("a")]
 
 
 def test_a_role_that_can_only_add_is_enough_and_can_do_nothing_else(
@@ -147,7 +147,7 @@ def test_a_role_that_can_only_add_is_enough_and_can_do_nothing_else(
         settings.cache_clear()
         ledger.append(promoted(2, 1))
         ledger.extend("churn", lambda entries: [alert(f"{len(entries)} before")])
-        assert [event.event for event in told()] == ["promoted", "promoted", "alerted"]
+        assert [event.event for event in recorded()] == ["promoted", "promoted", "alerted"]
         assert ledger.standing("churn").champion == 2 and ledger.verify().flaws == ()
         candidate = records.Candidate("run", "churn", "ridge", "m-1", {"spec.json": records.Digest("0a", 1)})
         records.add_candidate(candidate)

@@ -54,17 +54,17 @@ def lake(spec: ModelSpec) -> Json:
     """Content of every table of the ingest loop, partition by partition: how many rows, and their hash."""
     from evergreen.lake import catalogue, tables
 
-    found = {}
+    contents = {}
     for stored in tables_of(spec):
         table = tables.read(stored)
         for partition in sorted(set([] if table is None else table["partition"].to_pylist())):
             rows = tables.read(stored, partitions=[partition])
             assert rows is not None
-            found[f"{stored.within_model}/{partition}"] = (rows.num_rows, catalogue.content_hash(rows))
-    return found
+            contents[f"{stored.within_model}/{partition}"] = (rows.num_rows, catalogue.content_hash(rows))
+    return contents
 
 
-def told(spec: ModelSpec) -> Json:
+def catalogued(spec: ModelSpec) -> Json:
     """What the catalogue says of the same tables, but for the versions, which count how often somebody wrote."""
     from evergreen.lake import catalogue
 
@@ -84,7 +84,7 @@ def everything(spec: ModelSpec) -> Json:
     table = tables.read(RAW.of(spec.model, "customers"), columns=["customer_id"])
     customers = sorted(set([] if table is None else table["customer_id"].to_pylist()))
     online = dict(zip(customers, online_values.read(spec, [{"customer_id": c} for c in customers]), strict=True))
-    return {"lake": lake(spec), "catalogue": told(spec), "online": online}
+    return {"lake": lake(spec), "catalogue": catalogued(spec), "online": online}
 
 
 @pytest.fixture(scope="session")
@@ -111,14 +111,14 @@ def reference(landed: Path, postgres_url: str, tmp_path_factory: pytest.TempPath
         settings.cache_clear()
         for day in range(DAYS):
             ingest(run_of(day))
-        found = everything(churn())
+        left = everything(churn())
     settings.cache_clear()
-    layers = {name.split("/")[0] for name in found["lake"]}
+    layers = {name.split("/")[0] for name in left["lake"]}
     assert layers == {"raw", "quarantine", "features", "labels"}, (
         f"a layer is empty, so nothing of it is compared: {layers}"
     )
-    assert all(values["features_at"] is not None for values in found["online"].values())
-    return found
+    assert all(values["features_at"] is not None for values in left["online"].values())
+    return left
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 
 from evergreen.errors import BatchMissing, BatchUnreadable, ContractBroken, PermanentError
 
-from .conftest import batch_of, churn, ingest, lake, run_of, says, told
+from .conftest import batch_of, catalogued, churn, ingest, lake, run_of, says
 
 Change = Callable[
     [list[str]], list[str] | bytes | None
@@ -107,7 +107,7 @@ def stops(error: type[PermanentError]) -> PermanentError:
     """Ingesting the first day raises the error, and leaves nothing."""
     with pytest.raises(error) as caught:
         ingest(run_of(0))
-    assert (lake(churn()), told(churn())) == ({}, {}), "something of the broken day was published"
+    assert (lake(churn()), catalogued(churn())) == ({}, {}), "something of the broken day was published"
     return caught.value
 
 

@@ -92,14 +92,14 @@ def run_of(spec: ModelSpec, uri: str | None) -> Run:
 
 
 def extracted(run: Run) -> tuple[Batch, list[dict[str, Any]]]:
-    told = stages.extract(run).sources["visits"]
-    return told, staging.read(told.staged).to_pylist()
+    source = stages.extract(run).sources["visits"]
+    return source, staging.read(source.staged).to_pylist()
 
 
 def test_the_rows_of_the_interval_in_the_querys_order_with_the_declared_types(
     shop: str, spec_of: Callable[..., ModelSpec]
 ) -> None:
-    told, rows = extracted(run_of(spec_of(), shop))
+    source, rows = extracted(run_of(spec_of(), shop))
     at = datetime(2026, 1, 5, tzinfo=UTC)
     assert [(r["visit_id"], r["reader_id"], r["visited_at"], r["pages"], r["_unparsed"], r["_row"]) for r in rows] == [
         ("a", "r1", at, 1, None, 0),
@@ -108,8 +108,8 @@ def test_the_rows_of_the_interval_in_the_querys_order_with_the_declared_types(
         ("n", "", at.replace(hour=11), None, "pages=NaN", 3),
         ("d", "r1", at.replace(hour=23, minute=59, second=59, microsecond=999999), 4, None, 4),
     ]
-    assert (told.staged.rows, told.origin) == (5, "shop_db by sources/visits.sql")
-    assert told.known_at == datetime(2026, 1, 6, tzinfo=UTC)
+    assert (source.staged.rows, source.origin) == (5, "shop_db by sources/visits.sql")
+    assert source.known_at == datetime(2026, 1, 6, tzinfo=UTC)
 
 
 def test_the_hash_is_of_the_rows_and_not_of_their_order(shop: str, spec_of: Callable[..., ModelSpec]) -> None:
@@ -151,14 +151,14 @@ def test_types_of_postgres_that_python_does_not_have(shop: str, spec_of: Callabl
             f"{shop}?options=-cTimeZone%3DAsia%2FTokyo%20-cDateStyle%3DSQL%2CDMY",
         )
     )[1]
-    found = {row["visit_id"]: (row["visited_at"], row["pages"], row["_unparsed"]) for row in rows}
-    assert found["a"] == (None, 1, "visited_at=infinity")
-    assert found["d"][0] == datetime(2026, 1, 5, 23, 59, 59, 999999, tzinfo=UTC)
+    visits = {row["visit_id"]: (row["visited_at"], row["pages"], row["_unparsed"]) for row in rows}
+    assert visits["a"] == (None, 1, "visited_at=infinity")
+    assert visits["d"][0] == datetime(2026, 1, 5, 23, 59, 59, 999999, tzinfo=UTC)
 
 
 def test_a_day_without_rows_is_an_empty_batch(shop: str, spec_of: Callable[..., ModelSpec]) -> None:
-    told, rows = extracted(run_of(spec_of(f"SELECT * FROM ({SQL}) q WHERE false"), shop))
-    assert (told.staged.rows, rows) == (0, [])
+    source, rows = extracted(run_of(spec_of(f"SELECT * FROM ({SQL}) q WHERE false"), shop))
+    assert (source.staged.rows, rows) == (0, [])
 
 
 def failure(run: Run, kind: type[EvergreenError]) -> EvergreenError:

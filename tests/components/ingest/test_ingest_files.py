@@ -189,8 +189,8 @@ def test_all_matching_files_in_order_of_their_names_are_one_batch(tmp_path: Path
     put(day, "_SUCCESS", "")
     (day / "part-4.csv").mkdir()
     put(tmp_path / "visits" / "2026-01-06", "part-1.csv", rows(9))
-    found = read(tmp_path)
-    assert [(row["id"], row["_row"]) for row in found] == [(1, 0), (2, 1), (3, 2), (4, 3), (5, 4)]
+    batch = read(tmp_path)
+    assert [(row["id"], row["_row"]) for row in batch] == [(1, 0), (2, 1), (3, 2), (4, 3), (5, 4)]
     assert [(row["id"], row["_row"]) for row in read(tmp_path, "visits/{partition}/part-2.csv")] == [(3, 0)]
 
 
@@ -250,8 +250,8 @@ def test_parquet_parts_may_differ_in_the_types_that_they_hold(tmp_path: Path) ->
     for number, ids in enumerate((pa.array([1], pa.int16()), pa.array(["2", "two"]), pa.array([3.0]))):
         table = pa.table({"id": ids, "at": ["2026-01-05"] * len(ids), "name": [None] * len(ids)})
         pq.write_table(table, tmp_path / f"2026-01-05-{number}.parquet")
-    found = read(tmp_path, "{partition}-*.parquet", format="parquet")
-    assert [(row["id"], row["_unparsed"], row["_row"]) for row in found] == [
+    rows = read(tmp_path, "{partition}-*.parquet", format="parquet")
+    assert [(row["id"], row["_unparsed"], row["_row"]) for row in rows] == [
         (1, None, 0),
         (2, None, 1),
         (None, "id=two", 2),

@@ -111,8 +111,8 @@ def test_a_row_without_a_time_goes_with_the_row_before_it() -> None:
     times = ["?", None, "2026-01-02", "soon", "2026-01-01", None, "2026-01-03", "infinity"]
     file = content("csv", times)
     assert [ids(file, day) for day in (1, 2, 3)] == [[4, 5], [0, 1, 2, 3], [6, 7]]
-    told = {row["id"]: row["_unparsed"] for day in (1, 2, 3) for row in day_of(file, date(2026, 1, day))}
-    assert told == {0: "at=?", 1: None, 2: None, 3: "at=soon", 4: None, 5: None, 6: None, 7: "at=infinity"}
+    unparsed = {row["id"]: row["_unparsed"] for day in (1, 2, 3) for row in day_of(file, date(2026, 1, day))}
+    assert unparsed == {0: "at=?", 1: None, 2: None, 3: "at=soon", 4: None, 5: None, 6: None, 7: "at=infinity"}
 
 
 def test_a_row_without_a_time_goes_to_no_day_outside_of_the_models() -> None:

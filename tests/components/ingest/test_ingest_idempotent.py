@@ -24,11 +24,11 @@ from .conftest import DAYS, Json, churn, everything, ingest, run_of
 from .killed import POINTS
 
 
-def same(found: Json, reference: Json) -> None:
+def same(result: Json, reference: Json) -> None:
     for part, expected in reference.items():
-        missing, unexpected = expected.keys() - found[part].keys(), found[part].keys() - expected.keys()
+        missing, unexpected = expected.keys() - result[part].keys(), result[part].keys() - expected.keys()
         assert not missing and not unexpected, f"{part}: missing {sorted(missing)}, unexpected {sorted(unexpected)}"
-        different = [name for name, value in expected.items() if found[part][name] != value]
+        different = [name for name, value in expected.items() if result[part][name] != value]
         assert not different, f"{part}: other content in {different}"
 
 

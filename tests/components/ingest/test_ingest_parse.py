@@ -77,9 +77,9 @@ def test_a_sound_row_has_the_declared_types(kind: str) -> None:
 @pytest.mark.parametrize("kind", FORMATS)
 def test_rows_keep_their_order_and_the_columns_the_declared_one(kind: str) -> None:
     rows = [dict(reversed((SOUND | {"id": number}).items())) for number in (3, 1, 2)]
-    found = parsed(kind, as_bytes(kind, *rows))
-    assert [(row["id"], row["_row"]) for row in found] == [(3, 0), (1, 1), (2, 2)]
-    assert list(found[0]) == [*COLUMNS, "_unparsed", "_row"]
+    batch = parsed(kind, as_bytes(kind, *rows))
+    assert [(row["id"], row["_row"]) for row in batch] == [(3, 0), (1, 1), (2, 2)]
+    assert list(batch[0]) == [*COLUMNS, "_unparsed", "_row"]
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -209,9 +209,9 @@ def test_json_lines_may_mix_types_and_leave_out_nulls() -> None:
     mixed = as_bytes(
         "jsonl", SOUND, SOUND | {"spent": "n/a"}, SOUND | {"note": 5}, {"id": 4}, SOUND | {"note": {"a": [1]}}
     )
-    found = parsed("jsonl", mixed)
-    assert [row["_unparsed"] for row in found] == [None, "spent=n/a", None, None, None]
-    assert [row["note"] for row in found] == ["x", "x", "5", None, '{"a": [1]}']
+    rows = parsed("jsonl", mixed)
+    assert [row["_unparsed"] for row in rows] == [None, "spent=n/a", None, None, None]
+    assert [row["note"] for row in rows] == ["x", "x", "5", None, '{"a": [1]}']
 
 
 def test_a_line_that_is_no_json_object_is_named() -> None:

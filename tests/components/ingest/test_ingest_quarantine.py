@@ -17,7 +17,7 @@ from evergreen.lake.schema import QUARANTINE, RAW, Layer
 from evergreen.run import Run
 from evergreen.validate import stages as validation
 
-from .conftest import DAYS, batch_of, churn, lake, run_of, told
+from .conftest import DAYS, batch_of, catalogued, churn, lake, run_of
 
 NEGATIVE, UNREADABLE, REPEATED = "-7.5", "ages", "s-260101-repeated"
 
@@ -69,10 +69,10 @@ def test_a_quarantined_row_says_why_from_which_batch_and_when_it_was_known(own_l
     file = damage(own_landing)
     run = run_of(0)
     publish(run)
-    found = {(row["session_id"], row["_reasons"]): row for row in rows(QUARANTINE, "usage")}
-    too_short = found["s-260101-negative", "expect_column_values_to_be_between(minutes)"]
-    unreadable = found["s-260101-unreadable", f"unparsable: minutes={UNREADABLE}"]
-    repeated = found[REPEATED, "duplicate key"]
+    quarantined = {(row["session_id"], row["_reasons"]): row for row in rows(QUARANTINE, "usage")}
+    too_short = quarantined["s-260101-negative", "expect_column_values_to_be_between(minutes)"]
+    unreadable = quarantined["s-260101-unreadable", f"unparsable: minutes={UNREADABLE}"]
+    repeated = quarantined[REPEATED, "duplicate key"]
     assert (too_short["minutes"], too_short["_unparsed"]) == (float(NEGATIVE), None)
     assert (unreadable["minutes"], unreadable["_unparsed"]) == (None, f"minutes={UNREADABLE}")
     assert repeated["minutes"] == 2, "the first row of a key is the one that is published"
@@ -83,15 +83,15 @@ def test_a_quarantined_row_says_why_from_which_batch_and_when_it_was_known(own_l
         assert row["session_id"] in lines(file)[1 + row["_row"]], "_row is the row's place in the file"
     assert [row["minutes"] for row in rows(RAW, "usage") if row["session_id"] == REPEATED] == [1]
     entry = catalogue.published(QUARANTINE.of("churn", "usage"))[run.interval.partition]
-    assert entry.rows == len(found)
+    assert entry.rows == len(quarantined)
 
 
 def test_the_same_batch_again_leaves_the_same_quarantine(own_landing: Path) -> None:
     damage(own_landing)
     publish(run_of(0))
-    before = lake(churn()), told(churn())
+    before = lake(churn()), catalogued(churn())
     publish(run_of(0))
-    assert (lake(churn()), told(churn())) == before
+    assert (lake(churn()), catalogued(churn())) == before
 
 
 def correct(landing: Path, landed: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_lost_row_stops_the_run_before_anything_is_written(landing: Path, kind
     staging.write(file, staging.read(staged).slice(1), task="validate")
     with pytest.raises(RowsUnaccounted, match=r"churn/usage of 2026-01-01\n.*\d+ in, \d+ published, \d+ quarantined"):
         ingestion.publish(run, validated)
-    assert (lake(churn()), told(churn())) == ({}, {})
+    assert (lake(churn()), catalogued(churn())) == ({}, {})
 
 
 def test_a_day_ingested_late_was_known_when_its_batch_was(landing: Path) -> None:

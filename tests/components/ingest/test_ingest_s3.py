@@ -43,9 +43,9 @@ def in_s3(home: Settings, landed_in_s3: str, s3: str, monkeypatch: pytest.Monkey
 
 def test_a_day_from_s3_to_s3_is_the_day_on_the_disk(in_s3: None, reference: Json) -> None:
     ingest(run_of(0))
-    found = lake(churn())
-    assert found == {name: reference["lake"][name] for name in found}
-    assert {name.split("/")[0] for name in found} == {"raw", "quarantine", "features"}
+    stored = lake(churn())
+    assert stored == {name: reference["lake"][name] for name in stored}
+    assert {name.split("/")[0] for name in stored} == {"raw", "quarantine", "features"}
 
 
 def test_a_missing_key_is_a_missing_batch(in_s3: None) -> None:

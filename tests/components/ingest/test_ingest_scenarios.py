@@ -54,10 +54,10 @@ def of_days(content: Json, days: int) -> Json:
 
 
 @pytest.mark.parametrize(
-    ("renamed", "found"), [("duration", "missing: minutes; unexpected: 'duration'"), (None, "missing: minutes")]
+    ("renamed", "problem"), [("duration", "missing: minutes; unexpected: 'duration'"), (None, "missing: minutes")]
 )
 def test_a_schema_break_stops_its_day_and_leaves_the_days_before(
-    deliver: Deliver, renamed: str | None, found: str
+    deliver: Deliver, renamed: str | None, problem: str
 ) -> None:
     deliver(scenarios.SchemaBreak(since=SECOND, column="usage.minutes", renamed=renamed), days=2)
     ingest(run_of(0))
@@ -67,7 +67,7 @@ def test_a_schema_break_stops_its_day_and_leaves_the_days_before(
     says(
         caught.value,
         doing="reading the batch of churn/usage of 2026-01-02 from ",
-        found=f"columns {found}",
+        found=f"columns {problem}",
         expected="columns session_id, customer_id, started_at, minutes, device",
         next_step="ask the upstream system for a corrected file",
     )

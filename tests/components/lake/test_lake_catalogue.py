@@ -158,7 +158,7 @@ def test_two_runs_of_one_interval_may_stage_the_same_file_at_once(home: Settings
     tables = [pa.table({"value": [float(number)] * 20_000}) for number in range(8)]
     with ThreadPoolExecutor(len(tables)) as pool:
         list(pool.map(lambda table: staging.read(staging.write(file, table, task="extract")), tables * 4))
-    found = staging.read(Staged(path=file.path, rows=20_000, task="extract"))
-    assert any(found.equals(table) for table in tables)
+    rows = staging.read(Staged(path=file.path, rows=20_000, task="extract"))
+    assert any(rows.equals(table) for table in tables)
     names = [path.name for path in Path(file.path).parent.iterdir()]
     assert names == ["visits.parquet"], "unfinished files stay behind"

@@ -34,9 +34,9 @@ def test_a_partition_is_replaced_and_read_back(lake: str) -> None:
     assert tables.replace(RAW.of("shop", "visits").at("2026-01-05"), first) == 1
     tables.replace(RAW.of("shop", "visits").at("2026-01-06"), pa.table({"key": ["c"], "value": [3.0]}))
     tables.replace(RAW.of("shop", "visits").at("2026-01-05"), first.slice(1))
-    found = tables.read(RAW.of("shop", "visits"), partitions=["2026-01-05"])
-    assert found is not None
-    assert found.to_pylist() == [{"key": "b", "value": None, "partition": "2026-01-05"}]
+    table = tables.read(RAW.of("shop", "visits"), partitions=["2026-01-05"])
+    assert table is not None
+    assert table.to_pylist() == [{"key": "b", "value": None, "partition": "2026-01-05"}]
     old = tables.read(RAW.of("shop", "visits"), version=1, columns=["key", "value"])
     assert old is not None and catalogue.content_hash(old) == catalogue.content_hash(first)
     tables.replace(RAW.of("shop", "visits").at("2026-01-05"), first.slice(0, 0))
@@ -67,6 +67,6 @@ def test_a_login_that_the_store_refuses_is_not_tried_again(lake: str, monkeypatc
         lambda: tables.read(RAW.of("shop", "visits")),
         lambda: tables.replace(RAW.of("shop", "visits").at("2026-01-05"), rows),
     ):
-        with pytest.raises(RequestRefused, match=r"(?s)403.*next step: .*AWS_SECRET_ACCESS_KEY") as told:
+        with pytest.raises(RequestRefused, match=r"(?s)403.*next step: .*AWS_SECRET_ACCESS_KEY") as raised:
             ask()
-        assert "\x1b" not in str(told.value) and "x" * 40 not in str(told.value)
+        assert "\x1b" not in str(raised.value) and "x" * 40 not in str(raised.value)

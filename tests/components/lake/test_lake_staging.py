@@ -43,8 +43,8 @@ def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
 
 @pytest.fixture(params=["in_a_folder", "on_s3"])
 def place(request: pytest.FixtureRequest) -> str:
-    found: str = request.getfixturevalue(request.param)
-    return found
+    folder: str = request.getfixturevalue(request.param)
+    return folder
 
 
 def test_a_file_is_read_as_it_was_written_and_again_as_it_was_written_last(place: str) -> None:
@@ -62,18 +62,18 @@ def test_runs_that_write_the_same_file_at_once_leave_a_whole_one(place: str) -> 
     tables = [pa.table({"value": [float(number)] * 20_000}) for number in range(8)]
     with ThreadPoolExecutor(len(tables)) as pool:
         list(pool.map(lambda table: staging.write(file, table, task="extract"), tables * 2))
-    found = staging.read(Staged(path=file.path, rows=20_000, task="extract"))
-    assert any(found.equals(table) for table in tables)
+    rows = staging.read(Staged(path=file.path, rows=20_000, task="extract"))
+    assert any(rows.equals(table) for table in tables)
 
 
 def test_a_file_that_is_gone_names_the_task_to_clear_and_is_not_tried_again(place: str) -> None:
-    with pytest.raises(StagedFileGone) as told:
+    with pytest.raises(StagedFileGone) as raised:
         staging.read(
             Staged(path=staging.WorkingFile(model="shop", run="2026-01-05", name="visits").path, rows=3, task="extract")
         )
-    assert isinstance(told.value, PermanentError)
-    assert told.value.next_step.startswith("clear `extract` of this run with what comes after it")
-    assert "visits.parquet" in told.value.doing and "7 days (EVERGREEN_STAGING_DAYS)" in told.value.expected
+    assert isinstance(raised.value, PermanentError)
+    assert raised.value.next_step.startswith("clear `extract` of this run with what comes after it")
+    assert "visits.parquet" in raised.value.doing and "7 days (EVERGREEN_STAGING_DAYS)" in raised.value.expected
 
 
 def test_files_are_kept_for_the_retention_in_a_folder(in_a_folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,10 +95,10 @@ def test_files_are_kept_for_the_retention_in_a_folder(in_a_folder: str, monkeypa
 
 def test_files_are_kept_for_the_retention_on_s3(on_s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def files(model: str) -> list[str]:
-        found = object_store.client().list_objects_v2(
+        listing = object_store.client().list_objects_v2(
             Bucket="evergreen", Prefix=f"{object_store.split(on_s3)[1]}/{model}/"
         )
-        return [each["Key"].rpartition("/")[2] for each in found.get("Contents", ())]
+        return [each["Key"].rpartition("/")[2] for each in listing.get("Contents", ())]
 
     for model in ("shop", "shopping"):
         for name in ("first", "second"):
@@ -151,9 +151,9 @@ def test_a_login_that_the_store_refuses_is_not_tried_again(
     on_s3: str, work: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x" * 40)
-    with pytest.raises(RequestRefused, match=r"(?s)403.*next step: .*AWS_SECRET_ACCESS_KEY") as told:
+    with pytest.raises(RequestRefused, match=r"(?s)403.*next step: .*AWS_SECRET_ACCESS_KEY") as raised:
         WORK[work]()
-    assert "x" * 40 not in str(told.value)
+    assert "x" * 40 not in str(raised.value)
 
 
 @pytest.mark.parametrize("work", ["write", "clean"])

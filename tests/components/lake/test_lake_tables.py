@@ -93,9 +93,9 @@ def test_a_column_of_another_type_is_refused_and_nothing_is_cut(stored_as: list[
 def test_a_new_column_joins_the_table_and_is_null_before() -> None:
     tables.replace(TABLE.at("a"), rows(1))
     tables.replace(TABLE.at("b"), rows(2, kind=["web"]))
-    found = tables.read(TABLE)
-    assert found is not None
-    assert {row["partition"]: row["kind"] for row in found.to_pylist()} == {"a": None, "b": "web"}
+    table = tables.read(TABLE)
+    assert table is not None
+    assert {row["partition"]: row["kind"] for row in table.to_pylist()} == {"a": None, "b": "web"}
 
 
 def test_a_version_stays_readable_after_its_partition_was_replaced() -> None:
@@ -118,10 +118,10 @@ def test_types_come_back_as_they_were_written() -> None:
         }
     )
     tables.replace(TABLE.at("a"), written)
-    found = tables.read(TABLE)
-    assert found is not None
-    assert found.drop_columns(["partition"]).schema == written.schema
-    assert found.drop_columns(["partition"]).to_pylist() == written.to_pylist()
+    table = tables.read(TABLE)
+    assert table is not None
+    assert table.drop_columns(["partition"]).schema == written.schema
+    assert table.drop_columns(["partition"]).to_pylist() == written.to_pylist()
 
 
 def test_what_is_not_there() -> None:
@@ -129,9 +129,9 @@ def test_what_is_not_there() -> None:
     assert tables.version(TABLE) is None
     tables.replace(TABLE.at("a"), rows(1))
     for partitions in ([], ["nowhere"], ["it's not here"]):
-        found = tables.read(TABLE, partitions=partitions, columns=["value"])
-        assert found is not None
-        assert (found.column_names, found.num_rows) == (["value"], 0), f"partitions {partitions}"
+        table = tables.read(TABLE, partitions=partitions, columns=["value"])
+        assert table is not None
+        assert (table.column_names, table.num_rows) == (["value"], 0), f"partitions {partitions}"
 
 
 @pytest.mark.filterwarnings("error")
@@ -146,9 +146,9 @@ def test_the_cost_of_one_partition_does_not_grow_with_their_number() -> None:
         taken = []
         for _ in range(9):
             begin = time.perf_counter()
-            found = tables.read(RAW.of("shop", name), partitions=["p3"])
+            table = tables.read(RAW.of("shop", name), partitions=["p3"])
             taken.append(time.perf_counter() - begin)
-            assert found is not None and found["value"].to_pylist() == [3]
+            assert table is not None and table["value"].to_pylist() == [3]
         return min(taken)
 
     few, many = cost(5), cost(300)
@@ -167,8 +167,8 @@ def test_writers_of_one_partition_leave_the_rows_of_one_of_them() -> None:
     tables.replace(TABLE.at("a"), rows(0))
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda value: tables.replace(TABLE.at("a"), rows(value, value)), (1.0, 2.0, 3.0)))
-    found = stored()
-    assert len(found) == 2 and found[0] == found[1], f"the rows of several writers: {found}"
+    read_back = stored()
+    assert len(read_back) == 2 and read_back[0] == read_back[1], f"the rows of several writers: {read_back}"
 
 
 def test_a_writer_that_always_loses_says_so_and_may_be_retried(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,8 +218,8 @@ def test_a_writer_killed_after_its_data_files_and_before_its_commit_leaves_nothi
 
 
 def _values(partition: str) -> list[float]:
-    found = tables.read(TABLE, partitions=[partition])
-    return [] if found is None else found["value"].to_pylist()
+    table = tables.read(TABLE, partitions=[partition])
+    return [] if table is None else table["value"].to_pylist()
 
 
 class _held_writer:
@@ -246,15 +246,15 @@ def _files(path: Path) -> set[Path]:
 
 def _settled(path: Path, known: set[Path]) -> set[Path]:
     """The data files that are new since `known`, once no more of them appear."""
-    found: set[Path] = set()
+    settled: set[Path] = set()
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         time.sleep(0.3)
         now = _files(path) - known
-        if now and now == found:
-            return found
-        found = now
-    return found
+        if now and now == settled:
+            return settled
+        settled = now
+    return settled
 
 
 def _named_by_commits(path: Path) -> set[str]:
@@ -287,7 +287,7 @@ def test_writers_who_make_a_table_at_once_do_not_append_to_one_another() -> None
                 pool.submit(write, day) for day in ("2026-01-01", "2026-01-01", "2026-01-02", "2026-01-03")
             ]:
                 written.result()
-        found = tables.read(RAW.of("m", f"t{number}"))
-        assert found is not None
-        days = sorted(found["partition"].to_pylist())
+        whole = tables.read(RAW.of("m", f"t{number}"))
+        assert whole is not None
+        days = sorted(whole["partition"].to_pylist())
         assert days == sorted(2 * ["2026-01-01", "2026-01-02", "2026-01-03"]), f"table {number}"

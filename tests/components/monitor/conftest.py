@@ -68,7 +68,7 @@ class Live:
     def spec(self) -> ModelSpec:
         return self.contest.spec
 
-    def asked(self, day: int, change: CHANGE = lambda frame: frame) -> pd.DataFrame:
+    def requests(self, day: int, change: CHANGE = lambda frame: frame) -> pd.DataFrame:
         """The rows of all customers at the start of a day, with their later outcome."""
         return change(rows_of(range(day - 1, day), seed=day))
 
@@ -82,7 +82,7 @@ class Live:
         hour: int = 9,
     ) -> None:
         """Answer for every customer (or the first few) on a day, as the server does; waits until it is committed."""
-        frame = self.asked(day, change).head(only or 10**6)
+        frame = self.requests(day, change).head(only or 10**6)
         answers = loading.load(self.spec.model, version).predict(inputs(self.spec.feature_types, frame))
         features = (
             frame[list(self.spec.feature_types)]
@@ -107,7 +107,7 @@ class Live:
 
     def label(self, day: int, change: CHANGE = lambda frame: frame) -> None:
         """Publish the outcomes of the predictions of a day, known a horizon later."""
-        frame = self.asked(day, change)[["customer_id", "event_timestamp", "left"]]
+        frame = self.requests(day, change)[["customer_id", "event_timestamp", "left"]]
         table = pa.Table.from_pandas(
             frame.assign(known_at=frame["event_timestamp"] + HORIZON), LABEL_COLUMNS, preserve_index=False
         )

@@ -69,18 +69,18 @@ def test_the_owner_is_told_of_little_space(live: Live, monkeypatch: pytest.Monke
 
 def test_a_usual_window_is_compared_reported_and_decided_once(live: Live) -> None:
     live.serve(20)
-    told = live.watch(20)
-    assert told.collected == Collected(partition="2026-01-21", rows=60, version=1, champion=1, warnings=())
-    assert (told.decided.action, told.decided.triggers, told.decided.reasons) == (
+    watched = live.watch(20)
+    assert watched.collected == Collected(partition="2026-01-21", rows=60, version=1, champion=1, warnings=())
+    assert (watched.decided.action, watched.decided.triggers, watched.decided.reasons) == (
         "none",
         False,
         ("like the reference",),
     )
-    assert set(told.drift.distances) == set(FEATURES) == set(told.quality.missing)
-    assert max(told.drift.distances.values()) < live.spec.monitoring.feature_drift
+    assert set(watched.drift.distances) == set(FEATURES) == set(watched.quality.missing)
+    assert max(watched.drift.distances.values()) < live.spec.monitoring.feature_drift
 
     below = f"{live.spec.model}/drift/2026-01-21.html"
-    assert told.drift.report == told.drift.links()[Link.DRIFT_REPORT] == f"{settings().reports_url}/{below}"
+    assert watched.drift.report == watched.drift.links()[Link.DRIFT_REPORT] == f"{settings().reports_url}/{below}"
     page = (settings().reports / below).read_text()
     assert "minutes" in page and "prediction" in page
     loads = Loads()
@@ -89,11 +89,13 @@ def test_a_usual_window_is_compared_reported_and_decided_once(live: Live) -> Non
     assert not re.search(r"@import\s+(url\()?[\"']?https?:|url\([\"']?https?:", page)
 
     again = live.watch(20)
-    assert (again.decided, again.drift) == (told.decided, told.drift)
-    assert [row["id"] for row in kept(live)] == [told.decided.decision_id], "running a window again leaves one decision"
+    assert (again.decided, again.drift) == (watched.decided, watched.drift)
+    assert [row["id"] for row in kept(live)] == [watched.decided.decision_id], (
+        "running a window again leaves one decision"
+    )
     assert len(tables.read(PREDICTIONS.of(live.spec.model))) == 60
     (decision,) = decisions.history(live.spec.model)
-    assert decision.numbers["drift"]["distances"] == told.drift.distances, "kept with its evidence"
+    assert decision.numbers["drift"]["distances"] == watched.drift.distances, "kept with its evidence"
 
 
 def test_only_answers_of_the_window_and_of_the_version_that_made_most_of_them_are_judged(live: Live) -> None:
@@ -137,11 +139,11 @@ def test_a_window_of_days_reaches_back_over_a_swap_and_still_sees_the_outage_of_
     collected = stages.collect(run)
     window = stages._window(run, collected, 3)
     assert (len(window), int(window["prediction"].notna().sum()), collected.version) == (180, 60, 1)
-    found = stages.drift(run, collected)
-    assert found.distances["minutes"] > live.spec.monitoring.feature_drift, "two days of three had drifted"
+    drift = stages.drift(run, collected)
+    assert drift.distances["minutes"] > live.spec.monitoring.feature_drift, "two days of three had drifted"
     alone = stages.drift(live.run(21), collected)
     assert alone.distances["minutes"] < live.spec.monitoring.feature_drift
-    assert found.prediction == pytest.approx(alone.prediction), "the other version's predictions are not judged"
+    assert drift.prediction == pytest.approx(alone.prediction), "the other version's predictions are not judged"
     assert stages.quality(run, collected).missing["plan"] > 0.85, "one day of nulls is not a third of an outage"
 
 
@@ -158,12 +160,12 @@ def test_distances_are_what_evidently_computes_on_the_same_rows(live: Live) -> N
     definition = DataDefinition(numerical_columns=numbers, categorical_columns=categories)
     preset = DataDriftPreset(columns=numbers + categories, num_method="wasserstein", cat_method="jensenshannon")
     sides = [Dataset.from_pandas(side[numbers + categories], definition) for side in (window, reference)]
-    found = {
+    theirs = {
         metric["config"]["column"]: metric["value"]
         for metric in Report([preset]).run(*sides).dict()["metrics"]
         if "column" in metric["config"]
     }
-    assert {**ours.distances, "prediction": ours.prediction} == pytest.approx(found, abs=1e-9)
+    assert {**ours.distances, "prediction": ours.prediction} == pytest.approx(theirs, abs=1e-9)
     assert ours.distances["minutes"] > 1.5 and ours.distances["plan"] > 0.3, "the case: they did drift"
 
 
@@ -172,22 +174,22 @@ def test_a_sensor_outage_alerts_and_never_retrains(live: Live) -> None:
         live.label(day, drifted)  # there would be enough to learn from
     for day in (20, 21, 22, 23):
         live.serve(day, without_minutes)
-        told = live.watch(day, drawn=False)
-        assert (told.decided.action, told.decided.triggers) == ("alert", False)
-        assert told.decided.reasons[0].startswith("nulls of minutes grew by 9")
-        assert told.drift.distances["sessions"] > 1, "the case: it looks like drift as well"
+        watched = live.watch(day, drawn=False)
+        assert (watched.decided.action, watched.decided.triggers) == ("alert", False)
+        assert watched.decided.reasons[0].startswith("nulls of minutes grew by 9")
+        assert watched.drift.distances["sessions"] > 1, "the case: it looks like drift as well"
     assert [decision.drifted for decision in decisions.history(live.spec.model)] == [False] * 4
 
 
 def test_an_alert_stands_in_the_ledger_once(live: Live) -> None:
     live.serve(20, without_minutes)
     for _ in range(2):
-        told = live.watch(20, drawn=False)
-        assert stages.alert(live.run(20), told.decided) == Alerted(
-            owner="team@example.org", decision_id=told.decided.decision_id, warnings=told.decided.reasons
+        watched = live.watch(20, drawn=False)
+        assert stages.alert(live.run(20), watched.decided) == Alerted(
+            owner="team@example.org", decision_id=watched.decided.decision_id, warnings=watched.decided.reasons
         )
     (event,) = alerts(live)
-    assert (event.decision_id, event.actor, event.as_of) == (told.decided.decision_id, live.run(20).actor, at(20))
+    assert (event.decision_id, event.actor, event.as_of) == (watched.decided.decision_id, live.run(20).actor, at(20))
     assert "nulls of minutes" in event.reason
 
 
@@ -199,22 +201,25 @@ def test_a_decision_that_is_no_alert_tells_nobody(live: Live) -> None:
 
 
 def test_silence_alerts_when_a_champion_served_and_not_before_there_was_one(live: Live) -> None:
-    told = live.watch(20, drawn=False)
-    assert (told.decided.action, told.decided.reasons) == ("alert", ("no predictions, although a champion serves",))
-    assert told.drift == Drift(distances={}, prediction=None, classes={}, report=None)
+    watched = live.watch(20, drawn=False)
+    assert (watched.decided.action, watched.decided.reasons) == (
+        "alert",
+        ("no predictions, although a champion serves",),
+    )
+    assert watched.drift == Drift(distances={}, prediction=None, classes={}, report=None)
     before = live.watch(15, drawn=False)  # a backfill: the champion knows what this window could not
     assert (before.decided.action, before.decided.reasons) == ("none", ("no champion yet: nothing to watch",))
 
 
 def test_a_silent_window_is_judged_by_who_served_then_whatever_was_promoted_since(live: Live) -> None:
-    told = live.watch(20, drawn=False)
+    watched = live.watch(20, drawn=False)
     run = live.run(23)
     data = live.contest.data(run)
     assert live.contest.champion(run, data, live.contest.candidate(run, data)) == 2
     again = live.watch(20, drawn=False)
     assert (again.decided.action, again.decided.decision_id) == (
-        told.decided.action,
-        told.decided.decision_id,
+        watched.decided.action,
+        watched.decided.decision_id,
     ) and again.decided.action == "alert"
 
 
@@ -223,13 +228,13 @@ def test_lasting_drift_waits_for_labels_then_retrains_once(live: Live) -> None:
     the purge and the evaluation behind the change: the labels of 6 days."""
     for day in range(14, 27):
         live.label(day, drifted)  # published ahead of time, as if nothing kept a run from reading tomorrow
-    told = {}
+    watched = {}
     for day in range(20, 26):
         live.serve(day, drifted)
-        told[day] = live.watch(day, drawn=False)
+        watched[day] = live.watch(day, drawn=False)
     waiting = "wait for labels"
-    assert [each.decided.action for each in told.values()] == ["none", waiting, waiting, waiting, waiting, "retrain"]
-    retrain = told[25]
+    assert [each.decided.action for each in watched.values()] == ["none", waiting, waiting, waiting, waiting, "retrain"]
+    retrain = watched[25]
     assert retrain.decided.triggers
     decision_id = retrain.decided.decision_id
     wanted = Retraining(
@@ -281,9 +286,9 @@ def test_an_old_window_is_recorded_and_triggers_nothing(live: Live) -> None:
     live.watch(27, drawn=False)
     for day in range(20, 26):
         live.serve(day, drifted)
-        told = live.watch(day, drawn=False)
-    assert (told.decided.action, told.decided.triggers) == ("retrain", False)
-    assert "a newer window was decided already" in told.decided.reasons[-1]
+        watched = live.watch(day, drawn=False)
+    assert (watched.decided.action, watched.decided.triggers) == ("retrain", False)
+    assert "a newer window was decided already" in watched.decided.reasons[-1]
     assert [row["triggers"] for row in kept(live)] == [False] * 7
 
 
@@ -299,14 +304,14 @@ def test_performance_is_measured_on_the_labels_that_matured_in_the_window(live: 
     run = live.run(21)
     assert at(19) + HORIZON == run.as_of, "the labels of day 20 mature with the end of day 21"
     stages.collect(live.run(20))
-    found = stages.performance(run, stages.collect(run))
-    asked = live.asked(20, turned)
-    answers = loading.load(live.spec.model, 1).predict(inputs(live.spec.feature_types, asked))
-    assert found.value == pytest.approx(roc_auc_score(asked["left"], answers))
-    assert (found.rows, found.significant, found.metric) == (60, True, "roc_auc")
-    assert found.drop is not None and found.reference is not None and found.value is not None
-    assert found.drop == pytest.approx(found.reference - found.value)
-    assert found.drop > live.spec.monitoring.performance_drop
+    performance = stages.performance(run, stages.collect(run))
+    requests = live.requests(20, turned)
+    answers = loading.load(live.spec.model, 1).predict(inputs(live.spec.feature_types, requests))
+    assert performance.value == pytest.approx(roc_auc_score(requests["left"], answers))
+    assert (performance.rows, performance.significant, performance.metric) == (60, True, "roc_auc")
+    assert performance.drop is not None and performance.reference is not None and performance.value is not None
+    assert performance.drop == pytest.approx(performance.reference - performance.value)
+    assert performance.drop > live.spec.monitoring.performance_drop
     assert live.watch(21, drawn=False).decided.reasons[0].startswith("performance fell by")
 
     nothing = stages.performance(live.run(20), stages.collect(live.run(20)))
@@ -318,10 +323,10 @@ def test_a_small_loss_within_chance_is_not_significant(live: Live) -> None:
     live.serve(21)
     live.label(20)
     stages.collect(live.run(20))
-    found = stages.performance(live.run(21), stages.collect(live.run(21)))
-    assert found.rows == 60
-    assert found.drop is not None and found.drop < live.spec.monitoring.performance_drop
-    assert not found.significant
+    performance = stages.performance(live.run(21), stages.collect(live.run(21)))
+    assert performance.rows == 60
+    assert performance.drop is not None and performance.drop < live.spec.monitoring.performance_drop
+    assert not performance.significant
 
 
 def test_a_feature_that_the_serving_version_never_learned_is_not_judged(live: Live) -> None:
@@ -330,9 +335,9 @@ def test_a_feature_that_the_serving_version_never_learned_is_not_judged(live: Li
     wider = view.model_copy(update={"features": {**view.features, "visits": "int"}})
     live.serve(20)
     live.contest.spec = live.spec.model_copy(update={"features": {"activity": wider}}).at(live.spec.folder)
-    told = live.watch(20)
-    assert set(told.drift.distances) == set(FEATURES) == set(told.quality.missing)
-    assert told.decided.action == "none"
+    watched = live.watch(20)
+    assert set(watched.drift.distances) == set(FEATURES) == set(watched.quality.missing)
+    assert watched.decided.action == "none"
 
 
 def test_a_feature_that_is_no_longer_computed_is_an_incident_of_the_version_that_learned_from_it(live: Live) -> None:
@@ -342,16 +347,18 @@ def test_a_feature_that_is_no_longer_computed_is_an_incident_of_the_version_that
     live.contest.spec = live.spec.model_copy(
         update={"features": {"activity": view.model_copy(update={"features": fewer})}}
     ).at(live.spec.folder)
-    told = live.watch(20)
-    assert told.quality.missing["minutes"] > 0.8
-    assert told.decided.action == "alert" and "nulls of minutes grew" in told.decided.reasons[0], told.decided.reasons
+    watched = live.watch(20)
+    assert watched.quality.missing["minutes"] > 0.8
+    assert watched.decided.action == "alert" and "nulls of minutes grew" in watched.decided.reasons[0], (
+        watched.decided.reasons
+    )
 
 
 def test_a_window_without_a_value_of_a_feature_is_still_reported(live: Live) -> None:
     live.serve(20, lambda frame: frame.assign(plan=None, minutes=np.nan))
-    told = live.watch(20)
-    assert set(told.drift.distances) == {"sessions", "mobile"}
-    assert told.quality.missing["plan"] > 0.8
+    watched = live.watch(20)
+    assert set(watched.drift.distances) == {"sessions", "mobile"}
+    assert watched.quality.missing["plan"] > 0.8
     assert (settings().reports / live.spec.model / "drift" / "2026-01-21.html").exists()
 
 

@@ -112,10 +112,10 @@ def test_a_run_that_somebody_asked_for_waits_for_nothing(spec: ModelSpec, kind: 
 def test_what_is_awaited_comes_first_and_is_done_without_when_it_does_not_come(
     spec: ModelSpec, caplog: pytest.LogCaptureFixture
 ) -> None:
-    asked: list[datetime] = []
+    moments: list[datetime] = []
 
     def awaits(run: Run, now: datetime) -> list[str]:
-        asked.append(now)
+        moments.append(now)
         return ["usage of the day", "spend of the day"]
 
     with pytest.raises(AirflowRescheduleException):
@@ -125,4 +125,4 @@ def test_what_is_awaited_comes_first_and_is_done_without_when_it_does_not_come(
     with caplog.at_level(logging.WARNING):
         assert execute(impatient, done, awaits=awaits) == Done(rows=3)
     assert "Going on without usage of the day, spend of the day" in caplog.text
-    assert len(asked) == 2 and all(now.tzinfo is not None for now in asked)
+    assert len(moments) == 2 and all(now.tzinfo is not None for now in moments)

@@ -70,10 +70,10 @@ def customer(number: int) -> str:
 def until(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
     """What the condition returns, once that is true."""
     deadline = time.monotonic() + seconds
-    while not (found := condition()):
+    while not (value := condition()):
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
         time.sleep(0.02)
-    return found
+    return value
 
 
 def rows_of(spec: ModelSpec, count: int, seed: int) -> pd.DataFrame:
@@ -140,13 +140,13 @@ class Server:
         return httpx.get(f"{self.url}{path}", timeout=30)
 
     def describe(self, model: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.get(f"/models/{model}").json()
-        return found
+        description: dict[str, Any] = self.get(f"/models/{model}").json()
+        return description
 
     def readiness(self) -> dict[str, Any]:
         """What /readyz says of all models, without what is wrong with single ones."""
-        found: dict[str, Any] = self.get("/readyz").json()
-        return {name: found[name] for name in ("ready", "missing")}
+        state: dict[str, Any] = self.get("/readyz").json()
+        return {name: state[name] for name in ("ready", "missing")}
 
     def metric(self, sample: str) -> float:
         """A sample of /metrics, named with its labels; 0 when it is not there yet."""
@@ -298,26 +298,26 @@ class ServedModel:
 
     def aliases(self) -> tuple[int | None, int | None]:
         """Champion and last known good."""
-        found = store.registered(self.name).get(self.name)
-        aliases = found.aliases if found else {}
+        registered = store.registered(self.name).get(self.name)
+        aliases = registered.aliases if registered else {}
         return aliases.get(store.CHAMPION), aliases.get(store.LAST_KNOWN_GOOD)
 
     def versions(self) -> list[int]:
         """All registered versions."""
-        found = mlflow.MlflowClient(self.settings.mlflow_url).search_model_versions(f"name = '{self.name}'")
-        return sorted(int(version.version) for version in found)
+        registered = mlflow.MlflowClient(self.settings.mlflow_url).search_model_versions(f"name = '{self.name}'")
+        return sorted(int(version.version) for version in registered)
 
     def answers(self, number: int) -> list[float]:
         """What a version must answer for every customer, computed here."""
-        found = online_values.read(self.spec, [{"customer_id": customer(n)} for n in range(CUSTOMERS)])
-        frame = pd.DataFrame([entity["features"] for entity in found])
+        entities = online_values.read(self.spec, [{"customer_id": customer(n)} for n in range(CUSTOMERS)])
+        frame = pd.DataFrame([entity["features"] for entity in entities])
         answered: list[float] = loading.load(self.name, number).predict(inputs(self.spec.feature_types, frame)).tolist()
         return answered
 
     def logged(self) -> dict[tuple[str, int], predictions.Prediction]:
         """The prediction log by request and position."""
-        found = predictions.between(self.name, datetime.min.replace(tzinfo=at(0).tzinfo), at(10_000))
-        return {(row.request_id, row.position): row for row in found}
+        rows = predictions.between(self.name, datetime.min.replace(tzinfo=at(0).tzinfo), at(10_000))
+        return {(row.request_id, row.position): row for row in rows}
 
     @contextmanager
     def blocked_log(self) -> Iterator[Callable[[], bool]]:

@@ -21,7 +21,7 @@ CHURN = request_type(load_spec(Path(__file__).parents[3] / "include/models/churn
 MEGABYTE = 1_000_000
 
 
-def asked(content: bytes, kind: str = "application/json") -> Any:
+def parsed(content: bytes, kind: str = "application/json") -> Any:
     """The body as a request brings it."""
 
     async def receive() -> dict[str, Any]:
@@ -33,7 +33,7 @@ def asked(content: bytes, kind: str = "application/json") -> Any:
 
 def mistakes(content: bytes) -> list[dict[str, Any]]:
     with pytest.raises(RequestValidationError) as raised:
-        asked(content)
+        parsed(content)
     return list(raised.value.errors())
 
 
@@ -60,17 +60,17 @@ def test_a_megabyte_of_mistakes_is_told_by_few_and_holds_nobody_up(name: str) ->
     content, taken = FULL_OF_MISTAKES[name], []
     for _ in range(3):
         started = time.process_time()
-        found = mistakes(content)
+        reported = mistakes(content)
         taken.append(time.process_time() - started)
-    assert 1 <= len(found) <= 20
+    assert 1 <= len(reported) <= 20
     assert min(taken) < 0.4, f"{min(taken):.2f} s of the event loop"
 
 
 def test_more_entities_than_a_request_may_have_are_too_large_and_not_read() -> None:
-    assert len(asked(entities(MAX_BATCH)).requested) == MAX_BATCH
+    assert len(parsed(entities(MAX_BATCH)).requested) == MAX_BATCH
     for count in (MAX_BATCH + 1, 10 * MAX_BATCH):
         with pytest.raises(HTTPException) as raised:
-            asked(entities(count))
+            parsed(entities(count))
         assert (raised.value.status_code, raised.value.detail) == (413, f"{count:,} entities; at most 1,000 a request")
 
 
@@ -94,6 +94,6 @@ def test_a_mistake_is_told_in_our_words(body: str, field: str, said: str) -> Non
 
 def test_a_content_type_of_a_strangers_is_shown_within_bounds() -> None:
     with pytest.raises(HTTPException) as raised:
-        asked(b"{}", "text/\u00a0\u00ad" + "x" * 60_000)
+        parsed(b"{}", "text/\u00a0\u00ad" + "x" * 60_000)
     assert raised.value.status_code == 415 and len(str(raised.value.detail)) < 300, raised.value.detail
     assert "\u00ad" not in str(raised.value.detail)

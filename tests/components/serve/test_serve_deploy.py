@@ -156,9 +156,9 @@ def test_a_version_registered_by_hand_is_refused_and_a_champion_by_hand_holds_no
     alone.server.stop()
     server = alone.serve()
     assert answering(alone) == 2, "what serves is what was promoted"
-    told = until(lambda: server.describe(alone.name)["problem"], "the server says what does not agree")
-    assert f"the alias champion names version {by_hand}: give it back to version 2" in told
-    assert f"version {by_hand}: no training of this release registered it" in told
+    problem = until(lambda: server.describe(alone.name)["problem"], "the server says what does not agree")
+    assert f"the alias champion names version {by_hand}: give it back to version 2" in problem
+    assert f"version {by_hand}: no training of this release registered it" in problem
     assert server.describe(alone.name)["role"] == "champion"
 
 
@@ -251,8 +251,8 @@ def test_a_rerun_makes_no_second_version_and_no_second_event(served: ServedModel
 def test_registering_the_same_training_at_once_makes_one_version(served: ServedModel) -> None:
     gated = served.gated(5)
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: registry.register(served.run(5), gated).version, range(4)))
-    assert (found, served.versions()) == ([1] * 4, [1])
+        numbers = list(pool.map(lambda _: registry.register(served.run(5), gated).version, range(4)))
+    assert (numbers, served.versions()) == ([1] * 4, [1])
 
 
 def test_an_older_moment_never_replaces_a_newer_champion(served: ServedModel) -> None:

@@ -64,7 +64,7 @@ class Page(HTMLParser):
         self._within = ""
 
 
-def asked(app: FastAPI, path: str) -> httpx.Response:
+def get(app: FastAPI, path: str) -> httpx.Response:
     async def ask() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
             return await client.get(path)
@@ -89,7 +89,7 @@ def answer() -> httpx.Response:
     app.include_router(docs.router)
     app.include_router(deploy.router)
     documentation.install(app, models, predict.PATH)
-    return asked(app, "/docs")
+    return get(app, "/docs")
 
 
 def test_nothing_that_a_model_says_becomes_markup(answer: httpx.Response) -> None:
@@ -126,4 +126,4 @@ def test_there_is_no_page_that_needs_a_network(answer: httpx.Response) -> None:
 
     assert answer.status_code == 200
     app = create_probe_app(Models([]), Hosts())
-    assert (asked(app, "/redoc").status_code, asked(app, "/docs").status_code) == (404, 200)
+    assert (get(app, "/redoc").status_code, get(app, "/docs").status_code) == (404, 200)

@@ -64,8 +64,8 @@ def test_a_rollback_ends_a_deployment_that_never_reached_the_server(served: Serv
     registered = served.registered(7)
     with killed_before(client, "deploy"):
         serve.deploy(served.run(7), registered)
-    told = back(served)
-    assert (told.left, told.version, answering(served)) == (2, 1, 1)
+    rolled_back = back(served)
+    assert (rolled_back.left, rolled_back.version, answering(served)) == (2, 1, 1)
     (ended,) = ends(served)
     assert (ended.version, "begun by run test__7" in ended.reason) == (3, True)
     assert not records.version(served.name, 3).rolled_back and pending(served) is None
@@ -79,14 +79,14 @@ def test_a_version_that_nobody_intended_is_never_promoted(served: ServedModel) -
     served.champion(5)
     by_hand = served.registered(7).version
     client.deploy(served.name, by_hand)
-    told = back(served)
-    assert (told.left, told.version, answering(served)) == (by_hand, 2, 2)
+    rolled_back = back(served)
+    assert (rolled_back.left, rolled_back.version, answering(served)) == (by_hand, 2, 2)
     promoted = [e.event.version for e in ledger.entries(served.name) if isinstance(e.event, Promoted)]
     assert promoted == [1, 2]
     now = ledger.standing(served.name)
     assert (now.champion, now.last_known_good) == (2, 1), "what is good is as it was"
-    told = back(served, "complaints about the champion too")
-    assert (told.left, told.version, answering(served)) == (2, 1, 1)
+    rolled_back = back(served, "complaints about the champion too")
+    assert (rolled_back.left, rolled_back.version, answering(served)) == (2, 1, 1)
 
 
 def test_a_deployment_that_the_server_refused_is_over_and_the_next_try_is_another(served: ServedModel) -> None:
@@ -184,8 +184,8 @@ def test_a_server_that_restarts_in_the_middle_of_a_deployment_keeps_the_champion
     alone.server.stop()
     server = alone.serve()
     assert answering(alone) == 1
-    told = until(lambda: server.describe(alone.name)["problem"], "it tells what was not finished", 50)
-    assert "run test__5 began a promotion to version 2, and did not end it: clear `deploy`" in told
+    problem = until(lambda: server.describe(alone.name)["problem"], "it tells what was not finished", 50)
+    assert "run test__5 began a promotion to version 2, and did not end it: clear `deploy`" in problem
     serve.deploy(alone.run(5), registered)
     assert answering(alone) == 2
     until(lambda: server.describe(alone.name)["problem"] is None, "it is finished", 50)
@@ -196,9 +196,9 @@ def test_a_rollback_that_was_killed_is_finished_by_the_next_one_whoever_gives_it
     served.champion(5)
     with killed_before(client, "deploy"):
         rollback(served.name, reason="complaints", actor="ada")
-    told = rollback(served.name, reason="complaints too", actor="grace")
-    assert (told.left, told.version, answering(served)) == (2, 1, 1)
+    rolled_back = rollback(served.name, reason="complaints too", actor="grace")
+    assert (rolled_back.left, rolled_back.version, answering(served)) == (2, 1, 1)
     event = ledger.entries(served.name)[-1].event
     assert isinstance(event, RolledBack) and (event.actor, event.reason) == ("ada", "complaints")
-    assert "begun by ada" in told.message
+    assert "begun by ada" in rolled_back.message
     assert store.disagreements(served.name) == []

@@ -142,13 +142,13 @@ def test_while_the_database_is_away_requests_are_refused_soon(alone: ServedModel
         try:
             admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
             with ThreadPoolExecutor(40) as pool:
-                found = list(pool.map(timed, range(40)))
+                outcomes = list(pool.map(timed, range(40)))
             ready = server.get("/readyz")
         finally:
             admin.execute(allow(psycopg.sql.Identifier(name), psycopg.sql.Literal(True)))
             repository.feature_store().provider.online_store.disconnect()  # this process's own connections are gone too
-    assert {status for status, _ in found} == {503}
-    assert max(seconds for _, seconds in found) < 20, "ten seconds of patience; with the pool's own it would be 300"
+    assert {status for status, _ in outcomes} == {503}
+    assert max(seconds for _, seconds in outcomes) < 20, "ten seconds of patience; with the pool's own it would be 300"
     assert ready.status_code == 503, "no traffic while there are no predictions"
     assert ready.json()["warnings"] == ["the database feast does not answer"]
     until(lambda: timed(0)[0] == 200, "the server answers when its database does", 10)
@@ -184,12 +184,12 @@ def test_a_server_that_is_told_to_end_answers_the_requests_under_way(alone: Serv
     alone.champion(3)
     with ThreadPoolExecutor(1) as pool:
         with alone.blocked_log() as waits:
-            asked = pool.submit(server.predict, alone.name, entity={"customer_id": customer(1)})
-            until(lambda: waits() or asked.done(), "the request is under way")
+            pending = pool.submit(server.predict, alone.name, entity={"customer_id": customer(1)})
+            until(lambda: waits() or pending.done(), "the request is under way")
             server.send(signal.SIGTERM)
             until(lambda: not _takes_requests(server.url), "the server takes no new requests")
-            assert server.alive and not asked.done()
-        response = asked.result()
+            assert server.alive and not pending.done()
+        response = pending.result()
     assert response.status_code == 200, response.text
     assert (response.json()["request_id"], 0) in alone.logged()
     until(lambda: not server.alive, "the server ends")

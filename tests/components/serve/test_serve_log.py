@@ -18,8 +18,8 @@ def rows(request: str, value: object) -> list[Prediction]:
     return [Prediction("shop", 1, request, 0, "c-1", at(0), at(0), {"minutes": value}, 0.5)]
 
 
-@pytest.mark.parametrize(("value", "told"), [(float("inf"), "Infinity"), (object(), "not JSON serializable")])
-def test_a_value_that_cannot_be_written_fails_its_own_request_alone(home: Settings, value: object, told: str) -> None:
+@pytest.mark.parametrize(("value", "reason"), [(float("inf"), "Infinity"), (object(), "not JSON serializable")])
+def test_a_value_that_cannot_be_written_fails_its_own_request_alone(home: Settings, value: object, reason: str) -> None:
     log = PredictionLog()
     log.append(rows("first", 1.0)).result(timeout=30)
     with psycopg.connect(home.database_url("evergreen")) as blocker:
@@ -28,7 +28,7 @@ def test_a_value_that_cannot_be_written_fails_its_own_request_alone(home: Settin
         later = [log.append(rows(name, value)) for name, value in (("a", 1.0), ("wrong", value), ("b", 2.0))]
         assert not held.done()
     assert [future.exception(timeout=30) for future in (held, later[0], later[2])] == [None, None, None]
-    with pytest.raises(ServiceUnavailable, match=told):
+    with pytest.raises(ServiceUnavailable, match=reason):
         later[1].result(timeout=30)
     log.append(rows("last", 1.0)).result(timeout=30)
     assert log._rows == 0, "what was refused waits no longer"

@@ -62,10 +62,10 @@ def test_what_a_version_is_loaded_from_may_answer_another_time(
     read = artifacts.read
 
     def then_away(candidate: records.Candidate, name: str, patience: artifacts.Patience) -> bytes:
-        found = read(candidate, name, patience)
+        content = read(candidate, name, patience)
         monkeypatch.setenv("EVERGREEN_MLFLOW_URL", f"http://127.0.0.1:{postgres.free_port()}")
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-        return found
+        return content
 
     monkeypatch.setattr(artifacts, "read", then_away)
     with pytest.raises(ServiceUnavailable, match="status 75"):

@@ -94,8 +94,8 @@ def test_an_answer_that_takes_long_outlives_every_limit_of_the_connection(
 def test_answers_come_in_the_order_of_the_requests(listening: Callable[[Limits], Listening]) -> None:
     server = listening(Limits(idle_seconds=0.5))
     client = server.ask(b"slow", b"large", b"now")
-    found = b""
+    received = b""
     while piece := client.recv(1_000_000):
-        found += piece
-    sizes = [int(part.split(b"\r\n")[0]) for part in found.split(b"content-length: ")[1:]]
+        received += piece
+    sizes = [int(part.split(b"\r\n")[0]) for part in received.split(b"content-length: ")[1:]]
     assert sizes == [1, 20_000_000, 1]

@@ -44,12 +44,12 @@ def answering(served: ServedModel) -> int:
     return version
 
 
-def told(served: ServedModel, *parts: str) -> str:
+def wait_for_problem(served: ServedModel, *parts: str) -> str:
     """What the server says is wrong, once it says all of that."""
 
     def problem() -> str:
-        found: str = served.server.describe(served.name)["problem"] or ""
-        return found if all(part in found for part in parts) else ""
+        text: str = served.server.describe(served.name)["problem"] or ""
+        return text if all(part in text for part in parts) else ""
 
     return str(until(problem, f"the server says {parts}", 50))
 
@@ -99,7 +99,7 @@ def test_a_server_that_starts_while_mlflow_is_away_serves_what_it_served_last(
     answer = server.predict(alone.name, entity={"customer_id": customer(1)}).json()
     assert (answer["version"], answer["predictions"]) == (2, expected)
     assert server.describe(alone.name)["role"] == "champion"
-    told(alone, "no answer", str(away))
+    wait_for_problem(alone, "no answer", str(away))
     assert server.metric(f'evergreen_load_failures{{model="{alone.name}"}}') == 0, "nothing is wrong with the version"
     with forwarded(away, mlflow_url):
         until(lambda: server.describe(alone.name)["problem"] is None, "it finds MLflow when that is back", 50)
@@ -132,7 +132,7 @@ def test_a_server_that_starts_while_mlflow_hangs_serves_all_copies_at_once(
         server.wait()
         assert time.monotonic() - started < 20, "the old wait is a minute for the first model alone"
         assert [answering(one) for one in shops] == [1, 1]
-        told(alone, "no answer", str(hanging))
+        wait_for_problem(alone, "no answer", str(hanging))
     with forwarded(hanging, mlflow_url):
         for one in shops:
             until(lambda one=one: server.describe(one.name)["problem"] is None, "MLflow is back", 50)
@@ -148,9 +148,9 @@ def test_a_model_that_somebody_works_on_for_long_keeps_no_other_from_being_looke
     with store.locked(alone.name):  # a registration, or a deployment, of minutes
         for one in (alone, other):
             mlflow.MlflowClient().set_registered_model_alias(one.name, "champion", "1")
-        told(other, "the alias champion names version 1")
+        wait_for_problem(other, "the alias champion names version 1")
         assert alone.server.describe(alone.name)["problem"] is None, "what is halfway is not told"
-    told(alone, "the alias champion names version 1")
+    wait_for_problem(alone, "the alias champion names version 1")
 
 
 def test_a_deployment_during_a_look_is_not_called_one_by_hand(
@@ -201,7 +201,7 @@ def test_what_a_person_changes_in_mlflow_is_told_and_changes_nothing(alone: Serv
     alone.champion(5)
     person = mlflow.MlflowClient()
     person.set_registered_model_alias(alone.name, "champion", "1")
-    assert "give it back to version 2" in told(alone, "the alias champion names version 1")
+    assert "give it back to version 2" in wait_for_problem(alone, "the alias champion names version 1")
     assert server.get("/readyz").json()["problems"][alone.name] == server.describe(alone.name)["problem"]
     assert server.metric(f'evergreen_problem{{model="{alone.name}"}}') == 1
     assert (answering(alone), server.describe(alone.name)["role"]) == (2, "champion")
@@ -209,11 +209,11 @@ def test_what_a_person_changes_in_mlflow_is_told_and_changes_nothing(alone: Serv
     assert any("the alias champion names version 1" in text for text in warned), "the owner is told"
 
     person.delete_registered_model_alias(alone.name, "champion")
-    told(alone, "the alias champion names none")
+    wait_for_problem(alone, "the alias champion names none")
     assert store.champion(alone.name) == records.version(alone.name, 2), "never 'no champion yet' when there was one"
 
     person.rename_registered_model(alone.name, f"{alone.name}_renamed")
-    told(alone, f"MLflow has no registered model {alone.name}", "was it renamed?")
+    wait_for_problem(alone, f"MLflow has no registered model {alone.name}", "was it renamed?")
     assert store.champion(alone.name) == records.version(alone.name, 2)
     assert loading.load(alone.name, 2) is not None, "its files are where they were"
 
@@ -227,7 +227,7 @@ def test_a_version_that_is_deployed_by_hand_is_not_called_the_champion(alone: Se
     alone.champion(3)
     by_hand = alone.registered(5).version
     client.deploy(alone.name, by_hand)
-    told(alone, f"version {by_hand} serves", "version 1 is the champion", "by hand")
+    wait_for_problem(alone, f"version {by_hand} serves", "version 1 is the champion", "by hand")
     assert server.describe(alone.name)["role"] == "unpromoted"
     assert rollback(alone.name, reason="by hand", actor="ada").version == 1, "a way out"
     until(lambda: server.describe(alone.name)["problem"] is None, "all is well again", 50)
@@ -239,7 +239,7 @@ def test_a_champion_that_was_deleted_in_mlflow_is_still_the_one_to_beat_and_can_
     alone.champion(3)
     alone.champion(5)
     mlflow.MlflowClient().delete_model_version(alone.name, "2")
-    told(alone, "version 2, the champion, was deleted in MLflow", "evergreen registry restore")
+    wait_for_problem(alone, "version 2, the champion, was deleted in MLflow", "evergreen registry restore")
     assert store.champion(alone.name) == records.version(alone.name, 2)
     assert rollback(alone.name, reason="deleted", actor="ada").version == 1
     assert (answering(alone), alone.aliases()) == (1, (1, 1))
@@ -322,7 +322,7 @@ def test_a_home_of_an_earlier_release_is_served_after_its_versions_were_adopted(
     server = alone.serve(wait=False)
     server.wait(503)
     adopt = f"evergreen registry adopt {alone.name}"
-    told(alone, "version 2 could not be loaded", "no digests were recorded", adopt)
+    wait_for_problem(alone, "version 2 could not be loaded", "no digests were recorded", adopt)
     with pytest.raises(ArtifactUntrusted) as refused:
         registry.register(
             alone.run(7),

@@ -56,11 +56,11 @@ def test_one_entity_is_answered_with_the_version_and_the_request_id(open_shop: S
 
 
 def test_a_batch_is_answered_in_its_order_and_unknown_entities_with_an_error_each(open_shop: ServedModel) -> None:
-    asked = [customer(7), "nobody", customer(2), customer(7)]
-    response = open_shop.server.predict(open_shop.name, entities=entities(*asked))
+    customers = [customer(7), "nobody", customer(2), customer(7)]
+    response = open_shop.server.predict(open_shop.name, entities=entities(*customers))
     assert response.status_code == 200, response.text
     answer, expected = response.json(), open_shop.answers(1)
-    assert [item["customer_id"] for item in answer["predictions"]] == asked
+    assert [item["customer_id"] for item in answer["predictions"]] == customers
     assert [item["prediction"] for item in answer["predictions"]] == [
         pytest.approx(expected[7], abs=1e-12),
         None,
@@ -103,10 +103,10 @@ def test_an_entity_of_which_only_a_part_is_known_is_answered_and_logged_as_it_is
 def test_a_prediction_is_committed_before_it_is_answered(open_shop: ServedModel) -> None:
     with ThreadPoolExecutor(1) as pool:
         with open_shop.blocked_log() as waits:
-            asked = pool.submit(open_shop.server.predict, open_shop.name, entity={"customer_id": customer(1)})
-            until(lambda: waits() or asked.done(), "the server writes its log")
-            assert not asked.done(), f"answered while its row was not committed: {asked.result().text}"
-        response = asked.result()
+            pending = pool.submit(open_shop.server.predict, open_shop.name, entity={"customer_id": customer(1)})
+            until(lambda: waits() or pending.done(), "the server writes its log")
+            assert not pending.done(), f"answered while its row was not committed: {pending.result().text}"
+        response = pending.result()
     assert response.status_code == 200, response.text
     assert (response.json()["request_id"], 0) in open_shop.logged()
 
@@ -298,12 +298,12 @@ def test_asking_for_readiness_opens_no_connection(open_shop: ServedModel) -> Non
     with psycopg.connect(open_shop.settings.database_url("evergreen"), autocommit=True) as connection:
 
         def backends() -> set[tuple[int, datetime]]:
-            found = connection.execute(
+            cursor = connection.execute(
                 "select pid, backend_start from pg_stat_activity"
                 " where datname = any(%s) and backend_type = 'client backend'",
                 [names],
             )
-            return set(found.fetchall())
+            return set(cursor.fetchall())
 
         before = backends()
         assert {open_shop.server.get("/readyz").status_code for _ in range(20)} == {200}

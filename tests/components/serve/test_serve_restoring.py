@@ -18,7 +18,7 @@ from evergreen.registry.restoring import restore, retire
 from evergreen.serve import stages as serve
 
 from .conftest import ServedModel, until
-from .test_serve_registry import told
+from .test_serve_registry import wait_for_problem
 from .test_serve_rollback import answering, back
 
 
@@ -88,7 +88,7 @@ def test_the_only_champion_that_cannot_be_loaded_is_retired_and_the_next_trainin
     assert store.champion(alone.name) is None and alone.aliases() == (None, None)
     assert records.version(alone.name, 1).retired
     assert answering(alone) == 1, "what serves serves on"
-    told(alone, "version 1 serves, which was retired")
+    wait_for_problem(alone, "version 1 serves, which was retired")
     assert server.describe(alone.name)["role"] == "retired"
 
     with pytest.raises(StageSkipped, match="version 1 was retired"):

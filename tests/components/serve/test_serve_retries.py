@@ -69,11 +69,11 @@ def test_a_retry_while_the_first_is_under_way_is_told_so_and_then_gets_its_answe
     key = uuid.uuid4().hex
     with ThreadPoolExecutor(1) as pool:
         with open_shop.blocked_log() as waits:
-            asked = pool.submit(ask, open_shop, key)
-            until(lambda: waits() or asked.done(), "the first request is under way")
+            pending = pool.submit(ask, open_shop, key)
+            until(lambda: waits() or pending.done(), "the first request is under way")
             early = ask(open_shop, key)
             assert (early.status_code, early.headers["retry-after"]) == (409, "1"), early.text
-        first = asked.result()
+        first = pending.result()
     again = ask(open_shop, key)
     assert (again.status_code, again.content) == (200, first.content)
     assert logged(open_shop, first) == 2

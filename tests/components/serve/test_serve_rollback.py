@@ -127,8 +127,8 @@ def test_a_deployment_that_was_killed_halfway_can_be_rolled_back_from(
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(client if killed == "deploy" else store, killed, kill)
             rollback(served.name, reason="complaints", actor="ada", version=named)
-    told = rollback(served.name, reason="complaints", actor="ada", version=named)
-    assert (told.left, told.version, answering(served), served.aliases()) == (3, 2, 2, (2, 2))
+    rolled_back = rollback(served.name, reason="complaints", actor="ada", version=named)
+    assert (rolled_back.left, rolled_back.version, answering(served), served.aliases()) == (3, 2, 2, (2, 2))
     assert records.version(served.name, 3).rolled_back and not records.version(served.name, 2).rolled_back
     assert served.events() == [("promoted", 1), ("promoted", 2), ("promoted", 3), ("rolled back", 2)]
     with pytest.raises(StageSkipped, match="version 3 was rolled back from"):
@@ -230,8 +230,9 @@ def test_a_rollback_needs_no_mlflow_and_is_shown_in_it_later(alone: ServedModel)
     alone.champion(3)
     alone.champion(5)
     with without_mlflow():
-        told = back(alone)
-        assert (told.left, told.version) == (2, 1) and "MLflow does not show it yet" in told.message
+        rolled_back = back(alone)
+        assert (rolled_back.left, rolled_back.version) == (2, 1)
+        assert "MLflow does not show it yet" in rolled_back.message
         with pytest.raises(NothingToRollBackTo):
             back(alone)
     assert alone.events()[-1] == ("rolled back", 1) and records.version(alone.name, 2).rolled_back

@@ -61,13 +61,13 @@ def test_a_database_is_asked_again_whatever_asking_raised(
 
     monkeypatch.setattr(psycopg, "connect", connect)
     monkeypatch.setattr(pulse, "_EVERY", 0.01)
-    asked = Pulse(["evergreen"])
+    watch = Pulse(["evergreen"])
     try:
-        until(lambda: not asked.silent())
+        until(lambda: not watch.silent())
     finally:
-        asked.stop()
-    told = [record for record in caplog.records if record.exc_info]
-    assert len(told) == 1 and "evergreen" in told[0].getMessage(), "told once, with its traceback"
+        watch.stop()
+    records = [record for record in caplog.records if record.exc_info]
+    assert len(records) == 1 and "evergreen" in records[0].getMessage(), "told once, with its traceback"
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
@@ -85,8 +85,8 @@ def test_space_is_looked_at_again_whatever_looking_raised(
         until(lambda: looks.calls > 4)
     finally:
         watched.stop()
-    told = [record for record in caplog.records if record.exc_info]
-    assert len(told) == 1, "told once, with its traceback"
+    records = [record for record in caplog.records if record.exc_info]
+    assert len(records) == 1, "told once, with its traceback"
 
 
 def test_a_client_is_not_told_what_only_the_operator_can_do() -> None:

@@ -147,9 +147,9 @@ def test_a_family_that_a_package_brings_is_trained_registered_and_answers_in_a_s
 
     content = artifacts.read(records.candidate(run_id), contents.PIPELINE)
     installed()
-    with pytest.raises(ModelUnloadable, match="no installed package brings it") as told:
+    with pytest.raises(ModelUnloadable, match="no installed package brings it") as raised:
         loading.load(spec.model, registered.version)
-    assert "install the package" in str(told.value)
+    assert "install the package" in str(raised.value)
     with pytest.raises(ModelUnloadable, match="acme_preparation"):
         loading.parse_pipeline(content, "random_forest", "a file that says another family")
 

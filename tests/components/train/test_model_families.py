@@ -52,10 +52,10 @@ ODD = pd.DataFrame(
 )
 
 
-def answers(family: str, types: dict[str, FeatureType], learn: pd.DataFrame, asked: pd.DataFrame) -> np.ndarray:
+def answers(family: str, types: dict[str, FeatureType], learn: pd.DataFrame, requests: pd.DataFrame) -> np.ndarray:
     pipeline = families.build(family, PARAMETERS[family], types, seed=7).fit(inputs(types, learn), learn["left"])
-    found: np.ndarray = pipeline.predict_proba(inputs(types, asked))
-    return found
+    probabilities: np.ndarray = pipeline.predict_proba(inputs(types, requests))
+    return probabilities
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -74,10 +74,10 @@ def test_every_family_answers_whatever_is_missing_or_unknown(
     family: str, types: dict[str, FeatureType], empty: list[str]
 ) -> None:
     learn = ROWS.assign(**dict.fromkeys(empty))
-    found = answers(family, types, learn, ODD)
-    assert found.shape == (len(ODD), 2)
-    assert np.isfinite(found).all() and (found >= 0).all() and (found <= 1).all()
-    np.testing.assert_allclose(found.sum(axis=1), 1.0)
+    probabilities = answers(family, types, learn, ODD)
+    assert probabilities.shape == (len(ODD), 2)
+    assert np.isfinite(probabilities).all() and (probabilities >= 0).all() and (probabilities <= 1).all()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -102,10 +102,10 @@ def test_a_search_stays_within_the_ranges_that_the_spec_declares(family: str) ->
     fixed = next(iter(ranges))
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(10):
-        found = families.suggest(study.ask(), family, {fixed: [ranges[fixed].low] * 2})
-        assert found.keys() == ranges.keys()
-        assert found[fixed] == ranges[fixed].low
-        assert all(ranges[name].low <= value <= ranges[name].high for name, value in found.items())
+        suggested = families.suggest(study.ask(), family, {fixed: [ranges[fixed].low] * 2})
+        assert suggested.keys() == ranges.keys()
+        assert suggested[fixed] == ranges[fixed].low
+        assert all(ranges[name].low <= value <= ranges[name].high for name, value in suggested.items())
 
 
 def test_the_network_that_answers_without_tensorflow_is_the_one_that_was_fitted() -> None:
@@ -200,15 +200,15 @@ def test_every_family_learns_several_classes_and_is_saved_with_them(family: str)
     places = np.digitize(ROWS["minutes"].fillna(0), ROWS["minutes"].quantile([0.3, 0.6]))
     pipeline = families.build(family, CLASSES[family], TYPES, seed=7, label="multiclass")
     pipeline.fit(inputs(TYPES, ROWS), places)
-    found = predict(pipeline, inputs(TYPES, ODD))
-    assert found.shape == (len(ODD), 3) and (found >= 0).all()
-    np.testing.assert_allclose(found.sum(axis=1), 1.0)
+    probabilities = predict(pipeline, inputs(TYPES, ODD))
+    assert probabilities.shape == (len(ODD), 3) and (probabilities >= 0).all()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0)
     right = (predict(pipeline, inputs(TYPES, ROWS)).argmax(axis=1) == places).mean()
     assert right > 0.8, "the classes are cut out of one of its inputs"
     assert (pipeline.predict(inputs(TYPES, ROWS)) == predict(pipeline, inputs(TYPES, ROWS)).argmax(axis=1)).all()
     content = skops.io.dumps(pipeline, compression=zipfile.ZIP_STORED)
     again = loading.parse_pipeline(content, family, "a test's model")
-    assert (predict(again, inputs(TYPES, ODD)) == found).all()
+    assert (predict(again, inputs(TYPES, ODD)) == probabilities).all()
 
 
 def test_an_exported_network_of_several_classes_answers_as_the_fitted_one() -> None:

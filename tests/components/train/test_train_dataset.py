@@ -107,11 +107,11 @@ def rows_by_hand(as_of: datetime, split: rules.Split, features: list[Row], label
         evaluated = split.evaluate_from <= cutoff <= split.evaluate_to
         if known and (learned or evaluated):
             seen = [
-                (found["event_timestamp"], found["known_at"], found["minutes"])
-                for found in features
-                if found["customer_id"] == row["customer_id"]
-                and found["event_timestamp"] <= cutoff
-                and found["known_at"] <= cutoff
+                (feature["event_timestamp"], feature["known_at"], feature["minutes"])
+                for feature in features
+                if feature["customer_id"] == row["customer_id"]
+                and feature["event_timestamp"] <= cutoff
+                and feature["known_at"] <= cutoff
             ]
             expected.append(
                 {
@@ -136,10 +136,10 @@ def test_a_training_set_sees_only_what_was_known_when_it_was_needed(tiny: ModelS
     publish(tiny, features, labels)
     for day in (12, 15, DAYS - 1):
         split = rules.split(at(day), tiny)
-        found, expected = held(dataset.build(tiny, split)), rows_by_hand(at(day), split, features, labels)
+        built, expected = held(dataset.build(tiny, split)), rows_by_hand(at(day), split, features, labels)
         assert len(expected) > 30, "the case says something"
-        assert [row for row in found if row not in expected] == [], f"as of {at(day)}: rows that it must not see"
-        assert found == expected
+        assert [row for row in built if row not in expected] == [], f"as of {at(day)}: rows that it must not see"
+        assert built == expected
 
 
 def test_tables_that_change_during_the_join_are_joined_again(tiny: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,22 +188,22 @@ def test_what_becomes_known_later_never_changes_an_earlier_training_set(tiny: Mo
 def test_the_stage_describes_the_set_and_finds_the_same_key_again(tiny: ModelSpec) -> None:
     features, labels = a_history(seed=3)
     publish(tiny, features, labels)
-    told = stages.build(run_as_of(tiny, 15))
-    assert stages.build(run_as_of(tiny, 15)) == told
-    table = staging.read(told.staged)
+    built = stages.build(run_as_of(tiny, 15))
+    assert stages.build(run_as_of(tiny, 15)) == built
+    table = staging.read(built.staged)
     assert table.column_names == ["customer_id", "event_timestamp", *tiny.feature_types, "left"]
-    assert told.staged.rows == table.num_rows == told.learn.rows + told.evaluate.rows
-    assert told.versions.keys() == {"features/activity", "labels/left"}
+    assert built.staged.rows == table.num_rows == built.learn.rows + built.evaluate.rows
+    assert built.versions.keys() == {"features/activity", "labels/left"}
     other = stages.build(run_as_of(tiny, 16))
-    assert other.key != told.key
+    assert other.key != built.key
 
 
 def test_after_a_change_of_the_world_it_learns_from_nothing_before_it(tiny: ModelSpec) -> None:
     features, labels = a_history(seed=4)
     publish(tiny, features, labels)
     changed_at = at(8)
-    told = stages.build(run_as_of(tiny, changed_at=changed_at))
-    assert min(staging.read(told.staged)["event_timestamp"].to_pylist()) == changed_at
+    built = stages.build(run_as_of(tiny, changed_at=changed_at))
+    assert min(staging.read(built.staged)["event_timestamp"].to_pylist()) == changed_at
 
 
 def test_too_few_mature_rows_are_missing_evidence_and_the_message_names_the_setting(tiny: ModelSpec) -> None:

@@ -31,11 +31,11 @@ def test_a_class_that_is_missing_is_named_with_its_fold(tmp_path: Path) -> None:
     learn = _rows(tmp_path, pd.Series([1] * 2 + [0] * 13))  # the later days, which are scored, have none of class 1
     with pytest.raises(EvidenceMissing) as caught:
         stages._folds(run, "mlp", learn)
-    found = caught.value.found
-    assert found.startswith(
+    message = caught.value.found
+    assert message.startswith(
         "fold 1 of 2 has no row of class 1 among its 300 rows to score (2026-01-07 to 2026-01-11)"
-    ), found
-    assert "; fold 2 of 2 has no row of class 1 among its " in found
+    ), message
+    assert "; fold 2 of 2 has no row of class 1 among its " in message
     with pytest.raises(
         EvidenceMissing,
         match=r"fold 1 of 2 has no row of class 0 among its [0-9]+ rows to learn from [(]until 2026-01-0",

@@ -25,14 +25,14 @@ from .conftest import run_as_of
 @pytest.fixture
 def run(spec: ModelSpec, training_set: Callable[..., SoundTrainingSet]) -> Run:
     """A run whose training set an earlier job has built and validated."""
-    found = inline.of(spec, run_as_of(spec).interval)
-    folder = settings().home / "runs" / spec.model / "train" / found.run_id
+    this_run = inline.of(spec, run_as_of(spec).interval)
+    folder = settings().home / "runs" / spec.model / "train" / this_run.run_id
     folder.mkdir(parents=True)
-    sound = training_set(found)
+    sound = training_set(this_run)
     built = TrainingSet(**{name: getattr(sound, name) for name in TrainingSet.model_fields})
     for stage, kept in (("build", built), ("validate_training", sound)):
         (folder / f"{stage}.json").write_text(json.dumps(kept.to_json()))
-    return found
+    return this_run
 
 
 def _with_gates(run: Run, **gates: Any) -> Run:

@@ -68,37 +68,37 @@ def test_a_candidate_is_logged_once_and_answers_as_it_did_when_it_was_fitted(
     ours, theirs = mlflow.get_tracking_uri(), "http://127.0.0.1:9"
     mlflow.set_tracking_uri(theirs)
     try:
-        told = stages.tune(run, data, family)
+        candidate = stages.tune(run, data, family)
         assert mlflow.get_tracking_uri() == theirs, "which server a process asks by itself is its own affair"
     finally:
         mlflow.set_tracking_uri(ours)
-    assert (told.family, told.trials) == (family, spec.search.trials)
-    assert told.run.page.endswith(told.run.id) and told.links() == {Link.MLFLOW_RUN: told.run.page}
+    assert (candidate.family, candidate.trials) == (family, spec.search.trials)
+    assert candidate.run.page.endswith(candidate.run.id) and candidate.links() == {Link.MLFLOW_RUN: candidate.run.page}
 
     again = run_as_of(spec)
-    assert stages.tune(again, data, family) == told, "a rerun finds the run and makes no other"
+    assert stages.tune(again, data, family) == candidate, "a rerun finds the run and makes no other"
     assert len(finished_trials(run, data, family)) == spec.search.trials
     logged = mlflow.search_runs(
         search_all_experiments=True, filter_string=f"tags.`evergreen.key` = '{data.key}'", output_format="list"
     )
-    assert [found.info.run_id for found in logged] == [told.run.id]
+    assert [mlflow_run.info.run_id for mlflow_run in logged] == [candidate.run.id]
 
     temporary = tmp_path_factory.mktemp("temporary")
     with monkeypatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(temporary))
-        loaded = loading.pipeline(told.run.id)
+        loaded = loading.pipeline(candidate.run.id)
     assert not [*temporary.iterdir()], "loading leaves no copy of the model behind"
     answers = loaded.predict_proba(rows.read(spec, data, "learn").inputs)[:, 1]
-    sample = json.loads(artifacts.read(records.candidate(told.run.id), "sample.json"))["rows"]
-    asked = rows.inputs(spec.feature_types, pd.DataFrame([row["features"] for row in sample]))
-    alone = loading.pipeline(told.run.id).predict_proba(asked)[:, 1]
+    sample = json.loads(artifacts.read(records.candidate(candidate.run.id), "sample.json"))["rows"]
+    frame = rows.inputs(spec.feature_types, pd.DataFrame([row["features"] for row in sample]))
+    alone = loading.pipeline(candidate.run.id).predict_proba(frame)[:, 1]
     np.testing.assert_allclose(alone, [row["prediction"] for row in sample], rtol=0, atol=1e-12)
-    reference = pd.read_parquet(io.BytesIO(artifacts.read(records.candidate(told.run.id), "reference.parquet")))
+    reference = pd.read_parquet(io.BytesIO(artifacts.read(records.candidate(candidate.run.id), "reference.parquet")))
     assert list(reference.columns) == [*spec.feature_types, "prediction"]
     assert (reference["prediction"].to_numpy() == answers).all(), "saving and loading changes no bit"
 
-    found = mlflow.get_run(told.run.id)
-    assert found.info.status == "FINISHED"
+    mlflow_run = mlflow.get_run(candidate.run.id)
+    assert mlflow_run.info.status == "FINISHED"
     assert {
         "evergreen.key",
         "evergreen.family",
@@ -106,10 +106,10 @@ def test_a_candidate_is_logged_once_and_answers_as_it_did_when_it_was_fitted(
         "evergreen.code",
         "evergreen.versions",
         "evergreen.model_uri",
-    } <= set(found.data.tags)
-    (dataset,) = found.inputs.dataset_inputs
+    } <= set(mlflow_run.data.tags)
+    (dataset,) = mlflow_run.inputs.dataset_inputs
     assert dataset.dataset.digest == data.content_hash
-    model = mlflow.models.get_model_info(found.data.tags["evergreen.model_uri"])
+    model = mlflow.models.get_model_info(mlflow_run.data.tags["evergreen.model_uri"])
     assert model.signature.inputs.input_names() == list(spec.feature_types)
     assert model.saved_input_example_info is not None
 
@@ -123,19 +123,19 @@ def runs_of(key: str) -> dict[str, str]:
     """MLflow run id → status, of a training key."""
     import mlflow
 
-    found = mlflow.search_runs(
+    runs = mlflow.search_runs(
         search_all_experiments=True, filter_string=f"tags.`evergreen.key` = '{key}'", output_format="list"
     )
-    return {run.info.run_id: run.info.status for run in found}
+    return {run.info.run_id: run.info.status for run in runs}
 
 
-def predictions_of(told: dict[str, Any]) -> np.ndarray:
+def predictions_of(candidate: dict[str, Any]) -> np.ndarray:
     from evergreen.registry import artifacts, records
 
-    found: np.ndarray = pd.read_parquet(
-        io.BytesIO(artifacts.read(records.candidate(told.run.id), "reference.parquet"))
+    predictions: np.ndarray = pd.read_parquet(
+        io.BytesIO(artifacts.read(records.candidate(candidate.run.id), "reference.parquet"))
     )["prediction"].to_numpy()
-    return found
+    return predictions
 
 
 @pytest.fixture
@@ -271,17 +271,17 @@ def test_a_killed_search_goes_on_where_it_was_and_ends_as_an_uninterrupted_one(
     killed_when(in_a_process(run, data, family), lambda: "RUNNING" in runs_of(data.key).values())
     (half_written,) = runs_of(data.key)
 
-    told = stages.tune(run, data, family)
+    candidate = stages.tune(run, data, family)
     finished = [state for state in states() if state in ("COMPLETE", "PRUNED")]
-    assert len(finished) == told.trials == trials, "exactly as many finished trials as asked for"
+    assert len(finished) == candidate.trials == trials, "exactly as many finished trials as asked for"
     assert states()[2] == "FAIL", "the trial that was interrupted is not counted"
-    assert runs_of(data.key) == {half_written: "KILLED", told.run.id: "FINISHED"}
+    assert runs_of(data.key) == {half_written: "KILLED", candidate.run.id: "FINISHED"}
 
     whole = another_training(data, f"whole-{spec.model}")
     uninterrupted = stages.tune(run, whole, family)
     assert finished_trials(run, data, family) == finished_trials(run, whole, family)
-    assert told.search_score == uninterrupted.search_score
-    assert (predictions_of(told) == predictions_of(uninterrupted)).all()
+    assert candidate.search_score == uninterrupted.search_score
+    assert (predictions_of(candidate) == predictions_of(uninterrupted)).all()
 
 
 def test_rows_that_leave_no_fold_to_score_are_missing_evidence(spec: ModelSpec, training_set: TrainingSet) -> None:

@@ -18,7 +18,7 @@ from evergreen.train import rules, stages, tuning
 
 from .conftest import run_as_of
 
-Told = list[tuple[str, float | None, dict[str, Any]]]
+Outcomes = list[tuple[str, float | None, dict[str, Any]]]
 FOLDS, TRIALS = 3, 12
 
 
@@ -35,12 +35,12 @@ def slow_bowl(trial: optuna.Trial) -> Iterator[float]:
         yield score
 
 
-def told(trials: list[optuna.trial.FrozenTrial]) -> Told:
+def outcomes(trials: list[optuna.trial.FrozenTrial]) -> Outcomes:
     return [(trial.state.name, trial.value, trial.params) for trial in trials]
 
 
-def search(name: str, scores: tuning.Scores = bowl, **options: Any) -> Told:
-    return told(tuning.search(name, scores, **{"trials": TRIALS, "seed": 7, "maximize": True} | options))
+def search(name: str, scores: tuning.Scores = bowl, **options: Any) -> Outcomes:
+    return outcomes(tuning.search(name, scores, **{"trials": TRIALS, "seed": 7, "maximize": True} | options))
 
 
 def test_studies_side_by_side_make_the_trials_that_each_makes_alone(home: Settings) -> None:
@@ -51,13 +51,13 @@ def test_studies_side_by_side_make_the_trials_that_each_makes_alone(home: Settin
 
 
 def test_bad_trials_are_pruned_after_their_first_folds_and_are_never_best(home: Settings) -> None:
-    found = tuning.search("pruned", bowl, trials=TRIALS, seed=7, maximize=True)
-    assert len(found) == TRIALS
-    pruned = [trial for trial in found if trial.state.name == "PRUNED"]
+    trials = tuning.search("pruned", bowl, trials=TRIALS, seed=7, maximize=True)
+    assert len(trials) == TRIALS
+    pruned = [trial for trial in trials if trial.state.name == "PRUNED"]
     assert pruned, "something is pruned"
     assert all(len(trial.intermediate_values) < FOLDS for trial in pruned), "pruning saves folds"
-    ended = [trial.value for trial in found if trial.state.name == "COMPLETE"]
-    assert max(ended) == max(trial.value for trial in found)
+    ended = [trial.value for trial in trials if trial.state.name == "COMPLETE"]
+    assert max(ended) == max(trial.value for trial in trials)
 
 
 FIRST = (
@@ -67,22 +67,22 @@ FIRST = (
 
 
 def test_a_study_tries_first_what_was_proposed_when_it_was_new(home: Settings) -> None:
-    found = tuning.search("proposed", bowl, trials=TRIALS, seed=7, maximize=True, first=lambda: FIRST)
-    assert [trial.params for trial in found[:2]] == [proposal.parameters for proposal in FIRST]
-    assert [tuning.proposer(trial) for trial in found[:3]] == ["defaults", "another study", "sampler"]
-    assert len(found) == TRIALS
+    trials = tuning.search("proposed", bowl, trials=TRIALS, seed=7, maximize=True, first=lambda: FIRST)
+    assert [trial.params for trial in trials[:2]] == [proposal.parameters for proposal in FIRST]
+    assert [tuning.proposer(trial) for trial in trials[:3]] == ["defaults", "another study", "sampler"]
+    assert len(trials) == TRIALS
 
     def later() -> list[rules.Proposal]:
         raise AssertionError("the study is not new")
 
     again = tuning.search("proposed", bowl, trials=TRIALS + 1, seed=7, maximize=True, first=later)
-    assert told(again)[:TRIALS] == told(found)
+    assert outcomes(again)[:TRIALS] == outcomes(trials)
 
 
 def test_the_best_trials_of_a_study_are_those_that_came_to_their_ends(home: Settings) -> None:
-    found = tuning.search("source", bowl, trials=TRIALS, seed=7, maximize=True)
+    trials = tuning.search("source", bowl, trials=TRIALS, seed=7, maximize=True)
     ended = sorted(
-        (trial for trial in found if trial.state.name == "COMPLETE"), key=lambda trial: -(trial.value or 0.0)
+        (trial for trial in trials if trial.state.name == "COMPLETE"), key=lambda trial: -(trial.value or 0.0)
     )
     assert tuning.best("source", 2) == [trial.params for trial in ended[:2]]
     least = tuning.search("least", bowl, trials=TRIALS, seed=7, maximize=False)
@@ -141,12 +141,12 @@ def test_a_model_that_diverges_is_never_the_best_and_alone_is_no_evidence(spec: 
     def diverges(trial: optuna.Trial) -> Iterator[float]:
         yield float("nan") if trial.suggest_float("x", 0, 1) > 0.3 else 0.5
 
-    found = tuning.search("some", diverges, trials=TRIALS, seed=7, maximize=True)
-    assert {trial.state.name for trial in found} == {"COMPLETE", "PRUNED"}
+    trials = tuning.search("some", diverges, trials=TRIALS, seed=7, maximize=True)
+    assert {trial.state.name for trial in trials} == {"COMPLETE", "PRUNED"}
     run = run_as_of(spec)
-    assert stages._best(run, "mlp", found).params["x"] <= 0.3
+    assert stages._best(run, "mlp", trials).params["x"] <= 0.3
     with pytest.raises(EvidenceMissing, match="finite predictions"):
-        stages._best(run, "mlp", [trial for trial in found if trial.params["x"] > 0.3])
+        stages._best(run, "mlp", [trial for trial in trials if trial.params["x"] > 0.3])
 
 
 def test_a_database_that_goes_away_is_worth_a_retry(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
