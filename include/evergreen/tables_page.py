@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _OPENING = """# What stands where
 
-`evergreen tables` generates this page from the code's own declarations; a test fails when it drifts. Times are in
+`evergreen tables` generates this page from the code's own declarations; a test fails when the page is old. Times are in
 UTC, in microseconds.
 
 ## The lake

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]) -> Evaluated:
-    """Score every candidate, the champion and the trivial baseline on the same later, untouched rows.
+    """Score every candidate, the champion and the baseline on the same later rows, which no search has seen.
 
     The best candidate is the one that the time folds of the learning rows say is best: choosing by the evaluation rows
     would flatter it on the rows that its gates look at.

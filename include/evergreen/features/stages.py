@@ -73,7 +73,7 @@ def compute(run: Run) -> Computed:
 
 
 def publish(run: Run, computed: SoundFeatures) -> PublishedFeatures:
-    """Write the candidates that met their contract to the lake, and say in the
+    """Write the partitions that met their contract to the lake, and record in the
     catalogue from which inputs they were computed.
 
     A candidate whose inputs have changed since it was computed is left to the run that changed them: that one published
@@ -152,7 +152,7 @@ def awaited(run: Run, now: datetime) -> list[str]:
 
 
 def materialize(run: Run) -> Online:
-    """Bring the online store up to the feature partitions that the run's day touches.
+    """Write the feature partitions that the run's day touches to the online store.
 
     In order that is exactly the run's own interval (event_timestamp == as_of). A run that completes later spans
     brings those too, else the newest features of a history ingested backwards would never arrive. Older values never

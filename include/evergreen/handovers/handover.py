@@ -107,9 +107,9 @@ class TrackedRun(Part):
     """A run in MLflow."""
 
     id: str
-    """MLflow's id of it."""
+    """MLflow's id of the run."""
     page: str
-    """Its page in MLflow's UI."""
+    """The run's page in MLflow's UI."""
 
 
 def _refused(task: str, subject: str, problem: str, expected: str) -> HandoverRefused:

@@ -20,9 +20,9 @@ class Batch(Part):
     origin: str
     """Where they come from: a folder, an object, a connection and its query."""
     digest: str
-    """Of the batch's files, or of the rows where no file is the batch's own."""
+    """Digest of the batch's files; of its rows where it has no file of its own."""
     known_at: datetime
-    """When the batch became available to us."""
+    """When the batch became available."""
 
 
 class Extracted(Handover):
@@ -46,7 +46,7 @@ class Parted(Part):
 
 
 class Validated(Handover):
-    """Every source's batch met its contract; single rows may have not."""
+    """Every source's batch met its contract; single rows may have failed it."""
 
     partition: str
     """The interval's day."""
@@ -55,7 +55,7 @@ class Validated(Handover):
     page: str
     """The Data Docs of the batches."""
     warnings: tuple[str, ...]
-    """What the owner is told of them."""
+    """Warnings for the owner, one text each."""
     pages: ClassVar = {"page": Link.DATA_DOCS}
 
 
@@ -67,9 +67,9 @@ class PublishedSource(Part):
     quarantined: int
     """Rows in quarantine."""
     content_hash: str
-    """Of the published rows; their order does not matter."""
+    """Digest of the published rows; their order does not matter."""
     version: int
-    """The table's version that holds them."""
+    """The Delta table version that holds them."""
 
 
 class Published(Handover):
@@ -82,16 +82,16 @@ class Published(Handover):
 
 
 class FeatureCandidate(Part):
-    """A computed partition of a view; its contract has not spoken yet."""
+    """A computed partition of a view, before its contract is checked."""
 
     staged: Staged
     """The rows."""
     content_hash: str
-    """Of the rows."""
+    """Digest of the rows."""
     query_hash: str
-    """Of everything declared that decides what the partition holds."""
+    """Digest of everything declared that decides what the partition holds."""
     inputs_hash: str
-    """Of that, and of the raw days that it looked back at."""
+    """Digest of the same, and of the raw days that the partition looks back at."""
 
 
 class Computed(Handover):
@@ -105,9 +105,9 @@ class SoundFeatures(Computed):
     """Computed partitions that met their views' contracts."""
 
     page: str | None
-    """The Data Docs of them; None: nothing was computed."""
+    """The Data Docs of the partitions; None: nothing was computed."""
     warnings: tuple[str, ...]
-    """What the owner is told of them."""
+    """Warnings for the owner, one text each."""
     pages: ClassVar = {"page": Link.DATA_DOCS}
 
 
@@ -117,9 +117,9 @@ class WrittenPartition(Part):
     rows: int
     """Its rows."""
     content_hash: str
-    """Of the rows."""
+    """Digest of the rows."""
     version: int
-    """The table's version that holds them."""
+    """The Delta table version that holds them."""
 
 
 class PublishedFeatures(Handover):

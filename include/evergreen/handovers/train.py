@@ -30,26 +30,26 @@ class TrainingSet(Handover):
     """Mature labels joined point in time with features, pinned by versions and content."""
 
     key: str
-    """What makes two trainings the same: model, as_of, content, spec, code and seed."""
+    """Identifies the training: a digest of model, as_of, content, spec, code and seed."""
     staged: Staged
     """The entities' keys, event_timestamp (the cutoff), features and label; ordered by cutoff and key."""
     content_hash: str
-    """Of the rows; their order does not matter."""
+    """Digest of the rows; their order does not matter."""
     versions: Mapping[str, int]
     """The tables that it was built from: `layer/name` → version."""
     learn: Stretch
-    """What a candidate is searched and fitted on."""
+    """The rows that candidates are searched and fitted on."""
     evaluate: Stretch
-    """What the gates look at: later, and untouched by the search."""
+    """The later rows that the gates look at; the search never sees them."""
 
 
 class SoundTrainingSet(TrainingSet):
     """A training set that met the contract which follows from its spec."""
 
     page: str
-    """The Data Docs of it."""
+    """The Data Docs of the training set."""
     warnings: tuple[str, ...]
-    """What the owner is told of it."""
+    """Warnings for the owner, one text each."""
     pages: ClassVar = {"page": Link.DATA_DOCS}
 
 
@@ -59,11 +59,11 @@ class Candidate(Handover):
     family: str
     """The family's name, as in the spec."""
     run: TrackedRun
-    """Where the fitted model lies, and what is known of it."""
+    """The MLflow run that has the fitted model and its files."""
     search_score: float
     """The search metric on the time folds, the best of all trials."""
     trials: int
-    """How many trials the search has had."""
+    """Number of trials of the search."""
     pages: ClassVar = {"run.page": Link.MLFLOW_RUN}
 
 
@@ -86,39 +86,39 @@ class Comparison(Part):
     rows: int
     """How many rows were compared."""
     groups: int
-    """How many groups of rows that are alike they fall into, such as those of one entity."""
+    """Number of groups that the rows fall into: rows of one group are alike, such as those of one entity."""
 
 
 class ScoredChampion(Part):
-    """The champion, held against the same rows as the candidates."""
+    """The champion, scored on the same rows as the candidates."""
 
     version: int
     """Its number."""
     as_of: datetime | None
-    """What it was trained as of; None: it does not say."""
+    """`as_of` of its training; None: nothing says it."""
     is_candidate: bool
-    """This training is the one that made it."""
+    """Whether this training made it."""
     scores: Scores | None = None
     """metric → value; None: it could not be scored."""
     problem: str = ""
-    """Why it could not."""
+    """Why it could not be scored."""
     comparison: Comparison | None = None
-    """Against the best candidate; None where one of the two has a score that is not defined."""
+    """Comparison with the best candidate; None: one of the two has no defined score."""
 
 
 class Evaluated(Handover):
-    """Candidates, champion and trivial baseline, scored on the same later rows."""
+    """Candidates, champion and baseline, scored on the same later rows."""
 
     key: str
     """The training's key."""
     metric: MetricName
-    """What candidates are compared by: the spec's search metric."""
+    """The spec's search metric, by which candidates are compared."""
     rows: int
     """How many rows they were scored on."""
     rows_of_class: Mapping[str, int] | None
-    """class → how many of them are of it; None: the label has no classes."""
+    """class → how many of these rows it has; None: the label has no classes."""
     baseline: Scores
-    """Of the trivial model, which knows the learning rows' labels and no feature."""
+    """Scores of the baseline, which knows the learning rows' labels and no feature."""
     champion: ScoredChampion | None
     """None: there is none yet."""
     best: ScoredCandidate
@@ -135,24 +135,24 @@ class Gate:
     name: str
     """What is checked."""
     observed: float | None
-    """What was seen; None: not a number, or it could not be had."""
+    """The observed value; None: it is no number, or there is none."""
     bound: float | None
-    """What is asked for; None: not a number."""
+    """The bound that it must meet; None: it is no number."""
     verdict: Verdict
     """Whether it holds."""
     reason: str
-    """Why, in one line."""
+    """The reason, in one line."""
 
 
 class Judged(Handover):
-    """What the gates say of the best candidate."""
+    """The verdicts of the gates about the best candidate."""
 
     passed: bool
-    """Every gate passed: it may be promoted."""
+    """Whether every gate passed, so that the candidate may be promoted."""
     reason: str
-    """Why not, in one line."""
+    """Why it did not pass, in one line."""
     gates: tuple[Gate, ...]
-    """Every gate, with what it looked at and its bound."""
+    """Every gate, with its observed value and its bound."""
     key: str
     """The training's key."""
     family: str
@@ -174,7 +174,7 @@ class Judged(Handover):
 
 
 class Registered(Handover):
-    """A candidate that passed its gates and is a version now; the traffic stays where it is."""
+    """A candidate that passed its gates and is now a version; it does not serve yet."""
 
     version: int
     """Its number."""
@@ -183,7 +183,7 @@ class Registered(Handover):
     key: str
     """The training's key."""
     as_of: datetime
-    """What it was trained as of."""
+    """`as_of` of its training."""
     family: str
     """Its family."""
     metric: MetricName
@@ -196,7 +196,7 @@ class Registered(Handover):
 
 
 class Probed(Registered):
-    """A version that a fresh server process answers with, as it did when it was trained."""
+    """A version with which a fresh server process answers as training did."""
 
     probed: int
     """How many rows were compared."""

@@ -81,7 +81,7 @@ def _batch(run: Run, name: str) -> tuple[pa.Table, str, str]:
 
 def publish(run: Run, validated: Validated) -> Published:
     """Replace the interval's partition of every raw and quarantine table, then
-    say in the catalogue that the day is there.
+    record the day in the catalogue.
 
     Raises:
         RowsUnaccounted: rows in are not rows published plus rows quarantined; nothing is written.

@@ -17,18 +17,17 @@ from evergreen.markdown import table
 _MODULES: tuple[ModuleType, ...] = (handover, ingest, train, monitor, rollback)
 _OPENING = """# The loops
 
-Generated from the wiring (`include/evergreen/loops/wiring.py`) by `evergreen loops`; a test fails when it drifts.
+Generated from the wiring (`include/evergreen/loops/wiring.py`) by `evergreen loops`; a test fails when the page is old.
 Airflow builds its DAGs from the same wiring, and `evergreen run` runs it in one process.
 
-A task takes what the tasks before it hand over: small values with names, of the types
-[below](#what-travels-between-tasks). A dotted arrow means that a task only comes after another one, and reads what
-it needs from the lake.
+A task takes what the tasks before it hand over: small values of the types [below](#what-travels-between-tasks). A
+dotted arrow means that a task only comes after another one, and reads what it needs from the lake.
 """
 _TYPES = """## What travels between tasks
 
-Each is small JSON with a mark of its shape (`handover`: the type's name and a digest of its fields). A task refuses
-what has another mark, and what is not there, with `HandoverRefused`: the message names the task to clear. Rows
-travel as files; a hand-over says where they lie.
+A hand-over is small JSON. It names its shape (`handover`: the type's name and a digest of its fields). A task refuses a
+hand-over that is missing or has another shape with `HandoverRefused`, and names the task to clear. Rows travel as
+files; a hand-over says where they lie.
 """
 
 
@@ -65,7 +64,7 @@ def _step(step: Step) -> Sequence[str]:
             f"`{step.name}`",
             _type_link(wanted),
             "",
-            f"Starts the run of `<model>__{step.starts}` that it is given, once.",
+            f"Start the run of `<model>__{step.starts}` that it is given, once.",
         )
     takes = ", ".join(
         _type_link(giver) + (f", one per {giver.over}" if giver.over else "") for giver in step.given.values()

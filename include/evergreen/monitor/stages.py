@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 def collect(run: Run) -> Collected:
-    """Copy the interval's answered predictions from the server's log to the lake."""
+    """Copy the interval's predictions from the prediction log to the lake."""
     from collections import Counter
 
     import pyarrow as pa
@@ -149,7 +149,7 @@ def performance(run: Run, collected: Collected) -> Performance:
 
 
 def decide(run: Run, collected: Collected, quality: Quality, drift: Drift, performance: Performance) -> Decided:
-    """Decide what is to be done about the window, and keep the decision."""
+    """Decide what to do about the window, and record the decision."""
     from evergreen.monitor import decisions
 
     spec = run.spec
@@ -207,8 +207,8 @@ def retrain_wanted(run: Run, decision: Decided) -> Retraining:
 
 
 def alert(run: Run, decision: Decided) -> Alerted:
-    """Tell about a decision to alert, and keep it in the ledger; tell also what is wrong now with what serves: a
-    registry that parted from the ledger, a version deployed by hand, a file that was changed.
+    """Send the owner a decision to alert, and record it in the ledger. Send also what is wrong now with what serves:
+    MLflow differs from the ledger, a version was deployed by hand, a file was changed.
 
     Raises:
         StageSkipped: there is nothing to tell.

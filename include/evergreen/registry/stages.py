@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def register(run: Run, judged: Judged) -> Registered:
-    """Register the candidate as a version, once; the traffic stays where it is.
+    """Register the candidate as a version, once. It does not serve yet.
 
     Raises:
         StageSkipped: it did not pass its gates, is older than the champion, or was rolled back from.

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def probe(run: Run, registered: Registered) -> Probed:
-    """Let a fresh server process load the version and answer as it did when it was trained.
+    """Let a fresh server process load the version; it must answer as training did.
 
     Raises:
         ModelUnloadable: the process does not come up with the version, or answers differently.
@@ -33,8 +33,8 @@ def probe(run: Run, registered: Registered) -> Probed:
 
 
 def deploy(run: Run, probed: Probed) -> Deployed:
-    """Record the intent, let the running server take the version; once it has
-    confirmed, it is the champion. Again is harmless.
+    """Record the intent, and let the running server take the version. Once the server has
+    confirmed, the version is the champion. Running this again is harmless.
 
     Raises:
         StageSkipped: the version is older than the champion, or was rolled back from.

@@ -28,7 +28,7 @@ class Expectation(Declared):
     model_config = ConfigDict(extra="allow", allow_inf_nan=True)
 
     type: str = Field(pattern=r"^expect_[a-z0-9_]+$", description="an expectation of Great Expectations, in snake case")
-    severity: Severity = Field(default="critical", description="critical stops the run, warning alerts")
+    severity: Severity = Field(default="critical", description="critical stops the run; warning warns the owner")
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -50,17 +50,15 @@ class Schedule(Declared):
     and monitor for their last day to be ingested. A backfill, and a run by hand, waits for nothing.
     """
 
-    ingest: str = Field(
-        default="0 0 * * *", description="once a day and no other: an interval is one day in UTC; backfillable"
-    )
+    ingest: str = Field(default="0 0 * * *", description="once per day, since an interval is one day in UTC")
     train: str = Field(description="routine retraining; the monitor triggers more")
-    monitor: str = Field(default="0 0 * * *", description="once a day and no other, apart from training")
+    monitor: str = Field(default="0 0 * * *", description="once per day")
     wait: Delay = Field(
         default=timedelta(hours=6),
         json_schema_extra={"default": "6h"},
         description=(
-            "how long a scheduled run waits, from its start or from when its batches are complete; then ingest "
-            "fails, and train and monitor go on without the day"
+            "how long a scheduled run waits for late data, from its start or from complete_after; then ingest fails, "
+            "and train and monitor go on without the day"
         ),
     )
 
@@ -68,7 +66,7 @@ class Schedule(Declared):
 class Entity(Declared):
     """What a prediction is about."""
 
-    name: Name = Field(description="one word for it; models that predict about the same thing share it")
+    name: Name = Field(description="its name; models that predict about the same entities share it")
     key: Name = Field(description="the column that identifies it, in sources, views and requests")
     type: KeyType = Field(default="string", description="type of the key")
 
@@ -93,14 +91,16 @@ class Source(Declared):
             "file below the landing zone; {partition} is the interval's date; * in the last part: all files that match"
         ),
     )
-    format: Literal["csv", "jsonl", "parquet"] = Field(default="csv", description="of the file; csv has a header")
+    format: Literal["csv", "jsonl", "parquet"] = Field(
+        default="csv", description="format of the file; csv has a header"
+    )
     compression: Literal["gzip", "none"] | None = Field(
-        default=None, description="of a csv or jsonl file; default: gzip when its name ends in .gz"
+        default=None, description="compression of a csv or jsonl file; default: gzip when its name ends in .gz"
     )
     encoding: str = Field(
-        default="utf-8", description="of a csv or jsonl file, as Python names it: utf-8, cp1252, utf-16"
+        default="utf-8", description="encoding of a csv or jsonl file, as Python names it: utf-8, cp1252, utf-16"
     )
-    delimiter: str = Field(default=",", description="of a csv file; one character")
+    delimiter: str = Field(default=",", description="delimiter of a csv file; one character")
     history: bool = Field(
         default=False, description="path is one file for all days; a day takes the rows whose event_time lies in it"
     )
@@ -116,8 +116,8 @@ class Source(Declared):
         default=timedelta(0),
         json_schema_extra={"default": "0h"},
         description=(
-            "how long after the end of its day a batch may still grow (parts that follow, rows committed late): a "
-            "scheduled ingest does not read before"
+            "how long after the end of its day a batch may still grow (late parts, late commits); a scheduled ingest "
+            "does not read before"
         ),
     )
     event_time: Name = Field(description="the column that says when a row happened")
@@ -126,8 +126,8 @@ class Source(Declared):
     outcome: dict[Name, Delay] = Field(
         default={},
         description=(
-            "columns that say how it went, with the time after event_time until they are known; no request can read "
-            "them, and a view not before"
+            "columns known only later, each with the time after event_time until it is known; a view does not see it "
+            "before, and a request never"
         ),
     )
     contract: str | None = Field(default=None, description="Great Expectations suite; default contracts/<source>.yaml")
@@ -140,7 +140,7 @@ class Source(Declared):
 class FeatureView(Declared):
     """Features computed by one SQL query over the look-back window, as of the interval's end."""
 
-    entity: Name | None = Field(default=None, description="whose features they are, of references; default: the entity")
+    entity: Name | None = Field(default=None, description="the reference whose features these are; default: the entity")
     sql: str | None = Field(default=None, description="default features/<view>.sql")
     sources: tuple[Name, ...] = Field(min_length=1, description="tables that the query reads")
     look_back: Duration = Field(description="how far before as_of the query may see; at least 1d")
@@ -182,9 +182,11 @@ class Label(Declared):
     classes: tuple[ClassName, ...] = Field(
         default=(),
         max_length=MOST_CLASSES,
-        description="of a multiclass label, three or more: every value that it may have",
+        description="every value that a multiclass label may have, three or more",
     )
-    horizon: Duration = Field(description="label maturity: as_of of the prediction plus this; whole days")
+    horizon: Duration = Field(
+        description="time from the prediction until label maturity, when the outcome is known; whole days"
+    )
     sources: tuple[Name, ...] = Field(min_length=1, description="tables that the query reads")
     sql: str | None = Field(default=None, description="default label.sql")
 
@@ -211,9 +213,9 @@ class Search(Declared):
     metric: MetricName = Field(
         default="roc_auc",
         description=(
-            "what a trial is scored by and candidates are compared by; of a numeric label rmse, mae or r2, of a "
-            "multiclass label roc_auc (mean over the classes, each against the rest), log_loss, accuracy or macro_f1 "
-            "(mean of the classes' F1)"
+            "the metric that scores trials and compares candidates; numeric label: rmse, mae or r2; multiclass label: "
+            "roc_auc (mean over the classes, each against the rest), log_loss, accuracy or macro_f1 (mean of the "
+            "classes' F1)"
         ),
     )
 
@@ -228,19 +230,19 @@ class Gates(Declared):
 
     minimum_rows: Annotated[int, Field(ge=1)] = Field(description="fewest evaluation rows")
     minimum_positives: Annotated[int, Field(ge=1)] = Field(
-        default=20, description="fewest evaluation rows of each class; of a binary label"
+        default=20, description="fewest evaluation rows of each class of a binary label"
     )
     minimum_per_class: Annotated[int, Field(ge=1)] = Field(
-        default=20, description="fewest evaluation rows of each class; of a multiclass label"
+        default=20, description="fewest evaluation rows of each class of a multiclass label"
     )
     floor: dict[MetricName, float] = Field(
         min_length=1, description="absolute bound per metric (a ceiling where lower is better)"
     )
     better_than_baseline: float = Field(
-        default=0.0, ge=0.0, description="least gain over the trivial baseline, by the search metric"
+        default=0.0, ge=0.0, description="least gain over the baseline, in the search metric"
     )
     better_than_champion: float = Field(
-        default=0.0, ge=0.0, description="least gain over the champion on the same rows"
+        default=0.0, ge=0.0, description="least gain over the champion on the same rows, in the search metric"
     )
 
     def fewest_of_class(self, problem: Problem) -> int:
@@ -249,42 +251,47 @@ class Gates(Declared):
 
 
 class Rollout(Declared):
-    """How traffic moves to a version that passed its gates."""
+    """How requests move to a version that passed its gates."""
 
-    strategy: Literal["direct"] = Field(default="direct", description="direct: all of it at once")
+    strategy: Literal["direct"] = Field(default="direct", description="direct: all requests at once")
 
 
 class Monitoring(Declared):
     """What counts as drift, and what bounds retraining."""
 
-    minimum_rows: Annotated[int, Field(ge=1)] = Field(description="fewest predictions of an interval to judge it")
+    minimum_rows: Annotated[int, Field(ge=1)] = Field(
+        description="fewest predictions of an interval; fewer are a data incident"
+    )
     window: Duration = Field(
         default=DAY,
         json_schema_extra={"default": "1d"},
-        description="how far back predictions are compared with the reference, in whole days; 1w where weekdays differ",
+        description="length of the window that is compared with the reference, in whole days; 1w where weekdays differ",
     )
     feature_drift: Annotated[float, Field(gt=0)] = Field(
         default=0.1, description="distance above which one feature has drifted"
     )
     drifted_share: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=0.3, description="share of drifted features that is material"
+        default=0.3, description="share of drifted features from which on the window is different"
     )
     prediction_drift: Annotated[float, Field(gt=0)] = Field(
         default=0.1, description="distance above which predictions have drifted"
     )
     performance_drop: Annotated[float, Field(gt=0)] = Field(
-        default=0.05, description="loss of the search metric against the champion's evaluation that is material"
+        default=0.05,
+        description="loss of the search metric, against the version's evaluation, above which the window is different",
     )
     missing_share: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=0.2, description="growth of a feature's share of nulls that is a data incident"
+        default=0.2, description="growth of a feature's share of nulls above which there is a data incident"
     )
-    persistence: Annotated[int, Field(ge=1)] = Field(default=3, description="windows in a row before drift is believed")
+    persistence: Annotated[int, Field(ge=1)] = Field(
+        default=3, description="windows in a row that must differ before the monitor acts"
+    )
     cooldown: Duration = Field(description="least time between two retrainings that the monitor triggers")
     budget: Annotated[int, Field(ge=1)] = Field(
         default=4, description="retrainings that the monitor may trigger in 30 days"
     )
     report_rows: Annotated[int, Field(ge=100)] = Field(
-        default=5000, description="rows of each side that the Evidently report samples"
+        default=5000, description="rows that the drift report samples, of the window and of the reference"
     )
 
 
@@ -295,7 +302,7 @@ class ModelSpec(Declared):
     description: str = Field(min_length=1, description="what it predicts, and for whom")
     owner: Owner
     first_day: date = Field(description="first day of data")
-    last_day: date | None = Field(default=None, description="last day of data; none: it goes on")
+    last_day: date | None = Field(default=None, description="last day of data; null: the data goes on")
     schedule: Schedule
     entity: Entity
     references: dict[Name, Reference] = Field(
@@ -308,12 +315,14 @@ class ModelSpec(Declared):
         min_length=1, max_length=MOST_ENTRIES, description="feature views, by name"
     )
     request: Request | None = Field(
-        default=None, description="none: every entity is predicted at the end of each interval"
+        default=None,
+        description="null: every entity is predicted at the end of each interval",
     )
     label: Label
     split: Split
     families: Annotated[dict[Name, dict[str, Any]], _FamiliesSchema] = Field(
-        min_length=1, description="families to tune; a parameter's own range as [low, high], or its one value"
+        min_length=1,
+        description="families to tune; for a parameter, a range [low, high] or one value replaces the family's range",
     )
     search: Search
     gates: Gates

@@ -32,7 +32,7 @@ _CONSEQUENCES = {  # of a broken table of each kind
 
 
 def validate(run: Run, extracted: Extracted) -> Validated:
-    """Hold every source's batch against its contract and part its rows into accepted and rejected ones.
+    """Check every source's batch against its contract, and divide its rows into accepted and rejected ones.
 
     Raises:
         ContractBroken: a critical expectation failed, of any source; nothing may be published.
@@ -80,7 +80,7 @@ def validate(run: Run, extracted: Extracted) -> Validated:
 
 
 def validate_features(run: Run, computed: Computed) -> SoundFeatures:
-    """Hold every computed feature partition against its view's contract. No row is
+    """Check every computed feature partition against its view's contract. No row is
     dropped: a critical failure stops the run.
 
     Raises:
@@ -120,7 +120,7 @@ def validate_features(run: Run, computed: Computed) -> SoundFeatures:
 
 
 def validate_training(run: Run, data: TrainingSet) -> SoundTrainingSet:
-    """Hold the training set against the contract that follows from the spec: see `validate.training`.
+    """Check the training set against the contract that follows from the spec: see `validate.training`.
 
     Raises:
         EvidenceMissing: too few rows, or one class only: not enough to learn from.
