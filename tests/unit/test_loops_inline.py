@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -175,6 +176,17 @@ def test_a_red_stage_keeps_no_result_and_raises(run: Run) -> None:
         inline.run(_of(run, "red"), "train", first="middle")
     with pytest.raises(RunError, match="no result of middle"):
         inline.run(run, "train", first="finish")
+
+
+def test_a_disk_that_is_full_when_a_result_is_kept_is_said_to_be_full(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(path: Path, text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_text", no_room)
+    with pytest.raises(DiskFull, match=f"keeping what begin of {run.subject} left"):
+        inline.run(run, "train")
 
 
 @pytest.mark.parametrize(("first", "last"), [("finnish", None), (None, "tune"), ("finish", "begin")])

@@ -211,12 +211,15 @@ class _Kept:
         return self._folder / f"{step.name}.json"
 
     def write(self, step: Step, result: Result) -> None:
-        """Keep a result, whole or not at all."""
+        """Keep a result, whole or not at all; raises DiskFull."""
         if isinstance(result, tuple):
             content: Any = [each.to_json() for each in result]
         else:
             content = result.to_json() if isinstance(result, Handover) else as_json(result)
-        with files.whole(self.file(step)) as partial:
+        with (
+            told_when_full(f"keeping what {step.name} of {self._run.subject} left"),
+            files.whole(self.file(step)) as partial,
+        ):
             partial.write_text(json.dumps(content))
 
     def read(self, step: Step) -> Result:
