@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import fields
 from typing import get_args
 
 import pytest
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 
 from evergreen import tables_page
 from evergreen.lake.schema import (
-    DECISIONS,
     FEATURES,
     LABELS,
     LAYERS,
@@ -24,7 +22,6 @@ from evergreen.lake.schema import (
     LayerOfOne,
     online,
 )
-from evergreen.monitor.rules import Decision
 from evergreen.serve.messages import answer_type
 from evergreen.settings import PROJECT
 from evergreen.spec.columns import ADDED, KNOWN_AT, PARTITION, RESERVED, RESERVED_KEYS
@@ -52,7 +49,6 @@ def test_a_table_says_where_it_lies() -> None:
     assert (str(table), table.within_model) == ("churn/raw/usage", "raw/usage")
     assert str(table.at("2026-01-05")) == "churn/raw/usage/2026-01-05"
     assert str(PREDICTIONS.of("churn")) == "churn/predictions/live"
-    assert str(DECISIONS.of("churn")) == "churn/decisions/monitor"
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.layer)
@@ -61,10 +57,6 @@ def test_every_row_says_when_it_became_known(layer: Layer | LayerOfOne) -> None:
     assert KNOWN_AT in names and len(set(names)) == len(names)
     assert PARTITION not in names, "it is added where a table is written"
     assert list(layer.arrow) == names
-
-
-def test_a_decision_has_a_column_for_each_of_its_fields() -> None:
-    assert {field.name for field in fields(Decision)} == set(DECISIONS.arrow) - {KNOWN_AT} | {PARTITION}
 
 
 @pytest.mark.parametrize("layer", [FEATURES, LABELS, PREDICTIONS], ids=lambda layer: layer.layer)

@@ -89,6 +89,16 @@ def outage(day: int) -> rules.Findings:
     return drifted(day, missing={"spent": 0.9, "visits": 0.0}, prediction=0.8)
 
 
+def decide(
+    spec: ModelSpec,
+    findings: rules.Findings,
+    history: Sequence[rules.Decision],
+    labels: rules.Labels | None,
+    evidence: dict[str, Any],
+) -> rules.Decision:
+    return rules.decide(spec, rules.assess(findings, history, spec.monitoring), labels, evidence)
+
+
 def watch(
     windows: Sequence[rules.Findings], spec: ModelSpec = SPEC, labels: rules.Labels | None = ENOUGH
 ) -> list[rules.Decision]:
@@ -97,7 +107,7 @@ def watch(
     decisions = []
     for findings in windows:
         others = [decision for start, decision in kept.items() if start != findings.start]
-        kept[findings.start] = rules.decide(spec, findings, others, labels, {})
+        kept[findings.start] = decide(spec, findings, others, labels, {})
         decisions.append(kept[findings.start])
     return decisions
 
@@ -296,7 +306,7 @@ class TestLabels:
     def test_once_there_is_enough_it_retrains_from_the_first_drifted_window_on(self) -> None:
         waiting = watch([drifted(day) for day in range(6)], labels=rules.Labels(100, 0, 1))
         assert actions(waiting)[2:] == ["wait for labels"] * 4
-        decision = rules.decide(SPEC, drifted(6), waiting, rules.Labels(500, 200, 2), {})
+        decision = decide(SPEC, drifted(6), waiting, rules.Labels(500, 200, 2), {})
         assert (decision.action, decision.changed_at) == ("retrain", FIRST)
 
 
@@ -308,14 +318,14 @@ class TestOldWindows:
         newest = watch([window(len(windows) + later)])
         for position, findings in enumerate(windows):
             earlier = watch(windows[:position])
-            alone = rules.decide(SPEC, findings, earlier, ENOUGH, {})
-            late = rules.decide(SPEC, findings, [*earlier, *newest], ENOUGH, {})
+            alone = decide(SPEC, findings, earlier, ENOUGH, {})
+            late = decide(SPEC, findings, [*earlier, *newest], ENOUGH, {})
             assert not late.triggers
             assert (late.action, late.id) == (alone.action, alone.id), "it is recorded as it would have been decided"
 
     def test_it_says_why_it_triggers_nothing(self) -> None:
         history = [*watch([drifted(0), drifted(1)]), *watch([window(9)])]
-        decision = rules.decide(SPEC, drifted(2), history, ENOUGH, {})
+        decision = decide(SPEC, drifted(2), history, ENOUGH, {})
         assert (decision.action, decision.triggers) == ("retrain", False)
         assert "a newer window was decided already" in decision.reasons[-1]
 
@@ -328,7 +338,7 @@ class TestOldWindows:
         decisions = watch(windows)
         for position, findings in enumerate(windows):
             others = decisions[:position] + decisions[position + 1 :]
-            assert rules.decide(SPEC, findings, others, ENOUGH, {}).id == decisions[position].id
+            assert decide(SPEC, findings, others, ENOUGH, {}).id == decisions[position].id
 
 
 class TestIdentity:
@@ -338,9 +348,9 @@ class TestIdentity:
     ) -> None:
         *before, last = windows
         history = watch(before)
-        decision = rules.decide(SPEC, last, history, ENOUGH, {})
+        decision = decide(SPEC, last, history, ENOUGH, {})
         random.shuffle(history)
-        assert rules.decide(SPEC, last, history, ENOUGH, {}) == decision
+        assert decide(SPEC, last, history, ENOUGH, {}) == decision
 
     @given(HISTORIES)
     def test_no_two_windows_share_an_id(self, windows: list[rules.Findings]) -> None:
@@ -349,8 +359,8 @@ class TestIdentity:
 
     def test_another_model_version_or_action_has_another_id(self) -> None:
         history = watch([drifted(0), drifted(1)])
-        retrain = rules.decide(SPEC, drifted(2), history, ENOUGH, {})
-        waiting = rules.decide(SPEC, drifted(2), history, None, {})
-        other = rules.decide(SPEC.model_copy(update={"model": "small"}), drifted(2), history, ENOUGH, {})
-        newer = rules.decide(SPEC, drifted(2, version=2), history, ENOUGH, {})
+        retrain = decide(SPEC, drifted(2), history, ENOUGH, {})
+        waiting = decide(SPEC, drifted(2), history, None, {})
+        other = decide(SPEC.model_copy(update={"model": "small"}), drifted(2), history, ENOUGH, {})
+        newer = decide(SPEC, drifted(2, version=2), history, ENOUGH, {})
         assert len({decision.id for decision in (retrain, waiting, other, newer)}) == 4

@@ -72,7 +72,7 @@ class Decided(Handover):
     action: Action
     """What was decided."""
     decision_id: str
-    """The decision's id, by which the lake and the ledger know it."""
+    """The decision's id, by which the ledger knows it."""
     reasons: tuple[str, ...]
     """Why, from what was seen to what follows."""
     triggers: bool

@@ -46,12 +46,12 @@ class Witness:
     @classmethod
     def parse(cls, text: str) -> Witness:
         """Of `120:9f3c…`, at least eight digits of the hash; raises ValueError."""
-        number, _, found = text.partition(":")
-        if not number.isdecimal() or len(found) < 8 or not set(found) <= set("0123456789abcdef"):
+        number, _, digits = text.partition(":")
+        if not number.isdecimal() or len(digits) < 8 or not set(digits) <= set("0123456789abcdef"):
             raise ValueError(
                 f"{shown(text)} is not an entry's number and hash, as `evergreen audit verify` prints them"
             )
-        return cls(int(number), found)
+        return cls(int(number), digits)
 
     def __str__(self) -> str:
         return f"{self.number}:{self.hash}"

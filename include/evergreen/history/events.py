@@ -29,7 +29,7 @@ class Happened(BaseModel):
     as_of: datetime | None  # what the event's run or version knew about; never the wall clock
     actor: str  # who: a person, a run, or a part of Evergreen
     reason: str
-    taken_over: bool = False  # from the table `audit` of a release that had no ledger
+    taken_over: bool = False  # from where a release before kept it: its table `audit`, or the lake
 
 
 class Trained(Happened):
@@ -165,13 +165,15 @@ class Decided(Happened):
 
     event: Literal["decided"] = "decided"
     decision_id: str
-    start: datetime  # of the window
+    start: datetime  # of the interval, which is the window's newest day
     end: datetime
     version: int | None  # that was judged
     action: Action
     triggers: bool
     changed_at: datetime | None
     evidence: Mapping[str, JsonValue]
+    drifted: bool | None = None  # different from the reference; None: a release before wrote it elsewhere
+    incident: bool | None = None  # its data was wrong; None: as above
 
 
 class Alerted(Happened):

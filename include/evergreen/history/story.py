@@ -137,17 +137,17 @@ def champion_as_of(entries: Sequence[Entry], moment: datetime) -> int | None:
 
 def reigns(entries: Sequence[Entry]) -> list[Reign]:
     """The champions by the clock, one after the other; between two there is none when one was retired."""
-    found: list[Reign] = []
+    followed: list[Reign] = []
     now = Standing()
     for entry in entries:
         after = _after(now, entry.event)
         if after.champion != now.champion:
             if now.champion is not None:
-                found[-1] = replace(found[-1], until=entry.at)
+                followed[-1] = replace(followed[-1], until=entry.at)
             if isinstance(entry.event, Promoted | RolledBack):
-                found.append(Reign(entry.event.version, entry.at, None, entry.event))
+                followed.append(Reign(entry.event.version, entry.at, None, entry.event))
         now = after
-    return found
+    return followed
 
 
 def champion_at(entries: Sequence[Entry], moment: datetime) -> Reign | None:
@@ -170,19 +170,19 @@ def known_before(entries: Sequence[Entry], moment: datetime) -> list[Entry]:
 def versions(entries: Sequence[Entry]) -> list[VersionStory]:
     """Every version that the ledger knows, by number."""
     now = standing(_events(entries))
-    found: dict[int, VersionStory] = {}
+    stories: dict[int, VersionStory] = {}
     for entry in entries:
         event = entry.event
-        if isinstance(event, Registered | Adopted | Promoted) and event.version not in found:
+        if isinstance(event, Registered | Adopted | Promoted) and event.version not in stories:
             family = event.family if isinstance(event, Registered) else ""
-            found[event.version] = VersionStory(
+            stories[event.version] = VersionStory(
                 event.version, event.run_id, family, event.as_of, entry.at, _state(now, event.version, entries), ""
             )
-        elif isinstance(event, RolledBack) and event.left in found:
-            found[event.left] = replace(found[event.left], left_because=event.reason)
-        elif isinstance(event, Retired) and event.version in found:
-            found[event.version] = replace(found[event.version], left_because=event.reason)
-    return [found[number] for number in sorted(found)]
+        elif isinstance(event, RolledBack) and event.left in stories:
+            stories[event.left] = replace(stories[event.left], left_because=event.reason)
+        elif isinstance(event, Retired) and event.version in stories:
+            stories[event.version] = replace(stories[event.version], left_because=event.reason)
+    return [stories[number] for number in sorted(stories)]
 
 
 def _state(now: Standing, number: int, entries: Sequence[Entry]) -> State:
@@ -211,20 +211,28 @@ def gates(entries: Sequence[Entry], version: int) -> list[Judged]:
 
 
 def decisions(entries: Sequence[Entry]) -> list[Decided]:
-    """The decision of each window that stands, by window: the one that triggered a training, else the last one."""
-    found: dict[datetime, Decided] = {}
+    """The decision of each window that stands, by window: the last one that triggered a training, else the last one.
+
+    One that triggered a training stands when the window is decided again: by then it may be too old to trigger
+    anything, or more may be known of the days before it, but it did.
+    """
+    standing: dict[datetime, Decided] = {}
     for event in _events(entries):
-        if isinstance(event, Decided) and not (event.start in found and found[event.start].triggers):
-            found[event.start] = event
-    return sorted(found.values(), key=lambda decided: (decided.end, decided.start))
+        if isinstance(event, Decided) and (
+            event.triggers or event.start not in standing or not standing[event.start].triggers
+        ):
+            standing[event.start] = event
+    return sorted(standing.values(), key=lambda decided: (decided.end, decided.start))
 
 
 def timeline(entries: Sequence[Entry]) -> Iterator[tuple[Entry, str]]:
     """Everything that a reader of a model's life wants to know, one line each, in the order in which it was recorded.
 
-    A window that is like the one before it is left out, and so is each gate beside its verdict.
+    A window that is like the one before it is left out, and so is each gate beside its verdict, and a decision that
+    was taken over although it stood there already.
     """
     previous = "none"
+    decided: set[str] = set()
     judgements: dict[tuple[str, int], list[Judged]] = {}
     for event in _events(entries):
         if isinstance(event, Judged):
@@ -237,6 +245,9 @@ def timeline(entries: Sequence[Entry]) -> Iterator[tuple[Entry, str]]:
                 yield entry, _verdict(together)
             continue
         if isinstance(event, Decided):
+            if event.taken_over and event.decision_id in decided:
+                continue
+            decided.add(event.decision_id)
             news = event.action == "retrain" or event.action not in ("none", previous)
             previous = event.action
             if not news:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
+from pydantic import JsonValue
+
 from evergreen.history import story
-from evergreen.history.events import Promoted
+from evergreen.history.events import Decided, Promoted
 from evergreen.history.story import Entry, Reign, VersionStory
 
 
@@ -33,6 +35,8 @@ def whole(model: str, entries: Sequence[Entry]) -> Iterator[str]:
         as_of = "-" if entry.event.as_of is None else f"{entry.event.as_of:%Y-%m-%d}"
         mark = " [taken over]" if entry.event.taken_over else ""
         yield f"  {entry.at:%Y-%m-%d %H:%M:%S}  {as_of:10}  {line}  [{entry.event.actor}]{mark}"
+        if isinstance(entry.event, Decided):
+            yield from (f"      {numbers}" for numbers in evidence(entry.event))
 
 
 def at(model: str, entries: Sequence[Entry], moment: datetime) -> Iterator[str]:
@@ -49,6 +53,22 @@ def as_of(model: str, entries: Sequence[Entry], moment: datetime) -> Iterator[st
     yield from _who(model, f"as of {moment:%Y-%m-%d %H:%M:%S}", reign, entries)
 
 
+def evidence(decided: Decided) -> Iterator[str]:
+    """The numbers that a decision was made from, a line for each part of the monitor that measured them."""
+    for part, content in decided.evidence.items():
+        if numbers := ", ".join(_numbers(content)):
+            yield f"{part}: {numbers}"
+
+
+def _numbers(content: JsonValue, name: str = "") -> Iterator[str]:
+    """The numbers within a piece of evidence, each by its name; words and what was not measured are left out."""
+    if isinstance(content, Mapping):
+        for inner, value in content.items():
+            yield from _numbers(value, f"{name}.{inner}" if name else inner)
+    elif isinstance(content, int | float) and not isinstance(content, bool):
+        yield f"{name} {content:.4g}".lstrip() if isinstance(content, float) else f"{name} {content}".lstrip()
+
+
 def _who(model: str, when: str, reign: Reign | None, entries: Sequence[Entry]) -> Iterator[str]:
     if reign is None:
         yield f"{model} {when}: no champion"
@@ -63,6 +83,7 @@ def _who(model: str, when: str, reign: Reign | None, entries: Sequence[Entry]) -
     if isinstance(cause, Promoted):
         if decided := next((each for each in story.decisions(entries) if each.decision_id == cause.decision_id), None):
             yield f"  {story.describe(decided)}"
+            yield from (f"    {numbers}" for numbers in evidence(decided))
         for gate in story.gates(entries, reign.version):
             yield f"  gate {gate.gate}: {gate.verdict} ({gate.reason})"
 

@@ -182,28 +182,7 @@ PREDICTIONS = LayerOfOne(
     ),
     name="live",
 )
-DECISIONS = LayerOfOne(
-    "decisions",
-    "interval: what the monitor decided about it; where it decided again, its last decision",
-    "`monitor.decide`",
-    "",
-    (
-        Column("id", "string", "names the decision in the ledger, and the training run that it triggered"),
-        Column("start", "timestamp", "the interval's start"),
-        Column("end", "timestamp", "the interval's end"),
-        Column("version", "int", "number of the version that was judged; null: none answered"),
-        Column("action", "string", "`none`, `alert`, `wait for labels` or `retrain`: see docs/monitoring.md"),
-        Column("triggers", "bool", "whether it triggered a training"),
-        Column("drifted", "bool", "whether the interval's features had drifted"),
-        Column("incident", "bool", "whether there was a data incident: nulls, or too few predictions"),
-        Column("changed_at", "timestamp", "the moment since which the windows differ; null: they do not"),
-        Column("reasons", "string", "JSON: a list of sentences, each a reason"),
-        Column("numbers", "string", "JSON: the distances, shares, scores and counts that it was decided from"),
-        Column(KNOWN_AT, "timestamp", "the interval's end"),
-    ),
-    name="monitor",
-)
-LAYERS: tuple[Layer | LayerOfOne, ...] = (RAW, QUARANTINE, FEATURES, LABELS, PREDICTIONS, DECISIONS)
+LAYERS: tuple[Layer | LayerOfOne, ...] = (RAW, QUARANTINE, FEATURES, LABELS, PREDICTIONS)
 
 
 def online(view: TableId) -> TableId:

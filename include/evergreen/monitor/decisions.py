@@ -1,79 +1,83 @@
-"""Every decision, kept in the lake: one row per window, replaced when the window is decided again."""
+"""Decisions in the ledger: one is added when a window is decided, and read back when another one is."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields
 from datetime import datetime
-from typing import Any
-
-import pyarrow as pa
 
 from evergreen.history import ledger, story
 from evergreen.history.events import Decided
 from evergreen.history.story import Entry
-from evergreen.lake import tables
-from evergreen.lake.schema import DECISIONS
+from evergreen.monitor import takeover
 from evergreen.monitor.rules import Decision
 from evergreen.run import Run
-from evergreen.spec.columns import KNOWN_AT
+
+_JOINED = "; "
 
 
-def keep(model: str, decision: Decision) -> Decision:
-    """Make this the decision of its window; returns the one that stands.
+def keep(run: Run, decision: Decision) -> Decision:
+    """Add the decision of a window to the ledger, unless it stands there; returns the one that stands."""
+    stands = decision
 
-    One that triggered a training stands when the window is decided again: by then it may be too old to trigger
-    anything, or more may be known of the days before it, but it did.
-    """
-    for earlier in history(model):
-        if earlier.start == decision.start and earlier.triggers:
-            return earlier
-    row = asdict(decision) | {
-        "reasons": json.dumps(decision.reasons),
-        "numbers": json.dumps(decision.numbers),
-        KNOWN_AT: decision.end,
-    }
-    tables.replace(DECISIONS.of(model).at(decision.partition), pa.Table.from_pylist([row], pa.schema(DECISIONS.arrow)))
-    return decision
+    def unless_it_stands(entries: Sequence[Entry]) -> Iterator[Decided]:
+        nonlocal stands
+        event = recorded(run, decision, id=story.next_id(f"decided/{decision.id}", entries))
+        standing = next((each for each in story.decisions(entries) if each.start == decision.start), None)
+        if standing is not None and standing.triggers:
+            stands = restored(standing)
+        elif standing is None or _content(standing) != _content(event):
+            yield event
 
-
-def record(run: Run, decision: Decision) -> None:
-    """Put the decision of a window into the ledger, unless it stands there as the window's last one."""
-
-    def unless_last(entries: Sequence[Entry]) -> Iterator[Decided]:
-        last = [entry.event for entry in entries if isinstance(entry.event, Decided)]
-        same_window = [decided for decided in last if decided.start == decision.start]
-        if same_window and same_window[-1].decision_id == decision.id:
-            return
-        yield Decided(
-            id=story.next_id(f"decided/{decision.id}", entries),
-            model=run.spec.model,
-            as_of=decision.end,
-            actor=run.actor,
-            reason="; ".join(decision.reasons),
-            decision_id=decision.id,
-            start=decision.start,
-            end=decision.end,
-            version=decision.version,
-            action=decision.action,
-            triggers=decision.triggers,
-            changed_at=decision.changed_at,
-            evidence=json.loads(json.dumps(decision.numbers), parse_constant=lambda _: None),
-        )
-
-    ledger.extend(run.spec.model, unless_last)
+    ledger.extend(run.spec.model, unless_it_stands)
+    return stands
 
 
 def history(model: str, *, but: datetime | None = None) -> list[Decision]:
-    """The decisions of a model, oldest window first; without the window that starts at `but`."""
-    table = tables.read(DECISIONS.of(model))
-    if table is None:
-        return []
-    rows = sorted(table.to_pylist(), key=lambda row: (row["end"], row["start"]))
-    return [_decision(row) for row in rows if row["start"] != but]
+    """The decisions of a model that stand, oldest window first; without the window that starts at `but`."""
+    takeover.take_over(model)
+    standing = story.decisions(ledger.entries(model, "decided"))
+    return [restored(event) for event in standing if event.start != but]
 
 
-def _decision(row: dict[str, Any]) -> Decision:
-    texts = {"reasons": tuple(json.loads(row["reasons"])), "numbers": json.loads(row["numbers"])}
-    return Decision(**{field.name: row[field.name] for field in fields(Decision)} | texts)
+def recorded(run: Run, decision: Decision, *, id: str) -> Decided:
+    """A decision as the ledger has it."""
+    return Decided(
+        id=id,
+        model=run.spec.model,
+        as_of=decision.end,
+        actor=run.actor,
+        reason=_JOINED.join(decision.reasons),
+        decision_id=decision.id,
+        start=decision.start,
+        end=decision.end,
+        version=decision.version,
+        action=decision.action,
+        triggers=decision.triggers,
+        changed_at=decision.changed_at,
+        evidence=json.loads(json.dumps(decision.evidence), parse_constant=lambda _: None),
+        drifted=decision.drifted,
+        incident=decision.incident,
+    )
+
+
+def restored(event: Decided) -> Decision:
+    """A decision of the ledger; one of which nobody knows whether its window had drifted makes no streak."""
+    return Decision(
+        id=event.decision_id,
+        start=event.start,
+        end=event.end,
+        version=event.version,
+        action=event.action,
+        triggers=event.triggers,
+        drifted=bool(event.drifted),
+        incident=bool(event.incident),
+        changed_at=event.changed_at,
+        reasons=tuple(event.reason.split(_JOINED)),
+        evidence=event.evidence,
+    )
+
+
+def _content(event: Decided) -> Decided:
+    """What makes two decisions of a window the same one, whoever decided."""
+    return event.model_copy(update={"id": "", "actor": "", "taken_over": False})

@@ -24,9 +24,9 @@ from evergreen.spec.schema import ModelSpec, Monitoring
 class Findings:
     """One window of predictions, compared with what the version that made them was trained on."""
 
-    start: datetime
+    start: datetime  # of the interval, which is the window's newest day
     end: datetime
-    version: int | None  # that made most of the window's predictions; None: no predictions
+    version: int | None  # that made most of the interval's predictions; None: no predictions
     champion: int | None  # that should have made them; None: there was none yet
     rows: int
     distances: Mapping[str, float] = field(default_factory=dict)  # feature → distance from the reference
@@ -36,7 +36,7 @@ class Findings:
         default_factory=dict
     )  # class → distance of its probabilities, where there are several
     performance: float | None = (
-        None  # loss of the search metric against the champion's evaluation, on labels that matured
+        None  # loss of the search metric against the version's own evaluation, on labels that matured
     )
     performance_significant: bool = False  # the loss is beyond chance (95 %)
     performance_rows: int = 0
@@ -47,7 +47,6 @@ class Decision:
     """What was decided about one window; everything that later decisions need to know of it."""
 
     id: str
-    partition: str
     start: datetime
     end: datetime
     version: int | None
@@ -57,7 +56,25 @@ class Decision:
     incident: bool
     changed_at: datetime | None
     reasons: tuple[str, ...]
-    numbers: Mapping[str, Any]
+    evidence: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What a window says beside the decisions about the others."""
+
+    findings: Findings
+    incidents: tuple[str, ...]  # why its data cannot be judged
+    deviations: tuple[str, ...]  # what is materially different from the reference
+    earlier: tuple[Decision, ...]  # about the windows before it
+    streak: tuple[datetime, ...]  # starts of the drifted windows in a row that end with it; empty: it is not drifted
+    changed_at: datetime | None  # since when the world is different, if that is believed: the streak's first window
+    late: bool  # a newer window was decided already
+
+    @property
+    def drifted(self) -> bool:
+        """Whether it counts as a drifted window."""
+        return bool(self.streak)
 
 
 @dataclass(frozen=True)
@@ -69,131 +86,138 @@ class Labels:
     folds: int
 
 
-def incidents(found: Findings, bounds: Monitoring) -> list[str]:
+def incidents(findings: Findings, bounds: Monitoring) -> list[str]:
     """Why the window's data cannot be judged."""
-    if found.version is None:
-        return ["no predictions, although a champion serves"] if found.champion is not None else []
+    if findings.version is None:
+        return ["no predictions, although a champion serves"] if findings.champion is not None else []
     reasons = [
         f"nulls of {name} grew by {share:.0%} of the rows (bound {bounds.missing_share:.0%})"
-        for name, share in found.missing.items()
+        for name, share in findings.missing.items()
         if share > bounds.missing_share
     ]
-    if found.rows < bounds.minimum_rows:
-        reasons.append(f"only {found.rows} predictions (at least {bounds.minimum_rows})")
+    if findings.rows < bounds.minimum_rows:
+        reasons.append(f"only {findings.rows} predictions (at least {bounds.minimum_rows})")
     return reasons
 
 
-def deviations(found: Findings, bounds: Monitoring) -> list[str]:
+def deviations(findings: Findings, bounds: Monitoring) -> list[str]:
     """What is materially different from the reference."""
     reasons = []
-    drifted = sorted(name for name, distance in found.distances.items() if distance > bounds.feature_drift)
-    share = len(drifted) / len(found.distances) if found.distances else 0.0
+    drifted = sorted(name for name, distance in findings.distances.items() if distance > bounds.feature_drift)
+    share = len(drifted) / len(findings.distances) if findings.distances else 0.0
     if drifted and share >= bounds.drifted_share:
-        reasons.append(f"{len(drifted)} of {len(found.distances)} features drifted: {', '.join(drifted)}")
-    if found.prediction is not None and found.prediction > bounds.prediction_drift:
-        moved = sorted(name for name, distance in found.classes.items() if distance > bounds.prediction_drift)
+        reasons.append(f"{len(drifted)} of {len(findings.distances)} features drifted: {', '.join(drifted)}")
+    if findings.prediction is not None and findings.prediction > bounds.prediction_drift:
+        moved = sorted(name for name, distance in findings.classes.items() if distance > bounds.prediction_drift)
         of_classes = f": the probabilities of {', '.join(moved)}" if moved else ""
-        reasons.append(f"predictions drifted by {found.prediction:.3f} (bound {bounds.prediction_drift:g}){of_classes}")
-    if found.performance is not None and found.performance_significant and found.performance > bounds.performance_drop:
         reasons.append(
-            f"performance fell by {found.performance:.3f} (bound {bounds.performance_drop:g}) on "
-            f"{found.performance_rows} matured rows"
+            f"predictions drifted by {findings.prediction:.3f} (bound {bounds.prediction_drift:g}){of_classes}"
+        )
+    if (
+        findings.performance is not None
+        and findings.performance_significant
+        and findings.performance > bounds.performance_drop
+    ):
+        reasons.append(
+            f"performance fell by {findings.performance:.3f} (bound {bounds.performance_drop:g}) on "
+            f"{findings.performance_rows} matured rows"
         )
     return reasons
 
 
-def streak(found: Findings, history: Sequence[Decision]) -> list[datetime]:
+def streak(findings: Findings, earlier: Sequence[Decision]) -> list[datetime]:
     """Starts of the drifted windows in a row that end with this one (which is taken as drifted), the oldest first."""
-    starts = [found.start]
-    for earlier in sorted(history, key=lambda decision: decision.end, reverse=True):
-        if earlier.end != starts[0] or earlier.version != found.version or not earlier.drifted or earlier.incident:
+    starts = [findings.start]
+    for decision in sorted(earlier, key=lambda decision: decision.end, reverse=True):
+        follows = decision.end == starts[0] and decision.version == findings.version
+        if not follows or not decision.drifted or decision.incident:
             break
-        starts.insert(0, earlier.start)
+        starts.insert(0, decision.start)
     return starts
 
 
-def change(found: Findings, history: Sequence[Decision], bounds: Monitoring) -> datetime | None:
-    """Since when the world is different, if that is believed: the start of the streak's first window."""
-    if incidents(found, bounds) or not deviations(found, bounds):
-        return None
-    starts = streak(found, _before(found, history))
-    return starts[0] if len(starts) >= bounds.persistence else None
-
-
-def decide(
-    spec: ModelSpec, found: Findings, history: Sequence[Decision], labels: Labels | None, numbers: Mapping[str, Any]
-) -> Decision:
-    """The decision about a window.
+def assess(findings: Findings, history: Sequence[Decision], bounds: Monitoring) -> Assessment:
+    """What a window says.
 
     Args:
         history: the decisions of all other windows, in any order; later ones only keep an old window from triggering.
-        labels: what a training since the change could use; needed when `change` is not None.
-        numbers: what is kept with the decision.
     """
-    bounds, earlier = spec.monitoring, _before(found, history)
-    bad, different = incidents(found, bounds), deviations(found, bounds)
-    changed_at = change(found, history, bounds)
-    action: Action
-    if bad:
-        action, reasons = (
-            "alert",
-            [*bad, *(["a data incident: nothing is retrained"] if found.version is not None else [])],
-        )
-    elif found.version is None:
-        action, reasons = "none", ["no champion yet: nothing to watch"]
-    elif not different:
-        action, reasons = "none", ["like the reference"]
-    elif changed_at is None:
-        length = len(streak(found, earlier))
-        action, reasons = (
-            "none",
-            [*different, f"window {length} of {bounds.persistence} in a row before drift is believed"],
-        )
-    else:
-        action, reason = _act(spec, found, earlier, changed_at, labels)
-        reasons = [*different, f"since {changed_at:%Y-%m-%d}", reason]
-    triggers = action == "retrain" and not late(found, history)
-    if action == "retrain" and not triggers:
-        reasons.append("a newer window was decided already: recorded, triggers nothing")
-    return Decision(
-        id=_identity(spec.model, found, action, changed_at),
-        partition=found.start.date().isoformat(),
-        start=found.start,
-        end=found.end,
-        version=found.version,
-        action=action,
-        triggers=triggers,
-        drifted=bool(different) and not bad,
-        incident=bool(bad),
-        changed_at=changed_at,
-        reasons=tuple(reasons),
-        numbers=numbers,
+    bad, different = incidents(findings, bounds), deviations(findings, bounds)
+    earlier = _before(findings, history)
+    starts = streak(findings, earlier) if different and not bad else []
+    return Assessment(
+        findings=findings,
+        incidents=tuple(bad),
+        deviations=tuple(different),
+        earlier=tuple(earlier),
+        streak=tuple(starts),
+        changed_at=starts[0] if starts and len(starts) >= bounds.persistence else None,
+        late=any(other.end > findings.end for other in history),
     )
 
 
-def late(found: Findings, history: Sequence[Decision]) -> bool:
-    """Whether a newer window was decided already."""
-    return any(other.end > found.end for other in history)
+def decide(spec: ModelSpec, window: Assessment, labels: Labels | None, evidence: Mapping[str, Any]) -> Decision:
+    """The decision about a window.
+
+    Args:
+        labels: what a training since the change could use; needed when a change is believed.
+        evidence: what is kept with the decision.
+    """
+    findings, changed_at = window.findings, window.changed_at
+    action: Action
+    if window.incidents:
+        action, reasons = (
+            "alert",
+            [*window.incidents, *(["a data incident: nothing is retrained"] if findings.version is not None else [])],
+        )
+    elif findings.version is None:
+        action, reasons = "none", ["no champion yet: nothing to watch"]
+    elif not window.drifted:
+        action, reasons = "none", ["like the reference"]
+    elif changed_at is None:
+        length, needed = len(window.streak), spec.monitoring.persistence
+        action, reasons = (
+            "none",
+            [*window.deviations, f"window {length} of {needed} in a row before drift is believed"],
+        )
+    else:
+        action, reason = _act(spec, window, labels)
+        reasons = [*window.deviations, f"since {changed_at:%Y-%m-%d}", reason]
+    triggers = action == "retrain" and not window.late
+    if action == "retrain" and not triggers:
+        reasons.append("a newer window was decided already: recorded, triggers nothing")
+    return Decision(
+        id=_identity(spec.model, findings, action, changed_at),
+        start=findings.start,
+        end=findings.end,
+        version=findings.version,
+        action=action,
+        triggers=triggers,
+        drifted=window.drifted,
+        incident=bool(window.incidents),
+        changed_at=changed_at,
+        reasons=tuple(reasons),
+        evidence=evidence,
+    )
 
 
-def _act(
-    spec: ModelSpec, found: Findings, earlier: Sequence[Decision], changed_at: datetime, labels: Labels | None
-) -> tuple[Action, str]:
+def _act(spec: ModelSpec, window: Assessment, labels: Labels | None) -> tuple[Action, str]:
     """What to do about a believed change: brakes first, then whether there is enough to learn from."""
-    bounds = spec.monitoring
-    retrained = [decision.end for decision in earlier if decision.triggers]
-    first = len(streak(found, earlier)) == bounds.persistence  # told once, not every day
-    if retrained and found.end - max(retrained) < bounds.cooldown:
+    bounds, end = spec.monitoring, window.findings.end
+    retrained = [decision.end for decision in window.earlier if decision.triggers]
+    first = len(window.streak) == bounds.persistence  # the owner hears of it once, not every day
+    if retrained and end - max(retrained) < bounds.cooldown:
         until = max(retrained) + bounds.cooldown
         return ("alert" if first else "none"), f"cooldown: nothing is retrained before {until:%Y-%m-%d}"
-    recent = [moment for moment in retrained if found.end - moment < BUDGET_PERIOD]
+    recent = [moment for moment in retrained if end - moment < BUDGET_PERIOD]
     if len(recent) >= bounds.budget:
-        drifted, last = streak(found, earlier), max(retrained)
-        told = any(  # an alert within the cooldown said that retraining goes on after it
-            each.action == "alert" and each.start in drifted and each.end - last >= bounds.cooldown for each in earlier
+        last = max(retrained)
+        alerted = any(  # an alert within the cooldown said that retraining goes on after it
+            each.action == "alert" and each.start in window.streak and each.end - last >= bounds.cooldown
+            for each in window.earlier
         )
         used_up = f"budget: {len(recent)} retrainings in {BUDGET_PERIOD.days} days (at most {bounds.budget})"
-        return ("none" if told else "alert"), used_up
+        return ("none" if alerted else "alert"), used_up
     if labels is None or labels.folds == 0:
         return "wait for labels", "no matured labels from after the change to learn from yet"
     short = []
@@ -209,21 +233,21 @@ def _act(
     )
 
 
-def _before(found: Findings, history: Sequence[Decision]) -> list[Decision]:
+def _before(findings: Findings, history: Sequence[Decision]) -> list[Decision]:
     return [
         decision
         for decision in history
-        if decision.end < found.end or (decision.end == found.end and decision.start < found.start)
+        if decision.end < findings.end or (decision.end == findings.end and decision.start < findings.start)
     ]
 
 
-def _identity(model: str, found: Findings, action: Action, changed_at: datetime | None) -> str:
+def _identity(model: str, findings: Findings, action: Action, changed_at: datetime | None) -> str:
     """The same decision has the same id, so that it triggers at most one run."""
     parts = [
         model,
-        found.start.isoformat(),
-        found.end.isoformat(),
-        found.version,
+        findings.start.isoformat(),
+        findings.end.isoformat(),
+        findings.version,
         action,
         changed_at and changed_at.isoformat(),
     ]

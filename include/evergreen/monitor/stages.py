@@ -153,7 +153,7 @@ def decide(run: Run, collected: Collected, quality: Quality, drift: Drift, perfo
     from evergreen.monitor import decisions
 
     spec = run.spec
-    found = rules.Findings(
+    findings = rules.Findings(
         start=run.interval.start,
         end=run.interval.end,
         version=collected.version,
@@ -167,19 +167,18 @@ def decide(run: Run, collected: Collected, quality: Quality, drift: Drift, perfo
         performance_significant=performance.significant,
         performance_rows=performance.rows,
     )
-    others = decisions.history(spec.model, but=run.interval.start)
-    changed_at = rules.change(found, others, spec.monitoring)
-    labels = None if changed_at is None else _labels_since(run, changed_at)
-    numbers: dict[str, Any] = {
+    history = decisions.history(spec.model, but=run.interval.start)
+    window = rules.assess(findings, history, spec.monitoring)
+    labels = None if window.changed_at is None else _labels_since(run, window.changed_at)
+    evidence: dict[str, Any] = {
         "rows": collected.rows,
         "drift": drift.model_dump(mode="json"),
         "missing": dict(quality.missing),
         "performance": performance.model_dump(mode="json"),
     }
     if labels is not None:
-        numbers["labels"] = {"learn": labels.learn, "evaluate": labels.evaluate, "folds": labels.folds}
-    decision = decisions.keep(spec.model, rules.decide(spec, found, others, labels, numbers))
-    decisions.record(run, decision)
+        evidence["labels"] = {"learn": labels.learn, "evaluate": labels.evaluate, "folds": labels.folds}
+    decision = decisions.keep(run, rules.decide(spec, window, labels, evidence))
     log.info("Decision %s: %s", decision.id, decision.action)
     for reason in decision.reasons:
         log.info("  %s", reason)
@@ -189,7 +188,7 @@ def decide(run: Run, collected: Collected, quality: Quality, drift: Drift, perfo
         reasons=decision.reasons,
         # One that triggered before does so again under the same run id, which then is there; an old
         # one that was killed in between does not.
-        triggers=decision.triggers and not rules.late(found, others),
+        triggers=decision.triggers and not window.late,
         changed_at=decision.changed_at,
     )
 
@@ -267,8 +266,8 @@ def _window(run: Run, collected: Collected, days: int) -> pd.DataFrame:
     frame = live.read(run.spec, wanted)
     assert frame is not None
     own = frame["version"] == collected.version
-    found = frame[own | (frame[PARTITION] != collected.partition)]
-    watched: pd.DataFrame = found.assign(**{name: found[name].where(own) for name in run.spec.problem.outputs})
+    answered = frame[own | (frame[PARTITION] != collected.partition)]
+    watched: pd.DataFrame = answered.assign(**{name: answered[name].where(own) for name in run.spec.problem.outputs})
     return watched
 
 
@@ -298,8 +297,8 @@ def with_labels(spec: ModelSpec, predictions: pd.DataFrame, labels: pd.DataFrame
     on = [*spec.asking.outcome_keys]
     first = predictions.sort_values([AS_OF, REQUEST_ID]).drop_duplicates(on)
     named = labels.rename(columns={spec.label.name: LABEL, EVENT: FEATURES_AT})
-    found: pd.DataFrame = first.merge(named[[*on, LABEL]], on=on)
-    return found
+    labelled: pd.DataFrame = first.merge(named[[*on, LABEL]], on=on)
+    return labelled
 
 
 def _labels_since(run: Run, changed_at: datetime) -> rules.Labels:

@@ -18,5 +18,9 @@ def champion(spec: ModelSpec) -> Asset:
 
 
 def decisions(spec: ModelSpec) -> Asset:
-    """What the monitor decided: an event for each window."""
+    """What the monitor decided: an event for each window.
+
+    The address is a name, and the one of the release before, whose decisions lay in the lake: Airflow would take
+    another one for another asset.
+    """
     return Asset(name=f"{spec.model}_decisions", uri=f"evergreen://lake/{spec.model}/decisions", group="decisions")

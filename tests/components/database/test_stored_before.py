@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import Any
 
 import psycopg
 import pytest
@@ -10,10 +15,15 @@ import pytest
 from evergreen import database
 from evergreen.errors import EvidenceMissing
 from evergreen.features import online_values
-from evergreen.history import ledger
-from evergreen.lake import catalogue
-from evergreen.lake.schema import FEATURES, PREDICTIONS, RAW, online
+from evergreen.handovers.monitor import Collected, Decided, Drift, Performance, Quality
+from evergreen.history import events, ledger, story
+from evergreen.interval import Interval
+from evergreen.lake import catalogue, tables
+from evergreen.lake.schema import FEATURES, PREDICTIONS, RAW, TableId, online
+from evergreen.monitor import decisions, rules, takeover
+from evergreen.monitor.stages import decide
 from evergreen.registry import records
+from evergreen.run import Run
 from evergreen.serve import predictions
 from evergreen.serve.idempotency import Memory
 from evergreen.settings import PROJECT, Settings
@@ -137,3 +147,130 @@ def test_new_rows_stand_beside_the_old_ones(upgraded: Settings) -> None:
     with psycopg.connect(upgraded.database_url("evergreen")) as connection:
         seen = connection.execute("select min(number), count(*) = max(number) from migrations").fetchone()
     assert seen == (1, True)
+
+
+def watched(number: int) -> Decided:
+    """What the monitor decides about a day on which everything had drifted."""
+    spec = load_spec(PROJECT / "tests" / "specs" / "valid" / MODEL)
+    run = Run(spec, Interval(day(number), day(number + 1)))
+    features = dict.fromkeys(spec.feature_types, 0.9)
+    nothing = Performance(metric="rmse", value=None, reference=None, drop=None, significant=False, rows=0)
+    collected = Collected(partition=run.interval.partition, rows=120, version=1, champion=1, warnings=())
+    drift = Drift(distances=features, prediction=0.9, classes={}, report=None)
+    quality = Quality(missing=dict.fromkeys(features, 0.0))
+    return decide(run, collected, quality, drift, nothing)
+
+
+def with_its_lake(home: Settings) -> None:
+    """Two alerts of that release, and days of drift: a retraining on the third, then the cooldown."""
+    shutil.copytree(STORED / "lake_0.1.0", home.lake, dirs_exist_ok=True)
+
+
+def standing() -> list[events.Decided]:
+    return story.decisions(ledger.entries(MODEL, "decided"))
+
+
+def test_the_monitor_brakes_by_what_that_release_had_decided(upgraded: Settings) -> None:
+    """Its decisions stand in the lake alone; the alert's ids in the ledger are theirs."""
+    with_its_lake(upgraded)
+    decided = watched(15)
+    assert (decided.action, decided.triggers, decided.changed_at) == ("none", False, day(10)), "the streak goes on"
+    assert decided.reasons[-1] == "cooldown: nothing is retrained before 2026-01-20"
+    assert [(each.start, each.action, each.triggers, each.taken_over) for each in standing()] == [
+        (day(8), "alert", False, True),
+        (day(9), "alert", False, True),
+        (day(10), "none", False, True),
+        (day(11), "none", False, True),
+        (day(12), "retrain", True, True),
+        (day(13), "none", False, True),
+        (day(14), "none", False, True),
+        (day(15), "none", False, False),
+    ]
+    alerts = [entry.event.decision_id for entry in ledger.entries(MODEL, "alerted")]
+    assert [each.decision_id for each in standing()[:2]] == alerts
+    retrain = standing()[4]
+    assert "1000 rows to learn from" in retrain.reason and retrain.evidence["rows"] == 120
+    assert retrain.as_of == retrain.end == day(13)
+    assert ledger.verify().flaws == ()
+
+
+def test_the_lake_is_taken_over_once(upgraded: Settings) -> None:
+    with_its_lake(upgraded)
+    first = watched(15)
+    entries = ledger.entries(MODEL)
+    assert watched(15) == first and ledger.entries(MODEL) == entries
+    late = watched(12)
+    assert (late.action, late.decision_id, late.triggers) == ("retrain", "405026a440b5", False), "it stands"
+    assert ledger.entries(MODEL) == entries, "and is not added again"
+    shutil.rmtree(f"{upgraded.lake}/{MODEL}/decisions")
+    assert watched(15) == first, "nothing needs the table any more"
+
+
+def test_processes_that_begin_at_once_take_over_once(upgraded: Settings) -> None:
+    with_its_lake(upgraded)
+    database.migrate()
+    ready = threading.Barrier(4)
+
+    def begin(_: int) -> None:
+        ready.wait()
+        takeover.take_over(MODEL)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(begin, range(4)))
+    assert len(ledger.entries(MODEL, "decided")) == 7
+    assert ledger.verify().flaws == ()
+
+
+def known_to_the_ledger(row: dict[str, Any]) -> events.Decided:
+    """A decision as the release between wrote it there."""
+    return events.Decided(
+        id=f"decided/{row['id']}",
+        model=MODEL,
+        as_of=row["end"],
+        actor="run m",
+        reason="; ".join(json.loads(row["reasons"])),
+        decision_id=row["id"],
+        start=row["start"],
+        end=row["end"],
+        version=row["version"],
+        action=row["action"],
+        triggers=row["triggers"],
+        changed_at=row["changed_at"],
+        evidence={},
+    )
+
+
+def test_what_the_ledger_has_of_those_decisions_is_made_whole(upgraded: Settings) -> None:
+    """A release between wrote to the ledger too, but not what a streak is made of; it was killed before the last."""
+    with_its_lake(upgraded)
+    known = {
+        row["id"]: row
+        for row in tables.read(TableId(MODEL, "decisions", "monitor")).to_pylist()
+        if row["start"] < day(14)
+    }
+    ledger.append(*(known_to_the_ledger(row) for row in known.values()))
+    decided = watched(15)
+    assert (decided.changed_at, decided.reasons[-1]) == (day(10), "cooldown: nothing is retrained before 2026-01-20")
+    assert [(each.drifted, each.incident) for each in standing()] == [(False, True)] * 2 + [(True, False)] * 6
+    assert [each.action for each in standing()].count("retrain") == 1
+    lines = [line for _, line in story.timeline(ledger.entries(MODEL)) if "405026a440b5" in line]
+    assert len(lines) == 1, "it is told once"
+
+
+def test_the_budget_counts_what_that_release_triggered(upgraded: Settings) -> None:
+    with_its_lake(upgraded)
+    made = [watched(number) for number in range(15, 21)]
+    assert {each.action for each in made[:4]} == {"none"}
+    assert made[5].action == "wait for labels", "the cooldown is over, and no label has matured"
+    spec = load_spec(PROJECT / "tests" / "specs" / "valid" / MODEL)
+    bounds = spec.monitoring.model_copy(update={"budget": 1})
+    tight = spec.model_copy(update={"monitoring": bounds})
+    findings = rules.Findings(day(21), day(22), 1, 1, 120, dict.fromkeys(spec.feature_types, 0.9))
+    window = rules.assess(findings, decisions.history(MODEL), bounds)
+    decision = rules.decide(tight, window, rules.Labels(1000, 1000, 3), {})
+    assert decision.reasons[-1] == "budget: 1 retrainings in 30 days (at most 1)"
+
+
+def test_a_home_of_today_has_nothing_to_take_over(home: Settings) -> None:
+    assert watched(15).reasons[-1] == "window 1 of 3 in a row before drift is believed"
+    assert not any(entry.event.taken_over for entry in ledger.entries(MODEL))

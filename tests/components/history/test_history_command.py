@@ -14,6 +14,24 @@ from evergreen.history.events import Decided, Judged, Promoted, Registered, Roll
 from evergreen.settings import Settings
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+EVIDENCE: dict[str, Any] = {
+    "rows": 120,
+    "drift": {
+        "distances": {"plan": 0.25, "\x1bcity": 1 / 3},
+        "prediction": 0.61,
+        "classes": {},
+        "report": "http://page",
+    },
+    "missing": {},
+    "performance": {"metric": "roc_auc", "value": None, "significant": False, "rows": 0},
+    "labels": {"learn": 500, "evaluate": 200, "folds": 3},
+}
+NUMBERS = [
+    r"drift: distances.\x1bcity 0.3333, distances.plan 0.25, prediction 0.61",
+    "labels: evaluate 200, folds 3, learn 500",
+    "performance: rows 0",
+    "rows: 120",
+]
 
 
 def common(id: str, day: int, **more: Any) -> dict[str, Any]:
@@ -63,7 +81,7 @@ def said(home: Settings, capsys: pytest.CaptureFixture[str]) -> Callable[..., st
             action="retrain",
             triggers=True,
             changed_at=None,
-            evidence={},
+            evidence=EVIDENCE,
         )
     )
     version(2, 9, replaced=1, decision_id="d")
@@ -93,6 +111,8 @@ def test_the_whole_life_is_told_in_its_order(said: Callable[..., str]) -> None:
     places = [output.index(line) for line in order]
     assert places == sorted(places)
     assert "[ada, run r]" in output and "[grace]" in output
+    place = next(number for number, line in enumerate(lines) if "decision d about 2026-01-09" in line)
+    assert [line.strip() for line in lines[place + 1 : place + 1 + len(NUMBERS)]] == NUMBERS, "with its evidence"
     assert "\x1b" not in output and r"\x1b[31mdrifted\n" in output, (
         "foreign words neither colour a terminal nor make lines"
     )
@@ -102,7 +122,12 @@ def test_who_was_the_champion_then_and_why(said: Callable[..., str]) -> None:
     now = ledger.entries("churn")[-1].at
     output = said("--at", (now + timedelta(seconds=1)).isoformat())
     assert "version 2" in output.splitlines()[0]
-    for part in ("by ada, run r", "decision d about 2026-01-09: retrain", "gate evaluation rows: pass (2 rows)"):
+    for part in (
+        "by ada, run r",
+        "decision d about 2026-01-09: retrain",
+        "gate evaluation rows: pass (2 rows)",
+        *NUMBERS,
+    ):
         assert part in output
     assert said("--at", "2020-01-01").strip().endswith("no champion")
     first = ledger.entries("churn", "promoted")[0].at

@@ -6,7 +6,6 @@ import dataclasses
 import re
 from datetime import timedelta
 from html.parser import HTMLParser
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,10 +16,11 @@ from evergreen.errors import StageSkipped
 from evergreen.handovers.monitor import Alerted, Collected, Conf, Drift, Retraining
 from evergreen.history import events, ledger
 from evergreen.lake import tables
-from evergreen.lake.schema import DECISIONS, PREDICTIONS
+from evergreen.lake.schema import PREDICTIONS
 from evergreen.links import Link
 from evergreen.model.rows import inputs
 from evergreen.monitor import decisions, drift_report, stages
+from evergreen.monitor.rules import Decision
 from evergreen.registry import loading, store
 from evergreen.settings import settings
 from tests.components.train.conftest import at
@@ -44,9 +44,8 @@ class Loads(HTMLParser):
             self.found.append(f"<{tag} {address}>")
 
 
-def kept(live: Live) -> list[dict[str, Any]]:
-    table = tables.read(DECISIONS.of(live.spec.model))
-    return [] if table is None else sorted(table.to_pylist(), key=lambda row: row["start"])
+def kept(live: Live) -> list[Decision]:
+    return decisions.history(live.spec.model)
 
 
 def alerts(live: Live) -> list[events.Alerted]:
@@ -90,12 +89,13 @@ def test_a_usual_window_is_compared_reported_and_decided_once(live: Live) -> Non
 
     again = live.watch(20)
     assert (again.decided, again.drift) == (watched.decided, watched.drift)
-    assert [row["id"] for row in kept(live)] == [watched.decided.decision_id], (
+    assert [decision.id for decision in kept(live)] == [watched.decided.decision_id], (
         "running a window again leaves one decision"
     )
     assert len(tables.read(PREDICTIONS.of(live.spec.model))) == 60
-    (decision,) = decisions.history(live.spec.model)
-    assert decision.numbers["drift"]["distances"] == watched.drift.distances, "kept with its evidence"
+    (decision,) = kept(live)
+    assert len(decided(live)) == 1
+    assert decision.evidence["drift"]["distances"] == watched.drift.distances, "kept with its evidence"
 
 
 def test_only_answers_of_the_window_and_of_the_version_that_made_most_of_them_are_judged(live: Live) -> None:
@@ -178,7 +178,7 @@ def test_a_sensor_outage_alerts_and_never_retrains(live: Live) -> None:
         assert (watched.decided.action, watched.decided.triggers) == ("alert", False)
         assert watched.decided.reasons[0].startswith("nulls of minutes grew by 9")
         assert watched.drift.distances["sessions"] > 1, "the case: it looks like drift as well"
-    assert [decision.drifted for decision in decisions.history(live.spec.model)] == [False] * 4
+    assert [decision.drifted for decision in kept(live)] == [False] * 4
 
 
 def test_an_alert_stands_in_the_ledger_once(live: Live) -> None:
@@ -242,8 +242,8 @@ def test_lasting_drift_waits_for_labels_then_retrains_once(live: Live) -> None:
         conf=Conf(as_of=at(25), reason="drift", decision_id=decision_id, changed_at=at(19)),
     )
     assert stages.retrain_wanted(live.run(25), retrain.decided) == wanted
-    decision = decisions.history(live.spec.model)[-1]
-    assert decision.numbers["labels"] == {"learn": 180, "evaluate": 60, "folds": 1}
+    decision = kept(live)[-1]
+    assert decision.evidence["labels"] == {"learn": 180, "evaluate": 60, "folds": 1}
     # What it counted is what the training then finds.
     from evergreen.train import rules as training
 
@@ -289,7 +289,7 @@ def test_an_old_window_is_recorded_and_triggers_nothing(live: Live) -> None:
         watched = live.watch(day, drawn=False)
     assert (watched.decided.action, watched.decided.triggers) == ("retrain", False)
     assert "a newer window was decided already" in watched.decided.reasons[-1]
-    assert [row["triggers"] for row in kept(live)] == [False] * 7
+    assert [decision.triggers for decision in kept(live)] == [False] * 7
 
 
 def test_performance_is_measured_on_the_labels_that_matured_in_the_window(live: Live) -> None:
