@@ -171,9 +171,8 @@ def mlflow_url(postgres_url: str) -> str:
     server_url = started_once("mlflow", start)["url"]
     import mlflow
 
-    mlflow.set_tracking_uri(
-        server_url
-    )  # of the tests' own calls; the code under test names the server in its settings itself
+    # For the tests' own calls; the code under test names the server in its settings itself.
+    mlflow.set_tracking_uri(server_url)
     return server_url
 
 
@@ -187,6 +186,16 @@ def home(tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> 
     postgres.create_databases(postgres_url, [f"{prefix}{name}" for name in ("evergreen", "optuna", "feast")])
     settings.cache_clear()
     yield settings()
+    settings.cache_clear()
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of models that commands work on: a copy of tests/specs/valid."""
+    folder = shutil.copytree(PROJECT / "tests" / "specs" / "valid", tmp_path / "models")
+    monkeypatch.setenv("EVERGREEN_MODELS", str(folder))
+    settings.cache_clear()
+    yield folder
     settings.cache_clear()
 
 

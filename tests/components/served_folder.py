@@ -10,16 +10,25 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 
+from evergreen.interval import Interval
 from evergreen.local.postgres import create_databases, free_port
 from evergreen.local.processes import Processes, Service
+from evergreen.loops import inline
+from evergreen.run import Run
 from evergreen.settings import PROJECT, settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
+
+
+def day_run(spec: ModelSpec, number: int) -> Run:
+    """The run of a day, the model's first being 0."""
+    return inline.of(spec, Interval.of_day(spec.first_day + timedelta(days=number)))
 
 
 @contextmanager

@@ -117,9 +117,8 @@ def test_a_demo_that_is_interrupted_while_it_starts_leaves_nothing_running(home:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # a session started in the background ignores it
+        # A session that was started in the background ignores it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert demo.stdout is not None
     started: list[psutil.Process] = []

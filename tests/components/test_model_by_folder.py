@@ -20,19 +20,14 @@ from evergreen.interval import Interval
 from evergreen.lake import staging
 from evergreen.local.processes import Processes
 from evergreen.loops import inline
-from evergreen.run import Run
 from evergreen.settings import settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
-from tests.components.served_folder import served_folder, until_it_answers
+from tests.components.served_folder import day_run, served_folder, until_it_answers
 from tests.parcels import A_DAY, Day
 
 FIRST, DAYS = date(2026, 1, 1), 9
 TRAINED = 7  # days that the first training knows
-
-
-def day_run(spec: ModelSpec, number: int) -> Run:
-    return inline.of(spec, Interval.of_day(FIRST + timedelta(days=number)))
 
 
 @pytest.fixture(scope="module")

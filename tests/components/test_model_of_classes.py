@@ -25,20 +25,15 @@ from evergreen.loops import inline
 from evergreen.model.rows import inputs
 from evergreen.registry import artifacts, loading, records
 from evergreen.registry.contents import Evaluation, Reference, Sample
-from evergreen.run import Run
 from evergreen.settings import settings
 from evergreen.spec.columns import PROBABILITIES
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
 from tests.channels import CHANNELS, CUSTOMERS, Day
-from tests.components.served_folder import served_folder, until_it_answers
+from tests.components.served_folder import day_run, served_folder, until_it_answers
 
 FIRST = date(2026, 1, 1)
 TRAINED, LIVE = 8, 3  # days that the training knows, and that follow
-
-
-def day_run(spec: ModelSpec, number: int) -> Run:
-    return inline.of(spec, Interval.of_day(FIRST + timedelta(days=number)))
 
 
 @pytest.fixture(scope="module")

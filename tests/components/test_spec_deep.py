@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from evergreen import cli
 from evergreen.errors import SpecError
-from evergreen.settings import PROJECT, settings
+from evergreen.settings import PROJECT
 from evergreen.spec.load import folders, load_spec
 
 SPECS = Path(__file__).parents[1] / "specs"
@@ -240,15 +239,6 @@ def test_every_model_of_the_repository_is_valid() -> None:
     assert "churn" in [folder.name for folder in specs]
     for folder in specs:
         load_spec(folder, deep=True)
-
-
-@pytest.fixture
-def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    folder = shutil.copytree(SPECS / "valid", tmp_path / "models")
-    monkeypatch.setenv("EVERGREEN_MODELS", str(folder))
-    settings.cache_clear()
-    yield folder
-    settings.cache_clear()
 
 
 def test_check_tells_all_models_and_fails_for_one(models: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,40 +23,10 @@ from evergreen.run import Run
 from evergreen.settings import PROJECT, settings
 from evergreen.spec.load import load_spec
 from evergreen.validate.stages import validate, validate_features, validate_training
+from tests.small_models import SHOP
 
 DAY = Interval.of_day(date(2026, 1, 5))
 SOURCE = "visits"
-MODEL = {
-    "model": "shop",
-    "description": "A shop.",
-    "owner": {"name": "shop", "email": "shop@example.com"},
-    "first_day": "2026-01-01",
-    "schedule": {"train": "0 0 * * 1"},
-    "entity": {"name": "guest", "key": "guest_id"},
-    "sources": {
-        SOURCE: {
-            "path": "shop/visits/{partition}.csv",
-            "event_time": "at",
-            "keys": ["visit_id"],
-            "columns": {
-                "visit_id": "string",
-                "guest_id": "string",
-                "at": "timestamp",
-                "spent": "float",
-                "kind": "string",
-            },
-        }
-    },
-    "features": {
-        "habits": {"sources": [SOURCE], "look_back": "7d", "features": {"visits_7d": "int", "kind": "category"}}
-    },
-    "label": {"name": "returns", "horizon": "2d", "sources": [SOURCE]},
-    "split": {"window": "10d", "evaluation": "2d", "minimum_rows": 20},
-    "families": {"logistic_regression": {}},
-    "search": {"trials": 2},
-    "gates": {"minimum_rows": 40, "floor": {"roc_auc": 0.5}},
-    "monitoring": {"minimum_rows": 10, "cooldown": "3d"},
-}
 CONTRACTS = {
     SOURCE: [
         {"type": "expect_column_values_to_not_be_null", "column": "guest_id"},
@@ -89,7 +59,7 @@ def run(tmp_path, monkeypatch):
     folder = tmp_path / "models" / "shop"
     (folder / "contracts").mkdir(parents=True)
     (folder / "features").mkdir()
-    (folder / "model.yaml").write_text(yaml.safe_dump(MODEL, sort_keys=False))
+    (folder / "model.yaml").write_text(yaml.safe_dump(SHOP, sort_keys=False))
     for table, stated in CONTRACTS.items():
         (folder / "contracts" / f"{table}.yaml").write_text(yaml.safe_dump({"expectations": stated}))
     (folder / "features" / "habits.sql").write_text("select 1")

@@ -79,9 +79,8 @@ def running(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
     with pytest.MonkeyPatch.context() as patch:
         for name in ("AIRFLOW", "MLFLOW", "SERVER", "REPORTS"):
             patch.setenv(f"EVERGREEN_{name}_URL", f"http://127.0.0.1:{free_port()}")
-        patch.setenv(
-            "EVERGREEN_DATABASE", postgres_url
-        )  # a server of the user's own; `make demo` starts the embedded one
+        # A server of the user's own; `make demo` starts the embedded one.
+        patch.setenv("EVERGREEN_DATABASE", postgres_url)
         patch.setenv("EVERGREEN_DATABASE_PREFIX", prefix)
         for name, variable in DATABASES.items():  # and a login for each database, as it makes them on its own
             patch.setenv(variable, f"postgresql://{prefix}{name}:{secrets.token_hex(16)}@{address}/{prefix}{name}")

@@ -36,6 +36,7 @@ from evergreen.settings import PROJECT, Settings, settings
 from evergreen.spec.load import load_spec
 from evergreen.validate.stages import validate
 from tests.components.train.conftest import at, run_as_of, spec_in
+from tests.small_models import SHOP
 
 from .browser import Browser, Page, installed
 from .markup import Markup, check_harmless, parsed
@@ -98,35 +99,6 @@ def quiet(page: Page, title: str) -> None:
     assert page.value("getComputedStyle(document.body).display") == "block"
 
 
-SHOP: dict[str, Any] = {
-    "model": "shop",
-    "description": PLANT,
-    "owner": {"name": "shop", "email": "shop@example.com"},
-    "first_day": "2026-01-01",
-    "schedule": {"train": "0 0 * * 1"},
-    "entity": {"name": "guest", "key": "guest_id"},
-    "sources": {
-        "visits": {
-            "path": "shop/visits/{partition}.csv",
-            "event_time": "at",
-            "keys": ["visit_id"],
-            "columns": {
-                "visit_id": "string",
-                "guest_id": "string",
-                "at": "timestamp",
-                "spent": "float",
-                "kind": "string",
-            },
-        }
-    },
-    "features": {"habits": {"sources": ["visits"], "look_back": "7d", "features": {"visits_7d": "int"}}},
-    "label": {"name": "returns", "horizon": "2d", "sources": ["visits"]},
-    "split": {"window": "10d", "evaluation": "2d", "minimum_rows": 20},
-    "families": {"logistic_regression": {}},
-    "search": {"trials": 2},
-    "gates": {"minimum_rows": 40, "floor": {"roc_auc": 0.5}},
-    "monitoring": {"minimum_rows": 10, "cooldown": "3d"},
-}
 EXPECTED: list[dict[str, Any]] = [
     {"type": "expect_column_values_to_be_in_set", "column": "kind", "value_set": ["web", *PLANTS]},
     {"type": "expect_column_values_to_be_in_set", "column": "kind", "value_set": ["web"]},
@@ -152,7 +124,7 @@ def data_docs(reports: Settings, tmp_path_factory: pytest.TempPathFactory) -> tu
     folder = tmp_path_factory.mktemp("models") / "shop"
     for below in ("contracts", "features"):
         (folder / below).mkdir(parents=True)
-    (folder / "model.yaml").write_text(yaml.safe_dump(SHOP, sort_keys=False))
+    (folder / "model.yaml").write_text(yaml.safe_dump(SHOP | {"description": PLANT}, sort_keys=False))
     (folder / "contracts" / "visits.yaml").write_text(yaml.safe_dump({"expectations": EXPECTED}))
     anything = [{"type": "expect_table_row_count_to_be_between", "min_value": 0}]
     (folder / "contracts" / "habits.yaml").write_text(yaml.safe_dump({"expectations": anything}))

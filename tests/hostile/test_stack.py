@@ -57,9 +57,8 @@ def of_home(home: Path) -> list[str]:
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The home of a stack on free ports; nothing of it is left."""
     with tempfile.TemporaryDirectory(prefix="evergreen-hostile-") as folder:
-        Path(folder).chmod(
-            0o711
-        )  # Postgres' user passes; pytest's own folders are closed, and then its binaries are copied
+        # Postgres' user passes; pytest's own folders are closed, and then its binaries are copied.
+        Path(folder).chmod(0o711)
         yield from _home(Path(folder) / "home", monkeypatch)
 
 
@@ -84,9 +83,8 @@ def command(*arguments: str, code: str = "") -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # a session started in the background ignores it
+        # A session that was started in the background ignores it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

@@ -11,36 +11,16 @@ from hypothesis import strategies as st
 from evergreen.features import rules
 from evergreen.interval import Interval, days
 from evergreen.spec.schema import ModelSpec
+from tests.small_models import tiny
 
 FIRST = date(2026, 1, 1)
 DAYS = days(FIRST, FIRST + timedelta(days=5))
 
 
 def spec_of(look_back: str = "3d", horizon: str = "2d") -> ModelSpec:
-    return ModelSpec.model_validate(
-        {
-            "model": "tiny",
-            "description": "a test",
-            "owner": {"name": "team", "email": "team@example.org"},
-            "first_day": FIRST,
-            "schedule": {"train": "0 1 * * *"},
-            "entity": {"name": "customer", "key": "customer_id"},
-            "sources": {
-                "events": {
-                    "path": "e",
-                    "event_time": "at",
-                    "keys": ("id",),
-                    "columns": {"id": "string", "at": "timestamp", "customer_id": "string"},
-                }
-            },
-            "features": {"spend": {"sources": ("events",), "look_back": look_back, "features": {"spent": "float"}}},
-            "label": {"name": "churned", "horizon": horizon, "sources": ("events",)},
-            "split": {"window": "30d", "evaluation": "3d", "minimum_rows": 1},
-            "families": {"logistic": {}},
-            "search": {"trials": 1},
-            "gates": {"minimum_rows": 1, "floor": {"roc_auc": 0.5}},
-            "monitoring": {"minimum_rows": 1, "cooldown": "1d"},
-        }
+    return tiny(
+        features={"spend": {"sources": ("events",), "look_back": look_back, "features": {"spent": "float"}}},
+        label={"name": "churned", "horizon": horizon, "sources": ("events",)},
     )
 
 

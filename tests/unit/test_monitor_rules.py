@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from evergreen.monitor import rules
 from evergreen.spec.schema import ModelSpec
+from tests.small_models import tiny
 
 FIRST = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -33,32 +34,13 @@ def spec_of(**monitoring: Any) -> ModelSpec:
         "cooldown": f"{COOLDOWN}d",
         "budget": BUDGET,
     }
-    return ModelSpec.model_validate(
-        {
-            "model": "tiny",
-            "description": "a test",
-            "owner": {"name": "team", "email": "team@example.org"},
-            "first_day": date(2026, 1, 1),
-            "schedule": {"train": "0 1 * * *"},
-            "entity": {"name": "customer", "key": "customer_id"},
-            "sources": {
-                "events": {
-                    "path": "e",
-                    "event_time": "at",
-                    "keys": ("id",),
-                    "columns": {"id": "string", "at": "timestamp", "customer_id": "string"},
-                }
-            },
-            "features": {
-                "spend": {"sources": ("events",), "look_back": "3d", "features": {"spent": "float", "visits": "int"}}
-            },
-            "label": {"name": "churned", "horizon": "2d", "sources": ("events",)},
-            "split": {"window": "30d", "evaluation": "3d", "minimum_rows": 500},
-            "families": {"logistic_regression": {}},
-            "search": {"trials": 1},
-            "gates": {"minimum_rows": 200, "floor": {"roc_auc": 0.5}},
-            "monitoring": bounds | monitoring,
-        }
+    return tiny(
+        features={
+            "spend": {"sources": ("events",), "look_back": "3d", "features": {"spent": "float", "visits": "int"}}
+        },
+        split={"window": "30d", "evaluation": "3d", "minimum_rows": 500},
+        gates={"minimum_rows": 200, "floor": {"roc_auc": 0.5}},
+        monitoring=bounds | monitoring,
     )
 
 
@@ -158,9 +140,8 @@ class TestFindings:
                 performance_significant=True,
             ),
             window(0, performance=0.9, performance_significant=False),
-            window(
-                0, distances={"a": 0.4, "b": 0.0, "c": 0.0}
-            ),  # a third of the features, and half of them is material
+            # A third of the features, and half of them is material.
+            window(0, distances={"a": 0.4, "b": 0.0, "c": 0.0}),
             window(0, distances={}, prediction=None),
         ],
         ids=["usual", "at the bounds", "a loss within chance", "too few features", "nothing to compare"],

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,16 +13,6 @@ from evergreen import cli
 from evergreen.settings import PROJECT, settings
 
 SPECS = Path(__file__).parents[1] / "specs"
-
-
-@pytest.fixture
-def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder of models that the command works on."""
-    folder = shutil.copytree(SPECS / "valid", tmp_path / "models")
-    monkeypatch.setenv("EVERGREEN_MODELS", str(folder))
-    settings.cache_clear()
-    yield folder
-    settings.cache_clear()
 
 
 def test_check_of_an_unknown_model_names_the_known_ones(

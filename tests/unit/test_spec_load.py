@@ -29,10 +29,10 @@ SPECS = Path(__file__).parents[1] / "specs"
 RENEWALS = SPECS / "valid" / "renewals"
 MODEL = (RENEWALS / "model.yaml").read_text()
 
-
+# Pydantic's words.
 _LIBRARYS = re.compile(
     r"should |Input|at least \d+ items?|\btuple\b|dictionary|validation error|valid (integer|number|string|date)"
-)  # pydantic's words
+)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,38 +16,18 @@ from evergreen.interval import DAY
 from evergreen.model.code import spec_hash
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import rules
+from tests.small_models import tiny
 
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
 few_days = st.integers(1, 10)
 
 
 def spec_of(horizon: int = 2, window: int = 18, evaluation: int = 3, **changes: Any) -> ModelSpec:
-    return ModelSpec.model_validate(
-        {
-            "model": "tiny",
-            "description": "a test",
-            "owner": {"name": "team", "email": "team@example.org"},
-            "first_day": date(2026, 1, 1),
-            "schedule": {"train": "0 1 * * *"},
-            "entity": {"name": "customer", "key": "customer_id"},
-            "sources": {
-                "events": {
-                    "path": "e",
-                    "event_time": "at",
-                    "keys": ("id",),
-                    "columns": {"id": "string", "at": "timestamp", "customer_id": "string"},
-                }
-            },
-            "features": {"spend": {"sources": ("events",), "look_back": "3d", "features": {"spent": "float"}}},
-            "label": {"name": "churned", "horizon": f"{horizon}d", "sources": ("events",)},
-            "split": {"window": f"{window}d", "evaluation": f"{evaluation}d", "minimum_rows": 1},
-            "families": {"logistic_regression": {}},
-            "search": {"trials": 1},
-            "gates": {"minimum_rows": 1, "floor": {"roc_auc": 0.5}},
-            "monitoring": {"minimum_rows": 1, "cooldown": "1d"},
-        }
-        | changes
-    )
+    sections = {
+        "label": {"name": "churned", "horizon": f"{horizon}d", "sources": ("events",)},
+        "split": {"window": f"{window}d", "evaluation": f"{evaluation}d", "minimum_rows": 1},
+    }
+    return tiny(**sections | changes)
 
 
 def cutoffs_before(as_of: datetime, days: int = 60) -> list[datetime]:

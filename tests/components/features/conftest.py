@@ -16,6 +16,7 @@ from evergreen.lake import schema
 from evergreen.run import Run
 from evergreen.settings import Settings
 from evergreen.spec.schema import ModelSpec
+from tests.small_models import tiny
 
 FIRST = date(2026, 1, 1)
 SPEND = """
@@ -107,42 +108,29 @@ def model(home: Settings, tmp_path: Path) -> Model:
     (folder / "features" / "spend.sql").write_text(SPEND)
     (folder / "features" / "plan.sql").write_text(PLAN)
     (folder / "label.sql").write_text(LABEL)
-    spec = ModelSpec.model_validate(
-        {
-            "model": "tiny",
-            "description": "a test",
-            "owner": {"name": "team", "email": "team@example.org"},
-            "first_day": FIRST,
-            "schedule": {"train": "0 1 * * *"},
-            "entity": {"name": "customer", "key": "customer_id"},
-            "sources": {
-                "events": {
-                    "path": "events/{partition}.csv",
-                    "event_time": "at",
-                    "keys": ("id",),
-                    "columns": {"id": "string", "at": "timestamp", "customer_id": "string", "amount": "float"},
-                },
-                "customers": {
-                    "path": "customers/{partition}.csv",
-                    "event_time": "snapshot_at",
-                    "keys": ("customer_id", "snapshot_at"),
-                    "columns": {"customer_id": "string", "plan": "string", "snapshot_at": "timestamp"},
-                },
+    spec = tiny(
+        sources={
+            "events": {
+                "path": "events/{partition}.csv",
+                "event_time": "at",
+                "keys": ("id",),
+                "columns": {"id": "string", "at": "timestamp", "customer_id": "string", "amount": "float"},
             },
-            "features": {
-                "spend": {
-                    "sources": ("events",),
-                    "look_back": "3d",
-                    "features": {"spent": "float", "purchases": "int", "big": "bool"},
-                },
-                "plan": {"sources": ("customers",), "look_back": "1d", "features": {"plan": "category"}},
+            "customers": {
+                "path": "customers/{partition}.csv",
+                "event_time": "snapshot_at",
+                "keys": ("customer_id", "snapshot_at"),
+                "columns": {"customer_id": "string", "plan": "string", "snapshot_at": "timestamp"},
             },
-            "label": {"name": "bought", "horizon": "2d", "sources": ("customers", "events")},
-            "split": {"window": "30d", "evaluation": "3d", "minimum_rows": 1},
-            "families": {"logistic": {}},
-            "search": {"trials": 1},
-            "gates": {"minimum_rows": 1, "floor": {"roc_auc": 0.5}},
-            "monitoring": {"minimum_rows": 1, "cooldown": "1d"},
-        }
+        },
+        features={
+            "spend": {
+                "sources": ("events",),
+                "look_back": "3d",
+                "features": {"spent": "float", "purchases": "int", "big": "bool"},
+            },
+            "plan": {"sources": ("customers",), "look_back": "1d", "features": {"plan": "category"}},
+        },
+        label={"name": "bought", "horizon": "2d", "sources": ("customers", "events")},
     )
     return Model(spec.at(folder))

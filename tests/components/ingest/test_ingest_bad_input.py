@@ -15,9 +15,8 @@ from evergreen.errors import BatchMissing, BatchUnreadable, ContractBroken, Perm
 
 from .conftest import batch_of, catalogued, churn, ingest, lake, run_of, says
 
-Change = Callable[
-    [list[str]], list[str] | bytes | None
-]  # the lines of a sound batch → those that arrive, or bytes, or nothing
+# The lines of a sound batch → those that arrive, or bytes, or nothing.
+Change = Callable[[list[str]], list[str] | bytes | None]
 UPSTREAM = "ask the upstream system for a corrected file, or declare "
 CORRECT = "correct the batch upstream, or the contract if the world has changed, then clear `extract` and what follows"
 

@@ -17,6 +17,7 @@ from evergreen.interval import Interval
 from evergreen.run import Run
 from evergreen.settings import Settings, settings
 from evergreen.spec.schema import ModelSpec
+from tests.small_models import tiny
 
 FIRST = date(2026, 1, 1)
 DAYS = 20
@@ -37,47 +38,38 @@ def spec_in(folder: Path, **changes: Any) -> ModelSpec:
     (folder / "features").mkdir(parents=True, exist_ok=True)
     for name in ("features/activity.sql", "label.sql"):
         (folder / name).write_text("select 1")
-    return ModelSpec.model_validate(
-        {
-            "model": "tiny",
-            "description": "a test",
-            "owner": {"name": "team", "email": "team@example.org"},
-            "first_day": FIRST,
-            "schedule": {"train": "0 1 * * *"},
-            "entity": {"name": "customer", "key": "customer_id"},
-            "sources": {
-                "events": {
-                    "path": "events/{partition}.csv",
-                    "event_time": "at",
-                    "keys": ("customer_id",),
-                    "columns": {"at": "timestamp", "customer_id": "string"},
-                },
+    sections = {
+        "sources": {
+            "events": {
+                "path": "events/{partition}.csv",
+                "event_time": "at",
+                "keys": ("customer_id",),
+                "columns": {"at": "timestamp", "customer_id": "string"},
             },
-            "features": {
-                "activity": {
-                    "sources": ("events",),
-                    "look_back": "3d",
-                    "features": {"minutes": "float", "sessions": "int", "mobile": "bool", "plan": "category"},
-                },
+        },
+        "features": {
+            "activity": {
+                "sources": ("events",),
+                "look_back": "3d",
+                "features": {"minutes": "float", "sessions": "int", "mobile": "bool", "plan": "category"},
             },
-            "label": {"name": "left", "horizon": "2d", "sources": ("events",)},
-            "split": {"window": "18d", "evaluation": "3d", "minimum_rows": 100, "folds": 2},
-            "families": {
-                "logistic_regression": {},
-                "gradient_boosting": {"max_iter": [5, 15]},
-                "mlp": {"epochs": [2, 4], "units": [4, 8], "batch_size": [64, 128]},
-            },
-            "search": {"trials": 3, "seed": 7},
-            "gates": {
-                "minimum_rows": 100,
-                "minimum_positives": 10,
-                "floor": {"roc_auc": 0.6},
-                "better_than_baseline": 0.05,
-            },
-            "monitoring": {"minimum_rows": 1, "cooldown": "1d"},
-        }
-        | changes
-    ).at(folder)
+        },
+        "label": {"name": "left", "horizon": "2d", "sources": ("events",)},
+        "split": {"window": "18d", "evaluation": "3d", "minimum_rows": 100, "folds": 2},
+        "families": {
+            "logistic_regression": {},
+            "gradient_boosting": {"max_iter": [5, 15]},
+            "mlp": {"epochs": [2, 4], "units": [4, 8], "batch_size": [64, 128]},
+        },
+        "search": {"trials": 3, "seed": 7},
+        "gates": {
+            "minimum_rows": 100,
+            "minimum_positives": 10,
+            "floor": {"roc_auc": 0.6},
+            "better_than_baseline": 0.05,
+        },
+    }
+    return tiny(**sections | changes).at(folder)
 
 
 def rows_of(days: range, customers: int = CUSTOMERS, seed: int = 0) -> pd.DataFrame:

@@ -318,9 +318,8 @@ def test_what_a_killed_or_failed_training_began_to_log_is_cleared_by_the_next_on
         return run_id, client.create_logged_model(experiment, "model", run_id).model_id
 
     killed, living, ended = begun("killed"), begun("living"), begun("ended")
-    client.set_terminated(
-        ended[0], status="FAILED"
-    )  # as MLflow does for an exception: of SIGTERM, a time-out, a server that is away
+    # As MLflow does for an exception: of SIGTERM, a time-out, a server that is away.
+    client.set_terminated(ended[0], status="FAILED")
     other = tuning.study(spec.model, "other", "mlp")
     with tuning.alone(tuning.study(spec.model, "living", "mlp")):
         assert tracking.find(spec.model, "other", "mlp", study=other, is_idle=tuning.is_idle) is None
