@@ -128,11 +128,13 @@ def test_every_bad_row_is_in_quarantine_once_with_all_its_reasons(run, caplog):
     }
     assert counts(result) == (35, 30, 5)
     assert [row["visit_id"] for row in rows(result.sources[SOURCE].accepted)] == [f"v{n}" for n in range(30)]
-    (warning,) = result.warnings
+    misfit, warning = result.warnings
+    assert misfit.startswith(f"{SOURCE}: 1 of 35 rows have a cell that does not fit its declared type")
+    assert misfit.endswith("(row 30; spent=ten)")
     assert "max_value=500" in warning
     assert "1 of 32 rows fail (row 33; value 900.0)" in warning
     assert "5 to quarantine (2 duplicate key, 2 expect_column_values_to_be_between(spent), 1 unparsable)" in caplog.text
-    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [warning]
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [misfit, warning]
     assert warning.startswith(f"{SOURCE}: ")
 
 

@@ -100,6 +100,13 @@ def test_a_task_reads_and_leaves_hand_overs_and_shows_their_pages() -> None:
     assert shown(here["ti"]) == {Link.DRIFT_REPORT: "http://report", Link.MLFLOW_RUN: CANDIDATE.run.page}
 
 
+def test_a_log_begins_with_the_day_that_the_run_works_on(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "evergreen"):
+        task("count", candidate=left(CANDIDATE)).execute(context())
+    first = caplog.records[0].getMessage()
+    assert first == f"{SPEC.model} of 2026-02-01: count, as of 2026-02-02T00:00:00+00:00 (manual)"
+
+
 @pytest.mark.parametrize("reason", ["red", "skipped"])
 def test_a_task_that_hands_nothing_over_shows_what_it_was_given_and_what_its_error_says(reason: str) -> None:
     from airflow.sdk.exceptions import AirflowSkipException

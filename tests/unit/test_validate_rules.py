@@ -63,7 +63,9 @@ def test_the_run_stops_exactly_on_a_failed_critical_expectation_or_when_most_row
     decision = decide(rows, bad, findings)
     failed = [each for each in findings if each.severity == "critical" and not each.success]
     assert bool(decision.broken) == (bool(failed) or len(decision.rejected) > max(FEW, MOST * rows))
-    assert len(decision.warnings) == sum(each.severity == "warning" and not each.success for each in findings)
+    unparsable = any(reason.startswith("unparsable") for reason in bad.values())
+    failed_warnings = sum(each.severity == "warning" and not each.success for each in findings)
+    assert len(decision.warnings) == failed_warnings + unparsable
 
 
 @given(batches())
@@ -90,6 +92,20 @@ def test_few_rejected_rows_do_not_break_a_small_batch_but_most_rows_break_a_larg
     assert decide(3, {0: "duplicate key", 1: "duplicate key"}, []).verdict == "passed"
     decision = decide(100, dict.fromkeys(range(51), "unparsable: a=x"), [])
     assert decision.broken == ("51 of 100 rows would go to quarantine: 51 unparsable",)
+
+
+def test_cells_that_do_not_fit_their_type_are_told_and_repeated_keys_are_not():
+    decision = decide(1000, dict.fromkeys(range(7), "unparsable: amount=3,0") | {9: "duplicate key"}, [])
+    assert decision.verdict == "warnings"
+    assert decision.warnings == (
+        "7 of 1,000 rows have a cell that does not fit its declared type, and go to quarantine "
+        "(rows 0, 1, 2, 3, 4, …; amount=3,0)",
+    )
+    (told,) = decide(9, {2: "unparsable: n=" + "x" * 500 + "\n"}, []).warnings
+    assert "(row 2; n=xxx" in told
+    assert "\n" not in told
+    assert len(told) < 250
+    assert decide(1000, {9: "duplicate key"}, []).verdict == "passed"
 
 
 def test_a_finding_reads_like_a_sentence_with_counts_rows_and_values():

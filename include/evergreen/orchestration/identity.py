@@ -133,7 +133,7 @@ def _unreadable(spec: ModelSpec, name: str, text: object, expected: str) -> RunE
         f"reading the params of a run of {spec.model}",
         found=f"{name}={shown(text)}",
         expected=expected,
-        next_step=f"trigger the run again with a {name} of that form, or leave it empty",
+        next_step=f"trigger the run again with `{name}` in that form, or leave it empty",
     )
 
 

@@ -70,7 +70,14 @@ class StageOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         run = run_of(self.spec, self.loop, context)
-        log.info("%s: %s as of %s (%s)", self.spec.model, self.task_id, run.as_of.isoformat(), run.reason)
+        log.info(
+            "%s of %s: %s, as of %s (%s)",
+            self.spec.model,
+            run.interval.partition,
+            self.task_id,
+            run.as_of.isoformat(),
+            run.reason,
+        )
         if self.awaits is not None and (missing := self.awaits(run, datetime.now(UTC))):
             wait(run, context["dag_run"], ", ".join(missing))
             log.warning("Going on without %s", ", ".join(missing))

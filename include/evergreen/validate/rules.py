@@ -5,6 +5,8 @@ count, columns, a mean, a share of nulls). What follows from a failure:
 
 * A row that fails a row-level expectation goes to quarantine with that expectation's name, whatever the severity. So do
   rows with a cell that could not be parsed, and repetitions of a key (the first row of a key is kept).
+* A cell that could not be parsed alerts, as a failed `warning` does: the sender's format is not the declared one. A
+  repeated key is silent: senders deliver again.
 * `severity` says what the expectation's own verdict does to the run: a failed `critical` stops it, a failed `warning`
   alerts. The verdict of a row-level expectation fails when the share of passing rows is below its `mostly` (default 1:
   one row is enough). So "drop and go on, up to one in a hundred" is `critical` with `mostly: 0.99`, and "drop and tell"
@@ -24,12 +26,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from evergreen.quoting import line
+
 if TYPE_CHECKING:
     from evergreen.spec.contract import Severity
 
 MOST = 0.5  # a greater share of rejected rows means that the batch is broken
 FEW = 10  # so few rejected rows say nothing about the batch, however small it is
 SHOWN = 5  # failing rows and values that a message shows
+_UNPARSABLE = "unparsable"
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ def decide(rows: int, unusable: Mapping[int, str], findings: Sequence[Finding], 
     """
     reasons: dict[int, list[str]] = {position: [reason] for position, reason in unusable.items()} if quarantine else {}
     broken: list[str] = []
-    warnings: list[str] = []
+    warnings: list[str] = _misfits(rows, unusable)
     for finding in findings:
         if quarantine:
             for position in finding.failing or ():
@@ -114,7 +119,7 @@ def unusable(unparsed: Sequence[str | None], keys: Iterable[tuple[object, ...]])
     seen: set[tuple[object, ...]] = set()
     for position, (cells, key) in enumerate(zip(unparsed, keys, strict=True)):
         if cells is not None:
-            reasons[position] = f"unparsable: {cells}"
+            reasons[position] = f"{_UNPARSABLE}: {cells}"
         elif None not in key:
             if key in seen:
                 reasons[position] = "duplicate key"
@@ -132,6 +137,18 @@ def counted(rejected: Mapping[int, tuple[str, ...]]) -> str:
     return ", ".join(
         f"{count:,} {kind}" for kind, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     )
+
+
+def _misfits(rows: int, unusable: Mapping[int, str]) -> list[str]:
+    """The warning of the rows with a cell that could not be parsed, where there are any."""
+    cells = {position: reason for position, reason in unusable.items() if reason.startswith(_UNPARSABLE)}
+    if not cells:
+        return []
+    samples = list(dict.fromkeys(line(reason.removeprefix(f"{_UNPARSABLE}: "), 80) for reason in cells.values()))
+    return [
+        f"{len(cells):,} of {rows:,} rows have a cell that does not fit its declared type, and go to quarantine "
+        f"(row{'s' if len(cells) > 1 else ''} {_listed(list(cells))}; {_listed(samples)})"
+    ]
 
 
 def _listed(values: Sequence[object]) -> str:
