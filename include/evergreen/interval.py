@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 DAY = timedelta(days=1)  # how long an interval lasts
@@ -18,6 +18,7 @@ class Interval:
 
     start: datetime
     end: datetime
+    key: str | None = field(default=None, compare=False, repr=False)  # of the partition, by the calendar that made it
 
     def __post_init__(self) -> None:
         for name in ("start", "end"):
@@ -46,8 +47,8 @@ class Interval:
 
     @property
     def partition(self) -> str:
-        """The partition key: the date of the start, in UTC, as YYYY-MM-DD."""
-        return self.start.date().isoformat()
+        """The partition key: the calendar's; of an interval that no calendar made, the date of the start in UTC."""
+        return self.key or self.start.date().isoformat()
 
     @property
     def as_of(self) -> datetime:

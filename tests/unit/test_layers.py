@@ -29,6 +29,7 @@ FOUNDATION = {
     "evergreen",
     "evergreen.addresses",
     "evergreen.answers",
+    "evergreen.calendar",
     "evergreen.disk",
     "evergreen.errors",
     "evergreen.families",
