@@ -8,7 +8,7 @@ from evergreen.errors import EvidenceMissing, NothingToRetire
 from evergreen.history import ledger, story
 from evergreen.history.events import Restored, Retired
 from evergreen.history.story import Entry
-from evergreen.registry import mlflow_server, records, store
+from evergreen.registry import mlflow_server, promotion, records, store
 from evergreen.registry.rules import in_words
 
 
@@ -90,7 +90,8 @@ def retire(model: str, number: int, *, reason: str, actor: str) -> str:
     rolled back to it, or promoted by its rerun.
 
     The way out when the only champion cannot be loaded any more. What serves
-    serves on until a new version takes its place.
+    serves on until a new version takes its place. An intent for the version that was left halfway ends with it: no
+    retry of its deployment would go on.
 
     Returns:
         What came of it, for people.
@@ -111,6 +112,8 @@ def retire(model: str, number: int, *, reason: str, actor: str) -> str:
                     f"`evergreen rollback {model}`; if version {good} cannot be loaded either, retire that one first"
                 ),
             )
+        if now.pending is not None and now.pending.version == number:
+            promotion.give_up(now.pending, f"its version was retired: {reason}")
         ledger.append(
             Retired(
                 id=f"retired/{model}/{number}",

@@ -216,7 +216,10 @@ def _unfinished(standing: Standing) -> str | None:
     way_out = (
         "run it again"
         if intent.purpose == "rollback"
-        else "clear `deploy` of that run to go on, or roll back, which ends it"
+        else (
+            f"clear `deploy` of that run to go on, or give it up by"
+            f" `evergreen retire {intent.model} {intent.version} --reason …`"
+        )
     )
     return f"{intent.actor} began a {intent.purpose} to version {intent.version}, and did not end it: {way_out}"
 

@@ -6,13 +6,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import mlflow
 import pytest
 
-from evergreen.errors import DeployRefused, EvidenceMissing, NothingToRollBackTo, ServiceUnavailable
+from evergreen.errors import DeployRefused, EvidenceMissing, NothingToRollBackTo, ServiceUnavailable, StageSkipped
 from evergreen.history import ledger
 from evergreen.history.events import Deploying, NotDeployed, Promoted, RolledBack
 from evergreen.local.postgres import free_port
 from evergreen.registry import promotion, records, store
+from evergreen.registry.restoring import restore, retire
 from evergreen.serve import client
 from evergreen.serve import stages as serve
 from evergreen.serve.rollback import rollback
@@ -202,3 +204,45 @@ def test_a_rollback_that_was_killed_is_finished_by_the_next_one_whoever_gives_it
     assert isinstance(event, RolledBack) and (event.actor, event.reason) == ("ada", "complaints")
     assert "begun by ada" in rolled_back.message
     assert store.disagreements(served.name) == []
+
+
+def test_a_first_version_that_never_reached_the_server_is_deployed_by_the_retry(alone: ServedModel) -> None:
+    """Whatever restarted in between, and whoever looked at the registry."""
+    alone.serve()
+    registered = alone.registered(3)
+    with killed_before(client, "deploy"):
+        serve.deploy(alone.run(3), registered)
+    alone.server.stop()
+    alone.serve(wait=False).wait(503)  # it is not ready: its model has nothing to serve
+    with pytest.raises(EvidenceMissing, match="no promotion in the ledger"):
+        restore(alone.name, actor="ada")
+    assert (pending(alone), ledger.standing(alone.name).champion) == (("promotion", 1), None)
+    serve.deploy(alone.run(3), registered)
+    assert (pending(alone), answering(alone), ledger.standing(alone.name).champion) == (None, 1, 1)
+
+
+def test_a_registry_that_is_set_right_leaves_the_intent_to_its_retry(served: ServedModel) -> None:
+    served.champion(3)
+    registered = served.registered(5)
+    with killed_before(client, "deploy"):
+        serve.deploy(served.run(5), registered)
+    mlflow.MlflowClient().delete_registered_model_alias(served.name, "champion")
+    assert restore(served.name, actor="ada")
+    assert (pending(served), answering(served)) == (("promotion", 2), 1)
+    serve.deploy(served.run(5), registered)
+    assert (pending(served), answering(served), served.aliases()) == (None, 2, (2, 1))
+
+
+def test_a_version_that_is_retired_before_it_reached_the_server_is_not_waited_for(served: ServedModel) -> None:
+    """The way out that leaves the champion alone: a rollback would take it too."""
+    served.champion(3)
+    registered = served.registered(5)
+    with killed_before(client, "deploy"):
+        serve.deploy(served.run(5), registered)
+    retire(served.name, 2, reason="not wanted", actor="ada")
+    assert (pending(served), answering(served), ledger.standing(served.name).champion) == (None, 1, 1)
+    (ended,) = ends(served)
+    assert (ended.version, ended.reason) == (2, "its version was retired: not wanted")
+    with pytest.raises(StageSkipped, match="version 2 was retired"):
+        serve.deploy(served.run(5), registered)
+    assert pending(served) is None
