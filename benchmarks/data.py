@@ -18,7 +18,7 @@ from evergreen.ingest import stages as ingest
 from evergreen.lake import staging, tables
 from evergreen.lake.schema import FEATURES, LABELS, UNPARSED
 from evergreen.monitor import comparison, drift_report
-from evergreen.run import Run
+from evergreen.run import DatasetRun, Run
 from evergreen.settings import Settings
 from evergreen.spec.columns import EVENT, PREDICTION
 from evergreen.spec.contract import Expectation, load_contract
@@ -37,7 +37,9 @@ def run() -> str:
         spec = workload.model(here)
         print(f"  ingesting {DAYS} days of {CUSTOMERS} customers")
         for day in workload.deliver(here, CUSTOMERS, workload.FIRST, DAYS):
-            workload.seconds(run := Run(spec, day), "ingest")
+            workload.ingest(spec, day)
+        workload.labels(Run(spec, day))
+        run = DatasetRun(spec.datasets["churn"], day)
         rows = [*point_in_time_join(spec), *validation(run), *monitoring(spec, here)]
     return f"{_PROSE}\n\n{ratios(rows)}"
 
@@ -57,7 +59,7 @@ def point_in_time_join(spec: ModelSpec) -> Iterator[Ratio]:
             connection.register("rows", rows)
             joins = ""
             for view in spec.features:
-                connection.register(view, tables.dataset(tables.table_path(FEATURES.of(spec.model, view))))
+                connection.register(view, tables.dataset(tables.table_path(FEATURES.of(spec.dataset_of(view), view))))
                 on = f"rows.{key[0]} = {view}.{key[0]} and rows.event_timestamp >= {view}.event_timestamp"
                 joins += f" asof left join {view} on {on}"
             columns = [f"{view}.{name}" for view, declared in spec.features.items() for name in declared.features]
@@ -70,7 +72,7 @@ def point_in_time_join(spec: ModelSpec) -> Iterator[Ratio]:
     yield Ratio("point-in-time join through Feast", size, *side_by_side(feast, bare), "DuckDB `ASOF JOIN`", _JOIN)
 
 
-def validation(run: Run) -> Iterator[Ratio]:
+def validation(run: DatasetRun) -> Iterator[Ratio]:
     """A day's contracts by Great Expectations against one DuckDB query per source
     that counts what fails each expectation."""
     extracted = ingest.extract(run)

@@ -18,6 +18,7 @@ from statistics import mean
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
+from benchmarks import workload
 from evergreen.interval import Interval
 from evergreen.model import families, rows
 from evergreen.run import Run
@@ -67,6 +68,7 @@ def main(name: str, span: str, *only: str) -> int:
     last: dict[str, str] = {}
     for day in range(start, end + 1, STEP):
         run = Run(spec, Interval.of_day(spec.first_day + timedelta(days=day)), run_id=f"benchmark-{day}")
+        workload.labels(run)
         data = stages.build(run)
         learn, later = rows.read(spec, data, "learn"), rows.read(spec, data, "evaluate")
         for family, scores in results.items():

@@ -58,11 +58,11 @@ def run() -> str:
         airflow = Airflow(AirflowRuns(AirflowApi.of(here)), flown)
         print(f"  {WAVES} waves of {WAVE} days, by backfill and in this process")
         history = [
-            (airflow.backfill(wave), sum(sum(workload.seconds(Run(plain, day), "ingest").values()) for day in wave))
+            (airflow.backfill(wave), sum(sum(workload.ingest(plain, day).values()) for day in wave))
             for wave in (intervals[at : at + WAVE] for at in range(0, WAVES * WAVE, WAVE))
         ]
         print(f"  {TURNS} days in turns")
-        days = [(airflow.ingest(day), workload.seconds(Run(plain, day), "ingest")) for day in intervals[WAVES * WAVE :]]
+        days = [(airflow.ingest(day), workload.ingest(plain, day)) for day in intervals[WAVES * WAVE :]]
         print("  a training each")
         training = (airflow.train(intervals[-1]), workload.seconds(Run(plain, intervals[-1]), "train"))
     return _text(imports, history[1:], days, training)

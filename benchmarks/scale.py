@@ -18,7 +18,6 @@ from typing import Any
 
 from benchmarks import workload
 from benchmarks.document import table
-from evergreen.run import Run
 
 LENGTHS, FEW = (50, 100, 200), 200  # days of history; customers whose days they are
 SIZES = (1_000, 10_000, 100_000)  # customers
@@ -54,7 +53,7 @@ def _history() -> list[dict[str, float]]:
     with workload.home() as here:
         spec = workload.model(here)
         days = workload.deliver(here, FEW, workload.FIRST, max(LENGTHS))
-        return [workload.seconds(Run(spec, day), "ingest") for day in days]
+        return [workload.ingest(spec, day) for day in days]
 
 
 def _size(customers: int) -> dict[str, Any]:
@@ -66,7 +65,7 @@ def _size(customers: int) -> dict[str, Any]:
         spec = workload.model(here).model_copy(update={"first_day": first})
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as upstream:  # whose memory is not ours
             days = upstream.submit(workload.deliver, here, customers, first, WARM_UP + MEASURED).result()
-        spent = [workload.seconds(Run(spec, day), "ingest") for day in days]
+        spent = [workload.ingest(spec, day) for day in days]
         return {"days": spent[WARM_UP:], "peak": _megabytes()}
 
 

@@ -106,8 +106,8 @@ class Bare:
         self._connection = self._connect()
         project = feature_store().config.project
         self._query = " union all ".join(
-            f'select entity_key, features from "{project}_{view_name(spec, view)}" where entity_key = any(%(keys)s)'
-            for view in spec.features
+            f'select entity_key, features from "{project}_{name}" where entity_key = any(%(keys)s)'
+            for name in (view_name(spec.dataset_of(view), view) for view in spec.features)
         )
 
     def again(self) -> Bare:
@@ -169,7 +169,8 @@ def _shop(here: Settings) -> Iterator[Shop]:
     spec = spec.model_copy(update={"search": spec.search.model_copy(update={"trials": 2})})
     print(f"  ingesting {DAYS} days of {CUSTOMERS} customers")
     for interval in workload.deliver(here, CUSTOMERS, workload.FIRST, DAYS):
-        workload.seconds(run := Run(spec, interval), "ingest")
+        workload.ingest(spec, interval)
+    run = Run(spec, interval)
     services = workload.services(here)
     with workload.service(here, services["mlflow"]):
         print(f"  training {FAMILY}")
@@ -205,6 +206,7 @@ def train_champion(run: Run) -> None:
     from evergreen.train import stages as train
     from evergreen.validate import stages as validate
 
+    workload.labels(run)
     data = validate.validate_training(run, train.build(run))
     candidate = train.tune(run, data, FAMILY)
     passed = Judged(

@@ -142,8 +142,8 @@ def run() -> str:
         spec = workload.model(here)
         spec = spec.model_copy(update={"search": spec.search.model_copy(update={"trials": 2})})
         for interval in workload.deliver(here, CUSTOMERS, workload.FIRST, DAYS):
-            workload.seconds(last := Run(spec, interval), "ingest")
-        train_champion(last)
+            workload.ingest(spec, interval)
+        train_champion(last := Run(spec, interval))
         stack.restart(["server"], silent)
         keys, _ = online(last)
         load, memory = Load(here.server_url, keys), Memory(Processes(here.home))

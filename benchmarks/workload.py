@@ -17,7 +17,7 @@ from evergreen.local import postgres, stack
 from evergreen.local import services as local_services
 from evergreen.local.processes import Processes, Service
 from evergreen.loops.wire import LoopName
-from evergreen.run import Run
+from evergreen.run import AnyRun, DatasetRun, Run
 from evergreen.settings import PROJECT, Settings, settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
@@ -96,7 +96,23 @@ def deliver(here: Settings, customers: int, first: date, days: int) -> list[Inte
     return [Interval.of_day(day) for day in landing.write_days(World(1, customers), first, last, here.landing)]
 
 
-def seconds(run: Run, loop: LoopName) -> dict[str, float]:
+def ingest(spec: ModelSpec, interval: Interval) -> dict[str, float]:
+    """The tasks of a day in every dataset that a model uses: how long each took."""
+    spent: dict[str, float] = {}
+    for dataset in spec.datasets.values():
+        for name, took in seconds(DatasetRun(dataset, interval), "ingest").items():
+            spent[name] = spent.get(name, 0.0) + took
+    return spent
+
+
+def labels(run: Run) -> None:
+    """Compute the labels that a training as of the run's moment uses."""
+    from evergreen.loops import inline
+
+    inline.run(run, "train", last="labels")
+
+
+def seconds(run: AnyRun, loop: LoopName) -> dict[str, float]:
     """The tasks of a loop, one after the other in this process: how long each took."""
     from evergreen.loops import inline
 

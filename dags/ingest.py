@@ -1,11 +1,11 @@
-"""`<model>__ingest`: an Airflow DAG for every valid model spec, one run per interval, backfillable in any order.
+"""`<dataset>__ingest`: an Airflow DAG for every valid dataset, one run per interval, backfillable in any order.
 
 `extract` reads the interval's batch of every source. `validate` checks each batch against its contract. `publish`
 writes the rows that passed into the lake, and the others into quarantine, each with its reasons.
 
 `features` computes every partition that looks back at the interval, once all days that it looks back at are published.
-`validate_features` checks them against their contracts, and `publish_features` writes them. `labels` writes the
-outcomes that matured with the interval. `materialize` brings the online store up to date.
+`validate_features` checks them against their contracts, and `publish_features` writes them.
+`materialize` brings the online store up to date.
 
 No run waits for another interval, and the order of the runs changes nothing: the run that publishes the last missing
 day of a partition also computes that partition.
@@ -14,7 +14,7 @@ day of a partition also computes that partition.
 from __future__ import annotations
 
 from evergreen.loops.wiring import LOOPS
-from evergreen.orchestration.airflow import loop, valid_specs
+from evergreen.orchestration.airflow import loop, scheduled
 
-for spec in valid_specs():
+for spec in scheduled().of(LOOPS["ingest"]):
     loop(spec, LOOPS["ingest"], story=__doc__)

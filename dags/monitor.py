@@ -2,6 +2,7 @@
 
 `collect` copies the interval's predictions from the prediction log to the lake. Three tasks judge them. `quality` looks
 for values that stopped arriving. `drift` looks for features and predictions that moved away from the reference.
+`labels` writes the outcomes that have matured, and
 `performance` scores the predictions whose labels have matured.
 
 `decide` weighs the three with the earlier decisions, and records its decision. `alert` sends the owner what is wrong.
@@ -11,7 +12,7 @@ for values that stopped arriving. `drift` looks for features and predictions tha
 from __future__ import annotations
 
 from evergreen.loops.wiring import LOOPS
-from evergreen.orchestration.airflow import loop, valid_specs
+from evergreen.orchestration.airflow import loop, scheduled
 
-for spec in valid_specs():
+for spec in scheduled().of(LOOPS["monitor"]):
     loop(spec, LOOPS["monitor"], story=__doc__)

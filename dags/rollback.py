@@ -8,7 +8,7 @@ aliases in MLflow follow.
 from __future__ import annotations
 
 from evergreen.loops.wiring import LOOPS
-from evergreen.orchestration.airflow import loop, valid_specs
+from evergreen.orchestration.airflow import loop, scheduled
 
-for spec in valid_specs():
+for spec in scheduled().of(LOOPS["rollback"]):
     loop(spec, LOOPS["rollback"], story=__doc__)

@@ -1,12 +1,13 @@
-"""Has no DAG of its own: an invalid model spec shows up here, as an Airflow import error that says what to correct.
+"""Has no DAG of its own: an invalid folder of a dataset or model shows up here, as an Airflow import error that says
+what to correct.
 
-The other DAG files leave out the invalid model and go on with the others, so that its mistake costs only itself.
+The other DAG files leave it out and go on with the others, so that its mistake costs only itself.
 """
 
 from __future__ import annotations
 
-from evergreen.orchestration.airflow import specs
+from evergreen.orchestration.airflow import scheduled
 
-_, mistakes = specs()
+mistakes = scheduled().errors
 if mistakes:
-    raise ExceptionGroup(f"{len(mistakes)} invalid model folder(s)", mistakes)
+    raise ExceptionGroup(f"{len(mistakes)} invalid folder(s)", mistakes)

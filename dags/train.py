@@ -1,7 +1,8 @@
 """`<model>__train`: an Airflow DAG for every valid model spec; scheduled, by hand, or triggered by the monitor.
 
-`build` joins the mature labels with the features that were known at each cutoff. `validate_training` checks that
-training set against the contract that follows from the spec. `tune` searches and fits each family, side by side.
+`labels` writes the outcomes that have matured. `build` joins the mature labels with the features that were known at
+each cutoff. `validate_training` checks that training set against the contract that follows from the spec. `tune`
+searches and fits each family, side by side.
 `evaluate` scores the candidates, the champion and the baseline on the same later rows. `gates` decides by these scores.
 
 `register` makes a version of the candidate that passed. `probe` loads the version in a fresh server process, which must
@@ -15,7 +16,7 @@ promotes nothing.
 from __future__ import annotations
 
 from evergreen.loops.wiring import LOOPS
-from evergreen.orchestration.airflow import loop, valid_specs
+from evergreen.orchestration.airflow import loop, scheduled
 
-for spec in valid_specs():
+for spec in scheduled().of(LOOPS["train"]):
     loop(spec, LOOPS["train"], story=__doc__)

@@ -15,16 +15,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from evergreen import cli_history
 from evergreen.cli_history import Described
 from evergreen.disk import told_when_full
-from evergreen.errors import EvergreenError, RunError
+from evergreen.errors import EvergreenError, RunError, SpecError
 from evergreen.exposure import UMASK
 from evergreen.interval import CALENDAR, FIRST_DAY, LAST_DAY, Interval, days
 from evergreen.quoting import shown
 from evergreen.settings import home_folder, settings
+
+if TYPE_CHECKING:
+    from evergreen.spec.dataset import DatasetSpec
+    from evergreen.spec.schema import ModelSpec
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,8 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="evergreen", description="Continuous training on Apache Airflow.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", action=Described)
 
-    check = commands.add_parser("check", help="list every mistake in the model folders")
-    check.add_argument("model", nargs="?", help="only this model")
+    check = commands.add_parser("check", help="list every mistake in the folders of models and datasets")
+    check.add_argument("name", nargs="?", help="only this model or dataset")
     check.set_defaults(command=_check)
 
     rollback = commands.add_parser("rollback", help="roll back to the last known good version")
@@ -136,31 +140,49 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from evergreen.errors import SpecError
-    from evergreen.spec.load import load_each, load_spec
+    from evergreen.spec.dataset import DatasetSpec
+    from evergreen.spec.load import load, load_spec
 
-    models = settings().models
-    outcomes = load_each(models, deep=not options.model)
-    if options.model:
-        loaded = outcomes.get(options.model)
-        try:
-            spec = load_spec(models / options.model, deep=True)  # no such folder: the error says which there are
-            outcomes = {options.model: loaded if isinstance(loaded, SpecError) else spec}
-        except SpecError as error:
-            if loaded is None:
-                raise
-            outcomes = {options.model: error}
+    where = settings()
+    declared = load(where.models, where.data, deep=not options.name)
+    outcomes: dict[str, list[DatasetSpec | ModelSpec | SpecError]] = {}
+    for name, outcome in (*declared.datasets.items(), *declared.models.items()):
+        if not (isinstance(outcome, DatasetSpec) and outcome.of_a_model):
+            outcomes.setdefault(name, []).append(outcome)
+    if options.name:
+        if options.name not in outcomes:
+            load_spec(where.models / options.name, where.data)  # no such folder: the error says which there are
+        outcomes = {options.name: [_deeply(outcome) for outcome in outcomes[options.name]]}
     if not outcomes:
-        print(f"no model folder in {models}", file=sys.stderr)
-    for model, outcome in outcomes.items():
-        if isinstance(outcome, SpecError):
-            print(outcome, file=sys.stderr)
-        else:
-            print(
-                f"{model}: valid ({len(outcome.sources)} sources, {len(outcome.feature_types)} features, "
-                f"{len(outcome.families)} families)"
-            )
-    return 1 if not outcomes or any(isinstance(outcome, SpecError) for outcome in outcomes.values()) else 0
+        print(f"no model folder in {where.models}", file=sys.stderr)
+    for name, each in outcomes.items():
+        for outcome in each:
+            if isinstance(outcome, SpecError):
+                print(outcome, file=sys.stderr)
+            elif isinstance(outcome, DatasetSpec):
+                print(f"{name}: valid (dataset of {len(outcome.sources)} sources, {len(outcome.features)} views)")
+            else:
+                print(
+                    f"{name}: valid ({len(outcome.sources)} sources, {len(outcome.feature_types)} features, "
+                    f"{len(outcome.families)} families)"
+                )
+    wrong = any(isinstance(outcome, SpecError) for each in outcomes.values() for outcome in each)
+    return 1 if not outcomes or wrong else 0
+
+
+def _deeply(outcome: DatasetSpec | ModelSpec | SpecError) -> DatasetSpec | ModelSpec | SpecError:
+    """A folder looked at again, with every query and expectation tried."""
+    from evergreen.spec.dataset import DatasetSpec
+    from evergreen.spec.load import load_dataset, load_spec
+
+    if isinstance(outcome, SpecError):
+        return outcome
+    try:
+        if isinstance(outcome, DatasetSpec):
+            return load_dataset(outcome.folder, deep=True)
+        return load_spec(outcome.folder, settings().data, deep=True)
+    except SpecError as error:
+        return error
 
 
 def _rollback(options: argparse.Namespace) -> int:
@@ -187,13 +209,15 @@ def _adopt(options: argparse.Namespace) -> int:
 def _apply(_: argparse.Namespace) -> int:
     from evergreen import database
     from evergreen.features.objects import ensure_applied
-    from evergreen.spec.load import load_all
+    from evergreen.spec.load import load
 
     database.migrate()  # before any other process of this release opens it
-    specs, errors = load_all(settings().models)
-    for spec in specs:
-        print(f"{spec.model}: {'applied' if ensure_applied(spec) else 'up to date'}")
-    for error in errors:
+    declared = load(settings().models, settings().data)
+    for dataset in declared.valid_datasets:
+        print(f"{dataset.name}: {'applied' if ensure_applied(dataset) else 'up to date'} (dataset)")
+    for spec in declared.valid_models:
+        print(f"{spec.name}: {'applied' if ensure_applied(spec) else 'up to date'}")
+    for error in declared.errors:
         print(error, file=sys.stderr)
     return 0
 
@@ -210,11 +234,10 @@ def _run(options: argparse.Namespace) -> int:
     from evergreen.local import quiet
     from evergreen.loops import inline
     from evergreen.orchestration.identity import check_day
-    from evergreen.spec.load import load_spec
 
     quiet.begin()
-    spec = load_spec(settings().models / options.model)
-    doing = f"running {options.loop} of {spec.model}"
+    spec = _declared(options.model, options.loop)
+    doing = f"running {options.loop} of {spec.name}"
     for interval in options.intervals:
         if options.loop != "train" and interval != Interval.of_day(interval.start.date()):
             raise RunError(
@@ -243,6 +266,26 @@ def _run(options: argparse.Namespace) -> int:
             print(f"{len(left)} of {len(options.intervals)} days are left. To run them:", file=sys.stderr)
             print("\n".join(_commands(options, left)), file=sys.stderr)
     return 1 if left else 0
+
+
+def _declared(name: str, loop: str) -> DatasetSpec | ModelSpec:
+    """The dataset or model of a name, whichever has the loop."""
+    from evergreen.spec.load import load_dataset, load_spec
+
+    models, data = settings().models, settings().data
+    if loop != "ingest":
+        return load_spec(models / name, data)
+    if (data / name).is_dir():
+        return load_dataset(data / name)
+    spec = load_spec(models / name, data)
+    if name not in spec.datasets:
+        raise RunError(
+            f"running ingest of {name}",
+            found="a model that declares no data of its own",
+            expected=f"one of its datasets: {', '.join(spec.datasets)}",
+            next_step=f"evergreen run {next(iter(spec.datasets))} ingest",
+        )
+    return spec.datasets[name]
 
 
 def _commands(options: argparse.Namespace, left: Sequence[Interval]) -> Iterator[str]:

@@ -11,17 +11,18 @@ from evergreen.interval import Interval
 from evergreen.settings import connection_uri
 
 if TYPE_CHECKING:
+    from evergreen.spec.dataset import DatasetSpec, Folder
     from evergreen.spec.schema import ModelSpec
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run of one loop over one interval of one model.
+class _Run:
+    """One run of one loop over one interval, of a dataset (`DatasetRun`) or a model (`Run`).
 
     Every stage is a plain function `stage(run, …) -> Handover`; `run` is the same for all stages of a DAG run.
     """
 
-    spec: ModelSpec
+    spec: Folder
     interval: Interval
     run_id: str = "local"
     reason: str = "scheduled"  # why it runs: scheduled, backfill, manual, drift
@@ -45,5 +46,22 @@ class Run:
 
     @property
     def subject(self) -> str:
-        """How messages name the run: model and interval."""
-        return f"{self.spec.model} {self.interval}"
+        """How messages name the run: dataset or model, and interval."""
+        return f"{self.spec.name} {self.interval}"
+
+
+@dataclass(frozen=True)
+class DatasetRun(_Run):
+    """A run of a dataset's loop."""
+
+    spec: DatasetSpec
+
+
+@dataclass(frozen=True)
+class Run(_Run):
+    """A run of one of a model's loops."""
+
+    spec: ModelSpec
+
+
+AnyRun = DatasetRun | Run

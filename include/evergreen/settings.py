@@ -51,6 +51,7 @@ class Settings:
     project: Path
     home: Path  # everything that Evergreen writes, when nothing else is set
     models: Path  # one folder per model
+    data: Path  # one folder per dataset
     landing: str  # folder or s3://bucket/prefix
     lake: str  # folder or s3://bucket/prefix
     staging: str  # what passes between the tasks of a run: folder or s3://bucket/prefix
@@ -108,6 +109,7 @@ class Settings:
         env = dict(os.environ) if environment is None else environment
         project = Path(env.get("EVERGREEN_PROJECT", PROJECT))
         home = home_folder(env)
+        models = Path(env.get("EVERGREEN_MODELS", project / "include" / "models"))
         if not env.get(SERVICE):
             env = read_environment_file(home / ENVIRONMENT_FILE) | env
         own_server = env.get("EVERGREEN_DATABASE", "")
@@ -119,7 +121,8 @@ class Settings:
         return cls(
             project=project,
             home=home,
-            models=Path(env.get("EVERGREEN_MODELS", project / "include" / "models")),
+            models=models,
+            data=Path(env.get("EVERGREEN_DATA", models.absolute().parent / "data")),
             landing=env.get("EVERGREEN_LANDING", str(home / "landing")),
             lake=env.get("EVERGREEN_LAKE", str(home / "lake")),
             staging=env.get("EVERGREEN_STAGING", str(home / "staging")),

@@ -21,7 +21,9 @@ import numpy.typing as npt
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from evergreen.handovers.train import TrainingSet
 from evergreen.interval import DAY, Interval
+from evergreen.labels import stages as labels
 from evergreen.lake import tables
 from evergreen.lake.schema import LABELS, PREDICTIONS, RAW
 from evergreen.loops import inline
@@ -29,6 +31,7 @@ from evergreen.model import families, rows
 from evergreen.model.metrics import Comparison, Metric, metric
 from evergreen.monitor.stages import with_labels
 from evergreen.registry import loading, records, tracking
+from evergreen.run import Run
 from evergreen.spec.families import space
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import stages as train
@@ -140,9 +143,13 @@ def _refitted(
         today = (predicted_on == day).to_numpy()
         return today, rows.predict(fitted, inputs[today])
 
+    def built(morning: Run) -> TrainingSet:
+        labels.labels(morning)
+        return train.build(morning)
+
     days = sorted(predicted_on.unique())
     mornings = (inline.of(spec, Interval.of_day((day - DAY).date())) for day in days)
-    learned = (rows.read(spec, train.build(morning), "learn") for morning in mornings)
+    learned = (rows.read(spec, built(morning), "learn") for morning in mornings)
     # Keras' seed is the process's: two networks at once would not be the same each time.
     with threadpool_limits(1), ThreadPoolExecutor(1 if family == "mlp" else 2) as pool:
         for today, predicted in pool.map(of_day, days, learned):

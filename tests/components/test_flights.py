@@ -56,8 +56,9 @@ def flights(home: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelSp
     for _ in upstream.write(FIRST, FIRST + timedelta(days=DAYS - 1), settings().landing):
         pass
     for number in range(DAYS):
-        ingested = inline.run(inline.of(spec, Interval.of_day(FIRST + timedelta(days=number))), "ingest")
-    assert ingested["labels"].partitions, "the last day completes the labels of the day before"
+        inline.ingest(spec, day := Interval.of_day(FIRST + timedelta(days=number)))
+    labelled = inline.run(inline.of(spec, day), "train", last="labels")["labels"]
+    assert len(labelled.partitions) == DAYS - 1, "the last day completes the labels of the day before"
     yield spec
 
 
@@ -112,7 +113,7 @@ def test_refitting_each_day_learns_what_was_known_that_morning_and_nothing_later
 
     for _ in upstream.write(last, last, settings().landing):
         pass
-    inline.run(inline.of(spec, Interval.of_day(last)), "ingest")
+    inline.ingest(spec, Interval.of_day(last))
     assert (report._refitted(spec, "logistic_regression", parameters, moments, requests) == probabilities).all()
 
 

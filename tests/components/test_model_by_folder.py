@@ -49,11 +49,11 @@ def parcels(
 def trained(parcels: ModelSpec) -> dict[str, Any]:
     """Days ingested, a model trained and deployed: the training set and what the gates said."""
     for number in range(TRAINED):
-        ingested = inline.run(day_run(parcels, number), "ingest")
+        inline.ingest(parcels, day_run(parcels, number).interval)
     until_it_answers()
     done = inline.run(day_run(parcels, TRAINED - 1), "train")
     return {
-        "labelled": ingested["labels"],
+        "labelled": done["labels"],
         "data": done["validate_training"],
         "gated": done["gates"],
         "deployed": done["deploy"],
@@ -66,7 +66,7 @@ def rows_of(data: SoundTrainingSet) -> pd.DataFrame:
 
 
 def test_what_has_no_outcome_is_counted_and_has_no_row(trained: dict[str, Any]) -> None:
-    (partition,) = trained["labelled"].partitions.values()
+    *_, partition = trained["labelled"].partitions.values()
     lost = int(Day(FIRST + timedelta(days=TRAINED - 2)).parcels()["hours"].isna().sum())
     assert (partition.rows, partition.without_outcome) == (A_DAY - lost, lost) and lost > 0
 
@@ -157,7 +157,7 @@ def test_live_predictions_are_joined_with_their_outcomes(parcels: ModelSpec, tra
     for number in (TRAINED, TRAINED + 1):
         for request in Day(FIRST + timedelta(days=number)).requests():
             assert ask(request).status_code == 200
-        inline.run(day_run(parcels, number), "ingest")
+        inline.ingest(parcels, day_run(parcels, number).interval)
         watched = inline.run(day_run(parcels, number), "monitor")
     performance, decision = watched["performance"], watched["decide"]
     assert performance.rows == first.parcels()["hours"].notna().sum(), "every parcel with a known outcome, once"

@@ -55,7 +55,7 @@ def channels(
 def trained(channels: ModelSpec) -> dict[str, Any]:
     """Days ingested, a model trained and deployed: what each stage handed on."""
     for number in range(TRAINED):
-        inline.run(day_run(channels, number), "ingest")
+        inline.ingest(channels, day_run(channels, number).interval)
     until_it_answers()
     return dict(inline.run(day_run(channels, TRAINED - 1), "train"))
 
@@ -137,7 +137,7 @@ def test_live_predictions_are_watched_class_by_class(channels: ModelSpec, traine
     watched = []
     for number in range(TRAINED, TRAINED + LIVE):
         assert ask(*range(CUSTOMERS), at=answered_at(number)).status_code == 200
-        inline.run(day_run(channels, number), "ingest")
+        inline.ingest(channels, day_run(channels, number).interval)
         watched.append(inline.run(day_run(channels, number), "monitor"))
     before, outcomes, predictions = watched
     assert set(before["drift"].classes) == set(CHANNELS)

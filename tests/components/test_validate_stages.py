@@ -19,7 +19,7 @@ from evergreen.ingest.stages import extract
 from evergreen.interval import Interval
 from evergreen.lake import staging
 from evergreen.links import Link
-from evergreen.run import Run
+from evergreen.run import DatasetRun
 from evergreen.settings import PROJECT, settings
 from evergreen.spec.load import load_spec
 from evergreen.validate.stages import validate, validate_features, validate_training
@@ -66,7 +66,7 @@ def run(tmp_path, monkeypatch):
     (folder / "label.sql").write_text("select 1")
     monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / "home"))
     settings.cache_clear()
-    yield Run(load_spec(folder), DAY)
+    yield DatasetRun(load_spec(folder).own_data(), DAY)
     settings.cache_clear()
 
 
@@ -369,10 +369,10 @@ def test_too_little_to_learn_from_is_missing_evidence(run):
 
 def test_the_stages_of_the_shipped_contracts_are_readable_by_great_expectations():
     from evergreen.spec.contract import load_contract
-    from evergreen.spec.load import load_all
+    from evergreen.spec.load import load
     from evergreen.validate import expectations
 
-    specs, _ = load_all(PROJECT / "include" / "models")
+    specs = load(PROJECT / "include" / "models").valid_datasets
     tables = [(spec, table) for spec in specs for table in (*spec.sources, *spec.features)]
     assert tables
     for spec, table in tables:

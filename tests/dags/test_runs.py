@@ -48,7 +48,6 @@ INGEST = [
     "features",
     "validate_features",
     "publish_features",
-    "labels",
     "materialize",
 ]
 Report = dict[str, Any]
@@ -205,7 +204,6 @@ def test_results_travel_from_task_to_task(report: Report) -> None:
             assert source["staged"]["rows"] == published["rows"] + published["quarantined"], name
     last = report["ingest"][-1]["results"]
     assert all(list(partitions) == ["2026-01-05"] for partitions in last["publish_features"]["views"].values())
-    assert list(last["labels"]["partitions"]) == ["2026-01-04"], "the label that matured with this day"
     assert all(list(partitions) == ["2026-01-05"] for partitions in last["materialize"]["views"].values())
 
 
@@ -213,7 +211,6 @@ def test_a_day_that_is_run_again_writes_nothing_new(report: Report) -> None:
     again = report["again"]
     assert again["state"] == "success"
     assert not any(again["results"]["publish_features"]["views"].values())
-    assert not again["results"]["labels"]["partitions"]
     assert not any(again["results"]["materialize"]["views"].values())
     first = report["ingest"][0]["results"]["publish"]["sources"]
     assert {n: s["content_hash"] for n, s in again["results"]["publish"]["sources"].items()} == {
@@ -251,6 +248,7 @@ def test_training_ends_with_a_version_that_serves(report: Report, stack: dict[st
     run = report["train"]
     assert run["state"] == "success", run["tasks"]
     assert run["tasks"] == {
+        "labels": "success",
         "build": "success",
         "validate_training": "success",
         "tune": ["success", "success"],
@@ -285,7 +283,9 @@ def test_a_monitored_day_without_drift_triggers_nothing(report: Report) -> None:
     assert run["results"]["collect"]["version"] == 1
     assert run["results"]["decide"]["action"] in ("none", "alert"), run["results"]["decide"]
     assert run["tasks"]["alert"] == ("skipped" if run["results"]["decide"]["action"] == "none" else "success")
-    assert [run["tasks"][task] for task in ("collect", "quality", "drift", "performance", "decide")] == ["success"] * 5
+    assert [run["tasks"][task] for task in ("collect", "labels", "quality", "drift", "performance", "decide")] == [
+        "success"
+    ] * 6
     assert [run["tasks"][task] for task in ("retrain_wanted", "retrain")] == ["skipped"] * 2
     decided = run["results"]["decide"]
     assert run["assets"]["churn_decisions"] == {

@@ -16,14 +16,16 @@ import yaml
 
 from evergreen.orchestration import assets
 from evergreen.settings import PROJECT
-from evergreen.spec.load import load_all
+from evergreen.spec.load import load
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
     from airflow.sdk import DAG
 
-SPECS, _ = load_all(PROJECT / "include" / "models")
+DECLARED = load(PROJECT / "include" / "models")
+SPECS, DATASETS = DECLARED.valid_models, DECLARED.valid_datasets
 LOOPS = ("ingest", "train", "monitor", "rollback")
+OWNERS = {loop: DATASETS if loop == "ingest" else SPECS for loop in LOOPS}
 HEAVY = set(
     tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]["flake8-tidy-imports"][
         "banned-module-level-imports"
@@ -40,23 +42,23 @@ def dags(dag_bag: DagBag) -> list[DAG]:
 
 def test_exactly_the_loops_of_every_spec_and_no_import_error(dag_bag: DagBag) -> None:
     assert dag_bag.import_errors == {}
-    assert SPECS, "no valid model folder"
-    assert set(dag_bag.dags) == {f"{spec.model}__{loop}" for spec, loop in itertools.product(SPECS, LOOPS)}
+    assert SPECS and DATASETS, "no valid folder"
+    assert set(dag_bag.dags) == {f"{spec.name}__{loop}" for loop, specs in OWNERS.items() for spec in specs}
 
 
 def test_every_file_gives_one_dag_a_spec(dag_bag: DagBag) -> None:
     per_file = {stats.file.rsplit("/", 1)[-1]: stats.dag_num for stats in dag_bag.dagbag_stats}
-    assert per_file == {f"{loop}.py": len(SPECS) for loop in LOOPS} | {"spec_errors.py": 0}
+    assert per_file == {f"{loop}.py": len(specs) for loop, specs in OWNERS.items()} | {"spec_errors.py": 0}
 
 
 def test_the_graphs_read_like_the_design(dag_bag: DagBag) -> None:
     chains = {
-        "ingest": "extract validate publish features validate_features publish_features labels materialize",
-        "train": "build validate_training tune evaluate gates register probe deploy",
+        "ingest": "extract validate publish features validate_features publish_features materialize",
+        "train": "labels build validate_training tune evaluate gates register probe deploy",
         "rollback": "rollback",
     }
-    for spec, (loop, chain) in itertools.product(SPECS, chains.items()):
-        dag = dag_bag.dags[f"{spec.model}__{loop}"]
+    for spec, loop in [(spec, name) for name in chains for spec in OWNERS[name]]:
+        dag, chain = dag_bag.dags[f"{spec.name}__{loop}"], chains[loop]
         assert [task.task_id for task in dag.topological_sort()] == chain.split()
         for upstream, downstream in itertools.pairwise(chain.split()):
             assert upstream in dag.get_task(downstream).upstream_task_ids, f"{downstream} does not wait for {upstream}"
@@ -114,15 +116,15 @@ def test_retraining_is_triggered_by_nothing_but_a_decision(dag_bag: DagBag) -> N
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_house_rules_of_dags(dag_bag: DagBag, loop: str) -> None:
-    for spec in SPECS:
-        dag = dag_bag.dags[f"{spec.model}__{loop}"]
+    for spec in OWNERS[loop]:
+        dag = dag_bag.dags[f"{spec.name}__{loop}"]
         named = f"{dag.dag_id}: "
         assert dag.owner == spec.owner.name, named + "the owner is the spec's"
         assert dag.description, named + "a description says what it does"
         assert dag.doc_md is not None and "**Triage**" in dag.doc_md and "**Runbook**" in dag.doc_md, (
             named + "doc_md tells on-call what to do"
         )
-        assert {"evergreen", spec.model, loop} <= set(dag.tags), named + "tags find it in the UI"
+        assert {"evergreen", spec.name, loop} <= set(dag.tags), named + "tags find it in the UI"
         assert dag.start_date is not None and dag.start_date.date() == spec.first_day
         if loop == "rollback":
             assert type(dag.timetable).__name__ == "NullTimetable" and not dag.is_paused_upon_creation, (
@@ -149,10 +151,10 @@ def test_the_page_of_a_dag_tells_of_each_of_its_tasks(dag_bag: DagBag) -> None:
 def test_nothing_is_scheduled_after_the_last_day_of_data_also_once_airflow_has_stored_the_dag(dag_bag: DagBag) -> None:
     from airflow.serialization.serialized_objects import DagSerialization
 
-    ended = [spec for spec in SPECS if spec.last_day is not None]
+    ended = [(spec, loop) for loop in ("ingest", "monitor") for spec in OWNERS[loop] if spec.last_day is not None]
     assert ended
-    for spec, loop in itertools.product(ended, ("ingest", "monitor")):
-        stored = DagSerialization.from_dict(DagSerialization.to_dict(dag_bag.dags[f"{spec.model}__{loop}"]))
+    for spec, loop in ended:
+        stored = DagSerialization.from_dict(DagSerialization.to_dict(dag_bag.dags[f"{spec.name}__{loop}"]))
         day = timedelta(days=1)
         first, last = (
             pendulum.datetime(each.year, each.month, each.day) for each in (spec.last_day - 2 * day, spec.last_day)
@@ -176,26 +178,22 @@ def test_a_schedule_after_midnight_begins_an_interval_on_the_last_day_too() -> N
 
 
 def test_what_comes_late_is_awaited_by_the_tasks_that_need_it(dag_bag: DagBag) -> None:
-    from evergreen.features import stages as features
-    from evergreen.ingest import stages as ingest
+    from evergreen.ingest import stages as ingestion
+    from evergreen.labels import stages as labelling
 
-    for spec in SPECS:
-        awaited = {
-            (loop, task.task_id): task.awaits
-            for loop in ("ingest", "train", "monitor")
-            for task in dag_bag.dags[f"{spec.model}__{loop}"].tasks
-            if getattr(task, "awaits", None) is not None
-        }
-        assert awaited == {
-            ("ingest", "extract"): ingest.awaited,
-            ("train", "build"): features.awaited,
-            ("monitor", "performance"): features.awaited,
-        }
-        for loop, limit in (("ingest", 2), ("train", 12), ("monitor", 2)):
-            dag = dag_bag.dags[f"{spec.model}__{loop}"]
-            assert dag.dagrun_timeout == timedelta(hours=limit) + spec.schedule.wait, "to wait is no part of the limit"
-        rollback = dag_bag.dags[f"{spec.model}__rollback"]
-        assert rollback.dagrun_timeout == timedelta(hours=1), "a rollback waits for nothing"
+    expected = {
+        "ingest": {"extract": ingestion.awaited},
+        "train": {"labels": labelling.awaited},
+        "monitor": {"labels": labelling.awaited},
+        "rollback": {},
+    }
+    limits = {"ingest": 2, "train": 12, "monitor": 2, "rollback": 1}
+    for loop, spec in [(name, spec) for name in LOOPS for spec in OWNERS[name]]:
+        dag = dag_bag.dags[f"{spec.name}__{loop}"]
+        awaited = {task.task_id: task.awaits for task in dag.tasks if getattr(task, "awaits", None) is not None}
+        assert awaited == expected[loop], dag.dag_id
+        waits = timedelta() if loop == "rollback" else spec.schedule.wait
+        assert dag.dagrun_timeout == timedelta(hours=limits[loop]) + waits, "to wait is no part of the limit"
 
 
 def test_house_rules_of_tasks(dag_bag: DagBag) -> None:
@@ -261,7 +259,12 @@ def test_every_asset_is_declared_in_one_module_and_produced_where_it_changes(dag
         assets.champion: ["deploy", "rollback"],
         assets.decisions: ["decide"],
     }
-    declared = [(make(spec).uri, task) for spec in SPECS for make, tasks in producers.items() for task in tasks]
+    declared = [
+        (make(spec).uri, task)
+        for make, tasks in producers.items()
+        for spec in (DATASETS if make is assets.features else SPECS)
+        for task in tasks
+    ]
     produced = [(outlet.uri, task.task_id) for dag in dags(dag_bag) for task in dag.tasks for outlet in task.outlets]
     assert sorted(produced) == sorted(declared)
 

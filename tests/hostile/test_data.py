@@ -43,8 +43,8 @@ from evergreen.interval import Interval
 from evergreen.loops import inline
 from evergreen.run import Run
 from evergreen.settings import MEGABYTE, PROJECT, settings
+from evergreen.spec.dataset import Source
 from evergreen.spec.load import load_spec
-from evergreen.spec.schema import Source
 
 DAY, SUBJECT = "2026-01-05", "shop/visits of 2026-01-05"
 COLUMNS = {"id": "int", "spent": "float", "at": "timestamp", "day": "date", "note": "string"}
@@ -456,7 +456,7 @@ def churn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     first = date(2026, 1, 1)
     for _ in write_days(World(seed=4, size=60), first, first, settings().landing):
         pass
-    yield inline.of(load_spec(PROJECT / "include" / "models" / "churn"), Interval.of_day(first))
+    yield inline.of(load_spec(PROJECT / "include" / "models" / "churn").datasets["churn"], Interval.of_day(first))
     settings.cache_clear()
 
 

@@ -30,7 +30,7 @@ from evergreen.monitor import drift_report
 from evergreen.monitor import stages as monitor
 from evergreen.quoting import shown
 from evergreen.reports import pages
-from evergreen.run import Run
+from evergreen.run import DatasetRun
 from evergreen.serve.predictions import Prediction, PredictionLog
 from evergreen.settings import PROJECT, Settings, settings
 from evergreen.spec.load import load_spec
@@ -136,7 +136,7 @@ def data_docs(reports: Settings, tmp_path_factory: pytest.TempPathFactory) -> tu
     cells = cells.assign(visit_id=[f"v{n}" for n in cells.index], guest_id=PLANT, at="2026-01-05T10:00:00Z", spent="9")
     cells.loc[3, "spent"] = PLANT  # does not fit its type
     cells[["visit_id", "guest_id", "at", "spent", "kind"]].to_csv(batch, index=False)
-    run, lines = Run(load_spec(folder), Interval.of_day(date(2026, 1, 5))), Lines()
+    run, lines = DatasetRun(load_spec(folder).own_data(), Interval.of_day(date(2026, 1, 5))), Lines()
     logging.getLogger("evergreen").addHandler(lines)
     try:
         with pytest.raises(ContractBroken) as broken:

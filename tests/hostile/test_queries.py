@@ -19,7 +19,7 @@ from evergreen.interval import Interval
 from evergreen.local import postgres
 from evergreen.settings import settings
 from evergreen.spec import query, source_query
-from evergreen.spec.schema import Source
+from evergreen.spec.dataset import Source
 
 BOUNDED = "at >= %(start)s AND at < %(end)s"
 READ = f"SELECT id, at FROM orders WHERE {BOUNDED}"

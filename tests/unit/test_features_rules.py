@@ -29,7 +29,7 @@ def day(number: int) -> Interval:
 
 
 def test_features_look_back_over_whole_days_and_never_ahead() -> None:
-    spans = rules.feature_spans(spec_of(), "spend", day(3))
+    spans = rules.feature_spans(spec_of().own_data(), "spend", day(3))
     assert [w.partition for w in spans] == ["2026-01-04", "2026-01-05", "2026-01-06"]
     assert spans[0].days == ("2026-01-02", "2026-01-03", "2026-01-04")
     assert spans[0].start == datetime(2026, 1, 2, tzinfo=UTC)
@@ -37,7 +37,7 @@ def test_features_look_back_over_whole_days_and_never_ahead() -> None:
 
 
 def test_a_look_back_of_part_of_a_day_reads_the_whole_day_but_sees_only_its_part() -> None:
-    span = rules.feature_spans(spec_of(look_back="36h"), "spend", day(3))[0]
+    span = rules.feature_spans(spec_of(look_back="36h").own_data(), "spend", day(3))[0]
     assert span.days == ("2026-01-03", "2026-01-04")
     assert span.start == datetime(2026, 1, 3, 12, tzinfo=UTC)
 
@@ -54,21 +54,36 @@ def test_a_label_sees_the_interval_before_its_cutoff_and_its_horizon() -> None:
 
 
 def test_days_before_the_first_count_as_present() -> None:
-    first = rules.feature_spans(spec_of(), "spend", day(0))[0]
+    first = rules.feature_spans(spec_of().own_data(), "spend", day(0))[0]
     assert first.days == ("2026-01-01",)
     assert [w.partition for w in rules.label_spans(spec_of(), day(0))] == ["2026-01-01"]
 
 
+@pytest.mark.parametrize(
+    ("as_of", "partitions"),
+    [
+        (2, []),
+        (3, ["2026-01-01"]),
+        (5, ["2026-01-01", "2026-01-02", "2026-01-03"]),
+        (33, [d.partition for d in days(date(2026, 1, 3), date(2026, 1, 31))]),
+    ],
+)
+def test_a_training_uses_the_labels_that_are_mature_within_its_window(as_of: int, partitions: list[str]) -> None:
+    spans = rules.mature_label_spans(spec_of(), day(as_of).start)
+    assert [span.partition for span in spans] == partitions
+    assert all(span.end <= day(as_of).start for span in spans)
+
+
 @pytest.mark.parametrize("missing", [1, 2, 3])
 def test_nothing_is_due_while_a_day_is_missing(missing: int) -> None:
-    span = rules.feature_spans(spec_of(), "spend", day(3))[0]
+    span = rules.feature_spans(spec_of().own_data(), "spend", day(3))[0]
     present = {day(n).partition: f"h{n}" for n in (1, 2, 3) if n != missing}
     assert rules.due([span], "query", {"events": present}, {}) == []
 
 
 @pytest.mark.parametrize("change", ["content", "query", "nothing"])
 def test_due_again_exactly_when_what_it_is_computed_from_changed(change: str) -> None:
-    span = rules.feature_spans(spec_of(), "spend", day(3))[0]
+    span = rules.feature_spans(spec_of().own_data(), "spend", day(3))[0]
     raw = {"events": dict.fromkeys(span.days, "old")}
     recorded = {span.partition: rules.due([span], "query", raw, {})[0].inputs_hash}
     if change == "content":
@@ -78,15 +93,15 @@ def test_due_again_exactly_when_what_it_is_computed_from_changed(change: str) ->
 
 
 def test_the_declaration_covers_query_features_and_source_columns() -> None:
-    spec = spec_of()
+    spec = spec_of().own_data()
     base = rules.feature_declaration(spec, "spend", "select 1")
     wider = spec.sources["events"].model_copy(update={"keys": ("id", "at")})
     assert base != rules.feature_declaration(spec, "spend", "select 2")
-    assert base != rules.feature_declaration(spec_of(look_back="4d"), "spend", "select 1")
+    assert base != rules.feature_declaration(spec_of(look_back="4d").own_data(), "spend", "select 1")
     assert base != rules.feature_declaration(
         spec.model_copy(update={"sources": {"events": wider}}), "spend", "select 1"
     )
-    assert base == rules.feature_declaration(spec_of(horizon="5d"), "spend", "select 1")
+    assert base == rules.feature_declaration(spec_of(horizon="5d").own_data(), "spend", "select 1")
 
 
 class World:
@@ -105,7 +120,7 @@ class World:
     def run(self, interval: Interval, content: str):
         self.raw[interval.partition] = content
         yield
-        spans = rules.feature_spans(self.spec, "spend", interval)
+        spans = rules.feature_spans(self.spec.own_data(), "spend", interval)
         candidates = self._due(spans, self.features)
         yield
         while candidates:
@@ -116,7 +131,7 @@ class World:
             now = self._due(spans, self.features)
             candidates = {partition: now[partition] for partition in candidates.keys() & now.keys()}
             yield
-        spans = rules.label_spans(self.spec, interval)
+        spans = rules.mature_label_spans(self.spec, DAYS[-1].end)  # of a training that comes after it
         while due := self._due(spans, self.labels):
             yield
             self.labels.update(due)

@@ -22,7 +22,7 @@ def test_rows_are_known_when_their_batch_is_complete_whenever_it_is_ingested() -
 
 
 def test_a_batch_that_may_still_grow_is_named_with_the_moment_when_it_is_complete() -> None:
-    spec = load_spec(PROJECT / "include" / "models" / "churn")
+    spec = load_spec(PROJECT / "include" / "models" / "churn").datasets["churn"]
     assert (growing(spec, END, END), delay(spec)) == ([], timedelta(0))
     usage = spec.sources["usage"].model_copy(update={"complete_after": timedelta(hours=2)})
     slow = spec.model_copy(update={"sources": spec.sources | {"usage": usage}})

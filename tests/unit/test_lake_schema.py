@@ -25,8 +25,8 @@ from evergreen.lake.schema import (
 from evergreen.serve.messages import answer_type
 from evergreen.settings import PROJECT
 from evergreen.spec.columns import ADDED, KNOWN_AT, PARTITION, RESERVED, RESERVED_KEYS
+from evergreen.spec.dataset import NAME
 from evergreen.spec.load import load_spec
-from evergreen.spec.schema import NAME
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True)
 
@@ -46,7 +46,11 @@ def test_different_tables_have_different_places(model: str, other: str, name: st
 
 def test_a_table_says_where_it_lies() -> None:
     table = RAW.of("churn", "usage")
-    assert (str(table), table.within_model) == ("churn/raw/usage", "raw/usage")
+    assert (str(table), table.seen_from("churn"), table.seen_from("tickets")) == (
+        "churn/raw/usage",
+        "raw/usage",
+        "churn/raw/usage",
+    )
     assert str(table.at("2026-01-05")) == "churn/raw/usage/2026-01-05"
     assert str(PREDICTIONS.of("churn")) == "churn/predictions/live"
 

@@ -44,7 +44,7 @@ FOUNDATION = {
 }
 STAGES = {
     f"evergreen.{part}.stages"
-    for part in ("ingest", "validate", "features", "train", "evaluate", "registry", "serve", "monitor")
+    for part in ("ingest", "validate", "features", "labels", "train", "evaluate", "registry", "serve", "monitor")
 }
 TIDY = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]["flake8-tidy-imports"]
 HEAVY = set(TIDY["banned-module-level-imports"])
@@ -356,6 +356,7 @@ def test_rules_are_pure() -> None:
                         "schema",
                         "asking",
                         "columns",
+                        "dataset",
                         "durations",
                         "families",
                         "kinds",

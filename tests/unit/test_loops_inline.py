@@ -93,7 +93,9 @@ def _three(loop: Wire) -> None:
 
 
 def _wired(monkeypatch: pytest.MonkeyPatch, name: LoopName, wiring: Callable[[Wire], None]) -> None:
-    monkeypatch.setattr(inline, "LOOPS", {**LOOPS, name: Loop(name, "a test", wiring)})
+    monkeypatch.setattr(
+        inline, "LOOPS", {**LOOPS, name: Loop(name, "dataset" if name == "ingest" else "model", "a test", wiring)}
+    )
 
 
 @pytest.fixture
@@ -351,7 +353,7 @@ def test_the_monitor_trains_only_when_its_decision_says_so(spec: ModelSpec, monk
         def training(loop: Wire) -> None:
             loop.stage(train)
 
-        loops = {"monitor": Loop("monitor", "", wiring), "train": Loop("train", "", training)}
+        loops = {"monitor": Loop("monitor", "model", "", wiring), "train": Loop("train", "model", "", training)}
         monkeypatch.setattr(inline, "LOOPS", loops)
         return inline.run(watched, "monitor")
 

@@ -16,7 +16,7 @@ from evergreen.handovers.train import Candidate
 from evergreen.loops import catalogue
 from evergreen.loops.wire import VALUES, Loop, LoopName, Step, Wire
 from evergreen.loops.wiring import LOOPS
-from evergreen.run import Run
+from evergreen.run import DatasetRun, Run
 from evergreen.settings import PROJECT
 from evergreen.spec.load import load_spec
 from tests.handovers import tracked
@@ -31,7 +31,7 @@ def test_the_page_of_the_loops_has_not_drifted() -> None:
         "docs/loops.md is old: run `evergreen loops`"
     )
     for loop, step in STEPS:
-        assert f"| `{step.name}`" in page and f"`<model>__{loop.name}`" in page
+        assert f"| `{step.name}`" in page and f"`<{loop.of}>__{loop.name}`" in page
 
 
 def test_every_loop_is_wired() -> None:
@@ -49,7 +49,7 @@ def test_a_stage_takes_what_the_stages_before_it_hand_over(loop: Loop, step: Ste
         return
     hints = get_type_hints(step.stage)
     run, *names = inspect.signature(step.stage).parameters
-    assert hints[run] is Run and issubclass(step.hands_over, Handover)
+    assert hints[run] is (DatasetRun if loop.of == "dataset" else Run) and issubclass(step.hands_over, Handover)
     assert set(names) == {*step.given, *([step.over] if step.over else [])}, (
         "each parameter is a hand-over that is read"
     )

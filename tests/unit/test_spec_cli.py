@@ -11,6 +11,7 @@ import pytest
 
 from evergreen import cli
 from evergreen.settings import PROJECT, settings
+from evergreen.spec.load import Declared
 
 SPECS = Path(__file__).parents[1] / "specs"
 
@@ -18,7 +19,9 @@ SPECS = Path(__file__).parents[1] / "specs"
 def test_check_of_an_unknown_model_names_the_known_ones(
     models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("evergreen.spec.load.load_each", lambda models, deep: {})  # the deep pass has its own tests
+    monkeypatch.setattr(
+        "evergreen.spec.load.load", lambda models, data, deep: Declared({}, {})
+    )  # the deep pass has its own tests
     assert cli.main(["check", "renewal"]) == 1
     output = capsys.readouterr().err
     assert "no such folder" in output and "refunds or renewals" in output and "write renewals" in output

@@ -60,8 +60,8 @@ def test_a_valid_folder_is_a_frozen_typed_spec() -> None:
     assert (spec.label.horizon, spec.split.window) == (timedelta(days=2), timedelta(weeks=4))
     assert spec.sources["visits"].keys == ("visit_id",)
     assert spec.feature_types == {"plan": "category", "pages_7d": "int", "pages_per_visit": "float"}
-    assert spec.contract_file("reading") == RENEWALS / "contracts" / "reading.yaml"
-    assert (spec.view_sql("reading"), spec.label_sql()) == (
+    assert spec.own_data().contract_file("reading") == RENEWALS / "contracts" / "reading.yaml"
+    assert (spec.own_data().view_sql("reading"), spec.label_sql()) == (
         RENEWALS / "features" / "reading.sql",
         RENEWALS / "label.sql",
     )
@@ -72,7 +72,11 @@ def test_a_valid_folder_is_a_frozen_typed_spec() -> None:
 def test_a_folder_may_say_everything_that_may_be_said() -> None:
     spec = load_spec(SPECS / "valid" / "refunds")
     assert (spec.last_day, spec.label.horizon, spec.monitoring.budget) == (None, timedelta(days=1), 31)
-    assert spec.contract_file("orders") == spec.contract_file("size") == spec.folder / "contracts" / "all.yaml"
+    assert (
+        spec.own_data().contract_file("orders")
+        == spec.own_data().contract_file("size")
+        == spec.folder / "contracts" / "all.yaml"
+    )
     content = yaml.safe_load((SPECS / "valid" / "refunds" / "model.yaml").read_text())
     for part, kind in (
         (content, ModelSpec),
@@ -80,7 +84,7 @@ def test_a_folder_may_say_everything_that_may_be_said() -> None:
         (content["request"], type(spec.request)),
         (content["features"]["habits"], type(spec.features["habits"])),
     ):
-        assert set(part) == set(kind.model_fields), "the example leaves a key out"
+        assert set(part) == set(kind.model_fields) - {"data"}, "the example leaves a key out"
     assert set(content["gates"]) == set(type(spec.gates).model_fields) - {"minimum_per_class"}, "of several classes"
     assert spec.keys == {"order_id": "int", "buyer_id": "string"}
     assert [spec.entity_of(view).name for view in spec.features] == ["order", "buyer"]
@@ -679,7 +683,7 @@ def test_words_that_yaml_would_take_for_something_else_stay_words(folder: Path) 
         "    column: plan\n"
         "    value_set: [no, on, 10:30, 010, 2026-01-01, 'true', true, 1e3]\n"
     )
-    (expectation,) = load_contract(load_spec(folder), "readers").expectations
+    (expectation,) = load_contract(load_spec(folder).own_data(), "readers").expectations
     assert expectation.arguments["value_set"] == ["no", "on", "10:30", 10, "2026-01-01", "true", True, 1000.0]
     assert expectation.severity == "critical"
 
@@ -688,7 +692,7 @@ def test_a_contract_that_cannot_be_read_is_a_spec_error(folder: Path) -> None:
     spec = load_spec(folder)
     (folder / "contracts" / "readers.yaml").write_text("expectations:\n  - column: plan\n")
     with pytest.raises(SpecError, match=r"expectations\.0\.type"):
-        load_contract(spec, "readers")
+        load_contract(spec.own_data(), "readers")
 
 
 # a folder of models

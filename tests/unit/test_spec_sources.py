@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from evergreen.errors import SpecError
+from evergreen.spec.dataset import Source
 from evergreen.spec.load import load_spec
-from evergreen.spec.schema import ModelSpec, Source
+from evergreen.spec.schema import ModelSpec
 
 RENEWALS = Path(__file__).parents[1] / "specs" / "valid" / "renewals"
 MODEL = (RENEWALS / "model.yaml").read_text()
@@ -66,7 +67,7 @@ def test_every_kind_of_source_can_be_declared(name: str, folder: Path) -> None:
 def test_the_query_of_a_source_is_named_after_it(folder: Path) -> None:
     declared(folder, "connection: shop_db")
     spec = load_spec(folder)
-    assert spec.source_sql("visits") == folder / "sources" / "visits.sql"
+    assert spec.own_data().source_sql("visits") == folder / "sources" / "visits.sql"
     assert ModelSpec.model_validate_json(spec.model_dump_json()).at(folder) == spec
 
 

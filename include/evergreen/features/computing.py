@@ -19,6 +19,7 @@ from evergreen.quoting import listed
 from evergreen.spec import files
 from evergreen.spec.asking import EveryInterval, OnRequest
 from evergreen.spec.columns import EVENT, PARTITION
+from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.kinds import KINDS
 from evergreen.spec.runner import Query, QueryRefused, Tables, opened, schema
 from evergreen.spec.schema import ModelSpec
@@ -28,10 +29,10 @@ _LEAK_PROBES = 3  # moments of a day at which requests are replayed without what
 _MINUTES = 20  # a query may take; the task that runs it has 30
 
 
-def features(spec: ModelSpec, view: str, span: Span) -> pa.Table:
+def features(spec: DatasetSpec, view: str, span: Span) -> pa.Table:
     """The rows of one feature partition: key, features as declared, event_timestamp = known_at = as_of, partition."""
     query, as_of = Query.of_view(spec, view), span.interval.as_of
-    doing = f"computing {spec.model}/{view} of {span.partition}"
+    doing = f"computing {spec.name}/{view} of {span.partition}"
     with _opened(query, span) as tables_of:
         result = _result(tables_of, {"as_of": as_of}, doing)
     return _stamped(result, span.partition, event_timestamp=as_of, known_at=as_of)
@@ -144,11 +145,11 @@ def _result(tables_of: Tables, parameters: Mapping[str, datetime], doing: str) -
         raise _wrong_query(query.file, doing, str(error), allowed) from error
 
 
-def _raw(spec: ModelSpec, source: str, days: Sequence[str]) -> pa.Table:
+def _raw(spec: ModelSpec | DatasetSpec, source: str, days: Sequence[str]) -> pa.Table:
     """The published rows of a source's days, with the declared columns and types,
     and known_at; times lose their zone."""
     columns = schema(spec.sources[source])
-    stored = tables.read(RAW.of(spec.model, source), partitions=list(days)) if days else None
+    stored = tables.read(RAW.of(spec.dataset_of(source), source), partitions=list(days)) if days else None
     if stored is None:
         return columns.empty_table()
     # A column that was declared later is missing from a table whose partitions are all older.

@@ -32,7 +32,7 @@ def read(spec: ModelSpec, entity_rows: pd.DataFrame) -> pd.DataFrame:
                 doing,
                 found=f"no feature table yet: {error}",
                 expected="every view ingested for at least one interval",
-                next_step=f"run {spec.model}__ingest for the model's first days",
+                next_step=f"ingest the first days of {', '.join(spec.datasets)}",
             ) from error
     features: pd.DataFrame = job.to_df()
     return features[[*entity_rows.columns, *spec.stored_types]]

@@ -1,111 +1,137 @@
-"""Feast's objects of a model: built from its spec, never declared twice, and applied where they are missing or differ.
+"""Feast's objects of datasets and models: built from what is declared, never declared twice, and applied where they are
+missing or differ.
 
-Stages apply their own model's; `feast apply` in feature_repo/ does the same for every model, and for hand-written
-definitions (docs/feast.md).
+Stages apply those of their own dataset or model; `feast apply` in feature_repo/ does the same for all, and for
+hand-written definitions (docs/feast.md).
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
 from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource
 from feast.data_format import DeltaFormat
-from feast.errors import FeatureServiceNotFoundException
+from feast.errors import FeatureServiceNotFoundException, FeatureViewNotFoundException
 
 from evergreen import database
 from evergreen.features.repository import REGISTRY, answering, feature_store
 from evergreen.lake import tables
 from evergreen.lake.schema import FEATURES
 from evergreen.spec.columns import EVENT, KNOWN_AT
+from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.kinds import KINDS
 from evergreen.spec.schema import ModelSpec
 
 log = logging.getLogger(__name__)
 
-# Tag of a model's FeatureService: fingerprint of everything that was applied with it.
+# Tag of a FeatureView and of a FeatureService: fingerprint of everything that was applied with it.
 _DEFINITION = "evergreen.definition"
 
 
-def objects(spec: ModelSpec) -> list[Any]:
-    """The model's Feast objects: its views' entities, one view a feature view, and
-    the service that names all its features."""
-    declared_entities = {view: spec.entity_of(view) for view in spec.features}
+def of_dataset(spec: DatasetSpec) -> list[Entity | FeatureView]:
+    """The dataset's Feast objects: its entities that have features, and one view a feature view."""
+    about = {view: spec.entity_of(view) for view in spec.features}
     entities = {
-        entity.name: Entity(
-            name=entity.name,
-            join_keys=[entity.key],
-            value_type=KINDS[entity.type].value_type(),
-        )
-        for entity in declared_entities.values()
+        entity.name: Entity(name=entity.name, join_keys=[entity.key], value_type=KINDS[entity.type].value_type())
+        for entity in about.values()
     }
-    views = [
-        FeatureView(
-            name=view_name(spec, view),
-            entities=[entities[declared_entities[view].name]],
-            ttl=timedelta(0),  # no expiry: the look-back is part of the query, and training and serving read alike
-            schema=[
-                Field(name=name, dtype=KINDS[kind].feast_type())
-                for name, kind in {
-                    declared_entities[view].key: declared_entities[view].type,
-                    **declared.features,
-                }.items()
-            ],
-            source=FileSource(
-                name=view_name(spec, view),
-                path=tables.table_path(FEATURES.of(spec.model, view)),
-                file_format=DeltaFormat(),
-                timestamp_field=EVENT,
-                created_timestamp_column=KNOWN_AT,
-            ),
-            tags={"model": spec.model},
-            owner=spec.owner.email,
-        )
-        for view, declared in spec.features.items()
-    ]
-    fingerprint = hashlib.sha256()
-    for item in (*entities.values(), *views):
-        declared = item.to_proto().spec
-        if isinstance(item, FeatureView):
-            declared.batch_source.ClearField("meta")  # when it was built
-        fingerprint.update(declared.SerializeToString(deterministic=True))
-    tags = {"model": spec.model, _DEFINITION: fingerprint.hexdigest()}
-    service = FeatureService(
-        name=spec.model, features=views, description=spec.description, owner=spec.owner.email, tags=tags
+    return [*entities.values(), *(_view(spec, view, entities[about[view].name]) for view in spec.features)]
+
+
+def _view(spec: DatasetSpec, view: str, entity: Entity) -> FeatureView:
+    name, about = view_name(spec.name, view), spec.entity_of(view)
+    built = FeatureView(
+        name=name,
+        entities=[entity],
+        ttl=timedelta(0),  # no expiry: the look-back is part of the query, and training and serving read alike
+        schema=[
+            Field(name=column, dtype=KINDS[kind].feast_type())
+            for column, kind in {about.key: about.type, **spec.features[view].features}.items()
+        ],
+        source=FileSource(
+            name=name,
+            path=tables.table_path(FEATURES.of(spec.name, view)),
+            file_format=DeltaFormat(),
+            timestamp_field=EVENT,
+            created_timestamp_column=KNOWN_AT,
+        ),
+        tags={"dataset": spec.name},
+        owner=spec.owner.email,
     )
-    return [*entities.values(), *views, service]
+    fingerprint = hashlib.sha256(entity.to_proto().spec.SerializeToString(deterministic=True))
+    declared = built.to_proto().spec
+    declared.batch_source.ClearField("meta")  # when it was built
+    fingerprint.update(declared.SerializeToString(deterministic=True))
+    built.tags[_DEFINITION] = fingerprint.hexdigest()
+    return built
 
 
-def view_name(spec: ModelSpec, view: str) -> str:
-    """What a view of the spec is called in Feast, where all models share one project."""
-    return f"{spec.model}__{view}"
+def of_model(spec: ModelSpec) -> FeatureService:
+    """The service that names all features that a model uses, of the views of its datasets."""
+    views = {
+        each.name: each
+        for dataset in spec.datasets.values()
+        for each in of_dataset(dataset)
+        if isinstance(each, FeatureView)
+    }
+    used: list[FeatureView] = []
+    fingerprint = hashlib.sha256()
+    for view, declared in spec.features.items():
+        whole = views[view_name(spec.dataset_of(view), view)]
+        used.append(whole[[*declared.features]])
+        fingerprint.update(repr((whole.tags[_DEFINITION], [*declared.features])).encode())
+    tags = {"model": spec.model, _DEFINITION: fingerprint.hexdigest()}
+    return FeatureService(
+        name=spec.model, features=used, description=spec.description, owner=spec.owner.email, tags=tags
+    )
 
 
-def ensure_applied(spec: ModelSpec) -> bool:
-    """Apply the model's own objects where they are missing or differ from the spec; says whether it did.
+def view_name(dataset: str, view: str) -> str:
+    """What a dataset's view is called in Feast, where all datasets share one project."""
+    return f"{dataset}__{view}"
 
-    It adds and changes, and never deletes: what a model no longer declares goes with the next `feast apply`.
+
+def ensure_applied(spec: DatasetSpec | ModelSpec) -> bool:
+    """Apply the Feast objects of a dataset, or of a model and its datasets, where they are missing or differ from what
+    is declared; says whether it did.
+
+    It adds and changes, and never deletes: what is no longer declared goes with the next `feast apply`.
     """
-    *declared, service = objects(spec)
+    if isinstance(spec, DatasetSpec):
+        return _ensure_applied(spec.name, of_dataset(spec))
+    changed = [ensure_applied(dataset) for dataset in spec.datasets.values()]
+    return _ensure_applied(spec.name, [of_model(spec)]) or any(changed)
+
+
+def _ensure_applied(name: str, wanted: Sequence[Entity | FeatureView | FeatureService]) -> bool:
     store = feature_store()
-    with answering(f"applying the Feast objects of {spec.model}"):
-        if _applied(store, service):
+    with answering(f"applying the Feast objects of {name}"):
+        if _applied(store, wanted):
             return False
         with database.locked(REGISTRY, "feast"):
             store.refresh_registry()
-            if _applied(store, service):
+            if _applied(store, wanted):
                 return False
-            store.apply(declared)
-            store.apply([service])  # last: its tag says that the views and their online tables are in place
-    log.info("Feast objects of %s applied: %s", spec.model, ", ".join(item.name for item in (*declared, service)))
+            store.apply([*wanted])
+    log.info("Feast objects of %s applied: %s", name, ", ".join(item.name for item in wanted))
     return True
 
 
-def _applied(store: FeatureStore, service: FeatureService) -> bool:
+def _applied(store: FeatureStore, wanted: Sequence[Entity | FeatureView | FeatureService]) -> bool:
+    """Whether the registry has them all, as they are wanted; an entity comes with the views that are about it."""
     try:
-        registered = store.get_feature_service(service.name, allow_cache=True)
-    except FeatureServiceNotFoundException:
+        for item in wanted:
+            if isinstance(item, FeatureView):
+                tags = store.get_feature_view(item.name, allow_registry_cache=True).tags
+            elif isinstance(item, FeatureService):
+                tags = store.get_feature_service(item.name, allow_cache=True).tags
+            else:
+                continue
+            if tags.get(_DEFINITION) != item.tags[_DEFINITION]:
+                return False
+    except (FeatureServiceNotFoundException, FeatureViewNotFoundException):
         return False
-    return bool(registered.tags.get(_DEFINITION) == service.tags[_DEFINITION])
+    return True

@@ -18,13 +18,14 @@ from evergreen.features.objects import view_name
 from evergreen.features.online_store import Packed
 from evergreen.features.repository import answering, feature_store
 from evergreen.spec.columns import EVENT, KNOWN_AT
+from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.kinds import KINDS
 from evergreen.spec.schema import ModelSpec
 
 _ROWS_A_WRITE = 10_000  # bounds the Python objects that are made of them
 
 
-def write(spec: ModelSpec, view: str, rows: pa.Table) -> list[bytes]:
+def write(spec: DatasetSpec, view: str, rows: pa.Table) -> list[bytes]:
     """Write rows of a feature partition (key, features, event_timestamp, known_at) to the online store; older ones than
     the stored are ignored.
 
@@ -35,7 +36,7 @@ def write(spec: ModelSpec, view: str, rows: pa.Table) -> list[bytes]:
     Returns:
         The entities' keys as they are stored, for `others`.
     """
-    store, name = feature_store(), view_name(spec, view)
+    store, name = feature_store(), view_name(spec.name, view)
     written: list[bytes] = []
     for batch in rows.to_batches(max_chunksize=_ROWS_A_WRITE):
         with answering(f"writing {name} to the online store"):
@@ -43,28 +44,28 @@ def write(spec: ModelSpec, view: str, rows: pa.Table) -> list[bytes]:
     return written
 
 
-def others(spec: ModelSpec, view: str, as_of: datetime, but: Sequence[bytes]) -> list[str | int]:
+def others(spec: DatasetSpec, view: str, as_of: datetime, but: Sequence[bytes]) -> list[str | int]:
     """Keys of the entities whose online row is of a partition (its event time is
     `as_of`), but for those that were written."""
-    store, name = feature_store(), view_name(spec, view)
+    store, name = feature_store(), view_name(spec.name, view)
     with answering(f"looking for corrected rows of {name} in the online store"):
         entities = store.provider.online_store.others(store.config, name, as_of, but)
     return [_python(entity.entity_values[0]) for entity in entities]
 
 
 def withdraw(
-    spec: ModelSpec, view: str, as_of: datetime, keys: Sequence[str | int], instead: Iterable[pa.Table]
+    spec: DatasetSpec, view: str, as_of: datetime, keys: Sequence[str | int], instead: Iterable[pa.Table]
 ) -> None:
     """Remove the online rows that entities have of a partition, and write what
     earlier ones say instead, both or none."""
-    store, name, key = feature_store(), view_name(spec, view), spec.entity_of(view).key
+    store, name, key = feature_store(), view_name(spec.name, view), spec.entity_of(view).key
     with answering(f"withdrawing corrected rows of {name} from the online store"):
         entities = [_entity(key, value) for value in keys]
         rows = chain.from_iterable(_rows(spec, view, table) for table in instead)
         store.provider.online_store.withdraw(store.config, name, as_of, entities, rows)
 
 
-def _rows(spec: ModelSpec, view: str, rows: pa.Table | pa.RecordBatch) -> Iterator[Packed]:
+def _rows(spec: DatasetSpec, view: str, rows: pa.Table | pa.RecordBatch) -> Iterator[Packed]:
     """The rows of feature partitions as the online store takes them."""
     key = spec.entity_of(view).key
     entities = (_entity(key, value) for value in rows[key].to_pylist())
@@ -72,7 +73,7 @@ def _rows(spec: ModelSpec, view: str, rows: pa.Table | pa.RecordBatch) -> Iterat
     return zip(entities, _packed(spec, view, rows), *times, strict=True)
 
 
-def _packed(spec: ModelSpec, view: str, rows: pa.Table | pa.RecordBatch) -> Iterator[bytes]:
+def _packed(spec: DatasetSpec, view: str, rows: pa.Table | pa.RecordBatch) -> Iterator[bytes]:
     """Each row's features as a serialized `Map`; null and NaN as a value without a kind, which is Feast's null."""
     fields = [(name, KINDS[kind].feast_field) for name, kind in spec.features[view].features.items()]
     for row in zip(*(rows[name].to_pylist() for name, _ in fields), strict=True):
@@ -102,7 +103,7 @@ def read(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> list[dict[st
         return []
     store = feature_store()
     with answering(f"reading online features of {spec.model}"):
-        wanted = {view_name(spec, view): spec.entity_of(view).key for view in spec.features}
+        wanted = {view_name(spec.dataset_of(view), view): spec.entity_of(view).key for view in spec.features}
         entities = {key: [_entity(key, request[key]) for request in requests] for key in wanted.values()}
         try:
             views = store.provider.online_store.read(store.config, wanted, entities)
@@ -111,7 +112,7 @@ def read(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> list[dict[st
                 f"reading online features of {spec.model}",
                 found=str(error).strip().splitlines()[0],
                 expected="the model's views in the online store",
-                next_step=f"run {spec.model}__ingest for an interval, or `feast apply`",
+                next_step=f"ingest an interval of {', '.join(spec.data or [spec.model])}, or `feast apply`",
             ) from error
     answers = []
     names = [list(declared.features) for declared in spec.features.values()]

@@ -17,7 +17,7 @@ from evergreen.features import online_values
 from evergreen.interval import Interval
 from evergreen.lake import catalogue, tables
 from evergreen.lake.schema import FEATURES, TableId, online
-from evergreen.spec.schema import ModelSpec
+from evergreen.spec.dataset import DatasetSpec
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +52,9 @@ def replacing(view: TableId, partition: str) -> Iterator[catalogue.Entry | None]
         catalogue.record(of_store)
 
 
-def replace(spec: ModelSpec, view: str, partition: str) -> None:
+def replace(spec: DatasetSpec, view: str, partition: str) -> None:
     """Write a partition's rows, and withdraw those of entities that it no longer has. Call it within `replacing`."""
-    rows = tables.read(FEATURES.of(spec.model, view), partitions=[partition])
+    rows = tables.read(FEATURES.of(spec.name, view), partitions=[partition])
     if rows is None:
         return
     written = online_values.write(spec, view, rows)
@@ -62,13 +62,13 @@ def replace(spec: ModelSpec, view: str, partition: str) -> None:
     gone = online_values.others(spec, view, as_of, written)
     if gone:  # of an entity that a corrected partition no longer has, the newest earlier partition counts again
         online_values.withdraw(spec, view, as_of, gone, _newest_before(spec, view, partition, gone))
-        log.info("Online %s/%s: %d entities are no longer in %s", spec.model, view, len(gone), partition)
+        log.info("Online %s/%s: %d entities are no longer in %s", spec.name, view, len(gone), partition)
 
 
-def _newest_before(spec: ModelSpec, view: str, partition: str, keys: Sequence[str | int]) -> Iterator[pa.Table]:
+def _newest_before(spec: DatasetSpec, view: str, partition: str, keys: Sequence[str | int]) -> Iterator[pa.Table]:
     """Each entity's newest row of the partitions before one, from the newest back: a long
     history is not read for a few of them."""
-    key, wanted, stored = spec.entity_of(view).key, set(keys), FEATURES.of(spec.model, view)
+    key, wanted, stored = spec.entity_of(view).key, set(keys), FEATURES.of(spec.name, view)
     for earlier in sorted(catalogue.published(stored), reverse=True):
         if earlier < partition and wanted:
             rows = tables.read(stored, [earlier])

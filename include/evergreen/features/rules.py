@@ -21,9 +21,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from evergreen.interval import Interval
+from evergreen.interval import DAY, Interval, days
 
 if TYPE_CHECKING:
+    from evergreen.spec.dataset import DatasetSpec
     from evergreen.spec.schema import ModelSpec
 
 
@@ -49,18 +50,30 @@ class Due:
     inputs_hash: str
 
 
-def feature_spans(spec: ModelSpec, view: str, day: Interval) -> list[Span]:
+def feature_spans(spec: DatasetSpec, view: str, day: Interval) -> list[Span]:
     """The partitions of a view that look back at `day`, oldest first."""
     return _spans(spec, day, spec.features[view].look_back, timedelta(0))
 
 
 def label_spans(spec: ModelSpec, day: Interval) -> list[Span]:
     """The label partitions whose outcome or starting point lies in `day`, oldest first."""
-    before = day.end - day.start + spec.asking.look_back
-    return _spans(spec, day, before, spec.label.horizon)
+    return _spans(spec, day, day.end - day.start + spec.asking.look_back, spec.label.horizon)
 
 
-def _spans(spec: ModelSpec, day: Interval, before: timedelta, after: timedelta) -> list[Span]:
+def mature_label_spans(spec: ModelSpec, as_of: datetime) -> list[Span]:
+    """The label partitions that a training as of a moment may use, oldest first: their outcomes are known by then, and
+    a prediction of theirs lies within the training's window."""
+    since, matured = as_of - spec.split.window, as_of - spec.label.horizon
+    return [
+        span
+        for owner in days(max(spec.first_day, (since - DAY).date()), matured.date())
+        if since <= owner.end <= matured
+        for span in label_spans(spec, owner)
+        if span.interval == owner
+    ]
+
+
+def _spans(spec: DatasetSpec | ModelSpec, day: Interval, before: timedelta, after: timedelta) -> list[Span]:
     """The intervals `i` of the grid that `day` lies on, where `[i.end - before, i.end + after)` overlaps `day`."""
     step = day.end - day.start
     first = spec.first_day.isoformat()
@@ -79,10 +92,23 @@ def _shift(interval: Interval, steps: int) -> Interval:
     return Interval(interval.start + offset, interval.end + offset)
 
 
-def feature_declaration(spec: ModelSpec, view: str, sql: str) -> str:
+def feature_declaration(spec: DatasetSpec, view: str, sql: str) -> str:
     """Everything declared that decides what a view's partition holds; a change makes every partition due again."""
     declared = spec.features[view]
-    return _declaration(spec, declared.sources, sql, declared.model_dump(mode="json", exclude={"contract", "sql"}))
+    keys = declared.model_dump(mode="json", exclude={"contract", "sql"})
+    if spec.of_a_model:  # whose first entity and references are all one declaration, as they always were
+        first, *others = spec.entities
+        about: list[object] = [
+            _entity(spec, first),
+            {name: spec.entities[name].model_dump(mode="json") for name in others},
+        ]
+    else:  # what another view is about changes nothing here
+        about = [_entity(spec, spec.entity_of(view).name), {}]
+    return _declaration(spec, declared.sources, sql, keys, about)
+
+
+def _entity(spec: DatasetSpec, name: str) -> dict[str, object]:
+    return {"name": name, **spec.entities[name].model_dump(mode="json")}
 
 
 def label_sources(spec: ModelSpec) -> tuple[str, ...]:
@@ -95,19 +121,19 @@ def label_declaration(spec: ModelSpec, sql: str, *asking: str) -> str:
     text of each of `spec.asking.queries`."""
     declared: dict[str, object] = spec.label.model_dump(mode="json", exclude={"sql"})
     declared |= spec.asking.declaration(asking)
-    return _declaration(spec, label_sources(spec), sql, declared)
+    references = {name: other.model_dump(mode="json") for name, other in spec.references.items()}
+    about: list[object] = [spec.entity.model_dump(mode="json"), references]
+    return _declaration(spec, label_sources(spec), sql, declared, about)
 
 
-def _declaration(spec: ModelSpec, sources: Iterable[str], sql: str, declared: dict[str, object]) -> str:
+def _declaration(
+    spec: DatasetSpec | ModelSpec, sources: Iterable[str], sql: str, declared: dict[str, object], about: list[object]
+) -> str:
     tables = {
         name: spec.sources[name].model_dump(mode="json", include={"event_time", "keys", "columns", "outcome"})
         for name in sources
     }
-    entities = [
-        spec.entity.model_dump(mode="json"),
-        {name: other.model_dump(mode="json") for name, other in spec.references.items()},
-    ]
-    return json.dumps([sql, declared, entities, tables], sort_keys=True)
+    return json.dumps([sql, declared, about, tables], sort_keys=True)
 
 
 def due(

@@ -151,20 +151,6 @@ class PublishedFeatures(Handover):
         return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()[:32]
 
 
-class WrittenLabels(WrittenPartition):
-    """A label partition that was replaced in the lake."""
-
-    without_outcome: int
-    """Requests of the day that have no outcome."""
-
-
-class Labelled(Handover):
-    """The label partitions that the interval completed or changed."""
-
-    partitions: Mapping[str, WrittenLabels]
-    """partition → what was written."""
-
-
 class Online(Handover):
     """The feature partitions that the online store has now, and had not before."""
 

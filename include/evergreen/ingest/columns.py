@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from evergreen.ingest import limits
 from evergreen.ingest.origin import Origin
 from evergreen.quoting import shown
-from evergreen.spec.schema import Source
+from evergreen.spec.dataset import Source
 
 
 def as_declared(names: Sequence[str], source: Source, origin: Origin) -> None:

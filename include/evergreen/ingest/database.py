@@ -25,7 +25,7 @@ from evergreen.ingest import limits, parse
 from evergreen.ingest.columns import as_declared
 from evergreen.ingest.origin import Origin
 from evergreen.interval import Interval
-from evergreen.spec.schema import Source
+from evergreen.spec.dataset import Source
 
 _NULL = "\\N"
 _SCHEMES = ("postgresql", "postgres")

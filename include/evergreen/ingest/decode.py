@@ -14,7 +14,7 @@ import zlib
 from evergreen.errors import BatchUnreadable
 from evergreen.ingest.landing import Part
 from evergreen.quoting import shown
-from evergreen.spec.schema import Source
+from evergreen.spec.dataset import Source
 
 _BLOCK = 1 << 20
 _LONE = re.compile("[\ud800-\udfff]")  # half a character; UTF-8 and its like have none, Python's escapes can write one

@@ -12,7 +12,7 @@ from pyarrow.parquet import ParquetFile
 from evergreen.ingest import decode, limits
 from evergreen.ingest.columns import as_declared
 from evergreen.ingest.landing import Part
-from evergreen.spec.schema import Source
+from evergreen.spec.dataset import Source
 
 _MARK, _ENCRYPTED = b"PAR1", b"PARE"
 _BATCH_ROWS = 65_536

@@ -22,8 +22,8 @@ from evergreen.ingest.landing import Part
 from evergreen.ingest.origin import Origin, address
 from evergreen.lake import schema
 from evergreen.quoting import shown
+from evergreen.spec.dataset import Source
 from evergreen.spec.kinds import KINDS, ColumnType
-from evergreen.spec.schema import Source
 from evergreen.sql import quoted
 
 log = logging.getLogger(__name__)

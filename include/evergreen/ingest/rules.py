@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from evergreen.errors import RowsUnaccounted
 from evergreen.interval import Interval
-from evergreen.spec.schema import ModelSpec
+from evergreen.spec.dataset import DatasetSpec
 
 
 def known_at(interval: Interval) -> datetime:
@@ -15,7 +15,7 @@ def known_at(interval: Interval) -> datetime:
     return interval.end
 
 
-def growing(spec: ModelSpec, as_of: datetime, now: datetime) -> list[str]:
+def growing(spec: DatasetSpec, as_of: datetime, now: datetime) -> list[str]:
     """Sources whose batch may still grow, each with the moment when it is complete."""
     return [
         f"{name} (complete at {as_of + source.complete_after:%Y-%m-%d %H:%M} UTC)"
@@ -24,7 +24,7 @@ def growing(spec: ModelSpec, as_of: datetime, now: datetime) -> list[str]:
     ]
 
 
-def delay(spec: ModelSpec) -> timedelta:
+def delay(spec: DatasetSpec) -> timedelta:
     """How long after the end of a day the last of its batches is complete."""
     return max(source.complete_after for source in spec.sources.values())
 

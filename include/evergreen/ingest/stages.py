@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from evergreen.handovers.ingest import Batch, Extracted, Parted, Published, PublishedSource, Validated
 from evergreen.ingest import rules
 from evergreen.lake.schema import BATCH, QUARANTINE, RAW, Partition
-from evergreen.run import Run
+from evergreen.run import DatasetRun
 from evergreen.settings import settings
 from evergreen.spec import files
 from evergreen.spec.columns import KNOWN_AT, PARTITION
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def extract(run: Run) -> Extracted:
+def extract(run: DatasetRun) -> Extracted:
     """Read the interval's batch of every source, from the landing zone or a
     database, with the declared columns and types.
 
@@ -36,11 +36,11 @@ def extract(run: Run) -> Extracted:
     from evergreen.lake import staging
 
     partition = run.interval.partition
-    staging.clean(run.spec.model)
+    staging.clean(run.spec.name)
     sources: dict[str, Batch] = {}
     for name in run.spec.sources:
         table, origin, digest = _batch(run, name)
-        file = staging.WorkingFile(model=run.spec.model, run=partition, name=name)
+        file = staging.WorkingFile(model=run.spec.name, run=partition, name=name)
         sources[name] = Batch(
             staged=staging.write(file, table, task="extract"),
             origin=origin,
@@ -51,13 +51,13 @@ def extract(run: Run) -> Extracted:
     return Extracted(partition=partition, sources=sources)
 
 
-def awaited(run: Run, now: datetime) -> list[str]:
+def awaited(run: DatasetRun, now: datetime) -> list[str]:
     """Batches of the run's day that may still grow: what a scheduled `extract`
     waits for, as it does for missing ones."""
     return rules.growing(run.spec, run.as_of, now)
 
 
-def _batch(run: Run, name: str) -> tuple[pa.Table, str, str]:
+def _batch(run: DatasetRun, name: str) -> tuple[pa.Table, str, str]:
     """The rows of a source, where they come from, and the batch's hash: of its files, or
     of the rows where no file is its own."""
     from evergreen.ingest import database, history, landing, parse
@@ -65,7 +65,7 @@ def _batch(run: Run, name: str) -> tuple[pa.Table, str, str]:
     from evergreen.lake.catalogue import content_hash
 
     spec, source, interval = run.spec, run.spec.sources[name], run.interval
-    subject = f"{spec.model}/{name} of {interval.partition}"
+    subject = f"{spec.name}/{name} of {interval.partition}"
     if source.path is None:
         file = spec.source_sql(name)
         origin = Origin(subject, f"{source.connection} by {spec.relative(file)}", f"correct {spec.relative(file)}")
@@ -79,7 +79,7 @@ def _batch(run: Run, name: str) -> tuple[pa.Table, str, str]:
     return parse.parse(parts, source), uri, landing.digest(parts)
 
 
-def publish(run: Run, validated: Validated) -> Published:
+def publish(run: DatasetRun, validated: Validated) -> Published:
     """Replace the interval's partition of every raw and quarantine table, then
     record the day in the catalogue.
 
@@ -93,7 +93,7 @@ def publish(run: Run, validated: Validated) -> Published:
     for name, parted in validated.sources.items():
         # Counted in the files, and not as the hand-over says: what is not there would be missed in silence.
         accepted, rejected = (staging.read(part).num_rows for part in (parted.accepted, parted.rejected))
-        rules.account(f"{run.spec.model}/{name} of {partition}", parted.batch.staged.rows, accepted, rejected)
+        rules.account(f"{run.spec.name}/{name} of {partition}", parted.batch.staged.rows, accepted, rejected)
     with ThreadPoolExecutor(2) as pool:  # waiting for the disk and compressing take turns
         written = list(pool.map(lambda item: _publish_source(run, *item), validated.sources.items()))
     catalogue.record(*(entry for entries in written for entry in entries))
@@ -111,15 +111,15 @@ def publish(run: Run, validated: Validated) -> Published:
     return Published(partition=partition, sources=sources)
 
 
-def _publish_source(run: Run, name: str, parted: Parted) -> list[catalogue.Entry]:
+def _publish_source(run: DatasetRun, name: str, parted: Parted) -> list[catalogue.Entry]:
     """Write one source's raw partition and, where there is something to write or to clear, its quarantine partition."""
     import pyarrow as pa
 
     from evergreen.lake import partitions, staging
 
-    model, partition, known_at = run.spec.model, run.interval.partition, rules.known_at(run.interval)
+    dataset, partition, known_at = run.spec.name, run.interval.partition, rules.known_at(run.interval)
     accepted, rejected = staging.read(parted.accepted), staging.read(parted.rejected)
-    raw, quarantine = RAW.of(model, name).at(partition), QUARANTINE.of(model, name).at(partition)
+    raw, quarantine = RAW.of(dataset, name).at(partition), QUARANTINE.of(dataset, name).at(partition)
     contents = {raw: accepted}
     if rejected.num_rows or _in_quarantine(quarantine):
         batch = pa.array([parted.batch.digest] * rejected.num_rows, pa.string())

@@ -22,7 +22,7 @@ from evergreen.lake.schema import TableId
 class Entry:
     """What is published of one partition."""
 
-    model: str  # the model's name
+    model: str  # the dataset's name; of labels, predictions and decisions the model's
     layer: str  # the layer of the lake, such as `raw`; `online` for what the online store has of a feature view
     name: str  # the table in its layer: a source, a feature view, a label
     partition: str  # the interval's day, such as `2026-01-05`
@@ -45,7 +45,7 @@ def record(*entries: Entry) -> None:
 def published(table: TableId, partitions: Sequence[str] | None = None) -> dict[str, Entry]:
     """The published partitions of a table, by key; only the given ones when some are given."""
     only = "" if partitions is None else "and partition = any(%s)"
-    parameters = [table.model, table.layer, table.name, *([] if partitions is None else [list(partitions)])]
+    parameters = [table.of, table.layer, table.name, *([] if partitions is None else [list(partitions)])]
     with connect() as connection:
         entries = TABLE.select(
             connection, f"where model = %s and layer = %s and name = %s {only} order by partition", parameters

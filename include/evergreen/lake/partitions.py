@@ -29,7 +29,7 @@ def replace(
     """
     version, table = tables.replace(partition, rows), partition.table
     return catalogue.Entry(
-        model=table.model,
+        model=table.of,
         layer=table.layer,
         name=table.name,
         partition=partition.key,

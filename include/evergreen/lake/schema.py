@@ -1,8 +1,8 @@
 """The lake's tables: which layers there are, how their tables are named, who writes them,
 and the columns that Evergreen gives them.
 
-Whoever reads or writes a table takes its `TableId` from its layer: `tables.read(RAW.of(model, "departures"))`. What the
-spec declares of a table's columns stands in the spec; docs/tables.md is made of both.
+Whoever reads or writes a table takes its `TableId` from its layer: `tables.read(RAW.of(dataset, "departures"))`. What
+the spec declares of a table's columns stands in the spec; docs/tables.md is made of both.
 """
 
 from __future__ import annotations
@@ -30,23 +30,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TableId:
-    """Which table: `<model>/<layer>/<name>`."""
+    """Which table: `<dataset>/<layer>/<name>`, or `<model>/…` where it is a model's own."""
 
-    model: str
+    of: str  # the dataset or the model
     layer: str
     name: str
 
-    @property
-    def within_model(self) -> str:
-        """`<layer>/<name>`, where the model is clear."""
-        return f"{self.layer}/{self.name}"
+    def seen_from(self, model: str) -> str:
+        """How a model's records name it: `<layer>/<name>` where it is of that name, else with its dataset."""
+        return f"{self.layer}/{self.name}" if self.of == model else str(self)
 
     def at(self, partition: str) -> Partition:
         """One of its partitions."""
         return Partition(self, partition)
 
     def __str__(self) -> str:
-        return f"{self.model}/{self.layer}/{self.name}"
+        return f"{self.of}/{self.layer}/{self.name}"
 
 
 @dataclass(frozen=True)
@@ -85,13 +84,13 @@ class _Described:
 
 @dataclass(frozen=True)
 class Layer(_Described):
-    """A layer with a table per something that the spec names."""
+    """A layer with a table per something that a dataset or a model names."""
 
     named: str  # what
 
-    def of(self, model: str, name: str) -> TableId:
-        """One of its tables."""
-        return TableId(model, self.layer, name)
+    def of(self, whose: str, name: str) -> TableId:
+        """One of its tables, of a dataset or model."""
+        return TableId(whose, self.layer, name)
 
 
 @dataclass(frozen=True)
@@ -187,4 +186,4 @@ LAYERS: tuple[Layer | LayerOfOne, ...] = (RAW, QUARANTINE, FEATURES, LABELS, PRE
 
 def online(view: TableId) -> TableId:
     """The catalogue's entries that say which content of a feature view the online store has; no table of the lake."""
-    return TableId(view.model, "online", view.name)
+    return TableId(view.of, "online", view.name)

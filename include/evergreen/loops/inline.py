@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from evergreen import files
 from evergreen.disk import told_when_full
@@ -32,8 +32,9 @@ from evergreen.loops import wire
 from evergreen.loops.wire import VALUES, LoopName, Step
 from evergreen.loops.wiring import LOOPS
 from evergreen.quoting import shown
-from evergreen.run import Run
+from evergreen.run import AnyRun, DatasetRun, Run
 from evergreen.settings import settings
+from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.schema import ModelSpec
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ Result = wire.Result | Skipped | Results  # the last: of the loop that the step 
 
 
 def run(
-    this: Run,
+    this: AnyRun,
     loop: LoopName,
     first: str | None = None,
     last: str | None = None,
@@ -95,7 +96,11 @@ def run(
 
 
 def run_days(
-    spec: ModelSpec, intervals: Sequence[Interval], loop: LoopName, first: str | None = None, last: str | None = None
+    spec: DatasetSpec | ModelSpec,
+    intervals: Sequence[Interval],
+    loop: LoopName,
+    first: str | None = None,
+    last: str | None = None,
 ) -> Iterator[tuple[Interval, Results | Exception]]:
     """Run a loop for one interval after the other: of each, its results, or the error that it ended with.
 
@@ -111,7 +116,7 @@ def run_days(
 
 
 def _one_by_one(
-    spec: ModelSpec, intervals: Sequence[Interval], loop: LoopName, first: str | None, last: str | None
+    spec: DatasetSpec | ModelSpec, intervals: Sequence[Interval], loop: LoopName, first: str | None, last: str | None
 ) -> Iterator[tuple[Interval, Results | Exception]]:
     for interval in intervals:
         outcome: Results | Exception
@@ -129,9 +134,22 @@ def steps(loop: LoopName) -> list[str]:
     return [step.name for step in LOOPS[loop].steps]
 
 
-def of(spec: ModelSpec, interval: Interval) -> Run:
+@overload
+def of(spec: DatasetSpec, interval: Interval) -> DatasetRun: ...
+@overload
+def of(spec: ModelSpec, interval: Interval) -> Run: ...
+def of(spec: DatasetSpec | ModelSpec, interval: Interval) -> AnyRun:
     """The run of an interval, by hand; again for the same interval, it is the same run."""
-    return Run(spec, interval, run_id=f"local__{interval.as_of:%Y-%m-%dT%H%MZ}", reason="manual")
+    run_id = f"local__{interval.as_of:%Y-%m-%dT%H%MZ}"
+    if isinstance(spec, DatasetSpec):
+        return DatasetRun(spec, interval, run_id=run_id, reason="manual")
+    return Run(spec, interval, run_id=run_id, reason="manual")
+
+
+def ingest(spec: ModelSpec, interval: Interval) -> None:
+    """Run the loop of every dataset that a model uses, for one interval."""
+    for dataset in spec.datasets.values():
+        run(of(dataset, interval), "ingest")
 
 
 def as_json(result: Result) -> Any:
@@ -146,7 +164,7 @@ def as_json(result: Result) -> Any:
 
 
 def _chosen(
-    this: Run, loop: LoopName, first: str | None, last: str | None
+    this: AnyRun, loop: LoopName, first: str | None, last: str | None
 ) -> tuple[Sequence[Step], Sequence[Step], Sequence[Step]]:
     """A loop's steps: those before the ones to run, those, and those after them."""
     wired, names = LOOPS[loop].steps, steps(loop)
@@ -159,7 +177,7 @@ def _chosen(
     return wired[:begin], wired[begin : end + 1], wired[end + 1 :]
 
 
-def _made(this: Run, step: Step, results: Mapping[str, Result], done: Callable[[str], object]) -> Result:
+def _made(this: AnyRun, step: Step, results: Mapping[str, Result], done: Callable[[str], object]) -> Result:
     """What comes of a step, now."""
     for earlier in step.before:
         if isinstance(before := results[earlier.name], Skipped):
@@ -184,9 +202,9 @@ def _made(this: Run, step: Step, results: Mapping[str, Result], done: Callable[[
         return Skipped(str(reason))
 
 
-def _started(this: Run, wanted: Result) -> Run:
+def _started(this: AnyRun, wanted: Result) -> Run:
     """The run that a step starts, as Airflow identifies it by its params."""
-    assert isinstance(wanted, Retraining)
+    assert isinstance(wanted, Retraining) and isinstance(this, Run)
     conf = wanted.conf
     return Run(
         this.spec,
@@ -202,9 +220,9 @@ def _started(this: Run, wanted: Result) -> Run:
 class _Kept:
     """What the steps of a run left, as files."""
 
-    def __init__(self, this: Run, loop: LoopName) -> None:
+    def __init__(self, this: AnyRun, loop: LoopName) -> None:
         self._run, self._loop = this, loop
-        self._folder = settings().home / "runs" / this.spec.model / loop / this.run_id
+        self._folder = settings().home / "runs" / this.spec.name / loop / this.run_id
 
     def file(self, step: Step) -> Path:
         """Where a step's result is kept."""
@@ -241,5 +259,5 @@ class _Kept:
         return step.read(content, self._run.spec, self._run.subject)
 
 
-def _cannot(this: Run, loop: LoopName, problem: str, expected: str, next_step: str) -> RunError:
+def _cannot(this: AnyRun, loop: LoopName, problem: str, expected: str, next_step: str) -> RunError:
     return RunError(f"running {loop} of {this.subject}", found=problem, expected=expected, next_step=next_step)

@@ -14,14 +14,14 @@ from typing import Any, Literal, get_type_hints
 
 from evergreen.errors import HandoverRefused
 from evergreen.handovers.handover import Handover
-from evergreen.spec.schema import ModelSpec
+from evergreen.spec.dataset import Folder
 
 LoopName = Literal["ingest", "train", "monitor", "rollback"]
 Stage = Callable[..., Handover]
 Result = Handover | tuple[Handover, ...]  # of one stage; of one that runs for several values, one each
 
 # What a stage can run once for each of: the parameter that takes it, and the values by the spec.
-VALUES: Mapping[str, Callable[[ModelSpec], Sequence[str]]] = {"family": lambda spec: tuple(spec.families)}
+VALUES: Mapping[str, Callable[[Any], Sequence[str]]] = {"family": lambda model: tuple(model.families)}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -51,7 +51,7 @@ class Step:
         """Every step that must have ended well."""
         return (*self.given.values(), *self.after)
 
-    def read(self, value: Any, spec: ModelSpec, subject: str) -> Result:
+    def read(self, value: Any, spec: Folder, subject: str) -> Result:
         """What this step left as JSON; of one that runs for several values, the hand-over of each.
 
         Raises:
@@ -107,9 +107,10 @@ def _given(stage: Stage, steps: Sequence[Step], over: str | None = None) -> dict
 
 @dataclass(frozen=True)
 class Loop:
-    """One loop of every model."""
+    """One loop of every dataset, or of every model."""
 
     name: LoopName
+    of: Literal["dataset", "model"]  # whose it is
     about: str  # what it does, in a few words
     wiring: Callable[[Wire], None]
 

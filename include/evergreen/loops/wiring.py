@@ -8,6 +8,7 @@ from types import MappingProxyType
 from evergreen.evaluate import stages as evaluation
 from evergreen.features import stages as features
 from evergreen.ingest import stages as ingestion
+from evergreen.labels import stages as labelling
 from evergreen.loops.wire import Loop, LoopName, Wire
 from evergreen.monitor import stages as monitoring
 from evergreen.registry import stages as registry
@@ -25,13 +26,12 @@ def ingest(loop: Wire) -> None:
     computed = loop.stage(features.compute, name="features", after=[published])
     sound = loop.stage(validation.validate_features, computed)
     stored = loop.stage(features.publish, sound, name="publish_features")
-    labelled = loop.stage(features.labels, after=[stored])
-    loop.stage(features.materialize, after=[labelled])
+    loop.stage(features.materialize, after=[stored])
 
 
 def train(loop: Wire) -> None:
     """From mature labels to a version that serves."""
-    data = loop.stage(training.build)
+    data = loop.stage(training.build, after=[loop.stage(labelling.labels)])
     sound = loop.stage(validation.validate_training, data)
     candidates = loop.each(
         training.tune, sound, over="family"
@@ -49,7 +49,7 @@ def monitor(loop: Wire) -> None:
     collected = loop.stage(monitoring.collect)
     quality = loop.stage(monitoring.quality, collected)
     drift = loop.stage(monitoring.drift, collected)
-    performance = loop.stage(monitoring.performance, collected)
+    performance = loop.stage(monitoring.performance, collected, after=[loop.stage(labelling.labels)])
     decision = loop.stage(monitoring.decide, collected, quality, drift, performance)
     loop.stage(monitoring.alert, decision)
     # The monitor's only lever: a decision starts at most one training, however often its task runs.
@@ -66,10 +66,10 @@ LOOPS: Mapping[LoopName, Loop] = MappingProxyType(
     {
         loop.name: loop
         for loop in (
-            Loop("ingest", "each day's data: validated, published, turned into features and labels", ingest),
-            Loop("train", "tune, gate, register and deploy a model", train),
-            Loop("monitor", "compare live predictions with the reference, decide, trigger retraining", monitor),
-            Loop("rollback", "by hand: let the last known good version serve again", rollback),
+            Loop("ingest", "dataset", "each day's data: validated, published, turned into features", ingest),
+            Loop("train", "model", "tune, gate, register and deploy a model", train),
+            Loop("monitor", "model", "compare live predictions with the reference, decide, retrain", monitor),
+            Loop("rollback", "model", "by hand: let the last known good version serve again", rollback),
         )
     }
 )

@@ -46,8 +46,9 @@ def _sources(name: str) -> list[Path]:
 def spec_hash(spec: ModelSpec) -> str:
     """A hash of what is declared: `model.yaml` and the queries of features, label and
     requests (a source's shows in its data)."""
-    paths = [*map(spec.view_sql, spec.features), spec.label_sql(), *spec.asking.queries]
-    queries = [files.query(spec, path) for path in paths]
+    data = {view: spec.data_of(view) for view in spec.features}
+    queries = [files.query(dataset, dataset.view_sql(view)) for view, dataset in data.items()]
+    queries += [files.query(spec, path) for path in (spec.label_sql(), *spec.asking.queries)]
     declared = json.dumps([spec.model_dump(mode="json"), queries], sort_keys=True)
     return hashlib.sha256(declared.encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""The wiring as Airflow runs it: for every valid model a DAG of each loop, with a task for each step.
+"""The wiring as Airflow runs it: for every valid dataset and model a DAG of each loop, with a task for each step.
 
 What is Airflow's own stands here as data: per stage what it waits for, tells and changes; per loop
 its parameters, limits and triage notes.
@@ -19,6 +19,7 @@ from evergreen.errors import SpecError
 from evergreen.features import stages as features
 from evergreen.ingest import stages as ingestion
 from evergreen.ingest.rules import delay
+from evergreen.labels import stages as labelling
 from evergreen.loops.wire import VALUES, Loop, LoopName, Stage, Step
 from evergreen.loops.wiring import LOOPS
 from evergreen.monitor import stages as monitoring
@@ -30,10 +31,10 @@ from evergreen.orchestration.timetable import IntervalsUntil
 from evergreen.quoting import lines
 from evergreen.serve import stages as serving
 from evergreen.settings import settings
-from evergreen.spec.load import load_all
-from evergreen.spec.mistakes import FILE, Mistake, spec_error
+from evergreen.spec.dataset import DatasetSpec
+from evergreen.spec.load import load
+from evergreen.spec.mistakes import Mistake, spec_error
 from evergreen.spec.schema import ModelSpec
-from evergreen.train import stages as training
 from evergreen.validate import stages as validation
 
 log = logging.getLogger(__name__)
@@ -140,9 +141,9 @@ class Options:
 
     awaits: Awaits | None = None  # what a scheduled run waits for
     tells: bool = False  # the `warnings` of its hand-over go to the owner
-    outlet: Callable[[ModelSpec], Asset] | None = None  # the asset that it changes
+    outlet: Callable[[Any], Asset] | None = None  # the asset that it changes
 
-    def of(self, spec: ModelSpec) -> dict[str, Any]:
+    def of(self, spec: DatasetSpec | ModelSpec) -> dict[str, Any]:
         """As arguments of a task."""
         arguments: dict[str, Any] = {"awaits": self.awaits}
         if self.tells:
@@ -157,52 +158,61 @@ _OPTIONS: Mapping[Stage, Options] = {
     validation.validate: Options(tells=True),
     validation.validate_features: Options(tells=True),
     features.publish: Options(outlet=assets.features),
-    training.build: Options(awaits=features.awaited),
+    labelling.labels: Options(awaits=labelling.awaited),
     validation.validate_training: Options(tells=True),
     serving.deploy: Options(outlet=assets.champion),
     serving.roll_back: Options(outlet=assets.champion),
     monitoring.collect: Options(tells=True),
-    monitoring.performance: Options(awaits=features.awaited),
     monitoring.decide: Options(outlet=assets.decisions),
     monitoring.alert: Options(tells=True),
 }
 
 
-def dag_id(model: str, loop: LoopName) -> str:
-    """The id of one model's loop."""
-    return f"{model}__{loop}"
+def dag_id(name: str, loop: LoopName) -> str:
+    """The id of one loop of a dataset or model."""
+    return f"{name}__{loop}"
 
 
-def specs() -> tuple[list[ModelSpec], list[SpecError]]:
-    """The models whose folder is valid and whose loops Airflow takes, and the error of each other folder."""
-    valid, errors = load_all(settings().models)
-    taken = []
-    for spec in valid:
-        try:
-            for each in LOOPS.values():
+@dataclass(frozen=True)
+class Scheduled:
+    """Whose loops Airflow runs, and the error of each other folder."""
+
+    datasets: list[DatasetSpec]
+    models: list[ModelSpec]
+    errors: list[SpecError]
+
+    def of(self, wired: Loop) -> list[DatasetSpec] | list[ModelSpec]:
+        """Those that have a loop."""
+        return self.datasets if wired.of == "dataset" else self.models
+
+
+def scheduled() -> Scheduled:
+    """The datasets and models whose folder is valid and whose loops Airflow takes; `dags/spec_errors.py` says in the UI
+    what is wrong with the others."""
+    declared = load(settings().models, settings().data)
+    errors = declared.errors
+    datasets = [each for each in declared.valid_datasets if _taken(each, errors)]
+    models = [each for each in declared.valid_models if _taken(each, errors)]
+    return Scheduled(datasets, models, errors)
+
+
+def _taken(spec: DatasetSpec | ModelSpec, errors: list[SpecError]) -> bool:
+    """Whether Airflow takes the loops of a dataset or model; if not, its error is added."""
+    try:
+        for each in LOOPS.values():
+            if (each.of == "dataset") == isinstance(spec, DatasetSpec):
                 _dag(spec, each)
-        except Exception as error:  # a DAG file that raises has no DAGs, of any model
-            log.exception("building the loops of %s", spec.model)
-            mistake = Mistake(
-                FILE,
-                "",
-                f"{type(error).__name__}: {error}",
-                "a model that Airflow can schedule",
-                "correct what it names",
-            )
-            errors.append(spec_error(f"building the loops of {spec.model}", spec.model, [mistake]))
-        else:
-            taken.append(spec)
-    return taken, errors
+    except Exception as error:  # a DAG file that raises has no DAGs, of anybody
+        log.exception("building the loops of %s", spec.name)
+        allowed = f"a {'dataset' if isinstance(spec, DatasetSpec) else 'model'} that Airflow can schedule"
+        mistake = Mistake(spec.file, "", f"{type(error).__name__}: {error}", allowed, "correct what it names")
+        errors.append(spec_error(f"building the loops of {spec.name}", spec.name, [mistake]))
+        return False
+    return True
 
 
-def valid_specs() -> list[ModelSpec]:
-    """The models that have loops; `dags/spec_errors.py` says in the UI what is wrong with the others."""
-    return specs()[0]
-
-
-def loop(spec: ModelSpec, wired: Loop, story: str | None = None) -> DAG:
-    """The DAG of one loop of one model.
+def loop(spec: DatasetSpec | ModelSpec, wired: Loop, story: str | None = None) -> DAG:
+    """The DAG of one loop of one dataset or model.
 
     Args:
         story: the docstring of the DAG file, whose prose after the first paragraph the DAG's page shows.
@@ -216,12 +226,12 @@ def loop(spec: ModelSpec, wired: Loop, story: str | None = None) -> DAG:
     return dag
 
 
-def _task(spec: ModelSpec, name: LoopName, step: Step, tasks: Mapping[Step, BaseOperator]) -> Any:
+def _task(spec: DatasetSpec | ModelSpec, name: LoopName, step: Step, tasks: Mapping[Step, BaseOperator]) -> Any:
     """The task of a step; its inputs are what the tasks before it left, which also draws the edges."""
     inputs = {parameter: tasks[giver].output for parameter, giver in step.given.items()}
     options: dict[str, Any] = {"spec": spec, "loop": name, "step": step, "task_id": step.name}
     if step.starts is not None:
-        return StartOperator(trigger_dag_id=dag_id(spec.model, step.starts), wanted=inputs["wanted"], **options)
+        return StartOperator(trigger_dag_id=dag_id(spec.name, step.starts), wanted=inputs["wanted"], **options)
     assert step.stage is not None
     options |= {"doc_md": step.stage.__doc__} | _OPTIONS.get(step.stage, Options()).of(spec)
     if step.over is None:
@@ -231,16 +241,16 @@ def _task(spec: ModelSpec, name: LoopName, step: Step, tasks: Mapping[Step, Base
     return mapped.expand(mapped=[{step.over: value} for value in VALUES[step.over](spec)])
 
 
-def _dag(spec: ModelSpec, wired: Loop, story: str = "") -> DAG:
+def _dag(spec: DatasetSpec | ModelSpec, wired: Loop, story: str = "") -> DAG:
     name = wired.name
     return DAG(
-        dag_id=dag_id(spec.model, name),
-        description=f"{spec.model}: {wired.about}",
+        dag_id=dag_id(spec.name, name),
+        description=f"{spec.name}: {wired.about}",
         schedule=_timetable(spec, name),
         start_date=datetime.combine(spec.first_day, datetime.min.time(), UTC),
         catchup=False,
         params=_PARAMS[name],
-        tags=["evergreen", spec.model, name],
+        tags=["evergreen", spec.name, name],
         doc_md=_doc(spec, wired, story),
         on_failure_callback=of_timeouts(spec) or None,
         default_args={
@@ -258,7 +268,7 @@ def _dag(spec: ModelSpec, wired: Loop, story: str = "") -> DAG:
     )
 
 
-def _timetable(spec: ModelSpec, name: LoopName) -> CronDataIntervalTimetable | IntervalsUntil | None:
+def _timetable(spec: DatasetSpec | ModelSpec, name: LoopName) -> CronDataIntervalTimetable | IntervalsUntil | None:
     if name == "rollback":
         return None  # by hand alone
     cron: str = getattr(spec.schedule, name)
@@ -269,15 +279,17 @@ def _timetable(spec: ModelSpec, name: LoopName) -> CronDataIntervalTimetable | I
     )
 
 
-def _limits(spec: ModelSpec, name: LoopName) -> dict[str, Any]:
+def _limits(spec: DatasetSpec | ModelSpec, name: LoopName) -> dict[str, Any]:
     """What a run may wait for is no part of the time that it may take."""
-    waits = timedelta() if name == "rollback" else delay(spec) + spec.schedule.wait
+    waits = timedelta()
+    if name != "rollback":
+        waits = max(map(delay, spec.datasets.values())) + spec.schedule.wait
     return _LIMITS[name] | {"dagrun_timeout": _LIMITS[name]["dagrun_timeout"] + waits}
 
 
-def _doc(spec: ModelSpec, wired: Loop, story: str) -> str:
+def _doc(spec: DatasetSpec | ModelSpec, wired: Loop, story: str) -> str:
     return (
-        f"### {spec.model}: {wired.about}\n\n{_as_markdown(spec.description)}\n\n"
+        f"### {spec.name}: {wired.about}\n\n{_as_markdown(spec.description)}\n\n"
         f"**Owner** {_as_markdown(spec.owner.name)} <{spec.owner.email}>\n\n"
         f"{story}\n\n"
         f"**Triage** {_TRIAGE[wired.name]}\n\n**Runbook** `{RUNBOOK}`\n"

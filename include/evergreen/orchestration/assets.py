@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from airflow.sdk import Asset
 
+from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.schema import ModelSpec
 
 
-def features(spec: ModelSpec) -> Asset:
-    """The model's feature tables: an event for each published partition."""
-    return Asset(name=f"{spec.model}_features", uri=f"evergreen://lake/{spec.model}/features", group="features")
+def features(spec: DatasetSpec) -> Asset:
+    """The dataset's feature tables: an event for each published partition."""
+    return Asset(name=f"{spec.name}_features", uri=f"evergreen://lake/{spec.name}/features", group="features")
 
 
 def champion(spec: ModelSpec) -> Asset:

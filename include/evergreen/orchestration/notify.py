@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseNotifier
 
 from evergreen.settings import settings
+from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
@@ -77,24 +78,24 @@ class TimeoutNotifier(BaseNotifier):
                 channel({**context, "exception": why})
 
 
-def of_failures(spec: ModelSpec) -> list[BaseNotifier]:
+def of_failures(spec: DatasetSpec | ModelSpec) -> list[BaseNotifier]:
     """They tell of a failed task; the log one stands last, so that a failed log ends with what to do."""
     return [*_channels(spec, _FAILED, _WHY), LogNotifier(spec.owner.name, spec.owner.email)]
 
 
-def of_warnings(spec: ModelSpec) -> list[BaseNotifier]:
+def of_warnings(spec: DatasetSpec | ModelSpec) -> list[BaseNotifier]:
     """They tell of a task whose result holds `warnings`."""
     channels = _channels(spec, _WARNED, _OF_WHAT)
     return [WarningNotifier(channels)] if channels else []
 
 
-def of_timeouts(spec: ModelSpec) -> list[BaseNotifier]:
+def of_timeouts(spec: DatasetSpec | ModelSpec) -> list[BaseNotifier]:
     """They tell of a run that its time limit ended; for the DAG, not for its tasks."""
     channels = _channels(spec, _FAILED, _WHY)
     return [TimeoutNotifier(channels)] if channels else []
 
 
-def _channels(spec: ModelSpec, subject: str, text: str) -> list[BaseNotifier]:
+def _channels(spec: DatasetSpec | ModelSpec, subject: str, text: str) -> list[BaseNotifier]:
     notifiers: list[BaseNotifier] = []
     channels = settings().alerts
     if "smtp" in channels:

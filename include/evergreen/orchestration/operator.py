@@ -20,7 +20,8 @@ from evergreen.loops.wire import LoopName, Result, Step
 from evergreen.orchestration import links
 from evergreen.orchestration.identity import run_of
 from evergreen.orchestration.waiting import wait
-from evergreen.run import Run
+from evergreen.run import AnyRun
+from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
@@ -28,14 +29,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Awaits = Callable[[Run, datetime], Sequence[str]]
+Awaits = Callable[[Any, datetime], Sequence[str]]
 
 
 class StageOperator(BaseOperator):
     """Runs a step's stage: reads the hand-overs that it takes, and leaves its own.
 
     Args:
-        spec: the model.
+        spec: the dataset or model.
         loop: the loop that the step is of.
         step: what is run.
         inputs: what earlier tasks left, by the stage's argument names.
@@ -52,7 +53,7 @@ class StageOperator(BaseOperator):
     def __init__(
         self,
         *,
-        spec: ModelSpec,
+        spec: DatasetSpec | ModelSpec,
         loop: LoopName,
         step: Step,
         inputs: Mapping[str, Any] | None = None,
@@ -72,7 +73,7 @@ class StageOperator(BaseOperator):
         run = run_of(self.spec, self.loop, context)
         log.info(
             "%s of %s: %s, as of %s (%s)",
-            self.spec.model,
+            self.spec.name,
             run.interval.partition,
             self.task_id,
             run.as_of.isoformat(),
@@ -102,7 +103,7 @@ class StageOperator(BaseOperator):
                 context["outlet_events"][outlet].extra.update({"partition": run.interval.partition, **result.extra()})
         return result.to_json()
 
-    def _run(self, run: Run, given: Mapping[str, Result]) -> Handover:
+    def _run(self, run: AnyRun, given: Mapping[str, Result]) -> Handover:
         assert self.step.stage is not None
         with told_when_full(f"running {self.task_id} of {run.subject}"):
             return self.step.stage(run, **given, **self.mapped)

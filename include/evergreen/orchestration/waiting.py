@@ -15,18 +15,20 @@ from airflow.sdk.exceptions import AirflowRescheduleException
 
 from evergreen.ingest.rules import delay
 from evergreen.orchestration.identity import kind
-from evergreen.run import Run
+from evergreen.run import AnyRun
 
 log = logging.getLogger(__name__)
 
 LOOKS = timedelta(minutes=1)  # between one look and the next
 
 
-def wait(run: Run, dag_run: Any, what: str) -> None:
+def wait(run: AnyRun, dag_run: Any, what: str) -> None:
     """Let the task look again later; return where the run waits for nothing, or has waited long enough."""
     now = datetime.now(UTC)
     # From its start, too: after a pause, or when the scheduler was down, all loops of a day begin late.
-    until = max(run.as_of + delay(run.spec), dag_run.start_date or now) + run.spec.schedule.wait
+    until = (
+        max(run.as_of + max(map(delay, run.spec.datasets.values())), dag_run.start_date or now) + run.spec.schedule.wait
+    )
     if kind(dag_run) == "scheduled" and now < until:
         log.info("Waiting for %s; until %s at most", what, f"{until:%Y-%m-%d %H:%M} UTC")
         raise AirflowRescheduleException(min(now + LOOKS, until))

@@ -185,7 +185,7 @@ def _dataset(spec: ModelSpec, data: TrainingSet, rows: Rows) -> DatasetInput:
     label = spec.label.name
     labels = LABELS.of(spec.model, label)
     source = DeltaDatasetSource(
-        path=tables.table_path(labels), delta_table_version=data.versions.get(labels.within_model)
+        path=tables.table_path(labels), delta_table_version=data.versions.get(labels.seen_from(spec.model))
     )
     # MLflow takes every whole number for one that may be missing, and warns.
     whole = rows.frame.select_dtypes("integer").columns

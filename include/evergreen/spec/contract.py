@@ -10,11 +10,11 @@ from pydantic import ConfigDict, Field
 
 from evergreen.quoting import shown
 from evergreen.spec import arguments
+from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.document import read
 from evergreen.spec.files import Budget
 from evergreen.spec.mistakes import Mistake, spec_error
 from evergreen.spec.partial import Declared, stated_or
-from evergreen.spec.schema import ModelSpec
 from evergreen.spec.shape import shaped
 from evergreen.spec.words import needed
 
@@ -67,7 +67,7 @@ def refused(expectation: Expectation, problems: Sequence[Mapping[str, Any]]) -> 
         yield (stated if argument else expectation.type), " or ".join(ways)
 
 
-def read_contract(spec: ModelSpec, table: str, budget: Budget | None = None) -> tuple[Contract | None, list[Mistake]]:
+def read_contract(spec: DatasetSpec, table: str, budget: Budget | None = None) -> tuple[Contract | None, list[Mistake]]:
     """The contract of a source or feature view, or the mistakes of its shape.
 
     Raises:
@@ -92,7 +92,7 @@ def read_contract(spec: ModelSpec, table: str, budget: Budget | None = None) -> 
     return None if mistakes else contract, mistakes
 
 
-def load_contract(spec: ModelSpec, table: str) -> Contract:
+def load_contract(spec: DatasetSpec, table: str) -> Contract:
     """The contract of a source or feature view.
 
     Raises:
@@ -100,5 +100,5 @@ def load_contract(spec: ModelSpec, table: str) -> Contract:
     """
     contract, mistakes = read_contract(spec, table)
     if contract is None:
-        raise spec_error(f"reading the contract {spec.contract_file(table)}", spec.model, mistakes)
+        raise spec_error(f"reading the contract {spec.contract_file(table)}", spec.name, mistakes)
     return contract

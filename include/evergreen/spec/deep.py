@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from evergreen.spec.asking import OnRequest
 from evergreen.spec.backtracking import endless
 from evergreen.spec.contract import read_contract, refused
+from evergreen.spec.dataset import DatasetSpec, Source
 from evergreen.spec.files import Unreadable, text
-from evergreen.spec.mistakes import FILE, Mistake, nearest
+from evergreen.spec.mistakes import Mistake, nearest
 from evergreen.spec.partial import stated_or
-from evergreen.spec.schema import ModelSpec, Source
+from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
     from evergreen.spec.runner import Query
@@ -25,16 +26,23 @@ _SECONDS = 20.0  # a query over empty tables may take
 _ANY_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def findings(spec: ModelSpec) -> Iterator[Iterator[Mistake]]:
-    """Mistakes of each query and of the contracts; one of a partial spec ends where it reads a key that is not set."""
+def of_dataset(spec: DatasetSpec) -> Iterator[Iterator[Mistake]]:
+    """Mistakes of the queries of views and of the contracts; one of a partial spec ends where it reads a key that is
+    not set."""
     from evergreen.spec.runner import Query
 
     for view in stated_or(spec, "features", ()):
         yield _query(partial(Query.of_view, spec, view))
+    yield _expectations(spec)
+
+
+def of_model(spec: ModelSpec) -> Iterator[Iterator[Mistake]]:
+    """Mistakes of the queries of requests and label, as `of_dataset` tells them."""
+    from evergreen.spec.runner import Query
+
     if (request := stated_or(spec, "request", None)) is not None:
         yield _query(partial(Query.of_requests, OnRequest(spec, request)))
     yield _query(partial(Query.of_label, spec))
-    yield _expectations(spec)
 
 
 def _query(declared: Callable[[], Query]) -> Iterator[Mistake]:
@@ -54,7 +62,7 @@ def _query(declared: Callable[[], Query]) -> Iterator[Mistake]:
             tables.run(written, dict.fromkeys(query.parameters, _ANY_MOMENT), seconds=_SECONDS)
     except QueryRefused as error:
         for refusal in error.refusals:
-            file = FILE if refusal.key else query.name
+            file = query.spec.file if refusal.key else query.name
             yield Mistake(file, refusal.key or "", refusal.found, refusal.allowed, refusal.fix, refusal.line)
 
 
@@ -63,7 +71,7 @@ def _sound(source: Source) -> bool:
     return {source.event_time, *source.keys} <= source.columns.keys()
 
 
-def _expectations(spec: ModelSpec) -> Iterator[Mistake]:
+def _expectations(spec: DatasetSpec) -> Iterator[Mistake]:
     """Expectations that Great Expectations does not know, or whose arguments it refuses."""
     logging.getLogger("great_expectations").setLevel(logging.WARNING)  # its import tells of every registered metric
     import great_expectations.expectations  # noqa: F401 - it fills the registry

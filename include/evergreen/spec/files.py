@@ -14,8 +14,8 @@ from pathlib import Path
 
 from evergreen.errors import SpecError
 from evergreen.quoting import shown
+from evergreen.spec.dataset import Folder
 from evergreen.spec.mistakes import Mistake, spec_error
-from evergreen.spec.schema import ModelSpec
 
 MOST_BYTES = 1 << 20  # as much as a ConfigMap may hold
 MOST_FOLDER_BYTES = 2 << 20  # of all files of a folder
@@ -98,7 +98,7 @@ def text(path: Path, folder: Path, budget: Budget | None = None) -> str:
     return decoded.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def query(spec: ModelSpec, path: Path) -> str:
+def query(spec: Folder, path: Path) -> str:
     """The query of a valid spec, read anew.
 
     Raises:
@@ -110,11 +110,11 @@ def query(spec: ModelSpec, path: Path) -> str:
         raise unreadable(spec, path, error, "a file with one SELECT") from error
 
 
-def unreadable(spec: ModelSpec, path: Path, error: Unreadable, expected: str) -> SpecError:
+def unreadable(spec: Folder, path: Path, error: Unreadable, expected: str) -> SpecError:
     """The error of a spec one of whose files cannot be read."""
     file = spec.relative(path)
     mistake = Mistake(file, "", error.found, expected, f"correct {file}")
-    return spec_error(f"reading {path}", spec.model, [mistake])
+    return spec_error(f"reading {path}", spec.name, [mistake])
 
 
 def _content(path: Path, mount: Path) -> bytes:

@@ -10,7 +10,7 @@ from itertools import islice
 from evergreen.errors import SpecError
 from evergreen.quoting import line as on_one_line
 
-FILE = "model.yaml"
+FILE, DATA_FILE = "model.yaml", "data.yaml"  # at the head of a model's folder, and of a dataset's
 MOST_TOLD = 50  # mistakes in one error
 MOST_FOUND = 200  # mistakes that one reader of a folder looks for; a spec with more is not worth the time of the others
 _MOST_NAMES = 40  # listed in one mistake

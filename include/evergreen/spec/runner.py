@@ -23,10 +23,11 @@ import pyarrow.compute as pc  # noqa: TID253 - as above
 from evergreen.quoting import listed
 from evergreen.spec.asking import OnRequest
 from evergreen.spec.columns import KNOWN_AT
+from evergreen.spec.dataset import DatasetSpec, Source
 from evergreen.spec.kinds import KINDS, KindName
 from evergreen.spec.mistakes import nearest, one_of
 from evergreen.spec.query import Refusal, connected, interrupted_after, refusals
-from evergreen.spec.schema import ModelSpec, Source
+from evergreen.spec.schema import ModelSpec
 from evergreen.sql import quoted
 
 
@@ -55,9 +56,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Query:
-    """One of a model's queries: what it reads, and what it must return."""
+    """A query of a dataset or a model: what it reads, and what it must return."""
 
-    spec: ModelSpec
+    spec: ModelSpec | DatasetSpec  # whose folder it stands in
     file: Path
     sources: tuple[str, ...]
     parameters: tuple[str, ...]
@@ -67,7 +68,7 @@ class Query:
     outcome: bool = True  # whether it sees the columns that are known only afterwards
 
     @classmethod
-    def of_view(cls, spec: ModelSpec, view: str) -> Query:
+    def of_view(cls, spec: DatasetSpec, view: str) -> Query:
         """The query of a feature view."""
         declared, entity, place = spec.features[view], spec.entity_of(view), f"features.{view}.features"
         columns = {entity.key: Column.of(entity.type, place)} | {

@@ -6,25 +6,40 @@ This module is the shape of `model.yaml`; `spec.rules` checks what the shape can
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, PrivateAttr
+from pydantic import Field, PrivateAttr
+from pydantic.json_schema import SkipJsonSchema
 
 from evergreen.interval import DAY
 from evergreen.spec import families
 from evergreen.spec.asking import Asking, EveryInterval, OnRequest
+from evergreen.spec.dataset import (
+    MOST_ENTRIES,
+    DatasetSpec,
+    Entity,
+    FeatureView,
+    Folder,
+    IngestSchedule,
+    Name,
+    Owner,
+    Reference,
+    Source,
+)
 from evergreen.spec.durations import Delay, Duration
-from evergreen.spec.kinds import ColumnType, FeatureType, KeyType
+from evergreen.spec.kinds import FeatureType, KeyType
+from evergreen.spec.mistakes import FILE
 from evergreen.spec.partial import Declared
 from evergreen.spec.problem import MEASURES, MOST_CLASSES, LabelType, Measure, MetricName, Problem, problem
 
-MOST_ENTRIES = 200  # of sources, views and references of a model: each has files of its own
 # Of a class: clients, tables and pages show it as it is.
 ClassName = Annotated[str, Field(pattern=r"^\w([\w .+/-]{0,38}\w)?$")]
-NAME = r"^[a-z][a-z0-9_]{0,39}$"
-Name = Annotated[str, Field(pattern=NAME)]
+
+# What a model uses of a dataset: every view, one, or one feature of it.
+Use = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9_]{0,39}(\.[a-z][a-z0-9_]{0,39})?)$")]
 
 
 class _FamiliesSchema:
@@ -34,13 +49,6 @@ class _FamiliesSchema:
     @staticmethod
     def __get_pydantic_json_schema__(core_schema: Any, handler: Any) -> dict[str, Any]:
         return families.json_schema()
-
-
-class Owner(Declared):
-    """Who hears of it when a task of this model fails."""
-
-    name: str = Field(min_length=1, description="team or person, shown as the DAG's owner")
-    email: str = Field(pattern=r"^[^@\s]+@[^@\s]+$", description="where failure messages go")
 
 
 class Schedule(Declared):
@@ -63,91 +71,20 @@ class Schedule(Declared):
     )
 
 
-class Entity(Declared):
-    """What a prediction is about."""
+class ModelSchedule(Declared):
+    """When the loops of a model of datasets run by themselves: five-field crons in UTC.
 
-    name: Name = Field(description="its name; models that predict about the same entities share it")
-    key: Name = Field(description="the column that identifies it, in sources, views and requests")
-    type: KeyType = Field(default="string", description="type of the key")
+    A scheduled run begins when its interval is over, and then waits until every dataset has ingested it. A run by hand
+    waits for nothing.
+    """
 
-
-class Reference(Declared):
-    """Another entity that a request names, such as the carrier of a flight."""
-
-    key: Name = Field(description="the column that identifies it, in views and requests; a request may leave it null")
-    type: KeyType = Field(default="string", description="type of the key")
-
-
-class Source(Declared):
-    """One table that arrives as one batch per interval: as files of the landing zone
-    (`path`), or by a query (`connection`)."""
-
-    # One model for both kinds: the mistakes of a union's members could not be told apart, nor all at once.
-    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["path"]}, {"required": ["connection"]}]})
-
-    path: str | None = Field(
-        default=None,
-        description=(
-            "file below the landing zone; {partition} is the interval's date; * in the last part: all files that match"
-        ),
+    train: str = Field(description="routine retraining; the monitor triggers more")
+    monitor: str = Field(default="0 0 * * *", description="once per day")
+    wait: Delay = Field(
+        default=timedelta(hours=6),
+        json_schema_extra={"default": "6h"},
+        description="how long a scheduled run waits for the interval's data; then it goes on without it",
     )
-    format: Literal["csv", "jsonl", "parquet"] = Field(
-        default="csv", description="format of the file; csv has a header"
-    )
-    compression: Literal["gzip", "none"] | None = Field(
-        default=None, description="compression of a csv or jsonl file; default: gzip when its name ends in .gz"
-    )
-    encoding: str = Field(
-        default="utf-8", description="encoding of a csv or jsonl file, as Python names it: utf-8, cp1252, utf-16"
-    )
-    delimiter: str = Field(default=",", description="delimiter of a csv file; one character")
-    history: bool = Field(
-        default=False, description="path is one file for all days; a day takes the rows whose event_time lies in it"
-    )
-    connection: str | None = Field(
-        default=None,
-        pattern=r"^[A-Za-z0-9_.-]+$",
-        description="id of an Airflow connection to Postgres, in place of path",
-    )
-    sql: str | None = Field(
-        default=None, description="query on the connection, from %(start)s to %(end)s; default sources/<source>.sql"
-    )
-    complete_after: Delay = Field(
-        default=timedelta(0),
-        json_schema_extra={"default": "0h"},
-        description=(
-            "how long after the end of its day a batch may still grow (late parts, late commits); a scheduled ingest "
-            "does not read before"
-        ),
-    )
-    event_time: Name = Field(description="the column that says when a row happened")
-    keys: tuple[Name, ...] = Field(min_length=1, description="columns that identify a row within the table")
-    columns: dict[Name, ColumnType] = Field(min_length=1, description="every column, with its type")
-    outcome: dict[Name, Delay] = Field(
-        default={},
-        description=(
-            "columns known only later, each with the time after event_time until it is known; a view does not see it "
-            "before, and a request never"
-        ),
-    )
-    contract: str | None = Field(default=None, description="Great Expectations suite; default contracts/<source>.yaml")
-
-    def visible(self, *, outcome: bool) -> dict[str, ColumnType]:
-        """The columns that a query sees, with their types: all, or without those that are known only afterwards."""
-        return {name: kind for name, kind in self.columns.items() if outcome or name not in self.outcome}
-
-
-class FeatureView(Declared):
-    """Features computed by one SQL query over the look-back window, as of the interval's end."""
-
-    entity: Name | None = Field(default=None, description="the reference whose features these are; default: the entity")
-    sql: str | None = Field(default=None, description="default features/<view>.sql")
-    sources: tuple[Name, ...] = Field(min_length=1, description="tables that the query reads")
-    look_back: Duration = Field(description="how far before as_of the query may see; at least 1d")
-    features: dict[Name, FeatureType] = Field(
-        min_length=1, description="columns the query returns beside its entity's key"
-    )
-    contract: str | None = Field(default=None, description="Great Expectations suite; default contracts/<view>.yaml")
 
 
 class Request(Declared):
@@ -295,25 +232,12 @@ class Monitoring(Declared):
     )
 
 
-class ModelSpec(Declared):
-    """One model, as its folder declares it."""
+class _Model(Folder):
+    """What every model declares, whosever its data is."""
 
     model: Name = Field(description="the folder's name")
     description: str = Field(min_length=1, description="what it predicts, and for whom")
     owner: Owner
-    first_day: date = Field(description="first day of data")
-    last_day: date | None = Field(default=None, description="last day of data; null: the data goes on")
-    schedule: Schedule
-    entity: Entity
-    references: dict[Name, Reference] = Field(
-        default={}, max_length=MOST_ENTRIES, description="other entities that a request names, by name"
-    )
-    sources: dict[Name, Source] = Field(
-        min_length=1, max_length=MOST_ENTRIES, description="tables that arrive, by name"
-    )
-    features: dict[Name, FeatureView] = Field(
-        min_length=1, max_length=MOST_ENTRIES, description="feature views, by name"
-    )
     request: Request | None = Field(
         default=None,
         description="null: every entity is predicted at the end of each interval",
@@ -328,23 +252,112 @@ class ModelSpec(Declared):
     gates: Gates
     rollout: Rollout = Rollout()
     monitoring: Monitoring
-    _folder: Path = PrivateAttr(default=Path())
 
     @property
-    def folder(self) -> Path:
-        """Where the spec was read from."""
-        return self._folder
+    def name(self) -> str:
+        return self.model
 
-    def at(self, folder: Path) -> ModelSpec:
-        """The same spec, read from `folder`."""
-        copy = self.model_copy()
-        copy._folder = folder
-        return copy
+    @property
+    def file(self) -> str:
+        return FILE
 
     @property
     def problem(self) -> Problem:
         """The kind of label, and all that follows from it."""
         return self.label.problem
+
+    def label_sql(self) -> Path:
+        """The query of the label."""
+        return self.folder / (self.label.sql or "label.sql")
+
+
+class UsingModel(_Model):
+    """A model of datasets: `model.yaml` with the key `data`. What it uses of them is added by `spec.resolve`."""
+
+    data: dict[Name, tuple[Use, ...]] = Field(
+        min_length=1,
+        max_length=MOST_ENTRIES,
+        description=(
+            'the datasets, each with what the model uses of it: `view`, `view.feature`, or `"*"` for every view; `[]`: '
+            "only its sources, for the label and the request"
+        ),
+    )
+    entity: Name = Field(description="what a prediction is about: an entity of the datasets")
+    references: tuple[Name, ...] = Field(
+        default=(), max_length=MOST_ENTRIES, description="other entities of the datasets that a request names"
+    )
+    schedule: ModelSchedule
+
+
+class Tables(Declared):
+    """Which of a model's tables a dataset has."""
+
+    sources: tuple[Name, ...] = Field(description="of those that label and request read")
+    views: tuple[Name, ...] = Field(description="of those whose features it uses")
+
+
+class ModelSpec(_Model):
+    """One model with all that it uses: as its folder declares it, or put together of its own folder and those of its
+    datasets.
+
+    `sources`, `features`, `entity`, `references` and the days are then what it uses of its datasets. `datasets` has
+    those whole, and `dataset_of` says where a table stands.
+    """
+
+    first_day: date = Field(description="first day of data")
+    last_day: date | None = Field(default=None, description="last day of data; null: the data goes on")
+    schedule: Schedule
+    entity: Entity
+    references: dict[Name, Reference] = Field(
+        default={}, max_length=MOST_ENTRIES, description="other entities that a request names, by name"
+    )
+    sources: dict[Name, Source] = Field(
+        min_length=1, max_length=MOST_ENTRIES, description="tables that arrive, by name"
+    )
+    features: dict[Name, FeatureView] = Field(
+        min_length=1, max_length=MOST_ENTRIES, description="feature views, by name"
+    )
+    # No key of the file: it is what the key `data` of a model of datasets came to, and stays with every version.
+    data: SkipJsonSchema[dict[Name, Tables]] = Field(default={})
+    _datasets: dict[str, DatasetSpec] = PrivateAttr(default={})
+
+    def with_datasets(self, datasets: Mapping[str, DatasetSpec]) -> ModelSpec:
+        """The same model, which knows the datasets that `data` names."""
+        copy = self.model_copy()
+        copy._datasets = dict(datasets)
+        return copy
+
+    @property
+    def datasets(self) -> Mapping[str, DatasetSpec]:
+        """Every dataset that it uses, whole, by name; of a model that is alone with its data the one named like it."""
+        return self._datasets if self.data else {self.model: self.own_data()}
+
+    def own_data(self) -> DatasetSpec:
+        """What a folder that declares both says of the data; of a partial spec, what it states of it."""
+        stated: dict[str, Any] = {
+            name: self.__dict__[name]
+            for name in ("description", "owner", "first_day", "last_day", "sources", "features")
+            if name in self.__dict__
+        }
+        if "model" in self.__dict__:
+            stated["dataset"] = self.model
+        entity = self.entity.__dict__
+        own = {part: entity[part] for part in ("key", "type") if part in entity}
+        references = self.__dict__.get("references", {})
+        stated["entities"] = {entity.get("name", ""): Reference.model_construct(**own), **references}
+        schedule = {part: value for part, value in self.schedule.__dict__.items() if part in ("ingest", "wait")}
+        return DatasetSpec.of_model(self.folder, schedule=IngestSchedule.model_construct(**schedule), **stated)
+
+    def data_of(self, table: str) -> DatasetSpec:
+        """The dataset that has a source or a view, whole."""
+        return self.datasets[self.dataset_of(table)]
+
+    def dataset_of(self, table: str) -> str:
+        """The dataset that has a source or a view."""
+        for name, tables in self.data.items():
+            if table in tables.sources or table in tables.views:
+                return name
+        return self.model
 
     @property
     def stored_types(self) -> dict[str, FeatureType]:
@@ -372,24 +385,3 @@ class ModelSpec(Declared):
         name = self.features[view].entity
         other = None if name is None else self.references.get(name)
         return self.entity if name is None or other is None else Entity(name=name, key=other.key, type=other.type)
-
-    def contract_file(self, table: str) -> Path:
-        """The Great Expectations suite of a source or feature view."""
-        declared = (self.sources.get(table) or self.features[table]).contract
-        return self.folder / (declared or f"contracts/{table}.yaml")
-
-    def source_sql(self, source: str) -> Path:
-        """The query of a source that has a connection."""
-        return self.folder / (self.sources[source].sql or f"sources/{source}.sql")
-
-    def view_sql(self, view: str) -> Path:
-        """The query of a feature view."""
-        return self.folder / (self.features[view].sql or f"features/{view}.sql")
-
-    def label_sql(self) -> Path:
-        """The query of the label."""
-        return self.folder / (self.label.sql or "label.sql")
-
-    def relative(self, path: Path) -> str:
-        """How messages name a file of the folder."""
-        return path.relative_to(self.folder).as_posix() if path.is_relative_to(self.folder) else str(path)

@@ -10,10 +10,10 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from evergreen.spec.dataset import MOST_ENTRIES, NAME
 from evergreen.spec.document import Document
 from evergreen.spec.mistakes import MOST_FOUND, Mistake, nearest, one_of
 from evergreen.spec.partial import Declared
-from evergreen.spec.schema import MOST_ENTRIES, NAME
 from evergreen.spec.words import needed
 
 Shape = TypeVar("Shape", bound=Declared)

@@ -63,7 +63,7 @@ def _usable_labels(spec: ModelSpec, split: rules.Split, versions: dict[str, int]
     name, inputs = spec.label.name, spec.asking.inputs
     columns = [*spec.keys, EVENT, *inputs, name]
     stored = LABELS.of(spec.model, name)
-    table = tables.read(stored, version=versions.get(stored.within_model), columns=[*columns, KNOWN_AT])
+    table = tables.read(stored, version=versions.get(stored.seen_from(spec.model)), columns=[*columns, KNOWN_AT])
     if table is None:
         return pd.DataFrame(columns=columns).astype({EVENT: "datetime64[us, UTC]"})
     labels = table.to_pandas()
@@ -72,6 +72,9 @@ def _usable_labels(spec: ModelSpec, split: rules.Split, versions: dict[str, int]
 
 
 def _versions(spec: ModelSpec) -> dict[str, int]:
-    joined = [LABELS.of(spec.model, spec.label.name), *(FEATURES.of(spec.model, view) for view in spec.features)]
-    versions = {table.within_model: tables.version(table) for table in joined}
+    joined = [
+        LABELS.of(spec.model, spec.label.name),
+        *(FEATURES.of(spec.dataset_of(view), view) for view in spec.features),
+    ]
+    versions = {table.seen_from(spec.model): tables.version(table) for table in joined}
     return {name: version for name, version in versions.items() if version is not None}

@@ -13,7 +13,7 @@ from evergreen.handovers.ingest import Computed, Extracted, Parted, SoundFeature
 from evergreen.handovers.train import SoundTrainingSet, TrainingSet
 from evergreen.lake.schema import REASONS, UNPARSED
 from evergreen.links import Link
-from evergreen.run import Run
+from evergreen.run import DatasetRun, Run
 from evergreen.validate import rules
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _CONSEQUENCES = {  # of a broken table of each kind
 }
 
 
-def validate(run: Run, extracted: Extracted) -> Validated:
+def validate(run: DatasetRun, extracted: Extracted) -> Validated:
     """Check every source's batch against its contract, and divide its rows into accepted and rejected ones.
 
     Raises:
@@ -63,7 +63,7 @@ def validate(run: Run, extracted: Extracted) -> Validated:
         )
         accepted_file, rejected_file = (
             staging.write(
-                staging.WorkingFile(model=run.spec.model, run=partition, name=f"{name}.{part}"), rows, task="validate"
+                staging.WorkingFile(model=run.spec.name, run=partition, name=f"{name}.{part}"), rows, task="validate"
             )
             for part, rows in (("accepted", accepted), ("rejected", rejected))
         )
@@ -79,7 +79,7 @@ def validate(run: Run, extracted: Extracted) -> Validated:
     return Validated(partition=partition, sources=sources, page=page, warnings=_warnings(entries))
 
 
-def validate_features(run: Run, computed: Computed) -> SoundFeatures:
+def validate_features(run: DatasetRun, computed: Computed) -> SoundFeatures:
     """Check every computed feature partition against its view's contract. No row is
     dropped: a critical failure stops the run.
 
@@ -150,13 +150,13 @@ def validate_training(run: Run, data: TrainingSet) -> SoundTrainingSet:
     return SoundTrainingSet(**dict(data), page=page, warnings=_warnings(entries))
 
 
-def _suite(run: Run, table: str) -> list[Expectation]:
+def _suite(run: DatasetRun, table: str) -> list[Expectation]:
     from evergreen.spec.contract import load_contract
     from evergreen.validate import expectations
 
     file = run.spec.contract_file(table)
     return expectations.suite(
-        load_contract(run.spec, table), table, f"{run.spec.model}/{file.relative_to(run.spec.folder)}"
+        load_contract(run.spec, table), table, f"{run.spec.name}/{file.relative_to(run.spec.folder)}"
     )
 
 
@@ -170,11 +170,13 @@ def _entry(table: str, rows: int, decision: rules.Decision, result: ExpectationS
     return Entry(table, rows, decision, result, rules.counted(decision.rejected))
 
 
-def _report(run: Run, kind: str, key: str, entries: list[Entry], error: type[PermanentError], next_step: str) -> str:
+def _report(
+    run: Run | DatasetRun, kind: str, key: str, entries: list[Entry], error: type[PermanentError], next_step: str
+) -> str:
     """Write the page, log what was found, and stop the run if a table is broken; returns the page's address."""
     from evergreen.validate import data_docs
 
-    url = data_docs.write(run.spec.model, kind, key, entries)
+    url = data_docs.write(run.spec.name, kind, key, entries)
     for entry in entries:
         decision = entry.decision
         log.info(

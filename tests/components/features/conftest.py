@@ -13,8 +13,9 @@ import pytest
 
 from evergreen.interval import Interval
 from evergreen.lake import schema
-from evergreen.run import Run
+from evergreen.run import DatasetRun, Run
 from evergreen.settings import Settings
+from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.schema import ModelSpec
 from tests.small_models import tiny
 
@@ -71,7 +72,16 @@ class Model:
 
     spec: ModelSpec
 
-    def run(self, day: int) -> Run:
+    @property
+    def data(self) -> DatasetSpec:
+        return self.spec.own_data()
+
+    def run(self, day: int) -> DatasetRun:
+        """The dataset's run of a day."""
+        return DatasetRun(self.data, interval(day))
+
+    def learns(self, day: int) -> Run:
+        """A run of the model's own loops, as of the end of a day."""
         return Run(self.spec, interval(day))
 
     def publish(self, day: int, events: Iterable[dict[str, Any]], plans: dict[str, str]) -> None:

@@ -14,7 +14,7 @@ from .conftest import Model, at, event, interval
 
 
 def span(model: Model, day: int, view: str = "spend") -> rules.Span:
-    return next(w for w in rules.feature_spans(model.spec, view, interval(day)) if w.interval == interval(day))
+    return next(w for w in rules.feature_spans(model.data, view, interval(day)) if w.interval == interval(day))
 
 
 def label_span(model: Model, day: int) -> rules.Span:
@@ -22,7 +22,7 @@ def label_span(model: Model, day: int) -> rules.Span:
 
 
 def spent(model: Model, day: int) -> dict[str, float]:
-    rows = computing.features(model.spec, "spend", span(model, day)).to_pylist()
+    rows = computing.features(model.data, "spend", span(model, day)).to_pylist()
     return {row["customer_id"]: row["spent"] for row in rows}
 
 
@@ -62,7 +62,7 @@ def test_a_correction_that_moves_a_row_out_of_the_span_removes_it(model: Model) 
 
 def test_rows_are_typed_stamped_and_sorted(model: Model) -> None:
     model.publish(0, [event(0.2, "b", 1.0), event(0.1, "a", 200.0)], {})
-    table = computing.features(model.spec, "spend", span(model, 0))
+    table = computing.features(model.data, "spend", span(model, 0))
     assert {field.name: str(field.type) for field in table.schema} == {
         "customer_id": "string",
         "spent": "double",
@@ -85,13 +85,13 @@ def test_rows_are_typed_stamped_and_sorted(model: Model) -> None:
 
 
 def test_an_empty_lake_gives_an_empty_partition(model: Model) -> None:
-    assert computing.features(model.spec, "spend", span(model, 0)).num_rows == 0
+    assert computing.features(model.data, "spend", span(model, 0)).num_rows == 0
 
 
 @pytest.mark.parametrize("value", ["0.0/0", "1.0/0", "-1.0/0"])
 def test_what_is_no_finite_number_is_missing(model: Model, value: str) -> None:
     model.publish(0, [event(0.5, "a", 1.0)], {})
-    model.spec.view_sql("spend").write_text(
+    model.data.view_sql("spend").write_text(
         f"select customer_id, {value} as spent, 1 as purchases, true as big from events"
     )
     assert spent(model, 0) == {"a": None}
@@ -109,14 +109,14 @@ def test_a_cast_to_a_time_with_a_zone_is_utc_whatever_the_machines_zone(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model.publish(0, [event(0.9, "a", 1.0)], {})
-    model.spec.view_sql("spend").write_text(
+    model.data.view_sql("spend").write_text(
         'select customer_id, extract(hour from "at"::timestamptz)::double as spent, 1 as purchases,'
         " \"at\"::timestamptz::date = date '2026-01-01' as big from events"
     )
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
-        (row,) = computing.features(model.spec, "spend", span(model, 0)).to_pylist()
+        (row,) = computing.features(model.data, "spend", span(model, 0)).to_pylist()
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -166,14 +166,14 @@ def test_a_label_sees_both_sides_of_its_cutoff_up_to_the_horizon(model: Model) -
 )
 def test_a_wrong_query_says_what_is_wrong(model: Model, sql: str, problem: str) -> None:
     model.publish(0, [event(0.5, "a", 1.0), event(0.6, "a", 1.0)], {})
-    model.spec.view_sql("spend").write_text(sql)
+    model.data.view_sql("spend").write_text(sql)
     with pytest.raises(PermanentError) as raised:
-        computing.features(model.spec, "spend", span(model, 0))
+        computing.features(model.data, "spend", span(model, 0))
     assert problem in raised.value.found
     assert "spend.sql" in raised.value.next_step
     assert "tiny/spend of 2026-01-01" in raised.value.doing
     if "more than once" not in problem:  # which takes rows to be seen
-        of_the_view = next(iter(deep.findings(model.spec)))
+        of_the_view = next(iter(deep.of_dataset(model.data)))
         assert any(problem in mistake.found for mistake in of_the_view), "the check runs the same runner"
 
 

@@ -11,6 +11,7 @@ import pytest
 from evergreen.errors import HandoverRefused
 from evergreen.features import online_values, stages
 from evergreen.handovers.ingest import SoundFeatures
+from evergreen.labels import stages as labels
 from evergreen.lake.schema import FEATURES, LABELS, Partition
 
 from .conftest import Model, at, event
@@ -39,7 +40,7 @@ def process(model: Model, day: int) -> dict[str, Any]:
     published = stages.publish(run, computed(model, day))
     return {
         "features": published.views,
-        "labels": stages.labels(run).partitions,
+        "labels": labels.labels(model.learns(DAYS - 1)).partitions,
         "online": stages.materialize(run).views,
     }
 
@@ -96,17 +97,15 @@ def test_a_second_run_finds_nothing_to_do(model: Model) -> None:
 
 
 def test_a_day_is_awaited_until_its_ingestion_has_nothing_left_to_do(model: Model) -> None:
-    run, now = model.run(1), at(2)
+    run, now = model.learns(1), at(2)
     ingest(model, 0)
-    assert stages.awaited(run, now) == ["events of 2026-01-02", "customers of 2026-01-02"]
+    assert labels.awaited(run, now) == ["tiny/events of 2026-01-02", "tiny/customers of 2026-01-02"]
     model.publish(1, batch(1), dict.fromkeys(CUSTOMERS, "plan 1"))
-    assert stages.awaited(run, now) == ["spend of 2026-01-02", "plan of 2026-01-02"]
+    assert labels.awaited(run, now) == ["tiny/spend of 2026-01-02", "tiny/plan of 2026-01-02"]
     process(model, 1)
-    assert stages.awaited(run, now) == []
-    model.publish(2, batch(2), dict.fromkeys(CUSTOMERS, "plan 2"))
-    process(model, 2)  # with which the label of day 0 is complete
-    model.publish(2, batch(1), dict.fromkeys(CUSTOMERS, "plan 2"))
-    assert "bought of 2026-01-03" in stages.awaited(model.run(2), now)
+    assert labels.awaited(run, now) == []
+    model.publish(1, batch(2), dict.fromkeys(CUSTOMERS, "plan 1"))
+    assert labels.awaited(run, now) == ["tiny/spend of 2026-01-02"]
 
 
 def test_the_last_missing_day_completes_the_later_ones(model: Model) -> None:
@@ -208,7 +207,7 @@ def test_two_days_that_are_corrected_at_once_leave_nothing_of_who_is_in_neither(
 
 def test_a_changed_query_is_computed_again(model: Model) -> None:
     ingest(model, 0)
-    sql = model.spec.view_sql("spend")
+    sql = model.data.view_sql("spend")
     sql.write_text(sql.read_text().replace("sum(amount)", "2 * sum(amount)"))
     assert list(process(model, 0)["features"]["spend"]) == ["2026-01-01"]
     assert model.stored(FEATURES, "spend")[0]["spent"] == 2.0
@@ -255,7 +254,7 @@ def test_a_candidate_of_a_query_that_was_changed_since_is_refused(model: Model) 
     """No other run would compute it: the raw days are the same."""
     model.publish(0, batch(0), {"a": "old"})
     candidates = computed(model, 0)
-    sql = model.spec.view_sql("spend")
+    sql = model.data.view_sql("spend")
     sql.write_text(sql.read_text().replace("sum(amount)", "2 * sum(amount)"))
     with pytest.raises(HandoverRefused, match="clear `features`"):
         stages.publish(model.run(0), candidates)

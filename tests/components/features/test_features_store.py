@@ -104,12 +104,12 @@ class TestApply:
         spec = model.spec.model_copy(update={"model": "subscription_churn_probability", "features": views})
         objects.ensure_applied(spec)
         for view in views:
-            online_values.write(spec, view, table([spend("a", 1, 10.0)]))
+            online_values.write(spec.own_data(), view, table([spend("a", 1, 10.0)]))
         assert online_values.read(spec, [{"customer_id": "a"}])[0]["features"] == {"spent": 10.0, "purchases": 10}
 
     def test_a_read_does_not_fail_for_connections_from_before_a_restart(self, model: Model) -> None:
         objects.ensure_applied(model.spec)
-        online_values.write(model.spec, "spend", table([spend("a", 1, 10.0)]))
+        online_values.write(model.data, "spend", table([spend("a", 1, 10.0)]))
         assert online(model) == (10.0, at(1))
         ended = (
             "select pg_terminate_backend(pid) from pg_stat_activity"
@@ -155,12 +155,14 @@ def _apply_and_write(spec: ModelSpec, number: int) -> None:
     customers = ["a", *(f"c{n}" for n in range(200))]
     # in different orders: writers of the same entities must not deadlock
     customers = customers[number * 50 :] + customers[: number * 50]
-    online_values.write(spec, "spend", table([spend(customer, number + 1, float(number)) for customer in customers]))
+    online_values.write(
+        spec.own_data(), "spend", table([spend(customer, number + 1, float(number)) for customer in customers])
+    )
 
 
 class TestNotReady:
     def test_a_model_that_was_never_applied(self, model: Model) -> None:
-        with pytest.raises(PermanentError, match="tiny__ingest"):
+        with pytest.raises(PermanentError, match="ingest an interval of tiny"):
             online_values.read(model.spec, [{"customer_id": "a"}])
 
     def test_a_model_that_was_never_ingested(self, model: Model) -> None:
@@ -183,17 +185,17 @@ class TestOnline:
     @pytest.mark.parametrize("order", list(itertools.permutations((1, 2, 3))))
     def test_an_older_value_never_replaces_a_newer_one(self, model: Model, order: tuple[int, ...]) -> None:
         for day in order:
-            online_values.write(model.spec, "spend", table([spend("a", day, 10.0 * day)]))
+            online_values.write(model.data, "spend", table([spend("a", day, 10.0 * day)]))
         assert online(model) == (30.0, at(3))
 
     def test_an_equal_event_is_replaced_unless_it_was_known_earlier(self, model: Model) -> None:
         for spent, known, expected in ((1.0, 2.0, 1.0), (2.0, 2.0, 2.0), (3.0, 3.0, 3.0), (4.0, 2.0, 3.0)):
-            online_values.write(model.spec, "spend", table([spend("a", 2, spent, known)]))
+            online_values.write(model.data, "spend", table([spend("a", 2, spent, known)]))
             assert online(model) == (expected, at(2))
 
     def test_nulls_replace_values(self, model: Model) -> None:
-        online_values.write(model.spec, "spend", table([spend("a", 1, 7.0)]))
-        online_values.write(model.spec, "spend", table([spend("a", 2, None)]))  # every feature of every row: an outage
+        online_values.write(model.data, "spend", table([spend("a", 1, 7.0)]))
+        online_values.write(model.data, "spend", table([spend("a", 2, None)]))  # every feature of every row: an outage
         assert online(model) == (None, at(2))
 
     def test_of_two_rows_of_an_entity_the_newest_wins_by_feasts_own_way_to_write_too(self, model: Model) -> None:
@@ -202,12 +204,12 @@ class TestOnline:
         assert (online(model), online(model, "b")) == ((30.0, at(3)), (5.0, at(1)))
 
     def test_an_empty_partition_changes_nothing(self, model: Model) -> None:
-        online_values.write(model.spec, "spend", table([spend("a", 1, 7.0)]))
-        online_values.write(model.spec, "spend", table([]))
+        online_values.write(model.data, "spend", table([spend("a", 1, 7.0)]))
+        online_values.write(model.data, "spend", table([]))
         assert online(model) == (7.0, at(1))
 
     def test_it_answers_in_the_order_of_the_keys_and_knows_who_is_unknown(self, model: Model) -> None:
-        online_values.write(model.spec, "spend", table([spend("a", 1, 1.0), spend("b", 1, 9.0)]))
+        online_values.write(model.data, "spend", table([spend("a", 1, 1.0), spend("b", 1, 9.0)]))
         answers = online_values.read(model.spec, [{"customer_id": c} for c in ("b", "nobody", "a", "b")])
         assert [answer["features"]["spent"] for answer in answers] == [9.0, None, 1.0, 9.0]
         assert answers[0] == {
@@ -219,7 +221,7 @@ class TestOnline:
 
     def test_the_fast_read_is_feasts_own_answer(self, model: Model) -> None:
         online_values.write(
-            model.spec, "spend", table([spend(f"c{n}", 1, None if n % 3 == 0 else float(n)) for n in range(30)])
+            model.data, "spend", table([spend(f"c{n}", 1, None if n % 3 == 0 else float(n)) for n in range(30)])
         )
         keys = [f"c{n}" for n in range(35)]
         fast = online_values.read(model.spec, [{"customer_id": key} for key in keys])
@@ -231,14 +233,14 @@ class TestOnline:
             assert [row["features"][name] for row in fast] == answer[name]
 
     def test_threads_share_it(self, model: Model) -> None:
-        online_values.write(model.spec, "spend", table([spend(f"c{n}", 1, float(n)) for n in range(50)]))
+        online_values.write(model.data, "spend", table([spend(f"c{n}", 1, float(n)) for n in range(50)]))
         with ThreadPoolExecutor(8) as threads:
             answers = list(threads.map(lambda n: online(model, f"c{n % 50}")[0], range(200)))
         assert answers == [float(n % 50) for n in range(200)]
 
     def test_feast_materialize_ends_the_same(self, model: Model) -> None:
         to_lake(model, [spend("a", 1, 1.0), spend("a", 2, 2.0)])
-        online_values.write(model.spec, "spend", table([spend("a", 3, 3.0), spend("b", 1, 5.0)]))
+        online_values.write(model.data, "spend", table([spend("a", 3, 3.0), spend("b", 1, 5.0)]))
         repository.feature_store().materialize(at(1), at(2), feature_views=["tiny__spend"])
         assert online(model) == (3.0, at(3))
         assert online(model, "b") == (5.0, at(1))

@@ -16,7 +16,7 @@ from evergreen.errors import EvergreenError
 from evergreen.interval import Interval
 from evergreen.lake.schema import FEATURES, LABELS, QUARANTINE, RAW, TableId, online
 from evergreen.loops import inline
-from evergreen.run import Run
+from evergreen.run import DatasetRun, Run
 from evergreen.settings import PROJECT, Settings, settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
@@ -34,18 +34,20 @@ def churn() -> ModelSpec:
     return load_spec(PROJECT / "include" / "models" / "churn")
 
 
-def run_of(day: int, spec: ModelSpec | None = None) -> Run:
+def run_of(day: int, spec: ModelSpec | None = None) -> DatasetRun:
     """A run of a day, the first being 0."""
-    return Run(spec or churn(), Interval.of_day(FIRST + timedelta(days=day)))
+    return DatasetRun((spec or churn()).datasets["churn"], Interval.of_day(FIRST + timedelta(days=day)))
 
 
-def ingest(run: Run) -> dict[str, Any]:
-    """The ingest loop, as one process runs it; returns what came of each step."""
-    return inline.run(run, "ingest")
+def ingest(run: DatasetRun) -> dict[str, Any]:
+    """The ingest loop, and after it the labels that a training of the last day computes;
+    returns what came of each step."""
+    last = Run(churn(), Interval.of_day(FIRST + timedelta(days=DAYS - 1)), run_id=f"labels after {run.interval}")
+    return inline.run(run, "ingest") | inline.run(last, "train", last="labels")
 
 
 def tables_of(spec: ModelSpec) -> list[TableId]:
-    """The tables of the ingest loop."""
+    """The tables of the ingest loop, and that of the labels."""
     layers = ((RAW, spec.sources), (QUARANTINE, spec.sources), (FEATURES, spec.features), (LABELS, [spec.label.name]))
     return [layer.of(spec.model, name) for layer, names in layers for name in names]
 
@@ -60,7 +62,7 @@ def lake(spec: ModelSpec) -> Json:
         for partition in sorted(set([] if table is None else table["partition"].to_pylist())):
             rows = tables.read(stored, partitions=[partition])
             assert rows is not None
-            contents[f"{stored.within_model}/{partition}"] = (rows.num_rows, catalogue.content_hash(rows))
+            contents[f"{stored.layer}/{stored.name}/{partition}"] = (rows.num_rows, catalogue.content_hash(rows))
     return contents
 
 
@@ -70,7 +72,7 @@ def catalogued(spec: ModelSpec) -> Json:
 
     online_views = [online(FEATURES.of(spec.model, view)) for view in spec.features]
     return {
-        f"{table.within_model}/{partition}": (entry.rows, entry.content_hash, entry.inputs_hash, entry.known_at)
+        f"{table.layer}/{table.name}/{partition}": (entry.rows, entry.content_hash, entry.inputs_hash, entry.known_at)
         for table in (*tables_of(spec), *online_views)
         for partition, entry in catalogue.published(table).items()
     }

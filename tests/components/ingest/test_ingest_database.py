@@ -28,7 +28,7 @@ from evergreen.ingest import stages
 from evergreen.interval import Interval
 from evergreen.lake import staging
 from evergreen.local import postgres
-from evergreen.run import Run
+from evergreen.run import DatasetRun
 from evergreen.settings import PROJECT, settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
@@ -86,12 +86,12 @@ def spec_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     settings.cache_clear()
 
 
-def run_of(spec: ModelSpec, uri: str | None) -> Run:
+def run_of(spec: ModelSpec, uri: str | None) -> DatasetRun:
     known = {} if uri is None else {"shop_db": uri}
-    return Run(spec, Interval.of_day(DAY), connections=known.__getitem__)
+    return DatasetRun(spec.own_data(), Interval.of_day(DAY), connections=known.__getitem__)
 
 
-def extracted(run: Run) -> tuple[Batch, list[dict[str, Any]]]:
+def extracted(run: DatasetRun) -> tuple[Batch, list[dict[str, Any]]]:
     source = stages.extract(run).sources["visits"]
     return source, staging.read(source.staged).to_pylist()
 
@@ -161,7 +161,7 @@ def test_a_day_without_rows_is_an_empty_batch(shop: str, spec_of: Callable[..., 
     assert (source.staged.rows, rows) == (0, [])
 
 
-def failure(run: Run, kind: type[EvergreenError]) -> EvergreenError:
+def failure(run: DatasetRun, kind: type[EvergreenError]) -> EvergreenError:
     with pytest.raises(kind) as caught:
         stages.extract(run)
     assert caught.value.doing == "reading the batch of renewals/visits of 2026-01-05 from shop_db by sources/visits.sql"
@@ -199,7 +199,9 @@ def test_a_query_that_the_database_refuses_is_named_with_its_words(
     with psycopg.connect(shop) as connection:
         connection.execute("create sequence if not exists numbers")
     spec = spec_of()
-    spec.source_sql("visits").write_text(sql)  # what `evergreen check` would have refused must not run either
+    spec.own_data().source_sql("visits").write_text(
+        sql
+    )  # what `evergreen check` would have refused must not run either
     error = failure(run_of(spec, shop), BatchUnreadable)
     assert said in error.found
     assert error.next_step == "correct sources/visits.sql, then clear this task"
@@ -270,7 +272,7 @@ def as_json(uri: str, **extra: Any) -> str:
 def test_a_run_without_airflow_reads_the_connection_from_the_environment(
     shop: str, spec_of: Callable[..., ModelSpec], environment: Callable[[str], None]
 ) -> None:
-    run = Run(spec_of(), Interval.of_day(DAY))
+    run = DatasetRun(spec_of().own_data(), Interval.of_day(DAY))
     for text in (
         shop,
         shop.replace("postgresql:", "postgres:"),
@@ -294,7 +296,7 @@ def test_airflows_own_form_of_a_connection_is_understood(
     from evergreen.orchestration.connections import connection_uri
 
     environment(as_json(shop))
-    run = Run(spec_of(), Interval.of_day(DAY), connections=connection_uri)
+    run = DatasetRun(spec_of().own_data(), Interval.of_day(DAY), connections=connection_uri)
     assert connection_uri("shop_db").startswith("postgres://")
     assert len(extracted(run)[1]) == 5
     environment(as_json(shop, **extra))

@@ -18,7 +18,7 @@ from evergreen.ingest import landing
 from evergreen.ingest.landing import Part
 from evergreen.ingest.origin import Origin
 from evergreen.ingest.parse import parse
-from evergreen.spec.schema import Source
+from evergreen.spec.dataset import Source
 
 ROWS = "id,at,name\n1,2026-01-05T10:00:00Z,café\n2,2026-01-05T11:00:00Z,Łódź\n"
 LATIN = ROWS.replace("Łódź", "Zürich")

@@ -19,7 +19,7 @@ from evergreen.ingest.landing import Part
 from evergreen.ingest.origin import Origin
 from evergreen.ingest.parse import parse_history
 from evergreen.interval import Interval
-from evergreen.spec.schema import Source
+from evergreen.spec.dataset import Source
 
 FIRST, LAST = date(2026, 1, 1), date(2026, 1, 5)
 FORMATS = ("csv", "jsonl", "parquet")

@@ -15,7 +15,7 @@ from evergreen.errors import BatchUnreadable
 from evergreen.ingest.landing import Part
 from evergreen.ingest.origin import Origin
 from evergreen.ingest.parse import parse
-from evergreen.spec.schema import Source
+from evergreen.spec.dataset import Source
 
 COLUMNS = {"id": "int", "spent": "float", "paid": "bool", "at": "timestamp", "day": "date", "note": "string"}
 SOUND: dict[str, Any] = {

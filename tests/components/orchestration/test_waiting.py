@@ -18,10 +18,10 @@ from evergreen.loops.wire import Step
 from evergreen.orchestration import links
 from evergreen.orchestration.operator import StageOperator
 from evergreen.orchestration.waiting import LOOKS
-from evergreen.run import Run
+from evergreen.run import DatasetRun
 from evergreen.settings import PROJECT
+from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.load import load_spec
-from evergreen.spec.schema import ModelSpec
 
 
 class Done(Handover):
@@ -34,10 +34,10 @@ DAY = Interval.of_day(datetime.now(UTC).date() - timedelta(days=2))
 
 
 @pytest.fixture
-def spec(monkeypatch: pytest.MonkeyPatch) -> ModelSpec:
+def spec(monkeypatch: pytest.MonkeyPatch) -> DatasetSpec:
     """Churn, whose usage may still come for an hour after its day, and which waits for six."""
     monkeypatch.setattr(links, "publish", lambda *_: None)
-    spec = load_spec(PROJECT / "include" / "models" / "churn")
+    spec = load_spec(PROJECT / "include" / "models" / "churn").datasets["churn"]
     usage = spec.sources["usage"].model_copy(update={"complete_after": timedelta(hours=1)})
     return spec.model_copy(
         update={"last_day": None, "first_day": date(2026, 1, 1), "sources": spec.sources | {"usage": usage}}
@@ -45,8 +45,8 @@ def spec(monkeypatch: pytest.MonkeyPatch) -> ModelSpec:
 
 
 def execute(
-    spec: ModelSpec,
-    stage: Callable[[Run], Done],
+    spec: DatasetSpec,
+    stage: Callable[[DatasetRun], Done],
     *,
     kind: str = "scheduled",
     started: datetime | None = None,
@@ -69,18 +69,18 @@ def execute(
     return Done.from_json(left, task="extract", subject="the day")
 
 
-def done(run: Run) -> Done:
+def done(run: DatasetRun) -> Done:
     return Done(rows=3)
 
 
-def late(run: Run) -> Done:
+def late(run: DatasetRun) -> Done:
     raise BatchMissing(
         f"reading {run.subject}", found="no such file", expected="usage.csv", next_step="ask the upstream system"
     )
 
 
 def test_a_scheduled_run_looks_again_for_a_batch_that_is_missing(
-    spec: ModelSpec, caplog: pytest.LogCaptureFixture
+    spec: DatasetSpec, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = datetime.now(UTC)
     with caplog.at_level(logging.INFO), pytest.raises(AirflowRescheduleException) as again:
@@ -89,7 +89,7 @@ def test_a_scheduled_run_looks_again_for_a_batch_that_is_missing(
     assert "Waiting for usage.csv: no such file; until" in caplog.text
 
 
-def test_after_its_time_the_batch_is_missing(spec: ModelSpec) -> None:
+def test_after_its_time_the_batch_is_missing(spec: DatasetSpec) -> None:
     """Counted from the run's start, or from when the batch is complete."""
     with pytest.raises(AirflowRescheduleException):
         execute(spec, late, started=datetime.now(UTC) - timedelta(hours=5))
@@ -103,18 +103,18 @@ def test_after_its_time_the_batch_is_missing(spec: ModelSpec) -> None:
 
 
 @pytest.mark.parametrize("kind", ["manual", "backfill", "asset_triggered"])
-def test_a_run_that_somebody_asked_for_waits_for_nothing(spec: ModelSpec, kind: str) -> None:
+def test_a_run_that_somebody_asked_for_waits_for_nothing(spec: DatasetSpec, kind: str) -> None:
     with pytest.raises(BatchMissing):
         execute(spec, late, kind=kind)
     assert execute(spec, done, kind=kind, awaits=lambda run, now: ["usage"]) == Done(rows=3)
 
 
 def test_what_is_awaited_comes_first_and_is_done_without_when_it_does_not_come(
-    spec: ModelSpec, caplog: pytest.LogCaptureFixture
+    spec: DatasetSpec, caplog: pytest.LogCaptureFixture
 ) -> None:
     moments: list[datetime] = []
 
-    def awaits(run: Run, now: datetime) -> list[str]:
+    def awaits(run: DatasetRun, now: datetime) -> list[str]:
         moments.append(now)
         return ["usage of the day", "spend of the day"]
 

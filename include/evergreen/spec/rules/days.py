@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from croniter import CroniterBadDateError, croniter
 
 from evergreen.interval import CALENDAR, DAY, FIRST_DAY, LAST_DAY
+from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.durations import duration_text
 from evergreen.spec.partial import stated_or
 from evergreen.spec.rules.wording import Mistakes, mistake
@@ -21,14 +22,14 @@ _CRON = re.compile(
 _DAILY = [[0], [0], ["*"], ["*"], ["*"]]
 
 
-def _calendar(spec: ModelSpec) -> Mistakes:
+def _calendar(spec: DatasetSpec) -> Mistakes:
     for name in ("first_day", "last_day"):
         day = stated_or(spec, name, None)
         if day is not None and not FIRST_DAY <= day <= LAST_DAY:
             yield mistake(name, day, CALENDAR, "correct the year")
 
 
-def _days(spec: ModelSpec) -> Mistakes:
+def _days(spec: DatasetSpec) -> Mistakes:
     if spec.last_day is not None and spec.last_day < spec.first_day:
         yield mistake(
             "last_day", spec.last_day, f"{spec.first_day} (first_day) or later", "exchange first_day and last_day"
@@ -53,22 +54,28 @@ def _history(spec: ModelSpec) -> Mistakes:
 
 
 def _schedules(spec: ModelSpec) -> Mistakes:
-    schedule = spec.schedule
-    for name in ("ingest", "train", "monitor"):
-        cron = stated_or(schedule, name, None)  # each alone: one misshapen cron hides no other
-        if cron is None:
-            continue
-        key, daily = f"schedule.{name}", "0 0 * * *"
-        if not _fires(cron):
-            yield mistake(
-                key,
-                cron,
-                "a cron of five fields, in UTC: minute hour day month weekday",
-                f'write "{daily}" for once a day',
-            )
-        elif name != "train" and croniter.expand(cron)[0] != _DAILY:
-            # Partitions are keyed by date, so any other interval would share one with its neighbour or straddle two.
-            yield mistake(key, cron, f'"{daily}": an interval is one day in UTC, named by its date', f'write "{daily}"')
+    for name in ("train", "monitor"):
+        yield from _schedule(name, stated_or(spec.schedule, name, None))  # each alone: one misshapen hides no other
+
+
+def _ingests(spec: DatasetSpec) -> Mistakes:
+    yield from _schedule("ingest", stated_or(spec.schedule, "ingest", None))
+
+
+def _schedule(name: str, cron: str | None) -> Mistakes:
+    if cron is None:
+        return
+    key, daily = f"schedule.{name}", "0 0 * * *"
+    if not _fires(cron):
+        yield mistake(
+            key,
+            cron,
+            "a cron of five fields, in UTC: minute hour day month weekday",
+            f'write "{daily}" for once a day',
+        )
+    elif name != "train" and croniter.expand(cron)[0] != _DAILY:
+        # Partitions are keyed by date, so any other interval would share one with its neighbour or straddle two.
+        yield mistake(key, cron, f'"{daily}": an interval is one day in UTC, named by its date', f'write "{daily}"')
 
 
 def _fires(cron: str) -> bool:
@@ -159,8 +166,6 @@ def _budget(spec: ModelSpec) -> Mistakes:
 
 
 OF_SPEC: tuple[Callable[[ModelSpec], Mistakes], ...] = (
-    _calendar,
-    _days,
     _history,
     _schedules,
     _windows,
@@ -169,3 +174,4 @@ OF_SPEC: tuple[Callable[[ModelSpec], Mistakes], ...] = (
     _cooldown,
     _budget,
 )
+OF_DATASET: tuple[Callable[[DatasetSpec], Mistakes], ...] = (_calendar, _days, _ingests)

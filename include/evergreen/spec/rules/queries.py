@@ -1,15 +1,13 @@
-"""Views, request and label: what their queries read, and the names of what they return."""
+"""Request and label: what their queries read, and the names of what they return."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from evergreen.interval import DAY
 from evergreen.spec.columns import LABEL, RESERVED, RESERVED_KEYS
 from evergreen.spec.durations import duration_text
 from evergreen.spec.mistakes import one_of
-from evergreen.spec.partial import stated_or
-from evergreen.spec.rules.wording import Mistakes, inside, mistake, repeated, undeclared, unknown
+from evergreen.spec.rules.wording import Mistakes, inside, mistake, repeated, undeclared
 from evergreen.spec.schema import ModelSpec
 
 # that a query of features, label or requests may read beside its sources
@@ -19,6 +17,10 @@ TABLE_FUNCTIONS = frozenset({"generate_series", "json_each", "json_tree", "range
 def _read(spec: ModelSpec, key: str, names: Sequence[str]) -> Mistakes:
     yield from undeclared(key, names, spec.sources, "sources")
     yield from repeated(key, names)
+    yield from _has_key(spec, key, names)
+
+
+def _has_key(spec: ModelSpec, key: str, names: Sequence[str]) -> Mistakes:
     known = [name for name in names if name in spec.sources]
     if spec.asking.named_by_request:
         # what a request is about may be made of several columns; whether a query returns it, the deep check tells
@@ -32,55 +34,18 @@ def _read(spec: ModelSpec, key: str, names: Sequence[str]) -> Mistakes:
         )
 
 
-def _view_entity(spec: ModelSpec, name: str) -> Mistakes:
-    stated, known = spec.features[name].entity, [spec.entity.name, *spec.references]
-    if stated is not None and stated not in known:
-        yield unknown(f"features.{name}.entity", stated, known, f"declare {stated} under references")
-
-
-def _view_sources(spec: ModelSpec, name: str) -> Mistakes:
-    yield from _read(spec, f"features.{name}.sources", spec.features[name].sources)
-
-
-def _look_back(spec: ModelSpec, name: str) -> Mistakes:
-    if spec.features[name].look_back < DAY:
-        yield mistake(
-            f"features.{name}.look_back", spec.features[name].look_back, "at least the interval, 1d", "write 1d"
-        )
-
-
-def _view_name(spec: ModelSpec, name: str) -> Mistakes:
-    if name in spec.sources:
-        yield mistake(
-            f"features.{name}",
-            name,
-            "a name that no source has: contracts are named by table",
-            f"rename the view: {name}_features",
-        )
+def _view_has_key(spec: ModelSpec, name: str) -> Mistakes:
+    if not spec.data:  # of a dataset, the deep check tells what its queries return
+        yield from _has_key(spec, f"features.{name}.sources", spec.features[name].sources)
 
 
 def _feature_names(spec: ModelSpec, name: str) -> Mistakes:
     for feature in spec.features[name].features:
-        key = f"features.{name}.features.{feature}"
-        others = [
-            view
-            for view, declared in spec.features.items()
-            if view != name and feature in stated_or(declared, "features", ())
-        ]
-        if others:
+        if feature == spec.label.name:
+            key = f"data.{spec.dataset_of(name)}" if spec.data else f"features.{name}.features.{feature}"
             yield mistake(
-                key,
-                f"{feature}, also in the view {one_of(others)}",
-                "a name of one view only",
-                "rename the feature in one of them",
+                key, feature, f"a name other than the label's, {spec.label.name}", "rename the feature, or the label"
             )
-        if feature in (taken := (*spec.keys, spec.label.name, *RESERVED)):
-            yield mistake(key, feature, f"a name other than {one_of(taken)}", "rename the feature")
-
-
-def _view_files(spec: ModelSpec, name: str) -> Mistakes:
-    yield from inside(f"features.{name}.sql", spec.features[name].sql)
-    yield from inside(f"features.{name}.contract", spec.features[name].contract)
 
 
 def _keys(spec: ModelSpec) -> Mistakes:
@@ -155,7 +120,8 @@ def _outcome_matures(spec: ModelSpec) -> Mistakes:
                     f"at most label.horizon ({duration_text(spec.label.horizon)}): the label is said to be known by "
                     "then"
                 )
-                yield mistake(f"sources.{name}.outcome.{column}", delay, allowed, "lengthen label.horizon")
+                key = "label.horizon" if spec.data else f"sources.{name}.outcome.{column}"
+                yield mistake(key, delay, allowed, "lengthen label.horizon")
 
 
 def _label_name(spec: ModelSpec) -> Mistakes:
@@ -177,11 +143,4 @@ OF_SPEC: tuple[Callable[[ModelSpec], Mistakes], ...] = (
     _label_name,
     _label_files,
 )
-OF_ENTRIES: tuple[Callable[[ModelSpec, str], Mistakes], ...] = (
-    _view_entity,
-    _view_sources,
-    _look_back,
-    _view_name,
-    _feature_names,
-    _view_files,
-)
+OF_ENTRIES: tuple[Callable[[ModelSpec, str], Mistakes], ...] = (_view_has_key, _feature_names)

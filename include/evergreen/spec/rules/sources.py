@@ -8,9 +8,9 @@ from collections.abc import Callable
 from string import ascii_letters, digits
 
 from evergreen.spec.columns import ADDED
+from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.mistakes import nearest, one_of
 from evergreen.spec.rules.wording import Mistakes, inside, mistake, repeated, stays_below, undeclared
-from evergreen.spec.schema import ModelSpec
 
 _OF_FILES = {"format", "compression", "encoding", "delimiter", "history"}
 _OF_FORMATS = {"compression": ("csv", "jsonl"), "encoding": ("csv", "jsonl"), "delimiter": ("csv",)}
@@ -18,7 +18,7 @@ _NO_DELIMITER = "\"'\r\n\0.+-" + ascii_letters + digits
 _ENCODINGS = ("utf-8", "utf-16", "cp1252", "latin-1", "iso8859-15", "cp1251", "shift_jis", "gb18030")  # to choose from
 
 
-def _kind(spec: ModelSpec, name: str) -> Mistakes:
+def _kind(spec: DatasetSpec, name: str) -> Mistakes:
     """A source is of files or of a database, and has the keys of one of them."""
     source, key = spec.sources[name], f"sources.{name}"
     if source.path is None and source.connection is None:
@@ -36,7 +36,7 @@ def _kind(spec: ModelSpec, name: str) -> Mistakes:
         )
 
 
-def _path(spec: ModelSpec, name: str) -> Mistakes:
+def _path(spec: DatasetSpec, name: str) -> Mistakes:
     source, key = spec.sources[name], f"sources.{name}.path"
     if source.path is None:
         return
@@ -71,7 +71,7 @@ def _path(spec: ModelSpec, name: str) -> Mistakes:
         )
 
 
-def _format(spec: ModelSpec, name: str) -> Mistakes:
+def _format(spec: DatasetSpec, name: str) -> Mistakes:
     """Options of the format, and only of a format that has them."""
     source, key = spec.sources[name], f"sources.{name}"
     for option, formats in _OF_FORMATS.items():
@@ -84,7 +84,7 @@ def _format(spec: ModelSpec, name: str) -> Mistakes:
             )
 
 
-def _delimiter(spec: ModelSpec, name: str) -> Mistakes:
+def _delimiter(spec: DatasetSpec, name: str) -> Mistakes:
     delimiter = spec.sources[name].delimiter
     if len(delimiter) != 1 or not delimiter.isascii() or delimiter in _NO_DELIMITER:
         yield mistake(
@@ -95,7 +95,7 @@ def _delimiter(spec: ModelSpec, name: str) -> Mistakes:
         )
 
 
-def _encoding(spec: ModelSpec, name: str) -> Mistakes:
+def _encoding(spec: DatasetSpec, name: str) -> Mistakes:
     encoding = spec.sources[name].encoding
     try:
         codecs.lookup(encoding)
@@ -107,7 +107,7 @@ def _encoding(spec: ModelSpec, name: str) -> Mistakes:
         )
 
 
-def _columns(spec: ModelSpec, name: str) -> Mistakes:
+def _columns(spec: DatasetSpec, name: str) -> Mistakes:
     for column in spec.sources[name].columns:
         if column in ADDED:
             yield mistake(
@@ -118,7 +118,7 @@ def _columns(spec: ModelSpec, name: str) -> Mistakes:
             )
 
 
-def _event_time(spec: ModelSpec, name: str) -> Mistakes:
+def _event_time(spec: DatasetSpec, name: str) -> Mistakes:
     source, key = spec.sources[name], f"sources.{name}.event_time"
     yield from undeclared(key, [source.event_time], source.columns, "columns")
     if (kind := source.columns.get(source.event_time, "timestamp")) != "timestamp":
@@ -130,7 +130,7 @@ def _event_time(spec: ModelSpec, name: str) -> Mistakes:
         )
 
 
-def _keys(spec: ModelSpec, name: str) -> Mistakes:
+def _keys(spec: DatasetSpec, name: str) -> Mistakes:
     source, key = spec.sources[name], f"sources.{name}.keys"
     yield from undeclared(key, source.keys, source.columns, "columns")
     yield from repeated(key, source.keys)
@@ -144,7 +144,7 @@ def _keys(spec: ModelSpec, name: str) -> Mistakes:
             )
 
 
-def _outcome(spec: ModelSpec, name: str) -> Mistakes:
+def _outcome(spec: DatasetSpec, name: str) -> Mistakes:
     source, key = spec.sources[name], f"sources.{name}.outcome"
     yield from undeclared(key, source.outcome, source.columns, "columns")
     for column in (each for each in source.outcome if each in source.columns):
@@ -153,12 +153,12 @@ def _outcome(spec: ModelSpec, name: str) -> Mistakes:
             yield mistake(key, column, allowed, f"leave {column} out")
 
 
-def _source_files(spec: ModelSpec, name: str) -> Mistakes:
+def _source_files(spec: DatasetSpec, name: str) -> Mistakes:
     yield from inside(f"sources.{name}.sql", spec.sources[name].sql)
     yield from inside(f"sources.{name}.contract", spec.sources[name].contract)
 
 
-OF_ENTRIES: tuple[Callable[[ModelSpec, str], Mistakes], ...] = (
+OF_ENTRIES: tuple[Callable[[DatasetSpec, str], Mistakes], ...] = (
     _kind,
     _path,
     _format,

@@ -1,0 +1,22 @@
+"""What the labels of a model hand over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from evergreen.handovers.handover import Handover
+from evergreen.handovers.ingest import WrittenPartition
+
+
+class WrittenLabels(WrittenPartition):
+    """A label partition that was replaced in the lake."""
+
+    without_outcome: int
+    """Requests of the day that have no outcome."""
+
+
+class Labelled(Handover):
+    """The label partitions that had matured or changed."""
+
+    partitions: Mapping[str, WrittenLabels]
+    """partition → what was written."""

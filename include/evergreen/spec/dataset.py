@@ -1,0 +1,238 @@
+"""A dataset: what one folder declares of data that models share, and the parts of it that a model which is alone with
+its data declares itself. Frozen, strict, no unknown keys.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import ConfigDict, Field, PrivateAttr
+
+from evergreen.spec.durations import Delay, Duration
+from evergreen.spec.kinds import ColumnType, FeatureType, KeyType
+from evergreen.spec.mistakes import DATA_FILE, FILE
+from evergreen.spec.partial import Declared
+
+MOST_ENTRIES = 200  # of sources, views and references of a model: each has files of its own
+NAME = r"^[a-z][a-z0-9_]{0,39}$"
+Name = Annotated[str, Field(pattern=NAME)]
+
+
+class Folder(Declared):
+    """What a folder declares: a dataset, or a model."""
+
+    _folder: Path = PrivateAttr(default=Path())
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        raise NotImplementedError
+
+    @property
+    def file(self) -> str:
+        """The file at its head."""
+        raise NotImplementedError
+
+    @property
+    def folder(self) -> Path:
+        """Where it was read from."""
+        return self._folder
+
+    def at(self, folder: Path) -> Self:
+        """The same, read from `folder`."""
+        copy = self.model_copy()
+        copy._folder = folder
+        return copy
+
+    def relative(self, path: Path) -> str:
+        """How messages name a file of the folder."""
+        return path.relative_to(self.folder).as_posix() if path.is_relative_to(self.folder) else str(path)
+
+
+class Owner(Declared):
+    """Who hears of it when a task of this model fails."""
+
+    name: str = Field(min_length=1, description="team or person, shown as the DAG's owner")
+    email: str = Field(pattern=r"^[^@\s]+@[^@\s]+$", description="where failure messages go")
+
+
+class Entity(Declared):
+    """What a prediction is about."""
+
+    name: Name = Field(description="its name; models that predict about the same entities share it")
+    key: Name = Field(description="the column that identifies it, in sources, views and requests")
+    type: KeyType = Field(default="string", description="type of the key")
+
+
+class Reference(Declared):
+    """Another entity that a request names, such as the carrier of a flight."""
+
+    key: Name = Field(description="the column that identifies it, in views and requests; a request may leave it null")
+    type: KeyType = Field(default="string", description="type of the key")
+
+
+class Source(Declared):
+    """One table that arrives as one batch per interval: as files of the landing zone
+    (`path`), or by a query (`connection`)."""
+
+    # One model for both kinds: the mistakes of a union's members could not be told apart, nor all at once.
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["path"]}, {"required": ["connection"]}]})
+
+    path: str | None = Field(
+        default=None,
+        description=(
+            "file below the landing zone; {partition} is the interval's date; * in the last part: all files that match"
+        ),
+    )
+    format: Literal["csv", "jsonl", "parquet"] = Field(
+        default="csv", description="format of the file; csv has a header"
+    )
+    compression: Literal["gzip", "none"] | None = Field(
+        default=None, description="compression of a csv or jsonl file; default: gzip when its name ends in .gz"
+    )
+    encoding: str = Field(
+        default="utf-8", description="encoding of a csv or jsonl file, as Python names it: utf-8, cp1252, utf-16"
+    )
+    delimiter: str = Field(default=",", description="delimiter of a csv file; one character")
+    history: bool = Field(
+        default=False, description="path is one file for all days; a day takes the rows whose event_time lies in it"
+    )
+    connection: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_.-]+$",
+        description="id of an Airflow connection to Postgres, in place of path",
+    )
+    sql: str | None = Field(
+        default=None, description="query on the connection, from %(start)s to %(end)s; default sources/<source>.sql"
+    )
+    complete_after: Delay = Field(
+        default=timedelta(0),
+        json_schema_extra={"default": "0h"},
+        description=(
+            "how long after the end of its day a batch may still grow (late parts, late commits); a scheduled ingest "
+            "does not read before"
+        ),
+    )
+    event_time: Name = Field(description="the column that says when a row happened")
+    keys: tuple[Name, ...] = Field(min_length=1, description="columns that identify a row within the table")
+    columns: dict[Name, ColumnType] = Field(min_length=1, description="every column, with its type")
+    outcome: dict[Name, Delay] = Field(
+        default={},
+        description=(
+            "columns known only later, each with the time after event_time until it is known; a view does not see it "
+            "before, and a request never"
+        ),
+    )
+    contract: str | None = Field(default=None, description="Great Expectations suite; default contracts/<source>.yaml")
+
+    def visible(self, *, outcome: bool) -> dict[str, ColumnType]:
+        """The columns that a query sees, with their types: all, or without those that are known only afterwards."""
+        return {name: kind for name, kind in self.columns.items() if outcome or name not in self.outcome}
+
+
+class FeatureView(Declared):
+    """Features computed by one SQL query over the look-back window, as of the interval's end."""
+
+    entity: Name | None = Field(
+        default=None, description="the entity whose features these are; default: the only one, or the model's"
+    )
+    sql: str | None = Field(default=None, description="default features/<view>.sql")
+    sources: tuple[Name, ...] = Field(min_length=1, description="tables that the query reads")
+    look_back: Duration = Field(description="how far before as_of the query may see; at least 1d")
+    features: dict[Name, FeatureType] = Field(
+        min_length=1, description="columns the query returns beside its entity's key"
+    )
+    contract: str | None = Field(default=None, description="Great Expectations suite; default contracts/<view>.yaml")
+
+
+class IngestSchedule(Declared):
+    """When a dataset's loop runs by itself: a five-field cron in UTC.
+
+    A scheduled run begins when its interval is over, and then waits for its batches. A backfill, and a run by hand,
+    waits for nothing.
+    """
+
+    ingest: str = Field(default="0 0 * * *", description="once per day, since an interval is one day in UTC")
+    wait: Delay = Field(
+        default=timedelta(hours=6),
+        json_schema_extra={"default": "6h"},
+        description="how long a scheduled run waits, from its start or when its batches are complete; then it fails",
+    )
+
+
+class DatasetSpec(Folder):
+    """One dataset, as its folder declares it; or the data of a model that is alone with it."""
+
+    dataset: Name = Field(description="the folder's name")
+    description: str = Field(min_length=1, description="what the data is about, and where it comes from")
+    owner: Owner
+    first_day: date = Field(description="first day of data")
+    last_day: date | None = Field(default=None, description="last day of data; null: the data goes on")
+    schedule: IngestSchedule = IngestSchedule()
+    entities: dict[Name, Reference] = Field(
+        min_length=1, max_length=MOST_ENTRIES, description="what features are about, by name"
+    )
+    sources: dict[Name, Source] = Field(
+        min_length=1, max_length=MOST_ENTRIES, description="tables that arrive, by name"
+    )
+    features: dict[Name, FeatureView] = Field(default={}, max_length=MOST_ENTRIES, description="feature views, by name")
+    _of_model: bool = PrivateAttr(default=False)
+
+    @classmethod
+    def of_model(cls, folder: Path, **declared: Any) -> DatasetSpec:
+        """The data of a model that declares it in its own folder; its first entity is the model's own."""
+        made = cls.model_construct(**declared)
+        for name in cls.model_fields.keys() - declared.keys() - {"last_day"}:
+            made.__dict__.pop(name, None)  # a default would state what a partial model does not
+        made._folder, made._of_model = folder, True
+        return made
+
+    @property
+    def name(self) -> str:
+        return self.dataset
+
+    @property
+    def file(self) -> str:
+        return FILE if self.of_a_model else DATA_FILE
+
+    @property
+    def of_a_model(self) -> bool:
+        """Whether a model's folder declares it."""
+        return self._of_model
+
+    @property
+    def datasets(self) -> dict[str, DatasetSpec]:
+        """Itself, by name, as a model has its datasets."""
+        return {self.name: self}
+
+    @property
+    def keys(self) -> dict[str, KeyType]:
+        """The columns that name its entities, with their types."""
+        return {entity.key: entity.type for entity in self.entities.values()}
+
+    def dataset_of(self, table: str) -> str:
+        """The dataset that a source or view is of: this one."""
+        return self.dataset
+
+    def entity_of(self, view: str) -> Entity:
+        """Whose features a view has: the first entity's, where it does not say."""
+        name = self.features[view].entity
+        if name not in self.entities:
+            name = next(iter(self.entities))
+        entity = self.entities[name]
+        return Entity.model_construct(name=name, key=entity.key, type=entity.type)
+
+    def contract_file(self, table: str) -> Path:
+        """The Great Expectations suite of a source or feature view."""
+        declared = (self.sources.get(table) or self.features[table]).contract
+        return self.folder / (declared or f"contracts/{table}.yaml")
+
+    def source_sql(self, source: str) -> Path:
+        """The query of a source that has a connection."""
+        return self.folder / (self.sources[source].sql or f"sources/{source}.sql")
+
+    def view_sql(self, view: str) -> Path:
+        """The query of a feature view."""
+        return self.folder / (self.features[view].sql or f"features/{view}.sql")

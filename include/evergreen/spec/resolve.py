@@ -1,0 +1,182 @@
+"""A model of datasets, put together with what it uses of them. Pure.
+
+What it names of them becomes its `sources`, `features`, `entity` and days, as if its own folder declared them; what is
+ambiguous or not there is a mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from evergreen.errors import SpecError
+from evergreen.spec.dataset import DatasetSpec, Entity, FeatureView
+from evergreen.spec.mistakes import FILE, Mistake, nearest, one_of
+from evergreen.spec.partial import stated_or
+from evergreen.spec.schema import ModelSpec, Schedule, Tables, UsingModel
+
+ALL = "*"
+_OWN = ("model", "description", "owner", "request", "label", "split", "families", "search", "gates", "rollout")
+
+
+def resolved(
+    model: UsingModel, datasets: Mapping[str, DatasetSpec | SpecError], known: list[str]
+) -> tuple[ModelSpec, list[Mistake]]:
+    """The model with all that its datasets have for it, and the mistakes in what it names; it may be partial.
+
+    `sources` are all that its label and request may name; `used` leaves those that they do.
+
+    Args:
+        datasets: each that its key `data` names and that is there.
+        known: the names of all that are there.
+    """
+    mistakes = list(_unknown(model, datasets, known))
+    whole = {name: each for name, each in datasets.items() if isinstance(each, DatasetSpec)}
+    features, data = _features(model, whole, mistakes)
+    values = {name: model.__dict__[name] for name in (*_OWN, "monitoring") if name in model.__dict__}
+    schedule = model.schedule.__dict__ if "schedule" in model.__dict__ else {}
+    values |= {"schedule": Schedule.model_construct(**schedule), "features": features, "data": data}
+    values["sources"] = {
+        source: whole[name].sources[source] for name, tables in data.items() for source in tables.sources
+    }
+    if whole:
+        last = [each.last_day for each in whole.values() if each.last_day is not None]
+        values["first_day"] = max(each.first_day for each in whole.values())
+        values["last_day"] = min(last, default=None)
+        values |= _entities(model, whole, mistakes)
+    merged = ModelSpec.model_construct(**values)
+    for name in ModelSpec.model_fields.keys() - values.keys():
+        if name in UsingModel.model_fields:
+            merged.__dict__.pop(name, None)  # a default would state what a partial model does not
+    return merged.with_datasets(whole).at(model.folder), mistakes
+
+
+def used(spec: ModelSpec) -> ModelSpec:
+    """The model without the sources that neither its label nor its request reads."""
+    wanted = {*spec.label.sources, *spec.asking.sources}
+    data = {
+        name: tables.model_copy(update={"sources": tuple(each for each in tables.sources if each in wanted)})
+        for name, tables in spec.data.items()
+    }
+    sources = {name: source for name, source in spec.sources.items() if name in wanted}
+    return spec.model_copy(update={"sources": sources, "data": data})
+
+
+def refused(dataset: str) -> Mistake:
+    """A model's mistake: it uses a dataset that is not valid."""
+    invalid = f"{dataset}, which has mistakes of its own"
+    return Mistake(FILE, f"data.{dataset}", invalid, "a valid dataset", f"correct it: `evergreen check {dataset}`")
+
+
+def _unknown(model: UsingModel, datasets: Mapping[str, object], known: list[str]) -> Iterator[Mistake]:
+    for name in stated_or(model, "data", ()):
+        dataset = datasets.get(name)
+        if dataset is None:
+            fix = nearest(name, known, f"add the dataset {name}, or use one of those")
+            yield Mistake(FILE, f"data.{name}", f"no dataset {name}", one_of(known), fix)
+        elif isinstance(dataset, SpecError):
+            yield refused(name)
+
+
+def _features(
+    model: UsingModel, whole: Mapping[str, DatasetSpec], mistakes: list[Mistake]
+) -> tuple[dict[str, FeatureView], dict[str, Tables]]:
+    """The views that a model uses, each with those of its features that it uses; and which dataset has which tables."""
+    views: dict[str, FeatureView] = {}
+    data: dict[str, Tables] = {}
+    at: dict[str, str] = {}  # view or feature → the dataset that it is taken from
+    sources = [source for each in whole.values() for source in each.sources]
+    for name, dataset in whole.items():
+        chosen = _chosen(name, model.data[name], dataset, mistakes)
+        for view, features in chosen.items():
+            for clashing in (view, *features):
+                if at.setdefault(clashing, name) != name:
+                    mistakes.append(_clash(name, clashing, at[clashing]))
+            declared = dataset.features[view]
+            entity = dataset.entity_of(view).name
+            about = declared.entity if entity == stated_or(model, "entity", "") else entity
+            kinds = {feature: kind for feature, kind in declared.features.items() if feature in features}
+            views.setdefault(view, declared.model_copy(update={"entity": about, "features": kinds}))
+        own = tuple(source for source in dataset.sources if sources.count(source) == 1)
+        data[name] = Tables(sources=own, views=tuple(chosen))
+    if whole and not views:
+        mistakes.append(
+            Mistake(
+                FILE, "data", "no view of any dataset", "at least one view: a model learns from features", "name one"
+            )
+        )
+    read = [*stated_or(model.label, "sources", ())] if "label" in model.__dict__ else []
+    for source in dict.fromkeys(read + _read_by_request(model)):
+        if sources.count(source) > 1:
+            having = [name for name, each in whole.items() if source in each.sources]
+            fix = f"rename {source} in one of the datasets, or leave one of them out"
+            mistakes.append(
+                Mistake(FILE, "data", f"{source}, of {' and of '.join(having)}", "one source of a name", fix)
+            )
+    return views, data
+
+
+def _read_by_request(model: UsingModel) -> list[str]:
+    request = stated_or(model, "request", None)
+    return [] if request is None else [*stated_or(request, "sources", ())]
+
+
+def _chosen(
+    name: str, uses: tuple[str, ...], dataset: DatasetSpec, mistakes: list[Mistake]
+) -> dict[str, tuple[str, ...]]:
+    """View → the features of it that are used, in the dataset's order."""
+    chosen: dict[str, set[str]] = {}
+    for use in uses:
+        view, _, feature = use.partition(".")
+        if use == ALL:
+            for each, declared in dataset.features.items():
+                chosen.setdefault(each, set()).update(declared.features)
+        elif view not in dataset.features:
+            mistakes.append(_gone(name, f"no view {view}", dataset.features, view))
+        elif feature and feature not in dataset.features[view].features:
+            mistakes.append(_gone(name, f"no feature {feature} in {view}", dataset.features[view].features, feature))
+        else:
+            wanted = [feature] if feature else dataset.features[view].features
+            chosen.setdefault(view, set()).update(wanted)
+    return {
+        view: tuple(each for each in declared.features if each in chosen[view])
+        for view, declared in dataset.features.items()
+        if view in chosen
+    }
+
+
+def _gone(dataset: str, missing: str, known: Mapping[str, object], name: str) -> Mistake:
+    fix = nearest(name, known, f"use one of them, or declare {name} in {dataset}")
+    return Mistake(FILE, f"data.{dataset}", f"{missing} of {dataset}", one_of(known), fix)
+
+
+def _clash(dataset: str, name: str, other: str) -> Mistake:
+    allowed = f"names that no other dataset of the model has: {other} has {name} too"
+    fix = f"rename {name} in one of the two, or use single features of one: view.feature"
+    return Mistake(FILE, f"data.{dataset}", name, allowed, fix)
+
+
+def _entities(model: UsingModel, whole: Mapping[str, DatasetSpec], mistakes: list[Mistake]) -> dict[str, Any]:
+    """The model's entity and references, as the datasets declare them."""
+    known = {name: entity for each in reversed([*whole.values()]) for name, entity in each.entities.items()}
+    for dataset in whole.values():
+        for name, entity in dataset.entities.items():
+            if entity != known[name]:
+                declared = f"{name} by {entity.key} ({entity.type}) in {dataset.name}"
+                allowed = f"{name} by {known[name].key} ({known[name].type}), as in the other datasets"
+                fix = "use the same key and type, or name the entity differently"
+                mistakes.append(Mistake(FILE, f"data.{dataset.name}", declared, allowed, fix))
+    values: dict[str, Any] = {}
+    entity = stated_or(model, "entity", None)
+    if entity in known:
+        values["entity"] = Entity(name=entity, key=known[entity].key, type=known[entity].type)
+    elif entity is not None:
+        fix = nearest(entity, known, "name one of them")
+        mistakes.append(Mistake(FILE, "entity", entity, f"an entity of the datasets: {one_of(known)}", fix))
+    references = stated_or(model, "references", ())
+    for name in references:
+        if name not in known:
+            fix = nearest(name, known, "name one of them")
+            mistakes.append(Mistake(FILE, "references", name, f"entities of the datasets: {one_of(known)}", fix))
+    values["references"] = {name: known[name] for name in references if name in known}
+    return values
