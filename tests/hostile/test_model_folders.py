@@ -25,6 +25,7 @@ from evergreen.settings import PROJECT
 from evergreen.spec import files
 from evergreen.spec.load import load_each, load_spec
 from evergreen.spec.schema import ModelSpec
+from tests.hostile.moving import moving
 
 SOUND, HOSTILE = "renewals", "hostile"
 VALID = PROJECT / "tests" / "specs" / "valid" / SOUND
@@ -576,11 +577,21 @@ def test_beside_mutilated_folders_the_sound_one_is_there(seed: int, fuzzed: Path
     _hold(fuzzed, seed)
 
 
+@pytest.fixture
+def watched() -> Iterator[Callable[[str], None]]:
+    with moving(4 * int(PATIENCE)) as moved:
+        yield moved
+
+
 @pytest.mark.long
+@pytest.mark.timeout(0)
 @settings(_FUZZ, derandomize=False, max_examples=1500)
 @given(seed=st.integers(0, 1 << 32))
-def test_beside_a_great_many_mutilated_folders_the_sound_one_is_there(seed: int, fuzzed: Path) -> None:
+def test_beside_a_great_many_mutilated_folders_the_sound_one_is_there(
+    seed: int, fuzzed: Path, watched: Callable[[str], None]
+) -> None:
     _hold(fuzzed, seed)
+    watched(f"seed {seed}")
 
 
 def test_a_valid_folder_cannot_take_an_entity_from_those_that_share_it(models: Path) -> None:

@@ -30,6 +30,7 @@ from evergreen.local import services, stack
 from evergreen.local.postgres import demoted, free_port, refuge_folder
 from evergreen.local.processes import MARK, PATIENCE, Processes, Progress
 from evergreen.settings import ENVIRONMENT_FILE, settings
+from tests.hostile.moving import moving
 
 URLS = ("AIRFLOW", "MLFLOW", "SERVER", "REPORTS")
 SEED = 13
@@ -205,28 +206,11 @@ def settle(home: Path, parts: tuple[str, ...], attempts: int, progress: Progress
     assert not of_home(home)
 
 
-_STUCK = int(PATIENCE) + 60
-
-
 @pytest.fixture
 def watched() -> Iterator[Progress]:
-    """Takes the lines of a start, and ends a test that has none for longer than a start may wait for one part.
-
-    A test of a whole stack is not bounded by a time of its own: on a busy machine it takes as long as it takes.
-    """
-
-    def stuck(*_: object) -> None:
-        pytest.fail(f"nothing moved for {_STUCK} s")
-
-    def moved(line: str) -> None:
-        print(line)
-        signal.alarm(_STUCK)
-
-    before = signal.signal(signal.SIGALRM, stuck)
-    moved("begin")
-    yield moved
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+    """Takes the lines of a start, and ends a test that has none for longer than a start may wait for one part."""
+    with moving(int(PATIENCE) + 60) as moved:
+        yield moved
 
 
 def test_kills_at_random_instants_leave_nothing(home: Path) -> None:
