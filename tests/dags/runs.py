@@ -102,21 +102,21 @@ def main(report: Path) -> None:
     world = World(SEED, CUSTOMERS)
     for _ in write_days(world, FIRST, AS_OF, settings().landing):
         pass
-    # By the interval that ends at the date, as the schedule would; the last two by naming the day, as by hand.
-    done: dict[str, Any] = {"ingest": [run("ingest", lines, FIRST + timedelta(days=n + 1)) for n in range(DAYS - 2)]}
+    # By the interval that begins with the date, as the schedule would; the last two by naming the day, as by hand.
+    done: dict[str, Any] = {"ingest": [run("ingest", lines, FIRST + timedelta(days=n)) for n in range(DAYS - 2)]}
     for day in (AS_OF - timedelta(days=2), AS_OF - timedelta(days=1)):
         done["ingest"].append(run("ingest", lines, day + timedelta(days=1), partition=day.isoformat()))
-    done["again"] = run("ingest", lines, FIRST + timedelta(days=1))
-    done["missing"] = run("ingest", lines, MISSING + timedelta(days=1))
+    done["again"] = run("ingest", lines, FIRST)
+    done["missing"] = run("ingest", lines, MISSING)
     write_day(World(SEED, CUSTOMERS, (NewCategory(since=WARNED),)), WARNED, settings().landing)
-    done["warned"] = run("ingest", lines, WARNED + timedelta(days=1))
+    done["warned"] = run("ingest", lines, WARNED)
     moment = f"{AS_OF.isoformat()}T00:00:00Z"  # in the middle of the week that the schedule would train after
     done["train"] = run("train", lines, AS_OF, as_of=moment)
     done["train_again"] = run("train", lines, AS_OF + timedelta(days=1), as_of=moment, reason="once more")
     replay = replay_day(world, AS_OF, settings().server_url)
     done["traffic"] = {"answered": replay.answered, "versions": dict(replay.versions)}
-    done["monitor"] = run("monitor", lines, AS_OF + timedelta(days=1))
-    done["silent"] = run("monitor", lines, AS_OF + timedelta(days=2))  # nobody asked anything on that day
+    done["monitor"] = run("monitor", lines, AS_OF)
+    done["silent"] = run("monitor", lines, AS_OF + timedelta(days=1))  # nobody asked anything on that day
     report.write_text(json.dumps(done, indent=1, default=str))
 
 
@@ -131,7 +131,7 @@ def by_folder(report: Path, model: str) -> None:
     sleep = time.sleep
     time.sleep = lambda seconds: sleep(min(seconds, 0.1))
     days = [FIRST + timedelta(days=number) for number in range(FOLDER_DAYS + 1)]
-    done: dict[str, Any] = {"ingest": [run("ingest", lines, day + timedelta(days=1), model) for day in days[:-1]]}
+    done: dict[str, Any] = {"ingest": [run("ingest", lines, day, model) for day in days[:-1]]}
     done["train"] = run("train", lines, days[-1], model, as_of=f"{days[-1].isoformat()}T00:00:00Z")
     replayed = replay(Day(days[-1]).requests(), model, "parcel_id", settings().server_url)
     done["traffic"] = {
@@ -139,8 +139,8 @@ def by_folder(report: Path, model: str) -> None:
         "unknown": len(replayed.unknown),
         "versions": dict(replayed.versions),
     }
-    done["ingest"].append(run("ingest", lines, days[-1] + timedelta(days=1), model))
-    done["monitor"] = run("monitor", lines, days[-1] + timedelta(days=1), model)
+    done["ingest"].append(run("ingest", lines, days[-1], model))
+    done["monitor"] = run("monitor", lines, days[-1], model)
     report.write_text(json.dumps(done, indent=1, default=str))
 
 

@@ -64,7 +64,7 @@ def context(reason: str | None = None, ti: str = "task") -> dict[str, Any]:
         run_type="manual",
         data_interval_start=day,
         data_interval_end=day.replace(day=2),
-        run_after=day,
+        run_after=day.replace(day=2),
         logical_date=day,
         triggering_user_name="ada",
         start_date=day,

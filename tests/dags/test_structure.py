@@ -8,7 +8,7 @@ import json
 import time
 import tomllib
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pendulum
 import pytest
@@ -175,6 +175,65 @@ def test_a_schedule_after_midnight_begins_an_interval_on_the_last_day_too() -> N
         before = info.data_interval
         starts.append(before.start)
     assert starts == [pendulum.datetime(2026, 3, day, 5) for day in (29, 30, 31)]
+
+
+def test_the_timetable_shows_a_run_by_hand_the_interval_that_its_date_begins() -> None:
+    from airflow.utils.types import DagRunType
+
+    from evergreen.orchestration.timetable import IntervalsUntil
+
+    for last_day in (None, date(2026, 3, 31)):
+        timetable = IntervalsUntil.deserialize(IntervalsUntil("0 0 * * *", last_day).serialize())
+        day, now = pendulum.datetime(2026, 1, 5), pendulum.datetime(2026, 1, 5, 13, 30)
+        begun = timetable.infer_manual_data_interval(run_after=day)
+        assert (begun.start, begun.end) == (day, day.add(days=1))
+        assert timetable.infer_manual_data_interval(run_after=now).end == day, "of the moment: the last complete one"
+        ids = {
+            kind: timetable.generate_run_id(run_type=kind, run_after=begun.end, data_interval=begun)
+            for kind in (DagRunType.SCHEDULED, DagRunType.MANUAL)
+        }
+        assert ids[DagRunType.SCHEDULED] == "scheduled__2026-01-05T0000Z"
+        assert ids[DagRunType.MANUAL] == "manual__2026-01-06T00:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("loop", "kind", "conf", "expected"),
+    [
+        ("ingest", "scheduled", {}, "2026-01-05 (2026-01-05T00:00Z/2026-01-06T00:00Z)"),
+        ("ingest", "backfill", None, "2026-01-05 (2026-01-05T00:00Z/2026-01-06T00:00Z)"),
+        ("monitor", "manual", {"partition": "2026-01-03"}, "2026-01-03 (2026-01-03T00:00Z/2026-01-04T00:00Z)"),
+        ("train", "manual", {"as_of": "2026-01-04T00:00:00Z"}, "as of 2026-01-04T00:00Z"),
+        ("ingest", "backfill", {"partition": "2026-01-03"}, None),  # refused by its first task
+        ("rollback", "manual", {"version": 1}, None),
+    ],
+)
+def test_a_run_that_starts_says_in_its_note_what_it_works_on(
+    dag_bag: DagBag, loop: str, kind: str, conf: dict[str, Any] | None, expected: str | None
+) -> None:
+    from airflow.models.dagrun import DagRun
+    from airflow.serialization.serialized_objects import DagSerialization
+    from airflow.utils.types import DagRunType
+
+    from evergreen.orchestration import note
+
+    day = pendulum.datetime(2026, 1, 5)
+    dag = DagSerialization.from_dict(DagSerialization.to_dict(dag_bag.dags[f"churn__{loop}"]))
+    run = DagRun(
+        dag_id=dag.dag_id,
+        run_id="r1",
+        run_type=DagRunType(kind),
+        logical_date=day,
+        data_interval=(day, day.add(days=1)),
+        run_after=day.add(days=3),
+        conf=conf,
+    )
+    run.dag = dag
+    note.on_dag_run_running(run, "started")
+    assert run.note == expected
+    if expected is not None:
+        run.note = "a person's own"
+        note.on_dag_run_running(run, "started")
+        assert run.note == "a person's own"
 
 
 def test_what_comes_late_is_awaited_by_the_tasks_that_need_it(dag_bag: DagBag) -> None:

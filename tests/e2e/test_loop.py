@@ -215,8 +215,25 @@ def test_a_day_is_backfilled_again_from_the_command_line(running: Stack) -> None
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     (run,) = [each for each in runs.of(dag_id) if (each["data_interval_start"] or "").startswith(day.partition)]
-    assert set(states(running, runs.wait(run)).values()) == {"success"}
+    run = runs.wait(run)
+    assert set(states(running, run).values()) == {"success"}
+    assert run["note"] == f"{day.partition} ({day})", "the id that Airflow made has the day after"
     assert all(datetime.fromisoformat(task["start_date"]) > before for task in runs.tasks(run)), "it is run again"
+
+
+def test_a_backfill_that_names_a_partition_is_refused_with_the_reason(running: Stack) -> None:
+    day, dag_id, runs = Interval.of_day(running.spec.first_day), running.demo.ids["ingest"], running.demo.runs
+    body = {
+        "dag_id": dag_id,
+        "from_date": day.start.isoformat(),
+        "to_date": day.start.isoformat(),
+        "reprocess_behavior": "completed",
+        "dag_run_conf": {"partition": STORY.end.isoformat()},
+    }
+    runs.api.post("/backfills", body)
+    (run,) = [each for each in runs.of(dag_id) if (each["data_interval_start"] or "").startswith(day.partition)]
+    with pytest.raises(RunFailed, match="each of its runs to the same interval"):
+        runs.wait(run)
 
 
 def test_a_training_done_before_makes_no_new_trial_and_no_new_version(running: Stack) -> None:

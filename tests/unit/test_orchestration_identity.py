@@ -50,7 +50,7 @@ def context(
         data_interval_start=start,
         data_interval_end=end,
         run_after=at(run_after),
-        logical_date=logical_date,
+        logical_date=logical_date or start,  # as Airflow makes it: no run has an interval and no date
         triggering_user_name=user,
     )
     return {"dag_run": run, "params": params}
@@ -61,8 +61,11 @@ def test_who_did_it_is_whom_airflow_names_and_the_run(user: str | None, actor: s
     assert run_of(SPEC, context(at("2026-01-05"), at("2026-01-06"), user=user)).actor == actor
 
 
-@pytest.mark.parametrize("kind", ["scheduled", "backfill", "manual"])
-def test_a_run_with_a_data_interval_works_on_it(kind: str) -> None:
+KINDS = ["scheduled", "backfill", "manual"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_logical_date_means_the_interval_that_it_begins_for_every_kind_of_run(kind: str) -> None:
     run = run_of(SPEC, context(at("2026-01-05"), at("2026-01-06"), kind=kind, partition=None))
     assert (run.interval, run.interval.partition, run.as_of) == (
         Interval.of_day(date(2026, 1, 5)),
@@ -72,8 +75,57 @@ def test_a_run_with_a_data_interval_works_on_it(kind: str) -> None:
     assert (run.reason, run.run_id) == (kind, "r1")
 
 
-def test_a_run_without_one_works_on_the_last_complete_day() -> None:
-    assert run_of(SPEC, context()).interval == Interval.of_day(date(2026, 2, 9))
+def test_a_manual_run_that_a_release_before_gave_the_data_interval_before_its_date() -> None:
+    run = run_of(SPEC, context(at("2026-01-09"), at("2026-01-10"), logical_date=at("2026-01-10"), partition=None))
+    assert run.interval.partition == "2026-01-10"
+
+
+@pytest.mark.parametrize("loop", ["ingest", "train"])
+@given(st.sampled_from(KINDS), st.datetimes(datetime(2026, 1, 1), datetime(2026, 2, 8)))
+def test_a_logical_date_that_begins_no_interval_is_refused_with_the_two_nearest(
+    loop: LoopName, kind: str, moment: datetime
+) -> None:
+    moment = moment.replace(tzinfo=UTC)
+    day = Interval.of_day(moment.date())
+    params = {"as_of": None} if loop == "train" else {"partition": None}
+    given = context(kind=kind, logical_date=moment, **params)
+    if moment == day.start:
+        assert run_of(SPEC, given).interval == day
+        return
+    with pytest.raises(RunError, match="begins no interval") as raised:
+        run_of(SPEC, given)
+    assert day.partition in raised.value.expected
+    assert (day.start + DAY).date().isoformat() in raised.value.expected
+
+
+@pytest.mark.parametrize("loop", ["ingest", "train"])
+@pytest.mark.parametrize(
+    ("logical_date", "run_after", "partition"),
+    [
+        (None, "2026-02-10T03:00", "2026-02-09"),
+        (None, "2026-02-10T00:00", "2026-02-09"),
+        ("2026-02-10T03:00", "2026-02-10T03:00:02", "2026-02-09"),  # the form's own date
+        ("2026-02-10T00:00", "2026-02-10T00:00:09", "2026-02-09"),  # at midnight
+        ("2026-02-09T23:59", "2026-02-10T00:01", "2026-02-09"),  # a form that was open over midnight
+        ("2026-02-10T03:04", "2026-02-10T03:00", "2026-02-09"),  # a browser whose clock is ahead
+        ("2026-05-10T03:00", "2026-05-10T03:00", "2026-03-31"),  # the newest that the model has
+    ],
+)
+def test_a_run_by_hand_without_a_date_works_on_the_newest_complete_interval_whatever_now_is(
+    loop: LoopName, logical_date: str | None, run_after: str, partition: str
+) -> None:
+    moment = logical_date and at(logical_date)
+    week = {"start": at("2026-02-02"), "end": at("2026-02-09")} if moment else {}  # what the timetable infers
+    params = {"as_of": None} if loop == "train" else {"partition": None}
+    run = run_of(SPEC, context(**week, run_after=run_after, logical_date=moment or None, **params))  # type: ignore[arg-type]
+    assert run.interval.partition == partition
+
+
+@pytest.mark.parametrize(("key", "value"), [("partition", "2026-01-05"), ("as_of", "2026-01-05T00:00:00Z")])
+def test_a_backfill_that_names_an_interval_is_refused_with_the_reason(key: str, value: str) -> None:
+    with pytest.raises(RunError, match="each of its runs to the same interval") as raised:
+        run_of(SPEC, context(at("2026-01-07"), at("2026-01-08"), kind="backfill", **{key: value}))
+    assert f"{key}='{value}'" in raised.value.found and f"without `{key}`" in raised.value.next_step
 
 
 def test_a_run_that_an_asset_triggered_has_no_dates_of_its_own() -> None:
@@ -117,8 +169,14 @@ def test_a_weekly_training_knows_as_much_as_its_last_day_does() -> None:
 
 def test_a_training_by_hand_knows_all_complete_days_and_not_only_the_last_week_of_the_schedule() -> None:
     week = at("2026-02-02"), at("2026-02-09")  # what the timetable infers for a run by hand on the Thursday after
-    run = run_of(SPEC, context(*week, run_after="2026-02-09T00:00", logical_date=at("2026-02-12T15:30"), as_of=None))
+    run = run_of(SPEC, context(*week, run_after="2026-02-12T15:31", logical_date=at("2026-02-12T15:30"), as_of=None))
     assert run.as_of == at("2026-02-12")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_training_of_a_week_means_the_week_for_every_kind_of_run(kind: str) -> None:
+    run = run_of(SPEC, context(at("2026-01-05"), at("2026-01-12"), kind=kind, as_of=None))
+    assert run.as_of == at("2026-01-12")
 
 
 def test_a_training_after_the_last_day_of_data_knows_all_of_it() -> None:
@@ -151,13 +209,13 @@ def test_a_day_that_has_not_ended_is_refused(name: str) -> None:
         run_of(unbounded, context(**{name: (last + 2 * DAY).isoformat()}))
 
 
-@given(st.datetimes(datetime(2026, 1, 2), datetime(2026, 3, 31)), st.integers(-12, 12))
-def test_the_partition_is_the_utc_date_of_the_start_in_any_zone(moment: datetime, hours: int) -> None:
+@given(st.dates(date(2026, 1, 2), date(2026, 3, 31)), st.integers(-12, 12))
+def test_the_partition_is_the_utc_date_of_the_start_in_any_zone(day: date, hours: int) -> None:
     from datetime import timezone
 
-    zoned = moment.replace(tzinfo=UTC).astimezone(timezone(timedelta(hours=hours)))
-    run = run_of(SPEC, context(zoned, zoned + DAY))
-    assert run.interval.partition == moment.date().isoformat()
+    start = datetime(day.year, day.month, day.day, tzinfo=UTC).astimezone(timezone(timedelta(hours=hours)))
+    run = run_of(SPEC, context(start, start + DAY))
+    assert run.interval.partition == day.isoformat()
 
 
 @pytest.mark.parametrize("name", ["partition", "as_of"])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Asset, BaseOperator, CronDataIntervalTimetable, Param
+from airflow.sdk import DAG, Asset, BaseOperator, Param
 
 from evergreen.errors import SpecError
 from evergreen.features import stages as features
@@ -48,7 +48,10 @@ _PARTITION = Param(
     type=["null", "string"],
     format="date",
     title="Partition",
-    description="The day to work on (UTC). Empty: the day that the run's data interval starts on.",
+    description=(
+        "The day to work on (UTC). Empty: the day that the logical date begins; where that is now, or empty too, the "
+        "newest complete day. Leave it empty in a backfill: its dates say the days."
+    ),
 )
 _PARAMS: dict[LoopName, dict[str, Param]] = {
     "ingest": {"partition": _PARTITION},
@@ -59,8 +62,8 @@ _PARAMS: dict[LoopName, dict[str, Param]] = {
             type=["null", "string"],
             title="As of",
             description=(
-                "The moment the training may know about, as 2026-01-31T00:00:00Z. Empty: the end of the last "
-                "complete day."
+                "The moment the training may know about, as 2026-01-31T00:00:00Z. Empty: the end of the day that the "
+                "logical date begins; where that is now, or empty too, of the newest complete day."
             ),
         ),
         "reason": Param(
@@ -268,15 +271,10 @@ def _dag(spec: DatasetSpec | ModelSpec, wired: Loop, story: str = "") -> DAG:
     )
 
 
-def _timetable(spec: DatasetSpec | ModelSpec, name: LoopName) -> CronDataIntervalTimetable | IntervalsUntil | None:
+def _timetable(spec: DatasetSpec | ModelSpec, name: LoopName) -> IntervalsUntil | None:
     if name == "rollback":
         return None  # by hand alone
-    cron: str = getattr(spec.schedule, name)
-    return (
-        CronDataIntervalTimetable(cron, timezone="UTC")
-        if spec.last_day is None
-        else IntervalsUntil(cron, spec.last_day)
-    )
+    return IntervalsUntil(getattr(spec.schedule, name), spec.last_day)
 
 
 def _limits(spec: DatasetSpec | ModelSpec, name: LoopName) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from evergreen.calendar import UTC_DAYS
 from evergreen.errors import RunError
 from evergreen.interval import CALENDAR, DAY, Interval, in_utc
 from evergreen.loops.wire import LoopName
@@ -16,22 +17,20 @@ from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.schema import ModelSpec
 
 _CLOCKS_APART = timedelta(minutes=5)  # the scheduler's and a worker's, at most
+# The UI's form gives a run by hand the logical date of the moment when it was opened, and it may have stood
+# open for a while. A moment that begins an interval may also be meant.
+_FORM_OPEN, _BY_CHANCE = timedelta(hours=1), timedelta(minutes=1)
 
 
 def run_of(spec: DatasetSpec | ModelSpec, loop: LoopName, context: Mapping[str, Any]) -> AnyRun:
     """The `Run` of an Airflow task context of one of the loops of a dataset or model.
 
-    The interval is, in this order: the `partition` or `as_of` that the run names in its params; the run's data
-    interval; for a run without one (triggered, or by hand without a date), the last complete day before `run_after`. A
-    training by hand that names nothing knows all complete days before its logical date (the timetable's last week may
-    end days earlier), and none asks for more than the model's last day of data. A rollback works on no interval: its
-    run knows what is known when it is made.
-
     Raises:
-        RunError: the params cannot be read, or the interval lies outside the days of data, or has not ended.
+        RunError: the params cannot be read, `interval_of` refuses the run, or its interval lies outside the
+            days of data, or has not ended.
     """
     dag_run, params = context["dag_run"], context["params"]
-    interval = _named(spec, params) or _of_run(spec, dag_run, training=loop == "train")
+    interval = interval_of(spec.name, loop, dag_run, params, spec.last_day)
     if loop != "rollback":
         check_day(
             spec,
@@ -43,7 +42,7 @@ def run_of(spec: DatasetSpec | ModelSpec, loop: LoopName, context: Mapping[str, 
         "run_id": dag_run.run_id,
         "reason": params.get("reason") or kind(dag_run),
         "decision_id": params.get("decision_id"),
-        "changed_at": _moment(spec, "changed_at", params.get("changed_at")),
+        "changed_at": _moment(spec.name, "changed_at", params.get("changed_at")),
         "version": params.get("version"),
         "triggered_by": dag_run.triggering_user_name or None,
         "connections": connection_uri,
@@ -51,6 +50,76 @@ def run_of(spec: DatasetSpec | ModelSpec, loop: LoopName, context: Mapping[str, 
     if isinstance(spec, DatasetSpec):
         return DatasetRun(spec, interval, **options)
     return Run(spec, interval, **options)
+
+
+def interval_of(
+    name: str, loop: LoopName, dag_run: Any, params: Mapping[str, Any], last_day: date | None = None
+) -> Interval:
+    """The interval that a run works on: of these, the first that it has.
+
+    1. What its params name: `partition`, or the day before `as_of`.
+    2. Its data interval, where that begins with its logical date. Of a long one (a training's week), the last day.
+    3. The interval that begins with its logical date.
+    4. The newest complete interval, as of when it was made: where it has no logical date, or only that of the moment.
+
+    So a logical date means the same for scheduled, backfilled and manual runs. A rollback works on no
+    interval: it knows what is known when it is made.
+
+    Args:
+        name: the dataset's or model's.
+        params: the run's params, or its conf alone.
+        last_day: the last day of data; "newest" and a training ask for nothing after it.
+
+    Raises:
+        RunError: the params cannot be read; a backfill names a partition; the logical date begins no interval.
+    """
+    doing = f"identifying run {dag_run.run_id} of {name}"
+    if named := _named(name, params):
+        if kind(dag_run) == "backfill":
+            key = "as_of" if params.get("as_of") else "partition"
+            raise RunError(
+                doing,
+                found=f"a backfill with {key}={shown(params[key])}",
+                expected="one without: it would send each of its runs to the same interval",
+                next_step=f"cancel the backfill, and start it without `{key}`; its dates say what it works on",
+            )
+        return named
+    logical_date: datetime | None = None if loop == "rollback" else dag_run.logical_date
+    try:
+        newest = UTC_DAYS.newest_complete(dag_run.run_after)
+        if last_day is not None and newest.start.date() > last_day:
+            newest = Interval.of_day(last_day)
+        if logical_date is None:
+            return newest
+        dated = UTC_DAYS.interval_of(logical_date)
+    except ValueError as error:
+        raise RunError(
+            doing,
+            found=f"a run for {dag_run.logical_date or dag_run.run_after}",
+            expected=f"one for {CALENDAR}",
+            next_step="trigger the run again with a logical date of the days of data",
+        ) from error
+    if kind(dag_run) == "manual" and _of_the_moment(dag_run, dated):
+        return newest
+    if loop == "train" and dag_run.data_interval_start == logical_date:
+        start, end = dag_run.data_interval_start, dag_run.data_interval_end
+        dated = Interval(max(start, end - DAY), end)
+        return dated if last_day is None else min(dated, Interval.of_day(last_day))
+    if dated.start != logical_date:
+        following = UTC_DAYS.after(dated)
+        raise RunError(
+            doing,
+            found=f"logical date {in_utc(logical_date):%Y-%m-%dT%H:%M:%SZ}, which begins no interval",
+            expected=" or ".join(f"{each.start:%Y-%m-%dT%H:%M:%SZ} ({each.partition})" for each in (dated, following)),
+            next_step="trigger the run again with one of the two, or without a date: for the newest complete interval",
+        )
+    return dated
+
+
+def _of_the_moment(dag_run: Any, dated: Interval) -> bool:
+    """Whether a logical date is that of the moment when the run was made, and names no interval."""
+    apart = abs(dag_run.run_after - dag_run.logical_date)
+    return bool(apart <= (_BY_CHANCE if dated.start == dag_run.logical_date else _FORM_OPEN))
 
 
 def check_day(spec: DatasetSpec | ModelSpec, interval: Interval, doing: str, next_step: str) -> None:
@@ -75,64 +144,33 @@ def check_day(spec: DatasetSpec | ModelSpec, interval: Interval, doing: str, nex
         )
 
 
-def _named(spec: DatasetSpec | ModelSpec, params: Mapping[str, Any]) -> Interval | None:
-    if as_of := _moment(spec, "as_of", params.get("as_of")):
+def _named(name: str, params: Mapping[str, Any]) -> Interval | None:
+    if as_of := _moment(name, "as_of", params.get("as_of")):
         try:
             return Interval.before(as_of)
         except ValueError as error:
-            raise _unreadable(spec, "as_of", str(params["as_of"]), f"the end of {CALENDAR}") from error
+            raise _unreadable(name, "as_of", str(params["as_of"]), f"the end of {CALENDAR}") from error
     if partition := params.get("partition"):
         try:
-            return Interval.of_day(date.fromisoformat(partition))
+            return UTC_DAYS.at(partition)
         except (TypeError, ValueError) as error:
-            raise _unreadable(spec, "partition", partition, f"{CALENDAR}, as YYYY-MM-DD") from error
+            raise _unreadable(name, "partition", partition, f"{CALENDAR}, as YYYY-MM-DD") from error
     return None
 
 
-def _of_run(spec: DatasetSpec | ModelSpec, dag_run: Any, *, training: bool) -> Interval:
-    """The interval of a run whose params name none."""
-    try:
-        if training and kind(dag_run) == "manual":
-            interval = _last_complete(dag_run.logical_date or dag_run.run_after)
-        else:
-            interval = _of_data_interval(dag_run) or _last_complete(dag_run.run_after)
-    except (OverflowError, ValueError) as error:
-        raise RunError(
-            f"identifying run {dag_run.run_id} of {spec.name}",
-            found=f"a run for {dag_run.logical_date or dag_run.run_after}",
-            expected=f"one for {CALENDAR}",
-            next_step="trigger the run again with a logical date of the model's days",
-        ) from error
-    if training and spec.last_day is not None and interval.start.date() > spec.last_day:
-        return Interval.of_day(spec.last_day)  # a training after the last day of data knows all of it
-    return interval
-
-
-def _of_data_interval(dag_run: Any) -> Interval | None:
-    start, end = dag_run.data_interval_start, dag_run.data_interval_end
-    if start is None or end is None or end <= start:
-        return None
-    # Long intervals (a weekly training schedule) know as much as their last day does.
-    return Interval(max(start, end - DAY), end)
-
-
-def _last_complete(run_after: datetime) -> Interval:
-    return Interval.of_day(run_after.astimezone(UTC).date() - DAY)
-
-
-def _moment(spec: DatasetSpec | ModelSpec, name: str, text: str | None) -> datetime | None:
+def _moment(model: str, name: str, text: str | None) -> datetime | None:
     if not text:
         return None
     try:
         moment = datetime.fromisoformat(text)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else in_utc(moment)
     except (TypeError, ValueError) as error:
-        raise _unreadable(spec, name, text, "a moment as 2026-01-31T00:00:00Z") from error
+        raise _unreadable(model, name, text, "a moment as 2026-01-31T00:00:00Z") from error
 
 
-def _unreadable(spec: DatasetSpec | ModelSpec, name: str, text: object, expected: str) -> RunError:
+def _unreadable(model: str, name: str, text: object, expected: str) -> RunError:
     return RunError(
-        f"reading the params of a run of {spec.name}",
+        f"reading the params of a run of {model}",
         found=f"{name}={shown(text)}",
         expected=expected,
         next_step=f"trigger the run again with `{name}` in that form, or leave it empty",
