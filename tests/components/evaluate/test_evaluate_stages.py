@@ -92,7 +92,7 @@ def test_the_champion_is_scored_again_on_the_rows_of_the_candidate(contest: Cont
     assert comparison is not None and ours is not None and theirs is not None
     assert comparison.gain == ours - theirs and comparison.low is not None and comparison.high is not None
     assert comparison.low < comparison.gain < comparison.high
-    assert (comparison.rows, comparison.entities) == (len(later.labels), len(np.unique(later.keys)))
+    assert (comparison.rows, comparison.groups) == (len(later.labels), len(np.unique(later.keys)))
     gated = stages.gates(run, evaluated)
     assert gated.passed, gated.reason
     assert registry.register(run, gated).version == number + 1

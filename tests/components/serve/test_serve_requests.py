@@ -305,9 +305,13 @@ def test_asking_for_readiness_opens_no_connection(open_shop: ServedModel) -> Non
             )
             return set(cursor.fetchall())
 
-        before = backends()
-        assert {open_shop.server.get("/readyz").status_code for _ in range(20)} == {200}
-        assert backends() <= before
+        def opened() -> int:
+            before = backends()
+            assert {open_shop.server.get("/readyz").status_code for _ in range(20)} == {200}
+            return len(backends() - before)
+
+        # The server's own look at the ledger, each ten seconds, may fall into one round.
+        assert 0 in {opened() for _ in range(5)}
 
 
 def test_metrics_count_requests_predictions_and_unknown_entities(open_shop: ServedModel) -> None:
