@@ -39,7 +39,7 @@ def run() -> str:
         for day in workload.deliver(here, CUSTOMERS, workload.FIRST, DAYS):
             workload.ingest(spec, day)
         workload.labels(Run(spec, day))
-        run = DatasetRun(spec.datasets["churn"], day)
+        run = DatasetRun(spec.datasets[spec.model], day)
         rows = [*point_in_time_join(spec), *validation(run), *monitoring(spec, here)]
     return f"{_PROSE}\n\n{ratios(rows)}"
 

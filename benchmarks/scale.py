@@ -62,7 +62,9 @@ def _size(customers: int) -> dict[str, Any]:
         # The views look back four weeks; days before the spec's first count as present, so
         # a late first day leaves a few to compute.
         first = workload.FIRST + timedelta(days=60)
-        spec = workload.model(here).model_copy(update={"first_day": first})
+        spec = workload.model(here)
+        late = {name: each.model_copy(update={"first_day": first}) for name, each in spec.datasets.items()}
+        spec = spec.model_copy(update={"first_day": first}).with_datasets(late)
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as upstream:  # whose memory is not ours
             days = upstream.submit(workload.deliver, here, customers, first, WARM_UP + MEASURED).result()
         spent = [workload.ingest(spec, day) for day in days]

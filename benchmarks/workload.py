@@ -83,11 +83,13 @@ def services(here: Settings) -> dict[str, Service]:
 
 def model(here: Settings, name: str = "churn") -> ModelSpec:
     """The churn model, also under another name: the same work on tables of its own."""
-    folder = here.models / name
-    shutil.copytree(PROJECT / "include" / "models" / "churn", folder)
-    file = folder / "model.yaml"
-    file.write_text(file.read_text().replace("model: churn\n", f"model: {name}\n"))
-    return load_spec(folder)
+    for kind, place, file in (("data", here.data, "data.yaml"), ("models", here.models, "model.yaml")):
+        folder = shutil.copytree(PROJECT / "include" / kind / "churn", place / name)
+        text = (folder / file).read_text()
+        for key in ("dataset: churn\n", "model: churn\n", "  churn: ["):  # what the model uses is of that name too
+            text = text.replace(key, key.replace("churn", name))
+        (folder / file).write_text(text)
+    return load_spec(here.models / name, here.data)
 
 
 def deliver(here: Settings, customers: int, first: date, days: int) -> list[Interval]:

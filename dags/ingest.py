@@ -16,5 +16,6 @@ from __future__ import annotations
 from evergreen.loops.wiring import LOOPS
 from evergreen.orchestration.airflow import loop, scheduled
 
-for spec in scheduled().of(LOOPS["ingest"]):
-    loop(spec, LOOPS["ingest"], story=__doc__)
+declared = scheduled()
+for dataset in declared.datasets:
+    loop(dataset, LOOPS["ingest"], story=__doc__, users=declared.users(dataset))

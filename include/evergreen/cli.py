@@ -11,9 +11,10 @@ import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -28,6 +29,7 @@ from evergreen.settings import home_folder, settings
 
 if TYPE_CHECKING:
     from evergreen.spec.dataset import DatasetSpec
+    from evergreen.spec.load import Declared
     from evergreen.spec.schema import ModelSpec
 
 
@@ -53,6 +55,12 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="list every mistake in the folders of models and datasets")
     check.add_argument("name", nargs="?", help="only this model or dataset")
+    check.add_argument(
+        "--against",
+        type=Path,
+        metavar="FOLDER",
+        help="the folder of datasets as it is in use; also tell which models and owners the difference breaks",
+    )
     check.set_defaults(command=_check)
 
     rollback = commands.add_parser("rollback", help="roll back to the last known good version")
@@ -131,7 +139,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("airflow", help="run Airflow's own command on the local stack; what follows is Airflow's")
     for name, what in {
         "schema": "include/models/model.schema.json: the JSON Schema of model.yaml",
-        "reference": "docs/model-spec.md: every key of model.yaml",
+        "dataset-schema": "include/data/data.schema.json: the JSON Schema of data.yaml",
+        "reference": "docs/model-spec.md: every key of model.yaml and data.yaml",
         "tables": "docs/tables.md: all tables and their columns",
         "loops": "docs/loops.md: all loops, and what travels between their tasks",
     }.items():
@@ -166,8 +175,42 @@ def _check(options: argparse.Namespace) -> int:
                     f"{name}: valid ({len(outcome.sources)} sources, {len(outcome.feature_types)} features, "
                     f"{len(outcome.families)} families)"
                 )
+    breaks = _breaks(declared, options.against, options.name) if options.against else []
+    for line in (*_users(declared, outcomes), *breaks):
+        print(line)
     wrong = any(isinstance(outcome, SpecError) for each in outcomes.values() for outcome in each)
-    return 1 if not outcomes or wrong else 0
+    return 1 if not outcomes or wrong or breaks else 0
+
+
+def _users(declared: Declared, names: Container[str]) -> Iterator[str]:
+    """Who uses each dataset, and hears of it when its batches are broken."""
+    for dataset in declared.valid_datasets:
+        users = [model for model in declared.valid_models if dataset.name in model.data]
+        if users and dataset.name in names:
+            told = ", ".join(f"{model.name} ({model.owner.name} <{model.owner.email}>)" for model in users)
+            yield f"{dataset.name}: used by {told}"
+
+
+def _breaks(declared: Declared, against: Path, name: str | None) -> list[str]:
+    """Which models a change of a dataset breaks, with their owners, and why."""
+    from evergreen.spec import deep, impact
+    from evergreen.spec.dataset import DatasetSpec
+    from evergreen.spec.load import load
+
+    before = load(settings().models, against)
+    breaks = []
+    for dataset in before.valid_datasets:
+        now = declared.datasets.get(dataset.name)
+        if dataset.of_a_model or isinstance(now, SpecError) or name not in (None, dataset.name):
+            continue  # what is wrong with it is told
+        empty = DatasetSpec.of_model(dataset.folder, dataset=dataset.name, sources={}, features={}, entities={})
+        changed = list(impact.changes(dataset, now or empty))
+        for model in before.valid_models:
+            for why in impact.broken(model, dataset.name, changed, partial(deep.reads, model)):
+                breaks.append(
+                    f"{dataset.name}: breaks the model {model.name} of {model.owner.name} <{model.owner.email}>: {why}"
+                )
+    return breaks
 
 
 def _deeply(outcome: DatasetSpec | ModelSpec | SpecError) -> DatasetSpec | ModelSpec | SpecError:
@@ -407,6 +450,7 @@ def _generate(options: argparse.Namespace) -> int:
     project = settings().project
     targets: dict[str, tuple[Path, str]] = {
         "schema": (project / "include" / "models" / "model.schema.json", export.json_schema()),
+        "dataset-schema": (project / "include" / "data" / "data.schema.json", export.dataset_schema()),
         "reference": (project / "docs" / "model-spec.md", export.reference()),
         "tables": (project / "docs" / "tables.md", tables_page.page()),
         "loops": (project / "docs" / "loops.md", catalogue.page()),

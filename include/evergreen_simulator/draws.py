@@ -36,6 +36,7 @@ class Stream(IntEnum):
     DELIVERY = 9
     DAMAGE = 10
     CATEGORY = 11
+    EMAIL = 12
 
 
 def bits(seed: int, stream: Stream, *counters: Counter) -> Bits:

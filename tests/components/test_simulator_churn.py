@@ -22,20 +22,21 @@ DRIFT = FIRST + timedelta(days=42)
 
 
 SPEC = load_spec(PROJECT / "include" / "models" / "churn")
+DATA = SPEC.datasets["churn"]
 
 
 def test_the_spec_declares_the_columns_that_are_delivered() -> None:
-    assert {source: sorted(table.columns) for source, table in SPEC.sources.items()} == {
+    assert {source: sorted(table.columns) for source, table in DATA.sources.items()} == {
         source: sorted(columns) for source, columns in COLUMNS.items()
     }
-    assert all(table.path == f"churn/{source}/{{partition}}.csv" for source, table in SPEC.sources.items())
+    assert all(table.path == f"churn/{source}/{{partition}}.csv" for source, table in DATA.sources.items())
     assert SPEC.first_day == FIRST
 
 
-@pytest.mark.parametrize("table", [*SPEC.sources, *SPEC.features])
+@pytest.mark.parametrize("table", [*DATA.sources, *DATA.features])
 def test_contracts_name_real_expectations_and_declared_columns(table: str) -> None:
-    contract = yaml.safe_load(SPEC.contract_file(table).read_text())["expectations"]
-    known = set(SPEC.sources[table].columns) if table in SPEC.sources else set(SPEC.features[table].features)
+    contract = yaml.safe_load(DATA.contract_file(table).read_text())["expectations"]
+    known = set(DATA.sources[table].columns) if table in DATA.sources else set(DATA.features[table].features)
     assert contract
     for expectation in contract:
         arguments = {name: value for name, value in expectation.items() if name != "type"}
@@ -48,12 +49,12 @@ def rows() -> pd.DataFrame:
     """Features and label of 24 days around a drift, by the folder's SQL over what the business delivered;
     one row a customer and day."""
     world = World(4, 700, story(DRIFT))
-    raw: dict[str, list[pd.DataFrame]] = {source: [] for source in SPEC.sources}
+    raw: dict[str, list[pd.DataFrame]] = {source: [] for source in DATA.sources}
     for day, batches in world.batches(FIRST, DRIFT + timedelta(days=12)):
         for source, batch in batches.items():
             raw[source].append(batch.assign(known_at=datetime(day.year, day.month, day.day) + timedelta(days=1)))
     with duckdb.connect() as connection:
-        for source, declaration in SPEC.sources.items():
+        for source, declaration in DATA.sources.items():
             delivered = pd.concat(raw[source], ignore_index=True)
             for column, kind in declaration.columns.items():
                 if kind == "timestamp":
@@ -68,8 +69,8 @@ def rows() -> pd.DataFrame:
 
 def _as_of(connection: duckdb.DuckDBPyConnection, cutoff: datetime) -> pd.DataFrame:
     joined: pd.DataFrame | None = None
-    for view, declaration in SPEC.features.items():
-        table = _query(connection, SPEC.view_sql(view), cutoff - declaration.look_back, cutoff, as_of=cutoff)
+    for view, declaration in DATA.features.items():
+        table = _query(connection, DATA.view_sql(view), cutoff - declaration.look_back, cutoff, as_of=cutoff)
         assert sorted(table) == sorted([SPEC.entity.key, *declaration.features])
         joined = table if joined is None else joined.merge(table, on=SPEC.entity.key, how="outer", validate="1:1")
     end = cutoff + SPEC.label.horizon
@@ -82,7 +83,7 @@ def _as_of(connection: duckdb.DuckDBPyConnection, cutoff: datetime) -> pd.DataFr
 def _query(
     connection: duckdb.DuckDBPyConnection, sql: Path, start: datetime, end: datetime, **moments: datetime
 ) -> pd.DataFrame:
-    for source, declaration in SPEC.sources.items():
+    for source, declaration in DATA.sources.items():
         bounds = f"{declaration.event_time} >= timestamp '{start}' and {declaration.event_time} < timestamp '{end}'"
         connection.execute(
             f"create or replace temp view {source} as from raw_{source}"

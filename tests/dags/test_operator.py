@@ -76,7 +76,7 @@ def context(reason: str | None = None, ti: str = "task") -> dict[str, Any]:
 def task(name: str, **inputs: Any) -> Any:
     from evergreen.orchestration.operator import StageOperator
 
-    return StageOperator(spec=SPEC, loop="train", step=steps()[name], task_id=name, inputs=inputs)
+    return StageOperator(spec=SPEC, loop="monitor", step=steps()[name], task_id=name, inputs=inputs)
 
 
 def shown(ti: Any) -> dict[Link, str]:

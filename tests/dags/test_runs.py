@@ -27,6 +27,7 @@ import yaml
 from evergreen.local import environment, postgres
 from evergreen.local.processes import Processes, Service, answers
 from evergreen.settings import PROJECT, settings
+from tests.churn import declared, one_folder
 from tests.listeners import Http, Listener
 from tests.parcels import A_DAY, Day
 
@@ -54,12 +55,9 @@ Report = dict[str, Any]
 
 
 def small_model(folder: Path) -> None:
-    shutil.copytree(PROJECT / "include" / "models" / "churn", folder)
-    declared = yaml.safe_load((folder / "model.yaml").read_text())
-    for section, values in SMALL.items():
-        declared[section] |= values
-    declared["families"] = FAMILIES
-    (folder / "model.yaml").write_text(yaml.safe_dump(declared, sort_keys=False))
+    content = declared()
+    changes = {section: content[section] | values for section, values in SMALL.items()}
+    one_folder(folder, families=FAMILIES, **changes)
 
 
 ROADS_SQL = """SELECT depot_id, measured_at, congestion FROM roads

@@ -13,7 +13,6 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-import yaml
 
 from evergreen.exposure import UMASK
 from evergreen.local import stack
@@ -23,6 +22,7 @@ from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
 from evergreen_demo.churn import Story, business
 from evergreen_demo.driver import Clock, Demo
+from tests.churn import declared, one_folder
 
 CUSTOMERS = 400
 STORY = Story(
@@ -40,24 +40,22 @@ class Stack:
 
 
 def _smaller_churn(models: Path) -> None:
-    """The churn model for fewer customers and a shorter history; its queries and contracts are the real ones."""
-    shutil.copytree(PROJECT / "include" / "models" / "churn", models / "churn")
-    file = models / "churn" / "model.yaml"
-    declared = yaml.safe_load(file.read_text())
+    """The churn model, alone with its data, for fewer customers and a shorter history, with real queries."""
+    content = declared()
     # No query looks further back than the first rows that are learned from do:
     # while a look-back fills, its counts really drift.
     for view in ("activity", "payments_support"):
-        declared["features"][view]["look_back"] = "1w"
-    declared["split"] |= {"window": "2w", "evaluation": "3d", "minimum_rows": 1000}
-    declared["search"] |= {"trials": 3}
-    declared["gates"] |= {"minimum_rows": 1000, "minimum_positives": 15, "floor": {"roc_auc": 0.6}}
-    declared["monitoring"] |= {"minimum_rows": CUSTOMERS // 2}
-    declared["families"] = {
+        content["features"][view]["look_back"] = "1w"
+    content["split"] |= {"window": "2w", "evaluation": "3d", "minimum_rows": 1000}
+    content["search"] |= {"trials": 3}
+    content["gates"] |= {"minimum_rows": 1000, "minimum_positives": 15, "floor": {"roc_auc": 0.6}}
+    content["monitoring"] |= {"minimum_rows": CUSTOMERS // 2}
+    content["families"] = {
         "logistic_regression": {},
         "gradient_boosting": {"max_iter": [20, 60]},
         "mlp": {"epochs": 5},
     }
-    file.write_text(yaml.safe_dump(declared, sort_keys=False))
+    one_folder(models / "churn", **content)
 
 
 @pytest.fixture(scope="package")  # the settings of its stack are not those of another folder's tests

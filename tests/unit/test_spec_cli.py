@@ -33,6 +33,7 @@ def test_generated_files_go_where_the_repository_keeps_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "include" / "models").mkdir(parents=True)
+    (tmp_path / "include" / "data").mkdir()
     (tmp_path / "docs").mkdir()
     monkeypatch.setenv("EVERGREEN_PROJECT", str(tmp_path))
     settings.cache_clear()

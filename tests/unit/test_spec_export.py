@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import jsonschema
@@ -10,16 +11,17 @@ import yaml
 
 from evergreen.settings import PROJECT
 from evergreen.spec import export
-from evergreen.spec.schema import ModelSpec
 
 SPECS = Path(__file__).parents[1] / "specs"
-SCHEMA = ModelSpec.model_json_schema()
+SCHEMA = json.loads(export.json_schema())
+PARTS = SCHEMA["$defs"] | {"data.yaml": json.loads(export.dataset_schema())}
 
 
 @pytest.mark.parametrize(
     ("file", "text", "command"),
     [
         ("include/models/model.schema.json", export.json_schema(), "schema"),
+        ("include/data/data.schema.json", export.dataset_schema(), "dataset-schema"),
         ("docs/model-spec.md", export.reference(), "reference"),
     ],
 )
@@ -38,6 +40,12 @@ def test_editors_accept_what_the_loader_accepts(model: str) -> None:
     jsonschema.validate(content, SCHEMA)
 
 
+@pytest.mark.parametrize("file", ["models/churn/model.yaml", "models/newsletter/model.yaml", "data/churn/data.yaml"])
+def test_editors_accept_what_ships(file: str) -> None:
+    content = json.loads(json.dumps(yaml.safe_load((PROJECT / "include" / file).read_text()), default=str))
+    jsonschema.validate(content, SCHEMA if file.startswith("models") else PARTS["data.yaml"])
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -54,12 +62,12 @@ def test_editors_refuse_what_the_loader_refuses(key: str, value: object) -> None
 
 
 def test_every_key_is_explained_and_every_default_is_one_that_could_be_written() -> None:
-    for section, part in [("model.yaml", SCHEMA), *SCHEMA["$defs"].items()]:
+    for section, part in PARTS.items():
         for key, declared in part["properties"].items():
             where = f"{section}.{key}"
             assert declared.get("description") or "$ref" in declared, f"{where} has no description"
             if declared.get("default") is not None and "$ref" not in declared:
-                jsonschema.validate(declared["default"], declared)
+                jsonschema.validate(declared["default"], declared | {"$defs": part.get("$defs", SCHEMA["$defs"])})
             assert f"| `{key}` |" in export.reference(), f"{where} is not in the reference"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -188,6 +188,10 @@ class Scheduled:
         """Those that have a loop."""
         return self.datasets if wired.of == "dataset" else self.models
 
+    def users(self, dataset: DatasetSpec) -> list[ModelSpec]:
+        """The models that use a dataset of a folder that is not their own."""
+        return [model for model in self.models if dataset.name in model.data]
+
 
 def scheduled() -> Scheduled:
     """The datasets and models whose folder is valid and whose loops Airflow takes; `dags/spec_errors.py` says in the UI
@@ -214,13 +218,14 @@ def _taken(spec: DatasetSpec | ModelSpec, errors: list[SpecError]) -> bool:
     return True
 
 
-def loop(spec: DatasetSpec | ModelSpec, wired: Loop, story: str | None = None) -> DAG:
+def loop(spec: DatasetSpec | ModelSpec, wired: Loop, story: str | None = None, users: Sequence[ModelSpec] = ()) -> DAG:
     """The DAG of one loop of one dataset or model.
 
     Args:
         story: the docstring of the DAG file, whose prose after the first paragraph the DAG's page shows.
+        users: of a dataset, the models that use it.
     """
-    with _dag(spec, wired, (story or "").partition("\n\n")[2].strip()) as dag:
+    with _dag(spec, wired, (story or "").partition("\n\n")[2].strip(), users) as dag:
         tasks: dict[Step, BaseOperator] = {}
         for step in wired.steps:
             tasks[step] = _task(spec, wired.name, step, tasks)
@@ -244,7 +249,7 @@ def _task(spec: DatasetSpec | ModelSpec, name: LoopName, step: Step, tasks: Mapp
     return mapped.expand(mapped=[{step.over: value} for value in VALUES[step.over](spec)])
 
 
-def _dag(spec: DatasetSpec | ModelSpec, wired: Loop, story: str = "") -> DAG:
+def _dag(spec: DatasetSpec | ModelSpec, wired: Loop, story: str = "", users: Sequence[ModelSpec] = ()) -> DAG:
     name = wired.name
     return DAG(
         dag_id=dag_id(spec.name, name),
@@ -265,7 +270,7 @@ def _dag(spec: DatasetSpec | ModelSpec, wired: Loop, story: str = "") -> DAG:
             "max_retry_delay": LONGEST_DELAY,
             "retry_policy": RETRY_POLICY,
             "execution_timeout": _TASK_TIMEOUT[name],
-            "on_failure_callback": of_failures(spec),
+            "on_failure_callback": of_failures(spec, users),
         },
         **_limits(spec, name),
     )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier
 
 from evergreen.settings import settings
 from evergreen.spec.dataset import DatasetSpec
+from evergreen.spec.impact import missed
 from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
@@ -45,6 +48,23 @@ class LogNotifier(BaseNotifier):
         log.error("Next step: %s", next_step)
 
 
+class MissedNotifier(BaseNotifier):
+    """Tells the owner of models what they miss of a dataset whose task failed; the failed task's log says so too."""
+
+    def __init__(self, owner: str, email: str, missing: str, channels: list[BaseNotifier]) -> None:
+        super().__init__()
+        self.owner = owner
+        self.email = email
+        self.missing = missing
+        self.channels = channels
+
+    def notify(self, context: Context) -> None:
+        for line in self.missing.splitlines():
+            logging.getLogger("evergreen.alerts").error("%s <%s> is told: %s", self.owner, self.email, line)
+        for channel in self.channels:
+            channel(context)
+
+
 class WarningNotifier(BaseNotifier):
     """Tells of a task that ended well with `warnings` in its result; its log has them already."""
 
@@ -78,32 +98,46 @@ class TimeoutNotifier(BaseNotifier):
                 channel({**context, "exception": why})
 
 
-def of_failures(spec: DatasetSpec | ModelSpec) -> list[BaseNotifier]:
-    """They tell of a failed task; the log one stands last, so that a failed log ends with what to do."""
-    return [*_channels(spec, _FAILED, _WHY), LogNotifier(spec.owner.name, spec.owner.email)]
+def of_failures(spec: DatasetSpec | ModelSpec, users: Sequence[ModelSpec] = ()) -> list[BaseNotifier]:
+    """They tell of a failed task; the log one stands last, so that a failed log ends with what to do.
+
+    Args:
+        users: of a dataset, the models that use it: their owners hear what they miss.
+    """
+    notifiers = _channels(spec.owner.email, _FAILED, _WHY)
+    for (name, email), models in groupby(sorted(users, key=_owner), _owner):
+        missing = "\n".join(missed(model, spec.name) for model in models)
+        if email == spec.owner.email:
+            notifiers.append(MissedNotifier(name, email, missing, []))
+        else:
+            text = f"{missing}, as long as this is not mended:\n\n{_WHY}"
+            notifiers.append(MissedNotifier(name, email, missing, _channels(email, _FAILED, text)))
+    return [*notifiers, LogNotifier(spec.owner.name, spec.owner.email)]
+
+
+def _owner(model: ModelSpec) -> tuple[str, str]:
+    return model.owner.name, model.owner.email
 
 
 def of_warnings(spec: DatasetSpec | ModelSpec) -> list[BaseNotifier]:
     """They tell of a task whose result holds `warnings`."""
-    channels = _channels(spec, _WARNED, _OF_WHAT)
+    channels = _channels(spec.owner.email, _WARNED, _OF_WHAT)
     return [WarningNotifier(channels)] if channels else []
 
 
 def of_timeouts(spec: DatasetSpec | ModelSpec) -> list[BaseNotifier]:
     """They tell of a run that its time limit ended; for the DAG, not for its tasks."""
-    channels = _channels(spec, _FAILED, _WHY)
+    channels = _channels(spec.owner.email, _FAILED, _WHY)
     return [TimeoutNotifier(channels)] if channels else []
 
 
-def _channels(spec: DatasetSpec | ModelSpec, subject: str, text: str) -> list[BaseNotifier]:
+def _channels(email: str, subject: str, text: str) -> list[BaseNotifier]:
     notifiers: list[BaseNotifier] = []
     channels = settings().alerts
     if "smtp" in channels:
         from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 
-        notifiers.append(
-            SmtpNotifier(to=spec.owner.email, subject=subject, html_content=f"<pre>{text}{_POINTERS}</pre>")
-        )
+        notifiers.append(SmtpNotifier(to=email, subject=subject, html_content=f"<pre>{text}{_POINTERS}</pre>"))
     if "slack" in channels:
         from airflow.providers.slack.notifications.slack_webhook import SlackWebhookNotifier
 

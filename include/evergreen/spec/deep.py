@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,28 @@ def of_model(spec: ModelSpec) -> Iterator[Iterator[Mistake]]:
     if (request := stated_or(spec, "request", None)) is not None:
         yield _query(partial(Query.of_requests, OnRequest(spec, request)))
     yield _query(partial(Query.of_label, spec))
+
+
+def reads(spec: ModelSpec, query: str, source: str, column: str) -> bool:
+    """Whether a model's query (`label`, `request`) reads a column of a source: whether it fails without it."""
+    from evergreen.spec.runner import Query, QueryRefused, opened, schema
+
+    asking = spec.asking
+    declared = (
+        Query.of_requests(asking) if query == "request" and isinstance(asking, OnRequest) else Query.of_label(spec)
+    )
+    if column in (spec.sources[source].event_time, *spec.sources[source].keys):
+        return True  # by which the rows that it sees are chosen
+    fewer = {name: kind for name, kind in spec.sources[source].columns.items() if name != column}
+    less = spec.sources | {source: spec.sources[source].model_copy(update={"columns": fewer})}
+    declared = replace(declared, spec=spec.model_copy(update={"sources": less}))
+    written = text(declared.file, spec.folder)
+    try:
+        with opened(declared, lambda name: schema(less[name]).empty_table(), _ANY_MOMENT, _ANY_MOMENT) as tables:
+            tables.run(written, dict.fromkeys(declared.parameters, _ANY_MOMENT), seconds=_SECONDS)
+    except QueryRefused:
+        return True
+    return False
 
 
 def _query(declared: Callable[[], Query]) -> Iterator[Mistake]:

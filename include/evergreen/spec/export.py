@@ -8,29 +8,55 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
 from evergreen.markdown import table
 from evergreen.spec.arguments import METHODS
 from evergreen.spec.columns import ADDED, ERROR, RESERVED
 from evergreen.spec.contract import Expectation
+from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.document import MOST_DEPTH, MOST_NODES
 from evergreen.spec.families import usable
 from evergreen.spec.files import MOST_BYTES, MOST_FOLDER_BYTES, MOST_FOLDER_NODES
 from evergreen.spec.mistakes import MOST_TOLD, one_of
 from evergreen.spec.rules.queries import TABLE_FUNCTIONS
-from evergreen.spec.schema import ModelSpec
+from evergreen.spec.schema import ModelSpec, UsingModel
 
 
 def json_schema() -> str:
-    """The JSON Schema of `model.yaml`."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | ModelSpec.model_json_schema()
-    return json.dumps(schema | {"title": "Evergreen model spec"}, indent=2) + "\n"
+    """The JSON Schema of `model.yaml`: of a model of datasets, or of one that is alone with its data."""
+    parts = _parts(ModelSpec, UsingModel)
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Evergreen model spec",
+        "if": {"required": ["data"]},
+        "then": {"$ref": "#/$defs/UsingModel"},
+        "else": {"$ref": "#/$defs/ModelSpec"},
+    }
+    return json.dumps(schema | {"$defs": parts}, indent=2) + "\n"
+
+
+def dataset_schema() -> str:
+    """The JSON Schema of `data.yaml`."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | DatasetSpec.model_json_schema()
+    return json.dumps(schema | {"title": "Evergreen dataset"}, indent=2) + "\n"
+
+
+def _parts(*kinds: type[BaseModel]) -> dict[str, Any]:
+    """The schemas of some declarations and of all their parts, by name."""
+    _, schema = models_json_schema([(kind, "validation") for kind in kinds])
+    parts: dict[str, Any] = schema["$defs"]
+    return parts
 
 
 def reference() -> str:
     """The reference of every key, in Markdown."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    schema, contract = ModelSpec.model_json_schema(), Expectation.model_json_schema()
+    whole = (ModelSpec, UsingModel, DatasetSpec)
+    parts, contract = _parts(*whole), Expectation.model_json_schema()
+    model, using, dataset = (parts.pop(kind.__name__) for kind in whole)
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=False,  # Markdown of our own schema
@@ -40,10 +66,11 @@ def reference() -> str:
         keep_trailing_newline=True,
     )
     return templates.get_template("reference.md").render(
-        model=_table(schema, schema["$defs"]),
+        model=_table(model, parts),
+        using=_table(using, parts),
+        dataset=_table(dataset, parts),
         sections=[
-            {"name": name, "about": part.get("description", ""), "table": _table(part)}
-            for name, part in schema["$defs"].items()
+            {"name": name, "about": part.get("description", ""), "table": _table(part)} for name, part in parts.items()
         ],
         families=list(usable()),
         contract=_table(contract),

@@ -48,8 +48,9 @@ def ingest(run: DatasetRun) -> dict[str, Any]:
 
 def tables_of(spec: ModelSpec) -> list[TableId]:
     """The tables of the ingest loop, and that of the labels."""
-    layers = ((RAW, spec.sources), (QUARANTINE, spec.sources), (FEATURES, spec.features), (LABELS, [spec.label.name]))
-    return [layer.of(spec.model, name) for layer, names in layers for name in names]
+    data = spec.datasets["churn"]
+    layers = ((RAW, data.sources), (QUARANTINE, data.sources), (FEATURES, data.features), (LABELS, [spec.label.name]))
+    return [layer.of("churn", name) for layer, names in layers for name in names]
 
 
 def lake(spec: ModelSpec) -> Json:
@@ -70,7 +71,7 @@ def catalogued(spec: ModelSpec) -> Json:
     """What the catalogue says of the same tables, but for the versions, which count how often somebody wrote."""
     from evergreen.lake import catalogue
 
-    online_views = [online(FEATURES.of(spec.model, view)) for view in spec.features]
+    online_views = [online(FEATURES.of("churn", view)) for view in spec.features]
     return {
         f"{table.layer}/{table.name}/{partition}": (entry.rows, entry.content_hash, entry.inputs_hash, entry.known_at)
         for table in (*tables_of(spec), *online_views)

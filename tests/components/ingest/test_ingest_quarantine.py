@@ -57,7 +57,7 @@ def test_every_row_of_every_batch_is_published_or_in_quarantine(landing: Path) -
     extracted = ingestion.extract(run)
     validated = validation.validate(run, extracted)
     published = ingestion.publish(run, validated)
-    for source in churn().sources:
+    for source in churn().datasets["churn"].sources:
         landed = len(lines(batch_of(landing, source))) - 1
         said = published.sources[source]
         assert landed == extracted.sources[source].staged.rows == said.rows + said.quarantined, source

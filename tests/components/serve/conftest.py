@@ -50,6 +50,7 @@ from evergreen.settings import PROJECT, Settings
 from evergreen.settings import settings as evergreen_settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
+from tests.churn import one_folder
 from tests.handovers import judged, probed
 
 FIRST = date(2026, 1, 1)
@@ -363,14 +364,8 @@ def put_online(spec: ModelSpec, day: int, customers: Sequence[str], views: Seque
 
 
 def declare(folder: Path, name: str) -> Path:
-    """The churn model's spec under another name."""
-    source = PROJECT / "include" / "models" / "churn"
-    for path in source.rglob("*"):
-        if path.is_file():
-            target = folder / name / path.relative_to(source)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(path.read_text().replace("model: churn", f"model: {name}"))
-    return folder / name
+    """The churn model's spec under another name, with data of its own."""
+    return one_folder(folder / name)
 
 
 def beside(served: ServedModel) -> ServedModel:
