@@ -7,12 +7,16 @@ Connections come from `evergreen.settings`, so `feature_store.yaml` holds no add
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from feast import Entity, FeatureView
 from feast.infra.key_encoding_utils import deserialize_entity_key, serialize_entity_key
 from feast.infra.online_stores.online_store import OnlineStore
@@ -26,16 +30,26 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolTimeout
 from pydantic import model_validator
 
-from evergreen.features import registry_engine  # noqa: F401 - Feast imports the online store's class alone
+from evergreen.features import (
+    packing,
+    registry_engine,  # noqa: F401 - Feast imports the online store's class alone
+)
 from evergreen.settings import settings
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
-Packed = tuple[EntityKey, bytes, datetime, datetime | None]
+_MOMENT = pa.timestamp("us", tz="UTC")
+# What is written: an entity's key as Feast serializes it, its features as `packing` packs them (or a serialized `Map`),
+# their event time, and when they became known, if that is known.
+STORED = pa.schema(
+    [("entity_key", pa.large_binary()), ("features", pa.large_binary()), ("event_ts", _MOMENT), ("created_ts", _MOMENT)]
+)
 _LONGEST_NAME = 63  # bytes of an identifier in Postgres
 _PATIENCE = (
     5.0  # seconds that a read or a write waits for a connection: clients wait for reads, and tasks are tried again
 )
-_EARLIEST = datetime.min.replace(tzinfo=UTC)
+_ROWS_A_PIECE = 100_000  # that are made and sent at once: bounds the memory, whatever a partition's size
+_COPY_HEAD, _COPY_TAIL = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"  # of Postgres' binary format
+_POSTGRES_EPOCH = 946_684_800_000_000  # its 2000-01-01 in microseconds of ours
 
 
 class NewestWinsPostgresOnlineStoreConfig(PostgreSQLConfig):
@@ -58,7 +72,7 @@ class NewestWinsPostgresOnlineStoreConfig(PostgreSQLConfig):
 
 
 class NewestWinsPostgresOnlineStore(OnlineStore):
-    """A table per view, a row per entity, its features packed into one serialized `Map`; safe to share between threads.
+    """A table per view, a row per entity, its features packed into one value; safe to share between threads.
 
     A row is replaced where the stored event time is older, or equal and not known later: writing an interval again is
     harmless, and intervals may be written in any order.
@@ -104,8 +118,10 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
         self, config: RepoConfig, table: FeatureView, data: list[Row], progress: Callable[[int], Any] | None
     ) -> None:
         """Feast's way to write: `feast materialize`, `write_to_online_store`."""
-        packed = [(entity, Map(val=values).SerializeToString(), at, known) for entity, values, at, known in data]
-        self.write(config, table.name, packed)
+        keys = [_key(config, entity) for entity, *_ in data]
+        features = [Map(val=values).SerializeToString() for _, values, *_ in data]
+        events, known = [_utc(row[2]) for row in data], [row[3] and _utc(row[3]) for row in data]
+        self.write(config, table.name, pa.table([keys, features, events, known], schema=STORED))
         if progress:
             progress(len(data))
 
@@ -117,59 +133,29 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
         requested_features: list[str] | None = None,
     ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
         """Feast's way to read: `get_online_features`."""
-        (rows,) = self.read(config, {table.name: "its"}, {"its": entity_keys})
-        return [
-            (
-                at,
-                {name: value for name, value in values.items() if not requested_features or name in requested_features},
-            )
-            if at is not None
-            else (None, None)
-            for at, values in rows
-        ]
+        names = requested_features or [feature.name for feature in table.features]
+        (rows,) = self.read(config, {table.name: ("its", names)}, {"its": entity_keys}, packing.Reader.protos)
+        return [(at, dict(values)) if at is not None else (None, None) for at, values in rows]
 
-    def write(self, config: RepoConfig, view: str, rows: Iterable[Packed]) -> list[bytes]:
-        """Upsert rows in one statement; returns their entities' keys, as they are stored.
+    def write(self, config: RepoConfig, view: str, rows: pa.Table) -> None:
+        """Write rows, as `STORED` says, in one statement."""
+        with self._connections(config).connection() as connection, connection.transaction():
+            self._merge(connection, config, view, rows)
 
-        Args:
-            view: its Feast name.
-            rows: each an entity, its features as a serialized `Map`, their event time, and when they became known.
-        """
-        with self._connections(config).connection() as connection:
-            return self._upsert(connection, config, view, rows)
-
-    def _upsert(self, connection: Connection, config: RepoConfig, view: str, rows: Iterable[Packed]) -> list[bytes]:
-        newest: dict[bytes, tuple[bytes, datetime, datetime | None]] = {}
-        for entity, features, at, known in rows:
-            row, key = (features, _utc(at), None if known is None else _utc(known)), _key(config, entity)
-            if key not in newest or _order(newest[key]) <= _order(row):  # a statement may touch a row once
-                newest[key] = row
-        # In key order: two writers of the same entities wait for each other instead of deadlocking.
-        stored = [(key, *newest[key]) for key in sorted(newest)]
-        query = sql.SQL(  # %b: arrays of bytes as text would be escaped one by one
-            "insert into {table} as stored (entity_key, features, event_ts, created_ts)"
-            " select * from unnest(%b::bytea[], %b::bytea[], %b::timestamptz[], %b::timestamptz[])"
-            " on conflict (entity_key) do update"
-            " set features = excluded.features, event_ts = excluded.event_ts, created_ts = excluded.created_ts"
-            " where (excluded.event_ts, coalesce(excluded.created_ts, '-infinity'))"
-            " >= (stored.event_ts, coalesce(stored.created_ts, '-infinity'))"
-        ).format(table=_table(config, view))
-        if stored:
-            connection.execute(query, [list(column) for column in zip(*stored, strict=True)])
-        return list(newest)
-
-    def others(self, config: RepoConfig, view: str, at: datetime, but: Sequence[bytes]) -> list[EntityKey]:
-        """Whose rows are of an event time, but for some entities, whose keys `write` returned."""
+    def replace(self, config: RepoConfig, view: str, at: datetime, rows: pa.Table) -> list[EntityKey]:
+        """Write rows of an event time; returns the entities whose stored row is of that time, but which are not among
+        the rows."""
         query = sql.SQL(
-            "select entity_key from {table} where event_ts = %s and not exists"
-            " (select from unnest(%b::bytea[]) as kept where kept = entity_key)"
+            "select entity_key from {table} as stored where event_ts = %s"
+            " and not exists (select from incoming where incoming.entity_key = stored.entity_key)"
         ).format(table=_table(config, view))
-        with self._connections(config).connection() as connection:
-            rows = connection.execute(query, [at, list(but)], binary=True).fetchall()
-        return [deserialize_entity_key(bytes(key), config.entity_key_serialization_version) for (key,) in rows]
+        with self._connections(config).connection() as connection, connection.transaction():
+            self._merge(connection, config, view, rows)
+            others = connection.execute(query, [at], binary=True).fetchall()
+        return [deserialize_entity_key(bytes(key), config.entity_key_serialization_version) for (key,) in others]
 
     def withdraw(
-        self, config: RepoConfig, view: str, at: datetime, entities: Iterable[EntityKey], instead: Iterable[Packed]
+        self, config: RepoConfig, view: str, at: datetime, entities: Iterable[EntityKey], instead: pa.Table
     ) -> None:
         """Remove the rows that entities have of an event time, and write others instead, both or none."""
         query = sql.SQL("delete from {table} where event_ts = %s and entity_key = any(%b::bytea[])").format(
@@ -177,18 +163,50 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
         )
         with self._connections(config).connection() as connection, connection.transaction():
             connection.execute(query, [at, [_key(config, entity) for entity in entities]])
-            self._upsert(connection, config, view, instead)
+            self._merge(connection, config, view, instead)
+
+    def _merge(self, connection: Connection, config: RepoConfig, view: str, rows: pa.Table) -> None:
+        """Copy the newest row of each entity into the table `incoming` of this transaction, and merge it in one
+        statement.
+
+        In key order, which is the order of the copied rows: two writers of the same entities wait for each other
+        instead of deadlocking, and the index is walked from end to end.
+        """
+        connection.execute(
+            "create temporary table incoming (entity_key bytea not null, features bytea not null,"
+            " event_ts timestamptz not null, created_ts timestamptz) on commit drop"
+        )
+        newest = _newest(rows)
+        with connection.cursor() as cursor, cursor.copy("copy incoming from stdin (format binary)") as copy:
+            copy.write(_COPY_HEAD)
+            for piece in _pieces(rows, newest):
+                copy.write(piece)
+            copy.write(_COPY_TAIL)
+        connection.execute(
+            sql.SQL(
+                "insert into {table} as stored (entity_key, features, event_ts, created_ts) select * from incoming"
+                " on conflict (entity_key) do update"
+                " set features = excluded.features, event_ts = excluded.event_ts, created_ts = excluded.created_ts"
+                " where (excluded.event_ts, coalesce(excluded.created_ts, '-infinity'))"
+                " >= (stored.event_ts, coalesce(stored.created_ts, '-infinity'))"
+            ).format(table=_table(config, view))
+        )
 
     def read(
-        self, config: RepoConfig, views: Mapping[str, str], entities: Mapping[str, Sequence[EntityKey | None]]
-    ) -> list[list[tuple[datetime | None, Mapping[str, Value]]]]:
+        self,
+        config: RepoConfig,
+        views: Mapping[str, tuple[str, Sequence[str]]],
+        entities: Mapping[str, Sequence[EntityKey | None]],
+        unpacked: Callable[[packing.Reader, bytes], Mapping[str, Any]] = packing.Reader.values,
+    ) -> list[list[tuple[datetime | None, Mapping[str, Any]]]]:
         """The rows of several views in one round trip.
 
         `get_online_features` answers the same and takes several times longer, most of it to rebuild its definitions.
 
         Args:
-            views: Feast name → the key whose entities it is about.
+            views: Feast name → the key whose entities it is about, and the features that are wanted.
             entities: key → the entities to look up; None: there is none.
+            unpacked: how a row's features are read.
 
         Returns:
             for each view, for each of its entities: the event time (None when it is not there), and feature → value.
@@ -203,7 +221,7 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
             ).format(number=sql.Literal(number), table=_table(config, view))
             for number, view in enumerate(views)
         ]
-        query, parameters = sql.SQL(" union all ").join(selects), [distinct[key] for key in views.values()]
+        query, parameters = sql.SQL(" union all ").join(selects), [distinct[key] for key, _ in views.values()]
         try:
             rows = self._fetch(config, query, parameters)
         except PoolTimeout:
@@ -211,13 +229,14 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
         except OperationalError:  # the connection is from before the server's last start: so may all others be
             self._connections(config).check()
             rows = self._fetch(config, query, parameters)
-        rows_of_views: list[dict[bytes | None, tuple[datetime | None, Mapping[str, Value]]]] = [{} for _ in views]
+        readers = [_reader(tuple(names)) for _, names in views.values()]
+        rows_of_views: list[dict[bytes | None, tuple[datetime | None, Mapping[str, Any]]]] = [{} for _ in views]
         for number, entity, at, features in rows:
-            rows_of_views[number][entity] = (at, Map.FromString(features).val)
-        nothing: tuple[None, Mapping[str, Value]] = (None, {})
+            rows_of_views[number][entity] = (at, unpacked(readers[number], features))
+        nothing: tuple[None, Mapping[str, Any]] = (None, {})
         return [
             [of_view.get(entity, nothing) for entity in stored_keys[key]]
-            for of_view, key in zip(rows_of_views, views.values(), strict=True)
+            for of_view, (key, _) in zip(rows_of_views, views.values(), strict=True)
         ]
 
     def _fetch(self, config: RepoConfig, query: sql.Composed, parameters: Sequence[list[bytes]]) -> list[Any]:
@@ -262,10 +281,56 @@ def _key(config: RepoConfig, entity: EntityKey) -> bytes:
     return key
 
 
-def _order(row: tuple[bytes, datetime, datetime | None]) -> tuple[datetime, datetime]:
-    """By which the newest of an entity's rows is told."""
-    _, at, known = row
-    return at, known or _EARLIEST
+@functools.lru_cache(256)
+def _reader(names: tuple[str, ...]) -> packing.Reader:
+    """One for all that want the same features: it remembers the layouts that it has seen."""
+    return packing.Reader(names)
+
+
+def _newest(rows: pa.Table) -> np.ndarray:
+    """Where the newest row of each entity stands, in the order of the keys; of equally new ones the last."""
+    keys = rows["entity_key"].combine_chunks()
+    order = pc.sort_indices(keys)
+    ordered = keys.take(order)
+    last = np.append(np.asarray(pc.not_equal(ordered[:-1], ordered[1:])), True)
+    if last.all():  # the rows of a partition are of as many entities
+        return np.asarray(order)
+    order = pc.sort_indices(
+        rows.select(["entity_key", "event_ts", "created_ts"]),
+        sort_keys=[(name, "ascending") for name in ("entity_key", "event_ts", "created_ts")],
+        null_placement="at_start",
+    )
+    newest: np.ndarray = np.asarray(order)[last]
+    return newest
+
+
+def _pieces(rows: pa.Table, positions: np.ndarray) -> Iterator[memoryview]:
+    """The rows at some positions as Postgres' binary format has them, each piece many rows."""
+    rows = rows.combine_chunks()  # else each `take` would do so
+    for start in range(0, len(positions), _ROWS_A_PIECE):
+        piece = rows.take(pa.array(positions[start : start + _ROWS_A_PIECE])).combine_chunks()
+        columns = [column.chunk(0) for column in piece.columns]
+        fields = [part for column in columns for part in _fields(column)]
+        lines = packing.joined([_constant(b"\x00\x04", len(piece)), *fields])
+        offsets = np.frombuffer(lines.buffers()[1], "i8", len(lines) + 1, 8 * lines.offset)
+        yield memoryview(lines.buffers()[2])[offsets[0] : offsets[-1]]
+
+
+def _fields(column: pa.Array) -> list[pa.LargeBinaryArray]:
+    """A column's values in Postgres' binary format, of each its length before it."""
+    if pa.types.is_timestamp(column.type):
+        moments = np.zeros(len(column), [("length", ">i4"), ("moment", ">i8")])
+        moments["length"] = 8
+        moments["moment"] = pc.fill_null(column.cast(pa.int64()), 0).to_numpy() - _POSTGRES_EPOCH
+        absent = pa.scalar(b"\xff\xff\xff\xff", pa.large_binary())
+        return [pc.if_else(column.is_null(), absent, packing.binary(moments))]
+    lengths = np.zeros(len(column), [("length", ">i4")])
+    lengths["length"] = pc.binary_length(column).to_numpy()
+    return [packing.binary(lengths), column]
+
+
+def _constant(value: bytes, rows: int) -> pa.LargeBinaryArray:
+    return packing.binary(np.full(rows, np.void(value)))
 
 
 def _utc(moment: datetime) -> datetime:

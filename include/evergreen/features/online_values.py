@@ -3,86 +3,73 @@ partition was corrected, read for requests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import chain
 from typing import Any
 
 import psycopg
 import pyarrow as pa
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.protos.feast.types.Value_pb2 import Map, Value
 
 from evergreen.errors import PermanentError
+from evergreen.features import packing
 from evergreen.features.objects import view_name
-from evergreen.features.online_store import Packed
+from evergreen.features.online_store import STORED
 from evergreen.features.repository import answering, feature_store
 from evergreen.spec.columns import EVENT, KNOWN_AT
 from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.kinds import KINDS
 from evergreen.spec.schema import ModelSpec
 
-_ROWS_A_WRITE = 10_000  # bounds the Python objects that are made of them
+_ROWS_A_PIECE = 100_000  # that are packed at once: bounds the memory that is needed beside the packed ones
 
 
-def write(spec: DatasetSpec, view: str, rows: pa.Table) -> list[bytes]:
+def write(spec: DatasetSpec, view: str, rows: pa.Table) -> None:
     """Write rows of a feature partition (key, features, event_timestamp, known_at) to the online store; older ones than
     the stored are ignored.
 
     Not by `FeatureStore.materialize`: it marks the view as materializing and appends the interval in the shared
     registry at each call, which runs side by side would overwrite. Not by `write_to_online_store`: it ignores a table
     in which every feature is null, and the stale values before an outage would live on.
-
-    Returns:
-        The entities' keys as they are stored, for `others`.
     """
     store, name = feature_store(), view_name(spec.name, view)
-    written: list[bytes] = []
-    for batch in rows.to_batches(max_chunksize=_ROWS_A_WRITE):
-        with answering(f"writing {name} to the online store"):
-            written += store.provider.online_store.write(store.config, name, _rows(spec, view, batch))
-    return written
+    with answering(f"writing {name} to the online store"):
+        store.provider.online_store.write(store.config, name, _stored(spec, view, rows))
 
 
-def others(spec: DatasetSpec, view: str, as_of: datetime, but: Sequence[bytes]) -> list[str | int]:
-    """Keys of the entities whose online row is of a partition (its event time is
-    `as_of`), but for those that were written."""
+def replace(spec: DatasetSpec, view: str, as_of: datetime, rows: pa.Table) -> list[str | int]:
+    """Write the rows of a partition, whose event time is `as_of`, as `write` does; returns the keys of the entities
+    whose online row is of that partition, but which it does not have: it was corrected."""
     store, name = feature_store(), view_name(spec.name, view)
-    with answering(f"looking for corrected rows of {name} in the online store"):
-        entities = store.provider.online_store.others(store.config, name, as_of, but)
-    return [_python(entity.entity_values[0]) for entity in entities]
+    with answering(f"writing {name} to the online store"):
+        others = store.provider.online_store.replace(store.config, name, as_of, _stored(spec, view, rows))
+    return [packing.python(entity.entity_values[0]) for entity in others]
 
 
 def withdraw(
-    spec: DatasetSpec, view: str, as_of: datetime, keys: Sequence[str | int], instead: Iterable[pa.Table]
+    spec: DatasetSpec, view: str, as_of: datetime, keys: Sequence[str | int], instead: pa.Table | None
 ) -> None:
     """Remove the online rows that entities have of a partition, and write what
     earlier ones say instead, both or none."""
     store, name, key = feature_store(), view_name(spec.name, view), spec.entity_of(view).key
     with answering(f"withdrawing corrected rows of {name} from the online store"):
-        entities = [_entity(key, value) for value in keys]
-        rows = chain.from_iterable(_rows(spec, view, table) for table in instead)
+        entities = [packing.entity(key, value) for value in keys]
+        rows = STORED.empty_table() if instead is None else _stored(spec, view, instead)
         store.provider.online_store.withdraw(store.config, name, as_of, entities, rows)
 
 
-def _rows(spec: DatasetSpec, view: str, rows: pa.Table | pa.RecordBatch) -> Iterator[Packed]:
+def _stored(spec: DatasetSpec, view: str, rows: pa.Table) -> pa.Table:
     """The rows of feature partitions as the online store takes them."""
-    key = spec.entity_of(view).key
-    entities = (_entity(key, value) for value in rows[key].to_pylist())
-    times = (rows[time].to_pylist() for time in (EVENT, KNOWN_AT))
-    return zip(entities, _packed(spec, view, rows), *times, strict=True)
-
-
-def _packed(spec: DatasetSpec, view: str, rows: pa.Table | pa.RecordBatch) -> Iterator[bytes]:
-    """Each row's features as a serialized `Map`; null and NaN as a value without a kind, which is Feast's null."""
-    fields = [(name, KINDS[kind].feast_field) for name, kind in spec.features[view].features.items()]
-    for row in zip(*(rows[name].to_pylist() for name, _ in fields), strict=True):
-        packed = Map()
-        for (name, field), value in zip(fields, row, strict=True):
-            stored = packed.val[name]
-            if value is not None and value == value:
-                setattr(stored, field, value)
-        yield packed.SerializeToString()
+    key, version = spec.entity_of(view).key, feature_store().config.entity_key_serialization_version
+    fields = {name: KINDS[kind].feast_field for name, kind in spec.features[view].features.items()}
+    pieces = [
+        pa.table(
+            [packing.keys(key, piece[key], version), packing.pack(fields, piece), piece[EVENT], piece[KNOWN_AT]],
+            STORED.names,
+        ).cast(STORED)
+        for piece in (rows.slice(start, _ROWS_A_PIECE) for start in range(0, rows.num_rows, _ROWS_A_PIECE))
+    ]
+    return pa.concat_tables(pieces) if pieces else STORED.empty_table()
 
 
 def read(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -103,8 +90,11 @@ def read(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> list[dict[st
         return []
     store = feature_store()
     with answering(f"reading online features of {spec.model}"):
-        wanted = {view_name(spec.dataset_of(view), view): spec.entity_of(view).key for view in spec.features}
-        entities = {key: [_entity(key, request[key]) for request in requests] for key in wanted.values()}
+        wanted = {
+            view_name(spec.dataset_of(view), view): (spec.entity_of(view).key, list(declared.features))
+            for view, declared in spec.features.items()
+        }
+        entities = {key: [_entity(key, request[key]) for request in requests] for key, _ in wanted.values()}
         try:
             views = store.provider.online_store.read(store.config, wanted, entities)
         except psycopg.errors.UndefinedTable as error:
@@ -118,9 +108,7 @@ def read(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> list[dict[st
     names = [list(declared.features) for declared in spec.features.values()]
     for rows in zip(*views, strict=True):
         features = {
-            name: _python(stored.get(name))
-            for (_, stored), of_view in zip(rows, names, strict=True)
-            for name in of_view
+            name: stored.get(name) for (_, stored), of_view in zip(rows, names, strict=True) for name in of_view
         }
         newest = max((at for at, _ in rows if at is not None), default=None)
         answers.append(
@@ -133,13 +121,4 @@ def read(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> list[dict[st
 
 
 def _entity(key: str, value: str | int | None) -> EntityKey | None:
-    if value is None:
-        return None
-    stored = Value(int64_val=value) if isinstance(value, int) else Value(string_val=value)
-    return EntityKey(join_keys=[key], entity_values=[stored])
-
-
-def _python(value: Value | None) -> Any:
-    """A stored value as a Python object; Feast stores a null as a value without a kind."""
-    kind = value.WhichOneof("val") if value is not None else None
-    return getattr(value, kind) if kind else None
+    return None if value is None else packing.entity(key, value)

@@ -57,11 +57,11 @@ def replace(spec: DatasetSpec, view: str, partition: str) -> None:
     rows = tables.read(FEATURES.of(spec.name, view), partitions=[partition])
     if rows is None:
         return
-    written = online_values.write(spec, view, rows)
     as_of = Interval.of_day(date.fromisoformat(partition)).as_of
-    gone = online_values.others(spec, view, as_of, written)
+    gone = online_values.replace(spec, view, as_of, rows)
     if gone:  # of an entity that a corrected partition no longer has, the newest earlier partition counts again
-        online_values.withdraw(spec, view, as_of, gone, _newest_before(spec, view, partition, gone))
+        earlier = list(_newest_before(spec, view, partition, gone))
+        online_values.withdraw(spec, view, as_of, gone, pa.concat_tables(earlier) if earlier else None)
         log.info("Online %s/%s: %d entities are no longer in %s", spec.name, view, len(gone), partition)
 
 

@@ -167,12 +167,15 @@ def test_a_day_that_is_right_again_is_online_also_when_the_wrong_one_was_killed_
     ingest(model, 0)
     before = everything(model)["online"]
 
-    def killed(*_: object) -> None:
+    replace = online_values.replace
+
+    def killed(*arguments: Any) -> None:
+        replace(*arguments)
         raise KeyboardInterrupt
 
     model.publish(0, [event(0.25, "a", 999.0), event(0.3, "nobody", 1.0)], {})
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(online_values, "others", killed)  # the wrong rows are written, and nothing says so
+        patch.setattr(online_values, "replace", killed)  # the wrong rows are written, and nothing says so
         process(model, 0)
     assert everything(model)["online"] != before
     assert ingest(model, 0)["online"]["spend"] == {"2026-01-01": 1}
@@ -189,13 +192,11 @@ def test_two_days_that_are_corrected_at_once_leave_nothing_of_who_is_in_neither(
 
     def beside(*arguments: Any) -> None:
         """What is written instead has been read, day 2 is corrected, and its run would go on if nothing held it up."""
-        *given, instead = arguments
-        rows = list(instead)
         if other.ident is None:
             model.publish(2, batch(2), {"a": "new"})
             other.start()
             other.join(5)
-        withdraw(*given, rows)
+        withdraw(*arguments)
 
     model.publish(3, batch(3), {"a": "new"})
     monkeypatch.setattr(online_values, "withdraw", beside)
