@@ -1,13 +1,13 @@
-"""Contracts run by Great Expectations: a real ValidationDefinition over a pandas batch.
+"""Contracts run by Great Expectations: its expectations, its rules, its results.
 
-At the size of one interval's batch (thousands of rows) the pandas engine is the fastest; from some hundred thousand
-rows on, the same metrics in one DuckDB pass are: `Judge` is the seam where that would go in.
+The metrics that most of them need are computed at once over the columns (`validate.metrics`). What is not there goes
+through a real ValidationDefinition over a pandas batch, and both end in one result.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,10 +15,12 @@ import great_expectations as gx
 import numpy as np
 import pyarrow as pa
 from great_expectations.compatibility.pydantic import ValidationError
+from great_expectations.core.batch_definition import BatchDefinition
 from great_expectations.core.expectation_validation_result import (
     ExpectationSuiteValidationResult,
     ExpectationValidationResult,
 )
+from great_expectations.data_context import EphemeralDataContext
 from great_expectations.data_context.types.base import (
     DataContextConfig,
     InMemoryStoreBackendDefaults,
@@ -33,10 +35,12 @@ from great_expectations.expectations.expectation import (
 )
 from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 from great_expectations.util import convert_to_json_serializable
+from great_expectations.validator.validation_statistics import calc_validation_statistics
 
 from evergreen.errors import SpecError
 from evergreen.quoting import line, shown, visible
 from evergreen.spec.contract import Contract, refused
+from evergreen.validate import metrics
 from evergreen.validate.rules import SHOWN, Finding
 
 # Everything about the failing rows but a query that would select them again.
@@ -83,23 +87,15 @@ def suite(contract: Contract, name: str, file: str) -> list[Expectation]:
 
 
 class Judge:
-    """Runs suites, one table after the other, on an ephemeral context that lives as long as the stage.
+    """Runs suites, one table after the other.
 
-    Making a context costs as much as some ten expectations, so the tables of a run share one; it keeps every result in
-    memory, so no two runs do.
+    Great Expectations' own engine needs a context, which costs as much as some ten expectations: it is made when the
+    first table needs it, is shared by the tables of a run and lives as long as the stage. It keeps every result in
+    memory, so no two runs share one.
     """
 
     def __init__(self) -> None:
-        self._context = gx.get_context(
-            mode="ephemeral",
-            project_config=DataContextConfig(
-                store_backend_defaults=InMemoryStoreBackendDefaults(),
-                analytics_enabled=False,
-                progress_bars=ProgressBarsConfig(globally=False, metric_calculations=False),
-            ),
-        )
-        asset = self._context.data_sources.add_pandas("stage").add_dataframe_asset("table")
-        self._batch = asset.add_batch_definition_whole_dataframe("rows")
+        self._opened: tuple[EphemeralDataContext, BatchDefinition[Any]] | None = None
 
     def __call__(
         self, expectations: Sequence[Expectation], table: pa.Table, positions: Sequence[int], name: str, as_of: datetime
@@ -115,19 +111,80 @@ class Judge:
             name: the table's name, once a Judge.
             as_of: the moment that the result is dated by.
         """
-        # Copies: an expectation belongs to one suite, and a view's partitions are judged one after the other.
-        applicable = [copy.copy(e) for e in expectations if table.num_rows or not isinstance(e, _ABOUT_VALUES)]
-        added = self._context.suites.add(gx.ExpectationSuite(name=name, expectations=applicable))
-        definition = gx.ValidationDefinition(name=name, data=self._batch, suite=added)
-        result = self._context.validation_definitions.add(definition).run(
-            batch_parameters={"dataframe": table.to_pandas()},
-            result_format=_RESULT_FORMAT,
-            run_id=gx.RunIdentifier(run_name=name, run_time=as_of),
-        )
-        for each in result.results:
+        applicable = [e for e in expectations if table.num_rows or not isinstance(e, _ABOUT_VALUES)]
+        columns = metrics.Columns(table)
+        at_once = [metrics.result(expectation, columns, _RESULT_FORMAT) for expectation in applicable]
+        left = [e for e, result in zip(applicable, at_once, strict=True) if result is None]
+        run_id = gx.RunIdentifier(run_name=name, run_time=as_of)
+        others = dict(zip(map(id, left), self._by_its_engine(left, table, name, run_id), strict=True)) if left else {}
+        found = {id(e): result or others[id(e)] for e, result in zip(applicable, at_once, strict=True)}
+        results = [found[id(expectation)] for expectation in _ordered(applicable, found)]
+        for each in results:
             if _ROWS not in each.result:
                 each.result = _about_table(each.result)
-        return [_finding(each, positions) for each in result.results], result
+        return [_finding(each, positions) for each in results], _suite_result(name, results, run_id)
+
+    def _by_its_engine(
+        self, expectations: Sequence[Expectation], table: pa.Table, name: str, run_id: gx.RunIdentifier
+    ) -> list[ExpectationValidationResult]:
+        """The result of each expectation, as Great Expectations runs it."""
+        if self._opened is None:
+            context = gx.get_context(
+                mode="ephemeral",
+                project_config=DataContextConfig(
+                    store_backend_defaults=InMemoryStoreBackendDefaults(),
+                    analytics_enabled=False,
+                    progress_bars=ProgressBarsConfig(globally=False, metric_calculations=False),
+                ),
+            )
+            asset = context.data_sources.add_pandas("stage").add_dataframe_asset("table")
+            self._opened = context, asset.add_batch_definition_whole_dataframe("rows")
+        context, batch = self._opened
+        # Copies: an expectation belongs to one suite, and a view's partitions are judged one after the other.
+        copies = [copy.copy(expectation) for expectation in expectations]
+        added = context.suites.add(gx.ExpectationSuite(name=name, expectations=copies))
+        definition = gx.ValidationDefinition(name=name, data=batch, suite=added)
+        result = context.validation_definitions.add(definition).run(
+            batch_parameters={"dataframe": table.to_pandas()}, result_format=_RESULT_FORMAT, run_id=run_id
+        )
+        by_id = {each.expectation_config.id: each for each in result.results}  # in another order
+        return [by_id[expectation.id] for expectation in added.expectations]
+
+
+def _ordered(
+    expectations: Sequence[Expectation], found: Mapping[int, ExpectationValidationResult]
+) -> list[Expectation]:
+    """In the order of Great Expectations' results: those that raised an exception, then column by column."""
+    columns: dict[object, list[Expectation]] = {}
+    for expectation in expectations:
+        column = expectation.configuration.kwargs.get("column")
+        columns.setdefault(column if isinstance(column, str) else None, []).append(expectation)
+    grouped = [expectation for of_column in columns.values() for expectation in of_column]
+    return sorted(grouped, key=lambda each: _error(found[id(each)].exception_info) is None)
+
+
+def _suite_result(
+    name: str, results: Sequence[ExpectationValidationResult], run_id: gx.RunIdentifier
+) -> ExpectationSuiteValidationResult:
+    """Great Expectations' result of a suite, of which our pages read the results, the counts and the run."""
+    statistics = calc_validation_statistics(list(results))
+    return ExpectationSuiteValidationResult(
+        results=list(results),
+        success=statistics.success,
+        suite_name=name,
+        statistics={
+            "evaluated_expectations": statistics.evaluated_expectations,
+            "successful_expectations": statistics.successful_expectations,
+            "unsuccessful_expectations": statistics.unsuccessful_expectations,
+            "success_percent": statistics.success_percent,
+        },
+        meta={
+            "great_expectations_version": gx.__version__,
+            "run_id": run_id,
+            "validation_time": run_id.run_time,
+            "active_batch_definition": {},
+        },
+    )
 
 
 def _finding(each: ExpectationValidationResult, positions: Sequence[int]) -> Finding:

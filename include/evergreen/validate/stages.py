@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from evergreen.errors import ContractBroken, EvidenceMissing, PermanentError
 from evergreen.handovers.ingest import Computed, Extracted, Parted, SoundFeatures, Validated
 from evergreen.handovers.train import SoundTrainingSet, TrainingSet
-from evergreen.lake.schema import REASONS, UNPARSED
+from evergreen.lake.schema import REASONS
 from evergreen.links import Link
 from evergreen.run import DatasetRun, Run
 from evergreen.validate import rules
@@ -42,6 +42,7 @@ def validate(run: DatasetRun, extracted: Extracted) -> Validated:
 
     from evergreen.lake import staging
     from evergreen.validate import expectations
+    from evergreen.validate.usable import unusable_rows
 
     partition, judge = run.interval.partition, expectations.Judge()
     entries: list[Entry] = []
@@ -49,9 +50,9 @@ def validate(run: DatasetRun, extracted: Extracted) -> Validated:
     for name, source in run.spec.sources.items():
         batch = extracted.sources[name]
         table = staging.read(batch.staged)
-        keys = zip(*(table[column].to_pylist() for column in source.keys), strict=True)
-        unusable = rules.unusable(table[UNPARSED.name].to_pylist(), keys)
-        usable = [position for position in range(table.num_rows) if position not in unusable]
+        unusable = unusable_rows(table, source.keys)
+        every = range(table.num_rows)
+        usable = [position for position in every if position not in unusable] if unusable else every
         judged = table.take(pa.array(usable, pa.int64())) if unusable else table
         suite = _suite(run, name)
         findings, result = judge(suite, judged.select(list(source.columns)), usable, name, run.as_of)

@@ -10,11 +10,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
+import pyarrow as pa
 import pytest
 
 from evergreen import database
 from evergreen.errors import EvidenceMissing
 from evergreen.features import online_values
+from evergreen.features.repository import feature_store
 from evergreen.handovers.monitor import Collected, Decided, Drift, Performance, Quality
 from evergreen.history import events, ledger, story
 from evergreen.interval import Interval
@@ -132,6 +134,37 @@ def test_features_online_are_read_as_they_were_packed(upgraded: Settings) -> Non
     assert known["features_at"] == day(10) and known["features"]["depot_parcels_1d"] == 91
     assert known["features"]["shop_parcels_3d"] is not None
     assert unknown["features_at"] is None
+
+
+def test_features_are_written_over_those_of_that_release_and_feast_reads_both(upgraded: Settings) -> None:
+    spec = load_spec(PROJECT / "tests" / "specs" / "valid" / "parcels")
+    kinds = spec.features["shop_record"].features
+    shops = [{"shop_id": shop, "depot_id": 2} for shop in ("s07", "s08", "s09")]
+
+    def rows(shop: str, moment: datetime) -> pa.Table:
+        values = {name: [None if kind == "category" else 7] for name, kind in kinds.items()}
+        columns = {"shop_id": [shop], **values, "event_timestamp": [moment], "known_at": [moment]}
+        moments = pa.timestamp("us", tz="UTC")
+        return pa.table(columns | {name: pa.array([moment], moments) for name in ("event_timestamp", "known_at")})
+
+    before = online_values.read(spec, shops)
+    assert all(answer["features_at"] == day(10) for answer in before)
+    online_values.write(spec, "shop_record", rows("s07", day(9)))  # older than what is there
+    assert online_values.read(spec, shops) == before
+    gone = online_values.replace(spec, "shop_record", day(10), rows("s08", day(10)))
+    assert {"s07", "s09"} <= set(gone) and "s08" not in gone
+    online_values.withdraw(spec, "shop_record", day(10), ["s09"], None)
+    after = online_values.read(spec, shops)
+    assert after[0] == before[0]
+    for name, kind in kinds.items():
+        assert [answer["features"][name] for answer in after[1:]] == [None if kind == "category" else 7, None]
+    feast = feature_store()
+    answer = feast.get_online_features(
+        features=[f"parcels__shop_record:{name}" for name in kinds],
+        entity_rows=[{"shop_id": shop["shop_id"]} for shop in shops],
+    ).to_dict()
+    for name in kinds:
+        assert answer[name] == [row["features"][name] for row in after]
 
 
 def test_new_rows_stand_beside_the_old_ones(upgraded: Settings) -> None:

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evergreen.errors import EvidenceMissing, PermanentError, ServiceUnavailable
-from evergreen.features import historical, objects, offline_store, online_values, repository
+from evergreen.features import historical, objects, offline_store, online_store, online_values, repository
 from evergreen.lake.schema import FEATURES
 from evergreen.settings import PROJECT, Settings
 from evergreen.settings import settings as evergreen_settings
@@ -202,6 +202,36 @@ class TestOnline:
         rows = [spend("a", 2, 20.0), spend("a", 3, 30.0), spend("a", 1, 10.0), spend("b", 1, 5.0)]
         repository.feature_store().write_to_online_store("tiny__spend", pd.DataFrame(rows))
         assert (online(model), online(model, "b")) == ((30.0, at(3)), (5.0, at(1)))
+
+    def test_of_two_rows_of_an_entity_in_a_partition_the_newest_wins(self, model: Model) -> None:
+        rows = [spend("a", 2, 20.0, 3), spend("b", 1, 5.0), spend("a", 2, 21.0, 4), spend("a", 2, 22.0, 3.5)]
+        online_values.write(model.spec, "spend", table(rows))
+        assert (online(model), online(model, "b")) == ((21.0, at(2)), (5.0, at(1)))
+        online_values.write(model.spec, "spend", table([spend("b", 3, 1.0), spend("b", 3, 2.0)]))
+        assert online(model, "b") == (2.0, at(3)), "of equally new ones the last"
+
+    def test_a_partition_that_is_replaced_says_whose_rows_it_does_not_have(self, model: Model) -> None:
+        first = [spend(customer, 2, 1.0) for customer in ("a", "b", "c")]
+        assert online_values.replace(model.spec, "spend", at(2), table(first)) == []
+        online_values.write(model.spec, "spend", table([spend("c", 3, 3.0)]))  # of another partition by now
+        assert online_values.replace(model.spec, "spend", at(2), table([spend("a", 2, 2.0)])) == ["b"]
+        assert online_values.replace(model.spec, "spend", at(2), table([])) == ["a", "b"]
+
+    def test_rows_of_many_pieces_arrive_whole(self, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(online_values, "_ROWS_A_PIECE", 7)
+        monkeypatch.setattr(online_store, "_ROWS_A_PIECE", 5)
+        customers = [f"customer {n}" * (n % 3 + 1) for n in range(50)]
+        rows = [spend(customer, 1, None if n % 4 == 0 else float(n)) for n, customer in enumerate(customers)]
+        online_values.write(model.spec, "spend", table(rows))
+        answers = online_values.read(model.spec, [{"customer_id": customer} for customer in customers])
+        assert [answer["features"]["spent"] for answer in answers] == [row["spent"] for row in rows]
+
+    def test_a_row_keeps_what_it_was_written_with_when_the_view_changes(self, model: Model) -> None:
+        online_values.write(model.spec, "spend", table([spend("a", 1, 7.0)]))
+        changed = model.spec.features["spend"].model_copy(update={"features": {"fresh": "int", "purchases": "int"}})
+        spec = model.spec.model_copy(update={"features": model.spec.features | {"spend": changed}})
+        (answer,) = online_values.read(spec, [{"customer_id": "a"}])
+        assert answer["features"] == {"fresh": None, "purchases": 7, "plan": None}
 
     def test_an_empty_partition_changes_nothing(self, model: Model) -> None:
         online_values.write(model.data, "spend", table([spend("a", 1, 7.0)]))
