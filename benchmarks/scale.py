@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 import resource
 import statistics
 import subprocess
 import sys
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -65,8 +63,7 @@ def _size(customers: int) -> dict[str, Any]:
         spec = workload.model(here)
         late = {name: each.model_copy(update={"first_day": first}) for name, each in spec.datasets.items()}
         spec = spec.model_copy(update={"first_day": first}).with_datasets(late)
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as upstream:  # whose memory is not ours
-            days = upstream.submit(workload.deliver, here, customers, first, WARM_UP + MEASURED).result()
+        days = workload.deliver_elsewhere(customers, first, WARM_UP + MEASURED)
         spent = [workload.ingest(spec, day) for day in days]
         return {"days": spent[WARM_UP:], "peak": _megabytes()}
 

@@ -3,11 +3,13 @@ folder; all of it goes when the block ends."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import date, timedelta
 from itertools import pairwise
@@ -96,6 +98,16 @@ def deliver(here: Settings, customers: int, first: date, days: int) -> list[Inte
     """Write days of batches into the landing zone; returns their intervals."""
     last = first + timedelta(days=days - 1)
     return [Interval.of_day(day) for day in landing.write_days(World(1, customers), first, last, here.landing)]
+
+
+def deliver_elsewhere(customers: int, first: date, days: int) -> list[Interval]:
+    """The same in a process of its own, whose memory is not ours; it finds the landing zone by its environment."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as upstream:
+        return upstream.submit(_deliver, customers, first, days).result()
+
+
+def _deliver(customers: int, first: date, days: int) -> list[Interval]:
+    return deliver(settings(), customers, first, days)
 
 
 def ingest(spec: ModelSpec, interval: Interval) -> dict[str, float]:
