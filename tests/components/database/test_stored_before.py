@@ -15,7 +15,7 @@ import pytest
 
 from evergreen import database
 from evergreen.errors import EvidenceMissing
-from evergreen.features import online_values
+from evergreen.features import objects, online_values
 from evergreen.features.repository import feature_store
 from evergreen.handovers.monitor import Collected, Decided, Drift, Performance, Quality
 from evergreen.history import events, ledger, story
@@ -158,6 +158,7 @@ def test_features_are_written_over_those_of_that_release_and_feast_reads_both(up
     assert after[0] == before[0]
     for name, kind in kinds.items():
         assert [answer["features"][name] for answer in after[1:]] == [None if kind == "category" else 7, None]
+    objects.ensure_applied(spec)
     feast = feature_store()
     answer = feast.get_online_features(
         features=[f"parcels__shop_record:{name}" for name in kinds],
