@@ -41,6 +41,7 @@ PRELOADED = (
     "evergreen.train.tuning",
     "evergreen.validate.data_docs",
     "evergreen.validate.expectations",
+    "evergreen.validate.usable",
 )
 
 
