@@ -79,6 +79,8 @@ def keys(key: str, column: pa.ChunkedArray | pa.Array, version: int) -> pa.Large
         version: `entity_key_serialization_version` of the repository.
     """
     whole = _whole(column)
+    if whole.null_count:
+        raise ValueError(f"{whole.null_count} rows without a {key}")
     if not len(whole):
         return pa.array([], pa.large_binary())
     example: bytes = serialize_entity_key(entity(key, whole[0].as_py()), version)

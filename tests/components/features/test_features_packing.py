@@ -90,3 +90,8 @@ def test_keys_are_feasts_own(values: list[Any]) -> None:
     kind = pa.int64() if values and isinstance(values[0], int) else pa.string()
     keys = packing.keys("customer_id", pa.chunked_array([pa.array(values, kind)]), 3)
     assert keys.to_pylist() == [serialize_entity_key(packing.entity("customer_id", value), 3) for value in values]
+
+
+def test_a_row_without_a_key_is_refused() -> None:
+    with pytest.raises(ValueError, match="1 rows without a customer_id"):
+        packing.keys("customer_id", pa.array(["a", None]), 3)
