@@ -16,7 +16,7 @@ from scipy.stats import wasserstein_distance
 from benchmarks import workload
 from benchmarks.document import ratios
 from benchmarks.measure import Ratio, side_by_side
-from evergreen.features import historical
+from evergreen.features import historical, objects
 from evergreen.ingest import stages as ingest
 from evergreen.lake import staging, tables
 from evergreen.lake.schema import FEATURES, LABELS
@@ -44,6 +44,7 @@ def run() -> str:
         for day in workload.deliver(here, CUSTOMERS, workload.FIRST, DAYS):
             workload.ingest(spec, day)
         workload.labels(Run(spec, day))
+        objects.ensure_applied(spec)  # as a training does: the join asks for the model's service
         run = DatasetRun(spec.datasets[spec.model], day)
         rows = [*point_in_time_join(spec), *validation(run), *validation_of_many(here), *monitoring(spec, here)]
     return f"{_PROSE}\n\n{ratios(rows)}"
