@@ -19,7 +19,7 @@ from evergreen.ingest.stages import extract
 from evergreen.interval import Interval
 from evergreen.lake import staging
 from evergreen.links import Link
-from evergreen.run import DatasetRun
+from evergreen.run import DatasetRun, Run
 from evergreen.settings import PROJECT, settings
 from evergreen.spec.load import load_spec
 from evergreen.validate.stages import validate, validate_features, validate_training
@@ -68,6 +68,11 @@ def run(tmp_path, monkeypatch):
     settings.cache_clear()
     yield DatasetRun(load_spec(folder).own_data(), DAY)
     settings.cache_clear()
+
+
+def training(run):
+    """A training of the same model."""
+    return Run(load_spec(run.spec.folder), DAY)
 
 
 def land(*lines):
@@ -327,7 +332,7 @@ def training_set(**changed):
 
 def test_a_sound_training_set_passes_with_a_page(run):
     data = training_set()
-    result = validate_training(run, data)
+    result = validate_training(training(run), data)
     assert result == SoundTrainingSet(**dict(data), page=result.page, warnings=())
     assert "training set" in page(result)
 
@@ -352,19 +357,19 @@ IMMATURE = [DAY.as_of - timedelta(days=1)] * 15 + [DAY.as_of - timedelta(days=3)
 )
 def test_a_training_set_that_may_not_be_used_stops_the_run(run, changed, problem):
     with pytest.raises(ContractBroken) as caught:
-        validate_training(run, training_set(**changed))
+        validate_training(training(run), training_set(**changed))
     assert problem in str(caught.value)
 
 
 def test_too_little_to_learn_from_is_missing_evidence(run):
     with pytest.raises(EvidenceMissing, match=r"expect_column_unique_value_count_to_be_between\(returns\).*found 1"):
-        validate_training(run, training_set(returns=[0] * 30))
+        validate_training(training(run), training_set(returns=[0] * 30))
     short = training_set()
     staging.write(
         staging.WorkingFile(model="shop", run="train", name="k"), staging.read(short.staged).slice(8, 14), task="build"
     )
     with pytest.raises(EvidenceMissing, match=r"expect_table_row_count_to_be_between\(\), min_value=20: found 14"):
-        validate_training(run, short)
+        validate_training(training(run), short)
 
 
 def test_the_stages_of_the_shipped_contracts_are_readable_by_great_expectations():
