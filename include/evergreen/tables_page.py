@@ -62,6 +62,7 @@ def _tables() -> tuple[tuple[Table[Any], str], ...]:
     from evergreen.lake import catalogue
     from evergreen.registry import records
     from evergreen.serve import idempotency, predictions
+    from evergreen.status import alarms
 
     return (
         (catalogue.TABLE, "every stage that writes a partition of the lake, and `features.materialize`"),
@@ -69,6 +70,7 @@ def _tables() -> tuple[tuple[Table[Any], str], ...]:
         (records.VERSIONS, "`registry.register`; `evergreen registry adopt`"),
         (predictions.TABLE, "the model server, before it answers"),
         (idempotency.TABLE, "the model server, with the predictions of the answer"),
+        (alarms.TABLE, "the next scheduled run of any loop, once it has told the owner"),
         (ledger.TABLE, "whoever does something in a model's life: stages, commands; rows are only ever added"),
     )
 

@@ -48,6 +48,8 @@ STAGES = {
 }
 TIDY = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]["flake8-tidy-imports"]
 HEAVY = set(TIDY["banned-module-level-imports"])
+# Airflow itself evaluates a deadline's reference, where it makes a run, and hands it its session; no task ever does.
+GIVEN_A_SESSION = ("evergreen.orchestration.deadlines", "airflow.models")
 PURE = {"numpy", "croniter", "pydantic"}  # all that rules may use beside the standard library
 PROJECTIONS = {f"evergreen.history.{name}" for name in ("chain", "events", "story")}  # rules by other names
 INPUT_OUTPUT = {
@@ -135,7 +137,7 @@ def layer(module: str) -> str:
         return "foundation"
     if (
         parts[0] == "dags"
-        or module in ("evergreen.cli", "evergreen.cli_history", "evergreen.__main__")
+        or module in ("evergreen.cli", "evergreen.cli_history", "evergreen.cli_status", "evergreen.__main__")
         or parts[1] == "local"
     ):
         return "entry points"
@@ -392,7 +394,7 @@ def test_where_the_linter_lets_airflow_in_the_other_bans_hold_too() -> None:
         for module in users | set(of("orchestration"))
         for one in imported(module)
         for ban in banned
-        if f"{one.name}.".startswith(f"{ban}.")
+        if f"{one.name}.".startswith(f"{ban}.") and (module, ban) != GIVEN_A_SESSION
     ]
     assert not wrong, "\n".join(wrong)
 

@@ -95,7 +95,7 @@ def _shift(interval: Interval, steps: int) -> Interval:
 def feature_declaration(spec: DatasetSpec, view: str, sql: str) -> str:
     """Everything declared that decides what a view's partition holds; a change makes every partition due again."""
     declared = spec.features[view]
-    keys = declared.model_dump(mode="json", exclude={"contract", "sql"})
+    keys = declared.model_dump(mode="json", exclude={"contract", "sql", "freshness"})
     if spec.of_a_model:  # whose first entity and references are all one declaration, as they always were
         first, *others = spec.entities
         about: list[object] = [

@@ -53,6 +53,39 @@ def published(table: TableId, partitions: Sequence[str] | None = None) -> dict[s
     return {entry.partition: entry for entry in entries}
 
 
+def whole(tables: Sequence[TableId]) -> set[str]:
+    """The partitions that every one of some tables of a layer has, by key."""
+    ((model, layer),) = {(table.of, table.layer) for table in tables}
+    query = (
+        "select partition from partitions where model = %s and layer = %s and name = any(%s) "
+        "group by partition having count(*) = %s"
+    )
+    with connect() as connection:
+        rows = connection.execute(query, [model, layer, [table.name for table in tables], len(tables)])
+        return {partition for (partition,) in rows}
+
+
+def newest(table: TableId, before: str | None = None) -> str | None:
+    """The newest partition of a table; of those before a partition where one is given."""
+    only = "" if before is None else "and partition < %s"
+    query = f"select max(partition) from partitions where model = %s and layer = %s and name = %s {only}"
+    parameters = [table.of, table.layer, table.name, *([] if before is None else [before])]
+    with connect() as connection:
+        row = connection.execute(query.encode(), parameters).fetchone()
+    return None if row is None else row[0]
+
+
+def counts(tables: Sequence[TableId]) -> dict[str, int]:
+    """The rows of some tables of a layer by partition, in order, but for partitions without any."""
+    ((model, layer),) = {(table.of, table.layer) for table in tables}
+    query = (
+        "select partition, sum(rows)::bigint from partitions where model = %s and layer = %s and name = any(%s) "
+        "group by partition having sum(rows) > 0 order by partition"
+    )
+    with connect() as connection:
+        return dict(connection.execute(query, [model, layer, [table.name for table in tables]]).fetchall())
+
+
 def content_hash(table: pa.Table) -> str:
     """A hash of columns, types and rows; the order of rows and columns, and chunking, do not matter.
 

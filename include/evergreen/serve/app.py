@@ -11,6 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.types import Lifespan
 
 from evergreen.serve import documentation, refusals
+from evergreen.serve.data import Data
 from evergreen.serve.hosts import Hosts
 from evergreen.serve.metrics import Metrics
 from evergreen.serve.middleware import Exchange
@@ -36,13 +37,14 @@ def create_serving_app(models: Models, hosts: Hosts) -> FastAPI:
     """Answers clients; looks for every model's champion at its start."""
     from evergreen.serve.routes import predict  # not for a probe: Feast takes seconds to import
 
-    space = Space()
-    server = ServingState(models, Metrics(models, space), space, Pulse(("evergreen", "feast")))
+    space, data = Space(), Data(lambda: tuple(models.slots))
+    server = ServingState(models, Metrics(models, space, data), space, Pulse(("evergreen", "feast")), data)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         threading.Thread(target=models.start, name="first versions", daemon=True).start()
         await run_in_threadpool(space.start)
+        data.start()
         yield
         models.stop()
         await run_in_threadpool(server.close)

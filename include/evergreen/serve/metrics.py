@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from fastapi import Request
@@ -10,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from evergreen.serve.data import Data
 from evergreen.serve.loaded import Loaded
 from evergreen.serve.models import Models
 from evergreen.serve.space import Space
@@ -66,15 +68,54 @@ class _Left(Collector):
         yield from (free, reserve)
 
 
+class _Data(Collector):
+    """Intervals without data, and how old features are, by the last look at them."""
+
+    def __init__(self, data: Data) -> None:
+        self._data = data
+
+    def collect(self) -> Iterator[Metric]:
+        intervals = GaugeMetricFamily(
+            "evergreen_intervals",
+            "Intervals of a dataset or model that are over, by how they stand",
+            labels=["name", "loop", "state"],
+        )
+        age = GaugeMetricFamily(
+            "evergreen_feature_age_seconds",
+            "Since the end of the newest interval whose features are online",
+            labels=["model", "view"],
+        )
+        bound = GaugeMetricFamily(
+            "evergreen_feature_age_bound_seconds",
+            "How old features may be, of views that say so",
+            labels=["model", "view"],
+        )
+        now = datetime.now(UTC)
+        # A dataset that several models use is there once.
+        worked = {loop: states for each in self._data.standings.values() for loop, states in each.intervals.items()}
+        for (name, loop), states in worked.items():
+            for state, count in states.items():
+                intervals.add_metric([name, loop, state], count)
+        for model, standing in self._data.standings.items():
+            for name, view in standing.views.items():
+                if (seconds := view.age(now)) is not None:
+                    age.add_metric([model, name], seconds.total_seconds())
+                if view.freshness is not None:
+                    bound.add_metric([model, name], view.freshness.bound.total_seconds())
+        yield from (intervals, age, bound)
+
+
 class Metrics:
     """Counters of one server, in a registry of their own."""
 
-    def __init__(self, models: Models, space: Space | None = None) -> None:
+    def __init__(self, models: Models, space: Space | None = None, data: Data | None = None) -> None:
         self._models = models
         self.registry = CollectorRegistry()
         self.registry.register(_Serving(models))
         if space is not None:
             self.registry.register(_Left(space))
+        if data is not None:
+            self.registry.register(_Data(data))
         self._requests = Counter("evergreen_requests", "Answered requests", ["path", "status"], registry=self.registry)
         self._seconds = Histogram(
             "evergreen_request_seconds", "Time to answer", ["path"], buckets=_SECONDS, registry=self.registry
@@ -84,6 +125,12 @@ class Metrics:
         )
         self._unknown = Counter(
             "evergreen_unknown_entities", "Entities without features", ["model"], registry=self.registry
+        )
+        self._stale = Counter(
+            "evergreen_stale_features",
+            "Entities whose features of a view were older than its bound",
+            ["model", "view"],
+            registry=self.registry,
         )
         self._unseen = Counter(
             "evergreen_unseen_categories",
@@ -113,6 +160,8 @@ class Metrics:
         categories that the version never saw."""
         self._predictions.labels(loaded.spec.model, str(loaded.version.number)).inc(len(made.rows))
         self._unknown.labels(loaded.spec.model).inc(len(made.unknown))
+        for view, count in made.stale.items():
+            self._stale.labels(loaded.spec.model, view).inc(count)
         for feature, count in made.unseen.items():
             self._unseen.labels(loaded.spec.model, feature).inc(count)
 

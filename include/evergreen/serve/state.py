@@ -9,6 +9,7 @@ from fastapi import Depends, HTTPException, Request
 
 from evergreen.quoting import shown
 from evergreen.serve.admission import SMALL, Clients, Lane
+from evergreen.serve.data import Data
 from evergreen.serve.idempotency import Memory
 from evergreen.serve.loaded import Loaded
 from evergreen.serve.metrics import Metrics
@@ -67,6 +68,7 @@ class ServingState(State):
 
     space: Space
     pulse: Pulse
+    data: Data
     clients: Clients = field(default_factory=lambda: Clients(settings().client_entities, settings().client_requests))
     # A request of one entity takes some 25 ms, of 1,000 some 250 ms; a full line is
     # answered within the patience of those in it.
@@ -95,6 +97,7 @@ class ServingState(State):
         """Write what is waiting, then stop."""
         self.space.stop()
         self.pulse.stop()
+        self.data.stop()
         for pipeline in (self.small, self.large):
             pipeline.log.close()
         for lane in (self.small.lane, self.large.lane, self.lookups):

@@ -132,6 +132,20 @@ class Source(Declared):
         return {name: kind for name, kind in self.columns.items() if outcome or name not in self.outcome}
 
 
+class Freshness(Declared):
+    """How old features may be, and what the server answers with older ones. Their age is counted from the end of
+    the interval that they were computed for to the moment of the prediction."""
+
+    bound: Duration = Field(description="the greatest age; a day's features serve until the next day's are there")
+    beyond: Literal["answer", "nulls", "refuse"] = Field(
+        default="answer",
+        description=(
+            "answer: predict, and name the view in the answer; nulls: predict without the view's features, too; "
+            "refuse: make no prediction"
+        ),
+    )
+
+
 class FeatureView(Declared):
     """Features computed by one SQL query over the look-back window, as of the interval's end."""
 
@@ -144,7 +158,15 @@ class FeatureView(Declared):
     features: dict[Name, FeatureType] = Field(
         min_length=1, description="columns the query returns beside its entity's key"
     )
+    freshness: Freshness | None = Field(default=None, description="how old they may be; default: any age")
     contract: str | None = Field(default=None, description="Great Expectations suite; default contracts/<view>.yaml")
+
+
+class IngestLate(Declared):
+    """How long a scheduled run of a dataset may take until its owner hears that it is late: counted from when the last
+    batch of its interval is complete, or from when the run was made, if that is later."""
+
+    ingest: Delay = Field(default=timedelta(hours=3), json_schema_extra={"default": "3h"}, description="of ingest")
 
 
 class IngestSchedule(Declared):
@@ -159,6 +181,14 @@ class IngestSchedule(Declared):
         default=timedelta(hours=6),
         json_schema_extra={"default": "6h"},
         description="how long a scheduled run waits, from its start or when its batches are complete; then it fails",
+    )
+    late: IngestLate = IngestLate()
+    catch_up: bool = Field(
+        default=True,
+        description=(
+            "it also runs for the intervals since its last run that went by while Airflow was down or the DAG paused, "
+            "oldest first"
+        ),
     )
 
 

@@ -23,6 +23,7 @@ from evergreen.spec.dataset import (
     Entity,
     FeatureView,
     Folder,
+    IngestLate,
     IngestSchedule,
     Name,
     Owner,
@@ -51,6 +52,18 @@ class _FamiliesSchema:
         return families.json_schema()
 
 
+class ModelLate(Declared):
+    """How long a scheduled run of a model may take until its owner hears that it is late: counted as for ingest."""
+
+    train: Delay = Field(default=timedelta(hours=12), json_schema_extra={"default": "12h"}, description="of train")
+    monitor: Delay = Field(default=timedelta(hours=4), json_schema_extra={"default": "4h"}, description="of monitor")
+
+
+class Late(IngestLate, ModelLate):
+    """How long a scheduled run may take until its owner hears that it is late: counted from when the last batch of its
+    interval is complete, or from when the run was made, if that is later."""
+
+
 class Schedule(Declared):
     """When each loop runs by itself: five-field crons in UTC.
 
@@ -69,6 +82,14 @@ class Schedule(Declared):
             "and train and monitor go on without the day"
         ),
     )
+    late: Late = Late()
+    catch_up: bool = Field(
+        default=True,
+        description=(
+            "ingest and monitor also run for the intervals since their last run that went by while Airflow was down "
+            "or the DAG paused, oldest first; train knows their data anyhow"
+        ),
+    )
 
 
 class ModelSchedule(Declared):
@@ -84,6 +105,14 @@ class ModelSchedule(Declared):
         default=timedelta(hours=6),
         json_schema_extra={"default": "6h"},
         description="how long a scheduled run waits for the interval's data; then it goes on without it",
+    )
+    late: ModelLate = ModelLate()
+    catch_up: bool = Field(
+        default=True,
+        description=(
+            "monitor also runs for the intervals since its last run that went by while Airflow was down or the DAG "
+            "paused, oldest first; train knows their data anyhow"
+        ),
     )
 
 
@@ -345,7 +374,8 @@ class ModelSpec(_Model):
         own = {part: entity[part] for part in ("key", "type") if part in entity}
         references = self.__dict__.get("references", {})
         stated["entities"] = {entity.get("name", ""): Reference.model_construct(**own), **references}
-        schedule = {part: value for part, value in self.schedule.__dict__.items() if part in ("ingest", "wait")}
+        parts = IngestSchedule.model_fields
+        schedule = {part: value for part, value in self.schedule.__dict__.items() if part in parts}
         return DatasetSpec.of_model(self.folder, schedule=IngestSchedule.model_construct(**schedule), **stated)
 
     def data_of(self, table: str) -> DatasetSpec:

@@ -13,9 +13,11 @@ from evergreen.lake import catalogue
 from evergreen.registry import records
 from evergreen.serve import idempotency, predictions
 from evergreen.settings import PROJECT, Settings
+from evergreen.status import alarms
 
 STORED = PROJECT / "tests" / "stored"
 TABLES: tuple[Table[Any], ...] = (
+    alarms.TABLE,
     catalogue.TABLE,
     idempotency.TABLE,
     ledger.TABLE,

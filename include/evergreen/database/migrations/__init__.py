@@ -15,7 +15,7 @@ import psycopg
 from psycopg import Connection
 
 from evergreen.database.locks import alone
-from evergreen.database.migrations import m0001_first_tables, m0002_ledger, m0003_probabilities
+from evergreen.database.migrations import m0001_first_tables, m0002_ledger, m0003_probabilities, m0004_alarms
 from evergreen.errors import RequestRefused, StoreNewer
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,7 @@ MIGRATIONS = (
     Migration(1, "the first tables", m0001_first_tables.STATEMENTS),
     Migration(2, "the ledger, with the audit trail of before", m0002_ledger.step),
     Migration(3, "predictions by class", m0003_probabilities.STATEMENTS),
+    Migration(4, "which missing intervals were told", m0004_alarms.STATEMENTS),
 )
 
 

@@ -1,0 +1,105 @@
+"""Which intervals should be there by now, and which of them are not: the calendar compared with what was done.
+
+Airflow is not asked: an interval whose run was never made (Airflow was down, the DAG paused, a limit reached) looks
+there like one that nobody wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Literal
+
+from evergreen.calendar import Calendar
+from evergreen.interval import Interval
+from evergreen.spec.dataset import DatasetSpec, Freshness
+from evergreen.spec.schema import ModelSpec
+
+State = Literal["done", "waiting", "late", "missing"]
+STATES: tuple[State, ...] = ("done", "waiting", "late", "missing")
+
+
+def calendar(spec: DatasetSpec | ModelSpec) -> Calendar:
+    """How the time of a dataset or model is divided."""
+    return Calendar()
+
+
+def expected(spec: DatasetSpec | ModelSpec, now: datetime, first: str | None = None) -> list[Interval]:
+    """The intervals of a dataset or model that are over, oldest first.
+
+    Args:
+        first: the partition to begin with; by default that of the first day.
+    """
+    of = calendar(spec)
+    begin, newest = of.at(spec.first_day.isoformat() if first is None else first), of.newest_complete(now)
+    last = newest if spec.last_day is None else min(of.at(spec.last_day.isoformat()), newest)
+    return list(_between(of, begin, last))
+
+
+@lru_cache(maxsize=256)  # who looks all the time looks at years of hours, of which one is new each hour
+def _between(calendar: Calendar, first: Interval, last: Interval) -> Sequence[Interval]:
+    return tuple(calendar.between(first, last))
+
+
+def state(calendar: Calendar, interval: Interval, done: Collection[str], now: datetime, grace: timedelta) -> State:
+    """How an interval that is over stands.
+
+    Done: its partition is there. Waiting: it is not over for `grace` yet. Late: it should be there, and is the newest
+    that is over, whose run works or waits. Missing: the interval after it is over too.
+    """
+    if interval.partition in done:
+        return "done"
+    if now < interval.end + grace:
+        return "waiting"
+    return "late" if now < calendar.after(interval).end else "missing"
+
+
+def missing(
+    calendar: Calendar, first: Interval, last: Interval, done: Collection[str], now: datetime, grace: timedelta
+) -> list[Interval]:
+    """The intervals from one to another that no run worked on, or none to its end, and whose successor is over."""
+    return [
+        interval
+        for interval in calendar.between(first, last)
+        if state(calendar, interval, done, now, grace) == "missing"
+    ]
+
+
+def stretches(intervals: Sequence[Interval]) -> list[tuple[Interval, Interval]]:
+    """The first and the last interval of each run of intervals without a gap; the intervals are in order."""
+    found: list[tuple[Interval, Interval]] = []
+    for interval in intervals:
+        if found and found[-1][1].end == interval.start:
+            found[-1] = (found[-1][0], interval)
+        else:
+            found.append((interval, interval))
+    return found
+
+
+def text(intervals: Sequence[Interval]) -> str:
+    """The intervals as people write them: 2026-01-05, 2026-01-08..2026-01-11."""
+    return ", ".join(
+        first.partition if first == last else f"{first.partition}..{last.partition}"
+        for first, last in stretches(intervals)
+    )
+
+
+def backfill(name: str, loop: str, first: Interval, last: Interval) -> str:
+    """The command that runs some intervals."""
+    one_by_one = " --max-active-runs 1" if loop == "monitor" else ""
+    return (
+        f"evergreen airflow backfill create --dag-id {name}__{loop} --from-date {first.partition} "
+        f"--to-date {last.partition}{one_by_one}"
+    )
+
+
+def is_stale(freshness: Freshness | None, age: timedelta | None) -> bool:
+    """Features are older than their view allows. What has no age has no features: that is another matter."""
+    return freshness is not None and age is not None and age > freshness.bound
+
+
+def age_text(age: timedelta) -> str:
+    """An age in its two largest units: 3d 2h, 5h, 0h."""
+    whole, hours = divmod(int(age / timedelta(hours=1)), 24)
+    return " ".join(part for part in (f"{whole}d" if whole else "", f"{hours}h" if hours or not whole else "") if part)
