@@ -131,8 +131,16 @@ def test_house_rules_of_dags(dag_bag: DagBag, loop: str) -> None:
                 named + "never by itself, and always ready"
             )
         else:
-            expected = "CronDataIntervalTimetable" if spec.last_day is None else "IntervalsUntil"
-            assert type(dag.timetable).__name__ == expected, named + "a bare cron is a point in time, not an interval"
+            assert type(dag.timetable).__name__ == "IntervalsUntil", (
+                named + "a bare cron is a point in time, not an interval"
+            )
+            catches_up = dag.timetable.serialize()["catch_up"]
+            assert catches_up == (spec.schedule.catch_up and loop != "train"), (
+                named + "of trainings the newest is enough"
+            )
+            assert [alert.name for alert in dag.deadline or ()] == [f"{spec.name} {loop} is late"], (
+                named + "one alarm tells that it is late"
+            )
         assert dag.end_date is None, named + "a run by hand after the end date has no task and is green"
         assert dag.catchup is False, named + "unpausing must not start a year of runs: history is a backfill"
         assert dag.dagrun_timeout is not None, named + "a run that hangs must end"

@@ -9,11 +9,13 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
+from evergreen.airflow_client.api import AirflowApi
 from evergreen.exposure import UMASK
 from evergreen.local import stack
 from evergreen.local.postgres import free_port
@@ -22,12 +24,18 @@ from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
 from evergreen_demo.churn import Story, business
 from evergreen_demo.driver import Clock, Demo
+from evergreen_simulator.delivery import World
+from evergreen_simulator.landing import write_day
 from tests.churn import declared, one_folder
+from tests.listeners import Http, Listener
 
 CUSTOMERS = 400
 STORY = Story(
     seed=7, customers=CUSTOMERS, history_end=date(2026, 1, 22), drift=date(2026, 1, 25), end=date(2026, 2, 15)
 )
+
+
+STEADY_DAYS = 5  # of a second model, whose days end with yesterday
 
 
 @dataclass(frozen=True)
@@ -58,13 +66,35 @@ def _smaller_churn(models: Path) -> None:
     one_folder(models / "churn", **content)
 
 
+def _steady(churn: Path, models: Path, landing: Path) -> None:
+    """A model whose intervals go on until now, and its batches."""
+    folder = shutil.copytree(churn, models / "steady")
+    content = yaml.safe_load((folder / "model.yaml").read_text())
+    first = datetime.now(UTC).date() - timedelta(days=STEADY_DAYS)
+    schedule = content["schedule"] | {"catch_up": True, "late": {"ingest": "0h"}}
+    content |= {"model": "steady", "first_day": first, "last_day": None, "schedule": schedule}
+    for source in content["sources"].values():
+        source["path"] = f"steady/{source['path']}"
+    (folder / "model.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    for number in range(STEADY_DAYS + 1):  # of today too: a test may run past midnight
+        write_day(World(STORY.seed, CUSTOMERS), first + timedelta(days=number), str(landing / "steady"))
+
+
+@pytest.fixture(scope="package")
+def slack() -> Iterator[Listener]:
+    """What the owners' Slack channel hears."""
+    with Listener(Http) as server:
+        yield server
+
+
 @pytest.fixture(scope="package")  # the settings of its stack are not those of another folder's tests
-def running(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def running(postgres_url: str, slack: Listener, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Started once; stopped with all that it started, also after a failed start."""
     home, prefix = tmp_path_factory.mktemp("stack"), f"t{os.getpid()}_e2e_"
     address = postgres_url.rpartition("@")[2]
     models = home / "models"
     _smaller_churn(models)
+    _steady(models / "churn", models, home / "home" / "landing")
     shutil.copytree(PROJECT / "tests" / "specs" / "invalid" / "five_mistakes", models / "five_mistakes")
     bundles = [
         {
@@ -84,11 +114,15 @@ def running(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
             patch.setenv(variable, f"postgresql://{prefix}{name}:{secrets.token_hex(16)}@{address}/{prefix}{name}")
         patch.setenv("EVERGREEN_HOME", str(home / "home"))
         patch.setenv("EVERGREEN_MODELS", str(models))
+        patch.setenv("EVERGREEN_ALERTS", "log,slack")
         patch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
         settings.cache_clear()
         umask = os.umask(UMASK)  # as `evergreen up` does
         try:
             here = stack.up(replay=True)
+            host, port = slack.server_address[:2]
+            webhook = {"conn_type": "slackwebhook", "password": f"http://{host}:{port}/services/T0/B0/X"}
+            AirflowApi.of(here).patch("/connections/slack_default", {"connection_id": "slack_default"} | webhook)
             spec = load_spec(models / "churn")
             demo = Demo(spec, business(STORY), STORY.span, here, Clock())
             yield Stack(here, spec, demo)

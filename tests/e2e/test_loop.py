@@ -86,6 +86,7 @@ def test_an_invalid_spec_costs_only_its_own_model_and_the_ui_says_why(running: S
     assert {dag["dag_id"] for dag in api.get("/dags")["dags"]} == {
         *running.demo.ids.values(),
         "churn__rollback",
+        *(f"steady__{loop}" for loop in ("ingest", "train", "monitor", "rollback")),
         "late",
         "soak",
     }

@@ -42,6 +42,7 @@ def test_what_is_not_ours_passes_and_the_reports_get_nothing(here: Settings) -> 
         "airflow",
         "airflow-scheduler",
         "airflow-dag-processor",
+        "airflow-triggerer",
     }
     mail = {name for name in seen if "AIRFLOW__SMTP__SMTP_PASSWORD" in seen[name]}
     assert mail == {name for name in seen if name.startswith("airflow")}

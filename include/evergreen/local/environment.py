@@ -159,7 +159,7 @@ SEES = {
         _METADATA | {"AIRFLOW__API_AUTH__JWT_SECRET", "AIRFLOW__API__SECRET_KEY"}, ("EVERGREEN_", "AIRFLOW__")
     ),
     "airflow-dag-processor": Sees(_METADATA, ("EVERGREEN_", "AIRFLOW_")),  # it calls what tells of a run out of time
-    "airflow-triggerer": Sees(_METADATA, ("EVERGREEN_", "AIRFLOW__")),
+    "airflow-triggerer": Sees(_METADATA, ("EVERGREEN_", "AIRFLOW_")),  # it calls what tells of a run that is late
     "server": Sees(
         frozenset(
             {

@@ -24,6 +24,7 @@ from evergreen.loops.wire import VALUES, Loop, LoopName, Stage, Step
 from evergreen.loops.wiring import LOOPS
 from evergreen.monitor import stages as monitoring
 from evergreen.orchestration import assets
+from evergreen.orchestration.deadlines import of_late
 from evergreen.orchestration.failures import LONGEST_DELAY, RETRIES, RETRY_DELAY, RETRY_POLICY
 from evergreen.orchestration.notify import RUNBOOK, of_failures, of_timeouts, of_warnings
 from evergreen.orchestration.operator import Awaits, StageOperator, StartOperator
@@ -256,7 +257,8 @@ def _dag(spec: DatasetSpec | ModelSpec, wired: Loop, story: str = "", users: Seq
         description=f"{spec.name}: {wired.about}",
         schedule=_timetable(spec, name),
         start_date=datetime.combine(spec.first_day, datetime.min.time(), UTC),
-        catchup=False,
+        catchup=False,  # from the start date on; what the timetable catches up begins at the last run
+        deadline=of_late(spec, name),
         params=_PARAMS[name],
         tags=["evergreen", spec.name, name],
         doc_md=_doc(spec, wired, story),
@@ -279,7 +281,9 @@ def _dag(spec: DatasetSpec | ModelSpec, wired: Loop, story: str = "", users: Seq
 def _timetable(spec: DatasetSpec | ModelSpec, name: LoopName) -> IntervalsUntil | None:
     if name == "rollback":
         return None  # by hand alone
-    return IntervalsUntil(getattr(spec.schedule, name), spec.last_day)
+    # A training knows the data of all days before it: of those that were missed, the newest is enough.
+    catch_up = spec.schedule.catch_up and name != "train"
+    return IntervalsUntil(getattr(spec.schedule, name), spec.last_day, catch_up=catch_up)
 
 
 def _limits(spec: DatasetSpec | ModelSpec, name: LoopName) -> dict[str, Any]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseNotifier
+from airflow.sdk import DAG, BaseNotifier
 
+from evergreen.errors import SpecError
 from evergreen.settings import settings
 from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.impact import missed
+from evergreen.spec.load import load
 from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
@@ -23,6 +27,8 @@ _FAILED = "Evergreen: {{ dag.dag_id }} {{ ti.task_id }} failed ({{ run_id }})"
 _WHY = "{{ exception | e }}"
 _WARNED = "Evergreen: {{ dag.dag_id }} {{ ti.task_id }} warns ({{ run_id }})"
 _OF_WHAT = "{{ warnings | join('\n') | e }}"
+_LATE = "Evergreen: {{ dag.dag_id }} is late ({{ run_id }})"
+_MISSING = "Evergreen: {{ missing }} missing"
 _POINTERS = "\n\nTask: {{ ti.log_url }}\nRunbook: " + RUNBOOK
 
 
@@ -129,6 +135,56 @@ def of_timeouts(spec: DatasetSpec | ModelSpec) -> list[BaseNotifier]:
     """They tell of a run that its time limit ended; for the DAG, not for its tasks."""
     channels = _channels(spec.owner.email, _FAILED, _WHY)
     return [TimeoutNotifier(channels)] if channels else []
+
+
+def without_run(spec: DatasetSpec | ModelSpec, loop: str, what: str, command: str, context: Mapping[str, Any]) -> None:
+    """Tell the owner of intervals that no run of a loop worked on; the run that noticed it goes on."""
+    dag_id = f"{spec.name}__{loop}"
+    log = logging.getLogger("evergreen.alerts")
+    log.warning("%s <%s> is told: %s has no run of %s", spec.owner.name, spec.owner.email, dag_id, what)
+    log.warning("Next step: %s", command)
+    why = f"No run of {dag_id} worked on {what}, or none to its end: Airflow was down, the DAG paused, or a run failed."
+    told = {**context, "missing": f"{dag_id} {what}", "exception": f"{why}\nNext step: {command}"}
+    for channel in _channels(spec.owner.email, _MISSING, _WHY):
+        channel(told)
+
+
+async def late(name: str, of: str, context: dict[str, Any]) -> None:
+    """Tell the owner of a scheduled run that has not ended by its deadline. Of one that failed its task told already.
+
+    Airflow's triggerer calls it, with a context that is JSON: the run and its deadline.
+    """
+    await asyncio.to_thread(_late, name, of, context)  # notifiers block
+
+
+def _late(name: str, of: str, context: Mapping[str, Any]) -> None:
+    run = context["dag_run"]
+    if run["state"] in ("success", "failed"):
+        return
+    declared = load(settings().models, settings().data)
+    spec = (declared.datasets if of == "dataset" else declared.models)[name]
+    if isinstance(spec, SpecError):
+        raise spec
+    why = (
+        f"The run of the interval from {run['data_interval_start']} was to be done by "
+        f"{context['deadline']['deadline_time']} (schedule.late); it is {run['state']}"
+    )
+    next_step = (
+        "look at the run in Airflow: which task waits for what, a batch, a slot of its pool, a DAG that is paused; "
+        "`evergreen status` lists the intervals that are late or missing"
+    )
+    address = f"{settings().airflow_url}/dags/{run['dag_id']}/runs/{run['dag_run_id']}"
+    log = logging.getLogger("evergreen.alerts")
+    log.error("%s <%s> is told: %s is late. %s", spec.owner.name, spec.owner.email, run["dag_id"], why)
+    log.error("Next step: %s", next_step)
+    told = {
+        "dag": DAG(run["dag_id"]),  # its templates are rendered with its filters
+        "run_id": run["dag_run_id"],
+        "exception": f"{why}\nNext step: {next_step}",
+        "ti": SimpleNamespace(log_url=address),
+    }
+    for channel in _channels(spec.owner.email, _LATE, _WHY):
+        channel(told)
 
 
 def _channels(email: str, subject: str, text: str) -> list[BaseNotifier]:

@@ -17,7 +17,8 @@ from evergreen.handovers.handover import Handover
 from evergreen.handovers.monitor import Retraining
 from evergreen.links import Link
 from evergreen.loops.wire import LoopName, Result, Step
-from evergreen.orchestration import links
+from evergreen.loops.wiring import LOOPS
+from evergreen.orchestration import links, missed
 from evergreen.orchestration.identity import run_of
 from evergreen.orchestration.waiting import wait
 from evergreen.run import AnyRun
@@ -79,6 +80,8 @@ class StageOperator(BaseOperator):
             run.as_of.isoformat(),
             run.reason,
         )
+        if self.first:
+            missed.look(run, context)
         if self.awaits is not None and (missing := self.awaits(run, datetime.now(UTC))):
             wait(run, context["dag_run"], ", ".join(missing))
             log.warning("Going on without %s", ", ".join(missing))
@@ -102,6 +105,11 @@ class StageOperator(BaseOperator):
             if isinstance(outlet, Asset):
                 context["outlet_events"][outlet].extra.update({"partition": run.interval.partition, **result.extra()})
         return result.to_json()
+
+    @property
+    def first(self) -> bool:
+        """It is the loop's first task, of several the one that the wiring names first."""
+        return self.step.stage is LOOPS[self.loop].steps[0].stage
 
     def _run(self, run: AnyRun, given: Mapping[str, Result]) -> Handover:
         assert self.step.stage is not None

@@ -12,16 +12,20 @@ from pendulum import DateTime, instance
 
 
 class IntervalsUntil(CronDataIntervalTimetable):
-    """The intervals of a cron expression in UTC, none of which starts after the last day of
-    data; registered by plugins/timetables.py.
+    """The intervals of a cron expression in UTC, none of which starts after the last day, where there is one;
+    registered by plugins/timetables.py.
 
-    In place of the DAG's `end_date`: the UI's form gives a run by hand the logical date of now, and Airflow makes no
-    task for a run after the end date, which then is green at once.
+    The first scheduled run is of the newest interval: history is a backfill. From then on none is left out where
+    `catch_up` says so. The DAG's own `catchup` would begin at its start date, and an unpaused DAG with years of it.
+
+    The last day stands here in place of the DAG's `end_date`: the UI's form gives a run by hand the logical date of
+    now, and Airflow makes no task for a run after the end date, which then is green at once.
     """
 
-    def __init__(self, cron: str, last_day: date | None) -> None:
+    def __init__(self, cron: str, last_day: date | None, *, catch_up: bool = False) -> None:
         super().__init__(cron, timezone="UTC")
         self.last_day = last_day
+        self._catch_up = catch_up
 
     def next_dagrun_info(
         self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
@@ -31,6 +35,8 @@ class IntervalsUntil(CronDataIntervalTimetable):
             last = instance(datetime.combine(self.last_day, datetime.max.time(), UTC))
             latest = last if restriction.latest is None else min(last, restriction.latest)
             restriction = restriction._replace(latest=latest)
+        if self._catch_up and last_automated_data_interval is not None:
+            restriction = restriction._replace(catchup=True)
         return super().next_dagrun_info(
             last_automated_data_interval=last_automated_data_interval, restriction=restriction
         )
@@ -57,9 +63,14 @@ class IntervalsUntil(CronDataIntervalTimetable):
 
     def serialize(self) -> dict[str, Any]:
         """Its arguments, as Airflow stores them with the DAG."""
-        return {"cron": self._expression, "last_day": self.last_day and self.last_day.isoformat()}
+        return {
+            "cron": self._expression,
+            "last_day": self.last_day and self.last_day.isoformat(),
+            "catch_up": self._catch_up,
+        }
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> IntervalsUntil:
-        """From what `serialize` returned."""
-        return cls(data["cron"], data["last_day"] and date.fromisoformat(data["last_day"]))
+        """From what `serialize` returned; of the release before, without `catch_up`."""
+        last_day = data["last_day"] and date.fromisoformat(data["last_day"])
+        return cls(data["cron"], last_day, catch_up=data.get("catch_up", False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import email
 import json
 import logging
@@ -107,6 +108,29 @@ def test_a_run_that_its_time_limit_ended_is_told_and_one_whose_task_failed_was_t
         notify(monkeypatch, "slack", reason=reason, SLACK_DEFAULT=connection)
     (said,) = listener.heard
     assert "churn__ingest extract failed" in said and "time limit (8:00:00)" in said
+
+
+@pytest.mark.parametrize("listener", [Http], indirect=True)
+def test_a_run_that_is_late_is_told_once_it_is_and_not_after_it_has_ended(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the triggerer calls it: with the run as JSON, on its event loop."""
+    host, port = listener.server_address[:2]
+    monkeypatch.setenv("EVERGREEN_ALERTS", "slack")
+    monkeypatch.setenv("EVERGREEN_MODELS", str(PROJECT / "include" / "models"))
+    webhook = {"conn_type": "slackwebhook", "password": f"http://{host}:{port}/services/T0/B0/X"}
+    monkeypatch.setenv("AIRFLOW_CONN_SLACK_DEFAULT", json.dumps(webhook))
+    settings.cache_clear()
+    from evergreen.orchestration import notify
+
+    run = {"dag_id": "churn__ingest", "dag_run_id": "scheduled__1", "data_interval_start": "2026-01-05T00:00:00Z"}
+    for of, state in (("dataset", "running"), ("model", "queued"), ("dataset", "failed"), ("model", "success")):
+        context = {"dag_run": run | {"state": state}, "deadline": {"id": "1", "deadline_time": "2026-01-06 03:00"}}
+        asyncio.run(notify.late("churn", of, context))
+    settings.cache_clear()
+    assert len(listener.heard) == 2, "a failed task has told already"
+    for said, state in zip(listener.heard, ("running", "queued"), strict=True):
+        assert "churn__ingest is late" in said and f"it is {state}" in said and "2026-01-06 03:00" in said
 
 
 @pytest.mark.parametrize("listener", [Http], indirect=True)
