@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import yaml
 from prometheus_client import generate_latest
 
 from evergreen import cli, status_report
@@ -20,11 +18,12 @@ from evergreen.lake.schema import FEATURES, PREDICTIONS, QUARANTINE, RAW, TableI
 from evergreen.serve.data import Data
 from evergreen.serve.metrics import Metrics
 from evergreen.serve.models import Models
-from evergreen.settings import PROJECT, Settings, settings
+from evergreen.settings import Settings, settings
 from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
 from evergreen.status import alarms, facts, rules
+from tests.churn import declared, one_folder
 
 FIRST = date(2026, 1, 1)
 NOW = datetime(2026, 1, 9, 5, tzinfo=UTC)  # the 8th is over, and late
@@ -58,11 +57,10 @@ class Steady:
 
 @pytest.fixture
 def steady(home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Steady]:
-    folder = shutil.copytree(PROJECT / "include" / "models" / "churn", tmp_path / "models" / "steady")
-    declared = yaml.safe_load((folder / "model.yaml").read_text())
-    declared |= {"model": "steady", "first_day": FIRST, "last_day": None}
-    declared["features"]["activity"]["freshness"] = {"bound": "2d", "beyond": "nulls"}
-    (folder / "model.yaml").write_text(yaml.safe_dump(declared, sort_keys=False))
+    content = declared("steady")
+    content |= {"first_day": FIRST, "last_day": None}
+    content["features"]["activity"]["freshness"] = {"bound": "2d", "beyond": "nulls"}
+    folder = one_folder(tmp_path / "models" / "steady", **content)
     monkeypatch.setenv("EVERGREEN_MODELS", str(folder.parent))
     monkeypatch.setenv("EVERGREEN_SERVER_URL", "http://127.0.0.1:9")  # nobody answers there
     settings.cache_clear()

@@ -183,7 +183,7 @@ def test_an_asset_event_carries_a_few_numbers_and_leaves_out_what_is_not_known()
     other = PublishedFeatures(views={"one": {"2026-01-01": written}, "two": {}}, left=())
     assert other.extra()["content_hash"] != extra["content_hash"]
     assert decided().extra() == {"action": "none", "decision_id": "d", "triggers": False}
-    assert Collected(partition="p", rows=1, version=None, champion=None, warnings=()).extra() == {}
+    assert Collected(partition="p", rows=1, version=None, champion=None, ages={}, warnings=()).extra() == {}
 
 
 def test_a_page_that_there_is_not_is_no_link() -> None:

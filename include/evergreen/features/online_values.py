@@ -80,8 +80,9 @@ def read(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> list[dict[st
             the store does not know, has no features.
 
     Returns:
-        `{"features": {name: value or None}, "features_at": datetime or None}` a request; `features_at` is the newest
-        event time among the views, None when the store knows nothing of its entities.
+        `{"features": {name: value or None}, "features_at": datetime or None, "views_at": {view: datetime or None}}` a
+        request; `features_at` is the newest event time among the views, None when the store knows nothing of its
+        entities.
 
     Raises:
         PermanentError: the model was never applied, so the store has no tables for it.
@@ -115,6 +116,7 @@ def read(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> list[dict[st
             {
                 "features": features,
                 "features_at": newest and newest.astimezone(UTC),
+                "views_at": dict(zip(spec.features, (at for at, _ in rows), strict=True)),
             }
         )
     return answers

@@ -24,8 +24,11 @@ class Collected(Handover):
     """The version that made most of them; None: there are none."""
     champion: int | None
     """The version that should have answered; None: there was none yet."""
+    ages: Mapping[str, float]
+    """view → hours from the end of the newest features that were online before the interval to the interval's end;
+    without views that had none."""
     warnings: tuple[str, ...]
-    """Where little space is left, for the owner."""
+    """Where little space is left, and which features are older than their view allows; for the owner."""
 
 
 class Quality(Handover):

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import logging
 import math
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from evergreen.errors import StageSkipped, TransientError
@@ -20,9 +21,11 @@ from evergreen.monitor import rules
 from evergreen.run import Run
 from evergreen.settings import settings
 from evergreen.spec.columns import AS_OF, EVENT, FEATURES_AT, KNOWN_AT, LABEL, PARTITION, PROBABILITIES, REQUEST_ID
+from evergreen.spec.durations import duration_text
 from evergreen.spec.kinds import KINDS
 from evergreen.spec.problem import class_of, is_output
 from evergreen.spec.schema import ModelSpec
+from evergreen.status.rules import age_text, is_stale
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +43,7 @@ def collect(run: Run) -> Collected:
 
     from evergreen.lake import catalogue, partitions, space
     from evergreen.serve import predictions
+    from evergreen.status import facts
 
     spec, partition = run.spec, run.interval.partition
     logged = predictions.between(spec.model, run.interval.start, run.interval.end)
@@ -66,13 +70,28 @@ def collect(run: Run) -> Collected:
     made = Counter(row["version"] for row in rows)
     champion = _champion(run)
     log.info("%d predictions by versions %s; champion: %s", len(rows), dict(made), champion or "none")
+    views = facts.views(spec, run.interval)
+    ages = {name: age for name, view in views.items() if (age := view.age(run.as_of)) is not None}
+    for name, age in ages.items():
+        log.info("Features %s: %s old", name, age_text(age))
     return Collected(
         partition=partition,
         rows=len(rows),
         version=max(made, key=lambda version: (made[version], version)) if made else None,
         champion=champion,
-        warnings=tuple(space.warnings(space.places(settings()))),
+        ages={name: age / timedelta(hours=1) for name, age in ages.items()},
+        warnings=(*space.warnings(space.places(settings())), *_stale(spec, ages)),
     )
+
+
+def _stale(spec: ModelSpec, ages: Mapping[str, timedelta]) -> list[str]:
+    """What is said of features that were older than their view allows."""
+    return [
+        f"the features of {name} were {age_text(age)} old at the interval's end, more than its freshness allows "
+        f"({duration_text(freshness.bound)})"
+        for name, age in ages.items()
+        if (freshness := spec.features[name].freshness) is not None and is_stale(freshness, age)
+    ]
 
 
 def quality(run: Run, collected: Collected) -> Quality:
@@ -172,6 +191,7 @@ def decide(run: Run, collected: Collected, quality: Quality, drift: Drift, perfo
     labels = None if window.changed_at is None else _labels_since(run, window.changed_at)
     evidence: dict[str, Any] = {
         "rows": collected.rows,
+        "ages": dict(collected.ages),
         "drift": drift.model_dump(mode="json"),
         "missing": dict(quality.missing),
         "performance": performance.model_dump(mode="json"),

@@ -7,13 +7,15 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from evergreen.features import online_values
 from evergreen.quoting import shown
 from evergreen.serve.loaded import Loaded
 from evergreen.serve.predictions import Prediction
+from evergreen.spec.schema import ModelSpec
+from evergreen.status.rules import age_text, is_stale
 
 
 @dataclass(frozen=True)
@@ -23,31 +25,50 @@ class Made:
     content: bytes  # of the response
     rows: list[Prediction]
     unknown: list[str]  # what is said of each entity without features
+    refused: list[str]  # what is said of each entity whose features are too old to predict with
+    stale: Mapping[str, int]  # view → entities whose features of it were older than its bound
     unseen: Mapping[str, int]  # feature → values that the version was not trained with
 
 
 def answer(loaded: Loaded, entities: Sequence[Mapping[str, Any]], request_id: str, as_of: datetime) -> Made:
     """One item for each entity, in their order. Of an entity that neither the online store nor the request itself tells
-    anything about there is no prediction."""
+    anything about there is no prediction; nor of one whose features are older than a view allows that refuses then."""
     spec, key = loaded.spec, loaded.spec.entity.key
     inputs = list(spec.asking.inputs)
     online = online_values.read(spec, entities)
-    known = [at for at, values in enumerate(online) if values["features_at"] is not None or inputs]
-    features = {at: online[at]["features"] | {name: entities[at][name] for name in inputs} for at in known}
+    stale = [_stale(spec, values["views_at"], as_of) for values in online]
+    refused = {
+        at: f"{key} {shown(entity[key])}: {_refusal(spec, views)}"
+        for at, (entity, views) in enumerate(zip(entities, stale, strict=True))
+        if _of(spec, views, "refuse")
+    }
+    known = [
+        at for at, values in enumerate(online) if at not in refused and (values["features_at"] is not None or inputs)
+    ]
+    features = {
+        at: online[at]["features"] | _nulls(spec, stale[at]) | {name: entities[at][name] for name in inputs}
+        for at in known
+    }
     answers = spec.problem.answers(loaded.predict(list(features.values()))) if known else []
     scores = dict(zip(known, answers, strict=True))
     items: list[dict[str, Any]] = []
     rows, unknown = [], []
     for position, (entity, values) in enumerate(zip(entities, online, strict=True)):
+        if position in refused:
+            items.append({key: entity[key], "prediction": None, "features_at": None, "error": refused[position]})
+            continue
         if position not in scores:
             error = f"unknown {key} {shown(entity[key])}: the online store has no features of it"
             unknown.append(error)
             items.append({key: entity[key], "prediction": None, "features_at": None, "error": error})
             continue
         features_at = values["features_at"]
-        items.append(
-            {key: entity[key], "prediction": scores[position], "features_at": features_at and features_at.isoformat()}
-        )
+        item = {
+            key: entity[key],
+            "prediction": scores[position],
+            "features_at": features_at and features_at.isoformat(),
+        }
+        items.append({**item, "stale": list(stale[position])} if stale[position] else item)
         rows.append(
             Prediction.of(
                 scores[position],
@@ -69,7 +90,37 @@ def answer(loaded: Loaded, entities: Sequence[Mapping[str, Any]], request_id: st
         "predictions": items,
     }
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return Made(text.encode(), rows, unknown, _unseen(loaded.categories, features.values()))
+    return Made(
+        text.encode(),
+        rows,
+        unknown,
+        list(refused.values()),
+        Counter(view for views in stale for view in views),
+        _unseen(loaded.categories, features.values()),
+    )
+
+
+def _stale(spec: ModelSpec, views_at: Mapping[str, datetime | None], as_of: datetime) -> dict[str, timedelta]:
+    """The views whose features of an entity are older than their bound at the moment of the prediction, each with
+    their age. A view that has none of the entity is no matter of age."""
+    ages = {view: as_of - at for view, at in views_at.items() if at is not None}
+    return {view: age for view, age in ages.items() if is_stale(spec.features[view].freshness, age)}
+
+
+def _of(spec: ModelSpec, stale: Iterable[str], beyond: str) -> list[str]:
+    """Those of the stale views whose spec says this of older features."""
+    return [view for view in stale if (fresh := spec.features[view].freshness) is not None and fresh.beyond == beyond]
+
+
+def _nulls(spec: ModelSpec, stale: Iterable[str]) -> dict[str, None]:
+    """The features that are left out, since they are too old."""
+    return {name: None for view in _of(spec, stale, "nulls") for name in spec.features[view].features}
+
+
+def _refusal(spec: ModelSpec, stale: Mapping[str, timedelta]) -> str:
+    """Why there is no prediction."""
+    old = ", ".join(f"{view} ({age_text(stale[view])} old)" for view in _of(spec, stale, "refuse"))
+    return f"features too old to predict with: {old}"
 
 
 def _unseen(categories: Mapping[str, frozenset[str]], rows: Iterable[Mapping[str, Any]]) -> Mapping[str, int]:

@@ -69,7 +69,7 @@ def test_the_owner_is_told_of_little_space(live: Live, monkeypatch: pytest.Monke
 def test_a_usual_window_is_compared_reported_and_decided_once(live: Live) -> None:
     live.serve(20)
     watched = live.watch(20)
-    assert watched.collected == Collected(partition="2026-01-21", rows=60, version=1, champion=1, warnings=())
+    assert watched.collected == Collected(partition="2026-01-21", rows=60, version=1, champion=1, ages={}, warnings=())
     assert (watched.decided.action, watched.decided.triggers, watched.decided.reasons) == (
         "none",
         False,

@@ -65,6 +65,8 @@ async def _first(
         made = await pipeline.lane.run(answer, loaded, entities, request.state.id, as_of)
         if body.entity is not None and not made.rows:
             server.metrics.predicted(loaded, made)
+            if made.refused:  # other entities may be answered, and this one once its features are there
+                raise HTTPException(503, made.refused[0])
             raise HTTPException(404, made.unknown[0])
         standing = await _logged(pipeline.log, made, keyed and replace(keyed, content=made.content), key_held)
     if keyed is not None and standing is not None and standing.request_id != keyed.request_id:
