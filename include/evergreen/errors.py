@@ -106,6 +106,10 @@ class ColumnChanged(PermanentError):
     """A column is declared with another type than the lake's table has it."""
 
 
+class VersionGone(PermanentError):
+    """A recorded version of a lake's table cannot be opened any more: its log or its files were removed."""
+
+
 class EvidenceMissing(PermanentError):
     """A gate or decision lacks what it needs to be decided; it fails closed."""
 
@@ -117,6 +121,10 @@ class ModelUnloadable(PermanentError):
 class ArtifactUntrusted(PermanentError):
     """A file of a candidate or version is not the one that was recorded when it was written,
     or none was recorded; it is not opened."""
+
+
+class TrainingSetChanged(PermanentError):
+    """A training set that was built again from what was recorded of it has other rows than were recorded."""
 
 
 class DeployRefused(PermanentError):

@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.fs
 from deltalake import DeltaTable, Schema, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from evergreen.answers import refusal, silence
-from evergreen.errors import ColumnChanged, WriteConflict
+from evergreen.errors import ColumnChanged, VersionGone, WriteConflict
 from evergreen.lake.schema import Partition, TableId
 from evergreen.object_store import SCHEME, STORE
+from evergreen.quoting import line
 from evergreen.settings import settings
 from evergreen.spec.columns import PARTITION
 
@@ -26,7 +29,12 @@ _STATUS = re.compile(r"status code\D{1,5}(\d{3})\b")  # Delta tells it in its me
 _COLOUR = re.compile(r"\x1b\[\d*m")
 # Opening a table reads every commit since its last checkpoint: 27 ms before Delta's own
 # interval of 100 is over, 4 ms at most with 10.
-_PROPERTIES = {"delta.checkpointInterval": "10"}
+_OPENED_FAST = {"delta.checkpointInterval": "10"}
+# Delta's own limits are 30 days and 7: after them the next checkpoint removes old commits, and `vacuum` the files of
+# old versions. What is recorded as a version is kept until somebody decides otherwise (docs/adr/0022).
+_KEPT = dict.fromkeys(("delta.logRetentionDuration", "delta.deletedFileRetentionDuration"), "interval 36500 days")
+
+_pinned: ContextVar[Mapping[str, int] | None] = ContextVar("_pinned", default=None)  # path → version
 
 
 def table_path(table: TableId) -> str:
@@ -76,9 +84,10 @@ def _replace(path: str, partition: str, data: pa.Table) -> int:
         Schema.from_arrow(data.schema),
         mode="error",
         partition_by=[PARTITION],
-        configuration=_PROPERTIES,
+        configuration=_OPENED_FAST | _KEPT,
         storage_options=_storage(path),
     )
+    _keep_history(table)
     predicate = f"{PARTITION} = '{partition}'"
     if data.num_rows == 0:
         table.delete(predicate)
@@ -86,6 +95,14 @@ def _replace(path: str, partition: str, data: pa.Table) -> int:
     _check_types(table, path, data)
     write_deltalake(table, data, mode="overwrite", predicate=predicate, schema_mode="merge")
     return int(table.version())
+
+
+def _keep_history(table: DeltaTable) -> None:
+    """Of a table that a release before this one made: its next checkpoint would remove what is recorded. What somebody
+    chose for it stays."""
+    lacking = _KEPT.keys() - table.metadata().configuration.keys()
+    if lacking:
+        table.alter.set_table_properties({name: _KEPT[name] for name in sorted(lacking)})
 
 
 def _check_types(table: DeltaTable, path: str, data: pa.Table) -> None:
@@ -115,6 +132,7 @@ def read(
     """Rows of a table, of all partitions or of some, as of a version or now; None when there is no such table.
 
     Raises:
+        VersionGone: there is such a table, and the version cannot be read: its log or its files were removed.
         ServiceUnavailable: the object store does not answer, or not now.
         RequestRefused: it does not let us.
     """
@@ -127,7 +145,10 @@ def read(
         # partition independent of how many there are.
         pruned = None if partitions is None else [(PARTITION, "in", list(partitions))]
         rows = opened.to_pyarrow_dataset(file_pruning_predicate=pruned)
-        return _utc(rows.to_table(columns=list(columns) if columns else None))
+        try:
+            return _utc(rows.to_table(columns=list(columns) if columns else None))
+        except FileNotFoundError as error:
+            raise _gone(path, opened.version(), f"a file of it is missing: {error}") from error
 
 
 def version(table: TableId) -> int | None:
@@ -144,19 +165,83 @@ def version(table: TableId) -> int | None:
 
 
 def dataset(path: str) -> ds.Dataset:
-    """A table for engines that read Arrow datasets (DuckDB, Feast's offline store).
+    """A table for engines that read Arrow datasets (DuckDB, Feast's offline store): its newest version, or the one
+    that is pinned.
 
     Raises:
         TableNotFoundError: there is no table at `path`.
+        VersionGone: the pinned version cannot be read any more.
     """
-    return DeltaTable(path, storage_options=_storage(path)).to_pyarrow_dataset()
+    opened = _open(path, (_pinned.get() or {}).get(path))
+    if opened is None:
+        raise TableNotFoundError(f"no table at {path}")
+    return opened.to_pyarrow_dataset()
+
+
+@contextmanager
+def pinned(versions: Mapping[TableId, int]) -> Iterator[None]:
+    """Within the block, `dataset` is that of these versions, whoever writes meanwhile; other tables' are the newest."""
+    token = _pinned.set({table_path(table): version for table, version in versions.items()})
+    try:
+        yield
+    finally:
+        _pinned.reset(token)
+
+
+def missing(table: TableId, version: int) -> list[str]:
+    """The files of a version that are not there any more, by name; for engines that read them by themselves.
+
+    Raises:
+        VersionGone: its log is gone too, or the table is.
+    """
+    path = table_path(table)
+    with _answering("looking for the files of", path):
+        opened = _open(path, version)
+        if opened is None:
+            raise _gone(path, version, "no such table")
+        rows = opened.to_pyarrow_dataset()
+        infos = rows.filesystem.get_file_info(rows.files)
+    return sorted(info.base_name for info in infos if info.type == pyarrow.fs.FileType.NotFound)
 
 
 def _open(path: str, version: int | None = None) -> DeltaTable | None:
+    """A table as of a version or now; None when there is none.
+
+    Raises:
+        VersionGone: there is one, without that version.
+    """
     try:
         return DeltaTable(path, version=version, storage_options=_storage(path))
-    except TableNotFoundError:
+    except TableNotFoundError as error:  # also when the log of a version was removed
+        failure: Exception = error
+    except DeltaError as error:
+        if version is None:
+            raise
+        failure = error
+    if version is None:
         return None
+    try:
+        newest = _open(path)
+    except DeltaError as error:
+        raise _gone(path, version, f"a log that cannot be read ({error})") from error
+    if newest is None:
+        return None
+    last = int(newest.version())
+    if version > last:
+        raise _gone(path, version, f"{last} is the newest version: the table was made anew, or put back from a copy")
+    raise _gone(path, version, f"versions up to {last}, and of this one no log ({failure})") from failure
+
+
+def _gone(path: str, version: int, found: str) -> VersionGone:
+    return VersionGone(
+        f"reading version {version} of {path}",
+        found=line(_COLOUR.sub("", found)),
+        expected="the commits and the files of a version that is recorded",
+        next_step=(
+            "put the table's folder back from a copy that has them; without one nothing can be built again from this"
+            " version (docs/operator.md, growth)"
+        ),
+    )
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from evergreen.errors import RequestRefused, ServiceUnavailable
+from evergreen.errors import RequestRefused, ServiceUnavailable, VersionGone
 from evergreen.lake import catalogue, tables
 from evergreen.lake.schema import RAW
 from evergreen.settings import settings
@@ -70,3 +70,23 @@ def test_a_login_that_the_store_refuses_is_not_tried_again(lake: str, monkeypatc
         with pytest.raises(RequestRefused, match=r"(?s)403.*next step: .*AWS_SECRET_ACCESS_KEY") as raised:
             ask()
         assert "\x1b" not in str(raised.value) and "x" * 40 not in str(raised.value)
+
+
+def test_a_version_whose_files_or_log_are_gone_is_told_from_a_table_that_never_was(lake: str) -> None:
+    from evergreen import object_store
+
+    visits = RAW.of("shop", "visits")
+    for value in (1.0, 2.0):
+        tables.replace(visits.at("2026-01-05"), pa.table({"value": [value]}))
+    bucket, key = object_store.split(tables.table_path(visits))
+    client = object_store.client()
+    with tables.pinned({visits: 1}):
+        (first,) = tables.dataset(tables.table_path(visits)).files
+    client.delete_object(Bucket=bucket, Key=f"{key}/{first}")
+    assert tables.missing(visits, 1) == [first.rpartition("/")[2]] and tables.missing(visits, 2) == []
+    with pytest.raises(VersionGone, match=first.rpartition("/")[2]):
+        tables.read(visits, version=1)
+    client.delete_object(Bucket=bucket, Key=f"{key}/_delta_log/{1:020}.json")
+    with pytest.raises(VersionGone, match="a log that cannot be read"):
+        tables.read(visits, version=1)
+    assert tables.read(RAW.of("shop", "baskets"), version=1) is None
