@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from evergreen import cli_history, cli_status
+from evergreen import cli_history, cli_rebuild, cli_status
 from evergreen.cli_history import Described
 from evergreen.disk import told_when_full
 from evergreen.errors import EvergreenError, RunError, SpecError
@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     adopt.set_defaults(command=_adopt)
     cli_history.add(commands, registry)
+    cli_rebuild.add(commands)
     cli_status.add(commands)
 
     commands.add_parser(

@@ -63,11 +63,13 @@ def _tables() -> tuple[tuple[Table[Any], str], ...]:
     from evergreen.registry import records
     from evergreen.serve import idempotency, predictions
     from evergreen.status import alarms
+    from evergreen.train import records as training_sets
 
     return (
         (catalogue.TABLE, "every stage that writes a partition of the lake, and `features.materialize`"),
         (records.CANDIDATES, "`train.tune`, `evaluate.evaluate`, `evaluate.gates`; `evergreen registry adopt`"),
         (records.VERSIONS, "`registry.register`; `evergreen registry adopt`"),
+        (training_sets.TABLE, "`train.build`; of versions of an earlier release, whoever first asks for it"),
         (predictions.TABLE, "the model server, before it answers"),
         (idempotency.TABLE, "the model server, with the predictions of the answer"),
         (alarms.TABLE, "the next scheduled run of any loop, once it has told the owner"),

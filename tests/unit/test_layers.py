@@ -137,7 +137,14 @@ def layer(module: str) -> str:
         return "foundation"
     if (
         parts[0] == "dags"
-        or module in ("evergreen.cli", "evergreen.cli_history", "evergreen.cli_status", "evergreen.__main__")
+        or module
+        in (
+            "evergreen.cli",
+            "evergreen.cli_history",
+            "evergreen.cli_rebuild",
+            "evergreen.cli_status",
+            "evergreen.__main__",
+        )
         or parts[1] == "local"
     ):
         return "entry points"

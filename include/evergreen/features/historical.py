@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 from deltalake.exceptions import TableNotFoundError
+from feast import FeatureView
 
 from evergreen.errors import EvidenceMissing
+from evergreen.features import objects
+from evergreen.features.offline_store import DeltaOfflineStore
 from evergreen.features.repository import answering, feature_store
 from evergreen.spec.schema import ModelSpec
 
@@ -34,5 +37,28 @@ def read(spec: ModelSpec, entity_rows: pd.DataFrame) -> pd.DataFrame:
                 expected="every view ingested for at least one interval",
                 next_step=f"ingest the first days of {', '.join(spec.datasets)}",
             ) from error
+    features: pd.DataFrame = job.to_df()
+    return features[[*entity_rows.columns, *spec.stored_types]]
+
+
+def read_as_declared(spec: ModelSpec, entity_rows: pd.DataFrame) -> pd.DataFrame:
+    """The same join by the spec alone, whatever is registered of the model by now: for the spec of an old version."""
+    of_datasets = [each for dataset in spec.datasets.values() for each in objects.of_dataset(dataset)]
+    references = {
+        objects.view_name(spec.dataset_of(view), view): list(declared.features)
+        for view, declared in spec.features.items()
+    }
+    views = [each for each in of_datasets if isinstance(each, FeatureView) and each.name in references]
+    store = feature_store()
+    with answering(f"reading historical features of {spec.model} as a version declares them"):
+        job = DeltaOfflineStore.get_historical_features(
+            store.config,
+            views,
+            [f"{view}:{feature}" for view, features in references.items() for feature in features],
+            entity_rows,
+            store.registry,
+            store.project,
+            filter_by_created_timestamp=True,
+        )
     features: pd.DataFrame = job.to_df()
     return features[[*entity_rows.columns, *spec.stored_types]]

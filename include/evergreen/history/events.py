@@ -32,6 +32,17 @@ class Happened(BaseModel):
     taken_over: bool = False  # from where a release before kept it: its table `audit`, or the lake
 
 
+class DataDiffers(BaseModel):
+    """By which partitions of its cutoffs a training's data differs from what the same moment had before."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    key: str  # of the earlier training
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
 class Trained(Happened):
     """A candidate was fitted, and all its files are in MLflow."""
 
@@ -43,6 +54,7 @@ class Trained(Happened):
     score: FiniteFloat  # of the search, on time folds
     trials: int
     decision_id: str | None = None  # the monitor's, when one asked for the training
+    differs: DataDiffers | None = None  # from an earlier training as of the same moment; None: there is no such
 
 
 class Judged(Happened):

@@ -10,6 +10,7 @@ from typing import Literal
 from evergreen.history.events import (
     Adopted,
     Alerted,
+    DataDiffers,
     Decided,
     Deployed,
     Deploying,
@@ -262,11 +263,20 @@ def _verdict(together: Sequence[Judged]) -> str:
     return f"{together[0].family}: {passed} of {len(together)} gates passed{f': {failed}' if failed else ''}"
 
 
+def _differs(data: DataDiffers) -> str:
+    partitions = sorted((*data.added, *data.changed, *data.removed))
+    days = partitions[0] if len(partitions) == 1 else f"{len(partitions)} from {partitions[0]} to {partitions[-1]}"
+    return f"on other data than training {data.key} as of the same moment, by its rows of {days}"
+
+
 def describe(event: Event) -> str:
     """An event in a line."""
     match event:
         case Trained():
-            return f"trained {event.family}: {event.metric} {event.score:.4f} on time folds, {event.trials} trials"
+            data = "" if event.differs is None else f", {_differs(event.differs)}"
+            return (
+                f"trained {event.family}: {event.metric} {event.score:.4f} on time folds, {event.trials} trials{data}"
+            )
         case Judged():
             return f"{event.family}, gate {event.gate}: {event.verdict} ({event.reason})"
         case NotBetter():

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
@@ -91,11 +92,31 @@ def content_hash(table: pa.Table) -> str:
 
     Each row is hashed by pandas (fixed key, the same in every process); rows are combined by sums, which have no order.
     """
-    names = sorted(table.column_names)
-    digest = hashlib.sha256(repr([(name, str(table.schema.field(name).type)) for name in names]).encode())
-    if table.num_rows:
-        frame = table.select(names).to_pandas(integer_object_nulls=True)  # as floats, long numbers would look alike
-        hashes = pd.util.hash_pandas_object(frame, index=False).to_numpy(np.uint64)
+    return _combined(table.schema, _row_hashes(table))
+
+
+def content_hashes(table: pa.Table, partitions: Sequence[str]) -> dict[str, str]:
+    """The content hash of each partition's rows alone.
+
+    Args:
+        partitions: of each row.
+    """
+    hashes, (keys, of_row) = _row_hashes(table), np.unique(np.asarray(partitions, dtype=object), return_inverse=True)
+    return {str(key): _combined(table.schema, hashes[of_row == number]) for number, key in enumerate(keys)}
+
+
+def _row_hashes(table: pa.Table) -> npt.NDArray[np.uint64]:
+    if not table.num_rows:
+        return np.empty(0, np.uint64)
+    # as floats, long numbers would look alike
+    frame = table.select(sorted(table.column_names)).to_pandas(integer_object_nulls=True)
+    return pd.util.hash_pandas_object(frame, index=False).to_numpy(np.uint64)  # type: ignore[return-value]
+
+
+def _combined(schema: pa.Schema, hashes: npt.NDArray[np.uint64]) -> str:
+    columns = [(name, str(schema.field(name).type)) for name in sorted(schema.names)]
+    digest = hashlib.sha256(repr(columns).encode())
+    if len(hashes):
         mixed = hashes * np.uint64(0x9E3779B97F4A7C15)
         mixed ^= mixed >> np.uint64(29)
         for part in (len(hashes), int(hashes.sum(dtype=np.uint64)), int((mixed * mixed).sum(dtype=np.uint64))):

@@ -44,6 +44,12 @@ class TableId:
         """One of its partitions."""
         return Partition(self, partition)
 
+    @classmethod
+    def parse(cls, text: str) -> TableId:
+        """Of its text, as `str` writes it."""
+        of, layer, name = text.split("/")
+        return cls(of, layer, name)
+
     def __str__(self) -> str:
         return f"{self.of}/{self.layer}/{self.name}"
 

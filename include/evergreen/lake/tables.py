@@ -172,15 +172,16 @@ def dataset(path: str) -> ds.Dataset:
         TableNotFoundError: there is no table at `path`.
         VersionGone: the pinned version cannot be read any more.
     """
-    opened = _open(path, (_pinned.get() or {}).get(path))
-    if opened is None:
+    versions = _pinned.get()
+    opened = _open(path, None if versions is None else versions.get(path))
+    if opened is None or (versions is not None and path not in versions):
         raise TableNotFoundError(f"no table at {path}")
     return opened.to_pyarrow_dataset()
 
 
 @contextmanager
 def pinned(versions: Mapping[TableId, int]) -> Iterator[None]:
-    """Within the block, `dataset` is that of these versions, whoever writes meanwhile; other tables' are the newest."""
+    """Within the block, `dataset` knows these versions of these tables, whoever writes meanwhile, and no others."""
     token = _pinned.set({table_path(table): version for table, version in versions.items()})
     try:
         yield
@@ -230,6 +231,11 @@ def _open(path: str, version: int | None = None) -> DeltaTable | None:
     if version > last:
         raise _gone(path, version, f"{last} is the newest version: the table was made anew, or put back from a copy")
     raise _gone(path, version, f"versions up to {last}, and of this one no log ({failure})") from failure
+
+
+def gone(table: TableId, version: int, found: str) -> VersionGone:
+    """The error for a version that cannot be read any more."""
+    return _gone(table_path(table), version, found)
 
 
 def _gone(path: str, version: int, found: str) -> VersionGone:

@@ -162,7 +162,11 @@ def _save_pipeline(
 
 def _tags(run: Run, data: TrainingSet, family: str, study: str) -> dict[str, str]:
     """What a version is told apart and repeated by."""
-    optional = {Tag.DECISION: run.decision_id, Tag.CHANGED_AT: run.changed_at and run.changed_at.isoformat()}
+    optional = {
+        Tag.DECISION: run.decision_id,
+        Tag.CHANGED_AT: run.changed_at and run.changed_at.isoformat(),
+        Tag.DIFFERS: data.differs and str(data.differs),
+    }
     return {
         Tag.KEY: data.key,
         Tag.FAMILY: family,

@@ -32,6 +32,8 @@ class Tag(StrEnum):
     """Of the training set."""
     VERSIONS = "evergreen.versions"
     """JSON: the tables that the training set was joined from, with their versions."""
+    DIFFERS = "evergreen.differs"
+    """By which partitions the training set differs from the one that the same moment had before, in words."""
     DECISION = "evergreen.decision"
     """The monitor's decision that triggered the training."""
     CHANGED_AT = "evergreen.changed_at"

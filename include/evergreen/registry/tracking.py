@@ -138,6 +138,12 @@ def url(run_id: str) -> str:
         return f"{settings().mlflow_url}/#/experiments/{client.get_run(run_id).info.experiment_id}/runs/{run_id}"
 
 
+def tags(run_id: str) -> dict[str, str]:
+    """The tags of a candidate, as MLflow has them: everybody may write them."""
+    with asking(f"reading the tags of MLflow run {run_id}") as client:
+        return dict(client.get_run(run_id).data.tags)
+
+
 def parameters_of(run_id: str) -> dict[str, str]:
     """The chosen hyperparameters of a candidate, as MLflow has them."""
     with asking(f"reading the parameters of MLflow run {run_id}") as client:

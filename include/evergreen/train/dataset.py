@@ -3,21 +3,20 @@ by table versions and a content hash."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import pandas as pd
 import pyarrow as pa
 
-from evergreen.errors import WriteConflict
 from evergreen.features import historical
 from evergreen.lake import catalogue, tables
-from evergreen.lake.schema import FEATURES, LABELS
-from evergreen.spec.columns import EVENT, KNOWN_AT
+from evergreen.lake.schema import FEATURES, LABELS, TableId
+from evergreen.quoting import listed
+from evergreen.spec.columns import EVENT, KNOWN_AT, PARTITION
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import rules
-
-_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,9 @@ class TrainingSet:
 
     rows: pa.Table
     content_hash: str
-    versions: dict[str, int]  # of the tables that it was built from, `layer/name` → version
+    partitions: dict[str, str]  # partition of the cutoffs → digest of its rows
+    pins: dict[TableId, int]  # the tables that it was built from, and which version of each
+    versions: dict[str, int]  # the same, by what the model's records call a table
 
     def count(self, start: datetime, end: datetime) -> int:
         """How many rows have a cutoff from `start` to `end`, both included."""
@@ -38,32 +39,47 @@ def build(spec: ModelSpec, split: rules.Split) -> TrainingSet:
 
     Raises:
         EvidenceMissing: a feature view has no table yet.
-        WriteConflict: other runs kept writing the tables meanwhile.
     """
-    for _ in range(_ATTEMPTS):
-        versions = _versions(spec)
-        labels = _usable_labels(spec, split, versions)
-        joined = historical.read(spec, labels)
-        if _versions(spec) == versions:  # Feast reads the newest version: the recorded one, if none came meanwhile
-            break
-    else:
-        raise WriteConflict(
-            f"joining the training set of {spec.model} as of {split.as_of.isoformat()}",
-            found=f"the tables changed {_ATTEMPTS} times meanwhile",
-            expected="tables that hold still for the join",
-            next_step="none: the task is retried by itself",
-        )
+    return _joined(spec, split, pins(spec), historical.read)
+
+
+def rebuild(spec: ModelSpec, split: rules.Split, pins: Mapping[TableId, int]) -> TrainingSet:
+    """The training set of an old version, out of the versions of the tables that it was built from.
+
+    Args:
+        spec: the version's own.
+
+    Raises:
+        VersionGone: one of them cannot be read any more.
+    """
+    for table, version in pins.items():
+        if gone := tables.missing(table, version):  # of which the engine would complain in its own words
+            raise tables.gone(table, version, f"{len(gone)} of its files are missing: {listed(gone)}")
+    return _joined(spec, split, pins, historical.read_as_declared)
+
+
+def _joined(
+    spec: ModelSpec,
+    split: rules.Split,
+    pins: Mapping[TableId, int],
+    join: Callable[[ModelSpec, pd.DataFrame], pd.DataFrame],
+) -> TrainingSet:
+    labels = _usable_labels(spec, split, pins)
+    with tables.pinned(pins):  # whoever writes meanwhile: what is recorded is what was read
+        joined = join(spec, labels)
+    frame = joined.sort_values([EVENT, spec.entity.key], ignore_index=True)
     order = [*spec.keys, EVENT, *spec.feature_types, spec.label.name]
-    frame = joined[order].sort_values([EVENT, spec.entity.key], ignore_index=True)
-    rows = pa.Table.from_pandas(frame, preserve_index=False)
-    return TrainingSet(rows, catalogue.content_hash(rows), versions)
+    rows = pa.Table.from_pandas(frame[order], preserve_index=False)
+    by_partition = catalogue.content_hashes(rows, frame[PARTITION].tolist())
+    versions = {table.seen_from(spec.model): version for table, version in pins.items()}
+    return TrainingSet(rows, catalogue.content_hash(rows), by_partition, dict(pins), versions)
 
 
-def _usable_labels(spec: ModelSpec, split: rules.Split, versions: dict[str, int]) -> pd.DataFrame:
+def _usable_labels(spec: ModelSpec, split: rules.Split, pins: Mapping[TableId, int]) -> pd.DataFrame:
     name, inputs = spec.label.name, spec.asking.inputs
-    columns = [*spec.keys, EVENT, *inputs, name]
+    columns = [*spec.keys, EVENT, *inputs, name, PARTITION]
     stored = LABELS.of(spec.model, name)
-    table = tables.read(stored, version=versions.get(stored.seen_from(spec.model)), columns=[*columns, KNOWN_AT])
+    table = tables.read(stored, version=pins.get(stored), columns=[*columns, KNOWN_AT])
     if table is None:
         return pd.DataFrame(columns=columns).astype({EVENT: "datetime64[us, UTC]"})
     labels = table.to_pandas()
@@ -71,10 +87,11 @@ def _usable_labels(spec: ModelSpec, split: rules.Split, versions: dict[str, int]
     return usable
 
 
-def _versions(spec: ModelSpec) -> dict[str, int]:
+def pins(spec: ModelSpec) -> dict[TableId, int]:
+    """The newest versions of the tables that a model's training set is joined from; of those that are there."""
     joined = [
         LABELS.of(spec.model, spec.label.name),
         *(FEATURES.of(spec.dataset_of(view), view) for view in spec.features),
     ]
-    versions = {table.seen_from(spec.model): tables.version(table) for table in joined}
-    return {name: version for name, version in versions.items() if version is not None}
+    versions = {table: tables.version(table) for table in joined}
+    return {table: version for table, version in versions.items() if version is not None}

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from evergreen.families import Parameter
+from evergreen.handovers.train import Difference
 from evergreen.spec.families import defaults
 from evergreen.spec.schema import ModelSpec
 
@@ -131,3 +132,18 @@ def training_key(model: str, as_of: datetime, content_hash: str, spec_hash: str,
     its version, and makes no second one."""
     parts = [model, as_of.isoformat(), content_hash, spec_hash, code_hash, seed]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def difference(key: str, earlier: Mapping[str, str], now: Mapping[str, str]) -> Difference | None:
+    """By which partitions a training set differs from an earlier one; None: by none.
+
+    Args:
+        key: the earlier training's.
+        earlier: partition → digest of its rows in the earlier set.
+        now: the same of this one.
+    """
+    added, removed = sorted(now.keys() - earlier.keys()), sorted(earlier.keys() - now.keys())
+    changed = sorted(name for name in now.keys() & earlier.keys() if now[name] != earlier[name])
+    if not (added or changed or removed):
+        return None
+    return Difference(key=key, added=tuple(added), changed=tuple(changed), removed=tuple(removed))

@@ -30,7 +30,7 @@ def build(run: Run) -> TrainingSet:
     from evergreen.features import objects
     from evergreen.lake import staging
     from evergreen.model.code import code_hash, spec_hash
-    from evergreen.train import dataset
+    from evergreen.train import dataset, records
 
     spec = run.spec
     staging.clean(spec.model)
@@ -62,6 +62,17 @@ def build(run: Run) -> TrainingSet:
         spec.search.seed,
     )
     staged = staging.write(staging.WorkingFile(model=spec.model, run="train", name=key), built.rows, task="build")
+    record = records.Record(
+        key=key,
+        model=spec.model,
+        as_of=run.as_of,
+        split=split,
+        content_hash=built.content_hash,
+        versions={str(table): version for table, version in built.pins.items()},
+        partitions=built.partitions,
+        taken_over=False,
+    )
+    differs = records.add(record)
     log.info(
         "Training set %s: %d rows to learn from (%s to %s), %d to evaluate on (%s to %s)",
         key,
@@ -72,6 +83,8 @@ def build(run: Run) -> TrainingSet:
         split.evaluate_from.date(),
         split.evaluate_to.date(),
     )
+    if differs is not None:
+        log.info("It has %s", differs)
     return TrainingSet(
         key=key,
         staged=staged,
@@ -79,6 +92,7 @@ def build(run: Run) -> TrainingSet:
         versions=built.versions,
         learn=Stretch(rows=learn, start=split.learn_from, end=split.learn_to),
         evaluate=Stretch(rows=evaluate, start=split.evaluate_from, end=split.evaluate_to),
+        differs=differs,
     )
 
 
@@ -170,6 +184,7 @@ def _candidate(run: Run, data: SoundTrainingSet, family: str, run_id: str, metri
         score=metrics["search_score"],
         trials=int(metrics["search_trials"]),
         decision_id=run.decision_id,
+        differs=data.differs and events.DataDiffers(**dict(data.differs)),
     )
     ledger.append(trained)
     return Candidate(

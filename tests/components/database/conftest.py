@@ -14,6 +14,7 @@ from evergreen.registry import records
 from evergreen.serve import idempotency, predictions
 from evergreen.settings import PROJECT, Settings
 from evergreen.status import alarms
+from evergreen.train import records as training_sets
 
 STORED = PROJECT / "tests" / "stored"
 TABLES: tuple[Table[Any], ...] = (
@@ -24,6 +25,7 @@ TABLES: tuple[Table[Any], ...] = (
     predictions.TABLE,
     records.CANDIDATES,
     records.VERSIONS,
+    training_sets.TABLE,
 )
 
 

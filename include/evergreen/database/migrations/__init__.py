@@ -15,7 +15,13 @@ import psycopg
 from psycopg import Connection
 
 from evergreen.database.locks import alone
-from evergreen.database.migrations import m0001_first_tables, m0002_ledger, m0003_probabilities, m0004_alarms
+from evergreen.database.migrations import (
+    m0001_first_tables,
+    m0002_ledger,
+    m0003_probabilities,
+    m0004_alarms,
+    m0005_training_sets,
+)
 from evergreen.errors import RequestRefused, StoreNewer
 
 log = logging.getLogger(__name__)
@@ -41,6 +47,7 @@ MIGRATIONS = (
     Migration(2, "the ledger, with the audit trail of before", m0002_ledger.step),
     Migration(3, "predictions by class", m0003_probabilities.STATEMENTS),
     Migration(4, "which missing intervals were told", m0004_alarms.STATEMENTS),
+    Migration(5, "what training sets were built from", m0005_training_sets.STATEMENTS),
 )
 
 
