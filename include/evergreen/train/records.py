@@ -34,7 +34,7 @@ class Record:
     as_of: datetime  # the moment that the training knew about: the end of its interval
     split: rules.Split  # JSON: the first and last cutoffs of its rows, both included
     content_hash: str  # digest of its rows, whatever their order
-    # JSON: table (`dataset/layer/name`) → the version of it that was joined; no clean-up removes what kept versions need
+    # JSON: table (`dataset/layer/name`) → the version that was joined; no clean-up removes what kept versions need
     versions: Mapping[str, int]
     partitions: Mapping[str, str]  # JSON: partition of the cutoffs → digest of its rows; none: an earlier release
     taken_over: bool  # from MLflow's tags, which everybody may write
