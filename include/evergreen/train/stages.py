@@ -184,7 +184,7 @@ def _candidate(run: Run, data: SoundTrainingSet, family: str, run_id: str, metri
         score=metrics["search_score"],
         trials=int(metrics["search_trials"]),
         decision_id=run.decision_id,
-        differs=data.differs and events.DataDiffers(**dict(data.differs)),
+        differs=None if data.differs is None else events.DataDiffers(**dict(data.differs)),
     )
     ledger.append(trained)
     return Candidate(
