@@ -23,7 +23,8 @@ from evergreen.errors import SpecError
 from evergreen.loops.wire import LoopName
 from evergreen.settings import PROJECT
 from evergreen.spec import files
-from evergreen.spec.load import load_each, load_spec
+from evergreen.spec.dataset import DatasetSpec
+from evergreen.spec.load import Declared, load_each, load_spec
 from evergreen.spec.schema import ModelSpec
 from tests.hostile.moving import moving
 
@@ -437,23 +438,25 @@ def test_the_real_dag_files_have_the_sound_models_loops_beside_every_attack(mode
         f"{model}__{loop}" for model in (SOUND, "schedulable") for loop in ("ingest", "monitor", "rollback", "train")
     )
     assert list(errors) == ["spec_errors.py"]
-    assert f"{len(WORST)} invalid model folder(s)" in errors["spec_errors.py"]
+    assert f"{len(WORST)} invalid folder(s)" in errors["spec_errors.py"]
 
 
 def test_a_model_that_airflow_cannot_schedule_costs_itself_alone(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from evergreen.orchestration import airflow
 
-    def unscheduled(spec: ModelSpec, name: LoopName) -> None:
-        if spec.model == HOSTILE:
+    def unscheduled(spec: DatasetSpec | ModelSpec, name: LoopName) -> None:
+        if spec.name == HOSTILE:
             raise ValueError("no such cron\x1b[31m")
         return made(spec, name)
 
     made = airflow._timetable
     monkeypatch.setattr(airflow, "_timetable", unscheduled)
-    monkeypatch.setattr(airflow, "load_all", lambda _: ([load_spec(models / HOSTILE), load_spec(models / SOUND)], []))
-    valid, errors = airflow.specs()
-    assert [spec.model for spec in valid] == [SOUND]
-    assert "ValueError: no such cron\\x1b[31m" in str(errors[0])
+    specs = [load_spec(models / HOSTILE), load_spec(models / SOUND)]
+    declared = Declared({spec.model: spec.own_data() for spec in specs}, {spec.model: spec for spec in specs})
+    monkeypatch.setattr(airflow, "load", lambda *_: declared)
+    found = airflow.scheduled()
+    assert [spec.name for spec in found.datasets] == [spec.name for spec in found.models] == [SOUND]
+    assert len(found.errors) == 2 and all("ValueError: no such cron\\x1b[31m" in str(error) for error in found.errors)
 
 
 # mutilated at random

@@ -148,7 +148,7 @@ FEATURES = Layer(
 LABELS = Layer(
     "labels",
     "outcome that has matured",
-    "`features.labels`",
+    "`labels.labels`",
     "the entity's key, the request's inputs (of a model that is asked on request) and the label",
     (
         Column(

@@ -148,3 +148,47 @@ def test_the_log_ends_with_the_next_step(monkeypatch: pytest.MonkeyPatch, caplog
     lines = [record.getMessage() for record in caplog.records]
     assert "retention <retention@example.com>" in lines[0]
     assert lines[-1] == "Next step: ask the upstream system for the file"
+
+
+@pytest.mark.parametrize("listener", [Smtp], indirect=True)
+def test_the_owners_of_the_models_that_use_a_broken_dataset_hear_what_they_miss(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from airflow.sdk import DAG
+
+    from evergreen.orchestration import notify
+    from evergreen.spec.load import load
+
+    host, port = listener.server_address[:2]
+    extra = {"disable_ssl": True, "disable_tls": True, "from_email": "evergreen@example.com"}
+    monkeypatch.setenv("EVERGREEN_ALERTS", "smtp")
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_SMTP_DEFAULT", json.dumps({"conn_type": "smtp", "host": host, "port": port, "extra": extra})
+    )
+    settings.cache_clear()
+    declared = load(PROJECT / "include" / "models")
+    (churn,) = (dataset for dataset in declared.valid_datasets if dataset.name == "churn")
+    users = [model for model in declared.valid_models if "churn" in model.data]
+    task = SimpleNamespace(task_id="validate", log_url="http://127.0.0.1:8080/log")
+    context = {"dag": DAG("churn__ingest"), "ti": task, "run_id": "r", "exception": FAILURE}
+    with caplog.at_level(logging.ERROR, logger="evergreen.alerts"):
+        for notifier in notify.of_failures(churn, users):
+            notifier(context)
+    settings.cache_clear()
+    mails = [email.message_from_string(heard) for heard in listener.heard]
+    assert sorted(mail["To"] for mail in mails) == [
+        "marketing@example.com",
+        "retention@example.com",
+        "support@example.com",
+    ]
+    (mail,) = (mail for mail in mails if mail["To"] == "support@example.com")
+    (body,) = [part.get_payload(decode=True).decode() for part in mail.walk() if not part.is_multipart()]
+    missing = (
+        "the model tickets misses the features of account, activity, payments_support and the rows of customers, "
+        "tickets for its label"
+    )
+    assert missing in body and "next step: ask the upstream system for the file" in body
+    lines = [record.getMessage() for record in caplog.records]
+    assert f"support <support@example.com> is told: {missing}" in lines
+    assert any(line.startswith("retention <retention@example.com> is told: the model churn misses") for line in lines)
+    assert lines[-1].startswith("Next step:"), "the log still ends with what to do"

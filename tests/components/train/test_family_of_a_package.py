@@ -124,12 +124,12 @@ def test_a_family_that_a_package_brings_is_trained_registered_and_answers_in_a_s
     assert families.names() == (*OURS, "extra_trees")
     assert families.package("extra_trees") == ("acme-trees", "1.2")
     wrong = spec_in(tmp_path / "wrong", families={"extra_trees": {"n_estimators": [5, 5000]}})
-    assert [mistake.key for mistake in rules.mistakes(wrong) if "families" in mistake.key] == [
+    assert [mistake.key for mistake in rules.of_model(wrong) if "families" in mistake.key] == [
         "families.extra_trees.n_estimators"
     ]
 
     spec = spec_in(tmp_path / "model", model=spec.model, families={"extra_trees": {"min_samples_leaf": [2, 9]}})
-    assert not [mistake for mistake in rules.mistakes(spec) if "families" in mistake.key]
+    assert not [mistake for mistake in rules.of_model(spec) if "families" in mistake.key]
     run = run_as_of(spec)
     data = training_set(run)
     candidate = stages.tune(run, data, "extra_trees")
