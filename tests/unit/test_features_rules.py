@@ -104,6 +104,34 @@ def test_the_declaration_covers_query_features_and_source_columns() -> None:
     assert base == rules.feature_declaration(spec_of(horizon="5d").own_data(), "spend", "select 1")
 
 
+def test_a_partition_whose_rows_reach_into_a_span_is_read_there_and_not_waited_for() -> None:
+    own, *_ = rules.feature_spans(spec_of(look_back="1d").own_data(), "spend", day(3))
+    two, three = day(2).partition, day(3).partition
+    (span,) = rules.with_reaching([own], {"events": {two: day(3).start + timedelta(hours=4)}, "others": {}})
+    assert (span.reads("events"), span.reads("others"), span.days) == ((two, three), (three,), (three,))
+    for reaches in ({two: own.start - timedelta(seconds=1)}, {day(4).partition: day(9).start}, {}):
+        assert rules.with_reaching([own], {"events": reaches}) == [own]
+    raw = {"events": {two: "two", three: "three"}, "others": {two: "not of the span", three: "three"}}
+    (before,), (after,) = (rules.due([each], "query", raw, {}) for each in (own, span))
+    assert before.inputs_hash != after.inputs_hash
+    del raw["others"][two]
+    assert rules.due([span], "query", raw, {span.partition: after.inputs_hash}) == []
+
+
+def test_who_publishes_a_day_looks_at_every_span_that_its_rows_reach() -> None:
+    spec = spec_of(look_back="2d").own_data()
+    for reach, further in (
+        (None, 0),
+        (day(3).end - timedelta(seconds=1), 0),
+        (day(3).end, 1),
+        (day(4).end - timedelta(seconds=1), 1),
+        (day(5).end, 3),
+    ):
+        usual = [span.partition for span in rules.feature_spans(spec, "spend", day(3))]
+        touched = [span.partition for span in rules.feature_spans(spec, "spend", day(3), reach)]
+        assert touched[: len(usual)] == usual and len(touched) == len(usual) + further
+
+
 class World:
     """The catalogue, and runs whose steps may be interleaved:
     publish raw → compute → publish candidates, as the stages do."""

@@ -131,7 +131,7 @@ def requests(asking: OnRequest, span: Span) -> pa.Table:
 @contextmanager
 def _opened(query: Query, span: Span) -> Iterator[Tables]:
     """The tables that a query sees of a span."""
-    with opened(query, lambda source: _raw(query.spec, source, span.days), span.start, span.end) as tables_of:
+    with opened(query, lambda source: _raw(query.spec, source, span.reads(source)), span.start, span.end) as tables_of:
         yield tables_of
 
 

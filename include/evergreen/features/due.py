@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from evergreen import database
@@ -22,8 +23,15 @@ if TYPE_CHECKING:
 
 def of_view(spec: DatasetSpec, view: str, day: Interval) -> dict[str, rules.Due]:
     """partition → what must be computed of it now, of the view's partitions that look back at a day."""
-    spans = rules.feature_spans(spec, view, day)
+    spans = rules.feature_spans(spec, view, day, reach(spec, view, day))
     return _due(FEATURES.of(spec.name, view), spec, spec.features[view].sources, declaration(spec, view), spans)
+
+
+def reach(spec: DatasetSpec, view: str, day: Interval) -> datetime | None:
+    """The newest row that a day's batches of the view's sources have had from after it; None: none has had one."""
+    key = day.partition
+    entries = (catalogue.published(RAW.of(spec.name, source), [key]).get(key) for source in spec.features[view].sources)
+    return max((entry.reaches for entry in entries if entry is not None and entry.reaches is not None), default=None)
 
 
 def of_label(spec: ModelSpec, spans: Sequence[rules.Span]) -> dict[str, rules.Due]:
@@ -47,12 +55,17 @@ def _due(
     spans: Sequence[rules.Span],
 ) -> dict[str, rules.Due]:
     days = sorted({day for span in spans for day in span.days})
+    since = min((span.start for span in spans), default=None)
+    inputs = {
+        source: catalogue.published(RAW.of(spec.dataset_of(source), source), days, reaching=since) for source in sources
+    }
+    reaches = {
+        source: {day: entry.reaches for day, entry in of_source.items() if entry.reaches is not None}
+        for source, of_source in inputs.items()
+    }
+    spans = rules.with_reaching(spans, reaches)
     raw = {
-        source: {
-            day: entry.content_hash
-            for day, entry in catalogue.published(RAW.of(spec.dataset_of(source), source), days).items()
-        }
-        for source in sources
+        source: {day: entry.content_hash for day, entry in of_source.items()} for source, of_source in inputs.items()
     }
     entries = catalogue.published(table, [span.partition for span in spans])
     recorded = {partition: entry.inputs_hash for partition, entry in entries.items() if entry.inputs_hash is not None}

@@ -6,6 +6,10 @@ spec's first count as present) and what it is computed from has changed since it
 `d` a run looks at exactly the partitions whose days contain `d`, so days may be published in any order and side by
 side: whoever publishes the last missing day of a span computes it.
 
+A batch may hold rows from after its own day: a file of a local day west of UTC, say. A partition whose rows reach into
+a later span is read there too, and is among what the span is computed from; who publishes it looks at these spans too.
+Rows from before a batch's day are in the spans that look back that far, and no span knows them earlier.
+
 What a partition may know does not depend on the run that computes it: the query sees rows with `known_at` up to the
 span's end. A run of an old day that completes a span of later days therefore writes what a run in order would have
 written, and a label whose span is complete is mature by construction (the batch that closes the span only exists at
@@ -17,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -35,11 +39,16 @@ class Span:
     interval: Interval  # names the partition; as_of (features) or cutoff (labels) is its end
     start: datetime  # first event time that the query sees
     end: datetime  # first event time that it does not see, and the newest known_at that it does
-    days: tuple[str, ...]  # raw partitions that it reads, oldest first
+    days: tuple[str, ...]  # raw partitions that it reads and waits for, oldest first
+    reaching: tuple[tuple[str, str], ...] = ()  # sources, and earlier partitions of theirs that have rows in it
 
     @property
     def partition(self) -> str:
         return self.interval.partition
+
+    def reads(self, source: str) -> tuple[str, ...]:
+        """The raw partitions of a source that can hold rows of it, oldest first."""
+        return (*(partition for name, partition in self.reaching if name == source), *self.days)
 
 
 @dataclass(frozen=True)
@@ -50,9 +59,13 @@ class Due:
     inputs_hash: str
 
 
-def feature_spans(spec: DatasetSpec, view: str, day: Interval) -> list[Span]:
-    """The partitions of a view that look back at `day`, oldest first."""
-    return _spans(spec, day, spec.features[view].look_back, timedelta(0))
+def feature_spans(spec: DatasetSpec, view: str, day: Interval, reach: datetime | None = None) -> list[Span]:
+    """The partitions of a view that look back at `day`, oldest first.
+
+    Args:
+        reach: the newest row of the day's batches, where it lies after the day.
+    """
+    return _spans(spec, day, spec.features[view].look_back, timedelta(0), reach)
 
 
 def label_spans(spec: ModelSpec, day: Interval) -> list[Span]:
@@ -73,18 +86,42 @@ def mature_label_spans(spec: ModelSpec, as_of: datetime) -> list[Span]:
     ]
 
 
-def _spans(spec: DatasetSpec | ModelSpec, day: Interval, before: timedelta, after: timedelta) -> list[Span]:
-    """The intervals `i` of the grid that `day` lies on, where `[i.end - before, i.end + after)` overlaps `day`."""
+def _spans(
+    spec: DatasetSpec | ModelSpec, day: Interval, before: timedelta, after: timedelta, reach: datetime | None = None
+) -> list[Span]:
+    """The intervals `i` of the grid that `day` lies on, where `[i.end - before, i.end + after)` overlaps `day`, or what
+    lies between it and its reach."""
     step = day.end - day.start
     first = spec.first_day.isoformat()
     back, ahead = -(-before // step), -(-after // step)  # whole intervals, rounded up
+    further = 0 if reach is None or reach < day.end else (reach - day.end) // step + 1
     spans = []
-    for owner in (_shift(day, n) for n in range(-ahead, back)):
+    for owner in (_shift(day, n) for n in range(-ahead, back + further)):
         if owner.partition >= first:
             seen = (_shift(owner, n).partition for n in range(1 - back, ahead + 1))
             days = tuple(partition for partition in seen if partition >= first)
             spans.append(Span(owner, owner.end - before, owner.end + after, days))
     return spans
+
+
+def with_reaching(spans: Iterable[Span], reaches: Mapping[str, Mapping[str, datetime]]) -> list[Span]:
+    """The spans, each with the partitions before its own that have rows in it.
+
+    Args:
+        reaches: source → partition → its newest row, of those that have rows from after their own interval.
+    """
+    return [
+        replace(
+            span,
+            reaching=tuple(
+                (source, partition)
+                for source, newest in sorted(reaches.items())
+                for partition, moment in sorted(newest.items())
+                if partition < span.days[0] and moment >= span.start
+            ),
+        )
+        for span in spans
+    ]
 
 
 def _shift(interval: Interval, steps: int) -> Interval:
@@ -159,5 +196,5 @@ def due(
 def inputs_hash(span: Span, declaration: str, raw: Mapping[str, Mapping[str, str]]) -> str:
     """The fingerprint of all that a span's rows depend on: its query and the
     content of the raw days that it reads."""
-    contents = {source: [(day, published[day]) for day in span.days] for source, published in raw.items()}
+    contents = {source: [(day, published[day]) for day in span.reads(source)] for source, published in raw.items()}
     return hashlib.sha256(json.dumps([declaration, contents], sort_keys=True).encode()).hexdigest()

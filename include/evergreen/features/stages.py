@@ -111,7 +111,8 @@ def materialize(run: DatasetRun) -> Online:
     written: dict[str, dict[str, int]] = {view: {} for view in spec.features}
     for view in spec.features:
         stored = FEATURES.of(spec.name, view)
-        touched = [span.partition for span in rules.feature_spans(spec, view, run.interval)]
+        reach = due.reach(spec, view, run.interval)
+        touched = [span.partition for span in rules.feature_spans(spec, view, run.interval, reach)]
         for partition in replacement.outdated(stored, touched):
             with replacement.replacing(stored, partition) as entry:
                 if entry is not None:

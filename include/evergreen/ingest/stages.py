@@ -120,6 +120,7 @@ def _publish_source(run: DatasetRun, name: str, parted: Parted) -> list[catalogu
     dataset, partition, known_at = run.spec.name, run.interval.partition, rules.known_at(run.interval)
     accepted, rejected = staging.read(parted.accepted), staging.read(parted.rejected)
     raw, quarantine = RAW.of(dataset, name).at(partition), QUARANTINE.of(dataset, name).at(partition)
+    reaches = _reaches(run, raw, accepted[run.spec.sources[name].event_time])
     contents = {raw: accepted}
     if rejected.num_rows or _in_quarantine(quarantine):
         batch = pa.array([parted.batch.digest] * rejected.num_rows, pa.string())
@@ -127,8 +128,24 @@ def _publish_source(run: DatasetRun, name: str, parted: Parted) -> list[catalogu
     entries = []
     for replaced, table in contents.items():
         stamped = table.append_column(KNOWN_AT, pa.array([known_at] * table.num_rows, RAW.arrow[KNOWN_AT]))
-        entries.append(partitions.replace(replaced, stamped, known_at=known_at))
+        entries.append(
+            partitions.replace(replaced, stamped, known_at=known_at, reaches=reaches if replaced is raw else None)
+        )
     return entries
+
+
+def _reaches(run: DatasetRun, raw: Partition, times: pa.ChunkedArray) -> datetime | None:
+    """The newest row that a raw partition has had from after its interval.
+
+    It never becomes earlier: what was computed from rows that a correction takes away is to be computed again.
+    """
+    import pyarrow.compute as pc
+
+    from evergreen.lake import catalogue
+
+    before = catalogue.published(raw.table, [raw.key]).get(raw.key)
+    moments = [before and before.reaches, pc.max(times).as_py()]
+    return max((moment for moment in moments if moment is not None and moment >= run.interval.end), default=None)
 
 
 def _in_quarantine(partition: Partition) -> bool:

@@ -32,6 +32,8 @@ class Entry:
     inputs_hash: str | None  # digest of all that it was computed from; null: it came from outside
     table_version: int  # the first Delta table version that has the rows
     known_at: datetime  # when the rows became available
+    # of a raw partition: the newest row that it has had from after its own interval; null: it has had none
+    reaches: datetime | None = None
 
 
 TABLE = Table("partitions", Entry, key=("model", "layer", "name", "partition"))
@@ -43,10 +45,13 @@ def record(*entries: Entry) -> None:
         TABLE.insert(connection, entries, replace=True)
 
 
-def published(table: TableId, partitions: Sequence[str] | None = None) -> dict[str, Entry]:
-    """The published partitions of a table, by key; only the given ones when some are given."""
-    only = "" if partitions is None else "and partition = any(%s)"
-    parameters = [table.of, table.layer, table.name, *([] if partitions is None else [list(partitions)])]
+def published(
+    table: TableId, partitions: Sequence[str] | None = None, *, reaching: datetime | None = None
+) -> dict[str, Entry]:
+    """The published partitions of a table, by key; only the given ones when some are
+    given, and those whose rows reach up to a moment."""
+    only = "" if partitions is None else "and (partition = any(%s) or reaches >= %s)"
+    parameters = [table.of, table.layer, table.name, *([] if partitions is None else [list(partitions), reaching])]
     with connect() as connection:
         entries = TABLE.select(
             connection, f"where model = %s and layer = %s and name = %s {only} order by partition", parameters

@@ -16,6 +16,7 @@ def replace(
     *,
     known_at: datetime,
     inputs_hash: str | None = None,
+    reaches: datetime | None = None,
 ) -> catalogue.Entry:
     """Make `rows` the whole content of a partition; returns the entry to record
     once all that belongs together is written.
@@ -23,6 +24,7 @@ def replace(
     Args:
         known_at: when the rows became available.
         inputs_hash: of what they were computed from; None for what came from outside.
+        reaches: the newest row from after the partition's interval.
 
     Raises:
         WriteConflict: other writers kept replacing the same partition.
@@ -38,4 +40,5 @@ def replace(
         inputs_hash=inputs_hash,
         table_version=version,
         known_at=known_at,
+        reaches=reaches,
     )

@@ -6,6 +6,7 @@ What follows from which failure stands in `validate.rules`.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from evergreen.errors import ContractBroken, EvidenceMissing, PermanentError
@@ -41,7 +42,7 @@ def validate(run: DatasetRun, extracted: Extracted) -> Validated:
     import pyarrow as pa
 
     from evergreen.lake import staging
-    from evergreen.validate import expectations
+    from evergreen.validate import expectations, times
     from evergreen.validate.usable import unusable_rows
 
     partition, judge = run.interval.partition, expectations.Judge()
@@ -50,13 +51,18 @@ def validate(run: DatasetRun, extracted: Extracted) -> Validated:
     for name, source in run.spec.sources.items():
         batch = extracted.sources[name]
         table = staging.read(batch.staged)
-        unusable = unusable_rows(table, source.keys)
+        looks_back = [view.look_back for view in run.spec.features.values() if name in view.sources]
+        outside = times.outside(table[source.event_time], run.interval, max(looks_back, default=None))
+        unusable = outside.far | unusable_rows(table, source.keys)
         every = range(table.num_rows)
         usable = [position for position in every if position not in unusable] if unusable else every
         judged = table.take(pa.array(usable, pa.int64())) if unusable else table
         suite = _suite(run, name)
         findings, result = judge(suite, judged.select(list(source.columns)), usable, name, run.as_of)
         decision = rules.decide(table.num_rows, unusable, findings)
+        decision = replace(decision, warnings=(*decision.warnings, *outside.warnings()))
+        if outside.any:
+            log.info("%s: rows outside of their interval: %s", name, outside)
         entries.append(_entry(name, table.num_rows, decision, result))
         accepted = table.take(pa.array(decision.accepted, pa.int64())).select(list(source.columns))
         rejected = table.take(pa.array(decision.rejected, pa.int64())).append_column(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -84,7 +84,7 @@ class Model:
         """A run of the model's own loops, as of the end of a day."""
         return Run(self.spec, interval(day))
 
-    def publish(self, day: int, events: Iterable[dict[str, Any]], plans: dict[str, str]) -> None:
+    def publish(self, day: int, events: Sequence[dict[str, Any]], plans: dict[str, str]) -> None:
         """Write and record the raw partitions of one day, as the ingest stages do."""
         from evergreen.lake import catalogue, partitions
 
@@ -92,13 +92,24 @@ class Model:
         for source, rows in (("events", events), ("customers", customers)):
             stamp = {"known_at": interval(day).end, "partition": interval(day).partition}
             table = pa.Table.from_pylist([stamp | row for row in rows], schema=RAW[source])
+            newest = self._newest(source, day, rows)
             catalogue.record(
                 partitions.replace(
                     schema.RAW.of(self.spec.model, source).at(interval(day).partition),
                     table,
                     known_at=interval(day).end,
+                    reaches=newest,
                 )
             )
+
+    def _newest(self, source: str, day: int, rows: Iterable[dict[str, Any]]) -> datetime | None:
+        """How far a partition reaches, as `ingest.publish` records it: it never reaches less far than before."""
+        from evergreen.lake import catalogue
+
+        raw, key = schema.RAW.of(self.spec.model, source), interval(day).partition
+        before = catalogue.published(raw, [key]).get(key)
+        moments = [before and before.reaches, *(row.get("at") for row in rows)]
+        return max((each for each in moments if each is not None and each >= interval(day).end), default=None)
 
     def stored(self, layer: schema.Layer, name: str) -> list[dict[str, Any]]:
         """Every row of a table of the lake, in a fixed order."""

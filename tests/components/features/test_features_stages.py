@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -305,3 +306,37 @@ def test_a_run_killed_between_the_write_and_its_record_is_finished_by_the_next(
     process(model, 0)
     assert [(row["customer_id"], row["spent"]) for row in model.stored(FEATURES, "spend")] == [("a", 1.0)]
     assert online_values.read(model.spec, [{"customer_id": "a"}])[0]["features"]["spent"] == 1.0
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_rows_of_a_local_day_are_each_counted_once_by_the_shortest_look_back(
+    model: Model, order: tuple[int, ...]
+) -> None:
+    """shared/cases, localday.py: batches of New York's days, five hours behind UTC, and a view of one day."""
+    short = model.spec.features["spend"].model_copy(update={"look_back": timedelta(days=1)})
+    model.spec = model.spec.model_copy(update={"features": model.spec.features | {"spend": short}})
+    for day in order:
+        local = [event(day + (hour + 5) / 24, "a", 1.0, f"{day}-{hour}") for hour in range(24)]
+        model.publish(day, local, {"a": "basic"})
+        process(model, day)
+    counted = {row["partition"]: row["purchases"] for row in model.stored(FEATURES, "spend")}
+    days = [model.run(day).interval.partition for day in range(DAYS)]
+    assert counted == {day: 19 if day == days[0] else 24 for day in days}
+    bought = {row["partition"]: row["bought"] for row in model.stored(LABELS, "bought")}
+    assert bought and all(bought.values())
+
+
+def test_a_correction_that_takes_rows_away_from_a_later_day_reaches_what_was_computed_from_them(model: Model) -> None:
+    short = model.spec.features["spend"].model_copy(update={"look_back": timedelta(days=1)})
+    model.spec = model.spec.model_copy(update={"features": model.spec.features | {"spend": short}})
+    model.publish(0, [event(1.1, "a", 1.0, "ahead")], {"a": "basic"})
+    process(model, 0)
+    model.publish(1, [event(1.5, "a", 1.0, "own")], {"a": "basic"})
+    process(model, 1)
+    second = model.run(1).interval.partition
+    (row,) = [row for row in model.stored(FEATURES, "spend") if row["partition"] == second]
+    assert row["purchases"] == 2
+    model.publish(0, [event(0.1, "a", 1.0, "corrected")], {"a": "basic"})
+    assert second in process(model, 0)["features"]["spend"]
+    (row,) = [row for row in model.stored(FEATURES, "spend") if row["partition"] == second]
+    assert row["purchases"] == 1

@@ -21,6 +21,7 @@ from evergreen.database.migrations import (
     m0003_probabilities,
     m0004_alarms,
     m0005_training_sets,
+    m0006_reach,
 )
 from evergreen.errors import RequestRefused, StoreNewer
 
@@ -48,6 +49,7 @@ MIGRATIONS = (
     Migration(3, "predictions by class", m0003_probabilities.STATEMENTS),
     Migration(4, "which missing intervals were told", m0004_alarms.STATEMENTS),
     Migration(5, "what training sets were built from", m0005_training_sets.STATEMENTS),
+    Migration(6, "how far the rows of a partition reach", m0006_reach.STATEMENTS),
 )
 
 
