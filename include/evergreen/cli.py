@@ -98,13 +98,13 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run a loop without Airflow, and print its last result as JSON")
     run.add_argument("model", help="the model's name")
     run.add_argument("loop", choices=("ingest", "train", "monitor"), help="the loop to run")
-    when = run.add_mutually_exclusive_group(required=True)
+    when = run.add_mutually_exclusive_group()
     when.add_argument(
         "--day",
         type=_days,
         dest="intervals",
         metavar="DAY[..DAY]",
-        help="the day to work on, or several in turn, such as 2026-01-01..2026-01-31",
+        help="the day to work on, or several in turn, such as 2026-01-01..2026-01-31; default: the newest complete one",
     )
     when.add_argument(
         "--as-of",
@@ -278,12 +278,13 @@ def _migrate(_: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     from evergreen.local import quiet
     from evergreen.loops import inline
-    from evergreen.orchestration.identity import check_day
+    from evergreen.orchestration.identity import check_day, newest_complete
 
     quiet.begin()
     spec = _declared(options.model, options.loop)
     doing = f"running {options.loop} of {spec.name}"
-    for interval in options.intervals:
+    intervals = options.intervals or [newest_complete(datetime.now(UTC), spec.last_day)]
+    for interval in intervals:
         if options.loop != "train" and interval != Interval.of_day(interval.start.date()):
             raise RunError(
                 doing,
@@ -292,8 +293,8 @@ def _run(options: argparse.Namespace) -> int:
                 next_step="name it: --day 2026-01-31",
             )
         check_day(spec, interval, doing, "name another --day or --as-of")
-    outcomes = inline.run_days(spec, options.intervals, options.loop, options.first, options.last)
-    left = list(options.intervals)
+    outcomes = inline.run_days(spec, intervals, options.loop, options.first, options.last)
+    left = list(intervals)
     try:
         for interval, outcome in outcomes:
             if isinstance(outcome, Exception):
@@ -307,8 +308,8 @@ def _run(options: argparse.Namespace) -> int:
                 left.remove(interval)
                 print(json.dumps(inline.as_json(list(outcome.values())[-1])), flush=True)
     finally:  # also when somebody interrupts it
-        if left and len(options.intervals) > 1:
-            print(f"{len(left)} of {len(options.intervals)} days are left. To run them:", file=sys.stderr)
+        if left and len(intervals) > 1:
+            print(f"{len(left)} of {len(intervals)} days are left. To run them:", file=sys.stderr)
             print("\n".join(_commands(options, left)), file=sys.stderr)
     return 1 if left else 0
 

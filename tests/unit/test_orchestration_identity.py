@@ -209,6 +209,12 @@ def test_a_day_that_has_not_ended_is_refused(name: str) -> None:
         run_of(unbounded, context(**{name: (last + 2 * DAY).isoformat()}))
 
 
+def test_nothing_is_newer_than_the_last_day_of_data() -> None:
+    now = at("2026-02-10T00:00")
+    for last_day, newest in ((None, 9), (date(2026, 2, 10), 9), (date(2026, 2, 9), 9), (date(2026, 2, 7), 7)):
+        assert identity.newest_complete(now, last_day) == Interval.of_day(date(2026, 2, newest))
+
+
 @given(st.dates(date(2026, 1, 2), date(2026, 3, 31)), st.integers(-12, 12))
 def test_the_partition_is_the_utc_date_of_the_start_in_any_zone(day: date, hours: int) -> None:
     from datetime import timezone

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from evergreen import cli
+from evergreen.interval import Interval
 from evergreen.settings import PROJECT, settings
 from evergreen.spec.load import Declared
 
@@ -52,6 +54,19 @@ def test_an_error_of_ours_is_its_message_and_status_1(capsys: pytest.CaptureFixt
     output = capsys.readouterr().err
     assert "expected:  a day from 2026-01-01" in output and "next step: name another --day" in output
     assert "Traceback" not in output
+
+
+def test_a_run_without_a_day_works_on_the_newest_complete_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from evergreen.loops import inline
+    from evergreen.orchestration import identity
+
+    day, worked_on = Interval.of_day(date(2026, 2, 3)), []
+    monkeypatch.setattr(identity, "newest_complete", lambda now, last_day: day)
+    monkeypatch.setattr(inline, "run_days", lambda spec, intervals, *_: worked_on.extend(intervals) or [])
+    assert cli.main(["run", "churn", "ingest"]) == 1, "nothing has run"
+    assert worked_on == [day]
 
 
 def test_a_rollback_names_its_model(capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,9 +86,7 @@ def interval_of(
         return named
     logical_date: datetime | None = None if loop == "rollback" else dag_run.logical_date
     try:
-        newest = UTC_DAYS.newest_complete(dag_run.run_after)
-        if last_day is not None and newest.start.date() > last_day:
-            newest = Interval.of_day(last_day)
+        newest = newest_complete(dag_run.run_after, last_day)
         if logical_date is None:
             return newest
         dated = UTC_DAYS.interval_of(logical_date)
@@ -114,6 +112,12 @@ def interval_of(
             next_step="trigger the run again with one of the two, or without a date: for the newest complete interval",
         )
     return dated
+
+
+def newest_complete(now: datetime, last_day: date | None) -> Interval:
+    """The newest interval that has ended by now, and none after the last day of data."""
+    newest = UTC_DAYS.newest_complete(now)
+    return newest if last_day is None else min(newest, Interval.of_day(last_day))
 
 
 def _of_the_moment(dag_run: Any, dated: Interval) -> bool:
