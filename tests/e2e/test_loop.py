@@ -231,7 +231,8 @@ def test_a_backfill_that_names_a_partition_is_refused_with_the_reason(running: S
         "reprocess_behavior": "completed",
         "dag_run_conf": {"partition": STORY.end.isoformat()},
     }
-    runs.api.post("/backfills", body)
+    while runs.api.call("POST", "/backfills", json=body, accept=(409,)) is None:
+        time.sleep(0.5)  # Airflow has not yet seen that the backfill of the test before has ended
     (run,) = [each for each in runs.of(dag_id) if (each["data_interval_start"] or "").startswith(day.partition)]
     with pytest.raises(RunFailed, match="each of its runs to the same interval"):
         runs.wait(run)
