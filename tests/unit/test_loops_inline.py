@@ -311,7 +311,6 @@ def test_the_command_refuses_days_without_data(run: Run, capsys: pytest.CaptureF
         ["--day", "soon"],
         ["--day", "2026-01-02..2026-01-01"],
         ["--as-of", "never"],
-        [],
         ["--day", "9999-12-31"],
         ["--day", "0001-01-01..9999-12-31"],
         ["--as-of", "0001-01-01"],

@@ -13,7 +13,7 @@ from evergreen.errors import SpecError
 from evergreen.spec.dataset import DatasetSpec, Entity, FeatureView
 from evergreen.spec.mistakes import FILE, Mistake, nearest, one_of
 from evergreen.spec.partial import stated_or
-from evergreen.spec.schema import ModelSpec, Schedule, Tables, UsingModel
+from evergreen.spec.schema import Late, ModelSpec, Schedule, Tables, UsingModel
 
 ALL = "*"
 _OWN = ("model", "description", "owner", "request", "label", "split", "families", "search", "gates", "rollout")
@@ -34,8 +34,7 @@ def resolved(
     whole = {name: each for name, each in datasets.items() if isinstance(each, DatasetSpec)}
     features, data = _features(model, whole, mistakes)
     values = {name: model.__dict__[name] for name in (*_OWN, "monitoring") if name in model.__dict__}
-    schedule = model.schedule.__dict__ if "schedule" in model.__dict__ else {}
-    values |= {"schedule": Schedule.model_construct(**schedule), "features": features, "data": data}
+    values |= {"schedule": _schedule(model), "features": features, "data": data}
     values["sources"] = {
         source: whole[name].sources[source] for name, tables in data.items() for source in tables.sources
     }
@@ -49,6 +48,14 @@ def resolved(
         if name in UsingModel.model_fields:
             merged.__dict__.pop(name, None)  # a default would state what a partial model does not
     return merged.with_datasets(whole).at(model.folder), mistakes
+
+
+def _schedule(model: UsingModel) -> Schedule:
+    """The model's, in the form of one that has data of its own."""
+    stated = dict(model.schedule.__dict__) if "schedule" in model.__dict__ else {}
+    if "late" in stated:
+        stated["late"] = Late.model_construct(**stated["late"].__dict__)
+    return Schedule.model_construct(**stated)
 
 
 def used(spec: ModelSpec) -> ModelSpec:
