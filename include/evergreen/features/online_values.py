@@ -111,12 +111,12 @@ def read(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> list[dict[st
         features = {
             name: stored.get(name) for (_, stored), of_view in zip(rows, names, strict=True) for name in of_view
         }
-        newest = max((at for at, _ in rows if at is not None), default=None)
+        times = [at and at.astimezone(UTC) for at, _ in rows]
         answers.append(
             {
                 "features": features,
-                "features_at": newest and newest.astimezone(UTC),
-                "views_at": dict(zip(spec.features, (at for at, _ in rows), strict=True)),
+                "features_at": max((at for at in times if at is not None), default=None),
+                "views_at": dict(zip(spec.features, times, strict=True)),
             }
         )
     return answers

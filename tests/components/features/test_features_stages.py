@@ -78,12 +78,18 @@ def test_any_order_of_days_ends_the_same(model: Model, order: tuple[int, ...]) -
     assert end["online"][0] == {
         "features": {"spent": 1116.0, "purchases": 5, "big": True, "plan": "plan 3"},
         "features_at": at(4),
+        "views_at": {"spend": at(4), "plan": at(4)},
     }
     assert end["online"][1] == {
         "features": {"spent": 2.0, "purchases": 2, "big": False, "plan": "plan 3"},
         "features_at": at(4),
+        "views_at": {"spend": at(4), "plan": at(4)},
     }
-    assert end["online"][2] == {"features": dict.fromkeys(model.spec.feature_types), "features_at": None}
+    assert end["online"][2] == {
+        "features": dict.fromkeys(model.spec.feature_types),
+        "features_at": None,
+        "views_at": {"spend": None, "plan": None},
+    }
 
 
 def test_a_second_run_finds_nothing_to_do(model: Model) -> None:

@@ -245,8 +245,13 @@ class TestOnline:
         assert answers[0] == {
             "features": {"spent": 9.0, "purchases": 9, "big": True, "plan": None},
             "features_at": at(1),
+            "views_at": {"spend": at(1), "plan": None},
         }
-        assert answers[1] == {"features": dict.fromkeys(model.spec.feature_types), "features_at": None}
+        assert answers[1] == {
+            "features": dict.fromkeys(model.spec.feature_types),
+            "features_at": None,
+            "views_at": {"spend": None, "plan": None},
+        }
         assert online_values.read(model.spec, []) == []
 
     def test_the_fast_read_is_feasts_own_answer(self, model: Model) -> None:
