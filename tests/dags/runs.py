@@ -60,6 +60,7 @@ def run(loop: str, lines: Lines, day: date, model: str = "churn", **conf: str) -
     bag = DagBag(PROJECT / "dags")
     assert not bag.import_errors, bag.import_errors
     dag = bag.dags[f"{model}__{loop}"]
+    dag.deadline = None  # Airflow 3.3's `dag.test()` ends every run of a DAG that has one with an SQL error
     lines.of_task.clear()
     logging.getLogger().addHandler(lines)  # each time: Airflow's first import has replaced the handlers of the root
     begin = time.monotonic()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from evergreen.errors import EvidenceMissing, RunError
+from evergreen.handovers.labels import Labelled
 from evergreen.handovers.train import SoundTrainingSet, TrainingSet
 from evergreen.loops import inline
 from evergreen.loops.inline import Skipped
@@ -24,13 +25,13 @@ from .conftest import run_as_of
 
 @pytest.fixture
 def run(spec: ModelSpec, training_set: Callable[..., SoundTrainingSet]) -> Run:
-    """A run whose training set an earlier job has built and validated."""
+    """A run whose labels are there and whose training set an earlier job has built and validated."""
     this_run = inline.of(spec, run_as_of(spec).interval)
     folder = settings().home / "runs" / spec.model / "train" / this_run.run_id
     folder.mkdir(parents=True)
     sound = training_set(this_run)
     built = TrainingSet(**{name: getattr(sound, name) for name in TrainingSet.model_fields})
-    for stage, kept in (("build", built), ("validate_training", sound)):
+    for stage, kept in (("labels", Labelled(partitions={})), ("build", built), ("validate_training", sound)):
         (folder / f"{stage}.json").write_text(json.dumps(kept.to_json()))
     return this_run
 
