@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         command=_migrate
     )
     run = commands.add_parser("run", help="run a loop without Airflow, and print its last result as JSON")
-    run.add_argument("model", help="the model's name")
+    run.add_argument("model", metavar="name", help="the model's name; for ingest the dataset's")
     run.add_argument("loop", choices=("ingest", "train", "monitor"), help="the loop to run")
     when = run.add_mutually_exclusive_group()
     when.add_argument(
@@ -165,7 +165,7 @@ def _check(options: argparse.Namespace) -> int:
             load_spec(where.models / options.name, where.data)  # no such folder: the error says which there are
         outcomes = {options.name: [_deeply(outcome) for outcome in outcomes[options.name]]}
     if not outcomes:
-        print(f"no model folder in {where.models}", file=sys.stderr)
+        print(f"no folder of a model in {where.models}, nor of a dataset in {where.data}", file=sys.stderr)
     for name, each in outcomes.items():
         for outcome in each:
             if isinstance(outcome, SpecError):

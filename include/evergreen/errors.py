@@ -74,11 +74,11 @@ class TransientError(EvergreenError):
 
 
 class SpecError(PermanentError):
-    """A model's folder is not a valid spec; `found` lists every mistake."""
+    """The folder of a model or dataset is not a valid spec; `found` lists every mistake."""
 
 
 class RunError(PermanentError):
-    """A run cannot be identified, or asks for an interval outside the model's days."""
+    """A run cannot be identified, or asks for an interval outside the days of its model or dataset."""
 
 
 class BatchMissing(PermanentError):

@@ -120,7 +120,7 @@ def _layer(layer: Layer | LayerOfOne) -> Iterator[str]:
     yield f"Tables: {named}. One row per {layer.row_per}. Written by {layer.writer}."
     yield ""
     declared = (
-        [(layer.declared, "as declared", "what `model.yaml` of the model says of them")] if layer.declared else []
+        [(layer.declared, "as declared", "what `data.yaml` or `model.yaml` says of them")] if layer.declared else []
     )
     columns = (*layer.columns, Column(PARTITION, "string", "the interval's day, such as `2026-01-05`"))
     given = [(f"`{column.name}`", column.kind, column.about) for column in columns]

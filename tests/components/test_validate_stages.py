@@ -254,7 +254,7 @@ def features(run, *kinds, visits=3, partition=DAY.partition):
         {"guest_id": [f"g{n}" for n in range(len(kinds))], "visits_7d": [visits] * len(kinds), "kind": list(kinds)}
     )
     staged = staging.write(
-        staging.WorkingFile(model="shop", run=DAY.partition, name=f"features/habits/{partition}"),
+        staging.WorkingFile(of="shop", run=DAY.partition, name=f"features/habits/{partition}"),
         table,
         task="features",
     )
@@ -325,7 +325,7 @@ def training_set(**changed):
         "kind": ["web"] * 30,
     }
     table = pa.table({name: column for name, column in (columns | changed).items() if column is not None})
-    staged = staging.write(staging.WorkingFile(model="shop", run="train", name="k"), table, task="build")
+    staged = staging.write(staging.WorkingFile(of="shop", run="train", name="k"), table, task="build")
     stretch = Stretch(rows=15, start=cutoffs[0], end=cutoffs[-1])
     return TrainingSet(key="k", staged=staged, content_hash="c", versions={}, learn=stretch, evaluate=stretch)
 
@@ -366,7 +366,7 @@ def test_too_little_to_learn_from_is_missing_evidence(run):
         validate_training(training(run), training_set(returns=[0] * 30))
     short = training_set()
     staging.write(
-        staging.WorkingFile(model="shop", run="train", name="k"), staging.read(short.staged).slice(8, 14), task="build"
+        staging.WorkingFile(of="shop", run="train", name="k"), staging.read(short.staged).slice(8, 14), task="build"
     )
     with pytest.raises(EvidenceMissing, match=r"expect_table_row_count_to_be_between\(\), min_value=20: found 14"):
         validate_training(training(run), short)

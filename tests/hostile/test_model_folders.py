@@ -170,19 +170,19 @@ ATTACKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a folder": (lambda f: _in_place_of(f / "model.yaml", Path.mkdir), "a folder"),
     "a link to a device": (
         lambda f: _in_place_of(f / "model.yaml", lambda p: p.symlink_to("/dev/zero")),
-        "outside of the models' folder",
+        "outside of the folder",
     ),
     "a link to a file of the machine": (
         lambda f: _in_place_of(f / "model.yaml", lambda p: p.symlink_to("/etc/passwd")),
-        "outside of the models' folder",
+        "outside of the folder",
     ),
     "a query by a link to the machine": (
         lambda f: _in_place_of(f / "label.sql", lambda p: p.symlink_to("/etc/passwd")),
-        "outside of the models' folder",
+        "outside of the folder",
     ),
     "a link to the process's own memory": (
         lambda f: _in_place_of(f / "model.yaml", lambda p: p.symlink_to("/proc/self/environ")),
-        "outside of the models' folder",
+        "outside of the folder",
     ),
     "a circle of links": (lambda f: _in_place_of(f / "model.yaml", lambda p: p.symlink_to("model.yaml")), "model.yaml"),
     "a folder by a link to the machine": (lambda f: (shutil.rmtree(f), f.symlink_to("/etc")), "model.yaml"),

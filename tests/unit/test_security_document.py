@@ -55,7 +55,7 @@ def test_every_door_is_there() -> None:
         "reports",
         "Postgres",
         "landing zone",
-        "models folder",
+        "folders of models and datasets",
         "artifact store",
         "lake",
     ):

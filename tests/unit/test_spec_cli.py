@@ -28,7 +28,7 @@ def test_check_of_an_unknown_model_names_the_known_ones(
     output = capsys.readouterr().err
     assert "no such folder" in output and "refunds or renewals" in output and "write renewals" in output
     assert cli.main(["check"]) == 1
-    assert "no model folder in" in capsys.readouterr().err
+    assert "no folder of a model in" in capsys.readouterr().err
 
 
 def test_generated_files_go_where_the_repository_keeps_them(

@@ -41,7 +41,7 @@ def compute(run: DatasetRun) -> Computed:
         for partition, wanted in due.of_view(run.spec, view, run.interval).items():
             table = computing.features(run.spec, view, wanted.span)
             file = staging.WorkingFile(
-                model=run.spec.name, run=run.interval.partition, name=f"features/{view}/{partition}"
+                of=run.spec.name, run=run.interval.partition, name=f"features/{view}/{partition}"
             )
             views[view][partition] = FeatureCandidate(
                 staged=staging.write(file, table, task="features"),

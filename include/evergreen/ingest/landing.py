@@ -154,7 +154,7 @@ def _readable(file: str, subject: str, gone: Any = None) -> Iterator[None]:
             errno.EACCES: ("permission denied", "let the user that runs the tasks read the file and its folders"),
             errno.EPERM: ("permission denied", "let the user that runs the tasks read the file and its folders"),
             errno.ELOOP: ("a link that leads back to itself", "remove it, ask the upstream system for the day's file"),
-            errno.ENAMETOOLONG: ("a name that is too long for the file system", "shorten the path in model.yaml"),
+            errno.ENAMETOOLONG: ("a name that is too long for the file system", "shorten the source's path"),
             errno.ENOTDIR: (
                 "a file where a folder should be, on the way to it",
                 "remove it, ask the upstream system for the day's file",
@@ -229,7 +229,7 @@ def _matching(names: list[str], uri: str, subject: str) -> list[str]:
             found=f"{len(matching):,} files that match",
             expected=f"at most {limits.PARTS:,} files for a day",
             next_step=(
-                "ask the upstream system for fewer, larger files, or name fewer of them by path in model.yaml; then "
+                "ask the upstream system for fewer, larger files, or name fewer of them by the source's path; then "
                 "clear this task"
             ),
         )
@@ -248,7 +248,7 @@ def _changing(origin: Origin) -> BatchChanging:
         expected="files that hold still",
         next_step=(
             "none: the task is retried by itself. Let the writer finish under another name and then rename, or set "
-            "complete_after in model.yaml"
+            "the source's complete_after"
         ),
     )
 

@@ -14,7 +14,7 @@ from evergreen.settings import MEGABYTE
 class Origin:
     """A file, or a query on a connection."""
 
-    subject: str  # what the batch is: model/source of day
+    subject: str  # what the batch is: dataset/source of day
     name: str  # the file's URI, or the connection and the query's file
     correction: str = "ask the upstream system for a corrected file"
 
@@ -26,7 +26,7 @@ class Origin:
     def unreadable(self, found: str, expected: str, *, declare: str = "what it sends") -> BatchUnreadable:
         """The error that the batch cannot be read as declared; `declare` is what
         would help, and empty when nothing would."""
-        otherwise = f", or declare {declare} in model.yaml; then" if declare else ", then"
+        otherwise = f", or declare {declare} for the source; then" if declare else ", then"
         return BatchUnreadable(
             self.reading, found=found, expected=expected, next_step=f"{self.correction}{otherwise} clear this task"
         )

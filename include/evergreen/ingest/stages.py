@@ -40,7 +40,7 @@ def extract(run: DatasetRun) -> Extracted:
     sources: dict[str, Batch] = {}
     for name in run.spec.sources:
         table, origin, digest = _batch(run, name)
-        file = staging.WorkingFile(model=run.spec.name, run=partition, name=name)
+        file = staging.WorkingFile(of=run.spec.name, run=partition, name=name)
         sources[name] = Batch(
             staged=staging.write(file, table, task="extract"),
             origin=origin,

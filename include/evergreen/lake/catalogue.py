@@ -23,7 +23,7 @@ from evergreen.lake.schema import TableId
 class Entry:
     """What is published of one partition."""
 
-    model: str  # the dataset's name; of labels, predictions and decisions the model's
+    model: str  # the dataset's name; of labels and predictions the model's
     layer: str  # the layer of the lake, such as `raw`; `online` for what the online store has of a feature view
     name: str  # the table in its layer: a source, a feature view, a label
     partition: str  # the interval's day, such as `2026-01-05`

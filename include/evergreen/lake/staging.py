@@ -24,16 +24,16 @@ _SETTING = "EVERGREEN_STAGING"
 
 @dataclass(frozen=True, kw_only=True)
 class WorkingFile:
-    """Which file of which run: `<model>/<run>/<name>`."""
+    """Which file of which run: `<dataset>/<run>/<name>`, or `<model>/…` where the run is a model's."""
 
-    model: str
+    of: str  # the dataset or the model
     run: str  # the partition of the run's interval; of trainings `train`, whose files are named by their keys
     name: str  # habits, features/habits/2026-01-04
 
     @property
     def path(self) -> str:
         """Where it stands: a path, or an address `s3://…`."""
-        return f"{_folder(self.model)}/{self.run}/{self.name}.parquet"
+        return f"{_folder(self.of)}/{self.run}/{self.name}.parquet"
 
 
 def write(working_file: WorkingFile, table: pa.Table, *, task: str) -> Staged:
@@ -90,12 +90,12 @@ def read(staged: Staged) -> pa.Table:
     return pq.read_table(pa.BufferReader(content))
 
 
-def clean(model: str) -> None:
-    """Remove what killed attempts of a model's runs left half written, and what is older than
-    the retention, however its run ended."""
-    folder, kept = _folder(model), settings().staging_kept
+def clean(of: str) -> None:
+    """Remove what killed attempts of the runs of a dataset or model left half written, and
+    what is older than the retention, however its run ended."""
+    folder, kept = _folder(of), settings().staging_kept
     if folder.startswith(object_store.SCHEME):
-        doing = f"removing old working files of {model}"
+        doing = f"removing old working files of {of}"
         try:
             with object_store.answering(doing, folder, _SETTING):
                 old = object_store.remove_older(f"{folder}/", datetime.now(UTC) - kept)
@@ -109,5 +109,5 @@ def clean(model: str) -> None:
         log.info("Removed %d half-written files and %d older than %d days from %s", partial, old, kept.days, folder)
 
 
-def _folder(model: str) -> str:
-    return f"{settings().staging.rstrip('/')}/{model}"
+def _folder(of: str) -> str:
+    return f"{settings().staging.rstrip('/')}/{of}"

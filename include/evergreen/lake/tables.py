@@ -119,7 +119,7 @@ def _check_types(table: DeltaTable, path: str, data: pa.Table) -> None:
             f"replacing a partition of {path}",
             found="; ".join(changed),
             expected="the types that the table was made with",
-            next_step="give the column a new name, in model.yaml and the queries that make it",
+            next_step="give the column a new name, where it is declared and in the queries that make it",
         )
 
 

@@ -52,7 +52,7 @@ class Folder(Declared):
 
 
 class Owner(Declared):
-    """Who hears of it when a task of this model fails."""
+    """Who hears of it when a task fails."""
 
     name: str = Field(min_length=1, description="team or person, shown as the DAG's owner")
     email: str = Field(pattern=r"^[^@\s]+@[^@\s]+$", description="where failure messages go")
@@ -147,7 +147,7 @@ class Freshness(Declared):
 
 
 class FeatureView(Declared):
-    """Features computed by one SQL query over the look-back window, as of the interval's end."""
+    """Features computed by one SQL query over the rows of its look-back, as of the interval's end."""
 
     entity: Name | None = Field(
         default=None, description="the entity whose features these are; default: the only one, or the model's"

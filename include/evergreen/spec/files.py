@@ -1,6 +1,7 @@
-"""The one way to a file of a model's folder: a regular file of the models' mount, bounded, in UTF-8.
+"""The one way to a file of a model's or dataset's folder: a regular file of the mount that the folder lies in, bounded,
+in UTF-8.
 
-Whoever may write to the models' mount must not be able to hang a DAG file, to fill its memory or to have a file of the
+Whoever may write to such a mount must not be able to hang a DAG file, to fill its memory or to have a file of the
 machine read: a link is followed, but only to a place within the mount (git-sync and ConfigMaps link), and nothing but a
 regular file is opened.
 """
@@ -66,10 +67,10 @@ class Budget:
 
 
 def text(path: Path, folder: Path, budget: Budget | None = None) -> str:
-    """What a file of a model's folder says; line breaks are `\\n`.
+    """What a file of a folder says; line breaks are `\\n`.
 
     Args:
-        folder: the model's; the folder that it lies in is the models' mount.
+        folder: of a model or dataset; the folder that it lies in is the mount.
         budget: of the whole folder.
 
     Raises:
@@ -120,7 +121,7 @@ def unreadable(spec: Folder, path: Path, error: Unreadable, expected: str) -> Sp
 def _content(path: Path, mount: Path) -> bytes:
     real = path.resolve(strict=True)
     if not real.is_relative_to(mount):
-        raise Unreadable(f"a link to {shown(str(real))}, outside of the models' folder {shown(str(mount))}")
+        raise Unreadable(f"a link to {shown(str(real))}, outside of the folder {shown(str(mount))}")
     file = _opened(real.relative_to(mount).parts, mount)
     try:
         state = os.fstat(file)

@@ -1,4 +1,4 @@
-"""One mistake of a model's folder, described so that it can be corrected without looking anything up."""
+"""One mistake of a folder of a model or dataset, described so that it can be corrected without looking anything up."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LONGEST = 2000  # characters of a line
 class Mistake:
     """What is wrong, where, and how to correct it."""
 
-    file: str  # relative to the model's folder
+    file: str  # relative to the folder
     key: str  # dotted path within the file; empty: the file itself
     found: str
     allowed: str

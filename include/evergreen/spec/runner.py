@@ -43,8 +43,8 @@ class QueryRefused(Exception):
 class Column:
     """A column that a query must return."""
 
-    declared: str  # its type, as model.yaml says it
-    place: str  # where model.yaml declares it
+    declared: str  # its type, as the folder's file says it
+    place: str  # where that file declares it
     kinds: tuple[KindName, ...]  # the result's type may become one of these
     stored: KindName
 
@@ -64,7 +64,7 @@ class Query:
     parameters: tuple[str, ...]
     key: str  # the column that identifies a row of the result
     columns: Mapping[str, Column]  # of the result, in order
-    place: str | None  # where model.yaml takes further columns of the result; None: nowhere
+    place: str | None  # where the folder's file takes further columns of the result; None: nowhere
     outcome: bool = True  # whether it sees the columns that are known only afterwards
 
     @classmethod
@@ -206,7 +206,7 @@ class Tables:
             )
         for name, times in Counter(returned).items():
             if name not in declared:
-                fix = f"declare {name} in model.yaml under {query.place}"
+                fix = f"declare {name} in {query.spec.file} under {query.place}"
                 fix = f"leave {name} out of {query.name}" if query.place is None else fix
                 fix = nearest(name, declared.keys() - set(returned), fix)
                 yield Refusal(f"returns {name}, which is not declared", one_of(declared), fix)
@@ -222,7 +222,7 @@ class Tables:
                     yield self._other_type(name, types[name])
 
     def _other_type(self, name: str, found: str) -> Refusal:
-        allowed = f"{self.query.columns[name].declared}, as model.yaml declares it"
+        allowed = f"{self.query.columns[name].declared}, as {self.query.spec.file} declares it"
         return Refusal(f"{name} is {found}", allowed, f"cast {name} in {self.query.name}, or declare its type")
 
 

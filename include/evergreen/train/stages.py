@@ -61,7 +61,7 @@ def build(run: Run) -> TrainingSet:
         code_hash(tuple(sorted(spec.families))),
         spec.search.seed,
     )
-    staged = staging.write(staging.WorkingFile(model=spec.model, run="train", name=key), built.rows, task="build")
+    staged = staging.write(staging.WorkingFile(of=spec.model, run="train", name=key), built.rows, task="build")
     record = records.Record(
         key=key,
         model=spec.model,

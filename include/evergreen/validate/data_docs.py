@@ -1,6 +1,7 @@
 """Data Docs: one page per run and stage, in the words of Great Expectations' own renderers, readable without a network.
 
-`<reports>/<model>/data_docs/<kind>/<key>.html` holds every table that the stage validated, the failures first. A run
+`<reports>/<name>/data_docs/<kind>/<key>.html`, of the dataset or model of that name,
+holds every table that the stage validated, the failures first. A run
 writes its own page only and the path is its partition's, so a rerun replaces it and the cost is the same however many
 pages there are. Great Expectations says what is to be shown, as a tree of content; its HTML templates are not used:
 they load styles and scripts from the network, and print values as markup. Ours (page.html) escapes every value and has
@@ -39,7 +40,7 @@ class Entry:
     quarantined: str = ""  # how many rows for which reason
 
 
-def write(model: str, kind: str, key: str, entries: Sequence[Entry]) -> str:
+def write(name: str, kind: str, key: str, entries: Sequence[Entry]) -> str:
     """Write the page, whole or not at all; returns its URL."""
     renderer = ValidationResultsPageRenderer()
     tables = []
@@ -48,7 +49,7 @@ def write(model: str, kind: str, key: str, entries: Sequence[Entry]) -> str:
         tables.append({"entry": entry, "sections": [s for s in sections if s["section_name"] != _OVERVIEW]})
     page = render(
         Path(__file__).with_name("page.html"),
-        model=model,
+        name=name,
         kind=kind,
         key=key,
         tables=tables,
@@ -56,7 +57,7 @@ def write(model: str, kind: str, key: str, entries: Sequence[Entry]) -> str:
         style=Markup(style()),
         policy=policy(style=style()),
     )
-    return publish(f"{model}/data_docs/{kind}/{key}.html", page)
+    return publish(f"{name}/data_docs/{kind}/{key}.html", page)
 
 
 def _parts(sentence: Mapping[str, Any]) -> Iterator[tuple[str, object]]:

@@ -70,7 +70,7 @@ def validate(run: DatasetRun, extracted: Extracted) -> Validated:
         )
         accepted_file, rejected_file = (
             staging.write(
-                staging.WorkingFile(model=run.spec.name, run=partition, name=f"{name}.{part}"), rows, task="validate"
+                staging.WorkingFile(of=run.spec.name, run=partition, name=f"{name}.{part}"), rows, task="validate"
             )
             for part, rows in (("accepted", accepted), ("rejected", rejected))
         )

@@ -42,7 +42,7 @@ class Outside:
             yield f"{_rows(len(self.far))} more than {FAR.days} days away from the day: to quarantine"
         if self.ahead:
             yield (
-                f"{_rows(self.ahead)} after the day, up to {self.newest:%Y-%m-%dT%H:%M:%SZ}; windows of later days "
+                f"{_rows(self.ahead)} after the day, up to {self.newest:%Y-%m-%dT%H:%M:%SZ}; spans of later days "
                 "count them. Is it a day of another time zone?"
             )
         if self.unseen:

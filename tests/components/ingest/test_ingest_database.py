@@ -214,7 +214,9 @@ def test_a_query_of_other_columns_says_which(shop: str, spec_of: Callable[..., M
         run_of(spec_of(SQL.replace("reader_id,", "reader_id AS reader, 1 AS pages,")), shop), BatchUnreadable
     )
     assert error.found == "columns missing: reader_id; unexpected: 'reader'; twice: 'pages'"
-    assert error.next_step == "correct sources/visits.sql, or declare what it sends in model.yaml; then clear this task"
+    assert (
+        error.next_step == "correct sources/visits.sql, or declare what it sends for the source; then clear this task"
+    )
 
 
 def test_a_database_that_does_not_answer_may_answer_later(shop: str, spec_of: Callable[..., ModelSpec]) -> None:

@@ -62,7 +62,7 @@ def test_gzip_that_nobody_declared_says_what_to_declare() -> None:
     for kind in ("csv", "jsonl"):
         error = unreadable(gzip.compress(ROWS.encode()), format=kind)
         assert error.found == "gzip (it begins with 1f 8b)"
-        assert "or declare `compression: gzip` in model.yaml" in error.next_step
+        assert "or declare `compression: gzip` for the source" in error.next_step
     error = unreadable(gzip.compress(b"PAR1"), "2026-01-05.parquet.gz", format="parquet")
     assert (error.found, error.expected) == ("gzip (it begins with 1f 8b)", "parquet as it is, not inside of gzip")
     assert "declare" not in error.next_step, "there is nothing to declare that would help"
@@ -127,7 +127,7 @@ def test_text_of_another_encoding_says_what_it_looks_like(is_: str, declared: st
         error = unreadable(text.encode(is_), encoding=declared, format=kind)
         assert error.found.endswith(f"; it looks like {looks}"), kind
         assert error.expected == declared.upper()
-        assert f"declare `encoding: {looks}` in model.yaml" in error.next_step
+        assert f"declare `encoding: {looks}` for the source" in error.next_step
 
 
 def test_what_looks_like_something_else_can_be_declared_and_read() -> None:
@@ -157,7 +157,7 @@ def test_a_header_with_another_delimiter_says_which(is_: str, declared: str) -> 
     assert (
         error.found == f"one column: {ROWS.splitlines()[0].replace(',', is_)!r}; the header looks delimited by {shown}"
     )
-    assert f"declare `delimiter: {shown}` in model.yaml" in error.next_step
+    assert f"declare `delimiter: {shown}` for the source" in error.next_step
     assert names(ROWS.replace(",", is_).encode(), delimiter=is_) == NAMES, "the advice is wrong"
 
 

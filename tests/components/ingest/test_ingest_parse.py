@@ -65,7 +65,7 @@ def unreadable(kind: str, content: bytes) -> str:
     error = caught.value
     assert error.doing == "reading the batch of shop/visits of 2026-01-05 from landing/visits"
     assert error.next_step.startswith("ask the upstream system for a corrected file, or declare ")
-    assert error.next_step.endswith(" in model.yaml; then clear this task")
+    assert error.next_step.endswith(" for the source; then clear this task")
     return f"{error.found} | {error.expected}"
 
 

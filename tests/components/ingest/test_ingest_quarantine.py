@@ -140,7 +140,7 @@ def test_a_lost_row_stops_the_run_before_anything_is_written(landing: Path, kind
     run = run_of(0)
     validated = validation.validate(run, ingestion.extract(run))
     staged = getattr(validated.sources["usage"], kind)
-    file = staging.WorkingFile(model="churn", run="2026-01-01", name=f"usage.{kind}")
+    file = staging.WorkingFile(of="churn", run="2026-01-01", name=f"usage.{kind}")
     assert file.path == staged.path
     staging.write(file, staging.read(staged).slice(1), task="validate")
     with pytest.raises(RowsUnaccounted, match=r"churn/usage of 2026-01-01\n.*\d+ in, \d+ published, \d+ quarantined"):

@@ -154,7 +154,7 @@ def test_the_hash_is_the_same_on_every_machine() -> None:
 
 def test_two_runs_of_one_interval_may_stage_the_same_file_at_once(home: Settings) -> None:
     """A run by hand beside the scheduled one: each finds a whole file, whoever was last."""
-    file = staging.WorkingFile(model="shop", run="2026-01-05", name="visits")
+    file = staging.WorkingFile(of="shop", run="2026-01-05", name="visits")
     tables = [pa.table({"value": [float(number)] * 20_000}) for number in range(8)]
     with ThreadPoolExecutor(len(tables)) as pool:
         list(pool.map(lambda table: staging.read(staging.write(file, table, task="extract")), tables * 4))

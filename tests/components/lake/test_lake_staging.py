@@ -48,7 +48,7 @@ def place(request: pytest.FixtureRequest) -> str:
 
 
 def test_a_file_is_read_as_it_was_written_and_again_as_it_was_written_last(place: str) -> None:
-    file = staging.WorkingFile(model="shop", run="2026-01-05", name="features/habits/2026-01-04")
+    file = staging.WorkingFile(of="shop", run="2026-01-05", name="features/habits/2026-01-04")
     assert file.path == f"{place}/shop/2026-01-05/features/habits/2026-01-04.parquet"
     staged = staging.write(file, ROWS, task="features")
     assert staged == Staged(path=file.path, rows=3, task="features")
@@ -58,7 +58,7 @@ def test_a_file_is_read_as_it_was_written_and_again_as_it_was_written_last(place
 
 
 def test_runs_that_write_the_same_file_at_once_leave_a_whole_one(place: str) -> None:
-    file = staging.WorkingFile(model="shop", run="2026-01-05", name="visits")
+    file = staging.WorkingFile(of="shop", run="2026-01-05", name="visits")
     tables = [pa.table({"value": [float(number)] * 20_000}) for number in range(8)]
     with ThreadPoolExecutor(len(tables)) as pool:
         list(pool.map(lambda table: staging.write(file, table, task="extract"), tables * 2))
@@ -69,7 +69,7 @@ def test_runs_that_write_the_same_file_at_once_leave_a_whole_one(place: str) -> 
 def test_a_file_that_is_gone_names_the_task_to_clear_and_is_not_tried_again(place: str) -> None:
     with pytest.raises(StagedFileGone) as raised:
         staging.read(
-            Staged(path=staging.WorkingFile(model="shop", run="2026-01-05", name="visits").path, rows=3, task="extract")
+            Staged(path=staging.WorkingFile(of="shop", run="2026-01-05", name="visits").path, rows=3, task="extract")
         )
     assert isinstance(raised.value, PermanentError)
     assert raised.value.next_step.startswith("clear `extract` of this run with what comes after it")
@@ -79,7 +79,7 @@ def test_a_file_that_is_gone_names_the_task_to_clear_and_is_not_tried_again(plac
 def test_files_are_kept_for_the_retention_in_a_folder(in_a_folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def aged(model: str, name: str, days: float) -> Path:
         file = Path(
-            staging.write(staging.WorkingFile(model=model, run="2026-01-05", name=name), ROWS, task="extract").path
+            staging.write(staging.WorkingFile(of=model, run="2026-01-05", name=name), ROWS, task="extract").path
         )
         os.utime(file, (time.time() - days * 86_400,) * 2)
         return file
@@ -102,7 +102,7 @@ def test_files_are_kept_for_the_retention_on_s3(on_s3: str, monkeypatch: pytest.
 
     for model in ("shop", "shopping"):
         for name in ("first", "second"):
-            staging.write(staging.WorkingFile(model=model, run="2026-01-05", name=name), ROWS, task="extract")
+            staging.write(staging.WorkingFile(of=model, run="2026-01-05", name=name), ROWS, task="extract")
     staging.clean("shop")
     assert files("shop") == ["first.parquet", "second.parquet"]
     monkeypatch.setattr(staging, "datetime", later(timedelta(days=6.9)))
@@ -127,10 +127,10 @@ def later(by: timedelta) -> type[datetime]:
 
 WORK: dict[str, Callable[[], object]] = {
     "write": lambda: staging.write(
-        staging.WorkingFile(model="shop", run="2026-01-05", name="visits"), ROWS, task="extract"
+        staging.WorkingFile(of="shop", run="2026-01-05", name="visits"), ROWS, task="extract"
     ),
     "read": lambda: staging.read(
-        Staged(path=staging.WorkingFile(model="shop", run="2026-01-05", name="visits").path, rows=3, task="extract")
+        Staged(path=staging.WorkingFile(of="shop", run="2026-01-05", name="visits").path, rows=3, task="extract")
     ),
     "clean": lambda: staging.clean("shop"),
 }

@@ -125,7 +125,7 @@ def training_set() -> Callable[..., SoundTrainingSet]:
         )
         return SoundTrainingSet(
             key=key,
-            staged=staging.write(staging.WorkingFile(model=run.spec.model, run="train", name=key), table, task="build"),
+            staged=staging.write(staging.WorkingFile(of=run.spec.model, run="train", name=key), table, task="build"),
             content_hash=content,
             versions={"labels/left": 0},
             learn=learn,
