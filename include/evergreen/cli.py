@@ -189,8 +189,8 @@ def _users(declared: Declared, names: Container[str]) -> Iterator[str]:
     for dataset in declared.valid_datasets:
         users = [model for model in declared.valid_models if dataset.name in model.data]
         if users and dataset.name in names:
-            told = ", ".join(f"{model.name} ({model.owner.name} <{model.owner.email}>)" for model in users)
-            yield f"{dataset.name}: used by {told}"
+            names_and_owners = ", ".join(f"{model.name} ({model.owner.name} <{model.owner.email}>)" for model in users)
+            yield f"{dataset.name}: used by {names_and_owners}"
 
 
 def _breaks(declared: Declared, against: Path, name: str | None) -> list[str]:

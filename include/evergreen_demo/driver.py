@@ -129,7 +129,7 @@ class Demo:
                 pass
         with self.clock.phase(f"backfilling {len(past)} days through Airflow"):
             backfill = self.runs.backfill(self.ids["ingest"], past[0], past[-1], WIDTH)
-            progress = lambda done: self.clock.count("backfill", done, len(past))  # noqa: E731
+            progress = lambda done: self.clock.count("backfill", done, len(past))  # noqa: E731 - one expression, used once
             self.runs.wait_for_backfill(backfill, self.ids["ingest"], len(past), progress)
 
     def train(self, last_day: date) -> None:

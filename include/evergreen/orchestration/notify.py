@@ -1,4 +1,6 @@
-"""Who is told when a task fails or warns: the model's owner, by the channels that EVERGREEN_ALERTS names."""
+"""Who hears of it when a task fails or warns: the owner of the model or dataset.
+
+The channels are those that EVERGREEN_ALERTS names."""
 
 from __future__ import annotations
 
@@ -144,9 +146,9 @@ def without_run(spec: DatasetSpec | ModelSpec, loop: str, what: str, command: st
     log.warning("%s <%s> is told: %s has no run of %s", spec.owner.name, spec.owner.email, dag_id, what)
     log.warning("Next step: %s", command)
     why = f"No run of {dag_id} worked on {what}, or none to its end: Airflow was down, the DAG paused, or a run failed."
-    told = {**context, "missing": f"{dag_id} {what}", "exception": f"{why}\nNext step: {command}"}
+    message = {**context, "missing": f"{dag_id} {what}", "exception": f"{why}\nNext step: {command}"}
     for channel in _channels(spec.owner.email, _MISSING, _WHY):
-        channel(told)
+        channel(message)
 
 
 async def late(name: str, of: str, context: dict[str, Any]) -> None:
@@ -177,14 +179,14 @@ def _late(name: str, of: str, context: Mapping[str, Any]) -> None:
     log = logging.getLogger("evergreen.alerts")
     log.error("%s <%s> is told: %s is late. %s", spec.owner.name, spec.owner.email, run["dag_id"], why)
     log.error("Next step: %s", next_step)
-    told = {
+    message = {
         "dag": DAG(run["dag_id"]),  # its templates are rendered with its filters
         "run_id": run["dag_run_id"],
         "exception": f"{why}\nNext step: {next_step}",
         "ti": SimpleNamespace(log_url=address),
     }
     for channel in _channels(spec.owner.email, _LATE, _WHY):
-        channel(told)
+        channel(message)
 
 
 def _channels(email: str, subject: str, text: str) -> list[BaseNotifier]:

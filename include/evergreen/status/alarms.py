@@ -31,8 +31,8 @@ def untold(name: str, loop: str, partitions: Sequence[str]) -> list[str]:
         connection.execute(
             f"delete from {TABLE.name} {of_loop} and not partition = any(%s)".encode(), [name, loop, list(partitions)]
         )
-        told = {alarm.partition for alarm in TABLE.select(connection, of_loop, [name, loop])}
-    return [partition for partition in partitions if partition not in told]
+        recorded = {alarm.partition for alarm in TABLE.select(connection, of_loop, [name, loop])}
+    return [partition for partition in partitions if partition not in recorded]
 
 
 def record(name: str, loop: str, partitions: Sequence[str]) -> None:

@@ -117,8 +117,8 @@ class Judge:
         left = [e for e, result in zip(applicable, at_once, strict=True) if result is None]
         run_id = gx.RunIdentifier(run_name=name, run_time=as_of)
         others = dict(zip(map(id, left), self._by_its_engine(left, table, name, run_id), strict=True)) if left else {}
-        found = {id(e): result or others[id(e)] for e, result in zip(applicable, at_once, strict=True)}
-        results = [found[id(expectation)] for expectation in _ordered(applicable, found)]
+        by_id = {id(e): result or others[id(e)] for e, result in zip(applicable, at_once, strict=True)}
+        results = [by_id[id(expectation)] for expectation in _ordered(applicable, by_id)]
         for each in results:
             if _ROWS not in each.result:
                 each.result = _about_table(each.result)

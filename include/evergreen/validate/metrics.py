@@ -165,16 +165,16 @@ def _greater(arguments: Mapping[str, Any], columns: Columns) -> Metrics | None:
     if first is None or second is None or ignored not in _IGNORED:
         return None
     one, other = (columns.missing(name) for name in names)
-    asked = ~_IGNORED[ignored](one, other)
+    compared = ~_IGNORED[ignored](one, other)
     right = first >= second if arguments.get("or_equal") else first > second
 
     def pairs(positions: np.ndarray) -> list[Any]:
         shown = positions[:MAX_RESULT_RECORDS]
         return list(zip(first.iloc[shown].values, second.iloc[shown].values, strict=True))
 
-    failing = asked & ~np.asarray(right, bool)
+    failing = compared & ~np.asarray(right, bool)
     return _failing("column_pair_values.a_greater_than_b", failing, pairs) | {
-        "column_pair_values.a_greater_than_b.filtered_row_count": int(asked.sum())
+        "column_pair_values.a_greater_than_b.filtered_row_count": int(compared.sum())
     }
 
 
