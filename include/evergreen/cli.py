@@ -8,24 +8,22 @@ import json
 import logging
 import os
 import shlex
-import signal
 import sys
 import traceback
 from collections.abc import Container, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from evergreen import cli_history, cli_rebuild, cli_status
+from evergreen import cli_history, cli_rebuild, cli_stack, cli_status
 from evergreen.cli_history import Described
 from evergreen.disk import told_when_full
 from evergreen.errors import EvergreenError, RunError, SpecError
 from evergreen.exposure import UMASK
 from evergreen.interval import CALENDAR, FIRST_DAY, LAST_DAY, Interval, days
 from evergreen.quoting import shown
-from evergreen.settings import home_folder, settings
+from evergreen.settings import settings
 
 if TYPE_CHECKING:
     from evergreen.spec.dataset import DatasetSpec
@@ -122,22 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--until", dest="last", metavar="STAGE", help="end after this stage")
     run.set_defaults(command=_run)
 
-    up = commands.add_parser("up", help="start the local stack and leave it running")
-    up.add_argument(
-        "parts",
-        nargs="*",
-        type=_part,
-        metavar="PART",
-        help="only these: postgres (always), mlflow, airflow, server, reports",
-    )
-    up.set_defaults(command=_up)
-    restart = commands.add_parser("restart", help="stop parts of the local stack and start them again")
-    restart.add_argument(
-        "parts", nargs="+", type=_part, metavar="PART", help="postgres, mlflow, airflow, server, reports"
-    )
-    restart.set_defaults(command=_restart)
-    commands.add_parser("down", help="stop the local stack").set_defaults(command=_down)
-    commands.add_parser("reset", help="stop the local stack and delete its data").set_defaults(command=_reset)
+    cli_stack.add(commands)
     commands.add_parser("airflow", help="run Airflow's own command on the local stack; what follows is Airflow's")
     for name, what in {
         "schema": "include/models/model.schema.json: the JSON Schema of model.yaml",
@@ -373,68 +356,6 @@ def _as_of(text: str) -> list[Interval]:
         return [Interval.before(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment)]
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{shown(text)} is not the end of {CALENDAR}") from error
-
-
-def _part(text: str) -> str:
-    from evergreen.local.services import PARTS
-
-    if text not in PARTS:
-        raise argparse.ArgumentTypeError(f"no part {shown(text)}; there are {', '.join(PARTS)}")
-    return text
-
-
-def _up(options: argparse.Namespace) -> int:
-    from evergreen.local import services, stack
-
-    parts = options.parts or services.PARTS
-    with _interruptible():
-        here = stack.up(only=parts)
-    for name, address in stack.addresses(here, parts).items():
-        print(f"{name:14}{address}")
-    if here.replay:
-        print(
-            "The model server takes a request's own `as_of`, as the demo left it; `EVERGREEN_REPLAY=0 make up` "
-            "ends that."
-        )
-    return 0
-
-
-def _restart(options: argparse.Namespace) -> int:
-    from evergreen.local import stack
-
-    with _interruptible():
-        here = stack.restart(options.parts)
-    for name, address in stack.addresses(here, options.parts).items():
-        print(f"{name:14}{address}")
-    return 0
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end a start alike, and say what they leave."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("\nInterrupted: what this command had started is stopped; what ran before it, runs.", file=sys.stderr)
-        raise SystemExit(130) from None
-
-
-def _down(_: argparse.Namespace) -> int:
-    from evergreen.local import stack
-
-    print("stopped: " + (", ".join(stack.down()) or "nothing was running"))
-    return 0
-
-
-def _reset(_: argparse.Namespace) -> int:
-    from evergreen.local import stack
-
-    home, left = home_folder(), stack.reset()
-    print(f"deleted: {home}")
-    for place in left:
-        print(f"left, for you to delete: {place}")
-    return 0
 
 
 def _airflow(arguments: Sequence[str]) -> NoReturn:

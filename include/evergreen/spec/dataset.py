@@ -14,6 +14,7 @@ from evergreen.spec.durations import Delay, Duration
 from evergreen.spec.kinds import ColumnType, FeatureType, KeyType
 from evergreen.spec.mistakes import DATA_FILE, FILE
 from evergreen.spec.partial import Declared
+from evergreen.spec.schedule import IngestSchedule
 
 MOST_ENTRIES = 200  # of sources, views and references of a model: each has files of its own
 NAME = r"^[a-z][a-z0-9_]{0,39}$"
@@ -160,36 +161,6 @@ class FeatureView(Declared):
     )
     freshness: Freshness | None = Field(default=None, description="how old they may be; default: any age")
     contract: str | None = Field(default=None, description="Great Expectations suite; default contracts/<view>.yaml")
-
-
-class IngestLate(Declared):
-    """How long a scheduled run of a dataset may take until its owner hears that it is late: counted from when the last
-    batch of its interval is complete, or from when the run was made, if that is later."""
-
-    ingest: Delay = Field(default=timedelta(hours=3), json_schema_extra={"default": "3h"}, description="of ingest")
-
-
-class IngestSchedule(Declared):
-    """When a dataset's loop runs by itself: a five-field cron in UTC.
-
-    A scheduled run begins when its interval is over, and then waits for its batches. A backfill, and a run by hand,
-    waits for nothing.
-    """
-
-    ingest: str = Field(default="0 0 * * *", description="once per day, since an interval is one day in UTC")
-    wait: Delay = Field(
-        default=timedelta(hours=6),
-        json_schema_extra={"default": "6h"},
-        description="how long a scheduled run waits, from its start or when its batches are complete; then it fails",
-    )
-    late: IngestLate = IngestLate()
-    catch_up: bool = Field(
-        default=True,
-        description=(
-            "it also runs for the intervals since its last run that went by while Airflow was down or the DAG paused, "
-            "oldest first"
-        ),
-    )
 
 
 class DatasetSpec(Folder):

@@ -13,7 +13,8 @@ from evergreen.errors import SpecError
 from evergreen.spec.dataset import DatasetSpec, Entity, FeatureView
 from evergreen.spec.mistakes import FILE, Mistake, nearest, one_of
 from evergreen.spec.partial import stated_or
-from evergreen.spec.schema import Late, ModelSpec, Schedule, Tables, UsingModel
+from evergreen.spec.schedule import Late, Schedule
+from evergreen.spec.schema import ModelSpec, Tables, UsingModel
 
 ALL = "*"
 _OWN = ("model", "description", "owner", "request", "label", "split", "families", "search", "gates", "rollout")

@@ -7,7 +7,7 @@ This module is the shape of `model.yaml`; `spec.rules` checks what the shape can
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,18 +23,17 @@ from evergreen.spec.dataset import (
     Entity,
     FeatureView,
     Folder,
-    IngestLate,
-    IngestSchedule,
     Name,
     Owner,
     Reference,
     Source,
 )
-from evergreen.spec.durations import Delay, Duration
+from evergreen.spec.durations import Duration
 from evergreen.spec.kinds import FeatureType, KeyType
 from evergreen.spec.mistakes import FILE
 from evergreen.spec.partial import Declared
 from evergreen.spec.problem import MEASURES, MOST_CLASSES, LabelType, Measure, MetricName, Problem, problem
+from evergreen.spec.schedule import IngestSchedule, ModelSchedule, Schedule
 
 # Of a class: clients, tables and pages show it as it is.
 ClassName = Annotated[str, Field(pattern=r"^\w([\w .+/-]{0,38}\w)?$")]
@@ -50,70 +49,6 @@ class _FamiliesSchema:
     @staticmethod
     def __get_pydantic_json_schema__(core_schema: Any, handler: Any) -> dict[str, Any]:
         return families.json_schema()
-
-
-class ModelLate(Declared):
-    """How long a scheduled run of a model may take until its owner hears that it is late: counted as for ingest."""
-
-    train: Delay = Field(default=timedelta(hours=12), json_schema_extra={"default": "12h"}, description="of train")
-    monitor: Delay = Field(default=timedelta(hours=4), json_schema_extra={"default": "4h"}, description="of monitor")
-
-
-class Late(IngestLate, ModelLate):
-    """How long a scheduled run may take until its owner hears that it is late: counted from when the last batch of its
-    interval is complete, or from when the run was made, if that is later."""
-
-
-class Schedule(Declared):
-    """When each loop runs by itself: five-field crons in UTC.
-
-    A scheduled run begins when its interval is over, and then waits for what comes later: ingest for its batches, train
-    and monitor for their last day to be ingested. A backfill, and a run by hand, waits for nothing.
-    """
-
-    ingest: str = Field(default="0 0 * * *", description="once per day, since an interval is one day in UTC")
-    train: str = Field(description="routine retraining; the monitor triggers more")
-    monitor: str = Field(default="0 0 * * *", description="once per day")
-    wait: Delay = Field(
-        default=timedelta(hours=6),
-        json_schema_extra={"default": "6h"},
-        description=(
-            "how long a scheduled run waits for late data, from its start or from complete_after; then ingest fails, "
-            "and train and monitor go on without the day"
-        ),
-    )
-    late: Late = Late()
-    catch_up: bool = Field(
-        default=True,
-        description=(
-            "ingest and monitor also run for the intervals since their last run that went by while Airflow was down "
-            "or the DAG paused, oldest first; train knows their data anyhow"
-        ),
-    )
-
-
-class ModelSchedule(Declared):
-    """When the loops of a model of datasets run by themselves: five-field crons in UTC.
-
-    A scheduled run begins when its interval is over, and then waits until every dataset has ingested it. A run by hand
-    waits for nothing.
-    """
-
-    train: str = Field(description="routine retraining; the monitor triggers more")
-    monitor: str = Field(default="0 0 * * *", description="once per day")
-    wait: Delay = Field(
-        default=timedelta(hours=6),
-        json_schema_extra={"default": "6h"},
-        description="how long a scheduled run waits for the interval's data; then it goes on without it",
-    )
-    late: ModelLate = ModelLate()
-    catch_up: bool = Field(
-        default=True,
-        description=(
-            "monitor also runs for the intervals since its last run that went by while Airflow was down or the DAG "
-            "paused, oldest first; train knows their data anyhow"
-        ),
-    )
 
 
 class Request(Declared):
