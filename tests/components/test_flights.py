@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evergreen.features import computing, historical, rules
+from evergreen.features import computing, historical, objects, rules
 from evergreen.interval import Interval
 from evergreen.lake import tables
 from evergreen.lake.schema import LABELS
@@ -102,6 +102,7 @@ def test_refitting_each_day_learns_what_was_known_that_morning_and_nothing_later
         model.fit(rows.inputs(spec.feature_types, frame), frame[spec.label.name])
         return model.predict_proba(requests)[:, 1]
 
+    objects.ensure_applied(spec)  # as a training does
     requests = rows.inputs(spec.feature_types, known("2013-02-10").head(40))
     moments = pd.Series(pd.to_datetime([f"{tenth}T09:00Z"] * 20 + [f"{last}T23:00Z"] * 20))
     probabilities = report._refitted(spec, "logistic_regression", parameters, moments, requests)
