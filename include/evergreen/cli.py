@@ -319,15 +319,10 @@ def _declared(name: str, loop: str) -> DatasetSpec | ModelSpec:
 
 def _commands(options: argparse.Namespace, left: Sequence[Interval]) -> Iterator[str]:
     """The commands that run the days that are left: one for each stretch of days."""
-    stretches: list[list[Interval]] = []
-    for interval in left:
-        if stretches and stretches[-1][-1].end == interval.start:
-            stretches[-1].append(interval)
-        else:
-            stretches.append([interval])
-    for stretch in stretches:
-        days = stretch[0].partition + (f"..{stretch[-1].partition}" if len(stretch) > 1 else "")
-        chosen = {"--day": days, "--from": options.first, "--until": options.last}
+    from evergreen.status import rules
+
+    for first, last in rules.stretches(left):
+        chosen = {"--day": rules.from_to(first, last), "--from": options.first, "--until": options.last}
         given = [text for name, value in chosen.items() if value for text in (name, value)]
         yield "  " + shlex.join(["evergreen", "run", options.model, options.loop, *given])
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from evergreen.quoting import shown
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    from evergreen.cli_history import Commands
 
 
 def add(commands: Commands) -> None:

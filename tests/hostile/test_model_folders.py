@@ -24,7 +24,7 @@ from evergreen.loops.wire import LoopName
 from evergreen.settings import PROJECT
 from evergreen.spec import files
 from evergreen.spec.dataset import DatasetSpec
-from evergreen.spec.load import Declared, load_each, load_spec
+from evergreen.spec.load import Declared, load, load_spec
 from evergreen.spec.schema import ModelSpec
 from tests.hostile.moving import moving
 
@@ -273,7 +273,7 @@ def models(tmp_path: Path) -> Path:
     folder = tmp_path / "models"
     for name in (SOUND, HOSTILE):
         _copied(folder, name)
-    assert {name: type(outcome) for name, outcome in load_each(folder).items()} == {
+    assert {name: type(outcome) for name, outcome in load(folder).models.items()} == {
         SOUND: ModelSpec,
         HOSTILE: ModelSpec,
     }
@@ -299,7 +299,7 @@ def test_the_folder_is_told_and_the_others_are_there(name: str, models: Path) ->
     attack, said = ATTACKS[name]
     attack(models / HOSTILE)
     with _soon(name):
-        outcomes = load_each(models)
+        outcomes = load(models).models
     assert isinstance(outcomes[SOUND], ModelSpec)
     error = outcomes[HOSTILE]
     assert isinstance(error, SpecError)
@@ -314,7 +314,7 @@ def test_the_folder_is_told_and_the_others_are_there(name: str, models: Path) ->
 @pytest.mark.parametrize("name", NAMES)
 def test_a_folder_with_a_strange_name_costs_itself_alone(name: str, models: Path) -> None:
     (models / HOSTILE).rename(models / name)
-    outcomes = load_each(models)
+    outcomes = load(models).models
     assert isinstance(outcomes[SOUND], ModelSpec)
     for folder, outcome in outcomes.items():
         assert folder == SOUND or isinstance(outcome, SpecError)
@@ -323,7 +323,7 @@ def test_a_folder_with_a_strange_name_costs_itself_alone(name: str, models: Path
 
 def test_a_folder_whose_name_is_no_text_costs_itself_alone(models: Path) -> None:
     (models / HOSTILE).rename(models / os.fsdecode(b"a\xff\xfe"))
-    outcomes = load_each(models)
+    outcomes = load(models).models
     assert isinstance(outcomes.pop(SOUND), ModelSpec)
     (error,) = outcomes.values()
     str(error).encode()
@@ -350,7 +350,7 @@ def test_whatever_reading_raises_is_that_folders_error(
         return really(path, mount)
 
     monkeypatch.setattr(files, "_content", read)
-    outcomes = load_each(models)
+    outcomes = load(models).models
     assert isinstance(outcomes[SOUND], ModelSpec)
     assert isinstance(outcomes[HOSTILE], SpecError)
     with pytest.raises(SpecError):
@@ -361,9 +361,9 @@ def test_a_file_that_cannot_be_opened_is_told() -> None:
     """As another user than root, to whom everything is open; in a folder of its own, which that user can reach."""
     code = (
         "import os, sys; sys.path.insert(0, sys.argv[2])\n"
-        "from pathlib import Path\nfrom evergreen.spec.load import load_each\n"
+        "from pathlib import Path\nfrom evergreen.spec.load import load\n"
         "os.getuid() or os.setuid(65534)\n"
-        "print({name: type(outcome).__name__ for name, outcome in load_each(Path(sys.argv[1])).items()})\n"
+        "print({name: type(outcome).__name__ for name, outcome in load(Path(sys.argv[1])).models.items()})\n"
     )
     with tempfile.TemporaryDirectory() as place:
         models = Path(place)
@@ -388,7 +388,7 @@ def test_links_within_the_mount_are_followed(models: Path, tmp_path: Path) -> No
         shutil.rmtree(at) if at.is_dir() else at.unlink()
         at.symlink_to(f"..data/files/{name}")
     (tmp_path / "current").symlink_to("models")
-    assert {type(outcome) for outcome in load_each(tmp_path / "current").values()} == {ModelSpec}
+    assert {type(outcome) for outcome in load(tmp_path / "current").models.values()} == {ModelSpec}
 
 
 def test_a_link_that_is_put_in_place_while_it_is_read_is_not_followed(models: Path) -> None:
@@ -554,7 +554,7 @@ def _hold(models: Path, seed: int) -> None:
     shutil.rmtree(models / HOSTILE, ignore_errors=True)
     _mutilated(_copied(models, HOSTILE), seed)
     with _soon(f"seed {seed}"):
-        outcomes = load_each(models)
+        outcomes = load(models).models
     assert isinstance(outcomes[SOUND], ModelSpec), f"seed {seed}"
     outcome = outcomes[HOSTILE]
     if isinstance(outcome, ModelSpec):
@@ -603,7 +603,7 @@ def test_a_valid_folder_cannot_take_an_entity_from_those_that_share_it(models: P
     for path in taking.rglob("*"):
         if path.is_file():
             path.write_text(path.read_text().replace("reader_id", "person_id"))
-    outcomes = load_each(models)
+    outcomes = load(models).models
     assert {name: type(outcome) for name, outcome in outcomes.items()} == {
         "a_first_name": SpecError,
         HOSTILE: ModelSpec,

@@ -22,7 +22,7 @@ from evergreen.families import OURS, family
 from evergreen.spec.contract import load_contract
 from evergreen.spec.durations import Duration, duration_text
 from evergreen.spec.families import space
-from evergreen.spec.load import load_all, load_spec
+from evergreen.spec.load import load, load_spec
 from evergreen.spec.schema import ModelSpec
 
 SPECS = Path(__file__).parents[1] / "specs"
@@ -706,7 +706,8 @@ def test_an_invalid_folder_costs_only_its_own_model(tmp_path: Path) -> None:
     (tmp_path / "model.schema.json").write_text("{}")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "model.yaml").write_bytes(b"\xff\x00")
-    specs, errors = load_all(tmp_path)
+    declared = load(tmp_path)
+    specs, errors = declared.valid_models, declared.errors
     assert [spec.model for spec in specs] == ["channels", "parcels", "refunds", "renewals"]
     assert [error.doing.rpartition("/")[2] for error in errors] == ["broken", "empty", "five_mistakes"]
     assert all(isinstance(error, PermanentError) for error in errors)
@@ -717,7 +718,8 @@ def test_models_that_share_an_entity_share_its_key(tmp_path: Path) -> None:
     shutil.copytree(SPECS / "valid", tmp_path, dirs_exist_ok=True)
     text = (tmp_path / "renewals" / "model.yaml").read_text()
     (tmp_path / "renewals" / "model.yaml").write_text(text.replace("name: reader\n", "name: order\n"))
-    specs, errors = load_all(tmp_path)
+    declared = load(tmp_path)
+    specs, errors = declared.valid_models, declared.errors
     assert [spec.model for spec in specs] == ["channels", "parcels", "refunds"]
     assert "order by reader_id (string)" in str(errors[0]) and "order by order_id (int), as in refunds" in str(
         errors[0]
@@ -726,7 +728,8 @@ def test_models_that_share_an_entity_share_its_key(tmp_path: Path) -> None:
 
 def test_no_folder_names_those_that_there_are() -> None:
     assert "write renewals" in mistakes_of(SPECS / "valid" / "renewal")
-    assert load_all(SPECS / "nowhere") == ([], [])
+    nothing = load(SPECS / "nowhere")
+    assert (nothing.valid_models, nothing.errors) == ([], [])
 
 
 # properties

@@ -25,6 +25,12 @@ def spec(last_day: date | None = None) -> DatasetSpec:
     return DatasetSpec.model_construct(dataset="probe", first_day=FIRST, last_day=last_day)
 
 
+def missing(
+    calendar: Calendar, first: Interval, last: Interval, done: set[str], now: datetime, grace: timedelta
+) -> list[Interval]:
+    return rules.by_state(calendar, calendar.between(first, last), done, now, grace)["missing"]
+
+
 def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
@@ -33,8 +39,7 @@ def at(text: str) -> datetime:
 def test_an_interval_is_missing_if_it_is_not_done_and_both_its_grace_and_its_successor_are_over(
     now: datetime, grace: timedelta, done: set[str]
 ) -> None:
-    missing = rules.missing(CALENDAR, ALL[0], ALL[-1], done, now, grace)
-    assert missing == [
+    assert missing(CALENDAR, ALL[0], ALL[-1], done, now, grace) == [
         interval
         for interval in ALL
         if interval.partition not in done and now >= interval.end + grace and now >= interval.end + timedelta(days=1)
@@ -45,9 +50,9 @@ def test_an_interval_is_missing_if_it_is_not_done_and_both_its_grace_and_its_suc
 def test_time_alone_finds_nothing_and_loses_nothing(
     now: datetime, grace: timedelta, done: set[str], later: int
 ) -> None:
-    before = rules.missing(CALENDAR, ALL[0], ALL[-1], done, now, grace)
-    assert set(before) <= set(rules.missing(CALENDAR, ALL[0], ALL[-1], done, now + timedelta(hours=later), grace))
-    assert not rules.missing(CALENDAR, ALL[0], ALL[-1], done | {interval.partition for interval in before}, now, grace)
+    before = missing(CALENDAR, ALL[0], ALL[-1], done, now, grace)
+    assert set(before) <= set(missing(CALENDAR, ALL[0], ALL[-1], done, now + timedelta(hours=later), grace))
+    assert not missing(CALENDAR, ALL[0], ALL[-1], done | {interval.partition for interval in before}, now, grace)
 
 
 @given(now=MOMENTS, grace=st.integers(0, 23).map(lambda hours: timedelta(hours=hours)), done=DONE)
@@ -100,7 +105,7 @@ def test_of_any_calendar_exactly_what_was_lost_long_enough_ago_is_missing(
     while len(every) < 100:
         every.append(calendar.after(every[-1]))
     done = {each.partition for number, each in enumerate(every) if number not in lost}
-    assert rules.missing(calendar, every[0], every[-1], done, now, grace) == [
+    assert missing(calendar, every[0], every[-1], done, now, grace) == [
         each
         for number, each in enumerate(every)
         if number in lost and now >= each.end + grace and now >= calendar.after(each).end

@@ -29,9 +29,7 @@ def of_view(spec: DatasetSpec, view: str, day: Interval) -> dict[str, rules.Due]
 
 def reach(spec: DatasetSpec, view: str, day: Interval) -> datetime | None:
     """The newest row that a day's batches of the view's sources have had from after it; None: none has had one."""
-    key = day.partition
-    entries = (catalogue.published(RAW.of(spec.name, source), [key]).get(key) for source in spec.features[view].sources)
-    return max((entry.reaches for entry in entries if entry is not None and entry.reaches is not None), default=None)
+    return catalogue.reach([RAW.of(spec.name, source) for source in spec.features[view].sources], day.partition)
 
 
 def of_label(spec: ModelSpec, spans: Sequence[rules.Span]) -> dict[str, rules.Due]:

@@ -106,10 +106,11 @@ def read(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> list[dict[st
                 next_step=f"ingest an interval of {', '.join(spec.data or [spec.model])}, or `feast apply`",
             ) from error
     answers = []
-    names = [list(declared.features) for declared in spec.features.values()]
     for rows in zip(*views, strict=True):
         features = {
-            name: stored.get(name) for (_, stored), of_view in zip(rows, names, strict=True) for name in of_view
+            name: stored.get(name)
+            for (_, stored), (_, names) in zip(rows, wanted.values(), strict=True)
+            for name in names
         }
         times = [at and at.astimezone(UTC) for at, _ in rows]
         answers.append(

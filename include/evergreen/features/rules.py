@@ -70,7 +70,7 @@ def feature_spans(spec: DatasetSpec, view: str, day: Interval, reach: datetime |
 
 def label_spans(spec: ModelSpec, day: Interval) -> list[Span]:
     """The label partitions whose outcome or starting point lies in `day`, oldest first."""
-    return _spans(spec, day, day.end - day.start + spec.asking.look_back, spec.label.horizon)
+    return _spans(spec, day, _before_label(spec, day), spec.label.horizon)
 
 
 def mature_label_spans(spec: ModelSpec, as_of: datetime) -> list[Span]:
@@ -78,12 +78,15 @@ def mature_label_spans(spec: ModelSpec, as_of: datetime) -> list[Span]:
     a prediction of theirs lies within the training's window."""
     since, matured = as_of - spec.split.window, as_of - spec.label.horizon
     return [
-        span
+        _span(spec, owner, _before_label(spec, owner), spec.label.horizon)
         for owner in days(max(spec.first_day, (since - DAY).date()), matured.date())
         if since <= owner.end <= matured
-        for span in label_spans(spec, owner)
-        if span.interval == owner
     ]
+
+
+def _before_label(spec: ModelSpec, owner: Interval) -> timedelta:
+    """How far before its end the queries of a label partition see."""
+    return owner.end - owner.start + spec.asking.look_back
 
 
 def _spans(
@@ -92,16 +95,23 @@ def _spans(
     """The intervals `i` of the grid that `day` lies on, where `[i.end - before, i.end + after)` overlaps `day`, or what
     lies between it and its reach."""
     step = day.end - day.start
-    first = spec.first_day.isoformat()
-    back, ahead = -(-before // step), -(-after // step)  # whole intervals, rounded up
+    back, ahead = _whole(before, step), _whole(after, step)
     further = 0 if reach is None or reach < day.end else (reach - day.end) // step + 1
-    spans = []
-    for owner in (_shift(day, n) for n in range(-ahead, back + further)):
-        if owner.partition >= first:
-            seen = (_shift(owner, n).partition for n in range(1 - back, ahead + 1))
-            days = tuple(partition for partition in seen if partition >= first)
-            spans.append(Span(owner, owner.end - before, owner.end + after, days))
-    return spans
+    owners = (_shift(day, n) for n in range(-ahead, back + further))
+    return [_span(spec, owner, before, after) for owner in owners if owner.partition >= spec.first_day.isoformat()]
+
+
+def _span(spec: DatasetSpec | ModelSpec, owner: Interval, before: timedelta, after: timedelta) -> Span:
+    """The span `[owner.end - before, owner.end + after)`, with the days of data that it touches."""
+    step = owner.end - owner.start
+    seen = (_shift(owner, n).partition for n in range(1 - _whole(before, step), _whole(after, step) + 1))
+    days = tuple(partition for partition in seen if partition >= spec.first_day.isoformat())
+    return Span(owner, owner.end - before, owner.end + after, days)
+
+
+def _whole(time: timedelta, step: timedelta) -> int:
+    """Intervals, rounded up."""
+    return -(-time // step)
 
 
 def with_reaching(spans: Iterable[Span], reaches: Mapping[str, Mapping[str, datetime]]) -> list[Span]:

@@ -81,6 +81,15 @@ def newest(table: TableId, before: str | None = None) -> str | None:
     return None if row is None else row[0]
 
 
+def reach(tables: Sequence[TableId], partition: str) -> datetime | None:
+    """The newest row that a partition of some tables of a layer has had from after its own interval."""
+    ((model, layer),) = {(table.of, table.layer) for table in tables}
+    query = "select max(reaches) from partitions where model = %s and layer = %s and name = any(%s) and partition = %s"
+    with connect() as connection:
+        row = connection.execute(query, [model, layer, [table.name for table in tables], partition]).fetchone()
+    return None if row is None else row[0]
+
+
 def counts(tables: Sequence[TableId]) -> dict[str, int]:
     """The rows of some tables of a layer by partition, in order, but for partitions without any."""
     ((model, layer),) = {(table.of, table.layer) for table in tables}
@@ -100,14 +109,15 @@ def content_hash(table: pa.Table) -> str:
     return _combined(table.schema, _row_hashes(table))
 
 
-def content_hashes(table: pa.Table, partitions: Sequence[str]) -> dict[str, str]:
-    """The content hash of each partition's rows alone.
+def content_hashes(table: pa.Table, partitions: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """The content hash of a table, and that of each partition's rows alone: every row is hashed once.
 
     Args:
         partitions: of each row.
     """
     hashes, (keys, of_row) = _row_hashes(table), np.unique(np.asarray(partitions, dtype=object), return_inverse=True)
-    return {str(key): _combined(table.schema, hashes[of_row == number]) for number, key in enumerate(keys)}
+    by_partition = {str(key): _combined(table.schema, hashes[of_row == number]) for number, key in enumerate(keys)}
+    return _combined(table.schema, hashes), by_partition
 
 
 def _row_hashes(table: pa.Table) -> npt.NDArray[np.uint64]:

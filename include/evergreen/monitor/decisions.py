@@ -10,10 +10,8 @@ from evergreen.history import ledger, story
 from evergreen.history.events import Decided
 from evergreen.history.story import Entry
 from evergreen.monitor import takeover
-from evergreen.monitor.rules import Decision
+from evergreen.monitor.rules import JOINED, Decision
 from evergreen.run import Run
-
-_JOINED = "; "
 
 
 def keep(run: Run, decision: Decision) -> Decision:
@@ -47,7 +45,7 @@ def recorded(run: Run, decision: Decision, *, id: str) -> Decided:
         model=run.spec.model,
         as_of=decision.end,
         actor=run.actor,
-        reason=_JOINED.join(decision.reasons),
+        reason=JOINED.join(decision.reasons),
         decision_id=decision.id,
         start=decision.start,
         end=decision.end,
@@ -73,7 +71,7 @@ def restored(event: Decided) -> Decision:
         drifted=bool(event.drifted),
         incident=bool(event.incident),
         changed_at=event.changed_at,
-        reasons=tuple(event.reason.split(_JOINED)),
+        reasons=tuple(event.reason.split(JOINED)),
         evidence=event.evidence,
     )
 

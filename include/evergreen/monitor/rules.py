@@ -19,6 +19,8 @@ from evergreen.handovers.monitor import Action
 from evergreen.spec.rules.days import BUDGET_PERIOD
 from evergreen.spec.schema import ModelSpec, Monitoring
 
+JOINED = "; "  # between the reasons of a decision, where they are one text
+
 
 @dataclass(frozen=True)
 class Findings:

@@ -16,6 +16,7 @@ from evergreen.history.events import Decided
 from evergreen.history.story import Entry
 from evergreen.lake import tables
 from evergreen.lake.schema import TableId
+from evergreen.monitor.rules import JOINED
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def _event(model: str, row: dict[str, Any], entries: Sequence[Entry]) -> Decided
         model=model,
         as_of=row["end"],
         actor=_ACTOR,
-        reason="; ".join(json.loads(row["reasons"])),
+        reason=JOINED.join(json.loads(row["reasons"])),
         taken_over=True,
         decision_id=row["id"],
         start=row["start"],

@@ -26,6 +26,7 @@ from evergreen.monitor import stages as monitoring
 from evergreen.orchestration import assets
 from evergreen.orchestration.deadlines import of_late
 from evergreen.orchestration.failures import LONGEST_DELAY, RETRIES, RETRY_DELAY, RETRY_POLICY
+from evergreen.orchestration.identity import dag_id
 from evergreen.orchestration.notify import RUNBOOK, of_failures, of_timeouts, of_warnings
 from evergreen.orchestration.operator import Awaits, StageOperator, StartOperator
 from evergreen.orchestration.timetable import IntervalsUntil
@@ -170,11 +171,6 @@ _OPTIONS: Mapping[Stage, Options] = {
     monitoring.decide: Options(outlet=assets.decisions),
     monitoring.alert: Options(tells=True),
 }
-
-
-def dag_id(name: str, loop: LoopName) -> str:
-    """The id of one loop of a dataset or model."""
-    return f"{name}__{loop}"
 
 
 @dataclass(frozen=True)

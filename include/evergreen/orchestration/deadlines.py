@@ -14,12 +14,14 @@ from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import BaseDeadlineReference, DeadlineAlert
 
 from evergreen.ingest.rules import delay
+from evergreen.interval import Interval
 from evergreen.loops.wire import LoopName
 from evergreen.loops.wiring import LOOPS
 from evergreen.orchestration import notify
 from evergreen.orchestration.identity import kind
 from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.schema import ModelSpec
+from evergreen.status.rules import overtaken
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -48,7 +50,7 @@ class IntervalComplete(BaseDeadlineReference):
 
     def begins(self, kind: str, start: datetime, end: datetime, now: datetime) -> datetime | None:
         """The moment, of a run of this kind over `[start, end)` that is made now."""
-        caught_up = now >= end + (end - start)
+        caught_up = overtaken(Interval(start, end), now)
         return None if kind != "scheduled" or caught_up else max(end + self.delay, now)
 
     def serialize_reference(self) -> dict[str, Any]:

@@ -181,6 +181,11 @@ def _unreadable(model: str, name: str, text: object, expected: str) -> RunError:
     )
 
 
+def dag_id(name: str, loop: str) -> str:
+    """The id of one loop of a dataset or model."""
+    return f"{name}__{loop}"
+
+
 def kind(dag_run: Any) -> str:
     """scheduled, backfill, manual, …"""
     return str(getattr(dag_run.run_type, "value", dag_run.run_type))

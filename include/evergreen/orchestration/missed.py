@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from evergreen.interval import Interval
 from evergreen.orchestration import notify
-from evergreen.orchestration.identity import kind
+from evergreen.orchestration.identity import dag_id, kind
 from evergreen.run import AnyRun
 from evergreen.settings import settings
 from evergreen.spec.dataset import DatasetSpec
@@ -35,15 +35,15 @@ def look(run: AnyRun, context: Mapping[str, Any]) -> None:
     """
     from evergreen.status import alarms
 
-    now, length = datetime.now(UTC), run.interval.end - run.interval.start
-    if kind(context["dag_run"]) != "scheduled" or now >= run.interval.end + length:
+    now = datetime.now(UTC)
+    if kind(context["dag_run"]) != "scheduled" or rules.overtaken(run.interval, now):
         return
     for spec, loop, missing in _missing(run, now):
         if missing:
             log.warning("%s of %s is missing: %s", loop, spec.name, rules.text(missing))
         wanted = set(alarms.untold(spec.name, loop, [interval.partition for interval in missing]))
         untold = [interval for interval in missing if interval.partition in wanted]
-        untold = _without_run(untold, f"{spec.name}__{loop}", context["ti"])
+        untold = _without_run(untold, dag_id(spec.name, loop), context["ti"])
         if untold:
             _tell(spec, loop, untold, context)
 
@@ -72,12 +72,12 @@ def _tell(
         alarms.record(spec.name, loop, [interval.partition for interval in missing])
 
 
-def _without_run(intervals: Sequence[Interval], dag_id: str, ti: Any) -> list[Interval]:
+def _without_run(intervals: Sequence[Interval], of_dag: str, ti: Any) -> list[Interval]:
     """Those that no run works on now, or will when its turn comes."""
 
     def active(some: Sequence[Interval]) -> int:
         count: int = ti.get_dr_count(
-            dag_id=dag_id, logical_dates=[each.start for each in some], states=["queued", "running"]
+            dag_id=of_dag, logical_dates=[each.start for each in some], states=["queued", "running"]
         )
         return count
 

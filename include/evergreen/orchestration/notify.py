@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, BaseNotifier
 
 from evergreen.errors import SpecError
+from evergreen.orchestration.identity import dag_id
 from evergreen.settings import settings
 from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.impact import missed
@@ -141,12 +142,12 @@ def of_timeouts(spec: DatasetSpec | ModelSpec) -> list[BaseNotifier]:
 
 def without_run(spec: DatasetSpec | ModelSpec, loop: str, what: str, command: str, context: Mapping[str, Any]) -> None:
     """Tell the owner of intervals that no run of a loop worked on; the run that noticed it goes on."""
-    dag_id = f"{spec.name}__{loop}"
+    of_dag = dag_id(spec.name, loop)
     log = logging.getLogger("evergreen.alerts")
-    log.warning("%s <%s> is told: %s has no run of %s", spec.owner.name, spec.owner.email, dag_id, what)
+    log.warning("%s <%s> is told: %s has no run of %s", spec.owner.name, spec.owner.email, of_dag, what)
     log.warning("Next step: %s", command)
-    why = f"No run of {dag_id} worked on {what}, or none to its end: Airflow was down, the DAG paused, or a run failed."
-    message = {**context, "missing": f"{dag_id} {what}", "exception": f"{why}\nNext step: {command}"}
+    why = f"No run of {of_dag} worked on {what}, or none to its end: Airflow was down, the DAG paused, or a run failed."
+    message = {**context, "missing": f"{of_dag} {what}", "exception": f"{why}\nNext step: {command}"}
     for channel in _channels(spec.owner.email, _MISSING, _WHY):
         channel(message)
 

@@ -14,6 +14,7 @@ from evergreen.features import online_values
 from evergreen.quoting import shown
 from evergreen.serve.loaded import Loaded
 from evergreen.serve.predictions import Prediction
+from evergreen.spec.dataset import Freshness
 from evergreen.spec.schema import ModelSpec
 from evergreen.status.rules import age_text, is_stale
 
@@ -36,17 +37,18 @@ def answer(loaded: Loaded, entities: Sequence[Mapping[str, Any]], request_id: st
     spec, key = loaded.spec, loaded.spec.entity.key
     inputs = list(spec.asking.inputs)
     online = online_values.read(spec, entities)
-    stale = [_stale(spec, values["views_at"], as_of) for values in online]
+    bounds = {view: declared.freshness for view, declared in spec.features.items() if declared.freshness is not None}
+    stale = [_stale(bounds, values["views_at"], as_of) for values in online]
     refused = {
-        at: f"{key} {shown(entity[key])}: {_refusal(spec, views)}"
+        at: f"{key} {shown(entity[key])}: {_refusal(bounds, views)}"
         for at, (entity, views) in enumerate(zip(entities, stale, strict=True))
-        if _of(spec, views, "refuse")
+        if _of(bounds, views, "refuse")
     }
     known = [
         at for at, values in enumerate(online) if at not in refused and (values["features_at"] is not None or inputs)
     ]
     features = {
-        at: online[at]["features"] | _nulls(spec, stale[at]) | {name: entities[at][name] for name in inputs}
+        at: online[at]["features"] | _nulls(spec, bounds, stale[at]) | {name: entities[at][name] for name in inputs}
         for at in known
     }
     answers = spec.problem.answers(loaded.predict(list(features.values()))) if known else []
@@ -100,26 +102,28 @@ def answer(loaded: Loaded, entities: Sequence[Mapping[str, Any]], request_id: st
     )
 
 
-def _stale(spec: ModelSpec, views_at: Mapping[str, datetime | None], as_of: datetime) -> dict[str, timedelta]:
+def _stale(
+    bounds: Mapping[str, Freshness], views_at: Mapping[str, datetime | None], as_of: datetime
+) -> dict[str, timedelta]:
     """The views whose features of an entity are older than their bound at the moment of the prediction, each with
     their age. A view that has none of the entity is no matter of age."""
-    ages = {view: as_of - at for view, at in views_at.items() if at is not None}
-    return {view: age for view, age in ages.items() if is_stale(spec.features[view].freshness, age)}
+    ages = {view: as_of - at for view in bounds if (at := views_at[view]) is not None}
+    return {view: age for view, age in ages.items() if is_stale(bounds[view], age)}
 
 
-def _of(spec: ModelSpec, stale: Iterable[str], beyond: str) -> list[str]:
+def _of(bounds: Mapping[str, Freshness], stale: Iterable[str], beyond: str) -> list[str]:
     """Those of the stale views whose spec says this of older features."""
-    return [view for view in stale if (fresh := spec.features[view].freshness) is not None and fresh.beyond == beyond]
+    return [view for view in stale if bounds[view].beyond == beyond]
 
 
-def _nulls(spec: ModelSpec, stale: Iterable[str]) -> dict[str, None]:
+def _nulls(spec: ModelSpec, bounds: Mapping[str, Freshness], stale: Iterable[str]) -> dict[str, None]:
     """The features that are left out, since they are too old."""
-    return {name: None for view in _of(spec, stale, "nulls") for name in spec.features[view].features}
+    return {name: None for view in _of(bounds, stale, "nulls") for name in spec.features[view].features}
 
 
-def _refusal(spec: ModelSpec, stale: Mapping[str, timedelta]) -> str:
+def _refusal(bounds: Mapping[str, Freshness], stale: Mapping[str, timedelta]) -> str:
     """Why there is no prediction."""
-    old = ", ".join(f"{view} ({age_text(stale[view])} old)" for view in _of(spec, stale, "refuse"))
+    old = ", ".join(f"{view} ({age_text(stale[view])} old)" for view in _of(bounds, stale, "refuse"))
     return f"features too old to predict with: {old}"
 
 

@@ -4,6 +4,7 @@ its data declares itself. Frozen, strict, no unknown keys.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -27,14 +28,14 @@ class Folder(Declared):
     _folder: Path = PrivateAttr(default=Path())
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """The folder's name."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def file(self) -> str:
         """The file at its head."""
-        raise NotImplementedError
 
     @property
     def folder(self) -> Path:

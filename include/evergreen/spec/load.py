@@ -106,17 +106,6 @@ def load(models: Path, data: Path | None = None, *, deep: bool = False) -> Decla
     return Declared({**datasets, **own}, specs)
 
 
-def load_all(models: Path, data: Path | None = None) -> tuple[list[ModelSpec], list[SpecError]]:
-    """The valid models, by name, and an error for each folder of a model or dataset that has mistakes."""
-    declared = load(models, data)
-    return declared.valid_models, declared.errors
-
-
-def load_each(models: Path, data: Path | None = None, *, deep: bool = False) -> dict[str, ModelSpec | SpecError]:
-    """What becomes of each model folder, by the folder's name; `deep` as in `load_spec`."""
-    return load(models, data, deep=deep).models
-
-
 def load_spec(folder: Path, data: Path | None = None, *, deep: bool = False) -> ModelSpec:
     """The model of one folder, with what it uses of its datasets.
 
@@ -197,7 +186,7 @@ class _Reader:
 
     def _resolved(self, model: UsingModel) -> tuple[ModelSpec, list[Mistake]]:
         named = stated_or(model, "data", {})
-        return resolve.resolved(model, {name: each for name in named if (each := self._used(name))}, self._known())
+        return resolve.resolved(model, {name: each for name in named if (each := self._used(name))}, self._known)
 
     def _used(self, name: str) -> DatasetSpec | SpecError | None:
         """A dataset that a model names: of a folder of its own, or of another model's that declares both."""

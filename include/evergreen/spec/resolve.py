@@ -6,7 +6,7 @@ ambiguous or not there is a mistake.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from evergreen.errors import SpecError
@@ -21,7 +21,7 @@ _OWN = ("model", "description", "owner", "request", "label", "split", "families"
 
 
 def resolved(
-    model: UsingModel, datasets: Mapping[str, DatasetSpec | SpecError], known: list[str]
+    model: UsingModel, datasets: Mapping[str, DatasetSpec | SpecError], known: Callable[[], list[str]]
 ) -> tuple[ModelSpec, list[Mistake]]:
     """The model with all that its datasets have for it, and the mistakes in what it names; it may be partial.
 
@@ -29,7 +29,7 @@ def resolved(
 
     Args:
         datasets: each that its key `data` names and that is there.
-        known: the names of all that are there.
+        known: the names of all that are there, which a message needs; to find them, every folder is read.
     """
     mistakes = list(_unknown(model, datasets, known))
     whole = {name: each for name, each in datasets.items() if isinstance(each, DatasetSpec)}
@@ -76,12 +76,13 @@ def refused(dataset: str) -> Mistake:
     return Mistake(FILE, f"data.{dataset}", invalid, "a valid dataset", f"correct it: `evergreen check {dataset}`")
 
 
-def _unknown(model: UsingModel, datasets: Mapping[str, object], known: list[str]) -> Iterator[Mistake]:
+def _unknown(model: UsingModel, datasets: Mapping[str, object], known: Callable[[], list[str]]) -> Iterator[Mistake]:
     for name in stated_or(model, "data", ()):
         dataset = datasets.get(name)
         if dataset is None:
-            fix = nearest(name, known, f"add the dataset {name}, or use one of those")
-            yield Mistake(FILE, f"data.{name}", f"no dataset {name}", one_of(known), fix)
+            there = known()
+            fix = nearest(name, there, f"add the dataset {name}, or use one of those")
+            yield Mistake(FILE, f"data.{name}", f"no dataset {name}", one_of(there), fix)
         elif isinstance(dataset, SpecError):
             yield refused(name)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from evergreen.calendar import UTC_DAYS
 from evergreen.ingest.rules import delay
 from evergreen.interval import Interval
 from evergreen.lake import catalogue
@@ -55,10 +56,8 @@ def monitored(spec: ModelSpec, now: datetime) -> Worked:
 def _worked(
     spec: DatasetSpec | ModelSpec, intervals: Sequence[Interval], done: set[str], now: datetime, late: timedelta
 ) -> Worked:
-    grace, calendar = max(map(delay, spec.datasets.values())) + late, rules.calendar(spec)
-    stand = {interval: rules.state(calendar, interval, done, now, grace) for interval in intervals}
-    by_state = {state: [each for each in intervals if stand[each] == state] for state in rules.STATES}
-    return Worked(by_state, grace)
+    grace = max(map(delay, spec.datasets.values())) + late
+    return Worked(rules.by_state(UTC_DAYS, intervals, done, now, grace), grace)
 
 
 def quarantined(spec: DatasetSpec) -> dict[str, int]:
@@ -75,6 +74,6 @@ def views(spec: DatasetSpec | ModelSpec, before: Interval | None = None) -> dict
         for view in spec.features
     }
     return {
-        view: View(None if key is None else rules.calendar(spec).at(key), spec.features[view].freshness)
+        view: View(None if key is None else UTC_DAYS.at(key), spec.features[view].freshness)
         for view, key in newest.items()
     }

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Literal
 
-from evergreen.calendar import Calendar
+from evergreen.calendar import UTC_DAYS, Calendar
 from evergreen.interval import Interval
 from evergreen.spec.dataset import DatasetSpec, Freshness
 from evergreen.spec.schema import ModelSpec
@@ -20,21 +20,15 @@ State = Literal["done", "waiting", "late", "missing"]
 STATES: tuple[State, ...] = ("done", "waiting", "late", "missing")
 
 
-def calendar(spec: DatasetSpec | ModelSpec) -> Calendar:
-    """How the time of a dataset or model is divided."""
-    return Calendar()
-
-
 def expected(spec: DatasetSpec | ModelSpec, now: datetime, first: str | None = None) -> list[Interval]:
     """The intervals of a dataset or model that are over, oldest first.
 
     Args:
         first: the partition to begin with; by default that of the first day.
     """
-    of = calendar(spec)
-    begin, newest = of.at(spec.first_day.isoformat() if first is None else first), of.newest_complete(now)
-    last = newest if spec.last_day is None else min(of.at(spec.last_day.isoformat()), newest)
-    return list(_between(of, begin, last))
+    begin, newest = UTC_DAYS.at(spec.first_day.isoformat() if first is None else first), UTC_DAYS.newest_complete(now)
+    last = newest if spec.last_day is None else min(UTC_DAYS.at(spec.last_day.isoformat()), newest)
+    return list(_between(UTC_DAYS, begin, last))
 
 
 @lru_cache(maxsize=256)  # who looks all the time looks at years of hours, of which one is new each hour
@@ -55,34 +49,40 @@ def state(calendar: Calendar, interval: Interval, done: Collection[str], now: da
     return "late" if now < calendar.after(interval).end else "missing"
 
 
-def missing(
-    calendar: Calendar, first: Interval, last: Interval, done: Collection[str], now: datetime, grace: timedelta
-) -> list[Interval]:
-    """The intervals from one to another that no run worked on, or none to its end, and whose successor is over."""
-    return [
-        interval
-        for interval in calendar.between(first, last)
-        if state(calendar, interval, done, now, grace) == "missing"
-    ]
+def by_state(
+    calendar: Calendar, intervals: Sequence[Interval], done: Collection[str], now: datetime, grace: timedelta
+) -> dict[State, list[Interval]]:
+    """Intervals that are over, by how they stand."""
+    stand: dict[State, list[Interval]] = {each: [] for each in STATES}
+    for interval in intervals:
+        stand[state(calendar, interval, done, now, grace)].append(interval)
+    return stand
+
+
+def overtaken(interval: Interval, now: datetime) -> bool:
+    """Whether the interval after it, of the same length, is over too: a run of it only catches up."""
+    return now >= interval.end + (interval.end - interval.start)
 
 
 def stretches(intervals: Sequence[Interval]) -> list[tuple[Interval, Interval]]:
     """The first and the last interval of each run of intervals without a gap; the intervals are in order."""
-    found: list[tuple[Interval, Interval]] = []
+    runs: list[tuple[Interval, Interval]] = []
     for interval in intervals:
-        if found and found[-1][1].end == interval.start:
-            found[-1] = (found[-1][0], interval)
+        if runs and runs[-1][1].end == interval.start:
+            runs[-1] = (runs[-1][0], interval)
         else:
-            found.append((interval, interval))
-    return found
+            runs.append((interval, interval))
+    return runs
 
 
 def text(intervals: Sequence[Interval]) -> str:
     """The intervals as people write them: 2026-01-05, 2026-01-08..2026-01-11."""
-    return ", ".join(
-        first.partition if first == last else f"{first.partition}..{last.partition}"
-        for first, last in stretches(intervals)
-    )
+    return ", ".join(from_to(first, last) for first, last in stretches(intervals))
+
+
+def from_to(first: Interval, last: Interval) -> str:
+    """A stretch of intervals as people write it: 2026-01-05, or 2026-01-08..2026-01-11."""
+    return first.partition if first == last else f"{first.partition}..{last.partition}"
 
 
 def backfill(name: str, loop: str, first: Interval, last: Interval) -> str:

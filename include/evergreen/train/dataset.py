@@ -70,9 +70,9 @@ def _joined(
     frame = joined.sort_values([EVENT, spec.entity.key], ignore_index=True)
     order = [*spec.keys, EVENT, *spec.feature_types, spec.label.name]
     rows = pa.Table.from_pandas(frame[order], preserve_index=False)
-    by_partition = catalogue.content_hashes(rows, frame[PARTITION].tolist())
+    content_hash, by_partition = catalogue.content_hashes(rows, frame[PARTITION].tolist())
     versions = {table.seen_from(spec.model): version for table, version in pins.items()}
-    return TrainingSet(rows, catalogue.content_hash(rows), by_partition, dict(pins), versions)
+    return TrainingSet(rows, content_hash, by_partition, dict(pins), versions)
 
 
 def _usable_labels(spec: ModelSpec, split: rules.Split, pins: Mapping[TableId, int]) -> pd.DataFrame:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from evergreen.errors import TrainingSetChanged
 from evergreen.quoting import listed
-from evergreen.registry import artifacts
+from evergreen.registry import loading
 from evergreen.registry import records as registry
-from evergreen.registry.contents import SpecCopy
 from evergreen.train import dataset, records, rules
 from evergreen.train.dataset import TrainingSet
 from evergreen.train.records import Record
@@ -30,9 +29,10 @@ def rebuild(model: str, number: int) -> Rebuilt:
         VersionGone: one of those versions cannot be read any more.
         TrainingSetChanged: other rows came out.
         EvidenceMissing, ArtifactUntrusted: there is no such version, or what is recorded of it is not there.
+        ModelUnloadable: this release cannot read the version's spec.
     """
     version = registry.version(model, number)
-    spec = artifacts.load(registry.candidate(version.run_id), SpecCopy).spec
+    spec = loading.spec(model, version)
     record = records.of(model, version)
     data = dataset.rebuild(spec, record.split, record.pins)
     if data.content_hash != record.content_hash:

@@ -17,9 +17,8 @@ from evergreen.database import Stored, Table, connect
 from evergreen.errors import EvidenceMissing
 from evergreen.handovers.train import Difference
 from evergreen.lake.schema import TableId
-from evergreen.registry import artifacts, tracking
 from evergreen.registry import records as registry
-from evergreen.registry.contents import SpecCopy
+from evergreen.registry import tracking
 from evergreen.registry.rules import Version
 from evergreen.registry.tags import Tag
 from evergreen.train import rules
@@ -93,6 +92,10 @@ def pins(model: str) -> dict[int, dict[TableId, int]]:
 
 
 def _taken_over(model: str, version: Version) -> Record:
+    from evergreen.registry import (
+        loading,  # which loads scikit-learn; of a training of this release nothing is taken over
+    )
+
     tags = tracking.tags(version.run_id)
     if missing := [tag for tag in (Tag.CONTENT_HASH, Tag.VERSIONS) if tag not in tags]:
         raise EvidenceMissing(
@@ -101,7 +104,7 @@ def _taken_over(model: str, version: Version) -> Record:
             expected="the versions of the tables, and the content hash of the training set",
             next_step="train anew: the new version has them",
         )
-    spec = artifacts.load(registry.candidate(version.run_id), SpecCopy).spec
+    spec = loading.spec(model, version)
     changed_at = datetime.fromisoformat(tags[Tag.CHANGED_AT]) if Tag.CHANGED_AT in tags else None
     joined: Mapping[str, int] = json.loads(tags[Tag.VERSIONS])
     record = Record(

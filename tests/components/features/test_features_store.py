@@ -144,9 +144,9 @@ class TestApply:
         feast("apply")
         assert "No changes to registry" in feast("plan")
         assert "churn__activity" in feast("feature-views", "list")
-        from evergreen.spec.load import load_all
+        from evergreen.spec.load import load
 
-        (churn,) = (spec for spec in load_all(home.models)[0] if spec.model == "churn")
+        (churn,) = (spec for spec in load(home.models).valid_models if spec.model == "churn")
         assert not objects.ensure_applied(churn)  # the command and the stages apply the same objects
 
 

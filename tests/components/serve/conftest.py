@@ -384,7 +384,8 @@ class SharedServer:
     forker: Forker
     server: Server
     candidates: dict[int, str] = field(default_factory=dict)
-    numbers: Iterator[int] = field(default_factory=itertools.count)
+    numbers: Iterator[int] = field(default_factory=itertools.count)  # of the shared server's models
+    lone: Iterator[int] = field(default_factory=itertools.count)  # of those with servers of their own
 
     def next_model(self) -> ServedModel:
         """The next model, on the shared server, with 40 customers' features online as of day 0."""
@@ -458,7 +459,7 @@ def served(shared_server: SharedServer) -> ServedModel:
 @pytest.fixture
 def alone(shared_server: SharedServer, tmp_path: Path) -> Iterator[ServedModel]:
     """A model whose servers the test starts and ends itself."""
-    name = f"{shared_server.name}_alone{next(shared_server.numbers)}"
+    name = f"{shared_server.name}_alone{next(shared_server.lone)}"
     spec = load_spec(declare(tmp_path / "models", name))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVERGREEN_MODELS", str(tmp_path / "models"))

@@ -213,7 +213,8 @@ def test_a_first_version_that_never_reached_the_server_is_deployed_by_the_retry(
     with killed_before(client, "deploy"):
         serve.deploy(alone.run(3), registered)
     alone.server.stop()
-    alone.serve(wait=False).wait(503)  # it is not ready: its model has nothing to serve
+    alone.serve()
+    assert answering(alone) is None, "no promotion is in the ledger: nothing should serve yet"
     with pytest.raises(EvidenceMissing, match="no promotion in the ledger"):
         restore(alone.name, actor="ada")
     assert (pending(alone), ledger.standing(alone.name).champion) == (("promotion", 1), None)
