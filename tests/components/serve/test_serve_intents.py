@@ -20,7 +20,7 @@ from evergreen.serve import stages as serve
 from evergreen.serve.rollback import rollback
 from evergreen.settings import settings
 
-from .conftest import ServedModel, until
+from .conftest import ServedModel, customer, until
 from .test_serve_rollback import answering, back, kill, without_mlflow
 
 
@@ -214,7 +214,8 @@ def test_a_first_version_that_never_reached_the_server_is_deployed_by_the_retry(
         serve.deploy(alone.run(3), registered)
     alone.server.stop()
     alone.serve()
-    assert answering(alone) is None, "no promotion is in the ledger: nothing should serve yet"
+    response = alone.server.predict(alone.name, entity={"customer_id": customer(1)})
+    assert response.status_code == 503, "no promotion is in the ledger: nothing should serve yet"
     with pytest.raises(EvidenceMissing, match="no promotion in the ledger"):
         restore(alone.name, actor="ada")
     assert (pending(alone), ledger.standing(alone.name).champion) == (("promotion", 1), None)
