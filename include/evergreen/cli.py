@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import json
 import logging
 import os
-import shlex
 import sys
-import traceback
 from collections.abc import Container, Iterator, Sequence
-from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from evergreen import cli_history, cli_rebuild, cli_stack, cli_status
+from evergreen import cli_history, cli_rebuild, cli_run, cli_stack, cli_status
 from evergreen.cli_history import Described
 from evergreen.disk import told_when_full
-from evergreen.errors import EvergreenError, RunError, SpecError
+from evergreen.errors import EvergreenError, SpecError
 from evergreen.exposure import UMASK
-from evergreen.interval import CALENDAR, FIRST_DAY, LAST_DAY, Interval, days
-from evergreen.quoting import shown
 from evergreen.settings import settings
 
 if TYPE_CHECKING:
@@ -93,33 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("migrate", help="migrate the tables of the database evergreen to this release").set_defaults(
         command=_migrate
     )
-    run = commands.add_parser("run", help="run a loop without Airflow, and print its last result as JSON")
-    run.add_argument("model", metavar="name", help="the model's name; for ingest the dataset's")
-    run.add_argument("loop", choices=("ingest", "train", "monitor"), help="the loop to run")
-    when = run.add_mutually_exclusive_group()
-    when.add_argument(
-        "--day",
-        type=_days,
-        dest="intervals",
-        metavar="DAY[..DAY]",
-        help="the day to work on, or several in turn, such as 2026-01-01..2026-01-31; default: the newest complete one",
-    )
-    when.add_argument(
-        "--as-of",
-        type=_as_of,
-        dest="intervals",
-        metavar="TIME",
-        help="the moment that the run may know about, such as 2026-01-31T00:00:00Z",
-    )
-    run.add_argument(
-        "--from",
-        dest="first",
-        metavar="STAGE",
-        help="begin with this stage, from the results that an earlier command kept",
-    )
-    run.add_argument("--until", dest="last", metavar="STAGE", help="end after this stage")
-    run.set_defaults(command=_run)
-
+    cli_run.add(commands)
     cli_stack.add(commands)
     commands.add_parser("airflow", help="run Airflow's own command on the local stack; what follows is Airflow's")
     for name, what in {
@@ -256,101 +224,6 @@ def _migrate(_: argparse.Namespace) -> int:
     taken = database.migrate()
     print("\n".join(f"done: {name}" for name in taken) or "the tables are those of this release already")
     return 0
-
-
-def _run(options: argparse.Namespace) -> int:
-    from evergreen.local import quiet
-    from evergreen.loops import inline
-    from evergreen.orchestration.identity import check_day, newest_complete
-
-    quiet.begin()
-    spec = _declared(options.model, options.loop)
-    doing = f"running {options.loop} of {spec.name}"
-    intervals = options.intervals or [newest_complete(datetime.now(UTC), spec.last_day)]
-    for interval in intervals:
-        if options.loop != "train" and interval != Interval.of_day(interval.start.date()):
-            raise RunError(
-                doing,
-                found=f"as of {interval.as_of.isoformat()}",
-                expected="a whole day in UTC",
-                next_step="name it: --day 2026-01-31",
-            )
-        check_day(spec, interval, doing, "name another --day or --as-of")
-    outcomes = inline.run_days(spec, intervals, options.loop, options.first, options.last)
-    left = list(intervals)
-    try:
-        for interval, outcome in outcomes:
-            if isinstance(outcome, Exception):
-                message = (
-                    str(outcome)
-                    if isinstance(outcome, EvergreenError)
-                    else "".join(traceback.format_exception(outcome))
-                )
-                print(message, file=sys.stderr)
-            else:
-                left.remove(interval)
-                print(json.dumps(inline.as_json(list(outcome.values())[-1])), flush=True)
-    finally:  # also when somebody interrupts it
-        if left and len(intervals) > 1:
-            print(f"{len(left)} of {len(intervals)} days are left. To run them:", file=sys.stderr)
-            print("\n".join(_commands(options, left)), file=sys.stderr)
-    return 1 if left else 0
-
-
-def _declared(name: str, loop: str) -> DatasetSpec | ModelSpec:
-    """The dataset or model of a name, whichever has the loop."""
-    from evergreen.spec.load import load_dataset, load_spec
-
-    models, data = settings().models, settings().data
-    if loop != "ingest":
-        return load_spec(models / name, data)
-    if (data / name).is_dir():
-        return load_dataset(data / name)
-    spec = load_spec(models / name, data)
-    if name not in spec.datasets:
-        raise RunError(
-            f"running ingest of {name}",
-            found="a model that declares no data of its own",
-            expected=f"one of its datasets: {', '.join(spec.datasets)}",
-            next_step=f"evergreen run {next(iter(spec.datasets))} ingest",
-        )
-    return spec.datasets[name]
-
-
-def _commands(options: argparse.Namespace, left: Sequence[Interval]) -> Iterator[str]:
-    """The commands that run the days that are left: one for each stretch of days."""
-    from evergreen.status import rules
-
-    for first, last in rules.stretches(left):
-        chosen = {"--day": rules.from_to(first, last), "--from": options.first, "--until": options.last}
-        given = [text for name, value in chosen.items() if value for text in (name, value)]
-        yield "  " + shlex.join(["evergreen", "run", options.model, options.loop, *given])
-
-
-def _days(text: str) -> list[Interval]:
-    first, _, last = text.partition("..")
-    try:
-        bounds = date.fromisoformat(first), date.fromisoformat(last or first)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"{shown(text)} is not a day, or two, such as 2026-01-01..2026-01-31"
-        ) from error
-    if bounds[1] < bounds[0]:
-        raise argparse.ArgumentTypeError(f"{last} lies before {first}")
-    if not FIRST_DAY <= bounds[0] <= bounds[1] <= LAST_DAY:
-        raise argparse.ArgumentTypeError(f"{shown(text)} is not {CALENDAR}")
-    return days(*bounds)
-
-
-def _as_of(text: str) -> list[Interval]:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{shown(text)} is not a moment such as 2026-01-31T00:00:00Z") from error
-    try:
-        return [Interval.before(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment)]
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{shown(text)} is not the end of {CALENDAR}") from error
 
 
 def _airflow(arguments: Sequence[str]) -> NoReturn:

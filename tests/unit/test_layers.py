@@ -142,6 +142,7 @@ def layer(module: str) -> str:
             "evergreen.cli",
             "evergreen.cli_history",
             "evergreen.cli_rebuild",
+            "evergreen.cli_run",
             "evergreen.cli_stack",
             "evergreen.cli_status",
             "evergreen.__main__",
