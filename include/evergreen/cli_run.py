@@ -1,4 +1,4 @@
-"""The commands that run a loop without Airflow: `run`."""
+"""The commands that run loops without Airflow: `run`, and `bootstrap` for many intervals of a dataset."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import shlex
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from evergreen.settings import settings
 
 if TYPE_CHECKING:
     from evergreen.cli_history import Commands
+    from evergreen.loops.inline import Results
     from evergreen.spec.dataset import DatasetSpec
     from evergreen.spec.schema import ModelSpec
 
@@ -51,6 +52,26 @@ def add(commands: Commands) -> None:
     run.add_argument("--until", dest="last", metavar="STAGE", help="end after this stage")
     run.set_defaults(command=_run)
 
+    bootstrap = commands.add_parser(
+        "bootstrap", help="ingest the past of a dataset without Airflow, several intervals side by side"
+    )
+    bootstrap.add_argument("dataset", help="the dataset's name")
+    bootstrap.add_argument(
+        "--day",
+        type=_days,
+        dest="intervals",
+        metavar="DAY..DAY",
+        required=True,
+        help="the days to ingest, both included, such as 2026-01-01..2026-01-31",
+    )
+    bootstrap.add_argument(
+        "--side-by-side",
+        type=_positive,
+        metavar="N",
+        help="how many intervals at a time, each in a process of its own; default: as many as there are cores",
+    )
+    bootstrap.set_defaults(command=_bootstrap)
+
 
 def _run(options: argparse.Namespace) -> int:
     from evergreen.local import quiet
@@ -71,7 +92,41 @@ def _run(options: argparse.Namespace) -> int:
             )
         check_day(spec, interval, doing, "name another --day or --as-of")
     outcomes = inline.run_days(spec, intervals, options.loop, options.first, options.last)
+    stages = {"--from": options.first, "--until": options.last}
+    return _ended(intervals, outcomes, ["run", options.model, options.loop], _given(stages))
+
+
+def _bootstrap(options: argparse.Namespace) -> int:
+    from evergreen.local import quiet
+    from evergreen.loops import side_by_side
+    from evergreen.orchestration.identity import check_day
+
+    quiet.begin()
+    spec = _dataset(options.dataset)
+    for interval in options.intervals:
+        check_day(spec, interval, f"ingesting {spec.name}", "name other days")
+    width = options.side_by_side or side_by_side.cores()
+    outcomes = side_by_side.ingest(spec, options.intervals, width=width, begin=quiet.begin)
+    chosen = _given({"--side-by-side": options.side_by_side})
+    return _ended(options.intervals, outcomes, ["bootstrap", options.dataset], chosen)
+
+
+def _given(options: Mapping[str, object]) -> list[str]:
+    """The options that have a value, as they are written."""
+    return [text for name, value in options.items() if value is not None for text in (name, str(value))]
+
+
+def _ended(
+    intervals: Sequence[Interval],
+    outcomes: Iterator[tuple[Interval, Results | Exception]],
+    command: Sequence[str],
+    options: Sequence[str],
+) -> int:
+    """Tell what came of each interval as it ends, then how to run those that are left; returns the exit status."""
+    from evergreen.loops import inline
+
     left = list(intervals)
+    interrupted = False
     try:
         for interval, outcome in outcomes:
             if isinstance(outcome, Exception):
@@ -84,20 +139,27 @@ def _run(options: argparse.Namespace) -> int:
             else:
                 left.remove(interval)
                 print(json.dumps(inline.as_json(list(outcome.values())[-1])), flush=True)
-    finally:  # also when somebody interrupts it
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
         if left and len(intervals) > 1:
             print(f"{len(left)} of {len(intervals)} days are left. To run them:", file=sys.stderr)
-            print("\n".join(_commands(options, left)), file=sys.stderr)
-    return 1 if left else 0
+            print("\n".join(_commands(command, options, left)), file=sys.stderr)
+    return 130 if interrupted else 1 if left else 0
 
 
 def _declared(name: str, loop: str) -> DatasetSpec | ModelSpec:
     """The dataset or model of a name, whichever has the loop."""
+    from evergreen.spec.load import load_spec
+
+    return _dataset(name) if loop == "ingest" else load_spec(settings().models / name, settings().data)
+
+
+def _dataset(name: str) -> DatasetSpec:
+    """The dataset of a name, or what a model of that name declares of its own."""
     from evergreen.spec.load import load_dataset, load_spec
 
     models, data = settings().models, settings().data
-    if loop != "ingest":
-        return load_spec(models / name, data)
     if (data / name).is_dir():
         return load_dataset(data / name)
     spec = load_spec(models / name, data)
@@ -111,14 +173,12 @@ def _declared(name: str, loop: str) -> DatasetSpec | ModelSpec:
     return spec.datasets[name]
 
 
-def _commands(options: argparse.Namespace, left: Sequence[Interval]) -> Iterator[str]:
+def _commands(command: Sequence[str], options: Sequence[str], left: Sequence[Interval]) -> Iterator[str]:
     """The commands that run the days that are left: one for each stretch of days."""
     from evergreen.status import rules
 
     for first, last in rules.stretches(left):
-        chosen = {"--day": rules.from_to(first, last), "--from": options.first, "--until": options.last}
-        given = [text for name, value in chosen.items() if value for text in (name, value)]
-        yield "  " + shlex.join(["evergreen", "run", options.model, options.loop, *given])
+        yield "  " + shlex.join(["evergreen", *command, "--day", rules.from_to(first, last), *options])
 
 
 def _days(text: str) -> list[Interval]:
@@ -145,3 +205,9 @@ def _as_of(text: str) -> list[Interval]:
         return [Interval.before(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment)]
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{shown(text)} is not the end of {CALENDAR}") from error
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a number from 1 on")
+    return int(text)

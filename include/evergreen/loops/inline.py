@@ -40,7 +40,7 @@ from evergreen.spec.schema import ModelSpec
 log = logging.getLogger(__name__)
 
 BY_INTERVAL: tuple[LoopName, ...] = ("ingest", "train", "monitor")  # the loops that work on intervals
-_OF_EVERY_DAY = (
+OF_EVERY_DAY = (
     ConnectionUnknown,
     DiskFull,
     RequestRefused,
@@ -125,7 +125,7 @@ def _one_by_one(
         except Exception as error:  # noqa: BLE001 - whatever a day ends with, the caller tells it, and the next days are worked on
             outcome = error
         yield interval, outcome
-        if isinstance(outcome, _OF_EVERY_DAY) or (loop == "monitor" and isinstance(outcome, Exception)):
+        if isinstance(outcome, OF_EVERY_DAY) or (loop == "monitor" and isinstance(outcome, Exception)):
             return
 
 
