@@ -62,9 +62,11 @@ class Interval:
 def in_utc(moment: datetime) -> datetime:
     """An aware moment in UTC; raises ValueError at the ends of the calendar, where UTC has no such moment."""
     try:
-        return moment.astimezone(UTC)
+        utc = moment.astimezone(UTC)
     except OverflowError as error:
         raise ValueError(f"{moment.isoformat()} is no moment in UTC") from error
+    # Airflow's moments are pendulum's, which lose this zone when a length is added to them.
+    return datetime.combine(utc.date(), utc.time(), UTC)
 
 
 def days(first: date, last: date) -> list[Interval]:

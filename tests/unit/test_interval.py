@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from datetime import UTC, date, datetime, timedelta, timezone
 
+import pendulum
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +23,13 @@ def test_a_day(day: date) -> None:
 def test_the_zone_of_the_caller_does_not_matter(moment: datetime, hours: int) -> None:
     there = moment.replace(tzinfo=UTC).astimezone(timezone(timedelta(hours=hours)))
     assert Interval(there, there + timedelta(hours=1)).partition == moment.date().isoformat()
+
+
+def test_moments_of_another_kind_become_those_of_the_standard_library() -> None:
+    """Airflow's are pendulum's: one in UTC and a length are a moment without a zone."""
+    interval = Interval(pendulum.datetime(2026, 1, 1, tz="America/New_York"), pendulum.datetime(2026, 1, 2, 1))
+    assert (type(interval.start), interval.start.hour, interval.end.tzinfo) == (datetime, 5, UTC)
+    assert interval.end + (interval.end - interval.start) == datetime(2026, 1, 2, 21, tzinfo=UTC)
 
 
 def test_days_are_contiguous_and_include_both_ends() -> None:

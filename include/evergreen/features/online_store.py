@@ -297,8 +297,7 @@ def _newest(rows: pa.Table) -> np.ndarray:
         return np.asarray(order)
     order = pc.sort_indices(
         rows.select(["entity_key", "event_ts", "created_ts"]),
-        sort_keys=[(name, "ascending") for name in ("entity_key", "event_ts", "created_ts")],
-        null_placement="at_start",
+        sort_keys=[(name, "ascending", "at_start") for name in ("entity_key", "event_ts", "created_ts")],
     )
     newest: np.ndarray = np.asarray(order)[last]
     return newest
