@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from evergreen import cli_history, cli_rebuild, cli_run, cli_stack, cli_status
 from evergreen.cli_history import Described
-from evergreen.disk import told_when_full
+from evergreen.disk import raising_disk_full
 from evergreen.errors import EvergreenError, SpecError
 from evergreen.exposure import UMASK
 from evergreen.settings import settings
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if arguments[:1] == ["airflow"]:  # not argparse's to read: the options after it are Airflow's
             _airflow(arguments[1:])
         options = _parser().parse_args(arguments)
-        with told_when_full(f"running evergreen {arguments[0]}"):
+        with raising_disk_full(f"running evergreen {arguments[0]}"):
             status: int = options.command(options)
     except EvergreenError as error:
         print(error, file=sys.stderr)

@@ -30,7 +30,7 @@ _OF_POSTGRES = "DiskFull"
 
 
 @contextmanager
-def told_when_full(doing: str) -> Iterator[None]:
+def raising_disk_full(doing: str) -> Iterator[None]:
     """Raises `DiskFull` for an error in the block that has no other reason; every other error stays as it is."""
     try:
         yield

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from evergreen.disk import existing, told_when_full
+from evergreen.disk import existing, raising_disk_full
 from evergreen.errors import BatchMissing, DiskFull, PermanentError, ServiceUnavailable
 from evergreen.settings import settings
 
@@ -24,7 +24,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def _told(error: Exception) -> str:
-    with pytest.raises(DiskFull) as caught, told_when_full("running publish of churn"):
+    with pytest.raises(DiskFull) as caught, raising_disk_full("running publish of churn"):
         raise error
     assert isinstance(caught.value, PermanentError) and caught.value.doing == "running publish of churn"
     assert "make room there" in caught.value.next_step
@@ -76,6 +76,6 @@ def test_the_nearest_folder_that_is_there_stands_for_one_that_is_not(tmp_path: P
     ],
 )
 def test_other_errors_stay_what_they_are(error: Exception) -> None:
-    with pytest.raises(type(error)) as caught, told_when_full("running"):
+    with pytest.raises(type(error)) as caught, raising_disk_full("running"):
         raise error
     assert caught.value is error

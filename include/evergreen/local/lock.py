@@ -22,7 +22,7 @@ from typing import Any
 
 import psutil
 
-from evergreen.disk import existing, told_when_full
+from evergreen.disk import existing, raising_disk_full
 from evergreen.errors import StackNotReady
 
 FILE = "lock"  # below the home
@@ -82,7 +82,7 @@ def occupied(home: Path) -> bool:
 def home_errors(doing: str, home: Path) -> Iterator[None]:
     """What the operating system refuses in a home, as our error."""
     try:
-        with told_when_full(doing):
+        with raising_disk_full(doing):
             yield
     except BrokenPipeError:  # nobody reads what is printed any more
         raise

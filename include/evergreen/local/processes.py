@@ -60,7 +60,7 @@ class _Waiting:
     begin: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        self._told = self._moved = self.begin
+        self._reminded = self._moved = self.begin
         self._size = self._bytes()
 
     @property
@@ -71,8 +71,8 @@ class _Waiting:
         now, size = time.monotonic(), self._bytes()
         if size != self._size:
             self._size, self._moved = size, now
-        if now - self._told >= _REMIND:
-            self._told = now
+        if now - self._reminded >= _REMIND:
+            self._reminded = now
             self.progress(f"{self.name}: at it for {self.seconds:.0f} s, {self.seen()}")
 
     def seen(self) -> str:

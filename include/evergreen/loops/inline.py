@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from evergreen import files
-from evergreen.disk import told_when_full
+from evergreen.disk import raising_disk_full
 from evergreen.errors import (
     ConnectionUnknown,
     DiskFull,
@@ -184,7 +184,7 @@ def _made(this: AnyRun, step: Step, results: Mapping[str, Result], done: Callabl
             return before
     given = {parameter: results[giver.name] for parameter, giver in step.given.items()}
     try:
-        with told_when_full(f"running {step.name} of {this.subject}"):
+        with raising_disk_full(f"running {step.name} of {this.subject}"):
             if step.starts is not None:
                 return run(_started(this, given["wanted"]), step.starts)
             assert step.stage is not None
@@ -235,7 +235,7 @@ class _Kept:
         else:
             content = result.to_json() if isinstance(result, Handover) else as_json(result)
         with (
-            told_when_full(f"keeping what {step.name} of {self._run.subject} left"),
+            raising_disk_full(f"keeping what {step.name} of {self._run.subject} left"),
             files.whole(self.file(step)) as partial,
         ):
             partial.write_text(json.dumps(content))

@@ -11,7 +11,7 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from evergreen.disk import told_when_full
+from evergreen.disk import raising_disk_full
 from evergreen.errors import BatchMissing, EvergreenError, StageSkipped
 from evergreen.handovers.handover import Handover
 from evergreen.handovers.monitor import Retraining
@@ -113,7 +113,7 @@ class StageOperator(BaseOperator):
 
     def _run(self, run: AnyRun, given: Mapping[str, Result]) -> Handover:
         assert self.step.stage is not None
-        with told_when_full(f"running {self.task_id} of {run.subject}"):
+        with raising_disk_full(f"running {self.task_id} of {run.subject}"):
             return self.step.stage(run, **given, **self.mapped)
 
 

@@ -19,7 +19,7 @@ from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.document import MOST_DEPTH, MOST_NODES
 from evergreen.spec.families import usable
 from evergreen.spec.files import MOST_BYTES, MOST_FOLDER_BYTES, MOST_FOLDER_NODES
-from evergreen.spec.mistakes import MOST_TOLD, one_of
+from evergreen.spec.mistakes import MOST_SHOWN, one_of
 from evergreen.spec.rules.queries import TABLE_FUNCTIONS
 from evergreen.spec.schema import ModelSpec, UsingModel
 
@@ -84,7 +84,7 @@ def reference() -> str:
         most_nodes=MOST_NODES,
         most_folder_bytes=MOST_FOLDER_BYTES,
         most_folder_nodes=MOST_FOLDER_NODES,
-        most_told=MOST_TOLD,
+        most_shown=MOST_SHOWN,
     )
 
 

@@ -11,7 +11,7 @@ from evergreen.errors import SpecError
 from evergreen.quoting import line as on_one_line
 
 FILE, DATA_FILE = "model.yaml", "data.yaml"  # at the head of a model's folder, and of a dataset's
-MOST_TOLD = 50  # mistakes in one error
+MOST_SHOWN = 50  # mistakes in one error
 MOST_FOUND = 200  # mistakes that one reader of a folder looks for; a spec with more is not worth the time of the others
 _MOST_NAMES = 40  # listed in one mistake
 _LONGEST = 2000  # characters of a line
@@ -40,8 +40,8 @@ class Mistake:
 def spec_error(doing: str, model: str, mistakes: Sequence[Mistake]) -> SpecError:
     """The error that lists them all."""
     count = f"{len(mistakes)} mistake{'' if len(mistakes) == 1 else 's'}"
-    listed = [f"   {number}. {mistake}" for number, mistake in enumerate(islice(mistakes, MOST_TOLD), 1)]
-    more = [f"   … and {len(mistakes) - MOST_TOLD} more"] if len(mistakes) > MOST_TOLD else []
+    listed = [f"   {number}. {mistake}" for number, mistake in enumerate(islice(mistakes, MOST_SHOWN), 1)]
+    more = [f"   … and {len(mistakes) - MOST_SHOWN} more"] if len(mistakes) > MOST_SHOWN else []
     return SpecError(
         on_one_line(doing),
         found="\n".join([count, *listed, *more]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evergreen.features import packing
+from evergreen.spec.kinds import KINDS, FeatureType
 
 FIELDS = {
     "spent": "double_val",
@@ -59,6 +60,13 @@ def test_as_feasts_values_it_is_what_its_own_serialization_gives(rows: list[tupl
         old = Map(val=stored).SerializeToString()
         assert reader.protos(packed) == reader.protos(old) == stored
         assert reader.values(packed) == reader.values(old)
+
+
+@pytest.mark.parametrize("kind", get_args(FeatureType))
+def test_every_type_that_a_feature_may_have_is_packed(kind: str) -> None:
+    column = pa.array([1, None]).cast(KINDS[kind].stored())
+    packed = packing.pack({"feature": KINDS[kind].feast_field}, pa.table({"feature": column})).to_pylist()
+    assert [packing.Reader(["feature"]).values(row)["feature"] for row in packed] == column.to_pylist()
 
 
 def test_only_what_is_wanted_and_there_is_read_whatever_the_order() -> None:
