@@ -31,7 +31,7 @@ def add(commands: Commands) -> None:
     when = run.add_mutually_exclusive_group()
     when.add_argument(
         "--day",
-        type=_days,
+        type=intervals_of,
         dest="intervals",
         metavar="DAY[..DAY]",
         help="the day to work on, or several in turn, such as 2026-01-01..2026-01-31; default: the newest complete one",
@@ -58,7 +58,7 @@ def add(commands: Commands) -> None:
     bootstrap.add_argument("dataset", help="the dataset's name")
     bootstrap.add_argument(
         "--day",
-        type=_days,
+        type=intervals_of,
         dest="intervals",
         metavar="DAY..DAY",
         required=True,
@@ -102,7 +102,7 @@ def _bootstrap(options: argparse.Namespace) -> int:
     from evergreen.orchestration.identity import check_day
 
     quiet.begin()
-    spec = _dataset(options.dataset)
+    spec = dataset_of(options.dataset)
     for interval in options.intervals:
         check_day(spec, interval, f"ingesting {spec.name}", "name other days")
     width = options.side_by_side or side_by_side.cores()
@@ -152,10 +152,10 @@ def _declared(name: str, loop: str) -> DatasetSpec | ModelSpec:
     """The dataset or model of a name, whichever has the loop."""
     from evergreen.spec.load import load_spec
 
-    return _dataset(name) if loop == "ingest" else load_spec(settings().models / name, settings().data)
+    return dataset_of(name) if loop == "ingest" else load_spec(settings().models / name, settings().data)
 
 
-def _dataset(name: str) -> DatasetSpec:
+def dataset_of(name: str) -> DatasetSpec:
     """The dataset of a name, or what a model of that name declares of its own."""
     from evergreen.spec.load import load_dataset, load_spec
 
@@ -165,10 +165,10 @@ def _dataset(name: str) -> DatasetSpec:
     spec = load_spec(models / name, data)
     if name not in spec.datasets:
         raise RunError(
-            f"running ingest of {name}",
+            f"looking for the dataset {name}",
             found="a model that declares no data of its own",
             expected=f"one of its datasets: {', '.join(spec.datasets)}",
-            next_step=f"evergreen run {next(iter(spec.datasets))} ingest",
+            next_step=f"name it: {next(iter(spec.datasets))}",
         )
     return spec.datasets[name]
 
@@ -181,7 +181,8 @@ def _commands(command: Sequence[str], options: Sequence[str], left: Sequence[Int
         yield "  " + shlex.join(["evergreen", *command, "--day", rules.from_to(first, last), *options])
 
 
-def _days(text: str) -> list[Interval]:
+def intervals_of(text: str) -> list[Interval]:
+    """Those of `2026-01-05`, or of `2026-01-05..2026-01-09`, for argparse."""
     first, _, last = text.partition("..")
     try:
         bounds = date.fromisoformat(first), date.fromisoformat(last or first)

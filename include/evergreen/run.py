@@ -32,6 +32,7 @@ class _Run:
         default=connection_uri, compare=False, repr=False
     )  # id of a connection → its URI; LookupError: there is none
     version: int | None = None  # of a rollback: the version that should serve no longer
+    dry_run: bool = False  # of a correction: it only says what it would change
     triggered_by: str | None = None  # who started it by hand, as Airflow recorded it; None: nobody, or not known
 
     @property

@@ -64,6 +64,7 @@ def _tables() -> tuple[tuple[Table[Any], str], ...]:
     from evergreen.serve import idempotency, predictions
     from evergreen.status import alarms
     from evergreen.train import records as training_sets
+    from evergreen.validate import exemptions
 
     return (
         (catalogue.TABLE, "every stage that writes a partition of the lake, and `features.materialize`"),
@@ -72,6 +73,7 @@ def _tables() -> tuple[tuple[Table[Any], str], ...]:
         (training_sets.TABLE, "`train.build`; of versions of an earlier release, whoever first asks for it"),
         (predictions.TABLE, "the model server, before it answers"),
         (idempotency.TABLE, "the model server, with the predictions of the answer"),
+        (exemptions.TABLE, "`evergreen quarantine release`; read by `validate.validate`"),
         (alarms.TABLE, "the next scheduled run of any loop, once it has told the owner"),
         (ledger.TABLE, "whoever does something in a model's life: stages, commands; rows are only ever added"),
     )

@@ -22,6 +22,7 @@ FOLDER_DAYS = 7  # of history of a model by folder: its labels take longer to be
 AS_OF = FIRST + timedelta(days=DAYS)
 MISSING = AS_OF + timedelta(days=1)  # a day whose batches never arrived
 WARNED = AS_OF + timedelta(days=2)  # a day with a category that the contract does not know
+CORRECTED = AS_OF + timedelta(days=9)  # when the data of an earlier day is corrected
 SEED, CUSTOMERS = 4, 250
 
 
@@ -44,7 +45,7 @@ class Lines(logging.Handler):
             self.of_task[self._task] += message.splitlines()
 
 
-def run(loop: str, lines: Lines, day: date, model: str = "churn", **conf: str) -> dict[str, Any]:
+def run(loop: str, lines: Lines, day: date, model: str = "churn", **conf: str | bool) -> dict[str, Any]:
     """One run: states by task (a list where it is mapped), results, logs and asset events.
 
     It parses the DAG anew, as a task's process does: `dag.test()` leaves the run's params in the object.
@@ -76,6 +77,7 @@ def run(loop: str, lines: Lines, day: date, model: str = "churn", **conf: str) -
         values = session.scalars(
             select(XComModel).where(XComModel.run_id == ended.run_id, XComModel.dag_id == dag.dag_id)
         )
+        note = session.merge(ended).note
         xcoms = [(xcom.task_id, xcom.key, XComModel.deserialize_value(xcom)) for xcom in values]
     return {
         "state": str(ended.state),
@@ -83,6 +85,7 @@ def run(loop: str, lines: Lines, day: date, model: str = "churn", **conf: str) -
         "tasks": {task: of_task[0] if len(of_task) == 1 else sorted(of_task) for task, of_task in states.items()},
         "results": {task: value for task, key, value in xcoms if key == "return_value"},
         "links": {task: {k: v for t, k, v in xcoms if t == task and k != "return_value"} for task in states},
+        "note": note,
         "log": {task: list(messages) for task, messages in lines.of_task.items()},
         "assets": extras,
         "seconds": round(time.monotonic() - begin, 1),
@@ -118,7 +121,35 @@ def main(report: Path) -> None:
     done["traffic"] = {"answered": replay.answered, "versions": dict(replay.versions)}
     done["monitor"] = run("monitor", lines, AS_OF)
     done["silent"] = run("monitor", lines, AS_OF + timedelta(days=1))  # nobody asked anything on that day
+    done |= corrections(lines)
     report.write_text(json.dumps(done, indent=1, default=str))
+
+
+def corrections(lines: Lines) -> dict[str, Any]:
+    """A day of the training's data sent again: the dry run, the correction, and the training set of now."""
+    from evergreen.registry.records import version
+    from evergreen.settings import settings
+    from evergreen.spec.load import load_spec
+    from evergreen.train import dataset, records, rules
+
+    day = AS_OF - timedelta(days=3)
+    file = Path(settings().landing) / "churn" / "usage" / f"{day.isoformat()}.csv"
+    header, *rows = file.read_text().splitlines()
+    file.write_text("\n".join([header, *rows[::2]]) + "\n")
+    done = {
+        "dry": run("correct", lines, CORRECTED, partition=day.isoformat()),
+        "unexplained": run("correct", lines, CORRECTED + timedelta(days=1), partition=day.isoformat(), dry_run=False),
+    }
+    options: dict[str, Any] = {"partition": day.isoformat(), "dry_run": False, "reason": "half came twice"}
+    done["correct"] = run("correct", lines, CORRECTED + timedelta(days=2), **options)
+    done["correct_again"] = run("correct", lines, CORRECTED + timedelta(days=3), **options)
+    spec = load_spec(settings().models / "churn")
+    moment = datetime(AS_OF.year, AS_OF.month, AS_OF.day, tzinfo=UTC)
+    sets = {
+        "before": records.of("churn", version("churn", 1)).partitions,
+        "now": dataset.build(spec, rules.split(moment, spec)).partitions,
+    }
+    return done | {"training_sets": sets}
 
 
 def by_folder(report: Path, model: str) -> None:

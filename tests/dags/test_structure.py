@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 DECLARED = load(PROJECT / "include" / "models")
 SPECS, DATASETS = DECLARED.valid_models, DECLARED.valid_datasets
-LOOPS = ("ingest", "train", "monitor", "rollback")
-OWNERS = {loop: DATASETS if loop == "ingest" else SPECS for loop in LOOPS}
+LOOPS = ("ingest", "correct", "train", "monitor", "rollback")
+BY_HAND = ("correct", "rollback")
+OWNERS = {loop: DATASETS if loop in ("ingest", "correct") else SPECS for loop in LOOPS}
 HEAVY = set(
     tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]["flake8-tidy-imports"][
         "banned-module-level-imports"
@@ -96,6 +97,24 @@ def paths_avoiding(dag: DAG, start: str, avoided: str) -> set[str]:
     return seen
 
 
+def test_nothing_is_corrected_but_after_the_list_of_what_changes(dag_bag: DagBag) -> None:
+    for spec in DATASETS:
+        dag = dag_bag.dags[f"{spec.name}__correct"]
+        ingested = [task.task_id for task in dag_bag.dags[f"{spec.name}__ingest"].topological_sort()]
+        assert {task.task_id for task in dag.tasks} == {"plan", "begin", *ingested, "relabel"}
+        assert [task.task_id for task in dag.roots] == ["plan"]
+        assert paths_avoiding(dag, "plan", "begin") == set(), "a way around what is written down, and the dry run"
+        assert dag.get_task("relabel").upstream_task_ids == {"publish"}
+        for task_id in ingested[1:]:
+            assert dag.get_task(task_id).upstream_task_ids == (
+                dag_bag.dags[f"{spec.name}__ingest"].get_task(task_id).upstream_task_ids
+            ), "the same chain as an ingestion's"
+        assert {task.pool for task in dag.tasks} == {"evergreen_ingest"}
+        assert {task.trigger_rule.value for task in dag.tasks} == {"all_success"}
+        values = {name: dag.params.get_param(name).value for name in dag.params if name != "partition"}
+        assert values == {"reason": None, "dry_run": True}, "the safe choice, unless somebody says otherwise"
+
+
 def test_retraining_is_triggered_by_nothing_but_a_decision(dag_bag: DagBag) -> None:
     triggers = [task for dag in dags(dag_bag) for task in dag.tasks if hasattr(task, "trigger_dag_id")]
     assert sorted(task.trigger_dag_id for task in triggers) == sorted(f"{spec.model}__train" for spec in SPECS)
@@ -126,10 +145,12 @@ def test_house_rules_of_dags(dag_bag: DagBag, loop: str) -> None:
         )
         assert {"evergreen", spec.name, loop} <= set(dag.tags), named + "tags find it in the UI"
         assert dag.start_date is not None and dag.start_date.date() == spec.first_day
-        if loop == "rollback":
-            assert type(dag.timetable).__name__ == "NullTimetable" and not dag.is_paused_upon_creation, (
-                named + "never by itself, and always ready"
-            )
+        if loop in BY_HAND:
+            assert (
+                dag.deadline is None
+                and type(dag.timetable).__name__ == "NullTimetable"
+                and not dag.is_paused_upon_creation
+            ), named + "never by itself, and always ready"
         else:
             assert type(dag.timetable).__name__ == "IntervalsUntil", (
                 named + "a bare cron is a point in time, not an interval"
@@ -213,6 +234,7 @@ def test_the_timetable_shows_a_run_by_hand_the_interval_that_its_date_begins() -
         ("train", "manual", {"as_of": "2026-01-04T00:00:00Z"}, "as of 2026-01-04T00:00Z"),
         ("ingest", "backfill", {"partition": "2026-01-03"}, None),  # refused by its first task
         ("rollback", "manual", {"version": 1}, None),
+        ("correct", "manual", {"partition": "2026-01-03"}, None),  # once it is known what it changes
     ],
 )
 def test_a_run_that_starts_says_in_its_note_what_it_works_on(
@@ -252,14 +274,15 @@ def test_what_comes_late_is_awaited_by_the_tasks_that_need_it(dag_bag: DagBag) -
         "ingest": {"extract": ingestion.awaited},
         "train": {"labels": labelling.awaited},
         "monitor": {"labels": labelling.awaited},
+        "correct": {"extract": ingestion.awaited},  # where it is scheduled, which it never is
         "rollback": {},
     }
-    limits = {"ingest": 2, "train": 12, "monitor": 2, "rollback": 1}
+    limits = {"ingest": 2, "correct": 2, "train": 12, "monitor": 2, "rollback": 1}
     for loop, spec in [(name, spec) for name in LOOPS for spec in OWNERS[name]]:
         dag = dag_bag.dags[f"{spec.name}__{loop}"]
         awaited = {task.task_id: task.awaits for task in dag.tasks if getattr(task, "awaits", None) is not None}
         assert awaited == expected[loop], dag.dag_id
-        waits = timedelta() if loop == "rollback" else spec.schedule.wait
+        waits = timedelta() if loop in BY_HAND else spec.schedule.wait
         assert dag.dagrun_timeout == timedelta(hours=limits[loop]) + waits, "to wait is no part of the limit"
 
 
@@ -322,7 +345,7 @@ def test_parsing_asks_nothing_and_depends_on_no_order_of_hashes() -> None:
 
 def test_every_asset_is_declared_in_one_module_and_produced_where_it_changes(dag_bag: DagBag) -> None:
     producers = {
-        assets.features: ["publish_features"],
+        assets.features: ["publish_features"] * 2,  # of `ingest` and of `correct`
         assets.champion: ["deploy", "rollback"],
         assets.decisions: ["decide"],
     }

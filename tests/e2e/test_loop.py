@@ -85,8 +85,9 @@ def test_an_invalid_spec_costs_only_its_own_model_and_the_ui_says_why(running: S
     assert len(errors) == 1
     assert {dag["dag_id"] for dag in api.get("/dags")["dags"]} == {
         *running.demo.ids.values(),
+        "churn__correct",
         "churn__rollback",
-        *(f"steady__{loop}" for loop in ("ingest", "train", "monitor", "rollback")),
+        *(f"steady__{loop}" for loop in ("ingest", "correct", "train", "monitor", "rollback")),
         "late",
         "soak",
     }

@@ -44,7 +44,18 @@ FOUNDATION = {
 }
 STAGES = {
     f"evergreen.{part}.stages"
-    for part in ("ingest", "validate", "features", "labels", "train", "evaluate", "registry", "serve", "monitor")
+    for part in (
+        "correct",
+        "ingest",
+        "validate",
+        "features",
+        "labels",
+        "train",
+        "evaluate",
+        "registry",
+        "serve",
+        "monitor",
+    )
 }
 TIDY = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]["flake8-tidy-imports"]
 HEAVY = set(TIDY["banned-module-level-imports"])
@@ -140,6 +151,7 @@ def layer(module: str) -> str:
         or module
         in (
             "evergreen.cli",
+            "evergreen.cli_correct",
             "evergreen.cli_history",
             "evergreen.cli_rebuild",
             "evergreen.cli_run",

@@ -18,6 +18,7 @@ from evergreen.loops.wire import LoopName
 from evergreen.orchestration import identity
 from evergreen.orchestration.connections import connection_uri
 from evergreen.run import Run
+from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.schema import ModelSpec
 
 SPEC = ModelSpec.model_construct(model="probe", first_day=date(2026, 1, 1), last_day=date(2026, 3, 31))
@@ -246,3 +247,16 @@ def test_a_run_whose_own_date_has_no_day_before_it_is_refused() -> None:
     for after in ("0001-01-01T00:00", "9999-12-31T23:00"):
         with pytest.raises(RunError):
             run_of(SPEC, context(run_after=after))
+
+
+def test_a_correction_is_of_the_day_that_its_form_names_and_says_why_unless_it_is_dry() -> None:
+    spec = DatasetSpec.model_construct(dataset="probe", first_day=date(2026, 1, 1), last_day=date(2026, 3, 31))
+    form = {"partition": "2026-01-05", "reason": None, "dry_run": True}
+    dry = identity.run_of(spec, "correct", context(user="ada", **form))
+    assert (dry.interval.partition, dry.dry_run) == ("2026-01-05", True)
+    with pytest.raises(RunError, match="a correction without a reason"):
+        identity.run_of(spec, "correct", context(**form | {"dry_run": False, "reason": " "}))
+    wet = identity.run_of(spec, "correct", context(**form | {"dry_run": False, "reason": "sent again"}))
+    assert (wet.dry_run, wet.reason) == (False, "sent again")
+    with pytest.raises(RunError, match="a day from 2026-01-01 to 2026-03-31"):
+        identity.run_of(spec, "correct", context(**form | {"partition": "2026-04-01"}))

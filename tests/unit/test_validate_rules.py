@@ -124,3 +124,20 @@ def test_reasons_are_counted_by_kind():
     assert counted({0: ("unparsable: a=x",), 1: ("unparsable: a=y", "expect_x(a)"), 2: ("duplicate key",)}) == (
         "2 unparsable, 1 duplicate key, 1 expect_x(a)"
     )
+
+
+@given(batches(), st.data())
+def test_a_released_row_passes_what_was_waived_for_it_and_nothing_else(batch, data):
+    rows, bad, findings = batch
+    waived = data.draw(
+        st.dictionaries(
+            st.integers(0, max(rows - 1, 0)), st.frozensets(st.sampled_from(["expect_x(a)", "expect_y(b)"])), max_size=5
+        )
+    )
+    strict, released = decide(rows, bad, findings), decide(rows, bad, findings, waived=waived)
+    for position, reasons in strict.rejected.items():
+        left = tuple(reason for reason in reasons if position in bad or reason not in waived.get(position, ()))
+        assert released.rejected.get(position, ()) == left
+    assert released.rejected.keys() <= strict.rejected.keys()
+    assert bad.keys() <= released.rejected.keys(), "what cannot be judged is never released"
+    assert released.warnings == strict.warnings, "and what is wrong is told as before"

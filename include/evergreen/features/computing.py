@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 from evergreen.errors import PermanentError
 from evergreen.features.rules import Span
 from evergreen.lake import tables
-from evergreen.lake.schema import RAW
+from evergreen.lake.schema import RAW, Partition
 from evergreen.quoting import listed
 from evergreen.spec import files
 from evergreen.spec.asking import EveryInterval, OnRequest
@@ -26,20 +27,29 @@ from evergreen.spec.schema import ModelSpec
 
 TIMESTAMP = KINDS["timestamp"].stored()
 _LEAK_PROBES = 3  # moments of a day at which requests are replayed without what came later
+Instead = Mapping[Partition, pa.Table]  # the rows of raw partitions as they would be, were they published
+NOTHING: Instead = MappingProxyType({})
 _MINUTES = 20  # a query may take; the task that runs it has 30
 
 
-def features(spec: DatasetSpec, view: str, span: Span) -> pa.Table:
-    """The rows of one feature partition: key, features as declared, event_timestamp = known_at = as_of, partition."""
+def features(spec: DatasetSpec, view: str, span: Span, instead: Instead = NOTHING) -> pa.Table:
+    """The rows of one feature partition: key, features as declared, event_timestamp = known_at = as_of, partition.
+
+    Args:
+        instead: the rows of raw partitions that are read in place of the published ones.
+    """
     query, as_of = Query.of_view(spec, view), span.interval.as_of
     doing = f"computing {spec.name}/{view} of {span.partition}"
-    with _opened(query, span) as tables_of:
+    with _opened(query, span, instead) as tables_of:
         result = _result(tables_of, {"as_of": as_of}, doing)
     return _stamped(result, span.partition, event_timestamp=as_of, known_at=as_of)
 
 
-def labels(spec: ModelSpec, span: Span) -> tuple[pa.Table, int]:
+def labels(spec: ModelSpec, span: Span, instead: Instead = NOTHING) -> tuple[pa.Table, int]:
     """The rows of one label partition: what a prediction was asked with, what came of it, and when that was known.
+
+    Args:
+        instead: the rows of raw partitions that are read in place of the published ones.
 
     Returns:
         keys, inputs of the request, label, event_timestamp (the moment of the prediction: the cutoff, or the request's
@@ -49,7 +59,7 @@ def labels(spec: ModelSpec, span: Span) -> tuple[pa.Table, int]:
     file = query.file
     doing = f"computing the label {spec.model}/{name} of {span.partition}"
     seen = dataclasses.replace(span, start=span.interval.start)  # a request's query may look back further
-    with _opened(query, seen) as tables_of:
+    with _opened(query, seen, instead) as tables_of:
         result = _result(tables_of, {"cutoff": cutoff, "horizon_end": span.end}, doing)
     problem = spec.problem
     values = problem.values
@@ -64,7 +74,7 @@ def labels(spec: ModelSpec, span: Span) -> tuple[pa.Table, int]:
         )
     if isinstance(spec.asking, EveryInterval):
         return _stamped(result, span.partition, event_timestamp=cutoff, known_at=span.end), 0
-    requested = requests(spec.asking, span)
+    requested = requests(spec.asking, span, instead)
     unasked = sorted(set(result[key].to_pylist()) - set(requested[key].to_pylist()))
     if unasked:
         raise _wrong_query(
@@ -81,7 +91,7 @@ def labels(spec: ModelSpec, span: Span) -> tuple[pa.Table, int]:
     return _stamped(joined, span.partition, known_at=span.end), requested.num_rows - joined.num_rows
 
 
-def requests(asking: OnRequest, span: Span) -> pa.Table:
+def requests(asking: OnRequest, span: Span, instead: Instead = NOTHING) -> pa.Table:
     """The requests of an interval as history has them: keys, event_timestamp (when it was asked), inputs.
 
     Raises:
@@ -91,7 +101,7 @@ def requests(asking: OnRequest, span: Span) -> pa.Table:
     doing = f"replaying the requests of {spec.model} of {span.partition}"
     parameters = {"start": interval.start, "end": interval.end}
     seen = dataclasses.replace(span, start=interval.start - asking.look_back, end=max(interval.end, span.end))
-    with _opened(Query.of_requests(asking), seen) as tables_of:
+    with _opened(Query.of_requests(asking), seen, instead) as tables_of:
         replayed = _result(tables_of, parameters, doing)
         moments = replayed[EVENT]
         if moments.null_count:
@@ -129,9 +139,13 @@ def requests(asking: OnRequest, span: Span) -> pa.Table:
 
 
 @contextmanager
-def _opened(query: Query, span: Span) -> Iterator[Tables]:
+def _opened(query: Query, span: Span, instead: Instead) -> Iterator[Tables]:
     """The tables that a query sees of a span."""
-    with opened(query, lambda source: _raw(query.spec, source, span.reads(source)), span.start, span.end) as tables_of:
+
+    def rows_of(source: str) -> pa.Table:
+        return _raw(query.spec, source, span.reads(source), instead)
+
+    with opened(query, rows_of, span.start, span.end) as tables_of:
         yield tables_of
 
 
@@ -145,17 +159,22 @@ def _result(tables_of: Tables, parameters: Mapping[str, datetime], doing: str) -
         raise _wrong_query(query.file, doing, str(error), allowed) from error
 
 
-def _raw(spec: ModelSpec | DatasetSpec, source: str, days: Sequence[str]) -> pa.Table:
+def _raw(spec: ModelSpec | DatasetSpec, source: str, days: Sequence[str], instead: Instead) -> pa.Table:
     """The published rows of a source's days, with the declared columns and types,
     and known_at; times lose their zone."""
-    columns = schema(spec.sources[source])
-    stored = tables.read(RAW.of(spec.dataset_of(source), source), partitions=list(days)) if days else None
-    if stored is None:
-        return columns.empty_table()
+    columns, table = schema(spec.sources[source]), RAW.of(spec.dataset_of(source), source)
+    others = [instead[partition] for day in days if (partition := table.at(day)) in instead]
+    published = [day for day in days if table.at(day) not in instead]
+    stored = tables.read(table, partitions=published) if published else None
+    parts = [_as_declared(rows, columns) for rows in (*([] if stored is None else [stored]), *others)]
+    return pa.concat_tables(parts) if parts else columns.empty_table()
+
+
+def _as_declared(rows: pa.Table, columns: pa.Schema) -> pa.Table:
     # A column that was declared later is missing from a table whose partitions are all older.
-    missing = pa.nulls(stored.num_rows)
+    missing = pa.nulls(rows.num_rows)
     return pa.table(
-        [(stored[name] if name in stored.column_names else missing) for name in columns.names], columns.names
+        [(rows[name] if name in rows.column_names else missing) for name in columns.names], columns.names
     ).cast(columns)
 
 

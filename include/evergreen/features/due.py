@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from evergreen import database
@@ -20,24 +21,46 @@ from evergreen.spec.schema import ModelSpec
 if TYPE_CHECKING:
     import pyarrow as pa
 
-
-def of_view(spec: DatasetSpec, view: str, day: Interval) -> dict[str, rules.Due]:
-    """partition → what must be computed of it now, of the view's partitions that look back at a day."""
-    spans = rules.feature_spans(spec, view, day, reach(spec, view, day))
-    return _due(FEATURES.of(spec.name, view), spec, spec.features[view].sources, declaration(spec, view), spans)
+Instead = Mapping[Partition, catalogue.Entry]  # raw partitions as they would be, were they published
+NOTHING: Instead = MappingProxyType({})
 
 
-def reach(spec: DatasetSpec, view: str, day: Interval) -> datetime | None:
+def of_view(spec: DatasetSpec, view: str, day: Interval, instead: Instead = NOTHING) -> dict[str, rules.Due]:
+    """partition → what must be computed of it now, of the view's partitions that look back at a day; or what would have
+    to be, were other raw partitions published `instead`."""
+    spans = rules.feature_spans(spec, view, day, reach(spec, view, day, instead))
+    return _due(
+        FEATURES.of(spec.name, view), spec, spec.features[view].sources, declaration(spec, view), spans, instead
+    )
+
+
+def reach(spec: DatasetSpec, view: str, day: Interval, instead: Instead = NOTHING) -> datetime | None:
     """The newest row that a day's batches of the view's sources have had from after it; None: none has had one."""
-    return catalogue.reach([RAW.of(spec.name, source) for source in spec.features[view].sources], day.partition)
+    return _reach([RAW.of(spec.name, source) for source in spec.features[view].sources], day, instead)
 
 
-def of_label(spec: ModelSpec, spans: Sequence[rules.Span]) -> dict[str, rules.Due]:
-    """partition → what must be computed of it now, of some of the label's partitions."""
+def label_reach(spec: ModelSpec, day: Interval, instead: Instead = NOTHING) -> datetime | None:
+    """The same, of the sources of a label."""
+    of_dataset: dict[str, list[TableId]] = {}
+    for source in rules.label_sources(spec):
+        of_dataset.setdefault(spec.dataset_of(source), []).append(RAW.of(spec.dataset_of(source), source))
+    reaches = [_reach(sources, day, instead) for sources in of_dataset.values()]
+    return max((each for each in reaches if each is not None), default=None)
+
+
+def _reach(sources: Sequence[TableId], day: Interval, instead: Instead) -> datetime | None:
+    recorded = catalogue.reach(sources, day.partition)
+    others = [entry.reaches for source in sources if (entry := instead.get(source.at(day.partition))) is not None]
+    return max((each for each in (recorded, *others) if each is not None), default=None)
+
+
+def of_label(spec: ModelSpec, spans: Sequence[rules.Span], instead: Instead = NOTHING) -> dict[str, rules.Due]:
+    """partition → what must be computed of it now, of some of the label's partitions; or what would have to be, were
+    other raw partitions published `instead`."""
     sql = files.query(spec, spec.label_sql())
     asking = [files.query(spec, file) for file in spec.asking.queries]
     declared = rules.label_declaration(spec, sql, *asking)
-    return _due(LABELS.of(spec.model, spec.label.name), spec, rules.label_sources(spec), declared, spans)
+    return _due(LABELS.of(spec.model, spec.label.name), spec, rules.label_sources(spec), declared, spans, instead)
 
 
 def declaration(spec: DatasetSpec, view: str) -> str:
@@ -51,12 +74,11 @@ def _due(
     sources: Sequence[str],
     declared: str,
     spans: Sequence[rules.Span],
+    instead: Instead,
 ) -> dict[str, rules.Due]:
     days = sorted({day for span in spans for day in span.days})
     since = min((span.start for span in spans), default=None)
-    inputs = {
-        source: catalogue.published(RAW.of(spec.dataset_of(source), source), days, reaching=since) for source in sources
-    }
+    inputs = {source: _published(RAW.of(spec.dataset_of(source), source), days, since, instead) for source in sources}
     reaches = {
         source: {day: entry.reaches for day, entry in of_source.items() if entry.reaches is not None}
         for source, of_source in inputs.items()
@@ -68,6 +90,19 @@ def _due(
     entries = catalogue.published(table, [span.partition for span in spans])
     recorded = {partition: entry.inputs_hash for partition, entry in entries.items() if entry.inputs_hash is not None}
     return {due.span.partition: due for due in rules.due(spans, declared, raw, recorded)}
+
+
+def _published(
+    table: TableId, days: Sequence[str], since: datetime | None, instead: Instead
+) -> dict[str, catalogue.Entry]:
+    """The raw partitions of some days, and those that reach up to a moment; by key."""
+    others = {
+        partition.key: entry
+        for partition, entry in instead.items()
+        if partition.table == table
+        and (partition.key in days or (entry.reaches is not None and since is not None and entry.reaches >= since))
+    }
+    return catalogue.published(table, days, reaching=since) | others
 
 
 def write(table: TableId, due: rules.Due, rows: pa.Table) -> WrittenPartition:

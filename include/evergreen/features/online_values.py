@@ -125,3 +125,17 @@ def read(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> list[dict[st
 
 def _entity(key: str, value: str | int | None) -> EntityKey | None:
     return None if value is None else packing.entity(key, value)
+
+
+def moments(spec: DatasetSpec, view: str, keys: Sequence[str | int]) -> list[datetime | None]:
+    """The event time of the row that each entity has online, in the order of the keys; None: it has none."""
+    store, name, key = feature_store(), view_name(spec.name, view), spec.entity_of(view).key
+    if not keys:
+        return []
+    entities = {key: [packing.entity(key, value) for value in keys]}
+    with answering(f"looking up the moments of {name} in the online store"):
+        try:
+            (rows,) = store.provider.online_store.read(store.config, {name: (key, [])}, entities, lambda *_: {})
+        except psycopg.errors.UndefinedTable:  # nothing was ever brought online
+            return [None] * len(keys)
+    return [at and at.astimezone(UTC) for at, _ in rows]

@@ -68,9 +68,13 @@ def feature_spans(spec: DatasetSpec, view: str, day: Interval, reach: datetime |
     return _spans(spec, day, spec.features[view].look_back, timedelta(0), reach)
 
 
-def label_spans(spec: ModelSpec, day: Interval) -> list[Span]:
-    """The label partitions whose outcome or starting point lies in `day`, oldest first."""
-    return _spans(spec, day, _before_label(spec, day), spec.label.horizon)
+def label_spans(spec: ModelSpec, day: Interval, reach: datetime | None = None) -> list[Span]:
+    """The label partitions whose outcome or starting point lies in `day`, oldest first.
+
+    Args:
+        reach: the newest row of the day's batches, where it lies after the day.
+    """
+    return _spans(spec, day, _before_label(spec, day), spec.label.horizon, reach)
 
 
 def mature_label_spans(spec: ModelSpec, as_of: datetime) -> list[Span]:

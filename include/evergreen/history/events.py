@@ -195,6 +195,33 @@ class Alerted(Happened):
     decision_id: str
 
 
+class CorrectedSource(BaseModel):
+    """What a correction made of an interval of a source."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    before: int | None  # published rows before it; None: none were published
+    rows: int  # published rows
+    quarantined: int  # rows in quarantine
+    released: int  # published rows that a person released
+    same: bool  # nothing of it changed
+    content_hash: str  # of both
+
+
+class Corrected(Happened):
+    """An interval of a dataset is about to be written again, from what its batches say now.
+
+    Recorded before the act: a killed correction is run again. `model` is a model that uses the dataset, or the dataset.
+    """
+
+    event: Literal["corrected"] = "corrected"
+    dataset: str
+    partition: str
+    sources: Mapping[str, CorrectedSource]
+    features: Mapping[str, tuple[str, ...]]  # view → partitions that are computed again
+    labels: tuple[str, ...]  # the model's label partitions that are computed again
+
+
 Event = (
     Trained
     | Judged
@@ -210,6 +237,7 @@ Event = (
     | Restored
     | Decided
     | Alerted
+    | Corrected
 )
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])

@@ -10,6 +10,7 @@ from typing import Literal
 from evergreen.history.events import (
     Adopted,
     Alerted,
+    Corrected,
     DataDiffers,
     Decided,
     Deployed,
@@ -309,8 +310,23 @@ def describe(event: Event) -> str:
             return (
                 f"decision {event.decision_id} about {event.start:%Y-%m-%d}: {event.action}{triggers} ({event.reason})"
             )
+        case Corrected():
+            return _corrected(event)
         case Alerted():
             return f"the owner was told of decision {event.decision_id}: {event.reason}"
+
+
+def _corrected(event: Corrected) -> str:
+    changed = ", ".join(
+        f"{name} {0 if source.before is None else source.before} → {source.rows} rows"
+        for name, source in event.sources.items()
+        if not source.same
+    )
+    partitions = sum(map(len, event.features.values()))
+    return (
+        f"{event.dataset} of {event.partition} was corrected: {changed or 'no row changed'}, {partitions} feature and "
+        f"{len(event.labels)} label partitions computed again ({event.reason})"
+    )
 
 
 def next_id(prefix: str, entries: Sequence[Entry]) -> str:

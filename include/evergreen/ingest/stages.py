@@ -9,15 +9,10 @@ from typing import TYPE_CHECKING
 
 from evergreen.handovers.ingest import Batch, Extracted, Parted, Published, PublishedSource, Validated
 from evergreen.ingest import rules
-from evergreen.lake.schema import BATCH, QUARANTINE, RAW, Partition
+from evergreen.lake.schema import RAW
 from evergreen.run import DatasetRun
-from evergreen.settings import settings
-from evergreen.spec import files
-from evergreen.spec.columns import KNOWN_AT, PARTITION
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from evergreen.lake import catalogue
 
 log = logging.getLogger(__name__)
@@ -33,21 +28,22 @@ def extract(run: DatasetRun) -> Extracted:
     Raises:
         BatchMissing, BatchUnreadable, ConnectionUnknown, ServiceUnavailable: naming the file, or connection and query.
     """
+    from evergreen.ingest import batches
     from evergreen.lake import staging
 
     partition = run.interval.partition
     staging.clean(run.spec.name)
     sources: dict[str, Batch] = {}
     for name in run.spec.sources:
-        table, origin, digest = _batch(run, name)
+        batch = batches.read(run, name)
         file = staging.WorkingFile(of=run.spec.name, run=partition, name=name)
         sources[name] = Batch(
-            staged=staging.write(file, table, task="extract"),
-            origin=origin,
-            digest=digest,
+            staged=staging.write(file, batch.rows, task="extract"),
+            origin=batch.origin,
+            digest=batch.digest,
             known_at=rules.known_at(run.interval),
         )
-        log.info("%s: %d rows from %s", name, table.num_rows, origin)
+        log.info("%s: %d rows from %s", name, batch.rows.num_rows, batch.origin)
     return Extracted(partition=partition, sources=sources)
 
 
@@ -55,28 +51,6 @@ def awaited(run: DatasetRun, now: datetime) -> list[str]:
     """Batches of the run's day that may still grow: what a scheduled `extract`
     waits for, as it does for missing ones."""
     return rules.growing(run.spec, run.as_of, now)
-
-
-def _batch(run: DatasetRun, name: str) -> tuple[pa.Table, str, str]:
-    """The rows of a source, where they come from, and the batch's hash: of its files, or
-    of the rows where no file is its own."""
-    from evergreen.ingest import database, history, landing, parse
-    from evergreen.ingest.origin import Origin
-    from evergreen.lake.catalogue import content_hash
-
-    spec, source, interval = run.spec, run.spec.sources[name], run.interval
-    subject = f"{spec.name}/{name} of {interval.partition}"
-    if source.path is None:
-        file = spec.source_sql(name)
-        origin = Origin(subject, f"{source.connection} by {spec.relative(file)}", f"correct {spec.relative(file)}")
-        table = database.read(run.connections, source, files.query(spec, file), interval, origin)
-        return table, origin.name, content_hash(table.drop_columns([parse.ROW]))
-    parts = landing.read(settings().landing, source.path, interval.partition, subject)
-    if source.history:
-        table = parse.parse_history(parts[0], source, history.Day(interval, spec.first_day, spec.last_day))
-        return table, parts[0].origin.name, content_hash(table.drop_columns([parse.ROW]))
-    uri = landing.uri_of(settings().landing, source.path, interval.partition)
-    return parse.parse(parts, source), uri, landing.digest(parts)
 
 
 def publish(run: DatasetRun, validated: Validated) -> Published:
@@ -113,49 +87,17 @@ def publish(run: DatasetRun, validated: Validated) -> Published:
 
 def _publish_source(run: DatasetRun, name: str, parted: Parted) -> list[catalogue.Entry]:
     """Write one source's raw partition and, where there is something to write or to clear, its quarantine partition."""
-    import pyarrow as pa
-
+    from evergreen.ingest import batches
     from evergreen.lake import partitions, staging
 
-    dataset, partition, known_at = run.spec.name, run.interval.partition, rules.known_at(run.interval)
     accepted, rejected = staging.read(parted.accepted), staging.read(parted.rejected)
-    raw, quarantine = RAW.of(dataset, name).at(partition), QUARANTINE.of(dataset, name).at(partition)
-    reaches = _reaches(run, raw, accepted[run.spec.sources[name].event_time])
-    contents = {raw: accepted}
-    if rejected.num_rows or _in_quarantine(quarantine):
-        batch = pa.array([parted.batch.digest] * rejected.num_rows, pa.string())
-        contents[quarantine] = rejected.append_column(BATCH.name, batch)
-    entries = []
-    for replaced, table in contents.items():
-        stamped = table.append_column(KNOWN_AT, pa.array([known_at] * table.num_rows, RAW.arrow[KNOWN_AT]))
-        entries.append(
-            partitions.replace(replaced, stamped, known_at=known_at, reaches=reaches if replaced is raw else None)
+    reaches = batches.reaches(run, name, accepted)
+    return [
+        partitions.replace(
+            replaced,
+            table,
+            known_at=rules.known_at(run.interval),
+            reaches=reaches if replaced.table.layer == RAW.layer else None,
         )
-    return entries
-
-
-def _reaches(run: DatasetRun, raw: Partition, times: pa.ChunkedArray) -> datetime | None:
-    """The newest row that a raw partition has had from after its interval.
-
-    It never becomes earlier: what was computed from rows that a correction takes away is to be computed again.
-    """
-    import pyarrow.compute as pc
-
-    from evergreen.lake import catalogue
-
-    before = catalogue.published(raw.table, [raw.key]).get(raw.key)
-    moments = [before and before.reaches, pc.max(times).as_py()]
-    return max((moment for moment in moments if moment is not None and moment >= run.interval.end), default=None)
-
-
-def _in_quarantine(partition: Partition) -> bool:
-    """Whether an earlier run put rows there.
-
-    The table is asked too: a run that was killed after writing it told nobody.
-    """
-    from evergreen.lake import catalogue, tables
-
-    if catalogue.published(partition.table, [partition.key]):
-        return True
-    stored = tables.read(partition.table, partitions=[partition.key], columns=[PARTITION])
-    return stored is not None and stored.num_rows > 0
+        for replaced, table in batches.contents(run, name, parted.batch.digest, accepted, rejected).items()
+    ]

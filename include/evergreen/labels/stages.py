@@ -6,18 +6,12 @@ training and the monitor may work side by side, and a killed run is simply run a
 
 from __future__ import annotations
 
-import logging
 from datetime import datetime
 
-from evergreen.errors import WriteConflict
 from evergreen.features import rules
-from evergreen.handovers.labels import Labelled, WrittenLabels
-from evergreen.lake.schema import LABELS, RAW
+from evergreen.handovers.labels import Labelled
+from evergreen.lake.schema import RAW
 from evergreen.run import Run
-
-log = logging.getLogger(__name__)
-
-_ATTEMPTS = 5  # a partition whose inputs change while it is written is computed again; more than this is no coincidence
 
 
 def labels(run: Run) -> Labelled:
@@ -30,32 +24,9 @@ def labels(run: Run) -> Labelled:
     Raises:
         WriteConflict: the inputs kept changing.
     """
-    from evergreen.features import computing, due
+    from evergreen.labels import writing
 
-    spec = run.spec
-    outcomes = LABELS.of(spec.model, spec.label.name)
-    spans = rules.mature_label_spans(spec, run.as_of)
-    written: dict[str, WrittenLabels] = {}
-    for _ in range(_ATTEMPTS):
-        wanted = due.of_label(spec, spans)
-        if not wanted:
-            rows = {partition: entry.rows for partition, entry in written.items()}
-            log.info("Label %s/%s: %s", spec.model, outcomes.name, due.summary(rows, "no outcome matured or changed"))
-            return Labelled(partitions=written)
-        for partition, each in wanted.items():
-            with due.locked(outcomes.at(partition)):
-                if (now := due.of_label(spec, [each.span]).get(partition)) is not None:
-                    table, without = computing.labels(spec, now.span)
-                    entry = due.write(outcomes, now, table)
-                    written[partition] = WrittenLabels(**dict(entry), without_outcome=without)
-                    if without:
-                        log.info("%s: %d of %d requests have no outcome", partition, without, without + table.num_rows)
-    raise WriteConflict(
-        f"publishing the labels of {run.subject}",
-        found=f"other runs changed the days that they look back at {_ATTEMPTS} times meanwhile",
-        expected="published days that hold still for a moment",
-        next_step="none: the task is retried by itself",
-    )
+    return Labelled(partitions=writing.write(run.spec, rules.mature_label_spans(run.spec, run.as_of)))
 
 
 def awaited(run: Run, now: datetime) -> list[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from evergreen.correct import stages as correction
 from evergreen.evaluate import stages as evaluation
 from evergreen.features import stages as features
 from evergreen.ingest import stages as ingestion
 from evergreen.labels import stages as labelling
-from evergreen.loops.wire import Loop, LoopName, Wire
+from evergreen.loops.wire import Loop, LoopName, Step, Wire
 from evergreen.monitor import stages as monitoring
 from evergreen.registry import stages as registry
 from evergreen.serve import stages as serving
@@ -19,14 +20,27 @@ from evergreen.validate import stages as validation
 
 def ingest(loop: Wire) -> None:
     """Each interval's data, from where it arrives to the online store."""
-    extracted = loop.stage(ingestion.extract)
+    _ingested(loop)
+
+
+def correct(loop: Wire) -> None:
+    """One interval again, from what its batches say now: first the list of what that changes, then the change."""
+    # Never move this edge: a dry run ends at `begin`, and nothing is changed before it is written down who wants it.
+    begun = loop.stage(correction.begin, loop.stage(correction.plan))
+    published, _online = _ingested(loop, begun)
+    loop.stage(correction.relabel, after=[published])
+
+
+def _ingested(loop: Wire, *before: Step) -> tuple[Step, Step]:
+    """The steps of an ingestion; returns the one with which the raw rows are published, and the last."""
+    extracted = loop.stage(ingestion.extract, after=before)
     validated = loop.stage(validation.validate, extracted)
     published = loop.stage(ingestion.publish, validated)
     # From the lake on, what is computed depends on all days that are published, whoever published them.
     computed = loop.stage(features.compute, name="features", after=[published])
     sound = loop.stage(validation.validate_features, computed)
     stored = loop.stage(features.publish, sound, name="publish_features")
-    loop.stage(features.materialize, after=[stored])
+    return published, loop.stage(features.materialize, after=[stored])
 
 
 def train(loop: Wire) -> None:
@@ -69,6 +83,7 @@ LOOPS: Mapping[LoopName, Loop] = MappingProxyType(
             Loop("ingest", "dataset", "each day's data: validated, published, turned into features", ingest),
             Loop("train", "model", "tune, gate, register and deploy a model", train),
             Loop("monitor", "model", "compare live predictions with the reference, decide, retrain", monitor),
+            Loop("correct", "dataset", "by hand: one interval again, and before it the list of what changes", correct),
             Loop("rollback", "model", "by hand: let the last known good version serve again", rollback),
         )
     }

@@ -20,7 +20,7 @@ from evergreen.features import stages as features
 from evergreen.ingest import stages as ingestion
 from evergreen.ingest.rules import delay
 from evergreen.labels import stages as labelling
-from evergreen.loops.wire import VALUES, Loop, LoopName, Stage, Step
+from evergreen.loops.wire import BY_HAND, VALUES, Loop, LoopName, Stage, Step
 from evergreen.loops.wiring import LOOPS
 from evergreen.monitor import stages as monitoring
 from evergreen.orchestration import assets
@@ -84,6 +84,21 @@ _PARAMS: dict[LoopName, dict[str, Param]] = {
             description=("Learn only from rows after this moment. Filled by the monitor; empty: all of split.window."),
         ),
     },
+    "correct": {
+        "partition": Param(type="string", format="date", title="Partition", description="The day to correct (UTC)."),
+        "reason": Param(
+            None,
+            type=["null", "string"],
+            title="Reason",
+            description="Why; needed where it is no dry run, and kept in the history of every model that is touched.",
+        ),
+        "dry_run": Param(
+            True,
+            type="boolean",
+            title="Dry run",
+            description="Only list what would change, in the log of `plan` and in the run's note.",
+        ),
+    },
     "rollback": {
         "version": Param(
             type="integer",
@@ -110,6 +125,11 @@ _TRIAGE: dict[LoopName, str] = {
     ),
     "monitor": "While this is red, nothing watches for drift; serving goes on. After repairing a day, clear its "
     "run and the runs of all later days, oldest first. Only the newest window can trigger a training.",
+    "correct": (
+        "While this is red, the interval is what it was, or what an ingestion killed halfway leaves; the champion goes "
+        "on serving. Read the last line of the failed task's log. Clear the failed task with what comes after it, or "
+        "trigger the same correction again: it goes on to the same end, and is written down once."
+    ),
     "rollback": (
         "While this is red, what served before goes on serving. The log of the failed task says which version is "
         "the champion. Clearing the task is safe: it rolls back once from the version that the form names."
@@ -121,6 +141,8 @@ _LIMITS: dict[LoopName, dict[str, Any]] = {
     # One training and one decision at a time: each looks at what the one before it left.
     "train": {"max_active_runs": 1, "dagrun_timeout": timedelta(hours=12)},
     "monitor": {"max_active_runs": 1, "dagrun_timeout": timedelta(hours=2)},
+    # Each lists what the one before it left. Ready, as a rollback is: nothing of it runs by itself.
+    "correct": {"max_active_runs": 1, "dagrun_timeout": timedelta(hours=2), "is_paused_upon_creation": False},
     # Never by itself, so it may stand ready; in an emergency nobody should have to find out that it was paused.
     "rollback": {"max_active_runs": 1, "dagrun_timeout": timedelta(hours=1), "is_paused_upon_creation": False},
 }
@@ -128,6 +150,7 @@ _TASK_TIMEOUT: dict[LoopName, timedelta] = {
     "ingest": timedelta(minutes=30),
     "train": timedelta(hours=4),
     "monitor": timedelta(minutes=30),
+    "correct": timedelta(minutes=30),
     "rollback": timedelta(minutes=10),
 }
 
@@ -136,6 +159,7 @@ _POOL: dict[LoopName, str] = {
     "ingest": INGEST_POOL,
     "train": TRAINING_POOL,
     "monitor": INGEST_POOL,
+    "correct": INGEST_POOL,
     "rollback": ROLLBACK_POOL,  # waits behind no backfill
 }
 
@@ -275,8 +299,8 @@ def _dag(spec: DatasetSpec | ModelSpec, wired: Loop, story: str = "", users: Seq
 
 
 def _timetable(spec: DatasetSpec | ModelSpec, name: LoopName) -> IntervalsUntil | None:
-    if name == "rollback":
-        return None  # by hand alone
+    if name in BY_HAND:
+        return None
     # A training knows the data of all days before it: of those that were missed, the newest is enough.
     catch_up = spec.schedule.catch_up and name != "train"
     return IntervalsUntil(getattr(spec.schedule, name), spec.last_day, catch_up=catch_up)
@@ -285,7 +309,7 @@ def _timetable(spec: DatasetSpec | ModelSpec, name: LoopName) -> IntervalsUntil 
 def _limits(spec: DatasetSpec | ModelSpec, name: LoopName) -> dict[str, Any]:
     """What a run may wait for is no part of the time that it may take."""
     waits = timedelta()
-    if name != "rollback":
+    if name not in BY_HAND:
         waits = max(map(delay, spec.datasets.values())) + spec.schedule.wait
     return _LIMITS[name] | {"dagrun_timeout": _LIMITS[name]["dagrun_timeout"] + waits}
 

@@ -15,7 +15,7 @@ from airflow.sdk.definitions.deadline import BaseDeadlineReference, DeadlineAler
 
 from evergreen.ingest.rules import delay
 from evergreen.interval import Interval
-from evergreen.loops.wire import LoopName
+from evergreen.loops.wire import BY_HAND, LoopName
 from evergreen.loops.wiring import LOOPS
 from evergreen.orchestration import notify
 from evergreen.orchestration.identity import kind
@@ -64,8 +64,8 @@ class IntervalComplete(BaseDeadlineReference):
 
 
 def of_late(spec: DatasetSpec | ModelSpec, loop: LoopName) -> DeadlineAlert | None:
-    """The one alert of a loop; none of a rollback, which nobody schedules."""
-    if loop == "rollback":
+    """The one alert of a loop; none of one that nobody schedules."""
+    if loop in BY_HAND:
         return None
     return DeadlineAlert(
         reference=IntervalComplete(max(map(delay, spec.datasets.values()))),

@@ -36,7 +36,14 @@ def run_of(spec: DatasetSpec | ModelSpec, loop: LoopName, context: Mapping[str, 
             spec,
             interval,
             f"identifying run {dag_run.run_id} of {spec.name}",
-            "trigger the run again and name the day: `partition` for ingest and monitor, `as_of` for train",
+            "trigger the run again and name the day: `partition` for ingest, correct and monitor, `as_of` for train",
+        )
+    if loop == "correct" and not params["dry_run"] and not (params.get("reason") or "").strip():
+        raise RunError(
+            f"identifying run {dag_run.run_id} of {spec.name}",
+            found="a correction without a reason",
+            expected="why it is done, which the history keeps",
+            next_step="trigger the run again with `reason`, or as a dry run",
         )
     options: dict[str, Any] = {
         "run_id": dag_run.run_id,
@@ -44,6 +51,7 @@ def run_of(spec: DatasetSpec | ModelSpec, loop: LoopName, context: Mapping[str, 
         "decision_id": params.get("decision_id"),
         "changed_at": _moment(spec.name, "changed_at", params.get("changed_at")),
         "version": params.get("version"),
+        "dry_run": loop == "correct" and bool(params["dry_run"]),
         "triggered_by": dag_run.triggering_user_name or None,
         "connections": connection_uri,
     }

@@ -13,6 +13,8 @@ count, columns, a mean, a share of nulls). What follows from a failure:
   is `warning`.
 * To be told and keep the rows, use an expectation about the table: `expect_column_distinct_values_to_be_in_set`,
   `expect_column_proportion_of_non_null_values_to_be_between`.
+* A row that a person released passes the expectations that were waived for it, and no other. It still counts in their
+  verdicts. A row that cannot be judged is never released.
 * An expectation that raises an exception has failed.
 * A batch of which most rows would go to quarantine is broken: then the export is wrong, not the rows.
 
@@ -24,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from evergreen.quoting import line
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 MOST = 0.5  # a greater share of rejected rows means that the batch is broken
 FEW = 10  # so few rejected rows say nothing about the batch, however small it is
 SHOWN = 5  # failing rows and values that a message shows
-_UNPARSABLE = "unparsable"
+UNPARSABLE, DUPLICATE, FAR = "unparsable", "duplicate key", "far from its day"  # why a row cannot be judged
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,14 @@ class Decision:
         return "warnings" if self.warnings else "passed"
 
 
-def decide(rows: int, unusable: Mapping[int, str], findings: Sequence[Finding], *, quarantine: bool = True) -> Decision:
+def decide(
+    rows: int,
+    unusable: Mapping[int, str],
+    findings: Sequence[Finding],
+    *,
+    quarantine: bool = True,
+    waived: Mapping[int, frozenset[str]] = MappingProxyType({}),
+) -> Decision:
     """The fate of a batch.
 
     Args:
@@ -88,6 +98,8 @@ def decide(rows: int, unusable: Mapping[int, str], findings: Sequence[Finding], 
         unusable: rows that no expectation was asked about, with the reason (not parsable, duplicate key).
         findings: one of each expectation of the contract.
         quarantine: whether failing rows may be left out; otherwise all rows are accepted.
+        waived: of rows that a person released, the findings that do not reject them. What a finding says of the batch
+            stays.
     """
     reasons: dict[int, list[str]] = {position: [reason] for position, reason in unusable.items()} if quarantine else {}
     broken: list[str] = []
@@ -95,7 +107,8 @@ def decide(rows: int, unusable: Mapping[int, str], findings: Sequence[Finding], 
     for finding in findings:
         if quarantine:
             for position in finding.failing or ():
-                reasons.setdefault(position, []).append(finding.name)
+                if finding.name not in waived.get(position, ()):
+                    reasons.setdefault(position, []).append(finding.name)
         if not finding.success:
             (broken if finding.severity == "critical" else warnings).append(str(finding))
         elif finding.failing and not quarantine:
@@ -119,12 +132,17 @@ def unusable(unparsed: Sequence[str | None], keys: Iterable[tuple[object, ...]])
     seen: set[tuple[object, ...]] = set()
     for position, (cells, key) in enumerate(zip(unparsed, keys, strict=True)):
         if cells is not None:
-            reasons[position] = f"{_UNPARSABLE}: {cells}"
+            reasons[position] = f"{UNPARSABLE}: {cells}"
         elif None not in key:
             if key in seen:
-                reasons[position] = "duplicate key"
+                reasons[position] = DUPLICATE
             seen.add(key)
     return reasons
+
+
+def kind_of(reason: str) -> str:
+    """A reason without the values that it names."""
+    return reason.partition(":")[0]
 
 
 def counted(rejected: Mapping[int, tuple[str, ...]]) -> str:
@@ -132,7 +150,7 @@ def counted(rejected: Mapping[int, tuple[str, ...]]) -> str:
     counts: dict[str, int] = {}
     for reasons in rejected.values():
         for reason in reasons:
-            kind = reason.partition(":")[0]
+            kind = kind_of(reason)
             counts[kind] = counts.get(kind, 0) + 1
     return ", ".join(
         f"{count:,} {kind}" for kind, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
@@ -141,10 +159,10 @@ def counted(rejected: Mapping[int, tuple[str, ...]]) -> str:
 
 def _misfits(rows: int, unusable: Mapping[int, str]) -> list[str]:
     """The warning of the rows with a cell that could not be parsed, where there are any."""
-    cells = {position: reason for position, reason in unusable.items() if reason.startswith(_UNPARSABLE)}
+    cells = {position: reason for position, reason in unusable.items() if reason.startswith(UNPARSABLE)}
     if not cells:
         return []
-    samples = list(dict.fromkeys(line(reason.removeprefix(f"{_UNPARSABLE}: "), 80) for reason in cells.values()))
+    samples = list(dict.fromkeys(line(reason.removeprefix(f"{UNPARSABLE}: "), 80) for reason in cells.values()))
     return [
         f"{len(cells):,} of {rows:,} rows have a cell that does not fit its declared type, and go to quarantine "
         f"(row{'s' if len(cells) > 1 else ''} {_listed(list(cells))}; {_listed(samples)})"

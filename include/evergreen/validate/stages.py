@@ -6,20 +6,17 @@ What follows from which failure stands in `validate.rules`.
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from evergreen.errors import ContractBroken, EvidenceMissing, PermanentError
 from evergreen.handovers.ingest import Computed, Extracted, Parted, SoundFeatures, Validated
 from evergreen.handovers.train import SoundTrainingSet, TrainingSet
-from evergreen.lake.schema import REASONS
 from evergreen.links import Link
 from evergreen.run import DatasetRun, Run
 from evergreen.validate import rules
 
 if TYPE_CHECKING:
     from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
-    from great_expectations.expectations.expectation import Expectation
 
     from evergreen.validate.data_docs import Entry
 
@@ -39,40 +36,25 @@ def validate(run: DatasetRun, extracted: Extracted) -> Validated:
         ContractBroken: a critical expectation failed, of any source; nothing may be published.
         SpecError: a contract that Great Expectations cannot read.
     """
-    import pyarrow as pa
-
     from evergreen.lake import staging
-    from evergreen.validate import expectations, times
-    from evergreen.validate.usable import unusable_rows
+    from evergreen.validate import expectations, judging
 
     partition, judge = run.interval.partition, expectations.Judge()
     entries: list[Entry] = []
     sources: dict[str, Parted] = {}
-    for name, source in run.spec.sources.items():
+    for name in run.spec.sources:
         batch = extracted.sources[name]
-        table = staging.read(batch.staged)
-        looks_back = [view.look_back for view in run.spec.features.values() if name in view.sources]
-        outside = times.outside(table[source.event_time], run.interval, max(looks_back, default=None))
-        unusable = outside.far | unusable_rows(table, source.keys)
-        every = range(table.num_rows)
-        usable = [position for position in every if position not in unusable] if unusable else every
-        judged = table.take(pa.array(usable, pa.int64())) if unusable else table
-        suite = _suite(run, name)
-        findings, result = judge(suite, judged.select(list(source.columns)), usable, name, run.as_of)
-        decision = rules.decide(table.num_rows, unusable, findings)
-        decision = replace(decision, warnings=(*decision.warnings, *outside.warnings()))
-        if outside.any:
-            log.info("%s: rows outside of their interval: %s", name, outside)
-        entries.append(_entry(name, table.num_rows, decision, result))
-        accepted = table.take(pa.array(decision.accepted, pa.int64())).select(list(source.columns))
-        rejected = table.take(pa.array(decision.rejected, pa.int64())).append_column(
-            REASONS.name, pa.array(["; ".join(reasons) for reasons in decision.rejected.values()], pa.string())
-        )
+        judged = judging.batch(run, name, staging.read(batch.staged), judge)
+        if judged.outside.any:
+            log.info("%s: rows outside of their interval: %s", name, judged.outside)
+        if judged.released:
+            log.info("%s: %d rows pass that were released from quarantine", name, judged.released)
+        entries.append(_entry(name, batch.staged.rows, judged.decision, judged.result))
         accepted_file, rejected_file = (
             staging.write(
                 staging.WorkingFile(of=run.spec.name, run=partition, name=f"{name}.{part}"), rows, task="validate"
             )
-            for part, rows in (("accepted", accepted), ("rejected", rejected))
+            for part, rows in (("accepted", judged.accepted), ("rejected", judged.rejected))
         )
         sources[name] = Parted(batch=batch, accepted=accepted_file, rejected=rejected_file)
     page = _report(
@@ -95,13 +77,13 @@ def validate_features(run: DatasetRun, computed: Computed) -> SoundFeatures:
         SpecError: a contract that Great Expectations cannot read.
     """
     from evergreen.lake import staging
-    from evergreen.validate import expectations
+    from evergreen.validate import expectations, judging
 
     judge = expectations.Judge()
     entries: list[Entry] = []
     page = None
     for view, partitions in computed.views.items():
-        suite = _suite(run, view)
+        suite = judging.suite(run, view)
         for partition, candidate in sorted(partitions.items()):
             table = staging.read(candidate.staged)
             name = view if partition == run.interval.partition else f"{view} of {partition}"
@@ -155,16 +137,6 @@ def validate_training(run: Run, data: TrainingSet) -> SoundTrainingSet:
         else "correct the features or the label that the lines above name, then clear `build` and what follows",
     )
     return SoundTrainingSet(**dict(data), page=page, warnings=_warnings(entries))
-
-
-def _suite(run: DatasetRun, table: str) -> list[Expectation]:
-    from evergreen.spec.contract import load_contract
-    from evergreen.validate import expectations
-
-    file = run.spec.contract_file(table)
-    return expectations.suite(
-        load_contract(run.spec, table), table, f"{run.spec.name}/{file.relative_to(run.spec.folder)}"
-    )
 
 
 def _warnings(entries: list[Entry]) -> tuple[str, ...]:

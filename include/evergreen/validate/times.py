@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evergreen.interval import Interval
+from evergreen.validate.rules import FAR as FAR_FROM_ITS_DAY
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,7 +75,7 @@ def outside(times: pa.ChunkedArray, interval: Interval, seen: timedelta | None) 
     unseen = late & (False if seen is None else before(interval.end - seen))
     return Outside(
         far={
-            position: f"far from its day: {text}Z"
+            position: f"{FAR_FROM_ITS_DAY}: {text}Z"
             for position, text in zip(
                 np.flatnonzero(far).tolist(), np.datetime_as_string(moments[far], unit="s").tolist(), strict=True
             )

@@ -15,11 +15,13 @@ from evergreen.serve import idempotency, predictions
 from evergreen.settings import PROJECT, Settings
 from evergreen.status import alarms
 from evergreen.train import records as training_sets
+from evergreen.validate import exemptions
 
 STORED = PROJECT / "tests" / "stored"
 TABLES: tuple[Table[Any], ...] = (
     alarms.TABLE,
     catalogue.TABLE,
+    exemptions.TABLE,
     idempotency.TABLE,
     ledger.TABLE,
     predictions.TABLE,

@@ -22,6 +22,7 @@ from evergreen.database.migrations import (
     m0004_alarms,
     m0005_training_sets,
     m0006_reach,
+    m0007_exemptions,
 )
 from evergreen.errors import RequestRefused, StoreNewer
 
@@ -50,6 +51,7 @@ MIGRATIONS = (
     Migration(4, "which missing intervals were told", m0004_alarms.STATEMENTS),
     Migration(5, "what training sets were built from", m0005_training_sets.STATEMENTS),
     Migration(6, "how far the rows of a partition reach", m0006_reach.STATEMENTS),
+    Migration(7, "rows that are released from quarantine", m0007_exemptions.STATEMENTS),
 )
 
 

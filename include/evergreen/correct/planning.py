@@ -1,0 +1,271 @@
+"""What running an interval again would change, found without changing anything: the batches are read and judged, and
+features and labels computed, as ingestion would."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from types import MappingProxyType
+
+import pyarrow as pa
+
+from evergreen.calendar import UTC_DAYS
+from evergreen.correct import comparing
+from evergreen.correct import rules as correcting
+from evergreen.errors import ContractBroken, EvidenceMissing
+from evergreen.features import computing, due, online_values, rules
+from evergreen.handovers.correct import Change, ChangedOnline, ChangedSource, Planned
+from evergreen.history import ledger, story
+from evergreen.ingest import batches
+from evergreen.ingest.rules import known_at
+from evergreen.lake import catalogue, tables
+from evergreen.lake.schema import FEATURES, LABELS, QUARANTINE, RAW, Partition, online
+from evergreen.registry import records as registry
+from evergreen.run import DatasetRun
+from evergreen.settings import settings
+from evergreen.spec.load import load
+from evergreen.spec.schema import ModelSpec
+from evergreen.validate import judging
+from evergreen.validate.exemptions import Exemption
+from evergreen.validate.expectations import Judge
+
+
+def users(dataset: str) -> list[ModelSpec]:
+    """The models that use a dataset, of those whose folders are valid."""
+    return [model for model in load(settings().models, settings().data).valid_models if dataset in model.datasets]
+
+
+def label_spans(model: ModelSpec, run: DatasetRun, instead: due.Instead = due.NOTHING) -> list[rules.Span]:
+    """The label partitions that a run's interval is part of, and which are there; the others the model's own loops
+    compute as they mature."""
+    spans = rules.label_spans(model, run.interval, due.label_reach(model, run.interval, instead))
+    there = catalogue.published(LABELS.of(model.model, model.label.name), [span.partition for span in spans])
+    return [span for span in spans if span.partition in there]
+
+
+def plan(run: DatasetRun, exempt: Mapping[str, Sequence[Exemption]] = MappingProxyType({})) -> Planned:
+    """What running an interval again would change, now.
+
+    Args:
+        exempt: source → rows that may pass, in place of those that are recorded.
+
+    Raises:
+        BatchMissing, BatchUnreadable, ConnectionUnknown, ServiceUnavailable: as `extract` does.
+        ContractBroken: nothing would be published.
+        PermanentError: a query of a view or a label, as its stage does.
+    """
+    return _Plan(run, exempt).planned()
+
+
+@dataclass(frozen=True)
+class _Feature:
+    """A feature partition as it would be."""
+
+    change: Change
+    content_hash: str
+    difference: comparing.Difference
+
+
+class _Plan:
+    def __init__(self, run: DatasetRun, exempt: Mapping[str, Sequence[Exemption]]) -> None:
+        self._run, self._spec, self._exempt = run, run.spec, exempt
+        self._rows: dict[Partition, pa.Table] = {}  # of the raw partitions whose content would be another
+        self._entries: dict[Partition, catalogue.Entry] = {}  # and what the catalogue would say of them
+
+    def planned(self) -> Planned:
+        sources = self._sources()  # first: the others depend on the rows
+        features = {view: self._features(view) for view in self._spec.features}
+        labels = {model.model: self._labels(model) for model in self._users}
+        return Planned(
+            partition=self._run.interval.partition,
+            sources=sources,
+            features={
+                view: {partition: each.change for partition, each in of_view.items()}
+                for view, of_view in features.items()
+                if of_view
+            },
+            online={
+                view: changed
+                for view, of_view in features.items()
+                if (changed := self._online(view, of_view)) is not None
+            },
+            labels={model: changes for model, changes in labels.items() if changes},
+            versions={
+                model.model: versions
+                for model in self._users
+                if (versions := self._versions(model, features, labels[model.model]))
+            },
+            decisions={
+                model.model: decisions
+                for model in self._users
+                if not self._unchanged(sources, features, labels[model.model]) and (decisions := self._decisions(model))
+            },
+        )
+
+    @cached_property
+    def _users(self) -> list[ModelSpec]:
+        return users(self._spec.name)
+
+    @staticmethod
+    def _unchanged(
+        sources: Mapping[str, ChangedSource],
+        features: Mapping[str, Mapping[str, _Feature]],
+        labels: Mapping[str, Change],
+    ) -> bool:
+        return all(each.published.same for each in sources.values()) and not any((*features.values(), labels))
+
+    def _sources(self) -> dict[str, ChangedSource]:
+        judge, sources, broken = Judge(), {}, []
+        for name in self._spec.sources:
+            batch = batches.read(self._run, name)
+            judged = judging.batch(self._run, name, batch.rows, judge, self._exempt.get(name))
+            broken += [f"{name}: {problem}" for problem in judged.decision.broken]
+            contents = batches.contents(self._run, name, batch.digest, judged.accepted, judged.rejected)
+            sources[name] = self._source(name, contents, judged)
+        if broken:
+            raise ContractBroken(
+                f"looking what correcting {self._run.subject} would change",
+                found="\n    ".join(["", *broken]) if len(broken) > 1 else broken[0],
+                expected="every critical expectation met; nothing would be published",
+                next_step="correct the batch upstream, or the contract if the world has changed, and look again",
+            )
+        return sources
+
+    def _source(self, name: str, contents: Mapping[Partition, pa.Table], judged: judging.Judged) -> ChangedSource:
+        key = self._run.interval.partition
+        raw, quarantine = (layer.of(self._spec.name, name).at(key) for layer in (RAW, QUARANTINE))
+        hashes = {partition: catalogue.content_hash(rows) for partition, rows in contents.items()}
+        published = catalogue.published(raw.table, [key]).get(key)
+        quarantined = catalogue.published(quarantine.table, [key]).get(key)
+        if published is None or published.content_hash != hashes[raw]:
+            self._rows[raw] = contents[raw]
+            self._entries[raw] = catalogue.Entry(
+                model=raw.table.of,
+                layer=raw.table.layer,
+                name=name,
+                partition=key,
+                rows=contents[raw].num_rows,
+                content_hash=hashes[raw],
+                inputs_hash=None,
+                table_version=-1,
+                known_at=known_at(self._run.interval),
+                reaches=batches.reaches(self._run, name, judged.accepted),
+            )
+        return ChangedSource(
+            published=_change(published, contents[raw].num_rows, hashes[raw]),
+            quarantined=Change(before=None, rows=0, same=True)
+            if quarantine not in contents
+            else _change(quarantined, contents[quarantine].num_rows, hashes[quarantine]),
+            released=judged.released,
+            replaces=None if published is None else published.table_version,
+            content_hash=" ".join(hashes[partition] for partition in (raw, quarantine) if partition in hashes),
+        )
+
+    def _features(self, view: str) -> dict[str, _Feature]:
+        stored = FEATURES.of(self._spec.name, view)
+        wanted = due.of_view(self._spec, view, self._run.interval, self._entries)
+        before = catalogue.published(stored, list(wanted))
+        features = {}
+        for partition, each in wanted.items():
+            rows = computing.features(self._spec, view, each.span, self._rows)
+            content_hash = catalogue.content_hash(rows)
+            change = _change(before.get(partition), rows.num_rows, content_hash)
+            old = None if change.same or partition not in before else tables.read(stored, [partition])
+            difference = comparing.rows(self._key(view), rows if change.same else old, rows)
+            features[partition] = _Feature(change, content_hash, difference)
+        return features
+
+    def _online(self, view: str, features: Mapping[str, _Feature]) -> ChangedOnline | None:
+        """What `materialize` would find outdated, and whose values it would change."""
+        stored = FEATURES.of(self._spec.name, view)
+        reach = due.reach(self._spec, view, self._run.interval, self._entries)
+        touched = [span.partition for span in rules.feature_spans(self._spec, view, self._run.interval, reach)]
+        published, seen = catalogue.published(stored, touched), catalogue.published(online(stored), touched)
+        outdated: dict[str, comparing.Difference] = {}
+        for partition in sorted(published.keys() | features.keys()):
+            there = published.get(partition)
+            content_hash = features[partition].content_hash if partition in features else there and there.content_hash
+            of_store = seen.get(partition)
+            if of_store is not None and of_store.content_hash == content_hash:
+                continue
+            known = of_store is not None and there is not None and of_store.content_hash == there.content_hash
+            if known and partition in features:
+                outdated[partition] = features[partition].difference
+            else:  # what the store has of it is not known: any of its entities may be another
+                outdated[partition] = self._all(view, partition, features)
+        if not outdated:
+            return None
+        changed: set[str | int] = set()
+        for partition, difference in outdated.items():
+            as_of = UTC_DAYS.at(partition).as_of
+            keys = sorted({*difference.written, *difference.gone})
+            for key, at in zip(keys, online_values.moments(self._spec, view, keys), strict=True):
+                newer = key in difference.written and (at is None or at <= as_of)
+                if newer or (key in difference.gone and at == as_of):
+                    changed.add(key)
+        return ChangedOnline(partitions=tuple(outdated), entities=len(changed))
+
+    def _all(self, view: str, partition: str, features: Mapping[str, _Feature]) -> comparing.Difference:
+        if partition in features and features[partition].change.before is None:
+            return features[partition].difference
+        rows = tables.read(FEATURES.of(self._spec.name, view), [partition])
+        of_lake = comparing.Difference(frozenset(), frozenset(), frozenset())
+        if rows is not None:
+            of_lake = comparing.rows(self._key(view), None, rows)
+        if partition not in features:
+            return of_lake
+        new = features[partition].difference
+        return replace(of_lake, written=(of_lake.written - new.gone) | new.written, gone=new.gone)
+
+    def _labels(self, model: ModelSpec) -> dict[str, Change]:
+        stored = LABELS.of(model.model, model.label.name)
+        wanted = due.of_label(model, label_spans(model, self._run, self._entries), self._entries)
+        before = catalogue.published(stored, list(wanted))
+        changes = {}
+        for partition, each in wanted.items():
+            rows, _ = computing.labels(model, each.span, self._rows)
+            changes[partition] = _change(before.get(partition), rows.num_rows, catalogue.content_hash(rows))
+        return changes
+
+    def _versions(
+        self, model: ModelSpec, features: Mapping[str, Mapping[str, _Feature]], labels: Mapping[str, Change]
+    ) -> dict[str, tuple[str, ...]]:
+        """The registered versions whose training sets have rows that change, and by which days."""
+        days = {partition for partition, change in labels.items() if not change.same}
+        for view, declared in model.features.items():
+            if model.dataset_of(view) != self._spec.name:
+                continue
+            for partition, each in features.get(view, {}).items():
+                if not each.change.same and each.difference.features & set(declared.features):
+                    days.update(correcting.cutoffs(model, UTC_DAYS, UTC_DAYS.at(partition)))
+        if not days:
+            return {}
+        from evergreen.train import records  # which loads MLflow
+
+        versions = {}
+        for number in sorted(registry.numbers().get(model.model, ())):
+            try:
+                record = records.of(model.model, registry.version(model.model, number))
+            except EvidenceMissing:
+                continue  # of an earlier release, whose data nobody wrote down
+            trained_on = set(record.partitions) or {
+                day for day in days if record.split.learn_from <= UTC_DAYS.at(day).as_of <= record.split.evaluate_to
+            }
+            if differing := sorted(days & trained_on):
+                versions[str(number)] = tuple(differing)
+        return versions
+
+    def _decisions(self, model: ModelSpec) -> tuple[str, ...]:
+        entries = ledger.entries(model.model, "decided", "trained")
+        events = [entry.event for entry in entries]
+        return tuple(correcting.open_decisions(story.decisions(entries), events, self._run.interval.start))
+
+    def _key(self, view: str) -> str:
+        return self._spec.entity_of(view).key
+
+
+def _change(before: catalogue.Entry | None, rows: int, content_hash: str) -> Change:
+    if before is None:
+        return Change(before=None, rows=rows, same=False)
+    return Change(before=before.rows, rows=rows, same=before.content_hash == content_hash)

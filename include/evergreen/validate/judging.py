@@ -1,0 +1,97 @@
+"""A batch held against its source's contract: which of its rows are accepted, and which go to quarantine, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
+from great_expectations.expectations.expectation import Expectation
+
+from evergreen.lake.schema import QUARANTINE, REASONS
+from evergreen.run import DatasetRun
+from evergreen.spec.contract import load_contract
+from evergreen.validate import exemptions, expectations, rules, times
+from evergreen.validate.times import Outside
+from evergreen.validate.usable import unusable_rows
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the contract says of a batch: every row is accepted or rejected, in order."""
+
+    accepted: pa.Table  # with the declared columns
+    rejected: pa.Table  # also with `_unparsed`, `_row` and `_reasons`
+    released: int  # how many of the accepted were released by a person
+    decision: rules.Decision
+    outside: Outside  # the rows that do not lie in the interval
+    result: ExpectationSuiteValidationResult
+
+
+def suite(run: DatasetRun, table: str) -> list[Expectation]:
+    """The contract of a source or a view.
+
+    Raises:
+        SpecError: Great Expectations cannot read it.
+    """
+    file = run.spec.contract_file(table)
+    return expectations.suite(
+        load_contract(run.spec, table), table, f"{run.spec.name}/{file.relative_to(run.spec.folder)}"
+    )
+
+
+def batch(
+    run: DatasetRun,
+    name: str,
+    table: pa.Table,
+    judge: expectations.Judge,
+    exempt: Sequence[exemptions.Exemption] | None = None,
+) -> Judged:
+    """Judge the interval's batch of a source.
+
+    Args:
+        table: its rows, as `ingest.batches` reads them.
+        exempt: rows that may pass; None: those that are recorded.
+    """
+    source = run.spec.sources[name]
+    looks_back = [view.look_back for view in run.spec.features.values() if name in view.sources]
+    outside = times.outside(table[source.event_time], run.interval, max(looks_back, default=None))
+    unusable = outside.far | unusable_rows(table, source.keys)
+    every = range(table.num_rows)
+    usable = [position for position in every if position not in unusable] if unusable else every
+    judged = table.take(pa.array(usable, pa.int64())) if unusable else table
+    findings, result = judge(suite(run, name), judged.select(list(source.columns)), usable, name, run.as_of)
+    decision = rules.decide(table.num_rows, unusable, findings)
+    released = _released(run, name, table, [at for at in decision.rejected if at not in unusable], exempt)
+    if released:
+        rejected_before = len(decision.rejected)
+        decision = rules.decide(table.num_rows, unusable, findings, waived=released)
+        passed = rejected_before - len(decision.rejected)
+    else:
+        passed = 0
+    return Judged(
+        accepted=table.take(pa.array(decision.accepted, pa.int64())).select(list(source.columns)),
+        rejected=table.take(pa.array(decision.rejected, pa.int64())).append_column(
+            REASONS.name, pa.array(["; ".join(reasons) for reasons in decision.rejected.values()], pa.string())
+        ),
+        released=passed,
+        decision=replace(decision, warnings=(*decision.warnings, *outside.warnings())),
+        outside=outside,
+        result=result,
+    )
+
+
+def _released(
+    run: DatasetRun, name: str, table: pa.Table, failing: Sequence[int], exempt: Sequence[exemptions.Exemption] | None
+) -> Mapping[int, frozenset[str]]:
+    """Position → the expectations that its row may fail, of those rows that fail any."""
+    if not failing:
+        return {}
+    if exempt is None:
+        exempt = exemptions.of(QUARANTINE.of(run.spec.name, name).at(run.interval.partition))
+    waived = exemptions.waived(exempt)
+    if not waived:
+        return {}
+    hashes = exemptions.row_hashes(table.take(pa.array(failing, pa.int64())), list(run.spec.sources[name].columns))
+    return {at: waived[each] for at, each in zip(failing, hashes, strict=True) if each in waived}
