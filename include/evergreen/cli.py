@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from evergreen import cli_correct, cli_history, cli_rebuild, cli_run, cli_stack, cli_status
+from evergreen import cli_correct, cli_history, cli_lineage, cli_rebuild, cli_run, cli_stack, cli_status
 from evergreen.cli_history import Described
 from evergreen.disk import raising_disk_full
 from evergreen.errors import EvergreenError, SpecError
@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     adopt.set_defaults(command=_adopt)
     cli_history.add(commands, registry)
+    cli_lineage.add(commands)
     cli_rebuild.add(commands)
     cli_status.add(commands)
     cli_correct.add(commands)

@@ -110,6 +110,10 @@ class VersionGone(PermanentError):
     """A recorded version of a lake's table cannot be opened any more: its log or its files were removed."""
 
 
+class LineageUnknown(PermanentError):
+    """Nothing of a name was published, registered or decided."""
+
+
 class EvidenceMissing(PermanentError):
     """A gate or decision lacks what it needs to be decided; it fails closed."""
 

@@ -59,7 +59,7 @@ def page() -> str:
 def _tables() -> tuple[tuple[Table[Any], str], ...]:
     """The tables of Postgres, and who writes them."""
     from evergreen.history import ledger
-    from evergreen.lake import catalogue
+    from evergreen.lake import catalogue, publications
     from evergreen.registry import records
     from evergreen.serve import idempotency, predictions
     from evergreen.status import alarms
@@ -68,6 +68,7 @@ def _tables() -> tuple[tuple[Table[Any], str], ...]:
 
     return (
         (catalogue.TABLE, "every stage that writes a partition of the lake, and `features.materialize`"),
+        (publications.TABLE, "the same stages but `features.materialize`, in the same transaction"),
         (records.CANDIDATES, "`train.tune`, `evaluate.evaluate`, `evaluate.gates`; `evergreen registry adopt`"),
         (records.VERSIONS, "`registry.register`; `evergreen registry adopt`"),
         (training_sets.TABLE, "`train.build`; of versions of an earlier release, whoever first asks for it"),

@@ -153,6 +153,7 @@ def layer(module: str) -> str:
             "evergreen.cli",
             "evergreen.cli_correct",
             "evergreen.cli_history",
+            "evergreen.cli_lineage",
             "evergreen.cli_rebuild",
             "evergreen.cli_run",
             "evergreen.cli_stack",

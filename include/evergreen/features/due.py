@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from evergreen.features import rules
 from evergreen.handovers.ingest import WrittenPartition
 from evergreen.interval import Interval
 from evergreen.lake import catalogue, partitions
+from evergreen.lake.publications import Inputs
 from evergreen.lake.schema import FEATURES, LABELS, RAW, Partition, TableId
 from evergreen.spec import files
 from evergreen.spec.dataset import DatasetSpec
@@ -25,7 +27,14 @@ Instead = Mapping[Partition, catalogue.Entry]  # raw partitions as they would be
 NOTHING: Instead = MappingProxyType({})
 
 
-def of_view(spec: DatasetSpec, view: str, day: Interval, instead: Instead = NOTHING) -> dict[str, rules.Due]:
+@dataclass(frozen=True)
+class Due(rules.Due):
+    """What must be computed, and out of which published partitions."""
+
+    inputs: Inputs
+
+
+def of_view(spec: DatasetSpec, view: str, day: Interval, instead: Instead = NOTHING) -> dict[str, Due]:
     """partition → what must be computed of it now, of the view's partitions that look back at a day; or what would have
     to be, were other raw partitions published `instead`."""
     spans = rules.feature_spans(spec, view, day, reach(spec, view, day, instead))
@@ -54,7 +63,7 @@ def _reach(sources: Sequence[TableId], day: Interval, instead: Instead) -> datet
     return max((each for each in (recorded, *others) if each is not None), default=None)
 
 
-def of_label(spec: ModelSpec, spans: Sequence[rules.Span], instead: Instead = NOTHING) -> dict[str, rules.Due]:
+def of_label(spec: ModelSpec, spans: Sequence[rules.Span], instead: Instead = NOTHING) -> dict[str, Due]:
     """partition → what must be computed of it now, of some of the label's partitions; or what would have to be, were
     other raw partitions published `instead`."""
     sql = files.query(spec, spec.label_sql())
@@ -75,7 +84,7 @@ def _due(
     declared: str,
     spans: Sequence[rules.Span],
     instead: Instead,
-) -> dict[str, rules.Due]:
+) -> dict[str, Due]:
     days = sorted({day for span in spans for day in span.days})
     since = min((span.start for span in spans), default=None)
     inputs = {source: _published(RAW.of(spec.dataset_of(source), source), days, since, instead) for source in sources}
@@ -89,7 +98,10 @@ def _due(
     }
     entries = catalogue.published(table, [span.partition for span in spans])
     recorded = {partition: entry.inputs_hash for partition, entry in entries.items() if entry.inputs_hash is not None}
-    return {due.span.partition: due for due in rules.due(spans, declared, raw, recorded)}
+    return {
+        due.span.partition: Due(due.span, due.inputs_hash, _inputs(spec, due.span, inputs))
+        for due in rules.due(spans, declared, raw, recorded)
+    }
 
 
 def _published(
@@ -105,11 +117,25 @@ def _published(
     return catalogue.published(table, days, reaching=since) | others
 
 
-def write(table: TableId, due: rules.Due, rows: pa.Table) -> WrittenPartition:
+def _inputs(
+    spec: DatasetSpec | ModelSpec, span: rules.Span, inputs: Mapping[str, Mapping[str, catalogue.Entry]]
+) -> Inputs:
+    """The raw partitions that a span reads, as they are published."""
+    return Inputs(
+        partitions={
+            str(RAW.of(spec.dataset_of(source), source)): {
+                day: of_source[day].table_version for day in span.reads(source)
+            }
+            for source, of_source in inputs.items()
+        }
+    )
+
+
+def write(table: TableId, due: Due, rows: pa.Table) -> WrittenPartition:
     """Replace one partition, then record it: a kill in between leaves the old record, and the retry writes again."""
     replaced = table.at(due.span.partition)
     entry = partitions.replace(replaced, rows, known_at=due.span.end, inputs_hash=due.inputs_hash)
-    catalogue.record(entry)
+    catalogue.record(entry, inputs={replaced: due.inputs})
     return WrittenPartition(rows=entry.rows, content_hash=entry.content_hash, version=entry.table_version)
 
 

@@ -5,11 +5,38 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
 from evergreen.handovers.handover import Handover, Part, Staged
 from evergreen.links import Link
+
+
+@dataclass(frozen=True)
+class BatchFile:
+    """A file that was read."""
+
+    name: str
+    """Its address: a path, or `s3://…`."""
+    size: int
+    """Its bytes."""
+    sha256: str
+    """Of its bytes, 64 hexadecimal digits."""
+
+
+@dataclass(frozen=True)
+class BatchQuery:
+    """A query that was run on a connection."""
+
+    connection: str
+    """The connection's id, which tells nothing of its login."""
+    statement: str
+    """sha256 of the query's text."""
+    rows: int
+    """How many rows it returned."""
+    content_hash: str
+    """Digest of these rows."""
 
 
 class Batch(Part):
@@ -23,6 +50,10 @@ class Batch(Part):
     """Digest of the batch's files; of its rows where it has no file of its own."""
     known_at: datetime
     """When the batch became available."""
+    files: tuple[BatchFile, ...]
+    """The files that it was read from; none: it is a query's."""
+    query: BatchQuery | None
+    """The query that returned it; None: it was read from files."""
 
 
 class Extracted(Handover):

@@ -29,6 +29,8 @@ class Collected(Handover):
     without views that had none."""
     warnings: tuple[str, ...]
     """Where little space is left, and which features are older than their view allows; for the owner."""
+    table_version: int | None = None
+    """The version of the table of predictions that has them: what comes after reads this one. None: the newest."""
 
 
 class Quality(Handover):
@@ -67,6 +69,8 @@ class Performance(Handover):
     """The drop is beyond chance (95 %)."""
     rows: int
     """How many matured rows there are."""
+    labels_version: int | None = None
+    """The version of the label's table that was read; None: there is no label yet."""
 
 
 class Decided(Handover):

@@ -172,6 +172,19 @@ class Restored(Happened):
     changes: tuple[str, ...]
 
 
+class MadeFrom(BaseModel):
+    """What a decision was made from, of one table: of a version the partitions that lie between two, both included,
+    and were available at the decision's `end`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    version: int
+    first: str
+    last: str
+    partitions: int  # how many of them the version has
+    content_hash: str  # digest of the content hashes of their rows
+
+
 class Decided(Happened):
     """The monitor decided about a window, whatever it decided. `reason` has all of the decision's reasons."""
 
@@ -186,6 +199,7 @@ class Decided(Happened):
     evidence: Mapping[str, JsonValue]
     drifted: bool | None = None  # different from the reference; None: a release before wrote it elsewhere
     incident: bool | None = None  # its data was wrong; None: as above
+    made_from: Mapping[str, MadeFrom] | None = None  # table → what of it; None: a release before did not record it
 
 
 class Alerted(Happened):

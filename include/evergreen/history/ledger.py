@@ -76,6 +76,12 @@ def entries(model: str, *kinds: str) -> list[Entry]:
         return _entries(connection, model, kinds)
 
 
+def models() -> list[str]:
+    """Every model of which the ledger says anything."""
+    with database.connect() as connection:
+        return [model for (model,) in connection.execute("select distinct model from ledger order by model").fetchall()]
+
+
 def standing(model: str) -> Standing:
     """The model's champion, last known good version, and what was left halfway."""
     return story.standing(entry.event for entry in entries(model, *story.MOVES))

@@ -8,7 +8,7 @@ from datetime import datetime
 from pydantic import JsonValue
 
 from evergreen.history import story
-from evergreen.history.events import Decided, Promoted
+from evergreen.history.events import Decided, MadeFrom, Promoted
 from evergreen.history.story import Entry, Reign, VersionStory
 
 
@@ -54,10 +54,20 @@ def as_of(model: str, entries: Sequence[Entry], moment: datetime) -> Iterator[st
 
 
 def evidence(decided: Decided) -> Iterator[str]:
-    """The numbers that a decision was made from, a line for each part of the monitor that measured them."""
+    """The numbers that a decision was made from, a line for each part of the monitor that measured them; and the
+    tables."""
     for part, content in decided.evidence.items():
         if numbers := ", ".join(_numbers(content)):
             yield f"{part}: {numbers}"
+    for table, read in (decided.made_from or {}).items():
+        yield f"read: {part_of(table, read)}"
+
+
+def part_of(table: str, read: MadeFrom) -> str:
+    """What was read of a table."""
+    between = read.first if read.first == read.last else f"{read.first}..{read.last}"
+    partitions = f"{read.partitions} partition{'' if read.partitions == 1 else 's'}"
+    return f"{table}, version {read.version}: {between} ({partitions}), content hash {read.content_hash}"
 
 
 def _numbers(content: JsonValue, name: str = "") -> Iterator[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evergreen.handovers.ingest import BatchFile, BatchQuery
 from evergreen.ingest import database, history, landing, parse, rules
 from evergreen.ingest.origin import Origin
 from evergreen.lake import catalogue, tables
@@ -25,6 +27,8 @@ class Batch:
     rows: pa.Table  # the declared columns, `_unparsed`, `_row`
     origin: str  # where they come from: a folder, an object, a connection and its query
     digest: str  # of the batch's files; of its rows where no file is its own
+    files: tuple[BatchFile, ...] = ()
+    query: BatchQuery | None = None
 
 
 def read(run: DatasetRun, name: str) -> Batch:
@@ -38,14 +42,23 @@ def read(run: DatasetRun, name: str) -> Batch:
     if source.path is None:
         file = spec.source_sql(name)
         origin = Origin(subject, f"{source.connection} by {spec.relative(file)}", f"correct {spec.relative(file)}")
-        table = database.read(run.connections, source, files.query(spec, file), interval, origin)
-        return Batch(table, origin.name, catalogue.content_hash(table.drop_columns([parse.ROW])))
+        statement = files.query(spec, file)
+        table = database.read(run.connections, source, statement, interval, origin)
+        digest = catalogue.content_hash(table.drop_columns([parse.ROW]))
+        query = BatchQuery(
+            connection=str(source.connection),
+            statement=hashlib.sha256(statement.encode()).hexdigest(),
+            rows=table.num_rows,
+            content_hash=digest,
+        )
+        return Batch(table, origin.name, digest, query=query)
     parts = landing.read(settings().landing, source.path, interval.partition, subject)
+    read_from = tuple(BatchFile(part.origin.name, len(part.content), part.sha256) for part in parts)
     if source.history:
         table = parse.parse_history(parts[0], source, history.Day(interval, spec.first_day, spec.last_day))
-        return Batch(table, parts[0].origin.name, catalogue.content_hash(table.drop_columns([parse.ROW])))
+        return Batch(table, parts[0].origin.name, catalogue.content_hash(table.drop_columns([parse.ROW])), read_from)
     uri = landing.uri_of(settings().landing, source.path, interval.partition)
-    return Batch(parse.parse(parts, source), uri, landing.digest(parts))
+    return Batch(parse.parse(parts, source), uri, landing.digest(parts), read_from)
 
 
 def contents(

@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,11 @@ class Part:
 
     origin: Origin
     content: bytes
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of its bytes."""
+        return hashlib.sha256(self.content).hexdigest()
 
     @property
     def name(self) -> str:
@@ -69,7 +75,7 @@ def read(zone: str, path: str, partition: str, subject: str) -> list[Part]:
 def digest(parts: Sequence[Part]) -> str:
     """The hash of a batch: of the file's bytes; of several files, each one's name and bytes."""
     if len(parts) == 1:
-        return hashlib.sha256(parts[0].content).hexdigest()
+        return parts[0].sha256
     of_all = hashlib.sha256()
     for part in parts:
         of_all.update(f"{part.name}\0{len(part.content)}\0".encode())

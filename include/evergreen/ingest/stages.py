@@ -7,7 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from evergreen.handovers.ingest import Batch, Extracted, Parted, Published, PublishedSource, Validated
+from evergreen.handovers.ingest import (
+    Batch,
+    Extracted,
+    Parted,
+    Published,
+    PublishedSource,
+    Validated,
+)
 from evergreen.ingest import rules
 from evergreen.lake.schema import RAW
 from evergreen.run import DatasetRun
@@ -42,6 +49,8 @@ def extract(run: DatasetRun) -> Extracted:
             origin=batch.origin,
             digest=batch.digest,
             known_at=rules.known_at(run.interval),
+            files=batch.files,
+            query=batch.query,
         )
         log.info("%s: %d rows from %s", name, batch.rows.num_rows, batch.origin)
     return Extracted(partition=partition, sources=sources)
@@ -62,6 +71,7 @@ def publish(run: DatasetRun, validated: Validated) -> Published:
         WriteConflict: another run kept replacing the same partition.
     """
     from evergreen.lake import catalogue, staging
+    from evergreen.lake.publications import Inputs
 
     partition = run.interval.partition
     for name, parted in validated.sources.items():
@@ -70,7 +80,13 @@ def publish(run: DatasetRun, validated: Validated) -> Published:
         rules.account(f"{run.spec.name}/{name} of {partition}", parted.batch.staged.rows, accepted, rejected)
     with ThreadPoolExecutor(2) as pool:  # waiting for the disk and compressing take turns
         written = list(pool.map(lambda item: _publish_source(run, *item), validated.sources.items()))
-    catalogue.record(*(entry for entries in written for entry in entries))
+    made_from = {
+        entry.of: Inputs(files=batch.files, query=batch.query)
+        for entries in written
+        for entry in entries
+        for batch in [validated.sources[entry.name].batch]
+    }
+    catalogue.record(*(entry for entries in written for entry in entries), inputs=made_from)
     sources = {
         entries[0].name: PublishedSource(
             rows=entries[0].rows,

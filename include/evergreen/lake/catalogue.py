@@ -6,7 +6,7 @@ A row is written after the Delta commit of its partition, so it never promises w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,7 +16,9 @@ import pandas as pd
 import pyarrow as pa
 
 from evergreen.database import Table, connect
-from evergreen.lake.schema import TableId
+from evergreen.lake import publications
+from evergreen.lake.publications import Inputs
+from evergreen.lake.schema import ONLINE, Partition, TableId
 
 
 @dataclass(frozen=True)
@@ -35,14 +37,24 @@ class Entry:
     # of a raw partition: the newest row that it has had from after its own interval; null: it has had none
     reaches: datetime | None = None
 
+    @property
+    def of(self) -> Partition:
+        """The partition."""
+        return TableId(self.model, self.layer, self.name).at(self.partition)
+
 
 TABLE = Table("partitions", Entry, key=("model", "layer", "name", "partition"))
 
 
-def record(*entries: Entry) -> None:
-    """Say that partitions are published; replaces what was said of them before. All or none."""
+def record(*entries: Entry, inputs: Mapping[Partition, Inputs] | None = None) -> None:
+    """Say that partitions are published; replaces what was said of them before. All or none.
+
+    Args:
+        inputs: what each was made from (`publications.add`).
+    """
     with connect() as connection:
         TABLE.insert(connection, entries, replace=True)
+        publications.add(connection, [entry for entry in entries if entry.layer != ONLINE], inputs or {})
 
 
 def published(
@@ -57,6 +69,19 @@ def published(
             connection, f"where model = %s and layer = %s and name = %s {only} order by partition", parameters
         )
     return {entry.partition: entry for entry in entries}
+
+
+def known_at(tables: Sequence[TableId], moments: Collection[datetime]) -> list[Entry]:
+    """The published partitions of some tables whose rows became available at one of some moments."""
+    if not moments:
+        return []
+    with connect() as connection:
+        return TABLE.select(
+            connection,
+            "where (model, layer, name) in (select * from unnest(%s::text[], %s::text[], %s::text[]))"
+            " and known_at = any(%s) order by model, layer, name, partition",
+            [*([getattr(table, part) for table in tables] for part in ("of", "layer", "name")), sorted(moments)],
+        )
 
 
 def whole(tables: Sequence[TableId]) -> set[str]:

@@ -190,6 +190,9 @@ PREDICTIONS = LayerOfOne(
 LAYERS: tuple[Layer | LayerOfOne, ...] = (RAW, QUARANTINE, FEATURES, LABELS, PREDICTIONS)
 
 
+ONLINE = "online"
+
+
 def online(view: TableId) -> TableId:
     """The catalogue's entries that say which content of a feature view the online store has; no table of the lake."""
-    return TableId(view.of, "online", view.name)
+    return TableId(view.of, ONLINE, view.name)

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from evergreen.history import ledger, story
-from evergreen.history.events import Decided
+from evergreen.history.events import Decided, MadeFrom
 from evergreen.history.story import Entry
 from evergreen.monitor import takeover
 from evergreen.monitor.rules import JOINED, Decision
 from evergreen.run import Run
 
 
-def keep(run: Run, decision: Decision) -> Decision:
-    """Add the decision of a window to the ledger, unless it stands there; returns the one that stands."""
+def keep(run: Run, decision: Decision, made_from: Mapping[str, MadeFrom] | None = None) -> Decision:
+    """Add the decision of a window to the ledger, unless it stands there; returns the one that stands.
+
+    Args:
+        made_from: what it was made from, by table.
+    """
     stands = decision
 
     def unless_it_stands(entries: Sequence[Entry]) -> Iterator[Decided]:
         nonlocal stands
-        event = recorded(run, decision, id=story.next_id(f"decided/{decision.id}", entries))
+        id = story.next_id(f"decided/{decision.id}", entries)
+        event = recorded(run, decision, id=id).model_copy(update={"made_from": made_from})
         standing = next((each for each in story.decisions(entries) if each.start == decision.start), None)
         if standing is not None and standing.triggers:
             stands = restored(standing)
-        elif standing is None or _content(standing) != _content(event):
+        elif standing is None or not _same(standing, event):
             yield event
 
     ledger.extend(run.spec.model, unless_it_stands)
@@ -76,6 +81,17 @@ def restored(event: Decided) -> Decision:
     )
 
 
+def _same(one: Decided, other: Decided) -> bool:
+    """Whether two decisions of a window are the same one, whoever decided, and whatever else was written to the tables
+    between them."""
+    return _content(one) == _content(other) and (
+        one.made_from is None or other.made_from is None or _rows(one.made_from) == _rows(other.made_from)
+    )
+
+
 def _content(event: Decided) -> Decided:
-    """What makes two decisions of a window the same one, whoever decided."""
-    return event.model_copy(update={"id": "", "actor": "", "taken_over": False})
+    return event.model_copy(update={"id": "", "actor": "", "taken_over": False, "made_from": None})
+
+
+def _rows(made_from: Mapping[str, MadeFrom]) -> dict[str, str]:
+    return {table: part.content_hash for table, part in made_from.items()}

@@ -15,9 +15,10 @@ from evergreen.spec.columns import PREDICTION, PROBABILITIES
 from evergreen.spec.schema import ModelSpec
 
 
-def read(spec: ModelSpec, partitions: Sequence[str]) -> pd.DataFrame | None:
-    """The predictions of some days; one that was made for another kind of label is null. None: there are none yet."""
-    table = tables.read(PREDICTIONS.of(spec.model), partitions)
+def read(spec: ModelSpec, partitions: Sequence[str], version: int | None = None) -> pd.DataFrame | None:
+    """The predictions of some days, as of a version of their table or now; one that was made for another kind of label
+    is null. None: there are none yet."""
+    table = tables.read(PREDICTIONS.of(spec.model), partitions, version)
     if table is None:
         return None
     frame: pd.DataFrame = table.to_pandas()

@@ -42,6 +42,7 @@ def collect(run: Run) -> Collected:
     import pyarrow as pa
 
     from evergreen.lake import catalogue, partitions, space
+    from evergreen.monitor import origins
     from evergreen.serve import predictions
     from evergreen.status import facts
 
@@ -66,8 +67,9 @@ def collect(run: Run) -> Collected:
         for row in logged
     ]
     table = pa.Table.from_pylist(rows, schema)
-    catalogue.record(partitions.replace(PREDICTIONS.of(spec.model).at(partition), table, known_at=run.as_of))
     made = Counter(row["version"] for row in rows)
+    entry = partitions.replace(PREDICTIONS.of(spec.model).at(partition), table, known_at=run.as_of)
+    catalogue.record(entry, inputs={entry.of: origins.of_predictions(spec, logged)})
     champion = _champion(run)
     log.info("%d predictions by versions %s; champion: %s", len(rows), dict(made), champion or "none")
     views = facts.views(spec, run.interval)
@@ -81,6 +83,7 @@ def collect(run: Run) -> Collected:
         champion=champion,
         ages={name: age / timedelta(hours=1) for name, age in ages.items()},
         warnings=(*space.warnings(space.places(settings())), *_stale(spec, ages)),
+        table_version=entry.table_version,
     )
 
 
@@ -138,13 +141,17 @@ def drift(run: Run, collected: Collected) -> Drift:
 
 def performance(run: Run, collected: Collected) -> Performance:
     """Score the predictions whose labels matured within this interval, against the version's own evaluation."""
+    from evergreen.lake import tables
     from evergreen.model.metrics import metric
     from evergreen.registry import artifacts
     from evergreen.registry.contents import Evaluation
 
     problem, name = run.spec.problem, run.spec.search.metric
-    nothing = Performance(metric=name, value=None, reference=None, drop=None, significant=False, rows=0)
-    scored = _matured(run, collected.version)
+    known = tables.version(LABELS.of(run.spec.model, run.spec.label.name))
+    nothing = Performance(
+        metric=name, value=None, reference=None, drop=None, significant=False, rows=0, labels_version=known
+    )
+    scored = _matured(run, collected, known)
     if collected.version is None or scored is None:
         log.info("No matured labels of this version's predictions yet")
         return nothing
@@ -164,12 +171,13 @@ def performance(run: Run, collected: Collected) -> Performance:
         drop=finite(loss.drop),
         significant=loss.beyond_chance,
         rows=len(labels),
+        labels_version=known,
     )
 
 
 def decide(run: Run, collected: Collected, quality: Quality, drift: Drift, performance: Performance) -> Decided:
     """Decide what to do about the window, and record the decision."""
-    from evergreen.monitor import decisions
+    from evergreen.monitor import decisions, origins
 
     spec = run.spec
     findings = rules.Findings(
@@ -188,17 +196,18 @@ def decide(run: Run, collected: Collected, quality: Quality, drift: Drift, perfo
     )
     history = decisions.history(spec.model, but=run.interval.start)
     window = rules.assess(findings, history, spec.monitoring)
-    labels = None if window.changed_at is None else _labels_since(run, window.changed_at)
+    labels = None if window.changed_at is None else _labels_since(run, window.changed_at, performance.labels_version)
     evidence: dict[str, Any] = {
         "rows": collected.rows,
         "ages": dict(collected.ages),
         "drift": drift.model_dump(mode="json"),
         "missing": dict(quality.missing),
-        "performance": performance.model_dump(mode="json"),
+        "performance": performance.model_dump(mode="json", exclude={"labels_version"}),  # stands in `made_from`
     }
     if labels is not None:
         evidence["labels"] = {"learn": labels.learn, "evaluate": labels.evaluate, "folds": labels.folds}
-    decision = decisions.keep(run, rules.decide(spec, window, labels, evidence))
+    made_from = origins.of_decision(run, collected, performance, window.changed_at)
+    decision = decisions.keep(run, rules.decide(spec, window, labels, evidence), made_from)
     log.info("Decision %s: %s", decision.id, decision.action)
     for reason in decision.reasons:
         log.info("  %s", reason)
@@ -283,7 +292,7 @@ def _window(run: Run, collected: Collected, days: int) -> pd.DataFrame:
     from evergreen.monitor import live
 
     wanted = [(run.interval.start - number * DAY).date().isoformat() for number in range(days)]
-    frame = live.read(run.spec, wanted)
+    frame = live.read(run.spec, wanted, collected.table_version)
     assert frame is not None
     own = frame["version"] == collected.version
     answered = frame[own | (frame[PARTITION] != collected.partition)]
@@ -291,21 +300,21 @@ def _window(run: Run, collected: Collected, days: int) -> pd.DataFrame:
     return watched
 
 
-def _matured(run: Run, version: int | None) -> pd.DataFrame | None:
-    """Predictions of a version whose labels became known within the run's
+def _matured(run: Run, collected: Collected, labels_version: int | None) -> pd.DataFrame | None:
+    """Predictions of the interval's version whose labels became known within the run's
     interval: the first of each, with its `label`."""
     from evergreen.lake import tables
     from evergreen.monitor import live
 
     spec = run.spec
     days = spec.asking.logged(run.interval.end - spec.label.horizon)
-    made = live.read(spec, days)
-    known = tables.read(LABELS.of(spec.model, spec.label.name), days)
+    made = live.read(spec, days, collected.table_version)
+    known = tables.read(LABELS.of(spec.model, spec.label.name), days, labels_version)
     if made is None or known is None:
         return None
     labels = known.to_pandas()
     labels = labels[(labels[KNOWN_AT] > run.interval.start) & (labels[KNOWN_AT] <= run.as_of)]
-    joined = with_labels(spec, made[made["version"] == version], labels)
+    joined = with_labels(spec, made[made["version"] == collected.version], labels)
     return None if joined.empty else joined
 
 
@@ -321,13 +330,13 @@ def with_labels(spec: ModelSpec, predictions: pd.DataFrame, labels: pd.DataFrame
     return labelled
 
 
-def _labels_since(run: Run, changed_at: datetime) -> rules.Labels:
+def _labels_since(run: Run, changed_at: datetime, version: int | None) -> rules.Labels:
     """What a training as of now could use from after the change, counted by the training's own rules."""
     from evergreen.lake import tables
     from evergreen.train.rules import folds, split
 
     spec = run.spec
-    table = tables.read(LABELS.of(spec.model, spec.label.name), columns=[EVENT, KNOWN_AT])
+    table = tables.read(LABELS.of(spec.model, spec.label.name), version=version, columns=[EVENT, KNOWN_AT])
     if table is None:
         return rules.Labels(0, 0, 0)
     labels, parts = table.to_pandas(), split(run.as_of, spec, changed_at)

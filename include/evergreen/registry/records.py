@@ -156,6 +156,12 @@ def _version(model: str, number: int, run_id: str, key: str, as_of: datetime, fa
     return Version(number, run_id, key, as_of, number in now.rolled_back, family, number in now.retired)
 
 
+def trainings() -> list[tuple[str, int, str]]:
+    """Model, number and training key of every version, in their order."""
+    with connect() as connection:
+        return connection.execute("select model, number, key from versions order by model, number").fetchall()
+
+
 def numbers() -> dict[str, set[int]]:
     """The versions of every model."""
     with connect() as connection:

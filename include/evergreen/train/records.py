@@ -68,6 +68,12 @@ def add(record: Record) -> Difference | None:
     return rules.difference(earlier[0].key, earlier[0].partitions, first.partitions) if earlier else None
 
 
+def every() -> list[Record]:
+    """All training sets, in the order in which they were written down."""
+    with connect() as connection:
+        return TABLE.select(connection, "order by at, key")
+
+
 def of(model: str, version: Version) -> Record:
     """What a version was trained on.
 

@@ -301,10 +301,10 @@ def test_a_run_killed_between_the_write_and_its_record_is_finished_by_the_next(
     model.publish(0, batch(0), {"a": "basic"})
     record = catalogue.record
 
-    def killed(entry: catalogue.Entry) -> None:
+    def killed(entry: catalogue.Entry, **options: Any) -> None:
         if entry.layer == stop and entry.content_hash:
             raise KeyboardInterrupt
-        record(entry)
+        record(entry, **options)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(catalogue, "record", killed)

@@ -57,11 +57,11 @@ def before_the_record_of(layer: str, number: int = 1) -> Callable[[], None]:
     def patch() -> None:
         record, seen = catalogue.record, []
 
-        def recording(*entries: catalogue.Entry) -> None:
+        def recording(*entries: catalogue.Entry, **options: Any) -> None:
             seen.extend(entry.layer for entry in entries if entry.layer == layer)
             if len(seen) >= number:
                 die()
-            record(*entries)
+            record(*entries, **options)
 
         catalogue.record = recording
 

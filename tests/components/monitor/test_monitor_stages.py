@@ -12,11 +12,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from evergreen import cli
+from evergreen.database import connect
 from evergreen.errors import StageSkipped
 from evergreen.handovers.monitor import Alerted, Collected, Conf, Drift, Retraining
-from evergreen.history import events, ledger
+from evergreen.history import events, ledger, telling
 from evergreen.lake import tables
-from evergreen.lake.schema import PREDICTIONS
+from evergreen.lake.schema import LABELS, PREDICTIONS
 from evergreen.links import Link
 from evergreen.model.rows import inputs
 from evergreen.monitor import decisions, drift_report, stages
@@ -69,7 +71,8 @@ def test_the_owner_is_told_of_little_space(live: Live, monkeypatch: pytest.Monke
 def test_a_usual_window_is_compared_reported_and_decided_once(live: Live) -> None:
     live.serve(20)
     watched = live.watch(20)
-    assert watched.collected == Collected(partition="2026-01-21", rows=60, version=1, champion=1, ages={}, warnings=())
+    collected = Collected(partition="2026-01-21", rows=60, version=1, champion=1, ages={}, warnings=(), table_version=1)
+    assert watched.collected == collected
     assert (watched.decided.action, watched.decided.triggers, watched.decided.reasons) == (
         "none",
         False,
@@ -316,6 +319,37 @@ def test_performance_is_measured_on_the_labels_that_matured_in_the_window(live: 
 
     nothing = stages.performance(live.run(20), stages.collect(live.run(20)))
     assert (nothing.value, nothing.rows) == (None, 0), "a label that is not mature yet scores nothing"
+
+
+def test_a_decision_keeps_what_it_was_made_from_while_old_days_are_filled(
+    live: Live, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live.serve(20)
+    live.serve(21)
+    live.label(20)
+    live.watch(20, drawn=False)
+    watched = live.watch(21, drawn=False)
+    labels, predictions = LABELS.of(live.spec.model, "left"), PREDICTIONS.of(live.spec.model)
+    made_from = decided(live)[-1].made_from
+    assert made_from is not None and set(made_from) == {str(labels), str(predictions)}
+    assert made_from[str(predictions)].version == tables.version(predictions)
+    assert (made_from[str(labels)].first, made_from[str(labels)].partitions) == ("2026-01-20", 1)
+    command = ["lineage", live.spec.model, "--decision", watched.decided.decision_id]
+    assert cli.main(command) == 0
+    told = capsys.readouterr().out
+    assert f"{labels}, version 1: 2026-01-20 (1 partition)" in told and "answered by version 1 (120)" in told
+    assert f"read: {labels}, version 1: 2026-01-20" in "\n".join(telling.evidence(decided(live)[-1]))
+
+    live.label(21)  # known only after the window: no other decision
+    assert live.watch(21, drawn=False).decided == watched.decided
+    assert len([each for each in decided(live) if each.decision_id == watched.decided.decision_id]) == 1
+    live.label(20, lambda frame: frame.assign(left=1 - frame["left"]))  # corrected
+    assert cli.main(command) == 0
+    assert capsys.readouterr().out == told, "whatever was written since"
+    with connect() as connection:
+        connection.execute("update publications set content_hash = 'another' where layer = 'labels'")
+    assert cli.main(command) == 0
+    assert "recorded otherwise by now" in capsys.readouterr().out
 
 
 def test_a_small_loss_within_chance_is_not_significant(live: Live) -> None:

@@ -23,6 +23,7 @@ from evergreen.database.migrations import (
     m0005_training_sets,
     m0006_reach,
     m0007_exemptions,
+    m0008_publications,
 )
 from evergreen.errors import RequestRefused, StoreNewer
 
@@ -52,6 +53,7 @@ MIGRATIONS = (
     Migration(5, "what training sets were built from", m0005_training_sets.STATEMENTS),
     Migration(6, "how far the rows of a partition reach", m0006_reach.STATEMENTS),
     Migration(7, "rows that are released from quarantine", m0007_exemptions.STATEMENTS),
+    Migration(8, "what partitions were made from", m0008_publications.STATEMENTS),
 )
 
 
