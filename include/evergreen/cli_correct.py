@@ -142,7 +142,7 @@ def _list(options: argparse.Namespace) -> int:
     for held in there:
         released = f"; {held.released} released" if held.released else ""
         reasons = ", ".join(f"{count} {line(reason)}" for reason, count in held.reasons.items())
-        print(f"{held.partition}: {held.rows} rows{f' ({reasons})' if reasons else ''}{released}")
+        print(f"{_named(held.partition)}: {held.rows} rows{f' ({reasons})' if reasons else ''}{released}")
     if not there:
         print("no row is in quarantine")
     return 0
@@ -155,7 +155,7 @@ def _show(options: argparse.Namespace) -> int:
     for interval in options.intervals:
         partition = quarantine.partition(spec, name, interval)
         rows = quarantine.rows(spec, partition)
-        print(f"{partition}: {len(rows)} rows in quarantine; rows count from 0, over all files of the batch")
+        print(f"{_named(partition)}: {len(rows)} rows in quarantine; rows count from 0, over all files of the batch")
         for row in rows[: options.limit]:
             print(f"  row {row.number}: {', '.join(f'{column} {shown(value)}' for column, value in row.keys.items())}")
             for reason, cells in row.reasons.items():
@@ -181,7 +181,7 @@ def _release(options: argparse.Namespace) -> int:
         if options.undo:
             change: Change = partial(exemptions.withdraw, partition)
             exempt: list[Exemption] = []
-            print(f"{partition}: {len(exemptions.of(partition))} released rows go back to quarantine")
+            print(f"{_named(partition)}: {len(exemptions.of(partition))} released rows go back to quarantine")
         else:
             selection = quarantine.select(run, partition, quarantine.Chosen(tuple(options.because), tuple(options.row)))
             change = partial(exemptions.grant, selection.granted)
@@ -198,11 +198,16 @@ def _release(options: argparse.Namespace) -> int:
 
 
 def _tell(partition: Partition, selection: Selection) -> None:
-    print(f"{partition}: {len(selection.granted)} rows to release")
+    print(f"{_named(partition)}: {len(selection.granted)} rows to release")
     if selection.sound:
         print(f"  {selection.sound} more rows are not rejected any more: the contract or the batch is another one now")
     for refused in selection.refused:
         print(f"  {refused}")
+
+
+def _named(quarantine: Partition) -> str:
+    """As the commands take it: churn/usage of 2026-01-05."""
+    return f"{quarantine.table.of}/{quarantine.table.name} of {quarantine.key}"
 
 
 def _check(options: argparse.Namespace) -> None:

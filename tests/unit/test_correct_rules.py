@@ -103,7 +103,7 @@ def test_the_list_says_what_is_new_what_changes_and_what_stays() -> None:
     assert list(rules.lines("churn", plan)) == [
         "churn of 2026-01-05:",
         "  source usage: 5 → 4 rows published; 5 rows (the same) in quarantine",
-        "  source tickets: unchanged (5 rows, 5 in quarantine)",
+        "  unchanged: tickets",
         "  features activity: 1 new (2026-01-07); 1 changed (2026-01-05); 1 computed again, with the same content "
         "(2026-01-06)",
         "  online activity: 1 entity changes, by 2026-01-07",

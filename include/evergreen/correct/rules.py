@@ -102,8 +102,11 @@ def lines(dataset: str, planned: Planned) -> Iterator[str]:
         yield f"{dataset} of {planned.partition}: nothing to change, what the batches say is published"
         return
     yield f"{dataset} of {planned.partition}:"
-    for name, source in planned.sources.items():
-        yield f"  source {name}: {_source(source)}"
+    for name, source in sorted(planned.sources.items()):
+        if not source.same:
+            yield f"  source {name}: {_source(source)}"
+    if unchanged := sorted(name for name, source in planned.sources.items() if source.same):
+        yield f"  unchanged: {', '.join(unchanged)}"
     for view, changes in planned.features.items():
         yield f"  features {view}: {_changes(changes)}"
     for view, online in planned.online.items():
@@ -123,8 +126,6 @@ def lines(dataset: str, planned: Planned) -> Iterator[str]:
 
 
 def _source(source: ChangedSource) -> str:
-    if source.same:
-        return f"unchanged ({source.published.rows:,} rows, {source.quarantined.rows:,} in quarantine)"
     released = f", {source.released:,} of them released" if source.released else ""
     return f"{_counts(source.published)} published{released}; {_counts(source.quarantined)} in quarantine"
 

@@ -50,9 +50,9 @@ def test_rows_are_counted_and_shown_with_their_reasons_and_cells(
     damaged: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("list") == 0
-    (listed,) = [text for text in capsys.readouterr().out.splitlines() if "churn/quarantine/usage" in text]
+    (listed,) = [text for text in capsys.readouterr().out.splitlines() if "churn/usage" in text]
     there = len(rows(QUARANTINE, "usage"))
-    assert listed.startswith(f"churn/quarantine/usage/{DAY}: {there} rows ")
+    assert listed.startswith(f"churn/usage of {DAY}: {there} rows ")
     assert f"({there - 3} {LENGTH}, 2 duplicate key, 1 unparsable)" in listed
     assert run("show", WHERE, "--day", DAY) == 0
     shown = capsys.readouterr().out
