@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from evergreen.spec.columns import EVENT, KNOWN_AT, PARTITION
+
+# A column without nulls is hashed as one with nulls then.
+_NULLABLE = {pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int32Dtype(), pa.bool_(): pd.BooleanDtype()}
 
 
 @dataclass(frozen=True)
@@ -21,25 +26,36 @@ class Difference:
 
 
 def rows(key: str, before: pa.Table | None, now: pa.Table) -> Difference:
-    """Compare two contents of a partition.
+    """Compare two contents of a partition: all rows by their hashes, and value by value those that differ.
 
     Args:
         key: the column with the entity's key, which no two rows share.
         before: None: there were none.
     """
-    new = _by_key(key, now)
+    features = [name for name in now.column_names if name not in (key, EVENT, KNOWN_AT, PARTITION)]
     if before is None:
-        return Difference(frozenset(new.index), frozenset(), frozenset(new.columns))
-    old = _by_key(key, before).reindex(columns=new.columns)
+        return Difference(frozenset(now[key].to_pylist()), frozenset(), frozenset(features))
+    for name in features:
+        if name not in before.column_names:  # it is declared since
+            before = before.append_column(name, pa.nulls(before.num_rows))
+    new, old = (_hashes(key, features, table) for table in (now, before))
     there = new.index.intersection(old.index)
-    was, will = old.loc[there], new.loc[there]
-    other = (was != will) & ~(was.isna() & will.isna())
+    other = there[(new.loc[there] != old.loc[there]).to_numpy()]
     added, gone = new.index.difference(old.index), old.index.difference(new.index)
-    changed = frozenset(new.columns) if len(added) or len(gone) else frozenset(other.columns[other.any()])
-    return Difference(frozenset([*added, *there[other.any(axis=1)]]), frozenset(gone), changed)
+    changed = features if len(added) or len(gone) else _changed(key, features, before, now, other.tolist())
+    return Difference(frozenset([*added, *other]), frozenset(gone), frozenset(changed))
 
 
-def _by_key(key: str, table: pa.Table) -> pd.DataFrame:
-    features = [name for name in table.column_names if name not in (EVENT, KNOWN_AT, PARTITION)]
-    frame: pd.DataFrame = table.select(features).to_pandas(integer_object_nulls=True).set_index(key).astype(object)
-    return frame
+def _hashes(key: str, features: Sequence[str], table: pa.Table) -> pd.Series[Any]:
+    """A hash of the features of each entity, by its key."""
+    frame = table.select([key, *features]).to_pandas(types_mapper=_NULLABLE.get).set_index(key)
+    hashes: pd.Series[Any] = pd.util.hash_pandas_object(frame, index=False)
+    return hashes
+
+
+def _changed(key: str, features: Sequence[str], before: pa.Table, now: pa.Table, keys: Sequence[Any]) -> list[str]:
+    """The features of which one of some entities, which are in both tables, has another value."""
+    was, will = (
+        table.filter(pc.is_in(table[key], pa.array(keys, table[key].type))).sort_by(key) for table in (before, now)
+    )
+    return [name for name in features if was[name].to_pylist() != will[name].to_pylist()]
