@@ -29,6 +29,7 @@ from evergreen.spec.schema import ModelSpec
 from evergreen.validate import judging
 from evergreen.validate.exemptions import Exemption
 from evergreen.validate.expectations import Judge
+from evergreen.validate.rules import decide
 
 
 def users(dataset: str) -> list[ModelSpec]:
@@ -52,7 +53,7 @@ def plan(run: DatasetRun, exempt: Mapping[str, Sequence[Exemption]] = MappingPro
 
     Raises:
         BatchMissing, BatchUnreadable, ConnectionUnknown, ServiceUnavailable: as `extract` does.
-        ContractBroken: nothing would be published.
+        ContractBroken: of a source or of a computed view; ingestion would stop there.
         PermanentError: a query of a view or a label, as its stage does.
     """
     return _Plan(run, exempt).planned()
@@ -72,11 +73,14 @@ class _Plan:
         self._run, self._spec, self._exempt = run, run.spec, exempt
         self._rows: dict[Partition, pa.Table] = {}  # of the raw partitions whose content would be another
         self._entries: dict[Partition, catalogue.Entry] = {}  # and what the catalogue would say of them
+        self._judge = Judge()
 
     def planned(self) -> Planned:
         sources = self._sources()  # first: the others depend on the rows
         features = {view: self._features(view) for view in self._spec.features}
         labels = {model.model: self._labels(model) for model in self._users}
+        new_rows = not all(each.published.same for each in sources.values())
+        touched = new_rows or any((*features.values(), *labels.values()))
         return Planned(
             partition=self._run.interval.partition,
             sources=sources,
@@ -97,9 +101,7 @@ class _Plan:
                 if (versions := self._versions(model, features, labels[model.model]))
             },
             decisions={
-                model.model: decisions
-                for model in self._users
-                if not self._unchanged(sources, features, labels[model.model]) and (decisions := self._decisions(model))
+                model.model: decisions for model in self._users if touched and (decisions := self._decisions(model))
             },
         )
 
@@ -107,30 +109,25 @@ class _Plan:
     def _users(self) -> list[ModelSpec]:
         return users(self._spec.name)
 
-    @staticmethod
-    def _unchanged(
-        sources: Mapping[str, ChangedSource],
-        features: Mapping[str, Mapping[str, _Feature]],
-        labels: Mapping[str, Change],
-    ) -> bool:
-        return all(each.published.same for each in sources.values()) and not any((*features.values(), labels))
-
     def _sources(self) -> dict[str, ChangedSource]:
-        judge, sources, broken = Judge(), {}, []
+        sources, broken = {}, []
         for name in self._spec.sources:
             batch = batches.read(self._run, name)
-            judged = judging.batch(self._run, name, batch.rows, judge, self._exempt.get(name))
+            judged = judging.batch(self._run, name, batch.rows, self._judge, self._exempt.get(name))
             broken += [f"{name}: {problem}" for problem in judged.decision.broken]
             contents = batches.contents(self._run, name, batch.digest, judged.accepted, judged.rejected)
             sources[name] = self._source(name, contents, judged)
+        self._stop(broken, "nothing would be published", "the batch upstream, or the contract if the world has changed")
+        return sources
+
+    def _stop(self, broken: Sequence[str], consequence: str, what: str) -> None:
         if broken:
             raise ContractBroken(
                 f"looking what correcting {self._run.subject} would change",
                 found="\n    ".join(["", *broken]) if len(broken) > 1 else broken[0],
-                expected="every critical expectation met; nothing would be published",
-                next_step="correct the batch upstream, or the contract if the world has changed, and look again",
+                expected=f"every critical expectation met; {consequence}",
+                next_step=f"correct {what}, and look again",
             )
-        return sources
 
     def _source(self, name: str, contents: Mapping[Partition, pa.Table], judged: judging.Judged) -> ChangedSource:
         key = self._run.interval.partition
@@ -166,7 +163,7 @@ class _Plan:
         stored = FEATURES.of(self._spec.name, view)
         wanted = due.of_view(self._spec, view, self._run.interval, self._entries)
         before = catalogue.published(stored, list(wanted))
-        features = {}
+        features, broken, suite = {}, [], judging.suite(self._run, view)
         for partition, each in wanted.items():
             rows = computing.features(self._spec, view, each.span, self._rows)
             content_hash = catalogue.content_hash(rows)
@@ -174,6 +171,12 @@ class _Plan:
             old = None if change.same or partition not in before else tables.read(stored, [partition])
             difference = comparing.rows(self._key(view), rows if change.same else old, rows)
             features[partition] = _Feature(change, content_hash, difference)
+            name = f"{view} of {partition}"
+            findings, _ = self._judge(suite, rows, range(rows.num_rows), name, self._run.as_of)
+            broken += [f"{name}: {problem}" for problem in decide(rows.num_rows, {}, findings, quarantine=False).broken]
+        self._stop(
+            broken, "no feature would be published", "the view's query, or its contract if the world has changed"
+        )
         return features
 
     def _online(self, view: str, features: Mapping[str, _Feature]) -> ChangedOnline | None:

@@ -18,7 +18,7 @@ def plan(run: DatasetRun) -> Planned:
 
     Raises:
         BatchMissing, BatchUnreadable, ConnectionUnknown, ServiceUnavailable: naming the file, or connection and query.
-        ContractBroken: a critical expectation failed; nothing would be published.
+        ContractBroken: a critical expectation failed, of a source or of a computed view.
     """
     from evergreen.correct import planning
 

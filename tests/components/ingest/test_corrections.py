@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from evergreen.correct import planning
+from evergreen.errors import ContractBroken
 from evergreen.features import online_values
 from evergreen.handovers.correct import Change, Planned
 from evergreen.history import ledger
@@ -134,3 +135,12 @@ def test_a_dry_run_lists_exactly_what_is_changed_and_a_kill_in_between_ends_the_
     assert len(ledger.entries("churn", "corrected")) == 4, "one of each batch, however often its correction was begun"
     inline.run(correction(3), "ingest")
     assert everything(churn()) == ended, "an ingestion leaves what the correction left"
+
+
+def test_a_batch_that_breaks_a_contract_is_told_before_anything_is_changed(own_landing: Path) -> None:
+    ingest(run_of(0))
+    before, file = everything(churn()), batch_of(own_landing, "customers")
+    file.write_text(lines(file)[0] + "\n")  # a day without customers is a broken export
+    with pytest.raises(ContractBroken, match="customers: expect_table_row_count_to_be_between"):
+        inline.run(correction(0), "correct")
+    assert everything(churn()) == before
