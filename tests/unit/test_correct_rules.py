@@ -25,6 +25,7 @@ def source(change: Change = CHANGED, *, hashed: str = "b", replaces: int | None 
 
 def planned(**more: Any) -> Planned:
     nothing: dict[str, Any] = {name: {} for name in ("features", "online", "labels", "versions", "decisions")}
+    nothing |= {"models": ()}
     return Planned(**{"partition": "2026-01-05", "sources": {"usage": source(SAME)}} | nothing | more)
 
 
@@ -96,6 +97,7 @@ def test_the_list_says_what_is_new_what_changes_and_what_stays() -> None:
         features={"activity": {"2026-01-05": CHANGED, "2026-01-06": SAME, "2026-01-07": new}},
         online={"activity": ChangedOnline(partitions=("2026-01-07",), entities=1)},
         labels={"tickets": {"2026-01-02": CHANGED}},
+        models=("churn", "tickets"),
         versions={"tickets": {"3": ("2026-01-02",)}},
         decisions={"tickets": ("d6 about 2026-01-06: wait for labels",)},
     )
@@ -108,6 +110,7 @@ def test_the_list_says_what_is_new_what_changes_and_what_stays() -> None:
         "(2026-01-06)",
         "  online activity: 1 entity changes, by 2026-01-07",
         "  labels of tickets: 1 changed (2026-01-02)",
+        "  models: churn, tickets",
         "  version 3 of tickets was trained on rows that change: the same training would differ by 2026-01-02",
         "  open decision of tickets: d6 about 2026-01-06: wait for labels",
     ]

@@ -95,6 +95,11 @@ class _Plan:
                 if (changed := self._online(view, of_view)) is not None
             },
             labels={model: changes for model, changes in labels.items() if changes},
+            models=tuple(
+                model.model
+                for model in self._users
+                if labels[model.model] or any(features.get(view) for view in self._used(model))
+            ),
             versions={
                 model.model: versions
                 for model in self._users
@@ -236,9 +241,8 @@ class _Plan:
     ) -> dict[str, tuple[str, ...]]:
         """The registered versions whose training sets have rows that change, and by which days."""
         days = {partition for partition, change in labels.items() if not change.same}
-        for view, declared in model.features.items():
-            if model.dataset_of(view) != self._spec.name:
-                continue
+        for view in self._used(model):
+            declared = model.features[view]
             for partition, each in features.get(view, {}).items():
                 if not each.change.same and each.difference.features & set(declared.features):
                     days.update(correcting.cutoffs(model, UTC_DAYS, UTC_DAYS.at(partition)))
@@ -263,6 +267,10 @@ class _Plan:
         entries = ledger.entries(model.model, "decided", "trained")
         events = [entry.event for entry in entries]
         return tuple(correcting.open_decisions(story.decisions(entries), events, self._run.interval.start))
+
+    def _used(self, model: ModelSpec) -> list[str]:
+        """The dataset's views that a model uses."""
+        return [view for view in model.features if model.dataset_of(view) == self._spec.name]
 
     def _key(self, view: str) -> str:
         return self._spec.entity_of(view).key

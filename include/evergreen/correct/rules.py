@@ -114,6 +114,8 @@ def lines(dataset: str, planned: Planned) -> Iterator[str]:
         yield f"  online {view}: {people}, by {_days(online.partitions)}"
     for model, changes in planned.labels.items():
         yield f"  labels of {model}: {_changes(changes)}"
+    if planned.models:
+        yield f"  models: {', '.join(planned.models)}"
     for model, versions in planned.versions.items():
         for version, days in versions.items():
             yield (

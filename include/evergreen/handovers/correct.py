@@ -61,6 +61,8 @@ class Planned(Handover):
     """view → what would be brought online."""
     labels: Mapping[str, Mapping[str, Change]]
     """model → partition of its label → what would become of it; those that would be computed again."""
+    models: tuple[str, ...]
+    """The models that have one of these labels, or use one of these views."""
     versions: Mapping[str, Mapping[str, tuple[str, ...]]]
     """model → version → the days by which the same training would differ now."""
     decisions: Mapping[str, tuple[str, ...]]

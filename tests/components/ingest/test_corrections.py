@@ -120,6 +120,7 @@ def test_a_dry_run_lists_exactly_what_is_changed_and_a_kill_in_between_ends_the_
     assert planning.plan(correction(2)).nothing
     old, new = check(ingested, 2), check(ingested, 3)
     assert len(old.features["activity"]) == 2 and new.online["account"].entities == 1, "one is withdrawn"
+    assert old.models == ("churn", "newsletter", "tickets"), "each uses a view that changes"
     assert [change.same for change in old.labels["churn"].values()] == [True], "computed again, and said to be the same"
     (event, _) = [entry.event for entry in ledger.entries("churn", "corrected")]
     assert isinstance(event, Corrected)
