@@ -111,8 +111,8 @@ def test_nothing_is_corrected_but_after_the_list_of_what_changes(dag_bag: DagBag
             ), "the same chain as an ingestion's"
         assert {task.pool for task in dag.tasks} == {"evergreen_ingest"}
         assert {task.trigger_rule.value for task in dag.tasks} == {"all_success"}
-        values = {name: dag.params.get_param(name).value for name in dag.params if name != "partition"}
-        assert values == {"reason": None, "dry_run": True}, "the safe choice, unless somebody says otherwise"
+        values = {name: dag.params.get_param(name).value for name in dag.params}
+        assert values == {"partition": None, "reason": None, "dry_run": True}, "the safe choice is the default"
 
 
 def test_retraining_is_triggered_by_nothing_but_a_decision(dag_bag: DagBag) -> None:

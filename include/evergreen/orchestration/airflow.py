@@ -85,7 +85,7 @@ _PARAMS: dict[LoopName, dict[str, Param]] = {
         ),
     },
     "correct": {
-        "partition": Param(type="string", format="date", title="Partition", description="The day to correct (UTC)."),
+        "partition": _PARTITION,
         "reason": Param(
             None,
             type=["null", "string"],
