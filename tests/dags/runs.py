@@ -77,7 +77,6 @@ def run(loop: str, lines: Lines, day: date, model: str = "churn", **conf: str | 
         values = session.scalars(
             select(XComModel).where(XComModel.run_id == ended.run_id, XComModel.dag_id == dag.dag_id)
         )
-        note = session.merge(ended).note
         xcoms = [(xcom.task_id, xcom.key, XComModel.deserialize_value(xcom)) for xcom in values]
     return {
         "state": str(ended.state),
@@ -85,7 +84,6 @@ def run(loop: str, lines: Lines, day: date, model: str = "churn", **conf: str | 
         "tasks": {task: of_task[0] if len(of_task) == 1 else sorted(of_task) for task, of_task in states.items()},
         "results": {task: value for task, key, value in xcoms if key == "return_value"},
         "links": {task: {k: v for t, k, v in xcoms if t == task and k != "return_value"} for task in states},
-        "note": note,
         "log": {task: list(messages) for task, messages in lines.of_task.items()},
         "assets": extras,
         "seconds": round(time.monotonic() - begin, 1),

@@ -266,6 +266,39 @@ def test_a_run_that_starts_says_in_its_note_what_it_works_on(
         assert run.note == "a person's own"
 
 
+def test_a_correction_says_in_its_note_what_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.models.dagrun import DagRun
+
+    from evergreen.handovers.correct import Change, Planned
+    from evergreen.orchestration import note
+
+    nothing: dict[str, Any] = {name: {} for name in ("sources", "online", "labels", "versions")}
+    features = {"activity": {"2026-01-03": Change(before=2, rows=1, same=False)}}
+    decisions = {"churn": tuple(f"decision {number} about 2026-01-03: retrain" for number in range(40))}
+    planned = Planned(partition="2026-01-03", features=features, models=("churn",), decisions=decisions, **nothing)
+    pulled: list[str] = []
+
+    class Task:
+        def xcom_pull(self, task_id: str, session: object) -> dict[str, Any]:
+            pulled.append(task_id)
+            return planned.to_json()
+
+    monkeypatch.setattr(DagRun, "get_task_instance", lambda run, task_id, session: Task())
+    for told in (note.on_dag_run_success, note.on_dag_run_failed):
+        run = DagRun(dag_id="churn__correct", run_id="r1")
+        told(run, "ended")
+        assert run.note is not None and run.note.startswith("What correcting churn changes:\nchurn of 2026-01-03:")
+        assert len(run.note) <= 1000 and run.note.endswith("… (all: the log of `plan`)")
+        told(run, "ended once more, after it was cleared")
+        assert run.note.count("What correcting") == 1
+        run.note = "a person's own"
+        told(run, "ended")
+        assert run.note == "a person's own"
+    other = DagRun(dag_id="churn__ingest", run_id="r1")
+    note.on_dag_run_success(other, "ended")
+    assert other.note is None and set(pulled) == {"plan"}
+
+
 def test_what_comes_late_is_awaited_by_the_tasks_that_need_it(dag_bag: DagBag) -> None:
     from evergreen.ingest import stages as ingestion
     from evergreen.labels import stages as labelling
