@@ -8,7 +8,19 @@ finds its tables as this release has them.
 from __future__ import annotations
 
 from evergreen.database.connections import connect, is_free, locked, locked_at_once, migrate, remote, url
-from evergreen.database.locks import alone
+from evergreen.database.locks import PATIENCE, alone
 from evergreen.database.table import Stored, Table
 
-__all__ = ["Stored", "Table", "alone", "connect", "is_free", "locked", "locked_at_once", "migrate", "remote", "url"]
+__all__ = [
+    "PATIENCE",
+    "Stored",
+    "Table",
+    "alone",
+    "connect",
+    "is_free",
+    "locked",
+    "locked_at_once",
+    "migrate",
+    "remote",
+    "url",
+]

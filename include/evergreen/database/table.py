@@ -86,6 +86,7 @@ class Table(Generic[T]):
     key: tuple[str, ...]
     indexes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # name → columns
     unique: tuple[str, ...] = ()  # columns whose values differ in all rows
+    divided: str = ""  # how it is divided into tables, as Postgres says it ("list (model)"); empty: it is not
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
@@ -115,7 +116,13 @@ class Table(Generic[T]):
             f";\ncreate index if not exists {index} on {self.name} ({', '.join(columns)})"
             for index, columns in self.indexes.items()
         )
-        return f"create table if not exists {self.name} (\n    " + ",\n    ".join(lines) + "\n)" + "".join(indexes)
+        divided = f" partition by {self.divided}" if self.divided else ""
+        return (
+            f"create table if not exists {self.name} (\n    "
+            + ",\n    ".join(lines)
+            + f"\n){divided}"
+            + "".join(indexes)
+        )
 
     @cached_property
     def inserting(self) -> str:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any
 
 import psycopg
@@ -21,6 +21,7 @@ import psycopg
 from evergreen import database
 from evergreen.database import Stored, Table
 from evergreen.errors import ServiceUnavailable
+from evergreen.interval import in_utc
 from evergreen.serve import idempotency
 from evergreen.serve.idempotency import Answer
 from evergreen.spec.problem import Answer as Answered
@@ -64,9 +65,9 @@ class Prediction:
         return self.prediction if self.probabilities is None else self.probabilities
 
 
-TABLE = Table(
-    "predictions", Prediction, key=("request_id", "position"), indexes={"predictions_of_a_window": ("model", "as_of")}
-)
+# In it a table per model, and in that one per UTC day: its functions `take_predictions` and `drop_predictions` make and
+# drop them (migration 9).
+TABLE = Table("predictions", Prediction, key=("model", "as_of", "request_id", "position"), divided="list (model)")
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,24 @@ def between(model: str, start: datetime, end: datetime) -> list[Prediction]:
         return TABLE.select(connection, condition, [model, start, end])
 
 
+def days(model: str) -> list[date]:
+    """The UTC days that the log has a table for, oldest first."""
+    with database.connect() as connection:
+        return [day for (day,) in connection.execute("select predictions_days(%s)", [model]).fetchall()]
+
+
+def drop(model: str, dropped: Iterable[date]) -> None:
+    """Delete the predictions of whole UTC days, whose tables are dropped: at the same cost however many rows they have.
+
+    Raises:
+        ServiceUnavailable: somebody reads or writes one of them for longer than the lock's patience.
+    """
+    for day in dropped:  # each by itself: whoever reads or writes waits for one of them at most
+        with database.connect() as connection:
+            connection.execute(f"set local lock_timeout = '{database.PATIENCE}'")
+            connection.execute("select drop_predictions(%s, %s)", [model, day])
+
+
 class PredictionLog:
     """Writes from one thread with one connection; thread-safe."""
 
@@ -94,6 +113,7 @@ class PredictionLog:
         self._counting = threading.Lock()
         self._closed = False
         self._connection: psycopg.Connection | None = None
+        self._taken: set[tuple[str, date]] = set()  # models and days that have a table
         self._writer = threading.Thread(target=self._write, name="prediction log", daemon=True)
         self._writer.start()
 
@@ -183,15 +203,24 @@ class PredictionLog:
             try:
                 if self._connection is None:
                     self._connection = self._open()
+                self._take_days(self._connection, requests)
                 return _write(self._connection, requests)
             except psycopg.DataError:
                 raise
             except (psycopg.Error, ServiceUnavailable) as error:
                 failure = error
+                self._taken.clear()  # a day of them may have been dropped
                 if self._connection is not None:
                     self._connection.close()
                 self._connection = None
         raise _unwritten(str(failure).strip())
+
+    def _take_days(self, connection: psycopg.Connection, requests: list[_Request]) -> None:
+        """Make the tables of days that have none yet: about once per day and model."""
+        rows = (row for request in requests for row in request.rows)
+        for model, day in sorted({(row.model, in_utc(row.as_of).date()) for row in rows} - self._taken):
+            connection.execute("select take_predictions(%s, %s)", [model, day])
+            self._taken.add((model, day))
 
     @staticmethod
     def _open() -> psycopg.Connection:

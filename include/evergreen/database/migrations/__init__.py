@@ -24,6 +24,7 @@ from evergreen.database.migrations import (
     m0006_reach,
     m0007_exemptions,
     m0008_publications,
+    m0009_prediction_days,
 )
 from evergreen.errors import RequestRefused, StoreNewer
 
@@ -54,6 +55,7 @@ MIGRATIONS = (
     Migration(6, "how far the rows of a partition reach", m0006_reach.STATEMENTS),
     Migration(7, "rows that are released from quarantine", m0007_exemptions.STATEMENTS),
     Migration(8, "what partitions were made from", m0008_publications.STATEMENTS),
+    Migration(9, "the prediction log by days", m0009_prediction_days.STATEMENTS),
 )
 
 
