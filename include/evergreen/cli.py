@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from evergreen import cli_correct, cli_history, cli_lineage, cli_rebuild, cli_run, cli_stack, cli_status
+from evergreen import cli_correct, cli_erase, cli_history, cli_housekeeping, cli_lineage, cli_rebuild, cli_run, cli_stack, cli_status
 from evergreen.cli_history import Described
 from evergreen.disk import raising_disk_full
 from evergreen.errors import EvergreenError, SpecError
@@ -80,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     cli_history.add(commands, registry)
     cli_lineage.add(commands)
     cli_rebuild.add(commands)
+    cli_erase.add(commands)
+    cli_housekeeping.add(commands)
     cli_status.add(commands)
     cli_correct.add(commands)
 

@@ -131,6 +131,15 @@ class TrainingSetChanged(PermanentError):
     """A training set that was built again from what was recorded of it has other rows than were recorded."""
 
 
+class ErasedInPart(PermanentError):
+    """A training set that was built again lacks the rows of somebody who was erased since; `found` names the ledger's
+    event."""
+
+
+class ErasureRefused(PermanentError):
+    """Nobody declares such an entity, or what the ledger would keep of its erasure names it."""
+
+
 class DeployRefused(PermanentError):
     """The serving target did not take the version; the previous one still serves."""
 

@@ -4,7 +4,7 @@ endpoint stand in the standard AWS variables."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
@@ -110,13 +110,25 @@ def get(uri: str) -> bytes:
     return content
 
 
+def listed(above: str) -> dict[str, datetime]:
+    """The addresses of all objects below `s3://bucket/prefix/`, and when each was written."""
+    bucket, prefix = split(above)
+    pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    return {
+        f"{SCHEME}{bucket}/{each['Key']}": each["LastModified"] for page in pages for each in page.get("Contents", ())
+    }
+
+
+def remove(uris: Sequence[str]) -> None:
+    """Remove objects of one bucket; what is not there is none the less removed."""
+    for start in range(0, len(uris), _MOST_DELETED):
+        chosen = [split(uri) for uri in uris[start : start + _MOST_DELETED]]
+        objects = [{"Key": key} for _, key in chosen]
+        client().delete_objects(Bucket=chosen[0][0], Delete={"Objects": objects, "Quiet": True})
+
+
 def remove_older(above: str, before: datetime) -> int:
     """Remove the objects below `s3://bucket/prefix/` that were written before a moment; returns how many."""
-    bucket, prefix = split(above)
-    store = client()
-    pages = store.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    old = [each["Key"] for page in pages for each in page.get("Contents", ()) if each["LastModified"] < before]
-    for start in range(0, len(old), _MOST_DELETED):
-        chosen = [{"Key": key} for key in old[start : start + _MOST_DELETED]]
-        store.delete_objects(Bucket=bucket, Delete={"Objects": chosen, "Quiet": True})
+    old = [uri for uri, written in listed(above).items() if written < before]
+    remove(old)
     return len(old)

@@ -58,7 +58,7 @@ def page() -> str:
 
 def _tables() -> tuple[tuple[Table[Any], str], ...]:
     """The tables of Postgres, and who writes them."""
-    from evergreen.history import ledger
+    from evergreen.history import erasures, ledger
     from evergreen.lake import catalogue, publications
     from evergreen.registry import records
     from evergreen.serve import idempotency, predictions
@@ -76,6 +76,7 @@ def _tables() -> tuple[tuple[Table[Any], str], ...]:
         (idempotency.TABLE, "the model server, with the predictions of the answer"),
         (exemptions.TABLE, "`evergreen quarantine release`; read by `validate.validate`"),
         (alarms.TABLE, "the next scheduled run of any loop, once it has told the owner"),
+        (erasures.TABLE, "`evergreen erase --apply`, which deletes it at its end"),
         (ledger.TABLE, "whoever does something in a model's life: stages, commands; rows are only ever added"),
     )
 

@@ -3,6 +3,7 @@ several sources and entities, request-time inputs, a number to predict."""
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -13,6 +14,7 @@ import httpx
 import pandas as pd
 import pytest
 
+from evergreen import database
 from evergreen.errors import PermanentError
 from evergreen.features import computing, rules
 from evergreen.handovers.train import SoundTrainingSet
@@ -163,6 +165,19 @@ def test_live_predictions_are_joined_with_their_outcomes(parcels: ModelSpec, tra
     assert performance.rows == first.parcels()["hours"].notna().sum(), "every parcel with a known outcome, once"
     assert performance.metric == "rmse" and performance.value < 1.5
     assert decision.action in ("none", "alert"), decision
+
+
+def test_neither_the_ledger_nor_a_hand_over_holds_a_key(parcels: ModelSpec, trained: dict[str, Any]) -> None:
+    """Of all loops until here; an asset event carries values of a hand-over and nothing else."""
+    days = [Day(FIRST + timedelta(days=number)).parcels() for number in range(DAYS)]
+    keys = {str(key) for day in days for name in ("parcel_id", "shop_id") for key in day[name] if len(str(key)) > 3}
+    assert len(keys) > A_DAY
+    with database.connect() as connection:
+        told = [body for (body,) in connection.execute("select body from ledger").fetchall()]
+    told += [file.read_text() for file in (settings().home / "runs").rglob("*.json")]
+    assert len(told) > 50
+    words = {word for text in told for word in re.findall(r"[\w.-]+", text)}
+    assert not words & keys
 
 
 LEAKS = {

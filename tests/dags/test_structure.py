@@ -14,7 +14,7 @@ import pendulum
 import pytest
 import yaml
 
-from evergreen.orchestration import assets
+from evergreen.orchestration import assets, housekeeping
 from evergreen.settings import PROJECT
 from evergreen.spec.load import load
 
@@ -44,12 +44,16 @@ def dags(dag_bag: DagBag) -> list[DAG]:
 def test_exactly_the_loops_of_every_spec_and_no_import_error(dag_bag: DagBag) -> None:
     assert dag_bag.import_errors == {}
     assert SPECS and DATASETS, "no valid folder"
-    assert set(dag_bag.dags) == {f"{spec.name}__{loop}" for loop, specs in OWNERS.items() for spec in specs}
+    loops = {f"{spec.name}__{loop}" for loop, specs in OWNERS.items() for spec in specs}
+    assert set(dag_bag.dags) == loops | {housekeeping.DAG_ID}
 
 
 def test_every_file_gives_one_dag_a_spec(dag_bag: DagBag) -> None:
     per_file = {stats.file.rsplit("/", 1)[-1]: stats.dag_num for stats in dag_bag.dagbag_stats}
-    assert per_file == {f"{loop}.py": len(specs) for loop, specs in OWNERS.items()} | {"spec_errors.py": 0}
+    assert per_file == {f"{loop}.py": len(specs) for loop, specs in OWNERS.items()} | {
+        "housekeeping.py": 1,
+        "spec_errors.py": 0,
+    }
 
 
 def test_the_graphs_read_like_the_design(dag_bag: DagBag) -> None:
@@ -337,13 +341,27 @@ def test_house_rules_of_tasks(dag_bag: DagBag) -> None:
 
 def test_families_are_tuned_side_by_side(dag_bag: DagBag) -> None:
     mapped = {task.task_id for dag in dags(dag_bag) for task in dag.tasks if task.is_mapped}
-    assert mapped == {"tune"}
+    assert mapped == {"tune", *housekeeping.JOBS}
+
+
+def test_housekeeping_is_weekly_and_each_job_of_each_name_is_a_task_of_its_own(dag_bag: DagBag) -> None:
+    from evergreen.housekeeping import jobs
+
+    dag = dag_bag.dags[housekeeping.DAG_ID]
+    assert dag.timetable.summary == "0 4 * * 0" and not dag.catchup and dag.max_active_runs == 1
+    assert dag.doc_md is not None and "**Triage**" in dag.doc_md and "**Runbook**" in dag.doc_md
+    assert [task.task_id for task in dag.tasks] == list(housekeeping.JOBS) and set(housekeeping.JOBS) == set(jobs.JOBS)
+    names = sorted({spec.name for spec in (*SPECS, *DATASETS)})
+    for task in dag.tasks:
+        assert task.expand_input.value == {"name_of": names}
+        assert not task.upstream_task_ids, "one that fails stops no other"
 
 
 def test_parsing_is_light() -> None:
     from tests.dags.conftest import modules_after
 
-    loaded = modules_after("import runpy\n" + "\n".join(f"runpy.run_path('dags/{loop}.py')" for loop in LOOPS))
+    files = "\n".join(f"runpy.run_path('dags/{name}.py')" for name in (*LOOPS, "housekeeping"))
+    loaded = modules_after(f"import runpy\n{files}")
     assert "evergreen.orchestration.operator" in loaded, "the files were not run"
     of_airflow_itself = modules_after("import airflow.sdk")  # httpx and SQLAlchemy
     assert not {m.split(".")[0] for m in loaded} & HEAVY - {m.split(".")[0] for m in of_airflow_itself}

@@ -434,9 +434,9 @@ def test_the_real_dag_files_have_the_sound_models_loops_beside_every_attack(mode
         ATTACKS[name][0](_copied(models, f"hostile_{number}"))
     _copied(models, "schedulable")
     ids, errors = _dags(models, tmp_path / "home")
-    assert ids == sorted(
-        f"{model}__{loop}" for model in (SOUND, "schedulable") for loop in ("ingest", "monitor", "rollback", "train")
-    )
+    loops = ("correct", "ingest", "monitor", "rollback", "train")
+    of_models = [f"{model}__{loop}" for model in (SOUND, "schedulable") for loop in loops]
+    assert ids == sorted([*of_models, "evergreen__housekeeping"])
     assert list(errors) == ["spec_errors.py"]
     assert f"{len(WORST)} invalid folder(s)" in errors["spec_errors.py"]
 

@@ -152,7 +152,9 @@ def layer(module: str) -> str:
         in (
             "evergreen.cli",
             "evergreen.cli_correct",
+            "evergreen.cli_erase",
             "evergreen.cli_history",
+            "evergreen.cli_housekeeping",
             "evergreen.cli_lineage",
             "evergreen.cli_rebuild",
             "evergreen.cli_run",

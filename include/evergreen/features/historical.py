@@ -10,6 +10,7 @@ from evergreen.errors import EvidenceMissing
 from evergreen.features import objects
 from evergreen.features.offline_store import DeltaOfflineStore
 from evergreen.features.repository import answering, feature_store
+from evergreen.spec.dataset import DatasetSpec, Reference
 from evergreen.spec.schema import ModelSpec
 
 
@@ -43,7 +44,7 @@ def read(spec: ModelSpec, entity_rows: pd.DataFrame) -> pd.DataFrame:
 
 def read_as_declared(spec: ModelSpec, entity_rows: pd.DataFrame) -> pd.DataFrame:
     """The same join by the spec alone, whatever is registered of the model by now: for the spec of an old version."""
-    of_datasets = [each for dataset in spec.datasets.values() for each in objects.of_dataset(dataset)]
+    of_datasets = [each for dataset in _datasets(spec) for each in objects.of_dataset(dataset)]
     references = {
         objects.view_name(spec.dataset_of(view), view): list(declared.features)
         for view, declared in spec.features.items()
@@ -62,3 +63,22 @@ def read_as_declared(spec: ModelSpec, entity_rows: pd.DataFrame) -> pd.DataFrame
         )
     features: pd.DataFrame = job.to_df()
     return features[[*entity_rows.columns, *spec.stored_types]]
+
+
+def _datasets(spec: ModelSpec) -> list[DatasetSpec]:
+    """What a spec says of the views that it uses: one that was read back knows its datasets by this alone."""
+    if not spec.data:
+        return [spec.own_data()]
+    own = Reference.model_construct(key=spec.entity.key, type=spec.entity.type)
+    entities = {spec.entity.name: own, **spec.references}
+    return [
+        DatasetSpec.of_model(
+            spec.folder,
+            dataset=name,
+            owner=spec.owner,
+            entities=entities,
+            sources={},
+            features={view: spec.features[view] for view in tables.views},
+        )
+        for name, tables in spec.data.items()
+    ]

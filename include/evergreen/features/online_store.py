@@ -165,6 +165,17 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
             connection.execute(query, [at, [_key(config, entity) for entity in entities]])
             self._merge(connection, config, view, instead)
 
+    def erase(self, config: RepoConfig, view: str, entity: EntityKey, *, apply: bool) -> int:
+        """Remove the row of an entity, whatever its event time; returns how many there are."""
+        table, key = _table(config, view), _key(config, entity)
+        verb = sql.SQL("delete from {table} where entity_key = %b returning 1")
+        look = sql.SQL("select 1 from {table} where entity_key = %b")
+        with self._connections(config).connection() as connection:
+            there = connection.execute("select to_regclass(%s)", [table.as_string(connection)]).fetchone()
+            if there is None or there[0] is None:
+                return 0
+            return len(connection.execute((verb if apply else look).format(table=table), [key]).fetchall())
+
     def _merge(self, connection: Connection, config: RepoConfig, view: str, rows: pa.Table) -> None:
         """Copy the newest row of each entity into the table `incoming` of this transaction, and merge it in one
         statement.

@@ -10,12 +10,14 @@ from typing import Any
 import psycopg
 import pyarrow as pa
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.types import Int64
 
 from evergreen.errors import PermanentError
 from evergreen.features import packing
 from evergreen.features.objects import view_name
 from evergreen.features.online_store import STORED
 from evergreen.features.repository import answering, feature_store
+from evergreen.lake.rewriting import typed
 from evergreen.spec.columns import EVENT, KNOWN_AT
 from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.kinds import KINDS
@@ -56,6 +58,24 @@ def withdraw(
         entities = [packing.entity(key, value) for value in keys]
         rows = STORED.empty_table() if instead is None else _stored(spec, view, instead)
         store.provider.online_store.withdraw(store.config, name, as_of, entities, rows)
+
+
+def erase(columns: frozenset[str], key: str, *, apply: bool) -> int:
+    """Remove an entity's rows from the tables of every view that is about it, of hand-written ones too; returns how
+    many there are.
+
+    Args:
+        columns: the join keys that name it.
+    """
+    store, count = feature_store(), 0
+    with answering("erasing an entity from the online store"):
+        for view in store.registry.list_feature_views(store.project):
+            for column in view.entity_columns:
+                value = typed(key, pa.int64() if column.dtype == Int64 else pa.string())
+                if column.name in columns and value is not None and len(view.entity_columns) == 1:
+                    entity = packing.entity(column.name, value)
+                    count += store.provider.online_store.erase(store.config, view.name, entity, apply=apply)
+    return count
 
 
 def _stored(spec: DatasetSpec, view: str, rows: pa.Table) -> pa.Table:

@@ -236,6 +236,18 @@ class Corrected(Happened):
     labels: tuple[str, ...]  # the model's label partitions that are computed again
 
 
+class Erased(Happened):
+    """An entity's rows are being erased from what the model learned from, predicted and reads. Neither its key nor
+    anything that is made of it is recorded."""
+
+    event: Literal["erased"] = "erased"
+    erasure: str  # the same for all models that the erasure concerns
+    rows: Mapping[str, int]  # training → how many rows its training set loses
+    versions: Mapping[str, int]  # version → the same, of those that are registered
+    # training → content hash of what is left of its training set; of one that could not be built again there is none
+    left: Mapping[str, str] = {}
+
+
 Event = (
     Trained
     | Judged
@@ -252,6 +264,7 @@ Event = (
     | Decided
     | Alerted
     | Corrected
+    | Erased
 )
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])

@@ -20,7 +20,7 @@ from evergreen import database
 from evergreen.errors import LedgerUnreadable
 from evergreen.history import chain, events, story
 from evergreen.history.chain import Link, Witness
-from evergreen.history.events import Event
+from evergreen.history.events import Erased, Event
 from evergreen.history.story import Entry, Standing
 
 log = logging.getLogger(__name__)
@@ -80,6 +80,12 @@ def models() -> list[str]:
     """Every model of which the ledger says anything."""
     with database.connect() as connection:
         return [model for (model,) in connection.execute("select distinct model from ledger order by model").fetchall()]
+
+
+def erased(model: str) -> list[Erased]:
+    """The erasures that concern a model, the oldest first."""
+    events_of = (entry.event for entry in entries(model, "erased"))
+    return [event for event in events_of if isinstance(event, Erased)]
 
 
 def standing(model: str) -> Standing:

@@ -15,6 +15,7 @@ from evergreen.history.events import (
     Decided,
     Deployed,
     Deploying,
+    Erased,
     Event,
     Judged,
     NotBetter,
@@ -314,6 +315,9 @@ def describe(event: Event) -> str:
             return _corrected(event)
         case Alerted():
             return f"the owner was told of decision {event.decision_id}: {event.reason}"
+        case Erased():
+            learned = ", ".join(f"version {number} ({rows} rows)" for number, rows in event.versions.items())
+            return f"erasure {event.erasure} of one entity; learned from it: {learned or 'no version'} ({event.reason})"
 
 
 def _corrected(event: Corrected) -> str:

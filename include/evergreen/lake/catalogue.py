@@ -96,6 +96,27 @@ def whole(tables: Sequence[TableId]) -> set[str]:
         return {partition for (partition,) in rows}
 
 
+def forget(table: TableId, partitions: Sequence[str]) -> None:
+    """Say of partitions that they are not published: they are about to go."""
+    with connect() as connection:
+        connection.execute(
+            "delete from partitions where model = %s and layer = %s and name = %s and partition = any(%s)",
+            [table.of, table.layer, table.name, list(partitions)],
+        )
+
+
+def recount(table: TableId, rows: Mapping[str, int]) -> None:
+    """Say how many rows the published partitions of a table have by now. Their hashes stay: they tell what was
+    published, and whether what was computed from it is to be computed again."""
+    with connect() as connection:
+        connection.execute(
+            "update partitions set rows = new.rows from unnest(%s::text[], %s::bigint[]) as new (partition, rows)"
+            " where model = %s and layer = %s and name = %s and partitions.partition = new.partition"
+            " and partitions.rows <> new.rows",
+            [list(rows), list(rows.values()), table.of, table.layer, table.name],
+        )
+
+
 def newest(table: TableId, before: str | None = None) -> str | None:
     """The newest partition of a table; of those before a partition where one is given."""
     only = "" if before is None else "and partition < %s"

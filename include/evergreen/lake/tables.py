@@ -24,6 +24,7 @@ from evergreen.quoting import line
 from evergreen.settings import settings
 from evergreen.spec.columns import PARTITION
 
+SETTING = "EVERGREEN_LAKE"  # says where the tables are
 _ATTEMPTS = 6
 _STATUS = re.compile(r"status code\D{1,5}(\d{3})\b")  # Delta tells it in its message alone
 _COLOUR = re.compile(r"\x1b\[\d*m")
@@ -128,8 +129,12 @@ def read(
     partitions: Sequence[str] | None = None,
     version: int | None = None,
     columns: Sequence[str] | None = None,
+    where: pc.Expression | None = None,
 ) -> pa.Table | None:
     """Rows of a table, of all partitions or of some, as of a version or now; None when there is no such table.
+
+    Args:
+        where: what the rows must fulfil.
 
     Raises:
         VersionGone: there is such a table, and the version cannot be read: its log or its files were removed.
@@ -138,17 +143,17 @@ def read(
     """
     path = table_path(table)
     with _answering("reading", path):
-        opened = _open(path, version)
-        if opened is None:
+        delta = _open(path, version)
+        if delta is None:
             return None
-        # Pruning the file list before anything is opened keeps the cost of one
+        # Pruning the file list before anything is delta keeps the cost of one
         # partition independent of how many there are.
         pruned = None if partitions is None else [(PARTITION, "in", list(partitions))]
-        rows = opened.to_pyarrow_dataset(file_pruning_predicate=pruned)
+        rows = delta.to_pyarrow_dataset(file_pruning_predicate=pruned)
         try:
-            return _utc(rows.to_table(columns=list(columns) if columns else None))
+            return _utc(rows.to_table(columns=list(columns) if columns else None, filter=where))
         except FileNotFoundError as error:
-            raise _gone(path, opened.version(), f"a file of it is missing: {error}") from error
+            raise _gone(path, delta.version(), f"a file of it is missing: {error}") from error
 
 
 def version(table: TableId) -> int | None:
@@ -158,10 +163,8 @@ def version(table: TableId) -> int | None:
         ServiceUnavailable: the object store does not answer, or not now.
         RequestRefused: it does not let us.
     """
-    path = table_path(table)
-    with _answering("opening", path):
-        opened = _open(path)
-        return None if opened is None else int(opened.version())
+    delta = opened(table)
+    return None if delta is None else int(delta.version())
 
 
 def dataset(path: str) -> ds.Dataset:
@@ -173,10 +176,10 @@ def dataset(path: str) -> ds.Dataset:
         VersionGone: the pinned version cannot be read any more.
     """
     versions = _pinned.get()
-    opened = _open(path, None if versions is None else versions.get(path))
-    if opened is None or (versions is not None and path not in versions):
+    delta = _open(path, None if versions is None else versions.get(path))
+    if delta is None or (versions is not None and path not in versions):
         raise TableNotFoundError(f"no table at {path}")
-    return opened.to_pyarrow_dataset()
+    return delta.to_pyarrow_dataset()
 
 
 @contextmanager
@@ -189,6 +192,32 @@ def pinned(versions: Mapping[TableId, int]) -> Iterator[None]:
         _pinned.reset(token)
 
 
+def opened(table: TableId, version: int | None = None) -> DeltaTable | None:
+    """A table as Delta knows it, as of a version or now; None when there is no such table.
+
+    Raises:
+        VersionGone: there is such a table, without that version.
+        ServiceUnavailable, RequestRefused: of the object store.
+    """
+    path = table_path(table)
+    with _answering("opening", path):
+        return _open(path, version)
+
+
+def counts(table: TableId) -> dict[str, int]:
+    """The rows of each partition of a table, as its log counts them; none when there is no such table."""
+    delta = opened(table)
+    if delta is None:
+        return {}
+    files = pa.table(delta.get_add_actions(flatten=True))
+    rows: dict[str, int] = {}
+    for partition, count in zip(
+        files[f"partition.{PARTITION}"].to_pylist(), files["num_records"].to_pylist(), strict=True
+    ):
+        rows[partition] = rows.get(partition, 0) + count
+    return rows
+
+
 def missing(table: TableId, version: int) -> list[str]:
     """The files of a version that are not there any more, by name; for engines that read them by themselves.
 
@@ -197,10 +226,10 @@ def missing(table: TableId, version: int) -> list[str]:
     """
     path = table_path(table)
     with _answering("looking for the files of", path):
-        opened = _open(path, version)
-        if opened is None:
+        delta = _open(path, version)
+        if delta is None:
             raise _gone(path, version, "no such table")
-        rows = opened.to_pyarrow_dataset()
+        rows = delta.to_pyarrow_dataset()
         infos = rows.filesystem.get_file_info(rows.files)
     return sorted(info.base_name for info in infos if info.type == pyarrow.fs.FileType.NotFound)
 

@@ -162,6 +162,12 @@ def trainings() -> list[tuple[str, int, str]]:
         return connection.execute("select model, number, key from versions order by model, number").fetchall()
 
 
+def keys(model: str) -> dict[int, str]:
+    """The training of each version of a model."""
+    with connect() as connection:
+        return dict(connection.execute("select number, key from versions where model = %s", [model]).fetchall())
+
+
 def numbers() -> dict[str, set[int]]:
     """The versions of every model."""
     with connect() as connection:

@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from evergreen.errors import EvidenceMissing, PermanentError
+from evergreen.files import work_folder
 from evergreen.registry import artifacts, loading, records
 from evergreen.registry.contents import NEEDED, Content
 from evergreen.registry.mlflow_server import asking
@@ -130,6 +131,21 @@ def record(
             metrics=[Metric(name, value, at, 0) for name, value in (metrics or {}).items()],
             tags=[RunTag(name, text) for name, text in (tags or {}).items()],
         )
+
+
+def replace(run_id: str, name: str, content: bytes) -> None:
+    """Put a file in the place of one that a candidate has. Its digest is the caller's to record, before."""
+    with asking(f"replacing {name} of MLflow run {run_id}") as client, work_folder() as folder:
+        (folder / name).write_bytes(content)
+        client.log_artifact(run_id, str(folder / name))
+
+
+def run_ids(model: str, key: str) -> list[str]:
+    """The MLflow runs of a training, whatever became of them."""
+    with asking(f"looking for the candidates of {model}, key {key}") as client:
+        experiment = client.get_experiment_by_name(model)
+        runs = [] if experiment is None else _runs(client, experiment.experiment_id, f"tags.`{Tag.KEY}` = '{key}'")
+    return [run.info.run_id for run in runs]
 
 
 def url(run_id: str) -> str:

@@ -15,6 +15,7 @@ from evergreen.spec.durations import Delay, Duration
 from evergreen.spec.kinds import ColumnType, FeatureType, KeyType
 from evergreen.spec.mistakes import DATA_FILE, FILE
 from evergreen.spec.partial import Declared
+from evergreen.spec.retention import DataRetention
 from evergreen.spec.schedule import IngestSchedule
 
 MOST_ENTRIES = 200  # of sources, views and references of a model: each has files of its own
@@ -173,6 +174,7 @@ class DatasetSpec(Folder):
     first_day: date = Field(description="first day of data")
     last_day: date | None = Field(default=None, description="last day of data; null: the data goes on")
     schedule: IngestSchedule = IngestSchedule()
+    retention: DataRetention = DataRetention()
     entities: dict[Name, Reference] = Field(
         min_length=1, max_length=MOST_ENTRIES, description="what features are about, by name"
     )

@@ -13,6 +13,7 @@ from evergreen.errors import SpecError
 from evergreen.spec.dataset import DatasetSpec, Entity, FeatureView
 from evergreen.spec.mistakes import FILE, Mistake, nearest, one_of
 from evergreen.spec.partial import stated_or
+from evergreen.spec.retention import ModelRetention, Retention
 from evergreen.spec.schedule import Late, Schedule
 from evergreen.spec.schema import ModelSpec, Tables, UsingModel
 
@@ -35,7 +36,8 @@ def resolved(
     whole = {name: each for name, each in datasets.items() if isinstance(each, DatasetSpec)}
     features, data = _features(model, whole, mistakes)
     values = {name: model.__dict__[name] for name in (*_OWN, "monitoring") if name in model.__dict__}
-    values |= {"schedule": _schedule(model), "features": features, "data": data}
+    kept = Retention.model_construct(**model.__dict__.get("retention", ModelRetention()).__dict__)
+    values |= {"schedule": _schedule(model), "retention": kept, "features": features, "data": data}
     values["sources"] = {
         source: whole[name].sources[source] for name, tables in data.items() for source in tables.sources
     }

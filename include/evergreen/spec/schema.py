@@ -33,6 +33,7 @@ from evergreen.spec.kinds import FeatureType, KeyType
 from evergreen.spec.mistakes import FILE
 from evergreen.spec.partial import Declared
 from evergreen.spec.problem import MEASURES, MOST_CLASSES, LabelType, Measure, MetricName, Problem, problem
+from evergreen.spec.retention import DataRetention, ModelRetention, Retention
 from evergreen.spec.schedule import IngestSchedule, ModelSchedule, Schedule
 
 # Of a class: clients, tables and pages show it as it is.
@@ -251,6 +252,7 @@ class UsingModel(_Model):
         default=(), max_length=MOST_ENTRIES, description="other entities of the datasets that a request names"
     )
     schedule: ModelSchedule
+    retention: ModelRetention = ModelRetention()
 
 
 class Tables(Declared):
@@ -271,6 +273,7 @@ class ModelSpec(_Model):
     first_day: date = Field(description="first day of data")
     last_day: date | None = Field(default=None, description="last day of data; null: the data goes on")
     schedule: Schedule
+    retention: Retention = Retention()
     entity: Entity
     references: dict[Name, Reference] = Field(
         default={}, max_length=MOST_ENTRIES, description="other entities that a request names, by name"
@@ -311,7 +314,13 @@ class ModelSpec(_Model):
         stated["entities"] = {entity.get("name", ""): Reference.model_construct(**own), **references}
         parts = IngestSchedule.model_fields
         schedule = {part: value for part, value in self.schedule.__dict__.items() if part in parts}
-        return DatasetSpec.of_model(self.folder, schedule=IngestSchedule.model_construct(**schedule), **stated)
+        kept = {part: value for part, value in self.retention.__dict__.items() if part in DataRetention.model_fields}
+        return DatasetSpec.of_model(
+            self.folder,
+            schedule=IngestSchedule.model_construct(**schedule),
+            retention=DataRetention.model_construct(**kept),
+            **stated,
+        )
 
     def data_of(self, table: str) -> DatasetSpec:
         """The dataset that has a source or a view, whole."""

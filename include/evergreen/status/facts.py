@@ -43,7 +43,9 @@ class View:
 def ingested(spec: DatasetSpec, now: datetime) -> Worked:
     """How the intervals of a dataset stand, until now: done are those of which every source is published."""
     done = catalogue.whole([RAW.of(spec.name, source) for source in spec.sources])
-    return _worked(spec, rules.expected(spec, now), done, now, spec.schedule.late.ingest)
+    # What retention has let go is not missing.
+    first = min(done, default=None) if spec.retention.raw is not None else None
+    return _worked(spec, rules.expected(spec, now, first), done, now, spec.schedule.late.ingest)
 
 
 def monitored(spec: ModelSpec, now: datetime) -> Worked:

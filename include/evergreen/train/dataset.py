@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from evergreen.features import historical
 from evergreen.lake import catalogue, tables
+from evergreen.lake.rewriting import Key
 from evergreen.lake.schema import FEATURES, LABELS, TableId
 from evergreen.quoting import listed
 from evergreen.spec.columns import EVENT, KNOWN_AT, PARTITION
@@ -43,11 +44,12 @@ def build(spec: ModelSpec, split: rules.Split) -> TrainingSet:
     return _joined(spec, split, pins(spec), historical.read)
 
 
-def rebuild(spec: ModelSpec, split: rules.Split, pins: Mapping[TableId, int]) -> TrainingSet:
+def rebuild(spec: ModelSpec, split: rules.Split, pins: Mapping[TableId, int], of: Key | None = None) -> TrainingSet:
     """The training set of an old version, out of the versions of the tables that it was built from.
 
     Args:
         spec: the version's own.
+        of: only the rows of this entity.
 
     Raises:
         VersionGone: one of them cannot be read any more.
@@ -55,7 +57,7 @@ def rebuild(spec: ModelSpec, split: rules.Split, pins: Mapping[TableId, int]) ->
     for table, version in pins.items():
         if gone := tables.missing(table, version):  # of which the engine would complain in its own words
             raise tables.gone(table, version, f"{len(gone)} of its files are missing: {listed(gone)}")
-    return _joined(spec, split, pins, historical.read_as_declared)
+    return _joined(spec, split, pins, historical.read_as_declared, of)
 
 
 def _joined(
@@ -63,8 +65,9 @@ def _joined(
     split: rules.Split,
     pins: Mapping[TableId, int],
     join: Callable[[ModelSpec, pd.DataFrame], pd.DataFrame],
+    of: Key | None = None,
 ) -> TrainingSet:
-    labels = _usable_labels(spec, split, pins)
+    labels = _usable_labels(spec, split, pins, of)
     with tables.pinned(pins):  # whoever writes meanwhile: what is recorded is what was read
         joined = join(spec, labels)
     frame = joined.sort_values([EVENT, spec.entity.key], ignore_index=True)
@@ -75,11 +78,12 @@ def _joined(
     return TrainingSet(rows, content_hash, by_partition, dict(pins), versions)
 
 
-def _usable_labels(spec: ModelSpec, split: rules.Split, pins: Mapping[TableId, int]) -> pd.DataFrame:
+def _usable_labels(spec: ModelSpec, split: rules.Split, pins: Mapping[TableId, int], of: Key | None) -> pd.DataFrame:
     name, inputs = spec.label.name, spec.asking.inputs
     columns = [*spec.keys, EVENT, *inputs, name, PARTITION]
     stored = LABELS.of(spec.model, name)
-    table = tables.read(stored, version=pins.get(stored), columns=[*columns, KNOWN_AT])
+    where = of and of.where(spec.keys)
+    table = tables.read(stored, version=pins.get(stored), columns=[*columns, KNOWN_AT], where=where)
     if table is None:
         return pd.DataFrame(columns=columns).astype({EVENT: "datetime64[us, UTC]"})
     labels = table.to_pandas()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from evergreen.errors import TrainingSetChanged
+from evergreen.errors import ErasedInPart, TrainingSetChanged
+from evergreen.history import erasures, ledger
 from evergreen.quoting import listed
 from evergreen.registry import loading
 from evergreen.registry import records as registry
@@ -27,6 +28,7 @@ def rebuild(model: str, number: int) -> Rebuilt:
 
     Raises:
         VersionGone: one of those versions cannot be read any more.
+        ErasedInPart: somebody's rows were erased from it since, and all others are as they were.
         TrainingSetChanged: other rows came out.
         EvidenceMissing, ArtifactUntrusted: there is no such version, or what is recorded of it is not there.
         ModelUnloadable: this release cannot read the version's spec.
@@ -36,6 +38,7 @@ def rebuild(model: str, number: int) -> Rebuilt:
     record = records.of(model, version)
     data = dataset.rebuild(spec, record.split, record.pins)
     if data.content_hash != record.content_hash:
+        _erased_in_part(model, number, record, data)
         raise TrainingSetChanged(
             f"building the training set of version {number} of {model} again",
             found=f"{data.rows.num_rows} rows with the content hash {data.content_hash}{_parted(record, data)}",
@@ -46,6 +49,31 @@ def rebuild(model: str, number: int) -> Rebuilt:
             ),
         )
     return Rebuilt(data, record)
+
+
+def _erased_in_part(model: str, number: int, record: Record, data: TrainingSet) -> None:
+    """Raise ErasedInPart where erasures explain what differs: what is left is what the last one said, or none could say
+    it; or one is under way, which leaves the set between two contents."""
+    erased = [event for event in ledger.erased(model) if record.key in event.rows]
+    if not erased:
+        return
+    open_ones = erasures.under_way() & {event.erasure for event in erased}
+    if not open_ones and erased[-1].left.get(record.key, data.content_hash) != data.content_hash:
+        return
+    rows = sum(event.rows[record.key] for event in erased)
+    raise ErasedInPart(
+        f"building the training set of version {number} of {model} again",
+        found=(
+            f"it is erased in part: {rows} of its rows are gone by {', '.join(event.id for event in erased)}; "
+            f"{data.rows.num_rows} rows are there"
+        ),
+        expected="the rows that the version was trained on, all of them",
+        next_step=(
+            "an erasure has not ended: give its command again"
+            if open_ones
+            else f"none: they were erased on purpose; `evergreen history {model}` says by whom and why"
+        ),
+    )
 
 
 def _parted(record: Record, data: TrainingSet) -> str:

@@ -86,6 +86,13 @@ def of(model: str, version: Version) -> Record:
     return records[0] if records else _taken_over(model, version)
 
 
+def of_model(model: str) -> list[Record]:
+    """Everything that is recorded of a model's training sets, of candidates that were never registered too; the oldest
+    first."""
+    with connect() as connection:
+        return TABLE.select(connection, "where model = %s order by as_of, at, key", [model])
+
+
 def pins(model: str) -> dict[int, dict[TableId, int]]:
     """The tables that each registered version of a model was built from, and which version of each: what no clean-up
     may remove while that version is kept.

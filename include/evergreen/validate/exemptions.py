@@ -63,6 +63,13 @@ def withdraw(quarantine: Partition) -> int:
     return deleted.rowcount
 
 
+def forget(dataset: str, hashes: Sequence[str]) -> int:
+    """Let rows pass no more, by their hashes; returns how many could."""
+    with connect() as connection:
+        query = f"delete from {TABLE.name} where dataset = %s and row_hash = any(%s)"
+        return connection.execute(query.encode(), [dataset, list(hashes)]).rowcount
+
+
 def waived(exemptions: Sequence[Exemption]) -> Mapping[str, frozenset[str]]:
     """Hash of a row → the expectations that it may fail."""
     return {each.row_hash: frozenset(each.reasons) for each in exemptions}

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 
 from evergreen.database import Table
-from evergreen.history import ledger
+from evergreen.history import erasures, ledger
 from evergreen.lake import catalogue
 from evergreen.registry import records
 from evergreen.serve import idempotency, predictions
@@ -22,6 +22,7 @@ TABLES: tuple[Table[Any], ...] = (
     alarms.TABLE,
     catalogue.TABLE,
     exemptions.TABLE,
+    erasures.TABLE,
     idempotency.TABLE,
     ledger.TABLE,
     predictions.TABLE,

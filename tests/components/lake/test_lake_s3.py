@@ -8,8 +8,9 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from evergreen import folders
 from evergreen.errors import RequestRefused, ServiceUnavailable, VersionGone
-from evergreen.lake import catalogue, tables
+from evergreen.lake import catalogue, rewriting, tables
 from evergreen.lake.schema import RAW
 from evergreen.settings import settings
 
@@ -41,6 +42,18 @@ def test_a_partition_is_replaced_and_read_back(lake: str) -> None:
     assert old is not None and catalogue.content_hash(old) == catalogue.content_hash(first)
     tables.replace(RAW.of("shop", "visits").at("2026-01-05"), first.slice(0, 0))
     assert [row["key"] for row in tables.read(RAW.of("shop", "visits")).to_pylist()] == ["c"]  # type: ignore[union-attr]
+
+
+def test_rows_of_one_key_are_erased_from_every_version(lake: str) -> None:
+    table, key = RAW.of("shop", "visits"), rewriting.Key(frozenset({"guest"}), "guest-0417")
+    for day in (1, 2, 2):
+        rows = pa.table({"guest": ["guest-0417", "guest-1"], "spent": [1.0, float(day)]})
+        newest = tables.replace(table.at(f"2026-01-0{day}"), rows)
+    assert rewriting.erase(table, key) == 3 and not rewriting.held(table, key)
+    for version in range(1, newest + 1):
+        left = tables.read(table, version=version)
+        assert left is not None and set(left["guest"].to_pylist()) == {"guest-1"}
+    assert not [file for file in rewriting.of(table) if b"guest-0417" in folders.read(file, tables.SETTING)]
 
 
 def test_engines_read_it_as_an_arrow_dataset(lake: str) -> None:

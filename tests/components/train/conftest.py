@@ -17,7 +17,7 @@ from evergreen.interval import Interval
 from evergreen.run import Run
 from evergreen.settings import Settings, settings
 from evergreen.spec.schema import ModelSpec
-from tests.small_models import tiny
+from tests import small_models
 
 FIRST = date(2026, 1, 1)
 DAYS = 20
@@ -69,7 +69,7 @@ def spec_in(folder: Path, **changes: Any) -> ModelSpec:
             "better_than_baseline": 0.05,
         },
     }
-    return tiny(**sections | changes).at(folder)
+    return small_models.tiny(**sections | changes).at(folder)
 
 
 def rows_of(days: range, customers: int = CUSTOMERS, seed: int = 0) -> pd.DataFrame:
@@ -102,6 +102,25 @@ def spec(home: Settings, mlflow_url: str, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("EVERGREEN_MLFLOW_URL", mlflow_url)
     settings.cache_clear()
     return spec_in(tmp_path / "model", model=f"m_{home.database_prefix}tiny".replace("__", "_"))
+
+
+@pytest.fixture
+def tiny(home: Settings, mlflow_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelSpec:
+    """A model with 20 days of history but one."""
+    from .history import publish
+    from .recorded import FAMILY, MISSING, days
+
+    monkeypatch.setenv("EVERGREEN_MLFLOW_URL", mlflow_url)
+    settings.cache_clear()
+    spec = spec_in(
+        tmp_path / "model",
+        model=f"m_{home.database_prefix}rebuilt".replace("__", "_"),
+        split={"window": "18d", "evaluation": "3d", "minimum_rows": 10, "folds": 2},
+        families={FAMILY: {}},
+        search={"trials": 1, "seed": 7},
+    )
+    publish(spec, *days(*(day for day in range(DAYS) if day != MISSING)))
+    return spec
 
 
 @pytest.fixture

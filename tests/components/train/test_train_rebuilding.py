@@ -3,7 +3,6 @@ and where it cannot, the message says why."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,65 +14,21 @@ from deltalake import DeltaTable
 from evergreen import cli
 from evergreen.database import connect
 from evergreen.errors import EvidenceMissing, TrainingSetChanged, VersionGone
-from evergreen.handovers.train import SoundTrainingSet
 from evergreen.history import events, ledger, story
 from evergreen.lake import schema, tables
-from evergreen.registry import store, tracking
+from evergreen.registry import tracking
 from evergreen.registry.tags import Tag
-from evergreen.settings import Settings, settings
+from evergreen.settings import settings
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import records, stages
 from evergreen.train.rebuilding import rebuild
 from tests.delta_log import age
 
-from .conftest import DAYS, at, run_as_of, spec_in
-from .history import CUSTOMERS, Row, feature, label, publish
+from .conftest import DAYS, at, run_as_of
+from .history import publish
+from .recorded import MISSING, days, registered, trained
 
-FAMILY = "logistic_regression"
-Register = Callable[..., int]
-MISSING = 6  # a day that is filled later
 YEAR = timedelta(days=365)
-
-
-@pytest.fixture
-def tiny(home: Settings, mlflow_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelSpec:
-    """A model with 20 days of history but one."""
-    monkeypatch.setenv("EVERGREEN_MLFLOW_URL", mlflow_url)
-    settings.cache_clear()
-    spec = spec_in(
-        tmp_path / "model",
-        model=f"m_{home.database_prefix}rebuilt".replace("__", "_"),
-        split={"window": "18d", "evaluation": "3d", "minimum_rows": 10, "folds": 2},
-        families={FAMILY: {}},
-        search={"trials": 1, "seed": 7},
-    )
-    publish(spec, *days(*(day for day in range(DAYS) if day != MISSING)))
-    return spec
-
-
-def days(*numbers: int, value: float = 0.0) -> tuple[list[Row], list[Row]]:
-    """Features and labels of days, known in time."""
-    features, labels = [], []
-    for day in numbers:
-        for number, customer in enumerate(CUSTOMERS):
-            features.append(feature(customer, at(day), value + 10.0 * number + day))
-            labels.append(label(customer, at(day), (number + day) % 2))
-    return features, labels
-
-
-def trained(spec: ModelSpec, day: int = DAYS - 1) -> tuple[SoundTrainingSet, str]:
-    """A training, and the id of its MLflow run."""
-    run = run_as_of(spec, day)
-    data = SoundTrainingSet(**dict(stages.build(run)), page="http://reports.test/", warnings=())
-    return data, stages.tune(run, data, FAMILY).run.id
-
-
-def registered(spec: ModelSpec, day: int = DAYS - 1) -> tuple[SoundTrainingSet, int]:
-    """A training, and its version."""
-    data, run_id = trained(spec, day)
-    with store.locked(spec.model):
-        version = store.register(spec.model, run_id=run_id, key=data.key, as_of=at(day), tags={Tag.FAMILY: FAMILY})
-    return data, version.number
 
 
 def folder(spec: ModelSpec, table: schema.TableId) -> Path:

@@ -25,6 +25,7 @@ from evergreen.database.migrations import (
     m0007_exemptions,
     m0008_publications,
     m0009_prediction_days,
+    m0010_erasures,
 )
 from evergreen.errors import RequestRefused, StoreNewer
 
@@ -56,6 +57,7 @@ MIGRATIONS = (
     Migration(7, "rows that are released from quarantine", m0007_exemptions.STATEMENTS),
     Migration(8, "what partitions were made from", m0008_publications.STATEMENTS),
     Migration(9, "the prediction log by days", m0009_prediction_days.STATEMENTS),
+    Migration(10, "erasures that have not ended", m0010_erasures.STATEMENTS),
 )
 
 

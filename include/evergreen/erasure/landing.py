@@ -1,0 +1,59 @@
+"""The files of the landing zone that hold an entity's key. They are their owner's: they are listed, and left."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from evergreen import folders
+from evergreen.lake.rewriting import Key
+from evergreen.settings import settings
+from evergreen.spec.dataset import DatasetSpec, Source
+
+_SETTING = "EVERGREEN_LANDING"
+
+
+def holding(spec: DatasetSpec, key: Key) -> Iterator[str]:
+    """What of a dataset's sources holds the key, or may: the files, and each query of a database."""
+    zone = settings().landing.rstrip("/")
+    for name, source in spec.sources.items():
+        if source.path is None:
+            if key.columns & source.columns.keys():
+                yield f"the rows of {spec.name}/{name} in the database of the connection {source.connection}"
+            continue
+        pattern = re.compile(_segment(f"{zone}/{source.path}"), re.DOTALL)
+        above = f"{zone}/{source.path}".partition("{partition}")[0].partition("*")[0].rpartition("/")[0]
+        for file in folders.below(above, _SETTING):
+            if pattern.fullmatch(file) and _holds(file, source, key):
+                yield file
+
+
+def _segment(path: str) -> str:
+    """A source's path as a pattern of the files of all partitions."""
+    return "[^/]*".join(re.escape(part) for part in path.replace("{partition}", "*").split("*"))
+
+
+def _holds(file: str, source: Source, key: Key) -> bool:
+    content = folders.read(file, _SETTING)
+    if source.format == "parquet":
+        try:
+            table = pq.read_table(io.BytesIO(content), columns=[*(key.columns & source.columns.keys())])
+        except (pa.ArrowException, OSError):
+            return key.value.encode() in content  # damaged: it may
+        return any(key.value in map(str, column.to_pylist()) for column in table.columns)
+    if source.compression == "gzip" or (source.compression is None and file.endswith(".gz")):
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error):
+            return True  # nobody can say
+    try:
+        text = key.value.encode(source.encoding)
+    except UnicodeEncodeError:
+        return False
+    return re.search(rb"(?<![\w-])" + re.escape(text) + rb"(?![\w-])", content) is not None

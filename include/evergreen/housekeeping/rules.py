@@ -1,0 +1,95 @@
+"""What may go: intervals, days of the prediction log, old versions of tables. Pure.
+
+Time is counted back from the newest interval, never from the wall clock: where no data arrives, nothing goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+
+from evergreen.interval import DAY, Interval
+from evergreen.spec.dataset import DatasetSpec
+from evergreen.spec.schema import ModelSpec
+
+SHORTEST = 2 * DAY  # of old versions: who reads one now goes on reading
+_MARGIN = 2 * DAY  # beside what is needed: the interval that is worked on, and the one before it
+
+
+def expired(intervals: Iterable[Interval], kept: timedelta | None, needed: timedelta) -> list[Interval]:
+    """The intervals of a table that may go, oldest first: never the newest, never one that is needed.
+
+    Args:
+        intervals: all that the table has.
+        kept: how long they are kept by declaration; None: for ever.
+        needed: how far the loops look back from the newest.
+    """
+    ordered = sorted(intervals)
+    if kept is None or not ordered:
+        return []
+    bound = ordered[-1].end - max(kept, needed)
+    return [interval for interval in ordered[:-1] if interval.end <= bound]
+
+
+def copied(
+    days: Iterable[date], collected: Sequence[Interval], kept: timedelta | None, needed: timedelta
+) -> list[date]:
+    """The UTC days of the prediction log that may go, oldest first: those that are wholly in the lake, and as old.
+
+    Args:
+        days: all that the log has.
+        collected: the intervals whose predictions the monitor has copied to the lake.
+        kept, needed: as of `expired`.
+    """
+    if kept is None or not collected:
+        return []
+    bound, ordered = max(collected).end - max(kept, needed), sorted(collected)
+    return [day for day in sorted(days) if _start(day) + DAY <= bound and _covered(day, ordered)]
+
+
+def _covered(day: date, ordered: Sequence[Interval]) -> bool:
+    """Whether intervals cover all of a day."""
+    reached, end = _start(day), _start(day) + DAY
+    for interval in ordered:
+        if interval.start <= reached < interval.end:
+            reached = interval.end
+    return reached >= end
+
+
+def _start(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def pinned(
+    pins: Mapping[str, Mapping[int, Mapping[str, int]]], retired: Mapping[str, frozenset[int]]
+) -> dict[str, set[int]]:
+    """The versions of tables that no clean-up may touch.
+
+    Args:
+        pins: model → number of each registered version → table → the version of it that was joined.
+        retired: model → numbers of the versions that a person took out of the line.
+    """
+    needed: dict[str, set[int]] = {}
+    for model, versions in pins.items():
+        for number, joined in versions.items():
+            if number not in retired.get(model, frozenset()):
+                for table, version in joined.items():
+                    needed.setdefault(table, set()).add(version)
+    return needed
+
+
+def versions_kept(kept: timedelta | None) -> timedelta | None:
+    """How long old versions are kept that nobody needs; None: for ever."""
+    return None if kept is None else max(kept, SHORTEST)
+
+
+def needed(layer: str, dataset: DatasetSpec | None, models: Sequence[ModelSpec]) -> timedelta:
+    """How far the loops of a dataset's models look back in the tables of a layer, from the newest interval."""
+    look_backs = [view.look_back for view in dataset.features.values()] if dataset is not None else []
+    reaches = {
+        "raw": [*look_backs, *(each.asking.label_delay + each.asking.look_back for each in models)],
+        "features": [each.split.window + each.asking.label_delay for each in models],
+        "labels": [each.split.window + each.asking.label_delay for each in models],
+        "predictions": [each.monitoring.window + each.asking.label_delay for each in models],
+    }
+    return max(reaches.get(layer, []), default=timedelta(0)) + _MARGIN

@@ -1,0 +1,112 @@
+"""`evergreen__housekeeping` as Airflow runs it: a task per job, mapped over the names of datasets and models."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import DAG, BaseNotifier, BaseOperator
+from airflow.timetables.trigger import CronTriggerTimetable
+
+from evergreen.disk import raising_disk_full
+from evergreen.orchestration.airflow import INGEST_POOL, Scheduled
+from evergreen.orchestration.failures import LONGEST_DELAY, RETRIES, RETRY_DELAY, RETRY_POLICY
+from evergreen.orchestration.notify import RUNBOOK, of_failures
+from evergreen.settings import settings
+from evergreen.spec.dataset import DatasetSpec
+from evergreen.spec.load import load
+from evergreen.spec.schema import ModelSpec
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+DAG_ID = "evergreen__housekeeping"
+JOBS = ("retention", "compaction", "vacuum", "prediction_log", "reports", "working_files")
+_SIDE_BY_SIDE = 2  # of each job: it is never urgent
+_TRIAGE = (
+    "While this is red, what should go by retention stays a week longer, of the names whose tasks are red alone; all "
+    "loops go on. Clearing is safe: each task looks at what is there now. `evergreen housekeeping --dry-run` says what "
+    "it would do."
+)
+
+
+class HousekeepingOperator(BaseOperator):
+    """Runs one job for one name.
+
+    Args:
+        job: which.
+        name_of: the dataset or model; both, where one folder declares both.
+    """
+
+    def __init__(self, *, job: str, name_of: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.job = job
+        self.name_of = name_of
+
+    def execute(self, context: Context) -> None:
+        from evergreen.housekeeping import jobs
+
+        houses = jobs.houses(load(settings().models, settings().data))
+        if self.name_of not in houses:
+            log.info("%s is no longer declared, or has mistakes: nothing is done", self.name_of)
+            return
+        with raising_disk_full(f"running {self.job} of {self.name_of}"):
+            jobs.run(houses[self.name_of], self.job)
+
+
+class OwnerNotifier(BaseNotifier):
+    """Tells the owner of the name that a failed task was for."""
+
+    def __init__(self, owners: Mapping[str, list[BaseNotifier]]) -> None:
+        super().__init__()
+        self.owners = owners
+
+    def notify(self, context: Context) -> None:
+        for notifier in self.owners.get(getattr(context["task"], "name_of", ""), []):
+            notifier(context)
+
+
+def housekeeping(declared: Scheduled, story: str) -> DAG:
+    """The DAG.
+
+    Args:
+        story: the docstring of the DAG file, whose prose after the first paragraph the DAG's page shows.
+    """
+    specs: dict[str, DatasetSpec | ModelSpec] = {each.name: each for each in declared.datasets}
+    specs |= {each.name: each for each in declared.models}
+    owners = OwnerNotifier({name: of_failures(spec) for name, spec in specs.items()})
+    with DAG(
+        dag_id=DAG_ID,
+        description="weekly: what is older than its declared retention goes, and tables are kept small",
+        schedule=CronTriggerTimetable("0 4 * * 0", timezone="UTC"),
+        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        catchup=False,
+        max_active_runs=1,
+        dagrun_timeout=timedelta(hours=12),
+        tags=["evergreen", "housekeeping"],
+        doc_md=f"### Housekeeping\n\n{story.partition(chr(10) * 2)[2].strip()}\n\n"
+        f"**Triage** {_TRIAGE}\n\n**Runbook** `{RUNBOOK}`\n",
+        default_args={
+            "owner": "evergreen",
+            "pool": INGEST_POOL,
+            "retries": RETRIES,
+            "retry_delay": RETRY_DELAY,
+            "retry_exponential_backoff": True,
+            "max_retry_delay": LONGEST_DELAY,
+            "retry_policy": RETRY_POLICY,
+            "execution_timeout": timedelta(hours=4),
+            "on_failure_callback": [owners],
+        },
+    ) as dag:
+        for job in JOBS:
+            HousekeepingOperator.partial(
+                task_id=job,
+                job=job,
+                map_index_template="{{ task.name_of }}",
+                max_active_tis_per_dagrun=_SIDE_BY_SIDE,
+            ).expand(name_of=sorted(specs))
+    return dag
