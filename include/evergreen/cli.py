@@ -12,7 +12,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from evergreen import cli_correct, cli_erase, cli_history, cli_housekeeping, cli_lineage, cli_rebuild, cli_run, cli_stack, cli_status
+from evergreen import (
+    cli_correct,
+    cli_erase,
+    cli_history,
+    cli_housekeeping,
+    cli_lineage,
+    cli_rebuild,
+    cli_run,
+    cli_stack,
+    cli_status,
+)
 from evergreen.cli_history import Described
 from evergreen.disk import raising_disk_full
 from evergreen.errors import EvergreenError, SpecError

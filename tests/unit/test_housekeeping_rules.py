@@ -42,17 +42,19 @@ def test_no_interval_goes_that_is_new_needed_or_not_declared_to_go(
     assert rules.expired(left, kept, needed) == [], "a second time there is nothing"
 
 
-@given(intervals(least=1), st.sets(st.integers(0, 400), max_size=60), HOURS, HOURS)
-def test_no_day_of_the_log_goes_that_is_not_all_in_the_lake(
-    collected: list[Interval], numbers: set[int], kept: timedelta, needed: timedelta
+@given(intervals(least=1), st.sets(st.integers(0, 400), max_size=60), HOURS, HOURS, st.none() | HOURS)
+def test_no_day_of_the_log_goes_that_is_not_all_in_the_lake_or_long_gone_from_it(
+    collected: list[Interval], numbers: set[int], kept: timedelta, needed: timedelta, copies: timedelta | None
 ) -> None:
     days = {FIRST.date() + number * DAY for number in numbers}
-    gone = rules.copied(days, collected, kept, needed)
-    assert rules.copied(days, collected, None, needed) == []
+    gone = rules.copied(days, collected, kept, needed, copies)
+    assert rules.copied(days, collected, None, needed, copies) == []
     for day in gone:
-        hours = [datetime(day.year, day.month, day.day, hour, 59, tzinfo=UTC) for hour in range(24)]
-        assert all(any(each.start <= hour < each.end for each in collected) for hour in hours)
-        assert max(collected).end - (hours[0] + DAY) >= max(kept, needed) - timedelta(minutes=59)
+        hours = [datetime(day.year, day.month, day.day, hour, tzinfo=UTC) for hour in range(24)]
+        age = max(collected).end - (hours[0] + DAY)
+        in_lake = all(any(each.start <= hour < each.end for each in collected) for hour in hours)
+        assert in_lake or (copies is not None and age >= max(copies, needed))
+        assert age >= max(kept, needed)
 
 
 PINS = st.dictionaries(
@@ -92,4 +94,4 @@ def test_what_windows_and_look_backs_reach_is_needed() -> None:
     assert rules.needed("raw", data, [model]) >= 3 * DAY and rules.needed("quarantine", data, [model]) == 2 * DAY
     for layer in ("features", "labels"):
         assert rules.needed(layer, data, [model]) >= 92 * DAY
-    assert rules.copied([date(2026, 1, 1)], [], DAY, DAY) == []
+    assert rules.copied([date(2026, 1, 1)], [], DAY, DAY, DAY) == []

@@ -147,7 +147,8 @@ def prediction_log(house: House, *, apply: bool) -> list[str]:
         return []
     table = PREDICTIONS.of(house.name)
     collected = [_interval(key) for key in catalogue.published(table)]
-    gone = rules.copied(predictions.days(house.name), collected, kept, house.needed(table))
+    copies = house.model.retention.predictions
+    gone = rules.copied(predictions.days(house.name), collected, kept, house.needed(table), copies)
     if apply:
         predictions.drop(house.name, gone)
     return [f"prediction log: {len(gone)} days, {gone[0]} to {gone[-1]}"] if gone else []

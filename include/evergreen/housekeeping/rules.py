@@ -32,19 +32,32 @@ def expired(intervals: Iterable[Interval], kept: timedelta | None, needed: timed
 
 
 def copied(
-    days: Iterable[date], collected: Sequence[Interval], kept: timedelta | None, needed: timedelta
+    days: Iterable[date],
+    collected: Sequence[Interval],
+    kept: timedelta | None,
+    needed: timedelta,
+    copies: timedelta | None,
 ) -> list[date]:
-    """The UTC days of the prediction log that may go, oldest first: those that are wholly in the lake, and as old.
+    """The UTC days of the prediction log that may go, oldest first: those that are as old, and wholly in the lake, or
+    so old that the lake's copy went by its own retention.
 
     Args:
         days: all that the log has.
         collected: the intervals whose predictions the monitor has copied to the lake.
         kept, needed: as of `expired`.
+        copies: how long the lake keeps the copies; None: for ever.
     """
     if kept is None or not collected:
         return []
-    bound, ordered = max(collected).end - max(kept, needed), sorted(collected)
-    return [day for day in sorted(days) if _start(day) + DAY <= bound and _covered(day, ordered)]
+    newest, ordered = max(collected).end, sorted(collected)
+    bound = newest - max(kept, needed)
+    lost = None if copies is None else newest - max(copies, needed)
+    ends = {day: _start(day) + DAY for day in sorted(days)}
+    return [
+        day
+        for day, end in ends.items()
+        if end <= bound and ((lost is not None and end <= lost) or _covered(day, ordered))
+    ]
 
 
 def _covered(day: date, ordered: Sequence[Interval]) -> bool:

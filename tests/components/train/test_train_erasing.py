@@ -182,6 +182,7 @@ def test_nothing_is_left_of_a_person_and_all_of_everybody_else(
     assert exemptions.counts(tiny.model) == {("events", "2026-01-02"): 1}, "another's"
 
     (event,) = [entry.event for entry in ledger.entries(tiny.model) if isinstance(entry.event, Erased)]
+    assert event.left.keys() == event.rows.keys()
     assert (event.actor, event.reason) == ("ada", REASON) and event.versions.keys() == {str(held)}
     with pytest.raises(ErasedInPart, match=event.id) as erased:
         rebuild(tiny.model, held)
