@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from benchmarks import workload
+from benchmarks.collector import collecting
 from benchmarks.document import ratios, table
 from benchmarks.measure import Ratio, timed
 from config.airflow_local_settings import PRELOADED
@@ -50,8 +51,8 @@ class Flown:
 
 def run() -> str:
     """The section's text."""
-    with workload.whole_stack() as here:
-        flown, plain = workload.model(here, "churn"), workload.model(here, "plain")
+    with collecting("told__ingest") as collector, workload.whole_stack() as here:
+        flown, plain, told = (workload.model(here, name) for name in ("churn", "plain", "told"))
         print(f"  importing {len(PRELOADED)} modules, as the scheduler does at its start")
         imports = timed(lambda: [importlib.import_module(name) for name in PRELOADED])
         intervals = workload.deliver(here, CUSTOMERS, workload.FIRST, WAVES * WAVE + TURNS)
@@ -61,11 +62,18 @@ def run() -> str:
             (airflow.backfill(wave), sum(sum(workload.ingest(plain, day).values()) for day in wave))
             for wave in (intervals[at : at + WAVE] for at in range(0, WAVES * WAVE, WAVE))
         ]
-        print(f"  {TURNS} days in turns")
-        days = [(airflow.ingest(day), workload.ingest(plain, day)) for day in intervals[WAVES * WAVE :]]
+        for day in intervals[: WAVES * WAVE]:
+            workload.ingest(told, day)
+        print(f"  {TURNS} days in turns, once more with a collector of lineage")
+        days, with_lineage = [], []
+        heard_of = Airflow(AirflowRuns(AirflowApi.of(here)), told)
+        for day in intervals[WAVES * WAVE :]:
+            days.append((airflow.ingest(day), workload.ingest(plain, day)))
+            with_lineage.append(heard_of.ingest(day).seconds)
+        assert collector.heard >= TURNS * 2 * len(days[0][1]), f"{collector.heard} events: not of every task two"
         print("  a training each")
         training = (airflow.train(intervals[-1]), workload.seconds(Run(plain, intervals[-1]), "train"))
-    return _text(imports, history[1:], days, training)
+    return _text(imports, history[1:], days, with_lineage, training)
 
 
 class Airflow:
@@ -126,6 +134,7 @@ def _text(
     imports: float,
     history: Sequence[tuple[float, float]],
     days: Sequence[tuple[Flown, dict[str, float]]],
+    with_lineage: Sequence[float],
     training: tuple[Flown, dict[str, float]],
 ) -> str:
     flown_day = statistics.median(flown.seconds for flown, _ in days)
@@ -134,6 +143,13 @@ def _text(
     rows = [
         Ratio(
             "an ingest day", f"{CUSTOMERS:,} customers, median of {TURNS}", flown_day, plain_day, "plain process", _DAY
+        ),
+        Ratio(
+            "an ingest day that a collector of lineage hears of",
+            f"{CUSTOMERS:,} customers, median of {TURNS}",
+            statistics.median(with_lineage),
+            flown_day,
+            "the same without",
         ),
         Ratio(
             f"a day of a backfill, {WIDTH} side by side",

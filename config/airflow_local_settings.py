@@ -15,6 +15,7 @@ import sys
 import warnings
 
 from evergreen.exposure import UMASK
+from evergreen.orchestration.collector import configure
 
 PRELOADED = (
     "deltalake",
@@ -45,6 +46,7 @@ PRELOADED = (
 )
 
 
+configure(os.environ.get("EVERGREEN_OPENLINEAGE_URL", ""), os.environ)
 os.umask(UMASK)  # what Airflow and its tasks write is read by their owner alone
 
 

@@ -50,5 +50,10 @@ class Http(socketserver.StreamRequestHandler):
         while (line := self.rfile.readline().strip()) != b"":
             if line.lower().startswith(b"content-length:"):
                 length = int(line.split(b":")[1])
-        self.server.heard.append(self.rfile.read(length).decode())
-        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+        told = self.rfile.read(length).decode()
+        self.server.heard.append(told)
+        self.wfile.write(self.answer(told))
+
+    def answer(self, told: str) -> bytes:
+        """The whole answer."""
+        return b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"

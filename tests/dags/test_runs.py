@@ -13,6 +13,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -101,12 +102,31 @@ def slack() -> Iterator[Listener]:
         yield server
 
 
+class Collector(Http):
+    """A collector of lineage that has bad moments: it refuses what is told of one task, and once it does not answer."""
+
+    def answer(self, told: str) -> bytes:
+        if sum('"churn__ingest.materialize"' in each for each in self.server.heard) == 1:
+            time.sleep(4)
+        if '"churn__ingest.validate"' in told:
+            return b"HTTP/1.1 500 Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        return super().answer(told)
+
+
+@pytest.fixture(scope="session")
+def collector() -> Iterator[Listener]:
+    """What a collector of lineage hears."""
+    with Listener(Collector) as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def stack(
     postgres_url: str,
     mlflow_url: str,
     services: Processes,
     slack: Listener,
+    collector: Listener,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[str, str]]:
     """The environment of the stack's processes, with a migrated Airflow database and a running model server."""
@@ -137,6 +157,8 @@ def stack(
     host, told_at = slack.server_address[:2]
     webhook = {"conn_type": "slackwebhook", "password": f"http://{host}:{told_at}/services/T0/B0/X"}
     variables |= {"EVERGREEN_ALERTS": "log,slack", "AIRFLOW_CONN_SLACK_DEFAULT": json.dumps(webhook)}
+    host, told_at = collector.server_address[:2]
+    variables["EVERGREEN_OPENLINEAGE_URL"] = f"http://{host}:{told_at}"
     url = f"http://127.0.0.1:{port}/healthz"
     command = [sys.executable, "-m", "evergreen.serve", "--port", str(port)]
     server = Service("server-of-runs", command, variables, lambda: answers(url), 120)
@@ -203,6 +225,63 @@ def test_results_travel_from_task_to_task(report: Report) -> None:
     last = report["ingest"][-1]["results"]
     assert all(list(partitions) == ["2026-01-05"] for partitions in last["publish_features"]["views"].values())
     assert all(list(partitions) == ["2026-01-05"] for partitions in last["materialize"]["views"].values())
+
+
+def heard(collector: Listener, job: str, number: int = 0) -> dict[str, Any]:
+    """What a collector heard of a task that ended well, of its run of that number: its inputs and outputs, by name."""
+    events = [json.loads(each) for each in collector.heard]
+    ended = [each for each in events if each["job"]["name"] == job and each["eventType"] == "COMPLETE"]
+    each = ended[number]
+    return {side: {dataset["name"]: dataset for dataset in each[side]} for side in ("inputs", "outputs")}
+
+
+def test_a_collector_hears_what_each_task_read_and_wrote(
+    report: Report, collector: Listener, stack: dict[str, str]
+) -> None:
+    first = report["ingest"][0]["results"]
+    published = heard(collector, "churn__ingest.publish")
+    for name, source in first["publish"]["sources"].items():
+        written = published["outputs"][f"churn/raw/{name}"]
+        assert written["namespace"] == f"file://{stack['EVERGREEN_HOME']}/lake"
+        assert written["outputFacets"]["outputStatistics"]["rowCount"] == source["rows"]
+        assert written["facets"]["version"]["datasetVersion"] == str(source["version"])
+        assert written["facets"]["evergreen_content"]["partitions"] == {"2026-01-01": source["content_hash"]}
+        (file,) = first["extract"]["sources"][name]["files"]
+        assert published["inputs"][file["name"]]["facets"]["version"]["datasetVersion"] == file["sha256"]
+        columns = [field["name"] for field in written["facets"]["schema"]["fields"]]
+        lineage = written["facets"]["columnLineage"]["fields"]
+        assert columns and all(lineage[column]["inputFields"][0]["field"] == column for column in columns)
+    views = heard(collector, "churn__ingest.publish_features")["outputs"]
+    for view, partitions in first["publish_features"]["views"].items():
+        assert views[f"churn/features/{view}"]["outputFacets"]["outputStatistics"]["rowCount"] == sum(
+            written["rows"] for written in partitions.values()
+        )
+    assert heard(collector, "churn__ingest.materialize")["outputs"], "the collector did not answer once, and went on"
+
+    build = report["train"]["results"]["build"]
+    built = heard(collector, "churn__train.build")
+    versions = {name: dataset["facets"]["version"]["datasetVersion"] for name, dataset in built["inputs"].items()}
+    assert versions == {f"churn/{name}": str(version) for name, version in build["versions"].items()}
+    (training_set,) = built["outputs"].values()
+    assert training_set["facets"]["evergreen_content"]["contentHash"] == build["content_hash"]
+    assert heard(collector, "churn__train.deploy")["outputs"]["churn"]["facets"]["version"]["datasetVersion"] == "1"
+    decided = heard(collector, "churn__monitor.decide")
+    assert decided["outputs"]["churn/decisions"]["facets"]["version"]["datasetVersion"]
+    predictions = report["monitor"]["results"]["collect"]
+    assert (
+        heard(collector, "churn__monitor.collect")["outputs"]["churn/predictions/live"]["outputFacets"][
+            "outputStatistics"
+        ]["rowCount"]
+        == predictions["rows"]
+    )
+
+
+def test_a_collector_hears_of_no_customer(report: Report, collector: Listener, stack: dict[str, str]) -> None:
+    file = Path(stack["EVERGREEN_HOME"]) / "landing" / "churn" / "customers" / "2026-01-01.csv"
+    customers = [line.split(",")[0] for line in file.read_text().splitlines()[1:]]
+    everything = "".join(collector.heard)
+    assert len(customers) > 100 and len(everything) > 10_000
+    assert not [customer for customer in customers if f'"{customer}"' in everything]
 
 
 def test_a_day_that_is_run_again_writes_nothing_new(report: Report) -> None:

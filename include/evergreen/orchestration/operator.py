@@ -18,7 +18,7 @@ from evergreen.handovers.monitor import Retraining
 from evergreen.links import Link
 from evergreen.loops.wire import LoopName, Result, Step
 from evergreen.loops.wiring import LOOPS
-from evergreen.orchestration import links, missed
+from evergreen.orchestration import datasets, links, missed, openlineage
 from evergreen.orchestration.identity import run_of
 from evergreen.orchestration.waiting import wait
 from evergreen.run import AnyRun
@@ -26,6 +26,7 @@ from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import BaseOperatorLink, Context
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class StageOperator(BaseOperator):
         self.inputs = inputs or {}
         self.mapped = mapped or {}
         self.awaits = awaits
+        self.done: tuple[Mapping[str, Result], Handover] | None = None  # what it took and hands over, once it has run
 
     def execute(self, context: Context) -> Any:
         run = run_of(self.spec, self.loop, context)
@@ -104,7 +106,23 @@ class StageOperator(BaseOperator):
         for outlet in self.outlets:
             if isinstance(outlet, Asset):
                 context["outlet_events"][outlet].extra.update({"partition": run.interval.partition, **result.extra()})
+        self.done = given, result
         return result.to_json()
+
+    def get_openlineage_facets_on_start(self) -> OperatorLineage:
+        """What it is to read and write, as far as the spec says; Airflow's OpenLineage provider asks for it."""
+        assert self.step.stage is not None
+        return openlineage.told(datasets.of(self.step.stage, self.spec, {}, None))
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:
+        """What it read and wrote."""
+        assert self.step.stage is not None
+        given, result = self.done or ({}, None)
+        return openlineage.told(datasets.of(self.step.stage, self.spec, given, result))
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage:
+        """What it was to read and write."""
+        return self.get_openlineage_facets_on_start()
 
     @property
     def first(self) -> bool:

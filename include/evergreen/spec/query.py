@@ -122,6 +122,17 @@ def _looked_through(
             yield refusal
 
 
+@lru_cache(maxsize=256)
+def columns(text: str) -> frozenset[str] | None:
+    """The columns that a query names, of whichever table, in lower case; None: all of some table (`*`)."""
+    with connected() as connection:
+        nodes = list(_nodes(_parsed(connection, text)))
+    if any(node.get("class") == "STAR" for node in nodes):
+        return None
+    named = (node["column_names"][-1] for node in nodes if node.get("class") == "COLUMN_REF")
+    return frozenset(str(name).lower() for name in named)
+
+
 def _parsed(connection: duckdb.DuckDBPyConnection, text: str) -> Any:
     row = connection.execute("select json_serialize_sql($1::varchar)", [text]).fetchone()
     parsed = json.loads(row[0]) if row else {}
