@@ -8,10 +8,13 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
 from websockets.sync.client import ClientConnection, connect
 
 _SECONDS = 30
@@ -33,6 +36,17 @@ _FLAGS = (
 def installed() -> str | None:
     """Where Chromium is, if it is installed."""
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@contextmanager
+def started(profile: Path) -> Iterator[Browser]:
+    """A browser while the block runs; a test that finds none is skipped, but fails in CI."""
+    program = installed()
+    if program is None:
+        assert not os.environ.get("CI"), "no Chromium: .ci/run installs Debian's"
+        pytest.skip("no Chromium here: no page is opened")
+    with Browser(program, profile) as opened:
+        yield opened
 
 
 @dataclass
@@ -91,13 +105,18 @@ class Browser:
         self._process.terminate()
         self._process.wait(_SECONDS)
 
-    def open(self, url: str) -> Page:
-        """Open a page and wait until it has loaded."""
+    def open(self, url: str, headers: Mapping[str, str] | None = None) -> Page:
+        """Open a page and wait until it has loaded.
+
+        Args:
+            headers: of every request that it makes, such as a login.
+        """
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         page = Page(self, self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"])
         self._pages[page.session] = page
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable", page.session)
+        self.call("Network.setExtraHTTPHeaders", page.session, headers=dict(headers or {}))
         failed = self.call("Page.navigate", page.session, url=url).get("errorText")
         assert failed is None, f"{url}: {failed}"
         page.until("document.readyState === 'complete' && location.href !== 'about:blank'")
