@@ -31,8 +31,8 @@ def test_no_page_of_airflow_or_mlflow_loads_anything_from_elsewhere(running: Sta
     pages = (
         (f"{here.airflow_url}/dags", airflow, "churn__ingest"),
         (f"{here.airflow_url}/dags/churn__ingest", airflow, "extract"),
-        (f"{here.mlflow_url}/#/experiments", mlflow, "churn"),
-        (f"{here.mlflow_url}/#/models", mlflow, "churn"),
+        (f"{here.mlflow_url}/#/experiments", mlflow, "Default"),
+        (f"{here.mlflow_url}/#/models", mlflow, "Settings"),
     )
     with started(tmp_path) as browser:
         for url, headers, shown in pages:

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -73,7 +73,8 @@ class Page:
         deadline = time.monotonic() + _SECONDS
         while not (value := self.value(expression)):
             assert time.monotonic() < deadline, (
-                f"never true: {expression}; errors: {self.errors}; refused: {self.refused}"
+                f"never true: {expression}; errors: {self.errors}; refused: {self.refused}; "
+                f"it shows: {self.value('document.body.innerText')}"
             )
             time.sleep(0.05)
         return value
@@ -93,7 +94,9 @@ class Browser:
         while not port_file.exists() or len(lines := port_file.read_text().splitlines()) < 2:
             assert self._process.poll() is None and time.monotonic() < deadline, "Chromium does not start"
             time.sleep(0.05)
-        self._socket: ClientConnection = connect(f"ws://127.0.0.1:{lines[0]}{lines[1]}", max_size=None, proxy=None)
+        self._undo = ExitStack()
+        address = f"ws://127.0.0.1:{lines[0]}{lines[1]}"
+        self._socket: ClientConnection = self._undo.enter_context(connect(address, max_size=None, proxy=None))
         self._pages: dict[str, Page] = {}
         self._last = 0
 
@@ -101,7 +104,7 @@ class Browser:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._socket.close()
+        self._undo.close()
         self._process.terminate()
         self._process.wait(_SECONDS)
 
