@@ -156,13 +156,19 @@ def content_hash(table: pa.Table) -> str:
 
 
 def content_hashes(table: pa.Table, partitions: Sequence[str]) -> tuple[str, dict[str, str]]:
-    """The content hash of a table, and that of each partition's rows alone: every row is hashed once.
+    """The content hash of a table, and that of each partition's rows alone.
 
     Args:
         partitions: of each row.
     """
     hashes, (keys, of_row) = _row_hashes(table), np.unique(np.asarray(partitions, dtype=object), return_inverse=True)
-    by_partition = {str(key): _combined(table.schema, hashes[of_row == number]) for number, key in enumerate(keys)}
+    # A null changes how pandas holds, and so hashes, the other numbers of its column: those of other partitions too.
+    anew = any(column.null_count for column in table.columns)
+    by_partition = {}
+    for number, key in enumerate(keys):
+        its = of_row == number
+        alone = _row_hashes(table.filter(pa.array(its))) if anew else hashes[its]
+        by_partition[str(key)] = _combined(table.schema, alone)
     return _combined(table.schema, hashes), by_partition
 
 

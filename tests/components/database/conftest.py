@@ -9,7 +9,7 @@ import psycopg
 
 from evergreen.database import Table
 from evergreen.history import erasures, ledger
-from evergreen.lake import catalogue
+from evergreen.lake import catalogue, publications
 from evergreen.registry import records
 from evergreen.serve import idempotency, predictions
 from evergreen.settings import PROJECT, Settings
@@ -26,6 +26,7 @@ TABLES: tuple[Table[Any], ...] = (
     idempotency.TABLE,
     ledger.TABLE,
     predictions.TABLE,
+    publications.TABLE,
     records.CANDIDATES,
     records.VERSIONS,
     training_sets.TABLE,

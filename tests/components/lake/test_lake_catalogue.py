@@ -162,3 +162,13 @@ def test_two_runs_of_one_interval_may_stage_the_same_file_at_once(home: Settings
     assert any(rows.equals(table) for table in tables)
     names = [path.name for path in Path(file.path).parent.iterdir()]
     assert names == ["visits.parquet"], "unfinished files stay behind"
+
+
+def test_the_hash_of_a_partitions_rows_does_not_depend_on_others() -> None:
+    """A null of one day made pandas hold the numbers of all days otherwise."""
+    steady = pa.table({"day": ["a"], "count": pa.array([2**60 + 1], pa.int64()), "won": [True]})
+    of_others = pa.table({"day": ["b"], "count": pa.array([None], pa.int64()), "won": pa.array([None], pa.bool_())})
+    both = pa.concat_tables([steady, of_others])
+    whole, by_partition = catalogue.content_hashes(both, both["day"].to_pylist())
+    assert whole == catalogue.content_hash(both)
+    assert by_partition == {"a": catalogue.content_hash(steady), "b": catalogue.content_hash(of_others)}
