@@ -82,6 +82,7 @@ class Settings:
     client_requests: int  # of one client of the server, under way at once
     replay: bool  # the server accepts a request's own `as_of`
     largest_batch: int  # bytes that one source's day may have: its files together, or the rows of its query
+    query_memory: int  # bytes that a query of features or labels may take; what is more goes to the temporary folder
     alerts: frozenset[str]  # channels that tell a model's owner of a failed task: log, smtp, slack
 
     def database_url(self, name: str, driver: str = "postgresql") -> str:
@@ -153,6 +154,7 @@ class Settings:
             client_requests=_number(env, "EVERGREEN_CLIENT_REQUESTS", 64, least=1),
             replay=env.get("EVERGREEN_REPLAY", "") == "1",
             largest_batch=_number(env, "EVERGREEN_LARGEST_BATCH_MB", 1_000, least=1) * MEGABYTE,
+            query_memory=_number(env, "EVERGREEN_QUERY_MEMORY_MB", 750, least=100) * MEGABYTE,
             alerts=_channels(env.get("EVERGREEN_ALERTS", "log")),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,14 +15,17 @@ import pyarrow.compute as pc
 
 from evergreen.errors import PermanentError
 from evergreen.features.rules import Span
+from evergreen.files import work_folder
 from evergreen.lake import tables
 from evergreen.lake.schema import RAW, Partition
 from evergreen.quoting import listed
+from evergreen.settings import settings
 from evergreen.spec import files
 from evergreen.spec.asking import EveryInterval, OnRequest
 from evergreen.spec.columns import EVENT, PARTITION
 from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.kinds import KINDS
+from evergreen.spec.query import Room
 from evergreen.spec.runner import Query, QueryRefused, Tables, opened, schema
 from evergreen.spec.schema import ModelSpec
 
@@ -142,11 +146,13 @@ def requests(asking: OnRequest, span: Span, instead: Instead = NOTHING) -> pa.Ta
 def _opened(query: Query, span: Span, instead: Instead) -> Iterator[Tables]:
     """The tables that a query sees of a span."""
 
-    def rows_of(source: str) -> pa.Table:
+    def rows_of(source: str) -> Iterator[pa.Table]:
         return _raw(query.spec, source, span.reads(source), instead)
 
-    with opened(query, rows_of, span.start, span.end) as tables_of:
-        yield tables_of
+    with work_folder() as folder:
+        room = Room(settings().query_memory, folder)
+        with opened(query, rows_of, span.start, span.end, room) as tables_of:
+            yield tables_of
 
 
 def _result(tables_of: Tables, parameters: Mapping[str, datetime], doing: str) -> pa.Table:
@@ -159,23 +165,18 @@ def _result(tables_of: Tables, parameters: Mapping[str, datetime], doing: str) -
         raise _wrong_query(query.file, doing, str(error), allowed) from error
 
 
-def _raw(spec: ModelSpec | DatasetSpec, source: str, days: Sequence[str], instead: Instead) -> pa.Table:
-    """The published rows of a source's days, with the declared columns and types,
+def _raw(spec: ModelSpec | DatasetSpec, source: str, days: Sequence[str], instead: Instead) -> Iterator[pa.Table]:
+    """The published rows of a source's days, piece by piece, with the declared columns and types,
     and known_at; times lose their zone."""
     columns, table = schema(spec.sources[source]), RAW.of(spec.dataset_of(source), source)
-    others = [instead[partition] for day in days if (partition := table.at(day)) in instead]
     published = [day for day in days if table.at(day) not in instead]
-    stored = tables.read(table, partitions=published) if published else None
-    parts = [_as_declared(rows, columns) for rows in (*([] if stored is None else [stored]), *others)]
-    return pa.concat_tables(parts) if parts else columns.empty_table()
-
-
-def _as_declared(rows: pa.Table, columns: pa.Schema) -> pa.Table:
-    # A column that was declared later is missing from a table whose partitions are all older.
-    missing = pa.nulls(rows.num_rows)
-    return pa.table(
-        [(rows[name] if name in rows.column_names else missing) for name in columns.names], columns.names
-    ).cast(columns)
+    others = (instead[partition] for day in days if (partition := table.at(day)) in instead)
+    for rows in itertools.chain(tables.pieces(table, published) if published else (), others):
+        # A column that was declared later is missing from a table whose partitions are all older.
+        missing = pa.nulls(rows.num_rows)
+        yield pa.table(
+            [(rows[name] if name in rows.column_names else missing) for name in columns.names], columns.names
+        ).cast(columns)
 
 
 def _stamped(table: pa.Table, partition: str, **moments: datetime) -> pa.Table:

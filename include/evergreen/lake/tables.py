@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,10 +24,11 @@ from evergreen.lake.schema import Partition, TableId
 from evergreen.object_store import SCHEME, STORE
 from evergreen.quoting import line
 from evergreen.settings import settings
-from evergreen.spec.columns import PARTITION
+from evergreen.spec.columns import EVENT, PARTITION
 
 SETTING = "EVERGREEN_LAKE"  # says where the tables are
 _ATTEMPTS = 6
+_PIECE = 500_000  # rows that are held at once where a table is read bit by bit
 _STATUS = re.compile(r"status code\D{1,5}(\d{3})\b")  # Delta tells it in its message alone
 _COLOUR = re.compile(r"\x1b\[\d*m")
 # Opening a table reads every commit since its last checkpoint: 27 ms before Delta's own
@@ -35,6 +38,7 @@ _OPENED_FAST = {"delta.checkpointInterval": "10"}
 # old versions. What is recorded as a version is kept until somebody decides otherwise (docs/adr/0022).
 _KEPT = dict.fromkeys(("delta.logRetentionDuration", "delta.deletedFileRetentionDuration"), "interval 36500 days")
 
+Within = tuple[datetime | None, datetime | None]  # event times, both included; None: no bound
 _pinned: ContextVar[Mapping[str, int] | None] = ContextVar("_pinned", default=None)  # path → version
 
 
@@ -130,11 +134,13 @@ def read(
     version: int | None = None,
     columns: Sequence[str] | None = None,
     where: pc.Expression | None = None,
+    within: Within = (None, None),
 ) -> pa.Table | None:
     """Rows of a table, of all partitions or of some, as of a version or now; None when there is no such table.
 
     Args:
         where: what the rows must fulfil.
+        within: only what may hold rows of that time is read; rows of other times may be among them.
 
     Raises:
         VersionGone: there is such a table, and the version cannot be read: its log or its files were removed.
@@ -146,14 +152,38 @@ def read(
         delta = _open(path, version)
         if delta is None:
             return None
-        # Pruning the file list before anything is delta keeps the cost of one
-        # partition independent of how many there are.
-        pruned = None if partitions is None else [(PARTITION, "in", list(partitions))]
-        rows = delta.to_pyarrow_dataset(file_pruning_predicate=pruned)
+        rows = _dataset(delta, partitions, within)
         try:
             return _utc(rows.to_table(columns=list(columns) if columns else None, filter=where))
         except FileNotFoundError as error:
             raise _gone(path, delta.version(), f"a file of it is missing: {error}") from error
+
+
+def pieces(table: TableId, partitions: Sequence[str]) -> Iterator[pa.Table]:
+    """The rows of some partitions, as `read` gives them, but never many more than `_PIECE` at once; none when there is
+    no such table.
+
+    Raises:
+        as `read`.
+    """
+    path = table_path(table)
+    with _answering("reading", path):
+        delta = _open(path)
+        if delta is None:
+            return
+        rows = _dataset(delta, partitions)
+        held: list[pa.RecordBatch] = []
+        try:
+            # What is read ahead is held beside the piece: a few of Parquet's row groups.
+            for batch in rows.scanner(batch_readahead=2, fragment_readahead=2).to_batches():
+                held.append(batch)
+                if sum(each.num_rows for each in held) >= _PIECE:
+                    yield _utc(pa.Table.from_batches(held))
+                    held = []
+        except FileNotFoundError as error:
+            raise _gone(path, delta.version(), f"a file of it is missing: {error}") from error
+        if held:
+            yield _utc(pa.Table.from_batches(held))
 
 
 def version(table: TableId) -> int | None:
@@ -167,9 +197,12 @@ def version(table: TableId) -> int | None:
     return None if delta is None else int(delta.version())
 
 
-def dataset(path: str) -> ds.Dataset:
+def dataset(path: str, within: Within = (None, None)) -> ds.Dataset:
     """A table for engines that read Arrow datasets (DuckDB, Feast's offline store): its newest version, or the one
     that is pinned.
+
+    Args:
+        within: only what may hold rows of that time is in it; rows of other times may be among them.
 
     Raises:
         TableNotFoundError: there is no table at `path`.
@@ -179,7 +212,15 @@ def dataset(path: str) -> ds.Dataset:
     delta = _open(path, None if versions is None else versions.get(path))
     if delta is None or (versions is not None and path not in versions):
         raise TableNotFoundError(f"no table at {path}")
-    return delta.to_pyarrow_dataset()
+    return _dataset(delta, None, within)
+
+
+def _dataset(delta: DeltaTable, partitions: Sequence[str] | None, within: Within = (None, None)) -> ds.Dataset:
+    """Pruning the list of files before any is opened keeps the cost of some partitions independent of how many there
+    are: by the partition, and by the times that Delta keeps of each file."""
+    pruned: list[tuple[str, str, Any]] = [] if partitions is None else [(PARTITION, "in", list(partitions))]
+    pruned += [(EVENT, sign, moment) for sign, moment in zip((">=", "<="), within, strict=True) if moment is not None]
+    return delta.to_pyarrow_dataset(file_pruning_predicate=pruned or None)
 
 
 @contextmanager

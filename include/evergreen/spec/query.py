@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any
 
 import duckdb  # noqa: TID253 - for the deep pass and for adapters; no other module of spec imports this one
@@ -26,7 +27,7 @@ _OPTIONS: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "TimeZone": "UTC",  # and not the machine's, where a query casts to a time with a zone
     "python_enable_replacements": False,  # a misspelt source must not find a Python variable
-    "memory_limit": "50%",  # of the machine's or the container's; the rows themselves are held beside it
+    "memory_limit": "50%",  # of the machine's or the container's
     "lock_configuration": True,
 }
 _CLOCKS = frozenset(
@@ -63,9 +64,19 @@ class Refusal:
     key: str | None = None  # of model.yaml, where the cause is declared; None: it stands in the query's file
 
 
-def connected() -> duckdb.DuckDBPyConnection:
-    """A database in memory from which no file, network, extension or setting can be reached."""
-    return duckdb.connect(config=_OPTIONS)
+@dataclass(frozen=True)
+class Room:
+    """What a query and the rows that it sees may take."""
+
+    memory: int  # bytes
+    folder: Path  # where the rest of them is put
+
+
+def connected(room: Room | None = None) -> duckdb.DuckDBPyConnection:
+    """A database in memory from which no file, network, extension or setting can be reached; what it has no room for
+    it puts aside by itself."""
+    bounds = {"memory_limit": f"{room.memory}B", "temp_directory": str(room.folder)} if room else {}
+    return duckdb.connect(config=_OPTIONS | bounds)
 
 
 @contextmanager

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb  # noqa: TID253 - running a query is what this is for; the deep pass alone imports it, inside a function
 import pyarrow as pa  # noqa: TID253 - as above
-import pyarrow.compute as pc  # noqa: TID253 - as above
 
 from evergreen.quoting import listed
 from evergreen.spec.asking import OnRequest
@@ -26,9 +25,11 @@ from evergreen.spec.columns import KNOWN_AT
 from evergreen.spec.dataset import DatasetSpec, Source
 from evergreen.spec.kinds import KINDS, KindName
 from evergreen.spec.mistakes import nearest, one_of
-from evergreen.spec.query import Refusal, connected, interrupted_after, refusals
+from evergreen.spec.query import Refusal, Room, connected, interrupted_after, refusals
 from evergreen.spec.schema import ModelSpec
 from evergreen.sql import quoted
+
+_VERSIONS, _PIECE = "__versions", "__piece"  # while a source is read: its rows, all versions of them
 
 
 class QueryRefused(Exception):
@@ -119,13 +120,17 @@ class Tables:
 
     query: Query
     _connection: duckdb.DuckDBPyConnection
-    _rows: dict[str, pa.Table] = field(default_factory=dict)
 
     def cut(self, source: str, moment: datetime) -> None:
         """Leave out the rows of a source from after a moment."""
-        rows = self._rows[source]
-        times = rows[self.query.spec.sources[source].event_time]
-        self._connection.register(source, rows.filter(pc.less_equal(times, pa.scalar(_naive(moment), times.type))))
+        times = quoted(self.query.spec.sources[source].event_time)
+        self.show(source, f"where {times} <= timestamp '{_naive(moment).isoformat()}'")
+
+    def show(self, source: str, which: str = "") -> None:
+        """Let the query see a source's rows, or some of them."""
+        self._connection.execute(
+            f"create or replace temp view {quoted(source)} as select * from {quoted('_' + source)} {which}"
+        )
 
     def run(self, text: str, parameters: Mapping[str, datetime], *, seconds: float) -> pa.Table:
         """The rows that the query returns: the declared columns in their order and types, sorted by key.
@@ -151,6 +156,10 @@ class Tables:
         except duckdb.InterruptException as error:
             lasted = f"{seconds / 60:g} minutes" if seconds >= 60 else f"{seconds:g} seconds"
             refusal = Refusal(f"no result after {lasted}", "a query that ends sooner", f"make {self.query.name} faster")
+            raise QueryRefused([refusal]) from error
+        except duckdb.OutOfMemoryException as error:
+            fix = f"make {self.query.name} hold less, or set EVERGREEN_QUERY_MEMORY_MB higher"
+            refusal = Refusal("no result within the memory that it may take", "a query that holds less at a time", fix)
             raise QueryRefused([refusal]) from error
         except duckdb.Error as error:
             raise QueryRefused([self._failure(error)]) from error
@@ -227,36 +236,49 @@ class Tables:
 
 
 @contextmanager
-def opened(query: Query, rows: Callable[[str], pa.Table], start: datetime, end: datetime) -> Iterator[Tables]:
+def opened(
+    query: Query, rows: Callable[[str], Iterable[pa.Table]], start: datetime, end: datetime, room: Room | None = None
+) -> Iterator[Tables]:
     """The tables that a query sees of a span of time.
 
     Args:
-        rows: the raw rows of a source, all versions of them, with the columns of its `schema`.
+        rows: the raw rows of a source, all versions of them, in one piece or several with the columns of its `schema`;
+            one piece is held at a time.
         start: the first event time that is seen.
         end: the first that is not, and the newest `known_at` that is.
+        room: what the rows and the query may take.
     """
     bounds = {"start": _naive(start), "stop": _naive(end)}
-    with connected() as connection:
+    with connected(room) as connection:
         tables = Tables(query, connection)
         for source in query.sources:
             declared = query.spec.sources[source]
-            connection.register(f"_{source}", rows(source))
+            _take(connection, schema(declared), rows(source))
             keys, event_time = ", ".join(map(quoted, declared.keys)), quoted(declared.event_time)
             unidentified = " or ".join(f"{quoted(key)} is null" for key in declared.keys)
             columns = ", ".join(_known(declared, name) for name in query.visible(source))
             # The newest known version of a key counts even where it moved the event out of the span: so rank first.
             # A row without a complete key is the version of no other, as for quarantine.
-            tables._rows[source] = connection.sql(
-                f"select {columns} from ("
+            connection.execute(
+                f"create temp table {quoted('_' + source)} as select {columns} from ("
                 f" select *, row_number() over (partition by {keys} order by {KNOWN_AT} desc) as _rank"
-                f" from {quoted('_' + source)} where {KNOWN_AT} <= $stop"
+                f" from {_VERSIONS} where {KNOWN_AT} <= $stop"
                 f") where (_rank = 1 or {unidentified}) and {event_time} >= $start and {event_time} < $stop",
-                params=bounds,
-            ).to_arrow_table()
-            connection.unregister(f"_{source}")
-        for source, table in tables._rows.items():
-            connection.register(source, table)
+                bounds,
+            )
+            connection.execute(f"drop table {_VERSIONS}")
+            tables.show(source)
         yield tables
+
+
+def _take(connection: duckdb.DuckDBPyConnection, columns: pa.Schema, rows: Iterable[pa.Table]) -> None:
+    """Take raw rows over into a table of the connection, which has room on the disk for them."""
+    connection.register(_PIECE, columns.empty_table())
+    connection.execute(f"create temp table {_VERSIONS} as select * from {_PIECE}")
+    for piece in rows:
+        connection.register(_PIECE, piece)
+        connection.execute(f"insert into {_VERSIONS} select * from {_PIECE}")
+    connection.unregister(_PIECE)
 
 
 def _known(source: Source, column: str) -> str:
