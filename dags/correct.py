@@ -18,5 +18,5 @@ from __future__ import annotations
 from evergreen.loops.wiring import LOOPS
 from evergreen.orchestration.airflow import loop, scheduled
 
-for dataset in scheduled().datasets:
+for dataset in scheduled().of(LOOPS["correct"]):
     loop(dataset, LOOPS["correct"], story=__doc__)

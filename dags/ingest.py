@@ -17,5 +17,5 @@ from evergreen.loops.wiring import LOOPS
 from evergreen.orchestration.airflow import loop, scheduled
 
 declared = scheduled()
-for dataset in declared.datasets:
-    loop(dataset, LOOPS["ingest"], story=__doc__, users=declared.users(dataset))
+for dataset in declared.of(LOOPS["ingest"]):
+    loop(dataset, LOOPS["ingest"], story=__doc__, users=declared.users(dataset.name))

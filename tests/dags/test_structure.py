@@ -14,6 +14,7 @@ import pendulum
 import pytest
 import yaml
 
+from evergreen.loops.wiring import LOOPS as LOOP_OF
 from evergreen.orchestration import assets, housekeeping
 from evergreen.settings import PROJECT
 from evergreen.spec.load import load
@@ -54,6 +55,16 @@ def test_every_file_gives_one_dag_a_spec(dag_bag: DagBag) -> None:
         "housekeeping.py": 1,
         "spec_errors.py": 0,
     }
+
+
+def test_the_process_of_a_task_builds_the_dag_of_the_task_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from evergreen.orchestration.airflow import scheduled
+
+    for spec, loop in (("tickets", "train"), ("churn", "ingest")):
+        monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", f"{spec}__{loop}")  # as Airflow says it there
+        declared = scheduled()
+        assert {(each.name, name) for name, wired in LOOP_OF.items() for each in declared.of(wired)} == {(spec, loop)}
+        assert {model.name for model in declared.users("churn")} == {"churn", "newsletter", "tickets"}
 
 
 def test_the_graphs_read_like_the_design(dag_bag: DagBag) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Asset, BaseOperator, Param
+from airflow.sdk import DAG, Asset, BaseOperator, Param, get_parsing_context
 
 from evergreen.errors import SpecError
 from evergreen.features import stages as features
@@ -204,21 +204,30 @@ class Scheduled:
     datasets: list[DatasetSpec]
     models: list[ModelSpec]
     errors: list[SpecError]
+    wanted: str | None = None  # the DAG that this process asks for; None: all
 
     def of(self, wired: Loop) -> list[DatasetSpec] | list[ModelSpec]:
-        """Those that have a loop."""
-        return self.datasets if wired.of == "dataset" else self.models
+        """Those whose DAG of a loop is asked for."""
+        if wired.of == "dataset":
+            return [each for each in self.datasets if self.wanted in (None, dag_id(each.name, wired.name))]
+        return [each for each in self.models if self.wanted in (None, dag_id(each.name, wired.name))]
 
-    def users(self, dataset: DatasetSpec) -> list[ModelSpec]:
+    def users(self, dataset: str) -> list[ModelSpec]:
         """The models that use a dataset of a folder that is not their own."""
-        return [model for model in self.models if dataset.name in model.data]
+        return [model for model in self.models if dataset in model.data]
 
 
 def scheduled() -> Scheduled:
     """The datasets and models whose folder is valid and whose loops Airflow takes; `dags/spec_errors.py` says in the UI
-    what is wrong with the others."""
+    what is wrong with the others.
+
+    The process of a task asks for the DAG of that task alone. Its loops were taken when the run was made, and no other
+    ones are built: so what a task costs does not grow with the number of models.
+    """
     declared = load(settings().models, settings().data)
     errors = declared.errors
+    if (wanted := get_parsing_context().dag_id) is not None:
+        return Scheduled(declared.valid_datasets, declared.valid_models, errors, wanted)
     datasets = [each for each in declared.valid_datasets if _taken(each, errors)]
     models = [each for each in declared.valid_models if _taken(each, errors)]
     return Scheduled(datasets, models, errors)
