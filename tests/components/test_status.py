@@ -141,6 +141,22 @@ def test_the_metrics_count_what_is_missing_and_how_old_features_are(steady: Stea
     assert float(age.rpartition(" ")[2]) >= (datetime.now(UTC) - ALL[5].end).total_seconds() - 60
 
 
+def test_a_dataset_is_looked_at_once_whoever_uses_it(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    ingested = facts.ingested
+
+    def counted(spec: DatasetSpec, now: datetime) -> facts.Worked:
+        seen.append(spec.name)
+        return ingested(spec, now)
+
+    monkeypatch.setattr(facts, "ingested", counted)
+    data = Data(lambda: ["churn", "newsletter", "tickets"])
+    data.look()
+    assert sorted(seen) == ["churn", "outreach"]
+    assert set(data.standings) == {"churn", "newsletter", "tickets"}
+    assert data.standings["newsletter"].views.keys() == load_spec(home.models / "newsletter", home.data).features.keys()
+
+
 def test_an_interval_is_told_once_and_again_if_it_goes_missing_again(steady: Steady) -> None:
     one, other = (each.partition for each in ALL[:2])
     assert alarms.untold("steady", "ingest", [one, other]) == [one, other]

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from evergreen.errors import EvergreenError
 from evergreen.settings import settings
+from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
 from evergreen.status import facts
@@ -58,12 +59,12 @@ class Data:
         if self._looks % READ_EVERY == 0:
             self._specs.clear()
         self._looks += 1
-        standings = dict(self.standings)
+        standings, datasets = dict(self.standings), _Datasets(datetime.now(UTC))
         for model in self._models():
             try:
                 if model not in self._specs:
                     self._specs[model] = load_spec(settings().models / model, settings().data)
-                standings[model] = _standing(self._specs[model])
+                standings[model] = _standing(self._specs[model], datasets)
             except EvergreenError as error:  # its folder is wrong, or Postgres is away: others tell of it
                 log.debug("%s", error)
             except Exception:  # whatever it is, the looking goes on
@@ -71,9 +72,23 @@ class Data:
         self.standings = MappingProxyType(standings)
 
 
-def _standing(spec: ModelSpec) -> Standing:
-    now = datetime.now(UTC)
-    worked = {(name, "ingest"): facts.ingested(dataset, now) for name, dataset in spec.datasets.items()}
-    worked[spec.name, "monitor"] = facts.monitored(spec, now)
+class _Datasets:
+    """One look at the datasets: at each once, whoever uses it."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+        self._looked_at: dict[str, tuple[facts.Worked, Mapping[str, facts.View]]] = {}
+
+    def of(self, spec: DatasetSpec) -> tuple[facts.Worked, Mapping[str, facts.View]]:
+        """How the intervals of a dataset stand, and how old its views are."""
+        if spec.name not in self._looked_at:
+            self._looked_at[spec.name] = facts.ingested(spec, self.now), facts.views(spec)
+        return self._looked_at[spec.name]
+
+
+def _standing(spec: ModelSpec, datasets: _Datasets) -> Standing:
+    looks = {name: datasets.of(dataset) for name, dataset in spec.datasets.items()}
+    worked = {(name, "ingest"): stand for name, (stand, _) in looks.items()}
+    worked[spec.name, "monitor"] = facts.monitored(spec, datasets.now)
     intervals = {loop: {state: len(each) for state, each in stand.intervals.items()} for loop, stand in worked.items()}
-    return Standing(intervals, facts.views(spec))
+    return Standing(intervals, {view: looks[spec.dataset_of(view)][1][view] for view in spec.features})
