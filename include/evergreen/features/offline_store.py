@@ -6,8 +6,10 @@ Feast's own stores for Delta need DuckDB's delta extension, which downloads at r
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import duckdb
@@ -24,7 +26,13 @@ from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from pyarrow.dataset import dataset
 
 from evergreen.lake import tables
+from evergreen.spec.columns import EVENT
 from evergreen.sql import quoted
+
+# How far before the oldest entity row is read, in turn, as long as one has no feature row: an interval or two of hours
+# or days, one of weeks or months, all of it.
+_REACHES: tuple[timedelta, timedelta, None] = (timedelta(days=2), timedelta(days=62), None)
+_NEVER = datetime(1000, 1, 1, tzinfo=UTC)  # before all of them
 
 
 class DeltaOfflineStoreConfig(FeastConfigBaseModel):
@@ -96,38 +104,43 @@ class DeltaOfflineStore(OfflineStore):
             raise ValueError(f"entity_df is {type(entity_df).__name__}; this offline store joins to a pandas.DataFrame")
         moment = offline_utils.infer_event_timestamp_from_entity_df(dict(entity_df.dtypes))
         rows = entity_df.assign(**{moment: pd.to_datetime(entity_df[moment], utc=True)})
-        newest = rows[moment].max().to_pydatetime()
-        views, joins, columns, sources = [], [], [f"e.{quoted(name)}" for name in rows.columns], {}
-        for number, view in enumerate(feature_views):
+        bounds = (_NEVER, _NEVER) if rows.empty else (rows[moment].min(), rows[moment].max())
+        oldest, newest = (pd.Timestamp(bound).to_pydatetime() for bound in bounds)
+        views: list[_View] = []
+        columns = [f"e.{quoted(name)}" for name in rows.columns]
+        for view in feature_views:
             name = view.projection.name_to_use()
             wanted = [ref.split(":", 1)[1] for ref in feature_refs if ref.split(":", 1)[0] == name]
             keys = view.projection.join_key_map or {column.name: column.name for column in view.entity_columns}
-            alias = f"v{number}"
-            sources[f"{alias}_source"] = _source(view.batch_source)
-            views.append(
-                f"{alias} as ({_versions(alias, view.batch_source, keys, wanted, filter_by_created_timestamp)})"
-            )
-            on = " and ".join(f"e.{quoted(own)} = {alias}.{quoted(stored)}" for stored, own in keys.items())
-            joins.append(f"asof left join {alias} on {on} and e.{quoted(moment)} >= {alias}._available")
+            nearest = _source(view.batch_source, (oldest - _REACHES[0], newest))  # says now if there is no table
+            joined = _View(f"v{len(views)}", view.batch_source, nearest, keys, wanted)
+            views.append(joined)
             for feature in wanted:
                 shown = f"{name}__{feature}" if full_feature_names else feature
-                value = f"{alias}.{quoted(feature)}"
+                value = f"{joined.alias}.{quoted(feature)}"
                 if view.ttl:
-                    age = f"epoch_us(e.{quoted(moment)}) - epoch_us({alias}._event)"
+                    age = f"epoch_us(e.{quoted(moment)}) - epoch_us({joined.alias}._event)"
                     value = f"case when {age} <= {view.ttl // timedelta(microseconds=1)} then {value} end"
                 columns.append(f"{value} as {quoted(shown)}")
-        query = f"with {', '.join(views)} select {', '.join(columns)} from entities e {' '.join(joins)} order by e._row"
         entities = pa.Table.from_pandas(rows, preserve_index=False)
         position = entities.schema.get_field_index(moment)
         entities = entities.set_column(
             position, moment, entities[moment].cast(pa.timestamp("us", tz="UTC"))
         )  # as the lake stores them
         entities = entities.append_column("_row", pa.array(range(len(rows)), pa.int64()))
+
+        def join() -> pa.Table:
+            with _connected(config) as connection:
+                connection.register("entities", entities)
+                for view in views:
+                    view.join(connection, moment, (oldest, newest), filter_by_created_timestamp)
+                joins = " ".join(f"left join {view.alias} on {view.alias}._row = e._row" for view in views)
+                query = f"select {', '.join(columns)} from entities e {joins} order by e._row"
+                return _in_utc(connection.sql(query).to_arrow_table())
+
         return DuckDBRetrievalJob(
-            functools.partial(_run, config, query, sources | {"entities": entities}, {"newest": newest}),
-            RetrievalMetadata(
-                feature_refs, [c for c in rows.columns if c != moment], rows[moment].min().to_pydatetime(), newest
-            ),
+            join,
+            RetrievalMetadata(feature_refs, [c for c in rows.columns if c != moment], oldest, newest),
             OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
             full_feature_names,
         )
@@ -186,7 +199,56 @@ class DeltaOfflineStore(OfflineStore):
         return DuckDBRetrievalJob(functools.partial(_run, config, query, {"source": _source(data_source)}, bounds))
 
 
-def _versions(alias: str, source: DataSource, keys: Iterable[str], features: Iterable[str], known: bool) -> str:
+@dataclass(frozen=True)
+class _View:
+    """A view's part of a point-in-time join."""
+
+    alias: str
+    source: DataSource | None
+    nearest: Any  # the source without what lies further back than the first of `_REACHES`
+    keys: Mapping[str, str]  # column of the source → column of the entity rows
+    features: Sequence[str]
+
+    def join(
+        self, connection: duckdb.DuckDBPyConnection, moment: str, moments: tuple[datetime, datetime], known: bool
+    ) -> None:
+        """Make a table named `alias` of the feature row of each row of `entities` that has one: _row, _event, features.
+
+        What is newest is nearly always from shortly before the entity rows, so that is read first, and what lies
+        before it only for those that are not found there: a row of an older event never counts where there is a newer
+        one. So the length of history does not matter.
+
+        Args:
+            moment: the column of the entity rows' moments.
+            moments: the oldest and the newest of them.
+            known: whether a row counts only from when it was known.
+        """
+        assert self.source is not None
+        keys = ", ".join(quoted(own) for own in self.keys.values())
+        present = " and ".join(f"{quoted(own)} is not null" for own in self.keys.values())
+        connection.execute(
+            f"create temp table waiting as select _row, {keys}, {quoted(moment)} as _moment from entities"
+            f" where {present or 'true'}"
+        )
+        on = " and ".join(f"e.{quoted(own)} = v.{quoted(stored)}" for stored, own in self.keys.items())
+        columns = ", ".join(f"v.{quoted(feature)}" for feature in self.features)
+        select = f"select e._row, v._event{', ' if columns else ''}{columns} from waiting e asof join"
+        versions = _versions(self.source, self.keys, self.features, known)
+        oldest, until = moments
+        for number, reach in enumerate(_REACHES):
+            since = _NEVER if reach is None else oldest - reach
+            connection.register("source", _source(self.source, (since, until)) if number else self.nearest)
+            rows = f"{select} ({versions}) v on {on or 'true'} and e._moment >= v._available"
+            made = f"insert into {self.alias}" if number else f"create temp table {self.alias} as"
+            connection.execute(f"{made} {rows}", {"since": since, "until": until})
+            connection.execute(f"delete from waiting where _row in (select _row from {self.alias})")
+            if not connection.sql("select 1 from waiting limit 1").fetchall():
+                break
+            until = since - timedelta(microseconds=1)
+        connection.execute("drop table waiting")
+
+
+def _versions(source: DataSource, keys: Iterable[str], features: Iterable[str], known: bool) -> str:
     """The rows of a source, each with the moment `_available` from which on it is the one to use.
 
     Without regard to when a row was known that is its event time. With it, a row counts from the later of event time
@@ -202,30 +264,40 @@ def _versions(alias: str, source: DataSource, keys: Iterable[str], features: Ite
     )
     partition = ", ".join(map(quoted, keys))
     rows = (
-        f"select {columns}, {at} as _event, {available} as _available, {order} as _order from {alias}_source "
-        f"where {at} <= $newest qualify row_number() over (partition by {partition}, _available order by _order "
-        "desc) = 1"
+        f"select {columns}, {at} as _event, {available} as _available, {order} as _order from source "
+        f"where {at} >= $since and {at} <= $until "
+        f"qualify row_number() over (partition by {partition}, _available order by _order desc) = 1"
     )
     return f"select * from ({rows}) qualify _order = max(_order) over (partition by {partition} order by _available)"
 
 
-def _source(data_source: DataSource | None) -> Any:
-    """An Arrow dataset of the source; DuckDB reads the columns and files of it that the query needs."""
+def _source(data_source: DataSource | None, within: tables.Within = (None, None)) -> Any:
+    """An Arrow dataset of the source, without the files that hold other times alone; DuckDB reads the columns of it
+    that the query needs."""
     if not isinstance(data_source, FileSource):
         raise ValueError(f"this offline store reads a FileSource, not {type(data_source).__name__}")
     if isinstance(data_source.file_format, DeltaFormat):
-        return tables.dataset(data_source.path)
+        return tables.dataset(data_source.path, within if data_source.timestamp_field == EVENT else (None, None))
     return dataset(data_source.path, format="parquet")
 
 
-def _run(config: RepoConfig, query: str, sources: dict[str, Any], parameters: dict[str, datetime]) -> pa.Table:
+@contextmanager
+def _connected(config: RepoConfig) -> Iterator[duckdb.DuckDBPyConnection]:
     options = {"threads": config.offline_store.threads, "python_enable_replacements": False}
     with duckdb.connect(config=options) as connection:
         connection.execute("set timezone = 'UTC'")  # in which times without a zone, of a Parquet file, are compared
+        yield connection
+
+
+def _run(config: RepoConfig, query: str, sources: dict[str, Any], parameters: dict[str, datetime]) -> pa.Table:
+    with _connected(config) as connection:
         for name, source in sources.items():
             connection.register(name, source)
-        table = connection.sql(query, params=parameters).to_arrow_table()
-    # DuckDB labels times with the machine's zone; Feast's are UTC.
+        return _in_utc(connection.sql(query, params=parameters).to_arrow_table())
+
+
+def _in_utc(table: pa.Table) -> pa.Table:
+    """DuckDB labels times with the machine's zone; Feast's are UTC."""
     utc = [
         f.with_type(pa.timestamp(f.type.unit, tz="UTC")) if pa.types.is_timestamp(f.type) else f for f in table.schema
     ]

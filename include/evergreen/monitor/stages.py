@@ -336,10 +336,11 @@ def _labels_since(run: Run, changed_at: datetime, version: int | None) -> rules.
     from evergreen.train.rules import folds, split
 
     spec = run.spec
-    table = tables.read(LABELS.of(spec.model, spec.label.name), version=version, columns=[EVENT, KNOWN_AT])
+    parts, stored = split(run.as_of, spec, changed_at), LABELS.of(spec.model, spec.label.name)
+    table = tables.read(stored, version=version, columns=[EVENT, KNOWN_AT], within=parts.cutoffs)
     if table is None:
         return rules.Labels(0, 0, 0)
-    labels, parts = table.to_pandas(), split(run.as_of, spec, changed_at)
+    labels = table.to_pandas()
     moments = labels[EVENT], labels[KNOWN_AT]
     learn = list(labels[EVENT][parts.learns(*moments)])
     evaluate = 0 if parts.evaluate_from < changed_at else int(parts.evaluates(*moments).sum())

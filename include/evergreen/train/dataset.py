@@ -83,7 +83,9 @@ def _usable_labels(spec: ModelSpec, split: rules.Split, pins: Mapping[TableId, i
     columns = [*spec.keys, EVENT, *inputs, name, PARTITION]
     stored = LABELS.of(spec.model, name)
     where = of and of.where(spec.keys)
-    table = tables.read(stored, version=pins.get(stored), columns=[*columns, KNOWN_AT], where=where)
+    table = tables.read(
+        stored, version=pins.get(stored), columns=[*columns, KNOWN_AT], where=where, within=split.cutoffs
+    )
     if table is None:
         return pd.DataFrame(columns=columns).astype({EVENT: "datetime64[us, UTC]"})
     labels = table.to_pandas()

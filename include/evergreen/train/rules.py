@@ -37,6 +37,11 @@ class Split:
     evaluate_to: datetime
     as_of: datetime  # what is known later does not count
 
+    @property
+    def cutoffs(self) -> tuple[datetime, datetime]:
+        """The first and the last cutoff that it may use."""
+        return min(self.learn_from, self.evaluate_from), self.evaluate_to
+
     def learns(self, cutoffs: pd.Series[Any], known_at: pd.Series[Any]) -> pd.Series[bool]:
         """Which rows are learned from: those whose label was known when the evaluation starts."""
         return (cutoffs >= self.learn_from) & (cutoffs <= self.learn_to) & (known_at <= self.evaluate_from)

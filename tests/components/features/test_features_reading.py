@@ -1,0 +1,110 @@
+"""How much of the lake a training set and a decision read: what lies in their window, however long history is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import deltalake.fs
+import pyarrow as pa
+import pytest
+
+from evergreen.features import historical, objects
+from evergreen.lake import tables
+from evergreen.lake.schema import FEATURES, LABELS
+from evergreen.monitor import stages as monitor
+from evergreen.run import Run
+from evergreen.train import dataset
+from evergreen.train.rules import Split, split
+
+from .conftest import Model, at, interval
+
+DAYS = 60
+WINDOW, HORIZON = 6, 2  # days
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
+    """The data files of the lake that are opened."""
+    files: set[str] = set()
+    handler: Any = deltalake.fs.DeltaStorageHandler
+    real = handler.open_input_file
+
+    def open_input_file(self: object, path: str) -> object:
+        files.add(path)
+        return real(self, path)
+
+    monkeypatch.setattr(handler, "open_input_file", open_input_file)
+    yield files
+
+
+@pytest.fixture
+def learner(model: Model) -> Model:
+    """A model with a window of some days, after many."""
+    spec = model.spec
+    window = spec.split.model_copy(update={"window": timedelta(days=WINDOW + HORIZON), "evaluation": timedelta(days=2)})
+    spec = spec.model_copy(update={"split": window})
+    objects.ensure_applied(spec)
+    moments = pa.timestamp("us", "UTC")
+    for day in range(DAYS):
+        end, customers = at(day + 1), pa.array(["a", "b"])
+        features = {"spent": [float(day), 1.0], "purchases": [1, 2], "big": [True, False]}
+        for name, columns in (("spend", features), ("plan", {"plan": ["free", "paid"]})):
+            rows = pa.table({"customer_id": customers, **columns, "event_timestamp": pa.array([end] * 2, moments)})
+            rows = rows.append_column("known_at", rows["event_timestamp"])
+            tables.replace(FEATURES.of(spec.model, name).at(interval(day).partition), rows)
+        known = pa.array([at(day + 1 + HORIZON)] * 2, moments)
+        rows = pa.table({"customer_id": customers, "bought": [0, 1], "event_timestamp": pa.array([end] * 2, moments)})
+        tables.replace(
+            LABELS.of(spec.model, "bought").at(interval(day).partition), rows.append_column("known_at", known)
+        )
+    return Model(spec)
+
+
+def _split(model: Model, day: int) -> Split:
+    return split(interval(day).as_of, model.spec)
+
+
+def test_a_training_reads_what_lies_in_its_window(learner: Model, opened: set[str]) -> None:
+    read = []
+    for day in (20, DAYS - 1):
+        opened.clear()
+        built = dataset.build(learner.spec, _split(learner, day))
+        assert built.rows["spent"].null_count == 0 and built.rows.num_rows >= 2 * (WINDOW - 2)
+        read.append(len(opened))
+    assert read[0] == read[1], "history has become longer, and so has what is read"
+    assert read[1] <= 3 * (WINDOW + HORIZON + 2), "labels and both views, with what lies shortly before the window"
+
+
+def test_a_decision_reads_what_lies_in_the_window_of_a_training(learner: Model, opened: set[str]) -> None:
+    run = Run(learner.spec, interval(DAYS - 1))
+    counted = monitor._labels_since(run, at(DAYS - WINDOW), None)
+    assert counted.learn > 0 and len(opened) <= WINDOW + HORIZON + 1
+
+
+def test_who_has_no_features_within_the_window_has_the_newest_before_it(learner: Model, opened: set[str]) -> None:
+    """Read back further only for them."""
+    spec, moments = learner.spec, pa.timestamp("us", "UTC")
+    old = pa.table(
+        {
+            "customer_id": ["a", "gone"],
+            "plan": ["free", "old"],
+            "event_timestamp": pa.array([at(6)] * 2, moments),
+            "known_at": pa.array([at(6)] * 2, moments),
+        }
+    )
+    tables.replace(FEATURES.of(spec.model, "plan").at(interval(5).partition), old)
+    opened.clear()
+    rows = pa.table(
+        {
+            "customer_id": ["gone", "b", None],
+            "event_timestamp": pa.array([at(DAYS), at(DAYS - 1), at(DAYS)], moments),
+        }
+    ).to_pandas()
+    joined = historical.read(spec, rows)
+    assert joined["plan"].tolist()[:2] == ["old", "paid"] and joined["plan"].isna().tolist() == [False, False, True]
+    assert joined["spent"].isna().tolist() == [True, False, True]
+    opened.clear()
+    historical.read(spec, rows.iloc[1:])  # who has no key waits for nothing
+    assert 0 < len(opened) <= 2 * 4
