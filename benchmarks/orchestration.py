@@ -23,6 +23,7 @@ from evergreen.spec.schema import ModelSpec
 CUSTOMERS = 1000
 WAVES, WAVE = 3, 6  # backfills in turns with the plain process, of so many days each; the first warms both up
 WIDTH = 4  # days of a backfill side by side
+EMPTY = "empty_chain"  # of benchmarks/dags
 TURNS = 5  # days after those, one by one
 
 
@@ -65,15 +66,17 @@ def run() -> str:
         for day in intervals[: WAVES * WAVE]:
             workload.ingest(told, day)
         print(f"  {TURNS} days in turns, once more with a collector of lineage")
-        days, with_lineage = [], []
+        days, with_lineage, empty = [], [], []
         heard_of = Airflow(AirflowRuns(AirflowApi.of(here)), told)
+        airflow.empty_chain("warm")
         for day in intervals[WAVES * WAVE :]:
+            empty.append(airflow.empty_chain(day.partition))
             days.append((airflow.ingest(day), workload.ingest(plain, day)))
             with_lineage.append(heard_of.ingest(day).seconds)
         assert collector.heard >= TURNS * 2 * len(days[0][1]), f"{collector.heard} events: not of every task two"
         print("  a training each")
         training = (airflow.train(intervals[-1]), workload.seconds(Run(plain, intervals[-1]), "train"))
-    return _text(imports, history[1:], days, with_lineage, training)
+    return _text(imports, history[1:], days, with_lineage, empty, training)
 
 
 class Airflow:
@@ -82,7 +85,7 @@ class Airflow:
     def __init__(self, runs: AirflowRuns, spec: ModelSpec) -> None:
         self._runs = runs
         self._ingest, self._train = f"{spec.model}__ingest", f"{spec.model}__train"
-        self._runs.wait_for_dags([self._ingest, self._train])
+        self._runs.wait_for_dags([self._ingest, self._train, EMPTY])
 
     def backfill(self, days: Sequence[Interval]) -> float:
         """Seconds from the first run's start to the last one's end; Airflow looks only
@@ -97,6 +100,11 @@ class Airflow:
 
     def ingest(self, day: Interval) -> Flown:
         return self._ended(self._runs.trigger(self._ingest, f"bench__{day.partition}", day))
+
+    def empty_chain(self, name: str) -> float:
+        """Seconds from being queued to its end, of a run of as many tasks as an ingestion has, each empty."""
+        ended = self._runs.wait(self._runs.trigger(EMPTY, f"bench__{name}"))
+        return (moment(ended["end_date"]) - moment(ended["queued_at"])).total_seconds()
 
     def train(self, day: Interval) -> Flown:
         conf = {"as_of": day.as_of.isoformat(), "reason": "benchmark"}
@@ -135,12 +143,23 @@ def _text(
     history: Sequence[tuple[float, float]],
     days: Sequence[tuple[Flown, dict[str, float]]],
     with_lineage: Sequence[float],
+    empty: Sequence[float],
     training: tuple[Flown, dict[str, float]],
 ) -> str:
     flown_day = statistics.median(flown.seconds for flown, _ in days)
     plain_day = statistics.median(sum(plain.values()) for _, plain in days)
     backfilled, in_turn = (statistics.mean(wave) / WAVE for wave in zip(*history, strict=True))
+    price = statistics.median(flown.seconds - sum(plain.values()) for flown, plain in days)
+    tasks = len(days[0][1])
     rows = [
+        Ratio(
+            f"what Airflow adds to an ingest day, of {tasks} tasks",
+            f"median of {TURNS} differences to the plain process",
+            price,
+            statistics.median(empty),
+            f"a chain of {tasks} empty tasks in the same Airflow, in turns",
+            _PRICE,
+        ),
         Ratio(
             "an ingest day", f"{CUSTOMERS:,} customers, median of {TURNS}", flown_day, plain_day, "plain process", _DAY
         ),
@@ -208,6 +227,7 @@ until the operator's first line (parse the DAG file, read the inputs). *stage*: 
 result and links sent to the api-server; a task's process is new, so it also opens its own connections to Postgres,
 Feast's registry and MLflow, and the families that are tuned side by side share the cores. The plain process has the
 stage alone, and comes second: what the model server does once, at its first deployment, is in Airflow's `deploy`."""
+_PRICE = "a task also reads the folders, opens its own connections, and hands over results and pages"
 _DAY = "seven tasks, each queued, started and set up, and a stage that opens its own connections: the next table"
 _TRAINING = (
     "families side by side share two cores, every task opens its own connections, and what only the first deployment "

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
 import resource
 import statistics
 import subprocess
 import sys
+import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -17,34 +19,49 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from benchmarks import workload
+from benchmarks import lakes, workload
 from benchmarks.document import ratios, table
-from benchmarks.measure import Ratio, side_by_side
-from evergreen.features import replacement
+from benchmarks.measure import Ratio, side_by_side, timed
+from evergreen.features import objects, replacement
 from evergreen.features.objects import view_name
 from evergreen.features.repository import feature_store
 from evergreen.interval import Interval
 from evergreen.lake import catalogue
-from evergreen.lake.schema import RAW
+from evergreen.lake.schema import FEATURES, LABELS, RAW
+from evergreen.loops import inline
+from evergreen.loops.side_by_side import cores, ingest
+from evergreen.monitor import stages as monitor
+from evergreen.run import Run
 from evergreen.settings import settings
 from evergreen.spec.schema import ModelSpec
+from evergreen.train import dataset
+from evergreen.train.rules import split
 
 LENGTHS, FEW = (50, 100, 200), 200  # days of history; customers whose days they are
+TOGETHER, BOTH = 12, 2000  # days, and customers, of the comparison with `evergreen bootstrap`
+AGES = (50, 400)  # days of history that a training and a decision come after
 SIZES = (2_000, 20_000, 200_000)  # customers; a day of the most is a million rows
-# Days of a size. The first pays for imports and for making the tables, and labels mature after three.
-WARM_UP, MEASURED = 4, 2
+# Days of a size. The first pays for imports and for making the tables.
+WARM_UP, MEASURED = 1, 2
+LOOK_BACK = 27  # days before them, which every view looks back at
+ROUNDS = 5  # of a training's `build` and a decision
 AROUND = 5  # days whose median stands for a length
 
 
 def run() -> str:
     """The section's text."""
     history = _fresh("history")
+    ages = _fresh("ages")
+    together = _fresh("together")
     sizes = {size: _fresh("size", size) for size in SIZES}
     return "\n\n".join(
         [
             _HISTORY.format(customers=FEW, around=AROUND),
             _by_length(history),
-            _SIZE.format(days=WARM_UP + MEASURED, warm_up=WARM_UP),
+            _AGES,
+            _by_age(ages),
+            _TOGETHER.format(days=TOGETHER, customers=BOTH, cores=cores(), **together),
+            _SIZE.format(days=WARM_UP + MEASURED, warm_up=WARM_UP, before=LOOK_BACK),
             _by_size(sizes),
         ]
     )
@@ -66,23 +83,75 @@ def _history() -> list[dict[str, float]]:
         return [workload.ingest(spec, day) for day in days]
 
 
+def _ages() -> dict[str, dict[str, list[float]]]:
+    """Of a training's `build` and of the labels that a decision counts: seconds, and data files opened, for each age of
+    the lake. Its days are made of one real one."""
+    with workload.home() as here:
+        spec = workload.model(here)
+        days = workload.deliver(here, FEW, workload.FIRST, 5)
+        for day in days:
+            workload.ingest(spec, day)
+        workload.labels(Run(spec, days[-1]))
+        objects.ensure_applied(spec)
+        views = [FEATURES.of(spec.dataset_of(view), view) for view in spec.features]
+        made = [*views, LABELS.of(spec.model, spec.label.name)]
+        by_age: dict[str, dict[str, list[float]]] = {}
+        newest = 1
+        with lakes.files_opened() as opened:
+            for age in AGES:
+                for table in made:
+                    lakes.repeat(table, days[0], range(newest, age))
+                newest = age
+                run = Run(spec, Interval.of_day(workload.FIRST + timedelta(days=age - 1)))
+                changed_at = run.as_of - timedelta(days=14)
+                for name, work in {
+                    "`build`": lambda: dataset.build(spec, split(run.as_of, spec)),  # noqa: B023 - called at once
+                    "a decision": lambda: monitor._labels_since(run, changed_at, None),  # noqa: B023
+                }.items():
+                    work()
+                    opened.clear()
+                    spent = [timed(work) for _ in range(ROUNDS)]
+                    by_age.setdefault(name, {})[str(age)] = [statistics.median(spent), len(opened) / ROUNDS]
+        return by_age
+
+
+def _together() -> dict[str, float]:
+    """Seconds of days one after the other in this process, and of as many by `evergreen bootstrap`. Each side first
+    ends days that pay for its imports and for making the tables."""
+    with workload.home() as here:
+        (plain,), (together,) = (workload.model(here, name).datasets.values() for name in ("plain", "churn"))
+        days = workload.deliver(here, BOTH, workload.FIRST, TOGETHER + cores())
+        warm, timed_days = days[: cores()], days[cores() :]
+        for day in warm:
+            inline.run(inline.of(plain, day), "ingest")
+        alone = timed(lambda: [inline.run(inline.of(plain, day), "ingest") for day in timed_days])
+        begun, ended = time.perf_counter(), []
+        for _, outcome in ingest(together, days, width=cores(), begin=workload.quiet):
+            assert not isinstance(outcome, Exception), outcome
+            ended.append(time.perf_counter() - begun)
+        start = ended[len(warm) - 1]
+        beside = ended[-1] - start
+        return {"alone": alone, "beside": beside, "start": start, "ratio": beside * cores() / alone}
+
+
 def _size(customers: int) -> dict[str, Any]:
     """Seconds by task of a size's measured days, and the largest memory of the process that ingested them."""
     with workload.home() as here:
-        # The views look back four weeks; days before the spec's first count as present, so
-        # a late first day leaves a few to compute.
-        first = workload.FIRST + timedelta(days=60)
         spec = workload.model(here)
-        late = {name: each.model_copy(update={"first_day": first}) for name, each in spec.datasets.items()}
-        spec = spec.model_copy(update={"first_day": first}).with_datasets(late)
-        days = workload.deliver_elsewhere(customers, first, WARM_UP + MEASURED)
+        days = workload.deliver_elsewhere(customers, workload.FIRST + timedelta(days=LOOK_BACK), WARM_UP + MEASURED)
+        (data,) = spec.datasets.values()
+        before = multiprocessing.get_context("spawn").Process(
+            target=lakes.publish_alike, args=(data.name, days[0], LOOK_BACK)
+        )
+        before.start()
+        before.join()
+        assert before.exitcode == 0, "the days before were not made"
         spent = [workload.ingest(spec, day) for day in days]
         peak = _megabytes()  # before the other side of the ratio takes memory
         landed = [
             entry.rows
-            for dataset in spec.datasets.values()
-            for source in dataset.sources
-            for entry in catalogue.published(RAW.of(dataset.name, source), [days[-1].partition]).values()
+            for source in data.sources
+            for entry in catalogue.published(RAW.of(data.name, source), [days[-1].partition]).values()
         ]
         return {
             "days": spent[WARM_UP:],
@@ -139,6 +208,21 @@ def _by_length(days: Sequence[dict[str, float]]) -> str:
     return f"{rendered}\n\n**Flat?** With {longer} times the history a day takes {growth:.2f} times as long."
 
 
+def _by_age(measured: dict[str, dict[str, list[float]]]) -> str:
+    first, last = map(str, AGES)
+    rows = [
+        (
+            name,
+            *(f"{of_age[age][0] * 1000:.0f}" for age in (first, last)),
+            f"{of_age[last][0] / of_age[first][0]:.2f}",
+            *(f"{of_age[age][1]:.0f}" for age in (first, last)),
+        )
+        for name, of_age in measured.items()
+    ]
+    heads = [f"milliseconds, day {age}" for age in AGES]
+    return table(("", *heads, f"{last} / {first}", *(f"data files opened, day {age}" for age in AGES)), rows)
+
+
 def _by_size(sizes: dict[int, dict[str, Any]]) -> str:
     medians = {size: _median(measured["days"]) for size, measured in sizes.items()}
     rows: list[tuple[str, ...]] = [
@@ -175,11 +259,16 @@ def _median(days: Sequence[dict[str, float]]) -> dict[str, float]:
 _HISTORY = """**Length.** {customers} customers, one process, day after day; each length is the median of the {around}
 days that end there. Delta tables take a checkpoint every ten commits, so what opening one reads does not grow with the
 days."""
-_SIZE = """**Rows.** Each size in a process of its own: {days} days, the first {warm_up} of which pay for imports, for
-making the tables and for the days until the first labels mature, and are left out. The spec's first day is late, so
-that the days before it count as present: the four-week look-backs are computed over the days that are there, and
-`features` reads that much less than after four weeks. The peak is of the ingesting process, with its libraries; the
-batches come from another one. Every task has a fixed part that outweighs thousands of rows."""
+_AGES = """**A training and a decision.** What `build` reads of labels and features, and what a decision counts of
+labels: both read the window of a training. The lake's days are copies of one real day; medians of 5 rounds."""
+_TOGETHER = """**Days side by side.** {days} days of {customers:,} customers take {alone:.1f} s one after the other in
+one process, and {beside:.1f} s by `evergreen bootstrap` on {cores} cores: {ratio:.2f} times the sum of the plain days
+over the cores. Before them both have ended {cores} days, for which `bootstrap` took {start:.1f} s: it imports the
+libraries, once."""
+_SIZE = """**Rows.** Each size in a process of its own: {days} days, the first {warm_up} of which pays for imports and
+for making tables, and is left out. Before them stand {before} days that are copies of the first, so every view looks
+back as far as it does in the fourth week. The peak is of the ingesting process, with its libraries; the batches and
+the days before come from another one. Every task has a fixed part that outweighs thousands of rows."""
 _COPY = "binary `COPY` of the same rows into a temporary table and one merge, for each view"
 _ONLINE = "also reads the partition from the lake, packs the rows, and looks for entities that are no longer in it"
 _MERGE = (
@@ -192,4 +281,5 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)  # the stages tell what they do
     kind, *given = sys.argv[1:]
-    print(json.dumps(_history() if kind == "history" else _size(int(given[0]))))
+    sections: dict[str, Callable[..., Any]] = {"history": _history, "ages": _ages, "together": _together, "size": _size}
+    print(json.dumps(sections[kind](*map(int, given))))

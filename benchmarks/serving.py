@@ -2,157 +2,38 @@
 
 from __future__ import annotations
 
-import copy
 import http.client
-import itertools
-import json
 import os
 import socket
 import statistics
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import pandas as pd
-import psycopg
-
-from benchmarks import workload
+from benchmarks import shops, workload
 from benchmarks.document import duration, ratios, table
 from benchmarks.measure import Ratio, in_turns, percentile
+from benchmarks.shops import FAMILY, Bare, Client, Shop
 from evergreen.local import postgres
-from evergreen.local.processes import Processes, Service, answers
-from evergreen.run import Run
+from evergreen.local.processes import Processes
 from evergreen.settings import Settings
-from evergreen.spec.schema import ModelSpec
 
-CUSTOMERS, DAYS = 1000, 14
 REQUESTS = {1: 300, 50: 100, 1000: 20}  # entities of a request → requests timed
 CLIENTS, SECONDS, ROUNDS = 8, 4.0, 2  # of the throughput
-FAMILY = "gradient_boosting"
 STARTS = 5  # of the server, for each thing that may be the matter with MLflow
 FIRST_ANSWER = 5.0  # seconds from its start that the server may take while MLflow is away or hangs
-
-
-class Client:
-    """One kept-open connection; http.client costs a third of a millisecond per request less than httpx."""
-
-    def __init__(self, url: str, path: str) -> None:
-        self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
-        self._path = path
-
-    def post(self, body: bytes) -> Any:
-        self._connection.request("POST", self._path, body, {"Content-Type": "application/json"})
-        answer = self._connection.getresponse()
-        text = answer.read()
-        assert answer.status == 200, f"{answer.status}: {text[:500]!r}"
-        return json.loads(text)
-
-
-@dataclass(frozen=True)
-class Shop:
-    """What all sides answer from: a champion in the registry, its features online, and everyone's keys."""
-
-    spec: ModelSpec
-    server: str
-    mlflow: str
-    keys: list[str]
-    features: dict[str, dict[str, Any]]
-
-    def batches(self, size: int) -> Iterator[list[str]]:
-        """Keys of requests of that size, without end."""
-        around = itertools.cycle(self.keys)
-        while True:
-            yield list(itertools.islice(around, size))
-
-    def request(self, keys: list[str]) -> bytes:
-        """Evergreen's request: keys alone."""
-        entities = [{"customer_id": key} for key in keys]
-        return json.dumps({"entity": entities[0]} if len(keys) == 1 else {"entities": entities}).encode()
-
-    def peer_request(self, keys: list[str]) -> bytes:
-        """MLflow's request: the features themselves."""
-        columns = list(self.spec.feature_types)
-        rows = [[self.features[key][name] for name in columns] for key in keys]
-        return json.dumps({"dataframe_split": {"columns": columns, "data": rows}}).encode()
-
-    def evergreen(self) -> Client:
-        return Client(self.server, f"/models/{self.spec.model}/predict")
-
-    def peer(self) -> Client:
-        return Client(self.mlflow, "/invocations")
-
-
-class Bare:
-    """The store read in one statement over one connection, and the model called on it, in this process."""
-
-    def __init__(self, here: Settings, spec: ModelSpec) -> None:
-        from evergreen.features.objects import view_name
-        from evergreen.features.repository import feature_store
-        from evergreen.model.rows import inputs
-        from evergreen.registry import loading
-
-        self._spec, self._inputs = spec, inputs
-        self._version = feature_store().config.entity_key_serialization_version
-        self._model = loading.load(spec.model, 1)
-        self._database, self._opened = here.database_url("feast"), ExitStack()
-        self._connection = self._connect()
-        project = feature_store().config.project
-        self._query = " union all ".join(
-            f'select entity_key, features from "{project}_{name}" where entity_key = any(%(keys)s)'
-            for name in (view_name(spec.dataset_of(view), view) for view in spec.features)
-        )
-
-    def again(self) -> Bare:
-        """The same model over a connection of its own."""
-        other = copy.copy(self)
-        other._connection = self._connect()
-        return other
-
-    def close(self) -> None:
-        """End all connections."""
-        self._opened.close()
-
-    def _connect(self) -> psycopg.Connection:
-        return self._opened.enter_context(psycopg.connect(self._database, autocommit=True))
-
-    def read(self, keys: list[str]) -> list[dict[str, Any]]:
-        from feast.infra.key_encoding_utils import serialize_entity_key
-        from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-        from feast.protos.feast.types.Value_pb2 import Map, Value
-
-        names = [self._spec.entity.key]
-        packed = [
-            serialize_entity_key(EntityKey(join_keys=names, entity_values=[Value(string_val=key)]), self._version)
-            for key in keys
-        ]
-        by_key: dict[bytes, dict[str, Any]] = {key: {} for key in packed}
-        for key, features in self._connection.execute(self._query.encode(), {"keys": packed}):
-            for name, known in Map.FromString(features).val.items():
-                kind = known.WhichOneof("val")
-                by_key[key][name] = getattr(known, kind) if kind else None
-        return [by_key[key] for key in packed]
-
-    def predict(self, rows: list[dict[str, Any]]) -> list[float]:
-        frame = pd.DataFrame.from_records(rows, columns=list(self._spec.feature_types))
-        answers: list[float] = self._model.predict(self._inputs(self._spec.feature_types, frame)).tolist()
-        return answers
-
-    def answer(self, keys: list[str]) -> list[float]:
-        return self.predict(self.read(keys))
 
 
 def run() -> str:
     """The section's text."""
     os.environ["OMP_NUM_THREADS"] = "1"  # as the server does; before any library that reads it is loaded
-    with workload.home() as here, _shop(here) as shop, closing(Bare(here, shop.spec)) as bare:
+    with workload.home() as here, shops.opened(here) as shop, closing(Bare(here, shop.spec)) as bare:
         _same_answers(shop, bare)
         latency = [row for size, requests in REQUESTS.items() for row in _latency(shop, bare, size, requests)]
         throughput = _throughput(shop, bare)
@@ -160,83 +41,6 @@ def run() -> str:
         parts = _parts(here, shop, bare, whole)
         starts = _starts(here, shop)
         return "\n\n".join([_PROSE.format(family=FAMILY), ratios(latency), ratios(throughput), parts, starts])
-
-
-@contextmanager
-def _shop(here: Settings) -> Iterator[Shop]:
-    """Ingest, train one family, register it as champion, and start both servers on it."""
-    spec = workload.model(here)
-    spec = spec.model_copy(update={"search": spec.search.model_copy(update={"trials": 2})})
-    print(f"  ingesting {DAYS} days of {CUSTOMERS} customers")
-    for interval in workload.deliver(here, CUSTOMERS, workload.FIRST, DAYS):
-        workload.ingest(spec, interval)
-    run = Run(spec, interval)
-    services = workload.services(here)
-    with workload.service(here, services["mlflow"]):
-        print(f"  training {FAMILY}")
-        train_champion(run)
-        port = postgres.free_port()
-        url = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", f"models:/{spec.model}/1"]
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # it looks for uvicorn there
-        peer = Service(
-            "mlflow-models-serve",
-            [*command, "--env-manager", "local", "--port", str(port), "--workers", "1"],
-            {
-                **services["server"].environment,
-                "MLFLOW_TRACKING_URI": here.mlflow_url,
-                "PATH": path,
-                "TMPDIR": str(here.home),
-            },
-            lambda: answers(f"{url}/ping"),
-        )
-        print("  starting both servers")
-        with workload.service(here, services["server"]), workload.service(here, peer):
-            while not answers(f"{here.server_url}/readyz"):
-                time.sleep(0.2)
-            keys, features = online(run)
-            yield Shop(spec, here.server_url, url, keys, features)
-
-
-def train_champion(run: Run) -> None:
-    """Train one family and make it the champion, whatever its gates would say."""
-    from evergreen.handovers.train import Judged
-    from evergreen.registry import promotion, records
-    from evergreen.registry import stages as registry
-    from evergreen.train import stages as train
-    from evergreen.validate import stages as validate
-
-    workload.labels(run)
-    data = validate.validate_training(run, train.build(run))
-    candidate = train.tune(run, data, FAMILY)
-    passed = Judged(
-        passed=True,
-        reason="a benchmark",
-        gates=(),
-        key=data.key,
-        family=candidate.family,
-        run=candidate.run,
-        metric=run.spec.search.metric,
-        scores={},
-        compared_with=None,
-    )
-    version = records.version(run.spec.model, registry.register(run, passed).version)
-    why = {"actor": "benchmark", "reason": "the only one"}
-    intent = promotion.intend(version, "promotion", None, model=run.spec.model, **why)
-    promotion.complete(intent)
-
-
-def online(run: Run) -> tuple[list[str], dict[str, dict[str, Any]]]:
-    """The customers of the run's interval, and their features by key."""
-    from evergreen.features import online_values
-    from evergreen.lake import tables
-    from evergreen.lake.schema import FEATURES
-
-    stored = tables.read(FEATURES.of(run.spec.model, next(iter(run.spec.features))), [run.interval.partition])
-    assert stored is not None
-    keys: list[str] = stored[run.spec.entity.key].to_pylist()
-    values = online_values.read(run.spec, [{run.spec.entity.key: key} for key in keys])
-    return keys, {key: entity["features"] for key, entity in zip(keys, values, strict=True)}
 
 
 def _same_answers(shop: Shop, bare: Bare) -> None:

@@ -25,7 +25,7 @@ import psycopg
 
 from benchmarks import workload
 from benchmarks.document import table
-from benchmarks.serving import online, train_champion
+from benchmarks.shops import online, train_champion
 from evergreen.local import stack
 from evergreen.local.processes import Processes, silent
 from evergreen.run import Run

@@ -3,11 +3,14 @@ folder; all of it goes when the block ends."""
 
 from __future__ import annotations
 
+import json
+import logging
 import multiprocessing
 import os
 import shutil
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -27,6 +30,7 @@ from evergreen_simulator import landing
 from evergreen_simulator.delivery import World
 
 FIRST = date(2026, 1, 1)
+_BUNDLE = "airflow.dag_processing.bundles.local.LocalDagBundle"
 
 
 @contextmanager
@@ -41,8 +45,13 @@ def home() -> Iterator[Settings]:
 
 @contextmanager
 def whole_stack() -> Iterator[Settings]:
-    """Everything that `make up` starts, on free ports."""
+    """Everything that `make up` starts, on free ports, with the DAGs of this folder too."""
     with _settings():
+        bundles = [
+            {"name": name, "classpath": _BUNDLE, "kwargs": {"path": str(PROJECT / folder)}}
+            for name, folder in (("dags-folder", "dags"), ("benchmarks", "benchmarks/dags"))
+        ]
+        os.environ["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = json.dumps(bundles)
         try:
             yield stack.up(lambda text: print(f"  {text}", flush=True), replay=True)
         finally:
@@ -139,3 +148,9 @@ def seconds(run: AnyRun, loop: LoopName) -> dict[str, float]:
 
     inline.run(run, loop, done=done)
     return {name: after - before for name, (before, after) in zip(names, pairwise(ended), strict=True)}
+
+
+def quiet() -> None:
+    """The stages tell what they do: nobody listens."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)

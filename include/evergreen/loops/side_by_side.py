@@ -41,7 +41,7 @@ def cores() -> int:
 
 
 def ingest(
-    spec: DatasetSpec, intervals: Sequence[Interval], *, width: int, begin: Callable[[], object] = lambda: None
+    spec: DatasetSpec, intervals: Sequence[Interval], *, width: int, begin: Callable[[], object]
 ) -> Iterator[tuple[Interval, Results | Exception]]:
     """Run the ingest loop of some intervals, the oldest first, and of each, as soon as it has ended, its results or the
     error that it ended with.

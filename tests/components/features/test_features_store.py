@@ -387,7 +387,7 @@ class TestHistory:
             {"customer_id": [c for c, _ in requests], "event_timestamp": [at(t) for _, t in requests]}
         )
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(offline_store.tables, "dataset", lambda path: features)
+            patch.setattr(offline_store.tables, "dataset", lambda path, within: features)
             answer = feast.get_historical_features(
                 entity_df=entities, features=["tiny__spend:spent"], filter_by_created_timestamp=known
             ).to_df()
