@@ -258,12 +258,14 @@ def opened(
             unidentified = " or ".join(f"{quoted(key)} is null" for key in declared.keys)
             columns = ", ".join(_known(declared, name) for name in query.visible(source))
             # The newest known version of a key counts even where it moved the event out of the span: so rank first.
-            # A row without a complete key is the version of no other, as for quarantine.
+            # A row without a complete key is the version of no other, as for quarantine. Then in an order of their
+            # own: a float sum depends on it, and the order of the files on which day was ingested first.
             connection.execute(
                 f"create temp table {quoted('_' + source)} as select {columns} from ("
                 f" select *, row_number() over (partition by {keys} order by {KNOWN_AT} desc) as _rank"
                 f" from {_VERSIONS} where {KNOWN_AT} <= $stop"
-                f") where (_rank = 1 or {unidentified}) and {event_time} >= $start and {event_time} < $stop",
+                f") where (_rank = 1 or {unidentified}) and {event_time} >= $start and {event_time} < $stop"
+                " order by all",
                 bounds,
             )
             connection.execute(f"drop table {_VERSIONS}")
