@@ -6,8 +6,10 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, ConfigDict, Field
 
 from evergreen.interval import DAY, FIRST_DAY, LAST_DAY, Interval, in_utc
 
@@ -28,36 +30,81 @@ _FORMS: dict[Length, re.Pattern[str]] = {
 }
 
 
+# How long an interval is, at least and at most, but for changes of the clock; those make it longer by no more than
+# `_CHANGED`.
+_SHORTEST: dict[Length, timedelta] = {"hour": _HOUR, "day": DAY, "week": 7 * DAY, "month": 28 * DAY}
+_LONGEST: dict[Length, timedelta] = _SHORTEST | {"month": 31 * DAY}
+_CHANGED = timedelta(hours=2)
+
+
+def _known(zone: str) -> str:
+    try:
+        _zone(zone)
+    except ValueError:
+        raise ValueError("a time zone by its name, such as Europe/Berlin") from None
+    return zone
+
+
 @dataclass(frozen=True)
 class Calendar:
-    """Divides time without a gap and without an overlap; the partition keys of its intervals sort as the intervals do.
+    """How time is divided into intervals, without a gap and without an overlap; partition keys sort as they do.
 
     A day begins with the first moment that has its date, a week on Monday, a month on its first day, an hour when the
     zone's clock shows a full one. So a day in which the clock is changed has 23 or 25 hours, an hour in which it is put
     forward by half an hour ends that much later by the clock, and a day that a zone leapt over is none.
-
-    Raises:
-        ValueError: there is no such zone. So do its methods where no interval is meant that a dataset may have.
     """
 
-    interval: Length = "day"
-    zone: str = "UTC"
+    # Raises ValueError where there is no such zone; its methods, where no interval is meant that a dataset may have.
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    every: Annotated[Length, Field(description="how long an interval is; a week begins on Monday")] = "day"
+    zone: Annotated[str, AfterValidator(_known), Field(description="the time zone, such as Europe/Berlin")] = "UTC"
 
     def __post_init__(self) -> None:
         _zone(self.zone)
 
     def __str__(self) -> str:
         """A partition of it in words, with an example: `a day (UTC), as 2026-01-31`."""
-        monday = " (the date of its Monday)" if self.interval == "week" else ""
-        article = "an" if self.interval == "hour" else "a"
-        return f"{article} {self.interval} ({self.zone}), as {_EXAMPLES[self.interval]}{monday}"
+        monday = " (the date of its Monday)" if self.every == "week" else ""
+        return f"{self.name}, as {_EXAMPLES[self.every]}{monday}"
+
+    @property
+    def name(self) -> str:
+        """An interval of it in words: `a day (UTC)`."""
+        return f"{'an' if self.every == 'hour' else 'a'} {self.every} ({self.zone})"
+
+    @property
+    def unit(self) -> timedelta:
+        """What durations are whole numbers of, where they are counted in intervals; of months, days."""
+        return DAY if self.every == "month" else _SHORTEST[self.every]
+
+    @property
+    def shortest(self) -> timedelta:
+        """No interval is shorter, but for a change of the clock."""
+        return _SHORTEST[self.every]
+
+    @property
+    def longest(self) -> timedelta:
+        """No interval is longer, but for a change of the clock."""
+        return _LONGEST[self.every]
+
+    @property
+    def bound(self) -> timedelta:
+        """No interval is longer, whatever its clock does."""
+        return _LONGEST[self.every] + (timedelta(0) if self.zone == "UTC" else _CHANGED)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What a partition key is made of: `year`, `month`, …"""
+        return ("year", "month", "day", "hour")[: {"hour": 4, "month": 2}.get(self.every, 3)]
 
     def interval_of(self, moment: datetime) -> Interval:
         """The interval that a moment lies in."""
         moment = in_utc(moment)
         if not FIRST_DAY - 2 * DAY <= moment.date() <= LAST_DAY + 2 * DAY:
             raise self._beyond(moment.isoformat())
-        if self.interval == "hour":
+        if self.every == "hour":
             start = self._full_hour(moment)
             if not FIRST_DAY <= start.astimezone(_zone(self.zone)).date() <= LAST_DAY:
                 raise self._beyond(moment.isoformat())
@@ -71,16 +118,16 @@ class Calendar:
             first = self._first(first - DAY)
         if not FIRST_DAY <= first <= self._next(first) - DAY <= LAST_DAY:
             raise self._beyond(moment.isoformat())
-        key = f"{first:%Y-%m}" if self.interval == "month" else first.isoformat()
+        key = f"{first:%Y-%m}" if self.every == "month" else first.isoformat()
         return Interval(self._begins(first), self._begins(self._next(first)), key)
 
     def at(self, partition: str) -> Interval:
         """The interval of a partition key."""
-        form = _FORMS[self.interval].fullmatch(partition)
+        form = _FORMS[self.every].fullmatch(partition)
         if form is None:
             raise ValueError(f"{partition!r} is not {self}")
         numbers = [int(each or 0) for each in form.groups()]
-        if self.interval == "hour":
+        if self.every == "hour":
             year, month, day, hour, minute, second = numbers
             start = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
         else:
@@ -106,27 +153,112 @@ class Calendar:
         """The intervals from one to another, both included; none where the first is the later one."""
         intervals = []
         while first <= last:
-            intervals.append(first)
+            if plain := self._plain(first, last):
+                intervals.extend(plain)
+                first = plain[-1]
+            else:
+                intervals.append(first)
             if first == last:
                 break  # and nothing is asked of what may lie beyond the calendar
             first = self.after(first)
         return intervals
 
+    def _plain(self, first: Interval, last: Interval) -> list[Interval]:
+        """The intervals from one on, by `last`, for which no clock need be asked: days in UTC, and the hours of a day
+        in which the clock is not changed. Histories of years are asked for."""
+        if self == UTC_DAYS:
+            starts = (first.start + number * DAY for number in range((last.end - first.start) // DAY))
+            return [Interval(start, start + DAY, start.date().isoformat()) for start in starts]
+        zone, until = _zone(self.zone), first.start + DAY
+        if self.every != "hour" or until > last.end or first.start.second or first.end - first.start != _HOUR:
+            return []
+        if first.start.astimezone(zone).utcoffset() != until.astimezone(zone).utcoffset():
+            return []
+        starts = (first.start + number * _HOUR for number in range(24))
+        return [Interval(start, start + _HOUR, f"{start:%Y-%m-%dT%H%MZ}") for start in starts]
+
+    def touching(self, start: datetime, end: datetime) -> list[Interval]:
+        """The intervals that have a moment of `[start, end)`; at least one."""
+        return self.between(self.interval_of(start), self.interval_of(max(start, end - datetime.resolution)))
+
     def newest_complete(self, now: datetime) -> Interval:
         """The last interval that has ended by now."""
-        return self.before(self.interval_of(now))
+        now = in_utc(now)
+        if not FIRST_DAY <= now.date() <= LAST_DAY + DAY:
+            raise self._beyond(now.isoformat())
+        interval = self.interval_of(now - datetime.resolution)
+        return interval if interval.end <= now else self.before(interval)
+
+    def until(self, moment: datetime) -> Interval:
+        """What a run that may know about a moment works on: the interval that ends then; between two ends, as much time
+        as the last complete one has, under its key."""
+        moment, newest = in_utc(moment), self.newest_complete(moment)
+        if newest.end == moment:
+            return newest
+        return Interval(moment - (newest.end - newest.start), moment, newest.partition)
+
+    def first_of(self, day: date) -> Interval:
+        """The first interval that has a moment of a local day."""
+        return self.interval_of(self._begins(day))
+
+    def last_of(self, day: date) -> Interval:
+        """The last interval that has a moment of a local day."""
+        return self.interval_of(self._begins(day + DAY) - datetime.resolution)
+
+    def later(self, moment: datetime, by: timedelta) -> datetime:
+        """A moment that lies a duration later, in UTC.
+
+        Hours are hours that pass. Where intervals are made of days, so are durations: as many local days later, and
+        what is left of a duration in hours. So a week after the beginning of a local day another one begins, also where
+        the clock was changed in between.
+        """
+        moment = in_utc(moment)
+        if self.every == "hour" or self.zone == "UTC":
+            return moment + by
+        days, rest = divmod(by, DAY)
+        return self._shifted(moment, days) + rest
+
+    def earlier(self, moment: datetime, by: timedelta) -> datetime:
+        """A moment that lies a duration earlier, in UTC; counted as `later` counts."""
+        moment = in_utc(moment)
+        if self.every == "hour" or self.zone == "UTC":
+            return moment - by
+        days, rest = divmod(by, DAY)
+        return self._shifted(moment, -days) - rest
+
+    def complete(self, moment: datetime) -> datetime:
+        """When all that happened before a moment is known: the end of the interval that it happened in."""
+        return self.interval_of(in_utc(moment) - datetime.resolution).end
+
+    def back(self, interval: Interval, length: timedelta) -> list[Interval]:
+        """The intervals that a window of some length holds which ends with an interval, oldest first."""
+        return self.between(self.interval_of(self.earlier(interval.end, length)), interval)
+
+    def shown(self, moment: datetime) -> str:
+        """A moment as messages show it: the local day where intervals are made of days, else to the minute."""
+        if self.every == "hour":
+            return f"{in_utc(moment):%Y-%m-%dT%H:%MZ}"
+        return f"{moment.astimezone(_zone(self.zone)):%Y-%m-%d}"
+
+    def _shifted(self, moment: datetime, days: int) -> datetime:
+        """The same time of day, some local days later or earlier."""
+        local = moment.astimezone(_zone(self.zone))
+        other = local.date() + days * DAY
+        if self._begins(local.date()) == moment:
+            return self._begins(other)
+        return datetime.combine(other, local.timetz()).astimezone(UTC)
 
     def _first(self, day: date) -> date:
         """The first local day of the interval that a local day belongs to."""
-        if self.interval == "week":
+        if self.every == "week":
             return day - day.weekday() * DAY
-        return day.replace(day=1) if self.interval == "month" else day
+        return day.replace(day=1) if self.every == "month" else day
 
     def _next(self, first: date) -> date:
         """The first local day of the interval after the one that has the first day `first`."""
-        if self.interval == "month":
+        if self.every == "month":
             return (first + 31 * DAY).replace(day=1)
-        return first + (7 * DAY if self.interval == "week" else DAY)
+        return first + (7 * DAY if self.every == "week" else DAY)
 
     def _begins(self, day: date) -> datetime:
         """When a local day begins. Of a day that the zone leapt over, when the next one does."""

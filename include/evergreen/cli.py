@@ -170,6 +170,11 @@ def _breaks(declared: Declared, against: Path, name: str | None) -> list[str]:
         now = declared.datasets.get(dataset.name)
         if dataset.of_a_model or isinstance(now, SpecError) or name not in (None, dataset.name):
             continue  # what is wrong with it is told
+        if now is not None and now.calendar != dataset.calendar:
+            breaks.append(
+                f"{dataset.name}: its calendar becomes {now.calendar.name}, and was {dataset.calendar.name}: once "
+                "partitions are published, its runs are refused"
+            )
         empty = DatasetSpec.of_model(dataset.folder, dataset=dataset.name, sources={}, features={}, entities={})
         changed = list(impact.changes(dataset, now or empty))
         for model in before.valid_models:

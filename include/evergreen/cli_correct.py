@@ -35,11 +35,10 @@ def add(commands: Commands) -> None:
     )
     correct.add_argument("dataset", help="the dataset's name")
     correct.add_argument(
+        "--interval",
         "--day",
-        type=intervals_of,
-        dest="intervals",
         required=True,
-        metavar="DAY[..DAY]",
+        metavar="KEY[..KEY]",
         help="the interval, or several in turn, such as 2026-01-01..2026-01-31",
     )
     _who(correct)
@@ -79,7 +78,7 @@ def add(commands: Commands) -> None:
 
 def _of_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=_source, metavar="DATASET/SOURCE", help="such as churn/usage")
-    parser.add_argument("--day", type=intervals_of, dest="intervals", required=True, metavar="DAY", help="the interval")
+    parser.add_argument("--interval", "--day", required=True, metavar="KEY", help="the interval")
 
 
 def _who(parser: argparse.ArgumentParser) -> None:
@@ -101,7 +100,8 @@ def _correct(options: argparse.Namespace) -> int:
     _check(options)
     quiet.begin()
     spec = dataset_of(options.dataset)
-    runs, status = [_run(spec, interval, options) for interval in options.intervals], 0
+    intervals = intervals_of(spec, f"correcting {spec.name}", options.interval)
+    runs, status = [_run(spec, interval, options) for interval in intervals], 0
     for run in runs:
         try:
             _corrected(run)
@@ -152,7 +152,7 @@ def _show(options: argparse.Namespace) -> int:
     from evergreen.correct import quarantine
 
     spec, name = dataset_of(options.source[0]), options.source[1]
-    for interval in options.intervals:
+    for interval in intervals_of(spec, f"looking at {spec.name}", options.interval):
         partition = quarantine.partition(spec, name, interval)
         rows = quarantine.rows(spec, partition)
         print(f"{_named(partition)}: {len(rows)} rows in quarantine; rows count from 0, over all files of the batch")
@@ -175,7 +175,7 @@ def _release(options: argparse.Namespace) -> int:
     _check(options)
     quiet.begin()
     spec, name = dataset_of(options.source[0]), options.source[1]
-    for interval in options.intervals:
+    for interval in intervals_of(spec, f"looking at {spec.name}", options.interval):
         run = _run(spec, interval, options)
         partition = quarantine.partition(spec, name, interval)
         if options.undo:
@@ -224,9 +224,9 @@ def _run(spec: DatasetSpec, interval: Interval, options: argparse.Namespace) -> 
     from dataclasses import replace
 
     from evergreen.loops import inline
-    from evergreen.orchestration.identity import check_day
+    from evergreen.orchestration.identity import check_interval
 
-    check_day(spec, interval, f"correcting {spec.name}", "name another --day")
+    check_interval(spec, interval, f"correcting {spec.name}", "name another --interval or --day")
     return replace(
         inline.of(spec, interval),
         reason=options.reason or "dry run",

@@ -12,11 +12,12 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from evergreen.errors import EvergreenError, RunError
-from evergreen.interval import CALENDAR, FIRST_DAY, LAST_DAY, Interval, days
+from evergreen.interval import CALENDAR, Interval
 from evergreen.quoting import shown
 from evergreen.settings import settings
 
 if TYPE_CHECKING:
+    from evergreen.calendar import Calendar
     from evergreen.cli_history import Commands
     from evergreen.loops.inline import Results
     from evergreen.spec.dataset import DatasetSpec
@@ -30,18 +31,14 @@ def add(commands: Commands) -> None:
     run.add_argument("loop", choices=("ingest", "train", "monitor"), help="the loop to run")
     when = run.add_mutually_exclusive_group()
     when.add_argument(
+        "--interval",
         "--day",
-        type=intervals_of,
-        dest="intervals",
-        metavar="DAY[..DAY]",
-        help="the day to work on, or several in turn, such as 2026-01-01..2026-01-31; default: the newest complete one",
+        metavar="KEY[..KEY]",
+        help="the interval to work on, by its partition key, or several in turn, such as 2026-01-01..2026-01-31; a day "
+        "stands for all its intervals; default: the newest complete one",
     )
     when.add_argument(
-        "--as-of",
-        type=_as_of,
-        dest="intervals",
-        metavar="TIME",
-        help="the moment that the run may know about, such as 2026-01-31T00:00:00Z",
+        "--as-of", metavar="TIME", help="the moment that the run may know about, such as 2026-01-31T00:00:00Z"
     )
     run.add_argument(
         "--from",
@@ -57,12 +54,11 @@ def add(commands: Commands) -> None:
     )
     bootstrap.add_argument("dataset", help="the dataset's name")
     bootstrap.add_argument(
+        "--interval",
         "--day",
-        type=intervals_of,
-        dest="intervals",
-        metavar="DAY..DAY",
+        metavar="KEY..KEY",
         required=True,
-        help="the days to ingest, both included, such as 2026-01-01..2026-01-31",
+        help="the intervals to ingest, both included, such as 2026-01-01..2026-01-31",
     )
     bootstrap.add_argument(
         "--side-by-side",
@@ -76,39 +72,41 @@ def add(commands: Commands) -> None:
 def _run(options: argparse.Namespace) -> int:
     from evergreen.local import quiet
     from evergreen.loops import inline
-    from evergreen.orchestration.identity import check_day, newest_complete
+    from evergreen.orchestration.identity import check_interval
 
     quiet.begin()
     spec = _declared(options.model, options.loop)
     doing = f"running {options.loop} of {spec.name}"
-    intervals = options.intervals or [newest_complete(datetime.now(UTC), spec.last_day)]
+    intervals = intervals_of(spec, doing, options.interval, options.as_of)
     for interval in intervals:
-        if options.loop != "train" and interval != Interval.of_day(interval.start.date()):
+        if options.loop != "train" and interval != spec.calendar.interval_of(interval.start):
             raise RunError(
                 doing,
                 found=f"as of {interval.as_of.isoformat()}",
-                expected="a whole day in UTC",
-                next_step="name it: --day 2026-01-31",
+                expected=f"the end of an interval: {spec.calendar}",
+                next_step="name the interval: --interval KEY",
             )
-        check_day(spec, interval, doing, "name another --day or --as-of")
+        check_interval(spec, interval, doing, "name another --interval, --day or --as-of")
     outcomes = inline.run_days(spec, intervals, options.loop, options.first, options.last)
     stages = {"--from": options.first, "--until": options.last}
-    return _ended(intervals, outcomes, ["run", options.model, options.loop], _given(stages))
+    return _ended(spec.calendar, intervals, outcomes, ["run", options.model, options.loop], _given(stages))
 
 
 def _bootstrap(options: argparse.Namespace) -> int:
     from evergreen.local import quiet
     from evergreen.loops import side_by_side
-    from evergreen.orchestration.identity import check_day
+    from evergreen.orchestration.identity import check_interval
 
     quiet.begin()
     spec = dataset_of(options.dataset)
-    for interval in options.intervals:
-        check_day(spec, interval, f"ingesting {spec.name}", "name other days")
+    doing = f"ingesting {spec.name}"
+    intervals = intervals_of(spec, doing, options.interval)
+    for interval in intervals:
+        check_interval(spec, interval, doing, "name other intervals")
     width = options.side_by_side or side_by_side.cores()
-    outcomes = side_by_side.ingest(spec, options.intervals, width=width, begin=quiet.begin)
+    outcomes = side_by_side.ingest(spec, intervals, width=width, begin=quiet.begin)
     chosen = _given({"--side-by-side": options.side_by_side})
-    return _ended(options.intervals, outcomes, ["bootstrap", options.dataset], chosen)
+    return _ended(spec.calendar, intervals, outcomes, ["bootstrap", options.dataset], chosen)
 
 
 def _given(options: Mapping[str, object]) -> list[str]:
@@ -117,6 +115,7 @@ def _given(options: Mapping[str, object]) -> list[str]:
 
 
 def _ended(
+    calendar: Calendar,
     intervals: Sequence[Interval],
     outcomes: Iterator[tuple[Interval, Results | Exception]],
     command: Sequence[str],
@@ -143,8 +142,8 @@ def _ended(
         interrupted = True
     finally:
         if left and len(intervals) > 1:
-            print(f"{len(left)} of {len(intervals)} days are left. To run them:", file=sys.stderr)
-            print("\n".join(_commands(command, options, left)), file=sys.stderr)
+            print(f"{len(left)} of {len(intervals)} {calendar.every}s are left. To run them:", file=sys.stderr)
+            print("\n".join(_commands(calendar, command, options, left)), file=sys.stderr)
     return 130 if interrupted else 1 if left else 0
 
 
@@ -173,39 +172,57 @@ def dataset_of(name: str) -> DatasetSpec:
     return spec.datasets[name]
 
 
-def _commands(command: Sequence[str], options: Sequence[str], left: Sequence[Interval]) -> Iterator[str]:
-    """The commands that run the days that are left: one for each stretch of days."""
+def _commands(
+    calendar: Calendar, command: Sequence[str], options: Sequence[str], left: Sequence[Interval]
+) -> Iterator[str]:
+    """The commands that run the intervals that are left: one for each stretch of them."""
     from evergreen.status import rules
 
+    name = "--day" if calendar.every == "day" else "--interval"
     for first, last in rules.stretches(left):
-        yield "  " + shlex.join(["evergreen", *command, "--day", rules.from_to(first, last), *options])
+        yield "  " + shlex.join(["evergreen", *command, name, rules.from_to(first, last), *options])
 
 
-def intervals_of(text: str) -> list[Interval]:
-    """Those of `2026-01-05`, or of `2026-01-05..2026-01-09`, for argparse."""
-    first, _, last = text.partition("..")
+def intervals_of(
+    spec: DatasetSpec | ModelSpec, doing: str, keys: str | None, as_of: str | None = None
+) -> list[Interval]:
+    """Those that the options name; by default the newest complete one.
+
+    Raises:
+        RunError: they name none.
+    """
+    calendar, now = spec.calendar, datetime.now(UTC)
     try:
-        bounds = date.fromisoformat(first), date.fromisoformat(last or first)
+        if as_of is not None:
+            moment = datetime.fromisoformat(as_of)
+            return [calendar.until(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment)]
+        if keys is None:
+            return [spec.newest_complete(now)]
+        first, _, last = keys.partition("..")
+        intervals = calendar.between(_named(calendar, first)[0], _named(calendar, last or first)[-1])
     except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"{shown(text)} is not a day, or two, such as 2026-01-01..2026-01-31"
+        expected = f"a moment, as 2026-01-31T00:00:00Z, that ends {CALENDAR}"
+        raise RunError(
+            doing,
+            found=shown(keys or as_of),
+            expected=expected if keys is None else f"{calendar}, or two as FIRST..LAST, or a day",
+            next_step="name it so: `evergreen run --help`",
         ) from error
-    if bounds[1] < bounds[0]:
-        raise argparse.ArgumentTypeError(f"{last} lies before {first}")
-    if not FIRST_DAY <= bounds[0] <= bounds[1] <= LAST_DAY:
-        raise argparse.ArgumentTypeError(f"{shown(text)} is not {CALENDAR}")
-    return days(*bounds)
+    if not intervals:
+        raise RunError(
+            doing, found=f"{last}, before {first}", expected="the earlier one first", next_step="turn the two round"
+        )
+    return intervals
 
 
-def _as_of(text: str) -> list[Interval]:
+def _named(calendar: Calendar, text: str) -> tuple[Interval, Interval]:
+    """The first and the last interval that a partition key or a local day names."""
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{shown(text)} is not a moment such as 2026-01-31T00:00:00Z") from error
-    try:
-        return [Interval.before(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment)]
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{shown(text)} is not the end of {CALENDAR}") from error
+        interval = calendar.at(text)
+    except ValueError:
+        day = date.fromisoformat(text)
+        return calendar.first_of(day), calendar.last_of(day)
+    return interval, interval
 
 
 def _positive(text: str) -> int:

@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
 
 def _status(options: argparse.Namespace) -> int:
     from evergreen import status_report
-    from evergreen.errors import RunError, SpecError
+    from evergreen.errors import CalendarChanged, RunError, SpecError
     from evergreen.settings import settings
     from evergreen.spec.load import load
 
@@ -37,17 +37,22 @@ def _status(options: argparse.Namespace) -> int:
             expected=f"one of {', '.join(names)}",
             next_step="name one of them, or none for all",
         )
-    reports, wrong = [], []
+    reports, wrong, changed = [], [], []
     for name in names if options.name is None else [options.name]:
         dataset, model = declared.datasets.get(name), declared.models.get(name)
         if isinstance(dataset, SpecError) or isinstance(model, SpecError):
             wrong.append(name)
         else:
-            reports.append(status_report.of(dataset, model, now))
+            try:
+                reports.append(status_report.of(dataset, model, now))
+            except CalendarChanged as error:
+                changed.append(error)
     if options.json:
         print(json.dumps({each.name: each.as_json() for each in reports}, indent=1))
     elif reports:
         print("\n\n".join("\n".join(each.lines()) for each in reports))
     for name in wrong:
         print(f"{name}: its folder has mistakes; `evergreen check` lists them", file=sys.stderr)
-    return 1 if wrong else 0
+    for each in changed:
+        print(each, file=sys.stderr)
+    return 1 if wrong or changed else 0

@@ -106,6 +106,10 @@ class ColumnChanged(PermanentError):
     """A column is declared with another type than the lake's table has it."""
 
 
+class CalendarChanged(PermanentError):
+    """A dataset declares another calendar than that by which its partitions are published."""
+
+
 class VersionGone(PermanentError):
     """A recorded version of a lake's table cannot be opened any more: its log or its files were removed."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-DAY = timedelta(days=1)  # how long an interval lasts
+DAY = timedelta(days=1)
 # The days that a model may have. The longest duration of a spec reaches a century further, and is a
 # moment still, to pandas' nanoseconds too.
 FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)
@@ -36,14 +36,6 @@ class Interval:
             raise ValueError(f"{day} is not {CALENDAR}")
         start = datetime(day.year, day.month, day.day, tzinfo=UTC)
         return cls(start, start + DAY)
-
-    @classmethod
-    def before(cls, as_of: datetime) -> Interval:
-        """The day that ends at a moment; raises ValueError where it begins on none that a model may have."""
-        end = in_utc(as_of)
-        if not FIRST_DAY < end.date() <= LAST_DAY + DAY:
-            raise ValueError(f"the day before {end.isoformat()} is not {CALENDAR}")
-        return cls(end - DAY, end)
 
     @property
     def partition(self) -> str:

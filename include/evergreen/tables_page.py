@@ -23,7 +23,7 @@ UTC, in microseconds.
 ## The lake
 
 Delta tables, one folder per table: `<EVERGREEN_LAKE>/<model>/<layer>/<table>`. The column `partition`, the
-interval's day (`2026-01-05`), divides a table into partitions. A partition is replaced whole: a reader sees all of
+interval's key (`2026-01-05`), divides a table into partitions. A partition is replaced whole: a reader sees all of
 its old rows or all of its new ones. The catalogue (the table `partitions` in Postgres) says which partitions are
 published, with which content. Every version of a table stays readable, since training sets are pinned by them.
 """
@@ -59,7 +59,7 @@ def page() -> str:
 def _tables() -> tuple[tuple[Table[Any], str], ...]:
     """The tables of Postgres, and who writes them."""
     from evergreen.history import erasures, ledger
-    from evergreen.lake import catalogue, publications
+    from evergreen.lake import calendars, catalogue, publications
     from evergreen.registry import records
     from evergreen.serve import idempotency, predictions
     from evergreen.status import alarms
@@ -69,6 +69,7 @@ def _tables() -> tuple[tuple[Table[Any], str], ...]:
     return (
         (catalogue.TABLE, "every stage that writes a partition of the lake, and `features.materialize`"),
         (publications.TABLE, "the same stages but `features.materialize`, in the same transaction"),
+        (calendars.TABLE, "`ingest.extract`, before the first partition of a dataset"),
         (records.CANDIDATES, "`train.tune`, `evaluate.evaluate`, `evaluate.gates`; `evergreen registry adopt`"),
         (records.VERSIONS, "`registry.register`; `evergreen registry adopt`"),
         (training_sets.TABLE, "`train.build`; of versions of an earlier release, whoever first asks for it"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from evergreen.calendar import UTC_DAYS
 from evergreen.correct import rules
 from evergreen.handovers.correct import Change, ChangedOnline, ChangedSource, Planned
 from evergreen.history.events import Decided, Event, Trained
@@ -39,9 +38,9 @@ def entries(*events: Event) -> list[Entry]:
 
 def test_rows_are_joined_with_the_features_of_their_own_cutoff_or_with_those_before_their_request() -> None:
     churn, parcels = (load_spec(folder) for folder in (PROJECT / "include" / "models" / "churn", SPECS / "parcels"))
-    assert rules.cutoffs(churn, UTC_DAYS, DAY) == ["2026-01-05"]
+    assert rules.cutoffs(churn, DAY) == ["2026-01-05"]
     # A request of the 6th, or of the day before the interval that it belongs to.
-    assert rules.cutoffs(parcels, UTC_DAYS, DAY) == ["2026-01-06", "2026-01-07"]
+    assert rules.cutoffs(parcels, DAY) == ["2026-01-06", "2026-01-07"]
 
 
 def test_a_decision_is_open_until_its_training_came_or_another_window_was_decided() -> None:

@@ -31,21 +31,21 @@ def day(number: int) -> Interval:
 def test_features_look_back_over_whole_days_and_never_ahead() -> None:
     spans = rules.feature_spans(spec_of().own_data(), "spend", day(3))
     assert [w.partition for w in spans] == ["2026-01-04", "2026-01-05", "2026-01-06"]
-    assert spans[0].days == ("2026-01-02", "2026-01-03", "2026-01-04")
+    assert spans[0].waits_for == ("2026-01-02", "2026-01-03", "2026-01-04")
     assert spans[0].start == datetime(2026, 1, 2, tzinfo=UTC)
     assert spans[0].end == spans[0].interval.as_of == datetime(2026, 1, 5, tzinfo=UTC)
 
 
 def test_a_look_back_of_part_of_a_day_reads_the_whole_day_but_sees_only_its_part() -> None:
     span = rules.feature_spans(spec_of(look_back="36h").own_data(), "spend", day(3))[0]
-    assert span.days == ("2026-01-03", "2026-01-04")
+    assert span.waits_for == ("2026-01-03", "2026-01-04")
     assert span.start == datetime(2026, 1, 3, 12, tzinfo=UTC)
 
 
 def test_a_label_sees_the_interval_before_its_cutoff_and_its_horizon() -> None:
     spans = rules.label_spans(spec_of(), day(3))
     assert [w.partition for w in spans] == ["2026-01-02", "2026-01-03", "2026-01-04"]
-    assert spans[0].days == ("2026-01-02", "2026-01-03", "2026-01-04")
+    assert spans[0].waits_for == ("2026-01-02", "2026-01-03", "2026-01-04")
     assert (spans[0].start, spans[0].interval.as_of, spans[0].end) == (
         datetime(2026, 1, 2, tzinfo=UTC),
         datetime(2026, 1, 3, tzinfo=UTC),
@@ -55,7 +55,7 @@ def test_a_label_sees_the_interval_before_its_cutoff_and_its_horizon() -> None:
 
 def test_days_before_the_first_count_as_present() -> None:
     first = rules.feature_spans(spec_of().own_data(), "spend", day(0))[0]
-    assert first.days == ("2026-01-01",)
+    assert first.waits_for == ("2026-01-01",)
     assert [w.partition for w in rules.label_spans(spec_of(), day(0))] == ["2026-01-01"]
 
 
@@ -84,10 +84,10 @@ def test_nothing_is_due_while_a_day_is_missing(missing: int) -> None:
 @pytest.mark.parametrize("change", ["content", "query", "nothing"])
 def test_due_again_exactly_when_what_it_is_computed_from_changed(change: str) -> None:
     span = rules.feature_spans(spec_of().own_data(), "spend", day(3))[0]
-    raw = {"events": dict.fromkeys(span.days, "old")}
+    raw = {"events": dict.fromkeys(span.waits_for, "old")}
     recorded = {span.partition: rules.due([span], "query", raw, {})[0].inputs_hash}
     if change == "content":
-        raw["events"][span.days[0]] = "new"
+        raw["events"][span.waits_for[0]] = "new"
     again = rules.due([span], "other query" if change == "query" else "query", raw, recorded)
     assert bool(again) == (change != "nothing")
 
@@ -108,7 +108,7 @@ def test_a_partition_whose_rows_reach_into_a_span_is_read_there_and_not_waited_f
     own, *_ = rules.feature_spans(spec_of(look_back="1d").own_data(), "spend", day(3))
     two, three = day(2).partition, day(3).partition
     (span,) = rules.with_reaching([own], {"events": {two: day(3).start + timedelta(hours=4)}, "others": {}})
-    assert (span.reads("events"), span.reads("others"), span.days) == ((two, three), (three,), (three,))
+    assert (span.reads("events"), span.reads("others"), span.waits_for) == ((two, three), (three,), (three,))
     for reaches in ({two: own.start - timedelta(seconds=1)}, {day(4).partition: day(9).start}, {}):
         assert rules.with_reaching([own], {"events": reaches}) == [own]
     raw = {"events": {two: "two", three: "three"}, "others": {two: "not of the span", three: "three"}}

@@ -45,4 +45,4 @@ def test_anything_else_stops_the_run(rows: int, published: int, quarantined: int
     message = str(caught.value)
     assert "shop/visits of 2026-01-05" in message
     assert f"{rows} in, {published} published, {quarantined} quarantined" in message
-    assert "next step: keep the day's staging folder" in message
+    assert "next step: keep the interval's staging folder" in message

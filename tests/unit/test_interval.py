@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evergreen.calendar import UTC_DAYS
 from evergreen.interval import FIRST_DAY, LAST_DAY, Interval, days, in_utc
 
 
@@ -56,15 +57,15 @@ def test_days_that_no_model_may_have(day: date) -> None:
 def test_the_first_and_the_last_day() -> None:
     for day in (FIRST_DAY, LAST_DAY):
         interval = Interval.of_day(day)
-        assert Interval.before(interval.end) == interval
+        assert UTC_DAYS.until(interval.end) == interval
         assert interval.start - timedelta(days=36_525) < interval.end + timedelta(days=36_525), "the longest duration"
     for moment in (
         datetime(1900, 1, 1, tzinfo=UTC),
         datetime.max.replace(tzinfo=UTC),
         datetime.min.replace(tzinfo=UTC),
     ):
-        with pytest.raises(ValueError, match="a day from 1900-01-01"):
-            Interval.before(moment)
+        with pytest.raises(ValueError, match="from 1900-01-01"):
+            UTC_DAYS.until(moment)
 
 
 def test_moments_that_utc_does_not_have() -> None:

@@ -50,19 +50,21 @@ def test_a_request_has_every_key_and_input_and_only_its_own_key_must_be_known() 
 def test_the_monitor_looks_where_a_request_may_have_been_logged(before: int, within: int) -> None:
     """A request of an interval is asked for in it or up to its longest lead before, and answered at once.
     Its outcome is known a horizon after the interval's end."""
-    asking, interval = REQUESTS.asking, Interval(START, START + DAY)
+    asking, interval, horizon = REQUESTS.asking, Interval(START, START + DAY), REQUESTS.label.horizon
+    known = Interval(interval.start + horizon, interval.end + horizon)
     earliest = interval.start - asking.longest_lead * (before / (24 * 60))
     for moment in (earliest, interval.start + timedelta(minutes=within)):
-        assert moment.date().isoformat() in asking.logged(interval.end)
-        assert interval.end + REQUESTS.label.horizon - moment <= asking.label_delay
-    assert interval.partition in asking.logged(interval.end), "the labels' own partition"
+        assert moment.date().isoformat() in asking.logged(known)
+        assert interval.end + horizon - moment <= asking.label_delay
+        assert asking.known_before(interval.end + horizon) <= moment
+    assert interval.partition in asking.logged(known), "the labels' own partition"
 
 
 @given(answered=st.integers(0, 24 * 60 - 1))
 def test_the_monitor_looks_where_an_interval_s_entities_may_have_been_logged(answered: int) -> None:
     """From the cutoff until the next one, predictions are made of its features."""
-    cutoff = START + DAY
-    partitions = INTERVALS.asking.logged(cutoff)
+    cutoff, horizon = START + DAY, INTERVALS.label.horizon
+    partitions = INTERVALS.asking.logged(Interval(START + horizon, cutoff + horizon))
     assert {(cutoff + timedelta(minutes=answered)).date().isoformat(), START.date().isoformat()} <= set(partitions)
 
 

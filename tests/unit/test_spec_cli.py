@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from evergreen import cli
+from evergreen import cli, cli_run
+from evergreen.errors import RunError
 from evergreen.interval import Interval
 from evergreen.settings import PROJECT, settings
-from evergreen.spec.load import Declared
+from evergreen.spec.load import Declared, load_spec
 
 SPECS = Path(__file__).parents[1] / "specs"
 
@@ -52,7 +53,7 @@ def test_generated_files_go_where_the_repository_keeps_them(
 def test_an_error_of_ours_is_its_message_and_status_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "churn", "ingest", "--day", "1999-12-31"]) == 1
     output = capsys.readouterr().err
-    assert "expected:  a day from 2026-01-01" in output and "next step: name another --day" in output
+    assert "expected:  a day (UTC), from 2026-01-01" in output and "next step: name another --interval, --day" in output
     assert "Traceback" not in output
 
 
@@ -60,13 +61,36 @@ def test_a_run_without_a_day_works_on_the_newest_complete_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from evergreen.loops import inline
-    from evergreen.orchestration import identity
+    from evergreen.spec.dataset import DatasetSpec
 
     day, worked_on = Interval.of_day(date(2026, 2, 3)), []
-    monkeypatch.setattr(identity, "newest_complete", lambda now, last_day: day)
+    monkeypatch.setattr(DatasetSpec, "newest_complete", lambda spec, now: day)
     monkeypatch.setattr(inline, "run_days", lambda spec, intervals, *_: worked_on.extend(intervals) or [])
     assert cli.main(["run", "churn", "ingest"]) == 1, "nothing has run"
     assert worked_on == [day]
+
+
+@pytest.mark.parametrize(
+    ("named", "first", "count"),
+    [
+        ("2026-10-25", "2026-10-24T2200Z", 25),  # a day of an hour more
+        ("2026-10-25T0000Z", "2026-10-25T0000Z", 1),
+        ("2026-10-25T0000Z..2026-10-26", "2026-10-25T0000Z", 47),
+    ],
+)
+def test_a_command_takes_partition_keys_and_a_day_stands_for_all_its_intervals(
+    named: str, first: str, count: int
+) -> None:
+    spec = load_spec(PROJECT / "tests" / "specs" / "valid" / "meters")
+    intervals = cli_run.intervals_of(spec, "running", named)
+    assert (intervals[0].partition, len(intervals)) == (first, count)
+
+
+@pytest.mark.parametrize("named", ["soon", "2026-10-25T0030Z", "2026-10", "2026-10-26..2026-10-25"])
+def test_a_command_refuses_what_names_no_interval(named: str) -> None:
+    spec = load_spec(PROJECT / "tests" / "specs" / "valid" / "meters")
+    with pytest.raises(RunError, match=r"an hour|the earlier one first"):
+        cli_run.intervals_of(spec, "running", named)
 
 
 def test_a_rollback_names_its_model(capsys: pytest.CaptureFixture[str]) -> None:

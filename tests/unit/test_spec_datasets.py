@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from evergreen.calendar import Calendar
 from evergreen.errors import SpecError
 from evergreen.features import rules
 from evergreen.settings import PROJECT
@@ -203,3 +204,15 @@ def test_a_folder_of_a_model_may_not_take_the_name_of_a_dataset_that_it_does_not
     shutil.copytree(folders / "models" / "tickets", folders / "models" / "outreach")
     changed(folders / "models" / "outreach" / "model.yaml", "model: tickets", "model: outreach")
     assert "a dataset's name too" in mistakes_of(folders, "outreach")
+
+
+def test_a_model_follows_the_calendar_of_its_datasets_which_is_one(folders: Path) -> None:
+    file = folders / "data" / "outreach" / "data.yaml"
+    changed(file, "first_day:", "calendar: {zone: Europe/Berlin}\nfirst_day:")
+    mistakes = mistakes_of(folders, "newsletter")
+    assert "data.outreach" in mistakes and "outreach, whose interval is a day (Europe/Berlin)" in mistakes
+    assert "datasets of one calendar: churn has a day (UTC)" in mistakes
+    changed(folders / "data" / "churn" / "data.yaml", "first_day:", "calendar: {zone: Europe/Berlin}\nfirst_day:")
+    spec = load_spec(folders / "models" / "newsletter")
+    assert spec.calendar == Calendar("day", "Europe/Berlin") == load_dataset(folders / "data" / "churn").calendar
+    assert f"{spec.first_interval.start:%H:%M}" in ("22:00", "23:00"), "midnight in Berlin"

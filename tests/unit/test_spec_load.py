@@ -205,12 +205,52 @@ CASES: dict[str, Case] = {
     "no daily interval": (
         "schedule:",
         'schedule:\n  ingest: "0 * * * *"',
-        ["schedule.ingest", "0 * * * *", "an interval is one day in UTC", 'write "0 0 * * *"'],
+        [
+            "schedule.ingest",
+            "0 * * * *",
+            "ingest runs when an interval of the calendar, a day (UTC), is over",
+            "remove it",
+        ],
     ),
     "no midnight": (
         "schedule:",
         'schedule:\n  monitor: "0 6 * * *"',
-        ["schedule.monitor", "0 6 * * *", "an interval is one day in UTC"],
+        ["schedule.monitor", "0 6 * * *", "an interval of the calendar, a day (UTC)"],
+    ),
+    "a cron beside a calendar": (
+        "schedule:",
+        'calendar: {every: hour}\nschedule:\n  monitor: "0 0 * * *"',
+        ["schedule.monitor", "0 0 * * *", "an interval of the calendar, an hour (UTC)"],
+    ),
+    "no such zone": (
+        "schedule:",
+        "calendar: {zone: Europe/Atlantis}\nschedule:",
+        ["calendar.zone", "Europe/Atlantis", "a time zone by its name, such as Europe/Berlin"],
+    ),
+    "no such length": (
+        "schedule:",
+        "calendar: {every: hours}\nschedule:",
+        ["calendar.every", "hours", "hour, day, week or month", "write hour"],
+    ),
+    "no key of a calendar": (
+        "schedule:",
+        "calendar: {length: hour}\nschedule:",
+        ["calendar.length", "the unknown key length", "every or zone"],
+    ),
+    "a horizon of no whole weeks": (
+        "schedule:",
+        "calendar: {every: week, zone: Europe/Berlin}\nschedule:",
+        ["label.horizon", "whole weeks: a partition is a week (Europe/Berlin)", "write 1w"],
+    ),
+    "a path that does not name the hour": (
+        "visits/{partition}.csv",
+        "visits/{year}{month}{day}/{hour}.csv",
+        ["sources.visits.path", "{year}{month}{day}, and nothing else in braces"],
+    ),
+    "a look-back that is shorter than a month": (
+        "schedule:",
+        "calendar: {every: month}\nschedule:",
+        ["look_back", "at least the interval, 31d", "write 31d"],
     ),
     "no partition": (
         "visits/{partition}.csv",
@@ -708,7 +748,7 @@ def test_an_invalid_folder_costs_only_its_own_model(tmp_path: Path) -> None:
     (tmp_path / "broken" / "model.yaml").write_bytes(b"\xff\x00")
     declared = load(tmp_path)
     specs, errors = declared.valid_models, declared.errors
-    assert [spec.model for spec in specs] == ["channels", "parcels", "refunds", "renewals"]
+    assert [spec.model for spec in specs] == ["channels", "meters", "parcels", "refunds", "renewals"]
     assert [error.doing.rpartition("/")[2] for error in errors] == ["broken", "empty", "five_mistakes"]
     assert all(isinstance(error, PermanentError) for error in errors)
     assert str(pickle.loads(pickle.dumps(errors[2]))) == str(errors[2])
@@ -720,7 +760,7 @@ def test_models_that_share_an_entity_share_its_key(tmp_path: Path) -> None:
     (tmp_path / "renewals" / "model.yaml").write_text(text.replace("name: reader\n", "name: order\n"))
     declared = load(tmp_path)
     specs, errors = declared.valid_models, declared.errors
-    assert [spec.model for spec in specs] == ["channels", "parcels", "refunds"]
+    assert [spec.model for spec in specs] == ["channels", "meters", "parcels", "refunds"]
     assert "order by reader_id (string)" in str(errors[0]) and "order by order_id (int), as in refunds" in str(
         errors[0]
     )

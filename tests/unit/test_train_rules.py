@@ -129,7 +129,7 @@ def test_requests_are_told_apart_by_when_their_own_labels_were_known(
 @given(days=st.sets(st.integers(0, 40), min_size=1), horizon=few_days, wanted=st.integers(2, 10))
 def test_folds_never_look_ahead(days: set[int], horizon: int, wanted: int) -> None:
     cutoffs = [AS_OF + number * DAY for number in days]
-    folds = rules.folds(cutoffs, horizon * DAY, wanted)
+    folds = rules.folds(cutoffs, lambda moment: moment - horizon * DAY, wanted)
     assert len(folds) <= wanted
     for fold in folds:
         learns = [cutoff for cutoff in cutoffs if cutoff <= fold.learn_to]
@@ -144,7 +144,7 @@ def test_folds_never_look_ahead(days: set[int], horizon: int, wanted: int) -> No
 
 @given(length=st.integers(1, 40), horizon=few_days, wanted=st.integers(2, 10))
 def test_there_are_as_many_folds_as_wanted_when_the_days_allow_it(length: int, horizon: int, wanted: int) -> None:
-    folds = rules.folds([AS_OF + number * DAY for number in range(length)], horizon * DAY, wanted)
+    folds = rules.folds([AS_OF + n * DAY for n in range(length)], lambda moment: moment - horizon * DAY, wanted)
     assert len(folds) == max(0, min(wanted, length - horizon))
 
 

@@ -16,7 +16,7 @@ ONE = timedelta(days=1)
 
 def outside(*moments: str | None, seen: timedelta | None = ONE) -> times.Outside:
     rows = [moment and datetime.fromisoformat(moment).astimezone(UTC) for moment in moments]
-    return times.outside(pa.chunked_array([pa.array(rows, pa.timestamp("us", "UTC"))]), DAY, seen)
+    return times.outside(pa.chunked_array([pa.array(rows, pa.timestamp("us", "UTC"))]), DAY, seen and DAY.end - seen)
 
 
 def test_rows_of_the_day_are_no_matter() -> None:
@@ -35,12 +35,15 @@ def test_rows_around_the_day_are_counted_and_those_of_another_year_have_a_reason
         "2027-06-01T12:00:00Z",
     )
     assert (found.late, found.unseen, found.ahead, found.newest) == (1, 1, 1, datetime(2026, 1, 12, 4, 30, tzinfo=UTC))
-    assert found.far == {3: "far from its day: 2025-06-01T12:00:00Z", 4: "far from its day: 2027-06-01T12:00:00Z"}
-    assert str(found) == "1 before the day, 1 after it, 2 more than 183 days away"
+    assert found.far == {
+        3: "far from its interval: 2025-06-01T12:00:00Z",
+        4: "far from its interval: 2027-06-01T12:00:00Z",
+    }
+    assert str(found) == "1 before it, 1 after it, 2 more than 183 days away"
     far, ahead, unseen = found.warnings()
-    assert far == "2 rows lie more than 183 days away from the day: to quarantine"
-    assert ahead.startswith("1 row lies after the day, up to 2026-01-12T04:30:00Z")
-    assert unseen.startswith("1 row lies before the day, and further back than any view looks")
+    assert far == "2 rows lie more than 183 days away from the interval: to quarantine"
+    assert ahead.startswith("1 row lies after the interval, up to 2026-01-12T04:30:00Z")
+    assert unseen.startswith("1 row lies before the interval, and further back than any view looks")
 
 
 @pytest.mark.parametrize(("seen", "unseen"), [(ONE, 1), (2 * ONE, 0), (None, 0)])

@@ -10,7 +10,6 @@ from types import MappingProxyType
 
 import pyarrow as pa
 
-from evergreen.calendar import UTC_DAYS
 from evergreen.correct import comparing
 from evergreen.correct import rules as correcting
 from evergreen.errors import ContractBroken, EvidenceMissing
@@ -206,7 +205,7 @@ class _Plan:
             return None
         changed: set[str | int] = set()
         for partition, difference in outdated.items():
-            as_of = UTC_DAYS.at(partition).as_of
+            as_of = self._spec.calendar.at(partition).as_of
             keys = sorted({*difference.written, *difference.gone})
             for key, at in zip(keys, online_values.moments(self._spec, view, keys), strict=True):
                 newer = key in difference.written and (at is None or at <= as_of)
@@ -245,7 +244,7 @@ class _Plan:
             declared = model.features[view]
             for partition, each in features.get(view, {}).items():
                 if not each.change.same and each.difference.features & set(declared.features):
-                    days.update(correcting.cutoffs(model, UTC_DAYS, UTC_DAYS.at(partition)))
+                    days.update(correcting.cutoffs(model, model.calendar.at(partition)))
         if not days:
             return {}
         from evergreen.train import records  # which loads MLflow
@@ -257,7 +256,9 @@ class _Plan:
             except EvidenceMissing:
                 continue  # of an earlier release, whose data nobody wrote down
             trained_on = set(record.partitions) or {
-                day for day in days if record.split.learn_from <= UTC_DAYS.at(day).as_of <= record.split.evaluate_to
+                day
+                for day in days
+                if record.split.learn_from <= model.calendar.at(day).as_of <= record.split.evaluate_to
             }
             if differing := sorted(days & trained_on):
                 versions[str(number)] = tuple(differing)

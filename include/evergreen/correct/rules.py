@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from evergreen.calendar import Calendar
 from evergreen.handovers.correct import Change, ChangedSource, Planned
 from evergreen.history.events import Corrected, CorrectedSource, Decided, Event, Trained
 from evergreen.history.story import Entry
@@ -18,7 +17,7 @@ from evergreen.spec.schema import ModelSpec
 _DAYS = 12  # that a line names one by one
 
 
-def cutoffs(spec: ModelSpec, calendar: Calendar, features: Interval) -> list[str]:
+def cutoffs(spec: ModelSpec, features: Interval) -> list[str]:
     """The label partitions whose rows are joined with a feature partition: its own where every entity is predicted at
     an interval's end; those with requests from after it until the next one where the model is asked on request.
 
@@ -26,7 +25,8 @@ def cutoffs(spec: ModelSpec, calendar: Calendar, features: Interval) -> list[str
     """
     if isinstance(spec.asking, EveryInterval):
         return [features.partition]
-    partitions, following = [], calendar.after(features)
+    calendar, partitions = spec.calendar, []
+    following = calendar.after(features)
     until = features.end + (features.end - features.start) + spec.asking.longest_lead
     while following.start < until:
         partitions.append(following.partition)

@@ -30,7 +30,7 @@ from evergreen.spec.runner import Query, QueryRefused, Tables, opened, schema
 from evergreen.spec.schema import ModelSpec
 
 TIMESTAMP = KINDS["timestamp"].stored()
-_LEAK_PROBES = 3  # moments of a day at which requests are replayed without what came later
+_LEAK_PROBES = 3  # moments of an interval at which requests are replayed without what came later
 Instead = Mapping[Partition, pa.Table]  # the rows of raw partitions as they would be, were they published
 NOTHING: Instead = MappingProxyType({})
 _MINUTES = 20  # a query may take; the task that runs it has 30
@@ -57,7 +57,8 @@ def labels(spec: ModelSpec, span: Span, instead: Instead = NOTHING) -> tuple[pa.
 
     Returns:
         keys, inputs of the request, label, event_timestamp (the moment of the prediction: the cutoff, or the request's
-        own), known_at = cutoff + horizon, partition; and how many requests have no outcome, and so no row.
+        own), known_at (when the interval that cutoff + horizon lies in is over), partition; and how many requests have
+        no outcome, and so no row.
     """
     query, cutoff, name, key = Query.of_label(spec), span.interval.as_of, spec.label.name, spec.entity.key
     file = query.file
@@ -77,7 +78,7 @@ def labels(spec: ModelSpec, span: Span, instead: Instead = NOTHING) -> tuple[pa.
             f"{problem.described}, never null; leave out what has no outcome",
         )
     if isinstance(spec.asking, EveryInterval):
-        return _stamped(result, span.partition, event_timestamp=cutoff, known_at=span.end), 0
+        return _stamped(result, span.partition, event_timestamp=cutoff, known_at=span.known_at), 0
     requested = requests(spec.asking, span, instead)
     unasked = sorted(set(result[key].to_pylist()) - set(requested[key].to_pylist()))
     if unasked:
@@ -92,7 +93,7 @@ def labels(spec: ModelSpec, span: Span, instead: Instead = NOTHING) -> tuple[pa.
         .sort_by(key)
         .select([*spec.keys, *spec.asking.inputs, name, EVENT])
     )
-    return _stamped(joined, span.partition, known_at=span.end), requested.num_rows - joined.num_rows
+    return _stamped(joined, span.partition, known_at=span.known_at), requested.num_rows - joined.num_rows
 
 
 def requests(asking: OnRequest, span: Span, instead: Instead = NOTHING) -> pa.Table:
@@ -104,7 +105,7 @@ def requests(asking: OnRequest, span: Span, instead: Instead = NOTHING) -> pa.Ta
     spec, file, interval = asking.spec, asking.file, span.interval
     doing = f"replaying the requests of {spec.model} of {span.partition}"
     parameters = {"start": interval.start, "end": interval.end}
-    seen = dataclasses.replace(span, start=interval.start - asking.look_back, end=max(interval.end, span.end))
+    seen = dataclasses.replace(span, start=spec.calendar.earlier(interval.start, asking.look_back))
     with _opened(Query.of_requests(asking), seen, instead) as tables_of:
         replayed = _result(tables_of, parameters, doing)
         moments = replayed[EVENT]
@@ -151,7 +152,7 @@ def _opened(query: Query, span: Span, instead: Instead) -> Iterator[Tables]:
 
     with work_folder() as folder:
         room = Room(settings().query_memory, folder)
-        with opened(query, rows_of, span.start, span.end, room) as tables_of:
+        with opened(query, rows_of, span.start, span.end, span.known_at, room) as tables_of:
             yield tables_of
 
 
@@ -165,12 +166,12 @@ def _result(tables_of: Tables, parameters: Mapping[str, datetime], doing: str) -
         raise _wrong_query(query.file, doing, str(error), allowed) from error
 
 
-def _raw(spec: ModelSpec | DatasetSpec, source: str, days: Sequence[str], instead: Instead) -> Iterator[pa.Table]:
-    """The published rows of a source's days, piece by piece, with the declared columns and types,
+def _raw(spec: ModelSpec | DatasetSpec, source: str, partitions: Sequence[str], instead: Instead) -> Iterator[pa.Table]:
+    """The published rows of a source's partitions, piece by piece, with the declared columns and types,
     and known_at; times lose their zone."""
     columns, table = schema(spec.sources[source]), RAW.of(spec.dataset_of(source), source)
-    published = [day for day in days if table.at(day) not in instead]
-    others = (instead[partition] for day in days if (partition := table.at(day)) in instead)
+    published = [key for key in partitions if table.at(key) not in instead]
+    others = (instead[partition] for key in partitions if (partition := table.at(key)) in instead)
     for rows in itertools.chain(tables.pieces(table, published) if published else (), others):
         # A column that was declared later is missing from a table whose partitions are all older.
         missing = pa.nulls(rows.num_rows)

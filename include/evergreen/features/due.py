@@ -34,32 +34,32 @@ class Due(rules.Due):
     inputs: Inputs
 
 
-def of_view(spec: DatasetSpec, view: str, day: Interval, instead: Instead = NOTHING) -> dict[str, Due]:
-    """partition → what must be computed of it now, of the view's partitions that look back at a day; or what would have
-    to be, were other raw partitions published `instead`."""
-    spans = rules.feature_spans(spec, view, day, reach(spec, view, day, instead))
+def of_view(spec: DatasetSpec, view: str, interval: Interval, instead: Instead = NOTHING) -> dict[str, Due]:
+    """partition → what must be computed of it now, of the view's partitions that look back at an interval; or what
+    would have to be, were other raw partitions published `instead`."""
+    spans = rules.feature_spans(spec, view, interval, reach(spec, view, interval, instead))
     return _due(
         FEATURES.of(spec.name, view), spec, spec.features[view].sources, declaration(spec, view), spans, instead
     )
 
 
-def reach(spec: DatasetSpec, view: str, day: Interval, instead: Instead = NOTHING) -> datetime | None:
-    """The newest row that a day's batches of the view's sources have had from after it; None: none has had one."""
-    return _reach([RAW.of(spec.name, source) for source in spec.features[view].sources], day, instead)
+def reach(spec: DatasetSpec, view: str, interval: Interval, instead: Instead = NOTHING) -> datetime | None:
+    """The newest row that an interval's batches of the view's sources have had from after it; None: none had one."""
+    return _reach([RAW.of(spec.name, source) for source in spec.features[view].sources], interval, instead)
 
 
-def label_reach(spec: ModelSpec, day: Interval, instead: Instead = NOTHING) -> datetime | None:
+def label_reach(spec: ModelSpec, interval: Interval, instead: Instead = NOTHING) -> datetime | None:
     """The same, of the sources of a label."""
     of_dataset: dict[str, list[TableId]] = {}
     for source in rules.label_sources(spec):
         of_dataset.setdefault(spec.dataset_of(source), []).append(RAW.of(spec.dataset_of(source), source))
-    reaches = [_reach(sources, day, instead) for sources in of_dataset.values()]
+    reaches = [_reach(sources, interval, instead) for sources in of_dataset.values()]
     return max((each for each in reaches if each is not None), default=None)
 
 
-def _reach(sources: Sequence[TableId], day: Interval, instead: Instead) -> datetime | None:
-    recorded = catalogue.reach(sources, day.partition)
-    others = [entry.reaches for source in sources if (entry := instead.get(source.at(day.partition))) is not None]
+def _reach(sources: Sequence[TableId], interval: Interval, instead: Instead) -> datetime | None:
+    recorded = catalogue.reach(sources, interval.partition)
+    others = [entry.reaches for source in sources if (entry := instead.get(source.at(interval.partition))) is not None]
     return max((each for each in (recorded, *others) if each is not None), default=None)
 
 
@@ -85,16 +85,18 @@ def _due(
     spans: Sequence[rules.Span],
     instead: Instead,
 ) -> dict[str, Due]:
-    days = sorted({day for span in spans for day in span.days})
+    waited_for = rules.waited_for(spans)
     since = min((span.start for span in spans), default=None)
-    inputs = {source: _published(RAW.of(spec.dataset_of(source), source), days, since, instead) for source in sources}
+    inputs = {
+        source: _published(RAW.of(spec.dataset_of(source), source), waited_for, since, instead) for source in sources
+    }
     reaches = {
-        source: {day: entry.reaches for day, entry in of_source.items() if entry.reaches is not None}
+        source: {key: entry.reaches for key, entry in of_source.items() if entry.reaches is not None}
         for source, of_source in inputs.items()
     }
     spans = rules.with_reaching(spans, reaches)
     raw = {
-        source: {day: entry.content_hash for day, entry in of_source.items()} for source, of_source in inputs.items()
+        source: {key: entry.content_hash for key, entry in of_source.items()} for source, of_source in inputs.items()
     }
     entries = catalogue.published(table, [span.partition for span in spans])
     recorded = {partition: entry.inputs_hash for partition, entry in entries.items() if entry.inputs_hash is not None}
@@ -105,16 +107,16 @@ def _due(
 
 
 def _published(
-    table: TableId, days: Sequence[str], since: datetime | None, instead: Instead
+    table: TableId, keys: Sequence[str], since: datetime | None, instead: Instead
 ) -> dict[str, catalogue.Entry]:
-    """The raw partitions of some days, and those that reach up to a moment; by key."""
+    """The raw partitions of some keys, and those that reach up to a moment; by key."""
     others = {
         partition.key: entry
         for partition, entry in instead.items()
         if partition.table == table
-        and (partition.key in days or (entry.reaches is not None and since is not None and entry.reaches >= since))
+        and (partition.key in keys or (entry.reaches is not None and since is not None and entry.reaches >= since))
     }
-    return catalogue.published(table, days, reaching=since) | others
+    return catalogue.published(table, keys, reaching=since) | others
 
 
 def _inputs(
@@ -134,7 +136,7 @@ def _inputs(
 def write(table: TableId, due: Due, rows: pa.Table) -> WrittenPartition:
     """Replace one partition, then record it: a kill in between leaves the old record, and the retry writes again."""
     replaced = table.at(due.span.partition)
-    entry = partitions.replace(replaced, rows, known_at=due.span.end, inputs_hash=due.inputs_hash)
+    entry = partitions.replace(replaced, rows, known_at=due.span.known_at, inputs_hash=due.inputs_hash)
     catalogue.record(entry, inputs={replaced: due.inputs})
     return WrittenPartition(rows=entry.rows, content_hash=entry.content_hash, version=entry.table_version)
 

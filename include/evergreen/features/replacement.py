@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evergreen import database
-from evergreen.calendar import UTC_DAYS
 from evergreen.features import online_values
 from evergreen.lake import catalogue, tables
 from evergreen.lake.schema import FEATURES, TableId, online
@@ -56,7 +55,7 @@ def replace(spec: DatasetSpec, view: str, partition: str) -> None:
     rows = tables.read(FEATURES.of(spec.name, view), partitions=[partition])
     if rows is None:
         return
-    as_of = UTC_DAYS.at(partition).as_of
+    as_of = spec.calendar.at(partition).as_of
     gone = online_values.replace(spec, view, as_of, rows)
     if gone:  # of an entity that a corrected partition no longer has, the newest earlier partition counts again
         earlier = list(_newest_before(spec, view, partition, gone))

@@ -1,35 +1,74 @@
-"""Which feature and label partitions a published day makes due, and from which raw partitions.
+"""Which feature and label partitions a published interval makes due, and from which raw partitions.
 
-A feature partition sees the raw days of `[as_of - look_back, as_of)`, a label partition those of
-`[cutoff - 1 interval, cutoff + horizon)`. It is due as soon as every one of those days is published (days before the
-spec's first count as present) and what it is computed from has changed since it was last written. After publishing day
-`d` a run looks at exactly the partitions whose days contain `d`, so days may be published in any order and side by
-side: whoever publishes the last missing day of a span computes it.
+A feature partition sees the raw intervals of `[as_of - look_back, as_of)`, a label partition those of
+`[cutoff - 1 interval, cutoff + horizon)`. It is due as soon as every one of those is published (those before the spec's
+first count as present) and what it is computed from has changed since it was last written. After publishing interval
+`i` a run looks at exactly the partitions whose raw ones contain `i`, so intervals may be published in any order and
+side by side: whoever publishes the last missing one of a span computes it.
 
-A batch may hold rows from after its own day: a file of a local day west of UTC, say. A partition whose rows reach into
+Which they are the calendar says: an interval is an hour, a day, a week or a month, and durations are counted as
+`Calendar.later` does.
+
+A batch may hold rows from after its own interval: a file of another zone's day, say. A partition whose rows reach into
 a later span is read there too, and is among what the span is computed from; who publishes it looks at these spans too.
-Rows from before a batch's day are in the spans that look back that far, and no span knows them earlier.
+Rows from before a batch's interval are in the spans that look back that far, and no span knows them earlier.
 
 What a partition may know does not depend on the run that computes it: the query sees rows with `known_at` up to the
-span's end. A run of an old day that completes a span of later days therefore writes what a run in order would have
-written, and a label whose span is complete is mature by construction (the batch that closes the span only exists at
-`cutoff + horizon`). Readers compare the row's own `known_at` with their `as_of`.
+last interval's end. A run of an old interval that completes a span of later ones therefore writes what a run in order
+would have written, and a label whose span is complete is mature by construction: the batch that closes the span only
+exists when the interval that `cutoff + horizon` lies in is over. Readers compare the row's own `known_at` with their
+`as_of`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, overload
 
-from evergreen.interval import DAY, Interval, days
+from evergreen.interval import Interval
 
 if TYPE_CHECKING:
     from evergreen.spec.dataset import DatasetSpec
     from evergreen.spec.schema import ModelSpec
+
+
+@dataclass(frozen=True, eq=False)
+class Stretch(Sequence[str]):
+    """Some partitions in a row out of many: spans of years of hours share one list."""
+
+    partitions: tuple[str, ...]
+    start: int
+    stop: int
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[str]: ...
+    def __getitem__(self, at: int | slice) -> str | Sequence[str]:
+        if isinstance(at, slice):
+            return self.partitions[self.start : self.stop][at]
+        return self.partitions[range(self.start, self.stop)[at]]
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __iter__(self) -> Iterator[str]:
+        return islice(self.partitions, self.start, self.stop)
+
+    def __reversed__(self) -> Iterator[str]:
+        return (self.partitions[at] for at in range(self.stop - 1, self.start - 1, -1))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
 
 
 @dataclass(frozen=True)
@@ -38,8 +77,9 @@ class Span:
 
     interval: Interval  # names the partition; as_of (features) or cutoff (labels) is its end
     start: datetime  # first event time that the query sees
-    end: datetime  # first event time that it does not see, and the newest known_at that it does
-    days: tuple[str, ...]  # raw partitions that it reads and waits for, oldest first
+    end: datetime  # first event time that it does not see
+    known_at: datetime  # the newest known_at that it sees: when the last of its raw partitions is over
+    waits_for: Stretch  # raw partitions that it reads and waits for, oldest first
     reaching: tuple[tuple[str, str], ...] = ()  # sources, and earlier partitions of theirs that have rows in it
 
     @property
@@ -48,7 +88,7 @@ class Span:
 
     def reads(self, source: str) -> tuple[str, ...]:
         """The raw partitions of a source that can hold rows of it, oldest first."""
-        return (*(partition for name, partition in self.reaching if name == source), *self.days)
+        return (*(partition for name, partition in self.reaching if name == source), *self.waits_for)
 
 
 @dataclass(frozen=True)
@@ -59,63 +99,82 @@ class Due:
     inputs_hash: str
 
 
-def feature_spans(spec: DatasetSpec, view: str, day: Interval, reach: datetime | None = None) -> list[Span]:
-    """The partitions of a view that look back at `day`, oldest first.
+def feature_spans(spec: DatasetSpec, view: str, interval: Interval, reach: datetime | None = None) -> list[Span]:
+    """The partitions of a view that look back at `interval`, oldest first.
 
     Args:
-        reach: the newest row of the day's batches, where it lies after the day.
+        reach: the newest row of the interval's batches, where it lies after the interval.
     """
-    return _spans(spec, day, spec.features[view].look_back, timedelta(0), reach)
+    calendar, look_back = spec.calendar, spec.features[view].look_back
+    until = _until(interval, reach)
+    # The last that begins to look before then: the one before it that has that moment among those it looks at.
+    last = calendar.interval_of(calendar.later(until, look_back))
+    owners = _of_data(spec, calendar.between(interval, last))
+    spans = _spans(spec, owners, lambda owner: calendar.earlier(owner.end, look_back), timedelta(0))
+    return [span for span in spans if span.start < until]
 
 
-def label_spans(spec: ModelSpec, day: Interval, reach: datetime | None = None) -> list[Span]:
-    """The label partitions whose outcome or starting point lies in `day`, oldest first.
+def label_spans(spec: ModelSpec, interval: Interval, reach: datetime | None = None) -> list[Span]:
+    """The label partitions whose outcome or starting point lies in `interval`, oldest first.
 
     Args:
-        reach: the newest row of the day's batches, where it lies after the day.
+        reach: the newest row of the interval's batches, where it lies after the interval.
     """
-    return _spans(spec, day, _before_label(spec, day), spec.label.horizon, reach)
+    calendar, horizon = spec.calendar, spec.label.horizon
+    until = _until(interval, reach)
+    first = calendar.interval_of(max(calendar.earlier(interval.start, horizon), spec.first_interval.start))
+    last = calendar.interval_of(calendar.later(until, spec.asking.look_back))
+    spans = _label_spans(spec, calendar.between(first, last))
+    return [span for span in spans if span.start < until and interval.start < span.end]
+
+
+def _until(interval: Interval, reach: datetime | None) -> datetime:
+    """The moment before which all rows of an interval's batches lie."""
+    return interval.end if reach is None or reach < interval.end else reach + datetime.resolution
 
 
 def mature_label_spans(spec: ModelSpec, as_of: datetime) -> list[Span]:
     """The label partitions that a training as of a moment may use, oldest first: their outcomes are known by then, and
     a prediction of theirs lies within the training's window."""
-    since, matured = as_of - spec.split.window, as_of - spec.label.horizon
-    return [
-        _span(spec, owner, _before_label(spec, owner), spec.label.horizon)
-        for owner in days(max(spec.first_day, (since - DAY).date()), matured.date())
-        if since <= owner.end <= matured
-    ]
+    calendar = spec.calendar
+    since, newest = calendar.earlier(as_of, spec.split.window), calendar.newest_complete(as_of)
+    first = calendar.interval_of(max(since - datetime.resolution, spec.first_interval.start))
+    spans = _label_spans(spec, calendar.between(first, newest))
+    return [span for span in spans if span.interval.end >= since and span.known_at <= as_of]
 
 
-def _before_label(spec: ModelSpec, owner: Interval) -> timedelta:
-    """How far before its end the queries of a label partition see."""
-    return owner.end - owner.start + spec.asking.look_back
+def _label_spans(spec: ModelSpec, owners: Sequence[Interval]) -> list[Span]:
+    """Of the interval, and of what the queries of its requests look back at, until its horizon is over."""
+
+    def start(owner: Interval) -> datetime:
+        return spec.calendar.earlier(owner.start, spec.asking.look_back)
+
+    return _spans(spec, _of_data(spec, owners), start, spec.label.horizon)
+
+
+def _of_data(spec: DatasetSpec | ModelSpec, intervals: Sequence[Interval]) -> list[Interval]:
+    """Those from the first of data on."""
+    first = spec.first_interval
+    return [interval for interval in intervals if interval >= first]
 
 
 def _spans(
-    spec: DatasetSpec | ModelSpec, day: Interval, before: timedelta, after: timedelta, reach: datetime | None = None
+    spec: DatasetSpec | ModelSpec, owners: Sequence[Interval], start: Callable[[Interval], datetime], after: timedelta
 ) -> list[Span]:
-    """The intervals `i` of the grid that `day` lies on, where `[i.end - before, i.end + after)` overlaps `day`, or what
-    lies between it and its reach."""
-    step = day.end - day.start
-    back, ahead = _whole(before, step), _whole(after, step)
-    further = 0 if reach is None or reach < day.end else (reach - day.end) // step + 1
-    owners = (_shift(day, n) for n in range(-ahead, back + further))
-    return [_span(spec, owner, before, after) for owner in owners if owner.partition >= spec.first_day.isoformat()]
-
-
-def _span(spec: DatasetSpec | ModelSpec, owner: Interval, before: timedelta, after: timedelta) -> Span:
-    """The span `[owner.end - before, owner.end + after)`, with the days of data that it touches."""
-    step = owner.end - owner.start
-    seen = (_shift(owner, n).partition for n in range(1 - _whole(before, step), _whole(after, step) + 1))
-    days = tuple(partition for partition in seen if partition >= spec.first_day.isoformat())
-    return Span(owner, owner.end - before, owner.end + after, days)
-
-
-def _whole(time: timedelta, step: timedelta) -> int:
-    """Intervals, rounded up."""
-    return -(-time // step)
+    """The span `[start(owner), owner.end + after)` of each of some intervals without a gap, with the intervals of data
+    that it touches."""
+    if not owners:
+        return []
+    calendar = spec.calendar
+    bounds = [(start(owner), calendar.later(owner.end, after)) for owner in owners]
+    touched = calendar.touching(max(bounds[0][0], spec.first_interval.start), bounds[-1][1])
+    starts, ends = [each.start for each in touched], [each.end for each in touched]
+    partitions = tuple(each.partition for each in touched)
+    spans = []
+    for owner, (begin, end) in zip(owners, bounds, strict=True):
+        first, last = bisect_right(ends, begin), bisect_left(starts, end)
+        spans.append(Span(owner, begin, end, ends[last - 1], Stretch(partitions, first, last)))
+    return spans
 
 
 def with_reaching(spans: Iterable[Span], reaches: Mapping[str, Mapping[str, datetime]]) -> list[Span]:
@@ -124,18 +183,23 @@ def with_reaching(spans: Iterable[Span], reaches: Mapping[str, Mapping[str, date
     Args:
         reaches: source → partition → its newest row, of those that have rows from after their own interval.
     """
-    return [
-        replace(
-            span,
-            reaching=tuple(
-                (source, partition)
-                for source, newest in sorted(reaches.items())
-                for partition, moment in sorted(newest.items())
-                if partition < span.days[0] and moment >= span.start
-            ),
-        )
-        for span in spans
-    ]
+    ordered = [(source, *each) for source, newest in sorted(reaches.items()) for each in sorted(newest.items())]
+
+    def reaching(span: Span) -> tuple[tuple[str, str], ...]:
+        first = span.waits_for[0]
+        return tuple((source, key) for source, key, moment in ordered if key < first and moment >= span.start)
+
+    return [replace(span, reaching=reaching(span)) for span in spans] if ordered else list(spans)
+
+
+def waited_for(spans: Iterable[Span]) -> list[str]:
+    """The raw partitions that some spans wait for, each once and in order."""
+    merged: dict[int, Stretch] = {}
+    for span in spans:
+        each = span.waits_for
+        other = merged.get(id(each.partitions), each)
+        merged[id(each.partitions)] = replace(each, start=min(each.start, other.start), stop=max(each.stop, other.stop))
+    return sorted({partition for stretch in merged.values() for partition in stretch})
 
 
 def _shift(interval: Interval, steps: int) -> Interval:
@@ -200,7 +264,8 @@ def due(
     """
     changed = []
     for span in spans:
-        if all(day in published for published in raw.values() for day in span.days):
+        # The newest first: of the spans of intervals to come it is the one that is missing.
+        if all(each in published for published in raw.values() for each in reversed(span.waits_for)):
             fingerprint = inputs_hash(span, declaration, raw)
             if recorded.get(span.partition) != fingerprint:
                 changed.append(Due(span, fingerprint))
@@ -209,6 +274,6 @@ def due(
 
 def inputs_hash(span: Span, declaration: str, raw: Mapping[str, Mapping[str, str]]) -> str:
     """The fingerprint of all that a span's rows depend on: its query and the
-    content of the raw days that it reads."""
-    contents = {source: [(day, published[day]) for day in span.reads(source)] for source, published in raw.items()}
+    content of the raw partitions that it reads."""
+    contents = {source: [(each, published[each]) for each in span.reads(source)] for source, published in raw.items()}
     return hashlib.sha256(json.dumps([declaration, contents], sort_keys=True).encode()).hexdigest()

@@ -14,9 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from evergreen import files
-from evergreen.calendar import UTC_DAYS
+from evergreen.calendar import Calendar
 from evergreen.housekeeping import rules
-from evergreen.interval import Interval
 from evergreen.lake.schema import FEATURES, LABELS, PREDICTIONS, QUARANTINE, RAW, TableId
 from evergreen.settings import settings
 from evergreen.spec.dataset import DatasetSpec
@@ -48,6 +47,13 @@ class House:
         if self.model is not None:
             yield LABELS.of(self.name, self.model.label.name), self.model.retention.labels
             yield PREDICTIONS.of(self.name), self.model.retention.predictions
+
+    @property
+    def calendar(self) -> Calendar:
+        """By which its partitions are made."""
+        declared = self.model or self.dataset
+        assert declared is not None
+        return declared.calendar
 
     def needed(self, table: TableId) -> timedelta:
         """How far the loops look back in a table."""
@@ -83,7 +89,7 @@ def retention(house: House, *, apply: bool) -> list[str]:
         if kept is None:
             continue
         # As the table has them: a kill may have left rows of which the catalogue no longer knows.
-        intervals = {_interval(key): key for key in tables.counts(table)}
+        intervals = {house.calendar.at(key): key for key in tables.counts(table)}
         gone = [intervals[each] for each in rules.expired(intervals, kept, house.needed(table))]
         if gone:
             said.append(f"{table}: {len(gone)} intervals, {gone[0]} to {gone[-1]}")
@@ -146,7 +152,7 @@ def prediction_log(house: House, *, apply: bool) -> list[str]:
     if house.model is None or (kept := house.model.retention.log) is None:
         return []
     table = PREDICTIONS.of(house.name)
-    collected = [_interval(key) for key in catalogue.published(table)]
+    collected = [house.calendar.at(key) for key in catalogue.published(table)]
     copies = house.model.retention.predictions
     gone = rules.copied(predictions.days(house.name), collected, kept, house.needed(table), copies)
     if apply:
@@ -180,10 +186,6 @@ def working_files(house: House, *, apply: bool) -> list[str]:
 def _older(folder: Path, kept: timedelta) -> Iterator[Path]:
     before = time.time() - kept.total_seconds()
     return (path for path in folder.rglob("*") if path.is_file() and path.stat().st_mtime < before)
-
-
-def _interval(key: str) -> Interval:
-    return UTC_DAYS.at(key)
 
 
 # In this order: what compaction and retention replace becomes old, and goes once it is old enough.

@@ -13,7 +13,9 @@ from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.schema import ModelSpec
 
 SHORTEST = 2 * DAY  # of old versions: who reads one now goes on reading
-_MARGIN = 2 * DAY  # beside what is needed: the interval that is worked on, and the one before it
+_MARGIN = (
+    2 * DAY
+)  # beside what is needed, or where those are longer: the interval that is worked on, and the one before
 
 
 def expired(intervals: Iterable[Interval], kept: timedelta | None, needed: timedelta) -> list[Interval]:
@@ -103,6 +105,7 @@ def needed(layer: str, dataset: DatasetSpec | None, models: Sequence[ModelSpec])
         "raw": [*look_backs, *(each.asking.label_delay + each.asking.look_back for each in models)],
         "features": [each.split.window + each.asking.label_delay for each in models],
         "labels": [each.split.window + each.asking.label_delay for each in models],
-        "predictions": [each.monitoring.window + each.asking.label_delay for each in models],
+        "predictions": [each.window + each.asking.label_delay for each in models],
     }
-    return max(reaches.get(layer, []), default=timedelta(0)) + _MARGIN
+    longest = max((each.calendar.longest for each in (*models, dataset) if each is not None), default=timedelta(0))
+    return max(reaches.get(layer, []), default=timedelta(0)) + max(_MARGIN, 2 * longest)

@@ -55,7 +55,7 @@ def read(run: DatasetRun, name: str) -> Batch:
     parts = landing.read(settings().landing, source.path, interval.partition, subject)
     read_from = tuple(BatchFile(part.origin.name, len(part.content), part.sha256) for part in parts)
     if source.history:
-        table = parse.parse_history(parts[0], source, history.Day(interval, spec.first_day, spec.last_day))
+        table = parse.parse_history(parts[0], source, history.Place(interval, spec.first_interval, spec.last_interval))
         return Batch(table, parts[0].origin.name, catalogue.content_hash(table.drop_columns([parse.ROW])), read_from)
     uri = landing.uri_of(settings().landing, source.path, interval.partition)
     return Batch(parse.parse(parts, source), uri, landing.digest(parts), read_from)

@@ -1,9 +1,8 @@
-"""Which rows of a history, one file for all days, are those of a day."""
+"""Which rows of a history, one file for all intervals, are those of one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 
 import duckdb
 import pyarrow as pa
@@ -16,7 +15,7 @@ from evergreen.quoting import shown
 from evergreen.spec.kinds import KINDS
 
 # A row without a readable time goes where the row before it goes, and the first rows where the first readable one goes,
-# but to no day outside of the model's: so it reaches quarantine, on about the day that it belongs to.
+# but to no interval without data: so it reaches quarantine, with about the interval that it belongs to.
 _PLACED = f"""
 select _row, moment, case when moment is not null then moment else least(greatest(coalesce(
     last_value(moment ignore nulls) over (order by _row rows between unbounded preceding and current row),
@@ -26,26 +25,26 @@ from (select _row, {KINDS["timestamp"].value('"time"')} as moment from history)"
 
 
 @dataclass(frozen=True)
-class Day:
-    """An interval, and the model's days that it is one of."""
+class Place:
+    """An interval, and those of data that it is one of."""
 
     interval: Interval
-    first: date
-    last: date | None
+    first: Interval
+    last: Interval | None
 
 
-def rows_of(times: pa.ChunkedArray, day: Day, origin: Origin) -> pa.Array:
-    """Positions of the rows of a day, in order: whose time lies in its interval, and those without a time beside them.
+def rows_of(times: pa.ChunkedArray, place: Place, origin: Origin) -> pa.Array:
+    """Positions of the rows of an interval, in order: whose time lies in it, and those without a time beside them.
 
     Args:
         times: the event times of the whole history, of any type; a time without a zone is UTC.
 
     Raises:
-        BatchMissing: the newest time lies before the day.
+        BatchMissing: the newest time lies before the interval.
         BatchUnreadable: no time can be read.
     """
-    interval = day.interval
-    ends = {"first": Interval.of_day(day.first).start, "last": day.last and Interval.of_day(day.last).start}
+    interval = place.interval
+    ends = {"first": place.first.start, "last": place.last and place.last.start}
     with duckdb.connect(config={"threads": 2, "enable_external_access": False}) as connection:
         connection.execute("set timezone = 'UTC'")
         connection.register("history", pa.table({"time": times, ROW.name: pa.array(range(len(times)), pa.int64())}))

@@ -29,6 +29,7 @@ _KINDS = {
     stat.S_IFBLK: "a block device",
 }
 _BLOCK = 1 << 20
+_PARTS = re.compile(r"^\d{4}|\d\d", re.ASCII)  # of a partition key; what follows the hour is no part of a name
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,12 @@ class Part:
 
 
 def uri_of(zone: str, path: str, partition: str) -> str:
-    """Where the batch of a partition stands: `path` below `zone`, with `{partition}` replaced."""
-    return f"{zone.rstrip('/')}/{path.replace('{partition}', partition)}"
+    """Where the batch of a partition stands: `path` below `zone`, with the partition key in place of `{partition}`, and
+    its parts in place of `{year}`, `{month}`, `{day}` and `{hour}`."""
+    parts = dict(zip(("year", "month", "day", "hour"), _PARTS.findall(partition), strict=False))
+    for name, value in {"partition": partition, **parts}.items():
+        path = path.replace(f"{{{name}}}", value)
+    return f"{zone.rstrip('/')}/{path}"
 
 
 def read(zone: str, path: str, partition: str, subject: str) -> list[Part]:

@@ -55,15 +55,15 @@ def parse(parts: Sequence[Part], source: Source) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def parse_history(part: Part, source: Source, day: history.Day) -> pa.Table:
-    """The rows of one day of a history, as `parse` gives those of a batch.
+def parse_history(part: Part, source: Source, place: history.Place) -> pa.Table:
+    """The rows of one interval of a history, as `parse` gives those of a batch.
 
     Raises:
-        BatchMissing: the history ends before the day.
+        BatchMissing: the history ends before the interval.
         BatchUnreadable: as of `parse`; or none of its rows has a time that can be read.
     """
     cells = _read(part, source, limits.batch())
-    rows = history.rows_of(cells[source.event_time], day, part.origin)
+    rows = history.rows_of(cells[source.event_time], place, part.origin)
     return typed(cells.take(rows), source.columns, rows, part.origin)
 
 

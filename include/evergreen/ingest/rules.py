@@ -10,7 +10,7 @@ from evergreen.spec.dataset import DatasetSpec
 
 
 def known_at(interval: Interval) -> datetime:
-    """When the rows of an interval's batch became available: its end, also for rows of earlier days that arrive late in
+    """When the rows of an interval's batch became available: its end, also for rows of earlier ones that arrive late in
     it, and also when the batch is written again years later."""
     return interval.end
 
@@ -25,7 +25,7 @@ def growing(spec: DatasetSpec, as_of: datetime, now: datetime) -> list[str]:
 
 
 def delay(spec: DatasetSpec) -> timedelta:
-    """How long after the end of a day the last of its batches is complete."""
+    """How long after the end of an interval the last of its batches is complete."""
     return max(source.complete_after for source in spec.sources.values())
 
 
@@ -40,5 +40,5 @@ def account(subject: str, rows: int, published: int, quarantined: int) -> None:
             f"accounting for the rows of {subject}",
             found=f"{rows} in, {published} published, {quarantined} quarantined",
             expected=f"{rows} = published + quarantined",
-            next_step="keep the day's staging folder and tell the platform's owner: this is a defect of Evergreen",
+            next_step="keep the interval's staging folder and tell the platform's owner: this is a defect of Evergreen",
         )

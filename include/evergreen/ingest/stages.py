@@ -34,11 +34,13 @@ def extract(run: DatasetRun) -> Extracted:
 
     Raises:
         BatchMissing, BatchUnreadable, ConnectionUnknown, ServiceUnavailable: naming the file, or connection and query.
+        CalendarChanged: partitions of another calendar are published.
     """
     from evergreen.ingest import batches
-    from evergreen.lake import staging
+    from evergreen.lake import calendars, staging
 
     partition = run.interval.partition
+    calendars.claim(run.spec)
     staging.clean(run.spec.name)
     sources: dict[str, Batch] = {}
     for name in run.spec.sources:
@@ -57,14 +59,14 @@ def extract(run: DatasetRun) -> Extracted:
 
 
 def awaited(run: DatasetRun, now: datetime) -> list[str]:
-    """Batches of the run's day that may still grow: what a scheduled `extract`
+    """Batches of the run's interval that may still grow: what a scheduled `extract`
     waits for, as it does for missing ones."""
     return rules.growing(run.spec, run.as_of, now)
 
 
 def publish(run: DatasetRun, validated: Validated) -> Published:
     """Replace the interval's partition of every raw and quarantine table, then
-    record the day in the catalogue.
+    record the interval in the catalogue.
 
     Raises:
         RowsUnaccounted: rows in are not rows published plus rows quarantined; nothing is written.

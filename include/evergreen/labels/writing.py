@@ -40,7 +40,7 @@ def write(spec: ModelSpec, spans: Sequence[rules.Span]) -> dict[str, WrittenLabe
                         log.info("%s: %d of %d requests have no outcome", partition, without, without + table.num_rows)
     raise WriteConflict(
         f"publishing the labels of {spec.model}",
-        found=f"other runs changed the days that they look back at {_ATTEMPTS} times meanwhile",
-        expected="published days that hold still for a moment",
+        found=f"other runs changed the partitions that they look back at {_ATTEMPTS} times meanwhile",
+        expected="published partitions that hold still for a moment",
         next_step="none: the task is retried by itself",
     )

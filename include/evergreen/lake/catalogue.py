@@ -28,7 +28,7 @@ class Entry:
     model: str  # the dataset's name; of labels and predictions the model's
     layer: str  # the layer of the lake, such as `raw`; `online` for what the online store has of a feature view
     name: str  # the table in its layer: a source, a feature view, a label
-    partition: str  # the interval's day, such as `2026-01-05`
+    partition: str  # the interval's key, such as `2026-01-05`
     rows: int  # number of rows
     content_hash: str  # digest of the rows, whatever their order
     inputs_hash: str | None  # digest of all that it was computed from; null: it came from outside

@@ -40,13 +40,13 @@ from evergreen.spec.schema import ModelSpec
 log = logging.getLogger(__name__)
 
 BY_INTERVAL: tuple[LoopName, ...] = ("ingest", "train", "monitor")  # the loops that work on intervals
-OF_EVERY_DAY = (
+OF_EVERY_INTERVAL = (
     ConnectionUnknown,
     DiskFull,
     RequestRefused,
     ServiceUnavailable,
     SpecError,
-)  # no other day would fare better
+)  # no other interval would fare better
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,8 @@ def run_days(
 ) -> Iterator[tuple[Interval, Results | Exception]]:
     """Run a loop for one interval after the other: of each, its results, or the error that it ended with.
 
-    A bad day costs only itself. The days end early where the later ones need the same: a service, a disk, a connection;
-    and of the monitor, each of whose windows counts those before it.
+    A bad interval costs only itself. They end early where the later ones need the same: a service, a disk, a
+    connection; and of the monitor, each of whose windows counts those before it.
 
     Raises:
         RunError: there is no such step; nothing has run.
@@ -122,10 +122,10 @@ def _one_by_one(
         outcome: Results | Exception
         try:
             outcome = run(of(spec, interval), loop, first, last)
-        except Exception as error:  # noqa: BLE001 - whatever a day ends with, the caller tells it, and the next days are worked on
+        except Exception as error:  # noqa: BLE001 - whatever one ends with, the caller tells it, and the next ones are worked on
             outcome = error
         yield interval, outcome
-        if isinstance(outcome, OF_EVERY_DAY) or (loop == "monitor" and isinstance(outcome, Exception)):
+        if isinstance(outcome, OF_EVERY_INTERVAL) or (loop == "monitor" and isinstance(outcome, Exception)):
             return
 
 
@@ -208,7 +208,7 @@ def _started(this: AnyRun, wanted: Result) -> Run:
     conf = wanted.conf
     return Run(
         this.spec,
-        Interval.before(conf.as_of),
+        this.spec.calendar.until(conf.as_of),
         run_id=wanted.run_id,
         reason=conf.reason,
         decision_id=conf.decision_id,

@@ -66,7 +66,7 @@ def ingest(
                 return
             for work in wait(working, return_when=FIRST_COMPLETED).done:
                 outcome = _outcome(work, spec, width)
-                if isinstance(outcome, (*inline.OF_EVERY_DAY, WorkerGone)):
+                if isinstance(outcome, (*inline.OF_EVERY_INTERVAL, WorkerGone)):
                     waiting = iter(())
                 yield working.pop(work), outcome
     finally:

@@ -16,8 +16,8 @@ from evergreen.spec.schema import ModelSpec
 
 
 def read(spec: ModelSpec, partitions: Sequence[str], version: int | None = None) -> pd.DataFrame | None:
-    """The predictions of some days, as of a version of their table or now; one that was made for another kind of label
-    is null. None: there are none yet."""
+    """The predictions of some intervals, as of a version of their table or now; one that was made for another kind of
+    label is null. None: there are none yet."""
     table = tables.read(PREDICTIONS.of(spec.model), partitions, version)
     if table is None:
         return None

@@ -10,7 +10,6 @@ from datetime import datetime
 
 from evergreen.handovers.monitor import Collected, Performance
 from evergreen.history.events import MadeFrom
-from evergreen.interval import DAY
 from evergreen.lake import catalogue, publications
 from evergreen.lake.publications import Inputs, Publication
 from evergreen.lake.schema import FEATURES, LABELS, PREDICTIONS, TableId
@@ -43,14 +42,13 @@ def of_decision(
         changed_at: since when the labels were counted; None: they were not.
     """
     spec, interval = run.spec, run.interval
-    window = interval.end - spec.monitoring.window // DAY * DAY
-    scored = spec.asking.logged(interval.end - spec.label.horizon)
-    first = min(window.date().isoformat(), *scored)
+    calendar, scored = spec.calendar, spec.asking.logged(interval)
+    first = min(calendar.back(interval, spec.window)[0].partition, *scored)
     read = {}
     if collected.table_version is not None:
         read[PREDICTIONS.of(spec.model)] = (collected.table_version, first, interval.partition)
     if performance.labels_version is not None:
-        since = min(scored) if changed_at is None else min(changed_at.date().isoformat(), *scored)
+        since = min(scored) if changed_at is None else min(calendar.interval_of(changed_at).partition, *scored)
         until = max(scored) if changed_at is None else _LAST
         read[LABELS.of(spec.model, spec.label.name)] = (performance.labels_version, since, until)
     parts = {str(table): made_from(table, *given, run.as_of) for table, given in read.items()}

@@ -26,7 +26,7 @@ JOINED = "; "  # between the reasons of a decision, where they are one text
 class Findings:
     """One window of predictions, compared with what the version that made them was trained on."""
 
-    start: datetime  # of the interval, which is the window's newest day
+    start: datetime  # of the interval, which is the window's newest
     end: datetime
     version: int | None  # that made most of the interval's predictions; None: no predictions
     champion: int | None  # that should have made them; None: there was none yet
@@ -184,7 +184,7 @@ def decide(spec: ModelSpec, window: Assessment, labels: Labels | None, evidence:
         )
     else:
         action, reason = _act(spec, window, labels)
-        reasons = [*window.deviations, f"since {changed_at:%Y-%m-%d}", reason]
+        reasons = [*window.deviations, f"since {spec.calendar.shown(changed_at)}", reason]
     triggers = action == "retrain" and not window.late
     if action == "retrain" and not triggers:
         reasons.append("a newer window was decided already: recorded, triggers nothing")
@@ -205,18 +205,16 @@ def decide(spec: ModelSpec, window: Assessment, labels: Labels | None, evidence:
 
 def _act(spec: ModelSpec, window: Assessment, labels: Labels | None) -> tuple[Action, str]:
     """What to do about a believed change: brakes first, then whether there is enough to learn from."""
-    bounds, end = spec.monitoring, window.findings.end
+    bounds, end, calendar = spec.monitoring, window.findings.end, spec.calendar
     retrained = [decision.end for decision in window.earlier if decision.triggers]
-    first = len(window.streak) == bounds.persistence  # the owner hears of it once, not every day
-    if retrained and end - max(retrained) < bounds.cooldown:
-        until = max(retrained) + bounds.cooldown
-        return ("alert" if first else "none"), f"cooldown: nothing is retrained before {until:%Y-%m-%d}"
-    recent = [moment for moment in retrained if end - moment < BUDGET_PERIOD]
+    first = len(window.streak) == bounds.persistence  # the owner hears of it once, not with every window
+    cooled = calendar.later(max(retrained), bounds.cooldown) if retrained else end
+    if end < cooled:
+        return ("alert" if first else "none"), f"cooldown: nothing is retrained before {calendar.shown(cooled)}"
+    recent = [moment for moment in retrained if end < calendar.later(moment, BUDGET_PERIOD)]
     if len(recent) >= bounds.budget:
-        last = max(retrained)
         alerted = any(  # an alert within the cooldown said that retraining goes on after it
-            each.action == "alert" and each.start in window.streak and each.end - last >= bounds.cooldown
-            for each in window.earlier
+            each.action == "alert" and each.start in window.streak and each.end >= cooled for each in window.earlier
         )
         used_up = f"budget: {len(recent)} retrainings in {BUDGET_PERIOD.days} days (at most {bounds.budget})"
         return ("none" if alerted else "alert"), used_up

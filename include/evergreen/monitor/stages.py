@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from evergreen.errors import StageSkipped, TransientError
 from evergreen.handovers.handover import finite
 from evergreen.handovers.monitor import Alerted, Collected, Conf, Decided, Drift, Performance, Quality, Retraining
-from evergreen.interval import DAY
 from evergreen.lake.schema import LABELS, PREDICTIONS
 from evergreen.monitor import rules
 from evergreen.run import Run
@@ -30,6 +29,7 @@ from evergreen.status.rules import age_text, is_stale
 if TYPE_CHECKING:
     import pandas as pd
 
+    from evergreen.interval import Interval
     from evergreen.registry.records import Candidate
 
 log = logging.getLogger(__name__)
@@ -41,12 +41,13 @@ def collect(run: Run) -> Collected:
 
     import pyarrow as pa
 
-    from evergreen.lake import catalogue, partitions, space
+    from evergreen.lake import calendars, catalogue, partitions, space
     from evergreen.monitor import origins
     from evergreen.serve import predictions
     from evergreen.status import facts
 
     spec, partition = run.spec, run.interval.partition
+    calendars.check(spec.datasets.values())
     logged = predictions.between(spec.model, run.interval.start, run.interval.end)
     key, features = KINDS[spec.entity.type], {name: KINDS[kind] for name, kind in spec.feature_types.items()}
     schema = pa.schema(
@@ -103,8 +104,8 @@ def quality(run: Run, collected: Collected) -> Quality:
 
     if collected.version is None:
         return Quality(missing={})
-    # Of the interval alone: a sensor that fails is an incident of its day, not of a week.
-    missing = comparison.missing(_window(run, collected, 1), _reference(run, collected.version))
+    # Of the interval alone: a sensor that fails is an incident of its own interval, not of a whole window.
+    missing = comparison.missing(_window(run, collected, [run.interval]), _reference(run, collected.version))
     for name, share in missing.items():
         if share > run.spec.monitoring.missing_share:
             log.warning("%s: nulls grew by %.0f %% of the rows", name, 100 * share)
@@ -118,8 +119,8 @@ def drift(run: Run, collected: Collected) -> Drift:
     if collected.version is None or collected.rows == 0:
         log.info("No predictions in the window: nothing to compare")
         return Drift(distances={}, prediction=None, classes={}, report=None)
-    days = run.spec.monitoring.window // DAY
-    window, reference = _window(run, collected, days), _reference(run, collected.version)
+    intervals = run.spec.calendar.back(run.interval, run.spec.window)
+    window, reference = _window(run, collected, intervals), _reference(run, collected.version)
     measured = comparison.distances(run.spec, window, reference)
     distances = {name: distance for name, distance in measured.items() if finite(distance) is not None}
     for name in measured.keys() - distances.keys():
@@ -285,14 +286,13 @@ def _champion(run: Run) -> int | None:
     return story.champion_as_of(ledger.entries(run.spec.model, *story.MOVES), run.as_of)
 
 
-def _window(run: Run, collected: Collected, days: int) -> pd.DataFrame:
-    """The predictions of the interval and the days before it: the interval's by its version; of earlier days all
+def _window(run: Run, collected: Collected, intervals: Sequence[Interval]) -> pd.DataFrame:
+    """The predictions of some intervals, the last of which is the run's: its own by its version; of earlier ones all
     features, and the version's own predictions (others' are null), so that a version that has just begun to serve has a
     whole window too."""
     from evergreen.monitor import live
 
-    wanted = [(run.interval.start - number * DAY).date().isoformat() for number in range(days)]
-    frame = live.read(run.spec, wanted, collected.table_version)
+    frame = live.read(run.spec, [interval.partition for interval in intervals], collected.table_version)
     assert frame is not None
     own = frame["version"] == collected.version
     answered = frame[own | (frame[PARTITION] != collected.partition)]
@@ -307,9 +307,9 @@ def _matured(run: Run, collected: Collected, labels_version: int | None) -> pd.D
     from evergreen.monitor import live
 
     spec = run.spec
-    days = spec.asking.logged(run.interval.end - spec.label.horizon)
-    made = live.read(spec, days, collected.table_version)
-    known = tables.read(LABELS.of(spec.model, spec.label.name), days, labels_version)
+    partitions = spec.asking.logged(run.interval)
+    made = live.read(spec, partitions, collected.table_version)
+    known = tables.read(LABELS.of(spec.model, spec.label.name), partitions, labels_version)
     if made is None or known is None:
         return None
     labels = known.to_pandas()
@@ -344,7 +344,7 @@ def _labels_since(run: Run, changed_at: datetime, version: int | None) -> rules.
     moments = labels[EVENT], labels[KNOWN_AT]
     learn = list(labels[EVENT][parts.learns(*moments)])
     evaluate = 0 if parts.evaluate_from < changed_at else int(parts.evaluates(*moments).sum())
-    return rules.Labels(len(learn), evaluate, len(folds(learn, spec.asking.label_delay, spec.split.folds)))
+    return rules.Labels(len(learn), evaluate, len(folds(learn, spec.asking.known_before, spec.split.folds)))
 
 
 def _reference(run: Run, version: int) -> pd.DataFrame:

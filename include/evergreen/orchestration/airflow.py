@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG, Asset, BaseOperator, Param, get_parsing_context
@@ -36,6 +36,7 @@ from evergreen.settings import settings
 from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.load import load
 from evergreen.spec.mistakes import Mistake, spec_error
+from evergreen.spec.schedule import Schedule
 from evergreen.spec.schema import ModelSpec
 from evergreen.validate import stages as validation
 
@@ -45,27 +46,15 @@ INGEST_POOL = "evergreen_ingest"
 TRAINING_POOL = "evergreen_training"
 ROLLBACK_POOL = "evergreen_rollback"
 
-_PARTITION = Param(
-    None,
-    type=["null", "string"],
-    format="date",
-    title="Partition",
-    description=(
-        "The day to work on (UTC). Empty: the day that the logical date begins; where that is now, or empty too, the "
-        "newest complete day. Leave it empty in a backfill: its dates say the days."
-    ),
-)
 _PARAMS: dict[LoopName, dict[str, Param]] = {
-    "ingest": {"partition": _PARTITION},
-    "monitor": {"partition": _PARTITION},
     "train": {
         "as_of": Param(
             None,
             type=["null", "string"],
             title="As of",
             description=(
-                "The moment the training may know about, as 2026-01-31T00:00:00Z. Empty: the end of the day that the "
-                "logical date begins; where that is now, or empty too, of the newest complete day."
+                "The moment the training may know about, as 2026-01-31T00:00:00Z. Empty: the end of the interval that "
+                "the logical date begins; where that is now, or empty too, of the newest complete one."
             ),
         ),
         "reason": Param(
@@ -85,7 +74,6 @@ _PARAMS: dict[LoopName, dict[str, Param]] = {
         ),
     },
     "correct": {
-        "partition": _PARTITION,
         "reason": Param(
             None,
             type=["null", "string"],
@@ -123,8 +111,8 @@ _TRIAGE: dict[LoopName, str] = {
         "whose candidate was not better. Clear the failed task to go on: finished trials and versions are not made "
         "again."
     ),
-    "monitor": "While this is red, nothing watches for drift; serving goes on. After repairing a day, clear its "
-    "run and the runs of all later days, oldest first. Only the newest window can trigger a training.",
+    "monitor": "While this is red, nothing watches for drift; serving goes on. After repairing an interval, "
+    "clear its run and the runs of all later ones, oldest first. Only the newest window can trigger a training.",
     "correct": (
         "While this is red, the interval is what it was, or what an ingestion killed halfway leaves; the champion goes "
         "on serving. Read the last line of the failed task's log. Clear the failed task with what comes after it, or "
@@ -136,7 +124,7 @@ _TRIAGE: dict[LoopName, str] = {
     ),
 }
 _LIMITS: dict[LoopName, dict[str, Any]] = {
-    # Days are independent of one another; four side by side fill two cores. (A backfill brings a limit of its own.)
+    # Intervals are independent of one another; four side by side fill two cores. A backfill has a limit of its own.
     "ingest": {"max_active_runs": 4, "dagrun_timeout": timedelta(hours=2)},
     # One training and one decision at a time: each looks at what the one before it left.
     "train": {"max_active_runs": 1, "dagrun_timeout": timedelta(hours=12)},
@@ -285,10 +273,10 @@ def _dag(spec: DatasetSpec | ModelSpec, wired: Loop, story: str = "", users: Seq
         dag_id=dag_id(spec.name, name),
         description=f"{spec.name}: {wired.about}",
         schedule=_timetable(spec, name),
-        start_date=datetime.combine(spec.first_day, datetime.min.time(), UTC),
+        start_date=spec.first_interval.start,
         catchup=False,  # from the start date on; what the timetable catches up begins at the last run
         deadline=of_late(spec, name),
-        params=_PARAMS[name],
+        params=_params(spec, name),
         tags=["evergreen", spec.name, name],
         doc_md=_doc(spec, wired, story),
         on_failure_callback=of_timeouts(spec) or None,
@@ -310,17 +298,39 @@ def _dag(spec: DatasetSpec | ModelSpec, wired: Loop, story: str = "", users: Seq
 def _timetable(spec: DatasetSpec | ModelSpec, name: LoopName) -> IntervalsUntil | None:
     if name in BY_HAND:
         return None
-    # A training knows the data of all days before it: of those that were missed, the newest is enough.
-    catch_up = spec.schedule.catch_up and name != "train"
-    return IntervalsUntil(getattr(spec.schedule, name), spec.last_day, catch_up=catch_up)
+    if name == "train" and isinstance(spec.schedule, Schedule):
+        # It knows the data of all intervals before it: of those that were missed, the newest is enough.
+        return IntervalsUntil(spec.schedule.train, spec.last_day, calendar=spec.calendar)
+    return IntervalsUntil(None, spec.last_day, calendar=spec.calendar, catch_up=spec.schedule.catch_up)
+
+
+def _params(spec: DatasetSpec | ModelSpec, name: LoopName) -> dict[str, Param]:
+    """The fields of the form that triggers a run."""
+    if name in ("train", "rollback"):
+        return _PARAMS[name]
+    options: dict[str, Any] = {"format": "date"} if spec.calendar.every in ("day", "week") else {}  # a date picker
+    partition = Param(
+        None,
+        type=["null", "string"],
+        title="Partition",
+        description=(
+            f"The interval to work on: {spec.calendar}. Empty: the one that the logical date begins; where that is "
+            "now, or empty too, the newest complete one. Leave it empty in a backfill: its dates say the intervals."
+        ),
+        **options,
+    )
+    return {"partition": partition} | _PARAMS.get(name, {})
 
 
 def _limits(spec: DatasetSpec | ModelSpec, name: LoopName) -> dict[str, Any]:
-    """What a run may wait for is no part of the time that it may take."""
-    waits = timedelta()
+    """What a run may wait for is no part of the time that it may take; nor do those that wait for an interval keep
+    later ones from running side by side."""
+    limits, waits = dict(_LIMITS[name]), timedelta()
     if name not in BY_HAND:
         waits = max(map(delay, spec.datasets.values())) + spec.schedule.wait
-    return _LIMITS[name] | {"dagrun_timeout": _LIMITS[name]["dagrun_timeout"] + waits}
+    if name == "ingest":
+        limits["max_active_runs"] += waits // spec.calendar.shortest
+    return limits | {"dagrun_timeout": limits["dagrun_timeout"] + waits}
 
 
 def _doc(spec: DatasetSpec | ModelSpec, wired: Loop, story: str) -> str:

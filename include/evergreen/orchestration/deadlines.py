@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import BaseDeadlineReference, DeadlineAlert
 
+from evergreen.calendar import Calendar
 from evergreen.ingest.rules import delay
 from evergreen.interval import Interval
 from evergreen.loops.wire import BY_HAND, LoopName
@@ -37,6 +38,7 @@ class IntervalComplete(BaseDeadlineReference):
     """
 
     delay: timedelta = timedelta()  # from the interval's end until its last batch is complete
+    calendar: Calendar | None = None  # whose intervals the runs are of; None: of a schedule's own
     required_kwargs = frozenset({"dag_id", "run_id"})  # what Airflow hands to `_evaluate_with`
 
     def _evaluate_with(self, *, session: Session, dag_id: str, run_id: str) -> datetime | None:
@@ -50,17 +52,19 @@ class IntervalComplete(BaseDeadlineReference):
 
     def begins(self, kind: str, start: datetime, end: datetime, now: datetime) -> datetime | None:
         """The moment, of a run of this kind over `[start, end)` that is made now."""
-        caught_up = overtaken(Interval(start, end), now)
+        caught_up = overtaken(Interval(start, end), now, self.calendar)
         return None if kind != "scheduled" or caught_up else max(end + self.delay, now)
 
     def serialize_reference(self) -> dict[str, Any]:
         """As Airflow stores it with the DAG."""
-        return {**super().serialize_reference(), "delay": self.delay.total_seconds()}
+        calendar = None if self.calendar is None else [self.calendar.every, self.calendar.zone]
+        return {**super().serialize_reference(), "delay": self.delay.total_seconds(), "calendar": calendar}
 
     @classmethod
     def deserialize_reference(cls, reference_data: dict[str, Any]) -> IntervalComplete:
-        """From what `serialize_reference` returned."""
-        return cls(timedelta(seconds=reference_data["delay"]))
+        """From what `serialize_reference` returned; of the release before, without `calendar`."""
+        calendar = reference_data.get("calendar")
+        return cls(timedelta(seconds=reference_data["delay"]), None if calendar is None else Calendar(*calendar))
 
 
 def of_late(spec: DatasetSpec | ModelSpec, loop: LoopName) -> DeadlineAlert | None:
@@ -68,7 +72,7 @@ def of_late(spec: DatasetSpec | ModelSpec, loop: LoopName) -> DeadlineAlert | No
     if loop in BY_HAND:
         return None
     return DeadlineAlert(
-        reference=IntervalComplete(max(map(delay, spec.datasets.values()))),
+        reference=IntervalComplete(max(map(delay, spec.datasets.values())), None if loop == "train" else spec.calendar),
         interval=getattr(spec.schedule.late, loop),
         callback=AsyncCallback(notify.late, {"name": spec.name, "of": LOOPS[loop].of}),
         name=f"{spec.name} {loop} is late",

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from evergreen.calendar import UTC_DAYS
+from evergreen.calendar import Calendar
 from evergreen.errors import RunError
-from evergreen.interval import CALENDAR, DAY, Interval, in_utc
+from evergreen.interval import CALENDAR, FIRST_DAY, LAST_DAY, Interval, in_utc
 from evergreen.loops.wire import LoopName
 from evergreen.orchestration.connections import connection_uri
 from evergreen.quoting import shown
 from evergreen.run import AnyRun, DatasetRun, Run
-from evergreen.spec.dataset import DatasetSpec
+from evergreen.spec.dataset import DatasetSpec, Dated
 from evergreen.spec.schema import ModelSpec
 
 _CLOCKS_APART = timedelta(minutes=5)  # the scheduler's and a worker's, at most
@@ -30,13 +30,13 @@ def run_of(spec: DatasetSpec | ModelSpec, loop: LoopName, context: Mapping[str, 
             days of data, or has not ended.
     """
     dag_run, params = context["dag_run"], context["params"]
-    interval = interval_of(spec.name, loop, dag_run, params, spec.last_day)
+    interval = interval_of(spec.name, loop, dag_run, params, spec)
     if loop != "rollback":
-        check_day(
+        check_interval(
             spec,
             interval,
             f"identifying run {dag_run.run_id} of {spec.name}",
-            "trigger the run again and name the day: `partition` for ingest, correct and monitor, `as_of` for train",
+            "trigger the run again and name the interval: `as_of` for train, `partition` for the others",
         )
     if loop == "correct" and not params["dry_run"] and not (params.get("reason") or "").strip():
         raise RunError(
@@ -60,13 +60,11 @@ def run_of(spec: DatasetSpec | ModelSpec, loop: LoopName, context: Mapping[str, 
     return Run(spec, interval, **options)
 
 
-def interval_of(
-    name: str, loop: LoopName, dag_run: Any, params: Mapping[str, Any], last_day: date | None = None
-) -> Interval:
+def interval_of(name: str, loop: LoopName, dag_run: Any, params: Mapping[str, Any], data: Dated) -> Interval:
     """The interval that a run works on: of these, the first that it has.
 
-    1. What its params name: `partition`, or the day before `as_of`.
-    2. Its data interval, where that begins with its logical date. Of a long one (a training's week), the last day.
+    1. What its params name: `partition`, or the interval before `as_of`.
+    2. Its data interval, where that begins with its logical date. Of a long one (a training's week), the last interval.
     3. The interval that begins with its logical date.
     4. The newest complete interval, as of when it was made: where it has no logical date, or only that of the moment.
 
@@ -76,13 +74,13 @@ def interval_of(
     Args:
         name: the dataset's or model's.
         params: the run's params, or its conf alone.
-        last_day: the last day of data; "newest" and a training ask for nothing after it.
+        data: what its calendar and its last day are; "newest" and a training ask for nothing after the last interval.
 
     Raises:
         RunError: the params cannot be read; a backfill names a partition; the logical date begins no interval.
     """
     doing = f"identifying run {dag_run.run_id} of {name}"
-    if named := _named(name, params):
+    if named := _named(name, params, data.calendar):
         if kind(dag_run) == "backfill":
             key = "as_of" if params.get("as_of") else "partition"
             raise RunError(
@@ -94,10 +92,10 @@ def interval_of(
         return named
     logical_date: datetime | None = None if loop == "rollback" else dag_run.logical_date
     try:
-        newest = newest_complete(dag_run.run_after, last_day)
+        newest = data.newest_complete(dag_run.run_after)
         if logical_date is None:
             return newest
-        dated = UTC_DAYS.interval_of(logical_date)
+        dated = data.calendar.interval_of(logical_date)
     except ValueError as error:
         raise RunError(
             doing,
@@ -108,11 +106,10 @@ def interval_of(
     if kind(dag_run) == "manual" and _of_the_moment(dag_run, dated):
         return newest
     if loop == "train" and dag_run.data_interval_start == logical_date:
-        start, end = dag_run.data_interval_start, dag_run.data_interval_end
-        dated = Interval(max(start, end - DAY), end)
-        return dated if last_day is None else min(dated, Interval.of_day(last_day))
+        dated, last = data.calendar.until(dag_run.data_interval_end), data.last_interval
+        return dated if last is None else min(dated, last)
     if dated.start != logical_date:
-        following = UTC_DAYS.after(dated)
+        following = data.calendar.after(dated)
         raise RunError(
             doing,
             found=f"logical date {in_utc(logical_date):%Y-%m-%dT%H:%M:%SZ}, which begins no interval",
@@ -122,30 +119,24 @@ def interval_of(
     return dated
 
 
-def newest_complete(now: datetime, last_day: date | None) -> Interval:
-    """The newest interval that has ended by now, and none after the last day of data."""
-    newest = UTC_DAYS.newest_complete(now)
-    return newest if last_day is None else min(newest, Interval.of_day(last_day))
-
-
 def _of_the_moment(dag_run: Any, dated: Interval) -> bool:
     """Whether a logical date is that of the moment when the run was made, and names no interval."""
     apart = abs(dag_run.run_after - dag_run.logical_date)
     return bool(apart <= (_BY_CHANCE if dated.start == dag_run.logical_date else _FORM_OPEN))
 
 
-def check_day(spec: DatasetSpec | ModelSpec, interval: Interval, doing: str, next_step: str) -> None:
-    """Raises `RunError` when an interval lies outside the days of data, or has not ended."""
-    if not spec.first_day <= interval.start.date() <= (spec.last_day or date.max):
+def check_interval(spec: DatasetSpec | ModelSpec, interval: Interval, doing: str, next_step: str) -> None:
+    """Raises `RunError` when an interval lies outside of those with data, or has not ended."""
+    first, last = spec.first_interval, spec.last_interval
+    if interval.start < first.start or (last is not None and interval.start >= last.end):
+        until = "the newest that has ended" if last is None else last.partition
         raise RunError(
             doing,
             found=f"interval {interval}",
-            expected=(
-                f"a day from {spec.first_day} to {spec.last_day or 'yesterday'} (first_day and last_day of its data)"
-            ),
+            expected=f"{spec.calendar.name}, from {first.partition} to {until} (first_day and last_day of its data)",
             next_step=next_step,
         )
-    # A decision about a day to come would stand before those about all days until then.
+    # A decision about an interval to come would stand before those about all others until then.
     now = datetime.now(UTC)
     if interval.end > now + _CLOCKS_APART:
         raise RunError(
@@ -156,17 +147,17 @@ def check_day(spec: DatasetSpec | ModelSpec, interval: Interval, doing: str, nex
         )
 
 
-def _named(name: str, params: Mapping[str, Any]) -> Interval | None:
+def _named(name: str, params: Mapping[str, Any], calendar: Calendar) -> Interval | None:
     if as_of := _moment(name, "as_of", params.get("as_of")):
         try:
-            return Interval.before(as_of)
+            return calendar.until(as_of)
         except ValueError as error:
             raise _unreadable(name, "as_of", str(params["as_of"]), f"the end of {CALENDAR}") from error
     if partition := params.get("partition"):
         try:
-            return UTC_DAYS.at(partition)
+            return calendar.at(partition)
         except (TypeError, ValueError) as error:
-            raise _unreadable(name, "partition", partition, f"{CALENDAR}, as YYYY-MM-DD") from error
+            raise _unreadable(name, "partition", partition, f"{calendar}, from {FIRST_DAY} to {LAST_DAY}") from error
     return None
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from evergreen.errors import CalendarChanged
 from evergreen.interval import Interval
 from evergreen.orchestration import notify
 from evergreen.orchestration.identity import dag_id, kind
@@ -36,7 +37,7 @@ def look(run: AnyRun, context: Mapping[str, Any]) -> None:
     from evergreen.status import alarms
 
     now = datetime.now(UTC)
-    if kind(context["dag_run"]) != "scheduled" or rules.overtaken(run.interval, now):
+    if kind(context["dag_run"]) != "scheduled" or rules.overtaken(run.interval, now, run.spec.calendar):
         return
     for spec, loop, missing in _missing(run, now):
         if missing:
@@ -55,7 +56,12 @@ def _missing(run: AnyRun, now: datetime) -> Iterator[tuple[DatasetSpec | ModelSp
         yield dataset, "ingest", facts.ingested(dataset, now).intervals["missing"]
     for model in load(settings().models, settings().data).valid_models:
         if model.datasets.keys() & run.spec.datasets.keys():
-            yield model, "monitor", facts.monitored(model, now).intervals["missing"]
+            try:
+                missing = facts.monitored(model, now).intervals["missing"]
+            except CalendarChanged as error:  # of another dataset of that model, whose own runs fail by it
+                log.warning("%s", error)
+            else:
+                yield model, "monitor", missing
 
 
 def _tell(

@@ -1,4 +1,4 @@
-"""What a run works on, as a note in the UI: the ids that Airflow makes name another day."""
+"""What a run works on, as a note in the UI: the ids that Airflow makes name another moment."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def of(dag_run: DagRun) -> str | None:
         return None
     name, _, loop = dag_run.dag_id.rpartition("__")
     try:
-        interval = interval_of(name, cast(LoopName, loop), dag_run, dag_run.conf or {}, timetable.last_day)
+        interval = interval_of(name, cast(LoopName, loop), dag_run, dag_run.conf or {}, timetable)
     except RunError:
         return None
     return f"as of {interval.as_of:%Y-%m-%dT%H:%MZ}" if loop == "train" else f"{interval.partition} ({interval})"

@@ -1,8 +1,8 @@
-"""When the loops of a model run by themselves."""
+"""When the loops of datasets and models run by themselves."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction
@@ -10,10 +10,15 @@ from airflow.timetables.interval import CronDataIntervalTimetable
 from airflow.utils.types import DagRunType
 from pendulum import DateTime, instance
 
+from evergreen.calendar import UTC_DAYS, Calendar
+from evergreen.spec.dataset import Dated
 
-class IntervalsUntil(CronDataIntervalTimetable):
-    """The intervals of a cron expression in UTC, none of which starts after the last day, where there is one;
-    registered by plugins/timetables.py.
+_NOT_ASKED = "0 0 * * *"  # Airflow's class wants a cron, also where the calendar answers in its place
+
+
+class IntervalsUntil(CronDataIntervalTimetable, Dated):
+    """The intervals of a calendar, or of a cron expression in its zone, none of which starts after the last day, where
+    there is one; registered by plugins/timetables.py.
 
     The first scheduled run is of the newest interval: history is a backfill. From then on none is left out where
     `catch_up` says so. The DAG's own `catchup` would begin at its start date, and an unpaused DAG with years of it.
@@ -22,17 +27,53 @@ class IntervalsUntil(CronDataIntervalTimetable):
     now, and Airflow makes no task for a run after the end date, which then is green at once.
     """
 
-    def __init__(self, cron: str, last_day: date | None, *, catch_up: bool = False) -> None:
-        super().__init__(cron, timezone="UTC")
+    def __init__(
+        self, cron: str | None, last_day: date | None, *, calendar: Calendar = UTC_DAYS, catch_up: bool = False
+    ) -> None:
+        super().__init__(cron or _NOT_ASKED, timezone=calendar.zone)
+        self.calendar = calendar
         self.last_day = last_day
+        self._cron = cron
         self._catch_up = catch_up
+        if cron is None:
+            self.description = f"Every {calendar.every} ({calendar.zone})"
+
+    @property
+    def summary(self) -> str:
+        """What the UI shows as the schedule."""
+        return f"{self._cron or 'every ' + self.calendar.every} ({self.calendar.zone})"
+
+    def _get_next(self, current: DateTime) -> DateTime:
+        if self._cron is not None:
+            by_cron: DateTime = super()._get_next(current)
+            return by_cron
+        return instance(self.calendar.interval_of(current).end)
+
+    def _get_prev(self, current: DateTime) -> DateTime:
+        if self._cron is not None:
+            by_cron: DateTime = super()._get_prev(current)
+            return by_cron
+        return instance(self.calendar.interval_of(current - datetime.resolution).start)
+
+    def _align_to_next(self, current: DateTime) -> DateTime:
+        if self._cron is not None:
+            by_cron: DateTime = super()._align_to_next(current)
+            return by_cron
+        interval = self.calendar.interval_of(current)
+        return instance(interval.start if interval.start == current else interval.end)
+
+    def _align_to_prev(self, current: DateTime) -> DateTime:
+        if self._cron is not None:
+            by_cron: DateTime = super()._align_to_prev(current)
+            return by_cron
+        return instance(self.calendar.interval_of(current).start)
 
     def next_dagrun_info(
         self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
     ) -> DagRunInfo | None:
         """The next scheduled run; None after the last day."""
-        if self.last_day is not None:
-            last = instance(datetime.combine(self.last_day, datetime.max.time(), UTC))
+        if self.last_interval is not None:
+            last = instance(self.last_interval.end - datetime.resolution)
             latest = last if restriction.latest is None else min(last, restriction.latest)
             restriction = restriction._replace(latest=latest)
         if self._catch_up and last_automated_data_interval is not None:
@@ -64,13 +105,16 @@ class IntervalsUntil(CronDataIntervalTimetable):
     def serialize(self) -> dict[str, Any]:
         """Its arguments, as Airflow stores them with the DAG."""
         return {
-            "cron": self._expression,
+            "cron": self._cron,
             "last_day": self.last_day and self.last_day.isoformat(),
             "catch_up": self._catch_up,
+            "every": self.calendar.every,
+            "zone": self.calendar.zone,
         }
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> IntervalsUntil:
-        """From what `serialize` returned; of the release before, without `catch_up`."""
+        """From what `serialize` returned; of a release before, without calendar or `catch_up`."""
         last_day = data["last_day"] and date.fromisoformat(data["last_day"])
-        return cls(data["cron"], last_day, catch_up=data.get("catch_up", False))
+        calendar = Calendar(data["every"], data["zone"]) if "every" in data else UTC_DAYS
+        return cls(data["cron"], last_day, calendar=calendar, catch_up=data.get("catch_up", False))

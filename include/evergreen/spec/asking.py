@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from evergreen.interval import DAY
+from evergreen.interval import DAY, Interval
 from evergreen.spec.columns import EVENT, FEATURES_AT
 from evergreen.spec.kinds import KINDS, FeatureType, KindName
 
@@ -30,8 +30,10 @@ class _Asking(ABC):
     named_by_request: ClassVar[bool]
     """Whether who asks names the entities; else a source's rows do."""
 
-    longest_lead: ClassVar[timedelta]
-    """How long before the interval that its row belongs to a prediction may be asked for."""
+    @property
+    @abstractmethod
+    def longest_lead(self) -> timedelta:
+        """How long before the interval that its row belongs to a prediction may be asked for."""
 
     @property
     @abstractmethod
@@ -57,6 +59,10 @@ class _Asking(ABC):
     @abstractmethod
     def label_delay(self) -> timedelta:
         """From the moment of a prediction until its label is known, at most."""
+
+    @abstractmethod
+    def known_before(self, moment: datetime) -> datetime:
+        """The labels of predictions until the moment that is returned are all known by `moment`."""
 
     @property
     @abstractmethod
@@ -84,11 +90,15 @@ class _Asking(ABC):
         nullable = {name: KINDS[kind].sent | None for name, kind in {**self.spec.keys, **self.inputs}.items()}
         return nullable | {self.spec.entity.key: KINDS[self.spec.entity.type].sent}
 
-    def logged(self, cutoff: datetime) -> list[str]:
-        """The partitions of predictions and labels that may hold the predictions
-        of an interval that ends at a cutoff."""
-        first, last = cutoff - DAY - self.longest_lead, cutoff + DAY  # of features a day old, the day after
-        return [(first + number * DAY).date().isoformat() for number in range((last - first) // DAY + 1)]
+    def logged(self, interval: Interval) -> list[str]:
+        """The partitions of predictions and labels that may hold the predictions whose
+        outcomes become known within an interval, and those outcomes."""
+        calendar, horizon = self.spec.calendar, self.spec.label.horizon
+        first = calendar.interval_of(calendar.earlier(interval.start, horizon))
+        last = calendar.earlier(interval.end, horizon)
+        # Features serve for an interval, and if the next ones are late, for another one, or a day.
+        late = calendar.longest + max(calendar.longest, DAY)
+        return [each.partition for each in calendar.touching(first.start - self.longest_lead, last + late)]
 
 
 class EveryInterval(_Asking):
@@ -96,7 +106,10 @@ class EveryInterval(_Asking):
     intervals, and a request names an entity."""
 
     named_by_request = False
-    longest_lead = timedelta(0)
+
+    @property
+    def longest_lead(self) -> timedelta:
+        return timedelta(0)
 
     @property
     def inputs(self) -> Mapping[str, FeatureType]:
@@ -122,10 +135,15 @@ class EveryInterval(_Asking):
     def outcome_keys(self) -> tuple[str, ...]:
         return (self.spec.entity.key, FEATURES_AT)
 
+    def known_before(self, moment: datetime) -> datetime:
+        calendar = self.spec.calendar
+        return calendar.earlier(calendar.newest_complete(moment).end, self.spec.label.horizon)
+
     def stretch(self, length: timedelta, until: datetime) -> tuple[datetime, datetime]:
-        """Of whole days: n days are n moments, so n - 1 days lie between the first and the last."""
-        last = until.replace(hour=0, minute=0, second=0, microsecond=0)
-        return last - length + DAY, last
+        """Of whole intervals: n intervals are n moments, so n - 1 of them lie between the first and the last."""
+        calendar = self.spec.calendar
+        newest = calendar.newest_complete(until)
+        return calendar.back(newest, length)[0].end, newest.end
 
     def alike(self, rows: pd.DataFrame) -> pd.Series[Any]:
         """An entity's rows."""
@@ -143,7 +161,10 @@ class OnRequest(_Asking):
     request: Request
 
     named_by_request = True
-    longest_lead = DAY
+
+    @property
+    def longest_lead(self) -> timedelta:
+        return self.spec.calendar.longest
 
     @property
     def inputs(self) -> Mapping[str, FeatureType]:
@@ -173,19 +194,31 @@ class OnRequest(_Asking):
 
     @property
     def label_delay(self) -> timedelta:
-        return self.longest_lead + DAY + self.spec.label.horizon  # known a horizon after the end of the interval
+        # Known a horizon after the end of the interval.
+        return self.longest_lead + self.spec.calendar.bound + self.spec.label.horizon
 
     @property
     def outcome_keys(self) -> tuple[str, ...]:
         return (self.spec.entity.key,)
 
+    def known_before(self, moment: datetime) -> datetime:
+        calendar, horizon = self.spec.calendar, self.spec.label.horizon
+        # Where a horizon is not of whole intervals, what happens until its end is known when that interval is over.
+        rest = timedelta(0) if calendar.every != "month" else calendar.bound
+        return calendar.earlier(moment, horizon) - self.longest_lead - calendar.bound - rest
+
     def stretch(self, length: timedelta, until: datetime) -> tuple[datetime, datetime]:
-        return until - length, until
+        return self.spec.calendar.earlier(until, length), until
 
     def alike(self, rows: pd.DataFrame) -> pd.Series[Any]:
-        """The requests of a day."""
-        days: pd.Series[Any] = rows[EVENT].dt.strftime("%Y-%m-%d")
-        return days
+        """The requests of a local day, or of an interval that is longer."""
+        calendar = self.spec.calendar
+        local = rows[EVENT].dt.tz_convert(calendar.zone)
+        if calendar.every in ("hour", "day"):
+            names: pd.Series[Any] = local.dt.strftime("%Y-%m-%d")
+        else:
+            names = local.dt.tz_localize(None).dt.to_period("W" if calendar.every == "week" else "M").astype(str)
+        return names
 
     def declaration(self, queries: tuple[str, ...]) -> dict[str, object]:
         (query,) = queries

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 EVENT = "event_timestamp"  # when a row's prediction would have been made, or was asked for
 KNOWN_AT = "known_at"  # when a row became available
-PARTITION = "partition"  # the day that a row belongs to, which the tables are parted by
+PARTITION = "partition"  # the interval that a row belongs to, which the tables are parted by
 BATCH_DIGEST = "batch"  # of a row in quarantine: which batch brought it
 PREDICTION = "prediction"
 # of several classes; a name that no spec can declare, since a feature may be called `probabilities`

@@ -5,12 +5,14 @@ its data declares itself. Frozen, strict, no unknown keys.
 from __future__ import annotations
 
 from abc import abstractmethod
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, PrivateAttr
 
+from evergreen.calendar import UTC_DAYS, Calendar
+from evergreen.interval import Interval
 from evergreen.spec.durations import Delay, Duration
 from evergreen.spec.kinds import ColumnType, FeatureType, KeyType
 from evergreen.spec.mistakes import DATA_FILE, FILE
@@ -54,6 +56,30 @@ class Folder(Declared):
         return path.relative_to(self.folder).as_posix() if path.is_relative_to(self.folder) else str(path)
 
 
+class Dated:
+    """What has data: since a first day, divided by a calendar."""
+
+    if TYPE_CHECKING:
+        calendar: Calendar
+        first_day: date
+        last_day: date | None
+
+    @property
+    def first_interval(self) -> Interval:
+        """The first interval of data; of a model, the first that every dataset has."""
+        return self.calendar.first_of(self.first_day)
+
+    @property
+    def last_interval(self) -> Interval | None:
+        """The last interval of data; None: the data goes on."""
+        return None if self.last_day is None else self.calendar.last_of(self.last_day)
+
+    def newest_complete(self, now: datetime) -> Interval:
+        """The newest interval that has ended by now, and none after the last one of data."""
+        newest, last = self.calendar.newest_complete(now), self.last_interval
+        return newest if last is None else min(newest, last)
+
+
 class Owner(Declared):
     """Who hears of it when a task fails."""
 
@@ -86,7 +112,8 @@ class Source(Declared):
     path: str | None = Field(
         default=None,
         description=(
-            "file below the landing zone; {partition} is the interval's date; * in the last part: all files that match"
+            "file below the landing zone; {partition} is the interval's key, and {year}, {month}, {day}, {hour} are "
+            "parts of it; * in the last part: all files that match"
         ),
     )
     format: Literal["csv", "jsonl", "parquet"] = Field(
@@ -100,7 +127,7 @@ class Source(Declared):
     )
     delimiter: str = Field(default=",", description="delimiter of a csv file; one character")
     history: bool = Field(
-        default=False, description="path is one file for all days; a day takes the rows whose event_time lies in it"
+        default=False, description="path is one file for all intervals; each takes the rows whose event_time lies in it"
     )
     connection: str | None = Field(
         default=None,
@@ -114,8 +141,8 @@ class Source(Declared):
         default=timedelta(0),
         json_schema_extra={"default": "0h"},
         description=(
-            "how long after the end of its day a batch may still grow (late parts, late commits); a scheduled ingest "
-            "does not read before"
+            "how long after the end of its interval a batch may still grow (late parts, late commits); a scheduled "
+            "ingest does not read before"
         ),
     )
     event_time: Name = Field(description="the column that says when a row happened")
@@ -139,7 +166,7 @@ class Freshness(Declared):
     """How old features may be, and what the server answers with older ones. Their age is counted from the end of
     the interval that they were computed for to the moment of the prediction."""
 
-    bound: Duration = Field(description="the greatest age; a day's features serve until the next day's are there")
+    bound: Duration = Field(description="the greatest age; an interval's features serve until the next one's are there")
     beyond: Literal["answer", "nulls", "refuse"] = Field(
         default="answer",
         description=(
@@ -157,7 +184,7 @@ class FeatureView(Declared):
     )
     sql: str | None = Field(default=None, description="default features/<view>.sql")
     sources: tuple[Name, ...] = Field(min_length=1, description="tables that the query reads")
-    look_back: Duration = Field(description="how far before as_of the query may see; at least 1d")
+    look_back: Duration = Field(description="how far before as_of the query may see; at least one interval")
     features: dict[Name, FeatureType] = Field(
         min_length=1, description="columns the query returns beside its entity's key"
     )
@@ -165,13 +192,14 @@ class FeatureView(Declared):
     contract: str | None = Field(default=None, description="Great Expectations suite; default contracts/<view>.yaml")
 
 
-class DatasetSpec(Folder):
+class DatasetSpec(Folder, Dated):
     """One dataset, as its folder declares it; or the data of a model that is alone with it."""
 
     dataset: Name = Field(description="the folder's name")
     description: str = Field(min_length=1, description="what the data is about, and where it comes from")
     owner: Owner
-    first_day: date = Field(description="first day of data")
+    calendar: Calendar = Field(default=UTC_DAYS, description="the intervals that runs work on; default: days in UTC")
+    first_day: date = Field(description="first day of data, in the calendar's zone")
     last_day: date | None = Field(default=None, description="last day of data; null: the data goes on")
     schedule: IngestSchedule = IngestSchedule()
     retention: DataRetention = DataRetention()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _SECONDS = 20.0  # a query over empty tables may take
 _ANY_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
+_ANY_MOMENTS = (_ANY_MOMENT,) * 3  # from, to, and known at
 
 
 def of_dataset(spec: DatasetSpec) -> Iterator[Iterator[Mistake]]:
@@ -61,7 +62,7 @@ def reads(spec: ModelSpec, query: str, source: str, column: str) -> bool:
     declared = replace(declared, spec=spec.model_copy(update={"sources": less}))
     written = text(declared.file, spec.folder)
     try:
-        with opened(declared, lambda name: [], _ANY_MOMENT, _ANY_MOMENT) as tables:
+        with opened(declared, lambda name: [], *_ANY_MOMENTS) as tables:
             tables.run(written, dict.fromkeys(declared.parameters, _ANY_MOMENT), seconds=_SECONDS)
     except QueryRefused:
         return True
@@ -81,7 +82,7 @@ def _query(declared: Callable[[], Query]) -> Iterator[Mistake]:
     except Unreadable:
         return  # told already
     try:
-        with opened(query, lambda name: [], _ANY_MOMENT, _ANY_MOMENT) as tables:
+        with opened(query, lambda name: [], *_ANY_MOMENTS) as tables:
             tables.run(written, dict.fromkeys(query.parameters, _ANY_MOMENT), seconds=_SECONDS)
     except QueryRefused as error:
         for refusal in error.refusals:

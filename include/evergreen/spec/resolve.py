@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from evergreen.calendar import Calendar
 from evergreen.errors import SpecError
 from evergreen.spec.dataset import DatasetSpec, Entity, FeatureView
 from evergreen.spec.mistakes import FILE, Mistake, nearest, one_of
@@ -42,6 +43,7 @@ def resolved(
         source: whole[name].sources[source] for name, tables in data.items() for source in tables.sources
     }
     if whole:
+        values["calendar"] = _calendar(whole, mistakes)
         last = [each.last_day for each in whole.values() if each.last_day is not None]
         values["first_day"] = max(each.first_day for each in whole.values())
         values["last_day"] = min(last, default=None)
@@ -125,6 +127,17 @@ def _features(
                 Mistake(FILE, "data", f"{source}, of {' and of '.join(having)}", "one source of a name", fix)
             )
     return views, data
+
+
+def _calendar(whole: Mapping[str, DatasetSpec], mistakes: list[Mistake]) -> Calendar:
+    """How the time of all the datasets is divided: a model's loops follow its data's."""
+    (first, calendar), *others = [(name, each.calendar) for name, each in whole.items()]
+    for name, other in others:
+        if other != calendar:
+            allowed = f"datasets of one calendar: {first} has {calendar.name}"
+            fix = f"use {first} or {name} alone, or give both the same calendar"
+            mistakes.append(Mistake(FILE, f"data.{name}", f"{name}, whose interval is {other.name}", allowed, fix))
+    return calendar
 
 
 def _read_by_request(model: UsingModel) -> list[str]:

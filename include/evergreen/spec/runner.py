@@ -2,7 +2,7 @@
 empty tables when `evergreen check` looks.
 
 A query sees one table per source that it declares, named like it, with the declared columns. The table holds each key
-once, in the newest version known by the span's end, and of those the rows whose event time lies in the span. Times
+once, in the newest version known when the span is over, and of those the rows whose event time lies in the span. Times
 are UTC, without a zone. Nothing else is in reach (`spec.query`): no file, no network, no extension, no clock.
 """
 
@@ -237,7 +237,12 @@ class Tables:
 
 @contextmanager
 def opened(
-    query: Query, rows: Callable[[str], Iterable[pa.Table]], start: datetime, end: datetime, room: Room | None = None
+    query: Query,
+    rows: Callable[[str], Iterable[pa.Table]],
+    start: datetime,
+    end: datetime,
+    known_at: datetime,
+    room: Room | None = None,
 ) -> Iterator[Tables]:
     """The tables that a query sees of a span of time.
 
@@ -245,10 +250,11 @@ def opened(
         rows: the raw rows of a source, all versions of them, in one piece or several with the columns of its `schema`;
             one piece is held at a time.
         start: the first event time that is seen.
-        end: the first that is not, and the newest `known_at` that is.
+        end: the first that is not.
+        known_at: the newest `known_at` that is.
         room: what the rows and the query may take.
     """
-    bounds = {"start": _naive(start), "stop": _naive(end)}
+    bounds = {"start": _naive(start), "stop": _naive(end), "known": _naive(known_at)}
     with connected(room) as connection:
         tables = Tables(query, connection)
         for source in query.sources:
@@ -263,7 +269,7 @@ def opened(
             connection.execute(
                 f"create temp table {quoted('_' + source)} as select {columns} from ("
                 f" select *, row_number() over (partition by {keys} order by {KNOWN_AT} desc) as _rank"
-                f" from {_VERSIONS} where {KNOWN_AT} <= $stop"
+                f" from {_VERSIONS} where {KNOWN_AT} <= $known"
                 f") where (_rank = 1 or {unidentified}) and {event_time} >= $start and {event_time} < $stop"
                 " order by all",
                 bounds,

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Annotated
 
 from pydantic import Field
 
 from evergreen.spec.durations import Delay
 from evergreen.spec.partial import Declared
+
+# Of the loops that have a run for every interval. A release before asked for a cron, which could be this one alone.
+WhenOver = Annotated[
+    str | None,
+    Field(description="null: when an interval of the calendar is over; of days in UTC `0 0 * * *` says the same"),
+]
 
 
 class IngestLate(Declared):
@@ -18,13 +25,13 @@ class IngestLate(Declared):
 
 
 class IngestSchedule(Declared):
-    """When a dataset's loop runs by itself: a five-field cron in UTC.
+    """When a dataset's loop runs by itself: when an interval of its calendar is over.
 
     A scheduled run begins when its interval is over, and then waits for its batches. A backfill, and a run by hand,
     waits for nothing.
     """
 
-    ingest: str = Field(default="0 0 * * *", description="once per day, since an interval is one day in UTC")
+    ingest: WhenOver = None
     wait: Delay = Field(
         default=timedelta(hours=6),
         json_schema_extra={"default": "6h"},
@@ -53,21 +60,21 @@ class Late(IngestLate, ModelLate):
 
 
 class Schedule(Declared):
-    """When each loop runs by itself: five-field crons in UTC.
+    """When each loop runs by itself: train by a five-field cron in the calendar's zone, the others for every interval.
 
     A scheduled run begins when its interval is over, and then waits for what comes later: ingest for its batches, train
-    and monitor for their last day to be ingested. A backfill, and a run by hand, waits for nothing.
+    and monitor for their last interval to be ingested. A backfill, and a run by hand, waits for nothing.
     """
 
-    ingest: str = Field(default="0 0 * * *", description="once per day, since an interval is one day in UTC")
+    ingest: WhenOver = None
     train: str = Field(description="routine retraining; the monitor triggers more")
-    monitor: str = Field(default="0 0 * * *", description="once per day")
+    monitor: WhenOver = None
     wait: Delay = Field(
         default=timedelta(hours=6),
         json_schema_extra={"default": "6h"},
         description=(
             "how long a scheduled run waits for late data, from its start or from complete_after; then ingest fails, "
-            "and train and monitor go on without the day"
+            "and train and monitor go on without the interval"
         ),
     )
     late: Late = Late()
@@ -81,14 +88,15 @@ class Schedule(Declared):
 
 
 class ModelSchedule(Declared):
-    """When the loops of a model of datasets run by themselves: five-field crons in UTC.
+    """When the loops of a model of datasets run by themselves: train by a five-field cron in the calendar's zone, the
+    monitor for every interval.
 
     A scheduled run begins when its interval is over, and then waits until every dataset has ingested it. A run by hand
     waits for nothing.
     """
 
     train: str = Field(description="routine retraining; the monitor triggers more")
-    monitor: str = Field(default="0 0 * * *", description="once per day")
+    monitor: WhenOver = None
     wait: Delay = Field(
         default=timedelta(hours=6),
         json_schema_extra={"default": "6h"},

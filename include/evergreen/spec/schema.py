@@ -7,19 +7,21 @@ This module is the shape of `model.yaml`; `spec.rules` checks what the shape can
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr
 from pydantic.json_schema import SkipJsonSchema
 
+from evergreen.calendar import UTC_DAYS, Calendar
 from evergreen.interval import DAY
 from evergreen.spec import families
 from evergreen.spec.asking import Asking, EveryInterval, OnRequest
 from evergreen.spec.dataset import (
     MOST_ENTRIES,
     DatasetSpec,
+    Dated,
     Entity,
     FeatureView,
     Folder,
@@ -56,9 +58,10 @@ class Request(Declared):
     """For predictions that are asked for one by one, each at its own moment: what
     a request says beside the entity's key.
 
-    The query rebuilds the requests of a day from history. The first source has the requests; of the others (weather,
-    say) only rows from before a request's moment may matter. Each run checks that: at three moments of a day it makes
-    the requests again without the rows that came later, and must say the same. Outcome columns are not there.
+    The query rebuilds the requests of an interval from history. The first source has the requests; of the others
+    (weather, say) only rows from before a request's moment may matter. Each run checks that: at three moments of an
+    interval it makes the requests again without the rows that came later, and must say the same. Outcome columns are
+    not there.
     """
 
     sources: tuple[Name, ...] = Field(
@@ -87,7 +90,7 @@ class Label(Declared):
         description="every value that a multiclass label may have, three or more",
     )
     horizon: Duration = Field(
-        description="time from the prediction until label maturity, when the outcome is known; whole days"
+        description="time from the prediction until label maturity, when the outcome is known; whole intervals"
     )
     sources: tuple[Name, ...] = Field(min_length=1, description="tables that the query reads")
     sql: str | None = Field(default=None, description="default label.sql")
@@ -102,7 +105,7 @@ class Split(Declared):
     """Which mature rows train and which, later and untouched, evaluate."""
 
     window: Duration = Field(description="how far back from as_of training rows may lie")
-    evaluation: Duration = Field(description="the latest mature stretch, kept for the gates; whole days")
+    evaluation: Duration = Field(description="the latest mature stretch, kept for the gates; whole intervals")
     folds: Annotated[int, Field(ge=2, le=10)] = Field(default=3, description="time folds that score a trial")
     minimum_rows: Annotated[int, Field(ge=1)] = Field(description="fewest training rows to learn from")
 
@@ -164,10 +167,12 @@ class Monitoring(Declared):
     minimum_rows: Annotated[int, Field(ge=1)] = Field(
         description="fewest predictions of an interval; fewer are a data incident"
     )
-    window: Duration = Field(
-        default=DAY,
-        json_schema_extra={"default": "1d"},
-        description="length of the window that is compared with the reference, in whole days; 1w where weekdays differ",
+    window: Duration | None = Field(
+        default=None,
+        description=(
+            "length of the window that is compared with the reference, in whole intervals; 1w where weekdays differ; "
+            "null: one interval"
+        ),
     )
     feature_drift: Annotated[float, Field(gt=0)] = Field(
         default=0.1, description="distance above which one feature has drifted"
@@ -262,7 +267,7 @@ class Tables(Declared):
     views: tuple[Name, ...] = Field(description="of those whose features it uses")
 
 
-class ModelSpec(_Model):
+class ModelSpec(_Model, Dated):
     """One model with all that it uses: as its folder declares it, or put together of its own folder and those of its
     datasets.
 
@@ -270,7 +275,8 @@ class ModelSpec(_Model):
     those whole, and `dataset_of` says where a table stands.
     """
 
-    first_day: date = Field(description="first day of data")
+    calendar: Calendar = Field(default=UTC_DAYS, description="the intervals that runs work on; default: days in UTC")
+    first_day: date = Field(description="first day of data, in the calendar's zone")
     last_day: date | None = Field(default=None, description="last day of data; null: the data goes on")
     schedule: Schedule
     retention: Retention = Retention()
@@ -303,7 +309,7 @@ class ModelSpec(_Model):
         """What a folder that declares both says of the data; of a partial spec, what it states of it."""
         stated: dict[str, Any] = {
             name: self.__dict__[name]
-            for name in ("description", "owner", "first_day", "last_day", "sources", "features")
+            for name in ("description", "owner", "calendar", "first_day", "last_day", "sources", "features")
             if name in self.__dict__
         }
         if "model" in self.__dict__:
@@ -321,6 +327,11 @@ class ModelSpec(_Model):
             retention=DataRetention.model_construct(**kept),
             **stated,
         )
+
+    @property
+    def window(self) -> timedelta:
+        """How long the window is that the monitor compares with the reference."""
+        return self.monitoring.window or self.calendar.unit
 
     def data_of(self, table: str) -> DatasetSpec:
         """The dataset that has a source or a view, whole."""

@@ -4,11 +4,12 @@ of it as can be read in spite of them."""
 from __future__ import annotations
 
 import json
+from dataclasses import is_dataclass
 from functools import cache
 from itertools import islice
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from evergreen.spec.dataset import MOST_ENTRIES, NAME
 from evergreen.spec.document import Document
@@ -69,7 +70,9 @@ def _models_in(annotation: Any) -> list[type[Declared]]:
 def _adapter(kind: type[BaseModel], name: str) -> TypeAdapter[Any]:
     declared = kind.model_fields[name]
     annotated: Any = Annotated[declared.annotation, declared]
-    return TypeAdapter(annotated, config={"strict": True, "allow_inf_nan": False})
+    # A dataclass has a configuration of its own.
+    config = None if is_dataclass(declared.annotation) else ConfigDict(strict=True, allow_inf_nan=False)
+    return TypeAdapter(annotated, config=config)
 
 
 def _mistake(kind: type[BaseModel], document: Document, problem: Any) -> Mistake:
@@ -81,8 +84,8 @@ def _mistake(kind: type[BaseModel], document: Document, problem: Any) -> Mistake
         return Mistake(document.file, key, found, allowed, fix, document.line(key))
 
     match problem["type"]:
-        case "extra_forbidden":
-            known = list(_node(schema, path[:-1]).get("properties", {}))
+        case "extra_forbidden" | "unexpected_keyword_argument":
+            known = list(_resolved(schema, _node(schema, path[:-1])).get("properties", {}))
             return mistake(f"the unknown key {path[-1]}", one_of(known), nearest(path[-1], known, f"remove {path[-1]}"))
         case "missing":
             declared = _node(schema, path)

@@ -16,7 +16,7 @@ class Alarm:
 
     name: str  # of the dataset or model
     loop: str  # the loop that did not work on it, `ingest` or `monitor`
-    partition: str  # the interval's day, such as `2026-01-05`
+    partition: str  # the interval's key, such as `2026-01-05`
     at: Annotated[datetime | None, Stored(filled="default now()")] = None  # when it was told
 
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from evergreen.calendar import UTC_DAYS
 from evergreen.ingest.rules import delay
 from evergreen.interval import Interval
-from evergreen.lake import catalogue
+from evergreen.lake import calendars, catalogue
 from evergreen.lake.schema import FEATURES, PREDICTIONS, QUARANTINE, RAW, online
 from evergreen.spec.dataset import DatasetSpec, Freshness
 from evergreen.spec.schema import ModelSpec
@@ -41,7 +40,12 @@ class View:
 
 
 def ingested(spec: DatasetSpec, now: datetime) -> Worked:
-    """How the intervals of a dataset stand, until now: done are those of which every source is published."""
+    """How the intervals of a dataset stand, until now: done are those of which every source is published.
+
+    Raises:
+        CalendarChanged: they are published by another calendar.
+    """
+    calendars.check(spec.datasets.values())
     done = catalogue.whole([RAW.of(spec.name, source) for source in spec.sources])
     # What retention has let go is not missing.
     first = min(done, default=None) if spec.retention.raw is not None else None
@@ -50,7 +54,12 @@ def ingested(spec: DatasetSpec, now: datetime) -> Worked:
 
 def monitored(spec: ModelSpec, now: datetime) -> Worked:
     """How the intervals of a model's monitor stand, until now. They begin with the first that was monitored: before it
-    nobody watched."""
+    nobody watched.
+
+    Raises:
+        CalendarChanged: a dataset is published by another calendar.
+    """
+    calendars.check(spec.datasets.values())
     done = catalogue.whole([PREDICTIONS.of(spec.name)])
     return _worked(spec, rules.expected(spec, now, min(done)) if done else [], done, now, spec.schedule.late.monitor)
 
@@ -59,7 +68,7 @@ def _worked(
     spec: DatasetSpec | ModelSpec, intervals: Sequence[Interval], done: set[str], now: datetime, late: timedelta
 ) -> Worked:
     grace = max(map(delay, spec.datasets.values())) + late
-    return Worked(rules.by_state(UTC_DAYS, intervals, done, now, grace), grace)
+    return Worked(rules.by_state(spec.calendar, intervals, done, now, grace), grace)
 
 
 def quarantined(spec: DatasetSpec) -> dict[str, int]:
@@ -76,6 +85,6 @@ def views(spec: DatasetSpec | ModelSpec, before: Interval | None = None) -> dict
         for view in spec.features
     }
     return {
-        view: View(None if key is None else UTC_DAYS.at(key), spec.features[view].freshness)
+        view: View(None if key is None else spec.calendar.at(key), spec.features[view].freshness)
         for view, key in newest.items()
     }

@@ -7,11 +7,11 @@ there like one that nobody wanted.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from functools import lru_cache
 from typing import Literal
 
-from evergreen.calendar import UTC_DAYS, Calendar
+from evergreen.calendar import Calendar
 from evergreen.interval import Interval
 from evergreen.spec.dataset import DatasetSpec, Freshness
 from evergreen.spec.schema import ModelSpec
@@ -24,11 +24,10 @@ def expected(spec: DatasetSpec | ModelSpec, now: datetime, first: str | None = N
     """The intervals of a dataset or model that are over, oldest first.
 
     Args:
-        first: the partition to begin with; by default that of the first day.
+        first: the partition to begin with; by default that of the first interval of data.
     """
-    begin, newest = UTC_DAYS.at(spec.first_day.isoformat() if first is None else first), UTC_DAYS.newest_complete(now)
-    last = newest if spec.last_day is None else min(UTC_DAYS.at(spec.last_day.isoformat()), newest)
-    return list(_between(UTC_DAYS, begin, last))
+    begin = spec.first_interval if first is None else spec.calendar.at(first)
+    return list(_between(spec.calendar, begin, spec.newest_complete(now)))
 
 
 @lru_cache(maxsize=256)  # who looks all the time looks at years of hours, of which one is new each hour
@@ -59,9 +58,15 @@ def by_state(
     return stand
 
 
-def overtaken(interval: Interval, now: datetime) -> bool:
-    """Whether the interval after it, of the same length, is over too: a run of it only catches up."""
-    return now >= interval.end + (interval.end - interval.start)
+def overtaken(interval: Interval, now: datetime, calendar: Calendar | None = None) -> bool:
+    """Whether the interval after it is over too: a run of it only catches up.
+
+    Args:
+        calendar: None: the interval is of none, and the one after it as long.
+    """
+    if calendar is None:
+        return now >= interval.end + (interval.end - interval.start)
+    return now >= calendar.after(interval).end
 
 
 def stretches(intervals: Sequence[Interval]) -> list[tuple[Interval, Interval]]:
@@ -89,9 +94,15 @@ def backfill(name: str, loop: str, first: Interval, last: Interval) -> str:
     """The command that runs some intervals."""
     one_by_one = " --max-active-runs 1" if loop == "monitor" else ""
     return (
-        f"evergreen airflow backfill create --dag-id {name}__{loop} --from-date {first.partition} "
-        f"--to-date {last.partition}{one_by_one}"
+        f"evergreen airflow backfill create --dag-id {name}__{loop} --from-date {_date(first)} "
+        f"--to-date {_date(last)}{one_by_one}"
     )
+
+
+def _date(interval: Interval) -> str:
+    """The logical date of an interval, as Airflow reads it: a day is one in UTC."""
+    midnight = interval.start.time() == time(0)
+    return f"{interval.start:%Y-%m-%d}" if midnight else f"{interval.start:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def is_stale(freshness: Freshness | None, age: timedelta | None) -> bool:

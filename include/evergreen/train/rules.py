@@ -2,16 +2,17 @@
 
 Time is counted in cutoffs: the moment `c` of a prediction. Its label is known at `c + horizon` where every entity is
 predicted at the end of an interval; that of a request, made within or before the interval, `horizon` after the
-interval's end.
+interval's end. Durations are counted as the model's calendar does.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from evergreen.families import Parameter
@@ -67,12 +68,12 @@ def split(as_of: datetime, spec: ModelSpec, changed_at: datetime | None = None) 
     The evaluation is the latest stretch of cutoffs whose labels are mature. Learning rows are those whose own labels
     were mature when the evaluation starts, within the spec's window and, after a change of the world, not before it.
     """
-    horizon = spec.label.horizon
-    evaluate_from, evaluate_to = spec.asking.stretch(spec.split.evaluation, as_of - horizon)
-    learn_from = as_of - spec.split.window
+    calendar, horizon = spec.calendar, spec.label.horizon
+    evaluate_from, evaluate_to = spec.asking.stretch(spec.split.evaluation, calendar.earlier(as_of, horizon))
+    learn_from = calendar.earlier(as_of, spec.split.window)
     if changed_at is not None:
         learn_from = max(learn_from, changed_at)
-    return Split(learn_from, evaluate_from - horizon, evaluate_from, evaluate_to, as_of)
+    return Split(learn_from, calendar.earlier(evaluate_from, horizon), evaluate_from, evaluate_to, as_of)
 
 
 @dataclass(frozen=True)
@@ -84,18 +85,21 @@ class Fold:
     score_to: datetime
 
 
-def folds(cutoffs: Sequence[datetime], horizon: timedelta, wanted: int) -> list[Fold]:
+def folds(cutoffs: Sequence[datetime], known_before: Callable[[datetime], datetime], wanted: int) -> list[Fold]:
     """Time folds within the learning rows, the latest last; fewer than wanted when the learning rows span few cutoffs.
 
     The latest cutoffs are scored in blocks, so that the first fold has about a block's length to learn from too. Each
     fold learns on the cutoffs whose labels were mature when its scoring starts, at least one.
+
+    Args:
+        known_before: of a moment, the newest cutoff whose label was mature then (`asking.known_before`).
     """
     ordered = sorted(set(cutoffs))
-    scorable = [cutoff for cutoff in ordered if cutoff - horizon >= ordered[0]]
+    scorable = ordered[bisect_left(ordered, ordered[0], key=known_before) :] if ordered else []
     scored = scorable[-max(wanted, len(ordered) * wanted // (wanted + 1)) :]
     count = min(wanted, len(scored))
     blocks = [scored[len(scored) * i // count : len(scored) * (i + 1) // count] for i in range(count)]
-    return [Fold(block[0] - horizon, block[0], block[-1]) for block in blocks]
+    return [Fold(known_before(block[0]), block[0], block[-1]) for block in blocks]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from evergreen.errors import EvidenceMissing
 from evergreen.handovers.handover import TrackedRun
 from evergreen.handovers.train import Candidate, SoundTrainingSet, Stretch, TrainingSet
 from evergreen.run import Run
+from evergreen.spec.durations import duration_text
 from evergreen.train import rules
 
 if TYPE_CHECKING:
@@ -32,25 +33,25 @@ def build(run: Run) -> TrainingSet:
     from evergreen.model.code import code_hash, spec_hash
     from evergreen.train import dataset, records
 
-    spec = run.spec
+    spec, shown = run.spec, run.spec.calendar.shown
     staging.clean(spec.model)
     split = rules.split(run.as_of, spec, run.changed_at)
     objects.ensure_applied(spec)
     built = dataset.build(spec, split)
     learn, evaluate = built.count(split.learn_from, split.learn_to), built.count(split.evaluate_from, split.evaluate_to)
     if learn < spec.split.minimum_rows or evaluate == 0:
-        since = f", after the change of {run.changed_at:%Y-%m-%d}" if run.changed_at else ""
+        since = f", after the change of {shown(run.changed_at)}" if run.changed_at else ""
         raise EvidenceMissing(
             f"building the training set of {run.subject}{since}",
-            found=f"{learn} mature rows to learn from ({split.learn_from:%Y-%m-%d} to {split.learn_to:%Y-%m-%d}),"
-            f" {evaluate} to evaluate on ({split.evaluate_from:%Y-%m-%d} to {split.evaluate_to:%Y-%m-%d})",
+            found=f"{learn} mature rows to learn from ({shown(split.learn_from)} to {shown(split.learn_to)}),"
+            f" {evaluate} to evaluate on ({shown(split.evaluate_from)} to {shown(split.evaluate_to)})",
             expected=(
                 f"at least {spec.split.minimum_rows} to learn from (split.minimum_rows in model.yaml), and some to "
                 "evaluate on"
             ),
             next_step=(
-                f"ingest the days up to {split.evaluate_to + spec.label.horizon:%Y-%m-%d} that are missing, or train "
-                "as of a later day"
+                f"ingest what is missing up to {shown(spec.calendar.later(split.evaluate_to, spec.label.horizon))}, "
+                "or train as of a later moment"
             ),
         )
     key = rules.training_key(
@@ -77,11 +78,11 @@ def build(run: Run) -> TrainingSet:
         "Training set %s: %d rows to learn from (%s to %s), %d to evaluate on (%s to %s)",
         key,
         learn,
-        split.learn_from.date(),
-        split.learn_to.date(),
+        shown(split.learn_from),
+        shown(split.learn_to),
         evaluate,
-        split.evaluate_from.date(),
-        split.evaluate_to.date(),
+        shown(split.evaluate_from),
+        shown(split.evaluate_to),
     )
     if differs is not None:
         log.info("It has %s", differs)
@@ -241,15 +242,16 @@ def _folds(run: Run, family: str, learn: Rows) -> list[tuple[Any, Any]]:
     from evergreen.spec.columns import EVENT
 
     spec, cutoffs, folds, lacking = run.spec, learn.frame[EVENT], [], []
+    shown = spec.calendar.shown
     random = np.random.default_rng(spec.search.seed)
-    for number, fold in enumerate(rules.folds(learn.cutoffs, spec.asking.label_delay, spec.split.folds), 1):
+    for number, fold in enumerate(rules.folds(learn.cutoffs, spec.asking.known_before, spec.split.folds), 1):
         earlier = np.flatnonzero(cutoffs <= fold.learn_to)
         later = np.flatnonzero(cutoffs.between(fold.score_from, fold.score_to))
         if len(earlier) > rules.FOLD_ROWS:
             earlier = np.sort(random.choice(earlier, rules.FOLD_ROWS, replace=False))
         uses = {
-            f"to learn from (until {fold.learn_to:%Y-%m-%d})": earlier,
-            f"to score ({fold.score_from:%Y-%m-%d} to {fold.score_to:%Y-%m-%d})": later,
+            f"to learn from (until {shown(fold.learn_to)})": earlier,
+            f"to score ({shown(fold.score_from)} to {shown(fold.score_to)})": later,
         }
         lacks = [
             f"{lack} among its {len(part)} rows {use}"
@@ -269,9 +271,9 @@ def _folds(run: Run, family: str, learn: Rows) -> list[tuple[Any, Any]]:
             or f"{len(learn.cutoffs)} moments to learn from, none of which can be scored by what was mature before it",
             expected=(
                 "a fold with different labels in both parts; moments further apart than a label takes to be known "
-                f"({spec.asking.label_delay.days}d)"
+                f"({duration_text(spec.asking.label_delay)})"
             ),
-            next_step="train as of a later day, or widen split.window in model.yaml",
+            next_step="train as of a later moment, or widen split.window in model.yaml",
         )
     return folds
 

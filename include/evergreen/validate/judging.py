@@ -55,8 +55,9 @@ def batch(
         exempt: rows that may pass; None: those that are recorded.
     """
     source = run.spec.sources[name]
-    looks_back = [view.look_back for view in run.spec.features.values() if name in view.sources]
-    outside = times.outside(table[source.event_time], run.interval, max(looks_back, default=None))
+    calendar = run.spec.calendar
+    seen = [calendar.earlier(run.as_of, view.look_back) for view in run.spec.features.values() if name in view.sources]
+    outside = times.outside(table[source.event_time], run.interval, min(seen, default=None))
     unusable = outside.far | unusable_rows(table, source.keys)
     every = range(table.num_rows)
     usable = [position for position in every if position not in unusable] if unusable else every

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 MOST = 0.5  # a greater share of rejected rows means that the batch is broken
 FEW = 10  # so few rejected rows say nothing about the batch, however small it is
 SHOWN = 5  # failing rows and values that a message shows
-UNPARSABLE, DUPLICATE, FAR = "unparsable", "duplicate key", "far from its day"  # why a row cannot be judged
+UNPARSABLE, DUPLICATE, FAR = "unparsable", "duplicate key", "far from its interval"  # why a row cannot be judged
 
 
 @dataclass(frozen=True)

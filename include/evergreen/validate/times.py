@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evergreen.interval import Interval
-from evergreen.validate.rules import FAR as FAR_FROM_ITS_DAY
+from evergreen.validate.rules import FAR as FAR_FROM_ITS_INTERVAL
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,30 +35,30 @@ class Outside:
         return bool(self.far or self.late or self.ahead)
 
     def __str__(self) -> str:
-        return f"{self.late} before the day, {self.ahead} after it, {len(self.far)} more than {FAR.days} days away"
+        return f"{self.late} before it, {self.ahead} after it, {len(self.far)} more than {FAR.days} days away"
 
     def warnings(self) -> Iterator[str]:
         """What the owner should look at; to be late is common, and none of it where a view counts the row still."""
         if self.far:
-            yield f"{_rows(len(self.far))} more than {FAR.days} days away from the day: to quarantine"
+            yield f"{_rows(len(self.far))} more than {FAR.days} days away from the interval: to quarantine"
         if self.ahead:
             yield (
-                f"{_rows(self.ahead)} after the day, up to {self.newest:%Y-%m-%dT%H:%M:%SZ}; spans of later days "
-                "count them. Is it a day of another time zone?"
+                f"{_rows(self.ahead)} after the interval, up to {self.newest:%Y-%m-%dT%H:%M:%SZ}; spans of later ones "
+                "count them. Is the batch of another time zone than the calendar?"
             )
         if self.unseen:
             yield (
-                f"{_rows(self.unseen)} before the day, and further back than any view looks from its end: no feature "
-                "counts them. Is it a day of another time zone?"
+                f"{_rows(self.unseen)} before the interval, and further back than any view looks from its end: no "
+                "feature counts them. Is the batch of another time zone than the calendar?"
             )
 
 
-def outside(times: pa.ChunkedArray, interval: Interval, seen: timedelta | None) -> Outside:
+def outside(times: pa.ChunkedArray, interval: Interval, seen: datetime | None) -> Outside:
     """Which rows lie outside of an interval.
 
     Args:
         times: the event time of each row; null is nowhere.
-        seen: how far before the interval's end the furthest view looks back; None: no view reads the table.
+        seen: the first moment that a view looks back at from the interval's end; None: no view reads the table.
     """
     moments = times.to_numpy().astype("datetime64[us]")  # null is NaT, which is neither before nor after anything
 
@@ -72,10 +72,10 @@ def outside(times: pa.ChunkedArray, interval: Interval, seen: timedelta | None) 
 
     far = before(interval.start - FAR) | after(interval.end + FAR)
     late, ahead = before(interval.start) & ~far, after(interval.end) & ~far
-    unseen = late & (False if seen is None else before(interval.end - seen))
+    unseen = late & (False if seen is None else before(seen))
     return Outside(
         far={
-            position: f"{FAR_FROM_ITS_DAY}: {text}Z"
+            position: f"{FAR_FROM_ITS_INTERVAL}: {text}Z"
             for position, text in zip(
                 np.flatnonzero(far).tolist(), np.datetime_as_string(moments[far], unit="s").tolist(), strict=True
             )

@@ -24,7 +24,7 @@ def contract(spec: ModelSpec, as_of: datetime) -> Contract:
     key, label, features = spec.entity.key, spec.label.name, list(spec.feature_types)
     non_null = "expect_column_proportion_of_non_null_values_to_be_between"
     columns = [*spec.keys, EVENT, label, *features]
-    mature = (as_of - spec.label.horizon).isoformat()
+    mature = spec.calendar.earlier(as_of, spec.label.horizon).isoformat()
     values = spec.problem.values
     in_set: dict[str, object] = {"type": "expect_column_values_to_be_in_set", "column": label}
     classes = [] if values is None else [{**in_set, "value_set": list(values)}]

@@ -9,7 +9,7 @@ import psycopg
 
 from evergreen.database import Table
 from evergreen.history import erasures, ledger
-from evergreen.lake import catalogue, publications
+from evergreen.lake import calendars, catalogue, publications
 from evergreen.registry import records
 from evergreen.serve import idempotency, predictions
 from evergreen.settings import PROJECT, Settings
@@ -20,6 +20,7 @@ from evergreen.validate import exemptions
 STORED = PROJECT / "tests" / "stored"
 TABLES: tuple[Table[Any], ...] = (
     alarms.TABLE,
+    calendars.TABLE,
     catalogue.TABLE,
     exemptions.TABLE,
     erasures.TABLE,

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evergreen.errors import BatchMissing, BatchUnreadable
-from evergreen.ingest.history import Day
+from evergreen.ingest.history import Place
 from evergreen.ingest.landing import Part
 from evergreen.ingest.origin import Origin
 from evergreen.ingest.parse import parse_history
@@ -49,7 +49,9 @@ def day_of(file: bytes, day: date, kind: str = "csv", last: date | None = LAST) 
         }
     )
     part = Part(Origin(f"shop/visits of {day}", "landing/visits"), file)
-    return parse_history(part, source, Day(Interval.of_day(day), FIRST, last)).to_pylist()
+    return parse_history(
+        part, source, Place(Interval.of_day(day), Interval.of_day(FIRST), last and Interval.of_day(last))
+    ).to_pylist()
 
 
 def ids(file: bytes, day: int, **options: Any) -> list[int]:

@@ -74,7 +74,7 @@ def test_the_24_rows_of_a_new_york_day_are_all_counted_once(
         warnings += results["validate"].warnings  # type: ignore[union-attr]
     assert counted(shop) == {"2026-01-01": 19, "2026-01-02": 24, "2026-01-03": 24}, "the last five are of the day after"
     assert len(warnings) == 3
-    assert all("visits: 5 rows lie after the day" in warning for warning in warnings)
+    assert all("visits: 5 rows lie after the interval" in warning for warning in warnings)
 
 
 def test_rows_outside_of_the_day_are_told_and_those_of_another_year_are_kept_apart(
@@ -86,15 +86,13 @@ def test_rows_outside_of_the_day_are_told_and_those_of_another_year_are_kept_apa
     moments = ["2026-01-01T00:30:00+01:00", "2026-01-01T23:30:00-05:00", "2026-01-01T12:00:00+01:00"]
     with caplog.at_level(logging.INFO, "evergreen"):
         results = ingest(shop, 0, [*moments, "2025-02-01T12:00:00Z", "2027-06-01T12:00:00Z"])
-    assert (
-        "visits: rows outside of their interval: 1 before the day, 1 after it, 2 more than 183 days away" in caplog.text
-    )
+    assert "visits: rows outside of their interval: 1 before it, 1 after it, 2 more than 183 days away" in caplog.text
     assert len(results["validate"].warnings) == 3  # type: ignore[union-attr]
     rejected = tables.read(QUARANTINE.of(shop.model, "visits"))
     assert rejected is not None
     assert rejected[REASONS.name].to_pylist() == [
-        "far from its day: 2025-02-01T12:00:00Z",
-        "far from its day: 2027-06-01T12:00:00Z",
+        "far from its interval: 2025-02-01T12:00:00Z",
+        "far from its interval: 2027-06-01T12:00:00Z",
     ]
     (entry,) = catalogue.published(RAW.of(shop.model, "visits")).values()
     assert (entry.rows, entry.reaches and entry.reaches.isoformat()) == (3, "2026-01-02T04:30:00+00:00")

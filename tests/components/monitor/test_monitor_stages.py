@@ -140,7 +140,7 @@ def test_a_window_of_days_reaches_back_over_a_swap_and_still_sees_the_outage_of_
     live.serve(21, lambda frame: frame.assign(plan=None))
     run = dataclasses.replace(live.run(21), spec=spec)
     collected = stages.collect(run)
-    window = stages._window(run, collected, 3)
+    window = stages._window(run, collected, spec.calendar.back(run.interval, spec.window))
     assert (len(window), int(window["prediction"].notna().sum()), collected.version) == (180, 60, 1)
     drift = stages.drift(run, collected)
     assert drift.distances["minutes"] > live.spec.monitoring.feature_drift, "two days of three had drifted"
@@ -158,7 +158,7 @@ def test_distances_are_what_evidently_computes_on_the_same_rows(live: Live) -> N
     run = live.run(20)
     collected = stages.collect(run)
     ours = stages.drift(run, collected)
-    window, reference = stages._window(run, collected, 1), stages._reference(run, 1)
+    window, reference = stages._window(run, collected, [run.interval]), stages._reference(run, 1)
     numbers, categories = [name for name in FEATURES if name != "plan"] + ["prediction"], ["plan"]
     definition = DataDefinition(numerical_columns=numbers, categorical_columns=categories)
     preset = DataDriftPreset(columns=numbers + categories, num_method="wasserstein", cat_method="jensenshannon")

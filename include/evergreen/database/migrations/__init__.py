@@ -26,6 +26,7 @@ from evergreen.database.migrations import (
     m0008_publications,
     m0009_prediction_days,
     m0010_erasures,
+    m0011_calendars,
 )
 from evergreen.errors import RequestRefused, StoreNewer
 
@@ -58,6 +59,7 @@ MIGRATIONS = (
     Migration(8, "what partitions were made from", m0008_publications.STATEMENTS),
     Migration(9, "the prediction log by days", m0009_prediction_days.STATEMENTS),
     Migration(10, "erasures that have not ended", m0010_erasures.STATEMENTS),
+    Migration(11, "by which calendar partitions were made", m0011_calendars.STATEMENTS),
 )
 
 

@@ -1,4 +1,4 @@
-"""Time: the days of a model, when its loops run, and how long its windows are."""
+"""Time: the calendar and the days of a model, when its loops run, and how long its windows are."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from croniter import CroniterBadDateError, croniter
 
+from evergreen.calendar import UTC_DAYS, Calendar
 from evergreen.interval import CALENDAR, DAY, FIRST_DAY, LAST_DAY
 from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.durations import duration_text
@@ -22,7 +23,7 @@ _CRON = re.compile(
 _DAILY = [[0], [0], ["*"], ["*"], ["*"]]
 
 
-def _calendar(spec: DatasetSpec) -> Mistakes:
+def _days_of_data(spec: DatasetSpec) -> Mistakes:
     for name in ("first_day", "last_day"):
         day = stated_or(spec, name, None)
         if day is not None and not FIRST_DAY <= day <= LAST_DAY:
@@ -55,14 +56,16 @@ def _history(spec: ModelSpec) -> Mistakes:
 
 def _schedules(spec: ModelSpec) -> Mistakes:
     for name in ("train", "monitor"):
-        yield from _schedule(name, stated_or(spec.schedule, name, None))  # each alone: one misshapen hides no other
+        yield from _schedule(
+            spec.calendar, name, stated_or(spec.schedule, name, None)
+        )  # each alone: one misshapen hides no other
 
 
 def _ingests(spec: DatasetSpec) -> Mistakes:
-    yield from _schedule("ingest", stated_or(spec.schedule, "ingest", None))
+    yield from _schedule(spec.calendar, "ingest", stated_or(spec.schedule, "ingest", None))
 
 
-def _schedule(name: str, cron: str | None) -> Mistakes:
+def _schedule(calendar: Calendar, name: str, cron: str | None) -> Mistakes:
     if cron is None:
         return
     key, daily = f"schedule.{name}", "0 0 * * *"
@@ -70,12 +73,13 @@ def _schedule(name: str, cron: str | None) -> Mistakes:
         yield mistake(
             key,
             cron,
-            "a cron of five fields, in UTC: minute hour day month weekday",
-            f'write "{daily}" for once a day',
+            f"a cron of five fields, in the calendar's zone ({calendar.zone}): minute hour day month weekday",
+            f'write "{daily}" for once a day' if name == "train" else f"remove it: {name} follows the calendar",
         )
-    elif name != "train" and croniter.expand(cron)[0] != _DAILY:
-        # Partitions are keyed by date, so any other interval would share one with its neighbour or straddle two.
-        yield mistake(key, cron, f'"{daily}": an interval is one day in UTC, named by its date', f'write "{daily}"')
+    elif name != "train" and (calendar != UTC_DAYS or croniter.expand(cron)[0] != _DAILY):
+        # Any other moment would begin a run of no interval, or leave some without.
+        allowed = f"nothing: {name} runs when an interval of the calendar, {calendar.name}, is over"
+        yield mistake(key, cron, allowed, "remove it; `calendar` says how long an interval is")
 
 
 def _fires(cron: str) -> bool:
@@ -90,15 +94,16 @@ def _fires(cron: str) -> bool:
 
 
 def _windows(spec: ModelSpec) -> Mistakes:
+    unit = spec.calendar.unit
     for key, value in (
         ("label.horizon", spec.label.horizon),
         ("split.evaluation", spec.split.evaluation),
-        ("monitoring.window", spec.monitoring.window),
+        ("monitoring.window", spec.window),
     ):
-        if value % DAY:
-            yield mistake(
-                key, value, "whole days: a partition is one day", f"write {duration_text(-(-value // DAY) * DAY)}"
-            )
+        if value % unit:
+            whole = f"whole {'days' if spec.calendar.every == 'month' else f'{spec.calendar.every}s'}"
+            allowed = f"{whole}: a partition is {spec.calendar.name}"
+            yield mistake(key, value, allowed, f"write {duration_text(-(-value // unit) * unit)}")
 
 
 def _learning(spec: ModelSpec) -> Mistakes:
@@ -137,19 +142,18 @@ def _cooldown(spec: ModelSpec) -> Mistakes:
 
 
 def _persistence(spec: ModelSpec) -> Mistakes:
-    """Windows that overlap are drifted by the same days: only as many in a row as a
-    window has days are more than one window."""
-    days = spec.monitoring.window // DAY
-    if spec.monitoring.persistence < days:
+    """Windows that overlap are drifted by the same intervals: only as many in a row as a
+    window has of them are more than one window."""
+    most, shared = -(-spec.window // spec.calendar.shortest), f"{spec.calendar.every}s"
+    if spec.monitoring.persistence < most:
         allowed = (
-            f"at least {days}: windows of {duration_text(spec.monitoring.window)} that share days are not drift that "
-            "persists"
+            f"at least {most}: windows of {duration_text(spec.window)} that share {shared} are not drift that persists"
         )
         yield mistake(
             "monitoring.persistence",
             spec.monitoring.persistence,
             allowed,
-            f"write {days} or more, or shorten monitoring.window",
+            f"write {most} or more, or shorten monitoring.window",
         )
 
 
@@ -174,4 +178,4 @@ OF_SPEC: tuple[Callable[[ModelSpec], Mistakes], ...] = (
     _cooldown,
     _budget,
 )
-OF_DATASET: tuple[Callable[[DatasetSpec], Mistakes], ...] = (_calendar, _days, _ingests)
+OF_DATASET: tuple[Callable[[DatasetSpec], Mistakes], ...] = (_days_of_data, _days, _ingests)

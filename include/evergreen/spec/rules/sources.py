@@ -50,13 +50,14 @@ def _path(spec: DatasetSpec, name: str) -> Mistakes:
                 "a path without { and *: a history is one file for all days",
                 "name that file, or remove history: true",
             )
-    elif set(placeholders) != {"{partition}"}:
+    elif not _names_interval(spec, placeholders):
+        whole = "".join(f"{{{part}}}" for part in spec.calendar.parts)
         yield mistake(
             key,
             shown_path,
-            "a path with {partition}, and nothing else in braces",
+            f"a path with {{partition}}, or with {whole}, and nothing else in braces",
             (
-                "put {partition} where the date stands in the file's name; for one file with all days, declare "
+                "put {partition} where the interval stands in the file's name; for one file with all of them, declare "
                 "history: true"
             ),
         )
@@ -69,6 +70,12 @@ def _path(spec: DatasetSpec, name: str) -> Mistakes:
             "a path below the landing zone, with / between its parts",
             "leave out the leading / and every ..",
         )
+
+
+def _names_interval(spec: DatasetSpec, placeholders: list[str]) -> bool:
+    """Whether a path says of which interval a file is: by the partition key, or by all of its parts."""
+    names, parts = {each.strip("{}") for each in placeholders}, set(spec.calendar.parts)
+    return names <= {"partition", *parts} and ("partition" in names or names == parts)
 
 
 def _format(spec: DatasetSpec, name: str) -> Mistakes:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from evergreen.interval import DAY
 from evergreen.spec.columns import RESERVED, RESERVED_KEYS
 from evergreen.spec.dataset import DatasetSpec
+from evergreen.spec.durations import duration_text
 from evergreen.spec.mistakes import one_of
 from evergreen.spec.partial import stated_or
 from evergreen.spec.rules.wording import Mistakes, inside, mistake, repeated, undeclared, unknown
@@ -28,10 +28,10 @@ def _view_sources(spec: DatasetSpec, name: str) -> Mistakes:
 
 
 def _look_back(spec: DatasetSpec, name: str) -> Mistakes:
-    if spec.features[name].look_back < DAY:
-        yield mistake(
-            f"features.{name}.look_back", spec.features[name].look_back, "at least the interval, 1d", "write 1d"
-        )
+    least, look_back = spec.calendar.longest, spec.features[name].look_back
+    if look_back < least:
+        text = duration_text(least)
+        yield mistake(f"features.{name}.look_back", look_back, f"at least the interval, {text}", f"write {text}")
 
 
 def _view_name(spec: DatasetSpec, name: str) -> Mistakes:

@@ -1,0 +1,148 @@
+"""A model whose intervals are hours of Berlin, with a row every half hour, in the night in which the clock is put back:
+all its loops, with a real server."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pandas as pd
+import pytest
+
+from evergreen import cli, status_report
+from evergreen.errors import CalendarChanged
+from evergreen.lake import catalogue, staging, tables
+from evergreen.lake.schema import FEATURES, LABELS, RAW
+from evergreen.local.processes import Processes
+from evergreen.loops import inline
+from evergreen.settings import settings
+from evergreen.spec.load import load_spec
+from evergreen.spec.schema import ModelSpec
+from tests import meters
+from tests.components.served_folder import served_folder, until_it_answers
+from tests.meters import CALENDAR, IDS, METERS
+
+HOURS = CALENDAR.between(CALENDAR.first_of(date(2026, 10, 25)), CALENDAR.at("2026-10-25T0900Z"))
+TRAINED = 9  # hours that the first training knows
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(scope="module")
+def model(
+    postgres_url: str, mlflow_url: str, services: Processes, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ModelSpec]:
+    """The folder, its hours in the landing zone, and a running model server; what a test does, the next one finds."""
+
+    def write_hours(landing: Path) -> None:
+        for hour in HOURS:
+            meters.write(hour, landing)
+
+    home = tmp_path_factory.mktemp("meters")
+    with served_folder("meters", write_hours, home, postgres_url, mlflow_url, services) as spec:
+        yield spec
+
+
+@pytest.fixture(scope="module")
+def trained(model: ModelSpec) -> dict[str, Any]:
+    """Hours ingested, a model trained and deployed."""
+    assert HOURS[:TRAINED][0].partition == "2026-10-24T2200Z" and HOURS[2].partition == "2026-10-25T0000Z"
+    first = f"{HOURS[0].partition}..{HOURS[1].partition}"
+    assert cli.main(["run", "meters", "ingest", "--interval", first]) == 0
+    for hour in HOURS[2:TRAINED]:
+        inline.ingest(model, hour)
+    until_it_answers()
+    return dict(inline.run(inline.of(model, HOURS[TRAINED - 1]), "train"))
+
+
+def test_each_hour_has_its_partition_also_the_one_that_the_clock_shows_twice(trained: dict[str, Any]) -> None:
+    published = catalogue.published(RAW.of("meters", "readings"))
+    assert list(published) == [hour.partition for hour in HOURS[:TRAINED]]
+    assert {entry.rows for entry in published.values()} == {2 * METERS}
+    local = [f"{hour.start.astimezone(meters.ZoneInfo('Europe/Berlin')):%H:%M%z}" for hour in HOURS[2:4]]
+    assert local == ["02:00+0200", "02:00+0100"]
+
+
+def test_features_see_every_row_of_their_hours_once(model: ModelSpec, trained: dict[str, Any]) -> None:
+    for hour in HOURS[2:TRAINED]:
+        stored = tables.read(FEATURES.of("meters", "usage"), [hour.partition])
+        assert stored is not None
+        frame = stored.to_pandas().set_index("meter_id").loc[IDS]
+        assert (frame["event_timestamp"] == hour.end).all() and (frame["readings_3h"] == 6).all()
+        for name, hours in (("kwh_1h", 1), ("kwh_3h", 3)):
+            pd.testing.assert_series_equal(
+                frame[name], meters.counted(hour.end - hours * HOUR, hour.end), check_names=False
+            )
+
+
+def test_labels_are_of_hours_and_known_when_two_more_are_over(model: ModelSpec, trained: dict[str, Any]) -> None:
+    stored = tables.read(LABELS.of("meters", "kwh_next"))
+    assert stored is not None
+    labels = stored.to_pandas()
+    assert sorted(labels["partition"].unique()) == [hour.partition for hour in HOURS[: TRAINED - 2]]
+    assert (labels["known_at"] == labels["event_timestamp"] + 2 * HOUR).all()
+    for cutoff, rows in labels.groupby("event_timestamp"):
+        expected = meters.counted(cutoff.to_pydatetime(), cutoff.to_pydatetime() + 2 * HOUR)
+        pd.testing.assert_series_equal(rows.set_index("meter_id")["kwh_next"].loc[IDS], expected, check_names=False)
+
+
+def test_a_training_learns_from_hours_evaluates_later_ones_and_is_deployed(trained: dict[str, Any]) -> None:
+    data, as_of = trained["validate_training"], HOURS[TRAINED - 1].end
+    frame = staging.read(data.staged).to_pandas()
+    assert data.evaluate.rows == 2 * METERS and data.evaluate.end == as_of - 2 * HOUR
+    learned = frame.loc[frame["event_timestamp"] <= data.learn.end, "event_timestamp"]
+    assert learned.max() == data.evaluate.start - 2 * HOUR, "a label that the evaluation's first hour knew"
+    assert trained["gates"].passed, trained["gates"].reason
+    assert trained["deploy"].version == 1
+
+
+def ask(meter: str, moment: Any) -> httpx.Response:
+    body = {"entity": {"meter_id": meter}, "as_of": moment.isoformat()}
+    return httpx.post(f"{settings().server_url}/models/meters/predict", json=body, timeout=60)
+
+
+def test_the_server_answers_and_refuses_what_is_hours_old(model: ModelSpec, trained: dict[str, Any]) -> None:
+    newest = HOURS[TRAINED - 1].end
+    answer = ask("m05", newest + timedelta(minutes=10))
+    assert answer.status_code == 200, answer.text
+    (made,) = answer.json()["predictions"]
+    assert made["features_at"] == newest.isoformat()
+    assert made["prediction"] == pytest.approx(meters.counted(newest, newest + 2 * HOUR)["m05"], abs=0.5)
+    refused = ask("m05", newest + 5 * HOUR)
+    assert (refused.status_code, "features too old" in refused.json()["detail"]) == (503, True)
+
+
+def test_the_monitor_watches_every_hour_and_scores_what_matured(model: ModelSpec, trained: dict[str, Any]) -> None:
+    for hour in HOURS[TRAINED : TRAINED + 2]:
+        for meter in IDS:
+            assert ask(meter, hour.start + timedelta(minutes=20)).status_code == 200
+        inline.ingest(model, hour)
+        watched = inline.run(inline.of(model, hour), "monitor")
+    # Asked for in the tenth hour by features of the ninth's end; two hours later the outcome is known.
+    assert watched["collect"].partition == HOURS[TRAINED + 1].partition
+    assert watched["performance"].rows == METERS, watched["performance"]
+    assert watched["performance"].value < 0.5
+
+
+def test_status_counts_hours(model: ModelSpec, trained: dict[str, Any]) -> None:
+    report = status_report.of(model.own_data(), model, HOURS[-1].end + 5 * HOUR)
+    text = "\n".join(report.lines())
+    assert f"11 of {len(HOURS) + 5} intervals published, the newest {HOURS[10].partition}" in text
+    assert f"missing: {HOURS[11].partition}.." in text
+    assert "evergreen airflow backfill create --dag-id meters__ingest --from-date 2026-10-25T09:00:00Z" in text
+
+
+def test_another_calendar_is_refused_once_partitions_are_published(
+    model: ModelSpec, trained: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(model.folder, tmp_path / "meters")
+    text = (folder / "model.yaml").read_text()
+    (folder / "model.yaml").write_text(text.replace("zone: Europe/Berlin", "zone: UTC"))
+    other = load_spec(folder)
+    for loop in ("ingest", "train", "monitor"):
+        run = inline.of(other.own_data() if loop == "ingest" else other, HOURS[0])
+        with pytest.raises(CalendarChanged, match=r"an hour \(Europe/Berlin\), by which its partitions are published"):
+            inline.run(run, loop)
