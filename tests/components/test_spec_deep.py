@@ -245,6 +245,7 @@ def test_check_tells_all_models_and_fails_for_one(models: Path, capsys: pytest.C
     assert cli.main(["check"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "channels: valid (1 sources, 5 features, 3 families)",
+        "meters: valid (1 sources, 3 features, 1 families)",
         "parcels: valid (2 sources, 7 features, 3 families)",
         "refunds: valid (1 sources, 4 features, 1 families)",
         "renewals: valid (2 sources, 3 features, 2 families)",

@@ -22,7 +22,6 @@ from evergreen.links import Link
 from evergreen.run import DatasetRun, Run
 from evergreen.settings import PROJECT, settings
 from evergreen.spec.load import load_spec
-from evergreen.validate import exemptions
 from evergreen.validate.stages import validate, validate_features, validate_training
 from tests.small_models import SHOP
 
@@ -55,7 +54,7 @@ def visit(number, spent="10.5", kind="web", guest="g1", key=None):
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(home, tmp_path):
     """A run of a small model, with a home of its own."""
     folder = tmp_path / "models" / "shop"
     (folder / "contracts").mkdir(parents=True)
@@ -65,11 +64,7 @@ def run(tmp_path, monkeypatch):
         (folder / "contracts" / f"{table}.yaml").write_text(yaml.safe_dump({"expectations": stated}))
     (folder / "features" / "habits.sql").write_text("select 1")
     (folder / "label.sql").write_text("select 1")
-    monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(exemptions, "of", lambda quarantine: [])  # nobody released a row: there is no database to ask
-    settings.cache_clear()
-    yield DatasetRun(load_spec(folder).own_data(), DAY)
-    settings.cache_clear()
+    return DatasetRun(load_spec(folder).own_data(), DAY)
 
 
 def training(run):

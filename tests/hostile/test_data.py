@@ -42,7 +42,7 @@ from evergreen.ingest.parse import parse
 from evergreen.interval import Interval
 from evergreen.loops import inline
 from evergreen.run import Run
-from evergreen.settings import MEGABYTE, PROJECT, settings
+from evergreen.settings import MEGABYTE, PROJECT, Settings, settings
 from evergreen.spec.dataset import Source
 from evergreen.spec.load import load_spec
 
@@ -446,18 +446,15 @@ def test_moments_that_no_calendar_has_cost_their_row(kind: str) -> None:
 
 
 @pytest.fixture
-def churn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+def churn(home: Settings) -> Run:
     """A run of the shipped model's first day, whose batches are there."""
     from evergreen_simulator.delivery import World
     from evergreen_simulator.landing import write_days
 
-    monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / "home"))
-    settings.cache_clear()
     first = date(2026, 1, 1)
-    for _ in write_days(World(seed=4, size=60), first, first, settings().landing):
+    for _ in write_days(World(seed=4, size=60), first, first, home.landing):
         pass
-    yield inline.of(load_spec(PROJECT / "include" / "models" / "churn").datasets["churn"], Interval.of_day(first))
-    settings.cache_clear()
+    return inline.of(load_spec(PROJECT / "include" / "models" / "churn").datasets["churn"], Interval.of_day(first))
 
 
 def test_a_disk_without_room_is_told_with_its_folder_and_leaves_nothing_half_written(churn: Run) -> None:

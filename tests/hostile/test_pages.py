@@ -24,7 +24,7 @@ import yaml
 from evergreen.errors import ContractBroken
 from evergreen.ingest.stages import extract
 from evergreen.interval import Interval
-from evergreen.local.postgres import free_port
+from evergreen.local.postgres import create_databases, free_port
 from evergreen.local.processes import Processes, Service, answers
 from evergreen.monitor import drift_report
 from evergreen.monitor import stages as monitor
@@ -34,7 +34,6 @@ from evergreen.run import DatasetRun
 from evergreen.serve.predictions import Prediction, PredictionLog
 from evergreen.settings import PROJECT, Settings, settings
 from evergreen.spec.load import load_spec
-from evergreen.validate import exemptions
 from evergreen.validate.stages import validate
 from tests.components.train.conftest import at, run_as_of, spec_in
 from tests.small_models import SHOP
@@ -65,11 +64,14 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def reports(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Settings on a home of this module's, in whose reports' folder the pages stay."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVERGREEN_HOME", str(tmp_path_factory.mktemp("home")))
-        patch.setattr(exemptions, "of", lambda quarantine: [])  # there is no database to ask
+        prefix = f"t{os.getpid()}_pages_"
+        create_databases(postgres_url, [f"{prefix}evergreen"])
+        patch.setenv("EVERGREEN_DATABASE", postgres_url)
+        patch.setenv("EVERGREEN_DATABASE_PREFIX", prefix)
         settings.cache_clear()
         yield settings()
     settings.cache_clear()

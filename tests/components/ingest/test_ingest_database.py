@@ -29,7 +29,7 @@ from evergreen.interval import Interval
 from evergreen.lake import staging
 from evergreen.local import postgres
 from evergreen.run import DatasetRun
-from evergreen.settings import PROJECT, settings
+from evergreen.settings import PROJECT, Settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
 from evergreen.validate import stages as validation
@@ -66,10 +66,8 @@ def shop(postgres_url: str) -> str:
 
 
 @pytest.fixture
-def spec_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., ModelSpec]]:
+def spec_of(home: Settings, tmp_path: Path) -> Callable[..., ModelSpec]:
     """A model whose source `visits` is a query; a fresh home."""
-    monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / "home"))
-    settings.cache_clear()
     folder = shutil.copytree(PROJECT / "tests" / "specs" / "valid" / "renewals", tmp_path / "renewals")
 
     def made(sql: str = SQL) -> ModelSpec:
@@ -77,13 +75,12 @@ def spec_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         (folder / "sources" / "visits.sql").write_text(sql)
         text = (PROJECT / "tests" / "specs" / "valid" / "renewals" / "model.yaml").read_text()
         (folder / "model.yaml").write_text(text.replace("path: renewals/visits/{partition}.csv", "connection: shop_db"))
-        landed = Path(settings().landing) / "renewals" / "readers" / f"{DAY}.csv"
+        landed = Path(home.landing) / "renewals" / "readers" / f"{DAY}.csv"
         landed.parent.mkdir(parents=True, exist_ok=True)
         landed.write_text(f"reader_id,snapshot_at,plan\nr1,{DAY}T00:00:00Z,basic\n")
         return load_spec(folder)
 
-    yield made
-    settings.cache_clear()
+    return made
 
 
 def run_of(spec: ModelSpec, uri: str | None) -> DatasetRun:

@@ -123,7 +123,7 @@ def test_a_corrected_batch_also_clears_what_a_killed_run_left(
     then the batch was corrected upstream."""
     damage(own_landing)
 
-    def killed(*_: catalogue.Entry) -> None:
+    def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
