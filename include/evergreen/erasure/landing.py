@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import re
 import zlib
 from collections.abc import Iterator
 
@@ -12,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evergreen import folders
+from evergreen.erasure.rules import stands_in
+from evergreen.ingest import landing
 from evergreen.lake.rewriting import Key
 from evergreen.settings import settings
 from evergreen.spec.dataset import DatasetSpec, Source
@@ -21,22 +22,15 @@ _SETTING = "EVERGREEN_LANDING"
 
 def holding(spec: DatasetSpec, key: Key) -> Iterator[str]:
     """What of a dataset's sources holds the key, or may: the files, and each query of a database."""
-    zone = settings().landing.rstrip("/")
     for name, source in spec.sources.items():
         if source.path is None:
             if key.columns & source.columns.keys():
                 yield f"the rows of {spec.name}/{name} in the database of the connection {source.connection}"
             continue
-        pattern = re.compile(_segment(f"{zone}/{source.path}"), re.DOTALL)
-        above = f"{zone}/{source.path}".partition("{partition}")[0].partition("*")[0].rpartition("/")[0]
+        above, pattern = landing.pattern_of(settings().landing, source.path)
         for file in folders.below(above, _SETTING):
             if pattern.fullmatch(file) and _holds(file, source, key):
                 yield file
-
-
-def _segment(path: str) -> str:
-    """A source's path as a pattern of the files of all partitions."""
-    return "[^/]*".join(re.escape(part) for part in path.replace("{partition}", "*").split("*"))
 
 
 def _holds(file: str, source: Source, key: Key) -> bool:
@@ -52,8 +46,4 @@ def _holds(file: str, source: Source, key: Key) -> bool:
             content = gzip.decompress(content)
         except (OSError, EOFError, zlib.error):
             return True  # nobody can say
-    try:
-        text = key.value.encode(source.encoding)
-    except UnicodeEncodeError:
-        return False
-    return re.search(rb"(?<![\w-])" + re.escape(text) + rb"(?![\w-])", content) is not None
+    return stands_in(key.value, content.decode(source.encoding, errors="replace"))

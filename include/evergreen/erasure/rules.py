@@ -11,8 +11,6 @@ from evergreen.quoting import shown
 from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.schema import ModelSpec
 
-SHORTEST = 1  # characters of a key
-
 
 @dataclass(frozen=True)
 class Learned:
@@ -62,7 +60,7 @@ def check(entity: str, key: str, **kept: str) -> None:
         ErasureRefused: it does, or there is no key.
     """
     doing = f"erasing one {shown(entity)}"
-    if len(key) < SHORTEST or key != key.strip():
+    if not key or key != key.strip():
         raise ErasureRefused(
             doing,
             found="a key that is empty, or begins or ends with a space",

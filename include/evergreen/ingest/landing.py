@@ -29,6 +29,7 @@ _KINDS = {
     stat.S_IFBLK: "a block device",
 }
 _BLOCK = 1 << 20
+_NAMES = ("partition", "year", "month", "day", "hour")  # in braces in a path: the partition key, and its parts
 _PARTS = re.compile(r"^\d{4}|\d\d", re.ASCII)  # of a partition key; what follows the hour is no part of a name
 
 
@@ -53,10 +54,19 @@ class Part:
 def uri_of(zone: str, path: str, partition: str) -> str:
     """Where the batch of a partition stands: `path` below `zone`, with the partition key in place of `{partition}`, and
     its parts in place of `{year}`, `{month}`, `{day}` and `{hour}`."""
-    parts = dict(zip(("year", "month", "day", "hour"), _PARTS.findall(partition), strict=False))
+    parts = dict(zip(_NAMES[1:], _PARTS.findall(partition), strict=False))
     for name, value in {"partition": partition, **parts}.items():
         path = path.replace(f"{{{name}}}", value)
     return f"{zone.rstrip('/')}/{path}"
+
+
+def pattern_of(zone: str, path: str) -> tuple[str, re.Pattern[str]]:
+    """Where the batches of all partitions stand: the folder above them, and what the address of each of their files
+    is like."""
+    whole = f"{zone.rstrip('/')}/{path}"
+    any_of = re.compile("|".join((*(f"{{{name}}}" for name in _NAMES), r"\*")))
+    above = any_of.split(whole, maxsplit=1)[0].rpartition("/")[0]
+    return above, re.compile("[^/]*".join(map(re.escape, any_of.split(whole))), re.DOTALL)
 
 
 def read(zone: str, path: str, partition: str, subject: str) -> list[Part]:

@@ -1,0 +1,53 @@
+"""The landing zone's files that hold an entity's key are listed, however their paths name the interval."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from evergreen.erasure import landing
+from evergreen.ingest.landing import pattern_of, uri_of
+from evergreen.lake.rewriting import Key
+from evergreen.settings import PROJECT, settings
+from evergreen.spec.load import load_spec
+
+METER = Key(frozenset({"meter_id"}), "m-7")
+
+
+@pytest.mark.parametrize(
+    ("path", "partition"),
+    [
+        ("shop/{partition}.csv", "2026-01-05"),
+        ("shop/{year}/{month}-{day}.csv", "2026-01-05"),
+        ("meters/{year}-{month}-{day}/{hour}.csv", "2026-10-25T0000Z"),
+        ("{year}/{month}.csv", "2026-10"),
+        ("shop/history.csv", "2026-01-05"),
+    ],
+)
+def test_the_pattern_of_a_path_is_that_of_every_address_that_is_made_of_it(path: str, partition: str) -> None:
+    above, pattern = pattern_of("/land/", path)
+    address = uri_of("/land/", path, partition)
+    assert pattern.fullmatch(address) and address.startswith(f"{above}/")
+    assert not pattern.fullmatch(f"{address}.partial") and not pattern.fullmatch(address.replace(".csv", "-csv"))
+
+
+def test_a_part_of_a_batch_is_of_its_path() -> None:
+    above, pattern = pattern_of("s3://bucket/land", "shop/{partition}/part-*.csv")
+    assert above == "s3://bucket/land/shop"
+    assert pattern.fullmatch("s3://bucket/land/shop/2026-01-05/part-7.csv")
+    assert not pattern.fullmatch("s3://bucket/land/shop/2026-01-05/other/part-7.csv")
+
+
+def test_files_of_hours_are_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVERGREEN_LANDING", str(tmp_path))
+    settings.cache_clear()
+    dataset = load_spec(PROJECT / "tests" / "specs" / "valid" / "meters").own_data()
+    folder = tmp_path / "meters" / "2026-10-25"
+    folder.mkdir(parents=True)
+    (folder / "00.csv").write_text("meter_id,read_at,kwh\nm-7,2026-10-25T00:00:00Z,1.0\n")
+    (folder / "01.csv").write_text("meter_id,read_at,kwh\nm-77,2026-10-25T01:00:00Z,1.0\n")
+    (folder / "02.csv.gz").write_bytes(gzip.compress(b"m-7"))  # of no path that is declared
+    assert list(landing.holding(dataset, METER)) == [str(folder / "00.csv")]
+    settings.cache_clear()
