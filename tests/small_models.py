@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import date
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from evergreen.spec.schema import ModelSpec
 
@@ -68,3 +72,27 @@ SHOP: dict[str, Any] = {
 def tiny(**sections: Any) -> ModelSpec:
     """The model `tiny`, with these of its sections in place of its own."""
     return ModelSpec.model_validate(TINY | sections)
+
+
+def write_shop(
+    folder: Path,
+    declared: Mapping[str, Any],
+    contracts: Mapping[str, Sequence[Mapping[str, Any]]],
+    habits: str = "select 1",
+    label: str = "select 1",
+) -> Path:
+    """The folder of the model `shop`; returns it.
+
+    Args:
+        declared: `SHOP`, or what is made of it.
+        contracts: table → the expectations of its contract.
+        habits, label: the queries.
+    """
+    for below in ("contracts", "features"):
+        (folder / below).mkdir(parents=True)
+    (folder / "model.yaml").write_text(yaml.safe_dump(dict(declared), sort_keys=False))
+    (folder / "features" / "habits.sql").write_text(habits)
+    (folder / "label.sql").write_text(label)
+    for table, expectations in contracts.items():
+        (folder / "contracts" / f"{table}.yaml").write_text(yaml.safe_dump({"expectations": list(expectations)}))
+    return folder

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from evergreen.cli_history import Described
-from evergreen.cli_run import dataset_of, intervals_of
+from evergreen.cli_run import add_interval, dataset_of, intervals_of
 from evergreen.errors import EvergreenError, RunError
 from evergreen.quoting import line, shown, visible
 
@@ -34,13 +34,7 @@ def add(commands: Commands) -> None:
         "correct", help="list what reading an interval's batches again would change; with --apply, change it"
     )
     correct.add_argument("dataset", help="the dataset's name")
-    correct.add_argument(
-        "--interval",
-        "--day",
-        required=True,
-        metavar="KEY[..KEY]",
-        help="the interval, or several in turn, such as 2026-01-01..2026-01-31",
-    )
+    add_interval(correct, "KEY[..KEY]", "the interval, or several in turn, such as 2026-01-01..2026-01-31")
     _who(correct)
     correct.set_defaults(command=_correct)
 
@@ -78,7 +72,7 @@ def add(commands: Commands) -> None:
 
 def _of_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=_source, metavar="DATASET/SOURCE", help="such as churn/usage")
-    parser.add_argument("--interval", "--day", required=True, metavar="KEY", help="the interval")
+    add_interval(parser, "KEY", "the interval")
 
 
 def _who(parser: argparse.ArgumentParser) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-import traceback
 from typing import TYPE_CHECKING
 
-from evergreen.errors import EvergreenError
+from evergreen.errors import RunError, in_full
 
 if TYPE_CHECKING:
     from evergreen.cli_history import Commands
@@ -24,7 +23,6 @@ def add(commands: Commands) -> None:
 
 
 def _housekeeping(options: argparse.Namespace) -> int:
-    from evergreen.errors import RunError
     from evergreen.housekeeping import jobs
     from evergreen.local import quiet
     from evergreen.quoting import shown
@@ -47,8 +45,7 @@ def _housekeeping(options: argparse.Namespace) -> int:
                 said = jobs.run(house, job, apply=not options.dry_run)
             except Exception as error:  # noqa: BLE001 - whatever one job ends with costs only itself
                 failed += 1
-                ours = isinstance(error, EvergreenError)
-                print(error if ours else "".join(traceback.format_exception(error)), file=sys.stderr)
+                print(in_full(error), file=sys.stderr)
             else:
                 print("\n".join(f"{name} {job}: {line}" for line in said or ["nothing to do"]), flush=True)
     return 1 if failed else 0

@@ -6,13 +6,12 @@ import argparse
 import json
 import shlex
 import sys
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
-from evergreen.errors import EvergreenError, RunError
-from evergreen.interval import CALENDAR, Interval
+from evergreen.errors import RunError, in_full
+from evergreen.interval import CALENDAR, Interval, from_to
 from evergreen.quoting import shown
 from evergreen.settings import settings
 
@@ -30,12 +29,12 @@ def add(commands: Commands) -> None:
     run.add_argument("model", metavar="name", help="the model's name; for ingest the dataset's")
     run.add_argument("loop", choices=("ingest", "train", "monitor"), help="the loop to run")
     when = run.add_mutually_exclusive_group()
-    when.add_argument(
-        "--interval",
-        "--day",
-        metavar="KEY[..KEY]",
-        help="the interval to work on, by its partition key, or several in turn, such as 2026-01-01..2026-01-31; a day "
+    add_interval(
+        when,
+        "KEY[..KEY]",
+        "the interval to work on, by its partition key, or several in turn, such as 2026-01-01..2026-01-31; a day "
         "stands for all its intervals; default: the newest complete one",
+        required=False,
     )
     when.add_argument(
         "--as-of", metavar="TIME", help="the moment that the run may know about, such as 2026-01-31T00:00:00Z"
@@ -53,13 +52,7 @@ def add(commands: Commands) -> None:
         "bootstrap", help="ingest the past of a dataset without Airflow, several intervals side by side"
     )
     bootstrap.add_argument("dataset", help="the dataset's name")
-    bootstrap.add_argument(
-        "--interval",
-        "--day",
-        metavar="KEY..KEY",
-        required=True,
-        help="the intervals to ingest, both included, such as 2026-01-01..2026-01-31",
-    )
+    add_interval(bootstrap, "KEY..KEY", "the intervals to ingest, both included, such as 2026-01-01..2026-01-31")
     bootstrap.add_argument(
         "--side-by-side",
         type=_positive,
@@ -67,6 +60,11 @@ def add(commands: Commands) -> None:
         help="how many intervals at a time, each in a process of its own; default: as many as there are cores",
     )
     bootstrap.set_defaults(command=_bootstrap)
+
+
+def add_interval(to: argparse._ActionsContainer, metavar: str, text: str, *, required: bool = True) -> None:
+    """The option that names intervals, for `intervals_of`."""
+    to.add_argument("--interval", "--day", metavar=metavar, required=required, help=text)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -129,12 +127,7 @@ def _ended(
     try:
         for interval, outcome in outcomes:
             if isinstance(outcome, Exception):
-                message = (
-                    str(outcome)
-                    if isinstance(outcome, EvergreenError)
-                    else "".join(traceback.format_exception(outcome))
-                )
-                print(message, file=sys.stderr)
+                print(in_full(outcome), file=sys.stderr)
             else:
                 left.remove(interval)
                 print(json.dumps(inline.as_json(list(outcome.values())[-1])), flush=True)
@@ -180,7 +173,7 @@ def _commands(
 
     name = "--day" if calendar.every == "day" else "--interval"
     for first, last in rules.stretches(left):
-        yield "  " + shlex.join(["evergreen", *command, name, rules.from_to(first, last), *options])
+        yield "  " + shlex.join(["evergreen", *command, name, from_to(first.partition, last.partition), *options])
 
 
 def intervals_of(

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -53,6 +54,11 @@ def _rebuild(
 ) -> EvergreenError:
     """Keyword-only arguments do not survive Exception's own pickling; Airflow and process pools pickle errors."""
     return kind(doing, found=found, expected=expected, next_step=next_step, links=links)
+
+
+def in_full(error: Exception) -> str:
+    """An error as a command tells it: ours in its own words, any other with where it came from."""
+    return str(error) if isinstance(error, EvergreenError) else "".join(traceback.format_exception(error))
 
 
 @contextmanager
@@ -212,3 +218,7 @@ class StageSkipped(Exception):
 
     Not an error: Airflow shows the task as skipped, with this reason, and the run is green.
     """
+
+
+class WorkerGone(TransientError):
+    """A process that worked on an interval has ended before its work."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from typing import TypeVar
+
+T = TypeVar("T")
 
 DAY = timedelta(days=1)
 # The days that a model may have. The longest duration of a spec reaches a century further, and is a
@@ -58,9 +62,29 @@ def in_utc(moment: datetime) -> datetime:
     except OverflowError as error:
         raise ValueError(f"{moment.isoformat()} is no moment in UTC") from error
     # Airflow's moments are pendulum's, which lose this zone when a length is added to them.
-    return datetime.combine(utc.date(), utc.time(), UTC)
+    return utc if type(utc) is datetime else datetime.combine(utc.date(), utc.time(), UTC)
 
 
 def days(first: date, last: date) -> list[Interval]:
     """The daily intervals from `first` to `last`, both included."""
     return [Interval.of_day(first + timedelta(days=n)) for n in range((last - first).days + 1)]
+
+
+def runs(items: Sequence[T], follows: Callable[[T, T], bool]) -> list[tuple[T, T]]:
+    """The first and the last of each run of items without a gap; the items are in order.
+
+    Args:
+        follows: whether the second of two items is the one after the first.
+    """
+    bounds: list[tuple[T, T]] = []
+    for item in items:
+        if bounds and follows(bounds[-1][1], item):
+            bounds[-1] = (bounds[-1][0], item)
+        else:
+            bounds.append((item, item))
+    return bounds
+
+
+def from_to(first: str, last: str) -> str:
+    """A stretch of partitions as people write it: 2026-01-05, or 2026-01-08..2026-01-11."""
+    return first if first == last else f"{first}..{last}"

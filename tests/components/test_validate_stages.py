@@ -23,7 +23,7 @@ from evergreen.run import DatasetRun, Run
 from evergreen.settings import PROJECT, settings
 from evergreen.spec.load import load_spec
 from evergreen.validate.stages import validate, validate_features, validate_training
-from tests.small_models import SHOP
+from tests.small_models import SHOP, write_shop
 
 DAY = Interval.of_day(date(2026, 1, 5))
 SOURCE = "visits"
@@ -56,14 +56,7 @@ def visit(number, spent="10.5", kind="web", guest="g1", key=None):
 @pytest.fixture
 def run(home, tmp_path):
     """A run of a small model, with a home of its own."""
-    folder = tmp_path / "models" / "shop"
-    (folder / "contracts").mkdir(parents=True)
-    (folder / "features").mkdir()
-    (folder / "model.yaml").write_text(yaml.safe_dump(SHOP, sort_keys=False))
-    for table, stated in CONTRACTS.items():
-        (folder / "contracts" / f"{table}.yaml").write_text(yaml.safe_dump({"expectations": stated}))
-    (folder / "features" / "habits.sql").write_text("select 1")
-    (folder / "label.sql").write_text("select 1")
+    folder = write_shop(tmp_path / "models" / "shop", SHOP, CONTRACTS)
     return DatasetRun(load_spec(folder).own_data(), DAY)
 
 

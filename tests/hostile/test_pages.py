@@ -19,7 +19,6 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from evergreen.errors import ContractBroken
 from evergreen.ingest.stages import extract
@@ -36,7 +35,7 @@ from evergreen.settings import PROJECT, Settings, settings
 from evergreen.spec.load import load_spec
 from evergreen.validate.stages import validate
 from tests.components.train.conftest import at, run_as_of, spec_in
-from tests.small_models import SHOP
+from tests.small_models import SHOP, write_shop
 
 from .browser import Browser, Page, started
 from .markup import Markup, check_harmless, parsed
@@ -121,15 +120,8 @@ EXPECTED: list[dict[str, Any]] = [
 @pytest.fixture(scope="module")
 def data_docs(reports: Settings, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ContractBroken, list[str]]:
     """A batch and a contract full of plants, validated: the page, the error, and the lines of the task's log."""
-    folder = tmp_path_factory.mktemp("models") / "shop"
-    for below in ("contracts", "features"):
-        (folder / below).mkdir(parents=True)
-    (folder / "model.yaml").write_text(yaml.safe_dump(SHOP | {"description": PLANT}, sort_keys=False))
-    (folder / "contracts" / "visits.yaml").write_text(yaml.safe_dump({"expectations": EXPECTED}))
-    anything = [{"type": "expect_table_row_count_to_be_between", "min_value": 0}]
-    (folder / "contracts" / "habits.yaml").write_text(yaml.safe_dump({"expectations": anything}))
-    for name in ("features/habits.sql", "label.sql"):
-        (folder / name).write_text("select 1")
+    contracts = {"visits": EXPECTED, "habits": [{"type": "expect_table_row_count_to_be_between", "min_value": 0}]}
+    folder = write_shop(tmp_path_factory.mktemp("models") / "shop", SHOP | {"description": PLANT}, contracts)
     batch = Path(reports.landing) / "shop" / "visits" / "2026-01-05.csv"
     batch.parent.mkdir(parents=True)
     cells = pd.DataFrame({"kind": ["web", *PLANTS, "1\n2026-01-05 ERROR forged"]})

@@ -202,11 +202,6 @@ def waited_for(spans: Iterable[Span]) -> list[str]:
     return sorted({partition for stretch in merged.values() for partition in stretch})
 
 
-def _shift(interval: Interval, steps: int) -> Interval:
-    offset = steps * (interval.end - interval.start)
-    return Interval(interval.start + offset, interval.end + offset)
-
-
 def feature_declaration(spec: DatasetSpec, view: str, sql: str) -> str:
     """Everything declared that decides what a view's partition holds; a change makes every partition due again."""
     declared = spec.features[view]

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from evergreen.history import story
 from evergreen.history.events import Decided, MadeFrom, Promoted
 from evergreen.history.story import Entry, Reign, VersionStory
+from evergreen.interval import from_to
 
 
 def whole(model: str, entries: Sequence[Entry]) -> Iterator[str]:
@@ -65,8 +66,8 @@ def evidence(decided: Decided) -> Iterator[str]:
 
 def part_of(table: str, read: MadeFrom) -> str:
     """What was read of a table."""
-    between = read.first if read.first == read.last else f"{read.first}..{read.last}"
     partitions = f"{read.partitions} partition{'' if read.partitions == 1 else 's'}"
+    between = from_to(read.first, read.last)
     return f"{table}, version {read.version}: {between} ({partitions}), content hash {read.content_hash}"
 
 

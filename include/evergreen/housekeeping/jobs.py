@@ -165,9 +165,7 @@ def reports(house: House, *, apply: bool) -> list[str]:
     kept = house.kept("reports")
     if kept is None:
         return []
-    old = list(_older(settings().reports / house.name, kept))
-    if apply:
-        files.remove_older(settings().reports / house.name, kept.total_seconds())
+    old = _older(settings().reports / house.name, kept, apply=apply)
     return [f"reports: {len(old)} pages"] if old else []
 
 
@@ -175,17 +173,18 @@ def working_files(house: House, *, apply: bool) -> list[str]:
     """Remove old working files, what killed runs left half written, and what old runs in one process handed over."""
     from evergreen.lake import staging
 
-    kept, runs = settings().staging_kept, settings().home / "runs" / house.name
-    old = list(_older(runs, kept))
     if apply:
         staging.clean(house.name)
-        files.remove_older(runs, kept.total_seconds())
+    old = _older(settings().home / "runs" / house.name, settings().staging_kept, apply=apply)
     return [f"runs in one process: {len(old)} hand-overs"] if old else []
 
 
-def _older(folder: Path, kept: timedelta) -> Iterator[Path]:
+def _older(folder: Path, kept: timedelta, *, apply: bool) -> list[Path]:
+    """The old files below a folder, which go where they are to."""
+    if apply:
+        return files.remove_older(folder, kept.total_seconds())
     before = time.time() - kept.total_seconds()
-    return (path for path in folder.rglob("*") if path.is_file() and path.stat().st_mtime < before)
+    return [path for path in folder.rglob("*") if path.is_file() and path.stat().st_mtime < before]
 
 
 # In this order: what compaction and retention replace becomes old, and goes once it is old enough.

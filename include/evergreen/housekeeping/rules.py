@@ -13,9 +13,8 @@ from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.schema import ModelSpec
 
 SHORTEST = 2 * DAY  # of old versions: who reads one now goes on reading
-_MARGIN = (
-    2 * DAY
-)  # beside what is needed, or where those are longer: the interval that is worked on, and the one before
+# Beside what is needed; where those are longer, the interval that is worked on, and the one before.
+_MARGIN = 2 * DAY
 
 
 def expired(intervals: Iterable[Interval], kept: timedelta | None, needed: timedelta) -> list[Interval]:

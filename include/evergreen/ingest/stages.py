@@ -7,14 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from evergreen.handovers.ingest import (
-    Batch,
-    Extracted,
-    Parted,
-    Published,
-    PublishedSource,
-    Validated,
-)
+from evergreen.handovers.ingest import Batch, Extracted, Parted, Published, PublishedSource, Validated
 from evergreen.ingest import rules
 from evergreen.lake.schema import RAW
 from evergreen.run import DatasetRun

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -38,6 +38,7 @@ _OPENED_FAST = {"delta.checkpointInterval": "10"}
 # old versions. What is recorded as a version is kept until somebody decides otherwise (docs/adr/0022).
 _KEPT = dict.fromkeys(("delta.logRetentionDuration", "delta.deletedFileRetentionDuration"), "interval 36500 days")
 
+T = TypeVar("T")
 Within = tuple[datetime | None, datetime | None]  # event times, both included; None: no bound
 _pinned: ContextVar[Mapping[str, int] | None] = ContextVar("_pinned", default=None)  # path → version
 
@@ -63,10 +64,19 @@ def replace(partition: Partition, data: pa.Table) -> int:
     if PARTITION in data.column_names:
         data = data.drop_columns([PARTITION])
     data = data.append_column(PARTITION, pa.array([partition.key] * data.num_rows, pa.string()))
+    return committed(f"replacing partition {partition.key} of", path, lambda: _replace(path, partition.key, data))
+
+
+def committed(doing: str, path: str, commit: Callable[[], T]) -> T:
+    """What a commit to a table returns; it is tried again where another writer was faster.
+
+    Raises:
+        WriteConflict, ServiceUnavailable, RequestRefused: as `replace` does.
+    """
     for attempt in range(_ATTEMPTS):
         try:
-            with _answering(f"replacing partition {partition.key} of", path):
-                return _replace(path, partition.key, data)
+            with _answering(doing, path):
+                return commit()
         except (CommitFailedError, FileExistsError) as error:
             failure: Exception = error
         except DeltaError as error:
@@ -75,7 +85,7 @@ def replace(partition: Partition, data: pa.Table) -> int:
             failure = error
         time.sleep(0.05 * 2**attempt)
     raise WriteConflict(
-        f"replacing partition {partition.key} of {path}",
+        f"{doing} {path}",
         found=f"{_ATTEMPTS} conflicts, the last one: {failure}",
         expected="a moment without another writer of the same partition",
         next_step="clear this task",

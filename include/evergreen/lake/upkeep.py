@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from typing import TypeVar
 
 from deltalake import DeltaTable
-from deltalake.exceptions import CommitFailedError, DeltaError
 
 from evergreen import folders
-from evergreen.errors import VersionGone, WriteConflict
+from evergreen.errors import VersionGone
 from evergreen.lake import tables
 from evergreen.lake.schema import TableId
 from evergreen.lake.tables import table_path
 from evergreen.spec.columns import PARTITION
 
-_ATTEMPTS = 6
+T = TypeVar("T")
 
 
 def drop(table: TableId, partitions: Sequence[str]) -> None:
@@ -26,16 +26,14 @@ def drop(table: TableId, partitions: Sequence[str]) -> None:
         WriteConflict: other writers kept replacing one of them.
     """
     quoted = ", ".join(f"'{key}'" for key in partitions)
-    _alone(table, "dropping partitions of", lambda opened: opened.delete(f"{PARTITION} in ({quoted})"))
+    _act(table, "dropping partitions of", lambda opened: opened.delete(f"{PARTITION} in ({quoted})"))
 
 
 def scattered(table: TableId) -> int:
     """How many partitions of a table have several files."""
     opened = tables.opened(table)
-    if opened is None:
-        return 0
-    keys = [key for key, count in _files(opened).items() if count > 1]
-    return len(keys)
+    folders_of = [] if opened is None else [file.rpartition("/")[0] for file in opened.file_uris()]
+    return sum(count > 1 for count in Counter(folders_of).values())
 
 
 def compact(table: TableId) -> int:
@@ -44,15 +42,8 @@ def compact(table: TableId) -> int:
     Raises:
         WriteConflict: other writers kept replacing partitions.
     """
-    fewer = 0
-
-    def together(opened: DeltaTable) -> None:
-        nonlocal fewer
-        done = opened.optimize.compact()
-        fewer = done["numFilesRemoved"] - done["numFilesAdded"]
-
-    _alone(table, "compacting", together)
-    return fewer
+    done = _act(table, "compacting", lambda opened: opened.optimize.compact())
+    return 0 if done is None else int(done["numFilesRemoved"] - done["numFilesAdded"])
 
 
 def vacuum(table: TableId, kept: timedelta, needed: Iterable[int], *, apply: bool) -> list[str]:
@@ -87,31 +78,11 @@ def _readable(table: TableId, version: int) -> bool:
         return False
 
 
-def _files(opened: DeltaTable) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for file in opened.file_uris():
-        folder = file.rpartition("/")[0]
-        counts[folder] = counts.get(folder, 0) + 1
-    return counts
+def _act(table: TableId, doing: str, act: Callable[[DeltaTable], T]) -> T | None:
+    """What acting on the newest version of a table returns; None when there is no such table."""
 
-
-def _alone(table: TableId, doing: str, act: Callable[[DeltaTable], object]) -> None:
-    """Act on a table; again where another writer was faster."""
-    failure: DeltaError | None = None
-    for attempt in range(_ATTEMPTS):
+    def commit() -> T | None:
         opened = tables.opened(table)
-        if opened is None:
-            return
-        try:
-            act(opened)
-        except CommitFailedError as error:
-            failure = error
-            time.sleep(0.05 * 2**attempt)
-        else:
-            return
-    raise WriteConflict(
-        f"{doing} {table_path(table)}",
-        found=f"{_ATTEMPTS} conflicts, the last one: {failure}",
-        expected="a moment without another writer of the same partitions",
-        next_step="clear this task",
-    ) from failure
+        return None if opened is None else act(opened)
+
+    return tables.committed(doing, table_path(table), commit)

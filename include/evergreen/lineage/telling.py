@@ -10,6 +10,7 @@ from typing import Any
 from evergreen.handovers.ingest import BatchFile
 from evergreen.history.events import MadeFrom
 from evergreen.history.telling import part_of
+from evergreen.interval import from_to, runs
 from evergreen.lineage.graph import Backward, DecisionMade, Forward, OfTable, Training
 
 MOST = 8  # files, or states of partitions, that are listed of a table
@@ -79,13 +80,8 @@ def stretches(partitions: Sequence[str], known: Sequence[str]) -> str:
     place = {
         partition: number for number, partition in enumerate(key for key in known if len(key) == len(partitions[0]))
     }
-    runs: list[list[str]] = []
-    for each in partitions:
-        if runs and place[each] == place[runs[-1][-1]] + 1:
-            runs[-1].append(each)
-        else:
-            runs.append([each])
-    return ", ".join(run[0] if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs)
+    bounds = runs(partitions, lambda one, other: place[other] == place[one] + 1)
+    return ", ".join(from_to(first, last) for first, last in bounds)
 
 
 def _known(tables: Sequence[OfTable]) -> list[str]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
-from evergreen.errors import TransientError
+from evergreen.errors import WorkerGone
 from evergreen.interval import Interval
 from evergreen.loops import inline
 from evergreen.loops.inline import Results
@@ -74,10 +74,6 @@ def ingest(
             for child in set(multiprocessing.active_children()) - others:
                 child.terminate()  # a stage may be killed at any instant
         pool.shutdown(cancel_futures=True)
-
-
-class WorkerGone(TransientError):
-    """A process that worked on an interval has ended before its work."""
 
 
 def _outcome(work: Future[Results | Exception], spec: DatasetSpec, width: int) -> Results | Exception:

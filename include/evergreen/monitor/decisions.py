@@ -24,8 +24,7 @@ def keep(run: Run, decision: Decision, made_from: Mapping[str, MadeFrom] | None 
 
     def unless_it_stands(entries: Sequence[Entry]) -> Iterator[Decided]:
         nonlocal stands
-        id = story.next_id(f"decided/{decision.id}", entries)
-        event = recorded(run, decision, id=id).model_copy(update={"made_from": made_from})
+        event = recorded(run, decision, made_from, id=story.next_id(f"decided/{decision.id}", entries))
         standing = next((each for each in story.decisions(entries) if each.start == decision.start), None)
         if standing is not None and standing.triggers:
             stands = restored(standing)
@@ -43,7 +42,7 @@ def history(model: str, *, but: datetime | None = None) -> list[Decision]:
     return [restored(event) for event in standing if event.start != but]
 
 
-def recorded(run: Run, decision: Decision, *, id: str) -> Decided:
+def recorded(run: Run, decision: Decision, made_from: Mapping[str, MadeFrom] | None = None, *, id: str) -> Decided:
     """A decision as the ledger has it."""
     return Decided(
         id=id,
@@ -61,6 +60,7 @@ def recorded(run: Run, decision: Decision, *, id: str) -> Decided:
         evidence=json.loads(json.dumps(decision.evidence), parse_constant=lambda _: None),
         drifted=decision.drifted,
         incident=decision.incident,
+        made_from=made_from,
     )
 
 

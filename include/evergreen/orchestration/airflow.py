@@ -25,7 +25,7 @@ from evergreen.loops.wiring import LOOPS
 from evergreen.monitor import stages as monitoring
 from evergreen.orchestration import assets
 from evergreen.orchestration.deadlines import of_late
-from evergreen.orchestration.failures import LONGEST_DELAY, RETRIES, RETRY_DELAY, RETRY_POLICY
+from evergreen.orchestration.failures import RETRYING
 from evergreen.orchestration.identity import dag_id
 from evergreen.orchestration.notify import RUNBOOK, of_failures, of_timeouts, of_warnings
 from evergreen.orchestration.operator import Awaits, StageOperator, StartOperator
@@ -283,11 +283,7 @@ def _dag(spec: DatasetSpec | ModelSpec, wired: Loop, story: str = "", users: Seq
         default_args={
             "owner": spec.owner.name,
             "pool": _POOL[name],
-            "retries": RETRIES,
-            "retry_delay": RETRY_DELAY,
-            "retry_exponential_backoff": True,
-            "max_retry_delay": LONGEST_DELAY,
-            "retry_policy": RETRY_POLICY,
+            **RETRYING,
             "execution_timeout": _TASK_TIMEOUT[name],
             "on_failure_callback": of_failures(spec, users),
         },

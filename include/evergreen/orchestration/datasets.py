@@ -10,6 +10,7 @@ from typing import Any
 
 from evergreen.correct import stages as correction
 from evergreen.evaluate import stages as evaluation
+from evergreen.features import rules
 from evergreen.features import stages as features
 from evergreen.handovers.correct import Relabelled
 from evergreen.handovers.ingest import (
@@ -224,7 +225,7 @@ def _materialize(spec: DatasetSpec, given: Given, result: Online | None) -> Read
 
 
 def _labels(spec: ModelSpec, given: Given, result: Labelled | None) -> ReadAndWritten:
-    read = [_raw(spec, source) for source in dict.fromkeys((*spec.label.sources, *spec.asking.sources))]
+    read = [_raw(spec, source) for source in rules.label_sources(spec)]
     if result is not None and not result.partitions:
         return ReadAndWritten(read)
     written = _written(_label(spec), {} if result is None else result.partitions)

@@ -11,8 +11,9 @@ from airflow.sdk import DAG, BaseNotifier, BaseOperator
 from airflow.timetables.trigger import CronTriggerTimetable
 
 from evergreen.disk import raising_disk_full
+from evergreen.housekeeping import jobs
 from evergreen.orchestration.airflow import INGEST_POOL, Scheduled
-from evergreen.orchestration.failures import LONGEST_DELAY, RETRIES, RETRY_DELAY, RETRY_POLICY
+from evergreen.orchestration.failures import RETRYING
 from evergreen.orchestration.notify import RUNBOOK, of_failures
 from evergreen.settings import settings
 from evergreen.spec.dataset import DatasetSpec
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DAG_ID = "evergreen__housekeeping"
-JOBS = ("retention", "compaction", "vacuum", "prediction_log", "reports", "working_files")
 _SIDE_BY_SIDE = 2  # of each job: it is never urgent
 _TRIAGE = (
     "While this is red, what should go by retention stays a week longer, of the names whose tasks are red alone; all "
@@ -48,8 +48,6 @@ class HousekeepingOperator(BaseOperator):
         self.name_of = name_of
 
     def execute(self, context: Context) -> None:
-        from evergreen.housekeeping import jobs
-
         houses = jobs.houses(load(settings().models, settings().data))
         if self.name_of not in houses:
             log.info("%s is no longer declared, or has mistakes: nothing is done", self.name_of)
@@ -93,16 +91,12 @@ def housekeeping(declared: Scheduled, story: str) -> DAG:
         default_args={
             "owner": "evergreen",
             "pool": INGEST_POOL,
-            "retries": RETRIES,
-            "retry_delay": RETRY_DELAY,
-            "retry_exponential_backoff": True,
-            "max_retry_delay": LONGEST_DELAY,
-            "retry_policy": RETRY_POLICY,
+            **RETRYING,
             "execution_timeout": timedelta(hours=4),
             "on_failure_callback": [owners],
         },
     ) as dag:
-        for job in JOBS:
+        for job in jobs.JOBS:
             HousekeepingOperator.partial(
                 task_id=job,
                 job=job,

@@ -217,8 +217,8 @@ class PredictionLog:
 
     def _take_days(self, connection: psycopg.Connection, requests: list[_Request]) -> None:
         """Make the tables of days that have none yet: about once per day and model."""
-        rows = (row for request in requests for row in request.rows)
-        for model, day in sorted({(row.model, in_utc(row.as_of).date()) for row in rows} - self._taken):
+        moments = {(row.model, row.as_of) for request in requests for row in request.rows}  # one of each request
+        for model, day in sorted({(model, in_utc(moment).date()) for model, moment in moments} - self._taken):
             connection.execute("select take_predictions(%s, %s)", [model, day])
             self._taken.add((model, day))
 

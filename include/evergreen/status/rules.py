@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Literal
 
 from evergreen.calendar import Calendar
-from evergreen.interval import Interval
+from evergreen.interval import Interval, from_to, runs
 from evergreen.spec.dataset import DatasetSpec, Freshness
 from evergreen.spec.schema import ModelSpec
 
@@ -71,23 +71,12 @@ def overtaken(interval: Interval, now: datetime, calendar: Calendar | None = Non
 
 def stretches(intervals: Sequence[Interval]) -> list[tuple[Interval, Interval]]:
     """The first and the last interval of each run of intervals without a gap; the intervals are in order."""
-    runs: list[tuple[Interval, Interval]] = []
-    for interval in intervals:
-        if runs and runs[-1][1].end == interval.start:
-            runs[-1] = (runs[-1][0], interval)
-        else:
-            runs.append((interval, interval))
-    return runs
+    return runs(intervals, lambda one, other: one.end == other.start)
 
 
 def text(intervals: Sequence[Interval]) -> str:
     """The intervals as people write them: 2026-01-05, 2026-01-08..2026-01-11."""
-    return ", ".join(from_to(first, last) for first, last in stretches(intervals))
-
-
-def from_to(first: Interval, last: Interval) -> str:
-    """A stretch of intervals as people write it: 2026-01-05, or 2026-01-08..2026-01-11."""
-    return first.partition if first == last else f"{first.partition}..{last.partition}"
+    return ", ".join(from_to(first.partition, last.partition) for first, last in stretches(intervals))
 
 
 def backfill(name: str, loop: str, first: Interval, last: Interval) -> str:

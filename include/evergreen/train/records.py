@@ -105,9 +105,8 @@ def pins(model: str) -> dict[int, dict[TableId, int]]:
 
 
 def _taken_over(model: str, version: Version) -> Record:
-    from evergreen.registry import (
-        loading,  # which loads scikit-learn; of a training of this release nothing is taken over
-    )
+    # Which loads scikit-learn; of a training of this release nothing is taken over.
+    from evergreen.registry import loading
 
     tags = tracking.tags(version.run_id)
     if missing := [tag for tag in (Tag.CONTENT_HASH, Tag.VERSIONS) if tag not in tags]:

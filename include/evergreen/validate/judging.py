@@ -63,27 +63,22 @@ def batch(
     usable = [position for position in every if position not in unusable] if unusable else every
     judged = table.take(pa.array(usable, pa.int64())) if unusable else table
     findings, result = judge(suite(run, name), judged.select(list(source.columns)), usable, name, run.as_of)
-    decision = rules.decide(table.num_rows, unusable, findings)
-    released = _released(run, name, table, [at for at in decision.rejected if at not in unusable], exempt)
-    if released:
-        rejected_before = len(decision.rejected)
-        decision = rules.decide(table.num_rows, unusable, findings, waived=released)
-        passed = rejected_before - len(decision.rejected)
-    else:
-        passed = 0
+    strict = rules.decide(table.num_rows, unusable, findings)
+    waived = _waived(run, name, table, [at for at in strict.rejected if at not in unusable], exempt)
+    decision = rules.decide(table.num_rows, unusable, findings, waived=waived) if waived else strict
     return Judged(
         accepted=table.take(pa.array(decision.accepted, pa.int64())).select(list(source.columns)),
         rejected=table.take(pa.array(decision.rejected, pa.int64())).append_column(
             REASONS.name, pa.array(["; ".join(reasons) for reasons in decision.rejected.values()], pa.string())
         ),
-        released=passed,
+        released=len(strict.rejected) - len(decision.rejected),
         decision=replace(decision, warnings=(*decision.warnings, *outside.warnings())),
         outside=outside,
         result=result,
     )
 
 
-def _released(
+def _waived(
     run: DatasetRun, name: str, table: pa.Table, failing: Sequence[int], exempt: Sequence[exemptions.Exemption] | None
 ) -> Mapping[int, frozenset[str]]:
     """Position → the expectations that its row may fail, of those rows that fail any."""

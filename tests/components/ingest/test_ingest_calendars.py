@@ -7,7 +7,6 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import yaml
 
 from evergreen.calendar import Calendar, Length
 from evergreen.interval import Interval
@@ -19,7 +18,7 @@ from evergreen.settings import Settings, settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
 from tests.components.ingest.test_ingest_local_days import CONTRACT, HABITS
-from tests.small_models import SHOP
+from tests.small_models import SHOP, write_shop
 
 EVERY = timedelta(hours=6)
 LABEL = "select guest_id, true as returns from visits where visits.at >= $cutoff group by guest_id"
@@ -32,13 +31,7 @@ def spec_of(folder: Path, calendar: Calendar, look_back: str, horizon: str, firs
     declared["label"]["horizon"] = horizon
     declared["split"] |= {"window": "400d", "evaluation": horizon}
     declared["monitoring"] |= {"cooldown": horizon}
-    for below in ("features", "contracts"):
-        (folder / below).mkdir(parents=True)
-    (folder / "model.yaml").write_text(yaml.safe_dump(declared, sort_keys=False))
-    (folder / "features" / "habits.sql").write_text(HABITS)
-    (folder / "label.sql").write_text(LABEL)
-    for table in ("visits", "habits"):
-        (folder / "contracts" / f"{table}.yaml").write_text(CONTRACT)
+    write_shop(folder, declared, dict.fromkeys(("visits", "habits"), CONTRACT), HABITS, LABEL)
     return load_spec(folder)
 
 

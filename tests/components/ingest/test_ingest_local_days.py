@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from evergreen.interval import Interval
 from evergreen.lake.schema import FEATURES, QUARANTINE, RAW, REASONS
@@ -18,12 +17,12 @@ from evergreen.run import DatasetRun
 from evergreen.settings import Settings, settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
-from tests.small_models import SHOP
+from tests.small_models import SHOP, write_shop
 
 FIRST = date(2026, 1, 1)
 HABITS = "select guest_id, count(*) as visits_7d, min(kind) as kind from visits group by guest_id"
 LABEL = "select distinct guest_id, true as returns from visits where visits.at < $cutoff"
-CONTRACT = "expectations:\n- {type: expect_column_values_to_not_be_null, column: guest_id}\n"
+CONTRACT = [{"type": "expect_column_values_to_not_be_null", "column": "guest_id"}]
 
 
 @pytest.fixture
@@ -32,13 +31,7 @@ def shop(home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mod
     declared = copy.deepcopy(SHOP)
     declared["features"]["habits"]["look_back"] = "1d"
     folder = tmp_path / "shop"
-    for below in ("features", "contracts"):
-        (folder / below).mkdir(parents=True)
-    (folder / "model.yaml").write_text(yaml.safe_dump(declared, sort_keys=False))
-    (folder / "features" / "habits.sql").write_text(HABITS)
-    (folder / "label.sql").write_text(LABEL)
-    for table in ("visits", "habits"):
-        (folder / "contracts" / f"{table}.yaml").write_text(CONTRACT)
+    write_shop(folder, declared, dict.fromkeys(("visits", "habits"), CONTRACT), HABITS, LABEL)
     monkeypatch.setenv("EVERGREEN_LANDING", str(tmp_path / "landing"))
     settings.cache_clear()
     return load_spec(folder)

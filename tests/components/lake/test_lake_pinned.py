@@ -4,7 +4,6 @@ was."""
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,20 +15,11 @@ from deltalake import DeltaTable, Schema, write_deltalake
 from evergreen.errors import PermanentError, VersionGone
 from evergreen.lake import tables
 from evergreen.lake.schema import RAW
-from evergreen.settings import settings
 from tests.delta_log import age
 
+pytestmark = pytest.mark.usefixtures("lake")
 TABLE = RAW.of("shop", "visits")
 YEAR = timedelta(days=365)
-
-
-@pytest.fixture(autouse=True)
-def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A fresh lake on the disk."""
-    monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / "home"))
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
 
 
 def folder() -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,18 +19,10 @@ from evergreen.lake.rewriting import Key
 from evergreen.lake.schema import QUARANTINE, RAW
 from evergreen.settings import settings
 
+pytestmark = pytest.mark.usefixtures("lake")
 TABLE = RAW.of("shop", "visits")
 PERSON = Key(frozenset({"guest"}), "guest-0417")
 COMMITS = 24  # over two checkpoints
-
-
-@pytest.fixture(autouse=True)
-def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A fresh lake on the disk."""
-    monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / "home"))
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
 
 
 def day(commit: int) -> pa.Table:

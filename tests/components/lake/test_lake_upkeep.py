@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,20 +12,11 @@ from deltalake import DeltaTable, write_deltalake
 from evergreen.errors import VersionGone
 from evergreen.lake import catalogue, tables, upkeep
 from evergreen.lake.schema import RAW
-from evergreen.settings import settings
 from tests.delta_log import age
 
+pytestmark = pytest.mark.usefixtures("lake")
 TABLE = RAW.of("shop", "visits")
 KEPT = timedelta(days=30)
-
-
-@pytest.fixture(autouse=True)
-def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A fresh lake on the disk."""
-    monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / "home"))
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
 
 
 def hashed(version: int | None = None) -> str:

@@ -55,10 +55,8 @@ def _history(spec: ModelSpec) -> Mistakes:
 
 
 def _schedules(spec: ModelSpec) -> Mistakes:
-    for name in ("train", "monitor"):
-        yield from _schedule(
-            spec.calendar, name, stated_or(spec.schedule, name, None)
-        )  # each alone: one misshapen hides no other
+    for name in ("train", "monitor"):  # each alone: one misshapen hides no other
+        yield from _schedule(spec.calendar, name, stated_or(spec.schedule, name, None))
 
 
 def _ingests(spec: DatasetSpec) -> Mistakes:
