@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from evergreen import cli, cli_run
+from evergreen import cli
+from evergreen.cli import run
 from evergreen.errors import RunError
 from evergreen.interval import Interval
 from evergreen.settings import PROJECT, settings
@@ -82,7 +83,7 @@ def test_a_command_takes_partition_keys_and_a_day_stands_for_all_its_intervals(
     named: str, first: str, count: int
 ) -> None:
     spec = load_spec(PROJECT / "tests" / "specs" / "valid" / "meters")
-    intervals = cli_run.intervals_of(spec, "running", named)
+    intervals = run.intervals_of(spec, "running", named)
     assert (intervals[0].partition, len(intervals)) == (first, count)
 
 
@@ -90,7 +91,7 @@ def test_a_command_takes_partition_keys_and_a_day_stands_for_all_its_intervals(
 def test_a_command_refuses_what_names_no_interval(named: str) -> None:
     spec = load_spec(PROJECT / "tests" / "specs" / "valid" / "meters")
     with pytest.raises(RunError, match=r"an hour|the earlier one first"):
-        cli_run.intervals_of(spec, "running", named)
+        run.intervals_of(spec, "running", named)
 
 
 def test_a_rollback_names_its_model(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
 
+from evergreen.cli.parsing import Commands
 from evergreen.errors import RunError, in_full
-
-if TYPE_CHECKING:
-    from evergreen.cli_history import Commands
 
 
 def add(commands: Commands) -> None:

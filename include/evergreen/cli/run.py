@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
+from evergreen.cli.parsing import Commands
 from evergreen.errors import RunError, in_full
 from evergreen.interval import CALENDAR, Interval, from_to
 from evergreen.quoting import shown
@@ -17,7 +18,6 @@ from evergreen.settings import settings
 
 if TYPE_CHECKING:
     from evergreen.calendar import Calendar
-    from evergreen.cli_history import Commands
     from evergreen.loops.inline import Results
     from evergreen.spec.dataset import DatasetSpec
     from evergreen.spec.schema import ModelSpec

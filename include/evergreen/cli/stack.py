@@ -1,19 +1,18 @@
-"""The commands of the local stack: `up`, `restart`, `down`, `reset`."""
+"""Commands of the local stack (`up`, `restart`, `down`, `reset`, `airflow`) and of its tables (`migrate`, `apply`)."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import NoReturn
 
+from evergreen.cli.parsing import Commands
 from evergreen.quoting import shown
-from evergreen.settings import home_folder
-
-if TYPE_CHECKING:
-    from evergreen.cli_history import Commands
+from evergreen.settings import home_folder, settings
 
 
 def add(commands: Commands) -> None:
@@ -34,6 +33,13 @@ def add(commands: Commands) -> None:
     restart.set_defaults(command=_restart)
     commands.add_parser("down", help="stop the local stack").set_defaults(command=_down)
     commands.add_parser("reset", help="stop the local stack and delete its data").set_defaults(command=_reset)
+    commands.add_parser(
+        "apply", help="migrate the database to this release, and apply every model's Feast objects"
+    ).set_defaults(command=_apply)
+    commands.add_parser("migrate", help="migrate the tables of the database evergreen to this release").set_defaults(
+        command=_migrate
+    )
+    commands.add_parser("airflow", help="run Airflow's own command on the local stack; what follows is Airflow's")
 
 
 def _part(text: str) -> str:
@@ -96,3 +102,35 @@ def _reset(_: argparse.Namespace) -> int:
     for place in left:
         print(f"left, for you to delete: {place}")
     return 0
+
+
+def _apply(_: argparse.Namespace) -> int:
+    from evergreen import database
+    from evergreen.features.objects import ensure_applied
+    from evergreen.spec.load import load
+
+    database.migrate()  # before any other process of this release opens it
+    declared = load(settings().models, settings().data)
+    for dataset in declared.valid_datasets:
+        print(f"{dataset.name}: {'applied' if ensure_applied(dataset) else 'up to date'} (dataset)")
+    for spec in declared.valid_models:
+        print(f"{spec.name}: {'applied' if ensure_applied(spec) else 'up to date'}")
+    for error in declared.errors:
+        print(error, file=sys.stderr)
+    return 0
+
+
+def _migrate(_: argparse.Namespace) -> int:
+    from evergreen import database
+
+    taken = database.migrate()
+    print("\n".join(f"done: {name}" for name in taken) or "the tables are those of this release already")
+    return 0
+
+
+def airflow(arguments: Sequence[str]) -> NoReturn:
+    """Become Airflow's command, with the environment of the stack's processes."""
+    from evergreen.local import environment
+
+    command = [sys.executable, "-m", "airflow", *arguments]
+    os.execve(command[0], command, environment.of_service("airflow", settings()))

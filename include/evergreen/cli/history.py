@@ -1,43 +1,21 @@
-"""The commands that ask for a model's life, or set it right: `history`, `audit`, `retire`, `registry restore`."""
+"""The commands that ask for a model's life: `history` and `audit`."""
 
 from __future__ import annotations
 
 import argparse
-import getpass
 import sys
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from evergreen.cli.parsing import Commands, Described
 from evergreen.quoting import shown, visible
 
 if TYPE_CHECKING:
     from evergreen.history.chain import Witness
 
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-
-class Described(argparse._SubParsersAction):  # type: ignore[type-arg]  # no class at runtime takes it
-    """Commands whose own `--help` begins with what the list of commands says of them."""
-
-    def add_parser(self, name: str, **options: Any) -> argparse.ArgumentParser:
-        about: str = options["help"]
-        return super().add_parser(name, description=f"{about[0].upper()}{about[1:]}.", **options)  # type: ignore[no-any-return]
-
-
-def add(commands: Commands, registry: Commands) -> None:
-    """Add them to those of `evergreen`, and to those of `evergreen registry`."""
-    restore = registry.add_parser("restore", help="set names, versions and aliases in MLflow right, from the ledger")
-    restore.add_argument("model", help="the model's name")
-    restore.add_argument("--actor", help="who does it; default: the system's user")
-    restore.set_defaults(command=_restore)
-
-    retire = commands.add_parser("retire", help="retire a version for good, for example when its files are lost")
-    retire.add_argument("model", help="the model's name")
-    retire.add_argument("version", type=int, help="the version's number")
-    retire.add_argument("--reason", required=True, help="why; the ledger keeps it")
-    retire.add_argument("--actor", help="who does it; default: the system's user")
-    retire.set_defaults(command=_retire)
-
+def add(commands: Commands) -> None:
+    """Add them to those of `evergreen`."""
     history = commands.add_parser("history", help="print what happened to a model, who did it, and why")
     history.add_argument("model", help="the model's name")
     moment = history.add_mutually_exclusive_group()
@@ -68,23 +46,6 @@ def add(commands: Commands, registry: Commands) -> None:
         help="an entry that the ledger must hold, as an earlier `verify` printed it",
     )
     verify.set_defaults(command=_verify)
-
-
-def _restore(options: argparse.Namespace) -> int:
-    from evergreen.registry.restoring import restore
-
-    changes = restore(options.model, actor=options.actor or getpass.getuser())
-    for change in changes or ("MLflow shows what the ledger says; nothing to do",):
-        print(f"{options.model}: {change}")
-    return 0
-
-
-def _retire(options: argparse.Namespace) -> int:
-    from evergreen.registry.restoring import retire
-
-    actor = options.actor or getpass.getuser()
-    print(retire(options.model, options.version, reason=options.reason, actor=actor))
-    return 0
 
 
 def _history(options: argparse.Namespace) -> int:

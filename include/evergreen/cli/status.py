@@ -6,12 +6,9 @@ import argparse
 import json
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
+from evergreen.cli.parsing import Commands
 from evergreen.quoting import shown
-
-if TYPE_CHECKING:
-    from evergreen.cli_history import Commands
 
 
 def add(commands: Commands) -> None:

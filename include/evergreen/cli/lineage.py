@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING
 
+from evergreen.cli.parsing import Commands
 from evergreen.errors import RunError
 from evergreen.quoting import visible
-
-if TYPE_CHECKING:
-    from evergreen.cli_history import Commands
 
 
 def add(commands: Commands) -> None:

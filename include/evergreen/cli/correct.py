@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from evergreen.cli_history import Described
-from evergreen.cli_run import add_interval, dataset_of, intervals_of
+from evergreen.cli.parsing import Commands, Described, actor_of
+from evergreen.cli.run import add_interval, dataset_of, intervals_of
 from evergreen.errors import EvergreenError, RunError
 from evergreen.quoting import line, shown, visible
 
 if TYPE_CHECKING:
-    from evergreen.cli_history import Commands
     from evergreen.correct.quarantine import Selection
     from evergreen.handovers.correct import Planned
     from evergreen.interval import Interval
@@ -109,7 +107,7 @@ def _corrected(run: DatasetRun) -> None:
     """Say what a correction changes, and change it unless the run is dry."""
     from evergreen.loops import inline
 
-    planned: Planned = inline.run(run, "correct", last="plan")["plan"]  # type: ignore[assignment]
+    planned: Planned = inline.run(run, "correct", last="plan")["plan"]  # type: ignore[assignment]  # the wiring's stage `plan` gives it
     _planned(run, planned)
     if not (planned.nothing or run.dry_run):
         inline.run(run, "correct", first="begin")
@@ -225,5 +223,5 @@ def _run(spec: DatasetSpec, interval: Interval, options: argparse.Namespace) -> 
         inline.of(spec, interval),
         reason=options.reason or "dry run",
         dry_run=not options.apply,
-        triggered_by=options.actor or getpass.getuser(),
+        triggered_by=actor_of(options),
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from evergreen.cli.parsing import Commands, actor_of
+
 if TYPE_CHECKING:
-    from evergreen.cli_history import Commands
     from evergreen.erasure.erasing import Report
 
 
@@ -33,7 +33,7 @@ def _erase(options: argparse.Namespace) -> int:
 
     quiet.begin()
     declared = load(settings().models, settings().data)
-    actor = options.actor or getpass.getuser()
+    actor = actor_of(options)
     report = erase(declared, options.entity, options.key, actor=actor, reason=options.reason, apply=options.apply)
     print("\n".join(_lines(report, options.entity)))
     return 1 if report.unsearched else 0

@@ -1,0 +1,53 @@
+"""The `evergreen` command: one module for each group of its commands."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from evergreen.cli import (
+    check,
+    correct,
+    erase,
+    generate,
+    history,
+    housekeeping,
+    lineage,
+    rebuild,
+    registry,
+    run,
+    stack,
+    status,
+)
+from evergreen.cli.parsing import Described
+from evergreen.disk import raising_disk_full
+from evergreen.errors import EvergreenError
+from evergreen.exposure import UMASK
+
+GROUPS = (check, history, registry, lineage, rebuild, erase, housekeeping, status, correct, run, stack, generate)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status. An error of ours is its message, never a traceback."""
+    os.umask(UMASK)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        if arguments[:1] == ["airflow"]:  # not argparse's to read: the options after it are Airflow's
+            stack.airflow(arguments[1:])
+        options = _parser().parse_args(arguments)
+        with raising_disk_full(f"running evergreen {arguments[0]}"):
+            code: int = options.command(options)
+    except EvergreenError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="evergreen", description="Continuous training on Apache Airflow.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", action=Described)
+    for group in GROUPS:
+        group.add(commands)
+    return parser

@@ -1,0 +1,117 @@
+"""The command `check`: every mistake in the folders of models and datasets, and whom a change of a dataset breaks."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Container, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evergreen.cli.parsing import Commands
+from evergreen.errors import SpecError
+from evergreen.settings import settings
+
+if TYPE_CHECKING:
+    from evergreen.spec.dataset import DatasetSpec
+    from evergreen.spec.load import Declared
+    from evergreen.spec.schema import ModelSpec
+
+
+def add(commands: Commands) -> None:
+    """Add it to those of `evergreen`."""
+    check = commands.add_parser("check", help="list every mistake in the folders of models and datasets")
+    check.add_argument("name", nargs="?", help="only this model or dataset")
+    check.add_argument(
+        "--against",
+        type=Path,
+        metavar="FOLDER",
+        help="the folder of datasets as it is in use; also tell which models and owners the difference breaks",
+    )
+    check.set_defaults(command=_check)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from evergreen.spec.dataset import DatasetSpec
+    from evergreen.spec.load import load, load_spec
+
+    where = settings()
+    declared = load(where.models, where.data, deep=not options.name)
+    outcomes: dict[str, list[DatasetSpec | ModelSpec | SpecError]] = {}
+    for name, outcome in (*declared.datasets.items(), *declared.models.items()):
+        if not (isinstance(outcome, DatasetSpec) and outcome.of_a_model):
+            outcomes.setdefault(name, []).append(outcome)
+    if options.name:
+        if options.name not in outcomes:
+            load_spec(where.models / options.name, where.data)  # no such folder: the error says which there are
+        outcomes = {options.name: [_deeply(outcome) for outcome in outcomes[options.name]]}
+    if not outcomes:
+        print(f"no folder of a model in {where.models}, nor of a dataset in {where.data}", file=sys.stderr)
+    for name, each in outcomes.items():
+        for outcome in each:
+            if isinstance(outcome, SpecError):
+                print(outcome, file=sys.stderr)
+            elif isinstance(outcome, DatasetSpec):
+                print(f"{name}: valid (dataset of {len(outcome.sources)} sources, {len(outcome.features)} views)")
+            else:
+                print(
+                    f"{name}: valid ({len(outcome.sources)} sources, {len(outcome.feature_types)} features, "
+                    f"{len(outcome.families)} families)"
+                )
+    breaks = _breaks(declared, options.against, options.name) if options.against else []
+    for line in (*_users(declared, outcomes), *breaks):
+        print(line)
+    wrong = any(isinstance(outcome, SpecError) for each in outcomes.values() for outcome in each)
+    return 1 if not outcomes or wrong or breaks else 0
+
+
+def _users(declared: Declared, names: Container[str]) -> Iterator[str]:
+    """Who uses each dataset, and hears of it when its batches are broken."""
+    for dataset in declared.valid_datasets:
+        users = [model for model in declared.valid_models if dataset.name in model.data]
+        if users and dataset.name in names:
+            names_and_owners = ", ".join(f"{model.name} ({model.owner.name} <{model.owner.email}>)" for model in users)
+            yield f"{dataset.name}: used by {names_and_owners}"
+
+
+def _breaks(declared: Declared, against: Path, name: str | None) -> list[str]:
+    """Which models a change of a dataset breaks, with their owners, and why."""
+    from evergreen.spec import deep, impact
+    from evergreen.spec.dataset import DatasetSpec
+    from evergreen.spec.load import load
+
+    before = load(settings().models, against)
+    breaks = []
+    for dataset in before.valid_datasets:
+        now = declared.datasets.get(dataset.name)
+        if dataset.of_a_model or isinstance(now, SpecError) or name not in (None, dataset.name):
+            continue  # what is wrong with it is told
+        if now is not None and now.calendar != dataset.calendar:
+            breaks.append(
+                f"{dataset.name}: its calendar becomes {now.calendar.name}, and was {dataset.calendar.name}: once "
+                "partitions are published, its runs are refused"
+            )
+        empty = DatasetSpec.of_model(dataset.folder, dataset=dataset.name, sources={}, features={}, entities={})
+        changed = list(impact.changes(dataset, now or empty))
+        for model in before.valid_models:
+            for why in impact.broken(model, dataset.name, changed, partial(deep.reads, model)):
+                breaks.append(
+                    f"{dataset.name}: breaks the model {model.name} of {model.owner.name} <{model.owner.email}>: {why}"
+                )
+    return breaks
+
+
+def _deeply(outcome: DatasetSpec | ModelSpec | SpecError) -> DatasetSpec | ModelSpec | SpecError:
+    """A folder looked at again, with every query and expectation tried."""
+    from evergreen.spec.dataset import DatasetSpec
+    from evergreen.spec.load import load_dataset, load_spec
+
+    if isinstance(outcome, SpecError):
+        return outcome
+    try:
+        if isinstance(outcome, DatasetSpec):
+            return load_dataset(outcome.folder, deep=True)
+        return load_spec(outcome.folder, settings().data, deep=True)
+    except SpecError as error:
+        return error
