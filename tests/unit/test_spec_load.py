@@ -488,8 +488,13 @@ OF_REQUESTS: dict[str, Case] = {
     ),
     "outcome later than the label": (
         "outcome: {hours: 1d}",
-        "outcome: {hours: 36h}",
-        ["sources.parcels.outcome.hours", "36h", "at most label.horizon (1d)", "lengthen label.horizon"],
+        "outcome: {hours: 60h}",
+        [
+            "label.horizon",
+            "1d",
+            "at least 36h: hours of parcels is known 60h after ordered_at",
+            "leave the delay as it is",
+        ],
     ),
     "outcome without a time": (
         "outcome: {hours: 1d}",

@@ -24,6 +24,7 @@ from evergreen.spec import files
 from evergreen.spec.asking import EveryInterval, OnRequest
 from evergreen.spec.columns import EVENT, PARTITION
 from evergreen.spec.dataset import DatasetSpec
+from evergreen.spec.durations import duration_text
 from evergreen.spec.kinds import KINDS
 from evergreen.spec.query import Room
 from evergreen.spec.runner import Query, QueryRefused, Tables, opened, schema
@@ -57,15 +58,22 @@ def labels(spec: ModelSpec, span: Span, instead: Instead = NOTHING) -> tuple[pa.
 
     Returns:
         keys, inputs of the request, label, event_timestamp (the moment of the prediction: the cutoff, or the request's
-        own), known_at (when the interval that cutoff + horizon lies in is over), partition; and how many requests have
-        no outcome, and so no row.
+        own), known_at (when the interval that cutoff + horizon lies in is over), partition; and how many predictions
+        have no outcome, and so no row: requests that the label's query leaves out, or what it leaves out of an interval
+        because an outcome is still open.
+
+    Raises:
+        PermanentError: the query does not return what is declared, has an outcome without a request, or takes an
+            outcome that is still open for one that is known.
     """
     query, cutoff, name, key = Query.of_label(spec), span.interval.as_of, spec.label.name, spec.entity.key
     file = query.file
     doing = f"computing the label {spec.model}/{name} of {span.partition}"
     seen = dataclasses.replace(span, start=span.interval.start)  # a request's query may look back further
     with _opened(query, seen, instead) as tables_of:
-        result = _result(tables_of, {"cutoff": cutoff, "horizon_end": span.end}, doing)
+        moments = {"cutoff": cutoff, "horizon_end": span.end}
+        result = _result(tables_of, moments, doing)
+        still_open = _still_open(tables_of, result, span.end, moments, doing)
     problem = spec.problem
     values = problem.values
     allowed = pc.is_finite(result[name]) if values is None else pc.is_in(result[name], pa.array(values))
@@ -78,7 +86,7 @@ def labels(spec: ModelSpec, span: Span, instead: Instead = NOTHING) -> tuple[pa.
             f"{problem.described}, never null; leave out what has no outcome",
         )
     if isinstance(spec.asking, EveryInterval):
-        return _stamped(result, span.partition, event_timestamp=cutoff, known_at=span.known_at), 0
+        return _stamped(result, span.partition, event_timestamp=cutoff, known_at=span.known_at), still_open
     requested = requests(spec.asking, span, instead)
     unasked = sorted(set(result[key].to_pylist()) - set(requested[key].to_pylist()))
     if unasked:
@@ -141,6 +149,42 @@ def requests(asking: OnRequest, span: Span, instead: Instead = NOTHING) -> pa.Ta
                     "inputs that were known when the prediction was asked for",
                 )
     return replayed
+
+
+def _still_open(
+    tables_of: Tables, result: pa.Table, until: datetime, moments: Mapping[str, datetime], doing: str
+) -> int:
+    """How many rows a label's query leaves out because an outcome is not known at the span's end.
+
+    What an outcome will be must not matter to the rows that the query returns, or one that is still open was taken for
+    one that is known: `count(*) filter (where refunded)` takes it for no. So open outcomes are given the least value
+    that is known, then the greatest: rows may come, and none may change.
+    """
+    if not tables_of.open_outcomes(until):
+        return 0
+    key, label = tables_of.query.columns
+    labels, more = dict(zip(result[key].to_pylist(), result[label].to_pylist(), strict=True)), set()
+    for value in ("min", "max"):
+        tables_of.settle(value, until)
+        settled = _result(tables_of, moments, doing)
+        other = dict(zip(settled[key].to_pylist(), settled[label].to_pylist(), strict=True))
+        if changed := [each for each in labels if other.get(each) != labels[each]]:
+            open_until = "; ".join(
+                f"{source}.{column} is known {duration_text(delay)} after {declared.event_time}"
+                for source in tables_of.query.sources
+                for declared in [tables_of.query.spec.sources[source]]
+                for column, delay in declared.outcome.items()
+            )
+            raise _wrong_query(
+                tables_of.query.file,
+                doing,
+                f"`{label}` of {len(changed)} rows, {listed(changed)}, depends on outcomes that are still open at "
+                f"{until} ({open_until})",
+                "labels of outcomes that are known by $horizon_end; leave out rows with an open one, or lengthen "
+                "label.horizon",
+            )
+        more |= other.keys() - labels.keys()
+    return len(more)
 
 
 @contextmanager

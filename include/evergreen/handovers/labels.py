@@ -12,7 +12,7 @@ class WrittenLabels(WrittenPartition):
     """A label partition that was replaced in the lake."""
 
     without_outcome: int
-    """Requests of the day that have no outcome."""
+    """Predictions of the interval that have no outcome: requests without one, or outcomes that are still open."""
 
 
 class Labelled(Handover):

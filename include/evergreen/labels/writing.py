@@ -37,7 +37,9 @@ def write(spec: ModelSpec, spans: Sequence[rules.Span]) -> dict[str, WrittenLabe
                     entry = due.write(outcomes, now, table)
                     written[partition] = WrittenLabels(**dict(entry), without_outcome=without)
                     if without:
-                        log.info("%s: %d of %d requests have no outcome", partition, without, without + table.num_rows)
+                        log.info(
+                            "%s: %d of %d predictions have no outcome", partition, without, without + table.num_rows
+                        )
     raise WriteConflict(
         f"publishing the labels of {spec.model}",
         found=f"other runs changed the partitions that they look back at {_ATTEMPTS} times meanwhile",

@@ -151,8 +151,9 @@ class Source(Declared):
     outcome: dict[Name, Delay] = Field(
         default={},
         description=(
-            "columns known only later, each with the time after event_time until it is known; a view does not see it "
-            "before, and a request never"
+            "columns known only later, each with the time after event_time until it is known (2d for a row stamped at "
+            "the start of its day whose outcome is known when the next day is over); no view sees it before, and no "
+            "request at all"
         ),
     )
     contract: str | None = Field(default=None, description="Great Expectations suite; default contracts/<source>.yaml")

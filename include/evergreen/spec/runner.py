@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import duckdb  # noqa: TID253 - running a query is what this is for; the deep pass alone imports it, inside a function
 import pyarrow as pa  # noqa: TID253 - as above
@@ -131,6 +132,44 @@ class Tables:
         self._connection.execute(
             f"create or replace temp view {quoted(source)} as select * from {quoted('_' + source)} {which}"
         )
+
+    def open_outcomes(self, until: datetime) -> bool:
+        """Whether there are rows whose outcomes are not known at a moment."""
+        return any(
+            self._connection.sql(f"select 1 from {quoted('_' + source)} where not ({known}) limit 1").fetchall()
+            for source in self.query.sources
+            for _, known in self._outcomes(source, until)
+        )
+
+    def settle(self, value: Literal["min", "max"], until: datetime) -> None:
+        """Let the query see, in place of each outcome that is not known at a moment, the least or the greatest one that
+        is; of bool, false or true."""
+        for source in self.query.sources:
+            kinds, known_rows = self.query.visible(source), quoted(f"_{source}")
+            settled = [
+                f"case when {known} then {quoted(name)} else "
+                + (
+                    str(value == "max")
+                    if kinds[name] == "bool"
+                    else f"(select {value}({quoted(name)}) from {known_rows})"
+                )
+                + f" end as {quoted(name)}"
+                for name, known in self._outcomes(source, until)
+            ]
+            if settled:
+                self._connection.execute(
+                    f"create or replace temp view {quoted(source)} as"
+                    f" select * replace ({', '.join(settled)}) from {known_rows}"
+                )
+
+    def _outcomes(self, source: str, until: datetime) -> list[tuple[str, str]]:
+        """The outcomes of a source that the query sees, each with the condition that it is known at a moment."""
+        declared, moment = self.query.spec.sources[source], f"timestamp '{_naive(until).isoformat()}'"
+        return [
+            (column, _is_known(declared, column, moment))
+            for column in declared.outcome
+            if column in self.query.visible(source)
+        ]
 
     def run(self, text: str, parameters: Mapping[str, datetime], *, seconds: float) -> pa.Table:
         """The rows that the query returns: the declared columns in their order and types, sorted by key.
@@ -294,8 +333,12 @@ def _known(source: Source, column: str) -> str:
     name = quoted(column)
     if column not in source.outcome:
         return name
-    hours = source.outcome[column] // timedelta(hours=1)
-    return f"case when {quoted(source.event_time)} + interval {hours} hour <= $stop then {name} end as {name}"
+    return f"case when {_is_known(source, column, '$stop')} then {name} end as {name}"
+
+
+def _is_known(source: Source, outcome: str, moment: str) -> str:
+    hours = source.outcome[outcome] // timedelta(hours=1)
+    return f"{quoted(source.event_time)} + interval {hours} hour <= {moment}"
 
 
 def _naive(moment: datetime) -> datetime:

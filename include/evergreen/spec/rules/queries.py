@@ -111,17 +111,18 @@ def _label_sources(spec: ModelSpec) -> Mistakes:
 
 
 def _outcome_matures(spec: ModelSpec) -> Mistakes:
-    """A label is of what is known when it matures."""
-    for name in spec.label.sources:
-        source = spec.sources.get(name)
-        for column, delay in source.outcome.items() if source else ():
-            if delay > spec.label.horizon:
+    """A label is of what is known when it matures: of a row at the start of the interval, at the latest."""
+    most = spec.label.horizon + spec.calendar.longest
+    for name in (each for each in spec.label.sources if each in spec.sources):
+        source = spec.sources[name]
+        for column, delay in source.outcome.items():
+            if delay > most:
+                horizon, needed = duration_text(spec.label.horizon), duration_text(delay - spec.calendar.longest)
                 allowed = (
-                    f"at most label.horizon ({duration_text(spec.label.horizon)}): the label is said to be known by "
-                    "then"
+                    f"at least {needed}: {column} of {name} is known {duration_text(delay)} after {source.event_time}, "
+                    f"which is one {spec.calendar.every} before $cutoff at the earliest"
                 )
-                key = "label.horizon" if spec.data else f"sources.{name}.outcome.{column}"
-                yield mistake(key, delay, allowed, "lengthen label.horizon")
+                yield mistake("label.horizon", horizon, allowed, f"write {needed} or more; leave the delay as it is")
 
 
 def _label_name(spec: ModelSpec) -> Mistakes:
