@@ -170,7 +170,8 @@ def _disturbed(here: Settings, load: Load, disk: Path | None, end: float) -> lis
     ]
     if disk is not None:
         steps.append(("the disk full", lambda: _full(here, load, disk)))
-    for what, disturb in itertools.chain(steps, itertools.cycle(steps[:1] + steps[2:3])):
+    # The rest of the time Postgres is killed, and no other: so the others' memory is seen over a long life.
+    for what, disturb in itertools.chain(steps, itertools.repeat(steps[0])):
         if time.monotonic() > end and len(disturbances) >= len(steps):
             return disturbances
         print(f"  {what}", flush=True)
@@ -282,7 +283,7 @@ def _text(
     assert lost == 0, f"{lost} acknowledged requests are not in the log"
     rows = [(what, f"{seconds:.1f} s", seen) for what, seconds, seen in disturbances]
     latencies = [
-        (f"{size:,}", len(seconds), f"{statistics.median(seconds) * 1e3:.0f} ms", f"{max(seconds):.1f} s")
+        (f"{size:,}", f"{len(seconds):,}", f"{statistics.median(seconds) * 1e3:.0f} ms", f"{max(seconds):.1f} s")
         for size, seconds in sorted(load.seconds.items())
     ]
     statuses = ", ".join(f"{status}: {count:,}" for status, count in load.statuses.most_common())
