@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class _Post(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.heard += 1  # type: ignore[attr-defined]
+        self.server.heard += 1  # type: ignore[attr-defined]  # of the class below
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()

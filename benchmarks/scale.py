@@ -106,7 +106,7 @@ def _ages() -> dict[str, dict[str, list[float]]]:
                 changed_at = run.as_of - timedelta(days=14)
                 for name, work in {
                     "`build`": lambda: dataset.build(spec, split(run.as_of, spec)),  # noqa: B023 - called at once
-                    "a decision": lambda: monitor._labels_since(run, changed_at, None),  # noqa: B023
+                    "a decision": lambda: monitor._labels_since(run, changed_at, None),  # noqa: B023 - called within this turn of the loop
                 }.items():
                     work()
                     opened.clear()

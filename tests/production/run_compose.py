@@ -152,7 +152,7 @@ class Host:
         kind, *test = (service.get("healthcheck") or {"test": in_image})["test"]
         test = [self.text(part) for part in test]
         command = ["sh", "-c", *test] if kind == "CMD-SHELL" else test
-        healthy = lambda: subprocess.run(command, env=environment, capture_output=True).returncode == 0  # noqa: E731
+        healthy = lambda: subprocess.run(command, env=environment, capture_output=True).returncode == 0  # noqa: E731 - one expression, used below
         return Service(name, self.command(name, service), environment, healthy)
 
     def worker(self, name: str, service: dict[str, Any]) -> Service:
@@ -169,7 +169,7 @@ class Host:
         }
         ping = ["sh", "-c", self.text(service["healthcheck"]["test"][1])]
         command = [*one.command, "--celery-hostname", name, "--pid", str(self.folder / f"{name}.pid")]
-        healthy = lambda: subprocess.run(ping, env=environment, capture_output=True).returncode == 0  # noqa: E731
+        healthy = lambda: subprocess.run(ping, env=environment, capture_output=True).returncode == 0  # noqa: E731 - one expression, used below
         return Service(name, command, environment, healthy)
 
     def home_of(self, worker: str) -> Path:
@@ -229,7 +229,7 @@ def main() -> int:
     text = (PROJECT / "deploy" / "compose.yaml").read_text()
     services = yaml.safe_load(interpolated(text.replace("$$", "$"), values))["services"]
     begin = time.monotonic()
-    say = lambda what: print(f"[{time.monotonic() - begin:6.1f} s] {what}", flush=True)  # noqa: E731
+    say = lambda what: print(f"[{time.monotonic() - begin:6.1f} s] {what}", flush=True)  # noqa: E731 - one expression, used below
     with tempfile.TemporaryDirectory(prefix="evergreen-production-") as folder:
         Path(folder).chmod(0o755)
         host, processes = Host(Path(folder)), Processes(Path(folder))

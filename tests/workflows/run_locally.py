@@ -176,7 +176,7 @@ def main() -> int:
     workflow = yaml.safe_load(options.workflow.read_text())
     if options.only:
         workflow["jobs"] = {options.only: workflow["jobs"][options.only]}
-    pairs = lambda given: dict(pair.split("=", 1) for pair in given)  # noqa: E731
+    pairs = lambda given: dict(pair.split("=", 1) for pair in given)  # noqa: E731 - one expression, used below
     with tempfile.TemporaryDirectory(prefix="evergreen-workflow-") as folder:
         Path(folder).chmod(0o755)  # as root, Postgres runs as another user, who must reach its data
         machine = Machine(Path(folder), {})

@@ -92,7 +92,7 @@ class Table(Generic[T]):
     def columns(self) -> tuple[Column, ...]:
         """In the order of the fields."""
         hints = typing.get_type_hints(self.row, include_extras=True)
-        return tuple(_column(one.name, hints[one.name]) for one in dataclasses.fields(self.row))  # type: ignore[arg-type]
+        return tuple(_column(one.name, hints[one.name]) for one in dataclasses.fields(self.row))  # type: ignore[arg-type]  # a row is a dataclass, which no type can ask for
 
     @cached_property
     def inserted(self) -> tuple[Column, ...]:

@@ -177,7 +177,7 @@ def _row_hashes(table: pa.Table) -> npt.NDArray[np.uint64]:
         return np.empty(0, np.uint64)
     # as floats, long numbers would look alike
     frame = table.select(sorted(table.column_names)).to_pandas(integer_object_nulls=True)
-    return pd.util.hash_pandas_object(frame, index=False).to_numpy(np.uint64)  # type: ignore[return-value]
+    return pd.util.hash_pandas_object(frame, index=False).to_numpy(np.uint64)  # type: ignore[return-value]  # pandas' stubs say nothing of the array's type
 
 
 def _combined(schema: pa.Schema, hashes: npt.NDArray[np.uint64]) -> str:

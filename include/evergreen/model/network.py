@@ -63,7 +63,7 @@ class _KerasNetwork(BaseEstimator, ABC):
 
         # One graph call per epoch. `Model.fit` makes one per batch and traces a
         # larger graph: five times slower at this size.
-        @tf.function  # type: ignore[untyped-decorator]
+        @tf.function  # type: ignore[untyped-decorator]  # TensorFlow has no types
         def epoch(inputs: Any, labels: Any, order: Any) -> None:
             for start in tf.range(0, tf.shape(order)[0], size):
                 rows = order[start : start + size]

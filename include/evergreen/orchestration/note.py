@@ -21,20 +21,20 @@ _PLAN, _OURS = "plan", "What correcting {} changes:"
 _LONGEST = 1000  # characters that Airflow stores
 
 
-@hookimpl  # type: ignore[untyped-decorator]
+@hookimpl  # type: ignore[untyped-decorator]  # pluggy's marker has no types
 def on_dag_run_running(dag_run: DagRun, msg: str) -> None:
     """Note the interval of a run that starts, unless it has a note; the scheduler stores it with the run."""
     if dag_run.note is None and (text := of(dag_run)) is not None:
         dag_run.note = text
 
 
-@hookimpl  # type: ignore[untyped-decorator]
+@hookimpl  # type: ignore[untyped-decorator]  # pluggy's marker has no types
 def on_dag_run_success(dag_run: DagRun, msg: str) -> None:
     """Note what a correction changed, or would have."""
     _note_plan(dag_run)
 
 
-@hookimpl  # type: ignore[untyped-decorator]
+@hookimpl  # type: ignore[untyped-decorator]  # pluggy's marker has no types
 def on_dag_run_failed(dag_run: DagRun, msg: str) -> None:
     """Note what a correction was about to change."""
     _note_plan(dag_run)

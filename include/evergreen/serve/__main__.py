@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # of a start, for checks of its own calls.
     import typeguard
 
-    typeguard.typechecked = lambda target: target  # type: ignore[assignment]
+    typeguard.typechecked = lambda target: target  # type: ignore[assignment]  # as above
     if options.until_stdin_closes:
         threading.Thread(target=_end_with_parent, daemon=True).start()
 

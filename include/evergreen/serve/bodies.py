@@ -63,7 +63,7 @@ def _refuse_duplicates(content: bytes) -> None:
         names = {name for name, _ in pairs}
         if len(names) < len(pairs):
             seen: set[str] = set()
-            twice.extend(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+            twice.extend(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]  # `add` gives nothing, which is false: that is what is used
 
     json.loads(
         content.decode(), object_pairs_hook=keys, parse_int=len, parse_float=len, parse_constant=len

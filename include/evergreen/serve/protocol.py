@@ -72,7 +72,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     # What the event loop tells
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # asyncio says BaseTransport
         super().connection_made(transport)
         self._door.add(self)
         self._within(self._limits.header_seconds)
@@ -99,7 +99,7 @@ class BoundedProtocol(HttpToolsProtocol):
             else:
                 self._parse(piece)
 
-    def eof_received(self) -> bool:  # type: ignore[override]
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn gives nothing
         """The client sends no more. One that waits for an answer still gets it."""
         if not self._answering or self.cycle.more_body or self._reading is _Reading.HEADERS:
             return False
@@ -180,7 +180,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._reading = _Reading.BODY
         self.deadline = math.inf
         super().on_headers_complete()
-        self.cycle.transport = _AnswerTransport(self)  # type: ignore[assignment]
+        self.cycle.transport = _AnswerTransport(self)  # type: ignore[assignment]  # it has what the cycle uses of a transport
 
     def on_body(self, body: bytes) -> None:
         self._body += len(body)

@@ -12,8 +12,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from re import _constants as kind  # type: ignore[attr-defined]
-from re import _parser as parser  # type: ignore[attr-defined]
+from re import _constants as kind  # type: ignore[attr-defined]  # the parser of `re` has no public name
+from re import _parser as parser  # type: ignore[attr-defined]  # the parser of `re` has no public name
 from typing import Any
 
 _TIMES = 32  # a repeat is repeated

@@ -202,7 +202,7 @@ def _finding(each: ExpectationValidationResult, positions: Sequence[int]) -> Fin
         samples = list(dict.fromkeys(_text(value) for value in result["partial_unexpected_list"]))
     return Finding(
         name=f"{stated.type}({visible(', '.join(map(str, flat)))})",
-        severity=str(stated.severity.value),  # type: ignore[arg-type]
+        severity=str(stated.severity.value),  # type: ignore[arg-type]  # Great Expectations takes the word and its own type
         success=bool(each.success),
         expected=", ".join(f"{k}={shown(v)}" for k, v in arguments.items() if k not in _HIDDEN_ARGUMENTS),
         observed=observed,

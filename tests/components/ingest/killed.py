@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 import evergreen.features.online_values  # imported here, used only in the forked processes
-import evergreen.validate.expectations  # noqa: F401
+import evergreen.validate.expectations  # noqa: F401 - loaded before the process is forked
 from evergreen.lake import catalogue, partitions, staging, tables
 from evergreen.lake.schema import LABELS, Partition
 

@@ -13,9 +13,9 @@ import sys
 
 os.environ["OMP_NUM_THREADS"] = "1"  # as `main` does, which comes too late for what is imported here
 
-import mlflow.sklearn  # noqa: F401
-import skops.io  # noqa: F401
-import uvicorn  # noqa: F401
+import mlflow.sklearn  # noqa: F401 - loaded before the process is forked
+import skops.io  # noqa: F401 - loaded before the process is forked
+import uvicorn  # noqa: F401 - loaded before the process is forked
 
 from evergreen.serve.__main__ import main
 
