@@ -44,7 +44,7 @@ def begin(run: DatasetRun, planned: Planned) -> Begun:
     told = sorted({run.spec.name, *(model.model for model in planning.users(run.spec.name))})
     for name in told:
         event = rules.event(planned, run.spec.name, name, as_of=run.as_of, actor=run.actor, reason=run.reason)
-        ledger.extend(name, partial(rules.unless_begun, event))
+        ledger.extend(name, partial(rules.unless_begun, event), "corrected")
     return Begun(told=tuple(told))
 
 

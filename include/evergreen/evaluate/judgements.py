@@ -42,7 +42,7 @@ def keep(run: Run, gates: Sequence[Gate], *, run_id: str, key: str, family: str,
                 decision_id=run.decision_id,
             )
 
-    ledger.extend(run.spec.model, unless_alike)
+    ledger.extend(run.spec.model, unless_alike, "judged")
 
 
 def _judged(run: Run, gate: Gate, number: int, run_id: str, key: str, family: str, compared_with: int | None) -> Judged:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import groupby
 
 from psycopg import Connection
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from evergreen import database
 from evergreen.errors import LedgerUnreadable
@@ -25,15 +25,25 @@ from evergreen.history.story import Entry, Standing
 
 log = logging.getLogger(__name__)
 
+# Of a decision, the start of its window. It is in UTC, so its text sorts as it does. Not by Postgres' JSON functions,
+# which refuse a text that holds the character 0.
+_START = """substring(body from '"start":"([0-9]{4}-[^"]*)"')"""
+
 TABLE = database.Table(
     "ledger",
     Link,
     key=("number",),
-    indexes={"ledger_of_a_kind": ("event", "model", "number"), "ledger_of_a_model": ("model", "number")},
+    indexes={
+        "ledger_of_a_kind": ("event", "model", "number"),
+        "ledger_of_a_model": ("model", "number"),
+        "ledger_of_a_window": ("event", "model", f"({_START})"),
+    },
     unique=("id", "previous"),  # the chain has no fork, whatever a writer does
 )
 
+_MOMENT = TypeAdapter(datetime)
 _KEY = "evergreen ledger"  # of the lock that whoever adds has
+_DECIDED = "where event = 'decided' and model = %s"
 _PAGE = 1000  # entries that a verification holds at a time
 
 
@@ -59,11 +69,19 @@ def append(*added: Event) -> None:
         _add(connection, added)
 
 
-def extend(model: str, decide: Callable[[Sequence[Entry]], Iterable[Event]]) -> None:
-    """Add what `decide` makes of the model's entries; nobody adds another one meanwhile."""
+def extend(model: str, decide: Callable[[Sequence[Entry]], Iterable[Event]], *kinds: str) -> None:
+    """Add what `decide` makes of the model's entries of these kinds, or of all; nobody adds another one meanwhile."""
     with database.connect() as connection:
         database.alone(connection, _KEY)
-        _add(connection, tuple(decide(_entries(connection, model, ()))))
+        _add(connection, tuple(decide(_entries(connection, model, kinds))))
+
+
+def extend_window(model: str, start: datetime, decide: Callable[[Sequence[Entry]], Iterable[Event]]) -> None:
+    """The same of the decisions about the window that starts then."""
+    with database.connect() as connection:
+        database.alone(connection, _KEY)
+        links = TABLE.select(connection, f"{_DECIDED} and {_START} = %s order by number", [model, _text(start)])
+        _add(connection, tuple(decide([_entry(link) for link in links])))
 
 
 def entries(model: str, *kinds: str) -> list[Entry]:
@@ -74,6 +92,31 @@ def entries(model: str, *kinds: str) -> list[Entry]:
     """
     with database.connect() as connection:
         return _entries(connection, model, kinds)
+
+
+def windows(model: str, most: int, before: datetime | None = None) -> list[Entry]:
+    """The decisions about the model's newest windows, the oldest decision first.
+
+    Args:
+        most: of so many windows.
+        before: only of windows that start before then.
+    """
+    which = _DECIDED if before is None else f"{_DECIDED} and {_START} < %s"
+    given = [model] if before is None else [model, _text(before)]
+    newest = f"select distinct {_START} as start from ledger {which} order by 1 desc limit %s"
+    # A range, and no list of starts: so that Postgres reads no more of its index than that.
+    oldest = f"(select min(start) from ({newest}) as newest)"
+    with database.connect() as connection:
+        rest = f"{which} and {_START} >= {oldest} order by number"
+        links = TABLE.select(connection, rest, [*given, *given, most])
+    return [_entry(link) for link in links]
+
+
+def has_taken_over_decisions(model: str) -> bool:
+    """Whether one of the model's decisions was taken over from where a release before kept it."""
+    with database.connect() as connection:
+        query = f"""select from ledger {_DECIDED} and strpos(body, '"taken_over":true') > 0 limit 1"""
+        return connection.execute(query.encode(), [model]).fetchone() is not None
 
 
 def models() -> list[str]:
@@ -165,6 +208,12 @@ def _entries(connection: Connection, model: str, kinds: Sequence[str]) -> list[E
         connection, f"where model = %s {of_kinds}order by number", [model, *([list(kinds)] if kinds else [])]
     )
     return [_entry(link) for link in links]
+
+
+def _text(moment: datetime) -> str:
+    """A moment as it stands in the text of an event."""
+    text: str = _MOMENT.dump_python(moment.astimezone(UTC), mode="json")
+    return text
 
 
 def _entry(link: Link) -> Entry:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 
 from evergreen.history import ledger, story
 from evergreen.history.events import Decided, MadeFrom
 from evergreen.history.story import Entry
-from evergreen.monitor import takeover
-from evergreen.monitor.rules import JOINED, Decision
+from evergreen.monitor import rules, takeover
+from evergreen.monitor.rules import JOINED, Assessment, Decision, Findings
 from evergreen.run import Run
+from evergreen.spec.schema import ModelSpec
+
+_PAGE = 50  # windows whose decisions are read at a time
 
 
 def keep(run: Run, decision: Decision, made_from: Mapping[str, MadeFrom] | None = None) -> Decision:
@@ -31,15 +33,28 @@ def keep(run: Run, decision: Decision, made_from: Mapping[str, MadeFrom] | None 
         elif standing is None or not _same(standing, event):
             yield event
 
-    ledger.extend(run.spec.model, unless_it_stands)
+    ledger.extend_window(run.spec.model, decision.start, unless_it_stands)
     return stands
 
 
-def history(model: str, *, but: datetime | None = None) -> list[Decision]:
-    """The decisions of a model that stand, oldest window first; without the window that starts at `but`."""
+def assess(spec: ModelSpec, findings: Findings) -> Assessment:
+    """What a window says beside the decisions about the others that stand.
+
+    They are read from the window back, until those before them would change nothing: so it does not matter how many
+    there are. Of newer windows only the newest is read, since one is enough to know that there are some.
+    """
+    model = spec.model
     takeover.take_over(model)
-    standing = story.decisions(ledger.entries(model, "decided"))
-    return [restored(event) for event in standing if event.start != but]
+    newest = ledger.windows(model, 1)
+    history = [restored(event) for event in story.decisions(newest) if event.start > findings.start]
+    oldest = findings.start
+    while True:
+        page = [restored(event) for event in story.decisions(ledger.windows(model, _PAGE, before=oldest))]
+        history += page
+        window = rules.assess(findings, history, spec.monitoring)
+        if len(page) < _PAGE or rules.settled(spec, window):
+            return window
+        oldest = min(decision.start for decision in page)
 
 
 def recorded(run: Run, decision: Decision, made_from: Mapping[str, MadeFrom] | None = None, *, id: str) -> Decided:

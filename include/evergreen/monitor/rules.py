@@ -158,6 +158,16 @@ def assess(findings: Findings, history: Sequence[Decision], bounds: Monitoring) 
     )
 
 
+def settled(spec: ModelSpec, window: Assessment) -> bool:
+    """Whether decisions about windows before the earliest that it was assessed with would change nothing: its streak
+    begins after that one, whose retraining would by now be out of cooldown and budget."""
+    oldest = min(window.earlier, key=lambda decision: decision.start, default=None)
+    if oldest is None or oldest.start in window.streak:
+        return False
+    brakes = (spec.monitoring.cooldown, BUDGET_PERIOD)
+    return all(spec.calendar.later(oldest.end, brake) <= window.findings.end for brake in brakes)
+
+
 def decide(spec: ModelSpec, window: Assessment, labels: Labels | None, evidence: Mapping[str, Any]) -> Decision:
     """The decision about a window.
 

@@ -195,8 +195,7 @@ def decide(run: Run, collected: Collected, quality: Quality, drift: Drift, perfo
         performance_significant=performance.significant,
         performance_rows=performance.rows,
     )
-    history = decisions.history(spec.model, but=run.interval.start)
-    window = rules.assess(findings, history, spec.monitoring)
+    window = decisions.assess(spec, findings)
     labels = None if window.changed_at is None else _labels_since(run, window.changed_at, performance.labels_version)
     evidence: dict[str, Any] = {
         "rows": collected.rows,

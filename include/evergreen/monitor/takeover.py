@@ -29,12 +29,12 @@ def take_over(model: str) -> None:
     Again is harmless: one decision that was taken over says that all were. What this release has decided about a
     window stands.
     """
-    if _done(ledger.entries(model, "decided")):
+    table = TableId(model, "decisions", "monitor")
+    if tables.version(table) is None or ledger.has_taken_over_decisions(model):
         return
-    table = tables.read(TableId(model, "decisions", "monitor"))
-    if table is None:
-        return
-    rows = sorted(table.to_pylist(), key=lambda row: (row["end"], row["start"]))
+    stored = tables.read(table)
+    assert stored is not None
+    rows = sorted(stored.to_pylist(), key=lambda row: (row["end"], row["start"]))
 
     def what_is_missing(entries: Sequence[Entry]) -> Iterator[Decided]:
         if _done(entries):  # by another process, meanwhile
@@ -44,7 +44,7 @@ def take_over(model: str) -> None:
             if row["start"] not in whole:
                 yield _event(model, row, entries)
 
-    ledger.extend(model, what_is_missing)
+    ledger.extend(model, what_is_missing, "decided")
     log.info("%s: the decisions that a release before kept in the lake stand in the ledger", model)
 
 

@@ -50,7 +50,7 @@ def intend(
             decision_id=decision_id,
         )
 
-    ledger.extend(model, unless_pending)
+    ledger.extend(model, unless_pending, *story.MOVES)
     pending = ledger.standing(model).pending
     assert pending is not None
     return pending

@@ -82,7 +82,7 @@ def _record(model: str, actor: str, changes: Sequence[str]) -> None:
             )
         ]
 
-    ledger.extend(model, restored)
+    ledger.extend(model, restored, "restored")
 
 
 def retire(model: str, number: int, *, reason: str, actor: str) -> str:

@@ -300,7 +300,7 @@ def test_the_budget_counts_what_that_release_triggered(upgraded: Settings) -> No
     bounds = spec.monitoring.model_copy(update={"budget": 1})
     tight = spec.model_copy(update={"monitoring": bounds})
     findings = rules.Findings(day(21), day(22), 1, 1, 120, dict.fromkeys(spec.feature_types, 0.9))
-    window = rules.assess(findings, decisions.history(MODEL), bounds)
+    window = decisions.assess(tight, findings)
     decision = rules.decide(tight, window, rules.Labels(1000, 1000, 3), {})
     assert decision.reasons[-1] == "budget: 1 retrainings in 30 days (at most 1)"
 

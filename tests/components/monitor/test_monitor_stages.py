@@ -16,7 +16,7 @@ from evergreen import cli
 from evergreen.database import connect
 from evergreen.errors import StageSkipped
 from evergreen.handovers.monitor import Alerted, Collected, Conf, Drift, Retraining
-from evergreen.history import events, ledger, telling
+from evergreen.history import events, ledger, story, telling
 from evergreen.lake import tables
 from evergreen.lake.schema import LABELS, PREDICTIONS
 from evergreen.links import Link
@@ -47,7 +47,7 @@ class Loads(HTMLParser):
 
 
 def kept(live: Live) -> list[Decision]:
-    return decisions.history(live.spec.model)
+    return [decisions.restored(event) for event in story.decisions(ledger.entries(live.spec.model, "decided"))]
 
 
 def alerts(live: Live) -> list[events.Alerted]:

@@ -27,6 +27,7 @@ from evergreen.database.migrations import (
     m0009_prediction_days,
     m0010_erasures,
     m0011_calendars,
+    m0012_windows,
 )
 from evergreen.errors import RequestRefused, StoreNewer
 
@@ -60,6 +61,7 @@ MIGRATIONS = (
     Migration(9, "the prediction log by days", m0009_prediction_days.STATEMENTS),
     Migration(10, "erasures that have not ended", m0010_erasures.STATEMENTS),
     Migration(11, "by which calendar partitions were made", m0011_calendars.STATEMENTS),
+    Migration(12, "decisions by their windows", m0012_windows.STATEMENTS),
 )
 
 

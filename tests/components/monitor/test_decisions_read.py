@@ -1,0 +1,155 @@
+"""What a decision reads of those before it: what its rules need, however many there are, and with the same end."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from evergreen import database
+from evergreen.history import events, ledger, story
+from evergreen.interval import Interval
+from evergreen.monitor import decisions, rules
+from evergreen.run import Run
+from evergreen.settings import Settings
+from evergreen.spec.schema import ModelSpec
+from tests.small_models import tiny
+
+FIRST, DAY = datetime(2026, 1, 1, tzinfo=UTC), timedelta(days=1)
+ENOUGH = rules.Labels(learn=1000, evaluate=1000, folds=3)
+NAMES = map("model_{}".format, itertools.count())
+
+
+def spec_of(model: str, **monitoring: object) -> ModelSpec:
+    spec = tiny(monitoring={"minimum_rows": 100, "persistence": 3, "cooldown": "5d", "budget": 2} | monitoring)
+    return spec.model_copy(update={"model": model})
+
+
+def window(day: int, *, drifted: bool = False, version: int | None = 1) -> rules.Findings:
+    return rules.Findings(
+        start=FIRST + day * DAY,
+        end=FIRST + (day + 1) * DAY,
+        version=version,
+        champion=1,
+        rows=500,
+        distances={"spent": 0.4 if drifted else 0.0},
+    )
+
+
+def decide(spec: ModelSpec, assessed: rules.Assessment, labels: rules.Labels | None = ENOUGH) -> rules.Decision:
+    return rules.decide(spec, assessed, labels, {"rows": assessed.findings.rows})
+
+
+def by_all(spec: ModelSpec, findings: rules.Findings) -> rules.Assessment:
+    """The same by every decision that the ledger has."""
+    standing = story.decisions(ledger.entries(spec.model, "decided"))
+    others = [decisions.restored(event) for event in standing if event.start != findings.start]
+    return rules.assess(findings, others, spec.monitoring)
+
+
+def keep(spec: ModelSpec, made: Sequence[rules.Decision]) -> None:
+    """Write decisions into the ledger as they are, in one step."""
+    run = Run(spec, Interval.of_day(FIRST.date()))
+    added = [decisions.recorded(run, each, id=f"{spec.model}/{number}") for number, each in enumerate(made)]
+    ledger.append(*added)
+
+
+WINDOWS = st.tuples(
+    st.integers(0, 79),
+    st.booleans() | st.just(True),  # drifted; long streaks are the hard case
+    st.sampled_from([1, 1, 1, 1, 2, None]),
+    st.sampled_from([ENOUGH, ENOUGH, None]),
+)
+
+
+@examples(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    windows=st.lists(WINDOWS, max_size=60),
+    in_order=st.booleans(),
+    page=st.integers(1, 7),
+    persistence=st.integers(1, 6),
+    cooldown=st.integers(1, 40),
+    budget=st.integers(1, 3),
+    last=st.integers(0, 80),
+)
+def test_it_decides_as_all_of_history_does(
+    home: Settings,
+    windows: list[tuple[int, bool, int | None, rules.Labels | None]],
+    in_order: bool,
+    page: int,
+    persistence: int,
+    cooldown: int,
+    budget: int,
+    last: int,
+) -> None:
+    """Whatever was decided before: days that are missing, that came late or again, streaks of any length, retrainings
+    at any distance."""
+    spec = spec_of(next(NAMES), persistence=persistence, cooldown=f"{cooldown}d", budget=budget)
+    made: dict[datetime, rules.Decision] = {}
+    told: list[rules.Decision] = []
+    for day, drifted, version, labels in sorted(windows, key=lambda each: each[0]) if in_order else windows:
+        findings = window(day, drifted=drifted, version=version)
+        others = [each for start, each in made.items() if start != findings.start]
+        decision = decide(spec, rules.assess(findings, others, spec.monitoring), labels)
+        told.append(decision)
+        if findings.start not in made or not made[findings.start].triggers:
+            made[findings.start] = decision
+    keep(spec, told)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decisions, "_PAGE", page)
+        for drifted in (True, False):
+            findings = window(last, drifted=drifted)
+            bounded, whole = decisions.assess(spec, findings), by_all(spec, findings)
+            assert decide(spec, bounded) == decide(spec, whole)
+            assert (bounded.late, bounded.streak, bounded.changed_at) == (whole.late, whole.streak, whole.changed_at)
+
+
+@pytest.mark.parametrize("drifts", [False, True], ids=["usual", "the newest windows drift"])
+def test_what_is_read_does_not_grow_with_what_was_decided(
+    home: Settings, monkeypatch: pytest.MonkeyPatch, drifts: bool
+) -> None:
+    read: list[str] = []
+    real = events.from_text
+    monkeypatch.setattr(events, "from_text", lambda text: read.append(text) or real(text))
+    counts = {}
+    for days in (60, 400):
+        spec = spec_of(f"after_{days}")
+        keep(spec, [decide(spec, rules.assess(window(day), [], spec.monitoring)) for day in range(days)])
+        other = events.Alerted(id=f"{days}", model=spec.model, as_of=FIRST, actor="a", reason="r", decision_id="d")
+        ledger.append(*(other.model_copy(update={"id": f"{days}/{number}"}) for number in range(days)))
+        read.clear()
+        for day in range(days, days + 3):
+            run = Run(spec, Interval.of_day((FIRST + day * DAY).date()))
+            decision = decide(spec, decisions.assess(spec, window(day, drifted=drifts)))
+            assert decisions.keep(run, decision) == decision
+        assert decision.action == ("retrain" if drifts else "none")
+        again = decide(spec, decisions.assess(spec, window(20, drifted=drifts)))
+        assert decisions.keep(run, again) == again, "an old window is decided again"
+        counts[days] = len(read)
+    assert counts[60] == counts[400] < 5 * (decisions._PAGE + 10)
+
+
+def test_its_statements_find_their_rows_by_an_index(home: Settings) -> None:
+    """In a ledger that is large enough for Postgres to choose one."""
+    spec = spec_of("indexed")
+    keep(spec, [decide(spec, rules.assess(window(day), [], spec.monitoring)) for day in range(1500)])
+    with database.connect() as connection:
+        connection.execute("analyze ledger")
+    before = _scanned()
+    assert len(ledger.windows(spec.model, 50, before=FIRST + 1400 * DAY)) == 50
+    assert _scanned() == before, "no scan of the whole table"
+
+
+def _scanned() -> int:
+    """Rows of the ledger that scans of the whole table have read so far."""
+    with database.connect() as connection:
+        connection.execute("select pg_stat_force_next_flush()")
+    with database.connect() as connection:
+        query = "select seq_tup_read from pg_stat_user_tables where relname = 'ledger'"
+        (rows,) = connection.execute(query).fetchall()
+        return int(rows[0])
