@@ -36,7 +36,7 @@ def users(dataset: str) -> list[ModelSpec]:
     return [model for model in load(settings().models, settings().data).valid_models if dataset in model.datasets]
 
 
-def label_spans(model: ModelSpec, run: DatasetRun, instead: due.Instead = due.NOTHING) -> list[rules.Span]:
+def label_spans(model: ModelSpec, run: DatasetRun, instead: due.EntriesInstead = due.NOTHING) -> list[rules.Span]:
     """The label partitions that a run's interval is part of, and which are there; the others the model's own loops
     compute as they mature."""
     spans = rules.label_spans(model, run.interval, due.label_reach(model, run.interval, instead))

@@ -32,12 +32,12 @@ from evergreen.spec.schema import ModelSpec
 
 TIMESTAMP = KINDS["timestamp"].stored()
 _LEAK_PROBES = 3  # moments of an interval at which requests are replayed without what came later
-Instead = Mapping[Partition, pa.Table]  # the rows of raw partitions as they would be, were they published
-NOTHING: Instead = MappingProxyType({})
+RowsInstead = Mapping[Partition, pa.Table]  # the rows of raw partitions as they would be, were they published
+NOTHING: RowsInstead = MappingProxyType({})
 _MINUTES = 20  # a query may take; the task that runs it has 30
 
 
-def features(spec: DatasetSpec, view: str, span: Span, instead: Instead = NOTHING) -> pa.Table:
+def features(spec: DatasetSpec, view: str, span: Span, instead: RowsInstead = NOTHING) -> pa.Table:
     """The rows of one feature partition: key, features as declared, event_timestamp = known_at = as_of, partition.
 
     Args:
@@ -50,7 +50,7 @@ def features(spec: DatasetSpec, view: str, span: Span, instead: Instead = NOTHIN
     return _stamped(result, span.partition, event_timestamp=as_of, known_at=as_of)
 
 
-def labels(spec: ModelSpec, span: Span, instead: Instead = NOTHING) -> tuple[pa.Table, int]:
+def labels(spec: ModelSpec, span: Span, instead: RowsInstead = NOTHING) -> tuple[pa.Table, int]:
     """The rows of one label partition: what a prediction was asked with, what came of it, and when that was known.
 
     Args:
@@ -104,7 +104,7 @@ def labels(spec: ModelSpec, span: Span, instead: Instead = NOTHING) -> tuple[pa.
     return _stamped(joined, span.partition, known_at=span.known_at), requested.num_rows - joined.num_rows
 
 
-def requests(asking: OnRequest, span: Span, instead: Instead = NOTHING) -> pa.Table:
+def requests(asking: OnRequest, span: Span, instead: RowsInstead = NOTHING) -> pa.Table:
     """The requests of an interval as history has them: keys, event_timestamp (when it was asked), inputs.
 
     Raises:
@@ -188,7 +188,7 @@ def _still_open(
 
 
 @contextmanager
-def _opened(query: Query, span: Span, instead: Instead) -> Iterator[Tables]:
+def _opened(query: Query, span: Span, instead: RowsInstead) -> Iterator[Tables]:
     """The tables that a query sees of a span."""
 
     def rows_of(source: str) -> Iterator[pa.Table]:
@@ -210,7 +210,9 @@ def _result(tables_of: Tables, parameters: Mapping[str, datetime], doing: str) -
         raise _wrong_query(query.file, doing, str(error), allowed) from error
 
 
-def _raw(spec: ModelSpec | DatasetSpec, source: str, partitions: Sequence[str], instead: Instead) -> Iterator[pa.Table]:
+def _raw(
+    spec: ModelSpec | DatasetSpec, source: str, partitions: Sequence[str], instead: RowsInstead
+) -> Iterator[pa.Table]:
     """The published rows of a source's partitions, piece by piece, with the declared columns and types,
     and known_at; times lose their zone."""
     columns, table = schema(spec.sources[source]), RAW.of(spec.dataset_of(source), source)

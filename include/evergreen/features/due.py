@@ -23,8 +23,8 @@ from evergreen.spec.schema import ModelSpec
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Instead = Mapping[Partition, catalogue.Entry]  # raw partitions as they would be, were they published
-NOTHING: Instead = MappingProxyType({})
+EntriesInstead = Mapping[Partition, catalogue.Entry]  # raw partitions as they would be, were they published
+NOTHING: EntriesInstead = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Due(rules.Due):
     inputs: Inputs
 
 
-def of_view(spec: DatasetSpec, view: str, interval: Interval, instead: Instead = NOTHING) -> dict[str, Due]:
+def of_view(spec: DatasetSpec, view: str, interval: Interval, instead: EntriesInstead = NOTHING) -> dict[str, Due]:
     """partition → what must be computed of it now, of the view's partitions that look back at an interval; or what
     would have to be, were other raw partitions published `instead`."""
     spans = rules.feature_spans(spec, view, interval, reach(spec, view, interval, instead))
@@ -43,12 +43,12 @@ def of_view(spec: DatasetSpec, view: str, interval: Interval, instead: Instead =
     )
 
 
-def reach(spec: DatasetSpec, view: str, interval: Interval, instead: Instead = NOTHING) -> datetime | None:
+def reach(spec: DatasetSpec, view: str, interval: Interval, instead: EntriesInstead = NOTHING) -> datetime | None:
     """The newest row that an interval's batches of the view's sources have had from after it; None: none had one."""
     return _reach([RAW.of(spec.name, source) for source in spec.features[view].sources], interval, instead)
 
 
-def label_reach(spec: ModelSpec, interval: Interval, instead: Instead = NOTHING) -> datetime | None:
+def label_reach(spec: ModelSpec, interval: Interval, instead: EntriesInstead = NOTHING) -> datetime | None:
     """The same, of the sources of a label."""
     of_dataset: dict[str, list[TableId]] = {}
     for source in rules.label_sources(spec):
@@ -57,13 +57,13 @@ def label_reach(spec: ModelSpec, interval: Interval, instead: Instead = NOTHING)
     return max((each for each in reaches if each is not None), default=None)
 
 
-def _reach(sources: Sequence[TableId], interval: Interval, instead: Instead) -> datetime | None:
+def _reach(sources: Sequence[TableId], interval: Interval, instead: EntriesInstead) -> datetime | None:
     recorded = catalogue.reach(sources, interval.partition)
     others = [entry.reaches for source in sources if (entry := instead.get(source.at(interval.partition))) is not None]
     return max((each for each in (recorded, *others) if each is not None), default=None)
 
 
-def of_label(spec: ModelSpec, spans: Sequence[rules.Span], instead: Instead = NOTHING) -> dict[str, Due]:
+def of_label(spec: ModelSpec, spans: Sequence[rules.Span], instead: EntriesInstead = NOTHING) -> dict[str, Due]:
     """partition → what must be computed of it now, of some of the label's partitions; or what would have to be, were
     other raw partitions published `instead`."""
     sql = files.query(spec, spec.label_sql())
@@ -83,7 +83,7 @@ def _due(
     sources: Sequence[str],
     declared: str,
     spans: Sequence[rules.Span],
-    instead: Instead,
+    instead: EntriesInstead,
 ) -> dict[str, Due]:
     waited_for = rules.waited_for(spans)
     since = min((span.start for span in spans), default=None)
@@ -107,7 +107,7 @@ def _due(
 
 
 def _published(
-    table: TableId, keys: Sequence[str], since: datetime | None, instead: Instead
+    table: TableId, keys: Sequence[str], since: datetime | None, instead: EntriesInstead
 ) -> dict[str, catalogue.Entry]:
     """The raw partitions of some keys, and those that reach up to a moment; by key."""
     others = {
