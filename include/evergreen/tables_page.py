@@ -76,7 +76,7 @@ def _tables() -> tuple[tuple[Table[Any], str], ...]:
         (predictions.TABLE, "the model server, before it answers"),
         (idempotency.TABLE, "the model server, with the predictions of the answer"),
         (exemptions.TABLE, "`evergreen quarantine release`; read by `validate.validate`"),
-        (alarms.TABLE, "the next scheduled run of any loop, once it has told the owner"),
+        (alarms.TABLE, "the run that noticed it, once it has told the owner"),
         (erasures.TABLE, "`evergreen erase --apply`, which deletes it at its end"),
         (ledger.TABLE, "whoever does something in a model's life: stages, commands; rows are only ever added"),
     )

@@ -16,7 +16,7 @@ import yaml
 
 from evergreen.housekeeping import jobs
 from evergreen.loops.wiring import LOOPS as LOOP_OF
-from evergreen.orchestration import assets, housekeeping
+from evergreen.orchestration import assets, housekeeping, serving
 from evergreen.settings import PROJECT
 from evergreen.spec.load import load
 
@@ -47,13 +47,14 @@ def test_exactly_the_loops_of_every_spec_and_no_import_error(dag_bag: DagBag) ->
     assert dag_bag.import_errors == {}
     assert SPECS and DATASETS, "no valid folder"
     loops = {f"{spec.name}__{loop}" for loop, specs in OWNERS.items() for spec in specs}
-    assert set(dag_bag.dags) == loops | {housekeeping.DAG_ID}
+    assert set(dag_bag.dags) == loops | {housekeeping.DAG_ID, serving.DAG_ID}
 
 
 def test_every_file_gives_one_dag_a_spec(dag_bag: DagBag) -> None:
     per_file = {stats.file.rsplit("/", 1)[-1]: stats.dag_num for stats in dag_bag.dagbag_stats}
     assert per_file == {f"{loop}.py": len(specs) for loop, specs in OWNERS.items()} | {
         "housekeeping.py": 1,
+        "serving.py": 1,
         "spec_errors.py": 0,
     }
 
@@ -353,7 +354,7 @@ def test_house_rules_of_tasks(dag_bag: DagBag) -> None:
 
 def test_families_are_tuned_side_by_side(dag_bag: DagBag) -> None:
     mapped = {task.task_id for dag in dags(dag_bag) for task in dag.tasks if task.is_mapped}
-    assert mapped == {"tune", *jobs.JOBS}
+    assert mapped == {"tune", "look", *jobs.JOBS}
 
 
 def test_housekeeping_is_weekly_and_each_job_of_each_name_is_a_task_of_its_own(dag_bag: DagBag) -> None:
@@ -377,7 +378,7 @@ def test_housekeeping_is_weekly_and_each_job_of_each_name_is_a_task_of_its_own(d
 def test_parsing_is_light() -> None:
     from tests.dags.conftest import modules_after
 
-    files = "\n".join(f"runpy.run_path('dags/{name}.py')" for name in (*LOOPS, "housekeeping"))
+    files = "\n".join(f"runpy.run_path('dags/{name}.py')" for name in (*LOOPS, "housekeeping", "serving"))
     loaded = modules_after(f"import runpy\n{files}")
     assert "evergreen.orchestration.operator" in loaded, "the files were not run"
     of_airflow_itself = modules_after("import airflow.sdk")  # httpx and SQLAlchemy

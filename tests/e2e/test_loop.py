@@ -88,6 +88,7 @@ def test_an_invalid_spec_costs_only_its_own_model_and_the_ui_says_why(running: S
         "churn__correct",
         "churn__rollback",
         "evergreen__housekeeping",
+        "evergreen__serving",
         *(f"steady__{loop}" for loop in ("ingest", "correct", "train", "monitor", "rollback")),
         "late",
         "soak",

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from evergreen.errors import StageSkipped, TransientError
+from evergreen.errors import StageSkipped
 from evergreen.handovers.handover import finite
 from evergreen.handovers.monitor import Alerted, Collected, Conf, Decided, Drift, Performance, Quality, Retraining
 from evergreen.lake.schema import LABELS, PREDICTIONS
@@ -235,16 +235,16 @@ def retrain_wanted(run: Run, decision: Decided) -> Retraining:
 
 
 def alert(run: Run, decision: Decided) -> Alerted:
-    """Send the owner a decision to alert, and record it in the ledger. Send also what is wrong now with what serves:
-    MLflow differs from the ledger, a version was deployed by hand, a file was changed.
+    """Send the owner a decision to alert, and record it in the ledger. Send also what is wrong now with what serves.
 
     Raises:
         StageSkipped: there is nothing to tell.
     """
     from evergreen.history import events, ledger
+    from evergreen.serve import problems
 
     alerts = decision.reasons if decision.action == "alert" else ()
-    warnings = (*alerts, *_wrong_now(run))
+    warnings = (*alerts, *problems.now(run.spec.model))
     if not warnings:
         raise StageSkipped(f"decision {decision.decision_id}: {decision.action}; nothing to tell")
     for reason in warnings:
@@ -260,21 +260,6 @@ def alert(run: Run, decision: Decided) -> Alerted:
         )
         ledger.append(alerted)
     return Alerted(owner=run.spec.owner.email, decision_id=decision.decision_id, warnings=warnings)
-
-
-def _wrong_now(run: Run) -> list[str]:
-    """What the server says is wrong with what it serves; of a server that does not answer, what
-    MLflow has otherwise than the ledger."""
-    from evergreen.registry import store
-    from evergreen.serve import client
-
-    try:
-        problem = client.problem(run.spec.model)
-    except TransientError as error:
-        log.info("The model server was not asked: %s", error.found)
-        with store.locked(run.spec.model):
-            return store.disagreements(run.spec.model)
-    return [f"the model server: {problem}"] if problem else []
 
 
 def _champion(run: Run) -> int | None:

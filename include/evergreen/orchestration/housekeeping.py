@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import DAG, BaseNotifier, BaseOperator
+from airflow.sdk import DAG, BaseOperator
 from airflow.timetables.trigger import CronTriggerTimetable
 
 from evergreen.disk import raising_disk_full
 from evergreen.housekeeping import jobs
 from evergreen.orchestration.airflow import INGEST_POOL, Scheduled
 from evergreen.orchestration.failures import RETRYING
-from evergreen.orchestration.notify import RUNBOOK, of_failures
+from evergreen.orchestration.notify import RUNBOOK, OwnerNotifier, of_failures
 from evergreen.settings import settings
 from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.load import load
@@ -54,18 +53,6 @@ class HousekeepingOperator(BaseOperator):
             return
         with raising_disk_full(f"running {self.job} of {self.name_of}"):
             jobs.run(houses[self.name_of], self.job)
-
-
-class OwnerNotifier(BaseNotifier):
-    """Tells the owner of the name that a failed task was for."""
-
-    def __init__(self, owners: Mapping[str, list[BaseNotifier]]) -> None:
-        super().__init__()
-        self.owners = owners
-
-    def notify(self, context: Context) -> None:
-        for notifier in self.owners.get(getattr(context["task"], "name_of", ""), []):
-            notifier(context)
 
 
 def housekeeping(declared: Scheduled, story: str) -> DAG:

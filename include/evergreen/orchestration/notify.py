@@ -32,6 +32,7 @@ _WARNED = "Evergreen: {{ dag.dag_id }} {{ ti.task_id }} warns ({{ run_id }})"
 _OF_WHAT = "{{ warnings | join('\n') | e }}"
 _LATE = "Evergreen: {{ dag.dag_id }} is late ({{ run_id }})"
 _MISSING = "Evergreen: {{ missing }} missing"
+_WRONG = "Evergreen: something is wrong with what serves of {{ model }}"
 _POINTERS = "\n\nTask: {{ ti.log_url }}\nRunbook: " + RUNBOOK
 
 
@@ -107,6 +108,18 @@ class TimeoutNotifier(BaseNotifier):
                 channel({**context, "exception": why})
 
 
+class OwnerNotifier(BaseNotifier):
+    """Tells the owner of the name that a failed task was for."""
+
+    def __init__(self, owners: Mapping[str, list[BaseNotifier]]) -> None:
+        super().__init__()
+        self.owners = owners
+
+    def notify(self, context: Context) -> None:
+        for notifier in self.owners.get(getattr(context["task"], "name_of", ""), []):
+            notifier(context)
+
+
 def of_failures(spec: DatasetSpec | ModelSpec, users: Sequence[ModelSpec] = ()) -> list[BaseNotifier]:
     """They tell of a failed task; the log one stands last, so that a failed log ends with what to do.
 
@@ -149,6 +162,16 @@ def without_run(spec: DatasetSpec | ModelSpec, loop: str, what: str, command: st
     why = f"No run of {of_dag} worked on {what}, or none to its end: Airflow was down, the DAG paused, or a run failed."
     message = {**context, "missing": f"{of_dag} {what}", "exception": f"{why}\nNext step: {command}"}
     for channel in _channels(spec.owner.email, _MISSING, _WHY):
+        channel(message)
+
+
+def wrong(spec: ModelSpec, problems: Sequence[str], context: Mapping[str, Any]) -> None:
+    """Tell the owner what is wrong with what serves of a model; the run that noticed it goes on."""
+    log = logging.getLogger("evergreen.alerts")
+    for problem in problems:
+        log.warning("%s <%s> is told: %s: %s", spec.owner.name, spec.owner.email, spec.name, problem)
+    message = {**context, "model": spec.name, "exception": "\n".join(problems)}
+    for channel in _channels(spec.owner.email, _WRONG, _WHY):
         channel(message)
 
 
