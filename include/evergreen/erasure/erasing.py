@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from evergreen import folders
-from evergreen.erasure import artifacts, landing, learning, rules, traces
+from evergreen.erasure import artifacts, landing, learning, rules, traces, undeclared
 from evergreen.erasure.learning import Unsearched
 from evergreen.erasure.rules import Learned
 from evergreen.errors import WriteConflict
@@ -41,6 +41,7 @@ def erase(declared: Declared, entity: str, key: str, *, actor: str, reason: str,
     """Erase an entity, or look what is held of it.
 
     Args:
+        declared: by the folders; models whose folder is gone are looked into too, as they were last trained.
         key: as text, as the sources have it.
         apply: erase; False: only look.
 
@@ -50,10 +51,11 @@ def erase(declared: Declared, entity: str, key: str, *, actor: str, reason: str,
         ServiceUnavailable: the database, the object store or MLflow does not answer.
     """
     rules.check(entity, key, reason=reason, actor=actor)
+    declared, unsearched = undeclared.with_them(declared)
     columns = rules.columns(entity, declared.valid_datasets, declared.valid_models)
     keys = {name: Key(each, key) for name, each in columns.items()}
     begun = erasures.begin(entity, key, actor=actor, reason=reason) if apply else None
-    report = Report(None if begun is None else begun.id)
+    report = Report(None if begun is None else begun.id, unsearched=unsearched)
     held = _held(keys, declared)
     known = _learned(declared, keys, report)
     if begun is not None:

@@ -105,6 +105,29 @@ def find_candidate(run_id: str) -> Candidate | None:
     return candidates[0] if candidates else None
 
 
+def newest() -> dict[str, Candidate]:
+    """The newest candidate of every model."""
+    with connect() as connection:
+        last = "where (model, at) in (select model, max(at) from candidates group by model)"
+        return {each.model: each for each in CANDIDATES.select(connection, last)}
+
+
+def forget(run_id: str) -> None:
+    """Remove what was written down of a candidate that is no version."""
+    with connect() as connection:
+        connection.execute(
+            "delete from candidates where run_id = %s and run_id not in (select run_id from versions)", [run_id]
+        )
+
+
+def registered(model: str) -> set[str]:
+    """The MLflow runs whose candidates are versions."""
+    with connect() as connection:
+        return {
+            run for (run,) in connection.execute("select run_id from versions where model = %s", [model]).fetchall()
+        }
+
+
 def add_version(model: str, number: int, *, run_id: str, key: str, as_of: datetime) -> None:
     """Write down which candidate a version is."""
     with connect() as connection:

@@ -14,14 +14,14 @@ import pytest
 
 from evergreen import cli, folders
 from evergreen.erasure import erasing
-from evergreen.errors import ErasedInPart, ErasureRefused, TrainingSetChanged
+from evergreen.errors import ErasedInPart, ErasureRefused, SpecError, TrainingSetChanged
 from evergreen.features import objects, online_values
 from evergreen.history import ledger
 from evergreen.history.events import Erased
 from evergreen.lake import catalogue, partitions, rewriting, schema, staging, tables
 from evergreen.registry import artifacts
 from evergreen.registry import records as registry
-from evergreen.registry.contents import Reference, Sample
+from evergreen.registry.contents import Reference, Sample, SpecCopy
 from evergreen.serve.idempotency import Answer, digest
 from evergreen.serve.predictions import Prediction, PredictionLog, between
 from evergreen.settings import Settings, settings
@@ -228,6 +228,40 @@ def test_a_kill_at_any_step_is_gone_on_with_under_the_same_id(
     assert (event.erasure, event.versions.keys()) == (report.id, {str(held)})
     with pytest.raises(ErasedInPart, match=event.id):
         rebuild(tiny.model, held)
+
+
+def test_a_model_whose_folder_is_gone_is_erased_and_told_as_others_are(
+    tiny: ModelSpec, home: Settings, held: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody declares it, nor its entity, any more: what it was last trained with knows both."""
+    nothing = Declared({}, {})
+    monkeypatch.setattr("evergreen.spec.load.load", lambda *_: nothing)
+    arguments = ["erase", "customer", PERSON, "--actor", "ada", "--reason", REASON]
+    assert cli.main(arguments) == 0
+    assert f"Learned from it: version {held} of {tiny.model}" in capsys.readouterr().out
+    assert cli.main([*arguments, "--apply"]) == 0
+    assert f"Learned from it: version {held} of {tiny.model}" in capsys.readouterr().out
+    assert traces(home, held, tiny) == set()
+    (event,) = [entry.event for entry in ledger.entries(tiny.model) if isinstance(entry.event, Erased)]
+    assert event.versions.keys() == {str(held)}
+    with pytest.raises(ErasedInPart, match=event.id):
+        rebuild(tiny.model, held)
+
+
+def test_what_cannot_be_looked_into_is_said(tiny: ModelSpec, home: Settings, held: int) -> None:
+    """A folder with mistakes, and a model that is gone whose spec is no longer what was recorded."""
+    broken = SpecError("reading a folder", found="nothing", expected="a spec", next_step="write one")
+    report = erasing.erase(
+        Declared({"other": broken}, {tiny.model: broken}), "customer", PERSON, actor="ada", reason=REASON, apply=False
+    )
+    assert [each.what for each in report.unsearched] == ["what other has"], "the model is known by what it was trained"
+    assert [learned.versions for learned in report.learned] == [(held,)]
+    registry.add_file(registry.version(tiny.model, held).run_id, SpecCopy.NAME, b"another")
+    report = erasing.erase(
+        Declared({tiny.model: tiny.own_data()}, {}), "customer", PERSON, actor="ada", reason=REASON, apply=False
+    )
+    (unsearched,) = report.unsearched
+    assert unsearched.what.startswith(f"the model {tiny.model}, which no valid folder declares")
 
 
 def test_what_the_ledger_would_keep_may_not_name_the_person(tiny: ModelSpec, home: Settings) -> None:
