@@ -366,6 +366,7 @@ def test_housekeeping_is_weekly_and_each_job_of_each_name_is_a_task_of_its_own(d
         "compaction",
         "vacuum",
         "prediction_log",
+        "candidates",
         "reports",
         "working_files",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, date, datetime, timedelta
 
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from evergreen.housekeeping import rules
 from evergreen.interval import DAY, Interval
+from evergreen.registry.rules import Ended
 from tests.small_models import tiny
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -40,6 +42,29 @@ def test_no_interval_goes_that_is_new_needed_or_not_declared_to_go(
         assert (interval in gone) == (interval != newest and age >= kept and age >= needed)
     left = [interval for interval in there if interval not in gone]
     assert rules.expired(left, kept, needed) == [], "a second time there is nothing"
+
+
+ENDED = st.lists(
+    st.builds(
+        Ended, st.uuids().map(str), st.sampled_from("abc"), st.integers(0, 60).map(lambda day: FIRST + day * DAY)
+    ),
+    max_size=30,
+)
+
+
+@given(ENDED, st.randoms(use_true_random=False), st.sets(st.sampled_from("abc")), HOURS)
+def test_no_candidate_goes_that_is_a_version_new_or_the_last_of_a_family(
+    candidates: list[Ended], random: random.Random, families: set[str], kept: timedelta
+) -> None:
+    registered = {each.run_id for each in candidates if random.random() < 0.3}
+    gone = rules.unregistered(candidates, registered, families, kept)
+    for each in candidates:
+        alike = [other.as_of for other in candidates if other.family == each.family]
+        last = each.family in families and each.as_of == max(alike)
+        old = max(other.as_of for other in candidates) - each.as_of >= kept
+        assert (each in gone) == (old and not last and each.run_id not in registered)
+    left = [each for each in candidates if each not in gone]
+    assert rules.unregistered(left, registered, families, kept) == [], "a second time there is nothing"
 
 
 @given(intervals(least=1), st.sets(st.integers(0, 400), max_size=60), HOURS, HOURS, st.none() | HOURS)

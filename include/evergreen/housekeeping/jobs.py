@@ -16,6 +16,7 @@ from types import MappingProxyType
 from evergreen import files
 from evergreen.calendar import Calendar
 from evergreen.housekeeping import rules
+from evergreen.interval import from_to
 from evergreen.lake.schema import FEATURES, LABELS, PREDICTIONS, QUARANTINE, RAW, TableId
 from evergreen.settings import settings
 from evergreen.spec.dataset import DatasetSpec
@@ -160,6 +161,25 @@ def prediction_log(house: House, *, apply: bool) -> list[str]:
     return [f"prediction log: {len(gone)} days, {gone[0]} to {gone[-1]}"] if gone else []
 
 
+def candidates(house: House, *, apply: bool) -> list[str]:
+    """Remove the candidates that became no version and are old enough, with their files in MLflow."""
+    if house.model is None or (kept := house.model.retention.candidates) is None:
+        return []
+    from evergreen.registry import records, store, tracking
+
+    registered = records.registered(house.name) | tracking.registered()
+    gone = rules.unregistered(tracking.ended(house.name), registered, house.model.families, kept)
+    for each in gone if apply else ():
+        with store.locked(house.name):
+            if each.run_id not in records.registered(house.name):  # which it may have become since
+                tracking.remove(each.run_id)
+                records.forget(each.run_id)
+    if not gone:
+        return []
+    first, last = (house.calendar.shown(each.as_of) for each in (gone[0], gone[-1]))
+    return [f"candidates: {len(gone)} runs in MLflow, of trainings as of {from_to(first, last)}"]
+
+
 def reports(house: House, *, apply: bool) -> list[str]:
     """Remove old pages."""
     kept = house.kept("reports")
@@ -189,7 +209,7 @@ def _older(folder: Path, kept: timedelta, *, apply: bool) -> list[Path]:
 
 # In this order: what compaction and retention replace becomes old, and goes once it is old enough.
 JOBS: Mapping[str, Callable[..., list[str]]] = MappingProxyType(
-    {job.__name__: job for job in (retention, compaction, vacuum, prediction_log, reports, working_files)}
+    {job.__name__: job for job in (retention, compaction, vacuum, prediction_log, candidates, reports, working_files)}
 )
 
 

@@ -5,10 +5,11 @@ Time is counted back from the newest interval, never from the wall clock: where 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 from evergreen.interval import DAY, Interval
+from evergreen.registry.rules import Ended
 from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.schema import ModelSpec
 
@@ -30,6 +31,31 @@ def expired(intervals: Iterable[Interval], kept: timedelta | None, needed: timed
         return []
     bound = ordered[-1].end - max(kept, needed)
     return [interval for interval in ordered[:-1] if interval.end <= bound]
+
+
+def unregistered(
+    candidates: Iterable[Ended], registered: Collection[str], families: Collection[str], kept: timedelta
+) -> list[Ended]:
+    """The candidates that may go, oldest first: never one that is a version, never those of the last training of a
+    family, whose study the next one begins with.
+
+    Args:
+        candidates: all that a model has, but for those that are being made.
+        registered: the MLflow runs that are versions.
+        families: that the model declares.
+        kept: how long they are kept by declaration, counted back from the newest.
+    """
+    ordered = sorted(candidates, key=lambda each: (each.as_of, each.run_id))
+    if not ordered:
+        return []
+    bound, newest = ordered[-1].as_of - kept, {each.family: each.as_of for each in ordered}
+    return [
+        each
+        for each in ordered
+        if each.as_of <= bound
+        and each.run_id not in registered
+        and not (each.family in families and each.as_of == newest[each.family])
+    ]
 
 
 def copied(

@@ -23,6 +23,15 @@ class Version:
 
 
 @dataclass(frozen=True)
+class Ended:
+    """A run of a training in MLflow that nobody works on any more, whatever became of it."""
+
+    run_id: str
+    family: str
+    as_of: datetime  # what its training knew about
+
+
+@dataclass(frozen=True)
 class Registered:
     """What MLflow has of a model."""
 

@@ -12,17 +12,22 @@ from mlflow.entities import LifecycleStage, Metric, RunTag
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from evergreen.errors import EvidenceMissing, PermanentError
 from evergreen.files import work_folder
 from evergreen.registry import artifacts, loading, records
 from evergreen.registry.contents import NEEDED, Content
 from evergreen.registry.mlflow_server import asking
+from evergreen.registry.rules import Ended
 from evergreen.registry.tags import Tag
 from evergreen.run import Run
 from evergreen.settings import settings
 
 log = logging.getLogger(__name__)
+
+_PAGE = 1000  # versions of one answer
 
 
 def find(model: str, key: str, family: str, *, study: str, is_idle: Callable[[str], bool]) -> MlflowRun | None:
@@ -146,6 +151,48 @@ def run_ids(model: str, key: str) -> list[str]:
         experiment = client.get_experiment_by_name(model)
         runs = [] if experiment is None else _runs(client, experiment.experiment_id, f"tags.`{Tag.KEY}` = '{key}'")
     return [run.info.run_id for run in runs]
+
+
+def ended(model: str) -> list[Ended]:
+    """The runs of all trainings of a model, without those that still run."""
+    with asking(f"looking for the candidates of {model}") as client:
+        experiment = client.get_experiment_by_name(model)
+        which = "attributes.status != 'RUNNING'"
+        runs = [] if experiment is None else _runs(client, experiment.experiment_id, which)
+    return [
+        Ended(run.info.run_id, run.data.tags[Tag.FAMILY], as_of)
+        for run in runs
+        if {Tag.KEY, Tag.FAMILY} <= run.data.tags.keys()  # else somebody else's
+        if (as_of := _moment(run.data.tags.get(Tag.AS_OF, ""))) is not None
+    ]
+
+
+def registered() -> set[str]:
+    """The runs that MLflow's registry names, whoever registered them and under whatever name."""
+    runs: set[str] = set()
+    with asking("looking which runs are registered") as client:
+        token = None
+        while token != "":
+            versions = client.search_model_versions(max_results=_PAGE, page_token=token)
+            runs |= {version.run_id for version in versions if version.run_id}
+            token = versions.token or ""
+    return runs
+
+
+def remove(run_id: str) -> None:
+    """Remove the files of a run and of its model, then both, as far as MLflow's clients can: its database keeps their
+    rows, marked as deleted, until `mlflow gc`. Again is harmless."""
+    with asking(f"removing MLflow run {run_id}") as client:
+        run = client.get_run(run_id)
+        for model in client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'"):
+            _repository(model.artifact_location).delete_artifacts()
+            _delete_model(client, model.model_id)
+        _repository(run.info.artifact_uri).delete_artifacts()
+        client.delete_run(run_id)
+
+
+def _repository(uri: str) -> ArtifactRepository:
+    return get_artifact_repository(uri, tracking_uri=settings().mlflow_url)
 
 
 def url(run_id: str) -> str:

@@ -35,6 +35,13 @@ class ModelRetention(_Everybody):
 
     labels: Kept = Field(default=None, description="intervals of the label's rows")
     predictions: Kept = Field(default=None, description="intervals of the lake's copy of what was predicted")
+    candidates: Kept = Field(
+        default=None,
+        description=(
+            "runs in MLflow that became no version, with their files, counted back from the newest training; the "
+            "newest one of each family stays"
+        ),
+    )
     log: Kept = Field(
         default=None, description="days of the prediction log in Postgres, once the monitor has copied them to the lake"
     )

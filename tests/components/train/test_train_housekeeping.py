@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from evergreen import cli
 from evergreen.errors import VersionGone
@@ -13,6 +14,9 @@ from evergreen.history import ledger
 from evergreen.history.events import Retired
 from evergreen.housekeeping import jobs
 from evergreen.lake import catalogue, schema, tables
+from evergreen.registry import artifacts, mlflow_server, tracking
+from evergreen.registry import records as registry
+from evergreen.registry.contents import NEEDED
 from evergreen.serve import predictions
 from evergreen.serve.predictions import Prediction, PredictionLog
 from evergreen.settings import settings
@@ -25,7 +29,7 @@ from tests.delta_log import age
 
 from .conftest import DAYS, at
 from .history import publish
-from .recorded import days, registered
+from .recorded import FAMILY, days, registered, trained
 
 WEEK, DAY = timedelta(days=7), timedelta(days=1)
 
@@ -106,6 +110,48 @@ def test_what_is_declared_goes_and_what_is_needed_stays(tiny: ModelSpec) -> None
     missing = facts.ingested(house.dataset, at(DAYS - 1)).intervals["missing"]
     assert not missing, "what was let go is not missing"
     assert rebuild(tiny.model, number).record.model == tiny.model
+
+
+def test_candidates_that_became_no_version_go_with_their_files(tiny: ModelSpec) -> None:
+    """Never one that is a version, by Evergreen or by hand, nor the last one of a family; somebody's own runs stay."""
+    _, old = trained(tiny, DAYS - 6)
+    data, number = registered(tiny, DAYS - 5)
+    _, by_hand = trained(tiny, DAYS - 4)
+    last, newest = trained(tiny, DAYS - 1)
+    kept = registry.version(tiny.model, number).run_id
+    mlflow = mlflow_server.client()
+    mlflow.create_registered_model(f"{tiny.model}-by-hand")
+    mlflow.create_model_version(f"{tiny.model}-by-hand", f"runs:/{by_hand}/model", by_hand)
+    somebodys = mlflow.create_run(mlflow.get_run(old).info.experiment_id).info.run_id
+    mlflow.set_terminated(somebodys)
+    candidates = {run: registry.candidate(run) for run in (old, kept, by_hand, newest)}
+    places = [
+        mlflow.get_run(old).info.artifact_uri,
+        mlflow.get_logged_model(candidates[old].model_id).artifact_location,
+    ]
+
+    def stored() -> list[bool]:
+        return [bool(get_artifact_repository(place, settings().mlflow_url).list_artifacts()) for place in places]
+
+    assert jobs.run(jobs.houses(declared(tiny))[tiny.model], "candidates") == [], "by default they are kept"
+    longer = jobs.houses(declared(tiny, candidates=6 * DAY))[tiny.model]
+    assert jobs.run(longer, "candidates") == [], "not that old yet"
+    house = jobs.houses(declared(tiny, candidates=2 * DAY))[tiny.model]
+    said = [f"candidates: 1 runs in MLflow, of trainings as of {at(DAYS - 6):%Y-%m-%d}"]
+    assert jobs.run(house, "candidates", apply=False) == said
+    assert stored() == [True, True] and registry.find_candidate(old) is not None, "a dry run does nothing"
+    assert jobs.run(house, "candidates") == said
+    assert jobs.run(house, "candidates") == []
+
+    assert stored() == [False, False] and registry.find_candidate(old) is None
+    assert {each.run_id for each in tracking.ended(tiny.model)} == {kept, by_hand, newest}
+    assert mlflow.get_run(somebodys).info.lifecycle_stage == "active"
+    for run in (kept, by_hand, newest):
+        assert all(artifacts.read(candidates[run], name) for name in NEEDED)
+    assert rebuild(tiny.model, number).data.content_hash == data.content_hash
+    assert tracking.last_key(tiny.model, FAMILY, before=at(DAYS)) == last.key
+    _, again = trained(tiny, DAYS - 6)
+    assert again != old and registry.candidate(again), "what went is made anew for whoever asks for it"
 
 
 def test_pages_and_hand_overs_go_by_their_age(tiny: ModelSpec) -> None:
