@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, Asset, BaseOperator, Param, get_parsing_context
@@ -35,7 +36,7 @@ from evergreen.serve import stages as serving
 from evergreen.settings import settings
 from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.load import load
-from evergreen.spec.mistakes import Mistake, spec_error
+from evergreen.spec.mistakes import DATA_FILE, Mistake, spec_error
 from evergreen.spec.schedule import Schedule
 from evergreen.spec.schema import ModelSpec
 from evergreen.validate import stages as validation
@@ -216,24 +217,30 @@ def scheduled() -> Scheduled:
     errors = declared.errors
     if (wanted := get_parsing_context().dag_id) is not None:
         return Scheduled(declared.valid_datasets, declared.valid_models, errors, wanted)
-    datasets = [each for each in declared.valid_datasets if _taken(each, errors)]
-    models = [each for each in declared.valid_models if _taken(each, errors)]
-    return Scheduled(datasets, models, errors)
+    refused: dict[Path, SpecError] = {}  # one of each folder, which may declare both
+
+    def taken(spec: DatasetSpec | ModelSpec) -> bool:
+        if (error := _refusal(spec)) is not None:
+            refused.setdefault(spec.folder, error)
+        return error is None
+
+    datasets = [each for each in declared.valid_datasets if taken(each)]
+    models = [each for each in declared.valid_models if taken(each)]
+    return Scheduled(datasets, models, [*errors, *refused.values()])
 
 
-def _taken(spec: DatasetSpec | ModelSpec, errors: list[SpecError]) -> bool:
-    """Whether Airflow takes the loops of a dataset or model; if not, its error is added."""
+def _refusal(spec: DatasetSpec | ModelSpec) -> SpecError | None:
+    """Why Airflow does not take the loops of a dataset or model; None: it does."""
     try:
         for each in LOOPS.values():
             if (each.of == "dataset") == isinstance(spec, DatasetSpec):
                 _dag(spec, each)
     except Exception as error:  # a DAG file that raises has no DAGs, of anybody
         log.exception("building the loops of %s", spec.name)
-        allowed = f"a {'dataset' if isinstance(spec, DatasetSpec) else 'model'} that Airflow can schedule"
+        allowed = f"a {'dataset' if spec.file == DATA_FILE else 'model'} that Airflow can schedule"
         mistake = Mistake(spec.file, "", f"{type(error).__name__}: {error}", allowed, "correct what it names")
-        errors.append(spec_error(f"building the loops of {spec.name}", spec.name, [mistake]))
-        return False
-    return True
+        return spec_error(f"building the loops of {spec.name}", spec.name, [mistake])
+    return None
 
 
 def loop(spec: DatasetSpec | ModelSpec, wired: Loop, story: str | None = None, users: Sequence[ModelSpec] = ()) -> DAG:
