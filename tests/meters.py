@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -14,6 +14,8 @@ from evergreen.interval import Interval
 
 METERS, HALF_AN_HOUR = 60, timedelta(minutes=30)
 CALENDAR = Calendar("hour", "Europe/Berlin")
+HOURS = CALENDAR.between(CALENDAR.first_of(date(2026, 10, 25)), CALENDAR.at("2026-10-25T0900Z"))
+TRAINED = 9  # hours that the first training knows
 IDS = [f"m{number:02}" for number in range(METERS)]
 
 

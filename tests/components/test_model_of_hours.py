@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,8 @@ from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
 from tests import meters
 from tests.components.served_folder import served_folder, until_it_answers
-from tests.meters import CALENDAR, IDS, METERS
+from tests.meters import HOURS, IDS, METERS, TRAINED
 
-HOURS = CALENDAR.between(CALENDAR.first_of(date(2026, 10, 25)), CALENDAR.at("2026-10-25T0900Z"))
-TRAINED = 9  # hours that the first training knows
 HOUR = timedelta(hours=1)
 
 

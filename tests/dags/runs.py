@@ -45,8 +45,9 @@ class Lines(logging.Handler):
             self.of_task[self._task] += message.splitlines()
 
 
-def run(loop: str, lines: Lines, day: date, model: str = "churn", **conf: str | bool) -> dict[str, Any]:
-    """One run: states by task (a list where it is mapped), results, logs and asset events.
+def run(loop: str, lines: Lines, begins: date | datetime, model: str = "churn", **conf: str | bool) -> dict[str, Any]:
+    """One run of the interval that begins with a day, or at a moment: states by task (a list where it is mapped),
+    results, logs and asset events.
 
     It parses the DAG anew, as a task's process does: `dag.test()` leaves the run's params in the object.
     """
@@ -65,7 +66,9 @@ def run(loop: str, lines: Lines, day: date, model: str = "churn", **conf: str | 
     lines.of_task.clear()
     logging.getLogger().addHandler(lines)  # each time: Airflow's first import has replaced the handlers of the root
     begin = time.monotonic()
-    ended = dag.test(logical_date=datetime(day.year, day.month, day.day, tzinfo=UTC), run_conf=conf or None)
+    if not isinstance(begins, datetime):
+        begins = datetime(begins.year, begins.month, begins.day, tzinfo=UTC)
+    ended = dag.test(logical_date=begins, run_conf=conf or None)
     states: dict[str, list[str]] = {}
     for instance in ended.get_task_instances():
         states.setdefault(instance.task_id, []).append(str(instance.state))
@@ -174,8 +177,32 @@ def by_folder(report: Path, model: str) -> None:
     report.write_text(json.dumps(done, indent=1, default=str))
 
 
+def by_hours(report: Path, model: str) -> None:
+    """The loops of a model whose intervals are hours (tests/meters.py), in the night in which the clock is put back."""
+    from evergreen.settings import settings
+    from evergreen_simulator.replay import replay
+    from tests.meters import HOURS, IDS, TRAINED
+
+    lines = Lines()
+    sleep = time.sleep
+    time.sleep = lambda seconds: sleep(min(seconds, 0.1))
+    known, asked = HOURS[:TRAINED], HOURS[TRAINED : TRAINED + 2]
+    done: dict[str, Any] = {"ingest": [run("ingest", lines, hour.start, model) for hour in known]}
+    done["train"] = run("train", lines, asked[0].start, model, as_of=f"{known[-1].end:%Y-%m-%dT%H:%M:%SZ}")
+    done["answered"] = 0
+    for hour in asked:
+        moment = (hour.start + timedelta(minutes=20)).isoformat()
+        requests = [{"entity": {"meter_id": meter}, "as_of": moment} for meter in IDS]
+        done["answered"] += replay(requests, model, "meter_id", settings().server_url).answered
+        done["ingest"].append(run("ingest", lines, hour.start, model))
+        done["monitor"] = run("monitor", lines, hour.start, model)
+    report.write_text(json.dumps(done, indent=1, default=str))
+
+
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
+    if sys.argv[2:] == ["meters_hourly"]:
+        by_hours(Path(sys.argv[1]), sys.argv[2])
+    elif len(sys.argv) > 2:
         by_folder(Path(sys.argv[1]), sys.argv[2])
     else:
         main(Path(sys.argv[1]))

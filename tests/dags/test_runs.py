@@ -28,6 +28,7 @@ import yaml
 from evergreen.local import environment, postgres
 from evergreen.local.processes import Processes, Service, answers
 from evergreen.settings import PROJECT, settings
+from tests import meters
 from tests.churn import declared, one_folder
 from tests.listeners import Http, Listener
 from tests.parcels import A_DAY, Day
@@ -95,6 +96,15 @@ def _parcels(home: Path, database: str) -> None:
     history.to_csv(home / "landing" / "parcels_history.csv.gz", index=False)
 
 
+def _meters(home: Path) -> None:
+    """A model of hours, under a name of its own as above."""
+    folder = shutil.copytree(PROJECT / "tests" / "specs" / "valid" / "meters", home / "models" / "meters_hourly")
+    file = folder / "model.yaml"
+    file.write_text(file.read_text().replace("model: meters", "model: meters_hourly"))
+    for hour in meters.HOURS:
+        meters.write(hour, home / "landing")
+
+
 @pytest.fixture(scope="session")
 def slack() -> Iterator[Listener]:
     """What the owner's Slack channel hears."""
@@ -150,6 +160,7 @@ def stack(
             postgres_url, [f"{prefix}{name}" for name in ("airflow", "evergreen", "optuna", "feast", "roads")]
         )
         _parcels(home, f"{postgres_url}/{prefix}roads")
+        _meters(home)
         environment.remember(home, {})
         variables = environment.of_service("airflow", settings())
     settings.cache_clear()
@@ -446,3 +457,26 @@ def test_a_model_of_which_there_is_a_folder_and_nothing_else_runs_all_its_loops(
     assert (serving["version"], serving["role"]) == (1, "champion")
     origin = outcome["ingest"][0]["results"]["extract"]["sources"]["roads"]["origin"]
     assert (origin == "roads_db by sources/roads.sql") == (model == "parcels_history"), origin
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1500)  # ninety tasks by dag.test(), on a machine that may be busy
+def test_a_model_of_hours_runs_all_its_loops_in_the_night_in_which_the_clock_is_put_back(stack: dict[str, str]) -> None:
+    file = Path(stack["EVERGREEN_HOME"]) / "meters.json"
+    command = [sys.executable, "-m", "tests.dags.runs", str(file), "meters_hourly"]
+    done = subprocess.run(command, env=stack, cwd=PROJECT, capture_output=True, text=True, timeout=1400)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
+    outcome: Report = json.loads(file.read_text())
+    worked_on = [run["results"]["extract"]["partition"] for run in outcome["ingest"]]
+    assert worked_on == [hour.partition for hour in meters.HOURS[: meters.TRAINED + 2]]
+    for run, hour in zip(outcome["ingest"], meters.HOURS, strict=False):
+        assert set(run["tasks"].values()) == {"success"}, run["tasks"]
+        assert run["interval"] == [str(hour.start), str(hour.end)]
+        assert run["results"]["publish"]["sources"]["readings"]["rows"] == 2 * meters.METERS
+        assert f"meters_hourly of {hour.partition}: extract, as of {hour.end.isoformat()}" in log_of(run, "extract")
+    train = outcome["train"]
+    assert train["results"]["gates"]["passed"] and train["tasks"]["deploy"] == "success", train["tasks"]
+    assert outcome["answered"] == 2 * meters.METERS
+    monitor = outcome["monitor"]
+    assert set(monitor["tasks"].values()) <= {"success", "skipped"}, monitor["tasks"]
+    assert monitor["results"]["performance"]["rows"] == meters.METERS, "of the hour whose outcome is known by now"
