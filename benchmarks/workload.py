@@ -22,6 +22,7 @@ from evergreen.local import postgres, stack
 from evergreen.local import services as local_services
 from evergreen.local.processes import Processes, Service
 from evergreen.loops.wire import LoopName
+from evergreen.loops.wiring import LOOPS
 from evergreen.run import AnyRun, DatasetRun, Run
 from evergreen.settings import PROJECT, Settings, settings
 from evergreen.spec.load import load_spec
@@ -52,6 +53,7 @@ def whole_stack() -> Iterator[Settings]:
             for name, folder in (("dags-folder", "dags"), ("benchmarks", "benchmarks/dags"))
         ]
         os.environ["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = json.dumps(bundles)
+        os.environ["BENCHMARK_TASKS"] = str(len(LOOPS["ingest"].steps))  # of the chain in that folder
         try:
             yield stack.up(lambda text: print(f"  {text}", flush=True), replay=True)
         finally:

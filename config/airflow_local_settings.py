@@ -29,19 +29,39 @@ PRELOADED = (
     "sklearn.ensemble",
     "sklearn.pipeline",
     "tensorflow",
-    # our own adapters and what a DAG file imports, which every task parses anew: a change of it is seen after a restart
+    # what our stages import, and DAG files, which every task parses anew: a change of it is seen after a restart
+    "evergreen.correct.planning",
+    "evergreen.evaluate.judgements",
     "evergreen.evaluate.stages",
     "evergreen.features.historical",
     "evergreen.features.replacement",
+    "evergreen.labels.writing",
+    "evergreen.lake.calendars",
+    "evergreen.lake.space",
+    "evergreen.model.estimators",
+    "evergreen.model.metrics",
     "evergreen.monitor.comparison",
+    "evergreen.monitor.decisions",
+    "evergreen.monitor.drift_report",
+    "evergreen.monitor.live",
+    "evergreen.monitor.origins",
     "evergreen.monitor.stages",
+    "evergreen.orchestration.airflow",
     "evergreen.registry.candidates",
     "evergreen.registry.store",
     "evergreen.registry.tracking",
+    "evergreen.serve.client",
+    "evergreen.serve.deployment",
+    "evergreen.serve.probing",
+    "evergreen.serve.rollback",
     "evergreen.serve.stages",
+    "evergreen.status.facts",
+    "evergreen.train.dataset",
+    "evergreen.train.records",
     "evergreen.train.tuning",
     "evergreen.validate.data_docs",
     "evergreen.validate.expectations",
+    "evergreen.validate.training",
     "evergreen.validate.usable",
 )
 
@@ -61,3 +81,6 @@ if forks_tasks():
         warnings.simplefilter("ignore")  # of the libraries' own imports; tasks' warnings stay
         for name in PRELOADED:
             importlib.import_module(name)
+        from evergreen import families
+
+        families.names()  # asks every installed package for its entry points, which reading a spec needs

@@ -3,11 +3,14 @@ with promotion behind every gate."""
 
 from __future__ import annotations
 
+import ast
 import itertools
 import json
+import runpy
 import time
 import tomllib
 from datetime import date, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pendulum
@@ -384,6 +387,32 @@ def test_parsing_is_light() -> None:
     assert "evergreen.orchestration.operator" in loaded, "the files were not run"
     of_airflow_itself = modules_after("import airflow.sdk")  # httpx and SQLAlchemy
     assert not {m.split(".")[0] for m in loaded} & HEAVY - {m.split(".")[0] for m in of_airflow_itself}
+
+
+def test_what_tasks_import_of_ours_is_loaded_before_they_are_forked() -> None:
+    """Every task parses its DAG file anew, and its stage imports what it uses."""
+    from tests.dags.conftest import modules_after
+
+    settings = runpy.run_path(str(PROJECT / "config" / "airflow_local_settings.py"))
+    ours = [name for name in settings["PRELOADED"] if name.startswith("evergreen.")]
+    there = modules_after("import importlib\n" + "\n".join(f"importlib.import_module({name!r})" for name in ours))
+    parsed = modules_after("import runpy\n" + "\n".join(f"runpy.run_path('dags/{name}.py')" for name in LOOPS))
+    assert "evergreen.orchestration.operator" in parsed, "the files were not run"
+    assert {name for name in parsed if name.startswith("evergreen.")} - there == set()
+
+    package = PROJECT / "include" / "evergreen"
+    files = {stage.__code__.co_filename for loop in LOOP_OF.values() for step in loop.steps if (stage := step.stage)}
+    imports = [
+        node
+        for file in files
+        for node in ast.walk(ast.parse(Path(file).read_text()))
+        if isinstance(node, ast.ImportFrom)
+    ]
+    of_stages = {f"{node.module}.{each.name}" for node in imports for each in node.names} & {
+        ".".join(file.relative_to(package.parent).with_suffix("").parts) for file in package.rglob("*.py")
+    } | {str(node.module) for node in imports if str(node.module).startswith("evergreen.")}
+    assert len(of_stages) > 20
+    assert (of_stages - there) == set()
 
 
 def test_each_file_parses_within_the_budget(dag_bag: DagBag) -> None:

@@ -85,30 +85,33 @@ def _unreadable(file: str, found: str, line: int | None, *, missing: bool = Fals
     return Document(file, mistakes=[mistake], missing=missing)
 
 
+@dataclass
+class _Node:
+    """A value of a document, as far as its size counts."""
+
+    anchor: str | None
+    nodes: int = 1  # itself and all below it, aliases written out
+    depth: int = 1
+
+
 def _excess(written: str, budget: Budget) -> tuple[str, str, str, int] | None:
     """What is too much about a document, as a mistake's found, allowed, fix and
     line, from the parser's events alone."""
 
-    @dataclass
-    class Node:
-        anchor: str | None
-        nodes: int = 1  # itself and all below it, aliases written out
-        depth: int = 1
-
-    anchors: dict[str, Node] = {}
-    above = [Node(None)]
+    anchors: dict[str, _Node] = {}
+    above = [_Node(None)]
     begun = 0  # nodes; those of a list count for the one around it only where it ends
     try:
         for event in yaml.parse(written, Loader=_Loader):
             if isinstance(event, yaml.CollectionStartEvent):
-                above.append(Node(event.anchor))
+                above.append(_Node(event.anchor))
                 node = above[-1]
             elif isinstance(event, yaml.CollectionEndEvent):
                 node = above.pop()
             elif isinstance(event, yaml.AliasEvent):
-                node = anchors.get(str(event.anchor), Node(None))
+                node = anchors.get(str(event.anchor), _Node(None))
             elif isinstance(event, yaml.ScalarEvent):
-                node = Node(event.anchor)
+                node = _Node(event.anchor)
             else:
                 continue
             begun += not isinstance(event, yaml.CollectionEndEvent)
