@@ -30,8 +30,8 @@ from evergreen.spec.columns import EVENT
 from evergreen.sql import quoted
 
 # How far before the oldest entity row is read, in turn, as long as one has no feature row: an interval or two of hours
-# or days, one of weeks or months, all of it.
-_REACHES: tuple[timedelta, timedelta, None] = (timedelta(days=2), timedelta(days=62), None)
+# or days, one of weeks or months; then as far as a row of the view may be old, or all of it.
+_REACHES = (timedelta(days=2), timedelta(days=62))
 _NEVER = datetime(1000, 1, 1, tzinfo=UTC)  # before all of them
 
 
@@ -112,8 +112,9 @@ class DeltaOfflineStore(OfflineStore):
             name = view.projection.name_to_use()
             wanted = [ref.split(":", 1)[1] for ref in feature_refs if ref.split(":", 1)[0] == name]
             keys = view.projection.join_key_map or {column.name: column.name for column in view.entity_columns}
-            nearest = _source(view.batch_source, (oldest - _REACHES[0], newest))  # says now if there is no table
-            joined = _View(f"v{len(views)}", view.batch_source, nearest, keys, wanted)
+            reaches = _reaches(view.ttl)
+            nearest = _source(view.batch_source, _within(oldest, reaches[0], newest))  # says now if there is no table
+            joined = _View(f"v{len(views)}", view.batch_source, nearest, reaches, keys, wanted)
             views.append(joined)
             for feature in wanted:
                 shown = f"{name}__{feature}" if full_feature_names else feature
@@ -205,7 +206,8 @@ class _View:
 
     alias: str
     source: DataSource | None
-    nearest: Any  # the source without what lies further back than the first of `_REACHES`
+    nearest: Any  # the source without what lies further back than the first reach
+    reaches: Sequence[timedelta | None]  # how far back it is read, in turn; None: all of it
     keys: Mapping[str, str]  # column of the source → column of the entity rows
     features: Sequence[str]
 
@@ -216,7 +218,8 @@ class _View:
 
         What is newest is nearly always from shortly before the entity rows, so that is read first, and what lies
         before it only for those that are not found there: a row of an older event never counts where there is a newer
-        one. So the length of history does not matter.
+        one. So the length of history does not matter, but for an entity that has no row at all of a view whose rows
+        never expire.
 
         Args:
             moment: the column of the entity rows' moments.
@@ -235,9 +238,9 @@ class _View:
         select = f"select e._row, v._event{', ' if columns else ''}{columns} from waiting e asof join"
         versions = _versions(self.source, self.keys, self.features, known)
         oldest, until = moments
-        for number, reach in enumerate(_REACHES):
-            since = _NEVER if reach is None else oldest - reach
-            connection.register("source", _source(self.source, (since, until)) if number else self.nearest)
+        for number, reach in enumerate(self.reaches):
+            since, _ = within = _within(oldest, reach, until)
+            connection.register("source", _source(self.source, within) if number else self.nearest)
             rows = f"{select} ({versions}) v on {on or 'true'} and e._moment >= v._available"
             made = f"insert into {self.alias}" if number else f"create temp table {self.alias} as"
             connection.execute(f"{made} {rows}", {"since": since, "until": until})
@@ -246,6 +249,16 @@ class _View:
                 break
             until = since - timedelta(microseconds=1)
         connection.execute("drop table waiting")
+
+
+def _reaches(ttl: timedelta | None) -> tuple[timedelta | None, ...]:
+    """How far before the oldest entity row a view is read, in turn: what is older than it may be is null anyway."""
+    last = ttl or None  # none: its rows never expire
+    return (*(reach for reach in _REACHES if last is None or reach < last), last)
+
+
+def _within(oldest: datetime, reach: timedelta | None, until: datetime) -> tuple[datetime, datetime]:
+    return (_NEVER if reach is None or reach > oldest - _NEVER else oldest - reach, until)
 
 
 def _versions(source: DataSource, keys: Iterable[str], features: Iterable[str], known: bool) -> str:

@@ -7,10 +7,12 @@ from datetime import timedelta
 from typing import Any
 
 import deltalake.fs
+import pandas as pd
 import pyarrow as pa
 import pytest
 
-from evergreen.features import historical, objects
+from evergreen.features import historical, objects, repository
+from evergreen.features.offline_store import DeltaOfflineStore
 from evergreen.lake import tables
 from evergreen.lake.schema import FEATURES, LABELS
 from evergreen.monitor import stages as monitor
@@ -81,6 +83,23 @@ def test_a_decision_reads_what_lies_in_the_window_of_a_training(learner: Model, 
     run = Run(learner.spec, interval(DAYS - 1))
     counted = monitor._labels_since(run, at(DAYS - WINDOW), None)
     assert counted.learn > 0 and len(opened) <= WINDOW + HORIZON + 1
+
+
+def test_of_a_view_whose_rows_expire_nobody_makes_it_read_what_has_expired(learner: Model, opened: set[str]) -> None:
+    """As hand-written definitions may say; the rows of Evergreen's own views never expire."""
+    store = repository.feature_store()
+    rows = pd.DataFrame({"customer_id": ["a", "nobody"], "event_timestamp": [at(DAYS), at(DAYS - 1)]})
+    read = {}
+    for days in (0, 5):
+        view = store.get_feature_view("tiny__plan")
+        view.ttl = timedelta(days=days)
+        opened.clear()
+        joined = DeltaOfflineStore.get_historical_features(
+            store.config, [view], ["tiny__plan:plan"], rows, store.registry, store.project
+        ).to_df()
+        assert joined["plan"].tolist() == ["free", None]
+        read[days] = len(opened)
+    assert read == {0: DAYS, 5: 7}, "as far as five days before the older one"
 
 
 def test_who_has_no_features_within_the_window_has_the_newest_before_it(learner: Model, opened: set[str]) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -368,19 +368,22 @@ class TestHistory:
         assert pulled["customer_id"].tolist() == ["a"]
         assert pulled["at"].tolist() == [pd.Timestamp("2026-01-01T20:00Z")]
 
-    ROWS = st.lists(
-        st.tuples(st.sampled_from("ab"), st.integers(1, 5), st.integers(0, 3)), max_size=12, unique_by=lambda r: r[:3]
-    )
+    EVENTS = st.integers(1, 5) | st.integers(1, 120)  # near each other, and in every stretch that is read in turn
+    ROWS = st.lists(st.tuples(st.sampled_from("ab"), EVENTS, st.integers(0, 3)), max_size=12, unique_by=lambda r: r[:3])
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         rows=ROWS,
-        requests=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9)), min_size=1, max_size=8),
+        requests=st.lists(
+            st.tuples(st.sampled_from("abc"), st.integers(0, 9) | st.integers(0, 130)), min_size=1, max_size=8
+        ),
         known=st.booleans(),
+        ttl=st.sampled_from([0, 1, 2, 5, 62, 90, 10**6]),
     )
     def test_the_join_equals_looking_at_every_row(
-        self, model: Model, rows: list[tuple[str, int, int]], requests: list[tuple[str, int]], known: bool
+        self, model: Model, rows: list[tuple[str, int, int]], requests: list[tuple[str, int]], known: bool, ttl: int
     ) -> None:
+        """Of a view whose rows expire after some days, or never (0)."""
         features = table([spend(c, e, float(n), known=e + late) for n, (c, e, late) in enumerate(rows)])
         feast = repository.feature_store()
         entities = pd.DataFrame(
@@ -388,12 +391,21 @@ class TestHistory:
         )
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(offline_store.tables, "dataset", lambda path, within: features)
-            answer = feast.get_historical_features(
-                entity_df=entities, features=["tiny__spend:spent"], filter_by_created_timestamp=known
+            view = feast.get_feature_view("tiny__spend")
+            view.ttl = timedelta(days=ttl)
+            answer = offline_store.DeltaOfflineStore.get_historical_features(
+                feast.config,
+                [view],
+                ["tiny__spend:spent"],
+                entities,
+                feast.registry,
+                feast.project,
+                filter_by_created_timestamp=known,
             ).to_df()
         for (customer, moment), value in zip(requests, answer["spent"], strict=True):
             candidates = [(e, e + late, n) for n, (c, e, late) in enumerate(rows) if c == customer and e <= moment]
             if known:
                 candidates = [row for row in candidates if row[1] <= moment]
-            expected = max(candidates)[2] if candidates else None
+            newest = max(candidates, default=None)
+            expected = None if newest is None or (ttl and moment - newest[0] > ttl) else newest[2]
             assert (None if pd.isna(value) else value) == expected
