@@ -12,12 +12,17 @@ import deltalake.fs
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evergreen import database
+from evergreen.history import ledger
 from evergreen.interval import Interval
 from evergreen.lake import catalogue, partitions, tables
 from evergreen.lake.schema import RAW, TableId
 from evergreen.loops import inline
+from evergreen.monitor import decisions, rules
+from evergreen.run import Run
 from evergreen.settings import settings
 from evergreen.spec.load import load_dataset
+from evergreen.spec.schema import ModelSpec
 
 
 def repeat(table: TableId, day: Interval, offsets: Iterable[int], *, unique: str | None = None, every: int = 1) -> None:
@@ -53,6 +58,23 @@ def publish_alike(name: str, day: Interval, days: int) -> None:
         unique = next((key for key in declared.keys if key != declared.event_time and len(declared.keys) == 1), None)
         every = 7 if source == "payments" else 1
         repeat(RAW.of(name, source), day, range(-days, 0), unique=unique, every=every)
+
+
+def usual(interval: Interval) -> rules.Findings:
+    """A window that is like the reference."""
+    return rules.Findings(interval.start, interval.end, 1, 1, 1000, dict.fromkeys("abcdefghijklmnop", 0.02))
+
+
+def decide(spec: ModelSpec, intervals: Iterable[Interval]) -> None:
+    """Write a decision about each of some windows into the ledger."""
+    made = []
+    for interval in intervals:
+        window = rules.assess(usual(interval), [], spec.monitoring)
+        decision = rules.decide(spec, window, None, {"drift": dict(window.findings.distances)})
+        made.append(decisions.recorded(Run(spec, interval), decision, id=f"decided/{decision.id}"))
+    ledger.append(*made)
+    with database.connect() as connection:
+        connection.execute("analyze ledger")  # as Postgres does by itself, after a minute
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from evergreen.lake import catalogue
 from evergreen.lake.schema import FEATURES, LABELS, RAW
 from evergreen.loops import inline
 from evergreen.loops.side_by_side import cores, ingest
+from evergreen.monitor import decisions
 from evergreen.monitor import stages as monitor
 from evergreen.run import Run
 from evergreen.settings import settings
@@ -84,8 +85,8 @@ def _history() -> list[dict[str, float]]:
 
 
 def _ages() -> dict[str, dict[str, list[float]]]:
-    """Of a training's `build` and of the labels that a decision counts: seconds, and data files opened, for each age of
-    the lake. Its days are made of one real one."""
+    """Of a training's `build`, of the labels that a decision counts, and of the decisions before it: seconds, and data
+    files opened, for each age of the lake. Its days are made of one real one."""
     with workload.home() as here:
         spec = workload.model(here)
         days = workload.deliver(here, FEW, workload.FIRST, 5)
@@ -101,12 +102,14 @@ def _ages() -> dict[str, dict[str, list[float]]]:
             for age in AGES:
                 for table in made:
                     lakes.repeat(table, days[0], range(newest, age))
+                lakes.decide(spec, (Interval.of_day(workload.FIRST + timedelta(days=n)) for n in range(newest, age)))
                 newest = age
                 run = Run(spec, Interval.of_day(workload.FIRST + timedelta(days=age - 1)))
                 changed_at = run.as_of - timedelta(days=14)
                 for name, work in {
                     "`build`": lambda: dataset.build(spec, split(run.as_of, spec)),  # noqa: B023 - called at once
-                    "a decision": lambda: monitor._labels_since(run, changed_at, None),  # noqa: B023 - called within this turn of the loop
+                    "a decision: labels": lambda: monitor._labels_since(run, changed_at, None),  # noqa: B023 - as above
+                    "a decision: those before it": lambda: decisions.assess(spec, lakes.usual(run.interval)),  # noqa: B023 - as above
                 }.items():
                     work()
                     opened.clear()
@@ -260,7 +263,8 @@ _HISTORY = """**Length.** {customers} customers, one process, day after day; eac
 days that end there. Delta tables take a checkpoint every ten commits, so what opening one reads does not grow with the
 days."""
 _AGES = """**A training and a decision.** What `build` reads of labels and features, and what a decision counts of
-labels: both read the window of a training. The lake's days are copies of one real day; medians of 5 rounds."""
+labels: both read the window of a training. And what a decision reads in the ledger of those before it: 50 windows,
+which hold a budget's 30 days. The lake's days are copies of one real day; medians of 5 rounds."""
 _TOGETHER = """**Days side by side.** {days} days of {customers:,} customers take {alone:.1f} s one after the other in
 one process, and {beside:.1f} s by `evergreen bootstrap` on {cores} cores: {ratio:.2f} times the sum of the plain days
 over the cores. Before them both have ended {cores} days, for which `bootstrap` took {start:.1f} s: it imports the
