@@ -104,12 +104,11 @@ def windows(model: str, most: int, before: datetime | None = None) -> list[Entry
     which = _DECIDED if before is None else f"{_DECIDED} and {_START} < %s"
     given = [model] if before is None else [model, _text(before)]
     newest = f"select distinct {_START} as start from ledger {which} order by 1 desc limit %s"
-    # A range, and no list of starts: so that Postgres reads no more of its index than that.
-    oldest = f"(select min(start) from ({newest}) as newest)"
+    # A range, and no list of starts, nor any other order than the index's: so that Postgres reads no more of it.
+    rest = f"{which} and {_START} >= (select min(start) from ({newest}) as newest)"
     with database.connect() as connection:
-        rest = f"{which} and {_START} >= {oldest} order by number"
         links = TABLE.select(connection, rest, [*given, *given, most])
-    return [_entry(link) for link in links]
+    return [_entry(link) for link in sorted(links, key=lambda link: link.number)]
 
 
 def has_taken_over_decisions(model: str) -> bool:
