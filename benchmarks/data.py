@@ -93,7 +93,7 @@ def validation(run: DatasetRun) -> Iterator[Ratio]:
         counts: Counts = {}
         for name, file in batches.items():
             table, suite = staging.read(file), expectations.suite(contracts[name], name, name)
-            unusable = unusable_rows(table, run.spec.sources[name].keys)
+            unusable = unusable_rows(table, run.spec.sources[name].keys, {})
             usable = [position for position in range(table.num_rows) if position not in unusable]
             judgeable = table.take(usable) if unusable else table
             findings, _ = judge(suite, judgeable.select(list(run.spec.sources[name].columns)), usable, name, run.as_of)

@@ -37,7 +37,8 @@ _LONGEST: dict[Length, timedelta] = _SHORTEST | {"month": 31 * DAY}
 _CHANGED = timedelta(hours=2)
 
 
-def _known(zone: str) -> str:
+def known_zone(zone: str) -> str:
+    """The name of a time zone as it is; raises ValueError where there is no such zone."""
     try:
         _zone(zone)
     except ValueError:
@@ -59,7 +60,7 @@ class Calendar:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     every: Annotated[Length, Field(description="how long an interval is; a week begins on Monday")] = "day"
-    zone: Annotated[str, AfterValidator(_known), Field(description="the time zone, such as Europe/Berlin")] = "UTC"
+    zone: Annotated[str, AfterValidator(known_zone), Field(description="the time zone, such as Europe/Berlin")] = "UTC"
 
     def __post_init__(self) -> None:
         _zone(self.zone)

@@ -115,7 +115,7 @@ def test_every_bad_row_is_in_quarantine_once_with_all_its_reasons(run, caplog):
     with caplog.at_level(logging.INFO, "evergreen"):
         result = validated(run, *[visit(n) for n in range(30)], *bad)
     assert {row["_row"]: row["_reasons"] for row in rows(result.sources[SOURCE].rejected)} == {
-        30: "unparsable: spent=ten",
+        30: "unparsable: line 32: spent=ten (spent is a float, such as 1299.5)",
         31: "duplicate key",
         32: "expect_column_values_to_be_between(spent)",
         33: "expect_column_values_to_be_between(spent)",
@@ -124,8 +124,8 @@ def test_every_bad_row_is_in_quarantine_once_with_all_its_reasons(run, caplog):
     assert counts(result) == (35, 30, 5)
     assert [row["visit_id"] for row in rows(result.sources[SOURCE].accepted)] == [f"v{n}" for n in range(30)]
     misfit, warning = result.warnings
-    assert misfit.startswith(f"{SOURCE}: 1 of 35 rows have a cell that does not fit its declared type")
-    assert misfit.endswith("(row 30; spent=ten)")
+    assert misfit.startswith(f"{SOURCE}: 1 of 35 rows has a cell that does not fit its declared type")
+    assert misfit.endswith(": line 32: spent=ten (spent is a float, such as 1299.5)")
     assert "max_value=500" in warning
     assert "1 of 32 rows fail (row 33; value 900.0)" in warning
     assert "5 to quarantine (2 duplicate key, 2 expect_column_values_to_be_between(spent), 1 unparsable)" in caplog.text

@@ -6,7 +6,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergreen.lake.schema import UNPARSED
+from evergreen.lake.schema import PLACE, UNPARSED
 from evergreen.validate import rules
 from evergreen.validate.usable import unusable_rows
 
@@ -26,10 +26,18 @@ def test_they_are_those_that_the_rule_names(
 ) -> None:
     columns = list(zip(*rows, strict=True)) or [()] * 3
     table = pa.table(
-        [pa.array(columns[0], pa.string()), pa.array(columns[1], pa.int64()), pa.array(columns[2], pa.string())],
-        ["name", "number", UNPARSED.name],
+        [
+            pa.array(columns[0], pa.string()),
+            pa.array(columns[1], pa.int64()),
+            pa.array(columns[2], pa.string()),
+            pa.array([None if cell is None else f"line {at + 2}" for at, cell in enumerate(columns[2])], pa.string()),
+        ],
+        ["name", "number", UNPARSED.name, PLACE.name],
     )
-    expected = rules.unusable(columns[2], list(zip(*(table[key].to_pylist() for key in keys), strict=True)))
-    found = unusable_rows(table, keys)
-    assert found == expected
-    assert list(found) == sorted(found)
+    cells = [
+        None if cell is None else f"line {at + 2}: {cell} (spent is a number)" for at, cell in enumerate(columns[2])
+    ]
+    expected = rules.unusable(cells, list(zip(*(table[key].to_pylist() for key in keys), strict=True)))
+    unusable = unusable_rows(table, keys, {"spent": "a number"})
+    assert unusable == expected
+    assert list(unusable) == sorted(unusable)

@@ -782,7 +782,7 @@ def test_no_folder_names_those_that_there_are() -> None:
 
 def declared_keys(kind: type[BaseModel], content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """The path of every key of the example that the schema names (not those that the user chooses)."""
-    for name, value in content.items():
+    for name, value in content.items() if isinstance(content, dict) else ():  # text where a part is written in short
         at, annotation = (*path, name), kind.model_fields[name].annotation
         yield at
         inner = [

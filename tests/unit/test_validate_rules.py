@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,10 +63,12 @@ def test_the_run_stops_exactly_on_a_failed_critical_expectation_or_when_most_row
     rows, bad, findings = batch
     decision = decide(rows, bad, findings)
     failed = [each for each in findings if each.severity == "critical" and not each.success]
-    assert bool(decision.broken) == (bool(failed) or len(decision.rejected) > max(FEW, MOST * rows))
+    most = len(decision.rejected) > max(FEW, MOST * rows) or (rows > 0 and not decision.accepted)
+    assert bool(decision.broken) == (bool(failed) or most)
     unparsable = any(reason.startswith("unparsable") for reason in bad.values())
     failed_warnings = sum(each.severity == "warning" and not each.success for each in findings)
-    assert len(decision.warnings) == failed_warnings + unparsable
+    assert len(decision.warnings) == failed_warnings + (unparsable and not most)
+    assert sum("does not fit" in each for each in (*decision.warnings, *decision.broken)) == unparsable
 
 
 @given(batches())
@@ -90,21 +93,36 @@ def test_tolerated_rows_are_reported_where_there_is_no_quarantine():
 
 def test_few_rejected_rows_do_not_break_a_small_batch_but_most_rows_break_a_large_one():
     assert decide(3, {0: "duplicate key", 1: "duplicate key"}, []).verdict == "passed"
-    decision = decide(100, dict.fromkeys(range(51), "unparsable: a=x"), [])
-    assert decision.broken == ("51 of 100 rows would go to quarantine: 51 unparsable",)
+    decision = decide(100, dict.fromkeys(range(51), "unparsable: line 2: a=x (a is an int)"), [])
+    assert decision.broken == (
+        "51 of 100 rows would go to quarantine: 51 unparsable. 51 of 100 rows have a cell that does not fit its "
+        "declared type: line 2: a=x (a is an int)",
+    )
+    assert decision.warnings == (), "said once"
+
+
+@pytest.mark.parametrize("rows", [1, 3, 10, 11])
+def test_a_batch_of_which_nothing_is_accepted_is_broken_whatever_its_size(rows: int):
+    decision = decide(rows, {at: f"unparsable: line {at + 2}: at=1768989600000" for at in range(rows)}, [])
+    assert decision.verdict == "broken"
+    assert f"{rows} of {rows} rows would go to quarantine" in decision.broken[0]
+    assert "line 2: at=1768989600000" in decision.broken[0]
+    assert decide(rows, {}, [finding(success=True, failing=tuple(range(rows)))]).verdict == "broken"
+    assert decide(0, {}, []).verdict == "passed", "a day without rows is none"
 
 
 def test_cells_that_do_not_fit_their_type_are_told_and_repeated_keys_are_not():
-    decision = decide(1000, dict.fromkeys(range(7), "unparsable: amount=3,0") | {9: "duplicate key"}, [])
+    unread = {at: f"unparsable: line {at + 2}: amount=3,0" for at in range(7)}
+    decision = decide(1000, unread | {8: "unparsable: line 10: n=x", 9: "duplicate key"}, [])
     assert decision.verdict == "warnings"
     assert decision.warnings == (
-        "7 of 1,000 rows have a cell that does not fit its declared type, and go to quarantine "
-        "(rows 0, 1, 2, 3, 4, …; amount=3,0)",
+        "8 of 1,000 rows have a cell that does not fit its declared type: line 2: amount=3,0; line 10: n=x; "
+        "line 3: amount=3,0; line 4: amount=3,0; line 5: amount=3,0; …",
     )
-    (told,) = decide(9, {2: "unparsable: n=" + "x" * 500 + "\n"}, []).warnings
-    assert "(row 2; n=xxx" in told
-    assert "\n" not in told
-    assert len(told) < 250
+    (warning,) = decide(9, {2: "unparsable: line 4: n=" + "x" * 500 + "\n"}, []).warnings
+    assert "line 4: n=xxx" in warning
+    assert "\n" not in warning
+    assert len(warning) < 350
     assert decide(1000, {9: "duplicate key"}, []).verdict == "passed"
 
 

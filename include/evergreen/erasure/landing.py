@@ -16,6 +16,7 @@ from evergreen.ingest import landing
 from evergreen.lake.rewriting import Key
 from evergreen.settings import settings
 from evergreen.spec.dataset import DatasetSpec, Source
+from evergreen.spec.kinds import whole
 
 _SETTING = "EVERGREEN_LANDING"
 
@@ -37,10 +38,11 @@ def _holds(file: str, source: Source, key: Key) -> bool:
     content = folders.read(file, _SETTING)
     if source.format == "parquet":
         try:
-            table = pq.read_table(io.BytesIO(content), columns=[*(key.columns & source.columns.keys())])
+            named = [arrives for arrives, name in source.arriving.items() if name in key.columns]
+            table = pq.read_table(io.BytesIO(content), columns=named)
         except (pa.ArrowException, OSError):
             return key.value.encode() in content  # damaged: it may
-        return any(key.value in map(str, column.to_pylist()) for column in table.columns)
+        return any(key.value == str(whole(value)) for column in table.columns for value in column.to_pylist())
     if source.compression == "gzip" or (source.compression is None and file.endswith(".gz")):
         try:
             content = gzip.decompress(content)

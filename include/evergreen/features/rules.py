@@ -239,9 +239,9 @@ def label_declaration(spec: ModelSpec, sql: str, *asking: str) -> str:
 def _declaration(
     spec: DatasetSpec | ModelSpec, sources: Iterable[str], sql: str, declared: dict[str, object], about: list[object]
 ) -> str:
-    tables = {
-        name: spec.sources[name].model_dump(mode="json", include={"event_time", "keys", "columns", "outcome"})
-        for name in sources
+    tables = {  # not how their cells are written: that is in the content of their partitions
+        name: source.model_dump(mode="json", include={"event_time", "keys", "outcome"}) | {"columns": source.types}
+        for name, source in ((name, spec.sources[name]) for name in sources)
     }
     return json.dumps([sql, declared, about, tables], sort_keys=True)
 

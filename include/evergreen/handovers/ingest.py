@@ -43,7 +43,7 @@ class Batch(Part):
     """The interval's rows of one source, with the declared columns and types."""
 
     staged: Staged
-    """The rows, `_unparsed` (the text of cells that did not fit their type) and `_row` (where each stood)."""
+    """The rows, `_unparsed` (the text of cells that did not fit their type), `_row` and `_place` (where each stood)."""
     origin: str
     """Where they come from: a folder, an object, a connection and its query."""
     digest: str
@@ -54,6 +54,8 @@ class Batch(Part):
     """The files that it was read from; none: it is a query's."""
     query: BatchQuery | None
     """The query that returned it; None: it was read from files."""
+    warnings: tuple[str, ...]
+    """What the owner should know of how it could be read, one text each."""
 
 
 class Extracted(Handover):
@@ -73,7 +75,7 @@ class Parted(Part):
     accepted: Staged
     """Rows to publish, with the declared columns."""
     rejected: Staged
-    """Rows for the quarantine, also with `_unparsed`, `_row` and `_reasons`."""
+    """Rows for the quarantine, also with `_unparsed`, `_row`, `_place` and `_reasons`."""
 
 
 class Validated(Handover):

@@ -13,22 +13,25 @@ from evergreen.handovers.ingest import BatchFile, BatchQuery
 from evergreen.ingest import database, history, landing, parse, rules
 from evergreen.ingest.origin import Origin
 from evergreen.lake import catalogue, tables
-from evergreen.lake.schema import BATCH, QUARANTINE, RAW, Partition
+from evergreen.lake.schema import BATCH, PLACE, QUARANTINE, RAW, ROW, Partition
 from evergreen.run import DatasetRun
 from evergreen.settings import settings
 from evergreen.spec import files
 from evergreen.spec.columns import KNOWN_AT, PARTITION
+
+_POSITIONS = [ROW.name, PLACE.name]  # where rows stand is no content of theirs
 
 
 @dataclass(frozen=True)
 class Batch:
     """What was read."""
 
-    rows: pa.Table  # the declared columns, `_unparsed`, `_row`
+    rows: pa.Table  # the declared columns, `_unparsed`, `_row`, `_place`
     origin: str  # where they come from: a folder, an object, a connection and its query
     digest: str  # of the batch's files; of its rows where no file is its own
     files: tuple[BatchFile, ...] = ()
     query: BatchQuery | None = None
+    warnings: tuple[str, ...] = ()  # what the owner should know of it
 
 
 def read(run: DatasetRun, name: str) -> Batch:
@@ -39,26 +42,30 @@ def read(run: DatasetRun, name: str) -> Batch:
     """
     spec, source, interval = run.spec, run.spec.sources[name], run.interval
     subject = f"{spec.name}/{name} of {interval.partition}"
+    warnings: list[str] = []
     if source.path is None:
         file = spec.source_sql(name)
         origin = Origin(subject, f"{source.connection} by {spec.relative(file)}", f"correct {spec.relative(file)}")
         statement = files.query(spec, file)
-        table = database.read(run.connections, source, statement, interval, origin)
-        digest = catalogue.content_hash(table.drop_columns([parse.ROW]))
+        table = database.read(run.connections, source, statement, interval, origin, warnings.append)
+        digest = catalogue.content_hash(table.drop_columns(_POSITIONS))
         query = BatchQuery(
             connection=str(source.connection),
             statement=hashlib.sha256(statement.encode()).hexdigest(),
             rows=table.num_rows,
             content_hash=digest,
         )
-        return Batch(table, origin.name, digest, query=query)
+        return Batch(table, origin.name, digest, query=query, warnings=tuple(warnings))
     parts = landing.read(settings().landing, source.path, interval.partition, subject)
     read_from = tuple(BatchFile(part.origin.name, len(part.content), part.sha256) for part in parts)
     if source.history:
-        table = parse.parse_history(parts[0], source, history.Place(interval, spec.first_interval, spec.last_interval))
-        return Batch(table, parts[0].origin.name, catalogue.content_hash(table.drop_columns([parse.ROW])), read_from)
-    uri = landing.uri_of(settings().landing, source.path, interval.partition)
-    return Batch(parse.parse(parts, source), uri, landing.digest(parts), read_from)
+        place = history.Place(interval, spec.first_interval, spec.last_interval)
+        table = parse.parse_history(parts[0], source, place, warnings.append)
+        digest, uri = catalogue.content_hash(table.drop_columns(_POSITIONS)), parts[0].origin.name
+    else:
+        table = parse.parse(parts, source, warnings.append)
+        digest, uri = landing.digest(parts), landing.uri_of(settings().landing, source.path, interval.partition)
+    return Batch(table, uri, digest, read_from, warnings=tuple(dict.fromkeys(warnings)))
 
 
 def contents(
@@ -70,7 +77,7 @@ def contents(
     Args:
         digest: of the batch.
         accepted: the rows to publish, with the declared columns.
-        rejected: the others, also with `_unparsed`, `_row` and `_reasons`.
+        rejected: the others, also with `_unparsed`, `_row`, `_place` and `_reasons`.
     """
     dataset, partition, known_at = run.spec.name, run.interval.partition, rules.known_at(run.interval)
     raw, quarantine = RAW.of(dataset, name).at(partition), QUARANTINE.of(dataset, name).at(partition)

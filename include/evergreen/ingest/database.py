@@ -21,7 +21,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from evergreen.answers import Remote, of_postgres
 from evergreen.errors import ConnectionUnknown, ServiceUnavailable
-from evergreen.ingest import limits, parse
+from evergreen.ingest import delimited, limits, parse
+from evergreen.ingest.cells import Cells, Tell
 from evergreen.ingest.columns import as_declared
 from evergreen.ingest.origin import Origin
 from evergreen.interval import Interval
@@ -40,7 +41,9 @@ _SETTINGS = (
 _WATCHED = {"connect_timeout": 10, "keepalives_idle": 60, "keepalives_interval": 15, "keepalives_count": 4}
 
 
-def read(connections: Callable[[str], str], source: Source, query: str, interval: Interval, origin: Origin) -> pa.Table:
+def read(
+    connections: Callable[[str], str], source: Source, query: str, interval: Interval, origin: Origin, tell: Tell
+) -> pa.Table:
     """What a query returns for an interval, in the query's order, as `parse.parse` gives the rows of files.
 
     Every cell is fetched as Postgres writes it and cast like that of a file. The transaction is read-only.
@@ -48,6 +51,7 @@ def read(connections: Callable[[str], str], source: Source, query: str, interval
     Args:
         connections: the URI of a connection by its id; raises LookupError or ValueError.
         query: one SELECT, bounded by the parameters %(start)s and %(end)s.
+        tell: hears what the source's owner should know of rows that can be read.
 
     Raises:
         ConnectionUnknown: there is no such connection, or it is not one to Postgres.
@@ -79,7 +83,7 @@ def read(connections: Callable[[str], str], source: Source, query: str, interval
     except psycopg.Error as error:
         raise origin.unreadable(str(error).strip(), "one SELECT that the database runs", declare="") from error
     try:
-        cells = parse.text_columns(
+        cells = delimited.text_columns(
             content,
             _header(content),
             pa.csv.ParseOptions(newlines_in_values=True),
@@ -92,8 +96,9 @@ def read(connections: Callable[[str], str], source: Source, query: str, interval
             "shorter rows of sound text",
             declare="",
         ) from error
-    as_declared(cells.column_names, source, origin)
-    return parse.typed(cells, source.columns, pa.array(range(cells.num_rows), pa.int64()), origin)
+    named = as_declared(cells.column_names, source, origin)
+    table = cells.rename_columns([named[name] for name in cells.column_names])
+    return parse.typed(Cells(table), source, pa.array(range(table.num_rows), pa.int64()), origin, tell)
 
 
 def _copied(connection: psycopg.Connection, query: str, interval: Interval, origin: Origin) -> bytes:

@@ -8,20 +8,22 @@ import duckdb
 import pyarrow as pa
 
 from evergreen.errors import BatchMissing
+from evergreen.ingest import reading
 from evergreen.ingest.origin import Origin
 from evergreen.interval import Interval
 from evergreen.lake.schema import ROW
 from evergreen.quoting import shown
-from evergreen.spec.kinds import KINDS
+from evergreen.spec.cells import readable
+from evergreen.spec.dataset import Source
 
 # A row without a readable time goes where the row before it goes, and the first rows where the first readable one goes,
 # but to no interval without data: so it reaches quarantine, with about the interval that it belongs to.
-_PLACED = f"""
+_PLACED = """
 select _row, moment, case when moment is not null then moment else least(greatest(coalesce(
     last_value(moment ignore nulls) over (order by _row rows between unbounded preceding and current row),
     first_value(moment ignore nulls) over (order by _row rows between current row and unbounded following)
 ), $first), $last) end as placed
-from (select _row, {KINDS["timestamp"].value('"time"')} as moment from history)"""
+from (select _row, {moment} as moment from history)"""
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,11 @@ class Place:
     last: Interval | None
 
 
-def rows_of(times: pa.ChunkedArray, place: Place, origin: Origin) -> pa.Array:
+def rows_of(times: pa.ChunkedArray, source: Source, place: Place, origin: Origin) -> pa.Array:
     """Positions of the rows of an interval, in order: whose time lies in it, and those without a time beside them.
 
     Args:
-        times: the event times of the whole history, of any type; a time without a zone is UTC.
+        times: the event times of the whole history, of any type, as the source declares them.
 
     Raises:
         BatchMissing: the newest time lies before the interval.
@@ -48,12 +50,14 @@ def rows_of(times: pa.ChunkedArray, place: Place, origin: Origin) -> pa.Array:
     with duckdb.connect(config={"threads": 2, "enable_external_access": False}) as connection:
         connection.execute("set timezone = 'UTC'")
         connection.register("history", pa.table({"time": times, ROW.name: pa.array(range(len(times)), pa.int64())}))
-        connection.execute(f"create temp table placed as {_PLACED}", ends)
+        declared = source.columns[source.event_time]
+        moment = reading.of_column("time", source, declared, times.type).value
+        connection.execute(f"create temp table placed as {_PLACED.format(moment=moment)}", ends)
         ((newest,),) = connection.execute("select max(moment) from placed").fetchall()
         if newest is None and len(times):
             raise origin.unreadable(
                 f"no time in {len(times)} rows; the first is {shown(str(times[0]))}",
-                "event times as 2026-01-31T12:00:00Z",
+                f"in {source.event_time} {readable(declared, source.decimal, source.thousands)}",
             )
         if newest is None or newest < interval.start:
             raise BatchMissing(

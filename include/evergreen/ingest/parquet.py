@@ -32,7 +32,7 @@ def read(part: Part, source: Source, room: int) -> pa.Table:
     texts: list[str] = []
     try:
         schema = ParquetFile(pa.py_buffer(content)).schema_arrow
-        as_declared(schema.names, source, part.origin)
+        named = as_declared(schema.names, source, part.origin)
         texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_binary(field.type)]
         # As dictionaries: a text that a page holds once may stand for a million rows.
         file = ParquetFile(pa.py_buffer(content), read_dictionary=texts, page_checksum_verification=True)
@@ -47,7 +47,7 @@ def read(part: Part, source: Source, room: int) -> pa.Table:
         raise part.origin.unreadable(counts, "a whole Parquet file")
     for name in texts:
         _utf_8(part, name, table[name])
-    return table
+    return table.rename_columns([named[name] for name in table.column_names])
 
 
 def _marked(part: Part, content: bytes) -> None:

@@ -46,7 +46,10 @@ def extract(run: DatasetRun) -> Extracted:
             known_at=rules.known_at(run.interval),
             files=batch.files,
             query=batch.query,
+            warnings=batch.warnings,
         )
+        for warning in batch.warnings:
+            log.warning("%s: %s", name, warning)
         log.info("%s: %d rows from %s", name, batch.rows.num_rows, batch.origin)
     return Extracted(partition=partition, sources=sources)
 

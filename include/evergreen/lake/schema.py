@@ -124,6 +124,11 @@ UNPARSED = Column(
     "_unparsed", "string", "`column=value; …`: the cells that did not fit their declared type, which are null"
 )
 ROW = Column("_row", "int", "the row's place, from 0: in the batch, over all its files; in a history, in the file")
+PLACE = Column(
+    "_place",
+    "string",
+    "where a row with such a cell stands: `line 7`, `part-2.csv, line 7`, of Parquet and queries `row 5`",
+)
 REASONS = Column("_reasons", "string", "`reason; …`: why the row was rejected")
 BATCH = Column(BATCH_DIGEST, "string", "digest of the batch that brought it")
 QUARANTINE = Layer(
@@ -131,7 +136,7 @@ QUARANTINE = Layer(
     "row of the interval's batch that the contract rejected; there is no table until one is",
     "`ingest.publish`",
     "the source's columns",
-    (UNPARSED, ROW, REASONS, BATCH, _KNOWN),
+    (UNPARSED, ROW, PLACE, REASONS, BATCH, _KNOWN),
     named="source",
 )
 FEATURES = Layer(

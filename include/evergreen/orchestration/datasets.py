@@ -89,7 +89,7 @@ def _table(table: TableId, columns: Mapping[str, str], **more: Any) -> Dataset:
 
 
 def _raw(spec: DatasetSpec | ModelSpec, source: str) -> Dataset:
-    return _table(RAW.of(spec.dataset_of(source), source), spec.sources[source].columns)
+    return _table(RAW.of(spec.dataset_of(source), source), spec.sources[source].types)
 
 
 def _features(spec: DatasetSpec | ModelSpec, view: str) -> Dataset:
@@ -129,7 +129,7 @@ def _decisions(spec: ModelSpec) -> Dataset:
 
 def _files(batches: Mapping[str, Batch], spec: DatasetSpec) -> dict[str, list[Dataset]]:
     """Source → the files or the query that its batch was read from."""
-    return {name: list(_batch(batch, spec.sources[name].columns)) for name, batch in batches.items()}
+    return {name: list(_batch(batch, spec.sources[name].types)) for name, batch in batches.items()}
 
 
 def _batch(batch: Batch, columns: Mapping[str, str]) -> Iterator[Dataset]:

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 from evergreen.calendar import UTC_DAYS, Calendar
 from evergreen.interval import Interval
+from evergreen.spec.cells import Column, Markers
 from evergreen.spec.durations import Delay, Duration
 from evergreen.spec.kinds import ColumnType, FeatureType, KeyType
 from evergreen.spec.mistakes import DATA_FILE, FILE
@@ -126,6 +127,16 @@ class Source(Declared):
         default="utf-8", description="encoding of a csv or jsonl file, as Python names it: utf-8, cp1252, utf-16"
     )
     delimiter: str = Field(default=",", description="delimiter of a csv file; one character")
+    trailing_delimiter: bool = Field(
+        default=False, description="lines of a csv file may end with one delimiter more, which begins no cell"
+    )
+    nulls: Markers = Field(
+        default=(), description='texts that stand for no value, beside the empty cell: ["NA", "?"]; blanks do not count'
+    )
+    decimal: Literal[".", ","] = Field(default=".", description="sign before the decimals of a number")
+    thousands: Literal[".", ",", "'", " "] | None = Field(
+        default=None, description="sign between the thousands of a number; a blank: blanks of any kind"
+    )
     history: bool = Field(
         default=False, description="path is one file for all intervals; each takes the rows whose event_time lies in it"
     )
@@ -147,7 +158,9 @@ class Source(Declared):
     )
     event_time: Name = Field(description="the column that says when a row happened")
     keys: tuple[Name, ...] = Field(min_length=1, description="columns that identify a row within the table")
-    columns: dict[Name, ColumnType] = Field(min_length=1, description="every column, with its type")
+    columns: dict[Name, Column] = Field(
+        min_length=1, description="every column, with its type, or with how it arrives and is written"
+    )
     outcome: dict[Name, Delay] = Field(
         default={},
         description=(
@@ -158,9 +171,19 @@ class Source(Declared):
     )
     contract: str | None = Field(default=None, description="Great Expectations suite; default contracts/<source>.yaml")
 
+    @property
+    def types(self) -> dict[str, ColumnType]:
+        """The columns, with their types."""
+        return {name: column.type for name, column in self.columns.items()}
+
+    @property
+    def arriving(self) -> dict[str, str]:
+        """The columns by their names in what arrives."""
+        return {column.arrives_as(name): name for name, column in self.columns.items()}
+
     def visible(self, *, outcome: bool) -> dict[str, ColumnType]:
         """The columns that a query sees, with their types: all, or without those that are known only afterwards."""
-        return {name: kind for name, kind in self.columns.items() if outcome or name not in self.outcome}
+        return {name: kind for name, kind in self.types.items() if outcome or name not in self.outcome}
 
 
 class Freshness(Declared):

@@ -57,7 +57,7 @@ def reads(spec: ModelSpec, query: str, source: str, column: str) -> bool:
     )
     if column in (spec.sources[source].event_time, *spec.sources[source].keys):
         return True  # by which the rows that it sees are chosen
-    fewer = {name: kind for name, kind in spec.sources[source].columns.items() if name != column}
+    fewer = {name: each for name, each in spec.sources[source].columns.items() if name != column}
     less = spec.sources | {source: spec.sources[source].model_copy(update={"columns": fewer})}
     declared = replace(declared, spec=spec.model_copy(update={"sources": less}))
     written = text(declared.file, spec.folder)

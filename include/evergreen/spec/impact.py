@@ -30,7 +30,7 @@ def changes(old: DatasetSpec, new: DatasetSpec) -> Iterator[Change]:
         if now is None:
             yield Change(source, None, f"the source {source} is gone")
         else:
-            yield from _columns(source, "column", declared.columns, now.columns)
+            yield from _columns(source, "column", declared.types, now.types)
     for view, features in old.features.items():
         new_view = new.features.get(view)
         if new_view is None:

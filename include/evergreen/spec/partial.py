@@ -20,6 +20,11 @@ class Declared(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
+    @classmethod
+    def written_out(cls, given: Any) -> Any:
+        """What a file gives, as a mapping, where something shorter may stand for it."""
+        return given
+
     if not TYPE_CHECKING:  # to the type checker every key is there
 
         def __getattr__(self, name: str) -> Any:

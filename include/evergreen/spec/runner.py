@@ -111,7 +111,7 @@ class Query:
 
 def schema(source: Source) -> pa.Schema:
     """The columns of a source's raw rows, as they are given to a query: times have no zone."""
-    columns = {name: KINDS[kind].queried() for name, kind in source.columns.items()}
+    columns = {name: KINDS[kind].queried() for name, kind in source.types.items()}
     return pa.schema(columns | {KNOWN_AT: KINDS["timestamp"].queried()})
 
 

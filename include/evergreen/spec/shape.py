@@ -39,9 +39,10 @@ def shaped(kind: type[Shape], document: Document) -> tuple[Shape, list[Mistake]]
 def _partial(kind: type[Shape], given: Any) -> Shape:
     values: dict[str, Any] = {}
     unreadable: list[str] = []
+    given = kind.written_out(given)
     for name, declared in kind.model_fields.items():
         inner = _models_in(declared.annotation)
-        value = given.get(name) if isinstance(given, dict) else None
+        value = given.get(declared.alias or name) if isinstance(given, dict) else None
         if isinstance(declared.annotation, type) and issubclass(declared.annotation, Declared):
             values[name] = _partial(declared.annotation, value)
         elif (
@@ -77,7 +78,7 @@ def _adapter(kind: type[BaseModel], name: str) -> TypeAdapter[Any]:
 
 def _mistake(kind: type[BaseModel], document: Document, problem: Any) -> Mistake:
     """A mistake of shape, from pydantic's error."""
-    path = [str(part) for part in problem["loc"] if part != "[key]"]
+    path = _written(document.content, [str(part) for part in problem["loc"] if part != "[key]"])
     key, schema, context = ".".join(path), _json_schema(kind), problem.get("ctx", {})
 
     def mistake(found: str, allowed: str, fix: str) -> Mistake:
@@ -112,6 +113,18 @@ def _mistake(kind: type[BaseModel], document: Document, problem: Any) -> Mistake
     return mistake(
         _shown(problem["input"]), needed(problem) or "a value as docs/model-spec.md describes it", "correct the value"
     )
+
+
+def _written(content: Any, path: list[str]) -> list[str]:
+    """As much of a path of keys as the document has: what is written in short has no keys below it."""
+    for depth, part in enumerate(path):
+        if isinstance(content, str | int | float):
+            return path[:depth]
+        if isinstance(content, list):
+            content = content[int(part)]
+        else:
+            content = content.get(part) if isinstance(content, dict) else None
+    return path
 
 
 def _shown(value: object) -> str:

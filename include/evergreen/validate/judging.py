@@ -11,6 +11,7 @@ from great_expectations.expectations.expectation import Expectation
 
 from evergreen.lake.schema import QUARANTINE, REASONS
 from evergreen.run import DatasetRun
+from evergreen.spec.cells import readable
 from evergreen.spec.contract import load_contract
 from evergreen.validate import exemptions, expectations, rules, times
 from evergreen.validate.times import Outside
@@ -22,7 +23,7 @@ class Judged:
     """What the contract says of a batch: every row is accepted or rejected, in order."""
 
     accepted: pa.Table  # with the declared columns
-    rejected: pa.Table  # also with `_unparsed`, `_row` and `_reasons`
+    rejected: pa.Table  # also with `_unparsed`, `_row`, `_place` and `_reasons`
     released: int  # how many of the accepted were released by a person
     decision: rules.Decision
     outside: Outside  # the rows that do not lie in the interval
@@ -58,7 +59,8 @@ def batch(
     calendar = run.spec.calendar
     seen = [calendar.earlier(run.as_of, view.look_back) for view in run.spec.features.values() if name in view.sources]
     outside = times.outside(table[source.event_time], run.interval, min(seen, default=None))
-    unusable = outside.far | unusable_rows(table, source.keys)
+    hints = {name: readable(each, source.decimal, source.thousands) for name, each in source.columns.items()}
+    unusable = outside.far | unusable_rows(table, source.keys, hints)
     every = range(table.num_rows)
     usable = [position for position in every if position not in unusable] if unusable else every
     judged = table.take(pa.array(usable, pa.int64())) if unusable else table

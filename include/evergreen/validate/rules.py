@@ -16,7 +16,8 @@ count, columns, a mean, a share of nulls). What follows from a failure:
 * A row that a person released passes the expectations that were waived for it, and no other. It still counts in their
   verdicts. A row that cannot be judged is never released.
 * An expectation that raises an exception has failed.
-* A batch of which most rows would go to quarantine is broken: then the export is wrong, not the rows.
+* A batch of which most rows would go to quarantine is broken: then the export is wrong, not the rows. So is one that
+  has rows and of which none is accepted, however small it is.
 
 Features and training sets have no quarantine: a row is there or the run stops. Rows that a `critical` expectation
 tolerates (by `mostly`) stay, and are reported as a warning.
@@ -24,8 +25,10 @@ tolerates (by `mostly`) stay, and are reported as a warning.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
 MOST = 0.5  # a greater share of rejected rows means that the batch is broken
 FEW = 10  # so few rejected rows say nothing about the batch, however small it is
 SHOWN = 5  # failing rows and values that a message shows
+_LONGEST = 200  # characters of what is shown of a row's cells
+_COLUMN = re.compile(r"(?:^|: |; )([a-z][a-z0-9_]*)=")  # of a cell that could not be parsed
 UNPARSABLE, DUPLICATE, FAR = "unparsable", "duplicate key", "far from its interval"  # why a row cannot be judged
 
 
@@ -103,7 +108,8 @@ def decide(
     """
     reasons: dict[int, list[str]] = {position: [reason] for position, reason in unusable.items()} if quarantine else {}
     broken: list[str] = []
-    warnings: list[str] = _misfits(rows, unusable)
+    misfits = _misfits(rows, unusable)
+    warnings: list[str] = [] if misfits is None else [misfits]
     for finding in findings:
         if quarantine:
             for position in finding.failing or ():
@@ -114,8 +120,11 @@ def decide(
         elif finding.failing and not quarantine:
             warnings.append(f"{finding} (tolerated)")
     rejected = {position: tuple(reasons[position]) for position in sorted(reasons)}
-    if len(rejected) > max(FEW, MOST * rows):
-        broken.append(f"{len(rejected)} of {rows} rows would go to quarantine: {counted(rejected)}")
+    if len(rejected) > max(FEW, MOST * rows) or 0 < len(rejected) == rows:
+        most = f"{len(rejected):,} of {rows:,} rows would go to quarantine: {counted(rejected)}"
+        # With the cells, which say what is wrong with the export, in place of a warning of its own.
+        broken.append(most if misfits is None else f"{most}. {misfits}")
+        warnings = [each for each in warnings if each is not misfits]
     accepted = tuple(position for position in range(rows) if position not in rejected)
     return Decision(accepted, rejected, tuple(broken), tuple(warnings))
 
@@ -124,7 +133,7 @@ def unusable(unparsed: Sequence[str | None], keys: Iterable[tuple[object, ...]])
     """The rows that cannot be judged, with the reason.
 
     Args:
-        unparsed: of each row, `column=value; …` where cells do not fit their type.
+        unparsed: of each row, `line 7: column=value; … (what could be read)` where cells do not fit their type.
         keys: of each row, the values of its key. A row without a complete key repeats
             no other: its contract decides about it.
     """
@@ -138,6 +147,11 @@ def unusable(unparsed: Sequence[str | None], keys: Iterable[tuple[object, ...]])
                 reasons[position] = DUPLICATE
             seen.add(key)
     return reasons
+
+
+def columns_in(cells: str) -> list[str]:
+    """The columns of cells that could not be parsed, given as `column=value; …`."""
+    return _COLUMN.findall(cells)
 
 
 def kind_of(reason: str) -> str:
@@ -157,17 +171,19 @@ def counted(rejected: Mapping[int, tuple[str, ...]]) -> str:
     )
 
 
-def _misfits(rows: int, unusable: Mapping[int, str]) -> list[str]:
-    """The warning of the rows with a cell that could not be parsed, where there are any."""
-    cells = {position: reason for position, reason in unusable.items() if reason.startswith(UNPARSABLE)}
+def _misfits(rows: int, unusable: Mapping[int, str]) -> str | None:
+    """What is said of the rows with a cell that could not be parsed, where there are any: the first of each column."""
+    cells = [reason.removeprefix(f"{UNPARSABLE}: ") for reason in unusable.values() if reason.startswith(UNPARSABLE)]
     if not cells:
-        return []
-    samples = list(dict.fromkeys(line(reason.removeprefix(f"{UNPARSABLE}: "), 80) for reason in cells.values()))
-    return [
-        f"{len(cells):,} of {rows:,} rows have a cell that does not fit its declared type, and go to quarantine "
-        f"(row{'s' if len(cells) > 1 else ''} {_listed(list(cells))}; {_listed(samples)})"
-    ]
+        return None
+    by_columns: dict[tuple[str, ...], str] = {}
+    for each in cells:
+        by_columns.setdefault(tuple(columns_in(each)), each)
+    first = dict.fromkeys([*by_columns.values(), *cells])
+    samples = [line(each, _LONGEST) for each in islice(first, SHOWN + 1)]
+    have = "row has" if len(cells) == 1 else "rows have"
+    return f"{len(cells):,} of {rows:,} {have} a cell that does not fit its declared type: {_listed(samples, '; ')}"
 
 
-def _listed(values: Sequence[object]) -> str:
-    return ", ".join(map(str, values[:SHOWN])) + (", …" if len(values) > SHOWN else "")
+def _listed(values: Sequence[object], between: str = ", ") -> str:
+    return between.join(map(str, values[:SHOWN])) + (f"{between}…" if len(values) > SHOWN else "")

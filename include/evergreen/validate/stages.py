@@ -6,6 +6,7 @@ What follows from which failure stands in `validate.rules`.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from evergreen.errors import ContractBroken, EvidenceMissing, PermanentError
@@ -49,7 +50,8 @@ def validate(run: DatasetRun, extracted: Extracted) -> Validated:
             log.info("%s: rows outside of their interval: %s", name, judged.outside)
         if judged.released:
             log.info("%s: %d rows pass that were released from quarantine", name, judged.released)
-        entries.append(_entry(name, batch.staged.rows, judged.decision, judged.result))
+        warnings = (*batch.warnings, *judged.decision.warnings)
+        entries.append(_entry(name, batch.staged.rows, replace(judged.decision, warnings=warnings), judged.result))
         accepted_file, rejected_file = (
             staging.write(
                 staging.WorkingFile(of=run.spec.name, run=partition, name=f"{name}.{part}"), rows, task="validate"

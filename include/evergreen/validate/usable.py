@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evergreen.lake.schema import UNPARSED
+from evergreen.lake.schema import PLACE, UNPARSED
 from evergreen.validate import rules
 
 
-def unusable_rows(table: pa.Table, keys: Sequence[str]) -> dict[int, str]:
-    """The rows that cannot be judged, with the reason: those that were not parsed, and repetitions of a key."""
+def unusable_rows(table: pa.Table, keys: Sequence[str], readable: Mapping[str, str]) -> dict[int, str]:
+    """The rows that cannot be judged, with the reason: those that were not parsed, and repetitions of a key.
+
+    Args:
+        readable: what a cell of each column might be, in words.
+    """
     unparsed = np.asarray(table[UNPARSED.name].is_valid(), bool)
     positions = np.flatnonzero(unparsed | _repeated(table, keys))
     if not len(positions):
         return {}
-    suspects = table.select([*keys, UNPARSED.name]).take(positions)
+    suspects = table.select([*keys, UNPARSED.name, PLACE.name]).take(positions)
     values = zip(*(suspects[key].to_pylist() for key in keys), strict=True)
-    reasons = rules.unusable(suspects[UNPARSED.name].to_pylist(), values)
-    return {int(positions[at]): reason for at, reason in reasons.items()}
+    cells = zip(suspects[PLACE.name].to_pylist(), suspects[UNPARSED.name].to_pylist(), strict=True)
+    texts = [None if cell is None else f"{place}: {cell}{_hint(cell, readable)}" for place, cell in cells]
+    return {int(positions[at]): reason for at, reason in rules.unusable(texts, values).items()}
+
+
+def _hint(cells: str, readable: Mapping[str, str]) -> str:
+    hints = [f"{name} is {readable[name]}" for name in dict.fromkeys(rules.columns_in(cells)) if name in readable]
+    return f" ({'; '.join(hints)})" if hints else ""
 
 
 def _repeated(table: pa.Table, keys: Sequence[str]) -> np.ndarray:

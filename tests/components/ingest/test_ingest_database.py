@@ -130,7 +130,7 @@ def test_cells_that_do_not_fit_cost_their_rows(shop: str, spec_of: Callable[...,
     sources = validation.validate(run, stages.extract(run)).sources["visits"]
     assert (sources.accepted.rows, sources.rejected.rows) == (4, 1)
     (row,) = staging.read(sources.rejected).to_pylist()
-    assert (row["visit_id"], row["_reasons"]) == ("a", "unparsable: pages=many")
+    assert (row["visit_id"], row["_reasons"]) == ("a", "unparsable: row 0: pages=many (pages is an int, such as 1299)")
 
 
 def test_types_of_postgres_that_python_does_not_have(shop: str, spec_of: Callable[..., ModelSpec]) -> None:

@@ -70,7 +70,7 @@ def test_a_day_takes_the_rows_from_its_start_to_before_its_end(kind: str) -> Non
     file = content(kind, times)
     assert [ids(file, day, kind=kind) for day in (1, 2, 3)] == [[1], [0, 3, 4], [2]]
     first, *_ = day_of(file, date(2026, 1, 2), kind)
-    assert first == {"id": 0, "at": datetime(2026, 1, 2, tzinfo=UTC), "_unparsed": None, "_row": 0}
+    assert first == {"id": 0, "at": datetime(2026, 1, 2, tzinfo=UTC), "_unparsed": None, "_row": 0, "_place": None}
     assert [row["_row"] for row in day_of(file, date(2026, 1, 2), kind)] == [0, 3, 4], (
         "_row is the row's place in the file"
     )

@@ -71,7 +71,10 @@ def test_a_quarantined_row_says_why_from_which_batch_and_when_it_was_known(own_l
     publish(run)
     quarantined = {(row["session_id"], row["_reasons"]): row for row in rows(QUARANTINE, "usage")}
     too_short = quarantined["s-260101-negative", "expect_column_values_to_be_between(minutes)"]
-    unreadable = quarantined["s-260101-unreadable", f"unparsable: minutes={UNREADABLE}"]
+    line = 1 + next(number for number, text in enumerate(lines(file)) if "s-260101-unreadable" in text)
+    reason = f"unparsable: line {line}: minutes={UNREADABLE} (minutes is a float, such as 1299.5)"
+    unreadable = quarantined["s-260101-unreadable", reason]
+    assert unreadable["_place"] == f"line {line}" and too_short["_place"] is None
     repeated = quarantined[REPEATED, "duplicate key"]
     assert (too_short["minutes"], too_short["_unparsed"]) == (float(NEGATIVE), None)
     assert (unreadable["minutes"], unreadable["_unparsed"]) == (None, f"minutes={UNREADABLE}")

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections import Counter
 from collections.abc import Callable
 from string import ascii_letters, digits
 
+from evergreen.spec.cells import EPOCHS
 from evergreen.spec.columns import ADDED
 from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.mistakes import nearest, one_of
 from evergreen.spec.rules.wording import Mistakes, inside, mistake, repeated, stays_below, undeclared
 
-_OF_FILES = {"format", "compression", "encoding", "delimiter", "history"}
-_OF_FORMATS = {"compression": ("csv", "jsonl"), "encoding": ("csv", "jsonl"), "delimiter": ("csv",)}
+_OF_FILES = {"format", "compression", "encoding", "delimiter", "trailing_delimiter", "history"}
+_OF_FORMATS = {
+    "compression": ("csv", "jsonl"),
+    "encoding": ("csv", "jsonl"),
+    "delimiter": ("csv",),
+    "trailing_delimiter": ("csv",),
+}
 _NO_DELIMITER = "\"'\r\n\0.+-" + ascii_letters + digits
 _ENCODINGS = ("utf-8", "utf-16", "cp1252", "latin-1", "iso8859-15", "cp1251", "shift_jis", "gb18030")  # to choose from
 
@@ -125,10 +132,56 @@ def _columns(spec: DatasetSpec, name: str) -> Mistakes:
             )
 
 
+def _arriving(spec: DatasetSpec, name: str) -> Mistakes:
+    """Each column arrives under a name of its own."""
+    source = spec.sources[name]
+    for arrives, times in Counter(column.arrives_as(each) for each, column in source.columns.items()).items():
+        if times > 1:
+            same = [each for each, column in source.columns.items() if column.arrives_as(each) == arrives]
+            yield mistake(
+                f"sources.{name}.columns.{same[-1]}.from",
+                f"{arrives}, for {one_of(same).replace(' or ', ' and ')}",
+                "one column for each name that arrives",
+                "declare it once; queries may name it twice",
+            )
+
+
+def _written(spec: DatasetSpec, name: str) -> Mistakes:
+    """How cells are written is said where it means something."""
+    for each, column in spec.sources[name].columns.items():
+        key = f"sources.{name}.columns.{each}"
+        for option, stated, types in (
+            ("format", column.format, ("timestamp", "date")),
+            ("zone", column.zone != "UTC", ("timestamp",)),
+            ("normalise", column.normalise, ("string",)),
+        ):
+            if stated and column.type not in types:
+                yield mistake(
+                    f"{key}.{option}",
+                    f"{option}, with type: {column.type}",
+                    f"{option} for type: {one_of(types)}",
+                    f"remove {option}, or write type: {types[0]}",
+                )
+        if column.type == "date" and (epochs := sorted(set(column.format) & EPOCHS.keys())):
+            allowed = "a format such as %d.%m.%Y: a number of seconds is a moment, not a day"
+            yield mistake(f"{key}.format", one_of(epochs), allowed, "write type: timestamp")
+
+
+def _numbers(spec: DatasetSpec, name: str) -> Mistakes:
+    source = spec.sources[name]
+    if source.thousands == source.decimal:
+        yield mistake(
+            f"sources.{name}.thousands",
+            f"{source.thousands}, as decimal",
+            "another sign than the one before the decimals",
+            'write decimal: "," for 1.299,50, for one',
+        )
+
+
 def _event_time(spec: DatasetSpec, name: str) -> Mistakes:
     source, key = spec.sources[name], f"sources.{name}.event_time"
     yield from undeclared(key, [source.event_time], source.columns, "columns")
-    if (kind := source.columns.get(source.event_time, "timestamp")) != "timestamp":
+    if (kind := source.types.get(source.event_time, "timestamp")) != "timestamp":
         yield mistake(
             key,
             f"{source.event_time}, a {kind}",
@@ -142,7 +195,7 @@ def _keys(spec: DatasetSpec, name: str) -> Mistakes:
     yield from undeclared(key, source.keys, source.columns, "columns")
     yield from repeated(key, source.keys)
     for column, declared in spec.keys.items():
-        if (kind := source.columns.get(column, declared)) != declared:
+        if (kind := source.types.get(column, declared)) != declared:
             yield mistake(
                 f"sources.{name}.columns.{column}",
                 kind,
@@ -172,6 +225,9 @@ OF_ENTRIES: tuple[Callable[[DatasetSpec, str], Mistakes], ...] = (
     _delimiter,
     _encoding,
     _columns,
+    _arriving,
+    _written,
+    _numbers,
     _event_time,
     _keys,
     _outcome,
