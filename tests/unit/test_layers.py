@@ -364,6 +364,7 @@ def test_rules_are_pure() -> None:
                     for name in (
                         "schema",
                         "asking",
+                        "cells",
                         "columns",
                         "dataset",
                         "durations",

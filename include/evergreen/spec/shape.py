@@ -70,7 +70,9 @@ def _models_in(annotation: Any) -> list[type[Declared]]:
 @cache
 def _adapter(kind: type[BaseModel], name: str) -> TypeAdapter[Any]:
     declared = kind.model_fields[name]
-    annotated: Any = Annotated[declared.annotation, declared]
+    annotated: Any = declared.annotation
+    for constraint in declared.metadata:
+        annotated = Annotated[annotated, constraint]
     # A dataclass has a configuration of its own.
     config = None if is_dataclass(declared.annotation) else ConfigDict(strict=True, allow_inf_nan=False)
     return TypeAdapter(annotated, config=config)

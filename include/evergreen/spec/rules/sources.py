@@ -138,9 +138,10 @@ def _arriving(spec: DatasetSpec, name: str) -> Mistakes:
     for arrives, times in Counter(column.arrives_as(each) for each, column in source.columns.items()).items():
         if times > 1:
             same = [each for each, column in source.columns.items() if column.arrives_as(each) == arrives]
+            renamed = [each for each in same if source.columns[each].from_ is not None]
             yield mistake(
-                f"sources.{name}.columns.{same[-1]}.from",
-                f"{arrives}, for {one_of(same).replace(' or ', ' and ')}",
+                f"sources.{name}.columns.{renamed[-1]}.from",
+                f"{arrives}, for {' and '.join(same)}",
                 "one column for each name that arrives",
                 "declare it once; queries may name it twice",
             )
