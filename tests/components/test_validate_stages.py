@@ -158,9 +158,22 @@ def test_a_new_category_alerts_and_its_rows_stay(run):
             " (rows 1, 2, 3, 4, 5, …; values -1.0, -2.0, -3.0, -4.0, -5.0, …)",
         ),
         ([visit(n, spent="n/a") for n in range(30)], "30 of 30 rows would go to quarantine: 30 unparsable"),
+        (
+            [visit(n, spent="n/a") for n in range(3)],
+            "3 of 3 rows would go to quarantine: 3 unparsable. 3 of 3 rows have a cell that does not fit its declared "
+            "type: line 2: spent=n/a (spent is a float, such as 1299.5); line 3: spent=n/a",
+        ),
         ([visit(n, key="v0") for n in range(30)], "29 of 30 rows would go to quarantine: 29 duplicate key"),
     ],
-    ids=["empty batch", "all-null column", "missing keys", "out of range", "wrong types", "duplicate keys"],
+    ids=[
+        "empty batch",
+        "all-null column",
+        "missing keys",
+        "out of range",
+        "wrong types",
+        "nothing accepted",
+        "duplicate keys",
+    ],
 )
 def test_a_broken_batch_stops_the_run_and_says_what_where_and_what_to_do(run, lines, problem):
     with pytest.raises(ContractBroken) as caught:
@@ -182,6 +195,13 @@ def test_an_empty_batch_passes_a_contract_that_allows_it(run):
     assert counts(result) == (0, 0, 0)
     assert staging.read(result.sources[SOURCE].accepted).column_names == HEADER.split(",")
     assert "the table has no rows" in page(result)
+
+
+def test_what_a_batch_that_can_be_read_should_still_be_told_reaches_the_owner_and_the_page(run):
+    result = validated(run, *[visit(n, guest=f"{n}.0") for n in range(3)])
+    (warning,) = result.warnings
+    assert warning.startswith(f"{SOURCE}: guest_id: every value is a whole number with .0, such as '0.0'")
+    assert "pandas writes integers where one is missing" in page(result)
 
 
 def test_a_contract_that_great_expectations_cannot_read_names_the_file(run):

@@ -181,7 +181,7 @@ def _misfits(rows: int, unusable: Mapping[int, str]) -> str | None:
         by_columns.setdefault(tuple(columns_in(each)), each)
     first = dict.fromkeys([*by_columns.values(), *cells])
     samples = [line(each, _LONGEST) for each in islice(first, SHOWN + 1)]
-    have = "row has" if len(cells) == 1 else "rows have"
+    have = "rows has" if len(cells) == 1 else "rows have"
     return f"{len(cells):,} of {rows:,} {have} a cell that does not fit its declared type: {_listed(samples, '; ')}"
 
 
