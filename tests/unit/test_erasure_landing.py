@@ -5,12 +5,15 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from evergreen.erasure import landing
 from evergreen.ingest.landing import pattern_of, uri_of
 from evergreen.lake.rewriting import Key
 from evergreen.settings import PROJECT, settings
+from evergreen.spec.cells import Column
 from evergreen.spec.load import load_spec
 
 METER = Key(frozenset({"meter_id"}), "m-7")
@@ -50,4 +53,30 @@ def test_files_of_hours_are_looked_into(tmp_path: Path, monkeypatch: pytest.Monk
     (folder / "01.csv").write_text("meter_id,read_at,kwh\nm-77,2026-10-25T01:00:00Z,1.0\n")
     (folder / "02.csv.gz").write_bytes(gzip.compress(b"m-7"))  # of no path that is declared
     assert list(landing.holding(dataset, METER)) == [str(folder / "00.csv")]
+    settings.cache_clear()
+
+
+def test_a_key_is_seen_in_every_form_that_it_may_arrive_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source gives its keys one form (`normalise`, and numbers without a point); the files have what was sent."""
+    monkeypatch.setenv("EVERGREEN_LANDING", str(tmp_path))
+    settings.cache_clear()
+    dataset = load_spec(PROJECT / "tests" / "specs" / "valid" / "meters").own_data()
+    ((name, source),) = dataset.sources.items()
+    columns = source.columns | {"meter_id": Column(type="string", from_="Zähler Nr")}
+    sent: dict[str, list[object]] = {"1001": [1001.0, "1001.0", " 1001"], "caf\u00e9": ["cafe\u0301"]}
+    for kind in ("csv", "parquet"):
+        declared = source.model_copy(
+            update={"path": f"meters/{{partition}}.{kind}", "format": kind, "columns": columns}
+        )
+        spec = dataset.model_copy(update={"sources": {name: declared}}).at(dataset.folder)
+        for key, cells in sent.items():
+            for cell in cells:
+                file = tmp_path / "meters" / f"2026-10-25T0000Z.{kind}"
+                file.parent.mkdir(exist_ok=True)
+                if kind == "csv":
+                    file.write_text(f"Zähler Nr\n{cell}\n")
+                else:
+                    pq.write_table(pa.table({"Zähler Nr": [cell]}), file)
+                assert list(landing.holding(spec, Key(frozenset({"meter_id"}), key))) == [str(file)], (kind, cell)
+                assert list(landing.holding(spec, Key(frozenset({"meter_id"}), "100"))) == [], (kind, cell)
     settings.cache_clear()

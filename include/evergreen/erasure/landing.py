@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import unicodedata
 import zlib
 from collections.abc import Iterator
 
@@ -42,10 +43,18 @@ def _holds(file: str, source: Source, key: Key) -> bool:
             table = pq.read_table(io.BytesIO(content), columns=named)
         except (pa.ArrowException, OSError):
             return key.value.encode() in content  # damaged: it may
-        return any(key.value == str(whole(value)) for column in table.columns for value in column.to_pylist())
+        return any(key.value in _forms(value) for column in table.columns for value in column.to_pylist())
     if source.compression == "gzip" or (source.compression is None and file.endswith(".gz")):
         try:
             content = gzip.decompress(content)
         except (OSError, EOFError, zlib.error):
             return True  # nobody can say
-    return stands_in(key.value, content.decode(source.encoding, errors="replace"))
+    text = content.decode(source.encoding, errors="replace")
+    return stands_in(key.value, text) or stands_in(key.value, unicodedata.normalize("NFC", text))
+
+
+def _forms(cell: object) -> tuple[str, str, str]:
+    """A cell as it arrived, and in the forms that a source may give to its keys."""
+    text = str(whole(cell))
+    composed = unicodedata.normalize("NFC", text.strip())
+    return text, composed, composed.removesuffix(".0")
