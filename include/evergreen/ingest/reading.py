@@ -53,6 +53,8 @@ def of_column(name: str, source: Source, declared: Column, arrived: pa.DataType,
     kind, given = KINDS[declared.type], _given(quoted(name), source, declared, arrived)
     plain = _plain(given, source, declared, arrived)
     value, unfit = kind.value(plain), f"{given} is not null and not {kind.fits(plain)}"
+    if declared.type != "string" and is_text(arrived):
+        unfit = f"{unfit} and {_trimmed(given)} <> ''"  # a number or a time of nothing but blanks is none
     if doubtful:
         either = f"coalesce(regexp_full_match({_trimmed(given)}, {literal(_EITHER)}), false)"
         value, unfit = f"case when not {either} then {value} end", f"({unfit} or {either})"

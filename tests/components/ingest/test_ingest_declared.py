@@ -379,3 +379,14 @@ def test_a_json_key_that_no_row_has_is_null_and_told() -> None:
     assert len(said) == 1, "one that some row has is told by nobody"
     misspelt = sparse | {"Note": "ok"}
     assert "'Note' reads like note" in refused(jsonl(misspelt), source(format="jsonl")).found
+
+
+@pytest.mark.parametrize("options", [{}, {"nulls": ("NA",)}, {"decimal": ","}, {"thousands": "."}])
+@pytest.mark.parametrize("blank", [" ", "\u00a0", "  \t"])
+def test_a_number_or_a_time_of_nothing_but_blanks_is_none(blank: str, options: dict[str, Any]) -> None:
+    empty = {"amount": blank, "items": blank, "due": blank, "paid": blank}
+    declared = source({"due": {"type": "date", "format": ("%d.%m.%Y",)}, "paid": "bool"}, format="jsonl", **options)
+    (row,) = read(jsonl(ROW | {"due": "", "paid": ""} | empty), declared)
+    assert row["_unparsed"] is None and {row[name] for name in empty} == {None}
+    (row,) = read(jsonl(ROW | {"due": "", "paid": "", "note": blank}), declared)
+    assert row["note"] == blank, "of a text nobody says that it is none"
