@@ -170,7 +170,8 @@ class Demo:
     def scheduled(self, interval: Interval) -> None:
         """The training that the spec schedules for the end of the interval, if it
         does: Airflow's clock is not the replay's."""
-        if self.routine and croniter.match(self.spec.schedule.train, interval.end):
+        routine = self.spec.schedule.train if self.routine else None
+        if routine is not None and croniter.match(routine, interval.end):
             conf = {"as_of": interval.as_of.isoformat(), "reason": "scheduled"}
             with self.clock.phase("scheduled trainings"):
                 self.runs.wait(self.runs.trigger(self.ids["train"], f"weekly__{interval.partition}", conf=conf))

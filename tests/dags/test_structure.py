@@ -197,6 +197,16 @@ def test_the_page_of_a_dag_tells_of_each_of_its_tasks(dag_bag: DagBag) -> None:
         assert not silent, f"{dag.dag_id}: the docstring of its file says nothing of {silent}"
 
 
+def test_a_model_without_a_training_schedule_is_trained_by_hand_and_by_the_monitor_alone() -> None:
+    from evergreen.orchestration import airflow
+
+    spec = next(each for each in SPECS if each.schedule.train is not None)
+    unscheduled = spec.model_copy(update={"schedule": spec.schedule.model_copy(update={"train": None})})
+    dag = airflow.loop(unscheduled, LOOP_OF["train"], "")
+    assert type(dag.timetable).__name__ == "NullTimetable" and not dag.deadline
+    assert type(airflow.loop(spec, LOOP_OF["train"], "").timetable).__name__ == "IntervalsUntil"
+
+
 def test_nothing_is_scheduled_after_the_last_day_of_data_also_once_airflow_has_stored_the_dag(dag_bag: DagBag) -> None:
     from airflow.serialization.serialized_objects import DagSerialization
 

@@ -303,6 +303,8 @@ def _timetable(spec: DatasetSpec | ModelSpec, name: LoopName) -> IntervalsUntil 
         return None
     if name == "train" and isinstance(spec.schedule, Schedule):
         # It knows the data of all intervals before it: of those that were missed, the newest is enough.
+        if spec.schedule.train is None:
+            return None
         return IntervalsUntil(spec.schedule.train, spec.last_day, calendar=spec.calendar)
     return IntervalsUntil(None, spec.last_day, calendar=spec.calendar, catch_up=spec.schedule.catch_up)
 

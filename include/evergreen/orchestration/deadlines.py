@@ -69,7 +69,7 @@ class IntervalComplete(BaseDeadlineReference):
 
 def of_late(spec: DatasetSpec | ModelSpec, loop: LoopName) -> DeadlineAlert | None:
     """The one alert of a loop; none of one that nobody schedules."""
-    if loop in BY_HAND:
+    if loop in BY_HAND or (loop == "train" and getattr(spec.schedule, "train", None) is None):
         return None
     return DeadlineAlert(
         reference=IntervalComplete(max(map(delay, spec.datasets.values())), None if loop == "train" else spec.calendar),

@@ -67,7 +67,9 @@ class Schedule(Declared):
     """
 
     ingest: WhenOver = None
-    train: str = Field(description="routine retraining; the monitor triggers more")
+    train: str | None = Field(
+        description="routine retraining; the monitor triggers more. null: none, only those and by hand"
+    )
     monitor: WhenOver = None
     wait: Delay = Field(
         default=timedelta(hours=6),
@@ -95,7 +97,9 @@ class ModelSchedule(Declared):
     waits for nothing.
     """
 
-    train: str = Field(description="routine retraining; the monitor triggers more")
+    train: str | None = Field(
+        description="routine retraining; the monitor triggers more. null: none, only those and by hand"
+    )
     monitor: WhenOver = None
     wait: Delay = Field(
         default=timedelta(hours=6),
