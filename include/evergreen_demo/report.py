@@ -32,7 +32,6 @@ from evergreen.model.metrics import Comparison, Metric, metric
 from evergreen.monitor.stages import with_labels
 from evergreen.registry import loading, records, tracking
 from evergreen.run import Run
-from evergreen.spec.families import space
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import stages as train
 from evergreen_demo import timeline
@@ -124,9 +123,8 @@ def read(spec: ModelSpec, span: Span) -> Report:
 
 def _fitted(run_id: str) -> tuple[str, dict[str, float]]:
     """The family and parameters of a version."""
-    family, chosen = records.candidate(run_id).family, tracking.parameters_of(run_id)
-    searched = space(family, {})
-    return family, {name: (int if declared.whole else float)(chosen[name]) for name, declared in searched.items()}
+    family = records.candidate(run_id).family
+    return family, tracking.hyperparameters(run_id, family)
 
 
 def _refitted(

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from evergreen.cli import (
+    beginning,
     check,
     correct,
     erase,
@@ -20,13 +21,29 @@ from evergreen.cli import (
     run,
     stack,
     status,
+    trying,
 )
 from evergreen.cli.parsing import Described
 from evergreen.disk import raising_disk_full
 from evergreen.errors import EvergreenError
 from evergreen.exposure import UMASK
 
-GROUPS = (check, history, registry, lineage, rebuild, erase, housekeeping, status, correct, run, stack, generate)
+GROUPS = (
+    beginning,
+    trying,
+    check,
+    history,
+    registry,
+    lineage,
+    rebuild,
+    erase,
+    housekeeping,
+    status,
+    correct,
+    run,
+    stack,
+    generate,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeGuard
 
-from evergreen.handovers.train import Gate, Scores, Verdict
+from evergreen.handovers.train import Evaluated, Gate, Scores, Verdict
 from evergreen.spec.problem import MEASURES, MetricName, Problem
 from evergreen.spec.schema import Gates
 
@@ -35,6 +35,21 @@ class Evidence:
     candidate: Scores
     baseline: Scores  # of the trivial model (`Problem.baseline`)
     champion: Champion | None  # None: there is none yet
+
+
+def evidence(evaluated: Evaluated, problem: Problem, as_of: datetime) -> Evidence:
+    """What the gates look at, out of what was scored."""
+    scored = evaluated.champion
+    return Evidence(
+        problem=problem,
+        metric=evaluated.metric,
+        as_of=as_of,
+        rows=evaluated.rows,
+        rows_of_class=evaluated.rows_of_class,
+        candidate=evaluated.best.scores,
+        baseline=evaluated.baseline,
+        champion=None if scored is None else Champion(scored.as_of, scored.scores, scored.problem, scored.is_candidate),
+    )
 
 
 def gates(evidence: Evidence, bounds: Gates) -> list[Gate]:

@@ -98,17 +98,7 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
     from evergreen.registry.contents import Gates
 
     best, scored_champion = evaluated.best, evaluated.champion
-    evidence = rules.Evidence(
-        problem=run.spec.problem,
-        metric=evaluated.metric,
-        as_of=run.as_of,
-        rows=evaluated.rows,
-        rows_of_class=evaluated.rows_of_class,
-        candidate=best.scores,
-        baseline=evaluated.baseline,
-        champion=_as_evidence(scored_champion),
-    )
-    checked = rules.gates(evidence, run.spec.gates)
+    checked = rules.gates(rules.evidence(evaluated, run.spec.problem, run.as_of), run.spec.gates)
     verdict, reason = rules.verdict(checked), rules.reason(checked)
     for line in rules.table(checked):
         log.info("%s", line)
@@ -206,14 +196,6 @@ def _alike(run: Run, later: Rows) -> npt.NDArray[np.object_]:
     """Whose rows are alike."""
     names: npt.NDArray[np.object_] = run.spec.asking.alike(later.frame).to_numpy(object)
     return names
-
-
-def _as_evidence(scored_champion: ScoredChampion | None) -> rules.Champion | None:
-    if scored_champion is None:
-        return None
-    return rules.Champion(
-        scored_champion.as_of, scored_champion.scores, scored_champion.problem, scored_champion.is_candidate
-    )
 
 
 def _comparison(measured: metrics.Comparison) -> Comparison:

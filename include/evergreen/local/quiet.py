@@ -28,6 +28,12 @@ def begin() -> None:
     warnings.showwarning = _show
 
 
+def begin_in_silence() -> None:
+    """The same, of ours only what somebody should look at: for many intervals whose lines would be mixed."""
+    begin()
+    logging.getLogger("evergreen").setLevel(logging.WARNING)
+
+
 def _show(
     message: Warning | str,
     category: type[Warning],

@@ -16,6 +16,7 @@ from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from evergreen.errors import EvidenceMissing, PermanentError
+from evergreen.families import Parameters
 from evergreen.files import work_folder
 from evergreen.registry import artifacts, loading, records
 from evergreen.registry.contents import NEEDED, Content
@@ -24,6 +25,7 @@ from evergreen.registry.rules import Ended
 from evergreen.registry.tags import Tag
 from evergreen.run import Run
 from evergreen.settings import settings
+from evergreen.spec.families import space
 
 log = logging.getLogger(__name__)
 
@@ -211,6 +213,16 @@ def parameters_of(run_id: str) -> dict[str, str]:
     """The chosen hyperparameters of a candidate, as MLflow has them."""
     with asking(f"reading the parameters of MLflow run {run_id}") as client:
         return dict(client.get_run(run_id).data.params)
+
+
+def hyperparameters(run_id: str, family: str) -> Parameters:
+    """The chosen hyperparameters of a candidate of a family of ours, with which it can be fitted again."""
+    chosen = parameters_of(run_id)
+    return {
+        name: (int if declared.whole else float)(chosen[name])
+        for name, declared in space(family, {}).items()
+        if name in chosen
+    }
 
 
 def experiment_id(client: MlflowClient, model: str) -> str:

@@ -1,0 +1,162 @@
+"""`try`: the whole loop on a model's sample in this process, up to its gates, and which features helped."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import webbrowser
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evergreen.cli.parsing import Commands
+from evergreen.errors import EvidenceMissing, RunError, in_full
+from evergreen.settings import settings
+
+if TYPE_CHECKING:
+    from evergreen.handovers.train import Evaluated, Gate
+    from evergreen.interval import Interval
+    from evergreen.loops.inline import Results
+    from evergreen.onboarding.helping import Help
+    from evergreen.run import Run
+    from evergreen.spec.dataset import DatasetSpec
+    from evergreen.spec.schema import ModelSpec
+
+
+def add(commands: Commands) -> None:
+    """Add it to those of `evergreen`."""
+    trying = commands.add_parser("try", help="run the whole loop on a model's sample, up to its gates")
+    trying.add_argument("model", help="the model's name")
+    trying.add_argument("--open", action="store_true", help="open the gate report in the browser")
+    trying.set_defaults(command=_try)
+
+
+def _try(options: argparse.Namespace) -> int:
+    from evergreen.local import quiet
+    from evergreen.loops import inline
+    from evergreen.spec.load import load_spec
+
+    quiet.begin()
+    spec = load_spec(settings().models / options.model, settings().data, deep=True)
+    last = _last(spec)
+    _up("postgres", "mlflow")
+    failed = [each for dataset in spec.datasets.values() for each in _ingested(dataset, needed(spec, last))]
+    if failed:
+        print(f"{len(failed)} intervals were not ingested; the trial goes on without them", file=sys.stderr)
+    run = inline.of(spec, last)
+    results = inline.run(run, "train", last="evaluate")
+    try:
+        results |= inline.run(run, "train", first="gates", last="gates")
+    except EvidenceMissing as error:
+        print(error, file=sys.stderr)
+    page = _reported(run, results)
+    print(f"gate report: {page}")
+    if options.open:
+        webbrowser.open(page.as_uri())
+    return 0 if "gates" in results else 1
+
+
+def _up(*parts: str) -> None:
+    """Start what of the local stack is needed, unless the services are somebody's own."""
+    from evergreen.local import stack
+    from evergreen.local.processes import answers
+
+    here = settings()
+    if here.embedded_database or not answers(f"{here.mlflow_url}/health"):
+        stack.up(_say, only=parts)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _last(spec: ModelSpec) -> Interval:
+    if spec.last_interval is None:
+        raise RunError(
+            f"trying {spec.model}",
+            found="data that goes on",
+            expected="a sample: a model with a last_day",
+            next_step=f"set last_day, or `evergreen run {spec.model} train --as-of MOMENT --until gates`",
+        )
+    return spec.last_interval
+
+
+def needed(spec: ModelSpec, last: Interval) -> list[Interval]:
+    """The intervals that a training as of the end of one learns from, and those that its features look back at."""
+    calendar = spec.calendar
+    since = calendar.earlier(last.end, spec.split.window)
+    back = max((view.look_back for view in spec.features.values()), default=calendar.unit)
+    # The oldest row's features are those of the interval before it.
+    first = calendar.before(calendar.interval_of(calendar.earlier(since, back)))
+    return calendar.between(max(first, spec.first_interval), last)
+
+
+def _ingested(dataset: DatasetSpec, intervals: Sequence[Interval]) -> Iterator[Interval]:
+    """Ingest what of a dataset is not there yet; names the intervals that failed."""
+    from evergreen.lake import catalogue
+    from evergreen.lake.schema import RAW
+    from evergreen.local import quiet
+    from evergreen.loops import inline, side_by_side
+
+    keys = [interval.partition for interval in intervals]
+    there = [catalogue.published(RAW.of(dataset.name, source), keys) for source in dataset.sources]
+    missing = [each for each in intervals if not all(each.partition in published for published in there)]
+    if not missing:
+        return
+    _say(f"ingesting {len(missing)} intervals of {dataset.name}, {missing[0].partition} to {missing[-1].partition}")
+    ended = side_by_side.ingest(dataset, missing, width=side_by_side.cores(), begin=quiet.begin_in_silence)
+    for done, (interval, outcome) in enumerate(ended, 1):
+        if isinstance(outcome, Exception):
+            print(in_full(outcome), file=sys.stderr)
+            if isinstance(outcome, inline.OF_EVERY_INTERVAL):
+                raise outcome
+            yield interval
+        elif done * 10 // len(missing) > (done - 1) * 10 // len(missing):
+            _say(f"  {done} of {len(missing)}")
+
+
+def _reported(run: Run, results: Results) -> Path:
+    """Say and write what came of a trial; returns the page's file."""
+    from evergreen.evaluate import rules
+    from evergreen.handovers.train import Evaluated, SoundTrainingSet
+    from evergreen.onboarding import gate_report, helping
+    from evergreen.registry import tracking
+
+    data, evaluated = results["validate_training"], results["evaluate"]
+    assert isinstance(data, SoundTrainingSet) and isinstance(evaluated, Evaluated)
+    gates = _gates(run, results, evaluated)
+    for line in rules.table(list(gates)):
+        print(line)
+    best = evaluated.best
+    helps = helping.helped(run.spec, data, best.family, tracking.hyperparameters(best.run.id, best.family))
+    notes = list(_notes(run.spec))
+    for line in _told(helps, evaluated.metric):
+        print(line)
+    for note in notes:
+        print(note)
+    return gate_report.write(run, data, evaluated, gates, helps, notes)
+
+
+def _gates(run: Run, results: Results, evaluated: Evaluated) -> Sequence[Gate]:
+    """The gates of a trial, also where they ended red."""
+    from evergreen.evaluate import rules
+    from evergreen.handovers.train import Judged
+
+    judged = results.get("gates")
+    if isinstance(judged, Judged):
+        return judged.gates
+    return rules.gates(rules.evidence(evaluated, run.spec.problem, run.as_of), run.spec.gates)
+
+
+def _told(helps: Sequence[Help], metric: str) -> Iterator[str]:
+    """Which features helped, a line for each that did."""
+    sure = [each for each in helps if each.low > 0]
+    yield f"{len(sure)} of {len(helps)} features helped, on learning rows ({metric} that is lost without them):"
+    for each in sure:
+        yield f"  {each.feature} ({each.of}): {each.gain:.4g}, 95 % interval {each.low:.4g} to {each.high:.4g}"
+
+
+def _notes(spec: ModelSpec) -> Iterator[str]:
+    """What a reader must know beside the numbers."""
+    if spec.schedule.train is None:
+        yield "Time was not tested: the file has none. The rows that evaluate are others, and no later ones."

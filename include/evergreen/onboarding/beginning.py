@@ -1,0 +1,95 @@
+"""From a file to the checked folder of a model, and the file in the landing zone."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from evergreen import files, object_store
+from evergreen.errors import PermanentError
+from evergreen.ingest.landing import Part
+from evergreen.ingest.origin import Origin
+from evergreen.onboarding import dealing, profiling, proposing, reading, writing
+from evergreen.onboarding.outcome import Choices
+from evergreen.onboarding.rules import Draft
+from evergreen.quoting import shown
+from evergreen.settings import Settings
+from evergreen.spec.load import load_spec
+from evergreen.spec.schema import ModelSpec
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A folder that was written."""
+
+    draft: Draft
+    spec: ModelSpec
+    folder: Path
+    batches: tuple[Part, ...]  # what was put into the landing zone
+
+
+def begin(here: Settings, model: str, file: Path, choices: Choices, command: str) -> Begun:
+    """Write the folder of a model of a file, and put the file where its source reads it.
+
+    The folder appears whole, and only when every rule of a spec holds.
+
+    Args:
+        command: how it was asked for, which the folder tells.
+
+    Raises:
+        PermanentError: the name is none, or taken.
+        FileUnusable, LabelUnclear: as `profiling.profile` says.
+    """
+    _free(here, model)
+    cells = reading.read(file)
+    draft = proposing.draft(model, profiling.profile(file, choices, cells), choices.every)
+    with tempfile.TemporaryDirectory() as scratch:
+        written = Path(scratch) / model
+        for name, text in writing.folder(draft, command).items():
+            (written / name).parent.mkdir(parents=True, exist_ok=True)
+            (written / name).write_text(text, encoding="utf-8")
+        load_spec(written, here.data, deep=True)
+        target = here.models / model
+        shutil.copytree(written, target)
+    landed = []
+    for below, content in dealing.batches(draft, file, cells):
+        _land(here, below, content)
+        landed.append(Part(Origin(model, f"{here.landing.rstrip('/')}/{below}"), content))
+    return Begun(draft, load_spec(target, here.data), target, tuple(landed))
+
+
+def _free(here: Settings, model: str) -> None:
+    doing = f"making the model {shown(model)}"
+    if not _NAME.fullmatch(model):
+        raise PermanentError(
+            doing,
+            found=shown(model),
+            expected="a name of small letters, digits and _, at most 40, a letter first",
+            next_step="choose another name",
+        )
+    for place in (here.models / model, here.data / model):
+        if place.exists():
+            raise PermanentError(
+                doing,
+                found=f"{place} is there already",
+                expected="a name that no model and no dataset has",
+                next_step="choose another name, or delete that folder",
+            )
+
+
+def _land(here: Settings, below: str, content: bytes) -> None:
+    """Put a batch into the landing zone."""
+    if here.landing.startswith(object_store.SCHEME):
+        bucket, prefix = object_store.split(here.landing)
+        key = f"{prefix.rstrip('/')}/{below}".lstrip("/")
+        uri = f"{here.landing}/{below}"
+        with object_store.answering(f"uploading {uri}", uri, "EVERGREEN_LANDING"):
+            object_store.client().put_object(Bucket=bucket, Key=key, Body=content)
+        return
+    with files.whole(Path(here.landing) / below) as partial:
+        partial.write_bytes(content)

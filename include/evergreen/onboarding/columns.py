@@ -1,0 +1,169 @@
+"""Which type the cells of a column have, and what would have to be declared so that they are read as it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from evergreen.spec.kinds import KINDS, ColumnType
+from evergreen.sql import quoted
+
+# Texts that stand for no value: anywhere, and where all others are numbers or times.
+NOTHING = ("NA", "N/A", "#N/A", "NULL", "null", "NaN", "nan", "?")
+_NOTHING_BESIDE_NUMBERS = (*NOTHING, "n/a", "na", "None", "none", "-", "--", ".", "missing", "unknown")
+_FORMS = (
+    *("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%y", "%m/%d/%y", "%d-%b-%Y"),
+    *("%d %b %Y", "%b %d, %Y"),
+)
+_TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+_EPOCHS = {"epoch_s": 1, "epoch_ms": 1_000, "epoch_us": 1_000_000}
+_SINCE, _UNTIL = 315_532_800, 4_102_444_800  # 1980 to 2100: what an epoch is taken to mean
+_SIGNS = ((",", "."), (",", None), (",", " "), (",", "'"), (".", ","), (".", "'"), (".", " "))  # decimal, thousands
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A column's type, and how its cells are written.
+
+    Attributes:
+        value: DuckDB: the value of the cell.
+        nulls: texts among its cells that stand for no value.
+        signs: the decimal sign and that between thousands, where these are not "." and none.
+        form: how its times are written, where not as ISO 8601.
+    """
+
+    kind: ColumnType
+    value: str
+    nulls: tuple[str, ...] = ()
+    signs: tuple[str, str | None] | None = None
+    form: str | None = None
+
+
+def typed(connection: duckdb.DuckDBPyConnection, cells: pa.Table, column: str, *, moment: bool, whole: bool) -> Typed:
+    """The type of a column of `cells`, which the connection knows by that name.
+
+    Args:
+        moment: it is said to hold times, so numbers of an epoch are some.
+        whole: it is said to name something, so `1001.0` is 1001.
+    """
+    stored, name = cells.schema.field(column).type, quoted(column)
+    if not (pa.types.is_string(stored) or pa.types.is_large_string(stored) or pa.types.is_dictionary(stored)):
+        return _of_arrow(connection, stored, name, moment=moment)
+    cell = f"trim(cast({name} as varchar))"
+    of_texts = _counts(connection, cell, {text: f"cell = '{text}'" for text in _NOTHING_BESIDE_NUMBERS})
+    there = [text for text, count in of_texts.items() if text and count]
+    cells_left = _without(cell, there)
+    fits = {
+        "all": "cell is not null",
+        "int": KINDS["int"].fits("cell"),
+        "zeros": r"regexp_matches(cell, '^[+-]?0\d')",
+        "point": "contains(cell, '.') or contains(lower(cell), 'e')",
+        "float": KINDS["float"].fits("cell"),
+        "bool": "lower(cell) in ('true', 'false')",
+        "iso": rf"regexp_matches(cell, '^\d{{4}}-\d\d-\d\d') and {KINDS['timestamp'].fits('cell')}",
+        "days": "length(cell) = 10",
+    }
+    counts = _counts(connection, cells_left, fits)
+    total = counts["all"]
+    if total and counts["float"] == total and not counts["zeros"]:
+        if moment and (epoch := _epoch(connection, cells_left)):
+            return Typed("timestamp", _of_epoch(cells_left, epoch), tuple(there), form=epoch)
+        kind: ColumnType = "int" if counts["int"] == total and (whole or not counts["point"]) else "float"
+        return Typed(kind, KINDS[kind].value(cells_left), tuple(there))
+    if total and counts["bool"] == total:
+        return Typed("bool", KINDS["bool"].value(cells_left), tuple(there))
+    if total and counts["iso"] == total:
+        kind = "date" if counts["days"] == total else "timestamp"
+        return Typed(kind, f"cast({KINDS[kind].value(cells_left)} as {_sql_type(kind)})", tuple(there))
+    if total and (form := _form(connection, cells_left, total)):
+        kind = "timestamp" if "%H" in form or "%I" in form else "date"
+        return Typed(kind, f"cast(try_strptime({cells_left}, '{form}') as {_sql_type(kind)})", tuple(there), form=form)
+    if total and not counts["zeros"] and (signs := _signs(connection, cells_left, total)):
+        return Typed("float", KINDS["float"].value(_plain(cells_left, signs)), tuple(there), signs=signs)
+    nulls = tuple(text for text in there if text in NOTHING)
+    return Typed("string", _without(f"cast({name} as varchar)", nulls), nulls)
+
+
+def _of_arrow(connection: duckdb.DuckDBPyConnection, stored: pa.DataType, name: str, *, moment: bool) -> Typed:
+    """Of a column that has a type already, as in Parquet."""
+    if pa.types.is_timestamp(stored):
+        return Typed("timestamp", f"cast({KINDS['timestamp'].value(name)} as timestamp)")
+    if pa.types.is_date(stored):
+        return Typed("date", KINDS["date"].value(name))
+    if pa.types.is_boolean(stored):
+        return Typed("bool", name)
+    if pa.types.is_integer(stored) or pa.types.is_floating(stored) or pa.types.is_decimal(stored):
+        if moment and (epoch := _epoch(connection, name)):
+            return Typed("timestamp", _of_epoch(name, epoch), form=epoch)
+        numbers = _counts(connection, KINDS["float"].value(name), {"all": "cell is not null", "whole": "cell % 1 = 0"})
+        kind: ColumnType = "int" if numbers["all"] == numbers["whole"] and numbers["all"] else "float"
+        return Typed(kind, KINDS[kind].value(name))
+    return Typed("string", f"cast({name} as varchar)")
+
+
+def _counts(connection: duckdb.DuckDBPyConnection, cell: str, fits: Mapping[str, str]) -> dict[str, int]:
+    """How many cells meet each condition."""
+    counted = ", ".join(f"count(*) filter (where {condition})" for condition in fits.values())
+    row = connection.execute(f"select {counted} from (select {cell} as cell from cells)").fetchone()
+    assert row is not None
+    return dict(zip(fits, row, strict=True))
+
+
+def _without(cell: str, nulls: Collection[str]) -> str:
+    """A cell, null where it is empty or stands for no value."""
+    texts = ", ".join(f"'{text}'" for text in ("", *nulls))
+    return f"case when trim({cell}) not in ({texts}) then {cell} end"
+
+
+def _sql_type(kind: ColumnType) -> str:
+    return "timestamp" if kind == "timestamp" else "date"
+
+
+def _epoch(connection: duckdb.DuckDBPyConnection, cell: str) -> str | None:
+    """Which epoch numbers count from, if they do."""
+    for name, second in _EPOCHS.items():
+        within = f"try_cast(cell as double) between {_SINCE * second} and {_UNTIL * second}"
+        counts = _counts(connection, cell, {"all": "cell is not null", "within": within})
+        if counts["all"] and counts["all"] == counts["within"]:
+            return name
+    return None
+
+
+def _of_epoch(cell: str, epoch: str) -> str:
+    micro = 1_000_000 // _EPOCHS[epoch]
+    return f"make_timestamp(cast(round(try_cast({cell} as double) * {micro}) as bigint))"
+
+
+def _form(connection: duckdb.DuckDBPyConnection, cell: str, total: int) -> str | None:
+    """How all times are written: the first form that fits each of them."""
+    forms = [f"{day}{time}" for day in _FORMS for time in _TIMES]
+    some = f"(select {cell} as cell from cells where {cell} is not null limit 50)"
+    fits = ", ".join(f"count(try_strptime(cell, '{form}'))" for form in forms)
+    first = connection.execute(f"select count(*), {fits} from {some}").fetchone()
+    assert first is not None
+    likely = [form for form, count in zip(forms, first[1:], strict=True) if count == first[0]]
+    for form in likely:
+        if _counts(connection, cell, {"fits": f"try_strptime(cell, '{form}') is not null"})["fits"] == total:
+            return form
+    return None
+
+
+def _signs(connection: duckdb.DuckDBPyConnection, cell: str, total: int) -> tuple[str, str | None] | None:
+    """The decimal sign and that between thousands by which all cells are numbers."""
+    for decimal, thousands in _SIGNS:
+        groups = rf"\d{{1,3}}([{thousands}]\d{{3}})+|\d+" if thousands else r"\d+"
+        shape = rf"^[+-]?({groups})([{decimal}]\d+)?$".replace("'", "''")
+        if _counts(connection, cell, {"fits": f"regexp_matches(cell, '{shape}')"})["fits"] == total:
+            return decimal, thousands
+    return None
+
+
+def _plain(cell: str, signs: tuple[str, str | None]) -> str:
+    decimal, thousands = signs
+    if thousands is not None:
+        sign = thousands.replace("'", "''")
+        cell = f"replace({cell}, '{sign}', '')"
+    return cell if decimal == "." else f"replace({cell}, '{decimal}', '.')"

@@ -1,0 +1,94 @@
+"""The page of a trial: its gates, its candidates, and which features helped.
+
+`<reports>/<model>/gates/<key>.html`; a rerun replaces it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from markupsafe import Markup
+
+from evergreen.evaluate import rules
+from evergreen.handovers.train import Evaluated, Gate, SoundTrainingSet
+from evergreen.onboarding.helping import Help
+from evergreen.reports.pages import publish, render, style
+from evergreen.reports.policy import policy
+from evergreen.run import Run
+from evergreen.settings import settings
+
+_BADGES = {"pass": "passed", "fail": "broken", "no evidence": "warnings"}
+
+
+def write(
+    run: Run,
+    data: SoundTrainingSet,
+    evaluated: Evaluated,
+    gates: Sequence[Gate],
+    helps: Sequence[Help],
+    notes: Sequence[str],
+) -> Path:
+    """Write the page, whole or not at all; returns its file.
+
+    Args:
+        notes: what a reader must know beside.
+    """
+    checked, names = list(gates), run.spec.problem.metrics
+    verdict = rules.verdict(checked)
+    baseline = {"family": "baseline", "search": "", "scores": [_number(evaluated.baseline.get(name)) for name in names]}
+    page = render(
+        Path(__file__).with_name("gate_report.html"),
+        model=run.spec.model,
+        key=run.interval.partition,
+        as_of=run.spec.calendar.shown(run.as_of),
+        verdict=verdict,
+        badge=_BADGES[verdict],
+        reason=rules.reason(checked),
+        notes=list(notes),
+        gates=[
+            {
+                "name": gate.name,
+                "observed": _number(gate.observed),
+                "bound": _number(gate.bound),
+                "verdict": gate.verdict,
+                "badge": _BADGES[gate.verdict],
+                "reason": gate.reason,
+            }
+            for gate in checked
+        ],
+        learned=f"{data.learn.rows:,} rows",
+        evaluated=f"{data.evaluate.rows:,} rows",
+        metric=evaluated.metric,
+        metrics=list(names),
+        candidates=[
+            *(
+                {
+                    "family": each.family,
+                    "search": _number(each.search_score),
+                    "scores": [_number(each.scores.get(name)) for name in names],
+                }
+                for each in evaluated.candidates
+            ),
+            baseline,
+        ],
+        helps=[
+            {
+                "feature": each.feature,
+                "of": each.of,
+                "gain": f"{each.gain:+.4g}",
+                "interval": f"{each.low:+.4g} to {each.high:+.4g}",
+                "verdict": each.verdict,
+            }
+            for each in helps
+        ],
+        style=Markup(style()),
+        policy=policy(style=style()),
+    )
+    below = f"{run.spec.model}/gates/{run.interval.partition}.html"
+    publish(below, page)
+    return settings().reports / below
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}".rstrip("0").rstrip(".")

@@ -1,0 +1,104 @@
+"""Which features helped, on learning rows only: the rows that the gates look at are asked nothing more.
+
+On each time fold a model learns from the earlier rows and predicts the later ones, once as they are, and once for each
+feature with its values in another order. What is lost then is what the model had from the feature. Of two features that
+say the same neither seems to help: the model has the other one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from evergreen.families import Parameters
+from evergreen.handovers.train import SoundTrainingSet
+from evergreen.model import families, metrics, rows
+from evergreen.model.rows import Rows
+from evergreen.spec.schema import ModelSpec
+from evergreen.train import rules
+
+_ROWS = 20_000  # of a fold that are predicted anew for each feature
+_RESAMPLES = 300
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Help:
+    """What a feature was worth by the search metric, with its 95 % interval; above 0 it helped."""
+
+    feature: str
+    of: str  # the view that has it, or `request`
+    gain: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        """In words."""
+        return "helps" if self.low > 0 else "hurts" if self.high < 0 else "not to be told from nothing"
+
+
+def helped(spec: ModelSpec, data: SoundTrainingSet, family: str, parameters: Parameters) -> list[Help]:
+    """Every feature, the most helpful first.
+
+    Args:
+        family: whose fits are asked, with `parameters`.
+    """
+    learn = rows.read(spec, data, "learn")
+    views = {name: view for view, declared in spec.features.items() for name in declared.features}
+    folds = list(_folds(spec, learn))
+    if not folds:
+        return []
+    labels = np.concatenate([learn.labels[later] for _, later in folds])
+    alike = spec.asking.alike(learn.frame).to_numpy(object)
+    entities = np.concatenate([alike[later] for _, later in folds])
+    predicted: dict[str | None, list[Floats]] = {name: [] for name in (None, *spec.feature_types)}
+    random = np.random.default_rng(spec.search.seed)
+    with threadpool_limits(1):
+        for earlier, later in folds:
+            fitted = families.build(
+                family, parameters, spec.feature_types, spec.search.seed, label=spec.problem.kind
+            ).fit(learn.inputs.iloc[earlier], learn.labels[earlier])
+            scored = learn.inputs.iloc[later]
+            predicted[None].append(rows.predict(fitted, scored))
+            for name in spec.feature_types:
+                other = scored.assign(**{name: scored[name].to_numpy()[random.permutation(len(scored))]})
+                predicted[name].append(rows.predict(fitted, other))
+    metric = metrics.metric(spec.problem, spec.search.metric)
+    whole = {name: np.concatenate(each) for name, each in predicted.items()}
+    helps = []
+    for name in spec.feature_types:
+        compared = metric.compare(
+            labels, whole[None], whole[name], entities, seed=spec.search.seed, resamples=_RESAMPLES
+        )
+        helps.append(Help(name, views.get(name, "request"), compared.gain, compared.low, compared.high))
+    return sorted(helps, key=lambda each: -each.gain)
+
+
+def by_view(helps: list[Help]) -> Mapping[str, list[Help]]:
+    """The features of each view, and of the request."""
+    views: dict[str, list[Help]] = {}
+    for each in helps:
+        views.setdefault(each.of, []).append(each)
+    return views
+
+
+def _folds(spec: ModelSpec, learn: Rows) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+    """Positions of the rows to learn from and to predict, of the folds in which labels differ; bounded."""
+    from evergreen.spec.columns import EVENT
+
+    moments, random = learn.frame[EVENT], np.random.default_rng(spec.search.seed)
+    for fold in rules.folds(learn.cutoffs, spec.asking.known_before, spec.split.folds):
+        earlier = np.flatnonzero(moments <= fold.learn_to)
+        later = np.flatnonzero(moments.between(fold.score_from, fold.score_to))
+        parts = [
+            np.sort(random.choice(part, most, replace=False)) if len(part) > most else part
+            for part, most in ((earlier, rules.FOLD_ROWS), (later, _ROWS))
+        ]
+        if not any(spec.problem.lacking(np.unique(learn.labels[part]).tolist()) for part in parts):
+            yield parts[0], parts[1]

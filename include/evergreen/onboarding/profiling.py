@@ -1,0 +1,253 @@
+"""What a file holds, measured with DuckDB: types, times, what names a row, the label, what tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import duckdb
+import pandas as pd
+
+from evergreen.calendar import Length
+from evergreen.onboarding import columns as cells_of
+from evergreen.onboarding import leaks, naming, outcome
+from evergreen.onboarding.columns import Typed
+from evergreen.onboarding.outcome import Choices, unclear
+from evergreen.onboarding.reading import Cells
+from evergreen.onboarding.rules import Column, Label, Profile, Rhythm
+from evergreen.quoting import shown
+from evergreen.spec.mistakes import nearest
+
+_FEW = 200  # different texts that are kept
+_QUANTILES = (0.5, 0.9, 0.99, 1.0)
+
+
+def profile(file: Path, choices: Choices, cells: Cells) -> Profile:
+    """Measure a file.
+
+    Args:
+        cells: what was read of it.
+
+    Raises:
+        LabelUnclear: the label, or a column that was named, is not in it.
+    """
+    names = naming.names_of(cells.table.column_names)
+    time, key, label_time = (
+        _chosen(file, option, stated, names)
+        for option, stated in (
+            ("--time", choices.time),
+            ("--key", choices.key),
+            ("--label-time", choices.label_time),
+        )
+    )
+    with duckdb.connect(config={"threads": 2, "enable_external_access": False}) as connection:
+        connection.execute("set timezone = 'UTC'")
+        connection.register("cells", cells.table)
+        typed = {
+            raw: cells_of.typed(
+                connection, cells.table, raw, moment=names[raw] in (time, label_time), whole=names[raw] == key
+            )
+            for raw in names
+        }
+        time = time or _time(typed, names, but=label_time)
+        _moments(file, typed, names, {"--time": time, "--label-time": label_time})
+        values = ", ".join(f"{each.value} as {names[raw]}" for raw, each in typed.items())
+        connection.execute(f"create temp table rows as select {values} from cells")
+        if time is not None:
+            connection.execute(f"alter table rows alter {time} type timestamp")
+        columns = {names[raw]: _column(connection, names[raw], raw, each) for raw, each in typed.items()}
+        return _measured(connection, file, choices, columns, _declared(cells.declared, typed), time, key, label_time)
+
+
+def _measured(
+    connection: duckdb.DuckDBPyConnection,
+    file: Path,
+    choices: Choices,
+    columns: Mapping[str, Column],
+    declared: Mapping[str, object],
+    time: str | None,
+    key: str | None,
+    label_time: str | None,
+) -> Profile:
+    rows = next(iter(columns.values())).rows
+    first, last = _one(connection, f"min({time}), max({time})") if time else (None, None)
+    key = key or _key(columns, rows, time, choices)
+    identity, distinct = _identity(connection, columns, rows, [each for each in (key, time) if each])
+    measured = Profile(
+        table=_table(file),
+        file=file.name,
+        declared=declared,
+        rows=rows,
+        columns=tuple(columns.values()),
+        label=Label("label", choices.label, "", (), False, "numeric"),
+        time=time,
+        first=first,
+        last=last,
+        rhythms=_rhythms(connection, time, key) if time and first else {},
+        key=key,
+        key_repeats=key is not None and columns[key].distinct < rows - columns[key].nulls,
+        identity=identity,
+        repeated=rows - distinct,
+        known_later={},
+    )
+    label = outcome.label(connection, file, measured, choices, {each.raw: each.name for each in columns.values()})
+    if label_time is not None and time is not None:
+        hours = f"date_diff('minute', {time}, {label_time}) / 60.0"
+        of_each = ", ".join(f"quantile_cont({hours}, {quantile})" for quantile in _QUANTILES)
+        delays = _one(connection, of_each)
+        label = replace(label, delays=dict(zip(_QUANTILES, (max(0.0, each or 0.0) for each in delays), strict=True)))
+    measured = replace(measured, label=label)
+    later = {} if label.aggregate else dict(_known_later(connection, measured, label_time))
+    return replace(measured, known_later=later)
+
+
+def _chosen(file: Path, option: str, stated: str | None, names: Mapping[str, str]) -> str | None:
+    """Our name of a column that an option names as the file does, or as we do."""
+    if stated is None:
+        return None
+    raw = next((each for each in names if each == stated), None) or next(
+        (each for each in names if each.lower() == stated.lower() or names[each] == stated), None
+    )
+    if raw is None:
+        raise unclear(
+            file, f"no column {shown(stated)}", names, f"{option} COLUMN: {nearest(stated, names, 'name one')}"
+        )
+    return names[raw]
+
+
+def _time(typed: Mapping[str, Typed], names: Mapping[str, str], but: str | None) -> str | None:
+    """The column that says when a row happened: the first of moments, or else of days."""
+    for kind in ("timestamp", "date"):
+        for raw, each in typed.items():
+            if each.kind == kind and names[raw] != but:
+                return names[raw]
+    return None
+
+
+def _moments(
+    file: Path, typed: Mapping[str, Typed], names: Mapping[str, str], wanted: Mapping[str, str | None]
+) -> None:
+    by_name = {names[raw]: each for raw, each in typed.items()}
+    for option, name in wanted.items():
+        if name is not None and by_name[name].kind not in ("timestamp", "date"):
+            found = f"{name} holds no times that are understood: a {by_name[name].kind}"
+            raise unclear(file, found, names, f"name a column of times: {option} COLUMN")
+
+
+def _column(connection: duckdb.DuckDBPyConnection, name: str, raw: str, typed: Typed) -> Column:
+    rows, there, distinct = _one(connection, f"count(*), count({name}), count(distinct {name})")
+    low = high = None
+    if typed.kind in ("int", "float"):
+        low, high = _one(connection, f"min({name})::double, max({name})::double")
+    values: tuple[str, ...] = ()
+    if typed.kind == "string" and distinct <= _FEW:
+        counted = connection.execute(
+            f"select {name} from rows where {name} is not null group by 1 order by count(*) desc, 1"
+        )
+        values = tuple(value for (value,) in counted.fetchall())
+    return Column(name, raw, typed.kind, rows, rows - there, distinct, values, low, high, typed.form)
+
+
+def _declared(declared: Mapping[str, object], typed: Mapping[str, Typed]) -> dict[str, object]:
+    """The keys of the source, with those that its cells ask for."""
+    keys = dict(declared)
+    if nulls := sorted({text for each in typed.values() for text in each.nulls}):
+        keys["nulls"] = nulls
+    if signs := next((each.signs for each in typed.values() if each.signs), None):
+        keys |= {} if signs[0] == "." else {"decimal": signs[0]}
+        keys |= {} if signs[1] is None else {"thousands": signs[1]}
+    return keys
+
+
+def _key(columns: Mapping[str, Column], rows: int, time: str | None, choices: Choices) -> str | None:
+    """A column that names the rows: it has a value of its own in each, and the name or the form of one that does."""
+    for column in columns.values():
+        if column.distinct != rows or column.name == time or column.raw == choices.label:
+            continue
+        named = naming.named_as_key(column.name)
+        if column.kind == "string" or (column.kind == "int" and named):
+            return column.name
+    return None
+
+
+def _identity(
+    connection: duckdb.DuckDBPyConnection, columns: Mapping[str, Column], rows: int, first: Sequence[str]
+) -> tuple[tuple[str, ...], int]:
+    """Columns that together tell the rows apart as well as all do, and how many different rows there are."""
+    for name in first:
+        if columns[name].distinct == rows:
+            return (name,), rows
+
+    def different(names: Sequence[str]) -> int:
+        return int(
+            connection.execute(f"select count(*) from (select distinct {', '.join(names)} from rows)").fetchall()[0][0]
+        )
+
+    most = different(list(columns))
+    chosen = list(dict.fromkeys(first))
+    others = sorted((name for name in columns if name not in chosen), key=lambda name: -columns[name].distinct)
+    while others and (not chosen or different(chosen) < most):
+        chosen.append(others.pop(0))
+    return tuple(chosen), most
+
+
+def _rhythms(connection: duckdb.DuckDBPyConnection, time: str, key: str | None) -> dict[Length, Rhythm]:
+    rhythms: dict[Length, Rhythm] = {}
+    keys = "0" if key is None else f"count(distinct {key})"
+    for every in get_args(Length):
+        spanned, filled, middle, most, of_keys = connection.execute(
+            f"select date_diff('{every}', min(starts), max(starts)) + 1, count(*), median(n), max(n), median(k) from"
+            f" (select date_trunc('{every}', {time}) as starts, count(*) as n, {keys} as k from rows"
+            f" where {time} is not null group by 1)"
+        ).fetchall()[0]
+        rhythms[every] = Rhythm(int(spanned), int(filled), float(middle), int(most), float(of_keys))
+    return rhythms
+
+
+def _table(file: Path) -> str:
+    stem = file.name.split(".")[0]
+    name = naming.name_of(stem, "rows")
+    return f"{name}_rows" if len(name) < 3 else name
+
+
+def _known_later(
+    connection: duckdb.DuckDBPyConnection, measured: Profile, label_time: str | None
+) -> Iterator[tuple[str, str]]:
+    label, time, key = measured.label, measured.time, measured.key
+    others = {
+        column.name: column for column in measured.columns if column.name not in (time, key, label_time, *label.columns)
+    }
+    for name in label.columns:
+        if name != time:
+            yield name, "the label is made of it"
+    if label_time is not None and label_time not in label.columns:
+        yield label_time, "it says when the outcome was known"
+    seen = set()
+    for name, why in leaks.by_name(label, others):
+        seen.add(name)
+        yield name, why
+    for name, column in others.items():
+        if time is not None and column.kind in ("timestamp", "date") and name not in seen:
+            later = _one(connection, f"avg(cast({name} > {time} as integer)) filter ({name} is not null)")[0]
+            if later is not None and later > 0.5:
+                seen.add(name)
+                yield name, "it lies after the row's own time"
+    numbers_and_texts = [
+        n for n, column in others.items() if n not in seen and column.kind not in ("timestamp", "date")
+    ]
+    if numbers_and_texts:
+        frame = connection.execute(
+            f"select {', '.join(numbers_and_texts)}, {label.sql} as the_label_itself from rows"
+        ).df()
+        frame = frame[frame["the_label_itself"].notna()].reset_index(drop=True)
+        value = frame.pop("the_label_itself")
+        coded = pd.Series(pd.factorize(value)[0]) if label.type == "multiclass" else value.astype("float64")
+        yield from leaks.by_value(frame, coded, label.type)
+
+
+def _one(connection: duckdb.DuckDBPyConnection, values: str) -> tuple:
+    row = connection.execute(f"select {values} from rows").fetchone()
+    assert row is not None
+    return tuple(row)

@@ -1,0 +1,170 @@
+"""A file as it lies, as cells under the names that it gives them, and how it would have to be declared."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from evergreen.errors import PermanentError
+from evergreen.ingest import limits
+from evergreen.quoting import listed, shown
+
+_GZIP = b"\x1f\x8b"
+_DELIMITERS = (",", ";", "\t", "|")
+_LOOKED_AT = 200  # lines, by which the delimiter is chosen
+_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8"}
+
+
+class FileUnusable(PermanentError):
+    """A file that no model can be made of as it is."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The rows of a file.
+
+    Attributes:
+        table: its columns by its own names: text, or the types that Parquet gives them.
+        declared: keys of a source that read it so: `format`, `delimiter`, `encoding`, `trailing_delimiter`.
+    """
+
+    table: pa.Table
+    declared: Mapping[str, object] = field(default_factory=dict)
+
+
+def read(file: Path) -> Cells:
+    """The cells of a CSV, JSON Lines or Parquet file, the first two maybe as gzip.
+
+    Raises:
+        FileUnusable: it is not there, empty, or none of these.
+    """
+    try:
+        content = file.read_bytes()
+        packed = content.startswith(_GZIP)
+        if packed:
+            content = gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise unusable(file, f"{type(error).__name__}: {error}", "a file that can be read") from error
+    if len(content) > limits.batch():
+        raise unusable(file, f"{len(content):,} bytes", f"at most {limits.batch():,} (EVERGREEN_LARGEST_BATCH_MB)")
+    if content.startswith(b"PAR1"):
+        return _parquet(file)
+    stated: dict[str, object] = {}
+    if packed != file.name.endswith(".gz"):
+        stated["compression"] = "gzip" if packed else "none"
+    encoding = _encoding(content)
+    text = content.decode(encoding).removeprefix("\ufeff").lstrip("\r\n")
+    if not text.strip():
+        raise unusable(file, "an empty file", "rows")
+    if encoding != "utf-8":
+        stated["encoding"] = encoding
+    if text.lstrip().startswith("{"):
+        return _jsonl(file, text, stated)
+    return _csv(file, text, stated)
+
+
+def unusable(file: Path, found: str, expected: str, next_step: str = "name another file: --from FILE") -> FileUnusable:
+    """The error that says what is wrong with the file."""
+    return FileUnusable(f"reading {shown(str(file), 200)}", found=found, expected=expected, next_step=next_step)
+
+
+def _encoding(content: bytes) -> str:
+    for mark, name in _MARKS.items():
+        if content.startswith(mark):
+            return name
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
+
+
+def _parquet(file: Path) -> Cells:
+    try:
+        table = pyarrow.parquet.ParquetFile(file).read()
+    except (pa.ArrowException, OSError) as error:
+        raise unusable(file, f"Parquet that cannot be read: {error}", "a whole Parquet file") from error
+    return Cells(_named(file, table), {"format": "parquet"})
+
+
+def _jsonl(file: Path, text: str, stated: Mapping[str, object]) -> Cells:
+    names: dict[str, None] = {}
+    rows = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise unusable(file, f"line {number} is no JSON: {shown(line)}", "one JSON object a line") from error
+        if not isinstance(row, dict):
+            raise unusable(file, f"line {number} is no object: {shown(line)}", "one JSON object a line")
+        names.update(dict.fromkeys(row))
+        rows.append({name: _text(value) for name, value in row.items()})
+    table = pa.table({name: pa.array([row.get(name) for row in rows], pa.string()) for name in names})
+    return Cells(_named(file, table), {"format": "jsonl", **stated})
+
+
+def _text(value: object) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _csv(file: Path, text: str, stated: Mapping[str, object]) -> Cells:
+    if text[:4].lower() == "sep=":  # Excel's; ingestion passes over it
+        text = text.partition("\n")[2]
+    head = text.splitlines(keepends=True)[:_LOOKED_AT]
+    delimiter = max(_DELIMITERS, key=lambda each: _width(head, each))
+    names = next(csv.reader(head, delimiter=delimiter))
+    declared = dict(stated) | ({} if delimiter == "," else {"delimiter": delimiter})
+    widths = {len(row) for row in csv.reader(head, delimiter=delimiter)}
+    if widths == {len(names)} and names[-1] == "" and len(names) > 1:  # all lines, the header too
+        text = "\n".join(line.rstrip("\r").removesuffix(delimiter) for line in text.split("\n"))
+        names, declared["trailing_delimiter"] = names[:-1], True
+    elif widths == {len(names), len(names) + 1}:
+        first, *others = text.split("\n")
+        text = "\n".join([first, *(line.rstrip("\r").removesuffix(delimiter) for line in others)])
+        declared["trailing_delimiter"] = True
+    try:
+        table = pyarrow.csv.read_csv(
+            pa.BufferReader(text.encode()),
+            read_options=pyarrow.csv.ReadOptions(block_size=limits.ROW),
+            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()),
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=True,
+                null_values=[""],
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        raise unusable(
+            file, f"lines that are not like the header: {error}", f"{len(names)} cells a line, as its header has"
+        ) from error
+    return Cells(_named(file, table), {"format": "csv", **declared})
+
+
+def _width(lines: list[str], delimiter: str) -> tuple[int, int]:
+    """How well a delimiter explains some lines: how many are as wide as the header, and how wide that is."""
+    rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
+    width = len(rows[0]) if rows else 0
+    return (sum(len(row) in (width, width + 1) for row in rows) if width > 1 else 0, width)
+
+
+def _named(file: Path, table: pa.Table) -> pa.Table:
+    """The table, if every column has a name of its own."""
+    twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
+    if twice or any(not name.strip() for name in table.column_names):
+        found = f"columns of one name: {listed(twice)}" if twice else "a column without a name"
+        raise unusable(file, found, "a header that names every column once", "correct the header line")
+    if not table.num_rows:
+        raise unusable(file, "no rows", "rows to learn from")
+    return table

@@ -1,0 +1,187 @@
+"""The first fit: a model's own queries over its sample, in this process, without lake, store or server.
+
+What is learned from and what evaluates is split as a training's `build` does it. Contracts are not asked, and nothing
+is searched: the library's defaults say whether there is anything to learn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from threadpoolctl import threadpool_limits
+
+from evergreen.errors import EvidenceMissing
+from evergreen.files import work_folder
+from evergreen.ingest import parse
+from evergreen.ingest.landing import Part
+from evergreen.interval import Interval
+from evergreen.lake.schema import UNPARSED
+from evergreen.model import families, metrics, rows
+from evergreen.settings import settings
+from evergreen.spec import files
+from evergreen.spec.asking import OnRequest
+from evergreen.spec.columns import EVENT, KNOWN_AT
+from evergreen.spec.families import defaults, space
+from evergreen.spec.problem import MetricName
+from evergreen.spec.query import Room
+from evergreen.spec.runner import Query, opened, schema
+from evergreen.spec.schema import ModelSpec
+from evergreen.train import rules
+
+FAMILY = "gradient_boosting"
+_MOST = 50_000  # rows to learn from
+_SECONDS = 300  # a query may take
+
+
+@dataclass(frozen=True)
+class FirstFit:
+    """What the library's defaults come to on the later rows."""
+
+    metric: MetricName
+    score: float
+    baseline: float
+    learned: int
+    evaluated: int
+
+    def __str__(self) -> str:
+        return (
+            f"{FAMILY} with its defaults, on {self.evaluated:,} rows that it did not learn from: {self.metric}"
+            f" {self.score:.4g} (guessing: {self.baseline:.4g}; {self.learned:,} rows learned from)"
+        )
+
+
+def first_fit(spec: ModelSpec, batches: Sequence[Part]) -> FirstFit:
+    """Fit a model of one source once.
+
+    Args:
+        batches: all of the source.
+
+    Raises:
+        EvidenceMissing: the rows to learn from, or those to evaluate on, lack labels that differ.
+    """
+    last = spec.last_interval
+    assert last is not None
+    split = rules.split(last.end, spec)
+    joined = _joined(spec, _raw(spec, batches), split)
+    moments = joined[EVENT], joined[KNOWN_AT]
+    learn, later = joined[split.learns(*moments)], joined[split.evaluates(*moments)]
+    if len(learn) > _MOST:
+        learn = learn.sample(_MOST, random_state=spec.search.seed)
+    labels, outcomes = (spec.problem.labels(part[spec.label.name]) for part in (learn, later))
+    for part, use in ((labels, "to learn from"), (outcomes, "to evaluate on")):
+        if lacks := spec.problem.lacking(np.unique(part).tolist()):
+            raise EvidenceMissing(
+                f"fitting {spec.model} once",
+                found=f"{lacks} among the {len(part):,} rows {use}",
+                expected="labels that differ",
+                next_step="look at label.sql and split in its folder, or take a longer sample",
+            )
+    pipeline = families.build(
+        FAMILY, defaults(space(FAMILY, {})), spec.feature_types, spec.search.seed, label=spec.problem.kind
+    )
+    with threadpool_limits(1):
+        pipeline.fit(rows.inputs(spec.feature_types, learn), labels)
+        predicted = rows.predict(pipeline, rows.inputs(spec.feature_types, later))
+    metric = metrics.metric(spec.problem, spec.search.metric)
+    guessed = spec.problem.baseline(labels, len(outcomes))
+    return FirstFit(
+        metric.name, metric.value(outcomes, predicted), metric.value(outcomes, guessed), len(learn), len(later)
+    )
+
+
+def _raw(spec: ModelSpec, batches: Sequence[Part]) -> pa.Table:
+    """The rows that can be read, as queries see them."""
+    (source,) = spec.sources.values()
+    table = parse.parse(batches, source)
+    table = table.filter(pc.is_null(table[UNPARSED.name]))
+    known = table[source.event_time]
+    columns = [table[name] for name in source.columns]
+    return pa.table([*columns, known], [*source.columns, KNOWN_AT]).cast(schema(source))
+
+
+def _joined(spec: ModelSpec, raw: pa.Table, split: rules.Split) -> pd.DataFrame:
+    """Every prediction of the split's time: keys, moment, features, label, and when that was known."""
+    calendar = spec.calendar
+    first, last = split.cutoffs
+    spanned = calendar.touching(first, last)
+    asking = spec.asking
+    if isinstance(asking, OnRequest):
+        start, end = spanned[0].start, spanned[-1].end
+        horizon_end = calendar.later(end, spec.label.horizon)
+        asked = _ran(
+            raw, Query.of_requests(asking), calendar.earlier(start, asking.look_back), end, start=start, end=end
+        )
+        outcome = _ran(raw, Query.of_label(spec), start, horizon_end, cutoff=end, horizon_end=horizon_end)
+        frame = asked.merge(outcome, on=spec.entity.key)
+        ends = {each: _known(spec, each) for each in spanned}
+        starts = pd.DatetimeIndex([each.start for each in spanned])
+        at = starts.searchsorted(frame[EVENT], side="right") - 1
+        frame[KNOWN_AT] = pd.DatetimeIndex([*ends.values()])[at]
+    else:
+        frame = pd.concat([_of_cutoff(spec, raw, interval) for interval in spanned], ignore_index=True)
+    frame[EVENT] = frame[EVENT].astype("datetime64[us, UTC]")
+    for name in spec.features:
+        frame = _with_view(spec, raw, name, frame, [calendar.before(spanned[0]), *spanned])
+    return frame
+
+
+def _of_cutoff(spec: ModelSpec, raw: pa.Table, interval: Interval) -> pd.DataFrame:
+    cutoff = interval.end
+    horizon_end = spec.calendar.later(cutoff, spec.label.horizon)
+    rows_of = _ran(raw, Query.of_label(spec), interval.start, horizon_end, cutoff=cutoff, horizon_end=horizon_end)
+    return rows_of.assign(**{EVENT: cutoff, KNOWN_AT: _known(spec, interval)})
+
+
+def _known(spec: ModelSpec, interval: Interval) -> datetime:
+    """When the labels of an interval are known."""
+    return spec.calendar.complete(spec.calendar.later(interval.end, spec.label.horizon))
+
+
+def _with_view(
+    spec: ModelSpec, raw: pa.Table, view: str, frame: pd.DataFrame, intervals: list[Interval]
+) -> pd.DataFrame:
+    """The rows with a view's features, as they were at the newest end of an interval until each row's moment."""
+    data, look_back = spec.data_of(view), spec.features[view].look_back
+    query, key = Query.of_view(data, view), data.entity_of(view).key
+    computed = [
+        _ran(raw, query, spec.calendar.earlier(each.end, look_back), each.end, as_of=each.end).assign(_at=each.end)
+        for each in intervals
+    ]
+    features = pd.concat([each for each in computed if len(each)] or computed[:1], ignore_index=True)
+    features["_at"] = features["_at"].astype("datetime64[us, UTC]")
+    features[key] = features[key].astype(frame[key].dtype)
+    features, ordered = features.sort_values("_at"), frame.sort_values(EVENT)
+    nameless = ordered[key].isna()
+    named = pd.merge_asof(ordered[~nameless], features, left_on=EVENT, right_on="_at", by=key)
+    joined: pd.DataFrame = pd.concat([named, ordered[nameless]], ignore_index=True) if nameless.any() else named
+    return joined.drop(columns="_at")
+
+
+def _ran(raw: pa.Table, query: Query, begin: datetime, stop: datetime, **moments: datetime) -> pd.DataFrame:
+    """What a query returns over the rows of a span."""
+    (source,) = query.sources
+    time = query.spec.sources[source].event_time
+
+    def rows_of(_: str) -> Iterator[pa.Table]:
+        within = pc.and_(
+            pc.greater_equal(raw[time], _scalar(begin, raw[time].type)),
+            pc.less(raw[time], _scalar(stop, raw[time].type)),
+        )
+        yield raw.filter(within)
+
+    with work_folder() as folder:
+        room = Room(settings().query_memory, folder)
+        with opened(query, rows_of, begin, stop, stop, room) as tables:
+            result = tables.run(files.query(query.spec, query.file), moments, seconds=_SECONDS)
+    frame: pd.DataFrame = result.to_pandas()
+    return frame
+
+
+def _scalar(moment: datetime, kind: pa.DataType) -> pa.Scalar:
+    return pa.scalar(moment.astimezone(UTC).replace(tzinfo=None), kind)

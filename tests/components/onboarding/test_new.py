@@ -1,0 +1,246 @@
+"""`evergreen new`: whatever the file, the folder is valid and reads it, and one fit says what is in it."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+import pytest
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import settings as property_settings
+from hypothesis import strategies as st
+
+from evergreen import cli
+from evergreen.ingest import parse
+from evergreen.ingest.landing import Part
+from evergreen.ingest.origin import Origin
+from evergreen.lake.schema import UNPARSED
+from evergreen.onboarding import beginning, profiling, proposing, reading, sample
+from evergreen.onboarding.outcome import Choices, LabelUnclear
+from evergreen.onboarding.reading import FileUnusable
+from evergreen.onboarding.rules import Draft
+from evergreen.settings import Settings, settings
+
+ROWS = 400
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("EVERGREEN_MODELS", str(tmp_path / "models"))
+    settings.cache_clear()
+    (tmp_path / "models").mkdir()
+    yield settings()
+    settings.cache_clear()
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A file that somebody may have."""
+
+    seed: int
+    times: str
+    key: str
+    label: str
+    form: str
+    gaps: str
+
+    def frame(self) -> tuple[pd.DataFrame, Choices]:
+        random = np.random.default_rng(self.seed)
+        when = pd.to_datetime(datetime(2024, 3, 1) + timedelta(minutes=7)) + pd.to_timedelta(
+            np.sort(random.integers(0, 40 * 24 * 60, ROWS)), unit="min"
+        )
+        size = random.normal(20, 5, ROWS).round(2)
+        frame = pd.DataFrame(
+            {
+                "Item No": [f"A-{number:05}" for number in range(ROWS)],
+                "Kind Of Thing": random.choice(["north", "south", "Öst"], ROWS),
+                "size": size,
+                "N": random.integers(0, 9, ROWS),
+                "remark": [f"it is number {random.integers(1_000_000)}" for _ in range(ROWS)],
+            }
+        )
+        if self.key == "int":
+            frame["Item No"] = range(1_000, 1_000 + ROWS)
+        elif self.key == "repeated":
+            frame["Item No"] = [f"A-{number:02}" for number in random.integers(0, 20, ROWS)]
+        elif self.key == "none":
+            frame = frame.drop(columns="Item No")
+        written = {
+            "iso": when.strftime("%Y-%m-%d %H:%M:%S"),
+            "days": when.strftime("%Y-%m-%d"),
+            "german": when.strftime("%d.%m.%Y %H:%M"),
+            "epoch": (when.astype("int64") // 1_000_000_000).astype("int64"),
+        }
+        if self.times != "none":
+            frame["Seen At"] = written[self.times]
+        chance = 1 / (1 + np.exp((20 - size) / 2))
+        yes = random.random(ROWS) < chance
+        frame["Out Come"] = {
+            "yes": np.where(yes, "Yes", "No"),
+            "zero": yes.astype(int),
+            "number": (size * 3 + random.normal(0, 1, ROWS)).round(3),
+            "classes": np.select([size < 18, size < 22], ["<=low", "mid"], "high"),
+            "sum": size.round(1),
+        }[self.label]
+        if self.gaps != "none":
+            text = frame["size"].map("{:.2f}".format)
+            frame["size"] = text.where(random.random(ROWS) > 0.1, {"marker": "?", "blank": " "}[self.gaps])
+        key = "Item No" if self.key in ("repeated", "int") else None
+        time = "Seen At" if self.times == "epoch" else None
+        return frame, Choices('sum("Out Come")' if self.label == "sum" else "Out Come", time=time, key=key)
+
+    def write(self, folder: Path) -> tuple[Path, Choices]:
+        frame, choices = self.frame()
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (
+            folder
+            / {
+                "csv": "My {File}: *.csv",
+                "semicolons": "data.csv",
+                "gzip": "data.packed",
+                "lines": "data.jsonl",
+                "parquet": "data.parquet",
+            }[self.form]
+        )
+        if self.form == "parquet":
+            frame.to_parquet(file)
+        elif self.form == "lines":
+            file.write_text(frame.to_json(orient="records", lines=True, force_ascii=False))
+        else:
+            text = frame.to_csv(index=False, sep=";" if self.form == "semicolons" else ",").encode()
+            file.write_bytes(gzip.compress(text) if self.form == "gzip" else text)
+        return file, choices
+
+
+def shapes() -> st.SearchStrategy[Shape]:
+    def possible(shape: Shape) -> bool:
+        return (shape.times != "none" and (shape.label != "sum")) or (shape.key == "repeated" and shape.times != "none")
+
+    return st.builds(
+        Shape,
+        st.integers(0, 1_000),
+        st.sampled_from(["iso", "days", "german", "epoch", "none"]),
+        st.sampled_from(["text", "int", "repeated", "none"]),
+        st.sampled_from(["yes", "zero", "number", "classes", "sum"]),
+        st.sampled_from(["csv", "semicolons", "gzip", "lines", "parquet"]),
+        st.sampled_from(["none", "marker", "blank"]),
+    ).filter(possible)
+
+
+@given(shape=shapes())
+@property_settings(
+    max_examples=15, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_what_is_written_is_valid_and_reads_every_row(
+    here: Settings, tmp_path_factory: pytest.TempPathFactory, shape: Shape
+) -> None:
+    folder = tmp_path_factory.mktemp("shape")
+    file, choices = shape.write(folder)
+    name = f"m{folder.name.replace('-', '_')}"
+    begun = beginning.begin(here, name, file, choices, "evergreen new")  # which checks every query and contract
+    landed = Path(here.landing) / name
+    if shape.times != "none":
+        (copy,) = landed.iterdir()
+        assert copy.read_bytes() == file.read_bytes(), "the file is taken as it is"
+    (source,) = begun.spec.sources.values()
+    rows = parse.parse([Part(Origin(name, str(each)), each.read_bytes()) for each in sorted(landed.iterdir())], source)
+    assert rows.num_rows == ROWS
+    assert rows[UNPARSED.name].null_count == ROWS, pc.drop_null(rows[UNPARSED.name])[0]
+    assert not any(rows[column].null_count == ROWS for column in source.columns)
+    assert begun.draft.style == expected_style(shape)
+
+
+def expected_style(shape: Shape) -> str:
+    if shape.times == "none":
+        return "batch"
+    return "interval" if shape.label == "sum" else "request"
+
+
+def drafted(tmp_path: Path, frame: pd.DataFrame, label: str, **stated: str) -> Draft:
+    file = tmp_path / "rows.csv"
+    frame.to_csv(file, index=False)
+    choices = Choices(label, **stated)  # type: ignore[arg-type]
+    return proposing.draft("it", profiling.profile(file, choices, reading.read(file)))
+
+
+def visits(rows: int = 3_000) -> pd.DataFrame:
+    """Visits that end in an order or not; the outcome is known days later."""
+    random = np.random.default_rng(7)
+    at = pd.Timestamp("2025-01-01") + pd.to_timedelta(np.sort(random.integers(0, 60 * 24 * 60, rows)), unit="min")
+    pages, shop = random.integers(1, 20, rows), random.choice(list("abcde"), rows)
+    chance = 1 / (1 + np.exp(-(pages - 10) / 2 - (shop == "a") * 2))
+    ordered = random.random(rows) < chance
+    return pd.DataFrame(
+        {
+            "visit": [f"v{number}" for number in range(rows)],
+            "at": at,
+            "pages": pages,
+            "shop": shop,
+            "ordered": ordered.astype(int),
+            "decided": at + pd.to_timedelta(random.integers(0, 5 * 24, rows), unit="h"),
+            "invoice": np.where(ordered, [f"i{number}" for number in range(rows)], None),
+            "paid": np.where(ordered, pages * 10.0, 0.0),
+            "ordered_items": np.where(ordered, 2, 0),
+        }
+    )
+
+
+def test_what_tells_the_outcome_is_left_out_and_nothing_else(tmp_path: Path) -> None:
+    draft = drafted(tmp_path, visits(), "ordered", label_time="decided")
+    assert set(draft.left_out) == {"ordered", "decided", "invoice", "paid", "ordered_items"}
+    assert set(draft.inputs) == {"pages", "shop", "asked_weekday", "asked_hour"}
+    assert draft.horizon == timedelta(days=5), "99 of 100 outcomes are known by then"
+
+
+def test_a_label_of_many_rows_needs_whose_and_when(tmp_path: Path) -> None:
+    with pytest.raises(LabelUnclear, match="nothing says whose"):
+        drafted(tmp_path, visits().drop(columns="visit"), "sum(pages)")
+    with pytest.raises(LabelUnclear, match="no column 'orderd'"):
+        drafted(tmp_path, visits(), "orderd")
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n", b"a,a\n1,2\n", b"\x1f\x8bnot gzip at all"])
+def test_a_file_that_nothing_can_be_made_of_says_why(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "it.csv"
+    file.write_bytes(content)
+    with pytest.raises(FileUnusable):
+        reading.read(file)
+
+
+def test_the_command_writes_fits_and_says_what_comes_next(
+    here: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "visits.csv"
+    visits().to_csv(file, index=False)
+    command = ["new", "shop_visits", "--from", str(file), "--label", "ordered", "--label-time", "decided"]
+    assert cli.main(command) == 0
+    said = capsys.readouterr().out
+    assert "left out: paid" in said and "First fit: gradient_boosting" in said and "evergreen try shop_visits" in said
+    area = float(said.partition("roc_auc ")[2].split()[0])
+    assert 0.75 < area < 0.98, "it learns from pages and shop, and not from what tells the outcome"
+    assert cli.main(command) == 1, "a folder that is there is nobody's to overwrite"
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_the_first_fit_is_that_of_scikit_learn_on_the_same_rows(here: Settings, tmp_path: Path) -> None:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.metrics import roc_auc_score
+
+    file, frame = tmp_path / "visits.csv", visits()
+    frame.to_csv(file, index=False)
+    begun = beginning.begin(here, "visits", file, Choices("ordered", label_time="decided"), "evergreen new")
+    fitted = sample.first_fit(begun.spec, begun.batches)
+    later = frame.sort_values("at").tail(fitted.evaluated + 400).head(fitted.evaluated)
+    learn = frame[frame["at"] < later["at"].min() - timedelta(days=5)].tail(fitted.learned)
+    inputs = ["pages", "shop"]
+    coded = {part: pd.get_dummies(rows[inputs]).astype(float) for part, rows in (("learn", learn), ("later", later))}
+    plain = HistGradientBoostingClassifier(random_state=0).fit(coded["learn"], learn["ordered"])
+    area = roc_auc_score(later["ordered"], plain.predict_proba(coded["later"])[:, 1])
+    assert fitted.score > area - 0.05

@@ -1,0 +1,67 @@
+"""`evergreen try`: from a file to a page with the gates, on real servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from evergreen import cli
+from evergreen.settings import Settings, settings
+from tests.components.onboarding.test_new import visits
+
+
+@pytest.fixture
+def here(home: Settings, mlflow_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    (tmp_path / "models").mkdir()
+    monkeypatch.setenv("EVERGREEN_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("EVERGREEN_MLFLOW_URL", mlflow_url)
+    settings.cache_clear()
+    yield settings()
+    settings.cache_clear()
+
+
+def clients(rows: int = 1_500) -> pd.DataFrame:
+    """Clients as one table, without a time; what they pay decides who leaves, their hair does not."""
+    random = np.random.default_rng(3)
+    pays = random.gamma(3, 10, rows).round(2)
+    leaves = random.random(rows) < 1 / (1 + np.exp((pays - 30) / 5))
+    return pd.DataFrame(
+        {
+            "clientID": [f"c{number:05}" for number in range(rows)],
+            "Pays": pd.Series(pays).map("{:.2f}".format).where(random.random(rows) > 0.02, " "),
+            "Hair": random.choice(["brown", "fair", "none"], rows),
+            "Left": np.where(leaves, "Yes", "No"),
+        }
+    )
+
+
+def test_a_file_without_time_is_judged_and_its_report_says_so(
+    here: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "clients.csv"
+    clients().to_csv(file, index=False)
+    assert cli.main(["new", "clients", "--from", str(file), "--label", "Left"]) == 0
+    assert cli.main(["try", "clients"]) == 0
+    said = capsys.readouterr().out
+    page = Path(said.rpartition("gate report: ")[2].strip())
+    assert page == here.reports / "clients" / "gates" / "2026-01-21.html"
+    text = page.read_text()
+    assert "Time was not tested" in text and "Time was not tested" in said
+    assert "1 of 2 features helped" in said and "pays (columns)" in said, said
+    assert "better than the baseline" in text and "hair" in text
+    assert cli.main(["try", "clients"]) == 0, "again: what is there is not made anew"
+    assert "ingesting" not in capsys.readouterr().err
+
+
+@pytest.mark.long
+def test_rows_with_a_time_are_split_by_it(here: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "visits.csv.gz"
+    visits().to_csv(file, index=False)
+    assert cli.main(["new", "visits", "--from", str(file), "--label", "ordered", "--label-time", "decided"]) == 0
+    assert cli.main(["try", "visits"]) == 0
+    said = capsys.readouterr().out
+    assert "roc_auc at least" in said and "pages (request)" in said and "Time was not tested" not in said
