@@ -1,4 +1,5 @@
-"""`try`: the whole loop on a model's sample in this process, up to its gates, and which features helped."""
+"""`try`: the whole loop on a model's sample in this process, up to its gates, and which features helped; `replay`: its
+past once more, as if it were live."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evergreen.cli.parsing import Commands
+from evergreen.cli.run import add_interval, intervals_of
 from evergreen.errors import EvidenceMissing, RunError, in_full
 from evergreen.settings import settings
 
@@ -24,11 +26,15 @@ if TYPE_CHECKING:
 
 
 def add(commands: Commands) -> None:
-    """Add it to those of `evergreen`."""
+    """Add them to those of `evergreen`."""
     trying = commands.add_parser("try", help="run the whole loop on a model's sample, up to its gates")
     trying.add_argument("model", help="the model's name")
     trying.add_argument("--open", action="store_true", help="open the gate report in the browser")
     trying.set_defaults(command=_try)
+    replay = commands.add_parser("replay", help="live through some intervals of the past once more, without Airflow")
+    replay.add_argument("model", help="the model's name")
+    add_interval(replay, "KEY..KEY", "the intervals to live through, both included; what lies before is history")
+    replay.set_defaults(command=_replay)
 
 
 def _try(options: argparse.Namespace) -> int:
@@ -56,14 +62,69 @@ def _try(options: argparse.Namespace) -> int:
     return 0 if "gates" in results else 1
 
 
-def _up(*parts: str) -> None:
+def _replay(options: argparse.Namespace) -> int:
+    from functools import partial
+
+    from evergreen.local import quiet
+    from evergreen.loops import replayed, replaying
+    from evergreen.serve import asking
+    from evergreen.spec.load import load_spec
+
+    quiet.begin_in_silence()
+    spec = load_spec(settings().models / options.model, settings().data, deep=True)
+    intervals = intervals_of(spec, f"replaying {spec.model}", options.interval)
+    _up("postgres", "mlflow", "server", replay=True)
+    _nothing_later(spec, intervals[0])
+    before = spec.calendar.before(intervals[0])
+    for dataset in spec.datasets.values():
+        for failed in _ingested(dataset, needed(spec, before)):
+            _say(f"{failed.partition} was not ingested")
+    first = replaying.first_training(spec, before)
+    if first is None:
+        raise EvidenceMissing(
+            f"replaying {spec.model}",
+            found=f"no version that passed its gates as of {spec.calendar.shown(before.end)}",
+            expected="a model that serves before the first interval",
+            next_step=f"look at its gates: `evergreen run {spec.model} train --as-of {before.end.isoformat()}`",
+        )
+    _say(f"{spec.calendar.shown(before.end)}: version {first} serves")
+    for interval in intervals:
+        answered, events = replaying.interval(spec, interval, partial(asking.ask, spec.model))
+        _say(f"{interval.partition}: {answered:,} predictions" + "".join(f"; {event}" for event in events))
+    for line in replayed.compared(spec, intervals, first).lines():
+        print(line)
+    return 0
+
+
+def _up(*parts: str, replay: bool | None = None) -> None:
     """Start what of the local stack is needed, unless the services are somebody's own."""
     from evergreen.local import stack
     from evergreen.local.processes import answers
 
     here = settings()
-    if here.embedded_database or not answers(f"{here.mlflow_url}/health"):
-        stack.up(_say, only=parts)
+    addresses = {"mlflow": f"{here.mlflow_url}/health", "server": f"{here.server_url}/healthz"}
+    if here.embedded_database or not all(answers(addresses[part]) for part in parts if part in addresses):
+        stack.up(_say, only=parts, replay=replay)
+
+
+def _nothing_later(spec: ModelSpec, first: Interval) -> None:
+    """A replay is of what is not there yet: the online store keeps no value older than its own."""
+    from evergreen.lake import catalogue
+    from evergreen.lake.schema import RAW
+
+    for dataset in spec.datasets.values():
+        for source in dataset.sources:
+            later = [key for key in catalogue.published(RAW.of(dataset.name, source)) if key >= first.partition]
+            if later:
+                raise RunError(
+                    f"replaying {spec.model} from {first.partition}",
+                    found=f"{len(later)} intervals of {dataset.name} from then on, ingested already",
+                    expected="a home that knows nothing of them",
+                    next_step=(
+                        "stop the stack (`evergreen down`) and name another home:"
+                        f" EVERGREEN_HOME=… EVERGREEN_LANDING={settings().landing} evergreen replay …"
+                    ),
+                )
 
 
 def _say(line: str) -> None:

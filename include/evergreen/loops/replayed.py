@@ -1,0 +1,147 @@
+"""What retraining was worth: the served predictions against a model that is never retrained, and one that is refitted
+for every interval.
+
+All three are scored on the same rows: the served predictions whose outcome is known, by the features that they were
+made from. Refitting is the first version's family and parameters on the training set that the stage `build` makes as of
+each interval's beginning, without search: what is learned from is as old as in a training, since the latest rows are
+kept for the gates.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from evergreen.errors import EvidenceMissing
+from evergreen.handovers.train import TrainingSet
+from evergreen.interval import Interval
+from evergreen.lake.schema import LABELS
+from evergreen.loops import inline
+from evergreen.spec.columns import AS_OF, LABEL
+from evergreen.spec.schema import ModelSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+    from evergreen.model.metrics import Comparison
+
+    Floats = npt.NDArray[np.float64]
+
+log = logging.getLogger(__name__)
+
+SERVED, NEVER, REFITTED = "as served", "never retrained", "refitted for every interval"
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """The three ways on the same rows."""
+
+    metric: str
+    every: str  # length of an interval
+    rows: int
+    scores: dict[str, float]  # way → the metric
+    comparisons: dict[str, Comparison]  # served against each other way, by interval
+    versions: dict[int, int]  # predictions by the version that made them
+
+    def lines(self) -> Iterator[str]:
+        """For a reader."""
+        served = ", ".join(f"{number}: {count:,}" for number, count in sorted(self.versions.items()))
+        yield f"{self.rows:,} predictions with a known outcome, by version: {served}"
+        for way, score in self.scores.items():
+            yield f"  {way:28} {self.metric} {score:.4f}"
+        if len(self.versions) == 1:
+            yield "One version served throughout: as served and never retrained are the same model."
+        for other, (gain, low, high, _, number) in self.comparisons.items():
+            verdict = "better" if low > 0 else "worse" if high < 0 else "no difference that these can show"
+            yield (
+                f"As served against {other}: {self.metric} {gain:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} over"
+                f" {number} {self.every}s: {verdict}"
+            )
+
+
+def compared(spec: ModelSpec, intervals: Sequence[Interval], first: int) -> Replayed:
+    """Read the served predictions of some intervals back, and score the other two ways on their rows.
+
+    Args:
+        first: the version that served first.
+
+    Raises:
+        EvidenceMissing: no prediction has a known outcome.
+    """
+    from collections import Counter
+
+    import numpy as np
+
+    from evergreen.lake import tables
+    from evergreen.model import rows
+    from evergreen.model.metrics import metric
+    from evergreen.monitor import live
+    from evergreen.monitor.stages import with_labels
+    from evergreen.registry import loading
+
+    calendar, problem = spec.calendar, spec.problem
+    within = [*intervals, calendar.after(intervals[-1])]  # of the last one's end, what is asked then
+    made = live.read(spec, [each.partition for each in within])
+    known = tables.read(LABELS.of(spec.model, spec.label.name))
+    frame = None if made is None or known is None else with_labels(spec, made, known.to_pandas())
+    if frame is None or frame.empty:
+        raise EvidenceMissing(
+            f"comparing what was served of {spec.model}",
+            found="no prediction with a known outcome",
+            expected="outcomes of the intervals that were replayed",
+            next_step="replay more intervals: an outcome is known a horizon after its prediction",
+        )
+    frame = frame.sort_values([AS_OF, spec.entity.key], ignore_index=True)
+    names = np.array([calendar.interval_of(moment.to_pydatetime()).partition for moment in frame[AS_OF]], object)
+    inputs = rows.inputs(spec.feature_types, frame)
+    ways = {
+        SERVED: problem.of_columns(frame),
+        NEVER: loading.load(spec.model, first).predict(inputs),
+        REFITTED: _refitted(spec, first, frame, inputs),
+    }
+    there = np.all([np.isfinite(each.reshape(len(frame), -1)).all(axis=1) for each in ways.values()], axis=0)
+    labels, judged = problem.labels(frame[LABEL])[there], metric(problem, spec.search.metric)
+    scored = {way: each[there] for way, each in ways.items()}
+    return Replayed(
+        judged.name,
+        calendar.every,
+        int(there.sum()),
+        {way: judged.value(labels, each) for way, each in scored.items()},
+        {way: judged.compare(labels, scored[SERVED], scored[way], names[there]) for way in (NEVER, REFITTED)},
+        dict(Counter(frame["version"][there].tolist())),
+    )
+
+
+def _refitted(spec: ModelSpec, first: int, frame: pd.DataFrame, inputs: pd.DataFrame) -> Floats:
+    """Each interval's rows, predicted by the family fitted on what a training as the interval began would learn
+    from; NaN where that were too few rows."""
+    import numpy as np
+    from threadpoolctl import threadpool_limits
+
+    from evergreen.model import families, rows
+    from evergreen.registry import records, tracking
+
+    calendar, run_id = spec.calendar, records.version(spec.model, first).run_id
+    family = records.candidate(run_id).family
+    parameters = tracking.hyperparameters(run_id, family)
+    predictions = np.full(spec.problem.of_columns(frame).shape, np.nan)
+    begun = frame[AS_OF].map(lambda moment: calendar.newest_complete(moment.to_pydatetime()))
+    for before in sorted(set(begun)):
+        try:
+            built = inline.run(inline.of(spec, before), "train", last="build")["build"]
+        except EvidenceMissing as error:
+            log.info("%s: not refitted: %s", before.partition, error.found)
+            continue
+        assert isinstance(built, TrainingSet)
+        learn = rows.read(spec, built, "learn")
+        with threadpool_limits(1):
+            fitted = families.build(
+                family, parameters, spec.feature_types, spec.search.seed, label=spec.problem.kind
+            ).fit(learn.inputs, learn.labels)
+            at = (begun == before).to_numpy()
+            predictions[at] = rows.predict(fitted, inputs[at])
+    return predictions
