@@ -129,10 +129,24 @@ TIME = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.lists(TIME, max_size=12), st.sampled_from(FORMATS))
+HISTORIES = given(st.lists(TIME, max_size=12), st.sampled_from(FORMATS))
+
+
+@settings(max_examples=10)
+@HISTORIES
 def test_the_days_of_a_history_lose_no_row_and_repeat_none(times: list[str | None], kind: str) -> None:
     """But for rows that happened before the first day or after the last one, which no day of the model is about."""
+    each_row_once(times, kind)
+
+
+@pytest.mark.long
+@settings(max_examples=200)
+@HISTORIES
+def test_the_days_of_many_histories_lose_no_row_and_repeat_none(times: list[str | None], kind: str) -> None:
+    each_row_once(times, kind)
+
+
+def each_row_once(times: list[str | None], kind: str) -> None:
     times = [*times, "2026-01-05T12:00:00"]  # so that every day is there
     file = content(kind, times)
     days = [FIRST + timedelta(days=number) for number in range(5)]

@@ -33,7 +33,11 @@ def same(result: Json, reference: Json) -> None:
 
 
 @pytest.mark.parametrize(
-    "order", [(5, 4, 3, 2, 1, 0), (2, 5, 0, 0, 4, 1, 3, 2)], ids=["backwards", "shuffled, some days twice"]
+    "order",
+    [
+        pytest.param((5, 4, 3, 2, 1, 0), id="backwards", marks=pytest.mark.long),
+        pytest.param((2, 5, 0, 0, 4, 1, 3, 2), id="shuffled, some days twice"),
+    ],
 )
 def test_any_order_of_days_and_a_day_run_twice_end_the_same(
     landing: Path, reference: Json, order: tuple[int, ...]

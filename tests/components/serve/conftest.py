@@ -46,6 +46,8 @@ from evergreen.registry.records import Candidate, Digest
 from evergreen.run import Run
 from evergreen.serve import predictions
 from evergreen.serve import stages as serve
+from evergreen.serve.models import LOOK_SECONDS
+from evergreen.serve.slot import RELOAD_SECONDS
 from evergreen.settings import PROJECT, Settings
 from evergreen.settings import settings as evergreen_settings
 from evergreen.spec.load import load_spec
@@ -107,13 +109,33 @@ class Forker:
         )
         self._ready = False
 
-    def start(self, arguments: Sequence[str], log: Path, stdin: str) -> int:
-        """The process id of a new server, with this process's environment."""
+    def start(
+        self,
+        arguments: Sequence[str],
+        log: Path,
+        stdin: str,
+        *,
+        look: float = LOOK_SECONDS,
+        reload: float = RELOAD_SECONDS,
+    ) -> int:
+        """The process id of a new server, with this process's environment.
+
+        Args:
+            look: seconds between two looks at the ledger and MLflow.
+            reload: seconds until a champion that cannot be served is tried again.
+        """
         assert self._process.stdin is not None and self._process.stdout is not None
         if not self._ready:
             assert self._process.stdout.readline() == "ready\n", "the libraries of the server cannot be imported"
             self._ready = True
-        job = {"arguments": list(arguments), "log": str(log), "stdin": stdin, "environment": dict(os.environ)}
+        job = {
+            "arguments": list(arguments),
+            "log": str(log),
+            "stdin": stdin,
+            "environment": dict(os.environ),
+            "look": look,
+            "reload": reload,
+        }
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
@@ -333,11 +355,15 @@ class ServedModel:
 
             yield waits
 
-    def serve(self, *arguments: str, wait: bool = True, stdin: str = os.devnull) -> Server:
-        """Start a server on the address that the settings name."""
+    def serve(
+        self, *arguments: str, wait: bool = True, stdin: str = os.devnull, reload: float = RELOAD_SECONDS
+    ) -> Server:
+        """Start a server on the address that the settings name; it looks every second,
+        since a test waits for what it sees."""
         port = self.settings.server_url.rpartition(":")[2]
         log = self.logs / f"{self.name}-{len(self.servers)}.log"
-        server = Server(self.settings.server_url, self.forker.start(["--port", port, *arguments], log, stdin), log)
+        pid = self.forker.start(["--port", port, *arguments], log, stdin, look=1.0, reload=reload)
+        server = Server(self.settings.server_url, pid, log)
         self.servers.append(server)
         if wait:
             server.wait()

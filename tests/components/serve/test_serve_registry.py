@@ -319,7 +319,7 @@ def test_a_home_of_an_earlier_release_is_served_after_its_versions_were_adopted(
     alone: ServedModel, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert [of_an_earlier_release(alone, day) for day in (3, 5)] == [1, 2]
-    server = alone.serve(wait=False)
+    server = alone.serve(wait=False, reload=2.0)
     server.wait(503)
     adopt = f"evergreen registry adopt {alone.name}"
     wait_for_problem(alone, "version 2 could not be loaded", "no digests were recorded", adopt)
