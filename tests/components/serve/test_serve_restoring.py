@@ -78,7 +78,7 @@ def test_the_only_champion_that_cannot_be_loaded_is_retired_and_the_next_trainin
     alone: ServedModel, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server = alone.serve()
-    only = alone.registered(3, seed=920)
+    only = alone.registered(3, seed=930)
     serve.deploy(alone.run(3), only)
     alone.damage(only.run.id)
     assert main(["retire", alone.name, "1", "--reason", "artifacts lost", "--actor", "ada"]) == 0
@@ -92,7 +92,7 @@ def test_the_only_champion_that_cannot_be_loaded_is_retired_and_the_next_trainin
     assert server.describe(alone.name)["role"] == "retired"
 
     with pytest.raises(StageSkipped, match="version 1 was retired"):
-        registry.register(alone.run(3), alone.gated(3, seed=920))
+        registry.register(alone.run(3), alone.gated(3, seed=930))
     assert alone.champion(5) == 2
     assert (answering(alone), alone.aliases()) == (2, (2, None))
     until(lambda: server.describe(alone.name)["problem"] is None, "all is well again", 50)
