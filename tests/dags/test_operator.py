@@ -57,7 +57,7 @@ def steps() -> dict[str, Step]:
     return {step.name: step for step in wire.steps}
 
 
-def context(reason: str | None = None, ti: str = "task") -> dict[str, Any]:
+def context(reason: str | None = None) -> dict[str, Any]:
     day = datetime(2026, 2, 1, tzinfo=UTC)
     run = SimpleNamespace(
         run_id="r",
@@ -69,7 +69,7 @@ def context(reason: str | None = None, ti: str = "task") -> dict[str, Any]:
         triggering_user_name="ada",
         start_date=day,
     )
-    instance = SimpleNamespace(dag_id="d", run_id="r", task_id=ti, map_index=-1)
+    instance = SimpleNamespace(dag_id="d", run_id="r", task_id="task", map_index=-1)
     return {"dag_run": run, "params": {"reason": reason}, "ti": instance, "outlet_events": {}}
 
 
@@ -79,11 +79,9 @@ def task(name: str, **inputs: Any) -> Any:
     return StageOperator(spec=SPEC, loop="monitor", step=steps()[name], task_id=name, inputs=inputs)
 
 
-def shown(ti: Any) -> dict[Link, str]:
-    from evergreen.orchestration.links import BUTTONS
-
-    addresses = {button.link: button.get_link(None, ti_key=ti) for button in BUTTONS}  # type: ignore[arg-type]
-    return {link: address for link, address in addresses.items() if address}
+def shown(done: Any) -> dict[Link, str]:
+    """What Airflow sends once a task has ended, each in a request of its own: as `task_runner.finalize` does."""
+    return {button.link: button.get_link(operator=done, ti_key=None) for button in done.operator_extra_links}
 
 
 def left(hand_over: Handover) -> Any:
@@ -94,10 +92,10 @@ CANDIDATE = Candidate(family="mlp", run=tracked("r"), search_score=0.5, trials=1
 
 
 def test_a_task_reads_and_leaves_hand_overs_and_shows_their_pages() -> None:
-    here = context()
-    result = task("count", candidate=left(CANDIDATE)).execute(here)
+    count = task("count", candidate=left(CANDIDATE))
+    result = count.execute(context())
     assert result == {MARK: Counted.mark(), "rows": 3, "page": "http://report"}
-    assert shown(here["ti"]) == {Link.DRIFT_REPORT: "http://report", Link.MLFLOW_RUN: CANDIDATE.run.page}
+    assert shown(count) == {Link.DRIFT_REPORT: "http://report", Link.MLFLOW_RUN: CANDIDATE.run.page}
 
 
 def test_a_log_begins_with_the_day_that_the_run_works_on(caplog: pytest.LogCaptureFixture) -> None:
@@ -111,11 +109,11 @@ def test_a_log_begins_with_the_day_that_the_run_works_on(caplog: pytest.LogCaptu
 def test_a_task_that_hands_nothing_over_shows_what_it_was_given_and_what_its_error_says(reason: str) -> None:
     from airflow.sdk.exceptions import AirflowSkipException
 
-    here = context(reason, ti=reason)
+    count = task("count", candidate=left(CANDIDATE))
     with pytest.raises(EvidenceMissing if reason == "red" else AirflowSkipException):
-        task("count", candidate=left(CANDIDATE)).execute(here)
+        count.execute(context(reason))
     error = {Link.DATA_DOCS: "http://docs", Link.MODEL_SERVER: "http://server"} if reason == "red" else {}
-    assert shown(here["ti"]) == {Link.MLFLOW_RUN: CANDIDATE.run.page, **error}
+    assert shown(count) == {Link.MLFLOW_RUN: CANDIDATE.run.page, **error}
 
 
 @pytest.mark.parametrize("value", [None, {}, left(decided()), left(CANDIDATE) | {MARK: "Candidate/00000000"}], ids=str)

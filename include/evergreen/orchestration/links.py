@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperatorLink
 
@@ -13,33 +13,12 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
 
 
-class Instance(Protocol):
-    """What names a task instance; Airflow hands a task instance or its key."""
-
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int
-
-
-# The pages of the tasks that this process ran, by task instance: a task process runs one, `dag.test()` runs them all.
-_published: dict[tuple[str, str, str, int], Mapping[Link, str]] = {}
-
-
-def publish(ti_key: Instance, pages: Mapping[Link, str]) -> None:
-    """Keep a task's pages for `get_link`, which Airflow calls in the same process once the task has ended."""
-    _published[_key(ti_key)] = pages
-
-
-def _key(ti_key: Instance) -> tuple[str, str, str, int]:
-    return (ti_key.dag_id, ti_key.run_id, ti_key.task_id, ti_key.map_index)
-
-
 class Button(BaseOperatorLink):
-    """The button of one kind of page."""
+    """The button of one kind of page; `address` is known once the task has run."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, address: str = "") -> None:
         self.link = link
+        self.address = address
 
     @property
     def name(self) -> str:
@@ -50,7 +29,13 @@ class Button(BaseOperatorLink):
         return f"_link_{self.link.name}"
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        return _published.get(_key(ti_key), {}).get(self.link, "")
+        return self.address
 
 
 BUTTONS = tuple(Button(link) for link in Link)
+
+
+def leading_to(pages: Mapping[Link, str]) -> tuple[Button, ...]:
+    """The buttons of a task that has run: Airflow sends each in a request of its own, so there is none without a
+    page."""
+    return tuple(Button(link, address) for link, address in pages.items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -49,7 +49,7 @@ class StageOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("inputs", "mapped")
     template_fields_renderers: ClassVar[dict[str, str]] = {"inputs": "json", "mapped": "json"}
-    operator_extra_links: ClassVar[tuple[BaseOperatorLink, ...]] = links.BUTTONS
+    operator_extra_links: Collection[BaseOperatorLink] = links.BUTTONS  # for the UI; of one that has run, only its own
     ui_color = "#d9ead3"
 
     def __init__(
@@ -102,7 +102,7 @@ class StageOperator(BaseOperator):
         except StageSkipped as reason:
             raise AirflowSkipException(str(reason)) from None
         finally:
-            links.publish(context["ti"], pages)
+            self.operator_extra_links = links.leading_to(pages)
         for outlet in self.outlets:
             if isinstance(outlet, Asset):
                 context["outlet_events"][outlet].extra.update({"partition": run.interval.partition, **result.extra()})

@@ -15,7 +15,6 @@ from evergreen.errors import BatchMissing
 from evergreen.handovers.handover import Handover
 from evergreen.interval import Interval
 from evergreen.loops.wire import Step
-from evergreen.orchestration import links
 from evergreen.orchestration.operator import StageOperator
 from evergreen.orchestration.waiting import LOOKS
 from evergreen.run import DatasetRun
@@ -34,9 +33,8 @@ DAY = Interval.of_day(datetime.now(UTC).date() - timedelta(days=2))
 
 
 @pytest.fixture
-def spec(monkeypatch: pytest.MonkeyPatch) -> DatasetSpec:
+def spec() -> DatasetSpec:
     """Churn, whose usage may still come for an hour after its day, and which waits for six."""
-    monkeypatch.setattr(links, "publish", lambda *_: None)
     spec = load_spec(PROJECT / "include" / "models" / "churn").datasets["churn"]
     usage = spec.sources["usage"].model_copy(update={"complete_after": timedelta(hours=1)})
     return spec.model_copy(
