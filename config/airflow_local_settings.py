@@ -52,6 +52,7 @@ PRELOADED = (
     "evergreen.registry.tracking",
     "evergreen.serve.client",
     "evergreen.serve.deployment",
+    "evergreen.serve.problems",
     "evergreen.serve.probing",
     "evergreen.serve.rollback",
     "evergreen.serve.stages",
