@@ -33,16 +33,27 @@ def day_run(spec: ModelSpec, number: int) -> Run:
 
 @contextmanager
 def served_folder(
-    model: str, write_days: Callable[[Path], None], home: Path, postgres_url: str, mlflow_url: str, services: Processes
+    model: str,
+    write_days: Callable[[Path], None],
+    home: Path,
+    postgres_url: str,
+    mlflow_url: str,
+    services: Processes,
+    *,
+    name: str | None = None,
 ) -> Iterator[ModelSpec]:
     """The folder's spec, in the settings of this process while the block runs; what a test does, the next one finds.
 
     Args:
         write_days: gets the landing zone.
         home: an empty folder.
+        name: what the model is called, where others have tests of the same one: databases and MLflow are shared.
     """
-    prefix, port, server = f"t{os.getpid()}_{model}_", free_port(), f"server-of-{model}"
-    folder = shutil.copytree(PROJECT / "tests" / "specs" / "valid" / model, home / "models" / model)
+    name = name or model
+    prefix, port, server = f"t{os.getpid()}_{name}_", free_port(), f"server-of-{name}"
+    folder = shutil.copytree(PROJECT / "tests" / "specs" / "valid" / model, home / "models" / name)
+    declared = (folder / "model.yaml").read_text()
+    (folder / "model.yaml").write_text(declared.replace(f"model: {model}\n", f"model: {name}\n", 1))
     create_databases(postgres_url, [f"{prefix}{name}" for name in ("evergreen", "optuna", "feast")])
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {

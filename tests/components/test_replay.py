@@ -27,8 +27,10 @@ def parcels(
         for number in range(DAYS):
             Day(FIRST + timedelta(days=number)).write(landing)
 
-    home = tmp_path_factory.mktemp("parcels")
-    with served_folder("parcels", write_days, home, postgres_url, mlflow_url, services) as spec:
+    home = tmp_path_factory.mktemp("replayed")
+    with served_folder(
+        "parcels", write_days, home, postgres_url, mlflow_url, services, name="parcels_replayed"
+    ) as spec:
         until_it_answers()
         yield spec
 
@@ -37,13 +39,13 @@ def test_days_are_lived_through_and_retraining_is_compared(
     parcels: ModelSpec, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, last = FIRST + timedelta(days=HISTORY), FIRST + timedelta(days=DAYS - 1)
-    command = ["replay", "parcels", "--day", f"{first}..{last}"]
+    command = ["replay", "parcels_replayed", "--day", f"{first}..{last}"]
     assert cli.main(command) == 0
     said = capsys.readouterr()
     assert said.err.count(f": {A_DAY} predictions") == DAYS - HISTORY, said.err
     told = {line.partition(":")[0]: line for line in said.err.splitlines() if " predictions" in line}
     assert [day for day, line in told.items() if "scheduled training" in line] == [str(last)], "12 January is a Monday"
-    made = tables.read(PREDICTIONS.of("parcels"))
+    made = tables.read(PREDICTIONS.of("parcels_replayed"))
     assert made is not None
     frame = made.to_pandas()
     assert (frame["features_at"] <= frame["as_of"]).all(), "no answer knows what came later"

@@ -56,7 +56,7 @@ def rows() -> pd.DataFrame:
     with duckdb.connect() as connection:
         for source, declaration in DATA.sources.items():
             delivered = pd.concat(raw[source], ignore_index=True)
-            for column, kind in declaration.columns.items():
+            for column, kind in declaration.types.items():
                 if kind == "timestamp":
                     delivered[column] = pd.to_datetime(delivered[column]).dt.tz_convert(UTC).dt.tz_localize(None)
                 elif kind == "float":

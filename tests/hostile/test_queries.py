@@ -79,7 +79,7 @@ def _read(uri: str, text: str) -> int:
         '{"connection": "shop", "event_time": "at", "keys": ["id"], "columns": {"id": "string", "at": "timestamp"}}'
     )
     origin = Origin("m/orders of 2026-01-05", "shop by sources/orders.sql", "correct sources/orders.sql")
-    return database.read(lambda _: uri, source, text, DAY, origin).num_rows
+    return database.read(lambda _: uri, source, text, DAY, origin, [].append).num_rows
 
 
 @pytest.mark.parametrize("name", WRITES)

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from evergreen.calendar import Length
 from evergreen.cli.parsing import Commands
 from evergreen.errors import EvidenceMissing
+from evergreen.quoting import shown
 from evergreen.settings import settings
 
 if TYPE_CHECKING:
@@ -37,9 +37,17 @@ def add(commands: Commands) -> None:
     )
     new.add_argument("--label-time", metavar="COLUMN", help="when the outcome became known")
     new.add_argument(
-        "--every", choices=get_args(Length), help="length of an interval; default: by the rows per interval"
+        "--every", type=_length, metavar="LENGTH", help="hour, day, week or month; default: by the rows per interval"
     )
     new.set_defaults(command=_new)
+
+
+def _length(text: str) -> str:
+    from evergreen.calendar import Length
+
+    if text not in get_args(Length):
+        raise argparse.ArgumentTypeError(f"no interval {shown(text)}; there are {', '.join(get_args(Length))}")
+    return text
 
 
 def _new(options: argparse.Namespace) -> int:
