@@ -1,10 +1,12 @@
 """Takes the screenshots of the documentation from a running local stack, in headless Chromium.
 
     make demo && make up
-    uv run --no-project --with playwright docs/screenshots/take.py --chromium /usr/bin/chromium
+    uv run --no-project --with playwright docs/screenshots/take.py --chromium /usr/bin/chromium \\
+        --password … --mlflow-password …
 
-Playwright is no dependency of Evergreen, and no browser is downloaded: --chromium is one that is installed (Debian:
-chromium). The backfill is really started: of the model's first two days, run again.
+Both passwords stand in .evergreen/environment. Playwright is no dependency of Evergreen, and no browser is downloaded:
+--chromium is one that is installed (Debian: chromium). The backfill is really started: of the model's first two days,
+run again.
 """
 
 from __future__ import annotations
@@ -53,7 +55,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--chromium", default="/usr/bin/chromium", help="the browser (default %(default)s)")
     parser.add_argument("--airflow", default="http://127.0.0.1:8080", help="Airflow's address (default %(default)s)")
-    parser.add_argument("--password", default="admin", help="of Airflow's login admin (default %(default)s)")
+    parser.add_argument("--password", required=True, help="of Airflow's login admin: EVERGREEN_AIRFLOW_PASSWORD")
+    parser.add_argument("--mlflow-password", required=True, help="of MLflow's: MLFLOW_TRACKING_PASSWORD")
     parser.add_argument("--model", default="churn", help="whose pages (default %(default)s)")
     options = parser.parse_args()
     airflow = Airflow(options.airflow, options.password)
@@ -71,7 +74,7 @@ def main() -> None:
         _backfill(page, airflow, f"{options.model}__ingest")
         _rollback(page, airflow, f"{options.model}__rollback")
         _page(browser, airflow.links(decided, "drift")["Drift report"], "drift-report", 8_000)
-        _page(browser, airflow.links(drifted, "deploy")["MLflow run"], "mlflow-run", 8_000)
+        _page(browser, airflow.links(drifted, "deploy")["MLflow run"], "mlflow-run", 8_000, options.mlflow_password)
         browser.close()
 
 
@@ -134,8 +137,9 @@ def _shift(day: str, days: int) -> str:
     return (date.fromisoformat(day) + timedelta(days=days)).isoformat()
 
 
-def _page(browser: Browser, url: str, name: str, patience: int) -> None:
-    page = browser.new_page(viewport=SIZE, color_scheme="light")
+def _page(browser: Browser, url: str, name: str, patience: int, password: str | None = None) -> None:
+    login: Any = None if password is None else {"username": "admin", "password": password}
+    page = browser.new_page(viewport=SIZE, color_scheme="light", http_credentials=login)
     page.goto(url)
     page.wait_for_timeout(patience)  # both draw by script, long after their files are there
     _save(page, name)
