@@ -69,7 +69,7 @@ def _new(options: argparse.Namespace) -> int:
     )
     begun = beginning.begin(settings(), options.name, options.file, choices, command)
     print(f"{begun.folder}: written, and valid")
-    for line in _told(begun.draft):
+    for line in _decided(begun.draft):
         print(f"  {line}")
     try:
         print(f"First fit: {sample.first_fit(begun.spec, begun.batches)}")
@@ -79,7 +79,7 @@ def _new(options: argparse.Namespace) -> int:
     return 0
 
 
-def _told(draft: Draft) -> list[str]:
+def _decided(draft: Draft) -> list[str]:
     """What was decided, for who has to agree."""
     profile, label = draft.profile, draft.profile.label
     lines = [f"{profile.rows:,} rows of {len(profile.columns)} columns"]

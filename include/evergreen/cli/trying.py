@@ -191,7 +191,7 @@ def _reported(run: Run, results: Results) -> Path:
     best = evaluated.best
     helps = helping.helped(run.spec, data, best.family, tracking.hyperparameters(best.run.id, best.family))
     notes = list(_notes(run.spec))
-    for line in _told(helps, evaluated.metric):
+    for line in _helpful(helps, evaluated.metric):
         print(line)
     for note in notes:
         print(note)
@@ -209,7 +209,7 @@ def _gates(run: Run, results: Results, evaluated: Evaluated) -> Sequence[Gate]:
     return rules.gates(rules.evidence(evaluated, run.spec.problem, run.as_of), run.spec.gates)
 
 
-def _told(helps: Sequence[Help], metric: str) -> Iterator[str]:
+def _helpful(helps: Sequence[Help], metric: str) -> Iterator[str]:
     """Which features helped, a line for each that did."""
     sure = [each for each in helps if each.low > 0]
     yield f"{len(sure)} of {len(helps)} features helped, on learning rows ({metric} that is lost without them):"

@@ -41,11 +41,11 @@ def begin(run: DatasetRun, planned: Planned) -> Begun:
         raise StageSkipped("nothing to change: what the batches say is published")
     if run.dry_run:
         raise StageSkipped("a dry run: the log of `plan` says what would change")
-    told = sorted({run.spec.name, *(model.model for model in planning.users(run.spec.name))})
-    for name in told:
+    names = sorted({run.spec.name, *(model.model for model in planning.users(run.spec.name))})
+    for name in names:
         event = rules.event(planned, run.spec.name, name, as_of=run.as_of, actor=run.actor, reason=run.reason)
         ledger.extend(name, partial(rules.unless_begun, event), "corrected")
-    return Begun(told=tuple(told))
+    return Begun(names=tuple(names))
 
 
 def relabel(run: DatasetRun) -> Relabelled:

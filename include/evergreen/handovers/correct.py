@@ -78,7 +78,7 @@ class Planned(Handover):
 class Begun(Handover):
     """A correction is written down, with who and why, and nothing is changed yet."""
 
-    told: tuple[str, ...]
+    names: tuple[str, ...]
     """Whose history has it: the dataset, and the models that use it."""
 
 

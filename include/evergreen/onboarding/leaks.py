@@ -46,8 +46,8 @@ def by_value(frame: pd.DataFrame, label: pd.Series, kind: LabelType) -> Iterator
         codes = _codes(frame[name])
         if codes.max() * 4 > len(codes):
             continue  # an id has a value in every row, and tells nothing of the next one
-        score, told = _told(codes, labels, kind)
-        if told:
+        score, tells = _tells(codes, labels, kind)
+        if tells:
             yield name, score
         elif kind == "numeric" and pd.api.types.is_numeric_dtype(frame[name]):
             both = frame[name].notna().to_numpy()
@@ -62,7 +62,7 @@ def _codes(column: pd.Series) -> npt.NDArray[np.int64]:
     return pd.factorize(column)[0].astype(np.int64) + 1
 
 
-def _told(codes: npt.NDArray[np.int64], labels: Floats, kind: LabelType) -> tuple[str, bool]:
+def _tells(codes: npt.NDArray[np.int64], labels: Floats, kind: LabelType) -> tuple[str, bool]:
     """How well a column alone tells the label of rows that were not looked at."""
     if kind == "multiclass":
         hits = np.mean([_mode_hits(codes, labels, half) for half in (0, 1)])

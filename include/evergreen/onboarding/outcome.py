@@ -98,8 +98,8 @@ def label(
     elif len(different) == 2:
         base = replace(base, type="binary", sql=_is_positive(connection, sql, different))
     elif text and len(different) > MOST_CLASSES:
-        found = f"--label {shown(stated)} has more than {MOST_CLASSES} different texts: {listed(different)}"
-        raise unclear(file, found, names, "name one with fewer, or an expression: --label \"column = 'value'\"")
+        problem = f"--label {shown(stated)} has more than {MOST_CLASSES} different texts: {listed(different)}"
+        raise unclear(file, problem, names, "name one with fewer, or an expression: --label \"column = 'value'\"")
     elif text:
         base = _of_classes(base, sorted(different))
     elif kind in ("DATE", "TIMESTAMP"):
@@ -159,8 +159,8 @@ def _of_future(
     if measured.key is None or measured.time is None:
         lacks = "--key COLUMN" if measured.key is None else "--time COLUMN"
         missing = "whose" if measured.key is None else "when"
-        found = f"--label {shown(base.stated)} is of many rows, and nothing says {missing}"
-        raise unclear(file, found, names, f"name whose rows they are, and when they happened: {lacks}")
+        problem = f"--label {shown(base.stated)} is of many rows, and nothing says {missing}"
+        raise unclear(file, problem, names, f"name whose rows they are, and when they happened: {lacks}")
     every = rules.rhythm_of(measured, choices.every)
     if every is None:
         raise unclear(file, "rows of too few hours", names, "name a file that spans twelve intervals or more")

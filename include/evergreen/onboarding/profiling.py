@@ -132,8 +132,8 @@ def _moments(
     by_name = {names[raw]: each for raw, each in typed.items()}
     for option, name in wanted.items():
         if name is not None and by_name[name].kind not in ("timestamp", "date"):
-            found = f"{name} holds no times that are understood: a {by_name[name].kind}"
-            raise unclear(file, found, names, f"name a column of times: {option} COLUMN")
+            problem = f"{name} holds no times that are understood: a {by_name[name].kind}"
+            raise unclear(file, problem, names, f"name a column of times: {option} COLUMN")
 
 
 def _column(connection: duckdb.DuckDBPyConnection, name: str, raw: str, typed: Typed) -> Column:

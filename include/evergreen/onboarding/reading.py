@@ -163,8 +163,8 @@ def _named(file: Path, table: pa.Table) -> pa.Table:
     """The table, if every column has a name of its own."""
     twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
     if twice or any(not name.strip() for name in table.column_names):
-        found = f"columns of one name: {listed(twice)}" if twice else "a column without a name"
-        raise unusable(file, found, "a header that names every column once", "correct the header line")
+        problem = f"columns of one name: {listed(twice)}" if twice else "a column without a name"
+        raise unusable(file, problem, "a header that names every column once", "correct the header line")
     if not table.num_rows:
         raise unusable(file, "no rows", "rows to learn from")
     return table

@@ -114,11 +114,11 @@ def _joined(spec: ModelSpec, raw: pa.Table, split: rules.Split) -> pd.DataFrame:
     if isinstance(asking, OnRequest):
         start, end = spanned[0].start, spanned[-1].end
         horizon_end = calendar.later(end, spec.label.horizon)
-        asked = _ran(
+        requests = _ran(
             raw, Query.of_requests(asking), calendar.earlier(start, asking.look_back), end, start=start, end=end
         )
         outcome = _ran(raw, Query.of_label(spec), start, horizon_end, cutoff=end, horizon_end=horizon_end)
-        frame = asked.merge(outcome, on=spec.entity.key)
+        frame = requests.merge(outcome, on=spec.entity.key)
         ends = {each: _known(spec, each) for each in spanned}
         starts = pd.DatetimeIndex([each.start for each in spanned])
         at = starts.searchsorted(frame[EVENT], side="right") - 1

@@ -193,8 +193,10 @@ def _label(draft: Draft) -> str:
     if label.classes:
         lines.append(f"  classes: {_value(list(label.classes))}")
     if label.delays is not None:
-        told = ", ".join(f"{quantile:.0%} within {hours / 24:,.1f} days" for quantile, hours in label.delays.items())
-        lines += _comment(f"Known after the row's own time: {told}.", "  ")
+        quantiles = ", ".join(
+            f"{quantile:.0%} within {hours / 24:,.1f} days" for quantile, hours in label.delays.items()
+        )
+        lines += _comment(f"Known after the row's own time: {quantiles}.", "  ")
     elif draft.style == "request":
         lines += _comment(
             "Nothing in the file says when the outcome is known: an interval later is an assumption (--label-time).",

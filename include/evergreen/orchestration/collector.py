@@ -20,12 +20,12 @@ def configure(url: str, environment: MutableMapping[str, str]) -> None:
     if not url:
         return
     transport = {"type": "http", "url": url, "timeout": _ANSWER_WITHIN, "retry": {"total": 1}}
-    told = {
+    variables = {
         "TRANSPORT": json.dumps(transport),
         "NAMESPACE": "evergreen",
         "EXECUTION_TIMEOUT": str(LONGEST_WAIT),
         # A process that is forked for it can leave the task's line to its supervisor broken, and the task running.
         "EXECUTE_IN_THREAD": "True",
     }
-    for name, value in told.items():
+    for name, value in variables.items():
         environment.setdefault(f"AIRFLOW__OPENLINEAGE__{name}", value)
