@@ -12,33 +12,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
-from evergreen.handovers.train import TrainingSet
-from evergreen.interval import DAY, Interval
-from evergreen.labels import stages as labels
+from evergreen.interval import DAY
 from evergreen.lake import tables
 from evergreen.lake.schema import LABELS, PREDICTIONS, RAW
-from evergreen.loops import inline
-from evergreen.model import families, rows
+from evergreen.loops import replayed
+from evergreen.loops.replayed import NEVER, SERVED
+from evergreen.model import rows
 from evergreen.model.metrics import Comparison, Metric, metric
 from evergreen.monitor.stages import with_labels
 from evergreen.registry import loading, records, tracking
-from evergreen.run import Run
 from evergreen.spec.schema import ModelSpec
-from evergreen.train import stages as train
 from evergreen_demo import timeline
 from evergreen_demo.driver import Span
 
 Floats = npt.NDArray[np.float64]
-SERVED, NEVER, DAILY = "as served", "never retrained", "refitted every day"
+DAILY = "refitted every day"
 
 
 @dataclass(frozen=True)
@@ -74,14 +69,7 @@ class Report:
             scores = "".join(f"{_score(self.metric, part, way):20.4f}" for way in (SERVED, NEVER, DAILY))
             yield f"  {week!s:12}{len(part):8,}{part['label'].mean():8.1%}{scores}"
         yield ""
-        if len(self.versions) == 1:
-            yield "One version served throughout: as served and never retrained are the same model."
-        for other, (gain, low, high, _, number) in self.comparisons.items():
-            verdict = "better" if low > 0 else "worse" if high < 0 else "no difference that these days can show"
-            yield (
-                f"As served against {other}: {self.metric.name} {gain:+.4f}, 95 % interval {low:+.4f} to "
-                f"{high:+.4f} over {number} days: {verdict}"
-            )
+        yield from replayed.verdicts(self.versions, self.comparisons, self.metric.name, "day")
 
 
 def read(spec: ModelSpec, span: Span) -> Report:
@@ -100,11 +88,12 @@ def read(spec: ModelSpec, span: Span) -> Report:
         )
     live = live.sort_values(["as_of", spec.entity.key], ignore_index=True)
     inputs = rows.inputs(spec.feature_types, live)
-    family, parameters = _fitted(first.run_id)
+    family = records.candidate(first.run_id).family
+    parameters = tracking.hyperparameters(first.run_id, family)
     ways = live[["as_of", "label"]].copy()
     ways[SERVED] = live["prediction"]
     ways[NEVER] = loading.load(spec.model, first.number).predict(inputs)
-    ways[DAILY] = _refitted(spec, family, parameters, live["as_of"], inputs)
+    ways[DAILY] = replayed.refitted(spec, family, parameters, live["as_of"], inputs)
     days = ways["as_of"].dt.strftime("%Y-%m-%d").to_numpy(object)
     labels, judged = ways["label"].to_numpy("int64"), metric(spec.problem, spec.search.metric)
     comparisons = {
@@ -119,40 +108,6 @@ def read(spec: ModelSpec, span: Span) -> Report:
         _outcomes(spec, span),
         dict(Counter(live["version"].tolist())),
     )
-
-
-def _fitted(run_id: str) -> tuple[str, dict[str, float]]:
-    """The family and parameters of a version."""
-    family = records.candidate(run_id).family
-    return family, tracking.hyperparameters(run_id, family)
-
-
-def _refitted(
-    spec: ModelSpec, family: str, parameters: dict[str, float], moments: pd.Series[pd.Timestamp], inputs: pd.DataFrame
-) -> Floats:
-    """Each day's rows, predicted by the family fitted on what a training as the day began would learn from."""
-    predicted_on = moments.dt.floor("D")
-    predictions = np.full(len(inputs), np.nan)
-
-    def of_day(day: pd.Timestamp, learn: rows.Rows) -> tuple[npt.NDArray[np.bool_], Floats]:
-        fitted = families.build(family, parameters, spec.feature_types, spec.search.seed, label=spec.problem.kind).fit(
-            learn.inputs, learn.labels
-        )
-        today = (predicted_on == day).to_numpy()
-        return today, rows.predict(fitted, inputs[today])
-
-    def built(morning: Run) -> TrainingSet:
-        labels.labels(morning)
-        return train.build(morning)
-
-    days = sorted(predicted_on.unique())
-    mornings = (inline.of(spec, Interval.of_day((day - DAY).date())) for day in days)
-    learned = (rows.read(spec, built(morning), "learn") for morning in mornings)
-    # Keras' seed is the process's: two networks at once would not be the same each time.
-    with threadpool_limits(1), ThreadPoolExecutor(1 if family == "mlp" else 2) as pool:
-        for today, predicted in pool.map(of_day, days, learned):
-            predictions[today] = predicted
-    return predictions
 
 
 def _outcomes(spec: ModelSpec, span: Span) -> dict[str, int]:

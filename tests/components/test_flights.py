@@ -14,6 +14,7 @@ from evergreen.interval import Interval
 from evergreen.lake import tables
 from evergreen.lake.schema import LABELS
 from evergreen.loops import inline
+from evergreen.loops import replayed as ways
 from evergreen.model import families, rows
 from evergreen.model.metrics import metric
 from evergreen.settings import PROJECT, Settings, settings
@@ -105,7 +106,7 @@ def test_refitting_each_day_learns_what_was_known_that_morning_and_nothing_later
     objects.ensure_applied(spec)  # as a training does
     requests = rows.inputs(spec.feature_types, known("2013-02-10").head(40))
     moments = pd.Series(pd.to_datetime([f"{tenth}T09:00Z"] * 20 + [f"{last}T23:00Z"] * 20))
-    probabilities = report._refitted(spec, "logistic_regression", parameters, moments, requests)
+    probabilities = ways.refitted(spec, "logistic_regression", parameters, moments, requests)
     # A label is known a day after its day, the latest day is kept to evaluate on,
     # and what is learned was known as that began.
     assert probabilities[:20] == pytest.approx(by_hand(requests[:20], "2013-02-07"), abs=1e-6)
@@ -115,7 +116,7 @@ def test_refitting_each_day_learns_what_was_known_that_morning_and_nothing_later
     for _ in upstream.write(last, last, settings().landing):
         pass
     inline.ingest(spec, Interval.of_day(last))
-    assert (report._refitted(spec, "logistic_regression", parameters, moments, requests) == probabilities).all()
+    assert (ways.refitted(spec, "logistic_regression", parameters, moments, requests) == probabilities).all()
 
 
 def test_a_report_says_when_one_version_served_throughout() -> None:

@@ -10,7 +10,7 @@ kept for the gates.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
+    from evergreen.families import Parameters
     from evergreen.model.metrics import Comparison
 
     Floats = npt.NDArray[np.float64]
@@ -53,14 +54,22 @@ class Replayed:
         yield f"{self.rows:,} predictions with a known outcome, by version: {served}"
         for way, score in self.scores.items():
             yield f"  {way:28} {self.metric} {score:.4f}"
-        if len(self.versions) == 1:
-            yield "One version served throughout: as served and never retrained are the same model."
-        for other, (gain, low, high, _, number) in self.comparisons.items():
-            verdict = "better" if low > 0 else "worse" if high < 0 else "no difference that these can show"
-            yield (
-                f"As served against {other}: {self.metric} {gain:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} over"
-                f" {number} {self.every}s: {verdict}"
-            )
+        yield from verdicts(self.versions, self.comparisons, self.metric, self.every)
+
+
+def verdicts(
+    versions: Mapping[int, int], comparisons: Mapping[str, Comparison], metric: str, every: str
+) -> Iterator[str]:
+    """What the served predictions were worth against each other way, for a reader; the arguments as `Replayed` has
+    them."""
+    if len(versions) == 1:
+        yield "One version served throughout: as served and never retrained are the same model."
+    for other, (gain, low, high, _, number) in comparisons.items():
+        verdict = "better" if low > 0 else "worse" if high < 0 else f"no difference that these {every}s can show"
+        yield (
+            f"As served against {other}: {metric} {gain:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} over "
+            f"{number} {every}s: {verdict}"
+        )
 
 
 def compared(spec: ModelSpec, intervals: Sequence[Interval], first: int) -> Replayed:
@@ -81,7 +90,7 @@ def compared(spec: ModelSpec, intervals: Sequence[Interval], first: int) -> Repl
     from evergreen.model.metrics import metric
     from evergreen.monitor import live
     from evergreen.monitor.stages import with_labels
-    from evergreen.registry import loading
+    from evergreen.registry import loading, records, tracking
 
     calendar, problem = spec.calendar, spec.problem
     within = [*intervals, calendar.after(intervals[-1])]  # of the last one's end, what is asked then
@@ -98,10 +107,12 @@ def compared(spec: ModelSpec, intervals: Sequence[Interval], first: int) -> Repl
     frame = frame.sort_values([AS_OF, spec.entity.key], ignore_index=True)
     names = np.array([calendar.interval_of(moment.to_pydatetime()).partition for moment in frame[AS_OF]], object)
     inputs = rows.inputs(spec.feature_types, frame)
+    run_id = records.version(spec.model, first).run_id
+    family = records.candidate(run_id).family
     ways = {
         SERVED: problem.of_columns(frame),
         NEVER: loading.load(spec.model, first).predict(inputs),
-        REFITTED: _refitted(spec, first, frame, inputs),
+        REFITTED: refitted(spec, family, tracking.hyperparameters(run_id, family), frame[AS_OF], inputs),
     }
     there = np.all([np.isfinite(each.reshape(len(frame), -1)).all(axis=1) for each in ways.values()], axis=0)
     labels, judged = problem.labels(frame[LABEL])[there], metric(problem, spec.search.metric)
@@ -116,32 +127,46 @@ def compared(spec: ModelSpec, intervals: Sequence[Interval], first: int) -> Repl
     )
 
 
-def _refitted(spec: ModelSpec, first: int, frame: pd.DataFrame, inputs: pd.DataFrame) -> Floats:
-    """Each interval's rows, predicted by the family fitted on what a training as the interval began would learn
-    from; NaN where that were too few rows."""
+def refitted(
+    spec: ModelSpec, family: str, parameters: Parameters, moments: pd.Series[pd.Timestamp], inputs: pd.DataFrame
+) -> Floats:
+    """Each interval's rows, predicted by the family fitted on what a training as the interval began would learn from;
+    NaN where that were too few rows.
+
+    Args:
+        moments: of the predictions; `inputs` has their rows.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
     import numpy as np
     from threadpoolctl import threadpool_limits
 
     from evergreen.model import families, rows
-    from evergreen.registry import records, tracking
 
-    calendar, run_id = spec.calendar, records.version(spec.model, first).run_id
-    family = records.candidate(run_id).family
-    parameters = tracking.hyperparameters(run_id, family)
-    predictions = np.full(spec.problem.of_columns(frame).shape, np.nan)
-    begun = frame[AS_OF].map(lambda moment: calendar.newest_complete(moment.to_pydatetime()))
-    for before in sorted(set(begun)):
-        try:
-            built = inline.run(inline.of(spec, before), "train", last="build")["build"]
-        except EvidenceMissing as error:
-            log.info("%s: not refitted: %s", before.partition, error.found)
-            continue
-        assert isinstance(built, TrainingSet)
-        learn = rows.read(spec, built, "learn")
-        with threadpool_limits(1):
-            fitted = families.build(
-                family, parameters, spec.feature_types, spec.search.seed, label=spec.problem.kind
-            ).fit(learn.inputs, learn.labels)
-            at = (begun == before).to_numpy()
-            predictions[at] = rows.predict(fitted, inputs[at])
+    begun = moments.map(lambda moment: spec.calendar.newest_complete(moment.to_pydatetime()))
+
+    def learned() -> Iterator[tuple[Interval, rows.Rows]]:
+        for before in sorted(set(begun)):
+            try:
+                built = inline.run(inline.of(spec, before), "train", last="build")["build"]
+            except EvidenceMissing as error:
+                log.info("%s: not refitted: %s", before.partition, error.found)
+                continue
+            assert isinstance(built, TrainingSet)
+            yield before, rows.read(spec, built, "learn")
+
+    def predicted(of: tuple[Interval, rows.Rows]) -> tuple[npt.NDArray[np.bool_], Floats]:
+        before, learn = of
+        fitted = families.build(family, parameters, spec.feature_types, spec.search.seed, label=spec.problem.kind).fit(
+            learn.inputs, learn.labels
+        )
+        at = (begun == before).to_numpy()
+        return at, rows.predict(fitted, inputs[at])
+
+    # Keras' seed is the process's: two networks at once would not be the same each time.
+    with threadpool_limits(1), ThreadPoolExecutor(1 if family == "mlp" else 2) as pool:
+        parts = list(pool.map(predicted, learned()))
+    predictions: Floats = np.full((len(inputs), *(parts[0][1].shape[1:] if parts else ())), np.nan)
+    for at, values in parts:
+        predictions[at] = values
     return predictions
