@@ -7,7 +7,7 @@ say the same neither seems to help: the model has the other one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,14 +78,6 @@ def helped(spec: ModelSpec, data: SoundTrainingSet, family: str, parameters: Par
         )
         helps.append(Help(name, views.get(name, "request"), compared.gain, compared.low, compared.high))
     return sorted(helps, key=lambda each: -each.gain)
-
-
-def by_view(helps: list[Help]) -> Mapping[str, list[Help]]:
-    """The features of each view, and of the request."""
-    views: dict[str, list[Help]] = {}
-    for each in helps:
-        views.setdefault(each.of, []).append(each)
-    return views
 
 
 def _folds(spec: ModelSpec, learn: Rows) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:

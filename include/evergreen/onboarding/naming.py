@@ -47,6 +47,17 @@ def names_of(texts: Iterable[str]) -> dict[str, str]:
     return names
 
 
+def stated_column(stated: str, names: Mapping[str, str]) -> str | None:
+    """The file's name of a column that a user names as the file does, in any case, or as we do; None: there is none.
+
+    Args:
+        names: the file's name of a column → ours.
+    """
+    if stated in names:
+        return stated
+    return next((each for each in names if each.lower() == stated.lower() or names[each] == stated), None)
+
+
 def named_as_key(name: str) -> bool:
     """Whether a column is called as those are that name things."""
     return name.rpartition("_")[2] in _OF_KEYS

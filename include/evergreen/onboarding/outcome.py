@@ -66,15 +66,11 @@ def label(
 ) -> Label:
     """What is to be predicted, as it was asked for; the connection has the file's `rows`."""
     stated = choices.label
-    column = next((each for each in names if each == stated), None) or next(
-        (each for each in names if each.lower() == stated.lower() or names[each] == stated), None
-    )
+    column = naming.stated_column(stated, names)
     sql = names[column] if column else naming.renamed(stated, names)
     reads = tuple(dict.fromkeys(word for word in naming.words(sql) if word in names.values()))
-    called = naming.name_of(
-        stated if column else f"next {stated}" if _aggregates(connection, sql) else stated, "outcome"
-    )
     aggregate = column is None and _aggregates(connection, sql)
+    called = naming.name_of(f"next {stated}" if aggregate else stated, "outcome")
     if not reads and not aggregate:
         raise unclear(file, f"no column {shown(stated)}", names, f"--label: {nearest(stated, names, 'name one')}")
     name = called if column or called not in names.values() else f"the_{called}"[:40]
@@ -85,7 +81,7 @@ def label(
         connection.execute(f"create temp table labels as select ({sql}) as v from rows")
     except duckdb.Error as error:
         raise unclear(file, f"--label {shown(stated)}: {str(error).splitlines()[0]}", names, "correct it") from error
-    kind, text = str(connection.table("labels").types[0]), False
+    kind = str(connection.table("labels").types[0])
     different = [
         value for (value,) in connection.execute("select distinct v from labels where v is not null").fetchmany(300)
     ]

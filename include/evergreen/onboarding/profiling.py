@@ -107,9 +107,7 @@ def _chosen(file: Path, option: str, stated: str | None, names: Mapping[str, str
     """Our name of a column that an option names as the file does, or as we do."""
     if stated is None:
         return None
-    raw = next((each for each in names if each == stated), None) or next(
-        (each for each in names if each.lower() == stated.lower() or names[each] == stated), None
-    )
+    raw = naming.stated_column(stated, names)
     if raw is None:
         raise unclear(
             file, f"no column {shown(stated)}", names, f"{option} COLUMN: {nearest(stated, names, 'name one')}"

@@ -111,13 +111,9 @@ def _has_hours(profile: Profile) -> bool:
     return profile.rhythms["hour"].filled > profile.rhythms["day"].filled
 
 
-def _short(back: timedelta) -> str:
-    return duration_text(back)
-
-
 def _named(name: str, back: timedelta | None = None) -> str:
     """A feature's name, of at most 40 characters."""
-    end = "" if back is None else f"_{_short(back)}"
+    end = "" if back is None else f"_{duration_text(back)}"
     return name[: 40 - len(end)].rstrip("_") + end
 
 
@@ -131,14 +127,9 @@ def _past(profile: Profile, calendar: Calendar) -> View:
             Feature(_named(f"past_{label.name.removeprefix('next_')}", back), "float", _number(label), back, "0")
         )
         features.append(Feature(_named("past_rows", back), "int", "count(*)", back, "0"))
-    unit = {"hour": "hour", "day": "day", "week": "week", "month": "month"}[calendar.every]
-    features.append(
-        Feature(
-            _named(f"active_{unit}s", backs[2]), "int", f"count(DISTINCT date_trunc('{unit}', {time}))", backs[2], "0"
-        )
-    )
-    last = f"date_diff('minute', max({time}), CAST($as_of AS TIMESTAMP)) / 60.0"
-    features.append(Feature("hours_since_last", "float", last, backs[2]))
+    active = f"count(DISTINCT date_trunc('{calendar.every}', {time}))"
+    features.append(Feature(_named(f"active_{calendar.every}s", backs[2]), "int", active, backs[2], "0"))
+    features.append(_hours_since_last("hours_since_last", time, backs[2]))
     numbers = [column for column in profile.columns if column.is_number and not named_as_key(column.name)]
     for column in numbers[:MOST_NUMBERS]:
         features.append(Feature(_named(f"mean_{column.name}", backs[1]), "float", f"avg({column.name})", backs[1]))
@@ -163,6 +154,10 @@ def _past(profile: Profile, calendar: Calendar) -> View:
 
 def _number(label: Label) -> str:
     return f"CAST({label.sql} AS DOUBLE)"
+
+
+def _hours_since_last(name: str, time: str | None, back: timedelta) -> Feature:
+    return Feature(name, "float", f"date_diff('minute', max({time}), CAST($as_of AS TIMESTAMP)) / 60.0", back)
 
 
 def _by_reference(
@@ -196,10 +191,9 @@ def _by_reference(
         start = key.removeprefix("by_")
         features = [Feature(_named(f"{start}_rows", while_), "int", "count(*)", while_, "0")]
         if label.type != "multiclass":
-            value = f"avg(CAST({label.sql} AS DOUBLE))"
+            value = f"avg({_number(label)})"
             features += [
                 Feature(_named(f"{start}_{label.name}", back), "float", value, back) for back in (while_, long)
             ]
-        last = f"date_diff('minute', max({time}), CAST($as_of AS TIMESTAMP)) / 60.0"
-        features.append(Feature(_named(f"{start}_hours_since_last"), "float", last, long))
+        features.append(_hours_since_last(_named(f"{start}_hours_since_last"), time, long))
         yield View(f"past_{entity}"[:40], entity, key, sql, long, tuple(features))

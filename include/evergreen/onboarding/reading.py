@@ -16,6 +16,7 @@ import pyarrow.parquet
 
 from evergreen.errors import PermanentError
 from evergreen.ingest import limits
+from evergreen.ingest.delimited import text_columns
 from evergreen.quoting import listed, shown
 
 _GZIP = b"\x1f\x8b"
@@ -134,17 +135,8 @@ def _csv(file: Path, text: str, stated: Mapping[str, object]) -> Cells:
         text = "\n".join([first, *(line.rstrip("\r").removesuffix(delimiter) for line in others)])
         declared["trailing_delimiter"] = True
     try:
-        table = pyarrow.csv.read_csv(
-            pa.BufferReader(text.encode()),
-            read_options=pyarrow.csv.ReadOptions(block_size=limits.ROW),
-            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=pyarrow.csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()),
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=True,
-                null_values=[""],
-            ),
-        )
+        options = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+        table = text_columns(text.encode(), names, options, null_values=[""], quoted_strings_can_be_null=True)
     except pa.ArrowInvalid as error:
         raise unusable(
             file, f"lines that are not like the header: {error}", f"{len(names)} cells a line, as its header has"

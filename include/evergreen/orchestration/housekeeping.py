@@ -13,7 +13,7 @@ from evergreen.disk import raising_disk_full
 from evergreen.housekeeping import jobs
 from evergreen.orchestration.airflow import INGEST_POOL, Scheduled
 from evergreen.orchestration.failures import RETRYING
-from evergreen.orchestration.notify import RUNBOOK, OwnerNotifier, of_failures
+from evergreen.orchestration.notify import OwnerNotifier, of_failures, page
 from evergreen.settings import settings
 from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.load import load
@@ -73,8 +73,7 @@ def housekeeping(declared: Scheduled, story: str) -> DAG:
         max_active_runs=1,
         dagrun_timeout=timedelta(hours=12),
         tags=["evergreen", "housekeeping"],
-        doc_md=f"### Housekeeping\n\n{story.partition(chr(10) * 2)[2].strip()}\n\n"
-        f"**Triage** {_TRIAGE}\n\n**Runbook** `{RUNBOOK}`\n",
+        doc_md=page("Housekeeping", story, _TRIAGE),
         default_args={
             "owner": "evergreen",
             "pool": INGEST_POOL,

@@ -108,6 +108,17 @@ class TimeoutNotifier(BaseNotifier):
                 channel({**context, "exception": why})
 
 
+def page(heading: str, docstring: str, triage: str) -> str:
+    """The page of a DAG of all datasets and models, as Markdown.
+
+    Args:
+        docstring: of the DAG file; the page shows the prose after its first paragraph.
+        triage: what to know while the DAG is red.
+    """
+    _, _, prose = docstring.partition("\n\n")
+    return f"### {heading}\n\n{prose.strip()}\n\n**Triage** {triage}\n\n**Runbook** `{RUNBOOK}`\n"
+
+
 class OwnerNotifier(BaseNotifier):
     """Tells the owner of the name that a failed task was for."""
 

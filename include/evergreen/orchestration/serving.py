@@ -95,8 +95,7 @@ def serving(models: Sequence[ModelSpec], story: str) -> DAG:
         # Ready, as a rollback is: whoever forgets it would hear of nothing.
         is_paused_upon_creation=False,
         tags=["evergreen", "serving"],
-        doc_md=f"### What serves\n\n{story.partition(chr(10) * 2)[2].strip()}\n\n"
-        f"**Triage** {_TRIAGE}\n\n**Runbook** `{notify.RUNBOOK}`\n",
+        doc_md=notify.page("What serves", story, _TRIAGE),
         default_args={
             "owner": "evergreen",
             "pool": INGEST_POOL,

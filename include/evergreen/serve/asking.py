@@ -8,8 +8,9 @@ from typing import Any
 
 import httpx
 
-from evergreen.answers import Remote, refusal, silence
+from evergreen.answers import refusal, silence
 from evergreen.errors import PermanentError
+from evergreen.serve.client import server
 from evergreen.settings import settings
 
 _TIMEOUT = 60.0  # seconds
@@ -34,7 +35,7 @@ def ask(model: str, bodies: Iterable[Mapping[str, Any]]) -> int:
                 try:
                     response = client.post(url, json=dict(body))
                 except httpx.TransportError as error:
-                    raise silence(doing, f"{type(error).__name__}: {error}", _server()) from error
+                    raise silence(doing, f"{type(error).__name__}: {error}", server()) from error
                 if response.status_code not in (429, 503) or time.monotonic() > until:
                     break
                 time.sleep(min(float(response.headers.get("retry-after", 1)), 5.0))
@@ -46,15 +47,6 @@ def ask(model: str, bodies: Iterable[Mapping[str, Any]]) -> int:
                     next_step="start the server so that it takes one: `EVERGREEN_REPLAY=1 evergreen restart server`",
                 )
             if response.status_code != httpx.codes.OK:
-                raise refusal(doing, response.status_code, response.text, _server())
+                raise refusal(doing, response.status_code, response.text, server())
             answered += sum(item.get("prediction") is not None for item in response.json()["predictions"])
     return answered
-
-
-def _server() -> Remote:
-    return Remote(
-        f"the model server at {settings().server_url}",
-        "EVERGREEN_SERVER_TOKEN",
-        "EVERGREEN_SERVER_URL",
-        "its log (server.log)",
-    )

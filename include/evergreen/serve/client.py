@@ -37,11 +37,11 @@ def _described(model: str) -> dict[str, Any]:
     try:
         response = httpx.get(url, timeout=30.0)
     except httpx.TransportError as error:
-        raise silence(doing, f"{type(error).__name__}: {error}", _server()) from error
+        raise silence(doing, f"{type(error).__name__}: {error}", server()) from error
     if response.status_code == httpx.codes.NOT_FOUND:
         return {}
     if response.status_code != httpx.codes.OK:
-        raise refusal(doing, response.status_code, response.text, _server())
+        raise refusal(doing, response.status_code, response.text, server())
     description: dict[str, Any] = response.json()
     return description
 
@@ -64,9 +64,9 @@ def deploy(model: str, version: int) -> dict[str, Any]:
             headers={"Authorization": f"Bearer {token}"} if token else {},
         )
     except httpx.TransportError as error:
-        raise silence(doing, f"{type(error).__name__}: {error}", _server()) from error
+        raise silence(doing, f"{type(error).__name__}: {error}", server()) from error
     if may_succeed_later(response.status_code) or response.status_code in LOGIN:
-        raise refusal(doing, response.status_code, response.text, _server())
+        raise refusal(doing, response.status_code, response.text, server())
     if response.status_code != httpx.codes.OK:
         raise DeployRefused(
             doing,
@@ -81,7 +81,8 @@ def deploy(model: str, version: int) -> dict[str, Any]:
     return confirmed
 
 
-def _server() -> Remote:
+def server() -> Remote:
+    """The running server, as messages name it."""
     here = settings()
     return Remote(
         f"the model server at {here.server_url}",
