@@ -21,7 +21,7 @@ from evergreen.features.repository import REGISTRY, answering, feature_store
 from evergreen.lake import tables
 from evergreen.lake.schema import FEATURES
 from evergreen.spec.columns import EVENT, KNOWN_AT
-from evergreen.spec.dataset import DatasetSpec
+from evergreen.spec.dataset import DatasetSpec, Freshness
 from evergreen.spec.kinds import KINDS
 from evergreen.spec.schema import ModelSpec
 
@@ -46,7 +46,7 @@ def _view(spec: DatasetSpec, view: str, entity: Entity) -> FeatureView:
     built = FeatureView(
         name=name,
         entities=[entity],
-        ttl=timedelta(0),  # no expiry: the look-back is part of the query, and training and serving read alike
+        ttl=_expiry(spec.features[view].freshness),
         schema=[
             Field(name=column, dtype=KINDS[kind].feast_type())
             for column, kind in {about.key: about.type, **spec.features[view].features}.items()
@@ -67,6 +67,12 @@ def _view(spec: DatasetSpec, view: str, entity: Entity) -> FeatureView:
     fingerprint.update(declared.SerializeToString(deterministic=True))
     built.tags[_DEFINITION] = fingerprint.hexdigest()
     return built
+
+
+def _expiry(freshness: Freshness | None) -> timedelta:
+    """What the server leaves out for its age a training has not seen either. Zero, which is Feast's word for no expiry,
+    where nothing is left out: the look-back is part of the query."""
+    return freshness.bound if freshness is not None and freshness.beyond == "nulls" else timedelta(0)
 
 
 def of_model(spec: ModelSpec) -> FeatureService:

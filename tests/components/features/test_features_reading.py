@@ -17,6 +17,7 @@ from evergreen.lake import tables
 from evergreen.lake.schema import FEATURES, LABELS
 from evergreen.monitor import stages as monitor
 from evergreen.run import Run
+from evergreen.spec.dataset import Freshness
 from evergreen.train import dataset
 from evergreen.train.rules import Split, split
 
@@ -127,3 +128,33 @@ def test_who_has_no_features_within_the_window_has_the_newest_before_it(learner:
     opened.clear()
     historical.read(spec, rows.iloc[1:])  # who has no key waits for nothing
     assert 0 < len(opened) <= 2 * 4
+
+
+def test_a_training_has_not_seen_what_the_server_leaves_out_for_its_age(learner: Model, opened: set[str]) -> None:
+    """As old as its bound a row counts, in both; then its features are null, and nobody looks for it."""
+    spec, last = learner.spec, at(DAYS)
+    rows = pd.DataFrame(
+        {
+            "customer_id": ["a", "a", "nobody"],
+            "event_timestamp": [last + timedelta(days=3), last + timedelta(days=3, microseconds=1), last],
+        }
+    )
+    joined, read = {}, {}
+    for beyond in ("answer", "refuse", "nulls"):
+        bounded = spec.features["plan"].model_copy(
+            update={"freshness": Freshness(bound=timedelta(days=3), beyond=beyond)}
+        )
+        changed = spec.model_copy(update={"features": spec.features | {"plan": bounded}})
+        objects.ensure_applied(changed)
+        declared = historical.read_as_declared(changed, rows)
+        opened.clear()
+        joined[beyond] = historical.read(changed, rows)
+        read[beyond] = len(opened)
+        pd.testing.assert_frame_equal(declared, joined[beyond])
+    assert {name: found["plan"].notna().tolist() for name, found in joined.items()} == {
+        "answer": [True, True, False],
+        "refuse": [True, True, False],
+        "nulls": [True, False, False],
+    }
+    assert joined["nulls"]["spent"].tolist()[:2] == [DAYS - 1.0] * 2, "the other view has no bound"
+    assert read["answer"] == 2 * DAYS and read["nulls"] <= DAYS + 4, "both views for nobody, and then the other alone"
