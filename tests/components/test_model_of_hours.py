@@ -133,6 +133,33 @@ def test_status_counts_hours(model: ModelSpec, trained: dict[str, Any]) -> None:
     assert "evergreen airflow backfill create --dag-id meters__ingest --from-date 2026-10-25T09:00:00Z" in text
 
 
+def test_a_correction_lists_and_changes_the_hours_that_see_its_own(
+    model: ModelSpec, trained: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second of the two hours from two o'clock on: three hours look back at it, and two labels ahead. The labels of
+    its own end are computed from it too, and stay the same."""
+    hour = HOURS[3]
+    file = Path(settings().landing) / "meters" / f"{hour.start:%Y-%m-%d}" / f"{hour.start:%H}.csv"
+    rows = pd.read_csv(file)
+    first, added = rows["meter_id"] == "m00", 5.0
+    rows.loc[first.idxmax(), "kwh"] += added
+    rows.to_csv(file, index=False)
+    listed: Any = inline.run(inline.of(model.own_data(), hour), "correct", last="plan")["plan"]
+    assert list(listed.features["usage"]) == [each.partition for each in HOURS[3:6]]
+    changed = {partition: not change.same for partition, change in listed.labels["meters"].items()}
+    assert changed == {HOURS[1].partition: True, HOURS[2].partition: True, HOURS[3].partition: False}
+    command = ["correct", "meters", "--interval", hour.partition, "--apply", "--reason", "read anew"]
+    assert cli.main(command) == 0
+    for after, name in ((3, "kwh_1h"), (5, "kwh_3h")):
+        end, reach = HOURS[after].end, HOUR * int(name[4])
+        stored = tables.read(FEATURES.of("meters", "usage"), [HOURS[after].partition])
+        assert stored is not None
+        expected = meters.counted(end - reach, end)["m00"] + added
+        assert stored.to_pandas().set_index("meter_id").loc["m00", name] == pytest.approx(expected)
+    capsys.readouterr()
+    assert cli.main(command[:4]) == 0 and "nothing to change" in capsys.readouterr().out
+
+
 def test_another_calendar_is_refused_once_partitions_are_published(
     model: ModelSpec, trained: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
