@@ -70,6 +70,8 @@ def read(path: Path, file: str, folder: Path, budget: Budget | None = None) -> D
                 return _unreadable(file, "an empty file", None)
             document = Document(file)
             content = _content(root, (), document, ())
+            if content is None and not document.mistakes:
+                return _unreadable(file, "nothing but null", root.start_mark.line + 1)
             return Document(file, content, document.mistakes, document.lines)
         finally:
             loader.dispose()

@@ -41,15 +41,13 @@ def _partial(kind: type[Shape], given: Any) -> Shape:
     unreadable: list[str] = []
     given = kind.written_out(given)
     for name, declared in kind.model_fields.items():
-        inner = _models_in(declared.annotation)
+        inner, origin = _models_in(declared.annotation), get_origin(declared.annotation)
         value = given.get(declared.alias or name) if isinstance(given, dict) else None
         if isinstance(declared.annotation, type) and issubclass(declared.annotation, Declared):
             values[name] = _partial(declared.annotation, value)
-        elif (
-            inner and isinstance(value, dict) and get_origin(declared.annotation) is not dict
-        ):  # a part that may be left out
+        elif inner and isinstance(value, dict) and origin not in (dict, tuple):  # a part that may be left out
             values[name] = _partial(inner[0], value)
-        elif inner and isinstance(value, dict):
+        elif inner and isinstance(value, dict) and value and origin is dict:
             values[name] = {key: _partial(inner[0], entry) for key, entry in islice(value.items(), MOST_ENTRIES)}
         elif value is not None:
             try:
@@ -111,7 +109,9 @@ def _mistake(kind: type[BaseModel], document: Document, problem: Any) -> Mistake
                 _shown(problem["input"]), "a list", f"write [{_shown(problem['input']).strip(chr(34))}], for one"
             )
         case "dict_type" | "model_type" | "dataclass_type":
-            return mistake(_shown(problem["input"]), "keys with values below it", "write them below it, or {} for none")
+            some = ", ".join(islice(_resolved(schema, _node(schema, path)).get("properties", {}), 3))
+            fix = f"write them, such as {some}" if some else "write them below it, or {} for none"
+            return mistake(_shown(problem["input"]), "keys with values below it", fix)
     return mistake(
         _shown(problem["input"]), needed(problem) or "a value as docs/model-spec.md describes it", "correct the value"
     )
@@ -123,6 +123,8 @@ def _written(content: Any, path: list[str]) -> list[str]:
         if isinstance(content, str | int | float):
             return path[:depth]
         if isinstance(content, list):
+            if not part.isdecimal() or int(part) >= len(content):
+                return path[:depth]
             content = content[int(part)]
         else:
             content = content.get(part) if isinstance(content, dict) else None
