@@ -35,6 +35,17 @@ _BUNDLE = "airflow.dag_processing.bundles.local.LocalDagBundle"
 
 
 @contextmanager
+def empty_home() -> Iterator[Settings]:
+    """Settings on a fresh folder and free ports; what is started there is stopped."""
+    with _settings() as here:
+        here.models.mkdir()
+        try:
+            yield here
+        finally:
+            stack.reset()
+
+
+@contextmanager
 def home() -> Iterator[Settings]:
     """Settings on a fresh folder, free ports and a Postgres that runs."""
     with _settings() as here:

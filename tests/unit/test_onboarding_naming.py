@@ -28,7 +28,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
         ("2nd", "n2nd"),
         ("order", "order_value"),
         ("label", "label_value"),
-        ("数", "column"),
+        ("数", "field"),
     ],
 )
 def test_a_name_says_what_the_file_says(text: str, name: str) -> None:

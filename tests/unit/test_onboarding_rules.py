@@ -68,6 +68,14 @@ def test_an_interval_has_enough_rows_and_there_are_enough_intervals(days: int, r
     assert rules.rhythm_of(replace(profile(days, rows), time=None), None) is None
 
 
+def test_rows_that_have_a_year_are_not_divided_by_time() -> None:
+    yearly = {each: Rhythm(count, 12, 30, 40, 30) for each, count in (("hour", 96_000), ("day", 4_000), ("week", 570))}
+    measured = replace(profile(4_000, 1), rhythms=yearly | {"month": Rhythm(133, 12, 30, 40, 30)})  # type: ignore[arg-type]  # its keys are lengths
+    assert rules.rhythm_of(measured, None) is None
+    drafted = draft("it", measured)
+    assert drafted.style == "batch" and "seen_at" in drafted.left_out
+
+
 @given(st.integers(12, 3_000), st.floats(1, 5_000), st.one_of(st.none(), st.floats(0, 3_000)))
 def test_what_is_learned_evaluated_and_waited_for_fits_into_the_window(
     days: int, rows: float, delay: float | None

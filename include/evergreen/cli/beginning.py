@@ -6,15 +6,12 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from evergreen.cli.parsing import Commands
 from evergreen.errors import EvidenceMissing
 from evergreen.quoting import shown
 from evergreen.settings import settings
-
-if TYPE_CHECKING:
-    from evergreen.onboarding.rules import Draft
 
 
 def add(commands: Commands) -> None:
@@ -52,7 +49,7 @@ def _length(text: str) -> str:
 
 def _new(options: argparse.Namespace) -> int:
     from evergreen.local import quiet
-    from evergreen.onboarding import beginning, sample
+    from evergreen.onboarding import beginning, sample, summary
     from evergreen.onboarding.outcome import Choices
 
     quiet.begin()
@@ -69,7 +66,7 @@ def _new(options: argparse.Namespace) -> int:
     )
     begun = beginning.begin(settings(), options.name, options.file, choices, command)
     print(f"{begun.folder}: written, and valid")
-    for line in _decided(begun.draft):
+    for line in summary.lines(begun.draft):
         print(f"  {line}")
     try:
         print(f"First fit: {sample.first_fit(begun.spec, begun.batches)}")
@@ -77,28 +74,3 @@ def _new(options: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
     print(f"Next: `evergreen try {options.name}`, the whole loop on this sample, up to its gates")
     return 0
-
-
-def _decided(draft: Draft) -> list[str]:
-    """What was decided, for who has to agree."""
-    profile, label = draft.profile, draft.profile.label
-    lines = [f"{profile.rows:,} rows of {len(profile.columns)} columns"]
-    if draft.style == "batch":
-        lines.append(
-            "no time: one batch, split by a hash of the key; nothing was tested against time, and no training is"
-            " scheduled"
-        )
-    else:
-        lines.append(
-            f"time: {profile.time}, {profile.first:%Y-%m-%d} to {profile.last:%Y-%m-%d}, in intervals of a"
-            f" {draft.calendar.every}"
-        )
-    key = draft.key if draft.key == profile.key else f"{draft.key}, made of {', '.join(profile.identity)}"
-    how = {"request": "each row is a request", "interval": "predicted every interval", "batch": "each row once"}
-    lines.append(f"key: {key} ({how[draft.style]})")
-    lines.append(f"label: {label.name}, {label.type}" + (f", 1 is {label.sql}" if label.type == "binary" else ""))
-    for name, why in draft.left_out.items():
-        lines.append(f"left out: {name}: {why}")
-    if profile.repeated:
-        lines.append(f"{profile.repeated:,} rows repeat another one")
-    return lines

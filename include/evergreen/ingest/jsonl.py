@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -22,12 +22,14 @@ from evergreen.spec.kinds import whole
 
 _BLOCK_ROWS = 10_000  # as Python's objects they take ten times the memory
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escape of JSON that may be half a character
-_BROKEN = ""  # key of a row's cells that are no text; no column arrives under it
+_BROKEN = "\0"  # key of a row's cells that are no text; no column arrives under it
+_BLANKS = (" ", "\t", "\r", "\n")
+_DECODER = json.JSONDecoder()
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 def read(part: Part, source: Source, room: int, tell: Tell) -> Cells:
-    """The cells of a part, one object a line. A column that no object has is null, and told.
+    """The cells of a part, each object a row. A column that no object has is null, and told.
 
     Raises:
         BatchUnreadable: a line is no object, there are other names than the declared ones, or nobody has a key or a
@@ -37,13 +39,11 @@ def read(part: Part, source: Source, room: int, tell: Tell) -> Cells:
     rows: list[dict[str, str | None]] = []
     numbers = array("q")
     blocks = [_texts(rows, source)]
-    for number, line in enumerate(decode.text(part, source, room).split("\n"), 1):
-        if line.strip():
-            row = _object(line, number, part.origin)
-            names.update(dict.fromkeys(row))
-            numbers.append(number)
-            halved = _HALF.search(line) is not None
-            rows.append(_cells(row, source) if halved else {name: _cell(value) for name, value in row.items()})
+    for number, written, row in objects(decode.text(part, source, room), part.origin):
+        names.update(dict.fromkeys(row))
+        numbers.append(number)
+        halved = _HALF.search(written) is not None
+        rows.append(_cells(row, source) if halved else {name: cell(value) for name, value in row.items()})
         if len(rows) == _BLOCK_ROWS:
             blocks.append(_texts(rows, source))
             rows = []
@@ -59,8 +59,48 @@ def read(part: Part, source: Source, room: int, tell: Tell) -> Cells:
     return Cells(table, lambda at: [numbers[each] for each in at])
 
 
+def objects(text: str, origin: Origin) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """The objects of a text, one a line or all in one JSON list, each with the line that it begins in and its text.
+
+    Raises:
+        BatchUnreadable: it holds anything else.
+    """
+    if text.lstrip().startswith("["):
+        yield from _listed(text, origin)
+        return
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield number, line, _object(line, number, origin)
+
+
+def _listed(text: str, origin: Origin) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """The objects of a JSON list, one after the other: as Python's objects all of them take ten times the memory."""
+    at, number, counted = _after_blanks(text, text.index("[") + 1), 1, 0
+    while at < len(text) and text[at] != "]":
+        number += text.count("\n", counted, at)
+        counted = at
+        try:
+            _, end = _DECODER.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            end = len(text)  # which says what is wrong
+        yield number, text[at:end], _object(text[at:end], number, origin)
+        at = _after_blanks(text, end)
+        if text[at : at + 1] == ",":
+            at = _after_blanks(text, at + 1)
+        elif text[at : at + 1] != "]":
+            break
+    if text[at:].strip() != "]":
+        raise origin.unreadable(f"a list that ends with {shown(text[at:][:40])}", "objects, commas between them, and ]")
+
+
+def _after_blanks(text: str, at: int) -> int:
+    while text[at : at + 1] in _BLANKS:
+        at += 1
+    return at
+
+
 def _object(line: str, number: int, origin: Origin) -> dict[str, Any]:
-    expected = "one JSON object a line"
+    expected = "one JSON object a line, or a list of them"
     if len(line) > limits.ROW:
         raise origin.unreadable(f"line {number} of {len(line):,} characters", f"{expected}, of at most {limits.ROW:,}")
     try:
@@ -76,7 +116,8 @@ def _object(line: str, number: int, origin: Origin) -> dict[str, Any]:
     return value
 
 
-def _cell(value: object) -> str | None:
+def cell(value: object) -> str | None:
+    """A value as text, null where it is."""
     return value if value is None or isinstance(value, str) else json.dumps(whole(value), ensure_ascii=False)
 
 
@@ -85,7 +126,7 @@ def _cells(row: Mapping[str, object], source: Source) -> dict[str, str | None]:
     the row, as any cell that does not fit."""
     cells, broken, named = {}, [], source.arriving
     for name, value in row.items():
-        text = _cell(value)
+        text = cell(value)
         if text is not None and _HALF_CHARACTER.search(text):
             broken.append(f"{named.get(name, name)}={text.encode('utf-8', 'backslashreplace').decode()}")
             text = None

@@ -9,14 +9,15 @@ import duckdb
 import pyarrow as pa
 
 from evergreen.spec.kinds import KINDS, ColumnType
-from evergreen.sql import quoted
+from evergreen.sql import literal, quoted
 
 # Texts that stand for no value: anywhere, and where all others are numbers or times.
 NOTHING = ("NA", "N/A", "#N/A", "NULL", "null", "NaN", "nan", "?")
-_NOTHING_BESIDE_NUMBERS = (*NOTHING, "n/a", "na", "None", "none", "-", "--", ".", "missing", "unknown")
+_NOTHING_BESIDE_NUMBERS = (*NOTHING, "n/a", "na", "None", "none", "-", "--", ".", "missing", "unknown", "nil", "*")
+_MANY_NUMBERS = 20  # different ones, beside which a word is no category
 _FORMS = (
     *("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%y", "%m/%d/%y", "%d-%b-%Y"),
-    *("%d %b %Y", "%b %d, %Y"),
+    *("%d %b %Y", "%b %d, %Y", "%b %d %Y", "%d %B %Y", "%B %d, %Y", "%Y%m%d"),
 )
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 _EPOCHS = {"epoch_s": 1, "epoch_ms": 1_000, "epoch_us": 1_000_000}
@@ -67,10 +68,16 @@ def typed(connection: duckdb.DuckDBPyConnection, cells: pa.Table, column: str, *
         "days": "length(cell) = 10",
     }
     counts = _counts(connection, cells_left, fits)
+    if words := _beside_numbers(connection, cells_left):
+        there += words
+        cells_left = _without(cell, there)
+        counts = _counts(connection, cells_left, fits)
     total = counts["all"]
     if total and counts["float"] == total and not counts["zeros"]:
         if moment and (epoch := _epoch(connection, cells_left)):
             return Typed("timestamp", _of_epoch(cells_left, epoch), tuple(there), form=epoch)
+        if moment and (form := _form(connection, cells_left, total)):
+            return Typed("date", f"cast(try_strptime({cells_left}, '{form}') as date)", tuple(there), form=form)
         kind: ColumnType = "int" if counts["int"] == total and (whole or not counts["point"]) else "float"
         return Typed(kind, KINDS[kind].value(cells_left), tuple(there))
     if total and counts["bool"] == total:
@@ -112,9 +119,25 @@ def _counts(connection: duckdb.DuckDBPyConnection, cell: str, fits: Mapping[str,
     return dict(zip(fits, row, strict=True))
 
 
+def _beside_numbers(connection: duckdb.DuckDBPyConnection, cell: str) -> list[str]:
+    """Words among many different numbers: whatever they are, they stand for none."""
+    fits = KINDS["float"].fits("cell")
+    numbers, different, others = connection.execute(
+        f"select count(*) filter (where {fits}), count(distinct cell) filter (where {fits}), count(*) from"
+        f" (select {cell} as cell from cells) where cell is not null"
+    ).fetchall()[0]
+    if different < _MANY_NUMBERS or not numbers < others < 2 * numbers:
+        return []
+    words = connection.execute(
+        f"select distinct cell from (select {cell} as cell from cells) where cell is not null and not ({fits}) limit 4"
+    ).fetchall()
+    few = len(words) <= 3 and not any(any(one.isdigit() for one in word) for (word,) in words)
+    return sorted(word for (word,) in words) if few else []
+
+
 def _without(cell: str, nulls: Collection[str]) -> str:
     """A cell, null where it is empty or stands for no value."""
-    texts = ", ".join(f"'{text}'" for text in ("", *nulls))
+    texts = ", ".join(literal(text) for text in ("", *nulls))
     return f"case when trim({cell}) not in ({texts}) then {cell} end"
 
 

@@ -1,7 +1,7 @@
 """The batches of a file, as its source reads them: the file as it is, or dealt out to days where it has no time.
 
 The loops learn from earlier intervals and evaluate on later ones. A file without time has none; so its rows are dealt
-out to days by a hash of what tells them apart, and what is split by time is split by that hash.
+out to days by a hash of their key, or of their number, and what is split by time is split by that hash.
 """
 
 from __future__ import annotations
@@ -31,13 +31,15 @@ def batches(draft: Draft, file: Path, cells: Cells) -> Iterator[tuple[str, bytes
         yield draft.path, file.read_bytes()
         return
     raw = {column.name: column.raw for column in draft.profile.columns}
-    named = cells.table.select([raw[name] for name in draft.profile.identity]).cast(
-        pa.schema([(raw[name], pa.string()) for name in draft.profile.identity]), safe=False
-    )
-    parts = np.array([_part(row) for row in zip(*(column.to_pylist() for column in named.columns), strict=True)])
+    table = cells.table
+    if draft.numbered:
+        table = table.append_column(draft.key, pa.array(range(1, table.num_rows + 1)))
+    names = [raw.get(name, name) for name in draft.identity]
+    told = table.select(names).cast(pa.schema([(name, pa.string()) for name in names]), safe=False)
+    parts = np.array([_part(row) for row in zip(*(column.to_pylist() for column in told.columns), strict=True)])
     for number in range(PARTS + 1):  # on the last day nothing arrives: the day before has its outcomes then
         day = draft.first_day + number * DAY
-        rows = cells.table.take(pa.array(np.flatnonzero(parts == number)))
+        rows = table.take(pa.array(np.flatnonzero(parts == number)))
         at = pa.array([f"{day}T00:00:00Z"] * rows.num_rows, pa.string())
         yield draft.path.replace("{partition}", str(day)), _written(draft, rows.append_column(draft.dealt, at))
 

@@ -19,7 +19,7 @@ from evergreen.handovers.train import SoundTrainingSet
 from evergreen.model import families, metrics, rows
 from evergreen.model.rows import Rows
 from evergreen.spec.schema import ModelSpec
-from evergreen.train import rules
+from evergreen.train import folding
 
 _ROWS = 20_000  # of a fold that are predicted anew for each feature
 _RESAMPLES = 300
@@ -80,17 +80,10 @@ def helped(spec: ModelSpec, data: SoundTrainingSet, family: str, parameters: Par
     return sorted(helps, key=lambda each: -each.gain)
 
 
-def _folds(spec: ModelSpec, learn: Rows) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+def _folds(spec: ModelSpec, learn: Rows) -> Iterator[tuple[folding.Positions, folding.Positions]]:
     """Positions of the rows to learn from and to predict, of the folds in which labels differ; bounded."""
-    from evergreen.spec.columns import EVENT
-
-    moments, random = learn.frame[EVENT], np.random.default_rng(spec.search.seed)
-    for fold in rules.folds(learn.cutoffs, spec.asking.known_before, spec.split.folds):
-        earlier = np.flatnonzero(moments <= fold.learn_to)
-        later = np.flatnonzero(moments.between(fold.score_from, fold.score_to))
-        parts = [
-            np.sort(random.choice(part, most, replace=False)) if len(part) > most else part
-            for part, most in ((earlier, rules.FOLD_ROWS), (later, _ROWS))
-        ]
-        if not any(spec.problem.lacking(np.unique(learn.labels[part]).tolist()) for part in parts):
-            yield parts[0], parts[1]
+    random = np.random.default_rng(spec.search.seed)
+    for _, earlier, later in folding.folds(spec, learn):
+        some = np.sort(random.choice(later, _ROWS, replace=False)) if len(later) > _ROWS else later
+        if not any(spec.problem.lacking(np.unique(learn.labels[part]).tolist()) for part in (earlier, some)):
+            yield earlier, some

@@ -24,7 +24,7 @@ _OF_KEYS = {"id", "ids", "key", "no", "number", "code", "uuid", "index", "nr"}
 _WORD = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|[^\W\d]\w*")
 
 
-def name_of(text: str, otherwise: str = "column") -> str:
+def name_of(text: str, otherwise: str = "field") -> str:
     """A name made of any text: `MinTemp` is `min_temp`, `Ziel Wert` `ziel_wert`, `2nd` `n2nd`."""
     plain = unicodedata.normalize("NFKD", text.replace("ß", "ss")).encode("ascii", "ignore").decode()
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", plain)
@@ -61,6 +61,13 @@ def stated_column(stated: str, names: Mapping[str, str]) -> str | None:
 def named_as_key(name: str) -> bool:
     """Whether a column is called as those are that name things."""
     return name.rpartition("_")[2] in _OF_KEYS
+
+
+def named_as_birth(name: str) -> bool:
+    """Whether a column is called as those are that say when somebody was born, which is not when a row happened."""
+    return any(
+        part.startswith(("birth", "born")) or part in ("dob", "bday", "geburtsdatum") for part in name.split("_")
+    )
 
 
 def renamed(expression: str, names: Mapping[str, str]) -> str:

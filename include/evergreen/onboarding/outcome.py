@@ -100,7 +100,7 @@ def label(
         base = _of_classes(base, sorted(different))
     elif kind in ("DATE", "TIMESTAMP"):
         raise unclear(file, f"--label {shown(stated)} is a time", names, "say what of it is the outcome")
-    base = replace(base, missing=missing)
+    base = replace(base, missing=missing, different=len(different), is_column=column is not None)
     return _distributed(connection, base, f"select {base.sql} as v from rows")
 
 

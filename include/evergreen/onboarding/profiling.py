@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import pandas as pd
 from evergreen.calendar import Length
 from evergreen.onboarding import columns as cells_of
 from evergreen.onboarding import leaks, naming, outcome
-from evergreen.onboarding.columns import Typed
+from evergreen.onboarding.columns import NOTHING, Typed
 from evergreen.onboarding.outcome import Choices, unclear
 from evergreen.onboarding.reading import Cells
 from evergreen.onboarding.rules import Column, Label, Profile, Rhythm
@@ -21,6 +22,7 @@ from evergreen.quoting import shown
 from evergreen.spec.mistakes import nearest
 
 _FEW = 200  # different texts that are kept
+_EVERY_ROW = 0.95  # share of the rows that have a time, for it to be theirs
 _QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
 
@@ -44,14 +46,13 @@ def profile(file: Path, choices: Choices, cells: Cells) -> Profile:
     )
     with duckdb.connect(config={"threads": 2, "enable_external_access": False}) as connection:
         connection.execute("set timezone = 'UTC'")
-        connection.register("cells", cells.table)
+        table = cells.table.rename_columns(list(names.values()))
+        connection.register("cells", table)
         typed = {
-            raw: cells_of.typed(
-                connection, cells.table, raw, moment=names[raw] in (time, label_time), whole=names[raw] == key
-            )
-            for raw in names
+            raw: cells_of.typed(connection, table, name, moment=name in (time, label_time), whole=name == key)
+            for raw, name in names.items()
         }
-        time = time or _time(typed, names, but=label_time)
+        time = time or _time(connection, typed, names, but=label_time)
         _moments(file, typed, names, {"--time": time, "--label-time": label_time})
         values = ", ".join(f"{each.value} as {names[raw]}" for raw, each in typed.items())
         connection.execute(f"create temp table rows as select {values} from cells")
@@ -99,8 +100,11 @@ def _measured(
         delays = _one(connection, of_each)
         label = replace(label, delays=dict(zip(_QUANTILES, (max(0.0, each or 0.0) for each in delays), strict=True)))
     measured = replace(measured, label=label)
-    later = {} if label.aggregate else dict(_known_later(connection, measured, label_time))
-    return replace(measured, known_later=later)
+    if label.aggregate:
+        return measured
+    told = list(_known_later(connection, measured, label_time))
+    later = {name: why for name, why, sure in told if sure}
+    return replace(measured, known_later=later, suspected={name: why for name, why, sure in told if not sure})
 
 
 def _chosen(file: Path, option: str, stated: str | None, names: Mapping[str, str]) -> str | None:
@@ -115,12 +119,16 @@ def _chosen(file: Path, option: str, stated: str | None, names: Mapping[str, str
     return names[raw]
 
 
-def _time(typed: Mapping[str, Typed], names: Mapping[str, str], but: str | None) -> str | None:
-    """The column that says when a row happened: the first of moments, or else of days."""
+def _time(
+    connection: duckdb.DuckDBPyConnection, typed: Mapping[str, Typed], names: Mapping[str, str], but: str | None
+) -> str | None:
+    """The column that says when a row happened: the first of moments, or else of days, that nearly every row has."""
     for kind in ("timestamp", "date"):
         for raw, each in typed.items():
-            if each.kind == kind and names[raw] != but:
-                return names[raw]
+            if each.kind == kind and names[raw] != but and not naming.named_as_birth(names[raw]):
+                (there,) = _of(connection, "cells", f"avg(cast(({each.value}) is not null as integer))")
+                if there >= _EVERY_ROW:
+                    return names[raw]
     return None
 
 
@@ -145,13 +153,13 @@ def _column(connection: duckdb.DuckDBPyConnection, name: str, raw: str, typed: T
             f"select {name} from rows where {name} is not null group by 1 order by count(*) desc, 1"
         )
         values = tuple(value for (value,) in counted.fetchall())
-    return Column(name, raw, typed.kind, rows, rows - there, distinct, values, low, high, typed.form)
+    return Column(name, raw, typed.kind, rows, rows - there, distinct, values, low, high, typed.form, typed.nulls)
 
 
 def _declared(declared: Mapping[str, object], typed: Mapping[str, Typed]) -> dict[str, object]:
     """The keys of the source, with those that its cells ask for."""
     keys = dict(declared)
-    if nulls := sorted({text for each in typed.values() for text in each.nulls}):
+    if nulls := sorted({text for each in typed.values() for text in each.nulls if text in NOTHING}):
         keys["nulls"] = nulls
     if signs := next((each.signs for each in typed.values() if each.signs), None):
         keys |= {} if signs[0] == "." else {"decimal": signs[0]}
@@ -184,10 +192,13 @@ def _identity(
         )
 
     most = different(list(columns))
-    chosen = list(dict.fromkeys(first))
-    others = sorted((name for name in columns if name not in chosen), key=lambda name: -columns[name].distinct)
-    while others and (not chosen or different(chosen) < most):
-        chosen.append(others.pop(0))
+    stated = list(dict.fromkeys(first))
+    ordered = [*stated, *sorted((name for name in columns if name not in stated), key=lambda n: -columns[n].distinct)]
+    least = width = max(1, len(stated))
+    while different(ordered[:width]) < most:  # of many columns few are asked
+        width = min(2 * width, len(ordered))
+    widths = range(least, width)
+    chosen = ordered[: least + bisect_left(widths, most, key=lambda count: different(ordered[:count]))]
     return tuple(chosen), most
 
 
@@ -212,40 +223,47 @@ def _table(file: Path) -> str:
 
 def _known_later(
     connection: duckdb.DuckDBPyConnection, measured: Profile, label_time: str | None
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[tuple[str, str, bool]]:
+    """Columns that tell the outcome, each with the reason, and whether it is sure."""
     label, time, key = measured.label, measured.time, measured.key
     others = {
         column.name: column for column in measured.columns if column.name not in (time, key, label_time, *label.columns)
     }
     for name in label.columns:
         if name != time:
-            yield name, "the label is made of it"
+            yield name, "the label is made of it", True
     if label_time is not None and label_time not in label.columns:
-        yield label_time, "it says when the outcome was known"
+        yield label_time, "it says when the outcome was known", True
     seen = set()
     for name, why in leaks.by_name(label, others):
         seen.add(name)
-        yield name, why
+        yield name, why, True
     for name, column in others.items():
         if time is not None and column.kind in ("timestamp", "date") and name not in seen:
             later = _one(connection, f"avg(cast({name} > {time} as integer)) filter ({name} is not null)")[0]
             if later is not None and later > 0.5:
                 seen.add(name)
-                yield name, "it lies after the row's own time"
-    numbers_and_texts = [
-        n for n, column in others.items() if n not in seen and column.kind not in ("timestamp", "date")
-    ]
-    if numbers_and_texts:
-        frame = connection.execute(
-            f"select {', '.join(numbers_and_texts)}, {label.sql} as the_label_itself from rows"
-        ).df()
-        frame = frame[frame["the_label_itself"].notna()].reset_index(drop=True)
-        value = frame.pop("the_label_itself")
-        coded = pd.Series(pd.factorize(value)[0]) if label.type == "multiclass" else value.astype("float64")
-        yield from leaks.by_value(frame, coded, label.type)
+                yield name, "it lies after the row's own time", True
+    open_to_doubt = [name for name in others if name not in seen]
+    if not open_to_doubt:
+        return
+    frame = connection.execute(f"select {', '.join(open_to_doubt)}, {label.sql} as the_label_itself from rows").df()
+    value = frame.pop("the_label_itself")
+    for name, why in leaks.by_absence(value, frame):
+        seen.add(name)
+        yield name, why, True
+    there = value.notna()
+    frame, value = frame[there].reset_index(drop=True), value[there].reset_index(drop=True)
+    coded = pd.Series(pd.factorize(value)[0]) if label.type == "multiclass" else value.astype("float64")
+    timeless = [name for name in frame if name not in seen and others[name].kind not in ("timestamp", "date")]
+    yield from leaks.by_value(frame[timeless], coded, label.type)
 
 
 def _one(connection: duckdb.DuckDBPyConnection, values: str) -> tuple:
-    row = connection.execute(f"select {values} from rows").fetchone()
+    return _of(connection, "rows", values)
+
+
+def _of(connection: duckdb.DuckDBPyConnection, table: str, values: str) -> tuple:
+    row = connection.execute(f"select {values} from {table}").fetchone()
     assert row is not None
     return tuple(row)

@@ -13,7 +13,7 @@ from evergreen.calendar import Calendar, Length
 from evergreen.interval import DAY
 from evergreen.onboarding import rules
 from evergreen.onboarding.naming import named_as_key
-from evergreen.onboarding.rules import LOOK_BACKS, Draft, Feature, Label, Profile, Style, View
+from evergreen.onboarding.rules import LOOK_BACKS, Column, Draft, Feature, Label, Profile, Style, View
 from evergreen.spec.durations import duration_text
 from evergreen.spec.kinds import FeatureType
 
@@ -43,7 +43,9 @@ def draft(model: str, profile: Profile, every: Length | None = None) -> Draft:
         inputs |= _moments(profile, calendar)
     else:
         views = ()
-    key, key_sql, key_type = rules.key(profile)
+        if profile.time is not None:
+            left_out[profile.time] = "its times do not fall into hours, days, weeks or months that follow each other"
+    key, key_sql, key_type = rules.key(profile, style)
     return Draft(
         model=model,
         profile=profile,
@@ -88,12 +90,21 @@ def _inputs(profile: Profile, left_out: dict[str, str]) -> Iterator[tuple[str, t
                 left_out[name] = "a date, and nothing says as of when"
             else:
                 yield f"{name}_ago"[:40], ("float", f"date_diff('hour', {name}, {profile.time}) / 24.0")
-        elif column.kind == "int" and column.distinct == column.rows - column.nulls and column.distinct > CATEGORIES:
+        elif _names_rows(column):
             left_out[name] = "a number of its own in every row: an id"
         elif column.kind == "bool":
             yield name, ("bool", name)
         else:
             yield name, ("int" if column.kind == "int" else "float", name)
+
+
+def _names_rows(column: Column) -> bool:
+    """Whether a column of whole numbers, each in one row, names the rows: they are many, or run on from 0 or 1."""
+    if column.kind != "int" or column.distinct != column.rows - column.nulls:
+        return False
+    if column.distinct > CATEGORIES or named_as_key(column.name):
+        return True
+    return column.low in (0, 1) and column.high == column.low + column.distinct - 1
 
 
 def _moments(profile: Profile, calendar: Calendar) -> dict[str, tuple[FeatureType, str]]:
@@ -130,7 +141,11 @@ def _past(profile: Profile, calendar: Calendar) -> View:
     active = f"count(DISTINCT date_trunc('{calendar.every}', {time}))"
     features.append(Feature(_named(f"active_{calendar.every}s", backs[2]), "int", active, backs[2], "0"))
     features.append(_hours_since_last("hours_since_last", time, backs[2]))
-    numbers = [column for column in profile.columns if column.is_number and not named_as_key(column.name)]
+    numbers = [
+        column
+        for column in profile.columns
+        if column.is_number and column.distinct > 1 and not named_as_key(column.name) and not _names_rows(column)
+    ]
     for column in numbers[:MOST_NUMBERS]:
         features.append(Feature(_named(f"mean_{column.name}", backs[1]), "float", f"avg({column.name})", backs[1]))
     texts = [

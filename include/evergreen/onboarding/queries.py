@@ -108,7 +108,7 @@ def rows(draft: Draft) -> str:
 def _once(draft: Draft) -> str:
     """Rows that only columns with missing values tell apart may repeat a key: the first counts."""
     profile = draft.profile
-    if not any(profile.column(name).nulls for name in profile.identity) or draft.key == profile.key:
+    if draft.key in (profile.key, *draft.identity) or not any(profile.column(name).nulls for name in profile.identity):
         return ""
     return f"\nQUALIFY row_number() OVER (PARTITION BY {draft.key}) = 1"
 

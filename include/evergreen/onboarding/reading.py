@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import csv
 import gzip
-import json
+import io
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from evergreen.errors import PermanentError
-from evergreen.ingest import limits
+from evergreen.errors import BatchUnreadable, PermanentError
+from evergreen.ingest import jsonl, limits, lines
 from evergreen.ingest.delimited import text_columns
+from evergreen.ingest.origin import Origin
 from evergreen.quoting import listed, shown
 
 _GZIP = b"\x1f\x8b"
 _DELIMITERS = (",", ";", "\t", "|")
-_LOOKED_AT = 200  # lines, by which the delimiter is chosen
+_ROWS = 200  # by which the delimiter is chosen
+_LEAST = 20  # rows
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8"}
 
 
@@ -43,7 +46,7 @@ class Cells:
 
 
 def read(file: Path) -> Cells:
-    """The cells of a CSV, JSON Lines or Parquet file, the first two maybe as gzip.
+    """The cells of a CSV, JSON or Parquet file, the first two maybe as gzip.
 
     Raises:
         FileUnusable: it is not there, empty, or none of these.
@@ -68,7 +71,7 @@ def read(file: Path) -> Cells:
         raise unusable(file, "an empty file", "rows")
     if encoding != "utf-8":
         stated["encoding"] = encoding
-    if text.lstrip().startswith("{"):
+    if text.lstrip().startswith(("{", "[")):
         return _jsonl(file, text, stated)
     return _csv(file, text, stated)
 
@@ -100,53 +103,47 @@ def _parquet(file: Path) -> Cells:
 def _jsonl(file: Path, text: str, stated: Mapping[str, object]) -> Cells:
     names: dict[str, None] = {}
     rows = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise unusable(file, f"line {number} is no JSON: {shown(line)}", "one JSON object a line") from error
-        if not isinstance(row, dict):
-            raise unusable(file, f"line {number} is no object: {shown(line)}", "one JSON object a line")
-        names.update(dict.fromkeys(row))
-        rows.append({name: _text(value) for name, value in row.items()})
+    try:
+        for _, _, row in jsonl.objects(text, Origin("a file", str(file))):
+            names.update(dict.fromkeys(row))
+            rows.append({name: jsonl.cell(value) for name, value in row.items()})
+    except BatchUnreadable as error:
+        raise unusable(file, error.found, error.expected) from error
     table = pa.table({name: pa.array([row.get(name) for row in rows], pa.string()) for name in names})
     return Cells(_named(file, table), {"format": "jsonl", **stated})
 
 
-def _text(value: object) -> str | None:
-    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
 def _csv(file: Path, text: str, stated: Mapping[str, object]) -> Cells:
+    first = 1
     if text[:4].lower() == "sep=":  # Excel's; ingestion passes over it
-        text = text.partition("\n")[2]
-    head = text.splitlines(keepends=True)[:_LOOKED_AT]
-    delimiter = max(_DELIMITERS, key=lambda each: _width(head, each))
-    names = next(csv.reader(head, delimiter=delimiter))
+        text, first = text.partition("\n")[2], 2
+    delimiter = max(_DELIMITERS, key=lambda each: _width(_head(text, each)))
+    names, *others = _head(text, delimiter)
     declared = dict(stated) | ({} if delimiter == "," else {"delimiter": delimiter})
-    widths = {len(row) for row in csv.reader(head, delimiter=delimiter)}
+    widths = {len(names), *map(len, others)}
     if widths == {len(names)} and names[-1] == "" and len(names) > 1:  # all lines, the header too
         text = "\n".join(line.rstrip("\r").removesuffix(delimiter) for line in text.split("\n"))
         names, declared["trailing_delimiter"] = names[:-1], True
     elif widths == {len(names), len(names) + 1}:
-        first, *others = text.split("\n")
-        text = "\n".join([first, *(line.rstrip("\r").removesuffix(delimiter) for line in others)])
+        header, *below = text.split("\n")
+        text = "\n".join([header, *(line.rstrip("\r").removesuffix(delimiter) for line in below)])
         declared["trailing_delimiter"] = True
     try:
         options = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
         table = text_columns(text.encode(), names, options, null_values=[""], quoted_strings_can_be_null=True)
     except pa.ArrowInvalid as error:
-        raise unusable(
-            file, f"lines that are not like the header: {error}", f"{len(names)} cells a line, as its header has"
-        ) from error
+        wrong = lines.Look(text, delimiter, len(names), first).misshapen().words
+        raise unusable(file, wrong, f"{len(names)} cells a row, as its header has", "correct the file there") from error
     return Cells(_named(file, table), {"format": "csv", **declared})
 
 
-def _width(lines: list[str], delimiter: str) -> tuple[int, int]:
-    """How well a delimiter explains some lines: how many are as wide as the header, and how wide that is."""
-    rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
+def _head(text: str, delimiter: str) -> list[list[str]]:
+    """The first rows of a CSV, the header among them."""
+    return list(islice((row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row), _ROWS))
+
+
+def _width(rows: list[list[str]]) -> tuple[int, int]:
+    """How well a delimiter explains some rows: how many are as wide as the header, and how wide that is."""
     width = len(rows[0]) if rows else 0
     return (sum(len(row) in (width, width + 1) for row in rows) if width > 1 else 0, width)
 
@@ -154,9 +151,9 @@ def _width(lines: list[str], delimiter: str) -> tuple[int, int]:
 def _named(file: Path, table: pa.Table) -> pa.Table:
     """The table, if every column has a name of its own."""
     twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
-    if twice or any(not name.strip() for name in table.column_names):
-        problem = f"columns of one name: {listed(twice)}" if twice else "a column without a name"
+    if twice:
+        problem = f"columns of one name: {listed(twice)}"
         raise unusable(file, problem, "a header that names every column once", "correct the header line")
-    if not table.num_rows:
-        raise unusable(file, "no rows", "rows to learn from")
+    if table.num_rows < _LEAST:
+        raise unusable(file, f"{table.num_rows} rows", f"at least {_LEAST} to learn from, each an object or a line")
     return table

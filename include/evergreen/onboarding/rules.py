@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Literal
 
@@ -46,6 +46,7 @@ class Column:
     low: float | None = None  # of numbers
     high: float | None = None
     form: str | None = None  # how its times are written, where not as ISO 8601
+    markers: tuple[str, ...] = ()  # texts of it that stand for no value
 
     @property
     def is_number(self) -> bool:
@@ -79,6 +80,8 @@ class Label:
     distance: float = 1.0  # the mean
     entropy: float = 1.0  # of classes
     missing: int = 0  # rows without
+    different: int = 2  # values
+    is_column: bool = False  # and no expression
     delays: Mapping[float, float] | None = None  # quantile → hours until it is known
 
 
@@ -101,6 +104,7 @@ class Profile:
     identity: tuple[str, ...]  # columns that tell the rows apart
     repeated: int  # rows that no column tells apart from an earlier one
     known_later: Mapping[str, str]  # column → why no prediction may know it
+    suspected: Mapping[str, str] = field(default_factory=dict)  # column → why none might, of those that are kept
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
@@ -166,6 +170,24 @@ class Draft:
         return self.dealt if self.style == "batch" or self.profile.time is None else self.profile.time
 
     @property
+    def numbered(self) -> bool:
+        """Whether the rows of the file are given a column with their number, as their key."""
+        return self.style == "batch" and self.key != self.profile.key
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """The columns that tell the rows of the source apart."""
+        return (self.key,) if self.numbered else self.profile.identity
+
+    @property
+    def made_of(self) -> str:
+        """What a key is made of that no column is."""
+        if self.numbered:
+            return "the row's number in the file"
+        names = self.profile.identity
+        return f"made of {', '.join(names) if len(names) < len(self.profile.columns) else 'all columns'}"
+
+    @property
     def dealt(self) -> str:
         """The column that a file without time is given."""
         names = {name for column in self.profile.columns for name in (column.name, column.raw)}
@@ -201,8 +223,11 @@ def rhythm_of(profile: Profile, every: Length | None) -> Length | None:
         return None
     if every is not None:
         return every
+    dense = {each: rhythm for each, rhythm in profile.rhythms.items() if rhythm.filled >= rhythm.intervals / 4}
+    if not dense:
+        return None  # as of rows that have a year
     days_or_more: tuple[Length, ...] = ("day", "week", "month")
-    enough = [each for each in days_or_more if profile.rhythms[each].intervals >= ENOUGH_INTERVALS]
+    enough = [each for each in days_or_more if each in dense and dense[each].intervals >= ENOUGH_INTERVALS]
     for each in enough:
         if profile.rhythms[each].rows >= ENOUGH_ROWS:
             return each
@@ -211,7 +236,7 @@ def rhythm_of(profile: Profile, every: Length | None) -> Length | None:
     hours = profile.rhythms["hour"]
     if hours.filled >= ENOUGH_INTERVALS and hours.rows * 4 >= ENOUGH_ROWS:
         return "hour"
-    if profile.rhythms["day"].filled >= FEW_INTERVALS:
+    if "day" in dense and dense["day"].filled >= FEW_INTERVALS:
         return "day"
     return "hour" if hours.filled >= FEW_INTERVALS else None
 
@@ -245,13 +270,15 @@ def per_interval(profile: Profile, calendar: Calendar, style: Style) -> float:
     return of_filled * rhythm.filled / rhythm.intervals
 
 
-def key(profile: Profile) -> tuple[str, str, Literal["string", "int"]]:
+def key(profile: Profile, style: Style) -> tuple[str, str, Literal["string", "int"]]:
     """What a prediction is about: its name, as SQL over the source, and its type."""
     if profile.key is not None and (profile.label.aggregate or not profile.key_repeats):
         kind = profile.column(profile.key).kind
         return profile.key, profile.key, "int" if kind == "int" else "string"
-    names = {column.name for column in profile.columns}
+    names = {name for column in profile.columns for name in (column.name, column.raw)}
     name = next(each for each in ("row_id", "row_key", "row_name") if each not in names)
+    if style == "batch":
+        return name, name, "int"  # a column that its rows are given, since a view wants its key among the source's
     parts = ", ".join(f"CAST({each} AS VARCHAR)" for each in profile.identity)
     if len(profile.identity) == 1:
         return name, parts, "string"

@@ -75,7 +75,8 @@ def first_fit(spec: ModelSpec, batches: Sequence[Part]) -> FirstFit:
         learn = learn.sample(_MOST, random_state=spec.search.seed)
     labels, outcomes = (spec.problem.labels(part[spec.label.name]) for part in (learn, later))
     for part, use in ((labels, "to learn from"), (outcomes, "to evaluate on")):
-        if lacks := spec.problem.lacking(np.unique(part).tolist()):
+        lacks = spec.problem.lacking(np.unique(part).tolist())
+        if lacks and not (part is outcomes and len(np.unique(part)) > 1):  # log loss wants no row of every class
             raise EvidenceMissing(
                 f"fitting {spec.model} once",
                 found=f"{lacks} among the {len(part):,} rows {use}",

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from evergreen.onboarding import contracts, queries
+from evergreen.onboarding import contracts, queries, summary
 from evergreen.onboarding.naming import named_as_key
 from evergreen.onboarding.rules import AHEAD, PARTS, Column, Draft
 from evergreen.spec.durations import duration_text
@@ -79,8 +79,8 @@ def _data(draft: Draft) -> str:
     lines = []
     if draft.style == "batch":
         lines += _comment(
-            f"The file has no time. `evergreen new` dealt its rows out to {PARTS} days by a hash of what tells them"
-            " apart, so that those which evaluate are others than those which are learned from. The days mean nothing"
+            f"The file has no time. `evergreen new` dealt its rows out to {PARTS} days by a hash of their key,"
+            " so that those which evaluate are others than those which are learned from. The days mean nothing"
             " else; on one more the outcomes of the last are known."
         )
     else:
@@ -102,12 +102,7 @@ def _data(draft: Draft) -> str:
     lines += ["  catch_up: false  # the sample is history", ""]
     lines += ["entity:", f"  name: {_entity(draft)}", f"  key: {draft.key}", f"  type: {draft.key_type}"]
     if draft.key != profile.key:
-        how = (
-            f"made of {', '.join(profile.identity)}"
-            if len(profile.identity) < len(profile.columns)
-            else "made of all columns"
-        )
-        lines[-2] += f"  # no column names the rows: {how}"
+        lines[-2] += f"  # no column names the rows: {draft.made_of}"
     if draft.references:
         lines.append("references:  # what a request names beside itself: features of their past")
         lines += [f"  {name}: {{key: {key}, type: {kind}}}" for name, (key, kind) in draft.references.items()]
@@ -131,12 +126,15 @@ def _source(draft: Draft) -> str:
         if (key, value) != ("format", "csv") and (key not in dealt or value == "parquet"):
             lines.append(f"    {key}: {_value(value)}")
     lines.append(f"    event_time: {draft.time}")
-    repeats = f"  # {profile.repeated:,} rows repeat another one, and go to quarantine" if profile.repeated else ""
-    lines.append(f"    keys: {_value(list(profile.identity))}{repeats}")
+    quarantined = profile.repeated and not draft.numbered
+    repeats = f"  # {profile.repeated:,} rows repeat another one, and go to quarantine" if quarantined else ""
+    lines.append(f"    keys: {_value(list(draft.identity))}{repeats}")
     lines.append("    columns:")
     for column in profile.columns:
         note = draft.left_out.get(column.name)
         lines.append(f"      {column.name}: {_column(draft, column)}" + (f"  # not used: {note}" if note else ""))
+    if draft.numbered:
+        lines.append(f"      {draft.key}: int  # its number among the rows of the file")
     if draft.style == "batch":
         lines.append(f"      {draft.dealt}: timestamp  # the day that the row was dealt out to")
     if outcome := list(_outcome(draft)):
@@ -162,6 +160,8 @@ def _column(draft: Draft, column: Column) -> str:
         keys["from"] = column.raw
     if column.form is not None:
         keys["format"] = column.form
+    if not set(column.markers) <= set(draft.profile.declared.get("nulls", ())):  # type: ignore[call-overload]  # a list
+        keys["nulls"] = list(column.markers)
     return kind if len(keys) == 1 else _value(keys)
 
 
@@ -192,16 +192,8 @@ def _label(draft: Draft) -> str:
         lines[-1] += f"  # 1: {' '.join(label.sql.split())}"
     if label.classes:
         lines.append(f"  classes: {_value(list(label.classes))}")
-    if label.delays is not None:
-        quantiles = ", ".join(
-            f"{quantile:.0%} within {hours / 24:,.1f} days" for quantile, hours in label.delays.items()
-        )
-        lines += _comment(f"Known after the row's own time: {quantiles}.", "  ")
-    elif draft.style == "request":
-        lines += _comment(
-            "Nothing in the file says when the outcome is known: an interval later is an assumption (--label-time).",
-            "  ",
-        )
+    if draft.style == "request":
+        lines += _comment(f"Its delay after the row's own time: {summary.delay(label)}.", "  ")
     lines += [f"  horizon: {duration_text(draft.horizon)}", f"  sources: [{draft.profile.table}]"]
     if label.missing:
         lines += _comment(f"{label.missing:,} rows have no label and are left out.", "  ")

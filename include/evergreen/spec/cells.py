@@ -61,8 +61,10 @@ class Column(Declared):
     model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
 
     type: ColumnType = Field(description="its type")
-    from_: Annotated[str, Field(min_length=1, max_length=_LONGEST)] | None = Field(
-        default=None, alias="from", description="its name in the file or query; default: its name here"
+    from_: Annotated[str, Field(max_length=_LONGEST)] | None = Field(
+        default=None,
+        alias="from",
+        description='its name in the file or query, "" where the header leaves it empty; default: its name here',
     )
     format: Annotated[tuple[Format, ...], Field(max_length=MOST_FORMATS)] = Field(
         default=(),
@@ -118,7 +120,7 @@ class Column(Declared):
 
     def arrives_as(self, name: str) -> str:
         """The name of the column in what arrives."""
-        return self.from_ or name
+        return name if self.from_ is None else self.from_
 
 
 def readable(column: Column, decimal: str, thousands: str | None) -> str:

@@ -118,7 +118,8 @@ class Source(Declared):
         ),
     )
     format: Literal["csv", "jsonl", "parquet"] = Field(
-        default="csv", description="format of the file; csv has a header"
+        default="csv",
+        description="format of the file; csv has a header, jsonl an object a line or one list of objects",
     )
     compression: Literal["gzip", "none"] | None = Field(
         default=None, description="compression of a csv or jsonl file; default: gzip when its name ends in .gz"

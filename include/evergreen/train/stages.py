@@ -239,16 +239,11 @@ def _folds(run: Run, family: str, learn: Rows) -> list[tuple[Any, Any]]:
     """
     import numpy as np
 
-    from evergreen.spec.columns import EVENT
+    from evergreen.train import folding
 
-    spec, cutoffs, folds, lacking = run.spec, learn.frame[EVENT], [], []
+    spec, folds, lacking = run.spec, [], []
     shown = spec.calendar.shown
-    random = np.random.default_rng(spec.search.seed)
-    for number, fold in enumerate(rules.folds(learn.cutoffs, spec.asking.known_before, spec.split.folds), 1):
-        earlier = np.flatnonzero(cutoffs <= fold.learn_to)
-        later = np.flatnonzero(cutoffs.between(fold.score_from, fold.score_to))
-        if len(earlier) > rules.FOLD_ROWS:
-            earlier = np.sort(random.choice(earlier, rules.FOLD_ROWS, replace=False))
+    for number, (fold, earlier, later) in enumerate(folding.folds(spec, learn), 1):
         uses = {
             f"to learn from (until {shown(fold.learn_to)})": earlier,
             f"to score ({shown(fold.score_from)} to {shown(fold.score_to)})": later,

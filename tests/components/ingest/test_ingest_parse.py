@@ -222,7 +222,44 @@ def test_a_line_that_is_no_json_object_is_named() -> None:
     assert unreadable("jsonl", as_bytes("jsonl", SOUND) + b"\n\n{oops}").startswith(
         "line 3 is no JSON, from column 2 on: '{oops}' | "
     )
-    assert unreadable("jsonl", b"[1, 2]") == "line 1 is no object: '[1, 2]' | one JSON object a line"
+    assert unreadable("jsonl", b"[1, 2]") == "line 1 is no object: '1' | one JSON object a line, or a list of them"
+
+
+def test_a_list_of_objects_is_read_as_its_objects_are() -> None:
+    rows = [SOUND, SOUND | {"id": 2, "note": "two\n[lines]"}, SOUND | {"id": "x"}]
+    for indent in (None, 2):
+        read = parsed("jsonl", json.dumps(rows, indent=indent).encode())
+        assert [row["note"] for row in read] == ["x", "two\n[lines]", "x"]
+        assert [row["_unparsed"] for row in read] == [None, None, "id=x"]
+    assert parsed("jsonl", b" [ ] \n") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (b'[\n{"id": 1},\n{oops}]', "line 3 is no JSON"),
+        (b'[{"id": 1}, ', "a list that ends with ''"),
+        (b'[{"id": 1}', "a list that ends with ''"),
+        (b'[{"id": 1} {"id": 2}]', "a list that ends with '{\"id\": 2}]'"),
+        (b'[{"id": 1}] and more', "a list that ends with '] and more'"),
+    ],
+)
+def test_a_list_of_objects_that_is_none_says_where(text: bytes, found: str) -> None:
+    assert unreadable("jsonl", text).startswith(found)
+
+
+def test_a_column_that_the_header_leaves_without_a_name_is_read_when_declared() -> None:
+    """As pandas writes its index."""
+    given = Source.model_validate(
+        {
+            "path": "v",
+            "event_time": "at",
+            "keys": ("row",),
+            "columns": {"row": {"type": "int", "from": ""}, "at": "date"},
+        }
+    )
+    rows = parse([Part(Origin("shop", "v"), b",at\n0,2026-01-05\n1,2026-01-06\n")], given).to_pylist()
+    assert [row["row"] for row in rows] == [0, 1]
 
 
 def test_parquet_with_types_of_its_own() -> None:

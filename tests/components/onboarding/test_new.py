@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from hypothesis import HealthCheck, Phase, given
@@ -21,7 +22,8 @@ from evergreen.ingest import parse
 from evergreen.ingest.landing import Part
 from evergreen.ingest.origin import Origin
 from evergreen.lake.schema import UNPARSED
-from evergreen.onboarding import beginning, profiling, proposing, reading, sample
+from evergreen.onboarding import beginning, profiling, proposing, reading, sample, summary
+from evergreen.onboarding.beginning import Begun
 from evergreen.onboarding.outcome import Choices, LabelUnclear
 from evergreen.onboarding.reading import FileUnusable
 from evergreen.onboarding.rules import Draft
@@ -206,7 +208,140 @@ def test_a_label_of_many_rows_needs_whose_and_when(tmp_path: Path) -> None:
         drafted(tmp_path, visits(), "orderd")
 
 
-@pytest.mark.parametrize("content", [b"", b"a,b\n", b"a,a\n1,2\n", b"\x1f\x8bnot gzip at all"])
+def begun(here: Settings, name: str, file: Path, label: str, **stated: str) -> Begun:
+    """The folder of a model, which was checked with all its queries and contracts."""
+    return beginning.begin(here, name, file, Choices(label, **stated), "evergreen new")  # type: ignore[arg-type]
+
+
+def landed(here: Settings, of: Begun) -> pa.Table:
+    """All that its source reads."""
+    (source,) = of.spec.sources.values()
+    files = sorted((Path(here.landing) / of.spec.model).iterdir())
+    return parse.parse([Part(Origin(of.spec.model, str(each)), each.read_bytes()) for each in files], source)
+
+
+def flowers(rows: int = 460) -> pd.DataFrame:
+    """Rows without time and key, some of them the same, sorted by their class, some without a size."""
+    random = np.random.default_rng(5)
+    size = random.normal(3, 1, rows).round(1)
+    frame = pd.DataFrame({"size": size, "kind": np.where(size + random.normal(0, 0.5, rows) > 3, "big", "small")})
+    frame.loc[3, "size"] = None
+    return pd.concat([frame, frame.head(40)]).sort_values("kind").reset_index(drop=True)
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "json"])
+def test_rows_that_nothing_tells_apart_are_numbered_and_none_is_lost(here: Settings, tmp_path: Path, form: str) -> None:
+    file, frame = tmp_path / f"flowers.{form}", flowers()
+    if form == "csv":
+        frame.to_csv(file)  # with pandas' index, in a column without a name
+    elif form == "parquet":
+        frame.to_parquet(file)
+    else:
+        file.write_text(frame.to_json(orient="records", indent=1))
+    made = begun(here, "flowers", file, "kind")
+    rows = landed(here, made)
+    assert sorted(rows["row_id"].to_pylist()) == list(range(1, 501))
+    assert rows[UNPARSED.name].null_count == 500
+    assert set(made.draft.inputs) == {"size"}, "the index of rows that are sorted tells their class"
+    assert sample.first_fit(made.spec, made.batches).score > 0.7
+
+
+def test_headers_of_other_alphabets_are_columns(here: Settings, tmp_path: Path) -> None:
+    file, frame = tmp_path / "строки.csv", flowers()
+    frame.rename(columns={"size": "размер", "kind": "вид"}).to_csv(file, index=False)
+    made = begun(here, "flowers", file, "вид")
+    assert [(column.name, column.raw) for column in made.draft.profile.columns] == [
+        ("field", "размер"),
+        ("field_2", "вид"),
+    ]
+
+
+def test_a_word_among_many_numbers_is_no_value(here: Settings, tmp_path: Path) -> None:
+    file, frame = tmp_path / "sizes.csv", flowers().head(200)
+    frame["kind"] = np.where(np.arange(200) % 9 == 0, "it's off", frame["kind"])
+    text = frame["size"].astype(object).where(np.arange(200) % 10 != 0, "it's off")
+    frame.assign(size=text, few=np.where(np.arange(200) % 5 == 0, "other", "3")).to_csv(file, index=False)
+    made = begun(here, "sizes", file, "kind = 'big'")
+    kinds = {column.name: column.kind for column in made.draft.profile.columns}
+    assert kinds == {"size": "float", "kind": "string", "few": "string"}
+    rows = landed(here, made)
+    assert rows[UNPARSED.name].null_count == 200
+    assert "it's off" in rows["kind"].to_pylist(), "it means nothing in the other column alone"
+    assert rows["size"].null_count == pd.to_numeric(text, errors="coerce").isna().sum()
+
+
+def test_what_comes_with_the_outcome_is_left_out_and_what_nearly_tells_it_is_told(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    frame = visits()
+    cancelled = random.random(len(frame)) < 0.05
+    frame["delay"] = np.where(cancelled, np.nan, random.normal(0, 20, len(frame)).round(1))
+    frame["landed"] = np.where(cancelled, np.nan, random.integers(0, 2400, len(frame)))
+    frame["guess"] = (frame["delay"] + random.normal(0, 12, len(frame))).fillna(0).round()
+    frame = frame[["visit", "at", "pages", "shop", "delay", "landed", "guess"]]
+    draft = drafted(tmp_path, frame, "delay > 15")
+    assert set(draft.left_out) == {"delay", "landed"}, draft.left_out
+    assert "100% of the rows that have no outcome" in draft.left_out["landed"]
+    assert set(draft.profile.suspected) == {"guess"}
+    told = "\n".join(summary.lines(draft))
+    assert "suspected, and kept: guess: alone it tells the label (area under the curve 0.9" in told
+
+
+def test_a_birthday_and_a_date_that_most_rows_lack_are_not_when_a_row_happened(tmp_path: Path) -> None:
+    frame = visits()[["at", "visit", "pages", "ordered"]]
+    born = pd.Timestamp("1970-01-01") + pd.to_timedelta(np.arange(len(frame)), unit="D")
+    frame.insert(0, "birth_date", born.strftime("%Y-%m-%d %H:%M:%S"))
+    frame.insert(1, "cancelled", np.where(frame.index % 3 == 0, "2025-01-05 10:00:00", None))
+    assert drafted(tmp_path, frame, "ordered").profile.time == "at_value"
+    assert drafted(tmp_path, frame.drop(columns="at"), "ordered").style == "batch"
+
+
+@pytest.mark.parametrize("form", ["%b %d %Y", "%d/%m/%Y", "%Y%m%d", "%B %d, %Y"])
+def test_days_are_read_as_they_are_written(tmp_path: Path, form: str) -> None:
+    frame = visits()[["at", "visit", "pages", "ordered"]]
+    frame["at"] = frame["at"].dt.strftime(form)
+    column = drafted(tmp_path, frame, "ordered", time="at").profile.column("at_value")
+    assert (column.kind, column.form) == ("date", form)
+
+
+def test_classes_of_which_no_later_row_has_one_are_fitted_all_the_same(here: Settings, tmp_path: Path) -> None:
+    file, frame = tmp_path / "visits.csv", visits()
+    frame["end"] = np.where(frame["ordered"] == 1, "order", "none")
+    frame.loc[:800:50, "end"] = "snow"
+    frame[["visit", "at", "pages", "shop", "end"]].to_csv(file, index=False)
+    made = begun(here, "visits", file, "end")
+    assert sample.first_fit(made.spec, made.batches).metric == "log_loss"
+
+
+def test_numbers_of_classes_are_told_and_a_sum_is_made_of_no_row_numbers(here: Settings, tmp_path: Path) -> None:
+    frame = visits().drop(columns="ordered_items")
+    frame.insert(0, "rownames", range(1, len(frame) + 1))
+    draft = drafted(tmp_path, frame, "sum(pages)", key="shop", time="at")
+    names = [feature.name for feature in draft.views[0].features]
+    assert "mean_pages_1w" in names and not any("rownames" in name for name in names)
+    assert "names of classes" not in "\n".join(summary.lines(draft))
+    frame["grade"] = frame["pages"] // 7
+    assert '--label "CAST(grade AS VARCHAR)"' in "\n".join(summary.lines(drafted(tmp_path, frame, "grade")))
+    label = drafted(tmp_path, frame, "CAST(grade AS VARCHAR)").profile.label
+    assert (label.type, label.classes) == ("multiclass", ("0", "1", "2"))
+
+
+def test_a_broken_line_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "it.csv"
+    file.write_bytes(b"a,b,c\n" + b"1,2,3\n" * 300 + b"4,it ends\rhere,5\n" + b"1,2,3\n" * 300)
+    with pytest.raises(FileUnusable, match="line 302: 2 cells, where the header has 3: '4,it ends'"):
+        reading.read(file)
+
+
+def test_a_quoted_value_of_many_lines_does_not_hide_how_the_file_is_written(tmp_path: Path) -> None:
+    file = tmp_path / "it.csv"
+    long = '"' + "a line;\n" * 500 + '"'
+    file.write_text("a;b\n" + f"1;{long}\n" * 30)
+    cells = reading.read(file)
+    assert (cells.table.num_rows, cells.declared["delimiter"]) == (30, ";")
+    assert "trailing_delimiter" not in cells.declared
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n", b"a,a\n1,2\n", b"a,b\n1,2\n", b"\x1f\x8bnot gzip at all"])
 def test_a_file_that_nothing_can_be_made_of_says_why(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "it.csv"
     file.write_bytes(content)
@@ -222,6 +357,9 @@ def test_the_command_writes_fits_and_says_what_comes_next(
     command = ["new", "shop_visits", "--from", str(file), "--label", "ordered", "--label-time", "decided"]
     assert cli.main(command) == 0
     said = capsys.readouterr().out
+    assert "label's delay: 50% within 2.5 days, 90% within 4.5 days" in said, "the delay of the label"
+    assert "visit: string: the key" in said and "pages: int: an input" in said
+    assert "2 features of the past are proposed" not in said and "features of the past are proposed: " in said
     assert "left out: paid" in said and "First fit: gradient_boosting" in said and "evergreen try shop_visits" in said
     area = float(said.partition("roc_auc ")[2].split()[0])
     assert 0.75 < area < 0.98, "it learns from pages and shop, and not from what tells the outcome"

@@ -1,0 +1,96 @@
+"""What was decided of a file, in the lines that `evergreen new` prints for who has to agree. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from evergreen.onboarding.rules import Column, Draft, Label
+from evergreen.quoting import listed, shown
+from evergreen.spec.durations import duration_text
+
+_MOST_COLUMNS, _MOST_FEATURES = 40, 30  # in lines, and in one line
+_FEW_OF_CLASS = 50  # rows
+_FEW_NUMBERS = 12  # different ones, which may be classes
+
+
+def lines(draft: Draft) -> Iterator[str]:
+    """What the file is, what each of its columns became, and what is proposed."""
+    profile, label = draft.profile, draft.profile.label
+    yield f"{profile.rows:,} rows of {len(profile.columns)} columns"
+    if draft.style == "batch":
+        yield (
+            "no time: one batch, split by a hash of the key; nothing was tested against time, and no training is"
+            " scheduled"
+        )
+    else:
+        yield (
+            f"time: {profile.time}, {profile.first:%Y-%m-%d} to {profile.last:%Y-%m-%d}, in intervals of a"
+            f" {draft.calendar.every}"
+        )
+    key = draft.key if draft.key == profile.key else f"{draft.key}, {draft.made_of}"
+    how = {"request": "each row is a request", "interval": "predicted every interval", "batch": "each row once"}
+    yield f"key: {key} ({how[draft.style]})"
+    yield f"label: {label.name}, {label.type}" + (f", 1 is {label.sql}" if label.type == "binary" else "")
+    if label.type == "numeric" and label.is_column and label.different <= _FEW_NUMBERS:
+        yield (
+            f"  it has {label.different} different numbers: if they are names of classes, say"
+            f' --label "CAST({label.sql} AS VARCHAR)"'
+        )
+    if label.type != "numeric" and (rows := label.rarest * (profile.rows - label.missing)) < _FEW_OF_CLASS:
+        yield (
+            f"  its rarest class has {rows:,.0f} rows, and every part of a split wants some; put some together by"
+            ' an expression, --label "CASE … END"'
+        )
+    if label.missing:
+        yield f"  {label.missing:,} rows have none and are left out"
+    if draft.style == "request":
+        yield f"label's delay: {delay(label)}; known {duration_text(draft.horizon)} after the row"
+    if profile.repeated:
+        what = "may be learned from and evaluate too" if draft.numbered else "go to quarantine"
+        yield f"{profile.repeated:,} rows repeat another one, and {what}"
+    yield "columns:"
+    for column in profile.columns[:_MOST_COLUMNS]:
+        yield f"  {_column(draft, column)}"
+    if more := profile.columns[_MOST_COLUMNS:]:
+        yield f"  and {len(more):,} more, in model.yaml"
+    for name, why in draft.left_out.items():
+        if name not in label.columns or not label.is_column:
+            yield f"left out: {name}: {why}"
+    for name, why in profile.suspected.items():
+        if name not in draft.left_out:
+            yield f"suspected, and kept: {name}: {why}; take it out if it is only known with the outcome"
+    if features := [feature.name for view in draft.views for feature in view.features]:
+        yield f"{len(features)} features of the past are proposed: {listed(features, _MOST_FEATURES)}"
+
+
+def delay(label: Label) -> str:
+    """How long after its row an outcome is known, as far as the file says."""
+    if label.delays is None:
+        return (
+            "nothing in the file says when the outcome is known, so an interval later is an assumption (--label-time)"
+        )
+    return ", ".join(f"{quantile:.0%} within {hours / 24:,.1f} days" for quantile, hours in label.delays.items())
+
+
+def _column(draft: Draft, column: Column) -> str:
+    parts = [f"{shown(column.raw)} → {column.name}" if column.raw != column.name else column.name, f": {column.kind}"]
+    if column.form is not None:
+        parts.append(f", written as {column.form}")
+    if column.nulls:
+        parts.append(f", no value in {column.nulls:,} rows")
+    if column.markers:
+        parts.append(f" ({listed(column.markers)})")
+    return "".join([*parts, f": {_use(draft, column)}"])
+
+
+def _use(draft: Draft, column: Column) -> str:
+    name, label = column.name, draft.profile.label
+    if name == draft.profile.time and draft.style != "batch":
+        return "the time"
+    if name == draft.key:
+        return "the key"
+    if name in label.columns and label.is_column:
+        return "the label"
+    if name in draft.left_out:
+        return "left out"
+    return "features of its past" if draft.style == "interval" else "an input"

@@ -1,0 +1,26 @@
+"""The rows of each time fold: one choice for the search and for whoever asks what a feature was worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from evergreen.model.rows import Rows
+from evergreen.spec.columns import EVENT
+from evergreen.spec.schema import ModelSpec
+from evergreen.train import rules
+
+Positions = npt.NDArray[np.intp]
+
+
+def folds(spec: ModelSpec, learn: Rows) -> Iterator[tuple[rules.Fold, Positions, Positions]]:
+    """Each time fold, with the positions of its rows to learn from, of many a draw, and of those to score."""
+    moments, random = learn.frame[EVENT], np.random.default_rng(spec.search.seed)
+    for fold in rules.folds(learn.cutoffs, spec.asking.known_before, spec.split.folds):
+        earlier = np.flatnonzero(moments <= fold.learn_to)
+        later = np.flatnonzero(moments.between(fold.score_from, fold.score_to))
+        if len(earlier) > rules.FOLD_ROWS:
+            earlier = np.sort(random.choice(earlier, rules.FOLD_ROWS, replace=False))
+        yield fold, earlier, later
