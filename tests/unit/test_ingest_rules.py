@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies
 
 from evergreen.errors import PermanentError, RowsUnaccounted
-from evergreen.ingest.rules import account, delay, growing, known_at
+from evergreen.ingest.rules import account, delay, growing, known_at, version_of
 from evergreen.interval import Interval
 from evergreen.settings import PROJECT
 from evergreen.spec.load import load_spec
@@ -46,3 +46,47 @@ def test_anything_else_stops_the_run(rows: int, published: int, quarantined: int
     assert "shop/visits of 2026-01-05" in message
     assert f"{rows} in, {published} published, {quarantined} quarantined" in message
     assert "next step: keep the interval's staging folder" in message
+
+
+DAY = [f"2026-01-0{day}" for day in range(1, 8)]
+
+
+@pytest.mark.parametrize(
+    ("run", "versions", "looked", "now_like", "kept"),
+    [
+        (5, [], [], None, 1),  # the first that is found counts as known before, whoever finds it
+        (3, [1], [1, 2], 1, None),  # nothing changed
+        (3, [1], [1, 2], None, 3),  # it did
+        (3, [1, 3], [1, 2, 3], 3, 3),  # the same run again, which reads it anew
+        (3, [1, 3], [1, 2, 3], None, 3),  # and finds another one, which nobody else saw
+        (3, [1, 3], [1, 2, 3, 4], None, None),  # but here a later run had seen that it was the old one
+        (2, [1, 3], [1, 2, 3], 3, None),  # an old run again finds what was not known then
+        (2, [1, 3], [1, 3], 3, 2),  # a run that was left out, beside the one that followed it: it would have found it
+        (2, [1, 4], [1, 3, 4], 4, None),  # but not before one that did not find it
+        (2, [1, 3], [1, 3], None, None),  # nor something that came later still
+        (4, [1, 3], [1, 2, 3], 1, 4),  # back to what it once was
+    ],
+)
+def test_a_version_is_known_from_when_it_was_first_found_and_not_before(
+    run: int, versions: list[int], looked: list[int], now_like: int | None, kept: int | None
+) -> None:
+    of, day_of = [DAY[each - 1] for each in versions], None if now_like is None else DAY[now_like - 1]
+    found = version_of(
+        DAY[run - 1],
+        DAY[0],
+        of,
+        [DAY[each - 1] for each in looked],
+        refresh="when it changes",
+        same=lambda version: version == day_of,
+    )
+    assert found == (None if kept is None else DAY[kept - 1])
+
+
+@pytest.mark.parametrize(
+    ("run", "same", "kept"), [(2, False, None), (2, True, None), (1, True, 1), (1, False, 1), (3, False, None)]
+)
+def test_a_table_that_is_read_once_is_read_again_by_nobody_but_its_own_interval(
+    run: int, same: bool, kept: int | None
+) -> None:
+    found = version_of(DAY[run - 1], DAY[0], [DAY[0]], DAY[:2], refresh="never", same=lambda version: same)
+    assert found == (None if kept is None else DAY[kept - 1])

@@ -113,7 +113,7 @@ def _nothing_later(spec: ModelSpec, first: Interval) -> None:
     from evergreen.lake.schema import RAW
 
     for dataset in spec.datasets.values():
-        for source in dataset.sources:
+        for source in dataset.dated:
             later = [key for key in catalogue.published(RAW.of(dataset.name, source)) if key >= first.partition]
             if later:
                 raise RunError(
@@ -160,7 +160,7 @@ def _ingested(dataset: DatasetSpec, intervals: Sequence[Interval]) -> Iterator[I
     from evergreen.loops import inline, side_by_side
 
     keys = [interval.partition for interval in intervals]
-    there = [catalogue.published(RAW.of(dataset.name, source), keys) for source in dataset.sources]
+    there = [catalogue.published(RAW.of(dataset.name, source), keys) for source in dataset.dated]
     missing = [each for each in intervals if not all(each.partition in published for published in there)]
     if not missing:
         return

@@ -18,6 +18,7 @@ from evergreen.handovers.correct import Change, ChangedOnline, ChangedSource, Pl
 from evergreen.history import ledger, story
 from evergreen.ingest import batches
 from evergreen.ingest.rules import known_at
+from evergreen.interval import Interval
 from evergreen.lake import catalogue, tables
 from evergreen.lake.schema import FEATURES, LABELS, QUARANTINE, RAW, Partition, online
 from evergreen.registry import records as registry
@@ -116,11 +117,14 @@ class _Plan:
     def _sources(self) -> dict[str, ChangedSource]:
         sources, broken = {}, []
         for name in self._spec.sources:
-            batch = batches.read(self._run, name)
-            judged = judging.batch(self._run, name, batch.rows, self._judge, self._exempt.get(name))
+            found = batches.found(self._run, name)
+            if found is None:
+                continue
+            batch, interval = found
+            judged = judging.batch(self._run, interval, name, batch.rows, self._judge, self._exempt.get(name))
             broken += [f"{name}: {problem}" for problem in judged.decision.broken]
-            contents = batches.contents(self._run, name, batch.digest, judged.accepted, judged.rejected)
-            sources[name] = self._source(name, contents, judged)
+            contents = batches.contents(self._run, interval, name, batch.digest, judged.accepted, judged.rejected)
+            sources[name] = self._source(name, interval, contents, judged)
         self._stop(broken, "nothing would be published", "the batch upstream, or the contract if the world has changed")
         return sources
 
@@ -133,8 +137,10 @@ class _Plan:
                 next_step=f"correct {what}, and look again",
             )
 
-    def _source(self, name: str, contents: Mapping[Partition, pa.Table], judged: judging.Judged) -> ChangedSource:
-        key = self._run.interval.partition
+    def _source(
+        self, name: str, interval: Interval, contents: Mapping[Partition, pa.Table], judged: judging.Judged
+    ) -> ChangedSource:
+        key = interval.partition
         raw, quarantine = (layer.of(self._spec.name, name).at(key) for layer in (RAW, QUARANTINE))
         hashes = {partition: catalogue.content_hash(rows) for partition, rows in contents.items()}
         published = catalogue.published(raw.table, [key]).get(key)
@@ -150,7 +156,7 @@ class _Plan:
                 content_hash=hashes[raw],
                 inputs_hash=None,
                 table_version=-1,
-                known_at=known_at(self._run.interval),
+                known_at=known_at(interval),
                 reaches=batches.reaches(self._run, name, judged.accepted),
             )
         return ChangedSource(

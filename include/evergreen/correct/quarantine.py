@@ -29,6 +29,7 @@ _NEVER = {
     "type",
     rules.DUPLICATE: "the first row of the key is published: let the sender say which one is right",
     rules.FAR: "no window would count it: let the sender correct the time, or send it in the batch of its own interval",
+    rules.NEVER_TRUE: "no query would see it: let the sender correct from when until when it is true",
 }
 
 
@@ -130,7 +131,7 @@ def select(run: DatasetRun, quarantine: Partition, chosen: Chosen) -> Selection:
         BatchMissing, BatchUnreadable, ConnectionUnknown, ServiceUnavailable: as `extract` does.
     """
     name, columns = quarantine.table.name, list(run.spec.sources[quarantine.table.name].columns)
-    rejected = judging.batch(run, name, batches.read(run, name).rows, Judge()).rejected
+    rejected = judging.batch(run, run.interval, name, batches.read(run, name).rows, Judge()).rejected
     failing: dict[str, list[str]] = {}
     hashes = exemptions.row_hashes(rejected, columns)
     for each, reasons in zip(hashes, rejected[REASONS.name].to_pylist(), strict=True):

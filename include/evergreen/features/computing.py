@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evergreen.errors import PermanentError
+from evergreen.features import due, rules
 from evergreen.features.rules import Span
 from evergreen.files import work_folder
 from evergreen.lake import tables
@@ -45,7 +46,7 @@ def features(spec: DatasetSpec, view: str, span: Span, instead: RowsInstead = NO
     """
     query, as_of = Query.of_view(spec, view), span.interval.as_of
     doing = f"computing {spec.name}/{view} of {span.partition}"
-    with _opened(query, span, instead) as tables_of:
+    with _opened(query, span, span.known_at, instead) as tables_of:
         result = _result(tables_of, {"as_of": as_of}, doing)
     return _stamped(result, span.partition, event_timestamp=as_of, known_at=as_of)
 
@@ -70,7 +71,7 @@ def labels(spec: ModelSpec, span: Span, instead: RowsInstead = NOTHING) -> tuple
     file = query.file
     doing = f"computing the label {spec.model}/{name} of {span.partition}"
     seen = dataclasses.replace(span, start=span.interval.start)  # a request's query may look back further
-    with _opened(query, seen, instead) as tables_of:
+    with _opened(query, seen, span.known_at, instead) as tables_of:
         moments = {"cutoff": cutoff, "horizon_end": span.end}
         result = _result(tables_of, moments, doing)
         still_open = _still_open(tables_of, result, span.end, moments, doing)
@@ -114,7 +115,8 @@ def requests(asking: OnRequest, span: Span, instead: RowsInstead = NOTHING) -> p
     doing = f"replaying the requests of {spec.model} of {span.partition}"
     parameters = {"start": interval.start, "end": interval.end}
     seen = dataclasses.replace(span, start=spec.calendar.earlier(interval.start, asking.look_back))
-    with _opened(Query.of_requests(asking), seen, instead) as tables_of:
+    # A version that a run of the interval found may not have been there yet when the requests came.
+    with _opened(Query.of_requests(asking), seen, interval.start, instead) as tables_of:
         replayed = _result(tables_of, parameters, doing)
         moments = replayed[EVENT]
         if moments.null_count:
@@ -188,11 +190,16 @@ def _still_open(
 
 
 @contextmanager
-def _opened(query: Query, span: Span, instead: RowsInstead) -> Iterator[Tables]:
-    """The tables that a query sees of a span."""
+def _opened(query: Query, span: Span, version_at: datetime, instead: RowsInstead) -> Iterator[Tables]:
+    """The tables that a query sees of a span; of those that are one for all intervals, the versions known at a
+    moment."""
+    versions = due.versions(query.spec, query.sources, instead)
 
     def rows_of(source: str) -> Iterator[pa.Table]:
-        return _raw(query.spec, source, span.reads(source), instead)
+        if source not in versions:
+            return _raw(query.spec, source, span.reads(source), instead)
+        version = rules.in_force(versions[source], query.spec.calendar, version_at)
+        return _raw(query.spec, source, [] if version is None else [version], instead)
 
     with work_folder() as folder:
         room = Room(settings().query_memory, folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,9 +43,23 @@ def of_view(spec: DatasetSpec, view: str, interval: Interval, instead: EntriesIn
     )
 
 
+def versions(
+    spec: DatasetSpec | ModelSpec, sources: Iterable[str], instead: Iterable[Partition] = ()
+) -> dict[str, list[str]]:
+    """Source → its versions, by the partitions of the intervals that found them, of those sources that are one table
+    for all intervals."""
+    found = {}
+    for source in sources:
+        if spec.sources[source].whole:
+            table = RAW.of(spec.dataset_of(source), source)
+            others = [each.key for each in instead if each.table == table]
+            found[source] = sorted({*catalogue.published(table), *others})
+    return found
+
+
 def reach(spec: DatasetSpec, view: str, interval: Interval, instead: EntriesInstead = NOTHING) -> datetime | None:
     """The newest row that an interval's batches of the view's sources have had from after it; None: none had one."""
-    return _reach([RAW.of(spec.name, source) for source in spec.features[view].sources], interval, instead)
+    return _reach(spec, [RAW.of(spec.name, source) for source in spec.features[view].sources], interval, instead)
 
 
 def label_reach(spec: ModelSpec, interval: Interval, instead: EntriesInstead = NOTHING) -> datetime | None:
@@ -53,14 +67,29 @@ def label_reach(spec: ModelSpec, interval: Interval, instead: EntriesInstead = N
     of_dataset: dict[str, list[TableId]] = {}
     for source in rules.label_sources(spec):
         of_dataset.setdefault(spec.dataset_of(source), []).append(RAW.of(spec.dataset_of(source), source))
-    reaches = [_reach(sources, interval, instead) for sources in of_dataset.values()]
+    reaches = [_reach(spec.datasets[dataset], sources, interval, instead) for dataset, sources in of_dataset.items()]
     return max((each for each in reaches if each is not None), default=None)
 
 
-def _reach(sources: Sequence[TableId], interval: Interval, instead: EntriesInstead) -> datetime | None:
+def _reach(
+    spec: DatasetSpec, sources: Sequence[TableId], interval: Interval, instead: EntriesInstead
+) -> datetime | None:
     recorded = catalogue.reach(sources, interval.partition)
     others = [entry.reaches for source in sources if (entry := instead.get(source.at(interval.partition))) is not None]
+    others += [
+        _in_force_until(spec, source, interval, instead) for source in sources if spec.sources[source.name].whole
+    ]
     return max((each for each in (recorded, *others) if each is not None), default=None)
+
+
+def _in_force_until(spec: DatasetSpec, table: TableId, interval: Interval, instead: EntriesInstead) -> datetime | None:
+    """The last moment of the newest interval that is ingested, where the interval has a version of the table: all from
+    then on may see it."""
+    if not (table.at(interval.partition) in instead or catalogue.published(table, [interval.partition])):
+        return None
+    newest = [catalogue.newest(RAW.of(spec.name, source)) for source in spec.dated]
+    ends = [spec.calendar.at(each).end - datetime.resolution for each in newest if each is not None]
+    return max((end for end in ends if end >= interval.end), default=None)
 
 
 def of_label(spec: ModelSpec, spans: Sequence[rules.Span], instead: EntriesInstead = NOTHING) -> dict[str, Due]:
@@ -86,15 +115,20 @@ def _due(
     instead: EntriesInstead,
 ) -> dict[str, Due]:
     waited_for = rules.waited_for(spans)
-    since = min((span.start for span in spans), default=None)
+    since = min((span.since for span in spans), default=None)
+    of_whole = versions(spec, sources, instead)
+    if not all(of_whole.values()):
+        return {}  # nobody has read one of the tables yet
     inputs = {
-        source: _published(RAW.of(spec.dataset_of(source), source), waited_for, since, instead) for source in sources
+        source: _published(RAW.of(spec.dataset_of(source), source), of_whole.get(source, waited_for), since, instead)
+        for source in sources
     }
     reaches = {
         source: {key: entry.reaches for key, entry in of_source.items() if entry.reaches is not None}
         for source, of_source in inputs.items()
     }
     spans = rules.with_reaching(spans, reaches)
+    spans = rules.with_versions(spans, of_whole, spec.calendar, at_start=not isinstance(spec, DatasetSpec))
     raw = {
         source: {key: entry.content_hash for key, entry in of_source.items()} for source, of_source in inputs.items()
     }
@@ -102,8 +136,22 @@ def _due(
     recorded = {partition: entry.inputs_hash for partition, entry in entries.items() if entry.inputs_hash is not None}
     return {
         due.span.partition: Due(due.span, due.inputs_hash, _inputs(spec, due.span, inputs))
-        for due in rules.due(spans, declared, raw, recorded)
+        for due in rules.due(spans, declared, raw, recorded, _awaited(spec, sources, inputs, waited_for))
     }
+
+
+def _awaited(
+    spec: DatasetSpec | ModelSpec,
+    sources: Sequence[str],
+    inputs: Mapping[str, Mapping[str, catalogue.Entry]],
+    keys: Sequence[str],
+) -> list[Collection[str]]:
+    """What the spans wait for. A query of tables alone that are for all intervals waits for the intervals of their
+    dataset, as they are known by one of its other tables: all of an interval is published at once."""
+    dated = [inputs[source] for source in sources if not spec.sources[source].whole]
+    if dated or not isinstance(spec, DatasetSpec):
+        return [*dated]
+    return [catalogue.published(RAW.of(spec.name, spec.dated[0]), keys)]
 
 
 def _published(

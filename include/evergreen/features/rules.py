@@ -25,7 +25,7 @@ from __future__ import annotations
 import hashlib
 import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -34,8 +34,13 @@ from typing import TYPE_CHECKING, overload
 from evergreen.interval import Interval
 
 if TYPE_CHECKING:
+    from evergreen.calendar import Calendar
     from evergreen.spec.dataset import DatasetSpec
     from evergreen.spec.schema import ModelSpec
+
+
+# what decides which rows of a source a query sees
+_MEANING = {"event_time", "keys", "outcome", "refresh", "covers", "valid_from", "valid_to"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +85,10 @@ class Span:
     end: datetime  # first event time that it does not see
     known_at: datetime  # the newest known_at that it sees: when the last of its raw partitions is over
     waits_for: Stretch  # raw partitions that it reads and waits for, oldest first
+    since: datetime  # the first event time of a raw row that may be seen: one stamped at its start ends in the span
     reaching: tuple[tuple[str, str], ...] = ()  # sources, and earlier partitions of theirs that have rows in it
+    # sources of one table for all intervals, and the versions of theirs that it sees
+    versions: tuple[tuple[str, str], ...] = ()
 
     @property
     def partition(self) -> str:
@@ -88,6 +96,8 @@ class Span:
 
     def reads(self, source: str) -> tuple[str, ...]:
         """The raw partitions of a source that can hold rows of it, oldest first."""
+        if versions := tuple(version for name, version in self.versions if name == source):
+            return versions
         return (*(partition for name, partition in self.reaching if name == source), *self.waits_for)
 
 
@@ -105,13 +115,14 @@ def feature_spans(spec: DatasetSpec, view: str, interval: Interval, reach: datet
     Args:
         reach: the newest row of the interval's batches, where it lies after the interval.
     """
-    calendar, look_back = spec.calendar, spec.features[view].look_back
+    calendar, look_back, declared = spec.calendar, spec.features[view].look_back, spec.features[view]
+    covered = _covered(spec, declared.sources)
     until = _until(interval, reach)
     # The last that begins to look before then: the one before it that has that moment among those it looks at.
-    last = calendar.interval_of(calendar.later(until, look_back))
+    last = calendar.interval_of(calendar.later(calendar.later(until, look_back), covered))
     owners = _of_data(spec, calendar.between(interval, last))
-    spans = _spans(spec, owners, lambda owner: calendar.earlier(owner.end, look_back), timedelta(0))
-    return [span for span in spans if span.start < until]
+    spans = _spans(spec, owners, lambda owner: calendar.earlier(owner.end, look_back), timedelta(0), covered)
+    return [span for span in spans if span.since < until]
 
 
 def label_spans(spec: ModelSpec, interval: Interval, reach: datetime | None = None) -> list[Span]:
@@ -123,9 +134,11 @@ def label_spans(spec: ModelSpec, interval: Interval, reach: datetime | None = No
     calendar, horizon = spec.calendar, spec.label.horizon
     until = _until(interval, reach)
     first = calendar.interval_of(max(calendar.earlier(interval.start, horizon), spec.first_interval.start))
-    last = calendar.interval_of(calendar.later(until, spec.asking.look_back))
+    last = calendar.interval_of(
+        calendar.later(calendar.later(until, spec.asking.look_back), _covered(spec, label_sources(spec)))
+    )
     spans = _label_spans(spec, calendar.between(first, last))
-    return [span for span in spans if span.start < until and interval.start < span.end]
+    return [span for span in spans if span.since < until and interval.start < span.end]
 
 
 def _until(interval: Interval, reach: datetime | None) -> datetime:
@@ -149,7 +162,12 @@ def _label_spans(spec: ModelSpec, owners: Sequence[Interval]) -> list[Span]:
     def start(owner: Interval) -> datetime:
         return spec.calendar.earlier(owner.start, spec.asking.look_back)
 
-    return _spans(spec, _of_data(spec, owners), start, spec.label.horizon)
+    return _spans(spec, _of_data(spec, owners), start, spec.label.horizon, _covered(spec, label_sources(spec)))
+
+
+def _covered(spec: DatasetSpec | ModelSpec, sources: Iterable[str]) -> timedelta:
+    """How long after its stamp a row of some sources may end: so far before a span lie rows that end within it."""
+    return max((spec.sources[name].covers for name in sources), default=timedelta(0))
 
 
 def _of_data(spec: DatasetSpec | ModelSpec, intervals: Sequence[Interval]) -> list[Interval]:
@@ -159,21 +177,26 @@ def _of_data(spec: DatasetSpec | ModelSpec, intervals: Sequence[Interval]) -> li
 
 
 def _spans(
-    spec: DatasetSpec | ModelSpec, owners: Sequence[Interval], start: Callable[[Interval], datetime], after: timedelta
+    spec: DatasetSpec | ModelSpec,
+    owners: Sequence[Interval],
+    start: Callable[[Interval], datetime],
+    after: timedelta,
+    covered: timedelta,
 ) -> list[Span]:
     """The span `[start(owner), owner.end + after)` of each of some intervals without a gap, with the intervals of data
-    that it touches."""
+    that it touches, and those before it whose rows may end within it."""
     if not owners:
         return []
     calendar = spec.calendar
     bounds = [(start(owner), calendar.later(owner.end, after)) for owner in owners]
-    touched = calendar.touching(max(bounds[0][0], spec.first_interval.start), bounds[-1][1])
+    since = [calendar.earlier(begin, covered) for begin, _ in bounds]
+    touched = calendar.touching(max(since[0], spec.first_interval.start), bounds[-1][1])
     starts, ends = [each.start for each in touched], [each.end for each in touched]
     partitions = tuple(each.partition for each in touched)
     spans = []
-    for owner, (begin, end) in zip(owners, bounds, strict=True):
-        first, last = bisect_right(ends, begin), bisect_left(starts, end)
-        spans.append(Span(owner, begin, end, ends[last - 1], Stretch(partitions, first, last)))
+    for owner, (begin, end), seen in zip(owners, bounds, since, strict=True):
+        first, last = bisect_right(ends, seen), bisect_left(starts, end)
+        spans.append(Span(owner, begin, end, ends[last - 1], Stretch(partitions, first, last), seen))
     return spans
 
 
@@ -187,7 +210,7 @@ def with_reaching(spans: Iterable[Span], reaches: Mapping[str, Mapping[str, date
 
     def reaching(span: Span) -> tuple[tuple[str, str], ...]:
         first = span.waits_for[0]
-        return tuple((source, key) for source, key, moment in ordered if key < first and moment >= span.start)
+        return tuple((source, key) for source, key, moment in ordered if key < first and moment >= span.since)
 
     return [replace(span, reaching=reaching(span)) for span in spans] if ordered else list(spans)
 
@@ -240,14 +263,54 @@ def _declaration(
     spec: DatasetSpec | ModelSpec, sources: Iterable[str], sql: str, declared: dict[str, object], about: list[object]
 ) -> str:
     tables = {  # not how their cells are written: that is in the content of their partitions
-        name: source.model_dump(mode="json", include={"event_time", "keys", "outcome"}) | {"columns": source.types}
+        name: source.model_dump(mode="json", include=_MEANING) | {"columns": source.types}
         for name, source in ((name, spec.sources[name]) for name in sources)
     }
     return json.dumps([sql, declared, about, tables], sort_keys=True)
 
 
+def in_force(versions: Iterable[str], calendar: Calendar, moment: datetime) -> str | None:
+    """The version that was known at a moment of a table for all intervals: the newest by then. The first was known
+    before: when it was first read says nothing of when it was there. None: there is none.
+
+    Args:
+        versions: by the partitions of the intervals whose runs found them.
+    """
+    ordered = sorted(versions)
+    known = [version for version in ordered if calendar.at(version).end <= moment]
+    return known[-1] if known else next(iter(ordered), None)
+
+
+def with_versions(
+    spans: Iterable[Span], versions: Mapping[str, Iterable[str]], calendar: Calendar, *, at_start: bool
+) -> list[Span]:
+    """The spans, each with the versions that it sees of tables for all intervals.
+
+    Args:
+        versions: source → all versions of it.
+        at_start: whether what was known at the start of the span's own interval is seen too: by its requests.
+    """
+
+    def of_span(span: Span) -> tuple[tuple[str, str], ...]:
+        moments = (span.interval.start, span.known_at) if at_start else (span.known_at,)
+        return tuple(
+            dict.fromkeys(
+                (source, version)
+                for source, each in versions.items()
+                for moment in moments
+                if (version := in_force(each, calendar, moment)) is not None
+            )
+        )
+
+    return [replace(span, versions=of_span(span)) for span in spans] if versions else list(spans)
+
+
 def due(
-    spans: Iterable[Span], declaration: str, raw: Mapping[str, Mapping[str, str]], recorded: Mapping[str, str]
+    spans: Iterable[Span],
+    declaration: str,
+    raw: Mapping[str, Mapping[str, str]],
+    recorded: Mapping[str, str],
+    awaited: Sequence[Collection[str]] | None = None,
 ) -> list[Due]:
     """The spans that must be computed now.
 
@@ -256,11 +319,12 @@ def due(
         declaration: what their query is, by `feature_declaration` or `label_declaration`.
         raw: source → published partition → content hash, of the sources that the query reads.
         recorded: partition → inputs hash with which it was last written.
+        awaited: the published partitions of each table that the spans wait for; None: of those in `raw`.
     """
-    changed = []
+    changed, tables = [], [*raw.values()] if awaited is None else awaited
     for span in spans:
         # The newest first: of the spans of intervals to come it is the one that is missing.
-        if all(each in published for published in raw.values() for each in reversed(span.waits_for)):
+        if all(each in published for published in tables for each in reversed(span.waits_for)):
             fingerprint = inputs_hash(span, declaration, raw)
             if recorded.get(span.partition) != fingerprint:
                 changed.append(Due(span, fingerprint))

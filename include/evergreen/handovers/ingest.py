@@ -59,7 +59,7 @@ class Batch(Part):
 
 
 class Extracted(Handover):
-    """The interval's batch of every source."""
+    """The interval's batch of every source, and each new version of a table for all intervals."""
 
     partition: str
     """The interval's day."""

@@ -12,7 +12,9 @@ import pyarrow.compute as pc
 from evergreen.handovers.ingest import BatchFile, BatchQuery
 from evergreen.ingest import database, history, landing, parse, rules
 from evergreen.ingest.origin import Origin
-from evergreen.lake import catalogue, tables
+from evergreen.interval import Interval
+from evergreen.lake import catalogue, publications, tables
+from evergreen.lake.publications import Inputs
 from evergreen.lake.schema import BATCH, PLACE, QUARANTINE, RAW, ROW, Partition
 from evergreen.run import DatasetRun
 from evergreen.settings import settings
@@ -32,6 +34,37 @@ class Batch:
     files: tuple[BatchFile, ...] = ()
     query: BatchQuery | None = None
     warnings: tuple[str, ...] = ()  # what the owner should know of it
+
+
+def found(run: DatasetRun, name: str) -> tuple[Batch, Interval] | None:
+    """What there is to publish of a source: its batch, and the interval that it is kept under; None: of a table for all
+    intervals nothing that is new to the run.
+
+    Raises:
+        BatchMissing, BatchUnreadable, ConnectionUnknown, ServiceUnavailable: as `read`.
+    """
+    source, spec = run.spec.sources[name], run.spec
+    if not source.whole:
+        return read(run, name), run.interval
+    own, first = run.interval.partition, spec.first_interval.partition
+    table = RAW.of(spec.name, name)
+    versions = list(catalogue.published(table))
+    if source.refresh == "never" and versions and own != min(versions):
+        return None  # it need not be there any more
+    batch = read(run, name)
+
+    def same(version: str) -> bool:
+        made_from = publications.made_from(table.at(version))
+        return made_from is not None and _content(made_from) == _content(Inputs(files=batch.files, query=batch.query))
+
+    looked = catalogue.whole([RAW.of(spec.name, each) for each in spec.dated])
+    key = rules.version_of(own, first, versions, looked, refresh=source.refresh, same=same)
+    return None if key is None else (batch, spec.calendar.at(key))
+
+
+def _content(made_from: Inputs) -> tuple[object, ...]:
+    """What a batch was read from, wherever it stood."""
+    return (*(file.sha256 for file in made_from.files), made_from.query and made_from.query.content_hash)
 
 
 def read(run: DatasetRun, name: str) -> Batch:
@@ -69,17 +102,18 @@ def read(run: DatasetRun, name: str) -> Batch:
 
 
 def contents(
-    run: DatasetRun, name: str, digest: str, accepted: pa.Table, rejected: pa.Table
+    run: DatasetRun, interval: Interval, name: str, digest: str, accepted: pa.Table, rejected: pa.Table
 ) -> dict[Partition, pa.Table]:
     """The whole of a source's raw partition, and of its quarantine partition where there is something to write or to
     clear.
 
     Args:
+        interval: that the batch is kept under.
         digest: of the batch.
         accepted: the rows to publish, with the declared columns.
         rejected: the others, also with `_unparsed`, `_row`, `_place` and `_reasons`.
     """
-    dataset, partition, known_at = run.spec.name, run.interval.partition, rules.known_at(run.interval)
+    dataset, partition, known_at = run.spec.name, interval.partition, rules.known_at(interval)
     raw, quarantine = RAW.of(dataset, name).at(partition), QUARANTINE.of(dataset, name).at(partition)
     whole = {raw: accepted}
     if rejected.num_rows or _in_quarantine(quarantine):
@@ -96,9 +130,11 @@ def reaches(run: DatasetRun, name: str, accepted: pa.Table) -> datetime | None:
 
     It never becomes earlier: what was computed from rows that a correction takes away is to be computed again.
     """
+    if run.spec.sources[name].whole:
+        return None
     raw = RAW.of(run.spec.name, name).at(run.interval.partition)
     before = catalogue.published(raw.table, [raw.key]).get(raw.key)
-    moments = [before and before.reaches, pc.max(accepted[run.spec.sources[name].event_time]).as_py()]
+    moments = [before and before.reaches, pc.max(accepted[run.spec.sources[name].moment]).as_py()]
     return max((moment for moment in moments if moment is not None and moment >= run.interval.end), default=None)
 
 

@@ -62,8 +62,9 @@ def read(part: Part, source: Source, room: int) -> Cells:
         names.append("")
     table = _table(look, names, part)
     several = look.several(table.num_rows)
-    moment = source.columns[source.event_time]
-    if wrong := look.swallowed(several, names.index(moment.arrives_as(source.event_time)), moment):
+    times = source.event_time or source.valid_from
+    moment = None if times is None else source.columns[times]
+    if moment is not None and (wrong := look.swallowed(several, names.index(moment.arrives_as(str(times))), moment)):
         raise part.origin.unreadable(wrong, "a quote at both ends of a value, or at none")
     if several:
         where, count = several[0].where, len(several)

@@ -50,14 +50,14 @@ def rows_of(times: pa.ChunkedArray, source: Source, place: Place, origin: Origin
     with duckdb.connect(config={"threads": 2, "enable_external_access": False}) as connection:
         connection.execute("set timezone = 'UTC'")
         connection.register("history", pa.table({"time": times, ROW.name: pa.array(range(len(times)), pa.int64())}))
-        declared = source.columns[source.event_time]
+        declared = source.columns[source.moment]
         moment = reading.of_column("time", source, declared, times.type).value
         connection.execute(f"create temp table placed as {_PLACED.format(moment=moment)}", ends)
         ((newest,),) = connection.execute("select max(moment) from placed").fetchall()
         if newest is None and len(times):
             raise origin.unreadable(
                 f"no time in {len(times)} rows; the first is {shown(str(times[0]))}",
-                f"in {source.event_time} {readable(declared, source.decimal, source.thousands)}",
+                f"in {source.moment} {readable(declared, source.decimal, source.thousands)}",
             )
         if newest is None or newest < interval.start:
             raise BatchMissing(

@@ -48,7 +48,7 @@ def read(part: Part, source: Source, room: int, tell: Tell) -> Cells:
             blocks.append(_texts(rows, source))
             rows = []
     blocks.append(_texts(rows, source))
-    identity = {source.event_time, *source.keys}
+    identity = {source.event_time, *source.identity}
     present = as_declared(
         list(names or source.arriving), source, part.origin, may_miss=source.columns.keys() - identity
     ).values()

@@ -53,7 +53,7 @@ def parse_history(part: Part, source: Source, place: history.Place, tell: Tell =
         BatchUnreadable: as of `parse`; or none of its rows has a time that can be read.
     """
     cells = _read(part, source, limits.batch(), tell)
-    rows = history.rows_of(cells.table[source.event_time], source, place, part.origin)
+    rows = history.rows_of(cells.table[source.moment], source, place, part.origin)
     return typed(replace(cells, table=cells.table.take(rows)), source, rows, part.origin, tell)
 
 

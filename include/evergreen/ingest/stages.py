@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 def extract(run: DatasetRun) -> Extracted:
     """Read the interval's batch of every source, from the landing zone or a
-    database, with the declared columns and types.
+    database, with the declared columns and types; of a table for all intervals, what is new to the run.
 
     A cell that does not fit its type is null in the staged file, with its text in
     `_unparsed`; the contract decides on the row.
@@ -37,13 +37,17 @@ def extract(run: DatasetRun) -> Extracted:
     staging.clean(run.spec.name)
     sources: dict[str, Batch] = {}
     for name in run.spec.sources:
-        batch = batches.read(run, name)
+        found = batches.found(run, name)
+        if found is None:
+            log.info("%s: no other table than the one that is known", name)
+            continue
+        batch, interval = found
         file = staging.WorkingFile(of=run.spec.name, run=partition, name=name)
         sources[name] = Batch(
             staged=staging.write(file, batch.rows, task="extract"),
             origin=batch.origin,
             digest=batch.digest,
-            known_at=rules.known_at(run.interval),
+            known_at=rules.known_at(interval),
             files=batch.files,
             query=batch.query,
             warnings=batch.warnings,
@@ -100,18 +104,20 @@ def publish(run: DatasetRun, validated: Validated) -> Published:
 
 
 def _publish_source(run: DatasetRun, name: str, parted: Parted) -> list[catalogue.Entry]:
-    """Write one source's raw partition and, where there is something to write or to clear, its quarantine partition."""
+    """Write one source's partitions of the interval that its batch is kept under: the raw one and, where there is
+    something to write or to clear, that of the quarantine."""
     from evergreen.ingest import batches
     from evergreen.lake import partitions, staging
 
     accepted, rejected = staging.read(parted.accepted), staging.read(parted.rejected)
     reaches = batches.reaches(run, name, accepted)
+    interval = run.spec.calendar.until(parted.batch.known_at)
     return [
         partitions.replace(
             replaced,
             table,
-            known_at=rules.known_at(run.interval),
+            known_at=rules.known_at(interval),
             reaches=reaches if replaced.table.layer == RAW.layer else None,
         )
-        for replaced, table in batches.contents(run, name, parted.batch.digest, accepted, rejected).items()
+        for replaced, table in batches.contents(run, interval, name, parted.batch.digest, accepted, rejected).items()
     ]

@@ -41,9 +41,7 @@ def awaited(run: Run, now: datetime) -> list[str]:
     interval, missing = run.spec.calendar.at(run.interval.partition), []
     for dataset in run.spec.datasets.values():
         raw = [
-            name
-            for name in dataset.sources
-            if not catalogue.published(RAW.of(dataset.name, name), [interval.partition])
+            name for name in dataset.dated if not catalogue.published(RAW.of(dataset.name, name), [interval.partition])
         ]
         views = [view for view in dataset.features if due.of_view(dataset, view, interval)]
         missing += [f"{dataset.name}/{name} of {interval.partition}" for name in (*raw, *views)]

@@ -69,6 +69,7 @@ class Publication:
 
 
 TABLE = Table("publications", Publication, key=("model", "layer", "name", "partition", "table_version"))
+_NEWEST = 2**62  # a version of a table that comes after all others
 _WHOSE = "model = %s and layer = %s and name = %s"
 
 
@@ -112,6 +113,12 @@ def _newest(connection: Connection, entries: Sequence[Entry]) -> list[Publicatio
         " in (select * from unnest(%s::text[], %s::text[], %s::text[], %s::text[]))",
         columns,
     )
+
+
+def made_from(partition: Partition) -> Inputs | None:
+    """What a partition was made from, as it was last published; None: nobody knows."""
+    states = of_partitions(partition.table, {partition.key: _NEWEST})
+    return states[partition.key].inputs if partition.key in states else None
 
 
 def of_version(table: TableId, version: int) -> dict[str, Publication]:

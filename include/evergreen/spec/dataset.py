@@ -5,6 +5,7 @@ its data declares itself. Frozen, strict, no unknown keys.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -22,8 +23,14 @@ from evergreen.spec.retention import DataRetention
 from evergreen.spec.schedule import IngestSchedule
 
 MOST_ENTRIES = 200  # of sources, views and references of a model: each has files of its own
+VALID_TO = "valid_to"  # the column that queries see of a table whose rows are true until the next one is
 NAME = r"^[a-z][a-z0-9_]{0,39}$"
 Name = Annotated[str, Field(pattern=NAME)]
+
+
+def _unsaid(default: object) -> Callable[[object], bool]:
+    """Leaves a key out where it is not stated: what was declared before there was the key is the same without it."""
+    return lambda value: value == default
 
 
 class Folder(Declared):
@@ -157,7 +164,40 @@ class Source(Declared):
             "ingest does not read before"
         ),
     )
-    event_time: Name = Field(description="the column that says when a row happened")
+    refresh: Literal["every interval", "when it changes", "never"] = Field(
+        default="every interval",
+        exclude_if=_unsaid("every interval"),
+        description=(
+            "every interval: each has a batch of its own; when it changes: path or query is the whole table, and each "
+            "run looks whether it is another; never: the whole table, read once"
+        ),
+    )
+    event_time: Name | None = Field(
+        default=None,
+        description="the column that says when a row happened; none of a table that is refreshed otherwise",
+    )
+    covers: Delay = Field(
+        default=timedelta(0),
+        exclude_if=_unsaid(timedelta(0)),
+        json_schema_extra={"default": "0h"},
+        description=(
+            "how long after event_time what a row tells of ends, where rows are stamped at their start (1h, 1d); no "
+            "query sees a row before"
+        ),
+    )
+    valid_from: Name | None = Field(
+        default=None,
+        exclude_if=_unsaid(None),
+        description="the column that says from when on a row is true, of a whole table with a row per key and validity",
+    )
+    valid_to: Name | None = Field(
+        default=None,
+        exclude_if=_unsaid(None),
+        description=(
+            "the column that says until when a row is true, and null while it is; default: until the next row of its "
+            "key, which queries see as valid_to"
+        ),
+    )
     keys: tuple[Name, ...] = Field(min_length=1, description="columns that identify a row within the table")
     columns: dict[Name, Column] = Field(
         min_length=1, description="every column, with its type, or with how it arrives and is written"
@@ -173,6 +213,22 @@ class Source(Declared):
     contract: str | None = Field(default=None, description="Great Expectations suite; default contracts/<source>.yaml")
 
     @property
+    def whole(self) -> bool:
+        """Whether it is one table for all intervals, of which there are versions, and no batch per interval."""
+        return self.refresh != "every interval"
+
+    @property
+    def moment(self) -> Name:
+        """The column that says when a row happened, of a table that has a batch per interval."""
+        assert self.event_time is not None, "a table for all intervals has none"
+        return self.event_time
+
+    @property
+    def identity(self) -> tuple[Name, ...]:
+        """The columns that no two of its rows have in common."""
+        return self.keys if self.valid_from is None else (*self.keys, self.valid_from)
+
+    @property
     def types(self) -> dict[str, ColumnType]:
         """The columns, with their types."""
         return {name: column.type for name, column in self.columns.items()}
@@ -184,7 +240,8 @@ class Source(Declared):
 
     def visible(self, *, outcome: bool) -> dict[str, ColumnType]:
         """The columns that a query sees, with their types: all, or without those that are known only afterwards."""
-        return {name: kind for name, kind in self.types.items() if outcome or name not in self.outcome}
+        shown = {name: kind for name, kind in self.types.items() if outcome or name not in self.outcome}
+        return shown if self.valid_from is None or self.valid_to is not None else shown | {VALID_TO: "timestamp"}
 
 
 class Freshness(Declared):
@@ -268,6 +325,11 @@ class DatasetSpec(Folder, Dated):
     def keys(self) -> dict[str, KeyType]:
         """The columns that name its entities, with their types."""
         return {entity.key: entity.type for entity in self.entities.values()}
+
+    @property
+    def dated(self) -> list[str]:
+        """The sources that have a batch per interval: what is there of them says which intervals are ingested."""
+        return [name for name, source in self.sources.items() if not source.whole]
 
     def dataset_of(self, table: str) -> str:
         """The dataset that a source or view is of: this one."""

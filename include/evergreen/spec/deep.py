@@ -55,7 +55,7 @@ def reads(spec: ModelSpec, query: str, source: str, column: str) -> bool:
     declared = (
         Query.of_requests(asking) if query == "request" and isinstance(asking, OnRequest) else Query.of_label(spec)
     )
-    if column in (spec.sources[source].event_time, *spec.sources[source].keys):
+    if column in _told_apart_by(spec.sources[source]):
         return True  # by which the rows that it sees are chosen
     fewer = {name: each for name, each in spec.sources[source].columns.items() if name != column}
     less = spec.sources | {source: spec.sources[source].model_copy(update={"columns": fewer})}
@@ -92,7 +92,11 @@ def _query(declared: Callable[[], Query]) -> Iterator[Mistake]:
 
 def _sound(source: Source) -> bool:
     """Whether a source has the columns that its rows are told apart by."""
-    return {source.event_time, *source.keys} <= source.columns.keys()
+    return _told_apart_by(source) <= source.columns.keys()
+
+
+def _told_apart_by(source: Source) -> set[str]:
+    return {*source.identity, *(name for name in (source.event_time, source.valid_to) if name is not None)}
 
 
 def _expectations(spec: DatasetSpec) -> Iterator[Mistake]:

@@ -325,8 +325,10 @@ def _model_files(spec: ModelSpec, budget: Budget) -> Iterator[Iterator[Mistake]]
 
 
 def _source_query(spec: DatasetSpec, budget: Budget, source: str) -> Iterator[Mistake]:
-    if spec.sources[source].connection is not None:
-        yield from _query(spec, budget, f"sources.{source}", partial(spec.source_sql, source), source_query.mistakes)
+    declared = spec.sources[source]
+    if declared.connection is not None:
+        check = partial(source_query.mistakes, whole=declared.whole)
+        yield from _query(spec, budget, f"sources.{source}", partial(spec.source_sql, source), check)
 
 
 def _query(

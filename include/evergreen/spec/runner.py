@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +21,7 @@ import duckdb  # noqa: TID253 - running a query is what this is for; the deep pa
 import pyarrow as pa  # noqa: TID253 - as above
 
 from evergreen.quoting import listed
+from evergreen.spec import visible
 from evergreen.spec.asking import OnRequest
 from evergreen.spec.columns import KNOWN_AT
 from evergreen.spec.dataset import DatasetSpec, Source
@@ -124,13 +125,14 @@ class Tables:
 
     def cut(self, source: str, moment: datetime) -> None:
         """Leave out the rows of a source from after a moment."""
-        times = quoted(self.query.spec.sources[source].event_time)
-        self.show(source, f"where {times} <= timestamp '{_naive(moment).isoformat()}'")
+        spec, at = self.query.spec, f"timestamp '{_naive(moment).isoformat()}'"
+        columns, which = visible.until(spec, spec.sources[source], at)
+        self.show(source, columns, f"where {which}")
 
-    def show(self, source: str, which: str = "") -> None:
+    def show(self, source: str, columns: str = "*", which: str = "") -> None:
         """Let the query see a source's rows, or some of them."""
         self._connection.execute(
-            f"create or replace temp view {quoted(source)} as select * from {quoted('_' + source)} {which}"
+            f"create or replace temp view {quoted(source)} as select {columns} from {quoted('_' + source)} {which}"
         )
 
     def open_outcomes(self, until: datetime) -> bool:
@@ -166,7 +168,7 @@ class Tables:
         """The outcomes of a source that the query sees, each with the condition that it is known at a moment."""
         declared, moment = self.query.spec.sources[source], f"timestamp '{_naive(until).isoformat()}'"
         return [
-            (column, _is_known(declared, column, moment))
+            (column, visible.is_known(declared, column, moment))
             for column in declared.outcome
             if column in self.query.visible(source)
         ]
@@ -299,9 +301,16 @@ def opened(
         for source in query.sources:
             declared = query.spec.sources[source]
             _take(connection, schema(declared), rows(source))
-            keys, event_time = ", ".join(map(quoted, declared.keys)), quoted(declared.event_time)
+            if declared.whole:
+                shown = visible.whole(declared, _VERSIONS)
+                stop = {"stop": bounds["stop"]} if declared.valid_from else {}
+                connection.execute(f"create temp table {quoted('_' + source)} as {shown}", stop)
+                connection.execute(f"drop table {_VERSIONS}")
+                tables.show(source)
+                continue
+            keys, span = ", ".join(map(quoted, declared.keys)), visible.within(query.spec, declared)
             unidentified = " or ".join(f"{quoted(key)} is null" for key in declared.keys)
-            columns = ", ".join(_known(declared, name) for name in query.visible(source))
+            columns = ", ".join(visible.known(declared, name) for name in query.visible(source))
             # The newest known version of a key counts even where it moved the event out of the span: so rank first.
             # A row without a complete key is the version of no other, as for quarantine. Then in an order of their
             # own: a float sum depends on it, and the order of the files on which day was ingested first.
@@ -309,7 +318,7 @@ def opened(
                 f"create temp table {quoted('_' + source)} as select {columns} from ("
                 f" select *, row_number() over (partition by {keys} order by {KNOWN_AT} desc) as _rank"
                 f" from {_VERSIONS} where {KNOWN_AT} <= $known"
-                f") where (_rank = 1 or {unidentified}) and {event_time} >= $start and {event_time} < $stop"
+                f") where (_rank = 1 or {unidentified}) and {span}"
                 " order by all",
                 bounds,
             )
@@ -326,19 +335,6 @@ def _take(connection: duckdb.DuckDBPyConnection, columns: pa.Schema, rows: Itera
         connection.register(_PIECE, piece)
         connection.execute(f"insert into {_VERSIONS} select * from {_PIECE}")
     connection.unregister(_PIECE)
-
-
-def _known(source: Source, column: str) -> str:
-    """A column of the newest rows; an outcome is null as long as it is not known."""
-    name = quoted(column)
-    if column not in source.outcome:
-        return name
-    return f"case when {_is_known(source, column, '$stop')} then {name} end as {name}"
-
-
-def _is_known(source: Source, outcome: str, moment: str) -> str:
-    hours = source.outcome[outcome] // timedelta(hours=1)
-    return f"{quoted(source.event_time)} + interval {hours} hour <= {moment}"
 
 
 def _naive(moment: datetime) -> datetime:

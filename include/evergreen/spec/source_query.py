@@ -28,12 +28,15 @@ _ACTS = re.compile(
 )
 
 
-def mistakes(file: str, query: str) -> Iterator[Mistake]:
-    """What is wrong with a query as psycopg and Postgres read it: one SELECT, bounded
-    by the interval, every other % doubled."""
+def mistakes(file: str, query: str, *, whole: bool = False) -> Iterator[Mistake]:
+    """What is wrong with a query as psycopg and Postgres read it: one SELECT, bounded by the interval unless it is of a
+    whole table, every other % doubled."""
     used = re.findall(r"%(%|\(\w*\)s)?", query)
     for bound in ("start", "end"):
-        if f"({bound})s" not in used:
+        if whole and f"({bound})s" in used:
+            allowed = "a query of the whole table, which is the same whenever it is asked"
+            yield Mistake(file, "", f"%({bound})s", allowed, f"remove %({bound})s, or the source's refresh")
+        if not whole and f"({bound})s" not in used:
             yield Mistake(
                 file,
                 "",

@@ -46,7 +46,7 @@ def ingested(spec: DatasetSpec, now: datetime) -> Worked:
         CalendarChanged: they are published by another calendar.
     """
     calendars.check(spec.datasets.values())
-    done = catalogue.whole([RAW.of(spec.name, source) for source in spec.sources])
+    done = catalogue.whole([RAW.of(spec.name, source) for source in spec.dated])
     # What retention has let go is not missing.
     first = min(done, default=None) if spec.retention.raw is not None else None
     return _worked(spec, rules.expected(spec, now, first), done, now, spec.schedule.late.ingest)

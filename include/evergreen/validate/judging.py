@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import pyarrow as pa
 from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
 from great_expectations.expectations.expectation import Expectation
 
+from evergreen.interval import Interval
 from evergreen.lake.schema import QUARANTINE, REASONS
 from evergreen.run import DatasetRun
 from evergreen.spec.cells import readable
 from evergreen.spec.contract import load_contract
-from evergreen.validate import exemptions, expectations, rules, times
+from evergreen.validate import exemptions, expectations, rules, times, validity
 from evergreen.validate.times import Outside
 from evergreen.validate.usable import unusable_rows
 
@@ -44,30 +46,34 @@ def suite(run: DatasetRun, table: str) -> list[Expectation]:
 
 def batch(
     run: DatasetRun,
+    interval: Interval,
     name: str,
     table: pa.Table,
     judge: expectations.Judge,
     exempt: Sequence[exemptions.Exemption] | None = None,
 ) -> Judged:
-    """Judge the interval's batch of a source.
+    """Judge a batch of a source.
 
     Args:
+        interval: that it is kept under; the run's own, but for a table that is for all intervals.
         table: its rows, as `ingest.batches` reads them.
         exempt: rows that may pass; None: those that are recorded.
     """
     source = run.spec.sources[name]
-    calendar = run.spec.calendar
-    seen = [calendar.earlier(run.as_of, view.look_back) for view in run.spec.features.values() if name in view.sources]
-    outside = times.outside(table[source.event_time], run.interval, min(seen, default=None))
+    outside = times.NOWHERE if source.whole else times.outside(table[source.moment], interval, _seen(run, name))
     hints = {name: readable(each, source.decimal, source.thousands) for name, each in source.columns.items()}
-    unusable = outside.far | unusable_rows(table, source.keys, hints)
+    unusable = outside.far | unusable_rows(table, source.identity, hints)
+    if source.valid_from is not None:
+        unusable |= validity.unusable(table, source, unusable)
     every = range(table.num_rows)
     usable = [position for position in every if position not in unusable] if unusable else every
     judged = table.take(pa.array(usable, pa.int64())) if unusable else table
     findings, result = judge(suite(run, name), judged.select(list(source.columns)), usable, name, run.as_of)
     strict = rules.decide(table.num_rows, unusable, findings)
-    waived = _waived(run, name, table, [at for at in strict.rejected if at not in unusable], exempt)
+    waived = _waived(run, interval, name, table, [at for at in strict.rejected if at not in unusable], exempt)
     decision = rules.decide(table.num_rows, unusable, findings, waived=waived) if waived else strict
+    if source.valid_from is not None and (overlaps := validity.overlaps(table, source, decision.accepted)):
+        decision = replace(decision, broken=(*decision.broken, *overlaps))
     return Judged(
         accepted=table.take(pa.array(decision.accepted, pa.int64())).select(list(source.columns)),
         rejected=table.take(pa.array(decision.rejected, pa.int64())).append_column(
@@ -80,14 +86,26 @@ def batch(
     )
 
 
+def _seen(run: DatasetRun, name: str) -> datetime | None:
+    """The first moment that a view looks back at in a source; None: no view reads it."""
+    calendar, covers = run.spec.calendar, run.spec.sources[name].covers
+    seen = [calendar.earlier(run.as_of, view.look_back) for view in run.spec.features.values() if name in view.sources]
+    return calendar.earlier(min(seen), covers) if seen else None
+
+
 def _waived(
-    run: DatasetRun, name: str, table: pa.Table, failing: Sequence[int], exempt: Sequence[exemptions.Exemption] | None
+    run: DatasetRun,
+    interval: Interval,
+    name: str,
+    table: pa.Table,
+    failing: Sequence[int],
+    exempt: Sequence[exemptions.Exemption] | None,
 ) -> Mapping[int, frozenset[str]]:
     """Position → the expectations that its row may fail, of those rows that fail any."""
     if not failing:
         return {}
     if exempt is None:
-        exempt = exemptions.of(QUARANTINE.of(run.spec.name, name).at(run.interval.partition))
+        exempt = exemptions.of(QUARANTINE.of(run.spec.name, name).at(interval.partition))
     waived = exemptions.waived(exempt)
     if not waived:
         return {}

@@ -42,7 +42,8 @@ FEW = 10  # so few rejected rows say nothing about the batch, however small it i
 SHOWN = 5  # failing rows and values that a message shows
 _LONGEST = 200  # characters of what is shown of a row's cells
 _COLUMN = re.compile(r"(?:^|: |; )([a-z][a-z0-9_]*)=")  # of a cell that could not be parsed
-UNPARSABLE, DUPLICATE, FAR = "unparsable", "duplicate key", "far from its interval"  # why a row cannot be judged
+# why a row cannot be judged
+UNPARSABLE, DUPLICATE, FAR, NEVER_TRUE = "unparsable", "duplicate key", "far from its interval", "true at no moment"
 
 
 @dataclass(frozen=True)

@@ -43,9 +43,9 @@ def validate(run: DatasetRun, extracted: Extracted) -> Validated:
     partition, judge = run.interval.partition, expectations.Judge()
     entries: list[Entry] = []
     sources: dict[str, Parted] = {}
-    for name in run.spec.sources:
-        batch = extracted.sources[name]
-        judged = judging.batch(run, name, staging.read(batch.staged), judge)
+    for name, batch in extracted.sources.items():
+        interval = run.spec.calendar.until(batch.known_at)
+        judged = judging.batch(run, interval, name, staging.read(batch.staged), judge)
         if judged.outside.any:
             log.info("%s: rows outside of their interval: %s", name, judged.outside)
         if judged.released:

@@ -53,6 +53,9 @@ class Outside:
             )
 
 
+NOWHERE = Outside(far={}, late=0, unseen=0, ahead=0, newest=None)  # of rows that have no place in time
+
+
 def outside(times: pa.ChunkedArray, interval: Interval, seen: datetime | None) -> Outside:
     """Which rows lie outside of an interval.
 

@@ -23,7 +23,7 @@ Spec = TypeVar("Spec", ModelSpec, DatasetSpec)
 
 _OF_MODEL = (*days.OF_SPEC, *queries.OF_SPEC, *learning.OF_SPEC)
 _OF_MODEL_ENTRIES = {"features": queries.OF_ENTRIES, "families": learning.OF_ENTRIES}
-_OF_DATASET = (*days.OF_DATASET, *views.OF_DATASET)
+_OF_DATASET = (*days.OF_DATASET, *sources.OF_DATASET, *views.OF_DATASET)
 _OF_DATASET_ENTRIES = {"sources": sources.OF_ENTRIES, "features": views.OF_ENTRIES}
 
 

@@ -85,6 +85,13 @@ def _request(spec: ModelSpec) -> Mistakes:
         return
     yield from _read(spec, "request.sources", spec.request.sources)
     first = spec.request.sources[0]
+    if first in spec.sources and spec.sources[first].whole:
+        yield mistake(
+            "request.sources",
+            f"{first} first, one table for all intervals",
+            "first a source whose rows are the requests, each at its moment",
+            f"name another source before {first}",
+        )
     if first in spec.sources and (
         known_at_once := [name for name, delay in spec.sources[first].outcome.items() if not delay]
     ):

@@ -10,7 +10,7 @@ from string import ascii_letters, digits
 
 from evergreen.spec.cells import EPOCHS
 from evergreen.spec.columns import ADDED
-from evergreen.spec.dataset import DatasetSpec
+from evergreen.spec.dataset import VALID_TO, DatasetSpec
 from evergreen.spec.mistakes import nearest, one_of
 from evergreen.spec.rules.wording import Mistakes, inside, mistake, repeated, stays_below, undeclared
 
@@ -47,6 +47,9 @@ def _path(spec: DatasetSpec, name: str) -> Mistakes:
     source, key = spec.sources[name], f"sources.{name}.path"
     if source.path is None:
         return
+    if source.whole:
+        yield from _path_of_whole(source.path, key)
+        return
     stated, placeholders = source.path, re.findall(r"{[^}]*}?", source.path)
     shown_path = f"{stated} with {one_of(sorted(set(placeholders)))}" if placeholders else stated
     if source.history:
@@ -76,6 +79,82 @@ def _path(spec: DatasetSpec, name: str) -> Mistakes:
             stated,
             "a path below the landing zone, with / between its parts",
             "leave out the leading / and every ..",
+        )
+
+
+def _path_of_whole(stated: str, key: str) -> Mistakes:
+    if "{" in stated:
+        allowed = "a path without {: the file is the whole table, for all intervals"
+        yield mistake(
+            key, stated, allowed, "name that file, or remove refresh: the table then has a batch per interval"
+        )
+    if "*" in stated.rpartition("/")[0]:
+        yield mistake(key, stated, "* in the last part of the path only", "write the folders out")
+    if not stays_below(stated):
+        allowed = "a path below the landing zone, with / between its parts"
+        yield mistake(key, stated, allowed, "leave out the leading / and every ..")
+
+
+def _refresh(spec: DatasetSpec, name: str) -> Mistakes:
+    """A table for all intervals has no moment of its own; one that has a batch per interval has no validity."""
+    source, key = spec.sources[name], f"sources.{name}"
+    if source.whole:
+        rows_of_intervals = {"event_time": source.event_time is not None, "history": source.history}
+        rows_of_intervals |= {"covers": bool(source.covers), "outcome": bool(source.outcome)}
+        for option in (each for each, stated in rows_of_intervals.items() if stated):
+            fix = f"remove {option}"
+            if option == "event_time":
+                fix = f"write valid_from: {source.event_time} where rows are true from then on, or remove event_time"
+            yield mistake(
+                f"{key}.{option}",
+                f"{option}, with refresh: {source.refresh}",
+                f"{option} for a table that has a batch per interval",
+                fix,
+            )
+    else:
+        for option, column in (("valid_from", source.valid_from), ("valid_to", source.valid_to)):
+            if column is not None:
+                yield mistake(
+                    f"{key}.{option}",
+                    f"{option}, of a table that has a batch per interval",
+                    f"{option} for a whole table, whose rows are true until the next ones",
+                    "add refresh: when it changes, or name the column by event_time",
+                )
+
+
+def _validity(spec: DatasetSpec, name: str) -> Mistakes:
+    source, key = spec.sources[name], f"sources.{name}"
+    for option, column in (("valid_from", source.valid_from), ("valid_to", source.valid_to)):
+        if column is None:
+            continue
+        yield from undeclared(f"{key}.{option}", [column], source.columns, "columns")
+        if (kind := source.types.get(column, "timestamp")) != "timestamp":
+            allowed = "a column of type timestamp, which takes days too"
+            yield mistake(f"{key}.{option}", f"{column}, a {kind}", allowed, f"declare {column}: timestamp")
+        if column in source.keys:
+            allowed = "a column beside the keys, which say what a row tells of"
+            yield mistake(f"{key}.{option}", column, allowed, f"remove {column} from keys")
+    if source.valid_to is not None and source.valid_from is None:
+        yield mistake(
+            f"{key}.valid_to", "valid_to alone", "valid_from beside it", "name the column from which a row is true"
+        )
+    if source.valid_from is not None and source.valid_to is None and VALID_TO in source.columns:
+        yield mistake(
+            f"{key}.columns.{VALID_TO}",
+            VALID_TO,
+            "another name: queries see until when a row is true as valid_to",
+            f"declare valid_to: {VALID_TO}, or rename the column",
+        )
+
+
+def _dated(spec: DatasetSpec) -> Mistakes:
+    """Somebody says which intervals there are."""
+    if spec.sources and not spec.dated:
+        yield mistake(
+            "sources",
+            f"{one_of(spec.sources)}, each one table for all intervals",
+            "at least one table that has a batch per interval: by it an interval is known to be there",
+            "remove refresh from the table of events",
         )
 
 
@@ -181,6 +260,16 @@ def _numbers(spec: DatasetSpec, name: str) -> Mistakes:
 
 def _event_time(spec: DatasetSpec, name: str) -> Mistakes:
     source, key = spec.sources[name], f"sources.{name}.event_time"
+    if source.whole:
+        return
+    if source.event_time is None:
+        yield mistake(
+            key,
+            "nothing",
+            "the column that says when a row happened",
+            "name it; of a table without times, such as a catalogue, declare refresh: never or when it changes",
+        )
+        return
     yield from undeclared(key, [source.event_time], source.columns, "columns")
     if (kind := source.types.get(source.event_time, "timestamp")) != "timestamp":
         yield mistake(
@@ -219,6 +308,7 @@ def _source_files(spec: DatasetSpec, name: str) -> Mistakes:
     yield from inside(f"sources.{name}.contract", spec.sources[name].contract)
 
 
+OF_DATASET: tuple[Callable[[DatasetSpec], Mistakes], ...] = (_dated,)
 OF_ENTRIES: tuple[Callable[[DatasetSpec, str], Mistakes], ...] = (
     _kind,
     _path,
@@ -229,7 +319,9 @@ OF_ENTRIES: tuple[Callable[[DatasetSpec, str], Mistakes], ...] = (
     _arriving,
     _written,
     _numbers,
+    _refresh,
     _event_time,
+    _validity,
     _keys,
     _outcome,
     _source_files,

@@ -1,0 +1,200 @@
+"""Tables for all intervals beside a table of events: which version of them a run sees, in whatever order days come."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from evergreen.errors import ContractBroken
+from evergreen.interval import Interval
+from evergreen.lake import catalogue, tables
+from evergreen.lake.schema import FEATURES, RAW
+from evergreen.loops import inline
+from evergreen.settings import Settings
+from evergreen.spec.dataset import DatasetSpec
+from evergreen.spec.load import load_dataset
+
+FIRST, DAYS = date(2026, 1, 1), 6
+SKUS = ("a", "b", "c")
+CATALOGUES = (  # as the file is, while days of a phase are ingested
+    "sku,kind\na,fruit\nb,fruit\n",
+    "sku,kind\na,fruit\nb,herb\nc,nut\n",
+    "sku,kind\na,berry\nb,herb\nc,nut\n",
+)
+PHASES = ((0, 1), (2, 3), (4, 5))  # days, by the catalogue that their runs find
+PRICES = """sku,valid_from,valid_to,price
+a,2025-12-01,2026-01-02T12:00:00Z,1
+a,2026-01-02T12:00:00Z,2026-01-05,2
+a,2026-01-05,,3
+b,2026-01-01,2026-01-03,10
+b,2026-01-04,,20
+c,2026-01-01,,7
+"""
+VIEW = """
+with sold as (
+    select s.sku, sum(p.price * s.pieces) as revenue, count(*) as sales
+    from sales s left join prices p
+        on p.sku = s.sku and s.at >= p.valid_from and (p.valid_to is null or s.at < p.valid_to)
+    group by s.sku
+), now as (select sku, price from prices where valid_to is null)
+select sku, revenue, sales, now.price, c.kind from sold left join now using (sku) left join catalogue c using (sku)
+"""
+KEYED = {"type": "expect_column_values_to_not_be_null", "column": "sku", "severity": "critical"}
+
+
+def sales(day: int) -> pd.DataFrame:
+    """The rows of a day: some at the very moments at which a price changes."""
+    start = pd.Timestamp(FIRST, tz="UTC") + pd.Timedelta(days=day)
+    hours = (0, 5, 12, 23)
+    rows = [
+        {
+            "id": f"{day}-{hour}-{sku}",
+            "sku": sku,
+            "at": start + pd.Timedelta(hours=hour),
+            "pieces": 1 + (day + hour) % 4,
+        }
+        for hour in hours
+        for sku in SKUS
+    ]
+    return pd.DataFrame(rows)
+
+
+def declared(**of_sources: dict[str, Any]) -> dict[str, Any]:
+    """What `data.yaml` says, with more keys of some sources."""
+    sources: dict[str, dict[str, Any]] = {
+        "sales": {
+            "path": "sales/{partition}.csv",
+            "event_time": "at",
+            "keys": ["id"],
+            "columns": {"id": "string", "sku": "string", "at": "timestamp", "pieces": "int"},
+        },
+        "catalogue": {
+            "path": "catalogue.csv",
+            "refresh": "when it changes",
+            "keys": ["sku"],
+            "columns": {"sku": "string", "kind": "string"},
+        },
+        "prices": {
+            "path": "prices.csv",
+            "refresh": "never",
+            "valid_from": "valid_from",
+            "valid_to": "valid_to",
+            "keys": ["sku"],
+            "columns": {"sku": "string", "valid_from": "timestamp", "valid_to": "timestamp", "price": "float"},
+        },
+    }
+    return {
+        "dataset": "shop",
+        "description": "a shop",
+        "owner": {"name": "team", "email": "team@example.org"},
+        "first_day": str(FIRST),
+        "entities": {"product": {"key": "sku"}},
+        "sources": {name: keys | of_sources.get(name, {}) for name, keys in sources.items()},
+        "features": {
+            "sold": {
+                "sources": ["sales", "prices", "catalogue"],
+                "look_back": "2d",
+                "features": {"revenue": "float", "sales": "int", "price": "float", "kind": "category"},
+            },
+        },
+    }
+
+
+def write(folder: Path, view: str = VIEW, **of_sources: dict[str, Any]) -> DatasetSpec:
+    spec = declared(**of_sources)
+    for below in ("contracts", "features"):
+        (folder / below).mkdir(parents=True)
+    (folder / "data.yaml").write_text(yaml.safe_dump(spec))
+    (folder / "features" / "sold.sql").write_text(view)
+    for table in (*spec["sources"], "sold"):
+        (folder / "contracts" / f"{table}.yaml").write_text(yaml.safe_dump({"expectations": [KEYED]}))
+    return load_dataset(folder, deep=True)
+
+
+def deliver(home: Settings, *, prices: str = PRICES) -> None:
+    """The batches of all days, and the prices."""
+    landing = Path(home.landing)
+    (landing / "sales").mkdir(parents=True, exist_ok=True)
+    for day in range(DAYS):
+        sales(day).to_csv(landing / "sales" / f"{interval(day).partition}.csv", index=False)
+    (landing / "prices.csv").write_text(prices)
+
+
+def interval(day: int) -> Interval:
+    return Interval.of_day(FIRST + timedelta(days=day))
+
+
+def ingest(spec: DatasetSpec, day: int) -> None:
+    inline.run(inline.of(spec, interval(day)), "ingest")
+
+
+def ingest_all(home: Settings, spec: DatasetSpec, orders: Sequence[Sequence[int]]) -> None:
+    """Ingest the days of each phase while its catalogue is there."""
+    deliver(home)
+    for content, days in zip(CATALOGUES, orders, strict=True):
+        (Path(home.landing) / "catalogue.csv").write_text(content)
+        for day in days:
+            ingest(spec, day)
+
+
+def features(day: int) -> list[dict[str, Any]]:
+    rows = tables.read(FEATURES.of("shop", "sold"), [interval(day).partition])
+    assert rows is not None
+    return sorted(rows.select(["sku", "revenue", "sales", "price", "kind"]).to_pylist(), key=lambda row: row["sku"])
+
+
+def expected(day: int) -> list[dict[str, Any]]:
+    """The same, row by row and by hand."""
+    as_of = pd.Timestamp(interval(day).end)
+    prices = pd.read_csv(io.StringIO(PRICES))
+    prices["valid_from"] = pd.to_datetime(prices["valid_from"], utc=True, format="ISO8601")
+    prices["valid_to"] = pd.to_datetime(prices["valid_to"], utc=True, format="ISO8601")
+
+    def price(sku: str, at: pd.Timestamp) -> float | None:
+        found = [
+            row.price
+            for row in prices.itertuples()
+            if row.sku == sku and row.valid_from <= at and (pd.isna(row.valid_to) or at < row.valid_to)
+        ]
+        assert len(found) <= 1
+        return float(found[0]) if found else None
+
+    phase = next(number for number, days in enumerate(PHASES) if day in days)
+    kinds = dict(line.split(",") for line in CATALOGUES[phase].splitlines()[1:])
+    rows = pd.concat([sales(each) for each in range(max(0, day - 1), day + 1)])
+    answer = []
+    for sku in SKUS:
+        own = rows[rows["sku"] == sku]
+        paid = [price(sku, row.at) for row in own.itertuples()]
+        worth = [each * row.pieces for each, row in zip(paid, own.itertuples(), strict=True) if each is not None]
+        answer.append(
+            {
+                "sku": sku,
+                "revenue": sum(worth) if worth else None,
+                "sales": len(own),
+                "price": price(sku, as_of),
+                "kind": kinds.get(sku),
+            }
+        )
+    return answer
+
+
+@pytest.mark.parametrize(
+    "orders",
+    [((0, 1), (2, 3), (4, 5)), ((1, 0), (3, 2), (5, 4)), ((0, 1), (3, 2), (4, 5, 2, 0, 3))],
+    ids=["in order", "backwards", "some again"],
+)
+def test_features_see_what_was_known_and_true_by_then_in_whatever_order_days_come(
+    home: Settings, tmp_path: Path, orders: Sequence[Sequence[int]]
+) -> None:
+    spec = write(tmp_path / "shop")
+    ingest_all(home, spec, orders)
+    for day in range(DAYS):
+        assert features(day) == expected(day), day
