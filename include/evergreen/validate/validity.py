@@ -51,7 +51,7 @@ def overlaps(table: pa.Table, source: Source, positions: Sequence[int]) -> list[
     pairs = "; ".join(f"{_row(table, source, one)} and {_row(table, source, other)}" for one, other in found[:_SHOWN])
     more = "; …" if len(found) > _SHOWN else ""
     return [
-        f"{len(found):,} pairs of rows of one key are true at the same moment: {pairs}{more}. "
+        f"{len(found):,} times two rows of one key are true at the same moment: {pairs}{more}. "
         f"Each should end ({source.valid_to}) where the next one begins ({source.valid_from}), or before"
     ]
 

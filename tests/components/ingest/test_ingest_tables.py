@@ -15,11 +15,12 @@ import yaml
 from evergreen.errors import ContractBroken
 from evergreen.interval import Interval
 from evergreen.lake import catalogue, tables
-from evergreen.lake.schema import FEATURES, RAW
+from evergreen.lake.schema import FEATURES, QUARANTINE, RAW
 from evergreen.loops import inline
 from evergreen.settings import Settings
 from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.load import load_dataset
+from evergreen.status import facts
 
 FIRST, DAYS = date(2026, 1, 1), 6
 SKUS = ("a", "b", "c")
@@ -198,3 +199,73 @@ def test_features_see_what_was_known_and_true_by_then_in_whatever_order_days_com
     ingest_all(home, spec, orders)
     for day in range(DAYS):
         assert features(day) == expected(day), day
+
+
+def test_no_view_sees_a_row_before_it_is_true_nor_that_one_will_end(home: Settings, tmp_path: Path) -> None:
+    """The file knows from the first day on what every price will be, and until when."""
+    leak = """
+    select sku, max(price) as revenue, count(*) as sales, max(epoch(valid_to)) as price, 'x' as kind
+    from prices group by sku
+    """
+    spec = write(tmp_path / "shop", leak)
+    deliver(home)
+    (Path(home.landing) / "catalogue.csv").write_text(CATALOGUES[0])
+    ingest(spec, 0)
+    a, b, c = features(0)
+    assert (a["revenue"], a["sales"], a["price"]) == (1.0, 1, None), "two rows more, and until when the first is true"
+    assert (b["revenue"], b["sales"], b["price"]) == (10.0, 1, None)
+    assert c["revenue"] == 7.0
+
+
+def test_a_row_is_true_until_the_next_of_its_key_where_nothing_else_says_so(home: Settings, tmp_path: Path) -> None:
+    spec = write(
+        tmp_path / "shop",
+        prices={"valid_to": None, "columns": {"sku": "string", "valid_from": "timestamp", "price": "float"}},
+    )
+    lines = [line.split(",") for line in PRICES.splitlines()]
+    without = "\n".join(f"{sku},{begins},{price}" for sku, begins, _, price in lines)
+    deliver(home, prices=without)
+    (Path(home.landing) / "catalogue.csv").write_text(CATALOGUES[0])
+    for day in PHASES[0]:
+        ingest(spec, day)
+        assert [row for row in features(day) if row["sku"] != "b"] == [
+            row for row in expected(day) if row["sku"] != "b"
+        ]
+    assert features(1)[1]["price"] == 10.0, "b has no gap: its row is true until the next one"
+
+
+def test_rows_of_a_key_that_are_true_at_the_same_moment_stop_the_batch_with_both(
+    home: Settings, tmp_path: Path
+) -> None:
+    spec = write(tmp_path / "shop")
+    deliver(home, prices=PRICES.replace("a,2026-01-05,,3", "a,2026-01-04T10:00:00Z,,3"))
+    (Path(home.landing) / "catalogue.csv").write_text(CATALOGUES[0])
+    with pytest.raises(ContractBroken) as caught:
+        ingest(spec, 0)
+    message = str(caught.value)
+    assert "prices: 1 times two rows of one key are true at the same moment" in message
+    assert "row 1 (sku='a', from 2026-01-02 12:00, to 2026-01-05 00:00)" in message
+    assert "row 2 (sku='a', from 2026-01-04 10:00, open)" in message
+    assert not catalogue.published(RAW.of("shop", "sales"))
+
+
+def test_a_table_that_is_read_once_may_go_and_a_row_that_is_never_true_is_in_quarantine(
+    home: Settings, tmp_path: Path
+) -> None:
+    spec = write(tmp_path / "shop")
+    deliver(home, prices=PRICES + "c,2026-03-01,2026-02-01,9\n")
+    file = Path(home.landing) / "catalogue.csv"
+    file.write_text(CATALOGUES[0])
+    ingest(spec, 3)
+    (Path(home.landing) / "prices.csv").unlink()
+    ingest(spec, 2)
+    assert (
+        [*catalogue.published(RAW.of("shop", "prices"))]
+        == [*catalogue.published(RAW.of("shop", "catalogue"))]
+        == [interval(0).partition]
+    ), "the first version is that of the first interval, whoever finds it"
+    rejected = tables.read(QUARANTINE.of("shop", "prices"))
+    assert rejected is not None
+    assert rejected["_reasons"].to_pylist() == ["true at no moment: it ends before it begins"]
+    worked = facts.ingested(spec, interval(3).end + timedelta(minutes=1))
+    assert [each.partition for each in worked.intervals["done"]] == [interval(day).partition for day in (2, 3)]
