@@ -49,7 +49,7 @@ def refusal(doing: str, status: int, reply: str, service: Remote) -> ServiceUnav
             next_step=f"look at {service.log} if it stays; a task is retried by itself",
         )
     if status in LOGIN:
-        return _login_refused(doing, answer, service)
+        return login_refused(doing, answer, service)
     return RequestRefused(
         doing,
         found=answer,
@@ -62,7 +62,7 @@ def of_postgres(doing: str, error: Exception, service: Remote) -> ServiceUnavail
     """The error for a connection to Postgres that was not made, or was lost: permanent where it knows
     no such login, or lets it in nowhere."""
     message = str(error).strip()
-    return _login_refused(doing, message, service) if _NO_LOGIN.search(message) else silence(doing, message, service)
+    return login_refused(doing, message, service) if _NO_LOGIN.search(message) else silence(doing, message, service)
 
 
 def silence(doing: str, message: str, service: Remote) -> ServiceUnavailable:
@@ -75,7 +75,8 @@ def silence(doing: str, message: str, service: Remote) -> ServiceUnavailable:
     )
 
 
-def _login_refused(doing: str, message: str, service: Remote) -> RequestRefused:
+def login_refused(doing: str, message: str, service: Remote) -> RequestRefused:
+    """The error for a login that the service does not know, or does not let do this."""
     return RequestRefused(
         doing,
         found=message,

@@ -14,6 +14,7 @@ import pytest
 
 from evergreen.errors import BatchUnreadable, EvergreenError, ServiceUnavailable
 from evergreen.ingest import database
+from evergreen.ingest import postgres as postgres_source
 from evergreen.ingest.origin import Origin
 from evergreen.interval import Interval
 from evergreen.local import postgres
@@ -126,7 +127,7 @@ def test_a_query_that_reads_is_left_alone(text: str, shop: str) -> None:
 
 
 def test_a_query_that_does_not_end_is_ended(shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "_SETTINGS", database._SETTINGS.replace("20min", "300ms"))
+    monkeypatch.setattr(postgres_source, "_SETTINGS", postgres_source._SETTINGS.replace("20min", "300ms"))
     before = time.monotonic()
     with pytest.raises(ServiceUnavailable, match="statement timeout"):
         _read(shop, f"SELECT pg_sleep(60)::text AS id, at FROM orders WHERE {BOUNDED}")

@@ -23,12 +23,16 @@ class Origin:
         """What an error says was being done."""
         return f"reading the batch of {self.subject} from {address(self.name)}"
 
-    def unreadable(self, found: str, expected: str, *, declare: str = "what it sends") -> BatchUnreadable:
+    def unreadable(self, found: str, expected: str, *, declare: str = "what it sends", by: str = "") -> BatchUnreadable:
         """The error that the batch cannot be read as declared; `declare` is what
-        would help, and empty when nothing would."""
+        would help, and empty when nothing would; `by` is how it is corrected."""
+        how = f": {by}" if by else ""
         otherwise = f", or declare {declare} for the source; then" if declare else ", then"
         return BatchUnreadable(
-            self.reading, found=found, expected=expected, next_step=f"{self.correction}{otherwise} clear this task"
+            self.reading,
+            found=found,
+            expected=expected,
+            next_step=f"{self.correction}{how}{otherwise} clear this task",
         )
 
     def too_large(self, found: str) -> BatchUnreadable:

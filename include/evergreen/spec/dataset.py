@@ -151,7 +151,7 @@ class Source(Declared):
     connection: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9_.-]+$",
-        description="id of an Airflow connection to Postgres, in place of path",
+        description="id of an Airflow connection to a database, in place of path",
     )
     sql: str | None = Field(
         default=None, description="query on the connection, from %(start)s to %(end)s; default sources/<source>.sql"

@@ -14,7 +14,7 @@ from evergreen.spec.mistakes import Mistake, nearest
 # character is looked at once, whatever is written.
 _OPAQUE = re.compile(
     r"""--[^\n]*|/\*.*?(?:\*/|\Z)|[eE]'[^'\\]*(?:(?:''|\\.)[^'\\]*)*(?:'|\Z)|'[^']*(?:''[^']*)*(?:'|\Z)"""
-    r"""|"[^"]*(?:""[^"]*)*(?:"|\Z)|\$(\w*)\$.*?(?:\$\1\$|\Z)""",
+    r"""|"[^"]*(?:""[^"]*)*(?:"|\Z)|`[^`]*(?:`|\Z)|\$(\w*)\$.*?(?:\$\1\$|\Z)""",
     re.DOTALL,
 )
 _WRITES = re.compile(
@@ -24,12 +24,14 @@ _WRITES = re.compile(
 _ACTS = re.compile(
     r"\b(nextval|setval|set_config|pg_(?:terminate|cancel)_backend|pg_sleep\w*|pg_read_\w+|pg_ls_\w+|pg_stat_file|pg_file_\w+|lo_\w+|dblink\w*"
     r"|pg_(?:try_)?advisory_\w+|pg_notify|pg_reload_conf|pg_rotate_logfile|pg_switch_wal|pg_promote|pg_create_\w+|pg_drop_\w+|pg_logical_\w+"
-    r"|(?:query|cursor)_to_xml\w*|pg_log_\w+|pg_stat_reset\w*)\s*\("
+    r"|(?:query|cursor)_to_xml\w*|pg_log_\w+|pg_stat_reset\w*"
+    # MySQL's, and SQLite's
+    r"|(?:get|release)_lock|release_all_locks|sleep|benchmark|load_file|load_extension|sys_\w+)\s*\("
 )
 
 
 def mistakes(file: str, query: str, *, whole: bool = False) -> Iterator[Mistake]:
-    """What is wrong with a query as psycopg and Postgres read it: one SELECT, bounded by the interval unless it is of a
+    """What is wrong with a query as every adapter reads it: one SELECT, bounded by the interval unless it is of a
     whole table, every other % doubled."""
     used = re.findall(r"%(%|\(\w*\)s)?", query)
     for bound in ("start", "end"):
@@ -50,6 +52,11 @@ def mistakes(file: str, query: str, *, whole: bool = False) -> Iterator[Mistake]
         elif other not in ("%", "(start)s", "(end)s"):
             fix = nearest(other[1:-2], ("start", "end"), "use %(start)s and %(end)s")
             yield Mistake(file, "", f"the unknown parameter %{other}", "%(start)s or %(end)s", fix)
+    yield from writes(query, file)
+
+
+def writes(query: str, file: str = "") -> Iterator[Mistake]:
+    """What can be seen in a query of more than one SELECT that only reads."""
     yield from _no_select(file, _OPAQUE.sub(_bare, query).lower().strip().removesuffix(";").strip())
 
 
@@ -75,7 +82,7 @@ def _no_select(file: str, bare: str) -> Iterator[Mistake]:
 def _bare(part: re.Match[str]) -> str:
     """Nothing of a comment, no content of a text or of a quoted name; but a
     function's name is seen through its quotes."""
-    if part[0].startswith('"'):
-        name = part[0].strip('"')
+    if part[0].startswith(('"', "`")):
+        name = part[0].strip('"`')
         return name if _ACTS.fullmatch(f"{name}(") else "quoted"
     return "''" if part[0][0] in "eE'$" else " "

@@ -230,7 +230,6 @@ def test_a_database_that_does_not_answer_may_answer_later(shop: str, spec_of: Ca
     ("uri", "found"),
     [
         (None, "no connection shop_db"),
-        ("mysql://u:secret@h/d", "a connection shop_db of type mysql"),
         ("secret", "a connection shop_db of type unknown"),
         ("postgres://u:sec/ret@h:port/d", "a connection shop_db whose URI cannot be read"),
         ("postgres://[secret", "a connection shop_db that cannot be read"),
@@ -241,7 +240,7 @@ def test_a_connection_that_is_not_there_says_how_to_make_it(
 ) -> None:
     error = failure(run_of(spec_of(), uri), ConnectionUnknown)
     assert isinstance(error, PermanentError)
-    assert (error.found, error.expected) == (found, "a connection shop_db to Postgres")
+    assert (error.found, error.expected) == (found, "a connection shop_db to a database")
     for way in ("Admin, Connections", "AIRFLOW_CONN_SHOP_DB=postgresql://", "airflow_settings.yaml"):
         assert way in error.next_step
     assert "sec" not in str(error).replace("sources", ""), "a password in a task's log"

@@ -1,0 +1,180 @@
+"""What an adapter of a database is asked: a query's text, its bounds, and on which connection it runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from zoneinfo import ZoneInfo
+
+from evergreen.answers import Remote
+from evergreen.errors import BatchUnreadable, ConnectionUnknown, ServiceUnavailable
+from evergreen.ingest.origin import Origin
+
+MINUTES = 20  # a query may take; the task that runs it has 30
+ROWS = 10_000  # that are asked for at once, where a database is asked for some at a time
+_PARAMETER = re.compile(r"%(?:%|\((start|end)\)s)")
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query, as a source's file has it: bounded by %(start)s and %(end)s, every other per cent sign doubled."""
+
+    text: str
+    bounds: tuple[datetime, datetime] | None  # None: it names none
+    zone: str  # of times without one, such as the bounds where a database has no other
+    origin: Origin
+    event_time: str | None = None  # the column that the bounds are compared with, as it arrives
+
+    @property
+    def statement(self) -> str:
+        """The text without a semicolon at its end."""
+        return self.text.strip().removesuffix(";")
+
+    def moments(self) -> dict[str, datetime]:
+        """The bounds by name, in the query's zone."""
+        zone = ZoneInfo(self.zone)
+        return {name: each.astimezone(zone) for name, each in zip(("start", "end"), self.bounds or (), strict=False)}
+
+    def locals(self) -> dict[str, datetime]:
+        """The bounds by name, as a clock in the query's zone shows them."""
+        return {name: each.replace(tzinfo=None, fold=0) for name, each in self.moments().items()}
+
+    def written(self, parameter: Callable[[str], str], plain: Callable[[str], str] = str) -> str:
+        """The statement with its parameters as a database takes them.
+
+        Args:
+            parameter: how one is written, given its name.
+            plain: how the text between them is written.
+        """
+        parts, end = [], 0
+        for each in _PARAMETER.finditer(self.statement):
+            parts += [plain(self.statement[end : each.start()]), parameter(each[1]) if each[1] else plain("%")]
+            end = each.end()
+        return "".join([*parts, plain(self.statement[end:])])
+
+    def too_long(self, found: str) -> ServiceUnavailable:
+        """The error that the query was ended for the time it takes."""
+        return ServiceUnavailable(
+            self.origin.reading,
+            found=found,
+            expected=f"all rows within {MINUTES} minutes",
+            next_step=(
+                f"{self.origin.correction}: an index on the time it compares, or fewer rows; or clear this task when "
+                "the database has less to do"
+            ),
+        )
+
+    def refused(self, words: str) -> BatchUnreadable:
+        """The error that the database does not run it, in the database's words."""
+        return self.origin.unreadable(words, "one SELECT that the database runs", declare="")
+
+    def no_rows(self) -> BatchUnreadable:
+        """The error that it is no query."""
+        return self.origin.unreadable("a statement that returns no rows", "one SELECT", declare="")
+
+    def untakeable(self, column: str, kind: str, as_text: str) -> BatchUnreadable:
+        """The error that a column has a type of which no cell can be made.
+
+        Args:
+            as_text: SQL of this database that makes text of it.
+        """
+        return self.origin.unreadable(
+            f"the column {column} of type {kind}",
+            "columns of numbers, texts, times and truth values",
+            declare="",
+            by=f"{as_text}, or leave it out",
+        )
+
+    def zone_of_moments(self, column: str) -> BatchUnreadable:
+        """The error that the event time has a zone in the database, and another one is declared of it."""
+        return self.origin.unreadable(
+            f"moments in the column {column}, which the database keeps with their zone",
+            f"times without a zone, as `zone: {self.zone}` says",
+            declare=f"{column} without `zone`",
+        )
+
+
+@dataclass(frozen=True, repr=False)  # it holds a password
+class Connection:
+    """A connection, as its URI says."""
+
+    name: str
+    uri: SplitResult
+    extra: dict[str, Any]  # what stands behind ?, and Airflow's extras
+
+    @property
+    def kind(self) -> str:
+        """The kind of database: postgres, mysql, …"""
+        return self.uri.scheme.partition("+")[0]
+
+    @property
+    def database(self) -> str:
+        """The database's name; of one that is a file, its path. Airflow keeps that as the host."""
+        return unquote(self.uri.path[1:]) or unquote(self.uri.netloc.rpartition("@")[2])
+
+    @property
+    def password(self) -> str:
+        """Empty: there is none."""
+        return unquote(self.uri.password or "")
+
+    @property
+    def remote(self) -> Remote:
+        """The database, as errors speak of it."""
+        there = f"the connection {self.name}"
+        return Remote(f"the database of {there}", there, there, start="see that it runs")
+
+    def words(self, said: str) -> str:
+        """What a database or its client says, without the password that some repeat."""
+        return said.strip().replace(self.password, "***") if self.password else said.strip()
+
+
+def connection(connections: Callable[[str], str], name: str, origin: Origin) -> Connection:
+    """A connection by its id.
+
+    Args:
+        connections: the URI of a connection by its id; raises LookupError or ValueError.
+
+    Raises:
+        ConnectionUnknown: there is none, or its URI cannot be read.
+    """
+    try:
+        uri = urlsplit(connections(name))
+    except LookupError as error:
+        raise unknown(name, origin, f"no connection {name}") from error
+    except ValueError:
+        raise unknown(
+            name, origin, f"a connection {name} that cannot be read"
+        ) from None  # the cause may show a password
+    if not uri.scheme:
+        raise unknown(name, origin, f"a connection {name} of type unknown")
+    try:
+        extra: dict[str, Any] = dict(parse_qsl(uri.query))
+        extra |= json.loads(extra.pop("__extra__", "{}"))  # how Airflow writes extras that are no flat texts
+    except (ValueError, TypeError):
+        raise unreadable(name, origin) from None  # likewise
+    return Connection(name, uri, extra)
+
+
+def unreadable(name: str, origin: Origin) -> ConnectionUnknown:
+    """The error that the URI of a connection is none; it shows nothing of it."""
+    return unknown(name, origin, f"a connection {name} whose URI cannot be read")
+
+
+def unknown(name: str, origin: Origin, found: str, next_step: str = "") -> ConnectionUnknown:
+    """The error that a connection is not there, or leads to nothing that can be read."""
+    return ConnectionUnknown(
+        origin.reading,
+        found=found,
+        expected=f"a connection {name} to a database",
+        next_step=next_step
+        or (
+            "make it in Airflow's UI (Admin, Connections), as "
+            f"AIRFLOW_CONN_{name.upper()}=postgresql://user:password@host:5432/database, or in "
+            "airflow_settings.yaml for a local start; then clear this task"
+        ),
+    )
