@@ -82,6 +82,9 @@ if forks_tasks():
         warnings.simplefilter("ignore")  # of the libraries' own imports; tasks' warnings stay
         for name in PRELOADED:
             importlib.import_module(name)
-        from evergreen import families
+        from evergreen import families, readers
 
-        families.names()  # asks every installed package for its entry points, which reading a spec needs
+        (
+            families.names(),
+            readers.names(),
+        )  # ask every installed package for its entry points, which reading a spec needs

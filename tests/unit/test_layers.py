@@ -38,6 +38,7 @@ FOUNDATION = {
     "evergreen.links",
     "evergreen.markdown",
     "evergreen.quoting",
+    "evergreen.readers",
     "evergreen.run",
     "evergreen.settings",
     "evergreen.sql",

@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from evergreen.answers import silence
-from evergreen.ingest.fetched import bounded, ending
+from evergreen.ingest.fetched import bounded, ending, is_no_cell
 from evergreen.ingest.query import MINUTES, ROWS, Connection, Query, unreadable
 from evergreen.sql import literal
 
@@ -51,17 +51,12 @@ def _fetched(session: duckdb.DuckDBPyConnection, query: Query) -> pa.Table:
     try:
         with relation.to_arrow_reader(ROWS) as reader:
             for field, kind in zip(reader.schema, relation.types, strict=True):
-                if _is_no_cell(field.type):
+                if is_no_cell(field.type):
                     raise query.untakeable(field.name, str(kind), f"{field.name}::VARCHAR")
             return pa.Table.from_batches(_bounded(reader, query), reader.schema)
     finally:
         # It keeps the database open, and an error's traceback would keep it: whoever opens the file next then waits.
         del relation
-
-
-def _is_no_cell(kind: pa.DataType) -> bool:
-    of = pa.types
-    return any(is_kind(kind) for is_kind in (of.is_nested, of.is_binary, of.is_large_binary, of.is_interval))
 
 
 def _bounded(reader: pa.RecordBatchReader, query: Query) -> Iterator[pa.RecordBatch]:

@@ -1,4 +1,4 @@
-"""Rows that a database's client hands over block by block, as columns of text."""
+"""What adapters of databases share: rows that arrive block by block, their bounds in size and time."""
 
 from __future__ import annotations
 
@@ -59,3 +59,9 @@ def bounded(size: int, origin: Origin) -> int:
     if size > limits.batch():
         raise origin.too_large(f"rows of more than {limits.batch():,} bytes")
     return size
+
+
+def is_no_cell(kind: pa.DataType) -> bool:
+    """Whether no cell can be made of an Arrow type: of bytes, lists, spans of time."""
+    of = pa.types
+    return any(is_kind(kind) for is_kind in (of.is_nested, of.is_binary, of.is_large_binary, of.is_interval))

@@ -11,7 +11,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from evergreen.ingest import delimited, history, jsonl, limits, parquet, reading
+from evergreen.ingest import delimited, foreign, history, jsonl, limits, parquet, reading
 from evergreen.ingest.cells import PLACE, ROW, UNPARSED, Cells, Tell
 from evergreen.ingest.landing import Part
 from evergreen.ingest.origin import Origin
@@ -130,3 +130,5 @@ def _read(part: Part, source: Source, room: int, tell: Tell) -> Cells:
             return jsonl.read(part, source, room, tell)
         case "parquet":
             return Cells(parquet.read(part, source, room))
+        case _:
+            return Cells(foreign.read(part, source, room))

@@ -124,9 +124,12 @@ class Source(Declared):
             "parts of it; * in the last part: all files that match"
         ),
     )
-    format: Literal["csv", "jsonl", "parquet"] = Field(
+    format: Name = Field(
         default="csv",
-        description="format of the file; csv has a header, jsonl an object a line or one list of objects",
+        description=(
+            "format of the file: csv, which has a header; jsonl, an object a line or one list of objects; parquet; or "
+            "what an installed package brings a reader for"
+        ),
     )
     compression: Literal["gzip", "none"] | None = Field(
         default=None, description="compression of a csv or jsonl file; default: gzip when its name ends in .gz"

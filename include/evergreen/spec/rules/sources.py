@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from string import ascii_letters, digits
 
+from evergreen.readers import OURS, ReaderUnusable, names, reader
 from evergreen.spec.cells import EPOCHS
 from evergreen.spec.columns import ADDED
 from evergreen.spec.dataset import VALID_TO, DatasetSpec
@@ -167,6 +168,12 @@ def _names_interval(spec: DatasetSpec, placeholders: list[str]) -> bool:
 def _format(spec: DatasetSpec, name: str) -> Mistakes:
     """Options of the format, and only of a format that has them."""
     source, key = spec.sources[name], f"sources.{name}"
+    if source.format not in OURS:
+        try:
+            reader(source.format)
+        except ReaderUnusable as error:
+            fix = nearest(source.format, names(), "install the package, or use csv, jsonl or parquet")
+            yield mistake(f"{key}.format", f"{source.format}: {error}", one_of(names()), fix)
     for option, formats in _OF_FORMATS.items():
         if option in source.model_fields_set and source.path is not None and source.format not in formats:
             yield mistake(
