@@ -53,6 +53,7 @@ VALID: dict[str, tuple[str, ...]] = {
     "several beside one another": ("path: visits/{partition}-*.csv",),
     "a history": ("path: visits.csv", "history: true"),
     "a query": ("connection: shop_db",),
+    "of rows stamped at their start": (PATH, "covers: 1h"),
     "a query of its own name": ("connection: shop.db-2", "sql: sources/visits.sql"),
 }
 
@@ -202,3 +203,86 @@ def test_editors_refuse_a_source_of_no_kind_and_of_two(lines: tuple[str, ...]) -
     validator = jsonschema.Draft202012Validator(schema["$defs"]["Source"] | {"$defs": schema["$defs"]})
     assert not validator.is_valid(source)
     assert validator.is_valid({**{k: v for k, v in source.items() if k != "connection"}, "path": "a/{partition}.csv"})
+
+
+CONTRACT = "expectations: [{type: expect_column_values_to_not_be_null, column: page, severity: critical}]"
+PRICES = """  prices:
+    path: prices.csv
+    refresh: when it changes
+    keys: [page]
+    valid_from: since
+    valid_to: until
+    columns: {page: string, since: timestamp, until: timestamp, price: float}
+"""
+
+
+def with_prices(folder: Path, old: str = "", new: str = "") -> None:
+    """The model with a table for all intervals beside its source, in which a text stands for another; loaded."""
+    assert old in PRICES
+    text = MODEL.replace("sources:\n", "sources:\n" + (PRICES.replace(old, new) if old else PRICES), 1)
+    (folder / "model.yaml").write_text(text)
+    (folder / "contracts" / "prices.yaml").write_text(CONTRACT)
+    load_spec(folder)
+
+
+def test_a_table_for_all_intervals_has_no_event_time_and_is_no_interval(folder: Path) -> None:
+    with_prices(folder)
+    spec = load_spec(folder)
+    data = spec.own_data()
+    assert data.dated == ["readers", "visits"] and data.sources["prices"].whole and not data.sources["visits"].whole
+    assert data.sources["prices"].identity == ("page", "since")
+    assert ModelSpec.model_validate_json(spec.model_dump_json()).at(folder) == spec
+
+
+def test_what_is_not_said_of_a_source_is_not_written_down(folder: Path) -> None:
+    """So the hash of a model that says nothing of it is the one that it had before there was such a key."""
+    source = declared(folder, PATH)
+    assert source.model_dump().keys().isdisjoint({"refresh", "covers", "valid_from", "valid_to"})
+    assert declared(folder, PATH, "covers: 1h").model_dump(mode="json")["covers"] == "1h"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("path: prices.csv", "path: prices/{partition}.csv", ["prices.path", "a path without {", "remove refresh"]),
+        ("path: prices.csv", "path: ../prices.csv", ["prices.path", "below the landing zone"]),
+        ("keys: [page]", "keys: [page]\n    event_time: since", ["prices.event_time", "write valid_from: since"]),
+        ("keys: [page]", "keys: [page]\n    covers: 1d", ["prices.covers", "covers, with refresh: when it changes"]),
+        ("keys: [page]", "keys: [page]\n    outcome: {price: 1d}", ["prices.outcome", "remove outcome"]),
+        ("    refresh: when it changes\n", "    event_time: since\n", ["prices.valid_from", "add refresh"]),
+        ("    refresh: when it changes\n", "", ["prices.event_time", "declare refresh: never"]),
+        ("valid_from: since", "valid_from: sinc", ["prices.valid_from", "sinc", "write since"]),
+        ("valid_from: since", "valid_from: price", ["prices.valid_from", "price, a float", "type timestamp"]),
+        ("    valid_from: since\n", "", ["prices.valid_to", "valid_from beside it"]),
+        ("keys: [page]", "keys: [page, since]", ["prices.valid_from", "remove since from keys"]),
+        ("when it changes", "sometimes", ["prices.refresh", "every interval, when it changes or never"]),
+    ],
+)
+def test_what_makes_no_sense_of_a_table_for_all_intervals_is_told(
+    folder: Path, old: str, new: str, told: list[str]
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        with_prices(folder, old, new)
+    for each in told:
+        assert each in str(caught.value)
+
+
+def test_some_table_has_a_batch_per_interval(folder: Path) -> None:
+    text = MODEL.replace("/{partition}.csv", ".csv\n    refresh: never")
+    for column in ("snapshot_at", "visited_at"):
+        text = text.replace(f"    event_time: {column}\n", "")
+    (folder / "model.yaml").write_text(text)
+    with pytest.raises(SpecError) as caught:
+        load_spec(folder)
+    assert "at least one table that has a batch per interval" in str(caught.value)
+    assert "label.sources" in str(caught.value) and "read a source of events too" in str(caught.value)
+
+
+def test_the_query_of_a_table_for_all_intervals_has_no_bounds(folder: Path) -> None:
+    for query, told in ((QUERY, "the same whenever it is asked"), ("SELECT * FROM prices", None)):
+        (folder / "sources" / "prices.sql").write_text(query)
+        if told is None:
+            with_prices(folder, "path: prices.csv", "connection: shop_db")
+            continue
+        with pytest.raises(SpecError, match=told):
+            with_prices(folder, "path: prices.csv", "connection: shop_db")

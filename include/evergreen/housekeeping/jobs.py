@@ -16,7 +16,7 @@ from types import MappingProxyType
 from evergreen import files
 from evergreen.calendar import Calendar
 from evergreen.housekeeping import rules
-from evergreen.interval import from_to
+from evergreen.interval import Interval, from_to
 from evergreen.lake.schema import FEATURES, LABELS, PREDICTIONS, QUARANTINE, RAW, TableId
 from evergreen.settings import settings
 from evergreen.spec.dataset import DatasetSpec
@@ -60,6 +60,19 @@ class House:
         """How far the loops look back in a table."""
         return rules.needed(table.layer, self.dataset, self.users)
 
+    def whole(self, table: TableId) -> bool:
+        """Whether a table holds the versions of a source that is one table for all intervals."""
+        sources = self.dataset.sources if self.dataset is not None else {}
+        return table.layer == RAW.layer and table.name in sources and sources[table.name].whole
+
+    def newest_ingested(self) -> Interval | None:
+        """The newest interval of which the dataset has a batch; None: there is none."""
+        from evergreen.lake import catalogue
+
+        assert self.dataset is not None
+        newest = catalogue.newest(RAW.of(self.name, self.dataset.dated[0]))
+        return None if newest is None else self.calendar.at(newest)
+
     def kept(self, name: str) -> Kept:
         """What `retention` says under a name that datasets and models have; the longer of the two."""
         stated = [getattr(each.retention, name) for each in (self.dataset, self.model) if each is not None]
@@ -91,7 +104,11 @@ def retention(house: House, *, apply: bool) -> list[str]:
             continue
         # As the table has them: a kill may have left rows of which the catalogue no longer knows.
         intervals = {house.calendar.at(key): key for key in tables.counts(table)}
-        gone = [intervals[each] for each in rules.expired(intervals, kept, house.needed(table))]
+        if house.whole(table):
+            found = rules.superseded(intervals, house.newest_ingested(), kept, house.needed(table))
+        else:
+            found = rules.expired(intervals, kept, house.needed(table))
+        gone = [intervals[each] for each in found]
         if gone:
             said.append(f"{table}: {len(gone)} intervals, {gone[0]} to {gone[-1]}")
         if gone and apply:

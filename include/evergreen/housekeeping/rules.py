@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 
 from evergreen.interval import DAY, Interval
 from evergreen.registry.rules import Ended
@@ -31,6 +32,23 @@ def expired(intervals: Iterable[Interval], kept: timedelta | None, needed: timed
         return []
     bound = ordered[-1].end - max(kept, needed)
     return [interval for interval in ordered[:-1] if interval.end <= bound]
+
+
+def superseded(
+    versions: Iterable[Interval], newest: Interval | None, kept: timedelta | None, needed: timedelta
+) -> list[Interval]:
+    """The versions of a table for all intervals that may go, oldest first: those that were known no more when what is
+    kept began. The one that was known then stays, however old it is.
+
+    Args:
+        versions: by the intervals that found them.
+        newest: the newest interval that is ingested; None: none is.
+        kept, needed: as of `expired`.
+    """
+    if kept is None or newest is None:
+        return []
+    bound = newest.end - max(kept, needed)
+    return [version for version, following in pairwise(sorted(versions)) if following.end <= bound]
 
 
 def unregistered(
@@ -126,6 +144,7 @@ def versions_kept(kept: timedelta | None) -> timedelta | None:
 def needed(layer: str, dataset: DatasetSpec | None, models: Sequence[ModelSpec]) -> timedelta:
     """How far the loops of a dataset's models look back in the tables of a layer, from the newest interval."""
     look_backs = [view.look_back for view in dataset.features.values()] if dataset is not None else []
+    covered = max((source.covers for source in dataset.sources.values()), default=timedelta(0)) if dataset else None
     reaches = {
         "raw": [*look_backs, *(each.asking.label_delay + each.asking.look_back for each in models)],
         "features": [each.split.window + each.asking.label_delay for each in models],
@@ -133,4 +152,5 @@ def needed(layer: str, dataset: DatasetSpec | None, models: Sequence[ModelSpec])
         "predictions": [each.window + each.asking.label_delay for each in models],
     }
     longest = max((each.calendar.longest for each in (*models, dataset) if each is not None), default=timedelta(0))
-    return max(reaches.get(layer, []), default=timedelta(0)) + max(_MARGIN, 2 * longest)
+    further = covered if layer == "raw" and covered is not None else timedelta(0)
+    return max(reaches.get(layer, []), default=timedelta(0)) + further + max(_MARGIN, 2 * longest)

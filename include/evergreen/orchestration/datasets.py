@@ -176,12 +176,17 @@ def _publish(spec: DatasetSpec, given: Given, result: Published | None) -> ReadA
                 _raw(spec, name),
                 version=str(source.version),
                 rows=source.rows,
-                partitions={result.partition: source.content_hash},
+                partitions={_kept_under(spec, validated.sources[name].batch): source.content_hash},
                 same_as={column: (files[name][0], column) for column in spec.sources[name].columns if files[name]},
             )
             for name, source in result.sources.items()
         ],
     )
+
+
+def _kept_under(spec: DatasetSpec, batch: Batch) -> str:
+    """The partition of a batch: the run's, but for a table for all intervals."""
+    return spec.calendar.until(batch.known_at).partition
 
 
 def _sources(spec: DatasetSpec, views: Iterable[str]) -> list[Dataset]:

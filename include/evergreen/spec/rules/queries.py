@@ -115,6 +115,14 @@ def _request(spec: ModelSpec) -> Mistakes:
 
 def _label_sources(spec: ModelSpec) -> Mistakes:
     yield from _read(spec, "label.sources", spec.label.sources)
+    read = (*spec.label.sources, *spec.asking.sources)
+    if all(name in spec.sources and spec.sources[name].whole for name in read):
+        yield mistake(
+            "label.sources",
+            f"{one_of(spec.label.sources)}, tables for all intervals",
+            "at least one source with a batch per interval: by it an outcome is known to be there",
+            "read a source of events too",
+        )
 
 
 def _outcome_matures(spec: ModelSpec) -> Mistakes:
