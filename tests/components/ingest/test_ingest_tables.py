@@ -9,7 +9,9 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pandas as pd
+import pyarrow as pa
 import pytest
 import yaml
 
@@ -19,9 +21,9 @@ from evergreen.errors import ContractBroken, PermanentError
 from evergreen.features import computing
 from evergreen.features.rules import label_spans
 from evergreen.handovers.correct import Planned
-from evergreen.housekeeping import rules
+from evergreen.housekeeping import jobs, rules
 from evergreen.interval import Interval
-from evergreen.lake import catalogue, publications, tables
+from evergreen.lake import catalogue, partitions, publications, tables
 from evergreen.lake.schema import FEATURES, LABELS, QUARANTINE, RAW, TableId
 from evergreen.loops import inline
 from evergreen.settings import Settings, settings
@@ -418,3 +420,76 @@ def test_a_request_sees_the_version_of_its_morning_and_the_row_that_was_true(
     assert kinds == {0: old, 1: old, 2: old, 3: new, 4: new}, "the runs of day 2 and 4 find another catalogue"
     labels = tables.read(LABELS.of(spec.model, "many"), [interval(0).partition])
     assert labels is not None and labels.num_rows == 12
+
+
+def test_a_view_of_a_catalogue_alone_waits_for_the_interval_and_a_query_may_be_the_table(
+    home: Settings, tmp_path: Path
+) -> None:
+    alone = {"features": {"kinds": {"entity": "product", "sources": ["catalogue"], "look_back": "2d"}}}
+    alone["features"]["kinds"]["features"] = {"kind": "category"}
+    database = tmp_path / "shop.duckdb"
+
+    def found_in_database(content: str) -> None:
+        with duckdb.connect(str(database)) as connection:
+            connection.register("rows", pd.read_csv(io.StringIO(content)))
+            connection.execute("create or replace table catalogue as select * from rows")
+
+    folder = tmp_path / "shop"
+    write(folder)
+    spec = declared(catalogue={"connection": "shop_db"}) | alone
+    del spec["sources"]["catalogue"]["path"]
+    (folder / "data.yaml").write_text(yaml.safe_dump(spec))
+    (folder / "sources").mkdir()
+    (folder / "sources" / "catalogue.sql").write_text("SELECT sku, kind FROM catalogue")
+    (folder / "features" / "kinds.sql").write_text("select sku, kind from catalogue")
+    (folder / "contracts" / "kinds.yaml").write_text(yaml.safe_dump({"expectations": [KEYED]}))
+    data = load_dataset(folder, deep=True)
+    deliver(home)
+    for content, days in zip(CATALOGUES[:2], ((1, 0), (2,)), strict=True):
+        found_in_database(content)
+        for day in days:
+            run = dataclasses.replace(inline.of(data, interval(day)), connections=lambda name: f"duckdb:///{database}")
+            inline.run(run, "ingest", last="publish_features")
+    stored = tables.read(FEATURES.of("shop", "kinds"))
+    assert stored is not None, "a day that is not ingested has no features, although its catalogue is known"
+    kinds: dict[str, list[str]] = {}
+    for row in stored.sort_by("sku").to_pylist():
+        kinds.setdefault(row["partition"], []).append(row["kind"])
+    first, second, third = (interval(day).partition for day in range(3))
+    assert kinds == {
+        first: ["fruit", "fruit"],
+        second: ["fruit", "fruit"],
+        third: ["fruit", "herb", "nut"],
+    }
+    made_from = publications.made_from(RAW.of("shop", "catalogue").at(third))
+    assert made_from is not None and made_from.query is not None and made_from.query.connection == "shop_db"
+
+
+def test_retention_keeps_the_version_that_was_in_force_when_what_is_kept_began(home: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    write(folder)
+    (folder / "data.yaml").write_text(yaml.safe_dump(declared() | {"retention": {"raw": "30d"}}))
+    spec = load_dataset(folder)
+    for source, days in (("sales", (0, 399, 400)), ("catalogue", (0, 10, 390)), ("prices", (0,))):
+        for day in days:
+            place = RAW.of("shop", source).at(interval(day).partition)
+            rows = pa.table(
+                {
+                    "sku": ["a"],
+                    "partition": [place.key],
+                    "known_at": pa.array([interval(day).end], RAW.arrow["known_at"]),
+                }
+            )
+            catalogue.record(partitions.replace(place, rows, known_at=interval(day).end))
+    house = jobs.House("shop", spec, None, ())
+    said = jobs.retention(house, apply=True)
+    assert sorted(line.partition(",")[0] for line in said) == [
+        "shop/raw/catalogue: 1 intervals",
+        "shop/raw/sales: 1 intervals",
+    ]
+    left = {name: [*catalogue.published(RAW.of("shop", name))] for name in spec.sources}
+    assert left == {
+        name: [interval(day).partition for day in days]
+        for name, days in (("sales", (399, 400)), ("catalogue", (10, 390)), ("prices", (0,)))
+    }
+    assert jobs.retention(house, apply=True) == []
