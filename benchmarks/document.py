@@ -37,6 +37,9 @@ Written by `make bench`; `make bench SECTION=serving` measures one section again
 of a ratio are timed in turns, in one run, so a ratio holds on other machines better than its seconds do. Compare
 seconds only within a section: the machine's speed is not the same on all days. "Evergreen" includes everything that
 a stage does for its user. Above a ratio of {bound:.0f}, the last column says what was measured to cause it.
+
+How good the first model of a file is, `python -m benchmarks.first_model FILE --label COLUMN` measures
+([figures of three files](first-model.md#how-good-it-is)).
 """
 
 

@@ -55,7 +55,8 @@ def stated_column(stated: str, names: Mapping[str, str]) -> str | None:
     """
     if stated in names:
         return stated
-    return next((each for each in names if each.lower() == stated.lower() or names[each] == stated), None)
+    plain = stated.strip().lower()
+    return next((each for each in names if each.strip().lower() == plain or names[each] == stated), None)
 
 
 def named_as_key(name: str) -> bool:

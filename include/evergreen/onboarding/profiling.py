@@ -47,13 +47,14 @@ def profile(file: Path, choices: Choices, cells: Cells) -> Profile:
     with duckdb.connect(config={"threads": 2, "enable_external_access": False}) as connection:
         connection.execute("set timezone = 'UTC'")
         table = cells.table.rename_columns(list(names.values()))
-        connection.register("cells", table)
+        connection.register("arrived", table)
+        connection.execute("create temp table cells as select * from arrived")  # of many columns each look is quick
         typed = {
             raw: cells_of.typed(connection, table, name, moment=name in (time, label_time), whole=name == key)
             for raw, name in names.items()
         }
         time = time or _time(connection, typed, names, but=label_time)
-        _moments(file, typed, names, {"--time": time, "--label-time": label_time})
+        _moments(connection, file, typed, names, {"--time": time, "--label-time": label_time})
         values = ", ".join(f"{each.value} as {names[raw]}" for raw, each in typed.items())
         connection.execute(f"create temp table rows as select {values} from cells")
         if time is not None:
@@ -133,13 +134,21 @@ def _time(
 
 
 def _moments(
-    file: Path, typed: Mapping[str, Typed], names: Mapping[str, str], wanted: Mapping[str, str | None]
+    connection: duckdb.DuckDBPyConnection,
+    file: Path,
+    typed: Mapping[str, Typed],
+    names: Mapping[str, str],
+    wanted: Mapping[str, str | None],
 ) -> None:
     by_name = {names[raw]: each for raw, each in typed.items()}
     for option, name in wanted.items():
         if name is not None and by_name[name].kind not in ("timestamp", "date"):
-            problem = f"{name} holds no times that are understood: a {by_name[name].kind}"
-            raise unclear(file, problem, names, f"name a column of times: {option} COLUMN")
+            (cell,) = _of(connection, "cells", f"max({name})")
+            problem = f"{name} holds no times that are understood, such as {shown(str(cell))}"
+            known = (
+                "2026-01-31, 31.01.2026, 01/31/2026, Jan 31 2026, 20260131, each also with a time of day, or an epoch"
+            )
+            raise unclear(file, problem, names, f"name a column of times ({known}): {option} COLUMN")
 
 
 def _column(connection: duckdb.DuckDBPyConnection, name: str, raw: str, typed: Typed) -> Column:
@@ -247,8 +256,8 @@ def _known_later(
     open_to_doubt = [name for name in others if name not in seen]
     if not open_to_doubt:
         return
-    frame = connection.execute(f"select {', '.join(open_to_doubt)}, {label.sql} as the_label_itself from rows").df()
-    value = frame.pop("the_label_itself")
+    frame = connection.execute(f'select {", ".join(open_to_doubt)}, {label.sql} as "the label" from rows').df()
+    value = frame.pop("the label")  # no column has such a name
     for name, why in leaks.by_absence(value, frame):
         seen.add(name)
         yield name, why, True

@@ -184,6 +184,7 @@ def _by_reference(
     """
     _, while_, long = LOOK_BACKS[calendar.every]
     label, time = profile.label, profile.time
+    names = {column.name for column in profile.columns}
     about: list[tuple[str, str, str, Literal["string", "int"]]] = []  # entity, key, SQL, type
     if profile.key is not None and profile.key_repeats:
         kind = profile.column(profile.key).kind
@@ -197,13 +198,16 @@ def _by_reference(
         and column.rows >= 20 * column.distinct
     ]
     for column in sorted(texts, key=lambda each: -each.distinct)[:MOST_REFERENCES]:
-        key = f"by_{column.name}"[:40]
+        key = next(
+            each for each in (f"{start}_{column.name}"[:40] for start in ("by", "of", "per")) if each not in names
+        )
         about.append((f"of_{column.name}"[:40], key, column.name, "string"))
     if not about:
-        about.append(("overall", "overall", "'all'", "string"))
+        key = next(each for each in ("overall", "of_all", "all_rows") if each not in names)
+        about.append((key, key, "'all'", "string"))
     for entity, key, sql, kind in about:
         references[entity] = (key, kind)
-        start = key.removeprefix("by_")
+        start = sql if sql in names else key
         features = [Feature(_named(f"{start}_rows", while_), "int", "count(*)", while_, "0")]
         if label.type != "multiclass":
             value = f"avg({_number(label)})"
@@ -211,4 +215,5 @@ def _by_reference(
                 Feature(_named(f"{start}_{label.name}", back), "float", value, back) for back in (while_, long)
             ]
         features.append(_hours_since_last(_named(f"{start}_hours_since_last"), time, long))
-        yield View(f"past_{entity}"[:40], entity, key, sql, long, tuple(features))
+        kept = tuple(feature for feature in features if feature.name not in names)
+        yield View(f"past_{entity}"[:40], entity, key, sql, long, kept)

@@ -131,8 +131,7 @@ def _source(draft: Draft) -> str:
     lines.append(f"    keys: {_value(list(draft.identity))}{repeats}")
     lines.append("    columns:")
     for column in profile.columns:
-        note = draft.left_out.get(column.name)
-        lines.append(f"      {column.name}: {_column(draft, column)}" + (f"  # not used: {note}" if note else ""))
+        lines.append(f"      {column.name}: {_column(draft, column)}{_note(draft, column.name)}")
     if draft.numbered:
         lines.append(f"      {draft.key}: int  # its number among the rows of the file")
     if draft.style == "batch":
@@ -142,6 +141,13 @@ def _source(draft: Draft) -> str:
         lines.append("    outcome:  # what is known only later, so that no request and no earlier feature sees it")
         lines += [f"      {name}: {delay}" for name in outcome]
     return "\n".join([*lines, ""])
+
+
+def _note(draft: Draft, name: str) -> str:
+    if name in draft.left_out:
+        return f"  # not used: {draft.left_out[name]}"
+    suspicion = draft.profile.suspected.get(name)
+    return f"  # suspected: {suspicion}" if suspicion else ""
 
 
 def _outcome(draft: Draft) -> Iterator[str]:

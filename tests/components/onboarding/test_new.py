@@ -206,6 +206,15 @@ def test_a_label_of_many_rows_needs_whose_and_when(tmp_path: Path) -> None:
         drafted(tmp_path, visits().drop(columns="visit"), "sum(pages)")
     with pytest.raises(LabelUnclear, match="no column 'orderd'"):
         drafted(tmp_path, visits(), "orderd")
+    months = visits().assign(at=visits()["at"].dt.strftime("%Y %b"))
+    with pytest.raises(LabelUnclear, match="at_value holds no times that are understood, such as '2025 Mar'"):
+        drafted(tmp_path, months, "ordered", time="at")
+
+
+def test_a_column_is_named_as_it_is_read(tmp_path: Path) -> None:
+    draft = drafted(tmp_path, visits().rename(columns={"ordered": "  Ordered", "shop": "T max (%)"}), "ordered")
+    assert draft.profile.label.is_column and draft.profile.label.name == "ordered"
+    assert {"t_max", "pages"} <= set(draft.inputs)
 
 
 def begun(here: Settings, name: str, file: Path, label: str, **stated: str) -> Begun:
@@ -323,6 +332,50 @@ def test_numbers_of_classes_are_told_and_a_sum_is_made_of_no_row_numbers(here: S
     assert '--label "CAST(grade AS VARCHAR)"' in "\n".join(summary.lines(drafted(tmp_path, frame, "grade")))
     label = drafted(tmp_path, frame, "CAST(grade AS VARCHAR)").profile.label
     assert (label.type, label.classes) == ("multiclass", ("0", "1", "2"))
+
+
+def test_the_folder_says_why(here: Settings, tmp_path: Path) -> None:
+    file, frame = tmp_path / "visits.csv", visits().rename(columns={"pages": "Pages Seen"})
+    frame.to_csv(file, index=False)
+    made = begun(here, "visits", file, "ordered", label_time="decided")
+    written = (made.folder / "model.yaml").read_text()
+    for comment in (
+        "# Its delay after the row's own time: 50% within 2.5 days",
+        "paid: float  # not used: ",
+        "pages_seen: {type: int, from: Pages Seen}  # suspected: alone it tells the label",
+        "# proposed: `evergreen try visits` says which of them help",
+        "rows of 38 times 1d to learn from",
+    ):
+        assert comment in written, f"{comment}\n{written}"
+    contract = (made.folder / "contracts" / "visits.yaml").read_text()
+    assert "column: shop\n    value_set: [" in contract and "severity: critical" not in contract
+
+
+def test_columns_that_are_called_as_we_call_things_do_no_harm(here: Settings, tmp_path: Path) -> None:
+    random, frame = np.random.default_rng(2), visits(600)
+    ours = (
+        "known_at",
+        "row_id",
+        "by_shop",
+        "shop_rows_1w",
+        "overall",
+        "asked_hour",
+        "rows",
+        "cells",
+        "labels",
+        "the label",
+    )
+    for name in (*ours, "event_timestamp", "as_of", "select", "a b", "a-b", "a_b_2", "x" * 60, "x" * 61):
+        frame[name] = random.normal(size=600)
+    file = tmp_path / "rows.csv"
+    frame.to_csv(file, index=False)
+    for time in ("at", None):
+        chosen = file
+        if time is None:
+            chosen = tmp_path / "cells.csv"
+            frame.drop(columns=["at", "decided", "visit"]).to_csv(chosen, index=False)
+        made = begun(here, f"of_{time}".lower(), chosen, "ordered")
+        assert sample.first_fit(made.spec, made.batches).score > 0.7
 
 
 def test_a_broken_line_is_named(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks import first_model
 from evergreen import cli
 from evergreen.settings import Settings, settings
+from evergreen.spec.load import load_spec
 from tests.components.onboarding.test_new import visits
 
 
@@ -53,6 +55,9 @@ def test_a_file_without_time_is_judged_and_its_report_says_so(
     assert "Time was not tested" in text and "Time was not tested" in said
     assert "1 of 2 features helped" in said and "pays (columns)" in said, said
     assert "better than the baseline" in text and "hair" in text
+    beside = first_model.compared(load_spec(here.models / "clients", here.data))
+    assert beside.verdict == "pass" and beside.rows[0] > 1_000 and abs(beside.gain.gain) < 0.1
+    assert beside.scores[0] == pytest.approx(float(said.partition("roc_auc at least")[2].split()[0]), abs=1e-4)
     assert cli.main(["try", "clients"]) == 0, "again: what is there is not made anew"
     assert "ingesting" not in capsys.readouterr().err
 
