@@ -39,7 +39,7 @@ seconds only within a section: the machine's speed is not the same on all days. 
 a stage does for its user. Above a ratio of {bound:.0f}, the last column says what was measured to cause it.
 
 How good the first model of a file is, `python -m benchmarks.first_model FILE --label COLUMN` measures
-([figures of three files](first-model.md#how-good-it-is)).
+([figures](first-model.md#how-good-it-is)).
 """
 
 
