@@ -53,8 +53,8 @@ class Flown:
 
 def run() -> str:
     """The section's text."""
-    with collecting("told__ingest") as collector, workload.whole_stack() as here:
-        flown, plain, told = (workload.model(here, name) for name in ("churn", "plain", "told"))
+    with collecting("told__ingest") as collector, workload.whole_stack("churn", "plain", "told") as here:
+        flown, plain, told = (workload.declared(here, name) for name in ("churn", "plain", "told"))
         print(f"  importing {len(IMPORTED)} modules, as the scheduler does at its start")
         imports = timed(lambda: [importlib.import_module(name) for name in IMPORTED])
         intervals = workload.deliver(here, CUSTOMERS, workload.FIRST, WAVES * WAVE + TURNS)

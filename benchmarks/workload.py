@@ -56,9 +56,15 @@ def home() -> Iterator[Settings]:
 
 
 @contextmanager
-def whole_stack() -> Iterator[Settings]:
-    """Everything that `make up` starts, on free ports, with the DAGs of this folder too."""
-    with _settings():
+def whole_stack(*models: str) -> Iterator[Settings]:
+    """Everything that `make up` starts, on free ports, with the DAGs of this folder too.
+
+    Args:
+        models: churn under these names, whose folders are there before anything starts, as a team's are.
+    """
+    with _settings() as here:
+        for name in models:
+            model(here, name)
         bundles = [
             {"name": name, "classpath": _BUNDLE, "kwargs": {"path": str(PROJECT / folder)}}
             for name, folder in (("dags-folder", "dags"), ("benchmarks", "benchmarks/dags"))
@@ -113,6 +119,11 @@ def model(here: Settings, name: str = "churn") -> ModelSpec:
         for key in ("dataset: churn\n", "model: churn\n", "  churn: ["):  # what the model uses is of that name too
             text = text.replace(key, key.replace("churn", name))
         (folder / file).write_text(text)
+    return declared(here, name)
+
+
+def declared(here: Settings, name: str) -> ModelSpec:
+    """A model whose folders are there."""
     return load_spec(here.models / name, here.data)
 
 

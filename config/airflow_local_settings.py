@@ -18,10 +18,12 @@ from evergreen.exposure import UMASK
 from evergreen.orchestration.collector import configure
 
 PRELOADED = (
-    "deltalake",
+    "deltalake.fs",
     "duckdb",
     "evidently",
-    "feast",
+    "feast.infra.passthrough_provider",
+    "feast.infra.online_stores.helpers",
+    "feast.repo_operations",
     "great_expectations",
     "mlflow.sklearn",
     "optuna",
@@ -82,9 +84,6 @@ if forks_tasks():
         warnings.simplefilter("ignore")  # of the libraries' own imports; tasks' warnings stay
         for name in PRELOADED:
             importlib.import_module(name)
-        from evergreen import families, readers
+        from evergreen.orchestration.preparing import prepare
 
-        (
-            families.names(),
-            readers.names(),
-        )  # ask every installed package for its entry points, which reading a spec needs
+        prepare()

@@ -1,23 +1,50 @@
-"""Connections to Evergreen's databases, and advisory locks by key."""
+"""Connections to Evergreen's databases, and advisory locks by key.
+
+A process keeps the connections that it opened for its next uses: one for a lock, and one for the work within it.
+Opening one takes Postgres and us some milliseconds of CPU, and a stage asks for dozens.
+"""
 
 from __future__ import annotations
 
+import atexit
+import logging
+import os
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 
 import psycopg
 from psycopg import Connection
+from psycopg.pq import TransactionStatus
 
 from evergreen.answers import Remote, of_postgres
 from evergreen.database import migrations
 from evergreen.errors import ServiceUnavailable
 from evergreen.settings import settings
 
+log = logging.getLogger(__name__)
+
 OWN = "evergreen"  # the database whose tables are all Evergreen's: migrations are for it alone
+_KEPT = 2  # connections, of all databases
+_FRESH = 30.0  # seconds after which one is used no more: what lies between may have dropped it, and would not say so
 _TAKE = "select pg_advisory_lock(hashtextextended(%s, 0))"
 _TRY = "select pg_try_advisory_lock(hashtextextended(%s, 0))"
 _GIVE_BACK = "select pg_advisory_unlock(hashtextextended(%s, 0))"
+
+
+@dataclass(frozen=True)
+class _Kept:
+    address: str
+    connection: Connection
+    since: float  # by the monotonic clock
+
+
+_keeping = threading.Lock()
+_kept: list[_Kept] = []  # the one that was used last comes last
+_parents: list[_Kept] = []  # their end would end the session of the process that we are forked from
 
 
 @contextmanager
@@ -37,10 +64,82 @@ def connect(name: str = OWN, *, autocommit: bool = False) -> Iterator[Connection
 @contextmanager
 def _connected(name: str, address: str, autocommit: bool) -> Iterator[Connection]:
     try:
-        with psycopg.connect(address, connect_timeout=10, autocommit=autocommit) as connection:
+        connection = _idle(address)
+        if connection is None:
+            connection = psycopg.connect(address, connect_timeout=10, prepare_threshold=None)
+        connection.autocommit = autocommit
+        try:
             yield connection
+            if not autocommit:
+                connection.commit()
+        except BaseException:
+            _abandon(connection)
+            raise
+        _keep(address, connection)
     except psycopg.OperationalError as error:
         raise of_postgres(f"talking to the database {settings().database_prefix}{name}", error, remote(name)) from error
+
+
+def _abandon(connection: Connection) -> None:
+    """Close a connection after an error. Its locks are free when this returns, and not when the server sees its end."""
+    try:
+        connection.rollback()
+        connection.autocommit = True
+        connection.execute("select pg_advisory_unlock_all()")
+    except psycopg.Error as error:  # the session ended, or is in the middle of a statement
+        log.debug("closing a connection as it is: %s", error)
+    connection.close()
+
+
+def _idle(address: str) -> Connection | None:
+    """A kept connection that still lives; the server may have ended it, or have been started anew."""
+    while (kept := _taken(address)) is not None:
+        if time.monotonic() - kept.since < _FRESH:
+            try:
+                kept.connection.autocommit = True
+                kept.connection.execute("")
+                return kept.connection
+            except psycopg.OperationalError as error:
+                log.debug("a kept connection had ended: %s", error)
+        kept.connection.close()
+    return None
+
+
+def _taken(address: str) -> _Kept | None:
+    with _keeping:
+        found = next((kept for kept in reversed(_kept) if kept.address == address), None)
+        if found is not None:
+            _kept.remove(found)
+    return found
+
+
+def _keep(address: str, connection: Connection) -> None:
+    """Keep a connection that is as if new, in place of the one that was used longest ago."""
+    if connection.info.transaction_status != TransactionStatus.IDLE:
+        connection.close()
+        return
+    with _keeping:
+        _kept.append(_Kept(address, connection, time.monotonic()))
+        oldest = _kept.pop(0) if len(_kept) > _KEPT else None
+    if oldest is not None:
+        oldest.connection.close()
+
+
+def _end() -> None:
+    for kept in _kept:
+        kept.connection.close()
+
+
+def _forked() -> None:
+    """A forked process has connections of its own: its parent's are forgotten, and not closed."""
+    global _keeping
+    _keeping = threading.Lock()
+    _parents.extend(_kept)
+    _kept.clear()
+
+
+os.register_at_fork(after_in_child=_forked)
+atexit.register(_end)
 
 
 def url(name: str = OWN) -> str:

@@ -34,8 +34,8 @@ from evergreen.orchestration.timetable import IntervalsUntil
 from evergreen.quoting import lines
 from evergreen.serve import stages as serving
 from evergreen.settings import settings
+from evergreen.spec import kept
 from evergreen.spec.dataset import DatasetSpec
-from evergreen.spec.load import load
 from evergreen.spec.mistakes import DATA_FILE, Mistake, spec_error
 from evergreen.spec.schedule import Schedule
 from evergreen.spec.schema import ModelSpec
@@ -213,7 +213,7 @@ def scheduled() -> Scheduled:
     The process of a task asks for the DAG of that task alone. Its loops were taken when the run was made, and no other
     ones are built: so what a task costs does not grow with the number of models.
     """
-    declared = load(settings().models, settings().data)
+    declared = kept.declared(settings().models, settings().data)
     errors = declared.errors
     if (wanted := get_parsing_context().dag_id) is not None:
         return Scheduled(declared.valid_datasets, declared.valid_models, errors, wanted)

@@ -12,7 +12,7 @@ from evergreen.quoting import lines
 from evergreen.settings import settings
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Environment, Template
 
 _LONGEST = 10_000  # characters of one value on a page
 
@@ -22,7 +22,12 @@ def render(template: Path, **values: Any) -> str:
 
     Every value is text: escaped, its invisible characters shown; only `markupsafe.Markup` is taken as it is.
     """
-    return _environment(template.parent).get_template(template.name).render(values)
+    return compiled(template).render(values)
+
+
+def compiled(template: Path) -> Template:
+    """A template as code, as its file is now; it is compiled once a process, until the file changes."""
+    return _environment(template.parent).get_template(template.name)
 
 
 def publish(below: str, page: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from evergreen.errors import SpecError
 from evergreen.quoting import shown
+from evergreen.spec.asked import noted
 from evergreen.spec.dataset import Folder
 from evergreen.spec.mistakes import Mistake, spec_error
 
@@ -79,7 +80,7 @@ def text(path: Path, folder: Path, budget: Budget | None = None) -> str:
         TooMuch: the budget does not suffice.
     """
     try:
-        content = _content(path, folder.absolute().parent.resolve())
+        content = _content(path, folder)
     except FileNotFoundError as error:
         raise Unreadable("no such file", missing=True) from error
     except (
@@ -118,8 +119,9 @@ def unreadable(spec: Folder, path: Path, error: Unreadable, expected: str) -> Sp
     return spec_error(f"reading {path}", spec.name, [mistake])
 
 
-def _content(path: Path, mount: Path) -> bytes:
-    real = path.resolve(strict=True)
+@noted
+def _content(path: Path, folder: Path) -> bytes:
+    mount, real = folder.absolute().parent.resolve(), path.resolve(strict=True)
     if not real.is_relative_to(mount):
         raise Unreadable(f"a link to {shown(str(real))}, outside of the folder {shown(str(mount))}")
     file = _opened(real.relative_to(mount).parts, mount)

@@ -13,6 +13,7 @@ from typing import TypeVar
 from evergreen.errors import SpecError
 from evergreen.quoting import shown
 from evergreen.spec import resolve, rules, source_query
+from evergreen.spec.asked import noted
 from evergreen.spec.asking import OnRequest
 from evergreen.spec.columns import EVENT
 from evergreen.spec.contract import Contract, read_contract
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 Spec = TypeVar("Spec", ModelSpec, DatasetSpec)
 
 
+@noted
 def folders(models: Path) -> list[Path]:
     """The folders below `models` that declare a model, or try to, by name."""
     if not models.is_dir():
@@ -36,6 +38,7 @@ def folders(models: Path) -> list[Path]:
     return sorted(path for path in models.iterdir() if not path.name.startswith((".", "_")) and _is_folder(path))
 
 
+@noted
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
