@@ -60,6 +60,7 @@ PRELOADED = (
     "evergreen.serve.stages",
     "evergreen.status.facts",
     "evergreen.train.dataset",
+    "evergreen.train.folding",
     "evergreen.train.records",
     "evergreen.train.tuning",
     "evergreen.validate.data_docs",
