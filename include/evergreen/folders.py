@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from evergreen import files, object_store
+from evergreen import files, filesystems, object_store
 
 
 def below(folder: str, setting: str) -> list[str]:
@@ -24,11 +24,15 @@ def below(folder: str, setting: str) -> list[str]:
                 return sorted(object_store.listed(f"{folder.rstrip('/')}/"))
         except FileNotFoundError as error:
             raise object_store.no_bucket("listing files", folder, setting) from error
+    if filesystems.holds(folder):
+        return filesystems.below(folder, setting)
     return sorted(f"{here}/{name}" for here, _, names in os.walk(folder) for name in names)
 
 
 def read(file: str, setting: str) -> bytes:
     """The bytes of a file; raises FileNotFoundError, and what `below` raises."""
+    if filesystems.holds(file):
+        return filesystems.read(file, setting)
     if not file.startswith(object_store.SCHEME):
         return Path(file).read_bytes()
     with object_store.answering("reading a file", file, setting):
@@ -37,6 +41,9 @@ def read(file: str, setting: str) -> bytes:
 
 def write(file: str, content: bytes, setting: str) -> None:
     """Replace a file, whole or not at all, with its rights; raises what `below` raises."""
+    if filesystems.holds(file):
+        filesystems.write(file, content, setting)
+        return
     if file.startswith(object_store.SCHEME):
         with object_store.answering("writing a file", file, setting):
             object_store.put(file, content)

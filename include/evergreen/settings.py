@@ -52,7 +52,7 @@ class Settings:
     home: Path  # everything that Evergreen writes, when nothing else is set
     models: Path  # one folder per model
     data: Path  # one folder per dataset
-    landing: str  # folder or s3://bucket/prefix
+    landing: str  # folder, s3://bucket/prefix, or an address that a package of fsspec knows
     lake: str  # folder or s3://bucket/prefix
     staging: str  # what passes between the tasks of a run: folder or s3://bucket/prefix
     staging_kept: timedelta  # how long it is kept, however the run ended

@@ -1,5 +1,5 @@
-"""The landing zone: a folder, or an S3 bucket read through boto3 (credentials and
-endpoint by the standard AWS variables)."""
+"""The landing zone: a folder, an S3 bucket read through boto3 (credentials and endpoint by the standard AWS variables),
+or what a package of fsspec knows (`evergreen.filesystems`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evergreen import object_store
+from evergreen import filesystems, object_store
 from evergreen.errors import BatchChanging, BatchMissing, BatchUnreadable
 from evergreen.ingest import limits
 from evergreen.ingest.origin import Origin, address
@@ -28,6 +28,7 @@ _KINDS = {
     stat.S_IFCHR: "a character device",
     stat.S_IFBLK: "a block device",
 }
+_SETTING = "EVERGREEN_LANDING"
 _BLOCK = 1 << 20
 _NAMES = ("partition", "year", "month", "day", "hour")  # in braces in a path: the partition key, and its parts
 _PARTS = re.compile(r"^\d{4}|\d\d", re.ASCII)  # of a partition key; what follows the hour is no part of a name
@@ -84,6 +85,8 @@ def read(zone: str, path: str, partition: str, subject: str) -> list[Part]:
         RequestRefused: it does not let us read.
     """
     uri = uri_of(zone, path, partition)
+    if filesystems.holds(zone):
+        return _from_file_system(uri, subject)
     return (_from_s3 if zone.startswith(object_store.SCHEME) else _from_folder)(uri, subject)
 
 
@@ -225,11 +228,60 @@ def _object(client: Any, bucket: str, key: str, subject: str, left: int) -> Part
         return Part(origin, answer["Body"].read())
 
 
+def _from_file_system(uri: str, subject: str) -> list[Part]:
+    folder, _, pattern = uri.rpartition("/")
+    doing = f"reading the batch of {subject}"
+    system, above = filesystems.opened(doing, folder, _SETTING)
+
+    def found() -> dict[str, dict[str, Any]]:
+        """The files of the batch by name, as the store describes them now."""
+        system.invalidate_cache()
+        if "*" not in pattern:
+            return {pattern: system.info(f"{above}/{pattern}")}
+        listed = [each for each in system.ls(above, detail=True) if each["type"] != "directory"]
+        there = {each["name"].rstrip("/").rpartition("/")[2]: each for each in listed}
+        return {name: there[name] for name in _matching(list(there), uri, subject)}
+
+    try:
+        with filesystems.answering(doing, uri, _SETTING):
+            before, parts, left = found(), [], limits.batch()
+            for name, each in before.items():
+                parts.append(_of_file_system(system, each, Origin(subject, f"{folder}/{name}"), left))
+                left -= len(parts[-1].content)
+            after = found()
+    except FileNotFoundError as error:
+        raise _missing(uri, subject) from error
+    for name in before | after:
+        if name not in before or name not in after or filesystems.state(before[name]) != filesystems.state(after[name]):
+            raise _changing(Origin(subject, f"{folder}/{name}"))
+    return parts
+
+
+def _of_file_system(system: Any, described: dict[str, Any], origin: Origin, left: int) -> Part:
+    if described["type"] == "directory":
+        raise BatchUnreadable(
+            origin.reading,
+            found="a folder",
+            expected=f"a file {address(origin.name)}",
+            next_step="remove it, ask the upstream system for the day's file, then clear this task",
+        )
+    size = described["size"]
+    if size is not None and size > left:  # told before a byte of it is fetched
+        raise _too_large(origin, f"{size:,} bytes", left)
+    with system.open(described["name"], "rb") as file:
+        content = file.read(left + 1)
+    if len(content) > left:
+        raise _too_large(origin, "a file that keeps growing", left)
+    if size is not None and len(content) != size:
+        raise _changing(origin)
+    return Part(origin, content)
+
+
 @contextmanager
 def _answering(uri: str, subject: str) -> Iterator[None]:
     """What S3 answers, as our errors."""
     try:
-        with object_store.answering(f"reading the batch of {subject}", uri, "EVERGREEN_LANDING"):
+        with object_store.answering(f"reading the batch of {subject}", uri, _SETTING):
             yield
     except FileNotFoundError as error:
         raise _missing(uri, subject) from error
@@ -275,7 +327,7 @@ def _changing(origin: Origin) -> BatchChanging:
 
 
 def _missing(uri: str, subject: str) -> BatchMissing:
-    link = Path(uri).is_symlink() if not uri.startswith(object_store.SCHEME) else False
+    link = "://" not in uri and Path(uri).is_symlink()
     return BatchMissing(
         f"reading the batch of {subject}",
         found=f"a link to {shown(str(Path(uri).readlink()))}, where no file is" if link else "no such file",

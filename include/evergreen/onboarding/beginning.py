@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from evergreen import files, object_store
+from evergreen import files, filesystems, object_store
 from evergreen.errors import PermanentError
 from evergreen.ingest.landing import Part
 from evergreen.ingest.origin import Origin
@@ -90,6 +90,9 @@ def _land(here: Settings, below: str, content: bytes) -> None:
         uri = f"{here.landing}/{below}"
         with object_store.answering(f"uploading {uri}", uri, "EVERGREEN_LANDING"):
             object_store.client().put_object(Bucket=bucket, Key=key, Body=content)
+        return
+    if filesystems.holds(here.landing):
+        filesystems.write(f"{here.landing.rstrip('/')}/{below}", content, "EVERGREEN_LANDING")
         return
     with files.whole(Path(here.landing) / below) as partial:
         partial.write_bytes(content)

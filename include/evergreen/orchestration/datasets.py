@@ -31,7 +31,7 @@ from evergreen.labels import stages as labelling
 from evergreen.lake.schema import FEATURES, LABELS, PREDICTIONS, RAW, TableId
 from evergreen.loops.wire import Result, Stage
 from evergreen.monitor import stages as monitoring
-from evergreen.object_store import SCHEME, split
+from evergreen.object_store import SCHEME
 from evergreen.registry import stages as registry
 from evergreen.serve import stages as serving
 from evergreen.settings import settings
@@ -136,9 +136,10 @@ def _batch(batch: Batch, columns: Mapping[str, str]) -> Iterator[Dataset]:
     if batch.query is not None:
         yield Dataset("evergreen://connections", batch.query.connection, columns, version=batch.query.content_hash)
     for file in batch.files:
-        if file.name.startswith(SCHEME):
-            bucket, key = split(file.name)
-            yield Dataset(f"{SCHEME}{bucket}", key, columns, version=file.sha256)
+        scheme, there, place = file.name.partition("://")
+        if there:
+            bucket, _, key = place.partition("/")
+            yield Dataset(f"{scheme}://{bucket}", key, columns, version=file.sha256)
         else:
             yield Dataset("file", file.name, columns, version=file.sha256)
 
