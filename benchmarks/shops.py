@@ -175,7 +175,7 @@ def opened(here: Settings) -> Iterator[Shop]:
 
 def train_champion(run: Run) -> None:
     """Train one family and make it the champion, whatever its gates would say."""
-    from evergreen.handovers.train import Judged
+    from evergreen.handovers.train import Refitted
     from evergreen.registry import promotion, records
     from evergreen.registry import stages as registry
     from evergreen.train import stages as train
@@ -184,7 +184,7 @@ def train_champion(run: Run) -> None:
     workload.labels(run)
     data = validate.validate_training(run, train.build(run))
     candidate = train.tune(run, data, FAMILY)
-    passed = Judged(
+    passed = Refitted(
         passed=True,
         reason="a benchmark",
         gates=(),
@@ -194,6 +194,8 @@ def train_champion(run: Run) -> None:
         metric=run.spec.search.metric,
         scores={},
         compared_with=None,
+        gated=candidate.run,
+        refit=None,
     )
     version = records.version(run.spec.model, registry.register(run, passed).version)
     why = {"actor": "benchmark", "reason": "the only one"}

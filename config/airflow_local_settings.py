@@ -62,6 +62,7 @@ PRELOADED = (
     "evergreen.train.dataset",
     "evergreen.train.folding",
     "evergreen.train.records",
+    "evergreen.train.refitting",
     "evergreen.train.tuning",
     "evergreen.validate.data_docs",
     "evergreen.validate.expectations",

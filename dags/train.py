@@ -5,7 +5,8 @@ each cutoff. `validate_training` checks that training set against the contract t
 searches and fits each family, side by side.
 `evaluate` scores the candidates, the champion and the baseline on the same later rows. `gates` decides by these scores.
 
-`register` makes a version of the candidate that passed. `probe` loads the version in a fresh server process, which must
+`refit` fits the recipe of a candidate that passed anew on all mature rows, where the spec asks for it. `register` makes
+a version of the fit that is chosen. `probe` loads the version in a fresh server process, which must
 answer as training did. `deploy` then has the running server take it.
 
 Only a candidate that passed every gate is registered, and only a version that passed its probe is deployed. *Not

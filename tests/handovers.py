@@ -8,7 +8,7 @@ from typing import Any
 
 from evergreen.handovers.handover import TrackedRun
 from evergreen.handovers.monitor import Decided
-from evergreen.handovers.train import Judged, Probed, Registered
+from evergreen.handovers.train import Probed, Refitted, Registered
 
 AS_OF = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -18,8 +18,8 @@ def tracked(run_id: str) -> TrackedRun:
     return TrackedRun(id=run_id, page=f"http://mlflow.test/#/experiments/1/runs/{run_id}")
 
 
-def judged(run_id: str, **changes: Any) -> Judged:
-    """A candidate that passed its gates."""
+def judged(run_id: str, **changes: Any) -> Refitted:
+    """A candidate that passed its gates, and is not refitted."""
     fields: dict[str, Any] = {
         "passed": True,
         "reason": "every gate passed",
@@ -30,8 +30,10 @@ def judged(run_id: str, **changes: Any) -> Judged:
         "metric": "roc_auc",
         "scores": {"roc_auc": 0.75},
         "compared_with": None,
+        "gated": tracked(run_id),
+        "refit": None,
     }
-    return Judged(**fields | changes)
+    return Refitted(**fields | changes)
 
 
 def probed(registered: Registered, **changes: Any) -> Probed:

@@ -75,7 +75,7 @@ def test_the_process_of_a_task_builds_the_dag_of_the_task_alone(monkeypatch: pyt
 def test_the_graphs_read_like_the_design(dag_bag: DagBag) -> None:
     chains = {
         "ingest": "extract validate publish features validate_features publish_features materialize",
-        "train": "labels build validate_training tune evaluate gates register probe deploy",
+        "train": "labels build validate_training tune evaluate gates refit register probe deploy",
         "rollback": "rollback",
     }
     for spec, loop in [(spec, name) for name in chains for spec in OWNERS[name]]:
@@ -89,7 +89,7 @@ def test_promotion_is_downstream_of_every_gate_on_every_path(dag_bag: DagBag) ->
     for spec in SPECS:
         dag = dag_bag.dags[f"{spec.model}__train"]
         for promoting, needed in itertools.product(
-            ("register", "probe", "deploy"), ("validate_training", "evaluate", "gates")
+            ("refit", "register", "probe", "deploy"), ("validate_training", "evaluate", "gates")
         ):
             assert needed in dag.get_task(promoting).get_flat_relative_ids(upstream=True), (
                 f"{promoting} does not wait for {needed}"
@@ -97,7 +97,7 @@ def test_promotion_is_downstream_of_every_gate_on_every_path(dag_bag: DagBag) ->
         reachable_without_gates = {t.task_id for t in dag.roots} | set().union(
             *(paths_avoiding(dag, root.task_id, "gates") for root in dag.roots)
         )
-        assert reachable_without_gates.isdisjoint({"register", "probe", "deploy"})
+        assert reachable_without_gates.isdisjoint({"refit", "register", "probe", "deploy"})
         for task in dag.tasks:
             rule = task.trigger_rule
             assert rule.value == "all_success", (

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evergreen.evaluate import rules
+from evergreen.handovers.train import Gate, Since
 from evergreen.spec.problem import MEASURES, Binary, MetricName
 from evergreen.spec.schema import Gates
 
@@ -217,3 +218,49 @@ def test_the_table_of_a_log_is_aligned_and_holds_every_gate() -> None:
     column = head.index("reason")
     for line, gate in zip(lines, gates, strict=True):
         assert line.startswith(gate.name) and line[column:] == gate.reason
+
+
+AFTER = datetime(2026, 1, 20, tzinfo=UTC)
+
+
+def since(rows: int = 400, positives: int = 40, candidate: dict[str, float] | None = None) -> Since:
+    """What comes after all that a refitted champion has learned from."""
+    counts = {"1": positives, "0": rows - positives}
+    return Since(after=AFTER, rows=rows, rows_of_class=counts, candidate=GOOD if candidate is None else candidate)
+
+
+def of_champion(**changes: Any) -> Gate:
+    """The gate against a refitted champion."""
+    gates = rules.gates(changed(champion=replace(CHAMPION, **changes)), BOUNDS)
+    return next(gate for gate in gates if gate.name == "better than the champion")
+
+
+def test_a_refitted_champion_is_compared_on_the_rows_from_after_its_last_one() -> None:
+    worse = {**GOOD, "roc_auc": 0.5}
+    assert of_champion(since=since(), scores=worse).verdict == "pass"
+    # by the candidate's scores on the same rows, not on all of them
+    assert of_champion(since=since(candidate=worse), scores=GOOD).verdict == "fail"
+
+
+@pytest.mark.parametrize(
+    ("rows", "positives", "told"),
+    [(0, 0, "only 0 of at least 100 rows"), (99, 40, "only 99 of at least 100 rows"), (400, 19, "19 of at least 20")],
+)
+def test_too_few_rows_from_after_a_refitted_champions_last_are_no_evidence(
+    rows: int, positives: int, told: str
+) -> None:
+    scores = {**GOOD, "roc_auc": 0.5} if rows else None
+    gate = of_champion(since=since(rows, positives), scores=scores)
+    assert gate.verdict == "no evidence" and told in gate.reason and "2026-01-20" in gate.reason
+
+
+def test_a_backfill_behind_a_refitted_champion_is_a_good_run_that_promotes_nothing() -> None:
+    gate = of_champion(since=since(0, 0), scores=None, as_of=AS_OF + timedelta(days=30))
+    assert gate.verdict == "fail" and "the champion is newer" in gate.reason
+    again = of_champion(since=since(0, 0), scores=None, is_candidate=True)
+    assert again.verdict == "fail" and again.reason == "the candidate is the champion already"
+
+
+def test_a_refitted_champion_that_could_not_be_scored_is_no_evidence() -> None:
+    gate = of_champion(since=since(), scores=None, problem="version 3: gone")
+    assert gate.verdict == "no evidence" and "version 3: gone" in gate.reason

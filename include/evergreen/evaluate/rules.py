@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeGuard
 
-from evergreen.handovers.train import Evaluated, Gate, Scores, Verdict
+from evergreen.handovers.train import Evaluated, Gate, Scores, Since, Verdict
 from evergreen.spec.problem import MEASURES, MetricName, Problem
 from evergreen.spec.schema import Gates
 
@@ -21,6 +21,7 @@ class Champion:
     scores: Scores | None  # on the candidate's rows; None when it could not be scored
     problem: str = ""  # why it could not
     is_candidate: bool = False  # a rerun of the training that made the champion
+    since: Since | None = None  # of one that was refitted: the rows that it has not learned from
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ def evidence(evaluated: Evaluated, problem: Problem, as_of: datetime) -> Evidenc
         rows_of_class=evaluated.rows_of_class,
         candidate=evaluated.best.scores,
         baseline=evaluated.baseline,
-        champion=None if scored is None else Champion(scored.as_of, scored.scores, scored.problem, scored.is_candidate),
+        champion=None
+        if scored is None
+        else Champion(scored.as_of, scored.scores, scored.problem, scored.is_candidate, scored.since),
     )
 
 
@@ -58,8 +61,14 @@ def gates(evidence: Evidence, bounds: Gates) -> list[Gate]:
         _enough("evaluation rows", evidence.rows, bounds.minimum_rows),
         *_every_class(evidence, bounds.fewest_of_class(evidence.problem)),
         *(_floor(metric, evidence.candidate.get(metric), bound) for metric, bound in bounds.floor.items()),
-        _better("better than the baseline", evidence, evidence.baseline, bounds.better_than_baseline),
-        *_against_champion(evidence, bounds.better_than_champion),
+        _better(
+            "better than the baseline",
+            evidence.metric,
+            evidence.candidate,
+            evidence.baseline,
+            bounds.better_than_baseline,
+        ),
+        *_against_champion(evidence, bounds),
     ]
 
 
@@ -115,9 +124,8 @@ def _floor(metric: MetricName, observed: float | None, bound: float) -> Gate:
     return Gate(name, observed, bound, "pass" if good else "fail", f"{metric} {observed:.4f}, bound {bound:g}")
 
 
-def _better(name: str, evidence: Evidence, other: Scores, bound: float) -> Gate:
-    metric = evidence.metric
-    ours, theirs = evidence.candidate.get(metric), other.get(metric)
+def _better(name: str, metric: MetricName, candidate: Scores | None, other: Scores, bound: float) -> Gate:
+    ours, theirs = (candidate or {}).get(metric), other.get(metric)
     if not _known(ours) or not _known(theirs):
         return Gate(name, None, bound, "no evidence", f"{metric} could not be computed for both")
     gain = MEASURES[metric].gain(ours, theirs)
@@ -127,12 +135,17 @@ def _better(name: str, evidence: Evidence, other: Scores, bound: float) -> Gate:
     )
 
 
-def _against_champion(evidence: Evidence, bound: float) -> Iterator[Gate]:
-    name, champion = "better than the champion", evidence.champion
+def _against_champion(evidence: Evidence, bounds: Gates) -> Iterator[Gate]:
+    name, champion, bound = "better than the champion", evidence.champion, bounds.better_than_champion
     if champion is None:
         yield Gate(name, None, bound, "pass", "there is no champion yet")
         return
-    if champion.scores is None:
+    since = champion.since
+    if champion.is_candidate and (champion.scores is not None or since is not None):
+        yield Gate(name, 0.0, bound, "fail", "the candidate is the champion already")
+    elif since is not None and (refusal := _not_since(name, evidence, champion, since, bounds)) is not None:
+        yield refusal
+    elif champion.scores is None:
         yield Gate(
             name,
             None,
@@ -140,10 +153,9 @@ def _against_champion(evidence: Evidence, bound: float) -> Iterator[Gate]:
             "no evidence",
             f"the champion could not be scored: {champion.problem or 'no reason given'}",
         )
-    elif champion.is_candidate:
-        yield Gate(name, 0.0, bound, "fail", "the candidate is the champion already")
     else:
-        yield _better(name, evidence, champion.scores, bound)
+        ours = evidence.candidate if since is None else since.candidate
+        yield _better(name, evidence.metric, ours, champion.scores, bound)
     name = "not older than the champion"
     if champion.as_of is None:
         yield Gate(name, None, None, "no evidence", "the champion does not say what it was trained as of")
@@ -156,6 +168,22 @@ def _against_champion(evidence: Evidence, bound: float) -> Iterator[Gate]:
         "pass" if good else "fail",
         f"as of {_moment(evidence.as_of)}, the champion as of {_moment(champion.as_of)}",
     )
+
+
+def _not_since(name: str, evidence: Evidence, champion: Champion, since: Since, bounds: Gates) -> Gate | None:
+    """Why a champion that was refitted is not compared: only rows from after its last one count, and there are too few;
+    None when there are enough."""
+    bound, after = bounds.better_than_champion, f"from after {_moment(since.after)}, the champion's last"
+    if champion.as_of is not None and evidence.as_of < champion.as_of:
+        return Gate(name, None, bound, "fail", f"not compared: the champion is newer, {since.rows} rows are {after}")
+    fewest = bounds.fewest_of_class(evidence.problem)
+    short = [f"{since.rows} of at least {bounds.minimum_rows} rows"] if since.rows < bounds.minimum_rows else []
+    short += [
+        f"{count} of at least {fewest} rows of class {each}"
+        for each, count in (since.rows_of_class or {}).items()
+        if count < fewest
+    ]
+    return Gate(name, None, bound, "no evidence", f"only {', '.join(short)} are {after}") if short else None
 
 
 def _known(value: float | None) -> TypeGuard[float]:

@@ -18,6 +18,7 @@ from evergreen.handovers.train import (
     ScoredCandidate,
     ScoredChampion,
     Scores,
+    Since,
     SoundTrainingSet,
 )
 from evergreen.run import Run
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from evergreen.model import metrics
     from evergreen.model.rows import Rows
+    from evergreen.registry.rules import Version
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +138,12 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
 def _way_out(model: str, scored_champion: ScoredChampion | None) -> str:
     """What to do about missing evidence; of a champion that cannot be compared
     with, until it can or is none any more."""
+    if scored_champion is not None and scored_champion.since is not None and not scored_champion.problem:
+        return (
+            "train as of a later moment, when more rows come after the champion's last one; where trainings follow each"
+            " other faster than rows do, lower gates.minimum_rows, train less often, or set `refit: false` in"
+            " model.yaml"
+        )
     if scored_champion is None or not scored_champion.problem:
         return "provide what is missing (more mature days), then clear `evaluate`"
     return (
@@ -154,16 +162,25 @@ def _score_champion(
     from evergreen.model.metrics import metric, score
     from evergreen.model.rows import inputs
     from evergreen.registry import loading, store
+    from evergreen.registry.rules import is_refit, refit_key
 
     champion = store.champion(run.spec.model)
     if champion is None:
         log.info("%-24s none yet", "champion")
         return None
-    unscored = ScoredChampion(version=champion.number, as_of=champion.as_of, is_candidate=champion.key == data.key)
+    unscored = ScoredChampion(
+        version=champion.number, as_of=champion.as_of, is_candidate=champion.key in (data.key, refit_key(data.key))
+    )
     named = f"champion, version {champion.number}"
     if lost := store.lost_champion(run.spec.model):
         log.warning("%s", lost)
         return unscored.model_copy(update={"problem": lost})
+    if is_refit(champion.key):
+        since, later, candidate = _since(run, champion, later, candidate)
+        log.info("%s: %d rows come after %s, the last that it learned from", named, since.rows, since.after.isoformat())
+        unscored = unscored.model_copy(update={"since": since})
+        if since.rows == 0:
+            return unscored
     try:
         # On the columns that it learned from, as the server asks it: of one that
         # is no longer computed nothing is known.
@@ -190,6 +207,24 @@ def _score_champion(
     )
     log.info("Gain over the champion: %s %.4f, 95 %% interval %.4f to %.4f", name, *comparison[:3])
     return scored.model_copy(update={"comparison": _comparison(comparison)})
+
+
+def _since(
+    run: Run, champion: Version, later: Rows, candidate: npt.NDArray[np.float64]
+) -> tuple[Since, Rows, npt.NDArray[np.float64]]:
+    """The rows on which a champion that learned from held-out rows too may be compared, those from after its last one,
+    and the candidate's predictions of them."""
+    from evergreen.model import rows
+    from evergreen.model.metrics import score
+    from evergreen.spec.columns import EVENT
+    from evergreen.train import records
+
+    after = records.of(run.spec.model, champion).split.learn_to
+    there = (later.frame[EVENT] > after).to_numpy()
+    new, answers = rows.of(run.spec, later.frame[there].reset_index(drop=True)), candidate[there]
+    scores = _finite(score(run.spec.problem, new.labels, answers)) if len(new.labels) else None
+    counts = run.spec.problem.rows_of_class(new.labels)
+    return Since(after=after, rows=len(new.labels), rows_of_class=counts, candidate=scores), new, answers
 
 
 def _alike(run: Run, later: Rows) -> npt.NDArray[np.object_]:

@@ -114,6 +114,19 @@ class Comparison(Part):
     """Number of groups that the rows fall into: rows of one group are alike, such as those of one entity."""
 
 
+class Since(Part):
+    """The rows of an evaluation that come after all that a refitted champion has learned from."""
+
+    after: datetime
+    """The last cutoff that it may have learned from."""
+    rows: int
+    """How many rows there are."""
+    rows_of_class: Mapping[str, int] | None
+    """class → how many of these rows it has; None: the label has no classes."""
+    candidate: Scores | None
+    """The best candidate's scores on them; None: there are none."""
+
+
 class ScoredChampion(Part):
     """The champion, scored on the same rows as the candidates."""
 
@@ -129,6 +142,8 @@ class ScoredChampion(Part):
     """Why it could not be scored."""
     comparison: Comparison | None = None
     """Comparison with the best candidate; None: one of the two has no defined score."""
+    since: Since | None = None
+    """Of a refitted champion the only rows on which it was scored; None: it was scored on all."""
 
 
 class Evaluated(Handover):
@@ -196,6 +211,32 @@ class Judged(Handover):
     def score(self) -> float | None:
         """The candidate's score by the search metric."""
         return self.scores.get(self.metric)
+
+
+class Refit(Part):
+    """The recipe of a candidate that passed its gates, fitted anew on all mature rows."""
+
+    run: TrackedRun
+    """Its MLflow run, which is nested in the candidate's."""
+    rows: int
+    """How many rows it learned from: those of the candidate, those that were held out, and those between them."""
+    learned_to: datetime
+    """The last cutoff that it may have learned from."""
+    checks: tuple[Gate, ...]
+    """How it compares with the candidate on the held-out rows, by bounds."""
+    chosen: bool
+    """Whether it is what is registered."""
+    reason: str
+    """Why, in one line."""
+
+
+class Refitted(Judged):
+    """The fit that is to be registered: the candidate that was judged, or its refit."""
+
+    gated: TrackedRun
+    """The run of the fit that the gates judged."""
+    refit: Refit | None
+    """None: the candidate did not pass, or the spec asks for no refit."""
 
 
 class Registered(Handover):

@@ -87,6 +87,21 @@ class NotBetter(Happened):
     decision_id: str | None = None
 
 
+class Refitted(Happened):
+    """The recipe of a candidate that passed its gates was fitted anew on all mature rows, and compared with it."""
+
+    event: Literal["refitted"] = "refitted"
+    run_id: str  # of MLflow: the refit's
+    gated: str  # of MLflow: the fit's that the gates judged
+    key: str  # of the refit
+    family: str
+    rows: int  # that it learned from
+    learned_to: datetime  # the last cutoff that it may have learned from
+    chosen: bool  # whether it is what is registered; else the gated fit is
+    observed: Mapping[str, FiniteFloat | None]  # by what was compared
+    bounds: Mapping[str, FiniteFloat | None]  # the same
+
+
 class Registered(Happened):
     """A candidate that passed its gates became a version."""
 
@@ -95,6 +110,7 @@ class Registered(Happened):
     run_id: str
     key: str
     family: str
+    gated: str | None = None  # of a refit: the MLflow run of the fit that the gates judged; None: it is that fit
 
 
 class Adopted(Happened):
@@ -252,6 +268,7 @@ Event = (
     Trained
     | Judged
     | NotBetter
+    | Refitted
     | Registered
     | Adopted
     | Deploying

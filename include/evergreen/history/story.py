@@ -21,6 +21,7 @@ from evergreen.history.events import (
     NotBetter,
     NotDeployed,
     Promoted,
+    Refitted,
     Registered,
     Restored,
     Retired,
@@ -209,8 +210,17 @@ def judgement(entries: Sequence[Entry], run_id: str) -> list[Judged]:
 
 def gates(entries: Sequence[Entry], version: int) -> list[Judged]:
     """The gates that a version passed; none of one whose gates were decided by a release that had no ledger."""
-    runs = [event.run_id for event in _events(entries) if isinstance(event, Registered) and event.version == version]
+    runs = [
+        event.gated or event.run_id
+        for event in _events(entries)
+        if isinstance(event, Registered) and event.version == version
+    ]
     return judgement(entries, runs[0]) if runs else []
+
+
+def gated(entries: Sequence[Entry]) -> set[str]:
+    """The MLflow runs of the fits that gates judged and whose refits are versions."""
+    return {event.gated for event in _events(entries) if isinstance(event, Registered) and event.gated is not None}
 
 
 def decisions(entries: Sequence[Entry]) -> list[Decided]:
@@ -284,8 +294,11 @@ def describe(event: Event) -> str:
         case NotBetter():
             cause = f", which decision {event.decision_id} asked for" if event.decision_id else ""
             return f"the training{cause} promotes nothing: {event.reason}"
+        case Refitted():
+            return f"{event.family}, refitted: {event.reason}"
         case Registered():
-            return f"version {event.version} was registered ({event.family})"
+            fit = ", the refit" if event.gated else ""
+            return f"version {event.version} was registered ({event.family}{fit})"
         case Adopted():
             return f"version {event.version} was adopted: {event.reason}"
         case Deploying():

@@ -182,13 +182,17 @@ def candidates(house: House, *, apply: bool) -> list[str]:
     """Remove the candidates that became no version and are old enough, with their files in MLflow."""
     if house.model is None or (kept := house.model.retention.candidates) is None:
         return []
+    from evergreen.history import ledger, story
     from evergreen.registry import records, store, tracking
 
-    registered = records.registered(house.name) | tracking.registered()
+    def needed() -> set[str]:
+        return records.registered(house.name) | story.gated(ledger.entries(house.name, "registered"))
+
+    registered = needed() | tracking.registered()
     gone = rules.unregistered(tracking.ended(house.name), registered, house.model.families, kept)
     for each in gone if apply else ():
         with store.locked(house.name):
-            if each.run_id not in records.registered(house.name):  # which it may have become since
+            if each.run_id not in needed():  # which it may have become since
                 tracking.remove(each.run_id)
                 records.forget(each.run_id)
     if not gone:

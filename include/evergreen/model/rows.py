@@ -38,7 +38,11 @@ def read(spec: ModelSpec, data: TrainingSet, part: Literal["learn", "evaluate"])
     """One part of a training set."""
     frame = staging.read(data.staged).to_pandas()
     stretch = data.learn if part == "learn" else data.evaluate
-    frame = frame[frame[EVENT].between(stretch.start, stretch.end)].reset_index(drop=True)
+    return of(spec, frame[frame[EVENT].between(stretch.start, stretch.end)].reset_index(drop=True))
+
+
+def of(spec: ModelSpec, frame: pd.DataFrame) -> Rows:
+    """The rows of a frame that has the entities' keys, event_timestamp, features and label."""
     return Rows(
         frame,
         inputs(spec.feature_types, frame),

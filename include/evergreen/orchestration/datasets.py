@@ -25,7 +25,7 @@ from evergreen.handovers.ingest import (
 from evergreen.handovers.labels import Labelled
 from evergreen.handovers.monitor import Collected, Decided
 from evergreen.handovers.rollback import RolledBack
-from evergreen.handovers.train import Candidate, Deployed, Registered, TrainingSet
+from evergreen.handovers.train import Candidate, Deployed, Refitted, Registered, TrainingSet
 from evergreen.ingest import stages as ingestion
 from evergreen.labels import stages as labelling
 from evergreen.lake.schema import FEATURES, LABELS, PREDICTIONS, RAW, TableId
@@ -281,6 +281,13 @@ def _tune(spec: ModelSpec, given: Given, result: Candidate | None) -> ReadAndWri
     return ReadAndWritten(_learned_from(spec, given), [candidate])
 
 
+def _refit(spec: ModelSpec, given: Given, result: Refitted | None) -> ReadAndWritten:
+    if result is None or result.refit is None:
+        return ReadAndWritten(_learned_from(spec, given))
+    fitted = Dataset(settings().mlflow_url, f"{spec.model}/candidates/{result.family}", version=result.refit.run.id)
+    return ReadAndWritten(_learned_from(spec, given), [fitted])
+
+
 def _register(spec: ModelSpec, given: Given, result: Registered | None) -> ReadAndWritten:
     return ReadAndWritten((), [_numbered(_model(spec), result)])
 
@@ -353,6 +360,7 @@ STAGES: Mapping[Stage, Says] = {
     training.tune: _tune,
     evaluation.evaluate: _reads_training_set,
     evaluation.gates: _nothing,
+    training.refit: _refit,
     registry.register: _register,
     serving.probe: _probe,
     serving.deploy: _deploy,

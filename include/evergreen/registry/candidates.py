@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.types import ColSpec, Schema, TensorSpec
-from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
 from sklearn.pipeline import Pipeline
 
 from evergreen.families import family as family_of
@@ -68,6 +69,14 @@ SAMPLE_ROWS = 20  # what the probe asks a fresh server
 _ENVIRONMENT = (*REQUIREMENTS, "scipy", "tensorflow", "keras", "optuna", "mlflow", "feast", "duckdb", "deltalake")
 
 
+@dataclass(frozen=True)
+class RefitOf:
+    """What a refit takes from the fit that the gates judged."""
+
+    run_id: str  # its MLflow run, in which the refit's is nested
+    reference: pd.DataFrame  # the rows that were held out from it, and its predictions of them
+
+
 def log_candidate(
     run: Run,
     data: TrainingSet,
@@ -79,6 +88,7 @@ def log_candidate(
     parameters: Mapping[str, Any],
     metrics: Mapping[str, float],
     trials: Trials,
+    refit_of: RefitOf | None = None,
 ) -> str:
     """Log a fitted candidate; returns the MLflow run's id. The run counts as finished only when all of it is there.
 
@@ -87,12 +97,17 @@ def log_candidate(
         pipeline, rows: the fitted candidate and the rows that it learned from.
         parameters, metrics, trials: the chosen hyperparameters, and how the search came to them.
         study: the name of the search.
+        refit_of: None: it is no refit, and the monitor compares with the rows that it learned from.
 
     What is recorded of its files in Postgres is what is loaded later.
     """
     predictions = predict(pipeline, rows.inputs)
     name = f"{family} as of {run.as_of:%Y-%m-%d}"
     tags = _tags(run, data, family, study)
+    reference = rows.inputs.assign(**run.spec.problem.columns(predictions))
+    if refit_of is not None:
+        name, reference = f"{name}, refit", refit_of.reference
+        tags |= {MLFLOW_PARENT_RUN_ID: refit_of.run_id, Tag.GATED_RUN: refit_of.run_id}
     with asking(f"logging the {family} candidate of {run.subject}") as client:
         experiment = experiment_id(client, run.spec.model)
         with _begun(client, experiment, name, tags) as run_id, work_folder() as folder:
@@ -107,7 +122,7 @@ def log_candidate(
             client.set_tag(run_id, Tag.MODEL_URI, model.model_uri)
             written, saved = folder / "run", folder / "model"
             written.mkdir()
-            for content in _contents(run, family, rows, predictions, trials):
+            for content in _contents(run, family, rows, predictions, reference, trials):
                 (written / content.NAME).write_bytes(content.to_bytes())
             _save_pipeline(saved, model, run_id, run.spec, family, pipeline, rows)
             # Of what stands here, before anybody else can reach it.
@@ -215,10 +230,14 @@ def _signature(spec: ModelSpec) -> ModelSignature:
 
 
 def _contents(
-    run: Run, family: str, rows: Rows, predictions: npt.NDArray[np.float64], trials: Trials
+    run: Run,
+    family: str,
+    rows: Rows,
+    predictions: npt.NDArray[np.float64],
+    reference: pd.DataFrame,
+    trials: Trials,
 ) -> tuple[Content, ...]:
     """The files of the run."""
-    reference = rows.inputs.assign(**run.spec.problem.columns(predictions))
     if len(reference) > REFERENCE_ROWS:
         reference = reference.sample(REFERENCE_ROWS, random_state=run.spec.search.seed)
     environment = {"python": platform.python_version(), "platform": platform.platform()} | {

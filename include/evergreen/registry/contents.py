@@ -132,6 +132,25 @@ class Gates(_Json):
         return {Tag.VERDICT: self.verdict, Tag.VERDICT_REASON: self.reason}
 
 
+class Refit(_Json):
+    """How a refit compares with the fit that the gates judged; both runs have it."""
+
+    NAME: ClassVar[str] = "refit.json"
+    gated: str
+    """The MLflow run of the fit that the gates judged."""
+    refit: str
+    """The refit's."""
+    chosen: bool
+    """Whether the refit is what is registered; else the gated fit is."""
+    reason: str
+    rows: int
+    """How many rows the refit learned from."""
+    learned_to: str
+    """The last cutoff that it may have learned from."""
+    checks: tuple[Mapping[str, Any], ...]
+    """Name, observed value, bound, verdict and reason of each."""
+
+
 @dataclass(frozen=True)
 class SpecCopy:
     """The spec that a candidate was trained with."""

@@ -39,6 +39,19 @@ class Registered:
     versions: Collection[int]
 
 
+REFIT = "-refit"  # ends the training key of a refit
+
+
+def refit_key(key: str) -> str:
+    """The training key of the refit that follows a training: its rows are others."""
+    return f"{key}{REFIT}"
+
+
+def is_refit(key: str) -> bool:
+    """Whether a training key is a refit's."""
+    return key.endswith(REFIT)
+
+
 def in_words(number: int | None) -> str:
     """A version, or that there is none, as messages name it."""
     return "none" if number is None else f"version {number}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from evergreen.errors import StageSkipped
-from evergreen.handovers.train import Judged, Registered
+from evergreen.handovers.train import Refitted, Registered
 from evergreen.registry import rules
 from evergreen.registry.tags import Tag
 from evergreen.run import Run
@@ -13,8 +13,8 @@ from evergreen.run import Run
 log = logging.getLogger(__name__)
 
 
-def register(run: Run, judged: Judged) -> Registered:
-    """Register the candidate as a version, once. It does not serve yet.
+def register(run: Run, fitted: Refitted) -> Registered:
+    """Register the candidate, or its refit, as a version, once. It does not serve yet.
 
     Raises:
         StageSkipped: it did not pass its gates, is older than the champion, or was rolled back from.
@@ -25,20 +25,25 @@ def register(run: Run, judged: Judged) -> Registered:
     from evergreen.registry import records, store
 
     model = run.spec.model
-    if not judged.passed:
-        raise StageSkipped(f"not promoted: {judged.reason}")
+    if not fitted.passed:
+        raise StageSkipped(f"not promoted: {fitted.reason}")
+    gated = fitted.gated.id if fitted.refit is not None and fitted.refit.chosen else None
     with store.locked(model):
         champion = store.champion(model)
-        existing = rules.version_of_rerun(records.find_by_key(model, judged.key), judged.run.id, champion)
+        existing = rules.version_of_rerun(records.find_by_key(model, fitted.key), fitted.run.id, champion)
         refusal = rules.registration_refusal(run.as_of, existing, champion)
         if refusal:
             raise StageSkipped(f"not promoted: {refusal}")
         version = store.register(
             model,
-            run_id=judged.run.id,
-            key=judged.key,
+            run_id=fitted.run.id,
+            key=fitted.key,
             as_of=run.as_of,
-            tags={Tag.FAMILY: judged.family, Tag.REASON: run.reason},
+            tags={
+                Tag.FAMILY: fitted.family,
+                Tag.REASON: run.reason,
+                **({} if gated is None else {Tag.GATED_RUN: gated}),
+            },
         )
         registered = events.Registered(
             id=f"registered/{model}/{version.number}",
@@ -50,6 +55,7 @@ def register(run: Run, judged: Judged) -> Registered:
             run_id=version.run_id,
             key=version.key,
             family=version.family,
+            gated=gated,
         )
         ledger.append(registered)
     log.info(
@@ -62,11 +68,11 @@ def register(run: Run, judged: Judged) -> Registered:
     )
     return Registered(
         version=version.number,
-        run=judged.run,
+        run=fitted.run,
         key=version.key,
         as_of=version.as_of,
         family=version.family,
-        metric=judged.metric,
-        score=judged.score,
-        compared_with=judged.compared_with,
+        metric=fitted.metric,
+        score=fitted.score,
+        compared_with=fitted.compared_with,
     )

@@ -21,7 +21,7 @@ from evergreen.files import work_folder
 from evergreen.registry import artifacts, loading, records
 from evergreen.registry.contents import NEEDED, Content
 from evergreen.registry.mlflow_server import asking
-from evergreen.registry.rules import Ended
+from evergreen.registry.rules import Ended, is_refit
 from evergreen.registry.tags import Tag
 from evergreen.run import Run
 from evergreen.settings import settings
@@ -73,7 +73,7 @@ def last_key(model: str, family: str, *, before: datetime) -> str | None:
         (as_of, run.info.start_time, run.info.run_id, run.data.tags[Tag.KEY])
         for run in ended
         if (as_of := _moment(run.data.tags.get(Tag.AS_OF, ""))) is not None and as_of < before
-        if Tag.KEY in run.data.tags
+        if Tag.KEY in run.data.tags and not is_refit(run.data.tags[Tag.KEY])  # which no search came before
     ]
     ours = (key for _, _, run_id, key in sorted(earlier, reverse=True) if records.find_candidate(run_id) is not None)
     return next(ours, None)

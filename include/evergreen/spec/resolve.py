@@ -19,7 +19,7 @@ from evergreen.spec.schedule import Late, Schedule
 from evergreen.spec.schema import ModelSpec, Tables, UsingModel
 
 ALL = "*"
-_OWN = ("model", "description", "owner", "request", "label", "split", "families", "search", "gates", "rollout")
+_OWN = ("model", "description", "owner", "request", "label", "split", "families", "search", "gates", "refit", "rollout")
 
 
 def resolved(

@@ -150,6 +150,22 @@ class Gates(Declared):
         default=0.0, ge=0.0, description="least gain over the champion on the same rows, in the search metric"
     )
 
+    refit_loss: float = Field(
+        default=0.1,
+        ge=0.0,
+        description=(
+            "with `refit`: the share of the gated fit's gain over the baseline that the refit may lose on the newest "
+            "rows, in the search metric"
+        ),
+    )
+    refit_distance: Annotated[float, Field(gt=0)] = Field(
+        default=1.0,
+        description=(
+            "with `refit`: largest distance of the two fits' answers on the newest rows, in standard deviations of the "
+            "gated fit's"
+        ),
+    )
+
     def fewest_of_class(self, problem: Problem) -> int:
         """How many evaluation rows each class needs; 0 where the label has no classes."""
         return 0 if problem.class_bound is None else int(getattr(self, problem.class_bound))
@@ -220,6 +236,13 @@ class _Model(Folder):
     )
     search: Search
     gates: Gates
+    refit: bool = Field(
+        default=False,
+        description=(
+            "whether a candidate that passed its gates is fitted anew on all mature rows, those too that the gates "
+            "looked at, and registered so"
+        ),
+    )
     rollout: Rollout = Rollout()
     monitoring: Monitoring
 

@@ -19,7 +19,7 @@ from evergreen.handovers.train import Difference
 from evergreen.lake.schema import TableId
 from evergreen.registry import records as registry
 from evergreen.registry import tracking
-from evergreen.registry.rules import Version
+from evergreen.registry.rules import REFIT, Version, is_refit
 from evergreen.registry.tags import Tag
 from evergreen.train import rules
 
@@ -58,14 +58,22 @@ def add(record: Record) -> Difference | None:
     """
     with connect() as connection:
         TABLE.insert(connection, [record])
+        if is_refit(record.key):  # what its rows are follows from the training's that it is a refit of
+            return None
         (first,) = TABLE.select(connection, "where key = %s", [record.key])
         earlier = TABLE.select(
             connection,
             "where model = %s and as_of = %s and (at, key) < (%s, %s) and not taken_over"
-            " order by at desc, key desc limit 1",
-            [first.model, first.as_of, first.at, first.key],
+            " and key not like %s order by at desc, key desc limit 1",
+            [first.model, first.as_of, first.at, first.key, f"%{REFIT}"],
         )
     return rules.difference(earlier[0].key, earlier[0].partitions, first.partitions) if earlier else None
+
+
+def find(key: str) -> Record | None:
+    """What is recorded of a training set."""
+    with connect() as connection:
+        return next(iter(TABLE.select(connection, "where key = %s", [key])), None)
 
 
 def every() -> list[Record]:

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from evergreen.families import Parameter
-from evergreen.handovers.train import Difference
+from evergreen.handovers.train import Difference, Gate
 from evergreen.spec.families import defaults
-from evergreen.spec.schema import ModelSpec
+from evergreen.spec.problem import MEASURES, MetricName
+from evergreen.spec.schema import Gates, ModelSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +44,12 @@ class Split:
     def cutoffs(self) -> tuple[datetime, datetime]:
         """The first and the last cutoff that it may use."""
         return min(self.learn_from, self.evaluate_from), self.evaluate_to
+
+    @property
+    def whole(self) -> Split:
+        """What a refit learns from: every row whose label is mature, up to the last cutoff. None is left to evaluate
+        on."""
+        return replace(self, learn_to=self.evaluate_to, evaluate_from=self.as_of)
 
     def learns(self, cutoffs: pd.Series[Any], known_at: pd.Series[Any]) -> pd.Series[bool]:
         """Which rows are learned from: those whose label was known when the evaluation starts."""
@@ -141,6 +149,52 @@ def training_key(model: str, as_of: datetime, content_hash: str, spec_hash: str,
     its version, and makes no second one."""
     parts = [model, as_of.isoformat(), content_hash, spec_hash, code_hash, seed]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def refit_checks(
+    metric: MetricName,
+    bounds: Gates,
+    *,
+    gated: float,
+    refit: float,
+    baseline: float | None,
+    apart: float,
+    spread: float,
+) -> tuple[Gate, ...]:
+    """Whether a refit is near enough to the fit that the gates judged.
+
+    Args:
+        gated, refit, baseline: the metric of each on the newest rows; not finite, or None: it is not defined.
+        apart: root mean square of the difference of the two fits' answers.
+        spread: standard deviation of the gated fit's answers.
+    """
+    name = "refit: no worse on the newest rows"
+    known = baseline is not None and all(map(math.isfinite, (gated, refit, baseline)))
+    margin = MEASURES[metric].gain(gated, baseline) if known and baseline is not None else 0.0
+    if margin > 0:
+        lost = MEASURES[metric].gain(gated, refit) / margin
+        loss = Gate(
+            name,
+            lost,
+            bounds.refit_loss,
+            "pass" if lost <= bounds.refit_loss else "fail",
+            f"{metric} {refit:.4f} against {gated:.4f} of the gated fit: {max(lost, 0.0):.1%} of its gain over the "
+            f"baseline lost, at most {bounds.refit_loss:.1%}",
+        )
+    else:
+        loss = Gate(name, None, bounds.refit_loss, "no evidence", f"{metric} has no gain over the baseline to lose")
+    distance = apart / spread if spread > 0 else (0.0 if apart == 0 else math.inf)
+    name, near = "refit: answers near the gated fit's", distance <= bounds.refit_distance
+    return (
+        loss,
+        Gate(
+            name,
+            distance if math.isfinite(distance) else None,
+            bounds.refit_distance,
+            "pass" if near else "fail" if math.isfinite(distance) else "no evidence",
+            f"{distance:.3f} standard deviations apart, at most {bounds.refit_distance:g}",
+        ),
+    )
 
 
 def difference(key: str, earlier: Mapping[str, str], now: Mapping[str, str]) -> Difference | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from evergreen.errors import EvidenceMissing
 from evergreen.handovers.handover import TrackedRun
-from evergreen.handovers.train import Candidate, SoundTrainingSet, Stretch, TrainingSet
+from evergreen.handovers.train import Candidate, Judged, Refitted, SoundTrainingSet, Stretch, TrainingSet
 from evergreen.run import Run
 from evergreen.spec.durations import duration_text
 from evergreen.train import rules
@@ -165,6 +165,27 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
     )
     log.info("%s: %s", family, ", ".join(f"{name} {value:.4g}" for name, value in best.params.items()))
     return _candidate(run, data, family, run_id, metrics)
+
+
+def refit(run: Run, data: SoundTrainingSet, judged: Judged) -> Refitted:
+    """Fit the recipe of a candidate that passed its gates anew on all mature rows, where the spec asks for it, and say
+    which of the two fits is registered.
+
+    A refit that is too far from the fit that the gates judged is not: then the gated fit is.
+    """
+    gated = Refitted(**dict(judged), gated=judged.run, refit=None)
+    if not (run.spec.refit and judged.passed):
+        log.info("No refit: %s", "the spec asks for none" if judged.passed else "nothing is registered")
+        return gated
+    from evergreen.registry.rules import refit_key
+    from evergreen.train import refitting
+
+    made = refitting.refit(run, data, judged)
+    for check in made.checks:
+        log.info("%s: %s (%s)", check.name, check.verdict, check.reason)
+    log.info("%s", made.reason)
+    chosen = {"run": made.run, "key": refit_key(judged.key)} if made.chosen else {}
+    return gated.model_copy(update={**chosen, "refit": made})
 
 
 def _candidate(run: Run, data: SoundTrainingSet, family: str, run_id: str, metrics: Mapping[str, float]) -> Candidate:

@@ -13,7 +13,7 @@ import pytest
 from sklearn.pipeline import Pipeline
 
 from evergreen.evaluate import stages as evaluate
-from evergreen.handovers.train import Candidate, Judged, SoundTrainingSet
+from evergreen.handovers.train import Candidate, Refitted, SoundTrainingSet
 from evergreen.history import ledger
 from evergreen.history.events import Promoted
 from evergreen.model import families, rows
@@ -22,6 +22,7 @@ from evergreen.registry import stages as registry
 from evergreen.registry.contents import Trials
 from evergreen.run import Run
 from evergreen.spec.schema import ModelSpec
+from evergreen.train import stages as train
 from tests.components.train.conftest import DAYS, rows_of, run_as_of, spec, training_set
 from tests.handovers import judged, tracked
 
@@ -75,9 +76,9 @@ class Contest:
             )
         return Candidate(family=family, run=tracked(run_id), search_score=best_score, trials=1)
 
-    def judge(self, run: Run, data: SoundTrainingSet, candidates: list[Candidate]) -> Judged:
-        """Evaluate, then the gates."""
-        return evaluate.gates(run, evaluate.evaluate(run, data, tuple(candidates)))
+    def judge(self, run: Run, data: SoundTrainingSet, candidates: list[Candidate]) -> Refitted:
+        """Evaluate, then the gates; what is registered then."""
+        return train.refit(run, data, evaluate.gates(run, evaluate.evaluate(run, data, tuple(candidates))))
 
     def champion(self, run: Run, data: SoundTrainingSet, candidate: Candidate) -> int:
         """Register a candidate and make it the champion, whatever its gates would say."""

@@ -33,7 +33,7 @@ import pytest
 
 from evergreen.families import family as family_of
 from evergreen.features import objects, online_values
-from evergreen.handovers.train import Judged, Probed
+from evergreen.handovers.train import Probed, Refitted
 from evergreen.history import ledger
 from evergreen.history.events import Promoted, RolledBack
 from evergreen.interval import Interval
@@ -223,7 +223,7 @@ class ServedModel:
     def run(self, day: int, run_id: str | None = None) -> Run:
         return Run(self.spec, Interval.of_day(FIRST + timedelta(days=day)), run_id=run_id or f"test__{day}")
 
-    def gated(self, day: int, *, passed: bool = True, seed: int | None = None) -> Judged:
+    def gated(self, day: int, *, passed: bool = True, seed: int | None = None) -> Refitted:
         """A candidate in MLflow as training logs it, and the gates' verdict."""
         seed, champion = day if seed is None else seed, store.champion(self.name)
         return judged(
