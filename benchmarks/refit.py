@@ -34,8 +34,8 @@ from evergreen.train.rules import Split
 
 Floats = npt.NDArray[np.float64]
 CUTOFF, LABEL = "cutoff", "label"
-MOST = 4_000  # rows of a fit, the newest: so that hundreds of fits end
-MOST_STEPS = 40  # trainings of a setting, the last ones
+MOST = 6_000  # rows of a fit, the newest: so that hundreds of fits end
+MOST_STEPS = 60  # trainings of a setting, the last ones
 ENOUGH = 0.5  # of the held-out rows must compare: `gates.minimum_rows` of the shipped models is about half of them
 PARAMETERS: Mapping[str, dict[str, Any]] = {
     "gradient_boosting": {"max_iter": 40, "max_leaf_nodes": 15, "learning_rate": 0.1, "min_samples_leaf": 20},
@@ -85,14 +85,17 @@ class Differences:
 
 def main(folder: str, *only: str) -> int:
     """Every stream in every setting."""
-    for name, made in STREAMS.items():
-        if only and name not in only:
-            continue
-        for stream in made(Path(folder)):
-            for family in ("gradient_boosting", "ridge" if stream.kind == "numeric" else "logistic_regression"):
-                for every in (7, 1):
-                    _lived(stream, family, every)
+    with threadpool_limits(1):
+        for name in only or STREAMS:
+            _streamed(STREAMS[name](Path(folder)))
     return 0
+
+
+def _streamed(streams: Iterator[Stream]) -> None:
+    for stream in streams:
+        for family in ("gradient_boosting", "ridge" if stream.kind == "numeric" else "logistic_regression"):
+            for every in (7, 1):
+                _lived(stream, family, every)
 
 
 def _lived(stream: Stream, family: str, every: int) -> None:
@@ -169,10 +172,9 @@ def _better(stream: Stream, way: Way, later: pd.DataFrame, answers: Floats) -> b
 
 def _fit(stream: Stream, family: str, rows: pd.DataFrame) -> Pipeline:
     newest = rows.tail(MOST)
-    with threadpool_limits(1):
-        return families.build(family, PARAMETERS[family], stream.features, 0, label=stream.kind).fit(
-            inputs(stream.features, newest), newest[LABEL].to_numpy()
-        )
+    return families.build(family, PARAMETERS[family], stream.features, 0, label=stream.kind).fit(
+        inputs(stream.features, newest), newest[LABEL].to_numpy()
+    )
 
 
 def _predict(stream: Stream, fitted: Pipeline | None, rows: pd.DataFrame) -> Floats:
@@ -292,7 +294,7 @@ def churn(_: Path) -> Iterator[Stream]:
 
 
 @cache
-def _customers(horizon: int, size: int = 200, days: int = 240) -> pd.DataFrame:
+def _customers(horizon: int, size: int = 300, days: int = 240) -> pd.DataFrame:
     from evergreen_simulator import events
     from evergreen_simulator.business import Business, Conditions, Reasons
     from evergreen_simulator.scenarios import REASONS_AFTER

@@ -21,7 +21,7 @@ from evergreen.handovers import handover
 from evergreen.handovers.handover import MARK, Handover, Part
 from evergreen.handovers.ingest import PublishedFeatures, WrittenPartition
 from evergreen.handovers.monitor import Collected, Drift
-from evergreen.handovers.train import Candidate, Gate, Judged
+from evergreen.handovers.train import Candidate, Gate, Refitted
 from evergreen.links import Link
 from tests.handovers import decided, judged, tracked
 
@@ -76,7 +76,7 @@ def test_a_hand_over_comes_back_as_it_was_left(
     scores: dict[str, float | None], reason: str, gates: list[Gate], version: int | None
 ) -> None:
     left = judged("r", scores=scores, reason=reason, gates=tuple(gates), compared_with=version)
-    assert read(Judged, through_xcom(left)) == left
+    assert read(Refitted, through_xcom(left)) == left
 
 
 @given(moment=st.datetimes(timezones=st.just(UTC)))
@@ -92,8 +92,8 @@ def test_moments_keep_their_zone_and_their_microseconds(moment: datetime) -> Non
         (None, "marked a success by hand"),
         ("text", "'text'"),
         ({}, "without a mark"),
-        ({MARK: "Judged/00000000"}, "another release wrote it"),
-        (tracked("r").model_dump() | {MARK: Judged.mark()}, "validation error"),
+        ({MARK: "Refitted/00000000"}, "another release wrote it"),
+        (tracked("r").model_dump() | {MARK: Refitted.mark()}, "validation error"),
         (through_xcom(judged("r")) | {"passed": "yes"}, "passed"),
         (through_xcom(judged("r")) | {"extra": 1}, "extra"),
         ({name: value for name, value in through_xcom(judged("r")).items() if name != "key"}, "key"),
@@ -102,10 +102,10 @@ def test_moments_keep_their_zone_and_their_microseconds(moment: datetime) -> Non
 )
 def test_what_is_no_hand_over_of_the_kind_is_refused_with_the_task_to_clear(value: object, said: str) -> None:
     with pytest.raises(HandoverRefused) as refused:
-        read(Judged, value)
+        read(Refitted, value)
     error = refused.value
     assert isinstance(error, PermanentError), "a retry would fail the same way"
-    assert said in error.found and error.expected.startswith(Judged.mark())
+    assert said in error.found and error.expected.startswith(Refitted.mark())
     assert "the task earlier of churn 2026-01-01" in error.doing and "clear `earlier`" in error.next_step
 
 

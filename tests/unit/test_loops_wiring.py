@@ -90,8 +90,9 @@ def test_whatever_registers_or_deploys_comes_after_every_gate() -> None:
         assert set(order[:number]) <= _upstream(by_name[name]), name
     # By what it is made of, too: what refits takes a verdict, what registers a fit that was judged,
     # and what deploys a version that was registered and probed.
-    assert by_name["gates"].hands_over in _taken(by_name["refit"])
-    assert [get_origin(hint) or hint for name in ("register", "probe", "deploy") for hint in _taken(by_name[name])] == [
+    promoting = ("refit", "register", "probe", "deploy")
+    assert [get_origin(hint) or hint for name in promoting for hint in _taken(by_name[name])] == [
+        by_name["gates"].hands_over,
         by_name["refit"].hands_over,
         by_name["register"].hands_over,
         by_name["probe"].hands_over,

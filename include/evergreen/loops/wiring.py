@@ -54,7 +54,7 @@ def train(loop: Wire) -> None:
     # Never move this edge. Nothing is registered but what every gate passed, and nothing is deployed but what is
     # registered and was probed: without it a model that nobody judged would answer, and the version that
     # rollback returns to might be one of those.
-    fitted = loop.stage(training.refit, sound, judged)
+    fitted = loop.stage(training.refit, judged)
     registered = loop.stage(registry.register, fitted)
     loop.stage(serving.deploy, loop.stage(serving.probe, registered))
 

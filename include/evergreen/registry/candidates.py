@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import mlflow
 import numpy as np
@@ -37,7 +37,7 @@ from sklearn.pipeline import Pipeline
 
 from evergreen.families import family as family_of
 from evergreen.files import work_folder
-from evergreen.handovers.train import TrainingSet
+from evergreen.handovers.train import Difference
 from evergreen.lake import tables
 from evergreen.lake.schema import LABELS
 from evergreen.model.code import code_version, spec_hash
@@ -69,6 +69,19 @@ SAMPLE_ROWS = 20  # what the probe asks a fresh server
 _ENVIRONMENT = (*REQUIREMENTS, "scipy", "tensorflow", "keras", "optuna", "mlflow", "feast", "duckdb", "deltalake")
 
 
+class Learned(Protocol):
+    """What is recorded of the rows that a candidate learned from; fields as those of `TrainingSet`."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def content_hash(self) -> str: ...
+    @property
+    def versions(self) -> Mapping[str, int]: ...
+    @property
+    def differs(self) -> Difference | None: ...
+
+
 @dataclass(frozen=True)
 class RefitOf:
     """What a refit takes from the fit that the gates judged."""
@@ -79,7 +92,7 @@ class RefitOf:
 
 def log_candidate(
     run: Run,
-    data: TrainingSet,
+    data: Learned,
     *,
     family: str,
     study: str,
@@ -175,7 +188,7 @@ def _save_pipeline(
     )
 
 
-def _tags(run: Run, data: TrainingSet, family: str, study: str) -> dict[str, str]:
+def _tags(run: Run, data: Learned, family: str, study: str) -> dict[str, str]:
     """What a version is told apart and repeated by."""
     optional = {
         Tag.DECISION: run.decision_id,
@@ -198,7 +211,7 @@ def _tags(run: Run, data: TrainingSet, family: str, study: str) -> dict[str, str
     }
 
 
-def _dataset(spec: ModelSpec, data: TrainingSet, rows: Rows) -> DatasetInput:
+def _dataset(spec: ModelSpec, data: Learned, rows: Rows) -> DatasetInput:
     """The training set as MLflow knows datasets. It is made of several tables, whose versions the run's tags name; the
     labels' stands for them all."""
     label = spec.label.name

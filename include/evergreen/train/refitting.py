@@ -6,14 +6,16 @@ rounds, of trees and of epochs is a hyperparameter, so the refit has as many as 
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from evergreen.errors import EvidenceMissing
 from evergreen.handovers.handover import TrackedRun, finite
-from evergreen.handovers.train import Gate, Judged, Refit, Stretch, TrainingSet
+from evergreen.handovers.train import Gate, Judged, Refit
 from evergreen.history import events, ledger
 from evergreen.model import families, rows
 from evergreen.model.metrics import metric
@@ -24,60 +26,79 @@ from evergreen.registry.contents import Evaluation, Trials
 from evergreen.registry.rules import refit_key
 from evergreen.registry.tags import Tag
 from evergreen.run import Run
+from evergreen.spec.columns import EVENT
 from evergreen.train import dataset, records, rules, tuning
 
 
-def learn(run: Run, data: TrainingSet) -> tuple[TrainingSet, Rows]:
-    """What the refit of a training learns from: every row that is mature, out of the same versions of the same tables.
-    It is recorded as a training set of its own, so that it can be built again, erased from and asked about.
+@dataclass(frozen=True)
+class Whole:
+    """What a refit learns from: every row that is mature."""
+
+    key: str
+    """Its training key."""
+    content_hash: str
+    """Digest of the rows."""
+    versions: Mapping[str, int]
+    """The tables that it was built from: `layer/name` → version."""
+    learned: Rows
+    learned_to: datetime
+    """The last cutoff that it may have."""
+    held_out: Rows
+    """Those of the rows that the gates looked at."""
+    differs: None = None
+
+
+def learn(run: Run, key: str) -> Whole:
+    """What the refit of a training learns from, out of the same versions of the same tables. It is recorded as a
+    training set of its own, so that it can be built again, erased from and asked about.
+
+    Args:
+        key: the training's.
 
     Raises:
         EvidenceMissing: nothing is recorded of the training's set.
         VersionGone: a table that it was joined from cannot be read any more.
     """
-    gated = records.find(data.key)
+    gated = records.find(key)
     if gated is None:
         raise EvidenceMissing(
             f"refitting {run.subject}",
-            found=f"no record of the training set {data.key}",
+            found=f"no record of the training set {key}",
             expected="what `build` wrote down of it",
             next_step="clear `build`, and what comes after it",
         )
-    whole = gated.split.whole
-    built = dataset.rebuild(run.spec, whole, gated.pins)
-    key = refit_key(data.key)
-    records.add(
-        replace(gated, key=key, split=whole, content_hash=built.content_hash, partitions=built.partitions, at=None)
+    split = gated.split.whole
+    built = dataset.rebuild(run.spec, split, gated.pins)
+    content, of_refit = built.content_hash, refit_key(key)
+    records.add(replace(gated, key=of_refit, split=split, content_hash=content, partitions=built.partitions, at=None))
+    frame = built.rows.to_pandas()
+    held_out = frame[frame[EVENT].between(gated.split.evaluate_from, gated.split.evaluate_to)].reset_index(drop=True)
+    return Whole(
+        of_refit, content, built.versions, rows.of(run.spec, frame), split.learn_to, rows.of(run.spec, held_out)
     )
-    stretch = Stretch(rows=built.rows.num_rows, start=whole.learn_from, end=whole.learn_to)
-    of_refit = {"key": key, "content_hash": built.content_hash, "versions": built.versions, "learn": stretch}
-    return data.model_copy(update={**of_refit, "differs": None}), rows.of(run.spec, built.rows.to_pandas())
 
 
-def refit(run: Run, data: TrainingSet, judged: Judged) -> Refit:
+def refit(run: Run, judged: Judged) -> Refit:
     """Fit, compare, and record in MLflow and the ledger which of the two fits is registered."""
-    whole, run_id = fit(run, data, judged)
-    made = checks(run, data, judged, run_id)
+    whole = learn(run, judged.key)
+    run_id = fit(run, whole, judged)
+    made, count = checks(run, whole.held_out, judged, run_id), len(whole.learned.labels)
     failed = [f"{check.name}: {check.verdict} ({check.reason})" for check in made if check.verdict != "pass"]
     chosen = not failed
     reason = (
-        f"the refit on {whole.learn.rows:,} rows up to {run.spec.calendar.shown(whole.learn.end)} is registered"
+        f"the refit on {count:,} rows up to {run.spec.calendar.shown(whole.learned_to)} is registered"
         if chosen
         else f"the gated fit is registered, not its refit: {'; '.join(failed)}"
     )
-    tracking.record(
-        run,
-        run_id,
-        (evaluation := artifacts.load(registry.candidate(judged.run.id), Evaluation)),
-        metrics=evaluation.metrics,
-    )
+    evaluation = artifacts.load(registry.candidate(judged.run.id), Evaluation)
+    tracking.record(run, run_id, evaluation, metrics=evaluation.metrics)
     content = contents.Refit(
         gated=judged.run.id,
         refit=run_id,
         chosen=chosen,
         reason=reason,
-        rows=whole.learn.rows,
-        learned_to=whole.learn.end.isoformat(),
+        rows=count,
+        learned_to=whole.learned_to.isoformat(),
         checks=tuple(asdict(check) for check in made),
     )
     for each, what, other in ((judged.run.id, "gated", not chosen), (run_id, "refit", chosen)):
@@ -93,8 +114,8 @@ def refit(run: Run, data: TrainingSet, judged: Judged) -> Refit:
             gated=judged.run.id,
             key=whole.key,
             family=judged.family,
-            rows=whole.learn.rows,
-            learned_to=whole.learn.end,
+            rows=count,
+            learned_to=whole.learned_to,
             chosen=chosen,
             observed={check.name: finite(check.observed) for check in made},
             bounds={check.name: finite(check.bound) for check in made},
@@ -102,62 +123,56 @@ def refit(run: Run, data: TrainingSet, judged: Judged) -> Refit:
     )
     return Refit(
         run=TrackedRun(id=run_id, page=tracking.url(run_id)),
-        rows=whole.learn.rows,
-        learned_to=whole.learn.end,
+        rows=count,
+        learned_to=whole.learned_to,
         checks=made,
         chosen=chosen,
         reason=reason,
     )
 
 
-def fit(run: Run, data: TrainingSet, judged: Judged) -> tuple[TrainingSet, str]:
-    """What the refit learned from, and its MLflow run, which is made once.
+def fit(run: Run, whole: Whole, judged: Judged) -> str:
+    """The MLflow run of the refit, which is made once.
 
     What the monitor compares with are the held-out rows, as the fit that was judged answers them: the refit's own
     answers to rows that it learned from would be too good.
-
-    Args:
-        data: the training's set.
     """
     spec, family = run.spec, judged.family
-    whole, learned = learn(run, data)
     study = tuning.study(spec.model, whole.key, family)
     with tuning.alone(study):
         done = tracking.find(spec.model, whole.key, family, study=study, is_idle=tuning.is_idle)
         if done is not None:
-            return whole, str(done.info.run_id)
+            return str(done.info.run_id)
         trials = artifacts.load(registry.candidate(judged.run.id), Trials)
         ended = [(each.score, each) for each in trials.root if each.state == "COMPLETE" and each.score is not None]
         # The first of equals, as in the search.
         _, best = max(ended, key=lambda each: spec.search.measure.rank(each[0]))
-        held_out = rows.read(spec, data, "evaluate")
-        answers = predict(loading.pipeline(judged.run.id), held_out.inputs)
+        answers = predict(loading.pipeline(judged.run.id), whole.held_out.inputs)
         with threadpool_limits(1):  # as the search does: the same order of additions
             pipeline = families.build(
                 family, dict(best.parameters), spec.feature_types, spec.search.seed, label=spec.problem.kind
-            ).fit(learned.inputs, learned.labels)
-        run_id = candidates.log_candidate(
+            ).fit(whole.learned.inputs, whole.learned.labels)
+        return candidates.log_candidate(
             run,
             whole,
             family=family,
             study=study,
             pipeline=pipeline,
-            rows=learned,
+            rows=whole.learned,
             parameters=best.parameters,
             metrics={},
             trials=trials,
-            refit_of=candidates.RefitOf(judged.run.id, held_out.inputs.assign(**spec.problem.columns(answers))),
+            refit_of=candidates.RefitOf(judged.run.id, whole.held_out.inputs.assign(**spec.problem.columns(answers))),
         )
-    return whole, run_id
 
 
-def checks(run: Run, data: TrainingSet, judged: Judged, refit: str) -> tuple[Gate, ...]:
+def checks(run: Run, newest: Rows, judged: Judged, refit: str) -> tuple[Gate, ...]:
     """How the refit compares with the fit that was judged on the held-out rows, the newest there are.
 
     The refit has learned from these rows. So that it does well on them says nothing; that it does not is a fit that
     went wrong.
     """
-    spec, newest = run.spec, rows.read(run.spec, data, "evaluate")
+    spec = run.spec
     measure = metric(spec.problem, spec.search.metric)
     baseline = artifacts.load(registry.candidate(judged.run.id), Evaluation).baseline.get(spec.search.metric)
     before, after = (predict(loading.pipeline(each), newest.inputs) for each in (judged.run.id, refit))

@@ -167,7 +167,7 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
     return _candidate(run, data, family, run_id, metrics)
 
 
-def refit(run: Run, data: SoundTrainingSet, judged: Judged) -> Refitted:
+def refit(run: Run, judged: Judged) -> Refitted:
     """Fit the recipe of a candidate that passed its gates anew on all mature rows, where the spec asks for it, and say
     which of the two fits is registered.
 
@@ -180,7 +180,7 @@ def refit(run: Run, data: SoundTrainingSet, judged: Judged) -> Refitted:
     from evergreen.registry.rules import refit_key
     from evergreen.train import refitting
 
-    made = refitting.refit(run, data, judged)
+    made = refitting.refit(run, judged)
     for check in made.checks:
         log.info("%s: %s (%s)", check.name, check.verdict, check.reason)
     log.info("%s", made.reason)

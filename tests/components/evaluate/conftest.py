@@ -78,7 +78,7 @@ class Contest:
 
     def judge(self, run: Run, data: SoundTrainingSet, candidates: list[Candidate]) -> Refitted:
         """Evaluate, then the gates; what is registered then."""
-        return train.refit(run, data, evaluate.gates(run, evaluate.evaluate(run, data, tuple(candidates))))
+        return train.refit(run, evaluate.gates(run, evaluate.evaluate(run, data, tuple(candidates))))
 
     def champion(self, run: Run, data: SoundTrainingSet, candidate: Candidate) -> int:
         """Register a candidate and make it the champion, whatever its gates would say."""

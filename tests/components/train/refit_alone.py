@@ -1,5 +1,5 @@
 """Runs `train.stages.refit` in a process of its own, as a task does:
-`python refit_alone.py <pickled (run, data, judged)>`."""
+`python refit_alone.py <pickled (run, judged)>`."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from pathlib import Path
 if __name__ == "__main__":
     from evergreen.train import stages
 
-    run, data, judged = pickle.loads(Path(sys.argv[1]).read_bytes())
-    stages.refit(run, data, judged)
+    run, judged = pickle.loads(Path(sys.argv[1]).read_bytes())
+    stages.refit(run, judged)

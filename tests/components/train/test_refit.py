@@ -22,7 +22,7 @@ from evergreen.handovers.train import Judged, Refitted, SoundTrainingSet
 from evergreen.history import events, ledger, story
 from evergreen.model import families, rows
 from evergreen.model.rows import predict
-from evergreen.registry import artifacts, loading, records
+from evergreen.registry import artifacts, loading, records, store
 from evergreen.registry import stages as registry
 from evergreen.registry.contents import Evaluation, Reference, Refit, Sample, Trials
 from evergreen.registry.tags import Tag
@@ -85,7 +85,7 @@ def test_what_passed_its_gates_is_fitted_on_all_mature_rows_and_registered_with_
     spec, run = learnable, run_as_of(learnable)
     data, passed = judged(run)
     assert passed.passed, passed.reason
-    fitted = stages.refit(run, data, passed)
+    fitted = stages.refit(run, passed)
     made = fitted.refit
     assert made is not None and made.chosen, made
     assert fitted.run == made.run != fitted.gated == passed.run
@@ -134,7 +134,7 @@ def test_what_passed_its_gates_is_fitted_on_all_mature_rows_and_registered_with_
 
     # the same training once more finds its refit and its version
     again = run_as_of(spec)
-    assert stages.refit(again, data, passed) == fitted
+    assert stages.refit(again, passed) == fitted
     assert registry.register(again, fitted).version == registered.version
     assert list(runs_of(fitted.key).values()) == ["FINISHED"]
     assert [entry.event for entry in ledger.entries(spec.model)] == [entry.event for entry in entries]
@@ -147,8 +147,8 @@ def test_what_passed_its_gates_is_fitted_on_all_mature_rows_and_registered_with_
 
 def test_a_version_that_was_refitted_is_rebuilt_and_fitted_again_bit_for_bit(learnable: ModelSpec) -> None:
     spec, run = learnable, run_as_of(learnable)
-    data, passed = judged(run)
-    fitted = stages.refit(run, data, passed)
+    _data, passed = judged(run)
+    fitted = stages.refit(run, passed)
     number = registry.register(run, fitted).version
     publish(spec, [feature("c1", at(3), -5.0)], [label("c1", at(3), 1)])  # what the lake says now is no matter
 
@@ -175,16 +175,17 @@ def test_a_refit_that_is_too_far_from_the_gated_fit_is_not_registered(
 ) -> None:
     spec = learnable.model_copy(update={"gates": learnable.gates.model_copy(update=bounds)})
     run = run_as_of(spec)
-    data, passed = judged(run)
+    _data, passed = judged(run)
     if not bounds:  # labels that are turned round: a fit that went wrong
         learn = refitting.learn
 
-        def turned_round(run: Run, data: SoundTrainingSet) -> Any:
-            whole, learned = learn(run, data)
-            return whole, dataclasses.replace(learned, labels=1 - learned.labels)
+        def turned_round(run: Run, key: str) -> Any:
+            whole = learn(run, key)
+            turned = dataclasses.replace(whole.learned, labels=1 - whole.learned.labels)
+            return dataclasses.replace(whole, learned=turned)
 
         monkeypatch.setattr(refitting, "learn", turned_round)
-    fitted = stages.refit(run, data, passed)
+    fitted = stages.refit(run, passed)
     assert fitted.refit is not None and not fitted.refit.chosen
     assert reason in fitted.refit.reason and "the gated fit is registered" in fitted.refit.reason
     assert (fitted.run, fitted.key) == (passed.run, passed.key)
@@ -205,7 +206,7 @@ def test_killed_at_any_instant_and_run_again_it_ends_the_same(
     data, passed = judged(run)
     key = f"{data.key}-refit"
     given = tmp_path / "given.pickle"
-    given.write_bytes(pickle.dumps((run, data, passed)))
+    given.write_bytes(pickle.dumps((run, passed)))
     command = [sys.executable, str(Path(__file__).with_name("refit_alone.py")), str(given)]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -230,7 +231,7 @@ def test_killed_at_any_instant_and_run_again_it_ends_the_same(
 
         monkeypatch.setattr(tracking, "record", record)
         try:
-            fitted = stages.refit(run, data, passed)
+            fitted = stages.refit(run, passed)
         except KeyboardInterrupt:
             assert allowed < 3
     assert isinstance(fitted, Refitted) and fitted.refit is not None and fitted.refit.chosen
@@ -241,6 +242,7 @@ def test_killed_at_any_instant_and_run_again_it_ends_the_same(
 def champion(run: Run, fitted: Refitted) -> None:
     """Register a fit, and let it be the champion."""
     number = registry.register(run, fitted).version
+    store.set_champion(run.spec.model, number, last_known_good=None)
     promoted = events.Promoted(
         id=f"promotion/{number}",
         model=run.spec.model,
@@ -257,8 +259,8 @@ def test_a_refitted_champion_is_compared_only_on_rows_from_after_its_last_one(le
     from evergreen.errors import EvidenceMissing
 
     first = run_as_of(learnable, DAYS - 4)
-    data, passed = judged(first)
-    fitted = stages.refit(first, data, passed)
+    _data, passed = judged(first)
+    fitted = stages.refit(first, passed)
     champion(first, fitted)
     assert fitted.refit is not None
 
@@ -302,7 +304,7 @@ def test_what_a_refitted_version_needs_is_no_candidate_to_be_removed(learnable: 
     )
     first = run_as_of(spec, DAYS - 4)
     data, passed = judged(first)
-    fitted = stages.refit(first, data, passed)
+    fitted = stages.refit(first, passed)
     registry.register(first, fitted)
     run = run_as_of(spec)
     data, passed = judged(run)
@@ -316,7 +318,7 @@ def test_nothing_is_fitted_where_nothing_passed_or_nothing_is_asked_for(learnabl
     data, passed = judged(run)
     plain = run_as_of(learnable.model_copy(update={"refit": False}))
     for this, verdict in ((run, passed.model_copy(update={"passed": False})), (plain, passed)):
-        fitted = stages.refit(this, data, verdict)
+        fitted = stages.refit(this, verdict)
         assert (fitted.refit, fitted.run, fitted.key) == (None, passed.run, passed.key)
     assert runs_of(f"{data.key}-refit") == {}
 
