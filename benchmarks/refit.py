@@ -30,13 +30,15 @@ from evergreen.model.rows import inputs, predict
 from evergreen.settings import PROJECT
 from evergreen.spec.kinds import FeatureType
 from evergreen.spec.problem import LabelType, MetricName, problem
-from evergreen.train.rules import Split
+from evergreen.spec.schema import Gates
+from evergreen.train.rules import Split, refit_checks
 
 Floats = npt.NDArray[np.float64]
 CUTOFF, LABEL = "cutoff", "label"
 MOST = 6_000  # rows of a fit, the newest: so that hundreds of fits end
 MOST_STEPS = 60  # trainings of a setting, the last ones
 ENOUGH = 0.5  # of the held-out rows must compare: `gates.minimum_rows` of the shipped models is about half of them
+BOUNDS = Gates.model_validate({"minimum_rows": 1, "floor": {"roc_auc": 0.5}})  # those of a refit as they are by default
 PARAMETERS: Mapping[str, dict[str, Any]] = {
     "gradient_boosting": {"max_iter": 40, "max_leaf_nodes": 15, "learning_rate": 0.1, "min_samples_leaf": 20},
     "logistic_regression": {"C": 1.0},
@@ -71,6 +73,7 @@ class Way:
     trainings: int = 0
     unseen: int = 0  # comparisons without evidence
     promoted: int = 0
+    refused: int = 0  # refits beyond their bounds: the judged fit served
 
 
 @dataclass
@@ -143,12 +146,23 @@ def _trained(
     margin = _gain(stream, value, trivial)
     if margin > 0:
         apart.lost.append(_gain(stream, value, _value(stream, later[LABEL], new)) / margin)
+    near = refit_checks(
+        stream.metric,
+        BOUNDS,
+        gated=value,
+        refit=_value(stream, later[LABEL], new),
+        baseline=trivial,
+        apart=float(np.sqrt(np.square(answers - new).mean())),
+        spread=float(np.std(answers)),
+    )
     for way in ways:
         way.trainings += 1
         if margin > 0 and _better(stream, way, later, answers):
-            way.champion = again if way.refits else judged
-            way.learned_to = whole[CUTOFF].max() if way.refits else None
+            chosen = way.refits and all(check.verdict == "pass" for check in near)
+            way.champion = again if chosen else judged
+            way.learned_to = whole[CUTOFF].max() if chosen else None
             way.promoted += 1
+            way.refused += way.refits and not chosen
     if all(way.champion is not None for way in ways):  # both on the same rows
         for way in ways:
             way.served.append(_predict(stream, way.champion, asked))
@@ -209,7 +223,8 @@ def _told(stream: Stream, family: str, every: int, gated: Way, refitted: Way, ap
     print(
         f"{stream.name} | label after {stream.horizon} d | {family} | every {every} d | {gated.trainings} trainings"
         f" | {stream.metric} {values[0]:.4f} → {values[1]:.4f} | gain {gain:+.4f} ({low:+.4f} to {high:+.4f})"
-        f" | promoted {gated.promoted} → {refitted.promoted} | no evidence {refitted.unseen}"
+        f" | promoted {gated.promoted} → {refitted.promoted} | refused {refitted.refused}"
+        f" | no evidence {refitted.unseen}"
         f" | neighbours {quantiles(apart.neighbours)} | refit {quantiles(apart.refits)} | lost {quantiles(apart.lost)}",
         flush=True,
     )

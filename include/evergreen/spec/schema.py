@@ -159,7 +159,7 @@ class Gates(Declared):
         ),
     )
     refit_distance: Annotated[float, Field(gt=0)] = Field(
-        default=1.0,
+        default=2.0,
         description=(
             "with `refit`: largest distance of the two fits' answers on the newest rows, in standard deviations of the "
             "gated fit's"
