@@ -289,7 +289,7 @@ def test_a_refitted_champion_is_compared_only_on_rows_from_after_its_last_one(le
 
     stricter = learnable.gates.model_copy(update={"minimum_rows": 3 * CUSTOMERS})
     run = run_as_of(learnable.model_copy(update={"gates": stricter}), DAYS - 2)
-    with pytest.raises(EvidenceMissing, match="only 80 of at least 120 rows are from after 2026-01-15"):
+    with pytest.raises(EvidenceMissing, match="only 80 of at least 120 rows are from after 2026-01-16"):
         evaluation.gates(run, compared(run))
 
     again = run_as_of(learnable, DAYS - 4)
