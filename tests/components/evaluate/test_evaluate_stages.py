@@ -26,6 +26,7 @@ from evergreen.registry import stages as registry
 from evergreen.run import Run
 from evergreen.spec.problem import Binary
 from evergreen.spec.schema import ModelSpec
+from evergreen.train import stages as train
 
 from .conftest import Contest, Json, run_as_of
 
@@ -68,7 +69,7 @@ def test_the_first_candidate_has_no_champion_says_so_and_becomes_version_1(conte
     assert logged.tags["evergreen.verdict"] == "pass"
     assert gated.links() == {Link.MLFLOW_RUN: candidate.run.page}
     assert (evaluated.links(), gated.score) == (gated.links(), evaluated.best.scores["roc_auc"])
-    assert registry.register(run, gated).version == 1
+    assert registry.register(run, train.refit(run, gated)).version == 1
     again = stages.gates(run, stages.evaluate(run, data, (candidate,)))
     assert again == gated, "judged again before anything was promoted, it is judged the same"
 
@@ -95,7 +96,7 @@ def test_the_champion_is_scored_again_on_the_rows_of_the_candidate(contest: Cont
     assert (comparison.rows, comparison.groups) == (len(later.labels), len(np.unique(later.keys)))
     gated = stages.gates(run, evaluated)
     assert gated.passed, gated.reason
-    assert registry.register(run, gated).version == number + 1
+    assert registry.register(run, train.refit(run, gated)).version == number + 1
 
 
 @pytest.mark.parametrize(("metric", "chosen"), [("roc_auc", "gradient_boosting"), ("log_loss", "logistic_regression")])
