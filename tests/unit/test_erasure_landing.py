@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import json
+import unicodedata
 from pathlib import Path
 
 import pyarrow as pa
@@ -63,8 +66,12 @@ def test_a_key_is_seen_in_every_form_that_it_may_arrive_in(tmp_path: Path, monke
     dataset = load_spec(PROJECT / "tests" / "specs" / "valid" / "meters").own_data()
     ((name, source),) = dataset.sources.items()
     columns = source.columns | {"meter_id": Column(type="string", from_="Zähler Nr")}
-    sent: dict[str, list[object]] = {"1001": [1001.0, "1001.0", " 1001"], "caf\u00e9": ["cafe\u0301"]}
-    for kind in ("csv", "parquet"):
+    sent: dict[str, list[object]] = {
+        "1001": [1001.0, "1001.0", " 1001"],
+        "caf\u00e9": ["cafe\u0301", "cafe\u0301".encode()],
+        'say "hi"': ['say "hi"', b'say "hi"'],
+    }
+    for kind in ("csv", "jsonl", "parquet"):
         declared = source.model_copy(
             update={"path": f"meters/{{partition}}.{kind}", "format": kind, "columns": columns}
         )
@@ -73,8 +80,13 @@ def test_a_key_is_seen_in_every_form_that_it_may_arrive_in(tmp_path: Path, monke
             for cell in cells:
                 file = tmp_path / "meters" / f"2026-10-25T0000Z.{kind}"
                 file.parent.mkdir(exist_ok=True)
+                sent_as_text = cell.decode() if isinstance(cell, bytes) else cell
                 if kind == "csv":
-                    file.write_text(f"Zähler Nr\n{cell}\n")
+                    with file.open("w") as written:
+                        csv.writer(written).writerows([["Zähler Nr"], [sent_as_text]])
+                elif kind == "jsonl":
+                    composed = unicodedata.normalize("NFC", str(sent_as_text))
+                    file.write_text(json.dumps({"Zähler Nr": composed}))  # with escapes
                 else:
                     pq.write_table(pa.table({"Zähler Nr": [cell]}), file)
                 assert list(landing.holding(spec, Key(frozenset({"meter_id"}), key))) == [str(file)], (kind, cell)

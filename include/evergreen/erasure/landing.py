@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import unicodedata
 import zlib
 from collections.abc import Iterator
@@ -53,11 +54,15 @@ def _holds(file: str, source: Source, key: Key) -> bool:
         except (OSError, EOFError, zlib.error):
             return True  # nobody can say
     text = content.decode(source.encoding, errors="replace")
-    return stands_in(key.value, text) or stands_in(key.value, unicodedata.normalize("NFC", text))
+    spellings = {key.value, key.value.replace('"', '""')}  # of CSV
+    if source.format == "jsonl":
+        spellings |= {json.dumps(key.value, ensure_ascii=ascii)[1:-1] for ascii in (True, False)}
+    texts = (text, unicodedata.normalize("NFC", text))
+    return any(stands_in(spelling, each) for spelling in spellings for each in texts)
 
 
 def _forms(cell: object) -> tuple[str, str, str]:
     """A cell as it arrived, and in the forms that a source may give to its keys."""
-    text = str(whole(cell))
+    text = cell.decode(errors="replace") if isinstance(cell, bytes) else str(whole(cell))
     composed = unicodedata.normalize("NFC", text.strip())
     return text, composed, composed.removesuffix(".0")

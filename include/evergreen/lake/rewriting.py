@@ -27,6 +27,8 @@ from evergreen.spec.kinds import KINDS, KeyType
 _PASSES = 4  # a writer beside us may copy rows into new files
 _LOG = "/_delta_log/"
 _CUT = 24  # characters: statistics hold the beginnings of long texts
+_INTEGER = re.compile("-?[0-9]{1,19}")
+_INT64 = 2**63
 _FOOTER = 8  # bytes at a Parquet file's end: the length of its metadata, and its mark
 # From the smallest file to write on: one that holds fewer rows needs no more room than the one before it.
 _WRITINGS: tuple[dict[str, Any], ...] = (
@@ -106,7 +108,7 @@ def typed(value: str, kind: pa.DataType) -> str | int | None:
     """A key as a column's values are; None: no value of such a column is this key."""
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return value
-    if pa.types.is_integer(kind) and re.fullmatch(r"-?[0-9]{1,18}", value):
+    if pa.types.is_integer(kind) and _INTEGER.fullmatch(value) and -_INT64 <= int(value) < _INT64:
         return int(value)
     return None
 
@@ -239,6 +241,6 @@ def _stats(text: str, path: str, value: str, rows: dict[str, int]) -> str:
     name = path.rpartition("/")[2]
     if name in rows:
         stats["numRecords"] = rows[name]
-    elif value[:_CUT] not in json.dumps(stats, ensure_ascii=False):
+    elif json.dumps(value[:_CUT], ensure_ascii=False)[1:-1] not in json.dumps(stats, ensure_ascii=False):
         return text
     return json.dumps({"numRecords": stats.get("numRecords", 0)}, separators=(",", ":"))

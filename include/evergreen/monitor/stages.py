@@ -244,7 +244,7 @@ def alert(run: Run, decision: Decided) -> Alerted:
     from evergreen.serve import problems
 
     alerts = decision.reasons if decision.action == "alert" else ()
-    warnings = (*alerts, *problems.now(run.spec.model))
+    warnings = (*alerts, *problems.now(run.spec.model).problems)
     if not warnings:
         raise StageSkipped(f"decision {decision.decision_id}: {decision.action}; nothing to tell")
     for reason in warnings:

@@ -67,7 +67,8 @@ def look(model: ModelSpec, context: Mapping[str, Any]) -> None:
     from evergreen.serve import problems
     from evergreen.status import alarms
 
-    if untold := alarms.untold(model.name, alarms.SERVING, problems.now(model.name)):
+    known = problems.now(model.name)
+    if untold := alarms.untold(model.name, alarms.SERVING, known.problems, complete=known.complete):
         try:
             notify.wrong(model, untold, context)
         except Exception:  # a channel that is away: the next run tells again

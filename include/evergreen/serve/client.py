@@ -30,6 +30,12 @@ def problem(model: str) -> str | None:
     return reported
 
 
+def problems(model: str) -> tuple[list[str], bool]:
+    """The same, one by one, and whether it has looked for all that there may be; raises as `serving` does."""
+    described = _described(model)
+    return described.get("problems", []), described.get("looked", False)
+
+
 def _described(model: str) -> dict[str, Any]:
     """What the server says of a model; nothing of one that it does not know."""
     url = f"{settings().server_url}/models/{model}"

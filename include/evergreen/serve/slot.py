@@ -33,15 +33,22 @@ class Slot:
     current: Loaded | None = None
     role: Role | None = None  # of the version that serves, by the ledger
     settled: bool = False  # the version to start with was looked for
+    looked: bool = False  # what serves was compared with the ledger and MLflow, since the server's start
     failures: int = 0  # to load a version
     deploying: threading.Lock = field(default_factory=threading.Lock)
     _problems: dict[str, str] = field(default_factory=dict)  # by what they are about
+    _disagreements: tuple[str, ...] = ()
     _tried: float = -RELOAD_SECONDS  # when the champion was last looked for
 
     @property
     def problem(self) -> str | None:
         """Everything that is wrong with what serves; None when nothing is."""
-        return "; ".join(self._problems.values()) or None
+        return "; ".join(self.problems) or None
+
+    @property
+    def problems(self) -> list[str]:
+        """The same, one by one; MLflow's differences from the ledger as `store.disagreements` says them."""
+        return [*self._problems.values(), *self._disagreements]
 
     @property
     def number(self) -> int | None:
@@ -125,7 +132,8 @@ class Slot:
                 )
             self._tell("server", by_hand)
             self._tell("intent", _unfinished(standing))
-            self._tell("registry", "; ".join(disagreements) or None)
+            self._disagreements = tuple(disagreements)
+            self.looked = True
 
     def tell_silence(self, error: EvergreenError | None) -> None:
         """Say that Postgres or MLflow does not, and so nobody can say what should serve; None: both do again."""

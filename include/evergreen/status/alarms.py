@@ -26,15 +26,21 @@ SERVING = "serving"  # in the place of a loop
 _LONGEST = 500  # characters of what is told that tell it apart: an index holds no long texts
 
 
-def untold(name: str, loop: str, wrong: Sequence[str]) -> list[str]:
+def untold(name: str, loop: str, wrong: Sequence[str], *, complete: bool = True) -> list[str]:
     """Those of what is wrong now, such as partitions that are missing, which nobody has heard of. All others of the
-    loop are forgotten: they are right now, and would be told again if they went wrong again."""
+    loop are forgotten: they are right now, and would be told again if they went wrong again.
+
+    Args:
+        complete: whether that is all that is wrong; else nothing is forgotten.
+    """
     partitions = _kept(wrong)
     of_loop = "where name = %s and loop = %s"
     with connect() as connection:
-        connection.execute(
-            f"delete from {TABLE.name} {of_loop} and not partition = any(%s)".encode(), [name, loop, list(partitions)]
-        )
+        if complete:
+            connection.execute(
+                f"delete from {TABLE.name} {of_loop} and not partition = any(%s)".encode(),
+                [name, loop, list(partitions)],
+            )
         recorded = {alarm.partition for alarm in TABLE.select(connection, of_loop, [name, loop])}
     return [each for each, partition in zip(wrong, partitions, strict=True) if partition not in recorded]
 

@@ -119,3 +119,11 @@ def test_a_file_of_any_rows_has_room_for_fewer(guests: list[str], spent: float) 
         assert rewriting.erase(TABLE, key) >= len(guests) - len(others_of_it)
         left = tables.read(TABLE)
         assert left is not None and left["guest"].to_pylist() == others_of_it
+
+
+def test_a_whole_number_is_a_key_of_any_length_that_a_column_holds() -> None:
+    keys = pa.table({"guest": pa.array([2**63 - 1, -(2**63), 1_234_567_890_123_456_789, 7, 0])})
+    for number in keys["guest"].to_pylist():
+        assert Key(frozenset({"guest"}), str(number)).rows(keys).to_pylist().count(True) == 1, number
+    for other in ("8", "+7", "7.0", str(2**63), str(-(2**63) - 1)):
+        assert not any(Key(frozenset({"guest"}), other).rows(keys).to_pylist()), other

@@ -34,4 +34,6 @@ def described(slot: Slot) -> dict[str, Any]:
         "loaded_at": current and current.loaded_at.isoformat(),
         "role": slot.role,
         "problem": slot.problem,
+        "problems": slot.problems,
+        "looked": slot.looked,
     }
