@@ -60,6 +60,31 @@ def test_no_row_uses_a_label_that_was_not_mature_when_it_was_needed(
 
 
 @given(
+    outcomes=st.lists(st.tuples(st.integers(0, 60), st.none() | st.integers(0, 50)), min_size=1, max_size=40),
+    horizon=few_days,
+    evaluation=few_days,
+)
+def test_each_prediction_is_a_row_or_counted_as_open_and_none_is_both(
+    outcomes: list[tuple[int, int | None]], horizon: int, evaluation: int
+) -> None:
+    """Outcomes that become known each at a moment of its own, or never: days ago, and the delay in days."""
+    split = rules.split(AS_OF, spec_of(horizon, 60, evaluation))
+    made = [AS_OF - ago * DAY for ago, _ in outcomes]
+    known = [None if delay is None else moment + delay * DAY for moment, (_, delay) in zip(made, outcomes, strict=True)]
+    moments = pd.Series(made, dtype="datetime64[us, UTC]"), pd.Series(known, dtype="datetime64[us, UTC]")
+    learned = [split.learn_from <= moment <= split.learn_to for moment in made]
+    evaluated = [split.evaluate_from <= moment <= split.evaluate_to for moment in made]
+    in_time = [moment is not None and moment <= split.evaluate_from for moment in known]
+    by_now = [moment is not None and moment <= AS_OF for moment in known]
+    assert list(split.learns(*moments)) == [a and b for a, b in zip(learned, in_time, strict=True)]
+    assert list(split.evaluates(*moments)) == [a and b for a, b in zip(evaluated, by_now, strict=True)]
+    assert split.still_open(*moments) == (
+        sum(a and not b for a, b in zip(learned, in_time, strict=True)),
+        sum(a and not b for a, b in zip(evaluated, by_now, strict=True)),
+    )
+
+
+@given(
     days=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 30)), max_size=40),
     horizon=few_days,
     evaluation=few_days,

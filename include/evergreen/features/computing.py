@@ -7,14 +7,13 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evergreen.errors import PermanentError
-from evergreen.features import due, rules
+from evergreen.features import due, own_moments, rules
+from evergreen.features.own_moments import wrong_query
 from evergreen.features.rules import Span
 from evergreen.files import work_folder
 from evergreen.lake import tables
@@ -23,7 +22,7 @@ from evergreen.quoting import listed
 from evergreen.settings import settings
 from evergreen.spec import files
 from evergreen.spec.asking import EveryInterval, OnRequest
-from evergreen.spec.columns import EVENT, PARTITION
+from evergreen.spec.columns import EVENT, KNOWN_AT, PARTITION
 from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.durations import duration_text
 from evergreen.spec.kinds import KINDS
@@ -59,13 +58,14 @@ def labels(spec: ModelSpec, span: Span, instead: RowsInstead = NOTHING) -> tuple
 
     Returns:
         keys, inputs of the request, label, event_timestamp (the moment of the prediction: the cutoff, or the request's
-        own), known_at (when the interval that cutoff + horizon lies in is over), partition; and how many predictions
-        have no outcome, and so no row: requests that the label's query leaves out, or what it leaves out of an interval
-        because an outcome is still open.
+        own), known_at (when the interval that cutoff + horizon lies in is over; with `label.known` the outcome's own
+        moment, and null with a null label while it is open), partition; and how many predictions have no outcome:
+        requests that the label's query leaves out, or what it leaves out of an interval because an outcome is still
+        open.
 
     Raises:
-        PermanentError: the query does not return what is declared, has an outcome without a request, or takes an
-            outcome that is still open for one that is known.
+        PermanentError: the query does not return what is declared, has an outcome without a request, takes an
+            outcome that is still open for one that is known, or says that one was known before it was.
     """
     query, cutoff, name, key = Query.of_label(spec), span.interval.as_of, spec.label.name, spec.entity.key
     file = query.file
@@ -75,33 +75,46 @@ def labels(spec: ModelSpec, span: Span, instead: RowsInstead = NOTHING) -> tuple
         moments = {"cutoff": cutoff, "horizon_end": span.end}
         result = _result(tables_of, moments, doing)
         still_open = _still_open(tables_of, result, span.end, moments, doing)
+    known = spec.label.known
+    outcomes = result if known is None else own_moments.decided(query, result, cutoff, span.end, doing)
     problem = spec.problem
     values = problem.values
-    allowed = pc.is_finite(result[name]) if values is None else pc.is_in(result[name], pa.array(values))
-    wrong = pc.unique(result[name].filter(pc.invert(pc.fill_null(allowed, False))))
+    allowed = pc.is_finite(outcomes[name]) if values is None else pc.is_in(outcomes[name], pa.array(values))
+    wrong = pc.unique(outcomes[name].filter(pc.invert(pc.fill_null(allowed, False))))
     if len(wrong):
-        raise _wrong_query(
+        raise wrong_query(
             file,
             doing,
             f"`{name}` is {listed(wrong.to_pylist())}",
             f"{problem.described}, never null; leave out what has no outcome",
         )
+    if known is not None:
+        for moment in own_moments.probed(outcomes):
+            then = dataclasses.replace(seen, end=moment, known_at=moment)
+            with _opened(query, then, span.known_at, instead) as tables_of:
+                early = _result(tables_of, {"cutoff": cutoff, "horizon_end": moment}, doing)
+            own_moments.held(query, outcomes, early, moment, doing)
     if isinstance(spec.asking, EveryInterval):
+        if known is not None:
+            rows = own_moments.with_open(result.select([key]), outcomes, key)
+            return _stamped(rows, span.partition, event_timestamp=cutoff), still_open + rows[KNOWN_AT].null_count
         return _stamped(result, span.partition, event_timestamp=cutoff, known_at=span.known_at), still_open
-    requested = requests(spec.asking, span, instead)
+    # What a later batch says of a request was not known when it was asked.
+    asked = span if known is None else dataclasses.replace(span, end=cutoff, known_at=span.written_at)
+    requested = requests(spec.asking, asked, instead)
     unasked = sorted(set(result[key].to_pylist()) - set(requested[key].to_pylist()))
     if unasked:
-        raise _wrong_query(
+        raise wrong_query(
             file,
             doing,
             f"{len(unasked)} outcomes without a request: {listed(unasked)}",
             f"a `{key}` that {spec.asking.file} returns",
         )
-    joined = (
-        requested.join(result, key, join_type="inner")
-        .sort_by(key)
-        .select([*spec.keys, *spec.asking.inputs, name, EVENT])
-    )
+    columns = [*spec.keys, *spec.asking.inputs, name, EVENT]
+    if known is not None:
+        rows = own_moments.with_open(requested, outcomes, key).select([*columns, KNOWN_AT])
+        return _stamped(rows, span.partition), rows[KNOWN_AT].null_count
+    joined = requested.join(result, key, join_type="inner").sort_by(key).select(columns)
     return _stamped(joined, span.partition, known_at=span.known_at), requested.num_rows - joined.num_rows
 
 
@@ -120,13 +133,13 @@ def requests(asking: OnRequest, span: Span, instead: RowsInstead = NOTHING) -> p
         replayed = _result(tables_of, parameters, doing)
         moments = replayed[EVENT]
         if moments.null_count:
-            raise _wrong_query(
+            raise wrong_query(
                 file, doing, f"{moments.null_count} rows without {EVENT}", f"the moment of the request as {EVENT}"
             )
         bounds = pc.min_max(moments).as_py()
         earliest = interval.start - asking.longest_lead
         if replayed.num_rows and not earliest <= bounds["min"] <= bounds["max"] <= interval.end:
-            raise _wrong_query(
+            raise wrong_query(
                 file,
                 doing,
                 f"requests from {bounds['min']} to {bounds['max']}",
@@ -144,7 +157,7 @@ def requests(asking: OnRequest, span: Span, instead: RowsInstead = NOTHING) -> p
                 table.filter(pc.equal(table[EVENT], pa.scalar(moment, TIMESTAMP))) for table in (replayed, then)
             )
             if not known.equals(then):
-                raise _wrong_query(
+                raise wrong_query(
                     file,
                     doing,
                     f"the inputs at {moment} change when rows after it are taken away from {', '.join(others)}",
@@ -164,20 +177,25 @@ def _still_open(
     """
     if not tables_of.open_outcomes(until):
         return 0
-    key, label = tables_of.query.columns
-    labels, more = dict(zip(result[key].to_pylist(), result[label].to_pylist(), strict=True)), set()
+    key, label = list(tables_of.query.columns)[:2]
+    labels, more = own_moments.labels(result, key, label), set()
     for value in ("min", "max"):
         tables_of.settle(value, until)
         settled = _result(tables_of, moments, doing)
-        other = dict(zip(settled[key].to_pylist(), settled[label].to_pylist(), strict=True))
+        other = own_moments.labels(settled, key, label)
         if changed := [each for each in labels if other.get(each) != labels[each]]:
             open_until = "; ".join(
-                f"{source}.{column} is known {duration_text(delay)} after {declared.event_time}"
+                f"{source}.{column} is known "
+                + (
+                    f"from {delay} on"
+                    if isinstance(delay, str)
+                    else f"{duration_text(delay)} after {declared.event_time}"
+                )
                 for source in tables_of.query.sources
                 for declared in [tables_of.query.spec.sources[source]]
                 for column, delay in declared.outcome.items()
             )
-            raise _wrong_query(
+            raise wrong_query(
                 tables_of.query.file,
                 doing,
                 f"`{label}` of {len(changed)} rows, {listed(changed)}, depends on outcomes that are still open at "
@@ -185,7 +203,7 @@ def _still_open(
                 "labels of outcomes that are known by $horizon_end; leave out rows with an open one, or lengthen "
                 "label.horizon",
             )
-        more |= other.keys() - labels.keys()
+        more |= other.keys() - set(result[key].to_pylist())
     return len(more)
 
 
@@ -214,7 +232,7 @@ def _result(tables_of: Tables, parameters: Mapping[str, datetime], doing: str) -
         return tables_of.run(files.query(query.spec, query.file), parameters, seconds=60 * _MINUTES)
     except QueryRefused as error:
         allowed = "; ".join(dict.fromkeys(refusal.allowed for refusal in error.refusals))
-        raise _wrong_query(query.file, doing, str(error), allowed) from error
+        raise wrong_query(query.file, doing, str(error), allowed) from error
 
 
 def _raw(
@@ -238,9 +256,3 @@ def _stamped(table: pa.Table, partition: str, **moments: datetime) -> pa.Table:
     for name, moment in moments.items():
         table = table.append_column(name, pa.repeat(pa.scalar(moment, TIMESTAMP), table.num_rows))
     return table.append_column(PARTITION, pa.repeat(pa.scalar(partition), table.num_rows))
-
-
-def _wrong_query(file: Path, doing: str, found: str, expected: str) -> PermanentError:
-    return PermanentError(
-        f"{doing} by {file}", found=found, expected=expected, next_step=f"correct {file}, then clear this task"
-    )

@@ -13,7 +13,7 @@ from evergreen import database
 from evergreen.features import rules
 from evergreen.handovers.ingest import WrittenPartition
 from evergreen.interval import Interval
-from evergreen.lake import catalogue, partitions
+from evergreen.lake import catalogue, partitions, tables
 from evergreen.lake.publications import Inputs
 from evergreen.lake.schema import FEATURES, LABELS, RAW, Partition, TableId
 from evergreen.spec import files
@@ -115,12 +115,13 @@ def _due(
     instead: EntriesInstead,
 ) -> dict[str, Due]:
     waited_for = rules.waited_for(spans)
+    looked_at = rules.looked_at(spans)
     since = min((span.since for span in spans), default=None)
     of_whole = versions(spec, sources, instead)
     if not all(of_whole.values()):
         return {}  # nobody has read one of the tables yet
     inputs = {
-        source: _published(RAW.of(spec.dataset_of(source), source), of_whole.get(source, waited_for), since, instead)
+        source: _published(RAW.of(spec.dataset_of(source), source), of_whole.get(source, looked_at), since, instead)
         for source in sources
     }
     reaches = {
@@ -129,6 +130,15 @@ def _due(
     }
     spans = rules.with_reaching(spans, reaches)
     spans = rules.with_versions(spans, of_whole, spec.calendar, at_start=not isinstance(spec, DatasetSpec))
+    if any(span.follows for span in spans):
+        spans = rules.with_following(
+            spans,
+            {
+                source: _rows(spec, source, of_source, instead)
+                for source, of_source in inputs.items()
+                if source not in of_whole
+            },
+        )
     raw = {
         source: {key: entry.content_hash for key, entry in of_source.items()} for source, of_source in inputs.items()
     }
@@ -167,6 +177,15 @@ def _published(
     return catalogue.published(table, keys, reaching=since) | others
 
 
+def _rows(
+    spec: DatasetSpec | ModelSpec, source: str, published: Mapping[str, catalogue.Entry], instead: EntriesInstead
+) -> dict[str, tuple[datetime, datetime] | None]:
+    """Published raw partitions, each with its first and last row as Delta's log says; None: it does not say."""
+    table = RAW.of(spec.dataset_of(source), source)
+    bounds = tables.bounds(table, spec.sources[source].moment)
+    return {key: None if table.at(key) in instead else bounds.get(key) for key in published}
+
+
 def _inputs(
     spec: DatasetSpec | ModelSpec, span: rules.Span, inputs: Mapping[str, Mapping[str, catalogue.Entry]]
 ) -> Inputs:
@@ -184,7 +203,7 @@ def _inputs(
 def write(table: TableId, due: Due, rows: pa.Table) -> WrittenPartition:
     """Replace one partition, then record it: a kill in between leaves the old record, and the retry writes again."""
     replaced = table.at(due.span.partition)
-    entry = partitions.replace(replaced, rows, known_at=due.span.known_at, inputs_hash=due.inputs_hash)
+    entry = partitions.replace(replaced, rows, known_at=due.span.written_at, inputs_hash=due.inputs_hash)
     catalogue.record(entry, inputs={replaced: due.inputs})
     return WrittenPartition(rows=entry.rows, content_hash=entry.content_hash, version=entry.table_version)
 

@@ -89,6 +89,9 @@ class Span:
     reaching: tuple[tuple[str, str], ...] = ()  # sources, and earlier partitions of theirs that have rows in it
     # sources of one table for all intervals, and the versions of theirs that it sees
     versions: tuple[tuple[str, str], ...] = ()
+    # raw partitions that it reads as they come, of labels whose outcomes become known each at a moment of its own
+    follows: Stretch | None = None
+    following: tuple[tuple[str, str], ...] = ()  # sources, and those of `follows` that are there and have rows in it
 
     @property
     def partition(self) -> str:
@@ -98,7 +101,15 @@ class Span:
         """The raw partitions of a source that can hold rows of it, oldest first."""
         if versions := tuple(version for name, version in self.versions if name == source):
             return versions
-        return (*(partition for name, partition in self.reaching if name == source), *self.waits_for)
+        before, after = (
+            [partition for name, partition in others if name == source] for others in (self.reaching, self.following)
+        )
+        return (*before, *self.waits_for, *after)
+
+    @property
+    def written_at(self) -> datetime:
+        """When all that it waits for is over."""
+        return self.known_at if self.follows is None else self.interval.end
 
 
 @dataclass(frozen=True)
@@ -131,9 +142,9 @@ def label_spans(spec: ModelSpec, interval: Interval, reach: datetime | None = No
     Args:
         reach: the newest row of the interval's batches, where it lies after the interval.
     """
-    calendar, horizon = spec.calendar, spec.label.horizon
+    calendar, longest = spec.calendar, spec.label.longest
     until = _until(interval, reach)
-    first = calendar.interval_of(max(calendar.earlier(interval.start, horizon), spec.first_interval.start))
+    first = calendar.interval_of(max(calendar.earlier(interval.start, longest), spec.first_interval.start))
     last = calendar.interval_of(
         calendar.later(calendar.later(until, spec.asking.look_back), _covered(spec, label_sources(spec)))
     )
@@ -153,7 +164,7 @@ def mature_label_spans(spec: ModelSpec, as_of: datetime) -> list[Span]:
     since, newest = calendar.earlier(as_of, spec.split.window), calendar.newest_complete(as_of)
     first = calendar.interval_of(max(since - datetime.resolution, spec.first_interval.start))
     spans = _label_spans(spec, calendar.between(first, newest))
-    return [span for span in spans if span.interval.end >= since and span.known_at <= as_of]
+    return [span for span in spans if span.interval.end >= since and span.written_at <= as_of]
 
 
 def _label_spans(spec: ModelSpec, owners: Sequence[Interval]) -> list[Span]:
@@ -162,7 +173,16 @@ def _label_spans(spec: ModelSpec, owners: Sequence[Interval]) -> list[Span]:
     def start(owner: Interval) -> datetime:
         return spec.calendar.earlier(owner.start, spec.asking.look_back)
 
-    return _spans(spec, _of_data(spec, owners), start, spec.label.horizon, _covered(spec, label_sources(spec)))
+    covered = _covered(spec, label_sources(spec))
+    spans = _spans(spec, _of_data(spec, owners), start, spec.label.longest, covered)
+    return spans if spec.label.known is None else [_followed(span) for span in spans]
+
+
+def _followed(span: Span) -> Span:
+    """The same, which waits for nothing after its own interval."""
+    stretch = span.waits_for
+    own = stretch.partitions.index(span.partition, stretch.start) + 1
+    return replace(span, waits_for=replace(stretch, stop=own), follows=replace(stretch, start=own))
 
 
 def _covered(spec: DatasetSpec | ModelSpec, sources: Iterable[str]) -> timedelta:
@@ -215,11 +235,39 @@ def with_reaching(spans: Iterable[Span], reaches: Mapping[str, Mapping[str, date
     return [replace(span, reaching=reaching(span)) for span in spans] if ordered else list(spans)
 
 
+def with_following(
+    spans: Iterable[Span], there: Mapping[str, Mapping[str, tuple[datetime, datetime] | None]]
+) -> list[Span]:
+    """The spans, each with the partitions after its own that are there and have rows in it.
+
+    Args:
+        there: source → partition that is there → its first and last row; None: not known.
+    """
+
+    def following(span: Span) -> tuple[tuple[str, str], ...]:
+        return tuple(
+            (source, key)
+            for source, of_source in sorted(there.items())
+            for key in span.follows or ()
+            if key in of_source and ((rows := of_source[key]) is None or (rows[0] < span.end and rows[1] >= span.since))
+        )
+
+    return [span if span.follows is None else replace(span, following=following(span)) for span in spans]
+
+
 def waited_for(spans: Iterable[Span]) -> list[str]:
     """The raw partitions that some spans wait for, each once and in order."""
+    return _in(span.waits_for for span in spans)
+
+
+def looked_at(spans: Iterable[Span]) -> list[str]:
+    """The raw partitions that some spans wait for or follow, each once and in order."""
+    return _in(stretch for span in spans for stretch in (span.waits_for, span.follows) if stretch is not None)
+
+
+def _in(stretches: Iterable[Stretch]) -> list[str]:
     merged: dict[int, Stretch] = {}
-    for span in spans:
-        each = span.waits_for
+    for each in stretches:
         other = merged.get(id(each.partitions), each)
         merged[id(each.partitions)] = replace(each, start=min(each.start, other.start), stop=max(each.stop, other.stop))
     return sorted({partition for stretch in merged.values() for partition in stretch})

@@ -69,6 +69,9 @@ class Performance(Handover):
     """The drop is beyond chance (95 %)."""
     rows: int
     """How many matured rows there are."""
+    still_open: int = 0
+    """Its predictions whose outcome is not known yet; counted where each outcome has a moment of its own
+    (`label.known`)."""
     labels_version: int | None = None
     """The version of the label's table that was read; None: there is no label yet."""
 

@@ -20,6 +20,9 @@ class Stretch(Part):
 
     rows: int
     """How many there are."""
+    still_open: int = 0
+    """Predictions of the stretch that are left out because their outcome was not known in time; counted where each
+    outcome has a moment of its own (`label.known`)."""
     start: datetime
     """The first cutoff that the stretch may have."""
     end: datetime

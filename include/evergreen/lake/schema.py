@@ -152,7 +152,7 @@ FEATURES = Layer(
 )
 LABELS = Layer(
     "labels",
-    "outcome that has matured",
+    "outcome that has matured; with `label.known` per prediction, of which the open ones have no label",
     "`labels.labels`",
     "the entity's key, the request's inputs (of a model that is asked on request) and the label",
     (
@@ -160,7 +160,9 @@ LABELS = Layer(
             EVENT, "timestamp", "the cutoff: the moment at which the prediction would have been made, or was asked for"
         ),
         Column(
-            KNOWN_AT, "timestamp", "when the outcome became known; nothing may learn from it or be scored on it before"
+            KNOWN_AT,
+            "timestamp",
+            "when the outcome became known; nothing may learn from it or be scored on it before; null: it is open",
         ),
     ),
     named="label",

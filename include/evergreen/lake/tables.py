@@ -269,6 +269,28 @@ def counts(table: TableId) -> dict[str, int]:
     return rows
 
 
+def bounds(table: TableId, column: str) -> dict[str, tuple[datetime, datetime]]:
+    """The least and the greatest moment of a column in each partition of a table, as its log has them; without
+    partitions of which it does not say."""
+    delta = opened(table)
+    if delta is None:
+        return {}
+    files = pa.table(delta.get_add_actions(flatten=True))
+    names = [f"partition.{PARTITION}", f"min.{column}", f"max.{column}"]
+    if missing := set(names) - set(files.column_names):
+        assert names[0] not in missing
+        return {}
+    found: dict[str, tuple[datetime, datetime]] = {}
+    silent = set()
+    for partition, least, greatest in zip(*(files[name].to_pylist() for name in names), strict=True):
+        if least is None or greatest is None:
+            silent.add(partition)
+            continue
+        other = found.get(partition, (least, greatest))
+        found[partition] = min(least, other[0]), max(greatest, other[1])
+    return {partition: each for partition, each in found.items() if partition not in silent}
+
+
 def missing(table: TableId, version: int) -> list[str]:
     """The files of a version that are not there any more, by name; for engines that read them by themselves.
 

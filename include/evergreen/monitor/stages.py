@@ -152,7 +152,10 @@ def performance(run: Run, collected: Collected) -> Performance:
     nothing = Performance(
         metric=name, value=None, reference=None, drop=None, significant=False, rows=0, labels_version=known
     )
-    scored = _matured(run, collected, known)
+    scored, still_open = _matured(run, collected, known)
+    nothing = nothing.model_copy(update={"still_open": still_open})
+    if still_open:
+        log.info("%d predictions of version %s have no known outcome yet", still_open, collected.version)
     if collected.version is None or scored is None:
         log.info("No matured labels of this version's predictions yet")
         return nothing
@@ -172,6 +175,7 @@ def performance(run: Run, collected: Collected) -> Performance:
         drop=finite(loss.drop),
         significant=loss.beyond_chance,
         rows=len(labels),
+        still_open=still_open,
         labels_version=known,
     )
 
@@ -284,9 +288,10 @@ def _window(run: Run, collected: Collected, intervals: Sequence[Interval]) -> pd
     return watched
 
 
-def _matured(run: Run, collected: Collected, labels_version: int | None) -> pd.DataFrame | None:
+def _matured(run: Run, collected: Collected, labels_version: int | None) -> tuple[pd.DataFrame | None, int]:
     """Predictions of the interval's version whose labels became known within the run's
-    interval: the first of each, with its `label`."""
+    interval: the first of each, with its `label`; and, where each outcome has a moment of its own, how many of its
+    predictions since the longest wait have none yet."""
     from evergreen.lake import tables
     from evergreen.monitor import live
 
@@ -295,11 +300,15 @@ def _matured(run: Run, collected: Collected, labels_version: int | None) -> pd.D
     made = live.read(spec, partitions, collected.table_version)
     known = tables.read(LABELS.of(spec.model, spec.label.name), partitions, labels_version)
     if made is None or known is None:
-        return None
-    labels = known.to_pandas()
-    labels = labels[(labels[KNOWN_AT] > run.interval.start) & (labels[KNOWN_AT] <= run.as_of)]
-    joined = with_labels(spec, made[made["version"] == collected.version], labels)
-    return None if joined.empty else joined
+        return None, 0
+    labels, own = known.to_pandas(), made[made["version"] == collected.version]
+    labels = labels[labels[KNOWN_AT] <= run.as_of]
+    still_open = 0
+    if spec.label.known is not None:
+        asked = own[own[AS_OF] <= run.as_of].drop_duplicates([*spec.asking.outcome_keys])
+        still_open = len(asked) - len(with_labels(spec, asked, labels))
+    joined = with_labels(spec, own, labels[labels[KNOWN_AT] > run.interval.start])
+    return (None if joined.empty else joined), still_open
 
 
 def with_labels(spec: ModelSpec, predictions: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
@@ -309,7 +318,8 @@ def with_labels(spec: ModelSpec, predictions: pd.DataFrame, labels: pd.DataFrame
     """
     on = [*spec.asking.outcome_keys]
     first = predictions.sort_values([AS_OF, REQUEST_ID]).drop_duplicates(on)
-    named = labels.rename(columns={spec.label.name: LABEL, EVENT: FEATURES_AT})
+    known = labels[labels[KNOWN_AT].notna()]
+    named = known.rename(columns={spec.label.name: LABEL, EVENT: FEATURES_AT})
     labelled: pd.DataFrame = first.merge(named[[*on, LABEL]], on=on)
     return labelled
 

@@ -93,9 +93,9 @@ class _Asking(ABC):
     def logged(self, interval: Interval) -> list[str]:
         """The partitions of predictions and labels that may hold the predictions whose
         outcomes become known within an interval, and those outcomes."""
-        calendar, horizon = self.spec.calendar, self.spec.label.horizon
-        first = calendar.interval_of(calendar.earlier(interval.start, horizon))
-        last = calendar.earlier(interval.end, horizon)
+        calendar, label = self.spec.calendar, self.spec.label
+        first = calendar.interval_of(calendar.earlier(interval.start, label.longest))
+        last = calendar.earlier(interval.end, label.horizon) if label.known is None else interval.end
         # Features serve for an interval, and if the next ones are late, for another one, or a day.
         late = calendar.longest + max(calendar.longest, DAY)
         return [each.partition for each in calendar.touching(first.start - self.longest_lead, last + late)]
@@ -129,7 +129,7 @@ class EveryInterval(_Asking):
 
     @property
     def label_delay(self) -> timedelta:
-        return self.spec.label.horizon
+        return self.spec.label.longest
 
     @property
     def outcome_keys(self) -> tuple[str, ...]:
@@ -195,7 +195,7 @@ class OnRequest(_Asking):
     @property
     def label_delay(self) -> timedelta:
         # Known a horizon after the end of the interval.
-        return self.longest_lead + self.spec.calendar.bound + self.spec.label.horizon
+        return self.longest_lead + self.spec.calendar.bound + self.spec.label.longest
 
     @property
     def outcome_keys(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from evergreen.calendar import UTC_DAYS, Calendar
 from evergreen.interval import Interval
 from evergreen.spec.cells import Column, Markers
-from evergreen.spec.durations import Delay, Duration
+from evergreen.spec.durations import Delay, Duration, UntilKnown
 from evergreen.spec.kinds import ColumnType, FeatureType, KeyType
 from evergreen.spec.mistakes import DATA_FILE, FILE
 from evergreen.spec.partial import Declared
@@ -205,12 +205,13 @@ class Source(Declared):
     columns: dict[Name, Column] = Field(
         min_length=1, description="every column, with its type, or with how it arrives and is written"
     )
-    outcome: dict[Name, Delay] = Field(
+    outcome: dict[Name, UntilKnown] = Field(
         default={},
         description=(
             "columns known only later, each with the time after event_time until it is known (2d for a row stamped at "
-            "the start of its day whose outcome is known when the next day is over); no view sees it before, and no "
-            "request at all"
+            "the start of its day whose outcome is known when the next day is over), or with the column that has each "
+            "row's own moment (decided_at; a date: when that day is over); no view sees it before, and no request at "
+            "all"
         ),
     )
     contract: str | None = Field(default=None, description="Great Expectations suite; default contracts/<source>.yaml")
@@ -243,8 +244,14 @@ class Source(Declared):
 
     def visible(self, *, outcome: bool) -> dict[str, ColumnType]:
         """The columns that a query sees, with their types: all, or without those that are known only afterwards."""
-        shown = {name: kind for name, kind in self.types.items() if outcome or name not in self.outcome}
+        later = {*self.outcome, *self.moments} - {self.event_time}
+        shown = {name: kind for name, kind in self.types.items() if outcome or name not in later}
         return shown if self.valid_from is None or self.valid_to is not None else shown | {VALID_TO: "timestamp"}
+
+    @property
+    def moments(self) -> tuple[str, ...]:
+        """The columns that say when an outcome became known, which are known no sooner."""
+        return tuple(dict.fromkeys(each for each in self.outcome.values() if isinstance(each, str)))
 
 
 class Freshness(Declared):

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from evergreen.interval import DAY
 
 _DURATION = re.compile(r"^[1-9][0-9]{0,4}[hdw]$")  # also a pattern of JSON Schema, which knows no named groups
+_COLUMN = re.compile(r"^[a-z][a-z0-9_]{0,39}$")  # as a spec names one; no duration begins with a letter
 _LONGEST = timedelta(days=36_525)  # further from the days that a model may have no moment can be computed with
 _UNITS = {"h": timedelta(hours=1), "d": DAY, "w": timedelta(weeks=1)}
 
@@ -26,6 +27,16 @@ def _duration(value: object) -> timedelta:
 
 def _delay(value: object) -> timedelta:
     return timedelta(0) if value in ("0h", timedelta(0)) else _duration(value)
+
+
+def _until_known(value: object) -> timedelta | str:
+    """A delay, or the name of the column that has each row's own moment."""
+    if isinstance(value, str) and _COLUMN.fullmatch(value):
+        return value
+    try:
+        return _delay(value)
+    except ValueError as error:
+        raise ValueError(f"{error}; or the column with each row's own moment") from None
 
 
 def duration_text(value: timedelta) -> str:
@@ -45,4 +56,16 @@ Delay = Annotated[
     BeforeValidator(_delay),
     PlainSerializer(duration_text, return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^(0h|[1-9][0-9]{0,4}[hdw])$", "examples": ["0h", "6h", "3d"]}),
+]
+UntilKnown = Annotated[
+    timedelta | str,
+    BeforeValidator(_until_known),
+    PlainSerializer(lambda value: value if isinstance(value, str) else duration_text(value), return_type=str),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^(0h|[1-9][0-9]{0,4}[hdw]|[a-z][a-z0-9_]{0,39})$",
+            "examples": ["0h", "6h", "3d", "decided_at"],
+        }
+    ),
 ]

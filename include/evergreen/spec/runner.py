@@ -69,6 +69,8 @@ class Query:
     columns: Mapping[str, Column]  # of the result, in order
     place: str | None  # where the folder's file takes further columns of the result; None: nowhere
     outcome: bool = True  # whether it sees the columns that are known only afterwards
+    # an outcome with a moment of its own as it first became known, and that moment as the first at which we knew it
+    as_decided: bool = False
 
     @classmethod
     def of_view(cls, spec: DatasetSpec, view: str) -> Query:
@@ -87,7 +89,12 @@ class Query:
             entity.key: Column.of(entity.type, place),
             label.name: Column(label.type, place, spec.problem.made_of, spec.problem.stored),
         }
-        return cls(spec, spec.label_sql(), label.sources, ("cutoff", "horizon_end"), entity.key, columns, None)
+        if label.known is not None:
+            columns[label.known.column] = Column.of("timestamp", "label.known.column")
+        parameters = ("cutoff", "horizon_end")
+        return cls(
+            spec, spec.label_sql(), label.sources, parameters, entity.key, columns, None, as_decided=bool(label.known)
+        )
 
     @classmethod
     def of_requests(cls, asking: OnRequest) -> Query:
@@ -147,8 +154,17 @@ class Tables:
         """Let the query see, in place of each outcome that is not known at a moment, the least or the greatest one that
         is; of bool, false or true."""
         for source in self.query.sources:
-            kinds, known_rows = self.query.visible(source), quoted(f"_{source}")
-            settled = [
+            declared, kinds, known_rows = (
+                self.query.spec.sources[source],
+                self.query.visible(source),
+                quoted(f"_{source}"),
+            )
+            settled = [  # as if it became known just then: what comes after the span is no reason to change either
+                f"case when {quoted(moment)} is not null then {quoted(moment)} else"
+                f" timestamp '{_naive(until + datetime.resolution).isoformat()}' end as {quoted(moment)}"
+                for moment in declared.moments
+                if moment != declared.event_time
+            ] + [
                 f"case when {known} then {quoted(name)} else "
                 + (
                     str(value == "max")
@@ -166,10 +182,11 @@ class Tables:
 
     def _outcomes(self, source: str, until: datetime) -> list[tuple[str, str]]:
         """The outcomes of a source that the query sees, each with the condition that it is known at a moment."""
-        declared, moment = self.query.spec.sources[source], f"timestamp '{_naive(until).isoformat()}'"
+        declared, at = self.query.spec.sources[source], f"timestamp '{_naive(until).isoformat()}'"
+        # A moment of its own is null in these rows until it is known.
         return [
-            (column, visible.is_known(declared, column, moment))
-            for column in declared.outcome
+            (column, f"{quoted(own)} is not null" if isinstance(own, str) else visible.is_known(declared, column, at))
+            for column, own in declared.outcome.items()
             if column in self.query.visible(source)
         ]
 
@@ -211,7 +228,8 @@ class Tables:
         query = self.query
         text = str(error)
         for source in () if query.outcome else query.sources:
-            for column in query.spec.sources[source].outcome:
+            declared = query.spec.sources[source]
+            for column in (*declared.outcome, *declared.moments):
                 if re.search(rf"\b{column}\b", text.splitlines()[0]):
                     return Refusal(
                         f"{column}, an outcome of {source}",
@@ -310,13 +328,16 @@ def opened(
                 continue
             keys, span = ", ".join(map(quoted, declared.keys)), visible.within(query.spec, declared)
             unidentified = " or ".join(f"{quoted(key)} is null" for key in declared.keys)
-            columns = ", ".join(visible.known(declared, name) for name in query.visible(source))
+            columns = ", ".join(visible.known(declared, name, query.as_decided) for name in query.visible(source))
+            columns += f", {KNOWN_AT}" if query.as_decided else ""
+            of_row = f"{keys}, case when {unidentified} then rowid end"
+            decided = visible.decided(declared, of_row) if query.as_decided else ""
             # The newest known version of a key counts even where it moved the event out of the span: so rank first.
             # A row without a complete key is the version of no other, as for quarantine. Then in an order of their
             # own: a float sum depends on it, and the order of the files on which day was ingested first.
             connection.execute(
                 f"create temp table {quoted('_' + source)} as select {columns} from ("
-                f" select *, row_number() over (partition by {keys} order by {KNOWN_AT} desc) as _rank"
+                f" select *, row_number() over (partition by {keys} order by {KNOWN_AT} desc) as _rank{decided}"
                 f" from {_VERSIONS} where {KNOWN_AT} <= $known"
                 f") where (_rank = 1 or {unidentified}) and {span}"
                 " order by all",

@@ -32,14 +32,12 @@ from evergreen.spec.dataset import (
 )
 from evergreen.spec.durations import Duration
 from evergreen.spec.kinds import FeatureType, KeyType
+from evergreen.spec.label import Label
 from evergreen.spec.mistakes import FILE
 from evergreen.spec.partial import Declared
-from evergreen.spec.problem import MEASURES, MOST_CLASSES, LabelType, Measure, MetricName, Problem, problem
+from evergreen.spec.problem import MEASURES, Measure, MetricName, Problem
 from evergreen.spec.retention import DataRetention, ModelRetention, Retention
 from evergreen.spec.schedule import IngestSchedule, ModelSchedule, Schedule
-
-# Of a class: clients, tables and pages show it as it is.
-ClassName = Annotated[str, Field(pattern=r"^\w([\w .+/-]{0,38}\w)?$")]
 
 # What a model uses of a dataset: every view, one, or one feature of it.
 Use = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9_]{0,39}(\.[a-z][a-z0-9_]{0,39})?)$")]
@@ -74,31 +72,6 @@ class Request(Declared):
     )
     inputs: dict[Name, FeatureType] = Field(default={}, description="what the client sends, beside the keys")
     sql: str | None = Field(default=None, description="default request.sql")
-
-
-class Label(Declared):
-    """The outcome to predict; known `horizon` after the moment of prediction."""
-
-    name: Name = Field(description="the column that the query returns beside the entity's key")
-    type: LabelType = Field(
-        default="binary",
-        description="binary: 0 or 1, or false or true; numeric: any number; multiclass: the name of one of the classes",
-    )
-    classes: tuple[ClassName, ...] = Field(
-        default=(),
-        max_length=MOST_CLASSES,
-        description="every value that a multiclass label may have, three or more",
-    )
-    horizon: Duration = Field(
-        description="time from the prediction until label maturity, when the outcome is known; whole intervals"
-    )
-    sources: tuple[Name, ...] = Field(min_length=1, description="tables that the query reads")
-    sql: str | None = Field(default=None, description="default label.sql")
-
-    @property
-    def problem(self) -> Problem:
-        """What follows from the kind of label."""
-        return problem(self.type, self.classes)
 
 
 class Split(Declared):

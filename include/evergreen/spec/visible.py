@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from evergreen.spec.columns import KNOWN_AT
 from evergreen.spec.dataset import VALID_TO, DatasetSpec, Source
 from evergreen.spec.schema import ModelSpec
 from evergreen.sql import quoted
+
+_FIRST, _AT = "_first_", "at_"  # before a column's name: its value when it first was known, and when that was
 
 
 def whole(source: Source, table: str) -> str:
@@ -43,18 +46,45 @@ def within(spec: ModelSpec | DatasetSpec, source: Source) -> str:
     return f"{over} > $start and {over} <= $stop"
 
 
-def known(source: Source, column: str) -> str:
-    """A column of the newest rows; an outcome is null as long as it is not known."""
-    name = quoted(column)
-    if column not in source.outcome:
-        return name
-    return f"case when {is_known(source, column, '$stop')} then {name} end as {name}"
+def known(source: Source, column: str, as_decided: bool = False) -> str:
+    """A column of the newest rows; an outcome is null as long as it is not known, and so is its moment."""
+    own = column if column in source.moments else source.outcome.get(column)
+    if own is None or (column == source.event_time and not as_decided):
+        return quoted(column)
+    if as_decided and isinstance(own, str):
+        value = _FIRST + (_AT if column == own else "") + column
+        return f"case when {quoted(_FIRST + _AT + own)} <= $stop then {quoted(value)} end as {quoted(column)}"
+    return f"case when {is_known(source, column, '$stop')} then {quoted(column)} end as {quoted(column)}"
 
 
-def is_known(source: Source, outcome: str, moment: str) -> str:
-    """The condition that an outcome is known at a moment."""
-    hours = source.outcome[outcome] // timedelta(hours=1)
+def decided(source: Source, of_row: str) -> str:
+    """Columns for every version of a row: each outcome that has a moment of its own as it was when it first was known,
+    and when that was. What a later batch says of it changes nothing, so a label stays what it was."""
+    columns = []
+    for own in source.moments:
+        known = f"case when {quoted(own)} is not null then greatest({_moment(source, own)}, {KNOWN_AT}) end"
+        columns.append(f"min({known}) over (partition by {of_row}) as {quoted(_FIRST + _AT + own)}")
+        columns += [
+            f"first_value({quoted(column)}) over (partition by {of_row} order by {known} nulls last, {KNOWN_AT})"
+            f" as {quoted(_FIRST + column)}"
+            for column, moment in source.outcome.items()
+            if moment == own
+        ]
+    return "".join(f", {column}" for column in columns)
+
+
+def is_known(source: Source, column: str, moment: str) -> str:
+    """The condition that an outcome, or its moment, is known at a moment."""
+    own = column if column in source.moments else source.outcome[column]
+    if isinstance(own, str):
+        return f"{_moment(source, own)} <= {moment}"
+    hours = own // timedelta(hours=1)
     return f"{quoted(source.moment)} + interval {hours} hour <= {moment}"
+
+
+def _moment(source: Source, column: str) -> str:
+    """A column's moment; of a date the end of the day."""
+    return f"{quoted(column)} + interval 1 day" if source.types[column] == "date" else quoted(column)
 
 
 def _ends(source: Source) -> str:

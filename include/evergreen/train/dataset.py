@@ -9,6 +9,7 @@ from datetime import datetime
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from evergreen.features import historical
 from evergreen.lake import catalogue, tables
@@ -22,7 +23,8 @@ from evergreen.train import rules
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The entities' keys, event_timestamp (the cutoff), features, label; ordered by cutoff and key."""
+    """The entities' keys, event_timestamp (the cutoff), features, label, and where each outcome has a moment of its own
+    known_at; ordered by cutoff and key."""
 
     rows: pa.Table
     content_hash: str
@@ -69,9 +71,11 @@ def _joined(
 ) -> TrainingSet:
     labels = _usable_labels(spec, split, pins, of)
     with tables.pinned(pins):  # whoever writes meanwhile: what is recorded is what was read
-        joined = join(spec, labels)
+        joined = join(spec, labels.drop(columns=KNOWN_AT))
+    joined[KNOWN_AT] = labels[KNOWN_AT].array
     frame = joined.sort_values([EVENT, spec.entity.key], ignore_index=True)
-    order = [*spec.keys, EVENT, *spec.feature_types, spec.label.name]
+    own = [] if spec.label.known is None else [KNOWN_AT]  # else the cutoff tells it
+    order = [*spec.keys, EVENT, *spec.feature_types, spec.label.name, *own]
     rows = pa.Table.from_pandas(frame[order], preserve_index=False)
     content_hash, by_partition = catalogue.content_hashes(rows, frame[PARTITION].tolist())
     versions = {table.seen_from(spec.model): version for table, version in pins.items()}
@@ -80,17 +84,28 @@ def _joined(
 
 def _usable_labels(spec: ModelSpec, split: rules.Split, pins: Mapping[TableId, int], of: Key | None) -> pd.DataFrame:
     name, inputs = spec.label.name, spec.asking.inputs
-    columns = [*spec.keys, EVENT, *inputs, name, PARTITION]
+    columns = [*spec.keys, EVENT, *inputs, name, PARTITION, KNOWN_AT]
     stored = LABELS.of(spec.model, name)
-    where = of and of.where(spec.keys)
-    table = tables.read(
-        stored, version=pins.get(stored), columns=[*columns, KNOWN_AT], where=where, within=split.cutoffs
-    )
+    is_known = pc.field(KNOWN_AT).is_valid()
+    where = is_known if of is None else of.where(spec.keys) & is_known
+    table = tables.read(stored, version=pins.get(stored), columns=columns, where=where, within=split.cutoffs)
     if table is None:
-        return pd.DataFrame(columns=columns).astype({EVENT: "datetime64[us, UTC]"})
+        return pd.DataFrame(columns=columns).astype(dict.fromkeys((EVENT, KNOWN_AT), "datetime64[us, UTC]"))
     labels = table.to_pandas()
     usable: pd.DataFrame = labels.loc[split.mask(labels[EVENT], labels[KNOWN_AT]), columns].reset_index(drop=True)
     return usable
+
+
+def still_open(spec: ModelSpec, split: rules.Split) -> tuple[int, int]:
+    """How many predictions of the time that a split learns from, and of the time that it evaluates on, have no outcome
+    that it may use yet: counted where each outcome has a moment of its own."""
+    if spec.label.known is None:
+        return 0, 0
+    table = tables.read(LABELS.of(spec.model, spec.label.name), columns=[EVENT, KNOWN_AT], within=split.cutoffs)
+    if table is None:
+        return 0, 0
+    moments = table.to_pandas()
+    return split.still_open(moments[EVENT], moments[KNOWN_AT])
 
 
 def pins(spec: ModelSpec) -> dict[TableId, int]:

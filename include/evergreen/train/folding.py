@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evergreen.model.rows import Rows
-from evergreen.spec.columns import EVENT
+from evergreen.spec.columns import EVENT, KNOWN_AT
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import rules
 
@@ -19,7 +19,10 @@ def folds(spec: ModelSpec, learn: Rows) -> Iterator[tuple[rules.Fold, Positions,
     """Each time fold, with the positions of its rows to learn from, of many a draw, and of those to score."""
     moments, random = learn.frame[EVENT], np.random.default_rng(spec.search.seed)
     for fold in rules.folds(learn.cutoffs, spec.asking.known_before, spec.split.folds):
-        earlier = np.flatnonzero(moments <= fold.learn_to)
+        known = moments <= fold.learn_to
+        if spec.label.known is not None:  # else the cutoff tells it
+            known &= learn.frame[KNOWN_AT] <= fold.score_from
+        earlier = np.flatnonzero(known)
         later = np.flatnonzero(moments.between(fold.score_from, fold.score_to))
         if len(earlier) > rules.FOLD_ROWS:
             earlier = np.sort(random.choice(earlier, rules.FOLD_ROWS, replace=False))

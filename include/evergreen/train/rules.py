@@ -69,6 +69,13 @@ class Split:
         """
         return self.learns(cutoffs, known_at) | self.evaluates(cutoffs, known_at)
 
+    def still_open(self, cutoffs: pd.Series[Any], known_at: pd.Series[Any]) -> tuple[int, int]:
+        """How many predictions of either stretch have an outcome that was not known when it had to be; of such as are
+        open `known_at` is null."""
+        learned = cutoffs.between(self.learn_from, self.learn_to) & ~self.learns(cutoffs, known_at)
+        evaluated = cutoffs.between(self.evaluate_from, self.evaluate_to) & ~self.evaluates(cutoffs, known_at)
+        return int(learned.sum()), int(evaluated.sum())
+
 
 def split(as_of: datetime, spec: ModelSpec, changed_at: datetime | None = None) -> Split:
     """The rows that a training as of `as_of` uses.

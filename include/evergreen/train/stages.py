@@ -54,6 +54,8 @@ def build(run: Run) -> TrainingSet:
                 "or train as of a later moment"
             ),
         )
+    open_learn, open_evaluate = dataset.still_open(spec, split)
+    _enough_known(run, {"learned from": (learn, open_learn), "evaluated on": (evaluate, open_evaluate)})
     key = rules.training_key(
         spec.model,
         run.as_of,
@@ -91,10 +93,34 @@ def build(run: Run) -> TrainingSet:
         staged=staged,
         content_hash=built.content_hash,
         versions=built.versions,
-        learn=Stretch(rows=learn, start=split.learn_from, end=split.learn_to),
-        evaluate=Stretch(rows=evaluate, start=split.evaluate_from, end=split.evaluate_to),
+        learn=Stretch(rows=learn, still_open=open_learn, start=split.learn_from, end=split.learn_to),
+        evaluate=Stretch(rows=evaluate, still_open=open_evaluate, start=split.evaluate_from, end=split.evaluate_to),
         differs=differs,
     )
+
+
+def _enough_known(run: Run, stretches: Mapping[str, tuple[int, int]]) -> None:
+    """Hold how many outcomes are known against what the spec asks for: those that are known soonest are not like the
+    others, and a model that is fitted or judged on them alone is of another world.
+
+    Raises:
+        EvidenceMissing: too many are still open.
+    """
+    known = run.spec.label.known
+    if known is None:
+        return
+    told = [f"of {rows + waiting} {use} {rows / (rows + waiting):.1%}" for use, (rows, waiting) in stretches.items()]
+    log.info("Predictions with a known outcome: %s; the others are still open, and left out", ", ".join(told))
+    if any(rows < known.share * (rows + waiting) for rows, waiting in stretches.values()):
+        raise EvidenceMissing(
+            f"building the training set of {run.subject}",
+            found=f"of the predictions with a known outcome: {', '.join(told)}",
+            expected=f"{known.share:.0%} or more (label.known.share in model.yaml)",
+            next_step=(
+                f"write a longer label.horizon (it is {duration_text(run.spec.label.horizon)}): those that are "
+                "decided soonest are not like the others"
+            ),
+        )
 
 
 def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:

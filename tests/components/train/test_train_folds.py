@@ -10,7 +10,7 @@ import pytest
 
 from evergreen.errors import EvidenceMissing
 from evergreen.model.rows import Rows, inputs
-from evergreen.train import stages
+from evergreen.train import folding, stages
 
 from .conftest import DAYS, rows_of, run_as_of, spec_in
 
@@ -51,3 +51,31 @@ def test_a_fold_that_is_left_out_is_told(tmp_path: Path, caplog: pytest.LogCaptu
         len(folds) == 1
         and "Not scored on: fold 2 of 2 has no row of class 0 among its 300 rows to score" in caplog.text
     )
+
+
+def test_a_fold_learns_only_from_outcomes_that_were_known_when_its_scoring_starts(tmp_path: Path) -> None:
+    """Of outcomes that become known each at a moment of its own, the slow ones are known after the fold's cutoffs."""
+    known = {"column": "decided_at", "within": "12d"}
+    spec = spec_in(tmp_path, label={"name": "left", "horizon": "2d", "known": known, "sources": ("events",)})
+    learn = _rows(tmp_path, pd.Series([0, 1] * 8))
+    slow = learn.frame.index % 3 == 0
+    own = learn.frame["event_timestamp"] + pd.to_timedelta([11 if each else 1 for each in slow], unit="D")
+    rows = Rows(learn.frame.assign(known_at=own), learn.inputs, learn.labels, learn.keys)
+    folds = list(folding.folds(spec, rows))
+    assert folds
+    for fold, earlier, _ in folds:
+        assert (own.iloc[earlier] <= fold.score_from).all()
+        sooner = (learn.frame["event_timestamp"] <= fold.learn_to) & (own <= fold.score_from)
+        assert len(earlier) == sooner.sum() < (learn.frame["event_timestamp"] <= fold.learn_to).sum()
+
+
+def test_too_few_known_outcomes_are_no_evidence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    known = {"column": "decided_at", "within": "12d", "share": 0.8}
+    spec = spec_in(tmp_path, label={"name": "left", "horizon": "2d", "known": known, "sources": ("events",)})
+    run = run_as_of(spec)
+    with caplog.at_level(logging.INFO):
+        stages._enough_known(run, {"learned from": (80, 20), "evaluated on": (90, 10)})
+    assert "of 100 learned from 80.0%, of 100 evaluated on 90.0%" in caplog.text
+    with pytest.raises(EvidenceMissing, match=r"label\.horizon") as caught:
+        stages._enough_known(run, {"learned from": (80, 20), "evaluated on": (79, 21)})
+    assert "of 100 evaluated on 79.0%" in caught.value.found and "80% or more" in str(caught.value)

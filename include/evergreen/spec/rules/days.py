@@ -95,6 +95,7 @@ def _windows(spec: ModelSpec) -> Mistakes:
     unit = spec.calendar.unit
     for key, value in (
         ("label.horizon", spec.label.horizon),
+        ("label.known.within", spec.label.longest),
         ("split.evaluation", spec.split.evaluation),
         ("monitoring.window", spec.window),
     ):
@@ -126,6 +127,8 @@ def _learning(spec: ModelSpec) -> Mistakes:
 
 
 def _cooldown(spec: ModelSpec) -> Mistakes:
+    if spec.label.known is not None:  # outcomes of its predictions come from the first day on
+        return
     if spec.monitoring.cooldown < spec.label.horizon < spec.split.window:
         allowed = (
             f"at least label.horizon ({duration_text(spec.label.horizon)}): sooner no outcome tells whether the "

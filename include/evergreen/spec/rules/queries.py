@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 
 from evergreen.spec.columns import LABEL, RESERVED, RESERVED_KEYS
 from evergreen.spec.durations import duration_text
@@ -127,17 +128,60 @@ def _label_sources(spec: ModelSpec) -> Mistakes:
 
 def _outcome_matures(spec: ModelSpec) -> Mistakes:
     """A label is of what is known when it matures: of a row at the start of the interval, at the latest."""
+    if spec.label.known is not None:
+        return
     most = spec.label.horizon + spec.calendar.longest
     for name in (each for each in spec.label.sources if each in spec.sources):
         source = spec.sources[name]
         for column, delay in source.outcome.items():
-            if delay > most:
+            if isinstance(delay, timedelta) and delay > most:
                 horizon, needed = duration_text(spec.label.horizon), duration_text(delay - spec.calendar.longest)
                 allowed = (
                     f"at least {needed}: {column} of {name} is known {duration_text(delay)} after {source.event_time}, "
                     f"which is one {spec.calendar.every} before $cutoff at the earliest"
                 )
                 yield mistake("label.horizon", horizon, allowed, f"write {needed} or more; leave the delay as it is")
+
+
+def _own_moments(spec: ModelSpec) -> Mistakes:
+    """Who says when each outcome became known says so of the source too, or its views see it from the start."""
+    known = spec.label.known
+    if known is None:
+        return
+    column, within, horizon = known.column, known.within, spec.label.horizon
+    taken = (*spec.keys, spec.label.name, *RESERVED)
+    if column in taken:
+        yield mistake("label.known.column", column, f"a name other than {one_of(taken)}", "rename it in the query")
+    if within < horizon:
+        yield mistake(
+            "label.known.within",
+            within,
+            f"at least label.horizon ({duration_text(horizon)}), by when most outcomes are known",
+            f"write {duration_text(horizon)} or more",
+        )
+    asked = spec.request.sources[0] if spec.request is not None else None
+    for name in (each for each in spec.label.sources if each in spec.sources):
+        source = spec.sources[name]
+        if column == source.event_time and name == asked:
+            yield mistake(
+                "label.known.column",
+                f"{column}, when a prediction is asked for",
+                "the moment at which its outcome became known",
+                f"name the column of {name} that has it",
+            )
+        elif column in source.columns and column != source.event_time and column not in source.moments:
+            yield mistake(
+                "label.known.column",
+                f"{column} of {name}, of which no outcome is declared",
+                f"under sources.{name}.outcome each column that is known from {column} on; else views and requests "
+                "see it from the start",
+                f"write outcome: {{COLUMN: {column}}} there",
+            )
+        for outcome, delay in source.outcome.items():
+            if isinstance(delay, timedelta) and delay > within + spec.calendar.longest:
+                needed = duration_text(delay)
+                allowed = f"at least {needed}: {outcome} of {name} is known {needed} after {source.event_time}"
+                yield mistake("label.known.within", within, allowed, f"write {needed} or more")
 
 
 def _label_name(spec: ModelSpec) -> Mistakes:
@@ -156,6 +200,7 @@ OF_SPEC: tuple[Callable[[ModelSpec], Mistakes], ...] = (
     _request,
     _label_sources,
     _outcome_matures,
+    _own_moments,
     _label_name,
     _label_files,
 )

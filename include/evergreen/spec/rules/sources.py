@@ -308,6 +308,26 @@ def _outcome(spec: DatasetSpec, name: str) -> Mistakes:
         if column == source.event_time or column in source.keys:
             allowed = "columns other than event_time and keys, which identify the row from the start"
             yield mistake(key, column, allowed, f"leave {column} out")
+    for column, own in source.outcome.items():
+        if not isinstance(own, str):
+            continue
+        yield from undeclared(f"{key}.{column}", [own], source.columns, "columns")
+        kind = source.types.get(own, "timestamp")
+        if kind not in ("timestamp", "date"):
+            allowed = "a column of type timestamp or date, with the moment from which it is known"
+            yield mistake(f"{key}.{column}", f"{own}, a {kind}", allowed, f"declare {own}: timestamp, or name another")
+        elif kind == "date" and spec.calendar.zone != "UTC":
+            allowed = f"a column of type timestamp: a date ends in UTC, and the calendar is in {spec.calendar.zone}"
+            yield mistake(
+                f"{key}.{column}", f"{own}, a date", allowed, f"declare {own} with type: timestamp and its zone"
+            )
+        elif own in source.keys:
+            yield mistake(
+                f"{key}.{column}", own, "a column that is no key: it is not known from the start", "name another"
+            )
+        elif own in source.outcome:
+            allowed = "a column that is not among the outcomes itself: it is known when it is reached"
+            yield mistake(f"{key}.{own}", own, allowed, f"leave {own} out")
 
 
 def _source_files(spec: DatasetSpec, name: str) -> Mistakes:
