@@ -99,7 +99,8 @@ def _measured(
         hours = f"date_diff('minute', {time}, {label_time}) / 60.0"
         of_each = ", ".join(f"quantile_cont({hours}, {quantile})" for quantile in _QUANTILES)
         delays = _one(connection, of_each)
-        label = replace(label, delays=dict(zip(_QUANTILES, (max(0.0, each or 0.0) for each in delays), strict=True)))
+        hours_of = dict(zip(_QUANTILES, (max(0.0, each or 0.0) for each in delays), strict=True))
+        label = replace(label, delays=hours_of, known_by=label_time)
     measured = replace(measured, label=label)
     if label.aggregate:
         return measured

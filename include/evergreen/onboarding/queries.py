@@ -72,10 +72,11 @@ def label(draft: Draft) -> str:
             f"SELECT present.{key}, coalesce(later.outcome, {none}) AS {of.name}\n"
             f"FROM present\nLEFT JOIN later USING ({key})\n"
         )
+    moment, known = ("", "") if draft.moment is None else (f",\n    {draft.moment}", f" AND {draft.moment} IS NOT NULL")
     return (
         f"-- {_about(draft)}\n"
-        f"SELECT\n    {_as(draft.key_sql, draft.key)},\n    {_as(value, of.name)}\nFROM {profile.table}\n"
-        f"WHERE {draft.time} < $cutoff AND ({of.sql}) IS NOT NULL{_once(draft)}\n"
+        f"SELECT\n    {_as(draft.key_sql, draft.key)},\n    {_as(value, of.name)}{moment}\nFROM {profile.table}\n"
+        f"WHERE {draft.time} < $cutoff AND ({of.sql}) IS NOT NULL{known}{_once(draft)}\n"
     )
 
 

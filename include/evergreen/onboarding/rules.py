@@ -83,6 +83,7 @@ class Label:
     different: int = 2  # values
     is_column: bool = False  # and no expression
     delays: Mapping[float, float] | None = None  # quantile → hours until it is known
+    known_by: str | None = None  # the column that says when
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,28 @@ class Draft:
     def time(self) -> str:
         """When a row happened; of a file without time, the day that the row was dealt out to."""
         return self.dealt if self.style == "batch" or self.profile.time is None else self.profile.time
+
+    @property
+    def moment(self) -> str | None:
+        """The column with the moment from which each outcome is known."""
+        of = self.profile.label
+        identified = of.known_by is None or of.known_by in (self.profile.time, *self.profile.identity, *of.columns)
+        return None if self.style != "request" or identified else of.known_by
+
+    @property
+    def within(self) -> timedelta:
+        """How long an outcome is waited for: as long as the slowest of the file took, in whole intervals."""
+        unit, delays = AHEAD[self.calendar.every], self.profile.label.delays
+        slowest = 0 if delays is None else math.ceil(delays[1.0] * HOUR / unit)
+        return max(self.horizon, slowest * unit)
+
+    @property
+    def share(self) -> float:
+        """The least share of outcomes that are to be known a horizon after their prediction: less than in the file,
+        since no two seasons are alike."""
+        delays = self.profile.label.delays or {}
+        known = max((share for share, hours in delays.items() if hours * HOUR <= self.horizon), default=0.0)
+        return {1.0: 0.9, 0.99: 0.9, 0.9: 0.8, 0.5: 0.4}.get(known, 0.1)
 
     @property
     def numbered(self) -> bool:

@@ -114,7 +114,7 @@ def _joined(spec: ModelSpec, raw: pa.Table, split: rules.Split) -> pd.DataFrame:
     asking = spec.asking
     if isinstance(asking, OnRequest):
         start, end = spanned[0].start, spanned[-1].end
-        horizon_end = calendar.later(end, spec.label.horizon)
+        horizon_end = calendar.later(end, spec.label.longest)
         requests = _ran(
             raw, Query.of_requests(asking), calendar.earlier(start, asking.look_back), end, start=start, end=end
         )
@@ -123,7 +123,11 @@ def _joined(spec: ModelSpec, raw: pa.Table, split: rules.Split) -> pd.DataFrame:
         ends = {each: _known(spec, each) for each in spanned}
         starts = pd.DatetimeIndex([each.start for each in spanned])
         at = starts.searchsorted(frame[EVENT], side="right") - 1
-        frame[KNOWN_AT] = pd.DatetimeIndex([*ends.values()])[at]
+        if spec.label.known is None:
+            frame[KNOWN_AT] = pd.DatetimeIndex([*ends.values()])[at]
+        else:
+            made = pd.DatetimeIndex([each.end for each in spanned])[at]
+            frame[KNOWN_AT] = frame.pop(spec.label.known.column).clip(lower=made)
     else:
         frame = pd.concat([_of_cutoff(spec, raw, interval) for interval in spanned], ignore_index=True)
     frame[EVENT] = frame[EVENT].astype("datetime64[us, UTC]")

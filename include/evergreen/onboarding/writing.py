@@ -137,9 +137,9 @@ def _source(draft: Draft) -> str:
     if draft.style == "batch":
         lines.append(f"      {draft.dealt}: timestamp  # the day that the row was dealt out to")
     if outcome := list(_outcome(draft)):
-        delay = duration_text(draft.horizon)
+        delay = draft.moment or duration_text(draft.horizon)
         lines.append("    outcome:  # what is known only later, so that no request and no earlier feature sees it")
-        lines += [f"      {name}: {delay}" for name in outcome]
+        lines += [f"      {name}: {delay}" for name in outcome if name != draft.moment]
     return "\n".join([*lines, ""])
 
 
@@ -200,7 +200,18 @@ def _label(draft: Draft) -> str:
         lines.append(f"  classes: {_value(list(label.classes))}")
     if draft.style == "request":
         lines += _comment(f"Its delay after the row's own time: {summary.delay(label)}.", "  ")
-    lines += [f"  horizon: {duration_text(draft.horizon)}", f"  sources: [{draft.profile.table}]"]
+    lines.append(f"  horizon: {duration_text(draft.horizon)}")
+    if draft.moment is not None:
+        lines[-1] += "  # by then most are known; the newest predictions are used from then on"
+        lines.append(
+            "  known:  # an outcome is a label from its own moment on; what is open is counted, and is no label"
+        )
+        lines += [
+            f"    column: {draft.moment}",
+            f"    within: {duration_text(draft.within)}",
+            f"    share: {draft.share}",
+        ]
+    lines.append(f"  sources: [{draft.profile.table}]")
     if label.missing:
         lines += _comment(f"{label.missing:,} rows have no label and are left out.", "  ")
     return "\n".join([*lines, ""])

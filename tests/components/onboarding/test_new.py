@@ -199,6 +199,7 @@ def test_what_tells_the_outcome_is_left_out_and_nothing_else(tmp_path: Path) -> 
     assert set(draft.left_out) == {"ordered", "decided", "invoice", "paid", "ordered_items"}
     assert set(draft.inputs) == {"pages", "shop", "asked_weekday", "asked_hour"}
     assert draft.horizon == timedelta(days=5), "99 of 100 outcomes are known by then"
+    assert (draft.moment, draft.within, draft.share) == ("decided", timedelta(days=5), 0.9)
 
 
 def test_a_label_of_many_rows_needs_whose_and_when(tmp_path: Path) -> None:
@@ -427,6 +428,8 @@ def test_the_first_fit_is_that_of_scikit_learn_on_the_same_rows(here: Settings, 
     file, frame = tmp_path / "visits.csv", visits()
     frame.to_csv(file, index=False)
     begun = beginning.begin(here, "visits", file, Choices("ordered", label_time="decided"), "evergreen new")
+    (source,), known = begun.spec.sources.values(), begun.spec.label.known
+    assert set(source.outcome.values()) == {"decided"} and known is not None and known.column == "decided"
     fitted = sample.first_fit(begun.spec, begun.batches)
     later = frame.sort_values("at").tail(fitted.evaluated + 400).head(fitted.evaluated)
     learn = frame[frame["at"] < later["at"].min() - timedelta(days=5)].tail(fitted.learned)
