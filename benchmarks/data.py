@@ -52,10 +52,10 @@ def run() -> str:
 
 def point_in_time_join(spec: ModelSpec) -> Iterator[Ratio]:
     """Feast's `get_historical_features` against DuckDB's `ASOF JOIN` over the same Delta tables."""
-    labels = tables.read(LABELS.of(spec.model, spec.label.name), columns=[spec.entity.key, EVENT])
+    labels = tables.read(LABELS.of(spec.model, spec.label.name), columns=[*spec.entity.columns, EVENT])
     assert labels is not None
     rows = labels.to_pandas()
-    key = [spec.entity.key, EVENT]
+    key = [*spec.entity.columns, EVENT]
 
     def feast() -> pd.DataFrame:
         return historical.read(spec, rows)

@@ -56,7 +56,7 @@ def searched(
         )
         best = stages._best(run, family, trials)
         model = families.build(family, best.params, spec.feature_types, spec.search.seed, label=spec.problem.kind)
-        model.fit(learn.inputs, learn.labels)
+        families.fit(model, learn.inputs, learn.labels, learn.weights)
     return study, (best.value, float(roc_auc_score(later.labels, rows.predict(model, later.inputs))))
 
 

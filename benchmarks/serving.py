@@ -145,7 +145,7 @@ def _parts(here: Settings, shop: Shop, bare: Bare, whole: list[float]) -> str:
         works: list[Callable[[], object]] = [
             empty,
             _sending(
-                lambda keys: online_values.read(shop.spec, [{shop.spec.entity.key: key} for key in keys]), batches
+                lambda keys: online_values.read(shop.spec, [shop.spec.entity.values(key) for key in keys]), batches
             ),
             _sending(lambda keys: loaded.predict([shop.features[key] for key in keys]), batches),
             _sending(lambda keys: log.append(rows(keys)).result(), batches),

@@ -118,7 +118,7 @@ class Bare:
         from feast.protos.feast.types.EntityKey_pb2 import EntityKey
         from feast.protos.feast.types.Value_pb2 import Value
 
-        names = [self._spec.entity.key]
+        names = [*self._spec.entity.columns]
         packed = [
             serialize_entity_key(EntityKey(join_keys=names, entity_values=[Value(string_val=key)]), self._version)
             for key in keys
@@ -212,5 +212,5 @@ def online(run: Run) -> tuple[list[str], dict[str, dict[str, Any]]]:
     stored = tables.read(FEATURES.of(run.spec.model, next(iter(run.spec.features))), [run.interval.partition])
     assert stored is not None
     keys: list[str] = stored[run.spec.entity.key].to_pylist()
-    values = online_values.read(run.spec, [{run.spec.entity.key: key} for key in keys])
+    values = online_values.read(run.spec, [run.spec.entity.values(key) for key in keys])
     return keys, {key: entity["features"] for key, entity in zip(keys, values, strict=True)}

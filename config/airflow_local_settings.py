@@ -40,6 +40,7 @@ PRELOADED = (
     "evergreen.labels.writing",
     "evergreen.lake.calendars",
     "evergreen.lake.space",
+    "evergreen.model.baseline",
     "evergreen.model.estimators",
     "evergreen.model.metrics",
     "evergreen.monitor.comparison",

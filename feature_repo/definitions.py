@@ -17,7 +17,7 @@ globals().update(
         f"{type(item).__name__}_{item.name}": item
         for item in (
             *(each for dataset in declared.valid_datasets for each in of_dataset(dataset)),
-            *(of_model(model) for model in declared.valid_models),
+            *(of_model(model) for model in declared.valid_models if model.features),
         )
     }
 )

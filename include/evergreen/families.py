@@ -103,12 +103,14 @@ class Family(ABC):
             others, so a name here is code that a file from outside may run: nothing but what holds fitted numbers
             belongs here.
         renamed: full names of types as models of earlier releases hold them → today's names.
+        weights: whether its estimator's `fit` takes `sample_weight`; a model with `label.weight` refuses the others.
     """
 
     labels: ClassVar[Sequence[str]]
     parameters: ClassVar[Mapping[str, Parameter]]
     types: ClassVar[Sequence[str]] = ()
     renamed: ClassVar[Mapping[str, str]] = {}
+    weights: ClassVar[bool] = False
 
     @abstractmethod
     def prepare(self, columns: Columns) -> ColumnTransformer:

@@ -86,7 +86,7 @@ def read(spec: ModelSpec, span: Span) -> Report:
         raise timeline.failed(
             spec.model, "no live prediction with a known outcome", "outcomes to compare the three ways on"
         )
-    live = live.sort_values(["as_of", spec.entity.key], ignore_index=True)
+    live = live.sort_values(["as_of", *spec.entity.columns], ignore_index=True)
     inputs = rows.inputs(spec.feature_types, live)
     family = records.candidate(first.run_id).family
     parameters = tracking.hyperparameters(first.run_id, family)

@@ -249,6 +249,8 @@ def test_check_tells_all_models_and_fails_for_one(models: Path, capsys: pytest.C
         "parcels: valid (2 sources, 7 features, 3 families)",
         "refunds: valid (1 sources, 4 features, 1 families)",
         "renewals: valid (2 sources, 3 features, 2 families)",
+        "shelves: valid (1 sources, 6 features, 1 families)",
+        "spot: valid (1 sources, 5 features, 1 families)",
     ]
     shutil.copytree(SPECS / "invalid" / "five_mistakes", models / "five_mistakes")
     assert cli.main(["check"]) == 1

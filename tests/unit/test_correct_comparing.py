@@ -27,13 +27,37 @@ def test_it_is_what_comparing_every_value_says(before: dict[str, Any], now: dict
     both = before.keys() & now.keys()
     other = {guest for guest in both if before[guest] != now[guest]}
     changed = {name for at, name in enumerate(("visits", "plan")) if any(before[g][at] != now[g][at] for g in both)}
-    difference = comparing.rows("guest", table(before), table(now))
+    difference = comparing.rows(["guest"], table(before), table(now))
     assert difference.written == other | (now.keys() - before.keys()) and difference.gone == before.keys() - now.keys()
     assert difference.features == ({"visits", "plan"} if before.keys() ^ now.keys() else changed)
 
 
 def test_of_a_new_partition_and_of_a_new_feature_everything_is_another() -> None:
     rows = {"a": (1, "x"), "b": (None, None)}
-    assert comparing.rows("guest", None, table(rows)).written == {"a", "b"}
-    difference = comparing.rows("guest", table(rows, ("visits",)), table(rows))
+    assert comparing.rows(["guest"], None, table(rows)).written == {"a", "b"}
+    difference = comparing.rows(["guest"], table(rows, ("visits",)), table(rows))
     assert (difference.written, difference.features) == ({"a"}, {"plan"}), "a null is what it was"
+
+
+@given(ROWS, ROWS)
+def test_an_entity_of_several_keys_is_told_apart_by_all_of_them(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """One of them a number: the keys that come out are as Feast takes them."""
+
+    def several(rows: dict[str, Any]) -> pa.Table:
+        numbers = pa.array([ord(guest) % 2 for guest in rows], pa.int64())
+        return table(rows).append_column("room", numbers)
+
+    def of(guests: set[str]) -> set[tuple[str, int]]:
+        return {(guest, ord(guest) % 2) for guest in guests}
+
+    other = {guest for guest in before.keys() & now.keys() if before[guest] != now[guest]}
+    difference = comparing.rows(["guest", "room"], several(before), several(now))
+    assert difference.written == of(other | (now.keys() - before.keys()))
+    assert difference.gone == of(before.keys() - now.keys())
+    assert all(type(room) is int for _, room in difference.written | difference.gone)
+
+
+def test_a_key_that_is_a_number_comes_out_as_one_of_pythons() -> None:
+    rows = pa.table({"product": pa.array([1, 2], pa.int64()), "spent": [1.0, 2.0]})
+    assert [type(key) for key in comparing.rows(["product"], rows.slice(0, 1), rows).written] == [int]
+    assert [type(key) for key in comparing.rows(["product"], None, rows).written] == [int, int]

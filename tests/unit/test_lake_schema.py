@@ -25,7 +25,7 @@ from evergreen.lake.schema import (
 from evergreen.serve.messages import answer_type
 from evergreen.settings import PROJECT
 from evergreen.spec.columns import ADDED, KNOWN_AT, PARTITION, RESERVED, RESERVED_KEYS
-from evergreen.spec.dataset import NAME
+from evergreen.spec.keyed import NAME
 from evergreen.spec.load import load_spec
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True)

@@ -370,6 +370,7 @@ def test_rules_are_pure() -> None:
                         "dataset",
                         "durations",
                         "families",
+                        "keyed",
                         "kinds",
                         "mistakes",
                         "partial",

@@ -98,5 +98,5 @@ def test_a_spec_that_does_not_use_it_has_the_hash_that_it_had_before(tmp_path: P
     text = json.dumps([before, ["select 1", "select 1"]], sort_keys=True)
     assert spec_hash(spec) == hashlib.sha256(text.encode()).hexdigest()
     gates = spec.gates.model_dump()
-    others = [{"refit": True}, {"gates": gates | {"refit_loss": 0.2}}, {"gates": gates | {"refit_distance": 2.0}}]
+    others = [{"refit": True}, {"gates": gates | {"refit_loss": 0.2}}, {"gates": gates | {"refit_distance": 3.0}}]
     assert len({spec_hash(spec), *(spec_hash(tiny(**each).at(tmp_path)) for each in others)}) == 4

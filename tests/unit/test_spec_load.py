@@ -753,7 +753,7 @@ def test_an_invalid_folder_costs_only_its_own_model(tmp_path: Path) -> None:
     (tmp_path / "broken" / "model.yaml").write_bytes(b"\xff\x00")
     declared = load(tmp_path)
     specs, errors = declared.valid_models, declared.errors
-    assert [spec.model for spec in specs] == ["channels", "meters", "parcels", "refunds", "renewals"]
+    assert [spec.model for spec in specs] == ["channels", "meters", "parcels", "refunds", "renewals", "shelves", "spot"]
     assert [error.doing.rpartition("/")[2] for error in errors] == ["broken", "empty", "five_mistakes"]
     assert all(isinstance(error, PermanentError) for error in errors)
     assert str(pickle.loads(pickle.dumps(errors[2]))) == str(errors[2])
@@ -765,7 +765,7 @@ def test_models_that_share_an_entity_share_its_key(tmp_path: Path) -> None:
     (tmp_path / "renewals" / "model.yaml").write_text(text.replace("name: reader\n", "name: order\n"))
     declared = load(tmp_path)
     specs, errors = declared.valid_models, declared.errors
-    assert [spec.model for spec in specs] == ["channels", "meters", "parcels", "refunds"]
+    assert [spec.model for spec in specs] == ["channels", "meters", "parcels", "refunds", "shelves", "spot"]
     assert "order by reader_id (string)" in str(errors[0]) and "order by order_id (int), as in refunds" in str(
         errors[0]
     )

@@ -36,6 +36,12 @@ def add(commands: Commands) -> None:
     new.add_argument(
         "--every", type=_length, metavar="LENGTH", help="hour, day, week or month; default: by the rows per interval"
     )
+    new.add_argument(
+        "--no-look-back",
+        dest="look_back",
+        action="store_false",
+        help="propose no features of the past: the model learns from the row itself",
+    )
     new.set_defaults(command=_new)
 
 
@@ -53,7 +59,7 @@ def _new(options: argparse.Namespace) -> int:
     from evergreen.onboarding.outcome import Choices
 
     quiet.begin()
-    choices = Choices(options.label, options.time, options.key, options.label_time, options.every)
+    choices = Choices(options.label, options.time, options.key, options.label_time, options.every, options.look_back)
     stated = {
         "--time": options.time,
         "--key": options.key,
@@ -61,6 +67,7 @@ def _new(options: argparse.Namespace) -> int:
         "--every": options.every,
     }
     chosen = [text for name, value in stated.items() if value is not None for text in (name, value)]
+    chosen += [] if options.look_back else ["--no-look-back"]
     command = shlex.join(
         ["evergreen", "new", options.name, "--from", options.file.name, "--label", options.label, *chosen]
     )

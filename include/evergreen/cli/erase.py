@@ -18,7 +18,7 @@ def add(commands: Commands) -> None:
         "erase", help="say what is held of one entity, such as a person; with --apply, erase it for good"
     )
     erase.add_argument("entity", help="the kind of entity, as data.yaml or model.yaml names it: customer")
-    erase.add_argument("key", help="its key, as the data has it")
+    erase.add_argument("key", help="its key, as the data has it; of an entity of several keys one of them: person=P-17")
     erase.add_argument("--reason", required=True, help="why, without the key; the ledger keeps it")
     erase.add_argument("--actor", help="who does it; default: the system's user")
     erase.add_argument("--apply", action="store_true", help="erase; without it nothing is changed")

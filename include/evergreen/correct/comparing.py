@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from evergreen.spec.columns import EVENT, KNOWN_AT, PARTITION
 
@@ -25,37 +24,48 @@ class Difference:
     features: frozenset[str]  # those with another value of some entity; all, where entities came or went
 
 
-def rows(key: str, before: pa.Table | None, now: pa.Table) -> Difference:
+def rows(keys: Sequence[str], before: pa.Table | None, now: pa.Table) -> Difference:
     """Compare two contents of a partition: all rows by their hashes, and value by value those that differ.
 
     Args:
-        key: the column with the entity's key, which no two rows share.
+        keys: the columns with the entity's key, which no two rows share.
         before: None: there were none.
     """
-    features = [name for name in now.column_names if name not in (key, EVENT, KNOWN_AT, PARTITION)]
+    features = [name for name in now.column_names if name not in (*keys, EVENT, KNOWN_AT, PARTITION)]
     if before is None:
-        return Difference(frozenset(now[key].to_pylist()), frozenset(), frozenset(features))
+        return Difference(frozenset(_indexed(keys, [], now).index), frozenset(), frozenset(features))
     for name in features:
         if name not in before.column_names:  # it is declared since
             before = before.append_column(name, pa.nulls(before.num_rows))
-    new, old = (_hashes(key, features, table) for table in (now, before))
+    new, old = (_hashes(keys, features, table) for table in (now, before))
     there = new.index.intersection(old.index)
     other = there[(new.loc[there] != old.loc[there]).to_numpy()]
     added, gone = new.index.difference(old.index), old.index.difference(new.index)
-    changed = features if len(added) or len(gone) else _changed(key, features, before, now, other.tolist())
+    changed = features if len(added) or len(gone) else _changed(keys, features, before, now, other)
     return Difference(frozenset([*added, *other]), frozenset(gone), frozenset(changed))
 
 
-def _hashes(key: str, features: Sequence[str], table: pa.Table) -> pd.Series[Any]:
+def _indexed(keys: Sequence[str], columns: Sequence[str], table: pa.Table) -> pd.DataFrame:
+    """Some columns of each entity, by its key: of several columns a tuple."""
+    values = [table[name].to_pylist() for name in keys]  # Python's, which Feast takes: an index of numbers has NumPy's
+    index = pd.Index([*zip(*values, strict=True)] if len(keys) > 1 else values[0], dtype=object, tupleize_cols=False)
+    frame: pd.DataFrame = table.select([*columns]).to_pandas(types_mapper=_NULLABLE.get)
+    return frame.set_index(index) if columns else pd.DataFrame(index=index)
+
+
+def _hashes(keys: Sequence[str], features: Sequence[str], table: pa.Table) -> pd.Series[Any]:
     """A hash of the features of each entity, by its key."""
-    frame = table.select([key, *features]).to_pandas(types_mapper=_NULLABLE.get).set_index(key)
-    hashes: pd.Series[Any] = pd.util.hash_pandas_object(frame, index=False)
+    hashes: pd.Series[Any] = pd.util.hash_pandas_object(_indexed(keys, features, table), index=False)
     return hashes
 
 
-def _changed(key: str, features: Sequence[str], before: pa.Table, now: pa.Table, keys: Sequence[Any]) -> list[str]:
+def _changed(
+    keys: Sequence[str], features: Sequence[str], before: pa.Table, now: pa.Table, entities: pd.Index[Any]
+) -> list[str]:
     """The features of which one of some entities, which are in both tables, has another value."""
+    order = [(name, "ascending") for name in keys]
     was, will = (
-        table.filter(pc.is_in(table[key], pa.array(keys, table[key].type))).sort_by(key) for table in (before, now)
+        table.filter(pa.array(_indexed(keys, [], table).index.isin(entities), pa.bool_())).sort_by(order)
+        for table in (before, now)
     )
     return [name for name in features if was[name].to_pylist() != will[name].to_pylist()]

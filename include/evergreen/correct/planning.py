@@ -24,6 +24,7 @@ from evergreen.lake.schema import FEATURES, LABELS, QUARANTINE, RAW, Partition, 
 from evergreen.registry import records as registry
 from evergreen.run import DatasetRun
 from evergreen.settings import settings
+from evergreen.spec.keyed import Key
 from evergreen.spec.load import load
 from evergreen.spec.schema import ModelSpec
 from evergreen.validate import judging
@@ -179,7 +180,7 @@ class _Plan:
             content_hash = catalogue.content_hash(rows)
             change = _change(before.get(partition), rows.num_rows, content_hash)
             old = None if change.same or partition not in before else tables.read(stored, [partition])
-            difference = comparing.rows(self._key(view), rows if change.same else old, rows)
+            difference = comparing.rows(self._keys(view), rows if change.same else old, rows)
             features[partition] = _Feature(change, content_hash, difference)
             name = f"{view} of {partition}"
             findings, _ = self._judge(suite, rows, range(rows.num_rows), name, self._run.as_of)
@@ -209,7 +210,7 @@ class _Plan:
                 outdated[partition] = self._all(view, partition, features)
         if not outdated:
             return None
-        changed: set[str | int] = set()
+        changed: set[Key] = set()
         for partition, difference in outdated.items():
             as_of = self._spec.calendar.at(partition).as_of
             keys = sorted({*difference.written, *difference.gone})
@@ -225,7 +226,7 @@ class _Plan:
         rows = tables.read(FEATURES.of(self._spec.name, view), [partition])
         of_lake = comparing.Difference(frozenset(), frozenset(), frozenset())
         if rows is not None:
-            of_lake = comparing.rows(self._key(view), None, rows)
+            of_lake = comparing.rows(self._keys(view), None, rows)
         if partition not in features:
             return of_lake
         new = features[partition].difference
@@ -279,8 +280,8 @@ class _Plan:
         """The dataset's views that a model uses."""
         return [view for view in model.features if model.dataset_of(view) == self._spec.name]
 
-    def _key(self, view: str) -> str:
-        return self._spec.entity_of(view).key
+    def _keys(self, view: str) -> list[str]:
+        return [*self._spec.entity_of(view).columns]
 
 
 def _change(before: catalogue.Entry | None, rows: int, content_hash: str) -> Change:

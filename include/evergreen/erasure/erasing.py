@@ -42,7 +42,7 @@ def erase(declared: Declared, entity: str, key: str, *, actor: str, reason: str,
 
     Args:
         declared: by the folders; models whose folder is gone are looked into too, as they were last trained.
-        key: as text, as the sources have it.
+        key: as text, as the sources have it; where several columns identify the entity, one of them: `column=value`.
         apply: erase; False: only look.
 
     Raises:
@@ -52,8 +52,10 @@ def erase(declared: Declared, entity: str, key: str, *, actor: str, reason: str,
     """
     rules.check(entity, key, reason=reason, actor=actor)
     declared, unsearched = undeclared.with_them(declared)
-    columns = rules.columns(entity, declared.valid_datasets, declared.valid_models)
-    keys = {name: Key(each, key) for name, each in columns.items()}
+    named = rules.keys(entity, key, declared.valid_datasets, declared.valid_models)
+    keys = {name: Key(columns, value) for name, (columns, value) in named.items()}
+    value = _everywhere(keys).value
+    rules.check(entity, value, reason=reason, actor=actor)
     begun = erasures.begin(entity, key, actor=actor, reason=reason) if apply else None
     report = Report(None if begun is None else begun.id, unsearched=unsearched)
     held = _held(keys, declared)
@@ -70,13 +72,13 @@ def erase(declared: Declared, entity: str, key: str, *, actor: str, reason: str,
     rejected = list(traces.rejected({table: keys.get(table.of, _everywhere(keys)) for table in held}))
     for name, each in keys.items():
         mine = [learned for learned, _ in known if learned.model == name]
-        answered = traces.predictions(name, key, apply=apply)
+        answered = traces.predictions(name, _place(declared, name, each), value, apply=apply)
         counted(f"predictions in the log of {name}", answered)
         counted(f"working files of {name}", traces.working_files(name, each, apply=apply))
         intervals = [partition for of, partition in rejected if of == name]
         drawn = bool(mine or answered or PREDICTIONS.of(name) in held)
-        counted(f"pages of {name}", traces.pages(name, key, intervals, drawn=drawn, apply=apply))
-    counted("rows in the online store", traces.online(frozenset().union(*columns.values()), key, apply=apply))
+        counted(f"pages of {name}", traces.pages(name, value, intervals, drawn=drawn, apply=apply))
+    counted("rows in the online store", traces.online(_everywhere(keys).columns, value, apply=apply))
     for dataset in (each for each in declared.valid_datasets if each.name in keys):
         released = traces.exemptions(dataset, keys[dataset.name], apply=apply)
         counted(f"released rows of {dataset.name}", released)
@@ -94,6 +96,12 @@ def erase(declared: Declared, entity: str, key: str, *, actor: str, reason: str,
 def _count(places: dict[str, int], place: str, number: int) -> None:
     if number:
         places[place] = places.get(place, 0) + number
+
+
+def _place(declared: Declared, name: str, key: Key) -> int | None:
+    """Where the key stands among several of a model's entity."""
+    columns = next(([*each.entity.columns] for each in declared.valid_models if each.name == name), [])
+    return next((at for at, column in enumerate(columns) if column in key.columns), None) if len(columns) > 1 else None
 
 
 def _everywhere(keys: Mapping[str, Key]) -> Key:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from evergreen.errors import ErasureRefused
 from evergreen.quoting import shown
 from evergreen.spec.dataset import DatasetSpec
+from evergreen.spec.keyed import Keyed
 from evergreen.spec.schema import ModelSpec
 
 
@@ -22,24 +23,29 @@ class Learned:
     rows: int
 
 
-def columns(entity: str, datasets: Iterable[DatasetSpec], models: Iterable[ModelSpec]) -> Mapping[str, frozenset[str]]:
-    """Of each dataset and model that has an entity of this name: the columns that name one.
+def keys(
+    entity: str, key: str, datasets: Iterable[DatasetSpec], models: Iterable[ModelSpec]
+) -> Mapping[str, tuple[frozenset[str], str]]:
+    """Of each dataset and model that has an entity of this name: the columns that name one, and the value there.
+
+    Where several columns identify an entity, a key says one of them, `person=P-17`: every row of that value is meant,
+    whatever the others are.
 
     Raises:
-        ErasureRefused: none has.
+        ErasureRefused: none has; or the key does not say which of several columns it is of.
     """
-    named: dict[str, set[str]] = {}
+    named: dict[str, tuple[frozenset[str], str]] = {}
     known: set[str] = set()
     for dataset in datasets:
         known |= dataset.entities.keys()
         if entity in dataset.entities:
-            named.setdefault(dataset.name, set()).add(dataset.entities[entity].key)
+            named[dataset.name] = _part(entity, dataset.entities[entity], key)
     for model in models:
         known |= {model.entity.name, *model.references}
-        if entity == model.entity.name:
-            named.setdefault(model.name, set()).add(model.entity.key)
-        elif entity in model.references:
-            named.setdefault(model.name, set()).add(model.references[entity].key)
+        own = model.entity if entity == model.entity.name else model.references.get(entity)
+        if own is not None:
+            columns, value = _part(entity, own, key)
+            named[model.name] = (named.get(model.name, (columns, value))[0] | columns, value)
     if not named:
         raise ErasureRefused(
             f"looking where entities of the kind {shown(entity)} stand",
@@ -47,7 +53,23 @@ def columns(entity: str, datasets: Iterable[DatasetSpec], models: Iterable[Model
             expected=f"one of {', '.join(sorted(known)) or 'those that a folder declares'}",
             next_step="name the entity as data.yaml or model.yaml does",
         )
-    return {name: frozenset(each) for name, each in sorted(named.items())}
+    return dict(sorted(named.items()))
+
+
+def _part(entity: str, keyed: Keyed, key: str) -> tuple[frozenset[str], str]:
+    """The column that a key is of, and its value."""
+    columns = keyed.columns
+    if len(columns) == 1:
+        return frozenset(columns), key
+    column, equals, value = key.partition("=")
+    if not equals or column not in columns or not value:
+        raise ErasureRefused(
+            f"looking where entities of the kind {shown(entity)} stand",
+            found="a key that does not say which of several columns it is of",
+            expected=" or ".join(f"{name}=<value>" for name in columns),
+            next_step="name one column: every row that has the value there is erased, whatever the others are",
+        )
+    return frozenset({column}), value
 
 
 def check(entity: str, key: str, **kept: str) -> None:

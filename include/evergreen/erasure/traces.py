@@ -20,10 +20,16 @@ from evergreen.spec.dataset import DatasetSpec
 _STAGING = "EVERGREEN_STAGING"
 
 
-def predictions(model: str, key: str, *, apply: bool) -> int:
+def predictions(model: str, place: int | None, key: str, *, apply: bool) -> int:
     """Delete what a model predicted about an entity, with the whole answers that are remembered of it; returns how many
-    predictions."""
-    whose = "where model = %s and entity = %s"
+    predictions.
+
+    Args:
+        place: of the key among those of the model's entity, which the log has as a JSON list; None: it has one key.
+    """
+    # What was logged when the model had one key is no list.
+    part = f"case when entity like '[%%]' then entity::jsonb ->> {place or 0:d} end"
+    whose = f"where model = %s and {'entity' if place is None else part} = %s"
     with database.connect() as connection:
         if not apply:
             ((count,),) = connection.execute(f"select count(*) from predictions {whose}", [model, key]).fetchall()

@@ -42,6 +42,7 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
     """
     import numpy as np
 
+    from evergreen.model import baseline as baselines
     from evergreen.model import rows
     from evergreen.model.metrics import score
     from evergreen.registry import loading, tracking
@@ -60,13 +61,14 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
     # order in which the families were done.
     for candidate in sorted(candidates, key=lambda each: list(spec.families).index(each.family)):
         predictions[candidate.family] = rows.predict(loading.pipeline(candidate.run.id), later.inputs)
-        scores = _finite(score(problem, later.labels, predictions[candidate.family]))
+        scores = _finite(score(problem, later.labels, predictions[candidate.family], later.weights))
         scored.append(ScoredCandidate(**dict(candidate), scores=scores))
         log.info("%-24s %s", candidate.family, _line(scores))
     best = max(scored, key=lambda candidate: spec.search.measure.rank(candidate.search_score))
-    trivial = problem.baseline(rows.read(spec, data, "learn").labels, len(later.labels))
-    baseline = _finite(score(problem, later.labels, trivial))
+    trivial = baselines.of(spec, rows.read(spec, data, "learn"), later)
+    baseline = _finite(score(problem, later.labels, trivial.predictions, later.weights))
     log.info("%-24s %s", "baseline", _line(baseline))
+    log.info("The baseline is %s", trivial.about)
     scored_champion = _score_champion(run, data, later, predictions[best.family])
     log.info("Best on the time folds: %s", best.family)
     evaluated = Evaluated(
@@ -75,11 +77,14 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
         rows=len(later.labels),
         rows_of_class=rows_of_class,
         baseline=baseline,
+        baseline_is=trivial.about,
         champion=scored_champion,
         best=best,
         candidates=tuple(scored),
     )
-    shared = evaluated.model_dump(mode="json", include={"metric", "rows", "rows_of_class", "baseline", "champion"})
+    shared = evaluated.model_dump(
+        mode="json", include={"metric", "rows", "rows_of_class", "baseline", "baseline_is", "champion"}
+    )
     for candidate in scored:
         evaluation = Evaluation(value=candidate.scores[metric], scores=candidate.scores, **shared)
         tracking.record(run, candidate.run.id, evaluation, metrics=evaluation.metrics)
@@ -196,14 +201,14 @@ def _score_champion(
         problem = f"{named}: {type(error).__name__}: {' '.join(str(error).split())}"
         log.warning("%s", problem)
         return unscored.model_copy(update={"problem": problem})
-    scores = _finite(score(run.spec.problem, later.labels, predictions))
+    scores = _finite(score(run.spec.problem, later.labels, predictions, later.weights))
     log.info("%-24s %s", named, _line(scores))
     scored = unscored.model_copy(update={"scores": scores})
     if any(value is None for value in scores.values()):
         return scored
     name, seed = run.spec.search.metric, run.spec.search.seed
     comparison = metric(run.spec.problem, name).compare(
-        later.labels, candidate, predictions, _alike(run, later), seed=seed
+        later.labels, candidate, predictions, _alike(run, later), weights=later.weights, seed=seed
     )
     log.info("Gain over the champion: %s %.4f, 95 %% interval %.4f to %.4f", name, *comparison[:3])
     return scored.model_copy(update={"comparison": _comparison(comparison)})

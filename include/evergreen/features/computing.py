@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from types import MappingProxyType
 
 import pyarrow as pa
@@ -67,7 +68,7 @@ def labels(spec: ModelSpec, span: Span, instead: RowsInstead = NOTHING) -> tuple
         PermanentError: the query does not return what is declared, has an outcome without a request, takes an
             outcome that is still open for one that is known, or says that one was known before it was.
     """
-    query, cutoff, name, key = Query.of_label(spec), span.interval.as_of, spec.label.name, spec.entity.key
+    query, cutoff, name, keys = Query.of_label(spec), span.interval.as_of, spec.label.name, [*spec.entity.columns]
     file = query.file
     doing = f"computing the label {spec.model}/{name} of {span.partition}"
     seen = dataclasses.replace(span, start=span.interval.start)  # a request's query may look back further
@@ -88,6 +89,8 @@ def labels(spec: ModelSpec, span: Span, instead: RowsInstead = NOTHING) -> tuple
             f"`{name}` is {listed(wrong.to_pylist())}",
             f"{problem.described}, never null; leave out what has no outcome",
         )
+    if (weight := spec.label.weight) is not None:
+        _check_weights(outcomes[weight], file, doing, weight)
     if known is not None:
         for moment in own_moments.probed(outcomes):
             then = dataclasses.replace(seen, end=moment, known_at=moment)
@@ -96,26 +99,34 @@ def labels(spec: ModelSpec, span: Span, instead: RowsInstead = NOTHING) -> tuple
             own_moments.held(query, outcomes, early, moment, doing)
     if isinstance(spec.asking, EveryInterval):
         if known is not None:
-            rows = own_moments.with_open(result.select([key]), outcomes, key)
+            rows = own_moments.with_open(result.select(keys), outcomes, keys)
             return _stamped(rows, span.partition, event_timestamp=cutoff), still_open + rows[KNOWN_AT].null_count
         return _stamped(result, span.partition, event_timestamp=cutoff, known_at=span.known_at), still_open
     # What a later batch says of a request was not known when it was asked.
     asked = span if known is None else dataclasses.replace(span, end=cutoff, known_at=span.written_at)
     requested = requests(spec.asking, asked, instead)
-    unasked = sorted(set(result[key].to_pylist()) - set(requested[key].to_pylist()))
+    unasked = sorted({*own_moments.keys_of(keys, result)} - {*own_moments.keys_of(keys, requested)})
     if unasked:
         raise wrong_query(
             file,
             doing,
             f"{len(unasked)} outcomes without a request: {listed(unasked)}",
-            f"a `{key}` that {spec.asking.file} returns",
+            f"a `{spec.entity.named}` that {spec.asking.file} returns",
         )
-    columns = [*spec.keys, *spec.asking.inputs, name, EVENT]
+    columns = [*spec.keys, *spec.asking.inputs, name, *([] if weight is None else [weight]), EVENT]
     if known is not None:
-        rows = own_moments.with_open(requested, outcomes, key).select([*columns, KNOWN_AT])
+        rows = own_moments.with_open(requested, outcomes, keys).select([*columns, KNOWN_AT])
         return _stamped(rows, span.partition), rows[KNOWN_AT].null_count
-    joined = requested.join(result, key, join_type="inner").sort_by(key).select(columns)
+    joined = requested.join(result, keys, join_type="inner")
+    joined = joined.sort_by([(key, "ascending") for key in keys]).select(columns)
     return _stamped(joined, span.partition, known_at=span.known_at), requested.num_rows - joined.num_rows
+
+
+def _check_weights(weights: pa.ChunkedArray, file: Path, doing: str, name: str) -> None:
+    if missing := weights.null_count:
+        raise wrong_query(file, doing, f"`{name}` is null in {missing} rows", "a weight in every row: 0 or more")
+    if wrong := weights.filter(pc.less(weights, 0)).unique().to_pylist():
+        raise wrong_query(file, doing, f"`{name}` is {listed(wrong)}", "a weight of 0 or more")
 
 
 def requests(asking: OnRequest, span: Span, instead: RowsInstead = NOTHING) -> pa.Table:
@@ -177,12 +188,13 @@ def _still_open(
     """
     if not tables_of.open_outcomes(until):
         return 0
-    key, label = list(tables_of.query.columns)[:2]
-    labels, more = own_moments.labels(result, key, label), set()
+    keys, more = tables_of.query.keys, set()
+    label = [*tables_of.query.columns][len(keys)]  # what may come after it is no outcome
+    labels = own_moments.labels(result, keys, label)
     for value in ("min", "max"):
         tables_of.settle(value, until)
         settled = _result(tables_of, moments, doing)
-        other = own_moments.labels(settled, key, label)
+        other = own_moments.labels(settled, keys, label)
         if changed := [each for each in labels if other.get(each) != labels[each]]:
             open_until = "; ".join(
                 f"{source}.{column} is known "
@@ -203,7 +215,7 @@ def _still_open(
                 "labels of outcomes that are known by $horizon_end; leave out rows with an open one, or lengthen "
                 "label.horizon",
             )
-        more |= other.keys() - set(result[key].to_pylist())
+        more |= other.keys() - {*own_moments.keys_of(keys, result)}
     return len(more)
 
 

@@ -23,6 +23,8 @@ def read(spec: ModelSpec, entity_rows: pd.DataFrame) -> pd.DataFrame:
     Raises:
         EvidenceMissing: a view has no table yet.
     """
+    if not spec.features:
+        return entity_rows
     doing = f"reading historical features of {spec.model}"
     store = feature_store()
     with answering(doing):
@@ -44,6 +46,8 @@ def read(spec: ModelSpec, entity_rows: pd.DataFrame) -> pd.DataFrame:
 
 def read_as_declared(spec: ModelSpec, entity_rows: pd.DataFrame) -> pd.DataFrame:
     """The same join by the spec alone, whatever is registered of the model by now: for the spec of an old version."""
+    if not spec.features:
+        return entity_rows
     of_datasets = [each for dataset in _datasets(spec) for each in objects.of_dataset(dataset)]
     references = {
         objects.view_name(spec.dataset_of(view), view): list(declared.features)
@@ -69,7 +73,7 @@ def _datasets(spec: ModelSpec) -> list[DatasetSpec]:
     """What a spec says of the views that it uses: one that was read back knows its datasets by this alone."""
     if not spec.data:
         return [spec.own_data()]
-    own = Reference.model_construct(key=spec.entity.key, type=spec.entity.type)
+    own = Reference.model_construct(**{name: value for name, value in spec.entity.__dict__.items() if name != "name"})
     entities = {spec.entity.name: own, **spec.references}
     return [
         DatasetSpec.of_model(

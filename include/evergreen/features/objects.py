@@ -33,23 +33,33 @@ _DEFINITION = "evergreen.definition"
 
 def of_dataset(spec: DatasetSpec) -> list[Entity | FeatureView]:
     """The dataset's Feast objects: its entities that have features, and one view a feature view."""
-    about = {view: spec.entity_of(view) for view in spec.features}
-    entities = {
-        entity.name: Entity(name=entity.name, join_keys=[entity.key], value_type=KINDS[entity.type].value_type())
-        for entity in about.values()
-    }
-    return [*entities.values(), *(_view(spec, view, entities[about[view].name]) for view in spec.features)]
+    about = {view: _entities(spec, view) for view in spec.features}
+    entities = {entity.name: entity for of_view in about.values() for entity in of_view}
+    return [*entities.values(), *(_view(spec, view, of_view) for view, of_view in about.items())]
 
 
-def _view(spec: DatasetSpec, view: str, entity: Entity) -> FeatureView:
+def _entities(spec: DatasetSpec, view: str) -> list[Entity]:
+    """Whose features a view has: an entity of Feast's, which has one join key, for each column of the key."""
+    about = spec.entity_of(view)
+    return [
+        Entity(
+            name=about.name if len(about.columns) == 1 else f"{about.name}__{column}",
+            join_keys=[column],
+            value_type=KINDS[kind].value_type(),
+        )
+        for column, kind in about.columns.items()
+    ]
+
+
+def _view(spec: DatasetSpec, view: str, entities: Sequence[Entity]) -> FeatureView:
     name, about = view_name(spec.name, view), spec.entity_of(view)
     built = FeatureView(
         name=name,
-        entities=[entity],
+        entities=[*entities],
         ttl=_expiry(spec.features[view].freshness),
         schema=[
             Field(name=column, dtype=KINDS[kind].feast_type())
-            for column, kind in {about.key: about.type, **spec.features[view].features}.items()
+            for column, kind in {**about.columns, **spec.features[view].features}.items()
         ],
         source=FileSource(
             name=name,
@@ -61,7 +71,9 @@ def _view(spec: DatasetSpec, view: str, entity: Entity) -> FeatureView:
         tags={"dataset": spec.name},
         owner=spec.owner.email,
     )
-    fingerprint = hashlib.sha256(entity.to_proto().spec.SerializeToString(deterministic=True))
+    fingerprint = hashlib.sha256()
+    for entity in entities:
+        fingerprint.update(entity.to_proto().spec.SerializeToString(deterministic=True))
     declared = built.to_proto().spec
     declared.batch_source.ClearField("meta")  # when it was built
     fingerprint.update(declared.SerializeToString(deterministic=True))
@@ -109,7 +121,8 @@ def ensure_applied(spec: DatasetSpec | ModelSpec) -> bool:
     if isinstance(spec, DatasetSpec):
         return _ensure_applied(spec.name, of_dataset(spec))
     changed = [ensure_applied(dataset) for dataset in spec.datasets.values()]
-    return _ensure_applied(spec.name, [of_model(spec)]) or any(changed)
+    services = [of_model(spec)] if spec.features else []  # what requests say is none of Feast's
+    return _ensure_applied(spec.name, services) or any(changed)
 
 
 def _ensure_applied(name: str, wanted: Sequence[Entity | FeatureView | FeatureService]) -> bool:

@@ -134,7 +134,7 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
     ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
         """Feast's way to read: `get_online_features`."""
         names = requested_features or [feature.name for feature in table.features]
-        (rows,) = self.read(config, {table.name: ("its", names)}, {"its": entity_keys}, packing.Reader.protos)
+        (rows,) = self.read(config, {table.name: (("its",), names)}, {("its",): entity_keys}, packing.Reader.protos)
         return [(at, dict(values)) if at is not None else (None, None) for at, values in rows]
 
     def write(self, config: RepoConfig, view: str, rows: pa.Table) -> None:
@@ -165,16 +165,34 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
             connection.execute(query, [at, [_key(config, entity) for entity in entities]])
             self._merge(connection, config, view, instead)
 
-    def erase(self, config: RepoConfig, view: str, entity: EntityKey, *, apply: bool) -> int:
-        """Remove the row of an entity, whatever its event time; returns how many there are."""
-        table, key = _table(config, view), _key(config, entity)
-        verb = sql.SQL("delete from {table} where entity_key = %b returning 1")
-        look = sql.SQL("select 1 from {table} where entity_key = %b")
+    def erase(self, config: RepoConfig, view: str, part: Mapping[str, str | int], *, alone: bool, apply: bool) -> int:
+        """Remove the rows of the entities that have a join key of this value, whatever their event time; returns how
+        many there are.
+
+        Args:
+            part: the join key and its value.
+            alone: whether the view's entities have no other join key: then there is one row at most.
+        """
+        table = _table(config, view)
+        verb = sql.SQL("delete from {table} where entity_key = any(%b::bytea[]) returning 1")
+        look = sql.SQL("select 1 from {table} where entity_key = any(%b::bytea[])")
         with self._connections(config).connection() as connection:
             there = connection.execute("select to_regclass(%s)", [table.as_string(connection)]).fetchone()
             if there is None or there[0] is None:
                 return 0
-            return len(connection.execute((verb if apply else look).format(table=table), [key]).fetchall())
+            keys = (
+                [_key(config, packing.entity(part))] if alone else list(self._having(connection, config, table, part))
+            )
+            return len(connection.execute((verb if apply else look).format(table=table), [keys]).fetchall())
+
+    def _having(
+        self, connection: Connection, config: RepoConfig, table: sql.Identifier, part: Mapping[str, str | int]
+    ) -> Iterator[bytes]:
+        """The stored keys of several join keys of which one has a value: every key is looked at."""
+        version = config.entity_key_serialization_version
+        for (key,) in connection.execute(sql.SQL("select entity_key from {}").format(table), binary=True):
+            if part.items() <= packing.named(deserialize_entity_key(bytes(key), version)).items():
+                yield bytes(key)
 
     def _merge(self, connection: Connection, config: RepoConfig, view: str, rows: pa.Table) -> None:
         """Copy the newest row of each entity into the table `incoming` of this transaction, and merge it in one
@@ -206,8 +224,8 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
     def read(
         self,
         config: RepoConfig,
-        views: Mapping[str, tuple[str, Sequence[str]]],
-        entities: Mapping[str, Sequence[EntityKey | None]],
+        views: Mapping[str, tuple[tuple[str, ...], Sequence[str]]],
+        entities: Mapping[tuple[str, ...], Sequence[EntityKey | None]],
         unpacked: Callable[[packing.Reader, bytes], Mapping[str, Any]] = packing.Reader.values,
     ) -> list[list[tuple[datetime | None, Mapping[str, Any]]]]:
         """The rows of several views in one round trip.
@@ -215,8 +233,8 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
         `get_online_features` answers the same and takes several times longer, most of it to rebuild its definitions.
 
         Args:
-            views: Feast name → the key whose entities it is about, and the features that are wanted.
-            entities: key → the entities to look up; None: there is none.
+            views: Feast name → the join keys of what it is about, and the features that are wanted.
+            entities: join keys → the entities to look up; None: there is none.
             unpacked: how a row's features are read.
 
         Returns:

@@ -20,6 +20,7 @@ from evergreen.features.repository import answering, feature_store
 from evergreen.lake.rewriting import typed
 from evergreen.spec.columns import EVENT, KNOWN_AT
 from evergreen.spec.dataset import DatasetSpec
+from evergreen.spec.keyed import Key
 from evergreen.spec.kinds import KINDS
 from evergreen.spec.schema import ModelSpec
 
@@ -39,23 +40,22 @@ def write(spec: DatasetSpec, view: str, rows: pa.Table) -> None:
         store.provider.online_store.write(store.config, name, _stored(spec, view, rows))
 
 
-def replace(spec: DatasetSpec, view: str, as_of: datetime, rows: pa.Table) -> list[str | int]:
+def replace(spec: DatasetSpec, view: str, as_of: datetime, rows: pa.Table) -> list[Key]:
     """Write the rows of a partition, whose event time is `as_of`, as `write` does; returns the keys of the entities
     whose online row is of that partition, but which it does not have: it was corrected."""
     store, name = feature_store(), view_name(spec.name, view)
     with answering(f"writing {name} to the online store"):
         others = store.provider.online_store.replace(store.config, name, as_of, _stored(spec, view, rows))
-    return [packing.python(entity.entity_values[0]) for entity in others]
+    about = spec.entity_of(view)
+    return [about.key_in(packing.named(entity)) for entity in others]
 
 
-def withdraw(
-    spec: DatasetSpec, view: str, as_of: datetime, keys: Sequence[str | int], instead: pa.Table | None
-) -> None:
+def withdraw(spec: DatasetSpec, view: str, as_of: datetime, keys: Sequence[Key], instead: pa.Table | None) -> None:
     """Remove the online rows that entities have of a partition, and write what
     earlier ones say instead, both or none."""
-    store, name, key = feature_store(), view_name(spec.name, view), spec.entity_of(view).key
+    store, name, about = feature_store(), view_name(spec.name, view), spec.entity_of(view)
     with answering(f"withdrawing corrected rows of {name} from the online store"):
-        entities = [packing.entity(key, value) for value in keys]
+        entities = [packing.entity(about.values(key)) for key in keys]
         rows = STORED.empty_table() if instead is None else _stored(spec, view, instead)
         store.provider.online_store.withdraw(store.config, name, as_of, entities, rows)
 
@@ -65,26 +65,31 @@ def erase(columns: frozenset[str], key: str, *, apply: bool) -> int:
     many there are.
 
     Args:
-        columns: the join keys that name it.
+        columns: the join keys that name it, alone or with others.
     """
     store, count = feature_store(), 0
     with answering("erasing an entity from the online store"):
         for view in store.registry.list_feature_views(store.project):
             for column in view.entity_columns:
                 value = typed(key, pa.int64() if column.dtype == Int64 else pa.string())
-                if column.name in columns and value is not None and len(view.entity_columns) == 1:
-                    entity = packing.entity(column.name, value)
-                    count += store.provider.online_store.erase(store.config, view.name, entity, apply=apply)
+                if column.name in columns and value is not None:
+                    part, alone = {column.name: value}, len(view.entity_columns) == 1
+                    count += store.provider.online_store.erase(store.config, view.name, part, alone=alone, apply=apply)
     return count
 
 
 def _stored(spec: DatasetSpec, view: str, rows: pa.Table) -> pa.Table:
     """The rows of feature partitions as the online store takes them."""
-    key, version = spec.entity_of(view).key, feature_store().config.entity_key_serialization_version
+    about, version = spec.entity_of(view).columns, feature_store().config.entity_key_serialization_version
     fields = {name: KINDS[kind].feast_field for name, kind in spec.features[view].features.items()}
     pieces = [
         pa.table(
-            [packing.keys(key, piece[key], version), packing.pack(fields, piece), piece[EVENT], piece[KNOWN_AT]],
+            [
+                packing.keys({key: piece[key] for key in about}, version),
+                packing.pack(fields, piece),
+                piece[EVENT],
+                piece[KNOWN_AT],
+            ],
             STORED.names,
         ).cast(STORED)
         for piece in (rows.slice(start, _ROWS_A_PIECE) for start in range(0, rows.num_rows, _ROWS_A_PIECE))
@@ -107,15 +112,17 @@ def read(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> list[dict[st
     Raises:
         PermanentError: the model was never applied, so the store has no tables for it.
     """
+    if not spec.features:
+        return [{"features": {}, "features_at": None, "views_at": {}} for _ in requests]
     if not requests:
         return []
     store = feature_store()
     with answering(f"reading online features of {spec.model}"):
         wanted = {
-            view_name(spec.dataset_of(view), view): (spec.entity_of(view).key, list(declared.features))
+            view_name(spec.dataset_of(view), view): ((*spec.entity_of(view).columns,), list(declared.features))
             for view, declared in spec.features.items()
         }
-        entities = {key: [_entity(key, request[key]) for request in requests] for key, _ in wanted.values()}
+        entities = {keys: [_entity(keys, request) for request in requests] for keys, _ in wanted.values()}
         try:
             views = store.provider.online_store.read(store.config, wanted, entities)
         except psycopg.errors.UndefinedTable as error:
@@ -143,19 +150,21 @@ def read(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> list[dict[st
     return answers
 
 
-def _entity(key: str, value: str | int | None) -> EntityKey | None:
-    return None if value is None else packing.entity(key, value)
+def _entity(keys: Sequence[str], request: Mapping[str, Any]) -> EntityKey | None:
+    values = {key: request[key] for key in keys}
+    return None if None in values.values() else packing.entity(values)
 
 
-def moments(spec: DatasetSpec, view: str, keys: Sequence[str | int]) -> list[datetime | None]:
+def moments(spec: DatasetSpec, view: str, keys: Sequence[Key]) -> list[datetime | None]:
     """The event time of the row that each entity has online, in the order of the keys; None: it has none."""
-    store, name, key = feature_store(), view_name(spec.name, view), spec.entity_of(view).key
+    store, name, about = feature_store(), view_name(spec.name, view), spec.entity_of(view)
     if not keys:
         return []
-    entities = {key: [packing.entity(key, value) for value in keys]}
+    columns = (*about.columns,)
+    entities = {columns: [packing.entity(about.values(key)) for key in keys]}
     with answering(f"looking up the moments of {name} in the online store"):
         try:
-            (rows,) = store.provider.online_store.read(store.config, {name: (key, [])}, entities, lambda *_: {})
+            (rows,) = store.provider.online_store.read(store.config, {name: (columns, [])}, entities, lambda *_: {})
         except psycopg.errors.UndefinedTable:  # nothing was ever brought online
             return [None] * len(keys)
     return [at and at.astimezone(UTC) for at, _ in rows]

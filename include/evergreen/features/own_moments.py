@@ -7,6 +7,7 @@ then. So it is asked again as of earlier moments, and must say the same of what 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 from evergreen.errors import PermanentError
 from evergreen.quoting import listed
 from evergreen.spec.columns import KNOWN_AT
+from evergreen.spec.keyed import Key
 from evergreen.spec.kinds import KINDS
 from evergreen.spec.runner import Query
 
@@ -24,7 +26,7 @@ _TIMESTAMP = KINDS["timestamp"].stored()
 
 
 def decided(query: Query, result: pa.Table, cutoff: datetime, until: datetime, doing: str) -> pa.Table:
-    """The rows of a label's query whose outcomes are known: key, label, known_at.
+    """The rows of a label's query whose outcomes are known: keys, label, weight, known_at.
 
     Args:
         cutoff: no outcome is known before its prediction was made.
@@ -33,9 +35,9 @@ def decided(query: Query, result: pa.Table, cutoff: datetime, until: datetime, d
     Raises:
         PermanentError: a row has a label and no moment, or a moment and no label.
     """
-    key, label, moment = query.columns
-    known = result[moment]
-    if half := result[key].filter(pc.xor(pc.is_valid(result[label]), pc.is_valid(known))).to_pylist():
+    *others, moment = query.columns
+    label, known = others[len(query.keys)], result[moment]
+    if half := [*keys_of(query.keys, result.filter(pc.xor(pc.is_valid(result[label]), pc.is_valid(known))))]:
         raise wrong_query(
             query.file,
             doing,
@@ -44,18 +46,25 @@ def decided(query: Query, result: pa.Table, cutoff: datetime, until: datetime, d
         )
     made = pa.scalar(cutoff, _TIMESTAMP)
     known_at = pc.if_else(pc.greater(known, made), known, made)
-    rows = result.select([key, label]).append_column(KNOWN_AT, known_at)
+    rows = result.select(others).append_column(KNOWN_AT, known_at)
     return rows.filter(pc.fill_null(pc.less_equal(known, pa.scalar(until, _TIMESTAMP)), False))
 
 
-def with_open(rows: pa.Table, outcomes: pa.Table, key: str) -> pa.Table:
-    """Some predictions in the order of their key, each with its label and known_at; null where it is open."""
-    return rows.join(outcomes, key, join_type="left outer").sort_by(key)
+def with_open(rows: pa.Table, outcomes: pa.Table, keys: Sequence[str]) -> pa.Table:
+    """Some predictions in the order of their keys, each with its label and known_at; null where it is open."""
+    joined = rows.join(outcomes, [*keys], join_type="left outer")
+    return joined.sort_by([(key, "ascending") for key in keys])
 
 
-def labels(result: pa.Table, key: str, label: str) -> dict[Any, Any]:
+def keys_of(names: Sequence[str], rows: pa.Table) -> Iterator[Key]:
+    """The key of each row."""
+    columns = [rows[name].to_pylist() for name in names]
+    return iter(columns[0]) if len(columns) == 1 else zip(*columns, strict=True)
+
+
+def labels(result: pa.Table, keys: Sequence[str], label: str) -> dict[Key, Any]:
     """key → label, of what is not open."""
-    pairs = zip(result[key].to_pylist(), result[label].to_pylist(), strict=True)
+    pairs = zip(keys_of(keys, result), result[label].to_pylist(), strict=True)
     return {each: value for each, value in pairs if value is not None}
 
 
@@ -71,9 +80,10 @@ def held(query: Query, outcomes: pa.Table, early: pa.Table, moment: datetime, do
     Raises:
         PermanentError: they differ.
     """
-    key, label, column = query.columns
-    said = labels(outcomes.filter(pc.less_equal(outcomes[KNOWN_AT], pa.scalar(moment, _TIMESTAMP))), key, label)
-    then = labels(early, key, label)
+    keys, (*others, column) = query.keys, query.columns
+    label = others[len(keys)]
+    said = labels(outcomes.filter(pc.less_equal(outcomes[KNOWN_AT], pa.scalar(moment, _TIMESTAMP))), keys, label)
+    then = labels(early, keys, label)
     if wrong := sorted(each for each in said.keys() | then.keys() if said.get(each) != then.get(each)):
         raise wrong_query(
             query.file,

@@ -20,17 +20,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from feast.infra.key_encoding_utils import serialize_entity_key
+from feast.infra.key_encoding_utils import serialize_entity_key_prefix
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.protos.feast.types.Value_pb2 import Map, Value
+from feast.protos.feast.types.Value_pb2 import Map, Value, ValueType
 
 _MARK = b"\x01"
 _COUNT, _FIELD = struct.Struct("<H"), struct.Struct("<cI")
+_TYPE, _TYPED = struct.Struct("<I"), struct.Struct("<II")  # of a key's value: its type; with its length
 _TEXT = "I"  # the code of a text; the value at its place is its length
-_CODES = {"double_val": "d", "int64_val": "q", "bool_val": "?", "string_val": _TEXT}  # by Feast's field: as of struct
+_MOMENT = "t"  # the code of a timestamp or date: seconds since 1970, as Feast has them
+_CODES = {"double_val": "d", "int64_val": "q", "bool_val": "?", "string_val": _TEXT, "unix_timestamp_val": _MOMENT}
+_STRUCT = {_MOMENT: "q"}  # of a code that is none of struct's own
 _FIELDS = {code: field for field, code in _CODES.items()}
-_DTYPES = {"d": "<f8", "q": "<i8", "?": "u1", _TEXT: "<u4"}
-_ARROW = {"d": pa.float64(), "q": pa.int64(), "?": pa.bool_(), _TEXT: pa.large_string()}
+_DTYPES = {"d": "<f8", "q": "<i8", "?": "u1", _TEXT: "<u4", _MOMENT: "<i8"}
+_ARROW = {"d": pa.float64(), "q": pa.int64(), "?": pa.bool_(), _TEXT: pa.large_string(), _MOMENT: pa.int64()}
 
 Plan = Callable[[bytes], dict[str, Any]]
 
@@ -48,7 +51,7 @@ def pack(fields: Mapping[str, str], rows: pa.Table | pa.RecordBatch) -> pa.Large
     codes = [_CODES[fields[name]] for name in names]
     header = _MARK + _COUNT.pack(len(names))
     header += b"".join(_FIELD.pack(code.encode(), _named(name)) for name, code in zip(names, codes, strict=True))
-    values = [_whole(rows[name]).cast(_ARROW[code]) for name, code in zip(names, codes, strict=True)]
+    values = [_plain(_whole(rows[name])).cast(_ARROW[code]) for name, code in zip(names, codes, strict=True)]
     missing = np.zeros((rows.num_rows, len(names)), bool)
     layout = [("header", f"V{len(header)}"), ("missing", f"V{-(-len(names) // 8)}")] if names else [("header", "V3")]
     fixed = np.zeros(rows.num_rows, [*layout, *((str(n), _DTYPES[code]) for n, code in enumerate(codes))])
@@ -70,38 +73,50 @@ def pack(fields: Mapping[str, str], rows: pa.Table | pa.RecordBatch) -> pa.Large
     return joined([binary(fixed), *texts])
 
 
-def keys(key: str, column: pa.ChunkedArray | pa.Array, version: int) -> pa.LargeBinaryArray:
+def keys(columns: Mapping[str, pa.ChunkedArray | pa.Array], version: int) -> pa.LargeBinaryArray:
     """Feast's serialized entity keys, as `feast.infra.key_encoding_utils` makes them one by one.
 
+    What a value begins with says its type and its length, so no two keys share their bytes.
+
     Args:
-        key: the entity's join key.
-        column: its values, text or int64, none of them null.
+        columns: join key → its values, text or int64, none of them null.
         version: `entity_key_serialization_version` of the repository.
     """
-    whole = _whole(column)
-    if whole.null_count:
-        raise ValueError(f"{whole.null_count} rows without a {key}")
-    if not len(whole):
-        return pa.array([], pa.large_binary())
-    example: bytes = serialize_entity_key(entity(key, whole[0].as_py()), version)
-    if pa.types.is_integer(whole.type):
-        values = whole.cast(pa.int64()).to_numpy(zero_copy_only=False).astype("<i8")
-        start = np.void(example[:-8])
-        fixed = np.zeros(len(whole), [("start", f"V{len(example) - 8}"), ("value", "<i8")])
-        fixed["start"], fixed["value"] = start, values
-        return binary(fixed)
-    text = whole.cast(pa.large_binary())
-    size = len(text[0].as_py())
-    fixed = np.zeros(len(whole), [("start", f"V{len(example) - size - 4}"), ("length", "<u4")])
-    fixed["start"] = np.void(example[: len(example) - size - 4])
+    whole = {key: _whole(columns[key]) for key in sorted(columns)}  # in the order in which Feast has them
+    for key, column in whole.items():
+        if column.null_count:
+            raise ValueError(f"{column.null_count} rows without a {key}")
+    start, pieces = serialize_entity_key_prefix([*whole], version), []
+    for column in whole.values():
+        pieces += _serialized(start, column)
+        start = b""
+    return joined(pieces)
+
+
+def _serialized(start: bytes, column: pa.Array) -> list[pa.LargeBinaryArray]:
+    """Values as Feast serializes them, each after the same bytes: in pieces that follow one another."""
+    if pa.types.is_integer(column.type):
+        start += _TYPED.pack(ValueType.INT64, 8)
+        fixed = np.zeros(len(column), [("start", f"V{len(start)}"), ("value", "<i8")])
+        fixed["start"] = np.void(start)
+        fixed["value"] = column.cast(pa.int64()).to_numpy(zero_copy_only=False)
+        return [binary(fixed)]
+    text, start = column.cast(pa.large_binary()), start + _TYPE.pack(ValueType.STRING)
+    fixed = np.zeros(len(column), [("start", f"V{len(start)}"), ("length", "<u4")])
+    fixed["start"] = np.void(start)
     fixed["length"] = pc.binary_length(text).to_numpy(zero_copy_only=False)
-    return joined([binary(fixed), text])
+    return [binary(fixed), text]
 
 
-def entity(key: str, value: str | int) -> EntityKey:
-    """An entity as Feast names it."""
-    stored = Value(int64_val=value) if isinstance(value, int) else Value(string_val=value)
-    return EntityKey(join_keys=[key], entity_values=[stored])
+def entity(values: Mapping[str, str | int]) -> EntityKey:
+    """An entity as Feast names it: by join key → value."""
+    stored = [Value(int64_val=each) if isinstance(each, int) else Value(string_val=each) for each in values.values()]
+    return EntityKey(join_keys=[*values], entity_values=stored)
+
+
+def named(key: EntityKey) -> dict[str, str | int]:
+    """What `entity` was made of."""
+    return {name: python(value) for name, value in zip(key.join_keys, key.entity_values, strict=True)}
 
 
 def binary(records: np.ndarray) -> pa.LargeBinaryArray:
@@ -152,7 +167,7 @@ class Reader:
     def _plan(self, header: bytes) -> Plan:
         described = [(code.decode(), self._names.get(crc)) for code, crc in _described(header)]
         bits = -(-len(described) // 8)
-        fixed = struct.Struct(f"<{len(header)}x{bits}s{''.join(code for code, _ in described)}")
+        fixed = struct.Struct(f"<{len(header)}x{bits}s{''.join(_STRUCT.get(code, code) for code, _ in described)}")
         wanted = [(number, name) for number, (_, name) in enumerate(described) if name is not None]
         texts = [number for number, (code, _) in enumerate(described) if code == _TEXT]
         whole, places = bytes(bits), [(name, number, 1 << number) for number, name in wanted]
@@ -191,6 +206,17 @@ def _whole(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     if pa.types.is_string(column.type) or pa.types.is_dictionary(column.type):
         column = column.cast(pa.large_string())
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """A column of numbers or texts; of timestamps and dates their seconds since 1970, the fractions left out."""
+    if pa.types.is_date32(column.type):
+        return pc.multiply(column.cast(pa.int32()).cast(pa.int64()), 86_400)
+    if pa.types.is_timestamp(column.type):
+        moments = column.cast(pa.timestamp("us")).cast(pa.int64())
+        seconds = pc.fill_null(moments, 0).to_numpy(zero_copy_only=False) // 1_000_000
+        return pa.array(seconds, mask=moments.is_null().to_numpy(zero_copy_only=False))
+    return column
 
 
 def _rows_of(matrix: np.ndarray) -> np.ndarray:

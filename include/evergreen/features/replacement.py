@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from evergreen import database
 from evergreen.features import online_values
 from evergreen.lake import catalogue, tables
 from evergreen.lake.schema import FEATURES, TableId, online
 from evergreen.spec.dataset import DatasetSpec
+from evergreen.spec.keyed import Key
 
 log = logging.getLogger(__name__)
 
@@ -63,14 +63,15 @@ def replace(spec: DatasetSpec, view: str, partition: str) -> None:
         log.info("Online %s/%s: %d entities are no longer in %s", spec.name, view, len(gone), partition)
 
 
-def _newest_before(spec: DatasetSpec, view: str, partition: str, keys: Sequence[str | int]) -> Iterator[pa.Table]:
+def _newest_before(spec: DatasetSpec, view: str, partition: str, keys: Sequence[Key]) -> Iterator[pa.Table]:
     """Each entity's newest row of the partitions before one, from the newest back: a long
     history is not read for a few of them."""
-    key, wanted, stored = spec.entity_of(view).key, set(keys), FEATURES.of(spec.name, view)
+    about, wanted, stored = spec.entity_of(view), set(keys), FEATURES.of(spec.name, view)
     for earlier in sorted(catalogue.published(stored), reverse=True):
         if earlier < partition and wanted:
             rows = tables.read(stored, [earlier])
             if rows is not None:
-                theirs = rows.filter(pc.is_in(rows[key], pa.array(sorted(wanted), rows[key].type)))
-                wanted -= set(theirs[key].to_pylist())
+                there = [about.key_in(row) for row in rows.select([*about.columns]).to_pylist()]
+                theirs = rows.filter(pa.array([key in wanted for key in there], pa.bool_()))
+                wanted -= {*there}
                 yield theirs

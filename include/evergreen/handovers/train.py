@@ -161,7 +161,9 @@ class Evaluated(Handover):
     rows_of_class: Mapping[str, int] | None
     """class → how many of these rows it has; None: the label has no classes."""
     baseline: Scores
-    """Scores of the baseline, which knows the learning rows' labels and no feature."""
+    """Scores of the baseline."""
+    baseline_is: str
+    """What it is: the spec's expression, or what the learning rows have on average."""
     champion: ScoredChampion | None
     """None: there is none yet."""
     best: ScoredCandidate

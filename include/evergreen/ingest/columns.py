@@ -11,7 +11,8 @@ from collections.abc import Collection, Sequence
 from evergreen.ingest import limits
 from evergreen.ingest.origin import Origin
 from evergreen.quoting import shown
-from evergreen.spec.dataset import NAME, Source
+from evergreen.spec.dataset import Source
+from evergreen.spec.keyed import NAME
 
 
 def as_declared(

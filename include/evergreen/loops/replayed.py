@@ -104,7 +104,7 @@ def compared(spec: ModelSpec, intervals: Sequence[Interval], first: int) -> Repl
             expected="outcomes of the intervals that were replayed",
             next_step="replay more intervals: an outcome is known a horizon after its prediction",
         )
-    frame = frame.sort_values([AS_OF, spec.entity.key], ignore_index=True)
+    frame = frame.sort_values([AS_OF, *spec.entity.columns], ignore_index=True)
     names = np.array([calendar.interval_of(moment.to_pydatetime()).partition for moment in frame[AS_OF]], object)
     inputs = rows.inputs(spec.feature_types, frame)
     run_id = records.version(spec.model, first).run_id
@@ -116,13 +116,17 @@ def compared(spec: ModelSpec, intervals: Sequence[Interval], first: int) -> Repl
     }
     there = np.all([np.isfinite(each.reshape(len(frame), -1)).all(axis=1) for each in ways.values()], axis=0)
     labels, judged = problem.labels(frame[LABEL])[there], metric(problem, spec.search.metric)
+    weights = rows.weights(spec, frame[there])
     scored = {way: each[there] for way, each in ways.items()}
     return Replayed(
         judged.name,
         calendar.every,
         int(there.sum()),
-        {way: judged.value(labels, each) for way, each in scored.items()},
-        {way: judged.compare(labels, scored[SERVED], scored[way], names[there]) for way in (NEVER, REFITTED)},
+        {way: judged.value(labels, each, weights) for way, each in scored.items()},
+        {
+            way: judged.compare(labels, scored[SERVED], scored[way], names[there], weights=weights)
+            for way in (NEVER, REFITTED)
+        },
         dict(Counter(frame["version"][there].tolist())),
     )
 
@@ -157,9 +161,8 @@ def refitted(
 
     def predicted(of: tuple[Interval, rows.Rows]) -> tuple[npt.NDArray[np.bool_], Floats]:
         before, learn = of
-        fitted = families.build(family, parameters, spec.feature_types, spec.search.seed, label=spec.problem.kind).fit(
-            learn.inputs, learn.labels
-        )
+        unfitted = families.build(family, parameters, spec.feature_types, spec.search.seed, label=spec.problem.kind)
+        fitted = families.fit(unfitted, learn.inputs, learn.labels, learn.weights)
         at = (begun == before).to_numpy()
         return at, rows.predict(fitted, inputs[at])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
 from itertools import groupby
 from typing import Any
 
@@ -82,8 +83,13 @@ def _requested(spec: ModelSpec, asking: OnRequest, this: Interval) -> Iterator[B
     (span,) = (span for span in rules.label_spans(spec, this) if span.interval == this)
     rows = computing.requests(asking, span).sort_by(EVENT).to_pylist()
     for moment, together in groupby(rows, key=lambda row: row[EVENT]):
-        entities = [{name: value for name, value in row.items() if name != EVENT} for row in together]
+        entities = [{name: _sent(value) for name, value in row.items() if name != EVENT} for row in together]
         yield from _bodies(entities, moment)
+
+
+def _sent(value: Any) -> Any:
+    """A value as a client writes it in JSON."""
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def _everyone(spec: ModelSpec, this: Interval) -> Iterator[Body]:
@@ -91,9 +97,10 @@ def _everyone(spec: ModelSpec, this: Interval) -> Iterator[Body]:
     from evergreen.lake import tables
 
     view = next(iter(spec.features))
-    stored = tables.read(FEATURES.of(spec.dataset_of(view), view), [this.partition], columns=[spec.entity.key])
-    keys = [] if stored is None else sorted(stored[spec.entity.key].to_pylist())
-    yield from _bodies([{spec.entity.key: key} for key in keys], this.end)
+    columns = [*spec.entity.columns]
+    stored = tables.read(FEATURES.of(spec.dataset_of(view), view), [this.partition], columns=columns)
+    if stored is not None:
+        yield from _bodies(stored.sort_by([(name, "ascending") for name in columns]).to_pylist(), this.end)
 
 
 def _bodies(entities: Sequence[Mapping[str, Any]], moment: Any) -> Iterator[Body]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class _OfScaledInputs(Family):
     """Numbers are filled and scaled, categories have a column per value."""
 
+    weights = True
     types: ClassVar[Sequence[str]] = ("numpy.dtype",)
 
     def prepare(self, columns: Columns) -> ColumnTransformer:
@@ -82,6 +83,7 @@ class MultilayerPerceptron(_OfScaledInputs):
 class GradientBoosting(Family):
     """scikit-learn's histogram gradient boosting; missing numbers and categories stay as they are."""
 
+    weights = True
     labels = ("binary", "numeric", "multiclass")
     parameters: ClassVar = {
         "learning_rate": Parameter(low=0.02, high=0.3, default=0.1, log=True, least=1e-4, most=1.0),
@@ -123,6 +125,7 @@ class RandomForest(Family):
     Its trees have a bounded number of leaves: without, a model grows with the rows until no server holds it.
     """
 
+    weights = True
     labels = ("binary", "numeric", "multiclass")
     parameters: ClassVar[Mapping[str, Parameter]] = {
         "n_estimators": Parameter(low=50, high=200, default=100, log=True, least=1, most=2000),

@@ -17,7 +17,13 @@ from evergreen.spec.kinds import FeatureType
 from evergreen.spec.problem import LabelType
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import optuna
+    import pandas as pd
+
+    Floats = npt.NDArray[np.float64]
+    Labels = npt.NDArray[np.int64] | Floats
 
 # Installed packages that a candidate is loaded and answers with.
 REQUIREMENTS = ("scikit-learn", "numpy", "pandas", "skops")
@@ -49,6 +55,13 @@ def build(
             ("model", of_name.estimator(label, parameters, columns, seed)),
         ]
     )
+
+
+def fit(pipeline: Pipeline, inputs: pd.DataFrame, labels: Labels, weights: Floats | None) -> Pipeline:
+    """Fit a candidate; rows count by their weights in its model, and alike in the preparation of their inputs."""
+    weighted = {} if weights is None else {"model__sample_weight": weights}
+    fitted: Pipeline = pipeline.fit(inputs, labels, **weighted)
+    return fitted
 
 
 def requirements(name: str) -> tuple[str, ...]:

@@ -57,11 +57,21 @@ class Metric:
         """As a spec names it."""
         return self.measure.name
 
-    def value(self, labels: Labels, predictions: Floats) -> float:
-        """The metric; NaN where it is not defined: labels that are all the same, predictions that are no numbers."""
+    def value(self, labels: Labels, predictions: Floats, weights: Floats | None = None) -> float:
+        """The metric; NaN where it is not defined: labels that are all the same, predictions that are no numbers.
+
+        Args:
+            weights: how much each row counts; None: as much as any other.
+        """
+        if weights is not None:  # a row that does not count is none
+            counts = weights > 0
+            labels, predictions, weights = labels[counts], predictions[counts], weights[counts]
         if len(labels) == 0 or labels.min() == labels.max() or not np.isfinite(predictions).all():
             return float("nan")
-        return self.function(labels, predictions)
+        if weights is None:
+            return self.function(labels, predictions)
+        with np.errstate(invalid="ignore", divide="ignore"):  # without a row of some class
+            return float(self.weighted(labels, predictions)(weights[None, :])[0])
 
     def compare(
         self,
@@ -70,6 +80,7 @@ class Metric:
         old: Floats,
         entities: npt.NDArray[np.object_],
         *,
+        weights: Floats | None = None,
         seed: int = 0,
         resamples: int = 1000,
     ) -> Comparison:
@@ -78,9 +89,10 @@ class Metric:
 
         Args:
             labels, new, old, entities: one of each per row: the outcome, the two models' predictions, whose row it is.
+            weights: how much each row counts; None: as much as any other.
         """
         names, index = np.unique(entities, return_inverse=True)
-        observed = self.measure.gain(self.value(labels, new), self.value(labels, old))
+        observed = self.measure.gain(self.value(labels, new, weights), self.value(labels, old, weights))
         random = np.random.default_rng(seed)
         of_new, of_old = self.weighted(labels, new), self.weighted(labels, old)
         gains: list[Floats] = []
@@ -88,23 +100,27 @@ class Metric:
         for start in range(0, resamples, step):
             count = min(step, resamples - start)
             drawn = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count)
-            weights = drawn[:, index].astype(np.float64)
+            times = drawn[:, index].astype(np.float64)
+            times = times if weights is None else times * weights
             with np.errstate(invalid="ignore"):  # a resample of one class only has no value, and is left out
-                gains.append(self.measure.gain(of_new(weights), of_old(weights)))
+                gains.append(self.measure.gain(of_new(times), of_old(times)))
         drawn_gains = np.concatenate(gains)
         defined = drawn_gains[np.isfinite(drawn_gains)]
         low, high = np.percentile(defined, [2.5, 97.5]) if len(defined) else (float("nan"), float("nan"))
         return Comparison(observed, float(low), float(high), len(labels), len(names))
 
-    def loss(self, labels: Labels, predictions: Floats, reference: float, *, seed: int = 0) -> Loss:
+    def loss(
+        self, labels: Labels, predictions: Floats, reference: float, *, weights: Floats | None = None, seed: int = 0
+    ) -> Loss:
         """How far the metric has fallen below a value that it had on other rows, by a bootstrap over rows."""
-        value = self.value(labels, predictions)
+        value = self.value(labels, predictions, weights)
         if not np.isfinite(value):
             return Loss(value, float("nan"), False)
         random, drops = np.random.default_rng(seed), []
         for _ in range(_RESAMPLES_OF_A_DAY):
             rows = random.integers(len(labels), size=len(labels))
-            drops.append(self.measure.gain(reference, self.value(labels[rows], predictions[rows])))
+            part = weights if weights is None else weights[rows]
+            drops.append(self.measure.gain(reference, self.value(labels[rows], predictions[rows], part)))
         defined = [drop for drop in drops if np.isfinite(drop)]
         beyond_chance = bool(defined) and float(np.percentile(defined, 2.5)) > 0
         return Loss(value, self.measure.gain(reference, value), beyond_chance)
@@ -115,9 +131,11 @@ def metric(problem: Problem, name: MetricName) -> Metric:
     return _METRICS[problem.kind][name]
 
 
-def score(problem: Problem, labels: Labels, predictions: Floats) -> dict[MetricName, float]:
+def score(
+    problem: Problem, labels: Labels, predictions: Floats, weights: Floats | None = None
+) -> dict[MetricName, float]:
     """Every metric of a kind of label; NaN where it is not defined."""
-    return {name: metric(problem, name).value(labels, predictions) for name in problem.metrics}
+    return {name: metric(problem, name).value(labels, predictions, weights) for name in problem.metrics}
 
 
 def _mean_of(loss: Callable[[Labels, Floats], Floats]) -> Callable[[Labels, Floats], Weighted]:
@@ -230,7 +248,8 @@ def _area_under_roc(hits: Floats, alarms: Floats) -> Floats:
 
 
 def _average_precision(hits: Floats, alarms: Floats) -> Floats:
-    precision = hits / np.maximum(hits + alarms, 1.0)
+    taken = hits + alarms
+    precision = hits / np.where(taken > 0, taken, 1.0)
     average: Floats = (precision * np.diff(hits, prepend=0.0)).sum(axis=1) / hits[:, -1]
     return average
 

@@ -43,8 +43,8 @@ class _KerasNetwork(BaseEstimator, ABC):
     def _ends(self, outputs: int) -> tuple[str | None, str]:
         """The activation of a last layer of so many outputs, and the name of the Keras loss."""
 
-    def _fit(self, x: Floats, y: Floats) -> None:
-        """Fit on arrays of rows by inputs, and of rows by outputs."""
+    def _fit(self, x: Floats, y: Floats, sample_weight: Floats | None) -> None:
+        """Fit on arrays of rows by inputs, and of rows by outputs; `sample_weight` is how much each row counts."""
         import keras
         import tensorflow as tf
 
@@ -64,18 +64,20 @@ class _KerasNetwork(BaseEstimator, ABC):
         # One graph call per epoch. `Model.fit` makes one per batch and traces a
         # larger graph: five times slower at this size.
         @tf.function  # type: ignore[untyped-decorator]  # TensorFlow has no types
-        def epoch(inputs: Any, labels: Any, order: Any) -> None:
+        def epoch(inputs: Any, labels: Any, order: Any, counts: Any = None) -> None:
             for start in tf.range(0, tf.shape(order)[0], size):
                 rows = order[start : start + size]
+                counted = {} if counts is None else {"sample_weight": tf.gather(counts, rows)}
                 with tf.GradientTape() as tape:
-                    value = loss(tf.gather(labels, rows), network(tf.gather(inputs, rows), training=True))
+                    value = loss(tf.gather(labels, rows), network(tf.gather(inputs, rows), training=True), **counted)
                 optimizer.apply(tape.gradient(value, weights), weights)
 
         inputs = tf.constant(np.asarray(x, np.float32))
         labels = tf.constant(np.asarray(y, np.float32))
+        counts = None if sample_weight is None else tf.constant(np.asarray(sample_weight, np.float32))
         random = np.random.default_rng(self.seed)
         for _ in range(self.epochs):
-            epoch(inputs, labels, tf.constant(random.permutation(len(x)).astype(np.int32)))
+            epoch(inputs, labels, tf.constant(random.permutation(len(x)).astype(np.int32)), counts)
         self.n_features_in_ = int(x.shape[1])
         self.weights_ = network.get_weights()
 
@@ -112,13 +114,13 @@ class KerasClassifier(ClassifierMixin, _KerasNetwork):
     def _ends(self, outputs: int) -> tuple[str, str]:
         return ("sigmoid", "BinaryCrossentropy") if outputs == 1 else ("softmax", "CategoricalCrossentropy")
 
-    def fit(self, x: Floats, y: npt.ArrayLike) -> KerasClassifier:
+    def fit(self, x: Floats, y: npt.ArrayLike, sample_weight: Floats | None = None) -> KerasClassifier:
         """Fit on an array of rows by inputs, without missing values, and labels: 0 or 1, or each class's number."""
         labels = np.asarray(y, np.int64)
         two = labels.max(initial=0) <= 1
         self.classes_ = np.array([0, 1]) if two else np.unique(labels)
         outputs = labels[:, None] if two else labels[:, None] == self.classes_
-        self._fit(x, outputs.astype(np.float64))
+        self._fit(x, outputs.astype(np.float64), sample_weight)
         return self
 
     def predict_proba(self, x: Floats) -> Floats:
@@ -146,11 +148,12 @@ class KerasRegressor(RegressorMixin, _KerasNetwork):
     def _ends(self, outputs: int) -> tuple[None, str]:
         return None, "MeanSquaredError"
 
-    def fit(self, x: Floats, y: npt.ArrayLike) -> KerasRegressor:
+    def fit(self, x: Floats, y: npt.ArrayLike, sample_weight: Floats | None = None) -> KerasRegressor:
         """Fit on an array of rows by inputs, without missing values, and numbers."""
         labels = np.asarray(y, np.float64)
-        self.mean_, self.scale_ = float(labels.mean()), float(labels.std()) or 1.0
-        self._fit(x, ((labels - self.mean_) / self.scale_)[:, None])
+        counted = labels if sample_weight is None else labels[np.asarray(sample_weight) > 0]
+        self.mean_, self.scale_ = float(counted.mean()), float(counted.std()) or 1.0
+        self._fit(x, ((labels - self.mean_) / self.scale_)[:, None], sample_weight)
         return self
 
     def predict(self, x: Floats) -> Floats:

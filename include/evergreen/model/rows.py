@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
+from evergreen.errors import EvidenceMissing
 from evergreen.handovers.train import TrainingSet
 from evergreen.lake import staging
 from evergreen.spec.columns import EVENT
@@ -27,6 +28,7 @@ class Rows:
     inputs: pd.DataFrame  # the features as the model takes them
     labels: npt.NDArray[np.int64] | npt.NDArray[np.float64]  # as `Problem.labels` makes them
     keys: npt.NDArray[np.object_]  # the entity of each row
+    weights: npt.NDArray[np.float64] | None = None  # how much each row counts, on average 1; None: as much as any other
 
     @property
     def cutoffs(self) -> list[datetime]:
@@ -47,8 +49,28 @@ def of(spec: ModelSpec, frame: pd.DataFrame) -> Rows:
         frame,
         inputs(spec.feature_types, frame),
         spec.problem.labels(frame[spec.label.name]),
-        frame[spec.entity.key].to_numpy(object),
+        spec.entity.names(frame).to_numpy(object),
+        weights(spec, frame),
     )
+
+
+def weights(spec: ModelSpec, frame: pd.DataFrame) -> npt.NDArray[np.float64] | None:
+    """How much each row counts, on average 1, so that penalties mean the same; None: as much as any other.
+
+    Raises:
+        EvidenceMissing: none counts.
+    """
+    if spec.label.weight is None:
+        return None
+    stated = frame[spec.label.weight].to_numpy(np.float64)
+    if len(stated) and not stated.any():
+        raise EvidenceMissing(
+            f"weighing rows of {spec.model}",
+            found=f"`{spec.label.weight}` is 0 in all {len(stated)} rows",
+            expected="a weight above 0 in some of them",
+            next_step=f"correct {spec.label_sql()}, or train as of another moment",
+        )
+    return stated / stated.mean() if len(stated) else stated
 
 
 def inputs(features: Mapping[str, FeatureType], frame: pd.DataFrame) -> pd.DataFrame:

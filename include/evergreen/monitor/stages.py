@@ -49,10 +49,10 @@ def collect(run: Run) -> Collected:
     spec, partition = run.spec, run.interval.partition
     calendars.check(spec.datasets.values())
     logged = predictions.between(spec.model, run.interval.start, run.interval.end)
-    key, features = KINDS[spec.entity.type], {name: KINDS[kind] for name, kind in spec.feature_types.items()}
+    about, features = spec.entity, {name: KINDS[kind] for name, kind in spec.feature_types.items()}
     schema = pa.schema(
         {
-            spec.entity.key: key.stored(),
+            **{name: KINDS[kind].stored() for name, kind in about.columns.items()},
             **PREDICTIONS.arrow,
             **{name: kind.modelled_arrow() for name, kind in features.items()},
         }
@@ -60,7 +60,7 @@ def collect(run: Run) -> Collected:
     rows = [
         {
             **{name: kind.logged(row.features.get(name)) for name, kind in features.items()},
-            spec.entity.key: key.key(row.entity),
+            **about.of_text(row.entity),
             **{name: getattr(row, name) for name in PREDICTIONS.arrow if name not in (KNOWN_AT, PROBABILITIES)},
             PROBABILITIES: row.probabilities and json.dumps(row.probabilities),
             KNOWN_AT: run.as_of,
@@ -143,6 +143,7 @@ def drift(run: Run, collected: Collected) -> Drift:
 def performance(run: Run, collected: Collected) -> Performance:
     """Score the predictions whose labels matured within this interval, against the version's own evaluation."""
     from evergreen.lake import tables
+    from evergreen.model import rows
     from evergreen.model.metrics import metric
     from evergreen.registry import artifacts
     from evergreen.registry.contents import Evaluation
@@ -162,7 +163,8 @@ def performance(run: Run, collected: Collected) -> Performance:
     labels, predictions = problem.labels(scored[LABEL]), problem.of_columns(scored)
     evaluated = artifacts.load(_candidate(run, collected.version), Evaluation).value
     reference = math.nan if evaluated is None else evaluated
-    loss = metric(problem, name).loss(labels, predictions, reference)
+    weights = rows.weights(run.spec, scored)
+    loss = metric(problem, name).loss(labels, predictions, reference, weights=weights)
     if not math.isfinite(loss.value):
         lacking = problem.lacking(set(labels.tolist())) or "predictions that are no numbers"
         log.info("%s has no value on %d matured rows: %s", name, len(labels), lacking)
@@ -320,7 +322,8 @@ def with_labels(spec: ModelSpec, predictions: pd.DataFrame, labels: pd.DataFrame
     first = predictions.sort_values([AS_OF, REQUEST_ID]).drop_duplicates(on)
     known = labels[labels[KNOWN_AT].notna()]
     named = known.rename(columns={spec.label.name: LABEL, EVENT: FEATURES_AT})
-    labelled: pd.DataFrame = first.merge(named[[*on, LABEL]], on=on)
+    weight = [] if spec.label.weight is None else [spec.label.weight]
+    labelled: pd.DataFrame = first.merge(named[[*on, LABEL, *weight]], on=on)
     return labelled
 
 

@@ -47,7 +47,7 @@ def begin(here: Settings, model: str, file: Path, choices: Choices, command: str
     """
     _free(here, model)
     cells = reading.read(file)
-    draft = proposing.draft(model, profiling.profile(file, choices, cells), choices.every)
+    draft = proposing.draft(model, profiling.profile(file, choices, cells), choices.every, look_back=choices.look_back)
     with tempfile.TemporaryDirectory() as scratch:
         written = Path(scratch) / model
         for name, text in writing.folder(draft, command).items():

@@ -36,7 +36,11 @@ def write(
     """
     checked, names = list(gates), run.spec.problem.metrics
     verdict = rules.verdict(checked)
-    baseline = {"family": "baseline", "search": "", "scores": [_number(evaluated.baseline.get(name)) for name in names]}
+    baseline = {
+        "family": f"baseline: {evaluated.baseline_is}",
+        "search": "",
+        "scores": [_number(evaluated.baseline.get(name)) for name in names],
+    }
     page = render(
         Path(__file__).with_name("gate_report.html"),
         model=run.spec.model,

@@ -56,14 +56,15 @@ def helped(spec: ModelSpec, data: SoundTrainingSet, family: str, parameters: Par
         return []
     labels = np.concatenate([learn.labels[later] for _, later in folds])
     alike = spec.asking.alike(learn.frame).to_numpy(object)
+    weights = None if learn.weights is None else np.concatenate([learn.weights[later] for _, later in folds])
     entities = np.concatenate([alike[later] for _, later in folds])
     predicted: dict[str | None, list[Floats]] = {name: [] for name in (None, *spec.feature_types)}
     random = np.random.default_rng(spec.search.seed)
     with threadpool_limits(1):
         for earlier, later in folds:
-            fitted = families.build(
-                family, parameters, spec.feature_types, spec.search.seed, label=spec.problem.kind
-            ).fit(learn.inputs.iloc[earlier], learn.labels[earlier])
+            unfitted = families.build(family, parameters, spec.feature_types, spec.search.seed, label=spec.problem.kind)
+            part = None if learn.weights is None else learn.weights[earlier]
+            fitted = families.fit(unfitted, learn.inputs.iloc[earlier], learn.labels[earlier], part)
             scored = learn.inputs.iloc[later]
             predicted[None].append(rows.predict(fitted, scored))
             for name in spec.feature_types:
@@ -74,7 +75,7 @@ def helped(spec: ModelSpec, data: SoundTrainingSet, family: str, parameters: Par
     helps = []
     for name in spec.feature_types:
         compared = metric.compare(
-            labels, whole[None], whole[name], entities, seed=spec.search.seed, resamples=_RESAMPLES
+            labels, whole[None], whole[name], entities, weights=weights, seed=spec.search.seed, resamples=_RESAMPLES
         )
         helps.append(Help(name, views.get(name, "request"), compared.gain, compared.low, compared.high))
     return sorted(helps, key=lambda each: -each.gain)

@@ -49,6 +49,7 @@ class Choices:
     key: str | None = None
     label_time: str | None = None
     every: Length | None = None
+    look_back: bool = True  # whether features of the past are proposed
 
 
 def unclear(file: Path, found: str, names: Mapping[str, str], next_step: str) -> LabelUnclear:

@@ -21,8 +21,13 @@ CATEGORIES = 500  # different texts; a column with more is an id or prose
 MOST_REFERENCES, MOST_NUMBERS, MOST_TEXTS = 2, 6, 4  # columns whose past makes features
 
 
-def draft(model: str, profile: Profile, every: Length | None = None) -> Draft:
-    """All that the folder of a model says."""
+def draft(model: str, profile: Profile, every: Length | None = None, *, look_back: bool = True) -> Draft:
+    """All that the folder of a model says.
+
+    Args:
+        look_back: whether features of the past are proposed to a model that is asked on request; one that is predicted
+            every interval has no other inputs.
+    """
     length = rules.rhythm_of(profile, every)
     label = profile.label
     if label.aggregate:
@@ -39,7 +44,7 @@ def draft(model: str, profile: Profile, every: Length | None = None) -> Draft:
     if style == "interval":
         views: tuple[View, ...] = (_past(profile, calendar),)
     elif style == "request":
-        views = tuple(_by_reference(profile, calendar, references))
+        views = tuple(_by_reference(profile, calendar, references)) if look_back else ()
         inputs |= _moments(profile, calendar)
     else:
         views = ()

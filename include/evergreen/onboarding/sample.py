@@ -24,7 +24,7 @@ from evergreen.interval import Interval
 from evergreen.lake.schema import UNPARSED
 from evergreen.model import families, metrics, rows
 from evergreen.settings import settings
-from evergreen.spec import files
+from evergreen.spec import ago, files
 from evergreen.spec.asking import OnRequest
 from evergreen.spec.columns import EVENT, KNOWN_AT
 from evergreen.spec.families import defaults, space
@@ -119,7 +119,7 @@ def _joined(spec: ModelSpec, raw: pa.Table, split: rules.Split) -> pd.DataFrame:
             raw, Query.of_requests(asking), calendar.earlier(start, asking.look_back), end, start=start, end=end
         )
         outcome = _ran(raw, Query.of_label(spec), start, horizon_end, cutoff=end, horizon_end=horizon_end)
-        frame = requests.merge(outcome, on=spec.entity.key)
+        frame = requests.merge(outcome, on=[*spec.entity.columns])
         ends = {each: _known(spec, each) for each in spanned}
         starts = pd.DatetimeIndex([each.start for each in spanned])
         at = starts.searchsorted(frame[EVENT], side="right") - 1
@@ -133,7 +133,7 @@ def _joined(spec: ModelSpec, raw: pa.Table, split: rules.Split) -> pd.DataFrame:
     frame[EVENT] = frame[EVENT].astype("datetime64[us, UTC]")
     for name in spec.features:
         frame = _with_view(spec, raw, name, frame, [calendar.before(spanned[0]), *spanned])
-    return frame
+    return ago.of_frame(spec, frame)
 
 
 def _of_cutoff(spec: ModelSpec, raw: pa.Table, interval: Interval) -> pd.DataFrame:
@@ -153,17 +153,17 @@ def _with_view(
 ) -> pd.DataFrame:
     """The rows with a view's features, as they were at the newest end of an interval until each row's moment."""
     data, look_back = spec.data_of(view), spec.features[view].look_back
-    query, key = Query.of_view(data, view), data.entity_of(view).key
+    query, keys = Query.of_view(data, view), [*data.entity_of(view).columns]
     computed = [
         _ran(raw, query, spec.calendar.earlier(each.end, look_back), each.end, as_of=each.end).assign(_at=each.end)
         for each in intervals
     ]
     features = pd.concat([each for each in computed if len(each)] or computed[:1], ignore_index=True)
     features["_at"] = features["_at"].astype("datetime64[us, UTC]")
-    features[key] = features[key].astype(frame[key].dtype)
+    features = features.astype({key: frame[key].dtype for key in keys})
     features, ordered = features.sort_values("_at"), frame.sort_values(EVENT)
-    nameless = ordered[key].isna()
-    named = pd.merge_asof(ordered[~nameless], features, left_on=EVENT, right_on="_at", by=key)
+    nameless = ordered[keys].isna().any(axis=1)
+    named = pd.merge_asof(ordered[~nameless], features, left_on=EVENT, right_on="_at", by=keys)
     joined: pd.DataFrame = pd.concat([named, ordered[nameless]], ignore_index=True) if nameless.any() else named
     return joined.drop(columns="_at")
 

@@ -173,6 +173,8 @@ def _column(draft: Draft, column: Column) -> str:
 
 def _features(draft: Draft) -> str:
     table = draft.profile.table
+    if not draft.views and draft.style != "batch":
+        return "# No features: what a request says is all that the model learns from.\n"
     lines = ["features:"]
     if draft.style == "batch":
         lines += ["  columns:", f"    sources: [{table}]", "    look_back: 1d", "    features:"]

@@ -93,8 +93,8 @@ def _raw(spec: DatasetSpec | ModelSpec, source: str) -> Dataset:
 
 
 def _features(spec: DatasetSpec | ModelSpec, view: str) -> Dataset:
-    key = spec.datasets[spec.dataset_of(view)].entity_of(view)
-    return _table(FEATURES.of(spec.dataset_of(view), view), {key.key: key.type, **spec.features[view].features})
+    about = spec.datasets[spec.dataset_of(view)].entity_of(view)
+    return _table(FEATURES.of(spec.dataset_of(view), view), {**about.columns, **spec.features[view].features})
 
 
 def _online(spec: DatasetSpec, view: str) -> Dataset:

@@ -107,7 +107,9 @@ class Evaluation(_Json):
     rows_of_class: Mapping[str, int] | None = None
     """class → rows; null: the label has none."""
     baseline: Mapping[str, float | None] = {}
-    """The scores of the trivial answer."""
+    """The scores of the trivial answer, or of the baseline that the spec states."""
+    baseline_is: str = ""
+    """What that is."""
     champion: Mapping[str, Any] | None = None
     """The champion on the same rows; null: there was none."""
 

@@ -14,7 +14,9 @@ from evergreen.features import online_values
 from evergreen.quoting import shown
 from evergreen.serve.loaded import Loaded
 from evergreen.serve.predictions import Prediction
+from evergreen.spec import ago
 from evergreen.spec.dataset import Freshness
+from evergreen.spec.keyed import Keyed
 from evergreen.spec.schema import ModelSpec
 from evergreen.status.rules import age_text, is_stale
 
@@ -34,13 +36,13 @@ class Made:
 def answer(loaded: Loaded, entities: Sequence[Mapping[str, Any]], request_id: str, as_of: datetime) -> Made:
     """One item for each entity, in their order. Of an entity that neither the online store nor the request itself tells
     anything about there is no prediction; nor of one whose features are older than a view allows that refuses then."""
-    spec, key = loaded.spec, loaded.spec.entity.key
-    inputs = list(spec.asking.inputs)
+    spec, about = loaded.spec, loaded.spec.entity
+    inputs, dated = list(spec.asking.inputs), ago.inputs(spec)
     online = online_values.read(spec, entities)
     bounds = {view: declared.freshness for view, declared in spec.features.items() if declared.freshness is not None}
     stale = [_stale(bounds, values["views_at"], as_of) for values in online]
     refused = {
-        at: f"{key} {shown(entity[key])}: {_refusal(bounds, views)}"
+        at: f"{_named(about, entity)}: {_refusal(bounds, views)}"
         for at, (entity, views) in enumerate(zip(entities, stale, strict=True))
         if _of(bounds, views, "refuse")
     }
@@ -51,22 +53,26 @@ def answer(loaded: Loaded, entities: Sequence[Mapping[str, Any]], request_id: st
         at: online[at]["features"] | _nulls(spec, bounds, stale[at]) | {name: entities[at][name] for name in inputs}
         for at in known
     }
+    for of_entity in features.values():
+        for name, kind in dated.items():
+            of_entity[name] = ago.of_value(kind, of_entity[name], as_of, spec.calendar.zone)
     answers = spec.problem.answers(loaded.predict(list(features.values()))) if known else []
     scores = dict(zip(known, answers, strict=True))
     items: list[dict[str, Any]] = []
     rows, unknown = [], []
     for position, (entity, values) in enumerate(zip(entities, online, strict=True)):
+        keys = {name: entity[name] for name in about.columns}
         if position in refused:
-            items.append({key: entity[key], "prediction": None, "features_at": None, "error": refused[position]})
+            items.append({**keys, "prediction": None, "features_at": None, "error": refused[position]})
             continue
         if position not in scores:
-            error = f"unknown {key} {shown(entity[key])}: the online store has no features of it"
+            error = f"unknown {_named(about, entity)}: the online store has no features of it"
             unknown.append(error)
-            items.append({key: entity[key], "prediction": None, "features_at": None, "error": error})
+            items.append({**keys, "prediction": None, "features_at": None, "error": error})
             continue
         features_at = values["features_at"]
         item = {
-            key: entity[key],
+            **keys,
             "prediction": scores[position],
             "features_at": features_at and features_at.isoformat(),
         }
@@ -78,7 +84,7 @@ def answer(loaded: Loaded, entities: Sequence[Mapping[str, Any]], request_id: st
                 version=loaded.version.number,
                 request_id=request_id,
                 position=position,
-                entity=str(entity[key]),
+                entity=about.text(entity),
                 as_of=as_of,
                 features_at=features_at,
                 features=features[position],
@@ -100,6 +106,11 @@ def answer(loaded: Loaded, entities: Sequence[Mapping[str, Any]], request_id: st
         Counter(view for views in stale for view in views),
         _unseen(loaded.categories, features.values()),
     )
+
+
+def _named(about: Keyed, entity: Mapping[str, Any]) -> str:
+    """An entity as messages name it, by each of its keys."""
+    return ", ".join(f"{name} {shown(entity[name])}" for name in about.columns)
 
 
 def _stale(

@@ -45,7 +45,7 @@ def request_type(spec: ModelSpec) -> type[BaseModel]:
     """The type of the model's requests: `{"entity": {…}}` or `{"entities": [{…}, …]}`, and in replay mode `as_of`.
 
     An entity has the keys of everything that the request names, and what the spec's `request.inputs` say. All of them
-    must be there; what is not known is null, but for the entity's own key.
+    must be there; what is not known is null, but for the entity's own keys.
     """
     title = _title(spec)
     names: dict[str, Any] = {name: (kind, ...) for name, kind in spec.asking.sent.items()}
@@ -83,7 +83,7 @@ def answer_type(spec: ModelSpec) -> type[BaseModel]:
         schema = {"type": "object", "properties": {name: {"type": "number"} for name in names}, "required": names}
         prediction = Annotated[dict[str, float], WithJsonSchema({**schema, "description": problem.answered})]
     fields: dict[str, Any] = {
-        spec.entity.key: (KINDS[spec.entity.type].sent, ...),
+        **{name: (KINDS[kind].sent, ...) for name, kind in spec.entity.columns.items()},
         "prediction": (prediction | None, Field(description="null: nothing is known of the entity")),
         "features_at": (AwareDatetime | None, Field(description="as of when the features are")),
         "error": (str, Field(default="", description="only where the prediction is null: why")),

@@ -40,7 +40,7 @@ class Prediction:
     version: int  # number of the version that answered
     request_id: str  # id of the request, which its answer has too
     position: Annotated[int, Stored("integer")]  # place of the entity in its request, from 0
-    entity: str  # the entity's key, as text
+    entity: str  # the entity's key, as text; of several keys a JSON list, in the order in which they are declared
     as_of: datetime  # the moment of the prediction
     # `event_timestamp` of the newest features that it was made from; null: the online store had none
     features_at: datetime | None

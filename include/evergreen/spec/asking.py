@@ -86,9 +86,9 @@ class _Asking(ABC):
     @property
     def sent(self) -> dict[str, Any]:
         """The fields of a request's entity, with pydantic's type of each. All must be there; what is not known is null,
-        but for the entity's own key."""
+        but for the entity's own keys."""
         nullable = {name: KINDS[kind].sent | None for name, kind in {**self.spec.keys, **self.inputs}.items()}
-        return nullable | {self.spec.entity.key: KINDS[self.spec.entity.type].sent}
+        return nullable | {name: KINDS[kind].sent for name, kind in self.spec.entity.columns.items()}
 
     def logged(self, interval: Interval) -> list[str]:
         """The partitions of predictions and labels that may hold the predictions whose
@@ -133,7 +133,7 @@ class EveryInterval(_Asking):
 
     @property
     def outcome_keys(self) -> tuple[str, ...]:
-        return (self.spec.entity.key, FEATURES_AT)
+        return (*self.spec.entity.columns, FEATURES_AT)
 
     def known_before(self, moment: datetime) -> datetime:
         calendar = self.spec.calendar
@@ -147,7 +147,7 @@ class EveryInterval(_Asking):
 
     def alike(self, rows: pd.DataFrame) -> pd.Series[Any]:
         """An entity's rows."""
-        return rows[self.spec.entity.key]
+        return self.spec.entity.names(rows)
 
     def declaration(self, queries: tuple[str, ...]) -> dict[str, object]:
         return {}
@@ -199,7 +199,7 @@ class OnRequest(_Asking):
 
     @property
     def outcome_keys(self) -> tuple[str, ...]:
-        return (self.spec.entity.key,)
+        return (*self.spec.entity.columns,)
 
     def known_before(self, moment: datetime) -> datetime:
         calendar, horizon = self.spec.calendar, self.spec.label.horizon

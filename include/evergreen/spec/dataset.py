@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, PrivateAttr
 
@@ -16,6 +16,7 @@ from evergreen.calendar import UTC_DAYS, Calendar
 from evergreen.interval import Interval
 from evergreen.spec.cells import Column, Markers
 from evergreen.spec.durations import Delay, Duration, UntilKnown
+from evergreen.spec.keyed import Keyed, Name
 from evergreen.spec.kinds import ColumnType, FeatureType, KeyType
 from evergreen.spec.mistakes import DATA_FILE, FILE
 from evergreen.spec.partial import Declared
@@ -24,8 +25,6 @@ from evergreen.spec.schedule import IngestSchedule
 
 MOST_ENTRIES = 200  # of sources, views and references of a model: each has files of its own
 VALID_TO = "valid_to"  # the column that queries see of a table whose rows are true until the next one is
-NAME = r"^[a-z][a-z0-9_]{0,39}$"
-Name = Annotated[str, Field(pattern=NAME)]
 
 
 def _unsaid(default: object) -> Callable[[object], bool]:
@@ -95,19 +94,22 @@ class Owner(Declared):
     email: str = Field(pattern=r"^[^@\s]+@[^@\s]+$", description="where failure messages go")
 
 
-class Entity(Declared):
+class Entity(Keyed):
     """What a prediction is about."""
 
     name: Name = Field(description="its name; models that predict about the same entities share it")
-    key: Name = Field(description="the column that identifies it, in sources, views and requests")
-    type: KeyType = Field(default="string", description="type of the key")
+    key: Name | None = Field(
+        default=None, description="the column that identifies it, in sources, views and requests; or `keys`"
+    )
 
 
-class Reference(Declared):
+class Reference(Keyed):
     """Another entity that a request names, such as the carrier of a flight."""
 
-    key: Name = Field(description="the column that identifies it, in views and requests; a request may leave it null")
-    type: KeyType = Field(default="string", description="type of the key")
+    key: Name | None = Field(
+        default=None,
+        description="the column that identifies it, in views and requests, or `keys`; a request may leave it null",
+    )
 
 
 class Source(Declared):
@@ -334,7 +336,7 @@ class DatasetSpec(Folder, Dated):
     @property
     def keys(self) -> dict[str, KeyType]:
         """The columns that name its entities, with their types."""
-        return {entity.key: entity.type for entity in self.entities.values()}
+        return {column: kind for entity in self.entities.values() for column, kind in entity.columns.items()}
 
     @property
     def dated(self) -> list[str]:
@@ -351,7 +353,7 @@ class DatasetSpec(Folder, Dated):
         if name not in self.entities:
             name = next(iter(self.entities))
         entity = self.entities[name]
-        return Entity.model_construct(name=name, key=entity.key, type=entity.type)
+        return Entity.model_construct(name=name, **entity.__dict__)
 
     def contract_file(self, table: str) -> Path:
         """The Great Expectations suite of a source or feature view."""

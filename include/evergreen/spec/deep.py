@@ -45,6 +45,21 @@ def of_model(spec: ModelSpec) -> Iterator[Iterator[Mistake]]:
     if (request := stated_or(spec, "request", None)) is not None:
         yield _query(partial(Query.of_requests, OnRequest(spec, request)))
     yield _query(partial(Query.of_label, spec))
+    yield _baseline(spec)
+
+
+def _baseline(spec: ModelSpec) -> Iterator[Mistake]:
+    """Mistakes of the baseline: what its expression says of no rows."""
+    text = stated_or(spec.gates, "baseline", None)
+    if text is not None:
+        from evergreen.spec import expression
+        from evergreen.spec.runner import QueryRefused
+
+        try:
+            expression.values(spec, text, expression.empty(spec), seconds=_SECONDS)
+        except QueryRefused as error:
+            for refusal in error.refusals:
+                yield Mistake(spec.file, refusal.key or "", refusal.found, refusal.allowed, refusal.fix)
 
 
 def reads(spec: ModelSpec, query: str, source: str, column: str) -> bool:

@@ -37,8 +37,8 @@ def changes(old: DatasetSpec, new: DatasetSpec) -> Iterator[Change]:
             yield Change(view, None, f"the view {view} is gone")
             continue
         was, becomes = old.entity_of(view), new.entity_of(view)
-        if (was.key, was.type) != (becomes.key, becomes.type):
-            words = f"the view {view} is about {becomes.key} ({becomes.type}), and was about {was.key} ({was.type})"
+        if [*was.columns.items()] != [*becomes.columns.items()]:
+            words = f"the view {view} is about {becomes.described}, and was about {was.described}"
             yield Change(view, None, words)
         yield from _columns(view, "feature", features.features, new_view.features)
 

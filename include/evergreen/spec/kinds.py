@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field
+from pydantic import AwareDatetime, BeforeValidator, Field
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from feast.value_type import ValueType
 
 ColumnType = Literal["string", "int", "float", "bool", "timestamp", "date"]  # of a source's column
-FeatureType = Literal["int", "float", "bool", "category"]  # of a feature, and of what a request says
+# of a feature, and of what a request says; the model takes a timestamp or date as the days since then (`spec.ago`)
+FeatureType = Literal["int", "float", "bool", "category", "timestamp", "date"]
 KeyType = Literal["string", "int"]  # of what names an entity
 KindName = Literal[ColumnType, FeatureType, KeyType]
 
@@ -165,8 +167,8 @@ KINDS: Mapping[str, Kind] = {
         # In Arrow and Delta NaN would pass for a value, and one of them would make every mean NaN.
         Kind("float", "float64", _NUMBERS, _FINITE, float, "DOUBLE", numeric=True, missing="'nan'::double"),
         Kind("bool", "bool", ("boolean",), "try_cast({0} as boolean)", bool, "BOOL", numeric=True),
-        Kind("timestamp", "timestamp[us]", ("timestamp",), _MOMENT),
-        Kind("date", "date32", ("date",), _DAY),
+        Kind("timestamp", "timestamp[us]", ("timestamp",), _MOMENT, AwareDatetime, "UNIX_TIMESTAMP"),
+        Kind("date", "date32", ("date",), _DAY, date, "UNIX_TIMESTAMP"),
         Kind("category", "string", _TEXTS, "try_cast({0} as varchar)", _SentText, "STRING"),
     )
 }

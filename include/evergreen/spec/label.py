@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from evergreen.spec.dataset import Name
 from evergreen.spec.durations import Duration
+from evergreen.spec.keyed import Name
 from evergreen.spec.partial import Declared
 from evergreen.spec.problem import MOST_CLASSES, LabelType, Problem, problem
 
@@ -59,6 +59,14 @@ class Label(Declared):
     )
     sources: tuple[Name, ...] = Field(min_length=1, description="tables that the query reads")
     sql: str | None = Field(default=None, description="default label.sql")
+    weight: Name | None = Field(
+        default=None,
+        exclude_if=lambda stated: stated is None,  # so that a label of an earlier release has the hash that it had
+        description=(
+            "a column that the query returns too: how much each row counts, 0 or more, in fitting and in every metric "
+            "(tuning, gates, reports, monitoring); never an input. Null: each row counts once"
+        ),
+    )
 
     @property
     def longest(self) -> timedelta:

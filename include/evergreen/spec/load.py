@@ -17,9 +17,10 @@ from evergreen.spec.asked import noted
 from evergreen.spec.asking import OnRequest
 from evergreen.spec.columns import EVENT
 from evergreen.spec.contract import Contract, read_contract
-from evergreen.spec.dataset import NAME, DatasetSpec, Folder
+from evergreen.spec.dataset import DatasetSpec, Folder
 from evergreen.spec.document import Document, read
 from evergreen.spec.files import Budget, TooMuch, Unreadable, text
+from evergreen.spec.keyed import NAME, Keyed
 from evergreen.spec.mistakes import DATA_FILE, FILE, Mistake, nearest, one_of, spec_error
 from evergreen.spec.partial import stated_or
 from evergreen.spec.schema import ModelSpec, UsingModel
@@ -282,29 +283,25 @@ def _error(folder: Path, mistakes: list[Mistake]) -> SpecError:
     return spec_error(f"reading the spec {folder.absolute()}", folder.name, mistakes)
 
 
-def _agreed(datasets: list[DatasetSpec]) -> dict[str, tuple[str, str, str]]:
-    """Entity → key, type, and a dataset that says so: what most of them say, so that one
-    folder cannot take an entity from several."""
-    declarations: dict[str, dict[tuple[str, str], list[str]]] = {}
+def _agreed(datasets: list[DatasetSpec]) -> dict[str, tuple[Keyed, str]]:
+    """Entity → its key, and a dataset that says so: what most of them say, so that one folder cannot take an entity
+    from several."""
+    declarations: dict[str, dict[str, list[tuple[Keyed, str]]]] = {}
     for spec in datasets:
         for name, entity in spec.entities.items():
-            declarations.setdefault(name, {}).setdefault((entity.key, entity.type), []).append(spec.name)
-    return {
-        name: (*way, saying[0])
-        for name, ways in declarations.items()
-        for way, saying in [max(ways.items(), key=lambda each: len(each[1]))]
-    }
+            declarations.setdefault(name, {}).setdefault(entity.described, []).append((entity, spec.name))
+    return {name: max(ways.values(), key=len)[0] for name, ways in declarations.items()}
 
 
-def _disagreements(spec: DatasetSpec, agreed: dict[str, tuple[str, str, str]]) -> Iterator[Mistake]:
+def _disagreements(spec: DatasetSpec, agreed: dict[str, tuple[Keyed, str]]) -> Iterator[Mistake]:
     """One entity has one key: all datasets share a Feast project."""
     for number, (name, entity) in enumerate(spec.entities.items()):
-        agreed_key, agreed_kind, other = agreed[name]
-        if (entity.key, entity.type) != (agreed_key, agreed_kind):
+        way, other = agreed[name]
+        if entity.described != way.described:
             where = f"entities.{name}" if not spec.of_a_model else "entity" if number == 0 else f"references.{name}"
-            allowed = f"{name} by {agreed_key} ({agreed_kind}), as in {other}"
+            allowed = f"{name} by {way.described}, as in {other}"
             fix = "use the same key and type, or name the entity differently"
-            yield Mistake(spec.file, where, f"{name} by {entity.key} ({entity.type})", allowed, fix)
+            yield Mistake(spec.file, where, f"{name} by {entity.described}", allowed, fix)
 
 
 def _name(spec: Folder, key: str, stated: str | None) -> Iterator[Mistake]:
@@ -363,7 +360,7 @@ def _contracts(spec: DatasetSpec, budget: Budget) -> Iterator[Iterator[Mistake]]
             spec,
             budget,
             name,
-            lambda name: [spec.entity_of(name).key, *spec.features[name].features, EVENT],
+            lambda name: [*spec.entity_of(name).columns, *spec.features[name].features, EVENT],
         )
 
 

@@ -180,11 +180,21 @@ class Problem(ABC):
     def is_answer(self, predictions: Floats, rows: int) -> bool:
         """Whether these are predictions of so many rows that may be answered."""
 
-    def baseline(self, learned: Labels, rows: int) -> Floats:
+    def baseline(self, learned: Labels, rows: int, weights: Floats | None = None) -> Floats:
         """The trivial model's predictions for so many rows: what the rows that were learned from have on average."""
         import numpy as np
 
-        return np.full(rows, learned.mean())
+        return np.full(rows, np.average(learned, weights=weights))
+
+    def stated(self, values: Sequence[Any]) -> Floats:
+        """The predictions that a baseline of one's own states, a number each; of several classes their names.
+
+        Raises:
+            ValueError: one of them can be no prediction.
+        """
+        import numpy as np
+
+        return np.asarray(values, np.float64)
 
     def rows_of_class(self, labels: Labels) -> dict[str, int] | None:
         """Class → rows; None: the label has no classes."""
@@ -224,6 +234,12 @@ class Binary(Problem):
 
     def is_answer(self, predictions: Floats, rows: int) -> bool:
         return predictions.shape == (rows,) and bool(((predictions >= 0.0) & (predictions <= 1.0)).all())
+
+    def stated(self, values: Sequence[Any]) -> Floats:
+        probabilities = super().stated(values)
+        if outside := sorted({each for each in probabilities.tolist() if not 0 <= each <= 1}):
+            raise ValueError(f"{outside[0]:g}, which is no probability")
+        return probabilities
 
     def rows_of_class(self, labels: Labels) -> dict[str, int]:
         positives = int(labels.sum())
@@ -335,11 +351,16 @@ class Multiclass(Problem):
             return False
         return bool(np.allclose(predictions.sum(axis=1), 1.0, atol=1e-6))
 
-    def baseline(self, learned: Labels, rows: int) -> Floats:
+    def baseline(self, learned: Labels, rows: int, weights: Floats | None = None) -> Floats:
         import numpy as np
 
-        shares = np.bincount(learned.astype(np.int64), minlength=len(self.classes)) / len(learned)
-        return np.tile(shares, (rows, 1))
+        counts = np.bincount(learned.astype(np.int64), weights, minlength=len(self.classes))
+        return np.tile(counts / counts.sum(), (rows, 1))
+
+    def stated(self, values: Sequence[Any]) -> Floats:
+        import numpy as np
+
+        return np.eye(len(self.classes))[self.labels(values)]
 
     def rows_of_class(self, labels: Labels) -> dict[str, int]:
         return {name: int((labels == place).sum()) for place, name in enumerate(self.classes)}

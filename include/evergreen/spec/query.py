@@ -99,6 +99,21 @@ def refusals(text: str, sources: Iterable[str], parameters: Iterable[str]) -> li
     return list(_refusals(text, tuple(sources), tuple(parameters)))
 
 
+def row_by_row(text: str, table: str) -> list[Refusal]:
+    """All that is wrong with a SELECT that is to say of each row of a table what follows from that row alone.
+
+    Raises:
+        duckdb.Error: it is not SQL.
+    """
+    found = refusals(text, (table,), ())
+    if not found:
+        with connected() as connection:
+            classes = {str(node.get("class")) for node in _nodes(_parsed(connection, text))}
+        for kind in sorted(classes & {"WINDOW", "SUBQUERY"}):
+            found.append(Refusal(f"a {kind.lower()}, which looks at other rows", "one row's columns", "leave it out"))
+    return found
+
+
 @lru_cache(maxsize=256)  # a run asks for each of a view's partitions
 def _refusals(text: str, sources: Sequence[str], parameters: Sequence[str]) -> tuple[Refusal, ...]:
     with connected() as connection:

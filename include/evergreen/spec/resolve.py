@@ -112,12 +112,6 @@ def _features(
             views.setdefault(view, declared.model_copy(update={"entity": about, "features": kinds}))
         own = tuple(source for source in dataset.sources if sources.count(source) == 1)
         data[name] = Tables(sources=own, views=tuple(chosen))
-    if whole and not views:
-        mistakes.append(
-            Mistake(
-                FILE, "data", "no view of any dataset", "at least one view: a model learns from features", "name one"
-            )
-        )
     read = [*stated_or(model.label, "sources", ())] if "label" in model.__dict__ else []
     for source in dict.fromkeys(read + _read_by_request(model)):
         if sources.count(source) > 1:
@@ -186,14 +180,14 @@ def _entities(model: UsingModel, whole: Mapping[str, DatasetSpec], mistakes: lis
     for dataset in whole.values():
         for name, entity in dataset.entities.items():
             if entity != known[name]:
-                declared = f"{name} by {entity.key} ({entity.type}) in {dataset.name}"
-                allowed = f"{name} by {known[name].key} ({known[name].type}), as in the other datasets"
+                declared = f"{name} by {entity.described} in {dataset.name}"
+                allowed = f"{name} by {known[name].described}, as in the other datasets"
                 fix = "use the same key and type, or name the entity differently"
                 mistakes.append(Mistake(FILE, f"data.{dataset.name}", declared, allowed, fix))
     values: dict[str, Any] = {}
     entity = stated_or(model, "entity", None)
     if entity in known:
-        values["entity"] = Entity(name=entity, key=known[entity].key, type=known[entity].type)
+        values["entity"] = Entity.model_construct(name=entity, **known[entity].__dict__)
     elif entity is not None:
         fix = nearest(entity, known, "name one of them")
         mistakes.append(Mistake(FILE, "entity", entity, f"an entity of the datasets: {one_of(known)}", fix))

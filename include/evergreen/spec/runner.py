@@ -19,6 +19,7 @@ from typing import Literal
 
 import duckdb  # noqa: TID253 - running a query is what this is for; the deep pass alone imports it, inside a function
 import pyarrow as pa  # noqa: TID253 - as above
+import pyarrow.compute as pc  # noqa: TID253 - as above
 
 from evergreen.quoting import listed
 from evergreen.spec import visible
@@ -65,7 +66,7 @@ class Query:
     file: Path
     sources: tuple[str, ...]
     parameters: tuple[str, ...]
-    key: str  # the column that identifies a row of the result
+    keys: tuple[str, ...]  # the columns that identify a row of the result
     columns: Mapping[str, Column]  # of the result, in order
     place: str | None  # where the folder's file takes further columns of the result; None: nowhere
     outcome: bool = True  # whether it sees the columns that are known only afterwards
@@ -76,25 +77,25 @@ class Query:
     def of_view(cls, spec: DatasetSpec, view: str) -> Query:
         """The query of a feature view."""
         declared, entity, place = spec.features[view], spec.entity_of(view), f"features.{view}.features"
-        columns = {entity.key: Column.of(entity.type, place)} | {
+        columns = {name: Column.of(kind, place) for name, kind in entity.columns.items()} | {
             name: Column.of(kind, f"{place}.{name}") for name, kind in declared.features.items()
         }
-        return cls(spec, spec.view_sql(view), declared.sources, ("as_of",), entity.key, columns, place)
+        return cls(spec, spec.view_sql(view), declared.sources, ("as_of",), (*entity.columns,), columns, place)
 
     @classmethod
     def of_label(cls, spec: ModelSpec) -> Query:
         """The query of the label."""
         label, entity, place = spec.label, spec.entity, "label.name"
         columns = {
-            entity.key: Column.of(entity.type, place),
+            **{name: Column.of(kind, place) for name, kind in entity.columns.items()},
             label.name: Column(label.type, place, spec.problem.made_of, spec.problem.stored),
+            **({} if label.weight is None else {label.weight: Column.of("float", "label.weight")}),
         }
         if label.known is not None:
             columns[label.known.column] = Column.of("timestamp", "label.known.column")
-        parameters = ("cutoff", "horizon_end")
-        return cls(
-            spec, spec.label_sql(), label.sources, parameters, entity.key, columns, None, as_decided=bool(label.known)
-        )
+        keys, parameters = (*entity.columns,), ("cutoff", "horizon_end")
+        as_decided = label.known is not None
+        return cls(spec, spec.label_sql(), label.sources, parameters, keys, columns, None, as_decided=as_decided)
 
     @classmethod
     def of_requests(cls, asking: OnRequest) -> Query:
@@ -104,8 +105,8 @@ class Query:
             name: Column.of(kind, f"{place}.{name}" if name in asking.inputs else "request")
             for name, kind in asking.columns.items()
         }
-        key = asking.spec.entity.key
-        return cls(asking.spec, asking.file, asking.sources, ("start", "end"), key, columns, place, outcome=False)
+        keys = (*asking.spec.entity.columns,)
+        return cls(asking.spec, asking.file, asking.sources, ("start", "end"), keys, columns, place, outcome=False)
 
     @property
     def name(self) -> str:
@@ -251,14 +252,20 @@ class Tables:
                 columns[name] = KINDS[column.stored].of_result(rows[name])
             except pa.ArrowInvalid as error:
                 raise QueryRefused([self._other_type(name, f"{dict(types)[name]}: {error}")]) from error
-        key = self.query.key
-        typed = pa.table(columns).sort_by(key)
-        if typed[key].null_count:
-            keyless = f"{typed[key].null_count} rows without `{key}`"
-            raise QueryRefused([Refusal(keyless, "a key in every row", f"correct {self.query.name}")])
-        if repeated := [row["values"] for row in typed[key].value_counts().to_pylist() if row["counts"] > 1]:
-            repeats = f"{len(repeated)} values of `{key}` more than once: {listed(repeated)}"
-            raise QueryRefused([Refusal(repeats, f"one row per `{key}`", f"correct {self.query.name}")])
+        keys = [*self.query.keys]
+        typed = pa.table(columns).sort_by([(name, "ascending") for name in keys])
+        for name in keys:
+            if typed[name].null_count:
+                keyless = f"{typed[name].null_count} rows without `{name}`"
+                raise QueryRefused([Refusal(keyless, "a key in every row", f"correct {self.query.name}")])
+        counts = typed.select(keys).group_by(keys).aggregate([([], "count_all")])
+        if repeated := [
+            each[keys[0]] if len(keys) == 1 else tuple(each[name] for name in keys)
+            for each in counts.filter(pc.greater(counts["count_all"], 1)).to_pylist()
+        ]:
+            named = ", ".join(keys)
+            repeats = f"{len(repeated)} values of `{named}` more than once: {listed(repeated)}"
+            raise QueryRefused([Refusal(repeats, f"one row per `{named}`", f"correct {self.query.name}")])
         return typed
 
     def _other_columns(self, returned: Sequence[str]) -> Iterator[Refusal]:

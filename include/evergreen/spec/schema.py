@@ -17,6 +17,7 @@ from pydantic.json_schema import SkipJsonSchema
 from evergreen.calendar import UTC_DAYS, Calendar
 from evergreen.interval import DAY
 from evergreen.spec import families
+from evergreen.spec.ago import DATED
 from evergreen.spec.asking import Asking, EveryInterval, OnRequest
 from evergreen.spec.dataset import (
     MOST_ENTRIES,
@@ -25,12 +26,12 @@ from evergreen.spec.dataset import (
     Entity,
     FeatureView,
     Folder,
-    Name,
     Owner,
     Reference,
     Source,
 )
 from evergreen.spec.durations import Duration
+from evergreen.spec.keyed import Name
 from evergreen.spec.kinds import FeatureType, KeyType
 from evergreen.spec.label import Label
 from evergreen.spec.mistakes import FILE
@@ -115,6 +116,15 @@ class Gates(Declared):
     )
     floor: dict[MetricName, float] = Field(
         min_length=1, description="absolute bound per metric (a ceiling where lower is better)"
+    )
+    baseline: Annotated[str, Field(min_length=1, max_length=1000)] | None = Field(
+        default=None,
+        exclude_if=lambda stated: stated is None,  # as for a label's weight
+        description=(
+            "what a candidate must beat: an input, or an expression of inputs in DuckDB's SQL, such as `price` for "
+            "'the price stays'; of a binary label a probability, of a multiclass one the name of a class. Where it is "
+            "null, the default counts: what the rows that were learned from have on average"
+        ),
     )
     better_than_baseline: float = Field(
         default=0.0, ge=0.0, description="least gain over the baseline, in the search metric"
@@ -284,7 +294,9 @@ class ModelSpec(_Model, Dated):
         min_length=1, max_length=MOST_ENTRIES, description="tables that arrive, by name"
     )
     features: dict[Name, FeatureView] = Field(
-        min_length=1, max_length=MOST_ENTRIES, description="feature views, by name"
+        default={},
+        max_length=MOST_ENTRIES,
+        description="feature views, by name; none: the model learns from `request.inputs` alone",
     )
     # No key of the file: it is what the key `data` of a model of datasets came to, and stays with every version.
     data: SkipJsonSchema[dict[Name, Tables]] = Field(default={})
@@ -311,7 +323,7 @@ class ModelSpec(_Model, Dated):
         if "model" in self.__dict__:
             stated["dataset"] = self.model
         entity = self.entity.__dict__
-        own = {part: entity[part] for part in ("key", "type") if part in entity}
+        own = {part: value for part, value in entity.items() if part != "name"}
         references = self.__dict__.get("references", {})
         stated["entities"] = {entity.get("name", ""): Reference.model_construct(**own), **references}
         parts = IngestSchedule.model_fields
@@ -347,8 +359,10 @@ class ModelSpec(_Model, Dated):
 
     @property
     def feature_types(self) -> dict[str, FeatureType]:
-        """The model's inputs: the features of the views, then what a request says."""
-        return {**self.stored_types, **self.asking.inputs}
+        """The model's inputs, as it takes them: the features of the views, then what a request says; of a timestamp or
+        date the days since then."""
+        declared: dict[str, FeatureType] = {**self.stored_types, **self.asking.inputs}
+        return {name: "float" if kind in DATED else kind for name, kind in declared.items()}
 
     @property
     def asking(self) -> Asking:
@@ -357,12 +371,12 @@ class ModelSpec(_Model, Dated):
 
     @property
     def keys(self) -> dict[str, KeyType]:
-        """The columns that name the entities of a prediction, with their types; the entity's own is the first."""
+        """The columns that name the entities of a prediction, with their types; the entity's own are the first."""
         named: tuple[Entity | Reference, ...] = (self.entity, *self.references.values())
-        return {entity.key: entity.type for entity in named}
+        return {column: kind for entity in named for column, kind in entity.columns.items()}
 
     def entity_of(self, view: str) -> Entity:
         """Whose features a view has."""
         name = self.features[view].entity
         other = None if name is None else self.references.get(name)
-        return self.entity if name is None or other is None else Entity(name=name, key=other.key, type=other.type)
+        return self.entity if name is None or other is None else Entity.model_construct(name=name, **other.__dict__)

@@ -11,8 +11,9 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from evergreen.spec.dataset import MOST_ENTRIES, NAME
+from evergreen.spec.dataset import MOST_ENTRIES
 from evergreen.spec.document import Document
+from evergreen.spec.keyed import NAME
 from evergreen.spec.mistakes import MOST_FOUND, Mistake, nearest, one_of
 from evergreen.spec.partial import Declared
 from evergreen.spec.words import needed

@@ -16,6 +16,7 @@ from evergreen.lake import catalogue, tables
 from evergreen.lake.rewriting import Key
 from evergreen.lake.schema import FEATURES, LABELS, TableId
 from evergreen.quoting import listed
+from evergreen.spec import ago
 from evergreen.spec.columns import EVENT, KNOWN_AT, PARTITION
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import rules
@@ -73,9 +74,9 @@ def _joined(
     with tables.pinned(pins):  # whoever writes meanwhile: what is recorded is what was read
         joined = join(spec, labels.drop(columns=KNOWN_AT))
     joined[KNOWN_AT] = labels[KNOWN_AT].array
-    frame = joined.sort_values([EVENT, spec.entity.key], ignore_index=True)
+    frame = ago.of_frame(spec, joined).sort_values([EVENT, *spec.entity.columns], ignore_index=True)
     own = [] if spec.label.known is None else [KNOWN_AT]  # else the cutoff tells it
-    order = [*spec.keys, EVENT, *spec.feature_types, spec.label.name, *own]
+    order = [*spec.keys, EVENT, *spec.feature_types, spec.label.name, *_weight(spec), *own]
     rows = pa.Table.from_pandas(frame[order], preserve_index=False)
     content_hash, by_partition = catalogue.content_hashes(rows, frame[PARTITION].tolist())
     versions = {table.seen_from(spec.model): version for table, version in pins.items()}
@@ -84,7 +85,7 @@ def _joined(
 
 def _usable_labels(spec: ModelSpec, split: rules.Split, pins: Mapping[TableId, int], of: Key | None) -> pd.DataFrame:
     name, inputs = spec.label.name, spec.asking.inputs
-    columns = [*spec.keys, EVENT, *inputs, name, PARTITION, KNOWN_AT]
+    columns = [*spec.keys, EVENT, *inputs, name, *_weight(spec), PARTITION, KNOWN_AT]
     stored = LABELS.of(spec.model, name)
     is_known = pc.field(KNOWN_AT).is_valid()
     where = is_known if of is None else of.where(spec.keys) & is_known
@@ -106,6 +107,10 @@ def still_open(spec: ModelSpec, split: rules.Split) -> tuple[int, int]:
         return 0, 0
     moments = table.to_pandas()
     return split.still_open(moments[EVENT], moments[KNOWN_AT])
+
+
+def _weight(spec: ModelSpec) -> list[str]:
+    return [] if spec.label.weight is None else [spec.label.weight]
 
 
 def pins(spec: ModelSpec) -> dict[TableId, int]:

@@ -155,9 +155,10 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
                 first=lambda: _first(run, family),
             )
             best = _best(run, family, trials)
-            pipeline = families.build(
+            unfitted = families.build(
                 family, best.params, spec.feature_types, spec.search.seed, label=spec.problem.kind
-            ).fit(learn.inputs, learn.labels)
+            )
+            pipeline = families.fit(unfitted, learn.inputs, learn.labels, learn.weights)
         metrics = {"search_score": best.value, "search_trials": float(len(trials))}
         run_id = candidates.log_candidate(
             run,
@@ -271,11 +272,12 @@ def _scores(run: Run, family: str, learn: Rows, folds: list[tuple[Any, Any]], tr
     spec, seed = run.spec, run.spec.search.seed
     parameters = families.suggest(trial, family, spec.families[family])
     for earlier, later in folds:
-        fitted = families.build(family, parameters, spec.feature_types, seed, label=spec.problem.kind).fit(
-            learn.inputs.iloc[earlier], learn.labels[earlier]
-        )
+        unfitted = families.build(family, parameters, spec.feature_types, seed, label=spec.problem.kind)
+        part = learn.weights if learn.weights is None else learn.weights[earlier]
+        fitted = families.fit(unfitted, learn.inputs.iloc[earlier], learn.labels[earlier], part)
         predictions = predict(fitted, learn.inputs.iloc[later])
-        yield metric(spec.problem, spec.search.metric).value(learn.labels[later], predictions)
+        counted = learn.weights if learn.weights is None else learn.weights[later]
+        yield metric(spec.problem, spec.search.metric).value(learn.labels[later], predictions, counted)
 
 
 def _folds(run: Run, family: str, learn: Rows) -> list[tuple[Any, Any]]:
@@ -295,10 +297,11 @@ def _folds(run: Run, family: str, learn: Rows) -> list[tuple[Any, Any]]:
             f"to learn from (until {shown(fold.learn_to)})": earlier,
             f"to score ({shown(fold.score_from)} to {shown(fold.score_to)})": later,
         }
+        counting = np.ones(len(learn.labels), bool) if learn.weights is None else learn.weights > 0
         lacks = [
             f"{lack} among its {len(part)} rows {use}"
             for use, part in uses.items()
-            if (lack := spec.problem.lacking(np.unique(learn.labels[part]).tolist()))
+            if (lack := spec.problem.lacking(np.unique(learn.labels[part][counting[part]]).tolist()))
         ]
         if lacks:
             lacking.append(f"fold {number} of {spec.split.folds} has {' and '.join(lacks)}")

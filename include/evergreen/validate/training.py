@@ -21,7 +21,7 @@ def contract(spec: ModelSpec, as_of: datetime) -> Contract:
     All columns are there; the label is not always the same, has a value of its kind, and was mature at `as_of`; a key
     stands once per cutoff; there are at least `split.minimum_rows` rows; no feature is missing from every row.
     """
-    key, label, features = spec.entity.key, spec.label.name, list(spec.feature_types)
+    keys, label, features = [*spec.entity.columns], spec.label.name, list(spec.feature_types)
     non_null = "expect_column_proportion_of_non_null_values_to_be_between"
     columns = [*spec.keys, EVENT, label, *features]
     mature = spec.calendar.earlier(as_of, spec.label.horizon).isoformat()
@@ -35,7 +35,7 @@ def contract(spec: ModelSpec, as_of: datetime) -> Contract:
         {"type": "expect_column_values_to_not_be_null", "column": label},
         *classes,
         {"type": "expect_column_values_to_be_between", "column": EVENT, "max_value": mature},
-        {"type": "expect_compound_columns_to_be_unique", "column_list": [key, EVENT]},
+        {"type": "expect_compound_columns_to_be_unique", "column_list": [*keys, EVENT]},
         *({"type": non_null, "column": name, "min_value": 0, "strict_min": True} for name in features),
         *({"type": non_null, "column": name, "min_value": 1 - USUAL, "severity": "warning"} for name in features),
     )

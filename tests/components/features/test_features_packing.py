@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 import pyarrow as pa
 import pytest
-from feast.infra.key_encoding_utils import serialize_entity_key
+from feast.infra.key_encoding_utils import deserialize_entity_key, serialize_entity_key
 from feast.protos.feast.types.Value_pb2 import Map, Value
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from evergreen.features import packing
@@ -93,13 +94,59 @@ def test_names_that_the_header_cannot_tell_apart_are_refused() -> None:
         packing.pack(dict.fromkeys(("plumless", "buckeroo"), "double_val"), pa.table({}))
 
 
+@given(
+    st.lists(
+        st.tuples(st.none() | st.datetimes(), st.none() | st.dates(), st.none() | st.floats(allow_nan=False)),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_moments_and_days_are_packed_as_feasts_seconds(rows: list[tuple[Any, ...]]) -> None:
+    kinds = [pa.timestamp("us", tz="UTC"), pa.date32(), pa.float64()]
+    utc = [(at and at.replace(tzinfo=UTC), day, number) for at, day, number in rows]
+    names = ("at", "day", "number")
+    columns = [pa.array(column, kind) for column, kind in zip(zip(*utc, strict=True), kinds, strict=True)]
+    fields = {"at": "unix_timestamp_val", "day": "unix_timestamp_val", "number": "double_val"}
+    packed = packing.pack(fields, pa.table(columns, list(names))).to_pylist()
+    start = datetime(1970, 1, 1, tzinfo=UTC)
+    for (at, day, number), stored in zip(utc, packed, strict=True):
+        midnight = day and datetime(day.year, day.month, day.day, tzinfo=UTC)
+        expected = [each and (each - start) // timedelta(seconds=1) for each in (at, midnight)]
+        assert packing.Reader(names).values(stored) == dict(zip(names, [*expected, number], strict=True))
+        protos = packing.Reader(names).protos(stored)
+        assert [protos[name].WhichOneof("val") for name in ("at", "day")] == [
+            None if each is None else "unix_timestamp_val" for each in expected
+        ]
+
+
 @given(values=st.one_of(st.lists(WHOLE, max_size=9), st.lists(TEXT, max_size=9)))
 def test_keys_are_feasts_own(values: list[Any]) -> None:
     kind = pa.int64() if values and isinstance(values[0], int) else pa.string()
-    keys = packing.keys("customer_id", pa.chunked_array([pa.array(values, kind)]), 3)
-    assert keys.to_pylist() == [serialize_entity_key(packing.entity("customer_id", value), 3) for value in values]
+    keys = packing.keys({"customer_id": pa.chunked_array([pa.array(values, kind)])}, 3)
+    assert keys.to_pylist() == [serialize_entity_key(packing.entity({"customer_id": value}), 3) for value in values]
+
+
+@given(rows=st.lists(st.tuples(TEXT, WHOLE, TEXT), max_size=9))
+def test_keys_of_several_columns_are_feasts_own_and_are_read_back(rows: list[tuple[str, int, str]]) -> None:
+    names, kinds = ("store", "product", "aisle"), (pa.string(), pa.int64(), pa.string())
+    columns = {name: pa.array([row[n] for row in rows], kinds[n]) for n, name in enumerate(names)}
+    keys = packing.keys(columns, 3).to_pylist()
+    entities = [packing.entity(dict(zip(names, row, strict=True))) for row in rows]
+    assert keys == [serialize_entity_key(entity, 3) for entity in entities]
+    assert [packing.named(deserialize_entity_key(key, 3)) for key in keys] == [
+        dict(zip(names, row, strict=True)) for row in rows
+    ]
+
+
+@given(one=st.tuples(TEXT, TEXT), other=st.tuples(TEXT, TEXT))
+@example(one=("ab", "c"), other=("a", "bc"))
+@example(one=("", "ab"), other=("ab", ""))
+def test_no_two_keys_of_several_columns_share_their_bytes(one: tuple[str, str], other: tuple[str, str]) -> None:
+    columns = {name: pa.array([one[n], other[n]], pa.string()) for n, name in enumerate(("store", "product"))}
+    first, second = packing.keys(columns, 3).to_pylist()
+    assert (first == second) == (one == other)
 
 
 def test_a_row_without_a_key_is_refused() -> None:
     with pytest.raises(ValueError, match="1 rows without a customer_id"):
-        packing.keys("customer_id", pa.array(["a", None]), 3)
+        packing.keys({"customer_id": pa.array(["a", None])}, 3)

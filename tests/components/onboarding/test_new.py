@@ -159,6 +159,19 @@ def test_what_is_written_is_valid_and_reads_every_row(
     assert begun.draft.style == expected_style(shape)
 
 
+def test_without_look_back_the_model_learns_from_the_row_itself(
+    here: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "visits.csv"
+    visits().to_csv(file, index=False)
+    begun = beginning.begin(
+        here, "alone", file, Choices("ordered", label_time="decided", look_back=False), "evergreen new"
+    )
+    assert not begun.spec.features and not begun.spec.references
+    assert {"pages", "shop"} <= begun.spec.request.inputs.keys()  # type: ignore[union-attr]
+    assert sample.first_fit(begun.spec, begun.batches).score > 0.8
+
+
 def expected_style(shape: Shape) -> str:
     if shape.times == "none":
         return "batch"

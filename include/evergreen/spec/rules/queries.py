@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from evergreen.spec.columns import LABEL, RESERVED, RESERVED_KEYS
+from evergreen.spec.columns import LABEL, RESERVED
 from evergreen.spec.durations import duration_text
 from evergreen.spec.mistakes import one_of
-from evergreen.spec.rules.wording import Mistakes, inside, mistake, repeated, undeclared
+from evergreen.spec.rules.wording import Mistakes, inside, mistake, places, repeated, reserved, undeclared
 from evergreen.spec.schema import ModelSpec
 
 # that a query of features, label or requests may read beside its sources
@@ -26,13 +26,17 @@ def _has_key(spec: ModelSpec, key: str, names: Sequence[str]) -> Mistakes:
     if spec.asking.named_by_request:
         # what a request is about may be made of several columns; whether a query returns it, the deep check tells
         return
-    if known and len(known) == len(names) and not any(spec.entity.key in spec.sources[name].columns for name in known):
-        yield mistake(
-            key,
-            one_of(known),
-            f"at least one source with the entity's key {spec.entity.key}",
-            "read a source that has it",
-        )
+    for column in spec.entity.columns:
+        if known and len(known) == len(names) and not any(column in spec.sources[name].columns for name in known):
+            allowed = f"at least one source with the entity's key {column}"
+            yield mistake(key, one_of(known), allowed, "read a source that has it")
+
+
+def _learns(spec: ModelSpec) -> Mistakes:
+    if not spec.features and not (spec.request is not None and spec.request.inputs):
+        allowed = "at least one view, or request.inputs: a model learns from features or from what a request says"
+        found, fix = ("no view of any dataset", "name one") if spec.data else ("no view", "declare one")
+        yield mistake("data" if spec.data else "features", found, allowed, f"{fix}, or declare request with inputs")
 
 
 def _view_has_key(spec: ModelSpec, name: str) -> Mistakes:
@@ -51,32 +55,36 @@ def _feature_names(spec: ModelSpec, name: str) -> Mistakes:
 
 def _keys(spec: ModelSpec) -> Mistakes:
     """A key stands beside Evergreen's columns in tables, and beside an answer's fields."""
-    declared = {"entity.key": spec.entity.key}
-    declared |= {f"references.{name}.key": other.key for name, other in spec.references.items()}
-    for key, column in declared.items():
-        if column in RESERVED_KEYS:
-            yield mistake(key, column, f"a name other than {one_of(RESERVED_KEYS)}", "rename the key")
+    declared = {"entity": spec.entity, **{f"references.{name}": other for name, other in spec.references.items()}}
+    for place, entity in declared.items():
+        yield from reserved(place, entity)
 
 
 def _references(spec: ModelSpec) -> Mistakes:
-    taken = {spec.entity.key: "entity"}
+    several = len(spec.entity.columns) > 1
+    taken = {} if several else dict.fromkeys(spec.entity.columns, "entity")
     for name, other in spec.references.items():
         key = f"references.{name}"
         if name == spec.entity.name:
             yield mistake(key, name, "another name than the entity's", "rename it")
-        if other.key in taken:
-            allowed = f"a column that is not the key of {taken[other.key]}"
-            yield mistake(f"{key}.key", other.key, allowed, "name another column")
-        taken[other.key] = name
+        for place, column in places(key, other):
+            if column in taken:
+                yield mistake(place, column, f"a column that is not the key of {taken[column]}", "name another column")
+            if (kind := spec.entity.columns.get(column, other.columns[column])) != other.columns[column]:
+                yield mistake(place, other.columns[column], f"{kind}, as for the entity", "declare the same type")
+            taken[column] = name
         if not any(spec.features[view].entity == name for view in spec.features):
             yield mistake(
                 key, name, "an entity that a feature view is about", f"write entity: {name} in a view, or leave it out"
             )
-    if spec.references and not spec.asking.named_by_request:
+    unnamed = [
+        name for name, other in spec.references.items() if not other.columns.keys() <= spec.entity.columns.keys()
+    ]
+    if unnamed and not spec.asking.named_by_request:
         yield mistake(
             "references",
-            one_of(spec.references),
-            "none without request: nobody says which of them a prediction is about",
+            one_of(unnamed),
+            "none without request but by columns of the entity's keys: nobody says which a prediction is about",
             "declare request, with a request.sql that returns their keys",
         )
 
@@ -186,6 +194,11 @@ def _own_moments(spec: ModelSpec) -> Mistakes:
 
 def _label_name(spec: ModelSpec) -> Mistakes:
     taken = (*spec.keys, *(name for name in RESERVED if name != LABEL))
+    if (weight := spec.label.weight) is not None:
+        others = (*taken, LABEL, spec.label.name, *spec.feature_types)
+        if weight in others:
+            allowed = "a column of its own: a weight is no key, no input and no label"
+            yield mistake("label.weight", weight, allowed, "return it by another name")
     if spec.label.name in taken:
         yield mistake("label.name", spec.label.name, f"a name other than {one_of(taken)}", "rename the label")
 
@@ -195,6 +208,7 @@ def _label_files(spec: ModelSpec) -> Mistakes:
 
 
 OF_SPEC: tuple[Callable[[ModelSpec], Mistakes], ...] = (
+    _learns,
     _keys,
     _references,
     _request,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from evergreen.spec.columns import RESERVED, RESERVED_KEYS
+from evergreen.spec.columns import RESERVED
 from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.durations import duration_text
 from evergreen.spec.mistakes import one_of
 from evergreen.spec.partial import stated_or
-from evergreen.spec.rules.wording import Mistakes, inside, mistake, repeated, undeclared, unknown
+from evergreen.spec.rules.wording import Mistakes, inside, mistake, places, repeated, reserved, undeclared, unknown
 
 
 def _view_entity(spec: DatasetSpec, name: str) -> Mistakes:
@@ -71,15 +71,23 @@ def _view_files(spec: DatasetSpec, name: str) -> Mistakes:
 def _entities(spec: DatasetSpec) -> Mistakes:
     if spec.of_a_model:
         return  # `entity` and `references`, which the model's own rules look at
-    taken: dict[str, str] = {}
+    taken: dict[tuple[str, ...], str] = {}
+    kinds: dict[str, str] = {}  # column → the first entity that has it
     for name, entity in spec.entities.items():
-        key = f"entities.{name}.key"
-        if entity.key in taken:
-            allowed = f"a column that is not the key of {taken[entity.key]}"
-            yield mistake(key, entity.key, allowed, "name another column")
-        if entity.key in RESERVED_KEYS:  # a key stands beside Evergreen's columns, and beside an answer's fields
-            yield mistake(key, entity.key, f"a name other than {one_of(RESERVED_KEYS)}", "rename the key")
-        taken[entity.key] = name
+        yield from reserved(f"entities.{name}", entity)
+        for place, column in places(f"entities.{name}", entity):
+            kind = spec.entities[kinds[column]].columns[column] if column in kinds else entity.columns[column]
+            if kind != entity.columns[column]:
+                allowed = f"{kind}, as for {kinds[column]}"
+                yield mistake(place, entity.columns[column], allowed, "declare the same type in both")
+            kinds.setdefault(column, name)
+        # one of several keys may be an entity of its own: the store of a shelf
+        if (columns := tuple(sorted(entity.columns))) in taken:
+            allowed = f"a column that is not the key of {taken[columns]}"
+            yield mistake(
+                f"entities.{name}.{'keys' if entity.keys else 'key'}", entity.named, allowed, "name another column"
+            )
+        taken[columns] = name
 
 
 OF_DATASET: tuple[Callable[[DatasetSpec], Mistakes], ...] = (_entities,)

@@ -7,7 +7,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import PurePosixPath
 
+from evergreen.spec.columns import RESERVED_KEYS
 from evergreen.spec.durations import duration_text
+from evergreen.spec.keyed import Keyed
 from evergreen.spec.mistakes import FILE, Mistake, nearest, one_of
 
 Mistakes = Iterator[Mistake]
@@ -37,6 +39,19 @@ def repeated(key: str, names: Sequence[str]) -> Mistakes:
     for name, times in Counter(names).items():
         if times > 1:
             yield mistake(key, f"{name}, {times} times", "each name once", f"remove one {name}")
+
+
+def places(key: str, entity: Keyed) -> Iterator[tuple[str, str]]:
+    """The columns that identify an entity, each with where it is declared."""
+    for column in entity.columns:
+        yield (f"{key}.keys.{column}" if entity.keys else f"{key}.key"), column
+
+
+def reserved(key: str, entity: Keyed) -> Mistakes:
+    """Keys of a name that is taken: they stand beside Evergreen's columns in tables, and beside an answer's fields."""
+    for place, column in places(key, entity):
+        if column in RESERVED_KEYS:
+            yield mistake(place, column, f"a name other than {one_of(RESERVED_KEYS)}", "rename the key")
 
 
 def inside(key: str, stated: str | None) -> Mistakes:
