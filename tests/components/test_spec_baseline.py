@@ -61,6 +61,8 @@ def rows_of(spec: ModelSpec, **columns: list[object]) -> Rows:
             "region": "north",
             "demand": 1.0,
             "volume": 1.0,
+            "contract_from": 3.0,  # days, as in every training set
+            "metered_at": 0.5,
             **columns,
         }
     )
