@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, get_args
 
 import pyarrow as pa
@@ -65,9 +65,12 @@ def test_as_feasts_values_it_is_what_its_own_serialization_gives(rows: list[tupl
 
 @pytest.mark.parametrize("kind", get_args(FeatureType))
 def test_every_type_that_a_feature_may_have_is_packed(kind: str) -> None:
-    column = pa.array([1, None]).cast(KINDS[kind].stored())
+    dated = {"timestamp": datetime(1970, 1, 2, tzinfo=UTC), "date": date(1970, 1, 2)}
+    stored = KINDS[kind].stored()
+    column = pa.array([dated[kind], None], stored) if kind in dated else pa.array([1, None]).cast(stored)
+    expected = [86_400, None] if kind in dated else column.to_pylist()  # seconds, as Feast has moments
     packed = packing.pack({"feature": KINDS[kind].feast_field}, pa.table({"feature": column})).to_pylist()
-    assert [packing.Reader(["feature"]).values(row)["feature"] for row in packed] == column.to_pylist()
+    assert [packing.Reader(["feature"]).values(row)["feature"] for row in packed] == expected
 
 
 def test_only_what_is_wanted_and_there_is_read_whatever_the_order() -> None:
