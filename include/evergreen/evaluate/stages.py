@@ -227,7 +227,7 @@ def _since(
     after = records.of(run.spec.model, champion).split.learn_to
     there = (later.frame[EVENT] > after).to_numpy()
     new, answers = rows.of(run.spec, later.frame[there].reset_index(drop=True)), candidate[there]
-    scores = _finite(score(run.spec.problem, new.labels, answers)) if len(new.labels) else None
+    scores = _finite(score(run.spec.problem, new.labels, answers, new.weights)) if len(new.labels) else None
     counts = run.spec.problem.rows_of_class(new.labels)
     return Since(after=after, rows=len(new.labels), rows_of_class=counts, candidate=scores), new, answers
 

@@ -149,9 +149,11 @@ def fit(run: Run, whole: Whole, judged: Judged) -> str:
         _, best = max(ended, key=lambda each: spec.search.measure.rank(each[0]))
         answers = predict(loading.pipeline(judged.run.id), whole.held_out.inputs)
         with threadpool_limits(1):  # as the search does: the same order of additions
-            pipeline = families.build(
+            unfitted = families.build(
                 family, dict(best.parameters), spec.feature_types, spec.search.seed, label=spec.problem.kind
-            ).fit(whole.learned.inputs, whole.learned.labels)
+            )
+            learned = whole.learned
+            pipeline = families.fit(unfitted, learned.inputs, learned.labels, learned.weights)
         return candidates.log_candidate(
             run,
             whole,
@@ -176,7 +178,7 @@ def checks(run: Run, newest: Rows, judged: Judged, refit: str) -> tuple[Gate, ..
     measure = metric(spec.problem, spec.search.metric)
     baseline = artifacts.load(registry.candidate(judged.run.id), Evaluation).baseline.get(spec.search.metric)
     before, after = (predict(loading.pipeline(each), newest.inputs) for each in (judged.run.id, refit))
-    scores = (measure.value(newest.labels, before), measure.value(newest.labels, after))
+    scores = [measure.value(newest.labels, each, newest.weights) for each in (before, after)]
     apart = float(np.sqrt(np.square(after - before).mean(axis=0).sum()))
     spread = float(np.sqrt(np.var(before, axis=0).sum()))
     return rules.refit_checks(
