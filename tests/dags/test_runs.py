@@ -342,6 +342,7 @@ def test_training_ends_with_a_version_that_serves(report: Report, stack: dict[st
         "tune": ["success", "success"],
         "evaluate": "success",
         "gates": "success",
+        "refit": "success",
         "register": "success",
         "probe": "success",
         "deploy": "success",
