@@ -311,9 +311,14 @@ def _outcome(spec: DatasetSpec, name: str) -> Mistakes:
     for column, own in source.outcome.items():
         if not isinstance(own, str):
             continue
-        yield from undeclared(f"{key}.{column}", [own], source.columns, "columns")
-        kind = source.types.get(own, "timestamp")
-        if kind not in ("timestamp", "date"):
+        kind = source.types.get(own)
+        if kind is None:
+            allowed = (
+                f"a whole number and a unit (6h, 3d, 2w), or the column with each row's own: {one_of(source.columns)}"
+            )
+            fix = nearest(own, source.columns, "write how long after event_time it is known, or name that column")
+            yield mistake(f"{key}.{column}", f'"{own}"', allowed, fix)
+        elif kind not in ("timestamp", "date"):
             allowed = "a column of type timestamp or date, with the moment from which it is known"
             yield mistake(f"{key}.{column}", f"{own}, a {kind}", allowed, f"declare {own}: timestamp, or name another")
         elif kind == "date" and spec.calendar.zone != "UTC":
