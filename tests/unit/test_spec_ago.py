@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evergreen.calendar import Calendar
@@ -47,6 +47,7 @@ def test_it_is_days_before_the_moment(kind: Any, value: Any, zone: str, days: fl
     assert ago.of_value(kind, value, LATE, zone) == days
 
 
+@settings(max_examples=40)  # each makes a table
 @given(
     st.lists(st.tuples(MOMENTS, st.none() | DAYS, st.none() | MOMENTS), min_size=1),
     st.sampled_from(["UTC", "Europe/Berlin", "Pacific/Auckland"]),

@@ -28,7 +28,7 @@ def test_check_of_an_unknown_model_names_the_known_ones(
     )  # the deep pass has its own tests
     assert cli.main(["check", "renewal"]) == 1
     output = capsys.readouterr().err
-    assert "no such folder" in output and "refunds or renewals" in output and "write renewals" in output
+    assert "no such folder" in output and "renewals, shelves or spot" in output and "write renewals" in output
     assert cli.main(["check"]) == 1
     assert "no folder of a model in" in capsys.readouterr().err
 

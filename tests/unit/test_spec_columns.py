@@ -95,7 +95,6 @@ INVALID: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
         {},
         ["sources.visits.columns.pages.form", "the unknown key form", "write f"],
     ),
-    "no name": ({"pages": {"type": "int", "from": ""}}, {}, ["sources.visits.columns.pages.from", "some text"]),
     "a name twice": (
         {"pages": {"type": "int", "from": "visit_id"}},
         {},

@@ -62,7 +62,8 @@ def _of_column(kind: Dated, frame: pd.DataFrame, name: str, spec: ModelSpec) -> 
 
     moments = frame[EVENT].dt.tz_convert("UTC")
     if kind == "date":
-        local = moments.dt.tz_convert(spec.calendar.zone).dt.tz_localize(None).to_numpy("datetime64[D]")
+        zone = ZoneInfo(spec.calendar.zone)  # pandas knows no change of clocks after 2037
+        local = np.array([at.to_pydatetime().astimezone(zone).date() for at in moments], "datetime64[D]")
         days = np.array([None if each is None or each != each else each for each in frame[name]], "datetime64[D]")
         return np.where(np.isnat(days), np.nan, (local - days).astype(np.float64))
     column = frame[name].dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[us]")

@@ -64,7 +64,7 @@ class Kind:
     results: tuple[str, ...]  # families of Arrow types, as `pyarrow.types` names them, that a query may return for it
     cell: str  # DuckDB: of the cell {0} of any type, the value; null where the cell holds none
     sent: Any = None  # pydantic's type of the value in a request; None: no request has one
-    feast: str | None = None  # Feast's name of the value type; None: the store holds none
+    feast: str  # Feast's name of the value type
     numeric: bool = False  # a number, which the model takes as float64; else it takes text
     missing: str | None = None  # DuckDB: the value that stands for a missing one
 
@@ -113,7 +113,7 @@ class Kind:
         """Feast's type of a value."""
         from feast.value_type import ValueType
 
-        return ValueType[self._feast]
+        return ValueType[self.feast]
 
     def feast_type(self) -> FeastType:
         """Feast's type of a field."""
@@ -124,13 +124,7 @@ class Kind:
     @property
     def feast_field(self) -> str:
         """The field of Feast's `Value` that holds it."""
-        return f"{self._feast.lower()}_val"
-
-    @property
-    def _feast(self) -> str:
-        if self.feast is None:
-            raise ValueError(f"no feature and no key is a {self.name}")
-        return self.feast
+        return f"{self.feast.lower()}_val"
 
     @property
     def tracked(self) -> str:

@@ -73,7 +73,7 @@ def test_too_few_known_outcomes_are_no_evidence(tmp_path: Path, caplog: pytest.L
     known = {"column": "decided_at", "within": "12d", "share": 0.8}
     spec = spec_in(tmp_path, label={"name": "left", "horizon": "2d", "known": known, "sources": ("events",)})
     run = run_as_of(spec)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "evergreen"):
         stages._enough_known(run, {"learned from": (80, 20), "evaluated on": (90, 10)})
     assert "of 100 learned from 80.0%, of 100 evaluated on 90.0%" in caplog.text
     with pytest.raises(EvidenceMissing, match=r"label\.horizon") as caught:
