@@ -63,7 +63,7 @@ class Kind:
     arrow: str  # alias of its Arrow type in queries, whose times are UTC without a zone
     results: tuple[str, ...]  # families of Arrow types, as `pyarrow.types` names them, that a query may return for it
     cell: str  # DuckDB: of the cell {0} of any type, the value; null where the cell holds none
-    sent: Any = None  # pydantic's type of the value in a request; None: no request has one
+    sent: Any  # pydantic's type of the value in a request
     feast: str  # Feast's name of the value type
     numeric: bool = False  # a number, which the model takes as float64; else it takes text
     missing: str | None = None  # DuckDB: the value that stands for a missing one
