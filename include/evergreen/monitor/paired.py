@@ -1,0 +1,142 @@
+"""Whether a retraining pays: the champion against a fresh fit of its own recipe, window by window. Pure.
+
+When a window's labels have matured, the champion's recipe is fitted once more on the windows before it: the
+understudy, which is compared and never deployed. What two neighbouring understudies differ by on the same window is
+noise. A retraining is due when the differences between champion and understudy add up to more than noise, and the loss
+that it avoids has paid for it. A window is the unit of observation, so what differs from window to window is in the
+noise. Where the rule comes from, and what it was measured to do, is in docs/monitoring.md.
+
+Everything is computed anew from the windows each time: a late label replaces its window, and the same windows give
+the same evidence.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import insort
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+
+_DEVIATION = 1.4826  # of a normal distribution, in its median absolute deviations
+_GROWTH = 0.4  # what fits differ by grows with this power of the windows between them
+_RECENT = 8  # windows whose losses say how large one is
+_LEAST = 0.05  # of such a loss: noise before there are differences to measure it by
+_WORTH = 4  # as many differences as that first guess is worth
+_MOST = 2.5  # deviations that one window can speak for: one odd window never retrains
+_ALLOWANCE = 0.5  # deviations per window that are taken for none
+_BETS = (0.1, 0.2, 0.4)  # of the slow evidence; their mean is taken
+_FIRST = 4  # windows of the first champion, whose mean loss is the unit of cost
+
+
+@dataclass(frozen=True)
+class Window:
+    """What one window with matured labels says. Losses are means over its rows, of one proper loss.
+
+    Attributes:
+        version: of the champion.
+        rows: its rows, in mean rows of a window of training.
+        champion, understudy: their losses.
+        earlier: the loss of the understudy fitted one refit before; None: there was none.
+        apart: windows between the newest that the champion learned from and the newest that the understudy learned
+            from; 0: the understudy is no newer, and says nothing.
+    """
+
+    version: int
+    rows: float
+    champion: float
+    understudy: float
+    earlier: float | None
+    apart: int
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a model's spec says of it.
+
+    Attributes:
+        window: windows of a training.
+        refit: windows between two understudies.
+        delay: windows until a window's labels are mature.
+        fast: bound of the evidence that adds up quickly, after a sudden change.
+        slow: bound of the evidence that adds up slowly: without any change it reaches it once in so many champions.
+        cost: of a retraining, in loss times windows; None: `share` of the first champion's loss.
+    """
+
+    window: int
+    refit: int = 1
+    delay: int = 0
+    fast: float = 2.5
+    slow: float = 20.0
+    cost: float | None = None
+    share: float = 0.35
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the windows up to one say.
+
+    Attributes:
+        gap: the champion's loss above the understudy's.
+        noise: what neighbouring understudies differ by; None: not even a loss to guess it by.
+        deviations: the gap in noise, as it was counted.
+        fast, slow: the evidence since the champion's first window.
+        avoided: loss that a retraining would have avoided since then, with what it will before its labels are there.
+        cost: of a retraining; None: not known before the first champion's first windows.
+        since: the position of the window with which the fast evidence began; None: there is none.
+        due: a retraining is due.
+    """
+
+    gap: float
+    noise: float | None
+    deviations: float
+    fast: float
+    slow: float
+    avoided: float
+    cost: float | None
+    since: int | None
+    due: bool
+
+
+def weigh(windows: Iterable[Window], rule: Rule) -> Iterator[Evidence]:
+    """The evidence as of each window, oldest first; each is told before the next window is asked for."""
+    differences: list[float] = []  # sorted, of neighbouring understudies
+    losses: list[float] = []  # of understudies
+    first: list[float] = []  # of the first champion
+    version = initial = None  # champions
+    fast, avoided, bets, since = 0.0, 0.0, [1.0] * len(_BETS), None
+    for position, window in enumerate(windows):
+        if version != window.version:
+            version, fast, avoided, bets, since = window.version, 0.0, 0.0, [1.0] * len(_BETS), None
+        initial = window.version if initial is None else initial
+        if window.version == initial and len(first) < _FIRST:
+            first.append(window.champion)
+        losses.append(window.understudy)
+        if window.earlier is not None:
+            insort(differences, (window.earlier - window.understudy) / rule.refit**_GROWTH)
+        noise = _noise(differences, losses)
+        gap, deviations = window.champion - window.understudy, 0.0
+        if window.apart > 0 and noise > 0:
+            reach = min(window.apart, rule.window) ** _GROWTH
+            deviations = max(-_MOST, min(_MOST, gap / (noise * reach)))
+            fast = max(0.0, fast + deviations - _ALLOWANCE)
+            bets = [bet * (1 + size * deviations / _MOST) for bet, size in zip(bets, _BETS, strict=True)]
+            avoided += gap * window.rows
+        since = None if fast == 0 else position if since is None else since
+        cost = rule.cost if rule.cost is not None else rule.share * fmean(first) if len(first) == _FIRST else None
+        expected = avoided + ((rule.delay + 1) * max(0.0, gap * window.rows) if window.apart > 0 else 0.0)
+        slow = fmean(bets)
+        believed = fast >= rule.fast or slow >= rule.slow
+        due = window.apart > 0 and believed and cost is not None and expected >= cost
+        yield Evidence(gap, noise or None, deviations, fast, slow, expected, cost, since, due)
+
+
+def _noise(differences: Sequence[float], losses: Sequence[float]) -> float:
+    """What two neighbouring understudies differ by: a first guess, which what was seen outweighs."""
+    guess = _LEAST * fmean(losses[-_RECENT:])
+    if not differences:
+        return guess
+    middle = median(differences)
+    spread = _DEVIATION * median(abs(difference - middle) for difference in differences)
+    count = len(differences)
+    return math.sqrt((_WORTH * guess**2 + count * spread**2) / (_WORTH + count))
