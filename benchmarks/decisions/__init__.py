@@ -1,0 +1,170 @@
+"""When to retrain: the product's rule and its peers, on streams whose truth is known and on real flights.
+
+Every fit of one recipe is scored on every later window of a stream; a rule's life is then a matter of looking up.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from statistics import fmean, median
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from benchmarks import document
+from benchmarks.decisions import peers, real, replay, streams
+from benchmarks.decisions.fits import Fits, Recipe, boosted, fit_all, logistic
+from benchmarks.decisions.replay import Lived, Rule
+from benchmarks.decisions.streams import Stream
+from evergreen.monitor import paired
+
+WINDOW, DELAY = 28, 3  # windows of a training, and until labels are mature
+SEEDS = int(os.environ.get("SEEDS", "8"))  # streams of each kind
+_YEAR = 365
+_CHANGES = ("changes found", "median delay", "false per year before")
+_WORTH = ("retrainings", "calendars beaten", "gain over them", "regret")
+_HOW = f"""A model learns from {WINDOW} windows, and labels are mature {DELAY} windows later. What served each window is
+compared with calendars that retrain as often, of every phase ("calendars beaten", and the mean gain over them), and
+with an oracle that knows all losses and pays the same for a retraining ("regret"); both in thousandths of log loss per
+row. Rules act on a window as soon as it is over, where they need no labels. Every retraining is deployed."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a rule did on one stream.
+
+    Attributes:
+        false, windows: retrainings while nothing had changed, and the windows of that time.
+        delays: from each change to the retraining after it; None: it was missed.
+        against: mean losses of calendars with as many retrainings.
+        spared: loss and cost of retrainings above those of an oracle, per window.
+    """
+
+    retrainings: int
+    false: int
+    windows: int
+    delays: tuple[int | None, ...]
+    loss: float
+    against: tuple[float, ...]
+    spared: float
+
+
+def rules(stream: Stream) -> Mapping[str, Rule]:
+    """By the names that the tables show."""
+    drift = peers.Drift(stream, WINDOW)
+    return {
+        "**Evergreen**": peers.evergreen(paired.Rule(window=WINDOW, delay=DELAY)),
+        "half of the columns drifted": peers.half_of_the_columns(drift),
+        "any column drifted": peers.any_column(drift),
+        "PSI above 0.2": peers.stability_index(drift),
+        "loss a tenth higher": peers.performance_drop(),
+        "the same in 3 of 5 windows": peers.performance_drop(of=5, needed=3),
+        "every 4 windows": replay.every(4),
+        "every 28 windows": replay.every(28),
+        "never": replay.never,
+    }
+
+
+def judge(stream: Stream, fits: Fits, lived: Lived) -> Found:
+    """A life against the truth, against calendars and against an oracle."""
+    starts = [lived.first, *stream.changes, len(stream)]
+    quiet = stream.changes[0] if stream.changes else len(stream)
+    false = sum(at < quiet for at in lived.retrained)
+    delays = [
+        next((at - change for at in lived.retrained if change <= at < until), None)
+        for change, until in zip(stream.changes, starts[2:], strict=True)
+    ]
+    unit = paired.Rule(window=WINDOW).share * float(fits.losses[WINDOW - 1, lived.first : lived.first + 4].mean())
+    best = replay.oracle(fits, DELAY, unit)
+    spared = lived.loss - best["loss"] + unit * (len(lived.retrained) - best["retrainings"]) / len(lived.losses)
+    against = replay.calendars(fits, DELAY, len(lived.retrained))
+    return Found(len(lived.retrained), false, quiet - lived.first, tuple(delays), lived.loss, tuple(against), spared)
+
+
+def _lived(stream: Stream, recipe: Recipe) -> dict[str, Found]:
+    fits = fit_all(stream, recipe, WINDOW)
+    return {name: judge(stream, fits, replay.live(fits, DELAY, rule)) for name, rule in rules(stream).items()}
+
+
+def _simulated(seed: int) -> list[tuple[str, dict[str, Found]]]:
+    return [(stream.name, _lived(stream, logistic)) for stream in streams.simulated(seed)]
+
+
+def _processes() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(max_workers=2, initializer=threadpool_limits, initargs=(1,))
+
+
+def _tables_of_simulated() -> Iterator[str]:
+    found: dict[str, dict[str, list[Found]]] = defaultdict(lambda: defaultdict(list))
+    with _processes() as pool:
+        for of_seed in pool.map(_simulated, range(SEEDS)):
+            for kind, of_rules in of_seed:
+                for rule, one in of_rules.items():
+                    found[rule][kind].append(one)
+    kinds = list(next(iter(found.values())))
+    still = [kind for kind in kinds if kind in streams.STILL]
+    yield f"{SEEDS} simulated streams of each kind, of {streams.WINDOWS} windows with 300 to 5,000 rows."
+    yield "False retrainings per model and year of 365 windows, where nothing changes for good:"
+    rows = [[rule, *(f"{_YEAR * _share(of[kind]):.1f}" for kind in still)] for rule, of in found.items()]
+    yield document.table(["rule", *still], rows)
+    yield "Where the relation of inputs and outcome changes at one moment or several:"
+    changed = [kind for kind in kinds if kind in streams.MATERIAL]
+    rows = [[rule, *_changes(_all(of, changed)), *_worth(_all(of, changed))] for rule, of in found.items()]
+    yield document.table(["rule", *_CHANGES, *_WORTH], rows)
+    yield "Where it changes all the time, with the seasons:"
+    others = [kind for kind in kinds if kind not in streams.MATERIAL | streams.STILL]
+    yield document.table(["rule", *_WORTH], [[rule, *_worth(_all(of, others))] for rule, of in found.items()])
+
+
+def _tables_of_real() -> Iterator[str]:
+    for stream, origin in real.streams():
+        yield f"{origin[0].upper()}{origin[1:]}."
+        of_rules = _lived(stream, boosted)
+        shuffled = [each for seed in range(2) for each in (stream.shuffled(seed), stream.in_any_order(seed))]
+        with _processes() as pool:
+            found = list(pool.map(_lived, shuffled, [boosted] * len(shuffled)))
+        rows = [
+            [
+                rule,
+                *_worth([of_rules[rule]]),
+                *(f"{100 * _share([of[rule] for of in found[start::2]]):.1f}" for start in (0, 1)),
+            ]
+            for rule in of_rules
+        ]
+        heads = ["false per 100 windows: rows shuffled", "windows shuffled"]
+        yield document.table(["rule", *_WORTH, *heads], rows)
+
+
+def run() -> str:
+    """The tables."""
+    return "\n\n".join([_HOW, *_tables_of_simulated(), *_tables_of_real()])
+
+
+def _all(of: Mapping[str, list[Found]], kinds: Sequence[str]) -> list[Found]:
+    return [one for kind in kinds for one in of[kind]]
+
+
+def _share(of: Sequence[Found]) -> float:
+    return sum(one.false for one in of) / sum(one.windows for one in of)
+
+
+def _changes(of: Sequence[Found]) -> list[str]:
+    delays = [delay for one in of for delay in one.delays]
+    known = [delay for delay in delays if delay is not None]
+    middle = f"{median(known):.0f}" if known else ""
+    return [f"{len(known)} of {len(delays)}", middle, f"{_YEAR * _share(of):.1f}"]
+
+
+def _worth(of: Sequence[Found]) -> list[str]:
+    gains = [fmean(one.against) - one.loss for one in of]
+    beaten = fmean(float(np.mean(np.array(one.against) > one.loss)) for one in of)
+    return [
+        f"{fmean(one.retrainings for one in of):.1f}",
+        f"{beaten:.0%}",
+        f"{1000 * fmean(gains):+.1f}",
+        f"{1000 * fmean(one.spared for one in of):.1f}",
+    ]

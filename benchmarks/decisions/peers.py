@@ -1,0 +1,137 @@
+"""Rules that say when to retrain: the product's own, and those that teams use."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from statistics import fmean
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from benchmarks.decisions.replay import Past, Rule
+from benchmarks.decisions.streams import Stream
+from evergreen.monitor import paired
+
+Floats = npt.NDArray[np.float64]
+
+_SHARE = 0.5  # of the columns: Evidently's DataDriftPreset
+_MANY = 1000  # rows from which on Evidently measures a distance, and tests no hypothesis
+_DISTANCE, _CHANCE = 0.1, 0.05  # its bounds of the two
+_PSI = 0.2  # "a major shift"
+_SAMPLE = 5000  # rows of a reference
+
+
+def evergreen(rule: paired.Rule) -> Rule:
+    """The product's own."""
+
+    def ask(past: Past) -> Iterator[bool]:
+        fits = past.fits
+
+        def windows() -> Iterator[paired.Window]:
+            while (window := past.matured) is not None:
+                champion, earlier = past.served[window], window - 1 - rule.refit
+                yield paired.Window(
+                    version=champion,
+                    rows=float(fits.rows[window]),
+                    champion=past.loss(window),
+                    understudy=float(fits.losses[window - 1, window]),
+                    earlier=float(fits.losses[earlier, window]) if earlier >= fits.window - 1 else None,
+                    apart=window - 1 - champion,
+                )
+
+        while past.matured is None:
+            yield False
+        for evidence in paired.weigh(windows(), rule):
+            # What matures of an older champion says nothing of the one that serves now.
+            yield evidence.due and past.served[past.now - past.delay] == past.champion
+
+    return ask
+
+
+class Drift:
+    """How a stream's windows differ from what a model learned from."""
+
+    def __init__(self, stream: Stream, window: int) -> None:
+        self._stream, self._window = stream, window
+        self.drifted = lru_cache(maxsize=None)(self._drifted)
+        self.psi = lru_cache(maxsize=None)(self._psi)
+
+    def _reference(self, champion: int) -> Floats:
+        rows = np.concatenate(self._stream.inputs[champion + 1 - self._window : champion + 1])
+        return rows[:: max(1, len(rows) // _SAMPLE)]
+
+    def _drifted(self, window: int, champion: int) -> float:
+        """The share of the features that Evidently's defaults call drifted."""
+        reference, current = self._reference(champion), self._stream.inputs[window]
+        found = []
+        for ours, theirs in zip(current.T, reference.T, strict=True):
+            if len(reference) > _MANY:
+                deviation = max(float(theirs.std()), 0.001)
+                found.append(stats.wasserstein_distance(theirs, ours) / deviation >= _DISTANCE)
+            else:
+                found.append(stats.ks_2samp(theirs, ours).pvalue < _CHANCE)
+        return fmean(map(float, found))
+
+    def _psi(self, window: int, champion: int) -> float:
+        """The largest population stability index of a feature, over tenths of the reference."""
+        reference, current = self._reference(champion), self._stream.inputs[window]
+        largest = 0.0
+        for ours, theirs in zip(current.T, reference.T, strict=True):
+            edges = np.unique(np.quantile(theirs, np.linspace(0.1, 0.9, 9)))
+            shares = [
+                np.bincount(np.searchsorted(edges, rows), minlength=len(edges) + 1) / len(rows)
+                for rows in (ours, theirs)
+            ]
+            now, then = (np.clip(share, 1e-4, None) for share in shares)
+            largest = max(largest, float(np.sum((now - then) * np.log(now / then))))
+        return largest
+
+
+def by_windows(check: Callable[[int, int], bool]) -> Rule:
+    """Retrain after every window that a check of it against the champion's training data calls different."""
+
+    def rule(past: Past) -> Iterator[bool]:
+        while True:
+            yield check(past.now, past.champion)
+
+    return rule
+
+
+def half_of_the_columns(drift: Drift) -> Rule:
+    """Evidently's preset: half of the columns drifted."""
+    return by_windows(lambda window, champion: drift.drifted(window, champion) >= _SHARE)
+
+
+def any_column(drift: Drift) -> Rule:
+    """One drifted column is enough."""
+    return by_windows(lambda window, champion: drift.drifted(window, champion) > 0)
+
+
+def stability_index(drift: Drift) -> Rule:
+    """A column's population stability index above 0.2."""
+    return by_windows(lambda window, champion: drift.psi(window, champion) > _PSI)
+
+
+def performance_drop(share: float = 0.1, of: int = 1, needed: int = 1) -> Rule:
+    """The loss of a matured window is a tenth above that of the champion's first ones: in `needed` of the last `of`."""
+
+    def rule(past: Past) -> Iterator[bool]:
+        champion, first, lately = None, list[float](), deque[bool](maxlen=of)
+        while True:
+            window = past.matured
+            if window is None or past.served[window] != past.champion:
+                yield False
+                continue
+            if champion != past.champion:
+                champion, first = past.champion, []
+                lately.clear()
+            loss = past.loss(window)
+            if len(first) < 4:
+                first.append(loss)
+            lately.append(loss > (1 + share) * fmean(first))
+            yield sum(lately) >= needed
+
+    return rule
