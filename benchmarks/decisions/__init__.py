@@ -41,7 +41,7 @@ class Found:
         false, windows: retrainings while nothing had changed, and the windows of that time.
         delays: from each change to the retraining after it; None: it was missed.
         against: mean losses of calendars with as many retrainings.
-        spared: loss and cost of retrainings above those of an oracle, per window.
+        regret: loss and cost of retrainings above those of an oracle, per window.
     """
 
     retrainings: int
@@ -50,7 +50,7 @@ class Found:
     delays: tuple[int | None, ...]
     loss: float
     against: tuple[float, ...]
-    spared: float
+    regret: float
 
 
 def rules(stream: Stream) -> Mapping[str, Rule]:
@@ -80,9 +80,9 @@ def judge(stream: Stream, fits: Fits, lived: Lived) -> Found:
     ]
     unit = paired.Rule(window=WINDOW).share * float(fits.losses[WINDOW - 1, lived.first : lived.first + 4].mean())
     best = replay.oracle(fits, DELAY, unit)
-    spared = lived.loss - best["loss"] + unit * (len(lived.retrained) - best["retrainings"]) / len(lived.losses)
+    regret = lived.loss - best["loss"] + unit * (len(lived.retrained) - best["retrainings"]) / len(lived.losses)
     against = replay.calendars(fits, DELAY, len(lived.retrained))
-    return Found(len(lived.retrained), false, quiet - lived.first, tuple(delays), lived.loss, tuple(against), spared)
+    return Found(len(lived.retrained), false, quiet - lived.first, tuple(delays), lived.loss, tuple(against), regret)
 
 
 def _lived(stream: Stream, recipe: Recipe) -> dict[str, Found]:
@@ -166,5 +166,5 @@ def _worth(of: Sequence[Found]) -> list[str]:
         f"{fmean(one.retrainings for one in of):.1f}",
         f"{beaten:.0%}",
         f"{1000 * fmean(gains):+.1f}",
-        f"{1000 * fmean(one.spared for one in of):.1f}",
+        f"{1000 * fmean(one.regret for one in of):.1f}",
     ]

@@ -13,21 +13,20 @@ that need them.
 
 from __future__ import annotations
 
-import logging
 import math
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from evergreen import packages
+from evergreen.packages import Unusable
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
     from sklearn.compose import ColumnTransformer
-
-log = logging.getLogger(__name__)
 
 GROUP = "evergreen.families"
 OURS = {
@@ -40,7 +39,6 @@ OURS = {
         "mlp": "MultilayerPerceptron",
     }.items()
 }
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")  # as a spec's names
 
 Parameters = dict[str, Any]
 
@@ -128,7 +126,7 @@ class Family(ABC):
         """
 
 
-class FamilyUnusable(Exception):
+class FamilyUnusable(Unusable):
     """A family that no spec can use; its text says why, after the family's name."""
 
 
@@ -146,15 +144,11 @@ def family(name: str) -> Family:
     Raises:
         FamilyUnusable: there is none, or its package does not bring one that can be used.
     """
-    points = [OURS[name]] if name in OURS else _installed().get(name, [])
-    if not points:
-        raise FamilyUnusable("no installed package brings it")
-    if len(points) > 1:
-        raise FamilyUnusable(f"several packages bring it: {', '.join(sorted(map(_package, points)))}")
+    point = packages.only([OURS[name]] if name in OURS else _installed().get(name, []), FamilyUnusable)
     try:
-        return _load(points[0])
-    except Exception as error:  # whatever an import of foreign code raises costs this family alone
-        raise FamilyUnusable(f"{points[0].value} of {_package(points[0])}: {type(error).__name__}: {error}") from error
+        return _load(point)
+    except Exception as error:
+        raise packages.failed(point, FamilyUnusable, error) from error
 
 
 def package(name: str) -> tuple[str, str] | None:
@@ -164,24 +158,8 @@ def package(name: str) -> tuple[str, str] | None:
     return next(((point.dist.name, point.dist.version) for point in points if point.dist), None)
 
 
-@cache
 def _installed() -> dict[str, list[EntryPoint]]:
-    """The entry points of other packages, by name."""
-    by_name: dict[str, list[EntryPoint]] = {}
-    for point in entry_points(group=GROUP):
-        if point.name in OURS:
-            log.warning(
-                "%s brings a family %s, which is the name of one of ours: it is not used", _package(point), point.name
-            )
-        elif not _NAME.fullmatch(point.name):
-            log.warning("%s brings a family %r, which is no name that a spec can write", _package(point), point.name)
-        else:
-            by_name.setdefault(point.name, []).append(point)
-    return by_name
-
-
-def _package(point: EntryPoint) -> str:
-    return point.dist.name if point.dist else "an unnamed package"
+    return packages.brought(GROUP, "family", (*OURS,))
 
 
 @cache

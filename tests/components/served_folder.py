@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -29,6 +30,14 @@ from evergreen.spec.schema import ModelSpec
 def day_run(spec: ModelSpec, number: int) -> Run:
     """The run of a day, the model's first being 0."""
     return inline.of(spec, Interval.of_day(spec.first_day + timedelta(days=number)))
+
+
+def trained_after(spec: ModelSpec, days: int) -> dict[str, Any]:
+    """Ingest the first days, and train as of the last of them; the results of the training, by stage."""
+    for number in range(days):
+        inline.ingest(spec, day_run(spec, number).interval)
+    until_it_answers()
+    return dict(inline.run(day_run(spec, days - 1), "train"))
 
 
 @contextmanager

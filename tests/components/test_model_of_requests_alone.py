@@ -23,7 +23,7 @@ from evergreen.serve import predictions
 from evergreen.settings import settings
 from evergreen.spec.schema import ModelSpec
 from tests import spot
-from tests.components.served_folder import day_run, served_folder, until_it_answers
+from tests.components.served_folder import day_run, served_folder, trained_after
 
 FIRST, DAYS, TRAINED = date(2026, 1, 1), 12, 10
 
@@ -49,10 +49,7 @@ def model(
 
 @pytest.fixture(scope="module")
 def trained(model: ModelSpec) -> dict[str, Any]:
-    for number in range(TRAINED):
-        inline.ingest(model, day_run(model, number).interval)
-    until_it_answers()
-    return dict(inline.run(day_run(model, TRAINED - 1), "train"))
+    return trained_after(model, TRAINED)
 
 
 def ask(body: dict[str, Any]) -> httpx.Response:

@@ -24,7 +24,7 @@ from evergreen.settings import settings
 from evergreen.spec.load import load
 from evergreen.spec.schema import ModelSpec
 from tests import shelves
-from tests.components.served_folder import day_run, served_folder, until_it_answers
+from tests.components.served_folder import day_run, served_folder, trained_after
 from tests.shelves import PRODUCTS, STORES
 
 FIRST, DAYS, TRAINED = date(2026, 1, 1), 9, 7
@@ -52,10 +52,7 @@ def model(
 
 @pytest.fixture(scope="module")
 def trained(model: ModelSpec) -> dict[str, Any]:
-    for number in range(TRAINED):
-        inline.ingest(model, day_run(model, number).interval)
-    until_it_answers()
-    return dict(inline.run(day_run(model, TRAINED - 1), "train"))
+    return trained_after(model, TRAINED)
 
 
 def test_each_pair_is_joined_with_its_own_features_and_outcome(trained: dict[str, Any]) -> None:

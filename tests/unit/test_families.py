@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergreen import families
+from evergreen import packages
 from evergreen.families import (
     GROUP,
     OURS,
@@ -77,11 +77,11 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
             EntryPoint(name, f"{__name__}:{kind if isinstance(kind, str) else kind.__name__}", GROUP)
             for name, kind in kinds.items()
         ]
-        monkeypatch.setattr(families, "entry_points", lambda group: points if group == GROUP else [])
-        families._installed.cache_clear()
+        monkeypatch.setattr(packages, "entry_points", lambda group: points if group == GROUP else [])
+        packages.brought.cache_clear()
 
     yield install
-    families._installed.cache_clear()
+    packages.brought.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -180,8 +180,8 @@ def test_a_family_that_is_nowhere_or_twice_is_unusable(
     with pytest.raises(FamilyUnusable, match="no installed package"):
         family("stump")
     point = EntryPoint("stump", f"{__name__}:Stump", GROUP)
-    monkeypatch.setattr(families, "entry_points", lambda group: [point, point])
-    families._installed.cache_clear()
+    monkeypatch.setattr(packages, "entry_points", lambda group: [point, point])
+    packages.brought.cache_clear()
     with pytest.raises(FamilyUnusable, match="several packages"):
         family("stump")
 

@@ -37,6 +37,7 @@ FOUNDATION = {
     "evergreen.interval",
     "evergreen.links",
     "evergreen.markdown",
+    "evergreen.packages",
     "evergreen.quoting",
     "evergreen.readers",
     "evergreen.run",

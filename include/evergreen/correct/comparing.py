@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from evergreen.spec.columns import EVENT, KNOWN_AT, PARTITION
+from evergreen.spec.keyed import keys_of
 
 # A column without nulls is hashed as one with nulls then.
 _NULLABLE = {pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int32Dtype(), pa.bool_(): pd.BooleanDtype()}
@@ -47,8 +48,8 @@ def rows(keys: Sequence[str], before: pa.Table | None, now: pa.Table) -> Differe
 
 def _indexed(keys: Sequence[str], columns: Sequence[str], table: pa.Table) -> pd.DataFrame:
     """Some columns of each entity, by its key: of several columns a tuple."""
-    values = [table[name].to_pylist() for name in keys]  # Python's, which Feast takes: an index of numbers has NumPy's
-    index = pd.Index([*zip(*values, strict=True)] if len(keys) > 1 else values[0], dtype=object, tupleize_cols=False)
+    # Python's values, which Feast takes: an index of numbers has NumPy's.
+    index = pd.Index([*keys_of(keys, table)], dtype=object, tupleize_cols=False)
     frame: pd.DataFrame = table.select([*columns]).to_pandas(types_mapper=_NULLABLE.get)
     return frame.set_index(index) if columns else pd.DataFrame(index=index)
 

@@ -26,6 +26,7 @@ from evergreen.spec.asking import EveryInterval, OnRequest
 from evergreen.spec.columns import EVENT, KNOWN_AT, PARTITION
 from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.durations import duration_text
+from evergreen.spec.keyed import keys_of
 from evergreen.spec.kinds import KINDS
 from evergreen.spec.query import Room
 from evergreen.spec.runner import Query, QueryRefused, Tables, opened, schema
@@ -105,7 +106,7 @@ def labels(spec: ModelSpec, span: Span, instead: RowsInstead = NOTHING) -> tuple
     # What a later batch says of a request was not known when it was asked.
     asked = span if known is None else dataclasses.replace(span, end=cutoff, known_at=span.written_at)
     requested = requests(spec.asking, asked, instead)
-    unasked = sorted({*own_moments.keys_of(keys, result)} - {*own_moments.keys_of(keys, requested)})
+    unasked = sorted({*keys_of(keys, result)} - {*keys_of(keys, requested)})
     if unasked:
         raise wrong_query(
             file,
@@ -215,7 +216,7 @@ def _still_open(
                 "labels of outcomes that are known by $horizon_end; leave out rows with an open one, or lengthen "
                 "label.horizon",
             )
-        more |= other.keys() - {*own_moments.keys_of(keys, result)}
+        more |= other.keys() - {*keys_of(keys, result)}
     return len(more)
 
 

@@ -7,7 +7,7 @@ then. So it is asked again as of earlier moments, and must say the same of what 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from evergreen.errors import PermanentError
 from evergreen.quoting import listed
 from evergreen.spec.columns import KNOWN_AT
-from evergreen.spec.keyed import Key
+from evergreen.spec.keyed import Key, keys_of
 from evergreen.spec.kinds import KINDS
 from evergreen.spec.runner import Query
 
@@ -54,12 +54,6 @@ def with_open(rows: pa.Table, outcomes: pa.Table, keys: Sequence[str]) -> pa.Tab
     """Some predictions in the order of their keys, each with its label and known_at; null where it is open."""
     joined = rows.join(outcomes, [*keys], join_type="left outer")
     return joined.sort_by([(key, "ascending") for key in keys])
-
-
-def keys_of(names: Sequence[str], rows: pa.Table) -> Iterator[Key]:
-    """The key of each row."""
-    columns = [rows[name].to_pylist() for name in names]
-    return iter(columns[0]) if len(columns) == 1 else zip(*columns, strict=True)
 
 
 def labels(result: pa.Table, keys: Sequence[str], label: str) -> dict[Key, Any]:

@@ -15,7 +15,7 @@ from evergreen.features import online_values
 from evergreen.lake import catalogue, tables
 from evergreen.lake.schema import FEATURES, TableId, online
 from evergreen.spec.dataset import DatasetSpec
-from evergreen.spec.keyed import Key
+from evergreen.spec.keyed import Key, keys_of
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def _newest_before(spec: DatasetSpec, view: str, partition: str, keys: Sequence[
         if earlier < partition and wanted:
             rows = tables.read(stored, [earlier])
             if rows is not None:
-                there = [about.key_in(row) for row in rows.select([*about.columns]).to_pylist()]
+                there = [*keys_of([*about.columns], rows)]
                 theirs = rows.filter(pa.array([key in wanted for key in there], pa.bool_()))
                 wanted -= {*there}
                 yield theirs

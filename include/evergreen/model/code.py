@@ -8,16 +8,11 @@ import subprocess
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import evergreen
 from evergreen.families import OURS, family, package
 from evergreen.spec import files
 from evergreen.spec.schema import ModelSpec
-
-# Keys that came after the first release. One at its default is left out of the hash: so a spec that does not use it has
-# the hash that it had before there was the key.
-_LATER = ("refit", "gates.refit_loss", "gates.refit_distance")
 
 
 @cache
@@ -55,14 +50,6 @@ def spec_hash(spec: ModelSpec) -> str:
     queries = [files.query(dataset, dataset.view_sql(view)) for view, dataset in data.items()]
     queries += [files.query(spec, path) for path in (spec.label_sql(), *spec.asking.queries)]
     made = spec.model_dump(mode="json", exclude={"retention"})  # how long something is kept makes no other model
-    for key in _LATER:
-        *above, name = key.split(".")
-        stated: Any = spec
-        part = made
-        for each in above:
-            stated, part = getattr(stated, each), part[each]
-        if getattr(stated, name) == type(stated).model_fields[name].default:
-            del part[name]
     declared = json.dumps([made, queries], sort_keys=True)
     return hashlib.sha256(declared.encode()).hexdigest()
 

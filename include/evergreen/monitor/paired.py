@@ -4,7 +4,7 @@ When a window's labels have matured, the champion's recipe is fitted once more o
 understudy, which is compared and never deployed. What two neighbouring understudies differ by on the same window is
 noise. A retraining is due when the differences between champion and understudy add up to more than noise, and the loss
 that it avoids has paid for it. A window is the unit of observation, so what differs from window to window is in the
-noise. Where the rule comes from, and what it was measured to do, is in docs/monitoring.md.
+noise.
 
 Everything is computed anew from the windows each time: a late label replaces its window, and the same windows give
 the same evidence.

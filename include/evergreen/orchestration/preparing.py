@@ -30,10 +30,9 @@ log = logging.getLogger(__name__)
 def prepare() -> None:
     """Prepare all that is the same in every task; what cannot be prepared costs the tasks their time and nothing
     else."""
-    kept.brought()  # asks every installed package for its entry points
     _shapes(Part)
     _templates()
-    declared = kept.keep(settings().models, settings().data)
+    declared = kept.keep(settings().models, settings().data)  # also asks every installed package for its entry points
     specs: list[DatasetSpec | ModelSpec] = [*declared.valid_datasets, *declared.valid_models]
     for spec in specs:
         try:

@@ -5,7 +5,6 @@ its data declares itself. Frozen, strict, no unknown keys.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -19,17 +18,12 @@ from evergreen.spec.durations import Delay, Duration, UntilKnown
 from evergreen.spec.keyed import Keyed, Name
 from evergreen.spec.kinds import ColumnType, FeatureType, KeyType
 from evergreen.spec.mistakes import DATA_FILE, FILE
-from evergreen.spec.partial import Declared
+from evergreen.spec.partial import Declared, unsaid
 from evergreen.spec.retention import DataRetention
 from evergreen.spec.schedule import IngestSchedule
 
 MOST_ENTRIES = 200  # of sources, views and references of a model: each has files of its own
 VALID_TO = "valid_to"  # the column that queries see of a table whose rows are true until the next one is
-
-
-def _unsaid(default: object) -> Callable[[object], bool]:
-    """Leaves a key out where it is not stated: what was declared before there was the key is the same without it."""
-    return lambda value: value == default
 
 
 class Folder(Declared):
@@ -102,6 +96,11 @@ class Entity(Keyed):
         default=None, description="the column that identifies it, in sources, views and requests; or `keys`"
     )
 
+    @classmethod
+    def of(cls, name: str, declared: Keyed) -> Entity:
+        """The entity of that name, as something declares its key."""
+        return cls.model_construct(name=name, **declared.__dict__)
+
 
 class Reference(Keyed):
     """Another entity that a request names, such as the carrier of a flight."""
@@ -171,7 +170,7 @@ class Source(Declared):
     )
     refresh: Literal["every interval", "when it changes", "never"] = Field(
         default="every interval",
-        exclude_if=_unsaid("every interval"),
+        exclude_if=unsaid("every interval"),
         description=(
             "every interval: each has a batch of its own; when it changes: path or query is the whole table, and each "
             "run looks whether it is another; never: the whole table, read once"
@@ -183,7 +182,7 @@ class Source(Declared):
     )
     covers: Delay = Field(
         default=timedelta(0),
-        exclude_if=_unsaid(timedelta(0)),
+        exclude_if=unsaid(timedelta(0)),
         json_schema_extra={"default": "0h"},
         description=(
             "how long after event_time what a row tells of ends, where rows are stamped at their start (1h, 1d); no "
@@ -192,12 +191,12 @@ class Source(Declared):
     )
     valid_from: Name | None = Field(
         default=None,
-        exclude_if=_unsaid(None),
+        exclude_if=unsaid(None),
         description="the column that says from when on a row is true, of a whole table with a row per key and validity",
     )
     valid_to: Name | None = Field(
         default=None,
-        exclude_if=_unsaid(None),
+        exclude_if=unsaid(None),
         description=(
             "the column that says until when a row is true, and null while it is; default: until the next row of its "
             "key, which queries see as valid_to"
@@ -353,7 +352,7 @@ class DatasetSpec(Folder, Dated):
         if name not in self.entities:
             name = next(iter(self.entities))
         entity = self.entities[name]
-        return Entity.model_construct(name=name, **entity.__dict__)
+        return Entity.of(name, entity)
 
     def contract_file(self, table: str) -> Path:
         """The Great Expectations suite of a source or feature view."""

@@ -9,9 +9,9 @@ from typing import Annotated
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from evergreen.interval import DAY
+from evergreen.spec.keyed import NAME
 
 _DURATION = re.compile(r"^[1-9][0-9]{0,4}[hdw]$")  # also a pattern of JSON Schema, which knows no named groups
-_COLUMN = re.compile(r"^[a-z][a-z0-9_]{0,39}$")  # as a spec names one; no duration begins with a letter
 _LONGEST = timedelta(days=36_525)  # further from the days that a model may have no moment can be computed with
 _UNITS = {"h": timedelta(hours=1), "d": DAY, "w": timedelta(weeks=1)}
 
@@ -31,7 +31,7 @@ def _delay(value: object) -> timedelta:
 
 def _until_known(value: object) -> timedelta | str:
     """A delay, or the name of the column that has each row's own moment."""
-    if isinstance(value, str) and _COLUMN.fullmatch(value):
+    if isinstance(value, str) and re.fullmatch(NAME, value):  # no duration begins with a letter
         return value
     try:
         return _delay(value)
@@ -64,7 +64,7 @@ UntilKnown = Annotated[
     WithJsonSchema(
         {
             "type": "string",
-            "pattern": r"^(0h|[1-9][0-9]{0,4}[hdw]|[a-z][a-z0-9_]{0,39})$",
+            "pattern": rf"^(0h|[1-9][0-9]{{0,4}}[hdw]|{NAME[1:-1]})$",
             "examples": ["0h", "6h", "3d", "decided_at"],
         }
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -13,11 +13,18 @@ from evergreen.spec.partial import Declared, NotStated
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 NAME = r"^[a-z][a-z0-9_]{0,39}$"
 Name = Annotated[str, Field(pattern=NAME)]
 
 Key = str | int | tuple[str | int, ...]  # of an entity: of several columns their values, in their order
+
+
+def keys_of(columns: Sequence[str], rows: pa.Table) -> Iterator[Key]:
+    """The key of each row of a table that has its columns."""
+    values = [rows[name].to_pylist() for name in columns]
+    return iter(values[0]) if len(values) == 1 else zip(*values, strict=True)
 
 
 class Keyed(Declared):

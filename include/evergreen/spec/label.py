@@ -9,7 +9,7 @@ from pydantic import Field
 
 from evergreen.spec.durations import Duration
 from evergreen.spec.keyed import Name
-from evergreen.spec.partial import Declared
+from evergreen.spec.partial import Declared, unsaid
 from evergreen.spec.problem import MOST_CLASSES, LabelType, Problem, problem
 
 # Of a class: clients, tables and pages show it as it is.
@@ -51,17 +51,16 @@ class Label(Declared):
             "whole intervals"
         )
     )
-    # Left out where it is not said: a spec without it has the hash that it always had.
     known: Known | None = Field(
         default=None,
-        exclude_if=lambda value: value is None,
+        exclude_if=unsaid(None),
         description="null: every outcome is known a horizon after its prediction",
     )
     sources: tuple[Name, ...] = Field(min_length=1, description="tables that the query reads")
     sql: str | None = Field(default=None, description="default label.sql")
     weight: Name | None = Field(
         default=None,
-        exclude_if=lambda stated: stated is None,  # so that a label of an earlier release has the hash that it had
+        exclude_if=unsaid(None),
         description=(
             "a column that the query returns too: how much each row counts, 0 or more, in fitting and in every metric "
             "(tuning, gates, reports, monitoring); never an input. Null: each row counts once"

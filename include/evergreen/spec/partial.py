@@ -6,6 +6,7 @@ attribute of ours is an AttributeError, which nobody catches.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
@@ -31,6 +32,12 @@ class Declared(BaseModel):
             if name in type(self).model_fields:
                 raise NotStated(f"{type(self).__name__} without {name}")
             return super().__getattr__(name)
+
+
+def unsaid(default: object) -> Callable[[object], bool]:
+    """`exclude_if` of a key that came later, with its default: a declaration that does not use it has the words, and
+    the hash, that it had before there was the key."""
+    return lambda value: value == default
 
 
 def stated_or(declared: Declared, key: str, otherwise: Any) -> Any:

@@ -187,7 +187,7 @@ def _entities(model: UsingModel, whole: Mapping[str, DatasetSpec], mistakes: lis
     values: dict[str, Any] = {}
     entity = stated_or(model, "entity", None)
     if entity in known:
-        values["entity"] = Entity.model_construct(name=entity, **known[entity].__dict__)
+        values["entity"] = Entity.of(entity, known[entity])
     elif entity is not None:
         fix = nearest(entity, known, "name one of them")
         mistakes.append(Mistake(FILE, "entity", entity, f"an entity of the datasets: {one_of(known)}", fix))

@@ -26,6 +26,7 @@ from evergreen.spec import visible
 from evergreen.spec.asking import OnRequest
 from evergreen.spec.columns import KNOWN_AT
 from evergreen.spec.dataset import DatasetSpec, Source
+from evergreen.spec.keyed import keys_of
 from evergreen.spec.kinds import KINDS, KindName
 from evergreen.spec.mistakes import nearest, one_of
 from evergreen.spec.query import Refusal, Room, connected, interrupted_after, refusals
@@ -259,10 +260,7 @@ class Tables:
                 keyless = f"{typed[name].null_count} rows without `{name}`"
                 raise QueryRefused([Refusal(keyless, "a key in every row", f"correct {self.query.name}")])
         counts = typed.select(keys).group_by(keys).aggregate([([], "count_all")])
-        if repeated := [
-            each[keys[0]] if len(keys) == 1 else tuple(each[name] for name in keys)
-            for each in counts.filter(pc.greater(counts["count_all"], 1)).to_pylist()
-        ]:
+        if repeated := [*keys_of(keys, counts.filter(pc.greater(counts["count_all"], 1)))]:
             named = ", ".join(keys)
             repeats = f"{len(repeated)} values of `{named}` more than once: {listed(repeated)}"
             raise QueryRefused([Refusal(repeats, f"one row per `{named}`", f"correct {self.query.name}")])

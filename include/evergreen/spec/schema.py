@@ -35,7 +35,7 @@ from evergreen.spec.keyed import Name
 from evergreen.spec.kinds import FeatureType, KeyType
 from evergreen.spec.label import Label
 from evergreen.spec.mistakes import FILE
-from evergreen.spec.partial import Declared
+from evergreen.spec.partial import Declared, unsaid
 from evergreen.spec.problem import MEASURES, Measure, MetricName, Problem
 from evergreen.spec.retention import DataRetention, ModelRetention, Retention
 from evergreen.spec.schedule import IngestSchedule, ModelSchedule, Schedule
@@ -119,7 +119,7 @@ class Gates(Declared):
     )
     baseline: Annotated[str, Field(min_length=1, max_length=1000)] | None = Field(
         default=None,
-        exclude_if=lambda stated: stated is None,  # as for a label's weight
+        exclude_if=unsaid(None),
         description=(
             "what a candidate must beat: an input, or an expression of inputs in DuckDB's SQL, such as `price` for "
             "'the price stays'; of a binary label a probability, of a multiclass one the name of a class. Where it is "
@@ -135,6 +135,7 @@ class Gates(Declared):
 
     refit_loss: float = Field(
         default=0.1,
+        exclude_if=unsaid(0.1),
         ge=0.0,
         description=(
             "with `refit`: the share of the gated fit's gain over the baseline that the refit may lose on the newest "
@@ -143,6 +144,7 @@ class Gates(Declared):
     )
     refit_distance: Annotated[float, Field(gt=0)] = Field(
         default=2.0,
+        exclude_if=unsaid(2.0),
         description=(
             "with `refit`: largest distance of the two fits' answers on the newest rows, in standard deviations of the "
             "gated fit's"
@@ -221,6 +223,7 @@ class _Model(Folder):
     gates: Gates
     refit: bool = Field(
         default=False,
+        exclude_if=unsaid(False),
         description=(
             "whether a candidate that passed its gates is fitted anew on all mature rows, those too that the gates "
             "looked at, and registered so"
@@ -379,4 +382,4 @@ class ModelSpec(_Model, Dated):
         """Whose features a view has."""
         name = self.features[view].entity
         other = None if name is None else self.references.get(name)
-        return self.entity if name is None or other is None else Entity.model_construct(name=name, **other.__dict__)
+        return self.entity if name is None or other is None else Entity.of(name, other)

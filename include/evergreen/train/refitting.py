@@ -18,7 +18,7 @@ from evergreen.handovers.handover import TrackedRun, finite
 from evergreen.handovers.train import Gate, Judged, Refit
 from evergreen.history import events, ledger
 from evergreen.model import families, rows
-from evergreen.model.metrics import metric
+from evergreen.model.metrics import Floats, metric
 from evergreen.model.rows import Rows, predict
 from evergreen.registry import artifacts, candidates, contents, loading, tracking
 from evergreen.registry import records as registry
@@ -81,8 +81,11 @@ def learn(run: Run, key: str) -> Whole:
 def refit(run: Run, judged: Judged) -> Refit:
     """Fit, compare, and record in MLflow and the ledger which of the two fits is registered."""
     whole = learn(run, judged.key)
-    run_id = fit(run, whole, judged)
-    made, count = checks(run, whole.held_out, judged, run_id), len(whole.learned.labels)
+    gated = predict(loading.pipeline(judged.run.id), whole.held_out.inputs)
+    evaluation = artifacts.load(registry.candidate(judged.run.id), Evaluation)
+    run_id = fit(run, whole, judged, gated)
+    after = predict(loading.pipeline(run_id), whole.held_out.inputs)
+    made, count = checks(run, whole.held_out, evaluation, gated, after), len(whole.learned.labels)
     failed = [f"{check.name}: {check.verdict} ({check.reason})" for check in made if check.verdict != "pass"]
     chosen = not failed
     reason = (
@@ -90,7 +93,6 @@ def refit(run: Run, judged: Judged) -> Refit:
         if chosen
         else f"the gated fit is registered, not its refit: {'; '.join(failed)}"
     )
-    evaluation = artifacts.load(registry.candidate(judged.run.id), Evaluation)
     tracking.record(run, run_id, evaluation, metrics=evaluation.metrics)
     content = contents.Refit(
         gated=judged.run.id,
@@ -131,11 +133,14 @@ def refit(run: Run, judged: Judged) -> Refit:
     )
 
 
-def fit(run: Run, whole: Whole, judged: Judged) -> str:
+def fit(run: Run, whole: Whole, judged: Judged, gated: Floats) -> str:
     """The MLflow run of the refit, which is made once.
 
     What the monitor compares with are the held-out rows, as the fit that was judged answers them: the refit's own
     answers to rows that it learned from would be too good.
+
+    Args:
+        gated: these answers.
     """
     spec, family = run.spec, judged.family
     study = tuning.study(spec.model, whole.key, family)
@@ -147,7 +152,6 @@ def fit(run: Run, whole: Whole, judged: Judged) -> str:
         ended = [(each.score, each) for each in trials.root if each.state == "COMPLETE" and each.score is not None]
         # The first of equals, as in the search.
         _, best = max(ended, key=lambda each: spec.search.measure.rank(each[0]))
-        answers = predict(loading.pipeline(judged.run.id), whole.held_out.inputs)
         with threadpool_limits(1):  # as the search does: the same order of additions
             unfitted = families.build(
                 family, dict(best.parameters), spec.feature_types, spec.search.seed, label=spec.problem.kind
@@ -164,23 +168,28 @@ def fit(run: Run, whole: Whole, judged: Judged) -> str:
             parameters=best.parameters,
             metrics={},
             trials=trials,
-            refit_of=candidates.RefitOf(judged.run.id, whole.held_out.inputs.assign(**spec.problem.columns(answers))),
+            refit_of=candidates.RefitOf(judged.run.id, whole.held_out.inputs.assign(**spec.problem.columns(gated))),
         )
 
 
-def checks(run: Run, newest: Rows, judged: Judged, refit: str) -> tuple[Gate, ...]:
+def checks(run: Run, newest: Rows, evaluation: Evaluation, gated: Floats, refit: Floats) -> tuple[Gate, ...]:
     """How the refit compares with the fit that was judged on the held-out rows, the newest there are.
 
     The refit has learned from these rows. So that it does well on them says nothing; that it does not is a fit that
     went wrong.
+
+    Args:
+        evaluation: of the fit that was judged.
+        gated, refit: what each of them answers to these rows.
     """
     spec = run.spec
     measure = metric(spec.problem, spec.search.metric)
-    baseline = artifacts.load(registry.candidate(judged.run.id), Evaluation).baseline.get(spec.search.metric)
-    before, after = (predict(loading.pipeline(each), newest.inputs) for each in (judged.run.id, refit))
-    scores = [measure.value(newest.labels, each, newest.weights) for each in (before, after)]
-    apart = float(np.sqrt(np.square(after - before).mean(axis=0).sum()))
-    spread = float(np.sqrt(np.var(before, axis=0).sum()))
     return rules.refit_checks(
-        spec.search.metric, spec.gates, gated=scores[0], refit=scores[1], baseline=baseline, apart=apart, spread=spread
+        spec.search.metric,
+        spec.gates,
+        gated=measure.value(newest.labels, gated, newest.weights),
+        refit=measure.value(newest.labels, refit, newest.weights),
+        baseline=evaluation.baseline.get(spec.search.metric),
+        apart=float(np.sqrt(np.square(refit - gated).mean(axis=0).sum())),
+        spread=float(np.sqrt(np.var(gated, axis=0).sum())),
     )

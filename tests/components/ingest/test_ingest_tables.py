@@ -284,6 +284,16 @@ def test_a_table_that_is_read_once_may_go_and_a_row_that_is_never_true_is_in_qua
     assert [each.partition for each in worked.intervals["done"]] == [interval(day).partition for day in (2, 3)]
 
 
+@pytest.fixture
+def declared_here(home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which commands look for datasets; its models are none."""
+    monkeypatch.setenv("EVERGREEN_DATA", str(tmp_path))
+    monkeypatch.setenv("EVERGREEN_MODELS", str(tmp_path / "models"))
+    (tmp_path / "models").mkdir()
+    settings.cache_clear()
+    return tmp_path
+
+
 def reads(day: int) -> dict[str, list[str]]:
     """Source → the partitions that the features of a day were computed from, by their lineage."""
     made_from = publications.made_from(FEATURES.of("shop", "sold").at(interval(day).partition))
@@ -291,14 +301,8 @@ def reads(day: int) -> dict[str, list[str]]:
     return {TableId.parse(table).name: [*partitions] for table, partitions in made_from.partitions.items()}
 
 
-def test_a_version_is_corrected_told_kept_and_erased_like_any_batch(
-    home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("EVERGREEN_DATA", str(tmp_path))
-    monkeypatch.setenv("EVERGREEN_MODELS", str(tmp_path / "models"))
-    (tmp_path / "models").mkdir()
-    settings.cache_clear()
-    spec = write(tmp_path / "shop")
+def test_a_version_is_corrected_told_kept_and_erased_like_any_batch(home: Settings, declared_here: Path) -> None:
+    spec = write(declared_here / "shop")
     deliver(home)
     landing = Path(home.landing)
     for content, days in zip(CATALOGUES[:2], PHASES[:2], strict=True):
@@ -329,7 +333,7 @@ def test_a_version_is_corrected_told_kept_and_erased_like_any_batch(
     assert rules.superseded(versions, interval(3), timedelta(days=1), needed) == [interval(0)]
     assert rules.superseded(versions, interval(3), timedelta(days=2), needed) == []
 
-    declared = load(tmp_path / "models", tmp_path)
+    declared = load(declared_here / "models", declared_here)
     report = erasing.erase(declared, "product", "a", actor="ada", reason="asked for", apply=True)
     assert {"rows in the files of shop/raw/catalogue", "rows in the files of shop/raw/prices"} <= report.places.keys()
     assert str(landing / "catalogue.csv") in report.landing and str(landing / "prices.csv") in report.landing
@@ -338,14 +342,8 @@ def test_a_version_is_corrected_told_kept_and_erased_like_any_batch(
         assert rows is not None and "a" not in rows["sku"].to_pylist()
 
 
-def test_days_side_by_side_find_one_first_version(
-    home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("EVERGREEN_DATA", str(tmp_path))
-    monkeypatch.setenv("EVERGREEN_MODELS", str(tmp_path / "models"))
-    (tmp_path / "models").mkdir()
-    settings.cache_clear()
-    write(tmp_path / "shop")
+def test_days_side_by_side_find_one_first_version(home: Settings, declared_here: Path) -> None:
+    write(declared_here / "shop")
     deliver(home)
     (Path(home.landing) / "catalogue.csv").write_text(CATALOGUES[0])
     days = f"{FIRST}..{FIRST + timedelta(days=1)}"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from evergreen import readers
+from evergreen import packages, readers
 from evergreen.errors import BatchUnreadable, SpecError
 from evergreen.ingest import parse
 from evergreen.ingest.landing import Part
@@ -80,7 +80,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def _forget() -> None:
     importlib.invalidate_caches()
-    readers._installed.cache_clear()
+    packages.brought.cache_clear()
     sys.modules.pop("acme_mainframe", None)
 
 

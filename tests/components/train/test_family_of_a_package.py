@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from evergreen import families
+from evergreen import families, packages
 from evergreen.errors import ModelUnloadable
 from evergreen.families import OURS
 from evergreen.handovers.train import SoundTrainingSet
@@ -91,7 +91,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _forget() -> None:
     importlib.invalidate_caches()
-    for cached in (families._installed, families._load, code_hash):
+    for cached in (packages.brought, families._load, code_hash):
         cached.cache_clear()
     for module in ("acme_trees", "acme_preparation"):
         sys.modules.pop(module, None)
