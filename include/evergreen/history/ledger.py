@@ -20,7 +20,7 @@ from evergreen import database
 from evergreen.errors import LedgerUnreadable
 from evergreen.history import chain, events, story
 from evergreen.history.chain import Link, Witness
-from evergreen.history.events import Erased, Event
+from evergreen.history.events import Erased, Event, Promoted, RolledBack
 from evergreen.history.story import Entry, Standing
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,9 @@ TABLE = database.Table(
     },
     unique=("id", "previous"),  # the chain has no fork, whatever a writer does
 )
+
+# What a move's run or version knew about. A moment within a second has a longer text, which sorts otherwise.
+_AS_OF = """(substring(body from '"as_of":"([^"]*)"'))::timestamptz"""
 
 _MOMENT = TypeAdapter(datetime)
 _KEY = "evergreen ledger"  # of the lock that whoever adds has
@@ -133,6 +136,28 @@ def erased(model: str) -> list[Erased]:
 def standing(model: str) -> Standing:
     """The model's champion, last known good version, and what was left halfway."""
     return story.standing(entry.event for entry in entries(model, *story.MOVES))
+
+
+def champion_as_of(model: str, moment: datetime) -> int | None:
+    """The same as `story.champion_as_of` of all moves: only the newest promotion or rollback is read that knew about
+    less than `moment`, and whether its version was retired after it."""
+    # By ranges, which only the index of a kind has in their order: with equations
+    # Postgres may walk the whole ledger from its end, in the hope of a match.
+    newest = (
+        f"where (event, model, number) > (%s, %s, %s) and (event, model) <= (%s, %s) and {_AS_OF} < %s and body ~ %s"
+        " order by event desc, model desc, number desc limit 1"
+    )
+    with database.connect() as connection:
+
+        def last(kind: str, after: int = 0, like: str = "") -> list[Entry]:
+            links = TABLE.select(connection, newest, [kind, model, after, kind, model, moment, like])
+            return [_entry(link) for link in links]
+
+        moves = sorted((move for kind in story.CROWNING for move in last(kind)), key=lambda move: move.number)[-1:]
+        for move in moves[:]:
+            assert isinstance(move.event, Promoted | RolledBack)
+            moves += last("retired", move.number, f'"version":{move.event.version}[,}}]')
+    return story.champion_as_of(moves, moment)
 
 
 def standings() -> dict[str, Standing]:

@@ -31,8 +31,9 @@ from evergreen.history.events import (
 
 State = Literal["registered", "champion", "last known good", "replaced", "rolled back", "retired"]
 
-# The kinds that `standing` looks at.
-MOVES = ("deploying", "not deployed", "promoted", "rolled back", "retired")
+# The kinds by which a version becomes the champion, and all that `standing` looks at.
+CROWNING = ("promoted", "rolled back")
+MOVES = ("deploying", "not deployed", *CROWNING, "retired")
 
 
 @dataclass(frozen=True)

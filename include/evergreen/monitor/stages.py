@@ -271,9 +271,9 @@ def alert(run: Run, decision: Decided) -> Alerted:
 def _champion(run: Run) -> int | None:
     """The version that should have answered in the run's interval: what the last promotion or rollback left, but for
     versions that were trained later."""
-    from evergreen.history import ledger, story
+    from evergreen.history import ledger
 
-    return story.champion_as_of(ledger.entries(run.spec.model, *story.MOVES), run.as_of)
+    return ledger.champion_as_of(run.spec.model, run.as_of)
 
 
 def _window(run: Run, collected: Collected, intervals: Sequence[Interval]) -> pd.DataFrame:
