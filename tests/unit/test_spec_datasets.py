@@ -200,6 +200,59 @@ def test_a_dataset_with_mistakes_costs_itself_and_the_models_that_use_it(folders
     assert "outreach, which has mistakes of its own" in str(model) and "evergreen check outreach" in str(model)
 
 
+CHURN, TICKETS, FLIGHTS = "data/churn/data.yaml", "models/tickets/model.yaml", "models/flight_delay/model.yaml"
+VIEWS = "churn: [account, activity, payments_support]"
+ONE_MISTAKE = {  # file, old, new, and the key of the one mistake of each folder that has any
+    "no YAML": (CHURN, "\nsources:", "\n : ][\nsources:", {"churn": "data.churn", "tickets": "data.churn"}),
+    "misspelt": (
+        CHURN,
+        "event_time: snapshot_at",
+        "event_tim: snapshot_at",
+        {"churn": "data.churn", "tickets": "data.churn"},
+    ),
+    "one of two datasets": (
+        "data/outreach/data.yaml",
+        "look_back: 4w",
+        "look_back: 4 weeks",
+        {"newsletter": "data.outreach"},
+    ),
+    "its entity": (
+        "data/churn/data.yaml",
+        "{key: customer_id}",
+        "{key: 7}",
+        {"churn": "data.churn", "tickets": "data.churn", "newsletter": "data.churn"},
+    ),
+    "the name of a dataset": (TICKETS, VIEWS, VIEWS.replace("churn", "churm"), {"tickets": "data.churm"}),
+    "the names of views": (TICKETS, VIEWS, "churn: [acount]", {"tickets": "data.churn"}),
+    "no names": (TICKETS, f"  {VIEWS}", "  [churn]", {"tickets": "data"}),
+    "a required key": (FLIGHTS, "\nlabel:", "\nlable:", {"flight_delay": "lable"}),
+    "a part": (FLIGHTS, "\nentity:", "\nentit:", {"flight_delay": "entit"}),
+    "a key with a default": (FLIGHTS, "\nrequest:", "\nrequst:", {"flight_delay": "requst"}),
+    "views": (FLIGHTS, "\nfeatures:", "\nfeaturs:", {"flight_delay": "featurs"}),
+    "a key of a part": (FLIGHTS, "event_time:", "event_tim:", {"flight_delay": "sources.departures.event_tim"}),
+}
+
+
+@pytest.mark.parametrize("name", ONE_MISTAKE)
+def test_what_follows_from_a_mistake_is_not_told_as_another(folders: Path, name: str) -> None:
+    file, old, new, keys = ONE_MISTAKE[name]
+    shutil.copytree(INCLUDE / "models" / "flight_delay", folders / "models" / "flight_delay")
+    changed(folders / file, old, new)
+    declared = load(folders / "models")
+    for model, key in keys.items():
+        error = declared.models[model]
+        assert isinstance(error, SpecError) and "1 mistake\n" in str(error) and f": {key}\n" in str(error), error
+    assert all("1 mistake\n" in str(error) for error in declared.errors), declared.errors
+
+
+def test_a_model_that_uses_a_model_whose_sources_are_misspelt_is_told_of_that_one(folders: Path) -> None:
+    shutil.copytree(INCLUDE / "models" / "flight_delay", folders / "models" / "flight_delay")
+    changed(folders / FLIGHTS, "\nsources:", "\nsourcs:")
+    changed(folders / TICKETS, VIEWS, 'flight_delay: ["*"]')
+    message = mistakes_of(folders, "tickets")
+    assert "1 mistake\n" in message and "evergreen check flight_delay" in message, message
+
+
 def test_a_folder_of_a_model_may_not_take_the_name_of_a_dataset_that_it_does_not_use(folders: Path) -> None:
     shutil.copytree(folders / "models" / "tickets", folders / "models" / "outreach")
     changed(folders / "models" / "outreach" / "model.yaml", "model: tickets", "model: outreach")

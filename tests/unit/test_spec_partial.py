@@ -73,5 +73,6 @@ def test_all_mistakes_are_told_at_once(folder: Path) -> None:
     with pytest.raises(SpecError) as caught:
         load_spec(folder)
     message = str(caught.value)
-    for key in ("sourcse", "sources", "request", "monitoring.cooldown"):
+    for key in ("sourcse", "request", "monitoring.cooldown"):
         assert f": {key}\n" in message, message
+    assert "3 mistakes" in message, "what the misspelt key means is not missing too"

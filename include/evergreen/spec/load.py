@@ -227,7 +227,7 @@ class _Reader:
 def _declares_both(folder: Path) -> bool:
     """Whether a model's folder declares its data too, as far as can be seen without judging it."""
     document = read(folder / FILE, FILE, folder, Budget())
-    return isinstance(document.content, dict) and "sources" in document.content and "data" not in document.content
+    return isinstance(document.content, dict) and "data" not in document.content
 
 
 def _sheltered(folder: Path, file: str, read_it: Callable[[Path], Spec]) -> Spec | SpecError:

@@ -58,8 +58,13 @@ def one_of(names: Iterable[object]) -> str:
     return " or ".join([", ".join(known[:-1]), known[-1]] if len(known) > 1 else known) or "nothing"
 
 
+def meant(name: object, names: Iterable[object]) -> str | None:
+    """Which of the names was probably meant; None: none comes near."""
+    some = [str(known) for known in islice(names, MOST_FOUND)]  # finding the nearest takes its time
+    return next(iter(difflib.get_close_matches(str(name)[:80], some, n=1, cutoff=0.6)), None)
+
+
 def nearest(name: object, names: Iterable[object], otherwise: str) -> str:
     """What was probably meant, for the `fix` of a mistake; `otherwise` when nothing comes near."""
-    some = [str(known) for known in islice(names, MOST_FOUND)]  # finding the nearest takes its time
-    near = difflib.get_close_matches(str(name)[:80], some, n=1, cutoff=0.6)
-    return f"write {near[0]}" if near else otherwise
+    near = meant(name, names)
+    return otherwise if near is None else f"write {near}"

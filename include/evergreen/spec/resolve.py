@@ -19,6 +19,7 @@ from evergreen.spec.schedule import Late, Schedule
 from evergreen.spec.schema import ModelSpec, Tables, UsingModel
 
 ALL = "*"
+_OF_DATA = ("calendar", "first_day", "last_day", "sources", "features", "data", "references")  # said by all datasets
 _OWN = ("model", "description", "owner", "request", "label", "split", "families", "search", "gates", "refit", "rollout")
 
 
@@ -35,7 +36,10 @@ def resolved(
     """
     mistakes = list(_unknown(model, datasets, known))
     whole = {name: each for name, each in datasets.items() if isinstance(each, DatasetSpec)}
+    complete = bool(whole) and len(whole) == len(stated_or(model, "data", ()))
+    lacking = len(mistakes)
     features, data = _features(model, whole, mistakes)
+    lacking = len(mistakes) - lacking  # of what it names of the valid ones
     values = {name: model.__dict__[name] for name in (*_OWN, "monitoring") if name in model.__dict__}
     kept = Retention.model_construct(**model.__dict__.get("retention", ModelRetention()).__dict__)
     values |= {"schedule": _schedule(model), "retention": kept, "features": features, "data": data}
@@ -47,11 +51,13 @@ def resolved(
         last = [each.last_day for each in whole.values() if each.last_day is not None]
         values["first_day"] = max(each.first_day for each in whole.values())
         values["last_day"] = min(last, default=None)
-        values |= _entities(model, whole, mistakes)
+        values |= _entities(model, whole, mistakes, complete=complete)
+    # What a dataset that is wrong or not there would say, nobody knows; a default would state what a partial model
+    # does not.
+    unknown = {*UsingModel.model_fields} - values.keys() | ({*_OF_DATA} if not complete else set())
     merged = ModelSpec.model_construct(**values)
-    for name in ModelSpec.model_fields.keys() - values.keys():
-        if name in UsingModel.model_fields:
-            merged.__dict__.pop(name, None)  # a default would state what a partial model does not
+    for name in unknown | ({"features"} if lacking else set()):
+        merged.__dict__.pop(name, None)
     return merged.with_datasets(whole).at(model.folder), mistakes
 
 
@@ -174,8 +180,11 @@ def _clash(dataset: str, name: str, other: str) -> Mistake:
     return Mistake(FILE, f"data.{dataset}", name, allowed, fix)
 
 
-def _entities(model: UsingModel, whole: Mapping[str, DatasetSpec], mistakes: list[Mistake]) -> dict[str, Any]:
-    """The model's entity and references, as the datasets declare them."""
+def _entities(
+    model: UsingModel, whole: Mapping[str, DatasetSpec], mistakes: list[Mistake], *, complete: bool
+) -> dict[str, Any]:
+    """The model's entity and references, as the datasets declare them; of those that are not `complete` another one may
+    have what these lack."""
     known = {name: entity for each in reversed([*whole.values()]) for name, entity in each.entities.items()}
     for dataset in whole.values():
         for name, entity in dataset.entities.items():
@@ -188,12 +197,12 @@ def _entities(model: UsingModel, whole: Mapping[str, DatasetSpec], mistakes: lis
     entity = stated_or(model, "entity", None)
     if entity in known:
         values["entity"] = Entity.of(entity, known[entity])
-    elif entity is not None:
+    elif entity is not None and complete:
         fix = nearest(entity, known, "name one of them")
         mistakes.append(Mistake(FILE, "entity", entity, f"an entity of the datasets: {one_of(known)}", fix))
     references = stated_or(model, "references", ())
     for name in references:
-        if name not in known:
+        if name not in known and complete:
             fix = nearest(name, known, "name one of them")
             mistakes.append(Mistake(FILE, "references", name, f"entities of the datasets: {one_of(known)}", fix))
     values["references"] = {name: known[name] for name in references if name in known}

@@ -4,6 +4,7 @@ of it as can be read in spite of them."""
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import is_dataclass
 from functools import cache
 from itertools import islice
@@ -14,11 +15,12 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from evergreen.spec.dataset import MOST_ENTRIES
 from evergreen.spec.document import Document
 from evergreen.spec.keyed import NAME
-from evergreen.spec.mistakes import MOST_FOUND, Mistake, nearest, one_of
+from evergreen.spec.mistakes import MOST_FOUND, Mistake, meant, nearest, one_of
 from evergreen.spec.partial import Declared
 from evergreen.spec.words import needed
 
 Shape = TypeVar("Shape", bound=Declared)
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")  # pydantic's words for a key that nothing knows
 
 
 def shaped(kind: type[Shape], document: Document) -> tuple[Shape, list[Mistake]]:
@@ -33,19 +35,35 @@ def shaped(kind: type[Shape], document: Document) -> tuple[Shape, list[Mistake]]
         return kind.model_validate_json(text), []
     except ValidationError as error:
         problems = error.errors(include_url=False)[:MOST_FOUND]
-        mistakes = [_mistake(kind, document, problem) for problem in problems]
-        return _partial(kind, document.content), mistakes
+        misspelt = {
+            (*place, meant(key, _known(kind, document, problem)))
+            for problem in problems
+            if problem["type"] in _UNKNOWN
+            for *place, key in [problem["loc"]]
+        }
+        told = [problem for problem in problems if problem["type"] != "missing" or problem["loc"] not in misspelt]
+        return _partial(kind, document.content), [_mistake(kind, document, problem) for problem in told]
+
+
+def _misspelt(given: dict[Any, Any], names: Collection[str]) -> set[str]:
+    """Those of the names that are not there, and that another key probably means."""
+    near = {meant(key, names) for key in islice(given, MOST_ENTRIES) if key not in names}
+    return {name for name in names if name in near and name not in given}
 
 
 def _partial(kind: type[Shape], given: Any) -> Shape:
     values: dict[str, Any] = {}
-    unreadable: list[str] = []
     given = kind.written_out(given)
+    keys = [declared.alias or name for name, declared in kind.model_fields.items()]
+    misspelt = _misspelt(given, keys) if isinstance(given, dict) else set()
+    unreadable: list[str] = []
     for name, declared in kind.model_fields.items():
         inner, origin = _models_in(declared.annotation), get_origin(declared.annotation)
         value = given.get(declared.alias or name) if isinstance(given, dict) else None
         if isinstance(declared.annotation, type) and issubclass(declared.annotation, Declared):
             values[name] = _partial(declared.annotation, value)
+        elif (declared.alias or name) in misspelt:
+            unreadable.append(name)
         elif inner and isinstance(value, dict) and origin not in (dict, tuple):  # a part that may be left out
             values[name] = _partial(inner[0], value)
         elif inner and isinstance(value, dict) and value and origin is dict:
@@ -79,15 +97,15 @@ def _adapter(kind: type[BaseModel], name: str) -> TypeAdapter[Any]:
 
 def _mistake(kind: type[BaseModel], document: Document, problem: Any) -> Mistake:
     """A mistake of shape, from pydantic's error."""
-    path = _written(document.content, [str(part) for part in problem["loc"] if part != "[key]"])
+    path = _path(document, problem)
     key, schema, context = ".".join(path), _json_schema(kind), problem.get("ctx", {})
 
     def mistake(found: str, allowed: str, fix: str) -> Mistake:
         return Mistake(document.file, key, found, allowed, fix, document.line(key))
 
     match problem["type"]:
-        case "extra_forbidden" | "unexpected_keyword_argument":
-            known = list(_resolved(schema, _node(schema, path[:-1])).get("properties", {}))
+        case unknown if unknown in _UNKNOWN:
+            known = _known(kind, document, problem)
             return mistake(f"the unknown key {path[-1]}", one_of(known), nearest(path[-1], known, f"remove {path[-1]}"))
         case "missing":
             declared = _node(schema, path)
@@ -116,6 +134,17 @@ def _mistake(kind: type[BaseModel], document: Document, problem: Any) -> Mistake
     return mistake(
         _shown(problem["input"]), needed(problem) or "a value as docs/model-spec.md describes it", "correct the value"
     )
+
+
+def _path(document: Document, problem: Any) -> list[str]:
+    """Where a mistake stands in the document."""
+    return _written(document.content, [str(part) for part in problem["loc"] if part != "[key]"])
+
+
+def _known(kind: type[BaseModel], document: Document, problem: Any) -> list[str]:
+    """The keys that may stand in the place of an unknown one."""
+    schema = _json_schema(kind)
+    return list(_resolved(schema, _node(schema, _path(document, problem)[:-1])).get("properties", {}))
 
 
 def _written(content: Any, path: list[str]) -> list[str]:
