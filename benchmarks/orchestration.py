@@ -234,7 +234,7 @@ until the operator's first line (parse the DAG file, read the inputs). *stage*: 
 result and links sent to the api-server; a task's process is new, so it also opens its own connections to Postgres,
 Feast's registry and MLflow, and the families that are tuned side by side share the cores. The plain process has the
 stage alone, and comes second: what the model server does once, at its first deployment, is in Airflow's `deploy`."""
-_PRICE = "a task also reads the folders, opens its own connections, and hands over results and pages"
+_PRICE = "a task also compares the folders, opens its own connections, and hands over results and pages"
 _DAY = "{tasks} tasks, each queued, started and set up, and a stage that opens its own connections: the next table"
 _TRAINING = (
     "families side by side share two cores, every task opens its own connections, and what only the first deployment "
