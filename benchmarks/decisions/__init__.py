@@ -10,13 +10,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
+from pathlib import Path
 from statistics import fmean, median
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks import document
-from benchmarks.decisions import peers, real, replay, streams
+from benchmarks.decisions import detectors, peers, real, replay, streams
 from benchmarks.decisions.fits import Fits, Recipe, boosted, fit_all, logistic
 from benchmarks.decisions.replay import Lived, Rule
 from benchmarks.decisions.streams import Stream
@@ -24,6 +26,8 @@ from evergreen.monitor import paired
 
 WINDOW, DELAY = 28, 3  # windows of a training, and until labels are mature
 SEEDS = int(os.environ.get("SEEDS", "8"))  # streams of each kind
+SHUFFLES = 4  # of each real stream, of either kind
+_SEEN = 84  # windows from which CARA has its threshold
 _YEAR = 365
 _CHANGES = ("changes found", "median delay", "false per year before")
 _WORTH = ("retrainings", "calendars beaten", "gain over them", "regret")
@@ -53,20 +57,36 @@ class Found:
     regret: float
 
 
-def rules(stream: Stream) -> Mapping[str, Rule]:
-    """By the names that the tables show."""
-    drift = peers.Drift(stream, WINDOW)
+def rules(stream: Stream, fits: Fits, river: Path) -> Mapping[str, Rule]:
+    """By the names that the tables show.
+
+    Args:
+        river: the interpreter whose environment has river.
+    """
+    drift, own = peers.Drift(stream, fits.window), paired.Rule(window=fits.window, delay=DELAY)
+    unit = _unit(fits)
+    staleness = peers.best_threshold(fits, DELAY, own.share * unit, _SEEN)
     return {
-        "**Evergreen**": peers.evergreen(paired.Rule(window=WINDOW, delay=DELAY)),
-        "half of the columns drifted": peers.half_of_the_columns(drift),
+        "**Evergreen**": peers.evergreen(own),
+        "half of the columns drifted (Evidently)": peers.half_of_the_columns(drift),
         "any column drifted": peers.any_column(drift),
         "PSI above 0.2": peers.stability_index(drift),
         "loss a tenth higher": peers.performance_drop(),
-        "the same in 3 of 5 windows": peers.performance_drop(of=5, needed=3),
+        "the same in 3 of 5 windows (Databricks)": peers.performance_drop(of=5, needed=3),
+        "ADWIN of the losses": detectors.detector(river, "adwin"),
+        "Page-Hinkley of the losses": detectors.detector(river, "page-hinkley"),
+        "avoidable loss (Modyn)": peers.avoidable_loss(unit, 0.6),
+        "cumulative staleness (CARA)": peers.cumulative_staleness(staleness),
         "every 4 windows": replay.every(4),
         "every 28 windows": replay.every(28),
         "never": replay.never,
     }
+
+
+def _unit(fits: Fits) -> float:
+    """What the first champion loses on a window."""
+    first = fits.window + DELAY
+    return float(fits.losses[fits.window - 1, first : first + 4].mean())
 
 
 def judge(stream: Stream, fits: Fits, lived: Lived) -> Found:
@@ -78,30 +98,32 @@ def judge(stream: Stream, fits: Fits, lived: Lived) -> Found:
         next((at - change for at in lived.retrained if change <= at < until), None)
         for change, until in zip(stream.changes, starts[2:], strict=True)
     ]
-    unit = paired.Rule(window=WINDOW).share * float(fits.losses[WINDOW - 1, lived.first : lived.first + 4].mean())
+    unit = paired.Rule(window=fits.window).share * _unit(fits)
     best = replay.oracle(fits, DELAY, unit)
     regret = lived.loss - best["loss"] + unit * (len(lived.retrained) - best["retrainings"]) / len(lived.losses)
     against = replay.calendars(fits, DELAY, len(lived.retrained))
     return Found(len(lived.retrained), false, quiet - lived.first, tuple(delays), lived.loss, tuple(against), regret)
 
 
-def _lived(stream: Stream, recipe: Recipe) -> dict[str, Found]:
-    fits = fit_all(stream, recipe, WINDOW)
-    return {name: judge(stream, fits, replay.live(fits, DELAY, rule)) for name, rule in rules(stream).items()}
+def _lived(stream: Stream, recipe: Recipe, window: int, river: Path) -> dict[str, Found]:
+    fits = fit_all(stream, recipe, window)
+    return {
+        name: judge(stream, fits, replay.live(fits, DELAY, rule)) for name, rule in rules(stream, fits, river).items()
+    }
 
 
-def _simulated(seed: int) -> list[tuple[str, dict[str, Found]]]:
-    return [(stream.name, _lived(stream, logistic)) for stream in streams.simulated(seed)]
+def _simulated(seed: int, river: Path) -> list[tuple[str, dict[str, Found]]]:
+    return [(stream.name, _lived(stream, logistic, WINDOW, river)) for stream in streams.simulated(seed)]
 
 
 def _processes() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(max_workers=2, initializer=threadpool_limits, initargs=(1,))
 
 
-def _tables_of_simulated() -> Iterator[str]:
+def _tables_of_simulated(river: Path) -> Iterator[str]:
     found: dict[str, dict[str, list[Found]]] = defaultdict(lambda: defaultdict(list))
     with _processes() as pool:
-        for of_seed in pool.map(_simulated, range(SEEDS)):
+        for of_seed in pool.map(_simulated, range(SEEDS), repeat(river)):
             for kind, of_rules in of_seed:
                 for rule, one in of_rules.items():
                     found[rule][kind].append(one)
@@ -120,13 +142,13 @@ def _tables_of_simulated() -> Iterator[str]:
     yield document.table(["rule", *_WORTH], [[rule, *_worth(_all(of, others))] for rule, of in found.items()])
 
 
-def _tables_of_real() -> Iterator[str]:
-    for stream, origin in real.streams():
-        yield f"{origin[0].upper()}{origin[1:]}."
-        of_rules = _lived(stream, boosted)
-        shuffled = [each for seed in range(2) for each in (stream.shuffled(seed), stream.in_any_order(seed))]
+def _tables_of_real(river: Path) -> Iterator[str]:
+    for each in real.streams():
+        stream = each.stream
+        yield f"{each.origin[0].upper()}{each.origin[1:]}; a model learns from {each.window} windows."
+        orders = [made(seed) for seed in range(SHUFFLES) for made in (stream.shuffled, stream.in_any_order)]
         with _processes() as pool:
-            found = list(pool.map(_lived, shuffled, [boosted] * len(shuffled)))
+            of_rules, *found = pool.map(_lived, [stream, *orders], repeat(boosted), repeat(each.window), repeat(river))
         rows = [
             [
                 rule,
@@ -141,7 +163,11 @@ def _tables_of_real() -> Iterator[str]:
 
 def run() -> str:
     """The tables."""
-    return "\n\n".join([_HOW, *_tables_of_simulated(), *_tables_of_real()])
+    river = detectors.Environment()
+    try:
+        return "\n\n".join([_HOW, *_tables_of_simulated(river.python), *_tables_of_real(river.python)])
+    finally:
+        river.close()
 
 
 def _all(of: Mapping[str, list[Found]], kinds: Sequence[str]) -> list[Found]:

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from benchmarks.decisions.replay import Past, Rule
+from benchmarks.decisions.fits import Fits
+from benchmarks.decisions.replay import Past, Rule, live
 from benchmarks.decisions.streams import Stream
 from evergreen.monitor import paired
 
@@ -135,3 +136,62 @@ def performance_drop(share: float = 0.1, of: int = 1, needed: int = 1) -> Rule:
             yield sum(lately) >= needed
 
     return rule
+
+
+def avoidable_loss(unit: float, budget: float) -> Rule:
+    """Modyn's avoidable misclassifications, as its documentation tells, in losses: what the champion loses above that
+    which fresh champions lost on their first window adds up; retrain when it has reached the budget.
+
+    Args:
+        unit: a window's loss, to count the budget in.
+    """
+
+    def rule(past: Past) -> Iterator[bool]:
+        champion, fresh, avoidable = None, list[float](), 0.0
+        while True:
+            window = past.matured
+            if window is None or past.served[window] != past.champion:
+                yield False
+                continue
+            loss = past.loss(window)
+            if champion != past.champion:
+                champion, avoidable = past.champion, 0.0
+                fresh.append(loss)
+            avoidable += max(0.0, loss - fmean(fresh)) * float(past.fits.rows[window])
+            yield avoidable >= budget * unit
+
+    return rule
+
+
+def cumulative_staleness(threshold: float) -> Rule:
+    """CARA with a cumulative threshold (Mahadevan and Mathioudakis, 2024), of which the queries are the window's own
+    rows: then its staleness cost is the champion's loss. Retrain when what was lost since the last training reaches the
+    threshold."""
+
+    def rule(past: Past) -> Iterator[bool]:
+        champion, lost = None, 0.0
+        while True:
+            window = past.matured
+            if window is None or past.served[window] != past.champion:
+                yield False
+                continue
+            if champion != past.champion:
+                champion, lost = past.champion, 0.0
+            lost += past.loss(window)
+            yield lost >= threshold
+
+    return rule
+
+
+def best_threshold(fits: Fits, delay: int, cost: float, windows: int) -> float:
+    """CARA's threshold: the one with which loss and cost of retrainings would have been least in the first windows."""
+    first = fits.window + delay
+    until = first + windows
+    seen = Fits(fits.window, fits.losses[:until, :until], fits.parts[:until, :until], fits.rows[:until])
+    one = float(fits.losses[fits.window - 1, first:until].mean())
+
+    def paid(threshold: float) -> float:
+        lived = live(seen, delay, cumulative_staleness(threshold))
+        return lived.loss * len(lived.losses) + cost * len(lived.retrained)
+
+    return min((one * length for length in (2, 4, 7, 14, 28, 56, 2 * windows)), key=paid)

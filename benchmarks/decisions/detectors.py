@@ -1,0 +1,66 @@
+"""Rules that ask a change detector of `river` whether the champion's losses have changed.
+
+River stands in an environment of its own, which is made at the first use: nothing of Evergreen needs it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.decisions.replay import Past, Rule
+from evergreen.settings import PROJECT
+
+VERSION = "0.26.1"
+_UV = PROJECT / ".venv" / ".uv" / "bin" / "uv"
+
+
+class Environment:
+    """Where river is installed; removed with this object."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="evergreen-river-")
+        environment = Path(self._folder.name)
+        subprocess.run([_UV, "venv", "-q", "--python", sys.executable, environment], check=True)
+        self.python = environment / "bin" / "python"
+        subprocess.run([_UV, "pip", "install", "-q", "--python", self.python, f"river=={VERSION}"], check=True)
+
+    def close(self) -> None:
+        """Remove it."""
+        self._folder.cleanup()
+
+
+def detector(python: Path, kind: str) -> Rule:
+    """Retrain when it says that the losses of the rows that the champion answered have changed. It is given the mean
+    losses of parts of each window whose labels have matured, and begins anew with each champion.
+
+    Args:
+        kind: `adwin` or `page-hinkley`, each with the library's defaults.
+    """
+
+    def rule(past: Past) -> Iterator[bool]:
+        process = subprocess.Popen(
+            [python, Path(__file__).with_name("detect.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdin is not None and process.stdout is not None
+        champion = None
+        try:
+            while True:
+                window = past.matured
+                if window is None or past.served[window] != past.champion:
+                    yield False
+                    continue
+                if champion != past.champion:
+                    champion = past.champion
+                    process.stdin.write(f"new {kind}\n")
+                process.stdin.write(" ".join(map(str, past.losses(window))) + "\n")
+                process.stdin.flush()
+                yield process.stdout.readline() == "1\n"
+        finally:
+            process.stdin.close()
+            process.wait()
+
+    return rule
