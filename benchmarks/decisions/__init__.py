@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
@@ -18,15 +18,18 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks import document
-from benchmarks.decisions import detectors, peers, real, replay, streams
+from benchmarks.decisions import detectors, peers, plot, real, replay, streams
 from benchmarks.decisions.fits import Fits, Recipe, boosted, fit_all, logistic
 from benchmarks.decisions.replay import Lived, Rule
 from benchmarks.decisions.streams import Stream
 from evergreen.monitor import paired
+from evergreen.settings import PROJECT
 
 WINDOW, DELAY = 28, 3  # windows of a training, and until labels are mature
 SEEDS = int(os.environ.get("SEEDS", "8"))  # streams of each kind
 SHUFFLES = 4  # of each real stream, of either kind
+_SHOWN = 1  # the seed of the stream that is drawn
+_PICTURE = PROJECT / "docs" / "decisions.svg"
 _SEEN = 84  # windows from which CARA has its threshold
 _YEAR = 365
 _CHANGES = ("changes found", "median delay", "false per year before")
@@ -127,14 +130,16 @@ def _tables_of_simulated(river: Path) -> Iterator[str]:
             for kind, of_rules in of_seed:
                 for rule, one in of_rules.items():
                     found[rule][kind].append(one)
-    kinds = list(next(iter(found.values())))
+    kinds, changed = list(next(iter(found.values()))), streams.MATERIAL
+    sudden = next(stream for stream in streams.simulated(_SHOWN) if stream.name == "sudden")
+    plot.draw(_PICTURE, sudden, paired.Rule(window=WINDOW, delay=DELAY), _points(found))
+    yield f"![The rule on one stream, and all rules]({_PICTURE.name})"
     still = [kind for kind in kinds if kind in streams.STILL]
     yield f"{SEEDS} simulated streams of each kind, of {streams.WINDOWS} windows with 300 to 5,000 rows."
     yield "False retrainings per model and year of 365 windows, where nothing changes for good:"
     rows = [[rule, *(f"{_YEAR * _share(of[kind]):.1f}" for kind in still)] for rule, of in found.items()]
     yield document.table(["rule", *still], rows)
     yield "Where the relation of inputs and outcome changes at one moment or several:"
-    changed = [kind for kind in kinds if kind in streams.MATERIAL]
     rows = [[rule, *_changes(_all(of, changed)), *_worth(_all(of, changed))] for rule, of in found.items()]
     yield document.table(["rule", *_CHANGES, *_WORTH], rows)
     yield "Where it changes all the time, with the seasons:"
@@ -170,7 +175,17 @@ def run() -> str:
         river.close()
 
 
-def _all(of: Mapping[str, list[Found]], kinds: Sequence[str]) -> list[Found]:
+def _points(found: Mapping[str, Mapping[str, list[Found]]]) -> dict[str, tuple[float, list[int | None]]]:
+    return {
+        rule: (
+            _YEAR * _share(_all(of, streams.STILL)),
+            [delay for one in _all(of, streams.MATERIAL) for delay in one.delays],
+        )
+        for rule, of in found.items()
+    }
+
+
+def _all(of: Mapping[str, list[Found]], kinds: Iterable[str]) -> list[Found]:
     return [one for kind in kinds for one in of[kind]]
 
 

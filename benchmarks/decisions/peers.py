@@ -25,8 +25,8 @@ _PSI = 0.2  # "a major shift"
 _SAMPLE = 5000  # rows of a reference
 
 
-def evergreen(rule: paired.Rule) -> Rule:
-    """The product's own."""
+def evergreen(rule: paired.Rule, see: Callable[[paired.Evidence], object] = lambda _: None) -> Rule:
+    """The product's own; `see` is told the evidence of each window."""
 
     def ask(past: Past) -> Iterator[bool]:
         fits = past.fits
@@ -46,6 +46,7 @@ def evergreen(rule: paired.Rule) -> Rule:
         while past.matured is None:
             yield False
         for evidence in paired.weigh(windows(), rule):
+            see(evidence)
             # What matures of an older champion says nothing of the one that serves now.
             yield evidence.due and past.served[past.now - past.delay] == past.champion
 
