@@ -48,6 +48,18 @@ def steady(count: int, gap: float = 0.0, version: int = 1) -> list[Window]:
     ]
 
 
+def jumps_of(windows: Sequence[Window], rule: Rule) -> list[float]:
+    """Of each champion, what the gap jumps by between windows that say something, as of one window's reach."""
+    telling = [each for each in windows if each.apart]
+    return [
+        abs((new.champion - new.understudy) - (old.champion - old.understudy))
+        / np.sqrt(2)
+        / min(new.apart, rule.window) ** 0.4
+        for old, new in itertools.pairwise(telling)
+        if old.version == new.version
+    ]
+
+
 def by_the_formulas(windows: Sequence[Window], rule: Rule) -> list[tuple[float, float, float, float | None, bool]]:
     """Fast evidence, slow evidence, avoided loss, cost and whether a retraining is due, each from all windows anew."""
     found = []
@@ -65,6 +77,9 @@ def by_the_formulas(windows: Sequence[Window], rule: Rule) -> list[tuple[float, 
             noise = np.sqrt((4 * base**2 + len(differences) * spread**2) / (4 + len(differences)))
             if window.apart == 0:
                 continue
+            jumps = np.array(jumps_of(seen, rule))
+            if len(jumps) >= 5:
+                noise = np.sqrt(noise**2 + (1.4826 * np.median(jumps)) ** 2)
             gap = window.champion - window.understudy
             z = np.clip(gap / (noise * min(window.apart, rule.window) ** 0.4), -2.5, 2.5)
             fast = max(0.0, fast + z - 0.5)
@@ -140,7 +155,17 @@ def test_a_new_champion_begins_anew_and_what_fits_differ_by_stays_known() -> Non
     assert before.fast > 2.5 > after.fast and abs(after.avoided) < 0.05 < before.avoided
     alone = next(weigh(steady(1, version=2), Rule(window=28)))
     assert before.noise is not None and after.noise is not None and alone.noise is not None
-    assert after.noise == pytest.approx(before.noise, rel=0.05) and alone.noise > 2 * after.noise
+    reach = (24 / 5) ** 0.4  # of the first champion's last window, in that of the second one's first
+    assert after.noise * reach == pytest.approx(before.noise, rel=0.05) and alone.noise > 2 * after.noise
+
+
+def test_what_jumps_from_window_to_window_is_noise_and_what_lasts_is_not() -> None:
+    random = np.random.default_rng(5)
+    odd = random.normal(0, 0.1, 60)  # a champion that learned from other rows errs on other days
+    told = [replace(each, champion=each.champion + by) for each, by in zip(steady(60), odd, strict=True)]
+    assert not any(each.due for each in weigh(told, Rule(window=28)))
+    lasting = [replace(each, champion=each.champion + 0.2) for each in told]
+    assert any(each.due for each in weigh(lasting, Rule(window=28)))
 
 
 def test_an_understudy_that_is_no_newer_says_nothing() -> None:

@@ -2,9 +2,9 @@
 
 When a window's labels have matured, the champion's recipe is fitted once more on the windows before it: the
 understudy, which is compared and never deployed. What two neighbouring understudies differ by on the same window is
-noise. A retraining is due when the differences between champion and understudy add up to more than noise, and the loss
-that it avoids has paid for it. A window is the unit of observation, so what differs from window to window is in the
-noise.
+noise, and so is what the gap between champion and understudy jumps by from one window to the next. A retraining is due
+when the gaps add up to more than noise, and the loss that it avoids has paid for it. A window is the unit of
+observation, so what differs from window to window is in the noise.
 
 Everything is computed anew from the windows each time: a late label replaces its window, and the same windows give
 the same evidence.
@@ -25,6 +25,7 @@ _LEAST = 0.05  # of such a loss: noise before there are differences to measure i
 _WORTH = 4  # as many differences as that first guess is worth
 _MOST = 2.5  # deviations that one window can speak for: one odd window never retrains
 _ALLOWANCE = 0.5  # deviations per window that are taken for none
+_JUMPS = 5  # from window to window, before they say how much of a gap is noise
 _BETS = (0.1, 0.2, 0.4)  # of the slow evidence; their mean is taken
 _FIRST = 4  # windows of the first champion, whose mean loss is the unit of cost
 
@@ -78,7 +79,7 @@ class Evidence:
 
     Attributes:
         gap: the champion's loss above the understudy's.
-        noise: what neighbouring understudies differ by; None: not even a loss to guess it by.
+        noise: what this gap might be without any change, one standard deviation; None: not even a loss to guess it by.
         deviations: the gap in noise, as it was counted.
         fast, slow: the evidence since the champion's first window.
         avoided: loss that a retraining would have avoided since then, with what it will before its labels are there.
@@ -98,45 +99,63 @@ class Evidence:
     due: bool
 
 
+@dataclass
+class _Service:
+    """What has come together since a champion's first window."""
+
+    version: int
+    fast: float = 0.0
+    bets: tuple[float, ...] = (1.0,) * len(_BETS)
+    avoided: float = 0.0
+    since: int | None = None
+    before: float | None = None  # the gap of the window before
+
+
 def weigh(windows: Iterable[Window], rule: Rule) -> Iterator[Evidence]:
     """The evidence as of each window, oldest first; each is told before the next window is asked for."""
     differences: list[float] = []  # sorted, of neighbouring understudies
+    jumps: list[float] = []  # sorted, of gaps from window to window
     losses: list[float] = []  # of understudies
     first: list[float] = []  # of the first champion
-    version = initial = None  # champions
-    fast, avoided, bets, since = 0.0, 0.0, [1.0] * len(_BETS), None
+    initial, service = None, None
     for position, window in enumerate(windows):
-        if version != window.version:
-            version, fast, avoided, bets, since = window.version, 0.0, 0.0, [1.0] * len(_BETS), None
+        if service is None or service.version != window.version:
+            service = _Service(window.version)
         initial = window.version if initial is None else initial
         if window.version == initial and len(first) < _FIRST:
             first.append(window.champion)
         losses.append(window.understudy)
         if window.earlier is not None:
             insort(differences, (window.earlier - window.understudy) / rule.refit**_GROWTH)
-        noise = _noise(differences, losses)
-        gap, deviations = window.champion - window.understudy, 0.0
+        gap, deviations, expected = window.champion - window.understudy, 0.0, service.avoided
+        reach = min(window.apart, rule.window) ** _GROWTH if window.apart > 0 else 1.0
+        if window.apart > 0:
+            if service.before is not None:
+                insort(jumps, abs(gap - service.before) / math.sqrt(2) / reach)
+            service.before = gap
+        noise = reach * _noise(differences, jumps, losses)
         if window.apart > 0 and noise > 0:
-            reach = min(window.apart, rule.window) ** _GROWTH
-            deviations = max(-_MOST, min(_MOST, gap / (noise * reach)))
-            fast = max(0.0, fast + deviations - _ALLOWANCE)
-            bets = [bet * (1 + size * deviations / _MOST) for bet, size in zip(bets, _BETS, strict=True)]
-            avoided += gap * window.rows
-        since = None if fast == 0 else position if since is None else since
+            deviations = max(-_MOST, min(_MOST, gap / noise))
+            service.fast = max(0.0, service.fast + deviations - _ALLOWANCE)
+            growth = [1 + size * deviations / _MOST for size in _BETS]
+            service.bets = tuple(bet * grown for bet, grown in zip(service.bets, growth, strict=True))
+            service.avoided += gap * window.rows
+            expected = service.avoided + (rule.delay + 1) * max(0.0, gap * window.rows)
+        service.since = None if service.fast == 0 else position if service.since is None else service.since
         cost = rule.cost if rule.cost is not None else rule.share * fmean(first) if len(first) == _FIRST else None
-        expected = avoided + ((rule.delay + 1) * max(0.0, gap * window.rows) if window.apart > 0 else 0.0)
-        slow = fmean(bets)
+        fast, slow = service.fast, fmean(service.bets)
         believed = fast >= rule.fast or slow >= rule.slow
         due = window.apart > 0 and believed and cost is not None and expected >= cost
-        yield Evidence(gap, noise or None, deviations, fast, slow, expected, cost, since, due)
+        yield Evidence(gap, noise or None, deviations, fast, slow, expected, cost, service.since, due)
 
 
-def _noise(differences: Sequence[float], losses: Sequence[float]) -> float:
-    """What two neighbouring understudies differ by: a first guess, which what was seen outweighs."""
-    guess = _LEAST * fmean(losses[-_RECENT:])
-    if not differences:
-        return guess
-    middle = median(differences)
-    spread = _DEVIATION * median(abs(difference - middle) for difference in differences)
-    count = len(differences)
-    return math.sqrt((_WORTH * guess**2 + count * spread**2) / (_WORTH + count))
+def _noise(differences: Sequence[float], jumps: Sequence[float], losses: Sequence[float]) -> float:
+    """What a gap of one window's reach differs by: a first guess, which what was seen outweighs."""
+    noise = _LEAST * fmean(losses[-_RECENT:])
+    if differences:
+        middle, count = median(differences), len(differences)
+        spread = _DEVIATION * median(abs(difference - middle) for difference in differences)
+        noise = math.sqrt((_WORTH * noise**2 + count * spread**2) / (_WORTH + count))
+    # Neighbours learned from nearly the same rows, a champion from others: on a day unlike all others they differ by
+    # more than neighbours do. What lasts makes no jump, and stays evidence.
+    return noise if len(jumps) < _JUMPS else math.hypot(noise, _DEVIATION * median(jumps))
