@@ -305,7 +305,10 @@ def test_a_correction_says_in_its_note_what_it_changes(monkeypatch: pytest.Monke
     nothing: dict[str, Any] = {name: {} for name in ("sources", "online", "labels", "versions")}
     features = {"activity": {"2026-01-03": Change(before=2, rows=1, same=False)}}
     decisions = {"churn": tuple(f"decision {number} about 2026-01-03: retrain" for number in range(40))}
-    planned = Planned(partition="2026-01-03", features=features, models=("churn",), decisions=decisions, **nothing)
+    erased: dict[str, Any] = {"erasures": ("e1",)}
+    planned = Planned(
+        partition="2026-01-03", features=features, models=("churn",), decisions=decisions, **nothing, **erased
+    )
     pulled: list[str] = []
 
     class Task:
@@ -318,6 +321,7 @@ def test_a_correction_says_in_its_note_what_it_changes(monkeypatch: pytest.Monke
         run = DagRun(dag_id="churn__correct", run_id="r1")
         told(run, "ended")
         assert run.note is not None and run.note.startswith("What correcting churn changes:\nchurn of 2026-01-03:")
+        assert "erasures since it was published: e1" in run.note
         assert len(run.note) <= 1000 and run.note.endswith("… (all: the log of `plan`)")
         told(run, "ended once more, after it was cleared")
         assert run.note.count("What correcting") == 1

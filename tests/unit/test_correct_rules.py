@@ -18,13 +18,23 @@ SAME, CHANGED = Change(before=5, rows=5, same=True), Change(before=5, rows=4, sa
 SPECS = PROJECT / "tests" / "specs" / "valid"
 
 
-def source(change: Change = CHANGED, *, hashed: str = "b", replaces: int | None = 3) -> ChangedSource:
-    return ChangedSource(published=change, quarantined=SAME, released=0, replaces=replaces, content_hash=hashed)
+def source(
+    change: Change = CHANGED, *, hashed: str = "b", replaces: int | None = 3, erased: int = 0, back: int = 0
+) -> ChangedSource:
+    return ChangedSource(
+        published=change,
+        quarantined=SAME,
+        released=0,
+        replaces=replaces,
+        content_hash=hashed,
+        erased=erased,
+        back=back,
+    )
 
 
 def planned(**more: Any) -> Planned:
     nothing: dict[str, Any] = {name: {} for name in ("features", "online", "labels", "versions", "decisions")}
-    nothing |= {"models": ()}
+    nothing |= {"models": (), "erasures": ()}
     return Planned(**{"partition": "2026-01-05", "sources": {"usage": source(SAME)}} | nothing | more)
 
 
@@ -112,4 +122,20 @@ def test_the_list_says_what_is_new_what_changes_and_what_stays() -> None:
         "  models: churn, tickets",
         "  version 3 of tickets was trained on rows that change: the same training would differ by 2026-01-02",
         "  open decision of tickets: d6 about 2026-01-06: wait for labels",
+    ]
+
+
+def test_the_list_says_who_may_come_back_after_an_erasure_and_what_to_do() -> None:
+    plan = planned(
+        sources={"usage": source(erased=3, back=4), "tickets": source(SAME, erased=1), "payments": source(erased=2)},
+        erasures=("e1", "e2"),
+    )
+    assert list(rules.lines("churn", plan))[3:] == [
+        "  source payments: erasures removed 2 of its rows, and they stay out",
+        "  source tickets: erasures removed 1 of its rows, and they stay out",
+        "  WHO WAS ERASED MAY COME BACK into usage: erasures removed 3 of its rows, and its batch has 4 of keys that "
+        "are not there now",
+        "  erasures since it was published: e1, e2; have their rows taken out of the batch first, or give "
+        "`evergreen erase` again afterwards",
+        "  unchanged: tickets",
     ]

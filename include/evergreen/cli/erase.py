@@ -56,7 +56,7 @@ def _lines(report: Report, entity: str) -> Iterator[str]:
     if report.learned:
         yield "What a version learned stays in it. To be rid of that, train anew and retire the version."
     for place in report.landing:
-        yield f"Left to its owner, and read again if its interval is run again: {place}"
+        yield f"Left to its owner, and read if its interval runs for the first time or with another batch: {place}"
     for each in report.unsearched:
         yield f"NOT LOOKED INTO: {each.what}: {each.why}"
     if not done and report.places:

@@ -16,7 +16,7 @@ from evergreen.errors import ContractBroken, EvidenceMissing
 from evergreen.features import computing, due, online_values, rules
 from evergreen.handovers.correct import Change, ChangedOnline, ChangedSource, Planned
 from evergreen.history import ledger, story
-from evergreen.ingest import batches
+from evergreen.ingest import batches, erased
 from evergreen.ingest.rules import known_at
 from evergreen.interval import Interval
 from evergreen.lake import catalogue, tables
@@ -72,6 +72,7 @@ class _Feature:
 class _Plan:
     def __init__(self, run: DatasetRun, exempt: Mapping[str, Sequence[Exemption]]) -> None:
         self._run, self._spec, self._exempt = run, run.spec, exempt
+        self._lacking: dict[Partition, catalogue.Lacking] = {}  # of the interval's, what an erasure left
         self._rows: dict[Partition, pa.Table] = {}  # of the raw partitions whose content would be another
         self._entries: dict[Partition, catalogue.Entry] = {}  # and what the catalogue would say of them
         self._judge = Judge()
@@ -109,6 +110,7 @@ class _Plan:
             decisions={
                 model.model: decisions for model in self._users if touched and (decisions := self._decisions(model))
             },
+            erasures=self._erasures() if any(each.back for each in sources.values()) else (),
         )
 
     @cached_property
@@ -117,11 +119,10 @@ class _Plan:
 
     def _sources(self) -> dict[str, ChangedSource]:
         sources, broken = {}, []
-        for name in self._spec.sources:
-            found = batches.found(self._run, name)
-            if found is None:
-                continue
-            batch, interval = found
+        found = {name: each for name in self._spec.sources if (each := batches.found(self._run, name)) is not None}
+        keys = {interval.partition for _, interval in found.values()}
+        self._lacking = catalogue.lacking(self._spec.name, keys)
+        for name, (batch, interval) in found.items():
             judged = judging.batch(self._run, interval, name, batch.rows, self._judge, self._exempt.get(name))
             broken += [f"{name}: {problem}" for problem in judged.decision.broken]
             contents = batches.contents(self._run, interval, name, batch.digest, judged.accepted, judged.rejected)
@@ -168,7 +169,18 @@ class _Plan:
             released=judged.released,
             replaces=None if published is None else published.table_version,
             content_hash=" ".join(hashes[partition] for partition in (raw, quarantine) if partition in hashes),
+            erased=sum(self._lacking[partition].gone for partition in contents if partition in self._lacking),
+            back=sum(
+                erased.coming_back(self._spec, self._lacking[partition], rows)
+                for partition, rows in contents.items()
+                if partition in self._lacking and not erased.stays(self._lacking[partition], rows)
+            ),
         )
+
+    def _erasures(self) -> tuple[str, ...]:
+        """Those of the models that use the dataset, since the oldest publication of what lacks rows."""
+        since = min(each.since for each in self._lacking.values())
+        return tuple(ledger.erasures([model.model for model in self._users], since))
 
     def _features(self, view: str) -> dict[str, _Feature]:
         stored = FEATURES.of(self._spec.name, view)

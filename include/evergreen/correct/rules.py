@@ -105,6 +105,7 @@ def lines(dataset: str, planned: Planned) -> Iterator[str]:
     for name, source in sorted(planned.sources.items()):
         if not source.same:
             yield f"  source {name}: {_source(source)}"
+    yield from _erased(planned)
     if unchanged := sorted(name for name, source in planned.sources.items() if source.same):
         yield f"  unchanged: {', '.join(unchanged)}"
     for view, changes in planned.features.items():
@@ -125,6 +126,23 @@ def lines(dataset: str, planned: Planned) -> Iterator[str]:
     for model, decisions in planned.decisions.items():
         for decision in decisions:
             yield f"  open decision of {model}: {decision}"
+
+
+def _erased(planned: Planned) -> Iterator[str]:
+    """Who was erased, and stays out or may come back."""
+    for name, source in sorted(planned.sources.items()):
+        if source.back:
+            yield (
+                f"  WHO WAS ERASED MAY COME BACK into {name}: erasures removed {source.erased:,} of its rows, and its "
+                f"batch has {source.back:,} of keys that are not there now"
+            )
+        elif source.erased:
+            yield f"  source {name}: erasures removed {source.erased:,} of its rows, and they stay out"
+    if planned.erasures:
+        yield (
+            f"  erasures since it was published: {', '.join(planned.erasures)}; have their rows taken out of the batch "
+            "first, or give `evergreen erase` again afterwards"
+        )
 
 
 def _source(source: ChangedSource) -> str:

@@ -104,6 +104,10 @@ class Table(Generic[T]):
         """All columns, with commas between, for `select`."""
         return ", ".join(one.name for one in self.columns)
 
+    def names_of(self, alias: str) -> str:
+        """The same of the table under another name, for a query that joins it."""
+        return ", ".join(f"{alias}.{one.name}" for one in self.columns)
+
     @property
     def ddl(self) -> str:
         """The statements that make the table as it is now."""

@@ -32,6 +32,10 @@ class ChangedSource(Part):
     """The version of the raw table that has the rows of now; None: none has."""
     content_hash: str
     """Digest of both partitions then."""
+    erased: int
+    """Rows that erasures removed from both since they were published."""
+    back: int
+    """Rows of the batch that may be of who was erased: of keys that are not there. They would be published."""
 
     @property
     def same(self) -> bool:
@@ -67,6 +71,8 @@ class Planned(Handover):
     """model → version → the days by which the same training would differ now."""
     decisions: Mapping[str, tuple[str, ...]]
     """model → its monitor's open decisions about windows that may hold the interval, in words."""
+    erasures: tuple[str, ...]
+    """The ids of the erasures after which somebody may come back."""
 
     @property
     def nothing(self) -> bool:

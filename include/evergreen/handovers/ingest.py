@@ -112,6 +112,8 @@ class Published(Handover):
     """The interval's day."""
     sources: Mapping[str, PublishedSource]
     """source → what was published of it."""
+    warnings: tuple[str, ...]
+    """Warnings for the owner, one text each."""
 
 
 class FeatureCandidate(Part):

@@ -133,6 +133,13 @@ def erased(model: str) -> list[Erased]:
     return [event for event in events_of if isinstance(event, Erased)]
 
 
+def erasures(models: Sequence[str], since: datetime) -> list[str]:
+    """The ids of the erasures that concern some models and were recorded after a moment, the oldest first."""
+    found = [entry for model in models for entry in entries(model, "erased") if entry.at > since]
+    found.sort(key=lambda entry: entry.number)
+    return list(dict.fromkeys(entry.event.erasure for entry in found if isinstance(entry.event, Erased)))
+
+
 def standing(model: str) -> Standing:
     """The model's champion, last known good version, and what was left halfway."""
     return story.standing(entry.event for entry in entries(model, *story.MOVES))

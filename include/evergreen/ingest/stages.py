@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from evergreen.run import DatasetRun
 
 if TYPE_CHECKING:
     from evergreen.lake import catalogue
+    from evergreen.lake.schema import Partition
 
 log = logging.getLogger(__name__)
 
@@ -76,19 +78,23 @@ def publish(run: DatasetRun, validated: Validated) -> Published:
     from evergreen.lake.publications import Inputs
 
     partition = run.interval.partition
+    keys = {run.spec.calendar.until(parted.batch.known_at).partition for parted in validated.sources.values()}
+    lacking = catalogue.lacking(run.spec.name, keys)
     for name, parted in validated.sources.items():
         # Counted in the files, and not as the hand-over says: what is not there would be missed in silence.
         accepted, rejected = (staging.read(part).num_rows for part in (parted.accepted, parted.rejected))
         rules.account(f"{run.spec.name}/{name} of {partition}", parted.batch.staged.rows, accepted, rejected)
     with ThreadPoolExecutor(2) as pool:  # waiting for the disk and compressing take turns
-        written = list(pool.map(lambda item: _publish_source(run, *item), validated.sources.items()))
-    made_from = {
-        entry.of: Inputs(files=batch.files, query=batch.query)
-        for entries in written
-        for entry in entries
-        for batch in [validated.sources[entry.name].batch]
-    }
-    catalogue.record(*(entry for entries in written for entry in entries), inputs=made_from)
+        outcomes = list(
+            pool.map(lambda name: _publish_source(run, name, validated.sources[name], lacking), validated.sources)
+        )
+    written, warnings = [entries for entries, _ in outcomes], tuple(each for _, told in outcomes for each in told)
+    left = {each.entry for each in lacking.values()}
+    new = [entry for entries in written for entry in entries if entry not in left]
+    batches = {entry.of: validated.sources[entry.name].batch for entry in new}
+    catalogue.record(*new, inputs={of: Inputs(files=each.files, query=each.query) for of, each in batches.items()})
+    for warning in warnings:
+        log.warning("%s", warning)
     sources = {
         entries[0].name: PublishedSource(
             rows=entries[0].rows,
@@ -100,24 +106,41 @@ def publish(run: DatasetRun, validated: Validated) -> Published:
     }
     for name, source in sources.items():
         log.info("%s: %d rows published, %d in quarantine", name, source.rows, source.quarantined)
-    return Published(partition=partition, sources=sources)
+    return Published(partition=partition, sources=sources, warnings=warnings)
 
 
-def _publish_source(run: DatasetRun, name: str, parted: Parted) -> list[catalogue.Entry]:
+def _publish_source(
+    run: DatasetRun, name: str, parted: Parted, lacking: Mapping[Partition, catalogue.Lacking]
+) -> tuple[list[catalogue.Entry], list[str]]:
     """Write one source's partitions of the interval that its batch is kept under: the raw one and, where there is
-    something to write or to clear, that of the quarantine."""
-    from evergreen.ingest import batches
+    something to write or to clear, that of the quarantine. What an erasure left of the same batch stays.
+
+    Args:
+        lacking: the partitions that erasures removed rows from.
+
+    Returns:
+        the entries, written or as they are; warnings for the owner.
+    """
+    from evergreen.ingest import batches, erased
     from evergreen.lake import partitions, staging
 
     accepted, rejected = staging.read(parted.accepted), staging.read(parted.rejected)
     reaches = batches.reaches(run, name, accepted)
     interval = run.spec.calendar.until(parted.batch.known_at)
-    return [
-        partitions.replace(
+    entries, warnings = [], []
+    for replaced, table in batches.contents(run, interval, name, parted.batch.digest, accepted, rejected).items():
+        if (less := lacking.get(replaced)) is not None:
+            if erased.stays(less, table):
+                log.info("%s of %s: %d erased rows stay out, its batch is the same", name, replaced.key, less.gone)
+                entries.append(less.entry)
+                continue
+            if back := erased.coming_back(run.spec, less, table):
+                warnings.append(erased.warning(name, less, back))
+        entry = partitions.replace(
             replaced,
             table,
             known_at=rules.known_at(interval),
             reaches=reaches if replaced.table.layer == RAW.layer else None,
         )
-        for replaced, table in batches.contents(run, interval, name, parted.batch.digest, accepted, rejected).items()
-    ]
+        entries.append(entry)
+    return entries, warnings

@@ -6,6 +6,7 @@ A row is written after the Delta commit of its partition, so it never promises w
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,6 +42,15 @@ class Entry:
     def of(self) -> Partition:
         """The partition."""
         return TableId(self.model, self.layer, self.name).at(self.partition)
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """What erasures left of a published partition."""
+
+    entry: Entry
+    gone: int  # rows that were published and are not there any more
+    since: datetime  # when what they removed was published
 
 
 TABLE = Table("partitions", Entry, key=("model", "layer", "name", "partition"))
@@ -117,6 +127,23 @@ def recount(table: TableId, rows: Mapping[str, int]) -> None:
         )
 
 
+def lacking(of: str, partitions: Collection[str]) -> dict[Partition, Lacking]:
+    """The partitions of a dataset or model that erasures removed rows from since they were published. Nobody keeps
+    whose: they have fewer rows than were published."""
+    publication = (
+        "select rows, at from publications where (model, layer, name, partition) = (p.model, p.layer, p.name,"
+        " p.partition) order by table_version desc limit 1"
+    )
+    query = (
+        f"select {TABLE.names_of('p')}, was.rows - p.rows, was.at from partitions p, lateral ({publication}) was"
+        " where p.model = %s and p.partition = any(%s) and p.rows < was.rows"
+    )
+    with connect() as connection:
+        rows = connection.execute(query.encode(), [of, list(partitions)]).fetchall()
+    found = [Lacking(TABLE.of(values), gone, since) for *values, gone, since in rows]
+    return {each.entry.of: each for each in found}
+
+
 def newest(table: TableId, before: str | None = None) -> str | None:
     """The newest partition of a table; of those before a partition where one is given."""
     only = "" if before is None else "and partition < %s"
@@ -170,6 +197,13 @@ def content_hashes(table: pa.Table, partitions: Sequence[str]) -> tuple[str, dic
         alone = _row_hashes(table.filter(pa.array(its))) if anew else hashes[its]
         by_partition[str(key)] = _combined(table.schema, alone)
     return _combined(table.schema, hashes), by_partition
+
+
+def has_all(whole: pa.Table, rows: pa.Table) -> bool:
+    """Whether a table has every row of another one with its columns, each as often at least."""
+    # In one go: how pandas holds, and so hashes, a number depends on whether its column has a null.
+    hashes = _row_hashes(pa.concat_tables([whole, rows.select(whole.column_names)]).combine_chunks())
+    return not Counter(hashes[whole.num_rows :].tolist()) - Counter(hashes[: whole.num_rows].tolist())
 
 
 def _row_hashes(table: pa.Table) -> npt.NDArray[np.uint64]:

@@ -174,6 +174,7 @@ class Options:
 _OPTIONS: Mapping[Stage, Options] = {
     ingestion.extract: Options(awaits=ingestion.awaited),
     validation.validate: Options(tells=True),
+    ingestion.publish: Options(tells=True),
     validation.validate_features: Options(tells=True),
     features.publish: Options(outlet=assets.features),
     labelling.labels: Options(awaits=labelling.awaited),

@@ -4,23 +4,29 @@ Rows in quarantine are shown, released and sent back."""
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from evergreen import cli
 from evergreen.correct import planning
+from evergreen.erasure import erasing
 from evergreen.errors import ContractBroken
 from evergreen.features import online_values
 from evergreen.handovers.correct import Change, Planned
+from evergreen.handovers.ingest import Published
 from evergreen.history import ledger
 from evergreen.history.events import Corrected
-from evergreen.lake import tables
-from evergreen.lake.schema import RAW
+from evergreen.lake import rewriting, tables
+from evergreen.lake.schema import FEATURES, RAW
 from evergreen.loops import inline
 from evergreen.loops.inline import Skipped
 from evergreen.run import DatasetRun
+from evergreen.settings import settings
+from evergreen.spec.load import load
 
 from .conftest import batch_of, churn, everything, ingest, run_of
 
@@ -156,3 +162,74 @@ def test_a_batch_that_breaks_a_contract_is_told_before_anything_is_changed(own_l
     with pytest.raises(ContractBroken, match="customers: expect_table_row_count_to_be_between"):
         inline.run(correction(0), "correct")
     assert everything(churn()) == before
+
+
+def erased(person: str) -> str:
+    """Erase a customer; returns the erasure's id."""
+    report = erasing.erase(
+        load(settings().models, settings().data), "customer", person, actor="ada", reason="request 7", apply=True
+    )
+    assert report.id is not None and report.places
+    return report.id
+
+
+def held(person: str) -> dict[str, int]:
+    """Where the lake has a customer, and how many rows; and the online store."""
+    data = churn().datasets["churn"]
+    keyed = rewriting.Key(frozenset({"customer_id"}), person)
+    raw = [RAW.of("churn", source) for source in data.sources]
+    features = [FEATURES.of("churn", view) for view in data.features]
+    counts = {str(table): sum(rewriting.held(table, keyed).values()) for table in (*raw, *features)}
+    (answer,) = online_values.read(churn(), [{"customer_id": person}])
+    counts["online"] = int(answer["features_at"] is not None)
+    return {place: rows for place, rows in counts.items() if rows}
+
+
+def without(file: Path, person: str) -> None:
+    """Take a customer out of a batch, as its owner does."""
+    file.write_text("\n".join(line for line in lines(file) if person not in line.split(",")) + "\n")
+
+
+def test_who_was_erased_stays_out_while_the_batch_is_the_same(ingested: Path, caplog: pytest.LogCaptureFixture) -> None:
+    person = lines(batch_of(ingested, "usage", 2))[5].split(",")[1]
+    assert len(held(person)) > 4
+    erased(person)
+    assert held(person) == {}
+    before = everything(churn())
+    assert planning.plan(correction(2)).nothing
+    with caplog.at_level(logging.INFO):
+        for day in range(INGESTED):
+            ingest(run_of(day))
+    assert held(person) == {} and everything(churn()) == before
+    assert "erased rows stay out, its batch is the same" in caplog.text
+
+
+def test_a_batch_that_may_bring_back_who_was_erased_is_told_before_and_after(
+    ingested: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = [line.split(",")[1] for line in lines(batch_of(ingested, "usage", 2))[1:]]
+    person = own[5]
+    id = erased(person)
+    send_again(ingested, 2, 555)
+    planned = planning.plan(correction(2))
+    assert planned.erasures == (id,)
+    assert (planned.sources["usage"].erased, planned.sources["usage"].back) == (own.count(person),) * 2
+    assert cli.main(["correct", "churn", "--day", "2026-01-03"]) == 0
+    said = capsys.readouterr().out
+    assert "WHO WAS ERASED MAY COME BACK into usage" in said and id in said and "evergreen erase" in said
+    assert person not in said
+    with caplog.at_level(logging.WARNING):
+        published = inline.run(correction(2), "correct")["publish"]
+    assert isinstance(published, Published) and f"{own.count(person)} rows of keys" in " ".join(published.warnings)
+    assert f"{own.count(person)} rows of keys" in caplog.text and person not in caplog.text
+    # Of `customers`, whose batch is another one too, but not of the others.
+    assert {place for place in held(person) if "raw" in place} == {"churn/raw/usage", "churn/raw/customers"}
+
+    assert erased(person) != id and held(person) == {}
+    for source in ("usage", "customers"):
+        without(batch_of(ingested, source, 2), person)
+    taken_out = planning.plan(correction(2))
+    assert taken_out.erasures == () and not any(source.back for source in taken_out.sources.values())
+    assert not taken_out.sources["usage"].same
+    assert inline.run(correction(2), "correct")["publish"].warnings == ()
+    assert held(person) == {} and planning.plan(correction(2)).nothing
