@@ -33,11 +33,29 @@ class Collected(Handover):
     """The version of the table of predictions that has them: what comes after reads this one. None: the newest."""
 
 
+class Finding(Part):
+    """Something that is wrong in a window."""
+
+    cause: str
+    """Which thing, by a name that stays while it lasts: `nulls of age`, `volume`, `drift of fare`, `performance`."""
+    kind: Literal["incident", "loss", "drift"]
+    """incident: the data cannot be trusted; loss: the model is worse; drift: the data is different, which is told and
+    never a cause of retraining."""
+    observed: float
+    """What was measured."""
+    bound: float
+    """What is normal."""
+    said: str
+    """One sentence for a person."""
+
+
 class Quality(Handover):
     """How many values stopped arriving."""
 
     missing: Mapping[str, float]
     """feature → growth of its share of nulls over the reference's."""
+    findings: tuple[Finding, ...] = ()
+    """Why the interval's data cannot be trusted."""
 
 
 class Drift(Handover):
@@ -51,6 +69,8 @@ class Drift(Handover):
     """class → distance of its probabilities; empty where the label has not several classes."""
     report: str | None
     """The Evidently report's page; None: nothing to compare."""
+    findings: tuple[Finding, ...] = ()
+    """What has drifted."""
     pages: ClassVar = {"report": Link.DRIFT_REPORT}
 
 
@@ -74,6 +94,8 @@ class Performance(Handover):
     (`label.known`)."""
     labels_version: int | None = None
     """The version of the label's table that was read; None: there is no label yet."""
+    findings: tuple[Finding, ...] = ()
+    """In what the version is worse."""
 
 
 class Decided(Handover):

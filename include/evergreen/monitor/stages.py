@@ -100,21 +100,24 @@ def _stale(spec: ModelSpec, ages: Mapping[str, timedelta]) -> list[str]:
 
 def quality(run: Run, collected: Collected) -> Quality:
     """Compare the shares of nulls with the reference's: a feature that stops arriving is a data incident, not drift."""
-    from evergreen.monitor import comparison
+    from evergreen.monitor import comparison, findings
 
+    bounds = run.spec.monitoring
+    volume = findings.volume(collected.rows, bounds.minimum_rows, expected=collected.champion is not None)
     if collected.version is None:
-        return Quality(missing={})
+        return Quality(missing={}, findings=tuple(volume))
     # Of the interval alone: a sensor that fails is an incident of its own interval, not of a whole window.
     missing = comparison.missing(_window(run, collected, [run.interval]), _reference(run, collected.version))
-    for name, share in missing.items():
-        if share > run.spec.monitoring.missing_share:
-            log.warning("%s: nulls grew by %.0f %% of the rows", name, 100 * share)
-    return Quality(missing=missing)
+    nulls, ages = findings.nulls(missing, bounds.missing_share), findings.ages(run.spec, collected.ages)
+    found = (*volume, *nulls, *ages)
+    for finding in found:
+        log.warning("%s", finding.said)
+    return Quality(missing=missing, findings=found)
 
 
 def drift(run: Run, collected: Collected) -> Drift:
     """Measure how far features and predictions are from what the version was trained on; write the Evidently report."""
-    from evergreen.monitor import comparison, drift_report
+    from evergreen.monitor import comparison, drift_report, findings
 
     if collected.version is None or collected.rows == 0:
         log.info("No predictions in the window: nothing to compare")
@@ -128,7 +131,11 @@ def drift(run: Run, collected: Collected) -> Drift:
     report = drift_report.write(run.spec, collected.partition, window, reference)
     predictions = {name: distances.pop(name) for name in list(distances) if is_output(name)}
     classes = {class_of(name): distance for name, distance in predictions.items()} if run.spec.problem.by_class else {}
-    bound = run.spec.monitoring.feature_drift
+    bounds = run.spec.monitoring
+    bound, whole = bounds.feature_drift, max(predictions.values(), default=None)
+    found = findings.drifted(distances, lambda _: bound)
+    if whole is not None:
+        found += findings.predictions_drifted(whole, bounds.prediction_drift, classes)
     for name, distance in sorted(distances.items(), key=lambda item: -item[1]):
         log.info("%-28s %.3f%s", name, distance, "  drifted" if distance > bound else "")
     for name, distance in predictions.items():
@@ -136,7 +143,11 @@ def drift(run: Run, collected: Collected) -> Drift:
     if not predictions:
         log.info("%-28s no values", "prediction")
     return Drift(
-        distances=distances, prediction=max(predictions.values(), default=None), classes=classes, report=report
+        distances=distances,
+        prediction=whole,
+        classes=classes,
+        report=report,
+        findings=tuple(found),
     )
 
 
@@ -145,6 +156,7 @@ def performance(run: Run, collected: Collected) -> Performance:
     from evergreen.lake import tables
     from evergreen.model import rows
     from evergreen.model.metrics import metric
+    from evergreen.monitor import findings
     from evergreen.registry import artifacts
     from evergreen.registry.contents import Evaluation
 
@@ -171,6 +183,11 @@ def performance(run: Run, collected: Collected) -> Performance:
         return nothing
     log.info("%s %.4f on %d matured rows; %.4f at evaluation", name, loss.value, len(labels), reference)
     return Performance(
+        findings=tuple(
+            findings.fallen(
+                loss.drop, run.spec.monitoring.performance_drop, len(labels), significant=loss.beyond_chance
+            )
+        ),
         metric=name,
         value=finite(loss.value),
         reference=finite(reference),

@@ -1,0 +1,36 @@
+"""What is wrong is told by what was observed, against its bound, in a sentence; what is normal is not told."""
+
+from __future__ import annotations
+
+from evergreen.monitor import findings
+
+
+def test_too_few_predictions_are_an_incident_only_where_some_are_wanted() -> None:
+    (few,) = findings.volume(3, 20, expected=True)
+    assert (few.cause, few.kind, few.observed, few.bound) == ("volume", "incident", 3, 20)
+    (none,) = findings.volume(0, 20, expected=True)
+    assert none.said == "no predictions, although a champion serves"
+    assert findings.volume(0, 20, expected=False) == findings.volume(20, 20, expected=True) == []
+
+
+def test_nulls_are_told_by_feature() -> None:
+    (found,) = findings.nulls({"age": 0.5, "plan": 0.01}, 0.1)
+    assert (found.cause, found.said) == ("nulls of age", "nulls of age grew by 50% of the rows (bound 10%)")
+
+
+def test_each_feature_has_its_bound_and_the_farthest_comes_first() -> None:
+    found = findings.drifted({"fare": 0.2, "age": 0.3, "plan": 0.3}, {"fare": 0.1, "age": 0.1, "plan": 0.4}.__getitem__)
+    assert [each.cause for each in found] == ["drift of age", "drift of fare"]
+    assert {each.kind for each in found} == {"drift"}
+
+
+def test_predictions_name_the_classes_that_moved() -> None:
+    (found,) = findings.predictions_drifted(0.5, 0.1, {"gold": 0.5, "basic": 0.05})
+    assert found.cause == "prediction drift" and found.said.endswith(": the probabilities of gold")
+    assert findings.predictions_drifted(0.1, 0.1, {}) == []
+
+
+def test_a_fall_within_chance_is_no_loss() -> None:
+    (found,) = findings.fallen(0.2, 0.05, 500, significant=True)
+    assert (found.cause, found.kind) == ("performance", "loss")
+    assert findings.fallen(0.2, 0.05, 500, significant=False) == []
