@@ -1,4 +1,4 @@
-"""The way in: `new` makes the folder of a model from a file."""
+"""The way in: `new` makes the folder of a model from a file, or from rows of a database."""
 
 from __future__ import annotations
 
@@ -16,11 +16,18 @@ from evergreen.settings import settings
 
 def add(commands: Commands) -> None:
     """Add them to those of `evergreen`."""
-    new = commands.add_parser("new", help="make the folder of a model from a file, and fit it once")
+    new = commands.add_parser("new", help="make the folder of a model from a sample, and fit it once")
     new.add_argument("name", help="the model's name")
     new.add_argument(
-        "--from", dest="file", type=Path, required=True, metavar="FILE", help="CSV, JSON Lines (also .gz) or Parquet"
+        "--from",
+        dest="place",
+        required=True,
+        metavar="FILE|CONNECTION",
+        help="CSV, JSON Lines (also .gz) or Parquet; with --table or --query the id of an Airflow connection",
     )
+    rows = new.add_mutually_exclusive_group()
+    rows.add_argument("--table", metavar="NAME", help="the table of the connection's database that is the sample")
+    rows.add_argument("--query", metavar="FILE|SQL", help="a SELECT on the connection whose rows are the sample")
     new.add_argument(
         "--label",
         required=True,
@@ -56,6 +63,7 @@ def _length(text: str) -> str:
 def _new(options: argparse.Namespace) -> int:
     from evergreen.local import quiet
     from evergreen.onboarding import beginning, sample, summary
+    from evergreen.onboarding.databases import Asked
     from evergreen.onboarding.outcome import Choices
 
     quiet.begin()
@@ -66,17 +74,22 @@ def _new(options: argparse.Namespace) -> int:
         "--label-time": options.label_time,
         "--every": options.every,
     }
-    chosen = [text for name, value in stated.items() if value is not None for text in (name, value)]
+    place: Path | Asked = Path(options.place)
+    named, asked = Path(options.place).name, {"--table": options.table, "--query": options.query}
+    if options.table is not None:
+        place, named = Asked.of_table(options.place, options.table), options.place
+    elif options.query is not None:
+        place, named = Asked.of_query(options.place, options.query), options.place
+        asked["--query"] = options.query if place.name == named else place.name
+    chosen = [text for name, value in {**asked, **stated}.items() if value is not None for text in (name, value)]
     chosen += [] if options.look_back else ["--no-look-back"]
-    command = shlex.join(
-        ["evergreen", "new", options.name, "--from", options.file.name, "--label", options.label, *chosen]
-    )
-    begun = beginning.begin(settings(), options.name, options.file, choices, command)
+    command = shlex.join(["evergreen", "new", options.name, "--from", named, "--label", options.label, *chosen])
+    begun = beginning.begin(settings(), options.name, place, choices, command)
     print(f"{begun.folder}: written, and valid")
     for line in summary.lines(begun.draft):
         print(f"  {line}")
     try:
-        print(f"First fit: {sample.first_fit(begun.spec, begun.batches)}")
+        print(f"First fit: {sample.first_fit(begun.spec, begun.rows)}")
     except EvidenceMissing as error:
         print(error, file=sys.stderr)
     print(f"Next: `evergreen try {options.name}`, the whole loop on this sample, up to its gates")

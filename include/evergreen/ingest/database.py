@@ -43,7 +43,15 @@ def read(
     else:
         time = source.columns[source.moment]
         asked = Query(query, (interval.start, interval.end), time.zone, origin, time.arrives_as(source.moment))
-    cells = rows(connections, str(source.connection), asked)
+    return typed(rows(connections, str(source.connection), asked), source, origin, tell)
+
+
+def typed(cells: pa.Table, source: Source, origin: Origin, tell: Tell) -> pa.Table:
+    """The rows of a query, under the names that it gives its columns, as `read` returns them.
+
+    Raises:
+        BatchUnreadable: they have other columns than the declared ones.
+    """
     named = as_declared(cells.column_names, source, origin)
     table = cells.rename_columns([named[name] for name in cells.column_names])
     return parse.typed(Cells(table), source, pa.array(range(table.num_rows), pa.int64()), origin, tell)
@@ -53,6 +61,17 @@ def rows(connections: Callable[[str], str], name: str, query: Query) -> pa.Table
     """The rows of a query on a connection, under the names that the query gives its columns; raises as `read` does."""
     there = connection(connections, name, query.origin)
     return _adapter(there)(there, query)
+
+
+def identifiers(connections: Callable[[str], str], name: str, origin: Origin) -> Callable[[str], str]:
+    """How the database of a connection writes a name in SQL: bare, or in its quotes where it has to be.
+
+    Raises:
+        ConnectionUnknown: as `read`.
+    """
+    from evergreen.ingest import dialects
+
+    return dialects.identifiers(connection(connections, name, origin), origin)
 
 
 def _adapter(there: Connection) -> Callable[[Connection, Query], pa.Table]:

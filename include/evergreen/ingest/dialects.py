@@ -10,7 +10,7 @@ import json
 import math
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -21,13 +21,16 @@ from uuid import UUID
 import pyarrow as pa
 import sqlalchemy
 from sqlalchemy import exc
+from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.pool import NullPool
 
 from evergreen.answers import silence
 from evergreen.errors import ConnectionUnknown
 from evergreen.ingest.fetched import as_columns, ending
+from evergreen.ingest.origin import Origin
 from evergreen.ingest.query import MINUTES, ROWS, Connection, Query, unknown, unreadable
 from evergreen.spec import source_query
+from evergreen.sql import quoted
 
 _EXACT = 2**53  # to which a double tells whole numbers apart
 _BUSY = re.compile(r"database (table )?is locked")  # SQLite's word for: later
@@ -37,7 +40,7 @@ def rows(connection: Connection, query: Query) -> pa.Table:
     """What a query returns, in its order; see `ingest.database`."""
     for mistake in source_query.writes(query.statement):  # to a database that cannot be asked whether it only reads
         raise query.origin.unreadable(mistake.found, mistake.allowed, declare="", by=mistake.fix)
-    engine = _engine(connection, query)
+    engine = _engine(connection, query.origin)
     try:
         session = engine.connect()
     except exc.DBAPIError as error:
@@ -50,6 +53,22 @@ def rows(connection: Connection, query: Query) -> pa.Table:
         raise _told(error, connection, query) from None
     except exc.SQLAlchemyError as error:
         raise query.refused(connection.words(str(error))) from None
+
+
+def identifiers(connection: Connection, origin: Origin) -> Callable[[str], str]:
+    """How a database writes a name in SQL, also one that has an adapter of its own."""
+    match connection.kind:
+        case "postgres" | "postgresql":
+            dialect: Callable[..., sqlalchemy.Dialect] = postgresql.dialect
+        case "mysql" | "mariadb":
+            dialect = mysql.dialect
+        case "duckdb":  # no dialect of it is installed; whatever the case, quoted names are the same ones there
+            return quoted
+        case _:
+            dialect = type(_engine(connection, origin).dialect)
+    # By drivers whose parameters begin with one, a per cent sign would be doubled.
+    written: Callable[[str], str] = dialect(paramstyle="named").identifier_preparer.quote
+    return written
 
 
 def _fetched(session: sqlalchemy.Connection, query: Query) -> pa.Table:
@@ -113,7 +132,7 @@ def _told(error: exc.DBAPIError, connection: Connection, query: Query) -> Except
     return silence(query.origin.reading, words, connection.remote) if later else query.refused(words)
 
 
-def _engine(connection: Connection, query: Query) -> sqlalchemy.Engine:
+def _engine(connection: Connection, origin: Origin) -> sqlalchemy.Engine:
     """What makes the session; nothing is connected yet."""
     scheme = str(connection.extra.get("sqlalchemy_scheme") or connection.uri.scheme)
     if connection.kind == "sqlite":
@@ -134,22 +153,22 @@ def _engine(connection: Connection, query: Query) -> sqlalchemy.Engine:
             extra,
         )
     except (ValueError, TypeError):
-        raise unreadable(connection.name, query.origin) from None  # the cause may show a password
+        raise unreadable(connection.name, origin) from None  # the cause may show a password
     try:
         return sqlalchemy.create_engine(url, poolclass=NullPool, hide_parameters=True)
     except (exc.NoSuchModuleError, ImportError) as error:
-        raise _not_installed(connection, query, scheme, error) from None
+        raise _not_installed(connection, origin, scheme, error) from None
     except exc.ArgumentError:
-        raise unreadable(connection.name, query.origin) from None
+        raise unreadable(connection.name, origin) from None
 
 
-def _not_installed(connection: Connection, query: Query, scheme: str, error: Exception) -> ConnectionUnknown:
+def _not_installed(connection: Connection, origin: Origin, scheme: str, error: Exception) -> ConnectionUnknown:
     lacks = (
         f"whose driver is not installed: {error}" if isinstance(error, ImportError) else "for which no dialect is there"
     )
     return unknown(
         connection.name,
-        query.origin,
+        origin,
         f"a connection {connection.name} of type {scheme}, {lacks}",
         (
             "install the package that brings SQLAlchemy's dialect of this database and its driver, where tasks run "

@@ -1,4 +1,4 @@
-"""From a file to the checked folder of a model, and the file in the landing zone."""
+"""From a sample to the checked folder of a model, and a file in the landing zone."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
 from evergreen import files, filesystems, object_store
 from evergreen.errors import PermanentError
+from evergreen.ingest import parse
 from evergreen.ingest.landing import Part
 from evergreen.ingest.origin import Origin
-from evergreen.onboarding import dealing, profiling, proposing, reading, writing
+from evergreen.onboarding import databases, dealing, profiling, proposing, reading, writing
+from evergreen.onboarding.databases import Asked
 from evergreen.onboarding.outcome import Choices
 from evergreen.onboarding.rules import Draft
 from evergreen.quoting import shown
@@ -30,37 +34,43 @@ class Begun:
     draft: Draft
     spec: ModelSpec
     folder: Path
-    batches: tuple[Part, ...]  # what was put into the landing zone
+    rows: pa.Table  # of the sample, as its source reads them: the declared columns and `_unparsed`
 
 
-def begin(here: Settings, model: str, file: Path, choices: Choices, command: str) -> Begun:
-    """Write the folder of a model of a file, and put the file where its source reads it.
+def begin(here: Settings, model: str, sample: Path | Asked, choices: Choices, command: str) -> Begun:
+    """Write the folder of a model of a sample, and put a file where its source reads it.
 
     The folder appears whole, and only when every rule of a spec holds.
 
     Args:
+        sample: a file, or rows of a database, which stay there.
         command: how it was asked for, which the folder tells.
 
     Raises:
         PermanentError: the name is none, or taken.
-        FileUnusable, LabelUnclear: as `profiling.profile` says.
+        SampleUnusable, LabelUnclear: nothing can be made of the sample, or not what is asked for.
+        ConnectionUnknown, ServiceUnavailable, RequestRefused: as `databases.read` says.
     """
     _free(here, model)
-    cells = reading.read(file)
-    draft = proposing.draft(model, profiling.profile(file, choices, cells), choices.every, look_back=choices.look_back)
+    cells = reading.read(sample) if isinstance(sample, Path) else databases.read(sample)
+    draft = proposing.draft(model, profiling.profile(cells, choices), choices.every, look_back=choices.look_back)
     with tempfile.TemporaryDirectory() as scratch:
         written = Path(scratch) / model
         for name, text in writing.folder(draft, command).items():
             (written / name).parent.mkdir(parents=True, exist_ok=True)
             (written / name).write_text(text, encoding="utf-8")
-        load_spec(written, here.data, deep=True)
+        spec = load_spec(written, here.data, deep=True)
+        rows = None if draft.relation is None else databases.as_declared(draft, spec, cells)
         target = here.models / model
         shutil.copytree(written, target)
     landed = []
-    for below, content in dealing.batches(draft, file, cells):
+    for below, content in dealing.batches(draft, cells):
         _land(here, below, content)
         landed.append(Part(Origin(model, f"{here.landing.rstrip('/')}/{below}"), content))
-    return Begun(draft, load_spec(target, here.data), target, tuple(landed))
+    if rows is None:
+        (source,) = spec.sources.values()
+        rows = parse.parse(landed, source)
+    return Begun(draft, load_spec(target, here.data), target, rows)
 
 
 def _free(here: Settings, model: str) -> None:

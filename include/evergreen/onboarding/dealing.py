@@ -1,4 +1,4 @@
-"""The batches of a file, as its source reads them: the file as it is, or dealt out to days where it has no time.
+"""The batches of a sample, as its source reads them: the file as it is, or dealt out to days where it has no time.
 
 The loops learn from earlier intervals and evaluate on later ones. A file without time has none; so its rows are dealt
 out to days by a hash of their key, or of their number, and what is split by time is split by that hash.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -21,14 +20,11 @@ from evergreen.onboarding.reading import Cells
 from evergreen.onboarding.rules import PARTS, Draft
 
 
-def batches(draft: Draft, file: Path, cells: Cells) -> Iterator[tuple[str, bytes]]:
-    """The path below the landing zone and the content of each file.
-
-    Args:
-        cells: what was read of the file.
-    """
+def batches(draft: Draft, cells: Cells) -> Iterator[tuple[str, bytes]]:
+    """The path below the landing zone and the content of each file; none of rows that a query reads."""
     if draft.style != "batch":
-        yield draft.path, file.read_bytes()
+        if cells.file is not None:
+            yield draft.path, cells.file.read_bytes()
         return
     raw = {column.name: column.raw for column in draft.profile.columns}
     table = cells.table

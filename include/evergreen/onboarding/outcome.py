@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import duckdb
 
@@ -52,20 +51,20 @@ class Choices:
     look_back: bool = True  # whether features of the past are proposed
 
 
-def unclear(file: Path, found: str, names: Mapping[str, str], next_step: str) -> LabelUnclear:
-    """The error that says what of the command does not fit the file."""
+def unclear(sample: str, found: str, names: Mapping[str, str], next_step: str) -> LabelUnclear:
+    """The error that says what of the command does not fit the file or table of that name."""
     return LabelUnclear(
-        f"making a model of {shown(file.name)}",
+        f"making a model of {shown(sample)}",
         found=found,
-        expected=f"columns of the file: {listed(list(names), 30)}",
+        expected=f"columns that it has: {listed(list(names), 30)}",
         next_step=next_step,
     )
 
 
 def label(
-    connection: duckdb.DuckDBPyConnection, file: Path, measured: Profile, choices: Choices, names: Mapping[str, str]
+    connection: duckdb.DuckDBPyConnection, measured: Profile, choices: Choices, names: Mapping[str, str]
 ) -> Label:
-    """What is to be predicted, as it was asked for; the connection has the file's `rows`."""
+    """What is to be predicted, as it was asked for; the connection has the sample's `rows`."""
     stated = choices.label
     column = naming.stated_column(stated, names)
     sql = names[column] if column else naming.renamed(stated, names)
@@ -73,15 +72,19 @@ def label(
     aggregate = column is None and _aggregates(connection, sql)
     called = naming.name_of(f"next {stated}" if aggregate else stated, "outcome")
     if not reads and not aggregate:
-        raise unclear(file, f"no column {shown(stated)}", names, f"--label: {nearest(stated, names, 'name one')}")
+        raise unclear(
+            measured.file, f"no column {shown(stated)}", names, f"--label: {nearest(stated, names, 'name one')}"
+        )
     name = called if column or called not in names.values() else f"the_{called}"[:40]
     base = Label(name, stated, sql, reads, aggregate, "numeric")
     if aggregate:
-        return _of_future(connection, file, measured, choices, base, names)
+        return _of_future(connection, measured, choices, base, names)
     try:
         connection.execute(f"create temp table labels as select ({sql}) as v from rows")
     except duckdb.Error as error:
-        raise unclear(file, f"--label {shown(stated)}: {str(error).splitlines()[0]}", names, "correct it") from error
+        raise unclear(
+            measured.file, f"--label {shown(stated)}: {str(error).splitlines()[0]}", names, "correct it"
+        ) from error
     kind = str(connection.table("labels").types[0])
     different = [
         value for (value,) in connection.execute("select distinct v from labels where v is not null").fetchmany(300)
@@ -89,18 +92,22 @@ def label(
     missing = int(connection.execute("select count(*) - count(v) from labels").fetchall()[0][0])
     text = kind == "VARCHAR"
     if len(different) < 2:
-        raise unclear(file, f"--label {shown(stated)} has one value: {listed(different)}", names, "name another")
+        raise unclear(
+            measured.file, f"--label {shown(stated)} has one value: {listed(different)}", names, "name another"
+        )
     if kind == "BOOLEAN":
         base = replace(base, type="binary")
     elif len(different) == 2:
         base = replace(base, type="binary", sql=_is_positive(connection, sql, different))
     elif text and len(different) > MOST_CLASSES:
         problem = f"--label {shown(stated)} has more than {MOST_CLASSES} different texts: {listed(different)}"
-        raise unclear(file, problem, names, "name one with fewer, or an expression: --label \"column = 'value'\"")
+        raise unclear(
+            measured.file, problem, names, "name one with fewer, or an expression: --label \"column = 'value'\""
+        )
     elif text:
         base = _of_classes(base, sorted(different))
     elif kind in ("DATE", "TIMESTAMP"):
-        raise unclear(file, f"--label {shown(stated)} is a time", names, "say what of it is the outcome")
+        raise unclear(measured.file, f"--label {shown(stated)} is a time", names, "say what of it is the outcome")
     base = replace(base, missing=missing, different=len(different), is_column=column is not None)
     return _distributed(connection, base, f"select {base.sql} as v from rows")
 
@@ -146,7 +153,6 @@ def _of_classes(base: Label, texts: Sequence[str]) -> Label:
 
 def _of_future(
     connection: duckdb.DuckDBPyConnection,
-    file: Path,
     measured: Profile,
     choices: Choices,
     base: Label,
@@ -157,10 +163,10 @@ def _of_future(
         lacks = "--key COLUMN" if measured.key is None else "--time COLUMN"
         missing = "whose" if measured.key is None else "when"
         problem = f"--label {shown(base.stated)} is of many rows, and nothing says {missing}"
-        raise unclear(file, problem, names, f"name whose rows they are, and when they happened: {lacks}")
+        raise unclear(measured.file, problem, names, f"name whose rows they are, and when they happened: {lacks}")
     every = rules.rhythm_of(measured, choices.every)
     if every is None:
-        raise unclear(file, "rows of too few hours", names, "name a file that spans twelve intervals or more")
+        raise unclear(measured.file, "rows of too few hours", names, "name a file that spans twelve intervals or more")
     key, time = measured.key, measured.time
     try:
         connection.execute(
@@ -169,7 +175,7 @@ def _of_future(
         )
     except duckdb.Error as error:
         raise unclear(
-            file, f"--label {shown(base.stated)}: {str(error).splitlines()[0]}", names, "correct it"
+            measured.file, f"--label {shown(base.stated)}: {str(error).splitlines()[0]}", names, "correct it"
         ) from error
     kind = str(connection.table("of_each").types[2])
     base = replace(base, type="binary" if kind == "BOOLEAN" else "numeric")

@@ -1,11 +1,10 @@
-"""What a file holds, measured with DuckDB: types, times, what names a row, the label, what tells it."""
+"""What a sample holds, measured with DuckDB: types, times, what names a row, the label, what tells it."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import get_args
 
 import duckdb
@@ -26,18 +25,15 @@ _EVERY_ROW = 0.95  # share of the rows that have a time, for it to be theirs
 _QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
 
-def profile(file: Path, choices: Choices, cells: Cells) -> Profile:
-    """Measure a file.
-
-    Args:
-        cells: what was read of it.
+def profile(cells: Cells, choices: Choices) -> Profile:
+    """Measure a sample.
 
     Raises:
         LabelUnclear: the label, or a column that was named, is not in it.
     """
     names = naming.names_of(cells.table.column_names)
     time, key, label_time = (
-        _chosen(file, option, stated, names)
+        _chosen(cells.name, option, stated, names)
         for option, stated in (
             ("--time", choices.time),
             ("--key", choices.key),
@@ -54,18 +50,19 @@ def profile(file: Path, choices: Choices, cells: Cells) -> Profile:
             for raw, name in names.items()
         }
         time = time or _time(connection, typed, names, but=label_time)
-        _moments(connection, file, typed, names, {"--time": time, "--label-time": label_time})
+        _moments(connection, cells.name, typed, names, {"--time": time, "--label-time": label_time})
         values = ", ".join(f"{each.value} as {names[raw]}" for raw, each in typed.items())
         connection.execute(f"create temp table rows as select {values} from cells")
         if time is not None:
             connection.execute(f"alter table rows alter {time} type timestamp")
         columns = {names[raw]: _column(connection, names[raw], raw, each) for raw, each in typed.items()}
-        return _measured(connection, file, choices, columns, _declared(cells.declared, typed), time, key, label_time)
+        declared = _declared(cells.declared, typed)
+        return _measured(connection, cells, choices, columns, declared, time, key, label_time)
 
 
 def _measured(
     connection: duckdb.DuckDBPyConnection,
-    file: Path,
+    cells: Cells,
     choices: Choices,
     columns: Mapping[str, Column],
     declared: Mapping[str, object],
@@ -78,8 +75,8 @@ def _measured(
     key = key or _key(columns, rows, time, choices)
     identity, distinct = _identity(connection, columns, rows, [each for each in (key, time) if each])
     measured = Profile(
-        table=_table(file),
-        file=file.name,
+        table=_table(cells.name),
+        file=cells.name,
         declared=declared,
         rows=rows,
         columns=tuple(columns.values()),
@@ -93,8 +90,9 @@ def _measured(
         identity=identity,
         repeated=rows - distinct,
         known_later={},
+        relation=cells.relation,
     )
-    label = outcome.label(connection, file, measured, choices, {each.raw: each.name for each in columns.values()})
+    label = outcome.label(connection, measured, choices, {each.raw: each.name for each in columns.values()})
     if label_time is not None and time is not None:
         hours = f"date_diff('minute', {time}, {label_time}) / 60.0"
         of_each = ", ".join(f"quantile_cont({hours}, {quantile})" for quantile in _QUANTILES)
@@ -109,14 +107,14 @@ def _measured(
     return replace(measured, known_later=later, suspected={name: why for name, why, sure in told if not sure})
 
 
-def _chosen(file: Path, option: str, stated: str | None, names: Mapping[str, str]) -> str | None:
-    """Our name of a column that an option names as the file does, or as we do."""
+def _chosen(sample: str, option: str, stated: str | None, names: Mapping[str, str]) -> str | None:
+    """Our name of a column that an option names as the sample does, or as we do."""
     if stated is None:
         return None
     raw = naming.stated_column(stated, names)
     if raw is None:
         raise unclear(
-            file, f"no column {shown(stated)}", names, f"{option} COLUMN: {nearest(stated, names, 'name one')}"
+            sample, f"no column {shown(stated)}", names, f"{option} COLUMN: {nearest(stated, names, 'name one')}"
         )
     return names[raw]
 
@@ -136,7 +134,7 @@ def _time(
 
 def _moments(
     connection: duckdb.DuckDBPyConnection,
-    file: Path,
+    sample: str,
     typed: Mapping[str, Typed],
     names: Mapping[str, str],
     wanted: Mapping[str, str | None],
@@ -149,7 +147,7 @@ def _moments(
             known = (
                 "2026-01-31, 31.01.2026, 01/31/2026, Jan 31 2026, 20260131, each also with a time of day, or an epoch"
             )
-            raise unclear(file, problem, names, f"name a column of times ({known}): {option} COLUMN")
+            raise unclear(sample, problem, names, f"name a column of times ({known}): {option} COLUMN")
 
 
 def _column(connection: duckdb.DuckDBPyConnection, name: str, raw: str, typed: Typed) -> Column:
@@ -225,8 +223,8 @@ def _rhythms(connection: duckdb.DuckDBPyConnection, time: str, key: str | None) 
     return rhythms
 
 
-def _table(file: Path) -> str:
-    stem = file.name.split(".")[0]
+def _table(sample: str) -> str:
+    stem = sample.split(".")[0]
     name = naming.name_of(stem, "rows")
     return f"{name}_rows" if len(name) < 3 else name
 

@@ -5,10 +5,21 @@ from __future__ import annotations
 from datetime import timedelta
 from itertools import groupby
 
-from evergreen.onboarding.rules import HOUR, Draft, Feature, View
+from evergreen.onboarding.rules import HOUR, Draft, Feature, Relation, View
 from evergreen.spec.durations import duration_text
 
 AS_OF = "CAST($as_of AS TIMESTAMP)"
+
+
+def source(draft: Draft, of: Relation) -> str:
+    """The query that reads an interval of a database's rows."""
+    names = of.names
+    columns = ",\n    ".join(names.values())
+    time = names[draft.profile.column(draft.time).raw]
+    return (
+        f"-- The rows of an interval, by {time}.\n"
+        f"SELECT\n    {columns}\nFROM {of.sql}\nWHERE {time} >= %(start)s AND {time} < %(end)s\nORDER BY {time}\n"
+    )
 
 
 def view(draft: Draft, of: View) -> str:

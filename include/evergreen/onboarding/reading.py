@@ -1,4 +1,4 @@
-"""A file as it lies, as cells under the names that it gives them, and how it would have to be declared."""
+"""A sample as cells under the names that it gives them; a file as it lies, and how it would have to be declared."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ from evergreen.errors import BatchUnreadable, PermanentError
 from evergreen.ingest import jsonl, limits, lines
 from evergreen.ingest.delimited import text_columns
 from evergreen.ingest.origin import Origin
+from evergreen.onboarding.rules import Relation
 from evergreen.quoting import listed, shown
 
 _GZIP = b"\x1f\x8b"
@@ -28,28 +29,34 @@ _LEAST = 20  # rows
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8"}
 
 
-class FileUnusable(PermanentError):
-    """A file that no model can be made of as it is."""
+class SampleUnusable(PermanentError):
+    """A file or a table that no model can be made of as it is."""
 
 
 @dataclass(frozen=True)
 class Cells:
-    """The rows of a file.
+    """The rows of a sample.
 
     Attributes:
-        table: its columns by its own names: text, or the types that Parquet gives them.
-        declared: keys of a source that read it so: `format`, `delimiter`, `encoding`, `trailing_delimiter`.
+        name: of the file, or of the table.
+        table: its columns by its own names: text, or the types that Parquet or a database gives them.
+        declared: keys of a source that read a file so: `format`, `delimiter`, `encoding`, `trailing_delimiter`.
+        file: where it lies.
+        relation: where it stands in a database, in place of a file.
     """
 
+    name: str
     table: pa.Table
     declared: Mapping[str, object] = field(default_factory=dict)
+    file: Path | None = None
+    relation: Relation | None = None
 
 
 def read(file: Path) -> Cells:
     """The cells of a CSV, JSON or Parquet file, the first two maybe as gzip.
 
     Raises:
-        FileUnusable: it is not there, empty, or none of these.
+        SampleUnusable: it is not there, empty, or none of these.
     """
     try:
         content = file.read_bytes()
@@ -57,7 +64,8 @@ def read(file: Path) -> Cells:
         if packed:
             content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
-        raise unusable(file, f"{type(error).__name__}: {error}", "a file that can be read") from error
+        other = "name another file: --from FILE; of a connection to a database say --table NAME or --query SQL, too"
+        raise unusable(file, f"{type(error).__name__}: {error}", "a file that can be read", other) from error
     if len(content) > limits.batch():
         raise unusable(file, f"{len(content):,} bytes", f"at most {limits.batch():,} (EVERGREEN_LARGEST_BATCH_MB)")
     if content.startswith(b"PAR1"):
@@ -76,9 +84,28 @@ def read(file: Path) -> Cells:
     return _csv(file, text, stated)
 
 
-def unusable(file: Path, found: str, expected: str, next_step: str = "name another file: --from FILE") -> FileUnusable:
+def unusable(
+    file: Path, found: str, expected: str, next_step: str = "name another file: --from FILE"
+) -> SampleUnusable:
     """The error that says what is wrong with the file."""
-    return FileUnusable(f"reading {shown(str(file), 200)}", found=found, expected=expected, next_step=next_step)
+    return SampleUnusable(f"reading {shown(str(file), 200)}", found=found, expected=expected, next_step=next_step)
+
+
+def learnable(table: pa.Table, error: Callable[[str, str, str], SampleUnusable]) -> pa.Table:
+    """The table, if every column has a name of its own and there are rows enough.
+
+    Args:
+        error: makes the error of what was found, what was expected, and what to do.
+
+    Raises:
+        SampleUnusable: otherwise.
+    """
+    twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
+    if twice:
+        raise error(f"columns of one name: {listed(twice)}", "every column named once", "name each of them once")
+    if table.num_rows < _LEAST:
+        raise error(f"{table.num_rows} rows", f"at least {_LEAST} to learn from", "name one with more rows")
+    return table
 
 
 def _encoding(content: bytes) -> str:
@@ -97,7 +124,7 @@ def _parquet(file: Path) -> Cells:
         table = pyarrow.parquet.ParquetFile(file).read()
     except (pa.ArrowException, OSError) as error:
         raise unusable(file, f"Parquet that cannot be read: {error}", "a whole Parquet file") from error
-    return Cells(_named(file, table), {"format": "parquet"})
+    return _cells(file, table, {"format": "parquet"})
 
 
 def _jsonl(file: Path, text: str, stated: Mapping[str, object]) -> Cells:
@@ -110,7 +137,7 @@ def _jsonl(file: Path, text: str, stated: Mapping[str, object]) -> Cells:
     except BatchUnreadable as error:
         raise unusable(file, error.found, error.expected) from error
     table = pa.table({name: pa.array([row.get(name) for row in rows], pa.string()) for name in names})
-    return Cells(_named(file, table), {"format": "jsonl", **stated})
+    return _cells(file, table, {"format": "jsonl", **stated})
 
 
 def _csv(file: Path, text: str, stated: Mapping[str, object]) -> Cells:
@@ -134,7 +161,7 @@ def _csv(file: Path, text: str, stated: Mapping[str, object]) -> Cells:
     except pa.ArrowInvalid as error:
         wrong = lines.Look(text, delimiter, len(names), first).misshapen().words
         raise unusable(file, wrong, f"{len(names)} cells a row, as its header has", "correct the file there") from error
-    return Cells(_named(file, table), {"format": "csv", **declared})
+    return _cells(file, table, {"format": "csv", **declared})
 
 
 def _head(text: str, delimiter: str) -> list[list[str]]:
@@ -148,12 +175,8 @@ def _width(rows: list[list[str]]) -> tuple[int, int]:
     return (sum(len(row) in (width, width + 1) for row in rows) if width > 1 else 0, width)
 
 
-def _named(file: Path, table: pa.Table) -> pa.Table:
-    """The table, if every column has a name of its own."""
-    twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
-    if twice:
-        problem = f"columns of one name: {listed(twice)}"
-        raise unusable(file, problem, "a header that names every column once", "correct the header line")
-    if table.num_rows < _LEAST:
-        raise unusable(file, f"{table.num_rows} rows", f"at least {_LEAST} to learn from, each an object or a line")
-    return table
+def _cells(file: Path, table: pa.Table, declared: Mapping[str, object]) -> Cells:
+    def error(found: str, expected: str, next_step: str) -> SampleUnusable:
+        return unusable(file, found, expected, next_step)
+
+    return Cells(file.name, learnable(table, error), declared, file)

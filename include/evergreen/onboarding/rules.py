@@ -87,11 +87,20 @@ class Label:
 
 
 @dataclass(frozen=True)
+class Relation:
+    """Rows of a database: a table, or what a query returns."""
+
+    connection: str
+    sql: str  # as it stands behind FROM
+    names: Mapping[str, str]  # of its columns, as they arrive → as its SQL writes them
+
+
+@dataclass(frozen=True)
 class Profile:
-    """What was measured of a file."""
+    """What was measured of a sample."""
 
     table: str
-    file: str
+    file: str  # its name; of a table the table's
     declared: Mapping[str, object]  # keys of the source that say how it is read
     rows: int
     columns: tuple[Column, ...]
@@ -106,6 +115,7 @@ class Profile:
     repeated: int  # rows that no column tells apart from an earlier one
     known_later: Mapping[str, str]  # column → why no prediction may know it
     suspected: Mapping[str, str] = field(default_factory=dict)  # column → why none might, of those that are kept
+    relation: Relation | None = None  # where the rows stand in a database, in place of a file
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
@@ -157,6 +167,11 @@ class Draft:
     left_out: Mapping[str, str]  # column → why
     metric: MetricName
     floor: Mapping[MetricName, float]
+
+    @property
+    def relation(self) -> Relation | None:
+        """What the source reads by a query. A table without time is dealt out to files, as a file without is."""
+        return None if self.style == "batch" else self.profile.relation
 
     @property
     def path(self) -> str:

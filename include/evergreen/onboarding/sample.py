@@ -6,7 +6,7 @@ is searched: the library's defaults say whether there is anything to learn.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -18,8 +18,6 @@ from threadpoolctl import threadpool_limits
 
 from evergreen.errors import EvidenceMissing
 from evergreen.files import work_folder
-from evergreen.ingest import parse
-from evergreen.ingest.landing import Part
 from evergreen.interval import Interval
 from evergreen.lake.schema import UNPARSED
 from evergreen.model import families, metrics, rows
@@ -56,11 +54,11 @@ class FirstFit:
         )
 
 
-def first_fit(spec: ModelSpec, batches: Sequence[Part]) -> FirstFit:
+def first_fit(spec: ModelSpec, arrived: pa.Table) -> FirstFit:
     """Fit a model of one source once.
 
     Args:
-        batches: all of the source.
+        arrived: all rows of the source: the declared columns and `_unparsed`.
 
     Raises:
         EvidenceMissing: the rows to learn from, or those to evaluate on, lack labels that differ.
@@ -68,7 +66,7 @@ def first_fit(spec: ModelSpec, batches: Sequence[Part]) -> FirstFit:
     last = spec.last_interval
     assert last is not None
     split = rules.split(last.end, spec)
-    joined = _joined(spec, _raw(spec, batches), split)
+    joined = _joined(spec, _raw(spec, arrived), split)
     moments = joined[EVENT], joined[KNOWN_AT]
     learn, later = joined[split.learns(*moments)], joined[split.evaluates(*moments)]
     if len(learn) > _MOST:
@@ -96,11 +94,10 @@ def first_fit(spec: ModelSpec, batches: Sequence[Part]) -> FirstFit:
     )
 
 
-def _raw(spec: ModelSpec, batches: Sequence[Part]) -> pa.Table:
+def _raw(spec: ModelSpec, arrived: pa.Table) -> pa.Table:
     """The rows that can be read, as queries see them."""
     (source,) = spec.sources.values()
-    table = parse.parse(batches, source)
-    table = table.filter(pc.is_null(table[UNPARSED.name]))
+    table = arrived.filter(pc.is_null(arrived[UNPARSED.name]))
     known = table[source.event_time]
     columns = [table[name] for name in source.columns]
     return pa.table([*columns, known], [*source.columns, KNOWN_AT]).cast(schema(source))

@@ -28,6 +28,8 @@ def folder(draft: Draft, command: str) -> dict[str, str]:
     files[f"contracts/{table}.yaml"] = _contract(
         contracts.of_source(draft), "What the sample was like. A warning is told; what is critical stops the run."
     )
+    if draft.relation is not None:
+        files[f"sources/{table}.sql"] = queries.source(draft, draft.relation)
     if draft.style == "request":
         files["request.sql"] = queries.requests(draft)
     for view in draft.views:
@@ -118,12 +120,17 @@ def _entity(draft: Draft) -> str:
 
 def _source(draft: Draft) -> str:
     profile = draft.profile
-    lines = ["sources:", f"  {profile.table}:", f"    path: {_text(draft.path)}"]
-    if draft.style != "batch":
+    lines = ["sources:", f"  {profile.table}:"]
+    if draft.relation is not None:
+        lines.append(f"    connection: {draft.relation.connection}  # rows by sources/{profile.table}.sql")
+    else:
+        lines.append(f"    path: {_text(draft.path)}")
+    if draft.relation is None and draft.style != "batch":
         lines.append("    history: true  # one file for all intervals; for one file each, put {partition} in its name")
-    dealt = ("compression", "encoding", "delimiter", "trailing_delimiter", "format") if draft.style == "batch" else ()
+    of_files = ("compression", "encoding", "delimiter", "trailing_delimiter", "format")
+    dealt = of_files if draft.style == "batch" or draft.relation is not None else ()
     for key, value in profile.declared.items():
-        if (key, value) != ("format", "csv") and (key not in dealt or value == "parquet"):
+        if (key, value) != ("format", "csv") and (key not in dealt or (value == "parquet" and draft.relation is None)):
             lines.append(f"    {key}: {_value(value)}")
     lines.append(f"    event_time: {draft.time}")
     quarantined = profile.repeated and not draft.numbered

@@ -25,7 +25,7 @@ from evergreen.lake.schema import UNPARSED
 from evergreen.onboarding import beginning, profiling, proposing, reading, sample, summary
 from evergreen.onboarding.beginning import Begun
 from evergreen.onboarding.outcome import Choices, LabelUnclear
-from evergreen.onboarding.reading import FileUnusable
+from evergreen.onboarding.reading import SampleUnusable
 from evergreen.onboarding.rules import Draft
 from evergreen.settings import Settings, settings
 
@@ -169,7 +169,7 @@ def test_without_look_back_the_model_learns_from_the_row_itself(
     )
     assert not begun.spec.features and not begun.spec.references
     assert {"pages", "shop"} <= begun.spec.request.inputs.keys()  # type: ignore[union-attr]
-    assert sample.first_fit(begun.spec, begun.batches).score > 0.8
+    assert sample.first_fit(begun.spec, begun.rows).score > 0.8
 
 
 def expected_style(shape: Shape) -> str:
@@ -182,7 +182,7 @@ def drafted(tmp_path: Path, frame: pd.DataFrame, label: str, **stated: str) -> D
     file = tmp_path / "rows.csv"
     frame.to_csv(file, index=False)
     choices = Choices(label, **stated)  # type: ignore[arg-type]
-    return proposing.draft("it", profiling.profile(file, choices, reading.read(file)))
+    return proposing.draft("it", profiling.profile(reading.read(file), choices))
 
 
 def visits(rows: int = 3_000) -> pd.DataFrame:
@@ -266,7 +266,7 @@ def test_rows_that_nothing_tells_apart_are_numbered_and_none_is_lost(here: Setti
     assert sorted(rows["row_id"].to_pylist()) == list(range(1, 501))
     assert rows[UNPARSED.name].null_count == 500
     assert set(made.draft.inputs) == {"size"}, "the index of rows that are sorted tells their class"
-    assert sample.first_fit(made.spec, made.batches).score > 0.7
+    assert sample.first_fit(made.spec, made.rows).score > 0.7
 
 
 def test_headers_of_other_alphabets_are_columns(here: Settings, tmp_path: Path) -> None:
@@ -332,7 +332,7 @@ def test_classes_of_which_no_later_row_has_one_are_fitted_all_the_same(here: Set
     frame.loc[:800:50, "end"] = "snow"
     frame[["visit", "at", "pages", "shop", "end"]].to_csv(file, index=False)
     made = begun(here, "visits", file, "end")
-    assert sample.first_fit(made.spec, made.batches).metric == "log_loss"
+    assert sample.first_fit(made.spec, made.rows).metric == "log_loss"
 
 
 def test_numbers_of_classes_are_told_and_a_sum_is_made_of_no_row_numbers(here: Settings, tmp_path: Path) -> None:
@@ -389,13 +389,13 @@ def test_columns_that_are_called_as_we_call_things_do_no_harm(here: Settings, tm
             chosen = tmp_path / "cells.csv"
             frame.drop(columns=["at", "decided", "visit"]).to_csv(chosen, index=False)
         made = begun(here, f"of_{time}".lower(), chosen, "ordered")
-        assert sample.first_fit(made.spec, made.batches).score > 0.7
+        assert sample.first_fit(made.spec, made.rows).score > 0.7
 
 
 def test_a_broken_line_is_named(tmp_path: Path) -> None:
     file = tmp_path / "it.csv"
     file.write_bytes(b"a,b,c\n" + b"1,2,3\n" * 300 + b"4,it ends\rhere,5\n" + b"1,2,3\n" * 300)
-    with pytest.raises(FileUnusable, match="line 302: 2 cells, where the header has 3: '4,it ends'"):
+    with pytest.raises(SampleUnusable, match="line 302: 2 cells, where the header has 3: '4,it ends'"):
         reading.read(file)
 
 
@@ -412,7 +412,7 @@ def test_a_quoted_value_of_many_lines_does_not_hide_how_the_file_is_written(tmp_
 def test_a_file_that_nothing_can_be_made_of_says_why(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "it.csv"
     file.write_bytes(content)
-    with pytest.raises(FileUnusable):
+    with pytest.raises(SampleUnusable):
         reading.read(file)
 
 
@@ -443,7 +443,7 @@ def test_the_first_fit_is_that_of_scikit_learn_on_the_same_rows(here: Settings, 
     begun = beginning.begin(here, "visits", file, Choices("ordered", label_time="decided"), "evergreen new")
     (source,), known = begun.spec.sources.values(), begun.spec.label.known
     assert set(source.outcome.values()) == {"decided"} and known is not None and known.column == "decided"
-    fitted = sample.first_fit(begun.spec, begun.batches)
+    fitted = sample.first_fit(begun.spec, begun.rows)
     later = frame.sort_values("at").tail(fitted.evaluated + 400).head(fitted.evaluated)
     learn = frame[frame["at"] < later["at"].min() - timedelta(days=5)].tail(fitted.learned)
     inputs = ["pages", "shop"]
