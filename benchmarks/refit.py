@@ -29,7 +29,8 @@ from evergreen.model.metrics import metric
 from evergreen.model.rows import inputs, predict
 from evergreen.settings import PROJECT
 from evergreen.spec.kinds import FeatureType
-from evergreen.spec.problem import LabelType, MetricName, problem
+from evergreen.spec.measures import MetricName
+from evergreen.spec.problem import LabelType, problem
 from evergreen.spec.schema import Gates
 from evergreen.train.rules import Split, refit_checks
 
@@ -215,7 +216,7 @@ def _told(stream: Stream, family: str, every: int, gated: Way, refitted: Way, ap
     served = [np.concatenate(way.served) for way in (gated, refitted)]
     judged = metric(problem(stream.kind), stream.metric)
     values = [judged.value(labels, each) for each in served]
-    gain, low, high, _, _ = judged.compare(labels, served[1], served[0], days, resamples=300)
+    gain, low, high, *_ = judged.compare(labels, served[1], served[0], days)
 
     def quantiles(values: list[float]) -> str:
         return " ".join(f"{each:.3f}" for each in np.quantile(values, [0.5, 0.95, 1.0])) if values else "none"

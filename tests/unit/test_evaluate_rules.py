@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from evergreen.evaluate import rules
 from evergreen.handovers.train import Gate, Since
-from evergreen.spec.problem import MEASURES, Binary, MetricName
+from evergreen.spec.measures import MEASURES, MetricName
+from evergreen.spec.problem import Binary
 from evergreen.spec.schema import Gates
 
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)

@@ -373,6 +373,7 @@ def test_rules_are_pure() -> None:
                         "families",
                         "keyed",
                         "kinds",
+                        "measures",
                         "mistakes",
                         "partial",
                         "problem",

@@ -1,31 +1,63 @@
-"""The metrics and the paired bootstrap, against scikit-learn on cases small enough to check row by row."""
+"""The metrics and the paired comparison, against scikit-learn on cases small enough to check row by row."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
     brier_score_loss,
     f1_score,
     log_loss,
+    mean_absolute_error,
+    median_absolute_error,
+    precision_score,
+    r2_score,
+    recall_score,
     roc_auc_score,
+    root_mean_squared_error,
 )
 
-from evergreen.model import metrics
-from evergreen.spec.problem import MEASURES, Binary, MetricName, Multiclass, Problem
+from evergreen.model import intervals, metrics
+from evergreen.spec.measures import MEASURES, MetricName
+from evergreen.spec.problem import Binary, Multiclass, Numeric, Problem
 
-ALL: tuple[MetricName, ...] = ("roc_auc", "average_precision", "log_loss", "brier")
+ALL: tuple[MetricName, ...] = Binary.metrics
+BINS = np.linspace(0, 1, 16)  # fifteen, as they are usual
+
+
+def calibration(true: Any, stated: Any) -> float:
+    """The expected calibration error, bin by bin."""
+    apart = 0.0
+    for low, high in itertools.pairwise(BINS):
+        there = (stated >= low) & ((stated < high) | (high == 1) & (stated == 1))
+        if there.any():
+            apart += there.mean() * abs(stated[there].mean() - true[there].mean())
+    return float(apart)
+
+
+def decided(score: Callable[..., float]) -> Callable[..., float]:
+    return lambda labels, predictions: score(labels, predictions >= 0.5)
+
+
 SKLEARN: dict[str, Callable[..., float]] = {
     "roc_auc": roc_auc_score,
     "average_precision": average_precision_score,
     "log_loss": lambda labels, predictions: log_loss(labels, predictions, labels=[0, 1]),
     "brier": brier_score_loss,
+    "accuracy": decided(accuracy_score),
+    "precision": decided(lambda labels, yes: precision_score(labels, yes, zero_division=0)),
+    "recall": decided(recall_score),
+    "f1": decided(f1_score),
+    "expected_calibration_error": calibration,
 }
 
 
@@ -74,30 +106,30 @@ def test_weighting_rows_is_repeating_them(metric: MetricName, seed: int) -> None
 def test_identical_predictions_gain_nothing_with_certainty(metric: MetricName, seed: int, entities: int) -> None:
     labels, predictions, _ = a_case(30, seed)
     keys = np.array([f"c{number % entities}" for number in range(30)], object)
-    comparison = metrics.metric(Binary(), metric).compare(labels, predictions, predictions.copy(), keys, resamples=50)
-    assert comparison == (0.0, 0.0, 0.0, 30, entities)
+    comparison = metrics.metric(Binary(), metric).compare(labels, predictions, predictions.copy(), keys)
+    assert comparison[0] == 0.0 and comparison[3:5] == (30, entities)
+    ends = [each for each in (comparison.low, comparison.high, comparison.error) if not np.isnan(each)]
+    assert ends in ([0.0] * 3, []), "of one entity, or of a class that one entity has alone, nothing is known"
 
 
 @pytest.mark.parametrize("metric", ALL)
-def test_the_interval_is_the_one_of_drawing_whole_entities_by_hand(metric: MetricName) -> None:
+def test_the_interval_is_the_one_of_leaving_whole_entities_out_by_hand(metric: MetricName) -> None:
     labels, new, old = a_case(120)
     keys = np.array([f"c{number % 40}" for number in range(120)], object)
-    comparison = metrics.metric(Binary(), metric).compare(labels, new, old, keys, resamples=4000)
-    random, gains = np.random.default_rng(1), []
-    rows_of = [np.flatnonzero(keys == name) for name in np.unique(keys)]
-    for _ in range(1500):
-        rows = np.concatenate([rows_of[number] for number in random.integers(40, size=40)])
+    comparison = metrics.metric(Binary(), metric).compare(labels, new, old, keys)
+    gains = []
+    for name in np.unique(keys):
+        rows = keys != name
         gain = SKLEARN[metric](labels[rows], new[rows]) - SKLEARN[metric](labels[rows], old[rows])
         gains.append(-gain if MEASURES[metric].lower_is_better else gain)
-    low, high = np.percentile(gains, [2.5, 97.5])
-    assert comparison.gain > 0, "the case has a better model"
+    error = float(np.sqrt(39 / 40 * np.square(np.array(gains) - np.mean(gains)).sum()))
     assert (comparison.rows, comparison.entities) == (120, 40)
-    width = high - low
-    assert comparison.low == pytest.approx(low, abs=0.12 * width)
-    assert comparison.high == pytest.approx(high, abs=0.12 * width)
+    assert comparison.error == pytest.approx(error, rel=1e-6)
+    half = stats.t.ppf(0.975, 39) * error
+    assert comparison[1:3] == pytest.approx((comparison.gain - half, comparison.gain + half), abs=1e-9)
 
 
-def test_entities_are_drawn_and_not_their_rows() -> None:
+def test_entities_are_left_out_and_not_their_rows() -> None:
     """A hundred copies of each row say no more than one of each."""
     labels, new, old = a_case(60)
     keys = np.array([f"c{number}" for number in range(60)], object)
@@ -111,21 +143,73 @@ def test_entities_are_drawn_and_not_their_rows() -> None:
 def test_the_comparison_is_the_same_whatever_is_held_in_memory_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     labels, new, old = a_case(60)
     keys = np.array([f"c{number}" for number in range(60)], object)
-    whole = metrics.metric(Binary(), "log_loss").compare(labels, new, old, keys, seed=3)
-    monkeypatch.setattr(metrics, "_CHUNK", 60 * 7)
-    assert metrics.metric(Binary(), "log_loss").compare(labels, new, old, keys, seed=3) == pytest.approx(
-        whole, abs=1e-12
-    )
+    whole = metrics.metric(Binary(), "log_loss").compare(labels, new, old, keys)
+    monkeypatch.setattr(intervals, "_CHUNK", 60 * 7)
+    assert metrics.metric(Binary(), "log_loss").compare(labels, new, old, keys) == pytest.approx(whole, abs=1e-12)
+
+
+def test_of_very_many_entities_blocks_are_left_out_and_the_interval_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels, new, old = a_case(3000)
+    keys = np.arange(3000).astype(object)
+    blocks = metrics.metric(Binary(), "log_loss").compare(labels, new, old, keys)
+    monkeypatch.setattr(intervals, "MOST_BLOCKS", 3000)
+    each = metrics.metric(Binary(), "log_loss").compare(labels, new, old, keys)
+    assert blocks.error == pytest.approx(each.error, rel=0.15) and blocks.error != each.error
 
 
 def test_an_interval_that_cannot_be_had_is_nan() -> None:
-    """One entity of each class: a resample has both or only one; with one entity of one class there is none at all."""
-    labels, predictions = np.array([1, 1], np.int64), np.array([0.5, 0.6])
-    with np.errstate(invalid="ignore"):
-        comparison = metrics.metric(Binary(), "roc_auc").compare(
-            labels, predictions, predictions, np.array(["a", "b"], object), resamples=10
-        )
-    assert np.isnan(comparison.low) and np.isnan(comparison.high)
+    """Of one entity nothing can be told; nor where one entity alone has a class."""
+    labels, predictions, other = a_case(30)
+    metric = metrics.metric(Binary(), "roc_auc")
+    one = metric.compare(labels, predictions, other, np.full(30, "a", object))
+    alone = metric.compare(labels, predictions, other, np.where(labels == 1, "a", "b").astype(object))
+    for comparison in (one, alone):
+        assert np.isfinite(comparison.gain)
+        assert np.isnan([comparison.low, comparison.high, comparison.error]).all()
+
+
+@given(threshold=st.floats(0.05, 0.95))
+def test_a_decision_is_taken_at_the_labels_threshold(threshold: float) -> None:
+    labels, predictions, _ = a_case(60)
+    scores = metrics.score(Binary(threshold), labels, predictions)
+    yes = predictions >= threshold
+    assert scores["accuracy"] == pytest.approx(accuracy_score(labels, yes))
+    assert scores["f1"] == pytest.approx(f1_score(labels, yes, zero_division=0))
+    assert scores["roc_auc"] == metrics.score(Binary(), labels, predictions)["roc_auc"]
+
+
+def numbers(rows: int, seed: int = 0) -> tuple[metrics.Labels, metrics.Floats, metrics.Floats]:
+    """Labels far from 0, as amounts are, with predictions of which some err alike."""
+    random = np.random.default_rng(seed)
+    labels = 1000 + random.normal(0, 5, rows).round(1)
+    return labels, labels + random.normal(1, 2, rows).round(0), labels + random.normal(0, 6, rows)
+
+
+OF_NUMBERS: dict[MetricName, Callable[..., float]] = {
+    "rmse": root_mean_squared_error,
+    "mae": mean_absolute_error,
+    "r2": r2_score,
+    "median_absolute_error": median_absolute_error,
+    "bias": lambda labels, predictions: abs(float(np.mean(predictions - labels))),
+    "wape": lambda labels, predictions: float(np.abs(predictions - labels).sum() / np.abs(labels).sum()),
+}
+
+
+@pytest.mark.parametrize("metric", OF_NUMBERS)
+@settings(max_examples=25)
+@given(seed=st.integers(0, 2**32 - 1), rows=st.integers(5, 31))
+def test_a_score_of_numbers_is_scikit_learns_and_weighting_rows_is_repeating_them(
+    metric: MetricName, seed: int, rows: int
+) -> None:
+    labels, predictions, _ = numbers(rows, seed)
+    assert set(metrics.score(Numeric(), labels, predictions)) == set(OF_NUMBERS)
+    expected = OF_NUMBERS[metric](labels, predictions)
+    assert metrics.score(Numeric(), labels, predictions)[metric] == pytest.approx(expected, abs=1e-9)
+    weights = np.random.default_rng(seed).integers(0, 4, size=rows)
+    weights[:2] = 1
+    repeated = OF_NUMBERS[metric](np.repeat(labels, weights), np.repeat(predictions, weights))
+    weighted = metrics.metric(Numeric(), metric).value(labels, predictions, weights.astype(np.float64))
+    assert weighted == pytest.approx(repeated, abs=1e-9)
 
 
 CLASSES = Multiclass(("a", "b", "c"))
@@ -133,7 +217,14 @@ OF_CLASSES: dict[MetricName, Callable[..., float]] = {
     "roc_auc": lambda labels, predictions: roc_auc_score(labels, predictions, multi_class="ovr", average="macro"),
     "log_loss": log_loss,
     "accuracy": lambda labels, predictions: accuracy_score(labels, predictions.argmax(axis=1)),
+    "macro_precision": lambda labels, predictions: precision_score(
+        labels, predictions.argmax(axis=1), average="macro", zero_division=0
+    ),
+    "macro_recall": lambda labels, predictions: recall_score(labels, predictions.argmax(axis=1), average="macro"),
     "macro_f1": lambda labels, predictions: f1_score(labels, predictions.argmax(axis=1), average="macro"),
+    "expected_calibration_error": lambda labels, predictions: calibration(
+        predictions.argmax(axis=1) == labels, predictions.max(axis=1)
+    ),
 }
 
 
@@ -173,9 +264,8 @@ def test_a_class_without_rows_leaves_no_mean_over_the_classes() -> None:
     labels, predictions, _ = of_classes(80)
     without = labels != 2
     scores = metrics.score(CLASSES, labels[without], predictions[without])
-    assert np.isnan(scores["roc_auc"]) and np.isnan(scores["macro_f1"]), (
-        "no mean over fewer classes passes for one over all"
-    )
+    over_all = [scores[name] for name in ("roc_auc", "macro_precision", "macro_recall", "macro_f1")]
+    assert np.isnan(over_all).all(), "no mean over fewer classes passes for one over all"
     hits = predictions[without].argmax(axis=1) == labels[without]
     assert scores["accuracy"] == pytest.approx(hits.mean()) and np.isfinite(scores["log_loss"])
 
@@ -191,7 +281,7 @@ def test_of_two_models_of_classes_the_better_one_gains(metric: MetricName) -> No
     keys = np.array([f"c{number % 100}" for number in range(300)], object)
     comparison = metrics.metric(CLASSES, metric).compare(labels, new, old, keys)
     assert 0 < comparison.low < comparison.gain < comparison.high
-    none = metrics.metric(CLASSES, metric).compare(labels, old, old.copy(), keys, resamples=50)
+    none = metrics.metric(CLASSES, metric).compare(labels, old, old.copy(), keys)
     assert none[:3] == (0.0, 0.0, 0.0)
 
 

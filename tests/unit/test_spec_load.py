@@ -176,7 +176,7 @@ CASES: dict[str, Case] = {
         [
             "gates.floor.roc_acu",
             '"roc_acu"',
-            "roc_auc, average_precision, log_loss, brier, rmse, mae, r2, accuracy or macro_f1",
+            "roc_auc, average_precision, log_loss, brier, accuracy, precision, recall, f1, macro_precision,",
             "write roc_auc",
         ],
     ),
@@ -514,12 +514,22 @@ OF_REQUESTS: dict[str, Case] = {
     "metric of another label": (
         "metric: rmse",
         "metric: roc_auc",
-        ["search.metric", "roc_auc, of a numeric label", "rmse, mae or r2", "write metric: rmse"],
+        [
+            "search.metric",
+            "roc_auc, of a numeric label",
+            "rmse, mae, r2, median_absolute_error or wape",
+            "write metric: rmse",
+        ],
+    ),
+    "a metric that chooses nothing": (
+        "metric: rmse",
+        "metric: bias",
+        ["search.metric", "bias, by which no model is chosen", "wape", "write metric: rmse"],
     ),
     "floor of another label": (
         "r2: 0.1",
         "brier: 0.1",
-        ["gates.floor.brier", "brier, of a numeric label", "rmse, mae or r2"],
+        ["gates.floor.brier", "brier, of a numeric label", "rmse, mae, r2, median_absolute_error, bias or wape"],
     ),
     "family of another label": (
         "ridge: {}",
@@ -546,6 +556,11 @@ OF_CLASSES: dict[str, tuple[str, str, list[str]]] = {
         "[web, in store, phone, web]",
         ["label.classes", "web, 2 times", "remove one web"],
     ),
+    "a threshold of several classes": (
+        "type: multiclass",
+        "type: multiclass\n  threshold: 0.4",
+        ["label.threshold", "0.4", "a multiclass label has no threshold", "remove it"],
+    ),
     "a class that is no name": ("[web, in store, phone]", "[web, <b>, phone]", ["label.classes", "<b>"]),
     "classes of a number": (
         "type: multiclass",
@@ -565,7 +580,7 @@ OF_CLASSES: dict[str, tuple[str, str, list[str]]] = {
     "metric of another label": (
         "metric: log_loss",
         "metric: brier",
-        ["search.metric", "brier, of a multiclass label", "roc_auc, log_loss, accuracy or macro_f1"],
+        ["search.metric", "brier, of a multiclass label", "roc_auc, log_loss, accuracy, macro_recall or macro_f1"],
     ),
     "floor of another label": ("accuracy: 0.5", "r2: 0.5", ["gates.floor.r2", "r2, of a multiclass label"]),
     "a share above 1": ("accuracy: 0.5", "accuracy: 50", ["gates.floor.accuracy", "50", "from 0 to below 1"]),
@@ -620,7 +635,7 @@ def test_five_mistakes_are_five_mistakes_whatever_their_kind() -> None:
         "features.reading.look_back",
         "label.horizon",
         "search.trails",
-        "gates.floor.accuracy",
+        "gates.floor.macro_f1",
     ):
         assert key in message
 

@@ -51,13 +51,17 @@ def test_a_label_knows_its_problem() -> None:
     assert Label.model_validate_json(json.dumps(declared)).problem == Multiclass(("x", "y", "z"))
 
 
+LOSSES = {"log_loss", "brier", "rmse", "mae"}
+LOSSES |= {"expected_calibration_error", "median_absolute_error", "bias", "wape"}
+
+
 @given(name=st.sampled_from(sorted(MEASURES)), one=st.floats(-9, 9), other=st.floats(-9, 9))
 def test_a_gain_is_above_0_exactly_where_the_rank_is_higher(name: MetricName, one: float, other: float) -> None:
     measure = MEASURES[name]
     assert (measure.gain(one, other) > 0) == (measure.rank(one) > measure.rank(other))
     assert measure.gain(one, other) == -measure.gain(other, one)
     assert measure.reaches(one, one) and (measure.reaches(one, other) or measure.reaches(other, one))
-    assert measure.lower_is_better == (name in {"log_loss", "brier", "rmse", "mae"})
+    assert measure.lower_is_better == (name in LOSSES)
 
 
 def test_predictions_survive_being_answered_and_kept_as_json(each: Problem) -> None:

@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import TypeGuard
 
 from evergreen.handovers.train import Evaluated, Gate, Scores, Since, Verdict
-from evergreen.spec.problem import MEASURES, MetricName, Problem
+from evergreen.spec.measures import MEASURES, MetricName
+from evergreen.spec.problem import Problem
 from evergreen.spec.schema import Gates
 
 

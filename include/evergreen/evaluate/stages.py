@@ -206,9 +206,9 @@ def _score_champion(
     scored = unscored.model_copy(update={"scores": scores})
     if any(value is None for value in scores.values()):
         return scored
-    name, seed = run.spec.search.metric, run.spec.search.seed
+    name = run.spec.search.metric
     comparison = metric(run.spec.problem, name).compare(
-        later.labels, candidate, predictions, _alike(run, later), weights=later.weights, seed=seed
+        later.labels, candidate, predictions, _alike(run, later), weights=later.weights
     )
     log.info("Gain over the champion: %s %.4f, 95 %% interval %.4f to %.4f", name, *comparison[:3])
     return scored.model_copy(update={"comparison": _comparison(comparison)})

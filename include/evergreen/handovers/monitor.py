@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from evergreen.handovers.handover import Handover, Part
 from evergreen.links import Link
-from evergreen.spec.problem import MetricName
+from evergreen.spec.measures import MetricName
 
 Action = Literal["none", "alert", "wait for labels", "retrain"]
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from evergreen.handovers.handover import Handover, Part, Staged, TrackedRun
 from evergreen.links import Link
-from evergreen.spec.problem import MetricName
+from evergreen.spec.measures import MetricName
 
 Scores = Mapping[str, float | None]  # metric → value; None where it is not defined
 Verdict = Literal["pass", "fail", "no evidence"]

@@ -22,7 +22,6 @@ from evergreen.spec.schema import ModelSpec
 from evergreen.train import folding
 
 _ROWS = 20_000  # of a fold that are predicted anew for each feature
-_RESAMPLES = 300
 
 Floats = npt.NDArray[np.float64]
 
@@ -74,9 +73,7 @@ def helped(spec: ModelSpec, data: SoundTrainingSet, family: str, parameters: Par
     whole = {name: np.concatenate(each) for name, each in predicted.items()}
     helps = []
     for name in spec.feature_types:
-        compared = metric.compare(
-            labels, whole[None], whole[name], entities, weights=weights, seed=spec.search.seed, resamples=_RESAMPLES
-        )
+        compared = metric.compare(labels, whole[None], whole[name], entities, weights=weights)
         helps.append(Help(name, views.get(name, "request"), compared.gain, compared.low, compared.high))
     return sorted(helps, key=lambda each: -each.gain)
 

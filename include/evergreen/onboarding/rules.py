@@ -12,7 +12,8 @@ from typing import Literal
 from evergreen.calendar import Calendar, Length
 from evergreen.interval import DAY
 from evergreen.spec.kinds import ColumnType, FeatureType
-from evergreen.spec.problem import LabelType, MetricName
+from evergreen.spec.measures import MetricName
+from evergreen.spec.problem import LabelType
 
 HOUR = timedelta(hours=1)
 ENOUGH_ROWS = 100  # of an interval, to be worth one

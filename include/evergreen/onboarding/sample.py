@@ -26,7 +26,7 @@ from evergreen.spec import ago, files
 from evergreen.spec.asking import OnRequest
 from evergreen.spec.columns import EVENT, KNOWN_AT
 from evergreen.spec.families import defaults, space
-from evergreen.spec.problem import MetricName
+from evergreen.spec.measures import MetricName
 from evergreen.spec.query import Room
 from evergreen.spec.runner import Query, opened, schema
 from evergreen.spec.schema import ModelSpec

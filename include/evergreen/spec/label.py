@@ -67,6 +67,15 @@ class Label(Declared):
         ),
     )
 
+    threshold: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.5,
+        exclude_if=unsaid(0.5),
+        description=(
+            "of a binary label, the probability from which on a prediction counts as a yes: for accuracy, precision, "
+            "recall and f1"
+        ),
+    )
+
     @property
     def longest(self) -> timedelta:
         """From the moment of a prediction until its outcome is known, at most."""
@@ -75,4 +84,4 @@ class Label(Declared):
     @property
     def problem(self) -> Problem:
         """What follows from the kind of label."""
-        return problem(self.type, self.classes)
+        return problem(self.type, self.classes, self.threshold)

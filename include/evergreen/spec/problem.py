@@ -11,12 +11,13 @@ clients get it and artifacts hold it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from evergreen.spec.columns import PREDICTION
 from evergreen.spec.kinds import KindName
+from evergreen.spec.measures import MEASURES, MetricName
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,72 +26,12 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
     Labels = npt.NDArray[np.int64] | npt.NDArray[np.float64]
-    Value = TypeVar("Value", float, npt.NDArray[np.float64])
 
 LabelType = Literal["binary", "numeric", "multiclass"]
 ClassBound = Literal["minimum_positives", "minimum_per_class"]
-MetricName = Literal["roc_auc", "average_precision", "log_loss", "brier", "rmse", "mae", "r2", "accuracy", "macro_f1"]
 Answer = float | dict[str, float]  # a number, or class → probability
 _OF_CLASS = f"{PREDICTION}."  # before the class in the name of a column, where each class has one
 LEAST_CLASSES, MOST_CLASSES = 3, 50
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A metric as a spec names it: which way it points, and which bounds of it
-    make sense (`model.metrics` computes it).
-
-    Attributes:
-        lower_is_better: it is a loss; a bound is then a ceiling, above 0.
-        least: of one that is no loss, the smallest bound that a gate may have;
-            the largest is below 1. None: any number.
-        guessing: what `least` is to a reader.
-        example: a bound to suggest.
-        in_unit_of_label: the same loss is much for one label and nothing for another, so no default fits.
-    """
-
-    name: MetricName
-    lower_is_better: bool = False
-    least: float | None = 0.0
-    guessing: str = ""
-    example: float = 0.3
-    in_unit_of_label: bool = False
-
-    def rank(self, value: Value) -> Value:
-        """The value, or its negative: of two ranks the greater is better."""
-        return -value if self.lower_is_better else value
-
-    def gain(self, new: Value, old: Value) -> Value:
-        """How much better `new` is than `old`; above 0 is better, whichever way the metric points."""
-        return self.rank(new) - self.rank(old)
-
-    def reaches(self, value: float, bound: float) -> bool:
-        """Whether a value is at the bound or on its good side."""
-        return self.rank(value) >= self.rank(bound)
-
-    def allowed(self, bound: float) -> str | None:
-        """Which bounds of a gate make sense, in words, where this one does not; else None."""
-        if self.lower_is_better:
-            return None if bound > 0 else "above 0: it is a ceiling, lower is better"
-        if self.least is None or self.least <= bound < 1:
-            return None
-        return f"from {self.least:g}{self.guessing} to below 1"
-
-
-MEASURES: Mapping[MetricName, Measure] = {
-    measure.name: measure
-    for measure in (
-        Measure("roc_auc", least=0.5, guessing=" (guessing)", example=0.7),
-        Measure("average_precision"),
-        Measure("log_loss", lower_is_better=True, example=0.5),
-        Measure("brier", lower_is_better=True, example=0.5),
-        Measure("rmse", lower_is_better=True, example=0.5, in_unit_of_label=True),
-        Measure("mae", lower_is_better=True, example=0.5, in_unit_of_label=True),
-        Measure("r2", least=None),
-        Measure("accuracy", example=0.6),
-        Measure("macro_f1", example=0.5),
-    )
-}
 
 
 class Problem(ABC):
@@ -134,6 +75,11 @@ class Problem(ABC):
     def values(self) -> tuple[int, ...] | tuple[str, ...] | None:
         """Every value that a label may have; None: any finite number."""
 
+    @classmethod
+    def choosing(cls) -> tuple[MetricName, ...]:
+        """The metrics that candidates may be chosen by."""
+        return tuple(name for name in cls.metrics if MEASURES[name].chooses)
+
     @property
     def fewest_labels(self) -> int:
         """So many different labels must a training set have."""
@@ -176,6 +122,10 @@ class Problem(ABC):
         """The predictions in a table that has the columns `outputs`."""
         return frame[PREDICTION].to_numpy("float64")
 
+    def decided(self, predictions: Floats) -> Floats:
+        """What is decided on, of a label with classes: 1 or 0; of several classes 1 for the likeliest, else 0."""
+        raise NotImplementedError(f"a {self.kind} label decides on no class")
+
     @abstractmethod
     def is_answer(self, predictions: Floats, rows: int) -> bool:
         """Whether these are predictions of so many rows that may be answered."""
@@ -216,8 +166,21 @@ class Problem(ABC):
 class Binary(Problem):
     """Yes or no: 1 or 0; a prediction is P(1)."""
 
+    threshold: float = 0.5  # the probability from which on a decision is 1
+
     kind = "binary"
-    metrics = ("roc_auc", "average_precision", "log_loss", "brier")
+
+    metrics = (
+        "roc_auc",
+        "average_precision",
+        "log_loss",
+        "brier",
+        "accuracy",
+        "precision",
+        "recall",
+        "f1",
+        "expected_calibration_error",
+    )
     stored = "int"
     made_of = ("bool", "int")
     described = "0 or 1 (or true, false)"
@@ -231,6 +194,11 @@ class Binary(Problem):
         import numpy as np
 
         return np.asarray(column, np.int64)
+
+    def decided(self, predictions: Floats) -> Floats:
+        import numpy as np
+
+        return (predictions >= self.threshold).astype(np.float64)
 
     def is_answer(self, predictions: Floats, rows: int) -> bool:
         return predictions.shape == (rows,) and bool(((predictions >= 0.0) & (predictions <= 1.0)).all())
@@ -251,7 +219,7 @@ class Numeric(Problem):
     """A number; so is a prediction."""
 
     kind = "numeric"
-    metrics = ("rmse", "mae", "r2")
+    metrics = ("rmse", "mae", "r2", "median_absolute_error", "bias", "wape")
     stored = "float"
     made_of = ("float",)
     described = "a number"
@@ -284,7 +252,15 @@ class Multiclass(Problem):
     classes: tuple[str, ...]
 
     kind = "multiclass"
-    metrics = ("roc_auc", "log_loss", "accuracy", "macro_f1")
+    metrics = (
+        "roc_auc",
+        "log_loss",
+        "accuracy",
+        "macro_precision",
+        "macro_recall",
+        "macro_f1",
+        "expected_calibration_error",
+    )
     stored = "string"
     made_of = ("string",)
     class_bound = "minimum_per_class"
@@ -338,6 +314,12 @@ class Multiclass(Problem):
         known = np.where(total > 0, total, 1.0)
         return np.where(total > 0, shares / known, 1 / len(self.classes))
 
+    def decided(self, predictions: Floats) -> Floats:
+        import numpy as np
+
+        chosen: Floats = np.eye(len(self.classes))[predictions.argmax(axis=1)]
+        return chosen
+
     def columns(self, predictions: Floats) -> dict[str, Floats]:
         return {name: predictions[:, place] for place, name in enumerate(self.outputs)}
 
@@ -366,9 +348,12 @@ class Multiclass(Problem):
         return {name: int((labels == place).sum()) for place, name in enumerate(self.classes)}
 
 
-def problem(kind: LabelType, classes: tuple[str, ...] = ()) -> Problem:
-    """What follows from a kind of label and its classes, which only a multiclass label declares."""
-    return Multiclass(classes) if kind == "multiclass" else {"binary": Binary, "numeric": Numeric}[kind]()
+def problem(kind: LabelType, classes: tuple[str, ...] = (), threshold: float = 0.5) -> Problem:
+    """What follows from a kind of label, its classes, which only a multiclass label declares, and the probability from
+    which on a binary one decides on 1."""
+    if kind == "multiclass":
+        return Multiclass(classes)
+    return Binary(threshold) if kind == "binary" else Numeric()
 
 
 def is_output(column: str) -> bool:

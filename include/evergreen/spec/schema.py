@@ -34,9 +34,10 @@ from evergreen.spec.durations import Duration
 from evergreen.spec.keyed import Name
 from evergreen.spec.kinds import FeatureType, KeyType
 from evergreen.spec.label import Label
+from evergreen.spec.measures import MEASURES, Measure, MetricName
 from evergreen.spec.mistakes import FILE
 from evergreen.spec.partial import Declared, unsaid
-from evergreen.spec.problem import MEASURES, Measure, MetricName, Problem
+from evergreen.spec.problem import Problem
 from evergreen.spec.retention import DataRetention, ModelRetention, Retention
 from evergreen.spec.schedule import IngestSchedule, ModelSchedule, Schedule
 
@@ -92,9 +93,10 @@ class Search(Declared):
     metric: MetricName = Field(
         default="roc_auc",
         description=(
-            "the metric that scores trials and compares candidates; numeric label: rmse, mae or r2; multiclass label: "
-            "roc_auc (mean over the classes, each against the rest), log_loss, accuracy or macro_f1 (mean of the "
-            "classes' F1)"
+            "the metric that scores trials and compares candidates; binary label: roc_auc, average_precision, "
+            "log_loss, brier, accuracy or f1; numeric label: rmse, mae, r2, median_absolute_error or wape (all errors "
+            "as a share of all labels); multiclass label: roc_auc (mean over the classes, each against the rest), "
+            "log_loss, accuracy, macro_recall or macro_f1 (means over the classes)"
         ),
     )
 

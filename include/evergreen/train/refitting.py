@@ -18,8 +18,9 @@ from evergreen.handovers.handover import TrackedRun, finite
 from evergreen.handovers.train import Gate, Judged, Refit
 from evergreen.history import events, ledger
 from evergreen.model import families, rows
-from evergreen.model.metrics import Floats, metric
+from evergreen.model.metrics import metric
 from evergreen.model.rows import Rows, predict
+from evergreen.model.weightings import Floats
 from evergreen.registry import artifacts, candidates, contents, loading, tracking
 from evergreen.registry import records as registry
 from evergreen.registry.contents import Evaluation, Trials

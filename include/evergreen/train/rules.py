@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from evergreen.families import Parameter
 from evergreen.handovers.train import Difference, Gate
 from evergreen.spec.families import defaults
-from evergreen.spec.problem import MEASURES, MetricName
+from evergreen.spec.measures import MEASURES, MetricName
 from evergreen.spec.schema import Gates, ModelSpec
 
 if TYPE_CHECKING:

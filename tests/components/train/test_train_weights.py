@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +69,17 @@ def test_without_weights_the_fit_is_what_it_was(name: str) -> None:
     assert predict(plain, taken).tolist() == predict(fitted, taken).tolist()
 
 
-SKLEARN = {
+def decided(score: Callable[..., float]) -> Callable[..., float]:
+    return lambda labels, answers, sample_weight: score(labels, answers >= 0.5, sample_weight=sample_weight)
+
+
+def calibration(labels: Any, answers: Any, sample_weight: Any) -> float:
+    places = np.minimum(answers * 15, 14).astype(int)
+    sums = [abs(np.sum((sample_weight * (answers - labels))[places == place])) for place in range(15)]
+    return float(sum(sums) / sample_weight.sum())
+
+
+SKLEARN: dict[str, Callable[..., float]] = {
     "roc_auc": of_sklearn.roc_auc_score,
     "average_precision": of_sklearn.average_precision_score,
     "log_loss": of_sklearn.log_loss,
@@ -75,6 +87,16 @@ SKLEARN = {
     "rmse": of_sklearn.root_mean_squared_error,
     "mae": of_sklearn.mean_absolute_error,
     "r2": of_sklearn.r2_score,
+    "accuracy": decided(of_sklearn.accuracy_score),
+    "precision": decided(partial(of_sklearn.precision_score, zero_division=0)),
+    "recall": decided(of_sklearn.recall_score),
+    "f1": decided(of_sklearn.f1_score),
+    "expected_calibration_error": calibration,
+    "median_absolute_error": of_sklearn.median_absolute_error,
+    "bias": lambda labels, answers, sample_weight: abs(np.average(answers - labels, weights=sample_weight)),
+    "wape": lambda labels, answers, sample_weight: (
+        np.average(np.abs(answers - labels), weights=sample_weight) / np.average(np.abs(labels), weights=sample_weight)
+    ),
 }
 
 

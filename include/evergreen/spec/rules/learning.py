@@ -8,17 +8,18 @@ from typing import Any
 
 from evergreen.families import FamilyUnusable, Parameter, family, names
 from evergreen.spec.families import usable
+from evergreen.spec.measures import MEASURES
 from evergreen.spec.mistakes import one_of
-from evergreen.spec.problem import CLASS_BOUNDS, LEAST_CLASSES, MEASURES
+from evergreen.spec.problem import CLASS_BOUNDS, LEAST_CLASSES
 from evergreen.spec.rules.wording import Mistakes, mistake, repeated, unknown
 from evergreen.spec.schema import ModelSpec
 
 
 def _metrics(spec: ModelSpec) -> Mistakes:
-    kind, known = spec.problem.kind, spec.problem.metrics
-    if spec.search.metric not in known:
-        metric_of_label = f"{spec.search.metric}, of a {kind} label"
-        yield mistake("search.metric", metric_of_label, one_of(known), f"write metric: {known[0]}")
+    kind, known, choosing = spec.problem.kind, spec.problem.metrics, spec.problem.choosing()
+    if spec.search.metric not in choosing:
+        why = ", by which no model is chosen" if spec.search.metric in known else f", of a {kind} label"
+        yield mistake("search.metric", f"{spec.search.metric}{why}", one_of(choosing), f"write metric: {choosing[0]}")
     for metric in spec.gates.floor:
         if metric not in known:
             yield mistake(
@@ -51,6 +52,9 @@ def _classes(spec: ModelSpec) -> Mistakes:
         yield mistake("label.classes", classes, allowed, "name them all; a label of two classes is binary")
     else:
         yield from repeated("label.classes", label.classes)
+    if label.type != "binary" and "threshold" in label.model_fields_set:
+        allowed = f"nothing: a {label.type} label has no threshold"
+        yield mistake("label.threshold", label.threshold, allowed, "remove it")
 
 
 def _rows_of_class(spec: ModelSpec) -> Mistakes:
