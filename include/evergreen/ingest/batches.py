@@ -89,7 +89,7 @@ def read(run: DatasetRun, name: str) -> Batch:
             content_hash=digest,
         )
         return Batch(table, origin.name, digest, query=query, warnings=tuple(warnings))
-    parts = landing.read(settings().landing, source.path, interval.partition, subject)
+    parts = landing.read(settings().landing, source.path, interval.partition, subject, run.connections)
     read_from = tuple(BatchFile(part.origin.name, len(part.content), part.sha256) for part in parts)
     if source.history:
         place = history.Place(interval, spec.first_interval, spec.last_interval)

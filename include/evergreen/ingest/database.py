@@ -12,11 +12,12 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
+from evergreen.connections import Connection
 from evergreen.ingest import parse
 from evergreen.ingest.cells import Cells, Tell
 from evergreen.ingest.columns import as_declared
 from evergreen.ingest.origin import Origin
-from evergreen.ingest.query import Connection, Query, connection
+from evergreen.ingest.query import Query, connection
 from evergreen.interval import Interval
 from evergreen.spec.dataset import Source
 

@@ -25,10 +25,11 @@ from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.pool import NullPool
 
 from evergreen.answers import silence
+from evergreen.connections import Connection
 from evergreen.errors import ConnectionUnknown
 from evergreen.ingest.fetched import as_columns, ending
 from evergreen.ingest.origin import Origin
-from evergreen.ingest.query import MINUTES, ROWS, Connection, Query, unknown, unreadable
+from evergreen.ingest.query import MINUTES, ROWS, Query, unknown, unreadable
 from evergreen.spec import source_query
 from evergreen.sql import quoted
 

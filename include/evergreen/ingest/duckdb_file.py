@@ -11,8 +11,9 @@ import duckdb
 import pyarrow as pa
 
 from evergreen.answers import silence
+from evergreen.connections import Connection
 from evergreen.ingest.fetched import bounded, ending, is_no_cell
-from evergreen.ingest.query import MINUTES, ROWS, Connection, Query, unreadable
+from evergreen.ingest.query import MINUTES, ROWS, Query, unreadable
 from evergreen.sql import literal
 
 _EXTERNAL = "enable_external_access"  # an extra of the connection: views may read files beside the database

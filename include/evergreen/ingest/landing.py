@@ -1,5 +1,5 @@
-"""The landing zone: a folder, an S3 bucket read through boto3 (credentials and endpoint by the standard AWS variables),
-or what a package of fsspec knows (`evergreen.filesystems`)."""
+"""The landing zone: a folder, an S3 bucket read through boto3 (credentials and endpoint by the standard AWS
+variables, or by a connection), or what a package of fsspec knows (`evergreen.filesystems`)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from evergreen import filesystems, object_store
+from evergreen.connections import Connections
 from evergreen.errors import BatchChanging, BatchMissing, BatchUnreadable
 from evergreen.ingest import limits
 from evergreen.ingest.origin import Origin, address
 from evergreen.quoting import shown
+from evergreen.settings import connection_uri
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -70,12 +72,15 @@ def pattern_of(zone: str, path: str) -> tuple[str, re.Pattern[str]]:
     return above, re.compile("[^/]*".join(map(re.escape, any_of.split(whole))), re.DOTALL)
 
 
-def read(zone: str, path: str, partition: str, subject: str) -> list[Part]:
+def read(zone: str, path: str, partition: str, subject: str, connections: Connections = connection_uri) -> list[Part]:
     """The files of a partition's batch, by name; one, unless the last segment of `path` holds `*`.
 
     A `*` stands for any characters but `/`; one at the start passes over names that begin with `.` or `_`, by which
     writers mark what is unfinished or no data (`_SUCCESS`). Nothing but regular files is opened, and no more bytes are
     read than `ingest.limits` says.
+
+    Args:
+        connections: the URI of the connection that a zone names, by its id.
 
     Raises:
         BatchMissing: there is no such file.
@@ -83,11 +88,14 @@ def read(zone: str, path: str, partition: str, subject: str) -> list[Part]:
         BatchChanging: a file was written, or replaced, while it was read.
         ServiceUnavailable: the object store does not answer, or not now.
         RequestRefused: it does not let us read.
+        ConnectionUnknown: there is no such connection, or none to it.
     """
     uri = uri_of(zone, path, partition)
     if filesystems.holds(zone):
         return _from_file_system(uri, subject)
-    return (_from_s3 if zone.startswith(object_store.SCHEME) else _from_folder)(uri, subject)
+    if zone.startswith(object_store.SCHEME):
+        return _from_s3(uri, subject, connections)
+    return _from_folder(uri, subject)
 
 
 def digest(parts: Sequence[Part]) -> str:
@@ -198,8 +206,9 @@ def _readable(file: str, subject: str, gone: Any = None) -> Iterator[None]:
         ) from error
 
 
-def _from_s3(uri: str, subject: str) -> list[Part]:
-    client = object_store.client()
+def _from_s3(uri: str, subject: str, connections: Connections) -> list[Part]:
+    with _answering(uri, subject):
+        client = object_store.client(uri, connections)
     bucket, key = object_store.split(uri)
     folder, _, pattern = key.rpartition("/")
     above = f"{folder}/" if folder else ""
@@ -213,14 +222,14 @@ def _from_s3(uri: str, subject: str) -> list[Part]:
     parts: list[Part] = []
     left = limits.batch()
     for name in names:
-        parts.append(_object(client, bucket, above + name, subject, left))
+        origin = Origin(subject, uri.removesuffix(pattern) + name)
+        parts.append(_object(client, bucket, above + name, origin, left))
         left -= len(parts[-1].content)
     return parts
 
 
-def _object(client: Any, bucket: str, key: str, subject: str, left: int) -> Part:
-    origin = Origin(subject, f"{object_store.SCHEME}{bucket}/{key}")
-    with _answering(origin.name, subject):
+def _object(client: Any, bucket: str, key: str, origin: Origin, left: int) -> Part:
+    with _answering(origin.name, origin.subject):
         answer = client.get_object(Bucket=bucket, Key=key)
         if answer["ContentLength"] > left:  # told before a byte of it is fetched
             answer["Body"].close()

@@ -19,8 +19,9 @@ from pymysql.converters import encoders
 from pymysql.cursors import SSCursor
 
 from evergreen.answers import login_refused, silence
+from evergreen.connections import Connection
 from evergreen.ingest.fetched import as_columns
-from evergreen.ingest.query import MINUTES, ROWS, Connection, Query, unreadable
+from evergreen.ingest.query import MINUTES, ROWS, Query, unreadable
 
 Cell = Callable[[str | bytes], str]
 

@@ -17,9 +17,10 @@ import pyarrow.csv
 from psycopg.conninfo import conninfo_to_dict
 
 from evergreen.answers import of_postgres
+from evergreen.connections import Connection
 from evergreen.ingest import delimited, limits
 from evergreen.ingest.origin import Origin
-from evergreen.ingest.query import MINUTES, Connection, Query, unreadable
+from evergreen.ingest.query import MINUTES, Query, unreadable
 from evergreen.sql import literal
 
 _NULL = "\\N"

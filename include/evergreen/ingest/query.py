@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
-from evergreen.answers import Remote
+from evergreen.connections import Connection, Connections, NoConnection, read
+from evergreen.connections import unreadable as of_no_uri
 from evergreen.errors import BatchUnreadable, ConnectionUnknown, ServiceUnavailable
 from evergreen.ingest.origin import Origin
 
@@ -99,70 +97,21 @@ class Query:
         )
 
 
-@dataclass(frozen=True, repr=False)  # it holds a password
-class Connection:
-    """A connection, as its URI says."""
-
-    name: str
-    uri: SplitResult
-    extra: dict[str, Any]  # what stands behind ?, and Airflow's extras
-
-    @property
-    def kind(self) -> str:
-        """The kind of database: postgres, mysql, …"""
-        return self.uri.scheme.partition("+")[0]
-
-    @property
-    def database(self) -> str:
-        """The database's name; of one that is a file, its path. Airflow keeps that as the host."""
-        return unquote(self.uri.path[1:]) or unquote(self.uri.netloc.rpartition("@")[2])
-
-    @property
-    def password(self) -> str:
-        """Empty: there is none."""
-        return unquote(self.uri.password or "")
-
-    @property
-    def remote(self) -> Remote:
-        """The database, as errors speak of it."""
-        there = f"the connection {self.name}"
-        return Remote(f"the database of {there}", there, there, start="see that it runs")
-
-    def words(self, said: str) -> str:
-        """What a database or its client says, without the password that some repeat."""
-        return said.strip().replace(self.password, "***") if self.password else said.strip()
-
-
-def connection(connections: Callable[[str], str], name: str, origin: Origin) -> Connection:
+def connection(connections: Connections, name: str, origin: Origin) -> Connection:
     """A connection by its id.
-
-    Args:
-        connections: the URI of a connection by its id; raises LookupError or ValueError.
 
     Raises:
         ConnectionUnknown: there is none, or its URI cannot be read.
     """
     try:
-        uri = urlsplit(connections(name))
-    except LookupError as error:
-        raise unknown(name, origin, f"no connection {name}") from error
-    except ValueError:
-        raise unknown(
-            name, origin, f"a connection {name} that cannot be read"
-        ) from None  # the cause may show a password
-    if not uri.scheme:
-        raise unknown(name, origin, f"a connection {name} of type unknown")
-    try:
-        extra: dict[str, Any] = dict(parse_qsl(uri.query))
-        extra |= json.loads(extra.pop("__extra__", "{}"))  # how Airflow writes extras that are no flat texts
-    except (ValueError, TypeError):
-        raise unreadable(name, origin) from None  # likewise
-    return Connection(name, uri, extra)
+        return read(connections, name)
+    except NoConnection as error:
+        raise unknown(name, origin, str(error)) from None  # the cause may show a password
 
 
 def unreadable(name: str, origin: Origin) -> ConnectionUnknown:
     """The error that the URI of a connection is none; it shows nothing of it."""
-    return unknown(name, origin, f"a connection {name} whose URI cannot be read")
+    return unknown(name, origin, of_no_uri(name))
 
 
 def unknown(name: str, origin: Origin, found: str, next_step: str = "") -> ConnectionUnknown:

@@ -110,4 +110,4 @@ def clean(of: str) -> None:
 
 
 def _folder(of: str) -> str:
-    return f"{settings().staging.rstrip('/')}/{of}"
+    return f"{object_store.without_connection(settings().staging, _SETTING).rstrip('/')}/{of}"

@@ -21,7 +21,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from evergreen.answers import refusal, silence
 from evergreen.errors import ColumnChanged, VersionGone, WriteConflict
 from evergreen.lake.schema import Partition, TableId
-from evergreen.object_store import SCHEME, STORE
+from evergreen.object_store import SCHEME, STORE, without_connection
 from evergreen.quoting import line
 from evergreen.settings import settings
 from evergreen.spec.columns import EVENT, PARTITION
@@ -373,6 +373,7 @@ def _storage(path: str) -> dict[str, str] | None:
     """Object-store options of an s3:// path, from the standard AWS variables."""
     if not path.startswith(SCHEME):
         return None
+    without_connection(path, "EVERGREEN_LAKE")
     options = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     if options.get("AWS_ENDPOINT_URL", "").startswith("http://"):
         options["AWS_ALLOW_HTTP"] = "true"

@@ -95,11 +95,9 @@ def _free(here: Settings, model: str) -> None:
 def _land(here: Settings, below: str, content: bytes) -> None:
     """Put a batch into the landing zone."""
     if here.landing.startswith(object_store.SCHEME):
-        bucket, prefix = object_store.split(here.landing)
-        key = f"{prefix.rstrip('/')}/{below}".lstrip("/")
-        uri = f"{here.landing}/{below}"
-        with object_store.answering(f"uploading {uri}", uri, "EVERGREEN_LANDING"):
-            object_store.client().put_object(Bucket=bucket, Key=key, Body=content)
+        uri = f"{here.landing.rstrip('/')}/{below}"
+        with object_store.answering("uploading the sample", uri, "EVERGREEN_LANDING"):
+            object_store.put(uri, content)
         return
     if filesystems.holds(here.landing):
         filesystems.write(f"{here.landing.rstrip('/')}/{below}", content, "EVERGREEN_LANDING")

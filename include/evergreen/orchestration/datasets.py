@@ -138,7 +138,8 @@ def _batch(batch: Batch, columns: Mapping[str, str]) -> Iterator[Dataset]:
     for file in batch.files:
         scheme, there, place = file.name.partition("://")
         if there:
-            bucket, _, key = place.partition("/")
+            store, _, key = place.partition("/")
+            bucket = store.rpartition("@")[2]  # a connection is how it is opened, and not where it is
             yield Dataset(f"{scheme}://{bucket}", key, columns, version=file.sha256)
         else:
             yield Dataset("file", file.name, columns, version=file.sha256)

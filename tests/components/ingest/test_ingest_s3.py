@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
+from urllib.parse import quote, urlsplit
 
 import boto3
 import pytest
 
-from evergreen.errors import BatchMissing, BatchUnreadable, RequestRefused, ServiceUnavailable, TransientError
+from evergreen import folders
+from evergreen.errors import (
+    BatchMissing,
+    BatchUnreadable,
+    ConnectionUnknown,
+    RequestRefused,
+    ServiceUnavailable,
+    TransientError,
+)
 from evergreen.ingest import landing
 from evergreen.ingest import stages as ingestion
+from evergreen.lake import staging, tables
+from evergreen.lake.schema import RAW
 from evergreen.local.postgres import free_port
+from evergreen.orchestration import datasets
 from evergreen.settings import Settings, settings
 from evergreen_simulator.landing import write_days
 from tests.components.lake.ranges import corrected
@@ -20,6 +34,7 @@ from tests.components.lake.ranges import corrected
 from .conftest import FIRST, WORLD, Json, churn, ingest, lake, run_of, says
 
 ZONE = "s3://evergreen/landing"
+DAY = "2026-01-01"
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +61,77 @@ def test_a_day_from_s3_to_s3_is_the_day_on_the_disk(in_s3: None, reference: Json
     stored = lake(churn())
     assert stored == {name: reference["lake"][name] for name in stored}
     assert {name.split("/")[0] for name in stored} == {"raw", "quarantine", "features"}
+
+
+@pytest.fixture
+def by_connection(landed_in_s3: str, s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URI of a connection that opens the bucket, which the environment does not."""
+    login, password = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, "/nowhere")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return f"aws://{login}:{password}@/?region_name=us-east-1&endpoint_url={quote(s3, safe='')}"
+
+
+CONNECTED = "s3://shop_s3@evergreen/landing"
+
+
+def test_a_connection_in_the_address_opens_the_bucket(
+    by_connection: str, home: Settings, reference: Json, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVERGREEN_LANDING", CONNECTED)
+    settings.cache_clear()
+    run = replace(run_of(0), connections={"shop_s3": by_connection}.__getitem__)  # as Airflow resolves it
+    ingest(run)
+    stored = lake(churn())
+    assert stored == {name: reference["lake"][name] for name in stored}
+    extracted = ingestion.extract(run)
+    staged = extracted.sources["customers"]
+    assert staged.files[0].name == f"{CONNECTED}/churn/customers/2026-01-01.csv"
+    (read_from, *_) = datasets.of(ingestion.extract, run.spec, {}, extracted).inputs
+    assert read_from.namespace == "s3://evergreen", "lineage names the bucket, however it is opened"
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP_S3", by_connection)  # outside of Airflow
+    several = landing.read(
+        "s3://shop_s3@evergreen", "landing/churn/*.csv".replace("*", "usage/{partition}*"), DAY, "it"
+    )
+    assert several[0].origin.name == f"{CONNECTED}/churn/usage/{DAY}.csv"
+    folders.write(f"{CONNECTED}/one/a@b.txt", b"x", "EVERGREEN_LANDING")
+    assert folders.below(f"{CONNECTED}/one", "EVERGREEN_LANDING") == [f"{CONNECTED}/one/a@b.txt"]
+    assert folders.read(f"{CONNECTED}/one/a@b.txt", "EVERGREEN_LANDING") == b"x"
+    folders.remove([f"{CONNECTED}/one/a@b.txt"], "EVERGREEN_LANDING")
+    assert folders.below(f"{CONNECTED}/one", "EVERGREEN_LANDING") == []
+
+
+def test_a_connection_that_does_not_open_it_is_told_without_its_password(
+    by_connection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    login, secret = urlsplit(by_connection).username, urlsplit(by_connection).password
+    assert login and secret
+    role = by_connection + "&role_arn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fx"
+    for uri, error, words in (
+        (None, ConnectionUnknown, "no connection shop_s3"),
+        ("postgresql://a:geheim@b/c", ConnectionUnknown, "a connection shop_s3 of type postgresql"),
+        (role, ConnectionUnknown, "a connection shop_s3 with role_arn"),
+        (by_connection.replace(secret, "geheim"), RequestRefused, "the connection shop_s3"),
+        (by_connection.replace(login, "nobody"), RequestRefused, "the connection shop_s3"),
+        (by_connection.replace("127.0.0.1", "127.0.0.1%3A1%2F"), ServiceUnavailable, "the connection shop_s3"),
+    ):
+        known = {} if uri is None else {"shop_s3": uri}
+        with pytest.raises(error) as caught:
+            landing.read(CONNECTED, "churn/usage/{partition}.csv", DAY, "churn/usage", known.__getitem__)
+        assert words in str(caught.value) and "geheim" not in str(caught.value) and secret not in str(caught.value)
+    with pytest.raises(RequestRefused, match="a login in the address that EVERGREEN_LANDING holds") as refused:
+        landing.read(f"s3://{login}:geheim@evergreen", "churn/usage/{partition}.csv", DAY, "churn/usage")
+    assert "geheim" not in str(refused.value)
+    for setting in ("EVERGREEN_LAKE", "EVERGREEN_STAGING"):
+        monkeypatch.setenv(setting, CONNECTED)
+        settings.cache_clear()
+        with pytest.raises(RequestRefused, match=f"leave the connection out of {setting}"):
+            tables.read(RAW.of("churn", "usage")) if setting == "EVERGREEN_LAKE" else staging.clean("churn")
+        monkeypatch.delenv(setting)
+    settings.cache_clear()
 
 
 def test_a_missing_key_is_a_missing_batch(in_s3: None) -> None:
