@@ -2,8 +2,9 @@
 
 `collect` copies the interval's predictions from the prediction log to the lake. Three tasks judge them. `quality` looks
 for values that stopped arriving. `drift` looks for features and predictions that moved away from the reference.
-`labels` writes the outcomes that have matured, and
-`performance` scores the predictions whose labels have matured.
+`labels` writes the outcomes that have matured,
+`performance` scores the predictions whose labels have matured, and `compare` keeps what the champion and fresh fits of
+its recipe lose on each window whose labels are all known.
 
 `decide` weighs the three with the earlier decisions, and records its decision. `alert` sends the owner what is wrong.
 `retrain_wanted` goes on only after a decision to retrain, and `retrain` starts that training, once.

@@ -26,7 +26,7 @@ from evergreen.loops import replayed
 from evergreen.loops.replayed import NEVER, SERVED
 from evergreen.model import rows
 from evergreen.model.metrics import Comparison, Metric, metric
-from evergreen.monitor.stages import with_labels
+from evergreen.monitor.live import with_labels
 from evergreen.registry import loading, records, tracking
 from evergreen.spec.schema import ModelSpec
 from evergreen_demo import timeline

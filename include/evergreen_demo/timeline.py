@@ -18,7 +18,7 @@ from evergreen.lake import tables
 from evergreen.lake.schema import LABELS, PREDICTIONS
 from evergreen.model import rows as training_rows
 from evergreen.model.metrics import Comparison, metric
-from evergreen.monitor.stages import with_labels
+from evergreen.monitor.live import with_labels
 from evergreen.registry import loading, store
 from evergreen.registry.rules import Version
 from evergreen.settings import settings

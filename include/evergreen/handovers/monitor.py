@@ -98,6 +98,18 @@ class Performance(Handover):
     """In what the version is worse."""
 
 
+class Compared(Handover):
+    """What the champion and fresh fits of its recipe lose on windows whose labels have matured: a row of each in the
+    lake."""
+
+    windows: tuple[str, ...]
+    """The intervals that were compared now, the oldest first."""
+    left: int
+    """How many are left for the next run."""
+    table_version: int | None
+    """The version of the table that has them; None: there is none yet."""
+
+
 class Decided(Handover):
     """What is to be done about the window."""
 

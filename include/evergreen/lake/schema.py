@@ -194,7 +194,40 @@ PREDICTIONS = LayerOfOne(
     ),
     name="live",
 )
-LAYERS: tuple[Layer | LayerOfOne, ...] = (RAW, QUARANTINE, FEATURES, LABELS, PREDICTIONS)
+WINDOWS = LayerOfOne(
+    "windows",
+    "interval of predictions whose labels have matured: what the champion lost on it, and what fresh fits of its recipe"
+    " would have; a partition is a month of such intervals",
+    "`monitor.compare`",
+    "none",
+    (
+        Column("window", "timestamp", "the interval's start"),
+        Column(VERSION, "int", "number of the champion"),
+        Column("rows", "int", "its predictions whose outcome is known; 0: none, and no losses"),
+        Column(
+            "usual", "float", "mean rows of an interval of those that the understudy learned from; null: no understudy"
+        ),
+        Column(
+            "champion", "float", "mean loss of the champion: log loss of classes, squared or absolute error of numbers"
+        ),
+        Column(
+            "understudy",
+            "float",
+            "mean loss, on the same rows, of the champion's recipe fitted on what was mature as the interval began;"
+            " null: too few rows to fit it",
+        ),
+        Column("earlier", "float", "the same of the understudy one refit before; null: there was none"),
+        Column(
+            "apart",
+            "int",
+            "intervals between the newest that the champion learned from and the newest that the understudy did",
+        ),
+        Column("made_from", "string", "digest of the predictions, labels and features that it was made from"),
+        Column(KNOWN_AT, "timestamp", "when its labels were mature"),
+    ),
+    name="compared",
+)
+LAYERS: tuple[Layer | LayerOfOne, ...] = (RAW, QUARANTINE, FEATURES, LABELS, PREDICTIONS, WINDOWS)
 
 
 ONLINE = "online"

@@ -89,14 +89,13 @@ def compared(spec: ModelSpec, intervals: Sequence[Interval], first: int) -> Repl
     from evergreen.model import rows
     from evergreen.model.metrics import metric
     from evergreen.monitor import live
-    from evergreen.monitor.stages import with_labels
     from evergreen.registry import loading, records, tracking
 
     calendar, problem = spec.calendar, spec.problem
     within = [*intervals, calendar.after(intervals[-1])]  # of the last one's end, what is asked then
     made = live.read(spec, [each.partition for each in within])
     known = tables.read(LABELS.of(spec.model, spec.label.name))
-    frame = None if made is None or known is None else with_labels(spec, made, known.to_pandas())
+    frame = None if made is None or known is None else live.with_labels(spec, made, known.to_pandas())
     if frame is None or frame.empty:
         raise EvidenceMissing(
             f"comparing what was served of {spec.model}",
@@ -161,8 +160,7 @@ def refitted(
 
     def predicted(of: tuple[Interval, rows.Rows]) -> tuple[npt.NDArray[np.bool_], Floats]:
         before, learn = of
-        unfitted = families.build(family, parameters, spec.feature_types, spec.search.seed, label=spec.problem.kind)
-        fitted = families.fit(unfitted, learn.inputs, learn.labels, learn.weights)
+        fitted = families.fitted(spec, family, parameters, learn.inputs, learn.labels, learn.weights)
         at = (begun == before).to_numpy()
         return at, rows.predict(fitted, inputs[at])
 

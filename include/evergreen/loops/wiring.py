@@ -64,7 +64,9 @@ def monitor(loop: Wire) -> None:
     collected = loop.stage(monitoring.collect)
     quality = loop.stage(monitoring.quality, collected)
     drift = loop.stage(monitoring.drift, collected)
-    performance = loop.stage(monitoring.performance, collected, after=[loop.stage(labelling.labels)])
+    labelled = loop.stage(labelling.labels)
+    performance = loop.stage(monitoring.performance, collected, after=[labelled])
+    loop.stage(monitoring.compare, collected, after=[labelled])
     decision = loop.stage(monitoring.decide, collected, quality, drift, performance)
     loop.stage(monitoring.alert, decision)
     # The monitor's only lever: a decision starts at most one training, however often its task runs.

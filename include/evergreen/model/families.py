@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import optuna
     import pandas as pd
 
+    from evergreen.spec.schema import ModelSpec
+
     Floats = npt.NDArray[np.float64]
     Labels = npt.NDArray[np.int64] | Floats
 
@@ -62,6 +64,15 @@ def fit(pipeline: Pipeline, inputs: pd.DataFrame, labels: Labels, weights: Float
     weighted = {} if weights is None else {"model__sample_weight": weights}
     fitted: Pipeline = pipeline.fit(inputs, labels, **weighted)
     return fitted
+
+
+def fitted(
+    spec: ModelSpec, name: str, parameters: Parameters, inputs: pd.DataFrame, labels: Labels, weights: Floats | None
+) -> Pipeline:
+    """A model of the spec: the family fitted with these hyperparameters and the spec's seed. The same rows give the
+    same model."""
+    unfitted = build(name, parameters, spec.feature_types, spec.search.seed, label=spec.problem.kind)
+    return fit(unfitted, inputs, labels, weights)
 
 
 def requirements(name: str) -> tuple[str, ...]:

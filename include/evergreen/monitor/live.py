@@ -11,7 +11,16 @@ import pandas as pd
 
 from evergreen.lake import tables
 from evergreen.lake.schema import PREDICTIONS
-from evergreen.spec.columns import PREDICTION, PROBABILITIES
+from evergreen.spec.columns import (
+    AS_OF,
+    EVENT,
+    FEATURES_AT,
+    KNOWN_AT,
+    LABEL,
+    PREDICTION,
+    PROBABILITIES,
+    REQUEST_ID,
+)
 from evergreen.spec.schema import ModelSpec
 
 
@@ -29,3 +38,17 @@ def read(spec: ModelSpec, partitions: Sequence[str], version: int | None = None)
     shares = np.full((len(frame), len(spec.problem.outputs)), np.nan)
     shares[known] = spec.problem.predictions([json.loads(text) for text in stored[known]])
     return frame.drop(columns=PREDICTION).assign(**spec.problem.columns(shares))
+
+
+def with_labels(spec: ModelSpec, predictions: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
+    """The first prediction of each outcome, with its `label`.
+
+    A request's key is its own; else the outcome is of a cutoff too.
+    """
+    on = [*spec.asking.outcome_keys]
+    first = predictions.sort_values([AS_OF, REQUEST_ID]).drop_duplicates(on)
+    known = labels[labels[KNOWN_AT].notna()]
+    named = known.rename(columns={spec.label.name: LABEL, EVENT: FEATURES_AT})
+    weight = [] if spec.label.weight is None else [spec.label.weight]
+    labelled: pd.DataFrame = first.merge(named[[*on, LABEL, *weight]], on=on)
+    return labelled

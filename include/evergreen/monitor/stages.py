@@ -14,12 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 from evergreen.errors import StageSkipped
 from evergreen.handovers.handover import finite
-from evergreen.handovers.monitor import Alerted, Collected, Conf, Decided, Drift, Performance, Quality, Retraining
+from evergreen.handovers.monitor import (
+    Alerted,
+    Collected,
+    Compared,
+    Conf,
+    Decided,
+    Drift,
+    Performance,
+    Quality,
+    Retraining,
+)
 from evergreen.lake.schema import LABELS, PREDICTIONS
 from evergreen.monitor import rules
 from evergreen.run import Run
 from evergreen.settings import settings
-from evergreen.spec.columns import AS_OF, EVENT, FEATURES_AT, KNOWN_AT, LABEL, PARTITION, PROBABILITIES, REQUEST_ID
+from evergreen.spec.columns import AS_OF, EVENT, KNOWN_AT, LABEL, PARTITION, PROBABILITIES
 from evergreen.spec.durations import duration_text
 from evergreen.spec.kinds import KINDS
 from evergreen.spec.problem import class_of, is_output
@@ -199,6 +209,14 @@ def performance(run: Run, collected: Collected) -> Performance:
     )
 
 
+def compare(run: Run, collected: Collected) -> Compared:
+    """Compare the champion with fresh fits of its recipe, its understudies, on every window whose labels have matured,
+    and keep what each loses."""
+    from evergreen.monitor import windows
+
+    return windows.compare(run, collected.table_version)
+
+
 def decide(run: Run, collected: Collected, quality: Quality, drift: Drift, performance: Performance) -> Decided:
     """Decide what to do about the window, and record the decision."""
     from evergreen.monitor import decisions, origins
@@ -325,23 +343,9 @@ def _matured(run: Run, collected: Collected, labels_version: int | None) -> tupl
     still_open = 0
     if spec.label.known is not None:
         asked = own[own[AS_OF] <= run.as_of].drop_duplicates([*spec.asking.outcome_keys])
-        still_open = len(asked) - len(with_labels(spec, asked, labels))
-    joined = with_labels(spec, own, labels[labels[KNOWN_AT] > run.interval.start])
+        still_open = len(asked) - len(live.with_labels(spec, asked, labels))
+    joined = live.with_labels(spec, own, labels[labels[KNOWN_AT] > run.interval.start])
     return (None if joined.empty else joined), still_open
-
-
-def with_labels(spec: ModelSpec, predictions: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
-    """The first prediction of each outcome, with its `label`.
-
-    A request's key is its own; else the outcome is of a cutoff too.
-    """
-    on = [*spec.asking.outcome_keys]
-    first = predictions.sort_values([AS_OF, REQUEST_ID]).drop_duplicates(on)
-    known = labels[labels[KNOWN_AT].notna()]
-    named = known.rename(columns={spec.label.name: LABEL, EVENT: FEATURES_AT})
-    weight = [] if spec.label.weight is None else [spec.label.weight]
-    labelled: pd.DataFrame = first.merge(named[[*on, LABEL, *weight]], on=on)
-    return labelled
 
 
 def _labels_since(run: Run, changed_at: datetime, version: int | None) -> rules.Labels:

@@ -23,12 +23,12 @@ from evergreen.handovers.ingest import (
     WrittenPartition,
 )
 from evergreen.handovers.labels import Labelled
-from evergreen.handovers.monitor import Collected, Decided
+from evergreen.handovers.monitor import Collected, Compared, Decided
 from evergreen.handovers.rollback import RolledBack
 from evergreen.handovers.train import Candidate, Deployed, Refitted, Registered, TrainingSet
 from evergreen.ingest import stages as ingestion
 from evergreen.labels import stages as labelling
-from evergreen.lake.schema import FEATURES, LABELS, PREDICTIONS, RAW, TableId
+from evergreen.lake.schema import FEATURES, LABELS, PREDICTIONS, RAW, WINDOWS, TableId
 from evergreen.loops.wire import Result, Stage
 from evergreen.monitor import stages as monitoring
 from evergreen.object_store import SCHEME
@@ -316,6 +316,12 @@ def _performance(spec: ModelSpec, given: Given, result: Any) -> ReadAndWritten:
     return ReadAndWritten([_collected(spec, given), _label(spec)])
 
 
+def _compare(spec: ModelSpec, given: Given, result: Compared | None) -> ReadAndWritten:
+    version = None if result is None or result.table_version is None else str(result.table_version)
+    read = [_collected(spec, given), _label(spec), *(_features(spec, view) for view in spec.features)]
+    return ReadAndWritten(read, [_table(WINDOWS.of(spec.model), {}, version=version)])
+
+
 def _decide(spec: ModelSpec, given: Given, result: Decided | None) -> ReadAndWritten:
     made = replace(_decisions(spec), version=None if result is None else result.decision_id)
     return ReadAndWritten([_collected(spec, given), _label(spec)], [made])
@@ -370,6 +376,7 @@ STAGES: Mapping[Stage, Says] = {
     monitoring.quality: _window,
     monitoring.drift: _window,
     monitoring.performance: _performance,
+    monitoring.compare: _compare,
     monitoring.decide: _decide,
     monitoring.retrain_wanted: _decided,
     monitoring.alert: _decided,

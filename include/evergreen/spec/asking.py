@@ -64,6 +64,10 @@ class _Asking(ABC):
     def known_before(self, moment: datetime) -> datetime:
         """The labels of predictions until the moment that is returned are all known by `moment`."""
 
+    @abstractmethod
+    def mature_at(self, interval: Interval) -> datetime:
+        """When the outcomes of an interval's predictions are known, all that are waited for."""
+
     @property
     @abstractmethod
     def outcome_keys(self) -> tuple[str, ...]:
@@ -96,9 +100,18 @@ class _Asking(ABC):
         calendar, label = self.spec.calendar, self.spec.label
         first = calendar.interval_of(calendar.earlier(interval.start, label.longest))
         last = calendar.earlier(interval.end, label.horizon) if label.known is None else interval.end
-        # Features serve for an interval, and if the next ones are late, for another one, or a day.
-        late = calendar.longest + max(calendar.longest, DAY)
-        return [each.partition for each in calendar.touching(first.start - self.longest_lead, last + late)]
+        return [each.partition for each in calendar.touching(first.start - self.longest_lead, last + self._late)]
+
+    def outcomes(self, interval: Interval) -> list[str]:
+        """The partitions of labels that may hold the outcomes of an interval's predictions."""
+        last = interval.end + self.longest_lead if self.named_by_request else interval.start
+        return [each.partition for each in self.spec.calendar.touching(interval.start - self._late, last)]
+
+    @property
+    def _late(self) -> timedelta:
+        """How old the features of a prediction may be: they serve for an interval, and if the next ones are late, for
+        another one, or a day."""
+        return self.spec.calendar.longest + max(self.spec.calendar.longest, DAY)
 
 
 class EveryInterval(_Asking):
@@ -138,6 +151,10 @@ class EveryInterval(_Asking):
     def known_before(self, moment: datetime) -> datetime:
         calendar = self.spec.calendar
         return calendar.earlier(calendar.newest_complete(moment).end, self.spec.label.horizon)
+
+    def mature_at(self, interval: Interval) -> datetime:
+        # Predicted from what was known when it began.
+        return self.spec.calendar.later(interval.start, self.spec.label.longest)
 
     def stretch(self, length: timedelta, until: datetime) -> tuple[datetime, datetime]:
         """Of whole intervals: n intervals are n moments, so n - 1 of them lie between the first and the last."""
@@ -206,6 +223,11 @@ class OnRequest(_Asking):
         # Where a horizon is not of whole intervals, what happens until its end is known when that interval is over.
         rest = timedelta(0) if calendar.every != "month" else calendar.bound
         return calendar.earlier(moment, horizon) - self.longest_lead - calendar.bound - rest
+
+    def mature_at(self, interval: Interval) -> datetime:
+        calendar = self.spec.calendar
+        last = calendar.interval_of(interval.end - datetime.resolution + self.longest_lead)
+        return calendar.later(last.end, self.spec.label.longest)
 
     def stretch(self, length: timedelta, until: datetime) -> tuple[datetime, datetime]:
         return self.spec.calendar.earlier(until, length), until

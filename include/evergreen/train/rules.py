@@ -51,6 +51,13 @@ class Split:
         on."""
         return replace(self, learn_to=self.evaluate_to, evaluate_from=self.as_of)
 
+    @property
+    def newest(self) -> Split:
+        """What a fit of as long a stretch learns from whose end are the newest mature rows. None is left to evaluate
+        on."""
+        moved = self.evaluate_to - self.learn_to
+        return replace(self.whole, learn_from=self.learn_from + moved)
+
     def learns(self, cutoffs: pd.Series[Any], known_at: pd.Series[Any]) -> pd.Series[bool]:
         """Which rows are learned from: those whose label was known when the evaluation starts."""
         return (cutoffs >= self.learn_from) & (cutoffs <= self.learn_to) & (known_at <= self.evaluate_from)

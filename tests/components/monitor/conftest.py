@@ -15,7 +15,7 @@ import pytest
 
 from evergreen.handovers.monitor import Collected, Decided, Drift, Performance, Quality
 from evergreen.handovers.train import SoundTrainingSet
-from evergreen.lake import catalogue, partitions
+from evergreen.lake import catalogue, partitions, schema
 from evergreen.lake.schema import LABELS
 from evergreen.loops import inline
 from evergreen.model.rows import inputs
@@ -26,7 +26,8 @@ from evergreen.serve.predictions import Prediction, PredictionLog
 from evergreen.settings import Settings, settings
 from evergreen.spec.schema import ModelSpec
 from tests.components.evaluate.conftest import Contest
-from tests.components.train.conftest import DAYS, at, rows_of, run_as_of, spec_in, training_set
+from tests.components.train.conftest import CUSTOMERS, DAYS, at, rows_of, run_as_of, spec_in, training_set
+from tests.components.train.history import FEATURES
 
 __all__ = ["training_set"]
 CHANGE = Callable[[pd.DataFrame], pd.DataFrame]
@@ -63,6 +64,7 @@ class Live:
 
     contest: Contest
     log: PredictionLog
+    customers: int = CUSTOMERS
 
     @property
     def spec(self) -> ModelSpec:
@@ -70,7 +72,7 @@ class Live:
 
     def requests(self, day: int, change: CHANGE = lambda frame: frame) -> pd.DataFrame:
         """The rows of all customers at the start of a day, with their later outcome."""
-        return change(rows_of(range(day - 1, day), seed=day))
+        return change(rows_of(range(day - 1, day), self.customers, seed=day))
 
     def serve(
         self,
@@ -114,6 +116,15 @@ class Live:
         partition = (at(day - 1) - timedelta(days=1)).date().isoformat()
         known = at(day - 1) + HORIZON
         catalogue.record(partitions.replace(LABELS.of(self.spec.model, "left").at(partition), table, known_at=known))
+
+    def features(self, day: int, change: CHANGE = lambda frame: frame) -> None:
+        """Publish the features that the predictions of a day are made from."""
+        frame = self.requests(day, change)
+        frame = frame.assign(sessions=frame["sessions"].astype("int64"), known_at=frame["event_timestamp"])
+        table = pa.Table.from_pandas(frame[FEATURES.names], FEATURES, preserve_index=False)
+        partition = (at(day - 1) - timedelta(days=1)).date().isoformat()
+        of = schema.FEATURES.of(self.spec.model, "activity").at(partition)
+        catalogue.record(partitions.replace(of, table, known_at=at(day - 1)))
 
     def run(self, day: int) -> Run:
         return run_as_of(self.spec, day)

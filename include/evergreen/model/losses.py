@@ -1,0 +1,30 @@
+"""The loss of each row, by a proper scoring rule: what models are compared by, window by window."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from evergreen.spec.problem import MetricName, Problem
+
+Floats = npt.NDArray[np.float64]
+
+_LEAST = 1e-6  # of a probability: one sure mistake costs 14 nats, and is not a whole window's loss
+
+
+def of_rows(problem: Problem, searched: MetricName, labels: npt.NDArray[np.generic], predictions: Floats) -> Floats:
+    """The log loss of classes, in nats; of numbers the squared error, or the absolute one where `mae` is searched by.
+
+    Args:
+        labels, predictions: of the same rows, as `Problem.labels` makes them and as models answer.
+    """
+    if problem.kind == "numeric":
+        apart: Floats = predictions - labels.astype(np.float64)
+        return np.abs(apart) if searched == "mae" else np.square(apart)
+    places = labels.astype(np.int64)
+    if problem.by_class:
+        chances = predictions[np.arange(len(places)), places]
+    else:
+        chances = np.where(places == 1, predictions, 1 - predictions)
+    losses: Floats = -np.log(np.clip(chances, _LEAST, 1.0))
+    return losses

@@ -1,0 +1,167 @@
+"""Fresh fits of a champion's recipe, which are compared and never deployed, and what each model loses on a window.
+
+The recipe is what the version was registered with: its spec's features and seed, its family, its hyperparameters. An
+understudy learns from what a training as the window began would have had: no label that was open then.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
+
+from evergreen.errors import PermanentError
+from evergreen.families import Parameters
+from evergreen.model import families, losses, rows
+from evergreen.model.losses import Floats
+from evergreen.registry import loading, tracking
+from evergreen.registry import records as registry
+from evergreen.registry.loading import Predictor
+from evergreen.registry.rules import Version
+from evergreen.spec.columns import LABEL
+from evergreen.spec.schema import ModelSpec
+from evergreen.train import dataset, records, rules
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Understudy:
+    """A fit of a recipe.
+
+    Attributes:
+        pipeline: the fit.
+        newest: the newest cutoff that it learned from.
+        usual: mean rows of an interval of those that it learned from.
+    """
+
+    pipeline: Pipeline
+    newest: datetime
+    usual: float
+
+
+@dataclass
+class Champion:
+    """A version and its recipe.
+
+    Attributes:
+        spec: the model as it is declared now, which says what is predicted and where the rows are.
+    """
+
+    spec: ModelSpec
+    number: int
+    _fits: dict[datetime, Understudy | None] = field(default_factory=dict)
+
+    @cached_property
+    def version(self) -> Version:
+        """What is registered of it."""
+        return registry.version(self.spec.model, self.number)
+
+    @cached_property
+    def own_spec(self) -> ModelSpec:
+        """The spec that it was trained with."""
+        return loading.spec(self.spec.model, self.version)
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """The version as it answers."""
+        return loading.load(self.spec.model, self.number)
+
+    @cached_property
+    def parameters(self) -> Parameters:
+        """Its hyperparameters."""
+        return tracking.hyperparameters(self.version.run_id, self.version.family)
+
+    @cached_property
+    def trained_on(self) -> records.Record:
+        """Its training set."""
+        return records.of(self.spec.model, self.version)
+
+    @property
+    def changed_at(self) -> datetime | None:
+        """The moment before which its training learned nothing, because the world changed then; None: it did not."""
+        began = self.trained_on.split.learn_from
+        return began if began > self.spec.calendar.earlier(self.version.as_of, self.own_spec.split.window) else None
+
+    def understudy(self, as_of: datetime) -> Understudy | None:
+        """Its recipe, fitted on what was mature at a moment; None where that was too little, or cannot be told."""
+        if as_of not in self._fits:
+            self._fits[as_of] = self._fitted(as_of)
+        return self._fits[as_of]
+
+    def _fitted(self, as_of: datetime) -> Understudy | None:
+        spec, own = self.spec, self.own_spec
+        lacking = own.feature_types.items() - spec.feature_types.items()
+        if lacking or own.problem != spec.problem:
+            log.info("No understudy of version %d: what it learned from is no longer declared", self.number)
+            return None
+        split = rules.split(as_of, spec, self.changed_at)
+        split = split.whole if spec.refit else split.newest
+        try:
+            built = dataset.build(spec, split)
+            count = built.rows.num_rows
+            frame = built.rows.to_pandas()
+            labels = spec.problem.labels(frame[spec.label.name])
+            lack = spec.problem.lacking(np.unique(labels).tolist())
+            if count < spec.split.minimum_rows or lack:
+                log.info("No understudy as of %s: %d mature rows%s", as_of, count, f", {lack}" if lack else "")
+                return None
+            inputs, weights = rows.inputs(own.feature_types, frame), rows.weights(spec, frame)
+            with threadpool_limits(1):  # as a training does: the same order of additions
+                pipeline = families.fitted(own, self.version.family, self.parameters, inputs, labels, weights)
+        except PermanentError as error:  # a monitor that ends here would tell nothing of all the rest
+            log.warning("No understudy as of %s. %s", as_of, error)
+            return None
+        return Understudy(pipeline, split.learn_to, count / len(built.partitions))
+
+    def loss(self, labelled: pd.DataFrame) -> float | None:
+        """Its mean loss on a window's predictions with their outcomes: by its own logged answers, and where another
+        version answered by what it says to the same features. None: it cannot be asked."""
+        problem, asked = self.spec.problem, labelled
+        answers = problem.of_columns(asked).copy()
+        known = np.isfinite(answers.reshape(len(asked), -1)).all(axis=1)
+        others = ~((asked["version"] == self.number).to_numpy() & known)
+        if others.any():
+            try:
+                features = rows.inputs(self.own_spec.feature_types, _with(self.own_spec, asked[others]))
+                said = self.predictor.predict(features)
+                answers[others] = problem.of(self.own_spec.problem, said)
+            except (PermanentError, ValueError) as error:
+                log.warning("What version %d says of a window cannot be had. %s", self.number, error)
+                return None
+        return mean_loss(self.spec, asked, answers)
+
+    def loss_of(self, understudy: Understudy | None, labelled: pd.DataFrame) -> float | None:
+        """An understudy's mean loss on the same rows."""
+        if understudy is None:
+            return None
+        features = rows.inputs(self.own_spec.feature_types, _with(self.own_spec, labelled))
+        return mean_loss(self.spec, labelled, rows.predict(understudy.pipeline, features))
+
+    def apart(self, understudy: Understudy | None) -> int:
+        """Intervals between the newest cutoff that it learned from and the newest that an understudy did."""
+        calendar, learned = self.spec.calendar, self.trained_on.split.learn_to
+        if understudy is None or understudy.newest <= learned:
+            return 0
+        ours, theirs = calendar.interval_of(learned), calendar.interval_of(understudy.newest)
+        return len(calendar.between(ours, theirs)) - 1
+
+
+def mean_loss(spec: ModelSpec, labelled: pd.DataFrame, answers: Floats) -> float | None:
+    """The mean loss of answers to rows that have their `label`, by their weights; None where there is none."""
+    weights = rows.weights(spec, labelled)
+    of_rows = losses.of_rows(spec.problem, spec.search.metric, spec.problem.labels(labelled[LABEL]), answers)
+    mean = float(np.average(of_rows, weights=weights))
+    return mean if np.isfinite(mean) else None
+
+
+def _with(spec: ModelSpec, frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with every feature of a spec, null where it was not logged."""
+    lacking = [name for name in spec.feature_types if name not in frame]
+    return frame.assign(**dict.fromkeys(lacking)) if lacking else frame

@@ -1,0 +1,221 @@
+"""One row for each window of predictions whose labels have matured: what its champion lost, and its understudies.
+
+A row follows from what the lake has of its window and of what was mature as it began, and from who was the champion
+then: not from when, nor in which order it is made. One that was made from other data is made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+import pyarrow as pa
+
+from evergreen import database
+from evergreen.features import objects
+from evergreen.handovers.monitor import Compared
+from evergreen.history import ledger, story
+from evergreen.interval import Interval
+from evergreen.lake import catalogue, partitions, tables
+from evergreen.lake.schema import FEATURES, LABELS, PREDICTIONS, WINDOWS, TableId
+from evergreen.monitor import live
+from evergreen.monitor.understudies import Champion
+from evergreen.run import Run
+from evergreen.spec.columns import KNOWN_AT, PARTITION
+from evergreen.spec.schema import ModelSpec
+
+log = logging.getLogger(__name__)
+
+_MOST = 30  # rows that a run makes: after an erasure all are made anew, the newest first
+_SHAPE = 1  # of what a row is made from, and how: another one makes every row anew
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one window says; the columns of the layer `windows`."""
+
+    window: datetime
+    version: int
+    rows: int
+    usual: float | None
+    champion: float | None
+    understudy: float | None
+    earlier: float | None
+    apart: int
+    made_from: str
+    known_at: datetime
+
+
+def read(spec: ModelSpec, version: int | None = None) -> dict[datetime, Row]:
+    """The rows of a model by the start of their window, the oldest first; of a version of their table, or of now."""
+    table = tables.read(WINDOWS.of(spec.model), version=version)
+    rows = [] if table is None else table.drop_columns([PARTITION]).to_pylist()
+    return {row["window"]: Row(**row) for row in sorted(rows, key=lambda row: row["window"])}
+
+
+@dataclass(frozen=True)
+class _Due:
+    """A window whose row is to be made."""
+
+    interval: Interval
+    champion: int
+    made_from: str
+
+
+def compare(run: Run, predictions_version: int | None) -> Compared:
+    """Make the rows of the windows whose labels are mature at the run's moment, and whose row is missing or was made
+    from other data.
+
+    Args:
+        predictions_version: of the table of predictions that is read; None: the newest.
+    """
+    spec = run.spec
+    stored = read(spec)
+    due = [each for each in _mature(run) if _is_new(each, stored.get(each.interval.start))]
+    now = due[-_MOST:]
+    champions = {number: Champion(spec, number) for number in {each.champion for each in now}}
+    if now:
+        objects.ensure_applied(spec)
+    made = [_row(spec, each, champions[each.champion], predictions_version) for each in now]
+    if made:
+        _write(spec, made)
+    for row in made:
+        log.info("%s: %s", spec.calendar.shown(row.window), _told(row))
+    log.info("%d windows compared, %d left for the next run", len(made), len(due) - len(now))
+    return Compared(
+        windows=tuple(each.interval.partition for each in now),
+        left=len(due) - len(now),
+        table_version=tables.version(WINDOWS.of(spec.model)),
+    )
+
+
+def _is_new(due: _Due, row: Row | None) -> bool:
+    return row is None or row.made_from != due.made_from
+
+
+def _told(row: Row) -> str:
+    if row.champion is None or row.understudy is None:
+        return f"{row.rows} labelled rows of version {row.version}, nothing to compare"
+    return (
+        f"version {row.version} lost {row.champion:.4f} on {row.rows} rows, its understudy {row.understudy:.4f}; "
+        f"they are {row.apart} intervals apart"
+    )
+
+
+def _mature(run: Run) -> list[_Due]:
+    """The windows of the last `split.window` whose labels are mature, and what their rows are made from. Older ones
+    stay as they are: so it costs the same however long a model has served."""
+    spec, calendar = run.spec, run.spec.calendar
+    reach = calendar.earlier(calendar.earlier(run.as_of, spec.split.window), spec.asking.label_delay)
+    recent = calendar.between(calendar.interval_of(reach), run.interval)
+    mature = [each for each in recent if spec.asking.mature_at(each) <= run.as_of]
+    predicted = catalogue.published(PREDICTIONS.of(spec.model), [each.partition for each in mature])
+    served = [each for each in mature if each.partition in predicted and predicted[each.partition].rows]
+    moves = ledger.entries(spec.model, *story.CROWNING, "retired")
+    champions = {each: story.champion_as_of(moves, each.end) for each in served}
+    content = _Content(spec, served)
+    return [
+        _Due(each, champion, content.digest(each, champion))
+        for each, champion in champions.items()
+        if champion is not None
+    ]
+
+
+class _Content:
+    """Digests of all that the rows of some windows are made from."""
+
+    def __init__(self, spec: ModelSpec, windows: Sequence[Interval]) -> None:
+        self._spec = spec
+        read: list[TableId] = [
+            PREDICTIONS.of(spec.model),
+            LABELS.of(spec.model, spec.label.name),
+            *(FEATURES.of(spec.dataset_of(view), view) for view in spec.features),
+        ]
+        self._learned: dict[Interval, list[str]] = {each: self._stretch(each) for each in windows}
+        wanted = {key for keys in self._learned.values() for key in keys}
+        wanted |= {key for each in windows for key in (each.partition, *spec.asking.outcomes(each))}
+        self._hashes: dict[TableId, Mapping[str, str]] = {
+            table: {key: entry.content_hash for key, entry in catalogue.published(table, sorted(wanted)).items()}
+            for table in read
+        }
+
+    def _stretch(self, window: Interval) -> list[str]:
+        """The partitions that its understudies may learn from."""
+        spec, calendar = self._spec, self._spec.calendar
+        last = calendar.before(window)
+        first = calendar.interval_of(calendar.earlier(last.start, spec.split.window))
+        return [each.partition for each in calendar.between(first, last)]
+
+    def digest(self, window: Interval, champion: int) -> str:
+        """Of a window's row."""
+        predictions, labels, *views = self._hashes.values()
+        spec = self._spec
+        parts = [
+            _SHAPE,
+            champion,
+            [spec.split.model_dump(mode="json"), spec.refit],
+            predictions.get(window.partition),
+            _of(labels, spec.asking.outcomes(window)),
+            *(_of(table, self._learned[window]) for table in (labels, *views)),
+        ]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def _of(hashes: Mapping[str, str], keys: Iterable[str]) -> list[str | None]:
+    return [hashes.get(key) for key in keys]
+
+
+def _row(spec: ModelSpec, due: _Due, champion: Champion, predictions_version: int | None) -> Row:
+    calendar, window = spec.calendar, due.interval
+    known_at = spec.asking.mature_at(window)
+    labelled = _labelled(spec, window, known_at, predictions_version)
+    lost = champion.loss(labelled) if len(labelled) else None
+    understudy = earlier = None
+    if lost is not None:
+        understudy = champion.understudy(window.start)
+        earlier = champion.understudy(calendar.before(window).start)
+    return Row(
+        window=window.start,
+        version=due.champion,
+        rows=len(labelled),
+        usual=None if understudy is None else understudy.usual,
+        champion=lost,
+        understudy=champion.loss_of(understudy, labelled),
+        earlier=champion.loss_of(earlier, labelled),
+        apart=champion.apart(understudy),
+        made_from=due.made_from,
+        known_at=known_at,
+    )
+
+
+def _labelled(spec: ModelSpec, window: Interval, known_at: datetime, version: int | None) -> pd.DataFrame:
+    """The window's predictions with the outcomes that were known when all of them were waited for."""
+    made = live.read(spec, [window.partition], version)
+    labels = tables.read(LABELS.of(spec.model, spec.label.name), spec.asking.outcomes(window))
+    if made is None or labels is None:
+        return pd.DataFrame()
+    known = labels.to_pandas()
+    return live.with_labels(spec, made, known[known[KNOWN_AT] <= known_at])
+
+
+def _write(spec: ModelSpec, made: Sequence[Row]) -> None:
+    """Put rows in the place of those of the same windows. A partition has many, so whoever writes one waits for who
+    does already."""
+    table, zone = WINDOWS.of(spec.model), ZoneInfo(spec.calendar.zone)
+    with database.connect() as connection:
+        database.alone(connection, str(table))
+        rows = read(spec) | {row.window: row for row in made}
+        months: dict[str, list[Row]] = {}
+        for start, row in rows.items():
+            months.setdefault(f"{start.astimezone(zone):%Y-%m}", []).append(row)
+        for month in sorted({f"{row.window.astimezone(zone):%Y-%m}" for row in made}):
+            kept = sorted(months[month], key=lambda row: row.window)
+            content = pa.Table.from_pylist([asdict(row) for row in kept], pa.schema(WINDOWS.arrow))
+            known_at = max(row.known_at for row in kept)
+            catalogue.record(partitions.replace(table.at(month), content, known_at=known_at))

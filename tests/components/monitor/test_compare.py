@@ -1,0 +1,176 @@
+"""What the champion and fresh fits of its recipe lose on windows whose labels have matured, on real parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import log_loss
+
+from evergreen.handovers.monitor import Compared
+from evergreen.lake import tables
+from evergreen.lake.schema import WINDOWS
+from evergreen.model import rows as model_rows
+from evergreen.monitor import stages, understudies, windows
+from evergreen.monitor.windows import Row
+from evergreen.registry import loading
+from tests.components.train.conftest import at
+
+from .conftest import Live
+
+FIRST, SERVED = 4, 20  # days of which there are outcomes; from the second on the champion answers
+
+
+def turned(frame: pd.DataFrame) -> pd.DataFrame:
+    """The world is another one: who stayed leaves."""
+    return frame.assign(left=1 - frame["left"])
+
+
+def live_until(live: Live, last: int, changed: int = 99) -> None:
+    """Features and outcomes of every day, and answers since the champion serves; from a day on in another world."""
+    live.customers = 120
+    for day in range(FIRST, last + 1):
+        change = turned if day >= changed else (lambda frame: frame)
+        live.features(day)
+        live.label(day, change)
+        if day >= SERVED:
+            live.serve(day)
+
+
+def monitored(live: Live, days: Iterable[int]) -> list[Compared]:
+    return [stages.compare(live.run(day), stages.collect(live.run(day))) for day in days]
+
+
+def table(live: Live) -> list[dict[str, Any]]:
+    return [asdict(row) for row in windows.read(live.spec).values()]
+
+
+def of(live: Live, day: int) -> Row:
+    return windows.read(live.spec)[at(day - 1)]
+
+
+def test_a_window_is_compared_once_its_labels_are_mature(live: Live) -> None:
+    live_until(live, 22)
+    early, due = monitored(live, (20, 21))
+    assert (early.windows, early.table_version) == ((), None), "its labels mature with the end of day 21"
+    assert due.windows == ("2026-01-21",)
+    row = of(live, 20)
+    frame = live.requests(20)
+    answers = loading.load(live.spec.model, 1).predict(model_rows.inputs(live.spec.feature_types, frame))
+    assert row.champion == pytest.approx(log_loss(frame["left"], answers))
+    assert (row.version, row.rows, row.known_at) == (1, 120, at(21))
+    # The champion, trained as of the same moment, kept back a day to evaluate on and a horizon before it.
+    assert row.usual == 120 and row.apart == 2
+    assert row.understudy == pytest.approx(row.champion, rel=0.2) and row.earlier != row.understudy
+
+    (again,) = monitored(live, (21,))
+    assert again.windows == () and again.table_version == due.table_version, "nothing is made twice"
+
+
+def test_an_understudy_learns_what_the_champion_cannot_know(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    fits: list[datetime] = []
+    real = understudies.Champion._fitted
+    monkeypatch.setattr(understudies.Champion, "_fitted", lambda self, as_of: fits.append(as_of) or real(self, as_of))
+    live_until(live, 28, changed=20)
+    counts = []
+    for day in range(20, 29):
+        fits.clear()
+        monitored(live, (day,))
+        counts.append(len(fits))
+    assert counts == [0] + [2] * 8, "what a window costs does not grow with those before it"
+    before, after = of(live, 20), of(live, 27)
+    assert before.understudy == pytest.approx(before.champion, rel=0.2), "nobody could know yet"
+    assert after.champion is not None and after.understudy is not None and after.apart == 9
+    assert after.champion - after.understudy > 0.1
+
+
+def test_the_same_rows_whatever_the_order_the_kills_and_the_reruns(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    live_until(live, 24)
+    for day in range(20, 25):
+        stages.collect(live.run(day))
+    real, made = windows._row, []
+
+    def killed(*given: Any) -> Row:
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(1)
+        return real(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(windows, "_row", killed)
+        with pytest.raises(KeyboardInterrupt):
+            monitored(live, (24,))
+    assert table(live) == []
+    monitored(live, (24,))
+    at_once = table(live)
+    assert [row["window"] for row in at_once] == [at(day - 1) for day in range(20, 24)]
+    _forget(live)
+    monitored(live, (23, 21, 24, 22))
+    assert table(live) == at_once
+
+
+def test_a_label_that_is_corrected_replaces_the_row_and_those_that_learned_from_it(live: Live) -> None:
+    live_until(live, 25)
+    for day in range(20, 26):
+        stages.collect(live.run(day))
+    monitored(live, (25,))
+    before = {row["window"]: row for row in table(live)}
+    live.label(21, turned)
+    (compared,) = monitored(live, (25,))
+    after = {row["window"]: row for row in table(live)}
+    changed = [window for window in before if before[window] != after[window]]
+    assert at(19) not in changed and at(20) in changed
+    assert after[at(20)]["champion"] > before[at(20)]["champion"] + 0.2
+    assert after[at(23)]["champion"] == before[at(23)]["champion"], "only its understudies learned from that day"
+    assert after[at(23)]["understudy"] != before[at(23)]["understudy"]
+    assert len(compared.windows) == len(changed)
+
+
+def test_a_champion_that_is_promoted_midway_is_asked_about_what_another_answered(live: Live) -> None:
+    live_until(live, 24)
+    for day in range(20, 25):
+        stages.collect(live.run(day))
+    run = live.run(21)
+    data = live.contest.data(run)
+    assert live.contest.champion(run, data, live.contest.candidate(run, data, "logistic_regression")) == 2
+    monitored(live, (24,))
+    assert [(row["version"], row["window"]) for row in table(live)] == [
+        (1, at(19)), (1, at(20)), (2, at(21)), (2, at(22)),
+    ]  # fmt: skip
+    frame = live.requests(22)
+    answers = loading.load(live.spec.model, 2).predict(model_rows.inputs(live.spec.feature_types, frame))
+    assert of(live, 22).champion == pytest.approx(log_loss(frame["left"], answers)), "version 1 had answered"
+
+
+def test_what_cannot_be_fitted_is_told_and_costs_nothing_else(live: Live) -> None:
+    live.customers = 120
+    for day in (20, 21, 22):
+        live.features(day)
+        live.label(day)
+        live.serve(day)
+    monitored(live, (20, 21))
+    row = of(live, 20)
+    assert row.champion is not None and (row.understudy, row.earlier, row.usual, row.apart) == (None, None, None, 0)
+
+
+def test_a_run_makes_at_most_so_many_rows_the_newest_first(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "_MOST", 2)
+    live_until(live, 24)
+    for day in range(20, 25):
+        stages.collect(live.run(day))
+    first, old, second = monitored(live, (24, 21, 24))
+    assert (first.windows, first.left) == (("2026-01-23", "2026-01-24"), 2)
+    assert (old.windows, old.left) == (("2026-01-21",), 0), "an old run knows no more than it could"
+    assert (second.windows, second.left) == (("2026-01-22",), 0)
+
+
+def _forget(live: Live) -> None:
+    import shutil
+
+    shutil.rmtree(tables.table_path(WINDOWS.of(live.spec.model)))
+    assert np.array_equal(table(live), [])
