@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from evergreen.spec.problem import MetricName, Problem
+from evergreen.spec.measures import MetricName
+from evergreen.spec.problem import Problem
 
 Floats = npt.NDArray[np.float64]
 
