@@ -93,7 +93,7 @@ def by_the_formulas(windows: Sequence[Window], rule: Rule) -> list[tuple[float, 
         cost = rule.cost
         if cost is None and len(first) == 4:
             cost = 0.35 * np.mean([each.champion for each in first])
-        believed = fast >= 2.5 or bets.mean() >= 20
+        believed = fast >= 4.0 or bets.mean() >= 20
         due = bool(newest.apart > 0 and believed and cost is not None and expected >= cost)
         found.append((fast, float(bets.mean()), expected, cost, due))
     return found
@@ -104,7 +104,7 @@ def test_it_is_what_the_formulas_say(windows: list[Window], rule: Rule) -> None:
     for said, formula in zip(weigh(windows, rule), by_the_formulas(windows, rule), strict=True):
         assert (said.fast, said.slow, said.avoided) == pytest.approx(formula[:3], rel=1e-6, abs=1e-9)
         assert said.cost == (None if formula[3] is None else pytest.approx(formula[3]))
-        margins = (said.fast - 2.5, said.slow - 20.0, said.avoided - (said.cost or 0.0))
+        margins = (said.fast - 4.0, said.slow - 20.0, said.avoided - (said.cost or 0.0))
         assert said.due == formula[4] or min(map(abs, margins)) < 1e-6
 
 
@@ -152,7 +152,7 @@ def test_a_new_champion_begins_anew_and_what_fits_differ_by_stays_known() -> Non
     old = [*steady(30), *steady(20, gap=0.1)]
     before, after = list(weigh([*old, *steady(1, version=2)], Rule(window=28)))[-2:]
     assert before.due and not after.due
-    assert before.fast > 2.5 > after.fast and abs(after.avoided) < 0.05 < before.avoided
+    assert before.fast > 4.0 > after.fast and abs(after.avoided) < 0.05 < before.avoided
     alone = next(weigh(steady(1, version=2), Rule(window=28)))
     assert before.noise is not None and after.noise is not None and alone.noise is not None
     reach = (24 / 5) ** 0.4  # of the first champion's last window, in that of the second one's first

@@ -67,7 +67,7 @@ class Rule:
     window: int
     refit: int = 1
     delay: int = 0
-    fast: float = 2.5
+    fast: float = 4.0
     slow: float = 20.0
     cost: float | None = None
     share: float = 0.35
