@@ -25,7 +25,7 @@ from evergreen.run import Run
 from evergreen.settings import settings
 from evergreen.spec.families import space
 from evergreen.spec.load import load_spec
-from evergreen.train import rules, stages, tuning
+from evergreen.train import backtesting, rules, stages, tuning
 
 STEP = 3  # days between two trainings
 Scores = tuple[float, float]  # of the chosen trial on the time folds; of its model on the evaluation rows
@@ -44,11 +44,11 @@ def searched(
 ) -> tuple[str, Scores]:
     """One search in one of the two ways; its study, and how well it chose."""
     spec, study = run.spec, f"benchmark/{way}/{run.as_of:%Y-%m-%d}/{family}"
-    folds = stages._folds(run, family, learn)
     with threadpool_limits(1):
+        parts = backtesting.fold(run, family, learn).parts
         trials = tuning.search(
             study,
-            lambda trial: stages._scores(run, family, learn, folds, trial),
+            lambda trial: stages._scores(run, family, parts, trial),
             trials=spec.search.trials,
             seed=spec.search.seed if way == "random" else stages._seed(run, family),
             maximize=not spec.search.measure.lower_is_better,

@@ -274,7 +274,7 @@ class TestLabels:
             (None, "no matured labels"),
             (rules.Labels(0, 0, 0), "no matured labels"),
             (rules.Labels(499, 200, 2), "499 of 500 rows to learn from"),
-            (rules.Labels(500, 199, 2), "199 of 200 rows to evaluate on"),
+            (rules.Labels(500, 199, 2), "199 of 200 rows from after the change to evaluate on"),
         ],
     )
     def test_it_waits_until_there_is_enough_to_learn_from_and_to_evaluate_on(

@@ -53,8 +53,8 @@ def test_no_row_uses_a_label_that_was_not_mature_when_it_was_needed(
                 "a learning label matures before the first evaluated prediction is made"
             )
             assert AS_OF - window * DAY <= cutoff, "within the window"
-            assert changed_at is None or cutoff >= changed_at, "not from before the change"
         if split.evaluates(cutoff, known):
+            assert changed_at is None or cutoff >= changed_at, "not from before the change"
             assert known <= AS_OF, "an evaluation label is mature as of the run"
         assert not (split.learns(cutoff, known) and split.evaluates(cutoff, known)), "an evaluated row is untouched"
 
@@ -180,6 +180,7 @@ KEY = {
     "spec_hash": "spec",
     "code_hash": "code",
     "seed": 7,
+    "changed_at": None,
 }
 
 
@@ -192,12 +193,17 @@ KEY = {
         ("spec_hash", "s"),
         ("code_hash", "k"),
         ("seed", 8),
+        ("changed_at", AS_OF),
     ],
 )
 def test_the_training_key_depends_on_each_of_its_inputs(name: str, other: object) -> None:
     assert set(KEY) == set(rules.training_key.__annotations__) - {"return"}, "an input was added without a test"
     assert rules.training_key(**KEY) == rules.training_key(**KEY)
     assert rules.training_key(**KEY) != rules.training_key(**KEY | {name: other})
+
+
+def test_a_training_without_a_change_has_the_key_that_earlier_releases_gave_it() -> None:
+    assert rules.training_key("tiny", AS_OF, "content", "spec", "code", 7) == "7b35ad0bd84ad31d"
 
 
 @given(

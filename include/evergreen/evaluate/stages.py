@@ -47,6 +47,7 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
     from evergreen.model.metrics import score
     from evergreen.registry import loading, tracking
     from evergreen.registry.contents import Evaluation
+    from evergreen.train import windows
 
     spec, metric = run.spec, run.spec.search.metric
     later = rows.read(spec, data, "evaluate")
@@ -65,7 +66,10 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
         scored.append(ScoredCandidate(**dict(candidate), scores=scores))
         log.info("%-24s %s", candidate.family, _line(scores))
     best = max(scored, key=lambda candidate: spec.search.measure.rank(candidate.search_score))
-    trivial = baselines.of(spec, rows.read(spec, data, "learn"), later)
+    learned = rows.read(spec, data, "learn")
+    if best.backtest is not None:  # the baseline knows what the candidate learned from
+        learned = windows.of(best.backtest.window, learned)
+    trivial = baselines.of(spec, learned, later)
     baseline = _finite(score(problem, later.labels, trivial.predictions, later.weights))
     log.info("%-24s %s", "baseline", _line(baseline))
     log.info("The baseline is %s", trivial.about)

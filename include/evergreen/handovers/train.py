@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar, Literal
 
 from evergreen.handovers.handover import Handover, Part, Staged, TrackedRun
@@ -13,6 +13,7 @@ from evergreen.spec.measures import MetricName
 
 Scores = Mapping[str, float | None]  # metric → value; None where it is not defined
 Verdict = Literal["pass", "fail", "no evidence"]
+Way = Literal["full", "since", "weighted"]
 
 
 class Stretch(Part):
@@ -81,6 +82,35 @@ class SoundTrainingSet(TrainingSet):
     pages: ClassVar = {"page": Link.DATA_DOCS}
 
 
+class LearningWindow(Part):
+    """Which of the learning rows a candidate learns from, and how much each counts."""
+
+    way: Way
+    """All of them alike, those since a change of the world, or all of them weighted by age."""
+    since: datetime | None = None
+    """The first cutoff that is learned from; None: that of the learning rows."""
+    half_life: timedelta | None = None
+    """A row that is so much older than the newest counts half as much; None: all count alike."""
+
+    def __str__(self) -> str:
+        if self.since is not None:
+            return f"the rows since {self.since.isoformat()}"
+        if self.half_life is not None:
+            return f"all rows, weighted by age with a half-life of {self.half_life / timedelta(days=1):.3g} days"
+        return "all rows"
+
+
+class Backtest(Part):
+    """Which rows a candidate learns from after a change of the world, and how that was chosen."""
+
+    window: LearningWindow
+    """The way that was taken."""
+    scores: Mapping[Way, float]
+    """Way → search metric on time folds after the change, with the family's defaults; none: nothing could be scored."""
+    reason: str
+    """Why it was taken, in one line."""
+
+
 class Candidate(Handover):
     """A family's best model, fitted on all learning rows and logged to MLflow."""
 
@@ -92,6 +122,8 @@ class Candidate(Handover):
     """The search metric on the time folds, the best of all trials."""
     trials: int
     """Number of trials of the search."""
+    backtest: Backtest | None = None
+    """Which of the learning rows it learned from; None: all, for no change of the world was told."""
     pages: ClassVar = {"run.page": Link.MLFLOW_RUN}
 
 

@@ -55,6 +55,7 @@ class Trained(Happened):
     trials: int
     decision_id: str | None = None  # the monitor's, when one asked for the training
     differs: DataDiffers | None = None  # from an earlier training as of the same moment; None: there is no such
+    learned_from: str | None = None  # which of the learning rows after a change, and why; None: no change was told
 
 
 class Judged(Happened):

@@ -286,9 +286,11 @@ def describe(event: Event) -> str:
     """An event in a line."""
     match event:
         case Trained():
+            learned = "" if event.learned_from is None else f", on {event.learned_from}"
             data = "" if event.differs is None else f", {_differs(event.differs)}"
             return (
-                f"trained {event.family}: {event.metric} {event.score:.4f} on time folds, {event.trials} trials{data}"
+                f"trained {event.family}: {event.metric} {event.score:.4f} on time folds, {event.trials} trials"
+                f"{learned}{data}"
             )
         case Judged():
             return f"{event.family}, gate {event.gate}: {event.verdict} ({event.reason})"

@@ -35,6 +35,16 @@ class Rows:
         """The different cutoffs, in order."""
         return [moment.to_pydatetime() for moment in sorted(self.frame[EVENT].unique())]
 
+    def take(self, positions: npt.NDArray[np.intp]) -> Rows:
+        """Some of the rows, by their positions."""
+        return Rows(
+            self.frame.iloc[positions].reset_index(drop=True),
+            self.inputs.iloc[positions].reset_index(drop=True),
+            self.labels[positions],
+            self.keys[positions],
+            None if self.weights is None else self.weights[positions],
+        )
+
 
 def read(spec: ModelSpec, data: TrainingSet, part: Literal["learn", "evaluate"]) -> Rows:
     """One part of a training set."""

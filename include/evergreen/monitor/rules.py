@@ -81,11 +81,11 @@ class Assessment:
 
 @dataclass(frozen=True)
 class Labels:
-    """Mature label rows from after the change, counted as a training would use them."""
+    """Mature label rows, counted as a training after the change would use them."""
 
-    learn: int
-    evaluate: int
-    folds: int
+    learn: int  # in its whole window: which of them a candidate learns from its backtest says
+    evaluate: int  # from after the change
+    folds: int  # that learn and score on rows from after the change alone
 
 
 def incidents(findings: Findings, bounds: Monitoring) -> list[str]:
@@ -234,12 +234,12 @@ def _act(spec: ModelSpec, window: Assessment, labels: Labels | None) -> tuple[Ac
     if labels.learn < spec.split.minimum_rows:
         short.append(f"{labels.learn} of {spec.split.minimum_rows} rows to learn from")
     if labels.evaluate < spec.gates.minimum_rows:
-        short.append(f"{labels.evaluate} of {spec.gates.minimum_rows} rows to evaluate on")
+        short.append(f"{labels.evaluate} of {spec.gates.minimum_rows} rows from after the change to evaluate on")
     if short:
-        return "wait for labels", "matured since the change: " + ", ".join(short)
+        return "wait for labels", "matured: " + ", ".join(short)
     return (
         "retrain",
-        f"{labels.learn} rows to learn from and {labels.evaluate} to evaluate on have matured since the change",
+        f"{labels.learn} rows to learn from, and {labels.evaluate} from after the change to evaluate on, have matured",
     )
 
 

@@ -351,18 +351,20 @@ def _matured(run: Run, collected: Collected, labels_version: int | None) -> tupl
 def _labels_since(run: Run, changed_at: datetime, version: int | None) -> rules.Labels:
     """What a training as of now could use from after the change, counted by the training's own rules."""
     from evergreen.lake import tables
-    from evergreen.train.rules import folds, split
+    from evergreen.train import rules as training
+    from evergreen.train import windows
 
     spec = run.spec
-    parts, stored = split(run.as_of, spec, changed_at), LABELS.of(spec.model, spec.label.name)
+    parts, stored = training.split(run.as_of, spec, changed_at), LABELS.of(spec.model, spec.label.name)
     table = tables.read(stored, version=version, columns=[EVENT, KNOWN_AT], within=parts.cutoffs)
     if table is None:
         return rules.Labels(0, 0, 0)
     labels = table.to_pandas()
     moments = labels[EVENT], labels[KNOWN_AT]
-    learn = list(labels[EVENT][parts.learns(*moments)])
-    evaluate = 0 if parts.evaluate_from < changed_at else int(parts.evaluates(*moments).sum())
-    return rules.Labels(len(learn), evaluate, len(folds(learn, spec.asking.known_before, spec.split.folds)))
+    learn, evaluate = list(labels[EVENT][parts.learns(*moments)]), int(parts.evaluates(*moments).sum())
+    # Before one of them the backtest could not tell what the rows from after the change are worth.
+    alone, _ = windows.folds(learn, spec.asking.known_before, spec.split.folds, changed_at)
+    return rules.Labels(len(learn), evaluate, len(alone))
 
 
 def _reference(run: Run, version: int) -> pd.DataFrame:

@@ -48,6 +48,7 @@ from evergreen.registry.contents import (
     PIPELINE,
     Content,
     Environment,
+    Recipe,
     Reference,
     Sample,
     SampleRow,
@@ -94,12 +95,11 @@ def log_candidate(
     run: Run,
     data: Learned,
     *,
-    family: str,
+    recipe: Recipe,
     study: str,
     pipeline: Pipeline,
     rows: Rows,
-    parameters: Mapping[str, Any],
-    metrics: Mapping[str, float],
+    metrics: dict[str, float],
     trials: Trials,
     refit_of: RefitOf | None = None,
 ) -> str:
@@ -107,16 +107,16 @@ def log_candidate(
 
     Args:
         run, data: the training, and its set.
-        pipeline, rows: the fitted candidate and the rows that it learned from.
-        parameters, metrics, trials: the chosen hyperparameters, and how the search came to them.
+        recipe, pipeline, rows: how the candidate was fitted, the fit, and the rows that it learned from.
+        metrics, trials: how the search came to the recipe's hyperparameters.
         study: the name of the search.
         refit_of: None: it is no refit, and the monitor compares with the rows that it learned from.
 
     What is recorded of its files in Postgres is what is loaded later.
     """
-    predictions = predict(pipeline, rows.inputs)
+    predictions, family = predict(pipeline, rows.inputs), recipe.family
     name = f"{family} as of {run.as_of:%Y-%m-%d}"
-    tags = _tags(run, data, family, study)
+    tags = _tags(run, data, recipe, study)
     reference = rows.inputs.assign(**run.spec.problem.columns(predictions))
     if refit_of is not None:
         name, reference = f"{name}, refit", refit_of.reference
@@ -127,15 +127,15 @@ def log_candidate(
             at = int(time.time() * 1000)
             client.log_batch(
                 run_id,
-                metrics=[Metric(each, value, at, 0) for each, value in metrics.items()],
-                params=[Param(each, str(value)) for each, value in parameters.items()],
+                metrics=[Metric(each, value, at, 0) for each, value in (metrics | recipe.metrics).items()],
+                params=[Param(each, str(value)) for each, value in recipe.parameters.items()],
             )
             client.log_inputs(run_id, [_dataset(run.spec, data, rows)])
-            model = _create_model(client, experiment, run_id, parameters)
+            model = _create_model(client, experiment, run_id, recipe.parameters)
             client.set_tag(run_id, Tag.MODEL_URI, model.model_uri)
             written, saved = folder / "run", folder / "model"
             written.mkdir()
-            for content in _contents(run, family, rows, predictions, reference, trials):
+            for content in _contents(run, recipe, rows, predictions, reference, trials):
                 (written / content.NAME).write_bytes(content.to_bytes())
             _save_pipeline(saved, model, run_id, run.spec, family, pipeline, rows)
             # Of what stands here, before anybody else can reach it.
@@ -188,16 +188,17 @@ def _save_pipeline(
     )
 
 
-def _tags(run: Run, data: Learned, family: str, study: str) -> dict[str, str]:
+def _tags(run: Run, data: Learned, recipe: Recipe, study: str) -> dict[str, str]:
     """What a version is told apart and repeated by."""
     optional = {
         Tag.DECISION: run.decision_id,
         Tag.CHANGED_AT: run.changed_at and run.changed_at.isoformat(),
+        Tag.WINDOW: recipe.backtest and recipe.backtest.reason,
         Tag.DIFFERS: data.differs and str(data.differs),
     }
     return {
         Tag.KEY: data.key,
-        Tag.FAMILY: family,
+        Tag.FAMILY: recipe.family,
         Tag.AS_OF: run.as_of.isoformat(),
         Tag.REASON: run.reason,
         Tag.RUN_ID: run.run_id,
@@ -244,7 +245,7 @@ def _signature(spec: ModelSpec) -> ModelSignature:
 
 def _contents(
     run: Run,
-    family: str,
+    recipe: Recipe,
     rows: Rows,
     predictions: npt.NDArray[np.float64],
     reference: pd.DataFrame,
@@ -254,12 +255,13 @@ def _contents(
     if len(reference) > REFERENCE_ROWS:
         reference = reference.sample(REFERENCE_ROWS, random_state=run.spec.search.seed)
     environment = {"python": platform.python_version(), "platform": platform.platform()} | {
-        name: version(name) for name in {**dict.fromkeys(_ENVIRONMENT), **dict.fromkeys(requirements(family))}
+        name: version(name) for name in {**dict.fromkeys(_ENVIRONMENT), **dict.fromkeys(requirements(recipe.family))}
     }
     return (
         Reference(reference),
         Sample(rows=_sample(rows.inputs, run.spec.problem.answers(predictions))),
         trials,
+        recipe,
         Environment(environment),
         SpecCopy(run.spec),
     )

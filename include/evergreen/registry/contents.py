@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, RootModel
 
+from evergreen.handovers.train import Backtest, LearningWindow
 from evergreen.registry.tags import Tag
 from evergreen.spec.problem import Answer
 from evergreen.spec.schema import ModelSpec
@@ -189,6 +190,33 @@ class Trials(_AsJson, RootModel[tuple[Trial, ...]]):
     """The trials of the search, in order."""
 
     NAME: ClassVar[str] = "trials.json"
+
+
+class Recipe(_Json):
+    """How a candidate was fitted: with the same rows, the same fit."""
+
+    NAME: ClassVar[str] = "recipe.json"
+    family: str
+    parameters: Mapping[str, Any]
+    """Hyperparameter → value; no family of ours stops early, so the rounds, trees and epochs are among them."""
+    seed: int
+    backtest: Backtest | None = None
+    """Which rows it learns from after a change of the world, and why; null: no change was told."""
+
+    @property
+    def window(self) -> LearningWindow:
+        """Which of the rows it learns from."""
+        return LearningWindow(way="full") if self.backtest is None else self.backtest.window
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """As MLflow's metrics of the run."""
+        return {} if self.backtest is None else {f"window_{way}": value for way, value in self.backtest.scores.items()}
+
+    @classmethod
+    def of_bytes(cls, content: bytes) -> Self:
+        """Of JSON, in which moments and durations are text."""
+        return cls.model_validate_json(content)
 
 
 class Environment(_AsJson, RootModel[Mapping[str, str]]):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated
 
@@ -126,12 +126,15 @@ def _taken_over(model: str, version: Version) -> Record:
         )
     spec = loading.spec(model, version)
     changed_at = datetime.fromisoformat(tags[Tag.CHANGED_AT]) if Tag.CHANGED_AT in tags else None
+    split = rules.split(version.as_of, spec, changed_at)
+    if changed_at is not None:  # those releases learned from nothing before it
+        split = replace(split, learn_from=max(split.learn_from, changed_at))
     joined: Mapping[str, int] = json.loads(tags[Tag.VERSIONS])
     record = Record(
         key=version.key,
         model=model,
         as_of=version.as_of,
-        split=rules.split(version.as_of, spec, changed_at),
+        split=split,
         content_hash=tags[Tag.CONTENT_HASH],
         # of a table of the model's own name it is left out
         versions={f"{model}/{table}" if table.count("/") == 1 else table: number for table, number in joined.items()},

@@ -1,7 +1,7 @@
 """The recipe of a candidate once more, on all mature rows: what it learns from, its fit, and how the two compare.
 
-The recipe is the family, its chosen hyperparameters and the seed. No family of ours stops early: the number of boosting
-rounds, of trees and of epochs is a hyperparameter, so the refit has as many as the fit that was judged.
+No family of ours stops early: the number of boosting rounds, of trees and of epochs is a hyperparameter, so the refit
+has as many as the fit that was judged. Where that fit learned from the rows since a change alone, so does the refit.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from evergreen.errors import EvidenceMissing
 from evergreen.handovers.handover import TrackedRun, finite
 from evergreen.handovers.train import Gate, Judged, Refit
 from evergreen.history import events, ledger
-from evergreen.model import families, rows
+from evergreen.model import rows
 from evergreen.model.metrics import metric
 from evergreen.model.rows import Rows, predict
 from evergreen.model.weightings import Floats
@@ -28,7 +27,7 @@ from evergreen.registry.rules import refit_key
 from evergreen.registry.tags import Tag
 from evergreen.run import Run
 from evergreen.spec.columns import EVENT
-from evergreen.train import dataset, records, rules, tuning
+from evergreen.train import dataset, recipes, records, rules, tuning, windows
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,9 @@ def refit(run: Run, judged: Judged) -> Refit:
     evaluation = artifacts.load(registry.candidate(judged.run.id), Evaluation)
     run_id = fit(run, whole, judged, gated)
     after = predict(loading.pipeline(run_id), whole.held_out.inputs)
-    made, count = checks(run, whole.held_out, evaluation, gated, after), len(whole.learned.labels)
+    made = checks(run, whole.held_out, evaluation, gated, after)
+    window = recipes.of(run.spec, registry.candidate(run_id)).window
+    count = len(windows.of(window, whole.learned).labels)
     failed = [f"{check.name}: {check.verdict} ({check.reason})" for check in made if check.verdict != "pass"]
     chosen = not failed
     reason = (
@@ -149,26 +150,18 @@ def fit(run: Run, whole: Whole, judged: Judged, gated: Floats) -> str:
         done = tracking.find(spec.model, whole.key, family, study=study, is_idle=tuning.is_idle)
         if done is not None:
             return str(done.info.run_id)
-        trials = artifacts.load(registry.candidate(judged.run.id), Trials)
-        ended = [(each.score, each) for each in trials.root if each.state == "COMPLETE" and each.score is not None]
-        # The first of equals, as in the search.
-        _, best = max(ended, key=lambda each: spec.search.measure.rank(each[0]))
-        with threadpool_limits(1):  # as the search does: the same order of additions
-            unfitted = families.build(
-                family, dict(best.parameters), spec.feature_types, spec.search.seed, label=spec.problem.kind
-            )
-            learned = whole.learned
-            pipeline = families.fit(unfitted, learned.inputs, learned.labels, learned.weights)
+        candidate = registry.candidate(judged.run.id)
+        recipe = recipes.of(spec, candidate)
+        pipeline, learned = recipes.fit(spec, recipe, whole.learned)
         return candidates.log_candidate(
             run,
             whole,
-            family=family,
+            recipe=recipe,
             study=study,
             pipeline=pipeline,
-            rows=whole.learned,
-            parameters=best.parameters,
+            rows=learned,
             metrics={},
-            trials=trials,
+            trials=artifacts.load(candidate, Trials),
             refit_of=candidates.RefitOf(judged.run.id, whole.held_out.inputs.assign(**spec.problem.columns(gated))),
         )
 

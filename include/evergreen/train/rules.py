@@ -87,14 +87,15 @@ class Split:
 def split(as_of: datetime, spec: ModelSpec, changed_at: datetime | None = None) -> Split:
     """The rows that a training as of `as_of` uses.
 
-    The evaluation is the latest stretch of cutoffs whose labels are mature. Learning rows are those whose own labels
-    were mature when the evaluation starts, within the spec's window and, after a change of the world, not before it.
+    The evaluation is the latest stretch of cutoffs whose labels are mature; after a change of the world none of it is
+    from before. Learning rows are those whose own labels were mature when the evaluation starts, within the spec's
+    window: whether those from before a change are of use the candidates' backtest says (`windows`).
     """
     calendar, horizon = spec.calendar, spec.label.horizon
     evaluate_from, evaluate_to = spec.asking.stretch(spec.split.evaluation, calendar.earlier(as_of, horizon))
-    learn_from = calendar.earlier(as_of, spec.split.window)
     if changed_at is not None:
-        learn_from = max(learn_from, changed_at)
+        evaluate_from = max(evaluate_from, changed_at)
+    learn_from = calendar.earlier(as_of, spec.split.window)
     return Split(learn_from, calendar.earlier(evaluate_from, horizon), evaluate_from, evaluate_to, as_of)
 
 
@@ -107,7 +108,12 @@ class Fold:
     score_to: datetime
 
 
-def folds(cutoffs: Sequence[datetime], known_before: Callable[[datetime], datetime], wanted: int) -> list[Fold]:
+def folds(
+    cutoffs: Sequence[datetime],
+    known_before: Callable[[datetime], datetime],
+    wanted: int,
+    scored_from: datetime | None = None,
+) -> list[Fold]:
     """Time folds within the learning rows, the latest last; fewer than wanted when the learning rows span few cutoffs.
 
     The latest cutoffs are scored in blocks, so that the first fold has about a block's length to learn from too. Each
@@ -115,9 +121,12 @@ def folds(cutoffs: Sequence[datetime], known_before: Callable[[datetime], dateti
 
     Args:
         known_before: of a moment, the newest cutoff whose label was mature then (`asking.known_before`).
+        scored_from: the first cutoff that may be scored; None: any may.
     """
     ordered = sorted(set(cutoffs))
     scorable = ordered[bisect_left(ordered, ordered[0], key=known_before) :] if ordered else []
+    if scored_from is not None:
+        scorable = scorable[bisect_left(scorable, scored_from) :]
     scored = scorable[-max(wanted, len(ordered) * wanted // (wanted + 1)) :]
     count = min(wanted, len(scored))
     blocks = [scored[len(scored) * i // count : len(scored) * (i + 1) // count] for i in range(count)]
@@ -158,10 +167,19 @@ def first_trials(
     return proposals
 
 
-def training_key(model: str, as_of: datetime, content_hash: str, spec_hash: str, code_hash: str, seed: int) -> str:
+def training_key(
+    model: str,
+    as_of: datetime,
+    content_hash: str,
+    spec_hash: str,
+    code_hash: str,
+    seed: int,
+    changed_at: datetime | None = None,
+) -> str:
     """What makes two trainings the same: with the same key a rerun finds its study and
     its version, and makes no second one."""
-    parts = [model, as_of.isoformat(), content_hash, spec_hash, code_hash, seed]
+    after = [] if changed_at is None else [changed_at.isoformat()]
+    parts = [model, as_of.isoformat(), content_hash, spec_hash, code_hash, seed, *after]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from evergreen.errors import EvidenceMissing
 from evergreen.handovers.handover import TrackedRun
@@ -16,7 +16,8 @@ from evergreen.train import rules
 if TYPE_CHECKING:
     import optuna
 
-    from evergreen.model.rows import Rows
+    from evergreen.registry.contents import Recipe
+    from evergreen.train.backtesting import Part
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def build(run: Run) -> TrainingSet:
     built = dataset.build(spec, split)
     learn, evaluate = built.count(split.learn_from, split.learn_to), built.count(split.evaluate_from, split.evaluate_to)
     if learn < spec.split.minimum_rows or evaluate == 0:
-        since = f", after the change of {shown(run.changed_at)}" if run.changed_at else ""
+        since = f", whose evaluation lies after the change of {shown(run.changed_at)}" if run.changed_at else ""
         raise EvidenceMissing(
             f"building the training set of {run.subject}{since}",
             found=f"{learn} mature rows to learn from ({shown(split.learn_from)} to {shown(split.learn_to)}),"
@@ -63,6 +64,7 @@ def build(run: Run) -> TrainingSet:
         spec_hash(spec),
         code_hash(tuple(sorted(spec.families))),
         spec.search.seed,
+        run.changed_at,
     )
     staged = staging.write(staging.WorkingFile(of=spec.model, run="train", name=key), built.rows, task="build")
     record = records.Record(
@@ -124,50 +126,49 @@ def _enough_known(run: Run, stretches: Mapping[str, tuple[int, int]]) -> None:
 
 
 def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
-    """Search a family's hyperparameters on time folds, fit the best on all
-    learning rows, and log the candidate to MLflow.
+    """Search a family's hyperparameters on time folds, fit the best on the learning rows, and log the candidate to
+    MLflow. After a change of the world, choose first which of the learning rows it learns from.
 
     Raises:
         EvidenceMissing: no time fold can be scored, or no trial came to its end.
     """
     from threadpoolctl import threadpool_limits
 
-    from evergreen.model import families, rows
-    from evergreen.registry import candidates, tracking
-    from evergreen.registry.contents import Trial, Trials
-    from evergreen.train import tuning
+    from evergreen.model import rows
+    from evergreen.registry import artifacts, candidates, records, tracking
+    from evergreen.registry.contents import Recipe, Trial, Trials
+    from evergreen.train import backtesting, recipes, tuning
 
     spec, study = run.spec, tuning.study(run.spec.model, data.key, family)
     with tuning.alone(study):
         finished = tracking.find(spec.model, data.key, family, study=study, is_idle=tuning.is_idle)
         if finished is not None:
             log.info("%s: this training was done before; nothing to do", family)
-            return _candidate(run, data, family, finished.info.run_id, finished.data.metrics)
+            run_id = finished.info.run_id
+            recipe = artifacts.load(records.candidate(run_id), Recipe)
+            return _candidate(run, data, recipe, run_id, finished.data.metrics)
         learn = rows.read(spec, data, "learn")
-        folds = _folds(run, family, learn)
         with threadpool_limits(1):  # families are tuned side by side, one core each
+            folded = backtesting.fold(run, family, learn)
             trials = tuning.search(
                 study,
-                lambda trial: _scores(run, family, learn, folds, trial),
+                lambda trial: _scores(run, family, folded.parts, trial),
                 trials=spec.search.trials,
                 seed=_seed(run, family),
                 maximize=not spec.search.measure.lower_is_better,
                 first=lambda: _first(run, family),
             )
             best = _best(run, family, trials)
-            unfitted = families.build(
-                family, best.params, spec.feature_types, spec.search.seed, label=spec.problem.kind
-            )
-            pipeline = families.fit(unfitted, learn.inputs, learn.labels, learn.weights)
+        recipe = Recipe(family=family, parameters=best.params, seed=spec.search.seed, backtest=folded.backtest)
+        pipeline, learned = recipes.fit(spec, recipe, learn)
         metrics = {"search_score": best.value, "search_trials": float(len(trials))}
         run_id = candidates.log_candidate(
             run,
             data,
-            family=family,
+            recipe=recipe,
             study=study,
             pipeline=pipeline,
-            rows=learn,
-            parameters=best.params,
+            rows=learned,
             metrics=metrics,
             trials=Trials(
                 tuple(
@@ -191,7 +192,9 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
         pruned,
     )
     log.info("%s: %s", family, ", ".join(f"{name} {value:.4g}" for name, value in best.params.items()))
-    return _candidate(run, data, family, run_id, metrics)
+    if folded.backtest is not None:
+        log.info("%s learned from %s", family, folded.backtest.reason)
+    return _candidate(run, data, recipe, run_id, metrics)
 
 
 def refit(run: Run, judged: Judged) -> Refitted:
@@ -215,7 +218,9 @@ def refit(run: Run, judged: Judged) -> Refitted:
     return gated.model_copy(update={**chosen, "refit": made})
 
 
-def _candidate(run: Run, data: SoundTrainingSet, family: str, run_id: str, metrics: Mapping[str, float]) -> Candidate:
+def _candidate(
+    run: Run, data: SoundTrainingSet, recipe: Recipe, run_id: str, metrics: Mapping[str, float]
+) -> Candidate:
     """What the search came to, which the ledger has too, once."""
     from evergreen.history import events, ledger
     from evergreen.registry import tracking
@@ -228,19 +233,21 @@ def _candidate(run: Run, data: SoundTrainingSet, family: str, run_id: str, metri
         reason=run.reason,
         run_id=run_id,
         key=data.key,
-        family=family,
+        family=recipe.family,
         metric=run.spec.search.metric,
         score=metrics["search_score"],
         trials=int(metrics["search_trials"]),
         decision_id=run.decision_id,
         differs=None if data.differs is None else events.DataDiffers(**dict(data.differs)),
+        learned_from=None if recipe.backtest is None else recipe.backtest.reason,
     )
     ledger.append(trained)
     return Candidate(
-        family=family,
+        family=recipe.family,
         run=TrackedRun(id=run_id, page=tracking.url(run_id)),
         search_score=metrics["search_score"],
         trials=int(metrics["search_trials"]),
+        backtest=recipe.backtest,
     )
 
 
@@ -263,64 +270,14 @@ def _first(run: Run, family: str) -> list[rules.Proposal]:
     return rules.first_trials(ranges, best, study=last, trials=run.spec.search.trials)
 
 
-def _scores(run: Run, family: str, learn: Rows, folds: list[tuple[Any, Any]], trial: optuna.Trial) -> Iterator[float]:
+def _scores(run: Run, family: str, parts: Sequence[Part], trial: optuna.Trial) -> Iterator[float]:
     """The score of each time fold, for the parameters that the trial suggests."""
     from evergreen.model import families
-    from evergreen.model.metrics import metric
-    from evergreen.model.rows import predict
+    from evergreen.train import backtesting
 
-    spec, seed = run.spec, run.spec.search.seed
-    parameters = families.suggest(trial, family, spec.families[family])
-    for earlier, later in folds:
-        unfitted = families.build(family, parameters, spec.feature_types, seed, label=spec.problem.kind)
-        part = learn.weights if learn.weights is None else learn.weights[earlier]
-        fitted = families.fit(unfitted, learn.inputs.iloc[earlier], learn.labels[earlier], part)
-        predictions = predict(fitted, learn.inputs.iloc[later])
-        counted = learn.weights if learn.weights is None else learn.weights[later]
-        yield metric(spec.problem, spec.search.metric).value(learn.labels[later], predictions, counted)
-
-
-def _folds(run: Run, family: str, learn: Rows) -> list[tuple[Any, Any]]:
-    """Positions of the rows to learn from and to score, of each time fold whose labels differ in both.
-
-    Raises:
-        EvidenceMissing: no fold has both; it says what each lacks.
-    """
-    import numpy as np
-
-    from evergreen.train import folding
-
-    spec, folds, lacking = run.spec, [], []
-    shown = spec.calendar.shown
-    for number, (fold, earlier, later) in enumerate(folding.folds(spec, learn), 1):
-        uses = {
-            f"to learn from (until {shown(fold.learn_to)})": earlier,
-            f"to score ({shown(fold.score_from)} to {shown(fold.score_to)})": later,
-        }
-        counting = np.ones(len(learn.labels), bool) if learn.weights is None else learn.weights > 0
-        lacks = [
-            f"{lack} among its {len(part)} rows {use}"
-            for use, part in uses.items()
-            if (lack := spec.problem.lacking(np.unique(learn.labels[part][counting[part]]).tolist()))
-        ]
-        if lacks:
-            lacking.append(f"fold {number} of {spec.split.folds} has {' and '.join(lacks)}")
-        else:
-            folds.append((earlier, later))
-    for fold_lacks in lacking if folds else ():
-        log.warning("Not scored on: %s", fold_lacks)
-    if not folds:
-        raise EvidenceMissing(
-            f"searching {family} for {run.subject}",
-            found="; ".join(lacking)
-            or f"{len(learn.cutoffs)} moments to learn from, none of which can be scored by what was mature before it",
-            expected=(
-                "a fold with different labels in both parts; moments further apart than a label takes to be known "
-                f"({duration_text(spec.asking.label_delay)})"
-            ),
-            next_step="train as of a later moment, or widen split.window in model.yaml",
-        )
-    return folds
+    parameters = families.suggest(trial, family, run.spec.families[family])
+    for part in parts:
+        yield backtesting.score(run, family, parameters, part)
 
 
 def _best(run: Run, family: str, trials: list[optuna.trial.FrozenTrial]) -> optuna.trial.FrozenTrial:

@@ -137,7 +137,9 @@ def training_set() -> Callable[..., SoundTrainingSet]:
         frame = frame[cutoffs.map(lambda cutoff: split.mask(cutoff, cutoff + run.spec.label.horizon))]
         table = pa.Table.from_pandas(frame, preserve_index=False)
         content = catalogue.content_hash(table)
-        key = rules.training_key(run.spec.model, run.as_of, content, spec_hash(run.spec), "code", run.spec.search.seed)
+        key = rules.training_key(
+            run.spec.model, run.as_of, content, spec_hash(run.spec), "code", run.spec.search.seed, run.changed_at
+        )
         learn, evaluate = (
             Stretch(rows=int(cutoffs.between(start, end).sum()), start=start, end=end)
             for start, end in ((split.learn_from, split.learn_to), (split.evaluate_from, split.evaluate_to))

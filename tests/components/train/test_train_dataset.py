@@ -127,12 +127,18 @@ def test_the_stage_describes_the_set_and_finds_the_same_key_again(tiny: ModelSpe
     assert other.key != built.key
 
 
-def test_after_a_change_of_the_world_it_learns_from_nothing_before_it(tiny: ModelSpec) -> None:
+def test_after_a_change_of_the_world_it_keeps_the_window_and_evaluates_on_what_came_after(tiny: ModelSpec) -> None:
+    """What of it is learned from, the candidates' backtest says."""
     features, labels = a_history(seed=4)
     publish(tiny, features, labels)
-    changed_at = at(8)
-    built = stages.build(run_as_of(tiny, changed_at=changed_at))
-    assert min(staging.read(built.staged)["event_timestamp"].to_pylist()) == changed_at
+    usual, since = stages.build(run_as_of(tiny)), stages.build(run_as_of(tiny, changed_at=at(8)))
+    assert (since.content_hash, since.learn, since.evaluate) == (usual.content_hash, usual.learn, usual.evaluate)
+    assert since.key != usual.key, "another training: its candidates may learn from other rows"
+    late = stages.build(run_as_of(tiny, changed_at=at(16)))
+    assert late.evaluate.start == at(16) > usual.evaluate.start
+    cutoffs = staging.read(late.staged)["event_timestamp"].to_pylist()
+    assert {cutoff for cutoff in cutoffs if cutoff > late.learn.end} == {at(16), at(17)}
+    assert min(cutoffs) == min(staging.read(usual.staged)["event_timestamp"].to_pylist())
 
 
 def test_too_few_mature_rows_are_missing_evidence_and_the_message_names_the_setting(tiny: ModelSpec) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from evergreen.errors import EvidenceMissing
 from evergreen.model.rows import Rows, inputs
-from evergreen.train import folding, stages
+from evergreen.train import backtesting, folding, stages
 
 from .conftest import DAYS, rows_of, run_as_of, spec_in
 
@@ -30,7 +30,7 @@ def test_a_class_that_is_missing_is_named_with_its_fold(tmp_path: Path) -> None:
     run = run_as_of(spec_in(tmp_path))
     learn = _rows(tmp_path, pd.Series([1] * 2 + [0] * 13))  # the later days, which are scored, have none of class 1
     with pytest.raises(EvidenceMissing) as caught:
-        stages._folds(run, "mlp", learn)
+        backtesting.fold(run, "mlp", learn)
     message = caught.value.found
     assert message.startswith(
         "fold 1 of 2 has no row of class 1 among its 300 rows to score (2026-01-07 to 2026-01-11)"
@@ -40,13 +40,13 @@ def test_a_class_that_is_missing_is_named_with_its_fold(tmp_path: Path) -> None:
         EvidenceMissing,
         match=r"fold 1 of 2 has no row of class 0 among its [0-9]+ rows to learn from [(]until 2026-01-0",
     ):
-        stages._folds(run, "mlp", _rows(tmp_path, pd.Series([1] * 15)))
+        backtesting.fold(run, "mlp", _rows(tmp_path, pd.Series([1] * 15)))
 
 
 def test_a_fold_that_is_left_out_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     learn = _rows(tmp_path, pd.Series([0, 1] * 5 + [1] * 5))  # only the last days have one class alone
     with caplog.at_level(logging.WARNING):
-        folds = stages._folds(run_as_of(spec_in(tmp_path)), "mlp", learn)
+        folds = backtesting.fold(run_as_of(spec_in(tmp_path)), "mlp", learn).parts
     assert (
         len(folds) == 1
         and "Not scored on: fold 2 of 2 has no row of class 0 among its 300 rows to score" in caplog.text

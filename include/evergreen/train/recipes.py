@@ -1,0 +1,48 @@
+"""How a candidate was fitted, so that the same can be fitted on other rows: by its refit, and by whoever asks what a
+fresh fit of a version would be worth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from threadpoolctl import threadpool_limits
+
+from evergreen.model import families
+from evergreen.model.rows import Rows
+from evergreen.registry import artifacts
+from evergreen.registry.contents import Recipe, Trials
+from evergreen.registry.records import Candidate
+from evergreen.spec.schema import ModelSpec
+from evergreen.train import windows
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+
+def of(spec: ModelSpec, candidate: Candidate) -> Recipe:
+    """The recipe of a candidate.
+
+    Args:
+        spec: that it was trained with.
+
+    Raises:
+        EvidenceMissing, ArtifactUntrusted: its files are not there, or were changed.
+        ServiceUnavailable: MLflow does not answer.
+    """
+    if Recipe.NAME in candidate.files:
+        return artifacts.load(candidate, Recipe)
+    # An earlier release kept the trials alone, and left out of the training set what is not to be learned from.
+    trials = artifacts.load(candidate, Trials).root
+    ended = [(each.score, each) for each in trials if each.state == "COMPLETE" and each.score is not None]
+    _, best = max(ended, key=lambda each: spec.search.measure.rank(each[0]))  # the first of equals, as in the search
+    return Recipe(family=candidate.family, parameters=best.parameters, seed=spec.search.seed)
+
+
+def fit(spec: ModelSpec, recipe: Recipe, rows: Rows) -> tuple[Pipeline, Rows]:
+    """A fit of a recipe, and which of the rows it learned from; the same rows give the same fit."""
+    unfitted = families.build(
+        recipe.family, dict(recipe.parameters), spec.feature_types, recipe.seed, label=spec.problem.kind
+    )
+    learned = windows.of(recipe.window, rows)
+    with threadpool_limits(1):  # families are tuned side by side, one core each; and the same order of additions
+        return families.fit(unfitted, learned.inputs, learned.labels, learned.weights), learned
