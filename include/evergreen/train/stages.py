@@ -135,7 +135,7 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
     from threadpoolctl import threadpool_limits
 
     from evergreen.model import rows
-    from evergreen.registry import artifacts, candidates, records, tracking
+    from evergreen.registry import candidates, records, tracking
     from evergreen.registry.contents import Recipe, Trial, Trials
     from evergreen.train import backtesting, recipes, tuning
 
@@ -145,7 +145,7 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
         if finished is not None:
             log.info("%s: this training was done before; nothing to do", family)
             run_id = finished.info.run_id
-            recipe = artifacts.load(records.candidate(run_id), Recipe)
+            recipe = recipes.of(spec, records.candidate(run_id))
             return _candidate(run, data, recipe, run_id, finished.data.metrics)
         learn = rows.read(spec, data, "learn")
         with threadpool_limits(1):  # families are tuned side by side, one core each

@@ -19,7 +19,7 @@ from evergreen.history.events import Promoted
 from evergreen.model import families, rows
 from evergreen.registry import candidates, store
 from evergreen.registry import stages as registry
-from evergreen.registry.contents import Trials
+from evergreen.registry.contents import Recipe, Trials
 from evergreen.run import Run
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import stages as train
@@ -66,11 +66,10 @@ class Contest:
             run_id = candidates.log_candidate(
                 run,
                 data,
-                family=family,
+                recipe=Recipe(family=family, parameters=parameters, seed=0),
                 study="a study",
                 pipeline=pipeline,
                 rows=learn,
-                parameters=parameters,
                 metrics={"search_score": best_score},
                 trials=Trials(()),
             )

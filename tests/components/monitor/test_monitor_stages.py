@@ -246,16 +246,13 @@ def test_lasting_drift_waits_for_labels_then_retrains_once(live: Live) -> None:
     )
     assert stages.retrain_wanted(live.run(25), retrain.decided) == wanted
     decision = kept(live)[-1]
-    assert decision.evidence["labels"] == {"learn": 180, "evaluate": 60, "folds": 1}
+    assert decision.evidence["labels"] == {"learn": 540, "evaluate": 60, "folds": 1}
     # What it counted is what the training then finds.
     from evergreen.train import rules as training
 
     split = training.split(at(25), live.spec, at(19))
-    assert [day for day in range(14, 27) if split.learns(at(day - 1), at(day - 1) + live.spec.label.horizon)] == [
-        20,
-        21,
-        22,
-    ]
+    learned = [day for day in range(14, 27) if split.learns(at(day - 1), at(day - 1) + live.spec.label.horizon)]
+    assert learned == [*range(14, 23)], "the whole window, from before the change too"
     assert [day for day in range(14, 27) if split.evaluates(at(day - 1), at(day - 1) + live.spec.label.horizon)] == [24]
 
     again = live.watch(25, drawn=False)
@@ -274,7 +271,7 @@ def test_lasting_drift_waits_for_labels_then_retrains_once(live: Live) -> None:
     before = kept(live)
     (recorded,) = [event for event in decided(live) if event.action == "retrain"]
     assert (recorded.decision_id, recorded.triggers, recorded.changed_at) == (decision_id, True, at(19))
-    assert recorded.evidence["labels"] == {"learn": 180, "evaluate": 60, "folds": 1}
+    assert recorded.evidence["labels"] == {"learn": 540, "evaluate": 60, "folds": 1}
     assert [event.action for event in decided(live)].count(waiting) == 4, "every decision is there, once"
     late = live.watch(25, drawn=False)
     assert (late.decided.action, late.decided.decision_id) == ("retrain", retrain.decided.decision_id)
