@@ -1,32 +1,33 @@
 """Fresh fits of a champion's recipe, which are compared and never deployed, and what each model loses on a window.
 
-The recipe is what the version was registered with: its spec's features and seed, its family, its hyperparameters. An
-understudy learns from what a training as the window began would have had: no label that was open then.
+The recipe is what the version was registered with: its spec's features, its family, its hyperparameters and seed, and
+after a change of the world which rows it learns from. An understudy learns from what a training as the window began
+would have had: no label that was open then.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
-from threadpoolctl import threadpool_limits
 
 from evergreen.errors import PermanentError
-from evergreen.families import Parameters
-from evergreen.model import families, losses, rows
+from evergreen.model import losses, rows
 from evergreen.model.losses import Floats
-from evergreen.registry import loading, tracking
+from evergreen.model.rows import Rows
+from evergreen.registry import loading
 from evergreen.registry import records as registry
+from evergreen.registry.contents import Recipe
 from evergreen.registry.loading import Predictor
 from evergreen.registry.rules import Version
 from evergreen.spec.columns import LABEL
 from evergreen.spec.schema import ModelSpec
-from evergreen.train import dataset, records, rules
+from evergreen.train import dataset, recipes, records, rules
 
 log = logging.getLogger(__name__)
 
@@ -74,9 +75,9 @@ class Champion:
         return loading.load(self.spec.model, self.number)
 
     @cached_property
-    def parameters(self) -> Parameters:
-        """Its hyperparameters."""
-        return tracking.hyperparameters(self.version.run_id, self.version.family)
+    def recipe(self) -> Recipe:
+        """How it was fitted."""
+        return recipes.of(self.own_spec, registry.candidate(self.version.run_id))
 
     @cached_property
     def trained_on(self) -> records.Record:
@@ -85,7 +86,8 @@ class Champion:
 
     @property
     def changed_at(self) -> datetime | None:
-        """The moment before which its training learned nothing, because the world changed then; None: it did not."""
+        """The moment before which an earlier release learned nothing, because the world changed then; None: it did not.
+        A recipe of this release says itself what it learns from."""
         began = self.trained_on.split.learn_from
         return began if began > self.spec.calendar.earlier(self.version.as_of, self.own_spec.split.window) else None
 
@@ -101,7 +103,9 @@ class Champion:
         if lacking or own.problem != spec.problem:
             log.info("No understudy of version %d: what it learned from is no longer declared", self.number)
             return None
-        split = rules.split(as_of, spec, self.changed_at)
+        split = rules.split(as_of, spec)
+        if self.changed_at is not None:
+            split = replace(split, learn_from=max(split.learn_from, self.changed_at))
         split = split.whole if spec.refit else split.newest
         try:
             built = dataset.build(spec, split)
@@ -112,9 +116,9 @@ class Champion:
             if count < spec.split.minimum_rows or lack:
                 log.info("No understudy as of %s: %d mature rows%s", as_of, count, f", {lack}" if lack else "")
                 return None
-            inputs, weights = rows.inputs(own.feature_types, frame), rows.weights(spec, frame)
-            with threadpool_limits(1):  # as a training does: the same order of additions
-                pipeline = families.fitted(own, self.version.family, self.parameters, inputs, labels, weights)
+            keys, weights = spec.entity.names(frame).to_numpy(object), rows.weights(spec, frame)
+            learned = Rows(frame, rows.inputs(own.feature_types, frame), labels, keys, weights)
+            pipeline, _ = recipes.fit(own, self.recipe, learned)
         except PermanentError as error:  # a monitor that ends here would tell nothing of all the rest
             log.warning("No understudy as of %s. %s", as_of, error)
             return None

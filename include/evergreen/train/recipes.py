@@ -9,8 +9,8 @@ from threadpoolctl import threadpool_limits
 
 from evergreen.model import families
 from evergreen.model.rows import Rows
-from evergreen.registry import artifacts
-from evergreen.registry.contents import Recipe, Trials
+from evergreen.registry import artifacts, tracking
+from evergreen.registry.contents import Recipe
 from evergreen.registry.records import Candidate
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import windows
@@ -26,23 +26,21 @@ def of(spec: ModelSpec, candidate: Candidate) -> Recipe:
         spec: that it was trained with.
 
     Raises:
-        EvidenceMissing, ArtifactUntrusted: its files are not there, or were changed.
+        EvidenceMissing, ArtifactUntrusted: its file is not there, or was changed.
         ServiceUnavailable: MLflow does not answer.
     """
     if Recipe.NAME in candidate.files:
         return artifacts.load(candidate, Recipe)
-    # An earlier release kept the trials alone, and left out of the training set what is not to be learned from.
-    trials = artifacts.load(candidate, Trials).root
-    ended = [(each.score, each) for each in trials if each.state == "COMPLETE" and each.score is not None]
-    _, best = max(ended, key=lambda each: spec.search.measure.rank(each[0]))  # the first of equals, as in the search
-    return Recipe(family=candidate.family, parameters=best.parameters, seed=spec.search.seed)
+    # An earlier release kept none, and left out of the training set what is not to be learned from.
+    parameters = tracking.hyperparameters(candidate.run_id, candidate.family)
+    return Recipe(family=candidate.family, parameters=parameters, seed=spec.search.seed)
 
 
 def fit(spec: ModelSpec, recipe: Recipe, rows: Rows) -> tuple[Pipeline, Rows]:
     """A fit of a recipe, and which of the rows it learned from; the same rows give the same fit."""
+    learned = windows.of(recipe.window, rows)
     unfitted = families.build(
         recipe.family, dict(recipe.parameters), spec.feature_types, recipe.seed, label=spec.problem.kind
     )
-    learned = windows.of(recipe.window, rows)
     with threadpool_limits(1):  # families are tuned side by side, one core each; and the same order of additions
         return families.fit(unfitted, learned.inputs, learned.labels, learned.weights), learned
