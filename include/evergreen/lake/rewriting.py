@@ -198,15 +198,18 @@ def _clean_log(file: str, value: str, rows: dict[str, int]) -> None:
 
 
 def _commit(content: bytes, value: str, rows: dict[str, int]) -> bytes:
-    lines = content.decode().splitlines()
+    before = content.decode().split("\n")  # a text may hold what Python also takes for the end of a line
+    lines = [*before]
     for number, line in enumerate(lines):
+        if not line:
+            continue
         actions = json.loads(line)
         for action in (part for part in actions.values() if isinstance(part, dict) and part.get("stats")):
             stats = _stats(action["stats"], action["path"], value, rows)
             if stats != action["stats"]:
                 action["stats"] = stats
                 lines[number] = json.dumps(actions, separators=(",", ":"))
-    return ("\n".join(lines) + "\n").encode() if lines != content.decode().splitlines() else content
+    return "\n".join(lines).encode() if lines != before else content
 
 
 def _checkpoint(content: bytes, value: str, rows: dict[str, int]) -> bytes:

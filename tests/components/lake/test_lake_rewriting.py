@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -127,3 +129,62 @@ def test_a_whole_number_is_a_key_of_any_length_that_a_column_holds() -> None:
         assert Key(frozenset({"guest"}), str(number)).rows(keys).to_pylist().count(True) == 1, number
     for other in ("8", "+7", "7.0", str(2**63), str(-(2**63) - 1)):
         assert not any(Key(frozenset({"guest"}), other).rows(keys).to_pylist()), other
+
+
+AWKWARD = {
+    "quotes": 'o\'Neil "Ann" \\ 7',
+    "a line separator": "guest\u2028of\x85two\x0blines\x1c",
+    "line breaks": "guest\r\nof\ttwo",
+    "long": "guest-" + "0417" * 40,
+    "long, of wide letters": "\u00e9\u6f22\U0001f600" * 30,
+    "JSON": '{"guest": "0417"}',
+    "a path": "../guest%20of=0417/",
+}
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_statistics_quote_nothing_of_a_key_with_any_characters(name: str) -> None:
+    """As the smallest and the largest value of a file, in commits and in a checkpoint."""
+    key = Key(frozenset({"guest"}), AWKWARD[name])
+    for number, others_of in enumerate((["\U0010ffff"] * 2, ["!"] * 2, [None] * 2)):
+        guests = pa.array([key.value, *others_of], pa.string())
+        rows = pa.table({"guest": guests, "spent": [1.0, 2.0, 3.0]})
+        tables.replace(TABLE.at(f"2026-01-0{number + 1}"), rows)
+    DeltaTable(tables.table_path(TABLE)).create_checkpoint()
+    beginning = key.value[:8]
+    assert quoting(beginning), "the search finds none"
+    assert rewriting.erase(TABLE, key) == 3
+    assert quoting(beginning) == []
+    left = tables.read(TABLE)
+    assert left is not None and sorted(map(str, left["guest"].to_pylist())) == sorted(
+        ["!"] * 2 + ["None"] * 2 + ["\U0010ffff"] * 2
+    )
+    assert rewriting.erase(TABLE, key) == 0
+
+
+def quoting(text: str) -> list[str]:
+    """Files of the log and of data in which a text stands, however it is escaped."""
+    forms = {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
+    forms |= {json.dumps(form, ensure_ascii=ascii)[1:-1] for form in forms for ascii in (True, False)}
+    found = []
+    for file in (path for path in Path(settings().lake).rglob("*") if path.is_file()):
+        whole = file.read_bytes().decode(errors="replace")
+        if file.suffix == ".parquet":
+            whole += str(pq.ParquetFile(file).read().to_pylist()) + "".join(
+                str(value) for row in pq.ParquetFile(file).read().to_pylist() for value in strings(row)
+            )
+        if any(form in whole for form in forms):
+            found.append(str(file))
+    return found
+
+
+def strings(value: object) -> Iterator[str]:
+    """All texts within a value."""
+    if isinstance(value, dict):
+        for each in value.values():
+            yield from strings(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from strings(each)
+    elif isinstance(value, str):
+        yield value
