@@ -40,6 +40,9 @@ class Stored:
     kind: str = ""  # Postgres' type, where it is not the usual one
     # the clause by which Postgres fills it ("default now()"): None in a row to insert, a value in one that is read
     filled: str = ""
+    # whether Postgres notes the most common values and the bounds of the others, to plan queries: it forgets none of
+    # them when its row is deleted, so it may not where the values are a person's
+    noted: bool = True
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Column:
     nullable: bool
     filled: str  # the clause by which Postgres fills it; empty: it is inserted
     adapter: TypeAdapter[Any] | None  # of JSON with a shape
+    noted: bool = True  # in Postgres' statistics
 
     @property
     def ddl(self) -> str:
@@ -126,6 +130,7 @@ class Table(Generic[T]):
             + ",\n    ".join(lines)
             + f"\n){divided}"
             + "".join(indexes)
+            + "".join(f";\n{unnoted(self.name, one.name)}" for one in self.columns if not one.noted)
         )
 
     @cached_property
@@ -169,6 +174,11 @@ class Table(Generic[T]):
         return self.row(*(one.read(value) for one, value in zip(self.columns, values, strict=True)))
 
 
+def unnoted(table: str, column: str) -> str:
+    """The statement that lets Postgres note no values of a column from now on."""
+    return f"alter table {table} alter column {column} set statistics 0"
+
+
 def _column(name: str, hint: Any) -> Column:
     stated = Stored()
     if typing.get_origin(hint) is Annotated:
@@ -184,6 +194,7 @@ def _column(name: str, hint: Any) -> Column:
         nullable=len(given) < len(options) and not stated.filled,
         filled=stated.filled,
         adapter=TypeAdapter(hint) if shaped else None,
+        noted=stated.noted,
     )
 
 

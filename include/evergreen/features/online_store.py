@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ from feast.protos.feast.types.Value_pb2 import Map, Value
 from feast.repo_config import RepoConfig
 from psycopg import Connection, OperationalError, sql
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.errors import InsufficientPrivilege
 from psycopg_pool import ConnectionPool, PoolTimeout
 from pydantic import model_validator
 
@@ -35,6 +37,8 @@ from evergreen.features import (
     registry_engine,  # noqa: F401 - Feast imports the online store's class alone
 )
 from evergreen.settings import settings
+
+log = logging.getLogger(__name__)
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 _MOMENT = pa.timestamp("us", tz="UTC")
@@ -109,6 +113,7 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
                         " event_ts timestamptz not null, created_ts timestamptz) with (fillfactor = 50)"
                     ).format(_table(config, view.name))
                 )
+                _note_nothing(connection, _table(config, view.name))
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
         """Drop the views' tables."""
@@ -180,6 +185,8 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
             there = connection.execute("select to_regclass(%s)", [table.as_string(connection)]).fetchone()
             if there is None or there[0] is None:
                 return 0
+            if apply:
+                _note_nothing(connection, table)
             keys = (
                 [_key(config, packing.entity(part))] if alone else list(self._having(connection, config, table, part))
             )
@@ -303,6 +310,26 @@ def _table(config: RepoConfig, view: str) -> sql.Identifier:
     if len(name.encode()) > _LONGEST_NAME:
         name = f"{name[:46]}_{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     return sql.Identifier(name)
+
+
+def _note_nothing(connection: Connection, table: sql.Identifier) -> None:
+    """Let Postgres note no keys and features in its statistics, where they would outlive their rows, and forget those
+    that it had noted: to give a column its own type again makes it forget, and writes no row."""
+    noted = (
+        "select from pg_attribute where attrelid = %s::regclass and attname = 'entity_key'"
+        " and attstattarget is distinct from 0"
+    )
+    if connection.execute(noted, [table.as_string(connection)]).fetchone() is None:
+        return
+    try:
+        connection.execute(
+            sql.SQL(
+                "alter table {} alter entity_key type bytea, alter entity_key set statistics 0,"
+                " alter features type bytea, alter features set statistics 0"
+            ).format(table)
+        )
+    except InsufficientPrivilege:
+        log.warning("Postgres' statistics of %s may quote keys: its owner has to apply", table.as_string(connection))
 
 
 def _key(config: RepoConfig, entity: EntityKey) -> bytes:

@@ -19,7 +19,7 @@ class Begun:
     """An erasure that has begun and not ended."""
 
     entity: str  # the kind of entity, such as `customer`
-    key: str  # the entity's key, as text; nothing else keeps it
+    key: Annotated[str, Stored(noted=False)]  # the entity's key, as text; nothing else keeps it
     id: str  # the erasure's, by which the ledger and a rebuild name it; random, and tells nothing of the key
     actor: str  # who began it
     reason: str  # why

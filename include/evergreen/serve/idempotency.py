@@ -45,7 +45,7 @@ class Answer:
     key: str  # the request's `Idempotency-Key`, without its quotes
     body: bytes  # sha256 of the request's body, 32 bytes
     request_id: str  # id of the first request
-    content: bytes  # the body of the answer, byte for byte
+    content: Annotated[bytes, Stored(noted=False)]  # the body of the answer, byte for byte
     # when it was answered, by the database's clock; forgotten 24 hours later
     at: Annotated[datetime | None, Stored(filled="default now()")] = field(default=None, compare=False)
 

@@ -40,11 +40,13 @@ class Prediction:
     version: int  # number of the version that answered
     request_id: str  # id of the request, which its answer has too
     position: Annotated[int, Stored("integer")]  # place of the entity in its request, from 0
-    entity: str  # the entity's key, as text; of several keys a JSON list, in the order in which they are declared
+    # the entity's key, as text; of several keys a JSON list, in the order in which they are declared
+    entity: Annotated[str, Stored(noted=False)]
     as_of: datetime  # the moment of the prediction
     # `event_timestamp` of the newest features that it was made from; null: the online store had none
     features_at: datetime | None
-    features: dict[str, Any]  # JSON: feature or input → the value that the model took, in its own unit
+    # JSON: feature or input → the value that the model took, in its own unit
+    features: Annotated[dict[str, Any], Stored(noted=False)]
     # P(1), from 0 to 1, of a `binary` label; the number, in the label's unit, of a `numeric` one; null of `multiclass`
     prediction: float | None
     # when the row was written, by the database's clock

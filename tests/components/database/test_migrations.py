@@ -24,6 +24,10 @@ COLUMNS = (
 INDEXES = (
     "select tablename, replace(indexdef, schemaname || '.', '') from pg_indexes where schemaname = %s order by 1, 2"
 )
+NOTED = (
+    "select relname, attname from pg_attribute join pg_class on pg_class.oid = attrelid where attstattarget = 0"
+    " and relnamespace = %s::regnamespace order by 1, 2"
+)
 MORE = Migration(len(MIGRATIONS) + 1, "more", "create table more (a int); insert into more values (1)")
 
 
@@ -35,7 +39,7 @@ def connection(home: Settings) -> Iterator[psycopg.Connection]:
 
 def shape(connection: psycopg.Connection, schema: str) -> list[tuple[str, ...]]:
     """Columns and indexes of a schema's tables, but for that of the migrations."""
-    rows = [row for query in (COLUMNS, INDEXES) for row in connection.execute(query, [schema]).fetchall()]
+    rows = [row for query in (COLUMNS, INDEXES, NOTED) for row in connection.execute(query, [schema]).fetchall()]
     return [row for row in rows if row[0] != "migrations"]
 
 

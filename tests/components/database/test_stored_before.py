@@ -48,6 +48,29 @@ def upgraded(home: Settings) -> Settings:
     return home
 
 
+def test_what_postgres_noted_of_people_is_forgotten(upgraded: Settings) -> None:
+    """Its statistics quote values of the columns that hold keys and rows: of tables of before, and of new ones."""
+    of_people = {("predictions", "entity"), ("predictions", "features"), ("answers", "content"), ("erasures", "key")}
+    query = "select split_part(tablename, '_', 1), attname from pg_stats where schemaname = 'public'"
+    copied = "version, request_id, position, entity, timestamptz '2026-02-01 12:00Z', features_at, features, prediction"
+    with psycopg.connect(upgraded.database_url("evergreen"), autocommit=True) as connection:
+
+        def noted() -> set[tuple[str, ...]]:
+            connection.execute("analyze")
+            return {*connection.execute(query).fetchall()}
+
+        assert noted() & of_people == {each for each in of_people if each[0] != "erasures"}
+        database.migrate()
+        assert not noted() & of_people
+        connection.execute("insert into erasures select 'a', i::text, i::text, 'a', 'r' from generate_series(1, 9) i")
+        connection.execute("select take_predictions('new', '2026-02-01')")
+        connection.execute(
+            f"insert into predictions select distinct on (request_id, position) 'new', {copied} from predictions"
+        )
+        now = noted()
+        assert {("predictions", "version"), ("answers", "key"), ("erasures", "id")} <= now and not now & of_people
+
+
 def test_what_was_published_is_published(upgraded: Settings) -> None:
     raw = catalogue.published(RAW.of(MODEL, "parcels"))
     assert list(raw) == [f"2026-01-{number:02}" for number in range(1, 10)]

@@ -119,6 +119,40 @@ class TestApply:
             assert other.execute(ended).fetchall(), "there was a connection to end"
         assert online(model) == (10.0, at(1))
 
+    def test_postgres_forgets_what_it_had_noted_of_keys(self, model: Model, home: Settings) -> None:
+        """In a table of the release before, when it is applied again, and when somebody is erased who is gone there."""
+
+        def noted() -> str:
+            with psycopg.connect(home.database_url("feast"), autocommit=True) as connection:
+                connection.execute("analyze")
+                query = "select attname, pg_stats::text from pg_stats where tablename = 'evergreen_tiny__spend'"
+                return " ".join(text for row in connection.execute(query).fetchall() for text in row)
+
+        def before() -> None:
+            with psycopg.connect(home.database_url("feast")) as connection:
+                for column in ("entity_key", "features"):
+                    connection.execute(f"alter table evergreen_tiny__spend alter {column} set statistics 100")
+
+        person, key = "person-0417", b"person-0417".hex()
+        objects.ensure_applied(model.spec)
+        rows = [spend(customer, 1, number) for number, customer in enumerate(["a", "b", person])]
+        online_values.write(model.data, "spend", table(rows))
+        assert "event_ts" in noted() and "entity_key" not in noted()
+        before()
+        assert key in noted(), "as it was"
+        objects.ensure_applied(model.spec.model_copy(update={"description": "another", "features": {}}))
+        store = repository.feature_store()
+        store.provider.online_store.update(store.config, [], store.list_feature_views(), [], [], partial=False)
+        assert key not in noted() and "features" not in noted()
+        before()
+        assert key in noted()
+        with psycopg.connect(home.database_url("feast")) as connection:
+            connection.execute("delete from evergreen_tiny__spend")
+        assert key in noted(), "of an empty table Postgres takes none anew"
+        assert online_values.erase(frozenset({"customer_id"}), person, apply=False) == 0 and key in noted()
+        assert online_values.erase(frozenset({"customer_id"}), person, apply=True) == 0
+        assert key not in noted()
+
     def test_processes_that_start_at_once_all_succeed(self, model: Model) -> None:
         fork = multiprocessing.get_context("fork")  # as Airflow's executor starts tasks
         processes = [fork.Process(target=_apply_and_write, args=(model.spec, number)) for number in range(4)]

@@ -28,6 +28,7 @@ from evergreen.database.migrations import (
     m0010_erasures,
     m0011_calendars,
     m0012_windows,
+    m0013_nothing_noted,
 )
 from evergreen.errors import RequestRefused, StoreNewer
 
@@ -62,6 +63,7 @@ MIGRATIONS = (
     Migration(10, "erasures that have not ended", m0010_erasures.STATEMENTS),
     Migration(11, "by which calendar partitions were made", m0011_calendars.STATEMENTS),
     Migration(12, "decisions by their windows", m0012_windows.STATEMENTS),
+    Migration(13, "statistics without people", m0013_nothing_noted.STATEMENTS),
 )
 
 
