@@ -10,5 +10,7 @@ class Link(StrEnum):
 
     MLFLOW_RUN = "MLflow run"  # the run that the task made or used
     DATA_DOCS = "Data Docs"  # what a contract found in a table
+    WINDOW = "Window"  # what the decision about a monitored window was made from
     DRIFT_REPORT = "Drift report"  # how a monitored window differs from its reference
+    PERFORMANCE_REPORT = "Performance report"  # how good a monitored window's answers were, by the labels that matured
     MODEL_SERVER = "Model server"  # the server's own page of its models

@@ -83,13 +83,14 @@ def pages(name: str, key: str, intervals: Iterable[str], *, drawn: bool, apply: 
 
     Args:
         intervals: the partitions whose rejected rows were of the key: their pages show rejected values.
-        drawn: whether its drift reports drew single rows of the key; then all of them go.
+        drawn: whether Evidently's reports drew single rows of the key; then all of them go.
     """
     folder, about = settings().reports / name, set(intervals)
+    drawing = {folder / "drift", folder / "performance"}
     shown = [
         page
         for page in sorted(folder.rglob("*.html"))
-        if page.stem in about or (drawn and page.parent == folder / "drift") or _shows(page, key)
+        if page.stem in about or (drawn and page.parent in drawing) or _shows(page, key)
     ]
     if apply:
         for page in shown:

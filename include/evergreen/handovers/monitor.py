@@ -67,11 +67,8 @@ class Drift(Handover):
     """Distance of the predictions, of several classes the greatest; None: nothing to compare."""
     classes: Mapping[str, float]
     """class → distance of its probabilities; empty where the label has not several classes."""
-    report: str | None
-    """The Evidently report's page; None: nothing to compare."""
     findings: tuple[Finding, ...] = ()
     """What has drifted."""
-    pages: ClassVar = {"report": Link.DRIFT_REPORT}
 
 
 class Performance(Handover):
@@ -123,7 +120,10 @@ class Decided(Handover):
     """A decision to retrain starts a training, unless a newer window was decided already."""
     changed_at: datetime | None
     """Since when the world is different; None: it is not believed to be."""
+    page: str
+    """The page of the window, which the task `report` draws."""
     carried: ClassVar = ("action", "decision_id", "triggers")
+    pages: ClassVar = {"page": Link.WINDOW}
 
 
 class Alerted(Handover):
@@ -135,6 +135,18 @@ class Alerted(Handover):
     """The decision that it follows."""
     warnings: tuple[str, ...]
     """What is wrong."""
+
+
+class Reported(Handover):
+    """The pages that show the window; the decision did not wait for them."""
+
+    page: str
+    """What the decision was made from."""
+    drift: str | None
+    """Evidently's report of the drift; None: nothing to compare."""
+    performance: str | None
+    """Evidently's report of the performance; None: no label matured, or those that did allow none."""
+    pages: ClassVar = {"page": Link.WINDOW, "drift": Link.DRIFT_REPORT, "performance": Link.PERFORMANCE_REPORT}
 
 
 class Conf(Part):

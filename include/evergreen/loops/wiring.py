@@ -72,6 +72,8 @@ def monitor(loop: Wire) -> None:
     # The monitor's only lever: a decision starts at most one training, however often its task runs.
     wanted = loop.stage(monitoring.retrain_wanted, decision)
     loop.start("train", wanted, name="retrain")
+    # Last, and nothing after it: no decision waits for a drawing, or fails with one.
+    loop.stage(monitoring.report, collected, quality, drift, performance, decision)
 
 
 def rollback(loop: Wire) -> None:

@@ -1,5 +1,5 @@
-"""The page that shows a window's drift: Evidently's report in a frame of ours,
-one HTML file, readable without a network.
+"""The pages behind a window's: Evidently's reports of its drift and its performance in a frame of ours, each one HTML
+file, readable without a network.
 
 Evidently writes the values into a script. Here they stand in a block of JSON that is never run, and the page's policy
 lets nothing run but Evidently's own script and the line that starts it.
@@ -11,6 +11,7 @@ import html
 import json
 import re
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from evergreen.quoting import shown, visible
 from evergreen.reports.evidently import content_policy, font, scripts
 from evergreen.reports.pages import publish, render
 from evergreen.spec import kinds
+from evergreen.spec.columns import LABEL, PREDICTION
+from evergreen.spec.problem import class_of
 from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ _ASSIGNED = re.compile(
 
 
 def write(spec: ModelSpec, key: str, window: pd.DataFrame, reference: pd.DataFrame) -> str:
-    """Write the page, whole or not at all; returns its URL.
+    """Write the page of drift, whole or not at all; returns its URL.
 
     It shows a sample of at most `report_rows` of each side, by the definitions of `monitor.comparison`: on the
     same rows they say the same.
@@ -42,24 +45,7 @@ def write(spec: ModelSpec, key: str, window: pd.DataFrame, reference: pd.DataFra
         window: the features that are watched and the predictions, of the rows that were answered.
         reference: the same of the rows that the version was trained on.
     """
-    from markupsafe import Markup
-
-    data = json.dumps(_drawn(spec, window, reference)).replace("<", "\\u003c")
-    page = render(
-        Path(__file__).with_name("report.html"),
-        model=spec.model,
-        key=key,
-        policy=content_policy(),
-        font=Markup(font()),
-        data=Markup(data),
-        scripts=[Markup(script) for script in scripts()],
-    )
-    return publish(f"{spec.model}/drift/{key}.html", page)
-
-
-def _drawn(spec: ModelSpec, window: pd.DataFrame, reference: pd.DataFrame) -> dict[str, Any]:
-    """What Evidently's script draws: `{"dashboard": …, "graphs": …}`."""
-    from evidently import DataDefinition, Dataset, Report
+    from evidently import DataDefinition
     from evidently.presets import DataDriftPreset
 
     from evergreen.monitor.comparison import outputs, watched
@@ -80,6 +66,60 @@ def _drawn(spec: ModelSpec, window: pd.DataFrame, reference: pd.DataFrame) -> di
         cat_method="jensenshannon",
         cat_threshold=bound,
     )
+    return _page(spec, "drift", key, _drawn(preset, definition, sides))
+
+
+def write_performance(spec: ModelSpec, key: str, scored: pd.DataFrame) -> str | None:
+    """Write the page of performance, whole or not at all; returns its URL. None: Evidently has nothing to draw of it.
+
+    Args:
+        spec: the model.
+        key: the window's partition.
+        scored: predictions whose labels have matured, with their `label`.
+    """
+    from evidently import BinaryClassification, DataDefinition, MulticlassClassification, Regression
+    from evidently.presets import ClassificationPreset, RegressionPreset
+
+    problem, sampled = spec.problem, _sample(scored, spec.monitoring.report_rows)
+    sampled = sampled.dropna(subset=[LABEL, *problem.outputs])
+    if problem.lacking(set(problem.labels(sampled[LABEL]).tolist())):  # of one class no curve can be drawn
+        return None
+    definition, preset = (
+        DataDefinition(regression=[Regression(target=LABEL, prediction=PREDICTION)]),
+        RegressionPreset(),
+    )
+    side = sampled[[LABEL, *problem.outputs]]
+    if problem.by_class:
+        names = {output: _label(class_of(output)) for output in problem.outputs}
+        side = side.rename(columns=names).assign(**{LABEL: side[LABEL].map(_label)})
+        task = MulticlassClassification(target=LABEL, prediction_probas=[*names.values()])
+        definition, preset = DataDefinition(classification=[task]), ClassificationPreset()
+    elif problem.values is not None:
+        task = BinaryClassification(target=LABEL, prediction_probas=PREDICTION, pos_label=1)
+        definition, preset = DataDefinition(classification=[task]), ClassificationPreset()
+    return _page(spec, "performance", key, _drawn(preset, definition, [side]))
+
+
+def _page(spec: ModelSpec, kind: str, key: str, drawn: dict[str, Any]) -> str:
+    from markupsafe import Markup
+
+    page = render(
+        Path(__file__).with_name("report.html"),
+        model=spec.model,
+        kind=kind,
+        key=key,
+        policy=content_policy(),
+        font=Markup(font()),
+        data=Markup(json.dumps(drawn).replace("<", "\\u003c")),
+        scripts=[Markup(script) for script in scripts()],
+    )
+    return publish(f"{spec.model}/{kind}/{key}.html", page)
+
+
+def _drawn(preset: Any, definition: Any, sides: Sequence[pd.DataFrame]) -> dict[str, Any]:
+    """What Evidently's script draws: `{"dashboard": …, "graphs": …}`."""
+    from evidently import Dataset, Report
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of numpy and plotly on constant columns, inside Evidently
         snapshot = Report([preset]).run(*(Dataset.from_pandas(side, definition) for side in sides))

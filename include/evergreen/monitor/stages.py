@@ -23,6 +23,7 @@ from evergreen.handovers.monitor import (
     Drift,
     Performance,
     Quality,
+    Reported,
     Retraining,
 )
 from evergreen.lake.schema import LABELS, PREDICTIONS
@@ -126,19 +127,18 @@ def quality(run: Run, collected: Collected) -> Quality:
 
 
 def drift(run: Run, collected: Collected) -> Drift:
-    """Measure how far features and predictions are from what the version was trained on; write the Evidently report."""
-    from evergreen.monitor import comparison, drift_report, findings
+    """Measure how far features and predictions are from what the version was trained on."""
+    from evergreen.monitor import comparison, findings
 
     if collected.version is None or collected.rows == 0:
         log.info("No predictions in the window: nothing to compare")
-        return Drift(distances={}, prediction=None, classes={}, report=None)
+        return Drift(distances={}, prediction=None, classes={})
     intervals = run.spec.calendar.back(run.interval, run.spec.window)
     window, reference = _window(run, collected, intervals), _reference(run, collected.version)
     measured = comparison.distances(run.spec, window, reference)
     distances = {name: distance for name, distance in measured.items() if finite(distance) is not None}
     for name in measured.keys() - distances.keys():
         log.warning("%s: its distance cannot be measured, infinite values are among its own", name)
-    report = drift_report.write(run.spec, collected.partition, window, reference)
     predictions = {name: distances.pop(name) for name in list(distances) if is_output(name)}
     classes = {class_of(name): distance for name, distance in predictions.items()} if run.spec.problem.by_class else {}
     bounds = run.spec.monitoring
@@ -152,13 +152,7 @@ def drift(run: Run, collected: Collected) -> Drift:
         log.info("%-28s %.3f", name, distance)
     if not predictions:
         log.info("%-28s no values", "prediction")
-    return Drift(
-        distances=distances,
-        prediction=whole,
-        classes=classes,
-        report=report,
-        findings=tuple(found),
-    )
+    return Drift(distances=distances, prediction=whole, classes=classes, findings=tuple(found))
 
 
 def performance(run: Run, collected: Collected) -> Performance:
@@ -219,7 +213,7 @@ def compare(run: Run, collected: Collected) -> Compared:
 
 def decide(run: Run, collected: Collected, quality: Quality, drift: Drift, performance: Performance) -> Decided:
     """Decide what to do about the window, and record the decision."""
-    from evergreen.monitor import decisions, origins
+    from evergreen.monitor import decisions, origins, window_page
 
     spec = run.spec
     findings = rules.Findings(
@@ -260,6 +254,7 @@ def decide(run: Run, collected: Collected, quality: Quality, drift: Drift, perfo
         # one that was killed in between does not.
         triggers=decision.triggers and not window.late,
         changed_at=decision.changed_at,
+        page=window_page.of(spec, collected.partition),
     )
 
 
@@ -301,6 +296,32 @@ def alert(run: Run, decision: Decided) -> Alerted:
         )
         ledger.append(alerted)
     return Alerted(owner=run.spec.owner.email, decision_id=decision.decision_id, warnings=warnings)
+
+
+def report(
+    run: Run, collected: Collected, quality: Quality, drift: Drift, performance: Performance, decision: Decided
+) -> Reported:
+    """Draw what the decision was made from, and Evidently's reports behind it; nothing waits for them."""
+    from evergreen.history import ledger, story
+    from evergreen.monitor import drift_report, window_page
+
+    spec, key, drawn, scored = run.spec, collected.partition, None, None
+    if collected.version is not None and collected.rows:
+        window = _window(run, collected, spec.calendar.back(run.interval, spec.window))
+        drawn = drift_report.write(spec, key, window, _reference(run, collected.version))
+    matured, _ = _matured(run, collected, performance.labels_version)
+    if matured is not None and performance.value is not None:
+        scored = drift_report.write_performance(spec, key, matured)
+    shown = window_page.Shown(
+        collected,
+        quality,
+        drift,
+        performance,
+        decision,
+        story.decisions(ledger.windows(spec.model, window_page.WINDOWS, before=run.interval.end)),
+        behind=[kind for kind, page in (("drift", drawn), ("performance", scored)) if page is not None],
+    )
+    return Reported(page=window_page.write(run, shown), drift=drawn, performance=scored)
 
 
 def _champion(run: Run) -> int | None:

@@ -36,6 +36,11 @@ def publish(below: str, page: str) -> str:
     with files.whole(file) as partial:
         files.remove_partial(file.parent)  # what a killed writer of such a page left
         partial.write_text(page, encoding="utf-8")
+    return address(below)
+
+
+def address(below: str) -> str:
+    """The URL of a page below the reports' folder, written or not."""
     return f"{settings().reports_url}/{quote(below)}"
 
 

@@ -13,13 +13,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from evergreen.handovers.monitor import Collected, Decided, Drift, Performance, Quality
+from evergreen.handovers.monitor import Collected, Decided, Drift, Performance, Quality, Reported
 from evergreen.handovers.train import SoundTrainingSet
 from evergreen.lake import catalogue, partitions, schema
 from evergreen.lake.schema import LABELS
 from evergreen.loops import inline
 from evergreen.model.rows import inputs
-from evergreen.monitor import drift_report
+from evergreen.monitor import stages
 from evergreen.registry import loading
 from evergreen.run import Run
 from evergreen.serve.predictions import Prediction, PredictionLog
@@ -56,6 +56,7 @@ class Watched:
     drift: Drift
     performance: Performance
     decided: Decided
+    reported: Reported | None = None
 
 
 @dataclass
@@ -133,14 +134,11 @@ class Live:
         """Run the monitoring loop over a day's window, up to its decision.
 
         Args:
-            drawn: with the Evidently report, which takes a second, and decides nothing.
+            drawn: and the pages, which take some seconds, and decide nothing.
         """
-        with pytest.MonkeyPatch.context() as patch:
-            if not drawn:
-                patch.setattr(drift_report, "write", lambda *_: "")
-            results: dict[str, Any] = inline.run(self.run(day), "monitor", last="decide")
-        of_the_window = ("collect", "quality", "drift", "performance", "decide")
-        return Watched(*(results[name] for name in of_the_window))
+        results: dict[str, Any] = inline.run(self.run(day), "monitor", last="decide")
+        made = [results[name] for name in ("collect", "quality", "drift", "performance", "decide")]
+        return Watched(*made, stages.report(self.run(day), *made) if drawn else None)
 
 
 @pytest.fixture

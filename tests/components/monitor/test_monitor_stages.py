@@ -81,8 +81,12 @@ def test_a_usual_window_is_compared_reported_and_decided_once(live: Live) -> Non
     assert set(watched.drift.distances) == set(FEATURES) == set(watched.quality.missing)
     assert max(watched.drift.distances.values()) < live.spec.monitoring.feature_drift
 
-    below = f"{live.spec.model}/drift/2026-01-21.html"
-    assert watched.drift.report == watched.drift.links()[Link.DRIFT_REPORT] == f"{settings().reports_url}/{below}"
+    below, reported = f"{live.spec.model}/drift/2026-01-21.html", watched.reported
+    assert reported is not None and reported.performance is None, "no label has matured"
+    assert reported.drift == reported.links()[Link.DRIFT_REPORT] == f"{settings().reports_url}/{below}"
+    assert reported.page == watched.decided.links()[Link.WINDOW], "the decision's button leads to the page"
+    own = (settings().reports / live.spec.model / "windows" / "2026-01-21.html").read_text()
+    assert "like the reference" in own and "../drift/2026-01-21.html" in own
     page = (settings().reports / below).read_text()
     assert "minutes" in page and "prediction" in page
     loads = Loads()
@@ -312,7 +316,12 @@ def test_performance_is_measured_on_the_labels_that_matured_in_the_window(live: 
     assert performance.drop is not None and performance.reference is not None and performance.value is not None
     assert performance.drop == pytest.approx(performance.reference - performance.value)
     assert performance.drop > live.spec.monitoring.performance_drop
-    assert live.watch(21, drawn=False).decided.reasons[0].startswith("performance fell by")
+    watched = live.watch(21)
+    assert watched.decided.reasons[0].startswith("performance fell by")
+    assert watched.reported is not None and watched.reported.performance is not None
+    pages = [settings().reports / live.spec.model / kind / "2026-01-22.html" for kind in ("windows", "performance")]
+    assert "version 1" in pages[0].read_text() and "../performance/2026-01-22.html" in pages[0].read_text()
+    assert "ROC" in pages[1].read_text()
 
     nothing = stages.performance(live.run(20), stages.collect(live.run(20)))
     assert (nothing.value, nothing.rows) == (None, 0), "a label that is not mature yet scores nothing"
