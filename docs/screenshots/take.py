@@ -73,7 +73,8 @@ def main() -> None:
             _graph(page, airflow, loop, run)
         _backfill(page, airflow, f"{options.model}__ingest")
         _rollback(page, airflow, f"{options.model}__rollback")
-        _page(browser, airflow.links(decided, "drift")["Drift report"], "drift-report", 8_000)
+        _page(browser, airflow.links(decided, "report")["Window"], "window", 1_000)
+        _page(browser, airflow.links(decided, "report")["Drift report"], "drift-report", 8_000)
         _page(browser, airflow.links(drifted, "deploy")["MLflow run"], "mlflow-run", 8_000, options.mlflow_password)
         browser.close()
 

@@ -101,7 +101,10 @@ def test_pages_are_linked_from_their_tasks_and_answer(running: Stack) -> None:
     day = STORY.end.isoformat()
     for loop, task, link in (
         ("ingest", "validate", "Data Docs"),
-        ("monitor", "drift", "Drift report"),
+        ("monitor", "decide", "Window"),
+        ("monitor", "report", "Window"),
+        ("monitor", "report", "Drift report"),
+        ("monitor", "report", "Performance report"),
     ):
         links = api.get(f"/dags/{running.demo.ids[loop]}/dagRuns/live__{day}/taskInstances/{task}/links")["extra_links"]
         page = httpx.get(links[link], timeout=20)

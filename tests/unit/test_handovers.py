@@ -20,7 +20,7 @@ from evergreen.errors import HandoverRefused, PermanentError
 from evergreen.handovers import handover
 from evergreen.handovers.handover import MARK, Handover, Part
 from evergreen.handovers.ingest import PublishedFeatures, WrittenPartition
-from evergreen.handovers.monitor import Collected, Drift
+from evergreen.handovers.monitor import Collected, Reported
 from evergreen.handovers.train import Candidate, Gate, Refitted
 from evergreen.links import Link
 from tests.handovers import decided, judged, tracked
@@ -187,10 +187,8 @@ def test_an_asset_event_carries_a_few_numbers_and_leaves_out_what_is_not_known()
 
 
 def test_a_page_that_there_is_not_is_no_link() -> None:
-    assert Drift(distances={}, prediction=None, classes={}, report=None).links() == {}
-    assert Drift(distances={}, prediction=None, classes={}, report="http://r").links() == {
-        Link.DRIFT_REPORT: "http://r"
-    }
+    reported = Reported(page="http://w", drift=None, performance="http://p")
+    assert reported.links() == {Link.WINDOW: "http://w", Link.PERFORMANCE_REPORT: "http://p"}
 
 
 @pytest.mark.parametrize("kind", HANDOVERS)

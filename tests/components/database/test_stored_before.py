@@ -213,7 +213,7 @@ def watched(number: int) -> Decided:
     features = dict.fromkeys(spec.feature_types, 0.9)
     nothing = Performance(metric="rmse", value=None, reference=None, drop=None, significant=False, rows=0)
     collected = Collected(partition=run.interval.partition, rows=120, version=1, champion=1, ages={}, warnings=())
-    drift = Drift(distances=features, prediction=0.9, classes={}, report=None)
+    drift = Drift(distances=features, prediction=0.9, classes={})
     quality = Quality(missing=dict.fromkeys(features, 0.0))
     return decide(run, collected, quality, drift, nothing)
 

@@ -213,7 +213,7 @@ def test_silence_alerts_when_a_champion_served_and_not_before_there_was_one(live
         "alert",
         ("no predictions, although a champion serves",),
     )
-    assert watched.drift == Drift(distances={}, prediction=None, classes={}, report=None)
+    assert watched.drift == Drift(distances={}, prediction=None, classes={})
     before = live.watch(15, drawn=False)  # a backfill: the champion knows what this window could not
     assert (before.decided.action, before.decided.reasons) == ("none", ("no champion yet: nothing to watch",))
 
