@@ -49,5 +49,6 @@ def decided(**changes: Any) -> Decided:
         "reasons": (),
         "triggers": False,
         "changed_at": None,
+        "page": "http://w",
     }
     return Decided(**fields | changes)
