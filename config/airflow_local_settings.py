@@ -45,6 +45,7 @@ PRELOADED = (
     "evergreen.model.metrics",
     "evergreen.monitor.comparison",
     "evergreen.monitor.decisions",
+    "evergreen.monitor.drawing",
     "evergreen.monitor.drift_report",
     "evergreen.monitor.findings",
     "evergreen.monitor.live",

@@ -7,7 +7,8 @@ for values that stopped arriving. `drift` looks for features and predictions tha
 its recipe lose on each window whose labels are all known.
 
 `decide` weighs the three with the earlier decisions, and records its decision. `alert` sends the owner what is wrong.
-`retrain_wanted` goes on only after a decision to retrain, and `retrain` starts that training, once.
+`retrain_wanted` goes on only after a decision to retrain, and `retrain` starts that training, once. `report` draws the
+page of the window, for which nothing waits.
 """
 
 from __future__ import annotations

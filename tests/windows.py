@@ -10,7 +10,7 @@ from evergreen.handovers.monitor import Collected, Decided, Drift, Performance, 
 from evergreen.history.events import Decided as Recorded
 from evergreen.monitor import findings
 from evergreen.monitor.paired import Rule, Window, weigh
-from evergreen.monitor.window_page import Compared, Shown
+from evergreen.monitor.window_page import Shown, Weighed
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -56,7 +56,7 @@ def shown(windows: int = 75, features: int = 16) -> Shown:
     ]
     rule = Rule(window=28, delay=2)
     told = weigh(losses, rule)
-    compared = [Compared(key(n), loss, each) for n, (loss, each) in enumerate(zip(losses, told, strict=True))]
+    compared = [Weighed(key(n), loss, each) for n, (loss, each) in enumerate(zip(losses, told, strict=True))]
     last = key(windows - 1)
     scores = [0.82 + random.normal(0, 0.01) - (0.1 if n > windows - 12 else 0.0) for n in range(windows)]
     drift = {f"feature_{number}": float(random.gamma(1.2, 0.05)) for number in range(features)}

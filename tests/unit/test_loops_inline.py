@@ -328,6 +328,7 @@ def _decided(**changes: Any) -> Decided:
         "decision_id": "d",
         "reasons": (),
         "changed_at": datetime(2026, 1, 1, tzinfo=UTC),
+        "page": "http://w",
     }
     return Decided(**fields | changes)
 

@@ -66,14 +66,14 @@ def monitor(loop: Wire) -> None:
     drift = loop.stage(monitoring.drift, collected)
     labelled = loop.stage(labelling.labels)
     performance = loop.stage(monitoring.performance, collected, after=[labelled])
-    loop.stage(monitoring.compare, collected, after=[labelled])
+    compared = loop.stage(monitoring.compare, collected, after=[labelled])
     decision = loop.stage(monitoring.decide, collected, quality, drift, performance)
     loop.stage(monitoring.alert, decision)
     # The monitor's only lever: a decision starts at most one training, however often its task runs.
     wanted = loop.stage(monitoring.retrain_wanted, decision)
     loop.start("train", wanted, name="retrain")
     # Last, and nothing after it: no decision waits for a drawing, or fails with one.
-    loop.stage(monitoring.report, collected, quality, drift, performance, decision)
+    loop.stage(monitoring.report, collected, quality, drift, performance, compared, decision)
 
 
 def rollback(loop: Wire) -> None:

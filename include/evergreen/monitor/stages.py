@@ -299,29 +299,24 @@ def alert(run: Run, decision: Decided) -> Alerted:
 
 
 def report(
-    run: Run, collected: Collected, quality: Quality, drift: Drift, performance: Performance, decision: Decided
+    run: Run,
+    collected: Collected,
+    quality: Quality,
+    drift: Drift,
+    performance: Performance,
+    compared: Compared,
+    decision: Decided,
 ) -> Reported:
     """Draw what the decision was made from, and Evidently's reports behind it; nothing waits for them."""
-    from evergreen.history import ledger, story
-    from evergreen.monitor import drift_report, window_page
+    from evergreen.monitor import drawing
 
-    spec, key, drawn, scored = run.spec, collected.partition, None, None
+    drifted = scored = None
     if collected.version is not None and collected.rows:
-        window = _window(run, collected, spec.calendar.back(run.interval, spec.window))
-        drawn = drift_report.write(spec, key, window, _reference(run, collected.version))
-    matured, _ = _matured(run, collected, performance.labels_version)
-    if matured is not None and performance.value is not None:
-        scored = drift_report.write_performance(spec, key, matured)
-    shown = window_page.Shown(
-        collected,
-        quality,
-        drift,
-        performance,
-        decision,
-        story.decisions(ledger.windows(spec.model, window_page.WINDOWS, before=run.interval.end)),
-        behind=[kind for kind, page in (("drift", drawn), ("performance", scored)) if page is not None],
-    )
-    return Reported(page=window_page.write(run, shown), drift=drawn, performance=scored)
+        intervals = run.spec.calendar.back(run.interval, run.spec.window)
+        drifted = _window(run, collected, intervals), _reference(run, collected.version)
+    if performance.value is not None:
+        scored, _ = _matured(run, collected, performance.labels_version)
+    return drawing.draw(run, (collected, quality, drift, performance), compared, decision, drifted, scored)
 
 
 def _champion(run: Run) -> int | None:

@@ -32,7 +32,7 @@ _BADGES = {"none": "passed", "alert": "broken", "wait for labels": "warnings", "
 
 
 @dataclass(frozen=True)
-class Compared:
+class Weighed:
     """A window whose champion was compared with an understudy, and the evidence as of it."""
 
     key: str
@@ -67,7 +67,7 @@ class Shown:
     performance: Performance
     decision: Decided
     decided: Sequence[Recorded] = ()
-    compared: Sequence[Compared] = ()
+    compared: Sequence[Weighed] = ()
     rule: Rule | None = None
     behind: Sequence[str] = ()
 

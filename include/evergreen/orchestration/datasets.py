@@ -333,6 +333,13 @@ def _decided(spec: ModelSpec, given: Given, result: Any) -> ReadAndWritten:
     return ReadAndWritten([replace(_decisions(spec), version=version)])
 
 
+def _report(spec: ModelSpec, given: Given, result: Any) -> ReadAndWritten:
+    compared = given.get("compared")
+    version = compared.table_version if isinstance(compared, Compared) else None
+    read = _table(WINDOWS.of(spec.model), {}, version=None if version is None else str(version))
+    return ReadAndWritten([_collected(spec, given), _label(spec), read, *_decided(spec, given, result).inputs])
+
+
 def _collected(spec: ModelSpec, given: Given) -> Dataset:
     collected = given.get("collected")
     version = collected.table_version if isinstance(collected, Collected) else None
@@ -380,6 +387,7 @@ STAGES: Mapping[Stage, Says] = {
     monitoring.decide: _decide,
     monitoring.retrain_wanted: _decided,
     monitoring.alert: _decided,
+    monitoring.report: _report,
     correction.plan: _nothing,
     correction.begin: _nothing,
     correction.relabel: _relabel,

@@ -137,8 +137,9 @@ class Live:
             drawn: and the pages, which take some seconds, and decide nothing.
         """
         results: dict[str, Any] = inline.run(self.run(day), "monitor", last="decide")
-        made = [results[name] for name in ("collect", "quality", "drift", "performance", "decide")]
-        return Watched(*made, stages.report(self.run(day), *made) if drawn else None)
+        *found, decided = (results[name] for name in ("collect", "quality", "drift", "performance", "decide"))
+        reported = stages.report(self.run(day), *found, results["compare"], decided) if drawn else None
+        return Watched(*found, decided, reported)
 
 
 @pytest.fixture
