@@ -17,7 +17,9 @@ def begun() -> Iterator[None]:
     with warnings.catch_warnings():
         quiet.begin()
         warnings.simplefilter("always")  # as Feast's import does for the whole process
+        logging.captureWarnings(True)  # as Great Expectations' does
         yield
+        logging.captureWarnings(False)
 
 
 @pytest.mark.parametrize("category", [DeprecationWarning, PendingDeprecationWarning, FutureWarning])

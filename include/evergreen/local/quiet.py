@@ -25,6 +25,7 @@ def begin() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for chatty in LIBRARIES:
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.captureWarnings(True)  # once: Great Expectations does so at its import, in place of what shows them here
     warnings.showwarning = _show
 
 
