@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import multiprocessing
@@ -16,12 +17,14 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
+import psutil
 import psycopg
 from psycopg import sql
 
 from benchmarks import lakes, workload
 from benchmarks.document import ratios, table
 from benchmarks.measure import Ratio, side_by_side, timed
+from evergreen import database
 from evergreen.features import objects, replacement
 from evergreen.features.objects import view_name
 from evergreen.features.repository import feature_store
@@ -39,7 +42,8 @@ from evergreen.train import dataset
 from evergreen.train.rules import split
 
 LENGTHS, FEW = (50, 100, 200), 200  # days of history; customers whose days they are
-TOGETHER, BOTH = 12, 2000  # days, and customers, of the comparison with `evergreen bootstrap`
+# Of the comparison with `evergreen bootstrap`: rounds, days of each (few of them run alone at its end), customers.
+TURNS, TOGETHER, BOTH = 3, 20, 2000
 AGES = (50, 400)  # days of history that a training and a decision come after
 SIZES = (2_000, 20_000, 200_000)  # customers; a day of the most is a million rows
 # Days of a size. The first pays for imports and for making the tables.
@@ -61,7 +65,7 @@ def run() -> str:
             _by_length(history),
             _AGES,
             _by_age(ages),
-            _TOGETHER.format(days=TOGETHER, customers=BOTH, cores=cores(), **together),
+            _TOGETHER.format(days=TOGETHER, turns=TURNS, customers=BOTH, cores=cores(), **together),
             _SIZE.format(days=WARM_UP + MEASURED, warm_up=WARM_UP, before=LOOK_BACK),
             _by_size(sizes),
         ]
@@ -118,23 +122,57 @@ def _ages() -> dict[str, dict[str, list[float]]]:
         return by_age
 
 
-def _together() -> dict[str, float]:
-    """Seconds of days one after the other in this process, and of as many by `evergreen bootstrap`. Each side first
-    ends days that pay for its imports and for making the tables."""
+def _together() -> dict[str, Any]:
+    """Of rounds of days one after the other in this process, in turns with as many by `evergreen bootstrap`: seconds,
+    and seconds of CPU of the processes that ingest and of their Postgres. Each side first ends days that pay for its
+    imports and for making the tables."""
     with workload.home() as here:
         (plain,), (together,) = (workload.model(here, name).datasets.values() for name in ("plain", "churn"))
-        days = workload.deliver(here, BOTH, workload.FIRST, TOGETHER + cores())
-        warm, timed_days = days[: cores()], days[cores() :]
-        for day in warm:
-            inline.run(inline.of(plain, day), "ingest")
-        alone = timed(lambda: [inline.run(inline.of(plain, day), "ingest") for day in timed_days])
-        begun, ended = time.perf_counter(), []
-        for _, outcome in ingest(together, days, width=cores(), begin=workload.quiet):
-            assert not isinstance(outcome, Exception), outcome
-            ended.append(time.perf_counter() - begun)
-        start = ended[len(warm) - 1]
-        beside = ended[-1] - start
-        return {"alone": alone, "beside": beside, "start": start, "ratio": beside * cores() / alone}
+        width = cores()
+        days = workload.deliver(here, BOTH, workload.FIRST, TURNS * (TOGETHER + width))
+        rounds = []
+        for turn in range(TURNS):
+            of_turn = days[turn * (TOGETHER + width) :][: TOGETHER + width]
+            warm, timed_days = of_turn[:width], of_turn[width:]
+            for day in warm:
+                inline.run(inline.of(plain, day), "ingest")
+            before = _cpu()
+            alone = timed(lambda: [inline.run(inline.of(plain, day), "ingest") for day in timed_days])  # noqa: B023 - called at once
+            of_alone, begun = _cpu() - before, time.perf_counter()
+            ended: list[float] = []
+            used: list[float] = []
+            for _, outcome in ingest(together, of_turn, width=width, begin=workload.quiet):
+                assert not isinstance(outcome, Exception), outcome
+                ended.append(time.perf_counter() - begun)
+                used.append(_cpu())
+            start, beside = ended[width - 1], ended[-1] - ended[width - 1]
+            of_beside = used[-1] - used[width - 1]
+            rounds.append(
+                {
+                    "alone": alone,
+                    "beside": beside,
+                    "start": start,
+                    "tail": ended[-1] - ended[-2],
+                    "ratio": beside * width / alone,
+                    "busy": of_alone / alone,
+                    "busy_beside": of_beside / beside,
+                    "cpu": of_beside / of_alone,
+                }
+            )
+        medians = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
+        return medians | {"ratios": ", ".join(f"{each['ratio']:.2f}" for each in rounds)}
+
+
+def _cpu() -> float:
+    """Seconds of CPU that this process, its children and its Postgres have used so far, with those that have ended."""
+    with database.connect() as connection:
+        me, server = psutil.Process(), psutil.Process(connection.info.backend_pid).parent()
+    assert server is not None
+    spent = 0.0
+    for process in (me, *me.children(recursive=True), server, *server.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended: its parent has its seconds
+            spent += sum(process.cpu_times()[:4])
+    return spent
 
 
 def _size(customers: int) -> dict[str, Any]:
@@ -267,8 +305,11 @@ labels: both read the window of a training. And what a decision reads in the led
 which hold a budget's 30 days. The lake's days are copies of one real day; medians of 5 rounds."""
 _TOGETHER = """**Days side by side.** {days} days of {customers:,} customers take {alone:.1f} s one after the other in
 one process, and {beside:.1f} s by `evergreen bootstrap` on {cores} cores: {ratio:.2f} times the sum of the plain days
-over the cores. Before them both have ended {cores} days, for which `bootstrap` took {start:.1f} s: it imports the
-libraries, once."""
+over the cores (the median of {turns} rounds, in turns: {ratios}). One after the other they keep {busy:.2f} cores busy
+already, their process and its Postgres together: without any cost of their own, days side by side would reach
+{busy:.2f}. They keep {busy_beside:.2f} busy, take {cpu:.2f} times the CPU of the plain ones, and end with
+{tail:.1f} s in which the last day runs by itself. Before them both have ended {cores} days, for which `bootstrap` took
+{start:.1f} s: it imports the libraries, once."""
 _SIZE = """**Rows.** Each size in a process of its own: {days} days, the first {warm_up} of which pays for imports and
 for making tables, and is left out. Before them stand {before} days that are copies of the first, so every view looks
 back as far as it does in the fourth week. The peak is of the ingesting process, with its libraries; the batches and
