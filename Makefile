@@ -12,6 +12,7 @@ export PYTHONPATH :=
 
 MODEL ?= churn
 SEED ?= 7
+SCENARIO ?= drift
 SECTION ?=
 WORKERS ?= 2
 # Whole folders go to a worker, those that take longest first, which is the order of pytest's testpaths.
@@ -36,8 +37,8 @@ $(STAMP): requirements.txt pyproject.toml
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install -q --no-deps --editable .
 	@touch $@
 
-demo: setup ## run the whole loop on a simulated business; SEED=8 tells another story, MODEL=flight_delay replays real flights
-	@$(BIN)/python -m evergreen_demo --model $(MODEL) --seed $(SEED)
+demo: setup ## run the whole loop on a simulated business; SEED=8 or SCENARIO=harmless|outage tells another story, MODEL=flight_delay replays real flights
+	@$(BIN)/python -m evergreen_demo --model $(MODEL) --seed $(SEED) --scenario $(SCENARIO)
 
 up: setup ## start Airflow, MLflow, the model server and the reports, and leave them running
 	@$(BIN)/evergreen up

@@ -1,4 +1,4 @@
-"""`make demo`: python -m evergreen_demo [--model churn --seed 7 | --model flight_delay
+"""`make demo`: python -m evergreen_demo [--model churn --seed 7 --scenario drift | --model flight_delay
 [--first … --history-end … --end …]]."""
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from datetime import date
+from typing import get_args
 
 from evergreen.errors import EvergreenError
 from evergreen.exposure import UMASK
@@ -25,6 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default="churn",
         help="churn: a simulated business whose world changes; flight_delay: flights of 2013 (default %(default)s)",
     )
+    parser.add_argument(
+        "--scenario",
+        choices=get_args(churn.Scenario),
+        default="drift",
+        help="churn: customers leave for other reasons (drift), covariates move and nothing is lost (harmless), a "
+        "column arrives empty for three days (outage) (default %(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=7, help="churn: another seed tells another story (default 7)")
     span = flights.SPAN
     for name, default, what in (
@@ -40,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it, too, stops what was started
     try:
         if chosen.model == "churn":
-            churn.run(churn.Story(chosen.seed))
+            churn.run(churn.Story(chosen.seed, scenario=chosen.scenario))
         else:
             flights.run(Span(chosen.first, chosen.history_end, chosen.end))
     except EvergreenError as error:

@@ -1,17 +1,20 @@
-"""The churn demo: a simulated business whose world changes, until the retrained
-model serves and is shown to be better."""
+"""The churn demo: a simulated business to which something happens. Where its world changes it is told until the
+retrained model serves and is shown to be better; where nothing is lost, or data goes wrong, the champion stays."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
+from typing import Literal
 
-from evergreen_demo import timeline
+from evergreen_demo import steady, timeline
 from evergreen_demo.driver import Span, telling
 from evergreen_simulator import landing, scenarios, traffic
 from evergreen_simulator.delivery import World
 from evergreen_simulator.replay import Replay
+
+Scenario = Literal["drift", "harmless", "outage"]
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,9 @@ class Story:
     customers: int = 1000
     first: date = date(2026, 1, 1)
     history_end: date = date(2026, 2, 19)  # last day that is backfilled before the first training
-    drift: date = date(2026, 2, 25)  # the world changes: covariates and concept together
+    drift: date = date(2026, 2, 25)  # the world changes: covariates and concept together, or as the scenario says
     end: date = date(2026, 3, 20)  # last day of live traffic
+    scenario: Scenario = "drift"
 
     @property
     def span(self) -> Span:
@@ -45,7 +49,8 @@ class Business:
 
 def business(story: Story) -> Business:
     """The world of a story."""
-    return Business(World(story.seed, story.customers, scenarios.story(story.drift)))
+    told = {"drift": scenarios.story, "harmless": scenarios.harmless, "outage": scenarios.outage}[story.scenario]
+    return Business(World(story.seed, story.customers, told(story.drift)))
 
 
 def run(story: Story) -> None:
@@ -53,11 +58,15 @@ def run(story: Story) -> None:
 
     Raises:
         DemoRefused: the home holds something else than a demo.
-        StoryFailed: the loop did not close.
+        StoryFailed: the loop did not close, or retrained where nothing was to be gained.
     """
+    outcome: timeline.Timeline | steady.Steady
     with telling(landing.MODEL, business(story), story.span, asdict(story)) as demo:
         demo.play()
         with demo.clock.phase("reading the timeline back"):
-            outcome = timeline.read(demo.spec, story.drift)
+            if story.scenario == "drift":
+                outcome = timeline.read(demo.spec, story.drift)
+            else:
+                outcome = steady.read(demo.spec, story.drift, incident=story.scenario == "outage")
         print("\n" + "\n".join(outcome.lines()) + "\n")
     outcome.check()

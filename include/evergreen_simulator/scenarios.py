@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Annotated, Literal
 
 import pandas as pd
@@ -97,6 +97,20 @@ class CovariateDrift(_Scenario):
         )
 
 
+class CosmeticDrift(_Scenario):
+    """Prices rise, and the product is used on phones more; what tells who leaves is as it was."""
+
+    kind: Literal["cosmetic_drift"] = "cosmetic_drift"
+    strength: Share = 1.0
+
+    def on_world(self, conditions: Conditions) -> Conditions:
+        return replace(
+            conditions,
+            price=conditions.price * (1 + 0.3 * self.strength),
+            mobile=conditions.mobile + 0.2 * self.strength,
+        )
+
+
 class ConceptDrift(_Scenario):
     """Customers leave for other reasons: what kept them before now makes them go."""
 
@@ -168,7 +182,9 @@ class NewCategory(_Scenario):
         return rows.assign(**{column: rows[column].mask(chosen, self.value)})
 
 
-Scenario = CovariateDrift | ConceptDrift | SensorOutage | SchemaBreak | LateRows | DuplicateRows | NewCategory
+Scenario = (
+    CovariateDrift | CosmeticDrift | ConceptDrift | SensorOutage | SchemaBreak | LateRows | DuplicateRows | NewCategory
+)
 _ADAPTER: TypeAdapter[Scenario] = TypeAdapter(Annotated[Scenario, Field(discriminator="kind")])
 
 
@@ -197,6 +213,16 @@ def _validated(text: str, fields: object) -> Scenario:
 def story(since: date, strength: float = 1.0) -> tuple[Scenario, ...]:
     """The demo's story: on one day the customers behave differently, and leave for other reasons."""
     return CovariateDrift(since=since, strength=strength), ConceptDrift(since=since, strength=strength)
+
+
+def harmless(since: date) -> tuple[Scenario, ...]:
+    """Prices rise and more sessions are on phones. Nobody leaves for that, so nothing is lost."""
+    return (CosmeticDrift(since=since),)
+
+
+def outage(since: date) -> tuple[Scenario, ...]:
+    """For three days sessions arrive without their lengths."""
+    return (SensorOutage(since=since, until=since + timedelta(days=2)),)
 
 
 def conditions(scenarios: Iterable[Scenario], day: date) -> Conditions:

@@ -19,6 +19,7 @@ from evergreen.model.metrics import Comparison
 from evergreen.registry.rules import Version
 from evergreen.settings import PROJECT, settings
 from evergreen_demo import churn, driver, timeline
+from evergreen_demo.steady import Steady
 from evergreen_demo.timeline import StoryFailed, Timeline
 
 DRIFT = date(2026, 2, 25)
@@ -105,7 +106,7 @@ CLOSED = Timeline(
     new=version(2, moment(10)),
     serving=2,
     scores={"old": 0.4, "new": 0.8},
-    comparison=Comparison(0.4, 0.3, 0.5, 100, 10),
+    comparison=Comparison(0.4, 0.3, 0.5, 100, 10, 0.05),
 )
 
 
@@ -139,13 +140,60 @@ def test_a_loop_that_closed_passes() -> None:
         ({"new": version(2, moment(12))}, "the champion is as of"),
         ({"serving": 1}, "the server answers with version 1"),
         ({"serving": None}, "the server answers with version None"),
-        ({"comparison": Comparison(0.1, 0.0, 0.2, 100, 10)}, "not better"),
-        ({"comparison": Comparison(float("nan"), float("nan"), float("nan"), 0, 0)}, "not better"),
+        ({"comparison": Comparison(0.1, 0.0, 0.2, 100, 10, 0.05)}, "not better"),
+        ({"comparison": Comparison(float("nan"), float("nan"), float("nan"), 0, 0, float("nan"))}, "not better"),
     ],
 )
 def test_a_loop_that_did_not_close_fails_and_says_why(changed: dict[str, Any], reason: str) -> None:
     with pytest.raises(StoryFailed, match=reason):
         replace(CLOSED, **changed).check()
+
+
+def watched(day: int, action: Any = "none", *, incident: bool = False) -> Decided:
+    return decision(action, moment(day), f"d{day}").model_copy(update={"incident": incident})
+
+
+OUTAGE = Steady("churn", moment(5).date(), True, story(watched(4), watched(7, "alert", incident=True)), 1, 1)
+HARMLESS = Steady("churn", moment(5).date(), False, story(watched(4), watched(7)), 1, 1)
+
+
+def test_a_story_in_which_the_champion_stays_passes() -> None:
+    OUTAGE.check()
+    HARMLESS.check()
+    assert any("something changes" in line for line in OUTAGE.lines())
+
+
+@pytest.mark.parametrize(
+    ("told", "changed", "reason"),
+    [
+        (OUTAGE, {"story": story(watched(7))}, "no data incident was seen"),
+        (OUTAGE, {"story": story(watched(5, "alert", incident=True))}, "decision d5 .* took the data for wrong"),
+        (OUTAGE, {"serving": 2}, "the server answers with version 2"),
+        (HARMLESS, {"story": story(watched(7, "alert", incident=True))}, "decision d7 .* took the data for wrong"),
+        (HARMLESS, {"story": story(watched(7, "wait for labels"))}, "decision d7 .*: wait for labels"),
+        (HARMLESS, {"story": story(watched(7, "retrain"))}, "decision d7 .*: retrain"),
+        (HARMLESS, {"story": story()}, "nothing was decided"),
+        (HARMLESS, {"champion": 2}, "the champion is version 2"),
+    ],
+)
+def test_a_champion_that_did_not_stay_fails_and_says_why(told: Steady, changed: dict[str, Any], reason: str) -> None:
+    with pytest.raises(StoryFailed, match=reason):
+        replace(told, **changed).check()
+
+
+@pytest.mark.parametrize(
+    ("scenario", "kinds"),
+    [
+        ("drift", ["covariate_drift", "concept_drift"]),
+        ("harmless", ["cosmetic_drift"]),
+        ("outage", ["sensor_outage"]),
+    ],
+)
+def test_each_scenario_of_the_demo_is_a_story_of_the_simulator(scenario: Any, kinds: list[str]) -> None:
+    told = churn.Story(seed=7, scenario=scenario)
+    world = churn.business(told).world
+    assert [each.kind for each in world.scenarios] == kinds
+    assert {each.since for each in world.scenarios} == {told.drift}
 
 
 def test_the_documented_customers_are_the_demos() -> None:

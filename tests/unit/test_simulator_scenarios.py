@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from evergreen_simulator.delivery import World
 from evergreen_simulator.events import COLUMNS, TABLES
 from evergreen_simulator.landing import as_csv
-from evergreen_simulator.scenarios import CovariateDrift, Scenario, SchemaBreak, conditions, parse, story
+from evergreen_simulator.scenarios import (
+    CovariateDrift,
+    Scenario,
+    SchemaBreak,
+    conditions,
+    harmless,
+    outage,
+    parse,
+    story,
+)
 
 DAY = date(2026, 2, 10)
 BEFORE, AFTER = DAY - timedelta(days=1), DAY + timedelta(days=1)
@@ -128,6 +137,28 @@ def test_covariate_drift_moves_what_is_seen_and_nobody_leaves_for_it() -> None:
     pd.testing.assert_frame_equal(drifted["cancellations"], usual["cancellations"])
 
 
+def test_the_harmless_story_moves_prices_and_devices_and_nothing_that_tells_who_leaves() -> None:
+    drifted, usual = (happened(of, DAY, DAY + timedelta(days=6)) for of in (World(7, SIZE, harmless(DAY)), world()))
+    assert drifted["customers"]["monthly_price"].mean() == pytest.approx(
+        1.3 * usual["customers"]["monthly_price"].mean()
+    )
+    assert (drifted["usage"]["device"] == "mobile").mean() > 0.12 + (usual["usage"]["device"] == "mobile").mean()
+    same = ["session_id", "customer_id", "started_at", "minutes"]
+    pd.testing.assert_frame_equal(drifted["usage"][same], usual["usage"][same])
+    for source in ("cancellations", "tickets"):
+        pd.testing.assert_frame_equal(drifted[source], usual[source])
+
+
+def test_the_outage_story_is_three_days_without_lengths_and_a_usual_world() -> None:
+    of = World(7, SIZE, outage(DAY))
+    assert conditions(of.scenarios, DAY) == conditions((), DAY)
+    for number in range(-1, 4):
+        day = DAY + timedelta(days=number)
+        usage = of.batch(day)["usage"]
+        own = usage[usage["started_at"].str[:10] == day.isoformat()]
+        assert own["minutes"].isna().mean() == pytest.approx(1.0 if 0 <= number <= 2 else 0.0, abs=0.02)
+
+
 def test_concept_drift_changes_who_leaves() -> None:
     """Before, those who hardly come leave; afterwards, those who come most, and the dearest plans."""
 
@@ -156,6 +187,7 @@ def test_strength_scales_the_drift(strength: float) -> None:
     "text",
     [
         "covariate_drift",
+        "cosmetic_drift",
         "concept_drift",
         "sensor_outage",
         "schema_break",
