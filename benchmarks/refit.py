@@ -28,10 +28,10 @@ from evergreen.model import families
 from evergreen.model.metrics import metric
 from evergreen.model.rows import inputs, predict
 from evergreen.settings import PROJECT
+from evergreen.spec.gates import Gates
 from evergreen.spec.kinds import FeatureType
 from evergreen.spec.measures import MetricName
 from evergreen.spec.problem import LabelType, problem
-from evergreen.spec.schema import Gates
 from evergreen.train.rules import Split, refit_checks
 
 Floats = npt.NDArray[np.float64]

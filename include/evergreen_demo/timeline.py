@@ -50,7 +50,7 @@ class Timeline:
         yield f"Timeline of {self.model}"
         for _, line in sorted(self._events(), key=lambda event: event[0]):
             yield f"  {line}"
-        gain, low, high, rows, entities, _ = self.comparison
+        gain, low, high, rows, entities, *_ = self.comparison
         yield ""
         yield (
             f"On {rows} matured rows of {entities} entities, predicted after {self.new.as_of:%Y-%m-%d}, both on the "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evergreen.evaluate import rules
-from evergreen.handovers.train import Gate, Since
+from evergreen.handovers.train import Comparison, Gate, Since
+from evergreen.spec.gates import BetterThanChampion, Gates
 from evergreen.spec.measures import MEASURES, MetricName
 from evergreen.spec.problem import Binary
-from evergreen.spec.schema import Gates
 
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
 METRICS: tuple[MetricName, ...] = ("roc_auc", "average_precision", "log_loss", "brier")
@@ -25,11 +26,17 @@ BOUNDS = Gates.model_validate(
         "minimum_positives": 20,
         "floor": {"roc_auc": 0.7, "log_loss": 0.4},
         "better_than_baseline": 0.1,
-        "better_than_champion": 0.01,
+        "better_than_champion": {"by": "superiority", "margin": 0.01},
     }
 )
 GOOD = {"roc_auc": 0.85, "average_precision": 0.6, "log_loss": 0.3, "brier": 0.1}
-CHAMPION = rules.Champion(AS_OF - timedelta(days=7), GOOD | {"roc_auc": 0.8})
+
+
+def compared(gain: float = 0.05, half: float = 0.02, tells: float = 0.008, rows: int = 1000) -> Comparison:
+    return Comparison(gain=gain, low=gain - half, high=gain + half, tells=tells, rows=rows, groups=300)
+
+
+CHAMPION = rules.Champion(AS_OF - timedelta(days=7), GOOD | {"roc_auc": 0.8}, comparison=compared(), over_baseline=0.3)
 EVIDENCE = rules.Evidence(
     problem=Binary(),
     metric="roc_auc",
@@ -118,7 +125,6 @@ def test_too_few_rows_are_no_evidence(rows: int, positives: int, gate: str) -> N
     [
         ({"roc_auc": 0.69}, "roc_auc at least"),
         ({"log_loss": 0.41}, "log_loss at most"),
-        ({"roc_auc": 0.805}, "better than the champion"),
     ],
 )
 def test_a_candidate_that_is_not_good_enough_fails_with_the_reason(candidate: dict[str, float], gate: str) -> None:
@@ -137,9 +143,117 @@ def test_a_gain_is_a_loss_that_falls_or_a_score_that_rises(metric: MetricName) -
         assert verdicts(evidence)["better than the baseline"] == expected
 
 
-def test_as_good_as_the_champion_is_not_better_even_when_no_gain_is_asked_for() -> None:
-    bounds = BOUNDS.model_copy(update={"better_than_champion": 0.0})
-    assert verdicts(changed(champion=replace(CHAMPION, scores=GOOD)), bounds)["better than the champion"] == "fail"
+def against_champion(
+    stated: Any, gain: float, half: float, tells: float, over_baseline: float | None = 0.3, **changes: Any
+) -> Gate:
+    """The gate against a champion, of a candidate with this gain and half of its interval."""
+    bounds = Gates.model_validate(BOUNDS.model_dump() | {"better_than_champion": stated})
+    champion = replace(
+        CHAMPION,
+        scores=GOOD | {"roc_auc": 0.85 - gain},
+        comparison=compared(gain, half, tells),
+        over_baseline=over_baseline,
+    )
+    gates = rules.gates(changed(champion=champion, **changes), bounds)
+    return next(gate for gate in gates if gate.name == rules.CHAMPION_GATE)
+
+
+SUPERIOR = {"by": "superiority", "margin": 0.01}
+NOT_WORSE = {"by": "non_inferiority", "margin": 0.01}
+
+
+@pytest.mark.parametrize(
+    ("stated", "gain", "half", "tells", "expected", "told"),
+    [
+        (SUPERIOR, 0.02, 0.01, 0.015, "pass", "surely better"),
+        (SUPERIOR, 0.005, 0.004, 0.006, "fail", "better, but by less than 0.01"),
+        (SUPERIOR, 0.0, 0.0, 0.0, "fail", "not surely better"),
+        (SUPERIOR, 0.004, 0.005, 0.0075, "fail", "not surely better"),
+        (SUPERIOR, 0.0, 0.02, 0.03, "no evidence", "about 9,000 rows would do, there are 1,000"),
+        (SUPERIOR, -0.05, 0.02, 0.03, "fail", "not surely better"),
+        ({"by": "superiority", "margin": 0.0}, 0.0, 0.02, 0.03, "fail", "not surely better"),
+        (0.01, 0.0, 0.02, 0.03, "no evidence", "about 9,000 rows"),
+        (NOT_WORSE, 0.0, 0.0, 0.0, "pass", "surely not worse by 0.01"),
+        (NOT_WORSE, 0.0, 0.009, 0.015, "pass", "surely not worse"),
+        (NOT_WORSE, -0.005, 0.006, 0.009, "fail", "perhaps worse by 0.01"),
+        (NOT_WORSE, -0.005, 0.02, 0.03, "no evidence", "about 9,000 rows would do"),
+        (NOT_WORSE, -0.03, 0.02, 0.03, "fail", "worse"),
+        (NOT_WORSE, -0.03, 0.04, 0.06, "no evidence", "cannot tell a loss of 0.01 from none"),
+    ],
+)
+def test_a_candidate_is_compared_by_its_interval(
+    stated: Any, gain: float, half: float, tells: float, expected: str, told: str
+) -> None:
+    gate = against_champion(stated, gain, half, tells)
+    assert (gate.verdict, gate.observed) == (expected, pytest.approx(gain))
+    assert told in gate.reason, gate.reason
+    assert (gate.low, gate.high) == pytest.approx((gain - half, gain + half))
+    assert gate.rows == 1000
+
+
+GAINS = st.floats(-0.2, 0.2)
+
+
+@given(
+    gain=GAINS,
+    half=st.floats(0, 0.2),
+    tells=st.floats(0, 0.3),
+    margin=st.floats(0, 0.1),
+    by=st.sampled_from(["superiority", "non_inferiority"]),
+)
+def test_what_is_promoted_is_surely_better_or_surely_not_worse(
+    gain: float, half: float, tells: float, margin: float, by: str
+) -> None:
+    gate = against_champion({"by": by, "margin": margin}, gain, half, tells)
+    low, high = gain - half, gain + half
+    assert (gate.verdict == "pass") == (
+        (low > 0 and gate.observed is not None and gate.observed >= margin) if by == "superiority" else low > -margin
+    )
+    if gate.verdict == "no evidence":
+        assert gate.enough is not None and gate.enough > 1000, "more rows would do"
+        assert high >= (margin if by == "superiority" else 0), "what is worse is told as that"
+    if margin == 0:
+        assert gate.verdict != "no evidence", "no rows can be too few to tell nothing"
+
+
+def test_what_a_spec_does_not_say_follows_from_what_the_champion_is_worth_and_why_it_is_trained() -> None:
+    scheduled = against_champion({}, -0.01, 0.015, 0.02)
+    assert (scheduled.verdict, scheduled.bound) == ("pass", pytest.approx(-0.03)), "a tenth of 0.3 may be lost"
+    assert "a tenth of what the champion gains over the baseline" in against_champion({}, 0.0, 0.05, 0.07).reason
+    after = against_champion({}, -0.01, 0.015, 0.02, after_change=True)
+    assert (after.verdict, after.bound) == ("fail", pytest.approx(0.03)), "of another world it must be better"
+    worthless = against_champion({}, 0.0, 0.01, 0.02, over_baseline=-0.1)
+    assert (worthless.verdict, worthless.bound) == ("fail", 0.0), "where the champion is worth nothing, nothing is lost"
+    assert against_champion({"by": "non_inferiority"}, -0.01, 0.015, 0.02, after_change=True).verdict == "pass"
+    unknown = against_champion({}, 0.0, 0.01, 0.02, over_baseline=None)
+    assert unknown.verdict == "no evidence" and "no margin is stated" in unknown.reason
+
+
+@pytest.mark.parametrize("interval", [{"low": None}, {"high": None}, {"tells": None}, {"low": math.nan}])
+def test_a_gain_without_an_interval_is_no_evidence(interval: dict[str, float | None]) -> None:
+    for comparison in (compared().model_copy(update=interval), None):
+        gate = of_champion(comparison=comparison)
+        assert gate.verdict == "no evidence" and "no interval can be had" in gate.reason
+
+
+def test_a_number_alone_is_a_margin_by_superiority_and_stays_a_number() -> None:
+    for stated in (0, 0.0, 0.005):
+        read = Gates.model_validate_json(json.dumps(STATED | {"better_than_champion": stated}))
+        assert read.better_than_champion == BetterThanChampion(by="superiority", margin=stated)
+        again = read.model_dump(mode="json")
+        assert again["better_than_champion"] == stated
+        assert Gates.model_validate_json(json.dumps(again)) == read
+    unsaid = Gates.model_validate_json(json.dumps(STATED))
+    assert "better_than_champion" not in unsaid.model_dump(mode="json"), "what is not said is not stored"
+    stated_whole = {"by": None, "margin": 0.02, "confidence": 0.9}
+    whole = Gates.model_validate_json(json.dumps(STATED | {"better_than_champion": stated_whole}))
+    assert whole.model_dump(mode="json")["better_than_champion"] == stated_whole
+    for wrong in (-0.1, True, "0.1", {"by": "luck"}, {"margin": -1.0}, {"confidence": 0.5}):
+        with pytest.raises(ValueError, match="better_than_champion"):
+            Gates.model_validate_json(json.dumps(STATED | {"better_than_champion": wrong}))
+
+
+STATED = {"minimum_rows": 100, "floor": {"roc_auc": 0.7}}
 
 
 def test_the_first_candidate_has_no_champion_to_beat_and_the_gate_says_so() -> None:
@@ -172,6 +286,16 @@ def test_missing_evidence_outweighs_a_failure_and_a_failure_a_pass(verdicts: lis
 
 
 SCORE = st.none() | st.floats(allow_nan=True, allow_infinity=True)
+MEASURED = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+COMPARISONS = st.builds(
+    Comparison,
+    gain=MEASURED,
+    low=MEASURED,
+    high=MEASURED,
+    tells=MEASURED,
+    rows=st.integers(0, 200),
+    groups=st.integers(0, 200),
+)
 SCORES = st.dictionaries(st.sampled_from(METRICS), SCORE)
 
 
@@ -180,6 +304,7 @@ SCORES = st.dictionaries(st.sampled_from(METRICS), SCORE)
     candidate=SCORES,
     baseline=SCORES,
     champion=st.none() | SCORES,
+    comparison=st.none() | COMPARISONS,
     rows=st.integers(0, 200),
     positives=st.integers(0, 200),
 )
@@ -188,6 +313,7 @@ def test_a_pass_rests_on_known_numbers_only(
     candidate: rules.Scores,
     baseline: rules.Scores,
     champion: rules.Scores | None,
+    comparison: Comparison | None,
     rows: int,
     positives: int,
 ) -> None:
@@ -199,15 +325,18 @@ def test_a_pass_rests_on_known_numbers_only(
         {"1": positives, "0": rows - positives},
         candidate,
         baseline,
-        rules.Champion(AS_OF, champion),
+        rules.Champion(AS_OF, champion, comparison=comparison, over_baseline=0.3),
     )
     if verdict(evidence) == "pass":
         assert rows >= 100 and 20 <= positives <= rows - 20
-        assert champion is not None
+        assert champion is not None and comparison is not None
         looked_at = [
             *(candidate.get(name) for name in {metric, *BOUNDS.floor}),
             baseline.get(metric),
             champion.get(metric),
+            comparison.low,
+            comparison.high,
+            comparison.tells,
         ]
         assert all(value is not None and math.isfinite(value) for value in looked_at)
 
@@ -240,7 +369,8 @@ def test_a_refitted_champion_is_compared_on_the_rows_from_after_its_last_one() -
     worse = {**GOOD, "roc_auc": 0.5}
     assert of_champion(since=since(), scores=worse).verdict == "pass"
     # by the candidate's scores on the same rows, not on all of them
-    assert of_champion(since=since(candidate=worse), scores=GOOD).verdict == "fail"
+    assert of_champion(since=since(candidate=worse), scores=GOOD, comparison=compared(-0.35)).verdict == "fail"
+    assert of_champion(since=since(candidate=worse), scores=GOOD).observed == pytest.approx(-0.35)
 
 
 @pytest.mark.parametrize(

@@ -371,6 +371,7 @@ def test_rules_are_pure() -> None:
                         "dataset",
                         "durations",
                         "families",
+                        "gates",
                         "keyed",
                         "kinds",
                         "measures",

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from evergreen.interval import DAY
 from evergreen.model.code import spec_hash
 from evergreen.registry.rules import is_refit, refit_key
-from evergreen.spec.schema import Gates
+from evergreen.spec.gates import Gates
 from evergreen.train import rules
 from tests.small_models import tiny
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evergreen.spec.gates import Gates
 from evergreen.spec.problem import (
     MEASURES,
     Binary,
@@ -22,7 +23,7 @@ from evergreen.spec.problem import (
     is_output,
     problem,
 )
-from evergreen.spec.schema import Gates, Label
+from evergreen.spec.schema import Label
 
 COLOURS = Multiclass(("red", "dark green", "blue"))
 PROBLEMS: tuple[Problem, ...] = (Binary(), Numeric(), COLOURS)

@@ -61,6 +61,10 @@ def _judged(run: Run, gate: Gate, number: int, run_id: str, key: str, family: st
         bound=finite(gate.bound),
         verdict=gate.verdict,
         compared_with=compared_with,
+        low=finite(gate.low),
+        high=finite(gate.high),
+        rows=gate.rows,
+        enough=gate.enough,
     )
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeGuard
 
-from evergreen.handovers.train import Evaluated, Gate, Scores, Since, Verdict
+from evergreen.handovers.train import Comparison, Evaluated, Gate, Scores, Since, Verdict
+from evergreen.spec.gates import BetterThanChampion, Gates
 from evergreen.spec.measures import MEASURES, MetricName
 from evergreen.spec.problem import Problem
-from evergreen.spec.schema import Gates
+
+CHAMPION_GATE = "better than the champion"
+MARGIN_SHARE = 0.1  # of what the champion gains over the baseline: `gates.refit_loss` allows as much
+_MOST_TIMES = 1e4  # its square times more rows than there are will never be there
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,9 @@ class Champion:
     scores: Scores | None  # on the candidate's rows; None when it could not be scored
     problem: str = ""  # why it could not
     is_candidate: bool = False  # a rerun of the training that made the champion
-    since: Since | None = None  # of one that was refitted: the rows that it has not learned from
+    since: Since | None = None  # the only rows that count, where not all do
+    comparison: Comparison | None = None
+    over_baseline: float | None = None  # what it gains over the baseline on the same rows
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,9 @@ class Evidence:
     candidate: Scores
     baseline: Scores  # of the trivial model (`Problem.baseline`)
     champion: Champion | None  # None: there is none yet
+    after_change: bool = False  # the training follows a change of the world
+    over_baseline: Comparison | None = None
+    intervals: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
 
 
 def evidence(evaluated: Evaluated, problem: Problem, as_of: datetime) -> Evidence:
@@ -52,8 +61,102 @@ def evidence(evaluated: Evaluated, problem: Problem, as_of: datetime) -> Evidenc
         baseline=evaluated.baseline,
         champion=None
         if scored is None
-        else Champion(scored.as_of, scored.scores, scored.problem, scored.is_candidate, scored.since),
+        else Champion(
+            scored.as_of,
+            scored.scores,
+            scored.problem,
+            scored.is_candidate,
+            scored.since,
+            scored.comparison,
+            scored.over_baseline,
+        ),
+        after_change=evaluated.after_change,
+        over_baseline=evaluated.over_baseline,
+        intervals=evaluated.intervals,
     )
+
+
+@dataclass(frozen=True)
+class Test:
+    """How a candidate is compared with the champion.
+
+    Attributes:
+        superior: its gain must surely be above 0, and at least the margin; else it must surely lose less than the
+            margin.
+        margin: None: it is not stated, and what the champion gains over the baseline is not known.
+        derived: the margin is not stated, but follows from the champion.
+    """
+
+    superior: bool
+    margin: float | None
+    derived: bool
+
+    @classmethod
+    def of(cls, stated: BetterThanChampion, after_change: bool, over_baseline: float | None) -> Test:
+        """What a spec states, and for the rest the defaults: a fresher model must not be worse, one for another world
+        must be better; what matters is a tenth of what the champion is worth."""
+        superior = after_change if stated.by is None else stated.by == "superiority"
+        if stated.margin is not None:
+            return cls(superior, stated.margin, derived=False)
+        worth = MARGIN_SHARE * max(0.0, over_baseline) if _known(over_baseline) else None
+        return cls(superior, worth, derived=True)
+
+    @property
+    def bound(self) -> float | None:
+        """Of superiority, the least gain; of non-inferiority what the interval must lie above."""
+        return self.margin if self.superior or self.margin is None else -self.margin
+
+    def gate(self, metric: MetricName, ours: float | None, champion: Champion) -> Gate:
+        """The comparison with a champion that could be scored."""
+        name, theirs, compared = CHAMPION_GATE, (champion.scores or {}).get(metric), champion.comparison
+        if not _known(ours) or not _known(theirs):
+            return Gate(name, None, self.bound, "no evidence", f"{metric} could not be computed for both")
+        gain = MEASURES[metric].gain(ours, theirs)
+        told = f"{metric} {ours:.4f} against {theirs:.4f} on the same rows"
+        if self.margin is None:
+            why = "no margin is stated, and what the champion gains over the baseline is not known"
+            return Gate(name, gain, None, "no evidence", f"{told}: {why}")
+        if compared is None or not (_known(compared.low) and _known(compared.high) and _known(compared.tells)):
+            groups = "" if compared is None else f" of {compared.groups} groups of rows"
+            return Gate(name, gain, self.bound, "no evidence", f"{told}: no interval can be had{groups}")
+        told_by_some = self.margin * _MOST_TIMES > compared.tells  # else the margin is as good as 0
+        enough = math.ceil(compared.rows * (compared.tells / self.margin) ** 2) if told_by_some else None
+        too_few = enough is not None and enough > compared.rows
+        verdict, why = self._verdict(gain, compared.low, compared.high, too_few)
+        if verdict == "no evidence":
+            why += f", about {enough:,} rows would do, there are {compared.rows:,}"
+        return Gate(
+            name,
+            gain,
+            self.bound,
+            verdict,
+            f"{told}: {why}",
+            low=compared.low,
+            high=compared.high,
+            rows=compared.rows,
+            enough=enough,
+        )
+
+    def _verdict(self, gain: float, low: float, high: float, too_few: bool) -> tuple[Verdict, str]:
+        """The verdict, and why.
+
+        Args:
+            too_few: a gain of the margin would mostly not be told on so many rows.
+        """
+        assert self.margin is not None
+        margin = f"{self.margin:.3g}{' (a tenth of what the champion gains over the baseline)' if self.derived else ''}"
+        if self.superior:
+            if low > 0:
+                good = gain >= self.margin
+                return ("pass", "surely better") if good else ("fail", f"better, but by less than {margin}")
+            if too_few and high >= self.margin:
+                return "no evidence", f"these rows cannot tell a gain of {margin} from none"
+            return "fail", "not surely better"
+        if low > -self.margin:
+            return "pass", f"surely not worse by {margin}"
+        if too_few and high >= 0:
+            return "no evidence", f"these rows cannot tell a loss of {margin} from none"
+        return "fail", "worse" if high < 0 else f"perhaps worse by {margin}"
 
 
 def gates(evidence: Evidence, bounds: Gates) -> list[Gate]:
@@ -61,14 +164,13 @@ def gates(evidence: Evidence, bounds: Gates) -> list[Gate]:
     return [
         _enough("evaluation rows", evidence.rows, bounds.minimum_rows),
         *_every_class(evidence, bounds.fewest_of_class(evidence.problem)),
-        *(_floor(metric, evidence.candidate.get(metric), bound) for metric, bound in bounds.floor.items()),
-        _better(
-            "better than the baseline",
-            evidence.metric,
-            evidence.candidate,
-            evidence.baseline,
-            bounds.better_than_baseline,
+        *(
+            _within(
+                _floor(metric, evidence.candidate.get(metric), bound), *evidence.intervals.get(metric, (None, None))
+            )
+            for metric, bound in bounds.floor.items()
         ),
+        _better_than_baseline(evidence, bounds.better_than_baseline),
         *_against_champion(evidence, bounds),
     ]
 
@@ -91,10 +193,18 @@ def reason(checked: list[Gate]) -> str:
 
 def table(checked: list[Gate]) -> list[str]:
     """The gates as aligned lines, for a log."""
-    rows = [("gate", "observed", "bound", "verdict", "reason")]
-    rows += [(gate.name, _text(gate.observed), _text(gate.bound), gate.verdict, gate.reason) for gate in checked]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    return ["  ".join([*(row[column].ljust(width) for column, width in enumerate(widths)), row[4]]) for row in rows]
+    rows = [("gate", "observed", "interval", "bound", "verdict", "reason")]
+    rows += [
+        (gate.name, _text(gate.observed), interval(gate), _text(gate.bound), gate.verdict, gate.reason)
+        for gate in checked
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    return ["  ".join([*(row[column].ljust(width) for column, width in enumerate(widths)), row[5]]) for row in rows]
+
+
+def interval(gate: Gate) -> str:
+    """The interval of what a gate observed; empty where it has none."""
+    return f"{_text(gate.low)} to {_text(gate.high)}" if _known(gate.low) and _known(gate.high) else ""
 
 
 def _enough(name: str, observed: int, bound: int) -> Gate:
@@ -125,26 +235,33 @@ def _floor(metric: MetricName, observed: float | None, bound: float) -> Gate:
     return Gate(name, observed, bound, "pass" if good else "fail", f"{metric} {observed:.4f}, bound {bound:g}")
 
 
-def _better(name: str, metric: MetricName, candidate: Scores | None, other: Scores, bound: float) -> Gate:
-    ours, theirs = (candidate or {}).get(metric), other.get(metric)
+def _better_than_baseline(evidence: Evidence, bound: float) -> Gate:
+    name, metric, compared = "better than the baseline", evidence.metric, evidence.over_baseline
+    ours, theirs = evidence.candidate.get(metric), evidence.baseline.get(metric)
     if not _known(ours) or not _known(theirs):
         return Gate(name, None, bound, "no evidence", f"{metric} could not be computed for both")
     gain = MEASURES[metric].gain(ours, theirs)
     good = gain > 0 and gain >= bound
-    return Gate(
-        name, gain, bound, "pass" if good else "fail", f"{metric} {ours:.4f} against {theirs:.4f} on the same rows"
-    )
+    reason = f"{metric} {ours:.4f} against {theirs:.4f} on the same rows"
+    gate = Gate(name, gain, bound, "pass" if good else "fail", reason)
+    return gate if compared is None else _within(gate, compared.low, compared.high)
+
+
+def _within(gate: Gate, low: float | None, high: float | None) -> Gate:
+    """The gate with the interval of what it observed."""
+    return replace(gate, low=low, high=high) if _known(low) and _known(high) else gate
 
 
 def _against_champion(evidence: Evidence, bounds: Gates) -> Iterator[Gate]:
-    name, champion, bound = "better than the champion", evidence.champion, bounds.better_than_champion
+    champion = evidence.champion
     if champion is None:
-        yield Gate(name, None, bound, "pass", "there is no champion yet")
+        yield Gate(CHAMPION_GATE, None, bounds.better_than_champion.margin, "pass", "there is no champion yet")
         return
-    since = champion.since
+    test = Test.of(bounds.better_than_champion, evidence.after_change, champion.over_baseline)
+    name, bound, since = CHAMPION_GATE, test.bound, champion.since
     if champion.is_candidate and (champion.scores is not None or since is not None):
         yield Gate(name, 0.0, bound, "fail", "the candidate is the champion already")
-    elif since is not None and (refusal := _not_since(name, evidence, champion, since, bounds)) is not None:
+    elif since is not None and (refusal := _not_since(bound, evidence, champion, since, bounds)) is not None:
         yield refusal
     elif champion.scores is None:
         yield Gate(
@@ -156,7 +273,7 @@ def _against_champion(evidence: Evidence, bounds: Gates) -> Iterator[Gate]:
         )
     else:
         ours = evidence.candidate if since is None else since.candidate
-        yield _better(name, evidence.metric, ours, champion.scores, bound)
+        yield test.gate(evidence.metric, (ours or {}).get(evidence.metric), champion)
     name = "not older than the champion"
     if champion.as_of is None:
         yield Gate(name, None, None, "no evidence", "the champion does not say what it was trained as of")
@@ -171,10 +288,10 @@ def _against_champion(evidence: Evidence, bounds: Gates) -> Iterator[Gate]:
     )
 
 
-def _not_since(name: str, evidence: Evidence, champion: Champion, since: Since, bounds: Gates) -> Gate | None:
-    """Why a champion that was refitted is not compared: only rows from after its last one count, and there are too few;
-    None when there are enough."""
-    bound, after = bounds.better_than_champion, f"from after {_moment(since.after)}, the champion's last"
+def _not_since(bound: float | None, evidence: Evidence, champion: Champion, since: Since, bounds: Gates) -> Gate | None:
+    """Why a champion is not compared of whose rows only those from after some moment count: they are too few; None when
+    there are enough."""
+    name, after = CHAMPION_GATE, f"from after {_moment(since.after)}, {since.which_is}"
     if champion.as_of is not None and evidence.as_of < champion.as_of:
         return Gate(name, None, bound, "fail", f"not compared: the champion is newer, {since.rows} rows are {after}")
     fewest = bounds.fewest_of_class(evidence.problem)

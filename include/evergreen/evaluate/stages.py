@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from evergreen.errors import EvidenceMissing, TransientError
@@ -14,6 +15,7 @@ from evergreen.handovers.train import (
     Candidate,
     Comparison,
     Evaluated,
+    Gate,
     Judged,
     ScoredCandidate,
     ScoredChampion,
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from evergreen.model import metrics
     from evergreen.model.rows import Rows
     from evergreen.registry.rules import Version
 
@@ -73,7 +74,7 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
     baseline = _finite(score(problem, later.labels, trivial.predictions, later.weights))
     log.info("%-24s %s", "baseline", _line(baseline))
     log.info("The baseline is %s", trivial.about)
-    scored_champion = _score_champion(run, data, later, predictions[best.family])
+    scored_champion = _score_champion(run, data, later, predictions[best.family], trivial.predictions)
     log.info("Best on the time folds: %s", best.family)
     evaluated = Evaluated(
         key=data.key,
@@ -83,6 +84,9 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
         baseline=baseline,
         baseline_is=trivial.about,
         champion=scored_champion,
+        after_change=run.changed_at is not None,
+        over_baseline=_compared(run, later, predictions[best.family], trivial.predictions),
+        intervals=_intervals(run, later, predictions[best.family]),
         best=best,
         candidates=tuple(scored),
     )
@@ -129,7 +133,7 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
             f"deciding the gates of {run.subject}",
             found="\n    ".join(["", *rules.table(checked)]),
             expected="evidence for every gate; nothing was promoted, the champion goes on serving",
-            next_step=_way_out(run.spec.model, scored_champion),
+            next_step=_way_out(run.spec.model, scored_champion, checked),
         )
     return Judged(
         passed=verdict == "pass",
@@ -144,9 +148,14 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
     )
 
 
-def _way_out(model: str, scored_champion: ScoredChampion | None) -> str:
+def _way_out(model: str, scored_champion: ScoredChampion | None, checked: Sequence[Gate]) -> str:
     """What to do about missing evidence; of a champion that cannot be compared
     with, until it can or is none any more."""
+    if any(gate.verdict == "no evidence" and gate.enough is not None for gate in checked):
+        return (
+            "lengthen split.evaluation in model.yaml until it has as many rows, or state a greater"
+            " gates.better_than_champion.margin; `evergreen check` tells beforehand whether the rows are enough"
+        )
     if scored_champion is not None and scored_champion.since is not None and not scored_champion.problem:
         return (
             "train as of a later moment, when more rows come after the champion's last one; where trainings follow each"
@@ -162,16 +171,23 @@ def _way_out(model: str, scored_champion: ScoredChampion | None) -> str:
 
 
 def _score_champion(
-    run: Run, data: SoundTrainingSet, later: Rows, candidate: npt.NDArray[np.float64]
+    run: Run,
+    data: SoundTrainingSet,
+    later: Rows,
+    candidate: npt.NDArray[np.float64],
+    baseline: npt.NDArray[np.float64],
 ) -> ScoredChampion | None:
     """The champion on the same rows; None when there is none.
 
     One that cannot be scored is no reason to promote another.
+
+    Args:
+        candidate, baseline: the best candidate's predictions of the rows, and the trivial model's.
     """
-    from evergreen.model.metrics import metric, score
+    from evergreen.model.metrics import score
     from evergreen.model.rows import inputs
     from evergreen.registry import loading, store
-    from evergreen.registry.rules import is_refit, refit_key
+    from evergreen.registry.rules import refit_key
 
     champion = store.champion(run.spec.model)
     if champion is None:
@@ -184,9 +200,10 @@ def _score_champion(
     if lost := store.lost_champion(run.spec.model):
         log.warning("%s", lost)
         return unscored.model_copy(update={"problem": lost})
-    if is_refit(champion.key):
-        since, later, candidate = _since(run, champion, later, candidate)
-        log.info("%s: %d rows come after %s, the last that it learned from", named, since.rows, since.after.isoformat())
+    counting = _counting(run, champion, later)
+    if counting is not None:
+        since, later, (candidate, baseline) = _since(run, later, *counting, candidate, baseline)
+        log.info("%s: %d rows come after %s, %s", named, since.rows, since.after.isoformat(), since.which_is)
         unscored = unscored.model_copy(update={"since": since})
         if since.rows == 0:
             return unscored
@@ -208,43 +225,87 @@ def _score_champion(
     scores = _finite(score(run.spec.problem, later.labels, predictions, later.weights))
     log.info("%-24s %s", named, _line(scores))
     scored = unscored.model_copy(update={"scores": scores})
-    if any(value is None for value in scores.values()):
+    comparison = _compared(run, later, candidate, predictions)
+    if comparison is None:
         return scored
-    name = run.spec.search.metric
-    comparison = metric(run.spec.problem, name).compare(
-        later.labels, candidate, predictions, _alike(run, later), weights=later.weights
+    log.info(
+        "Gain over the champion: %s %s, %s to %s, each end with a confidence of %g",
+        run.spec.search.metric,
+        comparison.gain,
+        comparison.low,
+        comparison.high,
+        run.spec.gates.better_than_champion.confidence,
     )
-    log.info("Gain over the champion: %s %.4f, 95 %% interval %.4f to %.4f", name, *comparison[:3])
-    return scored.model_copy(update={"comparison": _comparison(comparison)})
+    worth = _compared(run, later, predictions, baseline)
+    return scored.model_copy(update={"comparison": comparison, "over_baseline": None if worth is None else worth.gain})
 
 
-def _since(
-    run: Run, champion: Version, later: Rows, candidate: npt.NDArray[np.float64]
-) -> tuple[Since, Rows, npt.NDArray[np.float64]]:
-    """The rows on which a champion that learned from held-out rows too may be compared, those from after its last one,
-    and the candidate's predictions of them."""
-    from evergreen.model import rows
-    from evergreen.model.metrics import score
+def _compared(run: Run, later: Rows, new: npt.NDArray[np.float64], old: npt.NDArray[np.float64]) -> Comparison | None:
+    """How much better one model predicts the rows than another; None: one of them has no defined score."""
+    from evergreen.model.metrics import metric
+
+    confidence = run.spec.gates.better_than_champion.confidence
+    measured = metric(run.spec.problem, run.spec.search.metric).compare(
+        later.labels, new, old, _alike(run, later), weights=later.weights, confidence=confidence
+    )
+    told = _finite({"gain": measured.gain, "low": measured.low, "high": measured.high, "tells": measured.tells})
+    if told["gain"] is None:
+        return None
+    return Comparison(**told, rows=measured.rows, groups=measured.entities)
+
+
+def _intervals(
+    run: Run, later: Rows, predictions: npt.NDArray[np.float64]
+) -> dict[str, tuple[float | None, float | None]]:
+    """The interval of each score that has a floor."""
+    from evergreen.model.metrics import metric
+
+    alike, confidence = _alike(run, later), run.spec.gates.better_than_champion.confidence
+    found = {}
+    for name in run.spec.gates.floor:
+        low, high = metric(run.spec.problem, name).interval(
+            later.labels, predictions, alike, weights=later.weights, confidence=confidence
+        )
+        found[str(name)] = (finite(low), finite(high))
+    return found
+
+
+def _counting(run: Run, champion: Version, later: Rows) -> tuple[datetime, str] | None:
+    """The moment that only rows from after count, and what it is; None: all rows count. A refitted champion has learned
+    from some; after a change of the world those from before it say nothing."""
+    from evergreen.registry.rules import is_refit
     from evergreen.spec.columns import EVENT
     from evergreen.train import records
 
-    after = records.of(run.spec.model, champion).split.learn_to
+    moments = []
+    if is_refit(champion.key):
+        moments.append((records.of(run.spec.model, champion).split.learn_to, "the champion's last"))
+    if run.changed_at is not None and (later.frame[EVENT] < run.changed_at).any():
+        moments.append((run.changed_at - timedelta(microseconds=1), "the change"))
+    return max(moments, default=None)
+
+
+def _since(
+    run: Run, later: Rows, after: datetime, which_is: str, *predictions: npt.NDArray[np.float64]
+) -> tuple[Since, Rows, list[npt.NDArray[np.float64]]]:
+    """The rows from after a moment, with the models' predictions of them, the candidate's first."""
+    from evergreen.model import rows
+    from evergreen.model.metrics import score
+    from evergreen.spec.columns import EVENT
+
     there = (later.frame[EVENT] > after).to_numpy()
-    new, answers = rows.of(run.spec, later.frame[there].reset_index(drop=True)), candidate[there]
-    scores = _finite(score(run.spec.problem, new.labels, answers, new.weights)) if len(new.labels) else None
+    new = rows.of(run.spec, later.frame[there].reset_index(drop=True))
+    answers = [each[there] for each in predictions]
+    scores = _finite(score(run.spec.problem, new.labels, answers[0], new.weights)) if len(new.labels) else None
     counts = run.spec.problem.rows_of_class(new.labels)
-    return Since(after=after, rows=len(new.labels), rows_of_class=counts, candidate=scores), new, answers
+    since = Since(after=after, which_is=which_is, rows=len(new.labels), rows_of_class=counts, candidate=scores)
+    return since, new, answers
 
 
 def _alike(run: Run, later: Rows) -> npt.NDArray[np.object_]:
     """Whose rows are alike."""
     names: npt.NDArray[np.object_] = run.spec.asking.alike(later.frame).to_numpy(object)
     return names
-
-
-def _comparison(measured: metrics.Comparison) -> Comparison:
-    interval = _finite({"gain": measured.gain, "low": measured.low, "high": measured.high})
-    return Comparison(**interval, rows=measured.rows, groups=measured.entities)
 
 
 def _line(scores: Scores) -> str:

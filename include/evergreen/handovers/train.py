@@ -135,14 +135,16 @@ class ScoredCandidate(Candidate):
 
 
 class Comparison(Part):
-    """How much better the best candidate is than the champion by the search metric, on the same rows."""
+    """How much better the best candidate is than another model by the search metric, on the same rows."""
 
     gain: float | None
     """Positive: the candidate is better. None: not defined."""
     low: float | None
-    """The lower end of the 95 % interval."""
+    """The lower end of its interval, which holds with the confidence of `gates.better_than_champion`."""
     high: float | None
     """Its upper end."""
+    tells: float | None = None
+    """A gain of this size would be told from none on such rows in four of five trainings."""
     rows: int
     """How many rows were compared."""
     groups: int
@@ -150,10 +152,13 @@ class Comparison(Part):
 
 
 class Since(Part):
-    """The rows of an evaluation that come after all that a refitted champion has learned from."""
+    """The rows of an evaluation that count for the comparison with the champion: those that a refitted champion has not
+    learned from, and after a change of the world those from after it."""
 
     after: datetime
-    """The last cutoff that it may have learned from."""
+    """The moment that they come after."""
+    which_is: str = "the champion's last"
+    """What that moment is."""
     rows: int
     """How many rows there are."""
     rows_of_class: Mapping[str, int] | None
@@ -177,8 +182,10 @@ class ScoredChampion(Part):
     """Why it could not be scored."""
     comparison: Comparison | None = None
     """Comparison with the best candidate; None: one of the two has no defined score."""
+    over_baseline: float | None = None
+    """What the champion gains over the baseline on the same rows, by the search metric; None: not defined."""
     since: Since | None = None
-    """Of a refitted champion the only rows on which it was scored; None: it was scored on all."""
+    """The only rows on which it was scored; None: it was scored on all."""
 
 
 class Evaluated(Handover):
@@ -198,6 +205,12 @@ class Evaluated(Handover):
     """What it is: the spec's expression, or what the learning rows have on average."""
     champion: ScoredChampion | None
     """None: there is none yet."""
+    after_change: bool = False
+    """Whether the training follows a change of the world."""
+    over_baseline: Comparison | None = None
+    """Of the best candidate with the baseline."""
+    intervals: Mapping[str, tuple[float | None, float | None]] = {}
+    """metric → lower and upper end of the interval of the best candidate's score, of each metric with a floor."""
     best: ScoredCandidate
     """The best by the time folds: choosing by these rows would flatter it on those that its gates look at."""
     candidates: tuple[ScoredCandidate, ...]
@@ -219,6 +232,14 @@ class Gate:
     """Whether it holds."""
     reason: str
     """The reason, in one line."""
+    low: float | None = None
+    """The lower end of the observed value's interval; None: it has none."""
+    high: float | None = None
+    """Its upper end."""
+    rows: int | None = None
+    """Of a comparison with the champion, how many rows there were."""
+    enough: int | None = None
+    """So many rows would tell a gain of the margin; None: nothing says it."""
 
 
 class Judged(Handover):

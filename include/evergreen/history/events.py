@@ -74,6 +74,11 @@ class Judged(Happened):
     bound: FiniteFloat | None
     verdict: GateVerdict
     compared_with: int | None  # the champion then
+    # What an earlier release did not write.
+    low: FiniteFloat | None = None  # the interval of what was observed
+    high: FiniteFloat | None = None
+    rows: int | None = None  # of the comparison with the champion
+    enough: int | None = None  # so many rows would tell a gain of the margin
 
 
 class NotBetter(Happened):

@@ -64,7 +64,7 @@ def verdicts(
     them."""
     if len(versions) == 1:
         yield "One version served throughout: as served and never retrained are the same model."
-    for other, (gain, low, high, _, number, _) in comparisons.items():
+    for other, (gain, low, high, _, number, *_) in comparisons.items():
         verdict = "better" if low > 0 else "worse" if high < 0 else f"no difference that these {every}s can show"
         yield (
             f"As served against {other}: {metric} {gain:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} over "

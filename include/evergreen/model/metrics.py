@@ -13,6 +13,7 @@ from evergreen.model.weightings import MEASURED, Floats, Labels, Measured, Weigh
 from evergreen.spec.measures import MEASURES, Measure, MetricName
 from evergreen.spec.problem import Problem
 
+POWER = 0.8  # how often rows that are enough tell what there is to tell
 _RESAMPLES_OF_A_DAY = 200  # enough for a bound at 2.5 %: the monitor draws as many each day
 
 
@@ -24,7 +25,8 @@ class Comparison(NamedTuple):
     high: float
     rows: int
     entities: int
-    error: float  # standard error of the gain
+    error: float = float("nan")  # standard error of the gain
+    tells: float = float("nan")  # a gain of this size is told from none in POWER of all cases
 
 
 class Loss(NamedTuple):
@@ -92,11 +94,30 @@ class Metric:
             weights: how much each row counts; None: as much as any other.
             confidence: of each end of the interval by itself; 0.975: 95 % lie between them.
         """
+        observed = self.measure.gain(self.value(labels, new, weights), self.value(labels, old, weights))
+        groups = len(np.unique(entities))
+        if np.isnan(observed):
+            return Comparison(observed, observed, observed, len(labels), groups)
         of_new, of_old = self.weighted(labels, new), self.weighted(labels, old)
         gain = jackknife(lambda times: self.measure.gain(of_new(times), of_old(times)), entities, weights)
-        observed = self.measure.gain(self.value(labels, new, weights), self.value(labels, old, weights))
         low, high = gain.low(confidence), gain.high(confidence)
-        return Comparison(observed, low, high, len(labels), len(np.unique(entities)), gain.error)
+        tells = (gain.quantile(confidence) + gain.quantile(POWER)) * gain.error
+        return Comparison(observed, low, high, len(labels), groups, gain.error, tells)
+
+    def interval(
+        self,
+        labels: Labels,
+        predictions: Floats,
+        entities: npt.NDArray[np.object_],
+        *,
+        weights: Floats | None = None,
+        confidence: float = 0.975,
+    ) -> tuple[float, float]:
+        """The interval of the metric's value; the arguments as `compare` has them."""
+        if np.isnan(self.value(labels, predictions, weights)):
+            return float("nan"), float("nan")
+        spread = jackknife(self.weighted(labels, predictions), entities, weights)
+        return spread.low(confidence), spread.high(confidence)
 
     def loss(
         self, labels: Labels, predictions: Floats, reference: float, *, weights: Floats | None = None, seed: int = 0

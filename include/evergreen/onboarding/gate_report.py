@@ -54,6 +54,7 @@ def write(
             {
                 "name": gate.name,
                 "observed": _number(gate.observed),
+                "interval": rules.interval(gate),
                 "bound": _number(gate.bound),
                 "verdict": gate.verdict,
                 "badge": _BADGES[gate.verdict],

@@ -31,6 +31,7 @@ from evergreen.spec.dataset import (
     Source,
 )
 from evergreen.spec.durations import Duration
+from evergreen.spec.gates import Gates
 from evergreen.spec.keyed import Name
 from evergreen.spec.kinds import FeatureType, KeyType
 from evergreen.spec.label import Label
@@ -104,58 +105,6 @@ class Search(Declared):
     def measure(self) -> Measure:
         """What the metric is, and which way it points."""
         return MEASURES[self.metric]
-
-
-class Gates(Declared):
-    """Bounds that a candidate must meet. Missing evidence fails closed."""
-
-    minimum_rows: Annotated[int, Field(ge=1)] = Field(description="fewest evaluation rows")
-    minimum_positives: Annotated[int, Field(ge=1)] = Field(
-        default=20, description="fewest evaluation rows of each class of a binary label"
-    )
-    minimum_per_class: Annotated[int, Field(ge=1)] = Field(
-        default=20, description="fewest evaluation rows of each class of a multiclass label"
-    )
-    floor: dict[MetricName, float] = Field(
-        min_length=1, description="absolute bound per metric (a ceiling where lower is better)"
-    )
-    baseline: Annotated[str, Field(min_length=1, max_length=1000)] | None = Field(
-        default=None,
-        exclude_if=unsaid(None),
-        description=(
-            "what a candidate must beat: an input, or an expression of inputs in DuckDB's SQL, such as `price` for "
-            "'the price stays'; of a binary label a probability, of a multiclass one the name of a class. Where it is "
-            "null, the default counts: what the rows that were learned from have on average"
-        ),
-    )
-    better_than_baseline: float = Field(
-        default=0.0, ge=0.0, description="least gain over the baseline, in the search metric"
-    )
-    better_than_champion: float = Field(
-        default=0.0, ge=0.0, description="least gain over the champion on the same rows, in the search metric"
-    )
-
-    refit_loss: float = Field(
-        default=0.1,
-        exclude_if=unsaid(0.1),
-        ge=0.0,
-        description=(
-            "with `refit`: the share of the gated fit's gain over the baseline that the refit may lose on the newest "
-            "rows, in the search metric"
-        ),
-    )
-    refit_distance: Annotated[float, Field(gt=0)] = Field(
-        default=2.0,
-        exclude_if=unsaid(2.0),
-        description=(
-            "with `refit`: largest distance of the two fits' answers on the newest rows, in standard deviations of the "
-            "gated fit's"
-        ),
-    )
-
-    def fewest_of_class(self, problem: Problem) -> int:
-        """How many evaluation rows each class needs; 0 where the label has no classes."""
-        return 0 if problem.class_bound is None else int(getattr(self, problem.class_bound))
 
 
 class Rollout(Declared):

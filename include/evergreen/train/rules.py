@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 from evergreen.families import Parameter
 from evergreen.handovers.train import Difference, Gate
 from evergreen.spec.families import defaults
+from evergreen.spec.gates import Gates
 from evergreen.spec.measures import MEASURES, MetricName
-from evergreen.spec.schema import Gates, ModelSpec
+from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
     import pandas as pd

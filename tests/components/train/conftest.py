@@ -67,6 +67,8 @@ def spec_in(folder: Path, **changes: Any) -> ModelSpec:
             "minimum_positives": 10,
             "floor": {"roc_auc": 0.6},
             "better_than_baseline": 0.05,
+            # what the 180 rows of an evaluation can tell
+            "better_than_champion": {"by": "non_inferiority", "margin": 0.12},
         },
     }
     return small_models.tiny(**sections | changes).at(folder)
