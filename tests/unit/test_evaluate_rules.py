@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 
 from evergreen.evaluate import rules
 from evergreen.handovers.train import Comparison, Gate, Since
+from evergreen.history import events
 from evergreen.spec.gates import BetterThanChampion, Gates
 from evergreen.spec.measures import MEASURES, MetricName
 from evergreen.spec.problem import Binary
+from evergreen.spec.schema import ModelSpec
+from tests.small_models import tiny
 
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
 METRICS: tuple[MetricName, ...] = ("roc_auc", "average_precision", "log_loss", "brier")
@@ -395,3 +398,63 @@ def test_a_backfill_behind_a_refitted_champion_is_a_good_run_that_promotes_nothi
 def test_a_refitted_champion_that_could_not_be_scored_is_no_evidence() -> None:
     gate = of_champion(since=since(), scores=None, problem="version 3: gone")
     assert gate.verdict == "no evidence" and "version 3: gone" in gate.reason
+
+
+def before(**changes: Any) -> events.Judged:
+    """A comparison as the ledger has it."""
+    content: dict[str, Any] = {
+        "id": "judged/run/1/better than the champion",
+        "model": "tiny",
+        "as_of": AS_OF,
+        "actor": "airflow",
+        "reason": "",
+        "run_id": "run",
+        "key": "key",
+        "family": "ridge",
+        "judgement": 1,
+        "gate": rules.CHAMPION_GATE,
+        "observed": 0.0,
+        "bound": -0.02,
+        "verdict": "pass",
+        "compared_with": 1,
+    }
+    return events.Judged.model_validate(content | changes)
+
+
+def spec_with(**stated: Any) -> ModelSpec:
+    return tiny(
+        split={"window": "28d", "evaluation": "4d", "minimum_rows": 1},
+        gates={"minimum_rows": 1, "floor": {"roc_auc": 0.5}, "better_than_champion": stated},
+    )
+
+
+def test_a_spec_that_can_never_have_rows_enough_is_told_so_beforehand() -> None:
+    last = before(low=-0.03, high=0.03, rows=1000, enough=2000)
+    assert rules.foreseen(spec_with(margin=0.03), last) == (
+        "better than the champion: a margin of 0.03 in roc_auc needs about 889 rows; the last training had 1,000"
+    )
+    told = rules.foreseen(spec_with(), last)
+    assert told.startswith("WARNING") and "0.02 in roc_auc needs about 2,000 rows" in told, "by the margin of then"
+    assert "Such rows tell 0.0283" in told and "(split.evaluation: 8d)" in told
+    assert "(which split.window has no room for)" in rules.foreseen(spec_with(margin=0.001), last)
+
+
+@given(rows=st.integers(1, 10**6), enough=st.integers(1, 10**8), margin=st.floats(1e-4, 1.0))
+def test_the_margin_that_the_warning_suggests_needs_no_warning(rows: int, enough: int, margin: float) -> None:
+    last = before(bound=-margin, rows=rows, enough=enough)
+    told = rules.foreseen(spec_with(), last)
+    assert told.startswith("WARNING") == (enough > rows)
+    least = margin * math.sqrt(enough / rows) * (1 + 1e-9)
+    assert not rules.foreseen(spec_with(margin=least), last).startswith("WARNING")
+
+
+def test_without_a_comparison_on_record_nothing_is_foreseen() -> None:
+    """Of the first training, of a release that kept no intervals, and of a champion that was worth nothing."""
+    for last in (None, before(), before(rows=100, bound=0.0)):
+        assert "is known once a training was compared" in rules.foreseen(spec_with(), last)
+    assert "no margin" in rules.foreseen(spec_with(margin=0.0), before(rows=100, enough=None))
+
+
+def test_a_gate_that_an_earlier_release_recorded_is_read() -> None:
+    read = before()
+    assert (read.low, read.high, read.rows, read.enough) == (None, None, None, None)

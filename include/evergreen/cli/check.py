@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,7 +60,7 @@ def _check(options: argparse.Namespace) -> int:
                     f"{len(outcome.families)} families)"
                 )
     breaks = _breaks(declared, options.against, options.name) if options.against else []
-    for line in (*_users(declared, outcomes), *breaks):
+    for line in (*_users(declared, outcomes), *_foreseen(outcomes), *breaks):
         print(line)
     wrong = any(isinstance(outcome, SpecError) for each in outcomes.values() for outcome in each)
     return 1 if not outcomes or wrong or breaks else 0
@@ -73,6 +73,24 @@ def _users(declared: Declared, names: Container[str]) -> Iterator[str]:
         if users and dataset.name in names:
             names_and_owners = ", ".join(f"{model.name} ({model.owner.name} <{model.owner.email}>)" for model in users)
             yield f"{dataset.name}: used by {names_and_owners}"
+
+
+def _foreseen(outcomes: Mapping[str, Sequence[DatasetSpec | ModelSpec | SpecError]]) -> Iterator[str]:
+    """Whether each model's evaluations have rows enough for its gates, by the last comparison that its ledger has.
+    Without the ledger nothing is known, and nothing told."""
+    from evergreen.errors import EvergreenError
+    from evergreen.evaluate import rules
+    from evergreen.history import ledger, story
+    from evergreen.spec.schema import ModelSpec
+
+    for name, each in outcomes.items():
+        for spec in each:
+            if isinstance(spec, ModelSpec):
+                try:
+                    last = story.compared(ledger.entries(name, "judged"))
+                except EvergreenError:
+                    return
+                yield f"{name}: {rules.foreseen(spec, last)}"
 
 
 def _breaks(declared: Declared, against: Path, name: str | None) -> list[str]:

@@ -209,6 +209,12 @@ def judgement(entries: Sequence[Entry], run_id: str) -> list[Judged]:
     return [gate for gate in gates if gate.judgement == gates[-1].judgement]
 
 
+def compared(entries: Sequence[Entry]) -> Judged | None:
+    """The last comparison of a candidate with a champion; None: there is none with an interval."""
+    with_interval = [event for event in _events(entries) if isinstance(event, Judged) and event.rows is not None]
+    return with_interval[-1] if with_interval else None
+
+
 def gates(entries: Sequence[Entry], version: int) -> list[Judged]:
     """The gates that a version passed; none of one whose gates were decided by a release that had no ledger."""
     runs = [
