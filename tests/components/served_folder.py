@@ -50,6 +50,7 @@ def served_folder(
     services: Processes,
     *,
     name: str | None = None,
+    make: Callable[[Path], Path] | None = None,
 ) -> Iterator[ModelSpec]:
     """The folder's spec, in the settings of this process while the block runs; what a test does, the next one finds.
 
@@ -57,12 +58,16 @@ def served_folder(
         write_days: gets the landing zone.
         home: an empty folder.
         name: what the model is called, where others have tests of the same one: databases and MLflow are shared.
+        make: makes the folder, which has that name already; None: it is a copy of the model's in tests/specs/valid.
     """
     name = name or model
     prefix, port, server = f"t{os.getpid()}_{name}_", free_port(), f"server-of-{name}"
-    folder = shutil.copytree(PROJECT / "tests" / "specs" / "valid" / model, home / "models" / name)
-    declared = (folder / "model.yaml").read_text()
-    (folder / "model.yaml").write_text(declared.replace(f"model: {model}\n", f"model: {name}\n", 1))
+    if make is not None:
+        folder = make(home / "models" / name)
+    else:
+        folder = shutil.copytree(PROJECT / "tests" / "specs" / "valid" / model, home / "models" / name)
+        declared = (folder / "model.yaml").read_text()
+        (folder / "model.yaml").write_text(declared.replace(f"model: {model}\n", f"model: {name}\n", 1))
     create_databases(postgres_url, [f"{prefix}{name}" for name in ("evergreen", "optuna", "feast")])
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {
