@@ -7,7 +7,6 @@ import platform
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -83,14 +82,6 @@ class Learned(Protocol):
     def differs(self) -> Difference | None: ...
 
 
-@dataclass(frozen=True)
-class RefitOf:
-    """What a refit takes from the fit that the gates judged."""
-
-    run_id: str  # its MLflow run, in which the refit's is nested
-    reference: pd.DataFrame  # the rows that were held out from it, and its predictions of them
-
-
 def log_candidate(
     run: Run,
     data: Learned,
@@ -99,9 +90,10 @@ def log_candidate(
     study: str,
     pipeline: Pipeline,
     rows: Rows,
+    reference: pd.DataFrame,
     metrics: dict[str, float],
     trials: Trials,
-    refit_of: RefitOf | None = None,
+    refit_of: str | None = None,
 ) -> str:
     """Log a fitted candidate; returns the MLflow run's id. The run counts as finished only when all of it is there.
 
@@ -110,17 +102,18 @@ def log_candidate(
         recipe, pipeline, rows: how the candidate was fitted, the fit, and the rows that it learned from.
         metrics, trials: how the search came to the recipe's hyperparameters.
         study: the name of the search.
-        refit_of: None: it is no refit, and the monitor compares with the rows that it learned from.
+        reference: what the monitor compares with: the inputs of held-out rows, and predictions of a fit that has not
+            learned from them.
+        refit_of: the MLflow run of the fit that the gates judged, in which the refit's is nested; None: it is no refit.
 
     What is recorded of its files in Postgres is what is loaded later.
     """
     predictions, family = predict(pipeline, rows.inputs), recipe.family
     name = f"{family} as of {run.as_of:%Y-%m-%d}"
     tags = _tags(run, data, recipe, study)
-    reference = rows.inputs.assign(**run.spec.problem.columns(predictions))
     if refit_of is not None:
-        name, reference = f"{name}, refit", refit_of.reference
-        tags |= {MLFLOW_PARENT_RUN_ID: refit_of.run_id, Tag.GATED_RUN: refit_of.run_id}
+        name = f"{name}, refit"
+        tags |= {MLFLOW_PARENT_RUN_ID: refit_of, Tag.GATED_RUN: refit_of}
     with asking(f"logging the {family} candidate of {run.subject}") as client:
         experiment = experiment_id(client, run.spec.model)
         with _begun(client, experiment, name, tags) as run_id, work_folder() as folder:

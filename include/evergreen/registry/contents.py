@@ -62,7 +62,8 @@ class Reference:
 
     NAME: ClassVar[str] = "reference.parquet"
     rows: pd.DataFrame
-    """Rows that the candidate learned from: the features as the model takes them, and its predictions."""
+    """Rows that were held out: the features as the model takes them, and the predictions of a fit that had not learned
+    from them. (An earlier release wrote rows that it had learned from.)"""
 
     def to_bytes(self) -> bytes:
         """Parquet."""

@@ -160,9 +160,10 @@ def fit(run: Run, whole: Whole, judged: Judged, gated: Floats) -> str:
             study=study,
             pipeline=pipeline,
             rows=learned,
+            reference=whole.held_out.inputs.assign(**spec.problem.columns(gated)),
             metrics={},
             trials=artifacts.load(candidate, Trials),
-            refit_of=candidates.RefitOf(judged.run.id, whole.held_out.inputs.assign(**spec.problem.columns(gated))),
+            refit_of=judged.run.id,
         )
 
 

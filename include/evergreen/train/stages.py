@@ -161,6 +161,9 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
             best = _best(run, family, trials)
         recipe = Recipe(family=family, parameters=best.params, seed=spec.search.seed, backtest=folded.backtest)
         pipeline, learned = recipes.fit(spec, recipe, learn)
+        # What it says of rows that it learned from is too sure: every day would be unlike it.
+        held_out = rows.read(spec, data, "evaluate").inputs
+        reference = held_out.assign(**spec.problem.columns(rows.predict(pipeline, held_out)))
         metrics = {"search_score": best.value, "search_trials": float(len(trials))}
         run_id = candidates.log_candidate(
             run,
@@ -169,6 +172,7 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
             study=study,
             pipeline=pipeline,
             rows=learned,
+            reference=reference,
             metrics=metrics,
             trials=Trials(
                 tuple(

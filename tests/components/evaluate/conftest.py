@@ -70,6 +70,7 @@ class Contest:
                 study="a study",
                 pipeline=pipeline,
                 rows=learn,
+                reference=learn.inputs.assign(prediction=0.5),
                 metrics={"search_score": best_score},
                 trials=Trials(()),
             )
