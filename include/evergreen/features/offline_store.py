@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Literal
 
 import duckdb
@@ -236,11 +237,12 @@ class _View:
         on = " and ".join(f"e.{quoted(own)} = v.{quoted(stored)}" for stored, own in self.keys.items())
         columns = ", ".join(f"v.{quoted(feature)}" for feature in self.features)
         select = f"select e._row, v._event{', ' if columns else ''}{columns} from waiting e asof join"
-        versions = _versions(self.source, self.keys, self.features, known)
         oldest, until = moments
         for number, reach in enumerate(self.reaches):
             since, _ = within = _within(oldest, reach, until)
             connection.register("source", _source(self.source, within) if number else self.nearest)
+            # Nearly all entities are found at once; of what lies before, only those count that are left.
+            versions = _versions(self.source, self.keys, self.features, known, waiting=self.keys if number else {})
             rows = f"{select} ({versions}) v on {on or 'true'} and e._moment >= v._available"
             made = f"insert into {self.alias}" if number else f"create temp table {self.alias} as"
             connection.execute(f"{made} {rows}", {"since": since, "until": until})
@@ -261,8 +263,16 @@ def _within(oldest: datetime, reach: timedelta | None, until: datetime) -> tuple
     return (_NEVER if reach is None or reach > oldest - _NEVER else oldest - reach, until)
 
 
-def _versions(source: DataSource, keys: Iterable[str], features: Iterable[str], known: bool) -> str:
-    """The rows of a source, each with the moment `_available` from which on it is the one to use.
+def _versions(
+    source: DataSource,
+    keys: Iterable[str],
+    features: Iterable[str],
+    known: bool,
+    *,
+    waiting: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """The rows of a source, each with the moment `_available` from which on it is the one to use; of the entities in
+    `waiting` alone, where their keys are given: stored name → name there.
 
     Without regard to when a row was known that is its event time. With it, a row counts from the later of event time
     and known time, and only if nothing newer was known by then: a late row of an old event never replaces a newer one.
@@ -276,9 +286,12 @@ def _versions(source: DataSource, keys: Iterable[str], features: Iterable[str], 
         f"{quoted(mapped.get(name, name))} as {quoted(name)}" for name in dict.fromkeys([*keys, *features])
     )
     partition = ", ".join(map(quoted, keys))
+    stored = ", ".join(quoted(mapped.get(name, name)) for name in waiting)
+    own = ", ".join(map(quoted, waiting.values()))
+    only = f"and ({stored}) in (select ({own}) from waiting) " if waiting else ""
     rows = (
         f"select {columns}, {at} as _event, {available} as _available, {order} as _order from source "
-        f"where {at} >= $since and {at} <= $until "
+        f"where {at} >= $since and {at} <= $until {only}"
         f"qualify row_number() over (partition by {partition}, _available order by _order desc) = 1"
     )
     return f"select * from ({rows}) qualify _order = max(_order) over (partition by {partition} order by _available)"
