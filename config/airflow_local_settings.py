@@ -43,6 +43,7 @@ PRELOADED = (
     "evergreen.model.baseline",
     "evergreen.model.estimators",
     "evergreen.model.metrics",
+    "evergreen.monitor.alerting",
     "evergreen.monitor.comparison",
     "evergreen.monitor.decisions",
     "evergreen.monitor.drawing",

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from evergreen.handovers.handover import TrackedRun
-from evergreen.handovers.monitor import Decided
+from evergreen.handovers.monitor import Decided, Performance
 from evergreen.handovers.train import Probed, Refitted, Registered
 
 AS_OF = datetime(2026, 1, 2, tzinfo=UTC)
@@ -52,3 +52,10 @@ def decided(**changes: Any) -> Decided:
         "page": "http://w",
     }
     return Decided(**fields | changes)
+
+
+def nothing_scored() -> Performance:
+    """Of a window none of whose labels has matured."""
+    return Performance(
+        metric="roc_auc", value=None, reference=None, drop=None, significant=False, rows=0, labels_version=None
+    )

@@ -135,6 +135,8 @@ class Alerted(Handover):
     """The decision that it follows."""
     warnings: tuple[str, ...]
     """What is wrong."""
+    told_as: str | None = None
+    """The ledger's id of it, by which it is sent once. None: what serves is wrong, and nothing else."""
 
 
 class Reported(Handover):

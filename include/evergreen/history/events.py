@@ -224,11 +224,28 @@ class Decided(Happened):
     made_from: Mapping[str, MadeFrom] | None = None  # table → what of it; None: a release before did not record it
 
 
+class Told(BaseModel):
+    """How something that is wrong stands as of a window, as its owner heard of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    cause: str  # which thing, by a name that stays while it lasts
+    kind: Literal["incident", "loss"]  # the data cannot be trusted; the model is worse
+    state: Literal["began", "changed", "resolved", "stands"]  # stands: nothing new, it was not told again
+    since: datetime  # the start of the window that showed it first
+    observed: FiniteFloat  # when it was told last
+    said: str  # the same
+    doing: str  # what was done about it then
+
+
 class Alerted(Happened):
-    """The owner was told of a decision to alert."""
+    """The owner was told of what is wrong, or of a decision to alert."""
 
     event: Literal["alerted"] = "alerted"
     decision_id: str
+    start: datetime | None = None  # of the window; None: a release before told of decisions alone
+    told: tuple[Told, ...] = ()  # every cause that was wrong, or ended with the window
+    lines: tuple[str, ...] = ()  # what the owner read; `reason` has all of them
 
 
 class CorrectedSource(BaseModel):

@@ -20,7 +20,7 @@ from evergreen import database
 from evergreen.errors import LedgerUnreadable
 from evergreen.history import chain, events, story
 from evergreen.history.chain import Link, Witness
-from evergreen.history.events import Erased, Event, Promoted, RolledBack
+from evergreen.history.events import Alerted, Erased, Event, Promoted, RolledBack
 from evergreen.history.story import Entry, Standing
 
 log = logging.getLogger(__name__)
@@ -112,6 +112,20 @@ def windows(model: str, most: int, before: datetime | None = None) -> list[Entry
     with database.connect() as connection:
         links = TABLE.select(connection, rest, [*given, *given, most])
     return [_entry(link) for link in sorted(links, key=lambda link: link.number)]
+
+
+def told(model: str, until: datetime) -> Alerted | None:
+    """The newest telling about a window that starts then or earlier; None: there was none. No other one is read."""
+    # By ranges, as for the champion: so that Postgres goes through the index from its end.
+    newest = (
+        f"where (event, model, {_START}) > (%s, %s, %s) and (event, model, {_START}) <= (%s, %s, %s)"
+        f" order by event desc, model desc, {_START} desc, number desc limit 1"
+    )
+    given = ["alerted", model, "", "alerted", model, _text(until)]
+    with database.connect() as connection:
+        links = TABLE.select(connection, newest, given)
+    found = [_entry(link).event for link in links]
+    return next((event for event in found if isinstance(event, Alerted)), None)
 
 
 def has_taken_over_decisions(model: str) -> bool:

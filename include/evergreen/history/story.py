@@ -336,7 +336,8 @@ def describe(event: Event) -> str:
         case Corrected():
             return _corrected(event)
         case Alerted():
-            return f"the owner was told of decision {event.decision_id}: {event.reason}"
+            about = f"decision {event.decision_id}" if event.start is None else f"{event.start:%Y-%m-%d}"
+            return f"the owner was told of {about}: {event.reason}"
         case Erased():
             learned = ", ".join(f"version {number} ({rows} rows)" for number, rows in event.versions.items())
             return f"erasure {event.erasure} of one entity; learned from it: {learned or 'no version'} ({event.reason})"

@@ -270,32 +270,23 @@ def retrain_wanted(run: Run, decision: Decided) -> Retraining:
     return Retraining(run_id=f"drift__{decision.decision_id}", conf=conf)
 
 
-def alert(run: Run, decision: Decided) -> Alerted:
-    """Send the owner a decision to alert, and record it in the ledger. Send also what is wrong now with what serves.
+def alert(run: Run, quality: Quality, performance: Performance, decision: Decided) -> Alerted:
+    """Tell the owner what began to be wrong with the window, changed or is over, each once, and record it in the
+    ledger. Tell also what is wrong now with what serves.
 
     Raises:
         StageSkipped: there is nothing to tell.
     """
-    from evergreen.history import events, ledger
+    from evergreen.monitor import alerting
     from evergreen.serve import problems
 
-    alerts = decision.reasons if decision.action == "alert" else ()
-    warnings = (*alerts, *problems.now(run.spec.model).problems)
+    told_as, told = alerting.tell(run, quality, performance, decision)
+    warnings = (*told, *problems.now(run.spec.model).problems)
     if not warnings:
-        raise StageSkipped(f"decision {decision.decision_id}: {decision.action}; nothing to tell")
+        raise StageSkipped(f"decision {decision.decision_id}: {decision.action}; nothing new to tell")
     for reason in warnings:
         log.warning("%s %s: %s", run.spec.model, run.interval.partition, reason)
-    if alerts:
-        alerted = events.Alerted(
-            id=f"alert/{decision.decision_id}",
-            model=run.spec.model,
-            as_of=run.as_of,
-            actor=run.actor,
-            reason="; ".join(alerts),
-            decision_id=decision.decision_id,
-        )
-        ledger.append(alerted)
-    return Alerted(owner=run.spec.owner.email, decision_id=decision.decision_id, warnings=warnings)
+    return Alerted(owner=run.spec.owner.email, decision_id=decision.decision_id, warnings=warnings, told_as=told_as)
 
 
 def report(

@@ -76,18 +76,28 @@ class MissedNotifier(BaseNotifier):
 
 
 class WarningNotifier(BaseNotifier):
-    """Tells of a task that ended well with `warnings` in its result; its log has them already."""
+    """Tells of a task that ended well with `warnings` in its result; its log has them already.
 
-    def __init__(self, channels: list[BaseNotifier]) -> None:
+    What has an id of the ledger, `told_as`, is told once, however often its task is cleared.
+    """
+
+    def __init__(self, name: str, channels: list[BaseNotifier]) -> None:
         super().__init__()
+        self.name = name
         self.channels = channels
 
     def notify(self, context: Context) -> None:
+        from evergreen.status import alarms
+
         ti: Any = context["ti"]
-        warnings = (ti.xcom_pull(task_ids=ti.task_id) or {}).get("warnings")
-        if warnings:
-            for channel in self.channels:
-                channel({**context, "warnings": warnings})
+        result = ti.xcom_pull(task_ids=ti.task_id) or {}
+        warnings, told_as = result.get("warnings"), result.get("told_as")
+        if not warnings or (told_as is not None and not alarms.untold(self.name, alarms.WINDOW, [told_as])):
+            return
+        for channel in self.channels:
+            channel({**context, "warnings": warnings})
+        if told_as is not None:
+            alarms.record(self.name, alarms.WINDOW, [told_as])
 
 
 class TimeoutNotifier(BaseNotifier):
@@ -155,7 +165,7 @@ def _owner(model: ModelSpec) -> tuple[str, str]:
 def of_warnings(spec: DatasetSpec | ModelSpec) -> list[BaseNotifier]:
     """They tell of a task whose result holds `warnings`."""
     channels = _channels(spec.owner.email, _WARNED, _OF_WHAT)
-    return [WarningNotifier(channels)] if channels else []
+    return [WarningNotifier(spec.name, channels)] if channels else []
 
 
 def of_timeouts(spec: DatasetSpec | ModelSpec) -> list[BaseNotifier]:

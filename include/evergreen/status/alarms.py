@@ -23,6 +23,7 @@ class Alarm:
 
 TABLE = Table("alarms", Alarm, key=("name", "loop", "partition"))
 SERVING = "serving"  # in the place of a loop
+WINDOW = "alert"  # the same: of the newest telling about a window, the ledger's id
 _LONGEST = 500  # characters of what is told that tell it apart: an index holds no long texts
 
 

@@ -27,7 +27,7 @@ from evergreen.registry import loading, store
 from evergreen.settings import settings
 from tests.components.train.conftest import at
 
-from .conftest import HORIZON, Live, drifted, without_minutes
+from .conftest import HORIZON, Live, Watched, drifted, without_minutes
 
 FEATURES = ("minutes", "sessions", "mobile", "plan")
 
@@ -52,6 +52,14 @@ def kept(live: Live) -> list[Decision]:
 
 def alerts(live: Live) -> list[events.Alerted]:
     return [entry.event for entry in ledger.entries(live.spec.model) if isinstance(entry.event, events.Alerted)]
+
+
+def told(live: Live, day: int, watched: Watched) -> Alerted | None:
+    """What the owner is told of a window; None: nothing."""
+    try:
+        return stages.alert(live.run(day), watched.quality, watched.performance, watched.decided)
+    except StageSkipped:
+        return None
 
 
 def decided(live: Live) -> list[events.Decided]:
@@ -192,18 +200,47 @@ def test_an_alert_stands_in_the_ledger_once(live: Live) -> None:
     live.serve(20, without_minutes)
     for _ in range(2):
         watched = live.watch(20, drawn=False)
-        assert stages.alert(live.run(20), watched.decided) == Alerted(
-            owner="team@example.org", decision_id=watched.decided.decision_id, warnings=watched.decided.reasons
-        )
+        alerted = told(live, 20, watched)
+        assert alerted is not None and alerted.owner == "team@example.org"
+        assert alerted.decision_id == watched.decided.decision_id
+        assert alerted.warnings[0].startswith("nulls of minutes grew by 9")
+        assert alerted.warnings[0].endswith("(since 2026-01-21); what is done: nothing is retrained on such data")
     (event,) = alerts(live)
     assert (event.decision_id, event.actor, event.as_of) == (watched.decided.decision_id, live.run(20).actor, at(20))
-    assert "nulls of minutes" in event.reason
+    assert "nulls of minutes" in event.reason and event.id == alerted.told_as
+
+
+def test_an_outage_is_told_once_when_it_begins_and_once_when_it_is_over(live: Live) -> None:
+    for day in (20, 21, 23):
+        live.serve(day, without_minutes)
+    live.serve(24)
+    said = {day: told(live, day, live.watch(day, drawn=False)) for day in range(20, 25)}
+    assert said[20] is not None and said[21] is None, "the second day is nothing new"
+    assert said[22] is not None and said[22].warnings[0].startswith("no predictions, although"), "another cause"
+    assert said[23] is not None and said[23].warnings == ("over: volume (since 2026-01-23)",), "the nulls stand"
+    assert said[24] is not None and "over: nulls of minutes (since 2026-01-21)" in said[24].warnings
+    assert told(live, 20, live.watch(20, drawn=False)) is None, "an old window tells nothing about today"
+    assert len(alerts(live)) == 4
+    lines = list(telling.whole(live.spec.model, ledger.entries(live.spec.model)))
+    assert any("the owner was told of 2026-01-25: over: nulls of minutes" in line for line in lines)
+
+
+def test_a_loss_is_told_in_the_interval_that_shows_it(live: Live) -> None:
+    live.serve(20)
+    live.serve(21)
+    live.label(20, lambda frame: frame.assign(left=1 - frame["left"]))
+    assert told(live, 20, live.watch(20, drawn=False)) is None
+    lost = told(live, 21, live.watch(21, drawn=False))
+    assert lost is not None and lost.warnings[0].startswith("performance fell by")
+    live.serve(22)
+    assert told(live, 22, live.watch(22, drawn=False)) is None, "no label matured: it stands as it was told"
 
 
 def test_a_decision_that_is_no_alert_tells_nobody(live: Live) -> None:
     live.serve(20)
-    with pytest.raises(StageSkipped, match="nothing to tell"):
-        stages.alert(live.run(20), live.watch(20, drawn=False).decided)
+    with pytest.raises(StageSkipped, match="nothing new to tell"):
+        watched = live.watch(20, drawn=False)
+        stages.alert(live.run(20), watched.quality, watched.performance, watched.decided)
     assert alerts(live) == []
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from evergreen.errors import BatchMissing
-from evergreen.settings import PROJECT, settings
+from evergreen.settings import PROJECT, Settings, settings
 from evergreen.spec.load import load_spec
 from tests.listeners import Http, Listener, Smtp
 
@@ -37,6 +37,7 @@ def notify(
     channels: str,
     warnings: list[str] | None = None,
     reason: str | None = None,
+    told_as: str | None = None,
     **connections: dict[str, Any],
 ) -> None:
     """Call every notifier of the churn model, as Airflow does after a task failed,
@@ -51,7 +52,9 @@ def notify(
 
     spec = load_spec(PROJECT / "include" / "models" / "churn")
     task = SimpleNamespace(
-        task_id="extract", log_url="http://127.0.0.1:8080/log", xcom_pull=lambda task_ids: {"warnings": warnings}
+        task_id="extract",
+        log_url="http://127.0.0.1:8080/log",
+        xcom_pull=lambda task_ids: {"warnings": warnings, "told_as": told_as},
     )
     dag = DAG("churn__ingest", dagrun_timeout=timedelta(hours=8))
     context = {"dag": dag, "ti": task, "run_id": "scheduled__2026-01-05"}
@@ -96,6 +99,17 @@ def test_a_task_that_warns_tells_of_what_and_one_that_does_not_is_silent(
         and "nulls of spent grew by 90%" in said
         and "nothing is retrained" in said
     )
+
+
+@pytest.mark.parametrize("listener", [Http], indirect=True)
+def test_what_the_ledger_has_told_is_sent_once_however_often_its_task_is_cleared(
+    home: Settings, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, port = listener.server_address[:2]
+    connection = {"conn_type": "slackwebhook", "password": f"http://{host}:{port}/services/T0/B0/X"}
+    for told_as in ("alert/a", "alert/a", "alert/b", "alert/b"):
+        notify(monkeypatch, "slack", [f"it began, {told_as}"], told_as=told_as, SLACK_DEFAULT=connection)
+    assert ["alert/a" in listener.heard[0], "alert/b" in listener.heard[1], len(listener.heard)] == [True, True, 2]
 
 
 @pytest.mark.parametrize("listener", [Http], indirect=True)

@@ -19,6 +19,7 @@ import pytest
 
 from evergreen.cli import main
 from evergreen.errors import ArtifactUntrusted, EvidenceMissing
+from evergreen.handovers.monitor import Quality
 from evergreen.history import ledger
 from evergreen.history.events import Adopted, Promoted
 from evergreen.local.postgres import free_port
@@ -32,7 +33,7 @@ from evergreen.serve import client
 from evergreen.serve.kept import Kept
 from evergreen.serve.models import Models
 from evergreen.serve.rollback import rollback
-from tests.handovers import decided, judged
+from tests.handovers import decided, judged, nothing_scored
 
 from .conftest import ServedModel, SharedServer, at, beside, customer, rows_of, until
 
@@ -205,7 +206,7 @@ def test_what_a_person_changes_in_mlflow_is_told_and_changes_nothing(alone: Serv
     assert server.get("/readyz").json()["problems"][alone.name] == server.describe(alone.name)["problem"]
     assert server.metric(f'evergreen_problem{{model="{alone.name}"}}') == 1
     assert (answering(alone), server.describe(alone.name)["role"]) == (2, "champion")
-    warned = monitor.alert(alone.run(6), decided()).warnings
+    warned = monitor.alert(alone.run(6), Quality(missing={}), nothing_scored(), decided()).warnings
     assert any("the alias champion names version 1" in text for text in warned), "the owner is told"
 
     person.delete_registered_model_alias(alone.name, "champion")

@@ -1,0 +1,86 @@
+"""Who was told what of a window: worked out from the ledger, and added to it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from evergreen.handovers.monitor import Decided, Finding, Performance, Quality
+from evergreen.history import events, ledger, story
+from evergreen.monitor import telling
+from evergreen.monitor.rules import JOINED
+from evergreen.run import Run
+
+
+def tell(run: Run, quality: Quality, performance: Performance, decision: Decided) -> tuple[str | None, Sequence[str]]:
+    """What the owner is told of a window, and the id under which the ledger has it; None: nothing.
+
+    Run again, a window tells the same. One that is older than the newest decision tells nothing: what it found is
+    nothing that is wrong now.
+    """
+    spec, start = run.spec, run.interval.start
+    newest = story.decisions(ledger.windows(spec.model, 1))
+    before = ledger.told(spec.model, start)
+    if any(each.start > start for each in newest):
+        return None, ()
+    ours = before if before is not None and before.start == start else None
+    found = (*quality.findings, *performance.findings)
+    told = telling.tell(
+        found,
+        () if before is None else before.told,
+        start,
+        doing=decision.action,
+        judged=lambda kind, cause: _judged(quality, performance, kind, cause),
+    )
+    braked = decision.reasons if decision.action == "alert" and not _incident(found) else ()
+    said = [telling.line(each, spec.calendar) for each in telling.news(told)]
+    if said and any(each.kind == "loss" and each.state != "resolved" for each in telling.news(told)):
+        said += _mending(run, next((each for each in newest if each.start == start), None))
+    said += braked if ours is None else ()
+    if said:
+        ours = events.Alerted(
+            id=f"alert/{decision.decision_id}/{hashlib.sha256(JOINED.join(said).encode()).hexdigest()[:8]}",
+            model=spec.model,
+            as_of=run.as_of,
+            actor=run.actor,
+            reason=JOINED.join(said),
+            decision_id=decision.decision_id,
+            start=start,
+            told=told,
+            lines=tuple(said),
+        )
+        ledger.append(ours)
+    return (None, ()) if ours is None else (ours.id, ours.lines)
+
+
+def _judged(quality: Quality, performance: Performance, kind: str, cause: str) -> bool:
+    """Whether the window could look at a cause."""
+    answered = bool(quality.missing)
+    if kind == "loss":
+        return performance.value is not None or (answered and cause.startswith("estimated"))
+    return answered or cause == "volume"
+
+
+def _incident(found: Sequence[Finding]) -> bool:
+    return any(each.kind == "incident" for each in found)
+
+
+def _mending(run: Run, decided: events.Decided | None) -> list[str]:
+    """What a loss costs, and when it can be mended: by the numbers that the decision was made from."""
+    if decided is None:
+        return []
+    said, spec = [], run.spec
+    compared, labels = decided.evidence.get("compared"), decided.evidence.get("labels")
+    if isinstance(compared, Mapping) and isinstance(avoided := compared.get("avoided"), int | float):
+        cost = compared.get("cost")
+        price = f"is {cost:.3g}" if isinstance(cost, int | float) else "is not known yet"
+        said.append(f"a fresh fit would have avoided a loss of {avoided:.3g}; the cost of a retraining {price}")
+    needed = {"learn": spec.split.minimum_rows, "evaluate": spec.gates.minimum_rows}
+    if decided.changed_at is not None and isinstance(labels, Mapping):
+        have = {name: count for name in needed if isinstance(count := labels.get(name), int)}
+        scarcest = min(have, key=lambda name: have[name] / needed[name], default="")
+        if scarcest:
+            lacking = have[scarcest], needed[scarcest]
+            until = telling.forecast(*lacking, decided.changed_at, run.interval, spec.calendar)
+            said += [] if until is None else [until]
+    return said
