@@ -99,7 +99,8 @@ def test_the_version_says_what_it_was_trained_on(channels: ModelSpec, trained: d
     assert all(set(row.prediction) == set(CHANNELS) for row in artifacts.load(candidate, Sample).rows)
     assert artifacts.load(candidate, Evaluation).rows_of_class == trained["evaluate"].rows_of_class
     reference = artifacts.load(candidate, Reference).rows
-    assert [name for name in reference if name not in channels.feature_types] == list(channels.problem.outputs)
+    beside = [name for name in reference if name not in channels.feature_types]
+    assert beside == [*channels.problem.outputs, "event_timestamp", "label"]
     mlflow.set_tracking_uri(settings().mlflow_url)
     model = mlflow.models.get_model_info(f"models:/{candidate.model_id}")
     assert json.loads(model.signature.outputs.to_json())[0]["tensor-spec"]["shape"] == [-1, 3]

@@ -27,6 +27,7 @@ from evergreen.local.postgres import create_databases, free_port
 from evergreen.local.processes import Processes, Service, answers
 from evergreen.monitor import drift_report
 from evergreen.monitor import stages as monitor
+from evergreen.monitor.comparison import Reference
 from evergreen.quoting import shown
 from evergreen.reports import pages
 from evergreen.run import DatasetRun
@@ -262,7 +263,7 @@ def test_what_a_client_sent_reaches_the_drift_report_as_data(
             "prediction": [0.4, 0.6],
         }
     )
-    monkeypatch.setattr(monitor, "_reference", lambda run, version: reference)
+    monkeypatch.setattr(monitor, "_reference", lambda run, collected: Reference(run.spec, reference))
     run = run_as_of(spec, 20)
     collected = monitor.collect(run)
     assert collected.rows == len(rows)

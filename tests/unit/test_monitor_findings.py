@@ -14,8 +14,8 @@ def test_too_few_predictions_are_an_incident_only_where_some_are_wanted() -> Non
 
 
 def test_nulls_are_told_by_feature() -> None:
-    (found,) = findings.nulls({"age": 0.5, "plan": 0.01}, 0.1)
-    assert (found.cause, found.said) == ("nulls of age", "nulls of age grew by 50% of the rows (bound 10%)")
+    (found,) = findings.nulls({"age": 0.5, "plan": 0.01}, lambda _: 0.1)
+    assert (found.cause, found.said) == ("nulls of age", "nulls of age grew by 50% of the rows (bound 0.1)")
 
 
 def test_each_feature_has_its_bound_and_the_farthest_comes_first() -> None:
@@ -31,6 +31,8 @@ def test_predictions_name_the_classes_that_moved() -> None:
 
 
 def test_a_fall_within_chance_is_no_loss() -> None:
-    (found,) = findings.fallen(0.2, 0.05, 500, significant=True)
+    (found,) = findings.fallen(0.2, 0.05, "roc_auc", 500)
     assert (found.cause, found.kind) == ("performance", "loss")
-    assert findings.fallen(0.2, 0.05, 500, significant=False) == []
+    assert findings.fallen(0.04, 0.05, "roc_auc", 500) == findings.fallen(float("nan"), 0.05, "roc_auc", 9) == []
+    (likely,) = findings.estimated_fall(0.2, 0.05, "roc_auc", 500)
+    assert likely.cause == "estimated performance"

@@ -59,11 +59,35 @@ def _check(options: argparse.Namespace) -> int:
                     f"{name}: valid ({len(outcome.sources)} sources, {len(outcome.feature_types)} features, "
                     f"{len(outcome.families)} families)"
                 )
+                if options.name:
+                    for line in _normal(outcome):
+                        print(line)
     breaks = _breaks(declared, options.against, options.name) if options.against else []
     for line in (*_users(declared, outcomes), *_foreseen(outcomes), *breaks):
         print(line)
     wrong = any(isinstance(outcome, SpecError) for each in outcomes.values() for outcome in each)
     return 1 if not outcomes or wrong or breaks else 0
+
+
+def _normal(spec: ModelSpec) -> Iterator[str]:
+    """What is normal to the monitor: typed, or learned from the reference of the version that serves."""
+    from evergreen.errors import EvergreenError
+    from evergreen.monitor import seeing
+    from evergreen.registry import artifacts, contents, records, store
+
+    typed = {name: value for name, value in seeing.typed(spec).items() if value is not None}
+    yield from (f"  {name}: {value:g} (typed in {spec.file})" for name, value in typed.items())
+    try:
+        champion = store.champion(spec.model)
+        if champion is None:
+            yield "  what is normal to the monitor is learned with the first version that serves"
+            return
+        rows = artifacts.load(records.candidate(champion.run_id), contents.Reference).rows
+    except EvergreenError as error:
+        yield f"  what is normal to the monitor is not known now: {error.found}"
+        return
+    for cause, bound in seeing.normal(spec, rows).items():
+        yield f"  {cause}: {bound:.3f} (learned from the reference of version {champion.number})"
 
 
 def _users(declared: Declared, names: Container[str]) -> Iterator[str]:

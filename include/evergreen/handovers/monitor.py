@@ -50,16 +50,22 @@ class Finding(Part):
 
 
 class Quality(Handover):
-    """How many values stopped arriving."""
+    """What of the interval's data cannot be trusted."""
 
     missing: Mapping[str, float]
     """feature → growth of its share of nulls over the reference's."""
+    beyond: Mapping[str, float] = {}
+    """number → share of its values that are out of the reference's range."""
+    new: Mapping[str, float] = {}
+    """category → share of its values that the reference has not."""
+    bounds: Mapping[str, float] = {}
+    """feature → greatest growth of its share of nulls that is normal."""
     findings: tuple[Finding, ...] = ()
     """Why the interval's data cannot be trusted."""
 
 
 class Drift(Handover):
-    """How far the window is from what the version was trained on."""
+    """How far the window is from the rows that the version was evaluated on."""
 
     distances: Mapping[str, float]
     """feature → distance from the reference."""
@@ -67,6 +73,19 @@ class Drift(Handover):
     """Distance of the predictions, of several classes the greatest; None: nothing to compare."""
     classes: Mapping[str, float]
     """class → distance of its probabilities; empty where the label has not several classes."""
+    bounds: Mapping[str, float] = {}
+    """feature → greatest distance that is normal."""
+    prediction_bound: float | None = None
+    """The same of the predictions."""
+    together: float | None = None
+    """How well window and reference are told apart by all features: the cross-validated area under the ROC curve of a
+    domain classifier, on a sample; None: too few rows."""
+    together_bound: float | None = None
+    """The greatest that is normal."""
+    confidence: Mapping[str, float] = {}
+    """How sure the answers are: `entropy`, their mean, in bits; `near`, the share of those whose likeliest class has at
+    most 0.1 more than a coin's chance; `distance` from the reference, and its `bound`. Empty where the label has no
+    classes."""
     findings: tuple[Finding, ...] = ()
     """What has drifted."""
 
@@ -86,6 +105,28 @@ class Performance(Handover):
     """The drop is beyond chance (95 %)."""
     rows: int
     """How many matured rows there are."""
+    low: float | None = None
+    """The value is at least so much: the lower end of its 95 % interval, by what is alike (entities or days)."""
+    high: float | None = None
+    """It is at most so much."""
+    loss: float | None = None
+    """The mean proper loss of the matured rows: log loss of classes, in nats, squared or absolute error of numbers. It
+    is defined where the metric is not, as on rows of one class."""
+    loss_reference: float | None = None
+    """The same of the version's held-out rows; None: an earlier release did not keep their labels."""
+    lacking: str | None = None
+    """What the matured rows lack for the metric; None: nothing."""
+    estimated: float | None = None
+    """The likely value on the interval's answers, whose labels are open; None: there is no estimate."""
+    estimated_low: float | None = None
+    """The lower end of what chance makes of it (95 %)."""
+    estimated_high: float | None = None
+    """The upper end."""
+    estimated_rows: int = 0
+    """How many answers it is of."""
+    estimate_error: float | None = None
+    """By how much the value on the matured rows is better than its estimate without their labels; below 0: the estimate
+    was too good."""
     still_open: int = 0
     """Its predictions whose outcome is not known yet; counted where each outcome has a moment of its own
     (`label.known`)."""

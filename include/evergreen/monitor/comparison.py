@@ -1,39 +1,199 @@
-"""Distances between a window and the reference, of all rows.
+"""How far a window is from the reference, on all rows, and how far windows without change are from it.
 
-Normed Wasserstein for numbers, Jensen-Shannon for categories, nulls left out; the report (drift_report) uses the same.
+The cells, the distances and the bounds are `monitor.cells` and `monitor.bounds`; here they meet a model's columns.
 """
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
-from scipy.spatial.distance import jensenshannon
-from scipy.stats import wasserstein_distance
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from evergreen.calendar import Calendar
+from evergreen.interval import Interval
+from evergreen.monitor import bounds
+from evergreen.monitor.bounds import Sizes
+from evergreen.monitor.cells import Categories, Cells, Counts, Numbers, shares
+from evergreen.spec.columns import EVENT, LABEL
 from evergreen.spec.kinds import KINDS, FeatureType
 from evergreen.spec.problem import is_output
 from evergreen.spec.schema import ModelSpec
 
-
-def distances(spec: ModelSpec, window: pd.DataFrame, reference: pd.DataFrame) -> dict[str, float]:
-    """Column → distance, of every feature and of the predictions; a column without values on one side has none."""
-    kinds = watched(spec, reference) | dict.fromkeys(outputs(window, reference), "float")
-    measured = {}
-    for name, kind in kinds.items():
-        ours, theirs = window[name].dropna(), reference[name].dropna()
-        if len(ours) and len(theirs):
-            measured[name] = _numbers(ours, theirs) if KINDS[kind].numeric else _categories(ours, theirs)
-    return measured
+_LOOKS = 3  # at each column: its distance, its nulls, and its range or its categories
+CONFIDENCE = "confidence"  # the probability of the likeliest class
+Groups = npt.NDArray[np.int64]
 
 
-def missing(window: pd.DataFrame, reference: pd.DataFrame) -> dict[str, float]:
-    """Feature → growth of its share of nulls; negative where there are fewer.
+@dataclass(frozen=True)
+class Bounded:
+    """A measured value, and the greatest that is normal."""
 
-    One that is no longer computed is null everywhere.
+    value: float
+    bound: float
+
+
+@dataclass(frozen=True)
+class Odd:
+    """Rows of a window that are odd in one way, as shares of all of them.
+
+    Attributes:
+        share: of the window.
+        usual: of the reference.
+        bound: the greatest that is normal.
+        example: what is odd, for a person.
     """
-    features = [name for name in map(str, reference) if not is_output(name)]
-    now, then = window.reindex(columns=features).isna().mean(), reference[features].isna().mean()
-    return {name: float(now[name] - then[name]) for name in features}
+
+    share: float
+    usual: float
+    bound: float
+    example: str = ""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What windows are compared with.
+
+    Attributes:
+        spec: of the model.
+        rows: features, predictions and, where they are known, moments.
+        like: the interval that is judged; None: no one. Where the reference has enough intervals of its weekday, it is
+            compared with these alone.
+    """
+
+    spec: ModelSpec
+    rows: pd.DataFrame
+    like: Interval | None = None
+
+    @cached_property
+    def alike(self) -> pd.DataFrame:
+        """The rows that are compared with."""
+        moments = self.rows.get(EVENT)
+        if self.like is None or moments is None or self.spec.calendar.every != "day" or self.intervals != 1:
+            return self.rows
+        held = _places(self.spec.calendar, moments)
+        same = held % 7 == _place(self.spec.calendar, self.like, moments) % 7
+        return self.rows[same] if len(np.unique(held[same])) >= bounds.LEAST else self.rows
+
+    @cached_property
+    def groups(self) -> Groups:
+        """The interval of each row, from 0; all 0 where moments are not known."""
+        moments = self.alike.get(EVENT)
+        if moments is None or not len(moments):
+            return np.zeros(len(self.alike), np.int64)
+        return np.unique(_places(self.spec.calendar, moments), return_inverse=True)[1].astype(np.int64)
+
+    @cached_property
+    def kinds(self) -> dict[str, FeatureType]:
+        """The columns that are compared: features, outputs and how confident these are."""
+        own = watched(self.spec, self.rows) | dict.fromkeys(outputs(self.rows), "float")
+        return own | ({CONFIDENCE: "float"} if confident(self.spec, self.rows) is not None else {})
+
+    def distances(self, window: pd.DataFrame) -> dict[str, Bounded]:
+        """Column → distance, of every feature and of the predictions; a column without values on one side has none."""
+        return dict(self._distances(window))
+
+    def bound_of(self, name: str, rows: int) -> float | None:
+        """The greatest distance of a window of so many rows that is normal; None: the column has no values."""
+        known = self._known(name)
+        return None if known is None else bounds.distance(*known, Sizes(rows, self.intervals, _LOOKS * len(self.kinds)))
+
+    def distance(self, name: str, window: pd.DataFrame) -> float | None:
+        """How far a column of a window is; None: it has no values on one side."""
+        return None if (counted := self._counted(name, window)) is None else counted[0]
+
+    def nulls(self, window: pd.DataFrame) -> dict[str, Odd]:
+        """Feature → its nulls. One that is no longer computed is null everywhere."""
+        return {
+            name: self._odd(window.reindex(columns=[name])[name].isna(), self.alike[name].isna())
+            for name in self._features
+        }
+
+    def beyond(self, window: pd.DataFrame) -> dict[str, Odd]:
+        """Number → its values that are below or above all of the reference's."""
+        found = {}
+        for name, kind in watched(self.spec, self.rows).items():
+            if not KINDS[kind].numeric or name not in window or not self.alike[name].notna().any():
+                continue
+            values, usual = window[name].astype("float64"), self.alike[name].astype("float64")
+            low, high = float(usual.min()), float(usual.max())
+            outside, odd = (values < low) | (values > high), _outside_of_others(usual, self.groups)
+            reach = f"{values.min():.4g} to {values.max():.4g}, the reference {low:.4g} to {high:.4g}"
+            found[name] = self._odd(outside, odd, reach)
+        return found
+
+    def new(self, window: pd.DataFrame) -> dict[str, Odd]:
+        """Category → its values that the reference has not."""
+        found = {}
+        for name, kind in watched(self.spec, self.rows).items():
+            if KINDS[kind].numeric or name not in window:
+                continue
+            values, usual = window[name], self.alike[name]
+            strange = values.notna() & ~values.isin(usual.dropna().unique())
+            names = values[strange].value_counts().head(3)
+            example = ", ".join(map(str, names.index))
+            found[name] = self._odd(strange, _new_to_others(usual, self.groups), example)
+        return found
+
+    @property
+    def _features(self) -> list[str]:
+        return list(features(self.rows))
+
+    @property
+    def intervals(self) -> int:
+        """Of a window."""
+        return 1 if self.like is None else len(self.spec.calendar.back(self.like, self.spec.window))
+
+    def _distances(self, window: pd.DataFrame) -> Iterator[tuple[str, Bounded]]:
+        for name in self.kinds:
+            counted = self._counted(name, window)
+            bound = None if counted is None else self.bound_of(name, counted[1])
+            if counted is not None and bound is not None:
+                yield name, Bounded(counted[0], bound)
+
+    def _counted(self, name: str, window: pd.DataFrame) -> tuple[float, int] | None:
+        """The distance of a column of a window, and how many values it has."""
+        values, known = _column(self.spec, window, name), self._known(name)
+        if values is None or known is None or not values.notna().any():
+            return None
+        cells, groups = known
+        counts = cells.counts(values)
+        return float(cells.distances(shares(counts), shares(groups.sum(axis=0)))), int(counts.sum())
+
+    def _known(self, name: str) -> tuple[Cells, Counts] | None:
+        """The cells of a column of the reference, and its rows in them, intervals by cells; None: it has no values."""
+        if name not in self._counts:
+            column = _column(self.spec, self.alike, name)
+            held = None if column is None else column.notna().to_numpy()
+            if column is None or held is None or not held.any():
+                self._counts[name] = None
+            else:
+                kind = Numbers if KINDS[self.kinds[name]].numeric else Categories
+                cells = kind.of(column[held])
+                self._counts[name] = cells, _by_group(cells, column[held], self.groups[held])
+        return self._counts[name]
+
+    @cached_property
+    def _counts(self) -> dict[str, tuple[Cells, Counts] | None]:
+        """What was counted, by column."""
+        return {}
+
+    def _odd(self, ours: pd.Series[Any], theirs: pd.Series[Any], example: str = "") -> Odd:
+        """Of an interval alone: a sensor that fails is an incident of its own interval, not of a whole window."""
+        count = int(self.groups.max()) + 1 if len(self.groups) else 1
+        found = np.bincount(self.groups, theirs.to_numpy(bool), count).astype(int).tolist()
+        rows = np.bincount(self.groups, minlength=count).tolist()
+        bound = bounds.share(found, rows, Sizes(len(ours), 1, _LOOKS * len(self._features)))
+        return Odd(float(ours.mean()), float(theirs.mean()) if len(theirs) else 0.0, bound, example)
+
+
+def features(rows: pd.DataFrame) -> Iterator[str]:
+    """The features in a reference's rows."""
+    return (name for name in map(str, rows) if not is_output(name) and name not in _BESIDE)
 
 
 def watched(spec: ModelSpec, reference: pd.DataFrame) -> dict[str, FeatureType]:
@@ -42,18 +202,75 @@ def watched(spec: ModelSpec, reference: pd.DataFrame) -> dict[str, FeatureType]:
     return {name: kind for name, kind in spec.feature_types.items() if name in reference}
 
 
-def outputs(window: pd.DataFrame, reference: pd.DataFrame) -> list[str]:
-    """The columns of predictions that both sides have: of a version that learned other classes
-    than are declared now, the common ones."""
-    return [name for name in map(str, reference) if is_output(name) and name in window]
+def outputs(reference: pd.DataFrame) -> list[str]:
+    """The columns of predictions."""
+    return [name for name in map(str, reference) if is_output(name)]
 
 
-def _numbers(window: pd.Series[float], reference: pd.Series[float]) -> float:
-    scale = max(float(np.std(reference.astype(float))), 0.001)
-    return float(wasserstein_distance(reference.astype(float), window.astype(float))) / scale
+def confident(spec: ModelSpec, rows: pd.DataFrame) -> pd.Series[float] | None:
+    """The probability of the likeliest class; None: the label is a number, or an answer is of other classes."""
+    if spec.problem.kind == "numeric" or not set(spec.problem.outputs) <= set(rows.columns):
+        return None
+    answers = rows[list(spec.problem.outputs)].to_numpy("float64")
+    likeliest = answers.max(axis=1) if spec.problem.by_class else np.maximum(answers, 1 - answers)[:, 0]
+    return pd.Series(likeliest, index=rows.index)
 
 
-def _categories(window: pd.Series[str], reference: pd.Series[str]) -> float:
-    names = sorted(set(window) | set(reference))
-    shares = [side.value_counts(normalize=True).reindex(names, fill_value=0.0) for side in (reference, window)]
-    return float(jensenshannon(*shares))
+def entropy(spec: ModelSpec, rows: pd.DataFrame) -> float | None:
+    """The mean entropy of the answers, in bits."""
+    if confident(spec, rows) is None:
+        return None
+    answers = rows[list(spec.problem.outputs)].dropna().to_numpy("float64")
+    chances = answers if spec.problem.by_class else np.column_stack([answers, 1 - answers])
+    if not len(chances):
+        return None
+    logs = np.log2(chances, out=np.zeros_like(chances), where=chances > 0)
+    return float(-(chances * logs).sum(axis=1).mean())
+
+
+_BESIDE = (EVENT, LABEL)
+
+
+def _column(spec: ModelSpec, rows: pd.DataFrame, name: str) -> pd.Series[Any] | None:
+    return confident(spec, rows) if name == CONFIDENCE else rows.get(name)
+
+
+def _by_group(cells: Cells, column: pd.Series[Any], groups: Groups) -> Counts:
+    order = np.argsort(groups, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    return np.stack([cells.counts(column.iloc[part]) for part in parts])
+
+
+def _places(calendar: Calendar, moments: pd.Series[Any]) -> Groups:
+    """The number of each moment's interval, from that of the first one."""
+    stamps = pd.DatetimeIndex(pd.to_datetime(moments, utc=True))
+    starts = pd.DatetimeIndex([each.start for each in calendar.touching(stamps.min(), stamps.max())], tz="UTC")
+    places: Groups = np.searchsorted(starts.as_unit("us").asi8, stamps.as_unit("us").asi8, side="right") - 1
+    return places
+
+
+def _place(calendar: Calendar, interval: Interval, moments: pd.Series[Any]) -> int:
+    first = calendar.interval_of(pd.Timestamp(moments.min()).to_pydatetime())
+    days = (interval.start - first.start).total_seconds() / 86400
+    return round(days)
+
+
+def _outside_of_others(values: pd.Series[float], groups: Groups) -> pd.Series[Any]:
+    """Whether a row is below or above all rows of the other intervals."""
+    outside = np.zeros(len(values), bool)
+    by_group = values.groupby(groups)
+    lows, highs = by_group.min().sort_values(), by_group.max().sort_values()
+    if len(lows) > 1:
+        for place, each in ((0, lows), (-1, highs)):
+            extreme, other = each.index[place], each.iloc[1 if place == 0 else -2]
+            own = groups == extreme
+            outside |= own & ((values < other) if place == 0 else (values > other)).to_numpy()
+    return pd.Series(outside, index=values.index)
+
+
+def _new_to_others(values: pd.Series[str], groups: Groups) -> pd.Series[Any]:
+    """Whether a row has a category that no other interval has."""
+    if len(np.unique(groups)) < 2:
+        return pd.Series(np.zeros(len(values), bool), index=values.index)
+    seen = pd.DataFrame({"value": values.to_numpy(), "group": groups}).drop_duplicates().groupby("value").size()
+    return values.isin(seen.index[seen == 1])

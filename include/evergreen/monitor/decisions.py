@@ -57,6 +57,15 @@ def assess(spec: ModelSpec, findings: Findings) -> Assessment:
         oldest = min(decision.start for decision in page)
 
 
+def estimate_errors(run: Run, version: int) -> list[float]:
+    """By how much the estimates of a version's metric were worse than what matured, window by window, before the run's
+    own."""
+    windows = ledger.windows(run.spec.model, _PAGE, before=run.interval.start)
+    made = [each.evidence.get("performance") for each in story.decisions(windows) if each.version == version]
+    errors = [each.get("estimate_error") for each in made if isinstance(each, dict)]
+    return [float(error) for error in errors if isinstance(error, int | float)]
+
+
 def recorded(run: Run, decision: Decision, made_from: Mapping[str, MadeFrom] | None = None, *, id: str) -> Decided:
     """A decision as the ledger has it."""
     return Decided(

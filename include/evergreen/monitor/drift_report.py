@@ -36,8 +36,8 @@ _ASSIGNED = re.compile(
 def write(spec: ModelSpec, key: str, window: pd.DataFrame, reference: pd.DataFrame) -> str:
     """Write the page of drift, whole or not at all; returns its URL.
 
-    It shows a sample of at most `report_rows` of each side, by the definitions of `monitor.comparison`: on the
-    same rows they say the same.
+    It shows a sample of at most `report_rows` of each side, by Evidently's own distances and bounds. The monitor's are
+    others (`monitor.comparison`), and of all rows.
 
     Args:
         spec: the model.
@@ -51,21 +51,14 @@ def write(spec: ModelSpec, key: str, window: pd.DataFrame, reference: pd.DataFra
     from evergreen.monitor.comparison import outputs, watched
 
     features = watched(spec, reference)
-    numbers, categories = [*kinds.numbers(features), *outputs(window, reference)], kinds.categories(features)
+    predicted = [name for name in outputs(reference) if name in window]
+    numbers, categories = [*kinds.numbers(features), *predicted], kinds.categories(features)
     definition = DataDefinition(numerical_columns=numbers, categorical_columns=categories)
     sides = [_sample(side[[*numbers, *categories]], spec.monitoring.report_rows) for side in (window, reference)]
     sides = [side.assign(**{name: side[name].map(_label, na_action="ignore") for name in categories}) for side in sides]
     # A column without values cannot be drawn; `distances` and `missing` have told about it.
     drawn = [name for name in [*numbers, *categories] if all(side[name].notna().any() for side in sides)]
-    bound = spec.monitoring.feature_drift
-    preset = DataDriftPreset(
-        columns=drawn,
-        drift_share=spec.monitoring.drifted_share,
-        num_method="wasserstein",
-        num_threshold=bound,
-        cat_method="jensenshannon",
-        cat_threshold=bound,
-    )
+    preset = DataDriftPreset(columns=drawn, num_method="wasserstein", cat_method="jensenshannon")
     return _page(spec, "drift", key, _drawn(preset, definition, sides))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from evergreen.handovers.monitor import Finding
+from evergreen.monitor.comparison import Odd
 from evergreen.spec.durations import duration_text
 from evergreen.spec.schema import ModelSpec
 from evergreen.status.rules import age_text, is_stale
@@ -27,7 +28,23 @@ def volume(rows: int, least: int, *, expected: bool) -> list[Finding]:
     return [Finding(cause="volume", kind="incident", observed=rows, bound=least, said=said)]
 
 
-def nulls(missing: Mapping[str, float], bound: float) -> list[Finding]:
+def unusual_volume(rows: int, bounds: tuple[float, float], like: str) -> list[Finding]:
+    """Far fewer or far more predictions than intervals like it had.
+
+    Args:
+        rows: predictions of the interval.
+        bounds: the fewest and the most that are normal.
+        like: which intervals these are.
+    """
+    least, most = bounds
+    if least <= rows <= most:
+        return []
+    bound, far = (least, "few") if rows < least else (most, "many")
+    said = f"{rows} predictions are unusually {far}: {like} had {least:.0f} to {most:.0f}"
+    return [Finding(cause="volume", kind="incident", observed=rows, bound=bound, said=said)]
+
+
+def nulls(missing: Mapping[str, float], bound: Callable[[str], float]) -> list[Finding]:
     """Features that stopped arriving.
 
     Args:
@@ -39,11 +56,32 @@ def nulls(missing: Mapping[str, float], bound: float) -> list[Finding]:
             cause=f"nulls of {name}",
             kind="incident",
             observed=share,
-            bound=bound,
-            said=f"nulls of {name} grew by {share:.0%} of the rows (bound {bound:.0%})",
+            bound=bound(name),
+            said=f"nulls of {name} grew by {share:.0%} of the rows (bound {bound(name):.2g})",
         )
         for name, share in missing.items()
-        if share > bound
+        if share > bound(name)
+    ]
+
+
+def odd(cause: str, said: str, found: Mapping[str, Odd]) -> list[Finding]:
+    """Features of which unusually many rows are odd.
+
+    Args:
+        cause: what is odd, before the feature.
+        said: the same in a sentence, after the feature and before the example.
+        found: feature → its odd rows.
+    """
+    return [
+        Finding(
+            cause=f"{cause} of {name}",
+            kind="incident",
+            observed=each.share,
+            bound=each.bound,
+            said=f"{name}: {each.share:.1%} of the rows {said} (bound {each.bound:.1%}): {each.example}",
+        )
+        for name, each in found.items()
+        if each.share > each.bound
     ]
 
 
@@ -106,16 +144,65 @@ def predictions_drifted(distance: float, bound: float, classes: Mapping[str, flo
     return [Finding(cause="prediction drift", kind="drift", observed=distance, bound=bound, said=said)]
 
 
-def fallen(drop: float, bound: float, rows: int, *, significant: bool) -> list[Finding]:
+def told_apart(area: float, bound: float) -> list[Finding]:
+    """Whether all features together tell the window from the reference.
+
+    Args:
+        area: under the ROC curve of the domain classifier.
+        bound: greatest that is normal.
+    """
+    if area <= bound:
+        return []
+    said = f"the features together are different: a classifier tells window and reference apart (AUC {area:.3f}, bound "
+    return [Finding(cause="drift together", kind="drift", observed=area, bound=bound, said=f"{said}{bound:.3f})")]
+
+
+def less_sure(confidence: Mapping[str, float], usual: Mapping[str, float]) -> list[Finding]:
+    """Whether answers are otherwise sure than they were.
+
+    Args:
+        confidence: `distance` from the reference, its `bound`, `entropy` and `near`.
+        usual: the last two of the reference.
+    """
+    if not confidence or confidence["distance"] <= confidence["bound"]:
+        return []
+    said = (
+        f"the confidence of answers changed by {confidence['distance']:.3f} (bound {confidence['bound']:.3g}): entropy "
+        f"{confidence['entropy']:.2f} (was {usual['entropy']:.2f}), near the threshold {confidence['near']:.0%} (was "
+        f"{usual['near']:.0%})"
+    )
+    found = Finding(
+        cause="confidence", kind="drift", observed=confidence["distance"], bound=confidence["bound"], said=said
+    )
+    return [found]
+
+
+def fallen(drop: float, bound: float, name: str, rows: int) -> list[Finding]:
     """A metric that is worse than at evaluation, beyond chance.
 
     Args:
         drop: by how much.
-        bound: greatest drop that does not count.
+        bound: what chance makes of it.
+        name: of the metric.
         rows: matured rows that it was measured on.
-        significant: beyond chance.
     """
-    if not significant or drop <= bound:
+    if not drop > bound:  # neither where one is not known
         return []
-    said = f"performance fell by {drop:.3f} (bound {bound:g}) on {rows} matured rows"
+    said = f"{name} is worse than at evaluation by {drop:.3f} (chance: {bound:.3f}) on {rows} matured rows"
     return [Finding(cause="performance", kind="loss", observed=drop, bound=bound, said=said)]
+
+
+def estimated_fall(drop: float, bound: float, name: str, rows: int) -> list[Finding]:
+    """A metric that is likely to be worse than at evaluation, while labels are open.
+
+    Args:
+        drop: by how much, by estimate.
+        bound: by how much such estimates are wrong, and chance.
+        name: of the metric.
+        rows: answers that it was estimated of.
+    """
+    if not drop > bound:
+        return []
+    by = f"{drop:.3f} (error of estimates: {bound:.3f}) on {rows} answers"
+    said = f"{name} is likely to be worse than at evaluation by {by}"
+    return [Finding(cause="estimated performance", kind="loss", observed=drop, bound=bound, said=said)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -42,6 +43,11 @@ class Findings:
     )
     performance_significant: bool = False  # the loss is beyond chance (95 %)
     performance_rows: int = 0
+    learned: Mapping[str, float] = field(default_factory=dict)  # cause of a finding → its bound, where none is typed
+
+    def bound(self, cause: str, typed: float | None) -> float:
+        """What is normal; without either everything is."""
+        return typed if typed is not None else self.learned.get(cause, math.inf)
 
 
 @dataclass(frozen=True)
@@ -93,9 +99,9 @@ def incidents(findings: Findings, bounds: Monitoring) -> list[str]:
     if findings.version is None:
         return ["no predictions, although a champion serves"] if findings.champion is not None else []
     reasons = [
-        f"nulls of {name} grew by {share:.0%} of the rows (bound {bounds.missing_share:.0%})"
+        f"nulls of {name} grew by {share:.0%} of the rows (bound {bound:.0%})"
         for name, share in findings.missing.items()
-        if share > bounds.missing_share
+        if share > (bound := findings.bound(f"nulls of {name}", bounds.missing_share))
     ]
     if findings.rows < bounds.minimum_rows:
         reasons.append(f"only {findings.rows} predictions (at least {bounds.minimum_rows})")
@@ -105,16 +111,19 @@ def incidents(findings: Findings, bounds: Monitoring) -> list[str]:
 def deviations(findings: Findings, bounds: Monitoring) -> list[str]:
     """What is materially different from the reference."""
     reasons = []
-    drifted = sorted(name for name, distance in findings.distances.items() if distance > bounds.feature_drift)
+    drifted = sorted(
+        name
+        for name, distance in findings.distances.items()
+        if distance > findings.bound(f"drift of {name}", bounds.feature_drift)
+    )
     share = len(drifted) / len(findings.distances) if findings.distances else 0.0
     if drifted and share >= bounds.drifted_share:
         reasons.append(f"{len(drifted)} of {len(findings.distances)} features drifted: {', '.join(drifted)}")
-    if findings.prediction is not None and findings.prediction > bounds.prediction_drift:
-        moved = sorted(name for name, distance in findings.classes.items() if distance > bounds.prediction_drift)
+    bound = findings.bound("prediction drift", bounds.prediction_drift)
+    if findings.prediction is not None and findings.prediction > bound:
+        moved = sorted(name for name, distance in findings.classes.items() if distance > bound)
         of_classes = f": the probabilities of {', '.join(moved)}" if moved else ""
-        reasons.append(
-            f"predictions drifted by {findings.prediction:.3f} (bound {bounds.prediction_drift:g}){of_classes}"
-        )
+        reasons.append(f"predictions drifted by {findings.prediction:.3f} (bound {bound:.3g}){of_classes}")
     if (
         findings.performance is not None
         and findings.performance_significant

@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from evergreen.errors import StageSkipped
-from evergreen.handovers.handover import finite
 from evergreen.handovers.monitor import (
     Alerted,
     Collected,
@@ -30,17 +29,15 @@ from evergreen.lake.schema import LABELS, PREDICTIONS
 from evergreen.monitor import rules
 from evergreen.run import Run
 from evergreen.settings import settings
-from evergreen.spec.columns import AS_OF, EVENT, KNOWN_AT, LABEL, PARTITION, PROBABILITIES
-from evergreen.spec.durations import duration_text
+from evergreen.spec.columns import AS_OF, EVENT, KNOWN_AT, PARTITION, PROBABILITIES
 from evergreen.spec.kinds import KINDS
-from evergreen.spec.problem import class_of, is_output
-from evergreen.spec.schema import ModelSpec
-from evergreen.status.rules import age_text, is_stale
+from evergreen.status.rules import age_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from evergreen.interval import Interval
+    from evergreen.monitor import comparison
     from evergreen.registry.records import Candidate
 
 log = logging.getLogger(__name__)
@@ -53,7 +50,7 @@ def collect(run: Run) -> Collected:
     import pyarrow as pa
 
     from evergreen.lake import calendars, catalogue, partitions, space
-    from evergreen.monitor import origins
+    from evergreen.monitor import findings, origins
     from evergreen.serve import predictions
     from evergreen.status import facts
 
@@ -88,119 +85,82 @@ def collect(run: Run) -> Collected:
     ages = {name: age for name, view in views.items() if (age := view.age(run.as_of)) is not None}
     for name, age in ages.items():
         log.info("Features %s: %s old", name, age_text(age))
+    hours = {name: age / timedelta(hours=1) for name, age in ages.items()}
     return Collected(
         partition=partition,
         rows=len(rows),
         version=max(made, key=lambda version: (made[version], version)) if made else None,
         champion=champion,
-        ages={name: age / timedelta(hours=1) for name, age in ages.items()},
-        warnings=(*space.warnings(space.places(settings())), *_stale(spec, ages)),
+        ages=hours,
+        warnings=(*space.warnings(space.places(settings())), *(old.said for old in findings.ages(spec, hours))),
         table_version=entry.table_version,
     )
 
 
-def _stale(spec: ModelSpec, ages: Mapping[str, timedelta]) -> list[str]:
-    """What is said of features that were older than their view allows."""
-    return [
-        f"the features of {name} were {age_text(age)} old at the interval's end, more than its freshness allows "
-        f"({duration_text(freshness.bound)})"
-        for name, age in ages.items()
-        if (freshness := spec.features[name].freshness) is not None and is_stale(freshness, age)
-    ]
-
-
 def quality(run: Run, collected: Collected) -> Quality:
-    """Compare the shares of nulls with the reference's: a feature that stops arriving is a data incident, not drift."""
-    from evergreen.monitor import comparison, findings
+    """Look for what cannot be trusted in the interval's data: too few answers or too many, nulls, values out of range,
+    new categories, old features."""
+    from evergreen.monitor import seeing
 
-    bounds = run.spec.monitoring
-    volume = findings.volume(collected.rows, bounds.minimum_rows, expected=collected.champion is not None)
-    if collected.version is None:
-        return Quality(missing={}, findings=tuple(volume))
-    # Of the interval alone: a sensor that fails is an incident of its own interval, not of a whole window.
-    missing = comparison.missing(_window(run, collected, [run.interval]), _reference(run, collected.version))
-    nulls, ages = findings.nulls(missing, bounds.missing_share), findings.ages(run.spec, collected.ages)
-    found = (*volume, *nulls, *ages)
-    for finding in found:
+    found = seeing.quality(run, collected, _window(run, collected, [run.interval]), _reference(run, collected))
+    for finding in found.findings:
         log.warning("%s", finding.said)
-    return Quality(missing=missing, findings=found)
+    return found
 
 
 def drift(run: Run, collected: Collected) -> Drift:
-    """Measure how far features and predictions are from what the version was trained on."""
-    from evergreen.monitor import comparison, findings
+    """Measure how far features and predictions are from the rows that the version was evaluated on."""
+    from evergreen.monitor import seeing
 
-    if collected.version is None or collected.rows == 0:
+    reference = _reference(run, collected)
+    if reference is None or collected.rows == 0:
         log.info("No predictions in the window: nothing to compare")
         return Drift(distances={}, prediction=None, classes={})
-    intervals = run.spec.calendar.back(run.interval, run.spec.window)
-    window, reference = _window(run, collected, intervals), _reference(run, collected.version)
-    measured = comparison.distances(run.spec, window, reference)
-    distances = {name: distance for name, distance in measured.items() if finite(distance) is not None}
-    for name in measured.keys() - distances.keys():
-        log.warning("%s: its distance cannot be measured, infinite values are among its own", name)
-    predictions = {name: distances.pop(name) for name in list(distances) if is_output(name)}
-    classes = {class_of(name): distance for name, distance in predictions.items()} if run.spec.problem.by_class else {}
-    bounds = run.spec.monitoring
-    bound, whole = bounds.feature_drift, max(predictions.values(), default=None)
-    found = findings.drifted(distances, lambda _: bound)
-    if whole is not None:
-        found += findings.predictions_drifted(whole, bounds.prediction_drift, classes)
-    for name, distance in sorted(distances.items(), key=lambda item: -item[1]):
-        log.info("%-28s %.3f%s", name, distance, "  drifted" if distance > bound else "")
-    for name, distance in predictions.items():
-        log.info("%-28s %.3f", name, distance)
-    if not predictions:
+    window = _window(run, collected, run.spec.calendar.back(run.interval, run.spec.window))
+    measured = seeing.drift(run, window, reference)
+    for name, distance in sorted(measured.distances.items(), key=lambda item: -item[1]):
+        log.info("%-28s %.3f (bound %.3f)", name, distance, measured.bounds[name])
+    if measured.prediction is None:
         log.info("%-28s no values", "prediction")
-    return Drift(distances=distances, prediction=whole, classes=classes, findings=tuple(found))
+    else:
+        log.info("%-28s %.3f (bound %.3f)", "prediction", measured.prediction, measured.prediction_bound)
+    for finding in measured.findings:
+        log.info("%s", finding.said)
+    return measured
 
 
 def performance(run: Run, collected: Collected) -> Performance:
-    """Score the predictions whose labels matured within this interval, against the version's own evaluation."""
+    """Score the predictions whose labels matured within this interval, against the version's own evaluation; estimate
+    the metric of the interval's answers, whose labels are open."""
     from evergreen.lake import tables
-    from evergreen.model import rows
-    from evergreen.model.metrics import metric
-    from evergreen.monitor import findings
+    from evergreen.monitor import decisions, performing
     from evergreen.registry import artifacts
     from evergreen.registry.contents import Evaluation
 
-    problem, name = run.spec.problem, run.spec.search.metric
     known = tables.version(LABELS.of(run.spec.model, run.spec.label.name))
-    nothing = Performance(
-        metric=name, value=None, reference=None, drop=None, significant=False, rows=0, labels_version=known
-    )
+    metric = run.spec.search.metric
+    made = Performance(metric=metric, value=None, reference=None, drop=None, significant=False, rows=0)
     scored, still_open = _matured(run, collected, known)
-    nothing = nothing.model_copy(update={"still_open": still_open})
+    reference = _reference(run, collected)
     if still_open:
         log.info("%d predictions of version %s have no known outcome yet", still_open, collected.version)
-    if collected.version is None or scored is None:
+    if collected.version is None or reference is None:
+        return made.model_copy(update={"still_open": still_open, "labels_version": known})
+    if scored is None:
         log.info("No matured labels of this version's predictions yet")
-        return nothing
-    labels, predictions = problem.labels(scored[LABEL]), problem.of_columns(scored)
-    evaluated = artifacts.load(_candidate(run, collected.version), Evaluation).value
-    reference = math.nan if evaluated is None else evaluated
-    weights = rows.weights(run.spec, scored)
-    loss = metric(problem, name).loss(labels, predictions, reference, weights=weights)
-    if not math.isfinite(loss.value):
-        lacking = problem.lacking(set(labels.tolist())) or "predictions that are no numbers"
-        log.info("%s has no value on %d matured rows: %s", name, len(labels), lacking)
-        return nothing
-    log.info("%s %.4f on %d matured rows; %.4f at evaluation", name, loss.value, len(labels), reference)
-    return Performance(
-        findings=tuple(
-            findings.fallen(
-                loss.drop, run.spec.monitoring.performance_drop, len(labels), significant=loss.beyond_chance
-            )
-        ),
-        metric=name,
-        value=finite(loss.value),
-        reference=finite(reference),
-        drop=finite(loss.drop),
-        significant=loss.beyond_chance,
-        rows=len(labels),
-        still_open=still_open,
-        labels_version=known,
-    )
+    else:
+        evaluated = artifacts.load(_candidate(run, collected.version), Evaluation).value
+        made = performing.realised(run.spec, scored, math.nan if evaluated is None else evaluated, reference.rows)
+        if made.value is None:
+            log.info("%s has no value on %d matured rows: %s", metric, made.rows, made.lacking)
+            log.info("Their loss is %s; %s at evaluation", made.loss, made.loss_reference)
+        else:
+            log.info("%s %.4f on %d matured rows; %s at evaluation", metric, made.value, made.rows, made.reference)
+    own = _window(run, collected, [run.interval])
+    made = performing.estimate(made, reference, own, scored, decisions.estimate_errors(run, collected.version))
+    if made.estimated is not None:
+        log.info("%s is likely to be %.4f on the interval's %d answers", metric, made.estimated, made.estimated_rows)
+    return made.model_copy(update={"still_open": still_open, "labels_version": known})
 
 
 def compare(run: Run, collected: Collected) -> Compared:
@@ -229,6 +189,11 @@ def decide(run: Run, collected: Collected, quality: Quality, drift: Drift, perfo
         performance=performance.drop,
         performance_significant=performance.significant,
         performance_rows=performance.rows,
+        learned={
+            **{f"nulls of {name}": bound for name, bound in quality.bounds.items()},
+            **{f"drift of {name}": bound for name, bound in drift.bounds.items()},
+            **({} if drift.prediction_bound is None else {"prediction drift": drift.prediction_bound}),
+        },
     )
     window = decisions.assess(spec, findings)
     labels = None if window.changed_at is None else _labels_since(run, window.changed_at, performance.labels_version)
@@ -302,9 +267,9 @@ def report(
     from evergreen.monitor import drawing
 
     drifted = scored = None
-    if collected.version is not None and collected.rows:
+    if (reference := _reference(run, collected)) is not None and collected.rows:
         intervals = run.spec.calendar.back(run.interval, run.spec.window)
-        drifted = _window(run, collected, intervals), _reference(run, collected.version)
+        drifted = _window(run, collected, intervals), reference.rows
     if performance.value is not None:
         scored, _ = _matured(run, collected, performance.labels_version)
     return drawing.draw(run, (collected, quality, drift, performance), compared, decision, drifted, scored)
@@ -325,7 +290,7 @@ def _window(run: Run, collected: Collected, intervals: Sequence[Interval]) -> pd
     from evergreen.monitor import live
 
     frame = live.read(run.spec, [interval.partition for interval in intervals], collected.table_version)
-    assert frame is not None
+    assert frame is not None  # `collect` has written the interval's
     own = frame["version"] == collected.version
     answered = frame[own | (frame[PARTITION] != collected.partition)]
     watched: pd.DataFrame = answered.assign(**{name: answered[name].where(own) for name in run.spec.problem.outputs})
@@ -374,11 +339,15 @@ def _labels_since(run: Run, changed_at: datetime, version: int | None) -> rules.
     return rules.Labels(len(learn), evaluate, len(alone))
 
 
-def _reference(run: Run, version: int) -> pd.DataFrame:
-    from evergreen.registry import artifacts
-    from evergreen.registry.contents import Reference
+def _reference(run: Run, collected: Collected) -> comparison.Reference | None:
+    """What the version that answered is compared with; None: nothing was answered."""
+    from evergreen.monitor.comparison import Reference
+    from evergreen.registry import artifacts, contents
 
-    return artifacts.load(_candidate(run, version), Reference).rows
+    if collected.version is None:
+        return None
+    rows = artifacts.load(_candidate(run, collected.version), contents.Reference).rows
+    return Reference(run.spec, rows, run.interval)
 
 
 def _candidate(run: Run, version: int) -> Candidate:

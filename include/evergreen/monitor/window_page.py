@@ -100,8 +100,8 @@ def write(run: Run, shown: Shown) -> str:
         performance=_performance(seen, shown.performance.metric),
         versions=list(_versions(seen)),
         still_open=shown.performance.still_open,
-        drift=_drift(spec, shown.drift),
-        missing=_missing(spec, shown.quality),
+        drift=_drift(shown.drift),
+        missing=_missing(shown.quality),
         ages={name: f"{hours:.1f} hours" for name, hours in shown.collected.ages.items()},
         behind={kind: f"../{kind}/{quote(key)}.html" for kind in shown.behind},
         style=Markup(style()),
@@ -243,15 +243,11 @@ def _versions(seen: Sequence[Seen]) -> Iterator[dict[str, str]]:
         }
 
 
-def _drift(spec: ModelSpec, drift: Drift) -> dict[str, Any]:
+def _drift(drift: Drift) -> dict[str, Any]:
     """The features, the most different first, and the predictions."""
-    bounds, found = spec.monitoring, {finding.cause: finding.bound for finding in drift.findings}
-    named = [
-        (name, distance, found.get(f"drift of {name}", bounds.feature_drift))
-        for name, distance in drift.distances.items()
-    ]
+    named = [(name, distance, drift.bounds.get(name, 1.0)) for name, distance in drift.distances.items()]
     named.sort(key=lambda each: -each[1])
-    bound = found.get("prediction drift", bounds.prediction_drift)
+    bound = 1.0 if drift.prediction_bound is None else drift.prediction_bound
     predicted = [(f"predictions: {name}", each, bound) for name, each in drift.classes.items()]
     if not predicted and drift.prediction is not None:
         predicted = [("predictions", drift.prediction, bound)]
@@ -271,11 +267,13 @@ def _drift(spec: ModelSpec, drift: Drift) -> dict[str, Any]:
     }
 
 
-def _missing(spec: ModelSpec, quality: Quality) -> list[dict[str, Any]]:
+def _missing(quality: Quality) -> list[dict[str, Any]]:
     """Features whose share of nulls grew, the most first."""
-    bound = spec.monitoring.missing_share
     grown = sorted(((share, name) for name, share in quality.missing.items() if share > 0), reverse=True)[:_FEATURES]
-    return [{"name": name, "share": f"{share:.1%}", "bar": charts.bar(share, bound, 1.0)} for share, name in grown]
+    return [
+        {"name": name, "share": f"{share:.1%}", "bar": charts.bar(share, quality.bounds.get(name, 1.0), 1.0)}
+        for share, name in grown
+    ]
 
 
 def _changes(versions: Sequence[int]) -> list[Mark]:

@@ -59,6 +59,7 @@ from evergreen.registry.records import Candidate, Digest
 from evergreen.registry.tags import Tag
 from evergreen.registry.tracking import experiment_id
 from evergreen.run import Run
+from evergreen.spec.columns import EVENT, LABEL
 from evergreen.spec.kinds import KINDS
 from evergreen.spec.problem import Answer
 from evergreen.spec.schema import ModelSpec
@@ -138,6 +139,12 @@ def log_candidate(
             client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
             records.add_candidate(Candidate(run_id, run.spec.model, family, model.model_id, digests))
     return run_id
+
+
+def compared_with(spec: ModelSpec, held_out: Rows, predictions: npt.NDArray[np.float64]) -> pd.DataFrame:
+    """Held-out rows as the monitor's reference has them: features, predictions, moments, labels."""
+    outputs = spec.problem.columns(predictions)
+    return held_out.inputs.assign(**outputs, **{EVENT: held_out.frame[EVENT].array, LABEL: held_out.labels})
 
 
 @contextmanager

@@ -62,8 +62,9 @@ class Reference:
 
     NAME: ClassVar[str] = "reference.parquet"
     rows: pd.DataFrame
-    """Rows that were held out: the features as the model takes them, and the predictions of a fit that had not learned
-    from them. (An earlier release wrote rows that it had learned from.)"""
+    """Rows that the candidate has not learned from, a sample where there are many: the features as the model takes
+    them, its predictions, and in `event_timestamp` and `label` when they were made and what came true. Of an earlier
+    release it is rows that the candidate learned from, and these two may not be there."""
 
     def to_bytes(self) -> bytes:
         """Parquet."""

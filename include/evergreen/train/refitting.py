@@ -160,7 +160,7 @@ def fit(run: Run, whole: Whole, judged: Judged, gated: Floats) -> str:
             study=study,
             pipeline=pipeline,
             rows=learned,
-            reference=whole.held_out.inputs.assign(**spec.problem.columns(gated)),
+            reference=candidates.compared_with(spec, whole.held_out, gated),
             metrics={},
             trials=artifacts.load(candidate, Trials),
             refit_of=judged.run.id,

@@ -162,8 +162,8 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
         recipe = Recipe(family=family, parameters=best.params, seed=spec.search.seed, backtest=folded.backtest)
         pipeline, learned = recipes.fit(spec, recipe, learn)
         # What it says of rows that it learned from is too sure: every day would be unlike it.
-        held_out = rows.read(spec, data, "evaluate").inputs
-        reference = held_out.assign(**spec.problem.columns(rows.predict(pipeline, held_out)))
+        held_out = rows.read(spec, data, "evaluate")
+        reference = candidates.compared_with(spec, held_out, rows.predict(pipeline, held_out.inputs))
         metrics = {"search_score": best.value, "search_trials": float(len(trials))}
         run_id = candidates.log_candidate(
             run,

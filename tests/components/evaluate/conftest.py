@@ -70,7 +70,7 @@ class Contest:
                 study="a study",
                 pipeline=pipeline,
                 rows=learn,
-                reference=learn.inputs.assign(prediction=0.5),
+                reference=candidates.compared_with(run.spec, learn, rows.predict(pipeline, learn.inputs)),
                 metrics={"search_score": best_score},
                 trials=Trials(()),
             )

@@ -88,14 +88,16 @@ def test_a_candidate_is_logged_once_and_answers_as_it_did_when_it_was_fitted(
         patch.setattr(tempfile, "tempdir", str(temporary))
         loaded = loading.pipeline(candidate.run.id)
     assert not [*temporary.iterdir()], "loading leaves no copy of the model behind"
-    answers = loaded.predict_proba(rows.read(spec, data, "learn").inputs)[:, 1]
     sample = json.loads(artifacts.read(records.candidate(candidate.run.id), "sample.json"))["rows"]
     frame = rows.inputs(spec.feature_types, pd.DataFrame([row["features"] for row in sample]))
     alone = loading.pipeline(candidate.run.id).predict_proba(frame)[:, 1]
     np.testing.assert_allclose(alone, [row["prediction"] for row in sample], rtol=0, atol=1e-12)
     reference = pd.read_parquet(io.BytesIO(artifacts.read(records.candidate(candidate.run.id), "reference.parquet")))
-    assert list(reference.columns) == [*spec.feature_types, "prediction"]
-    assert (reference["prediction"].to_numpy() == answers).all(), "saving and loading changes no bit"
+    assert list(reference.columns) == [*spec.feature_types, "prediction", "event_timestamp", "label"]
+    held_out = rows.read(spec, data, "evaluate")
+    of_held_out = loaded.predict_proba(held_out.inputs)[:, 1]
+    assert (reference["prediction"].to_numpy() == of_held_out).all(), "saving and loading changes no bit"
+    assert (reference["label"].to_numpy() == held_out.labels).all()
 
     mlflow_run = mlflow.get_run(candidate.run.id)
     assert mlflow_run.info.status == "FINISHED"
