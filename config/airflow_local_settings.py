@@ -51,6 +51,8 @@ PRELOADED = (
     "evergreen.monitor.findings",
     "evergreen.monitor.live",
     "evergreen.monitor.origins",
+    "evergreen.monitor.performing",
+    "evergreen.monitor.seeing",
     "evergreen.monitor.stages",
     "evergreen.monitor.windows",
     "evergreen.orchestration.airflow",
