@@ -188,7 +188,7 @@ def fallen(drop: float, bound: float, name: str, rows: int) -> list[Finding]:
     """
     if not drop > bound:  # neither where one is not known
         return []
-    said = f"{name} is worse than at evaluation by {drop:.3f} (chance: {bound:.3f}) on {rows} matured rows"
+    said = f"performance fell by {drop:.3f} in {name} (chance: {bound:.3f}) on {rows} matured rows"
     return [Finding(cause="performance", kind="loss", observed=drop, bound=bound, said=said)]
 
 
