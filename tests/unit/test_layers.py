@@ -64,7 +64,10 @@ HEAVY = set(TIDY["banned-module-level-imports"])
 # Airflow itself evaluates a deadline's reference, where it makes a run, and hands it its session; no task ever does.
 GIVEN_A_SESSION = ("evergreen.orchestration.deadlines", "airflow.models")
 PURE = {"numpy", "croniter", "pydantic"}  # all that rules may use beside the standard library
-PROJECTIONS = {f"evergreen.history.{name}" for name in ("chain", "events", "story")}  # rules by other names
+PROJECTIONS = {  # rules by other names
+    *(f"evergreen.history.{name}" for name in ("chain", "events", "story")),
+    *(f"evergreen.monitor.{name}" for name in ("evidence", "paired")),
+}
 INPUT_OUTPUT = {
     "asyncio",
     "ftplib",

@@ -128,6 +128,25 @@ def told(model: str, until: datetime) -> Alerted | None:
     return next((event for event in found if isinstance(event, Alerted)), None)
 
 
+def incidents(model: str) -> set[datetime]:
+    """The starts of the model's windows whose data was wrong, by the last decision about each; none of them is parsed,
+    so that it hardly matters how many there are."""
+    last = (
+        f"select distinct on ({_START}) {_START} as start, body from ledger {_DECIDED} order by {_START}, number desc"
+    )
+    query = f"""select start from ({last}) as last where strpos(body, '"incident":true') > 0"""
+    with database.connect() as connection:
+        return {datetime.fromisoformat(start) for (start,) in connection.execute(query.encode(), [model]).fetchall()}
+
+
+def triggered(model: str, before: datetime, most: int) -> list[Entry]:
+    """The model's newest decisions that started a training, about windows before a moment; the newest first."""
+    which = f"""{_DECIDED} and {_START} < %s and strpos(body, '"triggers":true') > 0 order by {_START} desc limit %s"""
+    with database.connect() as connection:
+        links = TABLE.select(connection, which, [model, _text(before), most])
+    return [_entry(link) for link in links]
+
+
 def has_taken_over_decisions(model: str) -> bool:
     """Whether one of the model's decisions was taken over from where a release before kept it."""
     with database.connect() as connection:

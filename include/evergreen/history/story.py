@@ -140,6 +140,14 @@ def champion_as_of(entries: Sequence[Entry], moment: datetime) -> int | None:
     return standing(_events(known_before(entries, moment))).champion
 
 
+def champion_before(entries: Sequence[Entry], moment: datetime) -> int | None:
+    """The version that the champion of that interval took over from; None: it is the first."""
+    crowned = [
+        event.version for event in _events(known_before(entries, moment)) if isinstance(event, Promoted | RolledBack)
+    ]
+    return next((version for version in reversed(crowned) if version != crowned[-1]), None)
+
+
 def reigns(entries: Sequence[Entry]) -> list[Reign]:
     """The champions by the clock, one after the other; between two there is none when one was retired."""
     followed: list[Reign] = []

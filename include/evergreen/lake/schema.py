@@ -218,6 +218,12 @@ WINDOWS = LayerOfOne(
         ),
         Column("earlier", "float", "the same of the understudy one refit before; null: there was none"),
         Column(
+            "replaced",
+            "float",
+            "mean loss, on the same rows, of the version that the champion replaced; null: there was none, or it cannot"
+            " be asked any more",
+        ),
+        Column(
             "apart",
             "int",
             "intervals between the newest that the champion learned from and the newest that the understudy did",

@@ -67,7 +67,7 @@ def monitor(loop: Wire) -> None:
     labelled = loop.stage(labelling.labels)
     performance = loop.stage(monitoring.performance, collected, after=[labelled])
     compared = loop.stage(monitoring.compare, collected, after=[labelled])
-    decision = loop.stage(monitoring.decide, collected, quality, drift, performance)
+    decision = loop.stage(monitoring.decide, collected, quality, drift, performance, compared)
     loop.stage(monitoring.alert, quality, performance, decision)
     # The monitor's only lever: a decision starts at most one training, however often its task runs.
     wanted = loop.stage(monitoring.retrain_wanted, decision)

@@ -6,10 +6,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from evergreen.history import ledger, story
-from evergreen.history.events import Decided, MadeFrom
+from evergreen.history.events import Decided, Event, MadeFrom, NotBetter, Promoted
 from evergreen.history.story import Entry
-from evergreen.monitor import rules, takeover
-from evergreen.monitor.rules import JOINED, Assessment, Decision, Findings
+from evergreen.monitor import evidence, rules, takeover
+from evergreen.monitor.evidence import Row
+from evergreen.monitor.rules import JOINED, Assessment, Decision, Findings, Known, Retrained
+from evergreen.monitor.windows import read as rows_of
+from evergreen.registry import records as registry
 from evergreen.run import Run
 from evergreen.spec.schema import ModelSpec
 
@@ -51,7 +54,7 @@ def assess(spec: ModelSpec, findings: Findings) -> Assessment:
     while True:
         page = [restored(event) for event in story.decisions(ledger.windows(model, _PAGE, before=oldest))]
         history += page
-        window = rules.assess(findings, history, spec.monitoring)
+        window = rules.assess(findings, history)
         if len(page) < _PAGE or rules.settled(spec, window):
             return window
         oldest = min(decision.start for decision in page)
@@ -64,6 +67,53 @@ def estimate_errors(run: Run, version: int) -> list[float]:
     made = [each.evidence.get("performance") for each in story.decisions(windows) if each.version == version]
     errors = [each.get("estimate_error") for each in made if isinstance(each, dict)]
     return [float(error) for error in errors if isinstance(error, int | float)]
+
+
+def known(run: Run, champion: int | None, windows: int | None) -> Known:
+    """What is known of the champion and of the retrainings before.
+
+    Args:
+        champion: of the run's interval; None: there is none.
+        windows: the version of the table of windows that is read; None: there is none.
+    """
+    if champion is None:
+        return Known()
+    model, moment = run.spec.model, run.as_of
+    rows = [] if windows is None else [row for row in rows_of(run.spec, windows).values() if row.known_at <= moment]
+    weighed = evidence.weigh(run.spec, rows, champion, ledger.incidents(model))
+    entries = [each.event for each in ledger.entries(model, "promoted", "not better")]
+    past = [each for each in entries if each.as_of is not None and each.as_of <= moment]
+    by_hand = [each.as_of for each in past if isinstance(each, Promoted) and each.decision_id is None and each.as_of]
+    started = [each.event for each in ledger.triggered(model, run.interval.start, rules.MOST_USELESS)]
+    return Known(
+        weighed=weighed,
+        trained=registry.version(model, champion).as_of,
+        retrained=tuple(
+            _outcome(decided, past, rows)
+            for decided in started
+            if isinstance(decided, Decided) and decided.end >= max(by_hand, default=decided.end)
+        ),
+    )
+
+
+def _outcome(decided: Decided, past: Sequence[Event], rows: Sequence[Row]) -> Retrained:
+    """What came of a retraining that the monitor started."""
+    its = [each for each in past if isinstance(each, Promoted | NotBetter) and each.decision_id == decided.decision_id]
+    promoted = next((each for each in its if isinstance(each, Promoted)), None)
+    if promoted is None:
+        if its:
+            better = "made nothing better than the champion"
+            return Retrained(decided.decision_id, decided.end, False, better, refused=True)
+        return Retrained(decided.decision_id, decided.end, None, "has no outcome yet")
+    helped = evidence.helped(rows, promoted.version)
+    if helped is None or not helped.known:
+        return Retrained(decided.decision_id, decided.end, None, f"version {promoted.version} is not judged yet")
+    verdict = ("less", "helped") if helped.gain > 0 else ("more", "did not help")
+    told = (
+        f"version {helped.version} loses {abs(helped.gain):.4f} {verdict[0]} per row than the version that it replaced "
+        f"({helped.rows} rows): the retraining {verdict[1]}"
+    )
+    return Retrained(decided.decision_id, decided.end, helped.gain > 0, told)
 
 
 def recorded(run: Run, decision: Decision, made_from: Mapping[str, MadeFrom] | None = None, *, id: str) -> Decided:
@@ -89,7 +139,7 @@ def recorded(run: Run, decision: Decision, made_from: Mapping[str, MadeFrom] | N
 
 
 def restored(event: Decided) -> Decision:
-    """A decision of the ledger; one of which nobody knows whether its window had drifted makes no streak."""
+    """A decision of the ledger."""
     return Decision(
         id=event.decision_id,
         start=event.start,

@@ -41,6 +41,7 @@ class Window:
         earlier: the loss of the understudy fitted one refit before; None: there was none.
         apart: windows between the newest that the champion learned from and the newest that the understudy learned
             from; 0: the understudy is no newer, and says nothing.
+        span: windows that were counted as one, since each had too few rows.
     """
 
     version: int
@@ -49,6 +50,7 @@ class Window:
     understudy: float
     earlier: float | None
     apart: int
+    span: int = 1
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def weigh(windows: Iterable[Window], rule: Rule) -> Iterator[Evidence]:
             growth = [1 + size * deviations / _MOST for size in _BETS]
             service.bets = tuple(bet * grown for bet, grown in zip(service.bets, growth, strict=True))
             service.avoided += gap * window.rows
-            expected = service.avoided + (rule.delay + 1) * max(0.0, gap * window.rows)
+            expected = service.avoided + (rule.delay / window.span + 1) * max(0.0, gap * window.rows)
         service.since = None if service.fast == 0 else position if service.since is None else service.since
         cost = rule.cost if rule.cost is not None else rule.share * fmean(first) if len(first) == _FIRST else None
         fast, slow = service.fast, fmean(service.bets)

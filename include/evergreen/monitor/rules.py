@@ -1,53 +1,45 @@
-"""What a window says, and what is decided about it. Pure: the same findings and history give the same decision.
+"""What is decided about a window. Pure: the same findings, evidence and history give the same decision.
 
-A window is *drifted* when its deviation is material; drift is *believed* when it lasts `persistence` windows in a row,
-all judged against the same version; a believed drift is acted on only when there are labels from after the change to
-learn from and to evaluate on, and within cooldown and budget. A window with a data incident is never drifted: it
-alerts, and retrains nothing.
+A retraining is *due* when fresh fits of the champion's recipe lose less than it does, by more than noise, and what that
+avoids has paid for it (`monitor.paired`); or by the calendar, when the champion is too old. It is acted on only when
+there are labels to learn from and to evaluate on, and within cooldown, budget and sense: after two retrainings in a row
+that did not help a person has to look. Drift is told, and never a cause. A window with a data incident alerts, and is
+no evidence.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from evergreen.handovers.monitor import Action
+from evergreen.handovers.monitor import Action, Finding
+from evergreen.monitor.evidence import NOTHING, Weighed
+from evergreen.spec.durations import duration_text
 from evergreen.spec.rules.days import BUDGET_PERIOD
-from evergreen.spec.schema import ModelSpec, Monitoring
+from evergreen.spec.schema import ModelSpec
 
 JOINED = "; "  # between the reasons of a decision, where they are one text
+MOST_USELESS = 2  # retrainings in a row that did not help
 
 
 @dataclass(frozen=True)
 class Findings:
-    """One window of predictions, compared with what the version that made them was trained on."""
+    """One window of predictions, and what is wrong in it."""
 
     start: datetime  # of the interval, which is the window's newest
     end: datetime
     version: int | None  # that made most of the interval's predictions; None: no predictions
     champion: int | None  # that should have made them; None: there was none yet
     rows: int
-    distances: Mapping[str, float] = field(default_factory=dict)  # feature → distance from the reference
-    missing: Mapping[str, float] = field(default_factory=dict)  # feature → growth of its share of nulls
-    prediction: float | None = None  # distance of the predictions; of several classes the greatest
-    classes: Mapping[str, float] = field(
-        default_factory=dict
-    )  # class → distance of its probabilities, where there are several
-    performance: float | None = (
-        None  # loss of the search metric against the version's own evaluation, on labels that matured
-    )
-    performance_significant: bool = False  # the loss is beyond chance (95 %)
-    performance_rows: int = 0
-    learned: Mapping[str, float] = field(default_factory=dict)  # cause of a finding → its bound, where none is typed
+    found: tuple[Finding, ...] = ()
 
-    def bound(self, cause: str, typed: float | None) -> float:
-        """What is normal; without either everything is."""
-        return typed if typed is not None else self.learned.get(cause, math.inf)
+    def said(self, kind: str) -> list[str]:
+        """What is wrong, of a kind."""
+        return [finding.said for finding in self.found if finding.kind == kind]
 
 
 @dataclass(frozen=True)
@@ -69,144 +61,150 @@ class Decision:
 
 @dataclass(frozen=True)
 class Assessment:
-    """What a window says beside the decisions about the others."""
+    """A window beside the decisions about the others."""
 
     findings: Findings
-    incidents: tuple[str, ...]  # why its data cannot be judged
-    deviations: tuple[str, ...]  # what is materially different from the reference
     earlier: tuple[Decision, ...]  # about the windows before it
-    streak: tuple[datetime, ...]  # starts of the drifted windows in a row that end with it; empty: it is not drifted
-    changed_at: datetime | None  # since when the world is different, if that is believed: the streak's first window
     late: bool  # a newer window was decided already
 
     @property
-    def drifted(self) -> bool:
-        """Whether it counts as a drifted window."""
-        return bool(self.streak)
+    def retrained(self) -> list[datetime]:
+        """The ends of the windows before it that started a training, as far as they were read."""
+        return [decision.end for decision in self.earlier if decision.triggers]
+
+    def told(self, words: str, since: datetime) -> bool:
+        """Whether a window that ended after a moment alerted for a reason that begins so."""
+        return any(
+            each.action == "alert" and each.end > since and any(reason.startswith(words) for reason in each.reasons)
+            for each in self.earlier
+        )
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """A retraining that the monitor started, and what came of it.
+
+    Attributes:
+        decision_id, end: of the decision, and of its window.
+        helped: whether it did; None: nobody knows yet.
+        outcome: what came of it, in words.
+        refused: its gates let no candidate through.
+    """
+
+    decision_id: str
+    end: datetime
+    helped: bool | None
+    outcome: str
+    refused: bool = False
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of the champion and of those before it.
+
+    Attributes:
+        weighed: what the windows whose labels have matured say.
+        trained: as of when the champion was; None: nobody knows.
+        retrained: the newest retrainings that the monitor started and no person's came after, the newest first.
+    """
+
+    weighed: Weighed = NOTHING
+    trained: datetime | None = None
+    retrained: tuple[Retrained, ...] = ()
+
+    @property
+    def useless(self) -> list[Retrained]:
+        """The newest in a row that did not help."""
+        in_a_row = []
+        for each in self.retrained:
+            if each.helped is not False:
+                break
+            in_a_row.append(each)
+        return in_a_row
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Mature label rows, counted as a training after the change would use them."""
+    """Mature label rows, counted as a training would use them."""
 
-    learn: int  # in its whole window: which of them a candidate learns from its backtest says
-    evaluate: int  # from after the change
+    learn: int  # in its whole window: which of them a candidate learns from after a change its backtest says
+    evaluate: int  # from after the change, where there was one
     folds: int  # that learn and score on rows from after the change alone
 
 
-def incidents(findings: Findings, bounds: Monitoring) -> list[str]:
-    """Why the window's data cannot be judged."""
-    if findings.version is None:
-        return ["no predictions, although a champion serves"] if findings.champion is not None else []
-    reasons = [
-        f"nulls of {name} grew by {share:.0%} of the rows (bound {bound:.0%})"
-        for name, share in findings.missing.items()
-        if share > (bound := findings.bound(f"nulls of {name}", bounds.missing_share))
-    ]
-    if findings.rows < bounds.minimum_rows:
-        reasons.append(f"only {findings.rows} predictions (at least {bounds.minimum_rows})")
-    return reasons
-
-
-def deviations(findings: Findings, bounds: Monitoring) -> list[str]:
-    """What is materially different from the reference."""
-    reasons = []
-    drifted = sorted(
-        name
-        for name, distance in findings.distances.items()
-        if distance > findings.bound(f"drift of {name}", bounds.feature_drift)
-    )
-    share = len(drifted) / len(findings.distances) if findings.distances else 0.0
-    if drifted and share >= bounds.drifted_share:
-        reasons.append(f"{len(drifted)} of {len(findings.distances)} features drifted: {', '.join(drifted)}")
-    bound = findings.bound("prediction drift", bounds.prediction_drift)
-    if findings.prediction is not None and findings.prediction > bound:
-        moved = sorted(name for name, distance in findings.classes.items() if distance > bound)
-        of_classes = f": the probabilities of {', '.join(moved)}" if moved else ""
-        reasons.append(f"predictions drifted by {findings.prediction:.3f} (bound {bound:.3g}){of_classes}")
-    if (
-        findings.performance is not None
-        and findings.performance_significant
-        and findings.performance > bounds.performance_drop
-    ):
-        reasons.append(
-            f"performance fell by {findings.performance:.3f} (bound {bounds.performance_drop:g}) on "
-            f"{findings.performance_rows} matured rows"
-        )
-    return reasons
-
-
-def streak(findings: Findings, earlier: Sequence[Decision]) -> list[datetime]:
-    """Starts of the drifted windows in a row that end with this one (which is taken as drifted), the oldest first."""
-    starts = [findings.start]
-    for decision in sorted(earlier, key=lambda decision: decision.end, reverse=True):
-        follows = decision.end == starts[0] and decision.version == findings.version
-        if not follows or not decision.drifted or decision.incident:
-            break
-        starts.insert(0, decision.start)
-    return starts
-
-
-def assess(findings: Findings, history: Sequence[Decision], bounds: Monitoring) -> Assessment:
-    """What a window says.
+def assess(findings: Findings, history: Sequence[Decision]) -> Assessment:
+    """A window beside the decisions about the others.
 
     Args:
         history: the decisions of all other windows, in any order; later ones only keep an old window from triggering.
     """
-    bad, different = incidents(findings, bounds), deviations(findings, bounds)
-    earlier = _before(findings, history)
-    starts = streak(findings, earlier) if different and not bad else []
     return Assessment(
         findings=findings,
-        incidents=tuple(bad),
-        deviations=tuple(different),
-        earlier=tuple(earlier),
-        streak=tuple(starts),
-        changed_at=starts[0] if starts and len(starts) >= bounds.persistence else None,
+        earlier=tuple(_before(findings, history)),
         late=any(other.end > findings.end for other in history),
     )
 
 
 def settled(spec: ModelSpec, window: Assessment) -> bool:
-    """Whether decisions about windows before the earliest that it was assessed with would change nothing: its streak
-    begins after that one, whose retraining would by now be out of cooldown and budget."""
-    oldest = min(window.earlier, key=lambda decision: decision.start, default=None)
-    if oldest is None or oldest.start in window.streak:
-        return False
+    """Whether decisions about windows before the earliest that it was assessed with would change nothing: a retraining
+    of theirs would by now be out of cooldown and budget."""
+    oldest = min((decision.end for decision in window.earlier), default=None)
     brakes = (spec.monitoring.cooldown, BUDGET_PERIOD)
-    return all(spec.calendar.later(oldest.end, brake) <= window.findings.end for brake in brakes)
+    return oldest is not None and all(spec.calendar.later(oldest, brake) <= window.findings.end for brake in brakes)
 
 
-def decide(spec: ModelSpec, window: Assessment, labels: Labels | None, evidence: Mapping[str, Any]) -> Decision:
+def due(spec: ModelSpec, findings: Findings, known: Known) -> str | None:
+    """Why a retraining is due, in words; None: it is not."""
+    evidence, calendar, net = known.weighed.evidence, spec.calendar, spec.monitoring.retrain.at_latest
+    if evidence is not None and evidence.due:
+        return (
+            f"a fresh fit of version {findings.champion}'s recipe loses {evidence.gap:.4f} less per row, beyond noise "
+            f"(evidence {evidence.fast:.1f}, bound {spec.monitoring.retrain.bound:g}), and has avoided "
+            f"{evidence.avoided:.3f} (a retraining costs {evidence.cost:.3f})"
+        )
+    newest = max(
+        [moment for moment in (known.trained, *(each.end for each in known.retrained[:1])) if moment], default=None
+    )
+    if net is not None and newest is not None and calendar.later(newest, net) <= findings.end:
+        return f"the champion knows nothing newer than {calendar.shown(newest)}, more than {duration_text(net)} ago"
+    return None
+
+
+def since(findings: Findings, known: Known) -> datetime | None:
+    """Since when the world is different, if the evidence says so."""
+    evidence = known.weighed.evidence
+    return known.weighed.changed_at if evidence is not None and evidence.due else None
+
+
+def decide(
+    spec: ModelSpec, window: Assessment, known: Known, labels: Labels | None, evidence: Mapping[str, Any]
+) -> Decision:
     """The decision about a window.
 
     Args:
-        labels: what a training since the change could use; needed when a change is believed.
+        labels: what a training could use, since the change where there was one; needed when a retraining is due.
         evidence: what is kept with the decision.
     """
-    findings, changed_at = window.findings, window.changed_at
+    findings = window.findings
+    wrong, why = findings.said("incident"), due(spec, findings, known)
     action: Action
-    if window.incidents:
-        action, reasons = (
-            "alert",
-            [*window.incidents, *(["a data incident: nothing is retrained"] if findings.version is not None else [])],
-        )
-    elif findings.version is None:
+    if wrong:
+        action = "alert"
+        reasons = [*wrong, *(["a data incident: nothing is retrained"] if findings.version is not None else [])]
+    elif findings.champion is None:
         action, reasons = "none", ["no champion yet: nothing to watch"]
-    elif not window.drifted:
-        action, reasons = "none", ["like the reference"]
-    elif changed_at is None:
-        length, needed = len(window.streak), spec.monitoring.persistence
-        action, reasons = (
-            "none",
-            [*window.deviations, f"window {length} of {needed} in a row before drift is believed"],
-        )
+    elif why is None:
+        action, reasons = _nothing_due(spec, window, known)
     else:
-        action, reason = _act(spec, window, labels)
-        reasons = [*window.deviations, f"since {spec.calendar.shown(changed_at)}", reason]
+        action, reason = _act(spec, window, known, labels)
+        reasons = [*findings.said("loss"), why, reason]
+    reasons += _told_beside(window, known, reasons)
     triggers = action == "retrain" and not window.late
     if action == "retrain" and not triggers:
         reasons.append("a newer window was decided already: recorded, triggers nothing")
+    if action == "none" and any(reason.startswith(_REFUSED) for reason in reasons):
+        action = "alert"
+    changed_at = since(findings, known) if why is not None and not wrong else None
     return Decision(
         id=_identity(spec.model, findings, action, changed_at),
         start=findings.start,
@@ -214,42 +212,93 @@ def decide(spec: ModelSpec, window: Assessment, labels: Labels | None, evidence:
         version=findings.version,
         action=action,
         triggers=triggers,
-        drifted=window.drifted,
-        incident=bool(window.incidents),
+        drifted=bool(findings.said("drift")),
+        incident=bool(wrong),
         changed_at=changed_at,
         reasons=tuple(reasons),
         evidence=evidence,
     )
 
 
-def _act(spec: ModelSpec, window: Assessment, labels: Labels | None) -> tuple[Action, str]:
-    """What to do about a believed change: brakes first, then whether there is enough to learn from."""
+_REFUSED = "the retraining of decision"
+_UNFIT = "retraining will not help"
+
+
+def unfit(spec: ModelSpec, known: Known) -> Finding | None:
+    """What is found where the recipe no longer fits."""
+    found = known.weighed.unfit
+    if found is None:
+        return None
+    return Finding(
+        cause="recipe",
+        kind="loss",
+        observed=found.now,
+        bound=found.usual,
+        said=(
+            f"{_UNFIT}: since {spec.calendar.shown(found.since)} fresh fits of the champion's recipe lose "
+            f"{found.now:.4f} per row, as the champion does, where they lost {found.usual:.4f}; look at the data and "
+            "the features, or declare other families"
+        ),
+    )
+
+
+def _nothing_due(spec: ModelSpec, window: Assessment, known: Known) -> tuple[Action, list[str]]:
+    findings, weighed = window.findings, known.weighed
+    reasons = findings.said("loss")
+    if (found := unfit(spec, known)) is not None:
+        told = window.told(_UNFIT, spec.calendar.earlier(findings.end, BUDGET_PERIOD))
+        return ("none" if told else "alert"), [*reasons, found.said]
+    if weighed.evidence is None:
+        reasons.append(f"no window of version {findings.champion} has labels that have matured, and enough of them")
+    else:
+        seen = weighed.evidence
+        reasons.append(
+            f"fresh fits of the recipe lose {max(seen.gap, 0.0):.4f} less per row: no retraining pays (evidence "
+            f"{seen.fast:.1f} of {spec.monitoring.retrain.bound:g}, {weighed.windows} windows)"
+        )
+    return "none", reasons
+
+
+def _told_beside(window: Assessment, known: Known, reasons: Sequence[str]) -> list[str]:
+    """What came of the last retraining that the monitor started; a refusal by the gates is told once."""
+    if not known.retrained:
+        return []
+    last = known.retrained[0]
+    words = f"{_REFUSED} {last.decision_id}"
+    if last.refused:
+        if window.told(words, last.end):
+            return []
+        return [f"{words} {last.outcome}; look at its gates in MLflow, and at what the candidates learned from"]
+    return [last.outcome] if last.helped is not None else []
+
+
+def _act(spec: ModelSpec, window: Assessment, known: Known, labels: Labels | None) -> tuple[Action, str]:
+    """What to do where a retraining is due: brakes first, then whether there is enough to learn from."""
     bounds, end, calendar = spec.monitoring, window.findings.end, spec.calendar
-    retrained = [decision.end for decision in window.earlier if decision.triggers]
-    first = len(window.streak) == bounds.persistence  # the owner hears of it once, not with every window
+    retrained, useless = window.retrained, known.useless
+    if len(useless) >= MOST_USELESS:
+        words = f"{len(useless)} retrainings in a row did not help"
+        told = window.told(words, useless[0].end)
+        return ("none" if told else "alert"), f"{words}: a person has to look, and to train by hand"
     cooled = calendar.later(max(retrained), bounds.cooldown) if retrained else end
     if end < cooled:
-        return ("alert" if first else "none"), f"cooldown: nothing is retrained before {calendar.shown(cooled)}"
+        return "none", f"cooldown: nothing is retrained before {calendar.shown(cooled)}"
     recent = [moment for moment in retrained if end < calendar.later(moment, BUDGET_PERIOD)]
     if len(recent) >= bounds.budget:
-        alerted = any(  # an alert within the cooldown said that retraining goes on after it
-            each.action == "alert" and each.start in window.streak and each.end >= cooled for each in window.earlier
-        )
+        told = window.told("budget", max(recent))  # the owner hears of it once
         used_up = f"budget: {len(recent)} retrainings in {BUDGET_PERIOD.days} days (at most {bounds.budget})"
-        return ("none" if alerted else "alert"), used_up
+        return ("none" if told else "alert"), used_up
+    after = " from after the change" if since(window.findings, known) is not None else ""
     if labels is None or labels.folds == 0:
-        return "wait for labels", "no matured labels from after the change to learn from yet"
+        return "wait for labels", f"no matured labels{after} to learn from yet"
     short = []
     if labels.learn < spec.split.minimum_rows:
         short.append(f"{labels.learn} of {spec.split.minimum_rows} rows to learn from")
     if labels.evaluate < spec.gates.minimum_rows:
-        short.append(f"{labels.evaluate} of {spec.gates.minimum_rows} rows from after the change to evaluate on")
+        short.append(f"{labels.evaluate} of {spec.gates.minimum_rows} rows{after} to evaluate on")
     if short:
-        return "wait for labels", "matured: " + ", ".join(short)
-    return (
-        "retrain",
-        f"{labels.learn} rows to learn from, and {labels.evaluate} from after the change to evaluate on, have matured",
-    )
+        return "wait for labels", f"matured: {', '.join(short)}"
+    return "retrain", f"{labels.learn} rows to learn from, and {labels.evaluate}{after} to evaluate on, have matured"
 
 
 def _before(findings: Findings, history: Sequence[Decision]) -> list[Decision]:

@@ -171,7 +171,9 @@ def compare(run: Run, collected: Collected) -> Compared:
     return windows.compare(run, collected.table_version)
 
 
-def decide(run: Run, collected: Collected, quality: Quality, drift: Drift, performance: Performance) -> Decided:
+def decide(
+    run: Run, collected: Collected, quality: Quality, drift: Drift, performance: Performance, compared: Compared
+) -> Decided:
     """Decide what to do about the window, and record the decision."""
     from evergreen.monitor import decisions, origins, window_page
 
@@ -182,32 +184,24 @@ def decide(run: Run, collected: Collected, quality: Quality, drift: Drift, perfo
         version=collected.version,
         champion=collected.champion,
         rows=collected.rows,
-        distances=drift.distances,
-        missing=quality.missing,
-        prediction=drift.prediction,
-        classes=drift.classes,
-        performance=performance.drop,
-        performance_significant=performance.significant,
-        performance_rows=performance.rows,
-        learned={
-            **{f"nulls of {name}": bound for name, bound in quality.bounds.items()},
-            **{f"drift of {name}": bound for name, bound in drift.bounds.items()},
-            **({} if drift.prediction_bound is None else {"prediction drift": drift.prediction_bound}),
-        },
+        found=(*quality.findings, *drift.findings, *performance.findings),
     )
     window = decisions.assess(spec, findings)
-    labels = None if window.changed_at is None else _labels_since(run, window.changed_at, performance.labels_version)
+    known = decisions.known(run, collected.champion, compared.table_version)
+    due, changed_at = rules.due(spec, findings, known), rules.since(findings, known)
+    labels = None if due is None else _labels_since(run, changed_at, performance.labels_version)
     evidence: dict[str, Any] = {
         "rows": collected.rows,
         "ages": dict(collected.ages),
         "drift": drift.model_dump(mode="json"),
         "missing": dict(quality.missing),
         "performance": performance.model_dump(mode="json", exclude={"labels_version"}),  # stands in `made_from`
+        "compared": known.weighed.numbers,
     }
     if labels is not None:
         evidence["labels"] = {"learn": labels.learn, "evaluate": labels.evaluate, "folds": labels.folds}
-    made_from = origins.of_decision(run, collected, performance, window.changed_at)
-    decision = decisions.keep(run, rules.decide(spec, window, labels, evidence), made_from)
+    made_from = origins.of_decision(run, collected, performance, changed_at)
+    decision = decisions.keep(run, rules.decide(spec, window, known, labels, evidence), made_from)
     log.info("Decision %s: %s", decision.id, decision.action)
     for reason in decision.reasons:
         log.info("  %s", reason)
@@ -320,8 +314,9 @@ def _matured(run: Run, collected: Collected, labels_version: int | None) -> tupl
     return (None if joined.empty else joined), still_open
 
 
-def _labels_since(run: Run, changed_at: datetime, version: int | None) -> rules.Labels:
-    """What a training as of now could use from after the change, counted by the training's own rules."""
+def _labels_since(run: Run, changed_at: datetime | None, version: int | None) -> rules.Labels:
+    """What a training as of now could use, from after the change where there was one, counted by the training's own
+    rules."""
     from evergreen.lake import tables
     from evergreen.train import rules as training
     from evergreen.train import windows

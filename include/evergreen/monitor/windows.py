@@ -25,6 +25,7 @@ from evergreen.interval import Interval
 from evergreen.lake import catalogue, partitions, tables
 from evergreen.lake.schema import FEATURES, LABELS, PREDICTIONS, WINDOWS, TableId
 from evergreen.monitor import live
+from evergreen.monitor.evidence import Row
 from evergreen.monitor.understudies import Champion
 from evergreen.run import Run
 from evergreen.spec.columns import KNOWN_AT, PARTITION
@@ -33,23 +34,7 @@ from evergreen.spec.schema import ModelSpec
 log = logging.getLogger(__name__)
 
 _MOST = 30  # rows that a run makes: after an erasure all are made anew, the newest first
-_SHAPE = 1  # of what a row is made from, and how: another one makes every row anew
-
-
-@dataclass(frozen=True)
-class Row:
-    """What one window says; the columns of the layer `windows`."""
-
-    window: datetime
-    version: int
-    rows: int
-    usual: float | None
-    champion: float | None
-    understudy: float | None
-    earlier: float | None
-    apart: int
-    made_from: str
-    known_at: datetime
+_SHAPE = 2  # of what a row is made from, and how: another one makes every row anew
 
 
 def read(spec: ModelSpec, version: int | None = None) -> dict[datetime, Row]:
@@ -65,6 +50,7 @@ class _Due:
 
     interval: Interval
     champion: int
+    replaced: int | None
     made_from: str
 
 
@@ -79,10 +65,11 @@ def compare(run: Run, predictions_version: int | None) -> Compared:
     stored = read(spec)
     due = [each for each in _mature(run) if _is_new(each, stored.get(each.interval.start))]
     now = due[-_MOST:]
-    champions = {number: Champion(spec, number) for number in {each.champion for each in now}}
     if now:
         objects.ensure_applied(spec)
-    made = [_row(spec, each, champions[each.champion], predictions_version) for each in now]
+    asked = {number for each in now for number in (each.champion, each.replaced) if number is not None}
+    champions = {number: Champion(spec, number) for number in asked}
+    made = [_row(spec, each, champions, predictions_version) for each in now]
     if made:
         _write(spec, made)
     for row in made:
@@ -118,13 +105,14 @@ def _mature(run: Run) -> list[_Due]:
     predicted = catalogue.published(PREDICTIONS.of(spec.model), [each.partition for each in mature])
     served = [each for each in mature if each.partition in predicted and predicted[each.partition].rows]
     moves = ledger.entries(spec.model, *story.CROWNING, "retired")
-    champions = {each: story.champion_as_of(moves, each.end) for each in served}
     content = _Content(spec, served)
-    return [
-        _Due(each, champion, content.digest(each, champion))
-        for each, champion in champions.items()
-        if champion is not None
-    ]
+    due = []
+    for each in served:
+        champion = story.champion_as_of(moves, each.end)
+        if champion is not None:
+            replaced = story.champion_before(moves, each.end)
+            due.append(_Due(each, champion, replaced, content.digest(each, champion, replaced)))
+    return due
 
 
 class _Content:
@@ -149,16 +137,17 @@ class _Content:
         """The partitions that its understudies may learn from."""
         spec, calendar = self._spec, self._spec.calendar
         last = calendar.before(window)
-        first = calendar.interval_of(calendar.earlier(last.start, spec.split.window))
+        first = calendar.interval_of(calendar.earlier(_refits(spec, window)[1], spec.split.window))
         return [each.partition for each in calendar.between(first, last)]
 
-    def digest(self, window: Interval, champion: int) -> str:
+    def digest(self, window: Interval, champion: int, replaced: int | None) -> str:
         """Of a window's row."""
         predictions, labels, *views = self._hashes.values()
         spec = self._spec
         parts = [
             _SHAPE,
-            champion,
+            [champion, replaced],
+            [spec.monitoring.retrain.understudy_every, spec.first_day.isoformat()],
             [spec.split.model_dump(mode="json"), spec.refit],
             predictions.get(window.partition),
             _of(labels, spec.asking.outcomes(window)),
@@ -171,15 +160,15 @@ def _of(hashes: Mapping[str, str], keys: Iterable[str]) -> list[str | None]:
     return [hashes.get(key) for key in keys]
 
 
-def _row(spec: ModelSpec, due: _Due, champion: Champion, predictions_version: int | None) -> Row:
-    calendar, window = spec.calendar, due.interval
+def _row(spec: ModelSpec, due: _Due, champions: Mapping[int, Champion], predictions_version: int | None) -> Row:
+    window, champion = due.interval, champions[due.champion]
     known_at = spec.asking.mature_at(window)
     labelled = _labelled(spec, window, known_at, predictions_version)
     lost = champion.loss(labelled) if len(labelled) else None
-    understudy = earlier = None
+    understudy = earlier = replaced = None
     if lost is not None:
-        understudy = champion.understudy(window.start)
-        earlier = champion.understudy(calendar.before(window).start)
+        understudy, earlier = (champion.understudy(moment) for moment in _refits(spec, window))
+        replaced = None if due.replaced is None else champions[due.replaced].loss(labelled)
     return Row(
         window=window.start,
         version=due.champion,
@@ -188,10 +177,26 @@ def _row(spec: ModelSpec, due: _Due, champion: Champion, predictions_version: in
         champion=lost,
         understudy=champion.loss_of(understudy, labelled),
         earlier=champion.loss_of(earlier, labelled),
+        replaced=replaced,
         apart=champion.apart(understudy),
         made_from=due.made_from,
         known_at=known_at,
     )
+
+
+def _refits(spec: ModelSpec, window: Interval) -> tuple[datetime, datetime]:
+    """As of when the newest understudy of a window is fitted, and the one before it: with every so many intervals,
+    counted from the first day of data."""
+    calendar, every = spec.calendar, spec.monitoring.retrain.understudy_every
+    first = calendar.first_of(spec.first_day)
+    past = (len(calendar.between(first, window)) - 1) % every if every > 1 else 0
+    newest = window
+    for _ in range(past):
+        newest = calendar.before(newest)
+    earlier = newest
+    for _ in range(every):
+        earlier = calendar.before(earlier)
+    return newest.start, earlier.start
 
 
 def _labelled(spec: ModelSpec, window: Interval, known_at: datetime, version: int | None) -> pd.DataFrame:

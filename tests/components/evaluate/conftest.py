@@ -83,7 +83,7 @@ class Contest:
         """Evaluate, then the gates; what is registered then."""
         return train.refit(run, evaluate.gates(run, evaluate.evaluate(run, data, tuple(candidates))))
 
-    def champion(self, run: Run, data: SoundTrainingSet, candidate: Candidate) -> int:
+    def champion(self, run: Run, data: SoundTrainingSet, candidate: Candidate, decision_id: str | None = None) -> int:
         """Register a candidate and make it the champion, whatever its gates would say."""
         passed = judged(candidate.run.id, key=data.key, family=candidate.family)
         number = registry.register(run, passed).version
@@ -97,6 +97,7 @@ class Contest:
                 reason="",
                 version=number,
                 replaced=None,
+                decision_id=decision_id,
             )
         )
         return number

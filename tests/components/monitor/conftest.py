@@ -161,10 +161,8 @@ def live(
         monitoring={
             "minimum_rows": 20,
             "feature_drift": 0.5,
-            "drifted_share": 0.25,
             "prediction_drift": 0.6,
             "performance_drop": 0.2,
-            "persistence": 2,
             "cooldown": "5d",
         },
     )

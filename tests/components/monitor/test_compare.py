@@ -169,6 +169,46 @@ def test_a_run_makes_at_most_so_many_rows_the_newest_first(live: Live, monkeypat
     assert (second.windows, second.left) == (("2026-01-22",), 0)
 
 
+def test_a_change_of_the_world_retrains_once_labels_allow_and_the_monitor_says_whether_it_helped(live: Live) -> None:
+    """The relation of inputs and outcome turns round on day 22: no input moves, and fresh fits lose less and less."""
+    live_until(live, 33, changed=22)
+    made = {day: live.watch(day, drawn=False) for day in range(20, 34)}
+    wanted = [day for day, watched in made.items() if watched.decided.triggers]
+    assert wanted and 24 < wanted[0] < 33, "no label of the change was known before, and no understudy had learned"
+    first = made[wanted[0]]
+    assert first.decided.changed_at is not None and first.decided.changed_at >= at(21)
+    assert [day for day in wanted if day < wanted[0] + 5] == wanted[:1], "cooldown"
+    assert stages.retrain_wanted(live.run(wanted[0]), first.decided).conf.changed_at == first.decided.changed_at
+    again = live.watch(33, drawn=False)
+    assert again.decided == made[33].decided, "decided again"
+    assert not live.watch(wanted[0], drawn=False).decided.triggers, "an old window triggers nothing"
+
+    # What the training made is the champion from then on.
+    run = live.run(wanted[0])
+    frame = pd.concat([turned(live.requests(day)) for day in range(14, wanted[0])], ignore_index=True)
+    data = live.contest.data(run, frame)
+    number = live.contest.champion(
+        run, data, live.contest.candidate(run, data, "logistic_regression"), decision_id=first.decided.decision_id
+    )
+    for _ in range(2):
+        last = live.watch(33, drawn=False)
+    assert of(live, 32).version == number == 2
+    assert not last.decided.triggers and "the retraining helped" in last.decided.reasons[-1]
+
+
+def test_days_that_are_shuffled_retrain_nothing(live: Live) -> None:
+    """Some days are unlike others, and no fit knows better which."""
+    live.customers = 250
+    for day in range(FIRST, 31):
+        change = turned if day % 9 == 4 else (lambda frame: frame)
+        live.features(day)
+        live.label(day, change)
+        if day >= SERVED:
+            live.serve(day)
+    watched = [live.watch(day, drawn=False) for day in range(20, 31)]
+    assert [each.decided.action for each in watched] == ["none"] * 11
+
+
 def _forget(live: Live) -> None:
     import shutil
 

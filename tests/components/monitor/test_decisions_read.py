@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 from evergreen import database
 from evergreen.history import events, ledger, story
 from evergreen.interval import Interval
-from evergreen.monitor import decisions, rules
+from evergreen.monitor import decisions, paired, rules
+from evergreen.monitor.evidence import Weighed
 from evergreen.run import Run
 from evergreen.settings import Settings
 from evergreen.spec.schema import ModelSpec
@@ -26,30 +28,30 @@ NAMES = map("model_{}".format, itertools.count())
 
 
 def spec_of(model: str, **monitoring: object) -> ModelSpec:
-    spec = tiny(monitoring={"minimum_rows": 100, "persistence": 3, "cooldown": "5d", "budget": 2} | monitoring)
+    spec = tiny(monitoring={"minimum_rows": 100, "cooldown": "5d", "budget": 2} | monitoring)
     return spec.model_copy(update={"model": model})
 
 
-def window(day: int, *, drifted: bool = False, version: int | None = 1) -> rules.Findings:
-    return rules.Findings(
-        start=FIRST + day * DAY,
-        end=FIRST + (day + 1) * DAY,
-        version=version,
-        champion=1,
-        rows=500,
-        distances={"spent": 0.4 if drifted else 0.0},
-    )
+SEEN = paired.Evidence(0.2, 0.01, 2.5, 5.0, 30.0, 1.0, 0.2, 0, due=True)
 
 
-def decide(spec: ModelSpec, assessed: rules.Assessment, labels: rules.Labels | None = ENOUGH) -> rules.Decision:
-    return rules.decide(spec, assessed, labels, {"rows": assessed.findings.rows})
+def window(day: int, *, version: int | None = 1) -> rules.Findings:
+    return rules.Findings(start=FIRST + day * DAY, end=FIRST + (day + 1) * DAY, version=version, champion=1, rows=500)
+
+
+def decide(
+    spec: ModelSpec, assessed: rules.Assessment, *, due: bool = False, labels: rules.Labels | None = ENOUGH
+) -> rules.Decision:
+    seen = dataclasses.replace(SEEN, due=due)
+    known = rules.Known(Weighed(10, seen, assessed.findings.start))
+    return rules.decide(spec, assessed, known, labels, {"rows": assessed.findings.rows})
 
 
 def by_all(spec: ModelSpec, findings: rules.Findings) -> rules.Assessment:
     """The same by every decision that the ledger has."""
     standing = story.decisions(ledger.entries(spec.model, "decided"))
     others = [decisions.restored(event) for event in standing if event.start != findings.start]
-    return rules.assess(findings, others, spec.monitoring)
+    return rules.assess(findings, others)
 
 
 def keep(spec: ModelSpec, made: Sequence[rules.Decision]) -> None:
@@ -61,7 +63,7 @@ def keep(spec: ModelSpec, made: Sequence[rules.Decision]) -> None:
 
 WINDOWS = st.tuples(
     st.integers(0, 79),
-    st.booleans() | st.just(True),  # drifted; long streaks are the hard case
+    st.booleans() | st.just(True),  # a retraining is due
     st.sampled_from([1, 1, 1, 1, 2, None]),
     st.sampled_from([ENOUGH, ENOUGH, None]),
 )
@@ -72,7 +74,6 @@ WINDOWS = st.tuples(
     windows=st.lists(WINDOWS, max_size=60),
     in_order=st.booleans(),
     page=st.integers(1, 7),
-    persistence=st.integers(1, 6),
     cooldown=st.integers(1, 40),
     budget=st.integers(1, 3),
     last=st.integers(0, 80),
@@ -82,36 +83,35 @@ def test_it_decides_as_all_of_history_does(
     windows: list[tuple[int, bool, int | None, rules.Labels | None]],
     in_order: bool,
     page: int,
-    persistence: int,
     cooldown: int,
     budget: int,
     last: int,
 ) -> None:
     """Whatever was decided before: days that are missing, that came late or again, streaks of any length, retrainings
     at any distance."""
-    spec = spec_of(next(NAMES), persistence=persistence, cooldown=f"{cooldown}d", budget=budget)
+    spec = spec_of(next(NAMES), cooldown=f"{cooldown}d", budget=budget)
     made: dict[datetime, rules.Decision] = {}
     told: list[rules.Decision] = []
-    for day, drifted, version, labels in sorted(windows, key=lambda each: each[0]) if in_order else windows:
-        findings = window(day, drifted=drifted, version=version)
+    for day, due, version, labels in sorted(windows, key=lambda each: each[0]) if in_order else windows:
+        findings = window(day, version=version)
         others = [each for start, each in made.items() if start != findings.start]
-        decision = decide(spec, rules.assess(findings, others, spec.monitoring), labels)
+        decision = decide(spec, rules.assess(findings, others), due=due, labels=labels)
         told.append(decision)
         if findings.start not in made or not made[findings.start].triggers:
             made[findings.start] = decision
     keep(spec, told)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decisions, "_PAGE", page)
-        for drifted in (True, False):
-            findings = window(last, drifted=drifted)
+        for due in (True, False):
+            findings = window(last)
             bounded, whole = decisions.assess(spec, findings), by_all(spec, findings)
-            assert decide(spec, bounded) == decide(spec, whole)
-            assert (bounded.late, bounded.streak, bounded.changed_at) == (whole.late, whole.streak, whole.changed_at)
+            assert decide(spec, bounded, due=due) == decide(spec, whole, due=due)
+            assert bounded.late == whole.late
 
 
-@pytest.mark.parametrize("drifts", [False, True], ids=["usual", "the newest windows drift"])
+@pytest.mark.parametrize("due", [False, True], ids=["usual", "a retraining is due"])
 def test_what_is_read_does_not_grow_with_what_was_decided(
-    home: Settings, monkeypatch: pytest.MonkeyPatch, drifts: bool
+    home: Settings, monkeypatch: pytest.MonkeyPatch, due: bool
 ) -> None:
     read: list[str] = []
     real = events.from_text
@@ -119,16 +119,16 @@ def test_what_is_read_does_not_grow_with_what_was_decided(
     counts = {}
     for days in (60, 400):
         spec = spec_of(f"after_{days}")
-        keep(spec, [decide(spec, rules.assess(window(day), [], spec.monitoring)) for day in range(days)])
+        keep(spec, [decide(spec, rules.assess(window(day), [])) for day in range(days)])
         other = events.Alerted(id=f"{days}", model=spec.model, as_of=FIRST, actor="a", reason="r", decision_id="d")
         ledger.append(*(other.model_copy(update={"id": f"{days}/{number}"}) for number in range(days)))
         read.clear()
         for day in range(days, days + 3):
             run = Run(spec, Interval.of_day((FIRST + day * DAY).date()))
-            decision = decide(spec, decisions.assess(spec, window(day, drifted=drifts)))
+            decision = decide(spec, decisions.assess(spec, window(day)), due=due)
             assert decisions.keep(run, decision) == decision
-        assert decision.action == ("retrain" if drifts else "none")
-        again = decide(spec, decisions.assess(spec, window(20, drifted=drifts)))
+        assert decision.action == "none" and ("cooldown" in decision.reasons[-1]) is due, "the first was a retraining"
+        again = decide(spec, decisions.assess(spec, window(20)), due=due)
         assert decisions.keep(run, again) == again, "an old window is decided again"
         counts[days] = len(read)
     assert counts[60] == counts[400] < 5 * (decisions._PAGE + 10)
@@ -190,7 +190,7 @@ def test_the_champion_is_found_among_many_versions_by_reading_a_few_entries(
         ledger.append(
             *(move(spec.model, kind, of, FIRST + of * DAY, number) for number, (of, kind) in enumerate(lives))
         )
-        keep(spec, [decide(spec, rules.assess(window(day), [], spec.monitoring)) for day in range(500)])
+        keep(spec, [decide(spec, rules.assess(window(day), [])) for day in range(500)])
     with database.connect() as connection:
         connection.execute("analyze ledger")
     touched = {}
@@ -206,7 +206,7 @@ def test_the_champion_is_found_among_many_versions_by_reading_a_few_entries(
 def test_its_statements_find_their_rows_by_an_index(home: Settings) -> None:
     """In a ledger that is large enough for Postgres to choose one."""
     spec = spec_of("indexed")
-    keep(spec, [decide(spec, rules.assess(window(day), [], spec.monitoring)) for day in range(1500)])
+    keep(spec, [decide(spec, rules.assess(window(day), [])) for day in range(1500)])
     with database.connect() as connection:
         connection.execute("analyze ledger")
     before = _touched()

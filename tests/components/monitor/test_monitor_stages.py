@@ -10,13 +10,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
 
 from evergreen import cli
 from evergreen.database import connect
 from evergreen.errors import StageSkipped
-from evergreen.handovers.monitor import Alerted, Collected, Conf, Drift, Retraining
+from evergreen.handovers.monitor import Alerted, Collected, Drift
 from evergreen.history import events, ledger, story, telling
 from evergreen.lake import tables
 from evergreen.lake.schema import LABELS, PREDICTIONS
@@ -85,7 +84,7 @@ def test_a_usual_window_is_compared_reported_and_decided_once(live: Live) -> Non
     assert (watched.decided.action, watched.decided.triggers, watched.decided.reasons) == (
         "none",
         False,
-        ("like the reference",),
+        ("no window of version 1 has labels that have matured, and enough of them",),
     )
     assert set(watched.drift.distances) == set(FEATURES) == set(watched.quality.missing)
     assert max(watched.drift.distances.values()) < live.spec.monitoring.feature_drift
@@ -156,32 +155,33 @@ def test_a_window_of_days_reaches_back_over_a_swap_and_still_sees_the_outage_of_
     window = stages._window(run, collected, spec.calendar.back(run.interval, spec.window))
     assert (len(window), int(window["prediction"].notna().sum()), collected.version) == (180, 60, 1)
     drift = stages.drift(run, collected)
-    assert drift.distances["minutes"] > 0.35, "two days of three had drifted"
+    assert drift.distances["minutes"] > live.spec.monitoring.feature_drift, "two days of three had drifted"
     alone = stages.drift(live.run(21), collected)
-    assert alone.distances["minutes"] < 0.35
+    assert alone.distances["minutes"] < live.spec.monitoring.feature_drift
     assert drift.prediction == pytest.approx(alone.prediction), "the other version's predictions are not judged"
     assert stages.quality(run, collected).missing["plan"] > 0.85, "one day of nulls is not a third of an outage"
 
 
-def test_distances_are_what_scipy_computes_on_the_same_rows(live: Live) -> None:
+def test_distances_are_what_evidently_computes_on_the_same_rows(live: Live) -> None:
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.presets import DataDriftPreset
+
     live.serve(20, lambda frame: drifted(frame).assign(plan=frame["plan"].replace({"basic": "gold"})))
     run = live.run(20)
     collected = stages.collect(run)
     ours = stages.drift(run, collected)
-    reference = stages._reference(run, collected)
-    assert reference is not None
-    window, usual = stages._window(run, collected, [run.interval]), reference.rows
+    window, reference = stages._window(run, collected, [run.interval]), stages._reference(run, 1)
+    numbers, categories = [name for name in FEATURES if name != "plan"] + ["prediction"], ["plan"]
+    definition = DataDefinition(numerical_columns=numbers, categorical_columns=categories)
+    preset = DataDriftPreset(columns=numbers + categories, num_method="wasserstein", cat_method="jensenshannon")
+    sides = [Dataset.from_pandas(side[numbers + categories], definition) for side in (window, reference)]
     theirs = {
-        name: ks_2samp(window[name].dropna(), usual[name].dropna(), method="asymp").statistic
-        for name in ("minutes", "sessions", "mobile", "prediction")
+        metric["config"]["column"]: metric["value"]
+        for metric in Report([preset]).run(*sides).dict()["metrics"]
+        if "column" in metric["config"]
     }
-    assert {**ours.distances, "prediction": ours.prediction} == pytest.approx(
-        theirs | {"plan": ours.distances["plan"]}, abs=0.01
-    )
-    assert ours.distances["minutes"] > 0.6 and ours.distances["plan"] > 0.3, "the case: they did drift"
-    assert {"categories of plan"} == {each.cause for each in stages.quality(run, collected).findings} - {
-        "range of minutes"
-    }
+    assert {**ours.distances, "prediction": ours.prediction} == pytest.approx(theirs, abs=1e-9)
+    assert ours.distances["minutes"] > 1.5 and ours.distances["plan"] > 0.3, "the case: they did drift"
 
 
 def test_a_sensor_outage_alerts_and_never_retrains(live: Live) -> None:
@@ -192,8 +192,8 @@ def test_a_sensor_outage_alerts_and_never_retrains(live: Live) -> None:
         watched = live.watch(day, drawn=False)
         assert (watched.decided.action, watched.decided.triggers) == ("alert", False)
         assert watched.decided.reasons[0].startswith("nulls of minutes grew by 9")
-        assert watched.drift.distances["sessions"] > 0.9, "the case: it looks like drift as well"
-    assert [decision.drifted for decision in kept(live)] == [False] * 4
+        assert watched.drift.distances["sessions"] > 1, "the case: it looks like drift as well"
+    assert [decision.incident for decision in kept(live)] == [True] * 4
 
 
 def test_an_alert_stands_in_the_ledger_once(live: Live) -> None:
@@ -267,72 +267,6 @@ def test_a_silent_window_is_judged_by_who_served_then_whatever_was_promoted_sinc
     ) and again.decided.action == "alert"
 
 
-def test_lasting_drift_waits_for_labels_then_retrains_once(live: Live) -> None:
-    """Days 20 to 25 drift. A training needs a fold,
-    the purge and the evaluation behind the change: the labels of 6 days."""
-    for day in range(14, 27):
-        live.label(day, drifted)  # published ahead of time, as if nothing kept a run from reading tomorrow
-    watched = {}
-    for day in range(20, 26):
-        live.serve(day, drifted)
-        watched[day] = live.watch(day, drawn=False)
-    waiting = "wait for labels"
-    assert [each.decided.action for each in watched.values()] == ["none", waiting, waiting, waiting, waiting, "retrain"]
-    retrain = watched[25]
-    assert retrain.decided.triggers
-    decision_id = retrain.decided.decision_id
-    wanted = Retraining(
-        run_id=f"drift__{decision_id}",
-        conf=Conf(as_of=at(25), reason="drift", decision_id=decision_id, changed_at=at(19)),
-    )
-    assert stages.retrain_wanted(live.run(25), retrain.decided) == wanted
-    decision = kept(live)[-1]
-    assert decision.evidence["labels"] == {"learn": 540, "evaluate": 60, "folds": 1}
-    # What it counted is what the training then finds.
-    from evergreen.train import rules as training
-
-    split = training.split(at(25), live.spec, at(19))
-    learned = [day for day in range(14, 27) if split.learns(at(day - 1), at(day - 1) + live.spec.label.horizon)]
-    assert learned == [*range(14, 23)], "the whole window, from before the change too"
-    assert [day for day in range(14, 27) if split.evaluates(at(day - 1), at(day - 1) + live.spec.label.horizon)] == [24]
-
-    again = live.watch(25, drawn=False)
-    assert (again.decided.decision_id, again.decided.triggers) == (retrain.decided.decision_id, True), (
-        "the same decision, the same run"
-    )
-    live.serve(19, drifted)  # a day whose run had failed: with it the drift began earlier
-    live.watch(19, drawn=False)
-    again = live.watch(25, drawn=False)
-    assert (again.decided.decision_id, again.decided.triggers) == (retrain.decided.decision_id, True), (
-        "one window triggers one training, whatever is known of the days before it"
-    )
-    assert stages.retrain_wanted(live.run(25), again.decided).run_id == wanted.run_id
-    live.serve(26, drifted)
-    assert "cooldown" in live.watch(26, drawn=False).decided.reasons[-1]
-    before = kept(live)
-    (recorded,) = [event for event in decided(live) if event.action == "retrain"]
-    assert (recorded.decision_id, recorded.triggers, recorded.changed_at) == (decision_id, True, at(19))
-    assert recorded.evidence["labels"] == {"learn": 540, "evaluate": 60, "folds": 1}
-    assert [event.action for event in decided(live)].count(waiting) == 4, "every decision is there, once"
-    late = live.watch(25, drawn=False)
-    assert (late.decided.action, late.decided.decision_id) == ("retrain", retrain.decided.decision_id)
-    assert not late.decided.triggers, "a window older than the newest decision triggers nothing"
-    assert kept(live) == before, "and what it once triggered stays on record"
-
-
-def test_an_old_window_is_recorded_and_triggers_nothing(live: Live) -> None:
-    for day in range(14, 27):
-        live.label(day, drifted)
-    live.serve(27)
-    live.watch(27, drawn=False)
-    for day in range(20, 26):
-        live.serve(day, drifted)
-        watched = live.watch(day, drawn=False)
-    assert (watched.decided.action, watched.decided.triggers) == ("retrain", False)
-    assert "a newer window was decided already" in watched.decided.reasons[-1]
-    assert [decision.triggers for decision in kept(live)] == [False] * 7
-
-
 def test_performance_is_measured_on_the_labels_that_matured_in_the_window(live: Live) -> None:
     def turned(frame: pd.DataFrame) -> pd.DataFrame:
         return frame.assign(left=1 - frame["left"])
@@ -355,6 +289,7 @@ def test_performance_is_measured_on_the_labels_that_matured_in_the_window(live: 
     assert performance.drop > live.spec.monitoring.performance_drop
     watched = live.watch(21)
     assert watched.decided.reasons[0].startswith("performance fell by")
+    assert watched.decided.action == "none", "what a retraining would gain nobody knows yet"
     assert watched.reported is not None and watched.reported.performance is not None
     pages = [settings().reports / live.spec.model / kind / "2026-01-22.html" for kind in ("windows", "performance")]
     assert "version 1" in pages[0].read_text() and "../performance/2026-01-22.html" in pages[0].read_text()
@@ -442,9 +377,7 @@ def test_a_window_without_a_value_of_a_feature_is_still_reported(live: Live) -> 
 def test_the_report_shows_a_sample_where_there_are_more_rows(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     live.serve(20)
     run = live.run(20)
-    of_version = stages._reference(run, stages.collect(run))
-    assert of_version is not None
-    reference = of_version.rows
+    reference = stages._reference(run, 1)
     assert len(drift_report._sample(reference, 100)) == 100
     assert drift_report._sample(reference, 100).equals(drift_report._sample(reference, 100)), (
         "the same sample each time"

@@ -1,0 +1,210 @@
+"""What the windows whose labels have matured say of the champion: whether a retraining pays, whether the last one
+helped, and whether none would. Pure: the same rows give the same answer, whenever and in whichever order they came.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from statistics import fmean, median
+from typing import Any
+
+from evergreen.monitor import paired
+from evergreen.spec.schema import ModelSpec
+
+FEWEST = 200  # labelled rows that a window needs to speak for itself; smaller ones are counted with those after them
+
+_RECENT, _BEFORE, _KNOWN = (
+    4,
+    8,
+    30,
+)  # windows: that are bad now, that are needed to know what is usual, that are at most
+_DEVIATION = 1.4826  # of a normal distribution, in its median absolute deviations
+_WORSE = 1.1  # of the usual loss: less is no reason to disturb anybody
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one window says; the columns of the lake's layer `windows`."""
+
+    window: datetime
+    version: int
+    rows: int
+    usual: float | None
+    champion: float | None
+    understudy: float | None
+    earlier: float | None
+    replaced: float | None
+    apart: int
+    made_from: str
+    known_at: datetime
+
+
+@dataclass(frozen=True)
+class Helped:
+    """What a champion is worth against the one that it replaced.
+
+    Attributes:
+        version: the champion.
+        gain: the mean loss of the other one, less its own, on the same rows.
+        rows: how many.
+    """
+
+    version: int
+    gain: float
+    rows: int
+
+    @property
+    def known(self) -> bool:
+        """Whether there are enough rows to say so."""
+        return self.rows >= FEWEST
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """A recipe that no longer fits: fresh fits of it lose as much as the champion, and both more than they did.
+
+    Attributes:
+        usual: what understudies lost before, in the mean.
+        now: what they lose on the newest windows.
+        since: the first of those.
+    """
+
+    usual: float
+    now: float
+    since: datetime
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """What is known of a champion.
+
+    Attributes:
+        windows: how many windows speak of it.
+        evidence: as of the newest of them; None: there is none yet.
+        changed_at: the window with which the fast evidence began; None: it did not.
+        helped: whether it was worth promoting; None: it replaced none, or nothing is known yet.
+        unfit: whether its recipe no longer fits; None: it does, or nobody can say.
+    """
+
+    windows: int = 0
+    evidence: paired.Evidence | None = None
+    changed_at: datetime | None = None
+    helped: Helped | None = None
+    unfit: Unfit | None = None
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """For the record."""
+        of = {} if self.evidence is None else asdict(self.evidence)
+        of.pop("since", None)
+        of |= {"windows": self.windows}
+        if self.helped is not None:
+            of["helped"] = asdict(self.helped)
+        return of
+
+
+NOTHING = Weighed()
+
+
+@dataclass(frozen=True)
+class _Merged:
+    """A window, or several small ones that are counted as one."""
+
+    start: datetime
+    of: tuple[Row, ...]
+
+    @property
+    def window(self) -> paired.Window:
+        earlier = [row.earlier for row in self.of]
+        return paired.Window(
+            version=self.of[0].version,
+            rows=sum(row.rows / (row.usual or row.rows) for row in self.of),
+            champion=self._mean([row.champion for row in self.of]),
+            understudy=self._mean([row.understudy for row in self.of]),
+            earlier=None if None in earlier else self._mean(earlier),
+            apart=max(row.apart for row in self.of),
+            span=len(self.of),
+        )
+
+    def _mean(self, losses: Sequence[float | None]) -> float:
+        """Over all rows."""
+        counted = [(row.rows, loss) for row, loss in zip(self.of, losses, strict=True) if loss is not None]
+        return sum(rows * loss for rows, loss in counted) / sum(rows for rows, _ in counted)
+
+
+def rule(spec: ModelSpec) -> paired.Rule:
+    """What a model's spec says of the rule that says whether a retraining pays."""
+    calendar, retrain = spec.calendar, spec.monitoring.retrain
+    interval = calendar.first_of(spec.first_day)
+    delay = (spec.asking.mature_at(interval) - interval.end) / calendar.longest
+    return paired.Rule(
+        window=max(1, spec.split.window // calendar.longest),
+        refit=retrain.understudy_every,
+        delay=max(0, math.ceil(delay)),
+        fast=retrain.bound,
+        slow=retrain.slow,
+        cost=retrain.cost,
+        share=retrain.share,
+    )
+
+
+def weigh(spec: ModelSpec, rows: Iterable[Row], champion: int, incidents: Collection[datetime] = ()) -> Weighed:
+    """What is known of a champion.
+
+    Args:
+        rows: of all windows whose labels were mature, in any order.
+        champion: its version.
+        incidents: starts of windows whose data was wrong: they are no evidence.
+    """
+    ordered = sorted(rows, key=lambda row: row.window)
+    merged = list(_merged(row for row in ordered if row.window not in incidents))
+    told = list(paired.weigh([each.window for each in merged], rule(spec)))
+    own = sum(each.of[0].version == champion for each in merged)
+    if not merged or merged[-1].of[0].version != champion:
+        return Weighed(helped=helped(ordered, champion))
+    evidence = told[-1]
+    return Weighed(
+        windows=own,
+        evidence=evidence,
+        changed_at=None if evidence.since is None else merged[evidence.since].start,
+        helped=helped(ordered, champion),
+        unfit=None if evidence.fast >= spec.monitoring.retrain.bound else _unfit(merged, evidence),
+    )
+
+
+def helped(rows: Iterable[Row], version: int) -> Helped | None:
+    """Whether it was worth promoting a version."""
+    own = [
+        (row.rows, row.replaced - row.champion)
+        for row in rows
+        if row.version == version and row.replaced is not None and row.champion is not None
+    ]
+    count = sum(number for number, _ in own)
+    return Helped(version, sum(number * gain for number, gain in own) / count, count) if count else None
+
+
+def _merged(rows: Iterable[Row]) -> Iterator[_Merged]:
+    """Windows with enough rows, oldest first; what is left over at the end, or of an older champion, is none yet."""
+    held: list[Row] = []
+    for row in rows:
+        if row.champion is None or row.understudy is None:
+            continue
+        held = [*held, row] if held and held[0].version == row.version else [row]
+        if sum(each.rows for each in held) >= FEWEST:
+            yield _Merged(held[0].window, tuple(held))
+            held = []
+
+
+def _unfit(merged: Sequence[_Merged], evidence: paired.Evidence) -> Unfit | None:
+    losses = [each.window.understudy for each in merged]
+    now, before = losses[-_RECENT:], losses[-_KNOWN - _RECENT : -_RECENT]
+    if len(before) < _BEFORE or (evidence.noise is not None and evidence.gap > evidence.noise):
+        return None
+    usual = median(before)
+    deviation = _DEVIATION * median(abs(loss - usual) for loss in before)
+    if min(now) <= usual + deviation or fmean(now) <= max(usual + 2 * deviation, _WORSE * usual):
+        return None
+    return Unfit(usual, fmean(now), merged[-_RECENT].start)
