@@ -329,8 +329,11 @@ def _labels_since(run: Run, changed_at: datetime | None, version: int | None) ->
     labels = table.to_pandas()
     moments = labels[EVENT], labels[KNOWN_AT]
     learn, evaluate = list(labels[EVENT][parts.learns(*moments)]), int(parts.evaluates(*moments).sum())
-    # Before one of them the backtest could not tell what the rows from after the change are worth.
-    alone, _ = windows.folds(learn, spec.asking.known_before, spec.split.folds, changed_at)
+    known_before, wanted = spec.asking.known_before, spec.split.folds
+    if changed_at is None:
+        alone = training.folds(learn, known_before, wanted)
+    else:  # before one of them the backtest could not tell what the rows from after the change are worth
+        alone, _ = windows.folds(learn, known_before, wanted, changed_at)
     return rules.Labels(len(learn), evaluate, len(alone))
 
 

@@ -17,12 +17,13 @@ from evergreen import database
 from evergreen.errors import EvidenceMissing
 from evergreen.features import objects, online_values
 from evergreen.features.repository import feature_store
-from evergreen.handovers.monitor import Collected, Decided, Drift, Performance, Quality
+from evergreen.handovers.monitor import Collected, Compared, Decided, Drift, Performance, Quality
 from evergreen.history import events, ledger, story
 from evergreen.interval import Interval
 from evergreen.lake import catalogue, tables
 from evergreen.lake.schema import FEATURES, PREDICTIONS, RAW, TableId, online
-from evergreen.monitor import decisions, rules, takeover
+from evergreen.monitor import decisions, paired, rules, takeover
+from evergreen.monitor.evidence import Weighed
 from evergreen.monitor.stages import decide
 from evergreen.registry import records
 from evergreen.run import Run
@@ -206,8 +207,12 @@ def test_new_rows_stand_beside_the_old_ones(upgraded: Settings) -> None:
     assert seen == (1, True)
 
 
+SEEN = paired.Evidence(0.2, 0.01, 2.5, 5.0, 30.0, 1.0, 0.2, 0, due=True)
+KNOWN = rules.Known(Weighed(10, SEEN, day(10)))
+
+
 def watched(number: int) -> Decided:
-    """What the monitor decides about a day on which everything had drifted."""
+    """What the monitor decides about a day on which a retraining is due."""
     spec = load_spec(PROJECT / "tests" / "specs" / "valid" / MODEL)
     run = Run(spec, Interval(day(number), day(number + 1)))
     features = dict.fromkeys(spec.feature_types, 0.9)
@@ -215,7 +220,9 @@ def watched(number: int) -> Decided:
     collected = Collected(partition=run.interval.partition, rows=120, version=1, champion=1, ages={}, warnings=())
     drift = Drift(distances=features, prediction=0.9, classes={})
     quality = Quality(missing=dict.fromkeys(features, 0.0))
-    return decide(run, collected, quality, drift, nothing)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decisions, "known", lambda *_: KNOWN)
+        return decide(run, collected, quality, drift, nothing, Compared(windows=(), left=0, table_version=None))
 
 
 def with_its_lake(home: Settings) -> None:
@@ -231,7 +238,7 @@ def test_the_monitor_brakes_by_what_that_release_had_decided(upgraded: Settings)
     """Its decisions stand in the lake alone; the alert's ids in the ledger are theirs."""
     with_its_lake(upgraded)
     decided = watched(15)
-    assert (decided.action, decided.triggers, decided.changed_at) == ("none", False, day(10)), "the streak goes on"
+    assert (decided.action, decided.triggers, decided.changed_at) == ("none", False, day(10))
     assert decided.reasons[-1] == "cooldown: nothing is retrained before 2026-01-20"
     assert [(each.start, each.action, each.triggers, each.taken_over) for each in standing()] == [
         (day(8), "alert", False, True),
@@ -308,7 +315,9 @@ def test_what_the_ledger_has_of_those_decisions_is_made_whole(upgraded: Settings
     ledger.append(*(known_to_the_ledger(row) for row in known.values()))
     decided = watched(15)
     assert (decided.changed_at, decided.reasons[-1]) == (day(10), "cooldown: nothing is retrained before 2026-01-20")
-    assert [(each.drifted, each.incident) for each in standing()] == [(False, True)] * 2 + [(True, False)] * 6
+    assert [(each.drifted, each.incident) for each in standing()] == [(False, True)] * 2 + [(True, False)] * 5 + [
+        (False, False)
+    ]
     assert [each.action for each in standing()].count("retrain") == 1
     lines = [line for _, line in story.timeline(ledger.entries(MODEL)) if "405026a440b5" in line]
     assert len(lines) == 1, "it is told once"
@@ -322,9 +331,8 @@ def test_the_budget_counts_what_that_release_triggered(upgraded: Settings) -> No
     spec = load_spec(PROJECT / "tests" / "specs" / "valid" / MODEL)
     bounds = spec.monitoring.model_copy(update={"budget": 1})
     tight = spec.model_copy(update={"monitoring": bounds})
-    findings = rules.Findings(day(21), day(22), 1, 1, 120, dict.fromkeys(spec.feature_types, 0.9))
-    window = decisions.assess(tight, findings)
-    decision = rules.decide(tight, window, rules.Labels(1000, 1000, 3), {})
+    window = decisions.assess(tight, rules.Findings(day(21), day(22), 1, 1, 120))
+    decision = rules.decide(tight, window, KNOWN, rules.Labels(1000, 1000, 3), {})
     assert decision.reasons[-1] == "budget: 1 retrainings in 30 days (at most 1)"
 
 
