@@ -34,7 +34,6 @@ from evergreen.lake.schema import FEATURES, LABELS, RAW
 from evergreen.loops import inline
 from evergreen.loops.side_by_side import cores, ingest
 from evergreen.monitor import decisions
-from evergreen.monitor import stages as monitor
 from evergreen.run import Run
 from evergreen.settings import settings
 from evergreen.spec.schema import ModelSpec
@@ -112,7 +111,7 @@ def _ages() -> dict[str, dict[str, list[float]]]:
                 changed_at = run.as_of - timedelta(days=14)
                 for name, work in {
                     "`build`": lambda: dataset.build(spec, split(run.as_of, spec)),  # noqa: B023 - called at once
-                    "a decision: labels": lambda: monitor._labels_since(run, changed_at, None),  # noqa: B023 - as above
+                    "a decision: labels": lambda: decisions.labels_since(run, changed_at, None),  # noqa: B023 - as above
                     "a decision: those before it": lambda: decisions.assess(spec, lakes.usual(run.interval)),  # noqa: B023 - as above
                 }.items():
                     work()

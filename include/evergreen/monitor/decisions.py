@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 
 from evergreen.history import ledger, story
 from evergreen.history.events import Decided, Event, MadeFrom, NotBetter, Promoted
 from evergreen.history.story import Entry
+from evergreen.lake.schema import LABELS
 from evergreen.monitor import evidence, rules, takeover
 from evergreen.monitor.evidence import Row
 from evergreen.monitor.rules import JOINED, Assessment, Decision, Findings, Known, Retrained
-from evergreen.monitor.windows import read as rows_of
 from evergreen.registry import records as registry
 from evergreen.run import Run
+from evergreen.spec.columns import EVENT, KNOWN_AT
 from evergreen.spec.schema import ModelSpec
 
 _PAGE = 50  # windows whose decisions are read at a time
@@ -76,10 +78,14 @@ def known(run: Run, champion: int | None, windows: int | None) -> Known:
         champion: of the run's interval; None: there is none.
         windows: the version of the table of windows that is read; None: there is none.
     """
+    from evergreen.monitor import windows as compared
+
     if champion is None:
         return Known()
     model, moment = run.spec.model, run.as_of
-    rows = [] if windows is None else [row for row in rows_of(run.spec, windows).values() if row.known_at <= moment]
+    rows = (
+        [] if windows is None else [row for row in compared.read(run.spec, windows).values() if row.known_at <= moment]
+    )
     weighed = evidence.weigh(run.spec, rows, champion, ledger.incidents(model))
     entries = [each.event for each in ledger.entries(model, "promoted", "not better")]
     past = [each for each in entries if each.as_of is not None and each.as_of <= moment]
@@ -94,6 +100,29 @@ def known(run: Run, champion: int | None, windows: int | None) -> Known:
             if isinstance(decided, Decided) and decided.end >= max(by_hand, default=decided.end)
         ),
     )
+
+
+def labels_since(run: Run, changed_at: datetime | None, version: int | None) -> rules.Labels:
+    """What a training as of now could use, from after the change where there was one, counted by the training's own
+    rules."""
+    from evergreen.lake import tables
+    from evergreen.train import rules as training
+    from evergreen.train import windows
+
+    spec = run.spec
+    parts, stored = training.split(run.as_of, spec, changed_at), LABELS.of(spec.model, spec.label.name)
+    table = tables.read(stored, version=version, columns=[EVENT, KNOWN_AT], within=parts.cutoffs)
+    if table is None:
+        return rules.Labels(0, 0, 0)
+    labels = table.to_pandas()
+    moments = labels[EVENT], labels[KNOWN_AT]
+    learn, evaluate = list(labels[EVENT][parts.learns(*moments)]), int(parts.evaluates(*moments).sum())
+    known_before, wanted = spec.asking.known_before, spec.split.folds
+    if changed_at is None:
+        alone = training.folds(learn, known_before, wanted)
+    else:  # before one of them the backtest could not tell what the rows from after the change are worth
+        alone, _ = windows.folds(learn, known_before, wanted, changed_at)
+    return rules.Labels(len(learn), evaluate, len(alone))
 
 
 def _outcome(decided: Decided, past: Sequence[Event], rows: Sequence[Row]) -> Retrained:

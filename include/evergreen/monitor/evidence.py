@@ -151,7 +151,24 @@ def rule(spec: ModelSpec) -> paired.Rule:
     )
 
 
-def weigh(spec: ModelSpec, rows: Iterable[Row], champion: int, incidents: Collection[datetime] = ()) -> Weighed:
+@dataclass(frozen=True)
+class Told:
+    """A window, or several small ones that are counted as one from `start` on, and the evidence as of it."""
+
+    start: datetime
+    window: paired.Window
+    evidence: paired.Evidence
+
+
+def told(spec: ModelSpec, rows: Iterable[Row], incidents: Collection[datetime] = ()) -> list[Told]:
+    """The windows that are evidence, the oldest first, and what is known as of each; arguments as `weigh` has them."""
+    ordered = sorted(rows, key=lambda row: row.window)
+    merged = [(each.start, each.window) for each in _merged(row for row in ordered if row.window not in incidents)]
+    known = paired.weigh([window for _, window in merged], rule(spec))
+    return [Told(start, window, evidence) for (start, window), evidence in zip(merged, known, strict=True)]
+
+
+def weigh(spec: ModelSpec, rows: Collection[Row], champion: int, incidents: Collection[datetime] = ()) -> Weighed:
     """What is known of a champion.
 
     Args:
@@ -159,19 +176,16 @@ def weigh(spec: ModelSpec, rows: Iterable[Row], champion: int, incidents: Collec
         champion: its version.
         incidents: starts of windows whose data was wrong: they are no evidence.
     """
-    ordered = sorted(rows, key=lambda row: row.window)
-    merged = list(_merged(row for row in ordered if row.window not in incidents))
-    told = list(paired.weigh([each.window for each in merged], rule(spec)))
-    own = sum(each.of[0].version == champion for each in merged)
-    if not merged or merged[-1].of[0].version != champion:
-        return Weighed(helped=helped(ordered, champion))
-    evidence = told[-1]
+    windows, worth = told(spec, rows, incidents), helped(rows, champion)
+    if not windows or windows[-1].window.version != champion:
+        return Weighed(helped=worth)
+    newest = windows[-1].evidence
     return Weighed(
-        windows=own,
-        evidence=evidence,
-        changed_at=None if evidence.since is None else merged[evidence.since].start,
-        helped=helped(ordered, champion),
-        unfit=None if evidence.fast >= spec.monitoring.retrain.bound else _unfit(merged, evidence),
+        windows=sum(each.window.version == champion for each in windows),
+        evidence=newest,
+        changed_at=None if newest.since is None else windows[newest.since].start,
+        helped=worth,
+        unfit=None if newest.fast >= spec.monitoring.retrain.bound else _unfit(windows),
     )
 
 
@@ -198,13 +212,13 @@ def _merged(rows: Iterable[Row]) -> Iterator[_Merged]:
             held = []
 
 
-def _unfit(merged: Sequence[_Merged], evidence: paired.Evidence) -> Unfit | None:
-    losses = [each.window.understudy for each in merged]
+def _unfit(windows: Sequence[Told]) -> Unfit | None:
+    newest, losses = windows[-1].evidence, [each.window.understudy for each in windows]
     now, before = losses[-_RECENT:], losses[-_KNOWN - _RECENT : -_RECENT]
-    if len(before) < _BEFORE or (evidence.noise is not None and evidence.gap > evidence.noise):
+    if len(before) < _BEFORE or (newest.noise is not None and newest.gap > newest.noise):
         return None
     usual = median(before)
     deviation = _DEVIATION * median(abs(loss - usual) for loss in before)
     if min(now) <= usual + deviation or fmean(now) <= max(usual + 2 * deviation, _WORSE * usual):
         return None
-    return Unfit(usual, fmean(now), merged[-_RECENT].start)
+    return Unfit(usual, fmean(now), windows[-_RECENT].start)

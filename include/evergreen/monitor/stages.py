@@ -29,7 +29,7 @@ from evergreen.lake.schema import LABELS, PREDICTIONS
 from evergreen.monitor import rules
 from evergreen.run import Run
 from evergreen.settings import settings
-from evergreen.spec.columns import AS_OF, EVENT, KNOWN_AT, PARTITION, PROBABILITIES
+from evergreen.spec.columns import AS_OF, KNOWN_AT, PARTITION, PROBABILITIES
 from evergreen.spec.kinds import KINDS
 from evergreen.status.rules import age_text
 
@@ -189,7 +189,7 @@ def decide(
     window = decisions.assess(spec, findings)
     known = decisions.known(run, collected.champion, compared.table_version)
     due, changed_at = rules.due(spec, findings, known), rules.since(findings, known)
-    labels = None if due is None else _labels_since(run, changed_at, performance.labels_version)
+    labels = None if due is None else decisions.labels_since(run, changed_at, performance.labels_version)
     evidence: dict[str, Any] = {
         "rows": collected.rows,
         "ages": dict(collected.ages),
@@ -312,29 +312,6 @@ def _matured(run: Run, collected: Collected, labels_version: int | None) -> tupl
         still_open = len(asked) - len(live.with_labels(spec, asked, labels))
     joined = live.with_labels(spec, own, labels[labels[KNOWN_AT] > run.interval.start])
     return (None if joined.empty else joined), still_open
-
-
-def _labels_since(run: Run, changed_at: datetime | None, version: int | None) -> rules.Labels:
-    """What a training as of now could use, from after the change where there was one, counted by the training's own
-    rules."""
-    from evergreen.lake import tables
-    from evergreen.train import rules as training
-    from evergreen.train import windows
-
-    spec = run.spec
-    parts, stored = training.split(run.as_of, spec, changed_at), LABELS.of(spec.model, spec.label.name)
-    table = tables.read(stored, version=version, columns=[EVENT, KNOWN_AT], within=parts.cutoffs)
-    if table is None:
-        return rules.Labels(0, 0, 0)
-    labels = table.to_pandas()
-    moments = labels[EVENT], labels[KNOWN_AT]
-    learn, evaluate = list(labels[EVENT][parts.learns(*moments)]), int(parts.evaluates(*moments).sum())
-    known_before, wanted = spec.asking.known_before, spec.split.folds
-    if changed_at is None:
-        alone = training.folds(learn, known_before, wanted)
-    else:  # before one of them the backtest could not tell what the rows from after the change are worth
-        alone, _ = windows.folds(learn, known_before, wanted, changed_at)
-    return rules.Labels(len(learn), evaluate, len(alone))
 
 
 def _reference(run: Run, collected: Collected) -> comparison.Reference | None:

@@ -15,7 +15,7 @@ from evergreen.features import historical, objects, repository
 from evergreen.features.offline_store import DeltaOfflineStore
 from evergreen.lake import tables
 from evergreen.lake.schema import FEATURES, LABELS
-from evergreen.monitor import stages as monitor
+from evergreen.monitor import decisions
 from evergreen.run import Run
 from evergreen.spec.dataset import Freshness
 from evergreen.train import dataset
@@ -82,7 +82,7 @@ def test_a_training_reads_what_lies_in_its_window(learner: Model, opened: set[st
 
 def test_a_decision_reads_what_lies_in_the_window_of_a_training(learner: Model, opened: set[str]) -> None:
     run = Run(learner.spec, interval(DAYS - 1))
-    counted = monitor._labels_since(run, at(DAYS - WINDOW), None)
+    counted = decisions.labels_since(run, at(DAYS - WINDOW), None)
     assert counted.learn > 0 and len(opened) <= WINDOW + HORIZON + 1
 
 

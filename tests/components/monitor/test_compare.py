@@ -31,9 +31,9 @@ def turned(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(left=1 - frame["left"])
 
 
-def live_until(live: Live, last: int, changed: int = 99) -> None:
+def live_until(live: Live, last: int, changed: int = 99, customers: int = 120) -> None:
     """Features and outcomes of every day, and answers since the champion serves; from a day on in another world."""
-    live.customers = 120
+    live.customers = customers
     for day in range(FIRST, last + 1):
         change = turned if day >= changed else (lambda frame: frame)
         live.features(day)

@@ -9,7 +9,7 @@ from .test_compare import live_until
 
 
 def test_the_page_has_the_windows_that_were_compared_by_then(live: Live) -> None:
-    live_until(live, 22, changed=20)
+    live_until(live, 22, changed=20, customers=250)
     first, second = (live.watch(day, drawn=day == 21) for day in (20, 21))
     assert first.reported is None and second.reported is not None
     page = (settings().reports / live.spec.model / "windows" / "2026-01-22.html").read_text()

@@ -94,7 +94,7 @@ def test_a_usual_window_is_compared_reported_and_decided_once(live: Live) -> Non
     assert reported.drift == reported.links()[Link.DRIFT_REPORT] == f"{settings().reports_url}/{below}"
     assert reported.page == watched.decided.links()[Link.WINDOW], "the decision's button leads to the page"
     own = (settings().reports / live.spec.model / "windows" / "2026-01-21.html").read_text()
-    assert "like the reference" in own and "../drift/2026-01-21.html" in own
+    assert "no window of version 1 has labels" in own and "../drift/2026-01-21.html" in own
     page = (settings().reports / below).read_text()
     assert "minutes" in page and "prediction" in page
     loads = Loads()
