@@ -66,6 +66,7 @@ PRELOADED = (
     "evergreen.serve.rollback",
     "evergreen.serve.stages",
     "evergreen.status.facts",
+    "evergreen.train.backtesting",
     "evergreen.train.dataset",
     "evergreen.train.folding",
     "evergreen.train.records",

@@ -337,5 +337,5 @@ def test_the_budget_counts_what_that_release_triggered(upgraded: Settings) -> No
 
 
 def test_a_home_of_today_has_nothing_to_take_over(home: Settings) -> None:
-    assert watched(15).reasons[-1] == "window 1 of 3 in a row before drift is believed"
+    assert watched(15).reasons[-1] == "no matured labels from after the change to learn from yet"
     assert not any(entry.event.taken_over for entry in ledger.entries(MODEL))
