@@ -9,7 +9,7 @@ import json
 import logging
 import math
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from evergreen.errors import StageSkipped
