@@ -89,7 +89,10 @@ def _new(options: argparse.Namespace) -> int:
     for line in summary.lines(begun.draft):
         print(f"  {line}")
     try:
-        print(f"First fit: {sample.first_fit(begun.spec, begun.rows)}")
+        fit = sample.first_fit(begun.spec, begun.rows)
+        print(f"First fit: {fit}")
+        for line in summary.few(begun.draft, begun.spec.gates.fewest_of_class(begun.spec.problem), fit.rows_of_class):
+            print(f"  {line}")
     except EvidenceMissing as error:
         print(error, file=sys.stderr)
     print(f"Next: `evergreen try {options.name}`, the whole loop on this sample, up to its gates")

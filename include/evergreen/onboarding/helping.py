@@ -7,8 +7,7 @@ say the same neither seems to help: the model has the other one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from evergreen.families import Parameters
 from evergreen.handovers.train import SoundTrainingSet
-from evergreen.model import families, metrics, rows
+from evergreen.model import metrics, rows
 from evergreen.model.rows import Rows
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import folding
@@ -50,38 +49,33 @@ def helped(spec: ModelSpec, data: SoundTrainingSet, family: str, parameters: Par
     """
     learn = rows.read(spec, data, "learn")
     views = {name: view for view, declared in spec.features.items() for name in declared.features}
-    folds = list(_folds(spec, learn))
-    if not folds:
-        return []
-    labels = np.concatenate([learn.labels[later] for _, later in folds])
-    alike = spec.asking.alike(learn.frame).to_numpy(object)
-    weights = None if learn.weights is None else np.concatenate([learn.weights[later] for _, later in folds])
-    entities = np.concatenate([alike[later] for _, later in folds])
-    predicted: dict[str | None, list[Floats]] = {name: [] for name in (None, *spec.feature_types)}
     random = np.random.default_rng(spec.search.seed)
+    parts = [replace(part, later=_bounded(part.later, random)) for part in folding.usable(spec, learn).parts]
+    if not parts:
+        return []
+    labels = np.concatenate([part.later.labels for part in parts])
+    alike = np.concatenate([spec.asking.alike(part.later.frame).to_numpy(object) for part in parts])
+    weighted = [part.later.weights for part in parts if part.later.weights is not None]
+    weights = np.concatenate(weighted) if weighted else None
+    predicted: dict[str | None, list[Floats]] = {name: [] for name in (None, *spec.feature_types)}
     with threadpool_limits(1):
-        for earlier, later in folds:
-            unfitted = families.build(family, parameters, spec.feature_types, spec.search.seed, label=spec.problem.kind)
-            part = None if learn.weights is None else learn.weights[earlier]
-            fitted = families.fit(unfitted, learn.inputs.iloc[earlier], learn.labels[earlier], part)
-            scored = learn.inputs.iloc[later]
-            predicted[None].append(rows.predict(fitted, scored))
+        for part in parts:
+            predict, inputs = folding.fitted(spec, part, family, parameters), part.later.inputs
+            predicted[None].append(predict(inputs))
             for name in spec.feature_types:
-                other = scored.assign(**{name: scored[name].to_numpy()[random.permutation(len(scored))]})
-                predicted[name].append(rows.predict(fitted, other))
+                other = inputs.assign(**{name: inputs[name].to_numpy()[random.permutation(len(inputs))]})
+                predicted[name].append(predict(other))
     metric = metrics.metric(spec.problem, spec.search.metric)
     whole = {name: np.concatenate(each) for name, each in predicted.items()}
     helps = []
     for name in spec.feature_types:
-        compared = metric.compare(labels, whole[None], whole[name], entities, weights=weights)
+        compared = metric.compare(labels, whole[None], whole[name], alike, weights=weights)
         helps.append(Help(name, views.get(name, "request"), compared.gain, compared.low, compared.high))
     return sorted(helps, key=lambda each: -each.gain)
 
 
-def _folds(spec: ModelSpec, learn: Rows) -> Iterator[tuple[folding.Positions, folding.Positions]]:
-    """Positions of the rows to learn from and to predict, of the folds in which labels differ; bounded."""
-    random = np.random.default_rng(spec.search.seed)
-    for _, earlier, later in folding.folds(spec, learn):
-        some = np.sort(random.choice(later, _ROWS, replace=False)) if len(later) > _ROWS else later
-        if not any(spec.problem.lacking(np.unique(learn.labels[part]).tolist()) for part in (earlier, some)):
-            yield earlier, some
+def _bounded(later: Rows, random: np.random.Generator) -> Rows:
+    """At most so many rows to predict."""
+    if len(later.labels) <= _ROWS:
+        return later
+    return later.take(np.sort(random.choice(len(later.labels), _ROWS, replace=False)))

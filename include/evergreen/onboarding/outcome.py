@@ -193,9 +193,10 @@ def _distributed(connection: duckdb.DuckDBPyConnection, base: Label, values: str
         mean, deviation = connection.execute(f"select avg(v), stddev_pop(v) from ({values})").fetchall()[0]
         distance = connection.execute(f"select avg(abs(v - {float(mean)})) from ({values})").fetchall()[0][0]
         return replace(base, deviation=float(deviation), distance=float(distance))
-    counts = [
-        n for (n,) in connection.execute(f"select count(*) from ({values}) where v is not null group by v").fetchall()
-    ]
-    shares = [count / sum(counts) for count in counts]
+    counted = f"select v, count(*) from ({values}) where v is not null group by v order by 2, 1"
+    rows = [(str(value), count) for value, count in connection.execute(counted).fetchall()]
+    shares = [count / sum(count for _, count in rows) for _, count in rows]
     entropy = -sum(share * math.log(share) for share in shares)
-    return replace(base, rarest=min(shares) if len(shares) > 1 else 0.0, entropy=entropy)
+    return replace(
+        base, rarest=shares[0] if len(shares) > 1 else 0.0, rarest_class=rows[0][0] if rows else "", entropy=entropy
+    )

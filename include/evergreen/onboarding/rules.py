@@ -77,6 +77,7 @@ class Label:
     type: LabelType
     classes: tuple[str, ...] = ()
     rarest: float = 0.5  # share of the rarest class
+    rarest_class: str = ""
     deviation: float = 1.0  # of numbers, from their mean: the root of the mean square
     distance: float = 1.0  # the mean
     entropy: float = 1.0  # of classes

@@ -6,7 +6,7 @@ is searched: the library's defaults say whether there is anything to learn.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -46,6 +46,7 @@ class FirstFit:
     baseline: float
     learned: int
     evaluated: int
+    rows_of_class: Mapping[str, int]  # of those that evaluate; empty: the label has no classes
 
     def __str__(self) -> str:
         return (
@@ -90,7 +91,12 @@ def first_fit(spec: ModelSpec, arrived: pa.Table) -> FirstFit:
     metric = metrics.metric(spec.problem, spec.search.metric)
     guessed = spec.problem.baseline(labels, len(outcomes))
     return FirstFit(
-        metric.name, metric.value(outcomes, predicted), metric.value(outcomes, guessed), len(learn), len(later)
+        metric.name,
+        metric.value(outcomes, predicted),
+        metric.value(outcomes, guessed),
+        len(learn),
+        len(later),
+        spec.problem.rows_of_class(outcomes) or {},
     )
 
 

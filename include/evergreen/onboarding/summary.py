@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from evergreen.onboarding.rules import Column, Draft, Label
 from evergreen.quoting import listed, shown
@@ -38,8 +38,8 @@ def lines(draft: Draft) -> Iterator[str]:
         )
     if label.type != "numeric" and (rows := label.rarest * (profile.rows - label.missing)) < _FEW_OF_CLASS:
         yield (
-            f"  its rarest class has {rows:,.0f} rows, and every part of a split wants some; put some together by"
-            ' an expression, --label "CASE … END"'
+            f"  its rarest class, {label.rarest_class}, has {rows:,.0f} rows, and every part of a split wants some;"
+            f" {_fewer(label, label.rarest_class)}"
         )
     if label.missing:
         yield f"  {label.missing:,} rows have none and are left out"
@@ -61,6 +61,29 @@ def lines(draft: Draft) -> Iterator[str]:
             yield f"suspected, and kept: {name}: {why}; take it out if it is only known with the outcome"
     if features := [feature.name for view in draft.views for feature in view.features]:
         yield f"{len(features)} features of the past are proposed: {listed(features, _MOST_FEATURES)}"
+
+
+def few(draft: Draft, wanted: int, rows_of_class: Mapping[str, int]) -> Iterator[str]:
+    """The classes that have fewer later rows than the gates want, each with what to do.
+
+    Args:
+        wanted: of each class.
+        rows_of_class: of the rows that evaluate.
+    """
+    for name, rows in rows_of_class.items():
+        if rows < wanted:
+            yield (
+                f"class {name} has {rows:,} rows to evaluate on, where the gates want {wanted:,}: without evidence"
+                f" nothing is promoted; {_fewer(draft.profile.label, name)}"
+            )
+
+
+def _fewer(label: Label, name: str) -> str:
+    """What helps against a class with few rows."""
+    if label.type != "multiclass":
+        return "take a longer sample"
+    out = f"leave it out, --label \"nullif({label.stated}, '{name}')\", or " if label.is_column else ""
+    return f'{out}put it together with another one, --label "CASE … END"'
 
 
 def delay(label: Label) -> str:

@@ -49,6 +49,7 @@ class Measure:
         of_decisions: it looks at the class that is decided on, not at the probability (`Problem.decided`).
         chooses: a candidate may be chosen by it alone. By recall the best says yes to all; by the calibration error or
             the bias the best is the trivial one.
+        every_class: it has no value on rows that lack a class.
     """
 
     name: MetricName
@@ -59,6 +60,7 @@ class Measure:
     in_unit_of_label: bool = False
     of_decisions: bool = False
     chooses: bool = True
+    every_class: bool = False
 
     def rank(self, value: Value) -> Value:
         """The value, or its negative: of two ranks the greater is better."""
@@ -84,17 +86,17 @@ class Measure:
 MEASURES: Mapping[MetricName, Measure] = {
     measure.name: measure
     for measure in (
-        Measure("roc_auc", least=0.5, guessing=" (guessing)", example=0.7),
-        Measure("average_precision"),
+        Measure("roc_auc", least=0.5, guessing=" (guessing)", example=0.7, every_class=True),
+        Measure("average_precision", every_class=True),
         Measure("log_loss", lower_is_better=True, example=0.5),
         Measure("brier", lower_is_better=True, example=0.5),
         Measure("accuracy", example=0.6, of_decisions=True),
         Measure("precision", example=0.5, of_decisions=True, chooses=False),
         Measure("recall", example=0.5, of_decisions=True, chooses=False),
         Measure("f1", example=0.5, of_decisions=True),
-        Measure("macro_precision", example=0.5, of_decisions=True, chooses=False),
-        Measure("macro_recall", example=0.5, of_decisions=True),
-        Measure("macro_f1", example=0.5, of_decisions=True),
+        Measure("macro_precision", example=0.5, of_decisions=True, chooses=False, every_class=True),
+        Measure("macro_recall", example=0.5, of_decisions=True, every_class=True),
+        Measure("macro_f1", example=0.5, of_decisions=True, every_class=True),
         Measure("expected_calibration_error", lower_is_better=True, example=0.1, chooses=False),
         Measure("rmse", lower_is_better=True, example=0.5, in_unit_of_label=True),
         Measure("mae", lower_is_better=True, example=0.5, in_unit_of_label=True),

@@ -7,7 +7,7 @@ that was taken, on the folds that it was taken by.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,27 +15,19 @@ import numpy as np
 from evergreen.errors import EvidenceMissing
 from evergreen.families import Parameters, family
 from evergreen.handovers.train import Backtest, LearningWindow, Way
-from evergreen.model import families
 from evergreen.model.metrics import metric
-from evergreen.model.rows import Rows, predict
+from evergreen.model.rows import Rows
 from evergreen.run import Run
 from evergreen.spec.columns import EVENT
 from evergreen.spec.durations import duration_text
 from evergreen.spec.families import defaults, space
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import folding, rules, windows
+from evergreen.train.folding import Part
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Part:
-    """A time fold's rows."""
-
-    learn: Rows
-    """What is learned from, weighted by age where the way is so."""
-    later: Rows
-    """What is scored."""
+_FEWER_CLASSES = "or let label.sql put a rare class with another one (or leave it out) and take it out of label.classes"
 
 
 @dataclass(frozen=True)
@@ -54,7 +46,7 @@ def fold(run: Run, name: str, learn: Rows) -> Folded:
         EvidenceMissing: no fold has different labels in both parts; it says what each lacks.
     """
     if run.changed_at is None:
-        return Folded(tuple(_parts(run, name, learn, None, windows.FULL)), None)
+        return Folded(_parts(run, name, learn), None)
     spec, cutoffs, shown = run.spec, learn.frame[EVENT], run.spec.calendar.shown
     ways, left_out = windows.options(
         cutoffs, run.changed_at, minimum_rows=spec.split.minimum_rows, weights=family(name).weights
@@ -85,7 +77,7 @@ def fold(run: Run, name: str, learn: Rows) -> Folded:
         return Folded(tuple(parts[way]), backtest)
     told = f"no time fold after {shown(run.changed_at)} can be scored"
     backtest = Backtest(window=windows.FULL, scores={}, reason=_reason(windows.FULL, told, left_out))
-    return Folded(tuple(_parts(run, name, learn, None, windows.FULL)), backtest)
+    return Folded(_parts(run, name, learn), backtest)
 
 
 def _reason(window: LearningWindow, told: str, left_out: Mapping[Way, str]) -> str:
@@ -99,57 +91,52 @@ def _of_ways(
     parts: dict[Way, list[Part]] = {way: [] for way in ways}
     each = [folding.folds(spec, learn, chosen, window) for window in ways.values()]
     for same in zip(*each, strict=True):
-        if any(_lacking(spec, learn, part) for _, *both in same for part in both):
+        if any(folding.lacking(spec, learn, part) for _, *both in same for part in both):
             continue
         for (way, window), (_, earlier, later) in zip(ways.items(), same, strict=True):
             parts[way].append(Part(windows.of(window, learn.take(earlier)), learn.take(later)))
     return parts if all(parts.values()) else {}
 
 
-def _parts(run: Run, name: str, learn: Rows, chosen: Iterable[rules.Fold] | None, window: LearningWindow) -> list[Part]:
-    spec, parts, lacking, shown = run.spec, [], [], run.spec.calendar.shown
-    for number, (fold, earlier, later) in enumerate(folding.folds(spec, learn, chosen, window), 1):
-        uses = {
-            f"to learn from (until {shown(fold.learn_to)})": earlier,
-            f"to score ({shown(fold.score_from)} to {shown(fold.score_to)})": later,
-        }
-        lacks = [
-            f"{lack} among its {len(part)} rows {use}"
-            for use, part in uses.items()
-            if (lack := _lacking(spec, learn, part))
-        ]
-        if lacks:
-            lacking.append(f"fold {number} of {spec.split.folds} has {' and '.join(lacks)}")
-        else:
-            parts.append(Part(windows.of(window, learn.take(earlier)), learn.take(later)))
-    for fold_lacks in lacking if parts else ():
-        log.warning("Not scored on: %s", fold_lacks)
-    if not parts:
+def _parts(run: Run, name: str, learn: Rows) -> tuple[Part, ...]:
+    """The time folds that can be scored.
+
+    Raises:
+        EvidenceMissing: there is none, or no row of some class to learn from; it says what each lacks.
+    """
+    spec, doing = run.spec, f"searching {name} for {run.subject}"
+    if spec.problem.by_class and (lack := folding.lacking(spec, learn, np.arange(len(learn.labels)))):
         raise EvidenceMissing(
-            f"searching {name} for {run.subject}",
-            found="; ".join(lacking)
+            doing,
+            found=f"{lack} among the {len(learn.labels)} rows to learn from",
+            expected="rows of every class",
+            next_step=f"widen split.window in model.yaml, {_FEWER_CLASSES}",
+        )
+    usable = folding.usable(spec, learn)
+    for lacks in usable.lacking if usable.parts else ():
+        log.warning("Not scored on: %s", lacks)
+    if usable.instead:
+        log.warning("Scored in their place: %s", usable.instead)
+    if not usable.parts:
+        every = spec.problem.by_class and spec.search.measure.every_class
+        raise EvidenceMissing(
+            doing,
+            found="; ".join(usable.lacking)
             or f"{len(learn.cutoffs)} moments to learn from, none of which can be scored by what was mature before it",
             expected=(
                 "a fold with different labels in both parts; moments further apart than a label takes to be known "
                 f"({duration_text(spec.asking.label_delay)})"
             ),
-            next_step="train as of a later moment, or widen split.window in model.yaml",
+            next_step=(
+                "train as of a later moment, or widen split.window in model.yaml"
+                + (f"; or search by log_loss, which does without some classes, {_FEWER_CLASSES}" if every else "")
+            ),
         )
-    return parts
-
-
-def _lacking(spec: ModelSpec, learn: Rows, positions: folding.Positions) -> str | None:
-    """What the labels of some rows lack to be learned from or scored; None: nothing."""
-    labels = learn.labels[positions]
-    if learn.weights is not None:
-        labels = labels[learn.weights[positions] > 0]
-    return spec.problem.lacking(np.unique(labels).tolist())
+    return usable.parts
 
 
 def score(run: Run, name: str, parameters: Parameters, part: Part) -> float:
     """The search metric of a family with some parameters on a time fold; not finite: it diverged."""
     spec = run.spec
-    unfitted = families.build(name, parameters, spec.feature_types, spec.search.seed, label=spec.problem.kind)
-    fitted = families.fit(unfitted, part.learn.inputs, part.learn.labels, part.learn.weights)
-    predictions = predict(fitted, part.later.inputs)
+    predictions = folding.fitted(spec, part, name, parameters)(part.later.inputs)
     return metric(spec.problem, spec.search.metric).value(part.later.labels, predictions, part.later.weights)

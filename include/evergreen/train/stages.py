@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import optuna
 
     from evergreen.registry.contents import Recipe
-    from evergreen.train.backtesting import Part
+    from evergreen.train.folding import Part
 
 log = logging.getLogger(__name__)
 

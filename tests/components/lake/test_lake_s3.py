@@ -92,7 +92,7 @@ def test_a_version_whose_files_or_log_are_gone_is_told_from_a_table_that_never_w
     for value in (1.0, 2.0):
         tables.replace(visits.at("2026-01-05"), pa.table({"value": [value]}))
     bucket, key = object_store.split(tables.table_path(visits))
-    client = object_store.client()
+    client = object_store.client("s3://evergreen")
     with tables.pinned({visits: 1}):
         (first,) = tables.dataset(tables.table_path(visits)).files
     client.delete_object(Bucket=bucket, Key=f"{key}/{first}")

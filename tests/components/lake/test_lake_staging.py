@@ -95,7 +95,7 @@ def test_files_are_kept_for_the_retention_in_a_folder(in_a_folder: str, monkeypa
 
 def test_files_are_kept_for_the_retention_on_s3(on_s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def files(model: str) -> list[str]:
-        listing = object_store.client().list_objects_v2(
+        listing = object_store.client("s3://evergreen").list_objects_v2(
             Bucket="evergreen", Prefix=f"{object_store.split(on_s3)[1]}/{model}/"
         )
         return [each["Key"].rpartition("/")[2] for each in listing.get("Contents", ())]
