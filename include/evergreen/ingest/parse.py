@@ -107,7 +107,8 @@ def _doubtful(connection: duckdb.DuckDBPyConnection, table: pa.Table, source: So
     columns = reading.maybe_commas(table, source)
     if not columns:
         return []
-    (shows,) = connection.sql(f"select {', '.join(map(reading.shows_commas, columns))} from cells").fetchall()
+    looks = [reading.shows_commas(name, source.columns[name]) for name in columns]
+    (shows,) = connection.sql(f"select {', '.join(looks)} from cells").fetchall()
     return [name for name, commas in zip(columns, shows, strict=True) if commas]
 
 

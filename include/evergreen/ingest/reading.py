@@ -3,6 +3,7 @@ SQL. A column that declares nothing costs nothing."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,8 +16,8 @@ from evergreen.spec.kinds import KINDS
 from evergreen.sql import literal, quoted
 
 # What looks like nothing at the end of a text: white space of any kind, and what has no width.
-_SPACES = "\u0020\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
-BLANKS = _SPACES + "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f\x85\u2028\u2029\u180e\u200b\u2060\ufeff"
+SPACES = "\u0020\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+BLANKS = SPACES + "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f\x85\u2028\u2029\u180e\u200b\u2060\ufeff"
 _NUMBER = r"[+-]?(?:(?:\d+|{groups})(?:{decimal}\d*)?|{decimal}\d+)(?:[eE][+-]?\d+)?"
 # A time that says how far it is from UTC, or where: what follows its minutes.
 _STATED = r".*\d:\d.*?([zZ]|[+-]\d{2}(:?\d{2}){0,2}|[A-Za-z][A-Za-z/_+-]*\d*)\s*"
@@ -62,15 +63,26 @@ def of_column(name: str, source: Source, declared: Column, arrived: pa.DataType,
 
 
 def _given(cell: str, source: Source, declared: Column, arrived: pa.DataType) -> str:
-    """The cell; null where it stands for no value."""
+    """The cell without its unit; null where it stands for no value."""
     if declared.type == "string" and pa.types.is_floating(arrived):
         return f"case when not isnan({cell}) then {cell} end"
     markers = source.nulls if declared.nulls is None else declared.nulls
     if "blanks" in declared.normalise:
         markers = ("", *markers)  # of nothing but blanks nothing is left
-    if not markers or not is_text(arrived):
+    if not is_text(arrived):
         return cell
-    return f"case when {_trimmed(cell)} not in ({', '.join(map(literal, markers))}) then {cell} end"
+    bare = cell if declared.unit is None else without_unit(cell, declared.unit)
+    if not markers:
+        return bare
+    return f"case when {_trimmed(cell)} not in ({', '.join(map(literal, markers))}) then {bare} end"
+
+
+def without_unit(cell: str, unit: str) -> str:
+    """SQL: a text without the unit that stands before or after its number; any other text as it is."""
+    blank = f"[{SPACES}\t]*"
+    before = rf"^{blank}([+-]?){blank}{re.escape(unit)}{blank}(.*\d.*)$"
+    after = rf"^(.*\d.*?){blank}{re.escape(unit)}{blank}$"
+    return rf"regexp_replace({cell}, {literal(f'{before}|{after}')}, '\1\2\3')"
 
 
 def _plain(given: str, source: Source, declared: Column, arrived: pa.DataType) -> str:
@@ -93,7 +105,7 @@ def _trimmed(text: str) -> str:
 
 def _number(given: str, source: Source) -> str:
     decimal = "[.]" if source.decimal == "." else ","
-    sign = {" ": f"[{_SPACES}]", ".": "[.]"}.get(source.thousands or "", source.thousands)
+    sign = {" ": f"[{SPACES}]", ".": "[.]"}.get(source.thousands or "", source.thousands)
     groups = r"\d+" if sign is None else rf"\d{{1,3}}(?:{sign}\d{{3}})+"
     text = _trimmed(given)
     written = text if sign is None else f"regexp_replace({text}, {literal(sign)}, '', 'g')"
@@ -145,9 +157,10 @@ def _formed(text: str, declared: Column) -> str:
     return text
 
 
-def shows_commas(name: str) -> str:
+def shows_commas(name: str, declared: Column) -> str:
     """SQL, over all cells of a column of text: whether one is a number with a decimal comma, and nothing else."""
-    return f"coalesce(bool_or(regexp_full_match({_trimmed(quoted(name))}, {literal(_COMMA)})), false)"
+    cell = quoted(name) if declared.unit is None else without_unit(quoted(name), declared.unit)
+    return f"coalesce(bool_or(regexp_full_match({_trimmed(cell)}, {literal(_COMMA)})), false)"
 
 
 def maybe_commas(cells: pa.Table, source: Source) -> list[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 import pyarrow as pa
 
+from evergreen.ingest.reading import SPACES, without_unit
 from evergreen.spec.kinds import KINDS, ColumnType
 from evergreen.sql import literal, quoted
 
@@ -22,6 +23,8 @@ _FORMS = (
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 _EPOCHS = {"epoch_s": 1, "epoch_ms": 1_000, "epoch_us": 1_000_000}
 _SINCE, _UNTIL = 315_532_800, 4_102_444_800  # 1980 to 2100: what an epoch is taken to mean
+_SIGN, _WORD = r"\p{Sc}|%|‰|°[CF]?", r"[a-zA-Zµ²³/]{1,8}"  # of units
+_OF_POINTS = ("$", "£", "¥", "₹")  # beside which a comma stands between thousands
 _SIGNS = ((",", "."), (",", None), (",", " "), (",", "'"), (".", ","), (".", "'"), (".", " "))  # decimal, thousands
 
 
@@ -34,6 +37,7 @@ class Typed:
         nulls: texts among its cells that stand for no value.
         signs: the decimal sign and that between thousands, where these are not "." and none.
         form: how its times are written, where not as ISO 8601.
+        unit: the text beside its numbers.
     """
 
     kind: ColumnType
@@ -41,6 +45,7 @@ class Typed:
     nulls: tuple[str, ...] = ()
     signs: tuple[str, str | None] | None = None
     form: str | None = None
+    unit: str | None = None
 
 
 def typed(connection: duckdb.DuckDBPyConnection, cells: pa.Table, column: str, *, moment: bool, whole: bool) -> Typed:
@@ -90,6 +95,8 @@ def typed(connection: duckdb.DuckDBPyConnection, cells: pa.Table, column: str, *
         return Typed(kind, f"cast(try_strptime({cells_left}, '{form}') as {_sql_type(kind)})", tuple(there), form=form)
     if total and not counts["zeros"] and (signs := _signs(connection, cells_left, total)):
         return Typed("float", KINDS["float"].value(_plain(cells_left, signs)), tuple(there), signs=signs)
+    if total and (unit := _unit(connection, cells_left, total)) and (found := _measured(connection, cells_left, unit)):
+        return replace(found, nulls=tuple(there))
     nulls = tuple(text for text in there if text in NOTHING)
     return Typed("string", _without(f"cast({name} as varchar)", nulls), nulls)
 
@@ -174,19 +181,58 @@ def _form(connection: duckdb.DuckDBPyConnection, cell: str, total: int) -> str |
     return None
 
 
-def _signs(connection: duckdb.DuckDBPyConnection, cell: str, total: int) -> tuple[str, str | None] | None:
-    """The decimal sign and that between thousands by which all cells are numbers."""
-    for decimal, thousands in _SIGNS:
-        groups = rf"\d{{1,3}}([{thousands}]\d{{3}})+|\d+" if thousands else r"\d+"
+def _signs(
+    connection: duckdb.DuckDBPyConnection, cell: str, total: int, unit: str | None = None
+) -> tuple[str, str | None] | None:
+    """The decimal sign and that between thousands by which all cells are numbers: the first that fits, but that $1,234
+    is more than a thousand."""
+    for decimal, thousands in sorted(_SIGNS, key=lambda signs: unit in _OF_POINTS and signs != (".", ",")):
+        groups = rf"\d{{1,3}}([{_between(thousands)}]\d{{3}})+|\d+" if thousands else r"\d+"
         shape = rf"^[+-]?({groups})([{decimal}]\d+)?$".replace("'", "''")
         if _counts(connection, cell, {"fits": f"regexp_matches(cell, '{shape}')"})["fits"] == total:
             return decimal, thousands
     return None
 
 
+def _unit(connection: duckdb.DuckDBPyConnection, cell: str, total: int) -> str | None:
+    """The text that stands beside the number of every cell: a sign before or after it, or a short word after it and a
+    blank. (`Gate 12` is no number, and `A12` a name.)"""
+    blank = f"[{SPACES}]"
+    number = rf"[+-]?\d[\d.,'{SPACES}]*"
+    before, after, word = rf"^[+-]?({_SIGN}){blank}*{number}$", rf"^{number}({_SIGN})$", rf"^{number}{blank}({_WORD})$"
+    each = (f"nullif(regexp_extract(cell, {literal(pattern)}, 1), '')" for pattern in (before, after, word))
+    found = f"coalesce({', '.join(each)}, '')"
+    units = connection.execute(
+        f"select {found}, count(*) from (select {cell} as cell from cells) where cell is not null group by 1"
+    ).fetchmany(3)
+    bare = r"regexp_matches(cell, '^[+-]?[\d.,]+$')"  # of some the unit may be left out
+    said = {str(unit): int(count) for unit, count in units if unit}
+    if len(said) != 1:
+        return None
+    ((unit, count),) = said.items()
+    return unit if count + _counts(connection, cell, {"bare": bare})["bare"] == total else None
+
+
+def _measured(connection: duckdb.DuckDBPyConnection, cell: str, unit: str) -> Typed | None:
+    """The type of numbers with a unit, which every cell that is not null has to be."""
+    bare = f"trim({without_unit(cell, unit)})"
+    fits = {"all": "cell is not null", "int": KINDS["int"].fits("cell"), "float": KINDS["float"].fits("cell")}
+    counts = _counts(connection, bare, fits | {"point": "contains(cell, '.')"})
+    if counts["float"] == counts["all"]:
+        kind: ColumnType = "int" if counts["int"] == counts["all"] and not counts["point"] else "float"
+        return Typed(kind, KINDS[kind].value(bare), unit=unit)
+    if signs := _signs(connection, bare, counts["all"], unit):
+        return Typed("float", KINDS["float"].value(_plain(bare, signs)), signs=signs, unit=unit)
+    return None
+
+
+def _between(thousands: str) -> str:
+    """The signs that stand for the one between thousands."""
+    return SPACES if thousands == " " else thousands
+
+
 def _plain(cell: str, signs: tuple[str, str | None]) -> str:
     decimal, thousands = signs
     if thousands is not None:
-        sign = thousands.replace("'", "''")
-        cell = f"replace({cell}, '{sign}', '')"
+        cell = f"regexp_replace({cell}, {literal(f'[{_between(thousands)}]')}, '', 'g')"
     return cell if decimal == "." else f"replace({cell}, '{decimal}', '.')"

@@ -161,7 +161,9 @@ def _column(connection: duckdb.DuckDBPyConnection, name: str, raw: str, typed: T
             f"select {name} from rows where {name} is not null group by 1 order by count(*) desc, 1"
         )
         values = tuple(value for (value,) in counted.fetchall())
-    return Column(name, raw, typed.kind, rows, rows - there, distinct, values, low, high, typed.form, typed.nulls)
+    return Column(
+        name, raw, typed.kind, rows, rows - there, distinct, values, low, high, typed.form, typed.nulls, typed.unit
+    )
 
 
 def _declared(declared: Mapping[str, object], typed: Mapping[str, Typed]) -> dict[str, object]:

@@ -48,6 +48,7 @@ class Column:
     high: float | None = None
     form: str | None = None  # how its times are written, where not as ISO 8601
     markers: tuple[str, ...] = ()  # texts of it that stand for no value
+    unit: str | None = None  # text beside its numbers
 
     @property
     def is_number(self) -> bool:

@@ -99,6 +99,8 @@ def _column(draft: Draft, column: Column) -> str:
     parts = [f"{shown(column.raw)} → {column.name}" if column.raw != column.name else column.name, f": {column.kind}"]
     if column.form is not None:
         parts.append(f", written as {column.form}")
+    if column.unit is not None:
+        parts.append(f", written with {column.unit}")
     if column.nulls:
         parts.append(f", no value in {column.nulls:,} rows")
     if column.markers:

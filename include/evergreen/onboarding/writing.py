@@ -173,6 +173,8 @@ def _column(draft: Draft, column: Column) -> str:
         keys["from"] = column.raw
     if column.form is not None:
         keys["format"] = column.form
+    if column.unit is not None:
+        keys["unit"] = column.unit
     if not set(column.markers) <= set(draft.profile.declared.get("nulls", ())):  # type: ignore[call-overload]  # a list
         keys["nulls"] = list(column.markers)
     return kind if len(keys) == 1 else _value(keys)

@@ -36,6 +36,12 @@ Marker = Annotated[str, Field(min_length=1, max_length=_LONGEST)]
 Markers = Annotated[tuple[Marker, ...], Field(max_length=MOST_FORMATS)]
 
 
+def _no_number(text: str) -> str:
+    if text != text.strip() or text[0].isdigit() or text[0] in "+-.,":
+        raise ValueError("a sign or word without blanks around it that begins no number, such as $, € or kg")
+    return text
+
+
 def _known_format(text: str) -> str:
     if text in EPOCHS:
         return text
@@ -52,6 +58,7 @@ def states_offset(text: str) -> bool:
 
 
 Format = Annotated[str, Field(max_length=_LONGEST), AfterValidator(_known_format)]
+Unit = Annotated[str, Field(min_length=1, max_length=20), AfterValidator(_no_number)]
 Zone = Annotated[str, AfterValidator(known_zone)]
 
 
@@ -74,6 +81,13 @@ class Column(Declared):
         ),
     )
     zone: Zone = Field(default="UTC", description="zone of timestamps that state none, such as Europe/Berlin")
+    unit: Unit | None = Field(
+        default=None,
+        description=(
+            "of an int or float, the text that may stand before or after the number and is no part of it: $, €, kg, %; "
+            "12 % is 12"
+        ),
+    )
     nulls: Markers | None = Field(default=None, description="in place of the source's `nulls`")
     normalise: tuple[Form, ...] = Field(
         default=(),
@@ -136,7 +150,8 @@ def readable(column: Column, decimal: str, thousands: str | None) -> str:
             sample = " or ".join(_samples(column))
         case _:
             return "text"
-    return f"{'an' if column.type == 'int' else 'a'} {column.type}, such as {sample}"
+    also = "" if column.unit is None else f", also with {column.unit}"
+    return f"{'an' if column.type == 'int' else 'a'} {column.type}, such as {sample}{also}"
 
 
 def _samples(column: Column) -> Iterator[str]:

@@ -390,3 +390,45 @@ def test_a_number_or_a_time_of_nothing_but_blanks_is_none(blank: str, options: d
     assert row["_unparsed"] is None and {row[name] for name in empty} == {None}
     (row,) = read(jsonl(ROW | {"due": "", "paid": "", "note": blank}), declared)
     assert row["note"] == blank, "of a text nobody says that it is none"
+
+
+@pytest.mark.parametrize(
+    ("unit", "options", "cell", "value"),
+    [
+        ("$", {}, "$12.50", 12.5),
+        ("$", {}, "-$12.50", -12.5),
+        ("$", {}, "$ -12.50 ", -12.5),
+        ("$", {}, "12.50", 12.5),
+        ("$", {"thousands": ","}, "$1,234.50", 1234.5),
+        ("%", {}, "12 %", 12.0),
+        ("%", {}, "12%", 12.0),
+        ("€", {"decimal": ",", "thousands": " "}, "1\u202f234,5\u00a0€", 1234.5),
+        ("Fr.", {"thousands": "'"}, "Fr. 1'234.50", 1234.5),
+        ("m2", {}, "70 m2", 70.0),
+        ("$", {"nulls": ("$-", "-")}, "$-", None),
+        ("$", {}, " ", None),
+    ],
+)
+def test_a_number_is_read_without_its_unit(unit: str, options: dict[str, Any], cell: str, value: float | None) -> None:
+    declared = source({"amount": {"type": "float", "unit": unit}}, delimiter=";", **options)
+    (row,) = read(csv({"amount": cell}, sep=";"), declared)
+    assert (row["amount"], row["_unparsed"]) == (value, None)
+
+
+@pytest.mark.parametrize("cell", ["€12.50", "$", "$$12.50", "$12.50$", "12.50 USD", "12$50", "-$-1", "US$12"])
+def test_a_cell_with_another_unit_goes_to_quarantine(cell: str) -> None:
+    declared = source({"amount": {"type": "float", "unit": "$"}})
+    rows = read(csv({"amount": cell}, {"amount": "$1"}), declared)
+    assert rows[0]["_unparsed"] == f"amount={cell}" and rows[1]["amount"] == 1.0
+
+
+def test_a_unit_hides_no_decimal_comma() -> None:
+    declared = source({"amount": {"type": "float", "unit": "€"}}, delimiter=";")
+    rows = read(csv({"amount": "1.299 €"}, {"amount": "10,50 €"}, {"amount": "7 €"}, sep=";"), declared)
+    assert [row["amount"] for row in rows] == [None, None, 7.0], "1.299 may be 1299"
+
+
+@pytest.mark.parametrize("unit", ["", " $", "12", "-", "$ "])
+def test_what_is_no_unit_is_refused(unit: str) -> None:
+    with pytest.raises(ValueError, match="unit"):
+        source({"amount": {"type": "float", "unit": unit}})

@@ -293,6 +293,41 @@ def test_a_word_among_many_numbers_is_no_value(here: Settings, tmp_path: Path) -
     assert rows["size"].null_count == pd.to_numeric(text, errors="coerce").isna().sum()
 
 
+@pytest.mark.parametrize(
+    ("written", "unit", "signs"),
+    [
+        ("${:,.2f}", "$", {"thousands": ","}),
+        ("${:,.0f}", "$", {"thousands": ","}),
+        ("{:.0f} %", "%", {}),
+        ("{:.1f}%", "%", {}),
+        ("{:.2f} kg", "kg", {}),
+        ("euro", "€", {"decimal": ",", "thousands": " "}),
+    ],
+)
+def test_numbers_with_a_unit_are_numbers(
+    here: Settings, tmp_path: Path, written: str, unit: str, signs: dict[str, str]
+) -> None:
+    file, frame = tmp_path / "paid.csv", visits(300)[["visit", "at", "pages", "ordered"]]
+    size = np.random.default_rng(1).gamma(2, 2_000, 300).round(2)
+    text = [f"{each:,.2f} €".replace(",", "\u202f").replace(".", ",") for each in size]
+    frame["fee"] = text if written == "euro" else [written.format(each) for each in size]
+    frame.loc[7, "fee"] = "N/A"
+    frame["gate"] = [f"Gate {number % 9}" for number in range(300)]
+    frame["code"] = [f"A{number % 9}" for number in range(300)]
+    frame["clock"] = [f"{1 + number % 9} {'AM' if number % 2 else 'PM'}" for number in range(300)]
+    frame.to_csv(file, index=False)
+    made = begun(here, "paid", file, "ordered")
+    kinds = {column.name: (column.kind, column.unit) for column in made.draft.profile.columns}
+    assert kinds["fee"][0] in ("int", "float") and kinds["fee"][1] == unit
+    assert kinds["gate"] == kinds["code"] == kinds["clock"] == ("string", None)
+    assert {key: made.draft.profile.declared.get(key) for key in signs} == signs
+    rows = landed(here, made)
+    assert rows[UNPARSED.name].null_count == 300 and rows["fee"].null_count == 1
+    read = rows["fee"].drop_null().to_numpy()
+    digits = 0 if written.endswith((".0f}", ".0f} %")) else 1 if ".1f" in written else 2
+    assert np.allclose(read, np.delete(size, 7), atol=0.51 * 10**-digits)
+
+
 def test_what_comes_with_the_outcome_is_left_out_and_what_nearly_tells_it_is_told(tmp_path: Path) -> None:
     random = np.random.default_rng(3)
     frame = visits()

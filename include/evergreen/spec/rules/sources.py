@@ -241,6 +241,7 @@ def _written(spec: DatasetSpec, name: str) -> Mistakes:
             ("format", column.format, ("timestamp", "date")),
             ("zone", column.zone != "UTC", ("timestamp",)),
             ("normalise", column.normalise, ("string",)),
+            ("unit", column.unit, ("int", "float")),
         ):
             if stated and column.type not in types:
                 yield mistake(
