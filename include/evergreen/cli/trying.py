@@ -53,6 +53,8 @@ def _try(options: argparse.Namespace) -> int:
     results = inline.run(run, "train", last="evaluate")
     try:
         results |= inline.run(run, "train", first="gates", last="gates")
+        if spec.refit:
+            results |= inline.run(run, "train", first="refit", last="refit")
     except EvidenceMissing as error:
         print(error, file=sys.stderr)
     page = _reported(run, results)
@@ -179,7 +181,7 @@ def _ingested(dataset: DatasetSpec, intervals: Sequence[Interval]) -> Iterator[I
 def _reported(run: Run, results: Results) -> Path:
     """Say and write what came of a trial; returns the page's file."""
     from evergreen.evaluate import rules
-    from evergreen.handovers.train import Evaluated, SoundTrainingSet
+    from evergreen.handovers.train import Evaluated, Refitted, SoundTrainingSet
     from evergreen.onboarding import gate_report, helping
     from evergreen.registry import tracking
 
@@ -190,12 +192,16 @@ def _reported(run: Run, results: Results) -> Path:
         print(line)
     best = evaluated.best
     helps = helping.helped(run.spec, data, best.family, tracking.hyperparameters(best.run.id, best.family))
+    fitted = results.get("refit")
+    refit = fitted.refit if isinstance(fitted, Refitted) else None
+    if refit is not None:
+        print(f"refit: {refit.reason}")
     notes = list(_notes(run.spec))
     for line in _helpful(helps, evaluated.metric):
         print(line)
     for note in notes:
         print(note)
-    return gate_report.write(run, data, evaluated, gates, helps, notes)
+    return gate_report.write(run, data, evaluated, gates, refit, helps, notes)
 
 
 def _gates(run: Run, results: Results, evaluated: Evaluated) -> Sequence[Gate]:

@@ -1,4 +1,4 @@
-"""The page of a trial: its gates, its candidates, and which features helped.
+"""The page of a trial: its gates, its candidates, its refit, and which features helped.
 
 `<reports>/<model>/gates/<key>.html`; a rerun replaces it.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from evergreen.evaluate import rules
-from evergreen.handovers.train import Evaluated, Gate, SoundTrainingSet
+from evergreen.handovers.train import Evaluated, Gate, Refit, SoundTrainingSet
 from evergreen.onboarding.helping import Help
 from evergreen.reports.pages import publish, render, style
 from evergreen.reports.policy import policy
@@ -26,12 +26,14 @@ def write(
     data: SoundTrainingSet,
     evaluated: Evaluated,
     gates: Sequence[Gate],
+    refit: Refit | None,
     helps: Sequence[Help],
     notes: Sequence[str],
 ) -> Path:
     """Write the page, whole or not at all; returns its file.
 
     Args:
+        refit: None: the spec asks for none, or nothing passed.
         notes: what a reader must know beside.
     """
     checked, names = list(gates), run.spec.problem.metrics
@@ -50,18 +52,15 @@ def write(
         badge=_BADGES[verdict],
         reason=rules.reason(checked),
         notes=list(notes),
-        gates=[
-            {
-                "name": gate.name,
-                "observed": _number(gate.observed),
-                "interval": rules.interval(gate),
-                "bound": _number(gate.bound),
-                "verdict": gate.verdict,
-                "badge": _BADGES[gate.verdict],
-                "reason": gate.reason,
-            }
-            for gate in checked
-        ],
+        gates=list(map(_row, checked)),
+        refit=None
+        if refit is None
+        else {
+            "reason": refit.reason,
+            "rows": f"{refit.rows:,} rows",
+            "until": run.spec.calendar.shown(refit.learned_to),
+            "checks": list(map(_row, refit.checks)),
+        },
         learned=f"{data.learn.rows:,} rows",
         evaluated=f"{data.evaluate.rows:,} rows",
         metric=evaluated.metric,
@@ -93,6 +92,18 @@ def write(
     below = f"{run.spec.model}/gates/{run.interval.partition}.html"
     publish(below, page)
     return settings().reports / below
+
+
+def _row(gate: Gate) -> dict[str, str]:
+    return {
+        "name": gate.name,
+        "observed": _number(gate.observed),
+        "interval": rules.interval(gate),
+        "bound": _number(gate.bound),
+        "verdict": gate.verdict,
+        "badge": _BADGES[gate.verdict],
+        "reason": gate.reason,
+    }
 
 
 def _number(value: float | None) -> str:

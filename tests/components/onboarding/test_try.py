@@ -47,6 +47,8 @@ def test_a_file_without_time_is_judged_and_its_report_says_so(
     file = tmp_path / "clients.csv"
     clients().to_csv(file, index=False)
     assert cli.main(["new", "clients", "--from", str(file), "--label", "Left"]) == 0
+    model = here.models / "clients" / "model.yaml"
+    model.write_text(model.read_text().replace("families:", "refit: true\n\nfamilies:", 1))
     assert cli.main(["try", "clients"]) == 0
     said = capsys.readouterr().out
     page = Path(said.rpartition("gate report: ")[2].strip())
@@ -55,6 +57,8 @@ def test_a_file_without_time_is_judged_and_its_report_says_so(
     assert "Time was not tested" in text and "Time was not tested" in said
     assert "1 of 2 features helped" in said and "pays (columns)" in said, said
     assert "better than the baseline" in text and "hair" in text
+    assert "refit: the refit on 1,500 rows up to 2026-01-20" in said and "<h2>Refit</h2>" in text
+    assert "refit: answers near the gated fit" in text
     beside = first_model.compared(load_spec(here.models / "clients", here.data))
     assert beside.verdict == "pass" and beside.rows[0] > 1_000 and abs(beside.gain.gain) < 0.1
     assert beside.scores[0] == pytest.approx(float(said.partition("roc_auc at least")[2].split()[0]), abs=1e-4)
