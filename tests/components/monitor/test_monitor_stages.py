@@ -231,7 +231,7 @@ def test_a_loss_is_told_in_the_interval_that_shows_it(live: Live) -> None:
     live.label(20, lambda frame: frame.assign(left=1 - frame["left"]))
     assert told(live, 20, live.watch(20, drawn=False)) is None
     lost = told(live, 21, live.watch(21, drawn=False))
-    assert lost is not None and lost.warnings[0].startswith("roc_auc is worse than at evaluation by")
+    assert lost is not None and lost.warnings[0].startswith("performance fell by")
     live.serve(22)
     assert told(live, 22, live.watch(22, drawn=False)) is None, "no label matured: it stands as it was told"
 
@@ -288,7 +288,7 @@ def test_performance_is_measured_on_the_labels_that_matured_in_the_window(live: 
     assert performance.drop == pytest.approx(performance.reference - performance.value)
     assert performance.drop > live.spec.monitoring.performance_drop
     watched = live.watch(21)
-    assert watched.decided.reasons[0].startswith("roc_auc is worse than at evaluation by")
+    assert watched.decided.reasons[0].startswith("performance fell by")
     assert watched.reported is not None and watched.reported.performance is not None
     pages = [settings().reports / live.spec.model / kind / "2026-01-22.html" for kind in ("windows", "performance")]
     assert "version 1" in pages[0].read_text() and "../performance/2026-01-22.html" in pages[0].read_text()
