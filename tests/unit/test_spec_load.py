@@ -501,16 +501,6 @@ OF_REQUESTS: dict[str, Case] = {
         "outcome: {hours: soon}",
         ["sources.parcels.outcome.hours", '"soon"', "a whole number and a unit"],
     ),
-    "a drop in no unit": (
-        "performance_drop: 1.0, ",
-        "",
-        ["monitoring.performance_drop", "the default", "in the label's own unit", "state it"],
-    ),
-    "windows that share days": (
-        "performance_drop: 1.0, ",
-        "performance_drop: 1.0, window: 1w, ",
-        ["monitoring.persistence", "3", "at least 7", "shorten monitoring.window"],
-    ),
     "metric of another label": (
         "metric: rmse",
         "metric: roc_auc",

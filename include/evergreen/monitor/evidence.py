@@ -16,11 +16,9 @@ from evergreen.spec.schema import ModelSpec
 
 FEWEST = 200  # labelled rows that a window needs to speak for itself; smaller ones are counted with those after them
 
-_RECENT, _BEFORE, _KNOWN = (
-    4,
-    8,
-    30,
-)  # windows: that are bad now, that are needed to know what is usual, that are at most
+_RECENT = 4  # windows that are bad now
+_BEFORE = 8  # windows that are needed to know what is usual
+_KNOWN = 30  # at most
 _DEVIATION = 1.4826  # of a normal distribution, in its median absolute deviations
 _WORSE = 1.1  # of the usual loss: less is no reason to disturb anybody
 

@@ -281,10 +281,6 @@ def _gates(draft: Draft) -> str:
 def _monitoring(draft: Draft) -> str:
     unit = AHEAD[draft.calendar.every]
     lines = ["monitoring:", f"  minimum_rows: {max(1, int(draft.per_interval / 5))}"]
-    if draft.profile.label.type == "numeric":
-        lines.append(f"  performance_drop: {next(iter(draft.floor.values())) / 5:.3g}  # in the label's own unit")
-    if draft.calendar.every == "month":
-        lines.append("  persistence: 2")
     lines.append(f"  cooldown: {duration_text(max(draft.horizon, 4 * unit))}")
     return "\n".join(lines) + "\n"
 

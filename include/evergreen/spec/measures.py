@@ -45,7 +45,6 @@ class Measure:
             the largest is below 1. None: any number.
         guessing: what `least` is to a reader.
         example: a bound to suggest.
-        in_unit_of_label: the same loss is much for one label and nothing for another, so no default fits.
         of_decisions: it looks at the class that is decided on, not at the probability (`Problem.decided`).
         chooses: a candidate may be chosen by it alone. By recall the best says yes to all; by the calibration error or
             the bias the best is the trivial one.
@@ -57,7 +56,6 @@ class Measure:
     least: float | None = 0.0
     guessing: str = ""
     example: float = 0.3
-    in_unit_of_label: bool = False
     of_decisions: bool = False
     chooses: bool = True
     every_class: bool = False
@@ -98,11 +96,11 @@ MEASURES: Mapping[MetricName, Measure] = {
         Measure("macro_recall", example=0.5, of_decisions=True, every_class=True),
         Measure("macro_f1", example=0.5, of_decisions=True, every_class=True),
         Measure("expected_calibration_error", lower_is_better=True, example=0.1, chooses=False),
-        Measure("rmse", lower_is_better=True, example=0.5, in_unit_of_label=True),
-        Measure("mae", lower_is_better=True, example=0.5, in_unit_of_label=True),
+        Measure("rmse", lower_is_better=True, example=0.5),
+        Measure("mae", lower_is_better=True, example=0.5),
         Measure("r2", least=None),
-        Measure("median_absolute_error", lower_is_better=True, example=0.5, in_unit_of_label=True),
-        Measure("bias", lower_is_better=True, example=0.1, in_unit_of_label=True, chooses=False),
+        Measure("median_absolute_error", lower_is_better=True, example=0.5),
+        Measure("bias", lower_is_better=True, example=0.1, chooses=False),
         Measure("wape", lower_is_better=True, example=0.5),
     )
 }

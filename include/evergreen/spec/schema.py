@@ -134,22 +134,12 @@ class Monitoring(Declared):
             "reference differ"
         ),
     )
-    drifted_share: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=0.3, description="share of drifted features from which on the window is different"
-    )
     prediction_drift: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="distance (0 to 1) above which predictions have drifted; null: learned likewise"
-    )
-    performance_drop: Annotated[float, Field(gt=0)] = Field(
-        default=0.05,
-        description="loss of the search metric, against the version's evaluation, above which the window is different",
     )
     missing_share: Annotated[float, Field(gt=0, le=1)] | None = Field(
         default=None,
         description="growth of a feature's share of nulls above which there is a data incident; null: learned likewise",
-    )
-    persistence: Annotated[int, Field(ge=1)] = Field(
-        default=3, description="windows in a row that must differ before the monitor acts"
     )
     retrain: Retrain = Field(default=Retrain(), exclude_if=unsaid(Retrain()), description="when it retrains")
     cooldown: Duration = Field(description="least time between two retrainings that the monitor triggers")

@@ -162,7 +162,6 @@ def live(
             "minimum_rows": 20,
             "feature_drift": 0.5,
             "prediction_drift": 0.6,
-            "performance_drop": 0.2,
             "cooldown": "5d",
         },
     )

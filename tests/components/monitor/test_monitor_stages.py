@@ -286,7 +286,7 @@ def test_performance_is_measured_on_the_labels_that_matured_in_the_window(live: 
     assert (performance.rows, performance.significant, performance.metric) == (60, True, "roc_auc")
     assert performance.drop is not None and performance.reference is not None and performance.value is not None
     assert performance.drop == pytest.approx(performance.reference - performance.value)
-    assert performance.drop > live.spec.monitoring.performance_drop
+    assert performance.drop > 0.2
     watched = live.watch(21)
     assert watched.decided.reasons[0].startswith("performance fell by")
     assert watched.reported is not None and watched.reported.performance is not None
@@ -336,7 +336,7 @@ def test_a_small_loss_within_chance_is_not_significant(live: Live) -> None:
     stages.collect(live.run(20))
     performance = stages.performance(live.run(21), stages.collect(live.run(21)))
     assert performance.rows == 60
-    assert performance.drop is not None and performance.drop < live.spec.monitoring.performance_drop
+    assert performance.drop is not None and performance.drop < 0.2
     assert not performance.significant
 
 

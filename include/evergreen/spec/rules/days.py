@@ -142,22 +142,6 @@ def _cooldown(spec: ModelSpec) -> Mistakes:
         )
 
 
-def _persistence(spec: ModelSpec) -> Mistakes:
-    """Windows that overlap are drifted by the same intervals: only as many in a row as a
-    window has of them are more than one window."""
-    most, shared = -(-spec.window // spec.calendar.shortest), f"{spec.calendar.every}s"
-    if spec.monitoring.persistence < most:
-        allowed = (
-            f"at least {most}: windows of {duration_text(spec.window)} that share {shared} are not drift that persists"
-        )
-        yield mistake(
-            "monitoring.persistence",
-            spec.monitoring.persistence,
-            allowed,
-            f"write {most} or more, or shorten monitoring.window",
-        )
-
-
 def _budget(spec: ModelSpec) -> Mistakes:
     most = BUDGET_PERIOD // spec.monitoring.cooldown + 1
     # The default is an upper bound for any cooldown; a budget that was chosen ought to bind.
@@ -175,7 +159,6 @@ OF_SPEC: tuple[Callable[[ModelSpec], Mistakes], ...] = (
     _schedules,
     _windows,
     _learning,
-    _persistence,
     _cooldown,
     _budget,
 )

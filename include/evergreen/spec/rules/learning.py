@@ -35,9 +35,6 @@ def _metrics(spec: ModelSpec) -> Mistakes:
                 taking = [name for name, usable_family in usable() if usable_family.weights]
                 unfit = f"{declared}, which takes no weights, beside label.weight"
                 yield mistake(f"families.{declared}", unfit, one_of(taking), f"use {taking[0]}, or no label.weight")
-    if spec.search.measure.in_unit_of_label and "performance_drop" not in spec.monitoring.model_fields_set:
-        allowed = f"a loss of {spec.search.metric} that matters, in the label's own unit"
-        yield mistake("monitoring.performance_drop", "the default", allowed, "state it")
 
 
 def _classes(spec: ModelSpec) -> Mistakes:
