@@ -70,13 +70,22 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _normal(spec: ModelSpec) -> Iterator[str]:
-    """What is normal to the monitor: typed, or learned from the reference of the version that serves."""
+    """The monitor's numbers: when it retrains, and what is normal to it, typed or learned from the reference of the
+    version that serves."""
     from evergreen.errors import EvergreenError
     from evergreen.monitor import seeing
     from evergreen.registry import artifacts, contents, records, store
 
     typed = {name: value for name, value in seeing.typed(spec).items() if value is not None}
     yield from (f"  {name}: {value:g} (typed in {spec.file})" for name, value in typed.items())
+    retrain = spec.monitoring.retrain
+    cost = (
+        f"{retrain.share:g} of what the first champion lost at first" if retrain.cost is None else f"{retrain.cost:g}"
+    )
+    yield (
+        f"  retrain ({retrain.preset}): evidence {retrain.bound:g} that adds up quickly or {retrain.slow:g} slowly; a "
+        f"retraining costs {cost}"
+    )
     try:
         champion = store.champion(spec.model)
         if champion is None:
