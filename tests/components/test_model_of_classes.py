@@ -149,7 +149,7 @@ def test_live_predictions_are_watched_class_by_class(channels: ModelSpec, traine
     assert outcomes["performance"].significant and outcomes["performance"].drop > 0.3
     phone = [day["drift"].classes["phone"] for day in watched]
     assert phone[2] > 3 * max(phone[:2]), phone
-    assert any("the probabilities of" in reason and "phone" in reason for reason in predictions["decide"].reasons)
+    assert any("the probabilities of" in each.said and "phone" in each.said for each in predictions["drift"].findings)
     live = tables.read(PREDICTIONS.of("channels"))
     assert live is not None and live["prediction"].null_count == live.num_rows == LIVE * CUSTOMERS
     assert set(json.loads(live[PROBABILITIES][0].as_py())) == set(CHANNELS)

@@ -25,9 +25,8 @@ from evergreen.ingest.stages import extract
 from evergreen.interval import Interval
 from evergreen.local.postgres import create_databases, free_port
 from evergreen.local.processes import Processes, Service, answers
-from evergreen.monitor import drift_report
+from evergreen.monitor import drift_report, live
 from evergreen.monitor import stages as monitor
-from evergreen.monitor.comparison import Reference
 from evergreen.quoting import shown
 from evergreen.reports import pages
 from evergreen.run import DatasetRun
@@ -232,9 +231,7 @@ def test_the_drift_report_is_drawn_and_harmless_in_a_browser(browser: Browser, s
         quiet(page, "tiny drift 2026-01-21")
 
 
-def test_what_a_client_sent_reaches_the_drift_report_as_data(
-    home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_client_sent_reaches_the_drift_report_as_data(home: Settings, tmp_path: Path) -> None:
     """From a request's category through the server's log and the lake into the page."""
     spec = spec_in(tmp_path / "model")
     log = PredictionLog()
@@ -263,11 +260,12 @@ def test_what_a_client_sent_reaches_the_drift_report_as_data(
             "prediction": [0.4, 0.6],
         }
     )
-    monkeypatch.setattr(monitor, "_reference", lambda run, collected: Reference(run.spec, reference))
     run = run_as_of(spec, 20)
     collected = monitor.collect(run)
     assert collected.rows == len(rows)
-    monitor.drift(run, collected)
+    window = live.read(spec, [collected.partition])
+    assert window is not None
+    drift_report.write(spec, collected.partition, window, reference)
     markup = check_harmless((home.reports / "tiny" / "drift" / f"{collected.partition}.html").read_text())
     assert "planted" in "".join(script.text for script in markup.of("script")[:1])
 

@@ -17,7 +17,7 @@ from evergreen.model.metrics import metric
 from evergreen.model.weightings import Floats, Labels
 from evergreen.monitor import bounds, estimated, findings
 from evergreen.monitor.comparison import Reference
-from evergreen.spec.columns import LABEL
+from evergreen.spec.columns import AS_OF, EVENT, LABEL
 from evergreen.spec.schema import ModelSpec
 
 _SURE = 0.975  # of each end of an interval: 95 %
@@ -117,8 +117,9 @@ def _errors_of_reference(spec: ModelSpec, reference: Reference, estimator: estim
 
 
 def _alike(spec: ModelSpec, scored: pd.DataFrame) -> npt.NDArray[np.object_]:
-    """Whose rows are alike, as the gates count them."""
-    names: npt.NDArray[np.object_] = spec.asking.alike(scored).to_numpy(object)
+    """Whose rows are alike, as the gates count them; an answer's cutoff is the moment that it is of."""
+    cutoffs = scored if EVENT in scored else scored.assign(**{EVENT: scored[AS_OF]})
+    names: npt.NDArray[np.object_] = spec.asking.alike(cutoffs).to_numpy(object)
     return names
 
 

@@ -192,7 +192,7 @@ def made(kind: str, request: pytest.FixtureRequest, folder: Path) -> Place:
     """A database with its table, for the tests of a module."""
     match kind:
         case "postgres":
-            url, name = request.getfixturevalue("postgres_url"), f"t{os.getpid()}_places"
+            url, name = request.getfixturevalue("postgres_url"), f"t{os.getpid()}_{folder.name}"
             postgres.create_databases(url, [name])
             return Postgres(f"{url}/{name}")
         case "duckdb":

@@ -57,7 +57,7 @@ def test_a_file_without_time_is_judged_and_its_report_says_so(
     assert "Time was not tested" in text and "Time was not tested" in said
     assert "1 of 2 features helped" in said and "pays (columns)" in said, said
     assert "better than the baseline" in text and "hair" in text
-    assert "refit: the refit on 1,500 rows up to 2026-01-20" in said and "<h2>Refit</h2>" in text
+    assert "refit: the refit on 1,500 rows up to 2026-01-21" in said and "<h2>Refit</h2>" in text
     assert "refit: answers near the gated fit" in text
     beside = first_model.compared(load_spec(here.models / "clients", here.data))
     assert beside.verdict == "pass" and beside.rows[0] > 1_000 and abs(beside.gain.gain) < 0.1
