@@ -32,6 +32,7 @@ from psycopg.errors import InsufficientPrivilege
 from psycopg_pool import ConnectionPool, PoolTimeout
 from pydantic import model_validator
 
+from evergreen.database.locks import alone
 from evergreen.features import (
     packing,
     registry_engine,  # noqa: F401 - Feast imports the online store's class alone
@@ -106,13 +107,7 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
         self._drop(config, tables_to_delete)
         with self._connections(config).connection() as connection:
             for view in tables_to_keep:
-                connection.execute(
-                    # Every interval rewrites every row: half-empty pages keep its new version beside the old one.
-                    sql.SQL(
-                        "create table if not exists {} (entity_key bytea primary key, features bytea not null,"
-                        " event_ts timestamptz not null, created_ts timestamptz) with (fillfactor = 50)"
-                    ).format(_table(config, view.name))
-                )
+                _make(connection, _table(config, view.name))
                 _note_nothing(connection, _table(config, view.name))
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
@@ -182,8 +177,7 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
         verb = sql.SQL("delete from {table} where entity_key = any(%b::bytea[]) returning 1")
         look = sql.SQL("select 1 from {table} where entity_key = any(%b::bytea[])")
         with self._connections(config).connection() as connection:
-            there = connection.execute("select to_regclass(%s)", [table.as_string(connection)]).fetchone()
-            if there is None or there[0] is None:
+            if not _there(connection, table):
                 return 0
             if apply:
                 _note_nothing(connection, table)
@@ -208,6 +202,8 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
         In key order, which is the order of the copied rows: two writers of the same entities wait for each other
         instead of deadlocking, and the index is walked from end to end.
         """
+        # Feast records a view first and makes its table then; a kill may have come between.
+        _make(connection, _table(config, view))
         connection.execute(
             "create temporary table incoming (entity_key bytea not null, features bytea not null,"
             " event_ts timestamptz not null, created_ts timestamptz) on commit drop"
@@ -310,6 +306,26 @@ def _table(config: RepoConfig, view: str) -> sql.Identifier:
     if len(name.encode()) > _LONGEST_NAME:
         name = f"{name[:46]}_{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     return sql.Identifier(name)
+
+
+def _there(connection: Connection, table: sql.Identifier) -> bool:
+    found = connection.execute("select to_regclass(%s)", [table.as_string(connection)]).fetchone()
+    return found is not None and found[0] is not None
+
+
+def _make(connection: Connection, table: sql.Identifier) -> None:
+    """Make a view's table where it is not there. Two that make it at once take turns."""
+    if _there(connection, table):
+        return
+    alone(connection, table.as_string(connection))
+    connection.execute(
+        # Every interval rewrites every row: half-empty pages keep its new version beside the old one.
+        sql.SQL(
+            "create table if not exists {} (entity_key bytea primary key, features bytea not null,"
+            " event_ts timestamptz not null, created_ts timestamptz) with (fillfactor = 50)"
+        ).format(table)
+    )
+    _note_nothing(connection, table)
 
 
 def _note_nothing(connection: Connection, table: sql.Identifier) -> None:

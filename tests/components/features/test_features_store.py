@@ -153,6 +153,14 @@ class TestApply:
         assert online_values.erase(frozenset({"customer_id"}), person, apply=True) == 0
         assert key not in noted()
 
+    def test_a_view_whose_table_is_not_made_yet_is_written(self, model: Model, home: Settings) -> None:
+        """Feast records a view before it makes its table: another process may write between, or this one be killed."""
+        objects.ensure_applied(model.spec)
+        with psycopg.connect(home.database_url("feast")) as connection:
+            connection.execute("drop table evergreen_tiny__spend")
+        online_values.write(model.data, "spend", table([spend("a", 1, 5)]))
+        assert online(model) == (5.0, at(1))
+
     def test_processes_that_start_at_once_all_succeed(self, model: Model) -> None:
         fork = multiprocessing.get_context("fork")  # as Airflow's executor starts tasks
         processes = [fork.Process(target=_apply_and_write, args=(model.spec, number)) for number in range(4)]
