@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from evergreen.monitor import findings
+from evergreen.monitor.comparison import Odd
 
 
 def test_too_few_predictions_are_an_incident_only_where_some_are_wanted() -> None:
@@ -36,3 +37,10 @@ def test_a_fall_within_chance_is_no_loss() -> None:
     assert findings.fallen(0.04, 0.05, "roc_auc", 500) == findings.fallen(float("nan"), 0.05, "roc_auc", 9) == []
     (likely,) = findings.estimated_fall(0.2, 0.05, "roc_auc", 500)
     assert likely.cause == "estimated performance"
+
+
+def test_a_few_odd_rows_are_drift_and_most_of_them_an_incident() -> None:
+    """A world in which prices rise must not be taken for broken data: nothing would ever be retrained in it."""
+    odd = {name: Odd(share, 0.0, 0.01, "15 to 52") for name, share in (("few", 0.03), ("most", 0.9))}
+    found = findings.odd("range", "are out of the reference's range", odd)
+    assert [(each.cause, each.kind) for each in found] == [("range of few", "drift"), ("range of most", "incident")]

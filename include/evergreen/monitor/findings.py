@@ -12,6 +12,7 @@ from evergreen.spec.schema import ModelSpec
 from evergreen.status.rules import age_text, is_stale
 
 _HOUR = timedelta(hours=1)
+_MOST = 0.5  # of the rows
 
 
 def volume(rows: int, least: int, *, expected: bool) -> list[Finding]:
@@ -65,7 +66,8 @@ def nulls(missing: Mapping[str, float], bound: Callable[[str], float]) -> list[F
 
 
 def odd(cause: str, said: str, found: Mapping[str, Odd]) -> list[Finding]:
-    """Features of which unusually many rows are odd.
+    """Features of which unusually many rows are odd. It is the world that has moved, as with any drift, unless most
+    rows are: then the feature is not what it was, as when its unit changes, and nothing that is learned of it counts.
 
     Args:
         cause: what is odd, before the feature.
@@ -75,7 +77,7 @@ def odd(cause: str, said: str, found: Mapping[str, Odd]) -> list[Finding]:
     return [
         Finding(
             cause=f"{cause} of {name}",
-            kind="incident",
+            kind="incident" if each.share > _MOST else "drift",
             observed=each.share,
             bound=each.bound,
             said=f"{name}: {each.share:.1%} of the rows {said} (bound {each.bound:.1%}): {each.example}",
