@@ -8,8 +8,6 @@ Connections come from `evergreen.settings`, so `feature_store.yaml` holds no add
 from __future__ import annotations
 
 import functools
-import hashlib
-import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -28,18 +26,15 @@ from feast.protos.feast.types.Value_pb2 import Map, Value
 from feast.repo_config import RepoConfig
 from psycopg import Connection, OperationalError, sql
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.errors import InsufficientPrivilege
 from psycopg_pool import ConnectionPool, PoolTimeout
 from pydantic import model_validator
 
-from evergreen.database.locks import alone
 from evergreen.features import (
+    online_tables,
     packing,
     registry_engine,  # noqa: F401 - Feast imports the online store's class alone
 )
 from evergreen.settings import settings
-
-log = logging.getLogger(__name__)
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 _MOMENT = pa.timestamp("us", tz="UTC")
@@ -48,7 +43,6 @@ _MOMENT = pa.timestamp("us", tz="UTC")
 STORED = pa.schema(
     [("entity_key", pa.large_binary()), ("features", pa.large_binary()), ("event_ts", _MOMENT), ("created_ts", _MOMENT)]
 )
-_LONGEST_NAME = 63  # bytes of an identifier in Postgres
 _PATIENCE = (
     5.0  # seconds that a read or a write waits for a connection: clients wait for reads, and tasks are tried again
 )
@@ -107,8 +101,8 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
         self._drop(config, tables_to_delete)
         with self._connections(config).connection() as connection:
             for view in tables_to_keep:
-                _make(connection, _table(config, view.name))
-                _note_nothing(connection, _table(config, view.name))
+                online_tables.make(connection, online_tables.of(config, view.name))
+                online_tables.note_nothing(connection, online_tables.of(config, view.name))
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
         """Drop the views' tables."""
@@ -148,7 +142,7 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
         query = sql.SQL(
             "select entity_key from {table} as stored where event_ts = %s"
             " and not exists (select from incoming where incoming.entity_key = stored.entity_key)"
-        ).format(table=_table(config, view))
+        ).format(table=online_tables.of(config, view))
         with self._connections(config).connection() as connection, connection.transaction():
             self._merge(connection, config, view, rows)
             others = connection.execute(query, [at], binary=True).fetchall()
@@ -159,7 +153,7 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
     ) -> None:
         """Remove the rows that entities have of an event time, and write others instead, both or none."""
         query = sql.SQL("delete from {table} where event_ts = %s and entity_key = any(%b::bytea[])").format(
-            table=_table(config, view)
+            table=online_tables.of(config, view)
         )
         with self._connections(config).connection() as connection, connection.transaction():
             connection.execute(query, [at, [_key(config, entity) for entity in entities]])
@@ -173,14 +167,14 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
             part: the join key and its value.
             alone: whether the view's entities have no other join key: then there is one row at most.
         """
-        table = _table(config, view)
+        table = online_tables.of(config, view)
         verb = sql.SQL("delete from {table} where entity_key = any(%b::bytea[]) returning 1")
         look = sql.SQL("select 1 from {table} where entity_key = any(%b::bytea[])")
         with self._connections(config).connection() as connection:
-            if not _there(connection, table):
+            if not online_tables.there(connection, table):
                 return 0
             if apply:
-                _note_nothing(connection, table)
+                online_tables.note_nothing(connection, table)
             keys = (
                 [_key(config, packing.entity(part))] if alone else list(self._having(connection, config, table, part))
             )
@@ -203,7 +197,7 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
         instead of deadlocking, and the index is walked from end to end.
         """
         # Feast records a view first and makes its table then; a kill may have come between.
-        _make(connection, _table(config, view))
+        online_tables.make(connection, online_tables.of(config, view))
         connection.execute(
             "create temporary table incoming (entity_key bytea not null, features bytea not null,"
             " event_ts timestamptz not null, created_ts timestamptz) on commit drop"
@@ -221,7 +215,7 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
                 " set features = excluded.features, event_ts = excluded.event_ts, created_ts = excluded.created_ts"
                 " where (excluded.event_ts, coalesce(excluded.created_ts, '-infinity'))"
                 " >= (stored.event_ts, coalesce(stored.created_ts, '-infinity'))"
-            ).format(table=_table(config, view))
+            ).format(table=online_tables.of(config, view))
         )
 
     def read(
@@ -250,7 +244,7 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
         selects = [
             sql.SQL(
                 "select {number}, entity_key, event_ts, features from {table} where entity_key = any(%b::bytea[])"
-            ).format(number=sql.Literal(number), table=_table(config, view))
+            ).format(number=sql.Literal(number), table=online_tables.of(config, view))
             for number, view in enumerate(views)
         ]
         query, parameters = sql.SQL(" union all ").join(selects), [distinct[key] for key, _ in views.values()]
@@ -279,7 +273,7 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
     def _drop(self, config: RepoConfig, views: Sequence[FeatureView]) -> None:
         with self._connections(config).connection() as connection:
             for view in views:
-                connection.execute(sql.SQL("drop table if exists {}").format(_table(config, view.name)))
+                connection.execute(sql.SQL("drop table if exists {}").format(online_tables.of(config, view.name)))
 
     def _connections(self, config: RepoConfig) -> ConnectionPool:
         with self._opening:
@@ -297,55 +291,6 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
                     open=True,
                 )
             return self._pool
-
-
-def _table(config: RepoConfig, view: str) -> sql.Identifier:
-    """Feast's name for a view's table, versioned views not being in use; a long one with a hash, for Postgres would cut
-    it and let two views share a table."""
-    name = f"{config.project}_{view}"
-    if len(name.encode()) > _LONGEST_NAME:
-        name = f"{name[:46]}_{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-    return sql.Identifier(name)
-
-
-def _there(connection: Connection, table: sql.Identifier) -> bool:
-    found = connection.execute("select to_regclass(%s)", [table.as_string(connection)]).fetchone()
-    return found is not None and found[0] is not None
-
-
-def _make(connection: Connection, table: sql.Identifier) -> None:
-    """Make a view's table where it is not there. Two that make it at once take turns."""
-    if _there(connection, table):
-        return
-    alone(connection, table.as_string(connection))
-    connection.execute(
-        # Every interval rewrites every row: half-empty pages keep its new version beside the old one.
-        sql.SQL(
-            "create table if not exists {} (entity_key bytea primary key, features bytea not null,"
-            " event_ts timestamptz not null, created_ts timestamptz) with (fillfactor = 50)"
-        ).format(table)
-    )
-    _note_nothing(connection, table)
-
-
-def _note_nothing(connection: Connection, table: sql.Identifier) -> None:
-    """Let Postgres note no keys and features in its statistics, where they would outlive their rows, and forget those
-    that it had noted: to give a column its own type again makes it forget, and writes no row."""
-    noted = (
-        "select from pg_attribute where attrelid = %s::regclass and attname = 'entity_key'"
-        " and attstattarget is distinct from 0"
-    )
-    if connection.execute(noted, [table.as_string(connection)]).fetchone() is None:
-        return
-    try:
-        connection.execute(
-            sql.SQL(
-                "alter table {} alter entity_key type bytea, alter entity_key set statistics 0,"
-                " alter features type bytea, alter features set statistics 0"
-            ).format(table)
-        )
-    except InsufficientPrivilege:
-        log.warning("Postgres' statistics of %s may quote keys: its owner has to apply", table.as_string(connection))
 
 
 def _key(config: RepoConfig, entity: EntityKey) -> bytes:
