@@ -50,7 +50,12 @@ def learnable(home: Settings, mlflow_url: str, tmp_path: Path, monkeypatch: pyte
         model=f"m_{home.database_prefix}refitted".replace("__", "_"),
         families={FAMILY: {"max_iter": [5, 15]}},
         search={"trials": 2, "seed": 7},
-        gates={"minimum_rows": 20, "minimum_positives": 5, "floor": {"roc_auc": 0.6}},
+        gates={
+            "minimum_rows": 20,
+            "minimum_positives": 5,
+            "floor": {"roc_auc": 0.6},
+            "better_than_champion": {"margin": 0.2},  # which two days of rows can tell, whatever a search finds
+        },
         refit=True,
     )
     random = np.random.default_rng(1)
