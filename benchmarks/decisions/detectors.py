@@ -8,9 +8,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from benchmarks.decisions.peers import of_champions
 from benchmarks.decisions.replay import Past, Rule
 from evergreen.settings import PROJECT
 
@@ -45,22 +46,23 @@ def detector(python: Path, kind: str) -> Rule:
         process = subprocess.Popen(
             [python, Path(__file__).with_name("detect.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        assert process.stdin is not None and process.stdout is not None
-        champion = None
+        given, answers = process.stdin, process.stdout
+        assert given is not None and answers is not None
+
+        def begin() -> Callable[[Past, int], bool]:
+            given.write(f"new {kind}\n")
+
+            def ask(past: Past, window: int) -> bool:
+                given.write(" ".join(map(str, past.losses(window))) + "\n")
+                given.flush()
+                return answers.readline() == "1\n"
+
+            return ask
+
         try:
-            while True:
-                window = past.matured
-                if window is None or past.served[window] != past.champion:
-                    yield False
-                    continue
-                if champion != past.champion:
-                    champion = past.champion
-                    process.stdin.write(f"new {kind}\n")
-                process.stdin.write(" ".join(map(str, past.losses(window))) + "\n")
-                process.stdin.flush()
-                yield process.stdout.readline() == "1\n"
+            yield from of_champions(begin)(past)
         finally:
-            process.stdin.close()
+            given.close()
             process.wait()
 
     return rule

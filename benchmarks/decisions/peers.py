@@ -117,26 +117,44 @@ def stability_index(drift: Drift) -> Rule:
     return by_windows(lambda window, champion: drift.psi(window, champion) > _PSI)
 
 
-def performance_drop(share: float = 0.1, of: int = 1, needed: int = 1) -> Rule:
-    """The loss of a matured window is a tenth above that of the champion's first ones: in `needed` of the last `of`."""
+def of_champions(begin: Callable[[], Callable[[Past, int], bool]]) -> Rule:
+    """Ask about each window of the champion whose labels have just matured; a new champion begins anew.
+
+    Args:
+        begin: what is asked about the windows of one champion.
+    """
 
     def rule(past: Past) -> Iterator[bool]:
-        champion, first, lately = None, list[float](), deque[bool](maxlen=of)
+        champion, ask = None, begin()
         while True:
             window = past.matured
             if window is None or past.served[window] != past.champion:
                 yield False
                 continue
-            if champion != past.champion:
-                champion, first = past.champion, []
-                lately.clear()
+            if champion not in (None, past.champion):
+                ask = begin()
+            champion = past.champion
+            yield ask(past, window)
+
+    return rule
+
+
+def performance_drop(share: float = 0.1, of: int = 1, needed: int = 1) -> Rule:
+    """The loss of a matured window is a tenth above that of the champion's first ones: in `needed` of the last `of`."""
+
+    def begin() -> Callable[[Past, int], bool]:
+        first, lately = list[float](), deque[bool](maxlen=of)
+
+        def ask(past: Past, window: int) -> bool:
             loss = past.loss(window)
             if len(first) < 4:
                 first.append(loss)
             lately.append(loss > (1 + share) * fmean(first))
-            yield sum(lately) >= needed
+            return sum(lately) >= needed
 
-    return rule
+        return ask
+
+    return of_champions(begin)
 
 
 def avoidable_loss(unit: float, budget: float) -> Rule:
@@ -148,18 +166,23 @@ def avoidable_loss(unit: float, budget: float) -> Rule:
     """
 
     def rule(past: Past) -> Iterator[bool]:
-        champion, fresh, avoidable = None, list[float](), 0.0
-        while True:
-            window = past.matured
-            if window is None or past.served[window] != past.champion:
-                yield False
-                continue
-            loss = past.loss(window)
-            if champion != past.champion:
-                champion, avoidable = past.champion, 0.0
-                fresh.append(loss)
-            avoidable += max(0.0, loss - fmean(fresh)) * float(past.fits.rows[window])
-            yield avoidable >= budget * unit
+        fresh = list[float]()  # of all champions
+
+        def begin() -> Callable[[Past, int], bool]:
+            avoidable, known = 0.0, False
+
+            def ask(past: Past, window: int) -> bool:
+                nonlocal avoidable, known
+                loss = past.loss(window)
+                if not known:
+                    fresh.append(loss)
+                    known = True
+                avoidable += max(0.0, loss - fmean(fresh)) * float(past.fits.rows[window])
+                return avoidable >= budget * unit
+
+            return ask
+
+        return of_champions(begin)(past)
 
     return rule
 
@@ -169,19 +192,17 @@ def cumulative_staleness(threshold: float) -> Rule:
     rows: then its staleness cost is the champion's loss. Retrain when what was lost since the last training reaches the
     threshold."""
 
-    def rule(past: Past) -> Iterator[bool]:
-        champion, lost = None, 0.0
-        while True:
-            window = past.matured
-            if window is None or past.served[window] != past.champion:
-                yield False
-                continue
-            if champion != past.champion:
-                champion, lost = past.champion, 0.0
-            lost += past.loss(window)
-            yield lost >= threshold
+    def begin() -> Callable[[Past, int], bool]:
+        lost = 0.0
 
-    return rule
+        def ask(past: Past, window: int) -> bool:
+            nonlocal lost
+            lost += past.loss(window)
+            return lost >= threshold
+
+        return ask
+
+    return of_champions(begin)
 
 
 def best_threshold(fits: Fits, delay: int, cost: float, windows: int) -> float:
