@@ -160,7 +160,9 @@ def refitted(
 
     def predicted(of: tuple[Interval, rows.Rows]) -> tuple[npt.NDArray[np.bool_], Floats]:
         before, learn = of
-        fitted = families.fitted(spec, family, parameters, learn.inputs, learn.labels, learn.weights)
+        fitted = families.fitted(
+            spec, family, parameters, learn.inputs, learn.labels, learn.weights, seed=spec.search.seed
+        )
         at = (begun == before).to_numpy()
         return at, rows.predict(fitted, inputs[at])
 

@@ -67,11 +67,17 @@ def fit(pipeline: Pipeline, inputs: pd.DataFrame, labels: Labels, weights: Float
 
 
 def fitted(
-    spec: ModelSpec, name: str, parameters: Parameters, inputs: pd.DataFrame, labels: Labels, weights: Floats | None
+    spec: ModelSpec,
+    name: str,
+    parameters: Parameters,
+    inputs: pd.DataFrame,
+    labels: Labels,
+    weights: Floats | None,
+    *,
+    seed: int,
 ) -> Pipeline:
-    """A model of the spec: the family fitted with these hyperparameters and the spec's seed. The same rows give the
-    same model."""
-    unfitted = build(name, parameters, spec.feature_types, spec.search.seed, label=spec.problem.kind)
+    """A model of the spec: the family fitted with these hyperparameters. The same rows and seed give the same model."""
+    unfitted = build(name, parameters, spec.feature_types, seed, label=spec.problem.kind)
     return fit(unfitted, inputs, labels, weights)
 
 

@@ -93,17 +93,15 @@ def usable(spec: ModelSpec, learn: Rows) -> Usable:
 def fitted(spec: ModelSpec, part: Part, family: str, parameters: Parameters) -> Callable[[pd.DataFrame], Floats]:
     """What a candidate that learned a fold's rows predicts for inputs; a class that it could not learn has probability
     0."""
-    unfitted = families.build(family, parameters, spec.feature_types, spec.search.seed, label=spec.problem.kind)
-    inputs, labels, weights = part.learn.inputs, part.learn.labels, part.learn.weights
-    if part.classes is None:
-        whole = families.fit(unfitted, inputs, labels, weights)
-        return lambda asked: rows.predict(whole, asked)
-    classes, width = part.classes, len(spec.problem.values or ())
-    some = families.fit(unfitted, inputs, np.searchsorted(classes, labels), weights)
+    learn, classes, width = part.learn, part.classes, len(spec.problem.values or ())
+    labels = learn.labels if classes is None else np.searchsorted(classes, learn.labels)
+    model = families.fitted(spec, family, parameters, learn.inputs, labels, learn.weights, seed=spec.search.seed)
+    if classes is None:
+        return lambda asked: rows.predict(model, asked)
 
     def predicted(asked: pd.DataFrame) -> Floats:
         spread = np.zeros((len(asked), width))
-        spread[:, classes] = some.predict_proba(asked)
+        spread[:, classes] = model.predict_proba(asked)
         return spread
 
     return predicted

@@ -39,8 +39,6 @@ def of(spec: ModelSpec, candidate: Candidate) -> Recipe:
 def fit(spec: ModelSpec, recipe: Recipe, rows: Rows) -> tuple[Pipeline, Rows]:
     """A fit of a recipe, and which of the rows it learned from; the same rows give the same fit."""
     learned = windows.of(recipe.window, rows)
-    unfitted = families.build(
-        recipe.family, dict(recipe.parameters), spec.feature_types, recipe.seed, label=spec.problem.kind
-    )
+    rows_of = learned.inputs, learned.labels, learned.weights
     with threadpool_limits(1):  # families are tuned side by side, one core each; and the same order of additions
-        return families.fit(unfitted, learned.inputs, learned.labels, learned.weights), learned
+        return families.fitted(spec, recipe.family, dict(recipe.parameters), *rows_of, seed=recipe.seed), learned
