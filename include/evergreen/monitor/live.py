@@ -41,14 +41,14 @@ def read(spec: ModelSpec, partitions: Sequence[str], version: int | None = None)
 
 
 def with_labels(spec: ModelSpec, predictions: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
-    """The first prediction of each outcome, with its `label`.
+    """The first prediction of each outcome, with its `label` and its cutoff, as a row of a training has them.
 
     A request's key is its own; else the outcome is of a cutoff too.
     """
     on = [*spec.asking.outcome_keys]
     first = predictions.sort_values([AS_OF, REQUEST_ID]).drop_duplicates(on)
     known = labels[labels[KNOWN_AT].notna()]
-    named = known.rename(columns={spec.label.name: LABEL, EVENT: FEATURES_AT})
+    named = known.rename(columns={spec.label.name: LABEL}).assign(**{FEATURES_AT: known[EVENT]})
     weight = [] if spec.label.weight is None else [spec.label.weight]
-    labelled: pd.DataFrame = first.merge(named[[*on, LABEL, *weight]], on=on)
+    labelled: pd.DataFrame = first.merge(named[[*on, EVENT, LABEL, *weight]], on=on)
     return labelled

@@ -17,9 +17,10 @@ from evergreen.model.metrics import metric
 from evergreen.model.weightings import Floats, Labels
 from evergreen.monitor import bounds, estimated, findings
 from evergreen.monitor.comparison import Reference
-from evergreen.spec.columns import AS_OF, EVENT, LABEL
+from evergreen.spec.columns import LABEL
 from evergreen.spec.schema import ModelSpec
 
+_Known = tuple[Labels, Floats, npt.NDArray[np.object_]]  # labels, predictions, and whose rows are alike
 _SURE = 0.975  # of each end of an interval: 95 %
 _FEWEST = 30  # rows of an interval of the reference, to say how wrong an estimate of it is
 
@@ -40,7 +41,8 @@ def realised(spec: ModelSpec, scored: pd.DataFrame, reference: float, held_out: 
     value = measured.value(labels, predictions, weights)
     of_rows = losses.of_rows(problem, name, labels, predictions)
     loss = _mean(of_rows, alike, weights)
-    usual = _usual_loss(spec, held_out)
+    known = _known(spec, held_out)
+    usual = _usual_loss(spec, known)
     made = Performance(
         metric=name,
         value=finite(value),
@@ -59,7 +61,7 @@ def realised(spec: ModelSpec, scored: pd.DataFrame, reference: float, held_out: 
             worse = findings.fallen(drop, bound, "the loss", len(labels))
         return made.model_copy(update={"lacking": lacking, "findings": tuple(worse)})
     spread = jackknife(measured.weighted(labels, predictions), alike, weights)
-    drop, bound = measured.measure.gain(reference, value), _beyond(spread, _of_evaluation(spec, held_out))
+    drop, bound = measured.measure.gain(reference, value), _beyond(spread, _of_evaluation(spec, known))
     fallen = findings.fallen(drop, bound, name, len(labels))
     return made.model_copy(
         update={
@@ -117,9 +119,8 @@ def _errors_of_reference(spec: ModelSpec, reference: Reference, estimator: estim
 
 
 def _alike(spec: ModelSpec, scored: pd.DataFrame) -> npt.NDArray[np.object_]:
-    """Whose rows are alike, as the gates count them; an answer's cutoff is the moment that it is of."""
-    cutoffs = scored if EVENT in scored else scored.assign(**{EVENT: scored[AS_OF]})
-    names: npt.NDArray[np.object_] = spec.asking.alike(cutoffs).to_numpy(object)
+    """Whose rows are alike, as the gates count them."""
+    names: npt.NDArray[np.object_] = spec.asking.alike(scored).to_numpy(object)
     return names
 
 
@@ -127,16 +128,14 @@ def _mean(of_rows: Floats, alike: npt.NDArray[np.object_], weights: Floats | Non
     return jackknife(lambda times: (times @ of_rows) / times.sum(axis=1), alike, weights)
 
 
-def _usual_loss(spec: ModelSpec, held_out: pd.DataFrame) -> Spread | None:
-    known = _known(spec, held_out)
+def _usual_loss(spec: ModelSpec, known: _Known | None) -> Spread | None:
     if known is None:
         return None
     labels, predictions, days = known
     return _mean(losses.of_rows(spec.problem, spec.search.metric, labels, predictions), days, None)
 
 
-def _of_evaluation(spec: ModelSpec, held_out: pd.DataFrame) -> Spread | None:
-    known = _known(spec, held_out)
+def _of_evaluation(spec: ModelSpec, known: _Known | None) -> Spread | None:
     if known is None:
         return None
     labels, predictions, days = known
@@ -146,7 +145,7 @@ def _of_evaluation(spec: ModelSpec, held_out: pd.DataFrame) -> Spread | None:
     return jackknife(measured.weighted(labels, predictions), days)
 
 
-def _known(spec: ModelSpec, held_out: pd.DataFrame) -> tuple[Labels, Floats, npt.NDArray[np.object_]] | None:
+def _known(spec: ModelSpec, held_out: pd.DataFrame) -> _Known | None:
     """Labels, predictions and intervals of the reference; None: a release before did not keep them."""
     if LABEL not in held_out or not {*spec.problem.outputs} <= {*held_out.columns}:
         return None
