@@ -19,7 +19,6 @@ FEWEST = 200  # labelled rows that a window needs to speak for itself; smaller o
 _RECENT = 4  # windows that are bad now
 _BEFORE = 8  # windows that are needed to know what is usual
 _KNOWN = 30  # at most
-_DEVIATION = 1.4826  # of a normal distribution, in its median absolute deviations
 _WORSE = 1.1  # of the usual loss: less is no reason to disturb anybody
 
 
@@ -215,8 +214,7 @@ def _unfit(windows: Sequence[Told]) -> Unfit | None:
     now, before = losses[-_RECENT:], losses[-_KNOWN - _RECENT : -_RECENT]
     if len(before) < _BEFORE or (newest.noise is not None and newest.gap > newest.noise):
         return None
-    usual = median(before)
-    deviation = _DEVIATION * median(abs(loss - usual) for loss in before)
+    usual, deviation = median(before), paired.deviation(before)
     if min(now) <= usual + deviation or fmean(now) <= max(usual + 2 * deviation, _WORSE * usual):
         return None
     return Unfit(usual, fmean(now), windows[-_RECENT].start)

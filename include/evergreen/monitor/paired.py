@@ -151,13 +151,18 @@ def weigh(windows: Iterable[Window], rule: Rule) -> Iterator[Evidence]:
         yield Evidence(gap, noise or None, deviations, fast, slow, expected, cost, service.since, due)
 
 
+def deviation(values: Sequence[float]) -> float:
+    """The standard deviation, as most of the values tell it: a few odd ones do not count."""
+    middle = median(values)
+    return _DEVIATION * median(abs(value - middle) for value in values)
+
+
 def _noise(differences: Sequence[float], jumps: Sequence[float], losses: Sequence[float]) -> float:
     """What a gap of one window's reach differs by: a first guess, which what was seen outweighs."""
     noise = _LEAST * fmean(losses[-_RECENT:])
     if differences:
-        middle, count = median(differences), len(differences)
-        spread = _DEVIATION * median(abs(difference - middle) for difference in differences)
-        noise = math.sqrt((_WORTH * noise**2 + count * spread**2) / (_WORTH + count))
+        count = len(differences)
+        noise = math.sqrt((_WORTH * noise**2 + count * deviation(differences) ** 2) / (_WORTH + count))
     # Neighbours learned from nearly the same rows, a champion from others: on a day unlike all others they differ by
     # more than neighbours do. What lasts makes no jump, and stays evidence.
     return noise if len(jumps) < _JUMPS else math.hypot(noise, _DEVIATION * median(jumps))

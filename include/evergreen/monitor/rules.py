@@ -170,7 +170,7 @@ def due(spec: ModelSpec, findings: Findings, known: Known) -> str | None:
     return None
 
 
-def since(findings: Findings, known: Known) -> datetime | None:
+def since(known: Known) -> datetime | None:
     """Since when the world is different, if the evidence says so."""
     evidence = known.weighed.evidence
     return known.weighed.changed_at if evidence is not None and evidence.due else None
@@ -198,13 +198,14 @@ def decide(
     else:
         action, reason = _act(spec, window, known, labels)
         reasons = [*findings.said("loss"), why, reason]
-    reasons += _told_beside(window, known, reasons)
+    refused, outcome = _outcome(window, known)
+    reasons += outcome
     triggers = action == "retrain" and not window.late
     if action == "retrain" and not triggers:
         reasons.append("a newer window was decided already: recorded, triggers nothing")
-    if action == "none" and any(reason.startswith(_REFUSED) for reason in reasons):
+    if action == "none" and refused:
         action = "alert"
-    changed_at = since(findings, known) if why is not None and not wrong else None
+    changed_at = since(known) if why is not None and not wrong else None
     return Decision(
         id=_identity(spec.model, findings, action, changed_at),
         start=findings.start,
@@ -220,34 +221,18 @@ def decide(
     )
 
 
-_REFUSED = "the retraining of decision"
-_UNFIT = "retraining will not help"
-
-
-def unfit(spec: ModelSpec, known: Known) -> Finding | None:
-    """What is found where the recipe no longer fits."""
-    found = known.weighed.unfit
-    if found is None:
-        return None
-    return Finding(
-        cause="recipe",
-        kind="loss",
-        observed=found.now,
-        bound=found.usual,
-        said=(
-            f"{_UNFIT}: since {spec.calendar.shown(found.since)} fresh fits of the champion's recipe lose "
-            f"{found.now:.4f} per row, as the champion does, where they lost {found.usual:.4f}; look at the data and "
-            "the features, or declare other families"
-        ),
-    )
-
-
 def _nothing_due(spec: ModelSpec, window: Assessment, known: Known) -> tuple[Action, list[str]]:
     findings, weighed = window.findings, known.weighed
     reasons = findings.said("loss")
-    if (found := unfit(spec, known)) is not None:
-        told = window.told(_UNFIT, spec.calendar.earlier(findings.end, BUDGET_PERIOD))
-        return ("none" if told else "alert"), [*reasons, found.said]
+    if (unfit := weighed.unfit) is not None:
+        words = "retraining will not help"
+        told = window.told(words, spec.calendar.earlier(findings.end, BUDGET_PERIOD))
+        reasons.append(
+            f"{words}: since {spec.calendar.shown(unfit.since)} fresh fits of the champion's recipe lose "
+            f"{unfit.now:.4f} per row, as the champion does, where they lost {unfit.usual:.4f}; look at the data and "
+            "the features, or declare other families"
+        )
+        return ("none" if told else "alert"), reasons
     if weighed.evidence is None:
         reasons.append(f"no window of version {findings.champion} has labels that have matured, and enough of them")
     else:
@@ -259,17 +244,18 @@ def _nothing_due(spec: ModelSpec, window: Assessment, known: Known) -> tuple[Act
     return "none", reasons
 
 
-def _told_beside(window: Assessment, known: Known, reasons: Sequence[str]) -> list[str]:
-    """What came of the last retraining that the monitor started; a refusal by the gates is told once."""
+def _outcome(window: Assessment, known: Known) -> tuple[bool, list[str]]:
+    """What came of the last retraining that the monitor started, and whether it is a refusal by the gates that the
+    owner has not heard of."""
     if not known.retrained:
-        return []
+        return False, []
     last = known.retrained[0]
-    words = f"{_REFUSED} {last.decision_id}"
     if last.refused:
+        words = f"the retraining of decision {last.decision_id}"
         if window.told(words, last.end):
-            return []
-        return [f"{words} {last.outcome}; look at its gates in MLflow, and at what the candidates learned from"]
-    return [last.outcome] if last.helped is not None else []
+            return False, []
+        return True, [f"{words} {last.outcome}; look at its gates in MLflow, and at what the candidates learned from"]
+    return False, [last.outcome] if last.helped is not None else []
 
 
 def _act(spec: ModelSpec, window: Assessment, known: Known, labels: Labels | None) -> tuple[Action, str]:
@@ -288,7 +274,7 @@ def _act(spec: ModelSpec, window: Assessment, known: Known, labels: Labels | Non
         told = window.told("budget", max(recent))  # the owner hears of it once
         used_up = f"budget: {len(recent)} retrainings in {BUDGET_PERIOD.days} days (at most {bounds.budget})"
         return ("none" if told else "alert"), used_up
-    after = " from after the change" if since(window.findings, known) is not None else ""
+    after = " from after the change" if since(known) is not None else ""
     if labels is None or labels.folds == 0:
         return "wait for labels", f"no matured labels{after} to learn from yet"
     short = []

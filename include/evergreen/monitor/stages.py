@@ -188,7 +188,7 @@ def decide(
     )
     window = decisions.assess(spec, findings)
     known = decisions.known(run, collected.champion, compared.table_version)
-    due, changed_at = rules.due(spec, findings, known), rules.since(findings, known)
+    due, changed_at = rules.due(spec, findings, known), rules.since(known)
     labels = None if due is None else decisions.labels_since(run, changed_at, performance.labels_version)
     evidence: dict[str, Any] = {
         "rows": collected.rows,
