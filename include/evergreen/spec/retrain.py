@@ -25,7 +25,7 @@ class Retrain(Declared):
         default=None,
         description=(
             "deviations, added up over windows, from which on a loss is believed; one window counts 2 at most. Null: "
-            "6 cautious, 4 balanced, 2.5 eager"
+            + ", ".join(f"{bound:g} {preset}" for preset, bound in _EVIDENCE.items())
         ),
     )
     cost: Annotated[float, Field(ge=0)] | None = Field(
