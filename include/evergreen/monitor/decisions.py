@@ -82,10 +82,7 @@ def known(run: Run, champion: int | None, windows: int | None) -> Known:
 
     if champion is None:
         return Known()
-    model, moment = run.spec.model, run.as_of
-    rows = (
-        [] if windows is None else [row for row in compared.read(run.spec, windows).values() if row.known_at <= moment]
-    )
+    model, moment, rows = run.spec.model, run.as_of, compared.known(run, windows)
     weighed = evidence.weigh(run.spec, rows, champion, ledger.incidents(model))
     entries = [each.event for each in ledger.entries(model, "promoted", "not better")]
     past = [each for each in entries if each.as_of is not None and each.as_of <= moment]

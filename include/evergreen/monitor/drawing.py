@@ -48,8 +48,7 @@ def draw(
 def _weighed(run: Run, version: int | None) -> list[Weighed]:
     """The windows that could be compared with what was known at the run's moment, and the evidence as of each."""
     spec = run.spec
-    rows = [row for row in windows.read(spec, version).values() if row.known_at <= run.as_of]
     return [
         Weighed(spec.calendar.interval_of(each.start).partition, each.window, each.evidence)
-        for each in evidence.told(spec, rows, ledger.incidents(spec.model))
+        for each in evidence.told(spec, windows.known(run, version), ledger.incidents(spec.model))
     ]

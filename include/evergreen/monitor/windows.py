@@ -44,6 +44,16 @@ def read(spec: ModelSpec, version: int | None = None) -> dict[datetime, Row]:
     return {row["window"]: Row(**row) for row in sorted(rows, key=lambda row: row["window"])}
 
 
+def known(run: Run, version: int | None) -> list[Row]:
+    """The rows that were known at the run's moment.
+
+    Args:
+        version: of their table, as `compare` hands it over; None: there was none.
+    """
+    rows = [] if version is None else read(run.spec, version).values()
+    return [row for row in rows if row.known_at <= run.as_of]
+
+
 @dataclass(frozen=True)
 class _Due:
     """A window whose row is to be made."""
