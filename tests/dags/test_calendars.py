@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -15,6 +15,7 @@ from evergreen.interval import Interval
 from evergreen.loops.wiring import LOOPS
 from evergreen.settings import PROJECT
 from evergreen.spec.load import load_spec
+from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
@@ -52,7 +53,98 @@ def test_each_hour_of_the_night_in_which_the_clock_is_put_back_has_a_run(stored:
         for each in planned
     ]
     assert len(set(ids)) == 25 and ids == sorted(ids) and ids[0] == "scheduled__2026-10-24T2200Z"
-    assert dag.timetable.summary == "every hour (Europe/Berlin)" and dag.start_date == NIGHT[0].start
+    assert dag.timetable.summary == "every hour (Europe/Berlin)"
+
+
+@pytest.mark.parametrize("loop", list(LOOPS))
+def test_the_first_day_is_kept_by_the_timetable_alone(stored: dict[str, Any], loop: str) -> None:
+    """Airflow makes no task for a run by hand before the start date of the DAG: it was green, and nobody was told."""
+    dag = stored[loop]
+    assert (dag.start_date, *(task.start_date for task in dag.tasks)) == (None,) * (1 + len(dag.tasks))
+    assert dag.timetable.first_interval == METERS.first_interval
+
+
+def test_nothing_is_scheduled_before_the_first_day() -> None:
+    from airflow.timetables.base import TimeRestriction
+
+    from evergreen.orchestration.timetable import IntervalsUntil
+
+    tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+    for made in (IntervalsUntil(None, None, first_day=tomorrow), IntervalsUntil("0 0 * * 1", None, first_day=tomorrow)):
+        timetable = IntervalsUntil.deserialize(made.serialize())
+        restriction = TimeRestriction(earliest=None, latest=None, catchup=False)
+        info = timetable.next_dagrun_info(last_automated_data_interval=None, restriction=restriction)
+        assert info.data_interval.start >= timetable.first_interval.start
+
+
+@pytest.mark.parametrize("loop", list(LOOPS))
+def test_the_form_refuses_a_date_that_has_not_come(stored: dict[str, Any], loop: str) -> None:
+    """Airflow would start no task of the run until then, and none of the runs after it meanwhile."""
+    now = pendulum.now("UTC")
+    with pytest.raises(ValueError, match="has not come yet"):
+        stored[loop].timetable.infer_manual_data_interval(run_after=now.add(hours=1))
+    stored[loop].timetable.infer_manual_data_interval(run_after=now.add(minutes=2))  # a browser whose clock is ahead
+
+
+def test_a_run_whose_date_has_not_come_ends_with_the_reason_where_no_form_was_asked(stored: dict[str, Any]) -> None:
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.state import DagRunState
+    from airflow.utils.types import DagRunType
+
+    from evergreen.orchestration import note
+
+    for loop in LOOPS:
+        then = pendulum.now("UTC").add(days=7)
+        # As Airflow's command makes it: its data interval is of now.
+        run = DagRun(
+            dag_id=f"meters__{loop}",
+            run_id="r1",
+            run_type=DagRunType.MANUAL,
+            logical_date=then,
+            data_interval=(NIGHT[0].start, NIGHT[0].end),
+            run_after=pendulum.now("UTC"),
+            state=DagRunState.RUNNING,
+        )
+        run.dag = stored[loop]
+        note.on_dag_run_running(run, "started")
+        assert run.state == DagRunState.FAILED and run.end_date is not None
+        assert run.note is not None and run.note.startswith("Refused: logical date") and "has not come yet" in run.note
+
+
+@pytest.mark.parametrize(
+    ("interval", "as_of"),
+    [
+        pytest.param((datetime(2026, 1, 5), datetime(2026, 1, 12)), datetime(2026, 1, 12), id="REST"),
+        pytest.param((datetime(2026, 2, 2), datetime(2026, 2, 9)), datetime(2026, 1, 12), id="Airflow's command"),
+    ],
+)
+def test_a_training_by_hand_with_the_date_of_a_week_means_that_week_however_it_was_made(
+    interval: tuple[datetime, datetime], as_of: datetime
+) -> None:
+    """Airflow's command infers the data interval from the moment when it is given."""
+    from evergreen.orchestration import note
+    from evergreen.orchestration.identity import run_of
+
+    start, end = (each.replace(tzinfo=UTC) for each in interval)
+    run = _run("manual", datetime(2026, 1, 5, tzinfo=UTC), end, _weekly("0 0 * * 1"), datetime(2026, 2, 12, tzinfo=UTC))
+    run.data_interval_start = start
+    identified = run_of(_weekly_spec("0 0 * * 1"), "train", {"dag_run": run, "params": {}})
+    assert identified.as_of == as_of.replace(tzinfo=UTC)
+    assert note.of(run) == f"as of {as_of:%Y-%m-%dT%H:%MZ}"
+
+
+def test_a_training_that_nobody_schedules_works_on_the_interval_that_its_date_begins() -> None:
+    """Airflow gives a run of a DAG without a schedule a data interval that ends where it begins."""
+    from evergreen.orchestration import note
+    from evergreen.orchestration.identity import run_of
+
+    spec, day = _weekly_spec(None), datetime(2026, 1, 7, tzinfo=UTC)
+    run = _run("manual", day, day, _weekly(None), datetime(2026, 2, 12, tzinfo=UTC))
+    assert run_of(spec, "train", {"dag_run": run, "params": {}}).interval.partition == "2026-01-07"
+    assert note.of(run) == "as of 2026-01-08T00:00Z"
+    between = _run("manual", day.replace(hour=7), day.replace(hour=7), _weekly(None), run.run_after)
+    with pytest.raises(RunError, match="begins no interval"):
+        run_of(spec, "train", {"dag_run": between, "params": {}})
 
 
 @pytest.mark.parametrize("kind", ["scheduled", "backfill", "manual"])
@@ -139,6 +231,20 @@ def test_what_is_caught_up_is_the_calendar_without_a_gap(every: Length, zone: st
         made_up.append(Interval(last.start, last.end))
         assert info.run_after == last.end and info.logical_date == last.start
     assert made_up == calendar.between(calendar.after(before), calendar.last_of(date(2018, 11, 30)))
+
+
+def _weekly_spec(cron: str | None) -> ModelSpec:
+    """A model of days in UTC, whose trainings are scheduled so."""
+    spec = load_spec(PROJECT / "tests" / "specs" / "valid" / "parcels")
+    return spec.model_copy(update={"schedule": spec.schedule.model_copy(update={"train": cron})})
+
+
+def _weekly(cron: str | None) -> Any:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    from evergreen.orchestration.airflow import loop
+
+    return DagSerialization.from_dict(DagSerialization.to_dict(loop(_weekly_spec(cron), LOOPS["train"])))
 
 
 def _run(kind: str, start: datetime | None, end: datetime | None, dag: Any, after: datetime | None = None) -> Any:

@@ -164,13 +164,10 @@ def test_house_rules_of_dags(dag_bag: DagBag, loop: str) -> None:
             named + "doc_md tells on-call what to do"
         )
         assert {"evergreen", spec.name, loop} <= set(dag.tags), named + "tags find it in the UI"
-        assert dag.start_date is not None and dag.start_date.date() == spec.first_day
         if loop in BY_HAND:
-            assert (
-                dag.deadline is None
-                and type(dag.timetable).__name__ == "NullTimetable"
-                and not dag.is_paused_upon_creation
-            ), named + "never by itself, and always ready"
+            assert dag.deadline is None and not dag.timetable.can_be_scheduled and not dag.is_paused_upon_creation, (
+                named + "never by itself, and always ready"
+            )
         else:
             assert type(dag.timetable).__name__ == "IntervalsUntil", (
                 named + "a bare cron is a point in time, not an interval"
@@ -182,13 +179,20 @@ def test_house_rules_of_dags(dag_bag: DagBag, loop: str) -> None:
             assert [alert.name for alert in dag.deadline or ()] == [f"{spec.name} {loop} is late"], (
                 named + "one alarm tells that it is late"
             )
-        assert dag.end_date is None, named + "a run by hand after the end date has no task and is green"
         assert dag.catchup is False, named + "unpausing must not start a year of runs: history is a backfill"
         assert dag.dagrun_timeout is not None, named + "a run that hangs must end"
         assert all(dag.params.get_param(name).description for name in dag.params), (
             named + "every param says what it does"
         )
         assert loop == "ingest" or dag.max_active_runs == 1, named + "each run looks at what the one before it left"
+
+
+def test_no_run_by_hand_is_green_for_want_of_tasks(dag_bag: DagBag) -> None:
+    """Airflow makes no task whose start date lies after a run's logical date, or whose end date lies before it."""
+    for dag in dags(dag_bag):
+        bounds = [dag.start_date, dag.end_date]
+        bounds += [moment for task in dag.tasks for moment in (task.start_date, task.end_date)]
+        assert bounds == [None] * len(bounds), dag.dag_id
 
 
 def test_the_page_of_a_dag_tells_of_each_of_its_tasks(dag_bag: DagBag) -> None:
@@ -203,7 +207,7 @@ def test_a_model_without_a_training_schedule_is_trained_by_hand_and_by_the_monit
     spec = next(each for each in SPECS if each.schedule.train is not None)
     unscheduled = spec.model_copy(update={"schedule": spec.schedule.model_copy(update={"train": None})})
     dag = airflow.loop(unscheduled, LOOP_OF["train"], "")
-    assert type(dag.timetable).__name__ == "NullTimetable" and not dag.deadline
+    assert type(dag.timetable).__name__ == "ByHand" and not dag.deadline
     assert type(airflow.loop(spec, LOOP_OF["train"], "").timetable).__name__ == "IntervalsUntil"
 
 
@@ -264,7 +268,9 @@ def test_the_timetable_shows_a_run_by_hand_the_interval_that_its_date_begins() -
         ("train", "manual", {"as_of": "2026-01-04T00:00:00Z"}, "as of 2026-01-04T00:00Z"),
         ("ingest", "backfill", {"partition": "2026-01-03"}, None),  # refused by its first task
         ("rollback", "manual", {"version": 1}, None),
-        ("correct", "manual", {"partition": "2026-01-03"}, None),  # once it is known what it changes
+        ("correct", "manual", {"partition": "2026-01-03"}, "2026-01-03 (2026-01-03T00:00Z/2026-01-04T00:00Z)"),
+        ("ingest", "manual", {"partition": "2025-12-31"}, None),  # before the first day of data
+        ("ingest", "manual", {"partition": "2026-04-01"}, None),  # after the last one
     ],
 )
 def test_a_run_that_starts_says_in_its_note_what_it_works_on(

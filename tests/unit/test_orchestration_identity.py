@@ -19,10 +19,12 @@ from evergreen.orchestration import identity
 from evergreen.orchestration.connections import connection_uri
 from evergreen.run import Run
 from evergreen.spec.dataset import DatasetSpec
+from evergreen.spec.schedule import Schedule
 from evergreen.spec.schema import ModelSpec
 
 FIRST = date(2026, 1, 1)
-SPEC = ModelSpec.model_construct(model="probe", first_day=FIRST, last_day=date(2026, 3, 31))
+DAILY = Schedule(train="0 0 * * *")
+SPEC = ModelSpec.model_construct(model="probe", first_day=FIRST, last_day=date(2026, 3, 31), schedule=DAILY)
 DAY = timedelta(days=1)
 
 
@@ -203,7 +205,7 @@ def test_what_cannot_be_identified_says_what_was_found(params: dict[str, Any], r
 
 @pytest.mark.parametrize("name", ["partition", "as_of"])
 def test_a_day_that_has_not_ended_is_refused(name: str) -> None:
-    unbounded = ModelSpec.model_construct(model="probe", first_day=date(2026, 1, 1), last_day=None)
+    unbounded = ModelSpec.model_construct(model="probe", first_day=date(2026, 1, 1), last_day=None, schedule=DAILY)
     today = datetime.now(UTC).date()
     last = today - DAY if name == "partition" else today
     assert run_of(unbounded, context(**{name: last.isoformat()})).interval == Interval.of_day(today - DAY)

@@ -24,20 +24,18 @@ from evergreen.labels import stages as labelling
 from evergreen.loops.wire import BY_HAND, VALUES, Loop, LoopName, Stage, Step
 from evergreen.loops.wiring import LOOPS
 from evergreen.monitor import stages as monitoring
-from evergreen.orchestration import assets
+from evergreen.orchestration import assets, timetable
 from evergreen.orchestration.deadlines import of_late
 from evergreen.orchestration.failures import RETRYING
 from evergreen.orchestration.identity import dag_id
 from evergreen.orchestration.notify import RUNBOOK, of_failures, of_timeouts, of_warnings
 from evergreen.orchestration.operator import Awaits, StageOperator, StartOperator
-from evergreen.orchestration.timetable import IntervalsUntil
 from evergreen.quoting import lines
 from evergreen.serve import stages as serving
 from evergreen.settings import settings
 from evergreen.spec import kept
 from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.mistakes import DATA_FILE, Mistake, spec_error
-from evergreen.spec.schedule import Schedule
 from evergreen.spec.schema import ModelSpec
 from evergreen.validate import stages as validation
 
@@ -280,9 +278,8 @@ def _dag(spec: DatasetSpec | ModelSpec, wired: Loop, story: str = "", users: Seq
     return DAG(
         dag_id=dag_id(spec.name, name),
         description=f"{spec.name}: {wired.about}",
-        schedule=_timetable(spec, name),
-        start_date=spec.first_interval.start,
-        catchup=False,  # from the start date on; what the timetable catches up begins at the last run
+        schedule=timetable.of(spec, name),  # which has the first day, too
+        catchup=False,  # from the first day on; what the timetable catches up begins at the last run
         deadline=of_late(spec, name),
         params=_params(spec, name),
         tags=["evergreen", spec.name, name],
@@ -297,17 +294,6 @@ def _dag(spec: DatasetSpec | ModelSpec, wired: Loop, story: str = "", users: Seq
         },
         **_limits(spec, name),
     )
-
-
-def _timetable(spec: DatasetSpec | ModelSpec, name: LoopName) -> IntervalsUntil | None:
-    if name in BY_HAND:
-        return None
-    if name == "train" and isinstance(spec.schedule, Schedule):
-        # It knows the data of all intervals before it: of those that were missed, the newest is enough.
-        if spec.schedule.train is None:
-            return None
-        return IntervalsUntil(spec.schedule.train, spec.last_day, calendar=spec.calendar)
-    return IntervalsUntil(None, spec.last_day, calendar=spec.calendar, catch_up=spec.schedule.catch_up)
 
 
 def _params(spec: DatasetSpec | ModelSpec, name: LoopName) -> dict[str, Param]:

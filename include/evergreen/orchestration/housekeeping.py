@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, BaseOperator
@@ -68,7 +68,6 @@ def housekeeping(declared: Scheduled, story: str) -> DAG:
         dag_id=DAG_ID,
         description="weekly: what is older than its declared retention goes, and tables are kept small",
         schedule=CronTriggerTimetable("0 4 * * 0", timezone="UTC"),
-        start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,
         max_active_runs=1,
         dagrun_timeout=timedelta(hours=12),

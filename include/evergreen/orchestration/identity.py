@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,8 +29,10 @@ def run_of(spec: DatasetSpec | ModelSpec, loop: LoopName, context: Mapping[str, 
         RunError: the params cannot be read, `interval_of` refuses the run, or its interval lies outside the
             days of data, or has not ended.
     """
+    from evergreen.orchestration import timetable  # and with it Airflow, which commands do without
+
     dag_run, params = context["dag_run"], context["params"]
-    interval = interval_of(spec.name, loop, dag_run, params, spec)
+    interval = interval_of(spec.name, loop, dag_run, params, timetable.of(spec, loop))
     if loop != "rollback":
         check_interval(
             spec,
@@ -75,6 +77,7 @@ def interval_of(name: str, loop: LoopName, dag_run: Any, params: Mapping[str, An
         name: the dataset's or model's.
         params: the run's params, or its conf alone.
         data: what its calendar and its last day are; "newest" and a training ask for nothing after the last interval.
+            Of a training its schedule, which says how long a stretch of it is.
 
     Raises:
         RunError: the params cannot be read; a backfill names a partition; the logical date begins no interval.
@@ -105,8 +108,8 @@ def interval_of(name: str, loop: LoopName, dag_run: Any, params: Mapping[str, An
         ) from error
     if kind(dag_run) == "manual" and _of_the_moment(dag_run, dated):
         return newest
-    if loop == "train" and dag_run.data_interval_start == logical_date:
-        dated, last = data.calendar.until(dag_run.data_interval_end), data.last_interval
+    if loop == "train" and (end := _end_of_stretch(dag_run, data)) is not None:
+        dated, last = data.calendar.until(end), data.last_interval
         return dated if last is None else min(dated, last)
     if dated.start != logical_date:
         following = data.calendar.after(dated)
@@ -125,15 +128,26 @@ def _of_the_moment(dag_run: Any, dated: Interval) -> bool:
     return bool(apart <= (_BY_CHANCE if dated.start == dag_run.logical_date else _FORM_OPEN))
 
 
-def check_interval(spec: DatasetSpec | ModelSpec, interval: Interval, doing: str, next_step: str) -> None:
+def _end_of_stretch(dag_run: Any, schedule: Dated) -> datetime | None:
+    """When what a training's schedule begins at the logical date is over; None: it begins nothing then."""
+    start: datetime | None = dag_run.data_interval_start
+    end: datetime | None = dag_run.data_interval_end
+    if start is not None and start == dag_run.logical_date and end is not None and end > start:
+        return end
+    # Airflow's command infers the data interval of a run by hand from the moment when it is given.
+    stretch: Callable[[datetime], datetime | None] | None = getattr(schedule, "end_of_stretch", None)
+    return None if stretch is None else stretch(dag_run.logical_date)
+
+
+def check_interval(data: Dated, interval: Interval, doing: str, next_step: str) -> None:
     """Raises `RunError` when an interval lies outside of those with data, or has not ended."""
-    first, last = spec.first_interval, spec.last_interval
+    first, last = data.first_interval, data.last_interval
     if interval.start < first.start or (last is not None and interval.start >= last.end):
         until = "the newest that has ended" if last is None else last.partition
         raise RunError(
             doing,
             found=f"interval {interval}",
-            expected=f"{spec.calendar.name}, from {first.partition} to {until} (first_day and last_day of its data)",
+            expected=f"{data.calendar.name}, from {first.partition} to {until} (first_day and last_day of its data)",
             next_step=next_step,
         )
     # A decision about an interval to come would stand before those about all others until then.

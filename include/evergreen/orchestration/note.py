@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from airflow.listeners import hookimpl
+from airflow.utils.state import DagRunState
 
 from evergreen.correct import rules
 from evergreen.errors import RunError
 from evergreen.handovers.correct import Planned
 from evergreen.loops.wire import LoopName
-from evergreen.orchestration.identity import interval_of
-from evergreen.orchestration.timetable import IntervalsUntil
+from evergreen.orchestration.identity import check_interval, interval_of
+from evergreen.orchestration.timetable import check_come
+from evergreen.spec.dataset import Dated
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
@@ -23,7 +25,17 @@ _LONGEST = 1000  # characters that Airflow stores
 
 @hookimpl  # type: ignore[untyped-decorator]  # pluggy's marker has no types
 def on_dag_run_running(dag_run: DagRun, msg: str) -> None:
-    """Note the interval of a run that starts, unless it has a note; the scheduler stores it with the run."""
+    """Note the interval of a run that starts, unless it has a note; the scheduler stores it with the run.
+
+    A run whose logical date has not come ends here: the form refuses it, Airflow's command does not.
+    """
+    if isinstance(getattr(dag_run.dag, "timetable", None), Dated) and dag_run.logical_date is not None:
+        try:
+            check_come(dag_run.logical_date)
+        except ValueError as error:
+            dag_run.set_state(DagRunState.FAILED)
+            dag_run.note = f"Refused: {error}"
+            return
     if dag_run.note is None and (text := of(dag_run)) is not None:
         dag_run.note = text
 
@@ -43,7 +55,8 @@ def on_dag_run_failed(dag_run: DagRun, msg: str) -> None:
 def _note_plan(dag_run: DagRun) -> None:
     """The list that the task `plan` logged; a person's own note stays."""
     dataset, _, loop = dag_run.dag_id.rpartition("__")
-    if loop != "correct" or not (dag_run.note or _OURS.format(dataset)).startswith(_OURS.format(dataset)):
+    heading = _OURS.format(dataset)
+    if loop != "correct" or not (dag_run.note in (None, of(dag_run)) or dag_run.note.startswith(heading)):
         return
     from sqlalchemy.orm import object_session
 
@@ -52,18 +65,21 @@ def _note_plan(dag_run: DagRun) -> None:
     value = task and task.xcom_pull(_PLAN, session=session)
     if value:
         planned = Planned.from_json(value, task=_PLAN, subject=dag_run.dag_id)
-        text = "\n".join((_OURS.format(dataset), *rules.lines(dataset, planned)))
+        text = "\n".join((heading, *rules.lines(dataset, planned)))
         dag_run.note = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 30]}… (all: the log of `plan`)"
 
 
 def of(dag_run: DagRun) -> str | None:
-    """What a run works on; None where it is of no loop, or its first task will refuse it."""
+    """What a run works on; None where it is of no loop that has intervals, or its first task will refuse it."""
     timetable = getattr(dag_run.dag, "timetable", None)
-    if not isinstance(timetable, IntervalsUntil):
+    if not isinstance(timetable, Dated):
         return None
     name, _, loop = dag_run.dag_id.rpartition("__")
+    if loop == "rollback":
+        return None
     try:
         interval = interval_of(name, cast(LoopName, loop), dag_run, dag_run.conf or {}, timetable)
+        check_interval(timetable, interval, f"noting what {dag_run.run_id} works on", "")
     except RunError:
         return None
     return f"as of {interval.as_of:%Y-%m-%dT%H:%MZ}" if loop == "train" else f"{interval.partition} ({interval})"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, BaseOperator
@@ -89,7 +89,6 @@ def serving(models: Sequence[ModelSpec], story: str) -> DAG:
         dag_id=DAG_ID,
         description="hourly: whether something is wrong with what serves of each model, for its owner",
         schedule=CronTriggerTimetable("17 * * * *", timezone="UTC"),
-        start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,
         max_active_runs=1,
         dagrun_timeout=timedelta(minutes=50),

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction
 from airflow.timetables.interval import CronDataIntervalTimetable
+from airflow.timetables.simple import NullTimetable
 from airflow.utils.types import DagRunType
 from pendulum import DateTime, instance
 
 from evergreen.calendar import UTC_DAYS, Calendar
-from evergreen.spec.dataset import Dated
+from evergreen.interval import FIRST_DAY, in_utc
+from evergreen.loops.wire import BY_HAND, LoopName
+from evergreen.spec.dataset import DatasetSpec, Dated
+from evergreen.spec.schema import ModelSpec
 
+_AHEAD = timedelta(minutes=5)  # a browser's clock, at most: its form fills in a logical date
 _NOT_ASKED = "0 0 * * *"  # Airflow's class wants a cron, also where the calendar answers in its place
 
 
@@ -23,15 +28,22 @@ class IntervalsUntil(CronDataIntervalTimetable, Dated):
     The first scheduled run is of the newest interval: history is a backfill. From then on none is left out where
     `catch_up` says so. The DAG's own `catchup` would begin at its start date, and an unpaused DAG with years of it.
 
-    The last day stands here in place of the DAG's `end_date`: the UI's form gives a run by hand the logical date of
-    now, and Airflow makes no task for a run after the end date, which then is green at once.
+    The first and the last day stand here in place of the DAG's `start_date` and `end_date`: Airflow makes no task for a
+    run by hand whose logical date lies before the one or after the other, and such a run is green at once.
     """
 
     def __init__(
-        self, cron: str | None, last_day: date | None, *, calendar: Calendar = UTC_DAYS, catch_up: bool = False
+        self,
+        cron: str | None,
+        last_day: date | None,
+        *,
+        first_day: date = FIRST_DAY,
+        calendar: Calendar = UTC_DAYS,
+        catch_up: bool = False,
     ) -> None:
         super().__init__(cron or _NOT_ASKED, timezone=calendar.zone)
         self.calendar = calendar
+        self.first_day = first_day
         self.last_day = last_day
         self._cron = cron
         self._catch_up = catch_up
@@ -71,7 +83,9 @@ class IntervalsUntil(CronDataIntervalTimetable, Dated):
     def next_dagrun_info(
         self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
     ) -> DagRunInfo | None:
-        """The next scheduled run; None after the last day."""
+        """The next scheduled run, none before the first day; None after the last day."""
+        if restriction.earliest is None:  # of a backfill it is its own; the first task refuses what is before all data
+            restriction = restriction._replace(earliest=instance(self.first_interval.start))
         if self.last_interval is not None:
             last = instance(self.last_interval.end - datetime.resolution)
             latest = last if restriction.latest is None else min(last, restriction.latest)
@@ -84,10 +98,19 @@ class IntervalsUntil(CronDataIntervalTimetable, Dated):
 
     def infer_manual_data_interval(self, *, run_after: DateTime) -> DataInterval:
         """Of a run by hand with this logical date: the interval that begins with it, as a
-        scheduled run's and a backfill's does; else the last complete one."""
-        if self._align_to_next(run_after) == run_after:
-            return DataInterval(start=run_after, end=self._get_next(run_after))
-        return super().infer_manual_data_interval(run_after=run_after)
+        scheduled run's and a backfill's does; else the last complete one.
+
+        Raises:
+            ValueError: the date has not come yet; the form shows why.
+        """
+        check_come(run_after)
+        end = self.end_of_stretch(run_after)
+        return super().infer_manual_data_interval(run_after=run_after) if end is None else DataInterval(run_after, end)
+
+    def end_of_stretch(self, start: datetime) -> DateTime | None:
+        """When what the schedule begins at a moment is over, such as a week; None: it begins nothing then."""
+        moment = instance(start)
+        return self._get_next(moment) if self._align_to_next(moment) == moment else None
 
     def generate_run_id(
         self, *, run_type: DagRunType, run_after: DateTime, data_interval: DataInterval | None, **extra: Any
@@ -106,15 +129,76 @@ class IntervalsUntil(CronDataIntervalTimetable, Dated):
         """Its arguments, as Airflow stores them with the DAG."""
         return {
             "cron": self._cron,
-            "last_day": self.last_day and self.last_day.isoformat(),
             "catch_up": self._catch_up,
-            "every": self.calendar.every,
-            "zone": self.calendar.zone,
+            **_dates(self),
         }
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> IntervalsUntil:
-        """From what `serialize` returned; of a release before, without calendar or `catch_up`."""
-        last_day = data["last_day"] and date.fromisoformat(data["last_day"])
-        calendar = Calendar(data["every"], data["zone"]) if "every" in data else UTC_DAYS
-        return cls(data["cron"], last_day, calendar=calendar, catch_up=data.get("catch_up", False))
+        """From what `serialize` returned; of a release before, without a first day, calendar or `catch_up`."""
+        first_day, last_day, calendar = _dated(data)
+        catch_up = data.get("catch_up", False)
+        return cls(data["cron"], last_day, first_day=first_day, calendar=calendar, catch_up=catch_up)
+
+
+class ByHand(NullTimetable, Dated):
+    """Nothing is scheduled; what has data says which interval a run by hand works on. Registered as the other one."""
+
+    def __init__(self, last_day: date | None, *, first_day: date = FIRST_DAY, calendar: Calendar = UTC_DAYS) -> None:
+        self.calendar = calendar
+        self.first_day = first_day
+        self.last_day = last_day
+
+    def infer_manual_data_interval(self, *, run_after: DateTime) -> DataInterval:
+        """A run by hand has no interval but its logical date.
+
+        Raises:
+            ValueError: the date has not come yet; the form shows why.
+        """
+        check_come(run_after)
+        return super().infer_manual_data_interval(run_after=run_after)
+
+    def serialize(self) -> dict[str, Any]:
+        """Its arguments, as Airflow stores them with the DAG."""
+        return _dates(self)
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> ByHand:
+        """From what `serialize` returned."""
+        first_day, last_day, calendar = _dated(data)
+        return cls(last_day, first_day=first_day, calendar=calendar)
+
+
+def of(spec: DatasetSpec | ModelSpec, loop: LoopName) -> IntervalsUntil | ByHand:
+    """When a loop runs by itself, and which intervals its runs by hand are of."""
+    dates: dict[str, Any] = {"first_day": spec.first_day, "last_day": spec.last_day, "calendar": spec.calendar}
+    if loop == "train" and isinstance(spec, ModelSpec):
+        # It knows the data of all intervals before it: of those that were missed, the newest is enough.
+        cron = spec.schedule.train
+        return ByHand(**dates) if cron is None else IntervalsUntil(cron, **dates)
+    return ByHand(**dates) if loop in BY_HAND else IntervalsUntil(None, **dates, catch_up=spec.schedule.catch_up)
+
+
+def check_come(logical_date: datetime) -> None:
+    """Raises `ValueError` when a logical date has not come: Airflow starts no task of such a run until then, and for as
+    long it keeps those after it from running."""
+    if logical_date > datetime.now(UTC) + _AHEAD:
+        raise ValueError(
+            f"logical date {in_utc(logical_date):%Y-%m-%dT%H:%M:%SZ} has not come yet, and a run works on what is over: "
+            "leave it empty, for the newest complete interval, or name the start of one that is over"
+        )
+
+
+def _dates(dated: Dated) -> dict[str, Any]:
+    return {
+        "first_day": dated.first_day.isoformat(),
+        "last_day": dated.last_day and dated.last_day.isoformat(),
+        "every": dated.calendar.every,
+        "zone": dated.calendar.zone,
+    }
+
+
+def _dated(data: dict[str, Any]) -> tuple[date, date | None, Calendar]:
+    last_day = data["last_day"] and date.fromisoformat(data["last_day"])
+    calendar = Calendar(data["every"], data["zone"]) if "every" in data else UTC_DAYS
+    return date.fromisoformat(data.get("first_day", FIRST_DAY.isoformat())), last_day, calendar
