@@ -184,7 +184,7 @@ def check_come(logical_date: datetime) -> None:
     long it keeps those after it from running."""
     if logical_date > datetime.now(UTC) + _AHEAD:
         raise ValueError(
-            f"logical date {in_utc(logical_date):%Y-%m-%dT%H:%M:%SZ} has not come yet, and a run works on what is over: "
+            f"logical date {in_utc(logical_date):%Y-%m-%dT%H:%M:%SZ} has not come yet, and runs work on what is over: "
             "leave it empty, for the newest complete interval, or name the start of one that is over"
         )
 
