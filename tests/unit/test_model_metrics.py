@@ -122,11 +122,21 @@ def test_the_interval_is_the_one_of_leaving_whole_entities_out_by_hand(metric: M
         rows = keys != name
         gain = SKLEARN[metric](labels[rows], new[rows]) - SKLEARN[metric](labels[rows], old[rows])
         gains.append(-gain if MEASURES[metric].lower_is_better else gain)
-    error = float(np.sqrt(39 / 40 * np.square(np.array(gains) - np.mean(gains)).sum()))
+    error = float(np.sqrt(np.square(np.array(gains) - np.mean(gains)).sum()))
     assert (comparison.rows, comparison.entities) == (120, 40)
     assert comparison.error == pytest.approx(error, rel=1e-6)
     half = stats.t.ppf(0.975, 39) * error
     assert comparison[1:3] == pytest.approx((comparison.gain - half, comparison.gain + half), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "enough"), [([10] * 6, 6.0), ([1], 1.0), ([90, 10], 1.2195), ([1000] + [1] * 99, 1.2077)]
+)
+def test_where_a_few_groups_have_most_rows_only_they_count(sizes: list[int], enough: float) -> None:
+    assert intervals.effective(np.array(sizes, float)) == pytest.approx(enough, abs=1e-3)
+    rows = np.repeat(np.arange(len(sizes)), sizes)
+    spread = intervals.jackknife(lambda times: times @ rows / times.sum(axis=1), rows.astype(object))
+    assert spread.freedom == pytest.approx(enough - 1, abs=1e-3)
 
 
 def test_entities_are_left_out_and_not_their_rows() -> None:
