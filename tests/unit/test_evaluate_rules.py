@@ -18,8 +18,6 @@ from evergreen.history import events
 from evergreen.spec.gates import BetterThanChampion, Gates
 from evergreen.spec.measures import MEASURES, MetricName
 from evergreen.spec.problem import Binary
-from evergreen.spec.schema import ModelSpec
-from tests.small_models import tiny
 
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
 METRICS: tuple[MetricName, ...] = ("roc_auc", "average_precision", "log_loss", "brier")
@@ -419,40 +417,6 @@ def before(**changes: Any) -> events.Judged:
         "compared_with": 1,
     }
     return events.Judged.model_validate(content | changes)
-
-
-def spec_with(**stated: Any) -> ModelSpec:
-    return tiny(
-        split={"window": "28d", "evaluation": "4d", "minimum_rows": 1},
-        gates={"minimum_rows": 1, "floor": {"roc_auc": 0.5}, "better_than_champion": stated},
-    )
-
-
-def test_a_spec_that_can_never_have_rows_enough_is_told_so_beforehand() -> None:
-    last = before(low=-0.03, high=0.03, rows=1000, enough=2000)
-    assert rules.foreseen(spec_with(margin=0.03), last) == (
-        "better than the champion: a margin of 0.03 in roc_auc needs about 889 rows; the last training had 1,000"
-    )
-    told = rules.foreseen(spec_with(), last)
-    assert told.startswith("WARNING") and "0.02 in roc_auc needs about 2,000 rows" in told, "by the margin of then"
-    assert "Such rows tell 0.0283" in told and "(split.evaluation: 8d)" in told
-    assert "(which split.window has no room for)" in rules.foreseen(spec_with(margin=0.001), last)
-
-
-@given(rows=st.integers(1, 10**6), enough=st.integers(1, 10**8), margin=st.floats(1e-4, 1.0))
-def test_the_margin_that_the_warning_suggests_needs_no_warning(rows: int, enough: int, margin: float) -> None:
-    last = before(bound=-margin, rows=rows, enough=enough)
-    told = rules.foreseen(spec_with(), last)
-    assert told.startswith("WARNING") == (enough > rows)
-    least = margin * math.sqrt(enough / rows) * (1 + 1e-9)
-    assert not rules.foreseen(spec_with(margin=least), last).startswith("WARNING")
-
-
-def test_without_a_comparison_on_record_nothing_is_foreseen() -> None:
-    """Of the first training, of a release that kept no intervals, and of a champion that was worth nothing."""
-    for last in (None, before(), before(rows=100, bound=0.0)):
-        assert "is known once a training was compared" in rules.foreseen(spec_with(), last)
-    assert "no margin" in rules.foreseen(spec_with(margin=0.0), before(rows=100, enough=None))
 
 
 def test_a_gate_that_an_earlier_release_recorded_is_read() -> None:

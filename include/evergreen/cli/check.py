@@ -109,21 +109,24 @@ def _users(declared: Declared, names: Container[str]) -> Iterator[str]:
 
 
 def _foreseen(outcomes: Mapping[str, Sequence[DatasetSpec | ModelSpec | SpecError]]) -> Iterator[str]:
-    """Whether each model's evaluations have rows enough for its gates, by the last comparison that its ledger has.
-    Without the ledger nothing is known, and nothing told."""
-    from evergreen.errors import EvergreenError
-    from evergreen.evaluate import rules
-    from evergreen.history import ledger, story
+    """Whether each model's evaluations have rows enough for its gates, by what the ledger and the lake have. Where they
+    do not answer, what the spec alone says."""
+    from evergreen.errors import EvergreenError, TransientError
+    from evergreen.evaluate import foreseeing
     from evergreen.spec.schema import ModelSpec
 
-    for name, each in outcomes.items():
-        for spec in each:
-            if isinstance(spec, ModelSpec):
-                try:
-                    last = story.compared(ledger.entries(name, "judged"))
-                except EvergreenError:
-                    return
-                yield f"{name}: {rules.foreseen(spec, last)}"
+    answers = True
+    for spec in (each for of_name in outcomes.values() for each in of_name if isinstance(each, ModelSpec)):
+        told = None
+        if answers:
+            try:
+                told = foreseeing.line(spec)
+            except TransientError:
+                answers = False
+            except EvergreenError as error:
+                told = f"how many rows its gates need is not known: {error.found}"
+        if told := told or foreseeing.of_spec(spec):
+            yield f"{spec.model}: {told}"
 
 
 def _breaks(declared: Declared, against: Path, name: str | None) -> list[str]:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypeGuard
 
 from evergreen.handovers.train import Comparison, Evaluated, Gate, Scores, Since, Verdict
-from evergreen.history.events import Judged as JudgedEvent
 from evergreen.spec.gates import BetterThanChampion, Gates
 from evergreen.spec.measures import MEASURES, MetricName
 from evergreen.spec.problem import Problem
-from evergreen.spec.schema import ModelSpec
 
 CHAMPION_GATE = "better than the champion"
 MARGIN_SHARE = 0.1  # of what the champion gains over the baseline: `gates.refit_loss` allows as much
@@ -207,32 +205,6 @@ def table(checked: list[Gate]) -> list[str]:
 def interval(gate: Gate) -> str:
     """The interval of what a gate observed; empty where it has none."""
     return f"{_text(gate.low)} to {_text(gate.high)}" if _known(gate.low) and _known(gate.high) else ""
-
-
-def foreseen(spec: ModelSpec, last: JudgedEvent | None) -> str:
-    """Whether the rows of an evaluation can tell the margin of the comparison with the champion, in a line for the
-    owner; `last` is the last comparison that the ledger has."""
-    stated = spec.gates.better_than_champion.margin
-    if stated == 0:
-        return f"{CHAMPION_GATE}: no margin, so no rows are too few"
-    if last is None or not last.rows or not last.enough or not last.bound:
-        return f"{CHAMPION_GATE}: how many rows its margin needs is known once a training was compared with a champion"
-    before = abs(last.bound)
-    margin = before if stated is None else stated
-    enough = math.ceil(last.enough * (before / margin) ** 2)
-    told = f"a margin of {margin:.3g} in {spec.search.metric} needs about {enough:,} rows; the last training had"
-    told = f"{told} {last.rows:,}"
-    if enough <= last.rows:
-        return f"{CHAMPION_GATE}: {told}"
-    evaluation = spec.split.evaluation * enough / last.rows
-    days = f"{math.ceil(evaluation / timedelta(days=1))}d"
-    longer = "which split.window has no room for" if evaluation >= spec.split.window else f"split.evaluation: {days}"
-    least = before * math.sqrt(last.enough / last.rows)
-    return (
-        f"WARNING: {CHAMPION_GATE}: {told}: a training that is neither clearly better nor clearly worse will be"
-        f" red for lack of evidence. Such rows tell {least:.3g}: state at least this as"
-        f" gates.better_than_champion.margin, or evaluate on more rows ({longer})"
-    )
 
 
 def _enough(name: str, observed: int, bound: int) -> Gate:

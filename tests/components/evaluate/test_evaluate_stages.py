@@ -24,9 +24,11 @@ from evergreen.model.metrics import score
 from evergreen.registry import artifacts, loading, records, restoring, store
 from evergreen.registry import stages as registry
 from evergreen.run import Run
+from evergreen.spec.gates import BetterThanChampion
 from evergreen.spec.problem import Binary
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import stages as train
+from tests.components.train.conftest import DAYS, at, rows_of
 
 from .conftest import Contest, Json, run_as_of
 
@@ -314,3 +316,45 @@ def test_every_gate_stands_in_the_ledger_and_so_does_a_training_that_is_not_bett
         stages.gates(dataclasses.replace(run, spec=other), stages.evaluate(run, data, (bad,)))
     again = story.judgement(ledger.entries(contest.spec.model), bad.run.id)
     assert {each.judgement for each in again} == {2} and any(each.verdict == "no evidence" for each in again)
+
+
+@pytest.mark.parametrize(
+    ("after_change", "champion", "noise", "verdict"),
+    [
+        (False, "logistic_regression", 0.0, "pass"),
+        (True, "logistic_regression", 0.0, "fail"),
+        (True, "gradient_boosting", 0.48, "pass"),
+    ],
+    ids=["equal, fresher", "equal, after a change", "better, after a change"],
+)
+def test_planted_candidates_are_judged_with_an_interval_that_log_ledger_and_mlflow_tell(
+    contest: Contest,
+    after_change: bool,
+    champion: str,
+    noise: float,
+    verdict: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One that is as good as the champion is promoted where fresher is enough, and not where it must be better."""
+    spec = with_gates(contest.spec, better_than_champion=BetterThanChampion(margin=0.03))
+    frame = rows_of(range(DAYS), customers=600)
+    earlier = run_as_of(spec, DAYS - 2)
+    run = run_as_of(spec, changed_at=at(DAYS - 8) if after_change else None)
+    old, data = contest.data(earlier, frame), contest.data(run, frame)
+    number = contest.champion(earlier, old, contest.candidate(earlier, old, champion, noise=noise))
+    candidate = contest.candidate(run, data, "logistic_regression")
+    caplog.set_level("INFO", "evergreen")
+    judged = contest.judge(run, data, [candidate])
+    told = gate(judged, "better than the champion")
+    assert told.verdict == verdict, told.reason
+    assert judged.compared_with == number and told.low is not None and told.high is not None
+    assert told.observed is not None and told.low < told.observed < told.high
+    assert (told.low > 0) == (noise > 0), "surely better is the one that is planted so, and no other"
+    (line,) = [each for each in caplog.messages if each.startswith("better than the champion")]
+    assert f"{told.low:.4f}".rstrip("0") in line and f"{told.high:.4f}".rstrip("0") in line and verdict in line
+    recorded = [entry.event for entry in ledger.entries(spec.model) if isinstance(entry.event, events.Judged)]
+    (in_ledger,) = [each for each in recorded if each.gate == told.name]
+    (in_mlflow,) = [each for each in artifact(candidate.run.id, "gates.json")["gates"] if each["name"] == told.name]
+    kept = (told.verdict, told.observed, told.low, told.high, told.rows)
+    assert kept == (in_ledger.verdict, in_ledger.observed, in_ledger.low, in_ledger.high, in_ledger.rows)
+    assert kept == tuple(in_mlflow[name] for name in ("verdict", "observed", "low", "high", "rows"))
