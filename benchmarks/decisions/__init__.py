@@ -24,6 +24,7 @@ from benchmarks.decisions.replay import Lived, Rule
 from benchmarks.decisions.streams import Stream
 from evergreen.monitor import paired
 from evergreen.settings import PROJECT
+from evergreen.spec.retrain import PRESETS, Preset, Retrain
 
 WINDOW, DELAY = 28, 3  # windows of a training, and until labels are mature
 SEEDS = int(os.environ.get("SEEDS", "8"))  # streams of each kind
@@ -37,7 +38,9 @@ _WORTH = ("retrainings", "calendars beaten", "gain over them", "regret")
 _HOW = f"""A model learns from {WINDOW} windows, and labels are mature {DELAY} windows later. What served each window is
 compared with calendars that retrain as often, of every phase ("calendars beaten", and the mean gain over them), and
 with an oracle that knows all losses and pays the same for a retraining ("regret"); both in thousandths of log loss per
-row. Rules act on a window as soon as it is over, where they need no labels. Every retraining is deployed."""
+row. Rules act on a window as soon as it is over, where they need no labels. Every retraining is deployed. UPF (Regol
+and others, 2025) is not among the peers: what could be read of it (a forecast of performance, acted on by a quantile)
+does not say enough to build it."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,13 @@ def rules(stream: Stream, fits: Fits, river: Path) -> Mapping[str, Rule]:
     Args:
         river: the interpreter whose environment has river.
     """
-    drift, own = peers.Drift(stream, fits.window), paired.Rule(window=fits.window, delay=DELAY)
+    drift, own = peers.Drift(stream, fits.window), {preset: _own(preset, fits) for preset in PRESETS}
     unit = _unit(fits)
-    staleness = peers.best_threshold(fits, DELAY, own.share * unit, _SEEN)
+    staleness = peers.best_threshold(fits, DELAY, own["balanced"].share * unit, _SEEN)
     return {
-        "**Evergreen**": peers.evergreen(own),
+        "**Evergreen**": peers.evergreen(own["balanced"]),
+        "Evergreen, cautious": peers.evergreen(own["cautious"]),
+        "Evergreen, eager": peers.evergreen(own["eager"]),
         "half of the columns drifted (Evidently)": peers.half_of_the_columns(drift),
         "any column drifted": peers.any_column(drift),
         "PSI above 0.2": peers.stability_index(drift),
@@ -84,6 +89,12 @@ def rules(stream: Stream, fits: Fits, river: Path) -> Mapping[str, Rule]:
         "every 28 windows": replay.every(28),
         "never": replay.never,
     }
+
+
+def _own(preset: Preset, fits: Fits) -> paired.Rule:
+    """The product's rule with a preset of `monitoring.retrain`."""
+    said = Retrain(preset=preset)
+    return paired.Rule(window=fits.window, delay=DELAY, fast=said.bound, slow=said.slow, share=said.share)
 
 
 def _unit(fits: Fits) -> float:

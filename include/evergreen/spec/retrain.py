@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
 from evergreen.spec.durations import Duration
 from evergreen.spec.partial import Declared
 
+Preset = Literal["cautious", "balanced", "eager"]
+PRESETS: tuple[Preset, ...] = get_args(Preset)
 _EVIDENCE: Mapping[str, float] = {"cautious": 6.0, "balanced": 4.0, "eager": 2.5}
 _SHARES: Mapping[str, float] = {"cautious": 0.7, "balanced": 0.35, "eager": 0.15}
 
@@ -18,9 +20,7 @@ class Retrain(Declared):
     """When the monitor retrains: when fresh fits of the champion's recipe lose less than it, by more than noise, and
     what that avoids has paid for a retraining."""
 
-    preset: Literal["cautious", "balanced", "eager"] = Field(
-        default="balanced", description="what the keys below are that are null"
-    )
+    preset: Preset = Field(default="balanced", description="what the keys below are that are null")
     evidence: Annotated[float, Field(gt=2.0)] | None = Field(
         default=None,
         description=(
