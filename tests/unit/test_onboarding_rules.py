@@ -89,7 +89,10 @@ def test_what_is_learned_evaluated_and_waited_for_fits_into_the_window(
     assert made.evaluation + 2 * made.horizon < made.window, "as a spec's rules ask"
     assert 2 * made.rows_of_class <= made.evaluation_rows
     if delay is not None and made.horizon < timedelta(hours=delay):
-        assert made.horizon >= days * DAY // 4 - unit, "cut short only where the file ends too soon"
+        assert made.horizon >= days * DAY // 6 - unit, "cut short only where the file ends too soon"
+    if made.horizon > unit:
+        learned = made.window - made.evaluation - 2 * made.horizon
+        assert learned >= 2 * made.horizon - unit, "a time fold waits a horizon too, and has as much to score"
 
 
 def test_a_prediction_has_no_input_that_tells_its_outcome_or_names_its_row() -> None:

@@ -11,10 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import create_model
 
+from evergreen.calendar import Calendar, Length
 from evergreen.interval import DAY, Interval
 from evergreen.settings import PROJECT
 from evergreen.spec.asking import EveryInterval, OnRequest
+from evergreen.spec.label import Known
 from evergreen.spec.load import load_spec
+from evergreen.train import rules
 
 SPECS = PROJECT / "tests" / "specs" / "valid"
 INTERVALS, REQUESTS = load_spec(SPECS / "renewals"), load_spec(SPECS / "parcels")
@@ -58,6 +61,17 @@ def test_the_monitor_looks_where_a_request_may_have_been_logged(before: int, wit
         assert interval.end + horizon - moment <= asking.label_delay
         assert asking.known_before(interval.end + horizon) <= moment
     assert interval.partition in asking.logged(known), "the labels' own partition"
+
+
+@pytest.mark.parametrize("every", ["hour", "day", "week", "month"])
+def test_folds_of_outcomes_with_moments_of_their_own_wait_as_long_as_the_split_does(every: Length) -> None:
+    """Which of the rows were known by then each row says: an interval that is not over holds none of them back."""
+    known = REQUESTS.label.model_copy(
+        update={"horizon": 70 * DAY, "known": Known(column="known_at", within=timedelta(days=740))}
+    )
+    spec = REQUESTS.model_copy(update={"label": known, "calendar": Calendar(every=every)})
+    split = rules.split(START, spec)
+    assert spec.asking.known_before(split.evaluate_from) == split.learn_to
 
 
 @given(answered=st.integers(0, 24 * 60 - 1))

@@ -293,13 +293,16 @@ def stretches(
     horizon = unit
     if delays is not None and not profile.label.aggregate:  # 99 of 100 outcomes are known by then
         wanted = max(1, math.ceil(delays[0.99] * HOUR / unit))
-        horizon = min(wanted, max(1, count // 4)) * unit
+        # Before the evaluation lies a horizon, after it another one, and a time fold of the learning rows needs a third.
+        horizon = min(wanted, max(1, count // 6)) * unit
     before = 0 if style == "request" else min(round(LOOK_BACKS[calendar.every][2] / unit), count // 3)
-    learned = min(MOST_INTERVALS + 2 * round(horizon / unit), max(count - before, FEW_INTERVALS))
+    waits = round(horizon / unit)
+    room = 2 if waits == 1 else 5 * waits  # of which a fifth evaluates
+    learned = min(MOST_INTERVALS + room, max(count - before, FEW_INTERVALS))
     evaluated = max(2, round(learned * EVALUATED))
-    if evaluated * unit + 2 * horizon >= learned * unit:
+    if evaluated + 2 * waits >= learned:
         evaluated = 1
-    return horizon, max(learned, evaluated + 2 * round(horizon / unit) + 2) * unit, evaluated * unit
+    return horizon, max(learned, evaluated + 2 * waits + 2) * unit, evaluated * unit
 
 
 def per_interval(profile: Profile, calendar: Calendar, style: Style) -> float:

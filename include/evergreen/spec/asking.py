@@ -62,7 +62,8 @@ class _Asking(ABC):
 
     @abstractmethod
     def known_before(self, moment: datetime) -> datetime:
-        """The labels of predictions until the moment that is returned are all known by `moment`."""
+        """The labels of predictions until the moment that is returned are all known by `moment`; where each outcome has
+        a moment of its own, as many as a horizon makes known: which ones, the row says."""
 
     @abstractmethod
     def mature_at(self, interval: Interval) -> datetime:
@@ -220,6 +221,8 @@ class OnRequest(_Asking):
 
     def known_before(self, moment: datetime) -> datetime:
         calendar, horizon = self.spec.calendar, self.spec.label.horizon
+        if self.spec.label.known is not None:  # no row waits for its interval's end and a horizon
+            return calendar.earlier(moment, horizon)
         # Where a horizon is not of whole intervals, what happens until its end is known when that interval is over.
         rest = timedelta(0) if calendar.every != "month" else calendar.bound
         return calendar.earlier(moment, horizon) - self.longest_lead - calendar.bound - rest

@@ -119,13 +119,14 @@ def _parts(run: Run, name: str, learn: Rows) -> tuple[Part, ...]:
         log.warning("Scored in their place: %s", usable.instead)
     if not usable.parts:
         every = spec.problem.by_class and spec.search.measure.every_class
+        apart = spec.asking.label_delay if spec.label.known is None else spec.label.horizon
         raise EvidenceMissing(
             doing,
             found="; ".join(usable.lacking)
             or f"{len(learn.cutoffs)} moments to learn from, none of which can be scored by what was mature before it",
             expected=(
                 "a fold with different labels in both parts; moments further apart than a label takes to be known "
-                f"({duration_text(spec.asking.label_delay)})"
+                f"({duration_text(apart)})"
             ),
             next_step=(
                 "train as of a later moment, or widen split.window in model.yaml"
