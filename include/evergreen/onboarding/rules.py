@@ -293,7 +293,7 @@ def stretches(
     horizon = unit
     if delays is not None and not profile.label.aggregate:  # 99 of 100 outcomes are known by then
         wanted = max(1, math.ceil(delays[0.99] * HOUR / unit))
-        # Before the evaluation lies a horizon, after it another one, and a time fold of the learning rows needs a third.
+        # Before the evaluation lies a horizon, after it another one, and a fold of the learning rows needs a third.
         horizon = min(wanted, max(1, count // 6)) * unit
     before = 0 if style == "request" else min(round(LOOK_BACKS[calendar.every][2] / unit), count // 3)
     waits = round(horizon / unit)

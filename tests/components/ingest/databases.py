@@ -35,7 +35,7 @@ VISITS = (
 )
 
 
-_PROGRAMS = ("mariadbd", "mariadb-install-db")
+_PROGRAMS = ("mariadbd", "mariadb-install-db", "my_print_defaults")  # the second one calls the third
 
 
 class Place(ABC):
@@ -205,9 +205,10 @@ def made(kind: str, request: pytest.FixtureRequest, folder: Path) -> Place:
 
 def _mariadb(services: Processes, folder: Path) -> MariaDB:
     """Debian's MariaDB, with a reader who may only read."""
-    server, install = (shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") for name in _PROGRAMS)
-    if server is None or install is None:
-        pytest.skip("NOT TRIED on MySQL's protocol: no MariaDB here (Debian: apt-get install mariadb-server-core)")
+    server, install, called = (shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") for name in _PROGRAMS)
+    if server is None or install is None or called is None:
+        packages = "mariadb-server-core mariadb-client-core"
+        pytest.skip(f"NOT TRIED on MySQL's protocol: no MariaDB here (Debian: apt-get install {packages})")
     data, port = folder / "data", postgres.free_port()
     options = ["--no-defaults", f"--datadir={data}", f"--user={getpass.getuser()}"]
     auth = "--auth-root-authentication-method=normal"

@@ -13,6 +13,7 @@ from benchmarks import first_model
 from evergreen import cli
 from evergreen.settings import Settings, settings
 from evergreen.spec.load import load_spec
+from tests import hotel_file
 from tests.components.onboarding.test_new import visits
 
 
@@ -74,3 +75,23 @@ def test_rows_with_a_time_are_split_by_it(here: Settings, tmp_path: Path, capsys
     assert cli.main(["try", "visits"]) == 0
     said = capsys.readouterr().out
     assert "roc_auc at least" in said and "pages (request)" in said and "Time was not tested" not in said
+
+
+@pytest.mark.long
+def test_outcomes_that_are_known_up_to_two_years_later_are_judged_with_no_line_edited(
+    here: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "Hotel Bookings.csv"
+    hotel_file.bookings(1_000, per_day=3).to_csv(file, index=False)
+    command = ["new", "hotel", "--from", str(file), "--label", "Is Cancelled"]
+    assert cli.main([*command, "--label-time", "Status Date"]) == 0
+    said = capsys.readouterr().out
+    assert "left out: status: it comes with the outcome" in said
+    assert cli.main(["check", "hotel"]) == 0
+    known = load_spec(here.models / "hotel", here.data).label.known
+    assert known is not None and known.column == "status_date" and known.within.days > 600
+    capsys.readouterr()
+    assert cli.main(["try", "hotel"]) == 0
+    told = capsys.readouterr()
+    assert float(told.out.partition("roc_auc at least")[2].split()[0]) > 0.65, "lead, agent and deposit say a lot"
+    assert Path(told.out.rpartition("gate report: ")[2].strip()).is_file()
