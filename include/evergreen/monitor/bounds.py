@@ -1,12 +1,13 @@
 """What windows differ by when nothing changes, learned from how windows of the reference differ from each other. Pure.
 
-A window without change is simulated: some intervals of the reference are drawn, from them so many rows as the window
-has, and compared with the intervals that were not drawn. So a bound knows how much chance so few rows have, and how
-much one interval differs from another. How intervals differ is known from few of them: their part of the variation is
-judged by Student's t. Where there are fewer than `LEAST` intervals, or their moments are not known (references of
-earlier releases), rows are drawn instead of intervals: such a bound knows chance alone.
+A window without change is simulated: some intervals of the reference are drawn, of each weekday as many as the window
+has, from them so many rows as the window has, and compared with the intervals that were not drawn. So a bound knows how
+much chance so few rows have, and how much one interval differs from another of its kind. How intervals differ is known
+from few of them: their part of the variation is judged by Student's t. Where there are fewer than `LEAST` intervals, or
+their moments are not known (references of earlier releases), rows are drawn instead of intervals: such a bound knows
+chance alone.
 
-`ALARMS` of the windows without change may have a finding, whichever it is: each of n columns has an n-th of it.
+`ALARMS` of the windows without change may have a finding by some column, whichever it is (docs/adr/0042).
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ from evergreen.monitor.cells import Cells, Counts, Floats, shares
 ALARMS = 0.01  # of windows without change
 LEAST = 5  # intervals of the reference, from which on they say how much intervals differ
 _DRAWS = 200
+# Of the alarms of a column; the rest is for its nulls, and its range or categories, which are bounded by `_MATERIAL`.
+_OF_DISTANCES = 0.8
+# Of the greatest difference of chance alone (Kolmogorov-Smirnov) the fitted tail is a little short, which a quarter of
+# the alarms makes up for. Where intervals differ, that is one shift, whose square is a gamma distribution.
+_SHORT = 4
 _MATERIAL = 0.01  # of a window's rows: fewer that are odd are no incident, however sure it is that they are more
 
 
@@ -41,31 +47,51 @@ class Sizes:
     columns: int
 
 
-def distance(cells: Cells, groups: Counts, sizes: Sizes, *, seed: int = 0) -> float:
+@dataclass(frozen=True)
+class Stratum:
+    """Intervals of the reference that are alike, as those of a weekday.
+
+    Attributes:
+        members: which of them.
+        drawn: how many of them a window has.
+    """
+
+    members: npt.NDArray[np.int64]
+    drawn: int
+
+
+def distance(
+    cells: Cells, groups: Counts, sizes: Sizes, strata: Sequence[Stratum] | None = None, *, seed: int = 0
+) -> float:
     """The greatest distance between a window and the reference that is normal.
 
     Args:
         cells: of the column.
         groups: rows of the reference, intervals by cells; of unknown intervals a single one.
         sizes: the window's.
+        strata: which intervals are alike; None: all of them.
         seed: of the draws.
     """
     random, total = np.random.default_rng(seed), groups.sum(axis=0)
-    count, rows, alarms = int(total.sum()), max(1, sizes.rows), ALARMS / sizes.columns
+    count, rows, alarms = int(total.sum()), max(1, sizes.rows), _OF_DISTANCES * ALARMS / sizes.columns
     whole = shares(total)
     # Chance alone: the window, and a reference as large as this one.
     others = shares(random.multinomial(count, whole, _DRAWS))
     by_rows = cells.distances(shares(random.multinomial(rows, whole, _DRAWS)), others) ** 2
-    held = groups[groups.sum(axis=1) > 0]
-    if len(held) < LEAST:
-        return min(1.0, math.sqrt(_greatest(by_rows, rows, alarms)))
-    drawn = _draws(random, len(held), sizes.intervals)
-    windows = shares((drawn / drawn.sum(axis=1, keepdims=True)) @ shares(held))
-    left = shares((drawn == 0).astype(np.float64) @ held)
+    chance = _greatest(by_rows, rows, alarms / _SHORT)
+    parts = _held(groups, strata or [Stratum(np.arange(len(groups)), sizes.intervals)])
+    if sum(len(part.members) for part in parts) < LEAST:
+        return min(1.0, math.sqrt(chance))
+    drawn = np.sum([draws(random, part, len(groups), _DRAWS) for part in parts], axis=0)
+    windows = shares((drawn / drawn.sum(axis=1, keepdims=True)) @ shares(groups))
+    rest = np.isin(np.arange(len(groups)), np.concatenate([part.members for part in parts]))
+    left = shares(((drawn == 0) & rest).astype(np.float64) @ groups)
     by_intervals = cells.distances(shares(random.multinomial(rows, _exactly(windows))), left) ** 2
     between = max(0.0, 1 - float(by_rows.mean()) / max(float(by_intervals.mean()), 1e-300))
-    few = (_student(alarms, len(held)) / _normal(alarms)) ** 2
-    greatest = max(_greatest(by_rows, rows, alarms), _greatest(by_intervals, rows, alarms) * (1 + between * (few - 1)))
+    freedom = sum(len(part.members) - 1 for part in parts)
+    few = (_student(alarms / 2, freedom + 1) / _normal(alarms / 2)) ** 2
+    tail = alarms / (1 + (1 - between) * (_SHORT - 1))
+    greatest = max(chance, _greatest(by_intervals, rows, tail) * (1 + between * (few - 1)))
     return min(1.0, math.sqrt(greatest))
 
 
@@ -79,7 +105,7 @@ def share(odd: Sequence[int], rows: Sequence[int], sizes: Sizes) -> float:
     """
     from scipy.stats import beta, binom
 
-    alarms, found, count = ALARMS / sizes.columns, sum(odd), sum(rows)
+    alarms, found, count = (1 - _OF_DISTANCES) * ALARMS / sizes.columns, sum(odd), sum(rows)
     # Half for what the share may be, as few rows tell of it, half for what a window then has of it.
     likely = float(beta.ppf(1 - alarms / 2, found + 0.5, count - found + 0.5)) if count else 1.0
     by_chance = float(binom.ppf(1 - alarms / 2, max(1, sizes.rows), likely)) / max(1, sizes.rows)
@@ -111,14 +137,25 @@ def value(seen: Sequence[float], *, alarms: float = ALARMS) -> float:
     return float(np.mean(seen)) + _student(alarms, len(seen)) * spread
 
 
-def _draws(random: np.random.Generator, intervals: int, length: int) -> npt.NDArray[np.float64]:
-    """How often each window draws each interval: windows by intervals. At least a third of them stays to compare
-    with."""
-    most = max(1, intervals - math.ceil(intervals / 3))
-    drawn = np.zeros((_DRAWS, intervals))
-    for window in range(_DRAWS):
-        pool = random.permutation(intervals)[:most]
-        np.add.at(drawn[window], pool[:length] if length <= most else random.choice(pool, length), 1.0)
+def _held(groups: Counts, strata: Sequence[Stratum]) -> list[Stratum]:
+    """The same without intervals in which a column has no value."""
+    held = groups.sum(axis=1) > 0
+    parts = [Stratum(part.members[held[part.members]], part.drawn) for part in strata]
+    return [part for part in parts if len(part.members)]
+
+
+def draws(random: np.random.Generator, part: Stratum, intervals: int, windows: int) -> npt.NDArray[np.float64]:
+    """How often each window draws each interval: windows by intervals. At least a third of those that are alike stays
+    to compare with."""
+    most = max(1, len(part.members) - math.ceil(len(part.members) / 3))
+    picks = np.argsort(random.random((windows, len(part.members))), axis=1)[:, :most]
+    picks = (
+        picks[:, : part.drawn]
+        if part.drawn <= most
+        else random.permuted(np.tile(picks, math.ceil(part.drawn / most)), axis=1)[:, : part.drawn]
+    )
+    drawn = np.zeros((windows, intervals))
+    np.add.at(drawn, (np.arange(windows)[:, None], part.members[picks]), 1.0)
     return drawn
 
 
@@ -130,13 +167,12 @@ def _exactly(windows: Floats) -> Floats:
 
 def _greatest(squares: Floats, rows: int, alarms: float) -> float:
     """What squared distances reach with a probability of `alarms`. They are sums of squares of nearly normal
-    differences, so a gamma distribution fits them; of the greatest difference (Kolmogorov-Smirnov) its tail is a little
-    short, which a quarter of the alarms makes up for."""
+    differences, so a gamma distribution fits them."""
     from scipy.stats import gamma
 
     least = (0.5 / rows) ** 2  # a constant has no distance: half a row stands for none
     mean, variance = max(float(squares.mean()), least), max(float(squares.var()), least**2)
-    return float(gamma.ppf(1 - alarms / 4, mean**2 / variance, scale=variance / mean))
+    return float(gamma.ppf(1 - alarms, mean**2 / variance, scale=variance / mean))
 
 
 def _normal(alarms: float) -> float:

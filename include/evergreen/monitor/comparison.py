@@ -5,6 +5,7 @@ The cells, the distances and the bounds are `monitor.cells` and `monitor.bounds`
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,14 +18,15 @@ import pandas as pd
 from evergreen.calendar import Calendar
 from evergreen.interval import Interval
 from evergreen.monitor import bounds
-from evergreen.monitor.bounds import Sizes
+from evergreen.monitor.bounds import Sizes, Stratum
 from evergreen.monitor.cells import Categories, Cells, Counts, Numbers, shares
 from evergreen.spec.columns import EVENT, LABEL
 from evergreen.spec.kinds import KINDS, FeatureType
 from evergreen.spec.problem import is_output
 from evergreen.spec.schema import ModelSpec
 
-_LOOKS = 3  # at each column: its distance, its nulls, and its range or its categories
+_LOOKS = 2  # at each feature beside its distance: its nulls, and its range or its categories
+_OF_A_KIND = 3  # intervals of the reference, at least, so that two are left to compare with
 CONFIDENCE = "confidence"  # the probability of the likeliest class
 Groups = npt.NDArray[np.int64]
 
@@ -61,8 +63,8 @@ class Reference:
     Attributes:
         spec: of the model.
         rows: features, predictions and, where they are known, moments.
-        like: the interval that is judged; None: no one. Where the reference has enough intervals of its weekday, it is
-            compared with these alone.
+        like: the interval that is judged, the last of its window; None: no one. Where the reference has enough
+            intervals of the window's weekdays (of hours: of its hours of the day), it is compared with these alone.
     """
 
     spec: ModelSpec
@@ -72,12 +74,44 @@ class Reference:
     @cached_property
     def alike(self) -> pd.DataFrame:
         """The rows that are compared with."""
+        return self.rows if self._wanted is None else self.rows[np.isin(self._kinds_of_interval, [*self._wanted])]
+
+    @cached_property
+    def strata(self) -> list[Stratum]:
+        """Which intervals of `groups` are alike, and how many of them a window has."""
+        count = int(self.groups.max()) + 1 if len(self.groups) else 0
+        if self._wanted is None:
+            return [Stratum(np.arange(count), self.intervals)]
+        of_rows = self._kinds_of_interval[np.isin(self._kinds_of_interval, [*self._wanted])]
+        firsts = np.unique(self.groups, return_index=True)[1]
+        return [Stratum(np.flatnonzero(of_rows[firsts] == kind), drawn) for kind, drawn in self._wanted.items()]
+
+    @cached_property
+    def _wanted(self) -> dict[int, int] | None:
+        """How many intervals of each kind the window has; None: kinds are not told apart, since the calendar knows
+        none, or the reference has too few intervals of one."""
         moments = self.rows.get(EVENT)
-        if self.like is None or moments is None or self.spec.calendar.every != "day" or self.intervals != 1:
-            return self.rows
-        held = _places(self.spec.calendar, moments)
-        same = held % 7 == _place(self.spec.calendar, self.like, moments) % 7
-        return self.rows[same] if len(np.unique(held[same])) >= bounds.LEAST else self.rows
+        if self.like is None or moments is None or not len(moments):
+            return None
+        within = self.spec.calendar.back(self.like, self.spec.window)
+        kinds = _kinds_of(self.spec.calendar, pd.Series([each.start for each in within]))
+        if kinds is None:
+            return None
+        wanted = dict(sorted(Counter(kinds.tolist()).items()))
+        places = _places(self.spec.calendar, moments)
+        there = pd.Series(self._kinds_of_interval).groupby(places).first()
+        held = [int((there == kind).sum()) for kind in wanted]
+        enough = sum(held) >= bounds.LEAST and all(
+            have >= max(_OF_A_KIND, 2 * need) for have, need in zip(held, wanted.values(), strict=True)
+        )
+        return wanted if enough else None
+
+    @cached_property
+    def _kinds_of_interval(self) -> Groups:
+        """Of each row."""
+        kinds = _kinds_of(self.spec.calendar, self.rows[EVENT])
+        assert kinds is not None
+        return kinds
 
     @cached_property
     def groups(self) -> Groups:
@@ -100,7 +134,11 @@ class Reference:
     def bound_of(self, name: str, rows: int) -> float | None:
         """The greatest distance of a window of so many rows that is normal; None: the column has no values."""
         known = self._known(name)
-        return None if known is None else bounds.distance(*known, Sizes(rows, self.intervals, _LOOKS * len(self.kinds)))
+        return (
+            None
+            if known is None
+            else bounds.distance(*known, Sizes(rows, self.intervals, len(self.kinds)), self.strata)
+        )
 
     def distance(self, name: str, window: pd.DataFrame) -> float | None:
         """How far a column of a window is; None: it has no values on one side."""
@@ -174,7 +212,8 @@ class Reference:
             else:
                 kind = Numbers if KINDS[self.kinds[name]].numeric else Categories
                 cells = kind.of(column[held])
-                self._counts[name] = cells, _by_group(cells, column[held], self.groups[held])
+                groups = self.groups[held]
+                self._counts[name] = cells, _by_group(cells, column[held], groups, int(self.groups.max()) + 1)
         return self._counts[name]
 
     @cached_property
@@ -235,10 +274,14 @@ def _column(spec: ModelSpec, rows: pd.DataFrame, name: str) -> pd.Series[Any] | 
     return confident(spec, rows) if name == CONFIDENCE else rows.get(name)
 
 
-def _by_group(cells: Cells, column: pd.Series[Any], groups: Groups) -> Counts:
+def _by_group(cells: Cells, column: pd.Series[Any], groups: Groups, count: int) -> Counts:
+    """Rows in each cell, intervals by cells: also of intervals in which the column has no value."""
     order = np.argsort(groups, kind="stable")
-    parts = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
-    return np.stack([cells.counts(column.iloc[part]) for part in parts])
+    firsts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+    counts: Counts = np.zeros((count, len(cells.counts(column.iloc[:1]))), np.int64)
+    for part in np.split(order, firsts[1:]):
+        counts[groups[part[0]]] = cells.counts(column.iloc[part])
+    return counts
 
 
 def _places(calendar: Calendar, moments: pd.Series[Any]) -> Groups:
@@ -249,10 +292,11 @@ def _places(calendar: Calendar, moments: pd.Series[Any]) -> Groups:
     return places
 
 
-def _place(calendar: Calendar, interval: Interval, moments: pd.Series[Any]) -> int:
-    first = calendar.interval_of(pd.Timestamp(moments.min()).to_pydatetime())
-    days = (interval.start - first.start).total_seconds() / 86400
-    return round(days)
+def _kinds_of(calendar: Calendar, moments: pd.Series[Any]) -> Groups | None:
+    """What intervals are like: of days the weekday, of hours the hour of the day; None: of nothing."""
+    local = pd.DatetimeIndex(pd.to_datetime(moments, utc=True)).tz_convert(calendar.zone)
+    by = {"day": local.weekday, "hour": local.hour}
+    return by[calendar.every].to_numpy(np.int64) if calendar.every in by else None
 
 
 def _outside_of_others(values: pd.Series[float], groups: Groups) -> pd.Series[Any]:

@@ -55,8 +55,8 @@ def _drawn(random: np.random.Generator, reference: Reference, rows: int) -> npt.
         drawn = np.zeros(len(groups), bool)
         drawn[random.choice(len(groups), rows, replace=False)] = True
         return drawn
-    some = min(reference.intervals, count - -(-count // 3))
-    return np.isin(groups, random.choice(count, some, replace=False))
+    times = np.sum([bounds.draws(random, part, count, 1)[0] for part in reference.strata], axis=0)
+    return np.isin(groups, np.flatnonzero(times))
 
 
 def _matrix(reference: Reference, frame: pd.DataFrame) -> Floats:
