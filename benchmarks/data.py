@@ -220,7 +220,7 @@ def monitoring(spec: ModelSpec, here: Settings) -> Iterator[Ratio]:
         return {name: each.value for name, each in measured.items() if name != comparison.CONFIDENCE}
 
     def report() -> None:
-        drift_report.write(spec, "window", window, reference)
+        drift_report.write(spec, "window", window, reference, {})
 
     def bare() -> dict[str, float]:
         return {

@@ -202,7 +202,7 @@ def drift(reports: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
             }
         )
 
-    drift_report.write(spec, "2026-01-21", rows(["basic", *PLANTS], 5), rows(["basic", "pro"], 0))
+    drift_report.write(spec, "2026-01-21", rows(["basic", *PLANTS], 5), rows(["basic", "pro"], 0), {})
     return reports.reports / "tiny" / "drift" / "2026-01-21.html"
 
 
@@ -265,7 +265,7 @@ def test_what_a_client_sent_reaches_the_drift_report_as_data(home: Settings, tmp
     assert collected.rows == len(rows)
     window = live.read(spec, [collected.partition])
     assert window is not None
-    drift_report.write(spec, collected.partition, window, reference)
+    drift_report.write(spec, collected.partition, window, reference, {})
     markup = check_harmless((home.reports / "tiny" / "drift" / f"{collected.partition}.html").read_text())
     assert "planted" in "".join(script.text for script in markup.of("script")[:1])
 

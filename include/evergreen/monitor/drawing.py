@@ -9,6 +9,7 @@ from evergreen.history import ledger, story
 from evergreen.monitor import drift_report, evidence, window_page, windows
 from evergreen.monitor.window_page import Shown, Weighed
 from evergreen.run import Run
+from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +32,7 @@ def draw(
         scored: predictions whose labels have matured, with their `label`; None: there are none that can be scored.
     """
     spec, key = run.spec, found[0].partition
-    drift = None if drifted is None else drift_report.write(spec, key, *drifted)
+    drift = None if drifted is None else drift_report.write(spec, key, *drifted, _bounds(spec, found[2]))
     performance = None if scored is None else drift_report.write_performance(spec, key, scored)
     behind = {"drift": drift, "performance": performance}
     shown = Shown(
@@ -43,6 +44,12 @@ def draw(
         [kind for kind, page in behind.items() if page is not None],
     )
     return Reported(page=window_page.write(run, shown), drift=drift, performance=performance)
+
+
+def _bounds(spec: ModelSpec, drift: Drift) -> dict[str, float]:
+    """Column → the greatest distance that is normal."""
+    predicted = {} if drift.prediction_bound is None else dict.fromkeys(spec.problem.outputs, drift.prediction_bound)
+    return {**drift.bounds, **predicted}
 
 
 def _weighed(run: Run, version: int | None) -> list[Weighed]:

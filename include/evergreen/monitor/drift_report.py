@@ -11,10 +11,11 @@ import html
 import json
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evergreen.monitor import drift_tests
 from evergreen.quoting import shown, visible
 from evergreen.reports.evidently import content_policy, font, scripts
 from evergreen.reports.pages import publish, render
@@ -33,17 +34,18 @@ _ASSIGNED = re.compile(
 )  # in Evidently's page: its data, then `additional_graphs_` and the same name
 
 
-def write(spec: ModelSpec, key: str, window: pd.DataFrame, reference: pd.DataFrame) -> str:
+def write(spec: ModelSpec, key: str, window: pd.DataFrame, reference: pd.DataFrame, bounds: Mapping[str, float]) -> str:
     """Write the page of drift, whole or not at all; returns its URL.
 
-    It shows a sample of at most `report_rows` of each side, by Evidently's own distances and bounds. The monitor's are
-    others (`monitor.comparison`), and of all rows.
+    It shows a sample of at most `report_rows` of each side, by the monitor's distances and bounds. The monitor's own
+    distances are of all rows.
 
     Args:
         spec: the model.
         key: the window's partition.
         window: the features that are watched and the predictions, of the rows that were answered.
-        reference: the same of the rows that the version was trained on.
+        reference: the same of the rows that the window is compared with.
+        bounds: column → greatest distance that is normal.
     """
     from evidently import DataDefinition
     from evidently.presets import DataDriftPreset
@@ -58,8 +60,19 @@ def write(spec: ModelSpec, key: str, window: pd.DataFrame, reference: pd.DataFra
     sides = [side.assign(**{name: side[name].map(_label, na_action="ignore") for name in categories}) for side in sides]
     # A column without values cannot be drawn; `distances` and `missing` have told about it.
     drawn = [name for name in [*numbers, *categories] if all(side[name].notna().any() for side in sides)]
-    preset = DataDriftPreset(columns=drawn, num_method="wasserstein", cat_method="jensenshannon")
-    return _page(spec, "drift", key, _drawn(preset, definition, sides))
+    of_numbers, of_categories = drift_tests.distances()
+    preset = DataDriftPreset(
+        columns=drawn,
+        num_method=of_numbers,
+        cat_method=of_categories,
+        per_column_threshold={name: bounds[name] for name in drawn if name in bounds},
+    )
+    about = (
+        f"Distances and bounds are the monitor's, on a sample of at most {spec.monitoring.report_rows:,} rows of each "
+        "side. Its verdict is of all rows, and may differ where a distance is close to its bound; that of the whole "
+        "dataset below is Evidently's own."
+    )
+    return _page(spec, "drift", key, _drawn(preset, definition, sides), about)
 
 
 def write_performance(spec: ModelSpec, key: str, scored: pd.DataFrame) -> str | None:
@@ -90,10 +103,14 @@ def write_performance(spec: ModelSpec, key: str, scored: pd.DataFrame) -> str | 
     elif problem.values is not None:
         task = BinaryClassification(target=LABEL, prediction_probas=PREDICTION, pos_label=1)
         definition, preset = DataDefinition(classification=[task]), ClassificationPreset()
-    return _page(spec, "performance", key, _drawn(preset, definition, [side]))
+    about = (
+        f"Of a sample of at most {spec.monitoring.report_rows:,} answers whose labels matured; the monitor's own "
+        "metric is of all of them."
+    )
+    return _page(spec, "performance", key, _drawn(preset, definition, [side]), about)
 
 
-def _page(spec: ModelSpec, kind: str, key: str, drawn: dict[str, Any]) -> str:
+def _page(spec: ModelSpec, kind: str, key: str, drawn: dict[str, Any], about: str) -> str:
     from markupsafe import Markup
 
     page = render(
@@ -101,6 +118,7 @@ def _page(spec: ModelSpec, kind: str, key: str, drawn: dict[str, Any]) -> str:
         model=spec.model,
         kind=kind,
         key=key,
+        about=about,
         policy=content_policy(),
         font=Markup(font()),
         data=Markup(json.dumps(drawn).replace("<", "\\u003c")),
