@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Container, Iterator, Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from evergreen.cli.parsing import Commands
 from evergreen.errors import SpecError
 from evergreen.settings import settings
+from evergreen.spec.durations import duration_text
 
 if TYPE_CHECKING:
     from evergreen.spec.dataset import DatasetSpec
@@ -73,11 +75,20 @@ def _normal(spec: ModelSpec) -> Iterator[str]:
     """The monitor's numbers: when it retrains, and what is normal to it, typed or learned from the reference of the
     version that serves."""
     from evergreen.errors import EvergreenError
+    from evergreen.lake import catalogue
+    from evergreen.lake.schema import PREDICTIONS
     from evergreen.monitor import seeing
     from evergreen.registry import artifacts, contents, records, store
 
-    typed = {name: value for name, value in seeing.typed(spec).items() if value is not None}
-    yield from (f"  {name}: {value:g} (typed in {spec.file})" for name, value in typed.items())
+    monitoring = spec.monitoring
+    for name, field in type(monitoring).model_fields.items():
+        value = getattr(monitoring, name)
+        if name != "retrain" and value is not None:
+            said = duration_text(value) if isinstance(value, timedelta) else f"{value:g}"
+            stated = name in monitoring.model_fields_set
+            yield f"  {name}: {said} ({f'typed in {spec.file}' if stated else f'default: {field.description}'})"
+    if monitoring.window is None:
+        yield f"  window: {duration_text(spec.window)} (default: one interval)"
     retrain = spec.monitoring.retrain
     cost = (
         f"{retrain.share:g} of what the first champion lost at first" if retrain.cost is None else f"{retrain.cost:g}"
@@ -92,11 +103,18 @@ def _normal(spec: ModelSpec) -> Iterator[str]:
             yield "  what is normal to the monitor is learned with the first version that serves"
             return
         rows = artifacts.load(records.candidate(champion.run_id), contents.Reference).rows
+        newest = catalogue.newest(PREDICTIONS.of(spec.model))
+        usual = None if newest is None else seeing.volume(spec, spec.calendar.after(spec.calendar.at(newest)))
     except EvergreenError as error:
         yield f"  what is normal to the monitor is not known now: {error.found}"
         return
     for cause, bound in seeing.normal(spec, rows).items():
         yield f"  {cause}: {bound:.3f} (learned from the reference of version {champion.number})"
+    if usual is None:
+        yield "  predictions of an interval: learned when five of them had some"
+    else:
+        (least, most), like = usual
+        yield f"  predictions of the next interval: {least:.0f} to {most:.0f} (learned from {like})"
 
 
 def _users(declared: Declared, names: Container[str]) -> Iterator[str]:

@@ -154,6 +154,20 @@ def _known(spec: ModelSpec, held_out: pd.DataFrame) -> _Known | None:
     return held_out[LABEL].to_numpy(), spec.problem.of_columns(held_out), alike.astype(object)
 
 
+def chance(spec: ModelSpec, held_out: pd.DataFrame, length: int) -> float | None:
+    """How far the metric falls by chance on so many matured rows, in 1 - `ALARMS` of windows without change; None: the
+    reference does not tell.
+
+    Args:
+        held_out: rows of the version's reference.
+    """
+    then = _of_evaluation(spec, _known(spec, held_out))
+    if then is None or not length:
+        return None
+    now = Spread(then.value, then.error * math.sqrt(len(held_out) / length), then.freedom)
+    return finite(_beyond(now, then))
+
+
 def _beyond(now: Spread, then: Spread | None) -> float:
     """What a difference may be by chance, in 1 - `ALARMS` of windows without change."""
     error = math.hypot(now.error, 0.0 if then is None else then.error)

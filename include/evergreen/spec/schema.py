@@ -117,8 +117,11 @@ class Rollout(Declared):
 class Monitoring(Declared):
     """What counts as drift, and what bounds retraining."""
 
-    minimum_rows: Annotated[int, Field(ge=1)] = Field(
-        description="fewest predictions of an interval; fewer are a data incident"
+    minimum_rows: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description=(
+            "fewest predictions of an interval; fewer are a data incident; null: learned from the intervals before it"
+        ),
     )
     window: Duration | None = Field(
         default=None,
