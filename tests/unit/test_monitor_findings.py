@@ -15,8 +15,17 @@ def test_too_few_predictions_are_an_incident_only_where_some_are_wanted() -> Non
 
 
 def test_nulls_are_told_by_feature() -> None:
-    (found,) = findings.nulls({"age": 0.5, "plan": 0.01}, lambda _: 0.1)
-    assert (found.cause, found.said) == ("nulls of age", "nulls of age grew by 50% of the rows (bound 0.1)")
+    (found,) = findings.nulls({"age": 0.6, "plan": 0.01}, lambda _: 0.1)
+    assert (found.cause, found.kind) == ("nulls of age", "incident")
+    assert found.said == "nulls of age grew by 60.0% of the rows (bound 10.0%)"
+
+
+def test_a_few_more_nulls_are_drift_but_where_an_owner_typed_what_is_an_incident() -> None:
+    """4 % of nulls against a bound of 3.3 % broke no data: every window with them would be no evidence, for ever."""
+    (few,) = findings.nulls({"age": 0.04}, lambda _: 0.033)
+    assert few.kind == "drift"
+    (typed,) = findings.nulls({"age": 0.04}, lambda _: 0.033, typed=True)
+    assert typed.kind == "incident"
 
 
 def test_each_feature_has_its_bound_and_the_farthest_comes_first() -> None:

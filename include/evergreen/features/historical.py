@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pandas as pd
 from deltalake.exceptions import TableNotFoundError
 from feast import FeatureView
@@ -44,8 +46,12 @@ def read(spec: ModelSpec, entity_rows: pd.DataFrame) -> pd.DataFrame:
     return features[[*entity_rows.columns, *spec.stored_types]]
 
 
-def read_as_declared(spec: ModelSpec, entity_rows: pd.DataFrame) -> pd.DataFrame:
-    """The same join by the spec alone, whatever is registered of the model by now: for the spec of an old version."""
+def read_as_declared(spec: ModelSpec, entity_rows: pd.DataFrame, oldest: timedelta | None = None) -> pd.DataFrame:
+    """The same join by the spec alone, whatever is registered of the model by now: for the spec of an old version.
+
+    Args:
+        oldest: feature rows that are older at a row's moment are not looked for, whatever their view allows.
+    """
     if not spec.features:
         return entity_rows
     of_datasets = [each for dataset in _datasets(spec) for each in objects.of_dataset(dataset)]
@@ -54,6 +60,9 @@ def read_as_declared(spec: ModelSpec, entity_rows: pd.DataFrame) -> pd.DataFrame
         for view, declared in spec.features.items()
     }
     views = [each for each in of_datasets if isinstance(each, FeatureView) and each.name in references]
+    if oldest is not None:
+        for view in views:
+            view.ttl = min(view.ttl or oldest, oldest)
     store = feature_store()
     with answering(f"reading historical features of {spec.model} as a version declares them"):
         job = DeltaOfflineStore.get_historical_features(

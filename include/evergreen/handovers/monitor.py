@@ -49,6 +49,21 @@ class Finding(Part):
     """One sentence for a person."""
 
 
+class Skewed(Part):
+    """How a feature was served beside what the offline store has of the same entity at the same moment."""
+
+    rows: int
+    """Answers that were compared."""
+    different: int
+    """Of these, with another value."""
+    since: int = 0
+    """With the value that the store had when they were answered, and has no longer."""
+    nothing: int = 0
+    """Of whose entity the store has nothing."""
+    largest: float | None = None
+    """The largest difference; None: there is none, or the feature is no number."""
+
+
 class Quality(Handover):
     """What of the interval's data cannot be trusted."""
 
@@ -60,6 +75,8 @@ class Quality(Handover):
     """category → share of its values that the reference has not."""
     bounds: Mapping[str, float] = {}
     """feature → greatest growth of its share of nulls that is normal."""
+    skew: Mapping[str, Skewed] = {}
+    """feature or input → how it was served beside the offline store, on a sample of the answers."""
     findings: tuple[Finding, ...] = ()
     """Why the interval's data cannot be trusted."""
 

@@ -157,6 +157,20 @@ def _states(table: TableId, which: str, parameters: Sequence[object]) -> dict[st
     return {row.partition: row for row in rows}  # of each partition the last one
 
 
+def since(table: TableId, moment: datetime) -> list[tuple[datetime, int]]:
+    """The versions that a table had from a moment on, the oldest first, each with when it was published, by the
+    database's clock: the one that stood at the moment, and those after it."""
+    before = f"select max(at) from publications where {_WHOSE} and at <= %s"
+    whose = [table.of, table.layer, table.name]
+    with connect() as connection:
+        rows = connection.execute(
+            f"select at, max(table_version) from publications where {_WHOSE} and at >= coalesce(({before}), %s)"
+            " group by at order by at".encode(),
+            [*whose, *whose, moment, moment],
+        ).fetchall()
+    return [(at, version) for at, version in rows]
+
+
 def of_table(table: TableId) -> list[Publication]:
     """All publications of a table, in the order of partitions and versions."""
     with connect() as connection:

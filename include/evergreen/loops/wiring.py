@@ -62,9 +62,10 @@ def train(loop: Wire) -> None:
 def monitor(loop: Wire) -> None:
     """One window of live predictions, and what is to be done about it."""
     collected = loop.stage(monitoring.collect)
-    quality = loop.stage(monitoring.quality, collected)
     drift = loop.stage(monitoring.drift, collected)
     labelled = loop.stage(labelling.labels)
+    # What a request should have said stands with its label.
+    quality = loop.stage(monitoring.quality, collected, after=[labelled])
     performance = loop.stage(monitoring.performance, collected, after=[labelled])
     compared = loop.stage(monitoring.compare, collected, after=[labelled])
     decision = loop.stage(monitoring.decide, collected, quality, drift, performance, compared)

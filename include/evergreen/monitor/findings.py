@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-from evergreen.handovers.monitor import Finding
+from evergreen.handovers.monitor import Finding, Skewed
 from evergreen.monitor.comparison import Odd
 from evergreen.spec.durations import duration_text
 from evergreen.spec.schema import ModelSpec
@@ -13,16 +13,19 @@ from evergreen.status.rules import age_text, is_stale
 
 _HOUR = timedelta(hours=1)
 _MOST = 0.5  # of the rows
+# Of the answers. Seconds to a minute lie between a publication and its way online, which is 2 % of an hour at most.
+_SKEWED = 0.05
 
 
-def volume(rows: int, least: int, *, expected: bool) -> list[Finding]:
+def volume(rows: int, least: int | None, *, expected: bool) -> list[Finding]:
     """Too few predictions.
 
     Args:
         rows: predictions of the interval.
-        least: fewest that are normal.
+        least: fewest that are normal; None: any, but none at all.
         expected: a champion serves; without one no predictions are wanted.
     """
+    least = least or 1
     if rows >= least or not (rows or expected):
         return []
     said = f"only {rows} predictions (at least {least})" if rows else "no predictions, although a champion serves"
@@ -45,20 +48,22 @@ def unusual_volume(rows: int, bounds: tuple[float, float], like: str) -> list[Fi
     return [Finding(cause="volume", kind="incident", observed=rows, bound=bound, said=said)]
 
 
-def nulls(missing: Mapping[str, float], bound: Callable[[str], float]) -> list[Finding]:
-    """Features that stopped arriving.
+def nulls(missing: Mapping[str, float], bound: Callable[[str], float], *, typed: bool = False) -> list[Finding]:
+    """Features that arrive less often. On days of storms flights have no arrival: that is the world, as with any drift,
+    unless most rows are null that were not; or an owner has typed which growth is an incident.
 
     Args:
         missing: feature → growth of its share of nulls.
         bound: greatest growth that is normal.
+        typed: the bound stands in the spec.
     """
     return [
         Finding(
             cause=f"nulls of {name}",
-            kind="incident",
+            kind="incident" if typed or share > _MOST else "drift",
             observed=share,
             bound=bound(name),
-            said=f"nulls of {name} grew by {share:.0%} of the rows (bound {bound(name):.2g})",
+            said=f"nulls of {name} grew by {share:.1%} of the rows (bound {bound(name):.1%})",
         )
         for name, share in missing.items()
         if share > bound(name)
@@ -85,6 +90,32 @@ def odd(cause: str, said: str, found: Mapping[str, Odd]) -> list[Finding]:
         for name, each in found.items()
         if each.share > each.bound
     ]
+
+
+def skewed(found: Mapping[str, Skewed]) -> list[Finding]:
+    """Features that were served otherwise than the offline store has them: what a training learns is not what the
+    server answers by. An incident where it is more than a few answers.
+
+    Args:
+        found: feature → how it was served.
+    """
+    wrong = []
+    for name, each in found.items():
+        if not each.different:
+            continue
+        share = each.different / each.rows
+        by = "" if each.largest is None else f", by {each.largest:.4g} at most"
+        wrong.append(
+            Finding(
+                cause=f"skew of {name}",
+                kind="incident" if share > _SKEWED else "drift",
+                observed=share,
+                bound=_SKEWED,
+                said=f"{name}: {each.different} of {each.rows} answers were made from another value than the offline "
+                f"store has of the same entity and moment{by} (bound {_SKEWED:.0%} of the answers)",
+            )
+        )
+    return wrong
 
 
 def ages(spec: ModelSpec, hours: Mapping[str, float]) -> list[Finding]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import pandas as pd
 
-from evergreen.handovers.monitor import Collected, Drift, Finding, Quality
+from evergreen.handovers.monitor import Collected, Drift, Finding, Quality, Skewed
 from evergreen.interval import Interval
 from evergreen.lake import catalogue
 from evergreen.lake.schema import PREDICTIONS
-from evergreen.monitor import bounds, comparison, findings
+from evergreen.monitor import bounds, comparison, findings, performing
 from evergreen.monitor.comparison import CONFIDENCE, Bounded, Reference
 from evergreen.monitor.together import together
 from evergreen.run import Run
@@ -20,19 +23,27 @@ _WEEK = 7
 _NEAR = 0.1  # of a coin's chance
 
 
-def quality(run: Run, collected: Collected, window: pd.DataFrame, reference: Reference | None) -> Quality:
+def quality(
+    run: Run,
+    collected: Collected,
+    window: pd.DataFrame,
+    reference: Reference | None,
+    skewed: Mapping[str, Skewed] = MappingProxyType({}),
+) -> Quality:
     """What of an interval's data cannot be trusted.
 
     Args:
         window: the interval's own answers.
         reference: None: nothing was answered.
+        skewed: how features were served beside the offline store.
     """
     spec, champion = run.spec, collected.champion is not None
     wrong = findings.volume(collected.rows, spec.monitoring.minimum_rows, expected=champion)
-    ages = findings.ages(spec, collected.ages)
+    ages, skews = findings.ages(spec, collected.ages), findings.skewed(skewed)
     if reference is None:
-        return Quality(missing={}, findings=(*wrong, *ages))
-    wrong = wrong or _volume(run, collected.rows)
+        return Quality(missing={}, skew=skewed, findings=(*wrong, *ages, *skews))
+    if not wrong and (usual := volume(spec, run.interval)) is not None:
+        wrong = findings.unusual_volume(collected.rows, *usual)
     nulls, beyond, new = reference.nulls(window), reference.beyond(window), reference.new(window)
     growth = {name: odd.share - odd.usual for name, odd in nulls.items()}
     typed = spec.monitoring.missing_share
@@ -42,12 +53,14 @@ def quality(run: Run, collected: Collected, window: pd.DataFrame, reference: Ref
         beyond={name: odd.share for name, odd in beyond.items()},
         new={name: odd.share for name, odd in new.items()},
         bounds=normal,
+        skew=skewed,
         findings=(
             *wrong,
-            *findings.nulls(growth, normal.__getitem__),
+            *findings.nulls(growth, normal.__getitem__, typed=typed is not None),
             *findings.odd("range", "are out of the reference's range", beyond),
             *findings.odd("categories", "are of categories that the reference has not", new),
             *ages,
+            *skews,
         ),
     )
 
@@ -87,12 +100,6 @@ def drift(run: Run, window: pd.DataFrame, reference: Reference) -> Drift:
     )
 
 
-def typed(spec: ModelSpec) -> dict[str, float | None]:
-    """The bounds that a spec may type in place of those that are learned."""
-    monitoring = spec.monitoring
-    return {name: getattr(monitoring, name) for name in ("feature_drift", "prediction_drift", "missing_share")}
-
-
 def normal(spec: ModelSpec, rows: pd.DataFrame) -> dict[str, float]:
     """Cause of a finding → its learned bound, for windows of as many rows as the reference has of them.
 
@@ -105,6 +112,10 @@ def normal(spec: ModelSpec, rows: pd.DataFrame) -> dict[str, float]:
     drifts = {name: reference.bound_of(name, length) for name in reference.kinds}
     known = {_cause(name): bound for name, bound in drifts.items() if bound is not None}
     sample = rows.head(length)
+    if (apart := together(reference, sample)) is not None:
+        known["drift together"] = apart.bound
+    if (fall := performing.chance(spec, rows, length)) is not None:
+        known["performance"] = fall
     for kind, found in (("nulls", reference.nulls), ("range", reference.beyond), ("categories", reference.new)):
         known |= {f"{kind} of {name}": odd.bound for name, odd in found(sample).items()}
     return known
@@ -120,26 +131,25 @@ def _or(typed: float | None, learned: Bounded) -> float:
     return learned.bound if typed is None else typed
 
 
-def _volume(run: Run, rows: int) -> list[Finding]:
-    """Whether an interval has as many answers as intervals like it had: those of its weekday, where there are enough of
-    them, else all of the last weeks."""
-    calendar = run.spec.calendar
+def volume(spec: ModelSpec, interval: Interval) -> tuple[tuple[float, float], str] | None:
+    """The fewest and the most answers that are normal for an interval, and by which others: those of its weekday, where
+    enough of them had answers, else all of the weeks before; None: too few had."""
+    calendar = spec.calendar
     earlier: list[Interval] = []
-    interval = run.interval
     for _ in range(_EARLIER):
         try:
             interval = calendar.before(interval)
         except ValueError:  # before the calendar's first day
             break
         earlier.append(interval)
-    published = catalogue.published(PREDICTIONS.of(run.spec.model), [each.partition for each in earlier])
+    published = catalogue.published(PREDICTIONS.of(spec.model), [each.partition for each in earlier])
     known = [published.get(each.partition) for each in earlier]
     answered = [(place, entry.rows) for place, entry in enumerate(known, 1) if entry is not None and entry.rows]
     same = [count for place, count in answered if calendar.every == "day" and place % _WEEK == 0]
     if (normal := bounds.volume(same)) is not None:
-        return findings.unusual_volume(rows, normal, "intervals of its weekday")
+        return normal, "intervals of its weekday"
     normal = bounds.volume([count for _, count in answered])
-    return [] if normal is None else findings.unusual_volume(rows, normal, "the intervals before")
+    return None if normal is None else (normal, "the intervals before")
 
 
 def _confidence(spec: ModelSpec, rows: pd.DataFrame) -> dict[str, float]:

@@ -29,7 +29,7 @@ from evergreen.lake.schema import LABELS, PREDICTIONS
 from evergreen.monitor import rules
 from evergreen.run import Run
 from evergreen.settings import settings
-from evergreen.spec.columns import AS_OF, KNOWN_AT, PARTITION, PROBABILITIES
+from evergreen.spec.columns import AS_OF, KNOWN_AT, LOGGED_AT, PARTITION, PROBABILITIES
 from evergreen.spec.kinds import KINDS
 from evergreen.status.rules import age_text
 
@@ -69,7 +69,12 @@ def collect(run: Run) -> Collected:
         {
             **{name: kind.logged(row.features.get(name)) for name, kind in features.items()},
             **about.of_text(row.entity),
-            **{name: getattr(row, name) for name in PREDICTIONS.arrow if name not in (KNOWN_AT, PROBABILITIES)},
+            **{
+                name: getattr(row, name)
+                for name in PREDICTIONS.arrow
+                if name not in (KNOWN_AT, LOGGED_AT, PROBABILITIES)
+            },
+            LOGGED_AT: row.logged_at,
             PROBABILITIES: row.probabilities and json.dumps(row.probabilities),
             KNOWN_AT: run.as_of,
         }
@@ -99,10 +104,13 @@ def collect(run: Run) -> Collected:
 
 def quality(run: Run, collected: Collected) -> Quality:
     """Look for what cannot be trusted in the interval's data: too few answers or too many, nulls, values out of range,
-    new categories, old features."""
-    from evergreen.monitor import seeing
+    new categories, old features, features that were served otherwise than the offline store has them."""
+    from evergreen.lake import tables
+    from evergreen.monitor import seeing, skew
 
-    found = seeing.quality(run, collected, _window(run, collected, [run.interval]), _reference(run, collected))
+    window = _window(run, collected, [run.interval])
+    skewed = skew.measure(run, window, tables.version(LABELS.of(run.spec.model, run.spec.label.name)))
+    found = seeing.quality(run, collected, window, _reference(run, collected), skewed)
     for finding in found.findings:
         log.warning("%s", finding.said)
     return found
@@ -195,6 +203,7 @@ def decide(
         "ages": dict(collected.ages),
         "drift": drift.model_dump(mode="json"),
         "missing": dict(quality.missing),
+        "skew": {name: each.model_dump(mode="json") for name, each in quality.skew.items() if each.different},
         "performance": performance.model_dump(mode="json", exclude={"labels_version"}),  # stands in `made_from`
         "compared": known.weighed.numbers,
     }
@@ -263,7 +272,7 @@ def report(
     drifted = scored = None
     if (reference := _reference(run, collected)) is not None and collected.rows:
         intervals = run.spec.calendar.back(run.interval, run.spec.window)
-        drifted = _window(run, collected, intervals), reference.rows
+        drifted = _window(run, collected, intervals), reference.alike
     if performance.value is not None:
         scored, _ = _matured(run, collected, performance.labels_version)
     return drawing.draw(run, (collected, quality, drift, performance), compared, decision, drifted, scored)

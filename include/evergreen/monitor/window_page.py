@@ -102,6 +102,7 @@ def write(run: Run, shown: Shown) -> str:
         still_open=shown.performance.still_open,
         drift=_drift(shown.drift),
         missing=_missing(shown.quality),
+        skew=_skew(shown.quality),
         ages={name: f"{hours:.1f} hours" for name, hours in shown.collected.ages.items()},
         behind={kind: f"../{kind}/{quote(key)}.html" for kind in shown.behind},
         style=Markup(style()),
@@ -163,11 +164,12 @@ def _tiles(spec: ModelSpec, shown: Shown) -> Iterator[dict[str, Any]]:
             "said": "reported; no cause of retraining by itself",
             "bad": False,
         }
+    least = spec.monitoring.minimum_rows
     yield {
         "name": "predictions",
         "value": f"{shown.collected.rows:,}",
-        "said": f"at least {spec.monitoring.minimum_rows:,} expected",
-        "bad": shown.collected.champion is not None and shown.collected.rows < spec.monitoring.minimum_rows,
+        "said": f"at least {least:,} expected" if least else "compared with the intervals before",
+        "bad": any(finding.cause == "volume" for finding in shown.quality.findings),
     }
 
 
@@ -274,6 +276,27 @@ def _missing(quality: Quality) -> list[dict[str, Any]]:
         {"name": name, "share": f"{share:.1%}", "bar": charts.bar(share, quality.bounds.get(name, 1.0), 1.0)}
         for share, name in grown
     ]
+
+
+def _skew(quality: Quality) -> dict[str, Any]:
+    """Features that were served otherwise than the offline store has them, the most first."""
+    odd = [(name, each) for name, each in quality.skew.items() if each.different or each.since or each.nothing]
+    odd.sort(key=lambda item: (-item[1].different, -item[1].since, -item[1].nothing))
+    return {
+        "compared": max((each.rows for each in quality.skew.values()), default=0),
+        "rows": [
+            {
+                "name": name,
+                "rows": f"{each.rows:,}",
+                "different": f"{each.different:,}",
+                "largest": number(each.largest),
+                "since": f"{each.since:,}",
+                "nothing": f"{each.nothing:,}",
+            }
+            for name, each in odd[:_FEATURES]
+        ],
+        "more": max(0, len(odd) - _FEATURES),
+    }
 
 
 def _changes(versions: Sequence[int]) -> list[Mark]:

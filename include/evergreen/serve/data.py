@@ -29,6 +29,7 @@ class Standing:
 
     intervals: Mapping[tuple[str, str], Mapping[State, int]]  # dataset or model, loop → state → intervals
     views: Mapping[str, facts.View]
+    skewed: float | None  # of the newest window's answers by the most skewed feature, a share; None: none was monitored
 
 
 class Data:
@@ -91,4 +92,5 @@ def _standing(spec: ModelSpec, datasets: _Datasets) -> Standing:
     worked = {(name, "ingest"): stand for name, (stand, _) in looks.items()}
     worked[spec.name, "monitor"] = facts.monitored(spec, datasets.now)
     intervals = {loop: {state: len(each) for state, each in stand.intervals.items()} for loop, stand in worked.items()}
-    return Standing(intervals, {view: looks[spec.dataset_of(view)][1][view] for view in spec.features})
+    views = {view: looks[spec.dataset_of(view)][1][view] for view in spec.features}
+    return Standing(intervals, views, facts.skewed(spec))

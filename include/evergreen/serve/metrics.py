@@ -90,6 +90,12 @@ class _Data(Collector):
             "How old features may be, of views that say so",
             labels=["model", "view"],
         )
+        skewed = GaugeMetricFamily(
+            "evergreen_skewed_share",
+            "Answers of the newest window that were made from another value than the offline store has, of the feature"
+            " with the most",
+            labels=["model"],
+        )
         now = datetime.now(UTC)
         # A dataset that several models use is there once.
         worked = {loop: states for each in self._data.standings.values() for loop, states in each.intervals.items()}
@@ -97,12 +103,14 @@ class _Data(Collector):
             for state, count in states.items():
                 intervals.add_metric([name, loop, state], count)
         for model, standing in self._data.standings.items():
+            if standing.skewed is not None:
+                skewed.add_metric([model], standing.skewed)
             for name, view in standing.views.items():
                 if (seconds := view.age(now)) is not None:
                     age.add_metric([model, name], seconds.total_seconds())
                 if view.freshness is not None:
                     bound.add_metric([model, name], view.freshness.bound.total_seconds())
-        yield from (intervals, age, bound)
+        yield from (intervals, age, bound, skewed)
 
 
 class Metrics:

@@ -15,6 +15,7 @@ REQUEST_ID = "request_id"
 VERSION = "version"
 AS_OF = "as_of"
 FEATURES_AT = "features_at"
+LOGGED_AT = "_logged_at"  # no spec can declare it either
 LABEL = "label"  # a prediction's outcome, whatever the spec calls it
 ERROR = "error"  # in an answer: why there is no prediction
 

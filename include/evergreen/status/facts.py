@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
+from evergreen.history import ledger, story
 from evergreen.ingest.rules import delay
 from evergreen.interval import Interval
 from evergreen.lake import calendars, catalogue
@@ -74,6 +75,16 @@ def _worked(
 def quarantined(spec: DatasetSpec) -> dict[str, int]:
     """The rows in quarantine, by partition."""
     return catalogue.counts([QUARANTINE.of(spec.name, source) for source in spec.sources])
+
+
+def skewed(spec: ModelSpec) -> float | None:
+    """The share of a window's answers that were made from another value than the offline store has, by the feature of
+    which it is greatest, in the newest window; None: there is none yet."""
+    newest = story.decisions(ledger.windows(spec.model, 1))
+    if not newest:
+        return None
+    found: Any = newest[-1].evidence.get("skew", {})
+    return max((each["different"] / each["rows"] for each in found.values()), default=0.0)
 
 
 def views(spec: DatasetSpec | ModelSpec, before: Interval | None = None) -> dict[str, View]:

@@ -191,7 +191,7 @@ def test_a_sensor_outage_alerts_and_never_retrains(live: Live) -> None:
         live.serve(day, without_minutes)
         watched = live.watch(day, drawn=False)
         assert (watched.decided.action, watched.decided.triggers) == ("alert", False)
-        assert watched.decided.reasons[0].startswith("nulls of minutes grew by 9")
+        assert watched.decided.reasons[0].startswith("nulls of minutes grew by 89.6%")
         assert watched.drift.distances["sessions"] > 0.9, "the case: it looks like drift as well"
     assert [decision.incident for decision in kept(live)] == [True] * 4
 
@@ -203,7 +203,7 @@ def test_an_alert_stands_in_the_ledger_once(live: Live) -> None:
         alerted = told(live, 20, watched)
         assert alerted is not None and alerted.owner == "team@example.org"
         assert alerted.decision_id == watched.decided.decision_id
-        assert alerted.warnings[0].startswith("nulls of minutes grew by 9")
+        assert alerted.warnings[0].startswith("nulls of minutes grew by 89.6%")
         assert alerted.warnings[0].endswith("(since 2026-01-21); what is done: nothing is retrained on such data")
     (event,) = alerts(live)
     assert (event.decision_id, event.actor, event.as_of) == (watched.decided.decision_id, live.run(20).actor, at(20))
