@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -123,8 +123,8 @@ def noise_for(problem: Problem, name: MetricName, gain: float) -> float:
     return (low + high) / 2
 
 
-def judged(by: Test, name: MetricName, rows: Sample, noise: float) -> Gate:
-    """The gate of a candidate that is so far off, as the stage `gates` has it."""
+def judged(tests: Sequence[Test], name: MetricName, rows: Sample, noise: float) -> list[Gate]:
+    """The gates of a candidate that is so far off, as the stage `gates` has each."""
     measure = metric(rows.problem, name)
     ours, theirs = rows.predictions(1, noise), rows.predictions(0, _NOISE)
     found = measure.compare(rows.labels, ours, theirs, rows.groups, confidence=CONFIDENCE)
@@ -138,7 +138,7 @@ def judged(by: Test, name: MetricName, rows: Sample, noise: float) -> Gate:
     champion = Champion(
         datetime(2026, 1, 1, tzinfo=UTC), {name: measure.value(rows.labels, theirs)}, comparison=comparison
     )
-    return by.gate(name, measure.value(rows.labels, ours), champion)
+    return [by.gate(name, measure.value(rows.labels, ours), champion) for by in tests]
 
 
 def percentile(measure: Metric, rows: Sample, noise: float, random: np.random.Generator) -> bool:
@@ -164,13 +164,13 @@ def errors(number: int, problem: Problem, name: MetricName) -> tuple[object, ...
     trainings = OF_DAYS if len(shape.sizes(random)) < _FEW else TRAININGS
     for done in range(trainings):
         rows = sample(problem, shape.sizes(random), random)
-        count["equal"] += judged(SUPERIOR, name, rows, _NOISE).verdict == "pass"
+        superior, equal = judged((SUPERIOR, not_worse), name, rows, _NOISE)
+        count["equal"] += superior.verdict == "pass"
         if done < TRAININGS:
             count["percentile"] += percentile(metric(problem, name), rows, _NOISE, random)
-        count["worse"] += judged(not_worse, name, rows, worse).verdict == "pass"
-        equal = judged(not_worse, name, rows, _NOISE).verdict
-        count["not worse"] += equal == "pass"
-        count["no evidence"] += equal == "no evidence"
+        count["worse"] += judged((not_worse,), name, rows, worse)[0].verdict == "pass"
+        count["not worse"] += equal.verdict == "pass"
+        count["no evidence"] += equal.verdict == "no evidence"
     told = [f"{count[each] / (TRAININGS if each == 'percentile' else trainings):.1%}" for each in count]
     return (shape.name, name, f"{trainings:,}", told[0], told[1], f"{bound:.4f}", told[2], told[3], told[4])
 
@@ -190,7 +190,7 @@ def power(rows: int, problem: Problem, name: MetricName) -> tuple[object, ...]:
     gain = float(np.median(tells))
     better = noise_for(problem, name, gain)
     found = sum(
-        judged(SUPERIOR, name, sample(problem, sizes, random), better).verdict == "pass" for _ in range(trainings)
+        judged((SUPERIOR,), name, sample(problem, sizes, random), better)[0].verdict == "pass" for _ in range(trainings)
     )
     return (f"{rows:,}", f"{rows // 4:,}", name, f"{gain:.4f}", f"{found / trainings:.0%}")
 
