@@ -19,6 +19,7 @@ from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
 from benchmarks import workload
+from evergreen import families as families_of
 from evergreen.interval import Interval
 from evergreen.model import families, rows
 from evergreen.run import Run
@@ -35,7 +36,11 @@ def first(run: Run, family: str, before: str | None) -> Sequence[rules.Proposal]
     """What training proposes, with the study before this one as the last."""
     best = [] if before is None else tuning.best(before, rules.WARM_TRIALS)
     return rules.first_trials(
-        space(family, run.spec.families[family]), best, study=before or "", trials=run.spec.search.trials
+        space(family, run.spec.families[family]),
+        best,
+        study=before or "",
+        trials=run.spec.search.trials,
+        declared=families_of.family(family).also,
     )
 
 
@@ -54,7 +59,7 @@ def searched(
             maximize=not spec.search.measure.lower_is_better,
             first=tuple if way == "random" else partial(first, run, family, before),
         )
-        best = stages._best(run, family, trials)
+        best, _ = stages._taken(run, family, trials)
         model = families.build(family, best.params, spec.feature_types, spec.search.seed, label=spec.problem.kind)
         families.fit(model, learn.inputs, learn.labels, learn.weights)
     return study, (best.value, float(roc_auc_score(later.labels, rows.predict(model, later.inputs))))

@@ -97,6 +97,8 @@ class Family(ABC):
     Attributes:
         labels: the types of label that it fits, as a spec writes them: binary, numeric, …
         parameters: what a study searches, by the name that `estimator` takes.
+        also: what a study tries after the defaults: parameters that are not as the library has them. A search of few
+            trials finds by luck what stands here for sure.
         types: full names of the types that a saved model holds beside scikit-learn's public ones. Loading refuses all
             others, so a name here is code that a file from outside may run: nothing but what holds fitted numbers
             belongs here.
@@ -106,6 +108,7 @@ class Family(ABC):
 
     labels: ClassVar[Sequence[str]]
     parameters: ClassVar[Mapping[str, Parameter]]
+    also: ClassVar[Sequence[Mapping[str, float]]] = ()
     types: ClassVar[Sequence[str]] = ()
     renamed: ClassVar[Mapping[str, str]] = {}
     weights: ClassVar[bool] = False
@@ -171,6 +174,8 @@ def _load(point: EntryPoint) -> Family:
         raise TypeError("labels are the types of label that it fits")
     if not all(name.isidentifier() and isinstance(each, Parameter) for name, each in kind.parameters.items()):
         raise TypeError("parameters are Parameters by their names")
+    if not all(each.keys() <= kind.parameters.keys() for each in kind.also):
+        raise TypeError("also has values of its parameters")
     if isinstance(kind.types, str) or not all(isinstance(each, str) for each in kind.types):
         raise TypeError("types are full names")
     return kind()

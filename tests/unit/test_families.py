@@ -226,6 +226,25 @@ def test_what_is_tried_first_lies_in_the_ranges_and_leaves_half_to_the_sampler(
     assert len({tuple(sorted(proposal.parameters.items())) for proposal in first}) == len(first), "each once"
 
 
+def test_what_a_family_declares_is_tried_after_the_defaults_and_before_the_best_of_before() -> None:
+    among = {"depth": Parameter(**RANGE)}
+    declared = [{"depth": 2}, {"depth": 4}, {"depth": 99}]
+    first = rules.first_trials(among, [{"depth": 5}], study="before", trials=20, declared=declared)
+    assert [(each.parameters["depth"], each.proposed_by) for each in first] == [
+        (4, "defaults"),
+        (2, "family"),
+        (8, "family"),
+        (5, "before"),
+    ], "the defaults again are tried once, and what lies beyond the range at its end"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_families_declare_points_that_are_tried(name: str) -> None:
+    of_name = family(name)
+    for point in of_name.also:
+        assert all(value == of_name.parameters[each].nearest(value) for each, value in point.items())
+
+
 def test_the_best_of_before_are_tried_in_their_order() -> None:
     among = {"depth": Parameter(**RANGE), "rate": Parameter(low=0.1, high=1.0, default=0.5, least=0.0, most=1.0)}
     best = [

@@ -178,6 +178,11 @@ QUERIES: dict[str, tuple[str, list[str]]] = {
         ["the unknown parameter %(ends)s", "%(start)s or %(end)s", "write end"],
     ),
     "a per cent sign": (QUERY.replace("%%", "%"), ["a single %", "write %%"]),
+    "a parameter in a comment alone": (
+        QUERY.replace("%(start)s", "now() /* %(start)s */"),
+        ["no %(start)s but in a comment, a text or a quoted name"],
+    ),
+    "a parameter in quotes": (QUERY.replace("%(end)s", "'%(end)s'"), ["no %(end)s but in", "no quotes around it"]),
 }
 
 
@@ -188,6 +193,23 @@ def test_a_query_that_the_interval_does_not_bound_is_told(name: str, folder: Pat
     (message,) = mistakes(folder, "connection: shop_db")
     assert message.startswith("sources/visits.sql\n")
     assert all(part in message for part in said), message
+
+
+@pytest.mark.parametrize(
+    "also",
+    [
+        "-- of 100 % until %(end)s or %(ends)s\n",
+        "/* isn't %(day)s */",
+        "AND note <> '%(day)s' ",
+        'AND "%(day)s" > 1 ',
+        "AND note <> 'it\\'s' ",  # MySQL's: the quote behind the backslash ends nothing
+        "# isn't 5 %\n",  # MySQL's
+        "AND note <> 'C:\\' ",  # anybody else's
+    ],
+)
+def test_a_per_cent_sign_of_a_comment_or_text_is_none_of_a_parameter(also: str, folder: Path) -> None:
+    (folder / "sources" / "visits.sql").write_text(QUERY.replace("AND", f"{also} AND", 1))
+    assert mistakes(folder, "connection: shop_db") == []
 
 
 def test_a_query_that_is_no_utf_8_is_told(folder: Path) -> None:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from evergreen.errors import EvidenceMissing, TransientError
-from evergreen.evaluate import rules
+from evergreen.evaluate import rules, ways_out
 from evergreen.handovers.handover import finite
 from evergreen.handovers.train import (
     Candidate,
     Comparison,
     Evaluated,
-    Gate,
     Judged,
     ScoredCandidate,
     ScoredChampion,
@@ -133,7 +132,7 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
             f"deciding the gates of {run.subject}",
             found="\n    ".join(["", *rules.table(checked)]),
             expected="evidence for every gate; nothing was promoted, the champion goes on serving",
-            next_step=_way_out(run.spec.model, scored_champion, checked),
+            next_step=ways_out.way_out(run.spec, run.as_of, evaluated, checked),
         )
     return Judged(
         passed=verdict == "pass",
@@ -145,28 +144,6 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
         metric=evaluated.metric,
         scores=best.scores,
         compared_with=None if scored_champion is None else scored_champion.version,
-    )
-
-
-def _way_out(model: str, scored_champion: ScoredChampion | None, checked: Sequence[Gate]) -> str:
-    """What to do about missing evidence; of a champion that cannot be compared
-    with, until it can or is none any more."""
-    if any(gate.verdict == "no evidence" and gate.enough is not None for gate in checked):
-        return (
-            "lengthen split.evaluation in model.yaml until it has as many rows, or state a greater"
-            " gates.better_than_champion.margin; `evergreen check` tells beforehand whether the rows are enough"
-        )
-    if scored_champion is not None and scored_champion.since is not None and not scored_champion.problem:
-        return (
-            "train as of a later moment, when more rows come after the champion's last one; where trainings follow each"
-            " other faster than rows do, lower gates.minimum_rows, train less often, or set `refit: false` in"
-            " model.yaml"
-        )
-    if scored_champion is None or not scored_champion.problem:
-        return "provide what is missing (more mature days), then clear `evaluate`"
-    return (
-        f"correct what the problem names, or `evergreen rollback {model}`; where no other version is good,"
-        f" `evergreen retire {model} {scored_champion.version} --reason …`; then clear `evaluate`"
     )
 
 

@@ -73,13 +73,14 @@ def identifiers(connection: Connection, origin: Origin) -> Callable[[str], str]:
 
 
 def _fetched(session: sqlalchemy.Connection, query: Query) -> pa.Table:
-    bounds: dict[str, Any] = dict(query.locals())
+    # Not by the names of ours: SQLAlchemy would take a text of the query that looks like one of its parameters for it.
+    bounds: dict[str, Any] = {f"evergreen_{name}": each for name, each in query.locals().items()}
     in_time: AbstractContextManager[None] = nullcontext()
     if session.dialect.name == "sqlite":
         bounds = {name: str(each) for name, each in bounds.items()}  # it has no times, and compares texts
         in_time = ending(_driver(session).interrupt, MINUTES)
     # A colon that names no parameter of ours is none of SQLAlchemy's.
-    text = sqlalchemy.text(query.written(lambda name: f":{name}", lambda plain: plain.replace(":", "\\:")))
+    text = sqlalchemy.text(query.written(lambda name: f":evergreen_{name}", lambda plain: plain.replace(":", "\\:")))
     with in_time:
         result = session.execution_options(stream_results=True, max_row_buffer=ROWS).execute(text, bounds)
         if not result.returns_rows:

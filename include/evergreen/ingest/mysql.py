@@ -22,6 +22,7 @@ from evergreen.answers import login_refused, silence
 from evergreen.connections import Connection
 from evergreen.ingest.fetched import as_columns
 from evergreen.ingest.query import MINUTES, ROWS, Query, unreadable
+from evergreen.spec import source_query
 
 Cell = Callable[[str | bytes], str]
 
@@ -72,7 +73,7 @@ def rows(connection: Connection, query: Query) -> pa.Table:
 
 
 def _fetched(session: pymysql.Connection, query: Query, connection: Connection) -> pa.Table:
-    statement = query.written(lambda name: f"'{query.locals()[name]}'")
+    statement = query.written(lambda name: f"'{query.locals()[name]}'", opaque=source_query.MYSQL)
     try:
         with session.cursor() as cursor:
             for setting in (*_SETTINGS, _time_limit(session)):

@@ -66,7 +66,8 @@ def rows(connection: Connection, query: Query) -> pa.Table:
 
 def _copied(session: psycopg.Connection, query: Query) -> bytes:
     """The rows of a query as CSV: nulls apart from empty texts, no Python object a cell."""
-    statement = psycopg.ClientCursor(session).mogrify(query.statement, query.moments())
+    client, moments = psycopg.ClientCursor(session), query.moments()
+    statement = query.written(lambda name: client.mogrify("%s", [moments[name]]))
     _parsed_alone(session, statement, query)
     # The line break ends a comment in the query's last line. What parses alone cannot end the parenthesis.
     copy = f"copy ({statement}\n) to stdout with (format csv, header, null '{_NULL}', encoding 'UTF8')"

@@ -12,6 +12,7 @@ from evergreen.connections import Connection, Connections, NoConnection, read
 from evergreen.connections import unreadable as of_no_uri
 from evergreen.errors import BatchUnreadable, ConnectionUnknown, ServiceUnavailable
 from evergreen.ingest.origin import Origin
+from evergreen.spec import source_query
 
 MINUTES = 20  # a query may take; the task that runs it has 30
 ROWS = 10_000  # that are asked for at once, where a database is asked for some at a time
@@ -42,18 +43,29 @@ class Query:
         """The bounds by name, as a clock in the query's zone shows them."""
         return {name: each.replace(tzinfo=None, fold=0) for name, each in self.moments().items()}
 
-    def written(self, parameter: Callable[[str], str], plain: Callable[[str], str] = str) -> str:
-        """The statement with its parameters as a database takes them.
+    def written(
+        self,
+        parameter: Callable[[str], str],
+        plain: Callable[[str], str] = str,
+        opaque: re.Pattern[str] = source_query.STANDARD,
+    ) -> str:
+        """The statement with its parameters as a database takes them; in a comment, a text or a quoted name none is.
 
         Args:
             parameter: how one is written, given its name.
             plain: how the text between them is written.
+            opaque: how the database writes comments, texts and quoted names.
         """
-        parts, end = [], 0
-        for each in _PARAMETER.finditer(self.statement):
-            parts += [plain(self.statement[end : each.start()]), parameter(each[1]) if each[1] else plain("%")]
-            end = each.end()
-        return "".join([*parts, plain(self.statement[end:])])
+        written = []
+        for acts, text in source_query.parts(self.statement, opaque):
+            end = 0
+            for each in _PARAMETER.finditer(text):
+                if each[1] and not acts:
+                    continue
+                written += [plain(text[end : each.start()]), parameter(each[1]) if each[1] else plain("%")]
+                end = each.end()
+            written.append(plain(text[end:]))
+        return "".join(written)
 
     def too_long(self, found: str) -> ServiceUnavailable:
         """The error that the query was ended for the time it takes."""

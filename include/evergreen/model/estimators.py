@@ -92,6 +92,7 @@ class GradientBoosting(Family):
         "max_iter": Parameter(low=40, high=200, default=100, least=1, most=10_000),
         "l2_regularization": Parameter(low=0.001, high=10.0, default=0.0, log=True, least=0.0, most=1e6),
     }
+    also: ClassVar = ({"max_leaf_nodes": 8},)  # on few rows or much noise, trees of 31 leaves learn by heart
     types = (
         "evergreen.model.preparation.EmptyColumnsFilled",
         "functools.partial",  # of the next one, in its handling of categories

@@ -54,15 +54,15 @@ class Asked:
                     expected="a file with a query, or one SELECT",
                     next_step="--query FILE|SQL",
                 ) from error
-        text = stated.strip().removesuffix(";").strip().replace("%", "%%")
-        for mistake in source_query.mistakes(name, text.replace("%%(", "%("), whole=True):
+        text = stated.strip().removesuffix(";").strip()
+        for mistake in source_query.mistakes(name, source_query.doubled(text), whole=True):
             raise SampleUnusable(
                 f"reading the query {shown(stated, 200)}",
                 found=mistake.found,
                 expected=mistake.allowed,
                 next_step=f"{mistake.fix}; `new` bounds the query by the time itself",
             )
-        return cls(connection, name, f"(\n{text}\n) AS asked")
+        return cls(connection, name, f"(\n{text.replace('%', '%%')}\n) AS asked")
 
     @property
     def origin(self) -> Origin:

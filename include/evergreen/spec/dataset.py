@@ -75,6 +75,10 @@ class Dated:
         """The last interval of data; None: the data goes on."""
         return None if self.last_day is None else self.calendar.last_of(self.last_day)
 
+    def goes_on_after(self, moment: datetime) -> bool:
+        """Whether there is data, or will be, that is not from before a moment."""
+        return self.last_interval is None or self.last_interval.end > moment
+
     def newest_complete(self, now: datetime) -> Interval:
         """The newest interval that has ended by now, and none after the last one of data."""
         newest, last = self.calendar.newest_complete(now), self.last_interval

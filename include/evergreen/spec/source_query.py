@@ -12,11 +12,20 @@ from evergreen.spec.mistakes import Mistake, nearest
 
 # Comments, texts and quoted names. One that does not end goes to the end: each
 # character is looked at once, whatever is written.
-_OPAQUE = re.compile(
-    r"""--[^\n]*|/\*.*?(?:\*/|\Z)|[eE]'[^'\\]*(?:(?:''|\\.)[^'\\]*)*(?:'|\Z)|'[^']*(?:''[^']*)*(?:'|\Z)"""
-    r"""|"[^"]*(?:""[^"]*)*(?:"|\Z)|`[^`]*(?:`|\Z)|\$(\w*)\$.*?(?:\$\1\$|\Z)""",
+_COMMENTS = ("--", "/*", "#")
+STANDARD = re.compile(
+    r"""--[^\n]*|/\*.*?(?:\*/|\Z)|(?<!\w)[eE]'[^'\\]*(?:(?:''|\\.)[^'\\]*)*(?:'|\Z)|'[^']*(?:''[^']*)*(?:'|\Z)"""
+    r"""|"[^"]*(?:""[^"]*)*(?:"|\Z)|`[^`]*(?:`|\Z)|(?<![\w$])\$(\w*)\$.*?(?:\$\1\$|\Z)""",
     re.DOTALL,
 )
+# MySQL's own: a backslash in a text takes the next character with it, # begins a comment, and -- only before a blank.
+# What stands in /*! */ is run.
+MYSQL = re.compile(
+    r"""#[^\n]*|--(?=\s|\Z)[^\n]*|/\*(?!M?!).*?(?:\*/|\Z)|'[^'\\]*(?:(?:''|\\.)[^'\\]*)*(?:'|\Z)"""
+    r"""|"[^"\\]*(?:(?:""|\\.)[^"\\]*)*(?:"|\Z)|`[^`]*(?:`|\Z)""",
+    re.DOTALL,
+)
+_PER_CENT = re.compile(r"%(%|\(\w*\)s)?")
 _WRITES = re.compile(
     r"\bas\s+(?:(?:not\s+)?materialized\s+)?\(\s*(insert|update|delete|merge)\b|\b(into)\b|\b(for\s+(?:no\s+key\s+update|update|key\s+share|share))\b"
 )
@@ -32,19 +41,25 @@ _ACTS = re.compile(
 
 def mistakes(file: str, query: str, *, whole: bool = False) -> Iterator[Mistake]:
     """What is wrong with a query as every adapter reads it: one SELECT, bounded by the interval unless it is of a
-    whole table, every other % doubled."""
-    used = re.findall(r"%(%|\(\w*\)s)?", query)
+    whole table, every other % doubled.
+
+    What stands in comments, texts and quoted names is no parameter.
+    """
+    each_reading = [_used(query, opaque) for opaque in (STANDARD, MYSQL)]  # whose database it is nobody knows yet
+    used = [one for one in each_reading[0] if one in each_reading[1]]
     for bound in ("start", "end"):
         if whole and f"({bound})s" in used:
             allowed = "a query of the whole table, which is the same whenever it is asked"
             yield Mistake(file, "", f"%({bound})s", allowed, f"remove %({bound})s, or the source's refresh")
-        if not whole and f"({bound})s" not in used:
+        if not whole and not any(f"({bound})s" in one for one in each_reading):
+            there = f"%({bound})s" in query
             yield Mistake(
                 file,
                 "",
-                f"no %({bound})s",
+                f"no %({bound})s" + (" but in a comment, a text or a quoted name" if there else ""),
                 "a query from %(start)s to %(end)s, the interval's bounds",
-                "compare the time with both: at >= %(start)s AND at < %(end)s",
+                ("no quotes around it, and " if there else "")
+                + "compare the time with both: at >= %(start)s AND at < %(end)s",
             )
     for other in dict.fromkeys(used):
         if other == "":
@@ -57,7 +72,38 @@ def mistakes(file: str, query: str, *, whole: bool = False) -> Iterator[Mistake]
 
 def writes(query: str, file: str = "") -> Iterator[Mistake]:
     """What can be seen in a query of more than one SELECT that only reads."""
-    yield from _no_select(file, _OPAQUE.sub(_bare, query).lower().strip().removesuffix(";").strip())
+    yield from _no_select(file, STANDARD.sub(_bare, query).lower().strip().removesuffix(";").strip())
+
+
+def parts(query: str, opaque: re.Pattern[str] = STANDARD) -> Iterator[tuple[bool, str]]:
+    """A query in pieces, each with whether it is SQL that acts: no comment, no text, no quoted name.
+
+    Args:
+        opaque: how the database writes those: `STANDARD` or `MYSQL`.
+    """
+    end = 0
+    for each in opaque.finditer(query):
+        yield True, query[end : each.start()]
+        yield False, each[0]
+        end = each.end()
+    yield True, query[end:]
+
+
+def doubled(query: str) -> str:
+    """A query as a database takes it, as the file of a source has it: every per cent sign doubled but that of a
+    parameter."""
+    return "".join(
+        re.sub(r"%(?!\(\w*\)s)", "%%", text) if acts else text.replace("%", "%%") for acts, text in parts(query)
+    )
+
+
+def _used(query: str, opaque: re.Pattern[str]) -> list[str]:
+    """What follows each per cent sign: of comments none counts, of texts and names no parameter."""
+    found: list[str] = []
+    for acts, text in parts(query, opaque):
+        if acts or not text.startswith(_COMMENTS):
+            found += [each[1] or "" for each in _PER_CENT.finditer(text) if acts or not (each[1] or "").startswith("(")]
+    return found
 
 
 def _no_select(file: str, bare: str) -> Iterator[Mistake]:

@@ -129,7 +129,8 @@ def _parts(run: Run, name: str, learn: Rows) -> tuple[Part, ...]:
                 f"({duration_text(apart)})"
             ),
             next_step=(
-                "train as of a later moment, or widen split.window in model.yaml"
+                ("train as of a later moment, or " if spec.goes_on_after(run.as_of) else "")
+                + "widen split.window in model.yaml"
                 + (f"; or search by log_loss, which does without some classes, {_FEWER_CLASSES}" if every else "")
             ),
         )

@@ -26,6 +26,7 @@ from evergreen.spec.schema import ModelSpec
 if TYPE_CHECKING:
     import pandas as pd
 
+DEFAULTS, FAMILY = "defaults", "family"  # what proposed the library's own values, and those that a family declares
 WARM_TRIALS = 3  # of the model's last study, that the next one tries
 # a trial learns from at most as many in a fold, sampled: it ranks parameters, and need not be the best model
 FOLD_ROWS = 10_000
@@ -140,7 +141,7 @@ class Proposal:
 
     Attributes:
         parameters: hyperparameter → value, within the study's ranges.
-        proposed_by: `defaults`, or the name of the earlier study whose best it is.
+        proposed_by: `defaults`, `family`, or the name of the earlier study whose best it is.
     """
 
     parameters: dict[str, float]
@@ -148,10 +149,15 @@ class Proposal:
 
 
 def first_trials(
-    ranges: Mapping[str, Parameter], best: Sequence[Mapping[str, float]], *, study: str, trials: int
+    ranges: Mapping[str, Parameter],
+    best: Sequence[Mapping[str, float]],
+    *,
+    study: str,
+    trials: int,
+    declared: Sequence[Mapping[str, float]] = (),
 ) -> list[Proposal]:
-    """What a study tries first: the library's defaults, then what was best before. At least
-    half of the other trials stay the sampler's.
+    """What a study tries first: the library's defaults, what else the family declares, then what was best before. At
+    least half of the other trials stay the sampler's.
 
     Args:
         ranges: what is searched now. A value beyond is brought within; a parameter that
@@ -159,12 +165,14 @@ def first_trials(
         best: of the earlier study, the best first.
         study: its name.
         trials: how many the study will have.
+        declared: what the family tries in place of defaults.
     """
-    proposals = [Proposal(defaults(ranges), "defaults")]
-    for point in best[:WARM_TRIALS]:
+    proposals = [Proposal(defaults(ranges), DEFAULTS)]
+    points = [(each, FAMILY) for each in declared] + [(each, study) for each in best[:WARM_TRIALS]]
+    for point, proposed_by in points:
         near = {name: among.nearest(point.get(name, among.default)) for name, among in ranges.items()}
         if len(proposals) <= (trials - 1) // 2 and all(near != other.parameters for other in proposals):
-            proposals.append(Proposal(near, study))
+            proposals.append(Proposal(near, proposed_by))
     return proposals
 
 

@@ -51,8 +51,9 @@ def build(run: Run) -> TrainingSet:
                 "evaluate on"
             ),
             next_step=(
-                f"ingest what is missing up to {shown(spec.calendar.later(split.evaluate_to, spec.label.horizon))}, "
-                "or train as of a later moment"
+                f"ingest what is missing up to {shown(spec.calendar.later(split.evaluate_to, spec.label.horizon))}"
+                + (", or train as of a later moment" if spec.goes_on_after(run.as_of) else "")
+                + ("" if learn >= spec.split.minimum_rows else "; or lower split.minimum_rows in model.yaml")
             ),
         )
     open_learn, open_evaluate = dataset.still_open(spec, split)
@@ -158,7 +159,7 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
                 maximize=not spec.search.measure.lower_is_better,
                 first=lambda: _first(run, family),
             )
-            best = _best(run, family, trials)
+            best, why = _taken(run, family, trials)
         recipe = Recipe(family=family, parameters=best.params, seed=spec.search.seed, backtest=folded.backtest)
         pipeline, learned = recipes.fit(spec, recipe, learn)
         # What it says of rows that it learned from is too sure: every day would be unlike it.
@@ -188,13 +189,14 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
         )
     pruned = sum(trial.state.name == "PRUNED" for trial in trials)
     log.info(
-        "%s: %s %.4f on time folds, the best of %d trials (%d pruned)",
+        "%s: %s %.4f on time folds, of %d trials (%d pruned)",
         family,
         spec.search.metric,
         best.value,
         len(trials),
         pruned,
     )
+    log.info("%s takes %s", family, why)
     log.info("%s: %s", family, ", ".join(f"{name} {value:.4g}" for name, value in best.params.items()))
     if folded.backtest is not None:
         log.info("%s learned from %s", family, folded.backtest.reason)
@@ -261,8 +263,9 @@ def _seed(run: Run, family: str) -> str:
 
 
 def _first(run: Run, family: str) -> list[rules.Proposal]:
-    """What a new study tries first: the library's defaults, then the best of the model's
-    last study before this training's moment."""
+    """What a new study tries first: the library's defaults, what else the family declares, then the best of the
+    model's last study before this training's moment."""
+    from evergreen import families
     from evergreen.registry import tracking
     from evergreen.spec.families import space
     from evergreen.train import tuning
@@ -271,7 +274,8 @@ def _first(run: Run, family: str) -> list[rules.Proposal]:
     key = tracking.last_key(model, family, before=run.as_of)
     last = "" if key is None else tuning.study(model, key, family)
     best = tuning.best(last, rules.WARM_TRIALS) if last else []
-    return rules.first_trials(ranges, best, study=last, trials=run.spec.search.trials)
+    declared = families.family(family).also
+    return rules.first_trials(ranges, best, study=last, trials=run.spec.search.trials, declared=declared)
 
 
 def _scores(run: Run, family: str, parts: Sequence[Part], trial: optuna.Trial) -> Iterator[float]:
@@ -284,8 +288,10 @@ def _scores(run: Run, family: str, parts: Sequence[Part], trial: optuna.Trial) -
         yield backtesting.score(run, family, parameters, part)
 
 
-def _best(run: Run, family: str, trials: list[optuna.trial.FrozenTrial]) -> optuna.trial.FrozenTrial:
-    """The best trial that came to its end; the first of equals."""
+def _taken(run: Run, family: str, trials: list[optuna.trial.FrozenTrial]) -> tuple[optuna.trial.FrozenTrial, str]:
+    """The trial that the candidate is made of, and why it is."""
+    from evergreen.train import choosing, tuning
+
     ended = [trial for trial in trials if trial.state.name == "COMPLETE"]
     if not ended:
         raise EvidenceMissing(
@@ -294,4 +300,8 @@ def _best(run: Run, family: str, trials: list[optuna.trial.FrozenTrial]) -> optu
             expected="a model that converges",
             next_step=f"narrow the ranges under families.{family} in model.yaml (learning_rate, for one)",
         )
-    return max(ended, key=lambda trial: run.spec.search.measure.rank(trial.value))
+    taken = ended[choosing.choose([tuning.of_folds(trial) for trial in ended], run.spec.search.measure)]
+    if taken is ended[0]:
+        return taken, f"trial {taken.number} ({tuning.proposer(taken)}): none after it is better on every fold"
+    than = f"trial {ended[0].number} ({tuning.proposer(ended[0])})"
+    return taken, f"trial {taken.number} ({tuning.proposer(taken)}): better than {than} on every fold"

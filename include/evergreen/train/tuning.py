@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
+from statistics import fmean
 from typing import Any
 
 import optuna
@@ -33,6 +34,7 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 _RANDOM_TRIALS = 4  # or proposed ones, before the sampler learns from them
 _FIRST = "evergreen.first"  # of a study: what it tries first
 _PROPOSED_BY = "proposed_by"  # of a trial
+_FOLDS = "folds"  # of a trial that came to its end: the score of each
 _UNPRUNED_TRIALS = 3  # before a trial is compared with the median of those before it
 
 # The score of each fold in turn, for the parameters that it asks of the trial. NaN: the model diverged.
@@ -58,6 +60,11 @@ def is_idle(name: str) -> bool:
 def proposer(trial: optuna.trial.FrozenTrial) -> str:
     """What chose the parameters of a trial: a proposal's `proposed_by`, or `sampler`."""
     return str(trial.user_attrs.get(_PROPOSED_BY, "sampler"))
+
+
+def of_folds(trial: optuna.trial.FrozenTrial) -> tuple[float, ...]:
+    """The score of each fold of a trial that came to its end."""
+    return tuple(trial.user_attrs[_FOLDS])
 
 
 def best(name: str, most: int) -> list[dict[str, Any]]:
@@ -126,21 +133,22 @@ def _run(study: optuna.Study, seed: int, scores: Scores, proposal: Proposal | No
         study.enqueue_trial(proposal.parameters, user_attrs={_PROPOSED_BY: proposal.proposed_by})
     trial = study.ask()
     try:
-        total = 0.0
+        folds: list[float] = []
         for step, score in enumerate(scores(trial)):
             if not math.isfinite(score):
                 raise optuna.TrialPruned
-            total += score
-            trial.report(total / (step + 1), step)
+            folds.append(score)
+            trial.report(fmean(folds), step)
             if trial.should_prune():
                 raise optuna.TrialPruned
+        trial.set_user_attr(_FOLDS, folds)
     except optuna.TrialPruned:
         study.tell(trial, state=TrialState.PRUNED)
     except Exception:
         study.tell(trial, state=TrialState.FAIL)
         raise
     else:
-        study.tell(trial, total / (step + 1))
+        study.tell(trial, fmean(folds))
 
 
 def _seed(seed: int | str, number: int) -> int:

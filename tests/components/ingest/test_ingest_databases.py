@@ -119,6 +119,16 @@ class TestEveryDatabase:
         ]
         assert unread.rstrip("0") == "pages=2.5"
 
+    def test_leaves_comments_and_texts_as_they_are(self, place: Place) -> None:
+        sql = f"""
+-- from %(start)s until %(end)s, it's 100 % of them; :start, $1, ?
+SELECT visit_id, visited_at, '%(start)s:start 5%% $1 ?' AS note /* %(end)s isn't
+one, %s neither */ FROM visits WHERE {BOUNDED} AND note <> '%(end)s' AND note <> '%(day)s'
+ORDER BY visited_at -- %(end)s"""
+        rows = read(place.uri, sql, {**SMALL, "note": "string"})
+        assert [row["visit_id"] for row in rows] == ["start", "empty", "half", "end"]
+        assert {row["note"] for row in rows} == {"%(start)s:start 5% $1 ?"}
+
     def test_takes_times_without_a_zone_and_the_bounds_in_the_declared_one(self, place: Place) -> None:
         sql = f"SELECT visit_id, local_at AS visited_at FROM visits WHERE {BOUNDED.replace('visited', 'local')}"
         rows = read(place.uri, f"{sql} ORDER BY local_at", SMALL, "Europe/Berlin")

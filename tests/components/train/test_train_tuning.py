@@ -144,9 +144,9 @@ def test_a_model_that_diverges_is_never_the_best_and_alone_is_no_evidence(spec: 
     trials = tuning.search("some", diverges, trials=TRIALS, seed=7, maximize=True)
     assert {trial.state.name for trial in trials} == {"COMPLETE", "PRUNED"}
     run = run_as_of(spec)
-    assert stages._best(run, "mlp", trials).params["x"] <= 0.3
+    assert stages._taken(run, "mlp", trials)[0].params["x"] <= 0.3
     with pytest.raises(EvidenceMissing, match="finite predictions"):
-        stages._best(run, "mlp", [trial for trial in trials if trial.params["x"] > 0.3])
+        stages._taken(run, "mlp", [trial for trial in trials if trial.params["x"] > 0.3])
 
 
 def test_a_database_that_goes_away_is_worth_a_retry(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
