@@ -119,7 +119,7 @@ class Candidate(Handover):
     run: TrackedRun
     """The MLflow run that has the fitted model and its files."""
     search_score: float
-    """The search metric on the time folds, the best of all trials."""
+    """The search metric on the time folds, of the trial that was taken."""
     trials: int
     """Number of trials of the search."""
     backtest: Backtest | None = None

@@ -6,8 +6,9 @@ is searched: the library's defaults say whether there is anything to learn.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -172,9 +173,12 @@ def _with_view(
 
 
 def _ran(raw: pa.Table, query: Query, begin: datetime, stop: datetime, **moments: datetime) -> pd.DataFrame:
-    """What a query returns over the rows of a span."""
+    """What a query returns over the rows of a span; of many columns those are taken over that it names."""
     (source,) = query.sources
-    time = query.spec.sources[source].event_time
+    text = files.query(query.spec, query.file)
+    query = _narrowed(query, source, text)
+    declared = query.spec.sources[source]
+    raw, time = raw.select([*declared.columns, KNOWN_AT]), declared.event_time
 
     def rows_of(_: str) -> Iterator[pa.Table]:
         within = pc.and_(
@@ -186,9 +190,21 @@ def _ran(raw: pa.Table, query: Query, begin: datetime, stop: datetime, **moments
     with work_folder() as folder:
         room = Room(settings().query_memory, folder)
         with opened(query, rows_of, begin, stop, stop, room) as tables:
-            result = tables.run(files.query(query.spec, query.file), moments, seconds=_SECONDS)
+            result = tables.run(text, moments, seconds=_SECONDS)
     frame: pd.DataFrame = result.to_pandas()
     return frame
+
+
+def _narrowed(query: Query, source: str, text: str) -> Query:
+    """The query, of a source without the columns that its text does not name; each interval's rows are taken over
+    anew, and views name few."""
+    declared = query.spec.sources[source]
+    if re.search(r"(?<!\()\*", text):  # but for count(*), maybe all of them
+        return query
+    named = {*re.findall(r"\w+", text.lower()), *declared.keys, declared.event_time, *declared.moments}
+    columns = {name: each for name, each in declared.columns.items() if name.lower() in named or name in named}
+    narrow = declared.model_copy(update={"columns": columns})
+    return replace(query, spec=query.spec.model_copy(update={"sources": {source: narrow}}))
 
 
 def _scalar(moment: datetime, kind: pa.DataType) -> pa.Scalar:

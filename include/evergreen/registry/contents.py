@@ -185,7 +185,10 @@ class Trial(BaseModel):
     score: float | None
     parameters: Mapping[str, Any]
     proposed_by: str = ""
-    """Whether the sampler, the library's defaults or an earlier study; empty: an earlier release did not say."""
+    """Whether the sampler, the library's defaults, the family or an earlier study; empty: an earlier release did not
+    say."""
+    taken: bool = False
+    """Whether the candidate is made of it; of an earlier release none is, and the one with the best score was."""
 
 
 class Trials(_AsJson, RootModel[tuple[Trial, ...]]):

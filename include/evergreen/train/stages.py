@@ -182,6 +182,7 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
                         score=trial.value,
                         parameters=trial.params,
                         proposed_by=tuning.proposer(trial),
+                        taken=trial.number == best.number,
                     )
                     for trial in trials
                 )

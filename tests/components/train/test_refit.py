@@ -167,7 +167,7 @@ def test_a_version_that_was_refitted_is_rebuilt_and_fitted_again_bit_for_bit(lea
     assert rebuilt.record.key == fitted.key and rebuilt.data.rows.num_rows == fitted.refit.rows  # type: ignore[union-attr]
     learned = rows.of(spec, rebuilt.data.rows.to_pandas())
     trials = artifacts.load(records.candidate(fitted.run.id), Trials).root
-    best = max((each for each in trials if each.state == "COMPLETE"), key=lambda each: each.score or 0.0)
+    best = next(each for each in trials if each.taken)
     anew = families.build(FAMILY, dict(best.parameters), spec.feature_types, spec.search.seed).fit(
         learned.inputs, learned.labels
     )
