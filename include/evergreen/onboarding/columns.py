@@ -71,9 +71,11 @@ def typed(connection: duckdb.DuckDBPyConnection, cells: pa.Table, column: str, *
         "bool": "lower(cell) in ('true', 'false')",
         "iso": rf"regexp_matches(cell, '^\d{{4}}-\d\d-\d\d') and {KINDS['timestamp'].fits('cell')}",
         "days": "length(cell) = 10",
+        "digits": r"regexp_matches(cell, '\d')",
     }
     counts = _counts(connection, cells_left, fits)
-    if words := _beside_numbers(connection, cells_left):
+    some_words = counts["float"] < counts["all"] < 2 * counts["float"]
+    if some_words and (words := _beside_numbers(connection, cells_left)):
         there += words
         cells_left = _without(cell, there)
         counts = _counts(connection, cells_left, fits)
@@ -90,12 +92,17 @@ def typed(connection: duckdb.DuckDBPyConnection, cells: pa.Table, column: str, *
     if total and counts["iso"] == total:
         kind = "date" if counts["days"] == total else "timestamp"
         return Typed(kind, f"cast({KINDS[kind].value(cells_left)} as {_sql_type(kind)})", tuple(there))
-    if total and (form := _form(connection, cells_left, total)):
+    numbers = bool(total) and counts["digits"] == total  # else no cell need be looked at for forms of times and numbers
+    if numbers and (form := _form(connection, cells_left, total)):
         kind = "timestamp" if "%H" in form or "%I" in form else "date"
         return Typed(kind, f"cast(try_strptime({cells_left}, '{form}') as {_sql_type(kind)})", tuple(there), form=form)
-    if total and not counts["zeros"] and (signs := _signs(connection, cells_left, total)):
+    if numbers and not counts["zeros"] and (signs := _signs(connection, cells_left, total)):
         return Typed("float", KINDS["float"].value(_plain(cells_left, signs)), tuple(there), signs=signs)
-    if total and (unit := _unit(connection, cells_left, total)) and (found := _measured(connection, cells_left, unit)):
+    if (
+        numbers
+        and (unit := _unit(connection, cells_left, total))
+        and (found := _measured(connection, cells_left, unit))
+    ):
         return replace(found, nulls=tuple(there))
     nulls = tuple(text for text in there if text in NOTHING)
     return Typed("string", _without(f"cast({name} as varchar)", nulls), nulls)
