@@ -287,7 +287,8 @@ def _by_group(cells: Cells, column: pd.Series[Any], groups: Groups, count: int) 
 def _places(calendar: Calendar, moments: pd.Series[Any]) -> Groups:
     """The number of each moment's interval, from that of the first one."""
     stamps = pd.DatetimeIndex(pd.to_datetime(moments, utc=True))
-    starts = pd.DatetimeIndex([each.start for each in calendar.touching(stamps.min(), stamps.max())], tz="UTC")
+    last = stamps.max() + pd.Timedelta(microseconds=1)  # which may be where an interval begins
+    starts = pd.DatetimeIndex([each.start for each in calendar.touching(stamps.min(), last)], tz="UTC")
     places: Groups = np.searchsorted(starts.as_unit("us").asi8, stamps.as_unit("us").asi8, side="right") - 1
     return places
 

@@ -129,6 +129,39 @@ def test_a_weekday_is_compared_with_its_like_where_there_are_enough(spec: ModelS
     assert len(short.alike) == 60 * 20, "three Mondays are not enough"
 
 
+def test_a_week_is_compared_with_weeks_of_the_same_weekdays(spec: ModelSpec) -> None:
+    """What weekdays differ by is no noise of a week: each week has every one of them."""
+    random = np.random.default_rng(8)
+    weekly = spec.model_copy(update={"monitoring": spec.monitoring.model_copy(update={"window": 7 * DAY})})
+    frame = rows(random, 42, of=60)
+    frame["sessions"] += frame["event_timestamp"].dt.weekday
+    usual, window = frame.head(60 * 28), frame.iloc[60 * 28 : 60 * 35]
+    reference = Reference(weekly, usual, Calendar().interval_of(START + 34 * DAY))
+    assert [(len(part.members), part.drawn) for part in reference.strata] == [(4, 1)] * 7
+    whole = bounds.distance(*_counted(reference), Sizes(420, 7, len(reference.kinds)))
+    learned = reference.bound_of("sessions", 420)
+    assert learned is not None and learned < 0.8 * whole
+    assert "sessions" not in found(reference, window)
+    assert "sessions" in found(reference, window.assign(sessions=window["sessions"] + 1))
+    short = Reference(weekly, frame.head(60 * 14), Calendar().interval_of(START + 20 * DAY))
+    assert [(len(part.members), part.drawn) for part in short.strata] == [(14, 7)], "two of each weekday are not enough"
+
+
+def _counted(reference: Reference) -> tuple[Numbers, Any]:
+    known = reference._known("sessions")
+    assert known is not None and isinstance(known[0], Numbers)
+    return known[0], known[1]
+
+
+def test_an_hour_is_compared_with_its_hour_of_the_day(spec: ModelSpec) -> None:
+    hourly = spec.model_copy(update={"calendar": Calendar(every="hour")})
+    random, hours = np.random.default_rng(9), range(24 * 7)
+    frame = rows(random, len(hours), of=20)
+    frame["event_timestamp"] = START + (frame["event_timestamp"] - START) / 24
+    reference = Reference(hourly, frame, Calendar(every="hour").interval_of(START + 8 * DAY + timedelta(hours=9)))
+    assert set(reference.alike["event_timestamp"].dt.hour) == {9} and len(reference.alike) == 7 * 20
+
+
 def test_nulls_are_bounded_by_the_rows_and_the_days() -> None:
     sizes = Sizes(1000, 1, 10)
     assert bounds.share([0] * 20, [500] * 20, sizes) == 0.01, "less than a hundredth of the rows is no incident"
