@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from evergreen.handovers.monitor import Skewed
 from evergreen.interval import Interval
 from evergreen.monitor import window_page
 from evergreen.reports import evidently
@@ -73,6 +75,32 @@ def test_what_is_not_known_is_said(run: Run) -> None:
     for said in ("No window has been compared", "No label of a prediction has matured", "Nothing to compare"):
         assert said in page
     assert "<figure>" not in page and "Behind it" not in page
+
+
+def test_every_look_at_the_window_is_on_its_page(run: Run) -> None:
+    full = shown()
+    found = {"minutes": Skewed(rows=2000, different=1900, largest=3.25), "plan": Skewed(rows=2000, different=0)}
+    looks = replace(
+        full,
+        quality=full.quality.model_copy(update={"skew": found}),
+        drift=full.drift.model_copy(
+            update={
+                "together": 0.61,
+                "together_bound": 0.55,
+                "confidence": {"entropy": 0.8, "near": 0.25, "distance": 0.3, "bound": 0.1},
+            }
+        ),
+        performance=full.performance.model_copy(
+            update={"low": 0.66, "high": 0.76, "estimated": 0.79, "estimated_low": 0.77, "estimated_high": 0.81}
+        ),
+    )
+    _, page = written(run, looks)
+    assert "0.66 to 0.76; 0.83 at evaluation" in page and "0.77 to 0.81; labels are open" in page
+    assert "0.61 (bound 0.55)" in page and "distance 0.3 (bound 0.1), entropy 0.8 bits, 25% near" in page
+    (row,) = re.findall(r"<tr><td>minutes</td>.*?</tr>", page)
+    assert "1,900" in row and "3.25" in row and "<td>plan</td>" not in page
+    _, page = written(run, replace(looks, quality=full.quality.model_copy(update={"skew": {"plan": found["plan"]}})))
+    assert "What 2,000 answers were made from is what the offline store has" in page
 
 
 def test_a_decision_of_another_release_is_no_reason_to_fail(run: Run) -> None:

@@ -150,11 +150,19 @@ def _tiles(spec: ModelSpec, shown: Shown) -> Iterator[dict[str, Any]]:
         }
     score = shown.performance
     if score.value is not None:
+        between = "" if score.low is None else f"{number(score.low)} to {number(score.high)}; "
         yield {
             "name": score.metric,
             "value": number(score.value),
-            "said": f"{number(score.reference)} at evaluation",
+            "said": f"{between}{number(score.reference)} at evaluation",
             "bad": score.significant and (score.drop or 0) > 0,
+        }
+    if score.estimated is not None:
+        yield {
+            "name": f"likely {score.metric} now",
+            "value": number(score.estimated),
+            "said": f"{number(score.estimated_low)} to {number(score.estimated_high)}; labels are open",
+            "bad": any(finding.cause == "estimated performance" for finding in score.findings),
         }
     drifted = sum(finding.cause.startswith("drift of ") for finding in shown.drift.findings)
     if shown.drift.distances:
@@ -266,7 +274,23 @@ def _drift(drift: Drift) -> dict[str, Any]:
             for name, distance, bound in rows
         ],
         "more": max(0, len(named) - _FEATURES),
+        "beside": list(_beside(drift)),
     }
+
+
+def _beside(drift: Drift) -> Iterator[str]:
+    """What was seen of all features together, and of how sure the answers are."""
+    if drift.together is not None:
+        yield (
+            "All features together: a classifier tells the window from the reference with an area under the ROC curve "
+            f"of {number(drift.together)} (bound {number(drift.together_bound)})."
+        )
+    if sure := drift.confidence:
+        apart = f"distance {number(sure['distance'])} (bound {number(sure['bound'])}), " if "distance" in sure else ""
+        yield (
+            f"Confidence of the answers: {apart}entropy {number(sure['entropy'])} bits, {sure['near']:.0%} near the "
+            "threshold."
+        )
 
 
 def _missing(quality: Quality) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from evergreen.calendar import Calendar
-from evergreen.monitor import bounds, comparison
+from evergreen.monitor import bounds, comparison, seeing
 from evergreen.monitor.bounds import Sizes
 from evergreen.monitor.cells import Numbers
 from evergreen.monitor.comparison import Reference
@@ -174,6 +174,14 @@ def test_volume_is_what_intervals_like_it_had() -> None:
     normal = bounds.volume([980, 1010, 1000, 1005, 990, 1015, 1000, 995])
     assert normal is not None
     assert 700 < normal[0] < 980 and 1020 < normal[1] < 1400
+
+
+def test_what_is_normal_is_known_of_every_look(usual: Reference) -> None:
+    random = np.random.default_rng(10)
+    labelled = usual.rows.assign(label=(random.random(len(usual.rows)) < usual.rows["prediction"]).astype(int))
+    known = seeing.normal(usual.spec, labelled)
+    assert {"drift of minutes", "drift together", "confidence", "nulls of plan", "range of minutes"} <= set(known)
+    assert 0.5 < known["drift together"] < 0.8 and 0.02 < known["performance"] < 0.3
 
 
 def test_confidence_is_of_classes(usual: Reference) -> None:

@@ -13,7 +13,7 @@ def test_every_number_has_its_value_and_its_origin(live: Live) -> None:
         live.serve(day, only=40 + day % 3)
         live.watch(day, drawn=False)
     said = [line.strip() for line in check._normal(live.spec)]
-    for name in (*Monitoring.model_fields, "together", "performance", "drift of minutes", "nulls of plan"):
+    for name in (*Monitoring.model_fields, "together", "drift of minutes", "nulls of plan"):
         if name != "missing_share":  # which is null here, and learned by feature
             assert any(line.startswith((f"{name}:", f"{name} (", f"drift {name}:")) for line in said), name
     assert any(line.startswith("cooldown: 5d (typed in ") for line in said)
