@@ -198,8 +198,8 @@ def train_champion(run: Run) -> None:
         refit=None,
     )
     version = records.version(run.spec.model, registry.register(run, passed).version)
-    why = {"actor": "benchmark", "reason": "the only one"}
-    intent = promotion.intend(version, "promotion", None, model=run.spec.model, **why)
+    model, actor, reason = run.spec.model, "benchmark", "the only one"
+    intent = promotion.intend(version, "promotion", None, model=model, actor=actor, reason=reason)
     promotion.complete(intent)
 
 

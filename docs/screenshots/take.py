@@ -63,11 +63,11 @@ def main() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=options.chromium, args=["--no-sandbox"])
         page = _logged_in(browser, airflow)
-        drifted = airflow.run(f"{options.model}__train", lambda run: run["dag_run_id"].startswith("drift__"))
-        decided = airflow.run(f"{options.model}__monitor", lambda run: run["run_after"] <= drifted["run_after"])
+        retraining = airflow.run(f"{options.model}__train", lambda run: run["dag_run_id"].startswith("loss__"))
+        decided = airflow.run(f"{options.model}__monitor", lambda run: run["run_after"] <= retraining["run_after"])
         for loop, run in (
             ("ingest", airflow.run(f"{options.model}__ingest")),
-            ("train", drifted),
+            ("train", retraining),
             ("monitor", decided),
         ):
             _graph(page, airflow, loop, run)
@@ -75,7 +75,7 @@ def main() -> None:
         _rollback(page, airflow, f"{options.model}__rollback")
         _page(browser, airflow.links(decided, "report")["Window"], "window", 1_000)
         _page(browser, airflow.links(decided, "report")["Drift report"], "drift-report", 8_000)
-        _page(browser, airflow.links(drifted, "deploy")["MLflow run"], "mlflow-run", 8_000, options.mlflow_password)
+        _page(browser, airflow.links(retraining, "deploy")["MLflow run"], "mlflow-run", 8_000, options.mlflow_password)
         browser.close()
 
 

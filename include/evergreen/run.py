@@ -25,7 +25,7 @@ class _Run:
     spec: Folder
     interval: Interval
     run_id: str = "local"
-    reason: str = "scheduled"  # why it runs: scheduled, backfill, manual, drift
+    reason: str = "scheduled"  # why it runs: scheduled, backfill, manual, loss, calendar
     decision_id: str | None = None  # the monitor's decision that triggered it
     changed_at: datetime | None = None  # since when the world is different, by that decision
     connections: Callable[[str], str] = field(
@@ -44,6 +44,11 @@ class _Run:
     def actor(self) -> str:
         """How the ledger names who did it: the person who started the run by hand, and the run."""
         return f"run {self.run_id}" if self.triggered_by is None else f"{self.triggered_by}, run {self.run_id}"
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether a person started it, and no decision of the monitor's."""
+        return self.triggered_by is not None and self.decision_id is None
 
     @property
     def subject(self) -> str:

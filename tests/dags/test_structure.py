@@ -153,6 +153,15 @@ def test_retraining_is_triggered_by_nothing_but_a_decision(dag_bag: DagBag) -> N
         )
 
 
+def test_a_fall_back_follows_a_decision_and_the_owner_is_told_whatever_comes_of_it(dag_bag: DagBag) -> None:
+    for spec in SPECS:
+        dag = dag_bag.dags[f"{spec.model}__monitor"]
+        fall_back = dag.get_task("fall_back")
+        assert fall_back.upstream_task_ids == {"collect", "decide"} and not fall_back.downstream_task_ids
+        assert fall_back.trigger_rule.value == "all_success", "it would run without a decision"
+        assert [asset.uri for asset in fall_back.outlets] == [f"evergreen://registry/{spec.model}/champion"]
+
+
 @pytest.mark.parametrize("loop", LOOPS)
 def test_house_rules_of_dags(dag_bag: DagBag, loop: str) -> None:
     for spec in OWNERS[loop]:

@@ -110,7 +110,7 @@ def test_pages_are_linked_from_their_tasks_and_answer(running: Stack) -> None:
         page = httpx.get(links[link], timeout=20)
         assert page.status_code == 200 and "<html" in page.text.lower(), f"{link}: {links}"
     retraining = next(
-        run for run in running.demo.runs.of(running.demo.ids["train"]) if run["dag_run_id"].startswith("drift__")
+        run for run in running.demo.runs.of(running.demo.ids["train"]) if run["dag_run_id"].startswith("loss__")
     )
     links = api.get(f"/dags/{running.demo.ids['train']}/dagRuns/{retraining['dag_run_id']}/taskInstances/deploy/links")
     assert links["extra_links"]["MLflow run"].startswith(running.settings.mlflow_url)
@@ -270,7 +270,7 @@ def test_rollback_by_its_dag_and_no_rerun_promotes_what_was_rolled_back_from(run
     runs.wait(runs.trigger("churn__rollback", "back_again", conf=request))
     assert (served(), ledger.entries("churn")) == (1, trail), "a task that is cleared rolls back once"
 
-    retraining = next(run for run in runs.of(running.demo.ids["train"]) if run["dag_run_id"].startswith("drift__"))
+    retraining = next(run for run in runs.of(running.demo.ids["train"]) if run["dag_run_id"].startswith("loss__"))
     conf = {name: value for name, value in retraining["conf"].items() if value is not None}
     run = runs.wait(runs.trigger(running.demo.ids["train"], "the_retraining_again", conf=conf))
     assert states(running, run)["deploy"] in ("skipped", "upstream_failed"), states(running, run)

@@ -360,10 +360,13 @@ def test_the_monitor_trains_only_when_its_decision_says_so(spec: ModelSpec, monk
         results = watch(quiet)
         assert isinstance(results["retrain_wanted"], Skipped) and results["retrain"] == results["retrain_wanted"]
     assert trained == []
-    results = watch(_decided())
-    conf = Conf(as_of=watched.as_of, reason="drift", decision_id="d", changed_at=datetime(2026, 1, 1, tzinfo=UTC))
-    assert results["retrain_wanted"] == Retraining(run_id="drift__d", conf=conf)
-    assert results["retrain"] == {"train": Begun(day="trained")}
-    (training,) = trained
-    assert (training.run_id, training.reason, training.decision_id) == ("drift__d", "drift", "d")
-    assert (training.as_of, training.changed_at) == (watched.as_of, datetime(2026, 1, 1, tzinfo=UTC))
+    # A decision of a release before names no cause: its run, which may be there, has that release's id.
+    for cause, named in (("loss", "loss"), ("calendar", "calendar"), (None, "drift")):
+        results = watch(_decided(cause=cause))
+        conf = Conf(as_of=watched.as_of, reason=named, decision_id="d", changed_at=datetime(2026, 1, 1, tzinfo=UTC))
+        assert results["retrain_wanted"] == Retraining(run_id=f"{named}__d", conf=conf)
+        assert results["retrain"] == {"train": Begun(day="trained")}
+        training = trained[-1]
+        assert (training.run_id, training.reason, training.decision_id) == (f"{named}__d", named, "d")
+        assert (training.as_of, training.changed_at) == (watched.as_of, datetime(2026, 1, 1, tzinfo=UTC))
+    assert len(trained) == 3

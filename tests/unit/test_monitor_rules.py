@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergreen.handovers.monitor import Finding
+from evergreen.handovers.monitor import Finding, Rival
 from evergreen.monitor import paired, rules
 from evergreen.monitor.evidence import Unfit, Weighed
 from evergreen.monitor.rules import Decision, Findings, Known, Labels, Retrained
+from evergreen.monitor.waiting import Good
 from evergreen.spec.schema import ModelSpec
 from tests.small_models import tiny
 
@@ -62,6 +63,7 @@ def watch(days: range, known: Known = LOSS, spec: ModelSpec | None = None) -> li
 def test_a_loss_that_a_retraining_avoids_retrains_and_says_why() -> None:
     decision = decide(window(10))
     assert (decision.action, decision.triggers, decision.changed_at) == ("retrain", True, FIRST + 3 * DAY)
+    assert decision.cause == "loss"
     assert "loses 0.2000 less per row" in decision.reasons[0] and "1000 rows to learn from" in decision.reasons[-1]
 
 
@@ -112,8 +114,9 @@ def test_it_never_retrains_within_cooldown_or_beyond_the_budget(cooldown: int, b
     assert all((later - one) >= cooldown * DAY for one, later in pairwise(ends))
     for end in ends:
         assert sum(end - 30 * DAY < other <= end for other in ends) <= budget
-    told = [decision for decision in made if decision.action == "alert"]
-    assert len(told) <= len(ends), "that the budget is used up is told once"
+    held = [decision for decision in made if rules.BUDGET in {each.cause for each in decision.standing.found}]
+    assert all(decision.action == "alert" or "cooldown" in decision.reasons[-1] for decision in held)
+    assert not any(rules.BUDGET in decision.standing.over for decision in held)
 
 
 def test_an_old_window_is_recorded_and_triggers_nothing() -> None:
@@ -127,7 +130,7 @@ def test_a_calendar_is_a_net_where_the_evidence_says_nothing() -> None:
     spec = spec_of(retrain={"at_latest": "10d"})
     assert decide(window(8), known=NO_LOSS, spec=spec).action == "none"
     decision = decide(window(9), known=NO_LOSS, spec=spec)
-    assert (decision.action, decision.changed_at) == ("retrain", None)
+    assert (decision.action, decision.changed_at, decision.cause) == ("retrain", None, "calendar")
     assert "nothing newer than 2026-01-01, more than 10d ago" in decision.reasons[0]
     again = replace(NO_LOSS, retrained=(Retrained("d", FIRST + 10 * DAY, None, "has no outcome yet"),))
     assert decide(window(12), known=again, spec=spec).action == "none", "one was started since"
@@ -137,40 +140,101 @@ USELESS = tuple(Retrained(f"d{day}", FIRST + day * DAY, False, "it did not help"
 
 
 def test_after_two_retrainings_in_a_row_that_did_not_help_a_person_looks() -> None:
-    told = decide(window(20), known=replace(LOSS, retrained=USELESS))
-    assert (told.action, told.triggers) == ("alert", False)
-    assert any("2 retrainings in a row did not help: a person has to look" in reason for reason in told.reasons)
-    assert decide(window(21), [told], replace(LOSS, retrained=USELESS)).action == "none", "told once"
+    for known in (LOSS, NO_LOSS):
+        told = decide(window(20), known=replace(known, retrained=USELESS))
+        person = next(each for each in told.standing.found if each.cause == rules.PERSON)
+        assert (person.kind, person.said) == ("brake", "2 retrainings in a row did not help: a person has to look")
+        assert person.next_step.endswith("train by hand") and rules.PERSON not in told.standing.over
+    due = decide(window(20), known=replace(LOSS, retrained=USELESS))
+    assert (due.action, due.triggers) == ("alert", False) and any(person.said in reason for reason in due.reasons)
+    assert rules.PERSON in decide(window(20)).standing.over
     one = replace(LOSS, retrained=(USELESS[0], replace(USELESS[1], helped=True)))
     assert decide(window(20), known=one).triggers
     unknown = replace(LOSS, retrained=(replace(USELESS[0], helped=None), USELESS[1]))
     assert decide(window(20), known=unknown).triggers
 
 
-def test_that_nothing_was_better_is_told_once_with_the_next_step() -> None:
+def test_that_nothing_was_better_stands_with_the_next_step() -> None:
     refused = (Retrained("abc", FIRST + 9 * DAY, False, "made nothing better than the champion", refused=True),)
-    known = replace(NO_LOSS, retrained=refused)
-    told = decide(window(10), known=known)
-    assert told.action == "alert" and "decision abc made nothing better" in told.reasons[-1]
-    assert "look at its gates" in told.reasons[-1]
-    assert decide(window(11), [told], known).action == "none"
+    decision = decide(window(10), known=replace(NO_LOSS, retrained=refused))
+    (outcome,) = decision.standing.found
+    assert (outcome.kind, outcome.cause) == ("outcome", "retraining abc") and "look at its gates" in outcome.next_step
+    assert decision.action == "none" and "decision abc made nothing better" in decision.reasons[-1]
 
 
 def test_whether_a_retraining_helped_is_said_in_numbers() -> None:
-    helped = Retrained("abc", FIRST + 9 * DAY, True, "version 2 loses 0.1 less per row than the version it replaced")
+    said = "version 2 loses 0.1 less per row than the version it replaced"
+    helped = Retrained("abc", FIRST + 9 * DAY, True, said, gain=0.1)
     decision = decide(window(10), known=replace(NO_LOSS, retrained=(helped,)))
     assert decision.action == "none" and decision.reasons[-1] == helped.outcome
+    (outcome,) = decision.standing.found
+    assert (outcome.observed, outcome.said, outcome.next_step) == (0.1, said, "")
+    useless = decide(window(10), known=replace(NO_LOSS, retrained=(replace(helped, helped=False, gain=-0.1),)))
+    assert "after 2 in a row" in useless.standing.found[0].next_step
+    unknown = decide(window(10), known=replace(NO_LOSS, retrained=(replace(helped, helped=None),)))
+    assert unknown.standing.found == ()
 
 
-def test_a_recipe_that_no_longer_fits_alerts_once() -> None:
+def test_a_recipe_that_no_longer_fits_alerts() -> None:
     known = replace(NO_LOSS, weighed=replace(NO_LOSS.weighed, unfit=Unfit(0.5, 0.9, FIRST + 8 * DAY)))
     told = decide(window(10), known=known)
     assert (told.action, told.triggers) == ("alert", False)
     assert told.reasons[0].startswith("retraining will not help: since 2026-01-09")
-    assert decide(window(11), [told], known).action == "none"
+    assert [(each.cause, each.kind) for each in told.standing.found] == [(rules.RECIPE, "brake")]
+    assert rules.RECIPE in decide(window(11), [told]).standing.over
 
 
 @given(days=st.lists(st.integers(0, 60), max_size=30), last=st.integers(0, 60))
 def test_the_same_history_gives_the_same_decision(days: list[int], last: int) -> None:
     history = [decide(window(day)) for day in days if day != last]
     assert decide(window(last), history) == decide(window(last), history[::-1])
+
+
+GOOD = Good(1, tried=False)
+OPEN = replace(NO_LOSS, good=GOOD)
+FALL_BACK = spec_of(while_waiting="fall_back")
+
+
+def rival(gain: float, bound: float | None = 0.05, version: int | None = 1) -> Rival:
+    name = "the baseline" if version is None else f"version {version}"
+    return Rival(name=name, version=version, estimated=0.8, gain=gain, bound=bound, error=None)
+
+
+def waiting(*rivals: Rival, known: Known = OPEN, spec: ModelSpec = FALL_BACK, wrong: str = "loss") -> Decision:
+    findings = replace(window(10, found(wrong), version=2, champion=2), rivals=rivals)
+    return decide(findings, (), known, spec=spec)
+
+
+def test_what_is_likely_to_be_clearly_worse_falls_back_where_the_owner_wants_that() -> None:
+    decision = waiting(rival(0.1))
+    assert (decision.falls_back, decision.action) == (1, "none")
+    assert decision.reasons[-1] == "version 1 serves instead of version 2 until labels judge it"
+    assert waiting(rival(0.1), spec=spec_of()).falls_back is None, "by default its owner is told, and no more"
+    assert decision.id != waiting(rival(0.1), spec=spec_of()).id
+
+
+@pytest.mark.parametrize("rivals", [(), (rival(0.05),), (rival(0.1, None),), (rival(-0.1),)])
+def test_what_is_within_the_error_of_estimates_or_unknown_changes_nothing(rivals: tuple[Rival, ...]) -> None:
+    decision = waiting(*rivals)
+    assert decision.falls_back is None and "fall back" not in decision.reasons[-1]
+
+
+def test_below_the_baseline_it_falls_back_to_what_is_likely_to_be_better() -> None:
+    below = rival(0.2, version=None)
+    assert waiting(below, rival(0.01)).falls_back == 1
+    assert waiting(below, rival(-0.01)).reasons[-1].endswith("is not likely to be better: no fall back")
+    assert waiting(below).falls_back is None, "it could not be asked"
+
+
+def test_there_is_no_fall_back_without_a_good_version_nor_twice_to_the_same() -> None:
+    assert "no earlier version is known good" in waiting(rival(0.1), known=NO_LOSS).reasons[-1]
+    again = waiting(rival(0.1), known=replace(OPEN, good=replace(GOOD, tried=True)))
+    assert again.falls_back is None and again.reasons[-1].endswith("labels decided since: not again")
+
+
+def test_a_data_incident_a_retraining_or_an_old_window_falls_back_to_nothing() -> None:
+    assert waiting(rival(0.1), wrong="incident").falls_back is None
+    due = waiting(rival(0.1), known=replace(LOSS, good=GOOD))
+    assert (due.action, due.falls_back) == ("retrain", None), "its labels are there"
+    old = replace(window(10, version=2, champion=2), rivals=(rival(0.1),))
+    assert decide(old, [decide(window(20), known=NO_LOSS)], OPEN, spec=FALL_BACK).falls_back is None

@@ -19,7 +19,13 @@ from evergreen.monitor import telling
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 CALENDAR = Calendar(every="day")
-KINDS = {"nulls of age": "incident", "volume": "incident", "performance": "loss", "drift of fare": "drift"}
+KINDS = {
+    "nulls of age": "incident",
+    "volume": "incident",
+    "performance": "loss",
+    "drift of fare": "drift",
+    "the budget": "brake",
+}
 DOING: tuple[Action, ...] = ("none", "wait for labels", "retrain")
 
 
@@ -37,7 +43,7 @@ windows = st.lists(
         Seen,
         st.dictionaries(st.sampled_from(sorted(KINDS)), st.floats(0.01, 2.0), max_size=4),
         st.sampled_from(DOING),
-        st.frozensets(st.sampled_from(["incident", "loss"])),
+        st.frozensets(st.sampled_from(["incident", "loss", "brake"])),
     ),
     max_size=25,
 )
@@ -56,7 +62,7 @@ def told_of(seen: Seen, before: Sequence[Told], number: int) -> tuple[Told, ...]
         found(seen),
         before,
         FIRST + number * DAY,
-        doing=seen.doing,
+        doing=telling.doing(seen.doing, None),
         judged=lambda kind, cause: kind not in seen.unseen,
     )
 
@@ -92,6 +98,7 @@ def test_a_change_is_told_once_and_compared_with_what_was_told_last(seen: Sequen
             earlier = last.get(one.cause)
             if one.state == "changed":
                 assert earlier is not None and earlier.since == one.since
+                assert one.kind != "brake", "why nothing is retrained is no worse for lasting"
                 assert earlier.doing != one.doing or one.observed >= 2 * earlier.observed
             if one.state == "stands":
                 assert earlier is not None and one.observed == earlier.observed, "it stands as it was told"
@@ -142,3 +149,45 @@ def test_when_the_labels_are_there(have: int, said: str | None) -> None:
 def test_a_rate_that_leads_nowhere_names_no_day() -> None:
     now = Interval(FIRST + 9 * DAY, FIRST + 10 * DAY, "2026-01-10")
     assert "more than 1,000 intervals" in str(telling.forecast(1, 10**6, FIRST, now, CALENDAR))
+
+
+def outcome(number: int, *, helped: bool) -> Finding:
+    said = f"version 2 loses {'less' if helped else 'more'}: the retraining {'helped' if helped else 'did not help'}"
+    return Finding(
+        cause=f"retraining d{number}", kind="outcome", observed=0.1, bound=0.0, said=said,
+        next_step="" if helped else "none yet",
+    )  # fmt: skip
+
+
+def test_whether_a_retraining_helped_is_told_once_and_again_where_it_turns_out_otherwise() -> None:
+    windows = [(), (outcome(1, helped=True),), (outcome(1, helped=True),), (), (outcome(1, helped=False),),
+               (outcome(2, helped=True),), (outcome(2, helped=True),)]  # fmt: skip
+    told: tuple[Told, ...] = ()
+    lines = []
+    for number, found in enumerate(windows):
+        told = telling.tell(found, told, FIRST + number * DAY, doing="nothing", judged=lambda kind, cause: False)
+        lines.append([telling.line(each, CALENDAR) for each in telling.news(told)])
+    assert lines == [
+        [],
+        ["version 2 loses less: the retraining helped"],
+        [],
+        [],
+        ["changed: version 2 loses more: the retraining did not help; next step: none yet"],
+        ["version 2 loses less: the retraining helped"],
+        [],
+    ]
+    assert [each.cause for each in told] == ["retraining d2"], "the one before is no matter any more"
+
+
+def test_a_brake_is_told_with_what_a_person_does_next() -> None:
+    brake = Finding(cause="the budget", kind="brake", observed=4, bound=4, said="4 retrainings", next_step="wait")
+    (told,) = telling.tell([brake], (), FIRST, doing="nothing", judged=lambda kind, cause: True)
+    assert telling.line(told, CALENDAR) == "4 retrainings (since 2026-01-01); next step: wait"
+    (over,) = telling.tell([], [told], FIRST + DAY, doing="nothing", judged=lambda kind, cause: True)
+    assert telling.line(over, CALENDAR) == "over: the budget (since 2026-01-01)"
+
+
+def test_a_loss_is_told_with_the_version_that_serves_instead() -> None:
+    assert telling.doing("wait for labels", 3) == (
+        "a retraining waits for labels, and version 3 serves instead until labels judge it"
+    )

@@ -152,14 +152,14 @@ def test_the_partition_that_a_run_names_wins() -> None:
 def test_a_triggered_training_carries_its_decision() -> None:
     params = {
         "as_of": "2026-02-20T00:00:00+00:00",
-        "reason": "drift",
+        "reason": "loss",
         "decision_id": "d1",
         "changed_at": "2026-02-03T00:00:00Z",
     }
     run = run_of(SPEC, context(**params))
     assert (run.as_of, run.reason, run.decision_id, run.changed_at) == (
         at("2026-02-20"),
-        "drift",
+        "loss",
         "d1",
         at("2026-02-03"),
     )

@@ -11,6 +11,7 @@ from evergreen.links import Link
 from evergreen.spec.measures import MetricName
 
 Action = Literal["none", "alert", "wait for labels", "retrain"]
+Cause = Literal["loss", "calendar"]  # of a retraining: one that it avoids, or that the champion is too old
 
 
 class Collected(Handover):
@@ -38,15 +39,39 @@ class Finding(Part):
 
     cause: str
     """Which thing, by a name that stays while it lasts: `nulls of age`, `volume`, `drift of fare`, `performance`."""
-    kind: Literal["incident", "loss", "drift"]
+    kind: Literal["incident", "loss", "drift", "outcome", "brake"]
     """incident: the data cannot be trusted; loss: the model is worse; drift: the data is different, which is told and
-    never a cause of retraining."""
+    never a cause of retraining; outcome: what came of a retraining; brake: why none is made until a person acts."""
     observed: float
     """What was measured."""
     bound: float
     """What is normal."""
     said: str
     """One sentence for a person."""
+    next_step: str = ""
+    """What a person does about it; empty: it is said elsewhere what is done."""
+
+
+class Rival(Part):
+    """What could answer in the champion's place, by what can be told while labels are open."""
+
+    name: str
+    """`version 3`, or `the baseline`."""
+    version: int | None
+    """None: it is no version."""
+    estimated: float
+    """The likely value of the search metric, had it answered."""
+    gain: float
+    """How much better that is than the champion's likely value."""
+    bound: float | None
+    """What such gains are wrong by, and chance; None: too few labels have matured to say that."""
+    error: float | None
+    """By how much its gain on the matured rows was less than its estimate; None: none matured."""
+
+    @property
+    def better(self) -> bool:
+        """Whether it is clearly better."""
+        return self.bound is not None and self.gain > self.bound
 
 
 class Skewed(Part):
@@ -147,6 +172,8 @@ class Performance(Handover):
     still_open: int = 0
     """Its predictions whose outcome is not known yet; counted where each outcome has a moment of its own
     (`label.known`)."""
+    rivals: tuple[Rival, ...] = ()
+    """The last known good version and the baseline, while labels are open; empty where there is no estimate."""
     labels_version: int | None = None
     """The version of the label's table that was read; None: there is no label yet."""
     findings: tuple[Finding, ...] = ()
@@ -176,8 +203,16 @@ class Decided(Handover):
     """Why, from what was seen to what follows."""
     triggers: bool
     """A decision to retrain starts a training, unless a newer window was decided already."""
+    findings: tuple[Finding, ...] = ()
+    """What came of the last retraining, and why none is made until a person acts."""
+    over: tuple[str, ...] = ()
+    """Causes of the second kind that do not stand."""
+    falls_back: int | None = None
+    """The version that serves instead while labels are open; None: none."""
     changed_at: datetime | None
     """Since when the world is different; None: it is not believed to be."""
+    cause: Cause | None = None
+    """Why it retrains; None: it does not, or a release before decided so."""
     page: str
     """The page of the window, which the task `report` draws."""
     carried: ClassVar = ("action", "decision_id", "triggers")

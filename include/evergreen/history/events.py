@@ -141,6 +141,7 @@ class Deploying(Happened):
     run_id: str
     key: str
     decision_id: str | None = None
+    until: datetime | None = None  # of a rollback by the monitor, as `RolledBack` has it
 
 
 class Deployed(Happened):
@@ -177,6 +178,9 @@ class RolledBack(Happened):
     event: Literal["rolled back"] = "rolled back"
     version: int  # that serves again
     left: int
+    # Of one by the monitor, while labels were open; of others none.
+    decision_id: str | None = None
+    until: datetime | None = None  # when the labels are known that judge it: no training that knows less undoes it
 
 
 class Retired(Happened):
@@ -222,6 +226,8 @@ class Decided(Happened):
     drifted: bool | None = None  # different from the reference; None: a release before wrote it elsewhere
     incident: bool | None = None  # its data was wrong; None: as above
     made_from: Mapping[str, MadeFrom] | None = None  # table → what of it; None: a release before did not record it
+    cause: Literal["loss", "calendar"] | None = None  # of a retraining; a release before did not say it
+    falls_back: int | None = None  # the version that serves instead while labels are open; None: none
 
 
 class Told(BaseModel):
@@ -230,12 +236,13 @@ class Told(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     cause: str  # which thing, by a name that stays while it lasts
-    kind: Literal["incident", "loss"]  # the data cannot be trusted; the model is worse
+    # The data cannot be trusted; the model is worse; what came of a retraining; why none is made until a person acts.
+    kind: Literal["incident", "loss", "outcome", "brake"]
     state: Literal["began", "changed", "resolved", "stands"]  # stands: nothing new, it was not told again
     since: datetime  # the start of the window that showed it first
     observed: FiniteFloat  # when it was told last
     said: str  # the same
-    doing: str  # what was done about it then
+    doing: str  # what was done about it then; of the last two kinds, what a person does next
 
 
 class Alerted(Happened):

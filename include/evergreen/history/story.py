@@ -57,6 +57,8 @@ class Standing:
     pending: Deploying | None = None  # an intent whose end nobody recorded
     rolled_back: frozenset[int] = frozenset()
     retired: frozenset[int] = frozenset()
+    fallen_back: frozenset[int] = frozenset()  # the versions that the monitor has fallen back to
+    until: datetime | None = None  # the monitor fell back: a training promotes nothing unless it knows as much
 
     @property
     def to_serve(self) -> Standing:
@@ -107,7 +109,9 @@ def _after(now: Standing, event: Event) -> Standing:
             return replace(now, pending=None) if ended else now
         case Promoted():
             good = now.last_known_good if event.replaced is None else event.replaced
-            return replace(now, champion=event.version, last_known_good=good, retired_champion=None, pending=None)
+            return replace(
+                now, champion=event.version, last_known_good=good, retired_champion=None, pending=None, until=None
+            )
         case RolledBack():
             # From a version that was put on the server by hand the champion is only
             # given back: what is good is as it was.
@@ -119,6 +123,8 @@ def _after(now: Standing, event: Event) -> Standing:
                 retired_champion=None,
                 pending=None,
                 rolled_back=now.rolled_back | {event.left},
+                fallen_back=now.fallen_back | ({event.version} if event.decision_id is not None else set()),
+                until=event.until,
             )
         case Retired():
             gone = event.version
@@ -239,18 +245,23 @@ def gated(entries: Sequence[Entry]) -> set[str]:
 
 
 def decisions(entries: Sequence[Entry]) -> list[Decided]:
-    """The decision of each window that stands, by window: the last one that triggered a training, else the last one.
+    """The decision of each window that stands, by window: the last one that acted, else the last one.
 
-    One that triggered a training stands when the window is decided again: by then it may be too old to trigger
-    anything, or more may be known of the days before it, but it did.
+    One that triggered a training or fell back stands when the window is decided again: by then it may be too old to
+    do anything, or more may be known of the days before it, but it did.
     """
     standing: dict[datetime, Decided] = {}
     for event in _events(entries):
         if isinstance(event, Decided) and (
-            event.triggers or event.start not in standing or not standing[event.start].triggers
+            acts(event) or event.start not in standing or not acts(standing[event.start])
         ):
             standing[event.start] = event
     return sorted(standing.values(), key=lambda decided: (decided.end, decided.start))
+
+
+def acts(decided: Decided) -> bool:
+    """Whether a decision changes something: it triggers a training, or another version serves by it."""
+    return decided.triggers or decided.falls_back is not None
 
 
 def timeline(entries: Sequence[Entry]) -> Iterator[tuple[Entry, str]]:
@@ -276,7 +287,7 @@ def timeline(entries: Sequence[Entry]) -> Iterator[tuple[Entry, str]]:
             if event.taken_over and event.decision_id in decided:
                 continue
             decided.add(event.decision_id)
-            news = event.action == "retrain" or event.action not in ("none", previous)
+            news = event.action == "retrain" or event.action not in ("none", previous) or acts(event)
             previous = event.action
             if not news:
                 continue
@@ -338,8 +349,10 @@ def describe(event: Event) -> str:
             return f"MLflow shows the ledger's word again: {'; '.join(event.changes)}"
         case Decided():
             triggers = "" if event.action != "retrain" or event.triggers else ", which triggers nothing"
+            back = "" if event.falls_back is None else f", and back to version {event.falls_back}"
             return (
-                f"decision {event.decision_id} about {event.start:%Y-%m-%d}: {event.action}{triggers} ({event.reason})"
+                f"decision {event.decision_id} about {event.start:%Y-%m-%d}: {event.action}{triggers}{back} "
+                f"({event.reason})"
             )
         case Corrected():
             return _corrected(event)

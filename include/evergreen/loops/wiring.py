@@ -70,7 +70,9 @@ def monitor(loop: Wire) -> None:
     compared = loop.stage(monitoring.compare, collected, after=[labelled])
     decision = loop.stage(monitoring.decide, collected, quality, drift, performance, compared)
     loop.stage(monitoring.alert, quality, performance, decision)
-    # The monitor's only lever: a decision starts at most one training, however often its task runs.
+    # The monitor's two levers. While labels are open it goes back to a version that was good, where the owner wants
+    # that; and a decision starts at most one training, however often its task runs.
+    loop.stage(monitoring.fall_back, collected, decision)
     wanted = loop.stage(monitoring.retrain_wanted, decision)
     loop.start("train", wanted, name="retrain")
     # Last, and nothing after it: no decision waits for a drawing, or fails with one.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from evergreen.handovers.monitor import Decided, Finding, Performance, Quality
+from evergreen.handovers.monitor import Decided, Performance, Quality
 from evergreen.history import events, ledger, story
 from evergreen.monitor import telling
 from evergreen.monitor.rules import JOINED
@@ -24,19 +24,17 @@ def tell(run: Run, quality: Quality, performance: Performance, decision: Decided
     if any(each.start > start for each in newest):
         return None, ()
     ours = before if before is not None and before.start == start else None
-    found = (*quality.findings, *performance.findings)
+    found = (*quality.findings, *performance.findings, *decision.findings)
     told = telling.tell(
         found,
         () if before is None else before.told,
         start,
-        doing=decision.action,
-        judged=lambda kind, cause: _judged(quality, performance, kind, cause),
+        doing=telling.doing(decision.action, decision.falls_back),
+        judged=lambda kind, cause: cause in decision.over or _judged(quality, performance, kind, cause),
     )
-    braked = decision.reasons if decision.action == "alert" and not _incident(found) else ()
     said = [telling.line(each, spec.calendar) for each in telling.news(told)]
     if said and any(each.kind == "loss" and each.state != "resolved" for each in telling.news(told)):
         said += _mending(run, next((each for each in newest if each.start == start), None))
-    said += braked if ours is None else ()
     if said:
         ours = events.Alerted(
             id=f"alert/{decision.decision_id}/{hashlib.sha256(JOINED.join(said).encode()).hexdigest()[:8]}",
@@ -55,14 +53,12 @@ def tell(run: Run, quality: Quality, performance: Performance, decision: Decided
 
 def _judged(quality: Quality, performance: Performance, kind: str, cause: str) -> bool:
     """Whether the window could look at a cause."""
+    if kind in ("outcome", "brake"):
+        return False  # the decision says which of them are over
     answered = bool(quality.missing)
     if kind == "loss":
         return performance.value is not None or (answered and cause.startswith("estimated"))
     return answered or cause == "volume"
-
-
-def _incident(found: Sequence[Finding]) -> bool:
-    return any(each.kind == "incident" for each in found)
 
 
 def _mending(run: Run, decided: events.Decided | None) -> list[str]:

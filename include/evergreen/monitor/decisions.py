@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from evergreen.history import ledger, story
 from evergreen.history.events import Decided, Event, MadeFrom, NotBetter, Promoted
@@ -13,6 +14,7 @@ from evergreen.lake.schema import LABELS
 from evergreen.monitor import evidence, rules, takeover
 from evergreen.monitor.evidence import Row
 from evergreen.monitor.rules import JOINED, Assessment, Decision, Findings, Known, Retrained
+from evergreen.monitor.waiting import Good
 from evergreen.registry import records as registry
 from evergreen.run import Run
 from evergreen.spec.columns import EVENT, KNOWN_AT
@@ -33,7 +35,7 @@ def keep(run: Run, decision: Decision, made_from: Mapping[str, MadeFrom] | None 
         nonlocal stands
         event = recorded(run, decision, made_from, id=story.next_id(f"decided/{decision.id}", entries))
         standing = next((each for each in story.decisions(entries) if each.start == decision.start), None)
-        if standing is not None and standing.triggers:
+        if standing is not None and story.acts(standing):
             stands = restored(standing)
         elif standing is None or not _same(standing, event):
             yield event
@@ -65,10 +67,36 @@ def assess(spec: ModelSpec, findings: Findings) -> Assessment:
 def estimate_errors(run: Run, version: int) -> list[float]:
     """By how much the estimates of a version's metric were worse than what matured, window by window, before the run's
     own."""
+    errors = [each.get("estimate_error") for each in _performances(run, version)]
+    return [float(error) for error in errors if isinstance(error, int | float)]
+
+
+def rival_errors(run: Run, version: int) -> Mapping[str, list[float]]:
+    """The same of what the others would have gained over a version, by their name."""
+    errors: dict[str, list[float]] = {}
+    for performance in _performances(run, version):
+        rivals = performance.get("rivals")
+        for rival in rivals if isinstance(rivals, list) else []:
+            if isinstance(rival, dict) and isinstance(error := rival.get("error"), int | float):
+                errors.setdefault(str(rival["name"]), []).append(float(error))
+    return errors
+
+
+def _performances(run: Run, version: int) -> list[dict[str, Any]]:
+    """What the newest decisions before a run's window kept of a version's performance."""
     windows = ledger.windows(run.spec.model, _PAGE, before=run.interval.start)
     made = [each.evidence.get("performance") for each in story.decisions(windows) if each.version == version]
-    errors = [each.get("estimate_error") for each in made if isinstance(each, dict)]
-    return [float(error) for error in errors if isinstance(error, int | float)]
+    return [each for each in made if isinstance(each, dict)]
+
+
+def good(run: Run) -> Good | None:
+    """The version that a fall back would return to as of a run's moment; None: there is no other one."""
+    moves = story.known_before(ledger.entries(run.spec.model, *story.MOVES), run.as_of)
+    now = story.standing(entry.event for entry in moves)
+    number = now.last_known_good
+    if number is None or number == now.champion or number in now.rolled_back:
+        return None
+    return Good(number, tried=number in now.fallen_back)
 
 
 def known(run: Run, champion: int | None, windows: int | None) -> Known:
@@ -96,6 +124,7 @@ def known(run: Run, champion: int | None, windows: int | None) -> Known:
             for decided in started
             if isinstance(decided, Decided) and decided.end >= max(by_hand, default=decided.end)
         ),
+        good=good(run),
     )
 
 
@@ -139,7 +168,7 @@ def _outcome(decided: Decided, past: Sequence[Event], rows: Sequence[Row]) -> Re
         f"version {helped.version} loses {abs(helped.gain):.4f} {verdict[0]} per row than the version that it replaced "
         f"({helped.rows} rows): the retraining {verdict[1]}"
     )
-    return Retrained(decided.decision_id, decided.end, helped.gain > 0, told)
+    return Retrained(decided.decision_id, decided.end, helped.gain > 0, told, gain=helped.gain)
 
 
 def recorded(run: Run, decision: Decision, made_from: Mapping[str, MadeFrom] | None = None, *, id: str) -> Decided:
@@ -157,6 +186,8 @@ def recorded(run: Run, decision: Decision, made_from: Mapping[str, MadeFrom] | N
         action=decision.action,
         triggers=decision.triggers,
         changed_at=decision.changed_at,
+        cause=decision.cause,
+        falls_back=decision.falls_back,
         evidence=json.loads(json.dumps(decision.evidence), parse_constant=lambda _: None),
         drifted=decision.drifted,
         incident=decision.incident,
@@ -176,6 +207,8 @@ def restored(event: Decided) -> Decision:
         drifted=bool(event.drifted),
         incident=bool(event.incident),
         changed_at=event.changed_at,
+        cause=event.cause,
+        falls_back=event.falls_back,
         reasons=tuple(event.reason.split(JOINED)),
         evidence=event.evidence,
     )

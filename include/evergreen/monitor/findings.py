@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
-from evergreen.handovers.monitor import Finding, Skewed
+from evergreen.handovers.monitor import Finding, Rival, Skewed
 from evergreen.monitor.comparison import Odd
 from evergreen.spec.durations import duration_text
 from evergreen.spec.schema import ModelSpec
@@ -223,6 +223,28 @@ def fallen(drop: float, bound: float, name: str, rows: int) -> list[Finding]:
         return []
     said = f"performance fell by {drop:.3f} in {name} (chance: {bound:.3f}) on {rows} matured rows"
     return [Finding(cause="performance", kind="loss", observed=drop, bound=bound, said=said)]
+
+
+def likely_worse(rivals: Sequence[Rival], name: str) -> list[Finding]:
+    """Than the last known good version, or the baseline, while labels are open.
+
+    Args:
+        name: of the metric.
+    """
+    return [
+        Finding(
+            cause=f"estimated below {rival.name}",
+            kind="loss",
+            observed=rival.gain,
+            bound=rival.bound,
+            said=(
+                f"{name} is likely to be worse than with {rival.name} by {rival.gain:.3f} (error of estimates: "
+                f"{rival.bound:.3f}); this is blind to a changed relation of inputs and outcome"
+            ),
+        )
+        for rival in rivals
+        if rival.better and rival.bound is not None
+    ]
 
 
 def estimated_fall(drop: float, bound: float, name: str, rows: int) -> list[Finding]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from evergreen.handovers.handover import finite
-from evergreen.handovers.monitor import Finding, Performance
+from evergreen.handovers.monitor import Finding, Performance, Rival
 from evergreen.model import losses, rows
 from evergreen.model.intervals import Spread, jackknife
 from evergreen.model.metrics import metric
@@ -103,6 +103,12 @@ def estimate(
         drop, chance = gain(usual, now.value), (now.high - now.low) / 2
         worse = findings.estimated_fall(drop, max(0.0, bounds.value(known)) + chance, name, now.rows)
     return made.model_copy(update=fields | {"findings": (*made.findings, *worse)})
+
+
+def beside(made: Performance, rivals: tuple[Rival, ...]) -> Performance:
+    """The same with what else could answer while labels are open."""
+    worse = findings.likely_worse(rivals, made.metric)
+    return made.model_copy(update={"rivals": rivals, "findings": (*made.findings, *worse)})
 
 
 def _errors_of_reference(spec: ModelSpec, reference: Reference, estimator: estimated.Estimator) -> list[float]:

@@ -16,14 +16,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from evergreen.handovers.monitor import Action, Finding
-from evergreen.monitor.evidence import NOTHING, Weighed
+from evergreen.handovers.monitor import Action, Cause, Finding, Rival
+from evergreen.monitor import waiting
+from evergreen.monitor.evidence import NOTHING, Unfit, Weighed
+from evergreen.monitor.waiting import Good
 from evergreen.spec.durations import duration_text
 from evergreen.spec.rules.days import BUDGET_PERIOD
 from evergreen.spec.schema import ModelSpec
 
 JOINED = "; "  # between the reasons of a decision, where they are one text
 MOST_USELESS = 2  # retrainings in a row that did not help
+RECIPE, PERSON, BUDGET = "the recipe", "a person is needed", "the budget"  # causes of brakes
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,24 @@ class Findings:
     champion: int | None  # that should have made them; None: there was none yet
     rows: int
     found: tuple[Finding, ...] = ()
+    rivals: tuple[Rival, ...] = ()  # what else could answer, while labels are open
 
     def said(self, kind: str) -> list[str]:
         """What is wrong, of a kind."""
         return [finding.said for finding in self.found if finding.kind == kind]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What an owner hears of retrainings, each once.
+
+    Attributes:
+        found: what came of the last one, and why none is made until a person acts.
+        over: causes of the second kind that do not stand.
+    """
+
+    found: tuple[Finding, ...] = ()
+    over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,6 +74,9 @@ class Decision:
     changed_at: datetime | None
     reasons: tuple[str, ...]
     evidence: Mapping[str, Any]
+    cause: Cause | None = None  # of a decision to retrain
+    falls_back: int | None = None  # the version that serves instead while labels are open
+    standing: Standing = Standing()  # not of a decision that was read back
 
 
 @dataclass(frozen=True)
@@ -72,12 +92,10 @@ class Assessment:
         """The ends of the windows before it that started a training, as far as they were read."""
         return [decision.end for decision in self.earlier if decision.triggers]
 
-    def told(self, words: str, since: datetime) -> bool:
-        """Whether a window that ended after a moment alerted for a reason that begins so."""
-        return any(
-            each.action == "alert" and each.end > since and any(reason.startswith(words) for reason in each.reasons)
-            for each in self.earlier
-        )
+    def recent(self, spec: ModelSpec) -> list[datetime]:
+        """Those of them that the budget counts."""
+        end = self.findings.end
+        return [moment for moment in self.retrained if end < spec.calendar.later(moment, BUDGET_PERIOD)]
 
 
 @dataclass(frozen=True)
@@ -89,6 +107,7 @@ class Retrained:
         helped: whether it did; None: nobody knows yet.
         outcome: what came of it, in words.
         refused: its gates let no candidate through.
+        gain: what the new version loses less than the one that it replaced, per row.
     """
 
     decision_id: str
@@ -96,6 +115,7 @@ class Retrained:
     helped: bool | None
     outcome: str
     refused: bool = False
+    gain: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -106,11 +126,13 @@ class Known:
         weighed: what the windows whose labels have matured say.
         trained: as of when the champion was; None: nobody knows.
         retrained: the newest retrainings that the monitor started and no person's came after, the newest first.
+        good: the version that a fall back would return to; None: there is none.
     """
 
     weighed: Weighed = NOTHING
     trained: datetime | None = None
     retrained: tuple[Retrained, ...] = ()
+    good: Good | None = None
 
     @property
     def useless(self) -> list[Retrained]:
@@ -153,11 +175,11 @@ def settled(spec: ModelSpec, window: Assessment) -> bool:
     return oldest is not None and all(spec.calendar.later(oldest, brake) <= window.findings.end for brake in brakes)
 
 
-def due(spec: ModelSpec, findings: Findings, known: Known) -> str | None:
-    """Why a retraining is due, in words; None: it is not."""
+def due(spec: ModelSpec, findings: Findings, known: Known) -> tuple[Cause, str] | None:
+    """Why a retraining is due, in a word and in words; None: it is not."""
     evidence, calendar, net = known.weighed.evidence, spec.calendar, spec.monitoring.retrain.at_latest
     if evidence is not None and evidence.due:
-        return (
+        return "loss", (
             f"a fresh fit of version {findings.champion}'s recipe loses {evidence.gap:.4f} less per row, beyond noise "
             f"(evidence {evidence.fast:.1f}, bound {spec.monitoring.retrain.bound:g}), and has avoided "
             f"{evidence.avoided:.3f} (a retraining costs {evidence.cost:.3f})"
@@ -166,7 +188,8 @@ def due(spec: ModelSpec, findings: Findings, known: Known) -> str | None:
         [moment for moment in (known.trained, *(each.end for each in known.retrained[:1])) if moment], default=None
     )
     if net is not None and newest is not None and calendar.later(newest, net) <= findings.end:
-        return f"the champion knows nothing newer than {calendar.shown(newest)}, more than {duration_text(net)} ago"
+        age = f"the champion knows nothing newer than {calendar.shown(newest)}, more than {duration_text(net)} ago"
+        return "calendar", age
     return None
 
 
@@ -197,17 +220,19 @@ def decide(
         action, reasons = _nothing_due(spec, window, known)
     else:
         action, reason = _act(spec, window, known, labels)
-        reasons = [*findings.said("loss"), why, reason]
-    refused, outcome = _outcome(window, known)
-    reasons += outcome
+        reasons = [*findings.said("loss"), why[1], reason]
+    standing = _standing(spec, window, known, due=why is not None)
+    reasons += [_in_words(each) for each in standing.found if each.kind == "outcome"]
     triggers = action == "retrain" and not window.late
     if action == "retrain" and not triggers:
         reasons.append("a newer window was decided already: recorded, triggers nothing")
-    if action == "none" and refused:
-        action = "alert"
+    falls_back = None
+    if not (wrong or window.late or action == "retrain"):
+        falls_back, meanwhile = waiting.fall_back(spec, findings.champion, findings.rivals, known.good)
+        reasons += [meanwhile] if meanwhile else []
     changed_at = since(known) if why is not None and not wrong else None
     return Decision(
-        id=_identity(spec.model, findings, action, changed_at),
+        id=_identity(spec.model, findings, action, changed_at, falls_back),
         start=findings.start,
         end=findings.end,
         version=findings.version,
@@ -218,6 +243,9 @@ def decide(
         changed_at=changed_at,
         reasons=tuple(reasons),
         evidence=evidence,
+        cause=why[0] if why is not None and action == "retrain" else None,
+        falls_back=falls_back,
+        standing=standing,
     )
 
 
@@ -225,14 +253,7 @@ def _nothing_due(spec: ModelSpec, window: Assessment, known: Known) -> tuple[Act
     findings, weighed = window.findings, known.weighed
     reasons = findings.said("loss")
     if (unfit := weighed.unfit) is not None:
-        words = "retraining will not help"
-        told = window.told(words, spec.calendar.earlier(findings.end, BUDGET_PERIOD))
-        reasons.append(
-            f"{words}: since {spec.calendar.shown(unfit.since)} fresh fits of the champion's recipe lose "
-            f"{unfit.now:.4f} per row, as the champion does, where they lost {unfit.usual:.4f}; look at the data and "
-            "the features, or declare other families"
-        )
-        return ("none" if told else "alert"), reasons
+        return "alert", [*reasons, _in_words(_unfit(spec, unfit))]
     if weighed.evidence is None:
         reasons.append(f"no window of version {findings.champion} has labels that have matured, and enough of them")
     else:
@@ -244,36 +265,77 @@ def _nothing_due(spec: ModelSpec, window: Assessment, known: Known) -> tuple[Act
     return "none", reasons
 
 
-def _outcome(window: Assessment, known: Known) -> tuple[bool, list[str]]:
-    """What came of the last retraining that the monitor started, and whether it is a refusal by the gates that the
-    owner has not heard of."""
-    if not known.retrained:
-        return False, []
-    last = known.retrained[0]
+def _standing(spec: ModelSpec, window: Assessment, known: Known, *, due: bool) -> Standing:
+    """What an owner hears of retrainings. That the budget is used up is no matter while none is due."""
+    found, over = [], []
+    if known.retrained and (outcome := _outcome(known.retrained[0])) is not None:
+        found.append(outcome)
+    recent, budget = len(window.recent(spec)), spec.monitoring.budget
+    brakes = {
+        RECIPE: None if known.weighed.unfit is None else _unfit(spec, known.weighed.unfit),
+        PERSON: _person(known.useless) if len(known.useless) >= MOST_USELESS else None,
+        BUDGET: _budget(recent, budget) if recent >= budget else None,
+    }
+    for cause, brake in brakes.items():
+        if brake is None:
+            over.append(cause)
+        elif due or cause != BUDGET:
+            found.append(brake)
+    return Standing(tuple(found), tuple(over))
+
+
+def _outcome(last: Retrained) -> Finding | None:
+    """What came of a retraining; None: nobody knows yet."""
+    if last.helped is None:
+        return None
+    said, next_step = last.outcome, ""
     if last.refused:
-        words = f"the retraining of decision {last.decision_id}"
-        if window.told(words, last.end):
-            return False, []
-        return True, [f"{words} {last.outcome}; look at its gates in MLflow, and at what the candidates learned from"]
-    return False, [last.outcome] if last.helped is not None else []
+        said = f"the retraining of decision {last.decision_id} {last.outcome}"
+        next_step = "look at its gates in MLflow, and at what the candidates learned from"
+    elif not last.helped:
+        next_step = f"none yet; after {MOST_USELESS} in a row that did not help a person has to look"
+    cause = f"retraining {last.decision_id}"
+    return Finding(cause=cause, kind="outcome", observed=last.gain, bound=0.0, said=said, next_step=next_step)
+
+
+def _unfit(spec: ModelSpec, unfit: Unfit) -> Finding:
+    said = (
+        f"retraining will not help: since {spec.calendar.shown(unfit.since)} fresh fits of the champion's recipe lose "
+        f"{unfit.now:.4f} per row, as the champion does, where they lost {unfit.usual:.4f}"
+    )
+    next_step = "look at the data and the features, or declare other families"
+    return Finding(cause=RECIPE, kind="brake", observed=unfit.now, bound=unfit.usual, said=said, next_step=next_step)
+
+
+def _person(useless: Sequence[Retrained]) -> Finding:
+    said = f"{len(useless)} retrainings in a row did not help: a person has to look"
+    next_step = "look at the gates and the page of the window, then train by hand"
+    return Finding(
+        cause=PERSON, kind="brake", observed=len(useless), bound=MOST_USELESS, said=said, next_step=next_step
+    )
+
+
+def _budget(recent: int, budget: int) -> Finding:
+    said = f"budget: {recent} retrainings in {BUDGET_PERIOD.days} days (at most {budget})"
+    next_step = "train by hand, or raise monitoring.budget, if it cannot wait"
+    return Finding(cause=BUDGET, kind="brake", observed=recent, bound=budget, said=said, next_step=next_step)
+
+
+def _in_words(finding: Finding) -> str:
+    return f"{finding.said}; {finding.next_step}" if finding.next_step else finding.said
 
 
 def _act(spec: ModelSpec, window: Assessment, known: Known, labels: Labels | None) -> tuple[Action, str]:
     """What to do where a retraining is due: brakes first, then whether there is enough to learn from."""
     bounds, end, calendar = spec.monitoring, window.findings.end, spec.calendar
-    retrained, useless = window.retrained, known.useless
-    if len(useless) >= MOST_USELESS:
-        words = f"{len(useless)} retrainings in a row did not help"
-        told = window.told(words, useless[0].end)
-        return ("none" if told else "alert"), f"{words}: a person has to look, and to train by hand"
+    retrained, recent = window.retrained, len(window.recent(spec))
+    if len(known.useless) >= MOST_USELESS:
+        return "alert", _in_words(_person(known.useless))
     cooled = calendar.later(max(retrained), bounds.cooldown) if retrained else end
     if end < cooled:
         return "none", f"cooldown: nothing is retrained before {calendar.shown(cooled)}"
-    recent = [moment for moment in retrained if end < calendar.later(moment, BUDGET_PERIOD)]
-    if len(recent) >= bounds.budget:
-        told = window.told("budget", max(recent))  # the owner hears of it once
-        used_up = f"budget: {len(recent)} retrainings in {BUDGET_PERIOD.days} days (at most {bounds.budget})"
-        return ("none" if told else "alert"), used_up
+    if recent >= bounds.budget:
+        return "alert", _in_words(_budget(recent, bounds.budget))
     after = " from after the change" if since(known) is not None else ""
     if labels is None or labels.folds == 0:
         return "wait for labels", f"no matured labels{after} to learn from yet"
@@ -295,7 +357,9 @@ def _before(findings: Findings, history: Sequence[Decision]) -> list[Decision]:
     ]
 
 
-def _identity(model: str, findings: Findings, action: Action, changed_at: datetime | None) -> str:
+def _identity(
+    model: str, findings: Findings, action: Action, changed_at: datetime | None, falls_back: int | None
+) -> str:
     """The same decision has the same id, so that it triggers at most one run."""
     parts = [
         model,
@@ -304,5 +368,6 @@ def _identity(model: str, findings: Findings, action: Action, changed_at: dateti
         findings.version,
         action,
         changed_at and changed_at.isoformat(),
+        *([] if falls_back is None else [falls_back]),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]

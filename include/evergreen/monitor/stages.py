@@ -25,6 +25,7 @@ from evergreen.handovers.monitor import (
     Reported,
     Retraining,
 )
+from evergreen.handovers.rollback import RolledBack
 from evergreen.lake.schema import LABELS, PREDICTIONS
 from evergreen.monitor import rules
 from evergreen.run import Run
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from evergreen.registry.records import Candidate
 
 log = logging.getLogger(__name__)
+
+_BEFORE = "drift"  # what releases before named as the cause: a run of theirs is not started again by another id
 
 
 def collect(run: Run) -> Collected:
@@ -141,7 +144,7 @@ def performance(run: Run, collected: Collected) -> Performance:
     """Score the predictions whose labels matured within this interval, against the version's own evaluation; estimate
     the metric of the interval's answers, whose labels are open."""
     from evergreen.lake import tables
-    from evergreen.monitor import decisions, performing
+    from evergreen.monitor import decisions, performing, rivals
     from evergreen.registry import artifacts
     from evergreen.registry.contents import Evaluation
 
@@ -166,6 +169,10 @@ def performance(run: Run, collected: Collected) -> Performance:
             log.info("%s %.4f on %d matured rows; %s at evaluation", metric, made.value, made.rows, made.reference)
     own = _window(run, collected, [run.interval])
     made = performing.estimate(made, reference, own, scored, decisions.estimate_errors(run, collected.version))
+    if collected.version == collected.champion:
+        good, errors = decisions.good(run), decisions.rival_errors(run, collected.version)
+        others = rivals.others(run.spec, reference, None if good is None else good.version)
+        made = performing.beside(made, rivals.beside(reference, own, scored, others, lambda name: errors.get(name, [])))
     if made.estimated is not None:
         log.info("%s is likely to be %.4f on the interval's %d answers", metric, made.estimated, made.estimated_rows)
     return made.model_copy(update={"still_open": still_open, "labels_version": known})
@@ -193,6 +200,7 @@ def decide(
         champion=collected.champion,
         rows=collected.rows,
         found=(*quality.findings, *drift.findings, *performance.findings),
+        rivals=performance.rivals,
     )
     window = decisions.assess(spec, findings)
     known = decisions.known(run, collected.champion, compared.table_version)
@@ -210,7 +218,8 @@ def decide(
     if labels is not None:
         evidence["labels"] = {"learn": labels.learn, "evaluate": labels.evaluate, "folds": labels.folds}
     made_from = origins.of_decision(run, collected, performance, changed_at)
-    decision = decisions.keep(run, rules.decide(spec, window, known, labels, evidence), made_from)
+    made = rules.decide(spec, window, known, labels, evidence)
+    decision = decisions.keep(run, made, made_from)
     log.info("Decision %s: %s", decision.id, decision.action)
     for reason in decision.reasons:
         log.info("  %s", reason)
@@ -222,6 +231,10 @@ def decide(
         # one that was killed in between does not.
         triggers=decision.triggers and not window.late,
         changed_at=decision.changed_at,
+        cause=decision.cause,
+        falls_back=decision.falls_back,
+        findings=made.standing.found,
+        over=made.standing.over,
         page=window_page.of(spec, collected.partition),
     )
 
@@ -234,8 +247,33 @@ def retrain_wanted(run: Run, decision: Decided) -> Retraining:
     """
     if decision.action != "retrain" or not decision.triggers:
         raise StageSkipped(f"decision {decision.decision_id}: {decision.action}; nothing to trigger")
-    conf = Conf(as_of=run.as_of, reason="drift", decision_id=decision.decision_id, changed_at=decision.changed_at)
-    return Retraining(run_id=f"drift__{decision.decision_id}", conf=conf)
+    cause = decision.cause or _BEFORE
+    conf = Conf(as_of=run.as_of, reason=cause, decision_id=decision.decision_id, changed_at=decision.changed_at)
+    return Retraining(run_id=f"{cause}__{decision.decision_id}", conf=conf)
+
+
+def fall_back(run: Run, collected: Collected, decision: Decided) -> RolledBack:
+    """Let the last known good version serve instead of the champion until labels judge it, where the decision says so:
+    as a rollback does. Run again, it does nothing more.
+
+    Raises:
+        StageSkipped: the decision wants none, or the champion serves no longer.
+        DeployRefused: the server cannot serve it; the champion serves on.
+    """
+    from evergreen.errors import NothingToRollBackTo
+    from evergreen.registry.promotion import FallBack
+    from evergreen.serve.rollback import rollback
+
+    if decision.falls_back is None:
+        raise StageSkipped(f"decision {decision.decision_id}: {decision.action}; no fall back")
+    wanted = FallBack(decision_id=decision.decision_id, as_of=run.as_of, until=run.spec.asking.mature_at(run.interval))
+    reason = f"decision {decision.decision_id}: {decision.reasons[-1]}"
+    try:
+        done = rollback(run.spec.model, reason=reason, actor=run.actor, version=collected.champion, fall_back=wanted)
+    except NothingToRollBackTo as none:
+        raise StageSkipped(f"decision {decision.decision_id}: no fall back any more; {none.found}") from none
+    log.info("%s", done.message)
+    return done
 
 
 def alert(run: Run, quality: Quality, performance: Performance, decision: Decided) -> Alerted:

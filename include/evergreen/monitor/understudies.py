@@ -85,6 +85,11 @@ class Champion:
         return records.of(self.spec.model, self.version)
 
     @property
+    def undeclared(self) -> list[str]:
+        """Features that it learned from, and that are no longer declared so."""
+        return sorted(name for name, _ in self.own_spec.feature_types.items() - self.spec.feature_types.items())
+
+    @property
     def changed_at(self) -> datetime | None:
         """The moment before which an earlier release learned nothing, because the world changed then; None: it did not.
         A recipe of this release says itself what it learns from."""
@@ -99,8 +104,7 @@ class Champion:
 
     def _fitted(self, as_of: datetime) -> Understudy | None:
         spec, own = self.spec, self.own_spec
-        lacking = own.feature_types.items() - spec.feature_types.items()
-        if lacking or own.problem != spec.problem:
+        if self.undeclared or own.problem != spec.problem:
             log.info("No understudy of version %d: what it learned from is no longer declared", self.number)
             return None
         split = rules.split(as_of, spec)
@@ -125,21 +129,29 @@ class Champion:
         return Understudy(pipeline, split.learn_to, count / len(built.partitions))
 
     def loss(self, labelled: pd.DataFrame) -> float | None:
-        """Its mean loss on a window's predictions with their outcomes: by its own logged answers, and where another
-        version answered by what it says to the same features. None: it cannot be asked."""
-        problem, asked = self.spec.problem, labelled
+        """Its mean loss on a window's predictions with their outcomes; None: it cannot be asked."""
+        try:
+            answers = self.answers(labelled)
+        except (PermanentError, ValueError) as error:
+            log.warning("What version %d says of a window cannot be had. %s", self.number, error)
+            return None
+        return mean_loss(self.spec, labelled, answers)
+
+    def answers(self, asked: pd.DataFrame) -> Floats:
+        """What it says to rows with predictions: its own logged answers, and where another version answered what it
+        says to the same features.
+
+        Raises:
+            PermanentError, ValueError: it cannot be asked.
+        """
+        problem = self.spec.problem
         answers = problem.of_columns(asked).copy()
         known = np.isfinite(answers.reshape(len(asked), -1)).all(axis=1)
-        others = ~((asked["version"] == self.number).to_numpy() & known)
+        others = ~((asked.reindex(columns=["version"])["version"] == self.number).to_numpy() & known)
         if others.any():
-            try:
-                features = rows.inputs(self.own_spec.feature_types, _with(self.own_spec, asked[others]))
-                said = self.predictor.predict(features)
-                answers[others] = problem.of(self.own_spec.problem, said)
-            except (PermanentError, ValueError) as error:
-                log.warning("What version %d says of a window cannot be had. %s", self.number, error)
-                return None
-        return mean_loss(self.spec, asked, answers)
+            features = rows.inputs(self.own_spec.feature_types, _with(self.own_spec, asked[others]))
+            answers[others] = problem.of(self.own_spec.problem, self.predictor.predict(features))
+        return answers
 
     def loss_of(self, understudy: Understudy | None, labelled: pd.DataFrame) -> float | None:
         """An understudy's mean loss on the same rows."""

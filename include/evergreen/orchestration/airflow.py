@@ -182,6 +182,7 @@ _OPTIONS: Mapping[Stage, Options] = {
     monitoring.collect: Options(tells=True),
     monitoring.decide: Options(outlet=assets.decisions),
     monitoring.alert: Options(tells=True),
+    monitoring.fall_back: Options(outlet=assets.champion),
 }
 
 

@@ -387,6 +387,7 @@ STAGES: Mapping[Stage, Says] = {
     monitoring.decide: _decide,
     monitoring.retrain_wanted: _decided,
     monitoring.alert: _decided,
+    monitoring.fall_back: _deploy,
     monitoring.report: _report,
     correction.plan: _nothing,
     correction.begin: _nothing,

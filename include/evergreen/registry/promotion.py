@@ -7,12 +7,29 @@ Call everything under `store.locked(model)`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 from evergreen.history import ledger, story
 from evergreen.history.events import Deployed, Deploying, Event, NotDeployed, Promoted, Purpose, RolledBack
 from evergreen.history.story import Entry
 from evergreen.registry import records, rules, store
 from evergreen.registry.rules import Version
+
+
+@dataclass(frozen=True)
+class FallBack:
+    """A rollback that the monitor makes while labels are open.
+
+    Attributes:
+        decision_id: of the decision that wants it.
+        as_of: what that one knew about.
+        until: when the labels are known that judge it.
+    """
+
+    decision_id: str
+    as_of: datetime
+    until: datetime
 
 
 def intend(
@@ -24,11 +41,13 @@ def intend(
     actor: str,
     reason: str,
     decision_id: str | None = None,
+    fall_back: FallBack | None = None,
 ) -> Deploying:
     """Record that a version is about to be deployed; an intent for the same that was left halfway goes on.
 
     Args:
         replaces: the champion; of a rollback, the version that is left.
+        fall_back: what of it the monitor says; None: it is none.
     """
     name = f"deploying/{model}/{purpose}/{version.number}"
 
@@ -39,7 +58,7 @@ def intend(
         yield Deploying(
             id=story.next_id(name, entries),
             model=model,
-            as_of=version.as_of,
+            as_of=version.as_of if fall_back is None else fall_back.as_of,
             actor=actor,
             reason=reason,
             version=version.number,
@@ -47,7 +66,8 @@ def intend(
             replaces=None if replaces is None else replaces.number,
             run_id=version.run_id,
             key=version.key,
-            decision_id=decision_id,
+            decision_id=decision_id if fall_back is None else fall_back.decision_id,
+            until=None if fall_back is None else fall_back.until,
         )
 
     ledger.extend(model, unless_pending, *story.MOVES)
@@ -117,9 +137,11 @@ def _rolled_back(intent: Deploying) -> RolledBack:
     return RolledBack(
         id=f"rollback/{intent.model}/{left.number}",
         model=intent.model,
-        as_of=left.as_of,
+        as_of=left.as_of if intent.until is None else intent.as_of,
         actor=intent.actor,
         reason=intent.reason,
         version=intent.version,
         left=left.number,
+        decision_id=intent.decision_id,
+        until=intent.until,
     )

@@ -165,6 +165,21 @@ def promotion_refusal(candidate: Version, champion: Version | None) -> str | Non
     return None
 
 
+def early_refusal(as_of: datetime, until: datetime | None) -> str | None:
+    """Why a training must not undo a fall back of the monitor's; None when it may, or there was none.
+
+    Args:
+        as_of: what the training knows about.
+        until: when the labels are known that judge it.
+    """
+    if until is None or as_of >= until:
+        return None
+    return (
+        f"the monitor fell back to an earlier version, and the labels that judge that are known from "
+        f"{until:%Y-%m-%d %H:%M} on; a training that a person starts need not wait"
+    )
+
+
 def comparison_refusal(candidate: Version, compared: int | None, champion: Version | None) -> str | None:
     """Why what its gates said of a version is no evidence any more; None when it is.
 

@@ -17,7 +17,8 @@ def register(run: Run, fitted: Refitted) -> Registered:
     """Register the candidate, or its refit, as a version, once. It does not serve yet.
 
     Raises:
-        StageSkipped: it did not pass its gates, is older than the champion, or was rolled back from.
+        StageSkipped: it did not pass its gates, is older than the champion, was rolled back from, or would undo a fall
+            back before labels say so.
         ArtifactUntrusted: a file of the candidate is no longer what training recorded, or the champion was not adopted.
         EvidenceMissing: MLflow has a champion that the ledger does not know of.
     """
@@ -32,6 +33,8 @@ def register(run: Run, fitted: Refitted) -> Registered:
         champion = store.champion(model)
         existing = rules.version_of_rerun(records.find_by_key(model, fitted.key), fitted.run.id, champion)
         refusal = rules.registration_refusal(run.as_of, existing, champion)
+        if not run.by_hand:
+            refusal = refusal or rules.early_refusal(run.as_of, ledger.standing(model).until)
         if refusal:
             raise StageSkipped(f"not promoted: {refusal}")
         version = store.register(

@@ -6,12 +6,15 @@ from evergreen.errors import NothingToRollBackTo, RequestRefused, ServiceUnavail
 from evergreen.handovers.rollback import RolledBack
 from evergreen.history import events, ledger
 from evergreen.registry import mlflow_server, promotion, records, rules, store
+from evergreen.registry.promotion import FallBack
 from evergreen.registry.rules import Version
 from evergreen.serve import client
 from evergreen.serve.deployment import carry_out, end_pending
 
 
-def rollback(model: str, *, reason: str, actor: str, version: int | None = None) -> RolledBack:
+def rollback(
+    model: str, *, reason: str, actor: str, version: int | None = None, fall_back: FallBack | None = None
+) -> RolledBack:
     """Record the intent, let the server take the last known good version, then record that, then show it in MLflow,
     which may be away. Again after a kill is harmless.
 
@@ -22,6 +25,7 @@ def rollback(model: str, *, reason: str, actor: str, version: int | None = None)
     Args:
         version: the one to roll back from; None: the one that serves. A task names it, since it may be cleared long
             after another version has taken its place.
+        fall_back: the monitor wants it, while labels are open; None: a person does.
 
     Raises:
         NothingToRollBackTo: there is no other good version, or the one to roll back from is not the champion.
@@ -48,7 +52,9 @@ def rollback(model: str, *, reason: str, actor: str, version: int | None = None)
                 f" `evergreen retire {model} {champion.number if champion else '<version>'}` first",
             )
         # The intent at once: a server that restarts from now on starts with the good version.
-        intent = promotion.intend(target, "rollback", left, model=model, actor=actor, reason=reason)
+        intent = promotion.intend(
+            target, "rollback", left, model=model, actor=actor, reason=reason, fall_back=fall_back
+        )
         return _done(intent, reason, shown=carry_out(intent))
 
 

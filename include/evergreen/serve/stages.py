@@ -37,10 +37,12 @@ def deploy(run: Run, probed: Probed) -> Deployed:
     confirmed, the version is the champion. Running this again is harmless.
 
     Raises:
-        StageSkipped: the version is older than the champion, or was rolled back from.
+        StageSkipped: the version is older than the champion, was rolled back from, or would undo a fall back before
+            labels say so.
         EvidenceMissing: its gates compared it with another champion than the one of now.
         DeployRefused: the server did not take it; the champion serves on.
     """
+    from evergreen.history import ledger
     from evergreen.registry import promotion, records, store
     from evergreen.serve import client, deployment
 
@@ -48,7 +50,10 @@ def deploy(run: Run, probed: Probed) -> Deployed:
     with showing({Link.MODEL_SERVER: server}), store.locked(model):
         deployment.end_pending(model, retried=probed.version)
         version, champion = records.version(model, probed.version), store.champion(model)
-        if refusal := rules.promotion_refusal(version, champion):
+        refusal = rules.promotion_refusal(version, champion)
+        if not run.by_hand and (champion is None or champion.number != version.number):
+            refusal = refusal or rules.early_refusal(version.as_of, ledger.standing(model).until)
+        if refusal:
             raise StageSkipped(f"not deployed: {refusal}")
         if stale := rules.comparison_refusal(version, probed.compared_with, champion):
             raise EvidenceMissing(

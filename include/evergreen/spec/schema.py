@@ -145,6 +145,15 @@ class Monitoring(Declared):
         description="growth of a feature's share of nulls above which there is a data incident; null: learned likewise",
     )
     retrain: Retrain = Field(default=Retrain(), exclude_if=unsaid(Retrain()), description="when it retrains")
+    while_waiting: Literal["alert", "fall_back"] = Field(
+        default="alert",
+        exclude_if=unsaid("alert"),
+        description=(
+            "what is done while labels are open, when the champion is likely to be clearly worse than the last known "
+            "good version, or than the baseline; alert: the owner is told; fall_back: the last known good version "
+            "serves too, until labels judge it"
+        ),
+    )
     cooldown: Duration = Field(description="least time between two retrainings that the monitor triggers")
     budget: Annotated[int, Field(ge=1)] = Field(
         default=4, description="retrainings that the monitor may trigger in 30 days"

@@ -50,15 +50,22 @@ class Contest:
         best_score: float = 0.7,
         noise: float = 0.0,
         damage: Callable[[Pipeline], None] | None = None,
+        held_out: pd.DataFrame | None = None,
     ) -> Candidate:
         """A candidate that learned from the set, with a share of its labels flipped;
-        `damage` is done to it before it is logged."""
+        `damage` is done to it before it is logged. Its reference are rows that it learned from, without their labels,
+        or those that are given."""
         learn = rows.read(run.spec, data, "learn")
         flipped = np.random.default_rng(0).random(len(learn.labels)) < noise
         parameters: Json = {"max_iter": 10} if family == "gradient_boosting" else {}
         pipeline = families.build(family, parameters, run.spec.feature_types, 0).fit(
             learn.inputs, np.where(flipped, 1 - learn.labels, learn.labels)
         )
+        # It knew the labels of the rows that it learned from: an estimate that learned from them would be of nothing.
+        compared = candidates.compared_with(run.spec, learn, rows.predict(pipeline, learn.inputs)).drop(columns="label")
+        if held_out is not None:
+            later = rows.of(run.spec, held_out)
+            compared = candidates.compared_with(run.spec, later, rows.predict(pipeline, later.inputs))
         with pytest.MonkeyPatch.context() as patch:
             if damage is not None:
                 damage(pipeline)
@@ -70,10 +77,7 @@ class Contest:
                 study="a study",
                 pipeline=pipeline,
                 rows=learn,
-                # It knew the labels of these rows: an estimate that learned from them would be of nothing.
-                reference=candidates.compared_with(run.spec, learn, rows.predict(pipeline, learn.inputs)).drop(
-                    columns="label"
-                ),
+                reference=compared,
                 metrics={"search_score": best_score},
                 trials=Trials(()),
             )
@@ -83,7 +87,14 @@ class Contest:
         """Evaluate, then the gates; what is registered then."""
         return train.refit(run, evaluate.gates(run, evaluate.evaluate(run, data, tuple(candidates))))
 
-    def champion(self, run: Run, data: SoundTrainingSet, candidate: Candidate, decision_id: str | None = None) -> int:
+    def champion(
+        self,
+        run: Run,
+        data: SoundTrainingSet,
+        candidate: Candidate,
+        decision_id: str | None = None,
+        replaced: int | None = None,
+    ) -> int:
         """Register a candidate and make it the champion, whatever its gates would say."""
         passed = judged(candidate.run.id, key=data.key, family=candidate.family)
         number = registry.register(run, passed).version
@@ -96,7 +107,7 @@ class Contest:
                 actor="test",
                 reason="",
                 version=number,
-                replaced=None,
+                replaced=replaced,
                 decision_id=decision_id,
             )
         )

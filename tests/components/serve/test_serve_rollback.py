@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,6 +22,7 @@ from evergreen.serve import client
 from evergreen.serve import stages as serve
 from evergreen.serve.rollback import rollback
 from evergreen.settings import settings
+from tests.handovers import probed
 
 from .conftest import ServedModel, at, customer
 
@@ -265,3 +267,33 @@ def test_a_promotion_needs_no_mlflow_and_is_shown_by_the_next_one(served: Served
     assert store.champion(served.name) == records.version(served.name, second)
     serve.deploy(served.run(5), served.registered(5).model_copy(update={"compared_with": first}))
     assert (served.aliases(), store.disagreements(served.name)) == ((second, first), [])
+
+
+def test_a_fall_back_is_undone_by_no_training_that_knows_less_than_the_labels_that_judge_it(
+    served: ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The monitor fell back as of day 6; the labels of its evidence are known as of day 8."""
+    served.champion(3)
+    served.champion(5)
+    wanted = promotion.FallBack(decision_id="d1", as_of=at(6), until=at(8))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(client, "deploy", kill)
+        rollback(served.name, reason="likely to be worse", actor="run m", version=2, fall_back=wanted)
+    result = rollback(served.name, reason="likely to be worse", actor="run m", version=2, fall_back=wanted)
+    assert (result.left, result.version, answering(served)) == (2, 1, 1)
+    event = ledger.entries(served.name)[-1].event
+    assert isinstance(event, happened.RolledBack)
+    assert (event.decision_id, event.as_of, event.until, event.version, event.left) == ("d1", at(6), at(8), 1, 2)
+    assert ledger.champion_as_of(served.name, at(6)) == 2, "its own window was the other version's"
+    assert ledger.champion_as_of(served.name, at(7)) == 1
+
+    with pytest.raises(StageSkipped, match="the monitor fell back to an earlier version, and the labels"):
+        registry.register(served.run(7), served.gated(7))
+    by_person = dataclasses.replace(served.run(7), triggered_by="ada")
+    early = probed(registry.register(by_person, served.gated(7)))
+    with pytest.raises(StageSkipped, match="known from 2026"):
+        serve.deploy(served.run(7), early)
+    for day, number in ((8, 4), (9, 5)):
+        assert served.champion(day) == number, "what labels say is promoted, and nothing waits after it"
+    again = rollback(served.name, reason="likely to be worse", actor="run m", version=2, fall_back=wanted)
+    assert (again.version, answering(served)) == (5, 5), "the task cleared later does nothing more"

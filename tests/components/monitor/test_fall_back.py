@@ -1,0 +1,95 @@
+"""A covariate change for which the version before is likely to be better: told, and where its owner wants it, acted on
+before labels come."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from evergreen.errors import StageSkipped
+from evergreen.history import events, ledger, story
+from evergreen.monitor import stages
+from evergreen.registry import store
+from evergreen.serve import client
+from tests.components.train.conftest import at, rows_of
+
+from .conftest import Live, Watched
+
+OLDER, CHAMPION = 2, 3
+
+
+def moved(frame: pd.DataFrame) -> pd.DataFrame:
+    """Customers with more minutes than the champion has learned from."""
+    return frame.assign(minutes=frame["minutes"].fillna(30) * 0.6 + 24)
+
+
+def two_versions(live: Live, policy: str) -> None:
+    """One that knows customers of all kinds, and after it one that has hardly seen any with many minutes."""
+    monitoring = live.spec.monitoring.model_copy(update={"while_waiting": policy})
+    live.contest.spec = live.spec.model_copy(update={"monitoring": monitoring}).at(live.spec.folder)
+    live.customers = 600
+    contest, earlier, run = live.contest, live.run(20), live.run(28)
+    data = contest.data(earlier, rows_of(range(21), 200, seed=1))
+    wide = contest.candidate(earlier, data, "logistic_regression", held_out=rows_of(range(14, 20), 300, seed=2))
+    assert contest.champion(earlier, data, wide) == OLDER
+    known = rows_of(range(8, 29), 400, seed=3)
+    few = known[known["minutes"].fillna(0) < 32].reset_index(drop=True)
+    data = contest.data(run, few[few["event_timestamp"] <= at(27)])
+    late = few[few["event_timestamp"] > at(20)].reset_index(drop=True)
+    narrow = contest.candidate(run, data, "gradient_boosting", held_out=late)
+    assert contest.champion(run, data, narrow, replaced=OLDER) == CHAMPION
+
+
+def told(live: Live, day: int, watched: Watched) -> tuple[str, ...]:
+    try:
+        return stages.alert(live.run(day), watched.quality, watched.performance, watched.decided).warnings
+    except StageSkipped:
+        return ()
+
+
+def test_the_last_known_good_version_serves_until_labels_judge_it(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    two_versions(live, "fall_back")
+    deployed: list[int] = []
+    monkeypatch.setattr(client, "serving", lambda model: deployed[-1] if deployed else CHAMPION)
+    monkeypatch.setattr(client, "deploy", lambda model, version: deployed.append(version))
+    live.serve(29, version=CHAMPION)
+    usual = live.watch(29, drawn=False)
+    assert usual.decided.falls_back is None and not any(each.better for each in usual.performance.rivals)
+    assert {each.name for each in usual.performance.rivals} == {"version 2", "the baseline"}
+    with pytest.raises(StageSkipped, match="no fall back"):
+        stages.fall_back(live.run(29), usual.collected, usual.decided)
+
+    live.serve(30, moved, version=CHAMPION)
+    watched = live.watch(30, drawn=False)
+    (rival,) = (each for each in watched.performance.rivals if each.version == OLDER)
+    assert rival.better and watched.decided.falls_back == OLDER, (rival, watched.decided.reasons)
+    for _ in range(2):
+        done = stages.fall_back(live.run(30), watched.collected, watched.decided)
+        assert (done.left, done.version, deployed) == (CHAMPION, OLDER, [OLDER])
+    (move,) = (e.event for e in ledger.entries(live.spec.model) if isinstance(e.event, events.RolledBack))
+    assert (move.decision_id, move.as_of, move.until) == (watched.decided.decision_id, at(30), at(31))
+    (decision,) = (each for each in story.decisions(ledger.entries(live.spec.model)) if each.start == at(29))
+    assert decision.falls_back == OLDER and "rivals" in str(decision.evidence), "recorded with its evidence"
+    lines = told(live, 30, watched)
+    assert any(
+        "is likely to be worse than with version 2" in each and "version 2 serves instead" in each for each in lines
+    )
+
+    again = live.watch(30, drawn=False)
+    assert again.decided.decision_id == watched.decided.decision_id and again.decided.falls_back == OLDER
+    live.serve(31, moved, version=OLDER)
+    after = live.watch(31, drawn=False)
+    assert after.collected.champion == OLDER and after.decided.falls_back is None
+    assert any("over: estimated below version 2" in each for each in told(live, 31, after))
+    assert store.champion(live.spec.model) is not None and deployed == [OLDER]
+
+
+def test_by_default_the_owner_is_told_and_the_champion_serves_on(live: Live) -> None:
+    two_versions(live, "alert")
+    live.serve(30, moved, version=CHAMPION)
+    watched = live.watch(30, drawn=False)
+    assert watched.decided.falls_back is None
+    lines = told(live, 30, watched)
+    assert any("is likely to be worse than with version 2" in each for each in lines)
+    assert not any("serves instead" in each for each in lines)
+    assert ledger.standing(live.spec.model).champion == CHAMPION
