@@ -9,6 +9,8 @@ from typing import Any
 
 from evergreen.errors import TransientError
 from evergreen.history import ledger
+from evergreen.monitor import standing
+from evergreen.monitor.standing import Watched
 from evergreen.quoting import visible
 from evergreen.serve import client
 from evergreen.spec.dataset import DatasetSpec
@@ -57,6 +59,7 @@ class Report:
     loops: Mapping[facts.EveryInterval, facts.Worked]
     quarantined: Mapping[str, int]
     views: Mapping[str, facts.View]
+    watched: Watched | None = None  # by its monitor; None: a dataset, or no window was decided yet
 
     def lines(self) -> Iterator[str]:
         """For people."""
@@ -72,6 +75,8 @@ class Report:
             yield f"  quarantined  {sum(self.quarantined.values())} rows{newest}: {days}"
         for name, view in self.views.items():
             yield f"  features     {name}: {self._view(view)}"
+        if self.watched is not None:
+            yield from self.watched.lines()
 
     def _loop(self, loop: str, worked: facts.Worked) -> Iterator[str]:
         total = sum(map(len, worked.intervals.values()))
@@ -114,6 +119,7 @@ class Report:
             },
             "quarantined": dict(self.quarantined),
             "features": {name: self._view_as_json(view) for name, view in self.views.items()},
+            "monitor": self.watched and self.watched.as_json(),
         }
 
     def _view_as_json(self, view: facts.View) -> dict[str, Any]:
@@ -143,6 +149,7 @@ def of(dataset: DatasetSpec | None, model: ModelSpec | None, now: datetime) -> R
         loops,
         {} if dataset is None else facts.quarantined(dataset),
         facts.views(spec),
+        None if model is None else standing.of(model, now),
     )
 
 

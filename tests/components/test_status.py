@@ -12,6 +12,8 @@ import pytest
 from prometheus_client import generate_latest
 
 from evergreen import cli, status_report
+from evergreen.history import ledger
+from evergreen.history.events import Alerted, Decided, Told
 from evergreen.interval import Interval, days
 from evergreen.lake import catalogue
 from evergreen.lake.schema import FEATURES, PREDICTIONS, QUARANTINE, RAW, TableId, online
@@ -171,3 +173,40 @@ def test_a_backfill_of_what_is_missing_is_named_as_airflow_takes_it() -> None:
     assert rules.backfill("steady", "ingest", ALL[0], ALL[2]) == (
         "evergreen airflow backfill create --dag-id steady__ingest --from-date 2026-01-01 --to-date 2026-01-03"
     )
+
+
+def test_what_the_monitor_believes_stands_with_since_when_and_when_it_can_be_mended(steady: Steady) -> None:
+    assert status_report.of(None, steady.spec, NOW).watched is None
+    evidence = {"fast": 6.25, "slow": 3.5, "windows": 12, "avoided": 0.3, "cost": 0.2, "gap": 0.1}
+    least = steady.spec.split.minimum_rows, steady.spec.gates.minimum_rows
+    loss = Told(
+        cause="performance", kind="loss", state="changed", since=ALL[4].start, observed=0.2, said="it fell by 0.2",
+        doing="a retraining waits for labels",
+    )  # fmt: skip
+    over = loss.model_copy(update={"cause": "volume", "kind": "incident", "state": "resolved"})
+    common = {"model": "steady", "as_of": ALL[6].end, "actor": "a test", "decision_id": "d1", "start": ALL[6].start}
+    decided = Decided(
+        **common, id="decided/d1", reason="waiting", end=ALL[6].end, version=1, action="wait for labels",
+        triggers=False, changed_at=ALL[4].start,
+        evidence={"compared": evidence, "labels": {"learn": least[0], "evaluate": least[1] // 2, "folds": 1}},
+    )  # fmt: skip
+    told = Alerted(**common, id="alert/d1", reason="it fell", told=(loss, over), lines=("it fell",))
+    ledger.append(decided, told)
+    report = status_report.of(None, steady.spec, NOW)
+    lines = list(report.lines())
+    assert "  decided      2026-01-07: wait for labels" in lines
+    assert "  loss         it fell by 0.2 (since 2026-01-05); what is done: a retraining waits for labels" in lines
+    assert not any("volume" in line for line in lines), "it is over"
+    assert "  evidence     6.2 of 4, or 3.5 of 20 (slow), that a fresh fit would do better, from 12 windows" in lines
+    assert any(
+        "a fresh fit would have avoided a loss of 0.3; the cost of a retraining is 0.2" in line for line in lines
+    )
+    assert any("50% of the labels that a retraining needs are there" in line for line in lines)
+    monitor = report.as_json()["monitor"]
+    assert (monitor["window"], monitor["action"], monitor["bounds"]) == (
+        "2026-01-07",
+        "wait for labels",
+        {"fast": 4.0, "slow": 20.0},
+    )
+    assert [(each["cause"], each["since"]) for each in monitor["open"]] == [("performance", "2026-01-05T00:00:00Z")]
+    assert json.dumps(report.as_json())

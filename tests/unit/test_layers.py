@@ -66,7 +66,7 @@ GIVEN_A_SESSION = ("evergreen.orchestration.deadlines", "airflow.models")
 PURE = {"numpy", "croniter", "pydantic"}  # all that rules may use beside the standard library
 PROJECTIONS = {  # rules by other names
     *(f"evergreen.history.{name}" for name in ("chain", "events", "story")),
-    *(f"evergreen.monitor.{name}" for name in ("evidence", "paired")),
+    *(f"evergreen.monitor.{name}" for name in ("brakes", "evidence", "paired", "waiting")),
 }
 INPUT_OUTPUT = {
     "asyncio",

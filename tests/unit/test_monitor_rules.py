@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evergreen.handovers.monitor import Finding, Rival
-from evergreen.monitor import paired, rules
+from evergreen.monitor import brakes, paired, rules
+from evergreen.monitor.brakes import Retrained
 from evergreen.monitor.evidence import Unfit, Weighed
-from evergreen.monitor.rules import Decision, Findings, Known, Labels, Retrained
+from evergreen.monitor.rules import Decision, Findings, Known, Labels
 from evergreen.monitor.waiting import Good
 from evergreen.spec.schema import ModelSpec
 from tests.small_models import tiny
@@ -114,9 +115,9 @@ def test_it_never_retrains_within_cooldown_or_beyond_the_budget(cooldown: int, b
     assert all((later - one) >= cooldown * DAY for one, later in pairwise(ends))
     for end in ends:
         assert sum(end - 30 * DAY < other <= end for other in ends) <= budget
-    held = [decision for decision in made if rules.BUDGET in {each.cause for each in decision.standing.found}]
+    held = [decision for decision in made if brakes.BUDGET in {each.cause for each in decision.standing.found}]
     assert all(decision.action == "alert" or "cooldown" in decision.reasons[-1] for decision in held)
-    assert not any(rules.BUDGET in decision.standing.over for decision in held)
+    assert not any(brakes.BUDGET in decision.standing.over for decision in held)
 
 
 def test_an_old_window_is_recorded_and_triggers_nothing() -> None:
@@ -142,12 +143,12 @@ USELESS = tuple(Retrained(f"d{day}", FIRST + day * DAY, False, "it did not help"
 def test_after_two_retrainings_in_a_row_that_did_not_help_a_person_looks() -> None:
     for known in (LOSS, NO_LOSS):
         told = decide(window(20), known=replace(known, retrained=USELESS))
-        person = next(each for each in told.standing.found if each.cause == rules.PERSON)
+        person = next(each for each in told.standing.found if each.cause == brakes.PERSON)
         assert (person.kind, person.said) == ("brake", "2 retrainings in a row did not help: a person has to look")
-        assert person.next_step.endswith("train by hand") and rules.PERSON not in told.standing.over
+        assert person.next_step.endswith("train by hand") and brakes.PERSON not in told.standing.over
     due = decide(window(20), known=replace(LOSS, retrained=USELESS))
     assert (due.action, due.triggers) == ("alert", False) and any(person.said in reason for reason in due.reasons)
-    assert rules.PERSON in decide(window(20)).standing.over
+    assert brakes.PERSON in decide(window(20)).standing.over
     one = replace(LOSS, retrained=(USELESS[0], replace(USELESS[1], helped=True)))
     assert decide(window(20), known=one).triggers
     unknown = replace(LOSS, retrained=(replace(USELESS[0], helped=None), USELESS[1]))
@@ -180,8 +181,8 @@ def test_a_recipe_that_no_longer_fits_alerts() -> None:
     told = decide(window(10), known=known)
     assert (told.action, told.triggers) == ("alert", False)
     assert told.reasons[0].startswith("retraining will not help: since 2026-01-09")
-    assert [(each.cause, each.kind) for each in told.standing.found] == [(rules.RECIPE, "brake")]
-    assert rules.RECIPE in decide(window(11), [told]).standing.over
+    assert [(each.cause, each.kind) for each in told.standing.found] == [(brakes.RECIPE, "brake")]
+    assert brakes.RECIPE in decide(window(11), [told]).standing.over
 
 
 @given(days=st.lists(st.integers(0, 60), max_size=30), last=st.integers(0, 60))
@@ -238,3 +239,22 @@ def test_a_data_incident_a_retraining_or_an_old_window_falls_back_to_nothing() -
     assert (due.action, due.falls_back) == ("retrain", None), "its labels are there"
     old = replace(window(10, version=2, champion=2), rivals=(rival(0.1),))
     assert decide(old, [decide(window(20), known=NO_LOSS)], OPEN, spec=FALL_BACK).falls_back is None
+
+
+def test_where_the_recipe_changed_it_says_so_and_does_not_blame_the_world() -> None:
+    unfit = Unfit(0.5, 0.9, FIRST + 8 * DAY, (3, 4), "version 3: logistic_regression, without minutes")
+    decision = decide(window(10), known=replace(NO_LOSS, weighed=replace(NO_LOSS.weighed, unfit=unfit)))
+    (brake,) = decision.standing.found
+    assert decision.action == "alert" and "fresh fits of version 4's recipe lose 0.9000" in brake.said
+    assert brake.said.endswith("the world need not have (before: version 3: logistic_regression, without minutes)")
+    assert "retraining will not help" not in brake.said and "the one before again" in brake.next_step
+
+
+def test_a_retraining_by_another_recipe_than_was_compared_says_so() -> None:
+    decision = decide(window(10), known=replace(LOSS, recipe="with visits"))
+    assert decision.action == "retrain"
+    assert "a retraining learns by the recipe that is declared now: with visits" in decision.reasons
+    silent = decide(window(10), known=replace(NO_LOSS, recipe="without minutes", comparable=False))
+    (brake,) = silent.standing.found
+    assert brake.cause == brakes.COMPARISON and "since another one is declared now (without minutes)" in brake.said
+    assert brakes.COMPARISON in decision.standing.over

@@ -9,7 +9,7 @@ from evergreen.history import ledger, story
 from evergreen.history.events import Decided
 from evergreen.lake import publications
 from evergreen.lake.publications import Publication
-from evergreen.lake.schema import FEATURES, LABELS, PREDICTIONS, RAW, TableId
+from evergreen.lake.schema import FEATURES, LABELS, PREDICTIONS, RAW, WINDOWS, TableId
 from evergreen.lineage.graph import Backward, DecisionMade, Forward, OfTable, Training, of_tables
 from evergreen.monitor import origins
 from evergreen.quoting import shown
@@ -63,6 +63,7 @@ def of_decision(model: str, decision_id: str) -> Backward:
     read = [
         each
         for table, part in parts.items()
+        if table.layer != WINDOWS.layer  # each of its rows names by a digest what it was made from
         for each in publications.of_stretch(table, part.version, part.first, part.last, event.end).values()
     ]
     return Backward(

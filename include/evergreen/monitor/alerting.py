@@ -10,6 +10,7 @@ from evergreen.history import events, ledger, story
 from evergreen.monitor import telling
 from evergreen.monitor.rules import JOINED
 from evergreen.run import Run
+from evergreen.spec.schema import ModelSpec
 
 
 def tell(run: Run, quality: Quality, performance: Performance, decision: Decided) -> tuple[str | None, Sequence[str]]:
@@ -34,7 +35,7 @@ def tell(run: Run, quality: Quality, performance: Performance, decision: Decided
     )
     said = [telling.line(each, spec.calendar) for each in telling.news(told)]
     if said and any(each.kind == "loss" and each.state != "resolved" for each in telling.news(told)):
-        said += _mending(run, next((each for each in newest if each.start == start), None))
+        said += [line for each in newest if each.start == start for line in mending(spec, each)]
     if said:
         ours = events.Alerted(
             id=f"alert/{decision.decision_id}/{hashlib.sha256(JOINED.join(said).encode()).hexdigest()[:8]}",
@@ -61,11 +62,9 @@ def _judged(quality: Quality, performance: Performance, kind: str, cause: str) -
     return answered or cause == "volume"
 
 
-def _mending(run: Run, decided: events.Decided | None) -> list[str]:
+def mending(spec: ModelSpec, decided: events.Decided) -> list[str]:
     """What a loss costs, and when it can be mended: by the numbers that the decision was made from."""
-    if decided is None:
-        return []
-    said, spec = [], run.spec
+    said = []
     compared, labels = decided.evidence.get("compared"), decided.evidence.get("labels")
     if isinstance(compared, Mapping) and isinstance(avoided := compared.get("avoided"), int | float):
         cost = compared.get("cost")
@@ -76,7 +75,7 @@ def _mending(run: Run, decided: events.Decided | None) -> list[str]:
         have = {name: count for name in needed if isinstance(count := labels.get(name), int)}
         scarcest = min(have, key=lambda name: have[name] / needed[name], default="")
         if scarcest:
-            lacking = have[scarcest], needed[scarcest]
-            until = telling.forecast(*lacking, decided.changed_at, run.interval, spec.calendar)
+            lacking, now = (have[scarcest], needed[scarcest]), spec.calendar.interval_of(decided.start)
+            until = telling.forecast(*lacking, decided.changed_at, now, spec.calendar)
             said += [] if until is None else [until]
     return said

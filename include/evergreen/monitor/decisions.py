@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evergreen.history import ledger, story
 from evergreen.history.events import Decided, Event, MadeFrom, NotBetter, Promoted
 from evergreen.history.story import Entry
 from evergreen.lake.schema import LABELS
-from evergreen.monitor import evidence, rules, takeover
-from evergreen.monitor.evidence import Row
-from evergreen.monitor.rules import JOINED, Assessment, Decision, Findings, Known, Retrained
+from evergreen.monitor import brakes, evidence, rules, takeover
+from evergreen.monitor.brakes import Retrained
+from evergreen.monitor.evidence import Row, Unfit
+from evergreen.monitor.rules import JOINED, Assessment, Decision, Findings, Known
 from evergreen.monitor.waiting import Good
 from evergreen.registry import records as registry
 from evergreen.run import Run
 from evergreen.spec.columns import EVENT, KNOWN_AT
 from evergreen.spec.schema import ModelSpec
+
+if TYPE_CHECKING:
+    from evergreen.monitor.understudies import Champion
 
 _PAGE = 50  # windows whose decisions are read at a time
 
@@ -107,17 +112,23 @@ def known(run: Run, champion: int | None, windows: int | None) -> Known:
         windows: the version of the table of windows that is read; None: there is none.
     """
     from evergreen.monitor import windows as compared
+    from evergreen.monitor.understudies import Champion
 
     if champion is None:
         return Known()
     model, moment, rows = run.spec.model, run.as_of, compared.known(run, windows)
     weighed = evidence.weigh(run.spec, rows, champion, ledger.incidents(model))
+    own, spoken = Champion(run.spec, champion), any(row.version == champion for row in rows)
+    if weighed.unfit is not None:
+        weighed = replace(weighed, unfit=_with_recipe(own, weighed.unfit))
     entries = [each.event for each in ledger.entries(model, "promoted", "not better")]
     past = [each for each in entries if each.as_of is not None and each.as_of <= moment]
     by_hand = [each.as_of for each in past if isinstance(each, Promoted) and each.decision_id is None and each.as_of]
-    started = [each.event for each in ledger.triggered(model, run.interval.start, rules.MOST_USELESS)]
+    started = [each.event for each in ledger.triggered(model, run.interval.start, brakes.MOST_USELESS)]
     return Known(
         weighed=weighed,
+        recipe=own.declared if spoken else None,
+        comparable=own.comparable if spoken else True,
         trained=registry.version(model, champion).as_of,
         retrained=tuple(
             _outcome(decided, past, rows)
@@ -126,6 +137,15 @@ def known(run: Run, champion: int | None, windows: int | None) -> Known:
         ),
         good=good(run),
     )
+
+
+def _with_recipe(champion: Champion, unfit: Unfit) -> Unfit:
+    """The same with how the champion's recipe differs from that of a champion before it."""
+    from evergreen.monitor.understudies import Champion
+
+    before = [Champion(champion.spec, number) for number in unfit.versions if number != champion.number]
+    said = [f"version {each.number}: {how}" for each in before if (how := champion.differs(each)) is not None]
+    return replace(unfit, recipe=", ".join(said) or None)
 
 
 def labels_since(run: Run, changed_at: datetime | None, version: int | None) -> rules.Labels:

@@ -67,11 +67,16 @@ class Unfit:
         usual: what understudies lost before, in the mean.
         now: what they lose on the newest windows.
         since: the first of those.
+        versions: the champions of all these windows, the newest last.
+        recipe: how the newest one's recipe differs from those of the others, in words: then it may be the recipe that
+            is worse, and not the world; None: it is the same.
     """
 
     usual: float
     now: float
     since: datetime
+    versions: tuple[int, ...] = ()
+    recipe: str | None = None
 
 
 @dataclass(frozen=True)
@@ -217,4 +222,5 @@ def _unfit(windows: Sequence[Told]) -> Unfit | None:
     usual, deviation = median(before), paired.deviation(before)
     if min(now) <= usual + deviation or fmean(now) <= max(usual + 2 * deviation, _WORSE * usual):
         return None
-    return Unfit(usual, fmean(now), windows[-_RECENT].start)
+    versions = dict.fromkeys(each.window.version for each in windows[-_KNOWN - _RECENT :])
+    return Unfit(usual, fmean(now), windows[-_RECENT].start, tuple(versions))

@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from evergreen.handovers.monitor import Collected, Performance
+from evergreen.handovers.monitor import Collected, Compared, Performance
 from evergreen.history.events import MadeFrom
-from evergreen.lake import catalogue, publications
+from evergreen.lake import catalogue, publications, tables
 from evergreen.lake.publications import Inputs, Publication
-from evergreen.lake.schema import FEATURES, LABELS, PREDICTIONS, TableId
+from evergreen.lake.schema import FEATURES, LABELS, PREDICTIONS, WINDOWS, TableId
 from evergreen.run import Run
 from evergreen.serve.predictions import Prediction
+from evergreen.spec.columns import KNOWN_AT, PARTITION
 from evergreen.spec.schema import ModelSpec
 
 _LAST = "\uffff"  # after every partition
@@ -34,7 +35,7 @@ def of_predictions(spec: ModelSpec, logged: Sequence[Prediction]) -> Inputs:
 
 
 def of_decision(
-    run: Run, collected: Collected, performance: Performance, changed_at: datetime | None
+    run: Run, collected: Collected, performance: Performance, compared: Compared, changed_at: datetime | None
 ) -> dict[str, MadeFrom]:
     """The partitions that a decision about a window looked at, in the versions that were read.
 
@@ -51,13 +52,20 @@ def of_decision(
         since = min(scored) if changed_at is None else min(calendar.interval_of(changed_at).partition, *scored)
         until = max(scored) if changed_at is None else _LAST
         read[LABELS.of(spec.model, spec.label.name)] = (performance.labels_version, since, until)
+    if compared.table_version is not None:  # all of them that were known: evidence is weighed anew each time
+        read[WINDOWS.of(spec.model)] = (compared.table_version, "", _LAST)
     parts = {str(table): made_from(table, *given, run.as_of) for table, given in read.items()}
     return {table: part for table, part in parts.items() if part is not None}
 
 
 def made_from(table: TableId, version: int, first: str, last: str, as_of: datetime) -> MadeFrom | None:
     """What a version of a table has between two partitions, both included, and was available at a moment; None:
-    nothing."""
+    nothing.
+
+    A partition of compared windows goes on growing: of them the windows count that were known, and not what came after.
+    """
+    if table.layer == WINDOWS.layer:
+        return _of_windows(table, version, first, last, as_of)
     within = publications.of_stretch(table, version, first, last, as_of)
     if not within:
         return None
@@ -67,6 +75,23 @@ def made_from(table: TableId, version: int, first: str, last: str, as_of: dateti
         last=max(within),
         partitions=len(within),
         content_hash=_digest(within.values()),
+    )
+
+
+def _of_windows(table: TableId, version: int, first: str, last: str, as_of: datetime) -> MadeFrom | None:
+    stored = tables.read(table, version=version, columns=[PARTITION, "window", "made_from", KNOWN_AT])
+    rows = [] if stored is None else stored.to_pylist()
+    known = [row for row in rows if row[KNOWN_AT] <= as_of and first <= row[PARTITION] <= last]
+    if not known:
+        return None
+    months = sorted({row[PARTITION] for row in known})
+    hashes = {row["window"].isoformat(): row["made_from"] for row in known}
+    return MadeFrom(
+        version=version,
+        first=months[0],
+        last=months[-1],
+        partitions=len(months),
+        content_hash=hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()[:32],
     )
 
 

@@ -17,16 +17,15 @@ from datetime import datetime
 from typing import Any
 
 from evergreen.handovers.monitor import Action, Cause, Finding, Rival
-from evergreen.monitor import waiting
-from evergreen.monitor.evidence import NOTHING, Unfit, Weighed
+from evergreen.monitor import brakes, waiting
+from evergreen.monitor.brakes import Retrained
+from evergreen.monitor.evidence import NOTHING, Weighed
 from evergreen.monitor.waiting import Good
 from evergreen.spec.durations import duration_text
 from evergreen.spec.rules.days import BUDGET_PERIOD
 from evergreen.spec.schema import ModelSpec
 
 JOINED = "; "  # between the reasons of a decision, where they are one text
-MOST_USELESS = 2  # retrainings in a row that did not help
-RECIPE, PERSON, BUDGET = "the recipe", "a person is needed", "the budget"  # causes of brakes
 
 
 @dataclass(frozen=True)
@@ -99,26 +98,6 @@ class Assessment:
 
 
 @dataclass(frozen=True)
-class Retrained:
-    """A retraining that the monitor started, and what came of it.
-
-    Attributes:
-        decision_id, end: of the decision, and of its window.
-        helped: whether it did; None: nobody knows yet.
-        outcome: what came of it, in words.
-        refused: its gates let no candidate through.
-        gain: what the new version loses less than the one that it replaced, per row.
-    """
-
-    decision_id: str
-    end: datetime
-    helped: bool | None
-    outcome: str
-    refused: bool = False
-    gain: float = 0.0
-
-
-@dataclass(frozen=True)
 class Known:
     """What is known of the champion and of those before it.
 
@@ -126,12 +105,16 @@ class Known:
         weighed: what the windows whose labels have matured say.
         trained: as of when the champion was; None: nobody knows.
         retrained: the newest retrainings that the monitor started and no person's came after, the newest first.
+        recipe: how the recipe that is declared now differs from the champion's, in words; None: it does not.
+        comparable: whether the champion's can be fitted anew.
         good: the version that a fall back would return to; None: there is none.
     """
 
     weighed: Weighed = NOTHING
     trained: datetime | None = None
     retrained: tuple[Retrained, ...] = ()
+    recipe: str | None = None
+    comparable: bool = True
     good: Good | None = None
 
     @property
@@ -220,9 +203,9 @@ def decide(
         action, reasons = _nothing_due(spec, window, known)
     else:
         action, reason = _act(spec, window, known, labels)
-        reasons = [*findings.said("loss"), why[1], reason]
+        reasons = [*findings.said("loss"), why[1], *_of_recipe(known), reason]
     standing = _standing(spec, window, known, due=why is not None)
-    reasons += [_in_words(each) for each in standing.found if each.kind == "outcome"]
+    reasons += [brakes.in_words(each) for each in standing.found if each.kind == "outcome"]
     triggers = action == "retrain" and not window.late
     if action == "retrain" and not triggers:
         reasons.append("a newer window was decided already: recorded, triggers nothing")
@@ -253,7 +236,7 @@ def _nothing_due(spec: ModelSpec, window: Assessment, known: Known) -> tuple[Act
     findings, weighed = window.findings, known.weighed
     reasons = findings.said("loss")
     if (unfit := weighed.unfit) is not None:
-        return "alert", [*reasons, _in_words(_unfit(spec, unfit))]
+        return "alert", [*reasons, brakes.in_words(brakes.unfit(spec, unfit))]
     if weighed.evidence is None:
         reasons.append(f"no window of version {findings.champion} has labels that have matured, and enough of them")
     else:
@@ -268,74 +251,39 @@ def _nothing_due(spec: ModelSpec, window: Assessment, known: Known) -> tuple[Act
 def _standing(spec: ModelSpec, window: Assessment, known: Known, *, due: bool) -> Standing:
     """What an owner hears of retrainings. That the budget is used up is no matter while none is due."""
     found, over = [], []
-    if known.retrained and (outcome := _outcome(known.retrained[0])) is not None:
+    if known.retrained and (outcome := brakes.outcome(known.retrained[0])) is not None:
         found.append(outcome)
     recent, budget = len(window.recent(spec)), spec.monitoring.budget
-    brakes = {
-        RECIPE: None if known.weighed.unfit is None else _unfit(spec, known.weighed.unfit),
-        PERSON: _person(known.useless) if len(known.useless) >= MOST_USELESS else None,
-        BUDGET: _budget(recent, budget) if recent >= budget else None,
+    held = {
+        brakes.RECIPE: None if known.weighed.unfit is None else brakes.unfit(spec, known.weighed.unfit),
+        brakes.COMPARISON: None if known.comparable else brakes.comparison(window.findings.champion, known.recipe),
+        brakes.PERSON: brakes.person(known.useless) if len(known.useless) >= brakes.MOST_USELESS else None,
+        brakes.BUDGET: brakes.budget(recent, budget) if recent >= budget else None,
     }
-    for cause, brake in brakes.items():
+    for cause, brake in held.items():
         if brake is None:
             over.append(cause)
-        elif due or cause != BUDGET:
+        elif due or cause != brakes.BUDGET:
             found.append(brake)
     return Standing(tuple(found), tuple(over))
 
 
-def _outcome(last: Retrained) -> Finding | None:
-    """What came of a retraining; None: nobody knows yet."""
-    if last.helped is None:
-        return None
-    said, next_step = last.outcome, ""
-    if last.refused:
-        said = f"the retraining of decision {last.decision_id} {last.outcome}"
-        next_step = "look at its gates in MLflow, and at what the candidates learned from"
-    elif not last.helped:
-        next_step = f"none yet; after {MOST_USELESS} in a row that did not help a person has to look"
-    cause = f"retraining {last.decision_id}"
-    return Finding(cause=cause, kind="outcome", observed=last.gain, bound=0.0, said=said, next_step=next_step)
-
-
-def _unfit(spec: ModelSpec, unfit: Unfit) -> Finding:
-    said = (
-        f"retraining will not help: since {spec.calendar.shown(unfit.since)} fresh fits of the champion's recipe lose "
-        f"{unfit.now:.4f} per row, as the champion does, where they lost {unfit.usual:.4f}"
-    )
-    next_step = "look at the data and the features, or declare other families"
-    return Finding(cause=RECIPE, kind="brake", observed=unfit.now, bound=unfit.usual, said=said, next_step=next_step)
-
-
-def _person(useless: Sequence[Retrained]) -> Finding:
-    said = f"{len(useless)} retrainings in a row did not help: a person has to look"
-    next_step = "look at the gates and the page of the window, then train by hand"
-    return Finding(
-        cause=PERSON, kind="brake", observed=len(useless), bound=MOST_USELESS, said=said, next_step=next_step
-    )
-
-
-def _budget(recent: int, budget: int) -> Finding:
-    said = f"budget: {recent} retrainings in {BUDGET_PERIOD.days} days (at most {budget})"
-    next_step = "train by hand, or raise monitoring.budget, if it cannot wait"
-    return Finding(cause=BUDGET, kind="brake", observed=recent, bound=budget, said=said, next_step=next_step)
-
-
-def _in_words(finding: Finding) -> str:
-    return f"{finding.said}; {finding.next_step}" if finding.next_step else finding.said
+def _of_recipe(known: Known) -> list[str]:
+    """What a reader must know where the champion's recipe was compared, and another one is declared."""
+    return [f"a retraining learns by the recipe that is declared now: {known.recipe}"] if known.recipe else []
 
 
 def _act(spec: ModelSpec, window: Assessment, known: Known, labels: Labels | None) -> tuple[Action, str]:
     """What to do where a retraining is due: brakes first, then whether there is enough to learn from."""
     bounds, end, calendar = spec.monitoring, window.findings.end, spec.calendar
     retrained, recent = window.retrained, len(window.recent(spec))
-    if len(known.useless) >= MOST_USELESS:
-        return "alert", _in_words(_person(known.useless))
+    if len(known.useless) >= brakes.MOST_USELESS:
+        return "alert", brakes.in_words(brakes.person(known.useless))
     cooled = calendar.later(max(retrained), bounds.cooldown) if retrained else end
     if end < cooled:
         return "none", f"cooldown: nothing is retrained before {calendar.shown(cooled)}"
     if recent >= bounds.budget:
-        return "alert", _in_words(_budget(recent, bounds.budget))
+        return "alert", brakes.in_words(brakes.budget(recent, bounds.budget))
     after = " from after the change" if since(known) is not None else ""
     if labels is None or labels.folds == 0:
         return "wait for labels", f"no matured labels{after} to learn from yet"

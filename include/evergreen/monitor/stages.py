@@ -217,7 +217,7 @@ def decide(
     }
     if labels is not None:
         evidence["labels"] = {"learn": labels.learn, "evaluate": labels.evaluate, "folds": labels.folds}
-    made_from = origins.of_decision(run, collected, performance, changed_at)
+    made_from = origins.of_decision(run, collected, performance, compared, changed_at)
     made = rules.decide(spec, window, known, labels, evidence)
     decision = decisions.keep(run, made, made_from)
     log.info("Decision %s: %s", decision.id, decision.action)

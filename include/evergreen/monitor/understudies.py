@@ -90,6 +90,22 @@ class Champion:
         return sorted(name for name, _ in self.own_spec.feature_types.items() - self.spec.feature_types.items())
 
     @property
+    def comparable(self) -> bool:
+        """Whether its recipe can be fitted anew."""
+        return not self.undeclared and self.own_spec.problem == self.spec.problem
+
+    @property
+    def declared(self) -> str | None:
+        """How the recipe that is declared now differs from its own, in words; None: it does not."""
+        gone = self.version.family not in self.spec.families
+        return _differs(self.own_spec, self.spec, f"without the family {self.version.family}" if gone else "")
+
+    def differs(self, other: Champion) -> str | None:
+        """How the recipe of another version differs from its own, in words; None: it does not."""
+        family = other.version.family
+        return _differs(self.own_spec, other.own_spec, family if family != self.version.family else "")
+
+    @property
     def changed_at(self) -> datetime | None:
         """The moment before which an earlier release learned nothing, because the world changed then; None: it did not.
         A recipe of this release says itself what it learns from."""
@@ -104,7 +120,7 @@ class Champion:
 
     def _fitted(self, as_of: datetime) -> Understudy | None:
         spec, own = self.spec, self.own_spec
-        if self.undeclared or own.problem != spec.problem:
+        if not self.comparable:
             log.info("No understudy of version %d: what it learned from is no longer declared", self.number)
             return None
         split = rules.split(as_of, spec)
@@ -167,6 +183,15 @@ class Champion:
             return 0
         ours, theirs = calendar.interval_of(learned), calendar.interval_of(understudy.newest)
         return len(calendar.between(ours, theirs)) - 1
+
+
+def _differs(own: ModelSpec, other: ModelSpec, family: str) -> str | None:
+    ours, theirs = own.feature_types, other.feature_types
+    without = ", ".join(sorted(name for name, kind in ours.items() if theirs.get(name) != kind))
+    new = ", ".join(sorted(name for name, kind in theirs.items() if ours.get(name) != kind))
+    said = [family, without and f"without {without}", new and f"with {new}"]
+    said.append("another label" if own.problem != other.problem else "")
+    return ", ".join(filter(None, said)) or None
 
 
 def mean_loss(spec: ModelSpec, labelled: pd.DataFrame, answers: Floats) -> float | None:

@@ -13,10 +13,11 @@ import pytest
 from sklearn.metrics import log_loss
 
 from evergreen.handovers.monitor import Compared
+from evergreen.history import ledger, story
 from evergreen.lake import tables
 from evergreen.lake.schema import WINDOWS
 from evergreen.model import rows as model_rows
-from evergreen.monitor import stages, understudies, windows
+from evergreen.monitor import origins, stages, understudies, windows
 from evergreen.monitor.windows import Row
 from evergreen.registry import loading
 from tests.components.train.conftest import at
@@ -176,6 +177,15 @@ def test_a_change_of_the_world_retrains_once_labels_allow_and_the_monitor_says_w
     wanted = [day for day, watched in made.items() if watched.decided.triggers]
     assert wanted and 24 < wanted[0] < 33, "no label of the change was known before, and no understudy had learned"
     first = made[wanted[0]]
+    # The decision names the windows that it weighed, and a rerun after more of them are known is the same one.
+    events = [event for event in story.decisions(ledger.entries(live.spec.model)) if event.triggers]
+    read = (events[0].made_from or {})[str(WINDOWS.of(live.spec.model))]
+    weighed = tables.read(WINDOWS.of(live.spec.model), version=read.version)
+    assert weighed is not None and weighed.num_rows == events[0].evidence["compared"]["windows"]
+    assert origins.made_from(WINDOWS.of(live.spec.model), read.version, read.first, read.last, events[0].end) == read
+    count = len(ledger.entries(live.spec.model, "decided"))
+    live.watch(wanted[0] - 1, drawn=False)
+    assert len(ledger.entries(live.spec.model, "decided")) == count
     assert first.decided.changed_at is not None and first.decided.changed_at >= at(21)
     assert [day for day in wanted if day < wanted[0] + 5] == wanted[:1], "cooldown"
     assert stages.retrain_wanted(live.run(wanted[0]), first.decided).conf.changed_at == first.decided.changed_at

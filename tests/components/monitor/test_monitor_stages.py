@@ -19,7 +19,7 @@ from evergreen.errors import StageSkipped
 from evergreen.handovers.monitor import Alerted, Collected, Drift
 from evergreen.history import events, ledger, story, telling
 from evergreen.lake import tables
-from evergreen.lake.schema import LABELS, PREDICTIONS
+from evergreen.lake.schema import LABELS, PREDICTIONS, WINDOWS
 from evergreen.links import Link
 from evergreen.model.rows import inputs
 from evergreen.monitor import decisions, drift_report, stages
@@ -307,8 +307,9 @@ def test_a_decision_keeps_what_it_was_made_from_while_old_days_are_filled(
     live.watch(20, drawn=False)
     watched = live.watch(21, drawn=False)
     labels, predictions = LABELS.of(live.spec.model, "left"), PREDICTIONS.of(live.spec.model)
+    windows = WINDOWS.of(live.spec.model)
     made_from = decided(live)[-1].made_from
-    assert made_from is not None and set(made_from) == {str(labels), str(predictions)}
+    assert made_from is not None and set(made_from) == {str(labels), str(predictions), str(windows)}
     assert made_from[str(predictions)].version == tables.version(predictions)
     assert (made_from[str(labels)].first, made_from[str(labels)].partitions) == ("2026-01-20", 1)
     command = ["lineage", live.spec.model, "--decision", watched.decided.decision_id]
