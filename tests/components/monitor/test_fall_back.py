@@ -16,26 +16,33 @@ from tests.components.train.conftest import at, rows_of
 from .conftest import Live, Watched
 
 OLDER, CHAMPION = 2, 3
+FEW = 32
+
+
+def usual(frame: pd.DataFrame) -> pd.DataFrame:
+    """Customers with few minutes."""
+    return frame[frame["minutes"].fillna(0) < FEW].reset_index(drop=True)
 
 
 def moved(frame: pd.DataFrame) -> pd.DataFrame:
-    """Customers with more minutes than the champion has learned from."""
-    return frame.assign(minutes=frame["minutes"].fillna(30) * 0.6 + 24)
+    """Customers with many, of whom the champion has hardly learned anything."""
+    return frame.assign(minutes=FEW + 18 * frame["minutes"].rank(pct=True).fillna(0.5))
 
 
 def two_versions(live: Live, policy: str) -> None:
     """One that knows customers of all kinds, and after it one that has hardly seen any with many minutes."""
     monitoring = live.spec.monitoring.model_copy(update={"while_waiting": policy})
     live.contest.spec = live.spec.model_copy(update={"monitoring": monitoring}).at(live.spec.folder)
-    live.customers = 600
+    live.customers = 1500
     contest, earlier, run = live.contest, live.run(20), live.run(28)
     data = contest.data(earlier, rows_of(range(21), 200, seed=1))
     wide = contest.candidate(earlier, data, "logistic_regression", held_out=rows_of(range(14, 20), 300, seed=2))
     assert contest.champion(earlier, data, wide) == OLDER
     known = rows_of(range(8, 29), 400, seed=3)
-    few = known[known["minutes"].fillna(0) < 32].reset_index(drop=True)
-    data = contest.data(run, few[few["event_timestamp"] <= at(27)])
-    late = few[few["event_timestamp"] > at(20)].reset_index(drop=True)
+    data = contest.data(run, usual(known[known["event_timestamp"] <= at(27)]))
+    late = known[known["event_timestamp"] > at(20)]
+    some = late[late["minutes"] >= FEW].sample(frac=0.08, random_state=0)  # it was evaluated on some of them
+    late = pd.concat([usual(late), some]).sort_values("event_timestamp").reset_index(drop=True)
     narrow = contest.candidate(run, data, "gradient_boosting", held_out=late)
     assert contest.champion(run, data, narrow, replaced=OLDER) == CHAMPION
 
@@ -52,12 +59,12 @@ def test_the_last_known_good_version_serves_until_labels_judge_it(live: Live, mo
     deployed: list[int] = []
     monkeypatch.setattr(client, "serving", lambda model: deployed[-1] if deployed else CHAMPION)
     monkeypatch.setattr(client, "deploy", lambda model, version: deployed.append(version))
-    live.serve(29, version=CHAMPION)
-    usual = live.watch(29, drawn=False)
-    assert usual.decided.falls_back is None and not any(each.better for each in usual.performance.rivals)
-    assert {each.name for each in usual.performance.rivals} == {"version 2", "the baseline"}
+    live.serve(29, usual, version=CHAMPION)
+    calm = live.watch(29, drawn=False)
+    assert calm.decided.falls_back is None and not any(each.better for each in calm.performance.rivals)
+    assert {each.name for each in calm.performance.rivals} == {"version 2", "the baseline"}
     with pytest.raises(StageSkipped, match="no fall back"):
-        stages.fall_back(live.run(29), usual.collected, usual.decided)
+        stages.fall_back(live.run(29), calm.collected, calm.decided)
 
     live.serve(30, moved, version=CHAMPION)
     watched = live.watch(30, drawn=False)
