@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from evergreen import cli
 from evergreen.settings import PROJECT, settings
@@ -75,3 +76,58 @@ def test_a_feature_that_is_gone_or_retyped_breaks_the_models_that_learn_from_it(
         "float, and was int: the model learns from tenure_days"
         for model, owner in (("churn", "retention"), ("newsletter", "marketing"), ("tickets", "support"))
     ]
+
+
+ATTENTION = (
+    "SELECT customer_id, count(*) AS emails_28d, 0.5 AS opened_share_28d, 1 AS opened_last FROM emails GROUP BY 1"
+)
+
+
+@pytest.mark.parametrize(
+    ("removed", "owner", "found"),
+    [
+        pytest.param(
+            ("outreach", "sources", "emails", "columns", "opened"),
+            "newsletter of marketing",
+            "the column opened of emails is gone: label.sql reads it",
+            id="a column",
+        ),
+        pytest.param(
+            ("outreach", "features", "attention", "features", "opened_last"),
+            "newsletter of marketing",
+            "the feature opened_last of attention is gone: the model learns from opened_last",
+            id="a feature",
+        ),
+        pytest.param(
+            ("outreach", "features", "attention"),
+            "newsletter of marketing",
+            "the view attention is gone: the model learns from emails_28d, opened_share_28d, opened_last",
+            id="a view",
+        ),
+        pytest.param(
+            ("churn", "sources", "cancellations"),
+            "churn of retention",
+            "the source cancellations is gone: label.sql reads it",
+            id="a source",
+        ),
+    ],
+)
+def test_what_is_removed_breaks_the_models_that_use_it(
+    folders: Path, capsys: pytest.CaptureFixture[str], removed: tuple[str, ...], owner: str, found: str
+) -> None:
+    dataset, *way, last = removed
+    folder = folders / "data" / dataset
+    content = yaml.safe_load((folder / "data.yaml").read_text())
+    within = content
+    for key in way:
+        within = within[key]
+    del within[last]
+    (folder / "data.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    if last == "opened":  # the dataset's own view does without it
+        (folder / "features" / "attention.sql").write_text(ATTENTION)
+        expected = folder / "contracts" / "emails.yaml"
+        expected.write_text("\n".join(line for line in expected.read_text().splitlines() if "opened" not in line))
+    (folder / "contracts" / f"{last}.yaml").unlink(missing_ok=True)
+    name = owner.rpartition(" ")[2]
+    said = f"{dataset}: breaks the model {owner} <{name}@example.com>: {found}"
+    assert breaks(folders, capsys, dataset) == (1, [said])

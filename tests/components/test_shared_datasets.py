@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 
+from evergreen.features import replacement
 from evergreen.interval import Interval
 from evergreen.lake import catalogue, partitions, staging, tables
-from evergreen.lake.schema import FEATURES, LABELS, RAW, Partition
+from evergreen.lake.schema import FEATURES, LABELS, RAW, Partition, online
 from evergreen.local.postgres import create_databases
 from evergreen.loops import inline
 from evergreen.run import Run
 from evergreen.settings import PROJECT, settings
+from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.load import Declared, load
 from evergreen.spec.schema import ModelSpec
 from evergreen_simulator import landing, outreach
@@ -67,6 +69,13 @@ def shared(postgres_url: str, mlflow_url: str, tmp_path_factory: pytest.TempPath
             return replace(partition, *arguments, **options)
 
         patch.setattr(partitions, "replace", counting)
+        put_online = replacement.replace
+
+        def counting_online(spec: DatasetSpec, view: str, partition: str) -> None:
+            written[str(online(FEATURES.of(spec.name, view)).at(partition))] += 1
+            put_online(spec, view, partition)
+
+        patch.setattr(replacement, "replace", counting_online)
         declared = load(PROJECT / "include" / "models")
         for number in range(DAYS):
             for dataset in declared.valid_datasets:
@@ -85,7 +94,8 @@ def test_what_several_models_use_is_ingested_computed_and_materialized_once(shar
     raw = {str(RAW.of("churn", source).at(day)): 1 for source in churn.sources for day in days}
     views = {str(FEATURES.of("churn", view).at(day)): 1 for view in churn.features for day in days}
     of_churn = {name: times for name, times in shared.written.items() if name.startswith("churn/")}
-    assert {name: times for name, times in of_churn.items() if "/quarantine/" not in name} == raw | views
+    stored = {str(online(FEATURES.of("churn", view)).at(day)): 1 for view in churn.features for day in days}
+    assert {name: times for name, times in of_churn.items() if "/quarantine/" not in name} == raw | views | stored
     assert {name.partition("/")[0] for name in shared.written} == {"churn", "outreach"}, "no model has tables of data"
 
 

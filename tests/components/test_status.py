@@ -108,9 +108,9 @@ def test_the_report_says_what_is_there_and_how_to_run_what_is_not(
         "late: 2026-01-08 (1)",
         "missing: 2026-01-05, 2026-01-07 (2)",
         "to run them: evergreen airflow backfill create --dag-id steady__ingest"
-        " --from-date 2026-01-05 --to-date 2026-01-05",
+        " --from-date 2026-01-05 --to-date 2026-01-05 --reprocess-behavior failed",
         "to run them: evergreen airflow backfill create --dag-id steady__ingest"
-        " --from-date 2026-01-07 --to-date 2026-01-07",
+        " --from-date 2026-01-07 --to-date 2026-01-07 --reprocess-behavior failed",
         "monitor      0 of 0 intervals monitored",
     ]
     assert "quarantined  12 rows: 2026-01-02 (12)" in said
@@ -172,7 +172,8 @@ def test_an_interval_is_told_once_and_again_if_it_goes_missing_again(steady: Ste
 def test_a_backfill_of_what_is_missing_is_named_as_airflow_takes_it() -> None:
     assert rules.backfill("steady", "ingest", ALL[0], ALL[2]) == (
         "evergreen airflow backfill create --dag-id steady__ingest --from-date 2026-01-01 --to-date 2026-01-03"
-    )
+        " --reprocess-behavior failed"
+    ), "a backfill leaves a run alone that failed, unless it says so"
 
 
 def test_what_the_monitor_believes_stands_with_since_when_and_when_it_can_be_mended(steady: Steady) -> None:

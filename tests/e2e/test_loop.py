@@ -243,6 +243,11 @@ def test_a_backfill_that_names_a_partition_is_refused_with_the_reason(running: S
     (run,) = [each for each in runs.of(dag_id) if (each["data_interval_start"] or "").startswith(day.partition)]
     with pytest.raises(RunFailed, match="each of its runs to the same interval"):
         runs.wait(run)
+    again = body | {"reprocess_behavior": "failed", "dag_run_conf": {}}  # as the message says
+    while runs.api.call("POST", "/backfills", json=again, accept=(409,)) is None:
+        time.sleep(0.5)
+    (run,) = [each for each in runs.of(dag_id) if each["dag_run_id"] == run["dag_run_id"]]
+    assert runs.wait(run)["note"] == f"{day.partition} ({day})"
 
 
 def test_a_training_done_before_makes_no_new_trial_and_no_new_version(running: Stack) -> None:

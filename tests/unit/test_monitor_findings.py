@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from evergreen.monitor import findings
 from evergreen.monitor.comparison import Odd
+from tests.small_models import TINY, tiny
 
 
 def test_too_few_predictions_are_an_incident_only_where_some_are_wanted() -> None:
@@ -53,3 +56,12 @@ def test_a_few_odd_rows_are_drift_and_most_of_them_an_incident() -> None:
     odd = {name: Odd(share, 0.0, 0.01, "15 to 52") for name, share in (("few", 0.03), ("most", 0.9))}
     found = findings.odd("range", "are out of the reference's range", odd)
     assert [(each.cause, each.kind) for each in found] == [("range of few", "drift"), ("range of most", "incident")]
+
+
+@pytest.mark.parametrize(("hours", "told"), [(0.0, []), (48.0, []), (49.0, ["age of spend"])])
+def test_features_that_were_older_than_their_view_allows_are_an_incident(hours: float, told: list[str]) -> None:
+    bounded = tiny(features={"spend": TINY["features"]["spend"] | {"freshness": {"bound": "2d", "beyond": "answer"}}})
+    found = findings.ages(bounded, {"spend": hours})
+    assert [(each.cause, each.kind) for each in found] == [(cause, "incident") for cause in told]
+    assert all("2d 1h old" in each.said and "allows (2d)" in each.said for each in found)
+    assert findings.ages(tiny(), {"spend": hours}) == [], "a view that declares no bound has none"

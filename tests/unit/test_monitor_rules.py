@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evergreen.calendar import Calendar
 from evergreen.handovers.monitor import Finding, Rival
 from evergreen.monitor import brakes, paired, rules
 from evergreen.monitor.brakes import Retrained
@@ -258,3 +259,16 @@ def test_a_retraining_by_another_recipe_than_was_compared_says_so() -> None:
     (brake,) = silent.standing.found
     assert brake.cause == brakes.COMPARISON and "since another one is declared now (without minutes)" in brake.said
     assert brakes.COMPARISON in decision.standing.over
+
+
+def test_cooldown_is_counted_in_local_days_where_the_clock_is_changed() -> None:
+    """Five local days over the night in which Berlin's clock is put back are 121 hours."""
+    berlin = Calendar("day", "Europe/Berlin")
+    spec = spec_of().model_copy(update={"calendar": berlin})
+    day, made = berlin.at("2026-10-20"), list[Decision]()
+    for _ in range(12):
+        made.append(decide(Findings(day.start, day.end, 1, 1, 500, ()), made, spec=spec))
+        day = berlin.after(day)
+    first, second = [decision.end for decision in made if decision.triggers][:2]
+    assert (first, second) == (berlin.at("2026-10-20").end, berlin.at("2026-10-25").end)
+    assert second - first == 5 * DAY + timedelta(hours=1)

@@ -130,6 +130,7 @@ def test_a_backfill_that_names_an_interval_is_refused_with_the_reason(key: str, 
     with pytest.raises(RunError, match="each of its runs to the same interval") as raised:
         run_of(SPEC, context(at("2026-01-07"), at("2026-01-08"), kind="backfill", **{key: value}))
     assert f"{key}='{value}'" in raised.value.found and f"without `{key}`" in raised.value.next_step
+    assert "--reprocess-behavior failed --dag-run-conf '{}'" in raised.value.next_step, "else the runs keep it"
 
 
 def test_a_run_that_an_asset_triggered_has_no_dates_of_its_own() -> None:

@@ -90,7 +90,9 @@ def interval_of(name: str, loop: LoopName, dag_run: Any, params: Mapping[str, An
                 doing,
                 found=f"a backfill with {key}={shown(params[key])}",
                 expected="one without: it would send each of its runs to the same interval",
-                next_step=f"cancel the backfill, and start it without `{key}`; its dates say what it works on",
+                # Airflow gives a run that is there another conf only where the new backfill has one, an empty one too.
+                next_step=f"cancel the backfill, and start it without `{key}`; its dates say what it works on. Its "
+                f"runs keep `{key}` unless the new one replaces it: --reprocess-behavior failed --dag-run-conf '{{}}'",
             )
         return named
     logical_date: datetime | None = None if loop == "rollback" else dag_run.logical_date

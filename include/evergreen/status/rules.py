@@ -80,11 +80,11 @@ def text(intervals: Sequence[Interval]) -> str:
 
 
 def backfill(name: str, loop: str, first: Interval, last: Interval) -> str:
-    """The command that runs some intervals."""
+    """The command that runs some intervals; those too whose run failed, which a backfill leaves alone by default."""
     one_by_one = " --max-active-runs 1" if loop == "monitor" else ""
     return (
         f"evergreen airflow backfill create --dag-id {name}__{loop} --from-date {_date(first)} "
-        f"--to-date {_date(last)}{one_by_one}"
+        f"--to-date {_date(last)} --reprocess-behavior failed{one_by_one}"
     )
 
 
