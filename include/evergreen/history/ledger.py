@@ -7,9 +7,10 @@ at all.
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import groupby
 
@@ -44,10 +45,14 @@ TABLE = database.Table(
 # What a move's run or version knew about. A moment within a second has a longer text, which sorts otherwise.
 _AS_OF = """(substring(body from '"as_of":"([^"]*)"'))::timestamptz"""
 
+_VERSION, _LEFT = (f"""substring(body from '"{name}":([0-9]+)[,}}]')""" for name in ("version", "left"))
+
 _MOMENT = TypeAdapter(datetime)
 _KEY = "evergreen ledger"  # of the lock that whoever adds has
 _DECIDED = "where event = 'decided' and model = %s"
 _PAGE = 1000  # entries that a verification holds at a time
+_FEW = 20  # entries that are read at a time from the end back
+_END = 2**62  # a number that no entry reaches
 
 
 @dataclass(frozen=True)
@@ -174,8 +179,75 @@ def erasures(models: Sequence[str], since: datetime) -> list[str]:
 
 
 def standing(model: str) -> Standing:
-    """The model's champion, last known good version, and what was left halfway."""
-    return story.standing(entry.event for entry in entries(model, *story.MOVES))
+    """The model's champion, last known good version, and what was left halfway: the same as `story.standing` of all
+    moves. Those before the newest promotion that says what it replaced are not read; of the versions that were rolled
+    back from or retired the numbers alone."""
+    moves: list[Entry] = []
+    for page in back(model, *story.MOVES):
+        moves[:0] = page
+        if any(story.says_all(entry.event) for entry in page):
+            break
+    rolled_back, retired = _taken_out(model)
+    now = story.standing(entry.event for entry in moves)
+    return replace(now, rolled_back=rolled_back, retired=retired)
+
+
+def _taken_out(model: str) -> tuple[frozenset[int], frozenset[int]]:
+    """The versions that were rolled back from, and those that were retired."""
+    numbers = ((_LEFT, "rolled back"), (_VERSION, "retired"))
+    with database.connect() as connection:
+        taken_out = [
+            connection.execute(f"select {number} from ledger where event = %s and model = %s".encode(), [kind, model])
+            for number, kind in numbers
+        ]
+        rolled_back, retired = (frozenset(int(number) for (number,) in rows.fetchall()) for rows in taken_out)
+    return rolled_back, retired
+
+
+def back(model: str, *kinds: str) -> Iterator[list[Entry]]:
+    """The model's entries of some kinds from the newest back, in pages that begin with their oldest. A page is read
+    when it is asked for."""
+    # By ranges, and of each kind alone: see `champion_as_of`.
+    newest = " union all ".join(
+        f"(select {TABLE.names} from ledger where (event, model, number) > (%s, %s, 0)"
+        " and (event, model, number) < (%s, %s, %s) order by event desc, model desc, number desc limit %s)"
+        for _ in kinds
+    )
+    before = _END
+    while True:
+        given = [each for kind in kinds for each in (kind, model, kind, model, before, _FEW)]
+        with database.connect() as connection:
+            rows = connection.execute(f"{newest} order by number desc limit %s".encode(), [*given, _FEW]).fetchall()
+        page = [_entry(TABLE.of(row)) for row in reversed(rows)]
+        if page:
+            yield page
+        if len(page) < _FEW:
+            return
+        before = page[0].number
+
+
+def by_hand(model: str, until: datetime) -> datetime | None:
+    """The newest moment as of which a training was promoted that no decision asked for, of those until a moment."""
+    query = (
+        f"select max({_AS_OF}) from ledger where event = 'promoted' and model = %s and {_AS_OF} <= %s"
+        """ and strpos(body, '"decision_id":null') > 0"""
+    )
+    with database.connect() as connection:
+        ((newest,),) = connection.execute(query.encode(), [model, until]).fetchall()
+    return None if newest is None else newest.astimezone(UTC)
+
+
+def outcomes(model: str, decisions: Collection[str]) -> list[Entry]:
+    """What came of the trainings that some decisions asked for, the oldest first: promotions, or nothing better. No
+    other one is parsed."""
+    which = (
+        "where event = any(%s) and model = %s"
+        """ and substring(body from '"decision_id":"((?:[^"\\\\]|\\\\.)*)"') = any(%s) order by number"""
+    )
+    names = [json.dumps(each)[1:-1] for each in decisions]  # as they stand in the text of an event
+    with database.connect() as connection:
+        links = TABLE.select(connection, which, [["promoted", "not better"], model, names])
+    return [_entry(link) for link in links]
 
 
 def champion_as_of(model: str, moment: datetime) -> int | None:

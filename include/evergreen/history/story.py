@@ -100,6 +100,11 @@ def standing(events: Iterable[Event]) -> Standing:
     return now
 
 
+def says_all(event: Event) -> bool:
+    """Whether what was before an event changes nothing in where it leads to, but for what was taken out before it."""
+    return isinstance(event, Promoted) and event.replaced is not None
+
+
 def _after(now: Standing, event: Event) -> Standing:
     match event:
         case Deploying():
@@ -152,6 +157,12 @@ def champion_before(entries: Sequence[Entry], moment: datetime) -> int | None:
         event.version for event in _events(known_before(entries, moment)) if isinstance(event, Promoted | RolledBack)
     ]
     return next((version for version in reversed(crowned) if version != crowned[-1]), None)
+
+
+def tells_both(entries: Sequence[Entry], moment: datetime) -> bool:
+    """Whether some entries, all from one of them on, hold all that tells an interval's champion and the one before
+    it."""
+    return champion_before(entries, moment) is not None
 
 
 def reigns(entries: Sequence[Entry]) -> list[Reign]:

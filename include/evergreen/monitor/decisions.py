@@ -121,20 +121,17 @@ def known(run: Run, champion: int | None, windows: int | None) -> Known:
     own, spoken = Champion(run.spec, champion), any(row.version == champion for row in rows)
     if weighed.unfit is not None:
         weighed = replace(weighed, unfit=_with_recipe(own, weighed.unfit))
-    entries = [each.event for each in ledger.entries(model, "promoted", "not better")]
-    past = [each for each in entries if each.as_of is not None and each.as_of <= moment]
-    by_hand = [each.as_of for each in past if isinstance(each, Promoted) and each.decision_id is None and each.as_of]
-    started = [each.event for each in ledger.triggered(model, run.interval.start, brakes.MOST_USELESS)]
+    by_hand = ledger.by_hand(model, moment)
+    triggered = [each.event for each in ledger.triggered(model, run.interval.start, brakes.MOST_USELESS)]
+    started = [each for each in triggered if isinstance(each, Decided) and (by_hand is None or each.end >= by_hand)]
+    ended = [each.event for each in ledger.outcomes(model, [each.decision_id for each in started])]
+    past = [each for each in ended if each.as_of is not None and each.as_of <= moment]
     return Known(
         weighed=weighed,
         recipe=own.declared if spoken else None,
         comparable=own.comparable if spoken else True,
         trained=registry.version(model, champion).as_of,
-        retrained=tuple(
-            _outcome(decided, past, rows)
-            for decided in started
-            if isinstance(decided, Decided) and decided.end >= max(by_hand, default=decided.end)
-        ),
+        retrained=tuple(_outcome(decided, past, rows) for decided in started),
         good=good(run),
     )
 

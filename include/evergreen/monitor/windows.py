@@ -114,7 +114,7 @@ def _mature(run: Run) -> list[_Due]:
     mature = [each for each in recent if spec.asking.mature_at(each) <= run.as_of]
     predicted = catalogue.published(PREDICTIONS.of(spec.model), [each.partition for each in mature])
     served = [each for each in mature if each.partition in predicted and predicted[each.partition].rows]
-    moves = ledger.entries(spec.model, *story.CROWNING, "retired")
+    moves = _moves(spec.model, [each.end for each in served])
     content = _Content(spec, served)
     due = []
     for each in served:
@@ -123,6 +123,17 @@ def _mature(run: Run) -> list[_Due]:
             replaced = story.champion_before(moves, each.end)
             due.append(_Due(each, champion, replaced, content.digest(each, champion, replaced)))
     return due
+
+
+def _moves(model: str, ends: Sequence[datetime]) -> list[story.Entry]:
+    """The promotions, rollbacks and retirements that tell who was the champion of the windows that end then, and whom
+    it replaced. They are read from the newest back, until older ones would change nothing."""
+    moves: list[story.Entry] = []
+    for page in ledger.back(model, *story.CROWNING, "retired") if ends else ():
+        moves[:0] = page
+        if all(story.tells_both(moves, end) for end in ends):
+            break
+    return moves
 
 
 class _Content:

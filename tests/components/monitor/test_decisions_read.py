@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from evergreen import database
 from evergreen.history import events, ledger, story
 from evergreen.interval import Interval
-from evergreen.monitor import decisions, paired, rules
+from evergreen.monitor import decisions, paired, rules, windows
 from evergreen.monitor.evidence import Weighed
 from evergreen.run import Run
 from evergreen.settings import Settings
@@ -139,20 +139,24 @@ MOVES = st.tuples(
     st.integers(1, 5),  # a version
     st.one_of(st.none(), st.integers(0, 12)),  # what it knew about, in half days
 )
+WITH_REPLACED = st.tuples(MOVES, st.one_of(st.none(), st.integers(1, 5)))  # a version
 
 
-def move(model: str, kind: str, version: int, as_of: datetime | None, number: int) -> events.Event:
-    common = {"id": f"{model}/{number}", "model": model, "as_of": as_of, "actor": "a", "reason": '"version":1}'}
+def move(
+    model: str, kind: str, version: int, as_of: datetime | None, number: int, replaced: int | None = None
+) -> events.Event:
+    reason = '"version":1} "replaced":1, "left":1, "decision_id":null'
+    common = {"id": f"{model}/{number}", "model": model, "as_of": as_of, "actor": "a", "reason": reason}
     match kind:
         case "promoted":
-            return events.Promoted(**common, version=version, replaced=None)
+            return events.Promoted(**common, version=version, replaced=replaced)
         case "rolled back":
             return events.RolledBack(**common, version=version, left=version + 1)
         case "retired":
             return events.Retired(**common, version=version)
         case "deploying":
             return events.Deploying(**common, version=version, purpose="promotion", replaces=1, run_id="r", key="k")
-    return events.NotDeployed(**common, version=version, intent="none")
+    return events.NotDeployed(**common, version=version, intent=f"{model}/{number - 1}")
 
 
 @examples(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -222,3 +226,109 @@ def _touched() -> int:
         query = "select seq_tup_read + idx_tup_fetch from pg_stat_user_tables where relname = 'ledger'"
         (rows,) = connection.execute(query).fetchall()
         return int(rows[0])
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The entries that are parsed."""
+    read: list[str] = []
+    real = events.from_text
+    monkeypatch.setattr(events, "from_text", lambda text: read.append(text) or real(text))
+    return read
+
+
+@examples(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(moves=st.lists(WITH_REPLACED, max_size=25), page=st.integers(1, 6), asked=st.lists(st.integers(0, 13)))
+def test_where_a_model_stands_is_what_all_moves_lead_to(
+    home: Settings, moves: list[tuple[tuple[str, int, int | None], int | None]], page: int, asked: list[int]
+) -> None:
+    """And so is who was the champion of each of some windows, and whom it replaced."""
+    model = next(NAMES)
+    moments = [FIRST + half * DAY / 2 for half in range(14)]
+    ledger.append(
+        *(
+            move(model, kind, version, None if half is None else moments[half], number, replaced)
+            for number, ((kind, version, half), replaced) in enumerate(moves)
+        )
+    )
+    entries = ledger.entries(model)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger, "_FEW", page)
+        assert ledger.standing(model) == story.standing(entry.event for entry in entries)
+        ends = [moments[half] for half in asked]
+        read = windows._moves(model, ends)
+        for end in ends:
+            assert story.champion_as_of(read, end) == story.champion_as_of(entries, end)
+            assert story.champion_before(read, end) == story.champion_before(entries, end)
+
+
+KINDS = ("deploying", "promoted")
+
+
+def lives(model: str, versions: int) -> list[events.Event]:
+    """Of each version that it is deployed, and takes over from the one before it; of each tenth that it is left for
+    that one again."""
+    made: list[events.Event] = []
+    for version in range(1, versions + 1):
+        for kind in KINDS if version % 10 else (*KINDS, "rolled back"):
+            of = version - (kind == "rolled back")
+            made.append(move(model, kind, of, FIRST + version * DAY, len(made), version - 1 or None))
+    return made
+
+
+def test_where_a_model_stands_is_found_among_many_versions_by_reading_a_few_entries(
+    home: Settings, parsed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "_FEW", 5)  # a page: of each kind 60 versions have more
+    for versions in (60, 600):
+        spec = spec_of(f"standing_of_{versions}")
+        ledger.append(*lives(spec.model, versions))
+        keep(spec, [decide(spec, rules.assess(window(day), [])) for day in range(500)])
+    with database.connect() as connection:
+        connection.execute("analyze ledger")
+    touched, count = {}, {}
+    for versions in (60, 600):
+        model, taken_out = f"standing_of_{versions}", versions // 10
+        ends = [FIRST + (versions - number) * DAY for number in range(14)]
+        asked = {
+            "standing": lambda model=model: ledger.standing(model),
+            "moves": lambda model=model, ends=ends: windows._moves(model, ends),
+        }
+        for name, ask in asked.items():
+            parsed.clear()
+            before = _touched()
+            found = ask()
+            touched[name, versions] = _touched() - before - (taken_out if name == "standing" else 0)
+            count[name, versions] = len(parsed)
+            if name == "standing":
+                assert (found.champion, len(found.rolled_back)) == (versions - 1, taken_out)
+    for name in ("standing", "moves"):
+        # But for the numbers of what was rolled back from; an index's dead entries may cost a row more or less.
+        assert abs(touched[name, 600] - touched[name, 60]) < 10 and touched[name, 600] < 200
+        assert count[name, 60] == count[name, 600] < 50
+
+
+def test_what_is_known_of_retrainings_is_found_among_many_versions_by_parsing_a_few_entries(
+    home: Settings, parsed: list[str]
+) -> None:
+    found = {}
+    for versions in (60, 600):
+        model = f"known_of_{versions}"
+        ledger.append(*lives(model, versions))
+        of_decision = [
+            each.model_copy(
+                update={"id": f"{model}/d{number}", "decision_id": f'"{number}\\', "as_of": FIRST + number * DAY}
+            )
+            for number, each in enumerate(lives(model, versions))
+            if isinstance(each, events.Promoted)
+        ]
+        ledger.append(*of_decision)
+        parsed.clear()
+        newest = max(each.as_of for each in lives(model, versions) if isinstance(each, events.Promoted))
+        assert ledger.by_hand(model, FIRST + 1000 * DAY) == newest
+        assert ledger.by_hand(model, FIRST + 30 * DAY + DAY / 2) == FIRST + 30 * DAY
+        assert ledger.by_hand(model, FIRST) is None
+        asked = [each.decision_id for each in of_decision[:2]]
+        assert [entry.event for entry in ledger.outcomes(model, [*asked, "none", "null"])] == of_decision[:2]
+        found[versions] = len(parsed)
+    assert found[60] == found[600] == 2
