@@ -70,10 +70,15 @@ def _partial(path: Path) -> Path:
 
 
 @contextmanager
-def work_folder() -> Iterator[Path]:
-    """A temporary folder that is gone after the block; before it, what killed processes left of such folders is."""
+def work_folder(folder: Path | None = None) -> Iterator[Path]:
+    """A temporary folder that is gone after the block; before it, what killed processes left of such folders is.
+
+    Args:
+        folder: a path that `new_work_folder` gave, in one block at a time; by default a new one.
+    """
     _remove_work_folders(Path(tempfile.gettempdir()))
-    folder = Path(tempfile.mkdtemp(prefix=_FOLDERS))
+    folder = new_work_folder() if folder is None else folder
+    folder.mkdir(mode=0o700)  # nobody else's: it fails where there is one
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -81,6 +86,11 @@ def work_folder() -> Iterator[Path]:
     finally:
         os.close(descriptor)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def new_work_folder() -> Path:
+    """The path of a temporary folder that is not there yet, and whose name nobody guesses."""
+    return Path(tempfile.gettempdir()) / f"{_FOLDERS}{uuid4().hex}"
 
 
 def remove_partial(folder: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from evergreen.spec.query import Room
+from evergreen.spec.query import Room, connected
 from evergreen.spec.runner import Query, opened, schema
 from evergreen.spec.schema import ModelSpec
 from tests.small_models import tiny
@@ -36,7 +36,9 @@ def _result(spec: ModelSpec, folder: Path, room: Room | None) -> tuple[pa.Table,
     aside: list[int] = []
     query = Query.of_view(spec.own_data(), "spend")
     end = START + timedelta(days=3)
-    with opened(query, lambda source: _pieces(spec, folder, aside), START, end, end, room) as tables:
+    with opened(
+        query, lambda source: _pieces(spec, folder, aside), START, end, end, room and connected(room)
+    ) as tables:
         return tables.run(SPENT, {"as_of": end}, seconds=120), max(aside)
 
 
@@ -68,7 +70,9 @@ def test_the_order_of_rows_and_pieces_changes_no_bit_of_a_float(tmp_path: Path) 
     for _ in range(5):
         shuffled = table.take(pa.array(random.permutation(rows)))
         pieces = [shuffled.slice(0, 1000), shuffled.slice(1000)]
-        with opened(query, lambda _, pieces=pieces: pieces, START, end, end, Room(100_000_000, tmp_path)) as tables:
+        with opened(
+            query, lambda _, pieces=pieces: pieces, START, end, end, connected(Room(100_000_000, tmp_path))
+        ) as tables:
             text = "select customer_id, avg(amount) as spent from events group by customer_id"
             results.append(tables.run(text, {"as_of": end}, seconds=60))
     assert all(result.equals(results[0]) for result in results)

@@ -35,6 +35,7 @@ FOUNDATION = {
     "evergreen.families",
     "evergreen.files",
     "evergreen.interval",
+    "evergreen.keeping",
     "evergreen.links",
     "evergreen.markdown",
     "evergreen.packages",

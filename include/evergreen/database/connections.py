@@ -1,6 +1,6 @@
 """Connections to Evergreen's databases, and advisory locks by key.
 
-A process keeps the connections that it opened for its next uses: one for a lock, and one for the work within it.
+A process keeps the connections that it opened for its next uses: two for locks, and one for the work within them.
 Opening one takes Postgres and us some milliseconds of CPU, and a stage asks for dozens.
 """
 
@@ -28,7 +28,7 @@ from evergreen.settings import settings
 log = logging.getLogger(__name__)
 
 OWN = "evergreen"  # the database whose tables are all Evergreen's: migrations are for it alone
-_KEPT = 2  # connections, of all databases
+_KEPT = 3  # connections, of all databases: what goes online holds two locks and tells the catalogue
 _FRESH = 30.0  # seconds after which one is used no more: what lies between may have dropped it, and would not say so
 _TAKE = "select pg_advisory_lock(hashtextextended(%s, 0))"
 _TRY = "select pg_try_advisory_lock(hashtextextended(%s, 0))"

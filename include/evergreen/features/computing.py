@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 from evergreen.features import due, own_moments, rules
 from evergreen.features.own_moments import wrong_query
 from evergreen.features.rules import Span
-from evergreen.files import work_folder
 from evergreen.lake import tables
 from evergreen.lake.schema import RAW, Partition
 from evergreen.quoting import listed
@@ -28,7 +27,7 @@ from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.durations import duration_text
 from evergreen.spec.keyed import keys_of
 from evergreen.spec.kinds import KINDS
-from evergreen.spec.query import Room
+from evergreen.spec.lent import lent_to_query
 from evergreen.spec.runner import Query, QueryRefused, Tables, opened, schema
 from evergreen.spec.schema import ModelSpec
 
@@ -232,10 +231,9 @@ def _opened(query: Query, span: Span, version_at: datetime, instead: RowsInstead
         version = rules.in_force(versions[source], query.spec.calendar, version_at)
         return _raw(query.spec, source, [] if version is None else [version], instead)
 
-    with work_folder() as folder:
-        room = Room(settings().query_memory, folder)
-        with opened(query, rows_of, span.start, span.end, span.known_at, room) as tables_of:
-            yield tables_of
+    database = lent_to_query(settings().query_memory)
+    with opened(query, rows_of, span.start, span.end, span.known_at, database) as tables_of:
+        yield tables_of
 
 
 def _result(tables_of: Tables, parameters: Mapping[str, datetime], doing: str) -> pa.Table:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 
+from evergreen import keeping
 from evergreen.errors import HandoverRefused
 from evergreen.features import rules
 from evergreen.handovers.ingest import (
@@ -107,7 +108,7 @@ def materialize(run: DatasetRun) -> Online:
     from evergreen.features import due, objects, replacement
 
     spec = run.spec
-    objects.ensure_applied(spec)
+    keeping.once(f"the Feast objects of {spec.name}", lambda: objects.ensure_applied(spec))
     written: dict[str, dict[str, int]] = {view: {} for view in spec.features}
     for view in spec.features:
         stored = FEATURES.of(spec.name, view)

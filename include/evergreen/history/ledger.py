@@ -187,21 +187,19 @@ def standing(model: str) -> Standing:
         moves[:0] = page
         if any(story.says_all(entry.event) for entry in page):
             break
-    rolled_back, retired = _taken_out(model)
+    rolled_back, retired, fallen_back = _numbers(model)
     now = story.standing(entry.event for entry in moves)
-    return replace(now, rolled_back=rolled_back, retired=retired)
+    return replace(now, rolled_back=rolled_back, retired=retired, fallen_back=fallen_back)
 
 
-def _taken_out(model: str) -> tuple[frozenset[int], frozenset[int]]:
-    """The versions that were rolled back from, and those that were retired."""
-    numbers = ((_LEFT, "rolled back"), (_VERSION, "retired"))
+def _numbers(model: str) -> Iterator[frozenset[int]]:
+    """The versions that were rolled back from, those that were retired, and those that the monitor fell back to."""
+    fallen_back = f"""case when strpos(body, '"decision_id":"') > 0 then {_VERSION} end"""
     with database.connect() as connection:
-        taken_out = [
-            connection.execute(f"select {number} from ledger where event = %s and model = %s".encode(), [kind, model])
-            for number, kind in numbers
-        ]
-        rolled_back, retired = (frozenset(int(number) for (number,) in rows.fetchall()) for rows in taken_out)
-    return rolled_back, retired
+        for number, kind in ((_LEFT, "rolled back"), (_VERSION, "retired"), (fallen_back, "rolled back")):
+            query = f"select {number} from ledger where event = %s and model = %s"
+            numbers = connection.execute(query.encode(), [kind, model]).fetchall()
+            yield frozenset(int(number) for (number,) in numbers if number is not None)
 
 
 def back(model: str, *kinds: str) -> Iterator[list[Entry]]:

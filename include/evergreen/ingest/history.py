@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import duckdb
 import pyarrow as pa
 
 from evergreen.errors import BatchMissing
@@ -15,6 +14,7 @@ from evergreen.lake.schema import ROW
 from evergreen.quoting import shown
 from evergreen.spec.cells import readable
 from evergreen.spec.dataset import Source
+from evergreen.spec.lent import lent
 
 # A row without a readable time goes where the row before it goes, and the first rows where the first readable one goes,
 # but to no interval without data: so it reaches quarantine, with about the interval that it belongs to.
@@ -47,7 +47,7 @@ def rows_of(times: pa.ChunkedArray, source: Source, place: Place, origin: Origin
     """
     interval = place.interval
     ends = {"first": place.first.start, "last": place.last and place.last.start}
-    with duckdb.connect(config={"threads": 2, "enable_external_access": False}) as connection:
+    with lent({"threads": 2, "enable_external_access": False}) as connection:
         connection.execute("set timezone = 'UTC'")
         connection.register("history", pa.table({"time": times, ROW.name: pa.array(range(len(times)), pa.int64())}))
         declared = source.columns[source.moment]

@@ -17,6 +17,7 @@ from evergreen.ingest.landing import Part
 from evergreen.ingest.origin import Origin
 from evergreen.quoting import shown
 from evergreen.spec.dataset import Source
+from evergreen.spec.lent import lent
 from evergreen.sql import quoted
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ def typed(cells: Cells, source: Source, rows: pa.Array, origin: Origin, tell: Te
             f"{name}: every value is a whole number with .0, such as {shown(table[name].drop_null()[0].as_py())}, as "
             "pandas writes integers where one is missing; declare `normalise: [whole]` of the column, or `type: int`"
         )
-    with duckdb.connect(config={"threads": 2, "enable_external_access": False}) as connection:
+    with lent({"threads": 2, "enable_external_access": False}) as connection:
         connection.execute("set timezone = 'UTC'")
         try:
             connection.register("cells", table.append_column(ROW, rows))

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from evergreen import keeping
 from evergreen.handovers.ingest import Batch, Extracted, Parted, Published, PublishedSource, Validated
 from evergreen.ingest import rules
 from evergreen.lake.schema import RAW
@@ -35,8 +36,8 @@ def extract(run: DatasetRun) -> Extracted:
     from evergreen.lake import calendars, staging
 
     partition = run.interval.partition
-    calendars.claim(run.spec)
-    staging.clean(run.spec.name)
+    keeping.once(f"the calendar of {run.spec.name}", lambda: calendars.claim(run.spec))
+    keeping.once(f"the working files of {run.spec.name}", lambda: staging.clean(run.spec.name))
     sources: dict[str, Batch] = {}
     for name in run.spec.sources:
         found = batches.found(run, name)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from evergreen.answers import refusal, silence
 from evergreen.errors import ColumnChanged, VersionGone, WriteConflict
+from evergreen.lake import pieces as of_partitions
 from evergreen.lake.schema import Partition, TableId
 from evergreen.object_store import SCHEME, STORE, without_connection
 from evergreen.quoting import line
@@ -28,7 +30,6 @@ from evergreen.spec.columns import EVENT, PARTITION
 
 SETTING = "EVERGREEN_LAKE"  # says where the tables are
 _ATTEMPTS = 6
-_PIECE = 500_000  # rows that are held at once where a table is read bit by bit
 _STATUS = re.compile(r"status code\D{1,5}(\d{3})\b")  # Delta tells it in its message alone
 _COLOUR = re.compile(r"\x1b\[\d*m")
 # Opening a table reads every commit since its last checkpoint: 27 ms before Delta's own
@@ -40,6 +41,7 @@ _KEPT = dict.fromkeys(("delta.logRetentionDuration", "delta.deletedFileRetention
 
 T = TypeVar("T")
 Within = tuple[datetime | None, datetime | None]  # event times, both included; None: no bound
+Between = Mapping[str, tuple[Any, Any]]  # column → the least and the greatest value
 _pinned: ContextVar[Mapping[str, int] | None] = ContextVar("_pinned", default=None)  # path → version
 
 
@@ -170,8 +172,8 @@ def read(
 
 
 def pieces(table: TableId, partitions: Sequence[str]) -> Iterator[pa.Table]:
-    """The rows of some partitions, as `read` gives them, but never many more than `_PIECE` at once; none when there is
-    no such table.
+    """The rows of some partitions, as `read` gives them, bit by bit (`lake.pieces`); none when there is no such
+    table.
 
     Raises:
         as `read`.
@@ -181,19 +183,10 @@ def pieces(table: TableId, partitions: Sequence[str]) -> Iterator[pa.Table]:
         delta = _open(path)
         if delta is None:
             return
-        rows = _dataset(delta, partitions)
-        held: list[pa.RecordBatch] = []
         try:
-            # What is read ahead is held beside the piece: a few of Parquet's row groups.
-            for batch in rows.scanner(batch_readahead=2, fragment_readahead=2).to_batches():
-                held.append(batch)
-                if sum(each.num_rows for each in held) >= _PIECE:
-                    yield _utc(pa.Table.from_batches(held))
-                    held = []
+            yield from of_partitions.of(path, delta, partitions, _dataset, _utc)
         except FileNotFoundError as error:
             raise _gone(path, delta.version(), f"a file of it is missing: {error}") from error
-        if held:
-            yield _utc(pa.Table.from_batches(held))
 
 
 def version(table: TableId) -> int | None:
@@ -207,12 +200,13 @@ def version(table: TableId) -> int | None:
     return None if delta is None else int(delta.version())
 
 
-def dataset(path: str, within: Within = (None, None)) -> ds.Dataset:
+def dataset(path: str, within: Within = (None, None), between: Between = MappingProxyType({})) -> ds.Dataset:
     """A table for engines that read Arrow datasets (DuckDB, Feast's offline store): its newest version, or the one
     that is pinned.
 
     Args:
         within: only what may hold rows of that time is in it; rows of other times may be among them.
+        between: column → the least and the greatest value: the same of values of other columns, not null.
 
     Raises:
         TableNotFoundError: there is no table at `path`.
@@ -222,14 +216,20 @@ def dataset(path: str, within: Within = (None, None)) -> ds.Dataset:
     delta = _open(path, None if versions is None else versions.get(path))
     if delta is None or (versions is not None and path not in versions):
         raise TableNotFoundError(f"no table at {path}")
-    return _dataset(delta, None, within)
+    return _dataset(delta, None, within, between)
 
 
-def _dataset(delta: DeltaTable, partitions: Sequence[str] | None, within: Within = (None, None)) -> ds.Dataset:
+def _dataset(
+    delta: DeltaTable,
+    partitions: Sequence[str] | None,
+    within: Within = (None, None),
+    between: Between = MappingProxyType({}),
+) -> ds.Dataset:
     """Pruning the list of files before any is opened keeps the cost of some partitions independent of how many there
-    are: by the partition, and by the times that Delta keeps of each file."""
+    are: by the partition, and by the least and greatest values that Delta keeps of each file."""
     pruned: list[tuple[str, str, Any]] = [] if partitions is None else [(PARTITION, "in", list(partitions))]
-    pruned += [(EVENT, sign, moment) for sign, moment in zip((">=", "<="), within, strict=True) if moment is not None]
+    for name, bounds in {EVENT: within, **between}.items():
+        pruned += [(name, sign, bound) for sign, bound in zip((">=", "<="), bounds, strict=True) if bound is not None]
     return delta.to_pyarrow_dataset(file_pruning_predicate=pruned or None)
 
 
@@ -314,6 +314,8 @@ def _open(path: str, version: int | None = None) -> DeltaTable | None:
         VersionGone: there is one, without that version.
     """
     try:
+        if version is None:
+            return of_partitions.opened(path, lambda: DeltaTable(path, storage_options=_storage(path)))
         return DeltaTable(path, version=version, storage_options=_storage(path))
     except TableNotFoundError as error:  # also when the log of a version was removed
         failure: Exception = error

@@ -15,10 +15,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
+from evergreen import keeping
 from evergreen.errors import WorkerGone
 from evergreen.interval import Interval
 from evergreen.loops import inline
 from evergreen.loops.inline import Results
+from evergreen.settings import settings
 from evergreen.spec.dataset import DatasetSpec
 
 # What the stages of the loop import when they begin.
@@ -33,6 +35,9 @@ _IMPORTED = (
     "evergreen.validate.expectations",
     "evergreen.validate.usable",
 )
+
+
+_HELD = 4  # part of a query's memory that each process may hold of what it has read, beside it
 
 
 def cores() -> int:
@@ -95,6 +100,7 @@ def _begin(environment: Mapping[str, str], begin: Callable[[], object]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who interrupts the command means all of it: that one ends us
+    keeping.begin(settings().query_memory // _HELD)
     begin()
 
 

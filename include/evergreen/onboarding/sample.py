@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits
 
 from evergreen.errors import EvidenceMissing
-from evergreen.files import work_folder
 from evergreen.interval import Interval
 from evergreen.lake.schema import UNPARSED
 from evergreen.model import families, metrics, rows
@@ -27,8 +26,8 @@ from evergreen.spec import ago, files
 from evergreen.spec.asking import OnRequest
 from evergreen.spec.columns import EVENT, KNOWN_AT
 from evergreen.spec.families import defaults, space
+from evergreen.spec.lent import lent_to_query
 from evergreen.spec.measures import MetricName
-from evergreen.spec.query import Room
 from evergreen.spec.runner import Query, opened, schema
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import rules
@@ -187,10 +186,8 @@ def _ran(raw: pa.Table, query: Query, begin: datetime, stop: datetime, **moments
         )
         yield raw.filter(within)
 
-    with work_folder() as folder:
-        room = Room(settings().query_memory, folder)
-        with opened(query, rows_of, begin, stop, stop, room) as tables:
-            result = tables.run(text, moments, seconds=_SECONDS)
+    with opened(query, rows_of, begin, stop, stop, lent_to_query(settings().query_memory)) as tables:
+        result = tables.run(text, moments, seconds=_SECONDS)
     frame: pd.DataFrame = result.to_pandas()
     return frame
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +29,7 @@ from evergreen.spec.dataset import DatasetSpec, Source
 from evergreen.spec.keyed import keys_of
 from evergreen.spec.kinds import KINDS, KindName
 from evergreen.spec.mistakes import nearest, one_of
-from evergreen.spec.query import Refusal, Room, connected, interrupted_after, refusals
+from evergreen.spec.query import Refusal, connected, interrupted_after, refusals
 from evergreen.spec.schema import ModelSpec
 from evergreen.sql import quoted
 
@@ -306,7 +306,7 @@ def opened(
     start: datetime,
     end: datetime,
     known_at: datetime,
-    room: Room | None = None,
+    database: AbstractContextManager[duckdb.DuckDBPyConnection] | None = None,
 ) -> Iterator[Tables]:
     """The tables that a query sees of a span of time.
 
@@ -316,10 +316,10 @@ def opened(
         start: the first event time that is seen.
         end: the first that is not.
         known_at: the newest `known_at` that is.
-        room: what the rows and the query may take.
+        database: an empty one, as `spec.query.connected` opens it; by default a new one, of no bounds.
     """
     bounds = {"start": _naive(start), "stop": _naive(end), "known": _naive(known_at)}
-    with connected(room) as connection:
+    with connected() if database is None else database as connection:
         tables = Tables(query, connection)
         for source in query.sources:
             declared = query.spec.sources[source]
