@@ -240,7 +240,8 @@ class _View:
         oldest, until = moments
         for number, reach in enumerate(self.reaches):
             since, _ = within = _within(oldest, reach, until)
-            connection.register("source", _source(self.source, within) if number else self.nearest)
+            found = _source(self.source, within, self._waiting(connection)) if number else self.nearest
+            connection.register("source", found)
             # Nearly all entities are found at once; of what lies before, only those count that are left.
             versions = _versions(self.source, self.keys, self.features, known, waiting=self.keys if number else {})
             rows = f"{select} ({versions}) v on {on or 'true'} and e._moment >= v._available"
@@ -251,6 +252,22 @@ class _View:
                 break
             until = since - timedelta(microseconds=1)
         connection.execute("drop table waiting")
+
+    def _waiting(self, connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[Any, Any]]:
+        """Column of the source → the least and the greatest value that it has in the keys that wait, of columns of the
+        same type: Delta knows which files hold none between them."""
+        assert self.source is not None
+        mapped = {new: old for old, new in self.source.field_mapping.items()}
+        bounds = {}
+        for name, own in self.keys.items():
+            stored, key = mapped.get(name, name), quoted(own)
+            ((least, greatest),) = connection.sql(f"select min({key}), max({key}) from waiting").fetchall()
+            kind = self.nearest.schema.field(stored).type
+            if (pa.types.is_string(kind), type(least)) == (True, str) or (
+                pa.types.is_integer(kind) and type(least) is int
+            ):
+                bounds[stored] = (least, greatest)
+        return bounds
 
 
 def _reaches(ttl: timedelta | None) -> tuple[timedelta | None, ...]:
@@ -297,13 +314,18 @@ def _versions(
     return f"select * from ({rows}) qualify _order = max(_order) over (partition by {partition} order by _available)"
 
 
-def _source(data_source: DataSource | None, within: tables.Within = (None, None)) -> Any:
-    """An Arrow dataset of the source, without the files that hold other times alone; DuckDB reads the columns of it
-    that the query needs."""
+def _source(
+    data_source: DataSource | None,
+    within: tables.Within = (None, None),
+    between: Mapping[str, tuple[Any, Any]] = MappingProxyType({}),
+) -> Any:
+    """An Arrow dataset of the source, without the files that hold other times or other values of columns alone; DuckDB
+    reads the columns of it that the query needs."""
     if not isinstance(data_source, FileSource):
         raise ValueError(f"this offline store reads a FileSource, not {type(data_source).__name__}")
     if isinstance(data_source.file_format, DeltaFormat):
-        return tables.dataset(data_source.path, within if data_source.timestamp_field == EVENT else (None, None))
+        times = within if data_source.timestamp_field == EVENT else (None, None)
+        return tables.dataset(data_source.path, times, between)
     return dataset(data_source.path, format="parquet")
 
 

@@ -89,7 +89,7 @@ def test_a_decision_reads_what_lies_in_the_window_of_a_training(learner: Model, 
 def test_of_a_view_whose_rows_expire_nobody_makes_it_read_what_has_expired(learner: Model, opened: set[str]) -> None:
     """As hand-written definitions may say; the rows of Evergreen's own views never expire."""
     store = repository.feature_store()
-    rows = pd.DataFrame({"customer_id": ["a", "nobody"], "event_timestamp": [at(DAYS), at(DAYS - 1)]})
+    rows = pd.DataFrame({"customer_id": ["a", "aa"], "event_timestamp": [at(DAYS), at(DAYS - 1)]})
     read = {}
     for days in (0, 5):
         view = store.get_feature_view("tiny__plan")
@@ -130,12 +130,27 @@ def test_who_has_no_features_within_the_window_has_the_newest_before_it(learner:
     assert 0 < len(opened) <= 2 * 4
 
 
+def test_of_who_never_had_features_no_file_is_opened_that_holds_lesser_or_greater_keys_alone(
+    learner: Model, opened: set[str]
+) -> None:
+    """As a key is that is newer than all others; of one between the others every file may hold it."""
+    spec, read = learner.spec, {}
+    for key in ("aa", "nobody", "A"):
+        rows = pd.DataFrame({"customer_id": ["a", key], "event_timestamp": [at(DAYS), at(DAYS)]})
+        opened.clear()
+        joined = historical.read(spec, rows)
+        assert joined["plan"].notna().tolist() == joined["spent"].notna().tolist() == [True, False]
+        read[key] = len(opened)
+    assert read["aa"] == 2 * DAYS
+    assert read["nobody"] == read["A"] <= 2 * 4
+
+
 def test_a_training_has_not_seen_what_the_server_leaves_out_for_its_age(learner: Model, opened: set[str]) -> None:
     """As old as its bound a row counts, in both; then its features are null, and nobody looks for it."""
     spec, last = learner.spec, at(DAYS)
     rows = pd.DataFrame(
         {
-            "customer_id": ["a", "a", "nobody"],
+            "customer_id": ["a", "a", "aa"],
             "event_timestamp": [last + timedelta(days=3), last + timedelta(days=3, microseconds=1), last],
         }
     )
