@@ -31,7 +31,7 @@ from evergreen.handovers.train import Evaluated, SoundTrainingSet
 from evergreen.local import quiet
 from evergreen.loops import inline
 from evergreen.model import metrics, rows
-from evergreen.registry import loading
+from evergreen.registry import pipelines
 from evergreen.settings import settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
@@ -79,7 +79,7 @@ def compared(spec: ModelSpec) -> Outcome:
     data, evaluated = results["validate_training"], results["evaluate"]
     assert isinstance(data, SoundTrainingSet) and isinstance(evaluated, Evaluated)
     learn, later = rows.read(spec, data, "learn"), rows.read(spec, data, "evaluate")
-    ours = rows.predict(loading.pipeline(evaluated.best.run.id), later.inputs)
+    ours = rows.predict(pipelines.pipeline(evaluated.best.run.id), later.inputs)
     theirs = plain(spec, learn, later)
     metric = metrics.metric(spec.problem, spec.search.metric)
     alike = spec.asking.alike(later.frame).to_numpy(object)

@@ -26,6 +26,8 @@ PRELOADED = (
     "feast.repo_operations",
     "great_expectations",
     "mlflow.sklearn",
+    "onnx.checker",
+    "onnxruntime",
     "optuna",
     "skops.io",
     "sklearn.ensemble",

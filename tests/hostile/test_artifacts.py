@@ -30,7 +30,7 @@ from evergreen.errors import (
 )
 from evergreen.handovers.train import Probed
 from evergreen.model import families
-from evergreen.registry import adoption, artifacts, contents, loading, records
+from evergreen.registry import adoption, artifacts, contents, loading, pipelines, records
 from evergreen.registry import stages as registry
 from evergreen.serve import stages as serve
 from evergreen.settings import settings
@@ -82,7 +82,7 @@ def put(run_id: str, name: str, content: bytes, folder: Path) -> None:
     file = folder / Path(name).name
     file.write_bytes(content)
     client = mlflow.MlflowClient()
-    if name == contents.PIPELINE or name.startswith(("MLmodel", "model.", "code/")):
+    if name != contents.GRAPH and name.startswith(("MLmodel", "model.", "code/")):
         client.log_model_artifact(candidate(run_id).model_id, str(file))
     else:
         client.log_artifact(run_id, str(file))
@@ -139,7 +139,7 @@ def test_types_that_are_not_the_familys_own_are_refused_even_with_a_recorded_dig
     """As an adoption by mistake would leave it: the second lock holds without the first."""
     registered = own(served, 3, 7002)
     recorded = records.candidate(registered.run.id)
-    good = loading.pipeline(recorded.run_id)
+    good = pipelines.pipeline(recorded.run_id)
     for name, content in {
         "a pickle": pickle.dumps(Payload(tmp_path / "marker")),
         "another family's types": skops.io.dumps(families.build("gradient_boosting", {}, {"x": "float"}, 0)),
@@ -148,24 +148,28 @@ def test_types_that_are_not_the_familys_own_are_refused_even_with_a_recorded_dig
         "no archive": b"damaged",
     }.items():
         with pytest.raises(ModelUnloadable) as refused:
-            loading.parse_pipeline(content, recorded.family, name)
+            pipelines.parse_pipeline(content, recorded.family, name)
         assert "skops" in refused.value.expected
     assert not (tmp_path / "marker").exists()
 
 
-def test_changed_coefficients_are_no_champion(alone: ServedModel, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [contents.PIPELINE, contents.GRAPH])
+def test_changed_coefficients_are_no_champion(alone: ServedModel, name: str, tmp_path: Path) -> None:
     """The last known good version answers, and the server says which file differs, with both digests."""
+    alone.graphs = name == contents.GRAPH
     alone.serve()
     first = own(alone, 3, 7003)
     serve.deploy(alone.run(3), first)
     second = own(alone, 5, 7004)
     serve.deploy(alone.run(5), second)
     run_id = second.run.id
-    expected, right = records.candidate(run_id).files[contents.PIPELINE], alone.answers(1)
-    turned = loading.pipeline(run_id)
+    expected, right = records.candidate(run_id).files[name], alone.answers(1)
+    turned = pipelines.pipeline(run_id)
     turned[-1].coef_ *= -3
     content = skops.io.dumps(turned)
-    put(run_id, contents.PIPELINE, content, tmp_path)
+    if alone.graphs:
+        content = alone.graph(content)
+    put(run_id, name, content, tmp_path)
     changed = records.Digest.of(content).sha256
 
     alone.server.stop()
@@ -174,7 +178,7 @@ def test_changed_coefficients_are_no_champion(alone: ServedModel, tmp_path: Path
     assert (answer["version"], answer["predictions"][0]["prediction"]) == (1, pytest.approx(right[1], abs=1e-12))
     described = server.describe(alone.name)
     assert described["role"] == "last known good"
-    for part in ("version 2 could not be loaded", contents.PIPELINE, changed, expected.sha256):
+    for part in ("version 2 could not be loaded", name, changed, expected.sha256):
         assert part in described["problem"]
     assert described["problem"] in server.get("/readyz").json()["problems"][alone.name]
     assert server.metric(f'evergreen_load_failures{{model="{alone.name}"}}') == 1
@@ -204,16 +208,19 @@ def test_a_spec_that_is_changed_afterwards_serves_nothing(served: ServedModel, t
         serve.deploy(served.run(3), registered)
 
 
+@pytest.mark.parametrize("name", [contents.PIPELINE, contents.GRAPH])
 def test_a_copy_on_the_servers_disk_that_is_changed_is_not_served(
-    alone: ServedModel, monkeypatch: pytest.MonkeyPatch
+    alone: ServedModel, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    alone.graphs = name == contents.GRAPH
     alone.serve()
     registered = own(alone, 3, 7007)
     serve.deploy(alone.run(3), registered)
     alone.server.stop()
-    kept = alone.settings.home / "served" / alone.name / registered.run.id / contents.PIPELINE
+    kept = alone.settings.home / "served" / alone.name / registered.run.id / name
     assert kept.stat().st_mode & 0o077 == 0 and kept.parent.stat().st_mode & 0o077 == 0
-    kept.write_bytes(kept.read_bytes().replace(b"coef_", b"c0ef_"))
+    content = kept.read_bytes()
+    kept.write_bytes(content[:-9] + bytes(9))
     monkeypatch.setenv("EVERGREEN_MLFLOW_URL", "http://127.0.0.1:9")
     server = alone.serve(wait=False)
     server.wait(503)

@@ -45,7 +45,7 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
     from evergreen.model import baseline as baselines
     from evergreen.model import rows
     from evergreen.model.metrics import score
-    from evergreen.registry import loading, tracking
+    from evergreen.registry import pipelines, tracking
     from evergreen.registry.contents import Evaluation
     from evergreen.train import windows
 
@@ -61,7 +61,7 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
     # In the spec's order, and the first of equals is best: the same, whatever the
     # order in which the families were done.
     for candidate in sorted(candidates, key=lambda each: list(spec.families).index(each.family)):
-        predictions[candidate.family] = rows.predict(loading.pipeline(candidate.run.id), later.inputs)
+        predictions[candidate.family] = rows.predict(pipelines.pipeline(candidate.run.id), later.inputs)
         scores = _finite(score(problem, later.labels, predictions[candidate.family], later.weights))
         scored.append(ScoredCandidate(**dict(candidate), scores=scores))
         log.info("%-24s %s", candidate.family, _line(scores))

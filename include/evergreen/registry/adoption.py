@@ -18,7 +18,7 @@ from evergreen.history import ledger
 from evergreen.history.events import Adopted, Promoted
 from evergreen.model.rows import inputs, predict
 from evergreen.quoting import shown
-from evergreen.registry import artifacts, contents, loading, records, store
+from evergreen.registry import artifacts, contents, loading, pipelines, records, store
 from evergreen.registry.contents import Evaluation, Reference, Sample, SpecCopy
 from evergreen.registry.mlflow_server import answering, client
 from evergreen.registry.records import Candidate, Digest
@@ -164,7 +164,7 @@ def _look(doing: str, family: str, files: dict[str, bytes]) -> None:
     """The spec is one, the pipeline is one of its family's types and answers as training wrote down, and the monitor
     can read the reference."""
     spec = loading.parse_spec(files[SpecCopy.NAME], doing)
-    pipeline = loading.parse_pipeline(files[contents.PIPELINE], family, doing)
+    pipeline = pipelines.parse_pipeline(files[contents.PIPELINE], family, doing)
     try:
         rows = Sample.of_bytes(files[Sample.NAME]).rows
         features = inputs(

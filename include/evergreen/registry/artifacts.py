@@ -7,7 +7,7 @@ is used: the bytes do not pass by a disk in between.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 import requests
@@ -19,6 +19,7 @@ from evergreen.registry.contents import PIPELINE, Content
 from evergreen.registry.records import Candidate, Digest
 
 C = TypeVar("C", bound=Content)
+Read = Callable[[Candidate, str], bytes]  # where files come from: it raises when one is not what was recorded
 
 LARGEST = 1 << 30  # bytes of a file whose size nobody recorded
 _CHUNK = 1 << 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
 import time
 from collections.abc import Iterator, Mapping
@@ -44,6 +45,7 @@ from evergreen.model.families import REQUIREMENTS, requirements
 from evergreen.model.rows import Rows, predict
 from evergreen.registry import records
 from evergreen.registry.contents import (
+    GRAPH,
     PIPELINE,
     Content,
     Environment,
@@ -55,6 +57,7 @@ from evergreen.registry.contents import (
     Trials,
 )
 from evergreen.registry.mlflow_server import asking
+from evergreen.registry.packaging import package
 from evergreen.registry.records import Candidate, Digest
 from evergreen.registry.tags import Tag
 from evergreen.registry.tracking import experiment_id
@@ -63,6 +66,8 @@ from evergreen.spec.columns import EVENT, LABEL
 from evergreen.spec.kinds import KINDS
 from evergreen.spec.problem import Answer
 from evergreen.spec.schema import ModelSpec
+
+log = logging.getLogger(__name__)
 
 REFERENCE_ROWS = 20_000  # what the monitor compares with; a sample where there is more
 SAMPLE_ROWS = 20  # what the probe asks a fresh server
@@ -129,7 +134,10 @@ def log_candidate(
             client.set_tag(run_id, Tag.MODEL_URI, model.model_uri)
             written, saved = folder / "run", folder / "model"
             written.mkdir()
-            for content in _contents(run, recipe, rows, predictions, reference, trials):
+            packaging, graph = package(run.spec, pipeline, reference[list(run.spec.feature_types)])
+            if graph is not None:
+                (written / GRAPH).write_bytes(graph)
+            for content in (packaging, *_contents(run, recipe, rows, predictions, reference, trials)):
                 (written / content.NAME).write_bytes(content.to_bytes())
             _save_pipeline(saved, model, run_id, run.spec, family, pipeline, rows)
             # Of what stands here, before anybody else can reach it.
@@ -138,6 +146,7 @@ def log_candidate(
             client.log_model_artifacts(model.model_id, str(saved))
             client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
             records.add_candidate(Candidate(run_id, run.spec.model, family, model.model_id, digests))
+    log.info("%s answers with its %s: %s", family, packaging.runtime, packaging.reason)
     return run_id
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, RootModel
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PIPELINE = "model.skops"  # the fitted pipeline, in MLflow's logged model; all others are the run's
+GRAPH = "model.onnx"  # what answers for it, where it is as faithful and faster
 
 
 class Content(Protocol):
@@ -224,6 +225,22 @@ class Recipe(_Json):
         return cls.model_validate_json(content)
 
 
+class Packaging(_Json):
+    """What a version answers with."""
+
+    NAME: ClassVar[str] = "packaging.json"
+    runtime: Literal["graph", "pipeline"]
+    reason: str
+    rows: int = 0
+    """On how many rows both were asked."""
+    difference: float | None = None
+    """The largest between two answers; null: there is no graph, or one answer was no number."""
+    tolerance: float | None = None
+    """What was allowed."""
+    speed_up: float | None = None
+    """How many times as fast as the pipeline the graph answers one row."""
+
+
 class Environment(_AsJson, RootModel[Mapping[str, str]]):
     """Package → version, of what a result depends on; also Python's and the platform's."""
 
@@ -231,3 +248,12 @@ class Environment(_AsJson, RootModel[Mapping[str, str]]):
 
 
 NEEDED = (PIPELINE, SpecCopy.NAME, Sample.NAME, Reference.NAME)  # of every candidate; its evaluation comes later
+
+
+def needed(recorded: Collection[str]) -> tuple[str, ...]:
+    """The files without which a candidate is none.
+
+    Args:
+        recorded: the names of all that it was recorded with.
+    """
+    return (*NEEDED, *({GRAPH} & {*recorded}))

@@ -21,7 +21,7 @@ from evergreen.history import ledger
 from evergreen.history.events import RolledBack
 from evergreen.history.story import Standing
 from evergreen.registry import artifacts, mlflow_server, records, rules
-from evergreen.registry.contents import NEEDED
+from evergreen.registry.contents import needed
 from evergreen.registry.mlflow_server import answering, client
 from evergreen.registry.rules import Registered, Version
 from evergreen.registry.tags import Tag
@@ -88,7 +88,7 @@ def register(model: str, *, run_id: str, key: str, as_of: datetime, tags: Mappin
     if existing is not None and existing.run_id == run_id:
         return existing
     candidate = records.candidate(run_id)
-    for name in NEEDED:
+    for name in needed(candidate.files):
         artifacts.read(candidate, name)
     with answering(f"registering the run {run_id} as a version of {model}"):
         number = _number_of(model, candidate, {**tags, Tag.KEY: key, Tag.AS_OF: as_of.isoformat()})

@@ -18,8 +18,8 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from evergreen.errors import EvidenceMissing, PermanentError
 from evergreen.families import Parameters
 from evergreen.files import work_folder
-from evergreen.registry import artifacts, loading, records
-from evergreen.registry.contents import NEEDED, Content
+from evergreen.registry import artifacts, pipelines, records
+from evergreen.registry.contents import Content, needed
 from evergreen.registry.mlflow_server import asking
 from evergreen.registry.rules import Ended, is_refit
 from evergreen.registry.tags import Tag
@@ -54,8 +54,8 @@ def _loads(run_id: str) -> bool:
     if candidate is None:
         return False
     try:
-        needed = {name: artifacts.read(candidate, name) for name in NEEDED}
-        loading.pipeline(run_id, lambda _, name: needed[name])
+        files = {name: artifacts.read(candidate, name) for name in needed(candidate.files)}
+        pipelines.pipeline(run_id, lambda _, name: files[name])
     except PermanentError as error:
         log.warning("MLflow run %s is not used again. %s", run_id, error)
         return False

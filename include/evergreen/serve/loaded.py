@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from pydantic import BaseModel
 
 from evergreen.errors import ModelUnloadable
-from evergreen.model.rows import inputs
 from evergreen.registry import loading, records
+from evergreen.registry.artifacts import Read
 from evergreen.registry.rules import Version
 from evergreen.serve.messages import request_type
 from evergreen.spec.schema import ModelSpec
@@ -32,8 +31,7 @@ class Loaded:
 
     def predict(self, features: Sequence[dict[str, Any]]) -> npt.NDArray[np.float64]:
         """A prediction for each row of features, as `spec.problem` describes them."""
-        frame = pd.DataFrame.from_records(list(features), columns=list(self.spec.feature_types))
-        return self.predictor.predict(inputs(self.spec.feature_types, frame))
+        return self.predictor.answer(features)
 
     @cached_property
     def categories(self) -> Mapping[str, frozenset[str]]:
@@ -46,7 +44,7 @@ class Loaded:
         return request_type(self.spec)
 
 
-def load(model: str, number: int, read: loading.Read) -> Loaded:
+def load(model: str, number: int, read: Read) -> Loaded:
     """A version that has answered once: a row in which nothing is known, which every version must take."""
     version = records.version(model, number)
     loaded = Loaded(loading.spec(model, version, read), version, loading.load(model, number, read))

@@ -20,7 +20,7 @@ from evergreen.model import rows
 from evergreen.model.metrics import metric
 from evergreen.model.rows import Rows, predict
 from evergreen.model.weightings import Floats
-from evergreen.registry import artifacts, candidates, contents, loading, tracking
+from evergreen.registry import artifacts, candidates, contents, pipelines, tracking
 from evergreen.registry import records as registry
 from evergreen.registry.contents import Evaluation, Trials
 from evergreen.registry.rules import refit_key
@@ -81,10 +81,10 @@ def learn(run: Run, key: str) -> Whole:
 def refit(run: Run, judged: Judged) -> Refit:
     """Fit, compare, and record in MLflow and the ledger which of the two fits is registered."""
     whole = learn(run, judged.key)
-    gated = predict(loading.pipeline(judged.run.id), whole.held_out.inputs)
+    gated = predict(pipelines.pipeline(judged.run.id), whole.held_out.inputs)
     evaluation = artifacts.load(registry.candidate(judged.run.id), Evaluation)
     run_id = fit(run, whole, judged, gated)
-    after = predict(loading.pipeline(run_id), whole.held_out.inputs)
+    after = predict(pipelines.pipeline(run_id), whole.held_out.inputs)
     made = checks(run, whole.held_out, evaluation, gated, after)
     window = recipes.of(run.spec, registry.candidate(run_id)).window
     count = len(windows.of(window, whole.learned).labels)

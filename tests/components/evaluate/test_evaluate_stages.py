@@ -21,7 +21,7 @@ from evergreen.history import events, ledger, story
 from evergreen.links import Link
 from evergreen.model import rows
 from evergreen.model.metrics import score
-from evergreen.registry import artifacts, loading, records, restoring, store
+from evergreen.registry import artifacts, pipelines, records, restoring, store
 from evergreen.registry import stages as registry
 from evergreen.run import Run
 from evergreen.spec.gates import BetterThanChampion
@@ -56,7 +56,7 @@ def test_the_first_candidate_has_no_champion_says_so_and_becomes_version_1(conte
     later = rows.read(run.spec, data, "evaluate")
     assert evaluated.rows == len(later.labels)
     assert evaluated.rows_of_class == {"1": later.labels.sum(), "0": (later.labels == 0).sum()}
-    answers = loading.pipeline(candidate.run.id).predict_proba(later.inputs)[:, 1]
+    answers = pipelines.pipeline(candidate.run.id).predict_proba(later.inputs)[:, 1]
     assert evaluated.best.scores == score(run.spec.problem, later.labels, answers), "scored on the evaluation rows"
     assert evaluated.baseline["roc_auc"] == 0.5
 
@@ -88,7 +88,7 @@ def test_the_champion_is_scored_again_on_the_rows_of_the_candidate(contest: Cont
     champion, later = evaluated.champion, rows.read(run.spec, data, "evaluate")
     assert champion is not None and champion.scores is not None
     assert (champion.version, champion.problem, champion.is_candidate) == (number, "", False)
-    answers = loading.pipeline(weak.run.id).predict_proba(later.inputs)[:, 1]
+    answers = pipelines.pipeline(weak.run.id).predict_proba(later.inputs)[:, 1]
     assert champion.scores == score(run.spec.problem, later.labels, answers)
     assert champion.scores != artifact(weak.run.id, "evaluation.json")["scores"], "not what it once scored"
     comparison, ours, theirs = champion.comparison, evaluated.best.scores["roc_auc"], champion.scores["roc_auc"]

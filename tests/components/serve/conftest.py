@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 
+from evergreen.families import Columns
 from evergreen.families import family as family_of
 from evergreen.features import objects, online_values
 from evergreen.handovers.train import Probed, Refitted
@@ -40,16 +42,18 @@ from evergreen.interval import Interval
 from evergreen.local import postgres
 from evergreen.model import families
 from evergreen.model.rows import inputs
-from evergreen.registry import artifacts, loading, records, store
+from evergreen.registry import artifacts, loading, pipelines, records, store
 from evergreen.registry import stages as registry
 from evergreen.registry.records import Candidate, Digest
 from evergreen.run import Run
+from evergreen.runtime.exporting import export
 from evergreen.serve import predictions
 from evergreen.serve import stages as serve
 from evergreen.serve.models import LOOK_SECONDS
 from evergreen.serve.slot import RELOAD_SECONDS
 from evergreen.settings import PROJECT, Settings
 from evergreen.settings import settings as evergreen_settings
+from evergreen.spec import kinds
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
 from tests.churn import one_folder
@@ -211,6 +215,7 @@ class ServedModel:
     forker: Forker
     candidates: dict[int, str]  # MLflow run by seed, shared by all models
     servers: list[Server] = field(default_factory=list)
+    graphs: bool = False  # whether its versions answer with graphs
 
     @property
     def name(self) -> str:
@@ -241,7 +246,7 @@ class ServedModel:
             self.candidates[seed] = self._candidate(seed)
         client = mlflow.MlflowClient(self.settings.mlflow_url)
         shared = client.get_run(self.candidates[seed])
-        name = f"{self.name}-{seed}"
+        name = f"{self.name}-{seed}-{self.graphs}"
         known = client.search_runs([shared.info.experiment_id], f"tags.name = '{name}'")
         if known:
             return str(known[0].info.run_id)
@@ -258,9 +263,25 @@ class ServedModel:
         for file, content in files.items():
             client.log_text(run_id, content.decode(), file)
         files["model.skops"] = artifacts.download(run_id, model_id, "model.skops")
+        if self.graphs:
+            files["model.onnx"] = self.graph(files["model.skops"])
+            self.put(run_id, "model.onnx", files["model.onnx"])
         digests = {file: Digest.of(content) for file, content in files.items()}
         records.add_candidate(Candidate(run_id, self.name, "logistic_regression", model_id, digests))
         return run_id
+
+    def graph(self, pipeline: bytes) -> bytes:
+        """As packaging makes it."""
+        fitted = pipelines.parse_pipeline(pipeline, "logistic_regression", "a test's model")
+        features = self.spec.feature_types
+        return export(fitted, Columns(tuple(kinds.numbers(features)), tuple(kinds.categories(features))))
+
+    def put(self, run_id: str, name: str, content: bytes) -> None:
+        """A file of an MLflow run."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / name
+            file.write_bytes(content)
+            mlflow.MlflowClient(self.settings.mlflow_url).log_artifact(run_id, str(file))
 
     def rewrite(self, run_id: str, name: str, text: str) -> None:
         """Another file in place of a run's own, recorded as if training had written it."""

@@ -25,7 +25,7 @@ from evergreen.history.events import Adopted, Promoted
 from evergreen.local.postgres import free_port
 from evergreen.model.rows import inputs
 from evergreen.monitor import stages as monitor
-from evergreen.registry import artifacts, contents, loading, promotion, records, store
+from evergreen.registry import artifacts, contents, loading, pipelines, promotion, records, store
 from evergreen.registry import stages as registry
 from evergreen.registry.adoption import adopt
 from evergreen.registry.records import Candidate, Digest
@@ -272,7 +272,7 @@ def of_an_earlier_release(served: ServedModel, day: int) -> int:
     }
     with mlflow.start_run(experiment_id=source.info.experiment_id, tags=tags) as old:
         info = mlflow.sklearn.log_model(
-            loading.pipeline(recorded.run_id),
+            pipelines.pipeline(recorded.run_id),
             name="model",
             serialization_format="skops",
             skops_trusted_types=["numpy.dtype"],

@@ -116,7 +116,7 @@ def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 def test_a_family_that_a_package_brings_is_trained_registered_and_answers_in_a_server_of_its_own(
     spec: ModelSpec, training_set: Callable[..., SoundTrainingSet], installed: Callable[[], None], tmp_path: Path
 ) -> None:
-    from evergreen.registry import artifacts, contents, loading, records
+    from evergreen.registry import artifacts, contents, loading, pipelines, records
     from evergreen.registry import stages as registry
     from evergreen.serve import stages as serve
     from evergreen.train import stages
@@ -151,7 +151,7 @@ def test_a_family_that_a_package_brings_is_trained_registered_and_answers_in_a_s
         loading.load(spec.model, registered.version)
     assert "install the package" in str(raised.value)
     with pytest.raises(ModelUnloadable, match="acme_preparation"):
-        loading.parse_pipeline(content, "random_forest", "a file that says another family")
+        pipelines.parse_pipeline(content, "random_forest", "a file that says another family")
 
 
 def test_the_sources_of_a_familys_package_are_part_of_what_identifies_a_training(

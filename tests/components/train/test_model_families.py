@@ -26,7 +26,7 @@ from evergreen.families import family as named
 from evergreen.model import families
 from evergreen.model.network import KerasClassifier
 from evergreen.model.rows import inputs, predict
-from evergreen.registry import loading
+from evergreen.registry import pipelines
 from evergreen.spec.families import defaults, space
 from evergreen.spec.kinds import FeatureType
 from evergreen.spec.problem import LabelType
@@ -166,11 +166,11 @@ def test_models_that_an_earlier_release_saved_load_by_the_names_of_today() -> No
         (old,) = (before for before, today in named(family).renamed.items() if today.endswith(changed))
         before = with_types(content, named(family).renamed[old], old)
         assert before != content
-        loaded = loading.parse_pipeline(before, family, "a version")
+        loaded = pipelines.parse_pipeline(before, family, "a version")
         assert (predict(loaded, inputs(TYPES, ODD)) == predict(fitted, inputs(TYPES, ODD))).all()
         other = with_types(content, named(family).renamed[old], old.replace("evergreen.train", "evergreen.trial"))
         with pytest.raises(ModelUnloadable):
-            loading.parse_pipeline(other, family, "a version")
+            pipelines.parse_pipeline(other, family, "a version")
 
 
 def with_types(content: bytes, today: str, before: str) -> bytes:
@@ -207,7 +207,7 @@ def test_every_family_learns_several_classes_and_is_saved_with_them(family: str)
     assert right > 0.8, "the classes are cut out of one of its inputs"
     assert (pipeline.predict(inputs(TYPES, ROWS)) == predict(pipeline, inputs(TYPES, ROWS)).argmax(axis=1)).all()
     content = skops.io.dumps(pipeline, compression=zipfile.ZIP_STORED)
-    again = loading.parse_pipeline(content, family, "a test's model")
+    again = pipelines.parse_pipeline(content, family, "a test's model")
     assert (predict(again, inputs(TYPES, ODD)) == probabilities).all()
 
 

@@ -11,7 +11,7 @@ from scipy.stats import wasserstein_distance
 
 from evergreen.handovers.train import SoundTrainingSet
 from evergreen.model import rows
-from evergreen.registry import artifacts, loading, records
+from evergreen.registry import artifacts, pipelines, records
 from evergreen.registry.contents import Reference
 from evergreen.settings import Settings
 from evergreen.spec.schema import ModelSpec
@@ -48,7 +48,7 @@ def test_predictions_of_days_without_a_change_are_near_the_reference(
     candidate = stages.tune(run, data, "gradient_boosting")
     reference = artifacts.load(records.candidate(candidate.run.id), Reference).rows
     learned, held_out = rows.read(boosting, data, "learn"), rows.read(boosting, data, "evaluate")
-    fitted = loading.pipeline(candidate.run.id)
+    fitted = pipelines.pipeline(candidate.run.id)
     pd.testing.assert_frame_equal(reference[list(boosting.feature_types)], held_out.inputs)
     assert (reference["prediction"].to_numpy() == rows.predict(fitted, held_out.inputs)).all()
 

@@ -22,7 +22,7 @@ from evergreen.handovers.train import Judged, Refitted, SoundTrainingSet
 from evergreen.history import events, ledger, story
 from evergreen.model import families, rows
 from evergreen.model.rows import predict
-from evergreen.registry import artifacts, loading, records, store
+from evergreen.registry import artifacts, loading, pipelines, records, store
 from evergreen.registry import stages as registry
 from evergreen.registry.contents import Evaluation, Reference, Refit, Sample, Trials
 from evergreen.registry.tags import Tag
@@ -129,7 +129,7 @@ def test_what_passed_its_gates_is_fitted_on_all_mature_rows_and_registered_with_
     # what the monitor compares with: the gated fit on the rows that were held out from it
     reference = artifacts.load(records.candidate(made.run.id), Reference).rows
     held_out = rows.read(spec, data, "evaluate")
-    answers = predict(loading.pipeline(fitted.gated.id), held_out.inputs)
+    answers = predict(pipelines.pipeline(fitted.gated.id), held_out.inputs)
     assert (reference["prediction"].to_numpy() == answers).all() and len(reference) == data.evaluate.rows
     gated = artifacts.load(records.candidate(fitted.gated.id), Evaluation)
     assert artifacts.load(records.candidate(made.run.id), Evaluation) == gated, "its own scores would be in-sample"
@@ -173,7 +173,7 @@ def test_a_version_that_was_refitted_is_rebuilt_and_fitted_again_bit_for_bit(lea
     )
     version = loading.load(spec.model, number)
     assert (predict(anew, learned.inputs) == version.predict(learned.inputs)).all()
-    assert not (predict(loading.pipeline(fitted.gated.id), learned.inputs) == version.predict(learned.inputs)).all()
+    assert not (predict(pipelines.pipeline(fitted.gated.id), learned.inputs) == version.predict(learned.inputs)).all()
     assert training_sets.pins(spec.model) == {number: rebuilt.record.pins}, "no clean-up removes what it needs"
 
 
@@ -280,7 +280,7 @@ def test_a_refitted_champion_is_compared_only_on_rows_from_after_its_last_one(le
         there = (later.frame["event_timestamp"] > since.after).to_numpy()
         assert since.rows == there.sum() < len(there)
         version = records.version(run.spec.model, 1)
-        answers = predict(loading.pipeline(version.run_id), later.inputs.loc[there])
+        answers = predict(pipelines.pipeline(version.run_id), later.inputs.loc[there])
         from evergreen.model.metrics import score
 
         assert evaluated.champion.scores == score(run.spec.problem, later.labels[there], answers)

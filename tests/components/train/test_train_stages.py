@@ -60,7 +60,7 @@ def test_a_candidate_is_logged_once_and_answers_as_it_did_when_it_was_fitted(
     import mlflow
 
     from evergreen.model import rows
-    from evergreen.registry import artifacts, loading, records
+    from evergreen.registry import artifacts, pipelines, records
     from evergreen.train import stages
 
     run = run_as_of(spec)
@@ -86,11 +86,11 @@ def test_a_candidate_is_logged_once_and_answers_as_it_did_when_it_was_fitted(
     temporary = tmp_path_factory.mktemp("temporary")
     with monkeypatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(temporary))
-        loaded = loading.pipeline(candidate.run.id)
+        loaded = pipelines.pipeline(candidate.run.id)
     assert not [*temporary.iterdir()], "loading leaves no copy of the model behind"
     sample = json.loads(artifacts.read(records.candidate(candidate.run.id), "sample.json"))["rows"]
     frame = rows.inputs(spec.feature_types, pd.DataFrame([row["features"] for row in sample]))
-    alone = loading.pipeline(candidate.run.id).predict_proba(frame)[:, 1]
+    alone = pipelines.pipeline(candidate.run.id).predict_proba(frame)[:, 1]
     np.testing.assert_allclose(alone, [row["prediction"] for row in sample], rtol=0, atol=1e-12)
     reference = pd.read_parquet(io.BytesIO(artifacts.read(records.candidate(candidate.run.id), "reference.parquet")))
     assert list(reference.columns) == [*spec.feature_types, "prediction", "event_timestamp", "label"]
@@ -366,7 +366,7 @@ def test_a_training_that_was_done_before_and_whose_files_are_gone_is_done_again(
 
     from evergreen.history import ledger
     from evergreen.history.events import Trained
-    from evergreen.registry import loading
+    from evergreen.registry import pipelines
     from evergreen.train import stages
 
     run = run_as_of(spec)
@@ -380,7 +380,7 @@ def test_a_training_that_was_done_before_and_whose_files_are_gone_is_done_again(
 
     anew = stages.tune(run, data, family)
     assert anew.run.id != lost.run.id and anew.search_score == lost.search_score
-    assert loading.pipeline(anew.run.id) is not None
+    assert pipelines.pipeline(anew.run.id) is not None
     assert len(finished_trials(run, data, family)) == trials, "the search is not done again"
     assert stages.tune(run, data, family) == anew, "and then it is found"
     trained = [entry.event for entry in ledger.entries(spec.model) if isinstance(entry.event, Trained)]

@@ -15,7 +15,7 @@ from evergreen.history import ledger, story
 from evergreen.model import rows
 from evergreen.model.estimators import LogisticRegression
 from evergreen.model.rows import predict
-from evergreen.registry import artifacts, loading, records
+from evergreen.registry import artifacts, pipelines, records
 from evergreen.registry.contents import Recipe
 from evergreen.registry.tags import Tag
 from evergreen.settings import Settings, settings
@@ -165,7 +165,7 @@ def test_what_was_chosen_is_recorded_and_the_refit_and_any_later_fit_do_the_same
     learn = rows.read(spec, data, "learn")
     anew, learned = recipes.fit(spec, recipe, learn)
     assert learned.frame["event_timestamp"].min() == at(CHANGE) and len(learned.labels) < len(learn.labels)
-    pipeline = loading.pipeline(candidate.run.id)
+    pipeline = pipelines.pipeline(candidate.run.id)
     assert (predict(anew, learn.inputs) == predict(pipeline, learn.inputs)).all()
 
     judged = evaluation.gates(run, evaluation.evaluate(run, data, (candidate,)))
@@ -178,5 +178,5 @@ def test_what_was_chosen_is_recorded_and_the_refit_and_any_later_fit_do_the_same
     number = registry.register(run, fitted).version
     rebuilt = rows.of(spec, rebuild(spec.model, number).data.rows.to_pandas())
     anew, _ = recipes.fit(spec, recipe, rebuilt)
-    assert (predict(anew, rebuilt.inputs) == predict(loading.pipeline(fitted.run.id), rebuilt.inputs)).all()
+    assert (predict(anew, rebuilt.inputs) == predict(pipelines.pipeline(fitted.run.id), rebuilt.inputs)).all()
     assert refitting.learn(run, data.key).held_out.frame["event_timestamp"].min() >= at(CHANGE)

@@ -1,0 +1,192 @@
+"""A fitted pipeline as an ONNX graph, where it is of a kind that is known here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import Pipeline
+
+from evergreen.families import Columns
+from evergreen.model.network import KerasClassifier, KerasRegressor
+from evergreen.model.preparation import EmptyColumnsFilled, SinglePrecision
+from evergreen.runtime import trees
+from evergreen.runtime.encoding import INPUT, Category, Inputs
+from evergreen.runtime.graph import Graph
+
+_SINGLE = float(np.finfo(np.float32).max)
+
+
+class NotExported(Exception):
+    """A pipeline of which there is no graph; its text says why."""
+
+
+def export(pipeline: Pipeline, columns: Columns) -> bytes:
+    """The graph of a pipeline that a family of ours has made, with what its input's columns are.
+
+    Raises:
+        NotExported: it is of another kind.
+    """
+    prepare, model = pipeline.named_steps["prepare"], pipeline.named_steps["model"]
+    writer = _WRITERS.get(type(model))
+    if writer is None:
+        raise NotExported(f"no graph is known of a {type(model).__name__}")
+    graph = Graph(len(columns.categories) + len(columns.numbers))
+    parts = {name: step for name, step, chosen in prepare.transformers_ if len(chosen)}
+    rows = _scaled(graph, parts, columns) if type(model) in _OF_SCALED else _binned(graph, parts, columns)
+    coded = _places if type(model) in _OF_SCALED else _codes
+    categories = coded(prepare, model, parts.get("category"), columns)
+    about = Inputs(categories, columns.numbers).to_json()
+    return graph.to_bytes(writer(graph, rows, model), about, several=_several(model))
+
+
+def _places(_: Any, __: Any, encoder: Any, columns: Columns) -> tuple[Category, ...]:
+    """Of categories that have a column per value: the value's place."""
+    if encoder is None:
+        return ()
+    return tuple(
+        Category(
+            name,
+            {value: float(place) for place, value in enumerate(seen) if isinstance(value, str)},
+            next((float(place) for place, value in enumerate(seen) if not isinstance(value, str)), np.nan),
+        )
+        for name, seen in zip(columns.categories, encoder.categories_, strict=True)
+    )
+
+
+def _codes(prepare: Any, model: Any, encoder: Any, columns: Columns) -> tuple[Category, ...]:
+    """Of categories that are whole numbers to a tree: the number of each value, as the pipeline's own steps make it."""
+    if encoder is None:
+        return ()
+    asked = [[value for value in seen if isinstance(value, str)] for seen in encoder.categories_]
+    rows = 1 + max(map(len, asked))  # the last one of each column is missing
+    texts = {
+        name: pd.Series([*values, *[None] * (rows - len(values))], dtype=object)
+        for name, values in zip(columns.categories, asked, strict=True)
+    }
+    coded = prepare.transform(pd.DataFrame(texts | dict.fromkeys(columns.numbers, 0.0)))
+    if isinstance(model, HistGradientBoostingClassifier | HistGradientBoostingRegressor):
+        coded = model._preprocess_X(coded, reset=False)  # numbers the categories anew; no public method does
+    return tuple(
+        Category(name, dict(zip(values, codes, strict=False)), codes[-1])
+        for name, values, codes in zip(columns.categories, asked, coded[:, : len(asked)].T.tolist(), strict=True)
+    )
+
+
+def _binned(graph: Graph, parts: Mapping[str, Any], columns: Columns) -> str:
+    """Categories as their numbers, numbers as they are."""
+    filled = parts.get("number")
+    if filled is None or (not filled.empty_.any() and not isinstance(filled, SinglePrecision)):
+        return INPUT
+    if not isinstance(filled, EmptyColumnsFilled):
+        raise NotExported(f"no graph is known of a {type(filled).__name__}")
+    numbers = graph.columns(len(columns.categories))
+    if filled.empty_.any():
+        numbers = graph.node("Where", graph.constant(filled.empty_, np.bool_), graph.constant(0.0), numbers)
+    if isinstance(filled, SinglePrecision):
+        numbers = graph.node("Clip", numbers, graph.constant(-_SINGLE), graph.constant(_SINGLE))
+    if not columns.categories:
+        return numbers
+    return graph.node("Concat", graph.columns(0, len(columns.categories)), numbers, axis=1)
+
+
+def _scaled(graph: Graph, parts: Mapping[str, Any], columns: Columns) -> str:
+    """Numbers filled, with a column that tells so, and scaled; categories with a column per value."""
+    blocks = []
+    if (number := parts.get("number")) is not None:
+        fill, scale = number.named_steps["fill"], number.named_steps["scale"]
+        numbers = graph.columns(len(columns.categories))
+        absent = graph.node("IsNaN", numbers)
+        rows = graph.node("Where", absent, graph.constant(np.nan_to_num(fill.statistics_)), numbers)
+        if len(told := fill.indicator_.features_):
+            rows = graph.node("Concat", rows, graph.double(graph.taken(absent, told)), axis=1)
+        centred = graph.node("Sub", rows, graph.constant(scale.mean_))
+        blocks.append(graph.node("Div", centred, graph.constant(scale.scale_)))
+    if (category := parts.get("category")) is not None:
+        sizes = [len(values) for values in category.categories_]
+        codes = graph.taken(graph.columns(0, len(sizes)), np.repeat(np.arange(len(sizes)), sizes))
+        places = graph.constant(np.concatenate([np.arange(size) for size in sizes]))
+        blocks.append(graph.double(graph.node("Equal", codes, places)))
+    return blocks[0] if len(blocks) == 1 else graph.node("Concat", *blocks, axis=1)
+
+
+def _affine(graph: Graph, rows: str, weights: Any, offset: Any) -> str:
+    return graph.node("Gemm", rows, graph.constant(weights), graph.constant(np.atleast_1d(offset)))
+
+
+def _one(graph: Graph, rows: str) -> str:
+    """A number per row."""
+    return graph.node("Squeeze", rows, graph.constant([1], np.int64))
+
+
+def _probability(graph: Graph, raw: str, outputs: int) -> str:
+    """P(1) of two classes, else a row of probabilities."""
+    return _one(graph, graph.node("Sigmoid", raw)) if outputs == 1 else graph.node("Softmax", raw, axis=1)
+
+
+def _logistic(graph: Graph, rows: str, model: LogisticRegression) -> str:
+    return _probability(graph, _affine(graph, rows, model.coef_.T, model.intercept_), len(model.coef_))
+
+
+def _ridge(graph: Graph, rows: str, model: Ridge) -> str:
+    return _one(graph, _affine(graph, rows, model.coef_.reshape(-1, 1), model.intercept_))
+
+
+def _last_layer(graph: Graph, rows: str, model: KerasClassifier | KerasRegressor) -> str:
+    *hidden, last = zip(model.weights_[::2], model.weights_[1::2], strict=True)
+    for weights, offset in hidden:
+        rows = graph.node("Relu", _affine(graph, rows, weights, offset))
+    return _affine(graph, rows, *last)
+
+
+def _classifying_network(graph: Graph, rows: str, model: KerasClassifier) -> str:
+    return _probability(graph, _last_layer(graph, rows, model), len(model.weights_[-1]))
+
+
+def _regressing_network(graph: Graph, rows: str, model: KerasRegressor) -> str:
+    scaled = graph.node("Mul", _last_layer(graph, rows, model), graph.constant(model.scale_))
+    return _one(graph, graph.node("Add", scaled, graph.constant(model.mean_)))
+
+
+def _boosting(graph: Graph, rows: str, model: Any) -> str:
+    raw = trees.boosted(graph, rows, model._predictors)
+    raw = graph.node("Add", raw, graph.constant(np.reshape(model._baseline_prediction, (1, -1))))
+    if isinstance(model, HistGradientBoostingClassifier):
+        return _probability(graph, raw, model.n_trees_per_iteration_)
+    if model.loss != "squared_error":
+        raise NotExported(f"no graph is known of gradient boosting with the loss {model.loss}")
+    return _one(graph, raw)
+
+
+def _forest(graph: Graph, rows: str, model: RandomForestClassifier | RandomForestRegressor) -> str:
+    single = graph.double(graph.node("Cast", rows, to=1))  # trees compare numbers of single precision
+    answers = trees.forest(graph, single, model)
+    return answers if _several(model) else _one(graph, answers)
+
+
+def _several(model: Any) -> bool:
+    """Whether an answer is a row of probabilities."""
+    return len(getattr(model, "classes_", ())) > 2
+
+
+_OF_SCALED = (LogisticRegression, Ridge, KerasClassifier, KerasRegressor)
+_WRITERS: dict[type[BaseEstimator], Callable[[Graph, str, Any], str]] = {
+    LogisticRegression: _logistic,
+    Ridge: _ridge,
+    KerasClassifier: _classifying_network,
+    KerasRegressor: _regressing_network,
+    HistGradientBoostingClassifier: _boosting,
+    HistGradientBoostingRegressor: _boosting,
+    RandomForestClassifier: _forest,
+    RandomForestRegressor: _forest,
+}
