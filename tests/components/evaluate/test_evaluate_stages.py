@@ -89,7 +89,7 @@ def test_the_champion_is_scored_again_on_the_rows_of_the_candidate(contest: Cont
     assert champion is not None and champion.scores is not None
     assert (champion.version, champion.problem, champion.is_candidate) == (number, "", False)
     answers = pipelines.pipeline(weak.run.id).predict_proba(later.inputs)[:, 1]
-    assert champion.scores == score(run.spec.problem, later.labels, answers)
+    assert champion.scores == pytest.approx(score(run.spec.problem, later.labels, answers))
     assert champion.scores != artifact(weak.run.id, "evaluation.json")["scores"], "not what it once scored"
     comparison, ours, theirs = champion.comparison, evaluated.best.scores["roc_auc"], champion.scores["roc_auc"]
     assert comparison is not None and ours is not None and theirs is not None
@@ -219,11 +219,13 @@ def test_a_candidate_that_answers_nan_is_no_evidence(contest: Contest) -> None:
 
 
 def overwrite(champion: Candidate, tmp_path: Path) -> None:
-    """Leave of a logged model only a file that is no model."""
+    """Leave of a logged model, and of its graph, only files that are no model."""
     uri = mlflow.get_run(champion.run.id).data.tags["evergreen.model_uri"]
     folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(tmp_path)))
     (folder / "model.skops").write_bytes(b"damaged")
     mlflow.MlflowClient().log_model_artifacts(uri.removeprefix("models:/"), str(folder))
+    (tmp_path / "model.onnx").write_bytes(b"damaged")
+    mlflow.MlflowClient().log_artifact(champion.run.id, str(tmp_path / "model.onnx"))
 
 
 def test_a_champion_that_cannot_be_loaded_is_no_reason_to_promote_another(contest: Contest, tmp_path: Path) -> None:

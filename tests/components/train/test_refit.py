@@ -171,9 +171,9 @@ def test_a_version_that_was_refitted_is_rebuilt_and_fitted_again_bit_for_bit(lea
     anew = families.build(FAMILY, dict(best.parameters), spec.feature_types, spec.search.seed).fit(
         learned.inputs, learned.labels
     )
-    version = loading.load(spec.model, number)
-    assert (predict(anew, learned.inputs) == version.predict(learned.inputs)).all()
-    assert not (predict(pipelines.pipeline(fitted.gated.id), learned.inputs) == version.predict(learned.inputs)).all()
+    registered = predict(pipelines.pipeline(records.version(spec.model, number).run_id), learned.inputs)
+    assert (predict(anew, learned.inputs) == registered).all()
+    assert not (predict(pipelines.pipeline(fitted.gated.id), learned.inputs) == registered).all()
     assert training_sets.pins(spec.model) == {number: rebuilt.record.pins}, "no clean-up removes what it needs"
 
 
