@@ -234,7 +234,7 @@ def write(folder: Path, **changes: Any) -> Path:
             "known": {"column": "decided_at", "within": f"{LONGEST}d", "share": 0.5},
             "sources": ["bookings"],
         },
-        "split": {"window": "16d", "evaluation": "3d", "minimum_rows": 60, "folds": 2},
+        "split": {"window": "16d", "evaluation": "3d", "minimum_rows": 20, "folds": 2},
         "gates": {"minimum_rows": 40, "minimum_positives": 5, "floor": {"roc_auc": 0.6}},
         "monitoring": {"minimum_rows": 10, "cooldown": "3d"},
     }

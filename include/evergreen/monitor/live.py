@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -38,6 +38,12 @@ def read(spec: ModelSpec, partitions: Sequence[str], version: int | None = None)
     shares = np.full((len(frame), len(spec.problem.outputs)), np.nan)
     shares[known] = spec.problem.predictions([json.loads(text) for text in stored[known]])
     return frame.drop(columns=PREDICTION).assign(**spec.problem.columns(shares))
+
+
+def predicted(spec: ModelSpec, partitions: Sequence[str], outcomes: Iterable[str]) -> list[str]:
+    """Of some partitions of predictions those that may hold one whose outcome is in one of some label partitions."""
+    known = {*outcomes}
+    return [key for key in partitions if known.intersection(spec.asking.outcomes(spec.calendar.at(key)))]
 
 
 def with_labels(spec: ModelSpec, predictions: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:

@@ -30,7 +30,7 @@ from evergreen.lake.schema import LABELS, PREDICTIONS
 from evergreen.monitor import rules
 from evergreen.run import Run
 from evergreen.settings import settings
-from evergreen.spec.columns import AS_OF, KNOWN_AT, LOGGED_AT, PARTITION, PROBABILITIES
+from evergreen.spec.columns import AS_OF, EVENT, KNOWN_AT, LOGGED_AT, PARTITION, PROBABILITIES, REQUEST_ID
 from evergreen.spec.kinds import KINDS
 from evergreen.status.rules import age_text
 
@@ -342,22 +342,41 @@ def _matured(run: Run, collected: Collected, labels_version: int | None) -> tupl
     """Predictions of the interval's version whose labels became known within the run's
     interval: the first of each, with its `label`; and, where each outcome has a moment of its own, how many of its
     predictions since the longest wait have none yet."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     from evergreen.lake import tables
     from evergreen.monitor import live
 
     spec = run.spec
-    partitions = spec.asking.logged(run.interval)
-    made = live.read(spec, partitions, collected.table_version)
-    known = tables.read(LABELS.of(spec.model, spec.label.name), partitions, labels_version)
-    if made is None or known is None:
+    keys, partitions = [*spec.asking.outcome_keys], spec.asking.logged(run.interval)
+    weight = [] if spec.label.weight is None else [spec.label.weight]
+    known = tables.read(
+        LABELS.of(spec.model, spec.label.name),
+        partitions,
+        labels_version,
+        columns=[*dict.fromkeys((*spec.entity.columns, EVENT, KNOWN_AT, PARTITION, spec.label.name, *weight))],
+        where=pc.field(KNOWN_AT) <= pa.scalar(run.as_of, pa.timestamp("us", "UTC")),
+    )
+    if known is None:
         return None, 0
-    labels, own = known.to_pandas(), made[made["version"] == collected.version]
-    labels = labels[labels[KNOWN_AT] <= run.as_of]
-    still_open = 0
+    labels = known.to_pandas()
+    news, still_open = labels[labels[KNOWN_AT] > run.interval.start], 0
     if spec.label.known is not None:
-        asked = own[own[AS_OF] <= run.as_of].drop_duplicates([*spec.asking.outcome_keys])
-        still_open = len(asked) - len(live.with_labels(spec, asked, labels))
-    joined = live.with_labels(spec, own, labels[labels[KNOWN_AT] > run.interval.start])
+        # An outcome may be waited for for years: of all that time only the keys are read, and whole rows of the
+        # intervals whose outcomes are new.
+        about = [*dict.fromkeys((*keys, AS_OF, REQUEST_ID, "version"))]
+        asked = tables.read(PREDICTIONS.of(spec.model), partitions, collected.table_version, columns=about)
+        if asked is None:
+            return None, 0
+        frame = asked.to_pandas()
+        mine = frame[(frame["version"] == collected.version) & (frame[AS_OF] <= run.as_of)].drop_duplicates(keys)
+        still_open = len(mine) - len(live.with_labels(spec, mine, labels))
+        partitions = live.predicted(spec, partitions, news[PARTITION])
+    made = live.read(spec, partitions, collected.table_version)
+    if made is None:
+        return None, 0
+    joined = live.with_labels(spec, made[made["version"] == collected.version], news)
     return (None if joined.empty else joined), still_open
 
 

@@ -16,6 +16,7 @@ from evergreen.labels import writing
 from evergreen.lake import catalogue, partitions, staging
 from evergreen.lake.schema import FEATURES, PREDICTIONS
 from evergreen.loops import inline
+from evergreen.monitor import live
 from evergreen.monitor import stages as monitoring
 from evergreen.settings import Settings
 from evergreen.spec.schema import ModelSpec
@@ -132,3 +133,17 @@ def log_predictions(spec: ModelSpec) -> None:
         }
         place = PREDICTIONS.of(spec.model).at(interval(day).partition)
         catalogue.record(partitions.replace(place, pa.table(columns), known_at=interval(day).end))
+
+
+def test_of_the_whole_wait_the_monitor_reads_keys_alone(hotel: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole rows are read of the intervals alone whose predictions may have an outcome that became known now."""
+    compute(hotel, DAYS - 1)
+    log_predictions(hotel)
+    whole: list[str] = []
+    monkeypatch.setattr(live, "read", lambda spec, keys, version: whole.extend(keys))
+    run = inline.of(hotel, interval(DAYS - 1))
+    collected = Collected(partition=run.interval.partition, rows=1, version=1, champion=1, ages={}, warnings=())
+    monitoring._matured(run, collected, None)
+    news = {each.day for each in TRUTH if known_at(each, updates=True) == run.as_of}
+    near = {interval(day + apart).partition for day in news for apart in (-1, 0, 1, 2)}
+    assert whole and set(whole) <= near and len(whole) < len(hotel.asking.logged(run.interval))
