@@ -1,4 +1,5 @@
-"""What a process keeps from one interval to the next, where it works on many of them (`loops.side_by_side`).
+"""What a process keeps from one interval to the next, where it works on many of them (`loops.side_by_side`), or on many
+partitions of one (`labels.writing`).
 
 A process of one interval keeps nothing of this: whatever it asks may have changed since the interval before. One that
 works on many asks once what stays true for as long as it works, and holds what it reads again and again.
@@ -9,9 +10,12 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+PART = 4  # of a query's memory, which a process may hold of what it has read, beside it
 
 
 @dataclass
@@ -63,6 +67,19 @@ def begin(room: int) -> None:
         room: bytes that it may hold of what it has read.
     """
     _keeping[:] = [Keeping(room)]
+
+
+@contextmanager
+def reading(room: int) -> Iterator[None]:
+    """As `begin`, for as long as the block lasts: for one piece of work that reads the same files again and again."""
+    if _keeping:
+        yield
+        return
+    begin(room)
+    try:
+        yield
+    finally:
+        _keeping.clear()
 
 
 def current() -> Keeping | None:

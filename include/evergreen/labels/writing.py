@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from evergreen import keeping
 from evergreen.errors import WriteConflict
 from evergreen.features import computing, due, rules
 from evergreen.handovers.labels import WrittenLabels
 from evergreen.lake.schema import LABELS
+from evergreen.settings import settings
 from evergreen.spec.schema import ModelSpec
 
 log = logging.getLogger(__name__)
@@ -22,6 +24,11 @@ def write(spec: ModelSpec, spans: Sequence[rules.Span]) -> dict[str, WrittenLabe
     Raises:
         WriteConflict: the inputs kept changing.
     """
+    with keeping.reading(settings().query_memory // keeping.PART):  # partitions look at the same raw days
+        return _write(spec, spans)
+
+
+def _write(spec: ModelSpec, spans: Sequence[rules.Span]) -> dict[str, WrittenLabels]:
     outcomes = LABELS.of(spec.model, spec.label.name)
     written: dict[str, WrittenLabels] = {}
     for _ in range(_ATTEMPTS):

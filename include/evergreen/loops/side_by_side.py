@@ -37,9 +37,6 @@ _IMPORTED = (
 )
 
 
-_HELD = 4  # part of a query's memory that each process may hold of what it has read, beside it
-
-
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -100,7 +97,7 @@ def _begin(environment: Mapping[str, str], begin: Callable[[], object]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who interrupts the command means all of it: that one ends us
-    keeping.begin(settings().query_memory // _HELD)
+    keeping.begin(settings().query_memory // keeping.PART)
     begin()
 
 

@@ -107,6 +107,24 @@ def test_days_may_arrive_in_any_order_with_the_same_end(home: Settings, tmp_path
     assert ends[0] == ends[1]
 
 
+def test_a_raw_file_is_read_once_for_all_the_partitions_that_look_at_it(
+    home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = write(tmp_path / "hotel")
+    publish(spec, TRUTH, days=range(8))
+    opened, reading = list[str](), tables._dataset
+
+    def counted(*arguments: Any) -> Any:
+        found = reading(*arguments)
+        opened.extend(found.files)
+        return found
+
+    monkeypatch.setattr(tables, "_dataset", counted)
+    written = writing.write(spec, rules.mature_label_spans(spec, as_of(7)))
+    assert len(written) > 4, "each of which looks at all days since its own"
+    assert len(opened) == len({*opened}) == 8
+
+
 def test_an_update_of_a_decided_row_moves_no_label(home: Settings, tmp_path: Path) -> None:
     """A later batch says another outcome: what was learned as of the days between stays what it was."""
     spec = write(tmp_path / "hotel")
