@@ -111,7 +111,7 @@ def test_a_raw_file_is_read_once_for_all_the_partitions_that_look_at_it(
     home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = write(tmp_path / "hotel")
-    publish(spec, TRUTH, days=range(8))
+    publish(spec, TRUTH, updates=True, days=range(8))
     opened, reading = list[str](), tables._dataset
 
     def counted(*arguments: Any) -> Any:
