@@ -283,7 +283,7 @@ def test_a_refitted_champion_is_compared_only_on_rows_from_after_its_last_one(le
         answers = predict(pipelines.pipeline(version.run_id), later.inputs.loc[there])
         from evergreen.model.metrics import score
 
-        assert evaluated.champion.scores == score(run.spec.problem, later.labels[there], answers)
+        assert evaluated.champion.scores == pytest.approx(score(run.spec.problem, later.labels[there], answers))
         return evaluated
 
     run = run_as_of(learnable, DAYS - 2)
