@@ -6,7 +6,9 @@ for values that stopped arriving. `drift` looks for features and predictions tha
 `performance` scores the predictions whose labels have matured, and `compare` keeps what the champion and fresh fits of
 its recipe lose on each window whose labels are all known.
 
-`decide` weighs the three with the earlier decisions, and records its decision. `alert` sends the owner what is wrong.
+`decide` weighs the three with the earlier decisions, and records its decision. `fall_back` lets the last known good
+version serve while labels are open, where the spec asks for it and the estimate is clear. `alert` sends the owner what
+is wrong.
 `retrain_wanted` goes on only after a decision to retrain, and `retrain` starts that training, once. `report` draws the
 page of the window, for which nothing waits.
 """

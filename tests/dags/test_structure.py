@@ -474,7 +474,7 @@ def test_parsing_asks_nothing_and_depends_on_no_order_of_hashes() -> None:
 def test_every_asset_is_declared_in_one_module_and_produced_where_it_changes(dag_bag: DagBag) -> None:
     producers = {
         assets.features: ["publish_features"] * 2,  # of `ingest` and of `correct`
-        assets.champion: ["deploy", "rollback"],
+        assets.champion: ["deploy", "fall_back", "rollback"],
         assets.decisions: ["decide"],
     }
     declared = [

@@ -209,7 +209,7 @@ def test_a_query_that_the_interval_does_not_bound_is_told(name: str, folder: Pat
 )
 def test_a_per_cent_sign_of_a_comment_or_text_is_none_of_a_parameter(also: str, folder: Path) -> None:
     (folder / "sources" / "visits.sql").write_text(QUERY.replace("AND", f"{also} AND", 1))
-    assert mistakes(folder, "connection: shop_db") == []
+    assert declared(folder, "connection: shop_db").connection == "shop_db"
 
 
 def test_a_query_that_is_no_utf_8_is_told(folder: Path) -> None:

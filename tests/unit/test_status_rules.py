@@ -123,7 +123,8 @@ def test_intervals_as_people_write_them() -> None:
     some = [*days(date(2026, 1, 5), date(2026, 1, 7)), *days(date(2026, 1, 9), date(2026, 1, 9))]
     assert rules.text(some) == "2026-01-05..2026-01-07, 2026-01-09"
     assert rules.backfill("churn", "monitor", some[0], some[2]).endswith(
-        "--dag-id churn__monitor --from-date 2026-01-05 --to-date 2026-01-07 --max-active-runs 1"
+        "--dag-id churn__monitor --from-date 2026-01-05 --to-date 2026-01-07 --reprocess-behavior failed "
+        "--max-active-runs 1"
     )
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from evergreen.cli.parsing import Commands
 from evergreen.errors import SpecError
 from evergreen.settings import settings
-from evergreen.spec.durations import duration_text
 
 if TYPE_CHECKING:
     from evergreen.spec.dataset import DatasetSpec
@@ -79,6 +78,7 @@ def _normal(spec: ModelSpec) -> Iterator[str]:
     from evergreen.lake.schema import PREDICTIONS
     from evergreen.monitor import seeing
     from evergreen.registry import artifacts, contents, records, store
+    from evergreen.spec.durations import duration_text
 
     monitoring = spec.monitoring
     for name, field in type(monitoring).model_fields.items():
