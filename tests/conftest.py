@@ -184,6 +184,15 @@ def mlflow_url(postgres_url: str) -> str:
 
 
 @pytest.fixture
+def opened() -> Iterator[list[str]]:
+    """The data files of the lake that are opened, each time that one is."""
+    from benchmarks.lakes import files_opened
+
+    with files_opened() as files:
+        yield files
+
+
+@pytest.fixture
 def home(tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """Settings on a fresh folder and fresh databases."""
     prefix = f"t{os.getpid()}_{next(_numbers)}_"

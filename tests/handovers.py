@@ -1,4 +1,4 @@
-"""Hand-overs as stages make them, for tests that begin in the middle of a loop;
+"""Hand-overs as stages make them, and events as they leave them, for tests that begin in the middle of a loop;
 what a test is about, it says itself."""
 
 from __future__ import annotations
@@ -6,9 +6,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from evergreen.evaluate.rules import CHAMPION_GATE
 from evergreen.handovers.handover import TrackedRun
 from evergreen.handovers.monitor import Decided, Performance
 from evergreen.handovers.train import Probed, Refitted, Registered
+from evergreen.history import events
 
 AS_OF = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -59,3 +61,24 @@ def nothing_scored() -> Performance:
     return Performance(
         metric="roc_auc", value=None, reference=None, drop=None, significant=False, rows=0, labels_version=None
     )
+
+
+def recorded_comparison(as_of: datetime, **changes: Any) -> events.Judged:
+    """A comparison with the champion as the ledger has it."""
+    content: dict[str, Any] = {
+        "id": "judged/run/1/better than the champion",
+        "model": "tiny",
+        "as_of": as_of,
+        "actor": "airflow",
+        "reason": "",
+        "run_id": "run",
+        "key": "key",
+        "family": "ridge",
+        "judgement": 1,
+        "gate": CHAMPION_GATE,
+        "observed": 0.0,
+        "bound": -0.02,
+        "verdict": "pass",
+        "compared_with": 1,
+    }
+    return events.Judged.model_validate(content | changes)

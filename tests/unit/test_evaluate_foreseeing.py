@@ -11,37 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergreen.evaluate import foreseeing, planning, rules
+from evergreen.evaluate import foreseeing, planning
 from evergreen.evaluate.planning import Outcomes, Plan
 from evergreen.handovers.train import Comparison
 from evergreen.history import events
 from evergreen.spec.measures import MetricName
 from evergreen.spec.problem import Binary, Multiclass, Numeric, Problem
 from evergreen.spec.schema import ModelSpec
+from tests.handovers import recorded_comparison
 from tests.small_models import tiny
 
 AS_OF = datetime(2026, 2, 1, tzinfo=UTC)
 
 
 def before(**changes: Any) -> events.Judged:
-    """A comparison as the ledger has it."""
-    content: dict[str, Any] = {
-        "id": "judged/run/1/better than the champion",
-        "model": "tiny",
-        "as_of": AS_OF,
-        "actor": "airflow",
-        "reason": "",
-        "run_id": "run",
-        "key": "key",
-        "family": "ridge",
-        "judgement": 1,
-        "gate": rules.CHAMPION_GATE,
-        "observed": 0.0,
-        "bound": -0.02,
-        "verdict": "pass",
-        "compared_with": 1,
-    }
-    return events.Judged.model_validate(content | changes)
+    return recorded_comparison(AS_OF, **changes)
 
 
 def spec_with(**stated: Any) -> ModelSpec:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from evergreen.evaluate import rules
 from evergreen.handovers.train import Comparison, Gate, Since
-from evergreen.history import events
 from evergreen.spec.gates import BetterThanChampion, Gates
 from evergreen.spec.measures import MEASURES, MetricName
 from evergreen.spec.problem import Binary
+from tests.handovers import recorded_comparison
 
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
 METRICS: tuple[MetricName, ...] = ("roc_auc", "average_precision", "log_loss", "brier")
@@ -398,27 +398,6 @@ def test_a_refitted_champion_that_could_not_be_scored_is_no_evidence() -> None:
     assert gate.verdict == "no evidence" and "version 3: gone" in gate.reason
 
 
-def before(**changes: Any) -> events.Judged:
-    """A comparison as the ledger has it."""
-    content: dict[str, Any] = {
-        "id": "judged/run/1/better than the champion",
-        "model": "tiny",
-        "as_of": AS_OF,
-        "actor": "airflow",
-        "reason": "",
-        "run_id": "run",
-        "key": "key",
-        "family": "ridge",
-        "judgement": 1,
-        "gate": rules.CHAMPION_GATE,
-        "observed": 0.0,
-        "bound": -0.02,
-        "verdict": "pass",
-        "compared_with": 1,
-    }
-    return events.Judged.model_validate(content | changes)
-
-
 def test_a_gate_that_an_earlier_release_recorded_is_read() -> None:
-    read = before()
+    read = recorded_comparison(AS_OF)
     assert (read.low, read.high, read.rows, read.enough) == (None, None, None, None)

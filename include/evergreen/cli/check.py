@@ -84,8 +84,8 @@ def _normal(spec: ModelSpec) -> Iterator[str]:
     for name, field in type(monitoring).model_fields.items():
         value = getattr(monitoring, name)
         if name != "retrain" and value is not None:
-            number = isinstance(value, int | float)
-            said = duration_text(value) if isinstance(value, timedelta) else f"{value:g}" if number else value
+            said = duration_text(value) if isinstance(value, timedelta) else value
+            said = f"{said:g}" if isinstance(said, int | float) else said
             stated = name in monitoring.model_fields_set
             yield f"  {name}: {said} ({f'typed in {spec.file}' if stated else f'default: {field.description}'})"
     if monitoring.window is None:

@@ -41,6 +41,11 @@ def suggest(trial: optuna.trial.BaseTrial, name: str, overrides: Mapping[str, An
     }
 
 
+def columns_of(features: Mapping[str, FeatureType]) -> Columns:
+    """A model's inputs as its family takes them."""
+    return Columns(tuple(kinds.numbers(features)), tuple(kinds.categories(features)))
+
+
 def build(
     name: str, parameters: Parameters, features: Mapping[str, FeatureType], seed: int, *, label: LabelType = "binary"
 ) -> Pipeline:
@@ -49,8 +54,7 @@ def build(
     Raises:
         FamilyUnusable: there is no family of that name that can be used.
     """
-    columns = Columns(tuple(kinds.numbers(features)), tuple(kinds.categories(features)))
-    of_name = family(name)
+    columns, of_name = columns_of(features), family(name)
     return Pipeline(
         [
             ("prepare", of_name.prepare(columns)),

@@ -7,12 +7,11 @@ import logging
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from evergreen.families import Columns
+from evergreen.model.families import columns_of
 from evergreen.registry.contents import Packaging
 from evergreen.runtime.answering import GraphPredictor
 from evergreen.runtime.comparing import TOLERANCE, compare
 from evergreen.runtime.exporting import NotExported, export
-from evergreen.spec import kinds
 from evergreen.spec.schema import ModelSpec
 
 log = logging.getLogger(__name__)
@@ -24,7 +23,7 @@ def package(spec: ModelSpec, pipeline: Pipeline, inputs: pd.DataFrame) -> tuple[
     Args:
         inputs: the evaluation window's, on which both are compared.
     """
-    columns = Columns(tuple(kinds.numbers(spec.feature_types)), tuple(kinds.categories(spec.feature_types)))
+    columns = columns_of(spec.feature_types)
     try:
         content = export(pipeline, columns)
         found = compare(pipeline, GraphPredictor(content), columns, inputs)

@@ -29,18 +29,16 @@ class GraphPredictor:
 
     def answer(self, rows: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.float64]:
         """An answer per row of features."""
-        answers: npt.NDArray[np.float64] = self._session.run([OUTPUT], {INPUT: self._inputs.encode(rows)})[0]
-        return answers
+        return self._run(self._inputs.encode(rows))
 
     def predict(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
         """The same of a frame, as `evergreen.model.rows.inputs` makes it."""
-        columns = [[each.numbers.get(value, np.nan) for value in frame[each.name]] for each in self._inputs.categories]
-        numbers = frame[[*self._inputs.numbers]].to_numpy(np.float64)
-        coded = np.array(columns, np.float64).reshape(len(columns), len(frame)).T
-        rows = np.ascontiguousarray(np.hstack([coded, numbers]))
-        answers: npt.NDArray[np.float64] = self._session.run([OUTPUT], {INPUT: rows})[0]
-        return answers
+        return self._run(self._inputs.encode_frame(frame))
 
     def categories(self) -> Mapping[str, frozenset[str]]:
         """The values of each category that it was trained with."""
         return {each.name: frozenset(each.codes) for each in self._inputs.categories}
+
+    def _run(self, rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        answers: npt.NDArray[np.float64] = self._session.run([OUTPUT], {INPUT: rows})[0]
+        return answers

@@ -6,10 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 INPUT, OUTPUT = "inputs", "answers"  # a graph's names of them
 ABOUT = "evergreen"  # the key of a graph's metadata that says what its columns are
@@ -64,3 +67,9 @@ class Inputs:
             ],
             np.float64,
         ).reshape(len(rows), len(codes) + len(self.numbers))
+
+    def encode_frame(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """The same of a frame, as `evergreen.model.rows.inputs` makes it, column by column."""
+        codes = [[each.numbers.get(value, _MISSING) for value in frame[each.name]] for each in self.categories]
+        coded = np.array(codes, np.float64).reshape(len(codes), len(frame)).T
+        return np.ascontiguousarray(np.hstack([coded, frame[[*self.numbers]].to_numpy(np.float64)]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,32 +43,36 @@ def export(pipeline: Pipeline, columns: Columns) -> bytes:
         raise NotExported(f"no graph is known of a {type(model).__name__}")
     graph = Graph(len(columns.categories) + len(columns.numbers))
     parts = {name: step for name, step, chosen in prepare.transformers_ if len(chosen)}
-    rows = _scaled(graph, parts, columns) if type(model) in _OF_SCALED else _binned(graph, parts, columns)
-    coded = _places if type(model) in _OF_SCALED else _codes
-    categories = coded(prepare, model, parts.get("category"), columns)
+    seen: list[list[Any]] = [[*values] for values in parts["category"].categories_] if "category" in parts else []
+    if type(model) in _OF_SCALED:
+        rows, categories = _scaled(graph, parts, columns), _places(columns, seen)
+    else:
+        rows, categories = _binned(graph, parts, columns), _codes(prepare, model, columns, seen)
     about = Inputs(categories, columns.numbers).to_json()
     return graph.to_bytes(writer(graph, rows, model), about, several=_several(model))
 
 
-def _places(_: Any, __: Any, encoder: Any, columns: Columns) -> tuple[Category, ...]:
-    """Of categories that have a column per value: the value's place."""
-    if encoder is None:
-        return ()
+def _places(columns: Columns, seen: Sequence[Sequence[Any]]) -> tuple[Category, ...]:
+    """Of categories that have a column per value: the value's place.
+
+    Args:
+        seen: the values of each category that the preparation has seen, in its order.
+    """
     return tuple(
         Category(
             name,
-            {value: float(place) for place, value in enumerate(seen) if isinstance(value, str)},
-            next((float(place) for place, value in enumerate(seen) if not isinstance(value, str)), np.nan),
+            {value: float(place) for place, value in enumerate(values) if isinstance(value, str)},
+            next((float(place) for place, value in enumerate(values) if not isinstance(value, str)), np.nan),
         )
-        for name, seen in zip(columns.categories, encoder.categories_, strict=True)
+        for name, values in zip(columns.categories, seen, strict=True)
     )
 
 
-def _codes(prepare: Any, model: Any, encoder: Any, columns: Columns) -> tuple[Category, ...]:
+def _codes(prepare: Any, model: Any, columns: Columns, seen: Sequence[Sequence[Any]]) -> tuple[Category, ...]:
     """Of categories that are whole numbers to a tree: the number of each value, as the pipeline's own steps make it."""
-    if encoder is None:
+    if not seen:
         return ()
-    asked = [[value for value in seen if isinstance(value, str)] for seen in encoder.categories_]
+    asked = [[value for value in values if isinstance(value, str)] for values in seen]
     rows = 1 + max(map(len, asked))  # the last one of each column is missing
     texts = {
         name: pd.Series([*values, *[None] * (rows - len(values))], dtype=object)

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import deltalake.fs
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
@@ -27,19 +26,6 @@ def nothing_is_kept() -> Iterator[None]:
     keeping._keeping.clear()
 
 
-@pytest.fixture
-def files(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The data files that are opened."""
-    opened: list[str] = []
-    reading = deltalake.fs.DeltaStorageHandler.open_input_file
-    monkeypatch.setattr(
-        deltalake.fs.DeltaStorageHandler,
-        "open_input_file",
-        lambda self, path: opened.append(path) or reading(self, path),
-    )
-    return opened
-
-
 def rows(value: float, count: int = 3) -> pa.Table:
     return pa.table({"value": [value] * count, "name": [f"n{value}"] * count})
 
@@ -49,19 +35,19 @@ def stored(partitions: list[str]) -> list[tuple[str, float, str]]:
     return sorted(zip(*(read[name].to_pylist() for name in ("partition", "value", "name")), strict=True))
 
 
-def test_of_weeks_that_intervals_look_back_at_each_file_is_read_once(files: list[str]) -> None:
+def test_of_weeks_that_intervals_look_back_at_each_file_is_read_once(opened: list[str]) -> None:
     for number, day in enumerate(DAYS):
         tables.replace(TABLE.at(day), rows(number))
     alone = [stored(DAYS[first : first + 5]) for first in range(6)]
-    of_one_each = len(set(files))
+    of_one_each = len(set(opened))
     keeping.begin(10_000_000)
-    files.clear()
+    opened.clear()
     assert [stored(DAYS[first : first + 5]) for first in range(6)] == alone
-    assert of_one_each == len(set(files)) == len(DAYS)
-    assert len(files) <= 2 * len(DAYS), "a file is opened for its end and for its rows"
+    assert of_one_each == len(set(opened)) == len(DAYS)
+    assert len(opened) <= 2 * len(DAYS), "a file is opened for its end and for its rows"
 
 
-def test_what_another_process_writes_is_found(files: list[str]) -> None:
+def test_what_another_process_writes_is_found(opened: list[str]) -> None:
     keeping.begin(10_000_000)
     assert tables.version(TABLE) is None
     for number, day in enumerate(DAYS[:2]):
@@ -76,8 +62,8 @@ def test_what_another_process_writes_is_found(files: list[str]) -> None:
     expected = [(DAYS[0], 7.0, "n7"), (HOURS, 9.0, "n9")]
     for _ in range(3):
         assert stored([*DAYS, HOURS]) == expected
-    files.clear()
-    assert stored([*DAYS, HOURS]) == expected and not files
+    opened.clear()
+    assert stored([*DAYS, HOURS]) == expected and not opened
 
 
 def test_a_table_that_was_made_anew_is_read_anew(tmp_path: Path) -> None:
@@ -92,7 +78,7 @@ def test_a_table_that_was_made_anew_is_read_anew(tmp_path: Path) -> None:
     assert stored(DAYS) == [(DAYS[0], 8.0, "n8")]
 
 
-def test_no_more_is_held_than_there_is_room_for(files: list[str]) -> None:
+def test_no_more_is_held_than_there_is_room_for(opened: list[str]) -> None:
     for number, day in enumerate(DAYS):
         tables.replace(TABLE.at(day), rows(number, 2_000))
     room = 3 * pa.concat_tables(tables.pieces(TABLE, DAYS[:1])).nbytes
@@ -103,14 +89,14 @@ def test_no_more_is_held_than_there_is_room_for(files: list[str]) -> None:
         assert 0 < sum(held) <= room
 
 
-def test_files_that_take_much_of_the_room_are_read_each_time(files: list[str]) -> None:
+def test_files_that_take_much_of_the_room_are_read_each_time(opened: list[str]) -> None:
     for number, day in enumerate(DAYS[:3]):
         tables.replace(TABLE.at(day), rows(number))
     keeping.begin(1_000)
     for _ in range(2):
-        files.clear()
+        opened.clear()
         assert len(stored(DAYS)) == 9
-        assert len(set(files)) == 3
+        assert len(set(opened)) == 3
 
 
 def test_a_process_of_one_interval_opens_the_table_each_time(monkeypatch: pytest.MonkeyPatch) -> None:

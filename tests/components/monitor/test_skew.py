@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
-import deltalake.fs
 import pytest
 
 from evergreen.database import connect
@@ -146,21 +142,6 @@ def test_answers_of_an_earlier_release_are_held_against_the_store_as_it_is(live:
     assert window is not None and len(window) == len(frame)
     found = skew.measure(live.run(20), window.drop(columns="_logged_at"), None)
     assert found["minutes"].different > 0 and found["minutes"].since == 0
-
-
-@pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The data files of the lake that are opened."""
-    files: list[str] = []
-    handler: Any = deltalake.fs.DeltaStorageHandler
-    real = handler.open_input_file
-
-    def open_input_file(self: object, path: str) -> object:
-        files.append(path)
-        return real(self, path)
-
-    monkeypatch.setattr(handler, "open_input_file", open_input_file)
-    yield files
 
 
 def test_what_it_reads_and_compares_is_bounded(live: Live, opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

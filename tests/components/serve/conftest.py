@@ -32,7 +32,6 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from evergreen.families import Columns
 from evergreen.families import family as family_of
 from evergreen.features import objects, online_values
 from evergreen.handovers.train import Probed, Refitted
@@ -53,7 +52,6 @@ from evergreen.serve.models import LOOK_SECONDS
 from evergreen.serve.slot import RELOAD_SECONDS
 from evergreen.settings import PROJECT, Settings
 from evergreen.settings import settings as evergreen_settings
-from evergreen.spec import kinds
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
 from tests.churn import one_folder
@@ -273,8 +271,7 @@ class ServedModel:
     def graph(self, pipeline: bytes) -> bytes:
         """As packaging makes it."""
         fitted = pipelines.parse_pipeline(pipeline, "logistic_regression", "a test's model")
-        features = self.spec.feature_types
-        return export(fitted, Columns(tuple(kinds.numbers(features)), tuple(kinds.categories(features))))
+        return export(fitted, families.columns_of(self.spec.feature_types))
 
     def put(self, run_id: str, name: str, content: bytes) -> None:
         """A file of an MLflow run."""
