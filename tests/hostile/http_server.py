@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from ipaddress import ip_network
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from evergreen.features import objects, online_values
 from evergreen.model import families
 from evergreen.model.rows import inputs
+from evergreen.registry.pipelines import PipelinePredictor
 from evergreen.registry.rules import Version
 from evergreen.serve.app import create_serving_app
 from evergreen.serve.door import Limits
@@ -40,20 +40,10 @@ SAMPLES: dict[str, list[Any]] = {
 }
 
 
-class Answering:
-    """A fitted pipeline."""
-
-    def __init__(self, spec: ModelSpec) -> None:
-        rows = pd.DataFrame({name: SAMPLES[kind] * 20 for name, kind in spec.feature_types.items()})
-        pipeline = families.build("logistic_regression", {"C": 1.0}, spec.feature_types, 0)
-        self._pipeline = pipeline.fit(inputs(spec.feature_types, rows), [0, 1, 0] * 20)
-
-    def predict(self, frame: pd.DataFrame) -> np.ndarray:
-        probabilities: np.ndarray = self._pipeline.predict_proba(frame)[:, 1]
-        return probabilities
-
-    def categories(self) -> dict[str, frozenset[str]]:
-        return families.categories(self._pipeline)
+def fitted(spec: ModelSpec) -> PipelinePredictor:
+    rows = pd.DataFrame({name: SAMPLES[kind] * 20 for name, kind in spec.feature_types.items()})
+    pipeline = families.build("logistic_regression", {"C": 1.0}, spec.feature_types, 0)
+    return PipelinePredictor(pipeline.fit(inputs(spec.feature_types, rows), [0, 1, 0] * 20), spec.feature_types)
 
 
 def main() -> None:
@@ -67,7 +57,7 @@ def main() -> None:
         online_values.write(spec, view, pa.table(columns))
     models = Models([spec.model])
     slot = models.slots[spec.model]
-    slot.current, slot.settled = Loaded(spec, Version(1, "run", "key", AT), Answering(spec)), True
+    slot.current, slot.settled = Loaded(spec, Version(1, "run", "key", AT), fitted(spec)), True
     listen(
         create_serving_app(models, allowed("127.0.0.1", settings().server_url)),
         host="127.0.0.1",

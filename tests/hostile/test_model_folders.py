@@ -442,15 +442,15 @@ def test_the_real_dag_files_have_the_sound_models_loops_beside_every_attack(mode
 
 
 def test_a_model_that_airflow_cannot_schedule_costs_itself_alone(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from evergreen.orchestration import airflow
+    from evergreen.orchestration import airflow, timetable
 
     def unscheduled(spec: DatasetSpec | ModelSpec, name: LoopName) -> None:
         if spec.name == HOSTILE:
             raise ValueError("no such cron\x1b[31m")
         return made(spec, name)
 
-    made = airflow._timetable
-    monkeypatch.setattr(airflow, "_timetable", unscheduled)
+    made = timetable.of
+    monkeypatch.setattr(timetable, "of", unscheduled)
     specs = [load_spec(models / HOSTILE), load_spec(models / SOUND)]
     declared = Declared({spec.model: spec.own_data() for spec in specs}, {spec.model: spec for spec in specs})
     monkeypatch.setattr(airflow.kept, "declared", lambda *_: declared)

@@ -74,10 +74,11 @@ def _normal(spec: ModelSpec) -> Iterator[str]:
     """The monitor's numbers: when it retrains, and what is normal to it, typed or learned from the reference of the
     version that serves."""
     from evergreen.errors import EvergreenError
+    from evergreen.history import ledger
     from evergreen.lake import catalogue
     from evergreen.lake.schema import PREDICTIONS
     from evergreen.monitor import seeing
-    from evergreen.registry import artifacts, contents, records, store
+    from evergreen.registry import artifacts, contents, records
     from evergreen.spec.durations import duration_text
 
     monitoring = spec.monitoring
@@ -99,18 +100,19 @@ def _normal(spec: ModelSpec) -> Iterator[str]:
         f"retraining costs {cost}"
     )
     try:
-        champion = store.champion(spec.model)
+        champion = ledger.standing(spec.model).champion  # not by the registry: a folder is checked without MLflow, too
         if champion is None:
             yield "  what is normal to the monitor is learned with the first version that serves"
             return
-        rows = artifacts.load(records.candidate(champion.run_id), contents.Reference).rows
+        run_id = records.version(spec.model, champion).run_id
+        rows = artifacts.load(records.candidate(run_id), contents.Reference).rows
         newest = catalogue.newest(PREDICTIONS.of(spec.model))
         usual = None if newest is None else seeing.volume(spec, spec.calendar.after(spec.calendar.at(newest)))
     except EvergreenError as error:
         yield f"  what is normal to the monitor is not known now: {error.found}"
         return
     for cause, bound in seeing.normal(spec, rows).items():
-        yield f"  {cause}: {bound:.3f} (learned from the reference of version {champion.number})"
+        yield f"  {cause}: {bound:.3f} (learned from the reference of version {champion})"
     if usual is None:
         yield "  predictions of an interval: learned when five of them had some"
     else:

@@ -198,7 +198,8 @@ def _narrowed(query: Query, source: str, text: str) -> Query:
     declared = query.spec.sources[source]
     if re.search(r"(?<!\()\*", text):  # but for count(*), maybe all of them
         return query
-    named = {*re.findall(r"\w+", text.lower()), *declared.keys, declared.event_time, *declared.moments}
+    needed = (*declared.keys, declared.event_time, *declared.outcome, *declared.moments)
+    named = {*re.findall(r"\w+", text.lower()), *needed}
     columns = {name: each for name, each in declared.columns.items() if name.lower() in named or name in named}
     narrow = declared.model_copy(update={"columns": columns})
     return replace(query, spec=query.spec.model_copy(update={"sources": {source: narrow}}))

@@ -432,7 +432,7 @@ class TestHistory:
             {"customer_id": [c for c, _ in requests], "event_timestamp": [at(t) for _, t in requests]}
         )
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(offline_store.tables, "dataset", lambda path, within: features)
+            patch.setattr(offline_store.tables, "dataset", lambda path, within, between: features)
             view = feast.get_feature_view("tiny__spend")
             view.ttl = timedelta(days=ttl)
             answer = offline_store.DeltaOfflineStore.get_historical_features(
