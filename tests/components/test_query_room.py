@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pytest
 
 from evergreen.spec.query import Room, connected
 from evergreen.spec.runner import Query, opened, schema
@@ -76,3 +78,32 @@ def test_the_order_of_rows_and_pieces_changes_no_bit_of_a_float(tmp_path: Path) 
             text = "select customer_id, avg(amount) as spent from events group by customer_id"
             results.append(tables.run(text, {"as_of": end}, seconds=60))
     assert all(result.equals(results[0]) for result in results)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.9])
+def test_the_newest_version_of_a_row_counts_whether_few_or_many_have_several(tmp_path: Path, share: float) -> None:
+    spec, rows, random = tiny(), 2000, np.random.default_rng(1)
+    first = pd.DataFrame(
+        {
+            "id": [f"e{row}" if row % 100 else None for row in range(rows)],
+            "at": pd.Timestamp(2026, 1, 1) + pd.to_timedelta(np.arange(rows), unit="min"),
+            "customer_id": [f"c{row % 30}" for row in range(rows)],
+            "known_at": pd.Timestamp(2026, 1, 3),
+        }
+    )
+    later = first[random.random(rows) < share].assign(customer_id="corrected", known_at=pd.Timestamp(2026, 1, 4))
+    moved = later["id"].fillna("").str.endswith("7")
+    later.loc[moved, "at"] = pd.Timestamp(2026, 2, 1)  # out of the span: then the row is in none
+    unknown = first.head(50).assign(customer_id="not known yet", known_at=pd.Timestamp(2026, 1, 9))
+    every = pd.concat([first, later, unknown], ignore_index=True)
+    known = every[every["known_at"] <= pd.Timestamp(2026, 1, 5)]
+    named = known[known["id"].notna()].sort_values("known_at", kind="stable").drop_duplicates("id", keep="last")
+    kept = pd.concat([named, known[known["id"].isna()]])
+    expected = kept[kept["at"] < pd.Timestamp(2026, 1, 5)].groupby("customer_id").size().to_dict()
+    query, names = Query.of_view(spec.own_data(), "spend"), schema(spec.sources["events"])
+    table = pa.Table.from_pandas(every[names.names], preserve_index=False).cast(names)
+    end = START + timedelta(days=4)
+    with opened(query, lambda _: [table], START, end, end, connected(Room(100_000_000, tmp_path))) as tables:
+        text = "select customer_id, count(*) as spent from events group by customer_id"
+        counted = tables.run(text, {"as_of": end}, seconds=60)
+    assert dict(zip(counted["customer_id"].to_pylist(), counted["spent"].to_pylist(), strict=True)) == expected

@@ -33,7 +33,8 @@ from evergreen.spec.query import Refusal, connected, interrupted_after, refusals
 from evergreen.spec.schema import ModelSpec
 from evergreen.sql import quoted
 
-_VERSIONS, _PIECE = "__versions", "__piece"  # while a source is read: its rows, all versions of them
+# While a source is read: its rows, all versions of them, and the hashes of keys that may have several.
+_VERSIONS, _PIECE, _SEVERAL = "__versions", "__piece", "__several"
 
 
 class QueryRefused(Exception):
@@ -337,18 +338,20 @@ def opened(
             columns += f", {KNOWN_AT}" if query.as_decided else ""
             of_row = f"{keys}, case when {unidentified} then rowid end"
             decided = visible.decided(declared, of_row) if query.as_decided else ""
+            several = "true" if decided else _several(connection, keys, bounds["known"])
             # The newest known version of a key counts even where it moved the event out of the span: so rank first.
             # A row without a complete key is the version of no other, as for quarantine. Then in an order of their
             # own: a float sum depends on it, and the order of the files on which day was ingested first.
             connection.execute(
                 f"create temp table {quoted('_' + source)} as select {columns} from ("
                 f" select *, row_number() over (partition by {keys} order by {KNOWN_AT} desc) as _rank{decided}"
-                f" from {_VERSIONS} where {KNOWN_AT} <= $known"
-                f") where (_rank = 1 or {unidentified}) and {span}"
+                f" from {_VERSIONS} where {KNOWN_AT} <= $known and {several}"
+                f" union all by name select * from {_VERSIONS} where {KNOWN_AT} <= $known and not {several}"
+                f") where (coalesce(_rank, 1) = 1 or {unidentified}) and {span}"
                 " order by all",
                 bounds,
             )
-            connection.execute(f"drop table {_VERSIONS}")
+            connection.execute(f"drop table {_VERSIONS}; drop table if exists {_SEVERAL}")
             tables.show(source)
         yield tables
 
@@ -361,6 +364,19 @@ def _take(connection: duckdb.DuckDBPyConnection, columns: pa.Schema, rows: Itera
         connection.register(_PIECE, piece)
         connection.execute(f"insert into {_VERSIONS} select * from {_PIECE}")
     connection.unregister(_PIECE)
+
+
+def _several(connection: duckdb.DuckDBPyConnection, keys: str, known: datetime) -> str:
+    """The condition that a row's key may have several versions. They are found by their hashes: to rank all rows takes
+    as long as to sort them, and most keys have one. Where more than a tenth has several, all are ranked."""
+    connection.execute(
+        f"create temp table {_SEVERAL} as select hash({keys}) as it from {_VERSIONS} where {KNOWN_AT} <= $known"
+        " group by it having count(*) > 1",
+        {"known": known},
+    )
+    counted = f"select (select count(*) from {_SEVERAL}), count(*) from {_VERSIONS}"
+    [(several, rows)] = connection.execute(counted).fetchall()
+    return "true" if several * 10 > rows else f"hash({keys}) in (select it from {_SEVERAL})"
 
 
 def _naive(moment: datetime) -> datetime:
