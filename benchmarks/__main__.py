@@ -15,7 +15,7 @@ import warnings
 from benchmarks import document
 from evergreen.settings import PROJECT
 
-SECTIONS = ("orchestration", "scale", "data", "gates", "monitoring", "decisions", "serving", "soak")
+SECTIONS = ("orchestration", "scale", "data", "gates", "monitoring", "decisions", "rollouts", "serving", "soak")
 
 
 def main() -> int:

@@ -68,6 +68,7 @@ PURE = {"numpy", "croniter", "pydantic"}  # all that rules may use beside the st
 PROJECTIONS = {  # rules by other names
     *(f"evergreen.history.{name}" for name in ("chain", "events", "story")),
     *(f"evergreen.monitor.{name}" for name in ("brakes", "evidence", "paired", "waiting")),
+    *(f"evergreen.rollout.{name}" for name in ("bounds", "sequential", "tallies")),
 }
 INPUT_OUTPUT = {
     "asyncio",

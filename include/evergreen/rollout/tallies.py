@@ -1,0 +1,134 @@
+"""What a look at a rollout keeps: whole numbers that add up, whichever order and batches they came in. Pure.
+
+What is alike is an entity: its requests stay with one arm, and do well or badly together. So every number is kept by
+cell, a group of entities by hash, and cells are what differs by chance. No row is needed again, and a tally is as large
+after a million requests as after one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+
+CELLS = 64  # a power of two: the first byte of a digest has each as often
+ARMS = ("champion", "challenger")
+_STEPS = 1_000_000  # of a score from 0 to 1: whole numbers add up to the same in any order
+_NOTHING = ((0,) * CELLS, (0,) * CELLS)
+
+Counts = tuple[tuple[int, ...], tuple[int, ...]]  # by arm and cell
+
+
+def cell(entity: str) -> int:
+    """The cell of what is split (an entity, or a request that has none): `get_byte(sha256(...), 0) & 63` in Postgres.
+
+    It has nothing to do with the split, whose hash is of another text.
+    """
+    return sha256(f"cell:{entity}".encode()).digest()[0] % CELLS
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Rows and their scores, while the challenger had one share of the requests.
+
+    Attributes:
+        rows: by arm and cell.
+        totals: of their scores, in millionths.
+    """
+
+    rows: Counts = _NOTHING
+    totals: Counts = _NOTHING
+
+    @classmethod
+    def of(cls, arms: Sequence[int], cells: Sequence[int], scores: Sequence[float]) -> Sums:
+        """The sums of rows.
+
+        Args:
+            arms, cells, scores: one of each per row: 0 of the champion and 1 of the challenger, the cell of its entity,
+                from 0 to 1, less is better.
+
+        Raises:
+            ValueError: a score is not from 0 to 1, or a row has no such arm or cell.
+        """
+        rows, totals = ([[0] * CELLS for _ in ARMS] for _ in range(2))
+        for arm, where, score in zip(arms, cells, scores, strict=True):
+            if not 0 <= score <= 1:
+                raise ValueError(f"a score is from 0 to 1, this one is {score!r}")
+            if arm not in (0, 1) or not 0 <= where < CELLS:
+                raise ValueError(f"there is no arm {arm!r} with a cell {where!r}")
+            rows[arm][where] += 1
+            totals[arm][where] += round(score * _STEPS)
+        return cls((tuple(rows[0]), tuple(rows[1])), (tuple(totals[0]), tuple(totals[1])))
+
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(_added(self.rows, other.rows), _added(self.totals, other.totals))
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Of one measure, all that a rollout has seen: sums by the challenger's share of the requests.
+
+    Requests under one share are compared with each other alone: a day on which everything went badly is no reproach to
+    the arm that had more requests on that day.
+    """
+
+    by_share: Mapping[float, Sums] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if wrong := [share for share in self.by_share if not 0 < share < 1]:
+            raise ValueError(f"a share is between 0 and 1, with requests for both arms; this one is {wrong[0]!r}")
+
+    def __add__(self, other: Tally) -> Tally:
+        shares = sorted({*self.by_share, *other.by_share})
+        return Tally({each: self.by_share.get(each, Sums()) + other.by_share.get(each, Sums()) for each in shares})
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """Of the champion and of the challenger."""
+        ours = [(sum(sums.rows[0]), sum(sums.rows[1])) for sums in self.by_share.values()]
+        return sum(each[0] for each in ours), sum(each[1] for each in ours)
+
+    def arrays(self) -> tuple[Floats, Floats, Floats]:
+        """Shares (strata,), rows and totals (strata, arms, cells)."""
+        import numpy as np
+
+        ours = sorted(self.by_share.items())
+        shape = (len(ours), len(ARMS), CELLS)
+        rows = np.array([sums.rows for _, sums in ours], np.float64).reshape(shape)
+        totals = np.array([sums.totals for _, sums in ours], np.float64).reshape(shape) / _STEPS
+        return np.array([share for share, _ in ours], np.float64), rows, totals
+
+    def record(self) -> dict[str, Any]:
+        """As JSON has it: the row of a look."""
+        return {
+            repr(share): {"rows": [*map(list, sums.rows)], "totals": [*map(list, sums.totals)]}
+            for share, sums in sorted(self.by_share.items())
+        }
+
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> Tally:
+        """What `record` wrote."""
+        return cls(
+            {float(share): Sums(_counts(sums["rows"]), _counts(sums["totals"])) for share, sums in record.items()}
+        )
+
+
+def _counts(stored: Sequence[Sequence[int]]) -> Counts:
+    champion, challenger = (tuple(int(each) for each in arm) for arm in stored)
+    if len(champion) != CELLS or len(challenger) != CELLS:
+        raise ValueError(f"a tally has {CELLS} cells, this one has {len(champion)} and {len(challenger)}")
+    return champion, challenger
+
+
+def _added(one: Counts, other: Counts) -> Counts:
+    champion, challenger = (
+        tuple(a + b for a, b in zip(ours, theirs, strict=True)) for ours, theirs in zip(one, other, strict=True)
+    )
+    return champion, challenger
