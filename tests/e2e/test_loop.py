@@ -250,6 +250,12 @@ def test_a_backfill_that_names_a_partition_is_refused_with_the_reason(running: S
     assert runs.wait(run)["note"] == f"{day.partition} ({day})"
 
 
+def test_a_misspelt_key_of_a_conf_is_refused(running: Stack) -> None:
+    runs = running.demo.runs
+    with pytest.raises(RunFailed, match="write partition"):
+        runs.wait(runs.trigger(running.demo.ids["ingest"], "misspelt", conf={"partiton": STORY.end.isoformat()}))
+
+
 def test_a_training_done_before_makes_no_new_trial_and_no_new_version(running: Stack) -> None:
     trials, champion = finished_trials(), store.champion(running.spec.model)
     run = train(running, "the_first_one_again", STORY.history_end)

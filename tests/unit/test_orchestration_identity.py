@@ -265,3 +265,18 @@ def test_a_correction_is_of_the_day_that_its_form_names_and_says_why_unless_it_i
     assert (wet.dry_run, wet.reason) == (False, "sent again")
     with pytest.raises(RunError, match="from 2026-01-01 to 2026-03-31"):
         identity.run_of(spec, "correct", context(**form | {"partition": "2026-04-01"}))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"partiton": "2026-01-05"}, "write partition"),
+        ({"partition": None, "Reason": "x", "day": "2026-01-05"}, "leave Reason out"),
+    ],
+)
+def test_a_key_that_no_form_has_is_refused(given: dict[str, Any], told: str) -> None:
+    run = context(**given)["dag_run"]
+    with pytest.raises(RunError, match=told) as refused:
+        identity.check_params("churn", run, given, ("partition", "dry_run"))
+    assert next(iter(set(given) - {"partition"})) in refused.value.found
+    identity.check_params("churn", run, ("partition",), ("partition", "dry_run"))

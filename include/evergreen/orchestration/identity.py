@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,9 +11,10 @@ from evergreen.errors import RunError
 from evergreen.interval import CALENDAR, FIRST_DAY, LAST_DAY, Interval, in_utc
 from evergreen.loops.wire import LoopName
 from evergreen.orchestration.connections import connection_uri
-from evergreen.quoting import shown
+from evergreen.quoting import listed, shown
 from evergreen.run import AnyRun, DatasetRun, Run
 from evergreen.spec.dataset import DatasetSpec, Dated
+from evergreen.spec.mistakes import nearest, one_of
 from evergreen.spec.schema import ModelSpec
 
 _CLOCKS_APART = timedelta(minutes=5)  # the scheduler's and a worker's, at most
@@ -60,6 +61,27 @@ def run_of(spec: DatasetSpec | ModelSpec, loop: LoopName, context: Mapping[str, 
     if isinstance(spec, DatasetSpec):
         return DatasetRun(spec, interval, **options)
     return Run(spec, interval, **options)
+
+
+def check_params(name: str, dag_run: Any, params: Collection[str], declared: Collection[str]) -> None:
+    """Refuse a run whose conf has a key that its form does not: a misspelt one would be ignored, and the run would
+    work on another interval than was meant.
+
+    Args:
+        params: the names of the run's params; Airflow takes a conf's keys over as they are.
+        declared: those of the form.
+
+    Raises:
+        RunError: there is such a key.
+    """
+    if unknown := sorted(set(params) - set(declared)):
+        meant = nearest(unknown[0], declared, f"leave {unknown[0]} out")
+        raise RunError(
+            f"identifying run {dag_run.run_id} of {name}",
+            found=f"a conf with {listed(unknown)}",
+            expected=f"no keys but {one_of(declared)}",
+            next_step=f"trigger the run again: {meant}",
+        )
 
 
 def interval_of(name: str, loop: LoopName, dag_run: Any, params: Mapping[str, Any], data: Dated) -> Interval:

@@ -19,7 +19,7 @@ from evergreen.links import Link
 from evergreen.loops.wire import LoopName, Result, Step
 from evergreen.loops.wiring import LOOPS
 from evergreen.orchestration import datasets, links, missed, openlineage
-from evergreen.orchestration.identity import run_of
+from evergreen.orchestration.identity import check_params, run_of
 from evergreen.orchestration.waiting import wait
 from evergreen.run import AnyRun
 from evergreen.spec.dataset import DatasetSpec
@@ -73,6 +73,8 @@ class StageOperator(BaseOperator):
         self.done: tuple[Mapping[str, Result], Handover] | None = None  # what it took and hands over, once it has run
 
     def execute(self, context: Context) -> Any:
+        if self.first:
+            check_params(self.spec.name, context["dag_run"], context["params"], context["dag"].params)
         run = run_of(self.spec, self.loop, context)
         log.info(
             "%s of %s: %s, as of %s (%s)",
