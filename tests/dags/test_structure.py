@@ -11,12 +11,14 @@ import time
 import tomllib
 from datetime import date, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pendulum
 import pytest
 import yaml
 
+from evergreen.errors import RunError
 from evergreen.housekeeping import jobs
 from evergreen.loops.wiring import LOOPS as LOOP_OF
 from evergreen.orchestration import assets, housekeeping, serving
@@ -387,6 +389,13 @@ def test_house_rules_of_tasks(dag_bag: DagBag) -> None:
 def test_families_are_tuned_side_by_side(dag_bag: DagBag) -> None:
     mapped = {task.task_id for dag in dags(dag_bag) for task in dag.tasks if task.is_mapped}
     assert mapped == {"tune", "look", *jobs.JOBS}
+
+
+def test_housekeeping_with_a_conf_is_refused(dag_bag: DagBag) -> None:
+    task: Any = dag_bag.dags[housekeeping.DAG_ID].tasks[0]
+    run = SimpleNamespace(run_id="by hand")
+    with pytest.raises(RunError, match="leave dry_run out"):
+        task.unmap({"name_of": "churn"}).execute({"dag_run": run, "params": {"dry_run": True}})
 
 
 def test_housekeeping_is_weekly_and_each_job_of_each_name_is_a_task_of_its_own(dag_bag: DagBag) -> None:

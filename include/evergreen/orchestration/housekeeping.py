@@ -13,6 +13,7 @@ from evergreen.disk import raising_disk_full
 from evergreen.housekeeping import jobs
 from evergreen.orchestration.airflow import INGEST_POOL, Scheduled
 from evergreen.orchestration.failures import RETRYING
+from evergreen.orchestration.identity import check_params
 from evergreen.orchestration.notify import OwnerNotifier, of_failures, page
 from evergreen.settings import settings
 from evergreen.spec.dataset import DatasetSpec
@@ -47,6 +48,8 @@ class HousekeepingOperator(BaseOperator):
         self.name_of = name_of
 
     def execute(self, context: Context) -> None:
+        # A conf that asks for less, such as a dry run, must not be ignored: what goes is gone.
+        check_params(self.name_of, context["dag_run"], context["params"], self.dag.params)
         houses = jobs.houses(load(settings().models, settings().data))
         if self.name_of not in houses:
             log.info("%s is no longer declared, or has mistakes: nothing is done", self.name_of)

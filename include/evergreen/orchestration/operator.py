@@ -74,7 +74,7 @@ class StageOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         if self.first:
-            check_params(self.spec.name, context["dag_run"], context["params"], context["dag"].params)
+            check_params(self.spec.name, context["dag_run"], context["params"], self.dag.params)
         run = run_of(self.spec, self.loop, context)
         log.info(
             "%s of %s: %s, as of %s (%s)",
