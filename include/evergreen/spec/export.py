@@ -109,8 +109,8 @@ def _type(part: dict[str, Any]) -> str:
         return f"[{name}](#{name.lower()})"
     if "enum" in part or "const" in part:
         return " or ".join(f"`{value}`" for value in part.get("enum", [part.get("const")]))
-    if "anyOf" in part:
-        return " or ".join(_type(each) for each in part["anyOf"])
+    if several := part.get("anyOf") or part.get("oneOf"):
+        return " or ".join(_type(each) for each in several)
     if part.get("type") == "array":
         return f"list of {_type(part.get('items', {}))}"
     if part.get("type") == "object" and (values := _values(part)):

@@ -41,6 +41,7 @@ from evergreen.spec.partial import Declared, unsaid
 from evergreen.spec.problem import Problem
 from evergreen.spec.retention import DataRetention, ModelRetention, Retention
 from evergreen.spec.retrain import Retrain
+from evergreen.spec.rollout import DirectRollout, Rollout
 from evergreen.spec.schedule import IngestSchedule, ModelSchedule, Schedule
 
 # What a model uses of a dataset: every view, one, or one feature of it.
@@ -106,12 +107,6 @@ class Search(Declared):
     def measure(self) -> Measure:
         """What the metric is, and which way it points."""
         return MEASURES[self.metric]
-
-
-class Rollout(Declared):
-    """How requests move to a version that passed its gates."""
-
-    strategy: Literal["direct"] = Field(default="direct", description="direct: all requests at once")
 
 
 class Monitoring(Declared):
@@ -189,7 +184,13 @@ class _Model(Folder):
             "looked at, and registered so"
         ),
     )
-    rollout: Rollout = Rollout()
+    rollout: Rollout = Field(
+        default=DirectRollout(),
+        description=(
+            "how requests move to a version that passed its gates; `evergreen check` takes `direct` alone until the "
+            "model server answers by two versions of a model"
+        ),
+    )
     monitoring: Monitoring
 
     @property

@@ -97,8 +97,10 @@ def _adapter(kind: type[BaseModel], name: str) -> TypeAdapter[Any]:
 
 def _mistake(kind: type[BaseModel], document: Document, problem: Any) -> Mistake:
     """A mistake of shape, from pydantic's error."""
-    path = _path(document, problem)
-    key, schema, context = ".".join(path), _json_schema(kind), problem.get("ctx", {})
+    schema, context = _json_schema(kind), problem.get("ctx", {})
+    walked = _walked(schema, document, problem)
+    path = [part for part, _ in walked]
+    key, node = ".".join(path), walked[-1][1] if walked else schema
 
     def mistake(found: str, allowed: str, fix: str) -> Mistake:
         return Mistake(document.file, key, found, allowed, fix, document.line(key))
@@ -108,8 +110,13 @@ def _mistake(kind: type[BaseModel], document: Document, problem: Any) -> Mistake
             known = _known(kind, document, problem)
             return mistake(f"the unknown key {path[-1]}", one_of(known), nearest(path[-1], known, f"remove {path[-1]}"))
         case "missing":
-            declared = _node(schema, path)
+            declared = node if "description" in node else _resolved(schema, node)
             return mistake("nothing", str(declared.get("description") or declared.get("type")), f"add {path[-1]}")
+        case "union_tag_invalid":
+            members = _members(schema, _resolved(schema, node))
+            tag = next(name for part in members.values() for name, of in part["properties"].items() if "const" in of)
+            key, given = f"{key}.{tag}", problem["input"][tag]
+            return mistake(_shown(given), one_of(members), nearest(given, members, "write one of them"))
         case "literal_error":
             known = [name.strip("'") for name in context["expected"].replace(" or ", ", ").split(", ")]
             return mistake(
@@ -128,7 +135,7 @@ def _mistake(kind: type[BaseModel], document: Document, problem: Any) -> Mistake
                 _shown(problem["input"]), "a list", f"write [{_shown(problem['input']).strip(chr(34))}], for one"
             )
         case "dict_type" | "model_type" | "dataclass_type":
-            some = ", ".join(islice(_resolved(schema, _node(schema, path)).get("properties", {}), 3))
+            some = ", ".join(islice(_resolved(schema, node).get("properties", {}), 3))
             fix = f"write them, such as {some}" if some else "write them below it, or {} for none"
             return mistake(_shown(problem["input"]), "keys with values below it", fix)
     return mistake(
@@ -136,29 +143,45 @@ def _mistake(kind: type[BaseModel], document: Document, problem: Any) -> Mistake
     )
 
 
-def _path(document: Document, problem: Any) -> list[str]:
-    """Where a mistake stands in the document."""
-    return _written(document.content, [str(part) for part in problem["loc"] if part != "[key]"])
+def _walked(schema: dict[str, Any], document: Document, problem: Any) -> list[tuple[str, dict[str, Any]]]:
+    """Where a mistake stands in the document: key after key, each with its part of the schema.
+
+    As much of it as the document has: what is written in short has no keys below it. Of a union pydantic also names
+    the member that it took, which is no key.
+    """
+    walked: list[tuple[str, dict[str, Any]]] = []
+    node, content = schema, document.content
+    for part in (str(part) for part in problem["loc"] if part != "[key]"):
+        node = _resolved(schema, node)
+        if walked and part in (members := _members(schema, node)):
+            node = members[part]
+            walked[-1] = (walked[-1][0], node)
+            continue
+        if isinstance(content, str | int | float):
+            break
+        if isinstance(content, list):
+            if not part.isdecimal() or int(part) >= len(content):
+                break
+            content = content[int(part)]
+        else:
+            content = content.get(part) if isinstance(content, dict) else None
+        free = [*(node.get("patternProperties") or {}).values(), node.get("additionalProperties"), node.get("items")]
+        node = node.get("properties", {}).get(part) or next((each for each in free if isinstance(each, dict)), {})
+        walked.append((part, node))
+    return walked
+
+
+def _members(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Those of a union, by the constant that tells each of them."""
+    members = [_resolved(schema, each) for each in node.get("oneOf", ()) if "$ref" in each]
+    return {part["const"]: member for member in members for part in member["properties"].values() if "const" in part}
 
 
 def _known(kind: type[BaseModel], document: Document, problem: Any) -> list[str]:
     """The keys that may stand in the place of an unknown one."""
     schema = _json_schema(kind)
-    return list(_resolved(schema, _node(schema, _path(document, problem)[:-1])).get("properties", {}))
-
-
-def _written(content: Any, path: list[str]) -> list[str]:
-    """As much of a path of keys as the document has: what is written in short has no keys below it."""
-    for depth, part in enumerate(path):
-        if isinstance(content, str | int | float):
-            return path[:depth]
-        if isinstance(content, list):
-            if not part.isdecimal() or int(part) >= len(content):
-                return path[:depth]
-            content = content[int(part)]
-        else:
-            content = content.get(part) if isinstance(content, dict) else None
-    return path
+    above = [schema, *(node for _, node in _walked(schema, document, problem))][-2]
+    return list(_resolved(schema, above).get("properties", {}))
 
 
 def _shown(value: object) -> str:
@@ -173,16 +196,6 @@ def _shown(value: object) -> str:
 @cache
 def _json_schema(kind: type[BaseModel]) -> dict[str, Any]:
     return kind.model_json_schema()
-
-
-def _node(schema: dict[str, Any], path: list[str]) -> dict[str, Any]:
-    """The part of a JSON Schema that a path of keys leads to."""
-    node = schema
-    for part in path:
-        node = _resolved(schema, node)
-        free = [*(node.get("patternProperties") or {}).values(), node.get("additionalProperties"), node.get("items")]
-        node = node.get("properties", {}).get(part) or next((each for each in free if isinstance(each, dict)), {})
-    return node if "description" in node else _resolved(schema, node)
 
 
 def _resolved(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
