@@ -159,6 +159,10 @@ class NothingToRollBackTo(PermanentError):
     to roll back from is not the champion."""
 
 
+class NoSuchRollout(PermanentError):
+    """The rollout that is to be moved is not open, or the step that is to be left has not begun."""
+
+
 class HandoverRefused(PermanentError):
     """A task of the run handed nothing over, or something of another shape than the task that reads it expects."""
 

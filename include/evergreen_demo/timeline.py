@@ -10,7 +10,7 @@ import httpx
 import pandas as pd
 
 from evergreen.errors import PermanentError
-from evergreen.history import ledger
+from evergreen.history import ledger, timeline
 from evergreen.history import story as projections
 from evergreen.history.events import NotBetter, Promoted
 from evergreen.history.story import Entry
@@ -107,7 +107,7 @@ class Story:
 
     def events(self) -> Iterator[tuple[str, str]]:
         """(sort key, line) of everything that happened: by the moment that each knew about, then as it was recorded."""
-        for entry, line in projections.timeline(self.entries):
+        for entry, line in timeline.lines(self.entries):
             if entry.event.as_of is not None:
                 day = f"{entry.event.as_of:%Y-%m-%d}"
                 yield f"{day} {entry.number:09}", f"{day}  {line} [{entry.event.actor}]"

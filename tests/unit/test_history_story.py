@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from evergreen.history import events, story
+from evergreen.history import events, story, timeline
 from evergreen.history.events import (
     Decided,
     Deployed,
@@ -312,7 +312,7 @@ def test_a_timeline_says_what_is_news() -> None:
         registered(1, 1),
         promoted(1, 1),
     ]
-    assert [line for _, line in story.timeline(entered(life))] == [
+    assert [line for _, line in timeline.lines(entered(life))] == [
         "decision d3 about 2026-01-04: wait for labels (why)",
         "ridge: 1 of 2 gates passed: floor: why",
         "version 1 was registered (ridge)",

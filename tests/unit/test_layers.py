@@ -66,9 +66,9 @@ HEAVY = set(TIDY["banned-module-level-imports"])
 GIVEN_A_SESSION = ("evergreen.orchestration.deadlines", "airflow.models")
 PURE = {"numpy", "croniter", "pydantic"}  # all that rules may use beside the standard library
 PROJECTIONS = {  # rules by other names
-    *(f"evergreen.history.{name}" for name in ("chain", "events", "story")),
+    *(f"evergreen.history.{name}" for name in ("chain", "events", "happened", "rollouts", "story", "timeline")),
     *(f"evergreen.monitor.{name}" for name in ("brakes", "evidence", "paired", "waiting")),
-    *(f"evergreen.rollout.{name}" for name in ("bounds", "sequential", "tallies")),
+    *(f"evergreen.rollout.{name}" for name in ("bounds", "recording", "sequential", "tallies", "wanted")),
 }
 INPUT_OUTPUT = {
     "asyncio",
@@ -383,6 +383,7 @@ def test_rules_are_pure() -> None:
                         "mistakes",
                         "partial",
                         "problem",
+                        "rollout",
                     )
                 }
                 assert pure and one.name != "evergreen.settings", (

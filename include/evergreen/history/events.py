@@ -13,23 +13,13 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, TypeAdapter
 
+from evergreen.history.happened import Happened
+from evergreen.history.rollouts import RolloutEvent
+
 # The ledger's own words: those of gates and of the monitor may change, what is recorded does not.
 Purpose = Literal["promotion", "rollback"]
 GateVerdict = Literal["pass", "fail", "no evidence"]
 Action = Literal["none", "alert", "wait for labels", "retrain"]
-
-
-class Happened(BaseModel):
-    """What every event has."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    id: str  # the same occurrence has the same id: it is recorded once
-    model: str
-    as_of: datetime | None  # what the event's run or version knew about; never the wall clock
-    actor: str  # who: a person, a run, or a part of Evergreen
-    reason: str
-    taken_over: bool = False  # from where a release before kept it: its table `audit`, or the lake
 
 
 class DataDiffers(BaseModel):
@@ -312,6 +302,7 @@ Event = (
     | Alerted
     | Corrected
     | Erased
+    | RolloutEvent
 )
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])

@@ -187,16 +187,29 @@ def standing(model: str) -> Standing:
         moves[:0] = page
         if any(story.says_all(entry.event) for entry in page):
             break
-    rolled_back, retired, fallen_back = _numbers(model)
+    rolled_back, retired, fallen_back, withdrawn, rejected = _numbers(model)
     now = story.standing(entry.event for entry in moves)
-    return replace(now, rolled_back=rolled_back, retired=retired, fallen_back=fallen_back)
+    return replace(
+        now, rolled_back=rolled_back | withdrawn, rejected=rejected, retired=retired, fallen_back=fallen_back
+    )
 
 
 def _numbers(model: str) -> Iterator[frozenset[int]]:
-    """The versions that were rolled back from, those that were retired, and those that the monitor fell back to."""
+    """The versions that were rolled back from, those that were retired, those that the monitor fell back to; and of
+    rollouts those that were rolled back, and rejected."""
     fallen_back = f"""case when strpos(body, '"decision_id":"') > 0 then {_VERSION} end"""
+    withdrawn, rejected = (
+        f"""case when strpos(body, '"outcome":"{outcome}"') > 0 then {_VERSION} end"""
+        for outcome in ("rolled back", "rejected")
+    )
     with database.connect() as connection:
-        for number, kind in ((_LEFT, "rolled back"), (_VERSION, "retired"), (fallen_back, "rolled back")):
+        for number, kind in (
+            (_LEFT, "rolled back"),
+            (_VERSION, "retired"),
+            (fallen_back, "rolled back"),
+            (withdrawn, "rollout ended"),
+            (rejected, "rollout ended"),
+        ):
             query = f"select {number} from ledger where event = %s and model = %s"
             numbers = connection.execute(query.encode(), [kind, model]).fetchall()
             yield frozenset(int(number) for (number,) in numbers if number is not None)

@@ -5,35 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeGuard
 
+from evergreen.history import rollouts
 from evergreen.history.events import (
     Adopted,
-    Alerted,
-    Corrected,
-    DataDiffers,
     Decided,
-    Deployed,
     Deploying,
-    Erased,
     Event,
     Judged,
-    NotBetter,
     NotDeployed,
     Promoted,
-    Refitted,
     Registered,
-    Restored,
     Retired,
     RolledBack,
-    Trained,
 )
+from evergreen.history.rollouts import ROLLOUTS, Rollout, RolloutEnded
 
-State = Literal["registered", "champion", "last known good", "replaced", "rolled back", "retired"]
+State = Literal[
+    "registered",
+    "shadow",
+    "challenger",
+    "champion",
+    "last known good",
+    "replaced",
+    "rejected",
+    "rolled back",
+    "retired",
+]
 
 # The kinds by which a version becomes the champion, and all that `standing` looks at.
 CROWNING = ("promoted", "rolled back")
-MOVES = ("deploying", "not deployed", *CROWNING, "retired")
+MOVES = ("deploying", "not deployed", *CROWNING, "retired", *ROLLOUTS)
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,9 @@ class Standing:
         None  # the last champion, retired with none in its place: served while nothing else is
     )
     pending: Deploying | None = None  # an intent whose end nobody recorded
+    rollout: Rollout | None = None  # the open one; it is open as long as its champion is the champion
     rolled_back: frozenset[int] = frozenset()
+    rejected: frozenset[int] = frozenset()  # the versions whose rollouts ended without enough that spoke for them
     retired: frozenset[int] = frozenset()
     fallen_back: frozenset[int] = frozenset()  # the versions that the monitor has fallen back to
     until: datetime | None = None  # the monitor fell back: a training promotes nothing unless it knows as much
@@ -66,7 +71,7 @@ class Standing:
         that nobody saw answer is not served."""
         if self.pending is None or self.pending.purpose != "rollback":
             return self
-        return replace(self, champion=self.pending.version, last_known_good=self.pending.version)
+        return replace(self, champion=self.pending.version, last_known_good=self.pending.version, rollout=None)
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,17 @@ def says_all(event: Event) -> bool:
 
 
 def _after(now: Standing, event: Event) -> Standing:
+    then = _moved(now, event)
+    rollout = rollouts.after(then.rollout, event)
+    # A challenger stands beside one champion: whatever takes that one's place, or the challenger out of the line, ends
+    # the rollout at that moment.
+    if rollout is not None:
+        gone = rollout.version in then.retired | then.rolled_back
+        rollout = None if gone or then.champion != rollout.opened.champion else rollout
+    return replace(then, rollout=rollout)
+
+
+def _moved(now: Standing, event: Event) -> Standing:
     match event:
         case Deploying():
             return replace(now, pending=event)
@@ -140,6 +156,10 @@ def _after(now: Standing, event: Event) -> Standing:
                 retired_champion=gone if now.champion == gone else now.retired_champion,
                 retired=now.retired | {gone},
             )
+        case RolloutEnded(outcome="rolled back"):
+            return replace(now, rolled_back=now.rolled_back | {event.version})
+        case RolloutEnded(outcome="rejected"):
+            return replace(now, rejected=now.rejected | {event.version})
     return now
 
 
@@ -210,9 +230,13 @@ def versions(entries: Sequence[Entry]) -> list[VersionStory]:
             )
         elif isinstance(event, RolledBack) and event.left in stories:
             stories[event.left] = replace(stories[event.left], left_because=event.reason)
-        elif isinstance(event, Retired) and event.version in stories:
+        elif _taken_out(event) and event.version in stories:
             stories[event.version] = replace(stories[event.version], left_because=event.reason)
     return [stories[number] for number in sorted(stories)]
+
+
+def _taken_out(event: Event) -> TypeGuard[Retired | RolloutEnded]:
+    return isinstance(event, Retired) or (isinstance(event, RolloutEnded) and event.outcome != "promoted")
 
 
 def _state(now: Standing, number: int, entries: Sequence[Entry]) -> State:
@@ -224,6 +248,10 @@ def _state(now: Standing, number: int, entries: Sequence[Entry]) -> State:
         return "champion"
     if number == now.last_known_good:
         return "last known good"
+    if now.rollout is not None and number == now.rollout.version:
+        return now.rollout.step.role
+    if number in now.rejected:
+        return "rejected"
     promoted = any(isinstance(entry.event, Promoted) and entry.event.version == number for entry in entries)
     return "replaced" if promoted else "registered"
 
@@ -273,119 +301,6 @@ def decisions(entries: Sequence[Entry]) -> list[Decided]:
 def acts(decided: Decided) -> bool:
     """Whether a decision changes something: it triggers a training, or another version serves by it."""
     return decided.triggers or decided.falls_back is not None
-
-
-def timeline(entries: Sequence[Entry]) -> Iterator[tuple[Entry, str]]:
-    """Everything that a reader of a model's life wants to know, one line each, in the order in which it was recorded.
-
-    A window that is like the one before it is left out, and so is each gate beside its verdict, and a decision that
-    was taken over although it stood there already.
-    """
-    previous = "none"
-    decided: set[str] = set()
-    judgements: dict[tuple[str, int], list[Judged]] = {}
-    for event in _events(entries):
-        if isinstance(event, Judged):
-            judgements.setdefault((event.run_id, event.judgement), []).append(event)
-    for entry in entries:
-        event = entry.event
-        if isinstance(event, Judged):
-            together = judgements.pop((event.run_id, event.judgement), None)
-            if together is not None:
-                yield entry, _verdict(together)
-            continue
-        if isinstance(event, Decided):
-            if event.taken_over and event.decision_id in decided:
-                continue
-            decided.add(event.decision_id)
-            news = event.action == "retrain" or event.action not in ("none", previous) or acts(event)
-            previous = event.action
-            if not news:
-                continue
-        yield entry, describe(event)
-
-
-def _verdict(together: Sequence[Judged]) -> str:
-    """One judgement in a line."""
-    passed = sum(gate.verdict == "pass" for gate in together)
-    failed = "; ".join(f"{gate.gate}: {gate.reason}" for gate in together if gate.verdict != "pass")
-    return f"{together[0].family}: {passed} of {len(together)} gates passed{f': {failed}' if failed else ''}"
-
-
-def _differs(data: DataDiffers) -> str:
-    partitions = sorted((*data.added, *data.changed, *data.removed))
-    days = partitions[0] if len(partitions) == 1 else f"{len(partitions)} from {partitions[0]} to {partitions[-1]}"
-    return f"on other data than training {data.key} as of the same moment, by its rows of {days}"
-
-
-def describe(event: Event) -> str:
-    """An event in a line."""
-    match event:
-        case Trained():
-            learned = "" if event.learned_from is None else f", on {event.learned_from}"
-            data = "" if event.differs is None else f", {_differs(event.differs)}"
-            return (
-                f"trained {event.family}: {event.metric} {event.score:.4f} on time folds, {event.trials} trials"
-                f"{learned}{data}"
-            )
-        case Judged():
-            return f"{event.family}, gate {event.gate}: {event.verdict} ({event.reason})"
-        case NotBetter():
-            cause = f", which decision {event.decision_id} asked for" if event.decision_id else ""
-            return f"the training{cause} promotes nothing: {event.reason}"
-        case Refitted():
-            return f"{event.family}, refitted: {event.reason}"
-        case Registered():
-            fit = ", the refit" if event.gated else ""
-            return f"version {event.version} was registered ({event.family}{fit})"
-        case Adopted():
-            return f"version {event.version} was adopted: {event.reason}"
-        case Deploying():
-            return f"version {event.version} is about to be deployed, for a {event.purpose} ({event.reason})"
-        case Deployed():
-            return f"version {event.version} answers"
-        case NotDeployed():
-            return f"version {event.version} was not deployed: {event.reason}"
-        case Promoted():
-            cause = f"decision {event.decision_id}" if event.decision_id else event.reason
-            return f"version {event.version} is the champion ({cause})"
-        case RolledBack():
-            return (
-                f"version {event.version} is the champion again; version {event.left} was rolled back from "
-                f"({event.reason})"
-            )
-        case Retired():
-            return f"version {event.version} was retired ({event.reason})"
-        case Restored():
-            return f"MLflow shows the ledger's word again: {'; '.join(event.changes)}"
-        case Decided():
-            triggers = "" if event.action != "retrain" or event.triggers else ", which triggers nothing"
-            back = "" if event.falls_back is None else f", and back to version {event.falls_back}"
-            return (
-                f"decision {event.decision_id} about {event.start:%Y-%m-%d}: {event.action}{triggers}{back} "
-                f"({event.reason})"
-            )
-        case Corrected():
-            return _corrected(event)
-        case Alerted():
-            about = f"decision {event.decision_id}" if event.start is None else f"{event.start:%Y-%m-%d}"
-            return f"the owner was told of {about}: {event.reason}"
-        case Erased():
-            learned = ", ".join(f"version {number} ({rows} rows)" for number, rows in event.versions.items())
-            return f"erasure {event.erasure} of one entity; learned from it: {learned or 'no version'} ({event.reason})"
-
-
-def _corrected(event: Corrected) -> str:
-    changed = ", ".join(
-        f"{name} {0 if source.before is None else source.before} → {source.rows} rows"
-        for name, source in event.sources.items()
-        if not source.same
-    )
-    partitions = sum(map(len, event.features.values()))
-    return (
-        f"{event.dataset} of {event.partition} was corrected: {changed or 'no row changed'}, {partitions} feature and "
-        f"{len(event.labels)} label partitions computed again ({event.reason})"
-    )
 
 
 def next_id(prefix: str, entries: Sequence[Entry]) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
-from evergreen.history import story
+from evergreen.history import story, timeline
 from evergreen.history.events import Decided, MadeFrom, Promoted
 from evergreen.history.story import Entry, Reign, VersionStory
 from evergreen.interval import from_to
@@ -32,7 +32,7 @@ def whole(model: str, entries: Sequence[Entry]) -> Iterator[str]:
     yield from (f"  {_reign(reign)}" for reign in story.reigns(entries))
     yield ""
     yield "What happened (recorded at; as of; what; who)"
-    for entry, line in story.timeline(entries):
+    for entry, line in timeline.lines(entries):
         as_of = "-" if entry.event.as_of is None else f"{entry.event.as_of:%Y-%m-%d}"
         mark = " [taken over]" if entry.event.taken_over else ""
         yield f"  {entry.at:%Y-%m-%d %H:%M:%S}  {as_of:10}  {line}  [{entry.event.actor}]{mark}"
@@ -86,14 +86,14 @@ def _who(model: str, when: str, reign: Reign | None, entries: Sequence[Entry]) -
         return
     cause = reign.cause
     yield f"{model} {when}: version {reign.version}"
-    yield f"  {story.describe(cause)}"
+    yield f"  {timeline.describe(cause)}"
     yield (
         f"  by {cause.actor}, recorded at "
         f"{reign.since:%Y-%m-%d %H:%M:%S}{', taken over from the release before' if cause.taken_over else ''}"
     )
     if isinstance(cause, Promoted):
         if decided := next((each for each in story.decisions(entries) if each.decision_id == cause.decision_id), None):
-            yield f"  {story.describe(decided)}"
+            yield f"  {timeline.describe(decided)}"
             yield from (f"    {numbers}" for numbers in evidence(decided))
         for gate in story.gates(entries, reign.version):
             yield f"  gate {gate.gate}: {gate.verdict} ({gate.reason})"

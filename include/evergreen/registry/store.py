@@ -19,6 +19,7 @@ from evergreen import database
 from evergreen.errors import EvidenceMissing, RequestRefused, ServiceUnavailable
 from evergreen.history import ledger
 from evergreen.history.events import RolledBack
+from evergreen.history.rollouts import RolloutEnded
 from evergreen.history.story import Standing
 from evergreen.registry import artifacts, mlflow_server, records, rules
 from evergreen.registry.contents import needed
@@ -142,9 +143,12 @@ def show(model: str) -> bool:
     now = ledger.standing(model)
     try:
         mlflow_server.check()
-        for entry in ledger.entries(model, "rolled back"):
-            if isinstance(entry.event, RolledBack):
-                mark_rolled_back(model, entry.event.left, entry.event.reason)
+        for entry in ledger.entries(model, "rolled back", "rollout ended"):
+            match entry.event:
+                case RolledBack(left=left, reason=reason):
+                    mark_rolled_back(model, left, reason)
+                case RolloutEnded(outcome="rolled back", version=withdrawn, reason=reason):
+                    mark_rolled_back(model, withdrawn, reason)
         if now.champion is not None:
             set_champion(model, now.champion, last_known_good=now.last_known_good)
         elif now.retired_champion is not None:

@@ -1,1 +1,1 @@
-"""From a deployed challenger to the champion: whether it does as well, on the requests that it answers."""
+"""From the gates to all requests, step by step: a version beside its model's champion."""

@@ -18,7 +18,7 @@ from evergreen.errors import EvidenceMissing
 from evergreen.features import objects, online_values
 from evergreen.features.repository import feature_store
 from evergreen.handovers.monitor import Collected, Compared, Decided, Drift, Performance, Quality
-from evergreen.history import events, ledger, story
+from evergreen.history import events, ledger, story, timeline
 from evergreen.interval import Interval
 from evergreen.lake import catalogue, tables
 from evergreen.lake.schema import FEATURES, PREDICTIONS, RAW, TableId, online
@@ -319,7 +319,7 @@ def test_what_the_ledger_has_of_those_decisions_is_made_whole(upgraded: Settings
         (False, False)
     ]
     assert [each.action for each in standing()].count("retrain") == 1
-    lines = [line for _, line in story.timeline(ledger.entries(MODEL)) if "405026a440b5" in line]
+    lines = [line for _, line in timeline.lines(ledger.entries(MODEL)) if "405026a440b5" in line]
     assert len(lines) == 1, "it is told once"
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from evergreen.evaluate import stages as evaluation
 from evergreen.handovers.train import Judged, Refitted, SoundTrainingSet
-from evergreen.history import events, ledger, story
+from evergreen.history import events, ledger, story, timeline
 from evergreen.model import families, rows
 from evergreen.model.rows import predict
 from evergreen.registry import artifacts, loading, pipelines, records, store
@@ -197,7 +197,7 @@ def test_a_refit_that_is_too_far_from_the_judged_fit_is_not_registered(
     number = registry.register(run, fitted).version
     assert records.version(spec.model, number).run_id == passed.run.id
     assert artifacts.load(records.candidate(fitted.refit.run.id), Refit).chosen is False, "MLflow has both"
-    (told,) = [text for _, text in story.timeline(ledger.entries(spec.model)) if "refitted" in text]
+    (told,) = [text for _, text in timeline.lines(ledger.entries(spec.model)) if "refitted" in text]
     assert fitted.refit.reason in told
 
 

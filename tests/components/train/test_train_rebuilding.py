@@ -14,7 +14,7 @@ from deltalake import DeltaTable
 from evergreen import cli
 from evergreen.database import connect
 from evergreen.errors import EvidenceMissing, TrainingSetChanged, VersionGone
-from evergreen.history import events, ledger, story
+from evergreen.history import events, ledger, timeline
 from evergreen.lake import schema, tables
 from evergreen.registry import tracking
 from evergreen.registry.tags import Tag
@@ -80,7 +80,7 @@ def test_a_day_that_is_filled_changes_no_version_and_a_new_training_says_by_whic
     assert filled in tracking.tags(run_id)[Tag.DIFFERS]
     recorded = [entry.event for entry in ledger.entries(tiny.model) if isinstance(entry.event, events.Trained)]
     assert [event.differs for event in recorded] == [None, events.DataDiffers(**dict(after.differs))]
-    assert filled in story.describe(recorded[-1])
+    assert filled in timeline.describe(recorded[-1])
     assert trained(tiny, DAYS - 2)[0].differs is None, "nothing was trained as of that moment"
     assert rebuild(tiny.model, number).data.content_hash == before.content_hash
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from evergreen.handovers.train import Backtest, SoundTrainingSet
-from evergreen.history import ledger, story
+from evergreen.history import ledger, timeline
 from evergreen.model import rows
 from evergreen.model.estimators import LogisticRegression
 from evergreen.model.rows import predict
@@ -157,7 +157,7 @@ def test_what_was_chosen_is_recorded_and_the_refit_and_any_later_fit_do_the_same
         assert tracked.metrics[f"window_{way}"] == score
     recipe = artifacts.load(records.candidate(candidate.run.id), Recipe)
     assert recipe.backtest == candidate.backtest and recipe.family == FAMILY
-    (told,) = [text for _, text in story.timeline(ledger.entries(spec.model)) if "trained" in text]
+    (told,) = [text for _, text in timeline.lines(ledger.entries(spec.model)) if "trained" in text]
     assert candidate.backtest.reason in told
     assert stages.tune(run, data, FAMILY) == candidate, "once more, the same without a fit"
 
