@@ -145,13 +145,12 @@ def _last(spec: ModelSpec) -> Interval:
 
 
 def needed(spec: ModelSpec, last: Interval) -> list[Interval]:
-    """The intervals that a training as of the end of one learns from, and those that its features look back at."""
+    """The intervals that a training as of the end of one learns from, and those that its features and its requests look
+    back at."""
+    from evergreen.features import rules
+
     calendar = spec.calendar
-    since = calendar.earlier(last.end, spec.split.window)
-    back = max((view.look_back for view in spec.features.values()), default=calendar.unit)
-    # The oldest row's features are those of the interval before it.
-    first = calendar.before(calendar.interval_of(calendar.earlier(since, back)))
-    return calendar.between(max(first, spec.first_interval), last)
+    return calendar.between(calendar.interval_of(rules.learned_since(spec, last.end)), last)
 
 
 def _ingested(dataset: DatasetSpec, intervals: Sequence[Interval]) -> Iterator[Interval]:

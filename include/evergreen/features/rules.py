@@ -167,6 +167,19 @@ def mature_label_spans(spec: ModelSpec, as_of: datetime) -> list[Span]:
     return [span for span in spans if span.interval.end >= since and span.written_at <= as_of]
 
 
+def learned_since(spec: ModelSpec, as_of: datetime) -> datetime:
+    """The first event time of a raw row that a training as of a moment may see: through labels and the requests that
+    they belong to, or through the features of its oldest row, which are those of the interval before."""
+    calendar, first = spec.calendar, spec.first_interval
+    since = max(calendar.earlier(as_of, spec.split.window), first.start)
+    oldest = calendar.interval_of(since)
+    seen = [_label_spans(spec, [oldest])[0].since]
+    for view, declared in spec.features.items():
+        back = calendar.earlier(oldest.start, declared.look_back)
+        seen.append(calendar.earlier(back, _covered(spec.data_of(view), declared.sources)))
+    return max(min(seen), first.start)
+
+
 def _label_spans(spec: ModelSpec, owners: Sequence[Interval]) -> list[Span]:
     """Of the interval, and of what the queries of its requests look back at, until its horizon is over."""
 
