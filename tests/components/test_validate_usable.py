@@ -38,6 +38,6 @@ def test_they_are_those_that_the_rule_names(
         None if cell is None else f"line {at + 2}: {cell} (spent is a number)" for at, cell in enumerate(columns[2])
     ]
     expected = rules.unusable(cells, list(zip(*(table[key].to_pylist() for key in keys), strict=True)))
-    unusable = unusable_rows(table, keys, {"spent": "a number"})
+    unusable = unusable_rows(table, keys, {"spent": lambda _: "a number"})
     assert unusable == expected
     assert list(unusable) == sorted(unusable)

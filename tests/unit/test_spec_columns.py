@@ -163,7 +163,26 @@ def test_what_could_be_read_is_said_as_it_is_declared() -> None:
     }
     assert readable(Column(type="float"), ",", ".") == "a float, such as 1.299,5"
     several = Column(type="timestamp", format=("%d.%m.%Y %H:%M", "epoch_ms"))
-    assert readable(several, ".", None) == "a timestamp, such as 31.01.2026 12:30 or 1769862600000"
+    assert readable(several, ".", None) == "a timestamp, such as 31.01.2026 12:30 or 1769862600000 (epoch_ms)"
+
+
+@pytest.mark.parametrize(
+    ("cell", "epoch"),
+    [
+        ("1768989600", "epoch_s"),
+        ("1768989600000", "epoch_ms"),
+        ("1768989600000000", "epoch_us"),
+        ("1768989600000.0", "epoch_ms"),
+    ],
+)
+def test_a_moment_as_a_number_says_how_it_is_declared(cell: str, epoch: str) -> None:
+    moment, others = Column(type="timestamp"), (Column(type="date"), Column(type="float"))
+    said = readable(moment, ".", None)
+    assert readable(moment, ".", None, cell) == f"{said}; {cell} is one with `format: {epoch}`"
+    assert all(readable(each, ".", None, cell) == readable(each, ".", None) for each in others)
+    assert [readable(moment, ".", None, other) for other in ("20260131", "17", "soon", "-1768989600", "")] == [said] * 5
+    declared = Column(type="timestamp", format=(epoch,))
+    assert readable(declared, ".", None, cell) == readable(declared, ".", None)
 
 
 def test_queries_see_the_names_of_the_spec() -> None:

@@ -29,6 +29,8 @@ _DIRECTIVE = re.compile(r"%(-?[dmyHIMSj]|[aAbBfpYzZ%])")  # of DuckDB's strptime
 _DAY = ({"Y", "y", "-y"}, {"m", "-m", "b", "B"}, {"d", "-d"})
 _DAY_OF_YEAR = ({"Y", "y", "-y"}, {"j", "-j"})
 _OFFSETS = {"z", "Z"}
+_NUMBER = re.compile(r"\d{1,20}(\.0*)?", re.ASCII)  # as pandas writes a whole number beside nulls, too
+_DATED = range(315_532_800_000_000, 4_102_444_800_000_000)  # microseconds from 1980 to 2100
 _SAMPLE = datetime(2026, 1, 31, 12, 30, tzinfo=UTC)
 
 Form = Literal["blanks", "unicode", "whole"]
@@ -137,8 +139,12 @@ class Column(Declared):
         return name if self.from_ is None else self.from_
 
 
-def readable(column: Column, decimal: str, thousands: str | None) -> str:
-    """What a cell of a column might be, as a message says it: `a float, such as 1.299,5`."""
+def readable(column: Column, decimal: str, thousands: str | None, cell: str = "") -> str:
+    """What a cell of a column might be, as a message says it: `a float, such as 1.299,5`.
+
+    Args:
+        cell: one that could not be read; of a moment as a number, what would have to be declared for it is said.
+    """
     match column.type:
         case "float":
             sample = f"1{thousands or ''}299{decimal}5"
@@ -151,7 +157,17 @@ def readable(column: Column, decimal: str, thousands: str | None) -> str:
         case _:
             return "text"
     also = "" if column.unit is None else f", also with {column.unit}"
+    if column.type == "timestamp" and (epoch := epoch_of(cell)) and epoch not in column.format:
+        also += f"; {cell} is one with `format: {epoch}`"
     return f"{'an' if column.type == 'int' else 'a'} {column.type}, such as {sample}{also}"
+
+
+def epoch_of(cell: str) -> str | None:
+    """The format by which a whole number is a moment from 1980 to 2100; None: no such number."""
+    if not _NUMBER.fullmatch(cell):
+        return None
+    number = int(cell.partition(".")[0])
+    return next((name for name, micro in EPOCHS.items() if number * micro in _DATED), None)
 
 
 def _samples(column: Column) -> Iterator[str]:
@@ -159,4 +175,5 @@ def _samples(column: Column) -> Iterator[str]:
         yield "2026-01-31T12:30:00Z" if column.type == "timestamp" else "2026-01-31"
     for each in column.format:
         moment = int(_SAMPLE.timestamp()) * 1_000_000
-        yield str(moment // EPOCHS[each]) if each in EPOCHS else _SAMPLE.strftime(each)
+        # A number shows nothing of what it counts, as a date does of how it is written.
+        yield f"{moment // EPOCHS[each]} ({each})" if each in EPOCHS else _SAMPLE.strftime(each)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 import pyarrow as pa
 from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
@@ -61,7 +62,7 @@ def batch(
     """
     source = run.spec.sources[name]
     outside = times.NOWHERE if source.whole else times.outside(table[source.moment], interval, _seen(run, name))
-    hints = {name: readable(each, source.decimal, source.thousands) for name, each in source.columns.items()}
+    hints = {name: partial(readable, each, source.decimal, source.thousands) for name, each in source.columns.items()}
     unusable = outside.far | unusable_rows(table, source.identity, hints)
     if source.valid_from is not None:
         unusable |= validity.unusable(table, source, unusable)

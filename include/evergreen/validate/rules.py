@@ -150,9 +150,13 @@ def unusable(unparsed: Sequence[str | None], keys: Iterable[tuple[object, ...]])
     return reasons
 
 
-def columns_in(cells: str) -> list[str]:
-    """The columns of cells that could not be parsed, given as `column=value; …`."""
-    return _COLUMN.findall(cells)
+def cells_in(text: str) -> dict[str, str]:
+    """The cells that could not be parsed, given as `column=value; …`: the first of each column."""
+    cells: dict[str, str] = {}
+    found = [*_COLUMN.finditer(text)]
+    for each, following in zip(found, [*found[1:], None], strict=True):
+        cells.setdefault(each[1], text[each.end() : following and following.start()])
+    return cells
 
 
 def kind_of(reason: str) -> str:
@@ -179,7 +183,7 @@ def _misfits(rows: int, unusable: Mapping[int, str]) -> str | None:
         return None
     by_columns: dict[tuple[str, ...], str] = {}
     for each in cells:
-        by_columns.setdefault(tuple(columns_in(each)), each)
+        by_columns.setdefault(tuple(cells_in(each)), each)
     first = dict.fromkeys([*by_columns.values(), *cells])
     samples = [line(each, _LONGEST) for each in islice(first, SHOWN + 1)]
     have = "rows has" if len(cells) == 1 else "rows have"

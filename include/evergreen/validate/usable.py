@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,11 +13,11 @@ from evergreen.lake.schema import PLACE, UNPARSED
 from evergreen.validate import rules
 
 
-def unusable_rows(table: pa.Table, keys: Sequence[str], readable: Mapping[str, str]) -> dict[int, str]:
+def unusable_rows(table: pa.Table, keys: Sequence[str], readable: Mapping[str, Callable[[str], str]]) -> dict[int, str]:
     """The rows that cannot be judged, with the reason: those that were not parsed, and repetitions of a key.
 
     Args:
-        readable: what a cell of each column might be, in words.
+        readable: what a cell of each column might be, in words, given the one that could not be parsed.
     """
     unparsed = np.asarray(table[UNPARSED.name].is_valid(), bool)
     positions = np.flatnonzero(unparsed | _repeated(table, keys))
@@ -30,8 +30,8 @@ def unusable_rows(table: pa.Table, keys: Sequence[str], readable: Mapping[str, s
     return {int(positions[at]): reason for at, reason in rules.unusable(texts, values).items()}
 
 
-def _hint(cells: str, readable: Mapping[str, str]) -> str:
-    hints = [f"{name} is {readable[name]}" for name in dict.fromkeys(rules.columns_in(cells)) if name in readable]
+def _hint(cells: str, readable: Mapping[str, Callable[[str], str]]) -> str:
+    hints = [f"{name} is {readable[name](cell)}" for name, cell in rules.cells_in(cells).items() if name in readable]
     return f" ({'; '.join(hints)})" if hints else ""
 
 
