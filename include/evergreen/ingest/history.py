@@ -23,7 +23,7 @@ select _row, moment, case when moment is not null then moment else least(greates
     last_value(moment ignore nulls) over (order by _row rows between unbounded preceding and current row),
     first_value(moment ignore nulls) over (order by _row rows between current row and unbounded following)
 ), $first), $last) end as placed
-from (select _row, {moment} as moment from history)"""
+from (select _row, {moment} as moment from {history})"""
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,14 @@ def rows_of(times: pa.ChunkedArray, source: Source, place: Place, origin: Origin
         connection.execute("set timezone = 'UTC'")
         connection.register("history", pa.table({"time": times, ROW.name: pa.array(range(len(times)), pa.int64())}))
         declared = source.columns[source.moment]
-        moment = reading.of_column("time", source, declared, times.type).value
-        connection.execute(f"create temp table placed as {_PLACED.format(moment=moment)}", ends)
+        read = reading.of_column("time", source, declared, times.type)
+        placed = _PLACED.format(moment=read.value, history=reading.steps([read], "history"))
+        connection.execute(f"create temp table placed as {placed}", ends)
         ((newest,),) = connection.execute("select max(moment) from placed").fetchall()
         if newest is None and len(times):
             raise origin.unreadable(
                 f"no time in {len(times)} rows; the first is {shown(str(times[0]))}",
-                f"in {source.moment} {readable(declared, source.decimal, source.thousands)}",
+                f"in {source.moment} {readable(declared, source.decimal, source.thousands, str(times[0]))}",
             )
         if newest is None or newest < interval.start:
             raise BatchMissing(

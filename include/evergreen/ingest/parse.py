@@ -91,15 +91,16 @@ def _values(
     connection: duckdb.DuckDBPyConnection, table: pa.Table, source: Source, doubtful: Collection[str]
 ) -> pa.Table:
     """The values of the connection's `cells`, in order."""
-    values, wrong = [], [UNPARSED] if UNPARSED in table.column_names else []
+    readings, values, wrong = [], [], [UNPARSED] if UNPARSED in table.column_names else []
     for name, column in source.columns.items():
         cell, arrived = quoted(name), table.schema.field(name).type
         read = reading.of_column(name, source, column, arrived, doubtful=name in doubtful)
+        readings.append(read)
         values.append(f"{read.value} as {cell}")
         wrong.append(f"case when {read.unfit} then '{name}=' || cast({cell} as varchar) end")
     return connection.sql(
         f"select {', '.join(values)}, nullif(concat_ws('; ', {', '.join(wrong)}), '') as {UNPARSED}, {ROW} from "
-        f"cells order by {ROW}"
+        f"{reading.steps(readings, 'cells')} order by {ROW}"
     ).to_arrow_table()
 
 

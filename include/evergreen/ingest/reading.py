@@ -4,7 +4,7 @@ SQL. A column that declares nothing costs nothing."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -31,10 +31,20 @@ _EXACT = 2**53  # to which a double tells whole numbers apart
 
 @dataclass(frozen=True)
 class Reading:
-    """How the cells of a column are read, as SQL."""
+    """How the cells of a column are read, as SQL in three steps: of many columns a step that stood within the next one,
+    as often as that names it, would be planned and run each time.
 
+    Attributes:
+        given: of the cell: it without its unit, null where it stands for no value; step two calls it `given`.
+        read: of that: one of the declared type, null where it is none; step three calls it `read`.
+        value: of these: the value.
+        unfit: whether the cell holds something that is no value.
+    """
+
+    given: str
+    read: str
     value: str
-    unfit: str  # whether the cell holds something that is no value
+    unfit: str
 
 
 def is_text(arrived: pa.DataType) -> bool:
@@ -51,15 +61,26 @@ def of_column(name: str, source: Source, declared: Column, arrived: pa.DataType,
         arrived: their type.
         doubtful: whether a number that has another value with a decimal comma counts as none.
     """
-    kind, given = KINDS[declared.type], _given(quoted(name), source, declared, arrived)
-    plain = _plain(given, source, declared, arrived)
-    value, unfit = kind.value(plain), f"{given} is not null and not {kind.fits(plain)}"
+    kind, given, read = KINDS[declared.type], quoted(f"given {name}"), quoted(f"read {name}")
+    value, unfit = kind.present(read), f"{given} is not null and {read} is null"
     if declared.type != "string" and is_text(arrived):
         unfit = f"{unfit} and {_trimmed(given)} <> ''"  # a number or a time of nothing but blanks is none
     if doubtful:
         either = f"coalesce(regexp_full_match({_trimmed(given)}, {literal(_EITHER)}), false)"
         value, unfit = f"case when not {either} then {value} end", f"({unfit} or {either})"
-    return Reading(value, unfit)
+    return Reading(
+        f"{_given(quoted(name), source, declared, arrived)} as {given}",
+        f"{kind.cell.format(_plain(given, source, declared, arrived))} as {read}",
+        value,
+        unfit,
+    )
+
+
+def steps(of_columns: Iterable[Reading], table: str) -> str:
+    """SQL: the rows of a table, with what the first two steps make of its columns."""
+    readings = [*of_columns]
+    given, read = (", ".join(parts) for parts in ([each.given for each in readings], [each.read for each in readings]))
+    return f"(select *, {read} from (select *, {given} from {table}))"
 
 
 def _given(cell: str, source: Source, declared: Column, arrived: pa.DataType) -> str:

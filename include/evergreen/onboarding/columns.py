@@ -59,8 +59,10 @@ def typed(connection: duckdb.DuckDBPyConnection, cells: pa.Table, column: str, *
     if not (pa.types.is_string(stored) or pa.types.is_large_string(stored) or pa.types.is_dictionary(stored)):
         return _of_arrow(connection, stored, name, moment=moment)
     cell = f"trim(cast({name} as varchar))"
-    of_texts = _counts(connection, cell, {text: f"cell = '{text}'" for text in _NOTHING_BESIDE_NUMBERS})
-    there = [text for text, count in of_texts.items() if text and count]
+    texts = ", ".join(map(literal, _NOTHING_BESIDE_NUMBERS))
+    found = connection.execute(f"select distinct cell from (select {cell} as cell from cells) where cell in ({texts})")
+    of_texts = {text for (text,) in found.fetchall()}
+    there = [text for text in _NOTHING_BESIDE_NUMBERS if text in of_texts]
     cells_left = _without(cell, there)
     fits = {
         "all": "cell is not null",

@@ -70,8 +70,11 @@ class Kind:
 
     def value(self, cell: str) -> str:
         """DuckDB: the value of a cell, given as SQL; null where the cell is missing or holds none of this kind."""
-        value = self.cell.format(cell)
-        return value if self.missing is None else f"nullif({value}, {self.missing})"
+        return self.present(self.cell.format(cell))
+
+    def present(self, read: str) -> str:
+        """DuckDB: what was read of a cell, given as SQL; null where it is this kind's missing value."""
+        return read if self.missing is None else f"nullif({read}, {self.missing})"
 
     def fits(self, cell: str) -> str:
         """DuckDB: whether a cell that is not null holds a value of this kind without loss."""
