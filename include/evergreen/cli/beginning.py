@@ -91,6 +91,8 @@ def _new(options: argparse.Namespace) -> int:
     try:
         fit = sample.first_fit(begun.spec, begun.rows)
         print(f"First fit: {fit}")
+        if not fit.learned_something:
+            print(f"  {summary.no_better(begun.draft)}")
         for line in summary.few(begun.draft, begun.spec.gates.fewest_of_class(begun.spec.problem), fit.rows_of_class):
             print(f"  {line}")
     except EvidenceMissing as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,7 @@ from evergreen.quoting import listed, shown
 from evergreen.spec.mistakes import nearest
 from evergreen.spec.problem import MOST_CLASSES
 
+_OF_NONE = {"sum": "0", "bool_or": "false"}  # aggregate → what it comes to where there is no row, which SQL calls null
 _YES = {
     "yes",
     "true",
@@ -122,6 +124,21 @@ def _aggregates(connection: duckdb.DuckDBPyConnection, sql: str) -> bool:
     return any(f"{word}(" in compact for word in naming.words(sql) if word in names)
 
 
+def _of_nothing(connection: duckdb.DuckDBPyConnection, sql: str) -> str | None:
+    """What an expression of many rows comes to where there is none, as SQL; None: it has no value, as an average."""
+    for name, none in _OF_NONE.items():
+        connection.execute(f"create or replace temp macro {name}_of_none(each) as coalesce({name}(each), {none})")
+    added = re.sub(rf'(?<![\w".])({"|".join(_OF_NONE)})\s*\(', r"\1_of_none(", sql, flags=re.IGNORECASE)
+    for each in (added, sql):  # a macro takes no DISTINCT and no FILTER
+        try:
+            ((value,),) = connection.execute(f"select {each} from rows where false").fetchall()
+        except duckdb.Error:
+            continue
+        if value is not None and value == value:
+            return str(value).lower()
+    return None
+
+
 def _is_positive(connection: duckdb.DuckDBPyConnection, sql: str, different: Sequence[object]) -> str:
     """Which of two values is what is predicted: one that says yes, the greater number, or the rarer text."""
     ordered = sorted(different, key=str)
@@ -178,10 +195,9 @@ def _of_future(
             measured.file, f"--label {shown(base.stated)}: {str(error).splitlines()[0]}", names, "correct it"
         ) from error
     kind = str(connection.table("of_each").types[2])
-    base = replace(base, type="binary" if kind == "BOOLEAN" else "numeric")
-    none = "false" if kind == "BOOLEAN" else "0"
+    base = replace(base, type="binary" if kind == "BOOLEAN" else "numeric", nothing=_of_nothing(connection, base.sql))
     following = (
-        f"select coalesce(later.v, {none}) as v from of_each left join of_each as later"
+        f"select coalesce(later.v, {base.nothing or 'null'}) as v from of_each left join of_each as later"
         f" on later.key = of_each.key and later.starts = of_each.starts + interval 1 {every}"
     )
     return _distributed(connection, base, following)

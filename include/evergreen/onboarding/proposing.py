@@ -104,10 +104,15 @@ def _inputs(profile: Profile, left_out: dict[str, str]) -> Iterator[tuple[str, t
 
 
 def _names_rows(column: Column) -> bool:
-    """Whether a column of whole numbers, each in one row, names the rows: they are many, or run on from 0 or 1."""
+    """Whether a column of whole numbers, each in one row, names the rows: they run on from 0 or 1, or are many, and of
+    so few possible ones that some of as many measured ones would be the same."""
     if column.kind != "int" or column.distinct != column.rows - column.nulls:
         return False
-    if column.distinct > CATEGORIES or named_as_key(column.name):
+    if named_as_key(column.name):
+        return True
+    if column.low is None or column.high is None:
+        return False
+    if column.distinct > CATEGORIES and column.high - column.low < column.distinct**2 / 4:
         return True
     return column.low in (0, 1) and column.high == column.low + column.distinct - 1
 
@@ -138,9 +143,16 @@ def _past(profile: Profile, calendar: Calendar) -> View:
     assert profile.key is not None and profile.time is not None
     time, label, backs = profile.time, profile.label, LOOK_BACKS[calendar.every]
     features: list[Feature] = []
+    none = {"true": "1", "false": "0"}.get(label.nothing or "", label.nothing)
     for back in backs:
         features.append(
-            Feature(_named(f"past_{label.name.removeprefix('next_')}", back), "float", _number(label), back, "0")
+            Feature(
+                _named(f"past_{label.name.removeprefix('next_')}", back),
+                "float",
+                _number(label),
+                back,
+                none,
+            )
         )
         features.append(Feature(_named("past_rows", back), "int", "count(*)", back, "0"))
     active = f"count(DISTINCT date_trunc('{calendar.every}', {time}))"

@@ -71,17 +71,21 @@ def label(draft: Draft) -> str:
     profile, of = draft.profile, draft.profile.label
     value = f"CAST({of.sql} AS DOUBLE)" if of.type == "numeric" else of.sql
     if draft.style == "interval":
-        none = "false" if of.type == "binary" else "0"
         time, key, table = draft.time, draft.key, profile.table
+        if of.nothing is None:
+            without, chosen = "is left out", f"later.outcome AS {of.name}\nFROM present\nJOIN later USING ({key})"
+            chosen += "\nWHERE later.outcome IS NOT NULL"
+        else:
+            without = f"is {of.nothing}"
+            chosen = f"coalesce(later.outcome, {of.nothing}) AS {of.name}\nFROM present\nLEFT JOIN later USING ({key})"
         return (
             f"-- {_about(draft)}\n"
             f"-- Of every {key} with a row in the interval before $cutoff: what the rows of the time until $horizon_end"
-            f" come to; without any it is {none}.\n"
+            f" come to; one without any {without}.\n"
             f"WITH present AS (SELECT DISTINCT {key} FROM {table} WHERE {key} IS NOT NULL AND {time} < $cutoff),\n"
             f"later AS (\n    SELECT {key}, {value} AS outcome\n    FROM {table}\n"
             f"    WHERE {time} >= $cutoff AND {time} < $horizon_end\n    GROUP BY {key}\n)\n"
-            f"SELECT present.{key}, coalesce(later.outcome, {none}) AS {of.name}\n"
-            f"FROM present\nLEFT JOIN later USING ({key})\n"
+            f"SELECT present.{key}, {chosen}\n"
         )
     moment, known = ("", "") if draft.moment is None else (f",\n    {draft.moment}", f" AND {draft.moment} IS NOT NULL")
     return (

@@ -146,6 +146,8 @@ def _csv(file: Path, text: str, stated: Mapping[str, object]) -> Cells:
         text, first = text.partition("\n")[2], 2
     delimiter = max(_DELIMITERS, key=lambda each: _width(_head(text, each)))
     names, *others = _head(text, delimiter)
+    if all(map(_is_number, filter(None, names))):
+        raise _unnamed(file, first, names, "all of them numbers")
     declared = dict(stated) | ({} if delimiter == "," else {"delimiter": delimiter})
     widths = {len(names), *map(len, others)}
     if widths == {len(names)} and names[-1] == "" and len(names) > 1:  # all lines, the header too
@@ -159,9 +161,26 @@ def _csv(file: Path, text: str, stated: Mapping[str, object]) -> Cells:
         options = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
         table = text_columns(text.encode(), names, options, null_values=[""], quoted_strings_can_be_null=True)
     except pa.ArrowInvalid as error:
+        width, *more = {*map(len, others)} or {len(names)}
+        if not more and width != len(names):
+            raise _unnamed(file, first, names, f"and the lines below it have {width} cells") from error
         wrong = lines.Look(text, delimiter, len(names), first).misshapen().words
         raise unusable(file, wrong, f"{len(names)} cells a row, as its header has", "correct the file there") from error
     return _cells(file, table, {"format": "csv", **declared})
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _unnamed(file: Path, line: int, names: list[str], but: str) -> SampleUnusable:
+    """The error of a file whose first line does not name its columns."""
+    found = f"line {line} names {len(names)} columns, {but}: {listed(names, 6)}"
+    return unusable(file, found, "a first line that names every column", "write one there: a name for each column")
 
 
 def _head(text: str, delimiter: str) -> list[list[str]]:

@@ -76,6 +76,7 @@ class Label:
     columns: tuple[str, ...]  # that it reads
     aggregate: bool  # it is of many rows
     type: LabelType
+    nothing: str | None = None  # of an aggregate: what it comes to where there is no row; None: it has no value
     classes: tuple[str, ...] = ()
     rarest: float = 0.5  # share of the rarest class
     rarest_class: str = ""

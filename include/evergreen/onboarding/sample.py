@@ -27,7 +27,7 @@ from evergreen.spec.asking import OnRequest
 from evergreen.spec.columns import EVENT, KNOWN_AT
 from evergreen.spec.families import defaults, space
 from evergreen.spec.lent import lent_to_query
-from evergreen.spec.measures import MetricName
+from evergreen.spec.measures import MEASURES, MetricName
 from evergreen.spec.runner import Query, opened, schema
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import rules
@@ -47,6 +47,11 @@ class FirstFit:
     learned: int
     evaluated: int
     rows_of_class: Mapping[str, int]  # of those that evaluate; empty: the label has no classes
+
+    @property
+    def learned_something(self) -> bool:
+        """Whether it is better than guessing."""
+        return MEASURES[self.metric].gain(self.score, self.baseline) > 0
 
     def __str__(self) -> str:
         return (

@@ -78,6 +78,17 @@ def few(draft: Draft, wanted: int, rows_of_class: Mapping[str, int]) -> Iterator
             )
 
 
+def no_better(draft: Draft) -> str:
+    """What to do after a first fit that is no better than guessing."""
+    others = "other" if draft.style == "batch" else "later"
+    back = "of the columns that are left out take back in what is known before the outcome, " if draft.left_out else ""
+    return (
+        f"No better than guessing: what it learned does not hold on {others} rows. Before more work goes into it,"
+        f" {back}add columns that tell the outcome, or take a longer sample; whether a search finds more, the gates of"
+        f" `evergreen try {draft.model}` say"
+    )
+
+
 def _fewer(label: Label, name: str) -> str:
     """What helps against a class with few rows."""
     if label.type != "multiclass":

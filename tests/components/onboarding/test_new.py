@@ -383,6 +383,43 @@ def test_numbers_of_classes_are_told_and_a_sum_is_made_of_no_row_numbers(here: S
     assert (label.type, label.classes) == ("multiclass", ("0", "1", "2"))
 
 
+def test_large_numbers_that_never_repeat_are_measured_and_numbers_of_rows_are_ids(tmp_path: Path) -> None:
+    random, frame = np.random.default_rng(2), flowers(900)
+    frame["people"] = random.permutation(10 ** random.uniform(4, 9, 3 * len(frame))).astype(int)[: len(frame)]
+    frame["counted"] = 100_000 + random.permutation(3 * len(frame))[: len(frame)]
+    assert frame["people"].is_unique and frame["counted"].is_unique
+    draft = drafted(tmp_path, frame, "kind")
+    assert "people" in draft.inputs and "counted" in draft.left_out
+
+
+@pytest.mark.parametrize(
+    ("label", "nothing"),
+    [
+        ("sum(pages)", "0"),
+        ("SUM (pages) / 2", "0.0"),
+        ("count(*)", "0"),
+        ("count(*) = 0", "true"),
+        ("sum(pages) < 5", "true"),
+        ("bool_or(pages > 5)", "false"),
+        ("count(*) filter (where pages > 5)", "0"),
+        ("avg(pages)", None),
+        ("max(pages) > 5", None),
+    ],
+)
+def test_a_label_of_no_rows_is_what_its_expression_comes_to_and_is_left_out_where_that_is_nothing(
+    here: Settings, tmp_path: Path, label: str, nothing: str | None
+) -> None:
+    frame, file = visits(), tmp_path / "visits.csv"
+    frame[["visit", "at", "pages", "shop"]].to_csv(file, index=False)
+    made = begun(here, "visits", file, label, key="shop", time="at")
+    assert made.draft.profile.label.nothing == nothing
+    text = (made.folder / "label.sql").read_text()
+    assert ("is left out" in text and "coalesce" not in text) if nothing is None else f", {nothing})" in text
+    (view,) = made.draft.views
+    past = [each for each in view.features if each.name.startswith("past_") and "rows" not in each.name]
+    assert len(past) == 3 and all((each.none is None) == (nothing is None) for each in past)
+
+
 def test_the_folder_says_why(here: Settings, tmp_path: Path) -> None:
     file, frame = tmp_path / "visits.csv", visits().rename(columns={"pages": "Pages Seen"})
     frame.to_csv(file, index=False)
@@ -443,6 +480,21 @@ def test_a_quoted_value_of_many_lines_does_not_hide_how_the_file_is_written(tmp_
     assert "trailing_delimiter" not in cells.declared
 
 
+@pytest.mark.parametrize(
+    ("first", "problem"),
+    [
+        ("569,3,malignant", "line 1 names 3 columns, and the lines below it have 4 cells: '569', '3', 'malignant'"),
+        ("1e3,0.0,0.0,1", "line 1 names 4 columns, all of them numbers: '1e3', '0.0', '0.0', '1'"),
+    ],
+)
+def test_a_first_line_that_names_no_columns_is_said_to_be_one(tmp_path: Path, first: str, problem: str) -> None:
+    file = tmp_path / "it.csv"
+    file.write_text(f"{first}\n" + "17.99,10.38,122.8,0\n" * 60)
+    with pytest.raises(SampleUnusable, match="write one there: a name for each column") as raised:
+        reading.read(file)
+    assert raised.value.found == problem
+
+
 @pytest.mark.parametrize("content", [b"", b"a,b\n", b"a,a\n1,2\n", b"a,b\n1,2\n", b"\x1f\x8bnot gzip at all"])
 def test_a_file_that_nothing_can_be_made_of_says_why(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "it.csv"
@@ -467,6 +519,20 @@ def test_the_command_writes_fits_and_says_what_comes_next(
     assert 0.75 < area < 0.98, "it learns from pages and shop, and not from what tells the outcome"
     assert cli.main(command) == 1, "a folder that is there is nobody's to overwrite"
     assert "is there already" in capsys.readouterr().err
+
+
+def test_a_first_fit_that_is_no_better_than_guessing_says_so_and_what_to_do(
+    here: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random, file = np.random.default_rng(5), tmp_path / "dice.csv"
+    frame = visits().assign(thrown=random.normal(10, 3, len(visits())))
+    frame[["visit", "at", "pages", "shop", "thrown"]].to_csv(file, index=False)
+    assert cli.main(["new", "dice", "--from", str(file), "--label", "thrown"]) == 0
+    said = capsys.readouterr().out
+    assert "No better than guessing: what it learned does not hold on later rows." in said
+    assert "add columns that tell the outcome" in said and "`evergreen try dice`" in said
+    fits = sample.FirstFit("rmse", 2.0, 2.5, 10, 10, {}), sample.FirstFit("roc_auc", 0.6, 0.5, 10, 10, {})
+    assert all(fit.learned_something for fit in fits)
 
 
 def test_the_first_fit_is_that_of_scikit_learn_on_the_same_rows(here: Settings, tmp_path: Path) -> None:
