@@ -26,7 +26,7 @@ from benchmarks.document import ratios, table
 from benchmarks.measure import Ratio, side_by_side, timed
 from evergreen import database
 from evergreen.features import objects, replacement
-from evergreen.features.objects import view_name
+from evergreen.features.online_tables import view_name
 from evergreen.features.repository import feature_store
 from evergreen.interval import Interval
 from evergreen.lake import catalogue

@@ -119,7 +119,7 @@ def _rate(connect: Callable[[], Callable[[Any], object]], requests: Sequence[Any
 
 def _parts(here: Settings, shop: Shop, bare: Bare, whole: list[float]) -> str:
     """Where a request's time goes: each of its parts alone, in this process, and an empty request over HTTP."""
-    from evergreen.features import online_values
+    from evergreen.features import online_rows
     from evergreen.registry import artifacts
     from evergreen.serve.loaded import load
     from evergreen.serve.predictions import Prediction, PredictionLog
@@ -144,9 +144,7 @@ def _parts(here: Settings, shop: Shop, bare: Bare, whole: list[float]) -> str:
         batches = shop.batches(size)
         works: list[Callable[[], object]] = [
             empty,
-            _sending(
-                lambda keys: online_values.read(shop.spec, [shop.spec.entity.values(key) for key in keys]), batches
-            ),
+            _sending(lambda keys: online_rows.read(shop.spec, [shop.spec.entity.values(key) for key in keys]), batches),
             _sending(lambda keys: loaded.predict([shop.features[key] for key in keys]), batches),
             _sending(lambda keys: log.append(rows(keys)).result(), batches),
             _sending(bare.read, batches),

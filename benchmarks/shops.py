@@ -20,7 +20,7 @@ import pandas as pd
 import psycopg
 
 from benchmarks import workload
-from evergreen.features import packing
+from evergreen.features.packed import Reader
 from evergreen.local import postgres
 from evergreen.local.processes import Service, answers
 from evergreen.run import Run
@@ -84,14 +84,14 @@ class Bare:
     """The store read in one statement over one connection, and the model called on it, in this process."""
 
     def __init__(self, here: Settings, spec: ModelSpec) -> None:
-        from evergreen.features.objects import view_name
+        from evergreen.features.online_tables import view_name
         from evergreen.features.repository import feature_store
         from evergreen.model.rows import inputs
         from evergreen.registry import loading
 
         self._spec, self._inputs = spec, inputs
         self._version = feature_store().config.entity_key_serialization_version
-        self._model, self._reader = loading.load(spec.model, 1), packing.Reader(tuple(spec.feature_types))
+        self._model, self._reader = loading.load(spec.model, 1), Reader(tuple(spec.feature_types))
         self._database, self._opened = here.database_url("feast"), ExitStack()
         self._connection = self._connect()
         project = feature_store().config.project
@@ -205,12 +205,12 @@ def train_champion(run: Run) -> None:
 
 def online(run: Run) -> tuple[list[str], dict[str, dict[str, Any]]]:
     """The customers of the run's interval, and their features by key."""
-    from evergreen.features import online_values
+    from evergreen.features import online_rows
     from evergreen.lake import tables
     from evergreen.lake.schema import FEATURES
 
     stored = tables.read(FEATURES.of(run.spec.model, next(iter(run.spec.features))), [run.interval.partition])
     assert stored is not None
     keys: list[str] = stored[run.spec.entity.key].to_pylist()
-    values = online_values.read(run.spec, [run.spec.entity.values(key) for key in keys])
+    values = online_rows.read(run.spec, [run.spec.entity.values(key) for key in keys])
     return keys, {key: entity["features"] for key, entity in zip(keys, values, strict=True)}

@@ -13,7 +13,7 @@ import pytest
 
 from evergreen.erasure.erasing import erase
 from evergreen.errors import ErasureRefused
-from evergreen.features import online_values
+from evergreen.features import online_rows
 from evergreen.features.repository import feature_store
 from evergreen.lake import staging, tables
 from evergreen.lake.schema import FEATURES, PREDICTIONS, RAW
@@ -127,7 +127,7 @@ def test_a_request_without_a_whole_key_is_refused_with_its_name(
 
 
 def test_feast_answers_the_same(model: ModelSpec, trained: dict[str, Any]) -> None:
-    (ours,) = online_values.read(model, [{"store": "1", "product": 11}])
+    (ours,) = online_rows.read(model, [{"store": "1", "product": 11}])
     theirs = feature_store().get_online_features(
         [f"shelves__pace:{name}" for name in ("units_1d", "units_3d")], [{"store": "1", "product": 11}]
     )
@@ -158,7 +158,7 @@ def test_a_correction_counts_pairs_and_withdraws_those_that_it_no_longer_has(
     pd.concat([rows, extra]).to_csv(file, index=False)
     inline.ingest(model, day_run(model, number).interval)
     pairs = [{"store": "11", "product": 12}, {"store": "11", "product": 1}, {"store": "1", "product": 11}]
-    before = online_values.read(model, pairs)
+    before = online_rows.read(model, pairs)
     assert before[0]["features"]["units_3d"] == 40.0
     rows.loc[(rows["store"] == "11") & (rows["product"] == 1), "units"] += 5
     rows.to_csv(file, index=False)
@@ -166,7 +166,7 @@ def test_a_correction_counts_pairs_and_withdraws_those_that_it_no_longer_has(
     listed: Any = inline.run(this, "correct", last="plan")["plan"]
     assert (listed.online["pace"].entities, listed.online["demand"].entities) == (2, 2)
     inline.ingest(model, this.interval)
-    after = online_values.read(model, pairs)
+    after = online_rows.read(model, pairs)
     assert after[0]["views_at"]["pace"] is None
     assert after[1]["features"]["units_3d"] == pytest.approx(before[1]["features"]["units_3d"] + 5)
     assert after[2]["features"]["units_3d"] == before[2]["features"]["units_3d"]
@@ -189,7 +189,7 @@ def test_erasing_asks_for_one_of_the_keys_and_takes_every_row_that_has_it(
         assert left is not None and set(left["store"].to_pylist()) == set(STORES) - {"111"}, table
     products = tables.read(FEATURES.of("shelves", "demand"))
     assert products is not None and set(products["product"].to_pylist()) == set(PRODUCTS), "111 is a product too"
-    online = online_values.read(model, [{"store": store, "product": 111} for store in STORES])
+    online = online_rows.read(model, [{"store": store, "product": 111} for store in STORES])
     assert [each["views_at"]["pace"] is None for each in online] == [store == "111" for store in STORES]
     logged = predictions.between("shelves", datetime.fromisoformat("2026-01-01T00:00Z"), datetime.now().astimezone())
     assert {model.entity.of_text(row.entity)["store"] for row in logged} == set(STORES) - {"111"}

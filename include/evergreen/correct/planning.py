@@ -19,7 +19,7 @@ from evergreen.history import ledger, story
 from evergreen.ingest import batches, erased
 from evergreen.ingest.rules import known_at
 from evergreen.interval import Interval
-from evergreen.lake import catalogue, tables
+from evergreen.lake import catalogue, hashing, tables
 from evergreen.lake.schema import FEATURES, LABELS, QUARANTINE, RAW, Partition, online
 from evergreen.registry import records as registry
 from evergreen.run import DatasetRun
@@ -144,7 +144,7 @@ class _Plan:
     ) -> ChangedSource:
         key = interval.partition
         raw, quarantine = (layer.of(self._spec.name, name).at(key) for layer in (RAW, QUARANTINE))
-        hashes = {partition: catalogue.content_hash(rows) for partition, rows in contents.items()}
+        hashes = {partition: hashing.content_hash(rows) for partition, rows in contents.items()}
         published = catalogue.published(raw.table, [key]).get(key)
         quarantined = catalogue.published(quarantine.table, [key]).get(key)
         if published is None or published.content_hash != hashes[raw]:
@@ -189,7 +189,7 @@ class _Plan:
         features, broken, suite = {}, [], judging.suite(self._run, view)
         for partition, each in wanted.items():
             rows = computing.features(self._spec, view, each.span, self._rows)
-            content_hash = catalogue.content_hash(rows)
+            content_hash = hashing.content_hash(rows)
             change = _change(before.get(partition), rows.num_rows, content_hash)
             old = None if change.same or partition not in before else tables.read(stored, [partition])
             difference = comparing.rows(self._keys(view), rows if change.same else old, rows)
@@ -251,7 +251,7 @@ class _Plan:
         changes = {}
         for partition, each in wanted.items():
             rows, _ = computing.labels(model, each.span, self._rows)
-            changes[partition] = _change(before.get(partition), rows.num_rows, catalogue.content_hash(rows))
+            changes[partition] = _change(before.get(partition), rows.num_rows, hashing.content_hash(rows))
         return changes
 
     def _versions(

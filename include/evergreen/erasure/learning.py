@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from evergreen.erasure.rules import Learned
 from evergreen.errors import PermanentError, VersionGone
 from evergreen.history import ledger
-from evergreen.lake import catalogue, tables
+from evergreen.lake import hashing, tables
 from evergreen.lake.rewriting import Key
 from evergreen.lake.schema import LABELS
 from evergreen.registry import loading
@@ -80,7 +80,7 @@ def left(record: Record, number: int, key: Key) -> str | None:
         return None
     known = {record.content_hash, *(event.left.get(record.key) for event in ledger.erased(record.model))}
     others = data.rows.filter(pc.invert(key.rows(data.rows)))
-    return catalogue.content_hash(others) if data.content_hash in known else None
+    return hashing.content_hash(others) if data.content_hash in known else None
 
 
 def inputs(spec: ModelSpec, record: Record, key: Key) -> pd.DataFrame:

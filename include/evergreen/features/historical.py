@@ -9,7 +9,7 @@ from deltalake.exceptions import TableNotFoundError
 from feast import FeatureView
 
 from evergreen.errors import EvidenceMissing
-from evergreen.features import objects
+from evergreen.features import objects, online_tables
 from evergreen.features.offline_store import DeltaOfflineStore
 from evergreen.features.repository import answering, feature_store
 from evergreen.spec.dataset import DatasetSpec, Reference
@@ -56,7 +56,7 @@ def read_as_declared(spec: ModelSpec, entity_rows: pd.DataFrame, oldest: timedel
         return entity_rows
     of_datasets = [each for dataset in _datasets(spec) for each in objects.of_dataset(dataset)]
     references = {
-        objects.view_name(spec.dataset_of(view), view): list(declared.features)
+        online_tables.view_name(spec.dataset_of(view), view): list(declared.features)
         for view, declared in spec.features.items()
     }
     views = [each for each in of_datasets if isinstance(each, FeatureView) and each.name in references]

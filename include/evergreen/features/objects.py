@@ -17,6 +17,7 @@ from feast.data_format import DeltaFormat
 from feast.errors import FeatureServiceNotFoundException, FeatureViewNotFoundException
 
 from evergreen import database
+from evergreen.features.online_tables import view_name
 from evergreen.features.repository import REGISTRY, answering, feature_store
 from evergreen.lake import tables
 from evergreen.lake.schema import FEATURES
@@ -105,11 +106,6 @@ def of_model(spec: ModelSpec) -> FeatureService:
     return FeatureService(
         name=spec.model, features=used, description=spec.description, owner=spec.owner.email, tags=tags
     )
-
-
-def view_name(dataset: str, view: str) -> str:
-    """What a dataset's view is called in Feast, where all datasets share one project."""
-    return f"{dataset}__{view}"
 
 
 def ensure_applied(spec: DatasetSpec | ModelSpec) -> bool:

@@ -7,7 +7,6 @@ Connections come from `evergreen.settings`, so `feature_store.yaml` holds no add
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -24,16 +23,17 @@ from feast.infra.utils.postgres.postgres_config import PostgreSQLConfig
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Map, Value
 from feast.repo_config import RepoConfig
-from psycopg import Connection, OperationalError, sql
-from psycopg.conninfo import conninfo_to_dict
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg import Connection, sql
+from psycopg_pool import ConnectionPool
 from pydantic import model_validator
 
 from evergreen.features import (
+    online_address,
     online_tables,
     packing,
     registry_engine,  # noqa: F401 - Feast imports the online store's class alone
 )
+from evergreen.features.packed import Reader
 from evergreen.settings import settings
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
@@ -59,15 +59,7 @@ class NewestWinsPostgresOnlineStoreConfig(PostgreSQLConfig):
     @model_validator(mode="before")
     @classmethod
     def _from_settings(cls, given: dict[str, Any]) -> dict[str, Any]:
-        database = conninfo_to_dict(settings().database_url("feast"))
-        return {
-            "host": database["host"],
-            "port": int(database.get("port") or 5432),
-            "database": database["dbname"],
-            "user": database["user"],
-            "password": database.get("password", ""),
-            "sslmode": database.get("sslmode", "prefer"),
-        } | given
+        return online_address.from_settings(settings().database_url("feast")) | given
 
 
 class NewestWinsPostgresOnlineStore(OnlineStore):
@@ -101,8 +93,8 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
         self._drop(config, tables_to_delete)
         with self._connections(config).connection() as connection:
             for view in tables_to_keep:
-                online_tables.make(connection, online_tables.of(config, view.name))
-                online_tables.note_nothing(connection, online_tables.of(config, view.name))
+                online_tables.make(connection, online_tables.of(config.project, view.name))
+                online_tables.note_nothing(connection, online_tables.of(config.project, view.name))
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
         """Drop the views' tables."""
@@ -127,9 +119,15 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
         requested_features: list[str] | None = None,
     ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
         """Feast's way to read: `get_online_features`."""
-        names = requested_features or [feature.name for feature in table.features]
-        (rows,) = self.read(config, {table.name: (("its",), names)}, {("its",): entity_keys}, packing.Reader.protos)
-        return [(at, dict(values)) if at is not None else (None, None) for at, values in rows]
+        reader = Reader(requested_features or [feature.name for feature in table.features])
+        query = sql.SQL("select entity_key, event_ts, features from {} where entity_key = any(%b::bytea[])").format(
+            online_tables.of(config.project, table.name)
+        )
+        keys = [_key(config, entity) for entity in entity_keys]
+        with self._connections(config).connection() as connection:
+            stored = {key: (at, packed) for key, at, packed in connection.execute(query, [keys], binary=True)}
+        found = [stored.get(key) for key in keys]
+        return [(None, None) if row is None else (row[0], reader.protos(row[1])) for row in found]
 
     def write(self, config: RepoConfig, view: str, rows: pa.Table) -> None:
         """Write rows, as `STORED` says, in one statement."""
@@ -142,7 +140,7 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
         query = sql.SQL(
             "select entity_key from {table} as stored where event_ts = %s"
             " and not exists (select from incoming where incoming.entity_key = stored.entity_key)"
-        ).format(table=online_tables.of(config, view))
+        ).format(table=online_tables.of(config.project, view))
         with self._connections(config).connection() as connection, connection.transaction():
             self._merge(connection, config, view, rows)
             others = connection.execute(query, [at], binary=True).fetchall()
@@ -153,7 +151,7 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
     ) -> None:
         """Remove the rows that entities have of an event time, and write others instead, both or none."""
         query = sql.SQL("delete from {table} where event_ts = %s and entity_key = any(%b::bytea[])").format(
-            table=online_tables.of(config, view)
+            table=online_tables.of(config.project, view)
         )
         with self._connections(config).connection() as connection, connection.transaction():
             connection.execute(query, [at, [_key(config, entity) for entity in entities]])
@@ -167,7 +165,7 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
             part: the join key and its value.
             alone: whether the view's entities have no other join key: then there is one row at most.
         """
-        table = online_tables.of(config, view)
+        table = online_tables.of(config.project, view)
         verb = sql.SQL("delete from {table} where entity_key = any(%b::bytea[]) returning 1")
         look = sql.SQL("select 1 from {table} where entity_key = any(%b::bytea[])")
         with self._connections(config).connection() as connection:
@@ -197,7 +195,7 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
         instead of deadlocking, and the index is walked from end to end.
         """
         # Feast records a view first and makes its table then; a kill may have come between.
-        online_tables.make(connection, online_tables.of(config, view))
+        online_tables.make(connection, online_tables.of(config.project, view))
         connection.execute(
             "create temporary table incoming (entity_key bytea not null, features bytea not null,"
             " event_ts timestamptz not null, created_ts timestamptz) on commit drop"
@@ -215,65 +213,15 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
                 " set features = excluded.features, event_ts = excluded.event_ts, created_ts = excluded.created_ts"
                 " where (excluded.event_ts, coalesce(excluded.created_ts, '-infinity'))"
                 " >= (stored.event_ts, coalesce(stored.created_ts, '-infinity'))"
-            ).format(table=online_tables.of(config, view))
+            ).format(table=online_tables.of(config.project, view))
         )
-
-    def read(
-        self,
-        config: RepoConfig,
-        views: Mapping[str, tuple[tuple[str, ...], Sequence[str]]],
-        entities: Mapping[tuple[str, ...], Sequence[EntityKey | None]],
-        unpacked: Callable[[packing.Reader, bytes], Mapping[str, Any]] = packing.Reader.values,
-    ) -> list[list[tuple[datetime | None, Mapping[str, Any]]]]:
-        """The rows of several views in one round trip.
-
-        `get_online_features` answers the same and takes several times longer, most of it to rebuild its definitions.
-
-        Args:
-            views: Feast name → the join keys of what it is about, and the features that are wanted.
-            entities: join keys → the entities to look up; None: there is none.
-            unpacked: how a row's features are read.
-
-        Returns:
-            for each view, for each of its entities: the event time (None when it is not there), and feature → value.
-        """
-        stored_keys = {
-            key: [None if entity is None else _key(config, entity) for entity in each] for key, each in entities.items()
-        }
-        distinct = {key: list({each for each in keys if each is not None}) for key, keys in stored_keys.items()}
-        selects = [
-            sql.SQL(
-                "select {number}, entity_key, event_ts, features from {table} where entity_key = any(%b::bytea[])"
-            ).format(number=sql.Literal(number), table=online_tables.of(config, view))
-            for number, view in enumerate(views)
-        ]
-        query, parameters = sql.SQL(" union all ").join(selects), [distinct[key] for key, _ in views.values()]
-        try:
-            rows = self._fetch(config, query, parameters)
-        except PoolTimeout:
-            raise
-        except OperationalError:  # the connection is from before the server's last start: so may all others be
-            self._connections(config).check()
-            rows = self._fetch(config, query, parameters)
-        readers = [_reader(tuple(names)) for _, names in views.values()]
-        rows_of_views: list[dict[bytes | None, tuple[datetime | None, Mapping[str, Any]]]] = [{} for _ in views]
-        for number, entity, at, features in rows:
-            rows_of_views[number][entity] = (at, unpacked(readers[number], features))
-        nothing: tuple[None, Mapping[str, Any]] = (None, {})
-        return [
-            [of_view.get(entity, nothing) for entity in stored_keys[key]]
-            for of_view, (key, _) in zip(rows_of_views, views.values(), strict=True)
-        ]
-
-    def _fetch(self, config: RepoConfig, query: sql.Composed, parameters: Sequence[list[bytes]]) -> list[Any]:
-        """In binary: text would be escaped and parsed."""
-        with self._connections(config).connection() as connection:
-            return connection.execute(query, parameters, binary=True).fetchall()
 
     def _drop(self, config: RepoConfig, views: Sequence[FeatureView]) -> None:
         with self._connections(config).connection() as connection:
             for view in views:
-                connection.execute(sql.SQL("drop table if exists {}").format(online_tables.of(config, view.name)))
+                connection.execute(
+                    sql.SQL("drop table if exists {}").format(online_tables.of(config.project, view.name))
+                )
 
     def _connections(self, config: RepoConfig) -> ConnectionPool:
         with self._opening:
@@ -296,12 +244,6 @@ class NewestWinsPostgresOnlineStore(OnlineStore):
 def _key(config: RepoConfig, entity: EntityKey) -> bytes:
     key: bytes = serialize_entity_key(entity, config.entity_key_serialization_version)
     return key
-
-
-@functools.lru_cache(256)
-def _reader(names: tuple[str, ...]) -> packing.Reader:
-    """One for all that want the same features: it remembers the layouts that it has seen."""
-    return packing.Reader(names)
 
 
 def _newest(rows: pa.Table) -> np.ndarray:

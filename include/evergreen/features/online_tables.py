@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 
-from feast.repo_config import RepoConfig
 from psycopg import Connection, sql
 from psycopg.errors import InsufficientPrivilege
 
@@ -16,13 +15,18 @@ log = logging.getLogger(__name__)
 _LONGEST_NAME = 63  # bytes of an identifier in Postgres
 
 
-def of(config: RepoConfig, view: str) -> sql.Identifier:
-    """Feast's name for a view's table, versioned views not being in use; a long one with a hash, for Postgres would cut
-    it and let two views share a table."""
-    name = f"{config.project}_{view}"
+def of(project: str, view: str) -> sql.Identifier:
+    """Feast's name for a view's table in a project, versioned views not being in use; a long one with a hash, for
+    Postgres would cut it and let two views share a table."""
+    name = f"{project}_{view}"
     if len(name.encode()) > _LONGEST_NAME:
         name = f"{name[:46]}_{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     return sql.Identifier(name)
+
+
+def view_name(dataset: str, view: str) -> str:
+    """What a dataset's view is called in Feast, where all datasets share one project."""
+    return f"{dataset}__{view}"
 
 
 def there(connection: Connection, table: sql.Identifier) -> bool:

@@ -1,28 +1,24 @@
-"""A model's features in the online store: written from feature partitions, withdrawn where a
-partition was corrected, read for requests."""
+"""A model's features in the online store: written from feature partitions, and withdrawn where a partition was
+corrected. Requests read them by `online_rows`, which needs no Feast."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Sequence
+from datetime import datetime
 
 import psycopg
 import pyarrow as pa
-from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.types import Int64
 
-from evergreen.errors import PermanentError
-from evergreen.features import packing
-from evergreen.features.objects import view_name
+from evergreen.features import online_rows, packed, packing
 from evergreen.features.online_store import STORED
+from evergreen.features.online_tables import view_name
 from evergreen.features.repository import answering, feature_store
 from evergreen.lake.rewriting import typed
 from evergreen.spec.columns import EVENT, KNOWN_AT
 from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.keyed import Key
 from evergreen.spec.kinds import KINDS
-from evergreen.spec.schema import ModelSpec
 
 _ROWS_A_PIECE = 100_000  # that are packed at once: bounds the memory that is needed beside the packed ones
 
@@ -97,74 +93,15 @@ def _stored(spec: DatasetSpec, view: str, rows: pa.Table) -> pa.Table:
     return pa.concat_tables(pieces) if pieces else STORED.empty_table()
 
 
-def read(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The newest features of each request's entities, in the order of the requests.
-
-    Args:
-        requests: key column → value of each request; one that is null, or that
-            the store does not know, has no features.
-
-    Returns:
-        `{"features": {name: value or None}, "features_at": datetime or None, "views_at": {view: datetime or None}}` a
-        request; `features_at` is the newest event time among the views, None when the store knows nothing of its
-        entities.
-
-    Raises:
-        PermanentError: the model was never applied, so the store has no tables for it.
-    """
-    if not spec.features:
-        return [{"features": {}, "features_at": None, "views_at": {}} for _ in requests]
-    if not requests:
-        return []
-    store = feature_store()
-    with answering(f"reading online features of {spec.model}"):
-        wanted = {
-            view_name(spec.dataset_of(view), view): ((*spec.entity_of(view).columns,), list(declared.features))
-            for view, declared in spec.features.items()
-        }
-        entities = {keys: [_entity(keys, request) for request in requests] for keys, _ in wanted.values()}
-        try:
-            views = store.provider.online_store.read(store.config, wanted, entities)
-        except psycopg.errors.UndefinedTable as error:
-            raise PermanentError(
-                f"reading online features of {spec.model}",
-                found=str(error).strip().splitlines()[0],
-                expected="the model's views in the online store",
-                next_step=f"ingest an interval of {', '.join(spec.data or [spec.model])}, or `feast apply`",
-            ) from error
-    answers = []
-    for rows in zip(*views, strict=True):
-        features = {
-            name: stored.get(name)
-            for (_, stored), (_, names) in zip(rows, wanted.values(), strict=True)
-            for name in names
-        }
-        times = [at and at.astimezone(UTC) for at, _ in rows]
-        answers.append(
-            {
-                "features": features,
-                "features_at": max((at for at in times if at is not None), default=None),
-                "views_at": dict(zip(spec.features, times, strict=True)),
-            }
-        )
-    return answers
-
-
-def _entity(keys: Sequence[str], request: Mapping[str, Any]) -> EntityKey | None:
-    values = {key: request[key] for key in keys}
-    return None if None in values.values() else packing.entity(values)
-
-
 def moments(spec: DatasetSpec, view: str, keys: Sequence[Key]) -> list[datetime | None]:
     """The event time of the row that each entity has online, in the order of the keys; None: it has none."""
-    store, name, about = feature_store(), view_name(spec.name, view), spec.entity_of(view)
+    name, about = view_name(spec.name, view), spec.entity_of(view)
     if not keys:
         return []
-    columns = (*about.columns,)
-    entities = {columns: [packing.entity(about.values(key)) for key in keys]}
-    with answering(f"looking up the moments of {name} in the online store"):
+    stored_keys = [packed.Keys(about.columns).of(about.values(key)) for key in keys]
+    with online_rows.answering(f"looking up the moments of {name} in the online store"):
         try:
-            (rows,) = store.provider.online_store.read(store.config, {name: (columns, [])}, entities, lambda *_: {})
+            moments = {key: at for _, key, at, _ in online_rows.rows([name], [stored_keys])}
         except psycopg.errors.UndefinedTable:  # nothing was ever brought online
-            return [None] * len(keys)
-    return [at and at.astimezone(UTC) for at, _ in rows]
+            moments = {}
+    return [moments.get(key) for key in stored_keys]

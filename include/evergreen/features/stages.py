@@ -33,7 +33,7 @@ def compute(run: DatasetRun) -> Computed:
     The results are candidates in staging; the feature contract decides about them before `publish`.
     """
     from evergreen.features import computing, due
-    from evergreen.lake import catalogue, staging
+    from evergreen.lake import hashing, staging
 
     views: dict[str, dict[str, FeatureCandidate]] = {}
     for view in run.spec.features:
@@ -46,7 +46,7 @@ def compute(run: DatasetRun) -> Computed:
             )
             views[view][partition] = FeatureCandidate(
                 staged=staging.write(file, table, task="features"),
-                content_hash=catalogue.content_hash(table),
+                content_hash=hashing.content_hash(table),
                 query_hash=query_hash,
                 inputs_hash=wanted.inputs_hash,
             )

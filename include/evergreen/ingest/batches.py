@@ -13,7 +13,7 @@ from evergreen.handovers.ingest import BatchFile, BatchQuery
 from evergreen.ingest import database, history, landing, parse, rules
 from evergreen.ingest.origin import Origin
 from evergreen.interval import Interval
-from evergreen.lake import catalogue, publications, tables
+from evergreen.lake import catalogue, hashing, publications, tables
 from evergreen.lake.publications import Inputs
 from evergreen.lake.schema import BATCH, PLACE, QUARANTINE, RAW, ROW, Partition
 from evergreen.run import DatasetRun
@@ -81,7 +81,7 @@ def read(run: DatasetRun, name: str) -> Batch:
         origin = Origin(subject, f"{source.connection} by {spec.relative(file)}", f"correct {spec.relative(file)}")
         statement = files.query(spec, file)
         table = database.read(run.connections, source, statement, interval, origin, warnings.append)
-        digest = catalogue.content_hash(table.drop_columns(_POSITIONS))
+        digest = hashing.content_hash(table.drop_columns(_POSITIONS))
         query = BatchQuery(
             connection=str(source.connection),
             statement=hashlib.sha256(statement.encode()).hexdigest(),
@@ -94,7 +94,7 @@ def read(run: DatasetRun, name: str) -> Batch:
     if source.history:
         place = history.Place(interval, spec.first_interval, spec.last_interval)
         table = parse.parse_history(parts[0], source, place, warnings.append)
-        digest, uri = catalogue.content_hash(table.drop_columns(_POSITIONS)), parts[0].origin.name
+        digest, uri = hashing.content_hash(table.drop_columns(_POSITIONS)), parts[0].origin.name
     else:
         table = parse.parse(parts, source, warnings.append)
         digest, uri = landing.digest(parts), landing.uri_of(settings().landing, source.path, interval.partition)

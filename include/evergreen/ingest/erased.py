@@ -9,7 +9,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evergreen.lake import catalogue, tables
+from evergreen.lake import hashing, tables
 from evergreen.lake.catalogue import Lacking
 from evergreen.lake.schema import Partition
 from evergreen.spec.dataset import DatasetSpec
@@ -22,10 +22,10 @@ def stays(lacking: Lacking, rows: pa.Table) -> bool:
         rows: that the partition would have.
     """
     entry = lacking.entry
-    if entry.content_hash != catalogue.content_hash(rows):
+    if entry.content_hash != hashing.content_hash(rows):
         return False
     left = _left(entry.of)
-    return left is not None and left.num_rows == entry.rows and catalogue.has_all(rows, left)
+    return left is not None and left.num_rows == entry.rows and hashing.has_all(rows, left)
 
 
 def coming_back(spec: DatasetSpec, lacking: Lacking, rows: pa.Table) -> int:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from evergreen.lake import catalogue, tables
+from evergreen.lake import catalogue, hashing, tables
 from evergreen.lake.schema import Partition
 
 
@@ -36,7 +36,7 @@ def replace(
         name=table.name,
         partition=partition.key,
         rows=rows.num_rows,
-        content_hash=catalogue.content_hash(rows),
+        content_hash=hashing.content_hash(rows),
         inputs_hash=inputs_hash,
         table_version=version,
         known_at=known_at,

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 import requests
-from mlflow.exceptions import MlflowException
 
 from evergreen.errors import ArtifactUntrusted, EvidenceMissing
 from evergreen.registry import mlflow_server
@@ -97,7 +96,7 @@ def download(run_id: str, model_id: str, name: str, *, at_most: int = LARGEST, p
                         break
                     if time.monotonic() > deadline:
                         raise requests.Timeout(f"{len(content):,} bytes within {patience.whole:.0f} s, and no end")
-        except (requests.HTTPError, MlflowException) as error:
+        except requests.HTTPError as error:
             if mlflow_server.status_of(error) not in (400, 404):
                 raise
             raise EvidenceMissing(

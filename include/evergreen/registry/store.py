@@ -12,9 +12,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 
-from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import RestException
-
 from evergreen import database
 from evergreen.errors import EvidenceMissing, RequestRefused, ServiceUnavailable
 from evergreen.history import ledger
@@ -112,11 +109,8 @@ def _number_of(model: str, candidate: records.Candidate, tags: Mapping[str, str]
 
 def _make_registered_model(model: str) -> None:
     """The registered model, unless it is there."""
-    try:
+    with mlflow_server.unless("RESOURCE_ALREADY_EXISTS"):
         client().create_registered_model(model)
-    except RestException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
 
 
 def _make_version(
@@ -173,11 +167,8 @@ def remove_aliases(model: str) -> None:
     """Take away both aliases: there is no champion."""
     with answering(f"removing the aliases of {model}"):
         for alias in (CHAMPION, LAST_KNOWN_GOOD):
-            try:
+            with mlflow_server.unless("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 client().delete_registered_model_alias(model, alias)
-            except RestException as error:
-                if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                    raise
 
 
 def mark_rolled_back(model: str, number: int, reason: str) -> None:
@@ -192,15 +183,15 @@ def _numbers_in_mlflow(model: str) -> dict[int, int]:
     """The number in MLflow of each version: its own, or that of what was made in its place."""
     numbers: dict[int, int] = {}
     for version in client().search_model_versions(f"name = '{model}'", max_results=_PAGE):
-        stands_for = _stands_for(version)
+        stands_for = _stands_for(version.version, version.tags)
         numbers[stands_for] = max(int(version.version), numbers.get(stands_for, 0))
     return numbers
 
 
-def _stands_for(version: ModelVersion) -> int:
-    """Which version MLflow means; its word is believed for what is shown alone."""
-    tag = version.tags.get(Tag.STANDS_FOR, "")
-    return int(tag) if tag.isdecimal() else int(version.version)
+def _stands_for(number: str, tags: Mapping[str, str]) -> int:
+    """Which version MLflow means by one of its numbers; its word is believed for what is shown alone."""
+    tag = tags.get(Tag.STANDS_FOR, "")
+    return int(tag) if tag.isdecimal() else int(number)
 
 
 def restore(model: str, number: int) -> int:
@@ -247,20 +238,12 @@ def registered(model: str | None = None) -> dict[str, Registered]:
     only = "" if model is None else f"name = '{model}'"
     by_name: dict[str, tuple[dict[str, int], dict[int, int]]] = {}  # aliases; number in MLflow → version
     with answering("reading MLflow's registry"):
-        token = None
-        while token != "":
-            models = client().search_registered_models(filter_string=only, max_results=_PAGE, page_token=token)
-            for one in models:
-                by_name[one.name] = ({alias: int(number) for alias, number in one.aliases.items()}, {})
-            token = models.token or ""
-        token = None
-        while token != "":
-            versions = client().search_model_versions(only, max_results=_PAGE, page_token=token)
-            for version in versions:
-                if version.name in by_name:
-                    numbers = by_name[version.name][1]
-                    numbers[int(version.version)] = _stands_for(version)
-            token = versions.token or ""
+        for one in mlflow_server.search("registered-models", only, _PAGE):
+            by_name[one["name"]] = ({each["alias"]: int(each["version"]) for each in one.get("aliases", ())}, {})
+        for version in mlflow_server.search("model-versions", only, _PAGE):
+            if version["name"] in by_name:
+                tags = {tag["key"]: tag.get("value", "") for tag in version.get("tags", ())}
+                by_name[version["name"]][1][int(version["version"])] = _stands_for(version["version"], tags)
     return {
         name: Registered(
             {alias: numbers.get(number, number) for alias, number in aliases.items()}, frozenset(numbers.values())
@@ -286,7 +269,7 @@ def _gone(model: str, number: int) -> Iterator[None]:
     stands in Postgres, and the monitor tells."""
     try:
         yield
-    except RestException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+    except Exception as error:
+        if mlflow_server.code_of(error) != "RESOURCE_DOES_NOT_EXIST":
             raise
-        log.warning("%s: MLflow does not have version %d any more: %s", model, number, error.message)
+        log.warning("%s: MLflow does not have version %d any more: %s", model, number, error)

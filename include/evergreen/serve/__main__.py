@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     os.umask(UMASK)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    for chatty in ("httpx", "mlflow", "feast"):
+    for chatty in ("httpx", "mlflow"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     # Requests are answered side by side by threads of our own; a pool of numeric
     # threads in each would fight for the cores.
@@ -29,11 +29,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Its client's own patience is minutes: a server tells at once that MLflow is away, and asks again by itself.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    # Feast lets typeguard rewrite its classes while they are imported: three seconds
-    # of a start, for checks of its own calls.
-    import typeguard
-
-    typeguard.typechecked = lambda target: target  # type: ignore[assignment]  # as above
     if options.until_stdin_closes:
         threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from evergreen.features import online_values
 from evergreen.quoting import shown
 from evergreen.serve.loaded import Loaded
 from evergreen.serve.predictions import Prediction
@@ -38,7 +37,7 @@ def answer(loaded: Loaded, entities: Sequence[Mapping[str, Any]], request_id: st
     anything about there is no prediction; nor of one whose features are older than a view allows that refuses then."""
     spec, about = loaded.spec, loaded.spec.entity
     inputs, dated = list(spec.asking.inputs), ago.inputs(spec)
-    online = online_values.read(spec, entities)
+    online = loaded.online.read(entities)
     bounds = {view: declared.freshness for view, declared in spec.features.items() if declared.freshness is not None}
     stale = [_stale(bounds, values["views_at"], as_of) for values in online]
     refused = {

@@ -17,7 +17,7 @@ from evergreen.serve.metrics import Metrics
 from evergreen.serve.middleware import Exchange
 from evergreen.serve.models import Models
 from evergreen.serve.pulse import Pulse
-from evergreen.serve.routes import deploy, docs, health, probe
+from evergreen.serve.routes import deploy, docs, health, predict, probe
 from evergreen.serve.routes import models as listing
 from evergreen.serve.space import Space
 from evergreen.serve.state import ServingState, State
@@ -35,8 +35,6 @@ def create_probe_app(models: Models, hosts: Hosts) -> FastAPI:
 
 def create_serving_app(models: Models, hosts: Hosts) -> FastAPI:
     """Answers clients; looks for every model's champion at its start."""
-    from evergreen.serve.routes import predict  # not for a probe: Feast takes seconds to import
-
     space, data = Space(), Data(lambda: tuple(models.slots))
     server = ServingState(models, Metrics(models, space, data), space, Pulse(("evergreen", "feast")), data)
 

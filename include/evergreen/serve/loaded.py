@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pydantic import BaseModel
 
 from evergreen.errors import ModelUnloadable
+from evergreen.features.online_rows import Features
 from evergreen.registry import loading, records
 from evergreen.registry.artifacts import Read
 from evergreen.registry.rules import Version
@@ -37,6 +38,11 @@ class Loaded:
     def categories(self) -> Mapping[str, frozenset[str]]:
         """The values of each category that the version was trained with."""
         return self.predictor.categories()
+
+    @cached_property
+    def online(self) -> Features:
+        """What the online store knows of its entities."""
+        return Features(self.spec)
 
     @cached_property
     def request_type(self) -> type[BaseModel]:

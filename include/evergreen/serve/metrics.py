@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from fastapi import Request
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from evergreen.serve.answering import Made
 from evergreen.serve.data import Data
 from evergreen.serve.loaded import Loaded
 from evergreen.serve.models import Models
 from evergreen.serve.space import Space
-
-if TYPE_CHECKING:
-    from evergreen.serve.answering import Made  # a probe has none, and Feast takes seconds to import
 
 _SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 

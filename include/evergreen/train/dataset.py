@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evergreen.features import historical
-from evergreen.lake import catalogue, tables
+from evergreen.lake import hashing, tables
 from evergreen.lake.rewriting import Key
 from evergreen.lake.schema import FEATURES, LABELS, TableId
 from evergreen.quoting import listed
@@ -78,7 +78,7 @@ def _joined(
     own = [] if spec.label.known is None else [KNOWN_AT]  # else the cutoff tells it
     order = [*spec.keys, EVENT, *spec.feature_types, spec.label.name, *_weight(spec), *own]
     rows = pa.Table.from_pandas(frame[order], preserve_index=False)
-    content_hash, by_partition = catalogue.content_hashes(rows, frame[PARTITION].tolist())
+    content_hash, by_partition = hashing.content_hashes(rows, frame[PARTITION].tolist())
     versions = {table.seen_from(spec.model): version for table, version in pins.items()}
     return TrainingSet(rows, content_hash, by_partition, dict(pins), versions)
 

@@ -15,7 +15,7 @@ import pytest
 
 from evergreen import database
 from evergreen.errors import EvidenceMissing
-from evergreen.features import objects, online_values
+from evergreen.features import objects, online_rows, online_values
 from evergreen.features.repository import feature_store
 from evergreen.handovers.monitor import Collected, Compared, Decided, Drift, Performance, Quality
 from evergreen.history import events, ledger, story, timeline
@@ -154,7 +154,7 @@ def test_an_answer_is_remembered_for_its_hours(upgraded: Settings) -> None:
 def test_features_online_are_read_as_they_were_packed(upgraded: Settings) -> None:
     spec = load_spec(PROJECT / "tests" / "specs" / "valid" / "parcels")
     requests = [{"shop_id": "s07", "depot_id": 2}, {"shop_id": "nobody", "depot_id": None}]
-    known, unknown = online_values.read(spec, requests)
+    known, unknown = online_rows.read(spec, requests)
     assert known["features_at"] == day(10) and known["features"]["depot_parcels_1d"] == 91
     assert known["features"]["shop_parcels_3d"] is not None
     assert unknown["features_at"] is None
@@ -171,14 +171,14 @@ def test_features_are_written_over_those_of_that_release_and_feast_reads_both(up
         moments = pa.timestamp("us", tz="UTC")
         return pa.table(columns | {name: pa.array([moment], moments) for name in ("event_timestamp", "known_at")})
 
-    before = online_values.read(spec, shops)
+    before = online_rows.read(spec, shops)
     assert all(answer["features_at"] == day(10) for answer in before)
     online_values.write(spec, "shop_record", rows("s07", day(9)))  # older than what is there
-    assert online_values.read(spec, shops) == before
+    assert online_rows.read(spec, shops) == before
     gone = online_values.replace(spec, "shop_record", day(10), rows("s08", day(10)))
     assert {"s07", "s09"} <= set(gone) and "s08" not in gone
     online_values.withdraw(spec, "shop_record", day(10), ["s09"], None)
-    after = online_values.read(spec, shops)
+    after = online_rows.read(spec, shops)
     assert after[0] == before[0]
     for name, kind in kinds.items():
         assert [answer["features"][name] for answer in after[1:]] == [None if kind == "category" else 7, None]

@@ -14,6 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from evergreen.features import packing
+from evergreen.features.packed import Keys, Reader, named
 from evergreen.spec.kinds import KINDS, FeatureType
 
 FIELDS = {
@@ -47,13 +48,13 @@ def known(row: tuple[Any, ...]) -> dict[str, Any]:
 @given(rows=ROWS, chunks=st.integers(1, 2))
 def test_every_value_is_read_as_it_was(rows: list[tuple[Any, ...]], chunks: int) -> None:
     packed = packing.pack(FIELDS, table(rows, chunks)).to_pylist()
-    reader = packing.Reader(list(FIELDS))
+    reader = Reader(list(FIELDS))
     assert [reader.values(row) for row in packed] == [known(row) for row in rows]
 
 
 @given(rows=ROWS)
 def test_as_feasts_values_it_is_what_its_own_serialization_gives(rows: list[tuple[Any, ...]]) -> None:
-    reader = packing.Reader(list(FIELDS))
+    reader = Reader(list(FIELDS))
     for row, packed in zip(rows, packing.pack(FIELDS, table(rows)).to_pylist(), strict=True):
         stored = {
             name: Value() if value is None else Value(**{FIELDS[name]: value}) for name, value in known(row).items()
@@ -70,18 +71,18 @@ def test_every_type_that_a_feature_may_have_is_packed(kind: str) -> None:
     column = pa.array([dated[kind], None], stored) if kind in dated else pa.array([1, None]).cast(stored)
     expected = [86_400, None] if kind in dated else column.to_pylist()  # seconds, as Feast has moments
     packed = packing.pack({"feature": KINDS[kind].feast_field}, pa.table({"feature": column})).to_pylist()
-    assert [packing.Reader(["feature"]).values(row)["feature"] for row in packed] == expected
+    assert [Reader(["feature"]).values(row)["feature"] for row in packed] == expected
 
 
 def test_only_what_is_wanted_and_there_is_read_whatever_the_order() -> None:
     (packed,) = packing.pack(FIELDS, table([(1.5, None, True, "plus", "Île")])).to_pylist()
-    assert packing.Reader(["région", "newer", "purchases"]).values(packed) == {"région": "Île", "purchases": None}
-    assert packing.Reader([]).values(packed) == {}
+    assert Reader(["région", "newer", "purchases"]).values(packed) == {"région": "Île", "purchases": None}
+    assert Reader([]).values(packed) == {}
 
 
 def test_a_view_without_features_is_packed_too() -> None:
     (packed,) = packing.pack({}, pa.table({"key": ["a"]})).to_pylist()
-    assert packing.Reader(["spent"]).values(packed) == {}
+    assert Reader(["spent"]).values(packed) == {}
 
 
 def test_a_header_is_shared_by_rows_and_grows_with_the_features_alone() -> None:
@@ -92,7 +93,7 @@ def test_a_header_is_shared_by_rows_and_grows_with_the_features_alone() -> None:
 
 
 def test_names_that_the_header_cannot_tell_apart_are_refused() -> None:
-    assert packing._named("plumless") == packing._named("buckeroo")
+    assert named("plumless") == named("buckeroo")
     with pytest.raises(ValueError, match="rename one"):
         packing.pack(dict.fromkeys(("plumless", "buckeroo"), "double_val"), pa.table({}))
 
@@ -115,8 +116,8 @@ def test_moments_and_days_are_packed_as_feasts_seconds(rows: list[tuple[Any, ...
     for (at, day, number), stored in zip(utc, packed, strict=True):
         midnight = day and datetime(day.year, day.month, day.day, tzinfo=UTC)
         expected = [each and (each - start) // timedelta(seconds=1) for each in (at, midnight)]
-        assert packing.Reader(names).values(stored) == dict(zip(names, [*expected, number], strict=True))
-        protos = packing.Reader(names).protos(stored)
+        assert Reader(names).values(stored) == dict(zip(names, [*expected, number], strict=True))
+        protos = Reader(names).protos(stored)
         assert [protos[name].WhichOneof("val") for name in ("at", "day")] == [
             None if each is None else "unix_timestamp_val" for each in expected
         ]
@@ -127,6 +128,7 @@ def test_keys_are_feasts_own(values: list[Any]) -> None:
     kind = pa.int64() if values and isinstance(values[0], int) else pa.string()
     keys = packing.keys({"customer_id": pa.chunked_array([pa.array(values, kind)])}, 3)
     assert keys.to_pylist() == [serialize_entity_key(packing.entity({"customer_id": value}), 3) for value in values]
+    assert keys.to_pylist() == [Keys(["customer_id"]).of({"customer_id": value, "other": None}) for value in values]
 
 
 @given(rows=st.lists(st.tuples(TEXT, WHOLE, TEXT), max_size=9))
@@ -136,6 +138,7 @@ def test_keys_of_several_columns_are_feasts_own_and_are_read_back(rows: list[tup
     keys = packing.keys(columns, 3).to_pylist()
     entities = [packing.entity(dict(zip(names, row, strict=True))) for row in rows]
     assert keys == [serialize_entity_key(entity, 3) for entity in entities]
+    assert keys == [Keys(names).of(dict(zip(names, row, strict=True))) for row in rows]
     assert [packing.named(deserialize_entity_key(key, 3)) for key in keys] == [
         dict(zip(names, row, strict=True)) for row in rows
     ]
@@ -148,6 +151,10 @@ def test_no_two_keys_of_several_columns_share_their_bytes(one: tuple[str, str], 
     columns = {name: pa.array([one[n], other[n]], pa.string()) for n, name in enumerate(("store", "product"))}
     first, second = packing.keys(columns, 3).to_pylist()
     assert (first == second) == (one == other)
+
+
+def test_an_entity_of_which_a_part_is_not_known_has_no_key() -> None:
+    assert Keys(["store", "product"]).of({"store": "s", "product": None}) is None
 
 
 def test_a_row_without_a_key_is_refused() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from evergreen.errors import HandoverRefused
-from evergreen.features import online_values, stages
+from evergreen.features import online_rows, online_values, stages
 from evergreen.handovers.ingest import SoundFeatures
 from evergreen.labels import stages as labels
 from evergreen.lake.schema import FEATURES, LABELS, Partition
@@ -51,7 +51,7 @@ def everything(model: Model) -> dict[str, Any]:
         "spend": model.stored(FEATURES, "spend"),
         "plan": model.stored(FEATURES, "plan"),
         "labels": model.stored(LABELS, "bought"),
-        "online": online_values.read(model.spec, [{"customer_id": c} for c in (*CUSTOMERS, "nobody")]),
+        "online": online_rows.read(model.spec, [{"customer_id": c} for c in (*CUSTOMERS, "nobody")]),
     }
 
 
@@ -134,7 +134,7 @@ def test_a_corrected_day_changes_exactly_what_looks_back_at_it(model: Model) -> 
         ("2026-01-03", 1.0, 50.0),
         ("2026-01-04", 2.0, 51.0),
     ]
-    assert online_values.read(model.spec, [{"customer_id": "b"}])[0]["features"]["spent"] == 51.0
+    assert online_rows.read(model.spec, [{"customer_id": "b"}])[0]["features"]["spent"] == 51.0
 
 
 def test_who_is_no_longer_in_a_corrected_day_is_online_as_the_day_before_knew_them(
@@ -143,7 +143,7 @@ def test_who_is_no_longer_in_a_corrected_day_is_online_as_the_day_before_knew_th
     """An event came with the wrong customer: of `z` nothing was ever true, and of `c` only what day 0 says."""
 
     def online() -> dict[str, Any]:
-        entities = online_values.read(model.spec, [{"customer_id": customer} for customer in ("a", "b", "c", "z")])
+        entities = online_rows.read(model.spec, [{"customer_id": customer} for customer in ("a", "b", "c", "z")])
         return {name: entity["features"]["spent"] for name, entity in zip("abcz", entities, strict=True)}
 
     model.publish(0, [event(0.5, "a", 1.0), event(0.5, "c", 3.0)], {})
@@ -209,7 +209,7 @@ def test_two_days_that_are_corrected_at_once_leave_nothing_of_who_is_in_neither(
     monkeypatch.setattr(online_values, "withdraw", beside)
     process(model, 3)
     other.join()
-    entities = online_values.read(model.spec, [{"customer_id": customer} for customer in ("a", "gone")])
+    entities = online_rows.read(model.spec, [{"customer_id": customer} for customer in ("a", "gone")])
     assert [entity["features"]["plan"] for entity in entities] == ["new", None]
 
 
@@ -311,7 +311,7 @@ def test_a_run_killed_between_the_write_and_its_record_is_finished_by_the_next(
         process(model, 0)
     process(model, 0)
     assert [(row["customer_id"], row["spent"]) for row in model.stored(FEATURES, "spend")] == [("a", 1.0)]
-    assert online_values.read(model.spec, [{"customer_id": "a"}])[0]["features"]["spent"] == 1.0
+    assert online_rows.read(model.spec, [{"customer_id": "a"}])[0]["features"]["spent"] == 1.0
 
 
 @pytest.mark.parametrize("order", ORDERS)

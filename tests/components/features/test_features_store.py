@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evergreen.errors import EvidenceMissing, PermanentError, ServiceUnavailable
-from evergreen.features import historical, objects, offline_store, online_store, online_values, repository
+from evergreen.features import historical, objects, offline_store, online_rows, online_store, online_values, repository
 from evergreen.lake.schema import FEATURES
 from evergreen.settings import PROJECT, Settings
 from evergreen.settings import settings as evergreen_settings
@@ -61,7 +61,7 @@ def table(rows: Sequence[dict[str, Any]]) -> pa.Table:
 
 
 def online(model: Model, customer: str = "a") -> tuple[float | None, datetime | None]:
-    answer = online_values.read(model.spec, [{"customer_id": customer}])[0]
+    answer = online_rows.read(model.spec, [{"customer_id": customer}])[0]
     return answer["features"]["spent"], answer["features_at"]
 
 
@@ -105,7 +105,7 @@ class TestApply:
         objects.ensure_applied(spec)
         for view in views:
             online_values.write(spec.own_data(), view, table([spend("a", 1, 10.0)]))
-        assert online_values.read(spec, [{"customer_id": "a"}])[0]["features"] == {"spent": 10.0, "purchases": 10}
+        assert online_rows.read(spec, [{"customer_id": "a"}])[0]["features"] == {"spent": 10.0, "purchases": 10}
 
     def test_a_read_does_not_fail_for_connections_from_before_a_restart(self, model: Model) -> None:
         objects.ensure_applied(model.spec)
@@ -205,7 +205,7 @@ def _apply_and_write(spec: ModelSpec, number: int) -> None:
 class TestNotReady:
     def test_a_model_that_was_never_applied(self, model: Model) -> None:
         with pytest.raises(PermanentError, match="ingest an interval of tiny"):
-            online_values.read(model.spec, [{"customer_id": "a"}])
+            online_rows.read(model.spec, [{"customer_id": "a"}])
 
     def test_a_model_that_was_never_ingested(self, model: Model) -> None:
         objects.ensure_applied(model.spec)
@@ -265,14 +265,14 @@ class TestOnline:
         customers = [f"customer {n}" * (n % 3 + 1) for n in range(50)]
         rows = [spend(customer, 1, None if n % 4 == 0 else float(n)) for n, customer in enumerate(customers)]
         online_values.write(model.spec, "spend", table(rows))
-        answers = online_values.read(model.spec, [{"customer_id": customer} for customer in customers])
+        answers = online_rows.read(model.spec, [{"customer_id": customer} for customer in customers])
         assert [answer["features"]["spent"] for answer in answers] == [row["spent"] for row in rows]
 
     def test_a_row_keeps_what_it_was_written_with_when_the_view_changes(self, model: Model) -> None:
         online_values.write(model.spec, "spend", table([spend("a", 1, 7.0)]))
         changed = model.spec.features["spend"].model_copy(update={"features": {"fresh": "int", "purchases": "int"}})
         spec = model.spec.model_copy(update={"features": model.spec.features | {"spend": changed}})
-        (answer,) = online_values.read(spec, [{"customer_id": "a"}])
+        (answer,) = online_rows.read(spec, [{"customer_id": "a"}])
         assert answer["features"] == {"fresh": None, "purchases": 7, "plan": None}
 
     def test_an_empty_partition_changes_nothing(self, model: Model) -> None:
@@ -282,7 +282,7 @@ class TestOnline:
 
     def test_it_answers_in_the_order_of_the_keys_and_knows_who_is_unknown(self, model: Model) -> None:
         online_values.write(model.data, "spend", table([spend("a", 1, 1.0), spend("b", 1, 9.0)]))
-        answers = online_values.read(model.spec, [{"customer_id": c} for c in ("b", "nobody", "a", "b")])
+        answers = online_rows.read(model.spec, [{"customer_id": c} for c in ("b", "nobody", "a", "b")])
         assert [answer["features"]["spent"] for answer in answers] == [9.0, None, 1.0, 9.0]
         assert answers[0] == {
             "features": {"spent": 9.0, "purchases": 9, "big": True, "plan": None},
@@ -294,14 +294,14 @@ class TestOnline:
             "features_at": None,
             "views_at": {"spend": None, "plan": None},
         }
-        assert online_values.read(model.spec, []) == []
+        assert online_rows.read(model.spec, []) == []
 
     def test_the_fast_read_is_feasts_own_answer(self, model: Model) -> None:
         online_values.write(
             model.data, "spend", table([spend(f"c{n}", 1, None if n % 3 == 0 else float(n)) for n in range(30)])
         )
         keys = [f"c{n}" for n in range(35)]
-        fast = online_values.read(model.spec, [{"customer_id": key} for key in keys])
+        fast = online_rows.read(model.spec, [{"customer_id": key} for key in keys])
         feast = repository.feature_store()
         answer = feast.get_online_features(
             features=feast.get_feature_service("tiny"), entity_rows={"customer_id": keys}

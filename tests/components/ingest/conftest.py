@@ -55,7 +55,7 @@ def tables_of(spec: ModelSpec) -> list[TableId]:
 
 def lake(spec: ModelSpec) -> Json:
     """Content of every table of the ingest loop, partition by partition: how many rows, and their hash."""
-    from evergreen.lake import catalogue, tables
+    from evergreen.lake import hashing, tables
 
     contents = {}
     for stored in tables_of(spec):
@@ -63,7 +63,7 @@ def lake(spec: ModelSpec) -> Json:
         for partition in sorted(set([] if table is None else table["partition"].to_pylist())):
             rows = tables.read(stored, partitions=[partition])
             assert rows is not None
-            contents[f"{stored.layer}/{stored.name}/{partition}"] = (rows.num_rows, catalogue.content_hash(rows))
+            contents[f"{stored.layer}/{stored.name}/{partition}"] = (rows.num_rows, hashing.content_hash(rows))
     return contents
 
 
@@ -81,12 +81,12 @@ def catalogued(spec: ModelSpec) -> Json:
 
 def everything(spec: ModelSpec) -> Json:
     """The lake, the catalogue, and the online values of everybody who was ever a customer."""
-    from evergreen.features import online_values
+    from evergreen.features import online_rows
     from evergreen.lake import tables
 
     table = tables.read(RAW.of(spec.model, "customers"), columns=["customer_id"])
     customers = sorted(set([] if table is None else table["customer_id"].to_pylist()))
-    online = dict(zip(customers, online_values.read(spec, [{"customer_id": c} for c in customers]), strict=True))
+    online = dict(zip(customers, online_rows.read(spec, [{"customer_id": c} for c in customers]), strict=True))
     return {"lake": lake(spec), "catalogue": catalogued(spec), "online": online}
 
 

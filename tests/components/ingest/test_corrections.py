@@ -15,7 +15,7 @@ from evergreen import cli
 from evergreen.correct import planning
 from evergreen.erasure import erasing
 from evergreen.errors import ContractBroken
-from evergreen.features import online_values
+from evergreen.features import online_rows
 from evergreen.handovers.correct import Change, Planned
 from evergreen.handovers.ingest import Published
 from evergreen.history import ledger
@@ -61,7 +61,7 @@ def ingested(own_landing: Path) -> Path:
 def online_by_view(customers: list[str]) -> dict[str, dict[str, Any]]:
     """view → customer → its values and their moment."""
     spec = churn()
-    answers = online_values.read(spec, [{"customer_id": customer} for customer in customers])
+    answers = online_rows.read(spec, [{"customer_id": customer} for customer in customers])
     return {
         view: {
             customer: (answer["views_at"][view], {name: answer["features"][name] for name in declared.features})
@@ -180,7 +180,7 @@ def held(person: str) -> dict[str, int]:
     raw = [RAW.of("churn", source) for source in data.sources]
     features = [FEATURES.of("churn", view) for view in data.features]
     counts = {str(table): sum(rewriting.held(table, keyed).values()) for table in (*raw, *features)}
-    (answer,) = online_values.read(churn(), [{"customer_id": person}])
+    (answer,) = online_rows.read(churn(), [{"customer_id": person}])
     counts["online"] = int(answer["features_at"] is not None)
     return {place: rows for place, rows in counts.items() if rows}
 

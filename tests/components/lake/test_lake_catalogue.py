@@ -14,7 +14,7 @@ from hypothesis import given, strategies
 
 from evergreen.errors import ServiceUnavailable, TransientError
 from evergreen.handovers.handover import Staged
-from evergreen.lake import catalogue, partitions, staging
+from evergreen.lake import catalogue, hashing, partitions, staging
 from evergreen.lake.schema import RAW
 from evergreen.settings import Settings, settings
 
@@ -80,7 +80,7 @@ def test_a_database_that_does_not_answer_is_transient(home: Settings, monkeypatc
 def test_a_written_partition_is_described_by_what_was_written(home: Settings) -> None:
     table = pa.table({"value": [1.0, 2.0]})
     made = partitions.replace(RAW.of("shop", "visits").at("2026-01-05"), table, known_at=KNOWN)
-    assert made == entry("2026-01-05", rows=2, content_hash=catalogue.content_hash(table), table_version=1)
+    assert made == entry("2026-01-05", rows=2, content_hash=hashing.content_hash(table), table_version=1)
     assert catalogue.published(RAW.of("shop", "visits")) == {}, "recorded only with all that belongs together"
 
 
@@ -88,10 +88,10 @@ ROWS = pa.table({"key": ["a", "b", "c"], "value": [1.0, None, 3.0], "count": pa.
 
 
 def test_the_order_of_rows_and_columns_and_chunks_do_not_matter_to_the_hash() -> None:
-    same = catalogue.content_hash(ROWS)
-    assert catalogue.content_hash(ROWS.take([2, 0, 1])) == same
-    assert catalogue.content_hash(ROWS.select(["count", "key", "value"])) == same
-    assert catalogue.content_hash(pa.concat_tables([ROWS.slice(0, 1), ROWS.slice(1)])) == same
+    same = hashing.content_hash(ROWS)
+    assert hashing.content_hash(ROWS.take([2, 0, 1])) == same
+    assert hashing.content_hash(ROWS.select(["count", "key", "value"])) == same
+    assert hashing.content_hash(pa.concat_tables([ROWS.slice(0, 1), ROWS.slice(1)])) == same
 
 
 @pytest.mark.parametrize(
@@ -120,13 +120,13 @@ def test_the_order_of_rows_and_columns_and_chunks_do_not_matter_to_the_hash() ->
     ],
 )
 def test_any_change_changes_the_hash(other: pa.Table) -> None:
-    assert catalogue.content_hash(other) != catalogue.content_hash(ROWS)
+    assert hashing.content_hash(other) != hashing.content_hash(ROWS)
 
 
 def test_whole_numbers_beside_a_null_are_told_apart_to_the_last_digit() -> None:
     """As floats, 2**53 and 2**53 + 1 are the same number; an order number may be as long."""
     longest, next_one = (pa.table({"number": pa.array([2**53 + more, None], pa.int64())}) for more in (0, 1))
-    assert catalogue.content_hash(longest) != catalogue.content_hash(next_one)
+    assert hashing.content_hash(longest) != hashing.content_hash(next_one)
 
 
 _CELLS = strategies.tuples(strategies.none() | strategies.integers(-9, 9), strategies.sampled_from(["a", "b", None]))
@@ -141,7 +141,7 @@ def test_two_tables_have_the_same_hash_exactly_when_they_hold_the_same_rows(
         return pa.Table.from_pylist([{"number": number, "text": text} for number, text in rows], schema)
 
     same = sorted(map(str, one)) == sorted(map(str, other))
-    assert (catalogue.content_hash(table(one)) == catalogue.content_hash(table(other))) is same
+    assert (hashing.content_hash(table(one)) == hashing.content_hash(table(other))) is same
 
 
 def test_the_hash_is_the_same_on_every_machine() -> None:
@@ -149,7 +149,7 @@ def test_the_hash_is_the_same_on_every_machine() -> None:
     fixed = pa.table(
         {"key": ["a", "b"], "value": [1.5, None], "at": pa.array([KNOWN, None], pa.timestamp("us", "UTC"))}
     )
-    assert catalogue.content_hash(fixed) == "772cbbc21037f0245134bc706c209517"
+    assert hashing.content_hash(fixed) == "772cbbc21037f0245134bc706c209517"
 
 
 def test_two_runs_of_one_interval_may_stage_the_same_file_at_once(home: Settings) -> None:
@@ -169,6 +169,6 @@ def test_the_hash_of_a_partitions_rows_does_not_depend_on_others() -> None:
     steady = pa.table({"day": ["a"], "count": pa.array([2**60 + 1], pa.int64()), "won": [True]})
     of_others = pa.table({"day": ["b"], "count": pa.array([None], pa.int64()), "won": pa.array([None], pa.bool_())})
     both = pa.concat_tables([steady, of_others])
-    whole, by_partition = catalogue.content_hashes(both, both["day"].to_pylist())
-    assert whole == catalogue.content_hash(both)
-    assert by_partition == {"a": catalogue.content_hash(steady), "b": catalogue.content_hash(of_others)}
+    whole, by_partition = hashing.content_hashes(both, both["day"].to_pylist())
+    assert whole == hashing.content_hash(both)
+    assert by_partition == {"a": hashing.content_hash(steady), "b": hashing.content_hash(of_others)}

@@ -10,7 +10,7 @@ import pytest
 
 from evergreen import folders
 from evergreen.errors import RequestRefused, ServiceUnavailable, VersionGone
-from evergreen.lake import catalogue, rewriting, tables
+from evergreen.lake import hashing, rewriting, tables
 from evergreen.lake.schema import RAW
 from evergreen.settings import settings
 
@@ -39,7 +39,7 @@ def test_a_partition_is_replaced_and_read_back(lake: str) -> None:
     assert table is not None
     assert table.to_pylist() == [{"key": "b", "value": None, "partition": "2026-01-05"}]
     old = tables.read(RAW.of("shop", "visits"), version=1, columns=["key", "value"])
-    assert old is not None and catalogue.content_hash(old) == catalogue.content_hash(first)
+    assert old is not None and hashing.content_hash(old) == hashing.content_hash(first)
     tables.replace(RAW.of("shop", "visits").at("2026-01-05"), first.slice(0, 0))
     assert [row["key"] for row in tables.read(RAW.of("shop", "visits")).to_pylist()] == ["c"]  # type: ignore[union-attr]
 

@@ -10,7 +10,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from evergreen.errors import VersionGone
-from evergreen.lake import catalogue, tables, upkeep
+from evergreen.lake import hashing, tables, upkeep
 from evergreen.lake.schema import RAW
 from tests.delta_log import age
 
@@ -22,7 +22,7 @@ KEPT = timedelta(days=30)
 def hashed(version: int | None = None) -> str:
     rows = tables.read(TABLE, version=version)
     assert rows is not None
-    return catalogue.content_hash(rows)
+    return hashing.content_hash(rows)
 
 
 def test_old_files_go_but_for_those_of_needed_versions() -> None:

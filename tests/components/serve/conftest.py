@@ -33,7 +33,7 @@ import pyarrow as pa
 import pytest
 
 from evergreen.families import family as family_of
-from evergreen.features import objects, online_values
+from evergreen.features import objects, online_rows, online_values
 from evergreen.handovers.train import Probed, Refitted
 from evergreen.history import ledger
 from evergreen.history.events import Promoted, RolledBack
@@ -350,7 +350,7 @@ class ServedModel:
 
     def answers(self, number: int) -> list[float]:
         """What a version must answer for every customer, computed here."""
-        entities = online_values.read(self.spec, [{"customer_id": customer(n)} for n in range(CUSTOMERS)])
+        entities = online_rows.read(self.spec, [{"customer_id": customer(n)} for n in range(CUSTOMERS)])
         frame = pd.DataFrame([entity["features"] for entity in entities])
         answered: list[float] = loading.load(self.name, number).predict(inputs(self.spec.feature_types, frame)).tolist()
         return answered

@@ -14,7 +14,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from evergreen.features import objects, online_values, repository
+from evergreen.features import online_rows, online_tables, online_values, repository
 from evergreen.model.rows import inputs
 from evergreen.registry import loading
 
@@ -82,7 +82,7 @@ def test_the_log_has_the_features_that_the_prediction_was_made_from(open_shop: S
     before = datetime.now(UTC)
     answer = open_shop.server.predict(open_shop.name, entity={"customer_id": customer(4)}).json()
     row = open_shop.logged()[answer["request_id"], 0]
-    assert row.features == online_values.read(open_shop.spec, [{"customer_id": customer(4)}])[0]["features"]
+    assert row.features == online_rows.read(open_shop.spec, [{"customer_id": customer(4)}])[0]["features"]
     assert (row.version, row.entity, row.features_at) == (1, customer(4), at(0))
     assert row.prediction == answer["predictions"][0]["prediction"]
     assert row.as_of == datetime.fromisoformat(answer["as_of"])
@@ -255,7 +255,7 @@ def test_every_answer_has_a_request_id_that_no_client_can_choose(open_shop: Serv
 def test_a_request_that_fails_unforeseen_carries_its_id_and_is_counted(open_shop: ServedModel) -> None:
     """Here: a stored value that no one can decode. On-call must see such failures in the counters."""
     put_online(open_shop.spec, 1, ["corrupt"], views=["account"])
-    table = f"{repository.feature_store().config.project}_{objects.view_name(open_shop.spec.model, 'account')}"
+    table = f"{repository.feature_store().config.project}_{online_tables.view_name(open_shop.spec.model, 'account')}"
     with psycopg.connect(open_shop.settings.database_url("feast")) as connection:
         connection.execute(
             psycopg.sql.SQL("update {} set features = '\\xff' where event_ts = %s").format(

@@ -128,7 +128,7 @@ def tiny(home: Settings, mlflow_url: str, tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.fixture
 def training_set() -> Callable[..., SoundTrainingSet]:
     """Writes a training set as `train.stages.build` does, without a lake, and finds it sound."""
-    from evergreen.lake import catalogue, staging
+    from evergreen.lake import hashing, staging
     from evergreen.model.code import spec_hash
     from evergreen.train import rules
 
@@ -138,7 +138,7 @@ def training_set() -> Callable[..., SoundTrainingSet]:
         cutoffs = frame["event_timestamp"]
         frame = frame[cutoffs.map(lambda cutoff: split.mask(cutoff, cutoff + run.spec.label.horizon))]
         table = pa.Table.from_pandas(frame, preserve_index=False)
-        content = catalogue.content_hash(table)
+        content = hashing.content_hash(table)
         key = rules.training_key(
             run.spec.model, run.as_of, content, spec_hash(run.spec), "code", run.spec.search.seed, run.changed_at
         )

@@ -15,7 +15,7 @@ import pytest
 from evergreen import cli, folders
 from evergreen.erasure import erasing
 from evergreen.errors import ErasedInPart, ErasureRefused, SpecError, TrainingSetChanged
-from evergreen.features import objects, online_values
+from evergreen.features import objects, online_rows, online_values
 from evergreen.history import ledger
 from evergreen.history.events import Erased
 from evergreen.lake import catalogue, partitions, rewriting, schema, staging, tables
@@ -164,7 +164,7 @@ def of_others(spec: ModelSpec) -> dict[str, Any]:
                     kept.setdefault(f"{table} {version}", []).append(row)
     asked = [{"customer_id": customer} for customer in CUSTOMERS if customer != CUSTOMERS[3]]
     return kept | {
-        "online": online_values.read(spec, asked),
+        "online": online_rows.read(spec, asked),
         "released": sum(exemptions.counts(spec.model).values()) > 0,
         "log": [row.entity for row in between(spec.model, at(0), at(1)) if row.entity != PERSON],
     }

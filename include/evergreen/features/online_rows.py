@@ -1,0 +1,181 @@
+"""A model's features, read from the online store for requests: a packed row per entity and view, by psycopg alone.
+
+Feast's `get_online_features` answers the same and takes many times longer, most of it to rebuild its definitions; its
+import alone takes seconds and a hundred megabytes.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from evergreen import database
+from evergreen.answers import of_postgres
+from evergreen.errors import PermanentError
+from evergreen.features import online_address, online_tables
+from evergreen.features.packed import Keys, Reader
+from evergreen.settings import settings
+from evergreen.spec.schema import ModelSpec
+
+_PATIENCE = 5.0  # seconds that a read waits for a connection: clients wait for it
+
+Row = tuple[int, bytes, datetime, bytes]  # number of its table, key, event time, packed features
+
+
+class Features:
+    """What the online store knows of the entities that requests to a model name; safe to share."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._spec = spec
+        self._tables = [online_tables.view_name(spec.dataset_of(view), view) for view in spec.features]
+        self._keys = [Keys(spec.entity_of(view).columns) for view in spec.features]
+        self._names = [[*declared.features] for declared in spec.features.values()]
+        self._readers = [Reader(names) for names in self._names]
+
+    def read(self, requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The newest features of each request's entities, in the order of the requests.
+
+        Args:
+            requests: key column → value of each request; one that is null, or that the store does not know, has no
+                features.
+
+        Returns:
+            `{"features": {name: value or None}, "features_at": datetime or None, "views_at": {view: datetime or None}}`
+            a request; `features_at` is the newest event time among the views, None when the store knows nothing of its
+            entities.
+
+        Raises:
+            PermanentError: the model was never applied, so the store has no tables for it.
+            ServiceUnavailable: the database does not answer.
+        """
+        if not self._tables:
+            return [{"features": {}, "features_at": None, "views_at": {}} for _ in requests]
+        if not requests:
+            return []
+        wanted = [[keys.of(request) for request in requests] for keys in self._keys]
+        stored: list[dict[bytes | None, tuple[datetime, Mapping[str, Any]]]] = [{} for _ in self._tables]
+        for number, key, at, packed in self._rows([list({*keys} - {None}) for keys in wanted]):
+            stored[number][key] = (at, self._readers[number].values(packed))
+        return [
+            self._answer([of_view.get(key) for of_view, key in zip(stored, keys, strict=True)])
+            for keys in zip(*wanted, strict=True)
+        ]
+
+    def _rows(self, keys: Sequence[Sequence[Any]]) -> list[Row]:
+        doing = f"reading online features of {self._spec.model}"
+        with answering(doing):
+            try:
+                return rows(self._tables, keys)
+            except psycopg.errors.UndefinedTable as error:
+                raise PermanentError(
+                    doing,
+                    found=str(error).strip().splitlines()[0],
+                    expected="the model's views in the online store",
+                    next_step=(
+                        f"ingest an interval of {', '.join(self._spec.data or [self._spec.model])}, or `feast apply`"
+                    ),
+                ) from error
+
+    def _answer(self, of_views: Sequence[tuple[datetime, Mapping[str, Any]] | None]) -> dict[str, Any]:
+        features: dict[str, Any] = {}
+        times: list[datetime | None] = []
+        for found, names in zip(of_views, self._names, strict=True):
+            if found is None:
+                features.update(dict.fromkeys(names))
+                times.append(None)
+            else:
+                times.append(found[0])
+                values = found[1]
+                features.update((name, values.get(name)) for name in names)
+        return {
+            "features": features,
+            "features_at": max((at for at in times if at is not None), default=None),
+            "views_at": dict(zip(self._spec.features, times, strict=True)),
+        }
+
+
+def read(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """As `Features.read`."""
+    return Features(spec).read(requests)
+
+
+def rows(tables: Sequence[str], keys: Sequence[Sequence[bytes]]) -> list[Row]:
+    """The rows of several views in one round trip.
+
+    Args:
+        tables: Feast's names of the views.
+        keys: the serialized keys that are looked for in each.
+
+    Raises:
+        psycopg.Error, PoolTimeout: the database does not answer, or has no such table.
+    """
+    store, pool = _opened()
+    selects = [
+        sql.SQL(
+            "select {number}, entity_key, event_ts, features from {table} where entity_key = any(%b::bytea[])"
+        ).format(number=sql.Literal(number), table=online_tables.of(store.project, view))
+        for number, view in enumerate(tables)
+    ]
+    query = sql.SQL(" union all ").join(selects)
+    try:
+        return _fetch(pool, query, keys)
+    except PoolTimeout:
+        raise
+    except psycopg.OperationalError:  # the connection is from before the server's last start: so may all others be
+        pool.check()
+        return _fetch(pool, query, keys)
+
+
+def _fetch(pool: ConnectionPool, query: sql.Composed, parameters: Sequence[Any]) -> list[Any]:
+    """In binary: text would be escaped and parsed."""
+    with pool.connection() as connection:
+        return connection.execute(query, parameters, binary=True).fetchall()
+
+
+@contextmanager
+def answering(doing: str) -> Iterator[None]:
+    """What the silence and the refusals of the store's database mean."""
+    try:
+        yield
+    except (psycopg.OperationalError, PoolTimeout) as error:
+        raise of_postgres(doing, error, database.remote("feast")) from error
+
+
+_opening = threading.Lock()
+_open: dict[tuple[int, str, str], tuple[online_address.OnlineStore, ConnectionPool]] = {}  # at most one
+
+
+def _opened() -> tuple[online_address.OnlineStore, ConnectionPool]:
+    """The store and its connections: one pool per process, shared by its threads."""
+    repository = settings().project / "feature_repo"
+    key = (os.getpid(), settings().database_url("feast"), str(repository))
+    with _opening:
+        if key not in _open:
+            for (process, *_), (_, pool) in _open.items():
+                if process == os.getpid():  # else a forked parent's, whose connections are not ours to close
+                    pool.close()
+            _open.clear()
+            store = online_address.of(repository, key[1])
+            _open[key] = store, _pool(store)
+        return _open[key]
+
+
+def _pool(store: online_address.OnlineStore) -> ConnectionPool:
+    return ConnectionPool(
+        store.address,
+        min_size=1,
+        max_size=store.most,
+        kwargs={"autocommit": True, "connect_timeout": 5, "tcp_user_timeout": 10_000},
+        timeout=_PATIENCE,
+        # Then the next use tries again, instead of a thread that waits longer after each failure.
+        reconnect_timeout=_PATIENCE,
+        open=True,
+    )
