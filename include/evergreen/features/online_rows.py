@@ -62,14 +62,14 @@ class Features:
             return []
         wanted = [[keys.of(request) for request in requests] for keys in self._keys]
         stored: list[dict[bytes | None, tuple[datetime, Mapping[str, Any]]]] = [{} for _ in self._tables]
-        for number, key, at, packed in self._rows([list({*keys} - {None}) for keys in wanted]):
+        for number, key, at, packed in self._rows([list({*keys}) for keys in wanted]):
             stored[number][key] = (at, self._readers[number].values(packed))
         return [
             self._answer([of_view.get(key) for of_view, key in zip(stored, keys, strict=True)])
             for keys in zip(*wanted, strict=True)
         ]
 
-    def _rows(self, keys: Sequence[Sequence[Any]]) -> list[Row]:
+    def _rows(self, keys: Sequence[Sequence[bytes | None]]) -> list[Row]:
         doing = f"reading online features of {self._spec.model}"
         with answering(doing):
             try:
@@ -107,12 +107,12 @@ def read(spec: ModelSpec, requests: Sequence[Mapping[str, Any]]) -> list[dict[st
     return Features(spec).read(requests)
 
 
-def rows(tables: Sequence[str], keys: Sequence[Sequence[bytes]]) -> list[Row]:
+def rows(tables: Sequence[str], keys: Sequence[Sequence[bytes | None]]) -> list[Row]:
     """The rows of several views in one round trip.
 
     Args:
         tables: Feast's names of the views.
-        keys: the serialized keys that are looked for in each.
+        keys: the serialized keys that are looked for in each; None is none of them.
 
     Raises:
         psycopg.Error, PoolTimeout: the database does not answer, or has no such table.

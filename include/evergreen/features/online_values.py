@@ -101,7 +101,9 @@ def moments(spec: DatasetSpec, view: str, keys: Sequence[Key]) -> list[datetime 
     stored_keys = [packed.Keys(about.columns).of(about.values(key)) for key in keys]
     with online_rows.answering(f"looking up the moments of {name} in the online store"):
         try:
-            moments = {key: at for _, key, at, _ in online_rows.rows([name], [stored_keys])}
+            moments: dict[bytes | None, datetime] = {
+                key: at for _, key, at, _ in online_rows.rows([name], [stored_keys])
+            }
         except psycopg.errors.UndefinedTable:  # nothing was ever brought online
             moments = {}
     return [moments.get(key) for key in stored_keys]
