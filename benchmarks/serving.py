@@ -21,7 +21,7 @@ from benchmarks.document import duration, ratios, table
 from benchmarks.measure import Ratio, in_turns, percentile
 from benchmarks.shops import FAMILY, Bare, Client, Shop
 from evergreen.local import postgres
-from evergreen.local.processes import Processes
+from evergreen.local.processes import Processes, answers
 from evergreen.settings import Settings
 
 REQUESTS = {1: 300, 50: 100, 1000: 20}  # entities of a request → requests timed
@@ -78,8 +78,8 @@ def _throughput(shop: Shop, bare: Bare) -> Iterator[Ratio]:
         batches = shop.batches(size)
         keys = [next(batches) for _ in range(100)]
         sides: dict[str, Callable[[], float]] = {
-            "ours": lambda: _rate(lambda: shop.evergreen().post, [shop.request(some) for some in keys]),  # noqa: B023 - called at once
-            "mlflow": lambda: _rate(lambda: shop.peer().post, [shop.peer_request(some) for some in keys]),  # noqa: B023 - called within this turn of the loop
+            "ours": lambda: _rate(lambda: shop.evergreen().send, [shop.request(some) for some in keys]),  # noqa: B023 - called at once
+            "mlflow": lambda: _rate(lambda: shop.peer().send, [shop.peer_request(some) for some in keys]),  # noqa: B023 - called within this turn of the loop
             "bare": lambda: _rate(lambda: bare.again().answer, keys),  # noqa: B023 - called within this turn of the loop
         }
         measured: dict[str, list[float]] = {name: [] for name in sides}
@@ -182,18 +182,22 @@ def _starts(here: Settings, shop: Shop) -> str:
             ),
             ("MLflow hangs: it takes connections and is silent", hanging, FIRST_ANSWER),
         ):
-            seconds = [_first_answer(here, shop.spec.model, body, mlflow_url) for _ in range(STARTS)]
+            starts = [_first_answer(here, shop.spec.model, body, mlflow_url) for _ in range(STARTS)]
+            ready, seconds, megabytes = zip(*starts, strict=True)
             slowest = duration(max(seconds)) if not bound or max(seconds) < bound else f"**{duration(max(seconds))}**"
             limit = f"below {bound:.0f} s" if bound else ""
-            rows.append((matter, f"{STARTS} starts", duration(statistics.median(seconds)), slowest, limit))
+            medians = duration(statistics.median(ready)), duration(statistics.median(seconds))
+            rows.append((matter, f"{STARTS} starts", *medians, slowest, limit, f"{max(megabytes):.0f} MB"))
     return (
-        "From the model server's start to its first answered prediction, from its own copy of the version:\n\n"
-        + table(("what", "size", "median", "slowest", "asked"), rows)
+        "From the model server's start until `/readyz` says so, and to its first answered prediction, from its own "
+        "copy of the version; and the memory that it has then (resident, the largest):\n\n"
+        + table(("what", "size", "ready", "first answer", "slowest", "asked", "memory"), rows)
     )
 
 
-def _first_answer(here: Settings, model: str, body: bytes, mlflow_url: str) -> float:
-    """Seconds from the start of a server to the answer of its first prediction; the server ends with it."""
+def _first_answer(here: Settings, model: str, body: bytes, mlflow_url: str) -> tuple[float, float, float]:
+    """Seconds from the start of a server until it is ready, and to the answer of its first prediction, and the memory
+    that it has then, in MB; the server ends with it."""
     port, usual = postgres.free_port(), workload.services(here)["server"]
     url = f"http://127.0.0.1:{port}"
     command = [*usual.command[: usual.command.index("--port")], "--port", str(port)]
@@ -204,9 +208,15 @@ def _first_answer(here: Settings, model: str, body: bytes, mlflow_url: str) -> f
         while time.monotonic() - started < 120:
             try:
                 Client(url, f"/models/{model}/predict").post(body)
-                return time.monotonic() - started
+                answered = time.monotonic() - started
             except (OSError, AssertionError):  # it does not listen yet, or has no version yet
                 time.sleep(0.02)
+                continue
+            while not answers(f"{url}/readyz"):
+                time.sleep(0.005)
+            ready, process = time.monotonic() - started, processes.process("server-anew")
+            assert process is not None
+            return ready, answered, process.memory_info().rss / 1e6
         raise TimeoutError(f"no prediction within 120 s: {processes.log('server-anew')}")
     finally:
         processes.stop("server-anew")

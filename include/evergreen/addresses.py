@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 
@@ -30,6 +31,7 @@ def without_port(stated: str) -> str:
     return stated.partition(":")[0] if stated.count(":") == 1 else stated
 
 
+@lru_cache(10_000)  # every request asks
 def source_of(address: str) -> str:
     """The name of an address's owner, as far as it can be told: an IPv6 network of 64 bits is one customer's."""
     ip = parsed(address)

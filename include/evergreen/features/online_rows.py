@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import psycopg
@@ -118,13 +119,7 @@ def rows(tables: Sequence[str], keys: Sequence[Sequence[bytes | None]]) -> list[
         psycopg.Error, PoolTimeout: the database does not answer, or has no such table.
     """
     store, pool = _opened()
-    selects = [
-        sql.SQL(
-            "select {number}, entity_key, event_ts, features from {table} where entity_key = any(%b::bytea[])"
-        ).format(number=sql.Literal(number), table=online_tables.of(store.project, view))
-        for number, view in enumerate(tables)
-    ]
-    query = sql.SQL(" union all ").join(selects)
+    query = _query(store.project, tuple(tables))
     try:
         return _fetch(pool, query, keys)
     except PoolTimeout:
@@ -134,7 +129,19 @@ def rows(tables: Sequence[str], keys: Sequence[Sequence[bytes | None]]) -> list[
         return _fetch(pool, query, keys)
 
 
-def _fetch(pool: ConnectionPool, query: sql.Composed, parameters: Sequence[Any]) -> list[Any]:
+@lru_cache(256)
+def _query(project: str, tables: Sequence[str]) -> bytes:
+    """The same text each time, which psycopg lets Postgres prepare."""
+    selects = [
+        sql.SQL(
+            "select {number}, entity_key, event_ts, features from {table} where entity_key = any(%b::bytea[])"
+        ).format(number=sql.Literal(number), table=online_tables.of(project, view))
+        for number, view in enumerate(tables)
+    ]
+    return sql.SQL(" union all ").join(selects).as_bytes(None)
+
+
+def _fetch(pool: ConnectionPool, query: bytes, parameters: Sequence[Any]) -> list[Any]:
     """In binary: text would be escaped and parsed."""
     with pool.connection() as connection:
         return connection.execute(query, parameters, binary=True).fetchall()

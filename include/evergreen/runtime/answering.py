@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 class GraphPredictor:
     """A version that answers with its graph."""
+
+    quick: ClassVar[bool] = True
 
     def __init__(self, content: bytes) -> None:
         options = onnxruntime.SessionOptions()

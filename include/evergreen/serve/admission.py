@@ -44,6 +44,17 @@ def too_busy(detail: str, seconds: float) -> HTTPException:
     return HTTPException(503, detail, headers=after(seconds))
 
 
+def no_answer(seconds: float) -> HTTPException:
+    """503: a prediction was not there within `PATIENCE`."""
+    why = f"no prediction within {PATIENCE:.0f} s: the server is too busy, or its database does not answer"
+    return too_busy(why, seconds)
+
+
+async def within(done: asyncio.Future[T]) -> T:
+    """What becomes of a prediction; `TimeoutError` when it is not there within `PATIENCE`."""
+    return await asyncio.wait_for(done, PATIENCE)
+
+
 def after(seconds: float) -> dict[str, str]:
     """The header that tells a client when to come again."""
     return {"Retry-After": str(max(1, math.ceil(seconds)))}
@@ -205,10 +216,9 @@ class Lane:
         done = self._workers.submit(self._timed, partial(work, *args, **kwargs))
         done.add_done_callback(self._leave)
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(done), PATIENCE)
+            return await within(asyncio.wrap_future(done))
         except TimeoutError:
-            why = f"no prediction within {PATIENCE:.0f} s: the server is too busy, or its database does not answer"
-            raise too_busy(why, wait) from None
+            raise no_answer(wait) from None
 
     def close(self) -> None:
         """End the threads after what they are doing."""

@@ -8,8 +8,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
+from evergreen.errors import EvergreenError
 from evergreen.quoting import shown
 from evergreen.serve.loaded import Loaded
 from evergreen.serve.predictions import Prediction
@@ -32,13 +34,48 @@ class Made:
     unseen: Mapping[str, int]  # feature → values that the version was not trained with
 
 
-def answer(loaded: Loaded, entities: Sequence[Mapping[str, Any]], request_id: str, as_of: datetime) -> Made:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request: which version is asked about which entities, by which id, as of when."""
+
+    loaded: Loaded
+    entities: Sequence[Mapping[str, Any]]
+    request_id: str
+    as_of: datetime
+
+
+def answer_together(requests: Sequence[Asked]) -> list[Made | Exception]:
+    """What `answer` makes of each request, or raises: their features are read in one round trip for each version."""
+    answers: dict[int, Made | Exception] = {}
+    versions = {id(asked.loaded): asked.loaded for asked in requests}
+    for loaded in versions.values():
+        its = [at for at, asked in enumerate(requests) if asked.loaded is loaded]
+        try:
+            stored = loaded.online.read([entity for at in its for entity in requests[at].entities])
+        except EvergreenError as error:  # the store does not answer any of them
+            answers.update(dict.fromkeys(its, error))
+            continue
+        rest = iter(stored)
+        for at in its:
+            online = [*islice(rest, len(requests[at].entities))]
+            try:
+                answers[at] = _made(requests[at], online)
+            except Exception as error:  # noqa: BLE001  whatever it is, it is of this request alone
+                answers[at] = error
+    return [answers[at] for at in range(len(requests))]
+
+
+def answer(asked: Asked) -> Made:
+    """The answer to a request."""
+    return _made(asked, asked.loaded.online.read(asked.entities))
+
+
+def _made(asked: Asked, online: Sequence[Mapping[str, Any]]) -> Made:
     """One item for each entity, in their order. Of an entity that neither the online store nor the request itself tells
     anything about there is no prediction; nor of one whose features are older than a view allows that refuses then."""
+    loaded, entities, request_id, as_of = asked.loaded, asked.entities, asked.request_id, asked.as_of
     spec, about = loaded.spec, loaded.spec.entity
-    inputs, dated = list(spec.asking.inputs), ago.inputs(spec)
-    online = loaded.online.read(entities)
-    bounds = {view: declared.freshness for view, declared in spec.features.items() if declared.freshness is not None}
+    inputs, dated, bounds = loaded.inputs, loaded.dated, loaded.bounds
     stale = [_stale(bounds, values["views_at"], as_of) for values in online]
     refused = {
         at: f"{_named(about, entity)}: {_refusal(bounds, views)}"

@@ -8,11 +8,13 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
 from starlette.types import Lifespan
 
 from evergreen.serve import documentation, refusals
 from evergreen.serve.data import Data
 from evergreen.serve.hosts import Hosts
+from evergreen.serve.hot import ShortWay
 from evergreen.serve.metrics import Metrics
 from evergreen.serve.middleware import Exchange
 from evergreen.serve.models import Models
@@ -47,17 +49,19 @@ def create_serving_app(models: Models, hosts: Hosts) -> FastAPI:
         models.stop()
         await run_in_threadpool(server.close)
 
-    app = _app(server, hosts, lifespan)
+    app = _app(server, hosts, lifespan, Middleware(ShortWay, route=predict.route(), server=server))
     app.include_router(deploy.router)
     app.include_router(predict.router)
     documentation.install(app, models, predict.PATH)
     return app
 
 
-def _app(server: State, hosts: Hosts, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
-    app = FastAPI(title="Evergreen model server", lifespan=lifespan, docs_url=None, redoc_url=None)
+def _app(server: State, hosts: Hosts, lifespan: Lifespan[FastAPI] | None = None, *within: Middleware) -> FastAPI:
+    exchange = Middleware(Exchange, metrics=server.metrics, hosts=hosts)
+    app = FastAPI(
+        title="Evergreen model server", lifespan=lifespan, docs_url=None, redoc_url=None, middleware=[exchange, *within]
+    )
     app.state.server = server
-    app.add_middleware(Exchange, metrics=server.metrics, hosts=hosts)
     refusals.install(app)
     app.include_router(health.router)
     app.include_router(listing.router)

@@ -18,6 +18,8 @@ from evergreen.registry import loading, records
 from evergreen.registry.artifacts import Read
 from evergreen.registry.rules import Version
 from evergreen.serve.messages import request_type
+from evergreen.spec import ago
+from evergreen.spec.dataset import Freshness
 from evergreen.spec.schema import ModelSpec
 
 
@@ -35,9 +37,30 @@ class Loaded:
         return self.predictor.answer(features)
 
     @cached_property
+    def inputs(self) -> list[str]:
+        """What a request says itself, by name."""
+        return list(self.spec.asking.inputs)
+
+    @cached_property
+    def dated(self) -> Mapping[str, ago.Dated]:
+        """The features and inputs that are timestamps or dates."""
+        return ago.inputs(self.spec)
+
+    @cached_property
+    def bounds(self) -> Mapping[str, Freshness]:
+        """view → how old its features may be, of the views that say so."""
+        declared = self.spec.features.items()
+        return {view: each.freshness for view, each in declared if each.freshness is not None}
+
+    @cached_property
     def categories(self) -> Mapping[str, frozenset[str]]:
         """The values of each category that the version was trained with."""
         return self.predictor.categories()
+
+    @property
+    def quick(self) -> bool:
+        """Whether it answers a row in microseconds: it has a graph."""
+        return self.predictor.quick
 
     @cached_property
     def online(self) -> Features:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from fastapi import Request
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -121,6 +122,7 @@ class Metrics:
             self.registry.register(_Left(space))
         if data is not None:
             self.registry.register(_Data(data))
+        self._counted = lru_cache(1_000)(self._counters)  # to find them by their labels costs more than to count
         self._requests = Counter("evergreen_requests", "Answered requests", ["path", "status"], registry=self.registry)
         self._seconds = Histogram(
             "evergreen_request_seconds", "Time to answer", ["path"], buckets=_SECONDS, registry=self.registry
@@ -154,11 +156,17 @@ class Metrics:
         """Count a request under its route, with the model where there is such a model; every path without a route is
         the same, so that nobody can make up labels."""
         path = getattr(request.scope.get("route"), "path", "other")
-        model = request.path_params.get("model")
-        if model in self._models.slots:
+        model = request.scope.get("path_params", {}).get("model")
+        if model not in self._models.slots:
+            model = None
+        requests, took = self._counted(path, model, status)
+        requests.inc()
+        took.observe(seconds)
+
+    def _counters(self, path: str, model: str | None, status: int) -> tuple[Counter, Histogram]:
+        if model is not None:
             path = path.replace("{model}", model)
-        self._requests.labels(path, str(status)).inc()
-        self._seconds.labels(path).observe(seconds)
+        return self._requests.labels(path, str(status)), self._seconds.labels(path)
 
     def predicted(self, loaded: Loaded, made: Made) -> None:
         """Count an answer's predictions, the entities it had none for, and by feature the

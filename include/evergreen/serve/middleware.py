@@ -4,8 +4,9 @@ it, and the count of what was answered."""
 from __future__ import annotations
 
 import logging
+import random
+import secrets
 import time
-import uuid
 
 from fastapi import Request, Response
 from starlette.datastructures import MutableHeaders
@@ -32,6 +33,8 @@ class Exchange:
         self._app = app
         self._metrics = metrics
         self._hosts = hosts
+        # Begun by the system's, and no call of the system's for each: it gives the interpreter's lock away.
+        self._random = random.Random(secrets.randbits(256))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -41,7 +44,7 @@ class Exchange:
         if scope["method"] == "HEAD":  # whatever can be got has a head, of which the protocol sends no content
             scope = {**scope, "method": "GET"}
         request = Request(scope)
-        request.state.id = uuid.uuid4().hex  # ours alone: the log's rows are keyed by it
+        request.state.id = f"{self._random.getrandbits(128):032x}"  # ours alone: the log's rows are keyed by it
 
         async def answer(message: Message) -> None:
             nonlocal status

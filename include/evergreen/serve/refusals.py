@@ -27,12 +27,25 @@ def refusal(request: Request, status: int, detail: object, headers: Mapping[str,
 
 def install(app: FastAPI) -> None:
     """Answer every error that a route raises on purpose."""
-    app.exception_handler(EvergreenError)(_unavailable)
-    app.exception_handler(HTTPException)(_refused)
-    app.exception_handler(RequestValidationError)(_malformed)
+
+    async def answered(request: Request, error: Exception) -> Response:
+        return answer(request, error)
+
+    for kind in (EvergreenError, HTTPException, RequestValidationError):
+        app.exception_handler(kind)(answered)
 
 
-async def _unavailable(request: Request, error: EvergreenError) -> Response:
+def answer(request: Request, error: Exception) -> Response:
+    """What the client of a request is told that failed with an error which is raised on purpose."""
+    if isinstance(error, EvergreenError):
+        return _unavailable(request, error)
+    if isinstance(error, HTTPException):
+        return refusal(request, error.status_code, error.detail, error.headers)
+    assert isinstance(error, RequestValidationError)
+    return _malformed(request, error)
+
+
+def _unavailable(request: Request, error: EvergreenError) -> Response:
     log.error("request %s: %s", request.state.id, error)
     # The error's own next step speaks to whoever reads the log of a task or of this server, not to a client.
     passing = isinstance(error, TransientError)
@@ -48,11 +61,7 @@ async def _unavailable(request: Request, error: EvergreenError) -> Response:
     return refusal(request, 503, detail, after(_AGAIN_SECONDS) if passing else None)
 
 
-async def _refused(request: Request, error: HTTPException) -> Response:
-    return refusal(request, error.status_code, error.detail, error.headers)
-
-
-async def _malformed(request: Request, error: RequestValidationError) -> Response:
+def _malformed(request: Request, error: RequestValidationError) -> Response:
     # Without the input, which FastAPI would repeat: it may be large, or what JSON cannot hold.
     errors = [{name: mistake[name] for name in ("type", "loc", "msg")} for mistake in error.errors()]
     return refusal(request, 422, errors)

@@ -9,6 +9,8 @@ from fastapi import Depends, HTTPException, Request
 
 from evergreen.quoting import shown
 from evergreen.serve.admission import SMALL, Clients, Lane
+from evergreen.serve.answering import Asked, Made, answer_together
+from evergreen.serve.batches import Batches
 from evergreen.serve.data import Data
 from evergreen.serve.idempotency import Memory
 from evergreen.serve.loaded import Loaded
@@ -76,6 +78,10 @@ class ServingState(State):
     large: Pipeline = field(
         default_factory=lambda: Pipeline(Lane(f"requests of more than {SMALL} entities", threads=1, places=24))
     )
+    # Of versions with a graph, of which a request of one entity takes less than a thread's turn.
+    together: Batches[Asked, Made] = field(
+        default_factory=lambda: Batches("requests", places=200, most=64, work=answer_together)
+    )
     memory: Memory = field(default_factory=Memory)
     lookups: Lane = field(default_factory=lambda: Lane("retries", threads=2, places=100))
 
@@ -98,6 +104,7 @@ class ServingState(State):
         self.space.stop()
         self.pulse.stop()
         self.data.stop()
+        self.together.close()
         for pipeline in (self.small, self.large):
             pipeline.log.close()
         for lane in (self.small.lane, self.large.lane, self.lookups):

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 
-from evergreen.serve.admission import Client, too_busy
-from evergreen.serve.answering import Made, answer
+from evergreen.serve.admission import SMALL, Client, too_busy
+from evergreen.serve.answering import Asked, Made, answer
 from evergreen.serve.bodies import read
 from evergreen.serve.clients import source
 from evergreen.serve.idempotency import HEADER, REPLAYED, Answer, digest, key_of, same
@@ -46,6 +47,12 @@ async def predict(model: str, request: Request, server: SharedServing) -> Respon
         return await _first(request, server, server.serving(model), client, paid, keyed, key_held)
 
 
+def route() -> APIRoute:
+    """The endpoint's."""
+    (only,) = (each for each in router.routes if isinstance(each, APIRoute))
+    return only
+
+
 async def _first(
     request: Request,
     server: ServingState,
@@ -62,7 +69,11 @@ async def _first(
     with server.clients.entities(client, count, paid):
         server.space.admit(count)
         entities = [entity.model_dump() for entity in body.requested]
-        made = await pipeline.lane.run(answer, loaded, entities, request.state.id, as_of)
+        asked = Asked(loaded, entities, request.state.id, as_of)
+        if loaded.quick and count <= SMALL:
+            made = await server.together.run(asked)
+        else:
+            made = await pipeline.lane.run(answer, asked)
         if body.entity is not None and not made.rows:
             server.metrics.predicted(loaded, made)
             if made.refused:  # other entities may be answered, and this one once its features are there
