@@ -67,10 +67,12 @@ class Reader:
     def values(self, packed: bytes) -> dict[str, Any]:
         """Feature → value of those wanted that the row has; None: null."""
         if packed[:1] != MARK:
-            from evergreen.features import packing  # Feast takes seconds to import, and few rows are its own
+            from evergreen.features import feast_values  # Feast takes seconds to import, and few rows are its own
 
             return {
-                name: packing.python(value) for name, value in packing.stored(packed).items() if name in self._wanted
+                name: feast_values.python(value)
+                for name, value in feast_values.stored(packed).items()
+                if name in self._wanted
             }
         header = packed[: 3 + 5 * (packed[1] | packed[2] << 8)]
         plan = self._plans.get(header)
@@ -82,10 +84,10 @@ class Reader:
         """The same as Feast's values; null is one without a kind."""
         from feast.protos.feast.types.Value_pb2 import Value
 
-        from evergreen.features import packing
+        from evergreen.features import feast_values
 
         if packed[:1] != MARK:
-            return {name: value for name, value in packing.stored(packed).items() if name in self._wanted}
+            return {name: value for name, value in feast_values.stored(packed).items() if name in self._wanted}
         fields = {self._names.get(crc): _FIELDS[code.decode()] for code, crc in _described(packed)}
         return {
             name: Value() if value is None else Value(**{fields[name]: value})

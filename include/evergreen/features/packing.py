@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from feast.infra.key_encoding_utils import serialize_entity_key_prefix
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.protos.feast.types.Value_pb2 import Map, Value, ValueType
+from feast.protos.feast.types.Value_pb2 import Value, ValueType
 
-from evergreen.features import packed
+from evergreen.features import feast_values, packed
 from evergreen.features.packed import CODES, COUNT, FIELD, MARK, MOMENT, TEXT
 
 _TYPE, _TYPED = struct.Struct("<I"), struct.Struct("<II")  # of a key's value: its type; with its length
@@ -99,7 +98,7 @@ def entity(values: Mapping[str, str | int]) -> EntityKey:
 
 def named(key: EntityKey) -> dict[str, str | int]:
     """What `entity` was made of."""
-    return {name: python(value) for name, value in zip(key.join_keys, key.entity_values, strict=True)}
+    return {name: feast_values.python(value) for name, value in zip(key.join_keys, key.entity_values, strict=True)}
 
 
 def binary(records: np.ndarray) -> pa.LargeBinaryArray:
@@ -115,18 +114,6 @@ def joined(pieces: Sequence[pa.LargeBinaryArray]) -> pa.LargeBinaryArray:
     if len(pieces) == 1:
         return pieces[0]
     return pc.binary_join_element_wise(*pieces, pa.scalar(b"", pa.large_binary()))
-
-
-def stored(row: bytes) -> Mapping[str, Value]:
-    """Feature → value of a row in Feast's own form."""
-    values: Mapping[str, Value] = Map.FromString(row).val
-    return values
-
-
-def python(value: Value) -> Any:
-    """A stored value as a Python object; Feast stores a null as a value without a kind."""
-    kind = value.WhichOneof("val")
-    return getattr(value, kind) if kind else None
 
 
 def _whole(column: pa.ChunkedArray | pa.Array) -> pa.Array:
