@@ -81,18 +81,27 @@ def complete(intent: Deploying) -> bool:
 
     Again is harmless.
     """
-    model = intent.model
-    deployed = Deployed(
-        id=f"deployed/{intent.id}",
-        model=model,
-        as_of=intent.as_of,
-        actor=intent.actor,
-        reason=intent.reason,
-        version=intent.version,
-        intent=intent.id,
-    )
-    ledger.append(deployed, _promoted(intent) if intent.purpose == "promotion" else _rolled_back(intent))
-    return store.show(model)
+    moved = _promoted(intent) if intent.purpose == "promotion" else _rolled_back(intent)
+
+    def unless_ended(entries: Sequence[Entry]) -> Iterable[Event]:
+        pending = story.standing(entry.event for entry in entries).pending
+        if pending is None or pending.id != intent.id:
+            return
+        yield Deployed(
+            id=f"deployed/{intent.id}",
+            model=intent.model,
+            as_of=intent.as_of,
+            actor=intent.actor,
+            reason=intent.reason,
+            version=intent.version,
+            intent=intent.id,
+        )
+        # The same move may come twice: of a version that was put on the server by hand once more, or that serves again
+        # after all later ones were retired.
+        yield moved.model_copy(update={"id": story.next_id(moved.id, entries)})
+
+    ledger.extend(intent.model, unless_ended, *story.MOVES)
+    return store.show(intent.model)
 
 
 def give_up(intent: Deploying, reason: str) -> None:

@@ -80,9 +80,11 @@ def test_a_version_that_nobody_intended_is_never_promoted(served: ServedModel) -
     served.champion(3)
     served.champion(5)
     by_hand = served.registered(7).version
-    client.deploy(served.name, by_hand)
-    rolled_back = back(served)
-    assert (rolled_back.left, rolled_back.version, answering(served)) == (by_hand, 2, 2)
+    for reason in ("complaints", "somebody did it again"):
+        client.deploy(served.name, by_hand)
+        rolled_back = back(served, reason)
+        assert (rolled_back.left, rolled_back.version, answering(served)) == (by_hand, 2, 2)
+        assert pending(served) is None
     promoted = [e.event.version for e in ledger.entries(served.name) if isinstance(e.event, Promoted)]
     assert promoted == [1, 2]
     now = ledger.standing(served.name)
