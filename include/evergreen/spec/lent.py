@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,20 +50,20 @@ def lent_to_query(memory: int) -> Iterator[duckdb.DuckDBPyConnection]:
     if (kept := _taken(memory)) is None:
         folder = files.new_work_folder()
         kept = _Kept(memory, connected(Room(memory, folder)), folder)
-    assert kept.folder is not None
-    with files.work_folder(kept.folder), _used(kept) as connection:
+    with _used(kept) as connection:
         yield connection
 
 
 @contextmanager
 def _used(kept: _Kept) -> Iterator[duckdb.DuckDBPyConnection]:
+    folder = nullcontext() if kept.folder is None else files.work_folder(kept.folder)
     try:
-        with kept.database.cursor() as connection:
+        with folder, kept.database.cursor() as connection:
             yield connection
     except BaseException:
         kept.database.close()
         raise
-    with _keeping:
+    with _keeping:  # only now, when its folder is gone: the next use makes it anew
         _kept.append(kept)
         oldest = _kept.pop(0) if len(_kept) > _KEPT else None
     if oldest is not None:

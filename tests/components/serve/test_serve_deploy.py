@@ -21,8 +21,8 @@ from evergreen.history import ledger
 from evergreen.history.events import Promoted
 from evergreen.links import Link
 from evergreen.local.postgres import free_port
+from evergreen.registry import promotion, store
 from evergreen.registry import stages as registry
-from evergreen.registry import store
 from evergreen.serve import stages as serve
 from evergreen.settings import settings
 from tests.handovers import probed
@@ -226,7 +226,7 @@ def test_a_deployment_that_is_killed_halfway_ends_the_same_when_run_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(*((store, "set_champion") if killed_before == "set_champion" else (ledger, "append")), kill)
+        patch.setattr(*((store, "set_champion") if killed_before == "set_champion" else (promotion, "complete")), kill)
         with pytest.raises(KeyboardInterrupt):
             serve.deploy(served.run(5), registered)
     assert serve.deploy(served.run(5), registered).version == 2

@@ -199,14 +199,14 @@ def test_a_rollback_to_a_version_that_cannot_be_loaded_changes_nothing(served: S
     assert not records.version(served.name, 2).rolled_back, "what serves on may be promoted by a rerun"
 
 
-@pytest.mark.parametrize("killed_before", ["mark_rolled_back", "append", "set_champion"])
+@pytest.mark.parametrize("killed_before", ["mark_rolled_back", "complete", "set_champion"])
 def test_a_rollback_that_is_killed_halfway_ends_the_same_when_run_again(
     served: ServedModel, monkeypatch: pytest.MonkeyPatch, killed_before: str
 ) -> None:
     served.champion(3)
     served.champion(5)
     with monkeypatch.context() as patch:
-        patch.setattr(ledger if killed_before == "append" else store, killed_before, kill)
+        patch.setattr(promotion if killed_before == "complete" else store, killed_before, kill)
         with pytest.raises(KeyboardInterrupt):
             back(served)
     back(served)
