@@ -174,17 +174,15 @@ def asking(doing: str) -> Iterator[mlflow.MlflowClient]:
         yield client()
 
 
-def _of_client(error: BaseException) -> bool:
+def _of_client(error: BaseException, kind: str = "MlflowException") -> bool:
     """Whether MLflow's client raised it: not where that was never imported."""
-    exceptions: Any = sys.modules.get("mlflow.exceptions")
-    return exceptions is not None and isinstance(error, exceptions.MlflowException)
+    exceptions = sys.modules.get("mlflow.exceptions")
+    return exceptions is not None and isinstance(error, getattr(exceptions, kind))
 
 
 def code_of(error: BaseException) -> str:
     """MLflow's own code of an error that its server answered to the client; empty: it is none."""
-    exceptions: Any = sys.modules.get("mlflow.exceptions")
-    answered = exceptions is not None and isinstance(error, exceptions.RestException)
-    return str(error.error_code) if answered else ""  # type: ignore[attr-defined]  # as above
+    return str(error.error_code) if _of_client(error, "RestException") else ""  # type: ignore[attr-defined]  # as above
 
 
 @contextmanager

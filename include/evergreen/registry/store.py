@@ -182,16 +182,18 @@ def mark_rolled_back(model: str, number: int, reason: str) -> None:
 def _numbers_in_mlflow(model: str) -> dict[int, int]:
     """The number in MLflow of each version: its own, or that of what was made in its place."""
     numbers: dict[int, int] = {}
-    for version in client().search_model_versions(f"name = '{model}'", max_results=_PAGE):
-        stands_for = _stands_for(version.version, version.tags)
-        numbers[stands_for] = max(int(version.version), numbers.get(stands_for, 0))
+    for _, number, stands_for in _versions_in_mlflow(f"name = '{model}'"):
+        numbers[stands_for] = max(number, numbers.get(stands_for, 0))
     return numbers
 
 
-def _stands_for(number: str, tags: Mapping[str, str]) -> int:
-    """Which version MLflow means by one of its numbers; its word is believed for what is shown alone."""
-    tag = tags.get(Tag.STANDS_FOR, "")
-    return int(tag) if tag.isdecimal() else int(number)
+def _versions_in_mlflow(only: str) -> Iterator[tuple[str, int, int]]:
+    """Of each version that a search finds the registered model, its number in MLflow, and which version MLflow means by
+    it; its word is believed for what is shown alone."""
+    for version in mlflow_server.search("model-versions", only, _PAGE):
+        stands_for = {tag["key"]: tag.get("value", "") for tag in version.get("tags", ())}.get(Tag.STANDS_FOR, "")
+        number = int(version["version"])
+        yield version["name"], number, int(stands_for) if stands_for.isdecimal() else number
 
 
 def restore(model: str, number: int) -> int:
@@ -240,10 +242,9 @@ def registered(model: str | None = None) -> dict[str, Registered]:
     with answering("reading MLflow's registry"):
         for one in mlflow_server.search("registered-models", only, _PAGE):
             by_name[one["name"]] = ({each["alias"]: int(each["version"]) for each in one.get("aliases", ())}, {})
-        for version in mlflow_server.search("model-versions", only, _PAGE):
-            if version["name"] in by_name:
-                tags = {tag["key"]: tag.get("value", "") for tag in version.get("tags", ())}
-                by_name[version["name"]][1][int(version["version"])] = _stands_for(version["version"], tags)
+        for name, number, stands_for in _versions_in_mlflow(only):
+            if name in by_name:
+                by_name[name][1][number] = stands_for
     return {
         name: Registered(
             {alias: numbers.get(number, number) for alias, number in aliases.items()}, frozenset(numbers.values())
