@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, TypeAdapter
+from pydantic import Field, FiniteFloat, JsonValue, TypeAdapter
 
-from evergreen.history.happened import Happened
+from evergreen.history.happened import Happened, Recorded
 from evergreen.history.rollouts import RolloutEvent
 
 # The ledger's own words: those of gates and of the monitor may change, what is recorded does not.
@@ -22,10 +22,8 @@ GateVerdict = Literal["pass", "fail", "no evidence"]
 Action = Literal["none", "alert", "wait for labels", "retrain"]
 
 
-class DataDiffers(BaseModel):
+class DataDiffers(Recorded):
     """By which partitions of its cutoffs a training's data differs from what the same moment had before."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     key: str  # of the earlier training
     added: tuple[str, ...] = ()
@@ -188,11 +186,9 @@ class Restored(Happened):
     changes: tuple[str, ...]
 
 
-class MadeFrom(BaseModel):
+class MadeFrom(Recorded):
     """What a decision was made from, of one table: of a version the partitions that lie between two, both included,
     and were available at the decision's `end`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     version: int
     first: str
@@ -220,10 +216,8 @@ class Decided(Happened):
     falls_back: int | None = None  # the version that serves instead while labels are open; None: none
 
 
-class Told(BaseModel):
+class Told(Recorded):
     """How something that is wrong stands as of a window, as its owner heard of it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     cause: str  # which thing, by a name that stays while it lasts
     # The data cannot be trusted; the model is worse; what came of a retraining; why none is made until a person acts.
@@ -245,10 +239,8 @@ class Alerted(Happened):
     lines: tuple[str, ...] = ()  # what the owner read; `reason` has all of them
 
 
-class CorrectedSource(BaseModel):
+class CorrectedSource(Recorded):
     """What a correction made of an interval of a source."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     before: int | None  # published rows before it; None: none were published
     rows: int  # published rows

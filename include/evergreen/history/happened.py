@@ -7,10 +7,14 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict
 
 
-class Happened(BaseModel):
-    """What every event has."""
+class Recorded(BaseModel):
+    """What stands in the ledger, an event or a part of one: it is read as it was written, or not at all."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Happened(Recorded):
+    """What every event has."""
 
     id: str  # the same occurrence has the same id: it is recorded once
     model: str

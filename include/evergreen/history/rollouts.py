@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import Field, FiniteFloat
 
-from evergreen.history.happened import Happened
+from evergreen.history.happened import Happened, Recorded
 
 # The ledger's own words: those of a spec may change, what is recorded does not.
 Beside = Literal["shadow", "challenger"]  # a shadow is asked, and answers nobody
@@ -22,19 +22,15 @@ Outcome = Literal["promoted", "rolled back", "rejected"]
 Verdict = Literal["worse", "undecided", "not worse", "better"]  # not worse: not by what matters
 
 
-class Step(BaseModel):
+class Step(Recorded):
     """What the new version is for, for a while."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     role: Beside
     share: Annotated[int, Field(ge=0, le=99)]  # per cent of the entities that it answers; of a shadow 0
 
 
-class Compared(BaseModel):
+class Compared(Recorded):
     """The version and the champion by one measure."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     verdict: Verdict
     difference: FiniteFloat | None = None  # version less champion, of scores from 0 to 1; None: not measured
@@ -43,10 +39,8 @@ class Compared(BaseModel):
     rows: tuple[int, int] = (0, 0)  # of the champion and of the version
 
 
-class Observed(BaseModel):
+class Observed(Recorded):
     """What was seen of the version until a look."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     answers: Annotated[int, Field(ge=0)]  # of the version in the step; of a shadow those that nobody was given
     verdict: Verdict  # of all measures together
