@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from benchmarks import document
 from evergreen.rollout import bounds
-from evergreen.rollout.sequential import ALPHA, MEASURES, Measure, judge
+from evergreen.rollout.sequential import ALPHA, MEASURES, Measure, bounded, judge
 from evergreen.rollout.tallies import CELLS, Sums, Tally
 
 ROLLOUTS = 2_000  # of a line: at 5 % it is right to half a percentage point
@@ -156,15 +156,10 @@ def verdict(measure: Measure, seen: Seen, shares: Sequence[float], alpha: float,
     """Of one measure, as `sequential.judge` has it."""
     rows, totals = seen.rows[:, None], seen.totals[measure.name]
     rows = np.broadcast_to(rows, totals.shape)
-    if measure.kind == "event":
-        found = bounds.events(rows.sum(-1), totals.sum(-1), np.asarray(shares), alphas=(part, alpha))
-    elif measure.kind == "shift":
-        found = bounds.means(rows, totals, margin=measure.margin, alphas=(alpha, alpha), rare=False)
-        wide = bounds.means(rows, totals, margin=measure.margin, alphas=(part / 2, part / 2), rare=False)
-        moved = (wide.low > measure.margin) | (wide.high < -measure.margin)
+    found, wider = bounded(measure, rows, totals, np.asarray(shares), part=part, alpha=alpha)
+    if measure.kind == "shift":
+        moved = (wider.low > measure.margin) | (wider.high < -measure.margin)
         return Verdicts(moved, ~moved & (found.low > -measure.margin) & (found.high < measure.margin))
-    else:
-        found = bounds.means(rows, totals, margin=measure.margin, alphas=(part, alpha))
     near = found.high < measure.margin
     return Verdicts((found.low > 0) & ~near, near)
 

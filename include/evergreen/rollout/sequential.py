@@ -16,10 +16,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from evergreen.rollout import bounds
 from evergreen.rollout.tallies import Tally
+
+if TYPE_CHECKING:
+    from evergreen.rollout.bounds import Difference, Floats
 
 ALPHA = 0.05
 SHARE, MOVED = 0.01, 0.1  # differences that matter: of losses and of slow answers, of where answers lie
@@ -141,6 +144,29 @@ def judge(tallies: Mapping[str, Tally], measures: Sequence[Measure] = MEASURES, 
     return Judgement(overall, compared, alpha)
 
 
+def bounded(
+    measure: Measure, rows: Floats, totals: Floats, shares: Floats, *, part: float, alpha: float
+) -> tuple[Difference, Difference]:
+    """How the arms differ in one measure; and with the bounds of a shift by which a challenger is worse.
+
+    Args:
+        rows, totals: shape (..., strata, arms, cells).
+        shares: of the challenger, shape (strata,).
+        part: of alpha, the measure's.
+    """
+    margin = measure.margin
+    if measure.kind == "shift":
+        within, wider = (
+            bounds.means(rows, totals, margin=margin, alphas=(each, each), rare=False) for each in (alpha, part / 2)
+        )
+        return within, wider
+    if measure.kind == "event":
+        found = bounds.events(rows.sum(-1), totals.sum(-1), shares, alphas=(part, alpha))
+    else:
+        found = bounds.means(rows, totals, margin=margin, alphas=(part, alpha))
+    return found, found
+
+
 def decide(measure: Measure, low: float, high: float, within: tuple[float, float]) -> Verdict:
     """The verdict of one measure.
 
@@ -165,19 +191,11 @@ def _compared(measure: Measure, tally: Tally, part: float, alpha: float) -> Comp
     if not champion or not challenger:
         return Compared(measure, "undecided", None, None, None, (champion, challenger))
     shares, rows, totals = tally.arrays()
-    within = (-math.inf, math.inf)
-    if measure.kind == "event":
-        found = bounds.events(rows.sum(-1), totals.sum(-1), shares, alphas=(part, alpha))
-    elif measure.kind == "mean":
-        found = bounds.means(rows, totals, margin=measure.margin, alphas=(part, alpha))
-    else:
-        found = bounds.means(rows, totals, margin=measure.margin, alphas=(alpha, alpha), rare=False)
-        wider = bounds.means(rows, totals, margin=measure.margin, alphas=(part / 2, part / 2), rare=False)
-        within = (float(wider.low), float(wider.high))
+    found, wider = bounded(measure, rows, totals, shares, part=part, alpha=alpha)
     low, high = float(found.low), float(found.high)
     return Compared(
         measure,
-        decide(measure, low, high, within),
+        decide(measure, low, high, (float(wider.low), float(wider.high))),
         float(found.seen),
         low if math.isfinite(low) else None,
         high if math.isfinite(high) else None,
