@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import median
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergreen.monitor.paired import Evidence, Rule, Window, weigh
+from evergreen.monitor.paired import Evidence, Rule, Window, deviation, weigh
 
 losses = st.floats(0.01, 5.0)
 drawn = st.builds(
@@ -187,3 +188,42 @@ def test_before_the_cost_is_known_nothing_is_due() -> None:
     told: list[Evidence] = list(weigh(steady(6, gap=2.0), Rule(window=28)))
     assert [each.cost is None for each in told] == [True] * 3 + [False] * 3
     assert [each.due for each in told] == [False] * 3 + [True] * 3
+
+
+FINITE = st.floats(-1e6, 1e6) | st.integers(-3, 3).map(float)
+
+
+@given(st.lists(FINITE, min_size=1, max_size=40))
+def test_a_deviation_is_the_median_of_what_lies_between_values_and_their_median(values: list[float]) -> None:
+    assert deviation(values) == 1.4826 * median(abs(value - median(values)) for value in values)
+
+
+def test_what_a_window_costs_does_not_grow_with_those_before_it() -> None:
+    """As much is compared and computed for the last hundred of 2,000 windows as for the last hundred of 500."""
+    compared = 0
+
+    class Counted(float):
+        def __lt__(self, other: float) -> bool:
+            nonlocal compared
+            compared += 1
+            return float(self) < float(other)
+
+        def __sub__(self, other: float) -> Counted:
+            nonlocal compared
+            compared += 1
+            return Counted(float(self) - float(other))
+
+        def __rsub__(self, other: float) -> Counted:
+            return Counted(other) - self
+
+    random = np.random.default_rng(1)
+    cost = {}
+    for count in (500, 2000):
+        losses = [Counted(each) for each in random.uniform(0.3, 0.4, 3 * count)]
+        told = weigh((Window(1, 1.0, *losses[3 * at : 3 * at + 3], apart=7) for at in range(count)), Rule(window=30))
+        for _ in itertools.islice(told, count - 100):
+            pass
+        compared = 0
+        assert len(list(told)) == 100
+        cost[count] = compared
+    assert 0 < cost[2000] < 1.5 * cost[500]

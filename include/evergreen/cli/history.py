@@ -63,9 +63,9 @@ def _history(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from evergreen.history import ledger
+    from evergreen.history import verifying
 
-    result = ledger.verify(options.witness)
+    result = verifying.verify(options.witness)
     for flaw in result.flaws:
         print(flaw, file=sys.stderr)
     if result.last is None:

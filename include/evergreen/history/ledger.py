@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import groupby
 
@@ -50,20 +50,8 @@ _VERSION, _LEFT = (f"""substring(body from '"{name}":([0-9]+)[,}}]')""" for name
 _MOMENT = TypeAdapter(datetime)
 _KEY = "evergreen ledger"  # of the lock that whoever adds has
 _DECIDED = "where event = 'decided' and model = %s"
-_PAGE = 1000  # entries that a verification holds at a time
 _FEW = 20  # entries that are read at a time from the end back
 _END = 2**62  # a number that no entry reaches
-
-
-@dataclass(frozen=True)
-class Verification:
-    """What came of looking through the whole chain."""
-
-    entries: int
-    last: (
-        Witness | None
-    )  # of the last entry; None: there is none. Keep it elsewhere: it shows later whether the end was cut off
-    flaws: tuple[str, ...]
 
 
 def append(*added: Event) -> None:
@@ -171,6 +159,13 @@ def erased(model: str) -> list[Erased]:
     return [event for event in events_of if isinstance(event, Erased)]
 
 
+def saying(word: str) -> list[Entry]:
+    """The entries of all models whose text may have a word, the oldest first."""
+    with database.connect() as connection:
+        links = TABLE.select(connection, "where strpos(body, %s) > 0 order by number", [json.dumps(word)[1:-1]])
+    return [_entry(link) for link in links]
+
+
 def erasures(models: Sequence[str], since: datetime) -> list[str]:
     """The ids of the erasures that concern some models and were recorded after a moment, the oldest first."""
     found = [entry for model in models for entry in entries(model, "erased") if entry.at > since]
@@ -178,25 +173,30 @@ def erasures(models: Sequence[str], since: datetime) -> list[str]:
     return list(dict.fromkeys(entry.event.erasure for entry in found if isinstance(entry.event, Erased)))
 
 
-def standing(model: str) -> Standing:
+def standing(model: str, known_before: datetime | None = None) -> Standing:
     """The model's champion, last known good version, and what was left halfway: the same as `story.standing` of all
     moves. Those before the newest promotion that says what it replaced are not read; of the versions that were rolled
-    back from or retired the numbers alone."""
+    back from or retired the numbers alone.
+
+    Args:
+        known_before: only of the moves whose runs and versions knew about less than then.
+    """
     moves: list[Entry] = []
-    for page in back(model, *story.MOVES):
+    for page in back(model, *story.MOVES, known_before=known_before):
         moves[:0] = page
         if any(story.says_all(entry.event) for entry in page):
             break
-    rolled_back, retired, fallen_back, withdrawn, rejected = _numbers(model)
+    rolled_back, retired, fallen_back, withdrawn, rejected = _numbers(model, known_before)
     now = story.standing(entry.event for entry in moves)
     return replace(
         now, rolled_back=rolled_back | withdrawn, rejected=rejected, retired=retired, fallen_back=fallen_back
     )
 
 
-def _numbers(model: str) -> Iterator[frozenset[int]]:
+def _numbers(model: str, known_before: datetime | None) -> Iterator[frozenset[int]]:
     """The versions that were rolled back from, those that were retired, those that the monitor fell back to; and of
     rollouts those that were rolled back, and rejected."""
+    known, moment = _known(known_before)
     fallen_back = f"""case when strpos(body, '"decision_id":"') > 0 then {_VERSION} end"""
     withdrawn, rejected = (
         f"""case when strpos(body, '"outcome":"{outcome}"') > 0 then {_VERSION} end"""
@@ -210,23 +210,28 @@ def _numbers(model: str) -> Iterator[frozenset[int]]:
             (withdrawn, "rollout ended"),
             (rejected, "rollout ended"),
         ):
-            query = f"select {number} from ledger where event = %s and model = %s"
-            numbers = connection.execute(query.encode(), [kind, model]).fetchall()
+            query = f"select {number} from ledger where event = %s and model = %s{known}"
+            numbers = connection.execute(query.encode(), [kind, model, *moment]).fetchall()
             yield frozenset(int(number) for (number,) in numbers if number is not None)
 
 
-def back(model: str, *kinds: str) -> Iterator[list[Entry]]:
+def back(model: str, *kinds: str, known_before: datetime | None = None) -> Iterator[list[Entry]]:
     """The model's entries of some kinds from the newest back, in pages that begin with their oldest. A page is read
-    when it is asked for."""
+    when it is asked for.
+
+    Args:
+        known_before: only those whose runs and versions knew about less than then.
+    """
+    known, moment = _known(known_before)
     # By ranges, and of each kind alone: see `champion_as_of`.
     newest = " union all ".join(
         f"(select {TABLE.names} from ledger where (event, model, number) > (%s, %s, 0)"
-        " and (event, model, number) < (%s, %s, %s) order by event desc, model desc, number desc limit %s)"
+        f" and (event, model, number) < (%s, %s, %s){known} order by event desc, model desc, number desc limit %s)"
         for _ in kinds
     )
     before = _END
     while True:
-        given = [each for kind in kinds for each in (kind, model, kind, model, before, _FEW)]
+        given = [each for kind in kinds for each in (kind, model, kind, model, before, *moment, _FEW)]
         with database.connect() as connection:
             rows = connection.execute(f"{newest} order by number desc limit %s".encode(), [*given, _FEW]).fetchall()
         page = [_entry(TABLE.of(row)) for row in reversed(rows)]
@@ -235,6 +240,11 @@ def back(model: str, *kinds: str) -> Iterator[list[Entry]]:
         if len(page) < _FEW:
             return
         before = page[0].number
+
+
+def _known(before: datetime | None) -> tuple[str, list[datetime]]:
+    """The condition that an entry knew about less than a moment, and what it is given."""
+    return ("", []) if before is None else (f" and {_AS_OF} < %s", [before])
 
 
 def by_hand(model: str, until: datetime) -> datetime | None:
@@ -293,38 +303,6 @@ def standings() -> dict[str, Standing]:
     }
 
 
-def verify(witnesses: Sequence[Witness] = ()) -> Verification:
-    """Look through all entries for what was changed, removed, put in or put elsewhere since they were added."""
-    last: Link | None = None
-    count, unreadable = 0, []
-
-    def looked_at() -> Iterator[Link]:
-        nonlocal last, count
-        for last in _pages():
-            count += 1
-            if problem := _unlike(last):
-                unreadable.append(f"entry {last.number} cannot be read: {problem}")
-            yield last
-
-    flaws = (*chain.flaws(looked_at(), witnesses), *unreadable)
-    return Verification(count, None if last is None else Witness(last.number, last.hash), flaws)
-
-
-def _pages() -> Iterator[Link]:
-    number = None
-    while True:
-        with database.connect() as connection:
-            page = (
-                TABLE.select(connection, "order by number limit %s", [_PAGE])
-                if number is None
-                else TABLE.select(connection, "where number > %s order by number limit %s", [number, _PAGE])
-            )
-        yield from page
-        if len(page) < _PAGE:
-            return
-        number = page[-1].number
-
-
 def _add(connection: Connection, added: Sequence[Event]) -> None:
     """Add events; nobody else adds any before the transaction ends."""
     ids = [event.id for event in added]
@@ -369,26 +347,13 @@ def _entry(link: Link) -> Entry:
     except ValidationError as error:
         raise LedgerUnreadable(
             f"reading entry {link.number} of the ledger, of {link.model}",
-            found=f"{link.event}: {_reason(error)}",
+            found=f"{link.event}: {reason(error)}",
             expected="an event of a kind that this release knows",
             next_step="`evergreen audit verify` says whether it was changed; else run the release that wrote it",
         ) from error
 
 
-def _unlike(link: Link) -> str:
-    """What is wrong with the event of a row; empty: nothing."""
-    try:
-        event = events.from_text(link.body)
-    except ValidationError as error:
-        return _reason(error)
-    named = (event.id, event.model, event.event)
-    return (
-        ""
-        if named == (link.id, link.model, link.event)
-        else f"its row names it {(link.id, link.model, link.event)}, its text {named}"
-    )
-
-
-def _reason(error: ValidationError) -> str:
+def reason(error: ValidationError) -> str:
+    """What is wrong with the text of an event, in a line."""
     first = error.errors(include_url=False, include_input=False)[0]
     return f"{'.'.join(map(str, first['loc']))} {first['msg']}".strip()

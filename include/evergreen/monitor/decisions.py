@@ -96,8 +96,7 @@ def _performances(run: Run, version: int) -> list[dict[str, Any]]:
 
 def good(run: Run) -> Good | None:
     """The version that a fall back would return to as of a run's moment; None: there is no other one."""
-    moves = story.known_before(ledger.entries(run.spec.model, *story.MOVES), run.as_of)
-    now = story.standing(entry.event for entry in moves)
+    now = ledger.standing(run.spec.model, known_before=run.as_of)
     number = now.last_known_good
     if number is None or number == now.champion or number in now.rolled_back:
         return None

@@ -16,7 +16,7 @@ import math
 from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
+from statistics import fmean
 
 _DEVIATION = 1.4826  # of a normal distribution, in its median absolute deviations
 _GROWTH = 0.4  # what fits differ by grows with this power of the windows between them
@@ -153,8 +153,32 @@ def weigh(windows: Iterable[Window], rule: Rule) -> Iterator[Evidence]:
 
 def deviation(values: Sequence[float]) -> float:
     """The standard deviation, as most of the values tell it: a few odd ones do not count."""
-    middle = median(values)
-    return _DEVIATION * median(abs(value - middle) for value in values)
+    return _sorted_deviation(sorted(values))
+
+
+def _sorted_deviation(values: Sequence[float]) -> float:
+    """The same of values that are sorted: how many there are hardly matters, and it is asked for with every window."""
+    middle, half = _middle(values), len(values) // 2
+    least = _farthest(values, middle, half + 1)
+    return _DEVIATION * (least if len(values) % 2 else (_farthest(values, middle, half) + least) / 2)
+
+
+def _farthest(values: Sequence[float], middle: float, count: int) -> float:
+    """How far the farthest of so many sorted values is that are nearest to the middle. They stand side by side."""
+    first, last = 0, len(values) - count
+    while first < last:
+        between = (first + last) // 2
+        if middle - values[between] > values[between + count] - middle:
+            first = between + 1
+        else:
+            last = between
+    return max(middle - values[first], values[first + count - 1] - middle)
+
+
+def _middle(values: Sequence[float]) -> float:
+    """The median of values that are sorted."""
+    half = len(values) // 2
+    return values[half] if len(values) % 2 else (values[half - 1] + values[half]) / 2
 
 
 def _noise(differences: Sequence[float], jumps: Sequence[float], losses: Sequence[float]) -> float:
@@ -162,7 +186,7 @@ def _noise(differences: Sequence[float], jumps: Sequence[float], losses: Sequenc
     noise = _LEAST * fmean(losses[-_RECENT:])
     if differences:
         count = len(differences)
-        noise = math.sqrt((_WORTH * noise**2 + count * deviation(differences) ** 2) / (_WORTH + count))
+        noise = math.sqrt((_WORTH * noise**2 + count * _sorted_deviation(differences) ** 2) / (_WORTH + count))
     # Neighbours learned from nearly the same rows, a champion from others: on a day unlike all others they differ by
     # more than neighbours do. What lasts makes no jump, and stays evidence.
-    return noise if len(jumps) < _JUMPS else math.hypot(noise, _DEVIATION * median(jumps))
+    return noise if len(jumps) < _JUMPS else math.hypot(noise, _DEVIATION * _middle(jumps))

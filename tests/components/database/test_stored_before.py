@@ -18,7 +18,7 @@ from evergreen.errors import EvidenceMissing
 from evergreen.features import objects, online_rows, online_values
 from evergreen.features.repository import feature_store
 from evergreen.handovers.monitor import Collected, Compared, Decided, Drift, Performance, Quality
-from evergreen.history import events, ledger, story, timeline
+from evergreen.history import events, ledger, story, timeline, verifying
 from evergreen.interval import Interval
 from evergreen.lake import catalogue, tables
 from evergreen.lake.schema import FEATURES, PREDICTIONS, RAW, TableId, online
@@ -255,7 +255,7 @@ def test_the_monitor_brakes_by_what_that_release_had_decided(upgraded: Settings)
     retrain = standing()[4]
     assert "1000 rows to learn from" in retrain.reason and retrain.evidence["rows"] == 120
     assert retrain.as_of == retrain.end == day(13)
-    assert ledger.verify().flaws == ()
+    assert verifying.verify().flaws == ()
 
 
 def test_the_lake_is_taken_over_once(upgraded: Settings) -> None:
@@ -282,7 +282,7 @@ def test_processes_that_begin_at_once_take_over_once(upgraded: Settings) -> None
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(begin, range(4)))
     assert len(ledger.entries(MODEL, "decided")) == 7
-    assert ledger.verify().flaws == ()
+    assert verifying.verify().flaws == ()
 
 
 def known_to_the_ledger(row: dict[str, Any]) -> events.Decided:

@@ -19,7 +19,7 @@ from evergreen import database
 from evergreen.cli import main
 from evergreen.database import locks
 from evergreen.errors import LedgerUnreadable, ServiceUnavailable
-from evergreen.history import ledger, story
+from evergreen.history import ledger, story, verifying
 from evergreen.history.chain import Witness
 from evergreen.history.events import Adopted, Alerted, Event, Promoted, Registered, RolledBack
 from evergreen.registry import records
@@ -70,7 +70,7 @@ def test_what_is_added_reads_back_in_its_order(home: Settings) -> None:
     now = ledger.standing("churn")
     assert (now.champion, now.last_known_good) == (2, 1)
     assert ledger.standings() == {"churn": now}
-    assert ledger.verify() == ledger.Verification(4, ledger.verify().last, ())
+    assert verifying.verify() == verifying.Verification(4, verifying.verify().last, ())
 
 
 def test_an_event_is_recorded_once_whoever_adds_it_again(home: Settings) -> None:
@@ -78,7 +78,7 @@ def test_an_event_is_recorded_once_whoever_adds_it_again(home: Settings) -> None
         ledger.append(alert("a"), alert("a"))
         ledger.append(alert("a"), promoted(1))
     assert recorded() == [alert("a"), promoted(1)]
-    assert ledger.verify().flaws == ()
+    assert verifying.verify().flaws == ()
 
 
 def test_what_is_decided_by_the_entries_is_decided_alone(home: Settings) -> None:
@@ -92,7 +92,7 @@ def test_what_is_decided_by_the_entries_is_decided_alone(home: Settings) -> None
     with pytest.raises(RuntimeError):
         ledger.extend("churn", fails)
     ledger.append(alert("b"))
-    assert len(recorded()) == 4 and ledger.verify().flaws == ()
+    assert len(recorded()) == 4 and verifying.verify().flaws == ()
 
 
 def test_processes_that_add_at_once_make_one_chain(home: Settings) -> None:
@@ -101,7 +101,7 @@ def test_processes_that_add_at_once_make_one_chain(home: Settings) -> None:
     commands = [[sys.executable, str(HERE / "writer.py"), name, "12"] for name in ("one", "two", "three", "four")]
     writers = [subprocess.Popen(command, env=environment) for command in commands]
     assert [writer.wait(120) for writer in writers] == [0, 0, 0, 0]
-    seen = ledger.verify()
+    seen = verifying.verify()
     assert (seen.entries, seen.flaws) == (5 * 12, ()), "12 that all four added, and 12 of each"
     ids = [entry.event.id for number in range(3) for entry in ledger.entries(f"model_{number}")]
     assert len(ids) == len(set(ids)) == 60
@@ -116,7 +116,7 @@ def test_a_kill_in_the_middle_leaves_nothing_and_holds_nobody_up(home: Settings)
         writer.send_signal(signal.SIGKILL)
     ledger.append(alert("after"))
     assert [event.id for event in recorded()] == ["before", "after"]
-    assert (ledger.verify().entries, ledger.verify().flaws) == (2, ())
+    assert (verifying.verify().entries, verifying.verify().flaws) == (2, ())
 
 
 def test_a_lock_that_is_held_for_long_is_a_silence(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +148,7 @@ def test_a_role_that_can_only_add_is_enough_and_can_do_nothing_else(
         ledger.append(promoted(2, 1))
         ledger.extend("churn", lambda entries: [alert(f"{len(entries)} before")])
         assert [event.event for event in recorded()] == ["promoted", "promoted", "alerted"]
-        assert ledger.standing("churn").champion == 2 and ledger.verify().flaws == ()
+        assert ledger.standing("churn").champion == 2 and verifying.verify().flaws == ()
         candidate = records.Candidate("run", "churn", "ridge", "m-1", {"spec.json": records.Digest("0a", 1)})
         records.add_candidate(candidate)
         records.add_file("run", "more.json", b"more")
@@ -218,7 +218,7 @@ def test_an_end_that_was_cut_off_is_found_by_whoever_kept_the_last_hash(
     ledger.append(promoted(1), promoted(2, 1))
     assert main(["audit", "verify"]) == 0
     out = capsys.readouterr().out
-    seen = ledger.verify().last
+    seen = verifying.verify().last
     assert seen is not None and str(seen) in out and "2 entries" in out
     owner.execute("delete from ledger where number = 2")
     assert main(["audit", "verify"]) == 0, "what docs/security.md says it cannot see"
@@ -234,7 +234,7 @@ def test_an_entry_that_is_no_event_is_told_with_its_number(owner: psycopg.Connec
     owner.execute('update ledger set body = \'{"event": "crowned"}\'')
     with pytest.raises(LedgerUnreadable, match="entry 1 of the ledger, of churn"):
         ledger.entries("churn")
-    assert len(ledger.verify().flaws) == 2, "it is not what was recorded, and cannot be read"
+    assert len(verifying.verify().flaws) == 2, "it is not what was recorded, and cannot be read"
 
 
 def test_each_entry_stands_in_the_log_which_is_a_witness(home: Settings, caplog: pytest.LogCaptureFixture) -> None:
@@ -242,7 +242,7 @@ def test_each_entry_stands_in_the_log_which_is_a_witness(home: Settings, caplog:
         ledger.append(promoted(1))
     (line,) = [message for message in caplog.messages if message.startswith("Ledger entry ")]
     witness = Witness.parse(line.split()[2].rstrip(":"))
-    assert ledger.verify([witness]).flaws == ()
+    assert verifying.verify([witness]).flaws == ()
 
 
 def test_the_events_of_the_release_before_are_taken_over(home: Settings) -> None:
@@ -257,7 +257,7 @@ def test_the_events_of_the_release_before_are_taken_over(home: Settings) -> None
     ] == before
     assert all(entry.event.taken_over for entry in entries)
     assert [entry.at for entry in entries] == sorted(entry.at for entry in entries)
-    assert ledger.verify().flaws == ()
+    assert verifying.verify().flaws == ()
     now = ledger.standing("parcels")
     assert (now.champion, now.last_known_good, now.rolled_back, now.pending) == (1, 1, {2}, None)
     versions = {version.number: version.state for version in story.versions(entries)}
@@ -267,7 +267,7 @@ def test_the_events_of_the_release_before_are_taken_over(home: Settings) -> None
     ledger.append(back)
     assert len(ledger.entries("parcels")) == len(entries), "a rerun across the upgrade adds nothing"
     ledger.append(promoted(3, 1, "parcels"))
-    assert ledger.verify().flaws == (), "the chain goes on from what was taken over"
+    assert verifying.verify().flaws == (), "the chain goes on from what was taken over"
 
 
 def test_every_kind_of_the_table_of_before_is_taken_over(home: Settings) -> None:
@@ -289,4 +289,4 @@ def test_every_kind_of_the_table_of_before_is_taken_over(home: Settings) -> None
     assert kinds == {Promoted, Adopted, Alerted}
     now = ledger.standing("shop")
     assert (now.champion, now.last_known_good) == (3, 2)
-    assert ledger.verify().flaws == ()
+    assert verifying.verify().flaws == ()

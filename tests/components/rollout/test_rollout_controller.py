@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from evergreen.errors import NoSuchRollout
-from evergreen.history import ledger, story, timeline
+from evergreen.history import ledger, story, timeline, verifying
 from evergreen.history.events import Deploying, Event, Promoted, Retired, RolledBack
 from evergreen.history.rollouts import ROLLOUTS, RolloutAdvanced, RolloutEnded, RolloutOpened
 from evergreen.registry import records, store
@@ -51,7 +51,7 @@ def agree() -> None:
     """What is read from the end back is what all entries say."""
     now = story.standing(entry.event for entry in ledger.entries(MODEL))
     assert ledger.standing(MODEL) == now == ledger.standings()[MODEL]
-    assert ledger.verify().flaws == ()
+    assert verifying.verify().flaws == ()
 
 
 def test_a_version_comes_to_all_requests_step_by_step(two: None) -> None:
