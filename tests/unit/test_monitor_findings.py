@@ -58,6 +58,15 @@ def test_a_few_odd_rows_are_drift_and_most_of_them_an_incident() -> None:
     assert [(each.cause, each.kind) for each in found] == [("range of few", "drift"), ("range of most", "incident")]
 
 
+def test_no_value_of_a_row_is_told() -> None:
+    """The ledger would keep it for ever."""
+    for share in (0.03, 0.9):
+        (found,) = findings.odd(
+            "categories", "are of categories that the reference has not", {"plan": Odd(share, 0.0, 0.01, "'ada'")}
+        )
+        assert "ada" not in found.model_dump_json() and "the log of `quality` says which values" in found.said
+
+
 @pytest.mark.parametrize(("hours", "told"), [(0.0, []), (48.0, []), (49.0, ["age of spend"])])
 def test_features_that_were_older_than_their_view_allows_are_an_incident(hours: float, told: list[str]) -> None:
     bounded = tiny(features={"spend": TINY["features"]["spend"] | {"freshness": {"bound": "2d", "beyond": "answer"}}})

@@ -57,6 +57,9 @@ def _lines(report: Report, entity: str) -> Iterator[str]:
         yield "What a version learned stays in it. To be rid of that, train anew and retire the version."
     for place in report.landing:
         yield f"Left to its owner, and read if its interval runs for the first time or with another batch: {place}"
+    if report.written:
+        entries = ", ".join(map(str, report.written))
+        yield f"Left in the ledger, which nobody can change, where a person wrote this key as a reason: {entries}"
     for each in report.unsearched:
         yield f"NOT LOOKED INTO: {each.what}: {each.why}"
     if not done and report.places:

@@ -34,6 +34,7 @@ class Report:
     places: dict[str, int] = field(default_factory=dict)  # where → rows, or files
     learned: list[Learned] = field(default_factory=list)
     landing: list[str] = field(default_factory=list)
+    written: list[int] = field(default_factory=list)  # entries of the ledger: their reason or actor has the key
     unsearched: list[Unsearched] = field(default_factory=list)
 
 
@@ -58,6 +59,7 @@ def erase(declared: Declared, entity: str, key: str, *, actor: str, reason: str,
     rules.check(entity, value, reason=reason, actor=actor)
     begun = erasures.begin(entity, key, actor=actor, reason=reason) if apply else None
     report = Report(None if begun is None else begun.id, unsearched=unsearched)
+    report.written = [entry.number for entry in ledger.saying(value) if rules.written(value, entry.event)]
     held = _held(keys, declared)
     known = _learned(declared, keys, report)
     if begun is not None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from evergreen.errors import ErasureRefused
+from evergreen.history.events import Event
 from evergreen.quoting import shown
 from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.keyed import Keyed
@@ -97,6 +98,11 @@ def check(entity: str, key: str, **kept: str) -> None:
                 expected="a text that names nobody, such as the number of the request",
                 next_step="say it without the key",
             )
+
+
+def written(key: str, event: Event) -> bool:
+    """Whether who did it or why, which people write, names the one who is erased."""
+    return any(stands_in(key, text) for text in (event.reason, event.actor))
 
 
 def stands_in(key: str, text: str) -> bool:

@@ -20,6 +20,7 @@ from evergreen.interval import Interval
 from evergreen.monitor import bounds
 from evergreen.monitor.bounds import Sizes, Stratum
 from evergreen.monitor.cells import Categories, Cells, Counts, Numbers, shares
+from evergreen.quoting import listed
 from evergreen.spec.columns import EVENT, LABEL
 from evergreen.spec.kinds import KINDS, FeatureType
 from evergreen.spec.problem import is_output
@@ -47,7 +48,7 @@ class Odd:
         share: of the window.
         usual: of the reference.
         bound: the greatest that is normal.
-        example: what is odd, for a person.
+        example: values that are odd, for the log alone.
     """
 
     share: float
@@ -173,8 +174,7 @@ class Reference:
             values, usual = window[name], self.alike[name]
             strange = values.notna() & ~values.isin(usual.dropna().unique())
             names = values[strange].value_counts().head(3)
-            example = ", ".join(map(str, names.index))
-            found[name] = self._odd(strange, _new_to_others(usual, self.groups), example)
+            found[name] = self._odd(strange, _new_to_others(usual, self.groups), listed(list(names.index)))
         return found
 
     @property

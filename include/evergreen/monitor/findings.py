@@ -76,7 +76,7 @@ def odd(cause: str, said: str, found: Mapping[str, Odd]) -> list[Finding]:
 
     Args:
         cause: what is odd, before the feature.
-        said: the same in a sentence, after the feature and before the example.
+        said: the same in a sentence, after the feature. No value of a row is told: the ledger keeps it for ever.
         found: feature → its odd rows.
     """
     return [
@@ -85,7 +85,10 @@ def odd(cause: str, said: str, found: Mapping[str, Odd]) -> list[Finding]:
             kind="incident" if each.share > _MOST else "drift",
             observed=each.share,
             bound=each.bound,
-            said=f"{name}: {each.share:.1%} of the rows {said} (bound {each.bound:.1%}): {each.example}",
+            said=(
+                f"{name}: {each.share:.1%} of the rows {said} (bound {each.bound:.1%}); "
+                "the log of `quality` says which values"
+            ),
         )
         for name, each in found.items()
         if each.share > each.bound

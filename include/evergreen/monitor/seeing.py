@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -17,6 +18,8 @@ from evergreen.monitor.together import together
 from evergreen.run import Run
 from evergreen.spec.problem import class_of, is_output
 from evergreen.spec.schema import ModelSpec
+
+log = logging.getLogger(__name__)
 
 _EARLIER = 28  # intervals before one, whose numbers of answers say what is normal
 _WEEK = 7
@@ -45,6 +48,9 @@ def quality(
     if not wrong and (usual := volume(spec, run.interval)) is not None:
         wrong = findings.unusual_volume(collected.rows, *usual)
     nulls, beyond, new = reference.nulls(window), reference.beyond(window), reference.new(window)
+    for name, odd in (*beyond.items(), *new.items()):
+        if odd.share > odd.bound:
+            log.info("%s: %.1f%% of the rows are odd: %s", name, 100 * odd.share, odd.example)
     growth = {name: odd.share - odd.usual for name, odd in nulls.items()}
     typed = spec.monitoring.missing_share
     normal = {name: max(0.0, odd.bound - odd.usual) if typed is None else typed for name, odd in nulls.items()}

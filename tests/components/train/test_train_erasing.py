@@ -17,7 +17,7 @@ from evergreen.erasure import erasing
 from evergreen.errors import ErasedInPart, ErasureRefused, SpecError, TrainingSetChanged
 from evergreen.features import objects, online_rows, online_values
 from evergreen.history import ledger
-from evergreen.history.events import Erased
+from evergreen.history.events import Erased, Retired
 from evergreen.lake import catalogue, partitions, rewriting, schema, staging, tables
 from evergreen.registry import artifacts
 from evergreen.registry import records as registry
@@ -273,6 +273,22 @@ def test_what_cannot_be_looked_into_is_said(tiny: ModelSpec, home: Settings, hel
     )
     (unsearched,) = report.unsearched
     assert unsearched.what.startswith(f"the model {tiny.model}, which no valid folder declares")
+
+
+def test_where_a_person_wrote_the_key_into_the_ledger_is_listed(
+    tiny: ModelSpec, home: Settings, held: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def written(number: int, reason: str, actor: str = "ada") -> Retired:
+        return Retired(id=f"r{number}", model=tiny.model, as_of=None, actor=actor, reason=reason, version=held + number)
+
+    texts = ("no longer wanted", f"{PERSON} complained", f"{PERSON}1 did", f'"{PERSON}"\u2028 said so')
+    ledger.append(*(written(number, text) for number, text in enumerate(texts, 1)), written(5, "a reason", PERSON))
+    numbers = {entry.event.id: entry.number for entry in ledger.entries(tiny.model, "retired")}
+    named = [numbers[id] for id in ("r2", "r4", "r5")]
+    assert erase(tiny, apply=False).written == named
+    monkeypatch.setattr("evergreen.spec.load.load", lambda *_: declared(tiny))
+    assert cli.main(["erase", "customer", PERSON, "--actor", "ada", "--reason", REASON]) == 0
+    assert f"wrote this key as a reason: {', '.join(map(str, named))}" in capsys.readouterr().out
 
 
 def test_what_the_ledger_would_keep_may_not_name_the_person(tiny: ModelSpec, home: Settings) -> None:
