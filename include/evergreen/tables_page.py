@@ -60,6 +60,7 @@ def _tables() -> tuple[tuple[Table[Any], str], ...]:
     """The tables of Postgres, and who writes them."""
     from evergreen.history import erasures, ledger
     from evergreen.lake import calendars, catalogue, publications
+    from evergreen.monitor import kept_fits
     from evergreen.registry import records
     from evergreen.serve import idempotency, predictions
     from evergreen.status import alarms
@@ -75,6 +76,7 @@ def _tables() -> tuple[tuple[Table[Any], str], ...]:
         (training_sets.TABLE, "`train.build`; of versions of an earlier release, whoever first asks for it"),
         (predictions.TABLE, "the model server, before it answers"),
         (idempotency.TABLE, "the model server, with the predictions of the answer"),
+        (kept_fits.TABLE, "`monitor.compare`, for the next window; `evergreen erase --apply` empties it of a model's"),
         (exemptions.TABLE, "`evergreen quarantine release`; read by `validate.validate`"),
         (alarms.TABLE, "the run that noticed it, once it has told the owner"),
         (erasures.TABLE, "`evergreen erase --apply`, which deletes it at its end"),

@@ -21,6 +21,7 @@ from evergreen.history import erasures, events, ledger
 from evergreen.lake import catalogue, rewriting, tables
 from evergreen.lake.rewriting import Key
 from evergreen.lake.schema import LAYERS, PREDICTIONS, TableId
+from evergreen.monitor import kept_fits
 from evergreen.settings import settings
 from evergreen.spec.load import Declared
 from evergreen.train.records import Record
@@ -90,6 +91,8 @@ def erase(declared: Declared, entity: str, key: str, *, actor: str, reason: str,
         if apply:
             catalogue.recount(table, tables.counts(table))
     if begun is not None:
+        for name in keys:  # they learned from the rows that are gone; whoever needs one fits it anew
+            kept_fits.forget(name)
         _nothing_left(keys, declared)
         erasures.end(begun)
     return report

@@ -8,6 +8,7 @@ would have had: no label that was open then.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -18,8 +19,10 @@ from sklearn.pipeline import Pipeline
 
 from evergreen.errors import PermanentError
 from evergreen.model import losses, rows
+from evergreen.model.code import spec_hash
 from evergreen.model.losses import Floats
 from evergreen.model.rows import Rows
+from evergreen.monitor import kept_fits
 from evergreen.registry import loading
 from evergreen.registry import records as registry
 from evergreen.registry.contents import Recipe
@@ -40,11 +43,15 @@ class Understudy:
         pipeline: the fit.
         newest: the newest cutoff that it learned from.
         usual: mean rows of an interval of those that it learned from.
+        key: a digest of all that it follows from.
+        is_kept: it was fitted for a window before, and kept.
     """
 
     pipeline: Pipeline
     newest: datetime
     usual: float
+    key: str
+    is_kept: bool = False
 
 
 @dataclass
@@ -112,13 +119,41 @@ class Champion:
         began = self.trained_on.split.learn_from
         return began if began > self.spec.calendar.earlier(self.version.as_of, self.own_spec.split.window) else None
 
-    def understudy(self, as_of: datetime) -> Understudy | None:
-        """Its recipe, fitted on what was mature at a moment; None where that was too little, or cannot be told."""
+    def understudy(self, as_of: datetime, learned: str) -> Understudy | None:
+        """Its recipe, fitted on what was mature at a moment; None where that was too little, or cannot be told.
+
+        Args:
+            learned: a digest of the tables that it learns from.
+        """
         if as_of not in self._fits:
-            self._fits[as_of] = self._fitted(as_of)
+            key = kept_fits.key(
+                self.version.family,
+                {
+                    "run": self.version.run_id,
+                    "as_of": as_of.isoformat(),
+                    "spec": spec_hash(self.spec),
+                    "learned": learned,
+                },
+            )
+            self._fits[as_of] = self._kept(key) or self._fitted(as_of, key)
         return self._fits[as_of]
 
-    def _fitted(self, as_of: datetime) -> Understudy | None:
+    def keep(self, moments: Collection[datetime]) -> None:
+        """Keep what was fitted as of some moments for the next window, and nothing else of the model."""
+        fits = {moment: fit for moment in moments if (fit := self._fits.get(moment)) is not None}
+        made = [
+            kept_fits.Fit(self.spec.model, fit.key, moment, fit.newest, fit.usual, content)
+            for moment, fit in fits.items()
+            if not fit.is_kept and (content := kept_fits.pack(fit.pipeline)) is not None
+        ]
+        kept_fits.keep(self.spec.model, max(moments), [fit.key for fit in fits.values()], made)
+
+    def _kept(self, key: str) -> Understudy | None:
+        kept = kept_fits.find(self.spec.model, key)
+        pipeline = None if kept is None else kept.pipeline(self.version.family)
+        return None if kept is None or pipeline is None else Understudy(pipeline, kept.newest, kept.usual, key, True)
+
+    def _fitted(self, as_of: datetime, key: str) -> Understudy | None:
         spec, own = self.spec, self.own_spec
         if not self.comparable:
             log.info("No understudy of version %d: what it learned from is no longer declared", self.number)
@@ -142,7 +177,7 @@ class Champion:
         except PermanentError as error:  # a monitor that ends here would tell nothing of all the rest
             log.warning("No understudy as of %s. %s", as_of, error)
             return None
-        return Understudy(pipeline, split.learn_to, count / len(built.partitions))
+        return Understudy(pipeline, split.learn_to, count / len(built.partitions), key)
 
     def loss(self, labelled: pd.DataFrame) -> float | None:
         """Its mean loss on a window's predictions with their outcomes; None: it cannot be asked."""

@@ -56,11 +56,18 @@ def known(run: Run, version: int | None) -> list[Row]:
 
 @dataclass(frozen=True)
 class _Due:
-    """A window whose row is to be made."""
+    """A window whose row is to be made.
+
+    Attributes:
+        refits: the moments as of which its understudies are fitted, each with a digest of what is learned from; the
+            newest first.
+        made_from: a digest of all that the row follows from.
+    """
 
     interval: Interval
     champion: int
     replaced: int | None
+    refits: Mapping[datetime, str]
     made_from: str
 
 
@@ -82,6 +89,7 @@ def compare(run: Run, predictions_version: int | None) -> Compared:
     made = [_row(spec, each, champions, predictions_version) for each in now]
     if made:
         _write(spec, made)
+        champions[now[-1].champion].keep(now[-1].refits)
     for row in made:
         log.info("%s: %s", spec.calendar.shown(row.window), _told(row))
     log.info("%d windows compared, %d left for the next run", len(made), len(due) - len(now))
@@ -121,7 +129,8 @@ def _mature(run: Run) -> list[_Due]:
         champion = story.champion_as_of(moves, each.end)
         if champion is not None:
             replaced = story.champion_before(moves, each.end)
-            due.append(_Due(each, champion, replaced, content.digest(each, champion, replaced)))
+            made_from = content.digest(each, champion, replaced)
+            due.append(_Due(each, champion, replaced, content.refits(each), made_from))
     return due
 
 
@@ -156,10 +165,22 @@ class _Content:
 
     def _stretch(self, window: Interval) -> list[str]:
         """The partitions that its understudies may learn from."""
-        spec, calendar = self._spec, self._spec.calendar
-        last = calendar.before(window)
-        first = calendar.interval_of(calendar.earlier(_refits(spec, window)[1], spec.split.window))
-        return [each.partition for each in calendar.between(first, last)]
+        return self._between(_refits(self._spec, window)[1], window)
+
+    def _between(self, earliest: datetime, until: Interval) -> list[str]:
+        """The partitions that fits as of a moment and after it, until an interval begins, may learn from."""
+        calendar = self._spec.calendar
+        first = calendar.interval_of(calendar.earlier(earliest, self._spec.split.window))
+        return [each.partition for each in calendar.between(first, calendar.before(until))]
+
+    def refits(self, window: Interval) -> dict[datetime, str]:
+        """The moments of its understudies, the newest first, each with a digest of what is learned from."""
+        _, *tables = self._hashes.values()
+        found = {}
+        for moment in _refits(self._spec, window):
+            keys = self._between(moment, self._spec.calendar.interval_of(moment))
+            found[moment] = _digest([_of(table, keys) for table in tables])
+        return found
 
     def digest(self, window: Interval, champion: int, replaced: int | None) -> str:
         """Of a window's row."""
@@ -174,7 +195,11 @@ class _Content:
             _of(labels, spec.asking.outcomes(window)),
             *(_of(table, self._learned[window]) for table in (labels, *views)),
         ]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+        return _digest(parts)
+
+
+def _digest(parts: Sequence[object]) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 def _of(hashes: Mapping[str, str], keys: Iterable[str]) -> list[str | None]:
@@ -188,7 +213,7 @@ def _row(spec: ModelSpec, due: _Due, champions: Mapping[int, Champion], predicti
     lost = champion.loss(labelled) if len(labelled) else None
     understudy = earlier = replaced = None
     if lost is not None:
-        understudy, earlier = (champion.understudy(moment) for moment in _refits(spec, window))
+        understudy, earlier = (champion.understudy(moment, learned) for moment, learned in due.refits.items())
         replaced = None if due.replaced is None else champions[due.replaced].loss(labelled)
     return Row(
         window=window.start,

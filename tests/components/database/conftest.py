@@ -10,6 +10,7 @@ import psycopg
 from evergreen.database import Table
 from evergreen.history import erasures, ledger
 from evergreen.lake import calendars, catalogue, publications
+from evergreen.monitor import kept_fits
 from evergreen.registry import records
 from evergreen.serve import idempotency, predictions
 from evergreen.settings import PROJECT, Settings
@@ -25,6 +26,7 @@ TABLES: tuple[Table[Any], ...] = (
     exemptions.TABLE,
     erasures.TABLE,
     idempotency.TABLE,
+    kept_fits.TABLE,
     ledger.TABLE,
     predictions.TABLE,
     publications.TABLE,

@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import log_loss
 
+from evergreen import database
 from evergreen.handovers.monitor import Compared
 from evergreen.history import ledger, story
 from evergreen.lake import tables
 from evergreen.lake.schema import WINDOWS
 from evergreen.model import rows as model_rows
-from evergreen.monitor import origins, stages, understudies, windows
+from evergreen.monitor import kept_fits, origins, stages, understudies, windows
 from evergreen.monitor.windows import Row
 from evergreen.registry import loading
 from tests.components.train.conftest import at
@@ -73,21 +74,72 @@ def test_a_window_is_compared_once_its_labels_are_mature(live: Live) -> None:
     assert again.windows == () and again.table_version == due.table_version, "nothing is made twice"
 
 
-def test_an_understudy_learns_what_the_champion_cannot_know(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    fits: list[datetime] = []
+@pytest.fixture
+def fits(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
+    """As of which moments understudies are fitted, while a test runs."""
+    made: list[datetime] = []
     real = understudies.Champion._fitted
-    monkeypatch.setattr(understudies.Champion, "_fitted", lambda self, as_of: fits.append(as_of) or real(self, as_of))
-    live_until(live, 28, changed=20)
+
+    def fitted(self: understudies.Champion, as_of: datetime, key: str) -> understudies.Understudy | None:
+        made.append(as_of)
+        return real(self, as_of, key)
+
+    monkeypatch.setattr(understudies.Champion, "_fitted", fitted)
+    return made
+
+
+def fitted_for(live: Live, days: Iterable[int], fits: list[datetime]) -> list[int]:
+    """How many fits each day's run made."""
     counts = []
-    for day in range(20, 29):
+    for day in days:
         fits.clear()
         monitored(live, (day,))
         counts.append(len(fits))
-    assert counts == [0] + [2] * 8, "what a window costs does not grow with those before it"
+    return counts
+
+
+def test_an_understudy_learns_what_the_champion_cannot_know(live: Live, fits: list[datetime]) -> None:
+    live_until(live, 28, changed=20)
+    counts = fitted_for(live, range(20, 29), fits)
+    assert counts == [0, 2] + [1] * 7, "what a window costs does not grow with those before it"
     before, after = of(live, 20), of(live, 27)
     assert before.understudy == pytest.approx(before.champion, rel=0.2), "nobody could know yet"
     assert after.champion is not None and after.understudy is not None and after.apart == 9
     assert after.champion - after.understudy > 0.1
+
+
+@pytest.mark.parametrize(("every", "wanted"), [(1, [0, 2, 1, 1, 1, 1]), (3, [0, 2, 1, 0, 0, 1])])
+def test_an_understudy_is_fitted_once_and_what_is_kept_is_what_a_fresh_fit_would_be(
+    live: Live, fits: list[datetime], every: int, wanted: list[int]
+) -> None:
+    """The first day of data is 01-01, so of every third one the fits are as of 01-19, 01-22 and 01-25."""
+    retrain = live.spec.monitoring.retrain.model_copy(update={"understudy_every": every})
+    monitoring = live.spec.monitoring.model_copy(update={"retrain": retrain})
+    live.contest.spec = live.spec.model_copy(update={"monitoring": monitoring}).at(live.spec.folder)
+    live_until(live, 26)
+    assert fitted_for(live, range(20, 26), fits) == wanted
+    assert len(kept(live)) == 2, "those of the newest window alone"
+    with_kept = table(live)
+    _forget(live)
+    kept_fits.forget(live.spec.model)
+    monitored(live, (25,))
+    assert table(live) == with_kept, "to the last bit"
+
+
+def test_a_fit_that_learned_from_other_rows_or_cannot_be_read_is_made_anew(
+    live: Live, fits: list[datetime], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    live_until(live, 26)
+    fitted_for(live, (21, 22), fits)
+    live.label(14, turned)  # of a day that all of them learned from
+    assert fitted_for(live, (23,), fits) == [4], "three windows and the one before them"
+    assert fitted_for(live, (22,), fits) == [0], "an old run makes nothing"
+    with database.connect() as connection:
+        connection.execute("update understudies set content = %s where model = %s", [b"no pipeline", live.spec.model])
+    assert fitted_for(live, (24,), fits) == [2] and "It is fitted anew" in caplog.text
+    monkeypatch.setattr(kept_fits, "_LARGEST", 100)
+    assert fitted_for(live, (25,), fits) == [1], "it finds the last one, and keeps none that is too large"
+    assert fitted_for(live, (26,), fits) == [2]
 
 
 def test_the_same_rows_whatever_the_order_the_kills_and_the_reruns(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,6 +269,11 @@ def test_days_that_are_shuffled_retrain_nothing(live: Live) -> None:
             live.serve(day)
     watched = [live.watch(day, drawn=False) for day in range(20, 31)]
     assert [each.decided.action for each in watched] == ["none"] * 11
+
+
+def kept(live: Live) -> list[kept_fits.Fit]:
+    with database.connect() as connection:
+        return kept_fits.TABLE.select(connection, "where model = %s order by as_of", [live.spec.model])
 
 
 def _forget(live: Live) -> None:

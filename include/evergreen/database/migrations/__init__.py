@@ -29,6 +29,7 @@ from evergreen.database.migrations import (
     m0011_calendars,
     m0012_windows,
     m0013_nothing_noted,
+    m0014_understudies,
 )
 from evergreen.errors import RequestRefused, StoreNewer
 
@@ -64,6 +65,7 @@ MIGRATIONS = (
     Migration(11, "by which calendar partitions were made", m0011_calendars.STATEMENTS),
     Migration(12, "decisions by their windows", m0012_windows.STATEMENTS),
     Migration(13, "statistics without people", m0013_nothing_noted.STATEMENTS),
+    Migration(14, "fits that are compared again", m0014_understudies.STATEMENTS),
 )
 
 
