@@ -132,6 +132,25 @@ class Drift(Handover):
     """What has drifted."""
 
 
+class Scored(Part):
+    """How a version did that answered before, on rows whose labels matured within the interval."""
+
+    version: int
+    """Its number."""
+    value: float | None
+    """Of the search metric; None: it is not defined on these rows."""
+    low: float | None
+    """The value is at least so much: the lower end of its 95 % interval."""
+    high: float | None
+    """It is at most so much."""
+    reference: float | None
+    """The value when the version was evaluated."""
+    loss: float | None
+    """The mean proper loss of the rows."""
+    rows: int
+    """How many there are."""
+
+
 class Performance(Handover):
     """The version's score on the predictions whose labels matured within the interval."""
 
@@ -169,6 +188,8 @@ class Performance(Handover):
     estimate_error: float | None = None
     """By how much the value on the matured rows is better than its estimate without their labels; below 0: the estimate
     was too good."""
+    others: tuple[Scored, ...] = ()
+    """The same of versions that answered before, whose labels matured within the interval too."""
     still_open: int = 0
     """Its predictions whose outcome is not known yet; counted where each outcome has a moment of its own
     (`label.known`)."""

@@ -1,5 +1,5 @@
 """The answered predictions in the lake, as the monitor looks at them: the columns
-`spec.problem.outputs` in place of stored answers."""
+`spec.problem.outputs` in place of stored answers; and those whose labels have matured."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from evergreen.handovers.monitor import Collected
 from evergreen.lake import tables
-from evergreen.lake.schema import PREDICTIONS
+from evergreen.lake.schema import LABELS, PREDICTIONS
+from evergreen.run import Run
 from evergreen.spec.columns import (
     AS_OF,
     EVENT,
     FEATURES_AT,
     KNOWN_AT,
     LABEL,
+    PARTITION,
     PREDICTION,
     PROBABILITIES,
     REQUEST_ID,
@@ -58,3 +63,40 @@ def with_labels(spec: ModelSpec, predictions: pd.DataFrame, labels: pd.DataFrame
     weight = [] if spec.label.weight is None else [spec.label.weight]
     labelled: pd.DataFrame = first.merge(named[[*on, EVENT, LABEL, *weight]], on=on)
     return labelled
+
+
+def matured(run: Run, collected: Collected, labels_version: int | None) -> tuple[dict[int, pd.DataFrame], int]:
+    """Predictions whose labels became known within the run's interval: by version the first of each outcome, with its
+    `label`; and, where each outcome has a moment of its own, how many predictions of the interval's version since the
+    longest wait have none yet."""
+    spec = run.spec
+    keys, partitions = [*spec.asking.outcome_keys], spec.asking.logged(run.interval)
+    weight = [] if spec.label.weight is None else [spec.label.weight]
+    known = tables.read(
+        LABELS.of(spec.model, spec.label.name),
+        partitions,
+        labels_version,
+        columns=[*dict.fromkeys((*spec.entity.columns, EVENT, KNOWN_AT, PARTITION, spec.label.name, *weight))],
+        where=pc.field(KNOWN_AT) <= pa.scalar(run.as_of, pa.timestamp("us", "UTC")),
+    )
+    if known is None:
+        return {}, 0
+    labels = known.to_pandas()
+    news, still_open = labels[labels[KNOWN_AT] > run.interval.start], 0
+    if spec.label.known is not None:
+        # An outcome may be waited for for years: of all that time only the keys are read, and whole rows of the
+        # intervals whose outcomes are new.
+        about = [*dict.fromkeys((*keys, AS_OF, REQUEST_ID, "version"))]
+        asked = tables.read(PREDICTIONS.of(spec.model), partitions, collected.table_version, columns=about)
+        if asked is None:
+            return {}, 0
+        frame = asked.to_pandas()
+        mine = frame[(frame["version"] == collected.version) & (frame[AS_OF] <= run.as_of)].drop_duplicates(keys)
+        still_open = len(mine) - len(with_labels(spec, mine, labels))
+        partitions = predicted(spec, partitions, news[PARTITION])
+    made = read(spec, partitions, collected.table_version)
+    if made is None:
+        return {}, still_open
+    versions: list[int] = made["version"].unique().tolist()
+    by_version = {version: with_labels(spec, made[made["version"] == version], news) for version in versions}
+    return {version: rows for version, rows in by_version.items() if len(rows)}, still_open

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +24,14 @@ from evergreen.handovers.monitor import (
     Quality,
     Reported,
     Retraining,
+    Scored,
 )
 from evergreen.handovers.rollback import RolledBack
 from evergreen.lake.schema import LABELS, PREDICTIONS
 from evergreen.monitor import rules
 from evergreen.run import Run
 from evergreen.settings import settings
-from evergreen.spec.columns import AS_OF, EVENT, KNOWN_AT, LOGGED_AT, PARTITION, PROBABILITIES, REQUEST_ID
+from evergreen.spec.columns import KNOWN_AT, LOGGED_AT, PARTITION, PROBABILITIES
 from evergreen.spec.kinds import KINDS
 from evergreen.status.rules import age_text
 
@@ -141,27 +142,39 @@ def drift(run: Run, collected: Collected) -> Drift:
 
 
 def performance(run: Run, collected: Collected) -> Performance:
-    """Score the predictions whose labels matured within this interval, against the version's own evaluation; estimate
-    the metric of the interval's answers, whose labels are open."""
+    """Score the predictions whose labels matured within this interval, by version, against each one's own evaluation;
+    estimate the metric of the interval's answers, whose labels are open."""
     from evergreen.lake import tables
-    from evergreen.monitor import decisions, performing, rivals
-    from evergreen.registry import artifacts
-    from evergreen.registry.contents import Evaluation
+    from evergreen.monitor import decisions, live, performing, rivals
 
     known = tables.version(LABELS.of(run.spec.model, run.spec.label.name))
     metric = run.spec.search.metric
-    made = Performance(metric=metric, value=None, reference=None, drop=None, significant=False, rows=0)
-    scored, still_open = _matured(run, collected, known)
+    matured, still_open = live.matured(run, collected, known)
+    scored = None if collected.version is None else matured.pop(collected.version, None)
+    others = _others(run, matured)
+    made = Performance(
+        metric=metric,
+        value=None,
+        reference=None,
+        drop=None,
+        significant=False,
+        rows=0,
+        others=others,
+        still_open=still_open,
+        labels_version=known,
+    )
     reference = _reference(run, collected)
     if still_open:
         log.info("%d predictions of version %s have no known outcome yet", still_open, collected.version)
     if collected.version is None or reference is None:
-        return made.model_copy(update={"still_open": still_open, "labels_version": known})
+        return made
     if scored is None:
         log.info("No matured labels of this version's predictions yet")
     else:
-        evaluated = artifacts.load(_candidate(run, collected.version), Evaluation).value
-        made = performing.realised(run.spec, scored, math.nan if evaluated is None else evaluated, reference.rows)
+        realised = performing.realised(run.spec, scored, _evaluated(run, collected.version), reference.rows)
+        made = realised.model_copy(
+            update=made.model_dump(include={"still_open", "labels_version"}) | {"others": others}
+        )
         if made.value is None:
             log.info("%s has no value on %d matured rows: %s", metric, made.rows, made.lacking)
             log.info("Their loss is %s; %s at evaluation", made.loss, made.loss_reference)
@@ -171,11 +184,11 @@ def performance(run: Run, collected: Collected) -> Performance:
     made = performing.estimate(made, reference, own, scored, decisions.estimate_errors(run, collected.version))
     if collected.version == collected.champion:
         good, errors = decisions.good(run), decisions.rival_errors(run, collected.version)
-        others = rivals.others(run.spec, reference, None if good is None else good.version)
-        made = performing.beside(made, rivals.beside(reference, own, scored, others, lambda name: errors.get(name, [])))
+        rest = rivals.others(run.spec, reference, None if good is None else good.version)
+        made = performing.beside(made, rivals.beside(reference, own, scored, rest, lambda name: errors.get(name, [])))
     if made.estimated is not None:
         log.info("%s is likely to be %.4f on the interval's %d answers", metric, made.estimated, made.estimated_rows)
-    return made.model_copy(update={"still_open": still_open, "labels_version": known})
+    return made
 
 
 def compare(run: Run, collected: Collected) -> Compared:
@@ -305,14 +318,14 @@ def report(
     decision: Decided,
 ) -> Reported:
     """Draw what the decision was made from, and Evidently's reports behind it; nothing waits for them."""
-    from evergreen.monitor import drawing
+    from evergreen.monitor import drawing, live
 
     drifted = scored = None
     if (reference := _reference(run, collected)) is not None and collected.rows:
         intervals = run.spec.calendar.back(run.interval, run.spec.window)
         drifted = _window(run, collected, intervals), reference.alike
-    if performance.value is not None:
-        scored, _ = _matured(run, collected, performance.labels_version)
+    if performance.value is not None and collected.version is not None:
+        scored = live.matured(run, collected, performance.labels_version)[0].get(collected.version)
     return drawing.draw(run, (collected, quality, drift, performance), compared, decision, drifted, scored)
 
 
@@ -338,48 +351,6 @@ def _window(run: Run, collected: Collected, intervals: Sequence[Interval]) -> pd
     return watched
 
 
-def _matured(run: Run, collected: Collected, labels_version: int | None) -> tuple[pd.DataFrame | None, int]:
-    """Predictions of the interval's version whose labels became known within the run's
-    interval: the first of each, with its `label`; and, where each outcome has a moment of its own, how many of its
-    predictions since the longest wait have none yet."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from evergreen.lake import tables
-    from evergreen.monitor import live
-
-    spec = run.spec
-    keys, partitions = [*spec.asking.outcome_keys], spec.asking.logged(run.interval)
-    weight = [] if spec.label.weight is None else [spec.label.weight]
-    known = tables.read(
-        LABELS.of(spec.model, spec.label.name),
-        partitions,
-        labels_version,
-        columns=[*dict.fromkeys((*spec.entity.columns, EVENT, KNOWN_AT, PARTITION, spec.label.name, *weight))],
-        where=pc.field(KNOWN_AT) <= pa.scalar(run.as_of, pa.timestamp("us", "UTC")),
-    )
-    if known is None:
-        return None, 0
-    labels = known.to_pandas()
-    news, still_open = labels[labels[KNOWN_AT] > run.interval.start], 0
-    if spec.label.known is not None:
-        # An outcome may be waited for for years: of all that time only the keys are read, and whole rows of the
-        # intervals whose outcomes are new.
-        about = [*dict.fromkeys((*keys, AS_OF, REQUEST_ID, "version"))]
-        asked = tables.read(PREDICTIONS.of(spec.model), partitions, collected.table_version, columns=about)
-        if asked is None:
-            return None, 0
-        frame = asked.to_pandas()
-        mine = frame[(frame["version"] == collected.version) & (frame[AS_OF] <= run.as_of)].drop_duplicates(keys)
-        still_open = len(mine) - len(live.with_labels(spec, mine, labels))
-        partitions = live.predicted(spec, partitions, news[PARTITION])
-    made = live.read(spec, partitions, collected.table_version)
-    if made is None:
-        return None, 0
-    joined = live.with_labels(spec, made[made["version"] == collected.version], news)
-    return (None if joined.empty else joined), still_open
-
-
 def _reference(run: Run, collected: Collected) -> comparison.Reference | None:
     """What the version that answered is compared with; None: nothing was answered."""
     from evergreen.monitor.comparison import Reference
@@ -389,6 +360,35 @@ def _reference(run: Run, collected: Collected) -> comparison.Reference | None:
         return None
     rows = artifacts.load(_candidate(run, collected.version), contents.Reference).rows
     return Reference(run.spec, rows, run.interval)
+
+
+def _evaluated(run: Run, version: int) -> float:
+    """The metric of a version at its evaluation; NaN: it had none."""
+    from evergreen.registry import artifacts
+    from evergreen.registry.contents import Evaluation
+
+    value = artifacts.load(_candidate(run, version), Evaluation).value
+    return math.nan if value is None else value
+
+
+def _others(run: Run, matured: Mapping[int, pd.DataFrame]) -> tuple[Scored, ...]:
+    """How versions did that answered before; without those that cannot be looked up any more."""
+    from evergreen.errors import PermanentError
+    from evergreen.monitor import performing
+    from evergreen.registry import artifacts, contents
+
+    scored = []
+    for version, rows in sorted(matured.items()):
+        try:
+            evaluated = _evaluated(run, version)
+            held_out = artifacts.load(_candidate(run, version), contents.Reference).rows
+        except PermanentError as error:
+            log.warning("How version %d did cannot be told. %s", version, error)
+            continue
+        of = performing.realised(run.spec, rows, evaluated, held_out)
+        scored.append(Scored(version=version, **of.model_dump(include={*Scored.model_fields} - {"version"})))
+        log.info("Version %d, which answered before: %s %s on %d rows", version, of.metric, of.value, of.rows)
+    return tuple(scored)
 
 
 def _candidate(run: Run, version: int) -> Candidate:

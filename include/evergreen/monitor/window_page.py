@@ -80,7 +80,7 @@ def of(spec: ModelSpec, key: str) -> str:
 def write(run: Run, shown: Shown) -> str:
     """Draw the page, whole or not at all; returns its address."""
     spec, key, decision = run.spec, shown.collected.partition, shown.decision
-    seen = [each for each in (performed(spec, each) for each in shown.decided) if each is not None][-WINDOWS:]
+    seen = [each for decided in shown.decided[-WINDOWS:] for each in performed(spec, decided)]
     page = render(
         Path(__file__).with_name("window_page.html"),
         model=spec.model,
@@ -111,19 +111,21 @@ def write(run: Run, shown: Shown) -> str:
     return publish(_below(spec, key), page)
 
 
-def performed(spec: ModelSpec, decided: Recorded) -> Seen | None:
-    """What a decision says of how well its version did; None: no label had matured."""
+def performed(spec: ModelSpec, decided: Recorded) -> list[Seen]:
+    """What a decision says of how well versions did: of the one that answered then, and of those whose labels matured
+    after it took over."""
     said: Any = decided.evidence.get("performance")
-    if decided.version is None or not isinstance(said, Mapping) or not isinstance(said.get("value"), int | float):
-        return None
-    reference, rows = said.get("reference"), said.get("rows")
-    return Seen(
-        spec.calendar.interval_of(decided.start).partition,
-        decided.version,
-        float(said["value"]),
-        float(reference) if isinstance(reference, int | float) else None,
-        rows if isinstance(rows, int) else 0,
-    )
+    if not isinstance(said, Mapping):
+        return []
+    others = said.get("others")
+    of = [(decided.version, said), *((each.get("version"), each) for each in others or ())]
+    key = spec.calendar.interval_of(decided.start).partition
+    return [
+        Seen(key, version, float(value), None if reference is None else float(reference), int(each["rows"]))
+        for version, each in of
+        if version is not None and (value := each.get("value")) is not None
+        for reference in [each.get("reference")]
+    ]
 
 
 def _below(spec: ModelSpec, key: str) -> str:
@@ -226,14 +228,14 @@ def _evidence(shown: Shown) -> dict[str, Any] | None:
 
 def _performance(seen: Sequence[Seen], metric: str) -> Markup:
     """The metric by window, a line for each version, with what it was at its evaluation."""
-    keys = [each.key for each in seen]
+    keys = list(dict.fromkeys(each.key for each in seen))
     lines, bounds = [], []
     for colour, version in enumerate(sorted({each.version for each in seen})):
-        own = [each if each.version == version else None for each in seen]
-        lines.append(Line(f"version {version}", [None if each is None else each.value for each in own], colour))
-        bounds.append(
-            Line(f"at evaluation ({version})", [None if each is None else each.reference for each in own], colour)
-        )
+        own = {each.key: each for each in seen if each.version == version}
+        values = [own[key].value if key in own else None for key in keys]
+        references = [own[key].reference if key in own else None for key in keys]
+        lines.append(Line(f"version {version}", values, colour))
+        bounds.append(Line(f"at evaluation ({version})", references, colour))
     newest = f"; the newest is {number(seen[-1].value)}" if seen else ""
     return charts.over_windows(keys, lines, bounds=bounds, zero=False, said=f"{metric} by window and version{newest}")
 

@@ -17,7 +17,6 @@ from evergreen.lake import catalogue, partitions, staging
 from evergreen.lake.schema import FEATURES, PREDICTIONS
 from evergreen.loops import inline
 from evergreen.monitor import live
-from evergreen.monitor import stages as monitoring
 from evergreen.settings import Settings
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import rules as splitting
@@ -94,9 +93,13 @@ def test_each_outcome_is_scored_in_the_interval_in_which_it_became_known(hotel: 
     for day in range(DAYS):
         run = inline.of(hotel, interval(day))
         asked = [each for each in TRUTH if each.booked_at <= run.as_of]
+        outcomes: dict[str, int] = {}
         collected = Collected(partition=run.interval.partition, rows=1, version=1, champion=1, ages={}, warnings=())
-        matured, still_open = monitoring._matured(run, collected, None)
-        for key, label in () if matured is None else zip(matured["booking_id"], matured["label"], strict=True):
+        by_version, still_open = live.matured(run, collected, None)
+        assert by_version.keys() <= {1}
+        for matured in by_version.values():
+            outcomes.update(zip(matured["booking_id"], matured["label"], strict=True))
+        for key, label in outcomes.items():
             assert key not in scored, "once"
             scored[key] = day
             assert bool(label) == next(each.cancelled for each in TRUTH if each.booking_id == key)
@@ -143,7 +146,7 @@ def test_of_the_whole_wait_the_monitor_reads_keys_alone(hotel: ModelSpec, monkey
     monkeypatch.setattr(live, "read", lambda spec, keys, version: whole.extend(keys))
     run = inline.of(hotel, interval(DAYS - 1))
     collected = Collected(partition=run.interval.partition, rows=1, version=1, champion=1, ages={}, warnings=())
-    monitoring._matured(run, collected, None)
+    live.matured(run, collected, None)
     news = {each.day for each in TRUTH if known_at(each, updates=True) == run.as_of}
     near = {interval(day + apart).partition for day in news for apart in (-1, 0, 1, 2)}
     assert whole and set(whole) <= near and len(whole) < len(hotel.asking.logged(run.interval))
