@@ -27,7 +27,10 @@ from evergreen_demo.driver import Clock, Demo
 from evergreen_simulator.delivery import World
 from evergreen_simulator.landing import write_day
 from tests.churn import declared, one_folder
+from tests.components.monitor.conftest import WATCHED
+from tests.components.train.conftest import SECTIONS, write_queries
 from tests.listeners import Http, Listener
+from tests.small_models import TINY
 
 CUSTOMERS = 400
 STORY = Story(
@@ -80,6 +83,20 @@ def _steady(churn: Path, models: Path, landing: Path) -> None:
         write_day(World(STORY.seed, CUSTOMERS), first + timedelta(days=number), str(landing / "steady"))
 
 
+def _guests(models: Path) -> None:
+    """A model whose versions and answers a test makes itself; nobody runs it by a schedule."""
+    folder = models / "guests"
+    write_queries(folder)
+    monitoring = {"minimum_rows": 20, "cooldown": "5d", "while_waiting": "fall_back"}
+    own = {"model": "guests", "monitoring": monitoring, "last_day": date(2026, 2, 10)}
+    content = json.dumps({**TINY, **SECTIONS, **WATCHED, **own}, default=str)
+    (folder / "model.yaml").write_text(yaml.safe_dump(json.loads(content), sort_keys=False))
+    some = [{"type": "expect_table_row_count_to_be_between", "min_value": 1, "severity": "critical"}]
+    (folder / "contracts").mkdir()
+    for table in ("events", "activity"):
+        (folder / "contracts" / f"{table}.yaml").write_text(yaml.safe_dump({"expectations": some}))
+
+
 @pytest.fixture(scope="package")
 def slack() -> Iterator[Listener]:
     """What the owners' Slack channel hears."""
@@ -95,6 +112,7 @@ def running(postgres_url: str, slack: Listener, tmp_path_factory: pytest.TempPat
     models = home / "models"
     _smaller_churn(models)
     _steady(models / "churn", models, home / "home" / "landing")
+    _guests(models)
     shutil.copytree(PROJECT / "tests" / "specs" / "invalid" / "five_mistakes", models / "five_mistakes")
     bundles = [
         {

@@ -89,7 +89,11 @@ def test_an_invalid_spec_costs_only_its_own_model_and_the_ui_says_why(running: S
         "churn__rollback",
         "evergreen__housekeeping",
         "evergreen__serving",
-        *(f"steady__{loop}" for loop in ("ingest", "correct", "train", "monitor", "rollback")),
+        *(
+            f"{model}__{loop}"
+            for model in ("steady", "guests")
+            for loop in ("ingest", "correct", "train", "monitor", "rollback")
+        ),
         "late",
         "soak",
         "long_soak",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -30,6 +30,11 @@ from tests.components.train.conftest import CUSTOMERS, DAYS, at, rows_of, run_as
 from tests.components.train.history import FEATURES
 
 __all__ = ["training_set"]
+# Sections of a spec that few customers can meet.
+WATCHED: Mapping[str, Any] = {
+    "split": {"window": "18d", "evaluation": "1d", "minimum_rows": 100, "folds": 2},
+    "gates": {"minimum_rows": 50, "minimum_positives": 10, "floor": {"roc_auc": 0.5}},
+}
 CHANGE = Callable[[pd.DataFrame], pd.DataFrame]
 HORIZON = timedelta(days=2)
 TIMESTAMP = pa.timestamp("us", "UTC")
@@ -142,6 +147,15 @@ class Live:
         return Watched(*found, decided, reported)
 
 
+def first_champion(contest: Contest) -> None:
+    """As of the end of day 19."""
+    run = run_as_of(contest.spec)
+    data = contest.data(run, rows_of(range(DAYS)))
+    candidate = contest.candidate(run, data, "logistic_regression")
+    contest.judge(run, data, [candidate])
+    contest.champion(run, data, candidate)
+
+
 @pytest.fixture
 def live(
     home: Settings,
@@ -156,8 +170,7 @@ def live(
     spec = spec_in(
         tmp_path / "model",
         model=f"w_{home.database_prefix}tiny".replace("__", "_"),
-        split={"window": "18d", "evaluation": "1d", "minimum_rows": 100, "folds": 2},
-        gates={"minimum_rows": 50, "minimum_positives": 10, "floor": {"roc_auc": 0.5}},
+        **WATCHED,
         monitoring={
             "minimum_rows": 20,
             "feature_drift": 0.5,
@@ -166,11 +179,7 @@ def live(
         },
     )
     contest = Contest(spec, training_set)
-    run = run_as_of(spec)
-    data = contest.data(run, rows_of(range(DAYS)))
-    candidate = contest.candidate(run, data, "logistic_regression")
-    contest.judge(run, data, [candidate])
-    contest.champion(run, data, candidate)
+    first_champion(contest)
     log = PredictionLog()
     yield Live(contest, log)
     log.close()

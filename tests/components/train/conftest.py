@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,39 @@ from tests import small_models
 FIRST = date(2026, 1, 1)
 DAYS = 20
 CUSTOMERS = 60
+SECTIONS: Mapping[str, Any] = {
+    "sources": {
+        "events": {
+            "path": "events/{partition}.csv",
+            "event_time": "at",
+            "keys": ("customer_id",),
+            "columns": {"at": "timestamp", "customer_id": "string"},
+        },
+    },
+    "features": {
+        "activity": {
+            "sources": ("events",),
+            "look_back": "3d",
+            "features": {"minutes": "float", "sessions": "int", "mobile": "bool", "plan": "category"},
+        },
+    },
+    "label": {"name": "left", "horizon": "2d", "sources": ("events",)},
+    "split": {"window": "18d", "evaluation": "3d", "minimum_rows": 100, "folds": 2},
+    "families": {
+        "logistic_regression": {},
+        "gradient_boosting": {"max_iter": [5, 15]},
+        "mlp": {"epochs": [2, 4], "units": [4, 8], "batch_size": [64, 128]},
+    },
+    "search": {"trials": 3, "seed": 7},
+    "gates": {
+        "minimum_rows": 100,
+        "minimum_positives": 10,
+        "floor": {"roc_auc": 0.6},
+        "better_than_baseline": 0.05,
+        # what the 180 rows of an evaluation can tell
+        "better_than_champion": {"by": "non_inferiority", "margin": 0.12},
+    },
+}
 
 
 def at(day: int) -> datetime:
@@ -35,43 +68,15 @@ def run_as_of(spec: ModelSpec, day: int = DAYS - 1, **options: Any) -> Run:
 
 def spec_in(folder: Path, **changes: Any) -> ModelSpec:
     """The spec, with its queries in `folder`; `changes` replace whole sections."""
+    write_queries(folder)
+    return small_models.tiny(**(SECTIONS | changes)).at(folder)
+
+
+def write_queries(folder: Path) -> None:
+    """Such as say nothing: features and labels are published by the tests."""
     (folder / "features").mkdir(parents=True, exist_ok=True)
     for name in ("features/activity.sql", "label.sql"):
         (folder / name).write_text("select 1")
-    sections = {
-        "sources": {
-            "events": {
-                "path": "events/{partition}.csv",
-                "event_time": "at",
-                "keys": ("customer_id",),
-                "columns": {"at": "timestamp", "customer_id": "string"},
-            },
-        },
-        "features": {
-            "activity": {
-                "sources": ("events",),
-                "look_back": "3d",
-                "features": {"minutes": "float", "sessions": "int", "mobile": "bool", "plan": "category"},
-            },
-        },
-        "label": {"name": "left", "horizon": "2d", "sources": ("events",)},
-        "split": {"window": "18d", "evaluation": "3d", "minimum_rows": 100, "folds": 2},
-        "families": {
-            "logistic_regression": {},
-            "gradient_boosting": {"max_iter": [5, 15]},
-            "mlp": {"epochs": [2, 4], "units": [4, 8], "batch_size": [64, 128]},
-        },
-        "search": {"trials": 3, "seed": 7},
-        "gates": {
-            "minimum_rows": 100,
-            "minimum_positives": 10,
-            "floor": {"roc_auc": 0.6},
-            "better_than_baseline": 0.05,
-            # what the 180 rows of an evaluation can tell
-            "better_than_champion": {"by": "non_inferiority", "margin": 0.12},
-        },
-    }
-    return small_models.tiny(**sections | changes).at(folder)
 
 
 def rows_of(days: range, customers: int = CUSTOMERS, seed: int = 0) -> pd.DataFrame:
