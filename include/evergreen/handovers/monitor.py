@@ -125,9 +125,9 @@ class Drift(Handover):
     together_bound: float | None = None
     """The greatest that is normal."""
     confidence: Mapping[str, float] = {}
-    """How sure the answers are: `entropy`, their mean, in bits; `near`, the share of those whose likeliest class has at
-    most 0.1 more than a coin's chance; `distance` from the reference, and its `bound`. Empty where the label has no
-    classes."""
+    """How sure the answers are: `entropy`, their mean, in bits; `near`, the share of those within 0.1 of the
+    threshold, of several classes of another class; `distance` from the reference, and its `bound`. Empty where the
+    label has no classes."""
     findings: tuple[Finding, ...] = ()
     """What has drifted."""
 

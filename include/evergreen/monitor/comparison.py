@@ -23,11 +23,12 @@ from evergreen.monitor.cells import Categories, Cells, Counts, Numbers, shares
 from evergreen.quoting import listed
 from evergreen.spec.columns import EVENT, LABEL
 from evergreen.spec.kinds import KINDS, FeatureType
-from evergreen.spec.problem import is_output
+from evergreen.spec.problem import Binary, is_output
 from evergreen.spec.schema import ModelSpec
 
 _LOOKS = 2  # at each feature beside its distance: its nulls, and its range or its categories
 _OF_A_KIND = 3  # intervals of the reference, at least, so that two are left to compare with
+NEAR = 0.1
 CONFIDENCE = "confidence"  # the probability of the likeliest class
 Groups = npt.NDArray[np.int64]
 
@@ -265,6 +266,19 @@ def entropy(spec: ModelSpec, rows: pd.DataFrame) -> float | None:
         return None
     logs = np.log2(chances, out=np.zeros_like(chances), where=chances > 0)
     return float(-(chances * logs).sum(axis=1).mean())
+
+
+def near(spec: ModelSpec, rows: pd.DataFrame) -> float | None:
+    """The share of answers that are near to another class: `NEAR` of probability more or less would be another one."""
+    if confident(spec, rows) is None:
+        return None
+    answers = rows[list(spec.problem.outputs)].dropna().to_numpy("float64")
+    if not len(answers):
+        return None
+    if isinstance(spec.problem, Binary):
+        return float((np.abs(answers[:, 0] - spec.problem.threshold) <= NEAR).mean())
+    likeliest = np.sort(answers, axis=1)
+    return float((likeliest[:, -1] - likeliest[:, -2] <= 2 * NEAR).mean())
 
 
 _BESIDE = (EVENT, LABEL)

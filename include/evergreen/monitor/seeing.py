@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 
 _EARLIER = 28  # intervals before one, whose numbers of answers say what is normal
 _WEEK = 7
-_NEAR = 0.1  # of a coin's chance
 
 
 def quality(
@@ -159,8 +158,5 @@ def volume(spec: ModelSpec, interval: Interval) -> tuple[tuple[float, float], st
 
 
 def _confidence(spec: ModelSpec, rows: pd.DataFrame) -> dict[str, float]:
-    sure, entropy = comparison.confident(spec, rows), comparison.entropy(spec, rows)
-    if sure is None or entropy is None:
-        return {}
-    coin = 1 / (len(spec.problem.outputs) if spec.problem.by_class else 2)
-    return {"entropy": entropy, "near": float((sure.dropna() <= coin + _NEAR).mean())}
+    entropy, near = comparison.entropy(spec, rows), comparison.near(spec, rows)
+    return {} if entropy is None or near is None else {"entropy": entropy, "near": near}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -187,3 +188,20 @@ def test_what_is_normal_is_known_of_every_look(usual: Reference) -> None:
 def test_confidence_is_of_classes(usual: Reference) -> None:
     entropy = comparison.entropy(usual.spec, usual.rows.assign(prediction=0.5))
     assert entropy == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("threshold", "share"), [(None, 0.25), (0.2, 0.5)])
+def test_near_the_threshold_is_near_the_declared_one(usual: Reference, threshold: float | None, share: float) -> None:
+    stated = {} if threshold is None else {"threshold": threshold}
+    spec = usual.spec.model_copy(update={"label": usual.spec.label.model_copy(update=stated)})
+    rows = usual.rows.head(8).assign(prediction=[0.11, 0.15, 0.25, 0.29, 0.41, 0.59, 0.9, 0.99])
+    assert comparison.near(spec, rows) == pytest.approx(share)
+
+
+def test_of_several_classes_near_is_where_another_one_is_as_likely(tmp_path: Path) -> None:
+    label = {"name": "left", "type": "multiclass", "classes": ("a", "b", "c"), "horizon": "2d", "sources": ("events",)}
+    gates = {"minimum_rows": 50, "minimum_per_class": 5, "floor": {"log_loss": 2.0}}
+    spec = spec_in(tmp_path / "classes", label=label, gates=gates, search={"trials": 1, "metric": "log_loss"})
+    shares = [[0.4, 0.35, 0.25], [0.5, 0.45, 0.05], [0.7, 0.2, 0.1], [0.5, 0.25, 0.25]]
+    rows = pd.DataFrame(shares, columns=list(spec.problem.outputs))
+    assert comparison.near(spec, rows) == pytest.approx(0.5)
