@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from evergreen.handovers.monitor import Decided, Performance, Quality
 from evergreen.history import events, ledger, story
-from evergreen.monitor import telling
+from evergreen.monitor import mending, telling
 from evergreen.monitor.rules import JOINED
 from evergreen.run import Run
-from evergreen.spec.schema import ModelSpec
 
 
 def tell(run: Run, quality: Quality, performance: Performance, decision: Decided) -> tuple[str | None, Sequence[str]]:
@@ -34,8 +33,10 @@ def tell(run: Run, quality: Quality, performance: Performance, decision: Decided
         judged=lambda kind, cause: cause in decision.over or _judged(quality, performance, kind, cause),
     )
     said = [telling.line(each, spec.calendar) for each in telling.news(told)]
-    if said and any(each.kind == "loss" and each.state != "resolved" for each in telling.news(told)):
-        said += [line for each in newest if each.start == start for line in mending(spec, each)]
+    lost = [each for each in telling.news(told) if each.kind == "loss" and each.state != "resolved"]
+    if lost:
+        since = min(mending.began(spec, each.cause, each.since) for each in lost)
+        said += [line for each in newest if each.start == start for line in mending.told(spec, each, since)]
     if said:
         ours = events.Alerted(
             id=f"alert/{decision.decision_id}/{hashlib.sha256(JOINED.join(said).encode()).hexdigest()[:8]}",
@@ -60,22 +61,3 @@ def _judged(quality: Quality, performance: Performance, kind: str, cause: str) -
     if kind == "loss":
         return performance.value is not None or (answered and cause.startswith("estimated"))
     return answered or cause == "volume"
-
-
-def mending(spec: ModelSpec, decided: events.Decided) -> list[str]:
-    """What a loss costs, and when it can be mended: by the numbers that the decision was made from."""
-    said = []
-    compared, labels = decided.evidence.get("compared"), decided.evidence.get("labels")
-    if isinstance(compared, Mapping) and isinstance(avoided := compared.get("avoided"), int | float):
-        cost = compared.get("cost")
-        price = f"is {cost:.3g}" if isinstance(cost, int | float) else "is not known yet"
-        said.append(f"a fresh fit would have avoided a loss of {avoided:.3g}; the cost of a retraining {price}")
-    needed = {"learn": spec.split.minimum_rows, "evaluate": spec.gates.minimum_rows}
-    if decided.changed_at is not None and isinstance(labels, Mapping):
-        have = {name: count for name in needed if isinstance(count := labels.get(name), int)}
-        scarcest = min(have, key=lambda name: have[name] / needed[name], default="")
-        if scarcest:
-            lacking, now = (have[scarcest], needed[scarcest]), spec.calendar.interval_of(decided.start)
-            until = telling.forecast(*lacking, decided.changed_at, now, spec.calendar)
-            said += [] if until is None else [until]
-    return said

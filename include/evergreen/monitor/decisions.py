@@ -12,7 +12,7 @@ from evergreen.history import ledger, story
 from evergreen.history.events import Decided, Event, MadeFrom, NotBetter, Promoted
 from evergreen.history.story import Entry
 from evergreen.lake.schema import LABELS
-from evergreen.monitor import brakes, evidence, rules, takeover
+from evergreen.monitor import brakes, evidence, mending, rules, takeover
 from evergreen.monitor.brakes import Retrained
 from evergreen.monitor.evidence import Row, Unfit
 from evergreen.monitor.rules import JOINED, Assessment, Decision, Findings, Known
@@ -149,22 +149,15 @@ def labels_since(run: Run, changed_at: datetime | None, version: int | None) -> 
     rules."""
     from evergreen.lake import tables
     from evergreen.train import rules as training
-    from evergreen.train import windows
 
     spec = run.spec
-    parts, stored = training.split(run.as_of, spec, changed_at), LABELS.of(spec.model, spec.label.name)
-    table = tables.read(stored, version=version, columns=[EVENT, KNOWN_AT], within=parts.cutoffs)
+    cutoffs = training.split(run.as_of, spec, changed_at).cutoffs
+    stored = LABELS.of(spec.model, spec.label.name)
+    table = tables.read(stored, version=version, columns=[EVENT, KNOWN_AT], within=cutoffs)
     if table is None:
         return rules.Labels(0, 0, 0)
-    labels = table.to_pandas()
-    moments = labels[EVENT], labels[KNOWN_AT]
-    learn, evaluate = list(labels[EVENT][parts.learns(*moments)]), int(parts.evaluates(*moments).sum())
-    known_before, wanted = spec.asking.known_before, spec.split.folds
-    if changed_at is None:
-        alone = training.folds(learn, known_before, wanted)
-    else:  # before one of them the backtest could not tell what the rows from after the change are worth
-        alone, _ = windows.folds(learn, known_before, wanted, changed_at)
-    return rules.Labels(len(learn), evaluate, len(alone))
+    known = table.to_pandas()
+    return mending.labels(spec, run.as_of, changed_at, known[EVENT], known[KNOWN_AT])
 
 
 def _outcome(decided: Decided, past: Sequence[Event], rows: Sequence[Row]) -> Retrained:

@@ -12,6 +12,7 @@ from evergreen.spec.schema import ModelSpec
 from evergreen.status.rules import age_text, is_stale
 
 _HOUR = timedelta(hours=1)
+PERFORMANCE = "performance"  # the cause of a loss that was measured
 _MOST = 0.5  # of the rows
 # Of the answers. Seconds to a minute lie between a publication and its way online, which is 2 % of an hour at most.
 _SKEWED = 0.05
@@ -225,7 +226,7 @@ def fallen(drop: float, bound: float, name: str, rows: int) -> list[Finding]:
     if not drop > bound:  # neither where one is not known
         return []
     said = f"performance fell by {drop:.3f} in {name} (chance: {bound:.3f}) on {rows} matured rows"
-    return [Finding(cause="performance", kind="loss", observed=drop, bound=bound, said=said)]
+    return [Finding(cause=PERFORMANCE, kind="loss", observed=drop, bound=bound, said=said)]
 
 
 def likely_worse(rivals: Sequence[Rival], name: str) -> list[Finding]:

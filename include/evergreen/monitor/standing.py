@@ -10,7 +10,7 @@ from typing import Any
 
 from evergreen.history import ledger, story
 from evergreen.history.events import Decided, Told
-from evergreen.monitor import alerting, telling
+from evergreen.monitor import mending, telling
 from evergreen.quoting import visible
 from evergreen.spec.schema import ModelSpec
 
@@ -36,7 +36,8 @@ class Watched:
     @property
     def mending(self) -> list[str]:
         """What a loss costs, and when the labels that a retraining needs will be there."""
-        return alerting.mending(self.spec, self.decided)
+        lost = [mending.began(self.spec, each.cause, each.since) for each in self.open if each.kind == "loss"]
+        return mending.told(self.spec, self.decided, min(lost, default=None))
 
     def lines(self) -> Iterator[str]:
         """For people."""

@@ -1,0 +1,113 @@
+"""What a loss costs, and when it can be mended: when the labels will be there that a retraining needs. Pure.
+
+Labels are counted by the training's own rules, those that are there and those that are to come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from evergreen.history.events import Decided
+from evergreen.interval import Interval
+from evergreen.monitor import telling
+from evergreen.monitor.findings import PERFORMANCE
+from evergreen.monitor.rules import Labels
+from evergreen.spec.schema import ModelSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FARTHEST = 400  # intervals ahead that are looked at
+
+
+def labels(
+    spec: ModelSpec, as_of: datetime, changed_at: datetime | None, moments: pd.Series[Any], known_at: pd.Series[Any]
+) -> Labels:
+    """What a training could use, from after the change where there was one.
+
+    Args:
+        moments, known_at: of each label, its prediction's and its own.
+    """
+    from evergreen.train import rules as training
+    from evergreen.train import windows
+
+    parts = training.split(as_of, spec, changed_at)
+    learn, evaluate = list(moments[parts.learns(moments, known_at)]), int(parts.evaluates(moments, known_at).sum())
+    known_before, wanted = spec.asking.known_before, spec.split.folds
+    if changed_at is None:
+        alone = training.folds(learn, known_before, wanted)
+    else:  # before one of them the backtest could not tell what the rows from after the change are worth
+        alone, _ = windows.folds(learn, known_before, wanted, changed_at)
+    return Labels(len(learn), evaluate, len(alone))
+
+
+def earliest(spec: ModelSpec, changed_at: datetime, now: Interval, rows: int) -> Interval | None:
+    """The first interval with whose end a retraining has the labels that it needs; None: it is too far away to say.
+
+    Args:
+        changed_at: since when the world is different.
+        now: the newest interval.
+        rows: labels that come of each interval.
+    """
+    import pandas as pd
+
+    calendar, asking = spec.calendar, spec.asking
+    needed = spec.split.minimum_rows, spec.gates.minimum_rows
+    intervals = calendar.back(now, spec.split.window)
+    for _ in range(_FARTHEST):
+        intervals.append(calendar.after(intervals[-1]))
+        as_of = intervals[-1].end
+        # Of requests a moment within the interval; else all are predicted as it ends.
+        moments = [each.start if asking.named_by_request else each.end for each in intervals]
+        known_at = [calendar.later(moment, asking.label_delay) for moment in moments]
+        as_series = (pd.Series(pd.to_datetime(each, utc=True)) for each in (moments, known_at))
+        known = labels(spec, as_of, changed_at, *as_series)
+        have = rows * known.learn, rows * known.evaluate
+        if known.folds and all(count >= need for count, need in zip(have, needed, strict=True)):
+            return intervals[-1]
+    return None
+
+
+def began(spec: ModelSpec, cause: str, since: datetime) -> datetime:
+    """Since when the world is different at the latest, if a loss began with a window.
+
+    Args:
+        cause: of the loss; what was measured is of predictions whose labels matured then.
+        since: the window's start.
+    """
+    if cause != PERFORMANCE:
+        return since
+    return spec.calendar.earlier(spec.calendar.interval_of(since).end, spec.asking.label_delay)
+
+
+def told(spec: ModelSpec, decided: Decided, since: datetime | None) -> list[str]:
+    """What the loss of a window costs, and when it can be mended, by the numbers that its decision was made from.
+
+    Args:
+        since: when the world changed at the latest, if a loss is told; None: none is.
+    """
+    said = []
+    compared, known = decided.evidence.get("compared"), decided.evidence.get("labels")
+    if isinstance(compared, Mapping) and isinstance(avoided := compared.get("avoided"), int | float):
+        cost = compared.get("cost")
+        price = f"is {cost:.3g}" if isinstance(cost, int | float) else "is not known yet"
+        said.append(f"a fresh fit would have avoided a loss of {avoided:.3g}; the cost of a retraining {price}")
+    now = spec.calendar.interval_of(decided.start)
+    needed = {"learn": spec.split.minimum_rows, "evaluate": spec.gates.minimum_rows}
+    if decided.changed_at is not None and isinstance(known, Mapping):
+        have = {name: number for name in needed if isinstance(number := known.get(name), int)}
+        scarcest = min(have, key=lambda name: have[name] / needed[name], default="")
+        if scarcest:
+            lacking = have[scarcest], needed[scarcest]
+            until = telling.forecast(*lacking, decided.changed_at, now, spec.calendar)
+            said += [] if until is None else [until]
+    elif since is not None and isinstance(rows := decided.evidence.get("rows"), int) and rows:
+        day = earliest(spec, since, now, rows)
+        when = f"on {day.partition} at the earliest" if day else f"in more than {_FARTHEST} intervals"
+        said.append(
+            f"if the world is different since {spec.calendar.shown(since)}, the labels that a retraining needs are "
+            f"there {when}"
+        )
+    return said
