@@ -18,6 +18,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from evergreen.errors import PermanentError
+from evergreen.families import FamilyUnusable
 from evergreen.model import losses, rows
 from evergreen.model.code import spec_hash
 from evergreen.model.losses import Floats
@@ -126,16 +127,11 @@ class Champion:
             learned: a digest of the tables that it learns from.
         """
         if as_of not in self._fits:
-            key = kept_fits.key(
-                self.version.family,
-                {
-                    "run": self.version.run_id,
-                    "as_of": as_of.isoformat(),
-                    "spec": spec_hash(self.spec),
-                    "learned": learned,
-                },
-            )
-            self._fits[as_of] = self._kept(key) or self._fitted(as_of, key)
+            try:
+                self._fits[as_of] = self._made(as_of, learned)
+            except (PermanentError, FamilyUnusable) as error:  # a monitor that ends here would tell nothing of the rest
+                log.warning("No understudy as of %s. %s", as_of, error)
+                self._fits[as_of] = None
         return self._fits[as_of]
 
     def keep(self, moments: Collection[datetime]) -> None:
@@ -148,35 +144,36 @@ class Champion:
         ]
         kept_fits.keep(self.spec.model, max(moments), [fit.key for fit in fits.values()], made)
 
-    def _kept(self, key: str) -> Understudy | None:
-        kept = kept_fits.find(self.spec.model, key)
-        pipeline = None if kept is None else kept.pipeline(self.version.family)
-        return None if kept is None or pipeline is None else Understudy(pipeline, kept.newest, kept.usual, key, True)
-
-    def _fitted(self, as_of: datetime, key: str) -> Understudy | None:
-        spec, own = self.spec, self.own_spec
+    def _made(self, as_of: datetime, learned: str) -> Understudy | None:
         if not self.comparable:
             log.info("No understudy of version %d: what it learned from is no longer declared", self.number)
             return None
+        family, declared = self.version.family, spec_hash(self.spec)
+        follows_from = {"run": self.version.run_id, "as_of": as_of.isoformat(), "spec": declared, "learned": learned}
+        key = kept_fits.key(family, follows_from)
+        kept = kept_fits.find(self.spec.model, key)
+        pipeline = None if kept is None else kept.pipeline(family)
+        if kept is None or pipeline is None:
+            return self._fitted(as_of, key)
+        return Understudy(pipeline, kept.newest, kept.usual, key, is_kept=True)
+
+    def _fitted(self, as_of: datetime, key: str) -> Understudy | None:
+        spec, own = self.spec, self.own_spec
         split = rules.split(as_of, spec)
         if self.changed_at is not None:
             split = replace(split, learn_from=max(split.learn_from, self.changed_at))
         split = split.whole if spec.refit else split.newest
-        try:
-            built = dataset.build(spec, split)
-            count = built.rows.num_rows
-            frame = built.rows.to_pandas()
-            labels = spec.problem.labels(frame[spec.label.name])
-            lack = spec.problem.lacking(np.unique(labels).tolist())
-            if count < spec.split.minimum_rows or lack:
-                log.info("No understudy as of %s: %d mature rows%s", as_of, count, f", {lack}" if lack else "")
-                return None
-            keys, weights = spec.entity.names(frame).to_numpy(object), rows.weights(spec, frame)
-            learned = Rows(frame, rows.inputs(own.feature_types, frame), labels, keys, weights)
-            pipeline, _ = recipes.fit(own, self.recipe, learned)
-        except PermanentError as error:  # a monitor that ends here would tell nothing of all the rest
-            log.warning("No understudy as of %s. %s", as_of, error)
+        built = dataset.build(spec, split)
+        count = built.rows.num_rows
+        frame = built.rows.to_pandas()
+        labels = spec.problem.labels(frame[spec.label.name])
+        lack = spec.problem.lacking(np.unique(labels).tolist())
+        if count < spec.split.minimum_rows or lack:
+            log.info("No understudy as of %s: %d mature rows%s", as_of, count, f", {lack}" if lack else "")
             return None
+        keys, weights = spec.entity.names(frame).to_numpy(object), rows.weights(spec, frame)
+        learned = Rows(frame, rows.inputs(own.feature_types, frame), labels, keys, weights)
+        pipeline, _ = recipes.fit(own, self.recipe, learned)
         return Understudy(pipeline, split.learn_to, count / len(built.partitions), key)
 
     def loss(self, labelled: pd.DataFrame) -> float | None:

@@ -211,6 +211,18 @@ def test_what_cannot_be_fitted_is_told_and_costs_nothing_else(live: Live) -> Non
     assert row.champion is not None and (row.understudy, row.earlier, row.usual, row.apart) == (None, None, None, 0)
 
 
+def test_a_family_that_is_installed_no_longer_costs_the_comparison_alone(
+    live: Live, caplog: pytest.LogCaptureFixture
+) -> None:
+    live_until(live, 22)
+    with database.connect() as connection:
+        connection.execute("update candidates set family = 'absent' where model = %s", [live.spec.model])
+    monitored(live, (20, 21))
+    row = of(live, 20)
+    assert row.champion is not None and row.understudy is None
+    assert "No understudy as of" in caplog.text
+
+
 def test_a_run_makes_at_most_so_many_rows_the_newest_first(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(windows, "_MOST", 2)
     live_until(live, 24)
