@@ -61,7 +61,7 @@ def earliest(spec: ModelSpec, changed_at: datetime, now: Interval, rows: int) ->
         as_of = intervals[-1].end
         # Of requests a moment within the interval; else all are predicted as it ends.
         moments = [each.start if asking.named_by_request else each.end for each in intervals]
-        known_at = [calendar.later(moment, asking.label_delay) for moment in moments]
+        known_at = [calendar.later(each.end, spec.label.horizon) for each in intervals]
         as_series = (pd.Series(pd.to_datetime(each, utc=True)) for each in (moments, known_at))
         known = labels(spec, as_of, changed_at, *as_series)
         have = rows * known.learn, rows * known.evaluate
@@ -79,7 +79,9 @@ def began(spec: ModelSpec, cause: str, since: datetime) -> datetime:
     """
     if cause != PERFORMANCE:
         return since
-    return spec.calendar.earlier(spec.calendar.interval_of(since).end, spec.asking.label_delay)
+    window = spec.calendar.interval_of(since)
+    newest = window.start if spec.asking.named_by_request else window.end
+    return spec.calendar.earlier(newest, spec.label.horizon)
 
 
 def told(spec: ModelSpec, decided: Decided, since: datetime | None) -> list[str]:
