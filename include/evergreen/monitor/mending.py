@@ -19,7 +19,7 @@ from evergreen.spec.schema import ModelSpec
 if TYPE_CHECKING:
     import pandas as pd
 
-_FARTHEST = 400  # intervals ahead that are looked at
+_FARTHEST = 200  # intervals ahead that are looked at
 
 
 def labels(
@@ -55,18 +55,20 @@ def earliest(spec: ModelSpec, changed_at: datetime, now: Interval, rows: int) ->
 
     calendar, asking = spec.calendar, spec.asking
     needed = spec.split.minimum_rows, spec.gates.minimum_rows
-    intervals = calendar.back(now, spec.split.window)
+    # Of requests a moment within the interval; else all are predicted as it ends.
+    moment = (lambda each: each.start) if asking.named_by_request else (lambda each: each.end)
+    past = calendar.back(now, spec.split.window)
+    moments, known_at = [*map(moment, past)], [calendar.later(each.end, spec.label.horizon) for each in past]
+    ahead = now
     for _ in range(_FARTHEST):
-        intervals.append(calendar.after(intervals[-1]))
-        as_of = intervals[-1].end
-        # Of requests a moment within the interval; else all are predicted as it ends.
-        moments = [each.start if asking.named_by_request else each.end for each in intervals]
-        known_at = [calendar.later(each.end, spec.label.horizon) for each in intervals]
-        as_series = (pd.Series(pd.to_datetime(each, utc=True)) for each in (moments, known_at))
-        known = labels(spec, as_of, changed_at, *as_series)
+        ahead = calendar.after(ahead)
+        moments.append(moment(ahead))
+        known_at.append(calendar.later(ahead.end, spec.label.horizon))
+        expected = (pd.Series(pd.DatetimeIndex(each)) for each in (moments, known_at))
+        known = labels(spec, ahead.end, changed_at, *expected)
         have = rows * known.learn, rows * known.evaluate
         if known.folds and all(count >= need for count, need in zip(have, needed, strict=True)):
-            return intervals[-1]
+            return ahead
     return None
 
 
