@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from evergreen.errors import PermanentError
 from evergreen.history import ledger, story
 from evergreen.history.events import Decided, Event, MadeFrom, NotBetter, Promoted
 from evergreen.history.story import Entry
@@ -24,6 +26,8 @@ from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:
     from evergreen.monitor.understudies import Champion
+
+log = logging.getLogger(__name__)
 
 _PAGE = 50  # windows whose decisions are read at a time
 
@@ -139,8 +143,15 @@ def _with_recipe(champion: Champion, unfit: Unfit) -> Unfit:
     """The same with how the champion's recipe differs from that of a champion before it."""
     from evergreen.monitor.understudies import Champion
 
-    before = [Champion(champion.spec, number) for number in unfit.versions if number != champion.number]
-    said = [f"version {each.number}: {how}" for each in before if (how := champion.differs(each)) is not None]
+    said = []
+    for number in unfit.versions:
+        try:
+            how = None if number == champion.number else champion.differs(Champion(champion.spec, number))
+        except PermanentError as error:
+            log.warning("By which recipe version %d was fitted cannot be told. %s", number, error)
+            continue
+        if how is not None:
+            said.append(f"version {number}: {how}")
     return replace(unfit, recipe=", ".join(said) or None)
 
 

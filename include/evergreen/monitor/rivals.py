@@ -64,17 +64,24 @@ def others(spec: ModelSpec, reference: Reference, good: int | None) -> Iterator[
         good: the last known good version; None: there is no other one.
     """
     if good is not None:
-        version = Champion(spec, good)
-        if lacking := version.undeclared:
-            log.info("Version %d is not asked: %s is no longer declared", good, ", ".join(lacking))
-        else:
-            held_out = artifacts.load(records.candidate(version.version.run_id), contents.Reference).rows
-            yield Other(f"version {good}", good, held_out, version.answers, version.version.as_of)
+        try:
+            yield from _version(spec, good)
+        except (PermanentError, ValueError) as error:
+            log.warning("What version %d would say cannot be had. %s", good, error)
     if LABEL in reference.rows:
         try:
             yield _baseline(spec, reference.rows)
         except (PermanentError, ValueError) as error:
             log.warning("What the baseline would say cannot be had. %s", error)
+
+
+def _version(spec: ModelSpec, good: int) -> Iterator[Other]:
+    version = Champion(spec, good)
+    if lacking := version.undeclared:
+        log.info("Version %d is not asked: %s is no longer declared", good, ", ".join(lacking))
+        return
+    held_out = artifacts.load(records.candidate(version.version.run_id), contents.Reference).rows
+    yield Other(f"version {good}", good, held_out, version.answers, version.version.as_of)
 
 
 def _baseline(spec: ModelSpec, reference: pd.DataFrame) -> Other:

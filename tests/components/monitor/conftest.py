@@ -20,7 +20,7 @@ from evergreen.lake.schema import LABELS
 from evergreen.loops import inline
 from evergreen.model.rows import inputs
 from evergreen.monitor import stages
-from evergreen.registry import loading
+from evergreen.registry import artifacts, loading, records
 from evergreen.run import Run
 from evergreen.serve.predictions import Prediction, PredictionLog
 from evergreen.settings import Settings, settings
@@ -145,6 +145,16 @@ class Live:
         *found, decided = (results[name] for name in ("collect", "quality", "drift", "performance", "decide"))
         reported = stages.report(self.run(day), *found, results["compare"], decided) if drawn else None
         return Watched(*found, decided, reported)
+
+
+def lost_in_mlflow(patch: pytest.MonkeyPatch, live: Live, version: int) -> None:
+    """Whoever asks MLflow for a file of a version gets nothing from now on."""
+    real, gone = artifacts.download, records.version(live.spec.model, version).run_id
+
+    def download(run_id: str, *rest: Any, **more: Any) -> bytes:
+        return b"" if run_id == gone else real(run_id, *rest, **more)
+
+    patch.setattr(artifacts, "download", download)
 
 
 def first_champion(contest: Contest) -> None:

@@ -130,7 +130,7 @@ def test_a_fit_that_learned_from_other_rows_or_cannot_be_read_is_made_anew(
     live: Live, fits: list[datetime], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     live_until(live, 26)
-    fitted_for(live, (21, 22), fits)
+    fitted_for(live, range(20, 23), fits)
     live.label(14, turned)  # of a day that all of them learned from
     assert fitted_for(live, (23,), fits) == [4], "three windows and the one before them"
     assert fitted_for(live, (22,), fits) == [0], "an old run makes nothing"

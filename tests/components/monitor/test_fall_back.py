@@ -13,7 +13,7 @@ from evergreen.registry import store
 from evergreen.serve import client
 from tests.components.train.conftest import at, rows_of
 
-from .conftest import Live, Watched
+from .conftest import Live, Watched, lost_in_mlflow
 
 OLDER, CHAMPION = 2, 3
 FEW = 32
@@ -100,3 +100,14 @@ def test_by_default_the_owner_is_told_and_the_champion_serves_on(live: Live) -> 
     assert any("is likely to be worse than with version 2" in each for each in lines)
     assert not any("serves instead" in each for each in lines)
     assert ledger.standing(live.spec.model).champion == CHAMPION
+
+
+def test_a_good_version_that_cannot_be_looked_up_any_more_costs_itself_alone(
+    live: Live, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    two_versions(live, "fall_back")
+    live.serve(30, moved, version=CHAMPION)
+    lost_in_mlflow(monkeypatch, live, OLDER)
+    watched = live.watch(30, drawn=False)
+    assert {each.name for each in watched.performance.rivals} == {"the baseline"}
+    assert watched.decided.falls_back is None and "What version 2 would say cannot be had" in caplog.text

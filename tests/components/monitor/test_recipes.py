@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from evergreen.monitor import stages, windows
 from tests.components.train.conftest import at
 
-from .conftest import CHANGE, Live, Watched
+from .conftest import CHANGE, Live, Watched, lost_in_mlflow
 from .test_compare import FIRST, SERVED, monitored
 
 CHANGED, LAST = 30, 34  # days: of what changes, and of the last window that is decided
@@ -43,7 +44,9 @@ def told(live: Live, watched: Watched) -> str:
     return "\n".join(stages.alert(live.run(LAST), watched.quality, watched.performance, watched.decided).warnings)
 
 
-def test_a_recipe_that_fits_worse_than_the_one_before_is_named_and_the_world_is_not(live: Live) -> None:
+def test_a_recipe_that_fits_worse_than_the_one_before_is_named_and_the_world_is_not(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = live.run(CHANGED - 1)
     data = live.contest.data(run)
     coarse = live.contest.candidate(run, data, "gradient_boosting")  # of ten trees
@@ -56,6 +59,9 @@ def test_a_recipe_that_fits_worse_than_the_one_before_is_named_and_the_world_is_
     assert "the recipe changed, and the world need not have (before: version 1: logistic_regression)" in reason
     assert "fresh fits of version 2's recipe" in reason and "retraining will not help" not in reason
     assert "compare both recipes on the same rows" in told(live, watched)
+
+    lost_in_mlflow(monkeypatch, live, 1)
+    assert live.watch(LAST, drawn=False).decided.action == "alert", "whatever the other's recipe was"
 
 
 def test_a_world_that_no_fit_knows_any_more_is_told_as_that(live: Live) -> None:
