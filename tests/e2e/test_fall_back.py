@@ -74,4 +74,3 @@ def test_the_dag_lets_the_last_known_good_version_serve_until_labels_judge_it(
     assert (again["fall_back"], served()["version"]) == ("success", OLDER)
     moves = [entry.event for entry in ledger.entries("guests") if isinstance(entry.event, RolledBack)]
     assert moves == [move], "once"
-    assert not served().get("problems"), served()
