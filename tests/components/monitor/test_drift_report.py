@@ -93,7 +93,7 @@ def matured(kind: str, count: int = 300) -> tuple[pd.DataFrame, dict[str, float]
     ("kind", "changes", "shown"),
     [
         ("binary", {}, ["ROC AUC"]),
-        ("numeric", NUMERIC, ["Mean Absolute Error", "MAE"]),
+        ("numeric", NUMERIC, ["MAE", "Predicted vs Actual in Time"]),
         ("multiclass", OF_CLASSES, [*CLASSES, "Accuracy"]),
     ],
 )
