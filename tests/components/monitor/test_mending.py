@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -20,19 +21,19 @@ CUSTOMERS, CHANGED = 120, 21
     ("split", "gates"),
     [
         ({}, {}),
-        ({"evaluation": "3d", "folds": 3}, {"minimum_rows": 300}),
-        ({"evaluation": "1w"}, {"minimum_rows": 800}),
-        ({"window": "8d", "minimum_rows": 700}, {}),
+        ({"evaluation": timedelta(days=3), "folds": 3}, {"minimum_rows": 300}),
+        ({"evaluation": timedelta(days=7)}, {"minimum_rows": 800}),
+        ({"window": timedelta(days=8), "minimum_rows": 700}, {}),
     ],
 )
 def test_the_day_that_is_told_is_the_first_with_labels_enough(
     live: Live, split: dict[str, Any], gates: dict[str, Any]
 ) -> None:
-    declared = live.spec.model_dump()
-    spec = type(live.spec).model_validate(
-        declared | {"split": declared["split"] | split, "gates": declared["gates"] | gates}
-    )
-    live.contest.spec = spec = spec.at(live.spec.folder)
+    changed = {
+        "split": live.spec.split.model_copy(update=split),
+        "gates": live.spec.gates.model_copy(update=gates),
+    }
+    live.contest.spec = spec = live.spec.model_copy(update=changed).at(live.spec.folder)
     live.customers = CUSTOMERS
     for day in range(4, 45):
         live.label(day)
