@@ -23,7 +23,7 @@ CUSTOMERS, CHANGED = 120, 21
         ({}, {}),
         ({"evaluation": timedelta(days=3), "folds": 3}, {"minimum_rows": 300}),
         ({"evaluation": timedelta(days=7)}, {"minimum_rows": 800}),
-        ({"window": timedelta(days=8), "minimum_rows": 700}, {}),
+        ({"window": timedelta(days=8), "minimum_rows": 400}, {}),
     ],
 )
 def test_the_day_that_is_told_is_the_first_with_labels_enough(
