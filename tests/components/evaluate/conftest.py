@@ -83,6 +83,11 @@ class Contest:
             )
         return Candidate(family=family, run=tracked(run_id), search_score=best_score, trials=1)
 
+    def evaluate(self, run: Run, data: SoundTrainingSet, candidate: Candidate) -> Candidate:
+        """Evaluate a candidate alone, whatever its gates would say."""
+        evaluate.evaluate(run, data, (candidate,))
+        return candidate
+
     def judge(self, run: Run, data: SoundTrainingSet, candidates: list[Candidate]) -> Refitted:
         """Evaluate, then the gates; what is registered then."""
         return train.refit(run, evaluate.gates(run, evaluate.evaluate(run, data, tuple(candidates))))

@@ -30,7 +30,8 @@ def two_versions(live: Live) -> None:
     """Version 1 answers on days 20 and 21, version 2 from day 22 on; each label is known two days later."""
     run = live.run(21)
     data = live.contest.data(run)
-    assert live.contest.champion(run, data, live.contest.candidate(run, data), replaced=1) == 2
+    candidate = live.contest.evaluate(run, data, live.contest.candidate(run, data))
+    assert live.contest.champion(run, data, candidate, replaced=1) == 2
     for day in range(20, 25):
         live.serve(day, version=1 if day < 22 else 2)
         live.label(day, turned)

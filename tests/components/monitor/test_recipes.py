@@ -49,7 +49,7 @@ def test_a_recipe_that_fits_worse_than_the_one_before_is_named_and_the_world_is_
 ) -> None:
     run = live.run(CHANGED - 1)
     data = live.contest.data(run)
-    coarse = live.contest.candidate(run, data, "gradient_boosting")  # of ten trees
+    coarse = live.contest.evaluate(run, data, live.contest.candidate(run, data))  # boosting, of ten trees
     assert live.contest.champion(run, data, coarse, replaced=1) == 2
     watched = lived(live, version=2)
     rows = windows.read(live.spec)
