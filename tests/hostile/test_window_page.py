@@ -106,6 +106,7 @@ def test_every_look_at_the_window_is_on_its_page(run: Run) -> None:
 def test_a_decision_of_another_release_is_no_reason_to_fail(run: Run) -> None:
     """Evidence that it kept in another shape is left out."""
     full, others_have = shown(), ({}, {"performance": 3}, {"performance": {"value": "much"}})
+    others_have += tuple({"performance": {"others": others}} for others in (3, [3], [{"version": 1}], [{"value": 0.5}]))
     others = [
         each.model_copy(update={"evidence": evidence})
         for each, evidence in zip(full.decided, others_have, strict=False)

@@ -118,14 +118,20 @@ def performed(spec: ModelSpec, decided: Recorded) -> list[Seen]:
     if not isinstance(said, Mapping):
         return []
     others = said.get("others")
-    of = [(decided.version, said), *((each.get("version"), each) for each in others or ())]
+    each_has = [{**said, "version": decided.version}, *(others if isinstance(others, Sequence) else [])]
     key = spec.calendar.interval_of(decided.start).partition
-    return [
-        Seen(key, version, float(value), None if reference is None else float(reference), int(each["rows"]))
-        for version, each in of
-        if version is not None and (value := each.get("value")) is not None
-        for reference in [each.get("reference")]
-    ]
+    return [seen for each in each_has if (seen := _seen(key, each)) is not None]
+
+
+def _seen(key: str, said: Any) -> Seen | None:
+    """What a release kept of a version; None: nothing, or in another shape."""
+    if not isinstance(said, Mapping):
+        return None
+    version, value, reference, rows = (said.get(name) for name in ("version", "value", "reference", "rows"))
+    if not isinstance(version, int) or not isinstance(value, int | float):
+        return None
+    known = float(reference) if isinstance(reference, int | float) else None
+    return Seen(key, version, float(value), known, rows if isinstance(rows, int) else 0)
 
 
 def _below(spec: ModelSpec, key: str) -> str:
