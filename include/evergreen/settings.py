@@ -154,7 +154,7 @@ class Settings:
             client_requests=_number(env, "EVERGREEN_CLIENT_REQUESTS", 64, least=1),
             replay=env.get("EVERGREEN_REPLAY", "") == "1",
             largest_batch=_number(env, "EVERGREEN_LARGEST_BATCH_MB", 1_000, least=1) * MEGABYTE,
-            query_memory=_number(env, "EVERGREEN_QUERY_MEMORY_MB", 750, least=100) * MEGABYTE,
+            query_memory=_number(env, "EVERGREEN_QUERY_MEMORY_MB", 600, least=100) * MEGABYTE,
             alerts=_channels(env.get("EVERGREEN_ALERTS", "log")),
         )
 
