@@ -235,6 +235,11 @@ class Calendar:
         """The intervals that a window of some length holds which ends with an interval, oldest first."""
         return self.between(self.interval_of(self.earlier(interval.end, length)), interval)
 
+    def by_its_clock(self, moment: datetime) -> datetime:
+        """A moment that someone named: by the zone's clock, unless it names a zone itself; of an hour that the clock
+        shows twice, the first."""
+        return moment if moment.tzinfo is not None else moment.replace(tzinfo=_zone(self.zone))
+
     def shown(self, moment: datetime) -> str:
         """A moment as messages show it: the local day where intervals are made of days, else to the minute."""
         if self.every == "hour":

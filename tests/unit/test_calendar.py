@@ -179,3 +179,12 @@ def test_the_ends_of_the_calendar(length: Length, zone: str) -> None:
 def test_a_zone_that_does_not_exist(zone: str) -> None:
     with pytest.raises(ValueError, match="no time zone"):
         Calendar("day", zone)
+
+
+def test_a_moment_without_a_zone_is_one_of_the_calendars_clock() -> None:
+    berlin = Calendar("day", "Europe/Berlin")
+    assert berlin.by_its_clock(datetime(2026, 7, 31, 12)) == datetime(2026, 7, 31, 10, tzinfo=UTC)
+    assert berlin.by_its_clock(datetime(2026, 7, 31, 12, tzinfo=UTC)) == datetime(2026, 7, 31, 12, tzinfo=UTC)
+    assert berlin.by_its_clock(datetime(2026, 10, 25, 2, 30)).astimezone(UTC) == datetime(
+        2026, 10, 25, 0, 30, tzinfo=UTC
+    )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from evergreen.cli.parsing import Commands, Described
 from evergreen.quoting import shown, visible
+from evergreen.settings import settings
 
 if TYPE_CHECKING:
+    from evergreen.calendar import Calendar
     from evergreen.history.chain import Witness
 
 
@@ -23,7 +25,8 @@ def add(commands: Commands) -> None:
         "--at",
         type=_moment,
         metavar="TIME",
-        help="print which version was the champion then, by the clock; a day means its end",
+        help="print which version was the champion then, by the clock; a day means its end; in the zone of the "
+        "model's calendar, unless TIME names one",
     )
     moment.add_argument(
         "--as-of",
@@ -53,9 +56,9 @@ def _history(options: argparse.Namespace) -> int:
 
     entries = ledger.entries(options.model)
     if options.at is not None:
-        lines = telling.at(options.model, entries, options.at)
+        lines = telling.at(options.model, entries, _calendar(options.model).by_its_clock(options.at))
     elif options.as_of is not None:
-        lines = telling.as_of(options.model, entries, options.as_of)
+        lines = telling.as_of(options.model, entries, _calendar(options.model).by_its_clock(options.as_of))
     else:
         lines = telling.whole(options.model, entries)
     print("\n".join(map(visible, lines)))  # reasons are foreign words
@@ -80,15 +83,26 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _moment(text: str) -> datetime:
-    """A moment, or the end of a day; in UTC where it names no zone."""
+    """A moment, or the end of a day; without a zone where it names none."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(
             f"{shown(text)} is not a day or a moment such as 2026-01-31T12:00:00Z"
         ) from error
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     return moment + timedelta(days=1) if len(text) == len("2026-01-31") else moment
+
+
+def _calendar(model: str) -> Calendar:
+    """The model's; days in UTC for a model whose folder is gone or wrong, whose history is still asked for."""
+    from evergreen.calendar import Calendar
+    from evergreen.errors import SpecError
+    from evergreen.spec.load import load_spec
+
+    try:
+        return load_spec(settings().models / model, settings().data).calendar
+    except SpecError:
+        return Calendar()
 
 
 def _witness(text: str) -> Witness:

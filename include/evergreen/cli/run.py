@@ -37,7 +37,10 @@ def add(commands: Commands) -> None:
         required=False,
     )
     when.add_argument(
-        "--as-of", metavar="TIME", help="the moment that the run may know about, such as 2026-01-31T00:00:00Z"
+        "--as-of",
+        metavar="TIME",
+        help="the moment that the run may know about, such as 2026-01-31T00:00:00Z; in the zone of the "
+        "calendar, unless TIME names one",
     )
     run.add_argument(
         "--from",
@@ -187,8 +190,7 @@ def intervals_of(
     calendar, now = spec.calendar, datetime.now(UTC)
     try:
         if as_of is not None:
-            moment = datetime.fromisoformat(as_of)
-            return [calendar.until(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment)]
+            return [calendar.until(calendar.by_its_clock(datetime.fromisoformat(as_of)))]
         if keys is None:
             return [spec.newest_complete(now)]
         first, _, last = keys.partition("..")

@@ -43,7 +43,7 @@ def whole(model: str, entries: Sequence[Entry]) -> Iterator[str]:
 def at(model: str, entries: Sequence[Entry], moment: datetime) -> Iterator[str]:
     """Who was the champion at a moment of the clock, and why."""
     reign = story.champion_at(entries, moment)
-    yield from _who(model, f"at {moment:%Y-%m-%d %H:%M:%S}", reign, entries)
+    yield from _who(model, f"at {moment:%Y-%m-%d %H:%M:%S %Z}", reign, entries)
 
 
 def as_of(model: str, entries: Sequence[Entry], moment: datetime) -> Iterator[str]:
@@ -51,7 +51,7 @@ def as_of(model: str, entries: Sequence[Entry], moment: datetime) -> Iterator[st
     number = story.champion_as_of(entries, moment)
     reigns = story.reigns(story.known_before(entries, moment))
     reign = reigns[-1] if reigns and number is not None else None
-    yield from _who(model, f"as of {moment:%Y-%m-%d %H:%M:%S}", reign, entries)
+    yield from _who(model, f"as of {moment:%Y-%m-%d %H:%M:%S %Z}", reign, entries)
 
 
 def evidence(decided: Decided) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -146,6 +147,26 @@ def test_who_was_the_champion_then_and_why(said: Callable[..., str]) -> None:
 def test_who_was_the_champion_of_an_interval(said: Callable[..., str], moment: str, champion: str) -> None:
     """By what each knew, whenever it was recorded: a replay of months takes minutes."""
     assert said("--as-of", moment).splitlines()[0].endswith(champion)
+
+
+@pytest.mark.parametrize(
+    ("option", "moment", "meant"),
+    [
+        ("--as-of", "2026-01-31", "2026-02-01 00:00:00 CET"),
+        ("--as-of", "2026-07-31T12:00", "2026-07-31 12:00:00 CEST"),
+        ("--as-of", "2026-07-31T12:00:00Z", "2026-07-31 12:00:00 UTC"),
+        ("--at", "2026-01-31", "2026-02-01 00:00:00 CET"),
+    ],
+)
+def test_a_day_is_one_of_the_models_calendar(
+    home: Settings, models: Path, capsys: pytest.CaptureFixture[str], option: str, moment: str, meant: str
+) -> None:
+    """The day of meters ends at midnight in Berlin, an hour or two before that of UTC."""
+    assert main(["history", "meters", option, moment]) == 0
+    assert meant in capsys.readouterr().out
+    (models / "meters" / "model.yaml").unlink()
+    assert main(["history", "meters", option, moment]) == 0, "a model's life is told when its folder is gone"
+    assert "UTC" in capsys.readouterr().out
 
 
 def test_a_model_without_a_history_says_so(home: Settings, capsys: pytest.CaptureFixture[str]) -> None:
