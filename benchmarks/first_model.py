@@ -96,7 +96,11 @@ def compared(spec: ModelSpec) -> Outcome:
 
 
 def timed(*command: str) -> float:
-    """The seconds that a command of Evergreen takes; what it says is shown."""
+    """The seconds that a command of Evergreen takes; what it says is shown.
+
+    Raises:
+        subprocess.CalledProcessError: it fails.
+    """
     started = time.monotonic()
     subprocess.run([str(Path(sys.executable).with_name("evergreen")), *command], check=True)
     return time.monotonic() - started
@@ -112,8 +116,12 @@ def main() -> int:
     warnings.simplefilter("ignore")
     with workload.empty_home():
         quiet.begin_in_silence()
-        seconds = [timed("new", NAME, "--from", str(file.file.resolve()), "--label", file.label, *chosen)]
-        seconds.append(timed("try", NAME))
+        try:
+            seconds = [timed("new", NAME, "--from", str(file.file.resolve()), "--label", file.label, *chosen)]
+            seconds.append(timed("try", NAME))
+        except subprocess.CalledProcessError as error:  # whose own words stand above
+            print(f"`evergreen {error.cmd[1]}` ended with {error.returncode}", file=sys.stderr)
+            return 1
         settings.cache_clear()  # `try` has written the passwords of what it started
         spec = load_spec(settings().models / NAME, settings().data)
         outcomes = []

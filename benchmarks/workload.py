@@ -42,7 +42,7 @@ def empty_home() -> Iterator[Settings]:
         try:
             yield here
         finally:
-            stack.reset()
+            stack.reset(ours=True)  # a command that fails at once leaves a home that no stack wrote
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def home() -> Iterator[Settings]:
         try:
             yield stack.up_database(here)
         finally:
-            stack.reset()
+            stack.reset(ours=True)
 
 
 @contextmanager
@@ -74,7 +74,7 @@ def whole_stack(*models: str) -> Iterator[Settings]:
         try:
             yield stack.up(lambda text: print(f"  {text}", flush=True), replay=True)
         finally:
-            stack.reset()
+            stack.reset(ours=True)
 
 
 @contextmanager
