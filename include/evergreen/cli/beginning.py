@@ -13,6 +13,8 @@ from evergreen.errors import EvidenceMissing
 from evergreen.quoting import shown
 from evergreen.settings import settings
 
+_DAY_FIRST = "day-first"
+
 
 def add(commands: Commands) -> None:
     """Add them to those of `evergreen`."""
@@ -35,13 +37,26 @@ def add(commands: Commands) -> None:
         help='what to predict: a column, an expression of a row ("delay > 15"), or of the rows that a key has in the '
         'next interval ("sum(quantity)")',
     )
-    new.add_argument("--time", metavar="COLUMN", help="when a row happened; default: the first column of times")
+    when = new.add_mutually_exclusive_group()
+    when.add_argument("--time", metavar="COLUMN", help="when a row happened; default: the first column of times")
+    when.add_argument(
+        "--no-time",
+        dest="timeless",
+        action="store_true",
+        help="no column says when a row happened that matters: dates are inputs, and rows are split by a hash of their"
+        " key",
+    )
     new.add_argument(
         "--key", metavar="COLUMN", help="what a prediction is about; default: a column that names the rows"
     )
     new.add_argument("--label-time", metavar="COLUMN", help="when the outcome became known")
     new.add_argument(
         "--every", type=_length, metavar="LENGTH", help="hour, day, week or month; default: by the rows per interval"
+    )
+    new.add_argument(
+        "--dates",
+        choices=(_DAY_FIRST, "month-first"),
+        help="what stands first in dates such as 01/02/2026; default: as the sample tells",
     )
     new.add_argument(
         "--no-look-back",
@@ -67,12 +82,22 @@ def _new(options: argparse.Namespace) -> int:
     from evergreen.onboarding.outcome import Choices
 
     quiet.begin()
-    choices = Choices(options.label, options.time, options.key, options.label_time, options.every, options.look_back)
+    choices = Choices(
+        options.label,
+        options.time,
+        options.key,
+        options.label_time,
+        options.every,
+        look_back=options.look_back,
+        timeless=options.timeless,
+        day_first=None if options.dates is None else options.dates == _DAY_FIRST,
+    )
     stated = {
         "--time": options.time,
         "--key": options.key,
         "--label-time": options.label_time,
         "--every": options.every,
+        "--dates": options.dates,
     }
     place: Path | Asked = Path(options.place)
     named, asked = Path(options.place).name, {"--table": options.table, "--query": options.query}
@@ -82,6 +107,7 @@ def _new(options: argparse.Namespace) -> int:
         place, named = Asked.of_query(options.place, options.query), options.place
         asked["--query"] = options.query if place.name == named else place.name
     chosen = [text for name, value in {**asked, **stated}.items() if value is not None for text in (name, value)]
+    chosen += ["--no-time"] if options.timeless else []
     chosen += [] if options.look_back else ["--no-look-back"]
     command = shlex.join(["evergreen", "new", options.name, "--from", named, "--label", options.label, *chosen])
     begun = beginning.begin(settings(), options.name, place, choices, command)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import duckdb
 import pyarrow as pa
 
 from evergreen.ingest.reading import SPACES, without_unit
+from evergreen.onboarding import moments
 from evergreen.spec.kinds import KINDS, ColumnType
 from evergreen.sql import literal, quoted
 
@@ -16,13 +17,6 @@ from evergreen.sql import literal, quoted
 NOTHING = ("NA", "N/A", "#N/A", "NULL", "null", "NaN", "nan", "?")
 _NOTHING_BESIDE_NUMBERS = (*NOTHING, "n/a", "na", "None", "none", "-", "--", ".", "missing", "unknown", "nil", "*")
 _MANY_NUMBERS = 20  # different ones, beside which a word is no category
-_FORMS = (
-    *("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%y", "%m/%d/%y", "%d-%b-%Y"),
-    *("%d %b %Y", "%b %d, %Y", "%b %d %Y", "%d %B %Y", "%B %d, %Y", "%Y%m%d"),
-)
-_TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
-_EPOCHS = {"epoch_s": 1, "epoch_ms": 1_000, "epoch_us": 1_000_000}
-_SINCE, _UNTIL = 315_532_800, 4_102_444_800  # 1980 to 2100: what an epoch is taken to mean
 _SIGN, _WORD = r"\p{Sc}|%|‰|°[CF]?", r"[a-zA-Zµ²³/]{1,8}"  # of units
 _OF_POINTS = ("$", "£", "¥", "₹")  # beside which a comma stands between thousands
 _SIGNS = ((",", "."), (",", None), (",", " "), (",", "'"), (".", ","), (".", "'"), (".", " "))  # decimal, thousands
@@ -37,6 +31,7 @@ class Typed:
         nulls: texts among its cells that stand for no value.
         signs: the decimal sign and that between thousands, where these are not "." and none.
         form: how its times are written, where not as ISO 8601.
+        other: how it would be read with day and month in the other order, where nothing in it tells which it is.
         unit: the text beside its numbers.
     """
 
@@ -46,14 +41,24 @@ class Typed:
     signs: tuple[str, str | None] | None = None
     form: str | None = None
     unit: str | None = None
+    other: Typed | None = None
 
 
-def typed(connection: duckdb.DuckDBPyConnection, cells: pa.Table, column: str, *, moment: bool, whole: bool) -> Typed:
+def typed(
+    connection: duckdb.DuckDBPyConnection,
+    cells: pa.Table,
+    column: str,
+    *,
+    moment: bool,
+    whole: bool,
+    day_first: bool | None = None,
+) -> Typed:
     """The type of a column of `cells`, which the connection knows by that name.
 
     Args:
         moment: it is said to hold times, so numbers of an epoch are some.
         whole: it is said to name something, so `1001.0` is 1001.
+        day_first: whether days stand before months, where a person said so.
     """
     stored, name = cells.schema.field(column).type, quoted(column)
     if not (pa.types.is_string(stored) or pa.types.is_large_string(stored) or pa.types.is_dictionary(stored)):
@@ -83,10 +88,10 @@ def typed(connection: duckdb.DuckDBPyConnection, cells: pa.Table, column: str, *
         counts = _counts(connection, cells_left, fits)
     total = counts["all"]
     if total and counts["float"] == total and not counts["zeros"]:
-        if moment and (epoch := _epoch(connection, cells_left)):
-            return Typed("timestamp", _of_epoch(cells_left, epoch), tuple(there), form=epoch)
-        if moment and (form := _form(connection, cells_left, total)):
-            return Typed("date", f"cast(try_strptime({cells_left}, '{form}') as date)", tuple(there), form=form)
+        if moment and (epoch := moments.epoch(connection, cells_left)):
+            return Typed("timestamp", moments.of_epoch(cells_left, epoch), tuple(there), form=epoch)
+        if moment and (form := moments.form(connection, cells_left, total, day_first)):
+            return _of_times(cells_left, form, there)
         kind: ColumnType = "int" if counts["int"] == total and (whole or not counts["point"]) else "float"
         return Typed(kind, KINDS[kind].value(cells_left), tuple(there))
     if total and counts["bool"] == total:
@@ -95,9 +100,8 @@ def typed(connection: duckdb.DuckDBPyConnection, cells: pa.Table, column: str, *
         kind = "date" if counts["days"] == total else "timestamp"
         return Typed(kind, f"cast({KINDS[kind].value(cells_left)} as {_sql_type(kind)})", tuple(there))
     numbers = bool(total) and counts["digits"] == total  # else no cell need be looked at for forms of times and numbers
-    if numbers and (form := _form(connection, cells_left, total)):
-        kind = "timestamp" if "%H" in form or "%I" in form else "date"
-        return Typed(kind, f"cast(try_strptime({cells_left}, '{form}') as {_sql_type(kind)})", tuple(there), form=form)
+    if numbers and (form := moments.form(connection, cells_left, total, day_first)):
+        return _of_times(cells_left, form, there)
     if numbers and not counts["zeros"] and (signs := _signs(connection, cells_left, total)):
         return Typed("float", KINDS["float"].value(_plain(cells_left, signs)), tuple(there), signs=signs)
     if (
@@ -110,6 +114,13 @@ def typed(connection: duckdb.DuckDBPyConnection, cells: pa.Table, column: str, *
     return Typed("string", _without(f"cast({name} as varchar)", nulls), nulls)
 
 
+def _of_times(cell: str, form: moments.Form, nulls: Sequence[str]) -> Typed:
+    """Of a column of times that are written in some form."""
+    other = None if form.other is None else _of_times(cell, moments.Form(form.other), nulls)
+    kind: ColumnType = "timestamp" if moments.has_hours(form.text) else "date"
+    return Typed(kind, moments.value(cell, form.text), tuple(nulls), form=form.text, other=other)
+
+
 def _of_arrow(connection: duckdb.DuckDBPyConnection, stored: pa.DataType, name: str, *, moment: bool) -> Typed:
     """Of a column that has a type already, as in Parquet."""
     if pa.types.is_timestamp(stored):
@@ -119,8 +130,8 @@ def _of_arrow(connection: duckdb.DuckDBPyConnection, stored: pa.DataType, name: 
     if pa.types.is_boolean(stored):
         return Typed("bool", name)
     if pa.types.is_integer(stored) or pa.types.is_floating(stored) or pa.types.is_decimal(stored):
-        if moment and (epoch := _epoch(connection, name)):
-            return Typed("timestamp", _of_epoch(name, epoch), form=epoch)
+        if moment and (epoch := moments.epoch(connection, name)):
+            return Typed("timestamp", moments.of_epoch(name, epoch), form=epoch)
         numbers = _counts(connection, KINDS["float"].value(name), {"all": "cell is not null", "whole": "cell % 1 = 0"})
         kind: ColumnType = "int" if numbers["all"] == numbers["whole"] and numbers["all"] else "float"
         return Typed(kind, KINDS[kind].value(name))
@@ -159,35 +170,6 @@ def _without(cell: str, nulls: Collection[str]) -> str:
 
 def _sql_type(kind: ColumnType) -> str:
     return "timestamp" if kind == "timestamp" else "date"
-
-
-def _epoch(connection: duckdb.DuckDBPyConnection, cell: str) -> str | None:
-    """Which epoch numbers count from, if they do."""
-    for name, second in _EPOCHS.items():
-        within = f"try_cast(cell as double) between {_SINCE * second} and {_UNTIL * second}"
-        counts = _counts(connection, cell, {"all": "cell is not null", "within": within})
-        if counts["all"] and counts["all"] == counts["within"]:
-            return name
-    return None
-
-
-def _of_epoch(cell: str, epoch: str) -> str:
-    micro = 1_000_000 // _EPOCHS[epoch]
-    return f"make_timestamp(cast(round(try_cast({cell} as double) * {micro}) as bigint))"
-
-
-def _form(connection: duckdb.DuckDBPyConnection, cell: str, total: int) -> str | None:
-    """How all times are written: the first form that fits each of them."""
-    forms = [f"{day}{time}" for day in _FORMS for time in _TIMES]
-    some = f"(select {cell} as cell from cells where {cell} is not null limit 50)"
-    fits = ", ".join(f"count(try_strptime(cell, '{form}'))" for form in forms)
-    first = connection.execute(f"select count(*), {fits} from {some}").fetchone()
-    assert first is not None
-    likely = [form for form, count in zip(forms, first[1:], strict=True) if count == first[0]]
-    for form in likely:
-        if _counts(connection, cell, {"fits": f"try_strptime(cell, '{form}') is not null"})["fits"] == total:
-            return form
-    return None
 
 
 def _signs(

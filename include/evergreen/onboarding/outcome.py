@@ -51,6 +51,8 @@ class Choices:
     label_time: str | None = None
     every: Length | None = None
     look_back: bool = True  # whether features of the past are proposed
+    timeless: bool = False  # no column says when a row happened, or none that matters
+    day_first: bool | None = None  # in dates of numbers alone; None: as the sample tells
 
 
 def unclear(sample: str, found: str, names: Mapping[str, str], next_step: str) -> LabelUnclear:

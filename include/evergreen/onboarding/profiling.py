@@ -12,13 +12,14 @@ import pandas as pd
 
 from evergreen.calendar import Length
 from evergreen.onboarding import columns as cells_of
-from evergreen.onboarding import leaks, naming, outcome
+from evergreen.onboarding import leaks, moments, naming, outcome, rules
 from evergreen.onboarding.columns import NOTHING, Typed
 from evergreen.onboarding.outcome import Choices, unclear
 from evergreen.onboarding.reading import Cells
 from evergreen.onboarding.rules import Column, Label, Profile, Rhythm
 from evergreen.quoting import shown
 from evergreen.spec.mistakes import nearest
+from evergreen.sql import literal
 
 _FEW = 200  # different texts that are kept
 _EVERY_ROW = 0.95  # share of the rows that have a time, for it to be theirs
@@ -46,10 +47,19 @@ def profile(cells: Cells, choices: Choices) -> Profile:
         connection.register("arrived", table)
         connection.execute("create temp table cells as select * from arrived")  # of many columns each look is quick
         typed = {
-            raw: cells_of.typed(connection, table, name, moment=name in (time, label_time), whole=name == key)
+            raw: cells_of.typed(
+                connection,
+                table,
+                name,
+                moment=name in (time, label_time),
+                whole=name == key,
+                day_first=choices.day_first,
+            )
             for raw, name in names.items()
         }
-        time = time or _time(connection, typed, names, but=label_time)
+        typed = _decided(connection, cells.name, typed, names)
+        if not choices.timeless:
+            time = time or _time(connection, typed, names, but=label_time)
         _moments(connection, cells.name, typed, names, {"--time": time, "--label-time": label_time})
         values = ", ".join(f"{each.value} as {names[raw]}" for raw, each in typed.items())
         connection.execute(f"create temp table rows as select {values} from cells")
@@ -102,6 +112,8 @@ def _measured(
     measured = replace(measured, label=label)
     if label.aggregate:
         return measured
+    if rules.rhythm_of(measured, choices.every) is None:
+        measured = replace(measured, time=None, undivided=time)
     told = list(_known_later(connection, measured, label_time))
     later = {name: why for name, why, sure in told if sure}
     return replace(measured, known_later=later, suspected={name: why for name, why, sure in told if not sure})
@@ -150,11 +162,42 @@ def _moments(
             raise unclear(sample, problem, names, f"name a column of times ({known}): {option} COLUMN")
 
 
+def _decided(
+    connection: duckdb.DuckDBPyConnection, sample: str, typed: Mapping[str, Typed], names: Mapping[str, str]
+) -> dict[str, Typed]:
+    """The columns, where a day and a month that nothing in theirs tells apart stand as in the file's other columns.
+
+    Raises:
+        LabelUnclear: no other column tells it.
+    """
+    told = {first for each in typed.values() if not each.other and (first := moments.day_first(each.form)) is not None}
+    decided = dict(typed)
+    for raw, each in typed.items():
+        if each.other is None:
+            continue
+        if len(told) != 1:
+            (cell,) = _of(connection, "cells", f"any_value({names[raw]}) filter ({each.value} <> {each.other.value})")
+            one, other = _of(
+                connection, f"(select {literal(cell)} as {names[raw]})", f"{each.value}, {each.other.value}"
+            )
+            raise unclear(
+                sample,
+                f"{shown(raw)} has days and months that nothing tells apart: {shown(cell)} may be"
+                f" {one:%Y-%m-%d} or {other:%Y-%m-%d}",
+                names,
+                "say which stands first: --dates day-first, or --dates month-first",
+            )
+        decided[raw] = each if moments.day_first(each.form) in told else each.other
+    return decided
+
+
 def _column(connection: duckdb.DuckDBPyConnection, name: str, raw: str, typed: Typed) -> Column:
     rows, there, distinct = _one(connection, f"count(*), count({name}), count(distinct {name})")
-    low = high = None
+    low = high = newest = None
     if typed.kind in ("int", "float"):
         low, high = _one(connection, f"min({name})::double, max({name})::double")
+    elif typed.kind in ("timestamp", "date"):
+        (newest,) = _one(connection, f"max({name})::timestamp")
     values: tuple[str, ...] = ()
     if typed.kind == "string" and distinct <= _FEW:
         counted = connection.execute(
@@ -162,7 +205,19 @@ def _column(connection: duckdb.DuckDBPyConnection, name: str, raw: str, typed: T
         )
         values = tuple(value for (value,) in counted.fetchall())
     return Column(
-        name, raw, typed.kind, rows, rows - there, distinct, values, low, high, typed.form, typed.nulls, typed.unit
+        name,
+        raw,
+        typed.kind,
+        rows,
+        rows - there,
+        distinct,
+        values,
+        low,
+        high,
+        newest,
+        typed.form,
+        typed.nulls,
+        typed.unit,
     )
 
 
@@ -237,7 +292,9 @@ def _known_later(
     """Columns that tell the outcome, each with the reason, and whether it is sure."""
     label, time, key = measured.label, measured.time, measured.key
     others = {
-        column.name: column for column in measured.columns if column.name not in (time, key, label_time, *label.columns)
+        column.name: column
+        for column in measured.columns
+        if column.name not in (time, key, label_time, *label.columns) and not column.is_empty
     }
     for name in label.columns:
         if name != time:
@@ -249,7 +306,7 @@ def _known_later(
         seen.add(name)
         yield name, why, True
     for name, column in others.items():
-        if time is not None and column.kind in ("timestamp", "date") and name not in seen:
+        if time is not None and column.is_time and name not in seen:
             later = _one(connection, f"avg(cast({name} > {time} as integer)) filter ({name} is not null)")[0]
             if later is not None and later > 0.5:
                 seen.add(name)
@@ -265,8 +322,12 @@ def _known_later(
     there = value.notna()
     frame, value = frame[there].reset_index(drop=True), value[there].reset_index(drop=True)
     coded = pd.Series(pd.factorize(value)[0]) if label.type == "multiclass" else value.astype("float64")
-    timeless = [name for name in frame if name not in seen and others[name].kind not in ("timestamp", "date")]
-    yield from leaks.by_value(frame[timeless], coded, label.type)
+    told = [name for name in frame if name not in seen and (time is None or not others[name].is_time)]
+    frame = frame[told]
+    for name in told:
+        if others[name].is_time:  # an input of a file without time, as the number that it then is
+            frame[name] = (frame[name] - pd.Timestamp(0)) / pd.Timedelta(days=1)
+    yield from leaks.by_value(frame, coded, label.type)
 
 
 def _one(connection: duckdb.DuckDBPyConnection, values: str) -> tuple:

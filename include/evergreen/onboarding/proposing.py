@@ -5,6 +5,7 @@ Pure, as the rules are that it asks.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Literal
@@ -39,6 +40,7 @@ def draft(model: str, profile: Profile, every: Length | None = None, *, look_bac
     unit = rules.AHEAD[calendar.every]
     horizon, window, evaluation = rules.stretches(profile, calendar, unit, style)
     left_out = dict(profile.known_later)
+    left_out |= {each.name: "no row has a value" for each in profile.columns if each.is_empty}
     inputs = {} if style == "interval" else dict(_inputs(profile, left_out))
     references: dict[str, tuple[str, Literal["string", "int"]]] = {}
     if style == "interval":
@@ -48,8 +50,6 @@ def draft(model: str, profile: Profile, every: Length | None = None, *, look_bac
         inputs |= _moments(profile, calendar)
     else:
         views = ()
-        if profile.time is not None:
-            left_out[profile.time] = "its times do not fall into hours, days, weeks or months that follow each other"
     key, key_sql, key_type = rules.key(profile, style)
     return Draft(
         model=model,
@@ -77,11 +77,11 @@ def draft(model: str, profile: Profile, every: Length | None = None, *, look_bac
 
 
 def _inputs(profile: Profile, left_out: dict[str, str]) -> Iterator[tuple[str, tuple[FeatureType, str]]]:
-    """What a request says; what it does not is added to `left_out`, with the reason."""
-    label = profile.label
+    """What a request says, or a row without time; what it does not is added to `left_out`, with the reason."""
+    label, time = profile.label, profile.time
     for column in profile.columns:
         name = column.name
-        if name in left_out or name in (profile.time, profile.key, label.name) or name in label.columns:
+        if name in left_out or name in (time, profile.key, label.name) or name in label.columns:
             continue
         if column.distinct <= 1:
             left_out[name] = "it has one value"
@@ -90,17 +90,26 @@ def _inputs(profile: Profile, left_out: dict[str, str]) -> Iterator[tuple[str, t
                 left_out[name] = f"an id or prose: {column.distinct:,} different texts"
             else:
                 yield name, ("category", name)
-        elif column.kind in ("timestamp", "date"):
-            if profile.time is None:
-                left_out[name] = "a date, and nothing says as of when"
-            else:
-                yield f"{name}_ago"[:40], ("float", f"date_diff('hour', {name}, {profile.time}) / 24.0")
+        elif column.is_time:
+            yield _ago(column, time)
         elif _names_rows(column):
             left_out[name] = "a number of its own in every row: an id"
         elif column.kind == "bool":
             yield name, ("bool", name)
         else:
             yield name, ("int" if column.kind == "int" else "float", name)
+
+
+def _ago(column: Column, time: str | None) -> tuple[str, tuple[FeatureType, str]]:
+    """A date as an input: as it is it would be a clock, and no later row like those that were learned from."""
+    name = f"{column.name}_ago"[:40]
+    if time is not None:
+        return name, ("float", f"date_diff('hour', {column.name}, {time}) / 24.0")
+    newest = column.newest
+    assert newest is not None, "a column without any time is none of times"
+    if column.kind == "date":
+        return name, ("int", f"date_diff('day', {column.name}, DATE '{newest:%Y-%m-%d}')")
+    return name, ("float", f"date_diff('hour', {column.name}, TIMESTAMP '{newest:%Y-%m-%d %H:%M:%S}') / 24.0")
 
 
 def _names_rows(column: Column) -> bool:
@@ -179,9 +188,18 @@ def _past(profile: Profile, calendar: Calendar) -> View:
         features.append(Feature("coming_hour", "int", "hour(CAST($as_of AS TIMESTAMP))"))
     if calendar.every in ("week", "month"):
         features.append(Feature("coming_month", "int", "month(CAST($as_of AS TIMESTAMP))"))
-    taken: set[str] = set()
-    kept = tuple(each for each in features if not (each.name in taken or taken.add(each.name)))  # type: ignore[func-returns-value]
-    return View("past", profile.key, profile.key, profile.key, backs[2], kept)
+    kept: dict[str, Feature] = {}
+    for each in features:
+        if each.name not in kept and _said(each) not in map(_said, kept.values()):
+            kept[each.name] = each
+    return View("past", profile.key, profile.key, profile.key, backs[2], tuple(kept.values()))
+
+
+def _said(feature: Feature) -> tuple[str, timedelta | None]:
+    """What a feature says, whatever its name: no two of a view say the same."""
+    sql = re.sub(r"\s+", "", feature.sql.lower())
+    sql = re.sub(r"^cast\((.*)asdouble\)$", r"\1", sql)
+    return re.sub(r"\bcount\((?:\*|\d+)?\)", "count(*)", sql), feature.back
 
 
 def _number(label: Label) -> str:

@@ -46,6 +46,7 @@ class Column:
     values: tuple[str, ...] = ()  # of text, all of them, the most frequent first; where there are few
     low: float | None = None  # of numbers
     high: float | None = None
+    newest: datetime | None = None  # of times
     form: str | None = None  # how its times are written, where not as ISO 8601
     markers: tuple[str, ...] = ()  # texts of it that stand for no value
     unit: str | None = None  # text beside its numbers
@@ -53,6 +54,14 @@ class Column:
     @property
     def is_number(self) -> bool:
         return self.kind in ("int", "float")
+
+    @property
+    def is_time(self) -> bool:
+        return self.kind in ("timestamp", "date")
+
+    @property
+    def is_empty(self) -> bool:
+        return self.nulls == self.rows
 
 
 @dataclass(frozen=True)
@@ -120,6 +129,7 @@ class Profile:
     known_later: Mapping[str, str]  # column → why no prediction may know it
     suspected: Mapping[str, str] = field(default_factory=dict)  # column → why none might, of those that are kept
     relation: Relation | None = None  # where the rows stand in a database, in place of a file
+    undivided: str | None = None  # a column of times by which the rows cannot be divided
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)

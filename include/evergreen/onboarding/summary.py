@@ -18,6 +18,8 @@ def lines(draft: Draft) -> Iterator[str]:
     profile, label = draft.profile, draft.profile.label
     yield f"{profile.rows:,} rows of {len(profile.columns)} columns"
     if draft.style == "batch":
+        if profile.undivided is not None:
+            yield f"{profile.undivided} does not fall into hours, days, weeks or months that follow each other"
         yield (
             "no time: one batch, split by a hash of the key; nothing was tested against time, and no training is"
             " scheduled"

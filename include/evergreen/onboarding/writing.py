@@ -54,7 +54,7 @@ def _head(draft: Draft, command: str) -> str:
     about = {
         "request": "Each row is a request, predicted at its own moment.",
         "interval": f"Every {draft.key} is predicted at the end of each {draft.calendar.every}.",
-        "batch": "The file has no time, so nothing here was tested against time.",
+        "batch": "Its rows have no time that counts, so nothing here was tested against time.",
     }[draft.style]
     what = {"binary": "Probability of", "multiclass": "Probability of each class of", "numeric": "Value of"}[label.type]
     stated = " ".join(label.stated.split())
@@ -81,7 +81,7 @@ def _data(draft: Draft) -> str:
     lines = []
     if draft.style == "batch":
         lines += _comment(
-            f"The file has no time. `evergreen new` dealt its rows out to {PARTS} days by a hash of their key,"
+            f"The rows have no time that counts. `evergreen new` dealt them out to {PARTS} days by a hash of their key,"
             " so that those which evaluate are others than those which are learned from. The days mean nothing"
             " else; on one more the outcomes of the last are known."
         )
