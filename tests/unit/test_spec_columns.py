@@ -56,7 +56,9 @@ VALID: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", VALID)
 def test_a_column_is_a_type_or_says_more(name: str, tmp_path: Path) -> None:
-    folder = folder_with(tmp_path, VALID[name], nulls=["-"], decimal=",", thousands=".", trailing_delimiter=True)
+    folder = folder_with(
+        tmp_path, VALID[name], nulls=["-"], decimal=",", thousands=".", skip_lines=2, trailing_delimiter=True
+    )
     spec = load_spec(folder)
     assert ModelSpec.model_validate_json(spec.model_dump_json()).at(folder) == spec, "a version's record"
     written = json.dumps(yaml.safe_load((folder / "model.yaml").read_text()), default=str)

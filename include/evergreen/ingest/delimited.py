@@ -25,6 +25,7 @@ from evergreen.spec.dataset import Source
 log = logging.getLogger(__name__)
 
 _EXCELS = re.compile(r"sep=(.)(?:\r\n|\r|\n|\Z)", re.IGNORECASE)  # what Excel writes above a header
+_TITLES = 30  # lines that a title may take
 _TRAILING = "`trailing_delimiter: true`"
 
 
@@ -36,11 +37,12 @@ def read(part: Part, source: Source, room: int) -> Cells:
             quote has swallowed other rows.
     """
     text, delimiter = decode.text(part, source, room), source.delimiter
-    body = _below_excels(text.lstrip("\r\n"), part, source)
+    body = _below_excels(lines.below(text, source.skip_lines).lstrip("\r\n"), part, source)
     header, above = body[: lines.end_of_first(body)], text[: len(text) - len(body)]
     if not header.strip():
         header_line = delimiter.join(source.arriving)
-        raise part.origin.unreadable("an empty file", f"a header line: {header_line}")
+        what = f"nothing below the first {source.skip_lines} lines" if source.skip_lines else "an empty file"
+        raise part.origin.unreadable(what, f"a header line: {header_line}")
     names = next(csv.reader([header], delimiter=delimiter))
     if len(names) == 1 and header not in source.arriving:
         _same_delimiter(header, part, source)
@@ -54,6 +56,7 @@ def read(part: Part, source: Source, room: int) -> Cells:
             )
         names.pop()
         body = header.removesuffix(delimiter) + body[len(header) :]
+    _no_titles(names, body, first, part, source)
     named = as_declared(names, source, part.origin)
     look = lines.Look(body, delimiter, len(names), first)
     if source.trailing_delimiter and look.width_of_first() == len(names) + 1:
@@ -111,6 +114,21 @@ def _below_excels(body: str, part: Part, source: Source) -> str:
             declare=f"`delimiter: {json.dumps(stated[1])}`",
         )
     return body[stated.end() :].lstrip("\r\n")
+
+
+def _no_titles(names: Sequence[str], body: str, first: int, part: Part, source: Source) -> None:
+    """Lines above the one that names the declared columns are titles."""
+    if {*names} & {*source.arriving}:
+        return
+    for below in range(1, _TITLES):
+        line = lines.below(body, below)
+        cells = next(csv.reader([line[: lines.end_of_first(line)]], delimiter=source.delimiter), [])
+        if {*source.arriving} <= {*cells}:
+            raise part.origin.unreadable(
+                f"the names of the columns in line {first + below}, and other lines above it: {shown(body[:200])}",
+                "a header in the first line that is read",
+                declare=f"`skip_lines: {first + below - 1}`",
+            )
 
 
 def _same_delimiter(header: str, part: Part, source: Source) -> None:

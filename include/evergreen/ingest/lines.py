@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import NamedTuple
 
 from evergreen.ingest import limits
@@ -24,6 +26,12 @@ def end_of_first(text: str) -> int:
     """Where the first line of a text ends."""
     ends = [at for at in (text.find("\n"), text.find("\r")) if at >= 0]
     return min(ends, default=len(text))
+
+
+def below(text: str, count: int) -> str:
+    """The text below its first lines, which may end as any system ends them."""
+    ends = [0, *(each.end() for each in islice(re.finditer(r"\r\n|\r|\n", text), count))]
+    return text[ends[count] :] if count < len(ends) else ""
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,12 +16,11 @@ from evergreen.errors import BatchUnreadable, PermanentError
 from evergreen.ingest import jsonl, limits, lines
 from evergreen.ingest.delimited import text_columns
 from evergreen.ingest.origin import Origin
+from evergreen.onboarding import layout, strangers
 from evergreen.onboarding.rules import Relation
 from evergreen.quoting import listed, shown
 
 _GZIP = b"\x1f\x8b"
-_DELIMITERS = (",", ";", "\t", "|")
-_ROWS = 200  # by which the delimiter is chosen
 _LEAST = 20  # rows
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8"}
 
@@ -70,11 +66,13 @@ def read(file: Path) -> Cells:
         raise unusable(file, f"{len(content):,} bytes", f"at most {limits.batch():,} (EVERGREEN_LARGEST_BATCH_MB)")
     if content.startswith(b"PAR1"):
         return _parquet(file)
+    if strange := strangers.look(content):
+        raise unusable(file, strange.found, "CSV, JSON Lines, a JSON list or Parquet", strange.next_step)
     stated: dict[str, object] = {}
     if packed != file.name.endswith(".gz"):
         stated["compression"] = "gzip" if packed else "none"
     encoding = _encoding(content)
-    text = content.decode(encoding).removeprefix("\ufeff").lstrip("\r\n")
+    text = content.decode(encoding).removeprefix("\ufeff")
     if not text.strip():
         raise unusable(file, "an empty file", "rows")
     if encoding != "utf-8":
@@ -141,13 +139,20 @@ def _jsonl(file: Path, text: str, stated: Mapping[str, object]) -> Cells:
 
 
 def _csv(file: Path, text: str, stated: Mapping[str, object]) -> Cells:
-    first = 1
-    if text[:4].lower() == "sep=":  # Excel's; ingestion passes over it
-        text, first = text.partition("\n")[2], 2
-    delimiter = max(_DELIMITERS, key=lambda each: _width(_head(text, each)))
-    names, *others = _head(text, delimiter)
-    if all(map(_is_number, filter(None, names))):
+    said = text.lstrip("\r\n")
+    if said[:4].lower() == "sep=":  # Excel's; ingestion passes over it
+        said = lines.below(said, 1)
+    laid = layout.layout(said)
+    above = text[: len(text) - len(said)]
+    text, first = said, len(above.splitlines()) + 1
+    if laid.titles:
+        text, first = lines.below(said, laid.titles), first + laid.titles
+        stated = {**stated, "skip_lines": first - 1}
+    delimiter, (names, *others) = laid.delimiter, laid.rows
+    if all(map(layout.is_number, filter(None, names))):
         raise _unnamed(file, first, names, "all of them numbers")
+    bare = names[-1] == "" and not any(row[-1] for row in others if len(row) == len(names))
+    _once(file, first, names[: len(names) - bare])
     declared = dict(stated) | ({} if delimiter == "," else {"delimiter": delimiter})
     widths = {len(names), *map(len, others)}
     if widths == {len(names)} and names[-1] == "" and len(names) > 1:  # all lines, the header too
@@ -169,29 +174,24 @@ def _csv(file: Path, text: str, stated: Mapping[str, object]) -> Cells:
     return _cells(file, table, {"format": "csv", **declared})
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _once(file: Path, line: int, names: list[str]) -> None:
+    """Refuse a header that names a column twice: nobody knows which of them is meant."""
+    for name in dict.fromkeys(names):
+        places = [str(at) for at, each in enumerate(names, 1) if each == name]
+        if len(places) > 1:
+            called = f"columns {listed(places, 6)} " + (f"the same: {shown(name)}" if name else "nothing at all")
+            raise unusable(
+                file,
+                f"line {line} calls {called}",
+                "a name of its own for every column",
+                "give each its name in that line, or delete the columns that have no values",
+            )
 
 
 def _unnamed(file: Path, line: int, names: list[str], but: str) -> SampleUnusable:
     """The error of a file whose first line does not name its columns."""
     found = f"line {line} names {len(names)} columns, {but}: {listed(names, 6)}"
     return unusable(file, found, "a first line that names every column", "write one there: a name for each column")
-
-
-def _head(text: str, delimiter: str) -> list[list[str]]:
-    """The first rows of a CSV, the header among them."""
-    return list(islice((row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row), _ROWS))
-
-
-def _width(rows: list[list[str]]) -> tuple[int, int]:
-    """How well a delimiter explains some rows: how many are as wide as the header, and how wide that is."""
-    width = len(rows[0]) if rows else 0
-    return (sum(len(row) in (width, width + 1) for row in rows) if width > 1 else 0, width)
 
 
 def _cells(file: Path, table: pa.Table, declared: Mapping[str, object]) -> Cells:

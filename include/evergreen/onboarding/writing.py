@@ -127,7 +127,7 @@ def _source(draft: Draft) -> str:
         lines.append(f"    path: {_text(draft.path)}")
     if draft.relation is None and draft.style != "batch":
         lines.append("    history: true  # one file for all intervals; for one file each, put {partition} in its name")
-    of_files = ("compression", "encoding", "delimiter", "trailing_delimiter", "format")
+    of_files = ("compression", "encoding", "skip_lines", "delimiter", "trailing_delimiter", "format")
     dealt = of_files if draft.style == "batch" or draft.relation is not None else ()
     for key, value in profile.declared.items():
         if (key, value) != ("format", "csv") and (key not in dealt or (value == "parquet" and draft.relation is None)):

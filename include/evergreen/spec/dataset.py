@@ -143,6 +143,13 @@ class Source(Declared):
         default="utf-8", description="encoding of a csv or jsonl file, as Python names it: utf-8, cp1252, utf-16"
     )
     delimiter: str = Field(default=",", description="delimiter of a csv file; one character")
+    skip_lines: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        exclude_if=unsaid(0),
+        description="lines above the header of a csv file, such as titles, empty ones too",
+    )
     trailing_delimiter: bool = Field(
         default=False, description="lines of a csv file may end with one delimiter more, which begins no cell"
     )

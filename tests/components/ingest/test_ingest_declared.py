@@ -339,6 +339,19 @@ def test_excels_first_line_is_no_header() -> None:
     assert 'declare `delimiter: ";"`' in error.next_step
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_titles_above_the_header_are_passed_over_where_they_are_declared(end: str) -> None:
+    titles = end.join(['Report, "of January"', "", "as of,2026-01-31", ""])
+    content = titles.encode() + csv(ROW, {"items": "x"}, end=end)
+    rows = read(content, source(skip_lines=3))
+    assert [row["items"] for row in rows] == [2, None]
+    assert unread(rows) == [("line 6", "items=x")], "lines are counted from the file's first"
+    error = refused(content, source())
+    assert error.found.startswith("the names of the columns in line 4, and other lines above it: 'Report, ")
+    assert "declare `skip_lines: 3`" in error.next_step
+    assert refused(content, source(skip_lines=9)).found == "nothing below the first 9 lines"
+
+
 def test_stray_quotes_swallow_no_rows() -> None:
     opened = {"note": '"opened in error'}
     quoted = csv(ROW, opened, ROW, ROW, {"note": 'closed here"'}, ROW)

@@ -15,11 +15,12 @@ from evergreen.spec.dataset import VALID_TO, DatasetSpec
 from evergreen.spec.mistakes import nearest, one_of
 from evergreen.spec.rules.wording import Mistakes, inside, mistake, repeated, stays_below, undeclared
 
-_OF_FILES = {"format", "compression", "encoding", "delimiter", "trailing_delimiter", "history"}
+_OF_FILES = {"format", "compression", "encoding", "delimiter", "skip_lines", "trailing_delimiter", "history"}
 _OF_FORMATS = {
     "compression": ("csv", "jsonl"),
     "encoding": ("csv", "jsonl"),
     "delimiter": ("csv",),
+    "skip_lines": ("csv",),
     "trailing_delimiter": ("csv",),
 }
 _NO_DELIMITER = "\"'\r\n\0.+-" + ascii_letters + digits
