@@ -27,7 +27,7 @@ def profile(days: int, rows: float, *, label: Label | None = None, key: str | No
     total = int(days * rows)
     columns = (
         Column("id", "id", "string", total, 0, total),
-        Column("seen_at", "seen_at", "timestamp", total, 0, total),
+        Column("seen_at", "seen_at", "timestamp", total, 0, total, newest=FIRST + days * DAY),
         Column("size", "size", "float", total, 0, total, (), 0.0, 9.0),
         Column("left", "left", "string", total, 0, 2, ("no", "yes")),
     )
@@ -72,8 +72,8 @@ def test_rows_that_have_a_year_are_not_divided_by_time() -> None:
     yearly = {each: Rhythm(count, 12, 30, 40, 30) for each, count in (("hour", 96_000), ("day", 4_000), ("week", 570))}
     measured = replace(profile(4_000, 1), rhythms=yearly | {"month": Rhythm(133, 12, 30, 40, 30)})  # type: ignore[arg-type]  # its keys are lengths
     assert rules.rhythm_of(measured, None) is None
-    drafted = draft("it", measured)
-    assert drafted.style == "batch" and "seen_at" in drafted.left_out
+    drafted = draft("it", replace(measured, time=None, undivided="seen_at"))
+    assert drafted.style == "batch" and "seen_at_ago" in drafted.inputs
 
 
 @given(st.integers(12, 3_000), st.floats(1, 5_000), st.one_of(st.none(), st.floats(0, 3_000)))

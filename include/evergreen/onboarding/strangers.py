@@ -45,10 +45,10 @@ def _zipped(content: bytes) -> Strange:
     if "content.xml" in names and "mimetype" in names:
         return Strange("an OpenDocument spreadsheet or text", _AS_CSV)
     readable = [each for each in names if each.lower().endswith(_READABLE)]
-    unpack = (
-        f"unpack it, and name a file of it: --from {readable[0]}" if readable else "unpack it, and name a file of it"
+    return Strange(
+        f"a zip archive with {listed(names, _MOST) or 'nothing in it'}",
+        f"unpack it, and name a file of it: --from {readable[0] if readable else 'FILE'}",
     )
-    return Strange(f"a zip archive of {len(names):,} files: {listed(names, _MOST)}", unpack)
 
 
 def _packed(how: str, command: str) -> Strange:
