@@ -53,16 +53,22 @@ def test_rows_that_have_no_room_are_put_aside_and_the_result_is_the_same(tmp_pat
     assert not list(tmp_path.iterdir()), "it is gone with the query"
 
 
-def test_the_order_of_rows_and_pieces_changes_no_bit_of_a_float(tmp_path: Path) -> None:
-    """The order of the lake's files is that in which days were ingested."""
-    columns = {"id": "string", "at": "timestamp", "customer_id": "string", "amount": "float"}
+@pytest.mark.parametrize("without_key", [True, False])
+@pytest.mark.parametrize("order", [("id", "amount", "customer_id", "at"), ("at", "customer_id", "id", "amount")])
+def test_the_order_of_rows_and_pieces_changes_no_bit_of_a_float(
+    tmp_path: Path, order: tuple[str, ...], without_key: bool
+) -> None:
+    """The order of the lake's files is that in which days were ingested; rows stand in the order of all columns."""
+    kinds = {"id": "string", "at": "timestamp", "customer_id": "string", "amount": "float"}
+    columns = {name: kinds[name] for name in order}
     spec = tiny(sources={"events": {"path": "e", "event_time": "at", "keys": ("id",), "columns": columns}})
     random, rows = np.random.default_rng(0), 3000
-    keys = [f"e{row}" if row % 50 else None for row in range(rows)]  # one without a key is the version of no other
+    # One without a key is the version of no other.
+    keys = [None if without_key and row % 7 == 0 else f"e{row}" for row in range(rows)]
     table = pa.table(
         {
             "id": keys,
-            "at": pa.array(np.datetime64("2026-01-01", "us") + np.arange(rows), pa.timestamp("us")),
+            "at": pa.array(np.datetime64("2026-01-01", "us") + np.arange(rows) % 20, pa.timestamp("us")),
             "customer_id": [f"c{row % 50}" for row in range(rows)],
             "amount": random.normal(size=rows) * 10.0 ** random.integers(-5, 6, rows),
             "known_at": pa.array([START.replace(tzinfo=None)] * rows, pa.timestamp("us")),
@@ -75,9 +81,14 @@ def test_the_order_of_rows_and_pieces_changes_no_bit_of_a_float(tmp_path: Path) 
         with opened(
             query, lambda _, pieces=pieces: pieces, START, end, end, connected(Room(100_000_000, tmp_path))
         ) as tables:
-            text = "select customer_id, avg(amount) as spent from events group by customer_id"
+            text = "select customer_id, sum(amount) as spent from events group by customer_id"
             results.append(tables.run(text, {"as_of": end}, seconds=60))
     assert all(result.equals(results[0]) for result in results)
+    expected = dict.fromkeys((f"c{customer}" for customer in range(50)), 0.0)
+    in_order = table.sort_by([(name, "ascending") for name in order])  # null keys last, as in DuckDB
+    for customer, amount in zip(in_order["customer_id"].to_pylist(), in_order["amount"].to_pylist(), strict=True):
+        expected[customer] += amount
+    assert dict(zip(results[0]["customer_id"].to_pylist(), results[0]["spent"].to_pylist(), strict=True)) == expected
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.9])

@@ -334,21 +334,24 @@ def opened(
                 continue
             keys, span = ", ".join(map(quoted, declared.keys)), visible.within(query.spec, declared)
             unidentified = " or ".join(f"{quoted(key)} is null" for key in declared.keys)
-            columns = ", ".join(visible.known(declared, name, query.as_decided) for name in query.visible(source))
+            shown = [*query.visible(source)]
+            columns = ", ".join(visible.known(declared, name, query.as_decided) for name in shown)
             columns += f", {KNOWN_AT}" if query.as_decided else ""
             of_row = f"{keys}, case when {unidentified} then rowid end"
             decided = visible.decided(declared, of_row) if query.as_decided else ""
             several = "true" if decided else _several(connection, keys, bounds["known"])
             # The newest known version of a key counts even where it moved the event out of the span: so rank first.
             # A row without a complete key is the version of no other, as for quarantine. Then in an order of their
-            # own: a float sum depends on it, and the order of the files on which day was ingested first.
+            # own: a float sum depends on it, and the order of the files on which day was ingested first. It is that by
+            # all columns, for which those up to the key's last one are enough where every row has a complete key.
+            order = _order(connection, declared.keys, shown, unidentified)
             connection.execute(
                 f"create temp table {quoted('_' + source)} as select {columns} from ("
                 f" select *, row_number() over (partition by {keys} order by {KNOWN_AT} desc) as _rank{decided}"
                 f" from {_VERSIONS} where {KNOWN_AT} <= $known and {several}"
                 f" union all by name select * from {_VERSIONS} where {KNOWN_AT} <= $known and not {several}"
                 f") where (coalesce(_rank, 1) = 1 or {unidentified}) and {span}"
-                " order by all",
+                f" order by {order}",
                 bounds,
             )
             connection.execute(f"drop table {_VERSIONS}; drop table if exists {_SEVERAL}")
@@ -376,7 +379,17 @@ def _several(connection: duckdb.DuckDBPyConnection, keys: str, known: datetime) 
     )
     counted = f"select (select count(*) from {_SEVERAL}), count(*) from {_VERSIONS}"
     [(several, rows)] = connection.execute(counted).fetchall()
-    return "true" if several * 10 > rows else f"hash({keys}) in (select it from {_SEVERAL})"
+    if several * 10 > rows or not several:
+        return "true" if several else "false"
+    return f"hash({keys}) in (select it from {_SEVERAL})"
+
+
+def _order(connection: duckdb.DuckDBPyConnection, keys: Sequence[str], shown: Sequence[str], unidentified: str) -> str:
+    """The columns to order rows by, so that they stand as by all of them."""
+    without = connection.execute(f"select 1 from {_VERSIONS} where {unidentified} limit 1").fetchall()
+    if without or not {*keys} <= {*shown}:
+        return "all"
+    return ", ".join(map(quoted, shown[: 1 + max(map(shown.index, keys))]))
 
 
 def _naive(moment: datetime) -> datetime:
