@@ -334,8 +334,8 @@ def opened(
                 continue
             keys, span = ", ".join(map(quoted, declared.keys)), visible.within(query.spec, declared)
             unidentified = " or ".join(f"{quoted(key)} is null" for key in declared.keys)
-            shown = [*query.visible(source)]
-            columns = ", ".join(visible.known(declared, name, query.as_decided) for name in shown)
+            names = [*query.visible(source)]
+            columns = ", ".join(visible.known(declared, name, query.as_decided) for name in names)
             columns += f", {KNOWN_AT}" if query.as_decided else ""
             of_row = f"{keys}, case when {unidentified} then rowid end"
             decided = visible.decided(declared, of_row) if query.as_decided else ""
@@ -344,7 +344,7 @@ def opened(
             # A row without a complete key is the version of no other, as for quarantine. Then in an order of their
             # own: a float sum depends on it, and the order of the files on which day was ingested first. It is that by
             # all columns, for which those up to the key's last one are enough where every row has a complete key.
-            order = _order(connection, declared.keys, shown, unidentified)
+            order = _order(connection, declared.keys, names, unidentified)
             connection.execute(
                 f"create temp table {quoted('_' + source)} as select {columns} from ("
                 f" select *, row_number() over (partition by {keys} order by {KNOWN_AT} desc) as _rank{decided}"
