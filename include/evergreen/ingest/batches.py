@@ -73,7 +73,7 @@ def read(run: DatasetRun, name: str) -> Batch:
     Raises:
         BatchMissing, BatchUnreadable, ConnectionUnknown, ServiceUnavailable: naming the file, or connection and query.
     """
-    spec, source, interval = run.spec, run.spec.sources[name], run.interval
+    spec, source, interval = run.spec, run.spec.as_read(name), run.interval
     subject = f"{spec.name}/{name} of {interval.partition}"
     warnings: list[str] = []
     if source.path is None:

@@ -25,6 +25,7 @@ _EARLIEST, _LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999  # microse
 _COMMA = r"[+-]?\d{1,3}(?:\.\d{3})*,(?:\d{1,2}|\d{4,})"  # of decimals, and not of thousands
 _EITHER = r"[+-]?\d{1,3}(?:\.\d{3})+"  # 1.299: little more than one, or more than a thousand
 _POINT_NOUGHT = r"[+-]?\d+\.0"
+FRACTION = r"[+-]?\d*\.\d*[1-9]\d*"  # no whole number, so no key that is one
 _SAMPLE = 20  # cells that tell whether a look at all of them is worth it
 _EXACT = 2**53  # to which a double tells whole numbers apart
 
@@ -88,7 +89,7 @@ def _given(cell: str, source: Source, declared: Column, arrived: pa.DataType) ->
     if declared.type == "string" and pa.types.is_floating(arrived):
         return f"case when not isnan({cell}) then {cell} end"
     markers = source.nulls if declared.nulls is None else declared.nulls
-    if "blanks" in declared.normalise:
+    if "blanks" in (declared.normalise or ()):
         markers = ("", *markers)  # of nothing but blanks nothing is left
     if not is_text(arrived):
         return cell
@@ -169,12 +170,14 @@ def _text(given: str, arrived: pa.DataType) -> str:
 
 
 def _formed(text: str, declared: Column) -> str:
-    if "blanks" in declared.normalise:
+    forms = declared.normalise or ()
+    if "blanks" in forms:
         text = _trimmed(text)
-    if "unicode" in declared.normalise:
+    if "unicode" in forms:
         text = f"nfc_normalize({text})"
-    if "whole" in declared.normalise:
-        text = rf"regexp_replace({text}, '^([+-]?\d+)\.0+$', '\1')"
+    if "whole" in forms:
+        whole = rf"regexp_replace({text}, '^([+-]?\d+)\.0+$', '\1')"
+        text = f"case when not regexp_full_match({text}, {literal(FRACTION)}) then {whole} end"
     return text
 
 
@@ -199,7 +202,7 @@ def pointed(cells: pa.Table, source: Source) -> Iterator[str]:
     """The columns of text whose every cell is a whole number with `.0`: what pandas makes of integers where one is
     missing."""
     for name, declared in source.columns.items():
-        if declared.type == "string" and "whole" not in declared.normalise and is_text(cells.schema.field(name).type):
+        if declared.type == "string" and declared.normalise is None and is_text(cells.schema.field(name).type):
             column = cells[name]
             if _all_pointed(column.slice(0, _SAMPLE)) and _all_pointed(column):
                 yield name

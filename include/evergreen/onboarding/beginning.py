@@ -21,6 +21,7 @@ from evergreen.onboarding.outcome import Choices
 from evergreen.onboarding.rules import Draft
 from evergreen.quoting import shown
 from evergreen.settings import Settings
+from evergreen.spec.dataset import Source
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec
 
@@ -68,9 +69,14 @@ def begin(here: Settings, model: str, sample: Path | Asked, choices: Choices, co
         _land(here, below, content)
         landed.append(Part(Origin(model, f"{here.landing.rstrip('/')}/{below}"), content))
     if rows is None:
-        (source,) = spec.sources.values()
-        rows = parse.parse(landed, source)
+        rows = parse.parse(landed, source_of(spec))
     return Begun(draft, load_spec(target, here.data), target, rows)
+
+
+def source_of(spec: ModelSpec) -> Source:
+    """The only source of a model that was made so, as ingestion reads it."""
+    ((name, _),) = spec.sources.items()
+    return spec.own_data().as_read(name)
 
 
 def _free(here: Settings, model: str) -> None:

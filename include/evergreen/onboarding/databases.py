@@ -106,7 +106,8 @@ def as_declared(draft: Draft, spec: ModelSpec, cells: Cells) -> pa.Table:
         SampleUnusable: it does not.
     """
     (dataset,), interval = spec.datasets.values(), spec.last_interval
-    ((name, source),) = dataset.sources.items()
+    (name,) = dataset.sources
+    source = dataset.as_read(name)
     assert interval is not None and cells.relation is not None
     asked = Asked(cells.relation.connection, cells.name, cells.relation.sql)
     statement, origin = files.query(dataset, dataset.source_sql(name)), asked.origin

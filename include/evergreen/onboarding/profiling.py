@@ -11,6 +11,7 @@ import duckdb
 import pandas as pd
 
 from evergreen.calendar import Length
+from evergreen.ingest.reading import FRACTION
 from evergreen.onboarding import columns as cells_of
 from evergreen.onboarding import leaks, moments, naming, outcome, rules
 from evergreen.onboarding.columns import NOTHING, Typed
@@ -199,6 +200,9 @@ def _column(connection: duckdb.DuckDBPyConnection, name: str, raw: str, typed: T
     elif typed.kind in ("timestamp", "date"):
         (newest,) = _one(connection, f"max({name})::timestamp")
     values: tuple[str, ...] = ()
+    fractions = typed.kind == "string" and bool(
+        _one(connection, f"bool_or(regexp_full_match({name}, '{FRACTION}'))")[0]
+    )
     if typed.kind == "string" and distinct <= _FEW:
         counted = connection.execute(
             f"select {name} from rows where {name} is not null group by 1 order by count(*) desc, 1"
@@ -218,6 +222,7 @@ def _column(connection: duckdb.DuckDBPyConnection, name: str, raw: str, typed: T
         typed.form,
         typed.nulls,
         typed.unit,
+        fractions,
     )
 
 

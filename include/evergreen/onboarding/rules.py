@@ -50,6 +50,7 @@ class Column:
     form: str | None = None  # how its times are written, where not as ISO 8601
     markers: tuple[str, ...] = ()  # texts of it that stand for no value
     unit: str | None = None  # text beside its numbers
+    fractions: bool = False  # some of its texts are numbers such as 1.5
 
     @property
     def is_number(self) -> bool:

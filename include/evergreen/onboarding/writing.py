@@ -175,6 +175,8 @@ def _column(draft: Draft, column: Column) -> str:
         keys["format"] = column.form
     if column.unit is not None:
         keys["unit"] = column.unit
+    if column.fractions and column.name in (draft.key, *draft.identity):
+        keys["normalise"] = []  # else a key that is a number with a fraction is none
     if not set(column.markers) <= set(draft.profile.declared.get("nulls", ())):  # type: ignore[call-overload]  # a list
         keys["nulls"] = list(column.markers)
     return kind if len(keys) == 1 else _value(keys)

@@ -91,11 +91,12 @@ class Column(Declared):
         ),
     )
     nulls: Markers | None = Field(default=None, description="in place of the source's `nulls`")
-    normalise: tuple[Form, ...] = Field(
-        default=(),
+    normalise: tuple[Form, ...] | None = Field(
+        default=None,
         description=(
             "of a string, so that one key has one form: blanks (none at either end), unicode (NFC), whole (1001.0 is "
-            "1001)"
+            "1001, and 1001.5 is none); default: whole of a column that names rows or entities, nothing of others; []: "
+            "as it is"
         ),
     )
 
@@ -154,6 +155,8 @@ def readable(column: Column, decimal: str, thousands: str | None, cell: str = ""
             sample = "true"
         case "timestamp" | "date":
             sample = " or ".join(_samples(column))
+        case _ if column.normalise and "whole" in column.normalise:
+            return "text, or a whole number such as 1001 or 1001.0; as it is with `normalise: []`"
         case _:
             return "text"
     also = "" if column.unit is None else f", also with {column.unit}"

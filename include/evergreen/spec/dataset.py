@@ -5,6 +5,7 @@ its data declares itself. Frozen, strict, no unknown keys.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Collection
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -254,6 +255,19 @@ class Source(Declared):
         """The columns by their names in what arrives."""
         return {column.arrives_as(name): name for name, column in self.columns.items()}
 
+    def naming(self, keys: Collection[str]) -> Source:
+        """The source as it is read: a key that arrives as 1001.0 is 1001, where nothing else is said of it.
+
+        Args:
+            keys: columns that name entities, beside its own keys.
+        """
+        whole = {
+            name: column.model_copy(update={"normalise": ("whole",)})
+            for name, column in self.columns.items()
+            if column.type == "string" and column.normalise is None and (name in self.keys or name in keys)
+        }
+        return self.model_copy(update={"columns": {**self.columns, **whole}}) if whole else self
+
     def visible(self, *, outcome: bool) -> dict[str, ColumnType]:
         """The columns that a query sees, with their types: all, or without those that are known only afterwards."""
         later = {*self.outcome, *self.moments} - {self.event_time}
@@ -347,6 +361,10 @@ class DatasetSpec(Folder, Dated):
     def keys(self) -> dict[str, KeyType]:
         """The columns that name its entities, with their types."""
         return {column: kind for entity in self.entities.values() for column, kind in entity.columns.items()}
+
+    def as_read(self, name: str) -> Source:
+        """A source, with what its columns are read by because they name something."""
+        return self.sources[name].naming(self.keys)
 
     @property
     def dated(self) -> list[str]:

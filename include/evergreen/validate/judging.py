@@ -60,7 +60,7 @@ def batch(
         table: its rows, as `ingest.batches` reads them.
         exempt: rows that may pass; None: those that are recorded.
     """
-    source = run.spec.sources[name]
+    source = run.spec.as_read(name)
     outside = times.NOWHERE if source.whole else times.outside(table[source.moment], interval, _seen(run, name))
     hints = {name: partial(readable, each, source.decimal, source.thousands) for name, each in source.columns.items()}
     unusable = outside.far | unusable_rows(table, source.identity, hints)

@@ -19,6 +19,7 @@ from evergreen.errors import BatchUnreadable
 from evergreen.ingest.landing import Part
 from evergreen.ingest.origin import Origin
 from evergreen.ingest.parse import parse
+from evergreen.spec import cells
 from evergreen.spec.dataset import Source
 
 COLUMNS: dict[str, Any] = {"order_id": "string", "at": "timestamp", "amount": "float", "items": "int", "note": "string"}
@@ -264,7 +265,32 @@ def test_integers_that_pandas_wrote_as_floats_are_integers() -> None:
     whole = source({"order_id": {"type": "string", "normalise": ("whole",)}})
     texts = ["1001.0", "1001", "1001.5", "007.00", "v1.0", "1.0.0"]
     rows = read(csv(*({"order_id": text} for text in texts)), whole)
-    assert [row["order_id"] for row in rows] == ["1001", "1001", "1001.5", "007", "v1.0", "1.0.0"]
+    assert [row["order_id"] for row in rows] == ["1001", "1001", None, "007", "v1.0", "1.0.0"]
+    assert unread(rows) == [("line 4", "order_id=1001.5")], "a number with a fraction is no whole one"
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_key_that_arrives_as_1001_0_is_1001(kind: str) -> None:
+    """Whether it names the row, or an entity: what pandas makes of integers where one is missing."""
+    declared = source({"note": "string"}, format=kind)
+    of = {"order_id": [1001.0, 1002.5, None], "note": [7.0, 7.5, 8.0]}
+    if kind == "csv":
+        content = csv(*({"order_id": str(one or ""), "note": str(two)} for one, two in zip(*of.values(), strict=True)))
+    elif kind == "jsonl":
+        content = jsonl(*(ROW | {"order_id": one, "note": two} for one, two in zip(*of.values(), strict=True)))
+    else:
+        buffer = io.BytesIO()
+        pq.write_table(pa.table({name: of.get(name, [text] * 3) for name, text in ROW.items()}), buffer)
+        content = buffer.getvalue()
+    said: list[str] = []
+    rows = read(content, declared.naming(["note"]), said)
+    assert [(row["order_id"], row["note"]) for row in rows] == [("1001", "7"), (None, None), (None, "8")]
+    assert [row["_unparsed"] for row in rows] == [None, "order_id=1002.5; note=7.5", None] and not said
+    as_it_is = source({"order_id": {"type": "string", "normalise": ()}}, format=kind).naming(["note"])
+    assert [row["order_id"] for row in read(content, as_it_is)][1] == "1002.5"
+    readable = as_it_is.columns["order_id"], declared.naming([]).columns["order_id"]
+    assert cells.readable(readable[0], ".", None) == "text"
+    assert "as it is with `normalise: []`" in cells.readable(readable[1], ".", None)
 
 
 def test_a_key_that_may_be_such_an_integer_is_told() -> None:
