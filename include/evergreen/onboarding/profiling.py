@@ -24,6 +24,7 @@ from evergreen.sql import literal
 
 _FEW = 200  # different texts that are kept
 _EVERY_ROW = 0.95  # share of the rows that have a time, for it to be theirs
+_NESTED = r"(?s)\s*[{\[].*[}\]]\s*"
 _QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
 
@@ -200,9 +201,10 @@ def _column(connection: duckdb.DuckDBPyConnection, name: str, raw: str, typed: T
     elif typed.kind in ("timestamp", "date"):
         (newest,) = _one(connection, f"max({name})::timestamp")
     values: tuple[str, ...] = ()
-    fractions = typed.kind == "string" and bool(
-        _one(connection, f"bool_or(regexp_full_match({name}, '{FRACTION}'))")[0]
-    )
+    fractions = nested = False
+    if typed.kind == "string":
+        looks = f"bool_or(regexp_full_match({name}, '{FRACTION}')), bool_and(regexp_full_match({name}, '{_NESTED}'))"
+        fractions, nested = map(bool, _one(connection, looks))
     if typed.kind == "string" and distinct <= _FEW:
         counted = connection.execute(
             f"select {name} from rows where {name} is not null group by 1 order by count(*) desc, 1"
@@ -223,6 +225,7 @@ def _column(connection: duckdb.DuckDBPyConnection, name: str, raw: str, typed: T
         typed.nulls,
         typed.unit,
         fractions,
+        nested,
     )
 
 

@@ -51,6 +51,7 @@ class Column:
     markers: tuple[str, ...] = ()  # texts of it that stand for no value
     unit: str | None = None  # text beside its numbers
     fractions: bool = False  # some of its texts are numbers such as 1.5
+    nested: bool = False  # its texts are objects or lists, as of JSON
 
     @property
     def is_number(self) -> bool:

@@ -55,6 +55,12 @@ def lines(draft: Draft) -> Iterator[str]:
         yield f"  {_column(draft, column)}"
     if more := profile.columns[_MOST_COLUMNS:]:
         yield f"  and {len(more):,} more, in model.yaml"
+    for column in profile.columns:
+        if column.nested:
+            yield (
+                f"nested: {column.name} has objects or lists, and each is one text to the model: give what matters in"
+                " them columns of their own"
+            )
     for name, why in draft.left_out.items():
         if name not in label.columns or not label.is_column:
             yield f"left out: {name}: {why}"

@@ -84,6 +84,30 @@ def test_columns_without_any_value_are_named_and_left_out(here: Settings, tmp_pa
     assert landed(here, made)["telex"].null_count == len(frame)
 
 
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_objects_within_objects_are_told(here: Settings, tmp_path: Path, form: str) -> None:
+    file, frame = tmp_path / f"visits.{form}", visits()[["visit", "at", "pages", "shop", "ordered"]]
+    frame["place"] = [{"town": f"t{number % 4}", "tags": [number % 3]} for number in range(len(frame))]
+    frame["note"] = "[a] or b"
+    if form == "jsonl":
+        file.write_text(frame.assign(at=frame["at"].astype(str)).to_json(orient="records", lines=True))
+    else:
+        frame.to_parquet(file)
+    made = begun(here, "visits", file, "ordered")
+    (told,) = [line for line in summary.lines(made.draft) if line.startswith("nested: ")]
+    assert told.startswith("nested: place has objects or lists, and each is one text to the model")
+    assert made.draft.inputs["place"][0] == "category" and landed(here, made)[UNPARSED.name].null_count == len(frame)
+
+
+def test_keys_that_are_numbers_with_a_fraction_stay(here: Settings, tmp_path: Path) -> None:
+    file, frame = tmp_path / "visits.csv", visits()[["visit", "at", "pages", "shop", "ordered"]]
+    frame["visit"] = [f"{number}.5" if number % 2 else f"v{number}" for number in range(len(frame))]
+    frame.to_csv(file, index=False)
+    made = begun(here, "visits", file, "ordered")
+    assert made.draft.key == "visit" and "normalise: []" in (made.folder / "model.yaml").read_text()
+    assert made.rows[UNPARSED.name].null_count == len(frame)
+
+
 def archive(*names: str) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as written:
