@@ -30,7 +30,7 @@ from evergreen.model import intervals, metrics
 from evergreen.spec.measures import MEASURES, MetricName
 from evergreen.spec.problem import Binary, Multiclass, Numeric, Problem
 
-ALL: tuple[MetricName, ...] = Binary.metrics
+ALL: tuple[MetricName, ...] = Binary().metrics
 BINS = np.linspace(0, 1, 16)  # fifteen, as they are usual
 
 

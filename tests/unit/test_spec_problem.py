@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evergreen.spec.columns import is_output
 from evergreen.spec.gates import Gates
 from evergreen.spec.problem import (
     MEASURES,
@@ -20,7 +21,6 @@ from evergreen.spec.problem import (
     Multiclass,
     Numeric,
     Problem,
-    is_output,
     problem,
 )
 from evergreen.spec.schema import Label
@@ -42,7 +42,11 @@ def each(request: pytest.FixtureRequest) -> Problem:
 
 def test_every_kind_of_label_and_every_metric_is_declared_once() -> None:
     assert {each.kind for each in PROBLEMS} == set(get_args(LabelType))
-    assert set(MEASURES) == set(get_args(MetricName)) == {name for each in PROBLEMS for name in each.metrics}
+    assert (
+        set(MEASURES)
+        == set(get_args(MetricName))
+        == {name for each in PROBLEMS for name in each.metrics} | {"business_value"}
+    )
     assert problem("binary") == Binary() and problem("numeric") == Numeric()
     assert problem("multiclass", COLOURS.classes) == COLOURS
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from evergreen.model.rows import Rows
     from evergreen.registry.rules import Version
+    from evergreen.spec.problem import Problem
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,8 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
     # order in which the families were done.
     for candidate in sorted(candidates, key=lambda each: list(spec.families).index(each.family)):
         predictions[candidate.family] = rows.predict(pipelines.pipeline(candidate.run.id), later.inputs)
-        scores = _finite(score(problem, later.labels, predictions[candidate.family], later.weights))
+        operating = problem.at(candidate.threshold)
+        scores = _finite(score(operating, later.labels, predictions[candidate.family], later.weights))
         scored.append(ScoredCandidate(**dict(candidate), scores=scores))
         log.info("%-24s %s", candidate.family, _line(scores))
     best = max(scored, key=lambda candidate: spec.search.measure.rank(candidate.search_score))
@@ -73,7 +75,7 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
     baseline = _finite(score(problem, later.labels, trivial.predictions, later.weights))
     log.info("%-24s %s", "baseline", _line(baseline))
     log.info("The baseline is %s", trivial.about)
-    scored_champion = _score_champion(run, data, later, predictions[best.family], trivial.predictions)
+    scored_champion = _score_champion(run, data, later, best, predictions[best.family], trivial.predictions)
     log.info("Best on the time folds: %s", best.family)
     evaluated = Evaluated(
         key=data.key,
@@ -85,7 +87,7 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
         champion=scored_champion,
         after_change=run.changed_at is not None,
         over_baseline=_compared(run, later, predictions[best.family], trivial.predictions),
-        intervals=_intervals(run, later, predictions[best.family]),
+        intervals=_intervals(run, problem.at(best.threshold), later, predictions[best.family]),
         best=best,
         candidates=tuple(scored),
     )
@@ -151,6 +153,7 @@ def _score_champion(
     run: Run,
     data: SoundTrainingSet,
     later: Rows,
+    best: ScoredCandidate,
     candidate: npt.NDArray[np.float64],
     baseline: npt.NDArray[np.float64],
 ) -> ScoredChampion | None:
@@ -159,11 +162,12 @@ def _score_champion(
     One that cannot be scored is no reason to promote another.
 
     Args:
+        best: the best candidate.
         candidate, baseline: the best candidate's predictions of the rows, and the trivial model's.
     """
     from evergreen.model.metrics import score
     from evergreen.model.rows import inputs
-    from evergreen.registry import loading, store
+    from evergreen.registry import loading, records, store
     from evergreen.registry.rules import refit_key
 
     champion = store.champion(run.spec.model)
@@ -179,7 +183,7 @@ def _score_champion(
         return unscored.model_copy(update={"problem": lost})
     counting = _counting(run, champion, later)
     if counting is not None:
-        since, later, (candidate, baseline) = _since(run, later, *counting, candidate, baseline)
+        since, later, (candidate, baseline) = _since(run, later, *counting, best.threshold, candidate, baseline)
         log.info("%s: %d rows come after %s, %s", named, since.rows, since.after.isoformat(), since.which_is)
         unscored = unscored.model_copy(update={"since": since})
         if since.rows == 0:
@@ -193,13 +197,14 @@ def _score_champion(
             inputs(columns, later.frame.reindex(columns=list(columns)))
         )
         predictions = run.spec.problem.of(trained.problem, answered)
+        operating = run.spec.problem.at(loading.threshold(trained, records.candidate(champion.run_id)))
     except TransientError:
         raise  # the registry may answer in a minute
     except Exception as error:  # noqa: BLE001  it is gone, or of another library's version
         problem = f"{named}: {type(error).__name__}: {' '.join(str(error).split())}"
         log.warning("%s", problem)
         return unscored.model_copy(update={"problem": problem})
-    scores = _finite(score(run.spec.problem, later.labels, predictions, later.weights))
+    scores = _finite(score(operating, later.labels, predictions, later.weights))
     log.info("%-24s %s", named, _line(scores))
     scored = unscored.model_copy(update={"scores": scores})
     comparison = _compared(run, later, candidate, predictions)
@@ -232,7 +237,7 @@ def _compared(run: Run, later: Rows, new: npt.NDArray[np.float64], old: npt.NDAr
 
 
 def _intervals(
-    run: Run, later: Rows, predictions: npt.NDArray[np.float64]
+    run: Run, operating: Problem, later: Rows, predictions: npt.NDArray[np.float64]
 ) -> dict[str, tuple[float | None, float | None]]:
     """The interval of each score that has a floor."""
     from evergreen.model.metrics import metric
@@ -240,7 +245,7 @@ def _intervals(
     alike, confidence = _alike(run, later), run.spec.gates.better_than_champion.confidence
     found = {}
     for name in run.spec.gates.floor:
-        low, high = metric(run.spec.problem, name).interval(
+        low, high = metric(operating, name).interval(
             later.labels, predictions, alike, weights=later.weights, confidence=confidence
         )
         found[str(name)] = (finite(low), finite(high))
@@ -263,9 +268,15 @@ def _counting(run: Run, champion: Version, later: Rows) -> tuple[datetime, str] 
 
 
 def _since(
-    run: Run, later: Rows, after: datetime, which_is: str, *predictions: npt.NDArray[np.float64]
+    run: Run,
+    later: Rows,
+    after: datetime,
+    which_is: str,
+    threshold: float | None,
+    *predictions: npt.NDArray[np.float64],
 ) -> tuple[Since, Rows, list[npt.NDArray[np.float64]]]:
-    """The rows from after a moment, with the models' predictions of them, the candidate's first."""
+    """The rows from after a moment, with the models' predictions of them, the candidate's first, which has this
+    threshold."""
     from evergreen.model import rows
     from evergreen.model.metrics import score
     from evergreen.spec.columns import EVENT
@@ -273,8 +284,9 @@ def _since(
     there = (later.frame[EVENT] > after).to_numpy()
     new = rows.of(run.spec, later.frame[there].reset_index(drop=True))
     answers = [each[there] for each in predictions]
-    scores = _finite(score(run.spec.problem, new.labels, answers[0], new.weights)) if len(new.labels) else None
-    counts = run.spec.problem.rows_of_class(new.labels)
+    operating = run.spec.problem.at(threshold)
+    scores = _finite(score(operating, new.labels, answers[0], new.weights)) if len(new.labels) else None
+    counts = operating.rows_of_class(new.labels)
     since = Since(after=after, which_is=which_is, rows=len(new.labels), rows_of_class=counts, candidate=scores)
     return since, new, answers
 

@@ -132,6 +132,29 @@ class Drift(Handover):
     """What has drifted."""
 
 
+class Worth(Part):
+    """What answers were worth to the owner, by the cost matrix (`label.business_value`)."""
+
+    currency: str
+    """What the numbers are in."""
+    value: float
+    """Of 1,000 predictions, by the classes that were answered and the labels that matured."""
+    low: float | None
+    """At least so much: the lower end of its 95 % interval, by what is alike (entities or days)."""
+    high: float | None
+    """At most so much."""
+    rows: int
+    """Matured rows that it was measured on."""
+    usual: float | None = None
+    """The same of the version's held-out rows; None: an earlier release did not keep their labels."""
+    lost: float | None = None
+    """How much less it is than that; below 0: it is more."""
+    lost_low: float | None = None
+    """At least so much is lost: the lower end of the 95 % interval of the difference."""
+    lost_high: float | None = None
+    """At most so much."""
+
+
 class Scored(Part):
     """How a version did that answered before, on rows whose labels matured within the interval."""
 
@@ -149,6 +172,8 @@ class Scored(Part):
     """The mean proper loss of the rows."""
     rows: int
     """How many there are."""
+    worth: Worth | None = None
+    """What its answers were worth; None: there is no cost matrix."""
 
 
 class Performance(Handover):
@@ -175,6 +200,8 @@ class Performance(Handover):
     is defined where the metric is not, as on rows of one class."""
     loss_reference: float | None = None
     """The same of the version's held-out rows; None: an earlier release did not keep their labels."""
+    worth: Worth | None = None
+    """What its answers were worth; None: there is no cost matrix, or nothing matured."""
     lacking: str | None = None
     """What the matured rows lack for the metric; None: nothing."""
     estimated: float | None = None

@@ -124,6 +124,8 @@ class Candidate(Handover):
     """Number of trials of the search."""
     backtest: Backtest | None = None
     """Which of the learning rows it learned from; None: all, for no change of the world was told."""
+    threshold: float | None = None
+    """Its operating threshold, chosen on the time folds by `label.business_value`; None: the spec says it."""
     pages: ClassVar = {"run.page": Link.MLFLOW_RUN}
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from evergreen.model.intervals import jackknife
-from evergreen.model.weightings import MEASURED, Floats, Labels, Measured, Weighted
+from evergreen.model.weightings import MEASURED, Floats, Labels, Measured, Weighted, business_value
 from evergreen.spec.measures import MEASURES, Measure, MetricName
-from evergreen.spec.problem import Problem
+from evergreen.spec.problem import Binary, Problem
 
 POWER = 0.8  # how often rows that are enough tell what there is to tell
 _RESAMPLES_OF_A_DAY = 200  # enough for a bound at 2.5 %: the monitor draws as many each day
@@ -138,6 +138,8 @@ class Metric:
 
 def metric(problem: Problem, name: MetricName) -> Metric:
     """A metric of a kind of label."""
+    if isinstance(problem, Binary) and problem.value is not None and name == "business_value":
+        return Metric(problem, MEASURES[name], business_value(problem.value))
     return Metric(problem, MEASURES[name], MEASURED[problem.kind][name])
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
+from evergreen.spec.business_value import PER, BusinessValue
 from evergreen.spec.measures import MetricName
 from evergreen.spec.problem import LabelType
 
@@ -97,6 +98,28 @@ def _weighted_precision(labels: Labels, decided: Floats) -> Weighted:
         return np.where(rows > 0, share, np.nan)
 
     return of
+
+
+def values(value: BusinessValue) -> Callable[[Labels, Floats], Floats]:
+    """What each row is worth, by its label and by what was decided on."""
+
+    def of_rows(labels: Labels, decided: Floats) -> Floats:
+        of_yes = np.where(labels == 1, value.true_positive, value.false_positive)
+        of_no = np.where(labels == 1, value.false_negative, value.true_negative)
+        return np.where(decided == 1, of_yes, of_no)
+
+    return of_rows
+
+
+def business_value(value: BusinessValue) -> Measured:
+    """The metric: what so many predictions are worth."""
+    mean = _mean_of(values(value))
+
+    def measured(labels: Labels, decided: Floats) -> Weighted:
+        of_one = mean(labels, decided)
+        return lambda weights: PER * of_one(weights)
+
+    return measured
 
 
 def _calibration(labels: Labels, predictions: Floats) -> Weighted:

@@ -21,9 +21,9 @@ from evergreen.monitor import bounds
 from evergreen.monitor.bounds import Sizes, Stratum
 from evergreen.monitor.cells import Categories, Cells, Counts, Numbers, shares
 from evergreen.quoting import listed
-from evergreen.spec.columns import EVENT, LABEL
+from evergreen.spec.columns import EVENT, LABEL, is_output
 from evergreen.spec.kinds import KINDS, FeatureType
-from evergreen.spec.problem import Binary, is_output
+from evergreen.spec.problem import Binary
 from evergreen.spec.schema import ModelSpec
 
 _LOOKS = 2  # at each feature beside its distance: its nulls, and its range or its categories

@@ -20,8 +20,7 @@ from evergreen.quoting import shown, visible
 from evergreen.reports.evidently import content_policy, font, scripts
 from evergreen.reports.pages import publish, render
 from evergreen.spec import kinds
-from evergreen.spec.columns import LABEL, PREDICTION
-from evergreen.spec.problem import class_of
+from evergreen.spec.columns import LABEL, PREDICTION, class_of
 from evergreen.spec.schema import ModelSpec
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from evergreen.history.events import Decided
 from evergreen.interval import Interval
-from evergreen.monitor import telling
+from evergreen.monitor import telling, worth
 from evergreen.monitor.findings import PERFORMANCE
 from evergreen.monitor.rules import Labels
 from evergreen.spec.schema import ModelSpec
@@ -98,6 +98,10 @@ def told(spec: ModelSpec, decided: Decided, since: datetime | None) -> list[str]
         cost = compared.get("cost")
         price = f"is {cost:.3g}" if isinstance(cost, int | float) else "is not known yet"
         said.append(f"a fresh fit would have avoided a loss of {avoided:.3g}; the cost of a retraining {price}")
+    performed, predictions = decided.evidence.get("performance"), decided.evidence.get("rows")
+    if isinstance(performed, Mapping) and isinstance(predictions, int):
+        value = worth.told(worth.recorded(performed.get("worth")), predictions)
+        said += [] if value is None else [value]
     now = spec.calendar.interval_of(decided.start)
     needed = {"learn": spec.split.minimum_rows, "evaluate": spec.gates.minimum_rows}
     if decided.changed_at is not None and isinstance(known, Mapping):

@@ -10,14 +10,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from evergreen.handovers.handover import finite
-from evergreen.handovers.monitor import Finding, Performance, Rival
+from evergreen.handovers.monitor import Finding, Performance, Rival, Worth
 from evergreen.model import losses, rows
 from evergreen.model.intervals import Spread, jackknife
 from evergreen.model.metrics import metric
-from evergreen.model.weightings import Floats, Labels
-from evergreen.monitor import bounds, estimated, findings
+from evergreen.model.weightings import Floats, Labels, business_value
+from evergreen.monitor import bounds, estimated, findings, worth
 from evergreen.monitor.comparison import Reference
 from evergreen.spec.columns import LABEL
+from evergreen.spec.problem import Problem
 from evergreen.spec.schema import ModelSpec
 
 _Known = tuple[Labels, Floats, npt.NDArray[np.object_]]  # labels, predictions, and whose rows are alike
@@ -25,7 +26,9 @@ _SURE = 0.975  # of each end of an interval: 95 %
 _FEWEST = 30  # rows of an interval of the reference, to say how wrong an estimate of it is
 
 
-def realised(spec: ModelSpec, scored: pd.DataFrame, reference: float, held_out: pd.DataFrame) -> Performance:
+def realised(
+    spec: ModelSpec, scored: pd.DataFrame, reference: float, held_out: pd.DataFrame, threshold: float | None = None
+) -> Performance:
     """The metric of answers whose labels matured; where it is not defined, as with labels of one class, what it lacks
     and the proper loss, which always is.
 
@@ -33,6 +36,7 @@ def realised(spec: ModelSpec, scored: pd.DataFrame, reference: float, held_out: 
         scored: features, predictions and labels.
         reference: the metric when the version was evaluated; NaN: not known.
         held_out: rows of the version's reference.
+        threshold: by which the version decides; None: as the spec has it.
     """
     problem, name = spec.problem, spec.search.metric
     labels, predictions = problem.labels(scored[LABEL]), problem.of_columns(scored)
@@ -52,6 +56,7 @@ def realised(spec: ModelSpec, scored: pd.DataFrame, reference: float, held_out: 
         rows=len(labels),
         loss=finite(loss.value),
         loss_reference=None if usual is None else finite(usual.value),
+        worth=_worth(spec, problem.at(threshold), (labels, predictions, alike), weights, known),
     )
     if not math.isfinite(value):
         lacking = problem.lacking(set(labels.tolist())) or "predictions that are no numbers"
@@ -128,6 +133,25 @@ def _alike(spec: ModelSpec, scored: pd.DataFrame) -> npt.NDArray[np.object_]:
     """Whose rows are alike, as the gates count them."""
     names: npt.NDArray[np.object_] = spec.asking.alike(scored).to_numpy(object)
     return names
+
+
+def _worth(
+    spec: ModelSpec, operating: Problem, now: _Known, weights: Floats | None, usual: _Known | None
+) -> Worth | None:
+    """What matured answers were worth, beside held-out rows; None: there is no cost matrix.
+
+    Args:
+        operating: with the threshold by which the version decides.
+    """
+    value = spec.label.business_value
+    if value is None:
+        return None
+
+    def spread(known: _Known, weights: Floats | None = None) -> Spread:
+        labels, predictions, alike = known
+        return jackknife(business_value(value)(labels, operating.decided(predictions)), alike, weights)
+
+    return worth.beside(value.currency, spread(now, weights), None if usual is None else spread(usual), len(now[0]))
 
 
 def _mean(of_rows: Floats, alike: npt.NDArray[np.object_], weights: Floats | None) -> Spread:

@@ -16,7 +16,7 @@ from evergreen.monitor import bounds, comparison, findings, performing
 from evergreen.monitor.comparison import CONFIDENCE, Bounded, Reference
 from evergreen.monitor.together import together
 from evergreen.run import Run
-from evergreen.spec.problem import class_of, is_output
+from evergreen.spec.columns import class_of, is_output
 from evergreen.spec.schema import ModelSpec
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 
     from evergreen.interval import Interval
     from evergreen.monitor import comparison
-    from evergreen.registry.records import Candidate
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +143,8 @@ def performance(run: Run, collected: Collected) -> Performance:
     """Score the predictions whose labels matured within this interval, by version, against each one's own evaluation;
     estimate the metric of the interval's answers, whose labels are open."""
     from evergreen.lake import tables
-    from evergreen.monitor import decisions, live, performing, rivals
+    from evergreen.monitor import decisions, live, performing, rivals, worth
+    from evergreen.monitor.recorded import Recorded
 
     known = tables.version(LABELS.of(run.spec.model, run.spec.label.name))
     metric = run.spec.search.metric
@@ -171,7 +170,8 @@ def performance(run: Run, collected: Collected) -> Performance:
     if scored is None:
         log.info("No matured labels of this version's predictions yet")
     else:
-        realised = performing.realised(run.spec, scored, _evaluated(run, collected.version), reference.rows)
+        version = Recorded(run.spec, collected.version)
+        realised = performing.realised(run.spec, scored, version.evaluated, reference.rows, version.threshold)
         made = realised.model_copy(
             update=made.model_dump(include={"still_open", "labels_version"}) | {"others": others}
         )
@@ -180,6 +180,8 @@ def performance(run: Run, collected: Collected) -> Performance:
             log.info("Their loss is %s; %s at evaluation", made.loss, made.loss_reference)
         else:
             log.info("%s %.4f on %d matured rows; %s at evaluation", metric, made.value, made.rows, made.reference)
+        if (said := worth.told(made.worth, collected.rows)) is not None:
+            log.info("%s", said)
     own = _window(run, collected, [run.interval])
     made = performing.estimate(made, reference, own, scored, decisions.estimate_errors(run, collected.version))
     if collected.version == collected.champion:
@@ -354,45 +356,28 @@ def _window(run: Run, collected: Collected, intervals: Sequence[Interval]) -> pd
 def _reference(run: Run, collected: Collected) -> comparison.Reference | None:
     """What the version that answered is compared with; None: nothing was answered."""
     from evergreen.monitor.comparison import Reference
-    from evergreen.registry import artifacts, contents
+    from evergreen.monitor.recorded import Recorded
 
     if collected.version is None:
         return None
-    rows = artifacts.load(_candidate(run, collected.version), contents.Reference).rows
-    return Reference(run.spec, rows, run.interval)
-
-
-def _evaluated(run: Run, version: int) -> float:
-    """The metric of a version at its evaluation; NaN: it had none."""
-    from evergreen.registry import artifacts
-    from evergreen.registry.contents import Evaluation
-
-    value = artifacts.load(_candidate(run, version), Evaluation).value
-    return math.nan if value is None else value
+    return Reference(run.spec, Recorded(run.spec, collected.version).held_out, run.interval)
 
 
 def _others(run: Run, matured: Mapping[int, pd.DataFrame]) -> tuple[Scored, ...]:
     """How versions did that answered before; without those that cannot be looked up any more."""
     from evergreen.errors import PermanentError
     from evergreen.monitor import performing
-    from evergreen.registry import artifacts, contents
+    from evergreen.monitor.recorded import Recorded
 
     scored = []
     for version, rows in sorted(matured.items()):
         try:
-            evaluated = _evaluated(run, version)
-            held_out = artifacts.load(_candidate(run, version), contents.Reference).rows
+            known = Recorded(run.spec, version)
+            evaluated, held_out, threshold = known.evaluated, known.held_out, known.threshold
         except PermanentError as error:
             log.warning("How version %d did cannot be told. %s", version, error)
             continue
-        of = performing.realised(run.spec, rows, evaluated, held_out)
+        of = performing.realised(run.spec, rows, evaluated, held_out, threshold)
         scored.append(Scored(version=version, **of.model_dump(include={*Scored.model_fields} - {"version"})))
         log.info("Version %d, which answered before: %s %s on %d rows", version, of.metric, of.value, of.rows)
     return tuple(scored)
-
-
-def _candidate(run: Run, version: int) -> Candidate:
-    """What training recorded of a version."""
-    from evergreen.registry import records
-
-    return records.candidate(records.version(run.spec.model, version).run_id)

@@ -15,14 +15,16 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from evergreen.handovers.monitor import Collected, Decided, Drift, Performance, Quality
+from evergreen.handovers.monitor import Collected, Decided, Drift, Performance, Quality, Worth
 from evergreen.history.events import Decided as Recorded
+from evergreen.monitor import worth
 from evergreen.monitor.paired import Evidence, Rule, Window
 from evergreen.reports import charts
 from evergreen.reports.charts import Band, Line, Mark, number
 from evergreen.reports.pages import address, publish, render, style
 from evergreen.reports.policy import policy
 from evergreen.run import Run
+from evergreen.spec.business_value import PER
 from evergreen.spec.schema import ModelSpec
 
 WINDOWS = 90  # that the charts show
@@ -49,6 +51,7 @@ class Seen:
     value: float  # of the search metric
     reference: float | None  # at the version's evaluation
     rows: int
+    worth: Worth | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ def write(run: Run, shown: Shown) -> str:
         metric=shown.performance.metric,
         performance=_performance(seen, shown.performance.metric),
         versions=list(_versions(seen)),
+        valued=any(each.worth is not None for each in seen),
         still_open=shown.performance.still_open,
         drift=_drift(shown.drift),
         missing=_missing(shown.quality),
@@ -131,7 +135,9 @@ def _seen(key: str, said: Any) -> Seen | None:
     if not isinstance(version, int) or not isinstance(value, int | float):
         return None
     known = float(reference) if isinstance(reference, int | float) else None
-    return Seen(key, version, float(value), known, rows if isinstance(rows, int) else 0)
+    return Seen(
+        key, version, float(value), known, rows if isinstance(rows, int) else 0, worth.recorded(said.get("worth"))
+    )
 
 
 def _below(spec: ModelSpec, key: str) -> str:
@@ -164,6 +170,20 @@ def _tiles(spec: ModelSpec, shown: Shown) -> Iterator[dict[str, Any]]:
             "value": number(score.value),
             "said": f"{between}{number(score.reference)} at evaluation",
             "bad": score.significant and (score.drop or 0) > 0,
+        }
+    if (value := score.worth) is not None:
+        usual = "" if value.usual is None else f"; {worth.amount(value.usual)} at evaluation"
+        yield {
+            "name": f"{value.currency} per {PER:,} predictions",
+            "value": worth.amount(value.value),
+            "said": f"{worth.between(value.low, value.high)}{usual}",
+            "bad": value.lost_low is not None and value.lost_low > 0,
+        }
+        yield {
+            "name": "worth of the interval",
+            "value": f"{worth.amount(worth.of_window(value.value, shown.collected.rows))} {value.currency}",
+            "said": f"as its {shown.collected.rows:,} predictions are, if they do as those that matured",
+            "bad": False,
         }
     if score.estimated is not None:
         yield {
@@ -252,6 +272,7 @@ def _versions(seen: Sequence[Seen]) -> Iterator[dict[str, str]]:
         rows = sum(each.rows for each in own)
         mean = sum(each.value * each.rows for each in own) / rows if rows else None
         yield {
+            "worth": worth.line(worth.together([each.worth for each in own if each.worth is not None])),
             "version": str(version),
             "windows": f"{len(own)}, {own[0].key} to {own[-1].key}",
             "rows": f"{rows:,}",

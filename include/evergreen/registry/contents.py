@@ -208,6 +208,8 @@ class Recipe(_Json):
     seed: int
     backtest: Backtest | None = None
     """Which rows it learns from after a change of the world, and why; null: no change was told."""
+    threshold: float | None = None
+    """The operating threshold, chosen by `label.business_value` on the time folds; null: the spec says it."""
 
     @property
     def window(self) -> LearningWindow:
@@ -217,7 +219,9 @@ class Recipe(_Json):
     @property
     def metrics(self) -> dict[str, float]:
         """As MLflow's metrics of the run."""
-        return {} if self.backtest is None else {f"window_{way}": value for way, value in self.backtest.scores.items()}
+        chosen = {} if self.threshold is None else {"operating_threshold": self.threshold}
+        ways = {} if self.backtest is None else self.backtest.scores
+        return chosen | {f"window_{way}": value for way, value in ways.items()}
 
     @classmethod
     def of_bytes(cls, content: bytes) -> Self:

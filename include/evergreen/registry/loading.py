@@ -11,8 +11,10 @@ from evergreen.errors import ModelUnloadable
 from evergreen.quoting import shown
 from evergreen.registry import artifacts, records
 from evergreen.registry.artifacts import Read
-from evergreen.registry.contents import GRAPH, SpecCopy
+from evergreen.registry.contents import GRAPH, Recipe, SpecCopy
+from evergreen.registry.records import Candidate
 from evergreen.registry.rules import Version
+from evergreen.spec.problem import Binary
 from evergreen.spec.schema import ModelSpec
 from evergreen.spec.words import needed
 
@@ -49,6 +51,23 @@ def spec(model: str, version: Version, read: Read = artifacts.read) -> ModelSpec
         ModelUnloadable: this release cannot read it.
     """
     return parse_spec(read(records.candidate(version.run_id), SpecCopy.NAME), f"version {version.number} of {model}")
+
+
+def threshold(spec: ModelSpec, candidate: Candidate, read: Read = artifacts.read) -> float | None:
+    """The operating threshold that a candidate decides by, as its training chose it or its spec has it; None: its label
+    is not binary.
+
+    Args:
+        spec: that it was trained with.
+
+    Raises:
+        EvidenceMissing, ArtifactUntrusted: its file cannot be had, or is another one than was recorded.
+    """
+    chosen = None
+    if spec.label.chooses_threshold and Recipe.NAME in candidate.files:
+        chosen = Recipe.of_bytes(read(candidate, Recipe.NAME)).threshold
+    problem = spec.problem.at(chosen)
+    return problem.threshold if isinstance(problem, Binary) else None
 
 
 def load(model: str, number: int, read: Read = artifacts.read) -> Predictor:

@@ -92,8 +92,11 @@ def _made(asked: Asked, online: Sequence[Mapping[str, Any]]) -> Made:
     for of_entity in features.values():
         for name, kind in dated.items():
             of_entity[name] = ago.of_value(kind, of_entity[name], as_of, spec.calendar.zone)
-    answers = spec.problem.answers(loaded.predict(list(features.values()))) if known else []
+    predictions = loaded.predict(list(features.values())) if known else None
+    answers = [] if predictions is None else spec.problem.answers(predictions)
     scores = dict(zip(known, answers, strict=True))
+    decided = None if predictions is None else loaded.problem.classes_of(predictions)
+    classes = {} if decided is None else dict(zip(known, decided, strict=True))
     items: list[dict[str, Any]] = []
     rows, unknown = [], []
     for position, (entity, values) in enumerate(zip(entities, online, strict=True)):
@@ -107,15 +110,18 @@ def _made(asked: Asked, online: Sequence[Mapping[str, Any]]) -> Made:
             items.append({**keys, "prediction": None, "features_at": None, "error": error})
             continue
         features_at = values["features_at"]
+        of_class = {"class": classes[position]} if classes else {}
         item = {
             **keys,
             "prediction": scores[position],
+            **of_class,
             "features_at": features_at and features_at.isoformat(),
         }
         items.append({**item, "stale": list(stale[position])} if stale[position] else item)
         rows.append(
             Prediction.of(
                 scores[position],
+                decided=str(classes[position]) if classes else None,
                 model=spec.model,
                 version=loaded.version.number,
                 request_id=request_id,

@@ -20,6 +20,7 @@ from evergreen.registry.rules import Version
 from evergreen.serve.messages import request_type
 from evergreen.spec import ago
 from evergreen.spec.dataset import Freshness
+from evergreen.spec.problem import Problem
 from evergreen.spec.schema import ModelSpec
 
 
@@ -30,11 +31,17 @@ class Loaded:
     spec: ModelSpec  # the one that it was trained with: the model's folder may have moved on
     version: Version
     predictor: loading.Predictor
+    threshold: float | None = None  # the operating one; None: as its spec has it
     loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def predict(self, features: Sequence[dict[str, Any]]) -> npt.NDArray[np.float64]:
         """A prediction for each row of features, as `spec.problem` describes them."""
         return self.predictor.answer(features)
+
+    @cached_property
+    def problem(self) -> Problem:
+        """What it predicts, and by which threshold it decides."""
+        return self.spec.problem.at(self.threshold)
 
     @cached_property
     def inputs(self) -> list[str]:
@@ -76,7 +83,9 @@ class Loaded:
 def load(model: str, number: int, read: Read) -> Loaded:
     """A version that has answered once: a row in which nothing is known, which every version must take."""
     version = records.version(model, number)
-    loaded = Loaded(loading.spec(model, version, read), version, loading.load(model, number, read))
+    spec = loading.spec(model, version, read)
+    threshold = loading.threshold(spec, records.candidate(version.run_id), read)
+    loaded = Loaded(spec, version, loading.load(model, number, read), threshold)
     try:
         answer = loaded.predict([dict.fromkeys(loaded.spec.feature_types)])
     except Exception as error:  # whatever a model raises that does not fit the spec

@@ -74,7 +74,8 @@ def request_type(spec: ModelSpec) -> type[BaseModel]:
 def answer_type(spec: ModelSpec) -> type[BaseModel]:
     """The type of the model's answers, to document them; `serve.answering` writes them.
 
-    A prediction is a number, or of a label with several classes an object: class → probability.
+    A prediction is a number, or of a label with several classes an object: class → probability. Beside it stands the
+    class that is decided on, where the label has classes.
     """
     title, problem = _title(spec), spec.problem
     prediction: Any = Annotated[float, Field(description=problem.answered)]
@@ -82,9 +83,16 @@ def answer_type(spec: ModelSpec) -> type[BaseModel]:
         names = [str(name) for name in problem.values or ()]
         schema = {"type": "object", "properties": {name: {"type": "number"} for name in names}, "required": names}
         prediction = Annotated[dict[str, float], WithJsonSchema({**schema, "description": problem.answered})]
+    of_class: dict[str, Any] = {}
+    if (values := problem.values) is not None:
+        by = "the most probable one" if problem.by_class else "1 from the version's operating threshold on, else 0"
+        listed = WithJsonSchema({"enum": list(values), "description": by})
+        decided: Any = Annotated[type(values[0]), listed]
+        of_class = {"class": (decided | None, Field(default=None, description="only where there is a prediction"))}
     fields: dict[str, Any] = {
         **{name: (KINDS[kind].sent, ...) for name, kind in spec.entity.columns.items()},
         "prediction": (prediction | None, Field(description="null: nothing is known of the entity")),
+        **of_class,
         "features_at": (AwareDatetime | None, Field(description="as of when the features are")),
         "error": (str, Field(default="", description="only where the prediction is null: why")),
     }

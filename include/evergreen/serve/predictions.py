@@ -53,6 +53,8 @@ class Prediction:
     logged_at: Annotated[datetime | None, Stored(filled="default now()")] = None
     # JSON of a `multiclass` label: class → its probability, from 0 to 1; they sum to 1. Null of any other label
     probabilities: dict[str, float] | None = None
+    # the class that was answered, such as `1`; null: the label has no classes, or an earlier release answered
+    decided: str | None = None
 
     @classmethod
     def of(cls, answered: Answered, **others: Any) -> Prediction:

@@ -8,6 +8,7 @@ KNOWN_AT = "known_at"  # when a row became available
 PARTITION = "partition"  # the interval that a row belongs to, which the tables are parted by
 BATCH_DIGEST = "batch"  # of a row in quarantine: which batch brought it
 PREDICTION = "prediction"
+OF_CLASS = f"{PREDICTION}."  # before the class in the name of a column, where each class has one
 # of several classes; a name that no spec can declare, since a feature may be called `probabilities`
 PROBABILITIES = "_probabilities"
 # of a prediction, beside its features
@@ -17,8 +18,19 @@ AS_OF = "as_of"
 FEATURES_AT = "features_at"
 LOGGED_AT = "_logged_at"  # no spec can declare it either
 LABEL = "label"  # a prediction's outcome, whatever the spec calls it
+CLASS = "class"  # in an answer: what is decided on
 ERROR = "error"  # in an answer: why there is no prediction
 
 ADDED = (EVENT, KNOWN_AT, PARTITION, BATCH_DIGEST)  # to tables that are made of sources
 RESERVED = (EVENT, KNOWN_AT, PARTITION, PREDICTION, REQUEST_ID, VERSION, AS_OF, FEATURES_AT, LABEL)
-RESERVED_KEYS = (*RESERVED, ERROR)  # an answer holds the key beside them
+RESERVED_KEYS = (*RESERVED, CLASS, ERROR)  # an answer holds the key beside them
+
+
+def is_output(column: str) -> bool:
+    """Whether a column of a model's reference rows holds predictions; no feature can have such a name."""
+    return column == PREDICTION or column.startswith(OF_CLASS)
+
+
+def class_of(output: str) -> str:
+    """The class whose probabilities an output column holds."""
+    return output.removeprefix(OF_CLASS)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from evergreen.spec.business_value import BusinessValue
 from evergreen.spec.durations import Duration
 from evergreen.spec.keyed import Name
 from evergreen.spec.partial import Declared, unsaid
@@ -67,13 +68,19 @@ class Label(Declared):
         ),
     )
 
-    threshold: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.5,
-        exclude_if=unsaid(0.5),
+    threshold: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None,
+        exclude_if=unsaid(None),
         description=(
-            "of a binary label, the probability from which on a prediction counts as a yes: for accuracy, precision, "
-            "recall and f1"
+            "of a binary label, the probability from which on a prediction counts as a yes: for the class that is "
+            "answered, and for accuracy, precision, recall and f1. Null: with `business_value` it is chosen by each "
+            "training, else it is 0.5"
         ),
+    )
+    business_value: BusinessValue | None = Field(
+        default=None,
+        exclude_if=unsaid(None),
+        description="of a binary label, what a prediction is worth to the owner; null: no value is measured",
     )
 
     @property
@@ -82,6 +89,11 @@ class Label(Declared):
         return self.horizon if self.known is None else self.known.within
 
     @property
+    def chooses_threshold(self) -> bool:
+        """Whether each training chooses the operating threshold."""
+        return self.business_value is not None and self.threshold is None
+
+    @property
     def problem(self) -> Problem:
         """What follows from the kind of label."""
-        return problem(self.type, self.classes, self.threshold)
+        return problem(self.type, self.classes, self.threshold, self.business_value)

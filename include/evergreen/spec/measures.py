@@ -26,6 +26,7 @@ MetricName = Literal[
     "macro_recall",
     "macro_f1",
     "expected_calibration_error",
+    "business_value",
     "rmse",
     "mae",
     "r2",
@@ -47,7 +48,7 @@ class Measure:
         example: a bound to suggest.
         of_decisions: it looks at the class that is decided on, not at the probability (`Problem.decided`).
         chooses: a candidate may be chosen by it alone. By recall the best says yes to all; by the calibration error or
-            the bias the best is the trivial one.
+            the bias the best is the trivial one; the business value follows from a threshold that is chosen last.
         every_class: it has no value on rows that lack a class.
     """
 
@@ -96,6 +97,7 @@ MEASURES: Mapping[MetricName, Measure] = {
         Measure("macro_recall", example=0.5, of_decisions=True, every_class=True),
         Measure("macro_f1", example=0.5, of_decisions=True, every_class=True),
         Measure("expected_calibration_error", lower_is_better=True, example=0.1, chooses=False),
+        Measure("business_value", least=None, example=0.0, of_decisions=True, chooses=False),
         Measure("rmse", lower_is_better=True, example=0.5),
         Measure("mae", lower_is_better=True, example=0.5),
         Measure("r2", least=None),

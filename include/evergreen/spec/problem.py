@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from evergreen.spec.columns import PREDICTION
+from evergreen.spec.business_value import BusinessValue
+from evergreen.spec.columns import OF_CLASS, PREDICTION
 from evergreen.spec.kinds import KindName
 from evergreen.spec.measures import MEASURES, MetricName
 
@@ -30,8 +31,18 @@ if TYPE_CHECKING:
 LabelType = Literal["binary", "numeric", "multiclass"]
 ClassBound = Literal["minimum_positives", "minimum_per_class"]
 Answer = float | dict[str, float]  # a number, or class → probability
-_OF_CLASS = f"{PREDICTION}."  # before the class in the name of a column, where each class has one
 LEAST_CLASSES, MOST_CLASSES = 3, 50
+_OF_BINARY: tuple[MetricName, ...] = (
+    "roc_auc",
+    "average_precision",
+    "log_loss",
+    "brier",
+    "accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "expected_calibration_error",
+)
 
 
 class Problem(ABC):
@@ -39,7 +50,6 @@ class Problem(ABC):
 
     Attributes:
         kind: the label's type, as a spec writes it.
-        metrics: what predictions are scored by; the first is the one to suggest.
         stored: the declared type that the label's column has in the lake; `made_of`:
             those that the label's query may return.
         class_bound: the key of `gates` that says how many evaluation rows each class needs; None: there are no classes.
@@ -48,12 +58,16 @@ class Problem(ABC):
     """
 
     kind: ClassVar[LabelType]
-    metrics: ClassVar[tuple[MetricName, ...]]
     stored: ClassVar[KindName]
     made_of: ClassVar[tuple[KindName, ...]]
     class_bound: ClassVar[ClassBound | None] = None
     method: ClassVar[Literal["predict", "predict_proba"]]
     by_class: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def metrics(self) -> tuple[MetricName, ...]:
+        """What predictions are scored by; the first is the one to suggest."""
 
     @property
     @abstractmethod
@@ -75,10 +89,10 @@ class Problem(ABC):
     def values(self) -> tuple[int, ...] | tuple[str, ...] | None:
         """Every value that a label may have; None: any finite number."""
 
-    @classmethod
-    def choosing(cls) -> tuple[MetricName, ...]:
+    @property
+    def choosing(self) -> tuple[MetricName, ...]:
         """The metrics that candidates may be chosen by."""
-        return tuple(name for name in cls.metrics if MEASURES[name].chooses)
+        return tuple(name for name in self.metrics if MEASURES[name].chooses)
 
     @property
     def fewest_labels(self) -> int:
@@ -126,6 +140,14 @@ class Problem(ABC):
         """What is decided on, of a label with classes: 1 or 0; of several classes 1 for the likeliest, else 0."""
         raise NotImplementedError(f"a {self.kind} label decides on no class")
 
+    def at(self, threshold: float | None) -> Problem:
+        """The same with the operating threshold of a version; None: it has none of its own."""
+        return self
+
+    def classes_of(self, predictions: Floats) -> list[int] | list[str] | None:
+        """The class that is answered beside each prediction; None: the label has no classes."""
+        return None
+
     @abstractmethod
     def is_answer(self, predictions: Floats, rows: int) -> bool:
         """Whether these are predictions of so many rows that may be answered."""
@@ -164,23 +186,18 @@ class Problem(ABC):
 
 @dataclass(frozen=True)
 class Binary(Problem):
-    """Yes or no: 1 or 0; a prediction is P(1)."""
+    """Yes or no: 1 or 0; a prediction is P(1).
 
-    threshold: float = 0.5  # the probability from which on a decision is 1
+    Attributes:
+        threshold: the probability from which on a decision is 1.
+        value: what predictions are worth to the owner.
+    """
+
+    threshold: float = field(default=0.5, compare=False)  # what is predicted does not depend on either
+    value: BusinessValue | None = field(default=None, compare=False)
 
     kind = "binary"
 
-    metrics = (
-        "roc_auc",
-        "average_precision",
-        "log_loss",
-        "brier",
-        "accuracy",
-        "precision",
-        "recall",
-        "f1",
-        "expected_calibration_error",
-    )
     stored = "int"
     made_of = ("bool", "int")
     described = "0 or 1 (or true, false)"
@@ -190,10 +207,20 @@ class Binary(Problem):
     shape = (-1, 2)
     values = (0, 1)
 
+    @property
+    def metrics(self) -> tuple[MetricName, ...]:
+        return _OF_BINARY if self.value is None else (*_OF_BINARY, "business_value")
+
     def labels(self, column: Any) -> Labels:
         import numpy as np
 
         return np.asarray(column, np.int64)
+
+    def at(self, threshold: float | None) -> Problem:
+        return self if threshold is None else replace(self, threshold=threshold)
+
+    def classes_of(self, predictions: Floats) -> list[int]:
+        return [int(each) for each in (predictions >= self.threshold).tolist()]
 
     def decided(self, predictions: Floats) -> Floats:
         import numpy as np
@@ -289,7 +316,7 @@ class Multiclass(Problem):
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        return tuple(f"{_OF_CLASS}{name}" for name in self.classes)
+        return tuple(f"{OF_CLASS}{name}" for name in self.classes)
 
     def labels(self, column: Any) -> Labels:
         """Raises ValueError on a label that is none of the classes."""
@@ -320,6 +347,9 @@ class Multiclass(Problem):
         chosen: Floats = np.eye(len(self.classes))[predictions.argmax(axis=1)]
         return chosen
 
+    def classes_of(self, predictions: Floats) -> list[str]:
+        return [self.classes[place] for place in predictions.argmax(axis=1).tolist()]
+
     def columns(self, predictions: Floats) -> dict[str, Floats]:
         return {name: predictions[:, place] for place, name in enumerate(self.outputs)}
 
@@ -348,22 +378,20 @@ class Multiclass(Problem):
         return {name: int((labels == place).sum()) for place, name in enumerate(self.classes)}
 
 
-def problem(kind: LabelType, classes: tuple[str, ...] = (), threshold: float = 0.5) -> Problem:
-    """What follows from a kind of label, its classes, which only a multiclass label declares, and the probability from
-    which on a binary one decides on 1."""
+def problem(
+    kind: LabelType,
+    classes: tuple[str, ...] = (),
+    threshold: float | None = None,
+    value: BusinessValue | None = None,
+) -> Problem:
+    """What follows from a kind of label, its classes, and of a binary one its threshold; None: where a yes breaks even
+    by its value, or 0.5."""
     if kind == "multiclass":
         return Multiclass(classes)
-    return Binary(threshold) if kind == "binary" else Numeric()
-
-
-def is_output(column: str) -> bool:
-    """Whether a column of a model's reference rows holds predictions; no feature can have such a name."""
-    return column == PREDICTION or column.startswith(_OF_CLASS)
-
-
-def class_of(output: str) -> str:
-    """The class whose probabilities an output column holds."""
-    return output.removeprefix(_OF_CLASS)
+    if kind == "numeric":
+        return Numeric()
+    otherwise = 0.5 if value is None else value.break_even
+    return Binary(otherwise if threshold is None else threshold, value)
 
 
 CLASS_BOUNDS: frozenset[str] = frozenset(get_args(ClassBound))

@@ -3,7 +3,7 @@ feature was worth."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ import pandas as pd
 
 from evergreen.families import Parameters
 from evergreen.handovers.train import LearningWindow
-from evergreen.model import families, rows
+from evergreen.model import families, operating, rows
 from evergreen.model.rows import Rows
 from evergreen.spec.columns import EVENT, KNOWN_AT
 from evergreen.spec.schema import ModelSpec
@@ -105,6 +105,18 @@ def fitted(spec: ModelSpec, part: Part, family: str, parameters: Parameters) -> 
         return spread
 
     return predicted
+
+
+def threshold(spec: ModelSpec, parts: Sequence[Part], family: str, parameters: Parameters) -> float | None:
+    """The operating threshold of a candidate, by what fits of it predict of rows that they have not learned from; None:
+    none is to be chosen."""
+    value = spec.label.business_value
+    if value is None or not spec.label.chooses_threshold:
+        return None
+    predictions = np.concatenate([fitted(spec, part, family, parameters)(part.later.inputs) for part in parts])
+    labels = np.concatenate([part.later.labels for part in parts])
+    weights = [part.later.weights for part in parts if part.later.weights is not None]
+    return operating.threshold(value, labels, predictions, np.concatenate(weights) if weights else None)
 
 
 def lacking(spec: ModelSpec, learn: Rows, positions: Positions) -> str | None:

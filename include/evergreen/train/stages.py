@@ -138,7 +138,7 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
     from evergreen.model import rows
     from evergreen.registry import candidates, records, tracking
     from evergreen.registry.contents import Recipe, Trial, Trials
-    from evergreen.train import backtesting, recipes, tuning
+    from evergreen.train import backtesting, folding, recipes, tuning
 
     spec, study = run.spec, tuning.study(run.spec.model, data.key, family)
     with tuning.alone(study):
@@ -160,7 +160,14 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
                 first=lambda: _first(run, family),
             )
             best, why = _taken(run, family, trials)
-        recipe = Recipe(family=family, parameters=best.params, seed=spec.search.seed, backtest=folded.backtest)
+            threshold = folding.threshold(spec, folded.parts, family, best.params)
+        recipe = Recipe(
+            family=family,
+            parameters=best.params,
+            seed=spec.search.seed,
+            backtest=folded.backtest,
+            threshold=threshold,
+        )
         pipeline, learned = recipes.fit(spec, recipe, learn)
         # What it says of rows that it learned from is too sure: every day would be unlike it.
         held_out = rows.read(spec, data, "evaluate")
@@ -199,6 +206,8 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
     )
     log.info("%s takes %s", family, why)
     log.info("%s: %s", family, ", ".join(f"{name} {value:.4g}" for name, value in best.params.items()))
+    if threshold is not None:
+        log.info("%s: a yes is worth more than a no from a probability of %.4f on", family, threshold)
     if folded.backtest is not None:
         log.info("%s learned from %s", family, folded.backtest.reason)
     return _candidate(run, data, recipe, run_id, metrics)
@@ -255,6 +264,7 @@ def _candidate(
         search_score=metrics["search_score"],
         trials=int(metrics["search_trials"]),
         backtest=recipe.backtest,
+        threshold=recipe.threshold,
     )
 
 

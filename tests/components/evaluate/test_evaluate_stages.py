@@ -67,7 +67,7 @@ def test_the_first_candidate_has_no_champion_says_so_and_becomes_version_1(conte
     evaluation = artifact(candidate.run.id, "evaluation.json")
     assert evaluation["value"] == evaluated.best.scores["roc_auc"]
     logged = mlflow.get_run(candidate.run.id).data
-    assert {logged.metrics[f"evaluation_{name}"] for name in Binary.metrics} == set(evaluated.best.scores.values())
+    assert {logged.metrics[f"evaluation_{name}"] for name in Binary().metrics} == set(evaluated.best.scores.values())
     assert logged.tags["evergreen.verdict"] == "pass"
     assert gated.links() == {Link.MLFLOW_RUN: candidate.run.page}
     assert (evaluated.links(), gated.score) == (gated.links(), evaluated.best.scores["roc_auc"])

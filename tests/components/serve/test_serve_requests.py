@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+import numpy as np
 import pandas as pd
 import psycopg
 import pyarrow as pa
@@ -48,6 +49,7 @@ def test_one_entity_is_answered_with_the_version_and_the_request_id(open_shop: S
             {
                 "customer_id": customer(1),
                 "prediction": answer["predictions"][0]["prediction"],
+                "class": open_shop.spec.problem.classes_of(np.array([answer["predictions"][0]["prediction"]]))[0],
                 "features_at": at(0).isoformat(),
             }
         ],
@@ -68,6 +70,11 @@ def test_a_batch_is_answered_in_its_order_and_unknown_entities_with_an_error_eac
         pytest.approx(expected[7], abs=1e-12),
     ]
     assert [("nobody" in item.get("error", "")) for item in answer["predictions"]] == [False, True, False, False]
+    threshold = open_shop.server.get(f"/models/{open_shop.name}").json()["threshold"]
+    assert threshold == pytest.approx(0.16), "where a call breaks even: the version has no threshold of its own"
+    assert [item.get("class") for item in answer["predictions"]] == [
+        None if item["prediction"] is None else int(item["prediction"] >= threshold) for item in answer["predictions"]
+    ]
     logged = {
         position: row for (request, position), row in open_shop.logged().items() if request == answer["request_id"]
     }
@@ -85,6 +92,7 @@ def test_the_log_has_the_features_that_the_prediction_was_made_from(open_shop: S
     assert row.features == online_rows.read(open_shop.spec, [{"customer_id": customer(4)}])[0]["features"]
     assert (row.version, row.entity, row.features_at) == (1, customer(4), at(0))
     assert row.prediction == answer["predictions"][0]["prediction"]
+    assert row.decided == str(answer["predictions"][0]["class"])
     assert row.as_of == datetime.fromisoformat(answer["as_of"])
     assert before <= row.as_of <= datetime.now(UTC), "without its own as_of a prediction is made now"
     again = loading.load(open_shop.name, 1).predict(inputs(open_shop.spec.feature_types, pd.DataFrame([row.features])))

@@ -30,6 +30,7 @@ from evergreen.database.migrations import (
     m0012_windows,
     m0013_nothing_noted,
     m0014_understudies,
+    m0015_decided,
 )
 from evergreen.errors import RequestRefused, StoreNewer
 
@@ -66,6 +67,7 @@ MIGRATIONS = (
     Migration(12, "decisions by their windows", m0012_windows.STATEMENTS),
     Migration(13, "statistics without people", m0013_nothing_noted.STATEMENTS),
     Migration(14, "fits that are compared again", m0014_understudies.STATEMENTS),
+    Migration(15, "answered classes", m0015_decided.STATEMENTS),
 )
 
 

@@ -30,6 +30,7 @@ def described(slot: Slot) -> dict[str, Any]:
     return {
         "model": slot.model,
         "version": current and current.version.number,
+        "threshold": current and getattr(current.problem, "threshold", None),
         "as_of": current and current.version.as_of.isoformat(),
         "loaded_at": current and current.loaded_at.isoformat(),
         "role": slot.role,

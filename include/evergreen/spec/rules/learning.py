@@ -16,12 +16,14 @@ from evergreen.spec.schema import ModelSpec
 
 
 def _metrics(spec: ModelSpec) -> Mistakes:
-    kind, known, choosing = spec.problem.kind, spec.problem.metrics, spec.problem.choosing()
+    kind, known, choosing = spec.problem.kind, spec.problem.metrics, spec.problem.choosing
     if spec.search.metric not in choosing:
         why = ", by which no model is chosen" if spec.search.metric in known else f", of a {kind} label"
         yield mistake("search.metric", f"{spec.search.metric}{why}", one_of(choosing), f"write metric: {choosing[0]}")
     for metric in spec.gates.floor:
-        if metric not in known:
+        if metric not in known and not (
+            metric == "business_value" and kind == "binary"
+        ):  # of which there is more to say
             yield mistake(
                 f"gates.floor.{metric}", f"{metric}, of a {kind} label", one_of(known), f"write {known[0]}, for one"
             )
@@ -49,9 +51,34 @@ def _classes(spec: ModelSpec) -> Mistakes:
         yield mistake("label.classes", classes, allowed, "name them all; a label of two classes is binary")
     else:
         yield from repeated("label.classes", label.classes)
-    if label.type != "binary" and "threshold" in label.model_fields_set:
+    if label.type != "binary" and label.threshold is not None:
         allowed = f"nothing: a {label.type} label has no threshold"
         yield mistake("label.threshold", label.threshold, allowed, "remove it")
+
+
+def _business_value(spec: ModelSpec) -> Mistakes:
+    """What is right must be worth more than what is wrong, or no threshold is better than another."""
+    label = spec.label
+    value = label.business_value
+    if value is None:
+        if "business_value" in spec.gates.floor and label.type == "binary":
+            bound = spec.gates.floor["business_value"]
+            allowed = "a label that says what its predictions are worth (label.business_value)"
+            yield mistake("gates.floor.business_value", bound, allowed, "state it, or remove this bound")
+        return
+    if label.type != "binary":
+        allowed = f"nothing: it is of a binary label, this one is {label.type}"
+        yield mistake("label.business_value", value.currency, allowed, "remove it")
+        return
+    for right, wrong in (("true_positive", "false_negative"), ("true_negative", "false_positive")):
+        if getattr(value, right) <= getattr(value, wrong):
+            allowed = f"more than {wrong} ({getattr(value, wrong):g}): else no model is of use"
+            key = f"label.business_value.{right}"
+            yield mistake(key, getattr(value, right), allowed, f"correct {right} or {wrong}")
+    if label.chooses_threshold and spec.search.measure.of_decisions:
+        found = f"{spec.search.metric}, whose threshold is chosen by label.business_value after the search"
+        allowed = one_of(name for name in spec.problem.choosing if not MEASURES[name].of_decisions)
+        yield mistake("search.metric", found, allowed, "write one of these, or state label.threshold")
 
 
 def _rows_of_class(spec: ModelSpec) -> Mistakes:
@@ -109,5 +136,5 @@ def _floors(spec: ModelSpec) -> Mistakes:
             yield mistake(f"gates.floor.{metric}", bound, allowed, f"write {measure.example:g}, for one")
 
 
-OF_SPEC: tuple[Callable[[ModelSpec], Mistakes], ...] = (_metrics, _classes, _floors, _rows_of_class)
+OF_SPEC: tuple[Callable[[ModelSpec], Mistakes], ...] = (_metrics, _classes, _business_value, _floors, _rows_of_class)
 OF_ENTRIES: tuple[Callable[[ModelSpec, str], Mistakes], ...] = (_family,)

@@ -1,0 +1,46 @@
+"""What was recorded of a version that answered: the rows that it is compared with, how well it did, how it decides."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from evergreen.registry import artifacts, contents, loading, records
+from evergreen.registry.rules import Version
+from evergreen.spec.schema import ModelSpec
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A version, by its number."""
+
+    spec: ModelSpec  # of the model, as it is declared now
+    version: int
+
+    @property
+    def held_out(self) -> pd.DataFrame:
+        """The rows of its reference."""
+        return artifacts.load(self._candidate, contents.Reference).rows
+
+    @property
+    def evaluated(self) -> float:
+        """The metric at its evaluation; NaN: it had none."""
+        value = artifacts.load(self._candidate, contents.Evaluation).value
+        return math.nan if value is None else value
+
+    @property
+    def threshold(self) -> float | None:
+        """By which it decides; None: nothing that is told depends on it."""
+        if self.spec.label.business_value is None:
+            return None
+        return loading.threshold(loading.spec(self.spec.model, self._version), self._candidate)
+
+    @property
+    def _version(self) -> Version:
+        return records.version(self.spec.model, self.version)
+
+    @property
+    def _candidate(self) -> records.Candidate:
+        return records.candidate(self._version.run_id)
