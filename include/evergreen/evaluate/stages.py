@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from evergreen.errors import EvidenceMissing, TransientError
@@ -27,6 +28,7 @@ from evergreen.run import Run
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from sklearn.pipeline import Pipeline
 
     from evergreen.model.rows import Rows
     from evergreen.registry.rules import Version
@@ -43,6 +45,7 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
     """
     import numpy as np
 
+    from evergreen.evaluate import looking
     from evergreen.model import baseline as baselines
     from evergreen.model import rows
     from evergreen.model.metrics import score
@@ -58,11 +61,13 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
     for name, count in (rows_of_class or {}).items():
         log.info("  class %s: %d rows", name, count)
     predictions: dict[str, npt.NDArray[np.float64]] = {}
+    fits: dict[str, Pipeline] = {}
     scored: list[ScoredCandidate] = []
     # In the spec's order, and the first of equals is best: the same, whatever the
     # order in which the families were done.
     for candidate in sorted(candidates, key=lambda each: list(spec.families).index(each.family)):
-        predictions[candidate.family] = rows.predict(pipelines.pipeline(candidate.run.id), later.inputs)
+        fits[candidate.family] = pipelines.pipeline(candidate.run.id)
+        predictions[candidate.family] = rows.predict(fits[candidate.family], later.inputs)
         operating = problem.at(candidate.threshold)
         scores = _finite(score(operating, later.labels, predictions[candidate.family], later.weights))
         scored.append(ScoredCandidate(**dict(candidate), scores=scores))
@@ -77,6 +82,19 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
     log.info("The baseline is %s", trivial.about)
     scored_champion = _score_champion(run, data, later, best, predictions[best.family], trivial.predictions)
     log.info("Best on the time folds: %s", best.family)
+    looked = looking.look(
+        looking.Candidate(
+            spec,
+            problem.at(best.threshold),
+            learned,
+            later,
+            predictions[best.family],
+            partial(rows.predict, fits[best.family]),
+            _alike(run, later),
+        )
+    )
+    for line in looking.lines(looked.slices):
+        log.info("%s", line)
     evaluated = Evaluated(
         key=data.key,
         metric=metric,
@@ -88,6 +106,9 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
         after_change=run.changed_at is not None,
         over_baseline=_compared(run, later, predictions[best.family], trivial.predictions),
         intervals=_intervals(run, problem.at(best.threshold), later, predictions[best.family]),
+        slices=tuple(looked.slices),
+        fairness=tuple(looked.fairness),
+        further=tuple(looked.gates),
         best=best,
         candidates=tuple(scored),
     )
@@ -95,7 +116,8 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
         mode="json", include={"metric", "rows", "rows_of_class", "baseline", "baseline_is", "champion"}
     )
     for candidate in scored:
-        evaluation = Evaluation(value=candidate.scores[metric], scores=candidate.scores, **shared)
+        of_best = evaluated.model_dump(include={"slices", "fairness"}) if candidate.family == best.family else {}
+        evaluation = Evaluation(value=candidate.scores[metric], scores=candidate.scores, **of_best, **shared)
         tracking.record(run, candidate.run.id, evaluation, metrics=evaluation.metrics)
     return evaluated
 
@@ -115,6 +137,7 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
 
     best, scored_champion = evaluated.best, evaluated.champion
     checked = rules.gates(rules.evidence(evaluated, run.spec.problem, run.as_of), run.spec.gates)
+    checked += evaluated.further
     verdict, reason = rules.verdict(checked), rules.reason(checked)
     for line in rules.table(checked):
         log.info("%s", line)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar, Literal
 
+from evergreen.handovers.fairness import Fair
 from evergreen.handovers.handover import Handover, Part, Staged, TrackedRun
 from evergreen.links import Link
 from evergreen.spec.measures import MetricName
@@ -190,6 +191,50 @@ class ScoredChampion(Part):
     """The only rows on which it was scored; None: it was scored on all."""
 
 
+@dataclass(frozen=True)
+class Gate:
+    """One check of a candidate."""
+
+    name: str
+    """What is checked."""
+    observed: float | None
+    """The observed value; None: it is no number, or there is none."""
+    bound: float | None
+    """The bound that it must meet; None: it is no number."""
+    verdict: Verdict
+    """Whether it holds."""
+    reason: str
+    """The reason, in one line."""
+    low: float | None = None
+    """The lower end of the observed value's interval; None: it has none."""
+    high: float | None = None
+    """Its upper end."""
+    rows: int | None = None
+    """Of a comparison with the champion, how many rows there were."""
+    enough: int | None = None
+    """So many rows would tell a gain of the margin; None: nothing says it."""
+
+
+class SliceScore(Part):
+    """How the best candidate does on a part of the evaluation rows."""
+
+    name: str
+    """The part: `plan = basic`, or `plan = basic and tenure_days < 30`."""
+    declared: bool
+    """Whether the spec names it; else it was found."""
+    rows: int
+    """How many rows it has."""
+    value: float | None
+    """The search metric; None: not defined on these rows."""
+    drop: float | None
+    """How much worse than on all rows; below 0: better. Of a declared slice by the search metric, of one that was found
+    by the mean loss that the model did not foresee."""
+    low: float | None = None
+    """At least so much worse, allowing for how many slices were looked at."""
+    high: float | None = None
+    """At most so much worse."""
+
+
 class Evaluated(Handover):
     """Candidates, champion and baseline, scored on the same later rows."""
 
@@ -213,35 +258,18 @@ class Evaluated(Handover):
     """Of the best candidate with the baseline."""
     intervals: Mapping[str, tuple[float | None, float | None]] = {}
     """metric → lower and upper end of the interval of the best candidate's score, of each metric with a floor."""
+    slices: tuple[SliceScore, ...] = ()
+    """Of the best candidate, the worst first; empty: the spec asks for none."""
+    fairness: tuple[Fair, ...] = ()
+    """How alike the best candidate decides on the groups of each protected attribute."""
+    further: tuple[Gate, ...] = ()
+    """The gates of the best candidate that are decided by looking at rows: slices, fairness, behaviour, noise, leaks.
+    """
     best: ScoredCandidate
     """The best by the time folds: choosing by these rows would flatter it on those that its gates look at."""
     candidates: tuple[ScoredCandidate, ...]
     """All of them, in the spec's order."""
     pages: ClassVar = {"best.run.page": Link.MLFLOW_RUN}
-
-
-@dataclass(frozen=True)
-class Gate:
-    """One check of a candidate."""
-
-    name: str
-    """What is checked."""
-    observed: float | None
-    """The observed value; None: it is no number, or there is none."""
-    bound: float | None
-    """The bound that it must meet; None: it is no number."""
-    verdict: Verdict
-    """Whether it holds."""
-    reason: str
-    """The reason, in one line."""
-    low: float | None = None
-    """The lower end of the observed value's interval; None: it has none."""
-    high: float | None = None
-    """Its upper end."""
-    rows: int | None = None
-    """Of a comparison with the champion, how many rows there were."""
-    enough: int | None = None
-    """So many rows would tell a gain of the margin; None: nothing says it."""
 
 
 class Judged(Handover):

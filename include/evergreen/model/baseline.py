@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from evergreen.errors import EvidenceMissing, PermanentError
 from evergreen.model.rows import Rows
 from evergreen.quoting import shown
 from evergreen.spec import expression
-from evergreen.spec.kinds import KINDS
 from evergreen.spec.runner import QueryRefused
 from evergreen.spec.schema import ModelSpec
 
@@ -42,11 +40,8 @@ def of(spec: ModelSpec, learn: Rows, later: Rows) -> Baseline:
     if text is None:
         return Baseline(trivial, AVERAGE)
     doing = f"computing the baseline {shown(text)} of {spec.model}"
-    kinds = expression.columns(spec)
-    rows = pa.Table.from_pandas(later.frame[[*kinds]], preserve_index=False)
-    rows = rows.cast(pa.schema({name: KINDS[kind].queried() for name, kind in kinds.items()}))
     try:
-        values = expression.values(spec, text, rows, seconds=_SECONDS)
+        values = expression.baseline(spec, text, expression.table(spec, later.frame), seconds=_SECONDS)
         there = values.is_valid().to_numpy()
         stated = spec.problem.stated(values.drop_null().to_pylist())
     except (QueryRefused, ValueError) as error:

@@ -29,3 +29,14 @@ def of_rows(problem: Problem, searched: MetricName, labels: npt.NDArray[np.gener
         chances = np.where(places == 1, predictions, 1 - predictions)
     losses: Floats = -np.log(np.clip(chances, _LEAST, 1.0))
     return losses
+
+
+def unforeseen(problem: Problem, searched: MetricName, labels: npt.NDArray[np.generic], predictions: Floats) -> Floats:
+    """How much more each row lost than the answer itself said that it would: of classes the log loss less the entropy
+    of the probabilities, on average 0 where they are true. A number foresees nothing: of it the loss itself."""
+    lost = of_rows(problem, searched, labels, predictions)
+    if problem.kind == "numeric":
+        return lost
+    chances = predictions if problem.by_class else np.column_stack([1 - predictions, predictions])
+    foreseen: Floats = -(chances * np.log(np.clip(chances, _LEAST, 1.0))).sum(axis=1)
+    return lost - foreseen

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, RootModel
 
-from evergreen.handovers.train import Backtest, LearningWindow
+from evergreen.handovers.fairness import Fair
+from evergreen.handovers.train import Backtest, LearningWindow, SliceScore
 from evergreen.registry.tags import Tag
 from evergreen.spec.problem import Answer
 from evergreen.spec.schema import ModelSpec
@@ -116,6 +117,10 @@ class Evaluation(_Json):
     """What that is."""
     champion: Mapping[str, Any] | None = None
     """The champion on the same rows; null: there was none."""
+    slices: tuple[SliceScore, ...] = ()
+    """How it does on parts of the rows, the worst first; of a candidate that is not the best none."""
+    fairness: tuple[Fair, ...] = ()
+    """How alike it decides on the groups of each protected attribute; likewise."""
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -45,21 +45,38 @@ def of_model(spec: ModelSpec) -> Iterator[Iterator[Mistake]]:
     if (request := stated_or(spec, "request", None)) is not None:
         yield _query(partial(Query.of_requests, OnRequest(spec, request)))
     yield _query(partial(Query.of_label, spec))
-    yield _baseline(spec)
+    yield _expressions(spec)
 
 
-def _baseline(spec: ModelSpec) -> Iterator[Mistake]:
-    """Mistakes of the baseline: what its expression says of no rows."""
-    text = stated_or(spec.gates, "baseline", None)
-    if text is not None:
-        from evergreen.spec import expression
-        from evergreen.spec.runner import QueryRefused
+def _expressions(spec: ModelSpec) -> Iterator[Mistake]:
+    """Mistakes of the gates' expressions: what each says of no rows."""
+    baseline, named = stated_or(spec.gates, "baseline", None), list(_named(spec))
+    if baseline is None and not named:
+        return
+    from evergreen.spec import expression
+    from evergreen.spec.runner import QueryRefused
 
+    rows = expression.empty(spec)
+    asked = [] if baseline is None else [partial(expression.baseline, spec, baseline, rows, seconds=_SECONDS)]
+    asked += [partial(expression.values, spec, text, rows, seconds=_SECONDS, key=key) for key, text in named]
+    for ask in asked:
         try:
-            expression.values(spec, text, expression.empty(spec), seconds=_SECONDS)
+            ask()
         except QueryRefused as error:
             for refusal in error.refusals:
                 yield Mistake(spec.file, refusal.key or "", refusal.found, refusal.allowed, refusal.fix)
+
+
+def _named(spec: ModelSpec) -> Iterator[tuple[str, str]]:
+    """Every expression that the gates are looked at by, with the key that it stands at."""
+    for key in ("slices", "fairness"):
+        if (section := stated_or(spec.gates, key, None)) is not None:
+            yield from ((f"gates.{key}.by", text) for text in stated_or(section, "by", ()))
+    for number, test in enumerate(stated_or(spec.gates, "behaviour", ())):
+        place = f"gates.behaviour[{number}]"
+        yield from ((f"{place}.change.{name}", text) for name, text in stated_or(test, "change", {}).items())
+        if (where := stated_or(test, "where", None)) is not None:
+            yield f"{place}.where", where
 
 
 def reads(spec: ModelSpec, query: str, source: str, column: str) -> bool:

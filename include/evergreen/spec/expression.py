@@ -1,8 +1,9 @@
-"""A baseline of one's own: an expression of a row's inputs, in DuckDB's SQL."""
+"""An expression of a row's inputs, in DuckDB's SQL: a baseline of one's own, or what rows are told apart by."""
 
 from __future__ import annotations
 
 import duckdb  # noqa: TID253 - running an expression is what this is for; the deep pass and stages import it late
+import pandas as pd  # noqa: TID253 - as above
 import pyarrow as pa  # noqa: TID253 - as above
 
 from evergreen.spec.columns import EVENT
@@ -13,7 +14,7 @@ from evergreen.spec.runner import QueryRefused
 from evergreen.spec.schema import ModelSpec
 
 _INPUTS, _ROW, _VALUE = "inputs", "_row", "_value"
-_KEY = "gates.baseline"
+_BASELINE, SLICES, BEHAVIOUR, FAIRNESS = "gates.baseline", "gates.slices.by", "gates.behaviour", "gates.fairness.by"
 
 
 def columns(spec: ModelSpec) -> dict[str, KindName]:
@@ -26,38 +27,47 @@ def empty(spec: ModelSpec) -> pa.Table:
     return pa.schema({name: KINDS[kind].queried() for name, kind in columns(spec).items()}).empty_table()
 
 
-def values(spec: ModelSpec, text: str, rows: pa.Table, *, seconds: float) -> pa.ChunkedArray:
+def table(spec: ModelSpec, frame: pd.DataFrame) -> pa.Table:
+    """Rows of a training set as an expression is asked about them."""
+    kinds = columns(spec)
+    rows = pa.Table.from_pandas(frame[[*kinds]], preserve_index=False)
+    return rows.cast(pa.schema({name: KINDS[kind].queried() for name, kind in kinds.items()}))
+
+
+def baseline(spec: ModelSpec, text: str, rows: pa.Table, *, seconds: float) -> pa.ChunkedArray:
     """The baseline of each row, in their order: numbers, or of a label of several classes their names; null where it
-    has none.
+    has none. Arguments and errors are those of `values`; its type must be the label's."""
+    kind: KindName = "string" if spec.problem.by_class else "float"
+    column = values(spec, text, rows, seconds=seconds, key=_BASELINE)
+    if not KINDS[kind].returned(column.type):
+        allowed = "the name of a class" if spec.problem.by_class else f"a number: {spec.problem.answered}"
+        raise QueryRefused([Refusal(f"it is {column.type}", allowed, "cast it", key=_BASELINE)])
+    return KINDS[kind].of_result(column)
+
+
+def values(spec: ModelSpec, text: str, rows: pa.Table, *, seconds: float, key: str) -> pa.ChunkedArray:
+    """What an expression says of each row, in their order.
 
     Args:
         rows: have the columns that the expression may name.
         seconds: after so long it is stopped.
+        key: where it stands in the spec.
 
     Raises:
-        QueryRefused: it is no expression of a row's columns, or of another type than the label.
+        QueryRefused: it is no expression of a row's columns.
     """
-    kind = "string" if spec.problem.by_class else "float"
     query = f"SELECT {_ROW}, (\n{text}\n) AS {_VALUE} FROM {_INPUTS}"
     known = one_of(columns(spec))
     try:
         if refused := row_by_row(query, _INPUTS):
-            raise QueryRefused([_refusal(each.found, each.allowed, each.fix) for each in refused])
+            raise QueryRefused([Refusal(each.found, each.allowed, each.fix, key=key) for each in refused])
         with connected() as connection, interrupted_after(connection, seconds):
             numbered = rows.select([*columns(spec)]).append_column(_ROW, pa.array(range(rows.num_rows), pa.int64()))
             connection.register(_INPUTS, numbered)
             result = connection.sql(f"SELECT * FROM ({query}) ORDER BY {_ROW}").to_arrow_table()
     except duckdb.Error as error:
         found = " ".join(str(error).split())[:400]
-        raise QueryRefused([_refusal(found, f"an expression of {known}", "correct it")]) from error
+        raise QueryRefused([Refusal(found, f"an expression of {known}", "correct it", key=key)]) from error
     if result.column_names != [_ROW, _VALUE] or result[_ROW].to_pylist() != [*range(rows.num_rows)]:
-        raise QueryRefused([_refusal("more than one value a row", f"one expression of {known}", "correct it")])
-    column = result[_VALUE]
-    if not KINDS[kind].returned(column.type):
-        allowed = "the name of a class" if spec.problem.by_class else f"a number: {spec.problem.answered}"
-        raise QueryRefused([_refusal(f"it is {column.type}", allowed, "cast it")])
-    return KINDS[kind].of_result(column)
-
-
-def _refusal(found: str, allowed: str, fix: str) -> Refusal:
-    return Refusal(found, allowed, fix, key=_KEY)
+        raise QueryRefused([Refusal("more than one value a row", f"one expression of {known}", "correct it", key=key)])
+    return result[_VALUE]

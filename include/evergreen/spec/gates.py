@@ -6,9 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, GetJsonSchemaHandler, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from evergreen.spec.behaviour import MOST_TESTS, Behaviour
+from evergreen.spec.fairness import Fairness
+from evergreen.spec.leaning import Leaks, Noise
 from evergreen.spec.measures import MetricName
 from evergreen.spec.partial import Declared, unsaid
 from evergreen.spec.problem import Problem
+from evergreen.spec.slices import Slices
 
 
 class BetterThanChampion(Declared):
@@ -108,6 +112,19 @@ class Gates(Declared):
             "gated fit's"
         ),
     )
+
+    slices: Slices | None = Field(default=None, exclude_if=unsaid(None), description="null: no slice is looked at")
+    fairness: Fairness | None = Field(
+        default=None, exclude_if=unsaid(None), description="of a binary label; null: no groups are compared"
+    )
+    behaviour: tuple[Behaviour, ...] = Field(
+        default=(),
+        max_length=MOST_TESTS,
+        exclude_if=unsaid(()),
+        description="tests of answers, each a gate; of a label with one number per answer",
+    )
+    noise: Noise | None = Field(default=None, exclude_if=unsaid(None), description="null: no noise is tried")
+    leaks: Leaks | None = Field(default=None, exclude_if=unsaid(None), description="null: no leak is looked for")
 
     def fewest_of_class(self, problem: Problem) -> int:
         """How many evaluation rows each class needs; 0 where the label has no classes."""

@@ -81,7 +81,7 @@ def test_a_training_chooses_the_threshold_on_its_time_folds_and_the_version_deci
     assert gate.low < gate.observed == evaluated.best.scores["business_value"] < gate.high
 
     version = registry.register(run, train.refit(run, judged)).version
-    served = loaded.load(model.model, version)
+    served = loaded.load(model.model, version, artifacts.read)
     assert served.problem.classes_of(np.array([candidate.threshold - 1e-6, candidate.threshold])) == [0, 1]
     stored = loading.spec(model.model, records.version(model.model, version))
     assert stored.label.threshold is None, "the spec stays as it was declared"

@@ -1,0 +1,97 @@
+"""What else is looked at of the best candidate, where the spec asks for it: each by a module of its own, which decides
+its gates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from evergreen.errors import TransientError
+from evergreen.evaluate import behaviour, leaks, noise, parity, slices
+from evergreen.handovers.fairness import Fair
+from evergreen.handovers.train import Gate, SliceScore
+from evergreen.model.rows import Rows
+from evergreen.model.weightings import Floats
+from evergreen.spec.problem import Problem
+from evergreen.spec.schema import ModelSpec
+
+_TOLD = 12  # slices in the log
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The best candidate on the evaluation rows.
+
+    Attributes:
+        problem: with its threshold.
+        predictions: of the later rows; `predict` gives those of other inputs.
+        alike: whose rows are alike.
+    """
+
+    spec: ModelSpec
+    problem: Problem
+    learn: Rows
+    later: Rows
+    predictions: Floats
+    predict: Callable[[pd.DataFrame], Floats]
+    alike: npt.NDArray[np.object_]
+
+
+@dataclass
+class Looked:
+    """What was found of a candidate, and every gate that it decides."""
+
+    slices: list[SliceScore] = field(default_factory=list)
+    fairness: list[Fair] = field(default_factory=list)
+    gates: list[Gate] = field(default_factory=list)
+
+
+def look(of: Candidate) -> Looked:
+    """Look at everything that the spec asks for."""
+    found, asked, of_rows = Looked(), of.spec.gates, (of.problem, of.later, of.predictions)
+    if (sliced := asked.slices) is not None:
+
+        def by_slices() -> list[Gate]:
+            found.slices, gates = slices.measure(of.spec, sliced, *of_rows, of.alike)
+            return gates
+
+        found.gates += _decided("slices", by_slices)
+    if (fair := asked.fairness) is not None:
+
+        def by_groups() -> list[Gate]:
+            found.fairness = parity.measure(of.spec, fair, *of_rows, of.alike)
+            return parity.gates(fair, found.fairness)
+
+        found.gates += _decided("fairness", by_groups)
+    if tests := asked.behaviour:
+        found.gates += _decided("behaviour", lambda: behaviour.measure(of.spec, tests, of.later, of.predict, of.alike))
+    if (noisy := asked.noise) is not None:
+        found.gates += _decided(noise.NAME, lambda: [noise.measure(of.spec, noisy, *of_rows, of.predict, of.alike)])
+    if (leaky := asked.leaks) is not None:
+        found.gates += _decided("leaks", lambda: leaks.measure(of.spec, leaky, of.learn, *of_rows[1:], of.alike))
+    return found
+
+
+def _decided(name: str, decide: Callable[[], Iterable[Gate]]) -> list[Gate]:
+    """What is decided; what cannot be looked at is no evidence, and takes no other gate with it."""
+    try:
+        return list(decide())
+    except TransientError:
+        raise
+    except Exception as error:  # noqa: BLE001  whatever the rows or an expression raise
+        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return [Gate(name, None, None, "no evidence", f"it cannot be looked at: {told}")]
+
+
+def lines(scored: Sequence[SliceScore]) -> Iterator[str]:
+    """The worst slices, for a log."""
+    for each in scored[:_TOLD]:
+        value = "not defined" if each.value is None else f"{each.value:.4f}"
+        than = "" if each.drop is None else f", {each.drop:+.4f} worse than all rows"
+        between = "" if each.low is None or each.high is None else f" ({each.low:+.4f} to {each.high:+.4f})"
+        kind = "declared" if each.declared else "found, by unforeseen loss"
+        yield f"  {each.name} ({kind}): {value} of {each.rows} rows{than}{between}"

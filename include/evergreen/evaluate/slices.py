@@ -1,0 +1,196 @@
+"""Where a candidate is worse than on the whole: the declared slices of the evaluation rows, and the worst to be found.
+
+A declared slice is compared with all rows by the search metric. One that is found is compared by the loss that the
+model did not foresee: a slice of a telling feature has a worse ROC AUC by nature, and one whose outcomes are open a
+greater loss. Whoever looks at many slices finds a bad one by chance: so the intervals hold with a confidence that is
+corrected for how many were looked at (Bonferroni), of those that are declared and of those that are found each for
+itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, combinations, islice, pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from evergreen.handovers.handover import finite
+from evergreen.handovers.train import Gate, SliceScore, Verdict
+from evergreen.model import losses
+from evergreen.model.intervals import jackknife
+from evergreen.model.metrics import Metric, metric
+from evergreen.model.rows import Rows
+from evergreen.model.weightings import Floats, Weighted
+from evergreen.spec import expression
+from evergreen.spec.problem import Problem
+from evergreen.spec.schema import ModelSpec
+from evergreen.spec.slices import Slices
+
+Mask = npt.NDArray[np.bool_]
+
+DECLARED, FOUND = "worst declared slice", "worst slice found"
+_SECONDS = 600.0  # an expression may take
+_VALUES = 20  # of an expression or input that make a slice each: the most frequent ones
+_LOOKED_AT = 5000  # slices at most
+_TOLD = 5  # of the slices that were found
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A part of the rows."""
+
+    name: str
+    rows: Mask
+
+
+def measure(
+    spec: ModelSpec, bounds: Slices, problem: Problem, later: Rows, predictions: Floats, alike: npt.NDArray[np.object_]
+) -> tuple[list[SliceScore], list[Gate]]:
+    """The slices' scores, the worst first, and the gates that they decide.
+
+    Args:
+        problem: with the candidate's threshold.
+        predictions: the candidate's, of the later rows.
+        alike: whose rows are alike.
+
+    Raises:
+        QueryRefused: an expression cannot be computed.
+    """
+    measured = metric(problem, spec.search.metric)
+    lost = losses.unforeseen(problem, spec.search.metric, later.labels, predictions)
+    beside = _Beside(measured, later, predictions, lost, alike, spec.gates.better_than_champion.confidence)
+    scored: list[SliceScore] = []
+    gates = []
+    if bounds.by:
+        named = [each for text in bounds.by for each in _by(text, _column(spec, text, later))]
+        large = [each for each in named if each.rows.sum() >= bounds.minimum_rows]
+        small = [each.name for each in named if each.rows.sum() < bounds.minimum_rows]
+        made = [beside.score(each, declared=True, looked_at=len(large)) for each in large]
+        gates.append(_gate(DECLARED, made, bounds.margin, f"of {len(large)} with", bounds.minimum_rows, small))
+        scored += made
+    if bounds.found_margin is not None:
+        worst, looked_at = _found(later, lost, bounds.minimum_rows)
+        made = [beside.score(each, declared=False, looked_at=looked_at) for each in worst]
+        gates.append(_gate(FOUND, made, bounds.found_margin, f"of {looked_at:,} with", bounds.minimum_rows, []))
+        scored += made
+    return sorted(scored, key=lambda each: (not each.declared, -(each.drop or -np.inf))), gates
+
+
+def _gate(name: str, scored: Sequence[SliceScore], margin: float, of: str, least: int, small: Sequence[str]) -> Gate:
+    """The worst slice against the margin: it fails where it is worse by more, and not by chance."""
+    known = [each for each in scored if each.drop is not None and each.low is not None]
+    about = f"{of} at least {least} rows"
+    about += f" (too small: {', '.join(small[:_TOLD])}{' …' if len(small) > _TOLD else ''})" if small else ""
+    if not known:
+        return Gate(name, None, margin, "no evidence", f"none can be scored, {about}")
+    failing = [each for each in known if (each.drop or 0.0) > margin and (each.low or 0.0) > 0]
+    worst = max(failing or known, key=lambda each: each.drop or 0.0)
+    drop = worst.drop or 0.0
+    by = "" if worst.declared else " in unforeseen loss"
+    told = f"{worst.name} is {abs(drop):.4f} {'worse' if drop > 0 else 'better'} than all rows{by}"
+    chance = "" if failing or drop <= margin else ", which may be chance"
+    verdict: Verdict = "fail" if failing else "pass"
+    reason = f"{told}{chance}; {worst.rows} rows, the worst {about}"
+    return Gate(name, drop, margin, verdict, reason, low=worst.low, high=worst.high, rows=worst.rows)
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """A candidate on all rows, beside which its slices are scored.
+
+    Attributes:
+        lost: what each row lost that the model did not foresee.
+        confidence: of each end of an interval, if only one slice is looked at.
+    """
+
+    measured: Metric
+    later: Rows
+    predictions: Floats
+    lost: Floats
+    alike: npt.NDArray[np.object_]
+    confidence: float
+
+    def score(self, part: Slice, *, declared: bool, looked_at: int) -> SliceScore:
+        """A slice, with an interval that allows for how many were looked at."""
+        rows, later = part.rows, self.later
+        weights = None if later.weights is None else later.weights[rows]
+        value = self.measured.value(later.labels[rows], self.predictions[rows], weights)
+        made = SliceScore(name=part.name, declared=declared, rows=int(rows.sum()), value=finite(value), drop=None)
+        if declared and not np.isfinite(value):
+            return made
+        drop = self._metric(rows) if declared else self._loss(rows)
+        confidence = 1 - (1 - self.confidence) / max(1, looked_at)
+        spread = jackknife(drop, self.alike, later.weights)
+        low, high = finite(spread.low(confidence)), finite(spread.high(confidence))
+        return made.model_copy(update={"drop": finite(spread.value), "low": low, "high": high})
+
+    def _metric(self, rows: Mask) -> Weighted:
+        rank = self.measured.measure.rank
+        of_all = self.measured.weighted(self.later.labels, self.predictions)
+        of_part = self.measured.weighted(self.later.labels[rows], self.predictions[rows])
+        return lambda times: rank(of_all(times)) - rank(of_part(times[:, rows]))
+
+    def _loss(self, rows: Mask) -> Weighted:
+        lost = self.lost
+        return lambda times: (
+            (times[:, rows] @ lost[rows]) / times[:, rows].sum(axis=1) - (times @ lost) / times.sum(axis=1)
+        )
+
+
+def _column(spec: ModelSpec, text: str, later: Rows) -> pd.Series[Any]:
+    """What an expression says of each row; numbers as floats, all else as text."""
+    if text in later.inputs:
+        column: pd.Series[Any] = later.inputs[text]
+        return column
+    rows = expression.table(spec, later.frame)
+    values: pd.Series[Any] = expression.values(spec, text, rows, seconds=_SECONDS, key=expression.SLICES).to_pandas()
+    return values.astype("float64") if pd.api.types.is_numeric_dtype(values) and values.dtype != bool else values
+
+
+def _by(name: str, column: pd.Series[Any]) -> Iterator[Slice]:
+    """A slice of each value; of a number with many values of each quarter."""
+    known = column.dropna()
+    if pd.api.types.is_float_dtype(column) and known.nunique() > _VALUES:
+        edges = np.unique(np.quantile(known.to_numpy("float64"), [0.25, 0.5, 0.75]))
+        places = np.searchsorted(edges, column.to_numpy("float64"), side="right")
+        there = column.notna().to_numpy()
+        ends = ["", *(f"{edge:.4g}" for edge in edges), ""]
+        for place, (low, high) in enumerate(pairwise(ends)):
+            bounds = " and ".join([*([f"{name} >= {low}"] if low else []), *([f"{name} < {high}"] if high else [])])
+            yield Slice(bounds or name, there & (places == place))
+    else:
+        for value in known.value_counts().index[:_VALUES]:
+            shown = f"{value:g}" if isinstance(value, float) else str(value)[:40]
+            yield Slice(f"{name} = {shown}", (column == value).to_numpy())
+    if column.isna().any():
+        yield Slice(f"{name} is missing", column.isna().to_numpy())
+
+
+def _found(later: Rows, lost: Floats, least: int) -> tuple[list[Slice], int]:
+    """The worst of the slices by one input or two, by how far they are beyond what chance makes of their size; and how
+    many were looked at."""
+    count = len(lost)
+    single = [
+        (name, each)
+        for name in map(str, later.inputs)
+        for each in _by(name, later.inputs[name])
+        if least <= each.rows.sum() < count
+    ]
+    both = (
+        Slice(f"{one.name} and {other.name}", rows)
+        for (left, one), (right, other) in combinations(single, 2)
+        if left != right and (rows := one.rows & other.rows).sum() >= least
+    )
+    weights = np.ones(count) if later.weights is None else later.weights
+    usual = float(np.average(lost, weights=weights))
+    beyond = weights * (lost - usual)
+    looked_at, worst = 0, list[tuple[float, Slice]]()
+    for each in islice(chain((each for _, each in single), both), _LOOKED_AT):
+        looked_at += 1
+        worst.append((float(beyond[each.rows].sum() / np.sqrt(weights[each.rows].sum())), each))
+        worst = sorted(worst, key=lambda scored: -scored[0])[:_TOLD]
+    return [each for _, each in worst], looked_at

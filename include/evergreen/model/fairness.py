@@ -1,0 +1,98 @@
+"""How alike the groups of a protected attribute are decided on, by the numbers of `fairlearn`, with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from evergreen.handovers.fairness import Fair
+from evergreen.handovers.handover import finite
+from evergreen.model.intervals import jackknife
+from evergreen.model.weightings import Floats
+
+DIFFERENCES = ("demographic_parity", "equalised_odds")
+RATIO = "disparate_impact"
+NUMBERS = (*DIFFERENCES, RATIO)
+
+_SURE = 0.975  # of each end of an interval: 95 %
+_MOST = 20  # groups: the largest
+Weightings = Callable[[Floats], Floats]
+
+
+def measure(
+    name: str,
+    groups: pd.Series[str],
+    decided: Floats,
+    labels: npt.NDArray[np.generic] | None,
+    alike: npt.NDArray[np.object_],
+    least: int,
+) -> Fair | None:
+    """The numbers of one attribute; None: it has no two groups that are large enough.
+
+    Args:
+        name: the attribute.
+        groups: of each row; missing: of none.
+        decided: 1 for yes, 0 for no.
+        labels: what came true, 1 or 0; None: it is not known yet, and equalised odds neither.
+        alike: whose rows are alike.
+        least: rows of a group.
+    """
+    sizes = groups.value_counts()
+    chosen = [value for value in sizes.index[:_MOST] if sizes[value] >= least]
+    if len(chosen) < 2:
+        return None
+    masks = np.array([(groups == value).to_numpy() for value in chosen])
+    counted = {"demographic_parity": _apart(decided, masks, None)}
+    counted["disparate_impact"] = _ratio(decided, masks)
+    if labels is not None:
+        right, wrong = (_apart(decided, masks, labels == each) for each in (1, 0))
+        counted["equalised_odds"] = lambda times: np.fmax(right(times), wrong(times))
+    numbers: dict[str, tuple[float | None, float | None, float | None]] = {}
+    for each, of in counted.items():
+        spread = jackknife(of, alike)
+        low, high = max(0.0, spread.low(_SURE)), min(1.0, spread.high(_SURE))
+        numbers[each] = finite(spread.value), finite(low), finite(high)
+    return Fair(
+        attribute=name,
+        shares={str(value): float(decided[mask].mean()) for value, mask in zip(chosen, masks, strict=True)},
+        rows={str(value): int(mask.sum()) for value, mask in zip(chosen, masks, strict=True)},
+        numbers=numbers,
+    )
+
+
+def _rates(decided: Floats, masks: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_] | None) -> Weightings:
+    """The share of yes in each group, weightings by groups."""
+    of = masks if among is None else masks & among
+
+    def rates(times: Floats) -> Floats:
+        rows = times @ of.T
+        return np.where(rows > 0, (times @ (of * decided).T) / np.where(rows > 0, rows, 1.0), np.nan)
+
+    return rates
+
+
+def _apart(decided: Floats, masks: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_] | None) -> Weightings:
+    rates = _rates(decided, masks, among)
+
+    def apart(times: Floats) -> Floats:
+        of = rates(times)
+        known = np.isfinite(of).sum(axis=1) > 1
+        found = np.full(len(of), np.nan)
+        found[known] = np.nanmax(of[known], axis=1) - np.nanmin(of[known], axis=1)
+        return found
+
+    return apart
+
+
+def _ratio(decided: Floats, masks: npt.NDArray[np.bool_]) -> Weightings:
+    rates = _rates(decided, masks, None)
+
+    def ratio(times: Floats) -> Floats:
+        of = rates(times)
+        most = of.max(axis=1)
+        return np.where(most > 0, of.min(axis=1) / np.where(most > 0, most, 1.0), np.nan)
+
+    return ratio
