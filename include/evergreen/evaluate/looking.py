@@ -14,6 +14,7 @@ from evergreen.errors import TransientError
 from evergreen.evaluate import behaviour, leaks, noise, parity, slices
 from evergreen.handovers.fairness import Fair
 from evergreen.handovers.train import Gate, SliceScore
+from evergreen.model import fairness
 from evergreen.model.rows import Rows
 from evergreen.model.weightings import Floats
 from evergreen.spec.problem import Problem
@@ -63,7 +64,8 @@ def look(of: Candidate) -> Looked:
     if (fair := asked.fairness) is not None:
 
         def by_groups() -> list[Gate]:
-            found.fairness = parity.measure(of.spec, fair, *of_rows, of.alike)
+            decided = of.problem.decided(of.predictions)
+            found.fairness = fairness.of_rows(of.spec, of.later.frame, decided, of.later.labels, of.alike)
             return parity.gates(fair, found.fairness)
 
         found.gates += _decided("fairness", by_groups)

@@ -1,52 +1,14 @@
-"""Fairness of a candidate: the groups of each protected attribute on the evaluation rows, and the gates that they
-decide."""
+"""Fairness as gates: the groups of each protected attribute on the evaluation rows, against the bounds of the spec."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
 
 from evergreen.handovers.fairness import Fair
 from evergreen.handovers.train import Gate
 from evergreen.model import fairness
-from evergreen.model.rows import Rows
-from evergreen.model.weightings import Floats
-from evergreen.spec import expression
 from evergreen.spec.fairness import Fairness
-from evergreen.spec.problem import Problem
-from evergreen.spec.schema import ModelSpec
-
-_SECONDS = 600.0  # an expression may take
-
-
-def measure(
-    spec: ModelSpec, asked: Fairness, problem: Problem, later: Rows, predictions: Floats, alike: npt.NDArray[np.object_]
-) -> list[Fair]:
-    """The numbers of each attribute that has two groups or more.
-
-    Args:
-        problem: with the candidate's threshold.
-
-    Raises:
-        QueryRefused: an expression cannot be computed.
-    """
-    rows, decided = expression.table(spec, later.frame), problem.decided(predictions)
-    found = []
-    for text in asked.by:
-        groups = expression.values(spec, text, rows, seconds=_SECONDS, key=expression.FAIRNESS).to_pandas()
-        made = fairness.measure(text, groups_of(groups), decided, later.labels, alike, asked.minimum_rows)
-        found += [] if made is None else [made]
-    return found
-
-
-def groups_of(values: pd.Series[Any]) -> pd.Series[Any]:
-    """The values as names of groups; what is missing is of none."""
-    return values.map(lambda value: None if pd.isna(value) else str(value)).astype(object)
 
 
 def gates(asked: Fairness, found: Sequence[Fair]) -> list[Gate]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import ClassVar, Literal
 
+from evergreen.handovers.fairness import Fair
 from evergreen.handovers.handover import Handover, Part
 from evergreen.links import Link
 from evergreen.spec.measures import MetricName
@@ -104,6 +105,15 @@ class Quality(Handover):
     """feature or input → how it was served beside the offline store, on a sample of the answers."""
     findings: tuple[Finding, ...] = ()
     """Why the interval's data cannot be trusted."""
+
+
+class Fairness(Part):
+    """How alike the groups of the protected attributes are decided on (`gates.fairness`)."""
+
+    answered: tuple[Fair, ...] = ()
+    """The interval's answers; of open labels, so without equalised odds."""
+    matured: tuple[Fair, ...] = ()
+    """Those whose labels matured within the interval."""
 
 
 class Drift(Handover):
@@ -224,6 +234,8 @@ class Performance(Handover):
     """The last known good version and the baseline, while labels are open; empty where there is no estimate."""
     labels_version: int | None = None
     """The version of the label's table that was read; None: there is no label yet."""
+    fairness: Fairness = Fairness()
+    """How alike groups are decided on; empty where no attribute is declared."""
     findings: tuple[Finding, ...] = ()
     """In what the version is worse."""
 

@@ -12,14 +12,44 @@ from evergreen.handovers.fairness import Fair
 from evergreen.handovers.handover import finite
 from evergreen.model.intervals import jackknife
 from evergreen.model.weightings import Floats
+from evergreen.spec import expression
+from evergreen.spec.schema import ModelSpec
 
 DIFFERENCES = ("demographic_parity", "equalised_odds")
 RATIO = "disparate_impact"
 NUMBERS = (*DIFFERENCES, RATIO)
 
 _SURE = 0.975  # of each end of an interval: 95 %
+_SECONDS = 600.0  # an expression may take
 _MOST = 20  # groups: the largest
 Weightings = Callable[[Floats], Floats]
+
+
+def of_rows(
+    spec: ModelSpec,
+    frame: pd.DataFrame,
+    decided: Floats,
+    labels: npt.NDArray[np.generic] | None,
+    alike: npt.NDArray[np.object_],
+) -> list[Fair]:
+    """The numbers of each protected attribute of a spec that has two groups or more; the arguments as `measure` has
+    them.
+
+    Args:
+        frame: has the columns that an expression may name.
+
+    Raises:
+        QueryRefused: an expression cannot be computed.
+    """
+    asked = spec.gates.fairness
+    if asked is None or not len(frame):
+        return []
+    rows, found = expression.table(spec, frame), []
+    for text in asked.by:
+        values = expression.values(spec, text, rows, seconds=_SECONDS, key=expression.FAIRNESS).to_pandas()
+        groups = values.map(lambda value: None if pd.isna(value) else str(value)).astype(object)
+        found.append(measure(text, groups, decided, labels, alike, asked.minimum_rows))
+    return [each for each in found if each is not None]
 
 
 def measure(

@@ -33,7 +33,7 @@ class Recorded:
     @property
     def threshold(self) -> float | None:
         """By which it decides; None: nothing that is told depends on it."""
-        if self.spec.label.business_value is None:
+        if self.spec.label.business_value is None and self.spec.gates.fairness is None:
             return None
         return loading.threshold(loading.spec(self.spec.model, self._version), self._candidate)
 

@@ -143,7 +143,7 @@ def performance(run: Run, collected: Collected) -> Performance:
     """Score the predictions whose labels matured within this interval, by version, against each one's own evaluation;
     estimate the metric of the interval's answers, whose labels are open."""
     from evergreen.lake import tables
-    from evergreen.monitor import decisions, live, performing, rivals, worth
+    from evergreen.monitor import decisions, groups, live, performing, rivals, worth
     from evergreen.monitor.recorded import Recorded
 
     known = tables.version(LABELS.of(run.spec.model, run.spec.label.name))
@@ -188,6 +188,11 @@ def performance(run: Run, collected: Collected) -> Performance:
         good, errors = decisions.good(run), decisions.rival_errors(run, collected.version)
         rest = rivals.others(run.spec, reference, None if good is None else good.version)
         made = performing.beside(made, rivals.beside(reference, own, scored, rest, lambda name: errors.get(name, [])))
+    fair = groups.look(run.spec, Recorded(run.spec, collected.version).threshold, own, scored)
+    wrong = groups.findings(run.spec, fair)
+    made = made.model_copy(update={"fairness": fair, "findings": (*made.findings, *wrong)})
+    for finding in wrong:
+        log.warning("%s", finding.said)
     if made.estimated is not None:
         log.info("%s is likely to be %.4f on the interval's %d answers", metric, made.estimated, made.estimated_rows)
     return made
@@ -205,7 +210,7 @@ def decide(
     run: Run, collected: Collected, quality: Quality, drift: Drift, performance: Performance, compared: Compared
 ) -> Decided:
     """Decide what to do about the window, and record the decision."""
-    from evergreen.monitor import decisions, origins, window_page
+    from evergreen.monitor import decisions, groups, origins, window_page
 
     spec = run.spec
     findings = rules.Findings(
@@ -227,7 +232,9 @@ def decide(
         "drift": drift.model_dump(mode="json"),
         "missing": dict(quality.missing),
         "skew": {name: each.model_dump(mode="json") for name, each in quality.skew.items() if each.different},
-        "performance": performance.model_dump(mode="json", exclude={"labels_version"}),  # stands in `made_from`
+        # Its version of the labels stands in `made_from`; the names of groups are values of rows.
+        "performance": performance.model_dump(mode="json", exclude={"labels_version", "fairness"}),
+        "fairness": groups.numbers(performance.fairness),
         "compared": known.weighed.numbers,
     }
     if labels is not None:

@@ -102,6 +102,7 @@ def write(run: Run, shown: Shown) -> str:
         metric=shown.performance.metric,
         performance=_performance(seen, shown.performance.metric),
         versions=list(_versions(seen)),
+        groups=list(_groups(shown.performance)),
         valued=any(each.worth is not None for each in seen),
         still_open=shown.performance.still_open,
         drift=_drift(shown.drift),
@@ -280,6 +281,25 @@ def _versions(seen: Sequence[Seen]) -> Iterator[dict[str, str]]:
             "lowest": f"{number(min(each.value for each in own))} to {number(max(each.value for each in own))}",
             "reference": number(own[-1].reference),
         }
+
+
+def _groups(performance: Performance) -> Iterator[dict[str, Any]]:
+    """How alike the groups of each protected attribute are decided on: of the answers, and of those that matured."""
+    for of, found in (("answers", performance.fairness.answered), ("matured", performance.fairness.matured)):
+        for each in found:
+            yield {
+                "attribute": each.attribute,
+                "of": of,
+                "shares": ", ".join(
+                    f"{name} {share:.1%} of {each.rows[name]:,}" for name, share in each.shares.items()
+                ),
+                "numbers": [_named(name, *measured) for name, measured in each.numbers.items()],
+            }
+
+
+def _named(name: str, value: float | None, low: float | None, high: float | None) -> str:
+    between = "" if low is None or high is None else f" ({number(low)} to {number(high)})"
+    return f"{name.replace('_', ' ')} {number(value)}{between}"
 
 
 def _drift(drift: Drift) -> dict[str, Any]:
