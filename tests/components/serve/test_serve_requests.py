@@ -71,7 +71,7 @@ def test_a_batch_is_answered_in_its_order_and_unknown_entities_with_an_error_eac
     ]
     assert [("nobody" in item.get("error", "")) for item in answer["predictions"]] == [False, True, False, False]
     threshold = open_shop.server.get(f"/models/{open_shop.name}").json()["threshold"]
-    assert threshold == pytest.approx(0.16), "where a call breaks even: the version has no threshold of its own"
+    assert threshold == pytest.approx(4 / 45), "where a call breaks even: the version has no threshold of its own"
     assert [item.get("class") for item in answer["predictions"]] == [
         None if item["prediction"] is None else int(item["prediction"] >= threshold) for item in answer["predictions"]
     ]
