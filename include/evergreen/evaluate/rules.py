@@ -46,6 +46,7 @@ class Evidence:
     after_change: bool = False  # the training follows a change of the world
     over_baseline: Comparison | None = None
     intervals: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    further: tuple[Gate, ...] = ()  # that were decided by looking at rows
 
 
 def evidence(evaluated: Evaluated, problem: Problem, as_of: datetime) -> Evidence:
@@ -73,6 +74,7 @@ def evidence(evaluated: Evaluated, problem: Problem, as_of: datetime) -> Evidenc
         after_change=evaluated.after_change,
         over_baseline=evaluated.over_baseline,
         intervals=evaluated.intervals,
+        further=evaluated.further,
     )
 
 
@@ -172,6 +174,7 @@ def gates(evidence: Evidence, bounds: Gates) -> list[Gate]:
         ),
         _better_than_baseline(evidence, bounds.better_than_baseline),
         *_against_champion(evidence, bounds),
+        *evidence.further,
     ]
 
 

@@ -137,7 +137,6 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
 
     best, scored_champion = evaluated.best, evaluated.champion
     checked = rules.gates(rules.evidence(evaluated, run.spec.problem, run.as_of), run.spec.gates)
-    checked += evaluated.further
     verdict, reason = rules.verdict(checked), rules.reason(checked)
     for line in rules.table(checked):
         log.info("%s", line)
