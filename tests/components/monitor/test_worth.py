@@ -37,7 +37,11 @@ def worth(live: Live, day: int, threshold: float, version: int = 1) -> float:
 def test_what_matured_has_its_worth_by_version_in_page_and_alert(live: Live) -> None:
     valued(live, threshold=0.3)
     two_versions(live)
-    made = {day: live.watch(day) for day in range(20, 25)}
+    made = {day: live.watch(day, drawn=False) for day in (20, 21)}
+    alerted = stages.alert(live.run(21), made[21].quality, made[21].performance, made[21].decided)
+    told = " ".join(alerted.warnings)
+    assert "performance fell by" in told and "1,000 predictions are worth" in told and "EUR" in told
+    made |= {day: live.watch(day, drawn=day == 24) for day in range(22, 25)}
     now = made[21].performance.worth
     # The version was trained without a cost matrix: it decides at 0.5, as it answers.
     assert now is not None and now.value == pytest.approx(worth(live, 20, 0.5)) and now.currency == "EUR"
@@ -45,9 +49,6 @@ def test_what_matured_has_its_worth_by_version_in_page_and_alert(live: Live) -> 
     (other,) = made[22].performance.others
     assert other.worth is not None and other.worth.value == pytest.approx(worth(live, 21, 0.5))
 
-    alerted = stages.alert(live.run(21), made[21].quality, made[21].performance, made[21].decided)
-    told = " ".join(alerted.warnings)
-    assert "performance fell by" in told and "1,000 predictions are worth" in told and "EUR" in told
     page = (settings().reports / live.spec.model / "windows" / "2026-01-25.html").read_text()
     assert "EUR per 1,000 predictions" in page and "worth of the interval" in page and "Worth of 1,000" in page
 
