@@ -31,7 +31,6 @@ def main() -> int:
         "the production column",
         {
             "EVERGREEN_AIRFLOW_PASSWORD": here.airflow_password,
-            "EVERGREEN_SERVER_TOKEN": here.server_token,
             "MLFLOW_TRACKING_PASSWORD": here.mlflow_password,
         },
     )

@@ -75,7 +75,9 @@ class Settings:
     mlflow_user: str
     mlflow_password: str = field(repr=False)  # empty: MLflow has no login, or one that its own variables tell
     mlflow_secret_key: str = field(repr=False)  # signs the forms of MLflow's login
-    server_token: str = field(repr=False)  # required by the server's admin endpoints when not empty
+    when_unconfirmed: str  # undo or finish: a promotion that not every live replica has loaded
+    when_cut_off: str  # serve or stop: what a replica does that Postgres does not answer
+    cut_off: float  # seconds after which it does so
     server_hosts: frozenset[str]  # names by which the server may be asked; empty: docs/serving.md
     trusted_proxies: tuple[Network, ...]  # whose X-Forwarded-For the server believes
     client_entities: int  # per second, of one client of the server
@@ -147,7 +149,9 @@ class Settings:
             mlflow_user=env.get("MLFLOW_TRACKING_USERNAME", "admin"),
             mlflow_password=env.get("MLFLOW_TRACKING_PASSWORD", ""),
             mlflow_secret_key=env.get("MLFLOW_FLASK_SERVER_SECRET_KEY", ""),
-            server_token=env.get("EVERGREEN_SERVER_TOKEN", ""),
+            when_unconfirmed=_one_of(env, "EVERGREEN_WHEN_UNCONFIRMED", ("undo", "finish")),
+            when_cut_off=_one_of(env, "EVERGREEN_WHEN_CUT_OFF", ("serve", "stop")),
+            cut_off=float(_number(env, "EVERGREEN_CUT_OFF_SECONDS", 60, least=10)),
             server_hosts=frozenset(_listed(env.get("EVERGREEN_SERVER_HOSTS", "").lower())),
             trusted_proxies=_networks(env.get("EVERGREEN_TRUSTED_PROXIES", "")),
             client_entities=_number(env, "EVERGREEN_CLIENT_ENTITIES_PER_SECOND", 2_000, least=1),
@@ -215,6 +219,19 @@ def _number(env: dict[str, str], name: str, default: int, *, least: int = 0) -> 
             next_step="correct it where the processes get their environment (docs/deployment.md)",
         )
     return int(stated or default)
+
+
+def _one_of(env: dict[str, str], name: str, allowed: tuple[str, ...]) -> str:
+    """The setting's value; the first one where it is not set."""
+    stated = env.get(name, "").strip() or allowed[0]
+    if stated not in allowed:
+        raise PermanentError(
+            f"reading {name}",
+            found=shown(stated),
+            expected=" or ".join(allowed),
+            next_step="correct it where the processes get their environment (docs/deployment.md)",
+        )
+    return stated
 
 
 def read_environment_file(path: Path) -> dict[str, str]:

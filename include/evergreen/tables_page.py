@@ -62,7 +62,7 @@ def _tables() -> tuple[tuple[Table[Any], str], ...]:
     from evergreen.lake import calendars, catalogue, publications
     from evergreen.monitor import kept_fits
     from evergreen.registry import records
-    from evergreen.serve import idempotency, predictions
+    from evergreen.serve import idempotency, predictions, replicas
     from evergreen.status import alarms
     from evergreen.train import records as training_sets
     from evergreen.validate import exemptions
@@ -76,6 +76,8 @@ def _tables() -> tuple[tuple[Table[Any], str], ...]:
         (training_sets.TABLE, "`train.build`; of versions of an earlier release, whoever first asks for it"),
         (predictions.TABLE, "the model server, before it answers"),
         (idempotency.TABLE, "the model server, with the predictions of the answer"),
+        (replicas.REPLICAS, "each model server, every second; read by `serve.deploy` and `serve.roll_back`"),
+        (replicas.LOADINGS, "the same"),
         (kept_fits.TABLE, "`monitor.compare`, for the next window; `evergreen erase --apply` empties it of a model's"),
         (exemptions.TABLE, "`evergreen quarantine release`; read by `validate.validate`"),
         (alarms.TABLE, "the run that noticed it, once it has told the owner"),

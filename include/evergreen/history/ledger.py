@@ -49,6 +49,7 @@ _VERSION, _LEFT = (f"""substring(body from '"{name}":([0-9]+)[,}}]')""" for name
 
 _MOMENT = TypeAdapter(datetime)
 _KEY = "evergreen ledger"  # of the lock that whoever adds has
+CHANNEL = "evergreen_ledger"  # on which Postgres tells whoever listens that entries were added
 _DECIDED = "where event = 'decided' and model = %s"
 _FEW = 20  # entries that are read at a time from the end back
 _END = 2**62  # a number that no entry reaches
@@ -293,6 +294,18 @@ def champion_as_of(model: str, moment: datetime) -> int | None:
     return story.champion_as_of(moves, moment)
 
 
+def moved(after: int) -> tuple[int, list[str]]:
+    """The number of the newest entry, and the models that a move was recorded of after an entry."""
+    with database.connect() as connection:
+        last = connection.execute("select number from ledger order by number desc limit 1").fetchone()
+        number = last[0] if last else 0
+        if number == after:
+            return number, []
+        query = "select distinct model from ledger where number > %s and number <= %s and event = any(%s)"
+        moved = connection.execute(query, [after, number, list(story.MOVES)]).fetchall()
+    return number, [model for (model,) in moved]
+
+
 def standings() -> dict[str, Standing]:
     """Those of every model that has any."""
     with database.connect() as connection:
@@ -322,6 +335,8 @@ def _add(connection: Connection, added: Sequence[Event]) -> None:
     # Not `Table.insert`, which does nothing where a number is taken: two entries
     # of one number are a defect, and an error.
     connection.execute(TABLE.inserting, TABLE.arrays(links))
+    if links:
+        connection.execute("select pg_notify(%s, '')", [CHANNEL])  # when this is committed
     for link in links:
         # A task's log is a witness that whoever changes the database does not have.
         log.info("Ledger entry %s: %s of %s", Witness(link.number, link.hash), link.event, link.model)

@@ -60,11 +60,10 @@ def remember(home: Path, chosen: dict[str, str]) -> dict[str, str]:
         The generated values that the file did not hold before.
     """
     path = home / ENVIRONMENT_FILE
-    known = read_environment_file(path) | chosen
+    known = {name: value for name, value in read_environment_file(path).items() if name not in _FORMER} | chosen
     generated = {
         "EVERGREEN_POSTGRES_PASSWORD": secrets.token_hex(16),
         **{f"{OWNER_PASSWORD}{name.upper()}": secrets.token_hex(16) for name in DATABASES},
-        "EVERGREEN_SERVER_TOKEN": secrets.token_urlsafe(24),
         "EVERGREEN_AIRFLOW_PASSWORD": password_of_before(home) or secrets.token_urlsafe(18),
         "MLFLOW_TRACKING_USERNAME": ADMIN_USER,
         "MLFLOW_TRACKING_PASSWORD": secrets.token_urlsafe(18),
@@ -128,13 +127,13 @@ class Sees:
     families: tuple[str, ...] = ()  # what else of the caller's variables, by their start
 
 
+_FORMER = frozenset({"EVERGREEN_SERVER_TOKEN"})  # what a release before kept in the file, and nothing reads
 _METADATA = frozenset({"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__CORE__FERNET_KEY"})
 _TASKS = frozenset(
     {
         "EVERGREEN_DATABASE_EVERGREEN",
         "EVERGREEN_DATABASE_FEAST",
         "EVERGREEN_DATABASE_OPTUNA",
-        "EVERGREEN_SERVER_TOKEN",
         "MLFLOW_TRACKING_PASSWORD",
     }
 )
@@ -165,7 +164,6 @@ SEES = {
             {
                 "EVERGREEN_DATABASE_EVERGREEN",
                 "EVERGREEN_DATABASE_FEAST",
-                "EVERGREEN_SERVER_TOKEN",
                 "MLFLOW_TRACKING_PASSWORD",
             }
         ),
@@ -208,7 +206,6 @@ def secret_values(settings: Settings) -> dict[str, str]:
         "MLFLOW_TRACKING_PASSWORD": settings.mlflow_password,  # of tasks and of the model server
         "MLFLOW_AUTH_ADMIN_PASSWORD": settings.mlflow_password,  # of MLflow's own server
         "EVERGREEN_AIRFLOW_PASSWORD": settings.airflow_password,
-        "EVERGREEN_SERVER_TOKEN": settings.server_token,
     }
 
 

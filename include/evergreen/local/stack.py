@@ -143,7 +143,6 @@ def check_exposed(here: Settings) -> None:
 def _passwords(here: Settings) -> dict[str, str]:
     return {
         "EVERGREEN_AIRFLOW_PASSWORD": here.airflow_password or environment.password_of_before(here.home),
-        "EVERGREEN_SERVER_TOKEN": here.server_token,
         "MLFLOW_TRACKING_PASSWORD": here.mlflow_password,
     }
 
@@ -280,7 +279,6 @@ def _remember(here: Settings, replay: bool, progress: Progress) -> Settings:
         )
     chosen = {
         "EVERGREEN_AIRFLOW_PASSWORD": here.airflow_password,
-        "EVERGREEN_SERVER_TOKEN": here.server_token,
         "MLFLOW_TRACKING_USERNAME": here.mlflow_user if here.mlflow_password else "",
         "MLFLOW_TRACKING_PASSWORD": here.mlflow_password,
         "MLFLOW_FLASK_SERVER_SECRET_KEY": here.mlflow_secret_key,

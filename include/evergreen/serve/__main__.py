@@ -10,8 +10,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from evergreen.addresses import is_loopback
-from evergreen.exposure import UMASK, check
+from evergreen.exposure import UMASK
 
 GRACE_SECONDS = 20
 
@@ -50,13 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(error, file=sys.stderr)  # noqa: T201 - the program's answer
             return os.EX_TEMPFAIL if isinstance(error, TransientError) else 1
     else:
-        if not is_loopback(options.host):
-            check(f"the model server on {options.host}", {"EVERGREEN_SERVER_TOKEN": settings().server_token})
         # By name alone: a version brings the spec that it was trained with, so a
         # folder that is being edited disturbs nothing.
         models = Models(names(settings().models), Kept(settings().home / "served"))
     hosts = allowed(options.host, settings().server_url)
-    app = create_probe_app(models, hosts) if options.model else create_serving_app(models, hosts)
+    app = create_probe_app(models, hosts) if options.model else create_serving_app(models, hosts, options.port)
     listen(
         app,
         host=options.host,

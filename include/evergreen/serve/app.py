@@ -13,13 +13,14 @@ from starlette.types import Lifespan
 
 from evergreen.serve import documentation, refusals
 from evergreen.serve.data import Data
+from evergreen.serve.following import Following, name
 from evergreen.serve.hosts import Hosts
 from evergreen.serve.hot import ShortWay
 from evergreen.serve.metrics import Metrics
 from evergreen.serve.middleware import Exchange
 from evergreen.serve.models import Models
 from evergreen.serve.pulse import Pulse
-from evergreen.serve.routes import deploy, docs, health, predict, probe
+from evergreen.serve.routes import docs, health, predict, probe
 from evergreen.serve.routes import models as listing
 from evergreen.serve.space import Space
 from evergreen.serve.state import ServingState, State
@@ -35,22 +36,24 @@ def create_probe_app(models: Models, hosts: Hosts) -> FastAPI:
     return app
 
 
-def create_serving_app(models: Models, hosts: Hosts) -> FastAPI:
-    """Answers clients; looks for every model's champion at its start."""
+def create_serving_app(models: Models, hosts: Hosts, port: int | None = None) -> FastAPI:
+    """Answers clients; a replica that follows the ledger."""
     space, data = Space(), Data(lambda: tuple(models.slots))
-    server = ServingState(models, Metrics(models, space, data), space, Pulse(("evergreen", "feast")), data)
+    server = ServingState(
+        models, Metrics(models, space, data), space, Pulse(("evergreen", "feast")), data, Following(models, name(port))
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         threading.Thread(target=models.start, name="first versions", daemon=True).start()
         await run_in_threadpool(space.start)
         data.start()
+        server.following.start()
         yield
         models.stop()
         await run_in_threadpool(server.close)
 
     app = _app(server, hosts, lifespan, Middleware(ShortWay, route=predict.route(), server=server))
-    app.include_router(deploy.router)
     app.include_router(predict.router)
     documentation.install(app, models, predict.PATH)
     return app

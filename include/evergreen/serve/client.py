@@ -1,4 +1,4 @@
-"""The model server's administration, over HTTP."""
+"""What the running model server says of what it serves, over HTTP; where there are several, one of them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from typing import Any
 
 import httpx
 
-from evergreen.answers import LOGIN, Remote, may_succeed_later, refusal, silence
-from evergreen.errors import DeployRefused
+from evergreen.answers import Remote, refusal, silence
 from evergreen.settings import settings
-
-PATIENCE = 120.0  # seconds in which a version must be loaded
 
 
 def serving(model: str) -> int | None:
@@ -52,47 +49,12 @@ def _described(model: str) -> dict[str, Any]:
     return description
 
 
-def deploy(model: str, version: int) -> dict[str, Any]:
-    """Let the running server serve a version; returns what the server says of the model once it does.
-
-    Raises:
-        DeployRefused: the server cannot serve it, and serves what it served before.
-        ServiceUnavailable: the server, or what it needs, does not answer.
-        RequestRefused: it does not take our token.
-    """
-    url, token = settings().server_url, settings().server_token
-    doing = f"deploying version {version} of {model} to {url}"
-    try:
-        response = httpx.post(
-            f"{url}/models/{model}/deploy",
-            json={"version": version},
-            timeout=PATIENCE,
-            headers={"Authorization": f"Bearer {token}"} if token else {},
-        )
-    except httpx.TransportError as error:
-        raise silence(doing, f"{type(error).__name__}: {error}", server()) from error
-    if may_succeed_later(response.status_code) or response.status_code in LOGIN:
-        raise refusal(doing, response.status_code, response.text, server())
-    if response.status_code != httpx.codes.OK:
-        raise DeployRefused(
-            doing,
-            found=f"{response.status_code}: {response.text[:1000]}",
-            expected=f"version {version} loaded and serving",
-            next_step=(
-                f"what served before still serves; look at {url}/models/{model} and the version in MLflow, then "
-                "clear this task"
-            ),
-        )
-    confirmed: dict[str, Any] = response.json()
-    return confirmed
-
-
 def server() -> Remote:
     """The running server, as messages name it."""
     here = settings()
     return Remote(
         f"the model server at {here.server_url}",
-        "EVERGREEN_SERVER_TOKEN",
+        "the login of what stands before it",
         "EVERGREEN_SERVER_URL",
         "its log (server.log)",
     )

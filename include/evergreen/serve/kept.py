@@ -18,7 +18,14 @@ from evergreen.files import whole, whole_folder
 from evergreen.registry import artifacts
 from evergreen.registry.records import Candidate
 
-GENERATIONS = 2  # of each model: the version that serves, and the one before it
+GENERATIONS = 3  # of each model: the version that serves, the one before it, and one that is to be promoted
+# MLflow is not asked at all.
+COPIES_ALONE = ServiceUnavailable(
+    "reading a version's copy",
+    found="no copy on this disk",
+    expected="a copy of it",
+    next_step="nothing: MLflow has it",
+)
 _HALF_WRITTEN = 3600.0  # seconds after which nobody writes a copy any more: another server of this home may
 
 

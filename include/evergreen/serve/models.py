@@ -13,6 +13,7 @@ from evergreen.registry import promotion, records, rules, store
 from evergreen.registry.artifacts import HURRIED, PATIENT
 from evergreen.serve.kept import Kept
 from evergreen.serve.slot import Slot
+from evergreen.serve.steps import Steps
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +28,17 @@ class Models:
         self._kept = kept
         self.slots = {name: Slot(name, kept) for name in names}
         self._stopped = threading.Event()
+        self._heard = threading.Event()  # the ledger was read once
+        self._swaps = Steps("swaps", threads=2)
+        self._loads = Steps("loads", threads=4)
 
     def start(self) -> None:
         """Put every model's first version in its place, then look at what should serve and what does, until `stop`."""
         while not self._stopped.is_set():
+            if not self._heard.wait(RETRY_SECONDS):
+                continue
             try:
-                self._start()
+                self._settle()
                 self._look()
             except Exception:  # whatever it is, the looking goes on
                 log.exception("looking at what should serve")
@@ -43,20 +49,58 @@ class Models:
         """End `start`."""
         self._stopped.set()
 
-    def _start(self) -> None:
-        try:
-            standings = ledger.standings()
-        except EvergreenError as error:
-            for slot in self.all():
-                slot.tell_silence(error)
-            return
+    def stand(self, standings: Mapping[str, Standing]) -> None:
+        """Follow what the ledger says of some models: whatever takes long is done by other threads."""
+        for model, standing in standings.items():
+            if model in self.slots:
+                slot = self.slots[model]
+                slot.standing = standing
+                self._follow(slot)
+        self._heard.set()
+
+    def try_again(self, model: str) -> None:
+        """Try at once what could not be loaded of a model."""
+        if model in self.slots:
+            self.slots[model].try_again()
+            self._follow(self.slots[model])
+
+    def go_on(self) -> None:
+        """Load what could not be loaded before, and may be now."""
+        for slot in self.all():
+            if slot.waits:
+                self._prepare(slot)
+
+    @property
+    def busy(self) -> bool:
+        """Something is being loaded or swapped."""
+        return self._swaps.busy or self._loads.busy
+
+    def _follow(self, slot: Slot) -> None:
+        if slot.settled:  # else `start` looks for its first version
+            self._swaps.take(slot.model, slot.follow)
+        self._prepare(slot)
+
+    def _prepare(self, slot: Slot) -> None:
+        def prepare() -> None:
+            slot.prepare()
+            if slot.settled:
+                self._swaps.take(slot.model, slot.follow)  # what was waited for is there
+
+        self._loads.take(slot.model, prepare)
+
+    def tell_silence(self, error: EvergreenError) -> None:
+        """Say of every model that nobody knows what should serve."""
+        for slot in self.all():
+            slot.tell_silence(error)
+
+    def _settle(self) -> None:
         # First what can serve at once: a registry that is slow with one model must
         # not hold up another, whose copy is here.
         for patience in (HURRIED, PATIENT):
             silence: EvergreenError | None = None
             for slot in self.all():
                 if patience == PATIENT or not slot.settled:
-                    silence = slot.start(standings.get(slot.model, Standing()).to_serve, patience, silence)
+                    silence = slot.follow(patience, silence)
 
     def _look(self) -> None:
         """All models are compared at once, which is cheap; one that something is
@@ -69,8 +113,7 @@ class Models:
             recorded, registered = records.numbers(), store.registered()
         except EvergreenError as error:
             log.warning("%s", error)
-            for slot in self.all():
-                slot.tell_silence(error)
+            self.tell_silence(error)
             return
         for slot in self.all():
             slot.tell_silence(None)
@@ -88,16 +131,16 @@ class Models:
                 slot.look([], standing, number)
 
     def _finish(self, standings: Mapping[str, Standing]) -> bool:
-        """Record what a killed process did not, of versions that it meant to serve and that
-        serve, whether MLflow is there or not; whether there was such a version."""
+        """Record the rollbacks that a killed process did not, whose versions serve, whether MLflow is there or not;
+        whether there was one. A promotion that was killed is nobody's but its own retry's."""
         recorded = False
         for slot in self.all():
             pending = standings.get(slot.model, Standing()).pending
-            if pending is None or pending.version != slot.number:
+            if pending is None or pending.purpose != "rollback" or pending.version != slot.number:
                 continue
             with store.locked_at_once(slot.model) as alone:  # else its process lives, and records it itself
                 pending = ledger.standing(slot.model).pending if alone else None
-                if pending is not None and pending.version == slot.number:
+                if pending is not None and pending.purpose == "rollback" and pending.version == slot.number:
                     promotion.complete(pending)
                     recorded = True
                     log.warning(
@@ -109,9 +152,12 @@ class Models:
                     )
         return recorded
 
-    def add(self, model: str) -> Slot:
-        """The place of a model, also of one that is new since the server's start: it has no version to start with."""
-        return self.slots.setdefault(model, Slot(model, self._kept, settled=True))
+    def add(self, names: Iterable[str]) -> set[str]:
+        """Places for models that are new since the server's start; which those are."""
+        new = set(names) - set(self.slots)
+        for model in new:
+            self.slots[model] = Slot(model, self._kept, settled=True)
+        return new
 
     def missing(self) -> list[str]:
         """Models that should serve and do not: not looked for yet, or with nothing that could be loaded."""
@@ -129,5 +175,5 @@ class Models:
         )
 
     def all(self) -> list[Slot]:
-        """Every place, as of now: a deployment may add one meanwhile."""
+        """Every place, as of now: another model may come meanwhile."""
         return list(self.slots.values())

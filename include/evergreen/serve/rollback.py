@@ -8,42 +8,38 @@ from evergreen.history import events, ledger
 from evergreen.registry import mlflow_server, promotion, records, rules, store
 from evergreen.registry.promotion import FallBack
 from evergreen.registry.rules import Version
-from evergreen.serve import client
 from evergreen.serve.deployment import carry_out, end_pending
 
 
 def rollback(
     model: str, *, reason: str, actor: str, version: int | None = None, fall_back: FallBack | None = None
 ) -> RolledBack:
-    """Record the intent, let the server take the last known good version, then record that, then show it in MLflow,
-    which may be away. Again after a kill is harmless.
+    """Record the intent, by which each replica lets the last known good version serve; then record that it does, then
+    show it in MLflow, which may be away. Again after a kill is harmless.
 
-    What a killed deployment or rollback had begun is ended first, by its recorded intent: a version that was deployed
-    is the champion then, and what is rolled back from. A version that the server answers with and nobody promoted was
-    deployed by hand: the champion serves again in its place.
+    What a killed deployment or rollback had begun is ended first, by its recorded intent.
 
     Args:
-        version: the one to roll back from; None: the one that serves. A task names it, since it may be cleared long
+        version: the one to roll back from; None: the champion. A task names it, since it may be cleared long
             after another version has taken its place.
         fall_back: the monitor wants it, while labels are open; None: a person does.
 
     Raises:
         NothingToRollBackTo: there is no other good version, or the one to roll back from is not the champion.
-        DeployRefused: the server cannot serve it; what served serves on.
+        DeployRefused: no replica can serve it; what served serves on.
     """
     with store.locked(model):
-        number = client.serving(model)
         finished = end_pending(model)
         if finished is not None and finished.purpose == "rollback" and version in (None, finished.replaces):
             return _done(finished, f"begun by {finished.actor}: {finished.reason}", shown=store.show(model))
         champion, good = store.champion(model), store.last_known_good(model)
         if version is None:
             version = _unshown(model, champion, good)
-        left, target = _turn(model, champion, good, number, version)
-        if version is not None and (left is None or left.number != version):
+        target = rules.rollback_target(champion, good)
+        if version is not None and (champion is None or champion.number != version):
             store.show(model)
-            return _before(model, version, champion, number)
-        if left is None or target is None:
+            return _before(model, version, champion)
+        if champion is None or target is None:
             raise NothingToRollBackTo(
                 f"rolling back {model}",
                 found=f"champion: {_named(champion)}; last known good: {_named(good)}",
@@ -51,26 +47,11 @@ def rollback(
                 next_step=f"train a better version (`{model}__train`); if the champion cannot be loaded any more,"
                 f" `evergreen retire {model} {champion.number if champion else '<version>'}` first",
             )
-        # The intent at once: a server that restarts from now on starts with the good version.
+        # The intent is what replicas follow: whichever has the good version serves it from now on.
         intent = promotion.intend(
-            target, "rollback", left, model=model, actor=actor, reason=reason, fall_back=fall_back
+            target, "rollback", champion, model=model, actor=actor, reason=reason, fall_back=fall_back
         )
         return _done(intent, reason, shown=carry_out(intent))
-
-
-def _turn(
-    model: str, champion: Version | None, good: Version | None, number: int | None, version: int | None
-) -> tuple[Version | None, Version | None]:
-    """The version to leave, and the one to go back to.
-
-    Args:
-        number: what the server answers with.
-        version: the one to leave, if somebody named it.
-    """
-    known = {each.number for each in (champion, good) if each is not None}
-    if champion is not None and number is not None and number not in known and version in (None, number):
-        return records.version(model, number), champion
-    return champion, rules.rollback_target(champion, good)
 
 
 def _unshown(model: str, champion: Version | None, good: Version | None) -> int | None:
@@ -101,15 +82,12 @@ def _done(intent: events.Deploying, why: str, *, shown: bool) -> RolledBack:
     return RolledBack(left=intent.replaces, version=intent.version, message=message)
 
 
-def _before(model: str, version: int, champion: Version | None, number: int | None) -> RolledBack:
+def _before(model: str, version: int, champion: Version | None) -> RolledBack:
     """What an earlier attempt has done already; an error when none has."""
     if champion is None or not records.version(model, version).rolled_back:
-        instead = (
-            f"; version {number} answers in its place" if champion and number not in (None, champion.number) else ""
-        )
         raise NothingToRollBackTo(
             f"rolling back {model} from version {version}",
-            found=f"champion: {_named(champion)}{instead}",
+            found=f"champion: {_named(champion)}",
             expected=f"version {version}, to roll back from it",
             next_step="name the champion" if champion else f"train a first version (`{model}__train`)",
         )

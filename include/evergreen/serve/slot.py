@@ -6,22 +6,34 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from evergreen.errors import EvergreenError, ModelUnloadable, ServiceUnavailable
+from evergreen.history.events import Deploying
 from evergreen.history.story import Standing
 from evergreen.registry import records
-from evergreen.registry.artifacts import PATIENT, Patience
-from evergreen.serve.kept import Files, Kept
+from evergreen.registry.artifacts import HURRIED, PATIENT, Patience
+from evergreen.rollout.wanted import wanted
+from evergreen.serve.kept import COPIES_ALONE, Files, Kept
 from evergreen.serve.loaded import Loaded, load
+from evergreen.serve.replicas import Loading, State
 
 log = logging.getLogger(__name__)
 
-Role = Literal["champion", "last known good", "unpromoted", "retired"]
+Role = Literal["champion", "last known good", "retired"]
 
 RELOAD_SECONDS = 30.0  # until a champion that cannot be served is tried again
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What came of loading the version of an intent."""
+
+    intent: Deploying
+    state: State
+    reason: str | None = None
 
 
 @dataclass
@@ -32,13 +44,19 @@ class Slot:
     kept: Kept | None = None  # copies of what it serves; None: nothing is kept
     current: Loaded | None = None
     role: Role | None = None  # of the version that serves, by the ledger
+    standing: Standing | None = None  # where the ledger says that the model stands; None: it was not read yet
     settled: bool = False  # the version to start with was looked for
     looked: bool = False  # what serves was compared with the ledger and MLflow, since the server's start
     failures: int = 0  # to load a version
-    deploying: threading.Lock = field(default_factory=threading.Lock)
+    _swapping: threading.Lock = field(default_factory=threading.Lock)
+    _preparing: threading.Lock = field(default_factory=threading.Lock)
+    _beside: dict[int, Loaded] = field(default_factory=dict)  # what may serve next
+    _prepared: _Prepared | None = None
+    _no_copy: int | None = None  # the last known good version, where the disk has no copy of it
     _problems: dict[str, str] = field(default_factory=dict)  # by what they are about
     _disagreements: tuple[str, ...] = ()
-    _tried: float = -RELOAD_SECONDS  # when the champion was last looked for
+    _tried: float = -RELOAD_SECONDS  # when the version that should serve was last looked for
+    _tried_for: int | None = None  # which one that was
 
     @property
     def problem(self) -> str | None:
@@ -66,25 +84,63 @@ class Slot:
         """The last known good version serves, since the champion cannot."""
         return self.role == "last known good"
 
+    @property
+    def waits(self) -> bool:
+        """The version of an intent could not be loaded, and may be in a while."""
+        return self._prepared is not None and self._prepared.state == "waits"
+
+    def said(self, replica: str) -> Iterator[Loading]:
+        """What a replica says of each version that it has, or could not load."""
+        prepared, number, role = self._prepared, self.number, self.role
+        intent = None if prepared is None else prepared.intent
+        told = set[int]()
+        if number is not None:
+            told.add(number)
+            for_it = intent is not None and intent.version == number
+            yield Loading(replica, self.model, number, role, "serves", None, intent.id if intent and for_it else None)
+        if prepared is not None and prepared.intent.version not in told:
+            told.add(prepared.intent.version)
+            yield Loading(
+                replica, self.model, prepared.intent.version, None, prepared.state, prepared.reason, prepared.intent.id
+            )
+        for about, what in self._problems.items():
+            failed = int(about.removeprefix("load ")) if about.startswith("load ") else None
+            if failed is not None and failed not in told:
+                yield Loading(replica, self.model, failed, None, "failed", what, None)
+
     def put(self, number: int) -> None:
-        """Load a version completely, let it answer once, then serve it. What served before
-        serves on until then, or after a failure.
+        """Load a version completely, let it answer once, then serve it, whatever the ledger says: to probe it.
 
         Raises:
             EvidenceMissing, ArtifactUntrusted, ModelUnloadable, ServiceUnavailable: the
             version cannot be had; nothing changed.
         """
-        with self.deploying:
+        with self._swapping:
             self._serve(number, Files(self.kept))
-            self.role = "champion"  # whoever deploys it promotes it next; `look` says when nobody did
-            self.settled = True
+            self.role, self.settled = "champion", True
             self._loaded()
 
-    def start(
-        self, standing: Standing, patience: Patience = PATIENT, silence: EvergreenError | None = None
-    ) -> EvergreenError | None:
-        """Serve the champion, else the last known good version, where there is none or only the latter yet; the last
-        champion that was retired, while there is no other.
+    def try_again(self) -> None:
+        """What could not be loaded is tried at once, and not in a while."""
+        self._tried = -RELOAD_SECONDS
+
+    def prepare(self) -> None:
+        """Load the version of an intent beside the one that serves; and from its copy on disk the last known good one,
+        so that a rollback waits for nothing. It may take minutes, and holds no swap up."""
+        with self._preparing:
+            standing = self.standing
+            if standing is None:
+                return
+            intent, done = standing.pending, self._prepared
+            if intent is None:
+                self._prepared = None
+            elif done is None or done.intent.id != intent.id or done.state == "waits":
+                self._prepared = self._load_for(intent)
+            self._have_good(standing.last_known_good)
+
+    def follow(self, patience: Patience = PATIENT, silence: EvergreenError | None = None) -> EvergreenError | None:
+        """Serve what the ledger wants: the champion, else the last known good version, where the former cannot be
+        loaded; the last champion that was retired, while there is no other.
 
         Args:
             silence: of MLflow, when another model found it silent: it is not asked again.
@@ -92,45 +148,105 @@ class Slot:
         Returns:
             The silence of MLflow, if this model found it or was told of it.
         """
-        with self.deploying:
-            right = self.current is not None and not self.fallback
-            if self.settled and (right or standing.champion is None or self._tried_lately()):
+        with self._swapping:
+            if self.standing is None:
                 return silence
-            silence, waits = self._start(standing, patience, silence)
-            if patience == PATIENT or silence is None:
-                self._tried = time.monotonic()
-            self.settled = self.settled or waits is None
-            self._tell("start", None if waits is None else f"the registry does not answer: {waits.found}")
+            now, target = self.standing.to_serve, wanted(self.standing).champion
+            self._withdraw(now, target)
+            if target is None or self.number == target:
+                self.settled = True
+                self._take_role(now)
+            elif not self.settled or target in self._beside or self._may_try(target):
+                silence, waits = self._start(now, patience, silence)
+                if patience == PATIENT or silence is None:
+                    self._tried, self._tried_for = time.monotonic(), target
+                self.settled = self.settled or waits is None
+                self._tell("start", None if waits is None else f"the registry does not answer: {waits.found}")
+            pending = self.standing.pending
+            useful = {now.last_known_good, pending.version if pending is not None else None} - {self.number}
+            self._beside = {number: loaded for number, loaded in self._beside.items() if number in useful}
             return silence
+
+    def _may_try(self, target: int) -> bool:
+        """Whether a version is looked for now that should serve and is not in memory."""
+        pending = self.standing.pending if self.standing is not None else None
+        if pending is not None and pending.purpose == "rollback" and pending.version == target:
+            return False  # `prepare` does
+        lately = time.monotonic() - self._tried < RELOAD_SECONDS
+        return not (lately and self._tried_for == target)
+
+    def _withdraw(self, now: Standing, target: int | None) -> None:
+        """A version that was rolled back from answers no more, also where the one in its place has yet to be loaded:
+        other replicas have it."""
+        number, good = self.number, (target, now.last_known_good, now.retired_champion)
+        if number is None or number in good or number not in now.rolled_back | now.retired or target in self._beside:
+            return
+        log.warning("%s: version %d answers no more: it was rolled back from or retired", self.model, number)
+        self.current = self.role = None
+
+    def _take_role(self, now: Standing) -> None:
+        if self.current is None:
+            return
+        if self.number == now.champion:
+            if self.role != "champion":
+                self._loaded()
+            self.role = "champion"
+            self._loaded(besides=(now.champion, now.last_known_good))
+        elif self.number == now.last_known_good:
+            self.role = "last known good"
+        else:
+            self.role = "retired"
+
+    def _load_for(self, intent: Deploying) -> _Prepared:
+        number = intent.version
+        if number == self.number or number in self._beside:
+            return _Prepared(intent, "loaded")
+        # Whoever rolls back waits for it, and the copy on disk is the same.
+        files = Files(self.kept, patience=HURRIED if intent.purpose == "rollback" else PATIENT)
+        try:
+            loaded = load(self.model, number, files)
+        except ServiceUnavailable as error:
+            log.warning("%s: version %d waits: %s", self.model, number, error.found)
+            return _Prepared(intent, "waits", f"{error.doing}: {error.found}")
+        except Exception as error:  # noqa: BLE001  whatever it is, whoever deploys hears of it
+            self.failures += 1
+            log.error("%s: version %d could not be loaded: %s", self.model, number, error)
+            return _Prepared(intent, "failed", _in_full(error))
+        with self._swapping:
+            self._keep(loaded, files)
+            self._beside = {**self._beside, number: loaded}
+        log.info("%s: version %d is loaded, for a %s", self.model, number, intent.purpose)
+        return _Prepared(intent, "loaded")
+
+    def _have_good(self, number: int | None) -> None:
+        if number in (None, self.number, self._no_copy, *self._beside) or self.kept is None:
+            return
+        assert number is not None
+        try:
+            loaded = load(self.model, number, Files(self.kept, COPIES_ALONE))
+            with self._swapping:
+                self._beside = {**self._beside, number: loaded}
+        except Exception as error:  # noqa: BLE001  whatever it is: a rollback loads it from MLflow, and says what is wrong
+            self._no_copy = number
+            log.info("%s: version %d, the last known good one, is not in memory: %s", self.model, number, error)
 
     def look(self, disagreements: Sequence[str], standing: Standing, compared: int | None) -> None:
         """Say what the ledger and MLflow have of the version that serves. Nobody deploys at this moment.
 
         Args:
-            compared: the version that served when they were asked; of one that was deployed since they say nothing.
+            compared: the version that served when they were asked; of one that came since they say nothing.
         """
-        with self.deploying:
-            number, by_hand = self.number, None
+        with self._swapping:
+            number = self.number
             if number != compared:
                 return
-            if number is not None and number == standing.champion:
-                if self.fallback:  # it was rolled back to, elsewhere
-                    self._loaded()
-                self.role = "champion"
-                self._loaded(besides=(standing.champion, standing.last_known_good))
-            elif number is not None and number == standing.retired_champion:
-                self.role = "retired"
-                by_hand = (
-                    f"version {number} serves, which was retired: there is no champion until a training promotes one"
-                )
-            elif number is not None and not self.fallback:
-                self.role = "unpromoted"
-                by_ledger = "no version is" if standing.champion is None else f"version {standing.champion} is"
-                by_hand = (
-                    f"version {number} serves, and by the ledger {by_ledger} the champion: was it deployed by hand?"
-                    f" `evergreen rollback {self.model}`, or clear `deploy` of the champion's training"
-                )
-            self._tell("server", by_hand)
+            retired = number is not None and number == standing.retired_champion
+            self._tell(
+                "server",
+                f"version {number} serves, which was retired: there is no champion until a training promotes one"
+                if retired
+                else None,
+            )
             self._tell("intent", _unfinished(standing))
             self._disagreements = tuple(disagreements)
             self.looked = True
@@ -138,9 +254,6 @@ class Slot:
     def tell_silence(self, error: EvergreenError | None) -> None:
         """Say that Postgres or MLflow does not, and so nobody can say what should serve; None: both do again."""
         self._tell("silence", None if error is None else f"no answer while {error.doing}: {error.found}")
-
-    def _tried_lately(self) -> bool:
-        return time.monotonic() - self._tried < RELOAD_SECONDS
 
     def _start(
         self, standing: Standing, patience: Patience, silence: EvergreenError | None
@@ -179,18 +292,27 @@ class Slot:
 
     def _serve(self, number: int, files: Files, *, again: bool = False) -> None:
         if self.current is None or self.current.version.number != number:
-            try:
-                loaded = load(self.model, number, files)
-            except Exception as error:
-                waits = isinstance(error, ServiceUnavailable) and not self.settled  # for what it loads from
-                if not again and not waits:
-                    self.failures += 1
-                    self._tell(f"load {number}", f"version {number} could not be loaded: {_in_full(error)}")
-                    log.error("%s: version %d could not be loaded: %s", self.model, number, error)
-                raise
-            self._keep(loaded, files)
-            self.current = loaded
-        log.info("%s: version %d serves", self.model, number)
+            before = self.current
+            if number in self._beside:
+                self.current = self._beside[number]
+            else:
+                self.current = self._load(number, files, again=again)
+            if before is not None:
+                self._beside = {**self._beside, before.version.number: before}  # `follow` forgets what is not wanted
+            log.info("%s: version %d serves", self.model, number)
+
+    def _load(self, number: int, files: Files, *, again: bool) -> Loaded:
+        try:
+            loaded = load(self.model, number, files)
+        except Exception as error:
+            waits = isinstance(error, ServiceUnavailable) and not self.settled  # for what it loads from
+            if not again and not waits:
+                self.failures += 1
+                self._tell(f"load {number}", f"version {number} could not be loaded: {_in_full(error)}")
+                log.error("%s: version %d could not be loaded: %s", self.model, number, error)
+            raise
+        self._keep(loaded, files)
+        return loaded
 
     def _keep(self, loaded: Loaded, files: Files) -> None:
         if self.kept is None or files.refused is not None:

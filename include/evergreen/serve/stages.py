@@ -1,5 +1,5 @@
 """From a registered version to the one that serves: a fresh process must answer it
-first, then the running server takes it."""
+first, then all replicas load it, and then it is recorded, which is what they serve by."""
 
 from __future__ import annotations
 
@@ -33,18 +33,19 @@ def probe(run: Run, registered: Registered) -> Probed:
 
 
 def deploy(run: Run, probed: Probed) -> Deployed:
-    """Record the intent, and let the running server take the version. Once the server has
-    confirmed, the version is the champion. Running this again is harmless.
+    """Record the intent, by which each replica loads the version beside the one that serves. Once all live ones have
+    confirmed, it is recorded as the champion, and they serve it. Running this again is harmless.
 
     Raises:
         StageSkipped: the version is older than the champion, was rolled back from, or would undo a fall back before
             labels say so.
         EvidenceMissing: its gates compared it with another champion than the one of now.
-        DeployRefused: the server did not take it; the champion serves on.
+        DeployRefused: a replica could not load it, or did not in time; the champion serves on.
+        ServiceUnavailable: no replica lives, or what they load from does not answer.
     """
     from evergreen.history import ledger
     from evergreen.registry import promotion, records, store
-    from evergreen.serve import client, deployment
+    from evergreen.serve import deployment
 
     model, server = run.spec.model, f"{settings().server_url}/docs"
     with showing({Link.MODEL_SERVER: server}), store.locked(model):
@@ -63,7 +64,7 @@ def deploy(run: Run, probed: Probed) -> Deployed:
                 next_step="clear `evaluate` of this run, with what comes after it",
             )
         if champion is not None and champion.number == version.number:
-            client.deploy(model, version.number)
+            deployment.serve_again(model, version.number)
             store.show(model)
         else:
             intent = promotion.intend(
@@ -96,7 +97,7 @@ def roll_back(run: Run) -> RolledBack:
 
     Raises:
         NothingToRollBackTo: there is no other good version, or the one to roll back from is not the champion.
-        DeployRefused: the server cannot serve it; what served serves on.
+        DeployRefused: no replica can serve it; what served serves on.
     """
     from evergreen.serve.rollback import rollback
 

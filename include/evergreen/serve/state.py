@@ -12,6 +12,7 @@ from evergreen.serve.admission import SMALL, Clients, Lane
 from evergreen.serve.answering import Asked, Made, answer_together
 from evergreen.serve.batches import Batches
 from evergreen.serve.data import Data
+from evergreen.serve.following import Following
 from evergreen.serve.idempotency import Memory
 from evergreen.serve.loaded import Loaded
 from evergreen.serve.metrics import Metrics
@@ -71,6 +72,7 @@ class ServingState(State):
     space: Space
     pulse: Pulse
     data: Data
+    following: Following
     clients: Clients = field(default_factory=lambda: Clients(settings().client_entities, settings().client_requests))
     # A request of one entity takes some 25 ms, of 1,000 some 250 ms; a full line is
     # answered within the patience of those in it.
@@ -101,6 +103,7 @@ class ServingState(State):
 
     def close(self) -> None:
         """Write what is waiting, then stop."""
+        self.following.stop()
         self.space.stop()
         self.pulse.stop()
         self.data.stop()

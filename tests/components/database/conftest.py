@@ -12,7 +12,7 @@ from evergreen.history import erasures, ledger
 from evergreen.lake import calendars, catalogue, publications
 from evergreen.monitor import kept_fits
 from evergreen.registry import records
-from evergreen.serve import idempotency, predictions
+from evergreen.serve import idempotency, predictions, replicas
 from evergreen.settings import PROJECT, Settings
 from evergreen.status import alarms
 from evergreen.train import records as training_sets
@@ -32,6 +32,8 @@ TABLES: tuple[Table[Any], ...] = (
     publications.TABLE,
     records.CANDIDATES,
     records.VERSIONS,
+    replicas.LOADINGS,
+    replicas.REPLICAS,
     training_sets.TABLE,
 )
 

@@ -60,7 +60,6 @@ from tests.handovers import judged, probed
 FIRST = date(2026, 1, 1)
 CUSTOMERS = 40
 POOL = 96  # models of the shared server
-TOKEN = "secret"
 _TYPES = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "category": pa.string()}
 
 
@@ -473,7 +472,6 @@ def running_shared_server(
         "MODELS": str(folder / "models"),
         "MLFLOW_URL": mlflow_url,
         "SERVER_URL": f"http://127.0.0.1:{port}",
-        "SERVER_TOKEN": TOKEN,
         "REPLAY": "1",
     }
     postgres.create_databases(postgres_url, [f"{prefix}{database}" for database in ("evergreen", "optuna", "feast")])

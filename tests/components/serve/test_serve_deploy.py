@@ -5,29 +5,23 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
-import httpx
 import mlflow
 import pytest
 
 from evergreen.errors import DeployRefused, EvidenceMissing, ServiceUnavailable, StageSkipped
 from evergreen.history import ledger
-from evergreen.history.events import Promoted
+from evergreen.history.events import Deploying, Promoted
 from evergreen.links import Link
-from evergreen.local.postgres import free_port
 from evergreen.registry import promotion, store
 from evergreen.registry import stages as registry
+from evergreen.serve import deployment, replicas
 from evergreen.serve import stages as serve
 from evergreen.settings import settings
 from tests.handovers import probed
 
-from .conftest import TOKEN, ServedModel, at, beside, customer, until
+from .conftest import ServedModel, at, beside, customer, until
 
 
 def answering(served: ServedModel) -> int:
@@ -37,16 +31,6 @@ def answering(served: ServedModel) -> int:
     version: int = response.json()["version"]
     assert response.json()["predictions"][0]["prediction"] == pytest.approx(served.answers(version)[1], abs=1e-12)
     return version
-
-
-@contextmanager
-def server_url(url: str) -> Iterator[None]:
-    """Stages look for the model server here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EVERGREEN_SERVER_URL", url)
-        settings.cache_clear()
-        yield
-    settings.cache_clear()
 
 
 def test_a_version_is_deployed_and_the_ledger_says_who_when_what_and_why(served: ServedModel) -> None:
@@ -84,20 +68,19 @@ def test_a_candidate_that_did_not_pass_its_gates_makes_no_version(served: Served
     assert served.versions() == []
 
 
-@pytest.mark.parametrize("token", [None, "wrong"])
-def test_deploying_needs_the_token(served: ServedModel, token: str | None) -> None:
+def test_no_endpoint_changes_what_is_served(served: ServedModel) -> None:
+    """What serves follows from the ledger alone: whoever reaches the port can only ask."""
     number = served.registered(3).version
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    response = served.server.post(f"/models/{served.name}/deploy", json={"version": number}, headers=headers)
-    assert response.status_code == 401, response.text
-    assert TOKEN not in response.text
+    response = served.server.post(f"/models/{served.name}/deploy", json={"version": number})
+    assert response.status_code == 404, response.text
+    changing = {
+        (path, method)
+        for path, methods in served.server.get("/openapi.json").json()["paths"].items()
+        for method in methods
+        if method != "get"
+    }
+    assert {path.rpartition("/")[2] for path, _ in changing} == {"predict"}
     assert served.server.describe(served.name)["version"] is None
-
-
-@pytest.mark.parametrize("body", [{}, {"version": "1"}, {"version": 0}, {"version": 1, "force": True}])
-def test_a_malformed_deployment_is_refused(served: ServedModel, body: dict[str, Any]) -> None:
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    assert served.server.post(f"/models/{served.name}/deploy", json=body, headers=headers).status_code == 422
 
 
 def test_a_version_that_cannot_be_loaded_changes_nothing(served: ServedModel) -> None:
@@ -127,16 +110,7 @@ def nothing_is_wrong(served: ServedModel) -> None:
     assert served.server.metric(f'evergreen_problem{{model="{served.name}"}}') == 0
 
 
-def test_a_version_that_does_not_exist_changes_nothing(served: ServedModel) -> None:
-    good = served.champion(3)
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    response = served.server.post(f"/models/{served.name}/deploy", json={"version": 99}, headers=headers)
-    assert response.status_code == 409, response.text
-    assert response.json()["detail"]["serves"] == answering(served) == good
-    nothing_is_wrong(served)
-
-
-def test_a_version_registered_by_hand_is_refused_and_a_champion_by_hand_holds_no_other_model_up(
+def test_a_champion_by_hand_serves_nothing(
     alone: ServedModel,
 ) -> None:
     """Someone registered a model in MLflow's UI and gave it the alias: it lacks what Evergreen needs to know of it."""
@@ -147,11 +121,6 @@ def test_a_version_registered_by_hand_is_refused_and_a_champion_by_hand_holds_no
     source = client.get_run(alone.gated(5).run.id).data.tags["evergreen.model_uri"]
     model_id = source.removeprefix("models:/")
     by_hand = int(client.create_model_version(alone.name, source, model_id=model_id).version)
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    response = alone.server.post(f"/models/{alone.name}/deploy", json={"version": by_hand}, headers=headers)
-    assert response.status_code == 409, response.text
-    assert answering(alone) == 2
-
     client.set_registered_model_alias(alone.name, store.CHAMPION, str(by_hand))
     alone.server.stop()
     server = alone.serve()
@@ -162,57 +131,34 @@ def test_a_version_registered_by_hand_is_refused_and_a_champion_by_hand_holds_no
     assert server.describe(alone.name)["role"] == "champion"
 
 
-@contextmanager
-def watched(served: ServedModel) -> Iterator[list[tuple[str, Any]]]:
-    """A proxy before the model server; what it yields is the aliases when a deployment is asked
-    for and when it is confirmed."""
-    seen: list[tuple[str, Any]] = []
-    behind = served.server.url
+def test_a_promotion_is_recorded_only_after_the_replica_has_loaded_the_version(
+    served: ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, set[str], int | None]] = []
+    complete = promotion.complete
 
-    class Proxy(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            seen.append(("asked", served.aliases()))
-            response = httpx.post(
-                behind + self.path,
-                content=body,
-                timeout=60,
-                headers={name: self.headers[name] for name in ("authorization", "content-type")},
-            )
-            seen.append((f"answered {response.status_code}", served.aliases()))
-            self.send_response(response.status_code)
-            self.send_header("content-length", str(len(response.content)))
-            self.end_headers()
-            self.wfile.write(response.content)
+    def watched(intent: Deploying) -> bool:
+        said = replicas.said(served.name, intent.version)
+        states = {each.state for each in said.live.values() if each is not None and each.intent == intent.id}
+        seen.append((intent.version, states, served.server.describe(served.name)["version"]))
+        return complete(intent)
 
-        def log_message(self, *_: object) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
-        threading.Thread(target=proxy.serve_forever, daemon=True).start()
-        with server_url(f"http://127.0.0.1:{proxy.server_port}"):
-            yield seen
-        proxy.shutdown()
+    monkeypatch.setattr(promotion, "complete", watched)
+    assert (served.champion(3), served.champion(5)) == (1, 2)
+    assert seen == [(1, {"loaded"}, None), (2, {"loaded"}, 1)]
+    assert (answering(served), served.aliases()) == (2, (2, 1))
 
 
-def test_the_alias_moves_only_after_the_server_confirmed(served: ServedModel) -> None:
-    with watched(served) as seen:
-        first = served.champion(3)
-        second = served.champion(5)
-    assert (first, second) == (1, 2)
-    assert seen == [
-        ("asked", (None, None)),
-        ("answered 200", (None, None)),
-        ("asked", (1, None)),
-        ("answered 200", (1, None)),
-    ]
-    assert served.aliases() == (2, 1)
-
-
-def test_without_a_server_nothing_is_promoted_and_a_retry_may_help(served: ServedModel) -> None:
-    good, registered = served.champion(3), served.registered(5)
-    with server_url(f"http://127.0.0.1:{free_port()}"), pytest.raises(ServiceUnavailable):
-        serve.deploy(served.run(5), registered)
-    assert (served.aliases(), served.events()) == ((good, None), [("promoted", good)])
+def test_without_a_replica_nothing_is_promoted_and_a_retry_may_help(
+    alone: ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deployment, "APPEARING", 0.5)
+    registered = alone.registered(3)
+    with pytest.raises(ServiceUnavailable, match="no live replica"):
+        serve.deploy(alone.run(3), registered)
+    assert (alone.aliases(), alone.events()) == ((None, None), [])
+    alone.serve()
+    assert serve.deploy(alone.run(3), registered).version == answering(alone) == 1
 
 
 @pytest.mark.parametrize("killed_before", ["set_champion", "ledger"])
@@ -285,7 +231,6 @@ def test_of_two_deployments_at_once_one_serves_and_the_other_says_why_not(served
 def test_a_model_whose_folder_is_new_since_the_servers_start_is_deployed(alone: ServedModel) -> None:
     server = alone.serve()
     new = beside(alone)
-    assert server.get(f"/models/{new.name}").status_code == 404
     new.champion(3)
     assert answering(new) == 1
     assert server.readiness() == {"ready": True, "missing": []}

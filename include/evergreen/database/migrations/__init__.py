@@ -31,6 +31,7 @@ from evergreen.database.migrations import (
     m0013_nothing_noted,
     m0014_understudies,
     m0015_decided,
+    m0016_replicas,
 )
 from evergreen.errors import RequestRefused, StoreNewer
 
@@ -68,6 +69,7 @@ MIGRATIONS = (
     Migration(13, "statistics without people", m0013_nothing_noted.STATEMENTS),
     Migration(14, "fits that are compared again", m0014_understudies.STATEMENTS),
     Migration(15, "answered classes", m0015_decided.STATEMENTS),
+    Migration(16, "model servers and what they have loaded", m0016_replicas.STATEMENTS),
 )
 
 
