@@ -84,8 +84,7 @@ def _airflow_login() -> None:
 ASKING: dict[str, tuple[Callable[[], object], str]] = {
     "airflow": (_airflow, "EVERGREEN_AIRFLOW_PASSWORD"),
     "airflow's login": (_airflow_login, "EVERGREEN_AIRFLOW_PASSWORD"),
-    "server": (lambda: client.serving("churn"), "EVERGREEN_SERVER_TOKEN"),
-    "deploy": (lambda: client.deploy("churn", 1), "EVERGREEN_SERVER_TOKEN"),
+    "server": (lambda: client.serving("churn"), "what stands before it"),
     "registry": (lambda: store.registered("churn"), "MLFLOW_TRACKING_PASSWORD"),
     "tracking": (
         lambda: tracking.find("churn", "key", "mlp", study="a study", is_idle=lambda _: True),

@@ -38,7 +38,6 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         monkeypatch.setenv("EVERGREEN_HOME", str(Path(folder) / "home"))
         for name in (
             "AIRFLOW_PASSWORD",
-            "SERVER_TOKEN",
             "DATABASE",
             "POSTGRES_PORT",
             *(f"{name}_URL" for name in URLS),
@@ -155,8 +154,9 @@ def test_up_takes_over_a_home_and_a_running_stack_of_an_earlier_release(home: Pa
         with pytest.raises(psycopg.OperationalError, match="permission denied"):
             psycopg.connect(here.database_url("mlflow").rpartition("/")[0] + "/evergreen")
         assert not open_to_others(home) and stat.S_IMODE(home.stat().st_mode) in (0o700, 0o711)
-        assert here.airflow_password == "admin" and here.server_token == "its-token" and PASSWORD in here.database
+        assert here.airflow_password == "admin" and PASSWORD in here.database
         assert json.loads((home / "airflow" / "passwords.json").read_text()) == {"admin": "admin"}
+        assert "its-token" not in (home / "environment").read_text(), "no endpoint takes it any more"
         assert here.mlflow_password and f"EVERGREEN_MLFLOW_URL={here.mlflow_url}" in (home / "environment").read_text()
         assert stack.down() == ["reports", "postgres"]
         assert not server.is_running() or server.status() == psutil.STATUS_ZOMBIE

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 import subprocess
 import sys
@@ -151,7 +150,6 @@ def stack(
             "DATABASE_PREFIX": prefix,
             "MLFLOW_URL": mlflow_url,
             "SERVER_URL": f"http://127.0.0.1:{port}",
-            "SERVER_TOKEN": secrets.token_hex(8),
             "REPLAY": "1",
         }.items():
             patch.setenv(f"EVERGREEN_{name}", value)

@@ -18,12 +18,12 @@ from evergreen.handovers.train import SoundTrainingSet
 from evergreen.history import ledger
 from evergreen.history.events import RolledBack
 from evergreen.interval import Interval
-from evergreen.serve import client
 from evergreen.serve.predictions import PredictionLog
 from evergreen.spec.load import load_spec
 from tests.components.evaluate.conftest import Contest
 from tests.components.monitor.conftest import Live, first_champion
 from tests.components.monitor.test_fall_back import CHAMPION, OLDER, moved, two_versions, usual
+from tests.components.serve.conftest import until
 from tests.components.train.conftest import FIRST, at, training_set
 from tests.listeners import Listener
 
@@ -54,7 +54,7 @@ def test_the_dag_lets_the_last_known_good_version_serve_until_labels_judge_it(
     first_champion(contest)
     live = Live(contest, log)
     two_versions(live, "fall_back")
-    client.deploy("guests", CHAMPION)
+    until(lambda: served()["version"] == CHAMPION, "the server follows the ledger")
     live.serve(29, usual, version=CHAMPION)
     live.serve(30, moved, version=CHAMPION)
     log.close()

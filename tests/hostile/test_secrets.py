@@ -196,7 +196,7 @@ def test_an_open_door_with_a_default_password_is_refused(tmp_path: Path, monkeyp
         return Settings.from_environment({"EVERGREEN_HOME": str(tmp_path), "EVERGREEN_BIND": "0.0.0.0"} | variables)
 
     stack.check_exposed(bind())  # what is generated is strong
-    for name in ("EVERGREEN_AIRFLOW_PASSWORD", "EVERGREEN_SERVER_TOKEN", "MLFLOW_TRACKING_PASSWORD"):
+    for name in ("EVERGREEN_AIRFLOW_PASSWORD", "MLFLOW_TRACKING_PASSWORD"):
         for weak in ("admin", "short-but-odd", "a" * 40):
             with pytest.raises(PermanentError, match=name) as raised:
                 stack.check_exposed(bind(**{name: weak}))
@@ -205,18 +205,6 @@ def test_an_open_door_with_a_default_password_is_refused(tmp_path: Path, monkeyp
     (tmp_path / "airflow" / "passwords.json").write_text('{"admin": "admin"}')  # as a home from before has it
     with pytest.raises(PermanentError, match="EVERGREEN_AIRFLOW_PASSWORD"):
         stack.check_exposed(bind())
-
-
-def test_a_model_server_beyond_loopback_needs_a_token(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    from evergreen.serve import __main__ as serve
-
-    monkeypatch.delenv("EVERGREEN_SERVER_TOKEN", raising=False)
-    umask = os.umask(0)
-    try:
-        with pytest.raises(PermanentError, match="EVERGREEN_SERVER_TOKEN is not set"):
-            serve.main(["--host", "0.0.0.0"])
-    finally:
-        os.umask(umask)
 
 
 def test_a_home_that_others_could_read_is_closed(tmp_path: Path) -> None:

@@ -293,7 +293,7 @@ def test_one_part_starts_again_while_the_others_go_on(home: Path, capsys: pytest
     [
         b"\0" * 400,
         b"EVERGREEN_POSTGRES_PASSWORD=abc\nEVERGREEN_SERV",
-        b"EVERGREEN_SERVER_TOKEN=\xff\xfe\n",
+        b"EVERGREEN_AIRFLOW_PASSWORD=\xff\xfe\n",
         b"A B=1\n",
         b"A=1\n\0\0\0\n",
     ],

@@ -51,7 +51,7 @@ def test_what_is_not_ours_passes_and_the_reports_get_nothing(here: Settings) -> 
 
 def test_a_part_of_the_stack_reads_no_file_and_has_no_login_but_its_own(here: Settings) -> None:
     inside = Settings.from_environment(environment.of_service("server", here))
-    assert inside.home == here.home and inside.server_token == here.server_token
+    assert inside.home == here.home and inside.cut_off == here.cut_off
     assert inside.database_url("feast") == here.database_url("feast")
     assert "feast_owner:" in inside.database_url("feast") and inside.airflow_password == ""
     with pytest.raises(PermanentError, match="EVERGREEN_DATABASE_OPTUNA"):
@@ -67,8 +67,8 @@ def test_generated_secrets_are_told_once_and_stay(tmp_path: Path) -> None:
         len(new[name]) >= 24 for name in new if "PASSWORD" in name or "TOKEN" in name
     )
     assert environment.remember(tmp_path, {}) == {} and file.read_text() == kept
-    assert environment.remember(tmp_path, {"EVERGREEN_SERVER_TOKEN": "chosen"}) == {}
-    assert "EVERGREEN_SERVER_TOKEN=chosen" in file.read_text()
+    assert environment.remember(tmp_path, {"EVERGREEN_AIRFLOW_PASSWORD": "chosen"}) == {}
+    assert "EVERGREEN_AIRFLOW_PASSWORD=chosen" in file.read_text()
 
 
 def test_a_home_from_before_keeps_its_password(tmp_path: Path) -> None:

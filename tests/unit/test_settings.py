@@ -66,12 +66,12 @@ def test_the_channels_of_alerts_are_known_ones() -> None:
         "half-of-the-hush-hush",
         "A PASSWORD=hush-hush",
         "the/rest+of/hush+in+base64==",
-        "EVERGREEN_SERVER_TOKEN=hush\0-hush",
+        "EVERGREEN_AIRFLOW_PASSWORD=hush\0-hush",
         "\x1b[2J=hush-hush",
     ],
 )
 def test_a_damaged_file_shows_no_secret(tmp_path: Path, line: str) -> None:
-    (tmp_path / "environment").write_text(f"EVERGREEN_SERVER_TOKEN=x\n{line}\n")
+    (tmp_path / "environment").write_text(f"EVERGREEN_BIND=x\n{line}\n")
     with pytest.raises(PermanentError, match="line 2 of 3") as raised:
         Settings.from_environment({"EVERGREEN_HOME": str(tmp_path)})
     assert "hush" not in str(raised.value) and "\x1b" not in str(raised.value)
@@ -89,7 +89,6 @@ def test_each_database_has_the_setting_that_holds_its_login(tmp_path: Path) -> N
 def test_secrets_are_not_shown() -> None:
     loaded = Settings.from_environment(
         {
-            "EVERGREEN_SERVER_TOKEN": "hush-hush",
             "EVERGREEN_AIRFLOW_PASSWORD": "quiet-quiet",
             "MLFLOW_TRACKING_PASSWORD": "hush-quiet",
             "EVERGREEN_DATABASE": "postgresql://u:quiet-hush@h",

@@ -42,6 +42,7 @@ class Asked:
     entities: Sequence[Mapping[str, Any]]
     request_id: str
     as_of: datetime
+    role: str | None = None  # of a version that serves in the champion's place
 
 
 def answer_together(requests: Sequence[Asked]) -> list[Made | Exception]:
@@ -139,6 +140,8 @@ def _made(asked: Asked, online: Sequence[Mapping[str, Any]]) -> Made:
         "as_of": as_of.isoformat(),
         "predictions": items,
     }
+    if asked.role is not None:
+        content["role"] = asked.role
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Made(
         text.encode(),

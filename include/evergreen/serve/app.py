@@ -38,10 +38,9 @@ def create_probe_app(models: Models, hosts: Hosts) -> FastAPI:
 
 def create_serving_app(models: Models, hosts: Hosts, port: int | None = None) -> FastAPI:
     """Answers clients; a replica that follows the ledger."""
-    space, data = Space(), Data(lambda: tuple(models.slots))
-    server = ServingState(
-        models, Metrics(models, space, data), space, Pulse(("evergreen", "feast")), data, Following(models, name(port))
-    )
+    space, data, following = Space(), Data(lambda: tuple(models.slots)), Following(models, name(port))
+    metrics, pulse = Metrics(models, space, data, following), Pulse(("evergreen", "feast"))
+    server = ServingState(models, metrics, space, pulse, data, following)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

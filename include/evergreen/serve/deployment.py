@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass
 from datetime import datetime
 
 from evergreen.errors import DeployRefused, PermanentError, ServiceUnavailable
@@ -27,9 +28,17 @@ SWAPPING = 10.0  # seconds until what is recorded serves
 _EVERY = 0.05
 
 
-def carry_out(intent: Deploying) -> bool:
+@dataclass(frozen=True)
+class Carried:
+    """What came of an intent."""
+
+    shown: bool  # MLflow shows it
+    lacking: tuple[str, ...]  # what is said of each replica that does not serve the version, or may not
+
+
+def carry_out(intent: Deploying) -> Carried:
     """Wait until all live replicas have loaded the version of an intent, then record what follows, and wait until they
-    serve it; whether MLflow shows it too.
+    serve it.
 
     Raises:
         DeployRefused: a replica could not load it, or did not in time, which ends the intent; what served serves on.
@@ -37,13 +46,12 @@ def carry_out(intent: Deploying) -> bool:
             goes on with it.
     """
     try:
-        _confirmed(intent)
+        confirmed(intent)
     except PermanentError as refused:
         promotion.give_up(intent, f"refused: {refused.found}")
         raise
     shown = promotion.complete(intent)
-    _tell_others(intent.model, intent.version)
-    return shown
+    return Carried(shown, others(intent.model, intent.version))
 
 
 def end_pending(model: str, *, retried: int | None = None) -> Deploying | None:
@@ -91,7 +99,7 @@ def serve_again(model: str, version: int) -> None:
         time.sleep(_EVERY)
 
 
-def _confirmed(intent: Deploying) -> None:
+def confirmed(intent: Deploying) -> None:
     """Wait until the live replicas have loaded the version; a promotion needs all of them, unless the settings want it
     finished; a rollback one, since the other version is to go."""
     finish = intent.purpose == "rollback" or settings().when_unconfirmed == "finish"
@@ -128,21 +136,24 @@ def _confirmed(intent: Deploying) -> None:
     log.info("%s: %s loaded version %d", intent.model, _count(len(loaded)), intent.version)
 
 
-def _tell_others(model: str, version: int) -> None:
-    """Wait until the live replicas serve what was recorded; tell of each that does not, and of each that is cut off."""
+def others(model: str, version: int) -> tuple[str, ...]:
+    """Wait until the live replicas serve what was recorded; what is said of each that does not, and of each that shows
+    no sign of life."""
     until = time.monotonic() + SWAPPING
     while True:
         said = replicas.said(model, version)
-        others = [name for name, each in said.live.items() if each is None or each.state != "serves"]
-        failed = all(said.live[name] is not None and said.live[name].state == "failed" for name in others)  # type: ignore[union-attr]  # it is none of those
-        if not others or failed or time.monotonic() > until:
+        behind = [name for name, each in said.live.items() if each is None or each.state != "serves"]
+        failed = all(said.live[name] is not None and said.live[name].state == "failed" for name in behind)  # type: ignore[union-attr]  # it is none of those
+        if not behind or failed or time.monotonic() > until:
             break
         time.sleep(_EVERY)
-    for line in not_serving(said, version):
+    lines = _lacking(said, version)
+    for line in lines:
         log.warning("%s: %s", model, line)
+    return tuple(lines)
 
 
-def not_serving(said: Said, version: int) -> list[str]:
+def _lacking(said: Said, version: int) -> list[str]:
     """Each replica that does not serve a version, or may not, in words."""
     lines = []
     for name, each in said.live.items():

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from evergreen.serve.answering import Made
 from evergreen.serve.data import Data
+from evergreen.serve.following import Following
 from evergreen.serve.loaded import Loaded
 from evergreen.serve.models import Models
 from evergreen.serve.space import Space
@@ -47,6 +48,20 @@ class _Serving(Collector):
             problem.add_metric([slot.model], float(slot.problem is not None))
             failures.add_metric([slot.model], slot.failures)
         yield from (version, fallback, problem, failures)
+
+
+class _Following(Collector):
+    """Whether this replica knows what should serve."""
+
+    def __init__(self, following: Following) -> None:
+        self._following = following
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "evergreen_cut_off_seconds",
+            "Since Postgres said last what should serve; 0: it does",
+            value=self._following.cut_off,
+        )
 
 
 class _Left(Collector):
@@ -114,7 +129,13 @@ class _Data(Collector):
 class Metrics:
     """Counters of one server, in a registry of their own."""
 
-    def __init__(self, models: Models, space: Space | None = None, data: Data | None = None) -> None:
+    def __init__(
+        self,
+        models: Models,
+        space: Space | None = None,
+        data: Data | None = None,
+        following: Following | None = None,
+    ) -> None:
         self._models = models
         self.registry = CollectorRegistry()
         self.registry.register(_Serving(models))
@@ -122,6 +143,8 @@ class Metrics:
             self.registry.register(_Left(space))
         if data is not None:
             self.registry.register(_Data(data))
+        if following is not None:
+            self.registry.register(_Following(following))
         self._counted = lru_cache(1_000)(self._counters)  # to find them by their labels costs more than to count
         self._requests = Counter("evergreen_requests", "Answered requests", ["path", "status"], registry=self.registry)
         self._seconds = Histogram(

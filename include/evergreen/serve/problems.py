@@ -1,5 +1,4 @@
-"""What is wrong now with what serves of a model: MLflow differs from the ledger, a version was deployed by hand, a file
-was changed."""
+"""What is wrong now with what serves of a model: MLflow differs from the ledger, a file was changed."""
 
 from __future__ import annotations
 

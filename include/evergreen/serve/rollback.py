@@ -8,7 +8,7 @@ from evergreen.history import events, ledger
 from evergreen.registry import mlflow_server, promotion, records, rules, store
 from evergreen.registry.promotion import FallBack
 from evergreen.registry.rules import Version
-from evergreen.serve.deployment import carry_out, end_pending
+from evergreen.serve.deployment import Carried, carry_out, end_pending
 
 
 def rollback(
@@ -31,7 +31,8 @@ def rollback(
     with store.locked(model):
         finished = end_pending(model)
         if finished is not None and finished.purpose == "rollback" and version in (None, finished.replaces):
-            return _done(finished, f"begun by {finished.actor}: {finished.reason}", shown=store.show(model))
+            shown = Carried(store.show(model), ())
+            return _done(finished, f"begun by {finished.actor}: {finished.reason}", shown)
         champion, good = store.champion(model), store.last_known_good(model)
         if version is None:
             version = _unshown(model, champion, good)
@@ -51,7 +52,7 @@ def rollback(
         intent = promotion.intend(
             target, "rollback", champion, model=model, actor=actor, reason=reason, fall_back=fall_back
         )
-        return _done(intent, reason, shown=carry_out(intent))
+        return _done(intent, reason, carry_out(intent))
 
 
 def _unshown(model: str, champion: Version | None, good: Version | None) -> int | None:
@@ -72,9 +73,10 @@ def _unshown(model: str, champion: Version | None, good: Version | None) -> int 
     return None if shown == (champion.number, good and good.number) else moves[-1].left
 
 
-def _done(intent: events.Deploying, why: str, *, shown: bool) -> RolledBack:
+def _done(intent: events.Deploying, why: str, carried: Carried) -> RolledBack:
     assert intent.replaces is not None
-    later = "" if shown else "; MLflow does not show it yet: run this again once it answers"
+    later = "".join(f"; {line}" for line in carried.lacking)
+    later += "" if carried.shown else "; MLflow does not show it yet: run this again once it answers"
     message = (
         f"{intent.model}: version {intent.version} serves again; version {intent.replaces} was rolled back from "
         f"({why}){later}"

@@ -108,6 +108,11 @@ class Slot:
             if failed is not None and failed not in told:
                 yield Loading(replica, self.model, failed, None, "failed", what, None)
 
+    @property
+    def stands_in(self) -> Role | None:
+        """The role of a version that serves in the champion's place; None: the champion serves."""
+        return None if self.role == "champion" else self.role
+
     def put(self, number: int) -> None:
         """Load a version completely, let it answer once, then serve it, whatever the ledger says: to probe it.
 

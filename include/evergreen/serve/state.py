@@ -89,13 +89,35 @@ class ServingState(State):
 
     @property
     def warnings(self) -> list[str]:
-        """Where little space is left, and which database does not answer."""
-        return self.space.warnings + [f"the database {name} does not answer" for name in self.pulse.silent()]
+        """Where little space is left, which database does not answer, and whether this replica is cut off."""
+        silent = [f"the database {name} does not answer" for name in self.pulse.silent()]
+        return self.space.warnings + silent + ([self._cut_off] if self.following.cut_off else [])
+
+    @property
+    def _cut_off(self) -> str:
+        bound, policy = settings().cut_off, settings().when_cut_off
+        then = "stops answering" if policy == "stop" else "goes on"
+        return (
+            f"cut off from Postgres for {self.following.cut_off:.0f} s, so nobody can say whether what serves still"
+            f" should: after {bound:.0f} s this replica {then} (EVERGREEN_WHEN_CUT_OFF={policy})"
+        )
+
+    @property
+    def stopped(self) -> bool:
+        """It was cut off for so long that it answers no more."""
+        return settings().when_cut_off == "stop" and self.following.cut_off > settings().cut_off
 
     @property
     def refuses(self) -> bool:
-        """There is no space for the rows of the prediction log, or a database is away."""
-        return self.space.exhausted or bool(self.pulse.silent())
+        """There is no space for the rows of the prediction log, or a database is away, or has been for long."""
+        return self.space.exhausted or bool(self.pulse.silent()) or self.stopped
+
+    def serving(self, model: str) -> Loaded:
+        """The version that serves; 503 while none does, or nobody has said for long whether it should."""
+        loaded = super().serving(model)
+        if self.stopped:
+            raise HTTPException(503, "this replica is cut off from Postgres, and stops (EVERGREEN_WHEN_CUT_OFF)")
+        return loaded
 
     def pipeline(self, entities: int) -> Pipeline:
         """Where a request of so many entities is answered."""

@@ -24,7 +24,6 @@ def environment(home: Settings) -> dict[str, str]:
     return os.environ | {
         "EVERGREEN_MODELS": str(PROJECT / "tests" / "specs" / "valid"),
         "EVERGREEN_AIRFLOW_PASSWORD": PASSWORD,
-        "EVERGREEN_SERVER_TOKEN": PASSWORD,
         "MLFLOW_TRACKING_PASSWORD": PASSWORD,
         "AIRFLOW_HOME": str(home.home / "airflow"),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": home.database_url("airflow", "postgresql+psycopg2"),
@@ -61,8 +60,8 @@ def stored(home: Settings) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def test_a_weak_secret_stops_it_before_it_makes_anything(home: Settings) -> None:
-    done = start(home, EVERGREEN_SERVER_TOKEN="secret")
-    assert done.returncode != 0 and "EVERGREEN_SERVER_TOKEN is a default or too weak" in done.stderr
+    done = start(home, MLFLOW_TRACKING_PASSWORD="secret")
+    assert done.returncode != 0 and "MLFLOW_TRACKING_PASSWORD is a default or too weak" in done.stderr
     assert "airflow" not in databases(home) and not home.home.exists()
 
 

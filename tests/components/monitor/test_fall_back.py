@@ -10,7 +10,7 @@ from evergreen.errors import StageSkipped
 from evergreen.history import events, ledger, story
 from evergreen.monitor import stages
 from evergreen.registry import store
-from evergreen.serve import client
+from evergreen.serve import deployment
 from tests.components.train.conftest import at, rows_of
 
 from .conftest import Live, Watched, lost_in_mlflow
@@ -57,8 +57,8 @@ def told(live: Live, day: int, watched: Watched) -> tuple[str, ...]:
 def test_the_last_known_good_version_serves_until_labels_judge_it(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     two_versions(live, "fall_back")
     deployed: list[int] = []
-    monkeypatch.setattr(client, "serving", lambda model: deployed[-1] if deployed else CHAMPION)
-    monkeypatch.setattr(client, "deploy", lambda model, version: deployed.append(version))
+    monkeypatch.setattr(deployment, "confirmed", lambda intent: deployed.append(intent.version))
+    monkeypatch.setattr(deployment, "SWAPPING", 0.0)
     live.serve(29, usual, version=CHAMPION)
     calm = live.watch(29, drawn=False)
     assert calm.decided.falls_back is None and not any(each.better for each in calm.performance.rivals)

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from evergreen.serve import documentation
 from evergreen.serve.loaded import Loaded
 from evergreen.serve.models import Models
-from evergreen.serve.routes import deploy, docs, predict
+from evergreen.serve.routes import docs, predict
 from evergreen.settings import PROJECT
 from evergreen.spec.load import load_spec
 
@@ -87,7 +87,6 @@ def answer() -> httpx.Response:
         slot.current = Loaded(spec, unused, unused)
     app = FastAPI(title="Evergreen model server", docs_url=None, redoc_url=None)
     app.include_router(docs.router)
-    app.include_router(deploy.router)
     documentation.install(app, models, predict.PATH)
     return get(app, "/docs")
 
@@ -112,7 +111,6 @@ def test_the_page_tells_how_each_model_is_asked(answer: httpx.Response) -> None:
     for said in (
         "POST /models/flight_delay/predict",
         "POST /models/churn/predict",
-        "POST /models/{model}/deploy",
         "entity.flight_id",
         '"carrier": "…"',
         "version",

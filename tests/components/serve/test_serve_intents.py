@@ -11,14 +11,12 @@ import pytest
 
 from evergreen.errors import DeployRefused, EvidenceMissing, NothingToRollBackTo, ServiceUnavailable, StageSkipped
 from evergreen.history import ledger
-from evergreen.history.events import Deploying, NotDeployed, Promoted, RolledBack
-from evergreen.local.postgres import free_port
+from evergreen.history.events import Deploying, NotDeployed, RolledBack
 from evergreen.registry import promotion, records, store
 from evergreen.registry.restoring import restore, retire
-from evergreen.serve import client
+from evergreen.serve import deployment, replicas
 from evergreen.serve import stages as serve
 from evergreen.serve.rollback import rollback
-from evergreen.settings import settings
 
 from .conftest import ServedModel, customer, until
 from .test_serve_rollback import answering, back, kill, without_mlflow
@@ -44,7 +42,7 @@ def ends(served: ServedModel) -> list[NotDeployed]:
 def test_the_intent_stands_in_the_ledger_before_the_server_is_asked(served: ServedModel) -> None:
     served.champion(3)
     registered = served.registered(5)
-    with killed_before(client, "deploy"):
+    with killed_before(deployment, "confirmed"):
         serve.deploy(served.run(5), registered)
     assert (pending(served), answering(served)) == (("promotion", 2), 1)
     (intent,) = [
@@ -64,7 +62,7 @@ def test_a_rollback_ends_a_deployment_that_never_reached_the_server(served: Serv
     served.champion(3)
     served.champion(5)
     registered = served.registered(7)
-    with killed_before(client, "deploy"):
+    with killed_before(deployment, "confirmed"):
         serve.deploy(served.run(7), registered)
     rolled_back = back(served)
     assert (rolled_back.left, rolled_back.version, answering(served)) == (2, 1, 1)
@@ -73,24 +71,6 @@ def test_a_rollback_ends_a_deployment_that_never_reached_the_server(served: Serv
     assert not records.version(served.name, 3).rolled_back and pending(served) is None
     with pytest.raises(EvidenceMissing, match="was compared with version 2, and version 1 serves since"):
         serve.deploy(served.run(7), registered)
-
-
-def test_a_version_that_nobody_intended_is_never_promoted(served: ServedModel) -> None:
-    """A challenger, or a version by hand, that is newer than the champion and answers."""
-    served.champion(3)
-    served.champion(5)
-    by_hand = served.registered(7).version
-    for reason in ("complaints", "somebody did it again"):
-        client.deploy(served.name, by_hand)
-        rolled_back = back(served, reason)
-        assert (rolled_back.left, rolled_back.version, answering(served)) == (by_hand, 2, 2)
-        assert pending(served) is None
-    promoted = [e.event.version for e in ledger.entries(served.name) if isinstance(e.event, Promoted)]
-    assert promoted == [1, 2]
-    now = ledger.standing(served.name)
-    assert (now.champion, now.last_known_good) == (2, 1), "what is good is as it was"
-    rolled_back = back(served, "complaints about the champion too")
-    assert (rolled_back.left, rolled_back.version, answering(served)) == (2, 1, 1)
 
 
 def test_a_deployment_that_the_server_refused_is_over_and_the_next_try_is_another(served: ServedModel) -> None:
@@ -108,56 +88,32 @@ def test_a_deployment_that_the_server_refused_is_over_and_the_next_try_is_anothe
     assert answering(served) == 1
 
 
-def test_an_intent_stands_while_nobody_knows_whether_the_server_took_it(
+def test_an_intent_stands_while_nobody_knows_whether_replicas_will_load_it(
     served: ServedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served.champion(3)
     registered = served.registered(5)
     with monkeypatch.context() as patch:
-        patch.setenv("EVERGREEN_SERVER_URL", f"http://127.0.0.1:{free_port()}")
-        settings.cache_clear()
-        with pytest.raises(ServiceUnavailable):
+        patch.setattr(deployment, "APPEARING", 0.2)
+        patch.setattr(replicas, "said", lambda *_: replicas.Said({}, {}))
+        with pytest.raises(ServiceUnavailable, match="no live replica"):
             serve.deploy(served.run(5), registered)
-    settings.cache_clear()
     assert pending(served) == ("promotion", 2) and ends(served) == []
     serve.deploy(served.run(5), registered)
     assert (pending(served), answering(served)) == (None, 2)
 
 
-@pytest.mark.parametrize("reached", [True, False])
-def test_another_deployment_first_ends_what_a_killed_one_left(served: ServedModel, reached: bool) -> None:
-    """What had reached the server served: the next one was not compared with it. What had not is forgotten."""
+@pytest.mark.parametrize("loaded", [True, False])
+def test_another_deployment_first_ends_what_a_killed_one_left(served: ServedModel, loaded: bool) -> None:
+    """It never served, whether the replicas had loaded it or not."""
     served.champion(3)
     killed, other = served.registered(5), served.registered(7)
-    with killed_before(*((promotion, "complete") if reached else (client, "deploy"))):
+    with killed_before(*((promotion, "complete") if loaded else (deployment, "confirmed"))):
         serve.deploy(served.run(5), killed)
-    if reached:
-        with pytest.raises(EvidenceMissing, match="compared with version 1, and version 2 serves since"):
-            serve.deploy(served.run(7), other)
-        assert (answering(served), ledger.standing(served.name).champion) == (2, 2)
-    else:
-        serve.deploy(served.run(7), other)
-        assert (answering(served), ledger.standing(served.name).last_known_good) == (3, 1)
-        assert [ended.version for ended in ends(served)] == [2]
-
-
-def test_a_server_records_what_a_killed_deployment_did_not_without_mlflow_too(alone: ServedModel) -> None:
-    alone.serve()
-    alone.champion(3)
-    registered = alone.registered(5)
-    with without_mlflow():
-        with killed_before(promotion, "complete"):
-            serve.deploy(alone.run(5), registered)
-        # In its own log: before that, the champion may be the old one or the new one already.
-        recorded = f"promoted of {alone.name}"
-        until(lambda: recorded in alone.server.log.read_text(), "the server recorded what serves", 50)
-    assert ledger.standing(alone.name).champion == 2
-    described = alone.server.describe(alone.name)
-    assert (described["version"], described["role"]) == (2, "champion")
-    event = ledger.entries(alone.name)[-1].event
-    assert isinstance(event, Promoted) and event.actor == "run test__5", "who began it did it"
-    serve.deploy(alone.run(5), registered)
-    assert alone.events() == [("promoted", 1), ("promoted", 2)]
+    assert answering(served) == 1
+    serve.deploy(served.run(7), other)
+    assert (answering(served), ledger.standing(served.name).last_known_good) == (3, 1)
+    assert [ended.version for ended in ends(served)] == [2]
 
 
 def test_a_server_that_restarts_in_the_middle_of_a_rollback_starts_with_the_good_version(alone: ServedModel) -> None:
@@ -165,10 +121,9 @@ def test_a_server_that_restarts_in_the_middle_of_a_rollback_starts_with_the_good
     alone.serve()
     alone.champion(3)
     alone.champion(5)
-    with killed_before(client, "deploy"):
-        rollback(alone.name, reason="complaints", actor="ada")
-    assert answering(alone) == 2
     alone.server.stop()
+    with killed_before(deployment, "confirmed"):
+        rollback(alone.name, reason="complaints", actor="ada")
     server = alone.serve()
     assert answering(alone) == 1
     until(lambda: ledger.standing(alone.name).champion == 1, "the server recorded the rollback", 50)
@@ -185,7 +140,7 @@ def test_a_server_that_restarts_in_the_middle_of_a_deployment_keeps_the_champion
     alone.serve()
     alone.champion(3)
     registered = alone.registered(5)
-    with killed_before(client, "deploy"):
+    with killed_before(deployment, "confirmed"):
         serve.deploy(alone.run(5), registered)
     alone.server.stop()
     server = alone.serve()
@@ -197,24 +152,40 @@ def test_a_server_that_restarts_in_the_middle_of_a_deployment_keeps_the_champion
     until(lambda: server.describe(alone.name)["problem"] is None, "it is finished", 50)
 
 
-def test_a_rollback_that_was_killed_is_finished_by_the_next_one_whoever_gives_it(served: ServedModel) -> None:
-    served.champion(3)
-    served.champion(5)
-    with killed_before(client, "deploy"):
-        rollback(served.name, reason="complaints", actor="ada")
-    rolled_back = rollback(served.name, reason="complaints too", actor="grace")
-    assert (rolled_back.left, rolled_back.version, answering(served)) == (2, 1, 1)
-    event = ledger.entries(served.name)[-1].event
+def test_a_rollback_that_was_killed_is_finished_by_the_next_one_whoever_gives_it(alone: ServedModel) -> None:
+    alone.serve()
+    alone.champion(3)
+    alone.champion(5)
+    alone.server.stop()  # a replica would finish it too
+    with killed_before(deployment, "confirmed"):
+        rollback(alone.name, reason="complaints", actor="ada")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deployment, "confirmed", lambda intent: None)
+        rolled_back = rollback(alone.name, reason="complaints too", actor="grace")
+    alone.serve()
+    assert (rolled_back.left, rolled_back.version, answering(alone)) == (2, 1, 1)
+    event = ledger.entries(alone.name)[-1].event
     assert isinstance(event, RolledBack) and (event.actor, event.reason) == ("ada", "complaints")
     assert "begun by ada" in rolled_back.message
-    assert store.disagreements(served.name) == []
+    assert store.disagreements(alone.name) == []
+
+
+def test_a_rollback_that_was_killed_is_carried_out_and_recorded_by_the_replicas(alone: ServedModel) -> None:
+    alone.serve()
+    alone.champion(3)
+    alone.champion(5)
+    with without_mlflow(), killed_before(deployment, "confirmed"):
+        rollback(alone.name, reason="complaints", actor="ada")
+    until(lambda: answering(alone) == 1, "the intent is followed", 2)
+    until(lambda: ledger.standing(alone.name).champion == 1, "a replica recorded the rollback", 50)
+    assert alone.events() == [("promoted", 1), ("promoted", 2), ("rolled back", 1)]
 
 
 def test_a_first_version_that_never_reached_the_server_is_deployed_by_the_retry(alone: ServedModel) -> None:
     """Whatever restarted in between, and whoever looked at the registry."""
     alone.serve()
     registered = alone.registered(3)
-    with killed_before(client, "deploy"):
+    with killed_before(deployment, "confirmed"):
         serve.deploy(alone.run(3), registered)
     alone.server.stop()
     alone.serve()
@@ -230,7 +201,7 @@ def test_a_first_version_that_never_reached_the_server_is_deployed_by_the_retry(
 def test_a_registry_that_is_set_right_leaves_the_intent_to_its_retry(served: ServedModel) -> None:
     served.champion(3)
     registered = served.registered(5)
-    with killed_before(client, "deploy"):
+    with killed_before(deployment, "confirmed"):
         serve.deploy(served.run(5), registered)
     mlflow.MlflowClient().delete_registered_model_alias(served.name, "champion")
     assert restore(served.name, actor="ada")
@@ -243,7 +214,7 @@ def test_a_version_that_is_retired_before_it_reached_the_server_is_not_waited_fo
     """The way out that leaves the champion alone: a rollback would take it too."""
     served.champion(3)
     registered = served.registered(5)
-    with killed_before(client, "deploy"):
+    with killed_before(deployment, "confirmed"):
         serve.deploy(served.run(5), registered)
     retire(served.name, 2, reason="not wanted", actor="ada")
     assert (pending(served), answering(served), ledger.standing(served.name).champion) == (None, 1, 1)

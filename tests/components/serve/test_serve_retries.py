@@ -13,7 +13,6 @@ import psycopg
 import pytest
 
 from evergreen.errors import ServiceUnavailable
-from evergreen.serve import client
 from evergreen.serve.idempotency import Answer, Memory, digest
 from evergreen.serve.predictions import Prediction, PredictionLog, between
 from evergreen.settings import Settings
@@ -92,7 +91,6 @@ def test_answers_outlive_a_swap_and_a_restart_and_expire(alone: ServedModel) -> 
     key = uuid.uuid4().hex
     first = ask(alone, key)
     alone.champion(5)
-    client.deploy(alone.name, 2)
     assert (alone.server.describe(alone.name)["version"], ask(alone, key).content) == (2, first.content)
     alone.server.stop()
     alone.serve()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,7 +19,7 @@ from evergreen.local.postgres import free_port
 from evergreen.registry import promotion, records, store
 from evergreen.registry import stages as registry
 from evergreen.registry.tags import Tag
-from evergreen.serve import client
+from evergreen.serve import deployment
 from evergreen.serve import stages as serve
 from evergreen.serve.rollback import rollback
 from evergreen.settings import settings
@@ -127,7 +128,7 @@ def test_a_deployment_that_was_killed_halfway_can_be_rolled_back_from(
     assert (answering(served), served.aliases()) == (3, (2, 1))
     if killed:  # the rollback, too, before it does that
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(client if killed == "deploy" else store, killed, kill)
+            patch.setattr(*((deployment, "confirmed") if killed == "deploy" else (store, killed)), kill)
             rollback(served.name, reason="complaints", actor="ada", version=named)
     rolled_back = rollback(served.name, reason="complaints", actor="ada", version=named)
     assert (rolled_back.left, rolled_back.version, answering(served), served.aliases()) == (3, 2, 2, (2, 2))
@@ -152,7 +153,7 @@ def test_a_champion_that_the_server_cannot_load_is_what_is_rolled_back_from(alon
     assert answering(alone) == 2
     with pytest.raises(NothingToRollBackTo) as refused:
         rollback(alone.name, reason="complaints", actor="ada", version=2)
-    assert refused.value.found == "champion: version 1; version 2 answers in its place"
+    assert refused.value.found == "champion: version 1"
     assert rollback(alone.name, reason="complaints", actor="ada").message.startswith(
         f"{alone.name}: version 2 serves again"
     )
@@ -187,16 +188,29 @@ def test_after_a_rollback_the_next_version_serves_and_can_be_rolled_back_from(se
     ]
 
 
-def test_a_rollback_to_a_version_that_cannot_be_loaded_changes_nothing(served: ServedModel) -> None:
-    good = served.registered(3, seed=910)
+def test_a_rollback_to_a_version_that_cannot_be_loaded_changes_nothing(alone: ServedModel) -> None:
+    alone.serve()
+    good = alone.registered(3, seed=910)
+    serve.deploy(alone.run(3), good)
+    alone.champion(5)
+    alone.server.stop()
+    alone.damage(good.run.id)
+    shutil.rmtree(alone.settings.home / "served" / alone.name)
+    alone.serve()
+    before = alone.aliases(), alone.events()
+    with pytest.raises(DeployRefused):
+        back(alone)
+    assert (answering(alone), (alone.aliases(), alone.events())) == (2, before)
+    assert not records.version(alone.name, 2).rolled_back, "what serves on may be promoted by a rerun"
+
+
+def test_a_rollback_needs_no_file_of_the_version_that_served_before(served: ServedModel) -> None:
+    """It is still in memory: whoever rolls back waits for nothing."""
+    good = served.registered(3, seed=912)
     serve.deploy(served.run(3), good)
     served.champion(5)
     served.damage(good.run.id)
-    before = served.aliases(), served.events()
-    with pytest.raises(DeployRefused):
-        back(served)
-    assert (answering(served), (served.aliases(), served.events())) == (2, before)
-    assert not records.version(served.name, 2).rolled_back, "what serves on may be promoted by a rerun"
+    assert back(served).version == answering(served) == 1
 
 
 @pytest.mark.parametrize("killed_before", ["mark_rolled_back", "complete", "set_champion"])
@@ -257,7 +271,6 @@ def test_a_rollback_needs_no_mlflow_and_is_shown_in_it_later(alone: ServedModel)
 def test_a_promotion_needs_no_mlflow_and_is_shown_by_the_next_one(served: ServedModel) -> None:
     first = served.champion(3)
     second = served.registered(5).version
-    client.deploy(served.name, second)
     with without_mlflow():
         champion, version = store.champion(served.name), records.version(served.name, second)
         intent = promotion.intend(version, "promotion", champion, model=served.name, actor="ada", reason="better")
@@ -277,7 +290,7 @@ def test_a_fall_back_is_undone_by_no_training_that_knows_less_than_the_labels_th
     served.champion(5)
     wanted = promotion.FallBack(decision_id="d1", as_of=at(6), until=at(8))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(client, "deploy", kill)
+        patch.setattr(deployment, "confirmed", kill)
         rollback(served.name, reason="likely to be worse", actor="run m", version=2, fall_back=wanted)
     result = rollback(served.name, reason="likely to be worse", actor="run m", version=2, fall_back=wanted)
     assert (result.left, result.version, answering(served)) == (2, 1, 1)

@@ -69,7 +69,7 @@ async def _first(
     with server.clients.entities(client, count, paid):
         server.space.admit(count)
         entities = [entity.model_dump() for entity in body.requested]
-        asked = Asked(loaded, entities, request.state.id, as_of)
+        asked = Asked(loaded, entities, request.state.id, as_of, server.slot(loaded.spec.model).stands_in)
         if loaded.quick and count <= SMALL:
             made = await server.together.run(asked)
         else:
