@@ -265,7 +265,7 @@ class Cable:
             target.close()
 
 
-@pytest.mark.parametrize("policy", ["stop", "serve"])
+@pytest.mark.parametrize("policy", ["stop", pytest.param("serve", marks=pytest.mark.long)])
 def test_a_replica_that_is_cut_off_says_so_is_named_by_the_rollback_and_takes_the_policy(
     alone: ServedModel, policy: str
 ) -> None:
