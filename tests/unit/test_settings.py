@@ -162,3 +162,12 @@ def test_working_files_stand_below_the_home_for_a_week_unless_said_otherwise(tmp
     assert (here.staging, here.staging_kept.days) == ("s3://bucket/passes", 30)
     with pytest.raises(PermanentError, match=r"EVERGREEN_STAGING_DAYS\n.*'0'"):
         Settings.from_environment(home | {"EVERGREEN_STAGING_DAYS": "0"})
+
+
+@pytest.mark.parametrize("name", ["EVERGREEN_WHEN_UNCONFIRMED", "EVERGREEN_WHEN_CUT_OFF"])
+def test_a_policy_is_one_of_those_that_there_are(name: str) -> None:
+    assert Settings.from_environment({}).when_unconfirmed == "undo"
+    assert Settings.from_environment({}).when_cut_off == "serve"
+    with pytest.raises(PermanentError, match=name) as raised:
+        Settings.from_environment({name: "halt"})
+    assert " or " in raised.value.expected

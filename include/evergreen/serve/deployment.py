@@ -107,8 +107,10 @@ def confirmed(intent: Deploying) -> None:
     until = asked + (ROLLBACK_PATIENCE if intent.purpose == "rollback" else PATIENCE)
     while True:
         said = replicas.said(intent.model, intent.version)
+        # What was said of an earlier intent counts for nothing, but for a version that serves by now.
         own = {
-            name: each if each is not None and each.intent == intent.id else None for name, each in said.live.items()
+            name: each if each is not None and (each.intent == intent.id or each.state == "serves") else None
+            for name, each in said.live.items()
         }
         loaded = {name for name, each in own.items() if each is not None and each.state in ("loaded", "serves")}
         failed = {name: each.reason for name, each in own.items() if each is not None and each.state == "failed"}
