@@ -53,7 +53,7 @@ def test_no_password_has_a_default() -> None:
     empty = set(re.findall(r"^(\w+)=$", example, re.MULTILINE))
     demanded = set(re.findall(r"\$\{(\w+):\?set it in deploy/\.env\}", text))
     defaulted = set(re.findall(r"\$\{(\w+):-", text))
-    assert demanded == empty and len(demanded) == 17
+    assert demanded == empty and len(demanded) == 16
     assert defaulted == set(re.findall(r"^# (\w+)=", example, re.MULTILINE)), "example.env tells every setting"
     secret = re.compile("PASSWORD|SECRET|TOKEN|FERNET|ACCESS_KEY")
     assert not [name for name in defaulted if secret.search(name)]
