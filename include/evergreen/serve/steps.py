@@ -13,8 +13,8 @@ Step = Callable[[], object]
 
 
 class Steps:
-    """Takes the newest step of each model as soon as its last one has ended; thread-safe. A step that hangs holds no end
-    of the process up."""
+    """Takes the newest step of each model as soon as its last one has ended; thread-safe. A step that hangs keeps no
+    process from ending."""
 
     def __init__(self, name: str, threads: int) -> None:
         self._name = name
