@@ -10,6 +10,7 @@ kept for the gates.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -65,6 +66,9 @@ def verdicts(
     if len(versions) == 1:
         yield "One version served throughout: as served and never retrained are the same model."
     for other, (gain, low, high, _, number, *_) in comparisons.items():
+        if math.isnan(low) or math.isnan(high):
+            yield f"As served against {other}: {metric} {gain:+.4f}; one {every} alone has no interval of confidence"
+            continue
         verdict = "better" if low > 0 else "worse" if high < 0 else f"no difference that these {every}s can show"
         yield (
             f"As served against {other}: {metric} {gain:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} over "
