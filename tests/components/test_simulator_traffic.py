@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Any
 import boto3
 import pytest
 
+from evergreen.local.postgres import free_port
 from evergreen_simulator import landing, traffic
 from evergreen_simulator import replay as requests
 from evergreen_simulator.__main__ import main
@@ -126,14 +126,8 @@ def test_fails_when_a_request_fails(server: Server) -> None:
         traffic.replay_day(WORLD, DAY, server.url)
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 def test_waits_for_a_server_that_is_starting_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    port, started = _free_port(), []
+    port, started = free_port(), []
 
     def start() -> None:
         time.sleep(1)
