@@ -20,7 +20,7 @@ from benchmarks import shops, workload
 from benchmarks.document import duration, ratios, table
 from benchmarks.measure import Ratio, in_turns, percentile
 from benchmarks.shops import FAMILY, Bare, Client, Shop
-from evergreen.local import postgres
+from evergreen.addresses import free_port
 from evergreen.local.processes import Processes, answers
 from evergreen.settings import Settings
 
@@ -177,7 +177,7 @@ def _starts(here: Settings, shop: Shop) -> str:
             ("MLflow answers", here.mlflow_url, None),
             (
                 "MLflow is away: nothing listens at its address",
-                f"http://127.0.0.1:{postgres.free_port()}",
+                f"http://127.0.0.1:{free_port()}",
                 FIRST_ANSWER,
             ),
             ("MLflow hangs: it takes connections and is silent", hanging, FIRST_ANSWER),
@@ -198,7 +198,7 @@ def _starts(here: Settings, shop: Shop) -> str:
 def _first_answer(here: Settings, model: str, body: bytes, mlflow_url: str) -> tuple[float, float, float]:
     """Seconds from the start of a server until it is ready, and to the answer of its first prediction, and the memory
     that it has then, in MB; the server ends with it."""
-    port, usual = postgres.free_port(), workload.services(here)["server"]
+    port, usual = free_port(), workload.services(here)["server"]
     url = f"http://127.0.0.1:{port}"
     command = [*usual.command[: usual.command.index("--port")], "--port", str(port)]
     addresses = {"EVERGREEN_SERVER_URL": url, "EVERGREEN_MLFLOW_URL": mlflow_url}

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 import psycopg
 
 from benchmarks import workload
+from evergreen.addresses import free_port
 from evergreen.features.packed import Reader
-from evergreen.local import postgres
 from evergreen.local.processes import Service, answers
 from evergreen.run import Run
 from evergreen.settings import Settings
@@ -162,7 +162,7 @@ def opened(here: Settings) -> Iterator[Shop]:
     with workload.service(here, services["mlflow"]):
         print(f"  training {FAMILY}")
         train_champion(run)
-        port = postgres.free_port()
+        port = free_port()
         url = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", f"models:/{spec.model}/1"]
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # it looks for uvicorn there

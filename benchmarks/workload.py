@@ -17,9 +17,10 @@ from contextlib import contextmanager
 from datetime import date, timedelta
 from itertools import pairwise
 
+from evergreen.addresses import free_port
 from evergreen.interval import Interval
-from evergreen.local import postgres, stack
 from evergreen.local import services as local_services
+from evergreen.local import stack
 from evergreen.local.processes import Processes, Service
 from evergreen.loops.wire import LoopName
 from evergreen.loops.wiring import LOOPS
@@ -83,10 +84,10 @@ def _settings() -> Iterator[Settings]:
         os.environ |= {
             "EVERGREEN_HOME": folder,
             "EVERGREEN_MODELS": f"{folder}/models",
-            "EVERGREEN_POSTGRES_PORT": str(postgres.free_port()),
+            "EVERGREEN_POSTGRES_PORT": str(free_port()),
             "EVERGREEN_CLIENT_ENTITIES_PER_SECOND": "1000000",  # one client is all the load
             **{
-                f"EVERGREEN_{name}_URL": f"http://127.0.0.1:{postgres.free_port()}"
+                f"EVERGREEN_{name}_URL": f"http://127.0.0.1:{free_port()}"
                 for name in ("AIRFLOW", "MLFLOW", "SERVER", "REPORTS")
             },
         }

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import settings as property_settings
 
+from evergreen.addresses import free_port
 from evergreen.local import postgres
 from evergreen.local.processes import Processes, Service, answers
 from evergreen.settings import Settings, settings
@@ -129,7 +130,7 @@ def _start_postgres(processes: Processes, folder: Path) -> dict[str, str]:
     import psycopg
     from psycopg import sql
 
-    cluster = postgres.cluster(folder, postgres.free_port(), secrets.token_hex(8))
+    cluster = postgres.cluster(folder, free_port(), secrets.token_hex(8))
     postgres.prepare(cluster)
     # No test takes the machine's power away, so nothing waits for the disk.
     command = [*cluster.command(), "-cfsync=off", "-cfull_page_writes=off"]
@@ -150,7 +151,7 @@ def mlflow_url(postgres_url: str) -> str:
     def start(processes: Processes, folder: Path) -> dict[str, str]:
         name = f"t{os.getpid()}_mlflow"
         postgres.create_databases(postgres_url, [name])
-        port = postgres.free_port()
+        port = free_port()
         command = [
             sys.executable,
             "-m",
@@ -227,7 +228,7 @@ def s3() -> Iterator[str]:
 
 
 def _start_s3(processes: Processes, folder: Path) -> dict[str, str]:
-    port = postgres.free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     credentials = {"AWS_ACCESS_KEY_ID": "EVERGREENTESTKEY0001", "AWS_SECRET_ACCESS_KEY": secrets.token_hex(20)}
     (folder / "evergreen").mkdir(parents=True)  # a folder of rclone's is a bucket

@@ -1,7 +1,10 @@
-"""Addresses of the network as they are stated: on a connection, in a header, in a setting."""
+"""Addresses of the network as they are stated, on a connection, in a header, in a setting; and a port for a server."""
 
 from __future__ import annotations
 
+import secrets
+import socket
+from contextlib import suppress
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
@@ -38,3 +41,13 @@ def source_of(address: str) -> str:
     if ip is None:  # a Unix socket, a test client: all of them are one
         return address
     return str(ip_network((ip, 64), strict=False) if isinstance(ip, IPv6Address) else ip)
+
+
+def free_port() -> int:
+    """A loopback port that was free a moment ago. None of those that a system gives to clients, from 32768 on: one of
+    them may take it before a server does."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -17,8 +17,9 @@ from typing import Any
 import httpx
 import pytest
 
+from evergreen.addresses import free_port
 from evergreen.interval import Interval
-from evergreen.local.postgres import create_databases, free_port
+from evergreen.local.postgres import create_databases
 from evergreen.local.processes import Processes, Service
 from evergreen.loops import inline
 from evergreen.run import Run

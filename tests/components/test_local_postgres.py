@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from evergreen.addresses import free_port
 from evergreen.errors import StackNotReady
 from evergreen.local import postgres
 from evergreen.local.processes import Processes, Service
@@ -24,7 +25,7 @@ def test_first_start_leaves_the_folders_above_as_they_were_and_stops(tmp_path: P
     home.mkdir(parents=True)
     (tmp_path / "private").chmod(0o700)
     before = modes(home)
-    cluster = postgres.cluster(home, postgres.free_port(), "secret")
+    cluster = postgres.cluster(home, free_port(), "secret")
     postgres.prepare(cluster)
     service = Service(
         "postgres", cluster.command(), dict(os.environ), lambda: postgres.answers(cluster.url), 30, cluster.user
@@ -69,5 +70,5 @@ def test_what_somebody_else_put_in_the_way_is_not_taken(
             (postgres.refuge_folder(home) / "data" / "PG_VERSION").touch()
         os.chown(postgres.refuge_folder(home), 12345, -1)
     with pytest.raises(StackNotReady, match=r"is a link|owned by user 12345"):
-        postgres.prepare(postgres.cluster(home, postgres.free_port(), "secret"))
+        postgres.prepare(postgres.cluster(home, free_port(), "secret"))
     assert target.stat().st_uid == 0 and not any(target.iterdir())

@@ -17,9 +17,10 @@ import psutil
 import pytest
 
 from evergreen import cli
+from evergreen.addresses import free_port
 from evergreen.errors import PortTaken, ServiceUnavailable
 from evergreen.local import ports, stack
-from evergreen.local.postgres import free_port, refuge_folder
+from evergreen.local.postgres import refuge_folder
 from evergreen.settings import settings
 
 ADDRESSES = ("AIRFLOW_URL", "MLFLOW_URL", "SERVER_URL", "REPORTS_URL")

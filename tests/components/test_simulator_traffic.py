@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 import pytest
 
-from evergreen.local.postgres import free_port
+from evergreen.addresses import free_port
 from evergreen_simulator import landing, traffic
 from evergreen_simulator import replay as requests
 from evergreen_simulator.__main__ import main

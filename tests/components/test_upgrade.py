@@ -19,9 +19,9 @@ import psutil
 import psycopg
 import pytest
 
+from evergreen.addresses import free_port
 from evergreen.exposure import UMASK
 from evergreen.local import postgres, stack
-from evergreen.local.postgres import free_port
 from evergreen.local.processes import MARK
 from evergreen.settings import DATABASES, Settings, settings
 

@@ -24,6 +24,7 @@ import psycopg
 import pytest
 import yaml
 
+from evergreen.addresses import free_port
 from evergreen.local import environment, postgres
 from evergreen.local.processes import Processes, Service, answers
 from evergreen.settings import PROJECT, settings
@@ -141,7 +142,7 @@ def stack(
     """The environment of the stack's processes, with a migrated Airflow database and a running model server."""
     home, prefix = tmp_path_factory.mktemp("runs"), f"t{os.getpid()}_runs_"
     small_model(home / "models" / "churn")
-    port = postgres.free_port()
+    port = free_port()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {
             "HOME": str(home),

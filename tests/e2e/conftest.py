@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from evergreen.addresses import free_port
 from evergreen.airflow_client.api import AirflowApi
 from evergreen.exposure import UMASK
 from evergreen.local import stack
-from evergreen.local.postgres import free_port
 from evergreen.settings import DATABASES, PROJECT, Settings, settings
 from evergreen.spec.load import load_spec
 from evergreen.spec.schema import ModelSpec

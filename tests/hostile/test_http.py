@@ -23,6 +23,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from evergreen.addresses import free_port
 from evergreen.local import postgres
 
 PREDICT = "/models/churn/predict"
@@ -110,7 +111,7 @@ def post(body: bytes, *headers: str, path: str = PREDICT, kind: str = "applicati
 
 @pytest.fixture(scope="module")
 def server(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder, prefix, port = tmp_path_factory.mktemp("door"), f"t{os.getpid()}_door_", postgres.free_port()
+    folder, prefix, port = tmp_path_factory.mktemp("door"), f"t{os.getpid()}_door_", free_port()
     postgres.create_databases(postgres_url, [f"{prefix}{name}" for name in ("evergreen", "optuna", "feast")])
     environment = {
         "HOME": str(folder / "home"),

@@ -21,6 +21,7 @@ import httpx
 import psycopg
 import pytest
 
+from evergreen.addresses import free_port
 from evergreen.lake import space
 from evergreen.local import postgres
 from evergreen.local.processes import Processes, Service
@@ -221,7 +222,7 @@ def small_disk(size: int) -> Iterator[Path]:
 @contextmanager
 def on_a_disk_of_its_own(home: Path, log: Path, patch: pytest.MonkeyPatch) -> Iterator[str]:
     """A Postgres with all its data below `home`, as `evergreen up` makes it, in the settings; its URL."""
-    cluster = postgres.cluster(home, postgres.free_port(), "secret")
+    cluster = postgres.cluster(home, free_port(), "secret")
     assert home in cluster.data.parents
     postgres.prepare(cluster)
     processes = Processes(log)

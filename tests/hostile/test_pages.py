@@ -20,10 +20,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from evergreen.addresses import free_port
 from evergreen.errors import ContractBroken
 from evergreen.ingest.stages import extract
 from evergreen.interval import Interval
-from evergreen.local.postgres import create_databases, free_port
+from evergreen.local.postgres import create_databases
 from evergreen.local.processes import Processes, Service, answers
 from evergreen.monitor import drift_report, live
 from evergreen.monitor import stages as monitor

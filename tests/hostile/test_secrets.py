@@ -17,6 +17,7 @@ import httpx
 import psycopg
 import pytest
 
+from evergreen.addresses import free_port
 from evergreen.errors import PermanentError
 from evergreen.local import environment, logins, permissions, postgres, stack
 from evergreen.local import services as local_services
@@ -78,7 +79,7 @@ def test_a_database_from_before_is_handed_over_with_all_that_is_in_it(postgres_u
 def mlflow(services: Processes, postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """MLflow with its login, as the stack starts it."""
     home = tmp_path_factory.mktemp("mlflow-login")
-    url = f"http://127.0.0.1:{postgres.free_port()}"
+    url = f"http://127.0.0.1:{free_port()}"
     chosen = {"EVERGREEN_MLFLOW_URL": url, "EVERGREEN_DATABASE": postgres_url, "EVERGREEN_DATABASE_PREFIX": HERE}
     environment.remember(home, chosen)
     with pytest.MonkeyPatch.context() as patch:

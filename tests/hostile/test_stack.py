@@ -25,9 +25,10 @@ import psutil
 import pytest
 
 from evergreen import cli
+from evergreen.addresses import free_port
 from evergreen.errors import PermanentError, StackNotReady
 from evergreen.local import services, stack
-from evergreen.local.postgres import demoted, free_port, refuge_folder
+from evergreen.local.postgres import demoted, refuge_folder
 from evergreen.local.processes import MARK, PATIENCE, Processes, Progress
 from evergreen.settings import ENVIRONMENT_FILE, settings
 from tests.hostile.moving import moving

@@ -33,6 +33,7 @@ from typing import Any
 import httpx
 import yaml
 
+from evergreen.addresses import free_port
 from evergreen.airflow_client.api import AirflowApi
 from evergreen.airflow_client.runs import AirflowRuns
 from evergreen.ingest import landing
@@ -83,7 +84,7 @@ class Host:
     def __init__(self, folder: Path) -> None:
         self.folder, self.home = folder, folder / "home"
         self.ports = {
-            name: postgres.free_port()
+            name: free_port()
             for name in (
                 "postgres:5432",
                 "redis:6379",
@@ -129,8 +130,8 @@ class Host:
             "AIRFLOW__API__WORKERS": "1",
             "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": str(self.port("airflow-scheduler")),
             "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_HOST": "127.0.0.1",
-            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(postgres.free_port()),
-            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(postgres.free_port()),
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
             "C_FORCE_ROOT": "1",
         }
         return kept | variables | here

@@ -24,7 +24,7 @@ from typing import Any
 
 import yaml
 
-from evergreen.local.postgres import free_port
+from evergreen.addresses import free_port
 
 PROJECT = Path(__file__).resolve().parents[2]
 EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}")

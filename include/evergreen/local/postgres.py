@@ -11,9 +11,7 @@ import hashlib
 import importlib.util
 import os
 import pwd
-import secrets
 import shutil
-import socket
 import stat
 import subprocess
 import tempfile
@@ -248,16 +246,6 @@ def remove(this: Cluster) -> None:
     """Delete a stopped cluster's data, and the folder that stood in for its home."""
     shutil.rmtree(this.data, ignore_errors=True)
     shutil.rmtree(refuge_folder(this.home), ignore_errors=True)
-
-
-def free_port() -> int:
-    """A loopback port that was free a moment ago. None of those that a system gives to clients, from 32768 on: one of
-    them may take it before a server does."""
-    while True:
-        port = 20_000 + secrets.randbelow(12_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def _wheel() -> Path:

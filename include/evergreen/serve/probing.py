@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from typing import IO
 
 import httpx
 
+from evergreen.addresses import free_port
 from evergreen.errors import ModelUnloadable, ServiceUnavailable
 from evergreen.registry import artifacts, records
 from evergreen.registry.contents import Sample
@@ -64,9 +64,7 @@ def _apart(answer: Answer, stored: Answer) -> float:
 @contextmanager
 def _server(doing: str, model: str, number: int) -> Iterator[str]:
     """The URL of a server that has loaded the version; it is gone after the block."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [
         sys.executable,
         "-m",

@@ -19,6 +19,7 @@ import psycopg
 import pymysql
 import pytest
 
+from evergreen.addresses import free_port
 from evergreen.ingest import dialects, duckdb_file, mysql
 from evergreen.ingest import postgres as of_postgres
 from evergreen.local import postgres
@@ -100,7 +101,7 @@ class Postgres(Place):
             return cursor.fetchall() if cursor.description else []
 
     def away(self) -> str:
-        return f"postgresql://somebody:geheim@127.0.0.1:{postgres.free_port()}/shop"
+        return f"postgresql://somebody:geheim@127.0.0.1:{free_port()}/shop"
 
     def strangers(self) -> str:
         parts = urlsplit(self.uri)
@@ -133,7 +134,7 @@ class MariaDB(Place):
             return list(cursor.fetchall())
 
     def away(self) -> str:
-        return f"mysql://somebody:geheim@127.0.0.1:{postgres.free_port()}/shop"
+        return f"mysql://somebody:geheim@127.0.0.1:{free_port()}/shop"
 
     def strangers(self) -> str:
         return f"mysql://nobody:geheim@127.0.0.1:{self._admin['port']}/shop"
@@ -209,7 +210,7 @@ def _mariadb(services: Processes, folder: Path) -> MariaDB:
     if server is None or install is None or called is None:
         packages = "mariadb-server-core mariadb-client-core"
         pytest.skip(f"NOT TRIED on MySQL's protocol: no MariaDB here (Debian: apt-get install {packages})")
-    data, port = folder / "data", postgres.free_port()
+    data, port = folder / "data", free_port()
     options = ["--no-defaults", f"--datadir={data}", f"--user={getpass.getuser()}"]
     auth = "--auth-root-authentication-method=normal"
     subprocess.run([install, *options, auth, "--skip-test-db"], check=True, capture_output=True, timeout=120)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from evergreen.addresses import free_port
 from evergreen.errors import (
     BatchUnreadable,
     ConnectionUnknown,
@@ -218,7 +219,7 @@ def test_a_query_of_other_columns_says_which(shop: str, spec_of: Callable[..., M
 
 def test_a_database_that_does_not_answer_may_answer_later(shop: str, spec_of: Callable[..., ModelSpec]) -> None:
     parts = urlsplit(shop)
-    away = f"postgresql://somebody:secret@127.0.0.1:{postgres.free_port()}{parts.path}"
+    away = f"postgresql://somebody:secret@127.0.0.1:{free_port()}{parts.path}"
     for uri in (away, f"{shop}_gone"):
         error = failure(run_of(spec_of(), uri), ServiceUnavailable)
         assert isinstance(error, TransientError)

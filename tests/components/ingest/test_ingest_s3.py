@@ -13,6 +13,7 @@ import boto3
 import pytest
 
 from evergreen import folders
+from evergreen.addresses import free_port
 from evergreen.errors import (
     BatchMissing,
     BatchUnreadable,
@@ -25,7 +26,6 @@ from evergreen.ingest import landing
 from evergreen.ingest import stages as ingestion
 from evergreen.lake import staging, tables
 from evergreen.lake.schema import RAW
-from evergreen.local.postgres import free_port
 from evergreen.orchestration import datasets
 from evergreen.settings import Settings, settings
 from evergreen_simulator.landing import write_days

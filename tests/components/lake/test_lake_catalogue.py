@@ -67,7 +67,7 @@ def test_the_first_processes_may_all_make_the_table(home: Settings) -> None:
 
 
 def test_a_database_that_does_not_answer_is_transient(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    from evergreen.local.postgres import free_port
+    from evergreen.addresses import free_port
 
     monkeypatch.setenv("EVERGREEN_DATABASE", f"postgresql://evergreen:secret@127.0.0.1:{free_port()}")
     settings.cache_clear()

@@ -64,7 +64,7 @@ def test_engines_read_it_as_an_arrow_dataset(lake: str) -> None:
 
 
 def test_a_server_that_does_not_answer_is_transient(lake: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from evergreen.local.postgres import free_port
+    from evergreen.addresses import free_port
 
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     with pytest.raises(ServiceUnavailable, match=r"(?s)shop/raw/visits.*next step: .*AWS_ENDPOINT_URL"):

@@ -138,7 +138,7 @@ WORK: dict[str, Callable[[], object]] = {
 
 @pytest.mark.parametrize("work", WORK)
 def test_a_store_that_does_not_answer_is_worth_a_retry(on_s3: str, work: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from evergreen.local.postgres import free_port
+    from evergreen.addresses import free_port
 
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")

@@ -32,6 +32,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 
+from evergreen.addresses import free_port
 from evergreen.families import family as family_of
 from evergreen.features import objects, online_rows, online_values
 from evergreen.handovers.train import Probed, Refitted
@@ -464,7 +465,7 @@ def running_shared_server(
 ) -> Iterator[SharedServer]:
     """A shared server of its own, in the settings of this process while the block runs."""
     prefix = f"t{os.getpid()}_{name}_"
-    port = postgres.free_port()
+    port = free_port()
     environment = {
         "HOME": str(folder / "home"),
         "DATABASE": postgres_url,
@@ -505,7 +506,7 @@ def alone(shared_server: SharedServer, tmp_path: Path) -> Iterator[ServedModel]:
     spec = load_spec(declare(tmp_path / "models", name))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVERGREEN_MODELS", str(tmp_path / "models"))
-        patch.setenv("EVERGREEN_SERVER_URL", f"http://127.0.0.1:{postgres.free_port()}")
+        patch.setenv("EVERGREEN_SERVER_URL", f"http://127.0.0.1:{free_port()}")
         evergreen_settings.cache_clear()
         put_online(spec, 0, [customer(n) for n in range(CUSTOMERS)])
         served = ServedModel(spec, evergreen_settings(), tmp_path, shared_server.forker, shared_server.candidates)

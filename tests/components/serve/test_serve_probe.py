@@ -13,8 +13,8 @@ import mlflow
 import psutil
 import pytest
 
+from evergreen.addresses import free_port
 from evergreen.errors import EvidenceMissing, ModelUnloadable, ServiceUnavailable
-from evergreen.local import postgres
 from evergreen.registry import artifacts, records
 from evergreen.serve import stages as serve
 from tests.handovers import tracked
@@ -63,7 +63,7 @@ def test_what_a_version_is_loaded_from_may_answer_another_time(
 
     def then_away(candidate: records.Candidate, name: str, patience: artifacts.Patience) -> bytes:
         content = read(candidate, name, patience)
-        monkeypatch.setenv("EVERGREEN_MLFLOW_URL", f"http://127.0.0.1:{postgres.free_port()}")
+        monkeypatch.setenv("EVERGREEN_MLFLOW_URL", f"http://127.0.0.1:{free_port()}")
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         return content
 

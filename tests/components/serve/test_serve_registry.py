@@ -17,12 +17,12 @@ import mlflow
 import psycopg
 import pytest
 
+from evergreen.addresses import free_port
 from evergreen.cli import main
 from evergreen.errors import ArtifactUntrusted, EvidenceMissing
 from evergreen.handovers.monitor import Quality
 from evergreen.history import ledger
 from evergreen.history.events import Adopted, Promoted
-from evergreen.local.postgres import free_port
 from evergreen.model.rows import inputs
 from evergreen.monitor import stages as monitor
 from evergreen.registry import artifacts, contents, loading, pipelines, promotion, records, store

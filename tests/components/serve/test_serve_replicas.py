@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from evergreen.addresses import free_port
 from evergreen.errors import DeployRefused, ServiceUnavailable
 from evergreen.history import ledger
-from evergreen.local.postgres import free_port
 from evergreen.serve import deployment, replicas
 from evergreen.serve import stages as serve
 from evergreen.serve.rollback import rollback

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 import mlflow
 import pytest
 
+from evergreen.addresses import free_port
 from evergreen.cli import main
 from evergreen.errors import DeployRefused, EvidenceMissing, NothingToRollBackTo, StageSkipped
 from evergreen.handovers.rollback import RolledBack
 from evergreen.history import events as happened
 from evergreen.history import ledger
-from evergreen.local.postgres import free_port
 from evergreen.registry import promotion, records, store
 from evergreen.registry import stages as registry
 from evergreen.registry.tags import Tag
