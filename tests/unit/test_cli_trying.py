@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from evergreen import cli
+from evergreen.cli import trying
 from evergreen.cli.trying import needed
 from evergreen.features import rules
 from evergreen.interval import Interval
@@ -44,3 +46,28 @@ def test_what_the_oldest_row_looks_back_at_is_ingested(spec: ModelSpec, first: A
     for span in rules.mature_label_spans(spec, LAST.end):
         if span.interval.start >= OLDEST or not spec.asking.named_by_request:
             assert there.issuperset(span.waits_for), span
+
+
+@pytest.mark.parametrize(
+    ("terminal", "desktop", "option", "opened"),
+    [
+        (True, True, [], True),
+        (True, False, [], False),
+        (False, True, [], False),
+        (True, True, ["--no-open"], False),
+        (False, False, ["--open"], True),
+    ],
+)
+def test_the_gate_report_is_opened_for_somebody_at_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool, desktop: bool, option: list[str], opened: bool
+) -> None:
+    chosen: list[bool | None] = []
+    monkeypatch.setattr(trying.sys.stdout, "isatty", lambda: terminal)
+    monkeypatch.setattr(trying.sys, "platform", "linux")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    if desktop:
+        monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(trying, "_try", lambda options: chosen.append(options.open) or 0)
+    assert cli.main(["try", "visits", *option]) == 0
+    assert trying.opens(chosen[0]) is opened

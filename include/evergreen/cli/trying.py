@@ -4,6 +4,7 @@ past once more, as if it were live."""
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import webbrowser
 from collections.abc import Iterator, Sequence
@@ -29,7 +30,11 @@ def add(commands: Commands) -> None:
     """Add them to those of `evergreen`."""
     trying = commands.add_parser("try", help="run the whole loop on a model's sample, up to its gates")
     trying.add_argument("model", help="the model's name")
-    trying.add_argument("--open", action="store_true", help="open the gate report in the browser")
+    trying.add_argument(
+        "--open",
+        action=argparse.BooleanOptionalAction,
+        help="open the gate report in the browser; default: if you sit at a terminal of a machine with a desktop",
+    )
     trying.set_defaults(command=_try)
     replay = commands.add_parser("replay", help="live through some intervals of the past once more, without Airflow")
     replay.add_argument("model", help="the model's name")
@@ -59,9 +64,16 @@ def _try(options: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
     page = _reported(run, results)
     print(f"gate report: {page}")
-    if options.open:
+    if opens(options.open):
         webbrowser.open(page.as_uri())
     return 0 if "gates" in results else 1
+
+
+def opens(chosen: bool | None) -> bool:
+    """Whether a page is opened in the browser; unless that was chosen, if somebody sits at a terminal of a machine with
+    a desktop."""
+    desktop = sys.platform != "linux" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
+    return (desktop and sys.stdout.isatty()) if chosen is None else chosen
 
 
 def _replay(options: argparse.Namespace) -> int:
