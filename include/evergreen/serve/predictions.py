@@ -1,6 +1,7 @@
 """The prediction log: every prediction that was answered to a client stands here, with the features it was made from.
 
-An answer waits until its rows are committed. Commits are shared: whatever waits while one is under way goes with the
+An answer waits until its rows are committed, or while Postgres does not answer, until they are on the server's own disk
+(`unlogged`). Commits are shared: whatever waits while one is under way goes with the
 next, so a busy server commits a few hundred times per second and not once per request. With its rows may go the whole
 answer, to be remembered under a key: in the same transaction, so that neither is there without the other.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -108,10 +109,34 @@ def drop(model: str, dropped: Iterable[date]) -> None:
             connection.execute("select drop_predictions(%s, %s)", [model, day])
 
 
-class PredictionLog:
-    """Writes from one thread with one connection; thread-safe."""
+def write_late(rows: Sequence[Prediction]) -> None:
+    """Write rows that waited; those that are there are left out.
 
-    def __init__(self) -> None:
+    Raises:
+        ServiceUnavailable: Postgres does not answer.
+        psycopg.DataError: one of them has a value that Postgres does not hold; none is written.
+    """
+    with database.connect() as connection:
+        for model, day in sorted({(row.model, in_utc(row.as_of).date()) for row in rows}):
+            connection.execute("select take_predictions(%s, %s)", [model, day])
+        TABLE.insert(connection, rows)
+
+
+class PredictionLog:
+    """Writes from one thread with one connection; thread-safe.
+
+    Args:
+        keep: keeps rows on disk that Postgres does not take, and says whether they fit; None: they are refused.
+        waiting: whether rows are kept there; then no other row tries Postgres before them.
+    """
+
+    def __init__(
+        self,
+        keep: Callable[[Sequence[Prediction]], bool] | None = None,
+        waiting: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._keep = keep
+        self._waits = waiting
         self._waiting: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._rows = 0  # waiting or being written
         self._counting = threading.Lock()
@@ -159,10 +184,14 @@ class PredictionLog:
         """Commit requests together, and tell each."""
         standing: dict[str, Answer] = {}
         failure = None
+        kept: set[int] = set()
         try:
+            if self._waits():
+                raise _unwritten("the database has not answered for a while")
             standing = self._commit(requests)
         except ServiceUnavailable as error:
             failure = error
+            kept = self._kept(requests)
         except Exception as error:  # whatever it is, the writer must live
             if len(requests) > 1:  # a value of one of them that cannot be written is no fault of the others
                 for request in requests:
@@ -174,11 +203,23 @@ class PredictionLog:
             self._rows -= sum(len(request.rows) for request in requests)
         for request in requests:
             if request.done.set_running_or_notify_cancel():
-                if failure is not None:
+                if failure is not None and id(request) not in kept:
                     request.done.set_exception(failure)
                 else:
                     ours = request.answer
                     request.done.set_result(ours and standing.get(ours.request_id, ours))
+
+    def _kept(self, requests: list[_Request]) -> set[int]:
+        """The requests whose rows are on disk now. Not those with a key: no other server would know it."""
+        keyless = [request for request in requests if request.answer is None]
+        if self._keep is None or not keyless:
+            return set()
+        try:
+            fits = self._keep([row for request in keyless for row in request.rows])
+        except OSError as error:
+            log.error("predictions cannot be kept on disk: %s", error)
+            return set()
+        return {id(request) for request in keyless} if fits else set()
 
     def _take(self) -> tuple[list[_Request], bool]:
         """What is waiting, at least one request; and whether the log was closed after it."""

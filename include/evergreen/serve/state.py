@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, HTTPException, Request
 
+from evergreen.database.connections import OWN
 from evergreen.quoting import shown
 from evergreen.serve.admission import SMALL, Clients, Lane
 from evergreen.serve.answering import Asked, Made, answer_together
@@ -17,10 +18,11 @@ from evergreen.serve.idempotency import Memory
 from evergreen.serve.loaded import Loaded
 from evergreen.serve.metrics import Metrics
 from evergreen.serve.models import Models
-from evergreen.serve.predictions import PredictionLog
+from evergreen.serve.predictions import PredictionLog, write_late
 from evergreen.serve.pulse import Pulse
 from evergreen.serve.slot import Slot
 from evergreen.serve.space import Space
+from evergreen.serve.unlogged import Unlogged
 from evergreen.settings import settings
 
 
@@ -62,7 +64,7 @@ class Pipeline:
     threads nor commits with those of the other."""
 
     lane: Lane
-    log: PredictionLog = field(default_factory=PredictionLog)
+    log: PredictionLog
 
 
 @dataclass
@@ -76,22 +78,35 @@ class ServingState(State):
     clients: Clients = field(default_factory=lambda: Clients(settings().client_entities, settings().client_requests))
     # A request of one entity takes some 25 ms, of 1,000 some 250 ms; a full line is
     # answered within the patience of those in it.
-    small: Pipeline = field(default_factory=lambda: Pipeline(Lane("requests", threads=4, places=200)))
-    large: Pipeline = field(
-        default_factory=lambda: Pipeline(Lane(f"requests of more than {SMALL} entities", threads=1, places=24))
-    )
+    small: Pipeline = field(init=False)
+    large: Pipeline = field(init=False)
     # Of versions with a graph, of which a request of one entity takes less than a thread's turn.
     together: Batches[Asked, Made] = field(
         default_factory=lambda: Batches("requests", places=200, most=64, work=answer_together)
     )
     memory: Memory = field(default_factory=Memory)
     lookups: Lane = field(default_factory=lambda: Lane("retries", threads=2, places=100))
+    unlogged: Unlogged = field(
+        default_factory=lambda: Unlogged(settings().home / "unlogged", settings().unlogged, write_late)
+    )
+
+    def __post_init__(self) -> None:
+        small, large = (
+            Lane("requests", threads=4, places=200),
+            Lane(f"requests of more than {SMALL} entities", threads=1, places=24),
+        )
+        self.small, self.large = (
+            Pipeline(lane, PredictionLog(self.unlogged.append, lambda: self.unlogged.size > 0))
+            for lane in (small, large)
+        )
 
     @property
     def warnings(self) -> list[str]:
         """Where little space is left, which database does not answer, and whether this replica is cut off."""
         silent = [f"the database {name} does not answer" for name in self.pulse.silent()]
-        return self.space.warnings + silent + ([self._cut_off] if self.following.cut_off else [])
+        waiting = self.unlogged.size
+        kept = [f"{waiting:,} bytes of predictions wait on this disk for the prediction log"] if waiting else []
+        return self.space.warnings + silent + kept + ([self._cut_off] if self.following.cut_off else [])
 
     @property
     def _cut_off(self) -> str:
@@ -109,8 +124,9 @@ class ServingState(State):
 
     @property
     def refuses(self) -> bool:
-        """There is no space for the rows of the prediction log, or a database is away, or has been for long."""
-        return self.space.exhausted or bool(self.pulse.silent()) or self.stopped
+        """There is no place for the rows of the prediction log, no features, or Postgres has been away for long."""
+        silent = set(self.pulse.silent()) - (set() if self.unlogged.full else {OWN})
+        return self.space.exhausted or bool(silent) or self.stopped
 
     def serving(self, model: str) -> Loaded:
         """The version that serves; 503 while none does, or nobody has said for long whether it should."""
@@ -132,6 +148,7 @@ class ServingState(State):
         self.together.close()
         for pipeline in (self.small, self.large):
             pipeline.log.close()
+        self.unlogged.stop()
         for lane in (self.small.lane, self.large.lane, self.lookups):
             lane.close()
         self.memory.close()

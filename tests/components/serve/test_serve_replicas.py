@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -27,7 +28,7 @@ from evergreen.serve.rollback import rollback
 from evergreen.settings import settings
 
 from .conftest import ServedModel, Server, customer, until
-from .test_serve_load import sending
+from .test_serve_load import CLIENTS, sending
 from .test_serve_registry import forwarded
 
 LATE = 2.0  # seconds after a rollback was decided, from which on the version that was left answers no more
@@ -276,12 +277,15 @@ def test_a_replica_that_is_cut_off_says_so_is_named_by_the_rollback_and_takes_th
         server.wait()
     alone.champion(3)
     alone.champion(5)
+    before = len(alone.logged())
     cable.cut()
     decided = time.monotonic()
     message = rollback(alone.name, reason="complaints", actor="ada").message
     assert f"replica {name_of(cut)} has shown no sign of life" in message, message
     assert [version_of(alone, server) for server in near] == [1, 1]
     until(lambda: cut.metric("evergreen_cut_off_seconds") > 5, "it counts", 20)
+    meanwhile = cut.predict(alone.name, entity={"customer_id": customer(1)})
+    assert (meanwhile.status_code, meanwhile.json()["version"]) == (200, 2), "it goes on with what it has"
     warnings = cut.get("/readyz").json()["warnings"]
     assert any("cut off from Postgres" in line and f"EVERGREEN_WHEN_CUT_OFF={policy}" in line for line in warnings)
     until(lambda: time.monotonic() > decided + 12, "the stated time is over")
@@ -291,3 +295,48 @@ def test_a_replica_that_is_cut_off_says_so_is_named_by_the_rollback_and_takes_th
     cable.mend()
     until(lambda: version_of(alone, cut) == 1, "it follows again", 20)
     cut.wait()
+    until(lambda: (meanwhile.json()["request_id"], 0) in alone.logged(), "what it answered meanwhile is in the log", 20)
+    assert len(alone.logged()) > before
+
+
+def test_while_postgres_is_away_predictions_are_kept_on_disk_and_none_is_lost_by_a_kill(alone: ServedModel) -> None:
+    """One replica reaches the features and not the log; it is killed, and its next process brings what it kept."""
+    cable, home = Cable(alone.settings.database_url("evergreen")), str(alone.logs / "home-of-the-log")
+    server = replica(alone, DATABASE_EVERGREEN=cable.url, HOME=home)
+    server.wait()
+    alone.champion(3)
+    with sending(alone, server.url) as clients:
+        clients.more(60)
+        cable.cut()
+        clients.more(200)
+        assert server.get("/readyz").status_code == 200
+        keyed = server.post(
+            f"/models/{alone.name}/predict",
+            json={"entity": {"customer_id": customer(1)}},
+            headers={"Idempotency-Key": "k-1"},
+        )
+        assert keyed.status_code == 503, "no other server would know its answer"
+        assert any("predictions wait" in line for line in server.get("/readyz").json()["warnings"])
+        assert clients.failed == []
+        server.stop()
+        until(lambda: len(clients.failed) == CLIENTS, "every client sees that the server is gone")
+    asked = {(each["request_id"], 0) for each in clients.answered}
+    assert not asked <= alone.logged().keys(), "some of them are on its disk alone"
+    cable.mend()
+    server = replica(alone, DATABASE_EVERGREEN=cable.url, HOME=home)
+    server.wait()
+    until(
+        lambda: all((each["request_id"], 0) in alone.logged() for each in clients.answered), "they are in the log", 30
+    )
+    clients.assert_all_logged()
+    assert list((Path(home) / "unlogged").iterdir()) == []
+
+
+def test_what_does_not_fit_on_disk_is_refused(alone: ServedModel) -> None:
+    cable = Cable(alone.settings.database_url("evergreen"))
+    server = replica(alone, DATABASE_EVERGREEN=cable.url, UNLOGGED_MB="0")
+    server.wait()
+    alone.champion(3)
+    cable.cut()
+    assert server.predict(alone.name, entity={"customer_id": customer(1)}).status_code == 503
+    server.wait(503)
