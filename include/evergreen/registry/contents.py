@@ -49,8 +49,8 @@ class _AsJson(BaseModel):
 
     @classmethod
     def of_bytes(cls, content: bytes) -> Self:
-        """Of JSON."""
-        return cls.model_validate(json.loads(content))
+        """Of JSON, in which moments, durations and tuples are written otherwise."""
+        return cls.model_validate_json(content)
 
 
 class _Json(_AsJson):
@@ -227,11 +227,6 @@ class Recipe(_Json):
         chosen = {} if self.threshold is None else {"operating_threshold": self.threshold}
         ways = {} if self.backtest is None else self.backtest.scores
         return chosen | {f"window_{way}": value for way, value in ways.items()}
-
-    @classmethod
-    def of_bytes(cls, content: bytes) -> Self:
-        """Of JSON, in which moments and durations are text."""
-        return cls.model_validate_json(content)
 
 
 class Packaging(_Json):
