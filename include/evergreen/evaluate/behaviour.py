@@ -14,15 +14,13 @@ from evergreen.handovers.handover import finite
 from evergreen.handovers.train import Gate
 from evergreen.model.intervals import jackknife
 from evergreen.model.rows import Rows, inputs
-from evergreen.model.weightings import Floats
+from evergreen.model.weightings import Floats, mean
 from evergreen.spec import expression
 from evergreen.spec.behaviour import Behaviour
 from evergreen.spec.schema import ModelSpec
 
 Predict = Callable[[pd.DataFrame], Floats]  # inputs as the model takes them → its answers
 
-_SECONDS = 600.0  # an expression may take
-_SURE = 0.975  # of each end of an interval: 95 %
 _MOST_ROWS = 20_000  # that are changed: a sample of more
 
 
@@ -74,7 +72,7 @@ def _change(spec: ModelSpec, test: Behaviour, later: Rows, predict: Predict, ali
     moved = predict(changed[there]) - predict(later.inputs[there])
     wrong = {"same": np.abs(moved), "higher": -moved, "lower": moved}[test.expect]
     holds = (wrong <= test.tolerance + 1e-12).astype(np.float64)  # which is no move, but the order of additions
-    spread = jackknife(lambda times: (times @ holds) / times.sum(axis=1), alike[there])
+    spread = jackknife(mean(holds), alike[there])
     share, worst = float(holds.mean()), float(np.max(wrong))
     expected = "the same" if test.expect == "same" else f"not {'lower' if test.expect == 'higher' else 'higher'}"
     return Gate(
@@ -83,14 +81,14 @@ def _change(spec: ModelSpec, test: Behaviour, later: Rows, predict: Predict, ali
         test.share,
         "pass" if share >= test.share else "fail",
         f"of {len(holds):,} rows {share:.1%} are {expected} within {test.tolerance:g}; the worst is off by {worst:.4g}",
-        low=finite(max(0.0, spread.low(_SURE))),
-        high=finite(min(1.0, spread.high(_SURE))),
+        low=finite(max(0.0, spread.low())),
+        high=finite(min(1.0, spread.high())),
         rows=len(holds),
     )
 
 
 def _values(spec: ModelSpec, text: str, rows: pa.Table) -> pd.Series[Any]:
-    values: pd.Series[Any] = expression.values(spec, text, rows, seconds=_SECONDS, key=expression.BEHAVIOUR).to_pandas()
+    values: pd.Series[Any] = expression.values(spec, text, rows, key=expression.BEHAVIOUR).to_pandas()
     return values
 
 

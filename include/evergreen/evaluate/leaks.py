@@ -16,7 +16,7 @@ from evergreen.handovers.train import Gate
 from evergreen.model.intervals import jackknife
 from evergreen.model.metrics import metric
 from evergreen.model.rows import Rows
-from evergreen.model.weightings import Floats
+from evergreen.model.weightings import Floats, mean
 from evergreen.spec.columns import EVENT
 from evergreen.spec.leaning import Leaks
 from evergreen.spec.problem import Problem
@@ -26,7 +26,6 @@ Places = npt.NDArray[np.int64]
 
 ALONE, TIME, ENTITIES = "no input too good alone", "no input tells the time", "no entity in both parts"
 _PARTS = 32  # of a number: in each part the answer is what its learning rows have on average
-_SURE = 0.975  # of each end of an interval: 95 %
 _TOLD = 3
 
 
@@ -78,8 +77,8 @@ def _alone(
         bound,
         "pass" if shares[best] <= bound else "fail",
         f"of what the candidate gains over the trivial answer, inputs have alone: {told}",
-        low=finite(spread.low(_SURE)),
-        high=finite(spread.high(_SURE)),
+        low=finite(spread.low()),
+        high=finite(spread.high()),
         rows=len(labels),
     )
 
@@ -136,14 +135,14 @@ def _entities(bound: float, learn: Rows, later: Rows, alike: npt.NDArray[np.obje
     """The share of later rows whose entity was learned from."""
     both = np.isin(later.keys.astype(str), np.unique(learn.keys.astype(str))).astype(np.float64)
     share = float(both.mean())
-    spread = jackknife(lambda times: (times @ both) / times.sum(axis=1), alike)
+    spread = jackknife(mean(both), alike)
     return Gate(
         ENTITIES,
         share,
         bound,
         "pass" if share <= bound else "fail",
         f"{int(both.sum()):,} of {len(both):,} evaluation rows are of an entity that was learned from",
-        low=finite(max(0.0, spread.low(_SURE))),
-        high=finite(min(1.0, spread.high(_SURE))),
+        low=finite(max(0.0, spread.low())),
+        high=finite(min(1.0, spread.high())),
         rows=len(both),
     )

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, combinations, islice, pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from evergreen.handovers.handover import finite
 from evergreen.handovers.train import Gate, SliceScore, Verdict
@@ -24,7 +26,7 @@ from evergreen.model import losses
 from evergreen.model.intervals import jackknife
 from evergreen.model.metrics import Metric, metric
 from evergreen.model.rows import Rows
-from evergreen.model.weightings import Floats, Weighted
+from evergreen.model.weightings import Floats, Weighted, mean
 from evergreen.spec import expression
 from evergreen.spec.problem import Problem
 from evergreen.spec.schema import ModelSpec
@@ -33,7 +35,6 @@ from evergreen.spec.slices import Slices
 Mask = npt.NDArray[np.bool_]
 
 DECLARED, FOUND = "worst declared slice", "worst slice found"
-_SECONDS = 600.0  # an expression may take
 _VALUES = 20  # of an expression or input that make a slice each: the most frequent ones
 _LOOKED_AT = 5000  # slices at most
 _TOLD = 5  # of the slices that were found
@@ -66,7 +67,8 @@ def measure(
     scored: list[SliceScore] = []
     gates = []
     if bounds.by:
-        named = [each for text in bounds.by for each in _by(text, _column(spec, text, later))]
+        rows = expression.table(spec, later.frame)
+        named = [each for text in bounds.by for each in _by(text, _column(spec, text, later, rows))]
         large = [each for each in named if each.rows.sum() >= bounds.minimum_rows]
         small = [each.name for each in named if each.rows.sum() < bounds.minimum_rows]
         made = [beside.score(each, declared=True, looked_at=len(large)) for each in large]
@@ -128,26 +130,26 @@ class _Beside:
         low, high = finite(spread.low(confidence)), finite(spread.high(confidence))
         return made.model_copy(update={"drop": finite(spread.value), "low": low, "high": high})
 
+    @cached_property
+    def _of_all(self) -> Weighted:
+        return self.measured.weighted(self.later.labels, self.predictions)
+
     def _metric(self, rows: Mask) -> Weighted:
-        rank = self.measured.measure.rank
-        of_all = self.measured.weighted(self.later.labels, self.predictions)
+        rank, of_all = self.measured.measure.rank, self._of_all
         of_part = self.measured.weighted(self.later.labels[rows], self.predictions[rows])
         return lambda times: rank(of_all(times)) - rank(of_part(times[:, rows]))
 
     def _loss(self, rows: Mask) -> Weighted:
-        lost = self.lost
-        return lambda times: (
-            (times[:, rows] @ lost[rows]) / times[:, rows].sum(axis=1) - (times @ lost) / times.sum(axis=1)
-        )
+        of_part, of_all = mean(self.lost[rows]), mean(self.lost)
+        return lambda times: of_part(times[:, rows]) - of_all(times)
 
 
-def _column(spec: ModelSpec, text: str, later: Rows) -> pd.Series[Any]:
+def _column(spec: ModelSpec, text: str, later: Rows, rows: pa.Table) -> pd.Series[Any]:
     """What an expression says of each row; numbers as floats, all else as text."""
     if text in later.inputs:
         column: pd.Series[Any] = later.inputs[text]
         return column
-    rows = expression.table(spec, later.frame)
-    values: pd.Series[Any] = expression.values(spec, text, rows, seconds=_SECONDS, key=expression.SLICES).to_pandas()
+    values: pd.Series[Any] = expression.values(spec, text, rows, key=expression.SLICES).to_pandas()
     return values.astype("float64") if pd.api.types.is_numeric_dtype(values) and values.dtype != bool else values
 
 

@@ -18,7 +18,6 @@ from evergreen.spec.schema import ModelSpec
 log = logging.getLogger(__name__)
 
 AVERAGE = "what the rows that were learned from have on average"
-_SECONDS = 600.0  # an expression may take
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def of(spec: ModelSpec, learn: Rows, later: Rows) -> Baseline:
         return Baseline(trivial, AVERAGE)
     doing = f"computing the baseline {shown(text)} of {spec.model}"
     try:
-        values = expression.baseline(spec, text, expression.table(spec, later.frame), seconds=_SECONDS)
+        values = expression.baseline(spec, text, expression.table(spec, later.frame))
         there = values.is_valid().to_numpy()
         stated = spec.problem.stated(values.drop_null().to_pylist())
     except (QueryRefused, ValueError) as error:

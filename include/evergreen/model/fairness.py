@@ -19,8 +19,6 @@ DIFFERENCES = ("demographic_parity", "equalised_odds")
 RATIO = "disparate_impact"
 NUMBERS = (*DIFFERENCES, RATIO)
 
-_SURE = 0.975  # of each end of an interval: 95 %
-_SECONDS = 600.0  # an expression may take
 _MOST = 20  # groups: the largest
 Weightings = Callable[[Floats], Floats]
 
@@ -46,7 +44,7 @@ def of_rows(
         return []
     rows, found = expression.table(spec, frame), []
     for text in asked.by:
-        values = expression.values(spec, text, rows, seconds=_SECONDS, key=expression.FAIRNESS).to_pandas()
+        values = expression.values(spec, text, rows, key=expression.FAIRNESS).to_pandas()
         groups = values.map(lambda value: None if pd.isna(value) else str(value)).astype(object)
         found.append(measure(text, groups, decided, labels, alike, asked.minimum_rows))
     return [each for each in found if each is not None]
@@ -83,7 +81,7 @@ def measure(
     numbers: dict[str, tuple[float | None, float | None, float | None]] = {}
     for each, of in counted.items():
         spread = jackknife(of, alike)
-        low, high = max(0.0, spread.low(_SURE)), min(1.0, spread.high(_SURE))
+        low, high = max(0.0, spread.low()), min(1.0, spread.high())
         numbers[each] = finite(spread.value), finite(low), finite(high)
     return Fair(
         attribute=name,

@@ -19,6 +19,7 @@ from scipy.special import stdtrit
 
 from evergreen.model.weightings import Floats, Weighted
 
+SURE = 0.975  # of each end of an interval by itself: 95 % lie between them
 MOST_BLOCKS = 200  # that are left out, one after the other: of more groups some are left out together
 _CHUNK = 4_000_000  # weights held at once: 32 MB
 
@@ -32,15 +33,15 @@ class Spread:
     freedom: float
     """Degrees of freedom: one less than the effective number of blocks."""
 
-    def quantile(self, confidence: float) -> float:
+    def quantile(self, confidence: float = SURE) -> float:
         """Student's t, of which a share of `confidence` lies below."""
         return float(stdtrit(self.freedom, confidence)) if self.freedom > 0 else float("nan")
 
-    def low(self, confidence: float) -> float:
+    def low(self, confidence: float = SURE) -> float:
         """So much it is at least, with this confidence."""
         return self.value - self.quantile(confidence) * self.error
 
-    def high(self, confidence: float) -> float:
+    def high(self, confidence: float = SURE) -> float:
         """So much it is at most, with this confidence."""
         return self.value + self.quantile(confidence) * self.error
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from evergreen.model.intervals import jackknife
+from evergreen.model.intervals import SURE, jackknife
 from evergreen.model.weightings import MEASURED, Floats, Labels, Measured, Weighted, business_value
 from evergreen.spec.measures import MEASURES, Measure, MetricName
 from evergreen.spec.problem import Binary, Problem
@@ -84,7 +84,7 @@ class Metric:
         entities: npt.NDArray[np.object_],
         *,
         weights: Floats | None = None,
-        confidence: float = 0.975,
+        confidence: float = SURE,
     ) -> Comparison:
         """A paired comparison: the rows of one entity are alike, so whole entities are left out, the same for both
         models (`intervals.jackknife`).
@@ -92,7 +92,7 @@ class Metric:
         Args:
             labels, new, old, entities: one of each per row: the outcome, the two models' predictions, whose row it is.
             weights: how much each row counts; None: as much as any other.
-            confidence: of each end of the interval by itself; 0.975: 95 % lie between them.
+            confidence: of each end of the interval by itself.
         """
         observed = self.measure.gain(self.value(labels, new, weights), self.value(labels, old, weights))
         groups = len(np.unique(entities))
@@ -111,7 +111,7 @@ class Metric:
         entities: npt.NDArray[np.object_],
         *,
         weights: Floats | None = None,
-        confidence: float = 0.975,
+        confidence: float = SURE,
     ) -> tuple[float, float]:
         """The interval of the metric's value; the arguments as `compare` has them."""
         if np.isnan(self.value(labels, predictions, weights)):

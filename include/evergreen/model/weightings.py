@@ -19,14 +19,14 @@ Measured = Callable[[Labels, Floats], Weighted]  # of a metric `of_decisions`: p
 CALIBRATION_BINS = 15
 
 
+def mean(of_rows: Floats) -> Weighted:
+    """The mean of a number that each row has."""
+    return lambda weights: (weights @ of_rows) / weights.sum(axis=1)
+
+
 def _mean_of(loss: Callable[[Labels, Floats], Floats]) -> Callable[[Labels, Floats], Weighted]:
     """Of a metric that is the mean of one loss per row."""
-
-    def weighted(labels: Labels, predictions: Floats) -> Weighted:
-        losses = loss(labels, predictions)
-        return lambda weights: (weights @ losses) / weights.sum(axis=1)
-
-    return weighted
+    return lambda labels, predictions: mean(loss(labels, predictions))
 
 
 def _log_losses(labels: Labels, predictions: Floats) -> Floats:
@@ -113,10 +113,10 @@ def values(value: BusinessValue) -> Callable[[Labels, Floats], Floats]:
 
 def business_value(value: BusinessValue) -> Measured:
     """The metric: what so many predictions are worth."""
-    mean = _mean_of(values(value))
+    worth = values(value)
 
     def measured(labels: Labels, decided: Floats) -> Weighted:
-        of_one = mean(labels, decided)
+        of_one = mean(worth(labels, decided))
         return lambda weights: PER * of_one(weights)
 
     return measured

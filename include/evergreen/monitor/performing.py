@@ -14,7 +14,7 @@ from evergreen.handovers.monitor import Finding, Performance, Rival, Worth
 from evergreen.model import losses, rows
 from evergreen.model.intervals import Spread, jackknife
 from evergreen.model.metrics import metric
-from evergreen.model.weightings import Floats, Labels, business_value
+from evergreen.model.weightings import Floats, Labels, business_value, mean
 from evergreen.monitor import bounds, estimated, findings, worth
 from evergreen.monitor.comparison import Reference
 from evergreen.spec.columns import LABEL
@@ -22,7 +22,6 @@ from evergreen.spec.problem import Problem
 from evergreen.spec.schema import ModelSpec
 
 _Known = tuple[Labels, Floats, npt.NDArray[np.object_]]  # labels, predictions, and whose rows are alike
-_SURE = 0.975  # of each end of an interval: 95 %
 _FEWEST = 30  # rows of an interval of the reference, to say how wrong an estimate of it is
 
 
@@ -44,7 +43,7 @@ def realised(
     measured = metric(problem, name)
     value = measured.value(labels, predictions, weights)
     of_rows = losses.of_rows(problem, name, labels, predictions)
-    loss = _mean(of_rows, alike, weights)
+    loss = jackknife(mean(of_rows), alike, weights)
     known = _known(spec, held_out)
     usual = _usual_loss(spec, known)
     made = Performance(
@@ -70,8 +69,8 @@ def realised(
     fallen = findings.fallen(drop, bound, name, len(labels))
     return made.model_copy(
         update={
-            "low": finite(spread.low(_SURE)),
-            "high": finite(spread.high(_SURE)),
+            "low": finite(spread.low()),
+            "high": finite(spread.high()),
             "drop": finite(drop),
             "significant": bool(fallen),
             "findings": tuple(fallen),
@@ -154,15 +153,11 @@ def _worth(
     return worth.beside(value.currency, spread(now, weights), None if usual is None else spread(usual), len(now[0]))
 
 
-def _mean(of_rows: Floats, alike: npt.NDArray[np.object_], weights: Floats | None) -> Spread:
-    return jackknife(lambda times: (times @ of_rows) / times.sum(axis=1), alike, weights)
-
-
 def _usual_loss(spec: ModelSpec, known: _Known | None) -> Spread | None:
     if known is None:
         return None
     labels, predictions, days = known
-    return _mean(losses.of_rows(spec.problem, spec.search.metric, labels, predictions), days, None)
+    return jackknife(mean(losses.of_rows(spec.problem, spec.search.metric, labels, predictions)), days)
 
 
 def _of_evaluation(spec: ModelSpec, known: _Known | None) -> Spread | None:

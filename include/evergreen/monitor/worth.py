@@ -15,8 +15,6 @@ from evergreen.spec.business_value import PER
 if TYPE_CHECKING:
     from evergreen.model.intervals import Spread
 
-_SURE = 0.975  # of each end of an interval: 95 %
-
 
 def beside(currency: str, now: Spread, usual: Spread | None, rows: int) -> Worth:
     """What answers were worth, beside what the version was worth on held-out rows.
@@ -29,14 +27,14 @@ def beside(currency: str, now: Spread, usual: Spread | None, rows: int) -> Worth
     made = Worth(
         currency=currency,
         value=now.value,
-        low=finite(now.low(_SURE)),
-        high=finite(now.high(_SURE)),
+        low=finite(now.low()),
+        high=finite(now.high()),
         rows=rows,
     )
     if usual is None:
         return made
     lost = usual.value - now.value
-    chance = now.quantile(_SURE) * math.hypot(now.error, usual.error)
+    chance = now.quantile() * math.hypot(now.error, usual.error)
     fields = {"usual": finite(usual.value), "lost": finite(lost)}
     return made.model_copy(update=fields | {"lost_low": finite(lost - chance), "lost_high": finite(lost + chance)})
 

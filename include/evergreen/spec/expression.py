@@ -13,6 +13,7 @@ from evergreen.spec.query import Refusal, connected, interrupted_after, row_by_r
 from evergreen.spec.runner import QueryRefused
 from evergreen.spec.schema import ModelSpec
 
+SECONDS = 600.0  # that one over all rows may take
 _INPUTS, _ROW, _VALUE = "inputs", "_row", "_value"
 _BASELINE, SLICES, BEHAVIOUR, FAIRNESS = "gates.baseline", "gates.slices.by", "gates.behaviour", "gates.fairness.by"
 
@@ -34,7 +35,7 @@ def table(spec: ModelSpec, frame: pd.DataFrame) -> pa.Table:
     return rows.cast(pa.schema({name: KINDS[kind].queried() for name, kind in kinds.items()}))
 
 
-def baseline(spec: ModelSpec, text: str, rows: pa.Table, *, seconds: float) -> pa.ChunkedArray:
+def baseline(spec: ModelSpec, text: str, rows: pa.Table, *, seconds: float = SECONDS) -> pa.ChunkedArray:
     """The baseline of each row, in their order: numbers, or of a label of several classes their names; null where it
     has none. Arguments and errors are those of `values`; its type must be the label's."""
     kind: KindName = "string" if spec.problem.by_class else "float"
@@ -45,13 +46,13 @@ def baseline(spec: ModelSpec, text: str, rows: pa.Table, *, seconds: float) -> p
     return KINDS[kind].of_result(column)
 
 
-def values(spec: ModelSpec, text: str, rows: pa.Table, *, seconds: float, key: str) -> pa.ChunkedArray:
+def values(spec: ModelSpec, text: str, rows: pa.Table, *, key: str, seconds: float = SECONDS) -> pa.ChunkedArray:
     """What an expression says of each row, in their order.
 
     Args:
         rows: have the columns that the expression may name.
-        seconds: after so long it is stopped.
         key: where it stands in the spec.
+        seconds: after so long it is stopped.
 
     Raises:
         QueryRefused: it is no expression of a row's columns.
