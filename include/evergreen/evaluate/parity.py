@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from evergreen.handovers.fairness import Fair
+from evergreen.handovers.fairness import Fair, named
 from evergreen.handovers.train import Gate
 from evergreen.model import fairness
 from evergreen.spec.fairness import Fairness
@@ -23,18 +23,13 @@ def gates(asked: Fairness, found: Sequence[Fair]) -> list[Gate]:
 
 
 def _gate(attribute: str, number: str, bound: float, fair: Fair | None, least: int) -> Gate:
-    name = f"{number.replace('_', ' ')} of {attribute}"
+    name = named(number, attribute)
     if fair is None:
         return Gate(name, None, bound, "no evidence", f"fewer than two groups have {least} rows")
     value, low, high = fair.numbers.get(number, (None, None, None))
-    told = f"yes is answered to {_told(fair.shares, fair.rows)}"
+    told = f"yes is answered to {fair.answered}"
     if value is None:
         return Gate(name, None, bound, "no evidence", f"not defined: {told}")
     good = (operator.ge if number == fairness.RATIO else operator.le)(value, bound)
     rows = sum(fair.rows.values())
     return Gate(name, value, bound, "pass" if good else "fail", told, low=low, high=high, rows=rows)
-
-
-def _told(shares: Mapping[str, float], rows: Mapping[str, int]) -> str:
-    """The share of yes of each group."""
-    return ", ".join(f"{name} {share:.1%} of {rows[name]:,}" for name, share in shares.items())

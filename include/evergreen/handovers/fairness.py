@@ -19,3 +19,13 @@ class Fair(Part):
     numbers: Mapping[str, tuple[float | None, float | None, float | None]]
     """`demographic_parity`, `equalised_odds` and `disparate_impact` → value, lower and upper end of its 95 %
     interval; without equalised odds where no label is known."""
+
+    @property
+    def answered(self) -> str:
+        """To how many of each group a yes is answered, in words."""
+        return ", ".join(f"{name} {share:.1%} of {self.rows[name]:,}" for name, share in self.shares.items())
+
+
+def named(number: str, attribute: str) -> str:
+    """A number of an attribute, as gates and findings name it."""
+    return f"{number.replace('_', ' ')} of {attribute}"

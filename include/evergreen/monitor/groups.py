@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from evergreen.handovers.fairness import Fair
+from evergreen.handovers.fairness import Fair, named
 from evergreen.handovers.monitor import Fairness, Finding
 from evergreen.model import fairness
 from evergreen.spec.columns import AS_OF, EVENT, LABEL
@@ -38,7 +38,7 @@ def findings(spec: ModelSpec, found: Fairness) -> list[Finding]:
             if bound is None or value is None or low is None or high is None:
                 continue
             if high < bound if number == fairness.RATIO else low > bound:
-                cause = f"{number.replace('_', ' ')} of {each.attribute}"
+                cause = named(number, each.attribute)
                 said = f"{cause} is {value:.3f} ({low:.3f} to {high:.3f}), bound {bound:g}"
                 wrong[cause] = Finding(cause=cause, kind="drift", observed=value, bound=bound, said=said)
     return list(wrong.values())

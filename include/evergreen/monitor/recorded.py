@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
@@ -14,7 +15,7 @@ from evergreen.spec.schema import ModelSpec
 
 @dataclass(frozen=True)
 class Recorded:
-    """A version, by its number."""
+    """A version, by its number. What is asked for again is looked up once."""
 
     spec: ModelSpec  # of the model, as it is declared now
     version: int
@@ -30,17 +31,17 @@ class Recorded:
         value = artifacts.load(self._candidate, contents.Evaluation).value
         return math.nan if value is None else value
 
-    @property
+    @cached_property
     def threshold(self) -> float | None:
         """By which it decides; None: nothing that is told depends on it."""
         if self.spec.label.business_value is None and self.spec.gates.fairness is None:
             return None
         return loading.threshold(loading.spec(self.spec.model, self._version), self._candidate)
 
-    @property
+    @cached_property
     def _version(self) -> Version:
         return records.version(self.spec.model, self.version)
 
-    @property
+    @cached_property
     def _candidate(self) -> records.Candidate:
         return records.candidate(self._version.run_id)

@@ -167,10 +167,10 @@ def performance(run: Run, collected: Collected) -> Performance:
         log.info("%d predictions of version %s have no known outcome yet", still_open, collected.version)
     if collected.version is None or reference is None:
         return made
+    version = Recorded(run.spec, collected.version)
     if scored is None:
         log.info("No matured labels of this version's predictions yet")
     else:
-        version = Recorded(run.spec, collected.version)
         realised = performing.realised(run.spec, scored, version.evaluated, reference.rows, version.threshold)
         made = realised.model_copy(
             update=made.model_dump(include={"still_open", "labels_version"}) | {"others": others}
@@ -188,7 +188,7 @@ def performance(run: Run, collected: Collected) -> Performance:
         good, errors = decisions.good(run), decisions.rival_errors(run, collected.version)
         rest = rivals.others(run.spec, reference, None if good is None else good.version)
         made = performing.beside(made, rivals.beside(reference, own, scored, rest, lambda name: errors.get(name, [])))
-    fair = groups.look(run.spec, Recorded(run.spec, collected.version).threshold, own, scored)
+    fair = groups.look(run.spec, version.threshold, own, scored)
     wrong = groups.findings(run.spec, fair)
     made = made.model_copy(update={"fairness": fair, "findings": (*made.findings, *wrong)})
     for finding in wrong:

@@ -290,9 +290,7 @@ def _groups(performance: Performance) -> Iterator[dict[str, Any]]:
             yield {
                 "attribute": each.attribute,
                 "of": of,
-                "shares": ", ".join(
-                    f"{name} {share:.1%} of {each.rows[name]:,}" for name, share in each.shares.items()
-                ),
+                "shares": each.answered,
                 "numbers": [_named(name, *measured) for name, measured in each.numbers.items()],
             }
 
