@@ -82,20 +82,18 @@ def serve_again(model: str, version: int) -> None:
         ServiceUnavailable: none lives.
     """
     replicas.ask_again(model)
-    asked = until = time.monotonic()
-    until += PATIENCE
+    asked = time.monotonic()
     while True:
         said = replicas.said(model, version)
-        lacking = {name: each for name, each in said.live.items() if each is None or each.state != "serves"}
-        if said.live and not lacking:
+        if said.live and not said.behind:
             return
-        late = time.monotonic()
-        if not said.live and late > asked + APPEARING:
+        waited = time.monotonic() - asked
+        if not said.live and waited > APPEARING:
             raise _nobody(model, version)
-        failed = {name: each.reason for name, each in lacking.items() if each is not None and each.state == "failed"}
+        failed = replicas.reasons(said.behind, "failed")
         # What failed before it was asked again says so for a moment more.
-        if late > until or (failed and late > asked + APPEARING):
-            raise _refused(model, version, {name: failed.get(name) for name in lacking})
+        if waited > PATIENCE or (failed and waited > APPEARING):
+            raise _refused(model, version, {name: failed.get(name) for name in said.behind})
         time.sleep(_EVERY)
 
 
@@ -113,8 +111,7 @@ def confirmed(intent: Deploying) -> None:
             for name, each in said.live.items()
         }
         loaded = {name for name, each in own.items() if each is not None and each.state in ("loaded", "serves")}
-        failed = {name: each.reason for name, each in own.items() if each is not None and each.state == "failed"}
-        waiting = {name: each.reason for name, each in own.items() if each is not None and each.state == "waits"}
+        failed, waiting = replicas.reasons(own, "failed"), replicas.reasons(own, "waits")
         late = time.monotonic()
         silent = own.keys() - loaded - failed.keys()
         if own and not silent and (not failed or (finish and loaded)):
@@ -144,9 +141,7 @@ def others(model: str, version: int) -> tuple[str, ...]:
     until = time.monotonic() + SWAPPING
     while True:
         said = replicas.said(model, version)
-        behind = [name for name, each in said.live.items() if each is None or each.state != "serves"]
-        failed = all(said.live[name] is not None and said.live[name].state == "failed" for name in behind)  # type: ignore[union-attr]  # it is none of those
-        if not behind or failed or time.monotonic() > until:
+        if said.behind.keys() == replicas.reasons(said.behind, "failed").keys() or time.monotonic() > until:
             break
         time.sleep(_EVERY)
     lines = _lacking(said, version)
@@ -158,10 +153,9 @@ def others(model: str, version: int) -> tuple[str, ...]:
 def _lacking(said: Said, version: int) -> list[str]:
     """Each replica that does not serve a version, or may not, in words."""
     lines = []
-    for name, each in said.live.items():
-        if each is None or each.state != "serves":
-            why = "" if each is None or each.reason is None else f": {each.reason}"
-            lines.append(f"replica {name} does not serve version {version}{why}")
+    for name, each in said.behind.items():
+        why = "" if each is None or each.reason is None else f": {each.reason}"
+        lines.append(f"replica {name} does not serve version {version}{why}")
     return lines + [_missed(name, seen) for name, seen in said.missed.items()]
 
 

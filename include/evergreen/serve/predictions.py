@@ -1,9 +1,9 @@
 """The prediction log: every prediction that was answered to a client stands here, with the features it was made from.
 
 An answer waits until its rows are committed, or while Postgres does not answer, until they are on the server's own disk
-(`unlogged`). Commits are shared: whatever waits while one is under way goes with the
-next, so a busy server commits a few hundred times per second and not once per request. With its rows may go the whole
-answer, to be remembered under a key: in the same transaction, so that neither is there without the other.
+(`unlogged`). Commits are shared: whatever waits while one is under way goes with the next, so a busy server commits a
+few hundred times per second and not once per request. With its rows may go the whole answer, to be remembered under a
+key: in the same transaction, so that neither is there without the other.
 """
 
 from __future__ import annotations
@@ -117,9 +117,19 @@ def write_late(rows: Sequence[Prediction]) -> None:
         psycopg.DataError: one of them has a value that Postgres does not hold; none is written.
     """
     with database.connect() as connection:
-        for model, day in sorted({(row.model, in_utc(row.as_of).date()) for row in rows}):
-            connection.execute("select take_predictions(%s, %s)", [model, day])
+        _make_tables(connection, _days(rows))
         TABLE.insert(connection, rows)
+
+
+def _days(rows: Iterable[Prediction]) -> set[tuple[str, date]]:
+    """The models of rows, each with the days that have a table of their own."""
+    moments = {(row.model, row.as_of) for row in rows}  # one of each request
+    return {(model, in_utc(moment).date()) for model, moment in moments}
+
+
+def _make_tables(connection: psycopg.Connection, new: Iterable[tuple[str, date]]) -> None:
+    for model, day in sorted(new):
+        connection.execute("select take_predictions(%s, %s)", [model, day])
 
 
 class PredictionLog:
@@ -262,10 +272,9 @@ class PredictionLog:
 
     def _take_days(self, connection: psycopg.Connection, requests: list[_Request]) -> None:
         """Make the tables of days that have none yet: about once per day and model."""
-        moments = {(row.model, row.as_of) for request in requests for row in request.rows}  # one of each request
-        for model, day in sorted({(model, in_utc(moment).date()) for model, moment in moments} - self._taken):
-            connection.execute("select take_predictions(%s, %s)", [model, day])
-            self._taken.add((model, day))
+        new = _days(row for request in requests for row in request.rows) - self._taken
+        _make_tables(connection, new)
+        self._taken |= new
 
     @staticmethod
     def _open() -> psycopg.Connection:

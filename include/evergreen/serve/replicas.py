@@ -6,7 +6,7 @@ reads from the ledger.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal
@@ -60,6 +60,16 @@ class Said:
 
     live: dict[str, Loading | None]  # by replica; None: nothing yet
     missed: dict[str, datetime]  # those without a sign of life: cut off, or ended without saying so
+
+    @property
+    def behind(self) -> dict[str, Loading | None]:
+        """The live ones that do not serve it."""
+        return {name: each for name, each in self.live.items() if each is None or each.state != "serves"}
+
+
+def reasons(said: Mapping[str, Loading | None], state: State) -> dict[str, str | None]:
+    """Why replicas are in a state, of those that are in it."""
+    return {name: each.reason for name, each in said.items() if each is not None and each.state == state}
 
 
 def said(model: str, version: int) -> Said:

@@ -30,7 +30,7 @@ def described(slot: Slot) -> dict[str, Any]:
     return {
         "model": slot.model,
         "version": current and current.version.number,
-        "threshold": current and getattr(current.problem, "threshold", None),
+        "threshold": current and current.threshold,
         "as_of": current and current.version.as_of.isoformat(),
         "loaded_at": current and current.loaded_at.isoformat(),
         "role": slot.role,
