@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import os
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import mlflow
 import psycopg
@@ -34,6 +32,7 @@ from evergreen.serve.models import Models
 from evergreen.serve.rollback import rollback
 from tests.handovers import decided, judged, nothing_scored
 
+from .cable import forwarded
 from .conftest import ServedModel, SharedServer, at, beside, customer, rows_of, until
 
 
@@ -52,36 +51,6 @@ def wait_for_problem(served: ServedModel, *parts: str) -> str:
         return text if all(part in text for part in parts) else ""
 
     return str(until(problem, f"the server says {parts}", 50))
-
-
-@contextmanager
-def forwarded(port: int, url: str) -> Iterator[None]:
-    """The port leads to the server of the URL within the block."""
-    there = urlsplit(url)
-
-    def pump(source: socket.socket, target: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                target.sendall(data)
-        except OSError:
-            pass  # the other side is gone, which is all there is to know
-        finally:
-            target.close()
-
-    def serve(listener: socket.socket) -> None:
-        while True:
-            try:
-                near, _ = listener.accept()
-            except OSError:  # closed
-                return
-            far = socket.create_connection((there.hostname, there.port))
-            for source, target in ((near, far), (far, near)):
-                threading.Thread(target=pump, args=(source, target), daemon=True).start()
-
-    with socket.create_server(("127.0.0.1", port)) as listener:
-        threading.Thread(target=serve, args=(listener,), daemon=True).start()
-        yield
-        listener.shutdown(socket.SHUT_RDWR)
 
 
 def test_a_server_that_starts_while_mlflow_is_away_serves_what_it_served_last(

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -27,9 +27,9 @@ from evergreen.serve import stages as serve
 from evergreen.serve.rollback import rollback
 from evergreen.settings import settings
 
+from .cable import Cable, forwarded
 from .conftest import ServedModel, Server, customer, until
 from .test_serve_load import CLIENTS, sending
-from .test_serve_registry import forwarded
 
 LATE = 2.0  # seconds after a rollback was decided, from which on the version that was left answers no more
 
@@ -221,49 +221,6 @@ def test_a_replica_whose_registry_is_away_at_its_start_takes_no_traffic_and_join
             clients.more(60)
     assert clients.failed == []
     assert [version_of(alone, server) for server in (*three, late)] == [2, 2, 2, 2]
-
-
-class Cable:
-    """Between a replica and a server; what is cut is silent, and can be mended."""
-
-    def __init__(self, url: str) -> None:
-        there = urlsplit(url)
-        self._there, self.port = (there.hostname, there.port), free_port()
-        self.url = url.replace(f":{there.port}/", f":{self.port}/").replace(f"@{there.hostname}", "@127.0.0.1")
-        self._sockets: list[socket.socket] = []
-        self.mend()
-
-    def mend(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", self.port))
-        threading.Thread(target=self._serve, args=(self._listener,), daemon=True).start()
-
-    def cut(self) -> None:
-        for one in (self._listener, *self._sockets):
-            with suppress(OSError):  # it has ended already
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
-        self._sockets.clear()
-
-    def _serve(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                near, _ = listener.accept()
-            except OSError:  # closed
-                return
-            far = socket.create_connection(self._there)
-            self._sockets += [near, far]
-            for source, target in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=(source, target), daemon=True).start()
-
-    @staticmethod
-    def _pump(source: socket.socket, target: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                target.sendall(data)
-        except OSError:
-            pass  # the other side is gone, which is all there is to know
-        finally:
-            target.close()
 
 
 @pytest.mark.parametrize("policy", ["stop", pytest.param("serve", marks=pytest.mark.long)])
