@@ -1,4 +1,5 @@
 """The prediction log: every prediction that was answered to a client stands here, with the features it was made from.
+So do those of a version beside the champion that nobody was given, and each of its failures.
 
 An answer waits until its rows are committed, or while Postgres does not answer, until they are on the server's own disk
 (`unlogged`). Commits are shared: whatever waits while one is under way goes with the next, so a busy server commits a
@@ -56,6 +57,12 @@ class Prediction:
     probabilities: dict[str, float] | None = None
     # the class that was answered, such as `1`; null: the label has no classes, or an earlier release answered
     decided: str | None = None
+    # `champion`, `last known good`, `retired`, `challenger`, or `shadow`: answers nobody; null: an earlier release
+    role: str | None = None
+    rollout: str | None = None  # id of the ledger's `rollout opened` that was open; null: none was
+    share: Annotated[int | None, Stored("integer")] = None  # per cent of the entities that its version answered then
+    seconds: float | None = None  # that the version took for the whole request
+    failed: str | None = None  # why the version did not answer, so that the champion did; null: it answered
 
     @classmethod
     def of(cls, answered: Answered, **others: Any) -> Prediction:
@@ -72,7 +79,13 @@ class Prediction:
 
 # In it a table per model, and in that one per UTC day: its functions `take_predictions` and `drop_predictions` make and
 # drop them (migration 9).
-TABLE = Table("predictions", Prediction, key=("model", "as_of", "request_id", "position"), divided="list (model)")
+TABLE = Table(
+    "predictions",
+    Prediction,
+    key=("model", "as_of", "request_id", "position", "version"),
+    divided="list (model)",
+)
+_ANSWERED = "role is distinct from 'shadow' and failed is null"  # to a client
 
 
 @dataclass(frozen=True)
@@ -85,10 +98,21 @@ class _Request:
 
 
 def between(model: str, start: datetime, end: datetime) -> list[Prediction]:
-    """The predictions with `as_of` in [start, end), oldest first."""
-    condition = "where model = %s and as_of >= %s and as_of < %s order by as_of, request_id, position"
+    """What clients were answered with `as_of` in [start, end), oldest first."""
+    return _of(model, start, end, _ANSWERED)
+
+
+def of_rollout(model: str, rollout: str, start: datetime, end: datetime) -> list[Prediction]:
+    """What every version was asked during a rollout with `as_of` in [start, end), oldest first: also what no client was
+    given, and what failed."""
+    return _of(model, start, end, "rollout = %s", rollout)
+
+
+def _of(model: str, start: datetime, end: datetime, condition: str, *values: Any) -> list[Prediction]:
+    order = "order by as_of, request_id, position, version"
+    rest = f"where model = %s and as_of >= %s and as_of < %s and {condition} {order}"
     with database.connect() as connection:
-        return TABLE.select(connection, condition, [model, start, end])
+        return TABLE.select(connection, rest, [model, start, end, *values])
 
 
 def days(model: str) -> list[date]:

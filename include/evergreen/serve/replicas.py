@@ -41,13 +41,16 @@ class Loading:
     replica: str  # `id` of `replicas`
     model: str  # the model's name
     version: int  # the version's number
-    role: str | None  # of a version that serves: `champion`, `last known good`, `retired`
+    # of a version that serves: `champion`, `last known good`, `retired`; beside it `challenger`, `shadow`
+    role: str | None
     # `serves`; `loaded`: beside what serves; `waits`: for what it is loaded from; `failed`
     state: State
     reason: str | None  # why it waits or failed
     intent: str | None  # id of the ledger's `deploying` for which it was loaded
     # when the row was written, by the database's clock
     at: Annotated[datetime | None, Stored(filled="default now()")] = None
+    # per cent of the entities that a version beside the champion answers; null: of any other
+    share: Annotated[int | None, Stored("integer")] = None
 
 
 REPLICAS = Table("replicas", Replica, key=("id",))

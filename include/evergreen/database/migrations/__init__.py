@@ -32,6 +32,7 @@ from evergreen.database.migrations import (
     m0014_understudies,
     m0015_decided,
     m0016_replicas,
+    m0017_roles,
 )
 from evergreen.errors import RequestRefused, StoreNewer
 
@@ -70,6 +71,7 @@ MIGRATIONS = (
     Migration(14, "fits that are compared again", m0014_understudies.STATEMENTS),
     Migration(15, "answered classes", m0015_decided.STATEMENTS),
     Migration(16, "model servers and what they have loaded", m0016_replicas.STATEMENTS),
+    Migration(17, "roles in the prediction log, and several answers of one request", m0017_roles.STATEMENTS),
 )
 
 
