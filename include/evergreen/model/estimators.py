@@ -68,6 +68,7 @@ class MultilayerPerceptron(_OfScaledInputs):
         "epochs": Parameter(low=5, high=15, default=10, least=1, most=1000),
         "batch_size": Parameter(low=64, high=512, default=256, log=True, least=1, most=65_536),
     }
+    # Both classes: in versions of earlier releases.
     types = ("evergreen.model.network.KerasClassifier", "evergreen.model.network.KerasRegressor", "numpy.dtype")
     renamed: ClassVar = {
         f"evergreen.train.network.{name}": f"evergreen.model.network.{name}"
@@ -94,7 +95,8 @@ class GradientBoosting(Family):
     }
     also: ClassVar = ({"max_leaf_nodes": 8},)  # on few rows or much noise, trees of 31 leaves learn by heart
     types = (
-        "evergreen.model.preparation.EmptyColumnsFilled",
+        "evergreen.model.preparation.EmptyColumnsFilled",  # in versions of earlier releases
+        "numpy.nan_to_num",
         "functools.partial",  # of the next one, in its handling of categories
         "sklearn.utils.validation.check_array",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
@@ -134,15 +136,16 @@ class RandomForest(Family):
         "min_samples_leaf": Parameter(low=1, high=100, default=1, log=True, least=1, most=1_000_000),
     }
     types: ClassVar[Sequence[str]] = (
-        "evergreen.model.preparation.SinglePrecision",
+        "evergreen.model.preparation.SinglePrecision",  # in versions of earlier releases
+        "numpy.clip",
         "sklearn.tree._tree.Tree",
         "numpy.dtype",
     )
 
     def prepare(self, columns: Columns) -> ColumnTransformer:
-        from evergreen.model.preparation import SinglePrecision, binned
+        from evergreen.model.preparation import binned, single_precision
 
-        return binned(columns, SinglePrecision())
+        return binned(columns, single_precision())
 
     def estimator(self, label: str, parameters: Parameters, columns: Columns, seed: int) -> BaseEstimator:
         from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor

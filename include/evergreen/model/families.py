@@ -64,10 +64,25 @@ def build(
 
 
 def fit(pipeline: Pipeline, inputs: pd.DataFrame, labels: Labels, weights: Floats | None) -> Pipeline:
-    """Fit a candidate; rows count by their weights in its model, and alike in the preparation of their inputs."""
+    """Fit a candidate; rows count by their weights in its model, and alike in the preparation of their inputs.
+
+    Returns:
+        The same pipeline. A fitted step with a method `plain` gives place to what that returns, so that scikit-learn
+        alone can load what is saved of it.
+    """
     weighted = {} if weights is None else {"model__sample_weight": weights}
     fitted: Pipeline = pipeline.fit(inputs, labels, **weighted)
+    prepare = fitted.named_steps["prepare"]
+    prepare.transformers_ = [(name, _plain(step, columns), columns) for name, step, columns in prepare.transformers_]
+    prepare.transformers = [each for each in prepare.transformers_ if each[0] != "remainder"]
+    fitted.steps = [(name, _plain(step, True)) for name, step in fitted.steps]
     return fitted
+
+
+def _plain(step: Any, columns: Any) -> Any:
+    if not hasattr(step, "plain"):
+        return step
+    return step.plain() if columns else "drop"  # without a column it was never fitted
 
 
 def fitted(

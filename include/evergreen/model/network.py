@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.preprocessing import LabelBinarizer
 
 Floats = npt.NDArray[np.float64]
 
@@ -16,9 +18,9 @@ Floats = npt.NDArray[np.float64]
 class _KerasNetwork(BaseEstimator, ABC):
     """Dense layers, fitted by tf.keras; the same seed fits the same weights.
 
-    What is kept of a fitted network is its weights, as arrays. So it is saved like every other estimator, without
-    pickled code, and answers without TensorFlow: a server neither imports it (seconds) nor holds it (hundreds of
-    megabytes).
+    What is kept of a fitted network is its weights, as arrays of scikit-learn's class for the same layers (`plain`). So
+    it is saved like every other estimator, without pickled code, and answers without TensorFlow: a server neither
+    imports it (seconds) nor holds it (hundreds of megabytes).
     """
 
     def __init__(
@@ -98,6 +100,15 @@ class _KerasNetwork(BaseEstimator, ABC):
         network.set_weights(self.weights_)
         return network
 
+    def _plain(self, same: MLPClassifier | MLPRegressor, activation: str) -> Any:
+        """The fitted network, as scikit-learn's class for the same layers would have it, had it fitted them."""
+        same.set_params(hidden_layer_sizes=(self.units,) * self.layers, random_state=self.seed, max_iter=self.epochs)
+        same.coefs_ = [np.asarray(each, np.float64) for each in self.weights_[::2]]
+        same.intercepts_ = [np.asarray(each, np.float64) for each in self.weights_[1::2]]
+        same.n_features_in_, same.n_outputs_ = self.n_features_in_, len(same.intercepts_[-1])
+        same.n_layers_, same.n_iter_, same.out_activation_ = len(same.coefs_) + 1, self.epochs, activation
+        return same
+
     def _network(self, keras: Any, inputs: int, outputs: int) -> Any:
         hidden = []
         for _ in range(self.layers):
@@ -122,6 +133,13 @@ class KerasClassifier(ClassifierMixin, _KerasNetwork):
         outputs = labels[:, None] if two else labels[:, None] == self.classes_
         self._fit(x, outputs.astype(np.float64), sample_weight)
         return self
+
+    def plain(self) -> MLPClassifier:
+        """The same of scikit-learn's own class."""
+        same = self._plain(MLPClassifier(), "logistic" if len(self.weights_[-1]) == 1 else "softmax")
+        same._label_binarizer = LabelBinarizer().fit(self.classes_)
+        same.classes_ = self.classes_
+        return same
 
     def predict_proba(self, x: Floats) -> Floats:
         """A probability per row and class."""
@@ -155,6 +173,13 @@ class KerasRegressor(RegressorMixin, _KerasNetwork):
         self.mean_, self.scale_ = float(counted.mean()), float(counted.std()) or 1.0
         self._fit(x, ((labels - self.mean_) / self.scale_)[:, None], sample_weight)
         return self
+
+    def plain(self) -> MLPRegressor:
+        """The same of scikit-learn's own class; its last layer has the mean and the deviation in it."""
+        same = self._plain(MLPRegressor(), "identity")
+        same.coefs_[-1] = same.coefs_[-1] * self.scale_
+        same.intercepts_[-1] = same.intercepts_[-1] * self.scale_ + self.mean_
+        return same
 
     def predict(self, x: Floats) -> Floats:
         """A number a row."""

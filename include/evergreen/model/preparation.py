@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from evergreen.families import Columns
 
@@ -32,13 +32,30 @@ class EmptyColumnsFilled(TransformerMixin, BaseEstimator):
         """The numbers, with zeros for those columns."""
         return np.where(self.empty_, 0.0, np.asarray(x, np.float64))
 
+    def plain(self) -> FunctionTransformer:
+        """The same of scikit-learn's and NumPy's own. A number that comes in such a column later stays one: no tree has
+        learned to look at it."""
+        filled = {"nan": np.where(self.empty_, 0.0, np.nan), "posinf": np.inf, "neginf": -np.inf}
+        return FunctionTransformer(np.nan_to_num, kw_args=filled)
+
 
 class SinglePrecision(EmptyColumnsFilled):
-    """The same, with numbers beyond single precision as its largest ones: a forest computes in it, and refuses them."""
+    """The same, with numbers beyond single precision as its largest ones: forests of versions that an earlier release
+    registered, and families that packages built on it. To be deleted when no such version can serve."""
 
     def transform(self, x: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """The numbers, from the least to the largest of single precision."""
         return np.clip(super().transform(x), -_LARGEST, _LARGEST)
+
+    def plain(self) -> SinglePrecision:
+        """As it is."""
+        return self
+
+
+def single_precision() -> FunctionTransformer:
+    """Numbers as they are, those beyond single precision as its largest ones: a forest computes in it, and refuses
+    them."""
+    return FunctionTransformer(np.clip, kw_args={"a_min": -_LARGEST, "a_max": _LARGEST})
 
 
 def scaled(columns: Columns) -> ColumnTransformer:

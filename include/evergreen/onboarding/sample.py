@@ -91,7 +91,7 @@ def first_fit(spec: ModelSpec, arrived: pa.Table) -> FirstFit:
         FAMILY, defaults(space(FAMILY, {})), spec.feature_types, spec.search.seed, label=spec.problem.kind
     )
     with threadpool_limits(1):
-        pipeline.fit(rows.inputs(spec.feature_types, learn), labels)
+        families.fit(pipeline, rows.inputs(spec.feature_types, learn), labels, None)
         predicted = rows.predict(pipeline, rows.inputs(spec.feature_types, later))
     metric = metrics.metric(spec.problem, spec.search.metric)
     guessed = spec.problem.baseline(labels, len(outcomes))

@@ -15,16 +15,14 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from evergreen.families import Columns
-from evergreen.model.network import KerasClassifier, KerasRegressor
-from evergreen.model.preparation import EmptyColumnsFilled, SinglePrecision
 from evergreen.runtime import trees
 from evergreen.runtime.encoding import INPUT, Category, Inputs
 from evergreen.runtime.graph import Graph
-
-_SINGLE = float(np.finfo(np.float32).max)
 
 
 class NotExported(Exception):
@@ -89,19 +87,26 @@ def _codes(prepare: Any, model: Any, columns: Columns, seen: Sequence[Sequence[A
 
 def _binned(graph: Graph, parts: Mapping[str, Any], columns: Columns) -> str:
     """Categories as their numbers, numbers as they are."""
-    filled = parts.get("number")
-    if filled is None or (not filled.empty_.any() and not isinstance(filled, SinglePrecision)):
+    changed = parts.get("number")
+    if changed is None:
         return INPUT
-    if not isinstance(filled, EmptyColumnsFilled):
-        raise NotExported(f"no graph is known of a {type(filled).__name__}")
-    numbers = graph.columns(len(columns.categories))
-    if filled.empty_.any():
-        numbers = graph.node("Where", graph.constant(filled.empty_, np.bool_), graph.constant(0.0), numbers)
-    if isinstance(filled, SinglePrecision):
-        numbers = graph.node("Clip", numbers, graph.constant(-_SINGLE), graph.constant(_SINGLE))
+    if not isinstance(changed, FunctionTransformer) or changed.func not in _NUMBERS:
+        raise NotExported(f"no graph is known of {changed}")
+    numbers = _NUMBERS[changed.func](graph, graph.columns(len(columns.categories)), changed.kw_args)
     if not columns.categories:
         return numbers
     return graph.node("Concat", graph.columns(0, len(columns.categories)), numbers, axis=1)
+
+
+def _clipped(graph: Graph, numbers: str, bounds: Mapping[str, Any]) -> str:
+    return graph.node("Clip", numbers, graph.constant(bounds["a_min"]), graph.constant(bounds["a_max"]))
+
+
+def _filled(graph: Graph, numbers: str, values: Mapping[str, Any]) -> str:
+    return graph.node("Where", graph.node("IsNaN", numbers), graph.constant(values["nan"]), numbers)
+
+
+_NUMBERS = {np.clip: _clipped, np.nan_to_num: _filled}
 
 
 def _scaled(graph: Graph, parts: Mapping[str, Any], columns: Columns) -> str:
@@ -146,20 +151,19 @@ def _ridge(graph: Graph, rows: str, model: Ridge) -> str:
     return _one(graph, _affine(graph, rows, model.coef_.reshape(-1, 1), model.intercept_))
 
 
-def _last_layer(graph: Graph, rows: str, model: KerasClassifier | KerasRegressor) -> str:
-    *hidden, last = zip(model.weights_[::2], model.weights_[1::2], strict=True)
+def _last_layer(graph: Graph, rows: str, model: MLPClassifier | MLPRegressor) -> str:
+    *hidden, last = zip(model.coefs_, model.intercepts_, strict=True)
     for weights, offset in hidden:
         rows = graph.node("Relu", _affine(graph, rows, weights, offset))
     return _affine(graph, rows, *last)
 
 
-def _classifying_network(graph: Graph, rows: str, model: KerasClassifier) -> str:
-    return _probability(graph, _last_layer(graph, rows, model), len(model.weights_[-1]))
+def _classifying_network(graph: Graph, rows: str, model: MLPClassifier) -> str:
+    return _probability(graph, _last_layer(graph, rows, model), model.n_outputs_)
 
 
-def _regressing_network(graph: Graph, rows: str, model: KerasRegressor) -> str:
-    scaled = graph.node("Mul", _last_layer(graph, rows, model), graph.constant(model.scale_))
-    return _one(graph, graph.node("Add", scaled, graph.constant(model.mean_)))
+def _regressing_network(graph: Graph, rows: str, model: MLPRegressor) -> str:
+    return _one(graph, _last_layer(graph, rows, model))
 
 
 def _boosting(graph: Graph, rows: str, model: Any) -> str:
@@ -183,12 +187,12 @@ def _several(model: Any) -> bool:
     return len(getattr(model, "classes_", ())) > 2
 
 
-_OF_SCALED = (LogisticRegression, Ridge, KerasClassifier, KerasRegressor)
+_OF_SCALED = (LogisticRegression, Ridge, MLPClassifier, MLPRegressor)
 _WRITERS: dict[type[BaseEstimator], Callable[[Graph, str, Any], str]] = {
     LogisticRegression: _logistic,
     Ridge: _ridge,
-    KerasClassifier: _classifying_network,
-    KerasRegressor: _regressing_network,
+    MLPClassifier: _classifying_network,
+    MLPRegressor: _regressing_network,
     HistGradientBoostingClassifier: _boosting,
     HistGradientBoostingRegressor: _boosting,
     RandomForestClassifier: _forest,

@@ -58,9 +58,8 @@ class Contest:
         learn = rows.read(run.spec, data, "learn")
         flipped = np.random.default_rng(0).random(len(learn.labels)) < noise
         parameters: Json = {"max_iter": 10} if family == "gradient_boosting" else {}
-        pipeline = families.build(family, parameters, run.spec.feature_types, 0).fit(
-            learn.inputs, np.where(flipped, 1 - learn.labels, learn.labels)
-        )
+        pipeline = families.build(family, parameters, run.spec.feature_types, 0)
+        families.fit(pipeline, learn.inputs, np.where(flipped, 1 - learn.labels, learn.labels), None)
         # It knew the labels of the rows that it learned from: an estimate that learned from them would be of nothing.
         compared = candidates.compared_with(run.spec, learn, rows.predict(pipeline, learn.inputs)).drop(columns="label")
         if held_out is not None:

@@ -70,7 +70,7 @@ def fitted(label: LabelType, family: str, seed: int = 7) -> Pipeline:
         for name, among in space(family, {}).items()
     }
     pipeline = families.build(family, parameters | small(family), TYPES, seed, label=label)
-    return pipeline.fit(inputs(TYPES, learn), labels_of(learn, label))
+    return families.fit(pipeline, inputs(TYPES, learn), labels_of(learn, label), None)
 
 
 def small(family: str) -> dict[str, int]:
@@ -126,7 +126,7 @@ def test_odd_rows_alone_refuse_a_graph_whose_fault_no_common_row_shows(monkeypat
     types: dict[str, FeatureType] = {"minutes": "float", "sessions": "int"}
     columns, learn = Columns(("minutes", "sessions"), ()), rows_of(7)
     pipeline = families.build("random_forest", {"n_estimators": 20}, types, 7)
-    pipeline.fit(inputs(types, learn), labels_of(learn, "binary"))
+    families.fit(pipeline, inputs(types, learn), labels_of(learn, "binary"), None)
     real = trees._of_forest
     monkeypatch.setattr(
         trees,

@@ -20,11 +20,13 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import Pipeline
 
 from evergreen.errors import ModelUnloadable
 from evergreen.families import family as named
 from evergreen.model import families
 from evergreen.model.network import KerasClassifier
+from evergreen.model.preparation import SinglePrecision, binned
 from evergreen.model.rows import inputs, predict
 from evergreen.registry import pipelines
 from evergreen.spec.families import defaults, space
@@ -52,8 +54,13 @@ ODD = pd.DataFrame(
 )
 
 
+def fit(family: str, types: dict[str, FeatureType], learn: pd.DataFrame) -> Pipeline:
+    made = families.build(family, PARAMETERS[family], types, seed=7)
+    return families.fit(made, inputs(types, learn), learn["left"], None)
+
+
 def answers(family: str, types: dict[str, FeatureType], learn: pd.DataFrame, requests: pd.DataFrame) -> np.ndarray:
-    pipeline = families.build(family, PARAMETERS[family], types, seed=7).fit(inputs(types, learn), learn["left"])
+    pipeline = fit(family, types, learn)
     probabilities: np.ndarray = pipeline.predict_proba(inputs(types, requests))
     return probabilities
 
@@ -82,7 +89,7 @@ def test_every_family_answers_whatever_is_missing_or_unknown(
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_row_is_answered_alone_as_among_others(family: str) -> None:
-    pipeline = families.build(family, PARAMETERS[family], TYPES, seed=7).fit(inputs(TYPES, ROWS), ROWS["left"])
+    pipeline = fit(family, TYPES, ROWS)
     together = pipeline.predict_proba(inputs(TYPES, ROWS.head(30)))[:, 1]
     alone = [pipeline.predict_proba(inputs(TYPES, ROWS.iloc[[row]]))[0, 1] for row in range(30)]
     np.testing.assert_allclose(alone, together, rtol=0, atol=1e-12)
@@ -119,9 +126,7 @@ def test_the_network_that_answers_without_tensorflow_is_the_one_that_was_fitted(
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_tells_which_categories_it_has_seen(family: str) -> None:
     def seen(types: dict[str, FeatureType], learn: pd.DataFrame) -> dict[str, frozenset[str]]:
-        return families.categories(
-            families.build(family, PARAMETERS[family], types, 7).fit(inputs(types, learn), learn["left"])
-        )
+        return families.categories(fit(family, types, learn))
 
     many = ROWS.assign(plan=[None, *(f"plan {number % 300}" for number in range(len(ROWS) - 1))])
     assert seen(TYPES, ROWS) == {"plan": frozenset(ROWS["plan"].dropna())}
@@ -153,9 +158,46 @@ def test_a_forest_is_bounded_whatever_the_rows_and_finite_beyond_single_precisio
     parameters = defaults(space("random_forest", {}))
     rows = rows_of(range(40), seed=1)
     labels = rows["left"] if label == "binary" else np.random.default_rng(0).normal(size=len(rows))
-    pipeline = families.build("random_forest", parameters, TYPES, 7, label=label).fit(inputs(TYPES, rows), labels)
+    pipeline = families.build("random_forest", parameters, TYPES, 7, label=label)
+    families.fit(pipeline, inputs(TYPES, rows), labels, None)
     assert max(tree.get_n_leaves() for tree in pipeline[-1].estimators_) <= 1024
     assert np.isfinite(predict(pipeline, inputs(TYPES, ODD))).all()
+
+
+@pytest.mark.parametrize("label", ["binary", "multiclass", "numeric"])
+@pytest.mark.parametrize("empty", [[], ["minutes"], ["minutes", "sessions", "mobile"]], ids=lambda names: len(names))
+@pytest.mark.parametrize("family", ["gradient_boosting", "mlp", "random_forest"])
+def test_what_is_saved_names_nothing_of_ours_and_answers_as_what_was_fitted(
+    family: str, empty: list[str], label: LabelType
+) -> None:
+    learn, place = ROWS.assign(**dict.fromkeys(empty)), ROWS["minutes"].fillna(0).rank(pct=True).to_numpy()
+    labels = place if label == "numeric" else np.digitize(place, [0.5] if label == "binary" else [0.3, 0.6])
+    made = families.build(family, PARAMETERS[family], TYPES, seed=7, label=label).fit(inputs(TYPES, learn), labels)
+    asked = pd.concat([inputs(TYPES, ODD), inputs(TYPES, ROWS)], ignore_index=True)
+    before = predict(made, asked)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Pipeline, "fit", lambda self, *_, **__: self)  # it is fitted
+        plain = families.fit(made, asked, labels, None)
+    np.testing.assert_allclose(predict(plain, asked), before, rtol=1e-12, atol=1e-12)
+    content = skops.io.dumps(plain, compression=zipfile.ZIP_STORED)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert "evergreen" not in archive.read("schema.json").decode()
+        assert not [entry for entry in archive.namelist() if entry.endswith(".pkl")]
+    loaded = pipelines.parse_pipeline(content, family, "a version")
+    assert (predict(loaded, asked) == predict(plain, asked)).all()
+
+
+@pytest.mark.parametrize("family", ["gradient_boosting", "mlp", "random_forest"])
+def test_a_version_of_an_earlier_release_that_holds_our_classes_loads(family: str) -> None:
+    made = families.build(family, PARAMETERS[family], TYPES, seed=7)
+    if family == "random_forest":
+        made.steps[0] = ("prepare", binned(families.columns_of(TYPES), SinglePrecision()))
+    made.fit(inputs(TYPES, ROWS), ROWS["left"])
+    content = skops.io.dumps(made, compression=zipfile.ZIP_STORED)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert "evergreen" in archive.read("schema.json").decode()
+    loaded = pipelines.parse_pipeline(content, family, "a version")
+    assert (predict(loaded, inputs(TYPES, ODD)) == predict(made, inputs(TYPES, ODD))).all()
 
 
 def test_models_that_an_earlier_release_saved_load_by_the_names_of_today() -> None:
@@ -199,7 +241,7 @@ CLASSES = {
 def test_every_family_learns_several_classes_and_is_saved_with_them(family: str) -> None:
     places = np.digitize(ROWS["minutes"].fillna(0), ROWS["minutes"].quantile([0.3, 0.6]))
     pipeline = families.build(family, CLASSES[family], TYPES, seed=7, label="multiclass")
-    pipeline.fit(inputs(TYPES, ROWS), places)
+    families.fit(pipeline, inputs(TYPES, ROWS), places, None)
     probabilities = predict(pipeline, inputs(TYPES, ODD))
     assert probabilities.shape == (len(ODD), 3) and (probabilities >= 0).all()
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0)

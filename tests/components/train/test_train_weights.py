@@ -66,7 +66,8 @@ def test_without_weights_the_fit_is_what_it_was(name: str) -> None:
     taken = inputs(TYPES, frame)
     plain = families.build(name, SMALL[name], TYPES, 7, label=label).fit(taken, labels)
     fitted = families.fit(families.build(name, SMALL[name], TYPES, 7, label=label), taken, labels, None)
-    assert predict(plain, taken).tolist() == predict(fitted, taken).tolist()
+    apart = {"rtol": 1e-12} if name == "mlp" else {"rtol": 0}  # its layers are added up by scikit-learn
+    np.testing.assert_allclose(predict(plain, taken), predict(fitted, taken), **apart)
 
 
 def decided(score: Callable[..., float]) -> Callable[..., float]:
