@@ -81,6 +81,8 @@ class Settings:
     cut_off: float  # seconds after which it does so
     server_hosts: frozenset[str]  # names by which the server may be asked; empty: docs/serving.md
     trusted_proxies: tuple[Network, ...]  # whose X-Forwarded-For the server believes
+    client_keys: str  # auto, on or off: whether the server asks its clients for keys; auto: beyond loopback
+    server_key: str = field(repr=False)  # by which our own tasks ask the server, where it asks for keys
     client_entities: int  # per second, of one client of the server
     client_requests: int  # of one client of the server, under way at once
     replay: bool  # the server accepts a request's own `as_of`
@@ -156,6 +158,8 @@ class Settings:
             cut_off=float(_number(env, "EVERGREEN_CUT_OFF_SECONDS", 60, least=10)),
             server_hosts=frozenset(_listed(env.get("EVERGREEN_SERVER_HOSTS", "").lower())),
             trusted_proxies=_networks(env.get("EVERGREEN_TRUSTED_PROXIES", "")),
+            client_keys=_one_of(env, "EVERGREEN_CLIENT_KEYS", ("auto", "on", "off")),
+            server_key=env.get("EVERGREEN_SERVER_KEY", ""),
             client_entities=_number(env, "EVERGREEN_CLIENT_ENTITIES_PER_SECOND", 2_000, least=1),
             client_requests=_number(env, "EVERGREEN_CLIENT_REQUESTS", 64, least=1),
             replay=env.get("EVERGREEN_REPLAY", "") == "1",

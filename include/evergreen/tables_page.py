@@ -62,7 +62,7 @@ def _tables() -> tuple[tuple[Table[Any], str], ...]:
     from evergreen.lake import calendars, catalogue, publications
     from evergreen.monitor import kept_fits
     from evergreen.registry import records
-    from evergreen.serve import idempotency, predictions, replicas
+    from evergreen.serve import idempotency, keys, predictions, replicas
     from evergreen.status import alarms
     from evergreen.train import records as training_sets
     from evergreen.validate import exemptions
@@ -78,6 +78,7 @@ def _tables() -> tuple[tuple[Table[Any], str], ...]:
         (idempotency.TABLE, "the model server, with the predictions of the answer"),
         (replicas.REPLICAS, "each model server, every second; read by `serve.deploy` and `serve.roll_back`"),
         (replicas.LOADINGS, "the same"),
+        (keys.TABLE, "`evergreen keys`; read by each model server, every second"),
         (kept_fits.TABLE, "`monitor.compare`, for the next window; `evergreen erase --apply` empties it of a model's"),
         (exemptions.TABLE, "`evergreen quarantine release`; read by `validate.validate`"),
         (alarms.TABLE, "the run that noticed it, once it has told the owner"),

@@ -40,6 +40,7 @@ from evergreen.ingest import landing
 from evergreen.interval import Interval, days
 from evergreen.local import postgres
 from evergreen.local.processes import Processes, Service, answers
+from evergreen.serve import keys
 from evergreen.settings import settings
 from evergreen.spec.load import load_spec
 
@@ -267,6 +268,7 @@ def run(
     settings.cache_clear()
     here = settings()
     spec = load_spec(here.models / "churn")
+    _, key = keys.add("run_compose", [spec.model], "run_compose")  # the server listens beyond loopback
     past = days(spec.first_day, spec.first_day + timedelta(days=count - 1))
     simulator = [sys.executable, "-m", "evergreen_simulator"]
     write = [*simulator, "write", "--from", past[0].partition, "--to", past[-1].partition]
@@ -297,7 +299,10 @@ def run(
     (batch,) = landing.read(here.landing, path, past[-1].partition, "the last day's customers")
     customer = csv.DictReader(io.StringIO(batch.content.decode())).__next__()["customer_id"]
     response = httpx.post(
-        f"{here.server_url}/models/churn/predict", json={"entity": {"customer_id": customer}}, timeout=10
+        f"{here.server_url}/models/churn/predict",
+        json={"entity": {"customer_id": customer}},
+        headers={"Authorization": f"Bearer {key}"},
+        timeout=10,
     )
     say(f"the model server: {response.status_code} {response.text[:300]}")
     response.raise_for_status()

@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from evergreen.serve.app import create_probe_app, create_serving_app
     from evergreen.serve.hosts import allowed
     from evergreen.serve.kept import Kept
+    from evergreen.serve.keyring import needed
     from evergreen.serve.models import Models
     from evergreen.serve.protocol import listen
     from evergreen.settings import settings
@@ -53,7 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # folder that is being edited disturbs nothing.
         models = Models(names(settings().models), Kept(settings().home / "served"))
     hosts = allowed(options.host, settings().server_url)
-    app = create_probe_app(models, hosts) if options.model else create_serving_app(models, hosts, options.port)
+    if options.model:
+        app = create_probe_app(models, hosts)
+    else:
+        app = create_serving_app(models, hosts, options.port, keys_needed=needed(options.host))
     listen(
         app,
         host=options.host,

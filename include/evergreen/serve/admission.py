@@ -62,7 +62,7 @@ def after(seconds: float) -> dict[str, str]:
 
 @dataclass(slots=True)
 class Client:
-    """What one address may still ask for."""
+    """What one client may still ask for."""
 
     entities: float  # that it may ask for now; negative: it owes them
     at: float  # seconds of the monotonic clock when that was counted
@@ -87,14 +87,14 @@ class Clients:
 
     @contextmanager
     def request(self, address: str) -> Iterator[Client]:
-        """A request of a client, by its address or network, is under way during the block.
+        """A request of a client, by its key, its address or its network, is under way during the block.
 
         Raises:
             HTTPException: 429, it has too many of them, or still owes entities.
         """
         client = self._client(address)
         if client.requests >= self._requests:
-            raise too_many(f"{self._requests} requests of your address are under way; at most as many at once", 1)
+            raise too_many(f"{self._requests} requests of yours are under way; at most as many at once", 1)
         self._refuse_debt(client)
         client.requests += 1
         try:
@@ -128,8 +128,7 @@ class Clients:
             await asyncio.wait_for(client.lookups.acquire(), PATIENCE)
         except TimeoutError:
             why = (
-                f"other retries of your address took {PATIENCE:.0f} s: the server is too busy, or its database does "
-                "not answer"
+                f"other retries of yours took {PATIENCE:.0f} s: the server is too busy, or its database does not answer"
             )
             raise too_busy(why, 1) from None
         try:
@@ -148,8 +147,8 @@ class Clients:
         large = count > SMALL
         if large and client.large >= _LARGE_OF_A_CLIENT:
             why = (
-                f"{_LARGE_OF_A_CLIENT} requests of more than {SMALL} entities of your address are under way; at most "
-                "as many at once"
+                f"{_LARGE_OF_A_CLIENT} requests of more than {SMALL} entities of yours are under way; at most as "
+                "many at once"
             )
             raise too_many(why, 1)
         client.entities -= max(0, count - paid)
@@ -166,7 +165,7 @@ class Clients:
         # A request that is larger than what is left is let in, and paid for by those
         # after it: any size is possible at any rate.
         if client.entities <= 0:
-            why = f"more than {self._rate:,} entities per second of your address"
+            why = f"more than {self._rate:,} entities per second of yours"
             raise too_many(why, -client.entities / self._rate)
 
     def _client(self, address: str) -> Client:

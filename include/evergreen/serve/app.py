@@ -16,6 +16,7 @@ from evergreen.serve.data import Data
 from evergreen.serve.following import Following, name
 from evergreen.serve.hosts import Hosts
 from evergreen.serve.hot import ShortWay
+from evergreen.serve.keyring import Keyring
 from evergreen.serve.metrics import Metrics
 from evergreen.serve.middleware import Exchange
 from evergreen.serve.models import Models
@@ -36,11 +37,12 @@ def create_probe_app(models: Models, hosts: Hosts) -> FastAPI:
     return app
 
 
-def create_serving_app(models: Models, hosts: Hosts, port: int | None = None) -> FastAPI:
+def create_serving_app(models: Models, hosts: Hosts, port: int | None = None, *, keys_needed: bool = False) -> FastAPI:
     """Answers clients; a replica that follows the ledger."""
-    space, data, following = Space(), Data(lambda: tuple(models.slots)), Following(models, name(port))
+    keys = Keyring(keys_needed)
+    space, data, following = Space(), Data(lambda: tuple(models.slots)), Following(models, name(port), keys)
     metrics, pulse = Metrics(models, space, data, following), Pulse(("evergreen", "feast"))
-    server = ServingState(models, metrics, space, pulse, data, following)
+    server = ServingState(models, metrics, space, pulse, data, following, keys)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -28,7 +28,8 @@ def ask(model: str, bodies: Iterable[Mapping[str, Any]]) -> int:
     """
     answered, url = 0, f"{settings().server_url}/models/{model}/predict"
     doing = f"asking the model server about the past of {model}"
-    with httpx.Client(timeout=_TIMEOUT) as client:
+    key = settings().server_key
+    with httpx.Client(timeout=_TIMEOUT, headers={"Authorization": f"Bearer {key}"} if key else None) as client:
         for body in bodies:
             until = time.monotonic() + _PATIENCE
             while True:

@@ -1,4 +1,4 @@
-"""Who a client of the model server is: the one place that says so, for every limit by client."""
+"""Who a client of the model server is that has shown no key: the one place that says so, for every limit by client."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ from evergreen.answers import of_postgres
 from evergreen.errors import EvergreenError
 from evergreen.history import ledger
 from evergreen.history.story import Standing
-from evergreen.serve import replicas
+from evergreen.serve import keys, replicas
+from evergreen.serve.keyring import Keyring
 from evergreen.serve.models import Models
 from evergreen.serve.replicas import BEAT_SECONDS, LIVE_SECONDS, Loading
 from evergreen.settings import settings
@@ -36,8 +37,9 @@ def name(port: int | None = None) -> str:
 class Following:
     """What lets the models follow, in a thread of its own."""
 
-    def __init__(self, models: Models, replica: str) -> None:
+    def __init__(self, models: Models, replica: str, keyring: Keyring) -> None:
         self.replica = replica
+        self._keyring = keyring
         self._models = models
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="following the ledger", daemon=True)
@@ -96,6 +98,7 @@ class Following:
             if new and self._number is not None:
                 self._models.stand({model: ledger.standing(model) for model in new})
             replicas.beat(connection, self.replica, mine)
+            self._keyring.replace(keys.good(connection))
         self._models.stand(self._moved())
         if time.monotonic() - self._tried >= _LATER:
             self._tried = time.monotonic()

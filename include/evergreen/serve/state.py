@@ -15,6 +15,7 @@ from evergreen.serve.batches import Batches
 from evergreen.serve.data import Data
 from evergreen.serve.following import Following
 from evergreen.serve.idempotency import Memory
+from evergreen.serve.keyring import Keyring
 from evergreen.serve.loaded import Loaded
 from evergreen.serve.metrics import Metrics
 from evergreen.serve.models import Models
@@ -75,6 +76,7 @@ class ServingState(State):
     pulse: Pulse
     data: Data
     following: Following
+    keys: Keyring
     clients: Clients = field(default_factory=lambda: Clients(settings().client_entities, settings().client_requests))
     # A request of one entity takes some 25 ms, of 1,000 some 250 ms; a full line is
     # answered within the patience of those in it.

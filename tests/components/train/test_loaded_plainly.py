@@ -31,8 +31,6 @@ from tests.handovers import judged
 
 from .conftest import DAYS, SECTIONS, rows_of, run_as_of, spec_in
 
-pytestmark = pytest.mark.long
-
 INDEX = os.environ.get("UV_DEFAULT_INDEX", "https://pypi.org/simple/")
 ODD = pd.DataFrame(
     {
@@ -90,6 +88,7 @@ def outcomes(kind: str, rows: pd.DataFrame) -> Any:
     return place if kind == "numeric" else pd.cut(place, 3, labels=["low", "middle", "high"]).astype(object)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", LABELS)
 def test_every_familys_version_loads_with_plain_mlflow_and_answers_the_same(
     kind: str, spec: ModelSpec, training_set: Callable[..., SoundTrainingSet], tmp_path: Path, mlflow_url: str

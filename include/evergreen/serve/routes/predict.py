@@ -31,9 +31,10 @@ router = APIRouter()
 @router.post(PATH)
 async def predict(model: str, request: Request, server: SharedServing) -> Response:
     """Answer once every row is in the prediction log; the same again to a retry with the same `Idempotency-Key`."""
+    who = server.keys.client(request, model) or source(request.scope, settings().trusted_proxies)
     server.slot(model)  # else nothing about it is worth looking up
     header = request.headers.get(HEADER)
-    with server.clients.request(source(request.scope, settings().trusted_proxies)) as client, ExitStack() as key_held:
+    with server.clients.request(who) as client, ExitStack() as key_held:
         content, keyed = await request.body(), None
         paid = server.clients.read(client, len(content))
         if header is not None:
