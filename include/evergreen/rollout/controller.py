@@ -113,11 +113,15 @@ def roll_back(model: str, rollout: str, *, as_of: datetime, actor: str, reason: 
     Raises:
         NoSuchRollout: there never was that rollout.
     """
+    moved = _moved(model, _withdrawing(rollout, reason), None, as_of, actor)
+    if moved.kind == "stay":
+        _was(model, rollout)
+    return moved
 
-    def decide(now: Rollout) -> Move:
-        return Move("roll back", reason) if now.id == rollout else Move("stay", f"{now.id} is open")
 
-    moved = _moved(model, decide, None, as_of, actor)
+def withdraw(model: str, rollout: str, *, as_of: datetime, actor: str, reason: str) -> Move:
+    """The same by a server's guard, which has no client of MLflow: that shows it with the model's next move."""
+    moved = _recorded(model, _withdrawing(rollout, reason), None, as_of, actor, alone=False)
     if moved.kind == "stay":
         _was(model, rollout)
     return moved
@@ -189,6 +193,13 @@ def _recorded(
 
     ledger.extend(model, events, *story.MOVES)
     return done
+
+
+def _withdrawing(rollout: str, reason: str) -> Callable[[Rollout], Move]:
+    def decide(now: Rollout) -> Move:
+        return Move("roll back", reason) if now.id == rollout else Move("stay", f"{now.id} is open")
+
+    return decide
 
 
 def _opened(event: Event, number: int) -> bool:

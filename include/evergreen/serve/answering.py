@@ -4,9 +4,10 @@ prediction log: what a lane's thread does."""
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -21,28 +22,44 @@ from evergreen.spec.keyed import Keyed
 from evergreen.spec.schema import ModelSpec
 from evergreen.status.rules import age_text, is_stale
 
+_LONGEST = 500  # characters of why a version failed
+
 
 @dataclass(frozen=True)
 class Made:
     """An answer, not yet logged."""
 
     content: bytes  # of the response
+    items: Sequence[Mapping[str, Any]]  # of the response, one for each entity
     rows: list[Prediction]
     unknown: list[str]  # what is said of each entity without features
     refused: list[str]  # what is said of each entity whose features are too old to predict with
     stale: Mapping[str, int]  # view → entities whose features of it were older than its bound
     unseen: Mapping[str, int]  # feature → values that the version was not trained with
+    failed: Sequence[Prediction] = ()  # what the version beside the champion failed in, for the log
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request: which version is asked about which entities, by which id, as of when."""
+    """A request, or a part of one: which version is asked about which entities, by which id, as of when."""
 
     loaded: Loaded
     entities: Sequence[Mapping[str, Any]]
     request_id: str
     as_of: datetime
-    role: str | None = None  # of a version that serves in the champion's place
+    role: str = "champion"
+    rollout: str | None = None  # that is open
+    share: int | None = None  # of its version, per cent
+    places: Sequence[int] | None = None  # of the entities in the request; None: these are all
+
+    def part(self, places: Sequence[int]) -> Asked:
+        """Of a whole request the entities at some places."""
+        return replace(self, entities=[self.entities[at] for at in places], places=places)
+
+    @property
+    def at(self) -> Sequence[int]:
+        """The place of each entity in the request."""
+        return range(len(self.entities)) if self.places is None else self.places
 
 
 def answer_together(requests: Sequence[Asked]) -> list[Made | Exception]:
@@ -51,29 +68,90 @@ def answer_together(requests: Sequence[Asked]) -> list[Made | Exception]:
     versions = {id(asked.loaded): asked.loaded for asked in requests}
     for loaded in versions.values():
         its = [at for at, asked in enumerate(requests) if asked.loaded is loaded]
+        started = time.perf_counter()
         try:
             stored = loaded.online.read([entity for at in its for entity in requests[at].entities])
         except EvergreenError as error:  # the store does not answer any of them
             answers.update(dict.fromkeys(its, error))
             continue
+        reading = (time.perf_counter() - started) / len(its)
         rest = iter(stored)
         for at in its:
             online = [*islice(rest, len(requests[at].entities))]
             try:
-                answers[at] = _made(requests[at], online)
+                answers[at] = _made(requests[at], online, reading)
             except Exception as error:  # noqa: BLE001  whatever it is, it is of this request alone
                 answers[at] = error
     return [answers[at] for at in range(len(requests))]
 
 
 def answer(asked: Asked) -> Made:
-    """The answer to a request."""
-    return _made(asked, asked.loaded.online.read(asked.entities))
+    """The answer to a request.
+
+    Raises:
+        ValueError: the version answers with what is no prediction.
+    """
+    started = time.perf_counter()
+    online = asked.loaded.online.read(asked.entities)
+    return _made(asked, online, time.perf_counter() - started)
 
 
-def _made(asked: Asked, online: Sequence[Mapping[str, Any]]) -> Made:
+def joined(ours: tuple[Asked, Made], others: tuple[Asked, Made]) -> Made:
+    """The answer to a request that was answered in two parts, in the order of its entities; of the second one each says
+    by which version, if that is another one."""
+    (asked, made), (beside, theirs) = ours, others
+    other = beside.loaded is not asked.loaded
+    told = {"version": beside.loaded.version.number, "role": beside.role} if other else {}
+    by_place = dict(zip(asked.at, made.items, strict=True))
+    by_place |= {at: {**item, **told} for at, item in zip(beside.at, theirs.items, strict=True)}
+    items = [by_place[at] for at in sorted(by_place)]
+    return Made(
+        _content(asked, items),
+        items,
+        made.rows + theirs.rows,
+        made.unknown + theirs.unknown,
+        made.refused + theirs.refused,
+        Counter(made.stale) + Counter(theirs.stale),
+        Counter(made.unseen) + Counter(theirs.unseen),
+    )
+
+
+def failures(asked: Asked, of: Loaded, why: Exception | str, seconds: float) -> list[Prediction]:
+    """The rows of a request, or a part of one, in which a version failed.
+
+    Args:
+        of: the version in whose words the request is.
+    """
+    failed = why if isinstance(why, str) else f"{type(why).__name__}: {why}"[:_LONGEST]
+    return [
+        Prediction(
+            asked.loaded.spec.model,
+            asked.loaded.version.number,
+            asked.request_id,
+            at,
+            of.spec.entity.text(entity),
+            asked.as_of,
+            None,
+            {},
+            None,
+            role=asked.role,
+            rollout=asked.rollout,
+            share=asked.share,
+            seconds=seconds,
+            failed=failed,
+        )
+        for at, entity in zip(asked.at, asked.entities, strict=True)
+    ]
+
+
+def _made(asked: Asked, online: Sequence[Mapping[str, Any]], reading: float) -> Made:
     """One item for each entity, in their order. Of an entity that neither the online store nor the request itself tells
-    anything about there is no prediction; nor of one whose features are older than a view allows that refuses then."""
+    anything about there is no prediction; nor of one whose features are older than a view allows that refuses then.
+
+    Args:
+        reading: seconds that the features took.
+    """
+    started = time.perf_counter()
     loaded, entities, request_id, as_of = asked.loaded, asked.entities, asked.request_id, asked.as_of
     spec, about = loaded.spec, loaded.spec.entity
     inputs, dated, bounds = loaded.inputs, loaded.dated, loaded.bounds
@@ -94,12 +172,15 @@ def _made(asked: Asked, online: Sequence[Mapping[str, Any]]) -> Made:
         for name, kind in dated.items():
             of_entity[name] = ago.of_value(kind, of_entity[name], as_of, spec.calendar.zone)
     predictions = loaded.predict(list(features.values())) if known else None
+    if predictions is not None and not spec.problem.is_answer(predictions, len(known)):
+        raise ValueError(f"version {loaded.version.number} answered with what is not {spec.problem.answered}")
+    seconds = reading + time.perf_counter() - started
     answers = [] if predictions is None else spec.problem.answers(predictions)
     scores = dict(zip(known, answers, strict=True))
     decided = None if predictions is None else loaded.problem.classes_of(predictions)
     classes = {} if decided is None else dict(zip(known, decided, strict=True))
     items: list[dict[str, Any]] = []
-    rows, unknown = [], []
+    rows, unknown, places = [], [], asked.at
     for position, (entity, values) in enumerate(zip(entities, online, strict=True)):
         keys = {name: entity[name] for name in about.columns}
         if position in refused:
@@ -126,31 +207,39 @@ def _made(asked: Asked, online: Sequence[Mapping[str, Any]]) -> Made:
                 model=spec.model,
                 version=loaded.version.number,
                 request_id=request_id,
-                position=position,
+                position=places[position],
                 entity=about.text(entity),
                 as_of=as_of,
                 features_at=features_at,
                 features=features[position],
+                role=asked.role,
+                rollout=asked.rollout,
+                share=asked.share,
+                seconds=seconds,
             )
         )
-    content = {
-        "request_id": request_id,
-        "model": spec.model,
-        "version": loaded.version.number,
-        "as_of": as_of.isoformat(),
-        "predictions": items,
-    }
-    if asked.role is not None:
-        content["role"] = asked.role
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Made(
-        text.encode(),
+        _content(asked, items),
+        items,
         rows,
         unknown,
         list(refused.values()),
         Counter(view for views in stale for view in views),
         _unseen(loaded.categories, features.values()),
     )
+
+
+def _content(asked: Asked, items: Sequence[Mapping[str, Any]]) -> bytes:
+    content = {
+        "request_id": asked.request_id,
+        "model": asked.loaded.spec.model,
+        "version": asked.loaded.version.number,
+        "as_of": asked.as_of.isoformat(),
+        "predictions": items,
+    }
+    if asked.role != "champion":
+        content["role"] = asked.role
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def _named(about: Keyed, entity: Mapping[str, Any]) -> str:

@@ -50,6 +50,7 @@ def create_serving_app(models: Models, hosts: Hosts, port: int | None = None, *,
         await run_in_threadpool(space.start)
         data.start()
         server.following.start()
+        server.guards.start()
         server.unlogged.start()
         yield
         models.stop()

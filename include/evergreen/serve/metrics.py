@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter as Counts
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -14,7 +15,6 @@ from prometheus_client.registry import Collector
 from evergreen.serve.answering import Made
 from evergreen.serve.data import Data
 from evergreen.serve.following import Following
-from evergreen.serve.loaded import Loaded
 from evergreen.serve.models import Models
 from evergreen.serve.space import Space
 
@@ -42,12 +42,23 @@ class _Serving(Collector):
             "Loads of a version that failed since the start, each try of its own",
             labels=["model"],
         )
+        beside = GaugeMetricFamily(
+            "evergreen_beside_version",
+            "Version that is asked beside the champion in an open rollout; 0: none",
+            labels=["model"],
+        )
+        share = GaugeMetricFamily(
+            "evergreen_beside_share", "Of the entities, which it answers; of a shadow 0", labels=["model"]
+        )
         for slot in self._models.all():
+            other = slot.beside
+            beside.add_metric([slot.model], other.version if other else 0)
+            share.add_metric([slot.model], other.second.share / 100 if other else 0)
             version.add_metric([slot.model], slot.current.version.number if slot.current else 0)
             fallback.add_metric([slot.model], float(slot.fallback))
             problem.add_metric([slot.model], float(slot.problem is not None))
             failures.add_metric([slot.model], slot.failures)
-        yield from (version, fallback, problem, failures)
+        yield from (version, beside, share, fallback, problem, failures)
 
 
 class _Following(Collector):
@@ -153,6 +164,17 @@ class Metrics:
         self._predictions = Counter(
             "evergreen_predictions", "Predictions, all of them in the log", ["model", "version"], registry=self.registry
         )
+        self._failed = Counter(
+            "evergreen_failed_predictions",
+            "Entities that the version beside the champion failed in, so that the champion answered",
+            ["model", "version"],
+            registry=self.registry,
+        )
+        self._left_out = Counter(
+            "evergreen_shadow_left_out",
+            "Entities that no shadow was asked about, or whose rows were not logged: it had too much to do",
+            registry=self.registry,
+        )
         self._unknown = Counter(
             "evergreen_unknown_entities", "Entities without features", ["model"], registry=self.registry
         )
@@ -191,15 +213,22 @@ class Metrics:
             path = path.replace("{model}", model)
         return self._requests.labels(path, str(status)), self._seconds.labels(path)
 
-    def predicted(self, loaded: Loaded, made: Made) -> None:
-        """Count an answer's predictions, the entities it had none for, and by feature the
-        categories that the version never saw."""
-        self._predictions.labels(loaded.spec.model, str(loaded.version.number)).inc(len(made.rows))
-        self._unknown.labels(loaded.spec.model).inc(len(made.unknown))
+    def predicted(self, model: str, made: Made) -> None:
+        """Count an answer's predictions, the entities it had none for, by feature the categories that the version never
+        saw, and what the version beside the champion failed in."""
+        for version, count in Counts(row.version for row in made.rows).items():
+            self._predictions.labels(model, str(version)).inc(count)
+        for row in made.failed:
+            self._failed.labels(model, str(row.version)).inc()
+        self._unknown.labels(model).inc(len(made.unknown))
         for view, count in made.stale.items():
-            self._stale.labels(loaded.spec.model, view).inc(count)
+            self._stale.labels(model, view).inc(count)
         for feature, count in made.unseen.items():
-            self._unseen.labels(loaded.spec.model, feature).inc(count)
+            self._unseen.labels(model, feature).inc(count)
+
+    def left_out(self, entities: int) -> None:
+        """Count what no shadow was asked about."""
+        self._left_out.inc(entities)
 
     def replayed(self, model: str) -> None:
         """Count an answer that was given again."""

@@ -66,8 +66,12 @@ class Said:
 
     @property
     def behind(self) -> dict[str, Loading | None]:
-        """The live ones that do not serve it."""
-        return {name: each for name, each in self.live.items() if each is None or each.state != "serves"}
+        """The live ones that do not serve it, or only beside another version."""
+        return {
+            name: each
+            for name, each in self.live.items()
+            if each is None or each.state != "serves" or each.share is not None
+        }
 
 
 def reasons(said: Mapping[str, Loading | None], state: State) -> dict[str, str | None]:

@@ -1,5 +1,5 @@
-"""One model's place in the server: which version answers there, in what role, and what is wrong with it. It is replaced
-in one assignment, so that no request ever waits or fails for a swap."""
+"""One model's place in the server: which version answers there, in what role, which one is beside it, and what is wrong
+with them. Each is replaced in one assignment, so that no request ever waits or fails for a swap."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from evergreen.errors import EvergreenError, ModelUnloadable, ServiceUnavailable
-from evergreen.history.events import Deploying
+from evergreen.errors import EvergreenError, ServiceUnavailable
 from evergreen.history.story import Standing
 from evergreen.registry import records
 from evergreen.registry.artifacts import HURRIED, PATIENT, Patience
-from evergreen.rollout.wanted import wanted
+from evergreen.rollout.wanted import Wanted, wanted
+from evergreen.serve.beside import Beside
 from evergreen.serve.kept import COPIES_ALONE, Files, Kept
 from evergreen.serve.loaded import Loaded, load
 from evergreen.serve.replicas import Loading, State
+from evergreen.serve.saying import in_full, ours, unfinished
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +30,10 @@ RELOAD_SECONDS = 30.0  # until a champion that cannot be served is tried again
 
 @dataclass(frozen=True)
 class _Prepared:
-    """What came of loading the version of an intent."""
+    """What came of loading the version of an intent, or of a rollout."""
 
-    intent: Deploying
+    of: str  # id of the one or the other
+    version: int
     state: State
     reason: str | None = None
 
@@ -44,6 +46,7 @@ class Slot:
     kept: Kept | None = None  # copies of what it serves; None: nothing is kept
     current: Loaded | None = None
     role: Role | None = None  # of the version that serves, by the ledger
+    beside: Beside | None = None  # the version of an open rollout, once it is loaded
     standing: Standing | None = None  # where the ledger says that the model stands; None: it was not read yet
     settled: bool = False  # the version to start with was looked for
     looked: bool = False  # what serves was compared with the ledger and MLflow, since the server's start
@@ -51,7 +54,8 @@ class Slot:
     _swapping: threading.Lock = field(default_factory=threading.Lock)
     _preparing: threading.Lock = field(default_factory=threading.Lock)
     _beside: dict[int, Loaded] = field(default_factory=dict)  # what may serve next
-    _prepared: _Prepared | None = None
+    _prepared: tuple[_Prepared, ...] = ()
+    _withdrawn: str | None = None  # the rollout whose version a guard of this server took out
     _no_copy: int | None = None  # the last known good version, where the disk has no copy of it
     _problems: dict[str, str] = field(default_factory=dict)  # by what they are about
     _disagreements: tuple[str, ...] = ()
@@ -86,32 +90,29 @@ class Slot:
 
     @property
     def waits(self) -> bool:
-        """The version of an intent could not be loaded, and may be in a while."""
-        return self._prepared is not None and self._prepared.state == "waits"
+        """A version that is to be prepared could not be loaded, and may be in a while."""
+        return any(prepared.state == "waits" for prepared in self._prepared)
 
     def said(self, replica: str) -> Iterator[Loading]:
         """What a replica says of each version that it has, or could not load."""
-        prepared, number, role = self._prepared, self.number, self.role
-        intent = None if prepared is None else prepared.intent
+        number, role, beside = self.number, self.role, self.beside
+        of = {each.version: each.of for each in self._prepared}
         told = set[int]()
         if number is not None:
             told.add(number)
-            for_it = intent is not None and intent.version == number
-            yield Loading(replica, self.model, number, role, "serves", None, intent.id if intent and for_it else None)
-        if prepared is not None and prepared.intent.version not in told:
-            told.add(prepared.intent.version)
-            yield Loading(
-                replica, self.model, prepared.intent.version, None, prepared.state, prepared.reason, prepared.intent.id
-            )
+            yield Loading(replica, self.model, number, role, "serves", None, of.get(number))
+        if beside is not None and beside.version not in told:
+            told.add(beside.version)
+            second, its = beside.second, of.get(beside.version)
+            yield Loading(replica, self.model, beside.version, second.role, "serves", None, its, share=second.share)
+        for each in self._prepared:
+            if each.version not in told:
+                told.add(each.version)
+                yield Loading(replica, self.model, each.version, None, each.state, each.reason, each.of)
         for about, what in self._problems.items():
             failed = int(about.removeprefix("load ")) if about.startswith("load ") else None
             if failed is not None and failed not in told:
                 yield Loading(replica, self.model, failed, None, "failed", what, None)
-
-    @property
-    def stands_in(self) -> Role | None:
-        """The role of a version that serves in the champion's place; None: the champion serves."""
-        return None if self.role == "champion" else self.role
 
     def put(self, number: int) -> None:
         """Load a version completely, let it answer once, then serve it, whatever the ledger says: to probe it.
@@ -128,19 +129,30 @@ class Slot:
     def try_again(self) -> None:
         """What could not be loaded is tried at once, and not in a while."""
         self._tried = -RELOAD_SECONDS
+        self._prepared = tuple(each for each in self._prepared if each.state != "failed")
+
+    def withdraw(self, rollout: str) -> None:
+        """Ask the version of a rollout nothing more, whatever the ledger says."""
+        self._withdrawn = rollout
+        if self.beside is not None and self.beside.second.rollout == rollout:
+            self.beside = None
 
     def prepare(self) -> None:
-        """Load the version of an intent beside the one that serves; and from its copy on disk the last known good one,
-        so that a rollback waits for nothing. It may take minutes, and holds no swap up."""
+        """Load the version of an intent beside the one that serves, and that of an open rollout; from its copy on disk
+        also the last known good one, so that a rollback waits for nothing. It may take minutes, and holds no swap up.
+        """
         with self._preparing:
             standing = self.standing
             if standing is None:
                 return
-            intent, done = standing.pending, self._prepared
-            if intent is None:
-                self._prepared = None
-            elif done is None or done.intent.id != intent.id or done.state == "waits":
-                self._prepared = self._load_for(intent)
+            intent, second = standing.pending, wanted(standing).beside
+            done = {each.of: each for each in self._prepared if each.state != "waits"}
+            prepared = []
+            if second is not None:
+                prepared.append(done.get(second.rollout) or self._load_for(second.rollout, second.version, "rollout"))
+            if intent is not None:
+                prepared.append(done.get(intent.id) or self._load_for(intent.id, intent.version, intent.purpose))
+            self._prepared = tuple(prepared)
             self._have_good(standing.last_known_good)
 
     def follow(self, patience: Patience = PATIENT, silence: EvergreenError | None = None) -> EvergreenError | None:
@@ -156,8 +168,9 @@ class Slot:
         with self._swapping:
             if self.standing is None:
                 return silence
-            now, target = self.standing.to_serve, wanted(self.standing).champion
-            self._withdraw(now, target)
+            now, whole = self.standing.to_serve, wanted(self.standing)
+            target = whole.champion
+            self._leave(now, target)
             if target is None or self.number == target:
                 self.settled = True
                 self._take_role(now)
@@ -167,10 +180,23 @@ class Slot:
                     self._tried, self._tried_for = time.monotonic(), target
                 self.settled = self.settled or waits is None
                 self._tell("start", None if waits is None else f"the registry does not answer: {waits.found}")
-            pending = self.standing.pending
-            useful = {now.last_known_good, pending.version if pending is not None else None} - {self.number}
+            pending, second = self.standing.pending, whole.beside
+            useful = {now.last_known_good, pending and pending.version, second and second.version} - {self.number}
             self._beside = {number: loaded for number, loaded in self._beside.items() if number in useful}
+            self._stand_beside(whole)
             return silence
+
+    def _stand_beside(self, whole: Wanted) -> None:
+        """Let the version of an open rollout be asked beside the champion that it is compared with."""
+        second, beside = whole.beside, None
+        if second is not None and second.rollout != self._withdrawn and self.number == whole.champion:
+            loaded, champion = self._beside.get(second.version), self.current
+            beside = Beside(second, loaded, champion) if loaded is not None and champion is not None else None
+        before = None if self.beside is None else self.beside.second
+        self.beside = beside
+        if (after := None if beside is None else beside.second) != before:
+            what = "no other" if after is None else f"version {after.version} ({after.role}, {after.share} %)"
+            log.info("%s: beside version %s stands %s", self.model, self.number, what)
 
     def _may_try(self, target: int) -> bool:
         """Whether a version is looked for now that should serve and is not in memory."""
@@ -180,7 +206,7 @@ class Slot:
         lately = time.monotonic() - self._tried < RELOAD_SECONDS
         return not (lately and self._tried_for == target)
 
-    def _withdraw(self, now: Standing, target: int | None) -> None:
+    def _leave(self, now: Standing, target: int | None) -> None:
         """A version that was rolled back from answers no more, also where the one in its place has yet to be loaded:
         other replicas have it."""
         number, good = self.number, (target, now.last_known_good, now.retired_champion)
@@ -202,26 +228,25 @@ class Slot:
         else:
             self.role = "retired"
 
-    def _load_for(self, intent: Deploying) -> _Prepared:
-        number = intent.version
+    def _load_for(self, of: str, number: int, purpose: str) -> _Prepared:
         if number == self.number or number in self._beside:
-            return _Prepared(intent, "loaded")
+            return _Prepared(of, number, "loaded")
         # Whoever rolls back waits for it, and the copy on disk is the same.
-        files = Files(self.kept, patience=HURRIED if intent.purpose == "rollback" else PATIENT)
+        files = Files(self.kept, patience=HURRIED if purpose == "rollback" else PATIENT)
         try:
             loaded = load(self.model, number, files)
         except ServiceUnavailable as error:
             log.warning("%s: version %d waits: %s", self.model, number, error.found)
-            return _Prepared(intent, "waits", f"{error.doing}: {error.found}")
+            return _Prepared(of, number, "waits", f"{error.doing}: {error.found}")
         except Exception as error:  # noqa: BLE001  whatever it is, whoever deploys hears of it
             self.failures += 1
             log.error("%s: version %d could not be loaded: %s", self.model, number, error)
-            return _Prepared(intent, "failed", _in_full(error))
+            return _Prepared(of, number, "failed", in_full(error))
         with self._swapping:
             self._keep(loaded, files)
             self._beside = {**self._beside, number: loaded}
-        log.info("%s: version %d is loaded, for a %s", self.model, number, intent.purpose)
-        return _Prepared(intent, "loaded")
+        log.info("%s: version %d is loaded, for a %s", self.model, number, purpose)
+        return _Prepared(of, number, "loaded")
 
     def _have_good(self, number: int | None) -> None:
         if number in (None, self.number, self._no_copy, *self._beside) or self.kept is None:
@@ -252,7 +277,7 @@ class Slot:
                 if retired
                 else None,
             )
-            self._tell("intent", _unfinished(standing))
+            self._tell("intent", unfinished(standing))
             self._disagreements = tuple(disagreements)
             self.looked = True
 
@@ -282,7 +307,7 @@ class Slot:
                 except Exception as error:  # whatever it is, it must hold no other model up
                     if not isinstance(error, EvergreenError):
                         log.exception("%s: the %s, version %d, cannot be served", self.model, role, number)
-                    failed.setdefault(number, _ours(self.model, number, error))
+                    failed.setdefault(number, ours(self.model, number, error))
                     continue
                 finally:
                     if isinstance(files.refused, ServiceUnavailable):
@@ -313,7 +338,7 @@ class Slot:
             waits = isinstance(error, ServiceUnavailable) and not self.settled  # for what it loads from
             if not again and not waits:
                 self.failures += 1
-                self._tell(f"load {number}", f"version {number} could not be loaded: {_in_full(error)}")
+                self._tell(f"load {number}", f"version {number} could not be loaded: {in_full(error)}")
                 log.error("%s: version %d could not be loaded: %s", self.model, number, error)
             raise
         self._keep(loaded, files)
@@ -341,37 +366,3 @@ class Slot:
         # Replaced, not changed: requests read it meanwhile.
         others = {name: text for name, text in self._problems.items() if name != about}
         self._problems = others if what is None else {**others, about: what}
-
-
-def _unfinished(standing: Standing) -> str | None:
-    """What somebody began, recorded, and did not end."""
-    intent = standing.pending
-    if intent is None:
-        return None
-    way_out = (
-        "run it again"
-        if intent.purpose == "rollback"
-        else (
-            f"clear `deploy` of that run to go on, or give it up by"
-            f" `evergreen retire {intent.model} {intent.version} --reason …`"
-        )
-    )
-    return f"{intent.actor} began a {intent.purpose} to version {intent.version}, and did not end it: {way_out}"
-
-
-def _in_full(error: Exception) -> str:
-    """An error in a line, with what is to be done."""
-    if not isinstance(error, EvergreenError):
-        return f"{type(error).__name__}: {error}"
-    return f"{error.doing}: found {error.found}; expected {error.expected}. {error.next_step}"
-
-
-def _ours(model: str, number: int, error: Exception) -> EvergreenError:
-    if isinstance(error, EvergreenError):
-        return error
-    return ModelUnloadable(
-        f"loading version {number} of {model}",
-        found=f"{type(error).__name__}: {error}",
-        expected="a version that loads",
-        next_step="see the server's log",
-    )

@@ -10,10 +10,11 @@ from fastapi import Depends, HTTPException, Request
 from evergreen.database.connections import OWN
 from evergreen.quoting import shown
 from evergreen.serve.admission import SMALL, Clients, Lane
-from evergreen.serve.answering import Asked, Made, answer_together
+from evergreen.serve.answering import Asked, Made, answer, answer_together
 from evergreen.serve.batches import Batches
 from evergreen.serve.data import Data
 from evergreen.serve.following import Following
+from evergreen.serve.guards import Guards
 from evergreen.serve.idempotency import Memory
 from evergreen.serve.keyring import Keyring
 from evergreen.serve.loaded import Loaded
@@ -21,6 +22,7 @@ from evergreen.serve.metrics import Metrics
 from evergreen.serve.models import Models
 from evergreen.serve.predictions import PredictionLog, write_late
 from evergreen.serve.pulse import Pulse
+from evergreen.serve.shadows import Shadows
 from evergreen.serve.slot import Slot
 from evergreen.serve.space import Space
 from evergreen.serve.unlogged import Unlogged
@@ -86,6 +88,13 @@ class ServingState(State):
     together: Batches[Asked, Made] = field(
         default_factory=lambda: Batches("requests", places=200, most=64, work=answer_together)
     )
+    # Of versions beside a champion, which hold up no other request.
+    beside: Batches[Asked, Made] = field(
+        default_factory=lambda: Batches("requests to a challenger", places=200, most=64, work=answer_together)
+    )
+    beside_lane: Lane = field(default_factory=lambda: Lane("requests to a challenger", threads=2, places=100))
+    guards: Guards = field(init=False)
+    shadows: Shadows = field(init=False)
     memory: Memory = field(default_factory=Memory)
     lookups: Lane = field(default_factory=lambda: Lane("retries", threads=2, places=100))
     unlogged: Unlogged = field(
@@ -101,6 +110,9 @@ class ServingState(State):
             Pipeline(lane, PredictionLog(self.unlogged.append, lambda: self.unlogged.size > 0))
             for lane in (small, large)
         )
+        replica = self.following.replica
+        self.guards = Guards(f"guard of {replica}", lambda model, rollout: self.models.slots[model].withdraw(rollout))
+        self.shadows = Shadows(lambda: self.together.taken > 0, self.guards, self.metrics.left_out)
 
     @property
     def warnings(self) -> list[str]:
@@ -141,17 +153,36 @@ class ServingState(State):
         """Where a request of so many entities is answered."""
         return self.small if entities <= SMALL else self.large
 
+    async def worked(self, asked: Asked) -> Made:
+        """The answer of the version that is asked.
+
+        Raises:
+            HTTPException: 503, the server is too busy.
+        """
+        if asked.loaded.quick and len(asked.entities) <= SMALL:
+            return await self.together.run(asked)
+        return await self.pipeline(len(asked.entities)).lane.run(answer, asked)
+
+    async def worked_beside(self, asked: Asked) -> Made:
+        """The same of a version beside the champion, by threads of its own."""
+        if asked.loaded.quick and len(asked.entities) <= SMALL:
+            return await self.beside.run(asked)
+        return await self.beside_lane.run(answer, asked)
+
     def close(self) -> None:
         """Write what is waiting, then stop."""
         self.following.stop()
+        self.guards.stop()
+        self.shadows.close()
         self.space.stop()
         self.pulse.stop()
         self.data.stop()
         self.together.close()
+        self.beside.close()
         for pipeline in (self.small, self.large):
             pipeline.log.close()
         self.unlogged.stop()
-        for lane in (self.small.lane, self.large.lane, self.lookups):
+        for lane in (self.small.lane, self.large.lane, self.beside_lane, self.lookups):
             lane.close()
         self.memory.close()
 

@@ -285,10 +285,20 @@ class ServedModel:
         mlflow.MlflowClient(self.settings.mlflow_url).log_text(run_id, text, name)
         records.add_file(run_id, name, text.encode())
 
-    def _candidate(self, seed: int) -> str:
+    def unanswering(self, day: int) -> int:
+        """The number of a registered version that answers a row in which nothing is known, and about half of the
+        customers with no number."""
+        seed = 5000 + len(self.candidates)
+        self.candidates[seed] = self._candidate(seed, answering=False)
+        return self.registered(day, seed=seed).version
+
+    def _candidate(self, seed: int, *, answering: bool = True) -> str:
         frame = inputs(self.spec.feature_types, rows_of(self.spec, 200, seed))
         labels = (np.random.default_rng(seed).random(200) < 0.4).astype(int)
         pipeline = families.build("logistic_regression", {"C": 1.0}, self.spec.feature_types, 0).fit(frame, labels)
+        if not answering:
+            unknown = inputs(self.spec.feature_types, pd.DataFrame([dict.fromkeys(self.spec.feature_types)]))
+            pipeline[-1].coef_[0, :2] = np.inf * np.sign(pipeline[:-1].transform(unknown)[0, :2])
         mlflow.set_tracking_uri(self.settings.mlflow_url)
         mlflow.set_experiment("candidates")
         with mlflow.start_run() as active:
@@ -301,7 +311,7 @@ class ServedModel:
             )
             mlflow.set_tag("evergreen.model_uri", info.model_uri)
             sample = json.loads(frame.head(20).to_json(orient="records", double_precision=15))
-            answers = pipeline.predict_proba(frame.head(20))[:, 1].tolist()
+            answers = np.nan_to_num(pipeline.predict_proba(frame.head(20))[:, 1]).tolist()
             rows = [{"features": given, "prediction": answer} for given, answer in zip(sample, answers, strict=True)]
             mlflow.log_dict({"rows": rows}, "sample.json")
         run_id: str = active.info.run_id

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from evergreen.serve.beside import Beside
 from evergreen.serve.slot import Slot
 from evergreen.serve.state import Shared
 
@@ -34,7 +35,14 @@ def described(slot: Slot) -> dict[str, Any]:
         "as_of": current and current.version.as_of.isoformat(),
         "loaded_at": current and current.loaded_at.isoformat(),
         "role": slot.role,
+        "beside": slot.beside and _beside(slot.beside),
         "problem": slot.problem,
         "problems": slot.problems,
         "looked": slot.looked,
     }
+
+
+def _beside(beside: Beside) -> dict[str, Any]:
+    """The version of an open rollout."""
+    second = beside.second
+    return {"version": second.version, "role": second.role, "share": second.share, "rollout": second.rollout}

@@ -11,8 +11,9 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
-from evergreen.serve.admission import SMALL, Client, too_busy
-from evergreen.serve.answering import Asked, Made, answer
+from evergreen.serve import dealing
+from evergreen.serve.admission import Client, too_busy
+from evergreen.serve.answering import Asked, Made
 from evergreen.serve.bodies import read
 from evergreen.serve.clients import source
 from evergreen.serve.idempotency import HEADER, REPLAYED, Answer, digest, key_of, same
@@ -67,23 +68,27 @@ async def _first(
     body: Body = await read(request, loaded.request_type)  # type: ignore[assignment]  # its type is made from the spec
     count = len(body.requested)
     as_of, pipeline = _moment(body), server.pipeline(count)
+    slot = server.slot(loaded.spec.model)
     with server.clients.entities(client, count, paid):
         server.space.admit(count)
         entities = [entity.model_dump() for entity in body.requested]
-        asked = Asked(loaded, entities, request.state.id, as_of, server.slot(loaded.spec.model).stands_in)
-        if loaded.quick and count <= SMALL:
-            made = await server.together.run(asked)
+        asked = Asked(loaded, entities, request.state.id, as_of, slot.role or "champion")
+        beside = slot.beside
+        if beside is None or beside.champion is not loaded:  # or it was swapped a moment ago
+            made = await server.worked(asked)
         else:
-            made = await pipeline.lane.run(answer, asked)
+            made = await dealing.answered(server, asked, beside, await request.body())
         if body.entity is not None and not made.rows:
-            server.metrics.predicted(loaded, made)
+            server.metrics.predicted(slot.model, made)
             if made.refused:  # other entities may be answered, and this one once its features are there
                 raise HTTPException(503, made.refused[0])
             raise HTTPException(404, made.unknown[0])
         standing = await _logged(pipeline.log, made, keyed and replace(keyed, content=made.content), key_held)
     if keyed is not None and standing is not None and standing.request_id != keyed.request_id:
         return _again(request, server, same(standing, keyed.body))  # a server beside this one was faster
-    server.metrics.predicted(loaded, made)
+    server.metrics.predicted(slot.model, made)
+    if beside is not None and beside.shadow and made.rows:
+        server.shadows.offer(beside, asked, await request.body())
     return Response(made.content, media_type="application/json")
 
 
@@ -91,7 +96,7 @@ async def _logged(log: PredictionLog, made: Made, keyed: Answer | None, key_held
     """Wait until the rows are committed, and with them the answer that stands under the key, if there is one."""
     if not made.rows and keyed is None:
         return None
-    committed = log.append(made.rows, keyed)
+    committed = log.append([*made.rows, *made.failed], keyed)
     # A client that is told to ask again must not be faster than a commit that is still on its way.
     held = key_held.pop_all()
     committed.add_done_callback(lambda _: held.close())
