@@ -15,7 +15,18 @@ import warnings
 from benchmarks import document
 from evergreen.settings import PROJECT
 
-SECTIONS = ("orchestration", "scale", "data", "gates", "monitoring", "decisions", "rollouts", "serving", "soak")
+SECTIONS = (
+    "orchestration",
+    "scale",
+    "data",
+    "gates",
+    "monitoring",
+    "decisions",
+    "rollouts",
+    "serving",
+    "shadows",
+    "soak",
+)
 
 
 def main() -> int:
