@@ -206,6 +206,8 @@ def train_champion(run: Run) -> None:
         metric=run.spec.search.metric,
         scores={},
         compared_with=None,
+        asked="",
+        approver=None,
         gated=candidate.run,
         refit=None,
     )

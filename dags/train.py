@@ -5,13 +5,17 @@ each cutoff. `validate_training` checks that training set against the contract t
 searches and fits each family, side by side.
 `evaluate` scores the candidates, the champion and the baseline on the same later rows. `gates` decides by these scores.
 
+`approve` waits for a person where the model's risk asks for one (under Required Actions, or by REST). They say why, and
+it is kept in the ledger under their name; without an answer in time it is a rejection. A training that could not be
+promoted asks nobody.
+
 `refit` fits the recipe of a candidate that passed anew on all mature rows, where the spec asks for it. `register` makes
 a version of the fit that is chosen. `probe` loads the version in a fresh server process, which must
 answer as training did. `deploy` then has the running server take it.
 
-Only a candidate that passed every gate is registered, and only a version that passed its probe is deployed. *Not
-better* is a green run: `register` and the tasks after it are skipped, with the reason. *No evidence* is a red run, and
-promotes nothing.
+Only a candidate that passed every gate, and was not rejected, is registered, and only a version that passed its probe
+is deployed. *Not better* is a green run: `register` and the tasks after it are skipped, with the reason. *No evidence*
+is a red run, and promotes nothing.
 """
 
 from __future__ import annotations

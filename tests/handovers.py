@@ -32,6 +32,8 @@ def judged(run_id: str, **changes: Any) -> Refitted:
         "metric": "roc_auc",
         "scores": {"roc_auc": 0.75},
         "compared_with": None,
+        "asked": "",
+        "approver": None,
         "gated": tracked(run_id),
         "refit": None,
     }

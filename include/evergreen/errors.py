@@ -224,5 +224,19 @@ class StageSkipped(Exception):
     """
 
 
+class ApprovalWanted(Exception):
+    """A stage goes on once a person has said whether a version is allowed. Not an error: Airflow lets the task wait.
+
+    Args:
+        subject: what is asked, in a line.
+        body: what they need to know, in Markdown.
+    """
+
+    def __init__(self, subject: str, body: str) -> None:
+        super().__init__(subject, body)
+        self.subject = subject
+        self.body = body
+
+
 class WorkerGone(TransientError):
     """A process that worked on an interval has ended before its work."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from evergreen.interval import Interval
 from evergreen.settings import connection_uri
@@ -13,6 +13,17 @@ from evergreen.settings import connection_uri
 if TYPE_CHECKING:
     from evergreen.spec.dataset import DatasetSpec, Folder
     from evergreen.spec.schema import ModelSpec
+
+
+@dataclass(frozen=True)
+class Approval:
+    """What was answered when somebody was to allow a version."""
+
+    approved: bool
+    by: str | None  # their name; None: nobody answered
+    reason: str
+    how: Literal["airflow", "command"]  # by the login of Airflow, or by who gave the command that names them
+    given_by: str | None = None  # the system's user who gave the command
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,7 @@ class _Run:
     )  # id of a connection → its URI; LookupError: there is none
     version: int | None = None  # of a rollback: the version that should serve no longer
     dry_run: bool = False  # of a correction: it only says what it would change
+    approval: Approval | None = None  # of a training, once a person was asked; None: nobody was yet
     triggered_by: str | None = None  # who started it by hand, as Airflow recorded it; None: nobody, or not known
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -73,6 +74,7 @@ class Settings:
     airflow_url: str
     bind: str  # the address that the local stack listens on; Postgres stays on loopback
     airflow_password: str = field(repr=False)  # of the local login `admin`
+    airflow_users: tuple[str, ...]  # who else has a login of the local Airflow, such as those who approve versions
     mlflow_user: str
     mlflow_password: str = field(repr=False)  # empty: MLflow has no login, or one that its own variables tell
     mlflow_secret_key: str = field(repr=False)  # signs the forms of MLflow's login
@@ -150,6 +152,7 @@ class Settings:
             airflow_url=env.get("EVERGREEN_AIRFLOW_URL", "http://127.0.0.1:8080"),
             bind=env.get("EVERGREEN_BIND", "127.0.0.1"),
             airflow_password=env.get("EVERGREEN_AIRFLOW_PASSWORD", ""),
+            airflow_users=_users(env.get("EVERGREEN_AIRFLOW_USERS", "")),
             mlflow_user=env.get("MLFLOW_TRACKING_USERNAME", "admin"),
             mlflow_password=env.get("MLFLOW_TRACKING_PASSWORD", ""),
             mlflow_secret_key=env.get("MLFLOW_FLASK_SERVER_SECRET_KEY", ""),
@@ -196,6 +199,20 @@ def _channels(stated: str) -> frozenset[str]:
             next_step="correct it where the processes get their environment (docs/deployment.md)",
         )
     return channels | {"log"}
+
+
+def _users(stated: str) -> tuple[str, ...]:
+    """The names of EVERGREEN_AIRFLOW_USERS."""
+    names = _listed(stated)
+    for name in names:
+        if not re.fullmatch(r"\w[\w.@+-]{0,99}", name) or name == ADMIN_USER:
+            raise PermanentError(
+                "reading EVERGREEN_AIRFLOW_USERS",
+                found=shown(name),
+                expected=f"names of letters, digits and . @ + - _, with commas between, none of them {ADMIN_USER}",
+                next_step="correct it where the stack gets its environment (docs/deployment.md)",
+            )
+    return tuple(dict.fromkeys(names))
 
 
 def _listed(stated: str) -> list[str]:

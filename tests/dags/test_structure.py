@@ -77,7 +77,7 @@ def test_the_process_of_a_task_builds_the_dag_of_the_task_alone(monkeypatch: pyt
 def test_the_graphs_read_like_the_design(dag_bag: DagBag) -> None:
     chains = {
         "ingest": "extract validate publish features validate_features publish_features materialize",
-        "train": "labels build validate_training tune evaluate gates refit register probe deploy",
+        "train": "labels build validate_training tune evaluate gates approve refit register probe deploy",
         "rollback": "rollback",
     }
     for spec, loop in [(spec, name) for name in chains for spec in OWNERS[name]]:
@@ -91,15 +91,16 @@ def test_promotion_is_downstream_of_every_gate_on_every_path(dag_bag: DagBag) ->
     for spec in SPECS:
         dag = dag_bag.dags[f"{spec.model}__train"]
         for promoting, needed in itertools.product(
-            ("refit", "register", "probe", "deploy"), ("validate_training", "evaluate", "gates")
+            ("refit", "register", "probe", "deploy"), ("validate_training", "evaluate", "gates", "approve")
         ):
             assert needed in dag.get_task(promoting).get_flat_relative_ids(upstream=True), (
                 f"{promoting} does not wait for {needed}"
             )
-        reachable_without_gates = {t.task_id for t in dag.roots} | set().union(
-            *(paths_avoiding(dag, root.task_id, "gates") for root in dag.roots)
-        )
-        assert reachable_without_gates.isdisjoint({"refit", "register", "probe", "deploy"})
+        for judge in ("gates", "approve"):
+            reachable_without = {t.task_id for t in dag.roots} | set().union(
+                *(paths_avoiding(dag, root.task_id, judge) for root in dag.roots)
+            )
+            assert reachable_without.isdisjoint({"refit", "register", "probe", "deploy"}), judge
         for task in dag.tasks:
             rule = task.trigger_rule
             assert rule.value == "all_success", (

@@ -84,6 +84,20 @@ def _steady(churn: Path, models: Path, landing: Path) -> None:
         write_day(World(STORY.seed, CUSTOMERS), first + timedelta(days=number), str(landing / "steady"))
 
 
+def _spot(models: Path) -> None:
+    """A model whose versions a person must allow; a test runs its loops."""
+    folder = shutil.copytree(PROJECT / "tests" / "specs" / "valid" / "spot", models / "spot")
+    content = yaml.safe_load((folder / "model.yaml").read_text())
+    content["risk"] = {
+        "tier": "high",
+        "impact": "A bid <b>too high</b> is paid.",
+        "approvers": ["anna"],
+        "within": "1h",
+    }
+    content["last_day"] = date(2026, 1, 12)
+    (folder / "model.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+
+
 def _guests(models: Path) -> None:
     """A model whose versions and answers a test makes itself; nobody runs it by a schedule."""
     folder = models / "guests"
@@ -114,6 +128,7 @@ def running(postgres_url: str, slack: Listener, tmp_path_factory: pytest.TempPat
     _smaller_churn(models)
     _steady(models / "churn", models, home / "home" / "landing")
     _guests(models)
+    _spot(models)
     shutil.copytree(PROJECT / "tests" / "specs" / "invalid" / "five_mistakes", models / "five_mistakes")
     bundles = [
         {
@@ -134,6 +149,7 @@ def running(postgres_url: str, slack: Listener, tmp_path_factory: pytest.TempPat
         patch.setenv("EVERGREEN_HOME", str(home / "home"))
         patch.setenv("EVERGREEN_MODELS", str(models))
         patch.setenv("EVERGREEN_ALERTS", "log,slack")
+        patch.setenv("EVERGREEN_AIRFLOW_USERS", "anna,berta")
         patch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
         settings.cache_clear()
         umask = os.umask(UMASK)  # as `evergreen up` does

@@ -55,6 +55,7 @@ STAGES = {
         "labels",
         "train",
         "evaluate",
+        "govern",
         "registry",
         "serve",
         "monitor",
@@ -383,6 +384,7 @@ def test_rules_are_pure() -> None:
                         "mistakes",
                         "partial",
                         "problem",
+                        "risk",
                         "rollout",
                     )
                 }

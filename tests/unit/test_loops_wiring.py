@@ -85,14 +85,15 @@ def _upstream(step: Step) -> set[str]:
 
 def test_whatever_registers_or_deploys_comes_after_every_gate() -> None:
     by_name = {step.name: step for step in LOOPS["train"].steps}
-    order = ["validate_training", "tune", "evaluate", "gates", "refit", "register", "probe", "deploy"]
+    order = ["validate_training", "tune", "evaluate", "gates", "approve", "refit", "register", "probe", "deploy"]
     for number, name in enumerate(order):
         assert set(order[:number]) <= _upstream(by_name[name]), name
-    # By what it is made of, too: what refits takes a verdict, what registers a fit that was judged,
-    # and what deploys a version that was registered and probed.
-    promoting = ("refit", "register", "probe", "deploy")
+    # By what it is made of, too: who approves takes a verdict, what refits what was approved, what registers a fit that
+    # was judged, and what deploys a version that was registered and probed.
+    promoting = ("approve", "refit", "register", "probe", "deploy")
     assert [get_origin(hint) or hint for name in promoting for hint in _taken(by_name[name])] == [
         by_name["gates"].hands_over,
+        by_name["approve"].hands_over,
         by_name["refit"].hands_over,
         by_name["register"].hands_over,
         by_name["probe"].hands_over,

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
-from evergreen.cli.parsing import Commands
+from evergreen.cli.parsing import Commands, add_approval, approval_of
 from evergreen.errors import RunError, in_full
 from evergreen.interval import CALENDAR, Interval, from_to
 from evergreen.quoting import shown
@@ -49,6 +49,7 @@ def add(commands: Commands) -> None:
         help="begin with this stage, from the results that an earlier command kept",
     )
     run.add_argument("--until", dest="last", metavar="STAGE", help="end after this stage")
+    add_approval(run)
     run.set_defaults(command=_run)
 
     bootstrap = commands.add_parser(
@@ -74,6 +75,7 @@ def _run(options: argparse.Namespace) -> int:
     from evergreen.local import quiet
     from evergreen.loops import inline
     from evergreen.orchestration.identity import check_interval
+    from evergreen.spec.dataset import DatasetSpec
 
     quiet.begin()
     spec = _declared(options.model, options.loop)
@@ -88,8 +90,14 @@ def _run(options: argparse.Namespace) -> int:
                 next_step="name the interval: --interval KEY",
             )
         check_interval(spec, interval, doing, "name another --interval, --day or --as-of")
-    outcomes = inline.run_days(spec, intervals, options.loop, options.first, options.last)
-    stages = {"--from": options.first, "--until": options.last}
+    approval = None if isinstance(spec, DatasetSpec) else approval_of(options, spec)
+    outcomes = inline.run_days(spec, intervals, options.loop, options.first, options.last, approval or inline.NOBODY)
+    stages = {
+        "--from": options.first,
+        "--until": options.last,
+        "--approve": options.approve,
+        "--reason": options.reason,
+    }
     return _ended(spec.calendar, intervals, outcomes, ["run", options.model, options.loop], _given(stages))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evergreen.cli.parsing import Commands
+from evergreen.cli.parsing import Commands, add_approval, approval_of
 from evergreen.cli.run import add_interval, intervals_of
 from evergreen.errors import EvidenceMissing, RunError, in_full
 from evergreen.settings import settings
@@ -39,6 +39,7 @@ def add(commands: Commands) -> None:
     replay = commands.add_parser("replay", help="live through some intervals of the past once more, without Airflow")
     replay.add_argument("model", help="the model's name")
     add_interval(replay, "KEY..KEY", "the intervals to live through, both included; what lies before is history")
+    add_approval(replay)
     replay.set_defaults(command=_replay)
 
 
@@ -54,10 +55,10 @@ def _try(options: argparse.Namespace) -> int:
     failed = [each for dataset in spec.datasets.values() for each in _ingested(dataset, needed(spec, last))]
     if failed:
         print(f"{len(failed)} intervals were not ingested; the trial goes on without them", file=sys.stderr)
-    run = inline.of(spec, last)
+    run = inline.of(spec.model_copy(update={"risk": None}), last)  # nothing is registered: nobody need allow it
     results = inline.run(run, "train", last="evaluate")
     try:
-        results |= inline.run(run, "train", first="gates", last="gates")
+        results |= inline.run(run, "train", first="gates", last="approve")
         if spec.refit:
             results |= inline.run(run, "train", first="refit", last="refit")
     except EvidenceMissing as error:
@@ -80,7 +81,7 @@ def _replay(options: argparse.Namespace) -> int:
     from functools import partial
 
     from evergreen.local import quiet
-    from evergreen.loops import replayed, replaying
+    from evergreen.loops import inline, replayed, replaying
     from evergreen.serve import asking
     from evergreen.spec.load import load_spec
 
@@ -93,7 +94,8 @@ def _replay(options: argparse.Namespace) -> int:
     for dataset in spec.datasets.values():
         for failed in _ingested(dataset, needed(spec, before)):
             _say(f"{failed.partition} was not ingested")
-    first = replaying.first_training(spec, before)
+    approval = approval_of(options, spec) or inline.NOBODY
+    first = replaying.first_training(spec, before, approval)
     if first is None:
         raise EvidenceMissing(
             f"replaying {spec.model}",
@@ -103,7 +105,7 @@ def _replay(options: argparse.Namespace) -> int:
         )
     _say(f"{spec.calendar.shown(before.end)}: version {first} serves")
     for interval in intervals:
-        answered, events = replaying.interval(spec, interval, partial(asking.ask, spec.model))
+        answered, events = replaying.interval(spec, interval, partial(asking.ask, spec.model), approval)
         _say(f"{interval.partition}: {answered:,} predictions" + "".join(f"; {event}" for event in events))
     for line in replayed.compared(spec, intervals, first).lines():
         print(line)

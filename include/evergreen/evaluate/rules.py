@@ -194,11 +194,21 @@ def reason(checked: list[Gate]) -> str:
     return "; ".join(f"{gate.name}: {gate.reason}" for gate in checked if gate.verdict != "pass") or "every gate passed"
 
 
+def warnings(checked: list[Gate]) -> tuple[str, ...]:
+    """The gates that passed, and whose interval reaches beyond the bound: chance alone may have let them."""
+    return tuple(
+        f"{gate.name}: passes, and its interval {interval(gate)} reaches beyond the bound {number(gate.bound)}"
+        for gate in checked
+        if gate.verdict == "pass" and _known(gate.low) and _known(gate.high) and _known(gate.bound)
+        if gate.low < gate.bound < gate.high
+    )
+
+
 def table(checked: list[Gate]) -> list[str]:
     """The gates as aligned lines, for a log."""
     rows = [("gate", "observed", "interval", "bound", "verdict", "reason")]
     rows += [
-        (gate.name, _text(gate.observed), interval(gate), _text(gate.bound), gate.verdict, gate.reason)
+        (gate.name, number(gate.observed), interval(gate), number(gate.bound), gate.verdict, gate.reason)
         for gate in checked
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
@@ -207,7 +217,7 @@ def table(checked: list[Gate]) -> list[str]:
 
 def interval(gate: Gate) -> str:
     """The interval of what a gate observed; empty where it has none."""
-    return f"{_text(gate.low)} to {_text(gate.high)}" if _known(gate.low) and _known(gate.high) else ""
+    return f"{number(gate.low)} to {number(gate.high)}" if _known(gate.low) and _known(gate.high) else ""
 
 
 def _enough(name: str, observed: int, bound: int) -> Gate:
@@ -311,7 +321,8 @@ def _known(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
 
-def _text(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """A number as gates show it; nothing where there is none."""
     return "" if value is None else f"{value:.4f}".rstrip("0").rstrip(".")
 
 

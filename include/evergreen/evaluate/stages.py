@@ -108,6 +108,7 @@ def evaluate(run: Run, data: SoundTrainingSet, candidates: tuple[Candidate, ...]
         intervals=_intervals(run, problem.at(best.threshold), later, predictions[best.family]),
         slices=tuple(looked.slices),
         fairness=tuple(looked.fairness),
+        warnings=data.warnings,
         further=tuple(looked.gates),
         best=best,
         candidates=tuple(scored),
@@ -168,6 +169,7 @@ def gates(run: Run, evaluated: Evaluated) -> Judged:
         metric=evaluated.metric,
         scores=best.scores,
         compared_with=None if scored_champion is None else scored_champion.version,
+        warnings=(*evaluated.warnings, *rules.warnings(checked)),
     )
 
 

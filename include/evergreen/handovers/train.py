@@ -262,6 +262,8 @@ class Evaluated(Handover):
     """Of the best candidate, the worst first; empty: the spec asks for none."""
     fairness: tuple[Fair, ...] = ()
     """How alike the best candidate decides on the groups of each protected attribute."""
+    warnings: tuple[str, ...] = ()
+    """What the contract of the training set warns of."""
     further: tuple[Gate, ...] = ()
     """The gates of the best candidate that are decided by looking at rows: slices, fairness, behaviour, noise, leaks.
     """
@@ -293,12 +295,24 @@ class Judged(Handover):
     """The candidate's, on the evaluation rows."""
     compared_with: int | None
     """The version that was the champion; None: there was none."""
+    warnings: tuple[str, ...] = ()
+    """What warns although every gate passed: the contract of the training set, or a gate that passed by chance perhaps.
+    """
     pages: ClassVar = {"run.page": Link.MLFLOW_RUN}
 
     @property
     def score(self) -> float | None:
         """The candidate's score by the search metric."""
         return self.scores.get(self.metric)
+
+
+class Approved(Judged):
+    """What the gates judged, and what the person said who was asked. `passed` holds only if nobody rejected it."""
+
+    asked: str
+    """Why a person was asked; empty: nobody was."""
+    approver: str | None
+    """Who allowed it; None: nobody did."""
 
 
 class Refit(Part):
@@ -318,7 +332,7 @@ class Refit(Part):
     """Why, in one line."""
 
 
-class Refitted(Judged):
+class Refitted(Approved):
     """The fit that is to be registered: the candidate that was judged, or its refit."""
 
     gated: TrackedRun

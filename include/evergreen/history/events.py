@@ -19,6 +19,7 @@ from evergreen.history.rollouts import RolloutEvent
 # The ledger's own words: those of gates and of the monitor may change, what is recorded does not.
 Purpose = Literal["promotion", "rollback"]
 GateVerdict = Literal["pass", "fail", "no evidence"]
+AskingTier = Literal["medium", "high"]
 Action = Literal["none", "alert", "wait for labels", "retrain"]
 
 
@@ -79,6 +80,26 @@ class NotBetter(Happened):
     family: str
     compared_with: int | None
     decision_id: str | None = None
+
+
+class Approval(Happened):
+    """A person said whether a candidate that passed its gates may be promoted, or nobody did in time.
+
+    `actor` is the person's name, of nobody the run's; `reason` is theirs.
+    """
+
+    event: Literal["approval"] = "approval"
+    run_id: str  # of MLflow: the candidate's
+    key: str
+    family: str
+    judgement: int  # the judgement of its gates that they were shown
+    tier: AskingTier
+    why: str  # a person was asked
+    approved: bool
+    by: str | None  # None: nobody answered
+    how: Literal["airflow", "command"]  # by their login, or by a command that named them
+    given_by: str | None  # the system's user who gave that command
+    compared_with: int | None
 
 
 class Refitted(Happened):
@@ -280,6 +301,7 @@ Event = (
     Trained
     | Judged
     | NotBetter
+    | Approval
     | Refitted
     | Registered
     | Adopted

@@ -10,6 +10,7 @@ from typing import Literal, TypeGuard
 from evergreen.history import rollouts
 from evergreen.history.events import (
     Adopted,
+    Approval,
     Decided,
     Deploying,
     Event,
@@ -260,6 +261,13 @@ def judgement(entries: Sequence[Entry], run_id: str) -> list[Judged]:
     """The gates of a candidate, as they were decided last."""
     gates = [event for event in _events(entries) if isinstance(event, Judged) and event.run_id == run_id]
     return [gate for gate in gates if gate.judgement == gates[-1].judgement]
+
+
+def approval(entries: Sequence[Entry], run_id: str) -> Approval | None:
+    """What was said last about a candidate, of the gates as they were decided last; None: nobody was asked."""
+    said = [event for event in _events(entries) if isinstance(event, Approval) and event.run_id == run_id]
+    gates = judgement(entries, run_id)
+    return said[-1] if said and gates and said[-1].judgement == gates[0].judgement else None
 
 
 def compared(entries: Sequence[Entry]) -> Judged | None:

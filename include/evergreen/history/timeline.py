@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from evergreen.history.events import (
     Adopted,
     Alerted,
+    Approval,
     Corrected,
     DataDiffers,
     Decided,
@@ -94,6 +95,10 @@ def describe(event: Event) -> str:
         case NotBetter():
             cause = f", which decision {event.decision_id} asked for" if event.decision_id else ""
             return f"the training{cause} promotes nothing: {event.reason}"
+        case Approval():
+            who = f"{event.by} {'allowed' if event.approved else 'rejected'}" if event.by else "nobody allowed"
+            told = f", told by {event.given_by} with a command" if event.given_by else ""
+            return f"{who} {event.family} (tier {event.tier}{told}): {event.reason}"
         case Refitted():
             return f"{event.family}, refitted: {event.reason}"
         case Registered():

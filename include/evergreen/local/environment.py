@@ -101,7 +101,10 @@ def airflow_options(settings: Settings) -> dict[str, str]:
         "AIRFLOW__CORE__PARALLELISM": str(8 * (os.cpu_count() or 2)),
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN_USER}:admin",
+        # Who else has a login sees everything, and may start runs, decide about approvals and nothing else.
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(
+            [f"{ADMIN_USER}:admin", *(f"{name}:user" for name in settings.airflow_users)]
+        ),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
         "AIRFLOW__API__HOST": settings.bind,
         "AIRFLOW__API__PORT": str(port),

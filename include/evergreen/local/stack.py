@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import secrets
 import shutil
 import signal
 import sys
@@ -341,12 +342,15 @@ def _address(url: str) -> str:
 
 
 def write_login(here: Settings) -> None:
-    """The file from which Airflow's simple login takes the password of `admin`."""
+    """The file from which Airflow's simple login takes the passwords: of `admin`, and one that is made here, once, for
+    each of its other users."""
     path = here.home / "airflow" / "passwords.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
     path.chmod(0o600)
-    path.write_text(json.dumps({ADMIN_USER: here.airflow_password}))
+    known = json.loads(path.read_text() or "{}")
+    others = {name: known.get(name) or secrets.token_urlsafe(18) for name in here.airflow_users}
+    path.write_text(json.dumps({ADMIN_USER: here.airflow_password, **others}))
 
 
 def _check_owner(home: Path) -> None:

@@ -32,7 +32,7 @@ from evergreen.loops import wire
 from evergreen.loops.wire import VALUES, LoopName, Step
 from evergreen.loops.wiring import LOOPS
 from evergreen.quoting import shown
-from evergreen.run import AnyRun, DatasetRun, Run
+from evergreen.run import AnyRun, Approval, DatasetRun, Run
 from evergreen.settings import settings
 from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.schema import ModelSpec
@@ -47,6 +47,11 @@ OF_EVERY_INTERVAL = (
     ServiceUnavailable,
     SpecError,
 )  # no other interval would fare better
+
+
+NOBODY = Approval(
+    approved=False, by=None, reason="nobody allowed it: `--approve NAME --reason TEXT` does", how="command"
+)
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,7 @@ def run_days(
     loop: LoopName,
     first: str | None = None,
     last: str | None = None,
+    approval: Approval = NOBODY,
 ) -> Iterator[tuple[Interval, Results | Exception]]:
     """Run a loop for one interval after the other: of each, its results, or the error that it ended with.
 
@@ -112,16 +118,21 @@ def run_days(
     """
     if intervals:
         _chosen(of(spec, intervals[0]), loop, first, last)
-    return _one_by_one(spec, intervals, loop, first, last)
+    return _one_by_one(spec, intervals, loop, first, last, approval)
 
 
 def _one_by_one(
-    spec: DatasetSpec | ModelSpec, intervals: Sequence[Interval], loop: LoopName, first: str | None, last: str | None
+    spec: DatasetSpec | ModelSpec,
+    intervals: Sequence[Interval],
+    loop: LoopName,
+    first: str | None,
+    last: str | None,
+    approval: Approval,
 ) -> Iterator[tuple[Interval, Results | Exception]]:
     for interval in intervals:
         outcome: Results | Exception
         try:
-            outcome = run(of(spec, interval), loop, first, last)
+            outcome = run(of(spec, interval, approval), loop, first, last)
         except Exception as error:  # noqa: BLE001 - whatever one ends with, the caller tells it, and the next ones are worked on
             outcome = error
         yield interval, outcome
@@ -135,15 +146,19 @@ def steps(loop: LoopName) -> list[str]:
 
 
 @overload
-def of(spec: DatasetSpec, interval: Interval) -> DatasetRun: ...
+def of(spec: DatasetSpec, interval: Interval, approval: Approval = ...) -> DatasetRun: ...
 @overload
-def of(spec: ModelSpec, interval: Interval) -> Run: ...
-def of(spec: DatasetSpec | ModelSpec, interval: Interval) -> AnyRun:
-    """The run of an interval, by hand; again for the same interval, it is the same run."""
+def of(spec: ModelSpec, interval: Interval, approval: Approval = ...) -> Run: ...
+def of(spec: DatasetSpec | ModelSpec, interval: Interval, approval: Approval = NOBODY) -> AnyRun:
+    """The run of an interval, by hand; again for the same interval, it is the same run.
+
+    Args:
+        approval: what is answered where a version needs somebody who allows it.
+    """
     run_id = f"local__{interval.as_of:%Y-%m-%dT%H%MZ}"
     if isinstance(spec, DatasetSpec):
         return DatasetRun(spec, interval, run_id=run_id, reason="manual")
-    return Run(spec, interval, run_id=run_id, reason="manual")
+    return Run(spec, interval, run_id=run_id, reason="manual", approval=approval)
 
 
 def ingest(spec: ModelSpec, interval: Interval) -> None:
@@ -214,6 +229,7 @@ def _started(this: AnyRun, wanted: Result) -> Run:
         decision_id=conf.decision_id,
         changed_at=conf.changed_at,
         connections=this.connections,
+        approval=this.approval,
     )
 
 

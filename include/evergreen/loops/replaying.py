@@ -16,6 +16,7 @@ from evergreen.features import rules
 from evergreen.interval import Interval
 from evergreen.lake.schema import FEATURES
 from evergreen.loops import inline
+from evergreen.run import Approval
 from evergreen.spec.asking import OnRequest
 from evergreen.spec.columns import EVENT
 from evergreen.spec.schema import ModelSpec
@@ -27,7 +28,7 @@ Body = Mapping[str, Any]
 Ask = Callable[[Iterator[Body]], int]  # sends requests to the server; returns how many entities had an answer
 
 
-def interval(spec: ModelSpec, this: Interval, ask: Ask) -> tuple[int, list[str]]:
+def interval(spec: ModelSpec, this: Interval, ask: Ask, approval: Approval = inline.NOBODY) -> tuple[int, list[str]]:
     """Live through an interval: its requests are asked with the features that the end of the one before it left.
 
     Returns:
@@ -42,25 +43,25 @@ def interval(spec: ModelSpec, this: Interval, ask: Ask) -> tuple[int, list[str]]
         inline.run(inline.of(dataset, this), "ingest", first="features")
     if not isinstance(spec.asking, OnRequest):
         answered = ask(_everyone(spec, this))
-    decided = inline.run(inline.of(spec, this), "monitor")
+    decided = inline.run(inline.of(spec, this, approval), "monitor")
     action = inline.as_json(decided["decide"])["action"]
     if action != "none":
         events.append(f"the monitor decided: {action}")
     if _due(spec, this):
-        events.append(_trained(spec, this))
+        events.append(_trained(spec, this, approval))
     return answered, events
 
 
-def first_training(spec: ModelSpec, this: Interval) -> int | None:
+def first_training(spec: ModelSpec, this: Interval, approval: Approval = inline.NOBODY) -> int | None:
     """Train as of the end of an interval; returns the version that serves then, None if none passed its gates."""
-    deployed = inline.run(inline.of(spec, this), "train")["deploy"]
+    deployed = inline.run(inline.of(spec, this, approval), "train")["deploy"]
     return None if isinstance(deployed, inline.Skipped) else int(inline.as_json(deployed)["version"])
 
 
-def _trained(spec: ModelSpec, this: Interval) -> str:
+def _trained(spec: ModelSpec, this: Interval, approval: Approval) -> str:
     """What came of a scheduled training."""
     try:
-        version = first_training(spec, this)
+        version = first_training(spec, this, approval)
     except EvidenceMissing as error:
         return f"scheduled training: {error.found}"
     return "scheduled training: not better" if version is None else f"scheduled training: version {version} serves"

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from evergreen.correct import stages as correction
 from evergreen.evaluate import stages as evaluation
 from evergreen.features import stages as features
+from evergreen.govern import stages as governing
 from evergreen.ingest import stages as ingestion
 from evergreen.labels import stages as labelling
 from evergreen.loops.wire import Loop, LoopName, Step, Wire
@@ -51,10 +52,10 @@ def train(loop: Wire) -> None:
         training.tune, sound, over="family"
     )  # one study each: the same result, side by side or in turns
     judged = loop.stage(evaluation.gates, loop.stage(evaluation.evaluate, sound, candidates))
-    # Never move this edge. Nothing is registered but what every gate passed, and nothing is deployed but what is
-    # registered and was probed: without it a model that nobody judged would answer, and the version that
-    # rollback returns to might be one of those.
-    fitted = loop.stage(training.refit, judged)
+    # Never move these edges. Nothing is registered but what every gate passed, and what a person allowed where its risk
+    # asks for one; nothing is deployed but what is registered and was probed: without it a model that nobody judged
+    # would answer, and the version that rollback returns to might be one of those.
+    fitted = loop.stage(training.refit, loop.stage(governing.approve, judged))
     registered = loop.stage(registry.register, fitted)
     loop.stage(serving.deploy, loop.stage(serving.probe, registered))
 

@@ -18,6 +18,7 @@ from airflow.sdk import DAG, Asset, BaseOperator, Param, get_parsing_context
 
 from evergreen.errors import SpecError
 from evergreen.features import stages as features
+from evergreen.govern import stages as governing
 from evergreen.ingest import stages as ingestion
 from evergreen.ingest.rules import delay
 from evergreen.labels import stages as labelling
@@ -25,9 +26,11 @@ from evergreen.loops.wire import BY_HAND, VALUES, Loop, LoopName, Stage, Step
 from evergreen.loops.wiring import LOOPS
 from evergreen.monitor import stages as monitoring
 from evergreen.orchestration import assets, timetable
+from evergreen.orchestration.approving import ApprovingOperator
 from evergreen.orchestration.deadlines import of_late
 from evergreen.orchestration.failures import RETRYING
 from evergreen.orchestration.identity import dag_id
+from evergreen.orchestration.logins import waits
 from evergreen.orchestration.notify import RUNBOOK, of_failures, of_timeouts, of_warnings
 from evergreen.orchestration.operator import Awaits, StageOperator, StartOperator
 from evergreen.quoting import lines
@@ -267,6 +270,8 @@ def _task(spec: DatasetSpec | ModelSpec, name: LoopName, step: Step, tasks: Mapp
         return StartOperator(trigger_dag_id=dag_id(spec.name, step.starts), wanted=inputs["wanted"], **options)
     assert step.stage is not None
     options |= {"doc_md": step.stage.__doc__} | _OPTIONS.get(step.stage, Options()).of(spec)
+    if step.stage is governing.approve and isinstance(spec, ModelSpec) and spec.risk is not None and spec.risk.asks:
+        return ApprovingOperator(inputs=inputs, **options)
     if step.over is None:
         return StageOperator(inputs=inputs, **options)
     names = f"{{{{ task.mapped['{step.over}'] }}}}"
@@ -318,12 +323,12 @@ def _params(spec: DatasetSpec | ModelSpec, name: LoopName) -> dict[str, Param]:
 def _limits(spec: DatasetSpec | ModelSpec, name: LoopName) -> dict[str, Any]:
     """What a run may wait for is no part of the time that it may take; nor do those that wait for an interval keep
     later ones from running side by side."""
-    limits, waits = dict(_LIMITS[name]), timedelta()
+    limits, late = dict(_LIMITS[name]), timedelta()
     if name not in BY_HAND:
-        waits = max(map(delay, spec.datasets.values())) + spec.schedule.wait
+        late = max(map(delay, spec.datasets.values())) + spec.schedule.wait
     if name == "ingest":
-        limits["max_active_runs"] += waits // spec.calendar.shortest
-    return limits | {"dagrun_timeout": limits["dagrun_timeout"] + waits}
+        limits["max_active_runs"] += late // spec.calendar.shortest
+    return limits | {"dagrun_timeout": limits["dagrun_timeout"] + late + waits(spec, name)}
 
 
 def _doc(spec: DatasetSpec | ModelSpec, wired: Loop, story: str) -> str:

@@ -20,6 +20,7 @@ from evergreen.loops.wire import BY_HAND, LoopName
 from evergreen.loops.wiring import LOOPS
 from evergreen.orchestration import notify
 from evergreen.orchestration.identity import kind
+from evergreen.orchestration.logins import waits
 from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.schema import ModelSpec
 from evergreen.status.rules import overtaken
@@ -73,7 +74,7 @@ def of_late(spec: DatasetSpec | ModelSpec, loop: LoopName) -> DeadlineAlert | No
         return None
     return DeadlineAlert(
         reference=IntervalComplete(max(map(delay, spec.datasets.values())), None if loop == "train" else spec.calendar),
-        interval=getattr(spec.schedule.late, loop),
+        interval=getattr(spec.schedule.late, loop) + waits(spec, loop),
         callback=AsyncCallback(notify.late, {"name": spec.name, "of": LOOPS[loop].of}),
         name=f"{spec.name} {loop} is late",
     )

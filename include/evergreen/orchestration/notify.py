@@ -17,6 +17,7 @@ from evergreen.errors import SpecError
 from evergreen.orchestration.identity import dag_id
 from evergreen.settings import settings
 from evergreen.spec.dataset import DatasetSpec
+from evergreen.spec.durations import duration_text
 from evergreen.spec.impact import missed
 from evergreen.spec.load import load
 from evergreen.spec.schema import ModelSpec
@@ -32,6 +33,8 @@ _WARNED = "Evergreen: {{ dag.dag_id }} {{ ti.task_id }} warns ({{ run_id }})"
 _OF_WHAT = "{{ warnings | join('\n') | e }}"
 _LATE = "Evergreen: {{ dag.dag_id }} is late ({{ run_id }})"
 _MISSING = "Evergreen: {{ missing }} missing"
+_WANTED = "Evergreen: {{ dag.dag_id }} waits for an approval ({{ run_id }})"
+_ASKED = "{{ task.subject | e }}\n\n{{ approvers | e }}, in Airflow, under Required Actions, within {{ within }}"
 _WRONG = "Evergreen: something is wrong with what serves of {{ model }}"
 _POINTERS = "\n\nTask: {{ ti.log_url }}\nRunbook: " + RUNBOOK
 
@@ -118,6 +121,20 @@ class TimeoutNotifier(BaseNotifier):
                 channel({**context, "exception": why})
 
 
+class ApprovalNotifier(BaseNotifier):
+    """Tells that a training waits for a person."""
+
+    def __init__(self, approvers: str, within: str, channels: list[BaseNotifier]) -> None:
+        super().__init__()
+        self.approvers = approvers
+        self.within = within
+        self.channels = channels
+
+    def notify(self, context: Context) -> None:
+        for channel in self.channels:
+            channel({**context, "approvers": self.approvers, "within": self.within})
+
+
 def page(heading: str, docstring: str, triage: str) -> str:
     """The page of a DAG of all datasets and models, as Markdown.
 
@@ -166,6 +183,14 @@ def of_warnings(spec: DatasetSpec | ModelSpec) -> list[BaseNotifier]:
     """They tell of a task whose result holds `warnings`."""
     channels = _channels(spec.owner.email, _WARNED, _OF_WHAT)
     return [WarningNotifier(spec.name, channels)] if channels else []
+
+
+def of_approvals(spec: ModelSpec) -> list[BaseNotifier]:
+    """They tell the owner that a training waits for a person."""
+    channels = _channels(spec.owner.email, _WANTED, _ASKED)
+    if spec.risk is None or not channels:
+        return []
+    return [ApprovalNotifier(" or ".join(spec.risk.approvers), duration_text(spec.risk.within), channels)]
 
 
 def of_timeouts(spec: DatasetSpec | ModelSpec) -> list[BaseNotifier]:

@@ -18,7 +18,7 @@ from evergreen.handovers.monitor import Retraining
 from evergreen.links import Link
 from evergreen.loops.wire import LoopName, Result, Step
 from evergreen.loops.wiring import LOOPS
-from evergreen.orchestration import datasets, links, missed, openlineage
+from evergreen.orchestration import datasets, links, logins, missed, openlineage
 from evergreen.orchestration.identity import check_params, run_of
 from evergreen.orchestration.waiting import wait
 from evergreen.run import AnyRun
@@ -75,6 +75,7 @@ class StageOperator(BaseOperator):
     def execute(self, context: Context) -> Any:
         if self.first:
             check_params(self.spec.name, context["dag_run"], context["params"], self.dag.params)
+            logins.check(self.spec, self.loop)
         run = run_of(self.spec, self.loop, context)
         log.info(
             "%s of %s: %s, as of %s (%s)",

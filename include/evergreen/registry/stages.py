@@ -20,10 +20,11 @@ def register(run: Run, fitted: Refitted) -> Registered:
         StageSkipped: it did not pass its gates, is older than the champion, was rolled back from, or would undo a fall
             back before labels say so.
         ArtifactUntrusted: a file of the candidate is no longer what training recorded, or the champion was not adopted.
-        EvidenceMissing: MLflow has a champion that the ledger does not know of.
+        EvidenceMissing: MLflow has a champion that the ledger does not know of, or a person's approval is not in the
+            ledger.
     """
     from evergreen.history import events, ledger
-    from evergreen.registry import records, store
+    from evergreen.registry import allowing, records, store
 
     model = run.spec.model
     if not fitted.passed:
@@ -32,11 +33,10 @@ def register(run: Run, fitted: Refitted) -> Registered:
     with store.locked(model):
         champion = store.champion(model)
         existing = rules.version_of_rerun(records.find_by_key(model, fitted.key), fitted.run.id, champion)
-        refusal = rules.registration_refusal(run.as_of, existing, champion)
-        if not run.by_hand:
-            refusal = refusal or rules.early_refusal(run.as_of, ledger.standing(model).until)
-        if refusal:
+        if refusal := allowing.refusal(run, existing, champion):
             raise StageSkipped(f"not promoted: {refusal}")
+        if fitted.asked:
+            allowing.check(run, fitted.gated.id)
         version = store.register(
             model,
             run_id=fitted.run.id,

@@ -20,7 +20,20 @@ from evergreen.spec.schema import ModelSpec, Tables, UsingModel
 
 ALL = "*"
 _OF_DATA = ("calendar", "first_day", "last_day", "sources", "features", "data", "references")  # said by all datasets
-_OWN = ("model", "description", "owner", "request", "label", "split", "families", "search", "gates", "refit", "rollout")
+_OWN = (
+    "model",
+    "description",
+    "owner",
+    "request",
+    "label",
+    "split",
+    "families",
+    "search",
+    "gates",
+    "risk",
+    "refit",
+    "rollout",
+)
 
 
 def resolved(

@@ -41,6 +41,7 @@ from evergreen.spec.partial import Declared, unsaid
 from evergreen.spec.problem import Problem
 from evergreen.spec.retention import DataRetention, ModelRetention, Retention
 from evergreen.spec.retrain import Retrain
+from evergreen.spec.risk import Risk
 from evergreen.spec.rollout import DirectRollout, Rollout
 from evergreen.spec.schedule import IngestSchedule, ModelSchedule, Schedule
 
@@ -176,6 +177,11 @@ class _Model(Folder):
     )
     search: Search
     gates: Gates
+    risk: Risk | None = Field(
+        default=None,
+        exclude_if=unsaid(None),
+        description="what a wrong version may do, and who allows a new one; null: nobody is asked",
+    )
     refit: bool = Field(
         default=False,
         exclude_if=unsaid(False),

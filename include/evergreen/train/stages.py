@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from evergreen.errors import EvidenceMissing
 from evergreen.handovers.handover import TrackedRun
-from evergreen.handovers.train import Candidate, Judged, Refitted, SoundTrainingSet, Stretch, TrainingSet
+from evergreen.handovers.train import Approved, Candidate, Refitted, SoundTrainingSet, Stretch, TrainingSet
 from evergreen.run import Run
 from evergreen.spec.durations import duration_text
 from evergreen.train import rules
@@ -213,7 +213,7 @@ def tune(run: Run, data: SoundTrainingSet, family: str) -> Candidate:
     return _candidate(run, data, recipe, run_id, metrics)
 
 
-def refit(run: Run, judged: Judged) -> Refitted:
+def refit(run: Run, judged: Approved) -> Refitted:
     """Fit the recipe of a candidate that passed its gates anew on all mature rows, where the spec asks for it, and say
     which of the two fits is registered.
 

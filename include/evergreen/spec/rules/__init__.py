@@ -15,13 +15,13 @@ from typing import TypeVar
 from evergreen.spec.dataset import DatasetSpec
 from evergreen.spec.mistakes import MOST_FOUND, Mistake
 from evergreen.spec.partial import NotStated, stated_or
-from evergreen.spec.rules import days, gates, learning, queries, rollout, sources, views
+from evergreen.spec.rules import days, gates, learning, queries, risk, rollout, sources, views
 from evergreen.spec.rules.wording import Mistakes
 from evergreen.spec.schema import ModelSpec
 
 Spec = TypeVar("Spec", ModelSpec, DatasetSpec)
 
-_OF_MODEL = (*days.OF_SPEC, *queries.OF_SPEC, *learning.OF_SPEC, *gates.OF_SPEC, *rollout.OF_SPEC)
+_OF_MODEL = (*days.OF_SPEC, *queries.OF_SPEC, *learning.OF_SPEC, *gates.OF_SPEC, *rollout.OF_SPEC, *risk.OF_SPEC)
 _OF_MODEL_ENTRIES = {"features": queries.OF_ENTRIES, "families": learning.OF_ENTRIES}
 _OF_DATASET = (*days.OF_DATASET, *sources.OF_DATASET, *views.OF_DATASET)
 _OF_DATASET_ENTRIES = {"sources": sources.OF_ENTRIES, "features": views.OF_ENTRIES}

@@ -1,0 +1,1 @@
+"""Who allows a version, and the papers that say why it is good."""

@@ -1,0 +1,57 @@
+"""Whether a candidate may become a version: by what is registered, and by the person who had to allow it."""
+
+from __future__ import annotations
+
+from evergreen.errors import EvidenceMissing
+from evergreen.history import ledger, story
+from evergreen.registry import records, rules, store
+from evergreen.registry.rules import Version, refit_key
+from evergreen.run import Run
+
+
+def refusal(run: Run, existing: Version | None, champion: Version | None) -> str | None:
+    """Why a training registers nothing, whatever its candidate is worth; None when it may.
+
+    Args:
+        existing: the version that a rerun of it finds.
+    """
+    refused = rules.registration_refusal(run.as_of, existing, champion)
+    if refused is None and not run.by_hand:
+        refused = rules.early_refusal(run.as_of, ledger.standing(run.spec.model).until)
+    return refused
+
+
+def in_vain(run: Run, key: str, run_id: str) -> str | None:
+    """Why nobody need be asked about a candidate: nothing would come of it; None: something may.
+
+    Args:
+        key, run_id: of the fit that the gates judged; its refit is looked for too.
+    """
+    champion = store.champion(run.spec.model)
+    for each in (refit_key(key), key):
+        found = records.find_by_key(run.spec.model, each)
+        # A refit's run is another one; where its version stands, the training was registered.
+        made_by = run_id if found is None or each == key else found.run_id
+        existing = rules.version_of_rerun(found, made_by, champion)
+        if existing is not None:
+            return refusal(run, existing, champion)
+    return refusal(run, None, champion)
+
+
+def check(run: Run, gated: str) -> None:
+    """Hold a registration against the ledger: a hand-over alone makes no approval.
+
+    Args:
+        gated: the MLflow run of the fit that the gates judged.
+
+    Raises:
+        EvidenceMissing: nobody allowed that fit by the gates that it has now.
+    """
+    approval = story.approval(ledger.entries(run.spec.model, "judged", "approval"), gated)
+    if approval is None or not approval.approved:
+        raise EvidenceMissing(
+            f"registering a version of {run.subject}",
+            found="no approval in the ledger" if approval is None else f"it was rejected: {approval.reason}",
+            expected=f"one of the MLflow run {gated}, by the gates that it has now (risk in model.yaml)",
+            next_step="clear `approve`, and what comes after it: a person is asked again",
+        )

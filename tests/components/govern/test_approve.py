@@ -1,0 +1,148 @@
+"""Who allows a version, in one process: nobody, somebody by a command, somebody who may not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from evergreen import cli
+from evergreen.errors import ApprovalWanted, EvidenceMissing, RunError
+from evergreen.govern import stages as governing
+from evergreen.handovers.train import Approved, Registered
+from evergreen.history import ledger, timeline
+from evergreen.history.events import Approval as Recorded
+from evergreen.interval import Interval
+from evergreen.local.processes import Processes
+from evergreen.loops import inline
+from evergreen.registry import stages as registry
+from evergreen.run import Approval, Run
+from evergreen.settings import PROJECT
+from evergreen.spec.schema import ModelSpec
+from tests import spot
+from tests.components.served_folder import day_run, served_folder, until_it_answers
+
+FIRST, DAYS = date(2026, 1, 1), 11
+ANNA = Approval(approved=True, by="anna", reason="the bids were looked at", how="command", given_by="ci")
+
+
+@pytest.fixture(scope="module")
+def model(
+    postgres_url: str, mlflow_url: str, services: Processes, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ModelSpec]:
+    """A model of a high tier with its days ingested; what a test does, the next one finds."""
+
+    def make(folder: Path) -> Path:
+        import shutil
+
+        shutil.copytree(PROJECT / "tests" / "specs" / "valid" / "spot", folder)
+        content = yaml.safe_load((folder / "model.yaml").read_text())
+        content |= {"model": "allowed", "risk": {"tier": "high", "impact": "A bid is paid.", "approvers": ["anna"]}}
+        (folder / "model.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+        return folder
+
+    def write_days(landing: Path) -> None:
+        for number in range(DAYS):
+            spot.write(FIRST + timedelta(days=number), landing)
+
+    home = tmp_path_factory.mktemp("allowed")
+    with served_folder("spot", write_days, home, postgres_url, mlflow_url, services, name="allowed", make=make) as spec:
+        for number in range(DAYS):
+            inline.ingest(spec, day_run(spec, number).interval)
+        until_it_answers()
+        yield spec
+
+
+def recorded(spec: ModelSpec) -> list[Recorded]:
+    return [entry.event for entry in ledger.entries(spec.model, "approval") if isinstance(entry.event, Recorded)]
+
+
+def training(spec: ModelSpec, number: int, **changes: Any) -> Run:
+    return replace(inline.of(spec, Interval.of_day(FIRST + timedelta(days=number))), **changes)
+
+
+def test_without_a_person_it_is_rejected_and_nothing_is_registered(model: ModelSpec) -> None:
+    done = inline.run(training(model, DAYS - 2), "train")
+    approved, register = done["approve"], done["register"]
+    assert isinstance(approved, Approved) and not approved.passed and approved.asked == "its tier is high"
+    assert isinstance(register, inline.Skipped) and "--approve NAME" in register.reason
+    (said,) = recorded(model)
+    assert (said.approved, said.by, said.how, said.tier, said.judgement) == (False, None, "command", "high", 1)
+    assert said.actor.startswith("run "), "nobody's name stands for nobody"
+    assert ledger.standing(model.model).champion is None
+
+
+def test_who_may_not_and_who_says_no_reason_is_refused_before_anything_runs(
+    model: ModelSpec, capsys: pytest.CaptureFixture[str]
+) -> None:
+    day = (FIRST + timedelta(days=DAYS - 2)).isoformat()
+    for options, told in (
+        (["--approve", "berta", "--reason", "why not"], "berta is none of those who may"),
+        (["--approve", "anna"], "it has no reason"),
+        (["--reason", "why not"], "none of those who may"),
+    ):
+        assert cli.main(["run", model.model, "train", "--day", day, *options]) == 1
+        assert told in capsys.readouterr().err
+    assert len(recorded(model)) == 1
+    with pytest.raises(RunError, match="none of those who may"):
+        inline.run(training(model, DAYS - 2, approval=replace(ANNA, by="berta")), "train", first="approve")
+
+
+def test_a_person_by_a_command_allows_it_and_is_kept_by_name(model: ModelSpec) -> None:
+    done = inline.run(training(model, DAYS - 2, approval=ANNA), "train", first="approve")
+    approved, registered = done["approve"], done["register"]
+    assert isinstance(approved, Approved) and (approved.passed, approved.approver) == (True, "anna")
+    assert isinstance(registered, Registered) and registered.version == 1
+    said = recorded(model)[-1]
+    assert (said.actor, said.reason, said.by, said.given_by, said.approved) == (
+        "anna",
+        "the bids were looked at",
+        "anna",
+        "ci",
+        True,
+    )
+    assert timeline.describe(said) == (
+        "anna allowed ridge (tier high, told by ci with a command): the bids were looked at"
+    )
+
+
+def test_what_was_allowed_is_not_asked_about_again(model: ModelSpec, caplog: pytest.LogCaptureFixture) -> None:
+    count = len(recorded(model))
+    with caplog.at_level("INFO", "evergreen"):
+        done = inline.run(training(model, DAYS - 2, approval=None), "train", first="approve", last="approve")
+    assert done["approve"].approver == "anna" and len(recorded(model)) == count
+    assert "anna allowed it before" in caplog.text
+
+
+def test_a_training_that_could_not_be_promoted_asks_nobody(model: ModelSpec, caplog: pytest.LogCaptureFixture) -> None:
+    older = training(model, DAYS - 3, approval=None)
+    with caplog.at_level("INFO", "evergreen"):
+        done = inline.run(older, "train")
+    assert isinstance(done["register"], inline.Skipped) and "Nobody is asked" in caplog.text
+    # The gate about age is the first to say so; what is left is told by what is registered.
+    passed = done["gates"].model_copy(update={"passed": True})
+    vain = governing.approve(older, passed)
+    assert not vain.passed and "never replaces the newer champion" in vain.reason and vain.asked == ""
+
+
+def test_a_person_is_wanted_where_nobody_was_asked_yet(model: ModelSpec) -> None:
+    newer = training(model, DAYS - 1, approval=None)
+    judged = inline.run(newer, "train", last="gates")["gates"].model_copy(update={"passed": True})
+    with pytest.raises(ApprovalWanted) as wanted:
+        governing.approve(newer, judged)
+    assert "be promoted?" in wanted.value.subject and "**Impact** A bid is paid." in wanted.value.body
+
+
+def test_a_hand_over_alone_makes_no_approval(model: ModelSpec) -> None:
+    newer = training(model, DAYS - 1, approval=None)
+    done = inline.run(newer, "train", last="gates")
+    forged = Approved(**dict(done["gates"]) | {"passed": True}, asked="its tier is high", approver="anna")
+    from evergreen.train import stages as train
+
+    with pytest.raises(EvidenceMissing, match="no approval in the ledger"):
+        registry.register(newer, train.refit(newer, forged))
