@@ -20,6 +20,8 @@ from typing import ParamSpec, TypeVar
 
 from starlette.exceptions import HTTPException
 
+from evergreen.serve import deadlines
+
 SMALL = 50  # entities of a request, at most, that does not wait behind large ones
 PATIENCE = 10.0  # seconds that a request waits for its features and its prediction, most of it for a free thread
 _BURST_SECONDS = 10.0  # of a client's rate that it may use at once after a rest
@@ -51,8 +53,9 @@ def no_answer(seconds: float) -> HTTPException:
 
 
 async def within(done: asyncio.Future[T]) -> T:
-    """What becomes of a prediction; `TimeoutError` when it is not there within `PATIENCE`."""
-    return await asyncio.wait_for(done, PATIENCE)
+    """What becomes of a prediction; `TimeoutError` when it is not there within `PATIENCE`, 504 when not by its
+    request's deadline."""
+    return await deadlines.wait(done, PATIENCE)
 
 
 def after(seconds: float) -> dict[str, str]:
@@ -125,7 +128,7 @@ class Clients:
             HTTPException: 503, the client's other retries took too long.
         """
         try:
-            await asyncio.wait_for(client.lookups.acquire(), PATIENCE)
+            await deadlines.wait(client.lookups.acquire(), PATIENCE)
         except TimeoutError:
             why = (
                 f"other retries of yours took {PATIENCE:.0f} s: the server is too busy, or its database does not answer"

@@ -21,7 +21,7 @@ from evergreen.serve.metrics import Metrics
 from evergreen.serve.middleware import Exchange
 from evergreen.serve.models import Models
 from evergreen.serve.pulse import Pulse
-from evergreen.serve.routes import docs, health, predict, probe
+from evergreen.serve.routes import docs, health, predict, probe, protocols
 from evergreen.serve.routes import models as listing
 from evergreen.serve.space import Space
 from evergreen.serve.state import ServingState, State
@@ -58,6 +58,7 @@ def create_serving_app(models: Models, hosts: Hosts, port: int | None = None, *,
 
     app = _app(server, hosts, lifespan, Middleware(ShortWay, route=predict.route(), server=server))
     app.include_router(predict.router)
+    app.include_router(protocols.router)
     documentation.install(app, models, predict.PATH)
     return app
 

@@ -7,11 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
-import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,11 +23,11 @@ from evergreen.registry import stages as registry
 from evergreen.registry.tags import Tag
 from evergreen.spec.schema import ModelSpec
 from evergreen.train import stages
+from tests.environments import environment
 from tests.handovers import judged
 
 from .conftest import DAYS, SECTIONS, rows_of, run_as_of, spec_in
 
-INDEX = os.environ.get("UV_DEFAULT_INDEX", "https://pypi.org/simple/")
 ODD = pd.DataFrame(
     {
         "minutes": [np.nan, 1e300, -5.0, np.nan],
@@ -40,28 +36,6 @@ ODD = pd.DataFrame(
         "plan": ["never seen", None, "basic", None],
     }
 )
-
-
-def uv() -> str:
-    """The program, which `make setup` puts beside the environment."""
-    beside = Path(sys.prefix, ".uv/bin/uv")
-    found = str(beside) if beside.exists() else shutil.which("uv")
-    assert found, f"no uv, neither {beside} nor on the path: `make setup` brings it"
-    return found
-
-
-def environment(folder: Path, requirements: Path) -> str:
-    """The Python of an environment that has those packages."""
-    try:
-        urllib.request.urlopen(f"{INDEX.rstrip('/')}/mlflow/", timeout=20).close()
-    except (urllib.error.URLError, TimeoutError) as error:
-        pytest.skip(f"the package index {INDEX} does not answer: {error}")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    for command in (["venv", "-q", str(folder)], ["pip", "install", "-q", "--python", str(folder), "-r"]):
-        files = [str(requirements)] if command[0] == "pip" else ["--python", sys.executable]
-        made = subprocess.run([uv(), *command, *files], capture_output=True, text=True, env=clean, check=False)
-        assert made.returncode == 0, made.stderr
-    return str(folder / "bin/python")
 
 
 LABELS: dict[str, dict[str, Any]] = {

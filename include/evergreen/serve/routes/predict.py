@@ -11,7 +11,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
-from evergreen.serve import dealing
+from evergreen.serve import dealing, deadlines
 from evergreen.serve.admission import Client, too_busy
 from evergreen.serve.answering import Asked, Made
 from evergreen.serve.bodies import read
@@ -34,6 +34,7 @@ async def predict(model: str, request: Request, server: SharedServing) -> Respon
     """Answer once every row is in the prediction log; the same again to a retry with the same `Idempotency-Key`."""
     who = server.keys.client(request, model) or source(request.scope, settings().trusted_proxies)
     server.slot(model)  # else nothing about it is worth looking up
+    deadlines.begin(request.headers)
     header = request.headers.get(HEADER)
     with server.clients.request(who) as client, ExitStack() as key_held:
         content, keyed = await request.body(), None
@@ -96,12 +97,13 @@ async def _logged(log: PredictionLog, made: Made, keyed: Answer | None, key_held
     """Wait until the rows are committed, and with them the answer that stands under the key, if there is one."""
     if not made.rows and keyed is None:
         return None
+    deadlines.keep()
     committed = log.append([*made.rows, *made.failed], keyed)
     # A client that is told to ask again must not be faster than a commit that is still on its way.
     held = key_held.pop_all()
     committed.add_done_callback(lambda _: held.close())
     try:
-        return await asyncio.wait_for(asyncio.wrap_future(committed), _LOG_PATIENCE)
+        return await deadlines.wait(asyncio.wrap_future(committed), _LOG_PATIENCE)
     except TimeoutError:
         raise too_busy(f"the prediction log did not commit within {_LOG_PATIENCE:.0f} s", 1) from None
 
