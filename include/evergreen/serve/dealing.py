@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from evergreen.errors import TransientError
+from evergreen.serve import deadlines
 from evergreen.serve.answering import Asked, Made, failures, joined
 from evergreen.serve.beside import Beside
 from evergreen.serve.predictions import Prediction
@@ -61,6 +62,7 @@ async def _other(
     except TransientError:  # the features', which the champion would not have either
         raise
     except Exception as error:  # noqa: BLE001  whatever it is: the champion answers, and the log has it
+        deadlines.keep()  # a client that waits no more says nothing of the version
         why = f"no answer within {PATIENCE:g} s" if isinstance(error, TimeoutError) else error
         server.guards.saw(beside, champion=False, seconds=None, as_of=asked.as_of)
         return failures(beside.asked(asked).part(places), asked.loaded, why, time.perf_counter() - started)
