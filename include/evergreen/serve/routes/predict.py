@@ -11,7 +11,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
-from evergreen.serve import dealing, deadlines
+from evergreen.serve import deadlines, dealing
 from evergreen.serve.admission import Client, too_busy
 from evergreen.serve.answering import Asked, Made
 from evergreen.serve.bodies import read
