@@ -242,3 +242,73 @@ def test_a_margin_is_a_part_of_a_score(margin: float) -> None:
 def test_a_rate_is_stated(alpha: float) -> None:
     with pytest.raises(ValueError, match="alpha"):
         judge({}, alpha=alpha)
+
+
+def answered_by_both(random: np.random.Generator, rollouts: int, wrong: float, more: float, count: int) -> Floats:
+    """Rows and differences of entities that come back again and again, shape (2, rollouts, looks, cells): the champion
+    is wrong in `wrong` of them; the challenger in some of those it is not, and in so many more."""
+    shape = (rollouts, count, CELLS, 8)  # entities of a cell
+    asks = random.poisson(1.0, shape)
+    level = random.beta(2, 2 * (1 - wrong) / wrong, (rollouts, 1, CELLS, 8))  # an entity is lucky or not, with both
+    lost, won = (random.binomial(asks, np.clip(level * part / wrong, 0, 1)) for part in (wrong / 4 + more, wrong / 4))
+    both = np.stack([asks.sum(-1), (lost - won).sum(-1)]).cumsum(2)
+    return both.astype(float)
+
+
+@pytest.mark.parametrize("wrong", [0.2, 0.02])
+def test_equal_answers_to_the_same_requests_are_taken_for_worse_as_rarely_as_stated(wrong: float) -> None:
+    """Of 300 rollouts at 5 %, 15 are to be expected at most, and more than 26 one time in 500."""
+    rows, differences = answered_by_both(np.random.default_rng(11), 300, wrong, 0.0, 20)
+    found = bounds.paired(rows, differences, margin=0.01, alphas=(0.05, 0.05))
+    assert (found.low > 0).any(-1).sum() <= 26
+    assert (found.high < 0).any(-1).sum() <= 26
+    assert (found.high < 0.01).any(-1).mean() > 0.5, "and what is equal is told to be so"
+
+
+@pytest.mark.parametrize("wrong", [0.2, 0.02])
+def test_what_is_worse_by_the_margin_in_the_same_requests_is_promoted_as_rarely_as_stated(wrong: float) -> None:
+    rows, differences = answered_by_both(np.random.default_rng(12), 300, wrong, 0.01, 20)
+    found = bounds.paired(rows, differences, margin=0.01, alphas=(0.05, 0.05))
+    assert (found.high < 0.01).any(-1).sum() <= 26
+
+
+def test_a_rare_loss_that_has_not_come_yet_is_no_proof() -> None:
+    """A challenger that is wrong in 1 of 100 answers, and else answers as the champion does, to the digit."""
+    random, rows = np.random.default_rng(13), np.full((2000, 40, CELLS), 1.0).cumsum(1)
+    lost = (random.random((2000, 40, CELLS)) < 0.01).astype(float).cumsum(1)
+    found = bounds.paired(rows, lost, margin=0.01, alphas=(0.05, 0.05))
+    assert (found.high < 0.01).any(-1).mean() <= 0.05
+    assert bounds.paired(rows[0, 0], lost[0, 0] * 0, margin=0.01, alphas=(0.05, 0.05)).high > 0.01
+    same = bounds.paired(rows[0], lost[0] * 0, margin=0.01, alphas=(0.05, 0.05))
+    assert same.high[-1] < 0.01 and same.seen[-1] == 0, "versions that answer alike are told so"
+
+
+def pairs(requests: int, champion: float, challenger: float, seed: int = 3) -> Tally:
+    """Requests that both versions answered; where the better one is wrong, the other one is too."""
+    random = np.random.default_rng(seed)
+    chance, cells = random.random(requests), random.integers(CELLS, size=requests).tolist()
+    arms = [0] * requests + [1] * requests
+    scores = [*(chance < champion).astype(float).tolist(), *(chance < challenger).astype(float).tolist()]
+    return Tally(pairs=Sums.of(arms, cells * 2, scores))
+
+
+@pytest.mark.parametrize(("challenger", "expected"), [(0.22, "worse"), (0.18, "better"), (0.2, "not worse")])
+def test_the_same_requests_tell_sooner(challenger: float, expected: Verdict) -> None:
+    tally = pairs(3000, 0.2, challenger)
+    assert judge({"outcomes": tally}, (WRONG,), ways=("paired",)).verdict == expected
+    assert judge({"outcomes": tally}, (WRONG,), ways=("paired", "dealt")).verdict == expected
+    apart = drawn(0.5, 3000, (0.2, challenger))
+    assert judge({"outcomes": apart}, (WRONG,)).verdict == "undecided"
+
+
+def test_what_is_worse_in_one_way_is_worse() -> None:
+    """As a shadow it answered as the champion did; with clients it does not."""
+    both = pairs(5000, 0.2, 0.2) + drawn(0.5, 120_000, (0.2, 0.3))
+    told = judge({"outcomes": both}, (WRONG,), ways=("paired", "dealt")).compared[0]
+    assert (told.verdict, sum(told.rows)) == ("worse", 120_000)
+
+
+def test_failures_of_a_shadow_alone_are_caught_and_those_of_both_are_nobodys() -> None:
+    alone = judge({"errors": pairs(40, 0.0, 1.0)}, (FAILED,), ways=("paired",))
+    assert alone.verdict == "worse"
+    assert judge({"errors": pairs(2000, 0.1, 0.1)}, (FAILED,), ways=("paired",)).verdict == "undecided"

@@ -77,3 +77,13 @@ def test_both_arms_have_a_share(share: float) -> None:
 def test_a_stored_tally_of_other_cells_is_refused() -> None:
     with pytest.raises(ValueError, match="cells"):
         Tally.read({"0.05": {"rows": [[1], [1]], "totals": [[0], [0]]}})
+
+
+def test_pairs_add_up_and_are_stored_beside_what_was_dealt() -> None:
+    both = Tally(pairs=Sums.of([0, 1, 0, 1], [3, 3, 5, 5], [0.5, 1.0, 0.0, 0.25])) + Tally(
+        {0.05: Sums.of([1], [3], [1])}
+    )
+    assert both.rows == (0, 1) and sum(both.pairs.rows[1]) == 2
+    assert Tally.read(json.loads(json.dumps((both + both).record()))) == both + both
+    with pytest.raises(ValueError, match="the same requests"):
+        Tally(pairs=Sums.of([0], [3], [0.5]))

@@ -371,12 +371,14 @@ class Probed(Registered):
 
 
 class Deployed(Handover):
-    """The version that serves now."""
+    """The version that serves now, or whose rollout beside the champion is open."""
 
     version: int
     """Its number."""
     replaced: int | None
-    """The champion before it, which rollback returns to; None: there was none."""
+    """The champion before it, which rollback returns to; None: there was none, or it does not serve alone yet."""
+    rollout: str | None
+    """The rollout that is open, by its id; None: it is the champion."""
     run: TrackedRun
     """Its candidate's run."""
     metric: MetricName
@@ -385,5 +387,5 @@ class Deployed(Handover):
     """Its score by the search metric, on the evaluation rows."""
     server: str
     """The model server's page."""
-    carried: ClassVar = ("version", "replaced", "metric", "score")
+    carried: ClassVar = ("version", "replaced", "rollout", "metric", "score")
     pages: ClassVar = {"run.page": Link.MLFLOW_RUN, "server": Link.MODEL_SERVER}

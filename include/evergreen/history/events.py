@@ -17,7 +17,7 @@ from evergreen.history.happened import Happened, Recorded
 from evergreen.history.rollouts import RolloutEvent
 
 # The ledger's own words: those of gates and of the monitor may change, what is recorded does not.
-Purpose = Literal["promotion", "rollback"]
+Purpose = Literal["promotion", "rollback", "rollout"]  # rollout: beside the champion
 GateVerdict = Literal["pass", "fail", "no evidence"]
 AskingTier = Literal["medium", "high"]
 Action = Literal["none", "alert", "wait for labels", "retrain"]

@@ -64,6 +64,7 @@ class RolloutOpened(Happened):
     run_id: str
     key: str
     decision_id: str | None = None  # the monitor's, when one asked for the training
+    intent: str | None = None  # id of the `deploying` for which replicas loaded it, which ends with this
 
 
 class RolloutAdvanced(Happened):

@@ -21,7 +21,7 @@ from evergreen.history.events import (
     Retired,
     RolledBack,
 )
-from evergreen.history.rollouts import ROLLOUTS, Rollout, RolloutEnded
+from evergreen.history.rollouts import ROLLOUTS, Rollout, RolloutEnded, RolloutOpened
 
 State = Literal[
     "registered",
@@ -157,6 +157,9 @@ def _moved(now: Standing, event: Event) -> Standing:
                 retired_champion=gone if now.champion == gone else now.retired_champion,
                 retired=now.retired | {gone},
             )
+        case RolloutOpened():
+            ended = now.pending is not None and now.pending.id == event.intent
+            return replace(now, pending=None) if ended else now
         case RolloutEnded(outcome="rolled back"):
             return replace(now, rolled_back=now.rolled_back | {event.version})
         case RolloutEnded(outcome="rejected"):

@@ -180,6 +180,13 @@ def early_refusal(as_of: datetime, until: datetime | None) -> str | None:
     )
 
 
+def rejection_refusal(number: int, now: Standing) -> str | None:
+    """Why a version that was rejected must not serve; None when it was not."""
+    if number not in now.rejected:
+        return None
+    return f"version {number} was rejected in a rollout, and is not rolled out again"
+
+
 def comparison_refusal(candidate: Version, compared: int | None, champion: Version | None) -> str | None:
     """Why what its gates said of a version is no evidence any more; None when it is.
 

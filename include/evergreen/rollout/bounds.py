@@ -89,6 +89,36 @@ def means(rows: Floats, totals: Floats, *, margin: float, alphas: tuple[float, f
     return Difference(seen, seen - ends[0], seen + ends[1])
 
 
+def paired(
+    rows: Floats, differences: Floats, *, margin: float, alphas: tuple[float, float], rare: bool = True
+) -> Difference:
+    """The same where both arms answered the same requests: of each request the difference alone varies, which is little
+    where two versions hardly differ.
+
+    Versions that differ in few answers may agree in all so far by chance: a row varies at least as much as where a
+    challenger that is worse by the margin loses all of a row, once in a while (`rare`); else by the margin.
+
+    Args:
+        rows, differences: shape (..., cells); of each request the challenger's score less the champion's.
+        alphas: of `low`, of `high`.
+    """
+    import numpy as np
+
+    count = rows.sum(-1)
+    some = np.maximum(count, 1)
+    seen = differences.sum(-1) / some
+    apart = ((differences - seen[..., None] * rows) ** 2).sum(-1) / some**2
+    effective = some**2 / np.maximum((rows**2).sum(-1), 1)
+    freedom = np.maximum(effective - 1, 1e-9)
+    variance = np.maximum(apart * effective / freedom, (margin if rare else margin**2) / some)
+    told = (count >= FEWEST) & (freedom >= _DEGREES)
+    ends = []
+    for alpha in alphas:
+        width = deviations(variance, _EXPECTED * margin, alpha, np.maximum(freedom, _DEGREES))
+        ends.append(np.where(told, width * np.sqrt(variance), np.inf))
+    return Difference(seen, seen - ends[0], seen + ends[1])
+
+
 def events(rows: Floats, failed: Floats, shares: Floats, *, alphas: tuple[float, float]) -> Difference:
     """The difference of the shares of requests that fail, of each entity the first failure: exact, however few.
 

@@ -40,7 +40,8 @@ def open_rollout(
     reason: str,
     decision_id: str | None = None,
 ) -> str | None:
-    """Open the rollout of a version, by the first step; why not, or None. Again is harmless.
+    """Open the rollout of a version, by the first step; why not, or None. Again is harmless. The intent for which
+    replicas loaded it ends with that. Call it under `store.locked(model)`.
 
     Args:
         compared: the champion that the version's gates compared it with.
@@ -50,34 +51,44 @@ def open_rollout(
     """
     from evergreen.registry import store
 
-    with store.locked(model):
-        version, champion = records.version(model, number), store.champion(model)
-        gates = story.gates(ledger.entries(model, "registered", "judged"), number)
-        refusal: str | None = None
+    version, champion = records.version(model, number), store.champion(model)
+    gates = story.gates(ledger.entries(model, "registered", "judged"), number)
+    refusal: str | None = None
 
-        def decide(entries: Sequence[Entry]) -> Iterable[Event]:
-            nonlocal refusal
-            now = _standing(entries)
-            if now.rollout is not None and now.rollout.version == number:
-                return
-            refusal = rules.opening_refusal(version, champion, now, gates, compared)
-            if refusal is None:
-                assert champion is not None
-                yield recording.opening(
-                    declared,
-                    version,
-                    champion,
-                    gates,
-                    model=model,
-                    attempt=1 + sum(_opened(entry.event, number) for entry in entries),
-                    as_of=as_of,
-                    actor=actor,
-                    reason=reason,
-                    decision_id=decision_id,
-                )
+    def decide(entries: Sequence[Entry]) -> Iterable[Event]:
+        nonlocal refusal
+        now = _standing(entries)
+        if now.rollout is not None and now.rollout.version == number:
+            return
+        refusal = rules.opening_refusal(version, champion, now, gates, compared)
+        if refusal is None:
+            assert champion is not None
+            yield recording.opening(
+                declared,
+                version,
+                champion,
+                gates,
+                model=model,
+                attempt=1 + sum(_opened(entry.event, number) for entry in entries),
+                as_of=as_of,
+                actor=actor,
+                reason=reason,
+                decision_id=decision_id,
+                intent=None if now.pending is None else now.pending.id,
+            )
 
-        ledger.extend(model, decide, *story.MOVES)
-        return refusal
+    ledger.extend(model, decide, *story.MOVES)
+    return refusal
+
+
+def refusal(model: str, number: int, compared: int | None) -> str | None:
+    """Why no rollout of a version may be opened now, as `open_rollout` has it; None when one may."""
+    from evergreen.registry import store
+
+    gates = story.gates(ledger.entries(model, "registered", "judged"), number)
+    return rules.opening_refusal(
+        records.version(model, number), store.champion(model), ledger.standing(model), gates, compared
+    )
 
 
 def observe(model: str, evidence: Evidence, *, actor: str) -> Move:

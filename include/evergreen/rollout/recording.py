@@ -39,6 +39,7 @@ def opening(
     actor: str,
     reason: str,
     decision_id: str | None,
+    intent: str | None = None,
 ) -> RolloutOpened:
     """A rollout with all of its steps, as the spec declares them now: what it declares later is for the next one.
 
@@ -63,6 +64,7 @@ def opening(
         run_id=version.run_id,
         key=version.key,
         decision_id=decision_id,
+        intent=intent,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Literal, assert_never
 from evergreen.history.events import Judged
 from evergreen.history.rollouts import Compared, Observed, Rollout, Step
 from evergreen.history.story import Standing
-from evergreen.registry.rules import Version, comparison_refusal, promotion_refusal
+from evergreen.registry.rules import Version, comparison_refusal, promotion_refusal, rejection_refusal
 from evergreen.rollout.sequential import Judgement
 from evergreen.spec.rollout import ABRollout, CanaryRollout, ShadowRollout
 
@@ -85,14 +85,14 @@ def opening_refusal(
         return "there is no champion beside which it could be served: the first version has all requests at once"
     if champion.number == number:
         return f"version {number} is the champion"
-    if now.pending is not None:
+    if now.pending is not None and (now.pending.purpose, now.pending.version) != ("rollout", number):
         return (
             f"the {now.pending.purpose} to version {now.pending.version}, begun by {now.pending.actor}, has not ended"
         )
     if now.rollout is not None:
         return f"the rollout of version {now.rollout.version} is open"
-    if number in now.rejected:
-        return f"version {number} was rejected in a rollout, and is not rolled out again"
+    if (rejected := rejection_refusal(number, now)) is not None:
+        return rejected
     if not gates:
         return f"the ledger has no gate that version {number} passed"
     if failed := [f"{gate.gate}: {gate.verdict}" for gate in gates if gate.verdict != "pass"]:

@@ -1,8 +1,8 @@
 """Whether a challenger does as well as the champion, on what both answered so far: a verdict that may be asked for at
 every look. Pure.
 
-Requests are dealt to arms by the hash of their entity, so what differs is the version, or chance. Over a whole rollout,
-however often it is looked at:
+Requests are dealt to arms by the hash of their entity, so what differs is the version, or chance; or both arms answer
+the same requests, and what differs is the version alone. Over a whole rollout, however often it is looked at:
 
 - a challenger that is worse in nothing is taken for worse with a probability of `alpha` at most: the probability is
   split among the measures;
@@ -28,6 +28,7 @@ ALPHA = 0.05
 SHARE, MOVED = 0.01, 0.1  # differences that matter: of losses and of slow answers, of where answers lie
 
 Verdict = Literal["worse", "undecided", "not worse", "better"]
+Way = Literal["paired", "dealt"]  # both answer the same requests; each entity is answered by one of them
 
 
 @dataclass(frozen=True)
@@ -120,18 +121,24 @@ class Judgement:
         return f"the challenger is {_ALL[self.verdict]}: {told}"
 
 
-def judge(tallies: Mapping[str, Tally], measures: Sequence[Measure] = MEASURES, alpha: float = ALPHA) -> Judgement:
+def judge(
+    tallies: Mapping[str, Tally],
+    measures: Sequence[Measure] = MEASURES,
+    alpha: float = ALPHA,
+    ways: Sequence[Way] = ("dealt",),
+) -> Judgement:
     """The verdict on all that was seen so far.
 
     Args:
         tallies: by the measure's name; a measure without one is not decided.
         measures: the same at every look of a rollout, or the rates do not hold.
         alpha: of the rates in the module's first lines.
+        ways: in which the rollout compares from its first step to its last; the rates are split among them.
     """
     if not 0 < alpha < 0.5:
         raise ValueError(f"alpha is between 0 and 0.5, this one is {alpha!r}")
     part = alpha / max(1, len(measures))
-    compared = tuple(_compared(each, tallies.get(each.name, Tally()), part, alpha) for each in measures)
+    compared = tuple(_compared(each, tallies.get(each.name, Tally()), part, alpha, ways) for each in measures)
     verdicts = {each.verdict for each in compared}
     overall: Verdict
     if "worse" in verdicts:
@@ -186,12 +193,24 @@ def decide(measure: Measure, low: float, high: float, within: tuple[float, float
     return "worse" if low > 0 else "undecided"
 
 
-def _compared(measure: Measure, tally: Tally, part: float, alpha: float) -> Compared:
-    champion, challenger = tally.rows
+_FIRST: Sequence[Verdict] = ("worse", "better", "not worse", "undecided")  # what one way says outweighs the others'
+
+
+def _compared(measure: Measure, tally: Tally, part: float, alpha: float, ways: Sequence[Way]) -> Compared:
+    told = [_one_way(measure, tally, way, part / len(ways), alpha / len(ways)) for way in ways]
+    return min(told, key=lambda each: (_FIRST.index(each.verdict), -sum(each.rows)))
+
+
+def _one_way(measure: Measure, tally: Tally, way: Way, part: float, alpha: float) -> Compared:
+    paired = way == "paired"
+    champion, challenger = (sum(each) for each in tally.pairs.rows) if paired else tally.rows
     if not champion or not challenger:
         return Compared(measure, "undecided", None, None, None, (champion, challenger))
-    shares, rows, totals = tally.arrays()
-    found, wider = bounded(measure, rows, totals, shares, part=part, alpha=alpha)
+    shares, rows, totals = tally.paired() if paired else tally.arrays()
+    if paired and measure.kind != "event":
+        found, wider = _of_pairs(measure, rows[0, 0], totals[0, 1] - totals[0, 0], part, alpha)
+    else:
+        found, wider = bounded(measure, rows, totals, shares, part=part, alpha=alpha)
     low, high = float(found.low), float(found.high)
     return Compared(
         measure,
@@ -201,6 +220,20 @@ def _compared(measure: Measure, tally: Tally, part: float, alpha: float) -> Comp
         high if math.isfinite(high) else None,
         (champion, challenger),
     )
+
+
+def _of_pairs(
+    measure: Measure, rows: Floats, differences: Floats, part: float, alpha: float
+) -> tuple[Difference, Difference]:
+    """As `bounded`, of requests that both arms answered."""
+    if measure.kind == "shift":
+        within, wider = (
+            bounds.paired(rows, differences, margin=measure.margin, alphas=(each, each), rare=False)
+            for each in (alpha, part / 2)
+        )
+        return within, wider
+    found = bounds.paired(rows, differences, margin=measure.margin, alphas=(part, alpha))
+    return found, found
 
 
 _ALL = {

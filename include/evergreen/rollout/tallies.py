@@ -73,51 +73,65 @@ class Sums:
 
 @dataclass(frozen=True)
 class Tally:
-    """Of one measure, all that a rollout has seen: sums by the challenger's share of the requests.
+    """Of one measure, all that a rollout has seen: sums by the challenger's share of the requests, and of the requests
+    that both arms answered.
 
     Requests under one share are compared with each other alone: a day on which everything went badly is no reproach to
     the arm that had more requests on that day.
     """
 
     by_share: Mapping[float, Sums] = field(default_factory=dict)
+    pairs: Sums = Sums()  # while it was a shadow: each row counts for both arms
 
     def __post_init__(self) -> None:
         if wrong := [share for share in self.by_share if not 0 < share < 1]:
             raise ValueError(f"a share is between 0 and 1, with requests for both arms; this one is {wrong[0]!r}")
+        if self.pairs.rows[0] != self.pairs.rows[1]:
+            raise ValueError("what both arms answered are the same requests: as many of each, cell by cell")
 
     def __add__(self, other: Tally) -> Tally:
         shares = sorted({*self.by_share, *other.by_share})
-        return Tally({each: self.by_share.get(each, Sums()) + other.by_share.get(each, Sums()) for each in shares})
+        dealt = {each: self.by_share.get(each, Sums()) + other.by_share.get(each, Sums()) for each in shares}
+        return Tally(dealt, self.pairs + other.pairs)
 
     @property
     def rows(self) -> tuple[int, int]:
-        """Of the champion and of the challenger."""
+        """Of the champion and of the challenger, of those that were dealt."""
         ours = [(sum(sums.rows[0]), sum(sums.rows[1])) for sums in self.by_share.values()]
         return sum(each[0] for each in ours), sum(each[1] for each in ours)
 
     def arrays(self) -> tuple[Floats, Floats, Floats]:
-        """Shares (strata,), rows and totals (strata, arms, cells)."""
-        import numpy as np
+        """Of what was dealt: shares (strata,), rows and totals (strata, arms, cells)."""
+        return _arrays(sorted(self.by_share.items()))
 
-        ours = sorted(self.by_share.items())
-        shape = (len(ours), len(ARMS), CELLS)
-        rows = np.array([sums.rows for _, sums in ours], np.float64).reshape(shape)
-        totals = np.array([sums.totals for _, sums in ours], np.float64).reshape(shape) / _STEPS
-        return np.array([share for share, _ in ours], np.float64), rows, totals
+    def paired(self) -> tuple[Floats, Floats, Floats]:
+        """The same of the pairs, of which each arm has half."""
+        return _arrays([(0.5, self.pairs)])
 
     def record(self) -> dict[str, Any]:
         """As JSON has it: the row of a look."""
-        return {
-            repr(share): {"rows": [*map(list, sums.rows)], "totals": [*map(list, sums.totals)]}
-            for share, sums in sorted(self.by_share.items())
-        }
+        pairs = {"pairs": _recorded(self.pairs)} if self.pairs != Sums() else {}
+        return {repr(share): _recorded(sums) for share, sums in sorted(self.by_share.items())} | pairs
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> Tally:
         """What `record` wrote."""
-        return cls(
-            {float(share): Sums(_counts(sums["rows"]), _counts(sums["totals"])) for share, sums in record.items()}
-        )
+        sums = {name: Sums(_counts(each["rows"]), _counts(each["totals"])) for name, each in record.items()}
+        pairs = sums.pop("pairs", Sums())
+        return cls({float(share): each for share, each in sums.items()}, pairs)
+
+
+def _arrays(ours: Sequence[tuple[float, Sums]]) -> tuple[Floats, Floats, Floats]:
+    import numpy as np
+
+    shape = (len(ours), len(ARMS), CELLS)
+    rows = np.array([sums.rows for _, sums in ours], np.float64).reshape(shape)
+    totals = np.array([sums.totals for _, sums in ours], np.float64).reshape(shape) / _STEPS
+    return np.array([share for share, _ in ours], np.float64), rows, totals
+
+
+def _recorded(sums: Sums) -> dict[str, Any]:
+    return {"rows": [*map(list, sums.rows)], "totals": [*map(list, sums.totals)]}
 
 
 def _counts(stored: Sequence[Sequence[int]]) -> Counts:

@@ -13,8 +13,9 @@ from datetime import datetime
 
 from evergreen.errors import DeployRefused, PermanentError, ServiceUnavailable
 from evergreen.history import ledger
-from evergreen.history.events import Deploying
+from evergreen.history.events import Deploying, Purpose
 from evergreen.registry import promotion
+from evergreen.rollout import controller
 from evergreen.serve import replicas
 from evergreen.serve.replicas import Said
 from evergreen.settings import settings
@@ -45,28 +46,33 @@ def carry_out(intent: Deploying) -> Carried:
         ServiceUnavailable: no replica lives, or what they load from does not answer: the intent stands until somebody
             goes on with it.
     """
+    loaded(intent)
+    shown = promotion.complete(intent)
+    return Carried(shown, others(intent.model, intent.version))
+
+
+def loaded(intent: Deploying) -> None:
+    """Wait until all live replicas have loaded the version of an intent; raises as `carry_out` does."""
     try:
         confirmed(intent)
     except PermanentError as refused:
         promotion.give_up(intent, f"refused: {refused.found}")
         raise
-    shown = promotion.complete(intent)
-    return Carried(shown, others(intent.model, intent.version))
 
 
-def end_pending(model: str, *, retried: int | None = None) -> Deploying | None:
+def end_pending(model: str, *, retried: tuple[Purpose, int] | None = None) -> Deploying | None:
     """End what a killed process had begun, by its recorded intent; the intent that was finished, if one was.
 
-    A version that was to be promoted never served: the intent ends there, and who wants the version deploys it again. A
-    rollback is carried out: a person wanted the other version gone.
+    A version that was to be promoted, or rolled out, never served: the intent ends there, and who wants the version
+    deploys it again. A rollback is carried out: a person wanted the other version gone.
 
     Args:
-        retried: a version that the caller is about to promote itself: its intent stands.
+        retried: what the caller is about to do itself with a version: the intent for that stands.
     """
     intent = ledger.standing(model).pending
-    if intent is None or (intent.purpose == "promotion" and intent.version == retried):
+    if intent is None or (intent.purpose, intent.version) == retried:
         return None
-    if intent.purpose == "promotion":
+    if intent.purpose != "rollback":
         promotion.give_up(intent, f"begun by {intent.actor} and not finished; it never served")
         return None
     carry_out(intent)
@@ -145,6 +151,24 @@ def others(model: str, version: int) -> tuple[str, ...]:
             break
         time.sleep(_EVERY)
     lines = _lacking(said, version)
+    for line in lines:
+        log.warning("%s: %s", model, line)
+    return tuple(lines)
+
+
+def settled(model: str) -> tuple[str, ...]:
+    """Wait until the live replicas serve what the ledger wants: the champion, and the version beside it in its role and
+    with its share; what is said of each that does not, and of each that shows no sign of life."""
+    until = time.monotonic() + SWAPPING
+    while True:
+        now = replicas.following(model)
+        behind = now.behind(controller.served(model))
+        if (now.live and not behind) or time.monotonic() > until:
+            break
+        time.sleep(_EVERY)
+    lines = [f"replica {name} {why}" for name, why in behind.items()]
+    lines += [] if now.live else ["no live replica has the model's folder"]
+    lines += [_missed(name, seen) for name, seen in now.missed.items()]
     for line in lines:
         log.warning("%s: %s", model, line)
     return tuple(lines)

@@ -15,6 +15,7 @@ from psycopg import Connection
 
 from evergreen.database import Stored, Table, connect
 from evergreen.history.ledger import CHANNEL
+from evergreen.rollout.wanted import Wanted
 
 BEAT_SECONDS = 1.0  # between two signs of life
 LIVE_SECONDS = 5.0  # after its last sign of life, a replica counts as gone: nobody waits for it
@@ -87,16 +88,70 @@ def said(model: str, version: int) -> Said:
     """
     with connect() as connection:
         loadings = LOADINGS.select(connection, "where model = %s and version = %s", [model, version])
-        known = connection.execute(
-            f"select id, seen_at, seen_at > now() - interval '{LIVE_SECONDS} s' from replicas"
-            f" where models ? %s and seen_at > now() - interval '{_MISSED}' order by id",
-            [model],
-        ).fetchall()
+        live, missed = _known(connection, model)
     by_replica = {each.replica: each for each in loadings}
-    return Said(
-        {replica: by_replica.get(replica) for replica, _, live in known if live},
-        {replica: seen for replica, seen, live in known if not live},
-    )
+    return Said({replica: by_replica.get(replica) for replica in live}, missed)
+
+
+@dataclass(frozen=True)
+class Following:
+    """What the replicas of a model say of all its versions."""
+
+    live: dict[str, list[Loading]]  # by replica
+    missed: dict[str, datetime]  # as `Said` has it
+
+    def behind(self, wanted: Wanted) -> dict[str, str]:
+        """The live ones that do not serve what is wanted, and how they differ from it."""
+        return {name: why for name, told in self.live.items() if (why := _behind(told, wanted)) is not None}
+
+
+def _behind(told: list[Loading], wanted: Wanted) -> str | None:
+    by_version = {each.version: each for each in told}
+
+    def lacking(version: int, what: str) -> str:
+        own = by_version.get(version)
+        return f"does not serve version {version}{what}{'' if own is None or own.reason is None else f': {own.reason}'}"
+
+    if wanted.champion is not None and not _serves(by_version.get(wanted.champion)):
+        return lacking(wanted.champion, "")
+    second = wanted.beside
+    for each in told:
+        if each.role in ("challenger", "shadow") and (second is None or each.version != second.version):
+            return f"serves version {each.version} as a {each.role} still"
+    if second is None:
+        return None
+    own = by_version.get(second.version)
+    if own is not None and _serves(own) and (own.role, own.share) == (second.role, second.share):
+        return None
+    share = f" of {second.share} %" if second.role == "challenger" else ""
+    return lacking(second.version, f" as a {second.role}{share}")
+
+
+def _serves(loading: Loading | None) -> bool:
+    return loading is not None and loading.state == "serves"
+
+
+def following(model: str) -> Following:
+    """What those replicas say that have the model's folder.
+
+    Raises:
+        ServiceUnavailable: the database does not answer.
+    """
+    with connect() as connection:
+        loadings = LOADINGS.select(connection, "where model = %s order by version", [model])
+        live, missed = _known(connection, model)
+    return Following({name: [each for each in loadings if each.replica == name] for name in live}, missed)
+
+
+def _known(connection: Connection, model: str) -> tuple[list[str], dict[str, datetime]]:
+    """The replicas that have a model's folder: those that live, and those without a sign of life."""
+    known = connection.execute(
+        f"select id, seen_at, seen_at > now() - interval '{LIVE_SECONDS} s' from replicas"
+        f" where models ? %s and seen_at > now() - interval '{_MISSED}' order by id",
+        [model],
+    ).fetchall()
+    live = [replica for replica, _, lives in known if lives]
+    return live, {replica: seen for replica, seen, lives in known if not lives}
 
 
 def ask_again(model: str) -> None:

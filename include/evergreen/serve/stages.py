@@ -1,5 +1,6 @@
 """From a registered version to the one that serves: a fresh process must answer it
-first, then all replicas load it, and then it is recorded, which is what they serve by."""
+first, then all replicas load it, and then it is recorded, which is what they serve by: as the champion, or by the first
+step of a rollout beside it."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from evergreen.links import Link
 from evergreen.registry import rules
 from evergreen.run import Run
 from evergreen.settings import settings
+from evergreen.spec.rollout import DirectRollout
 
 log = logging.getLogger(__name__)
 
@@ -34,26 +36,30 @@ def probe(run: Run, registered: Registered) -> Probed:
 
 def deploy(run: Run, probed: Probed) -> Deployed:
     """Record the intent, by which each replica loads the version beside the one that serves. Once all live ones have
-    confirmed, it is recorded as the champion, and they serve it. Running this again is harmless.
+    confirmed, it is recorded as the champion, and they serve it; where the spec's strategy has steps, its rollout
+    beside the champion is opened instead. Running this again is harmless.
 
     Raises:
-        StageSkipped: the version is older than the champion, was rolled back from, or would undo a fall back before
-            labels say so.
+        StageSkipped: the version is older than the champion, was rolled back from or rejected, would undo a fall back
+            before labels say so, or the rollout of another one is open.
         EvidenceMissing: its gates compared it with another champion than the one of now.
         DeployRefused: a replica could not load it, or did not in time; the champion serves on.
         ServiceUnavailable: no replica lives, or what they load from does not answer.
     """
     from evergreen.history import ledger
-    from evergreen.registry import promotion, records, store
-    from evergreen.serve import deployment
+    from evergreen.registry import records, store
+    from evergreen.serve import deployment, opening
 
     model, server = run.spec.model, f"{settings().server_url}/docs"
     with showing({Link.MODEL_SERVER: server}), store.locked(model):
-        deployment.end_pending(model, retried=probed.version)
-        version, champion = records.version(model, probed.version), store.champion(model)
-        refusal = rules.promotion_refusal(version, champion)
-        if not run.by_hand and (champion is None or champion.number != version.number):
-            refusal = refusal or rules.early_refusal(version.as_of, ledger.standing(model).until)
+        version, champion, now = records.version(model, probed.version), store.champion(model), ledger.standing(model)
+        serving = champion is not None and champion.number == version.number
+        opened = now.rollout is not None and now.rollout.version == version.number
+        by_steps = opened or not (champion is None or serving or isinstance(run.spec.rollout, DirectRollout))
+        deployment.end_pending(model, retried=("rollout" if by_steps else "promotion", version.number))
+        refusal = rules.promotion_refusal(version, champion) or rules.rejection_refusal(version.number, now)
+        if not run.by_hand and not serving:
+            refusal = refusal or rules.early_refusal(version.as_of, now.until)
         if refusal:
             raise StageSkipped(f"not deployed: {refusal}")
         if stale := rules.comparison_refusal(version, probed.compared_with, champion):
@@ -63,26 +69,22 @@ def deploy(run: Run, probed: Probed) -> Deployed:
                 expected="gates that compared it with the champion of now",
                 next_step="clear `evaluate` of this run, with what comes after it",
             )
-        if champion is not None and champion.number == version.number:
+        rollout = replaced = None
+        if serving:
             deployment.serve_again(model, version.number)
             store.show(model)
+        elif by_steps:
+            rollout = opening.opened(run, version, champion, probed.compared_with)
         else:
-            intent = promotion.intend(
-                version,
-                "promotion",
-                champion,
-                model=model,
-                actor=run.actor,
-                reason=run.reason,
-                decision_id=run.decision_id,
-            )
-            deployment.carry_out(intent)
-        good = store.last_known_good(model)
-        replaced = None if good is None else good.number
-    log.info("Version %d of %s serves; before it: %s", version.number, model, replaced or "none")
+            deployment.carry_out(opening.intent(run, "promotion", version, champion))
+        if rollout is None:
+            good = store.last_known_good(model)
+            replaced = None if good is None else good.number
+            log.info("Version %d of %s serves; before it: %s", version.number, model, replaced or "none")
     return Deployed(
         version=version.number,
         replaced=replaced,
+        rollout=rollout,
         run=probed.run,
         metric=probed.metric,
         score=probed.score,

@@ -1,0 +1,125 @@
+"""A version beside the champion: loaded by every replica first, then its rollout is opened, once; whoever was killed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from evergreen.errors import DeployRefused, StageSkipped
+from evergreen.handovers.train import Probed
+from evergreen.history import ledger
+from evergreen.history.events import Judged
+from evergreen.history.rollouts import RolloutOpened
+from evergreen.rollout import controller
+from evergreen.serve import deployment, opening
+from evergreen.serve import stages as serve
+from evergreen.spec.rollout import CanaryRollout, DirectRollout
+
+from .conftest import ServedModel, at
+from .test_serve_intents import answering, ends, killed_before, pending
+
+CANARY = CanaryRollout(strategy="canary", shares=(5, 50), minimum_answers=100, at_most=timedelta(days=20))
+
+
+@pytest.fixture
+def stepped(served: ServedModel, monkeypatch: pytest.MonkeyPatch) -> ServedModel:
+    """A model with a champion, whose next versions are rolled out in steps."""
+    monkeypatch.setattr(deployment, "SWAPPING", 2.0)
+    served.spec = served.spec.model_copy(update={"rollout": CANARY})
+    assert served.champion(3) == 1, "the first one has nothing beside which it could be tried"
+    return served
+
+
+def gated(served: ServedModel, day: int, verdict: str = "pass", made: Probed | None = None) -> Probed:
+    """A version as a training hands it to `deploy`, with the gates that it passed in the ledger."""
+    made = made or served.registered(day)
+    ledger.append(
+        Judged(
+            id=f"judged/{made.run.id}",
+            model=served.name,
+            as_of=at(day),
+            actor="run",
+            reason="scheduled",
+            run_id=made.run.id,
+            key=made.key,
+            family="logistic_regression",
+            judgement=1,
+            gate="floor",
+            observed=0.8,
+            bound=0.7,
+            verdict=verdict,
+            compared_with=1,
+        )
+    )
+    return made
+
+
+def opened(served: ServedModel) -> list[RolloutOpened]:
+    return [entry.event for entry in ledger.entries(served.name) if isinstance(entry.event, RolloutOpened)]
+
+
+def test_a_version_that_passed_its_gates_is_loaded_and_opened_beside_the_champion(stepped: ServedModel) -> None:
+    made = gated(stepped, 5)
+    for _ in range(2):  # cleared later, it is the same rollout
+        deployed = serve.deploy(stepped.run(5), made)
+        assert (deployed.version, deployed.replaced, deployed.rollout) == (2, None, f"rollout/{stepped.name}/2/1")
+    (event,) = opened(stepped)
+    assert (event.champion, event.as_of, event.strategy, event.gates) == (1, at(5), "canary", ("floor",))
+    assert stepped.kinds().count("deploying") == 2 and event.intent == f"deploying/{stepped.name}/rollout/2"
+    second = controller.served(stepped.name).beside
+    assert second is not None and (second.version, second.role, second.share) == (2, "shadow", 0)
+    assert (pending(stepped), answering(stepped)) == (None, 1)
+
+
+@pytest.mark.parametrize("at_the_end", [False, True])
+def test_a_kill_before_it_is_opened_is_gone_on_with_by_the_retry(stepped: ServedModel, at_the_end: bool) -> None:
+    made = gated(stepped, 5)
+    with killed_before(*((controller, "open_rollout") if at_the_end else (deployment, "confirmed"))):
+        serve.deploy(stepped.run(5), made)
+    assert (pending(stepped), opened(stepped)) == (("rollout", 2), [])
+    assert serve.deploy(stepped.run(5), made).rollout == f"rollout/{stepped.name}/2/1"
+    assert pending(stepped) is None and stepped.kinds().count("deploying") == 2
+
+
+def test_what_nobody_goes_on_with_is_ended_by_the_next_deployment(stepped: ServedModel) -> None:
+    killed, other = gated(stepped, 5), gated(stepped, 7)
+    with killed_before(deployment, "confirmed"):
+        serve.deploy(stepped.run(5), killed)
+    assert serve.deploy(stepped.run(7), other).rollout == f"rollout/{stepped.name}/3/1"
+    assert [(ended.version, "it never served" in ended.reason) for ended in ends(stepped)] == [(2, True)]
+    with pytest.raises(StageSkipped, match="the rollout of version 3 is open"):
+        serve.deploy(stepped.run(5), killed)
+
+
+def test_a_killed_rollout_is_not_gone_on_with_by_a_promotion_at_once(stepped: ServedModel) -> None:
+    """The spec says direct meanwhile: the intent of a rollout is ended, and not left behind."""
+    made = gated(stepped, 5)
+    with killed_before(deployment, "confirmed"):
+        serve.deploy(stepped.run(5), made)
+    stepped.spec = stepped.spec.model_copy(update={"rollout": DirectRollout()})
+    assert serve.deploy(stepped.run(5), made).rollout is None
+    assert [ended.intent for ended in ends(stepped)] == [f"deploying/{stepped.name}/rollout/2"]
+    assert answering(stepped) == 2
+
+
+def test_what_one_replica_cannot_load_is_not_opened(stepped: ServedModel) -> None:
+    made = gated(stepped, 5, made=stepped.damaged(5))
+    with pytest.raises(DeployRefused, match="replica"):
+        serve.deploy(stepped.run(5), made)
+    assert (opened(stepped), pending(stepped), answering(stepped)) == ([], None, 1)
+    assert "refused" in ends(stepped)[-1].reason
+
+
+def test_what_was_rejected_or_did_not_pass_is_not_opened_and_asks_no_replica(
+    stepped: ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = gated(stepped, 5)
+    serve.deploy(stepped.run(5), made)
+    monkeypatch.setattr(opening, "intent", lambda *_: pytest.fail("nothing is to be loaded"))
+    with pytest.raises(StageSkipped, match="did not pass its gates"):
+        bad = gated(stepped, 6, "no evidence")
+        controller.roll_back(stepped.name, f"rollout/{stepped.name}/2/1", as_of=at(6), actor="ada", reason="slow")
+        serve.deploy(stepped.run(6), bad)
+    with pytest.raises(StageSkipped, match="was rolled back from"):
+        serve.deploy(stepped.run(5), made)
