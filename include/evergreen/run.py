@@ -11,6 +11,7 @@ from evergreen.interval import Interval
 from evergreen.settings import connection_uri
 
 if TYPE_CHECKING:
+    from evergreen.handovers.rollout import Act
     from evergreen.spec.dataset import DatasetSpec, Folder
     from evergreen.spec.schema import ModelSpec
 
@@ -43,6 +44,9 @@ class _Run:
         default=connection_uri, compare=False, repr=False
     )  # id of a connection → its URI; LookupError: there is none
     version: int | None = None  # of a rollback: the version that should serve no longer
+    act: Act = "observe"  # of a rollout: what is to be done with it
+    rollout: str | None = None  # by its id; None: the one that is open
+    step: int | None = None  # of the rollout: that is to be left
     dry_run: bool = False  # of a correction: it only says what it would change
     approval: Approval | None = None  # of a training, once a person was asked; None: nobody was yet
     triggered_by: str | None = None  # who started it by hand, as Airflow recorded it; None: nobody, or not known

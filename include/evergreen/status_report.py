@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from evergreen.errors import TransientError
-from evergreen.history import ledger
+from evergreen.history import ledger, timeline
+from evergreen.history.rollouts import Rollout
 from evergreen.monitor import standing
 from evergreen.monitor.standing import Watched
 from evergreen.quoting import visible
@@ -33,6 +34,7 @@ class Serving:
     version: int | None  # what the running server answers with; None: nothing
     unreachable: str | None  # why the server was not asked; None: it was
     problem: str | None  # what it says is wrong
+    rollout: Rollout | None = None  # that is open beside the champion
 
     def line(self) -> str:
         """In words."""
@@ -65,6 +67,8 @@ class Report:
         """For people."""
         about = "a dataset" if self.serving is None else visible(self.serving.line())
         yield f"{self.name}: {about}"
+        if self.serving is not None and self.serving.rollout is not None:
+            yield f"  rollout      {timeline.stands(self.serving.rollout)}"
         if self.uses:
             yield f"  data         {', '.join(self.uses)}"
         for loop, worked in self.loops.items():
@@ -108,6 +112,7 @@ class Report:
             "champion": self.serving.champion,
             "version": self.serving.version,
             "problem": self.serving.problem or self.serving.unreachable,
+            "rollout": self.serving.rollout and _rollout_as_json(self.serving.rollout),
         }
         return {
             "now": self.now.isoformat(),
@@ -154,8 +159,21 @@ def of(dataset: DatasetSpec | None, model: ModelSpec | None, now: datetime) -> R
 
 
 def _serving(model: str) -> Serving:
-    champion = ledger.standing(model).champion
+    now = ledger.standing(model)
     try:
-        return Serving(champion, client.serving(model), None, client.problem(model))
+        return Serving(now.champion, client.serving(model), None, client.problem(model), now.rollout)
     except TransientError as error:
-        return Serving(champion, None, error.found, None)
+        return Serving(now.champion, None, error.found, None, now.rollout)
+
+
+def _rollout_as_json(rollout: Rollout) -> dict[str, Any]:
+    return {
+        "id": rollout.id,
+        "version": rollout.version,
+        "step": rollout.number,
+        "steps": len(rollout.opened.steps),
+        "role": rollout.step.role,
+        "share": rollout.step.share,
+        "since": rollout.since.isoformat(),
+        "paused": rollout.paused,
+    }

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 DECLARED = load(PROJECT / "include" / "models")
 SPECS, DATASETS = DECLARED.valid_models, DECLARED.valid_datasets
-LOOPS = ("ingest", "correct", "train", "monitor", "rollback")
-BY_HAND = ("correct", "rollback")
+LOOPS = ("ingest", "correct", "train", "monitor", "rollout", "rollback")
+BY_HAND = ("correct", "rollout", "rollback")  # of the shipped models no rollout has steps
 OWNERS = {loop: DATASETS if loop in ("ingest", "correct") else SPECS for loop in LOOPS}
 HEAVY = set(
     tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]["flake8-tidy-imports"][
@@ -78,6 +78,7 @@ def test_the_graphs_read_like_the_design(dag_bag: DagBag) -> None:
     chains = {
         "ingest": "extract validate publish features validate_features publish_features materialize",
         "train": "labels build validate_training tune evaluate gates approve refit register probe deploy",
+        "rollout": "collect compare move",
         "rollback": "rollback",
     }
     for spec, loop in [(spec, name) for name in chains for spec in OWNERS[name]]:
@@ -280,6 +281,7 @@ def test_the_timetable_shows_a_run_by_hand_the_interval_that_its_date_begins() -
         ("train", "manual", {"as_of": "2026-01-04T00:00:00Z"}, "as of 2026-01-04T00:00Z"),
         ("ingest", "backfill", {"partition": "2026-01-03"}, None),  # refused by its first task
         ("rollback", "manual", {"version": 1}, None),
+        ("rollout", "manual", {"partition": "2026-01-03"}, "as of 2026-01-04T00:00Z"),
         ("correct", "manual", {"partition": "2026-01-03"}, "2026-01-03 (2026-01-03T00:00Z/2026-01-04T00:00Z)"),
         ("ingest", "manual", {"partition": "2025-12-31"}, None),  # before the first day of data
         ("ingest", "manual", {"partition": "2026-04-01"}, None),  # after the last one
@@ -360,9 +362,10 @@ def test_what_comes_late_is_awaited_by_the_tasks_that_need_it(dag_bag: DagBag) -
         "train": {"labels": labelling.awaited},
         "monitor": {"labels": labelling.awaited},
         "correct": {"extract": ingestion.awaited},  # where it is scheduled, which it never is
+        "rollout": {},
         "rollback": {},
     }
-    limits = {"ingest": 2, "correct": 2, "train": 12, "monitor": 2, "rollback": 1}
+    limits = {"ingest": 2, "correct": 2, "train": 12, "monitor": 2, "rollout": 1, "rollback": 1}
     for loop, spec in [(name, spec) for name in LOOPS for spec in OWNERS[name]]:
         dag = dag_bag.dags[f"{spec.name}__{loop}"]
         awaited = {task.task_id: task.awaits for task in dag.tasks if getattr(task, "awaits", None) is not None}
@@ -484,7 +487,7 @@ def test_parsing_asks_nothing_and_depends_on_no_order_of_hashes() -> None:
 def test_every_asset_is_declared_in_one_module_and_produced_where_it_changes(dag_bag: DagBag) -> None:
     producers = {
         assets.features: ["publish_features"] * 2,  # of `ingest` and of `correct`
-        assets.champion: ["deploy", "fall_back", "rollback"],
+        assets.champion: ["deploy", "fall_back", "move", "rollback"],
         assets.decisions: ["decide"],
     }
     declared = [
@@ -501,6 +504,26 @@ def test_a_rollback_waits_behind_no_backfill(dag_bag: DagBag) -> None:
     for spec in SPECS:
         others = {task.pool for dag in dags(dag_bag) for task in dag.tasks if task.task_id != "rollback"}
         assert dag_bag.dags[f"{spec.model}__rollback"].get_task("rollback").pool not in others
+        of_rollouts = {task.pool for task in dag_bag.dags[f"{spec.model}__rollout"].tasks}
+        rest = {task.pool for dag in dags(dag_bag) for task in dag.tasks if "rollout" not in dag.tags}
+        assert len(of_rollouts) == 1 and of_rollouts.isdisjoint(rest), "nor does a version that is to be withdrawn"
+
+
+def test_a_rollout_is_looked_at_all_the_time_and_moved_by_nothing_but_what_was_compared(dag_bag: DagBag) -> None:
+    from evergreen.orchestration.airflow import loop
+    from evergreen.spec.rollout import CanaryRollout
+
+    spec = SPECS[0].model_copy(update={"rollout": CanaryRollout(strategy="canary"), "last_day": None})
+    dag = loop(spec, LOOP_OF["rollout"])
+    table = dag.timetable
+    assert (table.serialize()["cron"], table.serialize()["catch_up"]) == ("*/15 * * * *", False)
+    assert not dag.is_paused_upon_creation and dag.deadline is None
+    assert {task.trigger_rule.value for task in dag.tasks} == {"all_success"}
+    assert paths_avoiding(dag, "collect", "compare") == set(), "a way around what was compared"
+    values = {name: dag.params.get_param(name).value for name in dag.params}
+    assert values == {"partition": None, "act": "observe", "rollout": None, "step": None, "reason": None}
+    with pytest.raises(Exception, match=r"enum|not one of"):
+        dag.params.get_param("act").resolve("promote")
 
 
 def test_a_dag_serializes_to_the_same_bytes_twice(dag_bag: DagBag) -> None:

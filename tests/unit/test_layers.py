@@ -48,6 +48,7 @@ FOUNDATION = {
 STAGES = {
     f"evergreen.{part}.stages"
     for part in (
+        "challenge",
         "correct",
         "ingest",
         "validate",

@@ -72,8 +72,6 @@ def test_what_was_said_before_there_were_others_has_the_words_that_it_had() -> N
         ("{strategy: shadow, hold: soon}", ["rollout.hold", '"soon"', "6h, 3d, 2w"]),
         ("{strategy: ab, minimum_answers: 0}", ["rollout.minimum_answers", "0", "1 or more"]),
         ("{strategy: canary, at_most: 4d}", ["rollout.at_most", "4d", "more than 4d: 4 step(s) of 1d", "write more"]),
-        # Until the server can: what its owner wants done step by step is not done at once.
-        ("{strategy: canary}", ["rollout.strategy", "canary, and the model server", "direct"]),
     ],
 )
 def test_a_mistake_is_told_at_its_key(folder: Path, rollout: str, told: list[str]) -> None:

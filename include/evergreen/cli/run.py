@@ -27,7 +27,7 @@ def add(commands: Commands) -> None:
     """Add them to those of `evergreen`."""
     run = commands.add_parser("run", help="run a loop without Airflow, and print its last result as JSON")
     run.add_argument("model", metavar="name", help="the model's name; for ingest the dataset's")
-    run.add_argument("loop", choices=("ingest", "train", "monitor"), help="the loop to run")
+    run.add_argument("loop", choices=("ingest", "train", "monitor", "rollout"), help="the loop to run")
     when = run.add_mutually_exclusive_group()
     add_interval(
         when,
@@ -82,7 +82,7 @@ def _run(options: argparse.Namespace) -> int:
     doing = f"running {options.loop} of {spec.name}"
     intervals = intervals_of(spec, doing, options.interval, options.as_of)
     for interval in intervals:
-        if options.loop != "train" and interval != spec.calendar.interval_of(interval.start):
+        if options.loop not in ("train", "rollout") and interval != spec.calendar.interval_of(interval.start):
             raise RunError(
                 doing,
                 found=f"as of {interval.as_of.isoformat()}",

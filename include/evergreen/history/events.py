@@ -176,6 +176,7 @@ class Promoted(Happened):
     event: Literal["promoted"] = "promoted"
     version: int
     replaced: int | None  # what rollback returns to from now on; None: what it returned to before
+    trained: datetime | None = None  # by a rollout, which knows more than its training did: as of when that was
     run_id: str | None = None
     key: str | None = None
     decision_id: str | None = None

@@ -45,6 +45,8 @@ TABLE = database.Table(
 # What a move's run or version knew about. A moment within a second has a longer text, which sorts otherwise.
 _AS_OF = """(substring(body from '"as_of":"([^"]*)"'))::timestamptz"""
 
+_TRAINED = """(substring(body from '"trained":"([^"]*)"'))::timestamptz"""
+
 _VERSION, _LEFT = (f"""substring(body from '"{name}":([0-9]+)[,}}]')""" for name in ("version", "left"))
 
 _MOMENT = TypeAdapter(datetime)
@@ -249,10 +251,11 @@ def _known(before: datetime | None) -> tuple[str, list[datetime]]:
 
 
 def by_hand(model: str, until: datetime) -> datetime | None:
-    """The newest moment as of which a training was promoted that no decision asked for, of those until a moment."""
+    """The newest moment as of which a training was promoted that no decision asked for, of those until a moment. By a
+    rollout it is promoted later than it was trained."""
     query = (
-        f"select max({_AS_OF}) from ledger where event = 'promoted' and model = %s and {_AS_OF} <= %s"
-        """ and strpos(body, '"decision_id":null') > 0"""
+        f"select max(coalesce({_TRAINED}, {_AS_OF})) from ledger where event = 'promoted' and model = %s"
+        f""" and {_AS_OF} <= %s and strpos(body, '"decision_id":null') > 0"""
     )
     with database.connect() as connection:
         ((newest,),) = connection.execute(query.encode(), [model, until]).fetchall()
@@ -260,15 +263,15 @@ def by_hand(model: str, until: datetime) -> datetime | None:
 
 
 def outcomes(model: str, decisions: Collection[str]) -> list[Entry]:
-    """What came of the trainings that some decisions asked for, the oldest first: promotions, or nothing better. No
-    other one is parsed."""
+    """What came of the trainings that some decisions asked for, the oldest first: promotions, nothing better, ends of
+    rollouts. No other one is parsed."""
     which = (
         "where event = any(%s) and model = %s"
         """ and substring(body from '"decision_id":"((?:[^"\\\\]|\\\\.)*)"') = any(%s) order by number"""
     )
     names = [json.dumps(each)[1:-1] for each in decisions]  # as they stand in the text of an event
     with database.connect() as connection:
-        links = TABLE.select(connection, which, [["promoted", "not better"], model, names])
+        links = TABLE.select(connection, which, [["promoted", "not better", "rollout ended"], model, names])
     return [_entry(link) for link in links]
 
 

@@ -27,6 +27,7 @@ from evergreen.history.events import (
     Trained,
 )
 from evergreen.history.rollouts import (
+    Rollout,
     RolloutAdvanced,
     RolloutEnded,
     RolloutOpened,
@@ -157,6 +158,15 @@ def _rollout(event: RolloutOpened | RolloutAdvanced | RolloutPaused | RolloutRes
             return f"the rollout of version {event.version} goes on by itself ({event.reason})"
         case RolloutEnded():
             return f"the rollout of version {event.version} ended: {event.outcome} ({event.reason})"
+
+
+def stands(rollout: Rollout) -> str:
+    """How an open rollout stands, in a line."""
+    opened = rollout.opened
+    step = f"step {rollout.number + 1} of {len(opened.steps)} since {rollout.since:%Y-%m-%d %H:%M}"
+    paused = "; paused" if rollout.paused else ""
+    beside = f"version {rollout.version} beside version {opened.champion}"
+    return f"{beside}, {step}: {_does(rollout.step)}{paused} ({rollout.id})"
 
 
 def _does(step: Step) -> str:

@@ -26,6 +26,8 @@ from evergreen.spec.schema import ModelSpec
 
 log = logging.getLogger(__name__)
 
+_BEFORE_ROLLOUT = timedelta(days=7)  # whose answers are compared with those since
+
 
 @dataclass(frozen=True)
 class House:
@@ -164,6 +166,7 @@ def _pinned() -> dict[str, set[int]]:
 
 def prediction_log(house: House, *, apply: bool) -> list[str]:
     """Drop the days of the prediction log that are old enough, and whole in the lake."""
+    from evergreen.history import ledger
     from evergreen.lake import catalogue
     from evergreen.serve import predictions
 
@@ -172,7 +175,10 @@ def prediction_log(house: House, *, apply: bool) -> list[str]:
     table = PREDICTIONS.of(house.name)
     collected = [house.calendar.at(key) for key in catalogue.published(table)]
     copies = house.model.retention.predictions
+    rollout = ledger.standing(house.name).rollout
     gone = rules.copied(predictions.days(house.name), collected, kept, house.needed(table), copies)
+    if rollout is not None:  # it compares all that was answered since it was opened, and some of what was before
+        gone = [day for day in gone if day < (rollout.opened.as_of - _BEFORE_ROLLOUT).date()]
     if apply:
         predictions.drop(house.name, gone)
     return [f"prediction log: {len(gone)} days, {gone[0]} to {gone[-1]}"] if gone else []

@@ -39,7 +39,7 @@ from evergreen.spec.schema import ModelSpec
 
 log = logging.getLogger(__name__)
 
-BY_INTERVAL: tuple[LoopName, ...] = ("ingest", "train", "monitor")  # the loops that work on intervals
+BY_INTERVAL: tuple[LoopName, ...] = ("ingest", "train", "monitor", "rollout")  # the loops that work on intervals
 OF_EVERY_INTERVAL = (
     ConnectionUnknown,
     DiskFull,

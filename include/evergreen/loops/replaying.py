@@ -13,12 +13,15 @@ from croniter import croniter
 
 from evergreen.errors import EvidenceMissing
 from evergreen.features import rules
+from evergreen.handovers.rollout import Moved
+from evergreen.handovers.train import Deployed
 from evergreen.interval import Interval
 from evergreen.lake.schema import FEATURES
 from evergreen.loops import inline
 from evergreen.run import Approval
 from evergreen.spec.asking import OnRequest
 from evergreen.spec.columns import EVENT
+from evergreen.spec.rollout import DirectRollout
 from evergreen.spec.schema import ModelSpec
 
 log = logging.getLogger(__name__)
@@ -47,6 +50,10 @@ def interval(spec: ModelSpec, this: Interval, ask: Ask, approval: Approval = inl
     action = inline.as_json(decided["decide"])["action"]
     if action != "none":
         events.append(f"the monitor decided: {action}")
+    if not isinstance(spec.rollout, DirectRollout):
+        moved = inline.run(inline.of(spec, this), "rollout")["move"]
+        if isinstance(moved, Moved):
+            events.append(f"the rollout of version {moved.version}: {moved.kind} ({moved.reason})")
     if _due(spec, this):
         events.append(_trained(spec, this, approval))
     return answered, events
@@ -54,17 +61,25 @@ def interval(spec: ModelSpec, this: Interval, ask: Ask, approval: Approval = inl
 
 def first_training(spec: ModelSpec, this: Interval, approval: Approval = inline.NOBODY) -> int | None:
     """Train as of the end of an interval; returns the version that serves then, None if none passed its gates."""
+    deployed = _deployed(spec, this, approval)
+    return None if deployed is None else deployed.version
+
+
+def _deployed(spec: ModelSpec, this: Interval, approval: Approval) -> Deployed | None:
     deployed = inline.run(inline.of(spec, this, approval), "train")["deploy"]
-    return None if isinstance(deployed, inline.Skipped) else int(inline.as_json(deployed)["version"])
+    return deployed if isinstance(deployed, Deployed) else None
 
 
 def _trained(spec: ModelSpec, this: Interval, approval: Approval) -> str:
     """What came of a scheduled training."""
     try:
-        version = first_training(spec, this, approval)
+        deployed = _deployed(spec, this, approval)
     except EvidenceMissing as error:
         return f"scheduled training: {error.found}"
-    return "scheduled training: not better" if version is None else f"scheduled training: version {version} serves"
+    if deployed is None:
+        return "scheduled training: not better"
+    does = "serves" if deployed.rollout is None else "is rolled out beside the champion"
+    return f"scheduled training: version {deployed.version} {does}"
 
 
 def _due(spec: ModelSpec, this: Interval) -> bool:

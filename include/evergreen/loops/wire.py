@@ -16,7 +16,7 @@ from evergreen.errors import HandoverRefused
 from evergreen.handovers.handover import Handover
 from evergreen.spec.dataset import Folder
 
-LoopName = Literal["ingest", "train", "monitor", "rollback", "correct"]
+LoopName = Literal["ingest", "train", "monitor", "rollout", "rollback", "correct"]
 BY_HAND: frozenset[LoopName] = frozenset({"rollback", "correct"})  # nobody schedules them
 Stage = Callable[..., Handover]
 Result = Handover | tuple[Handover, ...]  # of one stage; of one that runs for several values, one each

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from evergreen.challenge import stages as challenging
 from evergreen.correct import stages as correction
 from evergreen.evaluate import stages as evaluation
 from evergreen.features import stages as features
@@ -80,6 +81,12 @@ def monitor(loop: Wire) -> None:
     loop.stage(monitoring.report, collected, quality, drift, performance, compared, decision)
 
 
+def rollout(loop: Wire) -> None:
+    """The version beside the champion: what it answered, how it compares, and the move that follows."""
+    # Never move this edge: nothing is moved but by what was compared, or by a person who names what is to be moved.
+    loop.stage(challenging.move, loop.stage(challenging.compare, loop.stage(challenging.collect)))
+
+
 def rollback(loop: Wire) -> None:
     """Back to the last known good version."""
     loop.stage(serving.roll_back, name="rollback")
@@ -92,6 +99,7 @@ LOOPS: Mapping[LoopName, Loop] = MappingProxyType(
             Loop("ingest", "dataset", "each day's data: validated, published, turned into features", ingest),
             Loop("train", "model", "tune, gate, register and deploy a model", train),
             Loop("monitor", "model", "compare live predictions with the reference, decide, retrain", monitor),
+            Loop("rollout", "model", "while a rollout is open: compare, then advance, promote or roll back", rollout),
             Loop("correct", "dataset", "by hand: one interval again, and before it the list of what changes", correct),
             Loop("rollback", "model", "by hand: let the last known good version serve again", rollback),
         )

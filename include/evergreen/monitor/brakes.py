@@ -24,7 +24,7 @@ class Retrained:
         decision_id, end: of the decision, and of its window.
         helped: whether it did; None: nobody knows yet.
         outcome: what came of it, in words.
-        refused: its gates let no candidate through.
+        refused: its gates let no candidate through, or the rollout of its version came to nothing.
         gain: what the new version loses less than the one that it replaced, per row.
     """
 
@@ -43,7 +43,9 @@ def outcome(last: Retrained) -> Finding | None:
     said, next_step = last.outcome, ""
     if last.refused:
         said = f"the retraining of decision {last.decision_id} {last.outcome}"
-        next_step = "look at its gates in MLflow, and at what the candidates learned from"
+        next_step = (
+            "look at its gates in MLflow, or at its rollout in the history, and at what the candidates learned from"
+        )
     elif not last.helped:
         next_step = f"none yet; after {MOST_USELESS} in a row that did not help a person has to look"
     cause = f"retraining {last.decision_id}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from evergreen.errors import PermanentError
 from evergreen.history import ledger, story
 from evergreen.history.events import Decided, Event, MadeFrom, NotBetter, Promoted
+from evergreen.history.rollouts import RolloutEnded
 from evergreen.history.story import Entry
 from evergreen.lake.schema import LABELS
 from evergreen.monitor import brakes, evidence, mending, rules, takeover
@@ -125,6 +126,7 @@ def known(run: Run, champion: int | None, windows: int | None) -> Known:
     if weighed.unfit is not None:
         weighed = replace(weighed, unfit=_with_recipe(own, weighed.unfit))
     by_hand = ledger.by_hand(model, moment)
+    open_now = ledger.standing(model, known_before=moment).rollout
     triggered = [each.event for each in ledger.triggered(model, run.interval.start, brakes.MOST_USELESS)]
     started = [each for each in triggered if isinstance(each, Decided) and (by_hand is None or each.end >= by_hand)]
     ended = [each.event for each in ledger.outcomes(model, [each.decision_id for each in started])]
@@ -136,6 +138,7 @@ def known(run: Run, champion: int | None, windows: int | None) -> Known:
         trained=registry.version(model, champion).as_of,
         retrained=tuple(_outcome(decided, past, rows) for decided in started),
         good=good(run),
+        rollout=None if open_now is None else open_now.version,
     )
 
 
@@ -173,9 +176,14 @@ def labels_since(run: Run, changed_at: datetime | None, version: int | None) -> 
 
 def _outcome(decided: Decided, past: Sequence[Event], rows: Sequence[Row]) -> Retrained:
     """What came of a retraining that the monitor started."""
-    its = [each for each in past if isinstance(each, Promoted | NotBetter) and each.decision_id == decided.decision_id]
+    kinds = Promoted | NotBetter | RolloutEnded
+    its = [each for each in past if isinstance(each, kinds) and each.decision_id == decided.decision_id]
     promoted = next((each for each in its if isinstance(each, Promoted)), None)
     if promoted is None:
+        withdrawn = next((each for each in its if isinstance(each, RolloutEnded)), None)
+        if withdrawn is not None:
+            why = f"made version {withdrawn.version}, whose rollout ended: {withdrawn.outcome} ({withdrawn.reason})"
+            return Retrained(decided.decision_id, decided.end, False, why, refused=True)
         if its:
             better = "made nothing better than the champion"
             return Retrained(decided.decision_id, decided.end, False, better, refused=True)

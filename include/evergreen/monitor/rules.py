@@ -108,6 +108,7 @@ class Known:
         recipe: how the recipe that is declared now differs from the champion's, in words; None: it does not.
         comparable: whether the champion's can be fitted anew.
         good: the version that a fall back would return to; None: there is none.
+        rollout: the version whose rollout beside the champion is open; None: there is none.
     """
 
     weighed: Weighed = NOTHING
@@ -116,6 +117,7 @@ class Known:
     recipe: str | None = None
     comparable: bool = True
     good: Good | None = None
+    rollout: int | None = None
 
     @property
     def useless(self) -> list[Retrained]:
@@ -277,6 +279,8 @@ def _act(spec: ModelSpec, window: Assessment, known: Known, labels: Labels | Non
     """What to do where a retraining is due: brakes first, then whether there is enough to learn from."""
     bounds, end, calendar = spec.monitoring, window.findings.end, spec.calendar
     retrained, recent = window.retrained, len(window.recent(spec))
+    if known.rollout is not None:
+        return "none", f"the rollout of version {known.rollout} is open: nothing is retrained before it has ended"
     if len(known.useless) >= brakes.MOST_USELESS:
         return "alert", brakes.in_words(brakes.person(known.useless))
     cooled = calendar.later(max(retrained), bounds.cooldown) if retrained else end

@@ -14,8 +14,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, Asset, BaseOperator, Param, get_parsing_context
+from airflow.sdk import DAG, Asset, BaseOperator, get_parsing_context
 
+from evergreen.challenge import stages as challenging
 from evergreen.errors import SpecError
 from evergreen.features import stages as features
 from evergreen.govern import stages as governing
@@ -25,7 +26,7 @@ from evergreen.labels import stages as labelling
 from evergreen.loops.wire import BY_HAND, VALUES, Loop, LoopName, Stage, Step
 from evergreen.loops.wiring import LOOPS
 from evergreen.monitor import stages as monitoring
-from evergreen.orchestration import assets, timetable
+from evergreen.orchestration import assets, forms, timetable
 from evergreen.orchestration.approving import ApprovingOperator
 from evergreen.orchestration.deadlines import of_late
 from evergreen.orchestration.failures import RETRYING
@@ -46,61 +47,8 @@ log = logging.getLogger(__name__)
 
 INGEST_POOL = "evergreen_ingest"
 TRAINING_POOL = "evergreen_training"
+ROLLOUT_POOL = "evergreen_rollout"
 ROLLBACK_POOL = "evergreen_rollback"
-
-_PARAMS: dict[LoopName, dict[str, Param]] = {
-    "train": {
-        "as_of": Param(
-            None,
-            type=["null", "string"],
-            title="As of",
-            description=(
-                "The moment the training may know about, as 2026-01-31T00:00:00Z. Empty: the end of the interval that "
-                "the logical date begins; where that is now, or empty too, of the newest complete one."
-            ),
-        ),
-        "reason": Param(
-            None, type=["null", "string"], title="Reason", description="Why; kept with the version and in the ledger."
-        ),
-        "decision_id": Param(
-            None,
-            type=["null", "string"],
-            title="Decision",
-            description="The monitor's decision; filled by the monitor.",
-        ),
-        "changed_at": Param(
-            None,
-            type=["null", "string"],
-            title="Changed at",
-            description=("Learn only from rows after this moment. Filled by the monitor; empty: all of split.window."),
-        ),
-    },
-    "correct": {
-        "reason": Param(
-            None,
-            type=["null", "string"],
-            title="Reason",
-            description="Why; needed where it is no dry run, and kept in the history of every model that is touched.",
-        ),
-        "dry_run": Param(
-            True,
-            type="boolean",
-            title="Dry run",
-            description="Only list what would change, in the log of `plan` and in the run's note.",
-        ),
-    },
-    "rollback": {
-        "version": Param(
-            type="integer",
-            minimum=1,
-            title="Version",
-            description="The champion that should serve no longer.",
-        ),
-        "reason": Param(
-            type="string", minLength=1, title="Reason", description="Why; kept with the version and in the ledger."
-        ),
-    },
-}
 
 _TRIAGE: dict[LoopName, str] = {
     "ingest": (
@@ -120,6 +68,12 @@ _TRIAGE: dict[LoopName, str] = {
         "on serving. Read the last line of the failed task's log. Clear the failed task with what comes after it, or "
         "trigger the same correction again: it goes on to the same end, and is written down once."
     ),
+    "rollout": (
+        "While this is red, the rollout stays at its step: the champion and the version beside it go on serving, and "
+        "the model server's own guards go on watching. A *skipped* `move` is a good run after which it stays. Clear "
+        "the failed task to go on: it names rollout and step, and moves nothing twice. To be rid of the version, "
+        "trigger a run with `act` roll_back."
+    ),
     "rollback": (
         "While this is red, what served before goes on serving. The log of the failed task says which version is "
         "the champion. Clearing the task is safe: it rolls back once from the version that the form names."
@@ -133,6 +87,8 @@ _LIMITS: dict[LoopName, dict[str, Any]] = {
     "monitor": {"max_active_runs": 1, "dagrun_timeout": timedelta(hours=2)},
     # Each lists what the one before it left. Ready, as a rollback is: nothing of it runs by itself.
     "correct": {"max_active_runs": 1, "dagrun_timeout": timedelta(hours=2), "is_paused_upon_creation": False},
+    # A rollout that is open while nobody moves it would stay open: so it is ready from the beginning.
+    "rollout": {"max_active_runs": 1, "dagrun_timeout": timedelta(hours=1), "is_paused_upon_creation": False},
     # Never by itself, so it may stand ready; in an emergency nobody should have to find out that it was paused.
     "rollback": {"max_active_runs": 1, "dagrun_timeout": timedelta(hours=1), "is_paused_upon_creation": False},
 }
@@ -141,6 +97,7 @@ _TASK_TIMEOUT: dict[LoopName, timedelta] = {
     "train": timedelta(hours=4),
     "monitor": timedelta(minutes=30),
     "correct": timedelta(minutes=30),
+    "rollout": timedelta(minutes=10),
     "rollback": timedelta(minutes=10),
 }
 
@@ -150,6 +107,7 @@ _POOL: dict[LoopName, str] = {
     "train": TRAINING_POOL,
     "monitor": INGEST_POOL,
     "correct": INGEST_POOL,
+    "rollout": ROLLOUT_POOL,  # nor does a version that is to be withdrawn
     "rollback": ROLLBACK_POOL,  # waits behind no backfill
 }
 
@@ -182,6 +140,7 @@ _OPTIONS: Mapping[Stage, Options] = {
     validation.validate_training: Options(tells=True),
     serving.deploy: Options(outlet=assets.champion),
     serving.roll_back: Options(outlet=assets.champion),
+    challenging.move: Options(outlet=assets.champion, tells=True),
     monitoring.collect: Options(tells=True),
     monitoring.decide: Options(outlet=assets.decisions),
     monitoring.alert: Options(tells=True),
@@ -287,7 +246,7 @@ def _dag(spec: DatasetSpec | ModelSpec, wired: Loop, story: str = "", users: Seq
         schedule=timetable.of(spec, name),  # which has the first day, too
         catchup=False,  # from the first day on; what the timetable catches up begins at the last run
         deadline=of_late(spec, name),
-        params=_params(spec, name),
+        params=forms.of(spec, name),
         tags=["evergreen", spec.name, name],
         doc_md=_doc(spec, wired, story),
         on_failure_callback=of_timeouts(spec) or None,
@@ -302,29 +261,11 @@ def _dag(spec: DatasetSpec | ModelSpec, wired: Loop, story: str = "", users: Seq
     )
 
 
-def _params(spec: DatasetSpec | ModelSpec, name: LoopName) -> dict[str, Param]:
-    """The fields of the form that triggers a run."""
-    if name in ("train", "rollback"):
-        return _PARAMS[name]
-    options: dict[str, Any] = {"format": "date"} if spec.calendar.every in ("day", "week") else {}  # a date picker
-    partition = Param(
-        None,
-        type=["null", "string"],
-        title="Partition",
-        description=(
-            f"The interval to work on: {spec.calendar}. Empty: the one that the logical date begins; where that is "
-            "now, or empty too, the newest complete one. Leave it empty in a backfill: its dates say the intervals."
-        ),
-        **options,
-    )
-    return {"partition": partition} | _PARAMS.get(name, {})
-
-
 def _limits(spec: DatasetSpec | ModelSpec, name: LoopName) -> dict[str, Any]:
     """What a run may wait for is no part of the time that it may take; nor do those that wait for an interval keep
     later ones from running side by side."""
     limits, late = dict(_LIMITS[name]), timedelta()
-    if name not in BY_HAND:
+    if name not in BY_HAND and name != "rollout":
         late = max(map(delay, spec.datasets.values())) + spec.schedule.wait
     if name == "ingest":
         limits["max_active_runs"] += late // spec.calendar.shortest

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from evergreen.challenge import stages as challenging
 from evergreen.correct import stages as correction
 from evergreen.evaluate import stages as evaluation
 from evergreen.features import rules
@@ -25,6 +26,7 @@ from evergreen.handovers.ingest import (
 from evergreen.handovers.labels import Labelled
 from evergreen.handovers.monitor import Collected, Compared, Decided
 from evergreen.handovers.rollback import RolledBack
+from evergreen.handovers.rollout import Moved
 from evergreen.handovers.train import Candidate, Deployed, Refitted, Registered, TrainingSet
 from evergreen.ingest import stages as ingestion
 from evergreen.labels import stages as labelling
@@ -297,7 +299,7 @@ def _probe(spec: ModelSpec, given: Given, result: Registered | None) -> ReadAndW
     return ReadAndWritten([_numbered(_model(spec), result)])
 
 
-def _deploy(spec: ModelSpec, given: Given, result: Deployed | RolledBack | None) -> ReadAndWritten:
+def _deploy(spec: ModelSpec, given: Given, result: Deployed | RolledBack | Moved | None) -> ReadAndWritten:
     return ReadAndWritten([_numbered(_model(spec), result)], [_numbered(_served(spec), result)])
 
 
@@ -347,8 +349,7 @@ def _collected(spec: ModelSpec, given: Given) -> Dataset:
 
 
 def _nothing(spec: Any, given: Given, result: Any) -> ReadAndWritten:
-    """Of a stage that decides, or whose tables are another task's to tell."""
-    return ReadAndWritten()
+    return ReadAndWritten()  # of a stage that decides, or whose tables are another task's to tell
 
 
 def _numbered(dataset: Dataset, result: Any) -> Dataset:
@@ -389,6 +390,9 @@ STAGES: Mapping[Stage, Says] = {
     monitoring.alert: _decided,
     monitoring.fall_back: _deploy,
     monitoring.report: _report,
+    challenging.collect: _nothing,
+    challenging.compare: _nothing,
+    challenging.move: _deploy,
     correction.plan: _nothing,
     correction.begin: _nothing,
     correction.relabel: _relabel,

@@ -70,7 +70,8 @@ class IntervalComplete(BaseDeadlineReference):
 
 def of_late(spec: DatasetSpec | ModelSpec, loop: LoopName) -> DeadlineAlert | None:
     """The one alert of a loop; none of one that nobody schedules."""
-    if loop in BY_HAND or (loop == "train" and getattr(spec.schedule, "train", None) is None):
+    # A rollout that stands still ends by its own bound, and the monitor goes on.
+    if loop in BY_HAND or loop == "rollout" or (loop == "train" and getattr(spec.schedule, "train", None) is None):
         return None
     return DeadlineAlert(
         reference=IntervalComplete(max(map(delay, spec.datasets.values())), None if loop == "train" else spec.calendar),

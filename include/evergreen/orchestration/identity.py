@@ -54,6 +54,7 @@ def run_of(spec: DatasetSpec | ModelSpec, loop: LoopName, context: Mapping[str, 
         "decision_id": params.get("decision_id"),
         "changed_at": _moment(spec.name, "changed_at", params.get("changed_at")),
         "version": params.get("version"),
+        **({name: params[name] for name in ("act", "rollout", "step")} if loop == "rollout" else {}),
         "dry_run": loop == "correct" and bool(params["dry_run"]),
         "triggered_by": dag_run.triggering_user_name or None,
         "connections": connection_uri,
@@ -92,6 +93,8 @@ def interval_of(name: str, loop: LoopName, dag_run: Any, params: Mapping[str, An
     3. The interval that begins with its logical date.
     4. The newest complete interval, as of when it was made: where it has no logical date, or only that of the moment.
 
+    A run of a rollout knows the moment until which it looks: the end of its stretch, or when it was made.
+
     So a logical date means the same for scheduled, backfilled and manual runs. A rollback works on no
     interval: it knows what is known when it is made.
 
@@ -119,6 +122,8 @@ def interval_of(name: str, loop: LoopName, dag_run: Any, params: Mapping[str, An
         return named
     logical_date: datetime | None = None if loop == "rollback" else dag_run.logical_date
     try:
+        if loop == "rollout":
+            return _until_then(dag_run, data)
         newest = data.newest_complete(dag_run.run_after)
         if logical_date is None:
             return newest
@@ -144,6 +149,13 @@ def interval_of(name: str, loop: LoopName, dag_run: Any, params: Mapping[str, An
             next_step="trigger the run again with one of the two, or without a date: for the newest complete interval",
         )
     return dated
+
+
+def _until_then(dag_run: Any, data: Dated) -> Interval:
+    """What a look at a rollout may know; of data that is over, until its end."""
+    end: datetime = (_end_of_stretch(dag_run, data) if dag_run.logical_date is not None else None) or dag_run.run_after
+    last = data.last_interval
+    return data.calendar.until(end if last is None else min(end, last.end))
 
 
 def _of_the_moment(dag_run: Any, dated: Interval) -> bool:

@@ -82,4 +82,8 @@ def of(dag_run: DagRun) -> str | None:
         check_interval(timetable, interval, f"noting what {dag_run.run_id} works on", "")
     except RunError:
         return None
-    return f"as of {interval.as_of:%Y-%m-%dT%H:%MZ}" if loop == "train" else f"{interval.partition} ({interval})"
+    return (
+        f"as of {interval.as_of:%Y-%m-%dT%H:%MZ}"
+        if loop in ("train", "rollout")
+        else f"{interval.partition} ({interval})"
+    )

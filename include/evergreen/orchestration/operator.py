@@ -85,7 +85,7 @@ class StageOperator(BaseOperator):
             run.as_of.isoformat(),
             run.reason,
         )
-        if self.first:
+        if self.first and self.loop != "rollout":  # whose runs are many, and of no interval
             missed.look(run, context)
         if self.awaits is not None and (missing := self.awaits(run, datetime.now(UTC))):
             wait(run, context["dag_run"], ", ".join(missing))

@@ -15,9 +15,11 @@ from evergreen.calendar import UTC_DAYS, Calendar
 from evergreen.interval import FIRST_DAY, in_utc
 from evergreen.loops.wire import BY_HAND, LoopName
 from evergreen.spec.dataset import DatasetSpec, Dated
+from evergreen.spec.rollout import DirectRollout
 from evergreen.spec.schema import ModelSpec
 
 _AHEAD = timedelta(minutes=5)  # a browser's clock, at most: its form fills in a logical date
+_LOOKING = "*/15 * * * *"  # at rollouts; a run ends at its first task while none is open
 _NOT_ASKED = "0 0 * * *"  # Airflow's class wants a cron, also where the calendar answers in its place
 
 
@@ -176,6 +178,9 @@ def of(spec: DatasetSpec | ModelSpec, loop: LoopName) -> IntervalsUntil | ByHand
         # It knows the data of all intervals before it: of those that were missed, the newest is enough.
         cron = spec.schedule.train
         return ByHand(**dates) if cron is None else IntervalsUntil(cron, **dates)
+    if loop == "rollout" and isinstance(spec, ModelSpec):
+        # Of the looks that were missed, the newest knows all that they would have.
+        return ByHand(**dates) if isinstance(spec.rollout, DirectRollout) else IntervalsUntil(_LOOKING, **dates)
     return ByHand(**dates) if loop in BY_HAND else IntervalsUntil(None, **dates, catch_up=spec.schedule.catch_up)
 
 

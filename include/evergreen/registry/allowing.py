@@ -7,6 +7,7 @@ from evergreen.history import ledger, story
 from evergreen.registry import records, rules, store
 from evergreen.registry.rules import Version, refit_key
 from evergreen.run import Run
+from evergreen.spec.rollout import DirectRollout
 
 
 def refusal(run: Run, existing: Version | None, champion: Version | None) -> str | None:
@@ -16,9 +17,10 @@ def refusal(run: Run, existing: Version | None, champion: Version | None) -> str
         existing: the version that a rerun of it finds.
     """
     refused = rules.registration_refusal(run.as_of, existing, champion)
-    if refused is None and not run.by_hand:
-        refused = rules.early_refusal(run.as_of, ledger.standing(run.spec.model).until)
-    return refused
+    now = ledger.standing(run.spec.model)
+    if not isinstance(run.spec.rollout, DirectRollout):
+        refused = refused or rules.rollout_refusal(None if existing is None else existing.number, now)
+    return refused or (None if run.by_hand else rules.early_refusal(run.as_of, now.until))
 
 
 def in_vain(run: Run, key: str, run_id: str) -> str | None:

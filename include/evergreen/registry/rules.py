@@ -180,6 +180,20 @@ def early_refusal(as_of: datetime, until: datetime | None) -> str | None:
     )
 
 
+def rollout_refusal(number: int | None, now: Standing) -> str | None:
+    """Why a training makes no version now: the one whose rollout is open would keep it waiting; None when none would.
+
+    Args:
+        number: the version that a rerun of the training finds.
+    """
+    if now.rollout is None or now.rollout.version == number:
+        return None
+    return (
+        f"the rollout of version {now.rollout.version} is open; clear `register` with what comes after it once that has"
+        " ended, or roll it back first"
+    )
+
+
 def rejection_refusal(number: int, now: Standing) -> str | None:
     """Why a version that was rejected must not serve; None when it was not."""
     if number not in now.rejected:

@@ -18,7 +18,7 @@ def register(run: Run, fitted: Refitted) -> Registered:
 
     Raises:
         StageSkipped: it did not pass its gates, is older than the champion, was rolled back from, or would undo a fall
-            back before labels say so.
+            back before labels say so; or the rollout of another version is open, which would keep it waiting.
         ArtifactUntrusted: a file of the candidate is no longer what training recorded, or the champion was not adopted.
         EvidenceMissing: MLflow has a champion that the ledger does not know of, or a person's approval is not in the
             ledger.

@@ -29,6 +29,18 @@ def served(model: str) -> Wanted:
     return wanted(ledger.standing(model))
 
 
+def version_of(model: str, rollout: str) -> int:
+    """The version of a rollout.
+
+    Raises:
+        NoSuchRollout: there never was that rollout.
+    """
+    for entry in ledger.entries(model, "rollout opened"):
+        if isinstance(entry.event, RolloutOpened) and entry.event.id == rollout:
+            return entry.event.version
+    raise _no_such(model, rollout, ledger.standing(model))
+
+
 def open_rollout(
     declared: Watched,
     model: str,

@@ -122,6 +122,7 @@ def _promoted(now: Standing, ended: RolloutEnded, opened: RolloutOpened) -> Prom
         reason=opened.reason,
         version=ended.version,
         replaced=good,
+        trained=opened.as_of,
         run_id=opened.run_id,
         key=opened.key,
         decision_id=opened.decision_id,

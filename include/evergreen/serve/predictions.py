@@ -14,7 +14,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import Annotated, Any
 
@@ -106,6 +106,49 @@ def of_rollout(model: str, rollout: str, start: datetime, end: datetime) -> list
     """What every version was asked during a rollout with `as_of` in [start, end), oldest first: also what no client was
     given, and what failed."""
     return _of(model, start, end, "rollout = %s", rollout)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a rollout compares of an answer, or of a failure: without its features, which are most of a row."""
+
+    request_id: str
+    position: int
+    as_of: datetime
+    version: int
+    role: str | None
+    share: int | None
+    entity: str
+    features_at: datetime | None
+    prediction: float | None
+    probabilities: dict[str, float] | None
+    seconds: float | None
+    failed: str | None
+
+
+_COMPARED = ", ".join(each.name for each in fields(Compared))
+
+
+def compared(model: str, rollout: str, start: datetime, end: datetime) -> list[Compared]:
+    """What every version was asked during a rollout with `as_of` in [start, end), in the order of the key."""
+    query = (
+        f"select {_COMPARED} from predictions where model = %s and as_of >= %s and as_of < %s and rollout = %s"
+        " order by as_of, request_id, position, version"
+    )
+    with database.connect() as connection:
+        rows = connection.execute(query.encode(), [model, start, end, rollout]).fetchall()
+    return [Compared(*row) for row in rows]
+
+
+def newest(model: str, version: int, before: datetime, most: int) -> list[Compared]:
+    """A version's newest answers to clients with `as_of` before a moment, the newest first."""
+    query = (
+        f"select {_COMPARED} from predictions where model = %s and as_of < %s and version = %s and {_ANSWERED}"
+        " order by as_of desc, request_id, position limit %s"
+    )
+    with database.connect() as connection:
+        rows = connection.execute(query.encode(), [model, before, version, most]).fetchall()
+    return [Compared(*row) for row in rows]
 
 
 def _of(model: str, start: datetime, end: datetime, condition: str, *values: Any) -> list[Prediction]:

@@ -1,4 +1,4 @@
-"""A version beside the champion: loaded by every replica first, then its rollout is opened, once; whoever was killed."""
+"""A version beside the champion: loaded by every replica first, then its rollout is opened, whoever was killed."""
 
 from __future__ import annotations
 
