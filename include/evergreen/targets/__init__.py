@@ -1,0 +1,1 @@
+"""Where versions can answer: Evergreen's own replicas, and servers that others built."""
