@@ -281,7 +281,7 @@ def test_a_request_that_fails_unforeseen_carries_its_id_and_is_counted(open_shop
     sample = f'evergreen_requests_total{{path="/models/{open_shop.name}/predict",status="500"}}'
     before = open_shop.server.metric(sample)
     response = open_shop.server.predict(open_shop.name, entity={"customer_id": "corrupt"})
-    assert response.status_code == 500
+    assert response.status_code == 500, response.text
     assert response.json()["request_id"] == response.headers["x-request-id"]
     assert "Traceback" not in response.text
     assert response.headers["x-request-id"] in open_shop.server.log.read_text(), "the server's log names the request"
